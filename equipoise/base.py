@@ -1,0 +1,228 @@
+"""The nouns of a training step that hold tensors.
+
+stream ─▶ phases ──▶ step ──▶ (signals, health, controller: see observations.py)
+Batch     Loss       StepRecord
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+
+from torch import Generator, Tensor, device, nn
+
+from equipoise.knobs import Knobs
+
+K = TypeVar("K", bound=Knobs)
+K_co = TypeVar("K_co", bound=Knobs, covariant=True)
+
+Networks = Mapping[str, nn.Module]
+Memory = Mapping[str, Tensor]
+Split = Literal["train", "held_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """What one sample of a data set is.
+
+    `shape` is that of one sample without the batch: (channels, height, width) in [-1, 1], or (2,) for points.
+    `classes` counts labels, 0 for none. `flips` says that a mirror image is as real as the original.
+    """
+
+    shape: tuple[int, ...]
+    classes: int = 0
+    flips: bool = False
+
+    @property
+    def is_image(self) -> bool:
+        """Whether samples are images: (channels, height, width)."""
+        return len(self.shape) == 3
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`real`: (B, ...) float32. `condition`: (B,) int64 labels, or None."""
+
+    real: Tensor
+    condition: Tensor | None = None
+
+    def to(self, target: device) -> Self:
+        """The same batch on another device, without waiting for the copy."""
+        condition = None if self.condition is None else self.condition.to(target, non_blocking=True)
+        return type(self)(self.real.to(target, non_blocking=True), condition)
+
+    def __len__(self) -> int:
+        return len(self.real)
+
+
+class Stream(Protocol):
+    """Endless batches by number. Pure: the same index gives the same batch, so a position is all there is to save."""
+
+    def batch(self, index: int) -> Any:
+        """Batch number `index` of the stream, on the CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What suits a data set: a GAN, a length, a metric, as the command line takes them."""
+
+    gan: str
+    steps: int
+    batch_size: int
+    metric: str | None = None
+    controller: str = "fixed"
+
+
+class DataSet(Protocol):
+    """A data set: a frozen dataclass; its fields are its options."""
+
+    @property
+    def spec(self) -> DataSpec:
+        """What one sample is."""
+
+    @property
+    def suggestion(self) -> Suggestion:
+        """What suits it."""
+
+    def count(self, split: Split) -> int | None:
+        """How many samples a split has; None if there is no end of them."""
+
+    def stream(self, split: Split, batch_size: int, seed: int) -> Stream:
+        """Endless shuffled batches of a split. Raises DataError if the split is smaller than a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment(Generic[K_co]):
+    """When a phase is run and what it may use.
+
+    `generator` is the only source of randomness. `memory` holds buffers that outlive the step (running means, image
+    pools), `carried` the tensors, with their graph, that an earlier phase of this step left.
+    """
+
+    step: int
+    images: int
+    progress: float
+    knobs: K_co
+    generator: Generator
+    memory: Memory = field(default_factory=dict)
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a phase gives back.
+
+    `total`: scalar to minimise. `terms`: scalars for display. `logit_real`, `logit_fake`: (B,) what the
+    discriminator said, or None. `memory`: new values of buffers. `carry`: tensors for later phases of this step.
+    """
+
+    total: Tensor
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+    logit_real: Tensor | None = None
+    logit_fake: Tensor | None = None
+    memory: Memory = field(default_factory=dict)
+    carry: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def always(moment: Moment[Any]) -> bool:
+    """Every step."""
+    return True
+
+
+def once(moment: Moment[Any]) -> int:
+    """One update a step."""
+    return 1
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One kind of update: which networks it moves, by which loss, when, and how often in a step.
+
+    Steps per player, lazy penalties, pre-training and simultaneous updates are values of these fields.
+    """
+
+    name: str
+    updates: tuple[str, ...]
+    loss: Callable[[Networks, Any, Moment[Any]], Loss]
+    when: Callable[[Moment[Any]], bool] = always
+    repeats: Callable[[Moment[Any]], int] = once
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one network is updated at one moment. `limit` projects every weight into [-limit, limit] after the update."""
+
+    kind: Literal["adam", "rmsprop", "sgd"]
+    lr: float
+    beta1: float = 0.0
+    beta2: float = 0.999
+    eps: float = 1e-8
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gan(Generic[K]):
+    """A game, built: its players, what they do in a step, and what may be turned.
+
+    `knobs` are the published defaults, `turnable` the names of those that act. `averaged` names the networks of which
+    a running average is kept; samples come from it. `mixed_precision` is False where low precision would spoil the
+    samples. `probability` turns logits into D(x) where the loss makes them log-odds.
+    """
+
+    name: str
+    networks: Networks
+    phases: Sequence[Phase]
+    knobs: K
+    turnable: frozenset[str]
+    optimizer: Callable[[str, Moment[K]], Settings]
+    latent: Callable[[int, Generator, float | None], Tensor]
+    generate: Callable[[Networks, Tensor, Tensor | None], Tensor]
+    logits: Callable[[Networks, Any, Moment[K]], Tensor]
+    memory: Memory = field(default_factory=dict)
+    averaged: tuple[str, ...] = ("generator",)
+    conditions: int = 0
+    mixed_precision: bool = True
+    probability: Callable[[Tensor], Tensor] | None = None
+
+
+class Recipe(Protocol):
+    """What to build: a frozen dataclass whose fields are the options of a GAN."""
+
+    def build(self, spec: DataSpec, generator: Generator) -> Gan[Any]:
+        """The GAN for data of this kind, weights drawn from `generator`. Raises SettingError if it does not suit."""
+
+
+class Metric(Protocol):
+    """Quality by comparison with held-out reals: a frozen dataclass."""
+
+    better: Literal["lower", "higher"]
+
+    def suits(self, spec: DataSpec) -> bool:
+        """Whether it can be measured on data of this kind."""
+
+    def statistics(self, real: Batch) -> Any:
+        """What is to be known of the reals, computed once."""
+
+    def value(self, statistics: Any, fake: Tensor) -> float:
+        """The metric of `fake`: (N, ...) float32 in the range of the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseRecord:
+    """What one phase did in a step: tensors on the device, all optional, each the mean over its repeats."""
+
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+    gradient_norms: Mapping[str, Tensor] = field(default_factory=dict)
+    update_ratios: Mapping[str, Tensor] = field(default_factory=dict)
+    logit_real: Tensor | None = None
+    logit_fake: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What one step did: by the training step, or by a loop of one's own."""
+
+    step: int
+    images: int
+    phases: Mapping[str, PhaseRecord] = field(default_factory=dict)
+    logit_held_out: Tensor | None = None
+    non_finite: Tensor | None = None

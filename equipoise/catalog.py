@@ -1,0 +1,90 @@
+"""Names become plugs here: a name is a module. There is no registry; a file dropped into a plug folder is a feature.
+
+`dcgan` is the one public class of `equipoise.zoo.dcgan`; `dcgan:celeba64` the same with the options of that preset;
+`mylab.my_gan` the one public class of a stranger's module.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from equipoise.errors import SettingError, UnknownNameError
+
+Kind = Literal["zoo", "data", "controllers", "metrics"]
+NOUNS: Mapping[Kind, str] = {"zoo": "GAN", "data": "data set", "controllers": "controller", "metrics": "metric"}
+
+
+def names(kind: Kind) -> list[str]:
+    """The names of all plugs of a kind, sorted."""
+    package = importlib.util.find_spec(f"equipoise.{kind}")
+    assert package is not None
+    return sorted(
+        module.name
+        for module in pkgutil.iter_modules(package.submodule_search_locations)
+        if not module.name.startswith("_")
+    )
+
+
+def load(kind: Kind, name: str) -> type[Any]:
+    """The class behind `name`, a preset's options aside. Raises UnknownNameError with the nearest right one."""
+    name = name.partition(":")[0]
+    if "." in name:
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise UnknownNameError(f"module for a {NOUNS[kind]}", name, []) from error
+    elif name in names(kind):
+        module = importlib.import_module(f"equipoise.{kind}.{name}")
+    else:
+        raise UnknownNameError(NOUNS[kind], name, names(kind))
+    public = getattr(module, "__all__", [])
+    if len(public) != 1:
+        raise SettingError(f"module '{module.__name__}' must name one public class in __all__, not {len(public)}")
+    found: type[Any] = getattr(module, public[0])
+    return found
+
+
+def presets(kind: Kind, name: str) -> dict[str, dict[str, Any]]:
+    """Preset name -> options, of one plug."""
+    return {preset: dict(options) for preset, options in getattr(load(kind, name), "presets", {}).items()}
+
+
+def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> Any:
+    """The plug `name` with the options of its preset, overlaid by `options`; both checked against its fields.
+
+    Raises UnknownNameError for a plug, preset or option that does not exist, SettingError for a value of a wrong type.
+    """
+    plug = load(kind, name)
+    chosen: dict[str, Any] = {}
+    base, _, preset = name.partition(":")
+    if preset:
+        known = presets(kind, name)
+        if preset not in known:
+            raise UnknownNameError(f"preset of {NOUNS[kind]} '{base}'", preset, known)
+        chosen |= known[preset]
+    chosen |= options or {}
+    return checked(plug, chosen, f"{NOUNS[kind]} '{base}'")
+
+
+def checked(cls: type[Any], values: Mapping[str, Any], owner: str) -> Any:
+    """`cls(**values)` with types checked; unknown names are answered with the nearest right one."""
+    known = inspect.signature(cls).parameters
+    for name in values:
+        if name not in known:
+            raise UnknownNameError(f"option of {owner}", name, known)
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or owner
+        raise SettingError(f"{owner}: {where} = {first['input']!r}: {first['msg'].lower()}") from error
+
+
+def summary(kind: Kind, name: str) -> str:
+    """The first line of the docstring of a plug's module."""
+    return (inspect.getdoc(inspect.getmodule(load(kind, name))) or "").partition("\n")[0]

@@ -1,0 +1,100 @@
+"""What the training loop yields. The terminal prints events, a run folder keeps them, a test takes twenty."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from equipoise.observations import Health, Reading, Signals, Verdict
+
+FinishReason = Literal["steps", "images", "seconds", "equilibrium", "interrupted", "diverged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. `step` counts finished steps, `images` the reals seen up to then."""
+
+    step: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Event):
+    """A run begins. `parameters` counts weights by network; `knobs` is where they stand."""
+
+    steps: int
+    batch_size: int
+    precision: str
+    parameters: Mapping[str, int]
+    knobs: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped(Event):
+    """A step is done. Not kept in the log: its numbers are still on the device."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sensed(Event):
+    """Numbers were read from the device. `loss` has a reading for each "phase.term" since the last time."""
+
+    progress: float
+    seconds: float
+    loss: Mapping[str, Reading]
+    signals: Signals
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class Turned(Event):
+    """A knob was turned."""
+
+    knob: str
+    before: float
+    after: float
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated(Event):
+    """A metric was measured on `count` samples of the averaged generator against held-out reals."""
+
+    metric: str
+    value: float
+    better: Literal["lower", "higher"]
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled(Event):
+    """The same latents, once more. `samples`: (N, ...) float32 in the range of the data."""
+
+    samples: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved(Event):
+    """A checkpoint is whole on the disk. `best`: no earlier one had a better metric."""
+
+    checkpoint: str
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed(Event):
+    """The run goes on from a checkpoint; events of later steps that stand before this one no longer count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Event):
+    """The run has ended, for `reason`, with this verdict on its health."""
+
+    reason: FinishReason
+    verdict: Verdict
+    seconds: float

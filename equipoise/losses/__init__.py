@@ -1,0 +1,1 @@
+"""Pure functions of the tensors they need; paper and equation stand above each."""

@@ -1,0 +1,1 @@
+"""One metric a file: features, statistics, value. A file dropped in is a metric."""

@@ -1,0 +1,1 @@
+"""Building blocks. Nothing here knows what a GAN is."""

@@ -1,0 +1,125 @@
+"""What is known about a run at one moment, as numbers without tensors: all that a controller may see."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from equipoise.knobs import Knobs
+
+Verdict = Literal["healthy", "ailing", "diverged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One number over the steps since the last reading."""
+
+    mean: float
+    min: float
+    max: float
+    last: float
+
+
+@dataclass(frozen=True, slots=True)
+class MetricReading:
+    """The last value of a metric, and how old it is in images."""
+
+    value: float
+    age: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """Numbers with fixed meanings, over the steps since the last reading. None: not to be had for this GAN or yet.
+
+    Ranks lie in [-1, 1] and mean the same for every loss: 0 is "cannot tell apart", 1 "always ranks higher".
+    """
+
+    rank_train_fake: float | None = None
+    """2 AUC(D(train), D(fake)) - 1: how surely the discriminator tells what it trains on from fakes."""
+    rank_train_held_out: float | None = None
+    """2 AUC(D(train), D(held out)) - 1: how surely it tells what it has seen from what it has not (overfitting)."""
+    sign_real: float | None = None
+    """E[sign D(train)], r_t of Karras 2020 (ADA), equation 1."""
+    probability_real: float | None = None
+    """E[D(x)] as a probability, where the loss makes it one."""
+    probability_fake: float | None = None
+    """E[D(G(z))] as a probability, where the loss makes it one; in the discriminator's phase."""
+    loss_g: float | None = None
+    loss_d: float | None = None
+    gradient_norm_g: float | None = None
+    gradient_norm_d: float | None = None
+    gradient_ratio: float | None = None
+    """gradient_norm_d / gradient_norm_g."""
+    update_ratio_g: float | None = None
+    """|change of the weights| / |weights| of the last step read."""
+    update_ratio_d: float | None = None
+    non_finite: int = 0
+    """Steps since the last reading with a loss or gradient that is not finite."""
+    metrics: Mapping[str, MetricReading] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A symptom that was seen: how severe (0 to 1), by what evidence, since which step."""
+
+    symptom: str
+    severity: float
+    evidence: Mapping[str, float]
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All findings at one moment and what they come to."""
+
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """healthy without findings, diverged when that is one of them, else ailing."""
+        if any(finding.symptom == "divergence" for finding in self.findings):
+            return "diverged"
+        return "ailing" if self.findings else "healthy"
+
+
+K = TypeVar("K", bound=Knobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation(Generic[K]):
+    """All that a controller may know. `progress` runs from 0 to 1 over the planned run."""
+
+    step: int
+    progress: float
+    signals: Signals
+    health: Health
+    knobs: K
+
+
+ControllerState = Mapping[str, Any]
+"""What a controller remembers: numbers, strings, lists and mappings of them, so that it goes into JSON as it is."""
+
+
+class Turn(NamedTuple):
+    """What a controller decides: where the knobs should stand, its new state, and why, by knob."""
+
+    knobs: Any
+    state: ControllerState
+    why: Mapping[str, str] = {}
+
+
+class Controller(Protocol):
+    """A policy: a frozen dataclass whose fields are its hyperparameters, with two pure methods.
+
+    The knobs that `update` returns are a wish: ranges and limits on moves are applied after it, once for all
+    controllers. Logged observations alone must reproduce every decision, so nothing else may be read.
+    """
+
+    def initial(self, knobs: Any) -> ControllerState:
+        """The state before the first decision; `knobs` is where the user set them."""
+
+    def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
+        """One decision."""
+
+    def turns(self) -> frozenset[str]:
+        """The names of the knobs that it may turn, so that one that does not act is told before the run starts."""

@@ -1,0 +1,146 @@
+"""Schedules: progress in [0, 1] -> value. Open loop: they look at the clock and at nothing else.
+
+A schedule is written as it is called, in TOML and on the command line alike:
+
+    linear(0.1, 0)                              from 0.1 to 0
+    join(warm_up(2e-4), 0.1, cosine(2e-4, 0))   the first tenth of the run one, the rest the other
+"""
+
+import ast
+import bisect
+import inspect
+import math
+from collections.abc import Callable, Mapping
+
+from equipoise.errors import SettingError, UnknownNameError
+
+Schedule = Callable[[float], float]
+
+
+def constant(value: float) -> Schedule:
+    """value.
+
+    >>> constant(0.3)(0.7)
+    0.3
+    """
+    return lambda progress: value
+
+
+def linear(start: float, end: float) -> Schedule:
+    """start + (end - start) p.
+
+    >>> linear(1, 0)(0.25)
+    0.75
+    """
+    return lambda progress: start + (end - start) * progress
+
+
+def exponential(start: float, end: float) -> Schedule:
+    """start (end / start)^p; both must be above 0.
+
+    >>> exponential(1, 0.01)(0.5)
+    0.1
+    """
+    if start <= 0 or end <= 0:
+        raise SettingError(f"exponential({start:g}, {end:g}): both ends must be above 0; cosine and linear reach 0")
+    return lambda progress: start * (end / start) ** progress
+
+
+def cosine(start: float, end: float) -> Schedule:
+    """end + (start - end) (1 + cos(pi p)) / 2 (Loshchilov 2017, equation 5, without restarts).
+
+    >>> cosine(1, 0)(0.5)
+    0.5
+    """
+    return lambda progress: end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def step(start: float, factor: float, every: float) -> Schedule:
+    """start factor^floor(p / every): a staircase; `every` is a share of the run.
+
+    >>> step(1, 0.5, 0.25)(0.6)
+    0.25
+    """
+    if not 0 < every <= 1:
+        raise SettingError(f"step(…, every={every:g}): a share of the run, above 0 and at most 1")
+    return lambda progress: start * factor ** math.floor(progress / every + 1e-9)
+
+
+def warm_up(value: float, over: float = 1.0) -> Schedule:
+    """value min(1, p / over): from 0 up to the value, then level; `over` is a share of the run.
+
+    >>> warm_up(2, over=0.5)(0.25)
+    1.0
+    """
+    if not 0 < over <= 1:
+        raise SettingError(f"warm_up(…, over={over:g}): a share of the run, above 0 and at most 1")
+    return lambda progress: value * min(1.0, progress / over)
+
+
+def join(*pieces: Schedule | float) -> Schedule:
+    """first, until, second, until, …, last: each piece runs from 0 to 1 over its own span of the run.
+
+    >>> join(warm_up(1), 0.5, linear(1, 0))(0.75)
+    0.5
+    """
+    schedules = [piece for piece in pieces[::2] if callable(piece)]
+    inner = [piece for piece in pieces[1::2] if not callable(piece)]
+    bounds = [0.0, *inner, 1.0]
+    if len(schedules) != len(inner) + 1 or len(schedules) + len(inner) != len(pieces) or bounds != sorted({*bounds}):
+        raise SettingError("join takes schedules with rising shares of the run between them: join(a, 0.1, b, 0.6, c)")
+
+    def joined(progress: float) -> float:
+        piece = bisect.bisect_right(inner, progress)
+        begin, end = bounds[piece], bounds[piece + 1]
+        return schedules[piece]((progress - begin) / (end - begin))
+
+    return joined
+
+
+SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
+    shape.__name__: shape for shape in (constant, linear, exponential, cosine, step, warm_up, join)
+}
+
+
+def parse(text: str | float) -> Schedule:
+    """The schedule that `text` writes; a plain number is a constant.
+
+    Raises UnknownNameError for a shape that does not exist, SettingError for what cannot be read.
+
+    >>> parse("cosine(1, 0)")(1.0)
+    0.0
+    """
+    try:
+        return _schedule(ast.parse(str(text), mode="eval").body, str(text))
+    except SyntaxError as error:
+        raise SettingError(f"cannot read the schedule '{text}'; write it like linear(0.1, 0)") from error
+
+
+def _schedule(node: ast.expr, text: str) -> Schedule:
+    if not isinstance(node, ast.Call):
+        return constant(_number(node, text))
+    name = ast.unparse(node.func)
+    if name not in SCHEDULES:
+        raise UnknownNameError("schedule", name, SCHEDULES)
+    read = _piece if name == "join" else _number
+    positional = [read(argument, text) for argument in node.args]
+    named = {keyword.arg or "": _number(keyword.value, text) for keyword in node.keywords}
+    try:
+        return SCHEDULES[name](*positional, **named)
+    except TypeError as error:
+        wanted = f"{name}{inspect.signature(SCHEDULES[name])}".partition(" ->")[0]
+        raise SettingError(f"cannot read the schedule '{text}'; it is written {wanted}") from error
+
+
+def _piece(node: ast.expr, text: str) -> Schedule | float:
+    return _schedule(node, text) if isinstance(node, ast.Call) else _number(node, text)
+
+
+def _number(node: ast.expr, text: str) -> float:
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        value = None
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise SettingError(f"cannot read the schedule '{text}': '{ast.unparse(node)}' is not a number")
+    return float(value)
