@@ -208,8 +208,13 @@ class Metric(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PhaseRecord:
-    """What one phase did in a step: tensors on the device, all optional, each the mean over its repeats."""
+    """What the last repeat of one phase did in a step: tensors on the device, all optional.
 
+    `total` and `terms`: scalars. `gradient_norms` and `update_ratios` (|change| / |weights|): scalars by network.
+    `logit_real`, `logit_fake`: (B,) what the discriminator said.
+    """
+
+    total: Tensor | None = None
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     gradient_norms: Mapping[str, Tensor] = field(default_factory=dict)
     update_ratios: Mapping[str, Tensor] = field(default_factory=dict)
@@ -219,10 +224,15 @@ class PhaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """What one step did: by the training step, or by a loop of one's own."""
+    """What one step did: made by the training step, or by a loop of one's own.
+
+    `probe_train`, `probe_held_out`: logits of the discriminator, after the step, on reals that it trains on and on
+    reals that it does not. `non_finite`: a 0-dim bool, whether a loss or a gradient was not finite.
+    """
 
     step: int
     images: int
     phases: Mapping[str, PhaseRecord] = field(default_factory=dict)
-    logit_held_out: Tensor | None = None
+    probe_train: Tensor | None = None
+    probe_held_out: Tensor | None = None
     non_finite: Tensor | None = None

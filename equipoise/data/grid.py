@@ -1,0 +1,50 @@
+"""Twenty-five narrow Gaussians on a square grid: points in the plane on which missing modes can be counted.
+
+The means are those of PacGAN (Lin et al. 2018): {-4, -2, 0, 2, 4} in both directions. Computed, so without a licence
+or a digest.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from equipoise.base import DataSpec, Split, Suggestion
+from equipoise.data._mixtures import MixtureStream, check_positive
+
+__all__ = ["Grid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Points (2,) float32, not bounded, around [-4, 4]; the label is the number of the mode, row by row.
+
+    Raises SettingError for a field that is not above 0.
+    """
+
+    side: int = 5
+    """Gaussians along a side; side times side of them, all equally likely"""
+    spacing: float = 2.0
+    """distance of neighbouring means"""
+    std: float = 0.05
+    """standard deviation of each Gaussian in both directions"""
+
+    def __post_init__(self) -> None:
+        check_positive("grid", side=self.side, spacing=self.spacing, std=self.std)
+
+    @property
+    def spec(self) -> DataSpec:
+        """Points in the plane, a class for each mode."""
+        return DataSpec((2,), classes=self.side**2)
+
+    @property
+    def suggestion(self) -> Suggestion:
+        """A few minutes on one core."""
+        return Suggestion(gan="mlp", steps=5000, batch_size=256, metric="mixture_modes")
+
+    def count(self, split: Split) -> None:
+        """There is no end of them."""
+
+    def stream(self, split: Split, batch_size: int, seed: int) -> MixtureStream:
+        """Endless fresh samples. Raises SettingError for a batch of none."""
+        line = (torch.arange(self.side) - (self.side - 1) / 2) * self.spacing
+        return MixtureStream(torch.cartesian_prod(line, line), self.std, batch_size, seed, split)

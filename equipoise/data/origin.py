@@ -1,0 +1,50 @@
+"""A single point, 0 on the line: all the data of the Dirac-GAN, whose dynamics can be computed by hand.
+
+Mescheder, Geiger and Nowozin 2018, "Which training methods for GANs do actually converge?", section 2. Computed, so
+without a licence or a digest.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from equipoise.base import Batch, DataSpec, Split, Suggestion
+from equipoise.data._arrays import check_batch_size
+
+__all__ = ["Origin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The number 0 as (1,) float32, without a label. Both splits are the same point."""
+
+    @property
+    def spec(self) -> DataSpec:
+        """One number, no classes."""
+        return DataSpec((1,))
+
+    @property
+    def suggestion(self) -> Suggestion:
+        """The length of the paper's figures; no metric, as the parameter of the generator is the distance itself."""
+        return Suggestion(gan="dirac", steps=500, batch_size=1)
+
+    def count(self, split: Split) -> None:
+        """There is no end of it."""
+
+    def stream(self, split: Split, batch_size: int, seed: int) -> "PointStream":
+        """The point, again and again. Raises SettingError for a batch of none."""
+        return PointStream(batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class PointStream:
+    """Batches of zeros."""
+
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        check_batch_size(self.batch_size)
+
+    def batch(self, index: int) -> Batch:
+        """Batch number `index`, the same for all: real (B, 1) float32, no condition."""
+        return Batch(torch.zeros(self.batch_size, 1))

@@ -1,0 +1,173 @@
+"""From records on the device to numbers that mean something. Pure: a window of steps is gathered, then read once.
+
+Gathering only enqueues work on the device; reading waits for it, once for all numbers.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from equipoise.base import PhaseRecord, StepRecord
+from equipoise.observations import MetricReading, Reading, Signals
+
+Probability = Callable[[Tensor], Tensor]
+
+LOGITS = 1024
+"""At most so many logits a side go into a rank: 1,024 x 1,024 comparisons cost about a millisecond."""
+
+
+def rank(first: Tensor, second: Tensor) -> Tensor:
+    """2 AUC(first, second) - 1 = E sign(a - b), scalar in [-1, 1], of two tensors of logits of any shape.
+
+    The Mann-Whitney statistic: unchanged by any rising map of the logits, so it compares across losses.
+    """
+    first, second = first.flatten()[:LOGITS].float(), second.flatten()[:LOGITS].float()
+    return (first[:, None] - second[None, :]).sign().mean()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Running sum, minimum, maximum and last value of some named numbers: vectors (len(names),) on the device."""
+
+    names: tuple[str, ...]
+    count: int
+    total: Tensor
+    low: Tensor
+    high: Tensor
+    last: Tensor
+
+    def add(self, values: Tensor) -> "Tally":
+        """One more step."""
+        return Tally(
+            self.names,
+            self.count + 1,
+            self.total + values,
+            torch.minimum(self.low, values),
+            torch.maximum(self.high, values),
+            values,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What has been gathered since the last reading; `probe_*` are logits of the discriminator as it is now."""
+
+    phases: Mapping[str, Tally] = field(default_factory=dict)
+    probe_train: Tensor | None = None
+    probe_held_out: Tensor | None = None
+    non_finite: Tensor | None = None
+
+
+def gather(window: Window, record: StepRecord, probability: Probability | None = None) -> Window:
+    """The window with one more step in it. `probability` turns logits into D(x), None if the loss has none."""
+    phases = dict(window.phases)
+    for name, phase in record.phases.items():
+        named = _numbers(phase, probability)
+        if not named:
+            continue
+        values = torch.stack([value.detach().float() for value in named.values()])
+        tally = phases.get(name)
+        if tally is None or tally.names != tuple(named):
+            phases[name] = Tally(tuple(named), 1, values, values, values, values)
+        else:
+            phases[name] = tally.add(values)
+    non_finite = window.non_finite
+    if record.non_finite is not None:
+        flag = record.non_finite.float()
+        non_finite = flag if non_finite is None else non_finite + flag
+    return replace(
+        window,
+        phases=phases,
+        probe_train=record.probe_train if record.probe_train is not None else window.probe_train,
+        probe_held_out=record.probe_held_out if record.probe_held_out is not None else window.probe_held_out,
+        non_finite=non_finite,
+    )
+
+
+def _numbers(phase: PhaseRecord, probability: Probability | None) -> dict[str, Tensor]:
+    """The scalars of one phase; terms first, then what is derived, by names that hold a space."""
+    numbers = dict(phase.terms)
+    if phase.total is not None:
+        numbers["total"] = phase.total
+    numbers |= {f"gradient {network}": norm for network, norm in phase.gradient_norms.items()}
+    numbers |= {f"update {network}": ratio for network, ratio in phase.update_ratios.items()}
+    real, fake = phase.logit_real, phase.logit_fake
+    if real is not None:
+        numbers["sign real"] = real.sign().float().mean()
+        if probability is not None:
+            numbers["probability real"] = probability(real).mean()
+    if fake is not None and probability is not None:
+        numbers["probability fake"] = probability(fake).mean()
+    if real is not None and fake is not None:
+        numbers["rank train fake"] = rank(real, fake)
+    return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Sense:
+    """A window, read: a reading for each "phase.term", and the signals."""
+
+    loss: Mapping[str, Reading]
+    signals: Signals
+
+
+def sense(window: Window, metrics: Mapping[str, MetricReading]) -> Sense:
+    """Read the window from the device: the one place where the host waits for numbers."""
+    readings = _readings(window)
+    first = _first(readings)
+    gradient_g, gradient_d = first("gradient generator"), first("gradient discriminator")
+    overfit = None
+    if window.probe_train is not None and window.probe_held_out is not None:
+        overfit = rank(window.probe_train, window.probe_held_out).item()
+    last = {name: reading.last for name, reading in readings.items()}
+    return Sense(
+        loss={name: reading for name, reading in readings.items() if " " not in name},
+        signals=Signals(
+            rank_train_fake=first("rank train fake"),
+            rank_train_held_out=overfit,
+            sign_real=first("sign real"),
+            probability_real=first("probability real"),
+            probability_fake=first("probability fake"),
+            loss_g=_mean(readings.get("generator.total")),
+            loss_d=_mean(readings.get("discriminator.total")),
+            gradient_norm_g=gradient_g,
+            gradient_norm_d=gradient_d,
+            gradient_ratio=gradient_d / gradient_g if gradient_g and gradient_d is not None else None,
+            update_ratio_g=last.get("generator.update generator"),
+            update_ratio_d=last.get("discriminator.update discriminator"),
+            non_finite=0 if window.non_finite is None else int(window.non_finite.item()),
+            metrics=metrics,
+        ),
+    )
+
+
+def _readings(window: Window) -> dict[str, Reading]:
+    tallies = window.phases.items()
+    if not tallies:
+        return {}
+    columns = [
+        torch.cat([values(tally) for _, tally in tallies])
+        for values in (_mean_of, lambda t: t.low, lambda t: t.high, lambda t: t.last)
+    ]
+    rows = torch.stack(columns, dim=1).tolist()
+    names = [f"{phase}.{name}" for phase, tally in tallies for name in tally.names]
+    return {name: Reading(*row) for name, row in zip(names, rows, strict=True)}
+
+
+def _mean_of(tally: Tally) -> Tensor:
+    return tally.total / tally.count
+
+
+def _mean(reading: Reading | None) -> float | None:
+    return None if reading is None else reading.mean
+
+
+def _first(readings: Mapping[str, Reading]) -> Callable[[str], float | None]:
+    """Look a derived number up in the first phase that has it: the adversarial ones come before lazy penalties."""
+
+    def find(name: str) -> float | None:
+        return next((reading.mean for key, reading in readings.items() if key.endswith(f".{name}")), None)
+
+    return find

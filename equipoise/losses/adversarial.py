@@ -1,0 +1,134 @@
+"""Adversarial losses: one pair of functions each, what the discriminator and what the generator minimises.
+
+Every discriminator's loss takes (real_logit, fake_logit, real_label, fake_label), every generator's (fake_logit,
+real_logit); what a loss has no use for it ignores. Logits are (B,), any real number, of any float dtype; labels are
+(B,) or scalars in the loss's own scale. Results are scalars, in float32 at least: bfloat16 has three digits, which a
+mean over a batch would spend.
+
+Names: x are reals, G(z) fakes, D(.) the discriminator's logit, sigma the logistic function.
+-log sigma(d) = softplus(-d) and -log(1 - sigma(d)) = softplus(d), which neither overflow nor lose their gradient.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+AdversarialLossName = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"]
+
+
+@dataclass(frozen=True, slots=True)
+class AdversarialLoss:
+    """What both players minimise.
+
+    `discriminator`: (real_logit, fake_logit, real_label, fake_label) -> scalar. `generator`: (fake_logit, real_logit)
+    -> scalar. `has_labels`: label smoothing acts. `needs_real`: the generator's loss reads real logits, as many as
+    fake ones; where it does not, any tensor will do. `probability`: logit -> D(x) in [0, 1] where the optimal logit
+    is the log-odds of a sample being real, None elsewhere.
+    """
+
+    discriminator: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor], Tensor]
+    has_labels: bool
+    needs_real: bool
+    probability: Callable[[Tensor], Tensor] | None
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 if it is that already."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def cross_entropy(logit: Tensor, label: Tensor) -> Tensor:
+    """Mean of -t log sigma(d) - (1 - t) log(1 - sigma(d)) over the batch, for labels t.
+
+    Below 0 and without a bottom for t outside [0, 1]: a label of 1.2 rewards ever larger logits.
+    """
+    d, t = at_least_float32(logit), label
+    return (t * softplus(-d) + (1 - t) * softplus(d)).mean()
+
+
+def cross_entropy_discriminator(
+    real_logit: Tensor, fake_logit: Tensor, real_label: Tensor, fake_label: Tensor
+) -> Tensor:
+    """-E log D(x) - E log(1 - D(G(z))): Goodfellow 2014, eq. 1, at labels 1 and 0; others as in Salimans 2016, 3.4."""
+    return cross_entropy(real_logit, real_label) + cross_entropy(fake_logit, fake_label)
+
+
+def minimax_generator(fake_logit: Tensor, real_logit: Tensor) -> Tensor:
+    """E log(1 - D(G(z))): Goodfellow 2014, eq. 1 as written. Its gradient vanishes where fakes are told apart."""
+    return -softplus(at_least_float32(fake_logit)).mean()
+
+
+def non_saturating_generator(fake_logit: Tensor, real_logit: Tensor) -> Tensor:
+    """-E log D(G(z)): Goodfellow 2014, section 3, the last paragraph."""
+    return softplus(-at_least_float32(fake_logit)).mean()
+
+
+def least_squares_discriminator(
+    real_logit: Tensor, fake_logit: Tensor, real_label: Tensor, fake_label: Tensor
+) -> Tensor:
+    """1/2 E(D(x) - b)^2 + 1/2 E(D(G(z)) - a)^2: Mao 2017, eq. 2, with b = `real_label`, a = `fake_label`."""
+    real, fake = at_least_float32(real_logit), at_least_float32(fake_logit)
+    return (real - real_label).square().mean() / 2 + (fake - fake_label).square().mean() / 2
+
+
+def least_squares_generator(fake_logit: Tensor, real_logit: Tensor) -> Tensor:
+    """1/2 E(D(G(z)) - c)^2: Mao 2017, eq. 2, with c = 1."""
+    return (at_least_float32(fake_logit) - 1).square().mean() / 2
+
+
+def hinge_discriminator(real_logit: Tensor, fake_logit: Tensor, real_label: Tensor, fake_label: Tensor) -> Tensor:
+    """E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))): Lim and Ye 2017; Miyato 2018, eq. 16."""
+    return relu(1 - at_least_float32(real_logit)).mean() + relu(1 + at_least_float32(fake_logit)).mean()
+
+
+def wasserstein_discriminator(real_logit: Tensor, fake_logit: Tensor, real_label: Tensor, fake_label: Tensor) -> Tensor:
+    """E D(G(z)) - E D(x): Arjovsky 2017, eq. 3 negated; the critic must be kept Lipschitz by other means."""
+    return at_least_float32(fake_logit).mean() - at_least_float32(real_logit).mean()
+
+
+def linear_generator(fake_logit: Tensor, real_logit: Tensor) -> Tensor:
+    """-E D(G(z)): Arjovsky 2017, algorithm 1, line 10; for the hinge, Miyato 2018, eq. 17."""
+    return -at_least_float32(fake_logit).mean()
+
+
+def relativistic_discriminator(
+    real_logit: Tensor, fake_logit: Tensor, real_label: Tensor, fake_label: Tensor
+) -> Tensor:
+    """E softplus(-(D(x) - D(G(z)))), reals and fakes in pairs: R3GAN, Huang 2024, eq. 2 with the logistic f."""
+    return softplus(-(at_least_float32(real_logit) - at_least_float32(fake_logit))).mean()
+
+
+def relativistic_generator(fake_logit: Tensor, real_logit: Tensor) -> Tensor:
+    """E softplus(-(D(G(z)) - D(x))): the pair the other way round, as Huang 2024 train it."""
+    return softplus(-(at_least_float32(fake_logit) - at_least_float32(real_logit))).mean()
+
+
+LOSSES: Final[Mapping[str, AdversarialLoss]] = {
+    "minimax": AdversarialLoss(
+        cross_entropy_discriminator, minimax_generator, has_labels=True, needs_real=False, probability=torch.sigmoid
+    ),
+    "non_saturating": AdversarialLoss(
+        cross_entropy_discriminator,
+        non_saturating_generator,
+        has_labels=True,
+        needs_real=False,
+        probability=torch.sigmoid,
+    ),
+    "least_squares": AdversarialLoss(
+        least_squares_discriminator, least_squares_generator, has_labels=True, needs_real=False, probability=None
+    ),
+    "hinge": AdversarialLoss(
+        hinge_discriminator, linear_generator, has_labels=False, needs_real=False, probability=None
+    ),
+    "wasserstein": AdversarialLoss(
+        wasserstein_discriminator, linear_generator, has_labels=False, needs_real=False, probability=None
+    ),
+    "relativistic": AdversarialLoss(
+        relativistic_discriminator, relativistic_generator, has_labels=False, needs_real=True, probability=None
+    ),
+}

@@ -1,0 +1,29 @@
+"""First weights, drawn from an explicit generator."""
+
+import torch
+from torch import Generator, nn
+
+_WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+
+
+@torch.no_grad()
+def orthogonal_(network: nn.Module, generator: Generator, gain: float = 1.4) -> None:
+    """Orthogonal weights (Saxe 2014), zero biases. 1.4 is about sqrt(2), the gain of rectifiers (He 2015)."""
+    for module in network.modules():
+        if isinstance(module, _WEIGHTED):
+            nn.init.orthogonal_(module.weight, gain, generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()
+
+
+@torch.no_grad()
+def normal_(network: nn.Module, generator: Generator, std: float = 0.02) -> None:
+    """N(0, std) weights, zero biases; scales of batch norm from N(1, std) (Radford 2016, section 4; std 0.02)."""
+    for module in network.modules():
+        if isinstance(module, (*_WEIGHTED, nn.Embedding)):
+            module.weight.normal_(0, std, generator=generator)
+        elif isinstance(module, nn.BatchNorm2d) and module.affine:
+            module.weight.normal_(1, std, generator=generator)
+        bias = getattr(module, "bias", None)
+        if isinstance(bias, torch.Tensor):
+            bias.zero_()

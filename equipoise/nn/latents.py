@@ -1,0 +1,19 @@
+"""Latent vectors."""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+
+def normal(count: int, size: int, generator: Generator, truncation: float | None = None) -> Tensor:
+    """(count, size) float32 from N(0, 1), on the generator's device.
+
+    `truncation` T > 0: from N(0, 1) given that |z| <= T, by the inverse of its distribution function (the truncation
+    trick of Brock 2019, section 3.1, drawn directly instead of by rejection). None: not truncated.
+    """
+    if truncation is None:
+        return torch.randn(count, size, generator=generator, device=generator.device)
+    inside = math.erf(truncation / math.sqrt(2))
+    uniform = torch.rand(count, size, generator=generator, device=generator.device, dtype=torch.float64) * 2 - 1
+    return (torch.erfinv(uniform * inside) * math.sqrt(2)).float()

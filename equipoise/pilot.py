@@ -1,0 +1,244 @@
+"""The pilot: it gathers what a loop does, reads it now and then, and turns knobs by what a controller decides.
+
+The training loop of this package has one; a loop of one's own can have one too:
+
+    pilot = Pilot("annealed", optimizers={"generator": opt_g, "discriminator": opt_d}, steps=10_000)
+    for batch in loader:
+        ...                                     # forward, backward and step, as ever
+        pilot.observe(loss_g=loss_g, loss_d=loss_d, logit_real=real, logit_fake=fake)
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from equipoise import catalog
+from equipoise.base import PhaseRecord, StepRecord
+from equipoise.diagnosis import signals as sensing
+from equipoise.diagnosis.signals import Window
+from equipoise.diagnosis.symptoms import EQUILIBRIUM_SPAN, at_equilibrium, diagnose
+from equipoise.errors import SettingError
+from equipoise.knobs import Knobs, check_turnable
+from equipoise.observations import Controller, Health, MetricReading, Observation, Reading, Signals
+
+SENSE_EVERY = 50
+"""Steps between two readings; each of the first EAGER steps is read, for that is where most runs go wrong."""
+EAGER = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Turning:
+    """One knob, turned."""
+
+    knob: str
+    before: float
+    after: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one reading came to."""
+
+    loss: Mapping[str, Reading]
+    observation: Observation[Any]
+    turned: tuple[Turning, ...]
+
+
+class Pilot:
+    """Watches and turns. Mutable: it stands beside a loop; all that it remembers is in :meth:`state`."""
+
+    def __init__(
+        self,
+        controller: str | Controller = "fixed",
+        *,
+        steps: int,
+        optimizers: Mapping[str, Optimizer] | None = None,
+        knobs: Knobs | None = None,
+        turnable: frozenset[str] | None = None,
+        probability: Callable[[Tensor], Tensor] | None = None,
+        sense_every: int = SENSE_EVERY,
+    ) -> None:
+        """`steps`: the length of the run, for progress.
+
+        `optimizers`: "generator" and "discriminator", read for gradients and written to; their settings are the base
+        when `knobs` is None. `turnable`: knobs that act, None for those that optimizers have. `probability`: logits to
+        D(x), where the loss makes them log-odds. Raises SettingError if the controller turns a knob that does not act.
+        """
+        self.controller: Controller = (
+            catalog.build("controllers", controller) if isinstance(controller, str) else controller
+        )
+        self.name = type(self.controller).__name__.lower()
+        self.steps = steps
+        self.optimizers = dict(optimizers or {})
+        self.base = knobs if knobs is not None else _knobs_of(self.optimizers)
+        acting = turnable if turnable is not None else _turnable(self.optimizers)
+        check_turnable(sorted(self.controller.turns()), acting, "this loop" if turnable is None else "this GAN")
+        self.probability = probability
+        self.sense_every = sense_every
+        self.step = 0
+        self._images = 0
+        self._window = Window()
+        self._metrics: dict[str, tuple[float, int]] = {}
+        self._ranks: list[tuple[float, float]] = []
+        self.knobs = self.base
+        self._memory = self.controller.initial(self.base)
+        start = self.controller.update(self._memory, Observation(0, 0.0, Signals(), Health(), self.base))
+        self.started = self._turn(self.base.with_values(_clamped(start.knobs)), start.why)
+        self._memory = start.state
+
+    def is_due(self, step: int) -> bool:
+        """Whether a reading follows step number `step` (the first is 1)."""
+        return step <= EAGER or step % self.sense_every == 0
+
+    def observe(
+        self,
+        record: StepRecord | None = None,
+        *,
+        loss_g: Tensor | None = None,
+        loss_d: Tensor | None = None,
+        logit_real: Tensor | None = None,
+        logit_fake: Tensor | None = None,
+    ) -> Decision | None:
+        """Take in one step; at a reading, decide and turn. None in between: nothing is read from the device.
+
+        A loop of one's own gives losses (scalars) and logits (any shape), after backward, and any of them may be left
+        out; gradients are read from the optimizers.
+        """
+        if record is None:
+            record = self._record(loss_g, loss_d, logit_real, logit_fake)
+        self.step, self._images = record.step, record.images
+        self._window = sensing.gather(self._window, record, self.probability)
+        if not self.is_due(record.step):
+            return None
+        reading = sensing.sense(self._window, self._readings())
+        self._window = Window()
+        progress = min(1.0, record.step / self.steps)
+        health = diagnose(reading.signals, record.step)
+        self._remember_rank(progress, reading.signals.rank_train_fake)
+        seen = Observation(record.step, progress, reading.signals, health, self.knobs)
+        wish = self.controller.update(self._memory, seen)
+        self._memory = wish.state
+        return Decision(reading.loss, seen, self._turn(self.knobs.clamped(wish.knobs), wish.why))
+
+    def measured(self, metric: str, value: float, images: int) -> None:
+        """Tell the pilot the value of a metric, measured after `images` reals."""
+        self._metrics[metric] = (value, images)
+
+    @property
+    def at_equilibrium(self) -> bool:
+        """Whether the discriminator has not told reals from fakes for a tenth of the run."""
+        return at_equilibrium(self._ranks)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that the pilot remembers: tensors by name, and values for JSON."""
+        tensors: dict[str, Tensor] = {}
+        for name, tally in self._window.phases.items():
+            tensors |= {
+                f"{name}/total": tally.total,
+                f"{name}/low": tally.low,
+                f"{name}/high": tally.high,
+                f"{name}/last": tally.last,
+            }
+        if self._window.non_finite is not None:
+            tensors["non_finite"] = self._window.non_finite
+        return tensors, {
+            "knobs": self.knobs.values(),
+            "controller": dict(self._memory),
+            "metrics": {name: list(pair) for name, pair in self._metrics.items()},
+            "ranks": [list(pair) for pair in self._ranks],
+            "phases": {name: [list(t.names), t.count] for name, t in self._window.phases.items()},
+        }
+
+    def restore(self, step: int, images: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self.step, self._images = step, images
+        self.knobs = self.base.with_values(values["knobs"])
+        self._memory = values["controller"]
+        self._metrics = {name: (value, at) for name, (value, at) in values["metrics"].items()}
+        self._ranks = [(progress, rank) for progress, rank in values["ranks"]]
+        parts = ("total", "low", "high", "last")
+        self._window = Window(
+            phases={
+                name: sensing.Tally(tuple(names), count, *(tensors[f"{name}/{part}"] for part in parts))
+                for name, (names, count) in values["phases"].items()
+            },
+            non_finite=tensors.get("non_finite"),
+        )
+        self._write()
+
+    def _turn(self, knobs: Knobs, why: Mapping[str, str]) -> tuple[Turning, ...]:
+        changes = self.knobs.differences(knobs)
+        self.knobs = knobs
+        self._write()
+        return tuple(Turning(name, *pair, why.get(name, "")) for name, pair in changes.items())
+
+    def _write(self) -> None:
+        for player, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self.knobs.lr_g if player == "generator" else self.knobs.lr_d
+                if "betas" in group:
+                    group["betas"] = (self.knobs.beta1, self.knobs.beta2)
+
+    def _record(
+        self, loss_g: Tensor | None, loss_d: Tensor | None, logit_real: Tensor | None, logit_fake: Tensor | None
+    ) -> StepRecord:
+        phases = {
+            "discriminator": PhaseRecord(
+                total=_detached(loss_d),
+                gradient_norms=self._gradient_norm("discriminator"),
+                logit_real=_detached(logit_real),
+                logit_fake=_detached(logit_fake),
+            ),
+            "generator": PhaseRecord(total=_detached(loss_g), gradient_norms=self._gradient_norm("generator")),
+        }
+        seen = [loss for loss in (loss_g, loss_d) if loss is not None]
+        finite = torch.stack([loss.detach().isfinite().all() for loss in seen]).all() if seen else None
+        images = self._images + (0 if logit_real is None else len(logit_real))
+        return StepRecord(self.step + 1, images, phases, non_finite=None if finite is None else ~finite)
+
+    def _gradient_norm(self, player: str) -> dict[str, Tensor]:
+        groups = self.optimizers[player].param_groups if player in self.optimizers else []
+        gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+        return {player: torch.nn.utils.get_total_norm(gradients)} if gradients else {}
+
+    def _readings(self) -> dict[str, MetricReading]:
+        return {name: MetricReading(value, self._images - at) for name, (value, at) in self._metrics.items()}
+
+    def _remember_rank(self, progress: float, rank: float | None) -> None:
+        if rank is not None:
+            kept = [pair for pair in self._ranks if pair[0] >= progress - 2 * EQUILIBRIUM_SPAN]
+            self._ranks = [*kept, (progress, rank)]
+
+
+def _clamped(knobs: Knobs) -> dict[str, float]:
+    return {name: range.clamp(getattr(knobs, name)) for name, range in knobs.ranges().items()}
+
+
+def _knobs_of(optimizers: Mapping[str, Optimizer]) -> Knobs:
+    """The base of a loop of one's own: what its optimizers are set to."""
+    values = {}
+    for player, knob in (("generator", "lr_g"), ("discriminator", "lr_d")):
+        if player in optimizers:
+            group = optimizers[player].param_groups[0]
+            values[knob] = float(group["lr"])
+            if "betas" in group:
+                values["beta1"], values["beta2"] = map(float, group["betas"])
+    unknown = set(optimizers) - {"generator", "discriminator"}
+    if unknown:
+        raise SettingError(f"optimizers are called 'generator' and 'discriminator', not '{min(unknown)}'")
+    return Knobs().with_values(values)
+
+
+def _turnable(optimizers: Mapping[str, Optimizer]) -> frozenset[str]:
+    names = {"generator": "lr_g", "discriminator": "lr_d"}
+    betas = {"beta1", "beta2"} if any("betas" in o.param_groups[0] for o in optimizers.values()) else set()
+    return frozenset({names[player] for player in optimizers} | betas)
+
+
+def _detached(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.detach()

@@ -1,0 +1,259 @@
+"""The run folder: the only reader and writer of its format.
+
+runs/<name>/experiment.json            all that is needed to run it again, versions included
+            events.jsonl               append-only; one event a line; survives a kill at any byte
+            checkpoints/               written by training/checkpoint.py
+            samples/                   one file a Sampled event
+            figures/  report.html      made by report/
+            generator.safetensors …    the final weights
+"""
+
+import dataclasses
+import errno
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from equipoise.errors import RunError
+from equipoise.events import Event, Resumed, Sampled, Saved, Stepped
+
+EXPERIMENT = "experiment.json"
+EVENTS = "events.jsonl"
+CHECKPOINTS = "checkpoints"
+SAMPLES = "samples"
+FIGURES = "figures"
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder, for reading."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder.resolve().name
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie."""
+        return self.folder / CHECKPOINTS
+
+    def experiment(self) -> dict[str, Any]:
+        """What was run, as JSON has it. Raises RunError if it cannot be read."""
+        try:
+            values = json.loads((self.folder / EXPERIMENT).read_text())
+        except FileNotFoundError as error:
+            raise RunError(f"{self.folder} is not a run: it has no {EXPERIMENT}") from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.folder / EXPERIMENT} cannot be read: {error}; put it back as it was") from error
+        if not isinstance(values, dict):
+            raise RunError(f"{self.folder / EXPERIMENT} is not a table of settings; put it back as it was")
+        return values
+
+    def lines(self) -> list[Line]:
+        """The events that count, in order: what a Resumed line supersedes is left out, and a line cut short too.
+
+        Raises RunError for a damaged line that is not the last.
+        """
+        kept: list[Line] = []
+        for line in self._all_lines():
+            if line["event"] == "resumed":
+                kept = [earlier for earlier in kept if earlier["step"] <= line["step"]]
+            kept.append(line)
+        return kept
+
+    def named(self, event: str) -> list[Line]:
+        """The events of one kind that count."""
+        return [line for line in self.lines() if line["event"] == event]
+
+    def _all_lines(self) -> Iterator[Line]:
+        path = self.folder / EVENTS
+        try:
+            texts = path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return
+        for number, text in enumerate(texts, 1):
+            if number == len(texts):
+                return  # What follows the last line break was cut short, or is nothing.
+            try:
+                line = json.loads(text)
+                line["event"], line["step"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise RunError(f"{path}, line {number}, is not an event; delete that line") from error
+            yield line
+
+
+class Log:
+    """A run folder, for writing: takes events one by one. Use as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run = Run(folder)
+        self._file: TextIO = _open_for_append(folder / EVENTS)
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def record(self, event: Event) -> None:
+        """Append an event; samples go into a file of their own first. Steps are not kept."""
+        if isinstance(event, Stepped):
+            return
+        if isinstance(event, Resumed):
+            self._restore_saved(event)
+        line = {"event": type(event).__name__.lower(), **_plain(event)}
+        if isinstance(event, Sampled):
+            line["samples"] = write_samples(self.run.folder / SAMPLES, event.step, event.samples)
+        self._append(line)
+        if isinstance(event, Saved):
+            os.fsync(self._file.fileno())
+
+    def _append(self, line: Line) -> None:
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def _restore_saved(self, event: Resumed) -> None:
+        """A kill between a checkpoint and its line in the log leaves the line out: it is put in before going on."""
+        saved = [line for line in self.run.named("saved") if line["step"] == event.step]
+        evaluated = [line for line in self.run.named("evaluated") if line["step"] <= event.step]
+        if not saved:
+            sign = 1 if not evaluated or evaluated[0]["better"] == "lower" else -1
+            best = min(evaluated, key=lambda line: sign * line["value"], default=None)
+            name = f"step-{event.step:08d}"
+            was_best = best is not None and best["step"] == event.step
+            self._append({"event": "saved", **_plain(Saved(event.step, event.images, name, was_best))})
+
+
+def create(folder: Path, experiment: Mapping[str, Any]) -> None:
+    """Make a run folder. Raises RunError if there is something there already, or it cannot be written."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        hint = (
+            f"resume it with: equipoise resume {folder}; or" if (folder / EXPERIMENT).exists() else "it is not empty;"
+        )
+        raise RunError(f"{folder} exists already; {hint} choose another folder with --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / EXPERIMENT, json.dumps(experiment, indent=2) + "\n")
+    except OSError as error:
+        raise RunError(unwritable(folder, error)) from error
+
+
+def unwritable(folder: Path, error: OSError) -> str:
+    """One line for people on why a folder cannot be written, and the way out."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk that holds {folder} is full; make room, then: equipoise resume {folder}"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission to write to {folder}; choose another folder with --out"
+    return f"cannot write to {folder}: {error.strerror or error}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def find(folder: Path) -> list[Run]:
+    """All runs below a folder, sorted by name."""
+    return [Run(path.parent) for path in sorted(folder.glob(f"*/{EXPERIMENT}"))]
+
+
+def free_name(folder: Path, stem: str) -> Path:
+    """`folder`/`stem`-1, or the next number that is free."""
+    taken = {path.name for path in folder.glob(f"{stem}-*")} if folder.exists() else set()
+    return folder / next(f"{stem}-{n}" for n in range(1, len(taken) + 2) if f"{stem}-{n}" not in taken)
+
+
+def write_samples(folder: Path, step: int, samples: npt.NDArray[np.float32]) -> str:
+    """Write samples as a grid of images (N, C, H, W), or as numbers (N, ...); the path within the run folder."""
+    folder.mkdir(exist_ok=True)
+    stem = f"step-{step:08d}"
+    if samples.ndim == 4:
+        name = f"{stem}.png"
+        partial = folder / f".{name}.partial"
+        grid(samples).save(partial, format="PNG")
+        partial.replace(folder / name)
+    else:
+        name = f"{stem}.npy"
+        partial = folder / f".{name}.partial"
+        with partial.open("wb") as file:
+            np.save(file, samples, allow_pickle=False)
+        partial.replace(folder / name)
+    return f"{folder.name}/{name}"
+
+
+def grid(samples: npt.NDArray[np.float32], columns: int | None = None, gap: int = 2) -> Image.Image:
+    """Images (N, C, H, W) in [-1, 1], C from 1 to 4, side by side; about square unless `columns` says otherwise."""
+    count, channels, height, width = samples.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    pixels = ((samples.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
+    shown = {1: 1, 2: 3, 3: 3, 4: 4}[channels]
+    if channels == 2:
+        pixels = np.concatenate([pixels, np.zeros_like(pixels[:, :1])], axis=1)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, shown), 128, np.uint8)
+    for index, image in enumerate(pixels):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    return Image.fromarray(sheet[:, :, 0] if shown == 1 else sheet)
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    """An event as JSON has it: nothing that is None, and no number that JSON cannot write."""
+    values = {
+        field.name: _simple(getattr(event, field.name))
+        for field in dataclasses.fields(event)
+        if field.name != "samples"
+    }
+    if "before" in values:
+        values["from"], values["to"] = values.pop("before"), values.pop("after")
+    return values
+
+
+def _simple(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        pairs = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {name: _simple(item) for name, item in pairs if item is not None}
+    if isinstance(value, Mapping):
+        return {name: _simple(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_simple(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    return value
+
+
+def _open_for_append(path: Path) -> TextIO:
+    """Open the log; a last line that a kill cut short is cut off."""
+    try:
+        file = path.open("a+", encoding="utf-8")
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole != len(content):
+            file.truncate(whole)
+        return file
+    except OSError as error:
+        raise RunError(unwritable(path.parent, error)) from error

@@ -1,0 +1,127 @@
+"""Checkpoints: a folder each, safetensors and JSON, written whole or not at all.
+
+checkpoints/step-00000400/tensors.safetensors    weights, averages, optimizers, memory, random states
+checkpoints/step-00000400/state.json             counters, the pilot's memory, and the digest of the tensors
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from equipoise.errors import CheckpointError
+
+FORMAT = 1
+KEEP = 3
+CAP = 2 * 1024**3
+"""At most so many bytes of checkpoints a run; the newest and the best are kept whatever they weigh."""
+
+TENSORS = "tensors.safetensors"
+STATE = "state.json"
+_PARTIAL = ".partial"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint in memory. Names of tensors are paths: `network/generator/…`, `pilot/…`."""
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+
+def name_of(step: int) -> str:
+    """The folder name of the checkpoint after `step` steps."""
+    return f"step-{step:08d}"
+
+
+def write(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint under `folder`; a kill at any byte leaves either all of it or nothing that counts."""
+    final = folder / name_of(checkpoint.step)
+    partial = folder / f"{final.name}{_PARTIAL}"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        save_file({name: value.detach().contiguous() for name, value in checkpoint.tensors.items()}, partial / TENSORS)
+        state = {"format": FORMAT, "sha256": _digest(partial / TENSORS), **checkpoint.values}
+        (partial / STATE).write_text(json.dumps(state))
+        for file in partial.iterdir():
+            _sync(file)
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+        _sync(folder)
+    except (OSError, SafetensorError):
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return final
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a checkpoint. Raises CheckpointError if it is damaged or of a newer version."""
+    way_out = f"delete that folder and the run goes on from the checkpoint before it: {path}"
+    try:
+        values = json.loads((path / STATE).read_text())
+        version = values["format"]
+        digest = values["sha256"]
+        step = int(values["step"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path.name}/{STATE} cannot be read; {way_out}") from error
+    if not isinstance(version, int) or version > FORMAT:
+        raise CheckpointError(
+            f"{path.name} has format {version}, newer than this version reads ({FORMAT}); upgrade equipoise: {path}"
+        )
+    try:
+        if _digest(path / TENSORS) != digest:
+            raise CheckpointError(f"{path.name}/{TENSORS} is cut short or altered; {way_out}")
+        return Checkpoint(step, load_file(path / TENSORS), values)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path.name}/{TENSORS} cannot be read; {way_out}") from error
+
+
+def find(folder: Path) -> list[Path]:
+    """All whole checkpoints, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if path.suffix != _PARTIAL and path.is_dir())
+
+
+def prune(folder: Path, best: int | None) -> None:
+    """Remove what a kill left half-written, and all but the last three and the best, fewer above the cap."""
+    for path in folder.glob(f"*{_PARTIAL}"):
+        shutil.rmtree(path, ignore_errors=True)
+    whole = find(folder)
+    spared = (
+        {whole[-1]} | {path for path in whole if best is not None and path.name == name_of(best)} if whole else set()
+    )
+    room = CAP - sum(map(_size, spared))
+    for age, path in enumerate(reversed(whole)):
+        if path in spared:
+            continue
+        room -= _size(path)
+        if age >= KEEP or room < 0:
+            shutil.rmtree(path)
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.iterdir())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

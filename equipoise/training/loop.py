@@ -1,0 +1,234 @@
+"""The loop: a generator of events. It never asks which GAN it has, and whoever consumes it prints, saves, stops."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from equipoise.base import Metric, StepRecord, Stream
+from equipoise.events import (
+    Evaluated,
+    Event,
+    Finished,
+    FinishReason,
+    Resumed,
+    Sampled,
+    Saved,
+    Sensed,
+    Started,
+    Stepped,
+    Turned,
+)
+from equipoise.observations import Verdict
+from equipoise.pilot import Decision, Pilot, Turning
+from equipoise.training import checkpoint, probe
+from equipoise.training.state import TrainingState
+from equipoise.training.step import run_step
+
+
+def never() -> bool:
+    """Nobody interrupts."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long, and how often what. Counts are steps; None means never, or no limit.
+
+    `seconds` are those of training, summed over resumes; progress runs by steps alone, so that the clock does not
+    decide where a schedule stands.
+    """
+
+    steps: int
+    batch_size: int
+    images: int | None = None
+    seconds: float | None = None
+    stop_at_equilibrium: bool = False
+    sample_every: int | None = None
+    evaluate_every: int | None = None
+    save_every: int | None = None
+    checkpoints: Path | None = None
+    interrupted: Callable[[], bool] = never
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A metric and what it is measured on: `latents` (N, ...) and labels (N,), the same every time."""
+
+    name: str
+    metric: Metric
+    statistics: Any
+    latents: Tensor
+    condition: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Training reals, and held-out ones (None if the data has none to spare)."""
+
+    train: Stream
+    held_out: Stream | None = None
+
+
+@dataclass(slots=True)
+class Best:
+    """The best value of the metric so far, and after which step."""
+
+    value: float | None = None
+    step: int | None = None
+
+    def update(self, value: float, step: int, metric: Metric) -> None:
+        """Take note of a value."""
+        sign = 1 if metric.better == "lower" else -1
+        if self.value is None or sign * value < sign * self.value:
+            self.value, self.step = value, step
+
+
+@dataclass(slots=True)
+class Training:
+    """One run in memory: everything that the loop needs. `preview`: latents and labels of the sample grid."""
+
+    state: TrainingState
+    pilot: Pilot
+    streams: Streams
+    plan: Plan
+    preview: tuple[Tensor, Tensor | None]
+    evaluation: Evaluation | None = None
+    best: Best = field(default_factory=Best)
+
+
+def train(training: Training) -> Iterator[Event]:
+    """Train until a stop rule holds, yielding what happens. Closing the iterator between two events is safe."""
+    state, pilot, plan = training.state, training.pilot, training.plan
+    yield from _opening(training)
+    clock = time.monotonic() - state.seconds
+    verdict: Verdict = "healthy"
+    reason = _finished(training, verdict)
+    while reason is None:
+        due = pilot.is_due(state.step + 1)
+        record = run_step(state, training.streams.train, pilot.knobs, state.step / plan.steps, measure=due)
+        state.seconds = time.monotonic() - clock
+        yield Stepped(state.step, state.images, state.seconds)
+        if due and state.step % pilot.sense_every == 0:
+            record = _probed(training, record)
+        if decision := pilot.observe(record):
+            verdict = decision.observation.health.verdict
+            yield _sensed(state, decision)
+            yield from _turned(training, decision.turned)
+        reason = _finished(training, verdict)
+        yield from _milestones(training, reason)
+    yield Finished(state.step, state.images, reason, verdict, state.seconds)
+
+
+def _finished(training: Training, verdict: Verdict) -> FinishReason | None:
+    state, plan = training.state, training.plan
+    rules: dict[FinishReason, bool] = {
+        "diverged": verdict == "diverged",
+        "steps": state.step >= plan.steps,
+        "images": plan.images is not None and state.images >= plan.images,
+        "seconds": plan.seconds is not None and state.seconds >= plan.seconds,
+        "equilibrium": plan.stop_at_equilibrium and training.pilot.at_equilibrium,
+        "interrupted": plan.interrupted(),
+    }
+    return next((reason for reason, holds in rules.items() if holds), None)
+
+
+def _opening(training: Training) -> Iterator[Event]:
+    state, pilot, plan = training.state, training.pilot, training.plan
+    if state.step:
+        yield Resumed(state.step, state.images)
+        return
+    weights = {
+        name: sum(weight.numel() for weight in network.parameters()) for name, network in state.gan.networks.items()
+    }
+    yield Started(0, 0, plan.steps, plan.batch_size, state.precision, weights, pilot.base.values())
+    yield from _turned(training, pilot.started)
+    if plan.sample_every:
+        yield _sampled(training)
+
+
+def _milestones(training: Training, reason: FinishReason | None) -> Iterator[Event]:
+    """What is due after this step, in an order that a checkpoint closes: nothing of the step follows it.
+
+    The last step of a run brings all of it; an interruption only saves, so that the run goes on as if it had not
+    been; nothing is kept of a state that has diverged.
+    """
+    step, plan = training.state.step, training.plan
+    if reason == "diverged":
+        return
+    last = reason not in (None, "interrupted")
+    if plan.sample_every and (last or step % plan.sample_every == 0):
+        yield _sampled(training)
+    if training.evaluation and plan.evaluate_every and (last or step % plan.evaluate_every == 0):
+        yield _evaluated(training, training.evaluation)
+    if plan.checkpoints and plan.save_every and (reason is not None or step % plan.save_every == 0):
+        yield save(training, plan.checkpoints)
+
+
+def _probed(training: Training, record: StepRecord) -> StepRecord:
+    state, streams, size = training.state, training.streams, training.plan.batch_size
+    if streams.held_out is None:
+        return record
+    turn, knobs = state.step // training.pilot.sense_every, training.pilot.knobs
+    progress = state.step / training.plan.steps
+    return replace(
+        record,
+        probe_train=probe.logits(state, streams.train, turn, size, knobs, progress),
+        probe_held_out=probe.logits(state, streams.held_out, turn, size, knobs, progress),
+    )
+
+
+def _sensed(state: TrainingState, decision: Decision) -> Sensed:
+    seen = decision.observation
+    return Sensed(state.step, state.images, seen.progress, state.seconds, decision.loss, seen.signals, seen.health)
+
+
+def _turned(training: Training, turnings: tuple[Turning, ...]) -> Iterator[Turned]:
+    state, by = training.state, training.pilot.name
+    for one in turnings:
+        yield Turned(state.step, state.images, one.knob, one.before, one.after, by, one.why)
+
+
+def _sampled(training: Training) -> Sampled:
+    state = training.state
+    made = probe.samples(state, *training.preview)
+    return Sampled(state.step, state.images, probe.as_array(made))
+
+
+def _evaluated(training: Training, evaluation: Evaluation) -> Evaluated:
+    state, begun = training.state, time.monotonic()
+    made = probe.samples(state, evaluation.latents, evaluation.condition)
+    value = evaluation.metric.value(evaluation.statistics, made)
+    training.pilot.measured(evaluation.name, value, state.images)
+    training.best.update(value, state.step, evaluation.metric)
+    spent = time.monotonic() - begun
+    return Evaluated(
+        state.step, state.images, evaluation.name, value, evaluation.metric.better, len(evaluation.latents), spent
+    )
+
+
+def save(training: Training, folder: Path) -> Saved:
+    """Write a checkpoint of everything, and drop those that are no longer wanted."""
+    state, best = training.state, training.best
+    tensors, values = training.pilot.state()
+    whole = {**state.tensors(), **{f"pilot/{name}": value for name, value in tensors.items()}}
+    rest = {**state.values(), "pilot": values, "best": [best.value, best.step]}
+    path = checkpoint.write(folder, checkpoint.Checkpoint(state.step, whole, rest))
+    checkpoint.prune(folder, best.step)
+    return Saved(state.step, state.images, path.name, best.step == state.step)
+
+
+def restore(training: Training, path: Path) -> None:
+    """Go on from a checkpoint. Raises CheckpointError if it is damaged, or of other networks."""
+    loaded = checkpoint.read(path)
+    training.state.restore(loaded.tensors, loaded.values, path.name)
+    tensors = {
+        name.removeprefix("pilot/"): value.to(training.state.device)
+        for name, value in loaded.tensors.items()
+        if name.startswith("pilot/")
+    }
+    training.pilot.restore(loaded.step, training.state.images, tensors, loaded.values["pilot"])
+    training.best.value, training.best.step = loaded.values["best"]

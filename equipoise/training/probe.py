@@ -1,0 +1,63 @@
+"""Looking at the players without touching them: watching changes no byte of the training."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from equipoise.base import Moment, Stream
+from equipoise.knobs import Knobs
+from equipoise.training.precision import autocast
+from equipoise.training.state import TrainingState
+
+PROBE = 256
+"""Logits a side, rounded up to whole batches; the standard error of a rank of 256 against 256 is 0.05."""
+
+
+def logits(state: TrainingState, stream: Stream, turn: int, batch_size: int, knobs: Knobs, progress: float) -> Tensor:
+    """What the discriminator says of reals of `stream`: (>= PROBE,) or fewer if a batch is all there is.
+
+    In training mode, at the batch size and augmentation of training; buffers are put back, and random numbers come
+    from a generator of their own. `turn` chooses the batches.
+    """
+    generator = torch.Generator(state.device).manual_seed(turn)
+    moment = Moment(state.step, state.images, progress, knobs, generator, state.memory)
+    batches = range(-(-PROBE // batch_size))
+    with untouched(state.gan.networks.values()), torch.no_grad(), autocast(state.precision, state.device):
+        found = [
+            state.gan.logits(state.gan.networks, stream.batch(turn * len(batches) + i).to(state.device), moment)
+            for i in batches
+        ]
+    return torch.cat([part.flatten() for part in found])
+
+
+@contextmanager
+def untouched(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Put the buffers of networks back after whatever was done with them."""
+    buffers = [buffer for network in networks for buffer in network.buffers()]
+    kept = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, kept, strict=True):
+            buffer.copy_(value)
+
+
+@torch.no_grad()
+def samples(state: TrainingState, latents: Tensor, condition: Tensor | None, batch_size: int = 250) -> Tensor:
+    """Samples of the averaged generator, (N, ...) float32 on the CPU, for these latents and labels."""
+    parts = []
+    for start in range(0, len(latents), batch_size):
+        rows = slice(start, start + batch_size)
+        labels = None if condition is None else condition[rows].to(state.device)
+        with autocast(state.precision, state.device):
+            made = state.gan.generate(state.playing, latents[rows].to(state.device), labels)
+        parts.append(made.float().cpu())
+    return torch.cat(parts)
+
+
+def as_array(made: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """A tensor on the CPU as an event carries it."""
+    return made.numpy().astype(np.float32)

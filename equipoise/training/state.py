@@ -1,0 +1,144 @@
+"""What a step changes: everything that a checkpoint must hold."""
+
+import copy
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from equipoise.base import Gan, Memory, Moment
+from equipoise.errors import CheckpointError
+from equipoise.knobs import Knobs
+from equipoise.training import optimizers as optimizing
+from equipoise.training.precision import Precision, scaler
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """The players and all that moves with them. `draws` counts batches taken from the stream."""
+
+    gan: Gan[Any]
+    averaged: Mapping[str, nn.Module]
+    optimizers: Mapping[str, Optimizer]
+    memory: Memory
+    generator: torch.Generator
+    scaler: torch.amp.GradScaler
+    device: torch.device
+    precision: Precision
+    step: int = 0
+    images: int = 0
+    draws: int = 0
+    seconds: float = 0.0
+
+    def moment(self, knobs: Knobs, progress: float) -> Moment[Any]:
+        """Now."""
+        return Moment(self.step, self.images, progress, knobs, self.generator, self.memory)
+
+    @property
+    def playing(self) -> Mapping[str, nn.Module]:
+        """The networks that samples come from: the averages where there are, else the players themselves."""
+        return {**self.gan.networks, **self.averaged}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the state, by a name that tells what it is."""
+        found: dict[str, Tensor] = {}
+        for kind, networks in (("network", self.gan.networks), ("averaged", self.averaged)):
+            for name, network in networks.items():
+                found |= {f"{kind}/{name}/{key}": value for key, value in network.state_dict().items()}
+        for name, optimizer in self.optimizers.items():
+            for index, moments in optimizer.state_dict()["state"].items():
+                found |= {f"optimizer/{name}/{index}/{key}": value for key, value in moments.items()}
+        found |= {f"memory/{name}": value for name, value in self.memory.items()}
+        found["random/moment"] = self.generator.get_state()
+        found["random/torch"] = torch.get_rng_state()
+        found["random/numpy"] = torch.from_numpy(_numpy_random()[1].astype(np.int64))
+        return found
+
+    def values(self) -> dict[str, Any]:
+        """Everything else, for JSON."""
+        return {
+            "step": self.step,
+            "images": self.images,
+            "draws": self.draws,
+            "seconds": self.seconds,
+            "scaler": self.scaler.state_dict(),
+            "random/numpy": list(_numpy_random()[2:]),
+            "random/python": random.getstate(),
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], source: str) -> None:
+        """Go on from what :meth:`tensors` and :meth:`values` gave.
+
+        Raises CheckpointError, naming `source`, if the shapes are those of other networks.
+        """
+        self.load_networks(tensors, source)
+        for name, optimizer in self.optimizers.items():
+            mine = _under(tensors, f"optimizer/{name}/")
+            moments: dict[int, dict[str, Tensor]] = {}
+            for key, value in mine.items():
+                index, _, what = key.partition("/")
+                moments.setdefault(int(index), {})[what] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+        self.memory = {name: value.to(self.device) for name, value in _under(tensors, "memory/").items()}
+        self.generator.set_state(tensors["random/moment"])
+        torch.set_rng_state(tensors["random/torch"])
+        keys = tensors["random/numpy"].numpy().astype(np.uint32)
+        np.random.set_state(("MT19937", keys, *values["random/numpy"]))
+        version, internal, gauss = values["random/python"]
+        random.setstate((version, tuple(internal), gauss))
+        self.scaler.load_state_dict(values["scaler"])
+        self.step, self.images, self.draws = values["step"], values["images"], values["draws"]
+        self.seconds = values["seconds"]
+
+    def load_networks(self, tensors: Mapping[str, Tensor], source: str) -> None:
+        """Take over the weights alone: the players' and their averages'."""
+        for kind, networks in (("network", self.gan.networks), ("averaged", self.averaged)):
+            for name, network in networks.items():
+                theirs, mine = _under(tensors, f"{kind}/{name}/"), network.state_dict()
+                for key in sorted(mine.keys() | theirs.keys()):
+                    here, there = mine.get(key), theirs.get(key)
+                    if here is None or there is None or here.shape != there.shape:
+                        raise CheckpointError(
+                            f"{source} is of another network: {name} {key} is {_shape(there)} there and {_shape(here)} "
+                            "here; build the same GAN, width and image size as the run that wrote it"
+                        )
+                network.load_state_dict(theirs)
+
+
+def begin(
+    gan: Gan[Any], knobs: Knobs, device: torch.device, precision: Precision, generator: torch.Generator
+) -> TrainingState:
+    """The state before the first step; moves the networks to `device`. `generator` must live there already."""
+    for network in gan.networks.values():
+        network.to(device).train()
+    averaged = {name: copy.deepcopy(gan.networks[name]).requires_grad_(False).eval() for name in gan.averaged}
+    moment = Moment(0, 0, 0.0, knobs, generator, gan.memory)
+    return TrainingState(
+        gan=gan,
+        averaged=averaged,
+        optimizers={
+            name: optimizing.make(network, gan.optimizer(name, moment)) for name, network in gan.networks.items()
+        },
+        memory={name: value.to(device) for name, value in gan.memory.items()},
+        generator=generator,
+        scaler=scaler(precision, device),
+        device=device,
+        precision=precision,
+    )
+
+
+def _numpy_random() -> Any:
+    return np.random.get_state(legacy=True)
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _shape(value: Tensor | None) -> str:
+    return "missing" if value is None else " x ".join(map(str, value.shape)) or "a single number"

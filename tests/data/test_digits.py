@@ -1,0 +1,76 @@
+"""The shipped digits."""
+
+import shutil
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from equipoise import catalog
+from equipoise.data import digits
+from equipoise.data.digits import Digits
+from equipoise.errors import DataError, SettingError
+
+
+def whole(split, image_size=32):
+    count = Digits().count(split)
+    return Digits(image_size).stream(split, count, 0).batch(0)
+
+
+@pytest.mark.parametrize(("split", "each"), [("train", 400), ("held_out", 100)])
+def test_classes_are_balanced(split, each):
+    assert torch.bincount(whole(split).condition).tolist() == [each] * 10
+
+
+def test_no_digit_is_there_twice():
+    digest = {image.numpy().tobytes() for split in ("train", "held_out") for image in whole(split).real}
+    assert len(digest) == 5000
+
+
+def test_thirty_two_pixels_are_the_original_in_a_black_frame():
+    real = whole("held_out").real
+    inside = F.pad(real[:, :, 2:-2, 2:-2], (2, 2, 2, 2), value=-1.0)
+    assert torch.equal(inside, real)
+    assert real.min() == -1
+    assert real.max() == 1
+
+
+@pytest.mark.parametrize("size", [16, 64, 128])
+def test_other_sizes_show_the_same_digits(size):
+    """Shrunk or blown up again to 32 pixels they are close to the original, in the same order, in the same class."""
+    original, other = whole("held_out"), whole("held_out", size)
+    assert other.real.shape == (1000, 1, size, size)
+    assert torch.equal(other.condition, original.condition)
+    back = F.interpolate(other.real, size=(32, 32), mode="bilinear", antialias=True)
+    assert (back - original.real).abs().mean() < 0.1
+    assert -1 <= other.real.min() <= other.real.max() <= 1
+
+
+@pytest.mark.parametrize("size", [-32, 0, 28, 33, 48, 256])
+def test_a_size_that_is_not_offered_is_refused_with_the_way_out(size):
+    with pytest.raises(SettingError) as error:
+        catalog.build("data", "digits", {"image_size": size})
+    assert str(error.value) == f"image_size = {size} is not offered by 'digits'; use 16, 32, 64 or 128"
+
+
+def test_too_large_a_batch_is_refused():
+    with pytest.raises(DataError, match="there are 1000 images in 'held_out', fewer than a batch of 2000; use --batch"):
+        Digits().stream("held_out", 2000, 0)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read .*digits\.npz: No such file or directory; install equipoise"):
+        digits._read(tmp_path / "digits.npz")
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no archive", None])
+def test_a_damaged_file_is_refused_before_it_is_read(tmp_path, damage):
+    file = tmp_path / "digits.npz"
+    shutil.copy(digits.FILE, file)
+    if damage is None:
+        content = bytearray(file.read_bytes())
+        content[400_000] ^= 1
+        damage = bytes(content)
+    file.write_bytes(damage)
+    with pytest.raises(DataError, match=r"digits\.npz is damaged"):
+        digits._read(file)

@@ -1,0 +1,82 @@
+"""Ring, grid and origin."""
+
+import math
+
+import pytest
+import torch
+
+from equipoise import catalog
+from equipoise.data.grid import Grid
+from equipoise.data.origin import Origin
+from equipoise.data.ring import Ring
+from equipoise.errors import SettingError
+
+MANY = 100_000
+
+
+def test_the_ring_has_eight_different_modes_on_the_unit_circle():
+    means = Ring().stream("train", 1, 0).means
+    assert torch.allclose(means.norm(dim=1), torch.ones(8))
+    nearest = torch.pdist(means).min()
+    assert nearest.item() == pytest.approx(2 * math.sin(math.pi / 8)), "neighbours on a regular octagon"
+    assert torch.allclose(means[0], torch.tensor([1.0, 0.0]))
+
+
+def test_the_grid_has_twenty_five_modes():
+    means = Grid().stream("train", 1, 0).means
+    line = (-4.0, -2.0, 0.0, 2.0, 4.0)
+    assert {tuple(mean) for mean in means.tolist()} == {(x, y) for x in line for y in line}
+
+
+@pytest.mark.parametrize("data", [Ring(), Grid(), Ring(modes=3, radius=2, std=0.5), Grid(side=2, spacing=1, std=0.1)])
+def test_samples_have_the_moments_of_the_mixture(data):
+    stream = data.stream("train", MANY, 0)
+    batch = stream.batch(0)
+    noise = (batch.real - stream.means[batch.condition]).double() / data.std
+    assert noise.mean(dim=0).abs().max() < 4.5 / MANY**0.5
+    assert (noise.T.cov() - torch.eye(2)).abs().max() < 4.5 * math.sqrt(2 / MANY)
+    modes = data.spec.classes
+    sizes = torch.bincount(batch.condition, minlength=modes)
+    chi_squared = ((sizes - MANY / modes) ** 2 / (MANY / modes)).sum().item()
+    assert chi_squared < modes - 1 + 4.5 * math.sqrt(2 * (modes - 1)), "modes are equally likely"
+
+
+@pytest.mark.parametrize("data", [Ring(), Grid()])
+def test_splits_seeds_and_batches_share_no_sample(data):
+    points = [
+        tuple(point)
+        for split in ("train", "held_out")
+        for seed in (0, 1)
+        for index in (0, 1, 2)
+        for point in data.stream(split, 100, seed).batch(index).real.tolist()
+    ]
+    # Float32 noise around a mean repeats a coordinate now and then; both at once do not.
+    assert len(set(points)) == len(points) == 1200
+
+
+def test_the_origin_is_one_point_without_a_label():
+    batch = Origin().stream("train", 3, 0).batch(5)
+    assert batch.real.tolist() == [[0.0], [0.0], [0.0]]
+    assert batch.condition is None
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("ring", {"modes": 0}, "modes = 0 does not suit 'ring'; use a number above 0"),
+        ("ring", {"std": -0.1}, "std = -0.1 does not suit 'ring'; use a number above 0"),
+        ("ring", {"radius": float("nan")}, "radius = nan does not suit 'ring'; use a number above 0"),
+        ("grid", {"side": -5}, "side = -5 does not suit 'grid'; use a number above 0"),
+        ("grid", {"spacing": float("inf")}, "spacing = inf does not suit 'grid'; use a number above 0"),
+    ],
+)
+def test_impossible_mixtures_are_refused_with_the_way_out(name, options, message):
+    with pytest.raises(SettingError) as error:
+        catalog.build("data", name, options)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("name", ["ring", "grid", "origin"])
+def test_a_batch_of_none_is_refused(name):
+    with pytest.raises(SettingError, match="batch_size = 0 is too small"):
+        catalog.build("data", name).stream("train", 0, 0)

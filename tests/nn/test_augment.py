@@ -1,0 +1,197 @@
+"""Augmentation by what it does to images: how often, how far, and what stays as it was."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from equipoise.errors import SettingError, UnknownNameError
+from equipoise.nn.augment import Kind, augment, instance_noise
+
+KINDS: tuple[Kind, ...] = ("colour", "translation", "cutout", "flip")
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(count: int, channels: int = 3, side: int = 16, seed: int = 0) -> Tensor:
+    return torch.rand(count, channels, side, side, generator=seeded(seed)) * 1.8 - 0.9
+
+
+def changed(before: Tensor, after: Tensor) -> Tensor:
+    return (before != after).flatten(1).any(1)
+
+
+def test_off_is_the_same_tensor_and_draws_nothing() -> None:
+    generator, x = seeded(), images(2)
+    before = generator.get_state()
+    assert augment(x, 0.0, generator, KINDS) is x
+    assert augment(x, 0.5, generator, ()) is x
+    assert instance_noise(x, 0.0, generator) is x
+    assert torch.equal(before, generator.get_state())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("p", [0.2, 0.7])
+def test_share_of_changed_samples(kind: Kind, p: float) -> None:
+    x = images(2000, side=16)
+    after = augment(x, p, seeded(1), (kind,))
+    # Of the 25 shifts, up to 2 pixels each way, one is none at all.
+    visible = 24 / 25 if kind == "translation" else 1.0
+    assert float(changed(x, after).float().mean()) == pytest.approx(p * visible, abs=0.04)
+
+
+def test_kinds_are_chosen_independently() -> None:
+    """A flip and a cutout, told apart by what they do to an image of ones with a mark."""
+    x = torch.ones(4000, 1, 8, 8)
+    x[:, :, :, 0] = 2
+    after = augment(x, 0.5, seeded(2), ("flip", "cutout"))
+    flipped = (after[:, 0, :, 7] == 2).any(1)
+    cut = (after == 0).flatten(1).any(1)
+    assert float((flipped & cut).float().mean()) == pytest.approx(0.25, abs=0.06)
+
+
+def test_everything_at_certainty() -> None:
+    x = images(200)
+    assert bool(changed(x, augment(x, 1.0, seeded(), ("flip",))).all())
+    assert torch.equal(augment(x, 1.0, seeded(), ("flip",)), torch.flip(x, [3]))
+
+
+def test_translation_stays_within_an_eighth() -> None:
+    """One bright pixel in the middle shows where each image went."""
+    x = torch.full((3000, 1, 32, 24), -1.0)
+    x[:, :, 16, 12] = 1
+    after = augment(x, 1.0, seeded(3), ("translation",))
+    where = (after == 1).nonzero()
+    assert len(where) == len(x)
+    down, right = where[:, 2] - 16, where[:, 3] - 12
+    assert sorted(down.unique().tolist()) == list(range(-4, 5))
+    assert sorted(right.unique().tolist()) == list(range(-3, 4))
+    assert abs(float(down.float().mean())) < 0.2
+    correlation = torch.corrcoef(torch.stack([down, right]).float())[0, 1]
+    assert abs(float(correlation)) < 0.08
+
+
+@pytest.mark.parametrize("fill", [-1.0, 0.0])
+def test_translation_uncovers_the_fill(fill: float) -> None:
+    x = torch.full((500, 2, 16, 16), 0.5)
+    after = augment(x, 1.0, seeded(4), ("translation",), fill=fill)
+    assert set(after.unique().tolist()) == {fill, 0.5}
+    uncovered = (after == fill).flatten(1).sum(1)
+    # At most 2 rows and 2 columns of 16, over 2 channels.
+    assert int(uncovered.max()) == 2 * (2 * 16 + 2 * 14)
+
+
+def test_translation_moves_the_picture_unchanged() -> None:
+    x = images(50)
+    after = augment(x, 1.0, seeded(5), ("translation",), fill=7.0)
+    for before, moved in zip(x, after, strict=True):
+        kept = moved[moved != 7.0]
+        assert bool(torch.isin(kept, before).all())
+
+
+def test_cutout_is_a_square_of_half_the_side() -> None:
+    x = torch.ones(2000, 1, 16, 16)
+    hole = augment(x, 1.0, seeded(6), ("cutout",))[:, 0] == 0
+    rows, columns = hole.any(2).sum(1), hole.any(1).sum(1)
+    assert torch.equal(hole.sum((1, 2)), rows * columns)
+    assert int(rows.max()) == int(columns.max()) == 8
+    # A centre on the border leaves half of the square inside.
+    assert int(rows.min()) == int(columns.min()) == 4
+    assert bool(hole.any(0).all())
+
+
+def test_colour_moves_the_mean_by_brightness_alone() -> None:
+    x = images(4000, side=4)
+    after = augment(x, 1.0, seeded(7), ("colour",))
+    shift = after.mean((1, 2, 3)) - x.mean((1, 2, 3))
+    assert float(shift.abs().max()) <= 0.5 + 1e-5
+    assert abs(float(shift.mean())) < 0.02
+    assert float(shift.std()) == pytest.approx(12**-0.5, abs=0.01)
+
+
+def test_contrast_lies_between_half_and_one_and_a_half() -> None:
+    """Without colour there is no saturation: only the spread about the mean can change."""
+    x = images(4000, channels=1, side=4)
+    after = augment(x, 1.0, seeded(8), ("colour",))
+    ratio = after.std((1, 2, 3)) / x.std((1, 2, 3))
+    assert float(ratio.min()) >= 0.5 - 1e-4
+    assert float(ratio.max()) <= 1.5 + 1e-4
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.02)
+
+
+def test_saturation_reaches_from_grey_to_double() -> None:
+    """Distances between channels, relative to those between grey pixels, change by the saturation alone."""
+    x = images(4000, side=4)
+    after = augment(x, 1.0, seeded(9), ("colour",))
+
+    def colourfulness(x: Tensor) -> Tensor:
+        return (x - x.mean(1, keepdim=True)).std((1, 2, 3)) / x.mean(1).std((1, 2))
+
+    ratio = colourfulness(after) / colourfulness(x)
+    assert float(ratio.min()) < 0.05
+    assert float(ratio.max()) == pytest.approx(2, abs=0.05)
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("kinds", [(kind,) for kind in KINDS] + [KINDS])
+def test_differentiable(kinds: Sequence[Kind]) -> None:
+    x = images(3, side=6).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: augment(x, 0.7, seeded(10), kinds), (x,))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_seed_decides_and_dtype_does_not(dtype: torch.dtype) -> None:
+    x = images(64).to(dtype)
+    global_state = torch.get_rng_state()
+    once, again, other = (augment(x, 0.5, seeded(seed), KINDS) for seed in (11, 11, 12))
+    assert torch.equal(global_state, torch.get_rng_state())
+    assert once.dtype == dtype
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+    torch.testing.assert_close(once.float(), augment(x.float(), 0.5, seeded(11), KINDS), atol=0.03, rtol=0.03)
+
+
+def test_samples_not_chosen_are_untouched_and_the_input_too() -> None:
+    x = images(300)
+    before = x.clone()
+    after = augment(x, 0.3, seeded(13), ("colour",))
+    assert torch.equal(x, before)
+    assert 150 < int((~changed(x, after)).sum()) < 270
+
+
+def test_odd_and_tiny_sides() -> None:
+    for side in (1, 3, 7, 28):
+        x = images(8, 1, side)
+        assert augment(x, 1.0, seeded(), KINDS).shape == x.shape
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
+def test_a_probability_is_one(p: float) -> None:
+    with pytest.raises(SettingError, match="between 0 and 1"):
+        augment(images(1), p, seeded(), KINDS)
+
+
+def test_unknown_kind_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'colour'"):
+        augment(images(1), 0.5, seeded(), ["color"])  # type: ignore[list-item]
+
+
+def test_noise_has_the_deviation_asked_for() -> None:
+    x = images(400)
+    noise = instance_noise(x, 0.3, seeded(14)) - x
+    assert abs(float(noise.mean())) < 0.004
+    assert float(noise.std()) == pytest.approx(0.3, abs=0.004)
+    assert torch.equal(noise + x, instance_noise(x, 0.3, seeded(14)))
+    assert not torch.equal(noise + x, instance_noise(x, 0.3, seeded(15)))
+
+
+def test_noise_lets_gradients_through_and_keeps_the_dtype() -> None:
+    x = torch.zeros(4, 2, dtype=torch.bfloat16, requires_grad=True)
+    noisy = instance_noise(x, 0.5, seeded())
+    noisy.sum().backward()
+    assert noisy.dtype == torch.bfloat16
+    assert x.grad is not None
+    assert bool((x.grad == 1).all())
