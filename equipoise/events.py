@@ -73,9 +73,10 @@ class Evaluated(Event):
 
 @dataclass(frozen=True, slots=True)
 class Sampled(Event):
-    """The same latents, once more. `samples`: (N, ...) float32 in the range of the data."""
+    """The same latents, once more. `samples`: (N, ...) float32 in the data's range; `columns` of a grid."""
 
     samples: npt.NDArray[np.float32]
+    columns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ runs/<name>/experiment.json            all that is needed to run it again, versi
 
 import dataclasses
 import errno
+import io
 import json
 import math
 import os
@@ -63,13 +64,15 @@ class Run:
         return values
 
     def lines(self) -> list[Line]:
-        """The events that count, in order: what a Resumed line supersedes is left out, and a line cut short too.
+        """The events that count, in order: not what a later Resumed or Started line supersedes, nor a line cut short.
 
         Raises RunError for a damaged line that is not the last.
         """
         kept: list[Line] = []
         for line in self._all_lines():
-            if line["event"] == "resumed":
+            if line["event"] == "started":
+                kept = []
+            elif line["event"] == "resumed":
                 kept = [earlier for earlier in kept if earlier["step"] <= line["step"]]
             kept.append(line)
         return kept
@@ -116,7 +119,7 @@ class Log:
             self._restore_saved(event)
         line = {"event": type(event).__name__.lower(), **_plain(event)}
         if isinstance(event, Sampled):
-            line["samples"] = write_samples(self.run.folder / SAMPLES, event.step, event.samples)
+            line["samples"] = write_samples(self.run.folder / SAMPLES, event)
         self._append(line)
         if isinstance(event, Saved):
             os.fsync(self._file.fileno())
@@ -181,28 +184,48 @@ def find(folder: Path) -> list[Run]:
     return [Run(path.parent) for path in sorted(folder.glob(f"*/{EXPERIMENT}"))]
 
 
+def outline(run: Run) -> dict[str, Any]:
+    """How a run stands, in one row; a damaged one says so instead of failing."""
+    row: dict[str, Any] = {"name": run.name, "gan": None, "data": None, "step": 0, "steps": None, "state": ""}
+    try:
+        experiment, lines = run.experiment(), run.lines()
+    except RunError as error:
+        return row | {"state": f"damaged: {error}"}
+    for key in ("gan", "data"):
+        choice = experiment.get(key)
+        row[key] = choice.get("name") if isinstance(choice, dict) else choice
+    last = lines[-1] if lines else {}
+    state = f"finished ({last['reason']}, {last['verdict']})" if last.get("event") == "finished" else "unfinished"
+    return row | {"step": last.get("step", 0), "steps": experiment.get("steps"), "state": state}
+
+
 def free_name(folder: Path, stem: str) -> Path:
     """`folder`/`stem`-1, or the next number that is free."""
     taken = {path.name for path in folder.glob(f"{stem}-*")} if folder.exists() else set()
     return folder / next(f"{stem}-{n}" for n in range(1, len(taken) + 2) if f"{stem}-{n}" not in taken)
 
 
-def write_samples(folder: Path, step: int, samples: npt.NDArray[np.float32]) -> str:
+def write_samples(folder: Path, event: Sampled) -> str:
     """Write samples as a grid of images (N, C, H, W), or as numbers (N, ...); the path within the run folder."""
     folder.mkdir(exist_ok=True)
-    stem = f"step-{step:08d}"
-    if samples.ndim == 4:
-        name = f"{stem}.png"
-        partial = folder / f".{name}.partial"
-        grid(samples).save(partial, format="PNG")
-        partial.replace(folder / name)
-    else:
-        name = f"{stem}.npy"
-        partial = folder / f".{name}.partial"
-        with partial.open("wb") as file:
-            np.save(file, samples, allow_pickle=False)
-        partial.replace(folder / name)
-    return f"{folder.name}/{name}"
+    is_image = event.samples.ndim == 4
+    path = folder / f"step-{event.step:08d}.{'png' if is_image else 'npy'}"
+    write_bytes(path, png(grid(event.samples, event.columns)) if is_image else npy(event.samples))
+    return f"{folder.name}/{path.name}"
+
+
+def png(image: Image.Image) -> bytes:
+    """An image as the bytes of a PNG file."""
+    content = io.BytesIO()
+    image.save(content, format="PNG")
+    return content.getvalue()
+
+
+def npy(array: npt.NDArray[np.float32]) -> bytes:
+    """Numbers as the bytes of a .npy file."""
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    return content.getvalue()
 
 
 def grid(samples: npt.NDArray[np.float32], columns: int | None = None, gap: int = 2) -> Image.Image:
@@ -226,7 +249,7 @@ def _plain(event: Event) -> dict[str, Any]:
     values = {
         field.name: _simple(getattr(event, field.name))
         for field in dataclasses.fields(event)
-        if field.name != "samples"
+        if field.name not in ("samples", "columns")
     }
     if "before" in values:
         values["from"], values["to"] = values.pop("before"), values.pop("after")

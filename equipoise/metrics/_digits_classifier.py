@@ -51,13 +51,17 @@ class DigitsClassifier(nn.Module):
         self.head = nn.Linear(FEATURES, 10)
 
     def features(self, images: Tensor) -> Tensor:
-        """What the last layer sees: (B, FEATURES) float32, none below 0."""
+        """What the last layer sees: (B, FEATURES) float32, none below 0, the mean of their squares 1 in each row.
+
+        The common length keeps one odd sample from outweighing all others where features are compared. An image
+        without any feature has all at 0.
+        """
         with torch.autocast(images.device.type, enabled=False):
             grey = images.float().mean(dim=1, keepdim=True)
             if tuple(grey.shape[2:]) != (SIZE, SIZE):
                 grey = F.interpolate(grey, size=(SIZE, SIZE), mode="bilinear", antialias=True)
             features: Tensor = self.body(grey)
-            return features
+            return features * torch.rsqrt(features.square().mean(dim=1, keepdim=True) + 1e-6)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 10) float32 logits of the digits 0 to 9."""

@@ -4,9 +4,11 @@ checkpoints/step-00000400/tensors.safetensors    weights, averages, optimizers, 
 checkpoints/step-00000400/state.json             counters, the pilot's memory, and the digest of the tensors
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,9 +62,9 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
             shutil.rmtree(final)
         partial.rename(final)
         _sync(folder)
-    except (OSError, SafetensorError):
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
+        raise _as_os_error(error) from error
     return final
 
 
@@ -88,6 +90,17 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path.name}/{TENSORS} cannot be read; {way_out}") from error
 
 
+def check_shapes(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], network: str, source: str) -> None:
+    """Raise CheckpointError, naming `source`, where weights are those of another network."""
+    for key in sorted(mine.keys() | theirs.keys()):
+        here, there = mine.get(key), theirs.get(key)
+        if here is None or there is None or here.shape != there.shape:
+            raise CheckpointError(
+                f"{source} is of another network: {network} {key} is {_shape(there)} there and {_shape(here)} here; "
+                "build the same GAN, width and image size as the run that wrote it"
+            )
+
+
 def find(folder: Path) -> list[Path]:
     """All whole checkpoints, oldest first."""
     return sorted(path for path in folder.glob("step-*") if path.suffix != _PARTIAL and path.is_dir())
@@ -110,6 +123,14 @@ def prune(folder: Path, best: int | None) -> None:
             shutil.rmtree(path)
 
 
+def _as_os_error(error: OSError | SafetensorError) -> OSError:
+    """safetensors tells what the system refused in words alone: "… (os error 28)"."""
+    if isinstance(error, OSError):
+        return error
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]) if number else errno.EIO, str(error))
+
+
 def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.iterdir())
 
@@ -125,3 +146,7 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _shape(value: Tensor | None) -> str:
+    return "missing" if value is None else " x ".join(map(str, value.shape)) or "a single number"

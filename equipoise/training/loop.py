@@ -195,7 +195,7 @@ def _turned(training: Training, turnings: tuple[Turning, ...]) -> Iterator[Turne
 def _sampled(training: Training) -> Sampled:
     state = training.state
     made = probe.samples(state, *training.preview)
-    return Sampled(state.step, state.images, probe.as_array(made))
+    return Sampled(state.step, state.images, probe.as_array(made), columns=state.gan.conditions or None)
 
 
 def _evaluated(training: Training, evaluation: Evaluation) -> Evaluated:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from equipoise.base import Gan, Memory, Moment
-from equipoise.errors import CheckpointError
 from equipoise.knobs import Knobs
 from equipoise.training import optimizers as optimizing
+from equipoise.training.checkpoint import check_shapes
 from equipoise.training.precision import Precision, scaler
 
 
@@ -99,14 +99,8 @@ class TrainingState:
         """Take over the weights alone: the players' and their averages'."""
         for kind, networks in (("network", self.gan.networks), ("averaged", self.averaged)):
             for name, network in networks.items():
-                theirs, mine = _under(tensors, f"{kind}/{name}/"), network.state_dict()
-                for key in sorted(mine.keys() | theirs.keys()):
-                    here, there = mine.get(key), theirs.get(key)
-                    if here is None or there is None or here.shape != there.shape:
-                        raise CheckpointError(
-                            f"{source} is of another network: {name} {key} is {_shape(there)} there and {_shape(here)} "
-                            "here; build the same GAN, width and image size as the run that wrote it"
-                        )
+                theirs = _under(tensors, f"{kind}/{name}/")
+                check_shapes(network.state_dict(), theirs, name, source)
                 network.load_state_dict(theirs)
 
 
@@ -138,7 +132,3 @@ def _numpy_random() -> Any:
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _shape(value: Tensor | None) -> str:
-    return "missing" if value is None else " x ".join(map(str, value.shape)) or "a single number"

@@ -1,0 +1,208 @@
+"""An experiment: one frozen value that says what to run. TOML in, JSON out, overrides from the command line.
+
+What is left out (None) is what suits the data; :func:`complete` fills it in, so that a run folder holds all that is
+needed to run it again.
+"""
+
+import dataclasses
+import platform
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+
+from pydantic import BeforeValidator, TypeAdapter
+
+from equipoise import catalog
+from equipoise.errors import SettingError, UnknownNameError
+
+if TYPE_CHECKING:  # The nouns with tensors import torch, for which `equipoise train --help` should not wait.
+    from equipoise.base import DataSet, Recipe
+
+FORMAT = 1
+FRAMES = 100
+EVALUATIONS = 10
+SAVE_EVERY = 250
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plug by name, and options that differ from its own. In TOML a name, or a table with `name` and the options."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_options(self, **options: Any) -> "Choice":
+        """The same plug with more options; those that are None are left as they are."""
+        chosen = {name: value for name, value in options.items() if value is not None}
+        return Choice(self.name, {**self.options, **chosen})
+
+
+def _choice(value: Any) -> Any:
+    if isinstance(value, str):
+        return Choice(value)
+    if isinstance(value, Mapping) and "name" in value:
+        options = value["options"] if "options" in value else {k: v for k, v in value.items() if k != "name"}
+        return Choice(value["name"], options)
+    return value
+
+
+Plug = Annotated[Choice, BeforeValidator(_choice)]
+
+
+def setting(help: str) -> Any:
+    """A field that may be left out; the text serves the command line's help and the docs."""
+    return field(default=None, metadata={"help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What to run. Every field may be left out but the data."""
+
+    data: Plug | None = setting("what to train on: the name of a data set")
+    gan: Plug | None = setting("which GAN, with a preset after a colon: dcgan, dcgan:lab32, wgan_gp")
+    controller: Plug | None = setting("who turns the knobs: fixed, annealed")
+    metric: Plug | None = setting("what is measured on held-out data while training")
+    loss: str | None = setting(
+        "adversarial loss: minimax, non_saturating, least_squares, hinge, wasserstein, relativistic"
+    )
+    constraint: str | None = setting("on the discriminator: none, weight_clipping, gradient_penalty, spectral_norm")
+    steps: int | None = setting("length of the run, in generator updates")
+    images: int | None = setting("stop once so many real images were seen")
+    seconds: float | None = setting("stop after so many seconds of training")
+    stop_at_equilibrium: bool | None = setting("stop when the discriminator cannot tell reals from fakes any more")
+    batch_size: int | None = setting("reals a step")
+    image_size: int | None = setting("height and width of images, in pixels")
+    seed: int | None = setting("of all randomness: same seed, same bytes")
+    precision: str | None = setting("auto, fp32, bf16 or fp16; auto takes what the device has matrix units for")
+    device: str | None = setting("cpu, cuda, cuda:1, mps")
+    threads: int | None = setting("threads of the CPU; small nets are fastest with one")
+    start_from: str | None = setting("a run whose weights to start from")
+    sample_every: int | None = setting("steps between two sample grids")
+    evaluate_every: int | None = setting("steps between two measurements of the metric")
+    save_every: int | None = setting("steps between two checkpoints")
+    knobs: Mapping[str, float] | None = setting("where the knobs stand at the start")
+    format: int = FORMAT
+    versions: Mapping[str, str] | None = setting("what it was written with")
+
+    def overlaid(self, other: "Experiment") -> Self:
+        """This experiment, but for what `other` says; tables of knobs are merged."""
+        said = {name: value for name, value in _fields(other).items() if value is not None}
+        if self.knobs and other.knobs:
+            said["knobs"] = {**self.knobs, **other.knobs}
+        return dataclasses.replace(self, **said)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it."""
+        values: dict[str, Any] = TypeAdapter(Experiment).dump_python(self, mode="json")
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def from_values(values: Mapping[str, Any], source: str) -> Experiment:
+    """An experiment from TOML or JSON. Raises UnknownNameError or SettingError, naming `source` and the key."""
+    known = {field.name for field in dataclasses.fields(Experiment)}
+    for name in values:
+        if name not in known:
+            raise UnknownNameError(f"setting in {source}", name, known)
+    if (format := values.get("format", FORMAT)) != FORMAT:
+        raise SettingError(f"{source} has format {format}, newer than this version reads ({FORMAT}); upgrade equipoise")
+    experiment: Experiment = catalog.checked(Experiment, values, source)
+    return experiment
+
+
+def read_toml(path: Path) -> Experiment:
+    """An experiment from a TOML file. Raises SettingError if it cannot be read, UnknownNameError for a wrong key."""
+    try:
+        values = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise SettingError(f"there is no file {path}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingError(f"{path} cannot be read as TOML: {error}") from error
+    return from_values(values, str(path))
+
+
+def complete(experiment: Experiment) -> Experiment:
+    """The same experiment with nothing left out but limits that there are none of.
+
+    The data set suggests the GAN, the length and the metric. Options of plugs are written out in full, so that a later
+    version with other defaults runs the same. Raises EquipoiseError for what does not exist or cannot be.
+    """
+    if experiment.data is None:
+        raise SettingError("say what to train on: equipoise train digits")
+    chosen = experiment.data.with_options(image_size=experiment.image_size)
+    data: DataSet = catalog.build("data", chosen.name, chosen.options)
+    suits = data.suggestion
+    gan = (experiment.gan or Choice(suits.gan)).with_options(loss=experiment.loss, constraint=experiment.constraint)
+    steps = _positive("steps", experiment.steps, suits.steps)
+    return dataclasses.replace(
+        experiment,
+        data=_in_full("data", chosen),
+        gan=_in_full("zoo", gan),
+        controller=_in_full("controllers", experiment.controller or Choice(suits.controller)),
+        metric=_in_full("metrics", experiment.metric or (Choice(suits.metric) if suits.metric else None)),
+        loss=None,
+        constraint=None,
+        image_size=None,
+        steps=steps,
+        images=None if experiment.images is None else _positive("images", experiment.images, 1),
+        batch_size=_positive("batch_size", experiment.batch_size, suits.batch_size),
+        seed=experiment.seed if experiment.seed is not None else 0,
+        precision=experiment.precision or "auto",
+        device=experiment.device or "auto",
+        stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
+        sample_every=_positive("sample_every", experiment.sample_every, max(1, round(steps / FRAMES))),
+        evaluate_every=_positive("evaluate_every", experiment.evaluate_every, max(1, steps // EVALUATIONS)),
+        save_every=_positive("save_every", experiment.save_every, SAVE_EVERY),
+        knobs=experiment.knobs or {},
+        versions=versions(),
+    )
+
+
+T = TypeVar("T")
+
+
+def given(value: T | None, name: str) -> T:
+    """A setting that must be there. Raises SettingError if a file was written by hand without it."""
+    if value is None:
+        raise SettingError(f"the experiment does not say '{name}'; put it back, or train anew")
+    return value
+
+
+def data_of(experiment: Experiment) -> "DataSet":
+    """The data set of a completed experiment."""
+    choice = given(experiment.data, "data")
+    data: DataSet = catalog.build("data", choice.name, choice.options)
+    return data
+
+
+def recipe_of(experiment: Experiment) -> "Recipe":
+    """The recipe of a completed experiment."""
+    choice = given(experiment.gan, "gan")
+    recipe: Recipe = catalog.build("zoo", choice.name, choice.options)
+    return recipe
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the bytes of a run."""
+    return {"python": platform.python_version()} | {name: version(name) for name in ("equipoise", "torch", "numpy")}
+
+
+def _in_full(kind: catalog.Kind, choice: Choice | None) -> Choice | None:
+    if choice is None:
+        return None
+    plug = catalog.build(kind, choice.name, choice.options)
+    options: dict[str, Any] = TypeAdapter(type(plug)).dump_python(plug, mode="json")
+    return Choice(choice.name, options)
+
+
+def _positive(name: str, value: int | None, default: int) -> int:
+    value = default if value is None else value
+    if value < 1:
+        raise SettingError(f"{name} = {value}: it must be at least 1")
+    return value
+
+
+def _fields(experiment: Experiment) -> dict[str, Any]:
+    return {field.name: getattr(experiment, field.name) for field in dataclasses.fields(experiment)}

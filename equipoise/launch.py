@@ -1,0 +1,231 @@
+"""From an experiment to a run: names become objects, the loop is driven, the run folder is written."""
+
+import dataclasses
+import json
+import resource
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from equipoise import catalog, runs
+from equipoise.base import Batch, DataSet, Gan, Metric, Stream
+from equipoise.errors import CheckpointError, RunError, SettingError, UnknownNameError
+from equipoise.events import Event, Finished, Stepped
+from equipoise.experiment import Choice, Experiment, complete, data_of, from_values, given, recipe_of
+from equipoise.knobs import check_turnable
+from equipoise.observations import Controller
+from equipoise.pilot import Pilot
+from equipoise.training import checkpoint, precision
+from equipoise.training.loop import Evaluation, Plan, Streams, Training, never, restore, train
+from equipoise.training.state import TrainingState, begin
+
+PREVIEW_POINTS = 1024
+PREVIEW_IMAGES = 64
+PREVIEW_ROWS = 8
+EVALUATED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """Independent seeds from the one of the experiment: weights, training, data, preview and evaluation."""
+
+    weights: int
+    moment: int
+    data: int
+    latents: int
+
+    @classmethod
+    def of(cls, seed: int) -> "Seeds":
+        """Spread one seed into four (O'Neill's seed_seq, as numpy has it)."""
+        return cls(*(int(part) for part in np.random.SeedSequence(seed).generate_state(4)))
+
+
+def start(experiment: Experiment, folder: Path, interrupted: Callable[[], bool] = never) -> Iterator[Event]:
+    """Run an experiment into a new folder, yielding its events as they are logged.
+
+    Everything that can be wrong with the experiment is found before the folder is made.
+    """
+    experiment = complete(experiment)
+    training = assemble(experiment, folder / runs.CHECKPOINTS, interrupted)
+    if experiment.start_from:
+        take_over(training.state, Path(experiment.start_from))
+    runs.create(folder, experiment.to_json())
+    yield from _logged(training, folder)
+
+
+def resume(folder: Path, steps: int | None = None, interrupted: Callable[[], bool] = never) -> Iterator[Event]:
+    """Go on with a run from its last checkpoint, or from the start if it has none; `steps` sets a new length."""
+    run = runs.Run(folder)
+    source = str(folder / runs.EXPERIMENT)
+    experiment = from_values(run.experiment(), source)
+    if steps is not None:
+        experiment = dataclasses.replace(experiment, steps=steps)
+    training = assemble(experiment, run.checkpoints, interrupted)
+    if saved := checkpoint.find(run.checkpoints):
+        restore(training, saved[-1])
+    if steps is not None:
+        if steps <= training.state.step:
+            raise SettingError(f"{folder} has done {training.state.step} steps already; give --steps a larger number")
+        runs.write_text(folder / runs.EXPERIMENT, json.dumps(experiment.to_json(), indent=2) + "\n")
+    yield from _logged(training, folder)
+
+
+def _logged(training: Training, folder: Path) -> Iterator[Event]:
+    with writing_to(folder), runs.Log(folder) as log:
+        for event in train(training):
+            if isinstance(event, Finished) and event.reason not in ("interrupted", "diverged"):
+                write_weights(training.state, folder)
+            log.record(event)
+            yield event
+
+
+def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Callable[[], bool] = never) -> Training:
+    """The objects of a completed experiment, ready to train."""
+    data, recipe, choice = data_of(experiment), recipe_of(experiment), given(experiment.controller, "controller")
+    steps, batch_size = given(experiment.steps, "steps"), given(experiment.batch_size, "batch_size")
+    controller: Controller = catalog.build("controllers", choice.name, choice.options)
+    seeds = Seeds.of(given(experiment.seed, "seed"))
+    device = device_of(experiment.device or "auto")
+    torch.set_num_threads(experiment.threads or (torch.get_num_threads() if data.spec.is_image else 1))
+    gan = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
+    base = gan.knobs.with_values(_acting(gan, experiment.knobs or {}))
+    state = begin(
+        gan,
+        base,
+        device,
+        precision.resolve(experiment.precision or "auto", device, gan.mixed_precision),
+        torch.Generator(device).manual_seed(seeds.moment),
+    )
+    return Training(
+        state=state,
+        pilot=Pilot(controller, steps=steps, knobs=base, turnable=gan.turnable, probability=gan.probability),
+        streams=Streams(data.stream("train", batch_size, seeds.data), _held_out(data, batch_size, seeds.data)),
+        plan=Plan(
+            steps=steps,
+            batch_size=batch_size,
+            images=experiment.images,
+            seconds=experiment.seconds,
+            stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
+            sample_every=experiment.sample_every,
+            evaluate_every=experiment.evaluate_every,
+            save_every=experiment.save_every,
+            checkpoints=checkpoints,
+            interrupted=interrupted,
+        ),
+        preview=preview(gan, data, seeds.latents),
+        evaluation=evaluation(gan, data, experiment.metric, seeds),
+    )
+
+
+def device_of(name: str) -> torch.device:
+    """The device by name; "auto" is a GPU if there is one. Raises SettingError if there is no such device."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(f"there is no device '{name}' here; use --device cpu, or leave it out") from error
+    return device
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A first guess, from a few steps: seconds for the whole run, and the most memory taken so far, in bytes."""
+
+    seconds: float
+    memory: int
+
+
+def estimate(experiment: Experiment, steps: int = 4) -> Estimate:
+    """Train a few steps in memory and see what they take; the first is left out, for it warms up."""
+    training = assemble(experiment, None)
+    total = training.plan.steps
+    training.plan = dataclasses.replace(training.plan, steps=steps, sample_every=None, evaluate_every=None)
+    ends = [event.seconds for event in train(training) if isinstance(event, Stepped)]
+    each = (ends[-1] - ends[0]) / max(1, len(ends) - 1)
+    return Estimate(each * total, peak_memory())
+
+
+def peak_memory() -> int:
+    """The most memory that this process has taken, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def preview(gan: Gan[Any], data: DataSet, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Latents and labels of the sample grid, the same through the whole run; a column a class, if there are any."""
+    generator = torch.Generator().manual_seed(seed)
+    count = PREVIEW_IMAGES if data.spec.is_image else PREVIEW_POINTS
+    count = PREVIEW_ROWS * gan.conditions or count
+    return gan.latent(count, generator, None), labels(gan, count)
+
+
+def _held_out(data: DataSet, batch_size: int, seed: int) -> Stream | None:
+    """Held-out reals in batches as large as those of training, if there are enough for one."""
+    count = data.count("held_out")
+    return data.stream("held_out", batch_size, seed) if count is None or count >= batch_size else None
+
+
+def _acting(gan: Gan[Any], knobs: Mapping[str, float]) -> Mapping[str, float]:
+    """The knobs that the user set. Raises for one that does not exist, or does not act for this GAN."""
+    known = gan.knobs.ranges()
+    for name in knobs:
+        if name not in known:
+            raise UnknownNameError("knob", name, known)
+    check_turnable(knobs, gan.turnable, gan.name)
+    return knobs
+
+
+def labels(gan: Gan[Any], count: int) -> Tensor | None:
+    """`count` labels in turn, (count,) int64; None for a GAN that takes none."""
+    return torch.arange(count) % gan.conditions if gan.conditions else None
+
+
+def evaluation(gan: Gan[Any], data: DataSet, choice: Choice | None, seeds: Seeds) -> Evaluation | None:
+    """The metric and what it is measured on. Raises SettingError if it does not suit the data."""
+    if choice is None:
+        return None
+    metric: Metric = catalog.build("metrics", choice.name, choice.options)
+    if not metric.suits(data.spec):
+        raise SettingError(f"the metric '{choice.name}' does not suit this data; leave it out")
+    available = data.count("held_out")
+    count = EVALUATED if available is None else min(EVALUATED, available)
+    real: Batch = data.stream("held_out", count, seeds.data).batch(0)
+    generator = torch.Generator().manual_seed(seeds.latents + 1)
+    return Evaluation(
+        choice.name, metric, metric.statistics(real), gan.latent(EVALUATED, generator, None), labels(gan, EVALUATED)
+    )
+
+
+def take_over(state: TrainingState, folder: Path) -> None:
+    """Start from the weights of another run: its last checkpoint. Raises CheckpointError if it has none."""
+    saved = checkpoint.find(folder / runs.CHECKPOINTS)
+    if not saved:
+        raise CheckpointError(f"{folder} has no checkpoint to start from; give --from the folder of a run")
+    state.load_networks(checkpoint.read(saved[-1]).tensors, str(saved[-1]))
+
+
+def write_weights(state: TrainingState, folder: Path) -> None:
+    """The final weights, one safetensors file a network; of the generator its average."""
+    for name, network in state.playing.items():
+        tensors = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
+        partial = folder / f".{name}.safetensors.partial"
+        save_file(tensors, partial, metadata={"step": str(state.step)})
+        partial.replace(folder / f"{name}.safetensors")
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """What the disk refuses is told in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(runs.unwritable(folder, error)) from error

@@ -1,0 +1,209 @@
+"""A run's lines, read once and asked often. Lines of other versions, with fields missing or odd, do no harm."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from equipoise.report.series import Series
+from equipoise.runs import Line, Run
+
+
+@dataclass(frozen=True)
+class Turns:
+    """All turns of one knob, in order. `values` starts with where it stood before the first one."""
+
+    knob: str
+    steps: tuple[float, ...]
+    values: tuple[float, ...]
+    by: tuple[str, ...]
+    why: str
+    """the reason given for the last turn"""
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """A symptom, over the readings in a row that found it."""
+
+    name: str
+    since: float
+    until: float
+    severity: float
+    """the worst of them, 0 to 1"""
+    evidence: Mapping[str, Any]
+    """that of the last reading"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All values of one metric, in order; `best` and `last` are positions, None if no value is finite."""
+
+    metric: str
+    better: str
+    steps: tuple[float, ...]
+    values: tuple[float, ...]
+    count: int
+
+    @property
+    def last(self) -> int | None:
+        """The last finite value."""
+        return max(self._finite(), default=None)
+
+    @property
+    def best(self) -> int | None:
+        """The first of the best finite values."""
+        sign = -1 if self.better == "higher" else 1
+        return min(self._finite(), key=lambda position: sign * self.values[position], default=None)
+
+    def _finite(self) -> list[int]:
+        return [position for position, value in enumerate(self.values) if math.isfinite(value)]
+
+
+@dataclass(frozen=True)
+class History:
+    """A run as it went."""
+
+    run: Run
+    experiment: Mapping[str, Any]
+    lines: Sequence[Line]
+
+    def named(self, event: str) -> list[Line]:
+        """The lines of one kind."""
+        return [line for line in self.lines if line["event"] == event]
+
+    @property
+    def started(self) -> Line:
+        """The first line of the run; empty if there is none."""
+        return next(iter(self.named("started")), {})
+
+    @property
+    def finished(self) -> Line | None:
+        """How the run ended; None while it runs, and after a kill or a resume that came later."""
+        for line in reversed(self.lines):
+            if line["event"] == "finished":
+                return line
+            if line["event"] in ("sensed", "resumed"):
+                return None
+        return None
+
+    @property
+    def step(self) -> int:
+        """The last step that anything is known of."""
+        return int(max((number(line["step"], 0) for line in self.lines), default=0))
+
+    @property
+    def images(self) -> int:
+        """Reals seen up to then."""
+        return int(max((number(line.get("images"), 0) for line in self.lines), default=0))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, as far as the lines tell."""
+        return max(
+            (number(line.get("seconds"), 0) for line in self.named("sensed") + self.named("finished")), default=0
+        )
+
+    def images_at(self, step: float) -> float:
+        """Reals seen after `step`, between what the lines tell of."""
+        known = {number(line["step"], 0): number(line.get("images"), 0) for line in self.lines}
+        pairs = sorted(known.items())
+        return float(np.interp(step, *zip(*pairs, strict=True))) if pairs else 0.0
+
+    def loss(self, name: str) -> Series:
+        """The readings of one "phase.term", with their lowest and highest."""
+        lines = [line for line in self.named("sensed") if name in table(line.get("loss"))]
+        readings = [table(line["loss"][name]) for line in lines]
+        steps = [number(line["step"]) for line in lines]
+        mean, low, high = ([number(reading.get(key)) for reading in readings] for key in ("mean", "min", "max"))
+        return Series.of(steps, mean, low, high)
+
+    def losses(self) -> list[str]:
+        """The names of all totals, in the order in which they were first read."""
+        names = {name: None for line in self.named("sensed") for name in table(line.get("loss"))}
+        return [name for name in names if name.endswith(".total")]
+
+    def signal(self, name: str) -> Series:
+        """One signal, where it was to be had."""
+        lines = [line for line in self.named("sensed") if name in table(line.get("signals"))]
+        return Series.of([number(line["step"]) for line in lines], [number(line["signals"][name]) for line in lines])
+
+    def turns(self) -> list[Turns]:
+        """The knobs that moved, each with its turns, in the order of their first turn."""
+        found: dict[str, list[Line]] = {}
+        for line in self.named("turned"):
+            found.setdefault(str(line.get("knob")), []).append(line)
+        return [
+            Turns(
+                knob,
+                tuple(number(line["step"], 0) for line in lines),
+                (number(lines[0].get("from")), *(number(line.get("to")) for line in lines)),
+                tuple(str(line.get("by", "")) for line in lines),
+                str(lines[-1].get("why", "")),
+            )
+            for knob, lines in found.items()
+        ]
+
+    def measured(self) -> list[Measured]:
+        """The metrics, in the order of their first evaluation."""
+        found: dict[str, list[Line]] = {}
+        for line in self.named("evaluated"):
+            found.setdefault(str(line.get("metric")), []).append(line)
+        return [
+            Measured(
+                metric,
+                str(lines[-1].get("better", "lower")),
+                tuple(number(line["step"], 0) for line in lines),
+                tuple(number(line.get("value")) for line in lines),
+                int(number(lines[-1].get("count"), 0)),
+            )
+            for metric, lines in found.items()
+        ]
+
+    def symptoms(self) -> list[Symptom]:
+        """What was found, in order of time; readings in a row that found the same are one."""
+        done: list[Symptom] = []
+        going: dict[str, Symptom] = {}
+        for line in self.named("sensed"):
+            now = {str(finding.get("symptom")): finding for finding in _findings(line)}
+            done += [going.pop(name) for name in list(going) if name not in now]
+            for name, finding in now.items():
+                going[name] = _continued(going.get(name), name, finding, number(line["step"], 0))
+        return sorted((*done, *going.values()), key=lambda symptom: symptom.since)
+
+
+def read(run: Run) -> History:
+    """Read a run folder. Raises RunError if it is none, or is damaged."""
+    return History(run, run.experiment(), run.lines())
+
+
+def number(value: Any, otherwise: float = math.nan) -> float:
+    """A number as JSON or a log has it; `otherwise` for what is no finite number."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return otherwise
+    return found if math.isfinite(found) else otherwise
+
+
+def table(value: Any) -> Mapping[str, Any]:
+    """A JSON object; empty for anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def points(series: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Numbers as an array."""
+    return np.asarray(series, dtype=np.float64)
+
+
+def _findings(line: Line) -> list[Mapping[str, Any]]:
+    found = table(line.get("health")).get("findings", ())
+    return [finding for finding in found if isinstance(finding, Mapping)] if isinstance(found, list | tuple) else []
+
+
+def _continued(earlier: Symptom | None, name: str, finding: Mapping[str, Any], step: float) -> Symptom:
+    since = earlier.since if earlier else number(finding.get("since"), step)
+    severity = max(number(finding.get("severity"), 0), earlier.severity if earlier else 0)
+    return Symptom(name, since, step, min(1, max(0, severity)), table(finding.get("evidence")))

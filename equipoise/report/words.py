@@ -1,0 +1,106 @@
+"""Numbers and outcomes as people read them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from equipoise.report.history import History, Measured, number, table
+
+ENDINGS: Mapping[str, str] = {
+    "steps": "it ran its planned length",
+    "images": "it stopped at its limit of images",
+    "seconds": "it stopped at its time limit",
+    "equilibrium": "it stopped at equilibrium, where the discriminator could no longer tell reals from fakes",
+    "interrupted": "it was interrupted and can be resumed",
+    "diverged": "it was stopped because it diverged",
+}
+UNFINISHED = "it has not finished: it is still running, or was stopped from outside"
+
+
+def short(value: float) -> str:
+    """A number in at most four digits: 0.0123, 2e-4, 12,300."""
+    if not math.isfinite(value):
+        return "not a number"
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size < 9.995e-4 or size >= 1e6:
+        mantissa, _, exponent = f"{value:.3g}".partition("e") if size < 1e-4 else f"{value:.2e}".partition("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        return f"{mantissa}e{int(exponent)}"
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.4g}"
+
+
+def count(value: float) -> str:
+    """A whole number with its thousands set off."""
+    return f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def plain(text: Any, longest: int = 60) -> str:
+    """Foreign text on one line, cut where it grows long, and without what cannot be drawn."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def name_of(experiment: Mapping[str, Any], key: str) -> str | None:
+    """What an experiment calls its data, GAN or controller: a string, or a table with a name."""
+    value = experiment.get(key)
+    found = table(value).get("name", table(value).get(key)) if isinstance(value, Mapping) else value
+    return plain(found) if isinstance(found, str) and found.strip() else None
+
+
+def length(history: History) -> str:
+    """300 of 1,000 steps."""
+    planned = number(history.started.get("steps"), 0)
+    done = count(history.step)
+    return f"{done} of {count(planned)} steps" if planned > history.step else f"{done} steps"
+
+
+def state(history: History) -> str:
+    """One word for how things stand: the verdict, or that there is none yet."""
+    finished = history.finished
+    return plain(finished.get("verdict", "finished")) if finished else "unfinished"
+
+
+def sentence(history: History) -> str:
+    """What was trained on what, for how long, how it ended and its verdict."""
+    gan = name_of(history.experiment, "gan") or "A GAN"
+    data = name_of(history.experiment, "data")
+    controller = name_of(history.experiment, "controller")
+    begun = (
+        f"{gan} was trained{f' on {data}' if data else ''}{f' under the {controller} controller' if controller else ''}"
+    )
+    spent = f"for {length(history)} ({count(history.images)} images, {duration(history.seconds)})"
+    parts = [f"{begun} {spent}", _ending(history)]
+    best = next((text for text in map(best_of, history.measured()) if text), None)
+    return "; ".join(parts) + (f"; {best}." if best else ".")
+
+
+def best_of(measured: Measured) -> str | None:
+    """The best value of a metric in words; None if there is none."""
+    if measured.best is None:
+        return None
+    value, step = measured.values[measured.best], measured.steps[measured.best]
+    return f"its best {plain(measured.metric)} was {short(value)}, after step {count(step)}"
+
+
+def _ending(history: History) -> str:
+    finished = history.finished
+    if finished is None:
+        return UNFINISHED
+    reason, verdict = str(finished.get("reason", "")), state(history)
+    ending = ENDINGS.get(reason, f"it ended ({plain(reason)})")
+    return ending if reason == verdict else f"{ending} and its health at the end is {verdict}"
