@@ -194,7 +194,9 @@ class Recipe(Protocol):
 class Metric(Protocol):
     """Quality by comparison with held-out reals: a frozen dataclass."""
 
-    better: Literal["lower", "higher"]
+    @property
+    def better(self) -> Literal["lower", "higher"]:
+        """Which way is up."""
 
     def suits(self, spec: DataSpec) -> bool:
         """Whether it can be measured on data of this kind."""

@@ -165,7 +165,40 @@ def preview(gan: Gan[Any], data: DataSet, seed: int) -> tuple[Tensor, Tensor | N
     generator = torch.Generator().manual_seed(seed)
     count = PREVIEW_IMAGES if data.spec.is_image else PREVIEW_POINTS
     count = PREVIEW_ROWS * gan.conditions or count
-    return gan.latent(count, generator, None), labels(gan, count)
+    return gan.latent(count, generator, None), torch.arange(count) % gan.conditions if gan.conditions else None
+
+
+def _held_out(data: DataSet, batch_size: int, seed: int) -> Stream | None:
+    """Held-out reals in batches as large as those of training, if there are enough for one."""
+    count = data.count("held_out")
+    return data.stream("held_out", batch_size, seed) if count is None or count >= batch_size else None
+
+
+def _acting(gan: Gan[Any], knobs: Mapping[str, float]) -> Mapping[str, float]:
+    """The knobs that the user set. Raises for one that does not exist, or does not act for this GAN."""
+    known = gan.knobs.ranges()
+    for name in knobs:
+        if name not in known:
+            raise UnknownNameError("knob", name, known)
+    check_turnable(knobs, gan.turnable, gan.name)
+    return knobs
+
+
+def evaluation(gan: Gan[Any], data: DataSet, choice: Choice | None, seeds: Seeds) -> Evaluation | None:
+    """The metric and what it is measured on. Raises SettingError if it does not suit the data."""
+    if choice is None:
+        return None
+    metric: Metric = catalog.build("metrics", choice.name, choice.options)
+    if not metric.suits(data.spec):
+        raise SettingError(f"the metric '{choice.name}' does not suit this data; leave it out")
+    available = data.count("held_out")
+    count = EVALUATED if available is None else min(EVALUATED, available)
+    real: Batch = data.stream("held_out", count, seeds.data).batch(0)
+    source = torch.Generator().manual_seed(seeds.latents + 1)
+    latents = gan.latent(EVALUATED, source, None)
+    # Labels at random, as those of the held-out are: classes of exactly equal size would look better than reals do.
+    condition = torch.randint(gan.conditions, (EVALUATED,), generator=source) if gan.conditions else None
+    return Evaluation(choice.name, metric, metric.statistics(real), latents, condition)
 
 
 def _held_out(data: DataSet, batch_size: int, seed: int) -> Stream | None:

@@ -45,6 +45,7 @@ class _Lines:
         self.steps = 0
         self.last = time.monotonic()
         self.rate = _Rate()
+        self.teller = _Teller()
 
     def take(self, event: Event) -> None:
         match event:
@@ -65,7 +66,7 @@ class _Lines:
                     soft_wrap=True,
                 )
             case Evaluated() | Turned() | Finished():
-                if text := _telling(event):
+                if text := self.teller.tell(event):
                     self.console.print(text, highlight=False, soft_wrap=True)
 
 
@@ -85,6 +86,7 @@ class _Bar:
         )
         self.bar: TaskID = self.progress.add_task("training", total=None, numbers="")
         self.rate = _Rate()
+        self.teller = _Teller()
         self.steps = 0
 
     def take(self, event: Event) -> None:
@@ -107,7 +109,7 @@ class _Bar:
             case Saved():
                 self.progress.update(self.bar, description=f"saved {event.step}")
             case Evaluated() | Turned() | Finished():
-                if text := _telling(event):
+                if text := self.teller.tell(event):
                     self.progress.console.print(text, highlight=False)
 
 
@@ -162,14 +164,26 @@ def _guess(rate: _Rate, steps: int) -> str:
     return f"about {duration(steps / max(rate.steps, 1e-9))} in all, {peak_memory() / 2**30:.1f} GiB of memory"
 
 
-def _telling(event: Evaluated | Turned | Finished) -> str:
-    """A line for what is rare, and nothing for a turn too small to tell."""
-    match event:
-        case Evaluated():
-            return f"step {event.step}: {event.metric} {event.value:.4g} ({event.better} is better)"
-        case Turned():
-            small = event.before and abs(event.after / event.before - 1) < 0.05
-            text = f"step {event.step}: {event.by} turned {event.knob} from {event.before:.3g} to {event.after:.3g}"
-            return "" if small else f"{text}: {event.why}"
-        case Finished():
-            return f"{event.reason} reached after {event.step} steps in {duration(event.seconds)}; {event.verdict}"
+class _Teller:
+    """Words for what is rare. A knob that is turned all the time is told of once an interval, from where it stood."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[float, float]] = {}
+
+    def tell(self, event: Evaluated | Turned | Finished) -> str:
+        """One line, or nothing."""
+        match event:
+            case Evaluated():
+                return f"step {event.step}: {event.metric} {event.value:.4g} ({event.better} is better)"
+            case Turned():
+                return self._tell_turn(event)
+            case Finished():
+                return f"{event.reason} reached after {event.step} steps in {duration(event.seconds)}; {event.verdict}"
+
+    def _tell_turn(self, event: Turned) -> str:
+        now = time.monotonic()
+        since, stood = self._told.setdefault(event.knob, (now, event.before))
+        if now - since < INTERVAL:
+            return ""
+        self._told[event.knob] = now, event.after
+        return f"step {event.step}: {event.by} turned {event.knob} from {stood:.3g} to {event.after:.3g}: {event.why}"

@@ -29,7 +29,17 @@ LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 TOGETHER = {1, 6, 8}
 PLUGS = {"zoo", "data", "controllers", "metrics"}
 WITHOUT_TORCH = ("errors", "knobs", "observations", "events", "schedules", "catalog", "runs", "report")
-NAMES_BECOME_OBJECTS_IN = {"pilot", "experiment", "launch", "generator", "meta", "cli", "arguments", "terminal", "studio"}
+NAMES_BECOME_OBJECTS_IN = {
+    "pilot",
+    "experiment",
+    "launch",
+    "generator",
+    "meta",
+    "cli",
+    "arguments",
+    "terminal",
+    "studio",
+}
 BANNED = {"manager", "handler", "helper", "util", "misc", "common", "engine", "worker"}
 BANNED_ANYWHERE = {"netg", "errd"}
 

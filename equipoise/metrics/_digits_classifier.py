@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from equipoise.errors import DataError
 
 FILE = Path(__file__).with_name("digits_classifier.safetensors")
-DIGEST = "3156ff42c285b34398b525182e53c57094da1763f738b492c9a7ce1eeb794d9c"
+DIGEST = "e30bfb5469e0ee8897829bb5536ed8a449991e8a7dfe114da68624d7872b9050"
 SIZE = 32
 FEATURES = 64
 AT_ONCE = 250

@@ -27,3 +27,20 @@ def normal_(network: nn.Module, generator: Generator, std: float = 0.02) -> None
         bias = getattr(module, "bias", None)
         if isinstance(bias, torch.Tensor):
             bias.zero_()
+
+
+@torch.no_grad()
+def fan_in_(network: nn.Module, generator: Generator) -> None:
+    """Weights and biases from U(-b, b), b = 1 / sqrt(weights that feed one output) (LeCun 1998, section 4.6).
+
+    Embeddings from N(0, 1). For a transposed convolution of stride s an output is fed by in (k / s)^2 weights; we count
+    out k^2 as torch does, which is the same where channels halve while the size doubles.
+    """
+    for module in network.modules():
+        if isinstance(module, _WEIGHTED):
+            bound = module.weight[0].numel() ** -0.5
+            module.weight.uniform_(-bound, bound, generator=generator)
+            if module.bias is not None:
+                module.bias.uniform_(-bound, bound, generator=generator)
+        elif isinstance(module, nn.Embedding):
+            module.weight.normal_(0, 1, generator=generator)

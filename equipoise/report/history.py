@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from equipoise.report.series import Series
 from equipoise.runs import Line, Run
@@ -109,8 +108,8 @@ class History:
     def images_at(self, step: float) -> float:
         """Reals seen after `step`, between what the lines tell of."""
         known = {number(line["step"], 0): number(line.get("images"), 0) for line in self.lines}
-        pairs = sorted(known.items())
-        return float(np.interp(step, *zip(*pairs, strict=True))) if pairs else 0.0
+        steps = sorted(known)
+        return float(np.interp(step, steps, [known[one] for one in steps])) if steps else 0.0
 
     def loss(self, name: str) -> Series:
         """The readings of one "phase.term", with their lowest and highest."""
@@ -191,11 +190,6 @@ def number(value: Any, otherwise: float = math.nan) -> float:
 def table(value: Any) -> Mapping[str, Any]:
     """A JSON object; empty for anything else."""
     return value if isinstance(value, Mapping) else {}
-
-
-def points(series: Sequence[float]) -> npt.NDArray[np.float64]:
-    """Numbers as an array."""
-    return np.asarray(series, dtype=np.float64)
 
 
 def _findings(line: Line) -> list[Mapping[str, Any]]:

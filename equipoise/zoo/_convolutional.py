@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,10 +13,15 @@ from equipoise.base import DataSpec, Gan
 from equipoise.errors import SettingError
 from equipoise.knobs import AdversarialKnobs
 from equipoise.nn.augment import Kind
-from equipoise.nn.initialize import normal_
+from equipoise.nn.initialize import fan_in_, normal_
 from equipoise.zoo._adversarial import Adversarial
 
 Norm = Literal["batch", "none"]
+Init = Literal["normal", "fan_in"]
+Body = Callable[[int, Sequence[int]], list[nn.Module]]
+"""(channels, widths) -> the layers of a discriminator from images to (B, widths[-1], 4, 4)."""
+
+INITIAL: Mapping[Init, Callable[[nn.Module, Generator], None]] = {"normal": normal_, "fan_in": fan_in_}
 SIZES = (16, 32, 64, 128)
 CAP = 8
 """No layer is wider than so many times `width` (Radford 2016, figure 1: 64 to 512)."""
@@ -24,20 +29,27 @@ CAP = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Convolutional(Adversarial):
-    """Options of convolutional GANs, beside those of the game.
+    """Options of convolutional GANs, beside those of the game; the defaults are Radford's.
 
     `width`: channels at half the image's size; they double with every halving, up to 8 times. `generator_norm`,
-    `discriminator_norm`: batch normalisation or none. `conditional`: use class labels; None where the data has them.
-    Labels enter the generator beside the latent, and the discriminator by projection (Miyato and Koyama 2018, eq. 3).
+    `discriminator_norm`: batch normalisation or none. `initial`: first weights from N(0, 0.02), or uniform by fan-in.
+    `conditional`: use class labels; None where the data has them. Labels enter the generator beside the latent, and
+    the discriminator by projection (Miyato and Koyama 2018, equation 3).
     """
 
     width: int = 64
     generator_norm: Norm = "batch"
     discriminator_norm: Norm = "batch"
+    initial: Init = "normal"
     conditional: bool | None = None
 
-    def convolutional(self, name: str, spec: DataSpec, generator: Generator) -> Gan[AdversarialKnobs]:
-        """The GAN for images like `spec`. Raises SettingError if they are none, or of a size it has no layers for."""
+    def convolutional(
+        self, name: str, spec: DataSpec, generator: Generator, body: Body | None = None
+    ) -> Gan[AdversarialKnobs]:
+        """The GAN for images like `spec`, its discriminator's layers from `body`, by default strided convolutions.
+
+        Raises SettingError if the data are no images, or of a size that there are no layers for.
+        """
         if not spec.is_image:
             raise SettingError(f"{name} makes images, not points; use --gan mlp for this data")
         channels, height, width = spec.shape
@@ -51,14 +63,25 @@ class Convolutional(Adversarial):
         classes = 0 if self.conditional is False else spec.classes
         stages = int(math.log2(height)) - 2
         widths = [self.width * min(2**stage, CAP) for stage in range(stages)]
+        layers = (body or self._strided)(channels, widths)
         networks = {
             "generator": _Generator(self.latent_dim, widths[::-1], channels, self.generator_norm, classes),
-            "discriminator": _Discriminator(channels, widths, self.discriminator_norm, classes),
+            "discriminator": ProjectionDiscriminator(layers, widths[-1], classes),
         }
         for network in networks.values():
-            normal_(network, generator)
+            INITIAL[self.initial](network, generator)
         kinds: tuple[Kind, ...] = ("colour", "translation", "cutout", *(("flip",) if spec.flips else ()))
         return self.game(name, networks, generator, kinds=kinds, classes=classes)
+
+    def _strided(self, channels: int, widths: Sequence[int]) -> list[nn.Module]:
+        """Convolutions of stride 2, each normalised but the first (Radford 2016, section 3)."""
+        batch = self.discriminator_norm == "batch"
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+        for before, after in itertools.pairwise(widths):
+            layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=not batch))
+            layers += [nn.BatchNorm2d(after)] if batch else []
+            layers.append(nn.LeakyReLU(0.2))
+        return layers
 
 
 class _Generator(nn.Module):
@@ -66,39 +89,38 @@ class _Generator(nn.Module):
 
     def __init__(self, latent_dim: int, widths: Sequence[int], channels: int, norm: Norm, classes: int) -> None:
         super().__init__()
-        self.classes = classes
-        layers: list[nn.Module] = _normed(nn.ConvTranspose2d(latent_dim + classes, widths[0], 4, bias=False), norm)
+        self.embedding = nn.Embedding(classes, latent_dim // 2) if classes else None
+        entry = latent_dim + (latent_dim // 2 if classes else 0)
+        # Radford's first layer, a transposed convolution of a single pixel, is this product of matrices.
+        layers: list[nn.Module] = [nn.Linear(entry, widths[0] * 16, bias=False), nn.Unflatten(1, (widths[0], 4, 4))]
+        layers += _activated(widths[0], norm)
         for before, after in itertools.pairwise(widths):
-            layers += _normed(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), norm)
+            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), *_activated(after, norm)]
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1), nn.Tanh())
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> Tensor:
         """latent (B, L), labels (B,) or None -> images (B, C, S, S) in [-1, 1]."""
-        if condition is not None and self.classes:
-            one_hot = nn.functional.one_hot(condition, self.classes).to(latent.dtype)
-            latent = torch.cat([latent, one_hot], dim=1)
-        images: Tensor = self.layers(latent[:, :, None, None])
+        if self.embedding is not None:
+            latent = torch.cat([latent, self.embedding(condition)], dim=1)
+        images: Tensor = self.layers(latent)
         return images
 
 
-def _normed(layer: nn.ConvTranspose2d, norm: Norm) -> list[nn.Module]:
-    middle = [nn.BatchNorm2d(layer.out_channels)] if norm == "batch" else []
-    return [layer, *middle, nn.ReLU()]
+def _activated(channels: int, norm: Norm) -> list[nn.Module]:
+    return [*([nn.BatchNorm2d(channels)] if norm == "batch" else []), nn.ReLU()]
 
 
-class _Discriminator(nn.Module):
-    """Halved by convolutions of stride 2 down to 4 x 4, then one logit, plus a projection of the label."""
+class ProjectionDiscriminator(nn.Module):
+    """Layers down to 4 x 4, then one logit, plus the projection of features onto a row of weights a class.
 
-    def __init__(self, channels: int, widths: Sequence[int], norm: Norm, classes: int) -> None:
+    Miyato and Koyama 2018, figure 2, whose features are pooled; without pooling a class can ask for shapes in places.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], width: int, classes: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
-        for before, after in itertools.pairwise(widths):
-            layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=norm == "none"))
-            layers += [nn.BatchNorm2d(after)] if norm == "batch" else []
-            layers.append(nn.LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
-        self.last = nn.Conv2d(widths[-1], 1, 4)
-        self.embedding = nn.Embedding(classes, widths[-1]) if classes else None
+        self.last = nn.Conv2d(width, 1, 4)
+        self.projection = nn.Linear(width * 16, classes, bias=False) if classes else None
 
     def features(self, samples: Tensor) -> Tensor:
         """images (B, C, S, S) in [-1, 1] -> (B, W, 4, 4)."""
@@ -108,7 +130,7 @@ class _Discriminator(nn.Module):
     def judge(self, features: Tensor, condition: Tensor | None) -> Tensor:
         """(B, W, 4, 4), labels (B,) or None -> logits (B,)."""
         logits: Tensor = self.last(features).flatten()
-        if self.embedding is None or condition is None:
+        if self.projection is None or condition is None:
             return logits
-        projection: Tensor = (self.embedding(condition) * features.sum((2, 3))).sum(1)
-        return logits + projection
+        by_class: Tensor = self.projection(features.flatten(1))
+        return logits + by_class.gather(1, condition[:, None]).flatten()

@@ -96,6 +96,14 @@ def test_the_shipped_network_is_small_and_frozen_and_drawn_without_chance():
     assert _digits_classifier.FILE.stat().st_size < 700_000
 
 
+def test_features_of_any_image_have_one_length_and_none_of_black_stay_finite():
+    wild = 1e3 * torch.rand(10, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = torch.cat([held_out(10).real, wild, torch.full((1, 1, 32, 32), -1.0)])
+    squares = digit_features(images).square().mean(dim=1)
+    assert torch.allclose(squares[:20], torch.ones(20), atol=1e-3)
+    assert 0 <= squares[20] < 1.001
+
+
 def test_features_are_what_the_last_layer_sees():
     images = held_out(10).real
     assert digit_features(images).shape == (10, _digits_classifier.FEATURES)
@@ -133,7 +141,7 @@ def test_many_images_give_what_each_piece_gives():
 
 def test_a_missing_or_damaged_network_is_named(tmp_path):
     file = tmp_path / "digits_classifier.safetensors"
-    with pytest.raises(DataError, match="cannot read .*: No such file or directory; install equipoise again"):
+    with pytest.raises(DataError, match=r"cannot read .*: No such file or directory; install equipoise again"):
         _digits_classifier._read(file)
     shutil.copy(_digits_classifier.FILE, file)
     file.write_bytes(file.read_bytes()[:-1])
@@ -146,23 +154,24 @@ def test_an_unused_network_has_the_shape_of_the_shipped_one():
     assert shapes == {name: value.shape for name, value in load().state_dict().items()}
 
 
-def test_the_metric_puts_digits_before_spoilt_digits_before_noise():
+def test_the_metric_ranks_samples_as_people_would():
     metric = KdDigits()
     statistics = metric.statistics(held_out())
-    digits = Digits().stream("train", 1000, 0).batch(0)
+    digits = Digits().stream("train", 4000, 0).batch(0)
     generator = torch.Generator().manual_seed(0)
-    spoilt = (digits.real + 0.5 * torch.randn(digits.real.shape, generator=generator)).clamp(-1, 1)
-    one_class = Digits().stream("train", 4000, 0).batch(0)
-    candidates = [
-        digits.real,
-        spoilt,
-        one_class.real[one_class.condition == 3],
-        torch.rand(1000, 1, 32, 32, generator=generator) * 2 - 1,
-    ]
-    perfect, blurred, collapsed, noise = (metric.value(statistics, candidate) for candidate in candidates)
-    assert abs(perfect) < 0.05 * blurred
-    assert blurred < collapsed
-    assert blurred < noise
+
+    def measured(images):
+        return metric.value(statistics, images)
+
+    perfect = measured(digits.real[:1000])
+    faint = measured(digits.real[:1000] + 0.05 * torch.randn(1000, 1, 32, 32, generator=generator))
+    one_missing = measured(digits.real[digits.condition != 3][:1000])
+    one_only = measured(digits.real[digits.condition == 3])
+    one_image = measured(digits.real[:1].expand(1000, -1, -1, -1))
+    noise = measured(torch.rand(1000, 1, 32, 32, generator=generator) * 2 - 1)
+    assert abs(perfect) < 0.02
+    assert max(perfect, faint) < one_missing < one_only < min(one_image, noise)
+    assert max(one_image, noise) < 8, "with features of one length, k lies between 1 and 8"
 
 
 def test_what_it_suits():

@@ -1,0 +1,143 @@
+"""The progress figure: what happened in a run, on one page that can be printed."""
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from equipoise import runs
+from equipoise.errors import RunError
+from equipoise.report import history as histories
+from equipoise.report import panels, pictures
+from equipoise.report import samples as sampling
+from equipoise.report.axes import GREY, INK, STYLE, step_axis
+from equipoise.report.history import History
+from equipoise.report.panels import Drawing
+from equipoise.report.words import count, length, name_of, plain, state
+from equipoise.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FILE = "training_progress.png"
+WIDTH, DOTS = 10.0, 160
+"""Inches, and pixels an inch: 1,600 pixels wide, and still to be read at the width of a sheet of paper."""
+COLUMNS = 3
+PANEL, STRIP, HEADER = 2.35, 0.75, 0.6
+"""Heights in inches: of a panel, of one without values, of the header."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Something to draw, over how many columns, and how high in inches. `images`: name them along the steps."""
+
+    draw: Drawing
+    columns: int = 1
+    height: float = PANEL
+    images: bool = False
+
+
+def training_progress(run: Run) -> Path:
+    """Draw figures/training_progress.png of a run; returns its path.
+
+    Raises RunError if the folder is no run, is damaged, or cannot be written.
+    """
+    history = histories.read(run)
+    content = png(lambda: _figure(history))
+    path = run.folder / runs.FIGURES / FILE
+    try:
+        path.parent.mkdir(exist_ok=True)
+        runs.write_bytes(path, content)
+    except OSError as error:
+        raise RunError(runs.unwritable(path.parent, error)) from error
+    return path
+
+
+def png(make: Callable[[], "Figure"]) -> bytes:
+    """The bytes of a figure made and drawn in this package's style, whatever the settings of matplotlib here are."""
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    with style.context(["default", STYLE]), warnings.catch_warnings():
+        # Names in letters that the font has not got come out as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        figure = make()
+        FigureCanvasAgg(figure)
+        figure.savefig(buffer, format="png", dpi=DOTS, facecolor="white")
+    return buffer.getvalue()
+
+
+def _figure(history: History) -> "Figure":
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    rows, samples = _rows(_panels(history)), sampling.chosen(history)
+    heights = [max(panel.height for panel in row) for row in rows]
+    if samples:
+        heights.append(pictures.height(samples, WIDTH / COLUMNS - 0.3) + 0.35)
+    if not heights:
+        heights = [1.0]
+    total = sum(heights) + HEADER
+    room = (0.004, 0.004, 0.992, 1 - HEADER / total - 0.004)
+    layout = ConstrainedLayoutEngine(rect=room, w_pad=0.06, h_pad=0.07, hspace=0.03)
+    figure = Figure(figsize=(WIDTH, total), dpi=DOTS, layout=layout)
+    grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
+    for index, row in enumerate(rows):
+        column = 0
+        for panel in row:
+            axes = figure.add_subplot(grid[index, column : column + panel.columns])
+            panel.draw(axes)
+            step_axis(axes, history, images=panel.images)
+            column += panel.columns
+    bounds = sampling.limits(samples)
+    for column, one in enumerate(samples):
+        pictures.draw(figure.add_subplot(grid[len(rows), column]), one, bounds)
+    if not rows and not samples:
+        _nothing(figure.add_subplot(grid[0, :]))
+    _header(figure, history, total)
+    return figure
+
+
+def _panels(history: History) -> list[Panel]:
+    """What there is to draw of this run, the most important first."""
+    metrics = [Panel(panels.metric(one)) for one in history.measured()]
+    moved = [Panel(panels.knob(history, one)) for one in history.turns() if one.knob not in ("lr_g", "lr_d")]
+    losses, findings = panels.losses(history), panels.findings(history)
+    signals = (panels.ranks, panels.probabilities, panels.gradients, panels.learning_rates)
+    drawn = [drawing for drawing in (signal(history) for signal in signals) if drawing]
+    tall = STRIP + 0.2 * len({symptom.name for symptom in history.symptoms()})
+    return [
+        *([Panel(losses, columns=2, images=True)] if losses else []),
+        *metrics[:1],
+        *([Panel(findings, columns=COLUMNS, height=tall)] if findings else []),
+        *(Panel(drawing) for drawing in drawn),
+        *metrics[1:],
+        *moved,
+    ]
+
+
+def _rows(wanted: Sequence[Panel]) -> list[list[Panel]]:
+    """Panels in reading order, as many to a row as fit."""
+    rows: list[list[Panel]] = []
+    for panel in wanted:
+        if not rows or sum(placed.columns for placed in rows[-1]) + panel.columns > COLUMNS:
+            rows.append([])
+        rows[-1].append(panel)
+    return rows
+
+
+def _header(figure: "Figure", history: History, total: float) -> None:
+    """What the figure shows, in two lines above everything."""
+    known = [name_of(history.experiment, key) for key in ("gan", "data", "controller")]
+    said = [name for name in known if name] + [length(history), f"{count(history.images)} images seen", state(history)]
+    figure.text(0.012, 1 - 0.10 / total, plain(history.run.name, 80), va="top", fontsize=13, weight="bold", color=INK)
+    figure.text(0.012, 1 - 0.37 / total, "   ·   ".join(said), va="top", fontsize=8.5, color=GREY)
+
+
+def _nothing(axes: "Axes") -> None:
+    axes.axis("off")
+    axes.text(0.5, 0.5, "nothing was read from this run yet", ha="center", va="center", color=GREY)

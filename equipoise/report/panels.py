@@ -1,0 +1,243 @@
+"""Panels of the progress figure: each a function that draws one thing of a run's history onto axes."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from equipoise.knobs import AdversarialKnobs, Range
+from equipoise.report.axes import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY, legend, title, value_axis
+from equipoise.report.history import History, Measured, Turns
+from equipoise.report.series import Series, corners
+from equipoise.report.words import count, plain, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = 500
+"""Shares into which a long run is divided along a panel, about one a pixel."""
+PLAYERS = {"discriminator": ORANGE, "generator": BLUE}
+OTHERS = (GREEN, PURPLE, SKY, GREY)
+MARKS = ("o", "^", "s", "D")
+RANGES = AdversarialKnobs.ranges()
+
+Drawing = Callable[["Axes"], None]
+
+
+def losses(history: History) -> Drawing | None:
+    """The totals of both players, or of every phase that there is: mean and range."""
+    found = {name.removesuffix(".total"): history.loss(name) for name in history.losses()}
+    if not any(found.values()):
+        found = {"discriminator": history.signal("loss_d"), "generator": history.signal("loss_g")}
+    found = {name: series for name, series in found.items() if series}
+    if not found:
+        return None
+
+    def draw(axes: "Axes") -> None:
+        title(axes, "Losses: mean, and range since the last reading")
+        _lines(axes, found)
+        shown = list(found.values())
+        value_axis(axes, "loss, as trained", *_wild([s.low for s in shown] + [s.high for s in shown]))
+
+    return draw
+
+
+def ranks(history: History) -> Drawing | None:
+    """How surely the discriminator tells what it trains on from fakes, and from what it has not seen."""
+    found = {
+        "from fakes": history.signal("rank_train_fake"),
+        "from held-out reals (overfitting)": history.signal("rank_train_held_out"),
+    }
+    colours = {"from fakes": ORANGE, "from held-out reals (overfitting)": PURPLE}
+    found = {name: series for name, series in found.items() if series}
+    if not found:
+        return None
+
+    def draw(axes: "Axes") -> None:
+        title(axes, "How surely D tells its training reals")
+        axes.axhline(0, color=GREY, linewidth=0.8)
+        _lines(axes, found, colours, values=False)
+        value_axis(axes, "rank: 0 = not at all, 1 = always")
+        lowest = min(float(np.nanmin(series.low)) for series in found.values())
+        axes.set_ylim(min(-0.25, lowest - 0.05), 1.05)
+
+    return draw
+
+
+def probabilities(history: History) -> Drawing | None:
+    """D(x) and D(G(z)), where the loss makes them probabilities."""
+    found = {"D(x)": history.signal("probability_real"), "D(G(z))": history.signal("probability_fake")}
+    found = {name: series for name, series in found.items() if series}
+    if not found:
+        return None
+
+    def draw(axes: "Axes") -> None:
+        title(axes, "What D takes for real")
+        axes.axhline(0.5, color=GREY, linewidth=0.8)
+        _lines(axes, found, {"D(x)": ORANGE, "D(G(z))": BLUE})
+        value_axis(axes, "mean probability")
+        axes.set_ylim(-0.03, 1.03)
+
+    return draw
+
+
+def gradients(history: History) -> Drawing | None:
+    """The gradient norms of both players."""
+    found = {
+        "discriminator": history.signal("gradient_norm_d"),
+        "generator": history.signal("gradient_norm_g"),
+    }
+    found = {name: series for name, series in found.items() if series}
+    if not found:
+        return None
+
+    def draw(axes: "Axes") -> None:
+        title(axes, "Gradients")
+        _lines(axes, found)
+        value_axis(axes, "gradient norm (L2)", "log", min(_positive(series.mean) for series in found.values()))
+
+    return draw
+
+
+def learning_rates(history: History) -> Drawing | None:
+    """Where the learning rates of both players stood."""
+    turns = {one.knob: one for one in history.turns()}
+    base = history.started.get("knobs", {})
+    found = {name: turns.get(name) or _untouched(name, base) for name in ("lr_d", "lr_g")}
+    shown = [one for one in found.values() if one]
+    if not shown:
+        return None
+
+    def draw(axes: "Axes") -> None:
+        title(axes, "Learning rates")
+        for one in shown:
+            player = "generator" if one.knob == "lr_g" else "discriminator"
+            style = (0, (4, 3)) if one.knob == "lr_g" else "-"
+            _steps(axes, one, history.step, PLAYERS[player], f"{player} {_turned(one)}", style)
+        legend(axes)
+        value_axis(axes, "learning rate (a step of Adam)", "log", min(_positive(one.values) for one in shown))
+
+    return draw
+
+
+def knob(history: History, turns: Turns) -> Drawing:
+    """One knob that moved, and who moved it."""
+    range = RANGES.get(turns.knob)
+
+    def draw(axes: "Axes") -> None:
+        title(axes, f"Knob {plain(turns.knob, 34)}")
+        shown = turns if turns.knob != "beta2" else _remainders(turns)
+        _steps(axes, shown, history.step, INK, None, "-")
+        people = Counter(turns.by)
+        for (who, times), mark, colour in zip(people.items(), MARKS, (RED, BLUE, GREEN, PURPLE), strict=False):
+            at = [position for position, name in enumerate(turns.by) if name == who]
+            x, y = [turns.steps[position] for position in at], [shown.values[position + 1] for position in at]
+            label = f"turned by {plain(who, 20)}, {_times(times)}"
+            axes.plot(x, y, mark, color=colour, markersize=3.5 if len(x) < 40 else 2, label=label, linestyle="")
+        legend(axes)
+        value_axis(axes, _knob_label(turns.knob, range), range.scale if range else None, _positive(shown.values))
+
+    return draw
+
+
+def metric(measured: Measured) -> Drawing:
+    """A metric, its best value marked."""
+
+    def draw(axes: "Axes") -> None:
+        name, best = plain(measured.metric, 30), measured.best
+        title(axes, f"Metric {name}")
+        axes.plot(measured.steps, measured.values, "-o", color=GREEN, markersize=3.5, label="held-out data")
+        if best is not None:
+            at, value = measured.steps[best], measured.values[best]
+            label = f"best {short(value)} at step {count(at)}"
+            axes.plot([at], [value], "*", color=RED, markersize=12, label=label, linestyle="", zorder=5)
+        legend(axes)
+        value_axis(axes, f"{name} ({measured.better} is better)")
+
+    return draw
+
+
+def findings(history: History) -> Drawing | None:
+    """When each symptom was found, the darker the more severe."""
+    found = history.symptoms()
+    if not found:
+        return None
+
+    def draw(axes: "Axes") -> None:
+        title(axes, "Findings: the darker, the more severe", legends=False)
+        names = list(dict.fromkeys(symptom.name for symptom in found))
+        least = max(1.0, history.step / 150)
+        for symptom in found:
+            width = max(least, symptom.until - symptom.since)
+            start = min(symptom.since, max(0.0, history.step - width))
+            bar = (names.index(symptom.name) - 0.35, 0.7)
+            axes.broken_barh([(start, width)], bar, facecolors=RED, alpha=0.3 + 0.7 * symptom.severity)
+        axes.set_yticks(range(len(names)), [plain(name.replace("_", " "), 30) for name in names])
+        axes.set_ylim(len(names) - 0.4, -0.6)
+
+    return draw
+
+
+def _lines(
+    axes: "Axes", found: dict[str, Series], colours: dict[str, str] | None = None, *, values: bool = True
+) -> None:
+    """Mean lines over bands from lowest to highest, each with its last value in the legend."""
+    spare = iter(OTHERS * len(found))
+    chosen = PLAYERS if colours is None else colours
+    for name, series in found.items():
+        colour = chosen.get(name) or next(spare)
+        drawn = series.decimated(COLUMNS)
+        label = f"{plain(name, 34)}, last {short(series.last)}" if values else plain(name, 34)
+        axes.fill_between(drawn.steps, drawn.low, drawn.high, color=colour, alpha=0.22, linewidth=0)
+        mark = "o" if len(drawn.steps) <= 12 else None
+        axes.plot(drawn.steps, drawn.mean, color=colour, label=label, marker=mark, markersize=3.5)
+    legend(axes)
+
+
+def _steps(axes: "Axes", turns: Turns, end: float, colour: str, label: str | None, style: object) -> None:
+    """A line that stays where it is until a turn."""
+    steps = np.array([0.0, *turns.steps, max(end, *turns.steps, 0.0)])
+    values = np.array([*turns.values, turns.values[-1]])
+    kept = corners(steps, values, COLUMNS)
+    axes.plot(steps[kept], values[kept], drawstyle="steps-post", color=colour, label=label, linestyle=style)
+
+
+def _untouched(name: str, base: object) -> Turns | None:
+    value = base.get(name) if isinstance(base, dict) else None
+    return Turns(name, (), (float(value),), (), "") if isinstance(value, int | float) else None
+
+
+def _turned(turns: Turns) -> str:
+    if not turns.by:
+        return f"(constant {short(turns.values[0])})"
+    return "(" + ", ".join(f"{plain(who, 16)} {_times(times)}" for who, times in Counter(turns.by).items()) + ")"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{count(number)} times"
+
+
+def _remainders(turns: Turns) -> Turns:
+    """1 - beta2: how fast the mean of squares forgets, which is what its logarithmic scale is one of."""
+    return Turns(turns.knob, turns.steps, tuple(1 - value for value in turns.values), turns.by, turns.why)
+
+
+def _knob_label(name: str, range: Range | None) -> str:
+    if name == "beta2":
+        return "1 - beta2 (no unit)"
+    return f"{plain(name, 34)} ({(range.unit if range else '') or 'no unit'})"
+
+
+def _positive(values: Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    """The smallest positive number; infinite if there is none."""
+    return min((float(value) for value in values if value > 0), default=math.inf)
+
+
+def _wild(parts: Sequence[np.ndarray[tuple[int], np.dtype[np.float64]]]) -> tuple[str | None, float]:
+    """A scale for numbers of which few are far larger than the rest, and up to where it is linear."""
+    sizes = np.abs(np.concatenate(parts))
+    sizes = sizes[np.isfinite(sizes)]
+    usual = float(np.quantile(sizes, 0.9)) if sizes.size else 0.0
+    return ("symlog", usual) if usual > 0 and float(sizes.max()) > 30 * usual else (None, 1.0)

@@ -1,0 +1,84 @@
+"""Samples as pictures: a sheet of images as it is, points as a scatter, single numbers as a histogram."""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from equipoise.report.axes import BLUE, GREY, title
+from equipoise.report.samples import Samples, limits
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_POINTS = 5000
+"""Points of a scatter plot; the first of the samples stand for all."""
+
+
+def height(samples: Sequence[Samples], width: float) -> float:
+    """How high sheets must be to fill `width`, within reason."""
+    shapes = [one.sheet.height / one.sheet.width for one in samples if one.sheet is not None]
+    if not shapes and not any(one.values is not None for one in samples):
+        return 0.8
+    return min(1.6, max(0.4, *shapes, 0.4)) * width if shapes else width
+
+
+def draw(axes: "Axes", samples: Samples, bounds: tuple[float, float]) -> None:
+    """One moment's samples onto axes; numbers are shown within `bounds`."""
+    title(axes, f"Samples at {samples.moment}", legends=False)
+    axes.title.set_fontsize(8.5)
+    values = samples.values
+    if samples.sheet is not None:
+        _sheet(axes, samples)
+    elif values is not None and values.ndim == 2 and values.shape[1] == 2:
+        _scatter(axes, values, bounds)
+    elif values is not None and values.size == len(values):
+        _histogram(axes, values.ravel(), bounds)
+    else:
+        shape = "" if values is None else f"numbers of shape {values.shape} have no picture"
+        axes.axis("off")
+        text = textwrap.fill(samples.note or shape, 44)
+        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=7.5, color=GREY, transform=axes.transAxes)
+
+
+def as_png(samples: Samples) -> bytes | None:
+    """One moment's samples as a picture of their own; None if they have none."""
+    if samples.sheet is not None:
+        buffer = io.BytesIO()
+        samples.sheet.save(buffer, format="PNG", optimize=True)
+        return buffer.getvalue()
+    if samples.values is None:
+        return None
+    from equipoise.report.figures import png
+
+    return png(lambda: _alone(samples))
+
+
+def _alone(samples: Samples) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    draw(figure.add_subplot(), samples, limits([samples]))
+    return figure
+
+
+def _sheet(axes: "Axes", samples: Samples) -> None:
+    assert samples.sheet is not None
+    grey = samples.sheet.mode == "L"
+    axes.imshow(np.asarray(samples.sheet), cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="antialiased")
+    axes.axis("off")
+
+
+def _scatter(axes: "Axes", values: npt.NDArray[np.float64], bounds: tuple[float, float]) -> None:
+    shown = values[:MOST_POINTS]
+    axes.plot(shown[:, 0], shown[:, 1], ".", color=BLUE, markersize=2.5, alpha=0.6, markeredgewidth=0)
+    axes.set(xlim=bounds, ylim=bounds, aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
+
+
+def _histogram(axes: "Axes", values: npt.NDArray[np.float64], bounds: tuple[float, float]) -> None:
+    axes.hist(values[np.isfinite(values)].clip(*bounds), bins=40, range=bounds, color=BLUE)
+    axes.set(xlabel="value", ylabel="samples")

@@ -1,0 +1,115 @@
+"""The samples of a run, read from its folder with the care that foreign files need."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from equipoise.errors import RunError
+from equipoise.report.history import History, number
+from equipoise.report.words import count, plain
+from equipoise.runs import Line, Run
+
+MOST_BYTES = 256 * 2**20
+"""A file of samples larger than this was not written by a run."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What the generator made at one moment: a sheet of images, or numbers (N, ...); else `note` says why neither."""
+
+    step: int
+    images: int
+    sheet: Image.Image | None = None
+    values: npt.NDArray[np.float64] | None = None
+    note: str = ""
+
+    @property
+    def moment(self) -> str:
+        """When it was."""
+        return f"step {count(self.step)}, {count(self.images)} images seen"
+
+
+def chosen(history: History, most: int = 3) -> list[Samples]:
+    """The first samples of a run, the last, and those nearest to evenly between: at most `most`, in order."""
+    lines = history.named("sampled")
+    if not lines:
+        return []
+    steps = [number(line["step"], 0) for line in lines]
+    wished = [steps[0] + (steps[-1] - steps[0]) * place / max(1, most - 1) for place in range(most)]
+    positions = {min(range(len(lines)), key=lambda position: abs(steps[position] - wish)) for wish in wished}
+    return [_seen(history.run, lines[position]) for position in sorted(positions)]
+
+
+def final(history: History) -> Samples | None:
+    """The last samples of a run; None if there are none."""
+    lines = history.named("sampled")
+    return _seen(history.run, lines[-1]) if lines else None
+
+
+def limits(samples: Sequence[Samples]) -> tuple[float, float]:
+    """The range that holds nearly all numbers of all samples, a little widened."""
+    finite = [one.values[np.isfinite(one.values)].ravel() for one in samples if one.values is not None]
+    together = np.concatenate(finite) if finite else np.zeros(0)
+    if not together.size:
+        return -1.0, 1.0
+    low, high = (float(edge) for edge in np.quantile(together, (0.002, 0.998)))
+    room = 0.08 * (high - low) or max(1e-3, 0.1 * abs(high))
+    return low - room, high + room
+
+
+def _seen(run: Run, line: Line) -> Samples:
+    """The samples of a line; a file that cannot be read leaves a note."""
+    step, images = int(number(line["step"], 0)), int(number(line.get("images"), 0))
+    name = plain(line.get("samples", "a file that the log does not name"))
+    try:
+        path = _within(run.folder, line.get("samples"))
+        if path.suffix == ".png":
+            return Samples(step, images, sheet=_sheet(path))
+        return Samples(step, images, values=_values(path))
+    except RunError as error:
+        return Samples(step, images, note=f"the samples of step {count(step)} are left out: {name} {error}")
+
+
+def _within(folder: Path, name: object) -> Path:
+    """The path of a file of a run; raises RunError for one that lies elsewhere, so that no foreign file is shown."""
+    try:
+        path = (folder / str(name)).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise RunError("lies outside the run folder")
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise RunError("is missing") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot be read ({plain(error)})") from error
+    if size > MOST_BYTES:
+        raise RunError(f"is too large ({size / 2**20:.0f} MiB)")
+    return path
+
+
+def _sheet(path: Path) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with Image.open(path, formats=("PNG",)) as image:
+                return image.convert("L" if image.mode in ("1", "L", "I", "I;16") else "RGBA")
+    except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
+        raise RunError(f"is damaged ({plain(error, 80)})") from error
+
+
+def _values(path: Path) -> npt.NDArray[np.float64]:
+    try:
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise RunError("holds no array of numbers")
+        values = found.astype(np.float64)
+    except (OSError, ValueError, EOFError, TypeError, MemoryError, SyntaxError) as error:
+        raise RunError(f"is damaged ({plain(error, 80)})") from error
+    if values.ndim == 0 or not math.prod(values.shape):
+        raise RunError("is empty")
+    return values

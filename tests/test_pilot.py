@@ -1,0 +1,365 @@
+"""The pilot beside a stranger's loop: what it writes, when it reads, and that its observations are all it needs."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+
+from equipoise import catalog
+from equipoise.base import PhaseRecord, StepRecord
+from equipoise.controllers.annealed import Annealed
+from equipoise.errors import SettingError, UnknownNameError
+from equipoise.knobs import AdversarialKnobs, Knobs
+from equipoise.observations import ControllerState, Observation, Turn
+from equipoise.pilot import EAGER, Decision, Pilot
+from equipoise.schedules import cosine, linear
+
+READERS = ("item", "tolist", "__bool__", "__float__", "__int__", "__index__", "numpy", "cpu", "__array__", "__format__")
+
+
+class Loop:
+    """A stranger's loop: two tiny networks, two Adams, everything by hand."""
+
+    def __init__(self, optimizer: type[Optimizer] = Adam, **options: Any) -> None:
+        torch.manual_seed(0)
+        self.generator, self.discriminator = nn.Linear(2, 2), nn.Linear(2, 1)
+        self.optimizers = {
+            "generator": optimizer(self.generator.parameters(), lr=1e-3, **options),
+            "discriminator": optimizer(self.discriminator.parameters(), lr=4e-3, **options),
+        }
+        self.noise = torch.Generator().manual_seed(1)
+
+    def step(self) -> dict[str, Tensor]:
+        """One alternating step; what the pilot is told of it."""
+        real = torch.randn(16, 2, generator=self.noise) + 2
+        fake = self.generator(torch.randn(16, 2, generator=self.noise))
+        logit_real, logit_fake = self.discriminator(real), self.discriminator(fake.detach())
+        loss_d = nn.functional.softplus(-logit_real).mean() + nn.functional.softplus(logit_fake).mean()
+        self._update("discriminator", loss_d)
+        loss_g = nn.functional.softplus(-self.discriminator(fake)).mean()
+        self._update("generator", loss_g)
+        return {"loss_g": loss_g, "loss_d": loss_d, "logit_real": logit_real, "logit_fake": logit_fake}
+
+    def _update(self, player: str, loss: Tensor) -> None:
+        self.optimizers[player].zero_grad()
+        loss.backward()
+        self.optimizers[player].step()
+
+    def settings(self, player: str) -> tuple[float, tuple[float, float]]:
+        (group,) = self.optimizers[player].param_groups
+        return group["lr"], group["betas"]
+
+
+def annealed(**schedules: str) -> Annealed:
+    return Annealed(schedules=schedules)
+
+
+def test_annealed_writes_learning_rates_and_betas() -> None:
+    loop = Loop(betas=(0.5, 0.9))
+    controller = annealed(lr_g="linear(1e-3, 1e-4)", beta1="linear(0.5, 0.3)", beta2="linear(0.9, 0.99)")
+    pilot = Pilot(controller, steps=20, optimizers=loop.optimizers)
+    for step in range(1, 21):
+        assert pilot.observe(**loop.step())
+        progress = step / 20
+        betas = (linear(0.5, 0.3)(progress), linear(0.9, 0.99)(progress))
+        assert loop.settings("generator") == (pytest.approx(linear(1e-3, 1e-4)(progress)), pytest.approx(betas))
+        assert loop.settings("discriminator") == (4e-3, pytest.approx(betas)), "lr_d has no schedule"
+        assert pilot.knobs.lr_g == loop.settings("generator")[0]
+
+
+def test_annealed_by_name_lets_both_rates_fall_to_a_tenth() -> None:
+    loop = Loop(betas=(0.5, 0.9))
+    pilot = Pilot("annealed", steps=10, optimizers=loop.optimizers)
+    assert pilot.name == "annealed"
+    for step in range(1, 11):
+        pilot.observe(**loop.step())
+        factor = cosine(1, 0.1)(step / 10)
+        assert loop.settings("generator")[0] == pytest.approx(1e-3 * factor)
+        assert loop.settings("discriminator")[0] == pytest.approx(4e-3 * factor)
+    assert loop.settings("generator")[0] == pytest.approx(1e-4)
+
+
+def test_every_turn_is_told_with_its_reason() -> None:
+    loop = Loop(betas=(0.5, 0.9))
+    pilot = Pilot(annealed(lr_g="linear(1e-3, 1e-4)"), steps=10, optimizers=loop.optimizers)
+    assert pilot.started == (), "the schedule starts where the optimizer stands"
+    decision = pilot.observe(**loop.step())
+    assert decision is not None
+    (turning,) = decision.turned
+    assert (turning.knob, turning.before, turning.after) == ("lr_g", 1e-3, pytest.approx(9.1e-4))
+    assert turning.why == "linear(1e-3, 1e-4) at 10% of the run"
+
+
+def test_the_first_turn_comes_before_the_first_step() -> None:
+    loop = Loop(betas=(0.5, 0.9))
+    pilot = Pilot(annealed(lr_g="constant(5e-3)", beta1="constant(0.9)"), steps=10, optimizers=loop.optimizers)
+    assert loop.settings("generator") == (5e-3, (0.9, 0.9)), "the start is no move: its limit does not bind"
+    assert {turning.knob for turning in pilot.started} == {"lr_g", "beta1"}
+
+
+def test_what_the_optimizers_are_set_to_is_the_base() -> None:
+    loop = Loop(betas=(0.3, 0.99))
+    pilot = Pilot("fixed", steps=10, optimizers=loop.optimizers)
+    base = pilot.base
+    assert (base.lr_g, base.lr_d, base.beta1, base.beta2) == (1e-3, 4e-3, 0.3, 0.99)
+    given = Pilot("fixed", steps=10, optimizers=loop.optimizers, knobs=Knobs().with_values({"lr_g": 7e-4}))
+    assert given.knobs.lr_g == 7e-4
+    assert loop.settings("generator")[0] == 7e-4
+
+
+def test_fixed_changes_no_byte() -> None:
+    alone, watched = Loop(betas=(0.5, 0.9)), Loop(betas=(0.5, 0.9))
+    pilot = Pilot("fixed", steps=30, optimizers=watched.optimizers)
+    for _ in range(30):
+        alone.step()
+        assert pilot.observe(**watched.step())
+    for mine, theirs in ((alone.generator, watched.generator), (alone.discriminator, watched.discriminator)):
+        for key, value in mine.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[key]), key
+
+
+def test_optimizers_without_betas_are_served() -> None:
+    loop = Loop(SGD)
+    pilot = Pilot(annealed(lr_d="linear(4e-3, 2e-3)"), steps=4, optimizers=loop.optimizers)
+    for _ in range(4):
+        pilot.observe(**loop.step())
+    assert loop.optimizers["discriminator"].param_groups[0]["lr"] == 2e-3
+    with pytest.raises(SettingError, match="beta1 does not act for this loop; those that do: lr_d, lr_g"):
+        Pilot(annealed(beta1="constant(0.5)"), steps=4, optimizers=loop.optimizers)
+
+
+def test_numbers_reach_the_signals() -> None:
+    loop = Loop()
+    pilot = Pilot("fixed", steps=10, optimizers=loop.optimizers, probability=torch.sigmoid)
+    told = loop.step()
+    gradients = {
+        name: [w.grad for w in network.parameters()] for name, network in vars(loop).items() if name in PLAYERS
+    }
+    norms = {name: sum(g.square().sum().item() for g in grads) ** 0.5 for name, grads in gradients.items()}
+    decision = pilot.observe(**told)
+    assert decision is not None
+    signals = decision.observation.signals
+    assert signals.loss_g == pytest.approx(told["loss_g"].item())
+    assert signals.gradient_norm_g == pytest.approx(norms["generator"])
+    assert signals.gradient_norm_d == pytest.approx(norms["discriminator"])
+    assert signals.probability_real == pytest.approx(told["logit_real"].sigmoid().mean().item())
+    assert decision.loss["discriminator.total"].last == pytest.approx(told["loss_d"].item())
+    assert (decision.observation.step, decision.observation.progress) == (1, 0.1)
+
+
+PLAYERS = ("generator", "discriminator")
+
+
+def test_anything_may_be_left_out() -> None:
+    pilot = Pilot("fixed", steps=10, knobs=Knobs())
+    nothing, loss = pilot.observe(), pilot.observe(loss_g=torch.tensor(2.0))
+    assert nothing is not None
+    assert loss is not None
+    assert nothing.observation.signals.loss_g is None
+    assert loss.observation.signals.loss_g == 2.0
+    assert loss.observation.signals.rank_train_fake is None
+
+
+def test_a_loss_that_is_not_finite_is_found() -> None:
+    pilot = Pilot("fixed", steps=10, knobs=Knobs())
+    decision = pilot.observe(loss_g=torch.tensor(1.0), loss_d=torch.tensor(float("inf")))
+    assert decision is not None
+    assert decision.observation.health.verdict == "diverged"
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Every way from a tensor to a number of Python, counted."""
+    seen: list[str] = []
+    for name in READERS:
+        original = getattr(Tensor, name)
+
+        def counted(self: Tensor, *given: Any, _name: str = name, _original: Any = original, **named: Any) -> Any:
+            seen.append(_name)
+            return _original(self, *given, **named)
+
+        monkeypatch.setattr(Tensor, name, counted)
+    return seen
+
+
+def test_nothing_is_read_from_the_device_between_readings(reads: list[str]) -> None:
+    loop = Loop()
+    pilot = Pilot("annealed", steps=400, optimizers=loop.optimizers, probability=torch.sigmoid, sense_every=50)
+    read_at, read_times = [], []
+    for step in range(1, 301):
+        told = loop.step()
+        reads.clear()
+        decision = pilot.observe(**told)
+        assert (decision is not None) == bool(reads), step
+        if decision:
+            read_at.append(step)
+            read_times.append(len(reads))
+    assert read_at == [*range(1, EAGER + 1), 150, 200, 250, 300]
+    assert max(read_times) <= 2, "the table of numbers, and the count of those that are not finite"
+
+
+def test_held_out_ranks_cost_one_more_look(reads: list[str]) -> None:
+    pilot = Pilot("fixed", steps=10, knobs=Knobs())
+    probed = StepRecord(1, 4, probe_train=torch.ones(4), probe_held_out=torch.zeros(4))
+    decision = pilot.observe(probed)
+    assert decision is not None
+    assert decision.observation.signals.rank_train_held_out == 1
+    assert len(reads) == 1
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Turns by the rank and by what it remembers; wants more than it may."""
+
+    def initial(self, knobs: Knobs) -> ControllerState:
+        return {"seen": 0}
+
+    def update(self, state: ControllerState, observation: Observation[Knobs]) -> Turn:
+        rank = observation.signals.rank_train_fake or 0.0
+        wish = dataclasses.replace(observation.knobs, lr_g=2e-4 * (1 + rank + state["seen"] / 7), beta1=0.95)
+        return Turn(wish, {"seen": state["seen"] + 1}, {"lr_g": "rank", "beta1": "greed"})
+
+    def turns(self) -> frozenset[str]:
+        return frozenset({"lr_g", "beta1"})
+
+
+def replayed(controller: Any, base: Knobs, seen: list[Observation[Any]]) -> list[Mapping[str, float]]:
+    """The knobs after each decision, from what was logged alone."""
+    state = controller.initial(base)
+    start = controller.update(state, Observation(0, 0.0, type(seen[0].signals)(), type(seen[0].health)(), base))
+    knobs, state = (
+        base.with_values({n: r.clamp(getattr(start.knobs, n)) for n, r in base.ranges().items()}),
+        start.state,
+    )
+    found = []
+    for observation in seen:
+        assert observation.knobs == knobs, "the knobs of a log are those of the replay"
+        wish = controller.update(json.loads(json.dumps(state)), observation)
+        knobs, state = knobs.clamped(wish.knobs), wish.state
+        found.append(knobs.values())
+    return found
+
+
+def controllers() -> list[Any]:
+    ready = [catalog.build("controllers", name) for name in catalog.names("controllers")]
+    return [*ready, annealed(lr_g="step(1e-3, 0.5, 0.1)", augment_p="linear(0, 0.8)"), Greedy()]
+
+
+@pytest.mark.parametrize("controller", controllers(), ids=lambda controller: type(controller).__name__)
+def test_observations_alone_replay_every_knob(controller: Any) -> None:
+    loop, base = Loop(), AdversarialKnobs()
+    turnable = frozenset(AdversarialKnobs.ranges())
+    pilot = Pilot(controller, steps=160, knobs=base, turnable=turnable, optimizers=loop.optimizers, sense_every=10)
+    decisions: list[Decision] = []
+    stood = []
+    for _ in range(160):
+        if decision := pilot.observe(**loop.step()):
+            decisions.append(decision)
+            stood.append(pilot.knobs.values())
+    assert len(decisions) == EAGER + 6
+    assert replayed(controller, base, [decision.observation for decision in decisions]) == stood
+    assert bool(controller.turns()) == (stood[-1] != base.values())
+    moved = {turning.knob for decision in decisions for turning in (*decision.turned, *pilot.started)}
+    assert moved <= controller.turns()
+
+
+def test_a_decision_is_clamped_and_limited() -> None:
+    pilot = Pilot(Greedy(), steps=400, knobs=Knobs(), turnable=frozenset({"lr_g", "beta1"}))
+    assert pilot.knobs.beta1 == 0.95, "the first value is a setting, not a move"
+    pilot.restore(0, 0, {}, {**pilot.state()[1], "knobs": Knobs().values()})
+    path = []
+    for _ in range(6):
+        pilot.observe(loss_g=torch.tensor(1.0))
+        path.append(pilot.knobs.beta1)
+    assert path == pytest.approx([0.6, 0.7, 0.8, 0.9, 0.95, 0.95])
+
+
+def test_a_knob_that_does_not_act_is_told_before_the_run() -> None:
+    loop = Loop()
+    with pytest.raises(SettingError, match=r"augment_p does not act for this loop; .*: beta1, beta2, lr_d, lr_g"):
+        Pilot(annealed(augment_p="linear(0, 0.8)"), steps=10, optimizers=loop.optimizers)
+    only = {"generator": loop.optimizers["generator"]}
+    with pytest.raises(SettingError, match="lr_d does not act for this loop; those that do: beta1, beta2, lr_g"):
+        Pilot("annealed", steps=10, optimizers=only)
+    acting = frozenset({"lr_g", "lr_d"})
+    with pytest.raises(SettingError, match="r1_gamma does not act for this GAN; those that do: lr_d, lr_g"):
+        Pilot(annealed(r1_gamma="constant(1)"), steps=10, knobs=AdversarialKnobs(), turnable=acting)
+    with pytest.raises(SettingError, match="lr_z does not act"):
+        Pilot(annealed(lr_z="constant(1)"), steps=10, optimizers=loop.optimizers)
+
+
+def test_wrong_names_are_told() -> None:
+    loop = Loop()
+    with pytest.raises(SettingError, match="optimizers are called 'generator' and 'discriminator', not 'critic'"):
+        Pilot("fixed", steps=10, optimizers={**loop.optimizers, "critic": loop.optimizers["discriminator"]})
+    with pytest.raises(UnknownNameError, match="there is no controller 'fixd'; did you mean 'fixed'"):
+        Pilot("fixd", steps=10, optimizers=loop.optimizers)
+
+
+def test_an_optimizer_outside_the_ranges_is_told() -> None:
+    loop = Loop()
+    loop.optimizers["generator"].param_groups[0]["lr"] = 3.0
+    with pytest.raises(SettingError, match=r"lr_g = 3 is outside its range: 1e-06 to 0\.01"):
+        Pilot("fixed", steps=10, optimizers=loop.optimizers)
+
+
+def test_progress_stops_at_one() -> None:
+    pilot = Pilot(annealed(lr_g="linear(1e-3, 1e-4)"), steps=5, knobs=Knobs(), turnable=frozenset({"lr_g"}))
+    seen = [pilot.observe(loss_g=torch.tensor(1.0)) for _ in range(12)]
+    assert [decision.observation.progress for decision in seen if decision] == [0.2, 0.4, 0.6, 0.8] + [1.0] * 8
+    assert pilot.knobs.lr_g == pytest.approx(1e-4)
+
+
+def test_metrics_age_in_images() -> None:
+    pilot = Pilot("fixed", steps=100, knobs=Knobs())
+    pilot.observe(logit_real=torch.zeros(16))
+    pilot.measured("fid", 40.0, 16)
+    pilot.observe(logit_real=torch.zeros(16))
+    decision = pilot.observe(logit_real=torch.zeros(16))
+    assert decision is not None
+    reading = decision.observation.signals.metrics["fid"]
+    assert (reading.value, reading.age) == (40.0, 32)
+
+
+@pytest.mark.parametrize(("level", "ends"), [(0.0, True), (3.0, False)])
+def test_an_equilibrium_is_noticed(level: float, ends: bool) -> None:
+    """The same logits on both sides cannot be told apart; three standard deviations can."""
+    pilot = Pilot("fixed", steps=50, knobs=Knobs())
+    generator = torch.Generator().manual_seed(0)
+    for step in range(1, 31):
+        logits = torch.randn(64, generator=generator)
+        real = PhaseRecord(logit_real=logits + level, logit_fake=logits)
+        pilot.observe(StepRecord(step, 64 * step, {"discriminator": real}))
+        if step < 6:
+            assert not pilot.at_equilibrium, "too early to tell"
+    assert pilot.at_equilibrium == ends
+
+
+@pytest.mark.parametrize("cut", [3, 12])
+def test_a_pilot_goes_on_from_its_state(cut: int) -> None:
+    def run(pilot: Pilot, loop: Loop, count: int) -> list[Decision | None]:
+        return [pilot.observe(**loop.step()) for _ in range(count)]
+
+    loop, other = Loop(), Loop()
+    whole = Pilot(Greedy(), steps=20, optimizers=loop.optimizers)
+    expected = run(whole, loop, 20)
+    first = Pilot(Greedy(), steps=20, optimizers=other.optimizers)
+    run(first, other, cut)
+    tensors, values = first.state()
+    fresh = {
+        "generator": Adam(other.generator.parameters(), lr=1e-6),
+        "discriminator": Adam(other.discriminator.parameters(), lr=1e-6),
+    }
+    for name, optimizer in fresh.items():
+        optimizer.load_state_dict(other.optimizers[name].state_dict())
+    other.optimizers = fresh
+    second = Pilot(Greedy(), steps=20, optimizers=fresh, knobs=first.base)
+    second.restore(cut, 16 * cut, tensors, json.loads(json.dumps(values)))
+    assert run(second, other, 20 - cut) == expected[cut:]
+    assert second.state()[1] == whole.state()[1]

@@ -1,0 +1,251 @@
+"""Checkpoints: whole or not at all, bit for bit, and a damaged one says which and what to do."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from equipoise.errors import CheckpointError
+from equipoise.training import checkpoint
+from equipoise.training.checkpoint import FORMAT, STATE, TENSORS, Checkpoint, check_shapes, find, prune, read, write
+
+VALUES = {"step": 400, "images": 25600, "seconds": 1.25, "pilot": {"knobs": {"lr_g": 2e-4}, "ranks": [[0.1, 0.5]]}}
+
+
+def tensors(seed: int = 0) -> dict[str, Tensor]:
+    """One of every kind that a state may hold; not a number and minus zero among them."""
+    noise = torch.randn(4, 3, generator=torch.Generator().manual_seed(seed))
+    return {
+        "network/generator/weight": noise,
+        "network/generator/low": noise.bfloat16(),
+        "network/generator/half": noise.half(),
+        "network/generator/turned": noise.double().t(),
+        "optimizer/generator/0/step": torch.tensor(7.0),
+        "memory/count": torch.tensor(2**40 + 1),
+        "memory/flag": torch.tensor([True, False]),
+        "memory/empty": torch.zeros(0, 2),
+        "memory/odd": torch.tensor([torch.nan, -0.0, torch.inf, 1e-45]),
+        "random/moment": torch.Generator().manual_seed(3).get_state(),
+        "weight/with/graph": noise[0].clone().requires_grad_(),
+    }
+
+
+def saved(folder: Path, step: int = 400, seed: int = 0) -> Path:
+    return write(folder, Checkpoint(step, tensors(seed), {**VALUES, "step": step}))
+
+
+def content(value: Tensor) -> bytes:
+    return value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b""
+
+
+def test_what_is_read_is_what_was_written_to_the_bit(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    assert path == tmp_path / "step-00000400"
+    loaded, original = read(path), tensors()
+    assert loaded.step == 400
+    assert {name: loaded.values[name] for name in VALUES} == VALUES
+    assert loaded.tensors.keys() == original.keys()
+    for name, value in original.items():
+        found = loaded.tensors[name]
+        assert (found.dtype, found.shape) == (value.dtype, value.shape), name
+        assert content(found) == content(value), name
+        assert not found.requires_grad
+
+
+def test_only_safe_files_are_written(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    assert sorted(file.name for file in path.iterdir()) == [STATE, TENSORS]
+    assert json.loads((path / STATE).read_text())["format"] == FORMAT
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_same_state_makes_the_same_bytes(tmp_path: Path) -> None:
+    first, second = saved(tmp_path / "a"), saved(tmp_path / "b")
+    for name in (STATE, TENSORS):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_a_step_written_again_is_replaced(tmp_path: Path) -> None:
+    saved(tmp_path, seed=0)
+    path = saved(tmp_path, seed=1)
+    assert torch.equal(read(path).tensors["network/generator/weight"], tensors(1)["network/generator/weight"])
+    assert find(tmp_path) == [path]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("file", [TENSORS, STATE])
+def test_a_file_cut_short_is_told(tmp_path: Path, file: str, share: float) -> None:
+    path = saved(tmp_path) / file
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    assert_damaged(path.parent, file)
+
+
+@pytest.mark.parametrize("place", [0, 8, 100, -1])
+def test_a_changed_byte_is_told(tmp_path: Path, place: int) -> None:
+    path = saved(tmp_path) / TENSORS
+    whole = bytearray(path.read_bytes())
+    whole[place] ^= 1
+    path.write_bytes(whole)
+    assert_damaged(path.parent, TENSORS)
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "3", '"state"', "{}", '{"format": 1}', '{"step": 1}'])
+def test_a_state_that_is_no_state_is_told(tmp_path: Path, text: str) -> None:
+    path = saved(tmp_path)
+    (path / STATE).write_text(text)
+    assert_damaged(path, STATE)
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    (path / STATE).write_bytes(b"\xff\xfe\x00")
+    assert_damaged(path, STATE)
+
+
+@pytest.mark.parametrize("file", [TENSORS, STATE])
+def test_a_missing_file_is_told(tmp_path: Path, file: str) -> None:
+    path = saved(tmp_path)
+    (path / file).unlink()
+    assert_damaged(path, file)
+
+
+def assert_damaged(path: Path, file: str) -> None:
+    """The error names the file, the folder and the way out, in one line."""
+    with pytest.raises(CheckpointError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path.name}/{file} ")
+    assert "delete that folder and the run goes on from the checkpoint before it" in message
+    assert str(path) in message
+    assert "\n" not in message
+
+
+def test_a_newer_format_is_not_deleted_but_read_by_a_newer_version(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    state = json.loads((path / STATE).read_text())
+    (path / STATE).write_text(json.dumps({**state, "format": FORMAT + 1}))
+    with pytest.raises(CheckpointError) as caught:
+        read(path)
+    assert f"step-00000400 has format {FORMAT + 1}, newer than this version reads ({FORMAT})" in str(caught.value)
+    assert "upgrade equipoise" in str(caught.value)
+    assert "delete" not in str(caught.value)
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in find(folder)]
+
+
+def test_the_last_three_and_the_best_are_kept(tmp_path: Path) -> None:
+    for step in (10, 20, 30, 40, 50):
+        saved(tmp_path, step)
+    assert names(tmp_path) == [f"step-000000{step}" for step in (10, 20, 30, 40, 50)], "oldest first"
+    prune(tmp_path, best=20)
+    assert names(tmp_path) == ["step-00000020", "step-00000030", "step-00000040", "step-00000050"]
+    prune(tmp_path, best=40)
+    assert names(tmp_path) == ["step-00000030", "step-00000040", "step-00000050"]
+    prune(tmp_path, best=None)
+    assert names(tmp_path) == ["step-00000030", "step-00000040", "step-00000050"]
+    assert read(tmp_path / "step-00000030").step == 30
+
+
+def test_few_checkpoints_are_all_kept(tmp_path: Path) -> None:
+    prune(tmp_path, best=None)
+    assert names(tmp_path) == []
+    for step in (1, 2):
+        saved(tmp_path, step)
+    prune(tmp_path, best=99)
+    assert names(tmp_path) == ["step-00000001", "step-00000002"]
+
+
+@pytest.mark.parametrize(("room", "kept"), [(4, [2, 4, 5, 6]), (3, [2, 5, 6]), (2, [2, 6]), (1, [2, 6]), (0, [2, 6])])
+def test_above_the_cap_fewer_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, kept: list[int]
+) -> None:
+    """The newest and the best are kept whatever they weigh."""
+    for step in range(1, 7):
+        path = saved(tmp_path, step)
+    size = sum(file.stat().st_size for file in path.iterdir())
+    monkeypatch.setattr(checkpoint, "CAP", room * size)
+    prune(tmp_path, best=2)
+    assert names(tmp_path) == [f"step-0000000{step}" for step in kept]
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
+    whole = saved(tmp_path, 10)
+    half = tmp_path / "step-00000020.partial"
+    half.mkdir()
+    (half / TENSORS).write_bytes(b"half")
+    assert find(tmp_path) == [whole], "it does not count"
+    prune(tmp_path, best=None)
+    assert list(tmp_path.iterdir()) == [whole]
+
+
+def test_leftovers_are_no_hindrance(tmp_path: Path) -> None:
+    half = tmp_path / "step-00000400.partial"
+    half.mkdir()
+    (half / "something else").write_text("left over")
+    path = saved(tmp_path)
+    assert sorted(file.name for file in path.iterdir()) == [STATE, TENSORS]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class KilledError(BaseException):
+    """A kill: nothing may catch it."""
+
+
+def kill(*given: object, **named: object) -> None:
+    raise KilledError
+
+
+PLACES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "before the tensors": lambda patch: patch.setattr(checkpoint, "save_file", kill),
+    "before the state": lambda patch: patch.setattr(Path, "write_text", kill),
+    "before it is on the disk": lambda patch: patch.setattr(os, "fsync", kill),
+    "before it has its name": lambda patch: patch.setattr(Path, "rename", kill),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_kill_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    before = saved(tmp_path, 10)
+    with monkeypatch.context() as patch:
+        PLACES[place](patch)
+        with pytest.raises(KilledError):
+            saved(tmp_path, 20)
+    assert find(tmp_path) == [before]
+    assert read(before).step == 10
+    after = saved(tmp_path, 20)
+    assert find(tmp_path) == [before, after]
+    assert read(after).step == 20
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("place", ["save_file", "rename"])
+def test_a_full_disk_leaves_nothing_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    def full(*given: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = saved(tmp_path, 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(*((checkpoint, "save_file", full) if place == "save_file" else (Path, "rename", full)))
+        with pytest.raises(OSError, match="No space left"):
+            saved(tmp_path, 20)
+    assert list(tmp_path.iterdir()) == [before]
+
+
+def test_weights_of_another_network_are_told() -> None:
+    mine, theirs = nn.Linear(2, 3).state_dict(), nn.Linear(2, 5).state_dict()
+    check_shapes(mine, dict(mine), "generator", "step-00000400")
+    with pytest.raises(
+        CheckpointError, match="step-00000400 is of another network: generator bias is 5 there and 3 here"
+    ):
+        check_shapes(mine, theirs, "generator", "step-00000400")
+    with pytest.raises(CheckpointError, match="generator weight is missing there and 3 x 2 here; build the same GAN"):
+        check_shapes(mine, {"bias": mine["bias"]}, "generator", "step-00000400")
+    with pytest.raises(CheckpointError, match="generator scale is a single number there and missing here"):
+        check_shapes(mine, {**mine, "scale": torch.ones(())}, "generator", "step-00000400")

@@ -1,0 +1,264 @@
+"""Watching changes no byte: probes, evaluation and samples leave networks, averages and random numbers alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from equipoise.base import Batch, Gan, Loss, Moment, Networks, Phase, Settings
+from equipoise.events import Evaluated, Event, Sampled, Sensed
+from equipoise.knobs import Knobs
+from equipoise.nn.spectral import spectral_norm
+from equipoise.pilot import Pilot
+from equipoise.training import probe
+from equipoise.training.loop import Evaluation, Plan, Streams, Training, train
+from equipoise.training.state import TrainingState, begin
+from equipoise.training.step import run_step
+
+BATCH = 16
+STEPS = 12
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points around a place of their own; every batch by its number alone."""
+
+    place: float = 1.0
+
+    def batch(self, index: int) -> Batch:
+        return Batch(torch.randn(BATCH, 2, generator=torch.Generator().manual_seed(index)) + self.place)
+
+
+@dataclass(frozen=True)
+class Level:
+    """How far the mean of the fakes is from 1."""
+
+    better: ClassVar[Literal["lower"]] = "lower"
+
+    def value(self, statistics: Any, fake: Tensor) -> float:
+        return abs(fake.mean().item() - 1)
+
+
+def judge(networks: Networks, samples: Tensor, moment: Moment[Any]) -> Tensor:
+    """The discriminator with noise on what it sees, which takes random numbers."""
+    noise = torch.randn(samples.shape, generator=moment.generator) * 0.1
+    return networks["discriminator"](samples + noise).flatten()
+
+
+def fake(networks: Networks, moment: Moment[Any]) -> Tensor:
+    return networks["generator"](torch.randn(BATCH, 3, generator=moment.generator))
+
+
+def discriminate(networks: Networks, batch: Batch, moment: Moment[Any]) -> Loss:
+    real_logit, fake_logit = (
+        judge(networks, batch.real, moment),
+        judge(networks, fake(networks, moment).detach(), moment),
+    )
+    total = nn.functional.softplus(-real_logit).mean() + nn.functional.softplus(fake_logit).mean()
+    return Loss(total, {"adversarial": total.detach()}, real_logit.detach(), fake_logit.detach())
+
+
+def fool(networks: Networks, batch: Batch, moment: Moment[Any]) -> Loss:
+    return Loss(nn.functional.softplus(-judge(networks, fake(networks, moment), moment)).mean())
+
+
+def gan(**others: Any) -> Gan[Knobs]:
+    """Batch norm in the generator, batch norm and spectral norm in the discriminator."""
+    torch.manual_seed(0)
+    source = torch.Generator().manual_seed(0)
+    generator = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    first, last = spectral_norm(nn.Linear(2, 8), source), spectral_norm(nn.Linear(8, 1), source)
+    return Gan(
+        name="toy",
+        networks={"generator": generator, "discriminator": nn.Sequential(first, nn.BatchNorm1d(8), nn.ReLU(), last)},
+        phases=(
+            Phase("discriminator", ("discriminator",), discriminate),
+            Phase("generator", ("generator",), fool),
+        ),
+        knobs=Knobs(),
+        turnable=frozenset(Knobs.ranges()),
+        optimizer=lambda network, moment: Settings("adam", 1e-3, 0.5, 0.9),
+        latent=lambda count, source, truncation: torch.randn(count, 3, generator=source),
+        generate=lambda networks, latent, condition: networks["generator"](latent),
+        logits=lambda networks, batch, moment: judge(networks, batch.real, moment),
+        **others,
+    )
+
+
+def training(game: Gan[Knobs], *, watched: bool) -> Training:
+    state = begin(game, game.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(5))
+    latents = torch.randn(20, 3, generator=torch.Generator().manual_seed(6))
+    return Training(
+        state,
+        Pilot("fixed", steps=STEPS, knobs=game.knobs, sense_every=3 if watched else 1000),
+        Streams(Points(), Points(1.2) if watched else None),
+        Plan(STEPS, BATCH, sample_every=2 if watched else None, evaluate_every=4 if watched else None),
+        (latents, None),
+        Evaluation("level", Level(), None, latents, None) if watched else None,
+    )
+
+
+def run(one: Training) -> list[Event]:
+    torch.manual_seed(7)
+    np.random.seed(7)
+    return list(train(one))
+
+
+def differences(first: TrainingState, second: TrainingState) -> list[str]:
+    mine, theirs = first.tensors(), second.tensors()
+    assert mine.keys() == theirs.keys()
+    return [name for name in mine if not torch.equal(mine[name], theirs[name])]
+
+
+def test_a_watched_run_ends_where_an_unwatched_one_does() -> None:
+    alone, watched = training(gan(), watched=False), training(gan(), watched=True)
+    unseen = run(alone)
+    assert not [event for event in unseen if isinstance(event, Evaluated | Sampled)]
+    events = run(watched)
+    held_out = [e.signals.rank_train_held_out for e in events if isinstance(e, Sensed)]
+    assert sum(rank is not None for rank in held_out) == STEPS // 3, "it was watched"
+    assert len([event for event in events if isinstance(event, Evaluated)]) == STEPS // 4
+    assert len([event for event in events if isinstance(event, Sampled)]) == STEPS // 2 + 1
+    names = watched.state.tensors()
+    assert any("running_mean" in name for name in names)
+    assert any("parametrizations.weight.0.u" in name for name in names)
+    assert differences(alone.state, watched.state) == []
+
+
+def test_the_comparison_would_notice() -> None:
+    """One step more, or one random number more, and the states differ."""
+    alone, other = training(gan(), watched=False), training(gan(), watched=False)
+    run(alone)
+    run(other)
+    assert differences(alone.state, other.state) == []
+    torch.rand(1, generator=other.state.generator)
+    assert differences(alone.state, other.state) == ["random/moment"]
+    judge(other.state.gan.networks, Points().batch(0).real, other.state.moment(Knobs(), 0.0))
+    changed = set(differences(alone.state, other.state))
+    assert {"network/discriminator/1.running_mean", "network/discriminator/0.parametrizations.weight.0.u"} <= changed
+
+
+def stirred() -> TrainingState:
+    """A state whose buffers have moved away from where they began."""
+    game = gan()
+    state = begin(game, game.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(5))
+    for _ in range(3):
+        run_step(state, Points(), game.knobs, 0.0)
+    return state
+
+
+def kept(state: TrainingState) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.tensors().items()}
+
+
+def assert_same(before: dict[str, Tensor], state: TrainingState) -> None:
+    after = state.tensors()
+    assert before.keys() == after.keys()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
+
+
+def test_probing_leaves_everything_in_place() -> None:
+    state = stirred()
+    before = kept(state)
+    places = [buffer.data_ptr() for buffer in state.gan.networks["discriminator"].buffers()]
+    found = probe.logits(state, Points(), 0, BATCH, Knobs(), 0.5)
+    assert found.shape == (probe.PROBE,)
+    assert not found.requires_grad
+    assert_same(before, state)
+    assert places == [buffer.data_ptr() for buffer in state.gan.networks["discriminator"].buffers()]
+    assert state.gan.networks["discriminator"].training
+
+
+def test_a_probe_is_of_the_discriminator_in_training() -> None:
+    """Batch statistics, spectral iterations and noise as in training: the same by hand, batch after batch."""
+    state, twin = stirred(), stirred()
+    found = probe.logits(state, Points(), 2, BATCH, Knobs(), 0.5)
+    count = probe.PROBE // BATCH
+    moment = Moment(3, 3 * BATCH, 0.5, Knobs(), torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected = [judge(twin.gan.networks, Points().batch(2 * count + i).real, moment) for i in range(count)]
+    assert torch.equal(found, torch.cat(expected))
+    assert torch.equal(found, probe.logits(state, Points(), 2, BATCH, Knobs(), 0.5)), "and the same again"
+    assert not torch.equal(found, probe.logits(state, Points(), 3, BATCH, Knobs(), 0.5)), "other batches another time"
+
+
+def test_buffers_are_put_back_even_after_an_error() -> None:
+    state = stirred()
+    before = kept(state)
+
+    class LostError(Exception):
+        pass
+
+    class Broken:
+        def batch(self, index: int) -> Batch:
+            if index:
+                raise LostError
+            return Points().batch(0)
+
+    with pytest.raises(LostError):
+        probe.logits(state, Broken(), 0, BATCH, Knobs(), 0.5)
+    assert_same(before, state)
+
+
+def test_untouched_puts_back_every_kind_of_buffer() -> None:
+    network = nn.BatchNorm1d(2)
+    network.register_buffer("flag", torch.tensor(True))
+    network.register_buffer("hidden", torch.ones(3), persistent=False)
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    with probe.untouched([network]):
+        network(torch.randn(4, 2) + 3)
+        network.flag.fill_(False)
+        network.hidden.zero_()
+        assert network.num_batches_tracked.item() == 1
+    assert len(before) == 5
+    assert all(torch.equal(buffer, before[name]) for name, buffer in network.named_buffers())
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20, 250])
+def test_samples_are_of_the_average_whatever_the_batch(batch_size: int) -> None:
+    state = stirred()
+    before = kept(state)
+    latents = torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
+    made = probe.samples(state, latents, None, batch_size)
+    with torch.no_grad():
+        expected = state.averaged["generator"](latents)
+        player = state.gan.networks["generator"]
+        assert not torch.allclose(player.eval()(latents), expected), "the player itself stands elsewhere"
+        player.train()
+    torch.testing.assert_close(made, expected)
+    assert made.dtype == torch.float32
+    assert not made.requires_grad
+    assert_same(before, state)
+
+
+def test_labels_go_with_their_latents() -> None:
+    game = gan()
+    seen: list[Sequence[int]] = []
+
+    def generate(networks: Networks, latent: Tensor, condition: Tensor | None) -> Tensor:
+        assert condition is not None
+        seen.append(condition.tolist())
+        return latent + condition[:, None]
+
+    state = begin(
+        Gan(**{**{name: getattr(game, name) for name in game.__slots__}, "generate": generate}),
+        game.knobs,
+        torch.device("cpu"),
+        "fp32",
+        torch.Generator(),
+    )
+    labels = torch.arange(5)
+    made = probe.samples(state, torch.zeros(5, 3), labels, 2)
+    assert seen == [[0, 1], [2, 3], [4]]
+    assert torch.equal(made, labels[:, None].expand(5, 3).float())
+
+
+def test_samples_become_arrays_as_they_are() -> None:
+    made = torch.randn(4, 3, 2, 2)
+    array = probe.as_array(made)
+    assert array.dtype == np.float32
+    assert array.tobytes() == made.numpy().tobytes()
