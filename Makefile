@@ -6,13 +6,11 @@ BIN    := $(VENV)/bin
 # TORCH=cpu takes the build without CUDA (0.7 GB on disk instead of 5.5 GB).
 TORCH  ?=
 INDEX  := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
-RUN    ?= runs/demo
 
 .PHONY: demo test check format clean
 
 demo: $(VENV)/installed
-	rm -rf $(RUN)
-	$(BIN)/equipoise train digits --seconds 200 --out $(RUN)
+	$(BIN)/equipoise train digits --seconds 200
 
 test: $(VENV)/installed-dev
 	$(BIN)/pytest

@@ -201,43 +201,6 @@ def evaluation(gan: Gan[Any], data: DataSet, choice: Choice | None, seeds: Seeds
     return Evaluation(choice.name, metric, metric.statistics(real), latents, condition)
 
 
-def _held_out(data: DataSet, batch_size: int, seed: int) -> Stream | None:
-    """Held-out reals in batches as large as those of training, if there are enough for one."""
-    count = data.count("held_out")
-    return data.stream("held_out", batch_size, seed) if count is None or count >= batch_size else None
-
-
-def _acting(gan: Gan[Any], knobs: Mapping[str, float]) -> Mapping[str, float]:
-    """The knobs that the user set. Raises for one that does not exist, or does not act for this GAN."""
-    known = gan.knobs.ranges()
-    for name in knobs:
-        if name not in known:
-            raise UnknownNameError("knob", name, known)
-    check_turnable(knobs, gan.turnable, gan.name)
-    return knobs
-
-
-def labels(gan: Gan[Any], count: int) -> Tensor | None:
-    """`count` labels in turn, (count,) int64; None for a GAN that takes none."""
-    return torch.arange(count) % gan.conditions if gan.conditions else None
-
-
-def evaluation(gan: Gan[Any], data: DataSet, choice: Choice | None, seeds: Seeds) -> Evaluation | None:
-    """The metric and what it is measured on. Raises SettingError if it does not suit the data."""
-    if choice is None:
-        return None
-    metric: Metric = catalog.build("metrics", choice.name, choice.options)
-    if not metric.suits(data.spec):
-        raise SettingError(f"the metric '{choice.name}' does not suit this data; leave it out")
-    available = data.count("held_out")
-    count = EVALUATED if available is None else min(EVALUATED, available)
-    real: Batch = data.stream("held_out", count, seeds.data).batch(0)
-    generator = torch.Generator().manual_seed(seeds.latents + 1)
-    return Evaluation(
-        choice.name, metric, metric.statistics(real), gan.latent(EVALUATED, generator, None), labels(gan, EVALUATED)
-    )
-
-
 def take_over(state: TrainingState, folder: Path) -> None:
     """Start from the weights of another run: its last checkpoint. Raises CheckpointError if it has none."""
     saved = checkpoint.find(folder / runs.CHECKPOINTS)
