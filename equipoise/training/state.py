@@ -79,10 +79,11 @@ class TrainingState:
         self.load_networks(tensors, source)
         for name, optimizer in self.optimizers.items():
             mine = _under(tensors, f"optimizer/{name}/")
+            weights = optimizing.weights_of(optimizer)
             moments: dict[int, dict[str, Tensor]] = {}
             for key, value in mine.items():
                 index, _, what = key.partition("/")
-                moments.setdefault(int(index), {})[what] = value
+                moments.setdefault(int(index), {})[what] = _laid_out_as(weights[int(index)], value)
             optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         self.memory = {name: value.to(self.device) for name, value in _under(tensors, "memory/").items()}
         self.generator.set_state(tensors["random/moment"])
@@ -109,7 +110,7 @@ def begin(
 ) -> TrainingState:
     """The state before the first step; moves the networks to `device`. `generator` must live there already."""
     for network in gan.networks.values():
-        network.to(device).train()
+        network.to(device, memory_format=torch.channels_last).train()  # a fifth faster convolutions; others do not mind
     averaged = {name: copy.deepcopy(gan.networks[name]).requires_grad_(False).eval() for name in gan.averaged}
     moment = Moment(0, 0, 0.0, knobs, generator, gan.memory)
     return TrainingState(
@@ -124,6 +125,11 @@ def begin(
         device=device,
         precision=precision,
     )
+
+
+def _laid_out_as(weight: Tensor, moment: Tensor) -> Tensor:
+    """A moment of Adam in the memory layout of its weight: fused updates walk through both as they lie."""
+    return torch.empty_like(weight).copy_(moment) if moment.shape == weight.shape else moment
 
 
 def _numpy_random() -> Any:

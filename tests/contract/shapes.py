@@ -3,10 +3,12 @@
 Points in the plane instead of images, perceptrons instead of everything else; nothing is meant to become good.
 """
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import mse_loss, one_hot, softplus
@@ -152,7 +154,7 @@ def running_mean(source: Generator) -> Gan[Knobs]:
 
 
 def image_pool(source: Generator) -> Gan[Knobs]:
-    """Half of the fakes are old ones, from a pool that fills up to 20 and is then overwritten (Shrivastava 2017, 2.3)."""
+    """Half of the fakes are old ones, from a pool that fills up to 20 and is overwritten then (Shrivastava 2017)."""
 
     def remember(networks: Networks, batch: Batch, moment: Now) -> Loss:
         pool, new = moment.memory["pool"], networks["generator"](latents(moment)).detach()
@@ -184,7 +186,8 @@ def pre_training(source: Generator) -> Gan[Knobs]:
     """The generator learns by rote for six steps before the game begins (Yu 2017, SeqGAN, algorithm 1)."""
 
     def rote(networks: Networks, batch: Batch, moment: Now) -> Loss:
-        return Loss(mse_loss(networks["generator"](latents(moment)), batch.real))
+        careless = torch.rand(()) + np.random.rand() + random.random()  # From the global generators, as others do.
+        return Loss(careless * mse_loss(networks["generator"](latents(moment)), batch.real))
 
     def begun(moment: Now) -> bool:
         return moment.step >= 6

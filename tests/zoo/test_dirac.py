@@ -107,7 +107,8 @@ def test_simultaneous_updates_without_a_penalty_diverge_and_alternating_ones_orb
     away = np.linalg.norm(path(500, start=0.01, updates="simultaneous"), axis=1)
     assert (np.diff(away) > 0).all()
     assert away[-1] > 10 * away[0]
-    orbit = np.linalg.norm(path(500, start=0.1), axis=1)
+    # With the non-saturating loss the orbit shrinks, at second order: d|v|^2/dt = -(psi theta)^2.
+    orbit = np.linalg.norm(path(500, start=0.1, loss="minimax"), axis=1)
     assert orbit.max() / orbit.min() < 1.2
     assert orbit[-100:].max() == pytest.approx(orbit[:100].max(), rel=1e-3)
 
