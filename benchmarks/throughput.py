@@ -227,8 +227,8 @@ def write_table(results: Results, items: list[Item], asked: Any) -> None:
         asked.out / "throughput.md",
         "# Images per second: our loop with all watching on, against the textbook's",
         f"{results.head(items)} Median [minimum, maximum] of {asked.repeats} interleaved rounds of blocks of about "
-        f"{asked.block_seconds:g} s; steady state past the first 100 steps. Watching is meant to cost at most 5 %. How: "
-        "the head of `benchmarks/throughput.py`.",
+        f"{asked.block_seconds:g} s; steady state past the first 100 steps. Watching is meant to cost at most 5 %. "
+        "How: the head of `benchmarks/throughput.py`.",
         table(columns, rows),
     )
 

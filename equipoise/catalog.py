@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -33,10 +34,14 @@ def names(kind: Kind) -> list[str]:
 def load(kind: Kind, name: str) -> type[Any]:
     """The class behind `name`, a preset's options aside. Raises UnknownNameError with the nearest right one."""
     name = name.partition(":")[0]
+    if "/" in name or name.startswith("."):
+        raise SettingError(f"a {NOUNS[kind]} of your own is named like a module, mylab.my_plug, not '{name}'")
     if "." in name:
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
+            if error.name is None or not name.startswith(error.name):
+                raise SettingError(f"module '{name}' needs a module that is not installed: {error.name}") from error
             raise UnknownNameError(f"module for a {NOUNS[kind]}", name, []) from error
     elif name in names(kind):
         module = importlib.import_module(f"equipoise.{kind}.{name}")
@@ -82,6 +87,9 @@ def checked(cls: type[Any], values: Mapping[str, Any], owner: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or owner
+        if first["type"] == "literal_error":
+            choices = re.findall(r"'([^']+)'", first["ctx"]["expected"])
+            raise UnknownNameError(where, str(first["input"]), choices) from error
         raise SettingError(f"{owner}: {where} = {first['input']!r}: {first['msg'].lower()}") from error
 
 

@@ -161,17 +161,14 @@ def _experiment(asked: argparse.Namespace) -> "Experiment":
     plugs: dict[str, Any] = {name: Choice(value) for name in PLUGS if (value := getattr(asked, name))}
     knobs, schedules = _knobs(arguments.pairs(asked.set, "--set"))
     said: dict[str, Any] = {name: getattr(asked, name) for name in (*names, "stop_at_equilibrium", "start_from")}
-    whole = file.overlaid(Experiment(**plugs, **said, knobs=knobs or None))
+    options = arguments.pairs(asked.option, "--option")
+    whole = file.overlaid(Experiment(**plugs, **said, knobs=knobs or None, options=options or None))
     if schedules:
         if whole.controller is None or whole.controller.name.partition(":")[0] != "annealed":
             name, text = next(iter(schedules.items()))
             raise SettingError(f"{name}={text} is a schedule, which needs --controller annealed")
         schedules = {**whole.controller.options.get("schedules", {}), **schedules}
         whole = whole.overlaid(Experiment(controller=whole.controller.with_options(schedules=schedules)))
-    if options := arguments.pairs(asked.option, "--option"):
-        if whole.gan is None:
-            raise SettingError("--option needs --gan, whose option it is")
-        whole = whole.overlaid(Experiment(gan=whole.gan.with_options(**options)))
     return whole
 
 

@@ -69,6 +69,7 @@ class Experiment:
         "adversarial loss: minimax, non_saturating, least_squares, hinge, wasserstein, relativistic"
     )
     constraint: str | None = setting("on the discriminator: none, weight_clipping, gradient_penalty, spectral_norm")
+    options: Mapping[str, Any] | None = setting("options of the GAN: width, latent_dim, …; win over those of its table")
     steps: int | None = setting("length of the run, in generator updates")
     images: int | None = setting("stop once so many real images were seen")
     seconds: float | None = setting("stop after so many seconds of training")
@@ -88,10 +89,11 @@ class Experiment:
     versions: Mapping[str, str] | None = setting("what it was written with")
 
     def overlaid(self, other: "Experiment") -> Self:
-        """This experiment, but for what `other` says; tables of knobs are merged."""
+        """This experiment, but for what `other` says; tables of knobs and of options are merged."""
         said = {name: value for name, value in _fields(other).items() if value is not None}
-        if self.knobs and other.knobs:
-            said["knobs"] = {**self.knobs, **other.knobs}
+        for table in ("knobs", "options"):
+            if table in said:
+                said[table] = {**(getattr(self, table) or {}), **said[table]}
         return dataclasses.replace(self, **said)
 
     def to_json(self) -> dict[str, Any]:
@@ -134,7 +136,9 @@ def complete(experiment: Experiment) -> Experiment:
     chosen = experiment.data.with_options(image_size=experiment.image_size)
     data: DataSet = catalog.build("data", chosen.name, chosen.options)
     suits = data.suggestion
-    gan = (experiment.gan or Choice(suits.gan)).with_options(loss=experiment.loss, constraint=experiment.constraint)
+    gan = (experiment.gan or Choice(suits.gan)).with_options(
+        loss=experiment.loss, constraint=experiment.constraint, **(experiment.options or {})
+    )
     steps = _positive("steps", experiment.steps, suits.steps)
     return dataclasses.replace(
         experiment,
@@ -144,6 +148,7 @@ def complete(experiment: Experiment) -> Experiment:
         metric=_in_full("metrics", experiment.metric or (Choice(suits.metric) if suits.metric else None)),
         loss=None,
         constraint=None,
+        options=None,
         image_size=None,
         steps=steps,
         images=None if experiment.images is None else _positive("images", experiment.images, 1),

@@ -12,7 +12,8 @@ from typing import Any, Literal, Self
 
 from equipoise.errors import SettingError, UnknownNameError
 
-Scale = Literal["linear", "log", "integer"]
+Scale = Literal["linear", "log", "log_complement", "integer"]
+"""log_complement: even steps of log(1 - value), for decays close to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Range:
 
     def contains(self, value: float) -> bool:
         """Whether a knob may stand at `value`; an integer knob only on whole numbers."""
-        if self.scale == "integer" and value != round(value):
+        if not math.isfinite(value) or (self.scale == "integer" and value != round(value)):
             return False
         return self.low <= value <= self.high or (self.off and value == 0)
 
@@ -76,10 +77,12 @@ class Knobs:
     lr_g: float = knob(2e-4, 1e-6, 1e-2, "", "log", "learning rate of the generator")
     lr_d: float = knob(2e-4, 1e-6, 1e-2, "", "log", "learning rate of the discriminator")
     beta1: float = knob(0.5, 0, 0.95, "", "linear", "Adam's decay of the mean gradient, both players", move=0.1)
-    beta2: float = knob(0.999, 0.5, 0.9999, "", "log", "Adam's decay of the squared gradient, both players")
+    beta2: float = knob(0.999, 0.5, 0.9999, "", "log_complement", "Adam's decay of the squared gradient, both players")
     discriminator_steps: int = knob(1, 1, 10, "updates", "integer", "discriminator updates in one step")
     generator_steps: int = knob(1, 1, 10, "updates", "integer", "generator updates in one step")
-    ema_half_life: float = knob(1e4, 0, 1e7, "images", "linear", "half-life of the generator's running average")
+    ema_half_life: float = knob(
+        1e4, 1, 1e7, "images", "log", "half-life of the generator's running average; off is no average", off=True
+    )
 
     @classmethod
     def ranges(cls) -> dict[str, Range]:

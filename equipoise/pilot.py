@@ -28,6 +28,7 @@ from equipoise.observations import Controller, Health, MetricReading, Observatio
 SENSE_EVERY = 50
 """Steps between two readings; each of the first EAGER steps is read, for that is where most runs go wrong."""
 EAGER = 100
+LEARNING_RATES = {"generator": "lr_g", "discriminator": "lr_d"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,13 @@ class Pilot:
         health = diagnose(reading.signals, record.step)
         self._remember_rank(progress, reading.signals.rank_train_fake)
         seen = Observation(record.step, progress, reading.signals, health, self.knobs)
+        return Decision(reading.loss, seen, self.decide(seen))
+
+    def decide(self, seen: Observation[Any]) -> tuple[Turning, ...]:
+        """Let the controller decide on an observation, and turn what its wish and the ranges come to."""
         wish = self.controller.update(self._memory, seen)
         self._memory = wish.state
-        return Decision(reading.loss, seen, self._turn(self.knobs.clamped(wish.knobs), wish.why))
+        return self._turn(self.knobs.clamped(wish.knobs), wish.why)
 
     def measured(self, metric: str, value: float, images: int) -> None:
         """Tell the pilot the value of a metric, measured after `images` reals."""
@@ -169,20 +174,26 @@ class Pilot:
             },
             non_finite=tensors.get("non_finite"),
         )
-        self._write()
+        self._write(self.base.differences(self.knobs))
 
     def _turn(self, knobs: Knobs, why: Mapping[str, str]) -> tuple[Turning, ...]:
         changes = self.knobs.differences(knobs)
         self.knobs = knobs
-        self._write()
+        self._write(changes)
         return tuple(Turning(name, *pair, why.get(name, "")) for name, pair in changes.items())
 
-    def _write(self) -> None:
+    def _write(self, changes: Mapping[str, tuple[float, float]]) -> None:
+        """Hand what was turned to the optimizers, and nothing else: what their owner does to them stays.
+
+        A group whose learning rate is not that of the knob (a second group, a scheduler of torch) keeps its ratio.
+        """
         for player, optimizer in self.optimizers.items():
+            before, after = changes.get(LEARNING_RATES[player], (1.0, 1.0))
             for group in optimizer.param_groups:
-                group["lr"] = self.knobs.lr_g if player == "generator" else self.knobs.lr_d
+                group["lr"] = after if group["lr"] == before else group["lr"] * after / before
                 if "betas" in group:
-                    group["betas"] = (self.knobs.beta1, self.knobs.beta2)
+                    pairs = zip(("beta1", "beta2"), group["betas"], strict=True)
+                    group["betas"] = tuple(changes[name][1] if name in changes else kept for name, kept in pairs)
 
     def _record(
         self, loss_g: Tensor | None, loss_d: Tensor | None, logit_real: Tensor | None, logit_fake: Tensor | None
@@ -221,23 +232,21 @@ def _clamped(knobs: Knobs) -> dict[str, float]:
 
 def _knobs_of(optimizers: Mapping[str, Optimizer]) -> Knobs:
     """The base of a loop of one's own: what its optimizers are set to."""
-    values = {}
-    for player, knob in (("generator", "lr_g"), ("discriminator", "lr_d")):
-        if player in optimizers:
-            group = optimizers[player].param_groups[0]
-            values[knob] = float(group["lr"])
-            if "betas" in group:
-                values["beta1"], values["beta2"] = map(float, group["betas"])
-    unknown = set(optimizers) - {"generator", "discriminator"}
+    unknown = set(optimizers) - LEARNING_RATES.keys()
     if unknown:
         raise SettingError(f"optimizers are called 'generator' and 'discriminator', not '{min(unknown)}'")
+    values = {}
+    for player, optimizer in optimizers.items():
+        group = optimizer.param_groups[0]
+        values[LEARNING_RATES[player]] = float(group["lr"])
+        if "betas" in group:
+            values["beta1"], values["beta2"] = map(float, group["betas"])
     return Knobs().with_values(values)
 
 
 def _turnable(optimizers: Mapping[str, Optimizer]) -> frozenset[str]:
-    names = {"generator": "lr_g", "discriminator": "lr_d"}
     betas = {"beta1", "beta2"} if any("betas" in o.param_groups[0] for o in optimizers.values()) else set()
-    return frozenset({names[player] for player in optimizers} | betas)
+    return frozenset({LEARNING_RATES[player] for player in optimizers} | betas)
 
 
 def _detached(value: Tensor | None) -> Tensor | None:

@@ -73,7 +73,7 @@ class Run:
             if line["event"] == "started":
                 kept = []
             elif line["event"] == "resumed":
-                kept = [earlier for earlier in kept if earlier["step"] <= line["step"]]
+                kept = [it for it in kept if it["step"] <= line["step"] and it["event"] != "finished"]
             kept.append(line)
         return kept
 
@@ -131,7 +131,8 @@ class Log:
     def _restore_saved(self, event: Resumed) -> None:
         """A kill between a checkpoint and its line in the log leaves the line out: it is put in before going on."""
         saved = [line for line in self.run.named("saved") if line["step"] == event.step]
-        evaluated = [line for line in self.run.named("evaluated") if line["step"] <= event.step]
+        lines = [line for line in self.run.named("evaluated") if line["step"] <= event.step]
+        evaluated = [line for line in lines if math.isfinite(float(line["value"]))]
         if not saved:
             sign = 1 if not evaluated or evaluated[0]["better"] == "lower" else -1
             best = min(evaluated, key=lambda line: sign * line["value"], default=None)
@@ -233,7 +234,7 @@ def grid(samples: npt.NDArray[np.float32], columns: int | None = None, gap: int 
     count, channels, height, width = samples.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    pixels = ((samples.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
+    pixels = ((np.nan_to_num(samples).clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
     shown = {1: 1, 2: 3, 3: 3, 4: 4}[channels]
     if channels == 2:
         pixels = np.concatenate([pixels, np.zeros_like(pixels[:, :1])], axis=1)

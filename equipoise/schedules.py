@@ -111,8 +111,8 @@ def parse(text: str | float) -> Schedule:
     0.0
     """
     try:
-        return _schedule(ast.parse(str(text), mode="eval").body, str(text))
-    except SyntaxError as error:
+        return _schedule(ast.parse(str(text).strip(), mode="eval").body, str(text))
+    except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise SettingError(f"cannot read the schedule '{text}'; write it like linear(0.1, 0)") from error
 
 
@@ -141,6 +141,6 @@ def _number(node: ast.expr, text: str) -> float:
         value = ast.literal_eval(node)
     except ValueError:
         value = None
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise SettingError(f"cannot read the schedule '{text}': '{ast.unparse(node)}' is not a number")
     return float(value)

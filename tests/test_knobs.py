@@ -43,7 +43,8 @@ def test_the_knobs_are_those_of_the_design() -> None:
     found = {name: (values[name], r.low, r.high, r.off, r.move) for name, r in ranges.items()}
     assert found == DESIGN
     assert {name for name, r in ranges.items() if r.scale == "integer"} == {"discriminator_steps", "generator_steps"}
-    assert all(ranges[name].scale == "log" for name in ("lr_g", "lr_d", "beta2", "r1_gamma", "lecam_weight"))
+    assert all(ranges[name].scale == "log" for name in ("lr_g", "lr_d", "r1_gamma", "lecam_weight", "ema_half_life"))
+    assert ranges["beta2"].scale == "log_complement"
 
 
 @pytest.mark.parametrize("knobs", [Knobs(), AdversarialKnobs()], ids=["two players", "GAN"])

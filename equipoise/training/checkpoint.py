@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -53,15 +54,22 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
-        save_file({name: value.detach().contiguous() for name, value in checkpoint.tensors.items()}, partial / TENSORS)
+        # Clones, for tensors that share memory are refused: tied weights, or a tally that has seen one step.
+        tensors = {
+            name: value.detach().clone(memory_format=torch.contiguous_format)
+            for name, value in checkpoint.tensors.items()
+        }
+        save_file(tensors, partial / TENSORS)
         state = {"format": FORMAT, "sha256": _digest(partial / TENSORS), **checkpoint.values}
         (partial / STATE).write_text(json.dumps(state))
         for file in partial.iterdir():
             _sync(file)
+        replaced = folder / f"{final.name}.replaced{_PARTIAL}"
         if final.exists():
-            shutil.rmtree(final)
+            final.rename(replaced)
         partial.rename(final)
         _sync(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise _as_os_error(error) from error
@@ -74,14 +82,16 @@ def read(path: Path) -> Checkpoint:
     try:
         values = json.loads((path / STATE).read_text())
         version = values["format"]
-        digest = values["sha256"]
-        step = int(values["step"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path.name}/{STATE} cannot be read; {way_out}") from error
     if not isinstance(version, int) or version > FORMAT:
         raise CheckpointError(
             f"{path.name} has format {version}, newer than this version reads ({FORMAT}); upgrade equipoise: {path}"
         )
+    try:
+        digest, step = values["sha256"], int(values["step"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path.name}/{STATE} lacks {error}; {way_out}") from error
     try:
         if _digest(path / TENSORS) != digest:
             raise CheckpointError(f"{path.name}/{TENSORS} is cut short or altered; {way_out}")

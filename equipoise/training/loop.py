@@ -1,5 +1,6 @@
 """The loop: a generator of events. It never asks which GAN it has, and whoever consumes it prints, saves, stops."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -83,7 +84,7 @@ class Best:
     def update(self, value: float, step: int, metric: Metric) -> None:
         """Take note of a value."""
         sign = 1 if metric.better == "lower" else -1
-        if self.value is None or sign * value < sign * self.value:
+        if math.isfinite(value) and (self.value is None or sign * value < sign * self.value):
             self.value, self.step = value, step
 
 

@@ -49,13 +49,26 @@ def untouched(networks: Iterable[nn.Module]) -> Iterator[None]:
 def samples(state: TrainingState, latents: Tensor, condition: Tensor | None, batch_size: int = 250) -> Tensor:
     """Samples of the averaged generator, (N, ...) float32 on the CPU, for these latents and labels."""
     parts = []
-    for start in range(0, len(latents), batch_size):
-        rows = slice(start, start + batch_size)
-        labels = None if condition is None else condition[rows].to(state.device)
-        with autocast(state.precision, state.device):
-            made = state.gan.generate(state.playing, latents[rows].to(state.device), labels)
-        parts.append(made.float().cpu())
+    with at_rest(state.playing.values()), autocast(state.precision, state.device):
+        for start in range(0, len(latents), batch_size):
+            rows = slice(start, start + batch_size)
+            labels = None if condition is None else condition[rows].to(state.device)
+            parts.append(state.gan.generate(state.playing, latents[rows].to(state.device), labels).float().cpu())
     return torch.cat(parts)
+
+
+@contextmanager
+def at_rest(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Networks in evaluation mode for a while, so that no running statistic moves."""
+    modules = [module for network in networks for module in network.modules()]
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
 
 
 def as_array(made: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -41,7 +41,7 @@ def run_step(
                 loss = phase.loss(state.gan.networks, batches[repeat], moment)
             records[phase.name], failed = _update(state, phase, loss, moment, measure)
             failures.append(failed)
-            state.memory = {**state.memory, **loss.memory}
+            state.memory = {**state.memory, **{name: value.detach() for name, value in loss.memory.items()}}
         if phase.name in records:
             carried = {**carried, **loss.carry}
     state.step += 1

@@ -18,6 +18,7 @@ from equipoise.zoo._adversarial import Adversarial
 
 Norm = Literal["batch", "none"]
 Init = Literal["normal", "fan_in"]
+Upsampling = Literal["transposed", "nearest"]
 Body = Callable[[int, Sequence[int]], list[nn.Module]]
 """(channels, widths) -> the layers of a discriminator from images to (B, widths[-1], 4, 4)."""
 
@@ -32,14 +33,16 @@ class Convolutional(Adversarial):
     """Options of convolutional GANs, beside those of the game; the defaults are Radford's.
 
     `width`: channels at half the image's size; they double with every halving, up to 8 times. `generator_norm`,
-    `discriminator_norm`: batch normalisation or none. `initial`: first weights from N(0, 0.02), or uniform by fan-in.
-    `conditional`: use class labels; None where the data has them. Labels enter the generator beside the latent, and
-    the discriminator by projection (Miyato and Koyama 2018, equation 3).
+    `discriminator_norm`: batch normalisation or none. `upsampling`: transposed convolutions of 4 x 4 and stride 2, or
+    pixels doubled before convolutions of 3 x 3 (Odena 2016: no checkerboards). `initial`: first weights from
+    N(0, 0.02), or uniform by fan-in. `conditional`: use class labels; None where the data has them. Labels enter the
+    generator beside the latent, and the discriminator by projection (Miyato and Koyama 2018, equation 3).
     """
 
     width: int = 64
     generator_norm: Norm = "batch"
     discriminator_norm: Norm = "batch"
+    upsampling: Upsampling = "transposed"
     initial: Init = "normal"
     conditional: bool | None = None
 
@@ -65,7 +68,7 @@ class Convolutional(Adversarial):
         widths = [self.width * min(2**stage, CAP) for stage in range(stages)]
         layers = (body or self._strided)(channels, widths)
         networks = {
-            "generator": _Generator(self.latent_dim, widths[::-1], channels, self.generator_norm, classes),
+            "generator": _Generator(self, widths[::-1], channels, classes),
             "discriminator": ProjectionDiscriminator(layers, widths[-1], classes),
         }
         for network in networks.values():
@@ -85,18 +88,19 @@ class Convolutional(Adversarial):
 
 
 class _Generator(nn.Module):
-    """4 x 4 from the latent, then doubled by transposed convolutions of stride 2 (Radford 2016, figure 1)."""
+    """4 x 4 from the latent, then doubled until the size is reached (Radford 2016, figure 1)."""
 
-    def __init__(self, latent_dim: int, widths: Sequence[int], channels: int, norm: Norm, classes: int) -> None:
+    def __init__(self, options: Convolutional, widths: Sequence[int], channels: int, classes: int) -> None:
         super().__init__()
+        norm, latent_dim = options.generator_norm, options.latent_dim
         self.embedding = nn.Embedding(classes, latent_dim // 2) if classes else None
         entry = latent_dim + (latent_dim // 2 if classes else 0)
         # Radford's first layer, a transposed convolution of a single pixel, is this product of matrices.
         layers: list[nn.Module] = [nn.Linear(entry, widths[0] * 16, bias=False), nn.Unflatten(1, (widths[0], 4, 4))]
         layers += _activated(widths[0], norm)
         for before, after in itertools.pairwise(widths):
-            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), *_activated(after, norm)]
-        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1), nn.Tanh())
+            layers += [*_doubled(before, after, options.upsampling, bias=False), *_activated(after, norm)]
+        self.layers = nn.Sequential(*layers, *_doubled(widths[-1], channels, options.upsampling, bias=True), nn.Tanh())
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> Tensor:
         """latent (B, L), labels (B,) or None -> images (B, C, S, S) in [-1, 1]."""
@@ -104,6 +108,12 @@ class _Generator(nn.Module):
             latent = torch.cat([latent, self.embedding(condition)], dim=1)
         images: Tensor = self.layers(latent)
         return images
+
+
+def _doubled(before: int, after: int, upsampling: Upsampling, *, bias: bool) -> list[nn.Module]:
+    if upsampling == "transposed":
+        return [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=bias)]
+    return [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1, bias=bias)]
 
 
 def _activated(channels: int, norm: Norm) -> list[nn.Module]:

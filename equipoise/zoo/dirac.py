@@ -27,7 +27,9 @@ class DiracKnobs(Knobs):
     lr_g: float = knob(0.2, 1e-4, 1, "", "log", "step of the generator's gradient descent")
     lr_d: float = knob(0.2, 1e-4, 1, "", "log", "step of the discriminator's gradient descent")
     beta1: float = knob(0, 0, 0.95, "", "linear", "momentum of both players", move=0.1)
-    ema_half_life: float = knob(0, 0, 1e7, "images", "linear", "half-life of the generator's running average")
+    ema_half_life: float = knob(
+        0, 1, 1e7, "images", "log", "half-life of the generator's running average; off is no average", off=True
+    )
     r1_gamma: float = knob(0, 1e-4, 1e2, "", "log", "gradient penalty at reals, gamma / 2 psi^2", off=True)
 
 

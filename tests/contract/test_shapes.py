@@ -40,9 +40,7 @@ def shapes() -> ModuleType:
 
 TOYS = shapes()
 # By game and the step of the checkpoint: right after a reading (5), and in the middle of a window (7).
-CASES = [(name, 5) for name in TOYS.GAMES] + [
-    (name, 7) for name in TOYS.GAMES.keys() - {"lazy_penalty", "pre_training"}
-]
+CASES = [(name, every) for name in TOYS.GAMES for every in (5, 7)]
 each = pytest.mark.parametrize("name", TOYS.GAMES)
 
 

@@ -237,7 +237,8 @@ def test_wgan_is_as_published(deal) -> None:
     assert (knobs.lr_g, knobs.discriminator_steps, knobs.generator_steps) == (5e-5, 5, 1)
     found = table.loss("discriminator")
     torch.testing.assert_close(found.total.detach(), found.logit_fake.mean() - found.logit_real.mean())
-    torch.testing.assert_close(*(getattr(table.loss("generator"), "total"), -table.loss("generator").logit_fake.mean()))
+    asked = table.loss("generator")
+    torch.testing.assert_close(asked.total, -asked.logit_fake.mean())
     assert table.gan.conditions == 0
 
 
@@ -291,21 +292,23 @@ def test_the_same_seed_gives_the_same_bytes(deal) -> None:
 
 
 def test_a_perceptron_learns_the_ring() -> None:
-    """In 400 steps from next to no good points to most of them, and nearly every mode."""
+    """In 300 steps from no good point at all to every mode and a third of the points or more."""
     data = catalog.build("data", "ring", {"std": 0.05})
-    gan = catalog.build("zoo", "mlp", {"width": 64, "latent_dim": 8}).build(data.spec, torch.Generator().manual_seed(0))
+    recipe = catalog.build("zoo", "mlp", {"width": 128, "latent_dim": 2})
+    gan = recipe.build(data.spec, torch.Generator().manual_seed(0))
     state = begin(gan, gan.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(0))
     statistics = MixtureModes().statistics(data.stream("held_out", 1000, 0).batch(0))
     latent, stream = gan.latent(1000, torch.Generator().manual_seed(1), None), data.stream("train", 128, 0)
+    knobs = gan.knobs.with_values({"r1_gamma": 0.05, "r2_gamma": 0, "ema_half_life": 2000})
 
     def counts():
         with torch.no_grad():
             return MixtureModes().counts(statistics, gan.generate(state.playing, latent, None))
 
     start = counts()
-    for _ in range(400):
-        run_step(state, stream, gan.knobs, 0.0)
+    for _ in range(300):
+        run_step(state, stream, knobs, 0.0)
     end = counts()
-    assert start.high_quality < 0.2
-    assert end.high_quality > max(0.5, 3 * start.high_quality)
-    assert end.modes >= 7
+    assert start.high_quality < 0.05
+    assert end.high_quality > 0.33
+    assert end.modes == 8

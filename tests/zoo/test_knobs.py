@@ -101,7 +101,7 @@ def test_a_learning_rate_scales_the_step_of_plain_descent(deal) -> None:
     assert same(slow.weights("discriminator"), fast.weights("discriminator"))
     for first, here, there in zip(start, slow.weights("generator"), fast.weights("generator"), strict=True):
         torch.testing.assert_close(there - first, 3 * (here - first), rtol=1e-3, atol=1e-6)
-    assert largest_change(start, slow.weights("generator")) > 1e-4
+    assert largest_change(start, slow.weights("generator")) > 2e-5
 
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
@@ -223,8 +223,7 @@ def test_instance_noise_is_the_deviation_of_what_is_added(deal, phase: str, std:
     clean = list(seen)
     seen.clear()
     table.loss(phase, instance_noise=std)
-    assert len(seen) == len(clean) == 2
-    for before, after in zip(clean, seen, strict=True):
+    for before, after in zip(torch.cat(clean).chunk(2), torch.cat(seen).chunk(2), strict=True):
         added = after.detach() - before.detach()
         assert added.std().item() == pytest.approx(std, rel=0.03)
         assert added.mean().item() == pytest.approx(0, abs=0.04 * std)
@@ -238,7 +237,7 @@ def test_augment_p_is_the_chance_of_each_augmentation(deal, p: float) -> None:
     table = deal(**PLAIN, batch=512)
     batch, seen = table.reals.batch(0), table.seen()
     table.loss("discriminator", batch, augment_p=p)
-    real, fake = seen
+    real, fake = torch.cat(seen).chunk(2)
     kept = (real == batch.real).flatten(1).all(1).float().mean().item()
     assert kept == pytest.approx((1 - p) ** 2 * (1 - p + p / 25), abs=0.06)
     assert fake.shape == real.shape
@@ -247,7 +246,7 @@ def test_augment_p_is_the_chance_of_each_augmentation(deal, p: float) -> None:
 def test_without_augmentation_the_discriminator_sees_the_very_images(plain) -> None:
     batch, seen = plain.reals.batch(0), plain.seen()
     plain.loss("discriminator", batch)
-    assert seen[0] is batch.real
+    assert torch.equal(torch.cat(seen)[: len(batch)], batch.real)
 
 
 def test_the_gradient_of_the_generator_passes_augmentation_and_noise(plain) -> None:
@@ -272,7 +271,7 @@ def test_r1_and_r2_add_half_gamma_times_the_squared_gradient(plain, knob: str, t
     """R1 at reals, R2 at fakes; the weights feel exactly that much more."""
     seen = plain.seen()
     without = plain.loss("discriminator")
-    samples = seen[place]
+    samples = torch.cat(seen).chunk(2)[place]
     found = plain.loss("discriminator", **{knob: 10.0})
     square = squared_gradient(plain, samples)
     torch.testing.assert_close(found.terms[term], square.detach() / 2)
@@ -380,12 +379,12 @@ def test_after_one_half_life_the_average_has_gone_half_the_way(plain) -> None:
 
 
 def test_knobs_at_zero_leave_no_term_no_phase_and_no_pass(plain) -> None:
-    """Two looks at images for the discriminator, one for the generator, and no more."""
+    """The discriminator looks at two batches for itself and at one for the generator, and at no more."""
     seen = plain.seen()
     record = plain.step()
     assert set(record.phases) == {"discriminator", "generator"}
     assert all(set(phase.terms) == {"adversarial"} for phase in record.phases.values())
-    assert len(seen) == 3
+    assert len(torch.cat(seen)) == 3 * 8
 
 
 def test_knobs_at_zero_draw_no_random_numbers_but_latents(plain) -> None:

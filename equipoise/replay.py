@@ -1,0 +1,48 @@
+"""A run's decisions, made again from its log: why was a knob turned, and what would another controller have turned?
+
+Logged observations alone reproduce every knob of a run exactly. For another controller they say what it would have
+turned on what this run saw, not what would have come of it.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from equipoise.knobs import Knobs
+from equipoise.observations import Controller, Finding, Health, MetricReading, Observation, Signals
+from equipoise.pilot import Pilot
+from equipoise.runs import Run
+
+
+def observations(run: Run, knobs: Knobs) -> Iterator[Observation[Any]]:
+    """What the controller of a run saw at each reading, in order. `knobs`: of the run's kind; their values are read."""
+    changed: dict[str, float] = {}
+    for line in run.lines():
+        match line["event"]:
+            case "started":
+                knobs = knobs.with_values(line["knobs"])
+            case "sensed":
+                knobs, changed = knobs.with_values(changed), {}
+                seen = _signals(line["signals"]), _health(line["health"])
+                yield Observation(line["step"], line["progress"], *seen, knobs)
+            case "turned":
+                changed[line["knob"]] = line["to"]
+
+
+def replay(controller: Controller, seen: Sequence[Observation[Any]], base: Knobs) -> list[Knobs]:
+    """Where the controller would have set the knobs after each observation, had it started from `base`."""
+    pilot, turned = Pilot(controller, steps=1, knobs=base, turnable=frozenset(base.ranges())), []
+    for observation in seen:
+        pilot.decide(dataclasses.replace(observation, knobs=pilot.knobs))
+        turned.append(pilot.knobs)
+    return turned
+
+
+def _signals(values: Mapping[str, Any]) -> Signals:
+    numbers = {name: float(value) for name, value in values.items() if name not in ("metrics", "non_finite")}
+    metrics = {name: MetricReading(**reading) for name, reading in values.get("metrics", {}).items()}
+    return Signals(**numbers, non_finite=values["non_finite"], metrics=metrics)
+
+
+def _health(values: Mapping[str, Any]) -> Health:
+    return Health(tuple(Finding(**finding) for finding in values["findings"]))

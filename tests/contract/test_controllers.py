@@ -1,0 +1,113 @@
+"""What every controller keeps to: a frozen value with two pure methods, whose state goes into JSON as it is."""
+
+import copy
+import dataclasses
+import inspect
+import json
+
+import pytest
+
+from equipoise import catalog
+from equipoise.knobs import AdversarialKnobs
+from equipoise.observations import Finding, Health, MetricReading, Observation, Signals
+
+NAMES = catalog.names("controllers")
+TYPED = [*NAMES, *(f"{name}:{preset}" for name in NAMES for preset in catalog.presets("controllers", name))]
+BASE = AdversarialKnobs().with_values({"lr_g": 1e-3, "augment_p": 0.1, "r1_gamma": 1.0})
+
+typed = pytest.mark.parametrize("name", TYPED)
+
+
+def observations():
+    """A run as it may look from the start to the end: nothing known, healthy, overpowered, diverged."""
+    bad = Health((Finding("divergence", 1.0, {"non_finite": 3}, since=70),))
+    strong = Signals(rank_train_fake=0.99, rank_train_held_out=0.4, sign_real=0.9, loss_g=7.0, loss_d=0.01)
+    rich = Signals(
+        rank_train_fake=0.1,
+        probability_real=0.55,
+        probability_fake=0.45,
+        gradient_norm_g=1.0,
+        gradient_norm_d=2.0,
+        gradient_ratio=2.0,
+        metrics={"kd_digits": MetricReading(0.5, 640)},
+    )
+    seen = [(0, Signals(), Health()), (1, rich, Health()), (50, strong, Health()), (70, Signals(non_finite=3), bad)]
+    return [Observation(step, step / 100, signals, health, BASE) for step, signals, health in [*seen, (100, rich, bad)]]
+
+
+def decided(controller, state):
+    """All decisions of a run, each on the knobs that the one before it left."""
+    knobs, turns = BASE, []
+    for seen in observations():
+        turn = controller.update(state, dataclasses.replace(seen, knobs=knobs))
+        knobs, state = BASE.clamped(turn.knobs), turn.state
+        turns.append(turn)
+    return turns
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_a_frozen_value_that_says_what_it_is(name: str) -> None:
+    plug = catalog.load("controllers", name)
+    assert dataclasses.is_dataclass(plug)
+    assert plug.__dataclass_params__.frozen
+    assert plug.__doc__
+    assert len(catalog.summary("controllers", name)) <= 120
+    assert set(inspect.signature(plug.update).parameters) == {"self", "state", "observation"}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plug().anything = 1
+
+
+@typed
+def test_what_it_remembers_goes_into_json_and_back(name: str) -> None:
+    controller = catalog.build("controllers", name)
+    states = [controller.initial(BASE), *(turn.state for turn in decided(controller, controller.initial(BASE)))]
+    for state in states:
+        assert json.loads(json.dumps(state, allow_nan=False)) == state
+
+
+@typed
+def test_it_goes_on_from_json_as_if_nothing_had_happened(name: str) -> None:
+    controller = catalog.build("controllers", name)
+    state = controller.initial(BASE)
+    for seen in observations():
+        revived = catalog.build("controllers", name)
+        turn, again = controller.update(state, seen), revived.update(json.loads(json.dumps(state)), seen)
+        assert turn == again
+        state = turn.state
+
+
+@typed
+def test_the_same_inputs_give_the_same_decisions(name: str) -> None:
+    controller = catalog.build("controllers", name)
+    assert decided(controller, controller.initial(BASE)) == decided(controller, controller.initial(BASE))
+
+
+@typed
+def test_nothing_that_is_given_is_changed(name: str) -> None:
+    controller = catalog.build("controllers", name)
+    before = copy.deepcopy(controller)
+    for seen in observations():
+        state = controller.initial(BASE)
+        kept = copy.deepcopy((state, seen))
+        controller.update(state, seen)
+        assert (state, seen) == kept
+    assert controller == before
+
+
+@typed
+def test_it_turns_what_it_says_it_turns_and_says_why(name: str) -> None:
+    controller = catalog.build("controllers", name)
+    knobs = BASE
+    assert controller.turns() <= AdversarialKnobs.ranges().keys()
+    for turn in decided(controller, controller.initial(BASE)):
+        turned = set(knobs.differences(turn.knobs))
+        assert turned <= controller.turns()
+        assert all(turn.why.get(name) for name in turned)
+        knobs = BASE.clamped(turn.knobs)
+
+
+@typed
+def test_its_options_can_be_written_out_and_read_again(name: str) -> None:
+    controller = catalog.build("controllers", name)
+    options = json.loads(json.dumps(dataclasses.asdict(controller)))
+    assert catalog.build("controllers", name.partition(":")[0], options) == controller

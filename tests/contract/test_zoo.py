@@ -1,0 +1,213 @@
+"""What every GAN keeps to, on the smallest data that it suits."""
+
+import dataclasses
+import inspect
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from equipoise import catalog
+from equipoise.base import Batch, DataSpec, Gan
+from equipoise.errors import SettingError
+from equipoise.training import checkpoint
+from equipoise.training.state import TrainingState, begin
+from equipoise.training.step import run_step
+
+NAMES = catalog.names("zoo")
+WITH_PRESETS = [*NAMES, *(f"{name}:{preset}" for name in NAMES for preset in catalog.presets("zoo", name))]
+SMALLEST = (
+    DataSpec((1,)),
+    DataSpec((2,), classes=3),
+    DataSpec((1, 16, 16), classes=3, flips=True),
+    DataSpec((3, 64, 64), classes=3),
+)
+NARROW = {"width": 4, "latent_dim": 5}
+BATCH = 4
+
+each = pytest.mark.parametrize("name", NAMES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reals:
+    """Batches of random samples; the number decides and nothing else."""
+
+    spec: DataSpec
+
+    def batch(self, index: int) -> Batch:
+        source = torch.Generator().manual_seed(index)
+        real = torch.rand(BATCH, *self.spec.shape, generator=source) * 2 - 1
+        labels = torch.randint(self.spec.classes, (BATCH,), generator=source) if self.spec.classes else None
+        return Batch(real, labels)
+
+
+def built(name: str, seed: int = 0) -> tuple[Gan[Any], DataSpec]:
+    """The GAN on the first of the smallest specs that it takes, as narrow as its options allow."""
+    known = inspect.signature(catalog.load("zoo", name)).parameters
+    recipe = catalog.build("zoo", name, {option: value for option, value in NARROW.items() if option in known})
+    for spec in SMALLEST:
+        try:
+            return recipe.build(spec, torch.Generator().manual_seed(seed)), spec
+        except SettingError:
+            continue
+    raise AssertionError(f"{name} takes none of the smallest specs; add one that it takes to this test")
+
+
+def begun(name: str, seed: int = 0) -> tuple[TrainingState, Reals]:
+    gan, spec = built(name, seed)
+    state = begin(gan, gan.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
+    return state, Reals(spec)
+
+
+def play(state: TrainingState, reals: Reals, steps: int = 3) -> list[Any]:
+    return [run_step(state, reals, state.gan.knobs, 0.0, measure=True) for _ in range(steps)]
+
+
+def bits(tensors: dict[str, Tensor]) -> dict[str, bytes]:
+    """Global random states aside, which belong to whoever runs the test."""
+    kept = {name: value for name, value in tensors.items() if name not in ("random/torch", "random/numpy")}
+    return {name: value.detach().contiguous().numpy().tobytes() for name, value in kept.items()}
+
+
+@each
+def test_it_is_a_frozen_value(name: str) -> None:
+    plug = catalog.load("zoo", name)
+    assert dataclasses.is_dataclass(plug)
+    assert plug.__dataclass_params__.frozen
+    assert plug.__doc__
+    plug()
+
+
+@each
+def test_its_file_names_a_paper(name: str) -> None:
+    """An author and a year, as in "Radford, Metz and Chintala 2016"."""
+    text = inspect.getdoc(inspect.getmodule(catalog.load("zoo", name)))
+    papers = re.findall(r"[A-Z]\w+(?: et al\.)?,? ((?:19|20)\d\d)\b", text)
+    assert papers, text
+    assert all(1990 <= int(year) <= 2030 for year in papers)
+    assert len(catalog.summary("zoo", name)) <= 120
+
+
+@each
+def test_its_knobs_stand_within_their_ranges(name: str) -> None:
+    gan, _ = built(name)
+    for knob, range in gan.knobs.ranges().items():
+        assert range.contains(getattr(gan.knobs, knob)), knob
+    assert gan.turnable <= gan.knobs.ranges().keys()
+    assert {"lr_g", "lr_d"} <= gan.turnable
+
+
+@each
+def test_its_parts_fit_together(name: str) -> None:
+    gan, spec = built(name)
+    assert gan.name == name
+    assert set(gan.averaged) <= gan.networks.keys()
+    assert {network for phase in gan.phases for network in phase.updates} == gan.networks.keys()
+    assert len({phase.name for phase in gan.phases}) == len(gan.phases)
+    assert gan.conditions in (0, spec.classes)
+
+
+@each
+def test_three_steps_are_finite_and_move_every_network(name: str) -> None:
+    state, reals = begun(name)
+    before = bits(state.tensors())
+    records = play(state, reals)
+    after = bits(state.tensors())
+    assert not any(record.non_finite.item() for record in records)
+    assert all(value.isfinite().all() for value in state.tensors().values() if value.is_floating_point())
+    for network in state.gan.networks:
+        keys = [key for key in before if key.startswith(f"network/{network}/")]
+        assert any(before[key] != after[key] for key in keys), network
+    assert (state.step, state.images) == (3, 3 * BATCH)
+
+
+@each
+def test_what_it_says_is_shaped_as_the_readers_expect(name: str) -> None:
+    state, reals = begun(name)
+    (record,) = play(state, reals, 1)
+    for phase, found in record.phases.items():
+        assert found.total.dim() == 0, phase
+        assert all(term.dim() == 0 and not term.requires_grad for term in found.terms.values()), phase
+        for logit in (found.logit_real, found.logit_fake):
+            assert logit is None or (logit.shape == (BATCH,) and not logit.requires_grad), phase
+    moment = state.moment(state.gan.knobs, 0.0)
+    assert state.gan.logits(state.gan.networks, reals.batch(0), moment).shape == (BATCH,)
+
+
+@each
+def test_a_checkpoint_brings_everything_back_to_the_bit(name: str, tmp_path: Path) -> None:
+    """In fresh objects of other weights; and the next steps are the same as if nothing had happened."""
+    state, reals = begun(name)
+    play(state, reals)
+    path = checkpoint.write(tmp_path, checkpoint.Checkpoint(state.step, state.tensors(), state.values()))
+    loaded = checkpoint.read(path)
+    fresh, _ = begun(name, seed=7)
+    fresh.restore(loaded.tensors, loaded.values, path.name)
+    assert bits(fresh.tensors()) == bits(state.tensors())
+    play(state, reals, 2)
+    play(fresh, reals, 2)
+    assert bits(fresh.tensors()) == bits(state.tensors())
+    assert fresh.memory.keys() == state.memory.keys()
+
+
+@each
+def test_the_seed_decides_the_first_weights(name: str) -> None:
+    one, same = (bits(begun(name, seed)[0].tensors()) for seed in (3, 3))
+    assert one == same
+
+
+@each
+def test_samples_are_shaped_and_ranged_like_the_data(name: str) -> None:
+    state, reals = begun(name)
+    gan, spec = state.gan, reals.spec
+    labels = torch.arange(6) % gan.conditions if gan.conditions else None
+    with torch.no_grad():
+        made = gan.generate(state.playing, gan.latent(6, torch.Generator().manual_seed(0), None), labels)
+    assert made.shape == (6, *spec.shape)
+    assert made.dtype == torch.float32
+    assert made.isfinite().all()
+    if spec.is_image:
+        assert made.abs().max() <= 1
+
+
+@each
+@pytest.mark.parametrize("truncation", [0.05, 0.7, 3.0])
+def test_truncated_latents_lie_within_the_bound(name: str, truncation: float) -> None:
+    gan, _ = built(name)
+    latent = gan.latent(500, torch.Generator().manual_seed(0), truncation)
+    assert latent.abs().max() <= truncation + 1e-6
+    again = gan.latent(500, torch.Generator().manual_seed(0), truncation)
+    assert torch.equal(latent, again)
+
+
+@each
+def test_every_network_has_settings_that_follow_the_knobs(name: str) -> None:
+    state, _ = begun(name)
+    turned = state.gan.knobs.with_values({"lr_g": 1e-3, "lr_d": 3e-3})
+    moment = dataclasses.replace(state.moment(turned, 0.0), step=1)
+    rates = {network: state.gan.optimizer(network, moment).lr for network in state.gan.networks}
+    assert rates["generator"] == 1e-3
+    assert 0.3 * 3e-3 <= rates["discriminator"] <= 3e-3
+    assert all(math.isfinite(rate) for rate in rates.values())
+
+
+@pytest.mark.parametrize("name", WITH_PRESETS)
+def test_it_can_be_built_as_it_is_typed(name: str) -> None:
+    gan, spec = built(name)
+    made = gan.generate(
+        gan.networks,
+        gan.latent(2, torch.Generator().manual_seed(0), None),
+        torch.tensor([0, 1]) if gan.conditions else None,
+    )
+    assert made.shape == (2, *spec.shape)
+
+
+@each
+def test_data_that_it_does_not_suit_is_told(name: str) -> None:
+    """One line that names another GAN or another size, for a spec that nothing suits."""
+    with pytest.raises(SettingError, match=r"use --|plays on"):
+        catalog.build("zoo", name).build(DataSpec((1, 17, 17)), torch.Generator().manual_seed(0))

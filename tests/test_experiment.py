@@ -1,0 +1,187 @@
+"""Experiments: from TOML to JSON and back, flags over files, and one line for each mistake."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from equipoise import cli
+from equipoise.arguments import parse, parser, train
+from equipoise.errors import SettingError, UnknownNameError
+from equipoise.experiment import Choice, Experiment, complete, data_of, from_values, read_toml, recipe_of
+
+TOML = """
+data = "digits"
+steps = 40
+batch_size = 16
+image_size = 16
+precision = "fp32"
+
+[gan]
+name = "dcgan"
+width = 8
+loss = "hinge"
+
+[controller]
+name = "annealed"
+schedules = { lr_g = "linear(0.001, 0)" }
+
+[knobs]
+lr_d = 0.0005
+beta1 = 0.25
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "experiment.toml"
+    path.write_text(TOML)
+    return path
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    return path
+
+
+def asked(*words: str) -> Experiment:
+    """What the command line makes of words."""
+    return complete(cli._experiment(parse(parser("train", "", train), words)))
+
+
+def test_toml_to_json_and_back_is_the_same_experiment(file: Path) -> None:
+    whole = complete(read_toml(file))
+    text = json.dumps(whole.to_json(), allow_nan=False)
+    again = from_values(json.loads(text), "experiment.json")
+    assert again == whole
+    assert json.dumps(again.to_json()) == text
+
+
+def test_what_is_complete_stays_as_it_is(file: Path) -> None:
+    whole = complete(read_toml(file))
+    assert complete(whole) == whole
+
+
+def test_a_plug_is_a_name_or_a_table(file: Path) -> None:
+    found = read_toml(file)
+    assert found.data == Choice("digits")
+    assert found.gan == Choice("dcgan", {"width": 8, "loss": "hinge"})
+    assert found.knobs == {"lr_d": 0.0005, "beta1": 0.25}
+
+
+def test_nothing_but_the_data_need_be_said() -> None:
+    whole = complete(Experiment(data=Choice("digits")))
+    suits = data_of(whole).suggestion
+    assert whole.gan is not None
+    assert (whole.gan.name, whole.steps, whole.batch_size) == (suits.gan, suits.steps, suits.batch_size)
+    assert whole.metric == Choice("kd_digits", {})
+    assert whole.seed == 0
+    assert all((whole.sample_every, whole.evaluate_every, whole.save_every))
+
+
+def test_without_data_it_says_what_to_type() -> None:
+    with pytest.raises(SettingError, match="equipoise train digits"):
+        complete(Experiment())
+
+
+@pytest.mark.parametrize("data", ["digits", "ring", "grid", "origin"])
+def test_options_are_written_out_in_full(data: str) -> None:
+    """A later version with other defaults runs the same."""
+    whole = complete(Experiment(data=Choice(data)))
+    for kind, choice in (("data", whole.data), ("zoo", whole.gan), ("controllers", whole.controller)):
+        assert choice is not None
+        built = {"data": data_of, "zoo": recipe_of}.get(kind, lambda _: None)(whole)
+        fields = {field.name for field in dataclasses.fields(built)} if built is not None else choice.options.keys()
+        assert choice.options.keys() == fields
+    assert {"python", "equipoise", "torch", "numpy"} <= (whole.versions or {}).keys()
+
+
+def test_a_preset_and_what_differs_from_it() -> None:
+    whole = complete(Experiment(data=Choice("digits"), gan=Choice("dcgan:lab32", {"width": 6}), loss="hinge"))
+    assert whole.gan is not None
+    assert whole.gan.name == "dcgan:lab32"
+    options = whole.gan.options
+    assert (options["width"], options["loss"], options["discriminator_norm"]) == (6, "hinge", "batch")
+    assert options["knobs"] == {"lr_g": 2e-4, "lr_d": 2e-4, "beta1": 0.5, "beta2": 0.999}
+    assert recipe_of(from_values(whole.to_json(), "experiment.json")) == recipe_of(whole)
+
+
+def test_loss_constraint_and_size_become_options(file: Path) -> None:
+    whole = complete(dataclasses.replace(read_toml(file), constraint="spectral_norm"))
+    assert (whole.loss, whole.constraint, whole.image_size) == (None, None, None)
+    assert whole.gan is not None
+    assert (whole.gan.options["loss"], whole.gan.options["constraint"]) == ("hinge", "spectral_norm")
+    assert whole.data == Choice("digits", {"image_size": 16})
+
+
+def test_flags_win_over_the_file(file: Path) -> None:
+    words = ("--experiment", str(file), "--steps", "7", "--loss", "minimax", "--set", "beta1=0.5", "augment_p=0.1")
+    found = asked(*words, "--option", "width=12", "latent_dim=9", "--seed", "3")
+    assert (found.steps, found.seed, found.batch_size) == (7, 3, 16)
+    assert found.gan is not None
+    assert [found.gan.options[name] for name in ("width", "latent_dim", "loss")] == [12, 9, "minimax"]
+    assert found.knobs == {"lr_d": 0.0005, "beta1": 0.5, "augment_p": 0.1}
+
+
+def test_a_schedule_joins_those_of_the_file(file: Path) -> None:
+    found = asked("--experiment", str(file), "--set", "augment_p=linear(0, 0.5)")
+    assert found.controller is not None
+    assert found.controller.options["schedules"] == {"lr_g": "linear(0.001, 0)", "augment_p": "linear(0, 0.5)"}
+
+
+def test_data_on_the_command_line_wins(tmp_path: Path) -> None:
+    path = written(tmp_path, 'data = "grid"\nsteps = 9')
+    found = asked("ring", "--experiment", str(path))
+    assert found.data is not None
+    assert (found.data.name, found.steps) == ("ring", 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('data = "digits"\nstpes = 5', "setting in .*wrong.toml 'stpes'; did you mean 'steps'?"),
+        ('dtaa = "digits"', "'dtaa'; did you mean 'data'?"),
+        ('data = "digits"\n[gan]\nname = "dcgan"\nwidht = 3', "option of GAN 'dcgan' 'widht'; did you mean 'width'?"),
+        ('data = "digits"\n[gan]\nname = "dcgan"\nloss = "hing"', "'hing'; did you mean 'hinge'?"),
+        ('data = "digitz"', "data set 'digitz'; did you mean 'digits'?"),
+        ('data = "digits"\ngan = "dcgan:lab23"', "preset of GAN 'dcgan' 'lab23'; did you mean 'lab32'?"),
+    ],
+)
+def test_the_nearest_right_key_is_offered(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UnknownNameError, match=words.replace("?", r"\?")):
+        complete(read_toml(written(tmp_path, text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('data = "digits"\nsteps = "many"', "steps = 'many': input should be a valid integer"),
+        ('data = "digits"\nsteps = 2.5', "steps = 2.5: input should be a valid integer"),
+        ("data = 3", "data = 3: "),
+        ('data = "digits"\n[knobs]\nlr_g = "fast"', "knobs.lr_g = 'fast': input should be a valid number"),
+        ('data = "digits"\n[gan]\nname = "dcgan"\nwidth = "wide"', "width = 'wide': input should be a valid integer"),
+        ('data = "digits"\nsteps = 0', "steps = 0: it must be at least 1"),
+        ('data = "digits"\nbatch_size = -4', "batch_size = -4: it must be at least 1"),
+        ('data = "digits', "wrong.toml cannot be read as TOML"),
+        ("format = 99", "format 99, newer than this version reads"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        complete(read_toml(written(tmp_path, text)))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"there is no file .*none\.toml"):
+        read_toml(tmp_path / "none.toml")
+
+
+def test_tables_of_knobs_are_merged_other_settings_replaced() -> None:
+    one = Experiment(data=Choice("digits"), steps=5, seed=1, knobs={"lr_g": 1e-3, "beta1": 0.1})
+    other = Experiment(steps=9, knobs={"beta1": 0.9})
+    assert one.overlaid(other) == Experiment(data=Choice("digits"), steps=9, seed=1, knobs={"lr_g": 1e-3, "beta1": 0.9})
+    assert other.overlaid(Experiment()) == other
