@@ -113,9 +113,9 @@ def environment(threads: int) -> dict[str, str]:
     return {**os.environ, **limits, "PYTHONPATH": str(ROOT)}
 
 
-def in_child(script: str, item: Item, threads: int) -> Result:
-    """The answer of a fresh process to one item: the last line that `script --item JSON` prints, as JSON."""
-    command = [sys.executable, script, "--item", json.dumps(item)]
+def in_child(script: str, item: Item, threads: int, *words: str) -> Result:
+    """The answer of a fresh process to one item: the last line that `script --item JSON WORDS` prints, as JSON."""
+    command = [sys.executable, script, "--item", json.dumps(item), *words]
     done = subprocess.run(command, env=environment(threads), capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\nended with {done.returncode}:\n{done.stderr[-3000:]}")

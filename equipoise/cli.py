@@ -178,7 +178,11 @@ def _knobs(given: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]]:
     for name, text in given.items():
         try:
             knobs[name] = float(text)
-        except ValueError:
+        except ValueError as error:
+            if "(" not in text:
+                raise SettingError(
+                    f"{name} = '{text}': it must be a number, or a schedule like 'linear(0.1, 0)'"
+                ) from error
             schedules[name] = text
     return knobs, schedules
 

@@ -133,13 +133,14 @@ def complete(experiment: Experiment) -> Experiment:
     """
     if experiment.data is None:
         raise SettingError("say what to train on: equipoise train digits")
+    check_numbers(experiment)
     chosen = experiment.data.with_options(image_size=experiment.image_size)
     data: DataSet = catalog.build("data", chosen.name, chosen.options)
     suits = data.suggestion
     gan = (experiment.gan or Choice(suits.gan)).with_options(
         loss=experiment.loss, constraint=experiment.constraint, **(experiment.options or {})
     )
-    steps = _positive("steps", experiment.steps, suits.steps)
+    steps = experiment.steps or suits.steps
     return dataclasses.replace(
         experiment,
         data=_in_full("data", chosen),
@@ -151,18 +152,29 @@ def complete(experiment: Experiment) -> Experiment:
         options=None,
         image_size=None,
         steps=steps,
-        images=None if experiment.images is None else _positive("images", experiment.images, 1),
-        batch_size=_positive("batch_size", experiment.batch_size, suits.batch_size),
+        batch_size=experiment.batch_size or suits.batch_size,
         seed=experiment.seed if experiment.seed is not None else 0,
         precision=experiment.precision or "auto",
         device=experiment.device or "auto",
         stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
-        sample_every=_positive("sample_every", experiment.sample_every, max(1, round(steps / FRAMES))),
-        evaluate_every=_positive("evaluate_every", experiment.evaluate_every, max(1, steps // EVALUATIONS)),
-        save_every=_positive("save_every", experiment.save_every, SAVE_EVERY),
+        sample_every=experiment.sample_every or max(1, round(steps / FRAMES)),
+        evaluate_every=experiment.evaluate_every or max(1, steps // EVALUATIONS),
+        save_every=experiment.save_every or SAVE_EVERY,
         knobs=experiment.knobs or {},
         versions=versions(),
     )
+
+
+def check_numbers(experiment: Experiment) -> None:
+    """Raise SettingError for a number that cannot be, wherever it was written."""
+    for name in ("steps", "images", "batch_size", "threads", "sample_every", "evaluate_every", "save_every"):
+        value = getattr(experiment, name)
+        if value is not None and value < 1:
+            raise SettingError(f"{name} = {value}: it must be at least 1")
+    if experiment.seconds is not None and not experiment.seconds > 0:
+        raise SettingError(f"seconds = {experiment.seconds:g}: it must be above 0")
+    if experiment.seed is not None and experiment.seed < 0:
+        raise SettingError(f"seed = {experiment.seed}: it must be at least 0")
 
 
 T = TypeVar("T")
@@ -200,13 +212,6 @@ def _in_full(kind: catalog.Kind, choice: Choice | None) -> Choice | None:
     plug = catalog.build(kind, choice.name, choice.options)
     options: dict[str, Any] = TypeAdapter(type(plug)).dump_python(plug, mode="json")
     return Choice(choice.name, options)
-
-
-def _positive(name: str, value: int | None, default: int) -> int:
-    value = default if value is None else value
-    if value < 1:
-        raise SettingError(f"{name} = {value}: it must be at least 1")
-    return value
 
 
 def _fields(experiment: Experiment) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import resource
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from equipoise import catalog, runs
 from equipoise.base import Batch, DataSet, Gan, Metric, Stream
 from equipoise.errors import CheckpointError, RunError, SettingError, UnknownNameError
 from equipoise.events import Event, Finished, Stepped
-from equipoise.experiment import Choice, Experiment, complete, data_of, from_values, given, recipe_of
+from equipoise.experiment import Choice, Experiment, check_numbers, complete, data_of, from_values, given, recipe_of
 from equipoise.knobs import check_turnable
 from equipoise.observations import Controller
 from equipoise.pilot import Pilot
@@ -89,6 +89,7 @@ def _logged(training: Training, folder: Path) -> Iterator[Event]:
 
 def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Callable[[], bool] = never) -> Training:
     """The objects of a completed experiment, ready to train."""
+    check_numbers(experiment)
     data, recipe, choice = data_of(experiment), recipe_of(experiment), given(experiment.controller, "controller")
     steps, batch_size = given(experiment.steps, "steps"), given(experiment.batch_size, "batch_size")
     controller: Controller = catalog.build("controllers", choice.name, choice.options)
@@ -96,7 +97,8 @@ def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Call
     device = device_of(experiment.device or "auto")
     torch.set_num_threads(experiment.threads or (torch.get_num_threads() if data.spec.is_image else 1))
     gan = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
-    base = gan.knobs.with_values(_acting(gan, experiment.knobs or {}))
+    _acting(gan, (*(experiment.knobs or {}), *sorted(controller.turns())))
+    base = gan.knobs.with_values(experiment.knobs or {})
     state = begin(
         gan,
         base,
@@ -131,7 +133,7 @@ def device_of(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.Generator(device)
     except (RuntimeError, AssertionError) as error:
         raise SettingError(f"there is no device '{name}' here; use --device cpu, or leave it out") from error
     return device
@@ -174,14 +176,13 @@ def _held_out(data: DataSet, batch_size: int, seed: int) -> Stream | None:
     return data.stream("held_out", batch_size, seed) if count is None or count >= batch_size else None
 
 
-def _acting(gan: Gan[Any], knobs: Mapping[str, float]) -> Mapping[str, float]:
-    """The knobs that the user set. Raises for one that does not exist, or does not act for this GAN."""
+def _acting(gan: Gan[Any], names: Iterable[str]) -> None:
+    """Raise for the name of a knob that does not exist, or does not act for this GAN."""
     known = gan.knobs.ranges()
-    for name in knobs:
+    for name in names:
         if name not in known:
             raise UnknownNameError("knob", name, known)
-    check_turnable(knobs, gan.turnable, gan.name)
-    return knobs
+    check_turnable(names, gan.turnable, gan.name)
 
 
 def evaluation(gan: Gan[Any], data: DataSet, choice: Choice | None, seeds: Seeds) -> Evaluation | None:

@@ -87,6 +87,8 @@ class Pilot:
         self._metrics: dict[str, tuple[float, int]] = {}
         self._ranks: list[tuple[float, float]] = []
         self.knobs = self.base
+        if knobs is not None:
+            self._write(_knobs_of(self.optimizers).differences(self.base))
         self._memory = self.controller.initial(self.base)
         start = self.controller.update(self._memory, Observation(0, 0.0, Signals(), Health(), self.base))
         self.started = self._turn(self.base.with_values(_clamped(start.knobs)), start.why)
@@ -162,7 +164,7 @@ class Pilot:
     def restore(self, step: int, images: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state` gave."""
         self.step, self._images = step, images
-        self.knobs = self.base.with_values(values["knobs"])
+        before, self.knobs = self.knobs, self.base.with_values(values["knobs"])
         self._memory = values["controller"]
         self._metrics = {name: (value, at) for name, (value, at) in values["metrics"].items()}
         self._ranks = [(progress, rank) for progress, rank in values["ranks"]]
@@ -174,7 +176,7 @@ class Pilot:
             },
             non_finite=tensors.get("non_finite"),
         )
-        self._write(self.base.differences(self.knobs))
+        self._write(before.differences(self.knobs), rescale=False)
 
     def _turn(self, knobs: Knobs, why: Mapping[str, str]) -> tuple[Turning, ...]:
         changes = self.knobs.differences(knobs)
@@ -182,15 +184,19 @@ class Pilot:
         self._write(changes)
         return tuple(Turning(name, *pair, why.get(name, "")) for name, pair in changes.items())
 
-    def _write(self, changes: Mapping[str, tuple[float, float]]) -> None:
+    def _write(self, changes: Mapping[str, tuple[float, float]], rescale: bool = True) -> None:
         """Hand what was turned to the optimizers, and nothing else: what their owner does to them stays.
 
-        A group whose learning rate is not that of the knob (a second group, a scheduler of torch) keeps its ratio.
+        A group whose learning rate is not that of the knob (a second group, a scheduler of torch) keeps its ratio to
+        it; after a restore it is left alone (`rescale` False), for its owner restores it too.
         """
         for player, optimizer in self.optimizers.items():
             before, after = changes.get(LEARNING_RATES[player], (1.0, 1.0))
             for group in optimizer.param_groups:
-                group["lr"] = after if group["lr"] == before else group["lr"] * after / before
+                if group["lr"] == before:
+                    group["lr"] = after
+                elif rescale:
+                    group["lr"] *= after / before
                 if "betas" in group:
                     pairs = zip(("beta1", "beta2"), group["betas"], strict=True)
                     group["betas"] = tuple(changes[name][1] if name in changes else kept for name, kept in pairs)

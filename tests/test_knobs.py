@@ -18,7 +18,7 @@ DESIGN = {
     "beta2": (0.999, 0.5, 0.9999, False, None),
     "discriminator_steps": (1, 1, 10, False, None),
     "generator_steps": (1, 1, 10, False, None),
-    "ema_half_life": (10_000, 0, 1e7, False, None),
+    "ema_half_life": (10_000, 1, 1e7, True, None),
     "real_label_low": (1, 0, 1.2, False, None),
     "real_label_high": (1, 0, 1.2, False, None),
     "fake_label_low": (0, 0, 0.5, False, None),

@@ -19,7 +19,7 @@ LAYERS = (
     {"nn", "losses"},
     {"zoo", "data", "controllers", "metrics", "diagnosis"},
     {"pilot", "runs"},
-    {"training"},
+    {"training", "replay"},
     {"experiment", "launch", "generator"},
     {"comparison", "meta", "report"},
     {"__main__", "cli", "arguments", "terminal", "studio"},

@@ -58,12 +58,15 @@ class Adversarial:
     latent_dim: int = 100
     knobs: Mapping[str, float] | None = None
 
+    def __post_init__(self) -> None:
+        check_counts(penalty_interval=self.penalty_interval, latent_dim=self.latent_dim)
+        if not self.clip > 0:
+            raise SettingError(f"clip = {self.clip:g}: it must be above 0")
+
     def game(
         self, name: str, networks: Mapping[str, nn.Module], generator: Generator, *, kinds: Sequence[Kind], classes: int
     ) -> Gan[AdversarialKnobs]:
         """The GAN of these networks. `kinds`: augmentations that suit the data. `classes`: labels used, 0 for none."""
-        if self.penalty_interval < 1:
-            raise SettingError(f"penalty_interval = {self.penalty_interval}: it must be at least 1")
         if self.constraint == "spectral_norm":
             for module in networks["discriminator"].modules():
                 if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
@@ -226,14 +229,19 @@ class _Game:
         return {name: (gamma, zero_centred(judge, samples)) for name, (gamma, samples) in places.items() if gamma}
 
 
+def check_counts(**options: int) -> None:
+    """Raise SettingError for the first option below 1."""
+    for name, value in options.items():
+        if value < 1:
+            raise SettingError(f"{name} = {value}: it must be at least 1")
+
+
 def _terms(adversarial: Tensor, weighted: Mapping[str, tuple[float, Tensor]]) -> dict[str, Tensor]:
     return {"adversarial": adversarial.detach()} | {name: penalty.detach() for name, (_, penalty) in weighted.items()}
 
 
 def _label(low: float, high: float, logit: Tensor, moment: Now) -> Tensor:
-    """One label a sample, uniform in [low, high]; nothing is drawn where they are the same."""
-    if low > high:
-        raise SettingError(f"the labels would be drawn from {low:g} to {high:g}; set …_label_low below …_label_high")
+    """One label a sample, uniform between the two, in whatever order a controller has them; none drawn if equal."""
     if low == high:
         return torch.full((), low, device=logit.device)
     return low + (high - low) * torch.rand(logit.shape, generator=moment.generator, device=logit.device)

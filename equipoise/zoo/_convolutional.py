@@ -14,7 +14,7 @@ from equipoise.errors import SettingError
 from equipoise.knobs import AdversarialKnobs
 from equipoise.nn.augment import Kind
 from equipoise.nn.initialize import fan_in_, normal_
-from equipoise.zoo._adversarial import Adversarial
+from equipoise.zoo._adversarial import Adversarial, check_counts
 
 Norm = Literal["batch", "none"]
 Init = Literal["normal", "fan_in"]
@@ -63,6 +63,7 @@ class Convolutional(Adversarial):
             )
         if self.conditional and not spec.classes:
             raise SettingError("conditional = true, but the data has no labels; leave it out")
+        check_counts(width=self.width)
         classes = 0 if self.conditional is False else spec.classes
         stages = int(math.log2(height)) - 2
         widths = [self.width * min(2**stage, CAP) for stage in range(stages)]

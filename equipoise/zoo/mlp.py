@@ -16,7 +16,7 @@ from equipoise.errors import SettingError
 from equipoise.knobs import AdversarialKnobs
 from equipoise.losses.adversarial import AdversarialLossName
 from equipoise.nn.initialize import orthogonal_
-from equipoise.zoo._adversarial import Adversarial
+from equipoise.zoo._adversarial import Adversarial, check_counts
 
 __all__ = ["MLP"]
 
@@ -58,6 +58,7 @@ class MLP(Adversarial):
         """The GAN for points (D,). Raises SettingError for images."""
         if len(spec.shape) != 1:
             raise SettingError("mlp makes points, not images; use --gan dcgan for this data")
+        check_counts(width=self.width, depth=self.depth)
         (size,) = spec.shape
         networks = {
             "generator": _Generator(self._layers(self.latent_dim, size)),
