@@ -6,9 +6,9 @@
 How. `equipoise train digits --precision bf16 --controller annealed` (width 16, 300 steps, a checkpoint every 25) runs
 two times undisturbed. Then 20 runs of the same command get SIGKILL at moments spread evenly over the time from the
 birth of the run folder to the last event, and 5 more get it inside the writing of a checkpoint: as soon as the folder
-checkpoints/step-….partial is seen for the k-th time, or 3 to 12 ms later. Such a kill counts only if the partial folder is
-there afterwards; a kill that came too late (the run had finished, the checkpoint was whole) is done again. Each run is
-taken to its end by `equipoise resume`. Two processes at a time, one thread each.
+checkpoints/step-….partial is seen for the k-th time, or 3 to 12 ms later. Such a kill counts only if the partial
+folder is there afterwards; a kill that came too late (the run had finished, the checkpoint was whole) is done again.
+Each run is taken to its end by `equipoise resume`. Two processes at a time, one thread each.
 
 Compared with the first undisturbed run, by SHA-256: generator.safetensors and discriminator.safetensors; the last
 checkpoint (every tensor, and its JSON but for seconds; not the states of the global random generators, which the
@@ -173,7 +173,7 @@ def _partials(process: subprocess.Popen[bytes], folder: Path) -> Iterator[str]:
     """Names of half-written checkpoints, as they are seen."""
     while process.poll() is None:
         if folder.is_dir():
-            yield from (entry.name for entry in os.scandir(folder) if entry.name.endswith(".partial"))
+            yield from (name for name in os.listdir(folder) if name.endswith(".partial") and "replaced" not in name)
         time.sleep(POLL)
 
 

@@ -49,6 +49,9 @@ def run(words: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"equipoise: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        return USAGE
 
 
 def train(asked: argparse.Namespace) -> int:

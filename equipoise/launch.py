@@ -70,7 +70,13 @@ def resume(folder: Path, steps: int | None = None, interrupted: Callable[[], boo
         experiment = dataclasses.replace(experiment, steps=steps)
     training = assemble(experiment, run.checkpoints, interrupted)
     if saved := checkpoint.find(run.checkpoints):
-        restore(training, saved[-1])
+        try:
+            restore(training, saved[-1])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{saved[-1].name}/{checkpoint.STATE} was altered; delete that folder and the run goes on from the "
+                f"checkpoint before it: {saved[-1]}"
+            ) from error
     if steps is not None:
         if steps <= training.state.step:
             raise SettingError(f"{folder} has done {training.state.step} steps already; give --steps a larger number")

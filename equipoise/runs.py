@@ -92,7 +92,8 @@ class Run:
                 return  # What follows the last line break was cut short, or is nothing.
             try:
                 line = json.loads(text)
-                line["event"], line["step"]
+                if not isinstance(line["event"], str) or not isinstance(line["step"], int):
+                    raise TypeError("an event has a name and a number of steps")
             except (ValueError, KeyError, TypeError) as error:
                 raise RunError(f"{path}, line {number}, is not an event; delete that line") from error
             yield line
@@ -143,12 +144,11 @@ class Log:
 
 def create(folder: Path, experiment: Mapping[str, Any]) -> None:
     """Make a run folder. Raises RunError if there is something there already, or it cannot be written."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        hint = (
-            f"resume it with: equipoise resume {folder}; or" if (folder / EXPERIMENT).exists() else "it is not empty;"
-        )
-        raise RunError(f"{folder} exists already; {hint} choose another folder with --out")
     try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            is_run = (folder / EXPERIMENT).exists()
+            hint = f"resume it with: equipoise resume {folder}; or" if is_run else "it is not empty;"
+            raise RunError(f"{folder} exists already; {hint} choose another folder with --out")
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / EXPERIMENT, json.dumps(experiment, indent=2) + "\n")
     except OSError as error:

@@ -52,7 +52,9 @@ def knobs(name: str) -> str:
     """Every knob of a class that its base does not have as it is: default, range, scale."""
     cls = {"Knobs": Knobs, "AdversarialKnobs": AdversarialKnobs, "DiracKnobs": DiracKnobs}[name]
     start, ranges = cls().values(), cls.ranges()
-    inherited = {} if cls is Knobs else {knob: (value, Knobs.ranges()[knob]) for knob, value in Knobs().values().items()}
+    inherited = (
+        {} if cls is Knobs else {knob: (value, Knobs.ranges()[knob]) for knob, value in Knobs().values().items()}
+    )
     rows = [
         (f"`{knob}`", f"{value:g}", range, range.unit or "–", range.scale, _moved(range.help, range.move))
         for knob, value in start.items()
@@ -193,6 +195,7 @@ def commands(_: str) -> str:
         rows = [
             (f"`{' '.join(filter(None, (*action.option_strings[-1:], _metavar(action))))}`", action.help)
             for action in _parser(name)._actions
+            if action.dest != "help"
         ]
         parts.append(f"## equipoise {name}\n\n{summary}\n\n{table(('argument', 'what it is'), rows)}")
     return "\n".join(parts)

@@ -38,6 +38,24 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def pictures() -> None:
+    """Asked for by tests that want the report as it is."""
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody else can do without: figures take longer than the runs do."""
+    if "pictures" not in request.fixturenames:
+
+        def write(run: Run) -> Path:
+            (run.folder / "report.html").write_text("a report")
+            return run.folder / "report.html"
+
+        monkeypatch.setattr("equipoise.report.figures.training_progress", lambda run: run.lines())
+        monkeypatch.setattr("equipoise.report.page.write", write)
+
+
 def without(words: list[str], *flags: str) -> list[str]:
     """The words but for these flags and their values."""
     kept, skipping = [], False
@@ -107,7 +125,7 @@ def test_a_run_says_what_it_does_and_ends_with_its_report(shown) -> None:
 def test_a_run_leaves_everything_in_its_folder(shown) -> None:
     folder, _ = shown
     files = {path.name for path in folder.iterdir()}
-    expected = {"experiment.json", "events.jsonl", "checkpoints", "samples", "report.html"}
+    expected = {"experiment.json", "events.jsonl", "checkpoints", "samples", "figures", "report.html"}
     assert expected | {"generator.safetensors", "discriminator.safetensors"} <= files
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
         f"step-000000{step}" for step in ("05", "10", "12")
@@ -314,11 +332,13 @@ def test_truncation_draws_samples_together(call, trained: Path) -> None:
     assert close.std(axis=0).mean() < 0.5 * free.std(axis=0).mean()
 
 
-def test_a_report_can_be_made_again(call, run_folder: Path) -> None:
+def test_a_report_can_be_made_again(call, pictures, run_folder: Path) -> None:
     code, out, _ = call("report", run_folder, "--json")
     assert code == 0
-    assert Path(json.loads(out)["report"]).is_file()
-    assert call("report", run_folder)[1].startswith("report: ")
+    page = Path(json.loads(out)["report"])
+    assert page == run_folder / "report.html"
+    assert "dcgan" in page.read_text()
+    assert (run_folder / "figures" / "training_progress.png").is_file()
 
 
 def test_the_list_of_everything(call) -> None:

@@ -29,7 +29,7 @@ STYLE = {
     "grid.color": FAINT,
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.3,
-    "legend.fontsize": 7.5,
+    "legend.fontsize": 7.2,
     "xtick.labelsize": 7.5,
     "ytick.labelsize": 7.5,
     "xtick.color": GREY,
@@ -49,13 +49,14 @@ def legend(axes: "Axes") -> None:
     """What is what, in one row between title and panel, where it can cover nothing."""
     axes.legend(
         loc="lower left",
-        bbox_to_anchor=(-0.02, 0.985),
+        bbox_to_anchor=(0, 1),
         ncols=4,
         frameon=False,
-        borderaxespad=0.1,
-        handlelength=1.5,
+        borderpad=0.2,
+        borderaxespad=0,
+        handlelength=1.3,
         handletextpad=0.5,
-        columnspacing=1.2,
+        columnspacing=1.0,
     )
 
 
@@ -103,7 +104,7 @@ def value_axis(axes: "Axes", label: str, scale: str | None = None, smallest: flo
         room = 0.07 * (high - low) or 0.1 * abs(high) or 0.5
         if math.isfinite(room):
             axes.set_ylim(low - room, high + room)
-        axes.yaxis.set_major_locator(MaxNLocator(5, integer=scale == "integer"))
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=scale == "integer", steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(round(y, 12))))
     axes.yaxis.minorticks_off()
 

@@ -26,8 +26,11 @@ FILE = "training_progress.png"
 WIDTH, DOTS = 10.0, 160
 """Inches, and pixels an inch: 1,600 pixels wide, and still to be read at the width of a sheet of paper."""
 COLUMNS = 3
-PANEL, STRIP, HEADER = 2.35, 0.75, 0.6
-"""Heights in inches: of a panel, of one without values, of the header."""
+COLUMN = WIDTH / COLUMNS
+PANEL, STRIP, HEADER, IMAGES = 2.45, 0.95, 0.62, 0.14
+"""Heights in inches: a panel, one without values, the header, and what a line of images seen adds."""
+LEFT, RIGHT, TOP, BOTTOM, EDGE = 0.6, 0.17, 0.5, 0.5, 0.15
+"""Room around axes in inches, for titles, legends, labels and ticks; below a picture there are none."""
 
 
 @dataclass(frozen=True)
@@ -73,33 +76,37 @@ def png(make: Callable[[], "Figure"]) -> bytes:
 
 def _figure(history: History) -> "Figure":
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows, samples = _rows(_panels(history)), sampling.chosen(history)
-    heights = [max(panel.height for panel in row) for row in rows]
-    if samples:
-        heights.append(pictures.height(samples, WIDTH / COLUMNS - 0.3) + 0.35)
-    if not heights:
-        heights = [1.0]
-    total = sum(heights) + HEADER
-    room = (0.004, 0.004, 0.992, 1 - HEADER / total - 0.004)
-    layout = ConstrainedLayoutEngine(rect=room, w_pad=0.06, h_pad=0.07, hspace=0.03)
-    figure = Figure(figsize=(WIDTH, total), dpi=DOTS, layout=layout)
-    grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
-    for index, row in enumerate(rows):
+    heights = [max(panel.height + (IMAGES if panel.images else 0) for panel in row) for row in rows]
+    feet = BOTTOM if any(one.values is not None for one in samples) else EDGE
+    below = pictures.height(samples, COLUMN - LEFT - RIGHT) + TOP + feet if samples else 0.0
+    total = HEADER + (sum(heights) + below or 1.0)
+    figure = Figure(figsize=(WIDTH, total), dpi=DOTS)
+    top = total - HEADER
+    for row, height in zip(rows, heights, strict=True):
         column = 0
         for panel in row:
-            axes = figure.add_subplot(grid[index, column : column + panel.columns])
+            axes = _place(figure, column, panel.columns, top, panel.height)
             panel.draw(axes)
             step_axis(axes, history, images=panel.images)
             column += panel.columns
+        top -= height
     bounds = sampling.limits(samples)
     for column, one in enumerate(samples):
-        pictures.draw(figure.add_subplot(grid[len(rows), column]), one, bounds)
+        pictures.draw(_place(figure, column, 1, top, below, feet), one, bounds)
     if not rows and not samples:
-        _nothing(figure.add_subplot(grid[0, :]))
+        _nothing(_place(figure, 0, COLUMNS, top, 1.0))
     _header(figure, history, total)
     return figure
+
+
+def _place(figure: "Figure", column: int, columns: int, top: float, height: float, feet: float = BOTTOM) -> "Axes":
+    """Axes in a cell of the page, with the same room around them everywhere, so that panels stand in line."""
+    total = figure.get_figheight()
+    left, width = column * COLUMN + LEFT, columns * COLUMN - LEFT - RIGHT
+    bottom, inner = top - height + feet, height - TOP - feet
+    return figure.add_axes((left / WIDTH, bottom / total, width / WIDTH, inner / total))
 
 
 def _panels(history: History) -> list[Panel]:

@@ -36,7 +36,7 @@ def losses(history: History) -> Drawing | None:
         return None
 
     def draw(axes: "Axes") -> None:
-        title(axes, "Losses: mean, and range since the last reading")
+        title(axes, "Losses: mean and range between readings, → last value")
         _lines(axes, found)
         shown = list(found.values())
         value_axis(axes, "loss, as trained", *_wild([s.low for s in shown] + [s.high for s in shown]))
@@ -48,9 +48,9 @@ def ranks(history: History) -> Drawing | None:
     """How surely the discriminator tells what it trains on from fakes, and from what it has not seen."""
     found = {
         "from fakes": history.signal("rank_train_fake"),
-        "from held-out reals (overfitting)": history.signal("rank_train_held_out"),
+        "from held-out (overfitting)": history.signal("rank_train_held_out"),
     }
-    colours = {"from fakes": ORANGE, "from held-out reals (overfitting)": PURPLE}
+    colours = {"from fakes": ORANGE, "from held-out (overfitting)": PURPLE}
     found = {name: series for name, series in found.items() if series}
     if not found:
         return None
@@ -59,7 +59,7 @@ def ranks(history: History) -> Drawing | None:
         title(axes, "How surely D tells its training reals")
         axes.axhline(0, color=GREY, linewidth=0.8)
         _lines(axes, found, colours, values=False)
-        value_axis(axes, "rank: 0 = not at all, 1 = always")
+        value_axis(axes, "rank (0 not at all, 1 always)")
         lowest = min(float(np.nanmin(series.low)) for series in found.values())
         axes.set_ylim(min(-0.25, lowest - 0.05), 1.05)
 
@@ -115,9 +115,9 @@ def learning_rates(history: History) -> Drawing | None:
         for one in shown:
             player = "generator" if one.knob == "lr_g" else "discriminator"
             style = (0, (4, 3)) if one.knob == "lr_g" else "-"
-            _steps(axes, one, history.step, PLAYERS[player], f"{player} {_turned(one)}", style)
+            _steps(axes, one, history.step, PLAYERS[player], f"{player[0].upper()}{_turned(one)}", style)
         legend(axes)
-        value_axis(axes, "learning rate (a step of Adam)", "log", min(_positive(one.values) for one in shown))
+        value_axis(axes, "learning rate (no unit)", "log", min(_positive(one.values) for one in shown))
 
     return draw
 
@@ -128,16 +128,16 @@ def knob(history: History, turns: Turns) -> Drawing:
 
     def draw(axes: "Axes") -> None:
         title(axes, f"Knob {plain(turns.knob, 34)}")
-        shown = turns if turns.knob != "beta2" else _remainders(turns)
+        shown = _complements(turns) if range and range.scale == "log_complement" else turns
         _steps(axes, shown, history.step, INK, None, "-")
         people = Counter(turns.by)
         for (who, times), mark, colour in zip(people.items(), MARKS, (RED, BLUE, GREEN, PURPLE), strict=False):
             at = [position for position, name in enumerate(turns.by) if name == who]
             x, y = [turns.steps[position] for position in at], [shown.values[position + 1] for position in at]
-            label = f"turned by {plain(who, 20)}, {_times(times)}"
+            label = f"turned by {plain(who, 20)} ×{count(times)}"
             axes.plot(x, y, mark, color=colour, markersize=3.5 if len(x) < 40 else 2, label=label, linestyle="")
         legend(axes)
-        value_axis(axes, _knob_label(turns.knob, range), range.scale if range else None, _positive(shown.values))
+        value_axis(axes, _knob_label(turns.knob, range), _scale(range), _positive(shown.values))
 
     return draw
 
@@ -189,7 +189,7 @@ def _lines(
     for name, series in found.items():
         colour = chosen.get(name) or next(spare)
         drawn = series.decimated(COLUMNS)
-        label = f"{plain(name, 34)}, last {short(series.last)}" if values else plain(name, 34)
+        label = f"{plain(name, 34)} → {short(series.last)}" if values else plain(name, 34)
         axes.fill_between(drawn.steps, drawn.low, drawn.high, color=colour, alpha=0.22, linewidth=0)
         mark = "o" if len(drawn.steps) <= 12 else None
         axes.plot(drawn.steps, drawn.mean, color=colour, label=label, marker=mark, markersize=3.5)
@@ -211,23 +211,22 @@ def _untouched(name: str, base: object) -> Turns | None:
 
 def _turned(turns: Turns) -> str:
     if not turns.by:
-        return f"(constant {short(turns.values[0])})"
-    return "(" + ", ".join(f"{plain(who, 16)} {_times(times)}" for who, times in Counter(turns.by).items()) + ")"
+        return f": constant {short(turns.values[0])}"
+    return ": " + ", ".join(f"{plain(who, 12)} ×{count(times)}" for who, times in Counter(turns.by).items())
 
 
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{count(number)} times"
-
-
-def _remainders(turns: Turns) -> Turns:
-    """1 - beta2: how fast the mean of squares forgets, which is what its logarithmic scale is one of."""
+def _complements(turns: Turns) -> Turns:
+    """1 - value: what such a knob's logarithmic scale is one of."""
     return Turns(turns.knob, turns.steps, tuple(1 - value for value in turns.values), turns.by, turns.why)
 
 
 def _knob_label(name: str, range: Range | None) -> str:
-    if name == "beta2":
-        return "1 - beta2 (no unit)"
-    return f"{plain(name, 34)} ({(range.unit if range else '') or 'no unit'})"
+    inverted = "1 − " if range and range.scale == "log_complement" else ""
+    return f"{inverted}{plain(name, 34)} ({(range.unit if range else '') or 'no unit'})"
+
+
+def _scale(range: Range | None) -> str | None:
+    return "log" if range and range.scale.startswith("log") else range.scale if range else None
 
 
 def _positive(values: Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from equipoise.report.axes import BLUE, GREY, title
 from equipoise.report.samples import Samples, limits
+from equipoise.report.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,13 +25,15 @@ def height(samples: Sequence[Samples], width: float) -> float:
     shapes = [one.sheet.height / one.sheet.width for one in samples if one.sheet is not None]
     if not shapes and not any(one.values is not None for one in samples):
         return 0.8
-    return min(1.6, max(0.4, *shapes, 0.4)) * width if shapes else width
+    return min(1.6, max(0.4, *shapes)) * width if shapes else width
 
 
 def draw(axes: "Axes", samples: Samples, bounds: tuple[float, float]) -> None:
     """One moment's samples onto axes; numbers are shown within `bounds`."""
-    title(axes, f"Samples at {samples.moment}", legends=False)
-    axes.title.set_fontsize(8.5)
+    title(axes, f"Samples at step {count(samples.step)}")
+    axes.text(
+        0, 1, f"{count(samples.images)} images seen", transform=axes.transAxes, va="bottom", fontsize=7.2, color=GREY
+    )
     values = samples.values
     if samples.sheet is not None:
         _sheet(axes, samples)
@@ -75,7 +78,7 @@ def _sheet(axes: "Axes", samples: Samples) -> None:
 
 def _scatter(axes: "Axes", values: npt.NDArray[np.float64], bounds: tuple[float, float]) -> None:
     shown = values[:MOST_POINTS]
-    axes.plot(shown[:, 0], shown[:, 1], ".", color=BLUE, markersize=2.5, alpha=0.6, markeredgewidth=0)
+    axes.plot(shown[:, 0], shown[:, 1], ".", color=BLUE, markersize=3, alpha=0.7, markeredgewidth=0)
     axes.set(xlim=bounds, ylim=bounds, aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
 
 

@@ -77,7 +77,8 @@ def state(history: History) -> str:
 
 def sentence(history: History) -> str:
     """What was trained on what, for how long, how it ended and its verdict."""
-    gan = name_of(history.experiment, "gan") or "A GAN"
+    name = name_of(history.experiment, "gan")
+    gan = f"The GAN {name}" if name else "A GAN"
     data = name_of(history.experiment, "data")
     controller = name_of(history.experiment, "controller")
     begun = (
@@ -103,4 +104,4 @@ def _ending(history: History) -> str:
         return UNFINISHED
     reason, verdict = str(finished.get("reason", "")), state(history)
     ending = ENDINGS.get(reason, f"it ended ({plain(reason)})")
-    return ending if reason == verdict else f"{ending} and its health at the end is {verdict}"
+    return ending if reason == verdict else f"{ending} and ended {verdict}"

@@ -144,7 +144,7 @@ class _Game:
             logit_real=real_logit.detach(),
             logit_fake=fake_logit.detach(),
             memory=memory,
-            carry={"fake": fake} if share else {},
+            carry=({"fake": fake} | ({} if labels is None else {"labels": labels})) if share else {},
         )
 
     def penalize(self, networks: Networks, batch: Batch, moment: Now) -> Loss:
@@ -166,23 +166,22 @@ class _Game:
 
     def fool(self, networks: Networks, batch: Batch, moment: Now) -> Loss:
         """The generator's loss: adversarial term plus feature matching if that is on."""
-        labels, weight = self._labels(batch), moment.knobs.feature_matching_weight
+        weight = moment.knobs.feature_matching_weight
+        real_labels, labels = self._labels(batch), moment.carried.get("labels", self._labels(batch))
         fake = moment.carried.get("fake")
         if fake is None:
             fake = self._fakes(networks, len(batch), labels, moment)
         discriminator = cast(Discriminator, networks["discriminator"])
         fake_features = discriminator.features(self._seen(fake, moment))
-        fake_logit = discriminator.judge(fake_features, labels)
-        real_logit, matching = fake_logit, None
+        real_logit = fake_logit = discriminator.judge(fake_features, labels)
+        weighted: dict[str, tuple[float, Tensor]] = {}
         if self.loss.needs_real or weight:
             with torch.no_grad():
                 real_features = discriminator.features(self._seen(batch.real, moment))
-                real_logit = discriminator.judge(real_features, labels)
+                real_logit = discriminator.judge(real_features, real_labels)
+            if weight:
+                weighted["feature_matching"] = weight, feature_matching(real_features, fake_features)
         adversarial = self.loss.generator(fake_logit, real_logit)
-        weighted = {}
-        if weight:
-            matching = feature_matching(real_features, fake_features)
-            weighted["feature_matching"] = weight, matching
         return Loss(
             adversarial + sum(weight * penalty for weight, penalty in weighted.values()),
             terms=_terms(adversarial, weighted),

@@ -107,6 +107,23 @@ def test_shared_fakes_still_teach_the_generator(deal) -> None:
         torch.testing.assert_close(old - new, 1e-2 * gradient, rtol=2e-2, atol=1e-6)
 
 
+def test_shared_fakes_keep_the_labels_that_they_were_made_for(deal) -> None:
+    """With two updates of the discriminator the fakes are of the second batch, the generator's reals of the first."""
+    table = deal(fakes="shared", classes=10, knobs={})
+    asked: list[Tensor] = []
+    judge = table.gan.networks["discriminator"].judge
+
+    def spy(features: Tensor, condition: Tensor) -> Tensor:
+        asked.append(condition)
+        return judge(features, condition)
+
+    table.gan.networks["discriminator"].judge = spy
+    table.step(discriminator_steps=2)
+    first, second = (table.reals.batch(index).condition for index in (0, 1))
+    assert not torch.equal(first, second)
+    assert torch.equal(asked[-1], second)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_only_the_relativistic_generator_looks_at_reals(deal, loss: str) -> None:
     table = deal(loss=loss, knobs={})

@@ -1,0 +1,101 @@
+"""Run folders written by hand: what a run leaves behind, without a run."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from equipoise import runs
+from equipoise.events import Evaluated, Event, Finished, Resumed, Sampled, Saved, Sensed, Started, Turned
+from equipoise.knobs import AdversarialKnobs
+from equipoise.observations import Finding, Health, Reading, Signals
+from equipoise.runs import Run
+
+BATCH = 64
+EXPERIMENT: dict[str, Any] = {
+    "data": {"name": "digits", "options": {"image_size": 32}},
+    "gan": {"name": "dcgan:lab32", "options": {"width": 16, "conditional": False}},
+    "controller": {"name": "annealed", "options": {"schedules": {"augment_p": "linear(0, 0.5)"}}},
+    "steps": 400,
+    "batch_size": BATCH,
+    "seed": 7,
+    "precision": "auto",
+    "knobs": {"lr_g": 0.0003},
+    "versions": {"equipoise": "0.1.0", "torch": "2.14.1"},
+}
+
+Maker = Callable[..., Run]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Maker:
+    """A run folder of these events, of this name."""
+
+    def write(events: list[Event], name: str = "run-1", experiment: dict[str, Any] = EXPERIMENT) -> Run:
+        folder = tmp_path / name
+        runs.create(folder, experiment)
+        with runs.Log(folder) as log:
+            for event in events:
+                log.record(event)
+        return Run(folder)
+
+    return write
+
+
+def started(steps: int = 400) -> Started:
+    networks = {"generator": 143_841, "discriminator": 42_449}
+    return Started(0, 0, steps, BATCH, "bf16", networks, AdversarialKnobs().values())
+
+
+def sensed(step: int, *, probability: bool = True, health: Health = Health(), spike: float = 0) -> Sensed:
+    level = 0.7 + 0.2 * np.sin(step / 40)
+    loss = {
+        "discriminator.total": Reading(level, level - 0.1, level + 0.2 + spike, level),
+        "generator.total": Reading(2 - level, 1.8 - level, 2.3 - level, 2 - level),
+    }
+    signals = Signals(
+        rank_train_fake=level,
+        rank_train_held_out=0.1 if step % 50 == 0 else None,
+        probability_real=0.8 if probability else None,
+        probability_fake=0.3 if probability else None,
+        gradient_norm_d=3 * level,
+        gradient_norm_g=level,
+    )
+    return Sensed(step, step * BATCH, step / 400, step * 0.1, loss, signals, health)
+
+
+def pictures(step: int) -> Sampled:
+    noise = np.random.default_rng(step).uniform(-1, 1, (16, 1, 8, 8))
+    return Sampled(step, step * BATCH, noise.astype(np.float32))
+
+
+def points(step: int, shape: tuple[int, ...] = (200, 2)) -> Sampled:
+    return Sampled(step, step * BATCH, np.random.default_rng(step).normal(size=shape).astype(np.float32))
+
+
+def turned(step: int, knob: str, before: float, after: float, by: str = "annealed", why: str = "") -> Turned:
+    return Turned(step, step * BATCH, knob, before, after, by, why)
+
+
+def full(steps: int = 400) -> Iterator[Event]:
+    """All that can happen: turns by two, a finding that comes and goes, a resume, a metric with its best inside."""
+    found = Health((Finding("discriminator_overpowering", 0.8, {"rank_train_fake": 0.97}, since=140),))
+    yield started(steps)
+    yield pictures(0)
+    for step in range(10, steps + 1, 10):
+        yield sensed(step, health=found if 150 <= step <= 220 else Health())
+        yield turned(step, "augment_p", (step - 10) / 800, step / 800, why=f"linear(0, 0.5) at {step / steps:.0%}")
+        if step in (120, 260):
+            yield turned(step, "r1_gamma", *((0, 0.3) if step == 120 else (0.3, 0)), by="you", why="slider <b>")
+            yield turned(step, "discriminator_steps", *((1, 3) if step == 120 else (3, 2)), by="rank")
+            yield turned(step, "beta2", *((0.999, 0.99) if step == 120 else (0.99, 0.9)), by="rank")
+        if step == 200:
+            yield pictures(step)
+            yield Saved(step, step * BATCH, "step-00000200", True)
+            yield Resumed(step, step * BATCH)
+        if step % 100 == 0:
+            yield Evaluated(step, step * BATCH, "kd_digits", abs(step - 300) / 1000 + 0.0625, "lower", 1000, 0.3)
+    yield pictures(steps)
+    yield Finished(steps, steps * BATCH, "steps", "healthy", 83.0)
