@@ -137,9 +137,8 @@ def complete(experiment: Experiment) -> Experiment:
     chosen = experiment.data.with_options(image_size=experiment.image_size)
     data: DataSet = catalog.build("data", chosen.name, chosen.options)
     suits = data.suggestion
-    gan = (experiment.gan or Choice(suits.gan)).with_options(
-        loss=experiment.loss, constraint=experiment.constraint, **(experiment.options or {})
-    )
+    gan = (experiment.gan or Choice(suits.gan)).with_options(**(experiment.options or {}))
+    gan = gan.with_options(loss=experiment.loss, constraint=experiment.constraint)
     steps = experiment.steps or suits.steps
     return dataclasses.replace(
         experiment,

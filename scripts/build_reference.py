@@ -191,13 +191,13 @@ def settings(_: str) -> str:
 def commands(_: str) -> str:
     """Every command with its arguments."""
     parts = []
-    for name, (summary, _, _) in cli.COMMANDS.items():
+    for name, command in cli.COMMANDS.items():
         rows = [
             (f"`{' '.join(filter(None, (*action.option_strings[-1:], _metavar(action))))}`", action.help)
             for action in _parser(name)._actions
             if action.dest != "help"
         ]
-        parts.append(f"## equipoise {name}\n\n{summary}\n\n{table(('argument', 'what it is'), rows)}")
+        parts.append(f"## equipoise {name}\n\n{command[0]}\n\n{table(('argument', 'what it is'), rows)}")
     return "\n".join(parts)
 
 
@@ -213,11 +213,16 @@ def _parser(name: str) -> arguments.Parser:
 def log(_: str) -> str:
     """Every line of events.jsonl with its fields, beside event, step and images."""
     rows = []
-    for cls in (one for one in vars(events).values() if inspect.isclass(one) and issubclass(one, events.Event)):
-        if cls not in (events.Event, events.Stepped):
-            fields = ", ".join(f"`{name}`" for name in event_fields(cls)) or "–"
-            rows.append((f"`{cls.__name__.lower()}`", fields, " ".join((inspect.getdoc(cls) or "").split())))
+    for cls in logged():
+        fields = ", ".join(f"`{name}`" for name in event_fields(cls)) or "–"
+        rows.append((f"`{cls.__name__.lower()}`", fields, " ".join((inspect.getdoc(cls) or "").split())))
     return table(("event", "fields", "what it says"), rows)
+
+
+def logged() -> list[type[events.Event]]:
+    """The events that a run folder keeps: all but the steps."""
+    found = [one for one in vars(events).values() if inspect.isclass(one) and issubclass(one, events.Event)]
+    return [cls for cls in found if cls not in (events.Event, events.Stepped)]
 
 
 def event_fields(cls: type[events.Event]) -> list[str]:
@@ -231,7 +236,7 @@ def shapes(_: str) -> str:
     """Every shape of a schedule, its formula and an example with its value."""
     rows = []
     for name, shape in schedules.SCHEDULES.items():
-        text = " ".join((inspect.getdoc(shape) or "").partition(">>>")[0].split())
+        text = " ".join((inspect.getdoc(shape) or "").partition(">>>")[0].split()).rstrip(".")
         example, value = (inspect.getdoc(shape) or "").partition(">>> ")[2].split("\n")
         call, _, progress = example.rpartition("(")
         parameters = ", ".join(str(p).partition(":")[0] for p in inspect.signature(shape).parameters.values())

@@ -30,7 +30,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture(autouse=True)
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever gets to the end of a run here has something else to show."""
-    monkeypatch.setattr("equipoise.report.figures.training_progress", lambda run: run.lines())
+    monkeypatch.setattr("equipoise.report.figures.training_progress", lambda run: (run.experiment(), run.lines()))
     monkeypatch.setattr("equipoise.report.page.write", lambda run: run.folder / "report.html")
 
 
@@ -444,6 +444,8 @@ def test_no_permission_to_go_on(trained: Path, public: Path, unchanged) -> None:
 @pytest.mark.parametrize("name", ["grid.png", "numbers.npy", "folder"])
 def test_no_permission_to_write_samples(trained: Path, public: Path, unchanged, name: str) -> None:
     run = Path(shutil.copytree(trained, public / "run"))
+    for path in run.rglob("*"):
+        path.chmod(0o755)
     closed = public / "closed"
     closed.mkdir()
     closed.chmod(0o555)

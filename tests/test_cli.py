@@ -52,7 +52,7 @@ def without_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
             (run.folder / "report.html").write_text("a report")
             return run.folder / "report.html"
 
-        monkeypatch.setattr("equipoise.report.figures.training_progress", lambda run: run.lines())
+        monkeypatch.setattr("equipoise.report.figures.training_progress", lambda run: (run.experiment(), run.lines()))
         monkeypatch.setattr("equipoise.report.page.write", write)
 
 

@@ -36,3 +36,14 @@ def test_another_controller_says_what_it_would_have_turned(tmp_path: Path) -> No
     seen = list(observations(run, AdversarialKnobs()))
     base = AdversarialKnobs()
     assert set(replay(catalog.build("controllers", "fixed"), seen, base)) == {base}
+
+
+def test_a_reading_covers_all_steps_since_the_last(tmp_path: Path) -> None:
+    """The step that is read is also the one that is measured more closely; the others must count as much."""
+    readings = [line["loss"]["generator.total"] for line in _run(tmp_path / "run").named("sensed")]
+    assert all(reading["min"] == reading["max"] for reading in readings), "each of the first hundred is read"
+    longer = Experiment(data=Choice("ring"), steps=150, batch_size=8, options={"width": 4})
+    for _ in launch.start(longer, tmp_path / "longer"):
+        pass
+    last = Run(tmp_path / "longer").named("sensed")[-1]["loss"]["generator.total"]
+    assert last["min"] < last["mean"] < last["max"], "fifty steps are in the last"

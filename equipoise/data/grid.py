@@ -39,7 +39,7 @@ class Grid:
     @property
     def suggestion(self) -> Suggestion:
         """A few minutes on one core."""
-        return Suggestion(gan="mlp", steps=5000, batch_size=256, metric="mixture_modes")
+        return Suggestion(gan="mlp", steps=5000, batch_size=256, metric="mixture_modes", controller="annealed")
 
     def count(self, split: Split) -> None:
         """There is no end of them."""

@@ -52,9 +52,14 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What has been gathered since the last reading; `probe_*` are logits of the discriminator as it is now."""
+    """What has been gathered since the last reading.
+
+    `updates`: the last update-to-weight ratio of each player, scalars, measured now and then. `probe_*`: logits of the
+    discriminator as it is now.
+    """
 
     phases: Mapping[str, Tally] = field(default_factory=dict)
+    updates: Mapping[str, Tensor] = field(default_factory=dict)
     probe_train: Tensor | None = None
     probe_held_out: Tensor | None = None
     non_finite: Tensor | None = None
@@ -62,8 +67,9 @@ class Window:
 
 def gather(window: Window, record: StepRecord, probability: Probability | None = None) -> Window:
     """The window with one more step in it. `probability` turns logits into D(x), None if the loss has none."""
-    phases = dict(window.phases)
+    phases, updates = dict(window.phases), dict(window.updates)
     for name, phase in record.phases.items():
+        updates |= {player: ratio for player, ratio in phase.update_ratios.items() if name == player}
         named = _numbers(phase, probability)
         if not named:
             continue
@@ -80,6 +86,7 @@ def gather(window: Window, record: StepRecord, probability: Probability | None =
     return replace(
         window,
         phases=phases,
+        updates=updates,
         probe_train=record.probe_train if record.probe_train is not None else window.probe_train,
         probe_held_out=record.probe_held_out if record.probe_held_out is not None else window.probe_held_out,
         non_finite=non_finite,
@@ -92,7 +99,6 @@ def _numbers(phase: PhaseRecord, probability: Probability | None) -> dict[str, T
     if phase.total is not None:
         numbers["total"] = phase.total
     numbers |= {f"gradient {network}": norm for network, norm in phase.gradient_norms.items()}
-    numbers |= {f"update {network}": ratio for network, ratio in phase.update_ratios.items()}
     real, fake = phase.logit_real, phase.logit_fake
     if real is not None:
         numbers["sign real"] = real.sign().float().mean()
@@ -121,7 +127,7 @@ def sense(window: Window, metrics: Mapping[str, MetricReading]) -> Sense:
     overfit = None
     if window.probe_train is not None and window.probe_held_out is not None:
         overfit = rank(window.probe_train, window.probe_held_out).item()
-    last = {name: reading.last for name, reading in readings.items()}
+    updates = {player: ratio.item() for player, ratio in window.updates.items()}
     return Sense(
         loss={name: reading for name, reading in readings.items() if " " not in name},
         signals=Signals(
@@ -135,8 +141,8 @@ def sense(window: Window, metrics: Mapping[str, MetricReading]) -> Sense:
             gradient_norm_g=gradient_g,
             gradient_norm_d=gradient_d,
             gradient_ratio=gradient_d / gradient_g if gradient_g and gradient_d is not None else None,
-            update_ratio_g=last.get("generator.update generator"),
-            update_ratio_d=last.get("discriminator.update discriminator"),
+            update_ratio_g=updates.get("generator"),
+            update_ratio_d=updates.get("discriminator"),
             non_finite=0 if window.non_finite is None else int(window.non_finite.item()),
             metrics=metrics,
         ),

@@ -68,10 +68,10 @@ def step_axis(axes: "Axes", history: History, *, images: bool) -> None:
     axes.set_xlim(0 - end * 0.012, end * 1.012)
     axes.xaxis.set_major_locator(MaxNLocator(8 if images else 5, integer=True, steps=[1, 2, 5, 10]))
     if images:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}\n{short(history.images_at(x))}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{_compact(x)}\n{_compact(history.images_at(x))}"))
         axes.set_xlabel("steps; below them, images seen")
     else:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _compact(x)))
         axes.set_xlabel("steps")
     for line in history.named("resumed"):
         axes.axvline(line["step"], color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
@@ -107,6 +107,10 @@ def value_axis(axes: "Axes", label: str, scale: str | None = None, smallest: flo
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=scale == "integer", steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(round(y, 12))))
     axes.yaxis.minorticks_off()
+
+
+def _compact(number: float) -> str:
+    return f"{number / 1e6:.4g}M" if number >= 1e6 else f"{number:,.0f}"
 
 
 def _logarithmic(axes: "Axes", low: float, high: float, smallest: float) -> None:

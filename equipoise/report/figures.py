@@ -29,18 +29,22 @@ COLUMNS = 3
 COLUMN = WIDTH / COLUMNS
 PANEL, STRIP, HEADER, IMAGES = 2.45, 0.95, 0.62, 0.14
 """Heights in inches: a panel, one without values, the header, and what a line of images seen adds."""
-LEFT, RIGHT, TOP, BOTTOM, EDGE = 0.6, 0.17, 0.5, 0.5, 0.15
-"""Room around axes in inches, for titles, legends, labels and ticks; below a picture there are none."""
+LEFT, RIGHT, TOP, BOTTOM, EDGE, NAMES = 0.64, 0.17, 0.5, 0.5, 0.15, 1.8
+"""Room around axes in inches: for titles, legends, labels and ticks; below a picture; beside names."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Something to draw, over how many columns, and how high in inches. `images`: name them along the steps."""
+    """Something to draw, over how many columns, how high and with how much room at its left, in inches.
+
+    `images`: name those seen along the steps.
+    """
 
     draw: Drawing
     columns: int = 1
     height: float = PANEL
     images: bool = False
+    left: float = LEFT
 
 
 def training_progress(run: Run) -> Path:
@@ -87,26 +91,34 @@ def _figure(history: History) -> "Figure":
     for row, height in zip(rows, heights, strict=True):
         column = 0
         for panel in row:
-            axes = _place(figure, column, panel.columns, top, panel.height)
+            axes = _place(figure, column, panel.columns, top, panel.height, panel.left)
             panel.draw(axes)
             step_axis(axes, history, images=panel.images)
             column += panel.columns
         top -= height
     bounds = sampling.limits(samples)
     for column, one in enumerate(samples):
-        pictures.draw(_place(figure, column, 1, top, below, feet), one, bounds)
+        pictures.draw(_place(figure, column, 1, top, below, feet=feet), one, bounds)
     if not rows and not samples:
         _nothing(_place(figure, 0, COLUMNS, top, 1.0))
     _header(figure, history, total)
     return figure
 
 
-def _place(figure: "Figure", column: int, columns: int, top: float, height: float, feet: float = BOTTOM) -> "Axes":
+def _place(
+    figure: "Figure",
+    column: int,
+    columns: int,
+    top: float,
+    height: float,
+    left: float = LEFT,
+    feet: float = BOTTOM,
+) -> "Axes":
     """Axes in a cell of the page, with the same room around them everywhere, so that panels stand in line."""
     total = figure.get_figheight()
-    left, width = column * COLUMN + LEFT, columns * COLUMN - LEFT - RIGHT
+    start, width = column * COLUMN + left, columns * COLUMN - left - RIGHT
     bottom, inner = top - height + feet, height - TOP - feet
-    return figure.add_axes((left / WIDTH, bottom / total, width / WIDTH, inner / total))
+    return figure.add_axes((start / WIDTH, bottom / total, width / WIDTH, inner / total))
 
 
 def _panels(history: History) -> list[Panel]:
@@ -120,7 +132,7 @@ def _panels(history: History) -> list[Panel]:
     return [
         *([Panel(losses, columns=2, images=True)] if losses else []),
         *metrics[:1],
-        *([Panel(findings, columns=COLUMNS, height=tall)] if findings else []),
+        *([Panel(findings, columns=COLUMNS, height=tall, left=NAMES)] if findings else []),
         *(Panel(drawing) for drawing in drawn),
         *metrics[1:],
         *moved,

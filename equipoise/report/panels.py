@@ -190,7 +190,7 @@ def _lines(
         colour = chosen.get(name) or next(spare)
         drawn = series.decimated(COLUMNS)
         label = f"{plain(name, 34)} → {short(series.last)}" if values else plain(name, 34)
-        axes.fill_between(drawn.steps, drawn.low, drawn.high, color=colour, alpha=0.22, linewidth=0)
+        axes.fill_between(drawn.steps, drawn.low, drawn.high, color=colour, alpha=0.22, linewidth=0.8)
         mark = "o" if len(drawn.steps) <= 12 else None
         axes.plot(drawn.steps, drawn.mean, color=colour, label=label, marker=mark, markersize=3.5)
     legend(axes)

@@ -7,6 +7,8 @@ from typing import Any
 from equipoise.report.history import table
 
 COUNTS = ("steps", "images", "seconds", "batch_size", "seed", "precision", "device", "threads")
+SHORTHANDS = ("loss", "constraint")
+"""Options of a GAN that have a flag of their own."""
 RHYTHMS = ("sample_every", "evaluate_every", "save_every")
 
 
@@ -24,7 +26,8 @@ def command(experiment: Mapping[str, Any]) -> str:
     lines = [
         ["equipoise", "train", data[0] or "DATA", *_flag("image_size", data[1].get("image_size"))],
         [word for words in plugs for word in words],
-        _table("--option", gan[1]),
+        [word for name in SHORTHANDS for word in _flag(name, gan[1].get(name))],
+        _table("--option", {name: value for name, value in gan[1].items() if name not in SHORTHANDS}),
         _table("--set", {**table(experiment.get("knobs")), **schedules}),
         [word for name in COUNTS for word in _flag(name, experiment.get(name))] + stop + start,
         [word for name in RHYTHMS for word in _flag(name, experiment.get(name))],

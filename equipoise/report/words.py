@@ -7,13 +7,14 @@ from typing import Any
 from equipoise.report.history import History, Measured, number, table
 
 ENDINGS: Mapping[str, str] = {
-    "steps": "it ran its planned length",
-    "images": "it stopped at its limit of images",
-    "seconds": "it stopped at its time limit",
-    "equilibrium": "it stopped at equilibrium, where the discriminator could no longer tell reals from fakes",
-    "interrupted": "it was interrupted and can be resumed",
+    "steps": "it ran its planned length and ended {verdict}",
+    "images": "it stopped at its limit of images and ended {verdict}",
+    "seconds": "it stopped at its time limit and ended {verdict}",
+    "equilibrium": "it stopped at equilibrium, {verdict}: the discriminator could no longer tell reals from fakes",
+    "interrupted": "it was interrupted while {verdict} and can be resumed",
     "diverged": "it was stopped because it diverged",
 }
+"""By reason, with a place for the verdict."""
 UNFINISHED = "it has not finished: it is still running, or was stopped from outside"
 
 
@@ -102,6 +103,6 @@ def _ending(history: History) -> str:
     finished = history.finished
     if finished is None:
         return UNFINISHED
-    reason, verdict = str(finished.get("reason", "")), state(history)
-    ending = ENDINGS.get(reason, f"it ended ({plain(reason)})")
-    return ending if reason == verdict else f"{ending} and ended {verdict}"
+    reason = str(finished.get("reason", ""))
+    ending = ENDINGS.get(reason, f"it ended {{verdict}} ({plain(reason)})")
+    return ending.replace("{verdict}", state(history))

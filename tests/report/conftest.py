@@ -26,6 +26,8 @@ EXPERIMENT: dict[str, Any] = {
     "versions": {"equipoise": "0.1.0", "torch": "2.14.1"},
 }
 
+HEALTHY = Health()
+
 Maker = Callable[..., Run]
 
 
@@ -34,14 +36,27 @@ def written(tmp_path: Path) -> Maker:
     """A run folder of these events, of this name."""
 
     def write(events: list[Event], name: str = "run-1", experiment: dict[str, Any] = EXPERIMENT) -> Run:
-        folder = tmp_path / name
-        runs.create(folder, experiment)
-        with runs.Log(folder) as log:
-            for event in events:
-                log.record(event)
-        return Run(folder)
+        return folder_of(events, tmp_path / name, experiment)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with all that can happen, and its report. Not to be changed."""
+    from equipoise.report.page import make
+
+    run = folder_of(list(full()), tmp_path_factory.mktemp("reported") / "run-1", EXPERIMENT)
+    assert make(run) == run.folder / "report.html"
+    return run.folder
+
+
+def folder_of(events: list[Event], folder: Path, experiment: dict[str, Any]) -> Run:
+    runs.create(folder, experiment)
+    with runs.Log(folder) as log:
+        for event in events:
+            log.record(event)
+    return Run(folder)
 
 
 def started(steps: int = 400) -> Started:
@@ -49,7 +64,7 @@ def started(steps: int = 400) -> Started:
     return Started(0, 0, steps, BATCH, "bf16", networks, AdversarialKnobs().values())
 
 
-def sensed(step: int, *, probability: bool = True, health: Health = Health(), spike: float = 0) -> Sensed:
+def sensed(step: int, *, probability: bool = True, health: Health = HEALTHY, spike: float = 0) -> Sensed:
     level = 0.7 + 0.2 * np.sin(step / 40)
     loss = {
         "discriminator.total": Reading(level, level - 0.1, level + 0.2 + spike, level),

@@ -1,0 +1,112 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from equipoise.errors import RunError
+from equipoise.events import Evaluated, Event
+from equipoise.report import history as histories
+from equipoise.report import panels, samples
+from equipoise.report.figures import training_progress
+from equipoise.runs import Run
+
+from .conftest import Maker, pictures, points, sensed, started, turned
+
+
+def size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        image.load()
+        return image.size
+
+
+def test_a_full_run_is_drawn_whole(reported: Path) -> None:
+    path = reported / "figures" / "training_progress.png"
+    width, height = size(path)
+    assert width == 1600
+    assert 1800 < height < 3200
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "nothing partial is left"
+
+
+def test_a_knob_that_moved_has_a_panel(written: Maker) -> None:
+    still: list[Event] = [started(), *(sensed(step) for step in range(1, 20))]
+    before = training_progress(written(still, "still"))
+    after = training_progress(written([*still, turned(9, "r1_gamma", 0, 0.1)], "moved"))
+    assert size(after)[1] > size(before)[1]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [],
+        [started()],
+        [started(), sensed(1), sensed(2), sensed(3)],
+        [started(), pictures(0)],
+        [started(), points(0), Evaluated(0, 0, "m", float("nan"), "lower", 9, 0.1)],
+        [started(), points(0, (50, 1)), points(5, (50, 3, 3))],
+        [turned(3, "no such knob $x_$ \N{GRINNING FACE}", -1, 1, by="$\\frac{")],
+    ],
+    ids=["no events", "started", "three steps", "one sheet", "points, no metric", "odd shapes", "a stranger's knob"],
+)
+def test_little_or_odd_is_drawn_too(written: Maker, events: list[Event]) -> None:
+    width, height = size(training_progress(written(events)))
+    assert width == 1600
+    assert height > 200
+
+
+def test_ranks_are_shown_with_and_without_probabilities(written: Maker) -> None:
+    with_them = histories.read(written([sensed(50)], "with"))
+    without = histories.read(written([sensed(50, probability=False)], "without"))
+    assert panels.probabilities(with_them) is not None
+    assert panels.probabilities(without) is None
+    assert panels.ranks(without) is not None
+
+
+def test_samples_are_the_first_the_middle_and_the_last(written: Maker) -> None:
+    run = written([pictures(step) for step in (0, 10, 48, 70, 100)])
+    assert [one.step for one in samples.chosen(histories.read(run))] == [0, 48, 100]
+    assert [one.step for one in samples.chosen(histories.read(written([pictures(3)], "one")))] == [3]
+
+
+@pytest.mark.parametrize("kind", ["cut", "empty", "missing", "pickle", "outside", "text"])
+def test_a_damaged_sample_is_left_out_with_a_note(written: Maker, kind: str) -> None:
+    run = written([pictures(0) if kind != "pickle" else points(0)])
+    path = next((run.folder / "samples").iterdir())
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif kind in ("empty", "text"):
+        path.write_bytes(b"" if kind == "empty" else b"not a picture")
+    elif kind == "missing":
+        path.unlink()
+    elif kind == "pickle":
+        np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    else:
+        line = {"event": "sampled", "step": 0, "images": 0, "samples": "../secret.png"}
+        path.rename(run.folder.parent / "secret.png")
+        (run.folder / "events.jsonl").write_text(json.dumps(line) + "\n")
+    last = samples.final(histories.read(run))
+    assert last is not None
+    assert last.sheet is last.values is None
+    assert "step 0 are left out" in last.note
+    assert size(training_progress(run))[0] == 1600
+
+
+def test_the_readers_settings_of_matplotlib_do_not_matter(written: Maker) -> None:
+    import matplotlib
+
+    run = written([started(), sensed(1)])
+    first = training_progress(run).read_bytes()
+    with matplotlib.rc_context({"font.size": 30, "axes.grid": False, "savefig.dpi": 10}):
+        kept = dict(matplotlib.rcParams)
+        assert training_progress(run).read_bytes() == first
+        assert dict(matplotlib.rcParams) == kept
+
+
+def test_what_cannot_be_written_is_told(written: Maker) -> None:
+    run = written([started()])
+    (run.folder / "figures").write_text("in the way")
+    with pytest.raises(RunError, match="cannot write"):
+        training_progress(run)
+    with pytest.raises(RunError, match="not a run"):
+        training_progress(Run(run.folder / "none"))

@@ -1,0 +1,102 @@
+import json
+import math
+
+import pytest
+
+from equipoise.errors import RunError
+from equipoise.events import Evaluated, Finished, Resumed
+from equipoise.report import history as histories
+from equipoise.report.history import number
+from equipoise.report.words import duration, plain, sentence, short
+from equipoise.runs import Run
+
+from .conftest import BATCH, Maker, full, sensed, started
+
+
+def test_a_history_knows_what_happened(written: Maker) -> None:
+    history = histories.read(written(list(full())))
+    assert (history.step, history.images) == (400, 25_600)
+    assert history.seconds == 83
+    assert history.losses() == ["discriminator.total", "generator.total"]
+    assert (history.loss("generator.total").low < history.loss("generator.total").high).all()
+    assert history.images_at(205) == 205 * BATCH
+    turns = {turns.knob: turns for turns in history.turns()}
+    assert turns["r1_gamma"].values == (0, 0.3, 0)
+    assert turns["r1_gamma"].by == ("you", "you")
+    (metric,) = history.measured()
+    assert (metric.best, metric.last) == (2, 3)
+    (symptom,) = history.symptoms()
+    assert (symptom.name, symptom.since, symptom.until) == ("discriminator_overpowering", 140, 220)
+
+
+@pytest.mark.parametrize("better", ["lower", "higher"])
+def test_the_best_is_never_what_is_no_number(written: Maker, better: str) -> None:
+    values = (math.nan, 2.0, 1.0, math.inf)
+    events = [Evaluated(step, step, "m", value, better, 9, 0.1) for step, value in enumerate(values)]  # type: ignore[arg-type]
+    (metric,) = histories.read(written(events)).measured()
+    assert metric.best == (2 if better == "lower" else 1)
+    assert metric.last == 2
+
+
+def test_the_sentence_says_how_it_ended(written: Maker) -> None:
+    said = sentence(histories.read(written(list(full()))))
+    assert said == (
+        "The GAN dcgan:lab32 was trained on digits under the annealed controller for 400 steps (25,600 images, "
+        "1 min 23 s); it ran its planned length and ended healthy; its best kd_digits was 0.0625, after step 300."
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "verdict", "words"),
+    [
+        ("interrupted", "healthy", "it was interrupted while healthy and can be resumed"),
+        ("diverged", "diverged", "it was stopped because it diverged"),
+        ("seconds", "ailing", "it stopped at its time limit and ended ailing"),
+        ("fire", "ailing", "it ended ailing (fire)"),
+    ],
+)
+def test_every_ending_has_words(written: Maker, reason: str, verdict: str, words: str) -> None:
+    events = [started(), sensed(3), Finished(3, 192, reason, verdict, 2.0)]  # type: ignore[arg-type]
+    assert words in sentence(histories.read(written(events)))
+
+
+def test_a_run_that_goes_on_has_not_finished(written: Maker) -> None:
+    events = [started(), sensed(3), Finished(3, 192, "interrupted", "healthy", 2.0), Resumed(3, 192), sensed(4)]
+    said = sentence(histories.read(written(events)))
+    assert "4 of 400 steps" in said
+    assert "it has not finished" in said
+
+
+def test_no_run_and_damaged_runs_are_told(written: Maker) -> None:
+    run = written([started(), sensed(1), sensed(2)])
+    with pytest.raises(RunError, match="not a run"):
+        histories.read(Run(run.folder / "elsewhere"))
+    path = run.folder / "events.jsonl"
+    path.write_text("{broken\n" + path.read_text())
+    with pytest.raises(RunError, match="line 1"):
+        histories.read(run)
+
+
+def test_odd_lines_do_no_harm(written: Maker) -> None:
+    run = written([], experiment={"gan": 3, "data": {"file": 1}, "controller": None})
+    odd = [
+        {"event": "started", "step": 0, "parameters": [1], "knobs": 7},
+        {"event": "sensed", "step": 1, "loss": {"x.total": 3, "y.total": {"mean": "nan"}}, "health": []},
+        {"event": "sensed", "step": 2, "signals": {"rank_train_fake": "inf"}, "health": {"findings": [3, {}]}},
+        {"event": "turned", "step": 2}, {"event": "evaluated", "step": 2}, {"event": "sampled", "step": 2},
+        {"event": "of another version", "step": 2}, {"event": "finished", "step": 10**400},
+    ]  # fmt: skip
+    (run.folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in odd))
+    history = histories.read(run)
+    assert history.step == 2
+    assert sentence(history).startswith("A GAN was trained for 2 steps")
+    assert not any(history.loss(name) for name in history.losses())
+
+
+def test_numbers_read_well() -> None:
+    cases = {0: "0", 2e-4: "2e-4", 1e-3: "0.001", 0.09286: "0.09286", 12345.6: "12,346", 6.4e7: "6.4e7", -3.25: "-3.25"}
+    assert {value: short(value) for value in cases} == cases
+    assert short(math.nan) == "not a number"
+    assert [duration(s) for s in (0.4, 59.7, 200, 7500)] == ["0.4 s", "1 min 0 s", "3 min 20 s", "2 h 5 min"]
+    assert plain("a\n\x00b" + "c" * 99, 10) == "a bcccccc…"
+    assert number("nan", 5) == number(None, 5) == number(10**400, 5) == 5

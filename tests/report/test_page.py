@@ -1,0 +1,193 @@
+import base64
+import io
+import re
+import shlex
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from equipoise.errors import RunError
+from equipoise.events import Evaluated, Finished
+from equipoise.report.page import make, write
+from equipoise.report.rerun import command
+from equipoise.runs import Run
+
+from .conftest import BATCH, EXPERIMENT, Maker, pictures, sensed, started, turned
+
+HOSTILE = "<script>alert('&\"')</script>"
+VOID = {"meta", "img", "link", "br"}
+
+
+class Reader(HTMLParser):
+    """Collects tags, texts and pictures, and checks that what opens is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_the_page_says_it_all(reported: Path) -> None:
+    page = Reader((reported / "report.html").read_text())
+    said = " ".join(page.words.split())
+    for words in (
+        "The GAN dcgan:lab32 was trained on digits",
+        "0.0625 at step 300",
+        "0.1625",
+        "25,600",
+        "308.4 images/s",
+        "143,841",
+        "42,449",
+        "bf16",
+        "linear(0, 0.5) at 100%",
+        "slider <b>",
+        "discriminator overpowering",
+        "rank_train_fake 0.97",
+        "the run was resumed there",
+        "equipoise train digits --image-size 32",
+        '"seed": 7',
+        "2.14.1",
+    ):
+        assert words in said, words
+    assert [tag for tag, _ in page.tags].count("h1") == 1
+    assert {"main", "header", "footer", "figure", "table"} <= {tag for tag, _ in page.tags}
+
+
+def test_the_page_is_one_file_that_loads_and_runs_nothing(reported: Path) -> None:
+    text = (reported / "report.html").read_text()
+    page = Reader(text)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert not re.search(r"(?:https?:)?//\w|@import|url\(|\bon\w+=", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text))
+    images = page.all("img")
+    assert len(images) == 2
+    for image in images:
+        assert image["alt"]
+        kind, _, content = (image["src"] or "").partition(",")
+        assert kind == "data:image/png;base64"
+        Image.open(io.BytesIO(base64.b64decode(content, validate=True))).load()
+    for rule in ("prefers-color-scheme: dark", "@media print", "max-width"):
+        assert rule in text
+
+
+def test_hostile_names_are_only_text(written: Maker) -> None:
+    experiment = {
+        "data": HOSTILE,
+        "gan": {"name": HOSTILE, "options": {HOSTILE: HOSTILE}},
+        "controller": HOSTILE,
+        "versions": {HOSTILE: HOSTILE},
+    }
+    events = [
+        started(),
+        sensed(1),
+        turned(1, HOSTILE, 0, 1, by=HOSTILE, why=HOSTILE),
+        Evaluated(1, BATCH, HOSTILE, 1.0, HOSTILE, 9, 0.1),  # type: ignore[arg-type]
+        Finished(1, BATCH, HOSTILE, HOSTILE, 1.0),  # type: ignore[arg-type]
+    ]
+    text = make(written(events, "a&b<i>'\"", experiment)).read_text()
+    page = Reader(text)
+    assert "<script" not in text
+    assert "a&b<i>'\"" in page.words
+    assert page.words.count(HOSTILE) >= 8
+    assert not page.all("i")
+
+
+def test_little_is_a_page_too(written: Maker) -> None:
+    for number, events in enumerate(([], [started()], [started(), sensed(1), sensed(2), sensed(3)])):
+        page = Reader(make(written(events, f"run-{number}", {})).read_text())
+        assert "it has not finished" in page.words
+        assert "No samples were taken" in page.words
+        assert "every knob stayed" in page.words
+
+
+def test_a_damaged_sample_is_noted(written: Maker) -> None:
+    run = written([started(), pictures(0), sensed(5), pictures(5)])
+    (run.folder / "samples" / "step-00000005.png").write_bytes(b"\x89PNG")
+    page = Reader(make(run).read_text())
+    assert "The samples of step 5 are left out: samples/step-00000005.png is damaged" in page.words
+
+
+def test_pictures_of_a_run_are_drawn_anew_not_copied(written: Maker) -> None:
+    run = written([pictures(0)])
+    path = run.folder / "samples" / "step-00000000.png"
+    path.write_bytes(path.read_bytes() + b"<script>something that rides along</script>")
+    source = Reader(make(run).read_text()).all("img")[0]["src"] or ""
+    content = base64.b64decode(source.partition(",")[2])
+    assert b"rides along" not in content
+    with Image.open(path) as theirs, Image.open(io.BytesIO(content)) as mine:
+        assert np.array_equal(np.asarray(theirs), np.asarray(mine))
+
+
+def test_a_page_alone_draws_what_is_missing_and_takes_what_is_there(written: Maker) -> None:
+    run = written([started(), sensed(1)])
+    figure = run.folder / "figures" / "training_progress.png"
+    write(run)
+    assert figure.exists()
+    Image.new("L", (9, 9)).save(figure)
+    write(run)
+    assert base64.b64encode(figure.read_bytes()).decode() in (run.folder / "report.html").read_text()
+
+
+def test_what_is_no_run_is_told(written: Maker) -> None:
+    run = written([started()])
+    with pytest.raises(RunError, match="not a run"):
+        make(Run(run.folder / "none"))
+    (run.folder / "report.html").mkdir()
+    with pytest.raises(RunError, match="cannot write"):
+        make(run)
+
+
+def test_the_command_line_says_what_has_a_flag() -> None:
+    said = shlex.split(command({**EXPERIMENT, "stop_at_equilibrium": True, "device": "auto"}).replace("\\\n", ""))
+    assert said[:5] == ["equipoise", "train", "digits", "--image-size", "32"]
+    assert said[said.index("--option") : said.index("--option") + 3] == ["--option", "width=16", "conditional=false"]
+    assert said[said.index("--set") : said.index("--set") + 3] == ["--set", "lr_g=0.0003", "augment_p=linear(0, 0.5)"]
+    assert said[said.index("--seed") + 1] == "7"
+    assert "--stop-at-equilibrium" in said
+    assert "--device" not in said
+    assert command({}) == "equipoise train DATA"
+
+
+def test_the_command_line_runs_the_same_experiment(tiny: list[str]) -> None:
+    from equipoise import cli
+    from equipoise.arguments import parse, parser, train
+    from equipoise.experiment import complete
+
+    def completed(words: list[str]) -> dict[str, Any]:
+        return complete(cli._experiment(parse(parser("train", "", train), words))).to_json()
+
+    scheduled = ["--controller", "annealed", "--set", "augment_p=linear(0, 0.5)", "beta1=0.25"]
+    experiment = completed([*tiny, *scheduled, "--loss", "hinge", "--stop-at-equilibrium"])
+    assert completed(shlex.split(command(experiment).replace("\\\n", ""))[2:]) == experiment
+
+
+def test_reports_start_at_once() -> None:
+    script = (
+        "import sys; import equipoise.report.page;"
+        "print([name for name in ('torch', 'matplotlib', 'pydantic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
