@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from equipoise import launch
+from equipoise import arguments, cli, launch
 from equipoise.cli import INTERRUPTED
+from equipoise.experiment import complete
 from equipoise.runs import Run
 from equipoise.training import checkpoint
 
@@ -59,6 +60,12 @@ def go_on(folder: Path) -> None:
     assert (last.reason, last.step) == ("steps", STEPS)
 
 
+def resume_in_a_process_of_its_own(folder: Path) -> None:
+    words = [sys.executable, "-m", "equipoise", "resume", str(folder), "--json"]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
+    assert ended.returncode == 0, ended.stderr
+
+
 def said(folder: Path) -> list[Any]:
     """The events that count, but for the clock and for having been resumed."""
     return [without_clock(line) for line in Run(folder).lines() if line["event"] != "resumed"]
@@ -87,12 +94,11 @@ def is_global(name: str) -> bool:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that nobody killed, in a process of its own, too."""
+    """The run that nobody killed, in this process."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    process = begin(folder)
-    out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, err
-    assert "report: " in out
+    asked = arguments.parse(arguments.parser("train", "", arguments.train), WORDS[1:])
+    *_, last = launch.start(complete(cli._experiment(asked)), folder)
+    assert (last.reason, last.step) == ("steps", STEPS)
     return folder
 
 
@@ -128,8 +134,11 @@ def test_a_killed_run_ends_with_the_same_bytes(begun, whole: Path, share: float)
     assert_as_if_nothing_had_happened(folder, whole)
 
 
-def test_a_kill_inside_the_writing_of_a_checkpoint(begun, whole: Path) -> None:
-    """Stopped at the sight of a half-written one; if it was whole by then, the next one will do."""
+def test_a_kill_inside_the_writing_of_a_checkpoint_and_another_later(begun, whole: Path) -> None:
+    """Stopped at the sight of a half-written one; if it was whole by then, the next one will do.
+
+    Resumed twice: here, up to a second kill, and in a process of its own.
+    """
     folder, process = begun
 
     def half_written() -> bool:
@@ -149,24 +158,12 @@ def test_a_kill_inside_the_writing_of_a_checkpoint(begun, whole: Path) -> None:
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert half_written()
-    go_on(folder)
-    assert not half_written()
-    assert_as_if_nothing_had_happened(folder, whole)
-
-
-def test_a_run_that_was_killed_twice_goes_on_in_a_process_of_its_own(begun, whole: Path) -> None:
-    folder, process = begun
-    wait_until(lambda: told_by(folder) >= 0.3 * told_by(whole), process)
-    process.kill()
-    process.communicate()
-    stepped = (event for event in launch.resume(folder) if type(event).__name__ == "Stepped")
-    for event in stepped:
-        if event.step == 43:
+    for event in (again := launch.resume(folder)):
+        if event.step == STEPS - 3:
             break
-    stepped.close()
-    words = [sys.executable, "-m", "equipoise", "resume", str(folder), "--json"]
-    ended = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
-    assert ended.returncode == 0, ended.stderr
+    again.close()
+    resume_in_a_process_of_its_own(folder)
+    assert not half_written()
     assert len([line for line in Run(folder).lines() if line["event"] == "resumed"]) == 2
     assert_as_if_nothing_had_happened(folder, whole)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 import equipoise
-from equipoise import arguments, catalog, cli
+from equipoise import arguments, catalog, cli, launch
 from equipoise.experiment import Choice, Experiment
 from equipoise.knobs import AdversarialKnobs
 from equipoise.observations import Signals
@@ -24,8 +24,6 @@ from equipoise.observations import Signals
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "decisions" not in page.parts)
-REPORTED = "training.md"
-"""The one page whose runs make real reports, which take seconds each."""
 BLOCK = re.compile(r"^```(\w+)( skip)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"# ([\w/]+\.(?:py|toml))\n")
 SMALL = {
@@ -76,7 +74,18 @@ def run(page: Path, block: Block, names: dict[str, object]) -> None:
         exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
     elif block.language == "sh":
         for words in commands(block.text):
-            assert cli.run(small(words)) == 0, f"{page.name}, line {block.line}: {' '.join(words)}"
+            assert called(words) == 0, f"{page.name}, line {block.line}: {' '.join(words)}"
+
+
+def called(words: list[str]) -> int:
+    """The exit code of a command. Metrics look at fewer samples; only `report` itself makes a report, of seconds."""
+    quick = ModuleType("equipoise.report.page")
+    quick.make = lambda run: run.folder / "report.html"  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "EVALUATED", 250)
+        if words[0] != "report":
+            patch.setitem(sys.modules, quick.__name__, quick)
+        return cli.run(small(words))
 
 
 @pytest.fixture
@@ -90,11 +99,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
-def test_examples_run(page: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if page.name != REPORTED:
-        quick = ModuleType("equipoise.report.page")
-        quick.make = lambda run: run.folder / "report.html"  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, quick.__name__, quick)
+def test_examples_run(page: Path, elsewhere: Path) -> None:
     names: dict[str, object] = {"__name__": page.stem}
     for block in blocks(page):
         run(page, block, names)
