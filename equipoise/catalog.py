@@ -4,6 +4,7 @@
 `mylab.my_gan` the one public class of a stranger's module.
 """
 
+import dataclasses
 import importlib
 import importlib.util
 import inspect
@@ -82,6 +83,8 @@ def checked(cls: type[Any], values: Mapping[str, Any], owner: str) -> Any:
     for name in values:
         if name not in known:
             raise UnknownNameError(f"option of {owner}", name, known)
+    if not dataclasses.is_dataclass(cls):
+        raise SettingError(f"{owner} must be a dataclass, whose fields are its options; {cls.__name__} is none")
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:

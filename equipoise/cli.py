@@ -24,6 +24,7 @@ PLUGS = ("data", "gan", "controller", "metric")
 
 def main() -> None:
     """The entry point: exits with 0, 2 (something to mend), 3 (the run diverged), or 130 (interrupted)."""
+    sys.path.append(os.getcwd())  # where a module of one's own is looked for, as `python -m equipoise` does
     sys.exit(run(sys.argv[1:]))
 
 
@@ -166,13 +167,19 @@ def _experiment(asked: argparse.Namespace) -> "Experiment":
     said: dict[str, Any] = {name: getattr(asked, name) for name in (*names, "stop_at_equilibrium", "start_from")}
     options = arguments.pairs(asked.option, "--option")
     whole = file.overlaid(Experiment(**plugs, **said, knobs=knobs or None, options=options or None))
-    if schedules:
-        if whole.controller is None or whole.controller.name.partition(":")[0] != "annealed":
-            name, text = next(iter(schedules.items()))
-            raise SettingError(f"{name}={text} is a schedule, which needs --controller annealed")
-        schedules = {**whole.controller.options.get("schedules", {}), **schedules}
-        whole = whole.overlaid(Experiment(controller=whole.controller.with_options(schedules=schedules)))
-    return whole
+    return _scheduled(whole, schedules) if schedules else whole
+
+
+def _scheduled(experiment: "Experiment", schedules: Mapping[str, str]) -> "Experiment":
+    """The experiment with schedules for its controller, the one that suits the data if none is named."""
+    from equipoise.experiment import Choice, Experiment, complete, given
+
+    controller = experiment.controller or Choice(given(complete(experiment).controller, "controller").name)
+    if controller.name.partition(":")[0] != "annealed":
+        name, text = next(iter(schedules.items()))
+        raise SettingError(f"{name}={text} is a schedule, which needs --controller annealed")
+    merged = {**controller.options.get("schedules", {}), **schedules}
+    return experiment.overlaid(Experiment(controller=controller.with_options(schedules=merged)))
 
 
 def _knobs(given: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]]:
@@ -200,8 +207,10 @@ def _next_folder(experiment: "Experiment") -> Path:
 
 def _dry_run(experiment: "Experiment", folder: Path, as_json: bool) -> int:
     from equipoise.launch import estimate
+    from equipoise.runs import refuse_occupied
     from equipoise.terminal import duration
 
+    refuse_occupied(folder)
     guess = estimate(experiment)
     settings = experiment.to_json()
     text = "\n".join(f"{name:20} {json.dumps(value)}" for name, value in settings.items())

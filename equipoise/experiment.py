@@ -64,13 +64,13 @@ class Experiment:
     data: Plug | None = setting("what to train on: the name of a data set")
     gan: Plug | None = setting("which GAN, with a preset after a colon: dcgan, dcgan:lab32, wgan_gp")
     controller: Plug | None = setting("who turns the knobs: fixed, annealed")
-    metric: Plug | None = setting("what is measured on held-out data while training")
+    metric: Plug | None = setting("what is measured on held-out data while training; none for nothing")
     loss: str | None = setting(
         "adversarial loss: minimax, non_saturating, least_squares, hinge, wasserstein, relativistic"
     )
     constraint: str | None = setting("on the discriminator: none, weight_clipping, gradient_penalty, spectral_norm")
     options: Mapping[str, Any] | None = setting("options of the GAN: width, latent_dim, …; win over those of its table")
-    steps: int | None = setting("length of the run, in generator updates")
+    steps: int | None = setting("length of the run; in a step each player makes its updates")
     images: int | None = setting("stop once so many real images were seen")
     seconds: float | None = setting("stop after so many seconds of training")
     stop_at_equilibrium: bool | None = setting("stop when the discriminator cannot tell reals from fakes any more")
@@ -87,6 +87,10 @@ class Experiment:
     knobs: Mapping[str, float] | None = setting("where the knobs stand at the start")
     format: int = FORMAT
     versions: Mapping[str, str] | None = setting("what it was written with")
+
+    def __post_init__(self) -> None:
+        for name in ("data", "gan", "controller", "metric"):
+            object.__setattr__(self, name, _choice(getattr(self, name)))
 
     def overlaid(self, other: "Experiment") -> Self:
         """This experiment, but for what `other` says; tables of knobs and of options are merged."""
@@ -145,7 +149,7 @@ def complete(experiment: Experiment) -> Experiment:
         data=_in_full("data", chosen),
         gan=_in_full("zoo", gan),
         controller=_in_full("controllers", experiment.controller or Choice(suits.controller)),
-        metric=_in_full("metrics", experiment.metric or (Choice(suits.metric) if suits.metric else None)),
+        metric=_in_full("metrics", _metric(experiment.metric, suits.metric)),
         loss=None,
         constraint=None,
         options=None,
@@ -203,6 +207,12 @@ def recipe_of(experiment: Experiment) -> "Recipe":
 def versions() -> dict[str, str]:
     """Of what decides the bytes of a run."""
     return {"python": platform.python_version()} | {name: version(name) for name in ("equipoise", "torch", "numpy")}
+
+
+def _metric(asked: Choice | None, suggested: str | None) -> Choice | None:
+    if asked is None:
+        return Choice(suggested) if suggested else None
+    return None if asked.name == "none" else asked
 
 
 def _in_full(kind: catalog.Kind, choice: Choice | None) -> Choice | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -77,14 +77,16 @@ def load(folder: str | Path) -> Generator:
 
 
 def _weights(run: runs.Run, name: str) -> tuple[dict[str, Tensor], str, int]:
-    """Weights of one averaged network, where they come from, and their step; whichever is newer."""
-    finished = run.named("finished")
+    """Weights of one averaged network, where they come from, and step: the final ones, or a newer checkpoint's."""
     saved = checkpoint.find(run.checkpoints)
     path = run.folder / f"{name}.safetensors"
     try:
-        if path.exists() and (finished or not saved):
-            return load_file(path), str(path), int(finished[-1]["step"]) if finished else 0
-    except (OSError, SafetensorError) as error:
+        if path.exists():
+            with safe_open(path, framework="pt") as file:
+                step = int(file.metadata()["step"])
+            if not saved or saved[-1].name <= checkpoint.name_of(step):
+                return load_file(path), str(path), step
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read; delete it and the last checkpoint is used") from error
     if not saved:
         raise CheckpointError(f"{run.folder} has no weights yet; let it train to its first checkpoint")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -58,16 +59,23 @@ def start(experiment: Experiment, folder: Path, interrupted: Callable[[], bool] 
     if experiment.start_from:
         take_over(training.state, Path(experiment.start_from))
     runs.create(folder, experiment.to_json())
+    # Nothing here draws from the global generators; a GAN or a data set of somebody else may.
+    torch.manual_seed(given(experiment.seed, "seed"))
+    np.random.seed(given(experiment.seed, "seed") % 2**32)
+    random.seed(given(experiment.seed, "seed"))
     yield from _logged(training, folder)
 
 
 def resume(folder: Path, steps: int | None = None, interrupted: Callable[[], bool] = never) -> Iterator[Event]:
-    """Go on with a run from its last checkpoint, or from the start if it has none; `steps` sets a new length."""
+    """Go on with a run from its last checkpoint, or from the start if it has none.
+
+    `steps` sets a new length of the whole run, and lifts the limits of images and seconds that it had.
+    """
     run = runs.Run(folder)
     source = str(folder / runs.EXPERIMENT)
     experiment = from_values(run.experiment(), source)
     if steps is not None:
-        experiment = dataclasses.replace(experiment, steps=steps)
+        experiment = dataclasses.replace(experiment, steps=steps, images=None, seconds=None)
     training = assemble(experiment, run.checkpoints, interrupted)
     if saved := checkpoint.find(run.checkpoints):
         try:
@@ -156,6 +164,8 @@ class Estimate:
 def estimate(experiment: Experiment, steps: int = 4) -> Estimate:
     """Train a few steps in memory and see what they take; the first is left out, for it warms up."""
     training = assemble(experiment, None)
+    if experiment.start_from:
+        take_over(training.state, Path(experiment.start_from))
     total = training.plan.steps
     training.plan = dataclasses.replace(training.plan, steps=steps, sample_every=None, evaluate_every=None)
     ends = [event.seconds for event in train(training) if isinstance(event, Stepped)]
@@ -222,6 +232,7 @@ def write_weights(state: TrainingState, folder: Path) -> None:
         tensors = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
         partial = folder / f".{name}.safetensors.partial"
         save_file(tensors, partial, metadata={"step": str(state.step)})
+        partial.chmod(0o644)  # safetensors lets nobody else read; the rest of the folder is open
         partial.replace(folder / f"{name}.safetensors")
 
 

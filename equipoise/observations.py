@@ -45,17 +45,23 @@ class Signals:
     probability_fake: float | None = None
     """E[D(G(z))] as a probability, where the loss makes it one; in the discriminator's phase."""
     loss_g: float | None = None
+    """What the generator minimised, penalties and weights included. Does not compare across losses."""
     loss_d: float | None = None
+    """What the discriminator minimised, penalties and weights included. Does not compare across losses."""
     gradient_norm_g: float | None = None
+    """Euclidean norm of the generator's gradient."""
     gradient_norm_d: float | None = None
+    """Euclidean norm of the discriminator's gradient, of its adversarial phase."""
     gradient_ratio: float | None = None
     """gradient_norm_d / gradient_norm_g."""
     update_ratio_g: float | None = None
     """|change of the weights| / |weights| of the last step read."""
     update_ratio_d: float | None = None
+    """The same of the discriminator."""
     non_finite: int = 0
     """Steps since the last reading with a loss or gradient that is not finite."""
     metrics: Mapping[str, MetricReading] = field(default_factory=dict)
+    """The last value of each metric, and how many images ago it was measured."""
 
 
 @dataclass(frozen=True, slots=True)

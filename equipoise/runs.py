@@ -8,6 +8,7 @@ runs/<name>/experiment.json            all that is needed to run it again, versi
             generator.safetensors …    the final weights
 """
 
+import contextlib
 import dataclasses
 import errno
 import io
@@ -144,15 +145,26 @@ class Log:
 
 def create(folder: Path, experiment: Mapping[str, Any]) -> None:
     """Make a run folder. Raises RunError if there is something there already, or it cannot be written."""
+    refuse_occupied(folder)
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            is_run = (folder / EXPERIMENT).exists()
-            hint = f"resume it with: equipoise resume {folder}; or" if is_run else "it is not empty;"
-            raise RunError(f"{folder} exists already; {hint} choose another folder with --out")
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / EXPERIMENT, json.dumps(experiment, indent=2) + "\n")
     except OSError as error:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
         raise RunError(unwritable(folder, error)) from error
+
+
+def refuse_occupied(folder: Path) -> None:
+    """Raise RunError if there is something in a folder already, or it may not be looked at."""
+    try:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+        is_run = (folder / EXPERIMENT).exists()
+    except OSError as error:
+        raise RunError(unwritable(folder, error)) from error
+    hint = f"resume it with: equipoise resume {folder}; or" if is_run else "it is not empty;"
+    raise RunError(f"{folder} exists already; {hint} choose another folder with --out")
 
 
 def unwritable(folder: Path, error: OSError) -> str:

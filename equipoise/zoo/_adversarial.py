@@ -43,6 +43,9 @@ class Discriminator(nn.Module):
 class Adversarial:
     """How the two players meet.
 
+    `loss` and `constraint`: see losses/adversarial.py; weight_clipping keeps the discriminator's weights in a box,
+    gradient_penalty turns `gp_weight` on at 10, spectral_norm divides its layers by their largest singular value.
+    `optimizer`: of both players; rmsprop has no beta1, sgd takes it for momentum. `latent_dim`: numbers of noise.
     `fakes`: whether the generator's phase makes fakes anew, or uses those of the discriminator's phase (saves one pass
     of the generator). `penalty_interval`: R1 and R2 every so many steps, in a phase of their own, weighted by the
     interval (Karras 2020, StyleGAN2, section 3.1 and appendix B); 1 puts them into every discriminator update.

@@ -20,12 +20,12 @@ Norm = Literal["batch", "none"]
 Init = Literal["normal", "fan_in"]
 Upsampling = Literal["transposed", "nearest"]
 Body = Callable[[int, Sequence[int]], list[nn.Module]]
-"""(channels, widths) -> the layers of a discriminator from images to (B, widths[-1], 4, 4)."""
+"""(channels, widths) -> the layers of a discriminator from images to (B, W, 4, 4), convolutions among them."""
 
 INITIAL: Mapping[Init, Callable[[nn.Module, Generator], None]] = {"normal": normal_, "fan_in": fan_in_}
 SIZES = (16, 32, 64, 128)
 CAP = 8
-"""No layer is wider than so many times `width` (Radford 2016, figure 1: 64 to 512)."""
+"""No layer is wider than so many times `width`: 64 to 512, as usual (Radford 2016, figure 1, has 128 to 1,024)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,8 @@ class Convolutional(Adversarial):
 
     `width`: channels at half the image's size; they double with every halving, up to 8 times. `generator_norm`,
     `discriminator_norm`: batch normalisation or none. `upsampling`: transposed convolutions of 4 x 4 and stride 2, or
-    pixels doubled before convolutions of 3 x 3 (Odena 2016: no checkerboards). `initial`: first weights from
+    pixels doubled before convolutions of 3 x 3 (Odena 2016: no checkerboards). `bias`: where no normalisation follows.
+    `initial`: first weights from
     N(0, 0.02), or uniform by fan-in. `conditional`: use class labels; None where the data has them. Labels enter the
     generator beside the latent, and the discriminator by projection (Miyato and Koyama 2018, equation 3).
     """
@@ -43,6 +44,7 @@ class Convolutional(Adversarial):
     generator_norm: Norm = "batch"
     discriminator_norm: Norm = "batch"
     upsampling: Upsampling = "transposed"
+    bias: bool = False
     initial: Init = "normal"
     conditional: bool | None = None
 
@@ -70,7 +72,7 @@ class Convolutional(Adversarial):
         layers = (body or self._strided)(channels, widths)
         networks = {
             "generator": _Generator(self, widths[::-1], channels, classes),
-            "discriminator": ProjectionDiscriminator(layers, widths[-1], classes),
+            "discriminator": ProjectionDiscriminator(layers, classes, self.bias),
         }
         for network in networks.values():
             INITIAL[self.initial](network, generator)
@@ -80,9 +82,9 @@ class Convolutional(Adversarial):
     def _strided(self, channels: int, widths: Sequence[int]) -> list[nn.Module]:
         """Convolutions of stride 2, each normalised but the first (Radford 2016, section 3)."""
         batch = self.discriminator_norm == "batch"
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=self.bias), nn.LeakyReLU(0.2)]
         for before, after in itertools.pairwise(widths):
-            layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=not batch))
+            layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=self.bias and not batch))
             layers += [nn.BatchNorm2d(after)] if batch else []
             layers.append(nn.LeakyReLU(0.2))
         return layers
@@ -101,7 +103,9 @@ class _Generator(nn.Module):
         layers += _activated(widths[0], norm)
         for before, after in itertools.pairwise(widths):
             layers += [*_doubled(before, after, options.upsampling, bias=False), *_activated(after, norm)]
-        self.layers = nn.Sequential(*layers, *_doubled(widths[-1], channels, options.upsampling, bias=True), nn.Tanh())
+        self.layers = nn.Sequential(
+            *layers, *_doubled(widths[-1], channels, options.upsampling, bias=options.bias), nn.Tanh()
+        )
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> Tensor:
         """latent (B, L), labels (B,) or None -> images (B, C, S, S) in [-1, 1]."""
@@ -127,10 +131,11 @@ class ProjectionDiscriminator(nn.Module):
     Miyato and Koyama 2018, figure 2, whose features are pooled; without pooling a class can ask for shapes in places.
     """
 
-    def __init__(self, layers: Sequence[nn.Module], width: int, classes: int) -> None:
+    def __init__(self, layers: Sequence[nn.Module], classes: int, bias: bool) -> None:
         super().__init__()
+        width = next(layer.out_channels for layer in reversed(layers) if isinstance(layer, nn.Conv2d))
         self.layers = nn.Sequential(*layers)
-        self.last = nn.Conv2d(width, 1, 4)
+        self.last = nn.Conv2d(width, 1, 4, bias=bias)
         self.projection = nn.Linear(width * 16, classes, bias=False) if classes else None
 
     def features(self, samples: Tensor) -> Tensor:

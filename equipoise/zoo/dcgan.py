@@ -22,6 +22,7 @@ TEXTBOOK: Mapping[str, object] = {
     "latent_dim": 100,
     "discriminator_norm": "batch",
     "upsampling": "transposed",
+    "bias": False,
     "initial": "normal",
     "conditional": False,
     "fakes": "shared",
@@ -44,6 +45,7 @@ class DCGAN(Convolutional):
     latent_dim: int = 64
     discriminator_norm: Norm = "none"
     upsampling: Upsampling = "nearest"
+    bias: bool = True
     initial: Init = "fan_in"
     fakes: Literal["fresh", "shared"] = "shared"
     penalty_interval: int = 8

@@ -24,6 +24,7 @@ class SNGAN(Convolutional):
     loss: AdversarialLossName = "hinge"
     constraint: Constraint = "spectral_norm"
     discriminator_norm: Norm = "none"
+    bias: bool = True
     latent_dim: int = 128
     conditional: bool | None = False
     knobs: Mapping[str, float] = field(
@@ -36,11 +37,11 @@ class SNGAN(Convolutional):
 
 
 def _paired(channels: int, widths: Sequence[int]) -> list[nn.Module]:
-    """Pairs of a 3 x 3 convolution and a 4 x 4 one that halves; one 3 x 3 more at the end (table 3, right)."""
+    """Pairs of a 3 x 3 convolution and a 4 x 4 one that halves; one 3 x 3 more that doubles the channels (table 3)."""
     layers: list[nn.Module] = []
     before = channels
     for width in widths:
         layers += [nn.Conv2d(before, width, 3, 1, 1), nn.LeakyReLU(0.1)]
         layers += [nn.Conv2d(width, width, 4, 2, 1), nn.LeakyReLU(0.1)]
         before = width
-    return [*layers, nn.Conv2d(before, before, 3, 1, 1), nn.LeakyReLU(0.1)]
+    return [*layers, nn.Conv2d(before, 2 * before, 3, 1, 1), nn.LeakyReLU(0.1)]

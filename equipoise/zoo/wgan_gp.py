@@ -24,6 +24,7 @@ class WGANGP(Convolutional):
     loss: AdversarialLossName = "wasserstein"
     constraint: Constraint = "gradient_penalty"
     discriminator_norm: Norm = "none"
+    bias: bool = True
     conditional: bool | None = False
     knobs: Mapping[str, float] = field(
         default_factory=lambda: {"lr_g": 1e-4, "lr_d": 1e-4, "beta1": 0.0, "beta2": 0.9, "discriminator_steps": 5}
