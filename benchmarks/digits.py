@@ -135,9 +135,9 @@ def write_table(results: Results, items: list[Item], asked: Any) -> None:
         asked.out / "digits.md",
         "# Quality of digits against seconds of training",
         f"{results.head(items)} Median [minimum, maximum] of {asked.seeds} seeds, {asked.samples:,} samples each, one "
-        "thread. Each row of ours is a run of that length. How: the head of `benchmarks/digits.py`. The classifier knows "
-        "digits only and is sure of blobs, too: `sure` means something where the kernel distance is small. Spread is "
-        "against training digits, to which the features were fitted: held-out ones come out above 1.",
+        "thread. Each row of ours is a run of that length. How: the head of `benchmarks/digits.py`. The classifier "
+        "knows digits only and is sure of blobs, too: `sure` means something where the kernel distance is small. "
+        "Spread is against training digits, to which the features were fitted: held-out ones come out above 1.",
         table(columns, rows),
         SCALE,
         "![curves of quality](digits.png)",
