@@ -67,8 +67,8 @@ def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> An
     """
     plug = load(kind, name)
     chosen: dict[str, Any] = {}
-    base, _, preset = name.partition(":")
-    if preset:
+    base, colon, preset = name.partition(":")
+    if colon:
         known = presets(kind, name)
         if preset not in known:
             raise UnknownNameError(f"preset of {NOUNS[kind]} '{base}'", preset, known)

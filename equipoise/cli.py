@@ -50,6 +50,11 @@ def run(words: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (MemoryError, RuntimeError) as error:
+        if not any(words in str(error) for words in ("out of memory", "allocate memory")):
+            raise
+        print("equipoise: there is not enough memory; make --batch-size, or the GAN's width, smaller", file=sys.stderr)
+        return USAGE
     except OSError as error:
         print(f"equipoise: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
         return USAGE

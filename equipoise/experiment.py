@@ -5,6 +5,7 @@ needed to run it again.
 """
 
 import dataclasses
+import os
 import platform
 import tomllib
 from collections.abc import Mapping
@@ -19,12 +20,13 @@ from equipoise import catalog
 from equipoise.errors import SettingError, UnknownNameError
 
 if TYPE_CHECKING:  # The nouns with tensors import torch, for which `equipoise train --help` should not wait.
-    from equipoise.base import DataSet, Recipe
+    from equipoise.base import DataSet, DataSpec, Recipe
 
 FORMAT = 1
 FRAMES = 100
 EVALUATIONS = 10
 SAVE_EVERY = 250
+MANY_PIXELS = 64
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Experiment:
     seed: int | None = setting("of all randomness: same seed, same bytes")
     precision: str | None = setting("auto, fp32, bf16 or fp16; auto takes what the device has matrix units for")
     device: str | None = setting("cpu, cuda, cuda:1, mps")
-    threads: int | None = setting("threads of the CPU; small nets are fastest with one")
+    threads: int | None = setting("threads of the CPU; left out: one below 64 pixels, all cores from there on")
     start_from: str | None = setting("a run whose weights to start from")
     sample_every: int | None = setting("steps between two sample grids")
     evaluate_every: int | None = setting("steps between two measurements of the metric")
@@ -159,6 +161,7 @@ def complete(experiment: Experiment) -> Experiment:
         seed=experiment.seed if experiment.seed is not None else 0,
         precision=experiment.precision or "auto",
         device=experiment.device or "auto",
+        threads=experiment.threads or _threads(data.spec),
         stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
         sample_every=experiment.sample_every or max(1, round(steps / FRAMES)),
         evaluate_every=experiment.evaluate_every or max(1, steps // EVALUATIONS),
@@ -166,6 +169,11 @@ def complete(experiment: Experiment) -> Experiment:
         knobs=experiment.knobs or {},
         versions=versions(),
     )
+
+
+def _threads(spec: "DataSpec") -> int:
+    """Threads that pay: see benchmarks/throughput.md for what a second one brings to small networks."""
+    return (os.cpu_count() or 1) if spec.is_image and spec.shape[-1] >= MANY_PIXELS else 1
 
 
 def check_numbers(experiment: Experiment) -> None:

@@ -109,7 +109,7 @@ def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Call
     controller: Controller = catalog.build("controllers", choice.name, choice.options)
     seeds = Seeds.of(given(experiment.seed, "seed"))
     device = device_of(experiment.device or "auto")
-    torch.set_num_threads(experiment.threads or (torch.get_num_threads() if data.spec.is_image else 1))
+    torch.set_num_threads(given(experiment.threads, "threads"))
     gan = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
     _acting(gan, (*(experiment.knobs or {}), *sorted(controller.turns())))
     base = gan.knobs.with_values(experiment.knobs or {})

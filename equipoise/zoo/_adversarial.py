@@ -76,7 +76,9 @@ class Adversarial:
                     spectral_norm(module, generator)
         turnable = self._turnable(kinds)
         values = {"gp_weight": 10.0} if self.constraint == "gradient_penalty" else {}
-        values |= self.knobs or {}
+        # A recipe's own Adam betas mean nothing to another optimizer; any other knob of its that idles is a mistake.
+        betas = {"beta1", "beta2"} - turnable
+        values |= {knob: value for knob, value in (self.knobs or {}).items() if knob not in betas}
         check_turnable(values, turnable, name)
         game = _Game(self, LOSSES[self.loss], tuple(kinds), bool(classes))
         lazy = (Phase("penalties", ("discriminator",), game.penalize, when=game.penalty_is_due),)
