@@ -38,6 +38,7 @@ def draw(points: Points, told: Mapping[str, str], path: Path) -> None:
         axes.set(title=title, xlabel="seconds of training on one thread", xlim=(0, None))
         axes.grid(alpha=0.3)
     axes.set_yscale("symlog", linthresh=FLAT)
+    axes.margins(y=0.08)
     figure.axes[0].set_ylim(0, 102)
     figure.axes[0].legend(loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ SURE = 0.9
 
 def in_memory(experiment: Experiment) -> Training:
     """An experiment, ready to train, that writes nothing and measures nothing on its way."""
-    nothing = {"sample_every": None, "evaluate_every": None, "save_every": None, "metric": None}
+    nothing: dict[str, Any] = {"sample_every": None, "evaluate_every": None, "save_every": None, "metric": None}
     return assemble(dataclasses.replace(complete(experiment), **nothing), None)
 
 

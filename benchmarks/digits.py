@@ -37,7 +37,7 @@ from equipoise.events import Event, Finished, Stepped
 from equipoise.experiment import Choice, Experiment
 from equipoise.training.loop import Training, train
 
-ARMS = {
+ARMS: dict[str, dict[str, Any]] = {
     "textbook": {"gan": Choice("dcgan:lab32", {"width": 32}), "controller": Choice("fixed"), "steps": 1_000_000},
     "r1": {"gan": Choice("dcgan", {"conditional": False}), "controller": Choice("fixed"), "steps": 1_000_000},
     "ours": {},
@@ -63,7 +63,13 @@ def measure(item: Item, out: Path) -> Result:
         real = reals("held_out", 1000)
         return {"points": [{"seconds": 0.0, "clock": 0.0, "step": 0, **judged(real.real, real.condition)}]}
     settings = ARMS[item["arm"]] or {"steps": item["steps"]}
-    shared = {"data": Choice("digits"), "precision": "bf16", "batch_size": 64, "threads": 1, "device": "cpu"}
+    shared: dict[str, Any] = {
+        "data": Choice("digits"),
+        "precision": "bf16",
+        "batch_size": 64,
+        "threads": 1,
+        "device": "cpu",
+    }
     training = in_memory(Experiment(**shared, **settings, seed=item["seed"]))
     points = list(curve(training, list(item.get("seconds", [])), item["samples"]))
     if item.get("picture"):

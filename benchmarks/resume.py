@@ -11,8 +11,7 @@ folder is there afterwards; a kill that came too late (the run had finished, the
 Each run is taken to its end by `equipoise resume`. Two processes at a time, one thread each.
 
 Compared with the first undisturbed run, by SHA-256: generator.safetensors and discriminator.safetensors; the last
-checkpoint (every tensor, and its JSON but for seconds; not the states of the global random generators, which the
-command does not seed and nothing in this run draws from); the events that count (`Run.lines()`), but for the lines
+checkpoint (every tensor, random states included, and its JSON but for seconds); the events that count (`Run.lines()`), but for the lines
 `resumed` and every key `seconds`; all sample pictures.
 
 Expected: all equal, in all rows.
@@ -44,7 +43,6 @@ MOMENTS = (1, 3, 5, 7, 9)
 """Which of the checkpoints are torn."""
 DELAY = 3e-3
 """Seconds from seeing a partial folder to the kill: 0, 1, 2, 3 and 4 times so many. Writing took about 15 ms here."""
-GLOBAL_RANDOM = ("random/torch", "random/numpy", "random/python")
 COMPARED = ("weights", "checkpoint", "events", "samples")
 
 
@@ -73,9 +71,8 @@ def digests(folder: Path) -> dict[str, str]:
     if not run.named("finished"):
         raise SystemExit(f"the run did not come to its end; it said:\n{said(folder)}")
     last = checkpoint.read(checkpoint.find(run.checkpoints)[-1])
-    values = {name: value for name, value in last.values.items() if name not in ("seconds", "sha256", *GLOBAL_RANDOM)}
-    names = sorted(set(last.tensors) - set(GLOBAL_RANDOM))
-    tensors = [part for name in names for part in (name.encode(), _bytes(last.tensors[name]))]
+    values = {name: value for name, value in last.values.items() if name not in ("seconds", "sha256")}
+    tensors = [part for name in sorted(last.tensors) for part in (name.encode(), _bytes(last.tensors[name]))]
     events = [_without_seconds(line) for line in run.lines() if line["event"] != "resumed"]
     pictures = [
         part for path in sorted((folder / SAMPLES).iterdir()) for part in (path.name.encode(), path.read_bytes())

@@ -59,10 +59,7 @@ def start(experiment: Experiment, folder: Path, interrupted: Callable[[], bool] 
     if experiment.start_from:
         take_over(training.state, Path(experiment.start_from))
     runs.create(folder, experiment.to_json())
-    # Nothing here draws from the global generators; a GAN or a data set of somebody else may.
-    torch.manual_seed(given(experiment.seed, "seed"))
-    np.random.seed(given(experiment.seed, "seed") % 2**32)
-    random.seed(given(experiment.seed, "seed"))
+    _seed_globals(given(experiment.seed, "seed"))
     yield from _logged(training, folder)
 
 
@@ -77,6 +74,7 @@ def resume(folder: Path, steps: int | None = None, interrupted: Callable[[], boo
     if steps is not None:
         experiment = dataclasses.replace(experiment, steps=steps, images=None, seconds=None)
     training = assemble(experiment, run.checkpoints, interrupted)
+    _seed_globals(given(experiment.seed, "seed"))
     if saved := checkpoint.find(run.checkpoints):
         try:
             restore(training, saved[-1])
@@ -90,6 +88,13 @@ def resume(folder: Path, steps: int | None = None, interrupted: Callable[[], boo
             raise SettingError(f"{folder} has done {training.state.step} steps already; give --steps a larger number")
         runs.write_text(folder / runs.EXPERIMENT, json.dumps(experiment.to_json(), indent=2) + "\n")
     yield from _logged(training, folder)
+
+
+def _seed_globals(seed: int) -> None:
+    """Nothing here draws from the global generators; a GAN or a data set of somebody else may."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
 
 
 def _logged(training: Training, folder: Path) -> Iterator[Event]:

@@ -78,18 +78,13 @@ def without_clock(value: Any) -> Any:
 
 
 def left(folder: Path) -> dict[str, bytes]:
-    """Weights and samples, byte for byte, and every tensor of the last checkpoint but numpy's own random state."""
+    """Weights and samples, byte for byte, and every tensor of the last checkpoint, random states included."""
     found = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in (*folder.glob("*.safetensors"), *folder.glob("samples/*"))
     }
     tensors = checkpoint.read(checkpoint.find(folder / "checkpoints")[-1]).tensors
-    return found | {name: value.numpy().tobytes() for name, value in tensors.items() if not is_global(name)}
-
-
-def is_global(name: str) -> bool:
-    """States that the seed does not reach: whoever begins a process draws them."""
-    return name in ("random/numpy", "random/torch")
+    return found | {name: value.numpy().tobytes() for name, value in tensors.items()}
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,8 @@ def metric(measured: Measured) -> Drawing:
             label = f"best {short(value)} at step {count(at)}"
             axes.plot([at], [value], "*", color=RED, markersize=12, label=label, linestyle="", zorder=5)
         legend(axes)
-        value_axis(axes, f"{name} ({measured.better} is better)")
+        scale, usual = _wild([np.asarray(measured.values)], share=0.5)
+        value_axis(axes, f"{name} ({measured.better} is better)", scale, usual)
 
     return draw
 
@@ -234,9 +235,11 @@ def _positive(values: Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float
     return min((float(value) for value in values if value > 0), default=math.inf)
 
 
-def _wild(parts: Sequence[np.ndarray[tuple[int], np.dtype[np.float64]]]) -> tuple[str | None, float]:
-    """A scale for numbers of which few are far larger than the rest, and up to where it is linear."""
+def _wild(
+    parts: Sequence[np.ndarray[tuple[int], np.dtype[np.float64]]], share: float = 0.9
+) -> tuple[str | None, float]:
+    """A scale for numbers of which a few are far larger than `share` of them, and up to where it is linear."""
     sizes = np.abs(np.concatenate(parts))
     sizes = sizes[np.isfinite(sizes)]
-    usual = float(np.quantile(sizes, 0.9)) if sizes.size else 0.0
+    usual = float(np.quantile(sizes, share)) if sizes.size else 0.0
     return ("symlog", usual) if usual > 0 and float(sizes.max()) > 30 * usual else (None, 1.0)
