@@ -11,8 +11,8 @@ folder is there afterwards; a kill that came too late (the run had finished, the
 Each run is taken to its end by `equipoise resume`. Two processes at a time, one thread each.
 
 Compared with the first undisturbed run, by SHA-256: generator.safetensors and discriminator.safetensors; the last
-checkpoint (every tensor, random states included, and its JSON but for seconds); the events that count (`Run.lines()`), but for the lines
-`resumed` and every key `seconds`; all sample pictures.
+checkpoint (every tensor, random states included, and its JSON but for seconds); the events that count (`Run.lines()`),
+but for the lines `resumed` and every key `seconds`; all sample pictures.
 
 Expected: all equal, in all rows.
 """

@@ -176,15 +176,16 @@ def _experiment(asked: argparse.Namespace) -> "Experiment":
 
 
 def _scheduled(experiment: "Experiment", schedules: Mapping[str, str]) -> "Experiment":
-    """The experiment with schedules for its controller, the one that suits the data if none is named."""
-    from equipoise.experiment import Choice, Experiment, complete, given
+    """The experiment with these schedules beside what its controller would do anyway."""
+    from equipoise.experiment import Experiment, complete, given
 
-    controller = experiment.controller or Choice(given(complete(experiment).controller, "controller").name)
+    controller = given(complete(experiment).controller, "controller")
     if controller.name.partition(":")[0] != "annealed":
         name, text = next(iter(schedules.items()))
         raise SettingError(f"{name}={text} is a schedule, which needs --controller annealed")
-    merged = {**controller.options.get("schedules", {}), **schedules}
-    return experiment.overlaid(Experiment(controller=controller.with_options(schedules=merged)))
+    merged = {**controller.options["schedules"], **schedules}
+    factors = {name: text for name, text in controller.options["factors"].items() if name not in schedules}
+    return experiment.overlaid(Experiment(controller=controller.with_options(schedules=merged, factors=factors)))
 
 
 def _knobs(given: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]]:

@@ -16,38 +16,32 @@ class Annealed:
     """Sets each knob that has a schedule to schedule(progress).
 
     `schedules`: knob -> schedule of its value, as :mod:`equipoise.schedules` writes it. `factors`: knob -> schedule of
-    a factor on the value that the user set. Left out (None), learning rates without a schedule fall to a fiftieth
-    along a cosine: the part of the R3GAN recipe (Huang 2024, appendix E) that suits every GAN, with the end that drew
-    the best digits. {} is no factor at all.
+    a factor on the value that the user set. Without either, both learning rates fall to a fiftieth along a cosine:
+    the part of the R3GAN recipe (Huang 2024, appendix E) that suits every GAN, with the end that drew the best digits.
     """
 
     schedules: Mapping[str, str | float] = field(default_factory=dict)
-    factors: Mapping[str, str | float] | None = None
+    factors: Mapping[str, str | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.factors is None:
-            rates = {name: "cosine(1, 0.02)" for name in ("lr_g", "lr_d") if name not in self.schedules}
-            object.__setattr__(self, "factors", rates)
-        for text in (*self.schedules.values(), *self._factors.values()):
+        if not self.schedules and not self.factors:
+            object.__setattr__(self, "factors", {"lr_g": "cosine(1, 0.02)", "lr_d": "cosine(1, 0.02)"})
+        for text in (*self.schedules.values(), *self.factors.values()):
             parse(text)
-
-    @property
-    def _factors(self) -> Mapping[str, str | float]:
-        return self.factors or {}
 
     def turns(self) -> frozenset[str]:
         """The knobs that have a schedule."""
-        return frozenset(self.schedules) | frozenset(self._factors)
+        return frozenset(self.schedules) | frozenset(self.factors)
 
     def initial(self, knobs: Knobs) -> ControllerState:
         """The values that the user set, which the factors multiply."""
-        return {name: getattr(knobs, name) for name in self._factors}
+        return {name: getattr(knobs, name) for name in self.factors}
 
     def update(self, state: ControllerState, observation: Observation[Knobs]) -> Turn:
         """Each schedule at this progress."""
         progress = observation.progress
-        values = {name: state[name] * parse(text)(progress) for name, text in self._factors.items()}
+        values = {name: state[name] * parse(text)(progress) for name, text in self.factors.items()}
         values |= {name: parse(text)(progress) for name, text in self.schedules.items()}
-        texts = {**self._factors, **self.schedules}
+        texts = {**self.factors, **self.schedules}
         why = {name: f"{text} at {progress:.0%} of the run" for name, text in texts.items()}
         return Turn(dataclasses.replace(observation.knobs, **values), state, why)
