@@ -185,3 +185,10 @@ def test_tables_of_knobs_are_merged_other_settings_replaced() -> None:
     other = Experiment(steps=9, knobs={"beta1": 0.9})
     assert one.overlaid(other) == Experiment(data=Choice("digits"), steps=9, seed=1, knobs={"lr_g": 1e-3, "beta1": 0.9})
     assert other.overlaid(Experiment()) == other
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "experiments").glob("*.toml")), ids=lambda path: path.stem
+)
+def test_committed_experiments_can_be_run(path: Path) -> None:
+    assert complete(read_toml(path)).steps
