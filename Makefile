@@ -10,7 +10,7 @@ INDEX  := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch
 .PHONY: demo test check format clean
 
 demo: $(VENV)/installed
-	$(BIN)/equipoise train digits --seconds 200
+	$(BIN)/equipoise train digits --seconds 240
 
 test: $(VENV)/installed-dev
 	$(BIN)/pytest

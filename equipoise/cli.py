@@ -29,35 +29,43 @@ def main() -> None:
 
 
 def run(words: list[str]) -> int:
-    """One command, and its exit code."""
+    """One command, and its exit code: what can be mended is told in one line on standard error."""
     try:
-        if not words or words[0] in ("-h", "--help"):
-            print(_overview())
-            return 0 if words else USAGE
-        if words[0] == "--version":
-            from importlib.metadata import version
-
-            print(version("equipoise"))
-            return 0
-        command = words[0]
-        if command not in COMMANDS:
-            raise arguments.UsageError(f"there is no command '{command}'{nearest(command, COMMANDS)}")
-        summary, fill, act = COMMANDS[command]
-        return act(arguments.parse(arguments.parser(command, summary, fill), words[1:]))
+        code = _command(words)
+        sys.stdout.flush()  # here, where a reader that has gone away is no error
+        return code
     except EquipoiseError as error:
-        print(f"equipoise: {error}", file=sys.stderr)
-        return USAGE
+        return _complain(str(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (MemoryError, RuntimeError) as error:
         if not any(words in str(error) for words in ("out of memory", "allocate memory")):
             raise
-        print("equipoise: there is not enough memory; make --batch-size, or the GAN's width, smaller", file=sys.stderr)
-        return USAGE
+        return _complain("there is not enough memory; make --batch-size, or the GAN's width, smaller")
     except OSError as error:
-        print(f"equipoise: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
-        return USAGE
+        return _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
+
+
+def _command(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else USAGE
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("equipoise"))
+        return 0
+    command = words[0]
+    if command not in COMMANDS:
+        raise arguments.UsageError(f"there is no command '{command}'{nearest(command, COMMANDS)}")
+    summary, fill, act = COMMANDS[command]
+    return act(arguments.parse(arguments.parser(command, summary, fill), words[1:]))
+
+
+def _complain(line: str) -> int:
+    print(f"equipoise: {line}", file=sys.stderr)
+    return USAGE
 
 
 def train(asked: argparse.Namespace) -> int:
