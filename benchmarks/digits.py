@@ -44,7 +44,7 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 TOLD = {"textbook": "textbook", "r1": "R1, without labels", "ours": "ours (default recipe)", "real": "real, held out"}
 SECONDS = (20, 40, 80, 120, 200)
-STEPS = (400, 800, 1500, 2000)
+STEPS = (400, 800, 1200, 2000)
 SHOWN = 8
 """Samples of each class in the picture."""
 SCALE = """For scale, from the issue (2 quiet cores, another classifier of its own, so only roughly comparable):

@@ -51,7 +51,7 @@ class Digits:
     @property
     def suggestion(self) -> Suggestion:
         """Minutes on one core."""
-        return Suggestion(gan="dcgan", steps=1500, batch_size=64, metric="kd_digits", controller="annealed")
+        return Suggestion(gan="dcgan", steps=1200, batch_size=64, metric="kd_digits", controller="annealed")
 
     def count(self, split: Split) -> int:
         """4,000 to train on, 1,000 held out."""
