@@ -1,6 +1,6 @@
 """In which numbers the networks compute. Weights, optimizers and averages stay in float32."""
 
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 
@@ -19,7 +19,7 @@ def resolve(choice: str, device: torch.device, mixed: bool) -> Precision:
     if choice not in get_args(Choice):
         raise SettingError(f"there is no precision '{choice}'; there is: {', '.join(get_args(Choice))}")
     if choice != "auto":
-        return choice  # type: ignore[return-value]
+        return cast(Precision, choice)
     if not mixed:
         return "fp32"
     if device.type == "cuda":
