@@ -4,7 +4,7 @@ stream ─▶ phases ──▶ step ──▶ (signals, health, controller: see 
 Batch     Loss       StepRecord
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
@@ -25,12 +25,17 @@ class DataSpec:
     """What one sample of a data set is.
 
     `shape` is that of one sample without the batch: (channels, height, width) in [-1, 1], or (2,) for points.
-    `classes` counts labels, 0 for none. `flips` says that a mirror image is as real as the original.
+    `classes` counts labels, 0 for none; `class_names` are their names, or empty. `flips` says that a mirror image is as
+    real as the original. `source` is the shape of the input that each sample comes with, where the data are pairs.
+    `unit` is what -1 and 1 stand for in the data's own unit, where it has one.
     """
 
     shape: tuple[int, ...]
     classes: int = 0
     flips: bool = False
+    class_names: tuple[str, ...] = ()
+    source: tuple[int, ...] | None = None
+    unit: tuple[float, float] | None = None
 
     @property
     def is_image(self) -> bool:
@@ -54,6 +59,19 @@ class Batch:
         return len(self.real)
 
 
+@dataclass(frozen=True, slots=True)
+class PairedBatch(Batch):
+    """A batch of pairs. `source`: (B, ...) float32, the input that each of `real` belongs to."""
+
+    source: Tensor = field(kw_only=True)
+
+    def to(self, target: device) -> Self:
+        """The same batch on another device, without waiting for the copy."""
+        condition = None if self.condition is None else self.condition.to(target, non_blocking=True)
+        real, source = (part.to(target, non_blocking=True) for part in (self.real, self.source))
+        return type(self)(real, condition, source=source)
+
+
 class Stream(Protocol):
     """Endless batches by number. Pure: the same index gives the same batch, so a position is all there is to save."""
 
@@ -72,8 +90,44 @@ class Suggestion:
     controller: str = "fixed"
 
 
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """How far a data set is with making itself ready: `done` of `total` pieces of a `task`.
+
+    `note`: something that the user should know, such as that images were cropped, or that some could not be read.
+    """
+
+    task: str
+    done: int
+    total: int
+    note: str | None = None
+
+
+class AtHand:
+    """To mix into a data set that is ready as it is: nothing to download, to decode or to look through."""
+
+    __slots__ = ()
+
+    def prepare(self) -> Iterator[Preparation]:
+        """Nothing to do."""
+        return iter(())
+
+    def settled(self) -> Self:
+        """Its options say all there is to know."""
+        return self
+
+
 class DataSet(Protocol):
     """A data set: a frozen dataclass; its fields are its options."""
+
+    def prepare(self) -> Iterator[Preparation]:
+        """Do what takes long, once: download, decode. Tells how far it is; cheap when it was done before."""
+
+    def settled(self) -> Self:
+        """The same data with all that was found in them written into the options: size, classes, range, digest.
+
+        Prepares them first, if that was not done. Raises DataError if they are not those that the options tell of.
+        """
 
     @property
     def spec(self) -> DataSpec:

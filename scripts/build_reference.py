@@ -20,7 +20,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 
-from equipoise import arguments, catalog, cli, events, schedules
+from equipoise import catalog, cli, events, schedules
 from equipoise.base import DataSpec
 from equipoise.experiment import Experiment
 from equipoise.knobs import AdversarialKnobs, Knobs
@@ -178,7 +178,7 @@ def digest(name: str) -> str:
 
 def settings(_: str) -> str:
     """Every key of an experiment, its flag and its text."""
-    flags = {action.dest: action.option_strings for action in _parser("train")._actions}
+    flags = {action.dest: action.option_strings for action in cli.parser("train")._actions}
     rows = []
     for field in dataclasses.fields(Experiment):
         flag = {"knobs": "--set", "options": "--option", "data": "DATA"}.get(field.name)
@@ -191,23 +191,18 @@ def settings(_: str) -> str:
 def commands(_: str) -> str:
     """Every command with its arguments."""
     parts = []
-    for name, command in cli.COMMANDS.items():
+    for name in cli.COMMANDS:
         rows = [
             (f"`{' '.join(filter(None, (*action.option_strings[-1:], _metavar(action))))}`", action.help)
-            for action in _parser(name)._actions
+            for action in cli.parser(name)._actions
             if action.dest != "help"
         ]
-        parts.append(f"## equipoise {name}\n\n{command[0]}\n\n{table(('argument', 'what it is'), rows)}")
+        parts.append(f"## equipoise {name}\n\n{cli.summary(name)}\n\n{table(('argument', 'what it is'), rows)}")
     return "\n".join(parts)
 
 
 def _metavar(action: argparse.Action) -> str:
     return str(action.metavar or "") if action.nargs != 0 else ""
-
-
-def _parser(name: str) -> arguments.Parser:
-    summary, fill, _ = cli.COMMANDS[name]
-    return arguments.parser(name, summary, fill)
 
 
 def log(_: str) -> str:

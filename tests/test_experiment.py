@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from equipoise import cli
-from equipoise.arguments import parse, parser, train
+from equipoise.arguments import parse
+from equipoise.commands.train import experiment_of
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment import Choice, Experiment, complete, data_of, from_values, read_toml, recipe_of
 
@@ -48,7 +49,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def asked(*words: str) -> Experiment:
     """What the command line makes of words."""
-    return complete(cli._experiment(parse(parser("train", "", train), words)))
+    return complete(experiment_of(parse(cli.parser("train"), words)))
 
 
 def test_toml_to_json_and_back_is_the_same_experiment(file: Path) -> None:

@@ -22,7 +22,7 @@ LAYERS = (
     {"training", "replay"},
     {"experiment", "launch", "generator"},
     {"comparison", "meta", "report"},
-    {"__main__", "cli", "arguments", "terminal", "studio"},
+    {"__main__", "cli", "commands", "arguments", "terminal", "studio"},
 )
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 # One idea in several files, which may see each other as long as no circle closes.
@@ -36,6 +36,7 @@ NAMES_BECOME_OBJECTS_IN = {
     "generator",
     "meta",
     "cli",
+    "commands",
     "arguments",
     "terminal",
     "studio",

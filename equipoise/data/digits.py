@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from equipoise.base import DataSpec, Split, Suggestion
+from equipoise.base import AtHand, DataSpec, Split, Suggestion
 from equipoise.data._arrays import Shuffled, resized
 from equipoise.errors import DataError, SettingError
 
@@ -29,7 +29,7 @@ SIZES = (16, 32, 64, 128)
 
 
 @dataclass(frozen=True, slots=True)
-class Digits:
+class Digits(AtHand):
     """MNIST digits, white on black: (1, S, S) float32 in [-1, 1], labels 0 to 9.
 
     At 32 pixels a side they are the original 28 with two black ones around, at other sizes that resampled.

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import torch
 
-from equipoise.base import DataSpec, Split, Suggestion
+from equipoise.base import AtHand, DataSpec, Split, Suggestion
 from equipoise.data._mixtures import MixtureStream, check_positive
 
 __all__ = ["Grid"]
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(AtHand):
     """Points (2,) float32, not bounded, around [-4, 4]; the label is the number of the mode, row by row.
 
     Raises SettingError for a field that is not above 0.

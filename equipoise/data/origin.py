@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import torch
 
-from equipoise.base import Batch, DataSpec, Split, Suggestion
+from equipoise.base import AtHand, Batch, DataSpec, Split, Suggestion
 from equipoise.data._arrays import check_batch_size
 
 __all__ = ["Origin"]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(AtHand):
     """The number 0 as (1,) float32, without a label. Both splits are the same point."""
 
     @property

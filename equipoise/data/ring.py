@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import torch
 
-from equipoise.base import DataSpec, Split, Suggestion
+from equipoise.base import AtHand, DataSpec, Split, Suggestion
 from equipoise.data._mixtures import MixtureStream, check_positive
 
 __all__ = ["Ring"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
+class Ring(AtHand):
     """Points (2,) float32, not bounded, around [-radius, radius]; the label is the number of the mode.
 
     Raises SettingError for a field that is not above 0.

@@ -173,11 +173,12 @@ def test_the_command_line_says_what_has_a_flag() -> None:
 
 def test_the_command_line_runs_the_same_experiment(tiny: list[str]) -> None:
     from equipoise import cli
-    from equipoise.arguments import parse, parser, train
+    from equipoise.arguments import parse
+    from equipoise.commands.train import experiment_of
     from equipoise.experiment import complete
 
     def completed(words: list[str]) -> dict[str, Any]:
-        return complete(cli._experiment(parse(parser("train", "", train), words))).to_json()
+        return complete(experiment_of(parse(cli.parser("train"), words))).to_json()
 
     scheduled = ["--controller", "annealed", "--set", "augment_p=linear(0, 0.5)", "beta1=0.25"]
     experiment = completed([*tiny, *scheduled, "--loss", "hinge", "--stop-at-equilibrium"])

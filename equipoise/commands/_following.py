@@ -1,0 +1,64 @@
+"""Following a run as it trains: what is printed, how it is stopped, and how it ends."""
+
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from equipoise.commands._answer import answer
+from equipoise.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DIVERGED, INTERRUPTED = 3, 130
+
+
+def follow(events: "Iterator[Any]", folder: Path, as_json: bool) -> int:
+    """Print a run as it goes; its report, its last line, its exit code."""
+    from equipoise.terminal import show
+
+    finished = show(events, quiet=as_json)
+    page = None
+    if finished.reason == "interrupted":
+        last = f"stopped after step {finished.step}, everything is saved; go on with: equipoise resume {folder}"
+    else:
+        from equipoise.report.page import make
+        from equipoise.runs import Run, unwritable
+
+        try:
+            page = make(Run(folder))
+        except OSError as error:
+            raise RunError(unwritable(folder, error)) from error
+        last = f"report: {page}"
+    told = {"run": str(folder), "report": str(page) if page else None} | {
+        name: getattr(finished, name) for name in ("step", "images", "seconds", "reason", "verdict")
+    }
+    if finished.verdict == "diverged":
+        last = (
+            f"the run diverged at step {finished.step}: a loss or gradient was not finite; lower lr_d and lr_g\n{last}"
+        )
+    answer(as_json, told, last)
+    return {"interrupted": INTERRUPTED, "diverged": DIVERGED}.get(finished.reason, 0)
+
+
+@contextmanager
+def stoppable() -> "Iterator[Callable[[], bool]]":
+    """The first Ctrl-C (or SIGTERM) asks the loop to save and stop; the second stops at once."""
+    asked = False
+
+    def ask(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            sys.exit(INTERRUPTED)
+        asked = True
+        print("\nsaving after this step; once more to stop at once", file=sys.stderr)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,140 @@
+"""Train a GAN on data."""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from equipoise.arguments import Parser, json_flag, pairs
+from equipoise.commands._answer import answer
+from equipoise.commands._following import follow, stoppable
+from equipoise.errors import SettingError
+from equipoise.experiment import Choice, Experiment, complete, given, read_toml
+
+FLAGS = (
+    ("gan", str, "NAME"),
+    ("controller", str, "NAME"),
+    ("metric", str, "NAME"),
+    ("loss", str, "NAME"),
+    ("constraint", str, "NAME"),
+    ("steps", int, "N"),
+    ("images", int, "N"),
+    ("seconds", float, "S"),
+    ("batch_size", int, "N"),
+    ("image_size", int, "N"),
+    ("seed", int, "S"),
+    ("precision", str, "auto|fp32|bf16|fp16"),
+    ("device", str, "NAME"),
+    ("threads", int, "N"),
+    ("sample_every", int, "N"),
+    ("evaluate_every", int, "N"),
+    ("save_every", int, "N"),
+)
+PLUGS = ("data", "gan", "controller", "metric")
+
+
+def fill(made: Parser) -> None:
+    """The arguments of `train`; texts are those of the experiment's fields."""
+    help = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(Experiment)}
+    made.add_argument("data", metavar="DATA", nargs="?", help=f"{help['data']}: see equipoise list data")
+    for name, kind, metavar in FLAGS:
+        made.add_argument(_flag(name), type=kind, metavar=metavar, help=help[name])
+    made.add_argument("--stop-at-equilibrium", action="store_true", default=None, help=help["stop_at_equilibrium"])
+    made.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KNOB=VALUE",
+        help="where a knob stands, or, with --controller annealed, its schedule: augment_p='linear(0, 0.5)'",
+    )
+    made.add_argument(
+        "--option", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help="an option of the GAN: width=32"
+    )
+    made.add_argument("--out", metavar="RUN", help="the run folder; left out: the next free name in runs/")
+    made.add_argument("--from", dest="start_from", metavar="RUN", help=help["start_from"])
+    made.add_argument("--experiment", metavar="FILE.toml", help="settings from a file; flags win over it")
+    made.add_argument(
+        "--dry-run", action="store_true", help="say what would be run and how long it takes; write nothing"
+    )
+    json_flag(made)
+
+
+def act(asked: argparse.Namespace) -> int:
+    """Train a GAN."""
+    experiment = complete(experiment_of(asked))
+    folder = Path(asked.out) if asked.out else _next_folder(experiment)
+    if asked.dry_run:
+        return _dry_run(experiment, folder, asked.json)
+    from equipoise import launch
+
+    with stoppable() as interrupted:
+        return follow(launch.start(experiment, folder, interrupted), folder, asked.json)
+
+
+def experiment_of(asked: argparse.Namespace) -> Experiment:
+    """The file, overlaid by the flags. Schedules given by --set go to the controller that takes them."""
+    file = read_toml(Path(asked.experiment)) if asked.experiment else Experiment()
+    names = [name for name, _, _ in FLAGS if name not in PLUGS]
+    plugs: dict[str, Any] = {name: Choice(value) for name in PLUGS if (value := getattr(asked, name))}
+    knobs, schedules = _knobs(pairs(asked.set, "--set"))
+    said: dict[str, Any] = {name: getattr(asked, name) for name in (*names, "stop_at_equilibrium", "start_from")}
+    options = pairs(asked.option, "--option")
+    whole = file.overlaid(Experiment(**plugs, **said, knobs=knobs or None, options=options or None))
+    return _scheduled(whole, schedules) if schedules else whole
+
+
+def _scheduled(experiment: Experiment, schedules: Mapping[str, str]) -> Experiment:
+    """The experiment with these schedules beside what its controller would do anyway."""
+    controller = given(complete(experiment).controller, "controller")
+    if controller.name.partition(":")[0] != "annealed":
+        name, text = next(iter(schedules.items()))
+        raise SettingError(f"{name}={text} is a schedule, which needs --controller annealed")
+    merged = {**controller.options["schedules"], **schedules}
+    factors = {name: text for name, text in controller.options["factors"].items() if name not in schedules}
+    return experiment.overlaid(Experiment(controller=controller.with_options(schedules=merged, factors=factors)))
+
+
+def _knobs(given: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]]:
+    """Numbers, and schedules."""
+    knobs, schedules = {}, {}
+    for name, text in given.items():
+        try:
+            knobs[name] = float(text)
+        except ValueError as error:
+            if "(" not in text:
+                raise SettingError(
+                    f"{name} = '{text}': it must be a number, or a schedule like 'linear(0.1, 0)'"
+                ) from error
+            schedules[name] = text
+    return knobs, schedules
+
+
+def _next_folder(experiment: Experiment) -> Path:
+    from equipoise.runs import free_name
+
+    gan, data = given(experiment.gan, "gan"), given(experiment.data, "data")
+    return free_name(Path("runs"), f"{data.name}-{gan.name}".replace(":", "-").replace("/", "-"))
+
+
+def _dry_run(experiment: Experiment, folder: Path, as_json: bool) -> int:
+    from equipoise.launch import estimate
+    from equipoise.runs import refuse_occupied
+    from equipoise.terminal import duration
+
+    refuse_occupied(folder)
+    guess = estimate(experiment)
+    settings = experiment.to_json()
+    text = "\n".join(f"{name:20} {json.dumps(value)}" for name, value in settings.items())
+    text += (
+        f"\n\nwould go to {folder}, take about {duration(guess.seconds)} and {guess.memory / 2**30:.1f} GiB of memory"
+    )
+    told = {"experiment": settings, "out": str(folder), "seconds": guess.seconds, "memory": guess.memory}
+    answer(as_json, told, text)
+    return 0
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
