@@ -11,7 +11,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -86,7 +86,7 @@ def checked(cls: type[Any], values: Mapping[str, Any], owner: str) -> Any:
     if not dataclasses.is_dataclass(cls):
         raise SettingError(f"{owner} must be a dataclass, whose fields are its options; {cls.__name__} is none")
     try:
-        return TypeAdapter(cls).validate_python(dict(values))
+        return TypeAdapter(cls).validate_python(_split(cls, values))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or owner
@@ -94,6 +94,16 @@ def checked(cls: type[Any], values: Mapping[str, Any], owner: str) -> Any:
             choices = re.findall(r"'([^']+)'", first["ctx"]["expected"])
             raise UnknownNameError(where, str(first["input"]), choices) from error
         raise SettingError(f"{owner}: {where} = {first['input']!r}: {first['msg'].lower()}") from error
+
+
+def _split(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Words with commas for options that are lists, as the command line has them: types=type_2,type_3."""
+    hints = get_type_hints(cls)
+    lists = {name for name, hint in hints.items() if any(get_origin(one) is tuple for one in (hint, *get_args(hint)))}
+    return {
+        name: [part.strip() for part in value.split(",")] if name in lists and isinstance(value, str) else value
+        for name, value in values.items()
+    }
 
 
 def summary(kind: Kind, name: str) -> str:

@@ -1,7 +1,7 @@
 """What the training loop yields. The terminal prints events, a run folder keeps them, a test takes twenty."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -22,13 +22,17 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Started(Event):
-    """A run begins. `parameters` counts weights by network; `knobs` is where they stand."""
+    """A run begins. `parameters` counts weights by network; `knobs` is where they stand.
+
+    `taken_over`: the share of each network's weights that stem from another run, from 0 to 1.
+    """
 
     steps: int
     batch_size: int
     precision: str
     parameters: Mapping[str, int]
     knobs: Mapping[str, float]
+    taken_over: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,19 @@ import dataclasses
 import os
 import platform
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, TypeAdapter
 
-from equipoise import catalog
+from equipoise import catalog, folders, runs
 from equipoise.errors import SettingError, UnknownNameError
 
 if TYPE_CHECKING:  # The nouns with tensors import torch, for which `equipoise train --help` should not wait.
-    from equipoise.base import DataSet, DataSpec, Recipe
+    from equipoise.base import DataSet, DataSpec, Preparation, Recipe
 
 FORMAT = 1
 FRAMES = 100
@@ -63,7 +63,7 @@ def setting(help: str) -> Any:
 class Experiment:
     """What to run. Every field may be left out but the data."""
 
-    data: Plug | None = setting("what to train on: the name of a data set")
+    data: Plug | None = setting("what to train on: the name of a data set, or a folder of images or CSV files")
     gan: Plug | None = setting("which GAN, with a preset after a colon: dcgan, dcgan:lab32, wgan_gp")
     controller: Plug | None = setting("who turns the knobs: fixed, annealed")
     metric: Plug | None = setting("what is measured on held-out data while training; none for nothing")
@@ -82,10 +82,14 @@ class Experiment:
     precision: str | None = setting("auto, fp32, bf16 or fp16; auto takes what the device has matrix units for")
     device: str | None = setting("cpu, cuda, cuda:1, mps")
     threads: int | None = setting("threads of the CPU; left out: one below 64 pixels, all cores from there on")
-    start_from: str | None = setting("a run whose weights to start from")
+    start_from: str | None = setting(
+        "a run whose weights to start from, on other data or at another size too; its GAN if none is named"
+    )
     sample_every: int | None = setting("steps between two sample grids")
     evaluate_every: int | None = setting("steps between two measurements of the metric")
     save_every: int | None = setting("steps between two checkpoints")
+    repair: bool | None = setting("mend a run that ails: roll back, turn knobs; on unless --no-repair is given")
+    track: Literal["tensorboard", "wandb", "off"] | None = setting("also log to tensorboard or wandb; off")
     knobs: Mapping[str, float] | None = setting("where the knobs stand at the start")
     format: int = FORMAT
     versions: Mapping[str, str] | None = setting("what it was written with")
@@ -137,18 +141,17 @@ def complete(experiment: Experiment) -> Experiment:
     The data set suggests the GAN, the length and the metric. Options of plugs are written out in full, so that a later
     version with other defaults runs the same. Raises EquipoiseError for what does not exist or cannot be.
     """
-    if experiment.data is None:
-        raise SettingError("say what to train on: equipoise train digits")
     check_numbers(experiment)
-    chosen = experiment.data.with_options(image_size=experiment.image_size)
-    data: DataSet = catalog.build("data", chosen.name, chosen.options)
+    chosen = _data(experiment)
+    data: DataSet = catalog.build("data", chosen.name, chosen.options).settled()
     suits = data.suggestion
-    gan = (experiment.gan or Choice(suits.gan)).with_options(**(experiment.options or {}))
+    gan = experiment.gan or _gan_of(experiment.start_from) or Choice(suits.gan)
+    gan = gan.with_options(**(experiment.options or {}))
     gan = gan.with_options(loss=experiment.loss, constraint=experiment.constraint)
     steps = experiment.steps or suits.steps
     return dataclasses.replace(
         experiment,
-        data=_in_full("data", chosen),
+        data=_written_out(chosen.name, data),
         gan=_in_full("zoo", gan),
         controller=_in_full("controllers", experiment.controller or Choice(suits.controller)),
         metric=_in_full("metrics", _metric(experiment.metric, suits.metric)),
@@ -166,9 +169,41 @@ def complete(experiment: Experiment) -> Experiment:
         sample_every=experiment.sample_every or max(1, round(steps / FRAMES)),
         evaluate_every=experiment.evaluate_every or max(1, steps // EVALUATIONS),
         save_every=experiment.save_every or SAVE_EVERY,
+        repair=experiment.repair is not False,
+        track=experiment.track or "off",
         knobs=experiment.knobs or {},
         versions=versions(),
     )
+
+
+def preparations(experiment: Experiment) -> "Iterator[Preparation]":
+    """Make the data of an experiment ready, completed or not, telling how far it is."""
+    chosen = _data(experiment)
+    data: DataSet = catalog.build("data", chosen.name, chosen.options)
+    return data.prepare()
+
+
+def named_data(word: str, image_size: int | None = None) -> Choice:
+    """The data that a word stands for: a data set by its name, or a folder of images or CSV files."""
+    if not folders.is_folder(word):
+        return Choice(word).with_options(image_size=image_size)
+    kind, folder = folders.kind_of(word)
+    return Choice(kind, {"folder": str(folder)}).with_options(image_size=image_size)
+
+
+def _data(experiment: Experiment) -> Choice:
+    """What to train on, by the name of a data set. Raises SettingError if nothing is said."""
+    if experiment.data is None:
+        raise SettingError("say what to train on: equipoise train digits, or equipoise train FOLDER")
+    named = named_data(experiment.data.name, experiment.image_size)
+    return named.with_options(**experiment.data.options)
+
+
+def _gan_of(start_from: str | None) -> Choice | None:
+    """The GAN of the run to start from: weights fit where networks are alike."""
+    if start_from is None:
+        return None
+    return from_values(runs.Run(Path(start_from)).experiment(), start_from).gan
 
 
 def _threads(spec: "DataSpec") -> int:
@@ -224,11 +259,13 @@ def _metric(asked: Choice | None, suggested: str | None) -> Choice | None:
 
 
 def _in_full(kind: catalog.Kind, choice: Choice | None) -> Choice | None:
-    if choice is None:
-        return None
-    plug = catalog.build(kind, choice.name, choice.options)
+    return _written_out(choice.name, catalog.build(kind, choice.name, choice.options)) if choice else None
+
+
+def _written_out(name: str, plug: Any) -> Choice:
+    """A plug as a choice that leaves no option to its defaults."""
     options: dict[str, Any] = TypeAdapter(type(plug)).dump_python(plug, mode="json")
-    return Choice(choice.name, options)
+    return Choice(name, options)
 
 
 def _fields(experiment: Experiment) -> dict[str, Any]:

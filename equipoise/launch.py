@@ -1,12 +1,12 @@
 """From an experiment to a run: names become objects, the loop is driven, the run folder is written."""
 
+import contextlib
 import dataclasses
 import json
 import random
 import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from equipoise import catalog, runs
-from equipoise.base import Batch, DataSet, Gan, Metric, Stream
+from equipoise.base import Batch, DataSet, Gan, Stream
+from equipoise.diagnosis.remedies import Care
 from equipoise.errors import CheckpointError, RunError, SettingError, UnknownNameError
 from equipoise.events import Event, Finished, Stepped
 from equipoise.experiment import Choice, Experiment, check_numbers, complete, data_of, from_values, given, recipe_of
 from equipoise.knobs import check_turnable
 from equipoise.observations import Controller
 from equipoise.pilot import Pilot
+from equipoise.quality import Comparison, Metric, Reals
 from equipoise.training import checkpoint, precision
 from equipoise.training.loop import Evaluation, Plan, Streams, Training, never, restore, train
+from equipoise.training.rollback import start_of
 from equipoise.training.state import TrainingState, begin
 
 PREVIEW_POINTS = 1024
@@ -56,8 +59,7 @@ def start(experiment: Experiment, folder: Path, interrupted: Callable[[], bool] 
     """
     experiment = complete(experiment)
     training = assemble(experiment, folder / runs.CHECKPOINTS, interrupted)
-    if experiment.start_from:
-        take_over(training.state, Path(experiment.start_from))
+    set_out(training, experiment)
     runs.create(folder, experiment.to_json())
     _seed_globals(given(experiment.seed, "seed"))
     yield from _logged(training, folder)
@@ -68,12 +70,12 @@ def resume(folder: Path, steps: int | None = None, interrupted: Callable[[], boo
 
     `steps` sets a new length of the whole run, and lifts the limits of images and seconds that it had.
     """
-    run = runs.Run(folder)
-    source = str(folder / runs.EXPERIMENT)
-    experiment = from_values(run.experiment(), source)
+    run, experiment = runs.Run(folder), experiment_of(folder)
     if steps is not None:
         experiment = dataclasses.replace(experiment, steps=steps, images=None, seconds=None)
     training = assemble(experiment, run.checkpoints, interrupted)
+    with contextlib.suppress(RunError, CheckpointError):  # the run that it started from may be gone by now
+        set_out(training, experiment)
     _seed_globals(given(experiment.seed, "seed"))
     if saved := checkpoint.find(run.checkpoints):
         try:
@@ -88,6 +90,19 @@ def resume(folder: Path, steps: int | None = None, interrupted: Callable[[], boo
             raise SettingError(f"{folder} has done {training.state.step} steps already; give --steps a larger number")
         runs.write_text(folder / runs.EXPERIMENT, json.dumps(experiment.to_json(), indent=2) + "\n")
     yield from _logged(training, folder)
+
+
+def set_out(training: Training, experiment: Experiment) -> None:
+    """Where the run starts: with the weights of another, if it was told to; kept, to be gone back to in need."""
+    if experiment.start_from:
+        training.taken_over = take_over(training.state, Path(experiment.start_from))
+    if training.pilot.care is not None:
+        training.sound.start = start_of(training.state)
+
+
+def experiment_of(folder: Path) -> Experiment:
+    """What a run folder holds a run of. Raises RunError if it is none."""
+    return from_values(runs.Run(folder).experiment(), str(folder / runs.EXPERIMENT))
 
 
 def _seed_globals(seed: int) -> None:
@@ -109,7 +124,11 @@ def _logged(training: Training, folder: Path) -> Iterator[Event]:
 def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Callable[[], bool] = never) -> Training:
     """The objects of a completed experiment, ready to train."""
     check_numbers(experiment)
-    data, recipe, choice = data_of(experiment), recipe_of(experiment), given(experiment.controller, "controller")
+    data, recipe, choice = (
+        data_of(experiment).settled(),
+        recipe_of(experiment),
+        given(experiment.controller, "controller"),
+    )
     steps, batch_size = given(experiment.steps, "steps"), given(experiment.batch_size, "batch_size")
     controller: Controller = catalog.build("controllers", choice.name, choice.options)
     seeds = Seeds.of(given(experiment.seed, "seed"))
@@ -127,7 +146,15 @@ def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Call
     )
     return Training(
         state=state,
-        pilot=Pilot(controller, steps=steps, knobs=base, turnable=gan.turnable, probability=gan.probability),
+        pilot=Pilot(
+            controller,
+            steps=steps,
+            knobs=base,
+            turnable=gan.turnable,
+            probability=gan.probability,
+            care=Care() if experiment.repair is not False else None,
+            published=gan.knobs,
+        ),
         streams=Streams(data.stream("train", batch_size, seeds.data), _held_out(data, batch_size, seeds.data)),
         plan=Plan(
             steps=steps,
@@ -211,24 +238,37 @@ def evaluation(gan: Gan[Any], data: DataSet, choice: Choice | None, seeds: Seeds
     if choice is None:
         return None
     metric: Metric = catalog.build("metrics", choice.name, choice.options)
+    if not isinstance(metric, Metric):
+        raise SettingError(f"'{choice.name}' cannot be measured while training; use equipoise evaluate afterwards")
     if not metric.suits(data.spec):
         raise SettingError(f"the metric '{choice.name}' does not suit this data; leave it out")
     available = data.count("held_out")
     count = EVALUATED if available is None else min(EVALUATED, available)
     real: Batch = data.stream("held_out", count, seeds.data).batch(0)
+    train = None
+    if isinstance(metric, Comparison) and metric.needs_train:
+        train = data.stream("train", min(data.count("train") or EVALUATED, EVALUATED), seeds.data).batch(0).real
     source = torch.Generator().manual_seed(seeds.latents + 1)
     latents = gan.latent(EVALUATED, source, None)
     # Labels at random, as those of the held-out are: classes of exactly equal size would look better than reals do.
     condition = torch.randint(gan.conditions, (EVALUATED,), generator=source) if gan.conditions else None
-    return Evaluation(choice.name, metric, metric.statistics(real), latents, condition)
+    return Evaluation(
+        choice.name, metric, metric.statistics(Reals(real.real, real.condition, train=train)), latents, condition
+    )
 
 
-def take_over(state: TrainingState, folder: Path) -> None:
-    """Start from the weights of another run: its last checkpoint. Raises CheckpointError if it has none."""
+def take_over(state: TrainingState, folder: Path) -> dict[str, float]:
+    """Start from the weights of another run: what fits of its last checkpoint, as a share of each network.
+
+    Raises CheckpointError if it has none, or if nothing of it fits.
+    """
     saved = checkpoint.find(folder / runs.CHECKPOINTS)
     if not saved:
         raise CheckpointError(f"{folder} has no checkpoint to start from; give --from the folder of a run")
-    state.load_networks(checkpoint.read(saved[-1]).tensors, str(saved[-1]))
+    shares = state.take_over(checkpoint.read(saved[-1]).tensors)
+    if not any(shares.values()):
+        raise CheckpointError(f"no layer of {saved[-1]} fits this GAN; build the same GAN and width as that run")
+    return shares
 
 
 def write_weights(state: TrainingState, folder: Path) -> None:
@@ -241,7 +281,7 @@ def write_weights(state: TrainingState, folder: Path) -> None:
         partial.replace(folder / f"{name}.safetensors")
 
 
-@contextmanager
+@contextlib.contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
     """What the disk refuses is told in one line."""
     try:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from equipoise.base import Preparation
 from equipoise.events import (
     Evaluated,
     Event,
@@ -35,6 +36,24 @@ def show(events: Iterator[Event], *, quiet: bool = False) -> Finished:
             if isinstance(event, Finished):
                 return event
     raise AssertionError("a run ends with Finished")
+
+
+def show_preparation(steps: Iterator[Preparation], *, quiet: bool = False) -> None:
+    """Print how far data are with making themselves ready, and what there is to know of them, to standard error."""
+    console = Console(stderr=True, quiet=quiet)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as progress:
+        bars: dict[str, TaskID] = {}
+        last = time.monotonic()
+        for step in steps:
+            if step.task not in bars:
+                bars[step.task] = progress.add_task(step.task)
+            progress.update(bars[step.task], completed=step.done, total=step.total)
+            if step.note:
+                progress.console.print(step.note, highlight=False, soft_wrap=True, markup=False)
+            elif not console.is_terminal and time.monotonic() - last >= INTERVAL:
+                last = time.monotonic()
+                console.print(f"{step.task}: {step.done:,} of {step.total:,}", highlight=False)
 
 
 class _Lines:
@@ -155,7 +174,9 @@ def duration(seconds: float) -> str:
 
 def _opening(event: Started) -> str:
     networks = ", ".join(f"{name} {count:,} weights" for name, count in event.parameters.items())
-    return f"{event.steps} steps of {event.batch_size} images, {event.precision}; {networks}"
+    taken = ", ".join(f"{share:.0%} of the {name}" for name, share in event.taken_over.items())
+    start = f"\nweights taken over: {taken}; the rest begins anew" if taken else ""
+    return f"{event.steps} steps of {event.batch_size} images, {event.precision}; {networks}{start}"
 
 
 def _guess(rate: _Rate, steps: int) -> str:

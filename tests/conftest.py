@@ -24,12 +24,12 @@ def tiny() -> list[str]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of 12 steps with checkpoints after 5, 10 and 12. Not to be changed: copy it."""
     from equipoise import cli, launch
-    from equipoise.arguments import parse, parser, train
+    from equipoise.arguments import parse
+    from equipoise.commands.train import experiment_of
     from equipoise.experiment import complete
 
     folder = tmp_path_factory.mktemp("trained") / "run"
-    asked = parse(parser("train", "", train), TINY)
-    for _ in launch.start(complete(cli._experiment(asked)), folder):
+    for _ in launch.start(complete(experiment_of(parse(cli.parser("train"), TINY))), folder):
         pass
     return folder
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from equipoise import arguments, cli, launch
-from equipoise.cli import INTERRUPTED
+from equipoise.commands._following import INTERRUPTED
+from equipoise.commands.train import experiment_of
 from equipoise.experiment import complete
 from equipoise.runs import Run
 from equipoise.training import checkpoint
@@ -91,8 +92,8 @@ def left(folder: Path) -> dict[str, bytes]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that nobody killed, in this process."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    asked = arguments.parse(arguments.parser("train", "", arguments.train), WORDS[1:])
-    *_, last = launch.start(complete(cli._experiment(asked)), folder)
+    asked = arguments.parse(cli.parser("train"), WORDS[1:])
+    *_, last = launch.start(complete(experiment_of(asked)), folder)
     assert (last.reason, last.step) == ("steps", STEPS)
     return folder
 

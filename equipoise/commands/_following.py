@@ -17,30 +17,29 @@ DIVERGED, INTERRUPTED = 3, 130
 
 
 def follow(events: "Iterator[Any]", folder: Path, as_json: bool) -> int:
-    """Print a run as it goes; its report, its last line, its exit code."""
+    """Print a run as it goes; its film and report, its last lines, its exit code."""
     from equipoise.terminal import show
 
     finished = show(events, quiet=as_json)
-    page = None
+    page = film = None
     if finished.reason == "interrupted":
         last = f"stopped after step {finished.step}, everything is saved; go on with: equipoise resume {folder}"
     else:
-        from equipoise.report.page import make
-        from equipoise.runs import Run, unwritable
+        from equipoise.commands._reporting import report, told
+        from equipoise.runs import unwritable
 
         try:
-            page = make(Run(folder))
+            page, film = report(folder)
         except OSError as error:
             raise RunError(unwritable(folder, error)) from error
-        last = f"report: {page}"
-    told = {"run": str(folder), "report": str(page) if page else None} | {
-        name: getattr(finished, name) for name in ("step", "images", "seconds", "reason", "verdict")
-    }
+        last = told(page, film)
+    made = {name: str(path) if path else None for name, path in (("report", page), ("film", film))}
+    how = {name: getattr(finished, name) for name in ("step", "images", "seconds", "reason", "verdict")}
     if finished.verdict == "diverged":
         last = (
             f"the run diverged at step {finished.step}: a loss or gradient was not finite; lower lr_d and lr_g\n{last}"
         )
-    answer(as_json, told, last)
+    answer(as_json, {"run": str(folder), **made, **how}, last)
     return {"interrupted": INTERRUPTED, "diverged": DIVERGED}.get(finished.reason, 0)
 
 

@@ -1,23 +1,22 @@
-"""Make the figures and the page of a run."""
+"""Make the figures, the film and the page of a run."""
 
 import argparse
 from pathlib import Path
 
 from equipoise.arguments import Parser, json_flag
 from equipoise.commands._answer import answer
+from equipoise.commands._reporting import report, told
 
 
 def fill(made: Parser) -> None:
     """The arguments of `report`."""
     made.add_argument("run", metavar="RUN", help="the run folder")
+    made.add_argument("--no-film", action="store_true", help="leave the film as it is, or out")
     json_flag(made)
 
 
 def act(asked: argparse.Namespace) -> int:
-    """Make the figures and the page of a run."""
-    from equipoise.report.page import make
-    from equipoise.runs import Run
-
-    page = make(Run(Path(asked.run)))
-    answer(asked.json, {"report": str(page)}, f"report: {page}")
+    """Make the figures, the film and the page of a run."""
+    page, film = report(Path(asked.run), film=not asked.no_film)
+    answer(asked.json, {"report": str(page), "film": str(film) if film else None}, told(page, film))
     return 0

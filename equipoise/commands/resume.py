@@ -5,6 +5,7 @@ from pathlib import Path
 
 from equipoise.arguments import Parser, json_flag
 from equipoise.commands._following import follow, stoppable
+from equipoise.commands._preparing import get_ready
 
 
 def fill(made: Parser) -> None:
@@ -16,8 +17,13 @@ def fill(made: Parser) -> None:
 
 def act(asked: argparse.Namespace) -> int:
     """Go on with a run."""
-    from equipoise import launch
+    from equipoise import launch, tracking
 
     folder = Path(asked.run)
+    experiment = launch.experiment_of(folder)
+    track = experiment.track or "off"
+    tracking.check(track)
+    get_ready(experiment, quiet=asked.json)
     with stoppable() as interrupted:
-        return follow(launch.resume(folder, asked.steps, interrupted), folder, asked.json)
+        events = launch.resume(folder, asked.steps, interrupted)
+        return follow(tracking.tracked(events, track, folder, experiment.to_json()), folder, asked.json)

@@ -10,7 +10,8 @@ from typing import Any
 from equipoise.arguments import Parser, json_flag, pairs
 from equipoise.commands._answer import answer
 from equipoise.commands._following import follow, stoppable
-from equipoise.errors import SettingError
+from equipoise.commands._preparing import get_ready
+from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment import Choice, Experiment, complete, given, read_toml
 
 FLAGS = (
@@ -31,6 +32,7 @@ FLAGS = (
     ("sample_every", int, "N"),
     ("evaluate_every", int, "N"),
     ("save_every", int, "N"),
+    ("track", str, "tensorboard|wandb|off"),
 )
 PLUGS = ("data", "gan", "controller", "metric")
 
@@ -42,6 +44,7 @@ def fill(made: Parser) -> None:
     for name, kind, metavar in FLAGS:
         made.add_argument(_flag(name), type=kind, metavar=metavar, help=help[name])
     made.add_argument("--stop-at-equilibrium", action="store_true", default=None, help=help["stop_at_equilibrium"])
+    made.add_argument("--no-repair", dest="repair", action="store_false", default=None, help="only watch, mend nothing")
     made.add_argument(
         "--set",
         action="extend",
@@ -51,7 +54,12 @@ def fill(made: Parser) -> None:
         help="where a knob stands, or, with --controller annealed, its schedule: augment_p='linear(0, 0.5)'",
     )
     made.add_argument(
-        "--option", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help="an option of the GAN: width=32"
+        "--option",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the GAN: width=32; or of the data, controller or metric: data.fit=pad",
     )
     made.add_argument("--out", metavar="RUN", help="the run folder; left out: the next free name in runs/")
     made.add_argument("--from", dest="start_from", metavar="RUN", help=help["start_from"])
@@ -68,21 +76,32 @@ def act(asked: argparse.Namespace) -> int:
     folder = Path(asked.out) if asked.out else _next_folder(experiment)
     if asked.dry_run:
         return _dry_run(experiment, folder, asked.json)
-    from equipoise import launch
+    from equipoise import launch, tracking
 
+    track = experiment.track or "off"
+    tracking.check(track)
     with stoppable() as interrupted:
-        return follow(launch.start(experiment, folder, interrupted), folder, asked.json)
+        events = launch.start(experiment, folder, interrupted)
+        return follow(tracking.tracked(events, track, folder, experiment.to_json()), folder, asked.json)
 
 
 def experiment_of(asked: argparse.Namespace) -> Experiment:
-    """The file, overlaid by the flags. Schedules given by --set go to the controller that takes them."""
+    """The file, overlaid by the flags, its data ready; schedules of --set go to the controller that takes them."""
     file = read_toml(Path(asked.experiment)) if asked.experiment else Experiment()
     names = [name for name, _, _ in FLAGS if name not in PLUGS]
     plugs: dict[str, Any] = {name: Choice(value) for name in PLUGS if (value := getattr(asked, name))}
     knobs, schedules = _knobs(pairs(asked.set, "--set"))
-    said: dict[str, Any] = {name: getattr(asked, name) for name in (*names, "stop_at_equilibrium", "start_from")}
-    options = pairs(asked.option, "--option")
-    whole = file.overlaid(Experiment(**plugs, **said, knobs=knobs or None, options=options or None))
+    said: dict[str, Any] = {
+        name: getattr(asked, name) for name in (*names, "stop_at_equilibrium", "start_from", "repair")
+    }
+    own, others = _options(pairs(asked.option, "--option"))
+    whole = file.overlaid(Experiment(**plugs, **said, knobs=knobs or None, options=own or None))
+    for plug in PLUGS:  # the data first, which suggest the others
+        if plug in others:
+            optioned: dict[str, Any] = {plug: _with_options(whole, plug, others[plug])}
+            whole = dataclasses.replace(whole, **optioned)
+        if plug == "data" and whole.data:
+            get_ready(whole, quiet=asked.json)
     return _scheduled(whole, schedules) if schedules else whole
 
 
@@ -95,6 +114,32 @@ def _scheduled(experiment: Experiment, schedules: Mapping[str, str]) -> Experime
     merged = {**controller.options["schedules"], **schedules}
     factors = {name: text for name, text in controller.options["factors"].items() if name not in schedules}
     return experiment.overlaid(Experiment(controller=controller.with_options(schedules=merged, factors=factors)))
+
+
+def _options(given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Options of the GAN, and of other plugs by the word before the dot."""
+    own: dict[str, str] = {}
+    others: dict[str, dict[str, str]] = {}
+    for name, text in given.items():
+        plug, dot, option = name.rpartition(".")
+        if dot and plug not in PLUGS:
+            raise UnknownNameError(f"owner of the option '{option}'", plug, PLUGS)
+        if plug in ("", "gan"):
+            own[option] = text
+        else:
+            others.setdefault(plug, {})[option] = text
+    return own, others
+
+
+def _with_options(experiment: Experiment, plug: str, options: Mapping[str, str]) -> Choice:
+    """A plug of the experiment, the suggested one if none is named, with these options."""
+    chosen: Choice | None = getattr(experiment, plug)
+    if chosen is None and plug != "data":
+        suggested: Choice | None = getattr(complete(experiment), plug)
+        chosen = suggested and Choice(suggested.name)
+    if chosen is None:
+        raise SettingError(f"there is no {plug} that --option {plug}.{next(iter(options))} could belong to")
+    return chosen.with_options(**options)
 
 
 def _knobs(given: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]]:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,14 +116,13 @@ def find(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.suffix != _PARTIAL and path.is_dir())
 
 
-def prune(folder: Path, best: int | None) -> None:
-    """Remove what a kill left half-written, and all but the last three and the best, fewer above the cap."""
+def prune(folder: Path, kept: Collection[int | None]) -> None:
+    """Remove what a kill left half-written, and all but the last three and those `kept`, fewer above the cap."""
     for path in folder.glob(f"*{_PARTIAL}"):
         shutil.rmtree(path, ignore_errors=True)
     whole = find(folder)
-    spared = (
-        {whole[-1]} | {path for path in whole if best is not None and path.name == name_of(best)} if whole else set()
-    )
+    names = {name_of(step) for step in kept if step is not None}
+    spared = {whole[-1]} | {path for path in whole if path.name in names} if whole else set()
     room = CAP - sum(map(_size, spared))
     for age, path in enumerate(reversed(whole)):
         if path in spared:

@@ -2,19 +2,22 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from equipoise.base import Metric, StepRecord, Stream
+from equipoise.base import StepRecord, Stream
+from equipoise.diagnosis.likeness import COMPARED
 from equipoise.events import (
     Evaluated,
     Event,
     Finished,
     FinishReason,
+    Remedied,
     Resumed,
     Sampled,
     Saved,
@@ -23,9 +26,11 @@ from equipoise.events import (
     Stepped,
     Turned,
 )
-from equipoise.observations import Verdict
+from equipoise.observations import Remedy, Verdict
 from equipoise.pilot import Decision, Pilot, Turning
+from equipoise.quality import Metric
 from equipoise.training import checkpoint, probe
+from equipoise.training.rollback import Sound
 from equipoise.training.state import TrainingState
 from equipoise.training.step import run_step
 
@@ -90,7 +95,10 @@ class Best:
 
 @dataclass(slots=True)
 class Training:
-    """One run in memory: everything that the loop needs. `preview`: latents and labels of the sample grid."""
+    """One run in memory: everything that the loop needs. `preview`: latents and labels of the sample grid.
+
+    `taken_over`: the share of each network's weights that stem from another run. `sound`: weights to go back to.
+    """
 
     state: TrainingState
     pilot: Pilot
@@ -99,6 +107,8 @@ class Training:
     preview: tuple[Tensor, Tensor | None]
     evaluation: Evaluation | None = None
     best: Best = field(default_factory=Best)
+    taken_over: Mapping[str, float] = field(default_factory=dict)
+    sound: Sound = field(default_factory=Sound)
 
 
 def train(training: Training) -> Iterator[Event]:
@@ -119,8 +129,12 @@ def train(training: Training) -> Iterator[Event]:
             verdict = decision.observation.health.verdict
             yield _sensed(state, decision)
             yield from _turned(training, decision.turned)
+            if decision.remedy:
+                remedied = _remedied(training, decision.remedy)
+                verdict = _verdict_after(remedied, verdict)
+                yield remedied
         reason = _finished(training, verdict)
-        yield from _milestones(training, reason)
+        yield from _milestones(training, reason, verdict)
     yield Finished(state.step, state.images, reason, verdict, state.seconds)
 
 
@@ -145,13 +159,13 @@ def _opening(training: Training) -> Iterator[Event]:
     weights = {
         name: sum(weight.numel() for weight in network.parameters()) for name, network in state.gan.networks.items()
     }
-    yield Started(0, 0, plan.steps, plan.batch_size, state.precision, weights, pilot.base.values())
+    yield Started(0, 0, plan.steps, plan.batch_size, state.precision, weights, pilot.base.values(), training.taken_over)
     yield from _turned(training, pilot.started)
     if plan.sample_every:
         yield _sampled(training)
 
 
-def _milestones(training: Training, reason: FinishReason | None) -> Iterator[Event]:
+def _milestones(training: Training, reason: FinishReason | None, verdict: Verdict) -> Iterator[Event]:
     """What is due after this step, in an order that a checkpoint closes: nothing of the step follows it.
 
     The last step of a run brings all of it; an interruption only saves, so that the run goes on as if it had not
@@ -166,19 +180,28 @@ def _milestones(training: Training, reason: FinishReason | None) -> Iterator[Eve
     if training.evaluation and plan.evaluate_every and (last or step % plan.evaluate_every == 0):
         yield _evaluated(training, training.evaluation)
     if plan.checkpoints and plan.save_every and (reason is not None or step % plan.save_every == 0):
+        if verdict == "healthy":
+            training.sound.steps.append(step)
         yield save(training, plan.checkpoints)
 
 
 def _probed(training: Training, record: StepRecord) -> StepRecord:
+    """Look at reals, seen in training and not, with the discriminator; and at a few samples beside them."""
     state, streams, size = training.state, training.streams, training.plan.batch_size
-    if streams.held_out is None:
-        return record
     turn, knobs = state.step // training.pilot.sense_every, training.pilot.knobs
     progress = state.step / training.plan.steps
+    train = probe.batches(streams.train, turn, size)
+    latents, condition = training.preview
+    fake = probe.samples(state, latents[:COMPARED], None if condition is None else condition[:COMPARED])
+    record = replace(record, real=torch.cat([batch.real for batch in train]), fake=fake)
+    if streams.held_out is None:
+        return record
+    held_out = probe.batches(streams.held_out, turn, size)
     return replace(
         record,
-        probe_train=probe.logits(state, streams.train, turn, size, knobs, progress),
-        probe_held_out=probe.logits(state, streams.held_out, turn, size, knobs, progress),
+        probe_train=probe.logits(state, train, turn, knobs, progress),
+        probe_held_out=probe.logits(state, held_out, turn, knobs, progress),
+        held_out=torch.cat([batch.real for batch in held_out]),
     )
 
 
@@ -188,9 +211,28 @@ def _sensed(state: TrainingState, decision: Decision) -> Sensed:
 
 
 def _turned(training: Training, turnings: tuple[Turning, ...]) -> Iterator[Turned]:
-    state, by = training.state, training.pilot.name
+    state = training.state
     for one in turnings:
-        yield Turned(state.step, state.images, one.knob, one.before, one.after, by, one.why)
+        yield Turned(state.step, state.images, one.knob, one.before, one.after, one.by, one.why)
+
+
+def _remedied(training: Training, remedy: Remedy) -> Remedied:
+    """Go back to sound weights if the remedy wants that and there are any; its knobs are turned already."""
+    state, restored, lost = training.state, None, 0
+    found = training.sound.before(training.plan.checkpoints, remedy.finding.since) if remedy.restore else None
+    if found:
+        restored, tensors = found
+        state.go_back(tensors, f"step {restored}")
+        lost = state.step - restored
+        training.pilot.rolled_back(lost)
+    return Remedied(
+        state.step, state.images, remedy.finding, remedy.rung, restored, lost, remedy.overrides, remedy.until
+    )
+
+
+def _verdict_after(remedied: Remedied, verdict: Verdict) -> Verdict:
+    """Weights that are not numbers stay so unless they were replaced."""
+    return "ailing" if verdict == "diverged" and remedied.restored is not None else verdict
 
 
 def _sampled(training: Training) -> Sampled:
@@ -203,7 +245,7 @@ def _evaluated(training: Training, evaluation: Evaluation) -> Evaluated:
     state, begun = training.state, time.monotonic()
     made = probe.samples(state, evaluation.latents, evaluation.condition)
     value = evaluation.metric.value(evaluation.statistics, made)
-    training.pilot.measured(evaluation.name, value, state.images)
+    training.pilot.measured(evaluation.name, value, state.images, evaluation.metric.better)
     training.best.update(value, state.step, evaluation.metric)
     spent = time.monotonic() - begun
     return Evaluated(
@@ -216,9 +258,9 @@ def save(training: Training, folder: Path) -> Saved:
     state, best = training.state, training.best
     tensors, values = training.pilot.state()
     whole = {**state.tensors(), **{f"pilot/{name}": value for name, value in tensors.items()}}
-    rest = {**state.values(), "pilot": values, "best": [best.value, best.step]}
+    rest = {**state.values(), "pilot": values, "best": [best.value, best.step], "sound": training.sound.steps}
     path = checkpoint.write(folder, checkpoint.Checkpoint(state.step, whole, rest))
-    checkpoint.prune(folder, best.step)
+    checkpoint.prune(folder, {best.step, *training.sound.steps[-2:]})
     return Saved(state.step, state.images, path.name, best.step == state.step)
 
 
@@ -233,3 +275,4 @@ def restore(training: Training, path: Path) -> None:
     }
     training.pilot.restore(loaded.step, training.state.images, tensors, loaded.values["pilot"])
     training.best.value, training.best.step = loaded.values["best"]
+    training.sound.steps = loaded.values["sound"]

@@ -1,7 +1,8 @@
 """Looking at the players without touching them: watching changes no byte of the training."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,20 +17,22 @@ PROBE = 256
 """Logits a side, rounded up to whole batches; the standard error of a rank of 256 against 256 is 0.05."""
 
 
-def logits(state: TrainingState, stream: Stream, turn: int, batch_size: int, knobs: Knobs, progress: float) -> Tensor:
-    """What the discriminator says of reals of `stream`: (>= PROBE,) or fewer if a batch is all there is.
+def batches(stream: Stream, turn: int, batch_size: int) -> list[Any]:
+    """The reals that are looked at in one turn: PROBE of them, rounded up to whole batches."""
+    count = -(-PROBE // batch_size)
+    return [stream.batch(turn * count + i) for i in range(count)]
+
+
+def logits(state: TrainingState, reals: Sequence[Any], turn: int, knobs: Knobs, progress: float) -> Tensor:
+    """What the discriminator says of batches of reals: one logit or more for each.
 
     In training mode, at the batch size and augmentation of training; buffers are put back, and random numbers come
-    from a generator of their own. `turn` chooses the batches.
+    from a generator of their own, by `turn`.
     """
     generator = torch.Generator(state.device).manual_seed(turn)
     moment = Moment(state.step, state.images, progress, knobs, generator, state.memory)
-    batches = range(-(-PROBE // batch_size))
     with untouched(state.gan.networks.values()), torch.no_grad(), autocast(state.precision, state.device):
-        found = [
-            state.gan.logits(state.gan.networks, stream.batch(turn * len(batches) + i).to(state.device), moment)
-            for i in batches
-        ]
+        found = [state.gan.logits(state.gan.networks, batch.to(state.device), moment) for batch in reals]
     return torch.cat([part.flatten() for part in found])
 
 

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from equipoise.base import Gan, Memory, Moment
 from equipoise.knobs import Knobs
 from equipoise.training import optimizers as optimizing
+from equipoise.training import transfer
 from equipoise.training.checkpoint import check_shapes
 from equipoise.training.precision import Precision, scaler
 
@@ -76,16 +77,7 @@ class TrainingState:
 
         Raises CheckpointError, naming `source`, if the shapes are those of other networks.
         """
-        self.load_networks(tensors, source)
-        for name, optimizer in self.optimizers.items():
-            mine = _under(tensors, f"optimizer/{name}/")
-            weights = optimizing.weights_of(optimizer)
-            moments: dict[int, dict[str, Tensor]] = {}
-            for key, value in mine.items():
-                index, _, what = key.partition("/")
-                moments.setdefault(int(index), {})[what] = _laid_out_as(weights[int(index)], value)
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-        self.memory = {name: value.to(self.device) for name, value in _under(tensors, "memory/").items()}
+        self.go_back(tensors, source)
         self.generator.set_state(tensors["random/moment"])
         torch.set_rng_state(tensors["random/torch"])
         keys = tensors["random/numpy"].numpy().astype(np.uint32)
@@ -96,6 +88,22 @@ class TrainingState:
         self.step, self.images, self.draws = values["step"], values["images"], values["draws"]
         self.seconds = values["seconds"]
 
+    def go_back(self, tensors: Mapping[str, Tensor], source: str) -> None:
+        """Take weights, averages, optimizers and buffers from what :meth:`tensors` gave, and nothing else.
+
+        Clocks, random generators and the position in the stream go on: what comes next is new.
+        """
+        self.load_networks(tensors, source)
+        for name, optimizer in self.optimizers.items():
+            mine = _under(tensors, f"optimizer/{name}/")
+            weights = optimizing.weights_of(optimizer)
+            moments: dict[int, dict[str, Tensor]] = {}
+            for key, value in mine.items():
+                index, _, what = key.partition("/")
+                moments.setdefault(int(index), {})[what] = _laid_out_as(weights[int(index)], value)
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+        self.memory = {name: value.to(self.device) for name, value in _under(tensors, "memory/").items()}
+
     def load_networks(self, tensors: Mapping[str, Tensor], source: str) -> None:
         """Take over the weights alone: the players' and their averages'."""
         for kind, networks in (("network", self.gan.networks), ("averaged", self.averaged)):
@@ -103,6 +111,13 @@ class TrainingState:
                 theirs = _under(tensors, f"{kind}/{name}/")
                 check_shapes(network.state_dict(), theirs, name, source)
                 network.load_state_dict(theirs)
+
+    def take_over(self, tensors: Mapping[str, Tensor]) -> dict[str, float]:
+        """Take over what fits of the weights of other networks: the share of each player's weights, from 0 to 1."""
+        for name, network in self.averaged.items():
+            transfer.take_over(network, _under(tensors, f"averaged/{name}/"))
+        networks = self.gan.networks.items()
+        return {name: transfer.take_over(network, _under(tensors, f"network/{name}/")) for name, network in networks}
 
 
 def begin(

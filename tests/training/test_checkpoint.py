@@ -144,21 +144,21 @@ def test_the_last_three_and_the_best_are_kept(tmp_path: Path) -> None:
     for step in (10, 20, 30, 40, 50):
         saved(tmp_path, step)
     assert names(tmp_path) == [f"step-000000{step}" for step in (10, 20, 30, 40, 50)], "oldest first"
-    prune(tmp_path, best=20)
+    prune(tmp_path, {20})
     assert names(tmp_path) == ["step-00000020", "step-00000030", "step-00000040", "step-00000050"]
-    prune(tmp_path, best=40)
+    prune(tmp_path, {40})
     assert names(tmp_path) == ["step-00000030", "step-00000040", "step-00000050"]
-    prune(tmp_path, best=None)
+    prune(tmp_path, ())
     assert names(tmp_path) == ["step-00000030", "step-00000040", "step-00000050"]
     assert read(tmp_path / "step-00000030").step == 30
 
 
 def test_few_checkpoints_are_all_kept(tmp_path: Path) -> None:
-    prune(tmp_path, best=None)
+    prune(tmp_path, ())
     assert names(tmp_path) == []
     for step in (1, 2):
         saved(tmp_path, step)
-    prune(tmp_path, best=99)
+    prune(tmp_path, {99})
     assert names(tmp_path) == ["step-00000001", "step-00000002"]
 
 
@@ -171,7 +171,7 @@ def test_above_the_cap_fewer_are_kept(
         path = saved(tmp_path, step)
     size = sum(file.stat().st_size for file in path.iterdir())
     monkeypatch.setattr(checkpoint, "CAP", room * size)
-    prune(tmp_path, best=2)
+    prune(tmp_path, {2})
     assert names(tmp_path) == [f"step-0000000{step}" for step in kept]
 
 
@@ -181,7 +181,7 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
     half.mkdir()
     (half / TENSORS).write_bytes(b"half")
     assert find(tmp_path) == [whole], "it does not count"
-    prune(tmp_path, best=None)
+    prune(tmp_path, ())
     assert list(tmp_path.iterdir()) == [whole]
 
 

@@ -165,7 +165,7 @@ def test_probing_leaves_everything_in_place() -> None:
     state = stirred()
     before = kept(state)
     places = [buffer.data_ptr() for buffer in state.gan.networks["discriminator"].buffers()]
-    found = probe.logits(state, Points(), 0, BATCH, Knobs(), 0.5)
+    found = probe.logits(state, probe.batches(Points(), 0, BATCH), 0, Knobs(), 0.5)
     assert found.shape == (probe.PROBE,)
     assert not found.requires_grad
     assert_same(before, state)
@@ -176,14 +176,18 @@ def test_probing_leaves_everything_in_place() -> None:
 def test_a_probe_is_of_the_discriminator_in_training() -> None:
     """Batch statistics, spectral iterations and noise as in training: the same by hand, batch after batch."""
     state, twin = stirred(), stirred()
-    found = probe.logits(state, Points(), 2, BATCH, Knobs(), 0.5)
+    found = probe.logits(state, probe.batches(Points(), 2, BATCH), 2, Knobs(), 0.5)
     count = probe.PROBE // BATCH
     moment = Moment(3, 3 * BATCH, 0.5, Knobs(), torch.Generator().manual_seed(2))
     with torch.no_grad():
         expected = [judge(twin.gan.networks, Points().batch(2 * count + i).real, moment) for i in range(count)]
     assert torch.equal(found, torch.cat(expected))
-    assert torch.equal(found, probe.logits(state, Points(), 2, BATCH, Knobs(), 0.5)), "and the same again"
-    assert not torch.equal(found, probe.logits(state, Points(), 3, BATCH, Knobs(), 0.5)), "other batches another time"
+    assert torch.equal(found, probe.logits(state, probe.batches(Points(), 2, BATCH), 2, Knobs(), 0.5)), (
+        "and the same again"
+    )
+    assert not torch.equal(found, probe.logits(state, probe.batches(Points(), 3, BATCH), 3, Knobs(), 0.5)), (
+        "other batches another time"
+    )
 
 
 def test_buffers_are_put_back_even_after_an_error() -> None:
@@ -200,7 +204,7 @@ def test_buffers_are_put_back_even_after_an_error() -> None:
             return Points().batch(0)
 
     with pytest.raises(LostError):
-        probe.logits(state, Broken(), 0, BATCH, Knobs(), 0.5)
+        probe.logits(state, probe.batches(Broken(), 0, BATCH), 0, Knobs(), 0.5)
     assert_same(before, state)
 
 

@@ -1,0 +1,44 @@
+"""Say what went wrong in a run or in a log of somebody else's, when, by what evidence, and what to change."""
+
+import argparse
+from pathlib import Path
+
+from equipoise.arguments import Parser, json_flag
+from equipoise.commands._answer import answer
+
+
+def fill(made: Parser) -> None:
+    """The arguments of `diagnose`."""
+    made.add_argument(
+        "log",
+        metavar="RUN_OR_LOG",
+        help="a run folder, or a log: the PyTorch DCGAN example's, PyTorch-GAN's, PyTorch-StudioGAN's, StyleGAN's "
+        "stats.jsonl or log.txt, TensorBoard event files, or CSV with a header; .gz too",
+    )
+    json_flag(made)
+
+
+def act(asked: argparse.Namespace) -> int:
+    """Read a run or a log forwards, and say what was found."""
+    from equipoise.diagnosis import course, readers
+    from equipoise.diagnosis.trace import readings
+    from equipoise.runs import EVENTS, EXPERIMENT, Run
+
+    path = Path(asked.log)
+    folder = path.parent if path.name == EVENTS else path
+    notes: dict[str, str] = {}
+    if (folder / EXPERIMENT).exists():
+        from equipoise.replay import readings as replayed
+
+        form, unit, found = "a run", "step", course.course(replayed(Run(folder)))
+    else:
+        trace = readers.read(path)
+        form, unit, found = trace.form, trace.unit, course.course(readings(trace))
+        used = {"signals": ", ".join(trace.signals), "metrics": ", ".join(trace.metrics)}
+        notes = {name: text for name, text in (*used.items(), ("not used", ", ".join(trace.ignored))) if text}
+    findings = [course.told(episode, unit) for episode in found.episodes]
+    told = {"log": str(path), "form": form, "readings": found.readings, "last": found.step, "unit": unit, **notes}
+    answer(
+        asked.json, {**told, "verdict": found.verdict, "findings": findings}, course.summary(found, form, unit, notes)
+    )
+    return 0

@@ -1,0 +1,45 @@
+"""Data by what was typed: the name of a data set, or a folder of one's own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from equipoise import catalog
+from equipoise.errors import DataError
+
+Kind = Literal["image_folder", "csv_windows"]
+WINDOWS = (".csv",)
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def is_folder(word: str) -> bool:
+    """Whether a word stands for a folder. A data set of that name wins; `./digits` is always the folder."""
+    path = Path(word).expanduser()
+    looks_like_one = os.sep in word or word in (".", "..", "~")
+    return looks_like_one or (word.partition(":")[0] not in catalog.names("data") and path.is_dir())
+
+
+def kind_of(word: str) -> tuple[Kind, Path]:
+    """The data set that reads a folder, by the first file in it that one can read, and the folder's full path.
+
+    Raises DataError if there is no such folder, or nothing in it that can be trained on.
+    """
+    folder = Path(word).expanduser().resolve()
+    if not folder.exists():
+        raise DataError(f"there is no folder {word}")
+    if not folder.is_dir():
+        raise DataError(f"{word} is a file; give the folder that holds the images or CSV files")
+    for name in _files(folder):
+        ending = Path(name).suffix.lower()
+        if ending in WINDOWS:
+            return "csv_windows", folder
+        if ending in IMAGES:
+            return "image_folder", folder
+    raise DataError(f"there is no image ({', '.join(IMAGES)}) and no CSV file in {word}")
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for _, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from sorted(name for name in files if not name.startswith("."))

@@ -1,0 +1,54 @@
+"""What a word after `train` stands for: a data set, or a folder of one's own."""
+
+from pathlib import Path
+
+import pytest
+
+from equipoise.errors import DataError, UnknownNameError
+from equipoise.experiment import Choice, Experiment, complete, named_data
+from equipoise.folders import is_folder, kind_of
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_first_file_that_can_be_read_tells_what_a_folder_is(here: Path) -> None:
+    (here / "photos" / "cats").mkdir(parents=True)
+    (here / "photos" / "notes.txt").write_text("nothing to train on")
+    (here / "photos" / "cats" / "a.JPEG").write_bytes(b"")
+    assert kind_of("photos") == ("image_folder", (here / "photos").resolve())
+    (here / "windows").mkdir()
+    (here / "windows" / "one.csv").write_text("1,2\n3,4\n")
+    assert kind_of("windows")[0] == "csv_windows"
+
+
+def test_a_data_set_wins_over_a_folder_of_its_name(here: Path) -> None:
+    (here / "digits").mkdir()
+    assert not is_folder("digits")
+    assert is_folder("./digits")
+    assert named_data("digits", 16) == Choice("digits", {"image_size": 16})
+
+
+def test_hidden_files_are_not_data(here: Path) -> None:
+    (here / "photos" / ".thumbnails").mkdir(parents=True)
+    (here / "photos" / ".thumbnails" / "a.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"there is no image .* and no CSV file in photos"):
+        kind_of("photos")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [("./nowhere", "there is no folder ./nowhere"), ("./file.png", "./file.png is a file; give the folder that holds")],
+)
+def test_what_is_no_folder(here: Path, word: str, message: str) -> None:
+    (here / "file.png").write_bytes(b"")
+    with pytest.raises(DataError, match=message):
+        complete(Experiment(data=Choice(word)))
+
+
+def test_a_word_that_is_neither() -> None:
+    with pytest.raises(UnknownNameError, match="there is no data set 'digts'; did you mean 'digits'"):
+        complete(Experiment(data=Choice("digts")))
