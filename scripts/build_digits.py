@@ -56,7 +56,7 @@ def main() -> None:
     content = packed({"images": images, "labels": labels[indices].astype(np.uint8)})
     TARGET.write_bytes(content)
     print(f"{TARGET.name}: {len(content)} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")
-    print("If the digest changed, put it into equipoise/data/digits.py.")
+    print("If the digest changed, put it into equipoise/data/_digits.py.")
 
 
 if __name__ == "__main__":

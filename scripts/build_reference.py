@@ -110,6 +110,8 @@ def option_texts(cls: type[Any]) -> dict[str, str]:
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default is field.default_factory is dataclasses.MISSING:
+        return "must be given"
     made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
     if isinstance(made, Mapping):
         return ", ".join(f"{name} {value:g}" for name, value in made.items())
@@ -118,11 +120,13 @@ def _default(field: dataclasses.Field[Any]) -> str:
 
 def _kind(hint: Any) -> str:
     if get_origin(hint) is None:
-        return {int: "integer", float: "number", str: "text"}.get(hint, getattr(hint, "__name__", str(hint)))
+        return {int: "integer", float: "number", str: "text", bool: "true, false"}.get(
+            hint, getattr(hint, "__name__", str(hint))
+        )
     if all(isinstance(one, str) for one in get_args(hint)):
         return ", ".join(get_args(hint))
     plain = [one for one in get_args(hint) if one is not type(None)]
-    kinds = {"bool": "true, false", "Mapping": "knob = value"}
+    kinds = {"bool": "true, false", "Mapping": "knob = value", "tuple": "names", "int": "integer", "str": "text"}
     name = getattr(plain[0], "__name__", str(plain[0]))
     return kinds["Mapping"] if "Mapping" in str(hint) else kinds.get(name, name)
 
@@ -162,6 +166,9 @@ def data(_: str) -> str:
     """Every data set: shape, labels, counts, and what suits it."""
     rows = []
     for name in catalog.names("data"):
+        if "folder" in inspect.signature(catalog.load("data", name)).parameters:
+            rows.append((f"`{name}`", *["by your files"] * 4, "see its page"))
+            continue
         plug = catalog.build("data", name)
         suits, counts = plug.suggestion, [plug.count("train"), plug.count("held_out")]
         train, held_out = ("endless" if count is None else f"{count:,}" for count in counts)
@@ -169,6 +176,17 @@ def data(_: str) -> str:
         game = f"{suits.gan}, {suits.steps:,} steps of {suits.batch_size}, {suits.metric or 'no metric'}"
         rows.append((f"`{name}`", shape, labels, train, held_out, f"{game}, {suits.controller}"))
     return table(("name", "shape", "labels", "train", "held out", "what it suggests"), rows)
+
+
+def fields(name: str) -> str:
+    """Every option of a data set: default, what it may be, what it is."""
+    cls = catalog.load("data", name)
+    texts, hints = field_docstrings(cls), get_type_hints(cls)
+    rows = [
+        (f"`{field.name}`", _default(field), _kind(hints[field.name]), texts[field.name])
+        for field in dataclasses.fields(cls)
+    ]
+    return table(("option", "default", "may be", "what it is"), rows)
 
 
 def digest(name: str) -> str:
@@ -241,7 +259,7 @@ def shapes(_: str) -> str:
 
 PARTS: Mapping[str, Callable[[str], str]] = {
     part.__name__: part
-    for part in (knobs, signals, options, presets, acting, plugs, data, digest, settings, commands, log, shapes)
+    for part in (knobs, signals, options, presets, acting, plugs, data, fields, digest, settings, commands, log, shapes)
 }
 
 

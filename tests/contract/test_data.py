@@ -2,9 +2,12 @@
 
 import dataclasses
 import inspect
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from equipoise import catalog
 from equipoise.errors import DataError
@@ -13,13 +16,81 @@ NAMES = catalog.names("data")
 SPLITS = ("train", "held_out")
 
 
+def options_of(name):
+    return inspect.signature(catalog.load("data", name)).parameters
+
+
 def needs_nothing(name):
     """Whether it can be had without a folder or another argument."""
-    parameters = inspect.signature(catalog.load("data", name)).parameters.values()
-    return all(parameter.default is not parameter.empty for parameter in parameters)
+    return all(parameter.default is not parameter.empty for parameter in options_of(name).values())
 
 
-READY = [name for name in NAMES if needs_nothing(name)]
+def write_pictures(folder):
+    """100 pictures of noise, in two classes."""
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 16, 20, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        path = folder / f"class {number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+
+
+def write_digits(folder):
+    """100 images of noise in the files of MNIST, 80 to train on."""
+    for part, count in (("train", 80), ("t10k", 20)):
+        pixels = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        for kind, array in (("images-idx3", pixels), ("labels-idx1", np.arange(count, dtype=np.uint8) % 10)):
+            start = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
+            path = folder / f"{part}-{kind}-ubyte"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(start + array.tobytes())
+
+
+def write_photographs(folder):
+    """120 images of noise in the files of CIFAR-10, 20 in each."""
+    folder = folder / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    rows = np.random.default_rng(0).integers(0, 256, (6, 20, 3073), dtype=np.uint8)
+    rows[:, :, 0] %= 10
+    names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
+    for name, part in zip(names, rows, strict=True):
+        (folder / name).write_bytes(part.tobytes())
+
+
+def write_faces(folder):
+    """150 images of noise in the folder of CelebA, 20 of them held out."""
+    (folder / "img_align_celeba").mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 109, 89, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels, 162_770 - 129):
+        Image.fromarray(image).save(folder / "img_align_celeba" / f"{number:06}.jpg")
+
+
+FOLDERS = {"image_folder": write_pictures}
+"""Data sets that read a folder, and what writes a small one with at least eight held-out samples."""
+ROOTS = {"mnist": write_digits, "fashion_mnist": write_digits, "cifar10": write_photographs, "celeba": write_faces}
+"""Published data sets that read a folder of their name below a root, and what writes a small one of the same form."""
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory):
+    """What makes a data set by its name, one that reads a folder with a small one of its own."""
+    place = tmp_path_factory.mktemp("folders")
+
+    def built(name):
+        if name in ROOTS:
+            if not (folder := Path(place, "root", name)).exists():
+                ROOTS[name](folder)
+            cache = {"cache": str(place / "cache")} if "cache" in options_of(name) else {}
+            return catalog.build("data", name, {"root": str(place / "root"), "published": False, **cache})
+        if name not in FOLDERS:
+            return catalog.build("data", name)
+        if not (folder := Path(place, name)).exists():
+            FOLDERS[name](folder)
+        return catalog.build("data", name, {"folder": str(folder), "cache": str(place / "cache")})
+
+    return built
+
+
+READY = [name for name in NAMES if needs_nothing(name) or name in FOLDERS]
 both_splits = pytest.mark.parametrize("split", SPLITS)
 each = pytest.mark.parametrize("name", READY)
 
@@ -43,8 +114,8 @@ def test_it_is_a_frozen_value_that_says_what_it_is(name):
 
 @each
 @both_splits
-def test_batches_are_what_the_spec_says(name, split):
-    data = catalog.build("data", name)
+def test_batches_are_what_the_spec_says(build, name, split):
+    data = build(name)
     batch = data.stream(split, 8, 0).batch(3)
     assert batch.real.shape == (8, *data.spec.shape)
     assert batch.real.dtype == torch.float32
@@ -61,19 +132,19 @@ def test_batches_are_what_the_spec_says(name, split):
 
 @each
 @both_splits
-def test_streams_are_pure(name, split):
-    stream = catalog.build("data", name).stream(split, 8, 5)
+def test_streams_are_pure(build, name, split):
+    stream = build(name).stream(split, 8, 5)
     in_order = [stream.batch(index) for index in range(4)]
     before = torch.get_rng_state()
     assert all(same(stream.batch(index), in_order[index]) for index in (3, 0, 2, 1))
-    fresh = catalog.build("data", name).stream(split, 8, 5)
+    fresh = build(name).stream(split, 8, 5)
     assert same(fresh.batch(2), in_order[2])
     assert torch.equal(torch.get_rng_state(), before), "the global generator is not touched"
 
 
 @each
-def test_finite_splits_are_disjoint_and_whole(name):
-    data = catalog.build("data", name)
+def test_finite_splits_are_disjoint_and_whole(build, name):
+    data = build(name)
     if data.count("train") is None:
         assert data.count("held_out") is None
         return
@@ -91,8 +162,8 @@ def test_finite_splits_are_disjoint_and_whole(name):
 
 @each
 @both_splits
-def test_too_large_a_batch_is_refused(name, split):
-    data = catalog.build("data", name)
+def test_too_large_a_batch_is_refused(build, name, split):
+    data = build(name)
     count = data.count(split)
     if count is None:
         return
@@ -102,11 +173,28 @@ def test_too_large_a_batch_is_refused(name, split):
 
 
 @each
-def test_its_suggestion_can_be_followed(name):
-    data = catalog.build("data", name)
+def test_its_suggestion_can_be_followed(build, name):
+    data = build(name)
     suggestion = data.suggestion
     assert suggestion.steps >= 1
     assert len(data.stream("train", suggestion.batch_size, 0).batch(0)) == suggestion.batch_size
     if suggestion.metric is not None:
         assert suggestion.metric in catalog.names("metrics")
         assert catalog.build("metrics", suggestion.metric).suits(data.spec)
+
+
+@each
+def test_settling_writes_out_what_is_there_and_changes_nothing(build, name):
+    data = build(name)
+    for told in data.prepare():
+        assert 0 <= told.done <= told.total
+    settled = data.settled()
+    assert settled.settled() == settled
+    assert (settled.spec, settled.suggestion) == (data.spec, data.suggestion)
+    assert same(settled.stream("train", 8, 3).batch(5), data.stream("train", 8, 3).batch(5))
+    options = {field.name: getattr(settled, field.name) for field in dataclasses.fields(settled)}
+    assert catalog.build("data", name, options) == settled
+
+
+def test_every_data_set_is_held_to_this():
+    assert sorted(READY) == NAMES

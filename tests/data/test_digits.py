@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from equipoise import catalog
-from equipoise.data import digits
+from equipoise.data import _digits
 from equipoise.data.digits import Digits
 from equipoise.errors import DataError, SettingError
 
@@ -62,17 +62,17 @@ def test_too_large_a_batch_is_refused():
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"cannot read .*digits\.npz: No such file or directory; install equipoise"):
-        digits._read(tmp_path / "digits.npz")
+        _digits.read(tmp_path / "digits.npz")
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no archive", None])
 def test_a_damaged_file_is_refused_before_it_is_read(tmp_path, damage):
     file = tmp_path / "digits.npz"
-    shutil.copy(digits.FILE, file)
+    shutil.copy(_digits.FILE, file)
     if damage is None:
         content = bytearray(file.read_bytes())
         content[400_000] ^= 1
         damage = bytes(content)
     file.write_bytes(damage)
     with pytest.raises(DataError, match=r"digits\.npz is damaged"):
-        digits._read(file)
+        _digits.read(file)

@@ -1,0 +1,156 @@
+"""Image files into square arrays: PNG, JPEG, WebP, BMP and TIFF of any depth and colour.
+
+Reduced with Lanczos' filter over all pixels that a new one covers, as Pillow does: nearest or bilinear sampling without
+it aliases (Parmar, Zhang and Zhu 2022, "On Aliased Resizing and Surprising Subtleties in GAN Evaluation").
+"""
+
+import io
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from equipoise.data._decoding import Decoded
+from equipoise.errors import DataError
+
+Fit = Literal["crop", "pad", "stretch"]
+Background = Literal["white", "black"]
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+STARTS: Mapping[bytes, type[ImageFile]] = {
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"\xff\xd8\xff": JpegImageFile,
+    b"RIFF": WebPImageFile,
+    b"BM": BmpImageFile,
+    **dict.fromkeys((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), TiffImageFile),
+}
+"""First bytes -> decoder. Taken from Pillow one by one, for its `open` knows formats that no picture here is in, and
+warns of large images before one can ask for their size."""
+MOST_PIXELS = 178_956_970
+"""Twice Pillow's MAX_IMAGE_PIXELS, from where on it takes an image for a decompression bomb."""
+GAP = 2.0
+"""How much larger than asked for an image is decoded or averaged at first; Pillow's documentation of `reducing_gap`
+calls the result close to fair resampling from 2.0 on."""
+ORIENTATION = 0x0112
+"""The tag of Exif 2.3, table 4; 1 is upright."""
+DEPTHS = {"F": "floating-point numbers", "I": "32-bit numbers"}
+
+
+class Form(NamedTuple):
+    """What every image becomes: (3, size, size) uint8. `fit`: of images that are not square; see `ImageFolder`."""
+
+    size: int
+    fit: Fit
+    background: Background
+
+
+def decode(content: bytes, form: Form) -> Decoded:
+    """An image file as (3, size, size) uint8, upright, transparency laid on the background, the first page of several.
+
+    Facts, 0 or 1: `grey`, `not_square`, `enlarged`, `transparent`. Raises DataError with the reason, as it would stand
+    in brackets behind the name of the file, for what is no image, damaged, too large, or not of 8 or 16 bits.
+    """
+    if not content:
+        raise DataError("empty")
+    try:
+        picture = _opened(io.BytesIO(content))
+        width, height = picture.size
+        if isinstance(picture, PngImageFile):
+            PngImageFile(io.BytesIO(content)).verify()  # Decoding does not look at the checksums.
+        if isinstance(picture, JpegImageFile):
+            enough = round(GAP * form.size)
+            picture.draft(None, (enough, enough))  # decodes 1/2, 1/4 or 1/8 of the size, as long as that is enough
+        picture.load()
+        upright, transparent = _opaque(_upright(picture), form.background)
+        pixels = np.asarray(_square(upright, form)).transpose(2, 0, 1)
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything for bytes that are not as they should be.
+        raise DataError("damaged or cut short") from error
+    shorter = max(width, height) if form.fit == "pad" else min(width, height)
+    facts = {
+        "grey": (pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all(),
+        "not_square": width != height,
+        "enlarged": shorter < form.size,
+        "transparent": transparent,
+    }
+    return Decoded(pixels, {name: int(value) for name, value in facts.items()})
+
+
+def shorter_side(path: Path) -> int | None:
+    """The shorter side of an image in pixels, by its header alone; None if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return min(_opened(file).size)
+    except Exception:  # Whatever is wrong with the file, decoding will tell.
+        return None
+
+
+def _opened(file: BinaryIO) -> ImageFile:
+    """An image of which the header was read, not yet the pixels."""
+    start = file.read(8)
+    file.seek(0)
+    decoder = next((decoder for first, decoder in STARTS.items() if start.startswith(first)), None)
+    if decoder is None:
+        raise DataError("not a PNG, JPEG, WebP, BMP or TIFF image")
+    picture = decoder(file)
+    width, height = picture.size
+    if width * height > MOST_PIXELS:
+        raise DataError(f"{width:,} x {height:,} pixels, more than {MOST_PIXELS:,}: not decoded")
+    if picture.mode in DEPTHS:
+        raise DataError(f"{DEPTHS[picture.mode]}, whose range is not known; save it with 8 or 16 bits")
+    return picture
+
+
+def _upright(picture: ImageFile) -> Image.Image:
+    """Turned as a camera's note in the file says; upright if that note is damaged."""
+    orientation = 1
+    with suppress(Exception):
+        orientation = picture.getexif().get(ORIENTATION, 1)
+    return ImageOps.exif_transpose(picture) if orientation in range(2, 9) else picture
+
+
+def _opaque(picture: Image.Image, background: Background) -> tuple[Image.Image, bool]:
+    """The same in RGB, and whether anything of the background shows."""
+    if picture.mode.startswith("I;16"):
+        return _from_16_bits(np.asarray(picture)).convert("RGB"), False
+    if not picture.has_transparency_data:
+        return picture.convert("RGB"), False
+    layer = picture.convert("RGBA")
+    (least, _) = layer.getchannel("A").getextrema()
+    below = Image.new("RGBA", layer.size, background)
+    return Image.alpha_composite(below, layer).convert("RGB"), least != 255
+
+
+def _from_16_bits(values: npt.NDArray[np.uint16]) -> Image.Image:
+    """Grey of 0 to 65,535 as 0 to 255, rounded: 65,535 = 257 * 255."""
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def _square(picture: Image.Image, form: Form) -> Image.Image:
+    """(size, size) pixels: the middle cut out, or the whole with background beside it, or stretched."""
+    width, height = picture.size
+    size, shorter, longer = form.size, min(picture.size), max(picture.size)
+    if form.fit == "crop":
+        left, top = (width - shorter) / 2, (height - shorter) / 2
+        return _resized(picture, (size, size), (left, top, left + shorter, top + shorter))
+    if form.fit == "stretch" or width == height:
+        return _resized(picture, (size, size), (0, 0, width, height))
+    inside = (max(1, round(size * width / longer)), max(1, round(size * height / longer)))
+    canvas = Image.new("RGB", (size, size), form.background)
+    canvas.paste(_resized(picture, inside, (0, 0, width, height)), ((size - inside[0]) // 2, (size - inside[1]) // 2))
+    return canvas
+
+
+def _resized(picture: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+    return picture.resize(size, Image.Resampling.LANCZOS, box, GAP)

@@ -1,0 +1,365 @@
+"""The cache of decoded files: what is found, when it is read again, and what a kill leaves behind."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from equipoise.data import _cache
+from equipoise.data._cache import Decoded, changes, fill, held_out, kept, listing, opened
+from equipoise.errors import DataError
+
+KEY = {"data": "test", "decoder": 1}
+ENDINGS = (".num", ".txt")
+
+
+def write(folder, contents):
+    """Files of four bytes each, by relative path."""
+    for path, content in contents.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    return folder
+
+
+def numbered(count):
+    return {f"{number:03d}.num": number.to_bytes(4, "big") for number in range(count)}
+
+
+def decode(content, path):
+    """The four bytes as a row of four; three are too few."""
+    if len(content) != 4:
+        raise DataError(f"{len(content)} bytes")
+    return Decoded(np.frombuffer(content, np.uint8), {"odd": content[3] % 2})
+
+
+def unwanted(content, path):
+    raise AssertionError(f"{path} is decoded again")
+
+
+def filled(folder, cache, decode=decode, **options):
+    files = listing(folder, ENDINGS)
+    told = list(fill(folder, cache, files, KEY, decode, (4,), "uint8", "reading", **options))
+    assert [one.done for one in told] == sorted(one.done for one in told)
+    assert told[-1].done == told[-1].total == len(files)
+    return kept(folder, cache, files, KEY)
+
+
+def entries(cache):
+    return sorted(path.name for path in cache.iterdir() if path.name != "index")
+
+
+def again(folder, cache, key=KEY):
+    return kept(folder, cache, listing(folder, ENDINGS), key)
+
+
+def test_a_listing_is_sorted_and_relative_and_leaves_out_what_is_hidden(tmp_path):
+    write(
+        tmp_path,
+        dict.fromkeys(
+            ("b.num", "A.NUM", "sub/ü 漢字 .txt", "sub/deep/c.num", ".hidden.num", ".git/d.num", "sub/e.csv"), b"1"
+        ),
+    )
+    found = listing(tmp_path, ENDINGS)
+    assert [file.path for file in found] == ["A.NUM", "b.num", "sub/deep/c.num", "sub/ü 漢字 .txt"]
+    assert all(file.size == 1 for file in found)
+    assert found[1].modified == (tmp_path / "b.num").stat().st_mtime_ns
+
+
+def test_the_pictures_of_a_run_are_no_data(tmp_path):
+    write(tmp_path, dict.fromkeys(("a.num", "runs/x/samples/b.num"), b"1"))
+    write(tmp_path, dict.fromkeys(("runs/x/experiment.json", "runs/x/events.jsonl"), b"{}"))
+    assert [file.path for file in listing(tmp_path, ENDINGS)] == ["a.num"]
+
+
+def test_links_are_followed_and_a_circle_ends(tmp_path):
+    elsewhere = write(tmp_path / "elsewhere", {"a.num": b"1"})
+    folder = write(tmp_path / "folder", {"b.num": b"1"})
+    (folder / "link").symlink_to(elsewhere)
+    (folder / "self").symlink_to(folder)
+    (folder / "nowhere.num").symlink_to(tmp_path / "gone.num")
+    assert [file.path for file in listing(folder, ENDINGS)] == ["b.num", "link/a.num"]
+
+
+def test_folders_that_cannot_be_are_refused(tmp_path):
+    write(tmp_path, {"file.num": b"1", "empty/other.csv": b"1"})
+    with pytest.raises(DataError, match=r"there is no folder .*gone"):
+        listing(tmp_path / "gone", ENDINGS)
+    with pytest.raises(DataError, match=r"file.num is a file; give the folder"):
+        listing(tmp_path / "file.num", ENDINGS)
+    with pytest.raises(DataError, match=r"there is no file ending in .num, .txt in .*empty"):
+        listing(tmp_path / "empty", ENDINGS)
+
+
+def test_rows_are_those_of_the_files_in_order(tmp_path):
+    folder = write(tmp_path / "in", numbered(300))
+    found = filled(folder, tmp_path / "cache")
+    expected = torch.arange(300).view(-1, 1) // torch.tensor([2**24, 2**16, 2**8, 1]) % 256
+    assert torch.equal(found.array, expected.byte())
+    assert found.paths == tuple(numbered(300))
+    assert len(set(found.digests)) == 300
+    assert found.facts == {"odd": 150}
+    assert (found.notes, found.skipped) == ((), {})
+
+
+def test_a_file_may_hold_several_rows_or_none(tmp_path):
+    folder = write(tmp_path / "in", {"a.num": b"", "b.num": b"abc", "c.num": b"d"})
+    files = listing(folder, ENDINGS)
+
+    def letters(content, path):
+        return np.frombuffer(content, np.uint8).astype(np.float32).reshape(-1, 1, 1) * 0.5
+
+    assert list(fill(folder, tmp_path / "c", files, KEY, letters, (1, 1), np.float32, "reading"))
+    found = kept(folder, tmp_path / "c", files, KEY)
+    assert found.array.dtype == torch.float32
+    assert (found.array.flatten() * 2).tolist() == list(b"abcd")
+    assert found.paths == ("b.num", "b.num", "b.num", "c.num")
+    assert found.digests[0] == found.digests[1] != found.digests[3]
+
+
+def test_rows_are_mapped_not_held(tmp_path):
+    found = filled(write(tmp_path / "in", numbered(5)), tmp_path / "cache")
+    if not Path("/proc/self/maps").exists():
+        pytest.skip("only Linux tells what is mapped")
+    (entry,) = entries(tmp_path / "cache")
+    lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if entry in line]
+    assert any(
+        int(start, 16) <= found.array.data_ptr() < int(end, 16)
+        for start, _, end in (line[0].partition("-") for line in lines)
+    )
+
+
+def test_a_second_start_reads_no_file(tmp_path, monkeypatch):
+    folder = write(tmp_path / "in", numbered(20))
+    first = filled(folder, tmp_path / "cache")
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read again"))
+    second = again(folder, tmp_path / "cache")
+    assert (second.digest, second.paths) == (first.digest, first.paths)
+    assert torch.equal(second.array, first.array)
+    assert changes(folder, tmp_path / "cache", listing(folder, ENDINGS), first.digest) is None
+
+
+def test_a_copy_elsewhere_and_a_touched_file_are_read_but_not_decoded(tmp_path):
+    folder, cache = write(tmp_path / "in", numbered(20)), tmp_path / "cache"
+    first = filled(folder, cache)
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    assert again(copy, cache) is None
+    assert filled(copy, cache, unwanted).digest == first.digest
+    os.utime(copy / "003.num", ns=(1, 1))
+    assert again(copy, cache) is None
+    assert filled(copy, cache, unwanted).digest == first.digest
+    assert len(entries(cache)) == 1
+
+
+def test_other_content_names_or_options_are_other_entries(tmp_path):
+    folder, cache = write(tmp_path / "in", numbered(3)), tmp_path / "cache"
+    seen = {filled(folder, cache).digest}
+    write(folder, {"001.num": b"\0\0\0\7"})
+    os.utime(folder / "001.num", ns=(1, 1))
+    assert again(folder, cache) is None
+    seen.add(filled(folder, cache).digest)
+    (folder / "001.num").rename(folder / "009.num")
+    assert again(folder, cache) is None
+    seen.add(filled(folder, cache).digest)
+    assert len(seen) == len(entries(cache)) == 3
+    assert again(folder, cache, {**KEY, "decoder": 2}) is None
+
+
+def test_an_interrupted_filling_leaves_nothing(tmp_path):
+    folder, cache = write(tmp_path / "in", numbered(50)), tmp_path / "cache"
+    filling = fill(folder, cache, listing(folder, ENDINGS), KEY, decode, (4,), "uint8", "reading")
+    for _ in range(30):
+        next(filling)
+    filling.close()
+    assert entries(cache) == []
+    assert again(folder, cache) is None
+    assert len(filled(folder, cache).array) == 50
+
+
+def test_what_a_kill_left_is_neither_used_nor_kept_for_ever(tmp_path):
+    folder, cache = write(tmp_path / "in", numbered(5)), tmp_path / "cache"
+    old, new = (write(cache / f".filling-{name}", {"array.raw": b"0000"}) for name in ("old", "new"))
+    for path in (old, old / "array.raw"):
+        os.utime(path, ns=(1, 1))
+    filled(folder, cache)
+    assert not old.exists()
+    assert new.exists(), "another process may be writing to it"
+
+
+@pytest.mark.parametrize("name", ["array.raw", "about.json"])
+def test_a_damaged_entry_is_filled_anew(tmp_path, name):
+    folder, cache = write(tmp_path / "in", numbered(5)), tmp_path / "cache"
+    first = filled(folder, cache)
+    (entry,) = entries(cache)
+    damaged = cache / entry / name
+    damaged.write_bytes(damaged.read_bytes()[:-3])
+    assert again(folder, cache) is None
+    second = filled(folder, cache)
+    assert torch.equal(second.array, torch.arange(5).view(-1, 1).byte() * torch.tensor([0, 0, 0, 1]).byte())
+    assert entries(cache) == [entry]
+    assert second.digest == first.digest
+
+
+def test_a_damaged_index_is_made_anew(tmp_path):
+    folder, cache = write(tmp_path / "in", numbered(5)), tmp_path / "cache"
+    filled(folder, cache)
+    (index,) = (cache / "index").iterdir()
+    for text in ("[]", "{", '{"000.num": 3}'):
+        index.write_text(text)
+        assert again(folder, cache) is None
+        assert filled(folder, cache, unwanted) is not None
+
+
+def test_two_that_fill_at_once_do_no_harm(tmp_path):
+    folder, cache = write(tmp_path / "in", numbered(40)), tmp_path / "cache"
+    files = listing(folder, ENDINGS)
+    both = [fill(folder, cache, files, KEY, decode, (4,), "uint8", "reading") for _ in range(2)]
+    steps = [list(pair) for pair in zip(*both, strict=True)]
+    assert len(steps) == 40
+    assert len(entries(cache)) == 1
+    assert len(again(folder, cache).array) == 40
+
+
+def test_a_few_bad_files_are_named_and_skipped(tmp_path):
+    folder = write(tmp_path / "in", numbered(100) | {f"{n:03d}.num": b"bad" for n in (3, 50, 70, 99)} | {"x.num": b""})
+    found = filled(folder, tmp_path / "cache")
+    assert found.skipped == dict.fromkeys(("003.num", "050.num", "070.num", "099.num"), "3 bytes") | {
+        "x.num": "0 bytes"
+    }
+    assert found.notes == (
+        "5 of 101 files cannot be used: 003.num (3 bytes), 050.num (3 bytes), 070.num (3 bytes) and 2 more",
+    )
+    assert len(found.array) == len(found.paths) == len(found.digests) == 96
+    assert "003.num" not in found.paths
+
+
+def test_too_many_bad_files_are_refused(tmp_path):
+    folder = write(tmp_path / "in", numbered(100) | {f"{n:03d}.num": b"bad" for n in range(6)})
+    with pytest.raises(DataError) as error:
+        filled(folder, tmp_path / "cache")
+    assert str(error.value) == (
+        f"6 of 100 files in {folder} cannot be used, more than 5%: 000.num (3 bytes), 001.num (3 bytes), "
+        "002.num (3 bytes) and 3 more; mend them, or move them out"
+    )
+    assert entries(tmp_path / "cache") == []
+
+
+def test_without_tolerance_the_first_bad_file_speaks_for_itself(tmp_path):
+    folder = write(tmp_path / "in", numbered(3) | {"001.num": b"bad", "002.num": b""})
+    with pytest.raises(DataError, match=r"^3 bytes$"):
+        filled(folder, tmp_path / "cache", tolerance=0)
+
+
+def test_a_file_that_cannot_be_read_is_skipped_and_tried_again(tmp_path, monkeypatch):
+    folder, cache, whole = write(tmp_path / "in", numbered(30)), tmp_path / "cache", Path.read_bytes
+
+    def refuse(path):
+        if path.name == "007.num":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return whole(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        found = filled(folder, cache)
+        assert found.skipped == {"007.num": "cannot be read: Permission denied"}
+        assert again(folder, cache).digest == found.digest
+        with pytest.raises(DataError, match=r"007.num cannot be read: Permission denied$"):
+            filled(write(tmp_path / "other", numbered(8)), cache, tolerance=0)
+    assert again(folder, cache) is None
+    assert len(filled(folder, cache).array) == 30
+
+
+def test_copies_are_counted(tmp_path):
+    folder = write(tmp_path / "in", numbered(5) | {"x.num": b"\0\0\0\1", "y.num": b"\0\0\0\1", "z.num": b"\0\0\0\2"})
+    found = filled(folder, tmp_path / "cache")
+    assert found.notes == ("3 files show the same as another; all are kept",)
+    assert len(found.array) == 8
+    assert found.digests[1] == found.digests[5] == found.digests[6] != found.digests[2] == found.digests[7]
+
+
+def test_files_that_decode_alike_count_as_copies(tmp_path):
+    folder = write(tmp_path / "in", {"a.num": b"A", "b.num": b"a", "c.num": b"b"})
+    files = listing(folder, ENDINGS)
+    lower = fill(folder, tmp_path / "c", files, KEY, lambda c, _: np.frombuffer(c.lower(), np.uint8), (1,), "uint8", "")
+    assert len(list(lower)) == 3
+    found = kept(folder, tmp_path / "c", files, KEY)
+    assert found.digests[0] == found.digests[1] == min(_cache.content_digest(b"A"), _cache.content_digest(b"a"))
+    assert found.notes == ("1 file shows the same as another; all are kept",)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, r"^the disk that holds the cache .*cache is full; make room there$"),
+        (errno.EROFS, r"^no permission to write to the cache .*cache; name another folder by cache$"),
+        (errno.EIO, r"^cannot write to the cache .*cache: "),
+    ],
+)
+def test_what_the_disk_refuses_is_told_in_a_line(tmp_path, monkeypatch, number, words):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(_cache._Filling, "take", refuse)
+    with pytest.raises(DataError, match=words):
+        filled(write(tmp_path / "in", numbered(3)), tmp_path / "cache")
+    assert entries(tmp_path / "cache") == []
+
+
+def test_a_file_in_place_of_the_cache_is_told_in_a_line(tmp_path):
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(DataError, match=r"cannot write to the cache .*cache: File exists"):
+        filled(write(tmp_path / "in", numbered(3)), tmp_path / "cache")
+
+
+def test_changes_are_told_in_words(tmp_path):
+    folder, cache = write(tmp_path / "in", numbered(6)), tmp_path / "cache"
+    first = filled(folder, cache)
+    write(folder, {"004.num": b"\0\0\0\x55", "new 1.num": b"0000", "new 2.num": b"0001"})
+    os.utime(folder / "004.num", ns=(1, 1))
+    (folder / "000.num").unlink()
+    assert changes(folder, cache, listing(folder, ENDINGS), first.digest) == (
+        "2 files were added (new 1.num, …), 1 file was removed (000.num), 1 file was altered (004.num)"
+    )
+    shutil.rmtree(cache)
+    assert changes(folder, cache, listing(folder, ENDINGS), first.digest) == "its files are others"
+
+
+def test_an_entry_opens_without_the_folder(tmp_path):
+    folder, cache = write(tmp_path / "in", numbered(6)), tmp_path / "cache"
+    first = filled(folder, cache)
+    shutil.rmtree(folder)
+    assert torch.equal(opened(cache, first.digest, KEY).array, first.array)
+    assert opened(cache, first.digest, {**KEY, "decoder": 2}) is None
+
+
+@pytest.mark.parametrize(("count", "share", "expected"), [(100, 0.1, 10), (20, 0.1, 2), (4, 0.1, 1), (1, 0.5, 0)])
+def test_a_share_is_held_out(count, share, expected):
+    train, out = held_out([f"{n * 7919 % 1000:03d}" for n in range(count)], share)
+    assert len(out) == expected
+    assert sorted(train + out) == list(range(count))
+    assert (train, out) == (sorted(train), sorted(out))
+
+
+def test_held_out_is_decided_by_content_not_by_order_or_name():
+    digests = [_cache.content_digest(bytes([n])) for n in range(200)]
+    _, out = held_out(digests, 0.2)
+    _, backward = held_out(digests[::-1], 0.2)
+    assert {digests[row] for row in out} == {digests[::-1][row] for row in backward}
+    assert {digests[row] for row in out} == set(sorted(digests)[:40])
+
+
+def test_equal_content_stays_together():
+    digests = [f"{n // 4:02d}" for n in range(40)]
+    train, out = held_out(digests, 0.1)
+    assert out == [0, 1, 2, 3]
+    assert not {digests[row] for row in train} & {digests[row] for row in out}
+
+
+def test_something_stays_on_each_side():
+    assert held_out(["a"] * 9 + ["b"], 0.1) == (list(range(9)), [9])
+    assert held_out(["a", "b"], 0.5) == ([1], [0])
+    assert held_out(["a"] * 9, 0.5) == (list(range(9)), [])
+    assert held_out(["a", "b"], 0) == ([0, 1], [])

@@ -1,0 +1,138 @@
+"""CelebA: a folder or an archive of it, cut to its middle, in part, damaged, or not there."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from equipoise import catalog, cli
+from equipoise.data import celeba
+from equipoise.errors import DataError, SettingError
+
+NUMBERS = (*range(1, 9), *range(162_769, 162_775), 202_599)
+
+
+def face(number):
+    """178 x 218 pixels, the middle of one colour; above and below, in 16 and 14 rows, another."""
+    pixels = np.full((218, 178, 3), (255, 0, 255), np.uint8)
+    pixels[16:204] = (40 + 10 * (number % 20), 128, 60)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG", quality=95, subsampling=0)
+    return content.getvalue()
+
+
+def write_folder(root):
+    folder = root / "celeba" / "img_align_celeba"
+    folder.mkdir(parents=True)
+    for number in NUMBERS:
+        (folder / f"{number:06}.jpg").write_bytes(face(number))
+    return folder
+
+
+def write_archive(root, **more):
+    (root / "celeba").mkdir(parents=True)
+    path = root / "celeba" / "img_align_celeba.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in NUMBERS:
+            archive.writestr(f"img_align_celeba/{number:06}.jpg", face(number))
+        for name, content in more.items():
+            archive.writestr(name, content)
+    return path
+
+
+def built(place, **options):
+    told = {"root": str(place), "cache": str(place / "cache"), "published": False, "image_size": 16, **options}
+    return catalog.build("data", "celeba", told)
+
+
+@pytest.mark.parametrize("write", [write_folder, write_archive])
+def test_the_middle_is_cut_out_and_the_published_split_kept(tmp_path, write):
+    write(tmp_path)
+    data = built(tmp_path, image_size=64)
+    assert (data.count("train"), data.count("held_out")) == (10, 5), "up to 162770.jpg, and from there on"
+    for split, numbers in (("train", NUMBERS[:10]), ("held_out", NUMBERS[10:])):
+        batch = data.stream(split, len(numbers), 0).batch(0)
+        assert batch.condition is None
+        pixels = (batch.real + 1) * 127.5
+        assert (pixels - pixels.mean(dim=(2, 3), keepdim=True)).abs().max() < 4, "nothing of what is above and below"
+        red = sorted(pixels[:, 0].mean(dim=(1, 2)).tolist())
+        assert red == pytest.approx(sorted(40 + 10 * (number % 20) for number in numbers), abs=3)
+
+
+def test_images_are_decoded_once_and_a_settled_run_goes_on_with_them(tmp_path):
+    folder = write_folder(tmp_path)
+    data = built(tmp_path)
+    assert [step.task for step in data.prepare()][-1] == "decoding images"
+    assert list(data.prepare()) == []
+    settled = data.settled()
+    assert settled.settled() == settled
+    assert settled.stream("train", 2, 0).batch(0).real.equal(data.stream("train", 2, 0).batch(0).real)
+    (folder / "000003.jpg").write_bytes(face(17))
+    with pytest.raises(DataError, match=r"is not as it was when this run began: 1 file was altered \(000003\.jpg\)"):
+        settled.settled()
+
+
+def test_only_images_are_unpacked_and_never_elsewhere(tmp_path):
+    write_archive(tmp_path, **{"../../000010.jpg": face(1), "notes.txt": b"no image"})
+    built(tmp_path).settled()
+    found = {path.name for path in tmp_path.rglob("*") if path.suffix in (".jpg", ".txt")}
+    inside = {path.name for path in (tmp_path / "cache").rglob("*.jpg")}
+    assert found == inside == {f"{number:06}.jpg" for number in (*NUMBERS, 10)}
+
+
+def test_without_a_copy_one_line_says_what_to_put_where(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["train", "celeba", "--gan", "dcgan:celeba64"]) == 2
+    assert capsys.readouterr().err == (
+        f"equipoise: there is no CelebA in {tmp_path}/data/celeba, and no program may fetch it: get "
+        "img_align_celeba.zip from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and put it there, or name the "
+        "folder that holds it: --option data.root=FOLDER\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_is_refused_unless_it_is_asked_for(tmp_path):
+    write_folder(tmp_path)
+    with pytest.raises(
+        DataError, match=r"is not the whole of CelebA: 000009\.jpg and 202,583 more are missing; unpack"
+    ):
+        built(tmp_path, published=True).settled()
+
+
+def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path):
+    write_archive(tmp_path)
+    with pytest.raises(DataError, match=r"img_align_celeba\.zip is damaged or another file: its MD5 .*; get it anew"):
+        built(tmp_path, published=True).settled()
+
+
+def test_damaged_files_are_refused(tmp_path):
+    path = write_archive(tmp_path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"img_align_celeba\.zip is damaged: it cannot be unpacked; get it anew from"):
+        built(tmp_path).settled()
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == []
+    path.unlink()
+    folder = write_folder(tmp_path)
+    (folder / "000004.jpg").write_bytes(face(4)[:500])
+    with pytest.raises(
+        DataError, match=r"^img_align_celeba/000004\.jpg cannot be used: damaged or cut short; get img_align"
+    ):
+        built(tmp_path).settled()
+
+
+def test_what_is_published_is_known_before_it_is_there():
+    data = catalog.build("data", "celeba")
+    assert (data.count("train"), data.count("held_out")) == (162_770, 39_829)
+    assert data.spec.shape == (3, 64, 64)
+    assert data.suggestion.gan == "dcgan:celeba64"
+    with pytest.raises(SettingError, match="image_size = 100 is not offered by 'celeba'; use 16, 32, 64 or 128"):
+        catalog.build("data", "celeba", {"image_size": 100})
+
+
+def test_dcgan_celeba64_is_the_textbook_at_64_pixels():
+    data = catalog.build("data", "celeba")
+    assert catalog.presets("zoo", "dcgan")["celeba64"]["width"] == 64
+    assert data.spec.shape[-1] == 64
+    assert data.count("train") + data.count("held_out") == celeba.COUNT

@@ -1,0 +1,139 @@
+"""CIFAR-10: the binary version, packed or not, damaged, or not to be had."""
+
+import io
+import re
+import tarfile
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+
+from equipoise import catalog, cli
+from equipoise.data import cifar10
+from equipoise.errors import DataError, SettingError
+
+NAMES = [name for names in cifar10.FILES.values() for name in names]
+
+
+def contents(each=10):
+    """Six files of noise; labels in turn."""
+    random = np.random.default_rng(0)
+    rows = random.integers(0, 256, (len(NAMES), each, 3073), dtype=np.uint8)
+    rows[:, :, 0] = np.arange(each) % 10
+    return {name: part.tobytes() for name, part in zip(NAMES, rows, strict=True)}
+
+
+def write_folder(folder, files):
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def write_archive(path, files):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def built(root, **options):
+    return catalog.build("data", "cifar10", {"root": str(root), "published": False, **options})
+
+
+@pytest.mark.parametrize("split", ["train", "held_out"])
+@pytest.mark.parametrize("below", ["", "cifar10"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_pixels_are_those_of_the_files_red_first_row_by_row(tmp_path, split, below, packed):
+    files = contents()
+    if packed:
+        write_archive(tmp_path / below / "cifar-10-binary.tar.gz", files)
+    else:
+        write_folder(tmp_path / below / "cifar-10-batches-bin", files)
+    data = built(tmp_path)
+    count = data.count(split)
+    assert count == {"train": 50, "held_out": 10}[split]
+    batch = data.stream(split, count, 0).batch(0)
+    rows = b"".join(files[name] for name in cifar10.FILES[split])
+    expected = {rows[start + 1 : start + 3073]: rows[start] for start in range(0, len(rows), 3073)}
+    pixels = ((batch.real + 1) * 127.5).round().byte().numpy()
+    # Byte 0 of a record is its label, byte 1 + 1024 c + 32 y + x the pixel in column x of row y in channel c.
+    found = {
+        bytes(int(image[c, y, x]) for c in range(3) for y in range(32) for x in range(32)): int(label)
+        for image, label in zip(pixels, batch.condition, strict=True)
+    }
+    assert found == expected
+
+
+def test_without_a_copy_and_a_network_one_line_says_what_to_put_where(tmp_path, monkeypatch, capsys):
+    def unreachable(url, timeout):
+        raise urllib.error.URLError(TimeoutError("timed out"))
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["train", "cifar10"]) == 2
+    assert capsys.readouterr().err == (
+        "equipoise: cannot download https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz: timed out; put "
+        f"cifar-10-binary.tar.gz into {tmp_path}/data/cifar10 by other means\n"
+    )
+
+
+def test_the_pickled_version_is_not_taken_for_a_copy(tmp_path, monkeypatch):
+    asked = []
+
+    def unreachable(url, timeout):
+        asked.append(url)
+        raise urllib.error.URLError(TimeoutError("timed out"))
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"\x80\x04.")
+    with pytest.raises(DataError, match="cannot download"):
+        built(tmp_path).settled()
+    assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
+
+
+def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path):
+    write_archive(tmp_path / "cifar10" / "cifar-10-binary.tar.gz", contents())
+    with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz is damaged or another file: its MD5 is"):
+        built(tmp_path, published=True).settled()
+
+
+def test_unpacked_files_of_another_length_are_refused(tmp_path):
+    write_folder(tmp_path / "cifar-10-batches-bin", contents())
+    with pytest.raises(DataError, match=r"data_batch_1\.bin of .* holds 10 images, not 10,000; delete it"):
+        built(tmp_path, published=True).settled()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is cut short: 0 bytes are not images of 3,073"),
+        (bytes(3073 * 2 - 1), "is cut short: 6,145 bytes are not images of 3,073"),
+        (b"\x0a" + bytes(3072), "is no CIFAR-10: it has labels above 9"),
+    ],
+)
+def test_damaged_files_are_refused_with_the_way_out(content, message):
+    with pytest.raises(DataError, match=re.escape(f"test_batch.bin {message}; delete it to have it downloaded anew")):
+        cifar10.records("test_batch.bin", content)
+
+
+def test_damaged_archives_are_refused(tmp_path):
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    write_archive(path, contents())
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz is damaged: it cannot be unpacked; delete it"):
+        built(tmp_path).settled()
+    write_archive(path, {name: content for name, content in contents().items() if name != "data_batch_4.bin"})
+    with pytest.raises(DataError, match=r"there is no data_batch_4\.bin in .*cifar-10-binary\.tar\.gz; delete it"):
+        built(tmp_path).settled()
+
+
+def test_what_is_published_is_known_before_it_is_there():
+    data = catalog.build("data", "cifar10")
+    assert (data.count("train"), data.count("held_out")) == (50_000, 10_000)
+    assert data.spec.class_names[3] == "cat"
+    with pytest.raises(SettingError, match="image_size = 64 is not offered by 'cifar10'; use 16 or 32"):
+        catalog.build("data", "cifar10", {"image_size": 64})

@@ -1,0 +1,409 @@
+"""Windows of numbers from folders of CSV files."""
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from equipoise import catalog
+from equipoise.data import csv_windows
+from equipoise.data._tables import parsed
+from equipoise.data.csv_windows import CsvWindows
+from equipoise.errors import DataError, SettingError, UnknownNameError
+
+COUNTS = {"type_2": 5, "type_3": 30, "type_5": 2}
+
+
+@pytest.fixture(scope="module")
+def bursts() -> ModuleType:
+    """The script that writes synthetic bursts."""
+    path = Path(__file__).parents[2] / "scripts" / "make_bursts.py"
+    spec = importlib.util.spec_from_file_location("make_bursts", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def windows(bursts, tmp_path_factory) -> Path:
+    """A few small bursts of every type. Not to be changed."""
+    folder = tmp_path_factory.mktemp("bursts")
+    bursts.write(folder, COUNTS, size=16)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Windows of a folder, with a cache of their own."""
+
+    def made(folder, **options):
+        return CsvWindows(str(folder), cache=str(tmp_path / "cache"), **options)
+
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten random windows of 16 x 16 in a folder of one's own, to be spoilt."""
+    place = tmp_path / "Spektren von früher" / "тип 3"
+    place.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for number in range(10):
+        np.savetxt(place / f"Fenster {number} ☀.csv", random.normal(0, 5, (16, 16)), fmt="%.4f", delimiter=",")
+    return place.parent
+
+
+def notes(data):
+    return [step.note for step in data.prepare() if step.note]
+
+
+def refused(data):
+    with pytest.raises((DataError, SettingError, UnknownNameError)) as error:
+        data.settled()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def whole(data, split="train"):
+    data = data.settled()
+    return data.stream(split, data.count(split), 0).batch(0)
+
+
+def back(real, data):
+    """From [-1, 1] to the data's own unit."""
+    low, high = data.settled().spec.unit
+    return low + (real.double() + 1) / 2 * (high - low)
+
+
+def test_numbers_come_back_in_their_own_unit(data, windows):
+    """Every window of both splits is a file, to the precision that float32 leaves of the range."""
+    files = {path: np.loadtxt(path, delimiter=",") for path in windows.rglob("*.csv")}
+    made = torch.cat([back(whole(data(windows), split).real, data(windows)) for split in ("train", "held_out")])
+    assert made.shape == (37, 1, 16, 16)
+    low, high = data(windows).settled().spec.unit
+    left = dict(files)
+    for window in made.squeeze(1).numpy():
+        distances = {path: np.abs(values.clip(low, high) - window).max() for path, values in left.items()}
+        nearest = min(distances, key=distances.__getitem__)
+        assert distances[nearest] <= (high - low) * 2**-23
+        del left[nearest]
+    assert not left
+
+
+def test_the_range_is_that_of_what_is_trained_on(data, windows):
+    found = data(windows).settled()
+    real = whole(data(windows)).real
+    assert real.min() == -1
+    assert real.max() == 1
+    held_out = whole(data(windows), "held_out").real
+    assert -1 <= held_out.min() < held_out.max() <= 1
+    numbers = np.concatenate([np.loadtxt(path, delimiter=",").ravel() for path in windows.rglob("*.csv")])
+    assert found.low in numbers.astype(np.float32)
+    assert found.high in numbers.astype(np.float32)
+
+
+def test_a_range_of_ones_own_cuts_off_and_says_so(data, windows):
+    low, high = 0.005, 9.995  # between the numbers, which have two decimals
+    tight, numbers = data(windows, low=low, high=high), back(whole(data(windows)).real, data(windows))
+    expected = (numbers.clamp(low, high) - low) / (high - low) * 2 - 1
+    assert torch.allclose(whole(tight).real.double(), expected, atol=1e-5)
+    share = float(((numbers < low) | (numbers > high)).double().mean())
+    assert share > 0.01
+    assert f"{share:.2%} of the numbers lie outside 0.005 to 9.995 and are cut off there (low, high)" in notes(tight)
+    assert not any("outside" in note for note in notes(data(windows)) + notes(data(windows).settled()))
+
+
+def test_a_range_that_leaves_nothing_is_refused(data, windows):
+    assert "leaves nothing between low = 500 and high" in refused(data(windows, low=500.0))
+    with pytest.raises(SettingError, match="low = 2 is not below high = 1"):
+        data(windows, low=2.0, high=1.0)
+    with pytest.raises(SettingError, match="high = inf: it must be a finite number"):
+        data(windows, high=float("inf"))
+
+
+def test_any_set_of_types(data, windows):
+    every = data(windows).settled()
+    assert every.types == ("type_2", "type_3", "type_5")
+    assert every.spec.class_names == every.types
+    assert every.spec.classes == 3
+    assert every.count("train") + every.count("held_out") == 37
+    assert torch.bincount(torch.cat([whole(every, split).condition for split in ("train", "held_out")])).tolist() == [
+        *(5, 30, 2)
+    ]
+    assert "3 types: type_2 5, type_3 30, type_5 2" in notes(every)
+    two = data(windows, types=("type_5", "type_3")).settled()
+    assert two.spec.class_names == ("type_5", "type_3")
+    assert two.count("train") + two.count("held_out") == 32
+    one = data(windows, types=("type_3",)).settled()
+    assert one.spec.classes == 0
+    assert one.spec.class_names == ()
+    assert whole(one).condition is None
+    assert one.count("train") + one.count("held_out") == 30
+
+
+def test_labels_are_those_of_the_subfolders(data, tmp_path):
+    for number, kind in enumerate(("high", "low")):
+        (tmp_path / "in" / kind / "deeper").mkdir(parents=True)
+        for copy in range(5):
+            values = np.full((16, 16), 10.0 * (1 - number)) + np.arange(256).reshape(16, 16) / 256 + copy / 100
+            np.savetxt(tmp_path / "in" / kind / "deeper" / f"{copy}.csv", values, delimiter=",")
+    batch = whole(data(tmp_path / "in"))
+    assert torch.equal(batch.real.mean((1, 2, 3)) > 0, batch.condition == 0)
+
+
+def test_types_on_the_command_line_are_words_with_commas(windows, tmp_path):
+    options = {"folder": str(windows), "types": "type_2, type_3", "cache": str(tmp_path)}
+    assert catalog.build("data", "csv_windows", options).types == ("type_2", "type_3")
+
+
+def test_a_type_that_there_is_not(data, windows):
+    assert refused(data(windows, types=("type_33",))) == "there is no type 'type_33'; did you mean 'type_3'?"
+
+
+def test_files_in_the_folder_itself_are_windows_without_types(data, folder):
+    inner = data(folder / "тип 3").settled()
+    assert inner.types == ()
+    assert inner.spec.classes == 0
+    assert inner.count("train") == 9
+    assert inner.count("held_out") == 1
+
+
+def test_files_beside_types_are_left_out_aloud(data, folder):
+    (folder / "labels.csv").write_text("name,type\na,3\n")
+    assert "1 file beside the types left out: labels.csv" in notes(data(folder))
+    assert data(folder).settled().count("train") == 9
+
+
+def test_what_is_settled_says_all(data, folder):
+    """Values alone give spec and batches, whatever the working folder; the folder is not asked."""
+    found = data(folder).settled()
+    assert found.settled() == found
+    again = catalog.build("data", "csv_windows", dataclasses.asdict(found))
+    assert again == found
+    expected = found.stream("train", 4, 1).batch(2).real
+    moved = folder.rename(folder.with_name("elsewhere"))
+    assert again.spec == found.spec
+    assert torch.equal(again.stream("train", 4, 1).batch(2).real, expected)
+    assert refused(again) == f"there is no folder {folder}"
+    assert data(moved).settled().digest == found.digest
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "altered"])
+def test_a_folder_that_changed_is_refused_when_a_run_goes_on(data, folder, change):
+    found = data(folder).settled()
+    path = folder / "тип 3" / "Fenster 3 ☀.csv"
+    if change == "added":
+        (folder / "тип 3" / "new.csv").write_text(path.read_text())
+    elif change == "removed":
+        path.unlink()
+    else:
+        path.write_text(path.read_text().replace(",", ",1", 1))
+    line = refused(found)
+    assert line.startswith(f"{folder} is not as it was when this run began: 1 file was {change} (тип 3/")
+    assert line.endswith("; restore it, or train anew with --from RUN")
+    assert data(folder).settled().digest != found.digest
+
+
+def test_a_new_type_is_no_change_for_a_run_that_did_not_choose_it(data, folder):
+    found = data(folder).settled()
+    (folder / "type 9").mkdir()
+    (folder / "type 9" / "a.csv").write_text((folder / "тип 3" / "Fenster 3 ☀.csv").read_text())
+    assert found.settled() == found
+    assert data(folder).settled().types == ("type 9", "тип 3")
+
+
+def test_other_bytes_of_the_same_numbers(folder):
+    """Semicolons, decimal commas, tabs, blanks, a BOM, Windows' line breaks, headers, names of rows."""
+    pandas = "," + ",".join(map(str, range(16))) + "\n"
+    styles = {
+        "semicolon": lambda text: text.replace(",", ";"),
+        "decimal comma": lambda text: text.replace(",", ";").replace(".", ","),
+        "tab": lambda text: text.replace(",", "\t"),
+        "blanks": lambda text: "  " + text.replace(",", "   ").replace("\n", "\n  ").rstrip(),
+        "bom": lambda text: "\ufeff" + text,
+        "windows": lambda text: text.replace("\n", "\r\n") + "\r\n\r\n",
+        "spaces": lambda text: text.replace(",", " , "),
+        "comment": lambda text: "# 20 to 90 MHz\n" + text,
+        "header": lambda text: ",".join(f"f{i}" for i in range(16)) + "\n" + text,
+        "counted": lambda text: pandas[1:] + text,
+        "pandas": lambda text: pandas + "".join(f"2026-11-{i},{line}\n" for i, line in enumerate(text.splitlines())),
+        "exponents": lambda text: "\n".join(
+            ",".join(f"{float(x) * 1e3:.17e}".replace("e+", "E+") for x in line.split(","))
+            for line in text.splitlines()
+        ),
+    }
+    plain = (folder / "тип 3" / "Fenster 0 ☀.csv").read_text()
+    expected = parsed(plain.encode(), "plain").values
+    for name, style in styles.items():
+        table = parsed(style(plain).encode(), name)
+        factor = 1000 if name == "exponents" else 1
+        assert np.allclose(table.values, expected * factor, rtol=1e-6), name
+        assert table.header == (name in ("comment", "header", "counted", "pandas")), name
+        assert table.row_names == (name == "pandas"), name
+
+
+def test_headers_are_told(data, folder):
+    path = folder / "тип 3" / "Fenster 0 ☀.csv"
+    path.write_text(",".join(f"f{i}" for i in range(16)) + "\n" + path.read_text())
+    assert "1 file with a header, which was left out" in notes(data(folder))
+    assert data(folder).settled().spec.shape == (1, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (
+            lambda lines: [*lines[:4], lines[4].replace(",", ",abc,", 1), *lines[5:]],
+            "line 5: number 2 is 'abc', which is",
+        ),
+        (lambda lines: ["1,zwei" + lines[0][3:], *lines[1:]], "line 1: number 2 is 'zwei"),
+        (
+            lambda lines: [*lines[:2], "nan" + lines[2][lines[2].index(",") :], *lines[3:]],
+            "line 3: number 1 is nan, which",
+        ),
+        (lambda lines: [*lines[:-1], lines[-1] + ",inf"], "line 16: number 17 is inf, which is not finite"),
+        (lambda lines: [*lines[:6], "1e39" + lines[6][lines[6].index(",") :], *lines[7:]], "line 7: number 1 is 1e39"),
+        (lambda lines: [*lines[:6], lines[6].replace(",", ",,", 1), *lines[7:]], "line 7: number 2 is missing"),
+        (
+            lambda lines: [*lines[:9], lines[9].rsplit(",", 1)[0], *lines[10:]],
+            "line 10: 15 numbers, where line 1 has 16",
+        ),
+        (lambda lines: [*lines[:9], "", lines[9] + ",3", *lines[10:]], "line 11: 17 numbers, where line 1 has 16"),
+        (lambda lines: lines[:-1], "line 15: the last of 15 rows, where тип 3/Fenster 0 ☀.csv has 16"),
+        (lambda lines: [*lines, lines[0]], "line 17: row 17 of 17, where тип 3/Fenster 0 ☀.csv has 16"),
+        (
+            lambda lines: [line.rsplit(",", 1)[0] for line in lines],
+            "line 1: 15 numbers, where тип 3/Fenster 0 ☀.csv has",
+        ),
+        (lambda lines: [line.replace(",", ",0x1f,", 1) for line in lines], "line 1: number 2 is '0x1f', which is no"),
+        (
+            lambda lines: [line.replace(",", ",1_0,", 1) for line in lines],
+            "line 1: number 2 is '1_0', which is no number",
+        ),
+    ],
+)
+def test_a_wrong_file_refuses_the_whole_set_with_its_line(data, folder, spoil, told):
+    path = folder / "тип 3" / "Fenster 4 ☀.csv"
+    path.write_text("\n".join(spoil(path.read_text().splitlines())) + "\n")
+    line = refused(data(folder))
+    assert line.startswith(f"{path}, {told}"), line
+    assert line.endswith(("mend that file, or move it out", "all windows of a run must have one shape"))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n \n", b"\xff\xfe1\x00,\x002\x00", b"1,2\n3,\xe4\n", b"\x00" * 40, b"# a\n"]
+)
+def test_what_is_no_table(data, folder, content):
+    path = folder / "тип 3" / "Fenster 0 ☀.csv"
+    path.write_bytes(content)
+    line = refused(data(folder))
+    assert line.startswith(str(path))
+    assert any(word in line for word in ("is empty", "no text in UTF-8", "holds no numbers"))
+
+
+def test_a_folder_without_windows(data, tmp_path):
+    assert refused(data(tmp_path / "nowhere")) == f"there is no folder {tmp_path / 'nowhere'}"
+    assert refused(data(tmp_path)) == f"there is no file ending in .csv in {tmp_path}"
+
+
+def test_a_constant_window_is_named_and_kept(data, folder):
+    np.savetxt(folder / "тип 3" / "flat.csv", np.full((16, 16), 0.3), delimiter=",")
+    assert "1 window constant, every number the same: тип 3/flat.csv" in notes(data(folder))
+    assert "1 window constant, every number the same: тип 3/flat.csv" in notes(data(folder, image_size=12))
+    found = data(folder).settled()
+    assert found.count("train") + found.count("held_out") == 11
+
+
+def test_nothing_but_constant_windows_is_refused(data, folder):
+    for number, path in enumerate(sorted(folder.rglob("*.csv"))):
+        np.savetxt(path, np.full((16, 16), number), delimiter=",")
+    assert refused(data(folder)) == (
+        f"every window in {folder} is constant: there is nothing to learn; give other files"
+    )
+
+
+def test_another_size_is_the_same_picture(data, windows):
+    """Half the size by the smoothing bilinear filter: four neighbours in each direction, weighed 1 3 3 1."""
+    small, large = data(windows, image_size=8, low=0.0, high=30.0), data(windows, low=0.0, high=30.0)
+    assert small.settled().spec.shape == (1, 8, 8)
+    real = torch.from_numpy(np.loadtxt(windows / "type_2" / "000.csv", delimiter=",")).float()[None, None]
+    weights = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    expected = F.conv2d(real[:, :, 1:-1, 1:-1], torch.outer(weights, weights)[None, None], stride=2)
+    found = torch.cat([back(whole(small, split).real, small) for split in ("train", "held_out")])[:, :, 1:-1, 1:-1]
+    assert (found - expected.clamp(0, 30)).abs().amax((1, 2, 3)).min() < 1e-4
+    assert whole(large).real.shape[-1] == 16
+
+
+def test_windows_that_are_not_square_keep_their_shape_or_are_stretched_aloud(data, tmp_path):
+    (tmp_path / "in").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(4):
+        np.savetxt(tmp_path / "in" / f"{number}.csv", random.normal(size=(16, 12)), delimiter=",")
+    found = data(tmp_path / "in").settled()
+    assert found.spec.shape == (1, 16, 12)
+    with pytest.raises(SettingError, match=r"dcgan makes square images .* not 1 x 16 x 12; use --image-size"):
+        catalog.build("zoo", "dcgan").build(found.spec, torch.Generator())
+    stretched = data(tmp_path / "in", image_size=16)
+    assert stretched.settled().spec.shape == (1, 16, 16)
+    assert "the windows are not square: stretched to 16 x 16 (image_size)" in notes(stretched)
+
+
+def test_a_second_start_reads_nothing(data, folder, monkeypatch):
+    first = whole(data(folder)).real
+    monkeypatch.setattr("equipoise.data._windows.parsed", lambda *_: pytest.fail("read again"))
+    assert torch.equal(whole(data(folder)).real, first)
+
+
+def test_two_that_read_different_types_at_once_do_not_disturb_each_other(data, windows, monkeypatch):
+    """The other takes note of its files just after this one took note of its own."""
+    filled, others = csv_windows.fill, [data(windows, types=("type_5",))]
+
+    def disturbed(*words, **settings):
+        yield from filled(*words, **settings)
+        if others:
+            yield from others.pop().prepare()
+
+    monkeypatch.setattr(csv_windows, "fill", disturbed)
+    found = data(windows, types=("type_2",)).settled()
+    assert not others
+    assert found.count("train") + found.count("held_out") == 5
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
+def test_the_held_out_share(data, windows, share):
+    found = data(windows, held_out=share).settled()
+    assert found.count("held_out") == round(37 * share)
+    sides = [
+        {one.numpy().tobytes() for one in whole(found, split).real}
+        for split in ("train", "held_out")[: 1 + (share > 0)]
+    ]
+    assert sum(map(len, sides)) == 37
+    assert len(set.union(*sides)) == 37
+
+
+def test_streams_are_pure_and_batches_the_readers_own(data, windows):
+    found = data(windows).settled()
+    stream = found.stream("train", 8, 3)
+    first = stream.batch(5)
+    kept = first.real.clone()
+    first.real.zero_()
+    assert torch.equal(stream.batch(5).real, kept)
+    assert torch.equal(found.stream("train", 8, 3).batch(5).real, kept)
+    assert not torch.equal(found.stream("train", 8, 4).batch(5).real, kept)
+    with pytest.raises(
+        DataError, match=r"there are 4 windows in 'held_out', fewer than a batch of 5; use --batch-size 4"
+    ):
+        found.stream("held_out", 5, 0)
+
+
+@pytest.mark.parametrize(("option", "value"), [("image_size", 0), ("held_out", 0.7), ("held_out", -0.1)])
+def test_options_out_of_range(data, windows, option, value):
+    with pytest.raises(SettingError, match=f"{option} = {value}: it must be"):
+        data(windows, **{option: value})

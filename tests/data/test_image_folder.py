@@ -1,0 +1,326 @@
+"""A folder of pictures as data: what is settled, what is said aloud, what is refused, and a run on it."""
+
+import dataclasses
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from equipoise import cli, launch
+from equipoise.data.image_folder import ImageFolder
+from equipoise.errors import DataError, SettingError
+from equipoise.events import Stepped
+from equipoise.experiment import Choice, Experiment
+
+
+def write(folder, names, size=(32, 32), grey=False, seed=0):
+    """Noise, or for grey ramps of one value a row, as PNG files; what they hold by name: (3, H, W)."""
+    generator, held = np.random.default_rng(seed), {}
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, 256, (size[1], size[0], 1 if grey else 3), np.uint8)
+        Image.fromarray(pixels[:, :, 0] if grey else pixels).save(path)
+        held[name] = np.broadcast_to(pixels, (size[1], size[0], 3)).transpose(2, 0, 1)
+    return held
+
+
+def several(count, start="", end=".png"):
+    return [f"{start}{number:03d}{end}" for number in range(count)]
+
+
+@pytest.fixture
+def data(tmp_path):
+    """The data set of a folder of this test."""
+
+    def made(**options):
+        return ImageFolder(str(tmp_path / "in"), cache=str(tmp_path / "cache"), **options)
+
+    return made
+
+
+def notes(made):
+    return [told.note for told in made.prepare() if told.note]
+
+
+def all_of(made, split):
+    """Every image of a split once, as uint8, and the labels."""
+    batch = made.stream(split, made.count(split), 0).batch(0)
+    return ((batch.real + 1) * 127.5).round().byte().numpy(), batch.condition
+
+
+def test_every_image_is_in_one_split_as_it_is_in_its_file(tmp_path, data):
+    held = write(tmp_path / "in", several(40))
+    found = [image.tobytes() for split in ("train", "held_out") for image in all_of(data(), split)[0]]
+    assert sorted(found) == sorted(image.tobytes() for image in held.values())
+    assert (data().count("train"), data().count("held_out")) == (36, 4)
+
+
+def test_settled_it_knows_all_without_the_folder(tmp_path, data, monkeypatch):
+    write(tmp_path / "in", several(10))
+    monkeypatch.chdir(tmp_path)
+    settled = ImageFolder("in").settled()
+    assert settled.folder == str(tmp_path / "in")
+    assert settled.cache == str(tmp_path / "runs" / ".cache")
+    assert (settled.image_size, settled.channels, settled.classes) == (32, 3, ())
+    batch = settled.stream("train", 5, 1).batch(3).real
+    shutil.rmtree(tmp_path / "in")
+    assert torch.equal(settled.stream("train", 5, 1).batch(3).real, batch)
+    shutil.rmtree(tmp_path / "runs")
+    assert settled.spec.shape == (3, 32, 32)
+    with pytest.raises(DataError, match=r"there is no folder .*in$"):
+        settled.stream("train", 5, 1)
+
+
+def test_a_deleted_cache_is_filled_again_with_the_same_bytes(tmp_path, data):
+    write(tmp_path / "in", several(10))
+    settled = data().settled()
+    before = settled.stream("train", 5, 1).batch(3).real
+    shutil.rmtree(tmp_path / "cache")
+    assert torch.equal(settled.stream("train", 5, 1).batch(3).real, before)
+
+
+def test_a_second_start_decodes_nothing(tmp_path, data):
+    write(tmp_path / "in", several(10))
+    first = list(data().prepare())
+    assert [told.done for told in first] == list(range(1, 11))
+    assert list(data().prepare()) == []
+    assert list(data().settled().prepare()) == []
+
+
+@pytest.mark.parametrize(
+    ("sides", "size"),
+    [
+        ([(28, 28)], 32),
+        ([(27, 500)], 16),
+        ([(8, 8)], 16),
+        ([(56, 70)], 64),
+        ([(55, 70)], 32),
+        ([(800, 600)], 64),
+        ([(16, 16), (64, 64), (64, 64)], 64),
+        ([(16, 16), (16, 16), (64, 64)], 16),
+    ],
+)
+def test_a_size_is_chosen_by_the_median_of_the_shorter_sides(tmp_path, data, sides, size):
+    for number, side in enumerate(sides):
+        write(tmp_path / "in", [f"{number}.png"], side)
+    assert data().settled().image_size == size
+    assert data(image_size=128).spec.shape == (3, 128, 128)
+
+
+def test_grey_images_have_one_channel(tmp_path, data):
+    held = write(tmp_path / "in", several(9), grey=True)
+    assert data().spec.shape == (1, 32, 32)
+    found, _ = all_of(data(), "train")
+    assert {image.tobytes() for image in found} <= {image[:1].tobytes() for image in held.values()}
+    asked = data(channels=3)
+    assert asked.spec.shape == (3, 32, 32)
+    assert {image.tobytes() for image in all_of(asked, "train")[0]} <= {image.tobytes() for image in held.values()}
+
+
+def test_one_colour_image_makes_all_colour(tmp_path, data):
+    write(tmp_path / "in", several(9), grey=True)
+    write(tmp_path / "in", ["z.png"])
+    assert data().spec.shape == (3, 32, 32)
+
+
+def test_colour_asked_for_in_grey_is_its_luma(tmp_path, data):
+    """As Pillow has it: ITU-R BT.601."""
+    held = write(tmp_path / "in", several(8))
+    found, _ = all_of(data(channels=1, held_out=0), "train")
+    expected = [Image.fromarray(image.transpose(1, 2, 0)).convert("L") for image in held.values()]
+    by_name = sorted(np.asarray(image).astype(int).flatten().tolist() for image in expected)
+    assert np.abs(np.array(sorted(found.reshape(8, -1).astype(int).tolist())) - by_name).max() <= 1
+
+
+def test_subfolders_are_classes_however_deep_their_images_lie(tmp_path, data):
+    pairs = {"class 10": 1, "class 2": 3, "ünï 漢字": 2}
+    held = {}
+    for number, (name, count) in enumerate(pairs.items()):
+        held |= write(tmp_path / "in", several(count, f"{name}/deep/er/"), seed=number)
+    settled = data(held_out=0.2).settled()
+    assert settled.classes == ("class 2", "class 10", "ünï 漢字")
+    assert settled.spec.class_names == settled.classes
+    assert settled.spec.classes == 3
+    for split in ("train", "held_out"):
+        for image, label in zip(*all_of(settled, split), strict=True):
+            (name,) = [name for name, pixels in held.items() if (pixels == image).all()]
+            assert name.startswith(settled.classes[label] + "/")
+    assert notes(data())[-1] == "3 classes, by subfolder: class 2 3, class 10 1, ünï 漢字 2"
+
+
+def test_images_beside_the_classes_are_left_out_aloud(tmp_path, data):
+    write(tmp_path / "in", [*several(4, "a/"), *several(5, "b/"), *several(3)])
+    assert notes(data())[-1] == "3 images in none of these: left out; classes = [] takes all, without labels"
+    assert data().count("train") + data().count("held_out") == 9
+    assert data(classes=()).count("train") + data(classes=()).count("held_out") == 12
+    assert data(classes=()).spec.classes == 0
+    assert data(classes=("",)) == data(classes=()), "classes= on the command line"
+    assert data(classes=()).stream("train", 2, 0).batch(0).condition is None
+
+
+def test_some_of_the_subfolders_may_be_named(tmp_path, data):
+    write(tmp_path / "in", [*several(4, "cat/"), *several(5, "dog/"), *several(3, "newt/")])
+    chosen = data(classes=("newt", "cat")).settled()
+    assert chosen.classes == ("newt", "cat")
+    assert chosen.count("train") + chosen.count("held_out") == 7
+    with pytest.raises(DataError, match=r"there is no image of class 'cats' in .*in; did you mean 'cat'\?"):
+        data(classes=("cats", "dog")).settled()
+
+
+def test_a_single_subfolder_is_no_class(tmp_path, data):
+    write(tmp_path / "in", several(5, "a/"))
+    assert data().settled().classes == ()
+
+
+def test_what_was_done_to_images_is_said_aloud(tmp_path, data):
+    write(tmp_path / "in", several(30))
+    write(tmp_path / "in", ["wide 1.png", "wide 2.png"], (50, 40))
+    write(tmp_path / "in", ["small.png"], (20, 20))
+    shutil.copy(tmp_path / "in" / "000.png", tmp_path / "in" / "copy.png")
+    Image.new("RGBA", (32, 32)).save(tmp_path / "in" / "glass.png")
+    (tmp_path / "in" / "words.png").write_text("These are words.")
+    assert notes(data()) == [
+        "1 of 36 files cannot be used: words.png (not a PNG, JPEG, WebP, BMP or TIFF image)",
+        "1 file shows the same as another; all are kept",
+        "2 of 35 images not square: cropped to their middle (fit)",
+        "1 of 35 images smaller than 32 pixels: enlarged (image_size)",
+        "1 of 35 images transparent in part: laid on white (background)",
+    ]
+    assert notes(data(fit="pad", background="black"))[2:] == [
+        "2 of 35 images not square: padded with black (fit)",
+        "1 of 35 images smaller than 32 pixels: enlarged (image_size)",
+        "1 of 35 images transparent in part: laid on black (background)",
+    ]
+    assert "2 of 35 images not square: stretched (fit)" in notes(data(fit="stretch"))
+    assert notes(data())[0].startswith("1 of 36 files"), "every start says it"
+
+
+def test_a_few_bad_images_among_good_ones_are_named_and_left_out(tmp_path, data):
+    write(tmp_path / "in", several(60))
+    (tmp_path / "in" / "001.png").write_bytes(b"")
+    whole = (tmp_path / "in" / "002.png").read_bytes()
+    (tmp_path / "in" / "002.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "in" / "Größe 3.JPG").write_text("These are words.")
+    assert notes(data()) == [
+        "3 of 61 files cannot be used: 001.png (empty), 002.png (damaged or cut short), "
+        "Größe 3.JPG (not a PNG, JPEG, WebP, BMP or TIFF image)"
+    ]
+    assert data().count("train") + data().count("held_out") == 58
+
+
+def test_copies_are_never_on_both_sides(tmp_path, data):
+    write(tmp_path / "in", several(20))
+    for number in range(20):
+        image = Image.open(tmp_path / "in" / f"{number:03d}.png")
+        image.save(tmp_path / "in" / f"{number:03d}.bmp")
+    sides = [{image.tobytes() for image in all_of(data(held_out=0.2), split)[0]} for split in ("train", "held_out")]
+    assert [len(side) for side in sides] == [16, 4]
+    assert not sides[0] & sides[1]
+
+
+def test_held_out_images_stay_so_at_another_size(tmp_path, data):
+    """In the red of a flat image stands its number."""
+    for number in range(30):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.new("RGB", (64, 64), (number, 0, 9)).save(tmp_path / "in" / f"{number}.png")
+    numbers = [set(all_of(data(image_size=size), "held_out")[0][:, 0].flatten()) for size in (16, 64)]
+    assert numbers[0] == numbers[1]
+    assert len(numbers[0]) == 3
+
+
+def test_a_changed_folder_is_not_the_one_it_was(tmp_path, data):
+    write(tmp_path / "in", several(10))
+    settled = data().settled()
+    write(tmp_path / "in", ["new.png"], seed=1)
+    write(tmp_path / "in", ["004.png"], seed=2)
+    os.utime(tmp_path / "in" / "004.png", ns=(1, 1))
+    (tmp_path / "in" / "007.png").unlink()
+    for look in (settled.settled, lambda: list(settled.prepare())):
+        with pytest.raises(DataError) as error:
+            look()
+        assert str(error.value) == (
+            f"{tmp_path / 'in'} is not as it was when this run began: 1 file was added (new.png), 1 file was removed "
+            "(007.png), 1 file was altered (004.png); restore it, or train anew with --from RUN"
+        )
+    assert dataclasses.replace(settled, digest=None).settled().digest != settled.digest
+
+
+def test_a_folder_that_moved_is_the_same(tmp_path, data):
+    write(tmp_path / "in", several(10))
+    settled = data().settled()
+    (tmp_path / "in").rename(tmp_path / "there")
+    moved = dataclasses.replace(settled, folder=str(tmp_path / "there")).settled()
+    assert moved.digest == settled.digest
+    assert torch.equal(moved.stream("train", 4, 0).batch(1).real, settled.stream("train", 4, 0).batch(1).real)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"image_size": 0}, "image_size = 0: it must be from 1 to 1024"),
+        ({"channels": 2}, r"channels = 2: it must be 1 \(grey\) or 3 \(colour\)"),
+        ({"held_out": 0.6}, "held_out = 0.6: it must be from 0 to 0.5"),
+        ({"held_out": float("nan")}, "held_out = nan: it must be from 0 to 0.5"),
+    ],
+)
+def test_settings_that_cannot_be(data, options, words):
+    with pytest.raises(SettingError, match=words):
+        data(**options)
+
+
+@pytest.mark.parametrize("count", [1, 2, 20, 100])
+def test_the_suggested_batch_fits_a_small_folder(tmp_path, data, count):
+    write(tmp_path / "in", several(count), (16, 16))
+    assert data().suggestion.batch_size == min(64, data().count("train"))
+    assert len(data().stream("train", data().suggestion.batch_size, 0).batch(7)) == data().suggestion.batch_size
+
+
+@pytest.fixture
+def run(tmp_path, capsys, monkeypatch):
+    """A command in the folder of this test: its exit code and the last line of what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def called(*words):
+        code = cli.run(list(words))
+        said = capsys.readouterr()
+        return code, (said.err + said.out).strip().splitlines()
+
+    return called
+
+
+def test_twenty_images_train_resume_and_sample(tmp_path, run):
+    folder = tmp_path / "meine Bilder 漢字"
+    write(folder, several(20), (20, 16))
+    gan = Choice("dcgan", {"width": 4, "latent_dim": 6})
+    asked = Experiment(data=Choice(folder.name), gan=gan, steps=3, batch_size=4, threads=1, precision="fp32")
+    assert [event.step for event in launch.start(asked, tmp_path / "run") if isinstance(event, Stepped)] == [1, 2, 3]
+    assert [event.step for event in launch.resume(tmp_path / "run", 4) if isinstance(event, Stepped)] == [4]
+    write(folder, ["new.png"], seed=1)
+    code, said = run("resume", "run", "--steps", "5")
+    assert code == 2
+    assert len(said) == 1
+    assert "1 file was added (new.png); restore it, or train anew with --from RUN" in said[0]
+    shutil.rmtree(folder)
+    shutil.rmtree(tmp_path / "runs")
+    assert run("sample", "run", "--out", "samples.png")[0] == 0
+    assert run("resume", "run", "--steps", "5") == (2, [f"equipoise: there is no folder {folder}"])
+
+
+def test_a_folder_of_bad_images_is_refused_in_one_line(tmp_path, run, snapshot):
+    write(tmp_path / "in", several(9))
+    (tmp_path / "in" / "a.png").write_text("These are words.")
+    before = snapshot(tmp_path / "in")
+    code, said = run("train", "in", "--steps", "1", "--out", "run")
+    assert (code, said) == (
+        2,
+        [
+            f"equipoise: 1 of 10 files in {tmp_path / 'in'} cannot be used, more than 5%: a.png (not a PNG, JPEG, "
+            "WebP, BMP or TIFF image); mend them, or move them out"
+        ],
+    )
+    assert snapshot(tmp_path / "in") == before
+    assert not (tmp_path / "run").exists()

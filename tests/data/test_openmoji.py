@@ -1,0 +1,138 @@
+"""The shipped emoji."""
+
+import hashlib
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from equipoise import catalog
+from equipoise.data import openmoji
+from equipoise.data.openmoji import GROUPS, OpenMoji
+from equipoise.errors import DataError, SettingError
+
+
+def whole(split, image_size=32):
+    count = OpenMoji().count(split)
+    return OpenMoji(image_size).stream(split, count, 0).batch(0)
+
+
+@pytest.fixture(scope="module")
+def file():
+    with np.load(openmoji.FILE, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def test_the_file_is_small_and_names_its_licence():
+    assert openmoji.FILE.stat().st_size < 3_000_000
+    text = openmoji.FILE.with_name("OPENMOJI-LICENSE.txt").read_text()
+    for words in (
+        "OpenMoji – the open-source emoji and icon project",
+        "CC BY-SA 4.0",
+        "17.0.0",
+        "https://openmoji.org",
+    ):
+        assert words in text
+
+
+def test_counts_groups_and_order_are_those_of_the_file(file):
+    held_out, codes = int(file["held_out"]), [code.decode() for code in file["codes"]]
+    assert (OpenMoji().count("train"), OpenMoji().count("held_out")) == (len(codes) - held_out, held_out)
+    assert abs(held_out / len(codes) - 0.1) < 0.005
+    assert tuple(group.decode() for group in file["groups"]) == GROUPS
+    assert len(set(codes)) == len(codes) == 2164
+    assert np.bincount(file["labels"]).min() > 0
+    assert OpenMoji().spec.class_names == GROUPS
+
+
+def test_an_emoji_alone_is_held_out_by_the_hash_of_its_code(file):
+    """Derived anew for those that share no code with another; a few more follow one that looks alike."""
+    codes, border = [code.decode() for code in file["codes"]], OpenMoji().count("train")
+    single = [number for number, code in enumerate(codes) if "-" not in code]
+    below = [hashlib.sha256(codes[number].encode()).hexdigest() < "1999999a" for number in single]
+    as_hashed = sum(out == (number >= border) for number, out in zip(single, below, strict=True))
+    assert len(single) > 1500
+    assert as_hashed / len(single) > 0.97
+
+
+def test_variants_of_an_emoji_lie_on_one_side(file):
+    codes, border = [code.decode() for code in file["codes"]], OpenMoji().count("train")
+    side = {code: number >= border for number, code in enumerate(codes)}
+    families = (
+        ("1F9D1-200D-1F680", "1F468-200D-1F680", "1F469-200D-1F680"),  # astronauts
+        ("1F6B6", "1F6B6-200D-2640-FE0F", "1F6B6-200D-2642-FE0F"),  # walking
+        tuple(f"{0x1F550 + hour:X}" for hour in range(24)),  # clocks
+        tuple(f"{digit:04X}-FE0F-20E3" for digit in (0x30, 0x36, 0x38)),  # keycaps
+    )
+    for family in families:
+        assert len({side[code] for code in family}) == 1
+
+
+def test_no_held_out_picture_is_nearly_one_to_train_on(file):
+    """The mean difference is 4 of 255 or more, here counted anew on the whole pictures."""
+    colour = torch.from_numpy(file["colour"]).flatten(1)
+    border = OpenMoji().count("train")
+    train = colour[:border].float()
+    for picture in colour[border::40].float():
+        assert (train - picture).abs().mean(dim=1).min() >= 4
+
+
+def test_no_pair_is_without_colour_or_of_another_emoji(file):
+    """Where the outline is black, the coloured drawing is dark, too; in another emoji's drawing it need not be."""
+    colour, outline = file["colour"].mean(axis=3), file["outline"]
+    line = outline < 64
+    own = np.array([picture[drawn].mean() for picture, drawn in zip(colour, line, strict=True) if drawn.any()])
+    others = np.array(
+        [p[drawn].mean() for p, drawn in zip(np.roll(colour, 7, axis=0), line, strict=True) if drawn.any()]
+    )
+    assert len(own) > 2100
+    assert own.mean() < 40 < 120 < others.mean()
+
+
+def test_batches_pair_colour_and_outline_of_the_same_emoji(file):
+    batch = OpenMoji(64).stream("held_out", 212, 3).batch(0)
+    pairs = {
+        colour.transpose(2, 0, 1).tobytes() + outline.tobytes(): label
+        for colour, outline, label in zip(file["colour"], file["outline"], file["labels"], strict=True)
+    }
+    as_bytes = [((part + 1) * 127.5).round().byte().numpy() for part in (batch.real, batch.source)]
+    assert OpenMoji(64).spec.source == batch.source.shape[1:] == (1, 64, 64)
+    for colour, outline, label in zip(*as_bytes, batch.condition, strict=True):
+        assert pairs[colour.tobytes() + outline.tobytes()] == label
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_smaller_sizes_show_the_same_emoji(size):
+    original, other = whole("held_out", 64), whole("held_out", size)
+    assert other.real.shape == (212, 3, size, size)
+    assert other.source.shape == (212, 1, size, size)
+    assert torch.equal(other.condition, original.condition)
+    for large, small in ((original.real, other.real), (original.source, other.source)):
+        area = F.interpolate(large, size=(size, size), mode="area")
+        assert (small - area).abs().mean() < 0.1, "close to the mean of the pixels that each covers"
+        assert (small - area).abs().mean() < (small - area.roll(1, dims=0)).abs().mean() / 3
+        assert -1 <= small.min() <= small.max() <= 1
+
+
+@pytest.mark.parametrize("size", [0, 48, 128])
+def test_a_size_that_is_not_offered_is_refused_with_the_way_out(size):
+    with pytest.raises(SettingError) as error:
+        catalog.build("data", "openmoji", {"image_size": size})
+    assert str(error.value) == f"image_size = {size} is not offered by 'openmoji'; use 16, 32 or 64"
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read .*openmoji\.npz: No such file or directory; install equipoise"):
+        openmoji._read(tmp_path / "openmoji.npz")
+
+
+def test_a_damaged_file_is_refused_before_it_is_read(tmp_path):
+    file = tmp_path / "openmoji.npz"
+    shutil.copy(openmoji.FILE, file)
+    content = bytearray(file.read_bytes())
+    content[1_000_000] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"openmoji\.npz is damaged: .*; install equipoise again"):
+        openmoji._read(file)
