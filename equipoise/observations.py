@@ -8,6 +8,9 @@ from equipoise.knobs import Knobs
 
 Verdict = Literal["healthy", "ailing", "diverged"]
 
+SERIOUS = 0.5
+"""The severity from which a finding calls for something to be done; below it is something to know."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -21,10 +24,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class MetricReading:
-    """The last value of a metric, and how old it is in images."""
+    """The last value of a metric, how old it is in images, and which way is up."""
 
     value: float
     age: int
+    better: Literal["lower", "higher"] = "lower"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,12 @@ class Signals:
     """|change of the weights| / |weights| of the last step read."""
     update_ratio_d: float | None = None
     """The same of the discriminator."""
+    diversity: float | None = None
+    """Mean distance between two fakes / mean distance between two reals, on small pictures of both."""
+    coverage: float | None = None
+    """Share of reals that have a fake nearer than their fifth nearest real, on small pictures (Naeem 2020)."""
+    copying: float | None = None
+    """2 AUC - 1 that a fake is nearer to a single training real, by d1 / d2, than a held-out real is."""
     non_finite: int = 0
     """Steps since the last reading with a loss or gradient that is not finite."""
     metrics: Mapping[str, MetricReading] = field(default_factory=dict)
@@ -66,12 +76,13 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A symptom that was seen: how severe (0 to 1), by what evidence, since which step."""
+    """A symptom that was seen: how severe (0 to 1), by what evidence, since which step, how sure (0 to 1)."""
 
     symptom: str
     severity: float
     evidence: Mapping[str, float]
     since: int
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +93,34 @@ class Health:
 
     @property
     def verdict(self) -> Verdict:
-        """healthy without findings, diverged when that is one of them, else ailing."""
+        """diverged when that is one of the findings, ailing when one is serious, else healthy."""
         if any(finding.symptom == "divergence" for finding in self.findings):
             return "diverged"
-        return "ailing" if self.findings else "healthy"
+        return "ailing" if any(finding.severity >= SERIOUS for finding in self.findings) else "healthy"
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A knob held elsewhere than its controller wants it, up to step `until`: `value` where that was `base`."""
+
+    knob: str
+    value: float
+    base: float
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What is done about a finding: roll back to sound weights or not, and knobs held elsewhere up to step `until`.
+
+    `rung`: how far up the ladder of the symptom; 0 is pulling knobs back to their published values.
+    """
+
+    finding: Finding
+    restore: bool
+    overrides: tuple[Override, ...]
+    rung: int
+    until: int
 
 
 K = TypeVar("K", bound=Knobs)

@@ -6,10 +6,12 @@ turned on what this run saw, not what would have come of it.
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from equipoise.diagnosis.trace import Reading
 from equipoise.knobs import Knobs
-from equipoise.observations import Controller, Finding, Health, MetricReading, Observation, Signals
+from equipoise.observations import Controller, Finding, Health, MetricReading, Observation, Override, Signals
 from equipoise.pilot import Pilot
 from equipoise.runs import Run
 
@@ -29,18 +31,41 @@ def observations(run: Run, knobs: Knobs) -> Iterator[Observation[Any]]:
                 changed[line["knob"]] = line["to"]
 
 
-def replay(controller: Controller, seen: Sequence[Observation[Any]], base: Knobs) -> list[Knobs]:
-    """Where the controller would have set the knobs after each observation, had it started from `base`."""
+def readings(run: Run) -> Iterator[Reading]:
+    """The signals of a run at each reading, in order: to be diagnosed once more."""
+    for line in run.named("sensed"):
+        yield Reading(line["step"], line["progress"], _signals(line["signals"]))
+
+
+def overrides(run: Run) -> dict[int, tuple[Override, ...]]:
+    """Step -> what a remedy held from there on."""
+    return {line["step"]: tuple(Override(**one) for one in line["overrides"]) for line in run.named("remedied")}
+
+
+def replay(
+    controller: Controller,
+    seen: Sequence[Observation[Any]],
+    base: Knobs,
+    held: Mapping[int, Sequence[Override]] = MappingProxyType({}),
+) -> list[Knobs]:
+    """Where the knobs would have stood after each observation, had the controller started from `base`.
+
+    `held`: step -> the overrides of the remedy that was given there.
+    """
     pilot, turned = Pilot(controller, steps=1, knobs=base, turnable=frozenset(base.ranges())), []
     for observation in seen:
-        pilot.decide(dataclasses.replace(observation, knobs=pilot.knobs))
+        pilot.decide(dataclasses.replace(observation, knobs=pilot.wish))
+        pilot.hold(held.get(observation.step, ()), observation.step, "")
         turned.append(pilot.knobs)
     return turned
 
 
 def _signals(values: Mapping[str, Any]) -> Signals:
     numbers = {name: float(value) for name, value in values.items() if name not in ("metrics", "non_finite")}
-    metrics = {name: MetricReading(**reading) for name, reading in values.get("metrics", {}).items()}
+    metrics = {
+        name: MetricReading(**{**reading, "value": float(reading["value"])})
+        for name, reading in values.get("metrics", {}).items()
+    }
     return Signals(**numbers, non_finite=values["non_finite"], metrics=metrics)
 
 

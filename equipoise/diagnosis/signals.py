@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from equipoise.base import PhaseRecord, StepRecord
+from equipoise.diagnosis import likeness
 from equipoise.observations import MetricReading, Reading, Signals
 
 Probability = Callable[[Tensor], Tensor]
@@ -55,7 +56,7 @@ class Window:
     """What has been gathered since the last reading.
 
     `updates`: the last update-to-weight ratio of each player, scalars, measured now and then. `probe_*`: logits of the
-    discriminator as it is now.
+    discriminator as it is now. `real`, `fake`, `held_out`: samples to be compared, the last ones seen.
     """
 
     phases: Mapping[str, Tally] = field(default_factory=dict)
@@ -63,6 +64,9 @@ class Window:
     probe_train: Tensor | None = None
     probe_held_out: Tensor | None = None
     non_finite: Tensor | None = None
+    real: Tensor | None = None
+    fake: Tensor | None = None
+    held_out: Tensor | None = None
 
 
 def gather(window: Window, record: StepRecord, probability: Probability | None = None) -> Window:
@@ -87,10 +91,17 @@ def gather(window: Window, record: StepRecord, probability: Probability | None =
         window,
         phases=phases,
         updates=updates,
-        probe_train=record.probe_train if record.probe_train is not None else window.probe_train,
-        probe_held_out=record.probe_held_out if record.probe_held_out is not None else window.probe_held_out,
+        probe_train=_newer(record.probe_train, window.probe_train),
+        probe_held_out=_newer(record.probe_held_out, window.probe_held_out),
         non_finite=non_finite,
+        real=_newer(record.real, window.real),
+        fake=_newer(record.fake, window.fake),
+        held_out=_newer(record.held_out, window.held_out),
     )
+
+
+def _newer(mine: Tensor | None, before: Tensor | None) -> Tensor | None:
+    return before if mine is None else mine.detach()
 
 
 def _numbers(phase: PhaseRecord, probability: Probability | None) -> dict[str, Tensor]:
@@ -127,6 +138,9 @@ def sense(window: Window, metrics: Mapping[str, MetricReading]) -> Sense:
     overfit = None
     if window.probe_train is not None and window.probe_held_out is not None:
         overfit = rank(window.probe_train, window.probe_held_out).item()
+    alike: dict[str, float] = {}
+    if window.real is not None and window.fake is not None:
+        alike = likeness.compare(window.real, window.fake, window.held_out)
     updates = {player: ratio.item() for player, ratio in window.updates.items()}
     return Sense(
         loss={name: reading for name, reading in readings.items() if " " not in name},
@@ -143,6 +157,7 @@ def sense(window: Window, metrics: Mapping[str, MetricReading]) -> Sense:
             gradient_ratio=gradient_d / gradient_g if gradient_g and gradient_d is not None else None,
             update_ratio_g=updates.get("generator"),
             update_ratio_d=updates.get("discriminator"),
+            **alike,
             non_finite=0 if window.non_finite is None else int(window.non_finite.item()),
             metrics=metrics,
         ),

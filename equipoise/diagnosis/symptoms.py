@@ -1,42 +1,58 @@
-"""Signals in, findings out: one pure function a symptom, each threshold with its source."""
+"""Readings in, findings out: each symptom a pure function of what is remembered, each threshold with its source.
 
-from collections.abc import Sequence
+    history = History()
+    for step, progress, signals in readings:
+        health, history = diagnose(history, step, progress, signals)
 
+A symptom whose evidence is missing says nothing. At each reading only the past is known, so a live run, its log read
+again, and a log of somebody else's are judged alike.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from equipoise.diagnosis import balance, quality
+from equipoise.diagnosis.collapse import collapse
+from equipoise.diagnosis.history import History, remember
+from equipoise.diagnosis.sign import Look
 from equipoise.observations import Finding, Health, Signals
 
-EQUILIBRIUM_RANK = 0.1
-"""|rank_train_fake| that counts as "cannot tell apart": about one standard error of a rank of 64 against 64 logits,
-sqrt((n + m + 1) / (3 n m)) = 0.10 (Mann and Whitney 1947)."""
-EQUILIBRIUM_SPAN = 0.1
-"""The share of the run for which it must hold."""
+SYMPTOMS: Mapping[str, Look] = {
+    "discriminator_overpowering": balance.discriminator_overpowering,
+    "vanishing_generator_gradient": balance.vanishing_generator_gradient,
+    "collapse": collapse,
+    "mode_collapse": quality.mode_collapse,
+    "mode_dropping": quality.mode_dropping,
+    "discriminator_overfitting": quality.discriminator_overfitting,
+    "memorisation": quality.memorisation,
+    "dead_discriminator": balance.dead_discriminator,
+    "oscillation": balance.oscillation,
+    "plateau": quality.plateau,
+    "equilibrium": balance.equilibrium,
+}
+"""All but divergence, which the reading itself tells."""
+NAMES = ("divergence", *SYMPTOMS)
 
 
-def diagnose(signals: Signals, step: int) -> Health:
-    """All that can be found in the signals of one reading."""
-    return Health(findings=tuple(divergence(signals, step)))
+def diagnose(history: History, step: int, progress: float, signals: Signals) -> tuple[Health, History]:
+    """All that can be found after one more reading, and the history with it in.
+
+    `step` rises from reading to reading; `progress`: 0 to 1. A finding's `since` is the step at which it was first
+    found, and has been found at every reading since.
+    """
+    history = remember(history, step, progress, signals)
+    findings = [*divergence(history, step, signals)]
+    for name, look in SYMPTOMS.items():
+        if sign := look(history):
+            since = history.since.get(name, step)
+            findings.append(Finding(name, sign.severity, sign.evidence, since, sign.confidence))
+    history = dataclasses.replace(history, since={finding.symptom: finding.since for finding in findings})
+    return Health(tuple(findings)), history
 
 
-def divergence(signals: Signals, step: int) -> Sequence[Finding]:
+def divergence(history: History, step: int, signals: Signals) -> tuple[Finding, ...]:
     """A loss or a gradient that is not finite: nothing that follows can be trusted."""
     if signals.non_finite == 0:
         return ()
-    return (Finding("divergence", severity=1.0, evidence={"non_finite": signals.non_finite}, since=step),)
-
-
-def at_equilibrium(history: Sequence[tuple[float, float]]) -> bool:
-    """Whether the ranks of the last tenth of a run say that the discriminator cannot tell reals from fakes.
-
-    `history`: (progress, rank_train_fake) in order. The mean and the change of the fitted line over the span must
-    both lie within EQUILIBRIUM_RANK, and the readings must fill the span.
-    """
-    if not history:
-        return False
-    end = history[-1][0]
-    span = [(progress, rank) for progress, rank in history if progress >= end - EQUILIBRIUM_SPAN]
-    if len(span) < 3 or len(span) == len(history) or end < EQUILIBRIUM_SPAN:
-        return False
-    centre = sum(progress for progress, _ in span) / len(span)
-    level = sum(rank for _, rank in span) / len(span)
-    spread = sum((progress - centre) ** 2 for progress, _ in span)
-    slope = sum((progress - centre) * (rank - level) for progress, rank in span) / spread
-    return abs(level) <= EQUILIBRIUM_RANK and abs(slope) * EQUILIBRIUM_SPAN <= EQUILIBRIUM_RANK
+    since = history.since.get("divergence", step)
+    return (Finding("divergence", severity=1.0, evidence={"non_finite": signals.non_finite}, since=since),)

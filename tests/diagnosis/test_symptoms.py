@@ -1,11 +1,16 @@
 """Symptoms: what is found in made-up signals, and what is not."""
 
+import dataclasses
 import math
+import random
 
 import pytest
 
-from equipoise.diagnosis.symptoms import EQUILIBRIUM_RANK, EQUILIBRIUM_SPAN, at_equilibrium, diagnose
-from equipoise.observations import Finding, Health, Signals
+from equipoise.diagnosis.advice import ADVICE
+from equipoise.diagnosis.balance import EQUILIBRIUM_RANK, EQUILIBRIUM_SPAN, at_equilibrium
+from equipoise.diagnosis.history import History
+from equipoise.diagnosis.symptoms import NAMES, diagnose
+from equipoise.observations import Finding, Health, MetricReading, Signals
 
 
 def trace(until: float, rank, readings: int = 100) -> list[tuple[float, float]]:
@@ -16,21 +21,22 @@ def trace(until: float, rank, readings: int = 100) -> list[tuple[float, float]]:
 
 def test_nothing_is_found_in_a_healthy_run() -> None:
     for signals in (Signals(), Signals(rank_train_fake=0.3, loss_g=1.0, gradient_ratio=2.0)):
-        health = diagnose(signals, 40)
+        health, _ = diagnose(History(), 40, 0.4, signals)
         assert health == Health()
         assert health.verdict == "healthy"
 
 
 @pytest.mark.parametrize("count", [1, 50])
 def test_divergence_is_found_and_says_by_what(count: int) -> None:
-    health = diagnose(Signals(non_finite=count, loss_g=math.nan), 340)
+    health, _ = diagnose(History(), 340, 0.4, Signals(non_finite=count, loss_g=math.nan))
     assert health.findings == (Finding("divergence", 1.0, {"non_finite": count}, since=340),)
     assert health.verdict == "diverged"
 
 
 def test_another_finding_is_no_divergence() -> None:
-    other = Finding("mode_collapse", 0.4, {"diversity": 0.1}, since=3)
+    other = Finding("mode_collapse", 0.6, {"diversity": 0.1}, since=3)
     assert Health((other,)).verdict == "ailing"
+    assert Health((dataclasses.replace(other, severity=0.4),)).verdict == "healthy", "something to know"
     assert Health((other, Finding("divergence", 1.0, {}, since=4))).verdict == "diverged"
 
 
@@ -70,3 +76,136 @@ def test_too_short_a_history_is_none() -> None:
 
 def test_a_rank_that_is_no_number_is_no_equilibrium() -> None:
     assert not at_equilibrium(trace(0.5, lambda p: math.nan if p > 0.45 else 0.0))
+
+
+def found(symptom: str, length: int, signals, step: int = 1) -> list[Finding]:
+    """The findings of a symptom over a run; `signals(reading)`, readings `step` steps apart."""
+    history, seen = History(), []
+    for reading in range(1, length + 1):
+        health, history = diagnose(history, step * reading, reading / length, signals(reading))
+        seen += [finding for finding in health.findings if finding.symptom == symptom]
+    return seen
+
+
+def test_the_first_epoch_win_is_raised_within_two_readings() -> None:
+    """A fifth of 218 spectrograms is 14 steps: Loss_D 0.0001, Loss_G 45.9, D(x) 0.9999, D(G(z)) 0.0000."""
+    lost = Signals(loss_d=1e-4, loss_g=45.9, probability_real=0.9999, probability_fake=1e-9, rank_train_fake=1.0)
+    (first, *more) = found("discriminator_overpowering", 3, lambda _: lost)
+    assert first.since == 2
+    assert first.severity == 1.0
+    assert len(more) == 1
+
+
+def test_a_discriminator_that_is_always_right_is_none_by_itself() -> None:
+    """DCGAN on CIFAR-10: a loss near 0.01, the generator's between 5 and 7, from step 100, and FID improves."""
+    right = Signals(loss_d=0.01, loss_g=6.0, probability_real=0.999, probability_fake=0.001, rank_train_fake=1.0)
+    assert found("discriminator_overpowering", 300, lambda _: right) == []
+    assert found("discriminator_overpowering", 300, lambda _: Signals(loss_d=0.01, loss_g=6.0)) == []
+    assert found("discriminator_overpowering", 300, lambda _: Signals(loss_g=50.0)) == [], "no word of who is right"
+
+
+def test_it_must_be_right_to_overpower() -> None:
+    wrong = Signals(loss_g=50.0, probability_real=0.999, probability_fake=1e-6, rank_train_fake=0.5)
+    assert found("discriminator_overpowering", 100, lambda _: wrong) == []
+
+
+def test_a_generator_that_starves_while_the_discriminator_wins() -> None:
+    def signals(reading: int) -> Signals:
+        return Signals(rank_train_fake=1.0, gradient_norm_g=2.0 if reading < 50 else 0.02)
+
+    (first, *_, last) = found("vanishing_generator_gradient", 200, signals)
+    assert first.since >= 50
+    assert last.severity == 1.0
+    assert last.evidence["of_its_beginning"] == pytest.approx(0.01)
+    assert found("discriminator_overpowering", 200, signals)
+    even = lambda reading: dataclasses.replace(signals(reading), rank_train_fake=0.1)  # noqa: E731
+    assert found("vanishing_generator_gradient", 200, even) == [], "a game at rest has small gradients, too"
+
+
+def test_a_win_without_a_fake_near_a_real() -> None:
+    far = Signals(rank_train_fake=1.0, coverage=0.0)
+    (first, *_) = found("discriminator_overpowering", 200, lambda _: far)
+    assert first.since >= 50, "so it is in every run's first steps"
+    near = Signals(rank_train_fake=1.0, coverage=0.3)
+    assert found("discriminator_overpowering", 200, lambda _: near) == []
+
+
+def test_samples_that_become_alike() -> None:
+    (first, *_, last) = found("mode_collapse", 100, lambda r: Signals(diversity=0.9 if r < 40 else 0.05))
+    assert 40 < first.since <= 42
+    assert last.severity == 1.0
+    early = lambda reading: Signals(diversity=0.02 * reading)  # noqa: E731
+    assert found("mode_collapse", 100, early) == [], "at the start of a run all samples are alike"
+    never = found("mode_collapse", 100, lambda _: Signals(diversity=0.2))
+    assert never[0].since >= 33, "later on that is no excuse"
+
+
+def test_reals_that_are_forgotten() -> None:
+    (first, *_) = found("mode_dropping", 100, lambda r: Signals(coverage=0.9 if r < 50 else 0.3, diversity=0.8))
+    assert 50 < first.since <= 54
+    assert found("mode_dropping", 100, lambda _: Signals(coverage=0.1)) == [], "never there, never lost"
+    alike = lambda reading: Signals(coverage=0.9 if reading < 50 else 0.1, diversity=0.05)  # noqa: E731
+    assert found("mode_dropping", 100, alike) == [], "that is mode_collapse"
+
+
+@pytest.mark.parametrize(
+    ("symptom", "signal"), [("discriminator_overfitting", "rank_train_held_out"), ("memorisation", "copying")]
+)
+def test_learning_by_heart_is_graded(symptom: str, signal: str) -> None:
+    severities = []
+    for level in (0.1, 0.35, 0.5, 0.7, 0.95):
+        seen = found(symptom, 20, lambda _, level=level: Signals(**{signal: level}))
+        severities.append(seen[-1].severity if seen else 0.0)
+    assert severities[0] == 0
+    assert severities[2] == pytest.approx(0.5)
+    assert severities[-1] == 1.0
+    assert severities == sorted(severities)
+
+
+def test_going_round_in_circles() -> None:
+    (first, *_) = found("oscillation", 100, lambda r: Signals(rank_train_fake=0.6 * math.sin(r / 3)), step=50)
+    assert first.severity >= 0.5
+    assert first.evidence["period"] == pytest.approx(2 * math.pi * 3 * 50, rel=0.1)
+    source = random.Random(0)
+    assert found("oscillation", 300, lambda _: Signals(rank_train_fake=source.gauss(0, 0.4))) == [], "noise"
+    assert found("oscillation", 100, lambda r: Signals(rank_train_fake=0.05 * math.sin(r / 3))) == [], "too small"
+    assert found("oscillation", 100, lambda r: Signals(loss_g=10 / r)) == [], "a slope"
+
+
+def test_a_discriminator_that_teaches_nothing() -> None:
+    blind = Signals(rank_train_fake=0.01, coverage=0.0)
+    assert found("dead_discriminator", 40, lambda _: blind)[0].since == 20
+    assert found("equilibrium", 40, lambda _: blind) == []
+    assert found("dead_discriminator", 40, lambda _: Signals(rank_train_fake=0.01, coverage=0.9)) == []
+    faded = lambda r: Signals(loss_d=-1.0 if r < 60 else -1e-4 * (1 + r % 2))  # noqa: E731
+    assert found("dead_discriminator", 100, faded)[0].since >= 79
+    assert found("dead_discriminator", 100, lambda r: Signals(loss_d=1.0 if r < 60 else 1e-6)) == [], "it won"
+
+
+def test_rest_is_no_ailment() -> None:
+    seen = found("equilibrium", 100, lambda _: Signals(rank_train_fake=0.02))
+    assert {finding.severity for finding in seen} == {0.0}
+    assert Health(tuple(seen[:1])).verdict == "healthy"
+
+
+def test_a_metric_that_stands_still_is_worth_knowing() -> None:
+    def signals(reading: int) -> Signals:
+        age = reading % 10
+        return Signals(metrics={"fid": MetricReading(50.0 if reading >= 100 else 60.0 - (reading - age) / 10, age)})
+
+    seen = found("plateau", 300, signals)
+    assert seen
+    assert max(finding.severity for finding in seen) < 0.5
+    assert found("plateau", 300, lambda r: Signals(metrics={"fid": MetricReading(500.0 - r, 0)})) == []
+
+
+def test_without_evidence_nothing_is_said() -> None:
+    for name in NAMES:
+        assert found(name, 300, lambda _: Signals()) == []
+
+
+def test_since_is_when_it_was_first_found_without_a_break() -> None:
+    seen = found("discriminator_overfitting", 60, lambda r: Signals(rank_train_held_out=0.6 if r % 30 > 10 else 0.0))
+    assert len({finding.since for finding in seen}) == 2
+    assert all(finding.symptom in ADVICE for finding in seen)
+    assert set(ADVICE) == set(NAMES)

@@ -1,0 +1,226 @@
+"""Symptoms of the game itself: who wins, whether the other still learns, and whether they go round in circles."""
+
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+
+from equipoise.diagnosis.history import History
+from equipoise.diagnosis.sign import Sign, graded
+from equipoise.observations import SERIOUS
+
+SATURATED_RANK = 0.98
+"""rank_train_fake of a discriminator that is all but never wrong: 99 pairs of 100 the right way round."""
+SATURATED_PROBABILITY = 0.02
+"""1 - D(x) and D(G(z)) of one whose loss gives probabilities: the same 99 of 100, as a mean over both sides."""
+LOST = (8.0, 16.6, 40.0)
+"""Loss of the generator in nats, where it is -log D(G(z)). 16.6 = 24 ln 2: D(G(z)) is below the last bit of a float32
+next to 1, so the discriminator's own gradient is exactly 0 and nothing it does can bring the generator back. At 8, the
+level at which DCGAN on CIFAR-10 still improves (StudioGAN's log), it is worth knowing."""
+STARVED = (-0.7, -1.0, -2.0)
+"""log10 of the generator's gradient norm against the run's own beginning; a tenth is an alarm (DESIGN's references: the
+gradient vanishes as the discriminator comes to be right, Arjovsky and Bottou 2017, theorem 2.4)."""
+WON_FOR = 0.25
+"""Share of the run for which a saturated discriminator with no fake near a real counts as won."""
+BLIND = 0.05
+"""|rank_train_fake| of a discriminator that tells nothing, averaged over 20 readings or more: twice the standard error
+of 0.1 / sqrt(20)."""
+EQUILIBRIUM_RANK = 0.1
+"""|rank_train_fake| that counts as "cannot tell apart": about one standard error of a rank of 64 against 64 logits,
+sqrt((n + m + 1) / (3 n m)) = 0.10 (Mann and Whitney 1947)."""
+EQUILIBRIUM_SPAN = 0.1
+"""The share of the run for which it must hold."""
+CYCLE = (0.45, 0.6, 0.9)
+"""Autocorrelation at one period of what counts as going round; noise of 64 readings stays below 2 / sqrt(64) = 0.25
+(Bartlett 1946), and the highest of many lags seldom passes 0.4."""
+SWING = 0.1
+"""The least standard deviation, of a rank or relative to the level of a loss, that is worth calling a cycle."""
+
+
+def discriminator_overpowering(history: History) -> Sign | None:
+    """The discriminator is all but never wrong, and the generator does not live on it.
+
+    Being right alone is none: DCGAN's discriminator is nearly always, and its FID improves for 42,000 steps. So one of
+    these must be there too: a generator's loss beyond what can be undone, its gradient gone, or, over a quarter of the
+    run, no fake near any real.
+    """
+    sure = _saturation(history)
+    if not sure:
+        return None if sure is None else _by_losses(history)
+    signs = [sign for sign in (_lost(history), _starved(history), _never_near(history)) if sign]
+    if not signs:
+        return None
+    severity = max(sign.severity for sign in signs)
+    evidence = {name: value for sign in signs for name, value in sign.evidence.items()}
+    return Sign(severity, min(1.0, 0.7 + 0.1 * len(signs) + 0.1 * (len(sure) - 1)), {**sure, **evidence})
+
+
+def vanishing_generator_gradient(history: History) -> Sign | None:
+    """The generator's gradient is a small part of what it was, and not because it has nothing left to learn."""
+    sign, rank = _starved(history), history.last("rank_train_fake", 10)
+    if sign is None or not rank or statistics.fmean(rank) < 0.8:
+        return None
+    return Sign(sign.severity, 0.8, {**sign.evidence, "rank_train_fake": statistics.fmean(rank)})
+
+
+def dead_discriminator(history: History) -> Sign | None:
+    """The discriminator tells nothing although fakes are plainly not reals; or its loss has come to a standstill at 0.
+
+    The second is for losses that have no bottom: a Wasserstein critic whose estimate is a hundredth of what it was.
+    """
+    ranks = history.last("rank_train_fake", 20)
+    if len(ranks) == 20 and abs(statistics.fmean(ranks)) < BLIND:
+        for name, apart in (("coverage", 0.1), ("diversity", 0.3)):
+            seen = history.last(name, 3)
+            if seen and statistics.fmean(seen) < apart:
+                evidence = {"rank_train_fake": statistics.fmean(ranks), name: statistics.fmean(seen)}
+                return Sign(0.8, 0.8, evidence)
+    start, now = history.early("loss_d", 20), history.last("loss_d", 20)
+    if start is None or len(now) < 20 or start >= 0 or max(now) - min(now) <= 0:
+        return None
+    strongest = -min(value for _, value in history.whole("loss_d"))
+    left = max(abs(value) for value in now) / strongest
+    severity = graded(left, 0.02, 0.01, 0.0)
+    return None if severity is None else Sign(severity, 0.7, {"loss_d": statistics.fmean(now), "of_strongest": left})
+
+
+def oscillation(history: History) -> Sign | None:
+    """Ranks or losses go round and round: the autocorrelation at some lag is high, and as low at half of it."""
+    found = []
+    for name in ("rank_train_fake", "loss_g", "loss_d"):
+        values = history.last(name, 64)
+        steps = [point.step for point in history.recent if name in point.values][-64:]
+        if len(values) < 64 or _unevenly(steps):
+            continue
+        swing = float(np.std(values)) / (1.0 if name.startswith("rank") else max(abs(statistics.fmean(values)), 1e-12))
+        if swing < SWING:
+            continue
+        lag, strength = cycle(values)
+        severity = graded(strength, *CYCLE)
+        if severity is not None:
+            evidence = {
+                "autocorrelation": strength,
+                "period": lag * (steps[-1] - steps[0]) / 63,
+                f"swing_{name}": swing,
+            }
+            found.append(Sign(min(severity, 0.9), 0.7, evidence))
+    return max(found, key=lambda sign: sign.severity, default=None)
+
+
+def equilibrium(history: History) -> Sign | None:
+    """The discriminator has not told reals from fakes for a tenth of the run. No ailment: severity 0."""
+    places = {point.step: point.progress for point in (*history.spans, *history.filling)}
+    ranks = [(places[step], rank) for step, rank in history.whole("rank_train_fake")]
+    if not at_equilibrium(ranks) or dead_discriminator(history):
+        return None
+    return Sign(0.0, 0.8, {"rank_train_fake": ranks[-1][1]})
+
+
+def at_equilibrium(history: Sequence[tuple[float, float]]) -> bool:
+    """Whether the ranks of the last tenth of a run say that the discriminator cannot tell reals from fakes.
+
+    `history`: (progress, rank_train_fake) in order. The mean and the change of the fitted line over the span must
+    both lie within EQUILIBRIUM_RANK, and the readings must fill the span.
+    """
+    if not history:
+        return False
+    end = history[-1][0]
+    span = [(progress, rank) for progress, rank in history if progress >= end - EQUILIBRIUM_SPAN]
+    if len(span) < 3 or len(span) == len(history) or end < EQUILIBRIUM_SPAN:
+        return False
+    centre = sum(progress for progress, _ in span) / len(span)
+    level = sum(rank for _, rank in span) / len(span)
+    spread = sum((progress - centre) ** 2 for progress, _ in span)
+    if spread == 0:
+        return False
+    slope = sum((progress - centre) * (rank - level) for progress, rank in span) / spread
+    return abs(level) <= EQUILIBRIUM_RANK and abs(slope) * EQUILIBRIUM_SPAN <= EQUILIBRIUM_RANK
+
+
+def cycle(values: Sequence[float]) -> tuple[int, float]:
+    """The lag of the strongest cycle and its strength: the smaller of r(lag) and -r(lag / 2), r the autocorrelation.
+
+    Of the values about the straight line through them; even lags from 6 values to half of them.
+    """
+    given = np.asarray(values, np.float64)
+    count = len(given)
+    at = np.arange(count) - (count - 1) / 2
+    left = given - given.mean()
+    left -= (left @ at) / (at @ at) * at
+    total = float(left @ left)
+    if total <= 1e-24 * max(1.0, float(given @ given)):
+        return 0, 0.0
+    r = np.correlate(left, left, "full")[count - 1 :] / total * count / np.arange(count, 0, -1)
+    lags = np.arange(6, count // 2 + 1, 2)
+    strength = np.minimum(r[lags], -r[lags // 2])
+    return int(lags[strength.argmax()]), float(strength.max())
+
+
+def _by_losses(history: History) -> Sign | None:
+    """Where neither ranks nor probabilities are known, from losses alone: worth knowing, no more."""
+    levels = history.levels
+    if levels.overwhelmed_since is None or levels.loss_d is None or levels.loss_g is None:
+        return None
+    evidence = {"loss_d": levels.loss_d, "loss_d_at_most": levels.highest_d}
+    return Sign(0.4, 0.5, {**evidence, "loss_g": levels.loss_g, "loss_g_at_least": levels.lowest_g})
+
+
+def _saturation(history: History) -> dict[str, float] | None:
+    """What says that the discriminator is all but never wrong; None if something says otherwise, empty if nothing can.
+
+    Ranks are means over up to ten readings, for they scatter; probabilities over two.
+    """
+    ranks, real, fake = (
+        history.last(name, count)
+        for name, count in (("rank_train_fake", 10), ("probability_real", 2), ("probability_fake", 2))
+    )
+    found = {}
+    if len(ranks) >= 2:
+        found["rank_train_fake"] = statistics.fmean(ranks)
+    if len(real) == 2:
+        found["probability_real"] = statistics.fmean(real)
+    if len(fake) == 2:
+        found["probability_fake"] = statistics.fmean(fake)
+    least = {"rank_train_fake": SATURATED_RANK, "probability_real": 1 - SATURATED_PROBABILITY}
+    right = all(found[name] >= level for name, level in least.items() if name in found)
+    return found if right and found.get("probability_fake", 0.0) <= SATURATED_PROBABILITY else None
+
+
+def _lost(history: History) -> Sign | None:
+    """-log D(G(z)) is beyond LOST: only where the loss has probabilities and falls as D(G(z)) rises."""
+    fake, loss = history.last("probability_fake", 2), history.last("loss_g", 2)
+    if len(fake) < 2 or len(loss) < 2:
+        return None
+    level = statistics.fmean(loss)
+    severity = graded(level, *LOST)
+    return None if severity is None else Sign(severity, 0.9, {"loss_g": level})
+
+
+def _starved(history: History) -> Sign | None:
+    """The gradient of the generator against the run's own beginning."""
+    start, now = history.early("gradient_norm_g", 10), history.last("gradient_norm_g", 10)
+    if not start or len(now) < 10 or history.step < 30:
+        return None
+    share = statistics.median(now) / start
+    severity = graded(math.log10(max(share, 1e-12)), *STARVED)
+    if severity is None:
+        return None
+    return Sign(severity, 0.8, {"gradient_norm_g": statistics.median(now), "of_its_beginning": share})
+
+
+def _never_near(history: History) -> Sign | None:
+    """For a quarter of the run the discriminator was as sure as now, and no fake came near a real."""
+    start = history.progress - WON_FOR
+    points = [point for point in (*history.spans, *history.filling) if point.progress >= start]
+    ranks = [point.values["rank_train_fake"] for point in points if "rank_train_fake" in point.values]
+    near = [point.values["coverage"] for point in points if "coverage" in point.values]
+    if start < 0 or len(near) < 5 or not ranks or min(ranks) < SATURATED_RANK or max(near) > 0.05:
+        return None
+    return Sign(SERIOUS, 0.7, {"coverage": max(near)})
+
+
+def _unevenly(steps: Sequence[int]) -> bool:
+    gaps = [later - earlier for earlier, later in itertools.pairwise(steps)]
+    return max(gaps) > 2 * max(1, min(gaps))

@@ -1,0 +1,71 @@
+"""Symptoms in the samples: how various, how near to reals, whether copies, whether they still get better."""
+
+import statistics
+
+from equipoise.diagnosis.history import History
+from equipoise.diagnosis.sign import MILD, Sign, graded
+
+ALIKE = (0.5, 0.3, 0.1)
+"""Diversity against reals; below 0.5 a collapse is suspected, below 0.3 it is an alarm."""
+FORGOTTEN = (0.6, 0.45, 0.1)
+"""Coverage against the best the run has had. 128 reals give it a standard error of 0.04 at 0.5."""
+OVERFIT = (0.3, 0.5, 0.9)
+"""rank_train_held_out: 0.5 is an alarm; it scatters by 0.05 with 256 logits a side."""
+COPIED = (0.3, 0.5, 0.9)
+"""As a rank: 0.5 says that three fakes of four stand nearer to one training real than held-out reals do."""
+PLATEAU = 0.4
+"""The share of the run, and of its measurements, that have passed since the best one."""
+MEASUREMENTS = 8
+"""A plateau needs so many."""
+
+
+def mode_collapse(history: History) -> Sign | None:
+    """Fakes are alike: far less various than reals, after having been more so, or a third into the run."""
+    seen, most = history.last("diversity", 2), max((value for _, value in history.whole("diversity")), default=0.0)
+    if len(seen) < 2:
+        return None
+    now = statistics.fmean(seen)
+    severity = graded(now, *ALIKE)
+    if severity is None or (most < 2 * now and history.progress < 1 / 3):
+        return None
+    return Sign(severity, 0.8, {"diversity": now, "diversity_at_most": most})
+
+
+def mode_dropping(history: History) -> Sign | None:
+    """Reals that had fakes near them have none any more, though the fakes are not all alike."""
+    seen, spread = history.last("coverage", 4), history.last("diversity", 2)
+    whole = [value for _, value in history.whole("coverage")]
+    if len(seen) < 4 or len(whole) < 8 or (spread and statistics.fmean(spread) < ALIKE[1]):
+        return None
+    best = max(statistics.fmean(whole[i : i + 3]) for i in range(len(whole) - 2))
+    now = statistics.fmean(seen)
+    severity = graded(now / best, *FORGOTTEN) if best >= 0.3 else None
+    return None if severity is None else Sign(severity, 0.6, {"coverage": now, "coverage_at_best": best})
+
+
+def discriminator_overfitting(history: History) -> Sign | None:
+    """The discriminator scores reals that it trains on above reals that it has not seen: it learns them by heart."""
+    seen = history.last("rank_train_held_out", 4)
+    if len(seen) < 2:
+        return None
+    severity = graded(statistics.fmean(seen), *OVERFIT)
+    return None if severity is None else Sign(severity, 0.9, {"rank_train_held_out": statistics.fmean(seen)})
+
+
+def memorisation(history: History) -> Sign | None:
+    """Fakes stand nearer to single training reals than held-out reals do: they are copies."""
+    seen = history.last("copying", 4)
+    if len(seen) < 4:
+        return None
+    severity = graded(statistics.fmean(seen), *COPIED)
+    return None if severity is None else Sign(severity, 0.6, {"copying": statistics.fmean(seen)})
+
+
+def plateau(history: History) -> Sign | None:
+    """A metric has not got better for a good part of the run, nor much worse: more steps bring little."""
+    for name, measured in history.measured.items():
+        late = sum(1 for each in measured.values if each.step > measured.best.step)
+        waited = (history.step - measured.best.step) / max(1, history.step)
+        if measured.count >= MEASUREMENTS and waited >= PLATEAU and late >= PLATEAU * measured.count:
+            return Sign(MILD, 0.6, {f"{name}_best": measured.best.value, "share_of_run_since": waited})
+    return None

@@ -1,0 +1,226 @@
+"""Findings in, remedies out: what to change when a run ails, for how long, and whether to roll back first. Pure.
+
+    case = Case(steps=steps, published=gan.knobs, turnable=gan.turnable, base=knobs_of_the_user)
+    remedy, chart = prescribe(Care(), case, chart, health, wish_of_the_controller, step)
+    knobs = treated(chart, wish_of_the_controller, step)
+
+Rung 0 pulls knobs that stand far from their published values back to them: most sick runs were set sick. Then the
+ladder of the symptom is climbed, a rung each time that it is found again. Its order is that of the evidence: first
+augmentation and gradient penalties (Karras 2020, ADA; Zhao 2020; Mescheder 2018), then the ratio of the learning rates,
+then label and instance noise, then steps per player. Every override expires; a symptom that returns after that gets the
+same override until the end of the run. There is a pause after each remedy, and a budget for the whole run.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from equipoise.diagnosis.ladders import LADDERS, ROLLED_BACK, moved
+from equipoise.knobs import Knobs, Range
+from equipoise.observations import SERIOUS, Finding, Health, Override, Remedy
+
+FAR = 3.0
+"""A rate or weight so many times above or below its published value stands far from it."""
+FAR_COMPLEMENT = 5.0
+"""The same for 1 - beta2."""
+FAR_LINEAR = 0.3
+"""A linear knob stands far if the difference is this share of its range."""
+AT_WILL: Mapping[str, float] = {
+    "augment_p": 0.6,
+    "instance_noise": 0.2,
+    "r1_gamma": 10.0,
+    "r2_gamma": 10.0,
+    "gp_weight": 10.0,
+    "lecam_weight": 1.0,
+    "feature_matching_weight": 1.0,
+}
+"""Regularization that the paper does without may have been turned on by somebody who knows why; up to here it is left.
+Noise, augmentation and R1 as their sources have them (Sønderby 2017; Karras 2020: p below 0.8; Mescheder 2018: 10)."""
+SURE = 0.5
+"""The confidence from which a finding is acted on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """How much may be done. Shares are of the run's planned steps.
+
+    `budget`: remedies in a run. `pause`: after a remedy nothing is done for so long. `lasting`: how long an override
+    acts at first. `late`: what would expire after this point acts to the end. `lost`: steps that rollbacks may cost,
+    one beyond which only overrides are left. `change`: False restores and changes nothing, for comparison.
+    """
+
+    budget: int = 6
+    pause: float = 0.04
+    lasting: float = 0.3
+    late: float = 0.7
+    lost: float = 0.7
+    change: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is being treated: a run of `steps`, a GAN's `published` knobs, those that act, where the user set them."""
+
+    steps: int
+    published: Knobs
+    turnable: frozenset[str]
+    base: Knobs
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A remedy of the past: at which step, for what, on which rung, until when."""
+
+    step: int
+    symptom: str
+    rung: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """All that is remembered of a run's treatment: what acts now, what was given, what rollbacks cost in steps."""
+
+    overrides: tuple[Override, ...] = ()
+    given: tuple[Given, ...] = ()
+    lost: int = 0
+
+
+def prescribe(
+    care: Care, case: Case, chart: Chart, health: Health, wish: Knobs, step: int
+) -> tuple[Remedy | None, Chart]:
+    """What to do about the gravest finding, if anything, and the chart with it in.
+
+    `wish`: where the controller wants the knobs, without overrides. The chart's `lost` is for the loop to add to.
+    """
+    chart = _without_expired(chart, step)
+    finding = _gravest(health)
+    if finding is None or step >= case.steps or not _may_act(care, case, chart, finding, step):
+        return None, chart
+    restore = finding.symptom in ROLLED_BACK and chart.lost < care.lost * case.steps
+    if not care.change:
+        remedy = Remedy(finding, restore=True, overrides=(), rung=0, until=step)
+        return remedy, _with(chart, remedy, step)
+    rung, turns = _next_rung(case, chart, finding.symptom, wish, step)
+    if not turns and not restore:
+        return None, chart
+    until = _until(care, case, chart, finding.symptom, rung, step)
+    overrides = tuple(Override(knob, value, base_at, until) for knob, (base_at, value) in turns.items())
+    remedy = Remedy(finding, restore, overrides, rung, until)
+    return remedy, _with(chart, remedy, step)
+
+
+def treated(chart: Chart, wish: Knobs, step: int) -> Knobs:
+    """The knobs as they act at `step`: the controller's wish, under the overrides that have not expired.
+
+    A knob on a logarithmic scale keeps the ratio that it was given, so that a schedule below it goes on.
+    """
+    ranges = wish.ranges()
+    values = {}
+    for override in chart.overrides:
+        if step < override.until:
+            values[override.knob] = ranges[override.knob].clamp(_acting(override, wish, ranges[override.knob]))
+    return wish.with_values(values)
+
+
+def with_overrides(chart: Chart, overrides: Sequence[Override]) -> Chart:
+    """The chart with these overrides acting; a knob has one, the latest."""
+    new = {override.knob for override in overrides}
+    kept = (override for override in chart.overrides if override.knob not in new)
+    return dataclasses.replace(chart, overrides=(*kept, *overrides))
+
+
+def to_plain(chart: Chart) -> dict[str, Any]:
+    """A chart as JSON has it."""
+    return dataclasses.asdict(chart)
+
+
+def from_plain(values: Mapping[str, Any]) -> Chart:
+    """What :func:`to_plain` gave."""
+    overrides = tuple(Override(**one) for one in values["overrides"])
+    return Chart(overrides, tuple(Given(**one) for one in values["given"]), values["lost"])
+
+
+def far_from_published(case: Case) -> dict[str, float]:
+    """Knob -> published value, of those that act and that the user set far from it."""
+    ranges, published = case.base.ranges(), case.published.values()
+    return {
+        name: published[name]
+        for name, value in case.base.values().items()
+        if name in case.turnable and _is_far(name, ranges[name], value, published[name])
+    }
+
+
+def _is_far(name: str, range: Range, value: float, published: float) -> bool:
+    if published == 0 and value <= AT_WILL.get(name, 0.0):
+        return False
+    if range.scale == "log":
+        if value == 0 or published == 0:
+            return value != published
+        return abs(math.log(value / published)) >= math.log(FAR) - 1e-9
+    if range.scale == "log_complement":
+        return abs(math.log((1 - value) / (1 - published))) >= math.log(FAR_COMPLEMENT) - 1e-9
+    if range.scale == "integer":
+        return abs(value - published) >= FAR
+    return abs(value - published) >= FAR_LINEAR * (range.high - range.low)
+
+
+def _gravest(health: Health) -> Finding | None:
+    """The finding to act on: serious, sure, and of a symptom that there is a ladder for."""
+    acting = [
+        finding
+        for finding in health.findings
+        if finding.severity >= SERIOUS and finding.confidence >= SURE and finding.symptom in LADDERS
+    ]
+    return max(acting, key=lambda finding: (finding.severity, finding.confidence), default=None)
+
+
+def _may_act(care: Care, case: Case, chart: Chart, finding: Finding, step: int) -> bool:
+    """Whether the budget allows it, and the last remedy has had its time; weights that are not numbers cannot wait."""
+    if len(chart.given) >= care.budget:
+        return False
+    is_urgent = finding.symptom == "divergence" or not chart.given
+    return is_urgent or step - chart.given[-1].step >= care.pause * case.steps
+
+
+def _next_rung(
+    case: Case, chart: Chart, symptom: str, wish: Knobs, step: int
+) -> tuple[int, dict[str, tuple[float, float]]]:
+    """The lowest rung that has not been tried and changes something: its number, and knob -> (from, to)."""
+    overridden = {override.knob for override in chart.overrides}
+    far = {name: value for name, value in far_from_published(case).items() if name not in overridden}
+    if far:
+        return 0, {name: (getattr(case.base, name), value) for name, value in far.items()}
+    now = treated(chart, wish, step)
+    ladder = LADDERS[symptom]
+    climbed = [given.rung for given in chart.given if given.symptom == symptom and given.until > step]
+    for number in range(max(climbed, default=0) + 1, len(ladder) + 1):
+        if values := moved(ladder[number - 1], now, case.turnable):
+            return number, {name: (getattr(wish, name), value) for name, value in values.items()}
+    return len(ladder), {}
+
+
+def _until(care: Care, case: Case, chart: Chart, symptom: str, rung: int, step: int) -> int:
+    """When an override expires: at the end of the run if it was given before, or if the end is near."""
+    until = step + round(care.lasting * case.steps)
+    again = any(given.symptom == symptom and given.rung == rung for given in chart.given)
+    return case.steps if again or until >= care.late * case.steps else until
+
+
+def _acting(override: Override, wish: Knobs, range: Range) -> float:
+    here: float = getattr(wish, override.knob)
+    if range.scale == "log" and here > 0 and override.base > 0 and override.value > 0:
+        return here * override.value / override.base
+    return override.value
+
+
+def _without_expired(chart: Chart, step: int) -> Chart:
+    return dataclasses.replace(chart, overrides=tuple(one for one in chart.overrides if step < one.until))
+
+
+def _with(chart: Chart, remedy: Remedy, step: int) -> Chart:
+    """The chart with one more remedy given; its overrides are for the pilot to hold."""
+    given = Given(step, remedy.finding.symptom, remedy.rung, remedy.until)
+    return dataclasses.replace(chart, given=(*chart.given, given))
