@@ -245,23 +245,6 @@ class Recipe(Protocol):
         """The GAN for data of this kind, weights drawn from `generator`. Raises SettingError if it does not suit."""
 
 
-class Metric(Protocol):
-    """Quality by comparison with held-out reals: a frozen dataclass."""
-
-    @property
-    def better(self) -> Literal["lower", "higher"]:
-        """Which way is up."""
-
-    def suits(self, spec: DataSpec) -> bool:
-        """Whether it can be measured on data of this kind."""
-
-    def statistics(self, real: Batch) -> Any:
-        """What is to be known of the reals, computed once."""
-
-    def value(self, statistics: Any, fake: Tensor) -> float:
-        """The metric of `fake`: (N, ...) float32 in the range of the data."""
-
-
 @dataclass(frozen=True, slots=True)
 class PhaseRecord:
     """What the last repeat of one phase did in a step: tensors on the device, all optional.
@@ -283,7 +266,8 @@ class StepRecord:
     """What one step did: made by the training step, or by a loop of one's own.
 
     `probe_train`, `probe_held_out`: logits of the discriminator, after the step, on reals that it trains on and on
-    reals that it does not. `non_finite`: a 0-dim bool, whether a loss or a gradient was not finite.
+    reals that it does not. `non_finite`: a 0-dim bool, whether a loss or a gradient was not finite. `real`, `fake`,
+    `held_out`: (N, ...) samples of the same shape, to be compared now and then.
     """
 
     step: int
@@ -292,3 +276,6 @@ class StepRecord:
     probe_train: Tensor | None = None
     probe_held_out: Tensor | None = None
     non_finite: Tensor | None = None
+    real: Tensor | None = None
+    fake: Tensor | None = None
+    held_out: Tensor | None = None

@@ -12,7 +12,19 @@ from equipoise.errors import EquipoiseError, nearest
 USAGE = 2
 MODULES = {"list": "listing"}
 """Commands whose module cannot have their name."""
-COMMANDS = ("train", "resume", "sample", "report", "list", "runs")
+COMMANDS = (
+    "train",
+    "resume",
+    "evaluate",
+    "sample",
+    "interpolate",
+    "arithmetic",
+    "export",
+    "diagnose",
+    "report",
+    "list",
+    "runs",
+)
 """In the order of the overview. What a command takes and does stands in its module in commands/."""
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.observations import Health, Reading, Signals, Verdict
+from equipoise.observations import Finding, Health, Override, Reading, Signals, Verdict
 
 FinishReason = Literal["steps", "images", "seconds", "equilibrium", "interrupted", "diverged"]
 
@@ -62,6 +62,21 @@ class Turned(Event):
     after: float
     by: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remedied(Event):
+    """Something was done about a finding, on a `rung` of its ladder: 0 pulls knobs back to their published values.
+
+    `restored`: the step whose weights were gone back to, None if they were kept; `lost`: the steps that this cost.
+    """
+
+    finding: Finding
+    rung: int
+    restored: int | None
+    lost: int
+    overrides: tuple[Override, ...]
+    until: int
 
 
 @dataclass(frozen=True, slots=True)

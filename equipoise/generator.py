@@ -1,11 +1,10 @@
 """A trained generator, taken out of its run folder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -17,6 +16,9 @@ from equipoise.errors import CheckpointError, SettingError
 from equipoise.experiment import data_of, from_values, recipe_of
 from equipoise.training import checkpoint
 
+PIECE = 250
+"""Samples made at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Generator:
@@ -27,27 +29,24 @@ class Generator:
     spec: DataSpec
     step: int
 
-    @torch.no_grad()
     def sample(self, count: int, *, label: int | None = None, truncation: float | None = None, seed: int = 0) -> Tensor:
         """(count, ...) float32 in the range of the data, [-1, 1] for images; the same seed gives the same samples.
 
         `label`: of all samples; None gives every class in turn. `truncation` T > 0: latents within [-T, T], closer to
         the mean sample and less diverse (Brock 2019). Raises SettingError for a label that there is not.
         """
+        return self.make(self.latents(count, truncation=truncation, seed=seed), self.labels(count, label))
+
+    def latents(self, count: int, *, truncation: float | None = None, seed: int = 0) -> Tensor:
+        """(count, ...) float32, what samples are made from. Raises SettingError for a count or truncation of 0."""
         if count < 1:
             raise SettingError(f"count = {count}: it must be at least 1")
         if truncation is not None and not truncation > 0:
             raise SettingError(f"truncation = {truncation:g}: it must be above 0; smaller is closer to the mean sample")
-        latents = self.gan.latent(count, torch.Generator().manual_seed(seed), truncation)
-        condition = self._condition(count, label)
-        pieces = [slice(start, start + 250) for start in range(0, count, 250)]
-        made = [
-            self.gan.generate(self.networks, latents[rows], None if condition is None else condition[rows])
-            for rows in pieces
-        ]
-        return torch.cat(made).float()
+        return self.gan.latent(count, torch.Generator().manual_seed(seed), truncation)
 
-    def _condition(self, count: int, label: int | None) -> Tensor | None:
+    def labels(self, count: int, label: int | None = None) -> Tensor | None:
+        """(count,) int64, all `label`, or every class in turn if it is None; None for a GAN without labels."""
         classes = self.gan.conditions
         if label is None:
             return torch.arange(count) % classes if classes else None
@@ -56,6 +55,15 @@ class Generator:
         if not 0 <= label < classes:
             raise SettingError(f"there is no label {label}; labels run from 0 to {classes - 1}")
         return torch.full((count,), label)
+
+    @torch.no_grad()
+    def make(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """The samples (N, ...) of latents (N, ...), of these labels (N,); None for a GAN without."""
+        pieces = [slice(start, start + PIECE) for start in range(0, len(latents), PIECE)]
+        made = [
+            self.gan.generate(self.networks, latents[rows], None if labels is None else labels[rows]) for rows in pieces
+        ]
+        return torch.cat(made).float()
 
 
 def load(folder: str | Path) -> Generator:
@@ -70,14 +78,27 @@ def load(folder: str | Path) -> Generator:
     networks = {name: gan.networks[name].eval().requires_grad_(False) for name in gan.averaged}
     step = 0
     for name, network in networks.items():
-        tensors, source, step = _weights(run, name)
-        checkpoint.check_shapes(network.state_dict(), tensors, name, source)
-        network.load_state_dict(tensors)
+        found = weights(run, name)
+        checkpoint.check_shapes(network.state_dict(), found.tensors, name, found.source)
+        network.load_state_dict(found.tensors)
+        step = found.step
     return Generator(gan, {**gan.networks, **networks}, data.spec, step)
 
 
-def _weights(run: runs.Run, name: str) -> tuple[dict[str, Tensor], str, int]:
-    """Weights of one averaged network, where they come from, and step: the final ones, or a newer checkpoint's."""
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The tensors of one network by their names in its state_dict, the file they are from, and the step then."""
+
+    tensors: Mapping[str, Tensor]
+    source: str
+    step: int
+
+
+def weights(run: runs.Run, name: str, *, averaged: bool = True) -> Weights:
+    """Weights of one network: the final ones, or a newer checkpoint's; of its running average if it is `averaged`.
+
+    Raises CheckpointError if there are none, or they cannot be read.
+    """
     saved = checkpoint.find(run.checkpoints)
     path = run.folder / f"{name}.safetensors"
     try:
@@ -85,48 +106,12 @@ def _weights(run: runs.Run, name: str) -> tuple[dict[str, Tensor], str, int]:
             with safe_open(path, framework="pt") as file:
                 step = int(file.metadata()["step"])
             if not saved or saved[-1].name <= checkpoint.name_of(step):
-                return load_file(path), str(path), step
+                return Weights(load_file(path), str(path), step)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read; delete it and the last checkpoint is used") from error
     if not saved:
         raise CheckpointError(f"{run.folder} has no weights yet; let it train to its first checkpoint")
     loaded = checkpoint.read(saved[-1])
-    prefix = f"averaged/{name}/"
+    prefix = f"{'averaged' if averaged else 'network'}/{name}/"
     tensors = {key.removeprefix(prefix): value for key, value in loaded.tensors.items() if key.startswith(prefix)}
-    return tensors, str(saved[-1]), loaded.step
-
-
-def write(samples: Tensor, path: Path) -> Path:
-    """Write samples as the ending of `path` says: .png a grid of images, .npy numbers, .csv points; none, a folder.
-
-    The folder gets one PNG an image, or `points.csv`. Raises SettingError if the samples do not go there.
-    """
-    array = samples.numpy()
-    is_image = array.ndim == 4
-    suffix = path.suffix.lower()
-    if suffix == ".png" and is_image:
-        runs.write_bytes(_under_existing(path), runs.png(runs.grid(array)))
-    elif suffix == ".npy":
-        runs.write_bytes(_under_existing(path), runs.npy(array))
-    elif suffix == ".csv" and not is_image:
-        runs.write_text(_under_existing(path), _csv(array))
-    elif not suffix:
-        path.mkdir(parents=True, exist_ok=True)
-        if not is_image:
-            runs.write_text(path / "points.csv", _csv(array))
-        else:
-            for index, image in enumerate(array):
-                runs.write_bytes(path / f"{index:06d}.png", runs.png(runs.grid(image[None])))
-    else:
-        fitting = ".png or .npy" if is_image else ".csv or .npy"
-        raise SettingError(f"cannot write these samples to {path.name}; name a file ending in {fitting}, or a folder")
-    return path
-
-
-def _under_existing(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _csv(array: npt.NDArray[np.float32]) -> str:
-    return "".join(",".join(f"{value:.7g}" for value in row) + "\n" for row in array.reshape(len(array), -1))
+    return Weights(tensors, str(saved[-1]), loaded.step)

@@ -4,7 +4,7 @@ runs/<name>/experiment.json            all that is needed to run it again, versi
             events.jsonl               append-only; one event a line; survives a kill at any byte
             checkpoints/               written by training/checkpoint.py
             samples/                   one file a Sampled event
-            figures/  report.html      made by report/
+            figures/  film/            made by report/, and report.html
             generator.safetensors …    the final weights
 """
 

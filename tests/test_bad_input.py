@@ -31,6 +31,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever gets to the end of a run here has something else to show."""
     monkeypatch.setattr("equipoise.report.figures.training_progress", lambda run: (run.experiment(), run.lines()))
+    monkeypatch.setattr("equipoise.report.film.make", lambda run: None)
     monkeypatch.setattr("equipoise.report.page.write", lambda run: run.folder / "report.html")
 
 

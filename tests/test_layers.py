@@ -15,14 +15,14 @@ ROOT = Path(next(iter(equipoise.__path__)))
 # The table of the design; 6 and 8 also have the modules that `experiment` and `cli` came to need.
 LAYERS = (
     {"errors"},
-    {"base", "knobs", "observations", "events", "schedules", "catalog"},
+    {"base", "knobs", "observations", "events", "schedules", "catalog", "quality"},
     {"nn", "losses"},
     {"zoo", "data", "controllers", "metrics", "diagnosis"},
     {"pilot", "runs"},
     {"training", "replay"},
-    {"experiment", "launch", "generator"},
+    {"folders", "experiment", "launch", "generator", "sampling", "latent_space", "export", "evaluation", "judged", "specimens", "neighbours"},
     {"comparison", "meta", "report"},
-    {"__main__", "cli", "commands", "arguments", "terminal", "studio"},
+    {"__main__", "cli", "commands", "arguments", "terminal", "tracking", "studio"},
 )
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 # One idea in several files, which may see each other as long as no circle closes.
@@ -31,9 +31,13 @@ PLUGS = {"zoo", "data", "controllers", "metrics"}
 WITHOUT_TORCH = ("errors", "knobs", "observations", "events", "schedules", "catalog", "runs", "report")
 NAMES_BECOME_OBJECTS_IN = {
     "pilot",
+    "folders",
     "experiment",
     "launch",
     "generator",
+    "judged",
+    "evaluation",
+    "neighbours",
     "meta",
     "cli",
     "commands",

@@ -276,7 +276,7 @@ def test_observations_alone_replay_every_knob(controller: Any) -> None:
 def test_a_decision_is_clamped_and_limited() -> None:
     pilot = Pilot(Greedy(), steps=400, knobs=Knobs(), turnable=frozenset({"lr_g", "beta1"}))
     assert pilot.knobs.beta1 == 0.95, "the first value is a setting, not a move"
-    pilot.restore(0, 0, {}, {**pilot.state()[1], "knobs": Knobs().values()})
+    pilot.restore(0, 0, {}, {**pilot.state()[1], "knobs": Knobs().values(), "wish": Knobs().values()})
     path = []
     for _ in range(6):
         pilot.observe(loss_g=torch.tensor(1.0))

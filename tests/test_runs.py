@@ -84,11 +84,11 @@ def test_what_was_sensed_comes_back_without_what_is_not_known(folder: Path) -> N
     assert line["signals"] == {
         "rank_train_fake": 0.7,
         "non_finite": 2,
-        "metrics": {"fid": {"value": 12.5, "age": 640}},
+        "metrics": {"fid": {"value": 12.5, "age": 640, "better": "lower"}},
     }
     assert line["loss"] == {"generator.total": {"mean": 1.0, "min": 0.5, "max": 2.0, "last": 0.75}}
     (finding,) = line["health"]["findings"]
-    assert finding == {"symptom": "divergence", "severity": 1.0, "evidence": {"non_finite": 2}, "since": 50}
+    assert Finding(**finding) == HEALTH.findings[0]
     assert Reading(**line["loss"]["generator.total"]) == SENSED.loss["generator.total"]
 
 

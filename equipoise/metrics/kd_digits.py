@@ -10,15 +10,18 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise.base import Batch, DataSpec
-from equipoise.metrics._digits_classifier import digit_features
-from equipoise.metrics._kernel import kernel_distance
+from equipoise.base import DataSpec
+from equipoise.metrics import _kernel
+from equipoise.metrics._choice import readable
+from equipoise.metrics._comparing import Compares
+from equipoise.metrics._features_digits import DigitFeatures
+from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["KdDigits"]
 
 
 @dataclass(frozen=True, slots=True)
-class KdDigits:
+class KdDigits(Compares):
     """From about 0 for perfect samples, over 4 for a single class, to below 8. It can be negative.
 
     The estimate is unbiased for independent samples, but the 1,000 held-out digits are exactly 100 of each class,
@@ -28,17 +31,15 @@ class KdDigits:
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
+    @property
+    def features(self) -> DigitFeatures:
+        """Of the shipped network."""
+        return DigitFeatures()
+
     def suits(self, spec: DataSpec) -> bool:
         """Grey or colour images of any size."""
-        return spec.is_image and spec.shape[0] in (1, 3)
+        return readable(spec)
 
-    def statistics(self, real: Batch) -> Tensor:
-        """Features (N, 64) float32 on the CPU of real (N, 1 or 3, H, W) in [-1, 1]; about 0.3 s for 1,000."""
-        return digit_features(real.real)
-
-    def value(self, statistics: Tensor, fake: Tensor) -> float:
-        """The distance of fake (N, 1 or 3, H, W) in [-1, 1]; not a number if a sample is not.
-
-        Raises DataError for fewer than 2 samples.
-        """
-        return kernel_distance(statistics, digit_features(fake))
+    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+        """Features (M, D) of reals, (N, D) of samples. Raises DataError for fewer than 2 of either."""
+        return _kernel.compare(real.real, fake, draws)

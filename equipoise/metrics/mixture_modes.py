@@ -4,39 +4,19 @@ Counts as in PacGAN (Lin et al. 2018): a sample is good if it lies within three 
 mean, a mode is covered by one good sample. A perfect sampler reaches 1 - exp(-9/2) = 98.89 %.
 """
 
-import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from equipoise.base import Batch, DataSpec
-from equipoise.errors import DataError
+from equipoise.metrics import _mixture
+from equipoise.metrics._features_samples import Flat
+from equipoise.metrics._mixture import Counts, Mixture, Tally
+from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["MixtureModes"]
-
-GOOD_WITHIN = 3.0
-
-
-class Mixture(NamedTuple):
-    """What reals tell of a mixture: `means` (K, 2) float64 by label, `std` of all modes and directions."""
-
-    means: Tensor
-    std: float
-
-
-class Counts(NamedTuple):
-    """How samples fall on the modes.
-
-    `modes`: how many have a good sample. `high_quality`: share of samples that are good, 0 to 1. `reverse_kl`:
-    KL(p || uniform) in nats, p the share of each mode of the good samples; ln K, its greatest value, if there is none.
-    Its floor for N samples of a perfect sampler is about (K - 1) / (2 N).
-    """
-
-    modes: int
-    high_quality: float
-    reverse_kl: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +24,16 @@ class MixtureModes:
     """For points in the plane whose labels are the modes."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    needs_train: ClassVar[bool] = False
+
+    @property
+    def features(self) -> Flat:
+        """Coordinates."""
+        return Flat()
+
+    @property
+    def features_digest(self) -> None:
+        """No network."""
 
     def suits(self, spec: DataSpec) -> bool:
         """Labelled points in the plane."""
@@ -54,20 +44,7 @@ class MixtureModes:
 
         Raises DataError if there are no labels, a label below the greatest has no sample, or there are too few.
         """
-        if real.condition is None:
-            raise DataError("mixture_modes needs labels that name the modes; this data has none")
-        points, labels = real.real.double().cpu(), real.condition.cpu()
-        sizes = torch.bincount(labels)
-        if not sizes.all():
-            absent = int(sizes.argmin())
-            raise DataError(f"mode {absent} is not among the {len(points)} held-out samples; measure on more of them")
-        if len(points) <= len(sizes):
-            raise DataError(
-                f"{len(points)} held-out samples of {len(sizes)} modes are too few; measure on more of them"
-            )
-        means = torch.zeros(len(sizes), 2, dtype=torch.float64).index_add_(0, labels, points) / sizes[:, None]
-        squares = (points - means[labels]).square().sum()
-        return Mixture(means, math.sqrt(squares / (2 * (len(points) - len(sizes)))))
+        return _mixture.mixture(real)
 
     def value(self, statistics: Mixture, fake: Tensor) -> float:
         """Covered share of the modes times good share of fake (N, 2); a sample that is not finite is not good."""
@@ -76,12 +53,16 @@ class MixtureModes:
 
     def counts(self, statistics: Mixture, fake: Tensor) -> Counts:
         """How fake (N, 2) falls on the modes."""
-        offsets = fake.double().cpu()[:, None] - statistics.means
-        distance, mode = offsets.square().sum(dim=2).sqrt().min(dim=1)
-        good = distance < GOOD_WITHIN * statistics.std
-        sizes = torch.bincount(mode[good], minlength=len(statistics.means)).double()
-        if not good.any():
-            return Counts(0, 0.0, math.log(len(sizes)))
-        share = sizes / sizes.sum()
-        reverse_kl = torch.special.xlogy(share, share * len(sizes)).sum()
-        return Counts(int((sizes > 0).sum()), good.double().mean().item(), reverse_kl.item())
+        return _mixture.counts(_mixture.assigned(statistics, fake))
+
+    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+        """As `value`, of labelled reals (M, 2) and samples (N, 2)."""
+        good = _mixture.assigned(_mixture.mixture(real), fake)
+        value = _product(_mixture.tally(good, torch.ones(1, len(fake))), good.shape[1]).item()
+        if not draws.count:
+            return Figure(value)
+        return Figure(value, _product(_mixture.tally(good, draws.weights(len(fake), 1)), good.shape[1]))
+
+
+def _product(tally: Tally, modes: int) -> Tensor:
+    return tally.modes / modes * tally.high_quality

@@ -8,10 +8,14 @@ from equipoise.report.words import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.legend import Legend
 
 # Okabe and Ito 2008, "Color Universal Design": told apart by nearly everyone, and in grey too.
 ORANGE, BLUE, GREEN, PURPLE, SKY, RED = "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
 GREY, INK, FAINT = "#8A8A8A", "#222222", "#DDDDDD"
+
+BEYOND = 1.06
+"""How much wider than its panel a row of names may be: there is room at the right."""
 
 STYLE = {
     "text.parse_math": False,
@@ -46,18 +50,10 @@ def title(axes: "Axes", text: str, *, legends: bool = True) -> None:
 
 
 def legend(axes: "Axes") -> None:
-    """What is what, in one row between title and panel, where it can cover nothing."""
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=4,
-        frameon=False,
-        borderpad=0.2,
-        borderaxespad=0,
-        handlelength=1.3,
-        handletextpad=0.5,
-        columnspacing=1.0,
-    )
+    """What is what, between title and panel, where it can cover nothing: in one row, or two where one is too long."""
+    if _legend(axes, 4).get_window_extent().width > BEYOND * axes.bbox.width:
+        _legend(axes, 2)
+        axes.set_title(axes.get_title(loc="left"), loc="left", pad=30, color=INK)
 
 
 def step_axis(axes: "Axes", history: History, *, images: bool) -> None:
@@ -107,6 +103,21 @@ def value_axis(axes: "Axes", label: str, scale: str | None = None, smallest: flo
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=scale == "integer", steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(round(y, 12))))
     axes.yaxis.minorticks_off()
+
+
+def _legend(axes: "Axes", columns: int) -> "Legend":
+    return axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        frameon=False,
+        borderpad=0.2,
+        borderaxespad=0,
+        handlelength=1.3,
+        handletextpad=0.5,
+        columnspacing=1.0,
+        labelspacing=0.3,
+    )
 
 
 def _compact(number: float) -> str:

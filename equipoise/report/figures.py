@@ -1,6 +1,7 @@
 """The progress figure: what happened in a run, on one page that can be printed."""
 
 import io
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE = "training_progress.png"
-WIDTH, DOTS = 10.0, 160
-"""Inches, and pixels an inch: 1,600 pixels wide, and still to be read at the width of a sheet of paper."""
-COLUMNS = 3
-COLUMN = WIDTH / COLUMNS
+COLUMNS, COLUMN, DOTS = 3, 10 / 3, 160
+"""Columns of panels, inches of one, pixels an inch: 1,600 pixels wide, and to be read at the width of a sheet of paper.
+In one column, 533 pixels, to be read at the width of a phone."""
 PANEL, STRIP, HEADER, IMAGES = 2.45, 0.95, 0.62, 0.14
 """Heights in inches: a panel, one without values, the header, and what a line of images seen adds."""
 LEFT, RIGHT, TOP, BOTTOM, EDGE, NAMES = 0.64, 0.17, 0.5, 0.5, 0.15, 1.8
@@ -53,7 +53,7 @@ def training_progress(run: Run) -> Path:
     Raises RunError if the folder is no run, is damaged, or cannot be written.
     """
     history = histories.read(run)
-    content = png(lambda: _figure(history))
+    content = png(lambda: _figure(history, COLUMNS))
     path = run.folder / runs.FIGURES / FILE
     try:
         path.parent.mkdir(exist_ok=True)
@@ -61,6 +61,11 @@ def training_progress(run: Run) -> Path:
     except OSError as error:
         raise RunError(runs.unwritable(path.parent, error)) from error
     return path
+
+
+def narrow(history: History) -> bytes:
+    """The same in one column, without the header, as the bytes of a PNG file: for phones."""
+    return png(lambda: _figure(history, 1))
 
 
 def png(make: Callable[[], "Figure"]) -> bytes:
@@ -78,16 +83,17 @@ def png(make: Callable[[], "Figure"]) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(history: History) -> "Figure":
+def _figure(history: History, columns: int) -> "Figure":
     from matplotlib.figure import Figure
 
-    rows, samples = _rows(_panels(history)), sampling.chosen(history)
+    rows, samples = _rows(_panels(history, columns), columns), sampling.chosen(history)
     heights = [max(panel.height + (IMAGES if panel.images else 0) for panel in row) for row in rows]
     feet = BOTTOM if any(one.values is not None for one in samples) else EDGE
     below = pictures.height(samples, COLUMN - LEFT - RIGHT) + TOP + feet if samples else 0.0
-    total = HEADER + (sum(heights) + below or 1.0)
-    figure = Figure(figsize=(WIDTH, total), dpi=DOTS)
-    top = total - HEADER
+    header = HEADER if columns > 1 else 0.0
+    total = header + (sum(heights) + below * math.ceil(len(samples) / columns) or 1.0)
+    figure = Figure(figsize=(columns * COLUMN, total), dpi=DOTS)
+    top = total - header
     for row, height in zip(rows, heights, strict=True):
         column = 0
         for panel in row:
@@ -97,11 +103,13 @@ def _figure(history: History) -> "Figure":
             column += panel.columns
         top -= height
     bounds = sampling.limits(samples)
-    for column, one in enumerate(samples):
-        pictures.draw(_place(figure, column, 1, top, below, feet=feet), one, bounds)
+    for place, one in enumerate(samples):
+        down, column = divmod(place, columns)
+        pictures.draw(_place(figure, column, 1, top - down * below, below, feet=feet), one, bounds)
     if not rows and not samples:
-        _nothing(_place(figure, 0, COLUMNS, top, 1.0))
-    _header(figure, history, total)
+        _nothing(_place(figure, 0, columns, top, 1.0))
+    if header:
+        _header(figure, history, total)
     return figure
 
 
@@ -115,14 +123,14 @@ def _place(
     feet: float = BOTTOM,
 ) -> "Axes":
     """Axes in a cell of the page, with the same room around them everywhere, so that panels stand in line."""
-    total = figure.get_figheight()
+    wide, total = figure.get_figwidth(), figure.get_figheight()
     start, width = column * COLUMN + left, columns * COLUMN - left - RIGHT
     bottom, inner = top - height + feet, height - TOP - feet
-    return figure.add_axes((start / WIDTH, bottom / total, width / WIDTH, inner / total))
+    return figure.add_axes((start / wide, bottom / total, width / wide, inner / total))
 
 
-def _panels(history: History) -> list[Panel]:
-    """What there is to draw of this run, the most important first."""
+def _panels(history: History, columns: int) -> list[Panel]:
+    """What there is to draw of this run, the most important first; none wider than `columns`."""
     metrics = [Panel(panels.metric(one)) for one in history.measured()]
     moved = [Panel(panels.knob(history, one)) for one in history.turns() if one.knob not in ("lr_g", "lr_d")]
     losses, findings = panels.losses(history), panels.findings(history)
@@ -130,20 +138,20 @@ def _panels(history: History) -> list[Panel]:
     drawn = [drawing for drawing in (signal(history) for signal in signals) if drawing]
     tall = STRIP + 0.2 * len({symptom.name for symptom in history.symptoms()})
     return [
-        *([Panel(losses, columns=2, images=True)] if losses else []),
+        *([Panel(losses, columns=min(2, columns), images=True)] if losses else []),
         *metrics[:1],
-        *([Panel(findings, columns=COLUMNS, height=tall, left=NAMES)] if findings else []),
+        *([Panel(findings, columns=columns, height=tall, left=NAMES)] if findings else []),
         *(Panel(drawing) for drawing in drawn),
         *metrics[1:],
         *moved,
     ]
 
 
-def _rows(wanted: Sequence[Panel]) -> list[list[Panel]]:
+def _rows(wanted: Sequence[Panel], columns: int) -> list[list[Panel]]:
     """Panels in reading order, as many to a row as fit."""
     rows: list[list[Panel]] = []
     for panel in wanted:
-        if not rows or sum(placed.columns for placed in rows[-1]) + panel.columns > COLUMNS:
+        if not rows or sum(placed.columns for placed in rows[-1]) + panel.columns > columns:
             rows.append([])
         rows[-1].append(panel)
     return rows

@@ -37,6 +37,17 @@ class Symptom:
 
 
 @dataclass(frozen=True)
+class Remedied:
+    """What was done about a finding: weights gone back to those of a step, or None; knobs held, and until when."""
+
+    step: float
+    symptom: str
+    restored: float | None
+    held: Mapping[str, float]
+    until: float
+
+
+@dataclass(frozen=True)
 class Measured:
     """All values of one metric, in order; `best` and `last` are positions, None if no value is finite."""
 
@@ -166,11 +177,24 @@ class History:
         done: list[Symptom] = []
         going: dict[str, Symptom] = {}
         for line in self.named("sensed"):
-            now = {str(finding.get("symptom")): finding for finding in _findings(line)}
+            now = {str(finding.get("symptom")): finding for finding in findings(line)}
             done += [going.pop(name) for name in list(going) if name not in now]
             for name, finding in now.items():
                 going[name] = _continued(going.get(name), name, finding, number(line["step"], 0))
         return sorted((*done, *going.values()), key=lambda symptom: symptom.since)
+
+    def remedies(self) -> list[Remedied]:
+        """What was done about findings, in order."""
+        return [
+            Remedied(
+                number(line["step"], 0),
+                str(table(line.get("finding")).get("symptom")),
+                None if line.get("restored") is None else number(line["restored"]),
+                {str(one.get("knob")): number(one.get("value")) for one in _tables(line.get("overrides"))},
+                number(line.get("until"), number(line["step"], 0)),
+            )
+            for line in self.named("remedied")
+        ]
 
 
 def read(run: Run) -> History:
@@ -192,9 +216,13 @@ def table(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _findings(line: Line) -> list[Mapping[str, Any]]:
-    found = table(line.get("health")).get("findings", ())
-    return [finding for finding in found if isinstance(finding, Mapping)] if isinstance(found, list | tuple) else []
+def findings(line: Line) -> list[Mapping[str, Any]]:
+    """What a sensed line has found."""
+    return _tables(table(line.get("health")).get("findings"))
+
+
+def _tables(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list | tuple) else []
 
 
 def _continued(earlier: Symptom | None, name: str, finding: Mapping[str, Any], step: float) -> Symptom:

@@ -4,8 +4,8 @@ import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""Nothing is loaded and nothing is run, whatever a name in a run may say."""
+POLICY = "default-src 'none'; img-src data:; media-src file: 'self'; style-src 'unsafe-inline'"
+"""Nothing is run, and nothing is loaded but a film from beside the page, whatever a name in a run may say."""
 
 
 class Markup(str):
@@ -67,15 +67,28 @@ def folded(summary: str, content: Markup) -> Markup:
     return Markup(f"<details>\n<summary>{text(summary)}</summary>\n{content}\n</details>")
 
 
-def picture(png: bytes, alternative: str, caption: str, kind: str) -> Markup:
-    """A PNG within the page."""
-    source = base64.b64encode(png).decode("ascii")
-    image = f'<img src="data:image/png;base64,{source}" alt="{text(alternative)}">'
-    scroll = f'<div class="scroll" tabindex="0" role="group" aria-label="{text(caption)}">{image}</div>'
+def picture(png: bytes, alternative: str, caption: str, kind: str, narrow: bytes | None = None) -> Markup:
+    """A PNG within the page; `narrow` is the one for narrow screens, as told in the stylesheet."""
+    image = f'<img src="{_inline(png)}" alt="{text(alternative)}">'
+    if narrow:
+        # Paper has a width, too: only what is narrow and a screen gets the narrow one.
+        image = f'<picture><source media="screen and (max-width: 38rem)" srcset="{_inline(narrow)}">{image}</picture>'
+    return Markup(f'<figure class="{text(kind)}">\n{image}\n<figcaption>{text(caption)}</figcaption>\n</figure>')
+
+
+def film(path: str, poster: bytes | None, alternative: str, caption: Markup) -> Markup:
+    """A film that lies beside the page, at a relative path; its poster, a PNG, is within the page."""
+    shown = f' poster="{_inline(poster)}"' if poster else ""
     return Markup(
-        f'<figure class="{text(kind)}">\n{scroll if kind == "progress" else image}\n'
-        f"<figcaption>{text(caption)}</figcaption>\n</figure>"
+        f'<figure class="film">\n<video controls preload="none" playsinline src="{text(path)}"\n'
+        f'{shown} aria-label="{text(alternative)}"></video>\n'
+        f"<figcaption>{caption}</figcaption>\n</figure>"
     )
+
+
+def link(path: str) -> Markup:
+    """A file beside the page, by its path."""
+    return Markup(f'<a href="{text(path)}">{text(path)}</a>')
 
 
 def document(title: str, style: str, body: Markup) -> str:
@@ -97,3 +110,7 @@ def document(title: str, style: str, body: Markup) -> str:
 </body>
 </html>
 """
+
+
+def _inline(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

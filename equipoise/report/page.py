@@ -1,11 +1,11 @@
-"""The page of a run: one file that opens from disk, with everything in it, on a phone, on a desk, on paper."""
+"""The page of a run: one file that opens from disk, with everything in it but the film, on a phone, a desk, paper."""
 
 import json
 from pathlib import Path
 
 from equipoise import runs
 from equipoise.errors import RunError
-from equipoise.report import figures, markup, pictures
+from equipoise.report import figures, film, markup, pictures
 from equipoise.report import history as histories
 from equipoise.report import samples as sampling
 from equipoise.report.history import History, Measured, number, table
@@ -29,7 +29,7 @@ def make(run: Run) -> Path:
 
 
 def write(run: Run) -> Path:
-    """Write report.html with the figures that the run folder has; returns its path.
+    """Write report.html with the figures and the film that the run folder has; returns its path.
 
     The progress figure is drawn if it is not there yet. Raises RunError as :func:`make` does.
     """
@@ -62,6 +62,7 @@ def _body(history: History, progress: bytes) -> Markup:
             _metrics(history),
             markup.section("What was turned", _turned(history)),
             _found(history),
+            _remedied(history),
             _again(history),
             _versions(history),
             Markup("</main>"),
@@ -129,7 +130,19 @@ def _drawn(history: History, progress: bytes) -> Markup:
     notes = [markup.paragraph(f"{note[:1].upper()}{note[1:]}.", "note") for note in missing]
     resumed = " Dotted upright lines: the run was resumed there." if history.named("resumed") else ""
     caption = f"D: discriminator, G: generator.{resumed}"
-    return markup.section("How it went", markup.picture(progress, alternative, caption, "progress"), *notes)
+    picture = markup.picture(progress, alternative, caption, "progress", figures.narrow(history))
+    return markup.section("How it went", _film(history.run), picture, *notes)
+
+
+def _film(run: Run) -> Markup | None:
+    """The film, if there is one; its poster is in the page, the film itself stays a file of its own."""
+    if not (run.folder / film.FOLDER / film.FILE).is_file():
+        return None
+    path = f"{film.FOLDER}/{film.FILE}"
+    alone = "Where the page goes without it, its last picture stands here."
+    caption = Markup(f"The run as a film: {markup.link(path)}, a file beside this page. {alone}")
+    alternative = "A film of the run: its samples over time, and the curves beside them"
+    return markup.film(path, film.poster(run), alternative, caption)
 
 
 def _metrics(history: History) -> Markup:
@@ -182,6 +195,21 @@ def _found(history: History) -> Markup:
     ]
     headings = ("Finding", "Since step", "Until step", "Severity at worst", "Evidence, the last time")
     return markup.section("What was found", markup.rows(headings, lines)) if lines else Markup()
+
+
+def _remedied(history: History) -> Markup:
+    lines = [
+        (
+            count(one.step),
+            plain(one.symptom.replace("_", " ")),
+            "kept" if one.restored is None else f"those of step {count(one.restored)}",
+            ", ".join(f"{plain(name)} {short(value)}" for name, value in one.held.items()) or "none",
+            count(one.until),
+        )
+        for one in history.remedies()
+    ]
+    headings = ("Step", "Finding", "Weights", "Knobs held", "Until step")
+    return markup.section("What was done about it", markup.rows(headings, lines)) if lines else Markup()
 
 
 def _again(history: History) -> Markup:

@@ -36,7 +36,7 @@ def losses(history: History) -> Drawing | None:
         return None
 
     def draw(axes: "Axes") -> None:
-        title(axes, "Losses: mean and range between readings, → last value")
+        title(axes, "Losses: mean and range")
         _lines(axes, found)
         shown = list(found.values())
         value_axis(axes, "loss, as trained", *_wild([s.low for s in shown] + [s.high for s in shown]))

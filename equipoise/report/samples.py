@@ -43,13 +43,13 @@ def chosen(history: History, most: int = 3) -> list[Samples]:
     steps = [number(line["step"], 0) for line in lines]
     wished = [steps[0] + (steps[-1] - steps[0]) * place / max(1, most - 1) for place in range(most)]
     positions = {min(range(len(lines)), key=lambda position: abs(steps[position] - wish)) for wish in wished}
-    return [_seen(history.run, lines[position]) for position in sorted(positions)]
+    return [seen(history.run, lines[position]) for position in sorted(positions)]
 
 
 def final(history: History) -> Samples | None:
     """The last samples of a run; None if there are none."""
     lines = history.named("sampled")
-    return _seen(history.run, lines[-1]) if lines else None
+    return seen(history.run, lines[-1]) if lines else None
 
 
 def limits(samples: Sequence[Samples]) -> tuple[float, float]:
@@ -63,7 +63,7 @@ def limits(samples: Sequence[Samples]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _seen(run: Run, line: Line) -> Samples:
+def seen(run: Run, line: Line) -> Samples:
     """The samples of a line; a file that cannot be read leaves a note."""
     step, images = int(number(line["step"], 0)), int(number(line.get("images"), 0))
     name = plain(line.get("samples", "a file that the log does not name"))

@@ -29,8 +29,10 @@ img { display: block; max-width: 100%; height: auto; background: #ffffff; border
 .samples { max-width: 42rem; margin-top: 1.2rem; }
 .samples img { width: 100%; }
 .sheet img { image-rendering: pixelated; background: none; border-radius: 0; }
-.scroll { overflow-x: auto; }
-.progress img { width: 100%; min-width: 50rem; }
+.film { margin-bottom: 1.2rem; }
+video { display: block; width: 100%; height: auto; aspect-ratio: 16 / 9; background: #ffffff; }
+a { color: inherit; }
+.progress img { width: 100%; }
 .numbers { display: grid; grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); gap: 0.6rem; margin: 0; }
 .numbers div { padding: 0.55rem 0.75rem; background: var(--tile); border-radius: 6px; }
 .numbers dt { font-size: 0.82rem; color: var(--soft); }
@@ -58,15 +60,16 @@ footer { margin-top: 2.5rem; font-size: 0.85rem; color: var(--soft); }
     --ink: #000000; --soft: #444444; --paper: #ffffff; --tile: #ffffff; --line: #bbbbbb;
     --good: #000000; --bad: #000000; --open: #000000;
   }
-  body { padding: 0; max-width: none; font-size: 10pt; }
+  body { padding: 0 1px; max-width: none; font-size: 10pt; }
   h2 { break-after: avoid; }
   figure, tr, .numbers { break-inside: avoid; }
   details::details-content { content-visibility: visible; display: block; }
   .numbers { grid-template-columns: repeat(4, 1fr); }
   .numbers div, pre { border: 1px solid var(--line); }
   .samples { max-width: 9cm; }
-  .scroll { overflow: visible; }
-  .progress img { min-width: 0; max-height: 23cm; width: auto; max-width: 100%; }
+  .film { display: none; }
+  .progress img { max-height: 23cm; width: auto; }
   pre { white-space: pre-wrap; }
+  details pre { columns: 2; font-size: 7pt; }
 }
 """

@@ -125,7 +125,7 @@ def _judge(networks: Networks, samples: Tensor) -> Tensor:
 
 
 def _generate(networks: Networks, latent: Tensor, condition: Tensor | None) -> Tensor:
-    return _theta(networks, len(latent))
+    return _theta(networks, latent.shape[0])  # len() would make the batch of an exported graph a constant
 
 
 def _settings(network: str, moment: Moment[DiracKnobs]) -> Settings:

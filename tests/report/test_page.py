@@ -21,7 +21,7 @@ from equipoise.runs import Run
 from .conftest import BATCH, EXPERIMENT, Maker, pictures, sensed, started, turned
 
 HOSTILE = "<script>alert('&\"')</script>"
-VOID = {"meta", "img", "link", "br"}
+VOID = {"meta", "img", "link", "br", "source"}
 
 
 class Reader(HTMLParser):
@@ -84,9 +84,11 @@ def test_the_page_is_one_file_that_loads_and_runs_nothing(reported: Path) -> Non
     assert not re.search(r"(?:https?:)?//\w|@import|url\(|\bon\w+=", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text))
     images = page.all("img")
     assert len(images) == 2
-    for image in images:
-        assert image["alt"]
-        kind, _, content = (image["src"] or "").partition(",")
+    assert all(image["alt"] for image in images)
+    narrow = page.all("source")
+    assert len(narrow) == 1
+    for source in (*(image["src"] for image in images), narrow[0]["srcset"]):
+        kind, _, content = (source or "").partition(",")
         assert kind == "data:image/png;base64"
         Image.open(io.BytesIO(base64.b64decode(content, validate=True))).load()
     for rule in ("prefers-color-scheme: dark", "@media print", "max-width"):

@@ -1,0 +1,218 @@
+"""Judging samples: metrics by name, their figures, and the protocol that each figure was got by.
+
+samples ─▶ features ─▶ figure, interval, doubts         (a network looks once, whatever looks through it)
+reals   ─▶ features ─▶ the same of other reals: what perfect samples would get
+"""
+
+import inspect
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from equipoise import catalog, runs
+from equipoise.base import DataSpec
+from equipoise.errors import SettingError
+from equipoise.experiment import Experiment, versions
+from equipoise.judged import Asked, Judged, Subject, gather, opened, origin
+from equipoise.quality import LEVEL, Comparison, Draws, Figure, Metric, PathMetric, Reals, check_independent
+from equipoise.specimens import steps_of
+
+DRAWS = 200
+"""Draws of an interval."""
+PATHS = 1000
+"""Steps of a path length at the most: each takes two samples."""
+DIGITS = ("fd_digits", "kd_digits", "precision", "recall", "density", "coverage")
+IMAGES = ("fd_efficientnet_lite0", "kd_efficientnet_lite0", "precision", "recall", "density", "coverage")
+POINTS = ("modes", "high_quality", "reverse_kl")
+
+Judge = Metric | PathMetric
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What `count` reals get in the place of samples: for a distance its floor, for a share its ceiling."""
+
+    value: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric: its value, and what the value hangs on.
+
+    `interval`: of 95 %, None where there is none. `features`: digest of the network looked through. `seconds`: what it
+    took, beside features that an earlier metric had asked for already.
+    """
+
+    metric: str
+    value: float
+    better: str
+    interval: tuple[float, float] | None
+    floor: Floor | None
+    samples: int
+    reals: int
+    features: str | None
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All rows, and what they share: `protocol`, as JSON has it."""
+
+    rows: tuple[Row, ...]
+    protocol: Mapping[str, Any]
+
+
+def evaluate(asked: Asked) -> Evaluation:
+    """Judge samples. The same seed gives the same figures.
+
+    Raises EquipoiseError for what cannot be read, does not suit, or must not be reported.
+    """
+    subject = opened(asked)
+    judges = chosen(subject)
+    return judge(judges, gather(subject))
+
+
+def judge(judges: Mapping[str, Judge], judged: Judged) -> Evaluation:
+    """A row for each metric, by name."""
+    return Evaluation(tuple(_row(name, metric, judged) for name, metric in judges.items()), _protocol(judged))
+
+
+def chosen(subject: Subject) -> dict[str, Judge]:
+    """Name -> metric. Raises SettingError for one that does not suit, or that steered the run.
+
+    Those that suit the data, if none was asked for: without what steered the run.
+    """
+    asked, spec = subject.asked, subject.data.spec
+    found: dict[str, Judge] = {}
+    for word in asked.metrics or suiting(subject.choice.name, spec):
+        base = word.partition(":")[0]
+        options = {**_features_option(word, subject.choice.name, spec), **asked.options.get(base, {})}
+        metric: Judge = catalog.build("metrics", word, options)
+        if not metric.suits(spec):
+            raise SettingError(f"the metric '{word}' does not suit this data; leave it out")
+        found[word] = metric
+    if unknown := asked.options.keys() - {"data", *(word.partition(":")[0] for word in found)}:
+        raise SettingError(f"--option {min(unknown)}.… is of a metric that is not measured; add it to --metrics")
+    steered = steered_by(asked.samples, subject.experiment)
+    if asked.metrics:
+        check_independent(steered, {name: metric.features_digest for name, metric in found.items()})
+        return found
+    return {name: metric for name, metric in found.items() if _independent(steered, name, metric)}
+
+
+def suiting(data: str, spec: DataSpec) -> tuple[str, ...]:
+    """Names of metrics that suit data."""
+    return DIGITS if data == "digits" else IMAGES if spec.is_image else POINTS
+
+
+def features_for(data: str, spec: DataSpec) -> str:
+    """The kind of features that suits data."""
+    return "digits" if data == "digits" else "efficientnet_lite0" if spec.is_image else "samples"
+
+
+def _independent(steered: Mapping[str, str | None], name: str, metric: Judge) -> bool:
+    try:
+        check_independent(steered, {name: metric.features_digest})
+    except SettingError:
+        return False
+    return True
+
+
+def _features_option(word: str, data: str, spec: DataSpec) -> dict[str, str]:
+    """The features that suit the data, for a metric that leaves the choice and a word that does not choose."""
+    if ":" in word or "features_from" not in inspect.signature(catalog.load("metrics", word)).parameters:
+        return {}
+    return {"features_from": features_for(data, spec)}
+
+
+def steered_by(folder: Path, experiment: Experiment | None) -> dict[str, str | None]:
+    """Metrics that a controller or a remedy of a run gave as a reason, and the digests of their features.
+
+    Reasons stand in the log: a metric that is in none of them has only been looked at.
+    """
+    choice = experiment.metric if experiment else None
+    if choice is None:
+        return {}
+    reasons = [json.dumps(line) for line in runs.Run(folder).lines() if line["event"] in ("turned", "remedied")]
+    if not any(choice.name in reason for reason in reasons):
+        return {}
+    metric: Judge = catalog.build("metrics", choice.name, choice.options)
+    return {choice.name: metric.features_digest}
+
+
+def _row(name: str, metric: Judge, judged: Judged) -> Row:
+    begun = time.monotonic()
+    floor, samples = None, len(judged.specimens.samples)
+    if isinstance(metric, PathMetric):
+        samples = min(samples, PATHS)
+        figure = _along(name, metric, judged, samples)
+    elif isinstance(metric, Comparison):
+        figure, floor = _compared(metric, judged)
+    else:
+        real = Reals(judged.reals.real, judged.reals.condition, train=judged.train.real)
+        figure = Figure(metric.value(metric.statistics(real), judged.specimens.samples))
+    lost = () if math.isfinite(figure.value) else ("not a number: samples are not finite, or too few",)
+    return Row(
+        metric=name,
+        value=figure.value,
+        better=metric.better,
+        interval=figure.interval,
+        floor=floor,
+        samples=samples,
+        reals=0 if isinstance(metric, PathMetric) else len(judged.reals),
+        features=metric.features_digest,
+        warnings=(*figure.doubts, *lost),
+        seconds=time.monotonic() - begun,
+    )
+
+
+def _compared(metric: Comparison, judged: Judged) -> tuple[Figure, Floor]:
+    """The figure of the samples, and that of reals."""
+
+    def see(what: str) -> Tensor:
+        return judged.seen(metric.features, what)
+
+    train = see("train") if metric.needs_train else None
+    real = Reals(see("reals"), judged.reals.condition, train=train)
+    figure = metric.compare(real, see("samples"), Draws(DRAWS, judged.subject.asked.seed))
+    return figure, _floor(metric, real, see)
+
+
+def _floor(metric: Comparison, real: Reals, see: Callable[[str], Tensor]) -> Floor:
+    """Training reals in the place of samples, as many if there are; of a metric that looks at these anyway, half of
+    the held-out ones beside the other half.
+    """
+    if not metric.needs_train:
+        fake = see("train")[: len(see("samples"))]
+        return Floor(metric.compare(real, fake, Draws()).value, len(fake))
+    half = len(real) // 2
+    labels = None if real.condition is None else real.condition[half:]
+    other = Reals(real.real[half:], labels, train=real.train)
+    return Floor(metric.compare(other, real.real[:half], Draws()).value, half)
+
+
+def _along(name: str, metric: PathMetric, judged: Judged, count: int) -> Figure:
+    """The figure of a metric of paths. Raises SettingError without a generator."""
+    generator, seed = judged.subject.generator, judged.subject.asked.seed
+    if generator is None:
+        raise SettingError(f"{name} needs a generator: give a run, not a folder of samples")
+    starts, ends = steps_of(generator, count, seed, judged.reals.condition, metric.epsilon)
+    return metric.along(starts, ends, Draws(DRAWS, seed))
+
+
+def _protocol(judged: Judged) -> dict[str, Any]:
+    """What every row shares."""
+    return {
+        **origin(judged),
+        "interval": {"level": LEVEL, "draws": DRAWS, "by": "bootstrap"},
+        "floor": {"of": "training reals in the place of samples"},
+        "versions": versions(),
+    }

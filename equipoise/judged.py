@@ -1,0 +1,144 @@
+"""What is judged beside what: the samples of a run or a folder, and the reals that they are compared with."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from equipoise import catalog, runs
+from equipoise.base import Batch, DataSet, Split
+from equipoise.errors import DataError, SettingError
+from equipoise.experiment import Choice, Experiment, from_values, given, named_data
+from equipoise.generator import Generator, load
+from equipoise.quality import Features
+from equipoise.specimens import Specimens, of_files, of_run
+
+COUNT = 10_000
+"""Samples that are judged unless another number is asked for."""
+FEW_HELD_OUT = 50
+"""Held-out reals below which training reals are taken instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be judged, by what. None: what suits."""
+
+    samples: Path
+    """a run, a folder of images or an array"""
+    against: str | None = None
+    """a data set or a folder; None for what the run was trained on"""
+    metrics: tuple[str, ...] = ()
+    """names, presets after a colon; none for those that suit the data"""
+    options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """by the name of a metric, or `data`"""
+    count: int | None = None
+    """samples; None for COUNT of a run, all of a folder"""
+    split: Split = "held_out"
+    """of the reals"""
+    seed: int = 0
+    """of latents, labels, reals and draws"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """What was asked for, opened: `data` and how it was chosen; `experiment` and `generator` if samples are a run's."""
+
+    asked: Asked
+    data: DataSet
+    choice: Choice
+    experiment: Experiment | None
+    generator: Generator | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Samples, `reals` of a split, and `train`, other reals: they tell what perfect samples would get."""
+
+    subject: Subject
+    specimens: Specimens
+    reals: Batch
+    train: Batch
+    split: Split
+    notes: tuple[str, ...] = ()
+    _seen: dict[tuple[Features, str], Tensor] = field(default_factory=dict)
+
+    def seen(self, features: Features, what: str) -> Tensor:
+        """Features (N, D) of "samples", "reals" or "train": a network looks at each once, whoever asks."""
+        parts = {"samples": self.specimens.samples, "reals": self.reals.real, "train": self.train.real}
+        if (features, what) not in self._seen:
+            self._seen[features, what] = features(parts[what])
+        return self._seen[features, what]
+
+
+def opened(asked: Asked) -> Subject:
+    """What was asked for, found. Raises EquipoiseError if it is not there, cannot be read, or does not fit together."""
+    if asked.count is not None and asked.count < 2:
+        raise SettingError(f"count = {asked.count}: it must be at least 2")
+    experiment, generator = None, None
+    if (asked.samples / runs.EXPERIMENT).exists():
+        source = str(asked.samples / runs.EXPERIMENT)
+        experiment, generator = from_values(runs.Run(asked.samples).experiment(), source), load(asked.samples)
+    choice = _choice(asked, experiment, generator)
+    data: DataSet = catalog.build("data", choice.name, choice.options).settled()
+    if generator is not None and generator.spec.shape != data.spec.shape:
+        made, real = (" x ".join(map(str, spec.shape)) for spec in (generator.spec, data.spec))
+        raise DataError(f"this run makes samples of {made}, the reals are {real}; give --against what it was made for")
+    return Subject(asked, data, choice, experiment, generator)
+
+
+def _choice(asked: Asked, experiment: Experiment | None, generator: Generator | None) -> Choice:
+    """The reals, by what was asked for, else those that the run was trained on."""
+    options = asked.options.get("data", {})
+    if asked.against is not None:
+        choice = named_data(asked.against)
+        if generator is not None and "image_size" in inspect.signature(catalog.load("data", choice.name)).parameters:
+            choice = choice.with_options(image_size=generator.spec.shape[-1])
+        return choice.with_options(**options)
+    if experiment is None:
+        raise SettingError(f"{asked.samples} is no run; say by --against what its samples are to be compared with")
+    return given(experiment.data, "data").with_options(**options)
+
+
+def gather(subject: Subject) -> Judged:
+    """Make or read the samples, and take as many reals, or all there are. Raises DataError if samples do not suit."""
+    asked, data, generator = subject.asked, subject.data, subject.generator
+    read = of_files(asked.samples, asked.count, data.spec) if generator is None else None
+    count = len(read.samples) if read else asked.count or COUNT
+
+    def some(split: Split) -> Batch:
+        batch: Batch = data.stream(split, _available(data, split, asked.count or COUNT, count), asked.seed).batch(0)
+        return batch
+
+    held_out = _available(data, "held_out", COUNT, COUNT)
+    few = asked.split == "held_out" and held_out < FEW_HELD_OUT
+    split: Split = "train" if few else asked.split
+    reals, train = some(split), some("train")
+    made = of_run(asked.samples, generator, count, asked.seed, reals.condition) if generator else read
+    assert made is not None
+    note = f"held-out reals are too few ({held_out}): training reals stand in for them, so that copies look good"
+    return Judged(subject, made, reals, train, split, (note,) if few else ())
+
+
+def _available(data: DataSet, split: Split, most: int, endless: int) -> int:
+    """How many reals of a split are taken: all up to `most`, or `endless` where there is no end of them."""
+    count = data.count(split)
+    return endless if count is None else min(count, most)
+
+
+def origin(judged: Judged) -> dict[str, Any]:
+    """What the samples and the reals are, as JSON has it."""
+    choice = judged.subject.choice
+    return {
+        "samples": {**judged.specimens.origin, "count": len(judged.specimens.samples)},
+        "reals": {
+            "data": choice.name,
+            "options": dict(choice.options),
+            "split": judged.split,
+            "count": len(judged.reals),
+        },
+        "seed": judged.subject.asked.seed,
+        "notes": list(judged.notes),
+    }

@@ -1,0 +1,34 @@
+"""What the small network that knows digits sees: see _digits_classifier.py."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from equipoise.metrics._digits_classifier import DIGEST, digit_features, digit_logits
+
+CLASSES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DigitFeatures:
+    """64 numbers of the shipped network, of grey or colour images of any size in [-1, 1]."""
+
+    digest: ClassVar[str | None] = DIGEST
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """(N, 64) float32; about 0.3 s for 1,000."""
+        return digit_features(samples)
+
+
+@dataclass(frozen=True, slots=True)
+class StackedDigits:
+    """Which digits are stacked in the three channels of an image."""
+
+    digest: ClassVar[str | None] = DIGEST
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """(N, 1) float32: the number from 0 to 999 that the channels read, the first channel its hundreds."""
+        digits = digit_logits(samples.flatten(0, 1).unsqueeze(1)).argmax(dim=1).view(len(samples), 3)
+        return (digits * torch.tensor([100, 10, 1])).sum(dim=1, keepdim=True).float()

@@ -1,0 +1,69 @@
+"""Whether samples lie nearer to the training reals than held-out reals do: higher is better, 0 enough.
+
+C_T of Meehan, Chaudhuri and Dasgupta 2020, "A Non-Parametric Test to Detect Data-Copying in Generative Models". Below
+-3, samples are copies to a degree that chance does not explain; far above 0, they lie further off than reals do.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from equipoise.base import DataSpec
+from equipoise.errors import DataError
+from equipoise.metrics import _choice
+from equipoise.metrics._comparing import Compares
+from equipoise.metrics._memorisation import Nearness, cells, copying, nearness
+from equipoise.quality import Draws, Features, Figure, Reals
+
+__all__ = ["CT"]
+
+
+@dataclass(frozen=True, slots=True)
+class CT(Compares):
+    """A z-score over the cells that k-means divides the training reals into."""
+
+    features_from: _choice.Kind = "efficientnet_lite0"
+    """digits, efficientnet_lite0, inception or samples"""
+    cells: int = 5
+    """how many cells; each should hold a hundred held-out reals"""
+    least: int = 20
+    """cells with fewer samples are left out"""
+    seed: int = 0
+    """of the cells"""
+
+    better: ClassVar[Literal["lower", "higher"]] = "higher"
+    needs_train: ClassVar[bool] = True
+    presets: ClassVar[Mapping[str, Mapping[str, str]]] = _choice.PRESETS
+
+    @property
+    def features(self) -> Features:
+        """As chosen."""
+        return _choice.KINDS[self.features_from]()
+
+    def suits(self, spec: DataSpec) -> bool:
+        """Images, or points for features from the samples themselves."""
+        return _choice.suits(self.features_from, spec)
+
+    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+        """Features (M, D) and (T, D) of reals, (N, D) of samples. Raises DataError without training reals."""
+        if real.train is None:
+            raise DataError("c_t needs the reals that were trained on, too; name the data with --against")
+        if not fake.isfinite().all():
+            return Figure(math.nan)
+        means = cells(real.train, self.cells, self.seed)
+        ours, theirs = (nearness(features, real.train, means) for features in (real.real, fake))
+        value = copying(theirs, ours, self.least)
+        if not draws.count:
+            return Figure(value)
+        pairs = zip(draws.weights(len(real.real), 0).long(), draws.weights(len(fake), 1).long(), strict=True)
+        drawn = [copying(_counted(theirs, second), _counted(ours, first), self.least) for first, second in pairs]
+        return Figure(value, torch.tensor(drawn, dtype=torch.float64))
+
+
+def _counted(rows: Nearness, times: Tensor) -> Nearness:
+    """Each row as often as it was drawn."""
+    return Nearness(rows.distance.repeat_interleave(times), rows.cell.repeat_interleave(times))

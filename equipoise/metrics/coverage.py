@@ -1,0 +1,46 @@
+"""Share of reals that have a sample near them: higher is better, 1 the most.
+
+Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", equations 3 and 4: a real counts if
+a sample is nearer than its fifth nearest real neighbour. Perfect samples, as many as reals, reach 1 - 1/2^5 = 97 %.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from equipoise.base import DataSpec
+from equipoise.metrics import _choice
+from equipoise.metrics._comparing import Compares
+from equipoise.metrics._manifold import mean_of, nearest, radii, unequal
+from equipoise.quality import Draws, Features, Figure, Reals
+
+__all__ = ["Coverage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage(Compares):
+    """Variety that an outlier among the samples does not spoil."""
+
+    features_from: _choice.Kind = "efficientnet_lite0"
+    """digits, efficientnet_lite0, inception or samples"""
+    neighbours: int = 5
+    """how many neighbours a ball reaches to"""
+
+    better: ClassVar[Literal["lower", "higher"]] = "higher"
+    presets: ClassVar[Mapping[str, Mapping[str, str]]] = _choice.PRESETS
+
+    @property
+    def features(self) -> Features:
+        """As chosen."""
+        return _choice.KINDS[self.features_from]()
+
+    def suits(self, spec: DataSpec) -> bool:
+        """Images, or points for features from the samples themselves."""
+        return _choice.suits(self.features_from, spec)
+
+    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+        """Features (M, D) of reals, (N, D) of samples; draws are of the reals. Raises DataError for too few."""
+        near = nearest(real.real, fake, 1).distance[:, 0] < radii(real.real, self.neighbours)
+        return mean_of(near.double(), draws, side=0, doubts=unequal(real.real, fake))

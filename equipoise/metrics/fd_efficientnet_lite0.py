@@ -1,0 +1,39 @@
+"""Fréchet distance to held-out reals, on ImageNet features that a package brings along: lower is better.
+
+The distance that FID is (Heusel et al. 2017), on 1,280 features of EfficientNet-Lite0, of images brought to 96 x 96.
+Numbers compare with each other, not with any published FID. Needs the extra `features`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from equipoise.base import DataSpec
+from equipoise.metrics import _frechet
+from equipoise.metrics._choice import readable
+from equipoise.metrics._comparing import Compares
+from equipoise.metrics._features_efficientnet import EfficientNetFeatures
+from equipoise.quality import Draws, Figure, Reals
+
+__all__ = ["FdEfficientnetLite0"]
+
+
+@dataclass(frozen=True, slots=True)
+class FdEfficientnetLite0(Compares):
+    """Strongly biased upward below some 5,000 samples: trust kd_efficientnet_lite0 there."""
+
+    better: ClassVar[Literal["lower", "higher"]] = "lower"
+
+    @property
+    def features(self) -> EfficientNetFeatures:
+        """Of EfficientNet-Lite0."""
+        return EfficientNetFeatures()
+
+    def suits(self, spec: DataSpec) -> bool:
+        """Grey or colour images of any size."""
+        return readable(spec)
+
+    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+        """Features (M, D) of reals, (N, D) of samples. Raises DataError for fewer than 2 of either."""
+        return _frechet.compare(real.real, fake, draws, instead="kd_efficientnet_lite0")

@@ -1,0 +1,47 @@
+"""Share of reals that lie among the samples: higher is better, 1 the most.
+
+Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models", equation 2: a real
+counts if it lies in a ball around a sample that reaches to its third nearest neighbour among the samples. More samples
+have smaller balls.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from equipoise.base import DataSpec
+from equipoise.metrics import _choice
+from equipoise.metrics._comparing import Compares
+from equipoise.metrics._manifold import balls_around, mean_of, radii, unequal
+from equipoise.quality import Draws, Features, Figure, Reals
+
+__all__ = ["Recall"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recall(Compares):
+    """Variety. Compares between equal numbers of samples, features and neighbours only."""
+
+    features_from: _choice.Kind = "efficientnet_lite0"
+    """digits, efficientnet_lite0, inception or samples"""
+    neighbours: int = 3
+    """how many neighbours a ball reaches to"""
+
+    better: ClassVar[Literal["lower", "higher"]] = "higher"
+    presets: ClassVar[Mapping[str, Mapping[str, str]]] = _choice.PRESETS
+
+    @property
+    def features(self) -> Features:
+        """As chosen."""
+        return _choice.KINDS[self.features_from]()
+
+    def suits(self, spec: DataSpec) -> bool:
+        """Images, or points for features from the samples themselves."""
+        return _choice.suits(self.features_from, spec)
+
+    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+        """Features (M, D) of reals, (N, D) of samples; draws are of the reals. Raises DataError for too few."""
+        around = balls_around(real.real, fake, radii(fake, self.neighbours), border=True)
+        return mean_of((around > 0).double(), draws, side=0, doubts=unequal(real.real, fake))

@@ -1,0 +1,242 @@
+"""The frames of a film: everything that stays is drawn once, and each frame is put together from that."""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from equipoise.report import lettering, stage, tracks
+from equipoise.report.axes import GREEN, GREY, RED, STYLE, step_axis
+from equipoise.report.history import History, findings, number
+from equipoise.report.lettering import SOFT, Words
+from equipoise.report.samples import Samples
+from equipoise.report.stage import Stage
+from equipoise.report.tracks import Plot
+from equipoise.report.words import count, duration, name_of, plain, short, state
+from equipoise.runs import Line
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SIZE = WIDTH, HEIGHT = 1280, 720
+DOTS = 100
+"""Pixels an inch of the figure behind the frames; a frame is 12.8 by 7.2 inches."""
+BIG = {**STYLE, **dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 11.6)}
+"""Points: 16 pixels."""
+MARGIN, START, END, TOP, BOTTOM = 712, 776, 1248, 72, 664
+"""Pixels: where words begin, where axes begin and end, the upper edge of the first panel, the lower of the last."""
+ROOM = WIDTH - MARGIN - 8
+HEAD, SECOND, FOOT, LARGE = 30, 56, 708, 22
+"""Pixels: the width of words on that side, the baselines of two lines at the top and one at the foot, large words."""
+TITLE, BAR, SPACE, HIGHEST = 26, 24, 8, 250
+"""Pixels: a title, a panel without a scale, the space below a panel, and the most that one with a scale takes."""
+STOPPED = {
+    "images": "limit of images",
+    "seconds": "time limit",
+    "equilibrium": "equilibrium",
+    "interrupted": "interrupted",
+}
+"""Why a run ended before its planned length, in few words."""
+AHEAD = 0.22
+"""How strongly what is yet to come is drawn."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A panel on the frame: where the words after its title begin, in pixels from left and top, and its axes."""
+
+    plot: Plot
+    left: float
+    baseline: int
+    axes: "Axes"
+
+    def dots(self, step: float) -> list[tuple[float, float, str]]:
+        """The curves at a step, but for those off the scale: pixels from left and top, and a colour."""
+        bottom, top = sorted(self.axes.get_ylim())
+        heights = [(track.height(step), track.colour) for track in self.plot.tracks]
+        places = [(*self.axes.transData.transform((step, y)), colour) for y, colour in heights if bottom <= y <= top]
+        return [(x, HEIGHT - y, colour) for x, y, colour in places]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What the lines tell of time, by step: images seen, seconds trained, and the word on the run's health.
+
+    `planned` steps, 0 if not known; `end`: the last step, and how things stand then, in words.
+    """
+
+    images: tuple[Sequence[float], Sequence[float]]
+    seconds: tuple[Sequence[float], Sequence[float]]
+    verdicts: Sequence[tuple[float, str]]
+    planned: int
+    end: tuple[float, str]
+
+    def words(self, step: float) -> tuple[list[Words], list[Words]]:
+        """The step, and below it images, time and health; at the end, how the run ended."""
+        now = f"step {count(step)}" + (f" of {count(self.planned)}" if self.planned else "")
+        images = count(float(np.interp(step, *self.images)))
+        spent = duration(float(np.interp(step, *self.seconds)))
+        last, ended = self.end
+        found = next((word for since, word in reversed(self.verdicts) if since <= step), "")
+        word = found if step < last else ended
+        colour = GREEN if "healthy" in word else GREY if word in ("", "unfinished") else RED
+        below = [Words(f"{images} images"), Words(spent), Words(word, colour=colour, bold=True)]
+        return [Words(now, bold=True, size=LARGE)], below
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a film is put together from; `more` is said below the samples."""
+
+    stage: Stage
+    past: Image.Image
+    ahead: Image.Image
+    places: Sequence[Place]
+    clock: Clock
+    more: str
+
+    def frames(self, moments: Iterable[tuple[float, Samples]]) -> Iterator[Image.Image]:
+        """A frame for each step and the samples to be seen then; samples are painted where they change."""
+        before: Samples | None = None
+        shown = self.past
+        for step, samples in moments:
+            if samples is not before:
+                shown, before = self._with(samples), samples
+            yield self._frame(shown, step)
+
+    def _with(self, samples: Samples) -> Image.Image:
+        shown = self.past.copy()
+        self.stage.paint(shown, samples)
+        words = [Words(self.stage.caption(samples) + self.more, colour=SOFT)]
+        lettering.row(ImageDraw.Draw(shown), stage.LEFT, FOOT, words, stage.WIDTH)
+        return shown
+
+    def _frame(self, shown: Image.Image, step: float) -> Image.Image:
+        frame = shown.copy()
+        draw = ImageDraw.Draw(frame)
+        if self.places:
+            x = round(float(self.places[0].axes.transData.transform((step, 0))[0]))
+            frame.paste(self.ahead.crop((x, 0, *SIZE)), (x, 0))
+        for place in self.places:
+            box = place.axes.bbox
+            frame.paste(GREY, (x - 1, HEIGHT - round(box.y1), x + 1, HEIGHT - round(box.y0)))
+            for across, down, colour in place.dots(step):
+                draw.ellipse((across - 4, down - 4, across + 4, down + 4), fill=colour, outline="white")
+            lettering.row(draw, place.left, place.baseline, place.plot.say(step), ROOM - (place.left - MARGIN))
+        now, below = self.clock.words(step)
+        lettering.row(draw, MARGIN, HEAD, now, ROOM)
+        lettering.row(draw, MARGIN, SECOND, below, ROOM)
+        return frame
+
+
+def scene(history: History, stage: Stage) -> Scene:
+    """Draw what stays: names, all axes, and the curves in full and as they are before their time."""
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with style.context(["default", BIG]):
+        figure = Figure(figsize=(WIDTH / DOTS, HEIGHT / DOTS), dpi=DOTS, facecolor="white")
+        FigureCanvasAgg(figure)
+        stage.set_up(figure)
+        placed = [_placed(figure, *one, history) for one in _rows(tracks.plots(history))]
+        places = [place for place, _ in placed]
+        if places:
+            places[-1].axes.tick_params(labelbottom=True)
+            places[-1].axes.set_xlabel("steps")
+        past = _drawn(figure, history, places)
+        for _, curves in placed:
+            for curve in curves:
+                curve.set_visible(False)
+        bare = _drawn(figure, history, places)
+    hidden = tracks.left_out(history)
+    more = f"; {count(hidden)} more knobs moved" if hidden else ""
+    return Scene(stage, past, Image.blend(bare, past, AHEAD), places, _clock(history), more)
+
+
+def _rows(plots: Sequence[Plot]) -> list[tuple[Plot, int, int]]:
+    """Plots, and the upper and lower edges of their axes in pixels; those with a scale share what is left."""
+    low = sum(plot.low for plot in plots) * (TITLE + BAR + SPACE)
+    high = len(plots) - sum(plot.low for plot in plots)
+    each = min(HIGHEST, (BOTTOM - TOP - low) // high - TITLE - SPACE) if high else 0
+    rows, top = [], TOP
+    for plot in plots:
+        height = BAR if plot.low else each
+        rows.append((plot, top + TITLE, top + TITLE + height))
+        top += TITLE + height + SPACE
+    return rows
+
+
+def _placed(figure: "Figure", plot: Plot, top: int, bottom: int, history: History) -> tuple[Place, list["Artist"]]:
+    """A panel drawn in its place, and those of its parts that belong to time."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    box = (START / WIDTH, 1 - bottom / HEIGHT, (END - START) / WIDTH, (bottom - top) / HEIGHT)
+    axes = figure.add_axes(box)
+    step_axis(axes, history, images=False)
+    before = set(axes.get_children())
+    plot.draw(axes)
+    curves = [child for child in axes.get_children() if child not in before]
+    axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(round(y, 12))))
+    axes.tick_params(labelbottom=False, left=not plot.low, labelleft=not plot.low)
+    axes.grid(visible=not plot.low, axis="y")
+    axes.set_xlabel("")
+    title = Words(plot.title, bold=True)
+    return Place(plot, MARGIN + lettering.length(title, plot.title) + 14, top - 8, axes), curves
+
+
+def _drawn(figure: "Figure", history: History, places: Sequence[Place]) -> Image.Image:
+    """The figure as it is now, with all words that stay."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="rgba", dpi=DOTS)
+    picture = Image.frombytes("RGBA", SIZE, buffer.getvalue()).convert("RGB")
+    draw = ImageDraw.Draw(picture)
+    name = Words(plain(history.run.name, 80), bold=True, size=LARGE)
+    lettering.row(draw, stage.LEFT, HEAD, [name], stage.WIDTH)
+    lettering.row(draw, stage.LEFT, SECOND, [Words(_what(history), colour=SOFT)], stage.WIDTH)
+    for place in places:
+        lettering.row(draw, MARGIN, place.baseline, [Words(place.plot.title, bold=True)], ROOM)
+    return picture
+
+
+def _clock(history: History) -> Clock:
+    known = {number(line["step"], 0): number(line.get("images"), 0) for line in history.lines}
+    steps = sorted(known)
+    sensed = [(number(line["step"], 0), line) for line in history.named("sensed")]
+    spent = [(number(line["step"], 0), number(line.get("seconds"))) for line in history.lines if _is_timed(line)]
+    timed = [(step, second) for step, second in spent if np.isfinite(second)]
+    verdicts = [(step, _verdict(line)) for step, line in sensed]
+    images = [known[step] for step in steps]
+    seconds = [0.0, *(step for step, _ in timed)], [0.0, *(second for _, second in timed)]
+    planned = int(number(history.started.get("steps"), 0))
+    return Clock((steps, images), seconds, verdicts, planned, (history.step, _ending(history)))
+
+
+def _ending(history: History) -> str:
+    if history.finished is None:
+        return state(history)
+    why = STOPPED.get(str(history.finished.get("reason")))
+    return f"ended {state(history)}" + (f": {why}" if why else "")
+
+
+def _is_timed(line: Line) -> bool:
+    """Elsewhere `seconds` is what something took."""
+    return line["event"] in ("sensed", "finished")
+
+
+def _verdict(line: Line) -> str:
+    """As observations.Health has it."""
+    found = [finding.get("symptom") for finding in findings(line)]
+    return "diverged" if "divergence" in found else "ailing" if found else "healthy"
+
+
+def _what(history: History) -> str:
+    gan, data, controller = (name_of(history.experiment, key) for key in ("gan", "data", "controller"))
+    words = [gan or "a GAN", f"on {data}" if data else "", f"under the {controller} controller" if controller else ""]
+    return " ".join(word for word in words if word)

@@ -1,0 +1,96 @@
+"""Finding copies: of samples that are, and that are none."""
+
+import math
+
+import pytest
+import torch
+
+from equipoise.errors import DataError
+from equipoise.metrics._memorisation import cells, rank_z
+from equipoise.metrics.auth_pct import AuthPct
+from equipoise.metrics.c_t import CT
+from equipoise.quality import Draws, Reals
+
+
+def points(count, seed):
+    return torch.randn(count, 4, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def reals():
+    return Reals(points(400, 0), train=points(800, 1))
+
+
+def copies(train, seed):
+    """Training points, hardly moved."""
+    return train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:400]] + 0.02 * points(
+        400, 9
+    )
+
+
+def test_ranks_by_hand():
+    """U of (1, 5) over (2, 3, 3): 5 is above three, 1 above none; equal ones count half."""
+    spread = math.sqrt(2 * 3 * 6 / 12)
+    assert rank_z(torch.tensor([1.0, 5.0]), torch.tensor([2.0, 3.0, 3.0])) == pytest.approx((3 - 3) / spread)
+    assert rank_z(torch.tensor([3.0, 5.0]), torch.tensor([2.0, 3.0, 3.0])) == pytest.approx((2 + 3 - 3) / spread)
+
+
+def test_ranks_are_normal_between_equals():
+    drawn = torch.tensor([rank_z(points(30, 2 * seed)[:, 0], points(20, 2 * seed + 1)[:, 0]) for seed in range(400)])
+    assert abs(drawn.mean()) < 4 / 20
+    assert drawn.std() == pytest.approx(1, abs=0.15)
+
+
+def test_cells_are_those_of_clear_clusters():
+    centres = torch.tensor([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0]])
+    train = (centres[:, None] + torch.randn(3, 40, 2, generator=torch.Generator().manual_seed(0))).flatten(0, 1)
+    means = [cells(train, 3, seed) for seed in range(6)]
+    away = [torch.cdist(centres.double(), each).min(dim=1).values.max() for each in means]
+    assert min(away) < 1
+    assert torch.equal(cells(train, 3, 0), means[0])
+
+
+def test_c_t_tells_copies_from_samples_and_from_noise(reals):
+    metric = CT("samples")
+    fresh = metric.compare(reals, points(400, 2), Draws(50))
+    copied = metric.compare(reals, copies(reals.train, 3), Draws(50))
+    far = metric.compare(reals, 3 * points(400, 4), Draws())
+    assert abs(fresh.value) < 3
+    assert copied.value < -8
+    assert far.value > 3
+    assert copied.interval[1] < fresh.interval[0]
+
+
+def test_auth_pct_tells_copies_from_samples(reals):
+    metric = AuthPct("samples")
+    fresh = metric.compare(reals, points(400, 2), Draws(50))
+    copied = metric.compare(reals, copies(reals.train, 3), Draws())
+    assert fresh.interval[0] < fresh.value < fresh.interval[1]
+    assert copied.value < 5 < 40 < fresh.value < 90
+
+
+def test_auth_pct_by_hand():
+    """Training points 0, 1, 5: nearest others at 1, 1, 4. Samples 0.4, 2.5 and 5: 0.4 < 1, 1.5 > 1, 0 < 4."""
+    train, fake = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.4], [2.5], [5.0]])
+    real = Reals(fake[:0], train=train)
+    assert AuthPct("samples").compare(real, fake, Draws()).value == pytest.approx(100 / 3)
+    found = AuthPct("samples").closest(real, fake, samples=2, k=2)
+    assert found.sample.tolist() == [2, 0]
+    assert found.train.tolist() == [[2, 1], [0, 1]]
+    assert found.ratio.tolist() == pytest.approx([0, 0.4])
+
+
+def test_an_exact_copy_of_a_point_that_is_there_twice_is_a_copy():
+    train = torch.tensor([[0.0], [0.0], [5.0]])
+    assert AuthPct("samples").compare(Reals(train, train=train), torch.tensor([[0.0]]), Draws()).value == 0
+
+
+@pytest.mark.parametrize("metric", [CT("samples"), AuthPct("samples")])
+def test_they_need_training_reals(metric):
+    with pytest.raises(DataError, match="needs the reals that were trained on, too"):
+        metric.compare(Reals(points(50, 0)), points(50, 1), Draws())
+
+
+def test_cells_without_samples_leave_no_number(reals):
+    assert math.isnan(CT("samples", least=10_000).compare(reals, points(400, 2), Draws()).value)
+    assert math.isnan(CT("samples").compare(reals, torch.full((40, 4), math.nan), Draws()).value)

@@ -1,0 +1,145 @@
+"""LPIPS against torchmetrics, its stand-in, and path lengths."""
+
+import warnings
+
+import pytest
+import torch
+
+from equipoise.base import DataSpec
+from equipoise.data.digits import Digits
+from equipoise.errors import DataError
+from equipoise.metrics import _features_lpips, _perceptual, _weights
+from equipoise.metrics._features_efficientnet import EfficientNetFeatures, prepared
+from equipoise.metrics.lpips import Lpips
+from equipoise.metrics.perceptual_efficientnet_lite0 import PerceptualEfficientnetLite0
+from equipoise.metrics.ppl import Ppl
+from equipoise.quality import Draws, Reals
+
+
+def pictures(count, seed, size=40):
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+@pytest.fixture(scope="module")
+def alex():
+    """torchmetrics' LPIPS with its learnt weights of channels, on an AlexNet drawn at random."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torchmetrics.functional.image.lpips import _LPIPS
+
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return _LPIPS(pretrained=True, net="alex", pnet_rand=True)
+
+
+def test_lpips_is_that_of_torchmetrics(alex, monkeypatch):
+    backbone = {}
+    for part in range(1, 6):
+        for name, value in getattr(alex.net, f"slice{part}").state_dict().items():
+            backbone[f"features.{name}"] = value
+    from torchvision import models
+
+    whole = models.get_model("alexnet", weights=None).state_dict() | backbone
+    monkeypatch.setattr(_weights, "read", lambda *_: whole)
+    _features_lpips.load.cache_clear()
+    found = Lpips().distance(pictures(3, 0), pictures(3, 1))
+    _features_lpips.load.cache_clear()
+    assert torch.allclose(found, alex(pictures(3, 0), pictures(3, 1)).flatten(), rtol=1e-6, atol=1e-6)
+    assert (found > 0).all()
+
+
+def test_lpips_without_weights_names_its_stand_in(tmp_path):
+    _features_lpips.load.cache_clear()
+    with pytest.raises(DataError, match=r"cannot read the weights .*none.pth"):
+        Lpips(weights=str(tmp_path / "none.pth")).distance(pictures(1, 0), pictures(1, 1))
+    assert Lpips().suits(DataSpec((1, 32, 32)))
+    assert not Lpips().suits(DataSpec((1, 16, 16)))
+    assert Lpips(backbone="vgg").features_digest != Lpips().features_digest
+
+
+def test_distances_are_their_formula():
+    """Two places, two channels, one layer: unit vectors and their squared differences, by hand."""
+    first = torch.tensor([[[[3.0, 1.0]], [[4.0, 0.0]]]])
+    second = torch.tensor([[[[0.0, 0.0]], [[2.0, 5.0]]]])
+    by_hand = ((0.6 - 0) ** 2 + (0.8 - 1) ** 2 + 1 + 1) / 2
+    assert _perceptual.distance([first], [second]).item() == pytest.approx(by_hand)
+    weighed = ((0.6**2 * 2 + 0.2**2 * 3) + (2 + 3)) / 2
+    found = _perceptual.distance([first, first], [second, first], [torch.tensor([2.0, 3.0])] * 2)
+    assert found.item() == pytest.approx(weighed)
+
+
+def test_diversity_is_the_mean_over_neighbours_in_the_row():
+    samples = torch.tensor([0.0, 1.0, 5.0, 8.0, 9.0]).view(5, 1, 1, 1)
+
+    def away(first, second):
+        return (first - second).abs().flatten()
+
+    figure = _perceptual.diversity(away, samples, pairs=10, draws=Draws(50))
+    assert figure.value == 2
+    assert figure.drawn.min() == 1
+    assert figure.drawn.max() == 3
+    assert _perceptual.diversity(away, samples, pairs=1, draws=Draws()).value == 1
+    with pytest.raises(DataError, match="between 2 samples or more"):
+        _perceptual.diversity(away, samples[:1], pairs=1, draws=Draws())
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return Digits().stream("train", 24, 0).batch(0).real
+
+
+def test_one_image_over_and_over_has_no_diversity(digits):
+    metric = PerceptualEfficientnetLite0()
+    statistics = metric.statistics(Reals(digits))
+    many, one = metric.value(statistics, digits), metric.value(statistics, digits[:1].expand(8, -1, -1, -1))
+    assert one == pytest.approx(0, abs=1e-6)
+    assert many > 0.1
+
+
+def test_the_network_knows_its_input():
+    """(p - 127) / 128 of bytes p, as the network was trained, three channels of 96 x 96."""
+    images = torch.stack([torch.full((1, 10, 10), value) for value in (-1.0, 1.0)])
+    found = prepared(images)
+    assert found.shape == (2, 3, 96, 96)
+    assert torch.allclose(found[0], torch.tensor(-127 / 128))
+    assert torch.allclose(found[1], torch.tensor(1.0))
+
+
+def test_features_are_pooled_and_draw_no_random_numbers(digits):
+    before = torch.get_rng_state()
+    found = EfficientNetFeatures()(digits[:2])
+    assert found.shape == (2, 1280)
+    assert found.dtype == torch.float32
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.allclose(EfficientNetFeatures()(digits[:2].expand(-1, 3, -1, -1)), found, atol=1e-5)
+
+
+def test_without_the_package_there_is_one_line(monkeypatch):
+    import sys
+
+    from equipoise.metrics import _features_efficientnet
+
+    _features_efficientnet.load.cache_clear()
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(DataError, match=r"pip install 'equipoise\[features\]'"):
+        EfficientNetFeatures()(pictures(1, 0))
+    _features_efficientnet.load.cache_clear()
+
+
+def test_path_length_is_trimmed_and_scaled(monkeypatch):
+    """100 steps of distance 0 to 99 over ε²: the lowest and the highest are left out, so that 1 to 98 remain."""
+    starts, ends = torch.zeros(100, 1, 4, 4), torch.arange(100.0).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+    monkeypatch.setattr(Ppl, "_between", lambda self, first, second: (second - first)[:, 0, 0, 0])
+    metric = Ppl(epsilon=0.1, trim=0.02)
+    figure = metric.along(starts, ends, Draws(50))
+    assert figure.value == pytest.approx(100 * 49.5)
+    assert figure.interval[0] < figure.value < figure.interval[1]
+    with pytest.raises(DataError, match="needs a step at least"):
+        metric.along(starts[:0], ends[:0], Draws())
+
+
+def test_path_length_grows_with_the_step():
+    """A step twice as far is a distance about four times as large, of images that change evenly."""
+    start, way = pictures(4, 0), pictures(4, 1) - pictures(4, 0)
+    near, far = (Ppl(trim=0.0).along(start, start + share * way, Draws()).value for share in (0.002, 0.004))
+    assert far / near == pytest.approx(4, rel=0.1)
