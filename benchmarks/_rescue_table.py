@@ -1,0 +1,140 @@
+"""The page of benchmarks/rescue.py: who was saved, how soon, at what price, and who was treated without need."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from _results import Item, Result, Results, table, write
+from rescue import ARMS, HEALTHY_SEEDS, SEEDS, SETTINGS, TASKS
+
+ROUND_OFF = 1e-9
+DOUBT = 1.96
+"""Standard errors of a 95 % interval."""
+
+Run = Result
+
+
+def write_table(results: Results, items: Sequence[Item], asked: Any) -> None:
+    """rescue.md, of whatever is measured."""
+    runs = {(item["what"], item["arm"], item["seed"]): result for item in items if (result := results.result(item))}
+    bounds = {task: bound for task in TASKS if (bound := bound_of(runs, task))}
+    rows = [row for name in SETTINGS if (row := setting_row(runs, bounds, name))]
+    write(
+        asked.out / "rescue.md",
+        "# Hostile settings: nothing done, started again, repaired",
+        f"{results.head(items)} One thread a process. What the arms are and what counts as saved: head of "
+        "`benchmarks/rescue.py`; the settings and their origins: `benchmarks/rescue.toml`.",
+        "## Of the runs that fail with nothing done, saved",
+        table(("arm", "saved", "of", "share"), saved_rows(runs, bounds)),
+        "## By setting",
+        "Distances at the end, median of the seeds (ring: share of good samples). `bound`: what counts as saved. "
+        "`delay`: the step of the first remedy; `remedies`: in all seeds together; `last/best`: of ours.",
+        table(
+            ("setting", "bound", *(f"{arm}: saved" for arm in ARMS), *ARMS, "delay", "remedies", "last/best", "first"),
+            rows,
+        ),
+        "## Healthy runs",
+        "The same seeds, watched only and with repair on. A run with a remedy was treated without need. The ratio of "
+        "the distances is of repaired to watched, geometric mean with a 95 % interval (normal, paired by seed).",
+        table(("task", "runs", "treated", "ratio of distances", "interval"), healthy_rows(runs)),
+    )
+
+
+def quality(run: Run) -> float:
+    """One number, lower is better: the distance, or for the ring the share of samples that are not good ones."""
+    last = run["last"]
+    if run["reason"] == "diverged":
+        return math.inf
+    return float(last["distance"]) if "distance" in last else 1 - last["high_quality"] * last["modes"] / 8
+
+
+def shown(run: Run) -> float:
+    return quality(run) if "distance" in run["last"] else 1 - quality(run)
+
+
+def bound_of(runs: Mapping[Any, Run], task: str) -> float | None:
+    """The worst quality that counts as saved; None until every healthy run is there."""
+    healthy = [run for seed in HEALTHY_SEEDS if (run := runs.get((task, "nothing", seed)))]
+    if len(healthy) < len(HEALTHY_SEEDS):
+        return None
+    values = [quality(run) for run in healthy]
+    middle = statistics.median(values)
+    if "distance" not in healthy[0]["last"]:
+        return 1 - 0.9 * (1 - middle)
+    return max(1.5 * middle, middle + 2 * statistics.stdev(values))
+
+
+def is_saved(run: Run, bound: float) -> bool:
+    return quality(run) <= bound
+
+
+def failing(runs: Mapping[Any, Run], bounds: Mapping[str, float], name: str) -> list[int]:
+    """The seeds that fail with nothing done."""
+    bound = bounds.get(SETTINGS[name]["healthy"])
+    found = [(seed, runs.get((name, "nothing", seed))) for seed in SEEDS]
+    return [seed for seed, run in found if run and bound is not None and not is_saved(run, bound)]
+
+
+def saved_rows(runs: Mapping[Any, Run], bounds: Mapping[str, float]) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for arm in ("restart", "ours"):
+        pairs = [
+            (runs.get((name, arm, seed)), bounds[SETTINGS[name]["healthy"]])
+            for name in SETTINGS
+            for seed in failing(runs, bounds, name)
+        ]
+        judged = [is_saved(run, bound) for run, bound in pairs if run]
+        share = f"{sum(judged) / len(judged):.0%}" if judged else "–"
+        rows.append([arm, sum(judged), len(judged), share])
+    return rows
+
+
+def setting_row(runs: Mapping[Any, Run], bounds: Mapping[str, float], name: str) -> list[object] | None:
+    bound = bounds.get(SETTINGS[name]["healthy"])
+    by_arm = {arm: [run for seed in SEEDS if (run := runs.get((name, arm, seed)))] for arm in ARMS}
+    if bound is None or not any(by_arm.values()):
+        return None
+    ours = by_arm["ours"]
+    remedied = [remedy for run in ours for remedy in run["remedied"]]
+    first = [run["remedied"][0] for run in ours if run["remedied"]]
+    is_ring = SETTINGS[name]["healthy"] == "ring"
+    return [
+        name + ("" if SETTINGS[name].get("mendable", True) else " (no knob can)"),
+        f"{1 - bound if is_ring else bound:.3g}",
+        *(f"{sum(is_saved(run, bound) for run in found)} of {len(found)}" for found in by_arm.values()),
+        *(f"{statistics.median(map(shown, found)):.3g}" if found else "–" for found in by_arm.values()),
+        f"{statistics.median(remedy['step'] for remedy in first):.0f}" if first else "–",
+        len(remedied),
+        f"{statistics.median(map(last_over_best, ours)):.2f}" if ours else "–",
+        ", ".join(dict.fromkeys(f"{remedy['symptom']} {remedy['rung']}" for remedy in first)) or "–",
+    ]
+
+
+def last_over_best(run: Run) -> float:
+    values = [look["distance"] if "distance" in look else 1 - look["high_quality"] for look in run["looks"]]
+    best = min(values)
+    return values[-1] / max(best, ROUND_OFF)
+
+
+def healthy_rows(runs: Mapping[Any, Run]) -> list[list[object]]:
+    rows: list[list[object]] = []
+    logs, treated, count = [], 0, 0
+    for task in TASKS:
+        pairs = [(runs.get((task, "nothing", seed)), runs.get((task, "ours", seed))) for seed in HEALTHY_SEEDS]
+        both = [(watched, repaired) for watched, repaired in pairs if watched and repaired]
+        if not both:
+            continue
+        ratios = [math.log(quality(repaired) / quality(watched)) for watched, repaired in both]
+        sick = sum(bool(repaired["remedied"]) for _, repaired in both)
+        rows.append([task, len(both), sick, *interval(ratios)])
+        logs, treated, count = logs + ratios, treated + sick, count + len(both)
+    return [*rows, ["all", count, f"{treated} ({treated / count:.0%})" if count else 0, *interval(logs)]]
+
+
+def interval(logs: Sequence[float]) -> tuple[str, str]:
+    if len(logs) < 2:
+        return "–", "–"
+    middle, error = statistics.mean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
+    low, high = (math.exp(middle + sign * DOUBT * error) for sign in (-1, 1))
+    return f"{math.exp(middle):.3f}", f"{low:.3f} to {high:.3f}"
