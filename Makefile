@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 	$(BIN)/equipoise train digits --seconds 240
 
 test: $(VENV)/installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

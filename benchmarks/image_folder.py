@@ -1,6 +1,6 @@
 """Whether training on a folder of 50,000 images ever waits for them, and the memory that it takes.
 
-    python benchmarks/image_folder.py             about 5 minutes; nothing is kept but the result
+    python benchmarks/image_folder.py             about 8 minutes; nothing is kept but the result
     python benchmarks/image_folder.py --table     rewrite image_folder.md from results/image_folder.jsonl
 
 How. 50,000 PNG files of 64 x 64 colour pixels (noise of 8 x 8 pixels, enlarged) in a new folder. `dcgan` is trained on

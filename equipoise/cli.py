@@ -29,7 +29,7 @@ COMMANDS = (
 
 
 def main() -> None:
-    """The entry point: exits with 0, 2 (something to mend), 3 (the run diverged), or 130 (interrupted)."""
+    """The entry point: exits with 0, 2 (something to mend), 3 (the run ended unhealthy), or 130 (interrupted)."""
     sys.path.append(os.getcwd())  # where a module of one's own is looked for, as `python -m equipoise` does
     sys.exit(run(sys.argv[1:]))
 

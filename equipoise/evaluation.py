@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +183,9 @@ def _compared(metric: Comparison, judged: Judged) -> tuple[Figure, Floor]:
     train = see("train") if metric.needs_train else None
     real = Reals(see("reals"), judged.reals.condition, train=train)
     figure = metric.compare(real, see("samples"), Draws(DRAWS, judged.subject.asked.seed))
+    if train is not None and (there := judged.subject.data.count("train") or 0) > len(train):
+        missed = f"copies are looked for among {len(train):,} of {there:,} training reals"
+        figure = replace(figure, doubts=(*figure.doubts, missed))
     return figure, _floor(metric, real, see)
 
 
@@ -191,7 +194,7 @@ def _floor(metric: Comparison, real: Reals, see: Callable[[str], Tensor]) -> Flo
     the held-out ones beside the other half.
     """
     if not metric.needs_train:
-        fake = see("train")[: len(see("samples"))]
+        fake = see("others")
         return Floor(metric.compare(real, fake, Draws()).value, len(fake))
     half = len(real) // 2
     labels = None if real.condition is None else real.condition[half:]

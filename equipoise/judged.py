@@ -18,6 +18,8 @@ from equipoise.specimens import Specimens, of_files, of_run
 
 COUNT = 10_000
 """Samples that are judged unless another number is asked for."""
+TRAINED = 20_000
+"""Training reals among which copies are looked for at the most."""
 FEW_HELD_OUT = 50
 """Held-out reals below which training reals are taken instead."""
 
@@ -55,7 +57,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """Samples, `reals` of a split, and `train`, other reals: they tell what perfect samples would get."""
+    """Samples, `reals` of a split, and `train`, all training reals up to TRAINED, which samples may be copies of."""
 
     subject: Subject
     specimens: Specimens
@@ -66,8 +68,12 @@ class Judged:
     _seen: dict[tuple[Features, str], Tensor] = field(default_factory=dict)
 
     def seen(self, features: Features, what: str) -> Tensor:
-        """Features (N, D) of "samples", "reals" or "train": a network looks at each once, whoever asks."""
-        parts = {"samples": self.specimens.samples, "reals": self.reals.real, "train": self.train.real}
+        """Features (N, D) of "samples", "reals", "train", or "others": as many training reals as samples, if there are.
+
+        A network looks at each part once, whoever asks.
+        """
+        samples, train = self.specimens.samples, self.train.real
+        parts = {"samples": samples, "reals": self.reals.real, "train": train, "others": train[: len(samples)]}
         if (features, what) not in self._seen:
             self._seen[features, what] = features(parts[what])
         return self._seen[features, what]
@@ -108,14 +114,14 @@ def gather(subject: Subject) -> Judged:
     read = of_files(asked.samples, asked.count, data.spec) if generator is None else None
     count = len(read.samples) if read else asked.count or COUNT
 
-    def some(split: Split) -> Batch:
-        batch: Batch = data.stream(split, _available(data, split, asked.count or COUNT, count), asked.seed).batch(0)
+    def some(split: Split, most: int) -> Batch:
+        batch: Batch = data.stream(split, _available(data, split, most, count), asked.seed).batch(0)
         return batch
 
     held_out = _available(data, "held_out", COUNT, COUNT)
     few = asked.split == "held_out" and held_out < FEW_HELD_OUT
     split: Split = "train" if few else asked.split
-    reals, train = some(split), some("train")
+    reals, train = some(split, asked.count or COUNT), some("train", TRAINED)
     made = of_run(asked.samples, generator, count, asked.seed, reals.condition) if generator else read
     assert made is not None
     note = f"held-out reals are too few ({held_out}): training reals stand in for them, so that copies look good"

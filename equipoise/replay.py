@@ -37,6 +37,15 @@ def readings(run: Run) -> Iterator[Reading]:
         yield Reading(line["step"], line["progress"], _signals(line["signals"]))
 
 
+def closing(run: Run) -> Iterator[Reading]:
+    """What was measured after the last reading of a run, as a reading of metrics alone: a live run ends before it."""
+    last = next(iter(run.named("sensed")[-1:]), {"step": 0, "progress": 0.0})
+    late = [line for line in run.named("evaluated") if line["step"] >= last["step"]]
+    if late:
+        metrics = {line["metric"]: MetricReading(float(line["value"]), 0, line["better"]) for line in late}
+        yield Reading(late[-1]["step"], last["progress"], Signals(metrics=metrics))
+
+
 def overrides(run: Run) -> dict[int, tuple[Override, ...]]:
     """Step -> what a remedy held from there on."""
     return {line["step"]: tuple(Override(**one) for one in line["overrides"]) for line in run.named("remedied")}

@@ -122,7 +122,8 @@ def test_help_does_not_wait_for_torch() -> None:
 def test_a_run_says_what_it_does_and_ends_with_its_report(shown) -> None:
     folder, ended = shown
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.strip() == f"report: {folder / 'report.html'}"
+    film = folder / "film" / "training_progress.mp4"
+    assert ended.stdout.splitlines() == [f"film: {film}", f"report: {folder / 'report.html'}"]
     assert "12 steps of 8 images, fp32" in ended.stderr
     assert "kd_digits" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -131,7 +132,7 @@ def test_a_run_says_what_it_does_and_ends_with_its_report(shown) -> None:
 def test_a_run_leaves_everything_in_its_folder(shown) -> None:
     folder, _ = shown
     files = {path.name for path in folder.iterdir()}
-    expected = {"experiment.json", "events.jsonl", "checkpoints", "samples", "figures", "report.html"}
+    expected = {"experiment.json", "events.jsonl", "checkpoints", "samples", "figures", "film", "report.html"}
     assert expected | {"generator.safetensors", "discriminator.safetensors"} <= files
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
         f"step-000000{step}" for step in ("05", "10", "12")

@@ -125,9 +125,13 @@ def test_a_network_looks_once_whoever_asks(digits: Path, monkeypatch: pytest.Mon
         return looked(self, samples)
 
     monkeypatch.setattr(DigitFeatures, "__call__", counted)
+    monkeypatch.setattr(judged, "TRAINED", 200)
     options = {"data": {"image_size": "16"}}
-    evaluate(Asked(samples=digits, against="digits", metrics=("kd_digits", "recall", "auth_pct"), options=options))
-    assert sorted(seen) == [120, 1000, 4000]
+    names = ("kd_digits", "recall", "auth_pct")
+    rows = evaluate(Asked(samples=digits, against="digits", metrics=names, options=options, count=90)).rows
+    assert seen == [90, 90, 90, 200], "reals, samples, as many training reals, and all of them for copies"
+    assert rows[-1].warnings == ("copies are looked for among 200 of 4,000 training reals",)
+    assert rows[0].warnings == ()
 
 
 def test_labels_are_drawn_as_the_reals_have_them(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,9 +151,9 @@ def test_labels_are_drawn_as_the_reals_have_them(trained: Path, monkeypatch: pyt
 
 
 def test_copies_are_found_and_shown(call, trained: Path, tmp_path: Path) -> None:
-    copies = written(tmp_path / "copies", Digits(16).stream("train", 60, 0).batch(0).real)
+    copies = written(tmp_path / "copies", Digits(16).stream("train", 200, 0).batch(0).real)
     words = ("--against", "digits", "--option", "data.image_size=16", "--metrics", "auth_pct,c_t")
-    code, out, _ = call(copies, *words, "--neighbours", "made/pairs.png", "--json")
+    code, out, _ = call(copies, *words, "--count", 500, "--neighbours", "made/pairs.png", "--json")
     told = json.loads(out)
     assert code == 0
     values = {row["metric"]: row for row in told["metrics"]}
@@ -174,9 +178,8 @@ def test_path_length_needs_a_run(trained: Path, digits: Path, monkeypatch: pytes
 
 def test_with_few_held_out_reals_training_ones_stand_in(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judged, "FEW_HELD_OUT", 2000)
-    found = evaluate(
-        Asked(samples=digits, against="digits", metrics=("kd_digits",), options={"data": {"image_size": "16"}})
-    )
+    options = {"data": {"image_size": "16"}}
+    found = evaluate(Asked(samples=digits, against="digits", metrics=("kd_digits",), options=options, count=90))
     assert found.protocol["reals"]["split"] == "train"
     assert found.protocol["notes"] == [
         "held-out reals are too few (1000): training reals stand in for them, so that copies look good"

@@ -20,7 +20,10 @@ LAYERS = (
     {"zoo", "data", "controllers", "metrics", "diagnosis"},
     {"pilot", "runs"},
     {"training", "replay"},
-    {"folders", "experiment", "launch", "generator", "sampling", "latent_space", "export", "evaluation", "judged", "specimens", "neighbours"},
+    {
+        *("folders", "experiment", "launch", "generator", "sampling"),
+        *("latent_space", "export", "evaluation", "judged", "specimens", "neighbours"),
+    },
     {"comparison", "meta", "report"},
     {"__main__", "cli", "commands", "arguments", "terminal", "tracking", "studio"},
 )

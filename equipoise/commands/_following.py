@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from equipoise.commands._answer import answer
 from equipoise.errors import RunError
+from equipoise.observations import SERIOUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DIVERGED, INTERRUPTED = 3, 130
+    from equipoise.events import Finished
+
+UNHEALTHY, INTERRUPTED = 3, 130
 
 
 def follow(events: "Iterator[Any]", folder: Path, as_json: bool) -> int:
@@ -35,12 +38,20 @@ def follow(events: "Iterator[Any]", folder: Path, as_json: bool) -> int:
         last = told(page, film)
     made = {name: str(path) if path else None for name, path in (("report", page), ("film", film))}
     how = {name: getattr(finished, name) for name in ("step", "images", "seconds", "reason", "verdict")}
+    ailing = finished.verdict != "healthy" and finished.reason != "interrupted"
+    answer(as_json, {"run": str(folder), **made, **how}, f"{last}\n{_complaint(finished, folder)}" if ailing else last)
+    return INTERRUPTED if finished.reason == "interrupted" else UNHEALTHY if ailing else 0
+
+
+def _complaint(finished: "Finished", folder: Path) -> str:
+    """The last line of a run that did not end well."""
+    from equipoise.runs import Run
+
     if finished.verdict == "diverged":
-        last = (
-            f"the run diverged at step {finished.step}: a loss or gradient was not finite; lower lr_d and lr_g\n{last}"
-        )
-    answer(as_json, {"run": str(folder), **made, **how}, last)
-    return {"interrupted": INTERRUPTED, "diverged": DIVERGED}.get(finished.reason, 0)
+        return f"the run diverged at step {finished.step}: a loss or gradient was not finite; lower lr_d and lr_g"
+    findings = Run(folder).named("sensed")[-1]["health"]["findings"]
+    named = ", ".join(one["symptom"].replace("_", " ") for one in findings if one["severity"] >= SERIOUS)
+    return f"the run ended ailing: {named}; see equipoise diagnose {folder}"
 
 
 @contextmanager

@@ -28,9 +28,10 @@ def act(asked: argparse.Namespace) -> int:
     folder = path.parent if path.name == EVENTS else path
     notes: dict[str, str] = {}
     if (folder / EXPERIMENT).exists():
-        from equipoise.replay import readings as replayed
+        from equipoise import replay
 
-        form, unit, found = "a run", "step", course.course(replayed(Run(folder)))
+        run = Run(folder)
+        form, unit, found = "a run", "step", course.course([*replay.readings(run), *replay.closing(run)])
     else:
         trace = readers.read(path)
         form, unit, found = trace.form, trace.unit, course.course(readings(trace))

@@ -87,12 +87,15 @@ def dead_discriminator(history: History) -> Sign | None:
 
 
 def oscillation(history: History) -> Sign | None:
-    """Ranks or losses go round and round: the autocorrelation at some lag is high, and as low at half of it."""
+    """Ranks or losses go round and round: the autocorrelation at some lag is high, and as low at half of it.
+
+    Over the last 64 readings, once they all lie in the second half of the run so far: what settles swings at first.
+    """
     found = []
     for name in ("rank_train_fake", "loss_g", "loss_d"):
         values = history.last(name, 64)
         steps = [point.step for point in history.recent if name in point.values][-64:]
-        if len(values) < 64 or _unevenly(steps):
+        if len(values) < 64 or steps[0] < history.step / 2 or _unevenly(steps):
             continue
         swing = float(np.std(values)) / (1.0 if name.startswith("rank") else max(abs(statistics.fmean(values)), 1e-12))
         if swing < SWING:

@@ -14,6 +14,8 @@ from equipoise.diagnosis.sign import Sign, graded
 
 WORST = 3.0
 """Times as bad as the best at which nothing is left to lose; the field logs end at 2.8 to 5."""
+NOTHING = 0.05
+"""A score below this, where higher is better, is none."""
 LASTING = 0.05
 """All values of the last twentieth of the run so far must be worse, not the last alone: often measured, a metric is
 seen to scatter."""
@@ -31,8 +33,8 @@ def collapse(history: History, criteria: Criteria = CRITERIA) -> Sign | None:
     found = [sign for sign in signs if sign]
     if found:
         return max(found, key=lambda sign: sign.severity)
-    if history.measured or _thrives(history):
-        return None
+    if history.measured or history.last("rank_train_fake", 1) or _thrives(history):
+        return None  # losses alone are for logs that have nothing better
     if held >= criteria.held or (held > 0 and "collapse" in history.since):
         return Sign(0.6, 0.6, _evidence(history, held, jump))
     return Sign(0.6, 0.5, _evidence(history, held, jump)) if jump else None
@@ -99,12 +101,13 @@ def worse_by(name: str, measured: Measured, value: float) -> float:
     """How many times as bad as the best so far; 1 is as good, infinite if it is no number.
 
     value / best, turned over where higher is better. Kernel distances are unbiased, so they scatter about 0 at their
-    best: there a best below a twentieth of the first value counts as that.
+    best: there a best below a twentieth of the first value counts as that. A score of which higher is better, most of
+    them shares, is not told from 0 below a twentieth of 1.
     """
     best = measured.best.value
     if not math.isfinite(value):
         return math.inf
     if measured.better == "higher":
-        return 1.0 if best <= 0 else best / value if value > 0 else math.inf
+        return max(best, NOTHING) / max(value, NOTHING)
     floor = max(best, abs(measured.first.value) / 20) if name.startswith(("kd_", "kid")) else best
     return value / floor if floor > 0 else 1.0

@@ -21,10 +21,10 @@ MEASUREMENTS = 8
 
 def mode_collapse(history: History) -> Sign | None:
     """Fakes are alike: far less various than reals, after having been more so, or a third into the run."""
-    seen, most = history.last("diversity", 2), max((value for _, value in history.whole("diversity")), default=0.0)
-    if len(seen) < 2:
+    seen, most = history.last("diversity", 3), max((value for _, value in history.whole("diversity")), default=0.0)
+    if len(seen) < 3:
         return None
-    now = statistics.fmean(seen)
+    now = statistics.median(seen)
     severity = graded(now, *ALIKE)
     if severity is None or (most < 2 * now and history.progress < 1 / 3):
         return None

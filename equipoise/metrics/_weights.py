@@ -69,5 +69,5 @@ def _download(published: Published, file: Path, instead: str) -> None:
         reason = getattr(error, "reason", None) or error.strerror or error
         raise DataError(
             f"{published.name} ({published.megabytes} MB) is needed and cannot be downloaded ({reason}); fetch "
-            f"{published.url} elsewhere and give its path as the option weights, or use {instead}"
+            f"{published.url} elsewhere and give its path by --option METRIC.weights=PATH, or use {instead}"
         ) from error

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -99,12 +100,12 @@ class History:
                 return None
         return None
 
-    @property
+    @cached_property
     def step(self) -> int:
         """The last step that anything is known of."""
         return int(max((number(line["step"], 0) for line in self.lines), default=0))
 
-    @property
+    @cached_property
     def images(self) -> int:
         """Reals seen up to then."""
         return int(max((number(line.get("images"), 0) for line in self.lines), default=0))

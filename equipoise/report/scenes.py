@@ -13,6 +13,7 @@ from equipoise.report.axes import GREEN, GREY, RED, STYLE, step_axis
 from equipoise.report.history import History, findings, number
 from equipoise.report.lettering import SOFT, Words
 from equipoise.report.samples import Samples
+from equipoise.report.series import Floats
 from equipoise.report.stage import Stage
 from equipoise.report.tracks import Plot
 from equipoise.report.words import count, duration, name_of, plain, short, state
@@ -70,8 +71,8 @@ class Clock:
     `planned` steps, 0 if not known; `end`: the last step, and how things stand then, in words.
     """
 
-    images: tuple[Sequence[float], Sequence[float]]
-    seconds: tuple[Sequence[float], Sequence[float]]
+    images: tuple[Floats, Floats]
+    seconds: tuple[Floats, Floats]
     verdicts: Sequence[tuple[float, str]]
     planned: int
     end: tuple[float, str]
@@ -208,14 +209,13 @@ def _drawn(figure: "Figure", history: History, places: Sequence[Place]) -> Image
 def _clock(history: History) -> Clock:
     known = {number(line["step"], 0): number(line.get("images"), 0) for line in history.lines}
     steps = sorted(known)
+    images = np.array(steps), np.array([known[step] for step in steps])
     sensed = [(number(line["step"], 0), line) for line in history.named("sensed")]
     spent = [(number(line["step"], 0), number(line.get("seconds"))) for line in history.lines if _is_timed(line)]
-    timed = [(step, second) for step, second in spent if np.isfinite(second)]
+    timed = np.array([(0.0, 0.0), *((step, seconds) for step, seconds in spent if np.isfinite(seconds))])
     verdicts = [(step, _verdict(line)) for step, line in sensed]
-    images = [known[step] for step in steps]
-    seconds = [0.0, *(step for step, _ in timed)], [0.0, *(second for _, second in timed)]
     planned = int(number(history.started.get("steps"), 0))
-    return Clock((steps, images), seconds, verdicts, planned, (history.step, _ending(history)))
+    return Clock(images, (timed[:, 0], timed[:, 1]), verdicts, planned, (history.step, _ending(history)))
 
 
 def _ending(history: History) -> str:

@@ -40,6 +40,8 @@ a { color: inherit; }
 table { width: 100%; border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.4rem 0.7rem 0.4rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 thead th { font-weight: 500; font-size: 0.82rem; color: var(--soft); }
+th, td { overflow-wrap: break-word; }
+td:last-child { overflow-wrap: anywhere; }
 pre {
   margin: 0.5rem 0; padding: 0.8rem; background: var(--tile); border-radius: 6px; overflow-x: auto;
   font: 0.84rem/1.5 ui-monospace, "SFMono-Regular", Menlo, Consolas, "DejaVu Sans Mono", monospace;
@@ -63,6 +65,7 @@ footer { margin-top: 2.5rem; font-size: 0.85rem; color: var(--soft); }
   body { padding: 0 1px; max-width: none; font-size: 10pt; }
   h2 { break-after: avoid; }
   figure, tr, .numbers { break-inside: avoid; }
+  table { font-size: 8.5pt; }
   details::details-content { content-visibility: visible; display: block; }
   .numbers { grid-template-columns: repeat(4, 1fr); }
   .numbers div, pre { border: 1px solid var(--line); }

@@ -39,7 +39,7 @@ def won_from(start: int):
 
 
 def test_a_metric_half_as_bad_again_as_its_best_is_one() -> None:
-    (first, *more) = found(240, fid({**GOOD, 160: 76.0, 200: 90.0}))
+    (first, *more) = found(240, fid({**GOOD, 160: 76.0, 200: 110.0}))
     assert first.since == 160
     assert first.evidence == {"fid": 76.0, "fid_at_best": 50.0}
     assert first.severity >= 0.5
@@ -73,6 +73,7 @@ def test_without_a_metric_it_is_one_once_the_discriminator_has_won_for_half_of_t
     assert 200 <= first.since <= 240
     assert first.confidence < 0.7
     assert found(500, lambda step: Signals(**won_from(400)(step))) == []
+    assert found(500, lambda step: Signals(**won_from(100)(step), rank_train_fake=0.9)) == [], "ranks tell more"
     healthy = {"loss_d": 1.0, "loss_g": 1.0}
     assert found(500, lambda step: Signals(**(won_from(100)(step) if step < 180 else healthy))) == []
 
@@ -119,7 +120,8 @@ def measured(best: float, first: float = 200.0, better: str = "lower") -> Measur
         ("fid", 8.0, "lower", 12.0, 1.5),
         ("mixture_modes", 0.9, "higher", 0.3, 3.0),
         ("mixture_modes", 0.0, "higher", 0.0, 1.0),
-        ("mixture_modes", 0.9, "higher", 0.0, math.inf),
+        ("mixture_modes", 0.9, "higher", 0.0, 18.0),
+        ("mixture_modes", 0.014, "higher", 0.002, 1.0),
         ("fid", 40.0, "lower", math.nan, math.inf),
         ("kd_digits", -0.001, "lower", 5.0, 0.5),
         ("kd_digits", 0.5, "lower", 30.0, 3.0),

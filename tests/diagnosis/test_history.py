@@ -11,8 +11,10 @@ from equipoise.diagnosis.criteria import Criteria
 from equipoise.diagnosis.history import RECENT, SPANS, History, from_plain, overwhelmed, remember, to_plain
 from equipoise.observations import MetricReading, Signals
 
+EMPTY = History()
 
-def remembered(count: int, signals, history: History = History()) -> History:
+
+def remembered(count: int, signals, history: History = EMPTY) -> History:
     """`signals(step)` for steps 1 to `count`."""
     for step in range(1, count + 1):
         history = remember(history, step, step / count, signals(step))
@@ -46,7 +48,7 @@ def test_what_is_missing_stays_missing() -> None:
     assert {value for _, value in history.whole("loss_g")} == {2.0}
     assert history.whole("coverage") == []
     assert history.early("coverage") is None
-    assert history.last("diversity", 9) == [1.0], "of the recent readings alone"
+    assert history.last("diversity", 9) == [1.0, 1.0], "of the recent readings alone"
 
 
 def test_a_number_that_is_not_finite_is_none() -> None:

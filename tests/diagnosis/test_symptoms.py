@@ -132,7 +132,7 @@ def test_a_win_without_a_fake_near_a_real() -> None:
 
 def test_samples_that_become_alike() -> None:
     (first, *_, last) = found("mode_collapse", 100, lambda r: Signals(diversity=0.9 if r < 40 else 0.05))
-    assert 40 < first.since <= 42
+    assert 40 <= first.since <= 42
     assert last.severity == 1.0
     early = lambda reading: Signals(diversity=0.02 * reading)  # noqa: E731
     assert found("mode_collapse", 100, early) == [], "at the start of a run all samples are alike"
@@ -163,19 +163,19 @@ def test_learning_by_heart_is_graded(symptom: str, signal: str) -> None:
 
 
 def test_going_round_in_circles() -> None:
-    (first, *_) = found("oscillation", 100, lambda r: Signals(rank_train_fake=0.6 * math.sin(r / 3)), step=50)
+    (first, *_) = found("oscillation", 200, lambda r: Signals(rank_train_fake=0.6 * math.sin(r / 3)), step=50)
     assert first.severity >= 0.5
     assert first.evidence["period"] == pytest.approx(2 * math.pi * 3 * 50, rel=0.1)
     source = random.Random(0)
     assert found("oscillation", 300, lambda _: Signals(rank_train_fake=source.gauss(0, 0.4))) == [], "noise"
-    assert found("oscillation", 100, lambda r: Signals(rank_train_fake=0.05 * math.sin(r / 3))) == [], "too small"
-    assert found("oscillation", 100, lambda r: Signals(loss_g=10 / r)) == [], "a slope"
+    assert found("oscillation", 200, lambda r: Signals(rank_train_fake=0.05 * math.sin(r / 3))) == [], "too small"
+    assert found("oscillation", 200, lambda r: Signals(loss_g=10 / r)) == [], "a slope"
 
 
 def test_a_discriminator_that_teaches_nothing() -> None:
     blind = Signals(rank_train_fake=0.01, coverage=0.0)
     assert found("dead_discriminator", 40, lambda _: blind)[0].since == 20
-    assert found("equilibrium", 40, lambda _: blind) == []
+    assert len(found("equilibrium", 40, lambda _: blind)) < 20, "not once it is known to be blind"
     assert found("dead_discriminator", 40, lambda _: Signals(rank_train_fake=0.01, coverage=0.9)) == []
     faded = lambda r: Signals(loss_d=-1.0 if r < 60 else -1e-4 * (1 + r % 2))  # noqa: E731
     assert found("dead_discriminator", 100, faded)[0].since >= 79
@@ -200,8 +200,10 @@ def test_a_metric_that_stands_still_is_worth_knowing() -> None:
 
 
 def test_without_evidence_nothing_is_said() -> None:
-    for name in NAMES:
-        assert found(name, 300, lambda _: Signals()) == []
+    history = History()
+    for step in range(1, 301):
+        health, history = diagnose(history, step, step / 300, Signals())
+        assert health == Health()
 
 
 def test_since_is_when_it_was_first_found_without_a_break() -> None:

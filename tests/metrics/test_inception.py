@@ -43,7 +43,7 @@ def test_without_weights_and_without_a_network_it_says_what_to_do(metric, offlin
     line = str(told.value)
     assert "weights-inception-2015-12-05-6726825d.pth (96 MB) is needed and cannot be downloaded" in line
     assert "Name or service not known" in line
-    assert "option weights" in line
+    assert "--option METRIC.weights=PATH" in line
     assert "fd_efficientnet_lite0" in line
     assert "\n" not in line
 

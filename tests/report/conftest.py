@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from equipoise import runs
 from equipoise.events import Evaluated, Event, Finished, Resumed, Sampled, Saved, Sensed, Started, Turned
 from equipoise.knobs import AdversarialKnobs
 from equipoise.observations import Finding, Health, Reading, Signals
+from equipoise.report import history as histories
+from equipoise.report import samples, scenes, stage
+from equipoise.report.lettering import Words
 from equipoise.runs import Run
 
 BATCH = 64
@@ -49,6 +53,13 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = folder_of(list(full()), tmp_path_factory.mktemp("reported") / "run-1", EXPERIMENT)
     assert make(run) == run.folder / "report.html"
     return run.folder
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page whose figures cost nothing."""
+    figure = runs.png(Image.new("L", (2, 2)))
+    monkeypatch.setattr("equipoise.report.figures.png", lambda make: figure)
 
 
 def folder_of(events: list[Event], folder: Path, experiment: dict[str, Any]) -> Run:
@@ -114,3 +125,18 @@ def full(steps: int = 400) -> Iterator[Event]:
             yield Evaluated(step, step * BATCH, "kd_digits", abs(step - 300) / 1000 + 0.0625, "lower", 1000, 0.3)
     yield pictures(steps)
     yield Finished(steps, steps * BATCH, "steps", "healthy", 83.0)
+
+
+def scene_of(run: Run) -> scenes.Scene:
+    history = histories.read(run)
+    seen = [samples.seen(run, line) for line in history.named("sampled")]
+    return scenes.scene(history, stage.of(reversed(seen)))
+
+
+def first_frame(run: Run, step: float) -> Image.Image:
+    line = [line for line in run.named("sampled") if line["step"] <= step][-1]
+    return next(scene_of(run).frames([(step, samples.seen(run, line))]))
+
+
+def spoken(words: list[Words]) -> str:
+    return " ".join(f"{word.text} {word.value}".strip() for word in words)

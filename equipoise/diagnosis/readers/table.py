@@ -15,16 +15,19 @@ FALLBACK = ("step", "image", "epoch")
 
 
 def table(text: str) -> Trace | None:
-    """A table whose first line names its columns; None if it has fewer than two, or a number among its names.
+    """A table whose first line names its columns; None if that has fewer than two names, or what can be no name.
 
     An empty cell is a number that was not written, a word in place of a number likewise. Rows of another length than
     the header, such as one cut short, are left out. Without a column that counts, rows are counted.
     """
     head, _, _ = text.partition("\n")
     between = max(BETWEEN, key=head.count)
-    rows = list(csv.reader(io.StringIO(text), delimiter=between))
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=between))
+    except csv.Error:
+        return None
     names = [name.strip().lstrip("﻿") for name in rows[0]] if rows else []
-    if len(names) < 2 or any(_is_number(name) for name in names):
+    if len(names) < 2 or any(_is_number(name) or not name.isprintable() for name in names):
         return None
     body = [row for row in rows[1:] if len(row) == len(names)]
     if not body:

@@ -1,0 +1,79 @@
+"""The generated parts of the pages of GANs: options, presets, knobs that act."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, get_type_hints
+
+import torch
+from _reference_tables import default, kind, table
+
+from equipoise import catalog
+from equipoise.base import DataSpec, Gan
+from equipoise.experiment import Experiment
+
+SUITING = {"mlp": DataSpec((2,)), "dirac": DataSpec((1,))}
+"""Data on which a GAN can be built; for all others images of digits."""
+UNSAID = {
+    "optimizer": "of both players; `beta1` is sgd's momentum, `beta2` rmsprop's decay",
+    "latent_dim": "length of the latent vector, drawn from N(0, 1)",
+    "width": "units of a hidden layer of each player",
+    "depth": "hidden layers of each player",
+    "activation": "between the layers",
+}
+"""Options whose docstrings leave to the name what they are."""
+
+
+def options(gan: str) -> str:
+    """Every option of a GAN: default, what it may be, what it is."""
+    cls = catalog.load("zoo", gan)
+    texts, hints = option_texts(cls), get_type_hints(cls)
+    rows = [
+        (f"`{field.name}`", default(field), kind(hints[field.name]), texts[field.name])
+        for field in dataclasses.fields(cls)
+    ]
+    return table(("option", "default", "may be", "what it is"), rows)
+
+
+def option_texts(cls: type[Any]) -> dict[str, str]:
+    """Option -> text, from "`name`: text" in the docstrings of the class and its bases; the nearest wins."""
+    helps = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(Experiment)}
+    found = {name: helps[name].partition(":")[0] for name in ("loss", "constraint")} | UNSAID
+    for base in reversed(cls.__mro__):
+        text = " ".join((base.__dict__.get("__doc__") or "").split())
+        pieces = re.split(r"((?:`\w+`, )*`\w+`): ", text)
+        for names, words in zip(pieces[1::2], pieces[2::2], strict=True):
+            found |= dict.fromkeys(re.findall(r"`(\w+)`", names), words.strip().rstrip("."))
+    return found
+
+
+def presets(gan: str) -> str:
+    """Every preset of a GAN and what it sets."""
+    rows = [
+        (f"`{gan}:{name}`", ", ".join(f"`{option}` {_written(value)}" for option, value in chosen.items()))
+        for name, chosen in catalog.presets("zoo", gan).items()
+    ]
+    return table(("preset", "sets"), rows) if rows else "No presets.\n"
+
+
+def _written(value: object) -> str:
+    return ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, Mapping) else str(value).lower()
+
+
+def acting(gan: str) -> str:
+    """Which knobs act for a GAN with its default options, and where they stand."""
+    made = built(gan)
+    values = made.knobs.values()
+    on = ", ".join(f"`{name}` {values[name]:g}" for name in values if name in made.turnable and values[name])
+    off = ", ".join(f"`{name}`" for name in values if name in made.turnable and not values[name])
+    idle = ", ".join(f"`{name}`" for name in values if name not in made.turnable)
+    return f"Knobs that act: {on}; at 0: {off or 'none'}. Knobs that do not act: {idle or 'none'}.\n"
+
+
+@cache
+def built(gan: str) -> Gan[Any]:
+    """A GAN with its default options, on data that suit it."""
+    spec = SUITING.get(gan, DataSpec((1, 32, 32), classes=10))
+    made: Gan[Any] = catalog.build("zoo", gan).build(spec, torch.Generator().manual_seed(0))
+    return made

@@ -1,0 +1,97 @@
+"""`equipoise diagnose`: what it says of runs and of logs, for people and for programs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from equipoise import cli
+from equipoise.diagnosis.advice import ADVICE
+from equipoise.runs import Run
+
+FIRST_EPOCH = (
+    "[0/500][0/14]\tLoss_D: 2.0881\tLoss_G: 19.9227\tD(x): 0.5726\tD(G(z)): 0.4000 / 0.0000\n"
+    "[1/500][0/14]\tLoss_D: 0.0001\tLoss_G: 45.8796\tD(x): 0.9999\tD(G(z)): 0.0000 / 0.0000\n"
+    "[2/500][0/14]\tLoss_D: 0.0000\tLoss_G: 46.7694\tD(x): 1.0000\tD(G(z)): 0.0000 / 0.0000\n"
+)
+"""A discriminator that wins in the first epoch, on 218 images."""
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert cli.run(["diagnose", *words]) == 0
+    return capsys.readouterr().out
+
+
+def log(folder: Path, text: str, name: str = "train.log") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_a_win_in_the_first_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = log(tmp_path, FIRST_EPOCH)
+    answer = json.loads(said(capsys, str(path), "--json"))
+    (finding,) = answer["findings"]
+    assert (finding["symptom"], finding["since"], finding["until"]) == ("discriminator_overpowering", 28, None)
+    assert finding["severity"] > 0.9
+    assert finding["evidence"]["loss_g"] == pytest.approx(46.32, abs=0.01)
+    assert finding["advice"] == ADVICE["discriminator_overpowering"].change
+    assert answer["verdict"] == "ailing"
+    text = said(capsys, str(path))
+    assert "discriminator_overpowering  from step 28 to the end" in text
+    assert "augment_p" in text
+    assert path.read_text() == FIRST_EPOCH
+
+
+def test_what_happened_and_when_and_what_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{s},{1.0},{1.0},{200 / s if s < 60 else 20.0},3\n" for s in range(1, 101)]
+    path = log(tmp_path, "step,loss_d,loss_g,fid,colour\n" + "".join(rows), "log.csv")
+    answer = json.loads(said(capsys, str(path), "--json"))
+    (finding,) = answer["findings"]
+    assert finding["symptom"] == "collapse"
+    assert 60 <= finding["since"] <= 65
+    assert 0 < finding["confidence"] <= 1
+    assert finding["evidence"]["fid_at_best"] == pytest.approx(200 / 59)
+    assert answer["not used"] == "colour"
+    assert "not used: colour" in said(capsys, str(path))
+
+
+def test_nan_is_a_divergence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = log(tmp_path, "step,loss_d,loss_g\n1,1,1\n2,nan,1\n3,inf,nan\n4,1,1\n", "log.csv")
+    answer = json.loads(said(capsys, str(path), "--json"))
+    (finding,) = answer["findings"]
+    assert (finding["symptom"], finding["since"], finding["until"], finding["severity"]) == ("divergence", 2, 3, 1.0)
+    assert answer["verdict"] == "diverged"
+
+
+def test_a_run_of_ours_by_its_folder_or_its_log(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    by_folder = json.loads(said(capsys, str(trained), "--json"))
+    assert (by_folder["form"], by_folder["last"]) == ("a run", 12)
+    assert by_folder["readings"] == len(Run(trained).named("sensed")) + 1, "and the metric at the end"
+    by_log = json.loads(said(capsys, str(trained / "events.jsonl"), "--json"))
+    assert by_log["findings"] == by_folder["findings"]
+    (last,) = Run(trained).named("sensed")[-1:]
+    ended = [finding for finding in by_folder["findings"] if finding["until"] is None]
+    assert {finding["symptom"] for finding in ended} == {each["symptom"] for each in last["health"]["findings"]}
+
+
+def test_a_run_is_read_as_it_was_judged_live(trained: Path, tmp_path: Path) -> None:
+    """The same function, reading for reading, over what the log kept."""
+    from equipoise.diagnosis.history import History
+    from equipoise.diagnosis.symptoms import diagnose
+    from equipoise.replay import _health, readings
+
+    history, run = History(), Run(Path(shutil.copytree(trained, tmp_path / "run")))
+    for reading, line in zip(readings(run), run.named("sensed"), strict=True):
+        health, history = diagnose(history, *reading)
+        assert health == _health(line["health"])
+
+
+@pytest.mark.parametrize("name", ["nowhere", "diary.txt"])
+def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    log(tmp_path, "it went well\n", "diary.txt")
+    assert cli.run(["diagnose", str(tmp_path / name)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("equipoise: ")
+    assert error.count("\n") == 1
+    assert name in error
