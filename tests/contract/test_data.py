@@ -64,7 +64,16 @@ def write_faces(folder):
         Image.fromarray(image).save(folder / "img_align_celeba" / f"{number:06}.jpg")
 
 
-FOLDERS = {"image_folder": write_pictures}
+def write_windows(folder):
+    """100 windows of noise as CSV files, in two types."""
+    numbers = np.random.default_rng(0).normal(size=(100, 16, 16))
+    for number, window in enumerate(numbers):
+        path = folder / f"type {number % 2}" / f"{number}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savetxt(path, window, fmt="%.4f", delimiter=",")
+
+
+FOLDERS = {"image_folder": write_pictures, "csv_windows": write_windows}
 """Data sets that read a folder, and what writes a small one with at least eight held-out samples."""
 ROOTS = {"mnist": write_digits, "fashion_mnist": write_digits, "cifar10": write_photographs, "celeba": write_faces}
 """Published data sets that read a folder of their name below a root, and what writes a small one of the same form."""

@@ -214,7 +214,7 @@ def test_damaged_event_files_end_where_the_damage_is() -> None:
         (b"", "is no log of a form that is known"),
         (b"dear diary, it trains\n", "is no log of a form that is known: the PyTorch DCGAN example"),
         (bytes(range(256)) * 4, "is no log of a form that is known"),
-        (gzip.compress(b"dear diary\n")[:-9], "is no log of a form that is known"),
+        (gzip.compress(b"dear diary\n", mtime=0)[:-9], "is no log of a form that is known"),
         (b"\x1f\x8b\x08broken", "is no log of a form that is known"),
         (b'{"event": "x"}\n', "is no log of a form that is known"),
     ],

@@ -45,7 +45,9 @@ def test_rank_of_certainty_and_of_ignorance() -> None:
     assert rank(torch.zeros(5), torch.zeros(3)).item() == 0
 
 
-@pytest.mark.parametrize("rising", [torch.sigmoid, torch.exp, lambda x: 3 * x - 7, lambda x: x**3], ids=str)
+@pytest.mark.parametrize(
+    "rising", [torch.sigmoid, torch.exp, lambda x: 3 * x - 7, lambda x: x**3], ids=["sigmoid", "exp", "line", "cube"]
+)
 def test_rank_is_the_same_for_every_rising_map(rising: Probability) -> None:
     first, second = torch.randn(40, generator=seeded(1)), torch.randn(50, generator=seeded(2)) + 0.3
     before = rank(first, second).item()
