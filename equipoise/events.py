@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from equipoise.observations import Finding, Health, Override, Reading, Signals, Verdict
 
+REPAIR = "repair"
+"""Who turned a knob, where it was no controller."""
+
 FinishReason = Literal["steps", "images", "seconds", "equilibrium", "interrupted", "diverged"]
 
 

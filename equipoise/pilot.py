@@ -25,14 +25,13 @@ from equipoise.diagnosis.remedies import Care, Case, Chart, prescribe, treated, 
 from equipoise.diagnosis.signals import Window
 from equipoise.diagnosis.symptoms import diagnose
 from equipoise.errors import SettingError
+from equipoise.events import REPAIR
 from equipoise.knobs import Knobs, check_turnable
 from equipoise.observations import Controller, Health, MetricReading, Observation, Override, Reading, Remedy, Signals
 
 SENSE_EVERY = 50
 """Steps between two readings; each of the first EAGER steps is read, for that is where most runs go wrong."""
 EAGER = 100
-REPAIR = "repair"
-"""Who turned a knob, where it was no controller."""
 LEARNING_RATES = {"generator": "lr_g", "discriminator": "lr_d"}
 
 

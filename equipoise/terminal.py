@@ -9,9 +9,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from equipoise.base import Preparation
 from equipoise.events import (
+    REPAIR,
     Evaluated,
     Event,
     Finished,
+    Remedied,
     Resumed,
     Saved,
     Sensed,
@@ -84,7 +86,7 @@ class _Lines:
                     highlight=False,
                     soft_wrap=True,
                 )
-            case Evaluated() | Turned() | Finished():
+            case Evaluated() | Turned() | Remedied() | Finished():
                 if text := self.teller.tell(event):
                     self.console.print(text, highlight=False, soft_wrap=True)
 
@@ -127,7 +129,7 @@ class _Bar:
                 self.progress.update(self.bar, numbers=f"{self.rate.images:.0f} images/s  {numbers(event)}")
             case Saved():
                 self.progress.update(self.bar, description=f"saved {event.step}")
-            case Evaluated() | Turned() | Finished():
+            case Evaluated() | Turned() | Remedied() | Finished():
                 if text := self.teller.tell(event):
                     self.progress.console.print(text, highlight=False)
 
@@ -185,19 +187,29 @@ def _guess(rate: _Rate, steps: int) -> str:
     return f"about {duration(steps / max(rate.steps, 1e-9))} in all, {peak_memory() / 2**30:.1f} GiB of memory"
 
 
+def _told(event: Remedied) -> str:
+    """What was done about a finding, in a line."""
+    done = [] if event.restored is None else [f"back to the weights of step {event.restored}"]
+    done += [f"{one.knob} {one.base:.3g} → {one.value:.3g}" for one in event.overrides]
+    until = f" until step {event.until}" if event.overrides else ""
+    return f"step {event.step}: {event.finding.symptom.replace('_', ' ')}: {', '.join(done) or 'nothing'}{until}"
+
+
 class _Teller:
     """Words for what is rare. A knob that is turned all the time is told of once an interval, from where it stood."""
 
     def __init__(self) -> None:
         self._told: dict[str, tuple[float, float]] = {}
 
-    def tell(self, event: Evaluated | Turned | Finished) -> str:
+    def tell(self, event: Evaluated | Turned | Remedied | Finished) -> str:
         """One line, or nothing."""
         match event:
             case Evaluated():
                 return f"step {event.step}: {event.metric} {event.value:.4g} ({event.better} is better)"
             case Turned():
-                return self._tell_turn(event)
+                return "" if event.by == REPAIR else self._tell_turn(event)
+            case Remedied():
+                return _told(event)
             case Finished():
                 return f"{event.reason} reached after {event.step} steps in {duration(event.seconds)}; {event.verdict}"
 

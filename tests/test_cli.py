@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 import equipoise
-from equipoise import cli
+from equipoise import cli, pilot
 from equipoise.experiment import from_values
 from equipoise.launch import Estimate
+from equipoise.observations import Finding, Health
 from equipoise.runs import Run
 
 
@@ -443,3 +444,22 @@ def test_the_installed_command_is_the_module() -> None:
         for words in ([command], [sys.executable, "-m", "equipoise"])
     ]
     assert outs[0] == outs[1] != b""
+
+
+def test_a_run_that_ends_ailing_says_so_last_and_in_its_exit_code(
+    call, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Finding("mode_collapse", 0.9, {"diversity": 0.1}, since=3)
+    monkeypatch.setattr(pilot, "diagnose", lambda history, *_: (Health((found,)), history))
+    code, out, _ = call("train", *tiny, "--no-repair", "--out", "sick")
+    assert code == 3
+    assert out.splitlines()[-1] == "the run ended ailing: mode collapse; see equipoise diagnose sick"
+
+
+def test_what_is_done_about_a_finding_is_told(call, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Finding("mode_collapse", 0.9, {"diversity": 0.1}, since=3)
+    healths = iter([Health()] * 4 + [Health((found,))])
+    monkeypatch.setattr(pilot, "diagnose", lambda history, *_: (next(healths, Health()), history))
+    code, _, err = call("train", *tiny, "--set", "lr_d=1e-2", "--out", "mended")
+    assert code == 0
+    assert "step 5: mode collapse: back to the weights of step 0, lr_d 0.01 → 0.002 until step 12" in err

@@ -37,7 +37,7 @@ LABELS = (
 """Drawn from [0.8, 1] and [0, 0.2] (Salimans 2016, section 3.4, smooths the reals' alone)."""
 
 STRONG_D: tuple[Rung, ...] = ((AUGMENT, PENALIZE), (CALM_D, NOISE), LABELS, (Move("generator_steps", "at_least", 2),))
-NARROW_G: tuple[Rung, ...] = ((PENALIZE, *SLOW), (NOISE, NO_MOMENTUM, *SLOW), (AUGMENT, *SLOW))
+NARROW_G: tuple[Rung, ...] = ((AUGMENT, PENALIZE), (NOISE, *SLOW), (NO_MOMENTUM, PENALIZE, *SLOW))
 
 LADDERS: Mapping[str, tuple[Rung, ...]] = {
     "divergence": ((*SLOW, PENALIZE), (*SLOW, *SLOW, NO_MOMENTUM), (*SLOW, *SLOW, PENALIZE)),
