@@ -35,6 +35,8 @@ PREVIEW_POINTS = 1024
 PREVIEW_IMAGES = 64
 PREVIEW_ROWS = 8
 EVALUATED = 1000
+LEAST_SHARE = 0.05
+"""Less than this of every network is not worth starting from: another GAN or width, most likely by mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,14 +262,15 @@ def evaluation(gan: Gan[Any], data: DataSet, choice: Choice | None, seeds: Seeds
 def take_over(state: TrainingState, folder: Path) -> dict[str, float]:
     """Start from the weights of another run: what fits of its last checkpoint, as a share of each network.
 
-    Raises CheckpointError if it has none, or if nothing of it fits.
+    Raises CheckpointError if it has none, or if next to nothing of it fits.
     """
     saved = checkpoint.find(folder / runs.CHECKPOINTS)
     if not saved:
         raise CheckpointError(f"{folder} has no checkpoint to start from; give --from the folder of a run")
     shares = state.take_over(checkpoint.read(saved[-1]).tensors)
-    if not any(shares.values()):
-        raise CheckpointError(f"no layer of {saved[-1]} fits this GAN; build the same GAN and width as that run")
+    if max(shares.values()) < LEAST_SHARE:
+        told = " and ".join(f"{share:.0%} of the {name}" for name, share in shares.items())
+        raise CheckpointError(f"{saved[-1]} fits {told} only; build the same GAN and width as that run")
     return shares
 
 

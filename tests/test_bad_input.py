@@ -256,8 +256,9 @@ def test_weights_to_start_from_that_are_not_there(not_trained) -> None:
 
 def test_weights_to_start_from_of_other_shapes(not_trained, trained: Path) -> None:
     line = not_trained("--from", trained, "--option", "width=8")
-    assert "is of another network: generator layers.0.weight is" in line
-    assert "step-00000012" in line
+    assert (
+        "step-00000012 fits 1% of the generator and 0% of the discriminator only; build the same GAN and width" in line
+    )
 
 
 CHECKPOINT = "checkpoints/step-00000010"
@@ -602,7 +603,7 @@ knobs = { lr_g = 0.01, lr_d = 0.01, beta1 = 0.95, discriminator_steps = 10 }
 
 def test_a_run_that_diverges_says_so(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (elsewhere / "absurd.toml").write_text(ABSURD)
-    assert cli.run(["train", "--experiment", "absurd.toml", "--out", "run"]) == 3
+    assert cli.run(["train", "--experiment", "absurd.toml", "--no-repair", "--out", "run"]) == 3
     out, err = capsys.readouterr()
     assert "the run diverged at step" in out
     assert "lower lr_d and lr_g" in out

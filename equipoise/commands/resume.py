@@ -18,9 +18,11 @@ def fill(made: Parser) -> None:
 def act(asked: argparse.Namespace) -> int:
     """Go on with a run."""
     from equipoise import launch, tracking
+    from equipoise.experiment import given
 
     folder = Path(asked.run)
     experiment = launch.experiment_of(folder)
+    given(experiment.data, "data")
     track = experiment.track or "off"
     tracking.check(track)
     get_ready(experiment, quiet=asked.json)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from equipoise.base import StepRecord, Stream
@@ -193,7 +192,7 @@ def _probed(training: Training, record: StepRecord) -> StepRecord:
     train = probe.batches(streams.train, turn, size)
     latents, condition = training.preview
     fake = probe.samples(state, latents[:COMPARED], None if condition is None else condition[:COMPARED])
-    record = replace(record, real=torch.cat([batch.real for batch in train]), fake=fake)
+    record = replace(record, real=probe.reals(train), fake=fake)
     if streams.held_out is None:
         return record
     held_out = probe.batches(streams.held_out, turn, size)
@@ -201,7 +200,7 @@ def _probed(training: Training, record: StepRecord) -> StepRecord:
         record,
         probe_train=probe.logits(state, train, turn, knobs, progress),
         probe_held_out=probe.logits(state, held_out, turn, knobs, progress),
-        held_out=torch.cat([batch.real for batch in held_out]),
+        held_out=probe.reals(held_out),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from equipoise.base import Moment, Stream
+from equipoise.base import Batch, Moment, Stream
 from equipoise.knobs import Knobs
 from equipoise.training.precision import autocast
 from equipoise.training.state import TrainingState
@@ -21,6 +21,12 @@ def batches(stream: Stream, turn: int, batch_size: int) -> list[Any]:
     """The reals that are looked at in one turn: PROBE of them, rounded up to whole batches."""
     count = -(-PROBE // batch_size)
     return [stream.batch(turn * count + i) for i in range(count)]
+
+
+def reals(drawn: Sequence[Any]) -> Tensor | None:
+    """The reals of batches, (N, ...) on the CPU; None where batches have no one kind of reals, such as two domains."""
+    parts = [batch.real for batch in drawn if isinstance(batch, Batch)]
+    return torch.cat(parts) if parts else None
 
 
 def logits(state: TrainingState, reals: Sequence[Any], turn: int, knobs: Knobs, progress: float) -> Tensor:
