@@ -13,6 +13,7 @@ How. `experiments/first_epoch_collapse.toml` on the SYNTHETIC bursts of `scripts
 
 all without repairs; for two epochs at 128 x 128 pixels and the textbook's width of 64, as the collapse was reported
 (`before` and `after`), and for 25 epochs at 64 x 64 and width 32, which cost a fourteenth each. Three seeds of each.
+Then `before` and `after` once more for 100 epochs, one seed.
 
 Numbers are means over the steps of an epoch, from the run's own log: every step is logged up to step 100, later a mean
 of 50 steps, about four epochs. D(x) and D(G(z)) are those of the discriminator's update, in training mode.
@@ -55,6 +56,8 @@ COUNTS = {"type_2": 36, "type_3": 218, "type_5": 4}
 TRAINED = {"stronger": 232}
 """Windows that are trained on where that is not 196: nine tenths of all."""
 EPOCHS = {64: (1, 2, 5, 20, 25), 128: (1, 2)}
+LONG = (50, 100)
+"""Of the longer runs: of one seed, and of two arms."""
 BATCH = 16
 THUMBNAIL, UNSEEN = 16, 1
 """Pixels a side, and the seed of the bursts that are compared with."""
@@ -74,7 +77,7 @@ too far: the discriminator cannot follow, D(G(z)) is 0.996, and the generator le
 do not do within 25 epochs, *default* does: it draws bursts in as many steps, as far from unseen ones as those are
 from each other. It differs in several things at once (R1, no normalisation in the discriminator, other initial
 weights and upsampling, a tenfold learning rate that is annealed), so this does not say which of them counts."""
-ROWS, COLUMNS, GAP = 4, 3, 8
+ROWS, COLUMNS, GAP = 4, 2, 8
 """Of each panel of the picture, and the pixels between two panels."""
 
 
@@ -121,9 +124,14 @@ def experiment_of(item: Item, home: Path) -> Experiment:
     return file.overlaid(Experiment(**plain, **changes))
 
 
+def epochs_of(item: Item) -> tuple[int, ...]:
+    """The epochs that are told; the last one is the end."""
+    return LONG if item.get("long") else EPOCHS[item["size"]]
+
+
 def last_step(item: Item, epoch: int | None = None) -> int:
     """The step that ends an epoch, by default the last."""
-    return round((epoch or EPOCHS[item["size"]][-1]) * TRAINED.get(item["arm"], 196) / BATCH)
+    return round((epoch or epochs_of(item)[-1]) * TRAINED.get(item["arm"], 196) / BATCH)
 
 
 def measure(item: Item, home: Path) -> Result:
@@ -135,7 +143,7 @@ def measure(item: Item, home: Path) -> Result:
     run = runs.Run(folder)
     sensed = run.named("sensed")
     answer = {
-        "epochs": {str(epoch): means(sensed, *bounds(item, epoch)) for epoch in EPOCHS[item["size"]]},
+        "epochs": {str(epoch): means(sensed, *bounds(item, epoch)) for epoch in epochs_of(item)},
         "healthy": {name: share_within(sensed, name, last_step(item, 1)) for name in HEALTHY},
         "found": found(sensed),
         "seconds": run.named("finished")[-1]["seconds"],
@@ -144,7 +152,7 @@ def measure(item: Item, home: Path) -> Result:
 
 
 def folder_of(item: Item, home: Path) -> Path:
-    return home / f"{item['arm']}-{item['size']}-{item['seed']}"
+    return home / f"{item['arm']}-{item['size']}-{item['seed']}{'-long' if item.get('long') else ''}"
 
 
 def bounds(item: Item, epoch: int) -> tuple[int, int]:
@@ -246,20 +254,24 @@ def floor() -> str:
 
 
 def write_table(results: Results, items: list[Item], asked: Any) -> None:
-    answers: dict[tuple[int, str], list[Result]] = {}
+    groups: dict[tuple[str, str], tuple[Item, list[Result]]] = {}
     for item in items:
         if result := results.result(item):
-            answers.setdefault((item["size"], item["arm"]), []).append(result)
-    columns = ("arm", "epoch", *TOLD.values())
-    epochs = {
-        size: table(
-            columns,
-            [row(arm, epoch, answers[size, arm]) for arm in ARMS if (size, arm) in answers for epoch in EPOCHS[size]],
+            part = "long" if item.get("long") else str(item["size"])
+            groups.setdefault((part, item["arm"]), (item, []))[1].append(result)
+
+    def epochs(part: str) -> str:
+        found = [groups[part, arm] for arm in ARMS if (part, arm) in groups]
+        return table(
+            ("arm", "epoch", *TOLD.values()),
+            [row(item["arm"], epoch, answers) for item, answers in found for epoch in epochs_of(item)],
         )
-        for size in EPOCHS
-    }
-    last = [ends(arm, answers[64, arm]) for arm in ARMS if (64, arm) in answers]
-    ranges = [f"{TOLD[name]} in {low:g}–{high:g}, %" for name, (low, high) in HEALTHY.items()]
+
+    def last(part: str) -> str:
+        ranges = [f"{TOLD[name]} in {low:g}–{high:g}, %" for name, (low, high) in HEALTHY.items()]
+        found = [ends(arm, groups[part, arm][1]) for arm in ARMS if (part, arm) in groups]
+        return table(("arm", *ranges, "distance", "diversity", "found"), found)
+
     write(
         asked.out / f"{NAME}.md",
         "# A discriminator that wins in the first epochs, before and after the fixes",
@@ -267,23 +279,28 @@ def write_table(results: Results, items: list[Item], asked: Any) -> None:
         f"what the arms are: the head of `benchmarks/{NAME}.py`.",
         SAID,
         "## 128 × 128 pixels, width 64, as it was reported",
-        epochs[128],
+        epochs("128"),
         "## 64 × 64 pixels, width 32, 25 epochs",
-        epochs[64],
-        table(("arm", *ranges, "distance", "diversity", "found"), last),
+        epochs("64"),
+        last("64"),
         f"Shares are of all steps after the first epoch. Two sets of 218 unseen bursts are {floor()} apart.",
-        "Unseen bursts; then the first samples of seed 0 of *before*, *after*, *stronger* and *default*, none picked:",
+        "Unseen bursts; then the first samples of seed 0 of *before*, *after*, *stronger*, *default*, and of *after* with "
+        "100 epochs, none picked:",
         f"![samples]({NAME}.png)",
-        f"The two films are not kept here: `equipoise report runs/{NAME}/before-64-0` and "
-        f"`equipoise report runs/{NAME}/after-64-0` write them to `film/training_progress.mp4` of those run folders.",
+        "## The same, 100 epochs, one seed",
+        epochs("long"),
+        last("long"),
+        f"The two films are not kept here: `equipoise report runs/{NAME}/before-64-0-long` and `equipoise report "
+        f"runs/{NAME}/after-64-0-long` write them to `film/training_progress.mp4` of those run folders.",
     )
 
 
 def picture(home: Path, path: Path) -> None:
     """Unseen bursts, and samples of each arm (seed 0), the first ones made, side by side."""
     panels = [unseen(False)]
-    for arm in ARMS:
-        folder = folder_of({"arm": arm, "size": 64, "seed": 0}, home)
+    shown = [{"arm": arm, "size": 64, "seed": 0} for arm in ARMS]
+    for item in (*shown, {**shown[1], "long": True}):
+        folder = folder_of(item, home)
         if (folder / "generator.safetensors").exists():
             generator = equipoise.load(folder)
             assert generator.spec.unit is not None
@@ -303,7 +320,7 @@ def items_of(asked: Any) -> list[Item]:
     """Everything to be measured; what the first table needs comes first."""
     first = [{"arm": arm, "size": 128, "seed": seed} for seed, arm in product(range(asked.seeds), ARMS[:2])]
     rest = [{"arm": arm, "size": 64, "seed": seed} for seed, arm in product(range(asked.seeds), ARMS)]
-    return [*rest, *first]
+    return [*rest, *first, *({"arm": arm, "size": 64, "seed": 0, "long": True} for arm in ARMS[:2])]
 
 
 def main() -> None:
