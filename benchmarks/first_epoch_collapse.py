@@ -28,7 +28,6 @@ which step. Run folders stay in --runs; `equipoise report RUN` makes the film of
 import importlib.util
 import json
 import shutil
-import statistics
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -37,6 +36,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _log_numbers import HEALTHY, found, means, share_within
 from _results import ROOT, Item, Result, Results, in_child, parser, spread, table, write
 from PIL import Image
 from torch import Tensor
@@ -61,22 +61,21 @@ LONG = (50, 100)
 BATCH = 16
 THUMBNAIL, UNSEEN = 16, 1
 """Pixels a side, and the seed of the bursts that are compared with."""
-HEALTHY = {"loss_d": (0.5, 2.0), "loss_g": (2.0, 6.0), "real": (0.6, 0.8), "fake": (0.2, 0.5)}
-"""What is called healthy where these fixes were advised."""
 TOLD = {"loss_d": "Loss_D", "loss_g": "Loss_G", "real": "D(x)", "fake": "D(G(z))"}
 UNIT = (-5.0, 45.0)
 """Decibels that -1 and 1 stand for where samples of all arms are compared; every burst lies within."""
 SAID = """**What is seen.** *Before*: the discriminator wins as it was reported (D(x) 1.00, D(G(z)) 0.00, Loss_D
 0.00 and Loss_G 46 after one epoch): at 128 pixels D(x) is 0.98 and Loss_G 16 in the second epoch, at half the size
-and width it takes five; it does not let go again. *After*: the losses take the course that was promised, about 1.5,
-1.2 and 1.0, and from the second epoch Loss_D stays within 0.5–2.0. D(x) and D(G(z)) do not stay within theirs. With
-labels of 0.9 and 0.1 in the mean, a discriminator that wins outright says 0.9 and 0.1 at a Loss_D of 0.65, the
-entropy of the labels: 0.88, 0.14 and 0.68 are close to that, so these losses look healthy where it has all but won.
-The samples say so, too: noise, and nearly the same for every latent, with and without averaging. *Stronger* goes
-too far: the discriminator cannot follow, D(G(z)) is 0.996, and the generator learns nothing from it. What the fixes
-do not do within 25 epochs, *default* does: it draws bursts in as many steps, as far from unseen ones as those are
-from each other. It differs in several things at once (R1, no normalisation in the discriminator, other initial
-weights and upsampling, a tenfold learning rate that is annealed), so this does not say which of them counts."""
+and width it takes five. After 50 epochs D(x) is 1.000, after 100 the samples are still noise. *After*: the losses
+take the course that was promised, about 1.5, 1.2 and 1.0, and from the second epoch Loss_D stays within 0.5–2.0.
+That alone does not mean health: with labels of 0.9 and 0.1 in the mean, a discriminator that wins outright says 0.9
+and 0.1 at a Loss_D of 0.65, the entropy of the labels, and 0.88, 0.14 and 0.68 in epoch 25 are close to that; the
+samples are noise then, too, nearly the same for every latent. But the generator finds its way out: with 100 epochs
+D(x) is 0.71 and D(G(z)) 0.28, both in their ranges, and it draws bursts, blurred ones of little diversity.
+*Stronger* goes too far: the discriminator cannot follow, D(G(z)) is 0.996, and the generator learns nothing from it
+in 25 epochs. *Default* draws bursts in those 25, as far from unseen ones as those are from each other. It differs
+in several things at once (R1, no normalisation in the discriminator, other initial weights and upsampling, a
+tenfold learning rate that is annealed), so this does not say which of them counts."""
 ROWS, COLUMNS, GAP = 4, 2, 8
 """Of each panel of the picture, and the pixels between two panels."""
 
@@ -160,46 +159,6 @@ def bounds(item: Item, epoch: int) -> tuple[int, int]:
     return last_step(item, epoch - 1) if epoch > 1 else 0, last_step(item, epoch)
 
 
-def numbers(line: runs.Line) -> dict[str, float]:
-    """The four numbers of a line of the log, means since the line before it."""
-    signals, loss = line["signals"], line["loss"]
-    return {
-        "loss_d": loss["discriminator.adversarial"]["mean"],
-        "loss_g": loss["generator.adversarial"]["mean"],
-        "real": signals["probability_real"],
-        "fake": signals["probability_fake"],
-    }
-
-
-def means(sensed: list[runs.Line], after: int, until: int) -> dict[str, float]:
-    """Means over the lines of an epoch; of the next line where it has none of its own."""
-    chosen = [line for line in sensed if after < line["step"] <= until]
-    chosen = chosen or [next((line for line in sensed if line["step"] > until), sensed[-1])]
-    return {name: statistics.fmean(numbers(line)[name] for line in chosen) for name in HEALTHY}
-
-
-def share_within(sensed: list[runs.Line], name: str, after: int) -> float:
-    """The share of the steps after the first epoch at which a number was in its healthy range."""
-    low, high = HEALTHY[name]
-    within = total = last = 0
-    for line in sensed:
-        steps, last = line["step"] - last, line["step"]
-        if line["step"] > after:
-            total += steps
-            within += steps * (low <= numbers(line)[name] <= high)
-    return within / total
-
-
-def found(sensed: list[runs.Line]) -> dict[str, int]:
-    """Symptom -> the step at which it was first serious."""
-    first: dict[str, int] = {}
-    for line in sensed:
-        for finding in line["health"]["findings"]:
-            if finding["severity"] >= 0.5:
-                first.setdefault(finding["symptom"], line["step"])
-    return first
-
-
 def judged(item: Item, folder: Path) -> dict[str, float]:
     """How far samples are from bursts that no run has seen."""
     generator = equipoise.load(folder)
@@ -225,17 +184,22 @@ def thumbnails(windows: Tensor) -> Tensor:
     ).flatten(1)
 
 
+def told(values: list[float], form: str) -> str:
+    """Median [minimum, maximum], or the only value."""
+    return spread(values, form) if len(values) > 1 else format(values[0], form)
+
+
 def row(arm: str, epoch: int, answers: list[Result]) -> list[str]:
     """An epoch of an arm, over its seeds."""
     cells = [[answer["epochs"][str(epoch)][name] for answer in answers] for name in TOLD]
-    return [arm, str(epoch), *(spread(values, ".3f") for values in cells)]
+    return [arm, str(epoch), *(told(values, ".3f") for values in cells)]
 
 
 def ends(arm: str, answers: list[Result]) -> list[str]:
     """The end of an arm, over its seeds."""
-    shares = [spread([100 * answer["healthy"][name] for answer in answers], ".0f") for name in TOLD]
+    shares = [told([100 * answer["healthy"][name] for answer in answers], ".0f") for name in TOLD]
     quality = [
-        spread([answer[name] for answer in answers], form) for name, form in (("distance", ".1f"), ("diversity", ".2f"))
+        told([answer[name] for answer in answers], form) for name, form in (("distance", ".1f"), ("diversity", ".2f"))
     ]
     seen: dict[str, list[int]] = {}
     for answer in answers:
@@ -284,8 +248,8 @@ def write_table(results: Results, items: list[Item], asked: Any) -> None:
         epochs("64"),
         last("64"),
         f"Shares are of all steps after the first epoch. Two sets of 218 unseen bursts are {floor()} apart.",
-        "Unseen bursts; then the first samples of seed 0 of *before*, *after*, *stronger*, *default*, and of *after* with "
-        "100 epochs, none picked:",
+        "Unseen bursts; then the first samples of seed 0 of *before*, *after*, *stronger*, *default*, and of *after* "
+        "with 100 epochs, none picked:",
         f"![samples]({NAME}.png)",
         "## The same, 100 epochs, one seed",
         epochs("long"),
