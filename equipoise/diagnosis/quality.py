@@ -17,10 +17,15 @@ PLATEAU = 0.4
 """The share of the run, and of its measurements, that have passed since the best one."""
 MEASUREMENTS = 8
 """A plateau needs so many."""
+YOUNG = 2 / 3
+"""Up to this share of the run a generator that never was various may still be young: slow games draw noise, alike for
+every latent, for twenty epochs and bursts after a hundred (benchmarks/first_epoch_collapse.md)."""
+TO_KNOW = 0.4
+"""The most severe that a finding gets which nothing should be done about."""
 
 
 def mode_collapse(history: History) -> Sign | None:
-    """Fakes are alike: far less various than reals, after having been more so, or a third into the run."""
+    """Fakes are alike: far less various than reals, after having been more so; or still, late in the run."""
     seen, most = history.last("diversity", 3), max((value for _, value in history.whole("diversity")), default=0.0)
     if len(seen) < 3:
         return None
@@ -28,6 +33,8 @@ def mode_collapse(history: History) -> Sign | None:
     severity = graded(now, *ALIKE)
     if severity is None or (most < 2 * now and history.progress < 1 / 3):
         return None
+    if most < ALIKE[0] and history.progress < YOUNG:
+        severity = min(severity, TO_KNOW)
     return Sign(severity, 0.8, {"diversity": now, "diversity_at_most": most})
 
 

@@ -48,7 +48,9 @@ class Care:
 
     `budget`: remedies in a run. `pause`: after a remedy nothing is done for so long. `lasting`: how long an override
     acts at first. `late`: what would expire after this point acts to the end. `lost`: steps that rollbacks may cost,
-    one beyond which only overrides are left. `change`: False restores and changes nothing, for comparison.
+    one beyond which only overrides are left. `reach`: how far a rollback may go; where weights are not numbers, to the
+    start. `stay`: what spoils no weights must have been found for so long. `change`: False restores and changes
+    nothing, for comparison.
     """
 
     budget: int = 6
@@ -56,6 +58,8 @@ class Care:
     lasting: float = 0.3
     late: float = 0.7
     lost: float = 0.7
+    reach: float = 0.25
+    stay: float = 0.05
     change: bool = True
 
 
@@ -96,19 +100,20 @@ def prescribe(
     `wish`: where the controller wants the knobs, without overrides. The chart's `lost` is for the loop to add to.
     """
     chart = _without_expired(chart, step)
-    finding = _gravest(health)
+    finding = _gravest(health, step - round(care.stay * case.steps))
     if finding is None or step >= case.steps or not _may_act(care, case, chart, finding, step):
         return None, chart
     restore = finding.symptom in ROLLED_BACK and chart.lost < care.lost * case.steps
+    oldest = 0 if finding.symptom == "divergence" else max(0, step - round(care.reach * case.steps))
     if not care.change:
-        remedy = Remedy(finding, restore=True, overrides=(), rung=0, until=step)
+        remedy = Remedy(finding, True, oldest, overrides=(), rung=0, until=step)
         return remedy, _with(chart, remedy, step)
     rung, turns = _next_rung(case, chart, finding.symptom, wish, step)
     if not turns and not restore:
         return None, chart
     until = _until(care, case, chart, finding.symptom, rung, step)
     overrides = tuple(Override(knob, value, base_at, until) for knob, (base_at, value) in turns.items())
-    remedy = Remedy(finding, restore, overrides, rung, until)
+    remedy = Remedy(finding, restore, oldest, overrides, rung, until)
     return remedy, _with(chart, remedy, step)
 
 
@@ -167,12 +172,16 @@ def _is_far(name: str, range: Range, value: float, published: float) -> bool:
     return abs(value - published) >= FAR_LINEAR * (range.high - range.low)
 
 
-def _gravest(health: Health) -> Finding | None:
-    """The finding to act on: serious, sure, and of a symptom that there is a ladder for."""
+def _gravest(health: Health, settled: int) -> Finding | None:
+    """The finding to act on: serious, sure, of a symptom that there is a ladder for.
+
+    What spoils no weights is acted on only if it has been found since step `settled` or before.
+    """
     acting = [
         finding
         for finding in health.findings
         if finding.severity >= SERIOUS and finding.confidence >= SURE and finding.symptom in LADDERS
+        if finding.symptom in ROLLED_BACK or finding.since <= settled
     ]
     return max(acting, key=lambda finding: (finding.severity, finding.confidence), default=None)
 

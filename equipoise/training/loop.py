@@ -218,7 +218,9 @@ def _turned(training: Training, turnings: tuple[Turning, ...]) -> Iterator[Turne
 def _remedied(training: Training, remedy: Remedy) -> Remedied:
     """Go back to sound weights if the remedy wants that and there are any; its knobs are turned already."""
     state, restored, lost = training.state, None, 0
-    found = training.sound.before(training.plan.checkpoints, remedy.finding.since) if remedy.restore else None
+    found = None
+    if remedy.restore:
+        found = training.sound.before(training.plan.checkpoints, remedy.finding.since, remedy.oldest)
     if found:
         restored, tensors = found
         state.go_back(tensors, f"step {restored}")

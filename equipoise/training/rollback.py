@@ -22,21 +22,23 @@ class Sound:
     start: Mapping[str, Tensor] | None = None
     steps: list[int] = field(default_factory=list)
 
-    def before(self, folder: Path | None, since: int) -> tuple[int, Mapping[str, Tensor]] | None:
-        """The step and the tensors of the newest sound weights from before step `since`; None if there are none.
+    def before(self, folder: Path | None, since: int, oldest: int) -> tuple[int, Mapping[str, Tensor]] | None:
+        """The step and the tensors of the newest sound weights from `oldest` to `since`; None if there are none.
 
         Whatever is newer than they are is sound no more. Damaged checkpoints are passed over.
         """
         while self.steps:
             step = self.steps.pop()
             path = folder / checkpoint.name_of(step) if folder else None
+            if step < oldest:
+                break
             if step > since or path is None or not path.exists():
                 continue
             try:
                 return step, checkpoint.read(path).tensors
             except CheckpointError:
                 continue
-        return None if self.start is None else (0, self.start)
+        return None if self.start is None or oldest > 0 else (0, self.start)
 
 
 def start_of(state: TrainingState) -> dict[str, Tensor]:

@@ -142,10 +142,23 @@ def test_there_is_a_pause_after_a_remedy_and_a_budget_for_the_run() -> None:
     assert prescribe(Care(), case(), spent, ailing(), PUBLISHED, 500)[0] is None
 
 
+def test_what_does_not_spoil_weights_must_stay_before_anything_is_done() -> None:
+    for symptom in ("discriminator_overfitting", "oscillation", "memorisation"):
+        assert prescribe(Care(), case(), Chart(), ailing(symptom), PUBLISHED, 139)[0] is None, "found since step 90"
+        assert prescribe(Care(), case(), Chart(), ailing(symptom), PUBLISHED, 140)[0] is not None
+
+
 def test_what_does_not_spoil_weights_is_not_rolled_back() -> None:
-    remedy, _ = prescribe(Care(), case(), Chart(), ailing("discriminator_overfitting"), PUBLISHED, 100)
+    remedy, _ = prescribe(Care(), case(), Chart(), ailing("discriminator_overfitting"), PUBLISHED, 200)
     assert remedy is not None
     assert (remedy.restore, remedy.overrides[0].knob) == (False, "augment_p")
+
+
+def test_a_rollback_reaches_a_quarter_of_the_run_but_to_the_start_for_what_is_no_number() -> None:
+    for symptom, oldest in (("mode_collapse", 350), ("divergence", 0)):
+        remedy, _ = prescribe(Care(), case(), Chart(), ailing(symptom), PUBLISHED, 600)
+        assert remedy is not None
+        assert (remedy.restore, remedy.oldest) == (True, oldest)
 
 
 def test_no_more_is_rolled_back_once_too_many_steps_are_lost() -> None:
@@ -163,9 +176,9 @@ def test_the_gravest_finding_comes_first() -> None:
 
 def test_care_without_change_only_rolls_back() -> None:
     mine = case(lr_d=6e-3)
-    remedy, chart = prescribe(Care(change=False), mine, Chart(), ailing("oscillation"), mine.base, 100)
+    remedy, chart = prescribe(Care(change=False), mine, Chart(), ailing("oscillation"), mine.base, 200)
     assert remedy is not None
-    assert (remedy.restore, remedy.overrides, treated(chart, mine.base, 101)) == (True, (), mine.base)
+    assert (remedy.restore, remedy.overrides, treated(chart, mine.base, 201)) == (True, (), mine.base)
 
 
 def test_a_chart_goes_through_json() -> None:

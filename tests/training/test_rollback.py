@@ -137,6 +137,16 @@ def test_no_more_is_gone_back_once_too_many_steps_are_lost(tmp_path: Path) -> No
     assert of(Finished, events)[0].reason == "diverged"
 
 
+def test_weights_that_are_too_old_are_not_gone_back_to(tmp_path: Path) -> None:
+    training = assembled(tmp_path)
+    training.sound.steps = [10, 20]
+    for step in (10, 20):
+        (tmp_path / checkpoint.name_of(step)).mkdir()
+    assert training.sound.before(tmp_path, since=40, oldest=30) is None
+    assert training.sound.start is not None
+    assert training.sound.before(tmp_path, since=40, oldest=0) == (0, training.sound.start)
+
+
 def test_knobs_are_turned_back_when_the_override_expires(tmp_path: Path) -> None:
     training = assembled(tmp_path, knobs={"lr_d": 1e-2}, controller=Choice("fixed"))
     spoil(training, 11, plant_nan)

@@ -1,0 +1,48 @@
+"""What the collapse benchmark reads from the log of a run: losses and probabilities by epoch, and what was found."""
+
+import statistics
+
+from equipoise import runs
+
+HEALTHY = {"loss_d": (0.5, 2.0), "loss_g": (2.0, 6.0), "real": (0.6, 0.8), "fake": (0.2, 0.5)}
+"""What is called healthy where these fixes were advised."""
+
+
+def numbers(line: runs.Line) -> dict[str, float]:
+    """The four numbers of a line of the log, means since the line before it."""
+    signals, loss = line["signals"], line["loss"]
+    return {
+        "loss_d": loss["discriminator.adversarial"]["mean"],
+        "loss_g": loss["generator.adversarial"]["mean"],
+        "real": signals["probability_real"],
+        "fake": signals["probability_fake"],
+    }
+
+
+def means(sensed: list[runs.Line], after: int, until: int) -> dict[str, float]:
+    """Means over the lines of an epoch; of the next line where it has none of its own."""
+    chosen = [line for line in sensed if after < line["step"] <= until]
+    chosen = chosen or [next((line for line in sensed if line["step"] > until), sensed[-1])]
+    return {name: statistics.fmean(numbers(line)[name] for line in chosen) for name in HEALTHY}
+
+
+def share_within(sensed: list[runs.Line], name: str, after: int) -> float:
+    """The share of the steps after the first epoch at which a number was in its healthy range."""
+    low, high = HEALTHY[name]
+    within = total = last = 0
+    for line in sensed:
+        steps, last = line["step"] - last, line["step"]
+        if line["step"] > after:
+            total += steps
+            within += steps * (low <= numbers(line)[name] <= high)
+    return within / total
+
+
+def found(sensed: list[runs.Line]) -> dict[str, int]:
+    """Symptom -> the step at which it was first serious."""
+    first: dict[str, int] = {}
+    for line in sensed:
+        for finding in line["health"]["findings"]:
+            if finding["severity"] >= 0.5:
+                first.setdefault(finding["symptom"], line["step"])
+    return first
