@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from _results import Item, Result, Results, table, write
-from rescue import ARMS, HEALTHY_SEEDS, SEEDS, SETTINGS, TASKS
+from rescue import ARMS, HEALTHY_SEEDS, SEEDS, SETTINGS, TASKS, WATCHED_SEEDS
 
 ROUND_OFF = 1e-9
 DOUBT = 1.96
@@ -121,7 +121,7 @@ def healthy_rows(runs: Mapping[Any, Run]) -> list[list[object]]:
     rows: list[list[object]] = []
     logs, treated, count = [], 0, 0
     for task in TASKS:
-        pairs = [(runs.get((task, "nothing", seed)), runs.get((task, "ours", seed))) for seed in HEALTHY_SEEDS]
+        pairs = [(runs.get((task, "nothing", seed)), runs.get((task, "ours", seed))) for seed in WATCHED_SEEDS]
         both = [(watched, repaired) for watched, repaired in pairs if watched and repaired]
         if not both:
             continue

@@ -113,13 +113,14 @@ class Override:
 class Remedy:
     """What is done about a finding: roll back to sound weights or not, and knobs held elsewhere up to step `until`.
 
-    `rung`: how far up the ladder of the symptom; 0 is pulling knobs back to their published values. `oldest`: the
-    earliest step whose weights are worth going back to.
+    `rung`: how far up the ladder of the symptom; 0 is pulling knobs back to their published values. `oldest` and
+    `newest`: the steps between which lie the weights that are worth going back to.
     """
 
     finding: Finding
     restore: bool
     oldest: int
+    newest: int
     overrides: tuple[Override, ...]
     rung: int
     until: int

@@ -22,6 +22,19 @@ level at which DCGAN on CIFAR-10 still improves (StudioGAN's log), it is worth k
 STARVED = (-0.7, -1.0, -2.0)
 """log10 of the generator's gradient norm against the run's own beginning; a tenth is an alarm (DESIGN's references: the
 gradient vanishes as the discriminator comes to be right, Arjovsky and Bottou 2017, theorem 2.4)."""
+AHEAD = (0.6, 0.75, 0.95)
+"""D(x) - D(G(z)) while no fake is near a real. The textbook's game on digits, which comes through, stands at 0.45 to 0.58
+in its first fifth; with a rate ten times too high, momentum of 0.9, or on 218 windows it passes 0.75 within a tenth of
+the run (seed 100 of benchmarks/rescue.py)."""
+STARTED = 0.1
+"""Share of the run after which a fake should have come near a real."""
+UNBOUNDED = (2.0, 3.0, 10.0)
+"""Times that the critic's gradient has grown since its beginning, with no fake near a real: its constraint holds no more.
+"""
+FLAT = 0.01
+"""|D(x) - D(G(z))| of a discriminator that says the same of everything, although its ranks tell the two apart."""
+TOLD_APART = 0.15
+"""rank_train_fake that says so: three times BLIND."""
 WON_FOR = 0.25
 """Share of the run for which a saturated discriminator with no fake near a real counts as won."""
 BLIND = 0.05
@@ -48,13 +61,14 @@ def discriminator_overpowering(history: History) -> Sign | None:
     """
     sure = _saturation(history)
     if not sure:
-        return None if sure is None else _by_losses(history)
-    signs = [sign for sign in (_lost(history), _starved(history), _never_near(history)) if sign]
+        return _far_ahead(history) or (None if sure is None else _by_losses(history))
+    signs = [sign for sign in (_lost(history), _starved(history), _never_near(history), _far_ahead(history)) if sign]
     if not signs:
         return None
     severity = max(sign.severity for sign in signs)
     evidence = {name: value for sign in signs for name, value in sign.evidence.items()}
-    return Sign(severity, min(1.0, 0.7 + 0.1 * len(signs) + 0.1 * (len(sure) - 1)), {**sure, **evidence})
+    confidence = min(1.0, 0.7 + 0.1 * len(signs) + 0.1 * (len(sure) - 1))
+    return Sign(severity, confidence, {**sure, **evidence}, always=any(sign.always for sign in signs))
 
 
 def vanishing_generator_gradient(history: History) -> Sign | None:
@@ -77,6 +91,8 @@ def dead_discriminator(history: History) -> Sign | None:
             if seen and statistics.fmean(seen) < apart:
                 evidence = {"rank_train_fake": statistics.fmean(ranks), name: statistics.fmean(seen)}
                 return Sign(0.8, 0.8, evidence)
+    if flat := _flat(history):
+        return flat
     start, now = history.early("loss_d", 20), history.last("loss_d", 20)
     if start is None or len(now) < 20 or start >= 0 or max(now) - min(now) <= 0:
         return None
@@ -222,6 +238,40 @@ def _never_near(history: History) -> Sign | None:
     if start < 0 or len(near) < 5 or not ranks or min(ranks) < SATURATED_RANK or max(near) > 0.05:
         return None
     return Sign(SERIOUS, 0.7, {"coverage": max(near)})
+
+
+def _far_ahead(history: History) -> Sign | None:
+    """After a tenth of the run no fake has come near a real, and the discriminator is right by a wide margin.
+
+    The margin is D(x) - D(G(z)); a critic has none, there it is the growth of its gradient.
+    """
+    near, ranks = [value for _, value in history.whole("coverage")], history.last("rank_train_fake", 10)
+    if history.progress < STARTED or not near or max(near) > 0.05 or len(ranks) < 10:
+        return None
+    if statistics.fmean(ranks) < SATURATED_RANK:
+        return None
+    evidence = {"rank_train_fake": statistics.fmean(ranks), "coverage": max(near)}
+    real, fake = history.last("probability_real", 10), history.last("probability_fake", 10)
+    if real and fake:
+        margin = statistics.fmean(real) - statistics.fmean(fake)
+        severity = graded(margin, *AHEAD)
+        return None if severity is None else Sign(severity, 0.7, {**evidence, "margin": margin}, always=True)
+    start, now = history.early("gradient_norm_d", 10), history.last("gradient_norm_d", 2)
+    severity = graded(statistics.fmean(now) / start, *UNBOUNDED) if start and now else None
+    if severity is None:
+        return None
+    return Sign(severity, 0.6, {**evidence, "gradient_norm_d": statistics.fmean(now)}, always=True)
+
+
+def _flat(history: History) -> Sign | None:
+    """The discriminator tells fakes from reals, and yet says the same of both: its slope is penalised away."""
+    real, fake, ranks = (history.last(name, 20) for name in ("probability_real", "probability_fake", "rank_train_fake"))
+    if min(len(real), len(fake), len(ranks)) < 20 or statistics.fmean(ranks) < TOLD_APART:
+        return None
+    margin = max(abs(x - y) for x, y in zip(real, fake, strict=True))
+    if margin > FLAT:
+        return None
+    return Sign(0.6, 0.7, {"margin": margin, "rank_train_fake": statistics.fmean(ranks)})
 
 
 def _unevenly(steps: Sequence[int]) -> bool:

@@ -20,6 +20,8 @@ MEASUREMENTS = 8
 YOUNG = 2 / 3
 """Up to this share of the run a generator that never was various may still be young: slow games draw noise, alike for
 every latent, for twenty epochs and bursts after a hundred (benchmarks/first_epoch_collapse.md)."""
+NEWBORN = 0.1
+"""Up to this share of the run nothing is said of a generator that never was various."""
 TO_KNOW = 0.4
 """The most severe that a finding gets which nothing should be done about."""
 
@@ -27,15 +29,16 @@ TO_KNOW = 0.4
 def mode_collapse(history: History) -> Sign | None:
     """Fakes are alike: far less various than reals, after having been more so; or still, late in the run."""
     seen, most = history.last("diversity", 3), max((value for _, value in history.whole("diversity")), default=0.0)
-    if len(seen) < 3:
+    if len(seen) < 2:
         return None
     now = statistics.median(seen)
     severity = graded(now, *ALIKE)
-    if severity is None or (most < 2 * now and history.progress < 1 / 3):
+    if severity is None or (most < 2 * now and history.progress < NEWBORN):
         return None
-    if most < ALIKE[0] and history.progress < YOUNG:
+    never = most < ALIKE[0]
+    if never and history.progress < YOUNG:
         severity = min(severity, TO_KNOW)
-    return Sign(severity, 0.8, {"diversity": now, "diversity_at_most": most})
+    return Sign(severity, 0.8, {"diversity": now, "diversity_at_most": most}, always=never)
 
 
 def mode_dropping(history: History) -> Sign | None:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from equipoise.diagnosis.ladders import LADDERS, ROLLED_BACK, moved
+from equipoise.diagnosis.ladders import BESIDE_RUNG_0, LADDERS, ROLLED_BACK, moved
 from equipoise.knobs import Knobs, Range
 from equipoise.observations import SERIOUS, Finding, Health, Override, Remedy
 
@@ -38,6 +38,9 @@ AT_WILL: Mapping[str, float] = {
 }
 """Regularization that the paper does without may have been turned on by somebody who knows why; up to here it is left.
 Noise, augmentation and R1 as their sources have them (Sønderby 2017; Karras 2020: p below 0.8; Mescheder 2018: 10)."""
+HINT = 0.2
+"""The severity from which rung 0 is taken while there is little to lose: that knobs were set far from what is published
+speaks for itself."""
 SURE = 0.5
 """The confidence from which a finding is acted on."""
 
@@ -49,13 +52,14 @@ class Care:
     `budget`: remedies in a run. `pause`: after a remedy nothing is done for so long. `lasting`: how long an override
     acts at first. `late`: what would expire after this point acts to the end. `lost`: steps that rollbacks may cost,
     one beyond which only overrides are left. `reach`: how far a rollback may go; where weights are not numbers, to the
-    start. `stay`: what spoils no weights must have been found for so long. `change`: False restores and changes
+    start. Within the first so much of the run it goes to the start: there is little to lose, and weights that went
+    wrong that early hold little. `stay`: what spoils no weights must have been found for so long. `change`: False restores and changes
     nothing, for comparison.
     """
 
     budget: int = 6
     pause: float = 0.04
-    lasting: float = 0.3
+    lasting: float = 0.6
     late: float = 0.7
     lost: float = 0.7
     reach: float = 0.25
@@ -100,20 +104,24 @@ def prescribe(
     `wish`: where the controller wants the knobs, without overrides. The chart's `lost` is for the loop to add to.
     """
     chart = _without_expired(chart, step)
-    finding = _gravest(health, step - round(care.stay * case.steps))
+    is_early = step <= care.reach * case.steps
+    least = HINT if is_early and _untouched(case, chart) else SERIOUS
+    finding = _gravest(health, step - round(care.stay * case.steps), least)
     if finding is None or step >= case.steps or not _may_act(care, case, chart, finding, step):
         return None, chart
     restore = finding.symptom in ROLLED_BACK and chart.lost < care.lost * case.steps
-    oldest = 0 if finding.symptom == "divergence" else max(0, step - round(care.reach * case.steps))
+    reach = step - round(care.reach * case.steps)
+    oldest = 0 if finding.symptom == "divergence" else max(0, reach)
+    newest = finding.since if finding.symptom == "divergence" or reach > 0 else 0
     if not care.change:
-        remedy = Remedy(finding, True, oldest, overrides=(), rung=0, until=step)
+        remedy = Remedy(finding, True, oldest, newest, overrides=(), rung=0, until=step)
         return remedy, _with(chart, remedy, step)
-    rung, turns = _next_rung(case, chart, finding.symptom, wish, step)
+    rung, turns = _next_rung(case, chart, finding, wish, step)
     if not turns and not restore:
         return None, chart
     until = _until(care, case, chart, finding.symptom, rung, step)
     overrides = tuple(Override(knob, value, base_at, until) for knob, (base_at, value) in turns.items())
-    remedy = Remedy(finding, restore, oldest, overrides, rung, until)
+    remedy = Remedy(finding, restore, oldest, newest, overrides, rung, until)
     return remedy, _with(chart, remedy, step)
 
 
@@ -172,15 +180,21 @@ def _is_far(name: str, range: Range, value: float, published: float) -> bool:
     return abs(value - published) >= FAR_LINEAR * (range.high - range.low)
 
 
-def _gravest(health: Health, settled: int) -> Finding | None:
-    """The finding to act on: serious, sure, of a symptom that there is a ladder for.
+def _untouched(case: Case, chart: Chart) -> dict[str, float]:
+    """Knob -> published value, of those that the user set far from it and no remedy has turned."""
+    overridden = {override.knob for override in chart.overrides}
+    return {name: value for name, value in far_from_published(case).items() if name not in overridden}
+
+
+def _gravest(health: Health, settled: int, least: float) -> Finding | None:
+    """The finding to act on: of severity `least`, sure, of a symptom that there is a ladder for.
 
     What spoils no weights is acted on only if it has been found since step `settled` or before.
     """
     acting = [
         finding
         for finding in health.findings
-        if finding.severity >= SERIOUS and finding.confidence >= SURE and finding.symptom in LADDERS
+        if finding.severity >= least and finding.confidence >= SURE and finding.symptom in LADDERS
         if finding.symptom in ROLLED_BACK or finding.since <= settled
     ]
     return max(acting, key=lambda finding: (finding.severity, finding.confidence), default=None)
@@ -195,15 +209,18 @@ def _may_act(care: Care, case: Case, chart: Chart, finding: Finding, step: int) 
 
 
 def _next_rung(
-    case: Case, chart: Chart, symptom: str, wish: Knobs, step: int
+    case: Case, chart: Chart, finding: Finding, wish: Knobs, step: int
 ) -> tuple[int, dict[str, tuple[float, float]]]:
     """The lowest rung that has not been tried and changes something: its number, and knob -> (from, to)."""
-    overridden = {override.knob for override in chart.overrides}
-    far = {name: value for name, value in far_from_published(case).items() if name not in overridden}
-    if far:
-        return 0, {name: (getattr(case.base, name), value) for name, value in far.items()}
+    symptom, ladder = finding.symptom, LADDERS[finding.symptom]
+    if far := _untouched(case, chart):
+        turns = {name: (getattr(case.base, name), value) for name, value in far.items()}
+        if symptom in BESIDE_RUNG_0:
+            pulled = treated(chart, wish, step).with_values(far)
+            on_top = moved(ladder[0], pulled, case.turnable)
+            turns |= {name: (getattr(wish, name), value) for name, value in on_top.items()}
+        return 0, turns
     now = treated(chart, wish, step)
-    ladder = LADDERS[symptom]
     climbed = [given.rung for given in chart.given if given.symptom == symptom and given.until > step]
     for number in range(max(climbed, default=0) + 1, len(ladder) + 1):
         if values := moved(ladder[number - 1], now, case.turnable):

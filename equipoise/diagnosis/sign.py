@@ -12,11 +12,12 @@ MILD = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """How severe and how sure, each 0 to 1, and by what evidence."""
+    """How severe and how sure, each 0 to 1, and by what evidence. `always`: it has been so since the run began."""
 
     severity: float
     confidence: float
     evidence: Mapping[str, float]
+    always: bool = False
 
 
 Look = Callable[[History], Sign | None]

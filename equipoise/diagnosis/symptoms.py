@@ -38,13 +38,13 @@ def diagnose(history: History, step: int, progress: float, signals: Signals) -> 
     """All that can be found after one more reading, and the history with it in.
 
     `step` rises from reading to reading; `progress`: 0 to 1. A finding's `since` is the step at which it was first
-    found, and has been found at every reading since.
+    found, and has been found at every reading since; 0 for what has been so since the run began.
     """
     history = remember(history, step, progress, signals)
     findings = [*divergence(history, step, signals)]
     for name, look in SYMPTOMS.items():
         if sign := look(history):
-            since = history.since.get(name, step)
+            since = 0 if sign.always else history.since.get(name, step)
             findings.append(Finding(name, sign.severity, sign.evidence, since, sign.confidence))
     history = dataclasses.replace(history, since={finding.symptom: finding.since for finding in findings})
     return Health(tuple(findings)), history

@@ -220,11 +220,12 @@ def _remedied(training: Training, remedy: Remedy) -> Remedied:
     state, restored, lost = training.state, None, 0
     found = None
     if remedy.restore:
-        found = training.sound.before(training.plan.checkpoints, remedy.finding.since, remedy.oldest)
+        found = training.sound.before(training.plan.checkpoints, remedy.newest, remedy.oldest)
     if found:
         restored, tensors = found
         state.go_back(tensors, f"step {restored}")
         lost = state.step - restored
+        state.unlearnt += lost * training.plan.batch_size
         training.pilot.rolled_back(lost)
     return Remedied(
         state.step, state.images, remedy.finding, remedy.rung, restored, lost, remedy.overrides, remedy.until

@@ -21,7 +21,10 @@ from equipoise.training.precision import Precision, scaler
 
 @dataclass(slots=True)
 class TrainingState:
-    """The players and all that moves with them. `draws` counts batches taken from the stream."""
+    """The players and all that moves with them. `draws` counts batches taken from the stream.
+
+    `unlearnt`: images of `images` that the weights as they are have not learnt from, for they were rolled back.
+    """
 
     gan: Gan[Any]
     averaged: Mapping[str, nn.Module]
@@ -34,6 +37,7 @@ class TrainingState:
     step: int = 0
     images: int = 0
     draws: int = 0
+    unlearnt: int = 0
     seconds: float = 0.0
 
     def moment(self, knobs: Knobs, progress: float) -> Moment[Any]:
@@ -66,6 +70,7 @@ class TrainingState:
             "step": self.step,
             "images": self.images,
             "draws": self.draws,
+            "unlearnt": self.unlearnt,
             "seconds": self.seconds,
             "scaler": self.scaler.state_dict(),
             "random/numpy": list(_numpy_random()[2:]),
@@ -86,7 +91,7 @@ class TrainingState:
         random.setstate((version, tuple(internal), gauss))
         self.scaler.load_state_dict(values["scaler"])
         self.step, self.images, self.draws = values["step"], values["images"], values["draws"]
-        self.seconds = values["seconds"]
+        self.unlearnt, self.seconds = values["unlearnt"], values["seconds"]
 
     def go_back(self, tensors: Mapping[str, Tensor], source: str) -> None:
         """Take weights, averages, optimizers and buffers from what :meth:`tensors` gave, and nothing else.

@@ -48,7 +48,7 @@ def run_step(
     state.draws += len(batches)
     state.images += len(batches[0]) if batches else 0
     if batches and state.averaged:
-        kept = averaging.decay(knobs.ema_half_life, len(batches[0]), state.images)
+        kept = averaging.decay(knobs.ema_half_life, len(batches[0]), state.images - state.unlearnt)
         averaging.update(state.averaged, state.gan.networks, kept)
     non_finite = torch.stack(failures).any() if failures else None
     return StepRecord(state.step, state.images, records, non_finite=non_finite)
