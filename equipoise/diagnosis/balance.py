@@ -23,14 +23,13 @@ STARVED = (-0.7, -1.0, -2.0)
 """log10 of the generator's gradient norm against the run's own beginning; a tenth is an alarm (DESIGN's references: the
 gradient vanishes as the discriminator comes to be right, Arjovsky and Bottou 2017, theorem 2.4)."""
 AHEAD = (0.6, 0.75, 0.95)
-"""D(x) - D(G(z)) while no fake is near a real. The textbook's game on digits, which comes through, stands at 0.45 to 0.58
-in its first fifth; with a rate ten times too high, momentum of 0.9, or on 218 windows it passes 0.75 within a tenth of
-the run (seed 100 of benchmarks/rescue.py)."""
+"""D(x) - D(G(z)) while no fake is near a real. The textbook's game on digits, which comes through, stands at 0.45 to
+0.58 in its first fifth; with a rate ten times too high, momentum of 0.9, or on 218 windows it passes 0.75 within a
+tenth of the run (seed 100 of benchmarks/rescue.py)."""
 STARTED = 0.1
 """Share of the run after which a fake should have come near a real."""
 UNBOUNDED = (2.0, 3.0, 10.0)
-"""Times that the critic's gradient has grown since its beginning, with no fake near a real: its constraint holds no more.
-"""
+"""Times that a critic's gradient has grown since its beginning, with no fake near a real: nothing holds it any more."""
 FLAT = 0.01
 """|D(x) - D(G(z))| of a discriminator that says the same of everything, although its ranks tell the two apart."""
 TOLD_APART = 0.15
@@ -235,7 +234,7 @@ def _never_near(history: History) -> Sign | None:
     points = [point for point in (*history.spans, *history.filling) if point.progress >= start]
     ranks = [point.values["rank_train_fake"] for point in points if "rank_train_fake" in point.values]
     near = [point.values["coverage"] for point in points if "coverage" in point.values]
-    if start < 0 or len(near) < 5 or not ranks or min(ranks) < SATURATED_RANK or max(near) > 0.05:
+    if start < 0 or len(near) < 3 or not ranks or min(ranks) < SATURATED_RANK or max(near) > 0.05:
         return None
     return Sign(SERIOUS, 0.7, {"coverage": max(near)})
 

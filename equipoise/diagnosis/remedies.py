@@ -53,8 +53,8 @@ class Care:
     acts at first. `late`: what would expire after this point acts to the end. `lost`: steps that rollbacks may cost,
     one beyond which only overrides are left. `reach`: how far a rollback may go; where weights are not numbers, to the
     start. Within the first so much of the run it goes to the start: there is little to lose, and weights that went
-    wrong that early hold little. `stay`: what spoils no weights must have been found for so long. `change`: False restores and changes
-    nothing, for comparison.
+    wrong that early hold little. `stay`: what spoils no weights must have been found for so long. `change`: False
+    restores and changes nothing, for comparison.
     """
 
     budget: int = 6

@@ -34,9 +34,9 @@ def ailing(symptom: str = "discriminator_overpowering", severity: float = 0.9, c
     return Health((Finding(symptom, severity, {"rank_train_fake": 1.0}, since=90, confidence=confidence),))
 
 
-def given(mine: Case, step: int, chart: Chart | None = None) -> tuple[Remedy, Chart]:
+def given(mine: Case, step: int, chart: Chart | None = None, symptom: str = "mode_dropping") -> tuple[Remedy, Chart]:
     """A remedy, and the chart once its overrides act."""
-    remedy, chart = prescribe(Care(), mine, chart or Chart(), ailing(), mine.base, step)
+    remedy, chart = prescribe(Care(), mine, chart or Chart(), ailing(symptom), mine.base, step)
     assert remedy is not None
     return remedy, with_overrides(chart, remedy.overrides)
 
@@ -58,13 +58,47 @@ def test_every_ladder_is_of_a_symptom_that_there_is() -> None:
 
 def test_rung_0_pulls_back_all_that_was_set_far_from_its_published_value() -> None:
     mine = case(lr_d=6e-3, beta1=0.9, lr_g=4e-4)
-    remedy, chart = prescribe(Care(), mine, Chart(), ailing(), mine.base, 100)
-    assert remedy is not None
+    remedy, chart = given(mine, 100)
     assert (remedy.rung, remedy.restore) == (0, True)
-    chart = with_overrides(chart, remedy.overrides)
     assert {one.knob: one.value for one in remedy.overrides} == {"lr_d": 2e-4, "beta1": 0.5}
     acting = treated(chart, mine.base, 101)
     assert (acting.lr_d, acting.beta1, acting.lr_g) == (pytest.approx(2e-4), 0.5, 4e-4)
+
+
+def test_a_run_that_never_began_gets_the_regime_on_top_of_rung_0() -> None:
+    mine = case(lr_d=6e-3, beta2=0.9, discriminator_steps=5)
+    remedy, chart = given(mine, 100, symptom="discriminator_overpowering")
+    regime = {
+        "lr_g": 2e-3,
+        "lr_d": 2e-3,
+        "beta1": 0.0,
+        "r1_gamma": 1.0,
+        "discriminator_steps": 1,
+        "ema_half_life": 2000,
+    }
+    assert {one.knob: one.value for one in remedy.overrides} == {**regime, "beta2": 0.999}
+    acting = treated(chart, mine.base, 101)
+    assert (acting.lr_g, acting.lr_d) == (pytest.approx(2e-3), pytest.approx(2e-3))
+
+
+def test_r1_that_is_on_already_stays_as_it_is_under_the_regime() -> None:
+    remedy, _ = given(case(r1_gamma=0.1), 100, symptom="discriminator_overpowering")
+    assert "r1_gamma" not in {one.knob for one in remedy.overrides}
+
+
+def test_a_hint_is_enough_for_rung_0_while_there_is_little_to_lose() -> None:
+    far, hint = case(lr_d=6e-3), ailing(severity=0.2)
+    assert prescribe(Care(), far, Chart(), hint, far.base, 250)[0] is not None
+    assert prescribe(Care(), far, Chart(), hint, far.base, 251)[0] is None
+    assert prescribe(Care(), case(), Chart(), hint, PUBLISHED, 100)[0] is None, "no knob stands far"
+    chart = given(far, 100)[1]
+    assert prescribe(Care(), far, chart, hint, far.base, 200)[0] is None, "it was pulled back already"
+
+
+def test_early_in_a_run_weights_of_the_start_are_gone_back_to() -> None:
+    for symptom, step, newest in (("mode_collapse", 250, 0), ("mode_collapse", 251, 90), ("divergence", 100, 90)):
+        remedy, _ = given(case(), step, symptom=symptom)
+        assert remedy.newest == newest
 
 
 @pytest.mark.parametrize(
@@ -103,11 +137,11 @@ def test_a_schedule_goes_on_below_an_override() -> None:
 
 def test_an_override_expires_and_a_symptom_that_comes_back_gets_it_to_the_end() -> None:
     mine = case(lr_d=6e-3)
-    remedy, chart = given(mine, 100)
-    assert remedy.until == 400
-    assert treated(chart, mine.base, 399).lr_d == pytest.approx(2e-4)
-    assert treated(chart, mine.base, 400).lr_d == 6e-3
-    again, chart = prescribe(Care(), mine, chart, ailing(), mine.base, 450)
+    remedy, chart = given(mine, 50)
+    assert remedy.until == 650
+    assert treated(chart, mine.base, 649).lr_d == pytest.approx(2e-4)
+    assert treated(chart, mine.base, 650).lr_d == 6e-3
+    again, chart = prescribe(Care(), mine, chart, ailing("mode_dropping"), mine.base, 700)
     assert again is not None
     assert (again.rung, again.until) == (0, STEPS)
 
@@ -121,15 +155,16 @@ def test_what_would_expire_late_acts_to_the_end() -> None:
 
 def test_the_ladder_is_climbed_while_the_symptom_stays_and_a_rung_that_changes_nothing_is_left_out() -> None:
     chart, rungs, step = Chart(), [], 100
-    for _ in range(4):
-        remedy, chart = given(case(ALL - {"lr_d", "instance_noise"}), step, chart)
+    for _ in range(5):
+        remedy, chart = given(case(ALL - {"lr_d", "instance_noise"}), step, chart, "discriminator_overpowering")
         rungs.append((remedy.rung, {one.knob: one.value for one in remedy.overrides}))
         step += 50
     assert rungs == [
-        (1, {"augment_p": 0.2, "r1_gamma": 1.0}),
-        (3, {"real_label_low": 0.8, "fake_label_high": 0.2}),
-        (4, {"generator_steps": 2}),
-        (4, {}),  # nothing is left to turn, but the weights are still rolled back
+        (1, {"lr_g": 2e-3, "beta1": 0.0, "r1_gamma": 1.0, "ema_half_life": 2000}),
+        (2, {"augment_p": 0.2, "r1_gamma": 4.0}),
+        (4, {"real_label_low": 0.8, "fake_label_high": 0.2}),
+        (5, {"generator_steps": 2}),
+        (5, {}),  # nothing is left to turn, but the weights are still rolled back
     ]
 
 

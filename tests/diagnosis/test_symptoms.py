@@ -130,20 +130,55 @@ def test_a_win_without_a_fake_near_a_real() -> None:
     assert found("discriminator_overpowering", 200, lambda _: near) == []
 
 
+def test_a_discriminator_far_ahead_of_a_generator_that_has_not_begun() -> None:
+    def signals(margin: float, coverage: float = 0.0) -> Signals:
+        sure = {"probability_real": 0.5 + margin / 2, "probability_fake": 0.5 - margin / 2}
+        return Signals(rank_train_fake=0.99, coverage=coverage, **sure)
+
+    assert found("discriminator_overpowering", 30, lambda _: signals(0.5)) == [], "the textbook's game on digits"
+    hint, serious = (found("discriminator_overpowering", 30, lambda _, by=by: signals(by))[0] for by in (0.6, 0.75))
+    assert (hint.severity, serious.severity) == (pytest.approx(0.2), pytest.approx(0.5))
+    assert (serious.since, serious.evidence["margin"]) == (0, pytest.approx(0.75))
+    assert found("discriminator_overpowering", 30, lambda _: signals(0.8, coverage=0.1)) == [], "fakes are near reals"
+
+
+def test_a_critic_whose_gradient_grows_without_bound() -> None:
+    def growing(by: float) -> list[Finding]:
+        signals = lambda r: Signals(rank_train_fake=1.0, coverage=0.0, gradient_norm_d=10.0 * by ** (r / 100))  # noqa: E731
+        return found("discriminator_overpowering", 100, signals)
+
+    assert [growing(by)[-1].severity > 0.5 for by in (1.5, 5.0)] == [False, True]
+    assert growing(5.0)[-1].since == 0
+
+
+def test_a_discriminator_whose_slope_is_penalised_away() -> None:
+    def flat(margin: float, rank: float) -> list[Finding]:
+        sure = {"probability_real": 0.5 + margin, "probability_fake": 0.5}
+        return found("dead_discriminator", 40, lambda _: Signals(rank_train_fake=rank, **sure))
+
+    assert flat(0.005, 0.4)[0].severity >= 0.5
+    assert flat(0.05, 0.4) == [], "it says something"
+    assert flat(0.005, 0.02) == [], "there may be nothing left to tell"
+
+
 def test_samples_that_become_alike() -> None:
     (first, *_, last) = found("mode_collapse", 100, lambda r: Signals(diversity=0.9 if r < 40 else 0.05))
     assert 40 <= first.since <= 42
     assert last.severity == 1.0
-    early = lambda reading: Signals(diversity=0.02 * reading)  # noqa: E731
+    early = lambda reading: Signals(diversity=0.1 * reading)  # noqa: E731
     assert found("mode_collapse", 100, early) == [], "at the start of a run all samples are alike"
     never = found("mode_collapse", 100, lambda _: Signals(diversity=0.2))
-    assert never[0].since >= 33, "later on that is no excuse"
+    assert {finding.since for finding in never} == {0}, "it has been so since the run began"
+    assert [finding.severity >= 0.5 for finding in (never[0], never[-1])] == [False, True], "a young one has time"
 
 
 def test_reals_that_are_forgotten() -> None:
     (first, *_) = found("mode_dropping", 100, lambda r: Signals(coverage=0.9 if r < 50 else 0.3, diversity=0.8))
     assert 50 < first.since <= 54
     assert found("mode_dropping", 100, lambda _: Signals(coverage=0.1)) == [], "never there, never lost"
+    nowhere = found("mode_dropping", 100, lambda reading: Signals(coverage=0.0 if reading < 50 else 0.3, diversity=0.8))
+    assert {(finding.severity, finding.since) for finding in nowhere} == {(0.2, 0)}, "worth knowing, no more"
+    assert len(nowhere) == 40, "from a tenth of the run until a fake comes near a real"
     alike = lambda reading: Signals(coverage=0.9 if reading < 50 else 0.1, diversity=0.05)  # noqa: E731
     assert found("mode_dropping", 100, alike) == [], "that is mode_collapse"
 

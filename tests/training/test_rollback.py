@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from equipoise import launch
+from equipoise.diagnosis.remedies import Care
 from equipoise.events import Event, Finished, Remedied, Saved, Turned
 from equipoise.experiment import Choice, Experiment, complete
 from equipoise.replay import observations, overrides, replay
@@ -149,6 +150,7 @@ def test_weights_that_are_too_old_are_not_gone_back_to(tmp_path: Path) -> None:
 
 def test_knobs_are_turned_back_when_the_override_expires(tmp_path: Path) -> None:
     training = assembled(tmp_path, knobs={"lr_d": 1e-2}, controller=Choice("fixed"))
+    training.pilot.care = Care(lasting=0.3)
     spoil(training, 11, plant_nan)
     turned = of(Turned, run(training))
     assert [(one.step, one.knob, one.before, one.after, one.by) for one in turned] == [
