@@ -10,8 +10,8 @@ How. `rescue.toml` holds the settings, each a spoilt form of one healthy task, f
   ours      what `equipoise train` does
 
 Every arm has the same number of steps; steps lost by rolling back are not given back. Remedies were tuned on seeds from
-100 on; the table is of seeds 0 and 1 (healthy tasks: 0 to 4; 0 to 5, "nothing" and "ours", for false alarms). Arms other
-than "nothing" are of use for runs that failed with nothing done; `--only` picks their settings.
+100 on; the table is of seeds 0 and 1 (healthy tasks: 0 to 4; 0 to 5, "nothing" and "ours", for false alarms). The
+other arms are of use for runs that failed with nothing done; `--only` picks their settings.
 What the watching sees (thumbnails of samples) is not what is reported: no metric is measured while training, and the
 distance is computed here, unseen by the run, after every fifth of it, on 1,000 samples of the averaged generator:
 

@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 from torch import Generator, Tensor, device, nn
 
 from equipoise.knobs import Knobs
+from equipoise.tokens import Law, Vocabulary
 
 K = TypeVar("K", bound=Knobs)
 K_co = TypeVar("K_co", bound=Knobs, covariant=True)
@@ -26,8 +27,10 @@ class DataSpec:
 
     `shape` is that of one sample without the batch: (channels, height, width) in [-1, 1], or (2,) for points.
     `classes` counts labels, 0 for none; `class_names` are their names, or empty. `flips` says that a mirror image is as
-    real as the original. `source` is the shape of the input that each sample comes with, where the data are pairs.
-    `unit` is what -1 and 1 stand for in the data's own unit, where it has one.
+    real as the original. `source` is the shape of the inputs that samples are to be made of, where the data have them;
+    `paired` names the splits in which each input belongs to its sample. `unit` is what -1 and 1 stand for in the data's
+    own unit, where it has one. `vocabulary` gives tokens their words where samples are sentences, of shape (T,); `law`
+    is the distribution that they were drawn from, where it is known.
     """
 
     shape: tuple[int, ...]
@@ -35,12 +38,20 @@ class DataSpec:
     flips: bool = False
     class_names: tuple[str, ...] = ()
     source: tuple[int, ...] | None = None
+    paired: tuple[Split, ...] = ()
     unit: tuple[float, float] | None = None
+    vocabulary: Vocabulary | None = None
+    law: Law | None = None
 
     @property
     def is_image(self) -> bool:
         """Whether samples are images: (channels, height, width)."""
         return len(self.shape) == 3
+
+    @property
+    def is_points(self) -> bool:
+        """Whether samples are points: numbers in a row that are no tokens."""
+        return len(self.shape) == 1 and self.vocabulary is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +71,8 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class PairedBatch(Batch):
-    """A batch of pairs. `source`: (B, ...) float32, the input that each of `real` belongs to."""
+class UnpairedBatch(Batch):
+    """A batch of two sets. `source`: (B, ...) float32, inputs that have nothing to do with `real` but their number."""
 
     source: Tensor = field(kw_only=True)
 
@@ -70,6 +81,26 @@ class PairedBatch(Batch):
         condition = None if self.condition is None else self.condition.to(target, non_blocking=True)
         real, source = (part.to(target, non_blocking=True) for part in (self.real, self.source))
         return type(self)(real, condition, source=source)
+
+
+@dataclass(frozen=True, slots=True)
+class PairedBatch(UnpairedBatch):
+    """A batch of pairs: each of `source` is the input that belongs to its place in `real`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch(Batch):
+    """A batch of sentences. `real`: (B, T) int64 tokens; `lengths`: (B,) int64, tokens before the end, T without one.
+
+    Samples of a generator are float32 here as everywhere, in which tokens are exact.
+    """
+
+    lengths: Tensor = field(kw_only=True)
+
+    def to(self, target: device) -> Self:
+        """The same batch on another device, without waiting for the copy."""
+        real, lengths = (part.to(target, non_blocking=True) for part in (self.real, self.lengths))
+        return type(self)(real, self.condition, lengths=lengths)
 
 
 class Stream(Protocol):
@@ -203,7 +234,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How one network is updated at one moment. `limit` projects every weight into [-limit, limit] after the update."""
+    """How one network is updated at one moment. `limit` projects every weight into [-limit, limit] after the update.
+
+    `longest`: a longer gradient is scaled down to this Euclidean norm (Pascanu 2013, algorithm 1).
+    """
 
     kind: Literal["adam", "rmsprop", "sgd"]
     lr: float
@@ -211,6 +245,7 @@ class Settings:
     beta2: float = 0.999
     eps: float = 1e-8
     limit: float | None = None
+    longest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +254,13 @@ class Gan(Generic[K]):
 
     `knobs` are the published defaults, `turnable` the names of those that act. `averaged` names the networks of which
     a running average is kept; samples come from it. `mixed_precision` is False where low precision would spoil the
-    samples. `probability` turns logits into D(x) where the loss makes them log-odds.
+    samples. `probability` turns logits into D(x) where the loss makes them log-odds. `ideal`: knobs -> what the
+    discriminator's adversarial loss comes to where fakes are as reals are. `vocabulary`: the words of samples that are
+    tokens. `log_likelihood`: (N,) nats that the networks give to samples (N, ...), where that can be had.
+
+    What samples are made of besides a latent, the third argument of `generate`, is a label each where `conditions`
+    counts classes, an input each where `source` is the shape of one, and else None. `back`: from samples to inputs,
+    where a game learns that too.
     """
 
     name: str
@@ -234,8 +275,13 @@ class Gan(Generic[K]):
     memory: Memory = field(default_factory=dict)
     averaged: tuple[str, ...] = ("generator",)
     conditions: int = 0
+    source: tuple[int, ...] | None = None
+    back: Callable[[Networks, Tensor], Tensor] | None = None
     mixed_precision: bool = True
     probability: Callable[[Tensor], Tensor] | None = None
+    ideal: Callable[[K], float] | None = None
+    vocabulary: Vocabulary | None = None
+    log_likelihood: Callable[[Networks, Tensor], Tensor] | None = None
 
 
 class Recipe(Protocol):

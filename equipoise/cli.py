@@ -10,18 +10,21 @@ from equipoise import arguments
 from equipoise.errors import EquipoiseError, nearest
 
 USAGE = 2
-MODULES = {"list": "listing"}
+MODULES = {"list": "listing", "train-policy": "train_policy"}
 """Commands whose module cannot have their name."""
 COMMANDS = (
     "train",
     "resume",
     "evaluate",
     "sample",
+    "translate",
     "interpolate",
     "arithmetic",
     "export",
     "diagnose",
     "report",
+    "compare",
+    "train-policy",
     "list",
     "runs",
 )

@@ -20,7 +20,18 @@ from equipoise.base import DataSpec
 from equipoise.errors import SettingError
 from equipoise.experiment import Experiment, versions
 from equipoise.judged import Asked, Judged, Subject, gather, opened, origin
-from equipoise.quality import LEVEL, Comparison, Draws, Figure, Metric, PathMetric, Reals, check_independent
+from equipoise.quality import (
+    LEVEL,
+    Comparison,
+    Draws,
+    Figure,
+    LikelihoodMetric,
+    Metric,
+    PairComparison,
+    PathMetric,
+    Reals,
+    check_independent,
+)
 from equipoise.specimens import steps_of
 
 DRAWS = 200
@@ -29,9 +40,12 @@ PATHS = 1000
 """Steps of a path length at the most: each takes two samples."""
 DIGITS = ("fd_digits", "kd_digits", "precision", "recall", "density", "coverage")
 IMAGES = ("fd_efficientnet_lite0", "kd_efficientnet_lite0", "precision", "recall", "density", "coverage")
+PAIRS = ("paired_l1", "paired_efficientnet_lite0")
 POINTS = ("modes", "high_quality", "reverse_kl")
+SENTENCES = ("validity", "nll_oracle", "bleu", "self_bleu", "copy_rate", "novelty")
+LIKELIHOODS = ("nll_gen", "sentence_mass", "sentence_forward_kl", "sentence_reverse_kl", "sentence_entropy")
 
-Judge = Metric | PathMetric
+Judge = Metric | PathMetric | LikelihoodMetric
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +106,7 @@ def chosen(subject: Subject) -> dict[str, Judge]:
     """
     asked, spec = subject.asked, subject.data.spec
     found: dict[str, Judge] = {}
-    for word in asked.metrics or suiting(subject.choice.name, spec):
+    for word in asked.metrics or (*_of_pairs(subject), *suiting(subject.choice.name, spec), *_of_likelihood(subject)):
         base = word.partition(":")[0]
         options = {**_features_option(word, subject.choice.name, spec), **asked.options.get(base, {})}
         metric: Judge = catalog.build("metrics", word, options)
@@ -110,7 +124,22 @@ def chosen(subject: Subject) -> dict[str, Judge]:
 
 def suiting(data: str, spec: DataSpec) -> tuple[str, ...]:
     """Names of metrics that suit data."""
+    if spec.vocabulary is not None:
+        return tuple(name for name in SENTENCES if catalog.build("metrics", name).suits(spec))
     return DIGITS if data == "digits" else IMAGES if spec.is_image else POINTS
+
+
+def _of_pairs(subject: Subject) -> tuple[str, ...]:
+    """Names of metrics that suit a run that maps inputs, where samples can be held beside their truths."""
+    maps = subject.generator is not None and subject.generator.gan.source is not None
+    return PAIRS if maps and subject.asked.split in subject.data.spec.paired else ()
+
+
+def _of_likelihood(subject: Subject) -> tuple[str, ...]:
+    """Names of metrics that suit a run whose generator gives likelihoods."""
+    if subject.generator is None or subject.generator.log_likelihood is None:
+        return ()
+    return tuple(name for name in LIKELIHOODS if catalog.build("metrics", name).suits(subject.data.spec))
 
 
 def features_for(data: str, spec: DataSpec) -> str:
@@ -150,14 +179,20 @@ def steered_by(folder: Path, experiment: Experiment | None) -> dict[str, str | N
 
 def _row(name: str, metric: Judge, judged: Judged) -> Row:
     begun = time.monotonic()
+    if isinstance(metric, PairComparison) and not judged.aligned:
+        raise SettingError(
+            f"{name} compares each sample with its own truth; give a run that maps inputs of known pairs"
+        )
     floor, samples = None, len(judged.specimens.samples)
     if isinstance(metric, PathMetric):
         samples = min(samples, PATHS)
         figure = _along(name, metric, judged, samples)
+    elif isinstance(metric, LikelihoodMetric):
+        figure = _given(name, metric, judged)
     elif isinstance(metric, Comparison):
         figure, floor = _compared(metric, judged)
     else:
-        real = Reals(judged.reals.real, judged.reals.condition, train=judged.train.real)
+        real = Reals(judged.reals.real, judged.reals.condition, train=judged.train.real, spec=judged.subject.data.spec)
         figure = Figure(metric.value(metric.statistics(real), judged.specimens.samples))
     lost = () if math.isfinite(figure.value) else ("not a number: samples are not finite, or too few",)
     return Row(
@@ -181,7 +216,7 @@ def _compared(metric: Comparison, judged: Judged) -> tuple[Figure, Floor]:
         return judged.seen(metric.features, what)
 
     train = see("train") if metric.needs_train else None
-    real = Reals(see("reals"), judged.reals.condition, train=train)
+    real = Reals(see("reals"), judged.reals.condition, train=train, spec=judged.subject.data.spec)
     figure = metric.compare(real, see("samples"), Draws(DRAWS, judged.subject.asked.seed))
     if train is not None and (there := judged.subject.data.count("train") or 0) > len(train):
         missed = f"copies are looked for among {len(train):,} of {there:,} training reals"
@@ -198,7 +233,7 @@ def _floor(metric: Comparison, real: Reals, see: Callable[[str], Tensor]) -> Flo
         return Floor(metric.compare(real, fake, Draws()).value, len(fake))
     half = len(real) // 2
     labels = None if real.condition is None else real.condition[half:]
-    other = Reals(real.real[half:], labels, train=real.train)
+    other = Reals(real.real[half:], labels, train=real.train, spec=real.spec)
     return Floor(metric.compare(other, real.real[:half], Draws()).value, half)
 
 
@@ -209,6 +244,15 @@ def _along(name: str, metric: PathMetric, judged: Judged, count: int) -> Figure:
         raise SettingError(f"{name} needs a generator: give a run, not a folder of samples")
     starts, ends = steps_of(generator, count, seed, judged.reals.condition, metric.epsilon)
     return metric.along(starts, ends, Draws(DRAWS, seed))
+
+
+def _given(name: str, metric: LikelihoodMetric, judged: Judged) -> Figure:
+    """The figure of a metric of likelihood. Raises SettingError if the samples have none."""
+    generator, seed = judged.subject.generator, judged.subject.asked.seed
+    if generator is None or generator.log_likelihood is None:
+        raise SettingError(f"{name} needs a generator that gives likelihoods, such as a run of seqgan; leave it out")
+    real = Reals(judged.reals.real, spec=judged.subject.data.spec)
+    return metric.given(generator.log_likelihood, real, Draws(DRAWS, seed))
 
 
 def _protocol(judged: Judged) -> dict[str, Any]:

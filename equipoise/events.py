@@ -27,7 +27,8 @@ class Event:
 class Started(Event):
     """A run begins. `parameters` counts weights by network; `knobs` is where they stand.
 
-    `taken_over`: the share of each network's weights that stem from another run, from 0 to 1.
+    `taken_over`: the share of each network's weights that stem from another run, from 0 to 1. `turnable`: the knobs
+    that act for this GAN, sorted.
     """
 
     steps: int
@@ -36,6 +37,7 @@ class Started(Event):
     parameters: Mapping[str, int]
     knobs: Mapping[str, float]
     taken_over: Mapping[str, float] = field(default_factory=dict)
+    turnable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,17 @@ class Stepped(Event):
 
 @dataclass(frozen=True, slots=True)
 class Sensed(Event):
-    """Numbers were read from the device. `loss` has a reading for each "phase.term" since the last time."""
+    """Numbers were read from the device. `loss` has a reading for each "phase.term" since the last time.
+
+    `reward`: what the controller's last decision has earned, if it is paid.
+    """
 
     progress: float
     seconds: float
     loss: Mapping[str, Reading]
     signals: Signals
     health: Health
+    reward: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +101,16 @@ class Evaluated(Event):
 
 @dataclass(frozen=True, slots=True)
 class Sampled(Event):
-    """The same latents, once more. `samples`: (N, ...) float32 in the data's range; `columns` of a grid."""
+    """The same latents, or inputs, once more. `samples`: (N, ...) float32 in the data's range; `columns` of a grid.
+
+    `shows`: what each group of images holds, in order, such as input, output, truth; empty where all are samples.
+    `texts`: the samples as they are read; None where they are no text.
+    """
 
     samples: npt.NDArray[np.float32]
     columns: int | None = None
+    shows: tuple[str, ...] = ()
+    texts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # The nouns with tensors import torch, for which `equipoise t
 
 FORMAT = 1
 FRAMES = 100
-EVALUATIONS = 10
 SAVE_EVERY = 250
 MANY_PIXELS = 64
 
@@ -63,9 +62,11 @@ def setting(help: str) -> Any:
 class Experiment:
     """What to run. Every field may be left out but the data."""
 
-    data: Plug | None = setting("what to train on: the name of a data set, or a folder of images or CSV files")
+    data: Plug | None = setting(
+        "what to train on: the name of a data set, a folder of images or CSV files, a text file"
+    )
     gan: Plug | None = setting("which GAN, with a preset after a colon: dcgan, dcgan:lab32, wgan_gp")
-    controller: Plug | None = setting("who turns the knobs: fixed, annealed")
+    controller: Plug | None = setting("who turns the knobs: fixed, rank, annealed, annealed:r3gan, …")
     metric: Plug | None = setting("what is measured on held-out data while training; none for nothing")
     loss: str | None = setting(
         "adversarial loss: minimax, non_saturating, least_squares, hinge, wasserstein, relativistic"
@@ -86,7 +87,9 @@ class Experiment:
         "a run whose weights to start from, on other data or at another size too; its GAN if none is named"
     )
     sample_every: int | None = setting("steps between two sample grids")
-    evaluate_every: int | None = setting("steps between two measurements of the metric")
+    evaluate_every: int | None = setting(
+        "steps between two measurements of the metric; left out: ten in the run, or as many as take a twentieth of it"
+    )
     save_every: int | None = setting("steps between two checkpoints")
     repair: bool | None = setting("mend a run that ails: roll back, turn knobs; on unless --no-repair is given")
     track: Literal["tensorboard", "wandb", "off"] | None = setting("also log to tensorboard or wandb; off")
@@ -146,6 +149,11 @@ def complete(experiment: Experiment) -> Experiment:
     data: DataSet = catalog.build("data", chosen.name, chosen.options).settled()
     suits = data.suggestion
     gan = experiment.gan or _gan_of(experiment.start_from) or Choice(suits.gan)
+    pairing = _pairing(gan)
+    if pairing == "withheld" and "train" in data.spec.paired and "paired" not in chosen.options:
+        chosen = chosen.with_options(paired=False)
+        data = catalog.build("data", chosen.name, chosen.options).settled()
+    metric = "paired_l1" if pairing and "held_out" in data.spec.paired else suits.metric
     gan = gan.with_options(**(experiment.options or {}))
     gan = gan.with_options(loss=experiment.loss, constraint=experiment.constraint)
     steps = experiment.steps or suits.steps
@@ -154,7 +162,7 @@ def complete(experiment: Experiment) -> Experiment:
         data=_written_out(chosen.name, data),
         gan=_in_full("zoo", gan),
         controller=_in_full("controllers", experiment.controller or Choice(suits.controller)),
-        metric=_in_full("metrics", _metric(experiment.metric, suits.metric)),
+        metric=_in_full("metrics", _metric(experiment.metric, metric)),
         loss=None,
         constraint=None,
         options=None,
@@ -167,7 +175,6 @@ def complete(experiment: Experiment) -> Experiment:
         threads=experiment.threads or _threads(data.spec),
         stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
         sample_every=experiment.sample_every or max(1, round(steps / FRAMES)),
-        evaluate_every=experiment.evaluate_every or max(1, steps // EVALUATIONS),
         save_every=experiment.save_every or SAVE_EVERY,
         repair=experiment.repair is not False,
         track=experiment.track or "off",
@@ -184,11 +191,11 @@ def preparations(experiment: Experiment) -> "Iterator[Preparation]":
 
 
 def named_data(word: str, image_size: int | None = None) -> Choice:
-    """The data that a word stands for: a data set by its name, or a folder of images or CSV files."""
+    """The data that a word stands for: a data set by its name, a folder of images or CSV files, or a text file."""
     if not folders.is_folder(word):
         return Choice(word).with_options(image_size=image_size)
     kind, folder = folders.kind_of(word)
-    return Choice(kind, {"folder": str(folder)}).with_options(image_size=image_size)
+    return read_as(str(folder), kind).with_options(image_size=image_size)
 
 
 def _data(experiment: Experiment) -> Choice:
@@ -197,6 +204,20 @@ def _data(experiment: Experiment) -> Choice:
         raise SettingError("say what to train on: equipoise train digits, or equipoise train FOLDER")
     named = named_data(experiment.data.name, experiment.image_size)
     return named.with_options(**experiment.data.options)
+
+
+def read_as(word: str, reader: str) -> Choice:
+    """The data that a data set makes of a path, which is the first of its options."""
+    options = dataclasses.fields(catalog.load("data", reader))
+    if not options or options[0].type not in ("str", str):
+        raise SettingError(f"'{reader}' reads no folder and no file; leave {word} out: equipoise train {reader}")
+    return Choice(reader, {options[0].name: str(Path(word).expanduser())})
+
+
+def _pairing(gan: Choice) -> Literal["needed", "withheld"] | None:
+    """What a GAN makes of pairs: it needs them, or learns without and measures by them; None for one that maps none."""
+    found: Literal["needed", "withheld"] | None = getattr(catalog.load("zoo", gan.name), "pairing", None)
+    return found
 
 
 def _gan_of(start_from: str | None) -> Choice | None:

@@ -1,6 +1,6 @@
 """The networks of a run for other programs, each file compared with the run's own generator before it counts.
 
-onnx          generator.onnx: the game's generator as a graph, latent (and label) -> samples
+onnx          generator.onnx: the game's generator as a graph, latent (and label) -> samples, or source -> samples
 torch         generator.pth, discriminator.pth: state_dicts of plain tensors
 safetensors   the same tensors, without pickle
 and beside them model.json, which says what goes in and what comes out.
@@ -93,12 +93,6 @@ def export(folder: str | Path, format: Format, out: Path, *, force: bool = False
 def description(generator: Generator, experiment: Experiment) -> dict[str, Any]:
     """What a program must know to use the generator, as model.json has it."""
     spec, gan = generator.spec, generator.gan
-    latent = generator.latents(1)
-    inputs: dict[str, Any] = {"latent": {"shape": ["batch", *latent.shape[1:]], "dtype": "float32"}}
-    if _is_normal(gan, latent):
-        inputs["latent"]["drawn_from"] = "standard normal"
-    if gan.conditions:
-        inputs["label"] = {"shape": ["batch"], "dtype": "int64", "lowest": 0, "highest": gan.conditions - 1}
     samples: dict[str, Any] = {"shape": ["batch", *spec.shape], "dtype": "float32"}
     if spec.is_image:
         samples |= {"axes": ["batch", "channel", "row", "column"], "lowest": -1.0, "highest": 1.0}
@@ -109,12 +103,46 @@ def description(generator: Generator, experiment: Experiment) -> dict[str, Any]:
         "gan": gan.name,
         "data": given(experiment.data, "data").name,
         "step": generator.step,
-        "inputs": inputs,
+        "inputs": _inputs(generator),
         "outputs": {"samples": samples},
         "class_names": list(spec.class_names),
         "recipe": {"name": recipe.name, "options": recipe.options},
         "versions": versions(),
     }
+
+
+def _inputs(generator: Generator) -> dict[str, Any]:
+    """What the generator takes, by name."""
+    gan = generator.gan
+    if gan.source is not None:
+        axes = ["batch", "channel", "row", "column"]
+        return {
+            "source": {"shape": ["batch", *gan.source], "dtype": "float32", "axes": axes, "lowest": -1, "highest": 1}
+        }
+    latent = generator.latents(1)
+    inputs: dict[str, Any] = {"latent": {"shape": ["batch", *latent.shape[1:]], "dtype": "float32"}}
+    if _is_normal(gan, latent):
+        inputs["latent"]["drawn_from"] = "standard normal"
+    if gan.conditions:
+        inputs["label"] = {"shape": ["batch"], "dtype": "int64", "lowest": 0, "highest": gan.conditions - 1}
+    return inputs
+
+
+def _examples(generator: Generator, count: int) -> dict[str, Tensor]:
+    """Something to give to the generator, by the names of its inputs."""
+    gan = generator.gan
+    if gan.source is not None:
+        return {"source": torch.rand(count, *gan.source, generator=torch.Generator().manual_seed(0)) * 2 - 1}
+    label = generator.labels(count)
+    return {"latent": generator.latents(count)} | ({} if label is None else {"label": label})
+
+
+def _made(generator: Generator) -> Tensor:
+    """Samples to compare an export with."""
+    given = _examples(generator, CHECKED)
+    if "source" in given:
+        return generator.translate(given["source"])
+    return generator.make(given["latent"], given.get("label"))
 
 
 def _is_normal(gan: Gan[Any], latent: Tensor) -> bool:
@@ -142,7 +170,8 @@ def _tensors(
         check_shapes(generator.networks[name].state_dict(), found.tensors, name, found.source)
         tensors = _plain(found.tensors)
         facts = {"network": name, "gan": about["gan"], "data": about["data"], "step": str(found.step)}
-        facts |= {"latent": _product(about["inputs"]["latent"]), "sample": _product(about["outputs"]["samples"])}
+        first = next(iter(about["inputs"]))
+        facts |= {first: _product(about["inputs"][first]), "sample": _product(about["outputs"]["samples"])}
         ending, content = (".pth", _pickled(tensors)) if format == "torch" else (".safetensors", _safe(tensors, facts))
         back = torch.load(io.BytesIO(content), weights_only=True) if format == "torch" else safetensors_load(content)
         if back.keys() != tensors.keys() or not all(torch.equal(back[key], tensors[key]) for key in tensors):
@@ -151,7 +180,7 @@ def _tensors(
         restored[name] = copy.deepcopy(generator.networks[name])
         restored[name].load_state_dict(back)
     again = Generator(generator.gan, restored, generator.spec, generator.step)
-    return contents, _difference(generator.sample(CHECKED), again.sample(CHECKED), 0.0)
+    return contents, _difference(_made(generator), _made(again), 0.0)
 
 
 def _pickled(tensors: Mapping[str, Tensor]) -> bytes:
@@ -188,16 +217,19 @@ def _difference(ours: Tensor, theirs: Tensor, bound: float) -> float:
 
 
 class _Graph(nn.Module):
-    """The generator of a GAN as one module: latent (B, ...), label (B,) if there are -> samples (B, ...)."""
+    """The generator of a GAN as one module: latent (B, ...), label (B,) if there are, or source -> samples (B, ...)."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.gan = generator.gan
         self.networks = nn.ModuleDict({name: generator.networks[name] for name in generator.gan.averaged})
 
-    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
-        """As `Gan.generate`."""
-        return self.gan.generate(dict(self.networks), latent, label)
+    def forward(self, first: Tensor, label: Tensor | None = None) -> Tensor:
+        """As `Gan.generate`; `first` is the latent, or, where samples are made of them, the inputs."""
+        if self.gan.source is None:
+            return self.gan.generate(dict(self.networks), first, label)
+        nothing = torch.zeros(first.shape[0], 1)
+        return self.gan.generate(dict(self.networks), nothing, first)
 
 
 def _onnx(generator: Generator, about: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
@@ -208,8 +240,7 @@ def _onnx(generator: Generator, about: Mapping[str, Any]) -> tuple[dict[str, byt
         import onnxscript  # noqa: F401, torch needs it to export
     except ImportError as error:
         raise ExportError(MISSING) from error
-    latent, label = generator.latents(CHECKED), generator.labels(CHECKED)
-    feed = {name: it.numpy() for name, it in (("latent", latent), ("label", label)) if it is not None}
+    feed = {name: given.numpy() for name, given in _examples(generator, CHECKED).items()}
     try:
         with _quiet():
             model = _traced(generator, tuple(feed))
@@ -227,15 +258,14 @@ def _onnx(generator: Generator, about: Mapping[str, Any]) -> tuple[dict[str, byt
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         name = generator.gan.name
         raise ExportError(f"{name} has no ONNX form: {reason}; --format torch takes any GAN") from error
-    return {ONNX: content}, _difference(generator.sample(CHECKED), torch.from_numpy(made), TOLERANCE)
+    return {ONNX: content}, _difference(_made(generator), torch.from_numpy(made), TOLERANCE)
 
 
 def _traced(generator: Generator, names: Sequence[str]) -> "ModelProto":
     """The graph, its inputs by name, with batches of any size. Raises ValueError if their size became a constant."""
-    latent, label = generator.latents(TRACED), generator.labels(TRACED)
     program = torch.onnx.export(
         _Graph(generator).eval(),
-        (latent,) if label is None else (latent, label),
+        tuple(_examples(generator, TRACED).values()),
         dynamo=True,
         input_names=names,
         output_names=["samples"],

@@ -1,4 +1,4 @@
-"""Data by what was typed: the name of a data set, or a folder of one's own."""
+"""Data by what was typed: the name of a data set, or a folder or a text file of one's own."""
 
 import os
 from collections.abc import Iterator
@@ -8,28 +8,32 @@ from typing import Literal
 from equipoise import catalog
 from equipoise.errors import DataError
 
-Kind = Literal["image_folder", "csv_windows"]
+Kind = Literal["image_folder", "csv_windows", "text_lines"]
+TEXTS = (".txt",)
 WINDOWS = (".csv",)
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def is_folder(word: str) -> bool:
-    """Whether a word stands for a folder. A data set of that name wins; `./digits` is always the folder."""
+    """Whether a word stands for a folder, or a text file. A data set of that name wins; `./digits` is the folder."""
     path = Path(word).expanduser()
-    looks_like_one = os.sep in word or word in (".", "..", "~")
+    looks_like_one = os.sep in word or word in (".", "..", "~") or path.suffix.lower() in TEXTS
     return looks_like_one or (word.partition(":")[0] not in catalog.names("data") and path.is_dir())
 
 
 def kind_of(word: str) -> tuple[Kind, Path]:
     """The data set that reads a folder, by the first file in it that one can read, and the folder's full path.
 
-    Raises DataError if there is no such folder, or nothing in it that can be trained on.
+    A text file is read as it is. Raises DataError if there is no such folder, or nothing in it that can be trained on.
     """
     folder = Path(word).expanduser().resolve()
+    is_text = folder.suffix.lower() in TEXTS
     if not folder.exists():
-        raise DataError(f"there is no folder {word}")
+        raise DataError(f"there is no {'file' if is_text else 'folder'} {word}")
     if not folder.is_dir():
-        raise DataError(f"{word} is a file; give the folder that holds the images or CSV files")
+        if is_text:
+            return "text_lines", folder
+        raise DataError(f"{word} is a file; give a text file (.txt), or the folder that holds the images or CSV files")
     for name in _files(folder):
         ending = Path(name).suffix.lower()
         if ending in WINDOWS:

@@ -1,6 +1,6 @@
 """A trained generator, taken out of its run folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,13 @@ class Generator:
         return self.gan.latent(count, torch.Generator().manual_seed(seed), truncation)
 
     def labels(self, count: int, label: int | None = None) -> Tensor | None:
-        """(count,) int64, all `label`, or every class in turn if it is None; None for a GAN without labels."""
+        """(count,) int64, all `label`, or every class in turn if it is None; None for a GAN without labels.
+
+        Raises SettingError for a label that there is not, and for a generator that makes images of images.
+        """
         classes = self.gan.conditions
+        if self.gan.source is not None:
+            raise SettingError(f"{self.gan.name} makes images of images; give it some: equipoise translate RUN FOLDER")
         if label is None:
             return torch.arange(count) % classes if classes else None
         if not classes:
@@ -56,14 +61,40 @@ class Generator:
             raise SettingError(f"there is no label {label}; labels run from 0 to {classes - 1}")
         return torch.full((count,), label)
 
+    @property
+    def log_likelihood(self) -> Callable[[Tensor], Tensor] | None:
+        """(N,) nats given to samples (N, ...); None for a generator that cannot tell."""
+        found = self.gan.log_likelihood
+        return None if found is None else lambda samples: found(self.networks, samples)
+
     @torch.no_grad()
     def make(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        """The samples (N, ...) of latents (N, ...), of these labels (N,); None for a GAN without."""
+        """The samples (N, ...) of latents (N, ...), of these labels (N,) or inputs (N, ...); None for a GAN without."""
         pieces = [slice(start, start + PIECE) for start in range(0, len(latents), PIECE)]
         made = [
             self.gan.generate(self.networks, latents[rows], None if labels is None else labels[rows]) for rows in pieces
         ]
         return torch.cat(made).float()
+
+    def translate(self, images: Tensor, *, back: bool = False) -> Tensor:
+        """Images (N, C, S, S) float32 in [-1, 1] -> (N, C', S, S), of a generator that makes images of images.
+
+        `back`: from samples to inputs, where a game has learnt that too. Raises SettingError for a generator that does
+        not, and for images of another shape.
+        """
+        gan = self.gan
+        shape = self.spec.shape if back else gan.source
+        if gan.source is None or shape is None or (back and gan.back is None):
+            raise SettingError(
+                f"{gan.name} has not learnt to make {'inputs of samples' if back else 'images of images'}"
+            )
+        if tuple(images.shape[1:]) != shape:
+            given, wanted = (" x ".join(map(str, part)) for part in (images.shape[1:], shape))
+            raise SettingError(f"these images are {given} and this generator takes {wanted}; bring them to that")
+        if not back or gan.back is None:
+            return self.make(gan.latent(len(images), torch.Generator(), None), images)
+        with torch.no_grad():
+            return torch.cat([gan.back(self.networks, piece) for piece in torch.split(images, PIECE)])
 
 
 def load(folder: str | Path) -> Generator:

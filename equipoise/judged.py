@@ -9,12 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from equipoise import catalog, runs
-from equipoise.base import Batch, DataSet, Split
+from equipoise.base import Batch, DataSet, DataSpec, Split
 from equipoise.errors import DataError, SettingError
 from equipoise.experiment import Choice, Experiment, from_values, given, named_data
 from equipoise.generator import Generator, load
 from equipoise.quality import Features
-from equipoise.specimens import Specimens, of_files, of_run
+from equipoise.specimens import Specimens, of_files, of_run, translated
 
 COUNT = 10_000
 """Samples that are judged unless another number is asked for."""
@@ -57,7 +57,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """Samples, `reals` of a split, and `train`, all training reals up to TRAINED, which samples may be copies of."""
+    """Samples, `reals` of a split, and `train`, all training reals up to TRAINED, which samples may be copies of.
+
+    `aligned`: each sample was made of the input that belongs to the real in its place.
+    """
 
     subject: Subject
     specimens: Specimens
@@ -65,6 +68,7 @@ class Judged:
     train: Batch
     split: Split
     notes: tuple[str, ...] = ()
+    aligned: bool = False
     _seen: dict[tuple[Features, str], Tensor] = field(default_factory=dict)
 
     def seen(self, features: Features, what: str) -> Tensor:
@@ -92,6 +96,10 @@ def opened(asked: Asked) -> Subject:
     if generator is not None and generator.spec.shape != data.spec.shape:
         made, real = (" x ".join(map(str, spec.shape)) for spec in (generator.spec, data.spec))
         raise DataError(f"this run makes samples of {made}, the reals are {real}; give --against what it was made for")
+    if generator is not None and generator.spec.vocabulary != data.spec.vocabulary:
+        raise DataError("this run and these reals have other words; give --against what it was made for, or a text")
+    if generator is not None and generator.gan.source not in (None, data.spec.source):
+        raise DataError("this run makes images of images, and these reals have no such inputs; leave --against out")
     return Subject(asked, data, choice, experiment, generator)
 
 
@@ -102,10 +110,20 @@ def _choice(asked: Asked, experiment: Experiment | None, generator: Generator | 
         choice = named_data(asked.against)
         if generator is not None and "image_size" in inspect.signature(catalog.load("data", choice.name)).parameters:
             choice = choice.with_options(image_size=generator.spec.shape[-1])
+        if generator is not None and choice.name == "text_lines":
+            choice = choice.with_options(**_read_alike(generator.spec))
         return choice.with_options(**options)
     if experiment is None:
         raise SettingError(f"{asked.samples} is no run; say by --against what its samples are to be compared with")
     return given(experiment.data, "data").with_options(**options)
+
+
+def _read_alike(spec: DataSpec) -> dict[str, Any]:
+    """Options with which a text is read in the words and up to the length of a run; none for a run that writes none."""
+    if spec.vocabulary is None:
+        return {}
+    unit = "words" if spec.vocabulary.separator else "characters"
+    return {"unit": unit, "words": spec.vocabulary.words, "length": spec.shape[0], "held_out": 0.5}
 
 
 def gather(subject: Subject) -> Judged:
@@ -122,10 +140,18 @@ def gather(subject: Subject) -> Judged:
     few = asked.split == "held_out" and held_out < FEW_HELD_OUT
     split: Split = "train" if few else asked.split
     reals, train = some(split, asked.count or COUNT), some("train", TRAINED)
-    made = of_run(asked.samples, generator, count, asked.seed, reals.condition) if generator else read
+    maps = generator is not None and generator.gan.source is not None
+    made = _made(asked, generator, count, reals) if generator else read
     assert made is not None
     note = f"held-out reals are too few ({held_out}): training reals stand in for them, so that copies look good"
-    return Judged(subject, made, reals, train, split, (note,) if few else ())
+    return Judged(subject, made, reals, train, split, (note,) if few else (), maps and split in data.spec.paired)
+
+
+def _made(asked: Asked, generator: Generator, count: int, reals: Any) -> Specimens:
+    """Samples of a run: of noise, as many as asked for, or of the input of each real."""
+    if generator.gan.source is not None:
+        return translated(asked.samples, generator, reals.source)
+    return of_run(asked.samples, generator, count, asked.seed, reals.condition)
 
 
 def _available(data: DataSet, split: Split, most: int, endless: int) -> int:

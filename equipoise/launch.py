@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from equipoise import catalog, runs
-from equipoise.base import Batch, DataSet, Gan, Stream
+from equipoise.base import DataSet, Gan, Stream
 from equipoise.diagnosis.remedies import Care
 from equipoise.errors import CheckpointError, RunError, SettingError, UnknownNameError
 from equipoise.events import Event, Finished, Stepped
@@ -25,16 +24,16 @@ from equipoise.experiment import Choice, Experiment, check_numbers, complete, da
 from equipoise.knobs import check_turnable
 from equipoise.observations import Controller
 from equipoise.pilot import Pilot
-from equipoise.quality import Comparison, Metric, Reals
-from equipoise.training import checkpoint, precision
+from equipoise.preview import preview, sheet
+from equipoise.quality import Comparison, Metric, PairComparison, Reals
+from equipoise.training import checkpoint, precision, pricing
 from equipoise.training.loop import Evaluation, Plan, Streams, Training, never, restore, train
 from equipoise.training.rollback import start_of
 from equipoise.training.state import TrainingState, begin
 
-PREVIEW_POINTS = 1024
-PREVIEW_IMAGES = 64
-PREVIEW_ROWS = 8
 EVALUATED = 1000
+EVALUATIONS = 10
+"""Measurements of the metric in a run, where they are cheap and nobody says how many."""
 LEAST_SHARE = 0.05
 """Less than this of every network is not worth starting from: another GAN or width, most likely by mistake."""
 
@@ -59,7 +58,7 @@ def start(experiment: Experiment, folder: Path, interrupted: Callable[[], bool] 
 
     Everything that can be wrong with the experiment is found before the folder is made.
     """
-    experiment = complete(experiment)
+    experiment = paced(complete(experiment))
     training = assemble(experiment, folder / runs.CHECKPOINTS, interrupted)
     set_out(training, experiment)
     runs.create(folder, experiment.to_json())
@@ -92,6 +91,17 @@ def resume(folder: Path, steps: int | None = None, interrupted: Callable[[], boo
             raise SettingError(f"{folder} has done {training.state.step} steps already; give --steps a larger number")
         runs.write_text(folder / runs.EXPERIMENT, json.dumps(experiment.to_json(), indent=2) + "\n")
     yield from _logged(training, folder)
+
+
+def paced(experiment: Experiment) -> Experiment:
+    """A completed experiment that says how often it is measured: if nobody did, as often as its time allows."""
+    if experiment.evaluate_every is not None:
+        return experiment
+    training = assemble(experiment, None)
+    if training.evaluation is None:
+        return experiment
+    every = pricing.evaluate_every(training, training.evaluation, EVALUATIONS)
+    return dataclasses.replace(experiment, evaluate_every=every)
 
 
 def set_out(training: Training, experiment: Experiment) -> None:
@@ -154,6 +164,7 @@ def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Call
             knobs=base,
             turnable=gan.turnable,
             probability=gan.probability,
+            ideal=gan.ideal,
             care=Care() if experiment.repair is not False else None,
             published=gan.knobs,
         ),
@@ -165,12 +176,13 @@ def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Call
             seconds=experiment.seconds,
             stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
             sample_every=experiment.sample_every,
-            evaluate_every=experiment.evaluate_every,
+            evaluate_every=experiment.evaluate_every or max(1, steps // EVALUATIONS),
             save_every=experiment.save_every,
             checkpoints=checkpoints,
             interrupted=interrupted,
         ),
         preview=preview(gan, data, seeds.latents),
+        sheet=sheet(gan, data, seeds.latents),
         evaluation=evaluation(gan, data, experiment.metric, seeds),
     )
 
@@ -212,14 +224,6 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def preview(gan: Gan[Any], data: DataSet, seed: int) -> tuple[Tensor, Tensor | None]:
-    """Latents and labels of the sample grid, the same through the whole run; a column a class, if there are any."""
-    generator = torch.Generator().manual_seed(seed)
-    count = PREVIEW_IMAGES if data.spec.is_image else PREVIEW_POINTS
-    count = PREVIEW_ROWS * gan.conditions or count
-    return gan.latent(count, generator, None), torch.arange(count) % gan.conditions if gan.conditions else None
-
-
 def _held_out(data: DataSet, batch_size: int, seed: int) -> Stream | None:
     """Held-out reals in batches as large as those of training, if there are enough for one."""
     count = data.count("held_out")
@@ -244,18 +248,25 @@ def evaluation(gan: Gan[Any], data: DataSet, choice: Choice | None, seeds: Seeds
         raise SettingError(f"'{choice.name}' cannot be measured while training; use equipoise evaluate afterwards")
     if not metric.suits(data.spec):
         raise SettingError(f"the metric '{choice.name}' does not suit this data; leave it out")
+    if isinstance(metric, PairComparison) and gan.source is None:
+        raise SettingError(f"'{choice.name}' needs samples that were made of inputs; {gan.name} makes them of noise")
     available = data.count("held_out")
     count = EVALUATED if available is None else min(EVALUATED, available)
-    real: Batch = data.stream("held_out", count, seeds.data).batch(0)
+    real: Any = data.stream("held_out", count, seeds.data).batch(0)
     train = None
     if isinstance(metric, Comparison) and metric.needs_train:
         train = data.stream("train", min(data.count("train") or EVALUATED, EVALUATED), seeds.data).batch(0).real
     source = torch.Generator().manual_seed(seeds.latents + 1)
-    latents = gan.latent(EVALUATED, source, None)
+    latents = gan.latent(EVALUATED if gan.source is None else count, source, None)
     # Labels at random, as those of the held-out are: classes of exactly equal size would look better than reals do.
     condition = torch.randint(gan.conditions, (EVALUATED,), generator=source) if gan.conditions else None
+    condition = condition if gan.source is None else real.source
     return Evaluation(
-        choice.name, metric, metric.statistics(Reals(real.real, real.condition, train=train)), latents, condition
+        choice.name,
+        metric,
+        metric.statistics(Reals(real.real, real.condition, train=train, spec=data.spec)),
+        latents,
+        condition,
     )
 
 

@@ -52,6 +52,10 @@ class Signals:
     """What the generator minimised, penalties and weights included. Does not compare across losses."""
     loss_d: float | None = None
     """What the discriminator minimised, penalties and weights included. Does not compare across losses."""
+    adversarial_d: float | None = None
+    """What the discriminator minimised without penalties: the term "adversarial" of its phase, else the total."""
+    ideal_d: float | None = None
+    """What adversarial_d would come to if fakes were as reals are, at the labels of the moment (V* of Hazimeh 2023)."""
     gradient_norm_g: float | None = None
     """Euclidean norm of the generator's gradient."""
     gradient_norm_d: float | None = None
@@ -131,13 +135,21 @@ K = TypeVar("K", bound=Knobs)
 
 @dataclass(frozen=True, slots=True)
 class Observation(Generic[K]):
-    """All that a controller may know. `progress` runs from 0 to 1 over the planned run."""
+    """All that a controller may know. `progress` runs from 0 to 1 over the planned run.
+
+    `turnable`: the names of the knobs that act here, None for all that `knobs` has.
+    """
 
     step: int
     progress: float
     signals: Signals
     health: Health
     knobs: K
+    turnable: frozenset[str] | None = None
+
+    def acts(self, knob: str) -> bool:
+        """Whether a knob is there and acts."""
+        return knob in self.knobs.ranges() and (self.turnable is None or knob in self.turnable)
 
 
 ControllerState = Mapping[str, Any]
@@ -145,11 +157,15 @@ ControllerState = Mapping[str, Any]
 
 
 class Turn(NamedTuple):
-    """What a controller decides: where the knobs should stand, its new state, and why, by knob."""
+    """What a controller decides: where the knobs should stand, its new state, and why, by knob.
+
+    `reward`: what its decision before has earned, of controllers that are paid; None for others, and in between.
+    """
 
     knobs: Any
     state: ControllerState
     why: Mapping[str, str] = {}
+    reward: float | None = None
 
 
 class Controller(Protocol):
@@ -166,4 +182,7 @@ class Controller(Protocol):
         """One decision."""
 
     def turns(self) -> frozenset[str]:
-        """The names of the knobs that it may turn, so that one that does not act is told before the run starts."""
+        """The names of the knobs that it cannot do without, so that one that does not act is told before the run.
+
+        What it would turn as well, where it acts, it asks of the observation (`acts`).
+        """

@@ -8,16 +8,16 @@ The training loop of this package has one; a loop of one's own can have one too:
         pilot.observe(loss_g=loss_g, loss_d=loss_d, logit_real=real, logit_fake=fake)
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from equipoise import catalog
-from equipoise.base import PhaseRecord, StepRecord
+from equipoise import catalog, steering, telling
+from equipoise.base import StepRecord
 from equipoise.diagnosis import remedies
 from equipoise.diagnosis import signals as sensing
 from equipoise.diagnosis.history import History, from_plain, to_plain
@@ -28,11 +28,12 @@ from equipoise.errors import SettingError
 from equipoise.events import REPAIR
 from equipoise.knobs import Knobs, check_turnable
 from equipoise.observations import Controller, Health, MetricReading, Observation, Override, Reading, Remedy, Signals
+from equipoise.snapshots import Rollback, Snapshots
+from equipoise.telling import Number
 
 SENSE_EVERY = 50
 """Steps between two readings; each of the first EAGER steps is read, for that is where most runs go wrong."""
 EAGER = 100
-LEARNING_RATES = {"generator": "lr_g", "discriminator": "lr_d"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,17 @@ class Turning:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one reading came to. `remedy`: what is to be done about the findings; its knobs are turned already."""
+    """What one reading came to. `remedy`: what is to be done about the findings; its knobs are turned already.
+
+    `restored`: the step whose weights a loop of one's own was put back to, None if it was not. `reward`: as in Turn.
+    """
 
     loss: Mapping[str, Reading]
     observation: Observation[Any]
     turned: tuple[Turning, ...]
     remedy: Remedy | None = None
+    restored: int | None = None
+    reward: float | None = None
 
 
 class Pilot:
@@ -71,6 +77,8 @@ class Pilot:
         sense_every: int = SENSE_EVERY,
         care: Care | None = None,
         published: Knobs | None = None,
+        ideal: Callable[[Any], float] | None = None,
+        rollback: Rollback | None = None,
     ) -> None:
         """`steps`: the length of the run, for progress.
 
@@ -78,79 +86,97 @@ class Pilot:
         when `knobs` is None. `turnable`: knobs that act, None for those that optimizers have. `probability`: logits to
         D(x), where the loss makes them log-odds. `care`: how much may be done about findings, None for nothing;
         `published`: the GAN's own knobs, to which those that stand far away are pulled back, None for the base.
+        `ideal`: knobs -> the discriminator's adversarial loss where fakes are as reals are, which gap_aware needs.
+        `rollback`: how a loop of one's own is kept and put back, for repair; `care` is Care() with it if not given.
         Raises SettingError if the controller turns a knob that does not act.
         """
+        if steps < 1:
+            raise SettingError(f"steps = {steps}: it must be at least 1")
         self.controller: Controller = (
             catalog.build("controllers", controller) if isinstance(controller, str) else controller
         )
-        self.name = type(self.controller).__name__.lower()
+        self.name = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(self.controller).__name__).lower()
         self.steps = steps
         self.optimizers = dict(optimizers or {})
-        self.base = knobs if knobs is not None else _knobs_of(self.optimizers)
-        acting = turnable if turnable is not None else _turnable(self.optimizers)
-        check_turnable(sorted(self.controller.turns()), acting, "this loop" if turnable is None else "this GAN")
+        self.base = knobs if knobs is not None else steering.knobs_of(self.optimizers)
+        self.acting = turnable if turnable is not None else steering.turnable(self.optimizers)
+        check_turnable(sorted(self.controller.turns()), self.acting, "this loop" if turnable is None else "this GAN")
         self.probability = probability
-        self.sense_every = sense_every
-        self.care = care
-        self._case = Case(steps, published or self.base, acting, self.base)
+        self.sense_every, self.eager = sense_every, EAGER
+        self.ideal = ideal
+        self.care = care or (Care() if rollback else None)
+        self._case = Case(steps, published or self.base, self.acting, self.base)
         self._chart = Chart()
         self.step = 0
-        self._images = 0
+        self.images = 0
         self._window = Window()
         self._metrics: dict[str, tuple[float, int, Literal["lower", "higher"]]] = {}
         self._history = History()
         self.knobs = self.base
         if knobs is not None:
-            self._write(_knobs_of(self.optimizers).differences(self.base))
+            steering.write(self.optimizers, steering.knobs_of(self.optimizers).differences(self.base))
         self._memory = self.controller.initial(self.base)
-        start = self.controller.update(self._memory, Observation(0, 0.0, Signals(), Health(), self.base))
+        start = self.controller.update(self._memory, self._seen(0, Signals(), Health(), self.base))
         self.wish = self.base.with_values(_clamped(start.knobs))
         self.started = self._turn(self.wish, start.why, self.name)
-        self._memory = start.state
+        self._memory, self._reward = start.state, start.reward
+        self._snapshots = Snapshots(rollback) if rollback else None
 
     def is_due(self, step: int) -> bool:
         """Whether a reading follows step number `step` (the first is 1)."""
-        return step <= EAGER or step % self.sense_every == 0
+        return step <= self.eager or step % self.sense_every == 0
 
     def observe(
         self,
         record: StepRecord | None = None,
         *,
-        loss_g: Tensor | None = None,
-        loss_d: Tensor | None = None,
+        loss_g: Number | None = None,
+        loss_d: Number | None = None,
         logit_real: Tensor | None = None,
         logit_fake: Tensor | None = None,
+        logit_held_out: Tensor | None = None,
         real: Tensor | None = None,
         fake: Tensor | None = None,
     ) -> Decision | None:
         """Take in one step; at a reading, decide and turn. None in between: nothing is read from the device.
 
-        A loop of one's own gives losses (scalars), logits (any shape), and `real` and `fake` samples (N, ...) to be
-        compared, after backward, and any of them may be left out; gradients are read from the optimizers.
+        A loop of one's own gives losses (one number each), logits (any shape) of what it trains on, of fakes and of
+        held-out reals, and `real` and `fake` samples (N, ...) to be compared, after backward, and any of them may be
+        left out; gradients are read from the optimizers. Raises SettingError for what is of another kind.
         """
         if record is None:
-            record = self._record(loss_g, loss_d, logit_real, logit_fake)
-            record = replace(record, real=_detached(real), fake=_detached(fake))
-        self.step, self._images = record.step, record.images
+            told = {"loss_g": loss_g, "loss_d": loss_d, "logit_real": logit_real, "logit_fake": logit_fake}
+            told |= {"logit_held_out": logit_held_out, "real": real, "fake": fake}
+            norms = {name: steering.gradient_norm(self.optimizers, name) for name in self.optimizers}
+            record = telling.record(self.step + 1, self.images, told, norms)
+        self.step, self.images = record.step, record.images
         self._window = sensing.gather(self._window, record, self.probability)
         if not self.is_due(record.step):
             return None
-        reading = sensing.sense(self._window, self._readings())
-        self._window = Window()
-        progress = min(1.0, record.step / self.steps)
-        health, self._history = diagnose(self._history, record.step, progress, reading.signals)
-        seen = Observation(record.step, progress, reading.signals, health, self.wish)
+        window, self._window = self._window, Window()
+        return self.read(window, record.step, record.images)
+
+    def read(self, window: Window, step: int, images: int) -> Decision:
+        """Read what was gathered up to a step, decide and turn: the second half of :meth:`observe`.
+
+        For a loop that gathers by itself; whether a reading is due is its own affair.
+        """
+        self.step, self.images = step, images
+        reading = sensing.sense(window, self._readings(), self.ideal(self.knobs) if self.ideal else None)
+        health, self._history = diagnose(self._history, step, min(1.0, step / self.steps), reading.signals)
+        seen = self._seen(step, reading.signals, health, self.wish)
         turned, remedy = self.decide(seen), None
         if self.care is not None:
-            remedy, self._chart = prescribe(self.care, self._case, self._chart, health, self.wish, record.step)
+            remedy, self._chart = prescribe(self.care, self._case, self._chart, health, self.wish, step)
         if remedy is not None:
-            turned += self.hold(remedy.overrides, record.step, remedy.finding.symptom)
-        return Decision(reading.loss, seen, turned, remedy)
+            turned += self.hold(remedy.overrides, step, remedy.finding.symptom)
+        restored = self._kept_or_put_back(seen, remedy)
+        return Decision(reading.loss, seen, turned, remedy, restored, self._reward)
 
     def decide(self, seen: Observation[Any]) -> tuple[Turning, ...]:
         """Let the controller decide on an observation, and turn what its wish, the ranges and the overrides come to."""
         turn = self.controller.update(self._memory, seen)
-        self._memory = turn.state
+        self._memory, self._reward = turn.state, turn.reward
         released = self._turn(treated(self._chart, self.wish, seen.step), {}, REPAIR, "what held it has expired")
         self.wish = self.wish.clamped(turn.knobs)
         return released + self._turn(treated(self._chart, self.wish, seen.step), turn.why, self.name)
@@ -200,8 +226,8 @@ class Pilot:
         }
 
     def restore(self, step: int, images: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state` gave."""
-        self.step, self._images = step, images
+        """Go on from what :meth:`state` gave. A loop with a `rollback` loads its own checkpoint first."""
+        self.step, self.images = step, images
         before, self.knobs = self.knobs, self.base.with_values(values["knobs"])
         self.wish, self._chart = self.base.with_values(values["wish"]), remedies.from_plain(values["chart"])
         self._memory = values["controller"]
@@ -215,80 +241,41 @@ class Pilot:
             },
             non_finite=tensors.get("non_finite"),
         )
-        self._write(before.differences(self.knobs), rescale=False)
+        steering.write(self.optimizers, before.differences(self.knobs), rescale=False)
+        if self._snapshots:
+            self._snapshots = Snapshots(self._snapshots.rollback, step)
+
+    def _seen(self, step: int, signals: Signals, health: Health, knobs: Knobs) -> Observation[Any]:
+        return Observation(step, min(1.0, step / self.steps), signals, health, knobs, self.acting)
+
+    def _kept_or_put_back(self, seen: Observation[Any], remedy: Remedy | None) -> int | None:
+        """Keep a healthy loop of one's own, put a sick one back: the step that it was put back to, None if it was not.
+
+        Its learning rates and betas stay as they were turned, whatever its own `restore` does to them.
+        """
+        if self._snapshots is None:
+            return None
+        if remedy is None or not remedy.restore:
+            if seen.health.verdict == "healthy":
+                self._snapshots.keep(seen.step)
+            return None
+        settings = steering.settings(self.optimizers)
+        restored = self._snapshots.go_back(remedy.newest, remedy.oldest)
+        steering.put_back(self.optimizers, settings)
+        if restored is not None:
+            self.rolled_back(seen.step - restored)
+        return restored
 
     def _turn(self, knobs: Knobs, why: Mapping[str, str], by: str, otherwise: str = "") -> tuple[Turning, ...]:
         changes = self.knobs.differences(knobs)
         self.knobs = knobs
-        self._write(changes)
+        steering.write(self.optimizers, changes)
         return tuple(Turning(name, *pair, why.get(name, otherwise), by) for name, pair in changes.items())
-
-    def _write(self, changes: Mapping[str, tuple[float, float]], rescale: bool = True) -> None:
-        """Hand what was turned to the optimizers, and nothing else: what their owner does to them stays.
-
-        A group whose learning rate is not that of the knob (a second group, a scheduler of torch) keeps its ratio to
-        it; after a restore it is left alone (`rescale` False), for its owner restores it too.
-        """
-        for player, optimizer in self.optimizers.items():
-            before, after = changes.get(LEARNING_RATES[player], (1.0, 1.0))
-            for group in optimizer.param_groups:
-                if group["lr"] == before:
-                    group["lr"] = after
-                elif rescale:
-                    group["lr"] *= after / before
-                if "betas" in group:
-                    pairs = zip(("beta1", "beta2"), group["betas"], strict=True)
-                    group["betas"] = tuple(changes[name][1] if name in changes else kept for name, kept in pairs)
-
-    def _record(
-        self, loss_g: Tensor | None, loss_d: Tensor | None, logit_real: Tensor | None, logit_fake: Tensor | None
-    ) -> StepRecord:
-        phases = {
-            "discriminator": PhaseRecord(
-                total=_detached(loss_d),
-                gradient_norms=self._gradient_norm("discriminator"),
-                logit_real=_detached(logit_real),
-                logit_fake=_detached(logit_fake),
-            ),
-            "generator": PhaseRecord(total=_detached(loss_g), gradient_norms=self._gradient_norm("generator")),
-        }
-        seen = [loss for loss in (loss_g, loss_d) if loss is not None]
-        finite = torch.stack([loss.detach().isfinite().all() for loss in seen]).all() if seen else None
-        images = self._images + (0 if logit_real is None else len(logit_real))
-        return StepRecord(self.step + 1, images, phases, non_finite=None if finite is None else ~finite)
-
-    def _gradient_norm(self, player: str) -> dict[str, Tensor]:
-        groups = self.optimizers[player].param_groups if player in self.optimizers else []
-        gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
-        return {player: torch.nn.utils.get_total_norm(gradients)} if gradients else {}
 
     def _readings(self) -> dict[str, MetricReading]:
         known = self._metrics.items()
-        return {name: MetricReading(value, self._images - at, better) for name, (value, at, better) in known}
+        return {name: MetricReading(value, self.images - at, better) for name, (value, at, better) in known}
 
 
 def _clamped(knobs: Knobs) -> dict[str, float]:
     return {name: range.clamp(getattr(knobs, name)) for name, range in knobs.ranges().items()}
-
-
-def _knobs_of(optimizers: Mapping[str, Optimizer]) -> Knobs:
-    """The base of a loop of one's own: what its optimizers are set to."""
-    unknown = set(optimizers) - LEARNING_RATES.keys()
-    if unknown:
-        raise SettingError(f"optimizers are called 'generator' and 'discriminator', not '{min(unknown)}'")
-    values = {}
-    for player, optimizer in optimizers.items():
-        group = optimizer.param_groups[0]
-        values[LEARNING_RATES[player]] = float(group["lr"])
-        if "betas" in group:
-            values["beta1"], values["beta2"] = map(float, group["betas"])
-    return Knobs().with_values(values)
-
-
-def _turnable(optimizers: Mapping[str, Optimizer]) -> frozenset[str]:
-    betas = {"beta1", "beta2"} if any("betas" in o.param_groups[0] for o in optimizers.values()) else set()
-    return frozenset({LEARNING_RATES[player] for player in optimizers} | betas)
-
-
-def _detached(value: Tensor | None) -> Tensor | None:
-    return None if value is None else value.detach()

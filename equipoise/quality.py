@@ -4,7 +4,7 @@ features ──▶ statistics ──▶ figure
 networks     Reals           value and interval
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -14,6 +14,8 @@ from torch import Tensor
 from equipoise.base import Batch, DataSpec
 from equipoise.errors import SettingError
 
+LogLikelihood = Callable[[Tensor], Tensor]
+
 LEVEL = 0.95
 """Share of draws that an interval holds."""
 
@@ -22,10 +24,11 @@ LEVEL = 0.95
 class Reals(Batch):
     """What samples are judged by: held-out reals and their labels, and `train`, (T, ...), reals that were trained on.
 
-    `train` is None where nobody asked for them.
+    `train` is None where nobody asked for them. `spec`: what the data are, for metrics of text.
     """
 
     train: Tensor | None = field(default=None, kw_only=True)
+    spec: DataSpec | None = field(default=None, kw_only=True)
 
 
 @runtime_checkable
@@ -116,6 +119,13 @@ class Comparison(Metric, Protocol):
 
 
 @runtime_checkable
+class PairComparison(Comparison, Protocol):
+    """A comparison of each sample with the one real that it should be: both come in the same order."""
+
+    of_pairs: ClassVar[Literal[True]]
+
+
+@runtime_checkable
 class PathMetric(Protocol):
     """A metric of how a generator changes along short steps between latents."""
 
@@ -137,10 +147,29 @@ class PathMetric(Protocol):
         """The figure of samples (N, ...) at the starts of steps and at their ends."""
 
 
+@runtime_checkable
+class LikelihoodMetric(Protocol):
+    """A metric of the likelihood that a generator gives to sentences, for those that give one."""
+
+    @property
+    def better(self) -> Literal["lower", "higher"]:
+        """Which way is up."""
+
+    @property
+    def features_digest(self) -> str | None:
+        """As of Metric."""
+
+    def suits(self, spec: DataSpec) -> bool:
+        """As of Metric."""
+
+    def given(self, log_likelihood: LogLikelihood, real: Reals, draws: Draws) -> Figure:
+        """The figure of a generator, by what it gives to sentences (N, T) int64: (N,) float64, nats."""
+
+
 def seen(features: Features, real: Batch) -> Reals:
-    """Reals as their features; labels stay."""
-    train = real.train if isinstance(real, Reals) else None
-    return Reals(features(real.real), real.condition, train=None if train is None else features(train))
+    """Reals as their features; labels and what the data are stay."""
+    train, spec = (real.train, real.spec) if isinstance(real, Reals) else (None, None)
+    return Reals(features(real.real), real.condition, train=None if train is None else features(train), spec=spec)
 
 
 def check_independent(watched: Mapping[str, str | None], reported: Mapping[str, str | None]) -> None:

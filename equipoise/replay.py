@@ -19,14 +19,16 @@ from equipoise.runs import Run
 def observations(run: Run, knobs: Knobs) -> Iterator[Observation[Any]]:
     """What the controller of a run saw at each reading, in order. `knobs`: of the run's kind; their values are read."""
     changed: dict[str, float] = {}
+    turnable: frozenset[str] | None = None
     for line in run.lines():
         match line["event"]:
             case "started":
                 knobs = knobs.with_values(line["knobs"])
+                turnable = frozenset(line["turnable"]) if line.get("turnable") else None
             case "sensed":
                 knobs, changed = knobs.with_values(changed), {}
                 seen = _signals(line["signals"]), _health(line["health"])
-                yield Observation(line["step"], line["progress"], *seen, knobs)
+                yield Observation(line["step"], line["progress"], *seen, knobs, turnable)
             case "turned":
                 changed[line["knob"]] = line["to"]
 
@@ -61,7 +63,9 @@ def replay(
 
     `held`: step -> the overrides of the remedy that was given there.
     """
-    pilot, turned = Pilot(controller, steps=1, knobs=base, turnable=frozenset(base.ranges())), []
+    turnable = seen[0].turnable if seen else None
+    acting = frozenset(base.ranges()) if turnable is None else turnable
+    pilot, turned = Pilot(controller, steps=1, knobs=base, turnable=acting), []
     for observation in seen:
         pilot.decide(dataclasses.replace(observation, knobs=pilot.wish))
         pilot.hold(held.get(observation.step, ()), observation.step, "")

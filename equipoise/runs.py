@@ -15,7 +15,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -122,6 +122,7 @@ class Log:
         line = {"event": type(event).__name__.lower(), **_plain(event)}
         if isinstance(event, Sampled):
             line["samples"] = write_samples(self.run.folder / SAMPLES, event)
+            line |= {"shows": list(event.shows)} if event.shows else {}
         self._append(line)
         if isinstance(event, Saved):
             os.fsync(self._file.fileno())
@@ -219,8 +220,12 @@ def free_name(folder: Path, stem: str) -> Path:
 
 
 def write_samples(folder: Path, event: Sampled) -> str:
-    """Write samples as a grid of images (N, C, H, W), or as numbers (N, ...); the path within the run folder."""
+    """Write samples as lines of text, a grid of images (N, C, H, W), or numbers (N, ...); the path within the run."""
     folder.mkdir(exist_ok=True)
+    if event.texts is not None:
+        path = folder / f"step-{event.step:08d}.txt"
+        write_bytes(path, lines(event.texts))
+        return f"{folder.name}/{path.name}"
     is_image = event.samples.ndim == 4
     path = folder / f"step-{event.step:08d}.{'png' if is_image else 'npy'}"
     write_bytes(path, png(grid(event.samples, event.columns)) if is_image else npy(event.samples))
@@ -232,6 +237,11 @@ def png(image: Image.Image) -> bytes:
     content = io.BytesIO()
     image.save(content, format="PNG")
     return content.getvalue()
+
+
+def lines(texts: Sequence[str]) -> bytes:
+    """Texts as the bytes of a file in UTF-8, each on a line of its own whatever is in it."""
+    return "".join(" ".join(text.splitlines()) + "\n" for text in texts).encode()
 
 
 def npy(array: npt.NDArray[np.float32]) -> bytes:
@@ -262,7 +272,7 @@ def _plain(event: Event) -> dict[str, Any]:
     values = {
         field.name: _simple(getattr(event, field.name))
         for field in dataclasses.fields(event)
-        if field.name not in ("samples", "columns")
+        if field.name not in ("samples", "columns", "texts", "shows")
     }
     if "before" in values:
         values["from"], values["to"] = values.pop("before"), values.pop("after")

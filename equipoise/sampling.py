@@ -1,4 +1,4 @@
-"""Samples of a generator as files: pictures, numbers, tables."""
+"""Samples of a generator as files: pictures, sentences, numbers, tables."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from equipoise import runs
 from equipoise.base import DataSpec
 from equipoise.errors import SettingError
 
-Format = Literal["png", "npy", "csv"]
+Format = Literal["png", "npy", "csv", "txt"]
 Array = npt.NDArray[np.float32]
 
 
@@ -20,15 +20,16 @@ def write(samples: Tensor, path: Path, spec: DataSpec, format: Format | None = N
     """Write samples (N, ...) float32, in the range of training, into a file, or, without an ending, into a folder.
 
     png: a file is a grid of all images, a folder has a file an image. npy: the numbers, as they are. csv: points are
-    the rows of one table; of images each is a table, a file of the folder, in the data's own unit if it has one.
-    `format` None goes by the ending of `path`; into a folder go images as png, points as csv. Raises SettingError if
+    the rows of one table; of images each is a table, a file of the folder, in the data's own unit if it has one. txt:
+    sentences, a line each. `format` None goes by the ending of `path`; into a folder go images as png, points as csv,
+    sentences as txt. Raises SettingError if
     these samples do not go there.
     """
     chosen = _format(path, spec, format)
     array = samples.numpy()
     if path.suffix:
         path.parent.mkdir(parents=True, exist_ok=True)
-        runs.write_bytes(path, _whole(array, chosen))
+        runs.write_bytes(path, _whole(array, chosen, spec))
         return path
     path.mkdir(parents=True, exist_ok=True)
     for name, content in _files(array, chosen, spec):
@@ -46,6 +47,8 @@ def _format(path: Path, spec: DataSpec, format: Format | None) -> Format:
     """What is written to `path`. Raises SettingError for what cannot be."""
     ending = path.suffix.lower().removeprefix(".")
     fitting: tuple[Format, ...] = ("png", "npy") if spec.is_image else ("csv", "npy")
+    if spec.vocabulary is not None:
+        fitting = ("txt", "npy")
     if format is None:
         found = next((one for one in fitting if ending in ("", one)), None)
         if found is None:
@@ -54,6 +57,8 @@ def _format(path: Path, spec: DataSpec, format: Format | None) -> Format:
                 f"a folder{', which takes --format csv' * (ending == 'csv')}"
             )
         return found
+    if (format == "txt") != (spec.vocabulary is not None) and format != "npy":
+        raise SettingError(f"these samples are {_kind(spec)}; use --format {fitting[0]} or {fitting[1]}")
     if format == "png" and not spec.is_image:
         raise SettingError("these samples are points, not images; use --format csv or npy")
     if format == "csv" and spec.is_image and spec.shape[0] != 1:
@@ -67,8 +72,14 @@ def _format(path: Path, spec: DataSpec, format: Format | None) -> Format:
     return format
 
 
-def _whole(array: Array, format: Format) -> bytes:
+def _kind(spec: DataSpec) -> str:
+    return "sentences" if spec.vocabulary is not None else "images" if spec.is_image else "points"
+
+
+def _whole(array: Array, format: Format, spec: DataSpec) -> bytes:
     """All samples in one file."""
+    if spec.vocabulary is not None and format == "txt":
+        return runs.lines([spec.vocabulary.text(row) for row in array.tolist()])
     if format == "png":
         return runs.png(runs.grid(array))
     return runs.npy(array) if format == "npy" else _points(array).encode()
@@ -77,7 +88,8 @@ def _whole(array: Array, format: Format) -> bytes:
 def _files(array: Array, format: Format, spec: DataSpec) -> Iterator[tuple[str, bytes]]:
     """The files of a folder: a name and a content each."""
     if not spec.is_image or format == "npy":
-        yield ("points.csv" if format == "csv" else "samples.npy"), _whole(array, format)
+        names = {"csv": "points.csv", "txt": "sentences.txt"}
+        yield names.get(format, "samples.npy"), _whole(array, format, spec)
         return
     for number, image in enumerate(array):
         content = runs.png(runs.grid(image[None])) if format == "png" else _table(image, spec.unit or (-1, 1))

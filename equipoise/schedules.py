@@ -11,6 +11,7 @@ import bisect
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from equipoise.errors import SettingError, UnknownNameError
 
@@ -102,6 +103,7 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
 }
 
 
+@lru_cache(maxsize=1024, typed=True)  # a controller asks at every decision
 def parse(text: str | float) -> Schedule:
     """The schedule that `text` writes; a plain number is a constant.
 

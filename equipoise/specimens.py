@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from equipoise.base import DataSpec
-from equipoise.errors import DataError
+from equipoise.errors import DataError, SettingError
 from equipoise.folders import IMAGES
 from equipoise.generator import Generator
 from equipoise.latent_space import slerp
@@ -37,10 +37,19 @@ def of_run(folder: Path, generator: Generator, count: int, seed: int, labels: Te
     return Specimens(made, origin)
 
 
+def translated(folder: Path, generator: Generator, inputs: Tensor) -> Specimens:
+    """A sample of each of `inputs` (N, ...), in their order."""
+    made = generator.make(generator.latents(len(inputs)), inputs)
+    origin = {"run": str(folder), "step": generator.step, "weights": "averaged", "of": "the inputs of the reals"}
+    return Specimens(made, origin)
+
+
 def steps_of(
     generator: Generator, count: int, seed: int, labels: Tensor | None, epsilon: float
 ) -> tuple[Tensor, Tensor]:
     """Samples (count, ...) at both ends of short steps on great circles between two latents, at random places."""
+    if generator.gan.source is not None:
+        raise SettingError(f"{generator.gan.name} has no latents to walk along: it makes images of images")
     latents = [generator.latents(count, seed=each) for each in (seed, seed + 1)]
     places = torch.rand(count, generator=torch.Generator().manual_seed(seed + 2)).tolist()
     chosen = _labels(generator, count, seed, labels)
@@ -63,23 +72,40 @@ def _labels(generator: Generator, count: int, seed: int, labels: Tensor | None) 
 
 
 def of_files(path: Path, count: int | None, spec: DataSpec) -> Specimens:
-    """Samples of the kind of `spec` from an array (.npy) or a folder of images, `count` at the most.
+    """Samples of the kind of `spec` from an array (.npy), a folder of images or a text (.txt), `count` at the most.
 
     Arrays are (N, C, H, W) or (N, D), float, images in [-1, 1]. Raises DataError if there are fewer than two, or if
     they are of another kind, or of several sizes.
     """
     if path.suffix.lower() == ".npy":
         samples = _array(path)[:count]
+    elif path.suffix.lower() == ".txt":
+        samples = _sentences(path, spec)[:count]
     elif path.is_dir():
         samples = _images(path, count, spec)
     else:
-        raise DataError(f"{path} is neither a run, nor a folder of images, nor an array (.npy)")
+        raise DataError(f"{path} is neither a run, nor a folder of images, nor an array (.npy), nor a text (.txt)")
     if len(samples) < 2:
         raise DataError(f"there is {len(samples)} sample in {path}; a metric compares many: give it a thousand or more")
     if tuple(samples.shape[1:]) != spec.shape:
         found, wanted = (" x ".join(map(str, shape)) for shape in (samples.shape[1:], spec.shape))
         raise DataError(f"the samples in {path} are {found}, the reals {wanted}; bring them to the same size")
     return Specimens(samples, {"files": str(path)})
+
+
+def _sentences(path: Path, spec: DataSpec) -> Tensor:
+    """The lines of a text, in the words of the reals."""
+    vocabulary = spec.vocabulary
+    if vocabulary is None:
+        raise DataError(f"the reals are no sentences; give an array (.npy) or a folder of images instead of {path}")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as text in UTF-8: {error}") from error
+    rows = [vocabulary.tokens(line, spec.shape[0], f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+    return torch.tensor(rows, dtype=torch.float32).view(-1, *spec.shape)
 
 
 def _array(path: Path) -> Tensor:

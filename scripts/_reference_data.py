@@ -51,8 +51,9 @@ def fields(name: str) -> str:
 
 
 def _of_files(name: str) -> bool:
-    """Whether a data set is whatever lies in a folder."""
-    return "folder" in inspect.signature(catalog.load("data", name)).parameters
+    """Whether a data set is whatever lies in a folder or a file: it cannot be had without an option."""
+    options = inspect.signature(catalog.load("data", name)).parameters.values()
+    return any(option.default is option.empty for option in options)
 
 
 def _facts(plug: Any) -> list[tuple[str, str]]:
@@ -65,6 +66,8 @@ def _facts(plug: Any) -> list[tuple[str, str]]:
         ("held out", _count(plug, "held_out")),
         ("suggests", _suggests(plug)),
     ]
+    if spec.vocabulary is not None:
+        facts.insert(1, ("words", f"{len(spec.vocabulary):,}"))
     return facts if spec.source is None else [*facts, ("source", " × ".join(map(str, spec.source)))]
 
 

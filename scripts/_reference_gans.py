@@ -12,8 +12,14 @@ from _reference_tables import default, kind, table
 from equipoise import catalog
 from equipoise.base import DataSpec, Gan
 from equipoise.experiment import Experiment
+from equipoise.tokens import ENDING, Vocabulary
 
-SUITING = {"mlp": DataSpec((2,)), "dirac": DataSpec((1,))}
+PAIRS = DataSpec((3, 32, 32), source=(3, 32, 32), paired=("train", "held_out"))
+TEXT = DataSpec((7,), vocabulary=Vocabulary((ENDING, "a", "b")))
+SUITING = {
+    **{"mlp": DataSpec((2,)), "dirac": DataSpec((1,)), "pix2pix": PAIRS, "cyclegan": PAIRS},
+    **{"seqgan": TEXT, "textgan": TEXT},
+}
 """Data on which a GAN can be built; for all others images of digits."""
 UNSAID = {
     "optimizer": "of both players; `beta1` is sgd's momentum, `beta2` rmsprop's decay",

@@ -1,6 +1,8 @@
 """The generated parts of the page of knobs: the tables of all, and where one stands, acts and is turned."""
 
 import math
+from collections.abc import Mapping
+from functools import cache
 
 from _reference_gans import built
 from _reference_tables import table
@@ -8,16 +10,30 @@ from _reference_tables import table
 from equipoise import catalog
 from equipoise.diagnosis.ladders import LADDERS, Rung
 from equipoise.knobs import AdversarialKnobs, Knobs, Range
+from equipoise.observations import Controller, Health, Observation, Signals
+from equipoise.zoo.cyclegan import CycleGANKnobs
 from equipoise.zoo.dirac import DiracKnobs
+from equipoise.zoo.pix2pix import Pix2PixKnobs
+from equipoise.zoo.seqgan import SeqGANKnobs
+from equipoise.zoo.textgan import TextGANKnobs
+
+CLASSES: Mapping[str, tuple[type[Knobs], type[Knobs] | None]] = {
+    "Knobs": (Knobs, None),
+    "AdversarialKnobs": (AdversarialKnobs, Knobs),
+    "DiracKnobs": (DiracKnobs, Knobs),
+    "Pix2PixKnobs": (Pix2PixKnobs, AdversarialKnobs),
+    "CycleGANKnobs": (CycleGANKnobs, AdversarialKnobs),
+    "SeqGANKnobs": (SeqGANKnobs, Knobs),
+    "TextGANKnobs": (TextGANKnobs, Knobs),
+}
+"""Classes of knobs by name, and the one whose knobs are not told again."""
 
 
 def knobs(name: str) -> str:
     """Every knob of a class that its base does not have as it is: default, range, scale."""
-    cls = {"Knobs": Knobs, "AdversarialKnobs": AdversarialKnobs, "DiracKnobs": DiracKnobs}[name]
+    cls, base = CLASSES[name]
     start, ranges = cls().values(), cls.ranges()
-    inherited = (
-        {} if cls is Knobs else {knob: (value, Knobs.ranges()[knob]) for knob, value in Knobs().values().items()}
-    )
+    inherited = {} if base is None else {knob: (value, base.ranges()[knob]) for knob, value in base().values().items()}
     rows = [
         (_linked(knob, cls), f"{value:g}", range, range.unit or "–", range.scale, _moved(range.help, range.move))
         for knob, value in start.items()
@@ -27,7 +43,7 @@ def knobs(name: str) -> str:
 
 
 def _linked(knob: str, cls: type[Knobs]) -> str:
-    return f"`{knob}`" if cls is DiracKnobs else f"[`{knob}`](#{knob})"
+    return f"[`{knob}`](#{knob})" if cls in (Knobs, AdversarialKnobs) else f"`{knob}`"
 
 
 def _moved(text: str, move: float | None) -> str:
@@ -63,15 +79,26 @@ def _places(name: str) -> list[str]:
 
 
 def _turned_by(name: str) -> str:
-    """Controllers that turn a knob."""
-    unasked = [
-        f"[{one}](controllers/{one}.md)"
-        for one in catalog.names("controllers")
-        if name in catalog.build("controllers", one).turns()
-    ]
+    """Controllers that turn a knob, with their default options."""
+    unasked = [f"[{one}](controllers/{one}.md)" for one in catalog.names("controllers") if name in _turned(one)]
     if unasked:
-        return f"{' and '.join(unasked)}, unasked"
+        return f"{', '.join(unasked[:-1])}{' and ' if unasked[1:] else ''}{unasked[-1]}, unasked"
     return "no controller unasked; by [annealed](controllers/annealed.md) with a schedule"
+
+
+@cache
+def _turned(name: str) -> frozenset[str]:
+    """What a controller turns when everything acts, or all but augmentation, and the discriminator is too strong."""
+    controller: Controller = catalog.build("controllers", name)
+    knobs = AdversarialKnobs(r1_gamma=1.0)
+    strong = Signals(rank_train_fake=0.99, rank_train_held_out=0.9, sign_real=0.9, adversarial_d=0.1, ideal_d=1.4)
+    found = set(controller.turns())
+    for acting in (None, frozenset(knobs.ranges()) - {"augment_p"}):
+        state = controller.initial(knobs)
+        for step in range(1, 40):
+            turn = controller.update(state, Observation(step, step / 40, strong, Health(), knobs, acting))
+            state, found = turn.state, found | knobs.differences(turn.knobs).keys()
+    return frozenset(found)
 
 
 def _repairs(name: str) -> dict[str, str]:

@@ -3,8 +3,11 @@
 import argparse
 import dataclasses
 import inspect
+from collections.abc import Mapping
+from typing import Any, get_type_hints
 
-from _reference_tables import field_docstrings, table
+from _reference_gans import option_texts
+from _reference_tables import default, field_docstrings, kind, table
 
 from equipoise import catalog, cli, events, schedules
 from equipoise.diagnosis.advice import ADVICE
@@ -17,6 +20,44 @@ def plugs(kind: str) -> str:
     kinds: dict[str, catalog.Kind] = {"gans": "zoo", "data": "data", "controllers": "controllers", "metrics": "metrics"}
     rows = [(f"`{name}`", catalog.summary(kinds[kind], name)) for name in catalog.names(kinds[kind])]
     return table(("name", "what it is"), rows)
+
+
+def controller(name: str) -> str:
+    """What a controller turns, its options and its presets."""
+    cls = catalog.load("controllers", name)
+    texts, hints = option_texts(cls), get_type_hints(cls)
+    options = [
+        (f"`{field.name}`", _stands(field), _written(kind(hints[field.name])), texts[field.name].replace(":mod:", ""))
+        for field in dataclasses.fields(cls)
+    ]
+    presets = [
+        (f"`{name}:{preset}`", ", ".join(f"`{option}` = {_said(value)}" for option, value in chosen.items()))
+        for preset, chosen in catalog.presets("controllers", name).items()
+    ]
+    needs = ", ".join(f"`{knob}`" for knob in sorted(catalog.build("controllers", name).turns()))
+    parts = [f"Knobs that it cannot do without: {needs or 'none'}."]
+    parts += [table(("option", "default", "may be", "what it is"), options).rstrip()] if options else ["No options."]
+    parts += [table(("preset", "sets"), presets).rstrip()] if presets else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _stands(field: dataclasses.Field[Any]) -> str:
+    """The default of an option; lists of names as the command line takes them."""
+    if isinstance(field.default, tuple):
+        return ",".join(field.default) or "–"
+    return default(field) or "–"
+
+
+def _written(kind: str) -> str:
+    """What an option may be; texts of lists stand between commas."""
+    return {"knob = value": "table"}.get(kind, kind)
+
+
+def _said(value: object) -> str:
+    """The value of a preset, as TOML would have it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {text}" for name, text in value.items()) + "}"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def signals(_: str) -> str:
@@ -77,9 +118,10 @@ def logged() -> list[type[events.Event]]:
 
 
 def event_fields(cls: type[events.Event]) -> list[str]:
-    """The fields of a line in the log: `before` and `after` are written as `from` and `to`, `columns` is not."""
+    """The fields of a line in the log: `before` and `after` are written as `from` and `to`, some of Sampled are not."""
     renamed = {"before": "from", "after": "to"}
-    names = [field.name for field in dataclasses.fields(cls) if field.name not in ("step", "images", "columns")]
+    unwritten = ("step", "images", "columns", "texts", "shows")  # the first two stand in every line
+    names = [field.name for field in dataclasses.fields(cls) if field.name not in unwritten]
     return [renamed.get(name, name) for name in names]
 
 

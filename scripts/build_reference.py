@@ -22,7 +22,7 @@ PART = re.compile(r"(<!-- generated: (\S+)(?: (\S+))? -->\n).*?(<!-- end -->)", 
 MAKERS: Sequence[Callable[[str], str]] = (
     *(data.data, data.about, data.fields, gans.options, gans.presets, gans.acting, knobs.knobs, knobs.knob),
     *(program.plugs, program.signals, program.symptoms, program.settings, program.commands, program.log),
-    program.shapes,
+    *(program.shapes, program.controller),
 )
 PARTS: Mapping[str, Callable[[str], str]] = {part.__name__: part for part in MAKERS}
 

@@ -97,7 +97,7 @@ def test_presets_are_copies() -> None:
         ("data", "rings", "there is no data set 'rings'; did you mean 'ring'?"),
         ("controllers", "aneal", "there is no controller 'aneal'; did you mean 'annealed'?"),
         ("metrics", "mixture_mode", "there is no metric 'mixture_mode'; did you mean 'mixture_modes'?"),
-        ("controllers", "zzz", "there is no controller 'zzz'; there is: annealed"),
+        ("controllers", "zzz", "there is no controller 'zzz'; there is: ada, annealed, "),
         ("zoo", "_adversarial", "there is no GAN '_adversarial'"),
         ("zoo", "", "there is no GAN ''"),
     ],

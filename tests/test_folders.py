@@ -41,7 +41,10 @@ def test_hidden_files_are_not_data(here: Path) -> None:
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("./nowhere", "there is no folder ./nowhere"), ("./file.png", "./file.png is a file; give the folder that holds")],
+    [
+        ("./nowhere", "there is no folder ./nowhere"),
+        ("./file.png", r"./file.png is a file; give a text file \(.txt\), or the"),
+    ],
 )
 def test_what_is_no_folder(here: Path, word: str, message: str) -> None:
     (here / "file.png").write_bytes(b"")

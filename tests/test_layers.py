@@ -15,32 +15,37 @@ ROOT = Path(next(iter(equipoise.__path__)))
 # The table of the design; 6 and 8 also have the modules that `experiment` and `cli` came to need.
 LAYERS = (
     {"errors"},
-    {"base", "knobs", "observations", "events", "schedules", "catalog", "quality"},
-    {"nn", "losses"},
-    {"zoo", "data", "controllers", "metrics", "diagnosis"},
-    {"pilot", "runs"},
-    {"training", "replay"},
+    {"base", "knobs", "observations", "events", "schedules", "catalog", "quality", "tokens"},
+    {"nn", "losses", "policy"},
+    {"zoo", "data", "controllers", "metrics", "diagnosis", "steering", "snapshots", "telling"},
+    {"pilot", "runs", "brief"},
+    {"training", "replay", "lightning"},
     {
         *("folders", "experiment", "launch", "generator", "sampling"),
-        *("latent_space", "export", "evaluation", "judged", "specimens", "neighbours"),
+        *("latent_space", "export", "evaluation", "judged", "specimens", "neighbours", "preview", "translation"),
     },
-    {"comparison", "meta", "report"},
+    {"meta", "report"},
+    {"comparison"},
     {"__main__", "cli", "commands", "arguments", "terminal", "tracking", "studio"},
 )
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 # One idea in several files, which may see each other as long as no circle closes.
-TOGETHER = {1, 6, 8}
+TOGETHER = {1, 6, 9}
 PLUGS = {"zoo", "data", "controllers", "metrics"}
-WITHOUT_TORCH = ("errors", "knobs", "observations", "events", "schedules", "catalog", "runs", "report")
+WITHOUT_TORCH = ("errors", "policy", "knobs", "observations", "events", "schedules", "catalog", "runs", "report")
 NAMES_BECOME_OBJECTS_IN = {
     "pilot",
+    "brief",
+    "controllers",  # a chain is of controllers by name
     "folders",
     "experiment",
     "launch",
     "generator",
     "judged",
+    "translation",
     "evaluation",
     "neighbours",
+    "comparison",
     "meta",
     "cli",
     "commands",

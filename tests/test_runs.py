@@ -70,7 +70,7 @@ def test_events_come_back_as_they_were(folder: Path) -> None:
     log(folder, STARTED, SENSED, turned, evaluated, Saved(100, 6400, "step-00000100", True), finished)
     lines = Run(folder).lines()
     assert [line["event"] for line in lines] == ["started", "sensed", "turned", "evaluated", "saved", "finished"]
-    assert lines[0] == {"event": "started", **dataclasses.asdict(STARTED)}
+    assert lines[0] == {"event": "started", **json.loads(json.dumps(dataclasses.asdict(STARTED)))}
     assert lines[3] == {"event": "evaluated", **dataclasses.asdict(evaluated)}
     assert lines[5] == {"event": "finished", **dataclasses.asdict(finished)}
     assert (lines[2]["from"], lines[2]["to"], lines[2]["by"]) == (2e-4, 1e-4, "annealed")

@@ -152,4 +152,5 @@ def _make(generator: "Generator", picked: "Picked") -> "Tensor":
 
 def _drawable(generator: "Generator") -> None:
     if not generator.spec.is_image:
-        raise SettingError("points have no picture here; name a file ending in .npy with --out")
+        kind = "points" if generator.spec.vocabulary is None else "sentences"
+        raise SettingError(f"{kind} have no picture here; name a file ending in .npy with --out")

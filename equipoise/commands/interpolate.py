@@ -46,7 +46,7 @@ def act(asked: argparse.Namespace) -> int:
     stops = _stops(asked)
     generator = load(asked.run)
     endings = {3: (".png", ".mp4", ".npy"), 1: (".png", ".npy")}.get(len(generator.spec.shape), (".npy",))
-    path = place(asked.out, endings)
+    path = place(asked.out, endings if generator.spec.vocabulary is None else (".txt", ".npy"))
     if path.suffix.lower() == ".mp4":
         told, text = _film(asked, generator, stops, path)
     else:
@@ -92,8 +92,11 @@ def _strip(
     steps = asked.steps if asked.steps is not None else STEPS
     start, end = (pick(generator, stop, label=asked.label, truncation=asked.truncation) for stop in stops)
     made = strip(generator, start, end, steps, asked.kind).numpy()
+    vocabulary = generator.spec.vocabulary
     if path.suffix.lower() == ".npy":
         put(path, runs.npy(made))
+    elif vocabulary is not None:
+        put(path, runs.lines([vocabulary.text(row) for way in made.tolist() for row in way]))
     elif generator.spec.is_image:
         put(path, runs.png(runs.grid(made.reshape(-1, *generator.spec.shape), columns=steps)))
     else:

@@ -12,11 +12,14 @@ def fill(made: Parser) -> None:
     made.add_argument("run", metavar="RUN", help="the run folder")
     made.add_argument("--count", type=int, default=64, metavar="N", help="how many samples")
     made.add_argument(
-        "--out", required=True, metavar="PATH", help="grid.png, numbers.npy, points.csv, or a folder of single images"
+        "--out",
+        required=True,
+        metavar="PATH",
+        help="grid.png, sentences.txt, numbers.npy, points.csv, or a folder of single images",
     )
     made.add_argument(
         "--format",
-        choices=("csv", "png", "npy"),
+        choices=("csv", "png", "npy", "txt"),
         help="csv into a folder: a table an image, in the data's own unit; left out: by the ending of --out",
     )
     made.add_argument("--truncation", type=float, metavar="T", help="latents within [-T, T]: truer, less diverse")

@@ -12,7 +12,7 @@ from equipoise.commands._answer import answer
 from equipoise.commands._following import follow, stoppable
 from equipoise.commands._preparing import get_ready
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.experiment import Choice, Experiment, complete, given, read_toml
+from equipoise.experiment import Choice, Experiment, complete, given, read_as, read_toml
 
 FLAGS = (
     ("gan", str, "NAME"),
@@ -41,6 +41,9 @@ def fill(made: Parser) -> None:
     """The arguments of `train`; texts are those of the experiment's fields."""
     help = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(Experiment)}
     made.add_argument("data", metavar="DATA", nargs="?", help=f"{help['data']}: see equipoise list data")
+    made.add_argument(
+        "--data", dest="reader", metavar="NAME", help="the data set that reads DATA, a folder: paired_folder, …"
+    )
     for name, kind, metavar in FLAGS:
         made.add_argument(_flag(name), type=kind, metavar=metavar, help=help[name])
     made.add_argument("--stop-at-equilibrium", action="store_true", default=None, help=help["stop_at_equilibrium"])
@@ -60,6 +63,11 @@ def fill(made: Parser) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="an option of the GAN: width=32; or of the data, controller or metric: data.fit=pad",
+    )
+    made.add_argument(
+        "--policy",
+        metavar="FILE",
+        help="the learned policy that the controller follows, a name or a file; as --option controller.policy=FILE",
     )
     made.add_argument("--out", metavar="RUN", help="the run folder; left out: the next free name in runs/")
     made.add_argument("--from", dest="start_from", metavar="RUN", help=help["start_from"])
@@ -90,11 +98,15 @@ def experiment_of(asked: argparse.Namespace) -> Experiment:
     file = read_toml(Path(asked.experiment)) if asked.experiment else Experiment()
     names = [name for name, _, _ in FLAGS if name not in PLUGS]
     plugs: dict[str, Any] = {name: Choice(value) for name in PLUGS if (value := getattr(asked, name))}
+    if asked.reader:
+        plugs["data"] = _read(asked.data, asked.reader)
     knobs, schedules = _knobs(pairs(asked.set, "--set"))
     said: dict[str, Any] = {
         name: getattr(asked, name) for name in (*names, "stop_at_equilibrium", "start_from", "repair")
     }
     own, others = _options(pairs(asked.option, "--option"))
+    if asked.policy:
+        others.setdefault("controller", {})["policy"] = asked.policy
     whole = file.overlaid(Experiment(**plugs, **said, knobs=knobs or None, options=own or None))
     for plug in PLUGS:  # the data first, which suggest the others
         if plug in others:
@@ -105,6 +117,15 @@ def experiment_of(asked: argparse.Namespace) -> Experiment:
     return _scheduled(whole, schedules) if schedules else whole
 
 
+def _read(path: str | None, reader: str) -> Choice:
+    """What --data makes of DATA. Raises SettingError if there is nothing to read."""
+    if path is None:
+        raise SettingError(
+            f"--data {reader} says how a folder is read; name it: equipoise train FOLDER --data {reader}"
+        )
+    return read_as(path, reader)
+
+
 def _scheduled(experiment: Experiment, schedules: Mapping[str, str]) -> Experiment:
     """The experiment with these schedules beside what its controller would do anyway."""
     controller = given(complete(experiment).controller, "controller")
@@ -113,7 +134,9 @@ def _scheduled(experiment: Experiment, schedules: Mapping[str, str]) -> Experime
         raise SettingError(f"{name}={text} is a schedule, which needs --controller annealed")
     merged = {**controller.options["schedules"], **schedules}
     factors = {name: text for name, text in controller.options["factors"].items() if name not in schedules}
-    return experiment.overlaid(Experiment(controller=controller.with_options(schedules=merged, factors=factors)))
+    optional = [name for name in controller.options["optional"] if name not in schedules]  # what is asked for must act
+    controller = controller.with_options(schedules=merged, factors=factors, optional=optional)
+    return experiment.overlaid(Experiment(controller=controller))
 
 
 def _options(given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:

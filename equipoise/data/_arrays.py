@@ -12,6 +12,8 @@ from equipoise.base import Batch, Split
 from equipoise.errors import DataError, SettingError
 
 RESIZED_AT_ONCE = 512
+LUMA = (0.299, 0.587, 0.114)
+"""Of ITU-R BT.601, as Pillow makes grey of colour."""
 
 
 def generator_for(seed: int, split: Split, number: int) -> Generator:
@@ -84,10 +86,22 @@ def check_enough(count: int, batch_size: int, split: Split, noun: str) -> None:
         )
 
 
+def check_part(count: int | None, whole: int) -> None:
+    """Raise SettingError for a part of the training images that is empty, or larger than the whole."""
+    if count is not None and not 1 <= count <= whole:
+        raise SettingError(f"training_images = {count}: it must lie between 1 and {whole}")
+
+
 def check_batch_size(batch_size: int) -> None:
     """Raise SettingError for a batch of no samples."""
     if batch_size < 1:
         raise SettingError(f"batch_size = {batch_size} is too small; use 1 or more")
+
+
+def luma(images: Tensor) -> Tensor:
+    """Colour images (B, 3, H, W) in [-1, 1] as grey ones (B, 1, H, W)."""
+    grey: Tensor = torch.tensordot(images, torch.tensor(LUMA), dims=([1], [0]))
+    return grey.unsqueeze(1).clamp_(-1, 1)
 
 
 def resized(images: Tensor, size: int) -> Tensor:

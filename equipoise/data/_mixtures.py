@@ -1,4 +1,4 @@
-"""Endless fresh samples of equally likely Gaussians."""
+"""Samples of equally likely Gaussians: fresh ones without end, or few that are seen again and again."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from equipoise.base import Batch, Split
-from equipoise.data._arrays import check_batch_size, generator_for
+from equipoise.data._arrays import batch_of, check_batch_size, check_enough, generator_for
 from equipoise.errors import SettingError
 
 
@@ -33,6 +33,38 @@ class MixtureStream:
         mode = torch.randint(modes, (self.batch_size,), generator=generator)
         noise = torch.randn(self.batch_size, dimensions, generator=generator)
         return Batch(self.means[mode] + self.std * noise, mode)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FewPoints:
+    """Endless epochs over the same few samples, each in a fresh order, cut into batches: all that there is to train on.
+
+    `points`: (N, D) float32, `modes`: (N,) int64. Raises DataError if there are fewer than a batch takes.
+    """
+
+    points: Tensor
+    modes: Tensor
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_enough(len(self.points), self.batch_size, "train", "points")
+
+    def batch(self, index: int) -> Batch:
+        """Batch number `index`: real (B, D) float32, condition (B,) int64, the index of the mode."""
+        rows = batch_of(len(self.points), self.batch_size, self.seed, "train", index)
+        return Batch(self.points[rows], self.modes[rows])
+
+
+def stream(
+    means: Tensor, std: float, training_points: int | None, split: Split, batch_size: int, seed: int
+) -> MixtureStream | FewPoints:
+    """Fresh samples; for training no more than `training_points`, the same for every seed, if that is given."""
+    if training_points is None or split == "held_out":
+        return MixtureStream(means, std, batch_size, seed, split)
+    drawn = MixtureStream(means, std, training_points, 0, "train").batch(0)
+    assert drawn.condition is not None
+    return FewPoints(drawn.real, drawn.condition, batch_size, seed)
 
 
 def check_positive(owner: str, **values: float) -> None:

@@ -5,7 +5,8 @@ it aliases (Parmar, Zhang and Zhu 2022, "On Aliased Resizing and Surprising Subt
 """
 
 import io
-from collections.abc import Mapping
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
@@ -21,6 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from equipoise.data._decoding import Decoded
+from equipoise.data._files import File, counted
 from equipoise.errors import DataError
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -43,6 +45,11 @@ GAP = 2.0
 calls the result close to fair resampling from 2.0 on."""
 ORIENTATION = 0x0112
 """The tag of Exif 2.3, table 4; 1 is upright."""
+SIZES = (16, 32, 64, 128)
+USUAL = 64
+"""The largest size that is chosen unasked: larger ones take hours on a CPU."""
+LOOKED_AT = 256
+"""Headers that are read to choose a size."""
 DEPTHS = {"F": "floating-point numbers", "I": "32-bit numbers"}
 
 
@@ -60,38 +67,101 @@ def decode(content: bytes, form: Form) -> Decoded:
     Facts, 0 or 1: `grey`, `not_square`, `enlarged`, `transparent`. Raises DataError with the reason, as it would stand
     in brackets behind the name of the file, for what is no image, damaged, too large, or not of 8 or 16 bits.
     """
+    loaded = _loaded(content, form, halves=1)
+    pixels = _pixels(loaded.picture, form)
+    grey = (pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all()
+    return Decoded(pixels, {"grey": int(grey), **_facts(loaded.size, loaded.transparent, form)})
+
+
+def decode_halves(content: bytes, form: Form) -> Decoded:
+    """Two images side by side in one file as (6, size, size) uint8, the left one first; facts as those of `decode`.
+
+    Raises DataError as `decode` does, and for an image that is not wider than high, or of an odd number of pixels.
+    """
+    loaded = _loaded(content, form, halves=2)
+    width, height = loaded.picture.size
+    if width <= height or width % 2:
+        raise DataError(
+            f"{width} x {height} pixels: two images side by side are wider than high, and an even number of pixels wide"
+        )
+    halves = [loaded.picture.crop((left, 0, left + width // 2, height)) for left in (0, width // 2)]
+    pixels = np.concatenate([_pixels(half, form) for half in halves])
+    half = (loaded.size[0] // 2, loaded.size[1])
+    return Decoded(pixels, _facts(half, loaded.transparent, form))
+
+
+class Loaded(NamedTuple):
+    """An image in RGB, upright; its size in the file; whether anything of the background shows."""
+
+    picture: Image.Image
+    size: tuple[int, int]
+    transparent: bool
+
+
+def _loaded(content: bytes, form: Form, halves: int) -> Loaded:
+    """The pixels of a file that holds so many images side by side. Raises DataError with the reason."""
     if not content:
         raise DataError("empty")
     try:
         picture = _opened(io.BytesIO(content))
-        width, height = picture.size
+        size = picture.size
         if isinstance(picture, PngImageFile):
             PngImageFile(io.BytesIO(content)).verify()  # Decoding does not look at the checksums.
-        if isinstance(picture, JpegImageFile):
+        if isinstance(picture, JpegImageFile) and halves == 1:  # halves may not lie on borders of a reduced image
             enough = round(GAP * form.size)
             picture.draft(None, (enough, enough))  # decodes 1/2, 1/4 or 1/8 of the size, as long as that is enough
         picture.load()
         upright, transparent = _opaque(_upright(picture), form.background)
-        pixels = np.asarray(_square(upright, form)).transpose(2, 0, 1)
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything for bytes that are not as they should be.
         raise DataError("damaged or cut short") from error
-    shorter = max(width, height) if form.fit == "pad" else min(width, height)
-    facts = {
-        "grey": (pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all(),
-        "not_square": width != height,
-        "enlarged": shorter < form.size,
-        "transparent": transparent,
-    }
-    return Decoded(pixels, {name: int(value) for name, value in facts.items()})
+    return Loaded(upright, size, transparent)
+
+
+def _pixels(picture: Image.Image, form: Form) -> npt.NDArray[np.uint8]:
+    """(3, size, size)."""
+    return np.asarray(_square(picture, form)).transpose(2, 0, 1)
+
+
+def _facts(size: tuple[int, int], transparent: bool, form: Form) -> dict[str, int]:
+    """0 or 1 each, of an image of this size in its file."""
+    shorter = max(size) if form.fit == "pad" else min(size)
+    facts = {"not_square": size[0] != size[1], "enlarged": shorter < form.size, "transparent": transparent}
+    return {name: int(value) for name, value in facts.items()}
+
+
+def told(facts: Mapping[str, int], count: int, form: Form) -> Iterator[str]:
+    """What the user should know of how `count` images were brought to their form."""
+    total = counted(count, "image")
+    done = {"crop": "cropped to their middle", "pad": f"padded with {form.background}", "stretch": "stretched"}
+    if facts["not_square"]:
+        yield f"{facts['not_square']:,} of {total} not square: {done[form.fit]} (fit)"
+    if facts["enlarged"]:
+        yield f"{facts['enlarged']:,} of {total} smaller than {form.size} pixels: enlarged (image_size)"
+    if facts["transparent"]:
+        yield f"{facts['transparent']:,} of {total} transparent in part: laid on {form.background} (background)"
+
+
+def usual_size(folder: Path, files: Sequence[File]) -> int:
+    """The largest usual size that the median of the shorter sides reaches; an eighth less will do, as for 28 pixels."""
+    step = max(1, len(files) // LOOKED_AT)
+    sides = [side for file in files[::step][:LOOKED_AT] if (side := shorter_side(folder / file.path))]
+    middle = statistics.median(sides) if sides else USUAL
+    return max((size for size in SIZES if size <= min(USUAL, middle * 8 / 7)), default=SIZES[0])
 
 
 def shorter_side(path: Path) -> int | None:
     """The shorter side of an image in pixels, by its header alone; None if it cannot be read."""
+    size = size_of(path)
+    return min(size) if size else None
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height of an image in pixels, by its header alone; None if it cannot be read."""
     try:
         with path.open("rb") as file:
-            return min(_opened(file).size)
+            return _opened(file).size
     except Exception:  # Whatever is wrong with the file, decoding will tell.
         return None
 

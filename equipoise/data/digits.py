@@ -8,7 +8,7 @@ which 400 are to train on and 100 are held out. `scripts/build_digits.py` rebuil
 from dataclasses import dataclass
 
 from equipoise.base import AtHand, DataSpec, Split, Suggestion
-from equipoise.data._arrays import Shuffled
+from equipoise.data._arrays import Shuffled, check_part
 from equipoise.data._digits import COUNTS, SIZES, part
 from equipoise.data._digits import DIGEST as DIGEST
 from equipoise.errors import SettingError
@@ -21,15 +21,18 @@ class Digits(AtHand):
     """MNIST digits, white on black: (1, S, S) float32 in [-1, 1], labels 0 to 9.
 
     At 32 pixels a side they are the original 28 with two black ones around, at other sizes that resampled.
-    Raises SettingError for a size that is not offered.
+    Raises SettingError for a size that is not offered, or more images than there are.
     """
 
     image_size: int = 32
     """pixels a side: 16, 32, 64 or 128"""
+    training_images: int | None = None
+    """so many to train on, the first of the shuffled ones, for every seed the same; left out: all 4,000"""
 
     def __post_init__(self) -> None:
         if self.image_size not in SIZES:
             raise SettingError(f"image_size = {self.image_size} is not offered by 'digits'; use 16, 32, 64 or 128")
+        check_part(self.training_images, COUNTS["train"])
 
     @property
     def spec(self) -> DataSpec:
@@ -42,8 +45,8 @@ class Digits(AtHand):
         return Suggestion(gan="dcgan", steps=1200, batch_size=64, metric="kd_digits", controller="annealed")
 
     def count(self, split: Split) -> int:
-        """4,000 to train on, 1,000 held out."""
-        return COUNTS[split]
+        """4,000 to train on, unless fewer are wanted; 1,000 held out."""
+        return COUNTS[split] if split == "held_out" else self.training_images or COUNTS[split]
 
     def stream(self, split: Split, batch_size: int, seed: int) -> Shuffled:
         """Endless shuffled batches of a split.
@@ -51,4 +54,5 @@ class Digits(AtHand):
         Raises DataError if the split is smaller than a batch, or if the shipped file is missing or damaged.
         """
         images, labels = part(self.image_size, split)
-        return Shuffled(images, labels, batch_size, seed, split)
+        rows = slice(self.count(split))
+        return Shuffled(images[rows], labels[rows], batch_size, seed, split)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from equipoise.base import AtHand, DataSpec, Split, Suggestion
-from equipoise.data._mixtures import MixtureStream, check_positive
+from equipoise.data._mixtures import FewPoints, MixtureStream, check_positive, stream
 
 __all__ = ["Grid"]
 
@@ -27,9 +27,13 @@ class Grid(AtHand):
     """distance of neighbouring means"""
     std: float = 0.05
     """standard deviation of each Gaussian in both directions"""
+    training_points: int | None = None
+    """so many to train on, for every seed the same; left out: fresh ones without end"""
 
     def __post_init__(self) -> None:
         check_positive("grid", side=self.side, spacing=self.spacing, std=self.std)
+        if self.training_points is not None:
+            check_positive("grid", training_points=self.training_points)
 
     @property
     def spec(self) -> DataSpec:
@@ -41,10 +45,11 @@ class Grid(AtHand):
         """A few minutes on one core."""
         return Suggestion(gan="mlp", steps=5000, batch_size=256, metric="mixture_modes", controller="annealed")
 
-    def count(self, split: Split) -> None:
-        """There is no end of them."""
+    def count(self, split: Split) -> int | None:
+        """There is no end of them, unless few are wanted to train on."""
+        return self.training_points if split == "train" else None
 
-    def stream(self, split: Split, batch_size: int, seed: int) -> MixtureStream:
-        """Endless fresh samples. Raises SettingError for a batch of none."""
+    def stream(self, split: Split, batch_size: int, seed: int) -> MixtureStream | FewPoints:
+        """Endless batches. Raises SettingError for a batch of none, DataError for one of more points than there are."""
         line = (torch.arange(self.side) - (self.side - 1) / 2) * self.spacing
-        return MixtureStream(torch.cartesian_prod(line, line), self.std, batch_size, seed, split)
+        return stream(torch.cartesian_prod(line, line), self.std, self.training_points, split, batch_size, seed)

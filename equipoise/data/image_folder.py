@@ -6,9 +6,8 @@ Its licence is yours to know. See docs/data.md.
 
 import dataclasses
 import re
-import statistics
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,25 +17,18 @@ import torch
 
 from equipoise.base import Batch, DataSpec, Preparation, Split, Stream, Suggestion
 from equipoise.data import _cache
-from equipoise.data._arrays import Shuffled
-from equipoise.data._cache import Decoded, File, Kept, counted, shown
-from equipoise.data._pictures import ENDINGS, Background, Fit, Form, decode, shorter_side
+from equipoise.data._arrays import Shuffled, luma
+from equipoise.data._cache import Decoded, Kept, counted, shown
+from equipoise.data._pictures import ENDINGS, Background, Fit, Form, decode, told, usual_size
 from equipoise.errors import DataError, SettingError, nearest
 
 __all__ = ["ImageFolder"]
 
-SIZES = (16, 32, 64, 128)
-USUAL = 64
-"""The largest size that is chosen unasked: larger ones take hours on a CPU."""
-LOOKED_AT = 256
-"""Headers that are read to choose a size."""
 DECODER = 1
 """Counts the changes of what decoding gives."""
 NAMED = 8
 """Classes that a note names."""
 TASK = "decoding images"
-LUMA = (0.299, 0.587, 0.114)
-"""Of ITU-R BT.601, as Pillow makes grey of colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +113,11 @@ class ImageFolder:
         shuffled = Shuffled(images, labels, batch_size, seed, split, torch.tensor(rows, dtype=torch.int64))
         return shuffled if images.shape[1] == data.channels else Grey(shuffled)
 
+    def pictures(self) -> tuple[tuple[str, ...], torch.Tensor]:
+        """Every image of the folder, of both splits, by its path: (N, 3, S, S) uint8, colour ones or three alike."""
+        _, kept = self._ready()
+        return kept.paths, kept.array
+
     def _making(self) -> Generator[Preparation, None, Self]:
         """Decode what is new, tell what was found, and return it settled."""
         folder, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
@@ -129,7 +126,7 @@ class ImageFolder:
             raise DataError(
                 f"{folder} is not as it was when this run began: {what}; restore it, or train anew with --from RUN"
             )
-        form = Form(self.image_size or _size(folder, files), self.fit, self.background)
+        form = Form(self.image_size or usual_size(folder, files), self.fit, self.background)
         sized = dataclasses.replace(self, folder=str(folder), cache=str(cache), image_size=form.size)
         kept = sized._opened() if self.digest else _cache.kept(folder, cache, files, _key(form))
         if kept is None:
@@ -140,7 +137,7 @@ class ImageFolder:
             raise DataError(f"{folder} changed while it was read; start again when nothing writes to it")
         channels = self.channels or (1 if _all_grey(kept) else 3)
         found = dataclasses.replace(sized, channels=channels, classes=self._classes(kept), digest=kept.digest)
-        for note in (*kept.notes, *found._notes(kept)):
+        for note in (*kept.notes, *told(kept.facts, len(kept.paths), form), *found._notes(kept)):
             yield Preparation(TASK, len(files), len(files), note)
         return found
 
@@ -175,15 +172,7 @@ class ImageFolder:
         return self.classes
 
     def _notes(self, kept: Kept) -> Iterator[str]:
-        """What the user should know of the images."""
-        total, facts = counted(len(kept.paths), "image"), kept.facts
-        done = {"crop": "cropped to their middle", "pad": f"padded with {self.background}", "stretch": "stretched"}
-        if facts["not_square"]:
-            yield f"{facts['not_square']:,} of {total} not square: {done[self.fit]} (fit)"
-        if facts["enlarged"]:
-            yield f"{facts['enlarged']:,} of {total} smaller than {self.image_size} pixels: enlarged (image_size)"
-        if facts["transparent"]:
-            yield f"{facts['transparent']:,} of {total} transparent in part: laid on {self.background} (background)"
+        """What the user should know of the classes."""
         if self.classes:
             counts = Counter(_top(path) for path in kept.paths)
             named = ", ".join(f"{shown(name)} {counts[name]:,}" for name in self.classes[:NAMED])
@@ -201,16 +190,7 @@ class Grey:
     def batch(self, index: int) -> Batch:
         """Batch number `index`: real (B, 1, H, W) float32 in [-1, 1], condition (B,) int64 or None."""
         batch = self.colour.batch(index)
-        luma = torch.tensordot(batch.real, torch.tensor(LUMA), dims=([1], [0]))
-        return Batch(luma.unsqueeze(1).clamp_(-1, 1), batch.condition)
-
-
-def _size(folder: Path, files: Sequence[File]) -> int:
-    """The largest usual size that the median of the shorter sides reaches; an eighth less will do, as for 28 pixels."""
-    step = max(1, len(files) // LOOKED_AT)
-    sides = [side for file in files[::step][:LOOKED_AT] if (side := shorter_side(folder / file.path))]
-    middle = statistics.median(sides) if sides else USUAL
-    return max((size for size in SIZES if size <= min(USUAL, middle * 8 / 7)), default=SIZES[0])
+        return Batch(luma(batch.real), batch.condition)
 
 
 def _decoded(form: Form, content: bytes, path: str) -> Decoded:

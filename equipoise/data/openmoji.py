@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equipoise.base import AtHand, DataSpec, PairedBatch, Split, Suggestion
-from equipoise.data._arrays import batch_of, check_enough, resized
+from equipoise.base import AtHand, DataSpec, Split, Stream, Suggestion
+from equipoise.data._arrays import check_part, resized
+from equipoise.data._pairs import Apart, Images, Pairs
 from equipoise.errors import DataError, SettingError
 
 __all__ = ["OpenMoji"]
@@ -37,21 +38,33 @@ class OpenMoji(AtHand):
 
     Drawn at 64 pixels a side, smaller ones resampled from that. Held out is a tenth, by a hash of the emoji's code;
     emoji that look nearly alike, such as man and woman of one profession, lie on the same side.
-    Raises SettingError for a size that is not offered.
+    Raises SettingError for a size that is not offered, or more images than there are.
     """
 
     image_size: int = 32
     """pixels a side: 16, 32 or 64"""
+    training_images: int | None = None
+    """so many to train on, evenly spread over the groups, for every seed the same; left out: all 1,952"""
+    paired: bool = True
+    """whether outlines to train on come with their own emoji, or in an order of their own; those held out always do"""
 
     def __post_init__(self) -> None:
         if self.image_size not in SIZES:
             raise SettingError(f"image_size = {self.image_size} is not offered by 'openmoji'; use 16, 32 or 64")
+        check_part(self.training_images, COUNTS["train"])
 
     @property
     def spec(self) -> DataSpec:
         """Colour images of eleven groups, each with its outline; letters, clocks and arrows cannot be mirrored."""
         size = self.image_size
-        return DataSpec((3, size, size), classes=len(GROUPS), flips=False, class_names=GROUPS, source=(1, size, size))
+        return DataSpec(
+            (3, size, size),
+            classes=len(GROUPS),
+            flips=False,
+            class_names=GROUPS,
+            source=(1, size, size),
+            paired=("train", "held_out") if self.paired else ("held_out",),
+        )
 
     @property
     def suggestion(self) -> Suggestion:
@@ -59,17 +72,21 @@ class OpenMoji(AtHand):
         return Suggestion(gan="dcgan", steps=3000, batch_size=64, controller="annealed")
 
     def count(self, split: Split) -> int:
-        """1,952 to train on, 212 held out."""
-        return COUNTS[split]
+        """1,952 to train on, unless fewer are wanted; 212 held out."""
+        return COUNTS[split] if split == "held_out" else self.training_images or COUNTS[split]
 
-    def stream(self, split: Split, batch_size: int, seed: int) -> "Pairs":
-        """Endless shuffled batches of pairs of a split.
+    def stream(self, split: Split, batch_size: int, seed: int) -> Stream:
+        """Endless shuffled batches of a split: pairs, or, to train on, both apart if they are not to be paired.
 
         Raises DataError if the split is smaller than a batch, or if the shipped file is missing or damaged.
         """
         emoji = _emoji(self.image_size)
-        part = slice(None, COUNTS["train"]) if split == "train" else slice(COUNTS["train"], None)
-        return Pairs(Emoji(*(array[part] for array in emoji)), batch_size, seed, split)
+        start, count = 0 if split == "train" else COUNTS["train"], self.count(split)
+        rows = start + torch.arange(count) * COUNTS[split] // count
+        kind = Pairs if split in self.spec.paired else Apart
+        return kind(
+            Images(emoji.colour, rows), Images(emoji.outline, rows), emoji.labels[rows], batch_size, seed, split
+        )
 
 
 class Emoji(NamedTuple):
@@ -78,26 +95,6 @@ class Emoji(NamedTuple):
     colour: Tensor
     outline: Tensor
     labels: Tensor
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
-    """Endless epochs over emoji, each in a fresh order, cut into batches."""
-
-    emoji: Emoji
-    batch_size: int
-    seed: int
-    split: Split
-
-    def __post_init__(self) -> None:
-        check_enough(len(self.emoji.labels), self.batch_size, self.split, "images")
-
-    def batch(self, index: int) -> PairedBatch:
-        """Batch number `index`: real (B, 3, S, S) and source (B, 1, S, S) in [-1, 1], condition (B,) int64."""
-        chosen = batch_of(len(self.emoji.labels), self.batch_size, self.seed, self.split, index)
-        colour, outline, labels = (array.index_select(0, chosen) for array in self.emoji)
-        real, source = (array.float().div_(127.5).sub_(1.0) for array in (colour, outline))
-        return PairedBatch(real, labels, source=source)
 
 
 @lru_cache(maxsize=len(SIZES))

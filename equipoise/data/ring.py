@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from equipoise.base import AtHand, DataSpec, Split, Suggestion
-from equipoise.data._mixtures import MixtureStream, check_positive
+from equipoise.data._mixtures import FewPoints, MixtureStream, check_positive, stream
 
 __all__ = ["Ring"]
 
@@ -28,9 +28,13 @@ class Ring(AtHand):
     """distance of the means from the origin"""
     std: float = 0.01
     """standard deviation of each Gaussian in both directions"""
+    training_points: int | None = None
+    """so many to train on, for every seed the same; left out: fresh ones without end"""
 
     def __post_init__(self) -> None:
         check_positive("ring", modes=self.modes, radius=self.radius, std=self.std)
+        if self.training_points is not None:
+            check_positive("ring", training_points=self.training_points)
 
     @property
     def spec(self) -> DataSpec:
@@ -42,11 +46,12 @@ class Ring(AtHand):
         """A few minutes on one core."""
         return Suggestion(gan="mlp", steps=5000, batch_size=256, metric="mixture_modes", controller="annealed")
 
-    def count(self, split: Split) -> None:
-        """There is no end of them."""
+    def count(self, split: Split) -> int | None:
+        """There is no end of them, unless few are wanted to train on."""
+        return self.training_points if split == "train" else None
 
-    def stream(self, split: Split, batch_size: int, seed: int) -> MixtureStream:
-        """Endless fresh samples. Raises SettingError for a batch of none."""
+    def stream(self, split: Split, batch_size: int, seed: int) -> MixtureStream | FewPoints:
+        """Endless batches. Raises SettingError for a batch of none, DataError for one of more points than there are."""
         angles = [2 * math.pi * mode / self.modes for mode in range(self.modes)]
         means = self.radius * torch.tensor([(math.cos(angle), math.sin(angle)) for angle in angles])
-        return MixtureStream(means, self.std, batch_size, seed, split)
+        return stream(means, self.std, self.training_points, split, batch_size, seed)

@@ -32,8 +32,13 @@ UNBOUNDED = (2.0, 3.0, 10.0)
 """Times that a critic's gradient has grown since its beginning, with no fake near a real: nothing holds it any more."""
 FLAT = 0.01
 """|D(x) - D(G(z))| of a discriminator that says the same of everything, although its ranks tell the two apart."""
+FEW = 0.3
+"""Coverage up to which few reals have a fake near them."""
 TOLD_APART = 0.15
 """rank_train_fake that says so: three times BLIND."""
+LEARNT = 0.5
+"""Of its loss at the beginning, what is left to a generator whose gradient may be small: it fell with the loss, as
+where a difference of pixels is a part of it (pix2pix). A starved generator's loss stays, or rises."""
 WON_FOR = 0.25
 """Share of the run for which a saturated discriminator with no fake near a real counts as won."""
 BLIND = 0.05
@@ -217,7 +222,10 @@ def _lost(history: History) -> Sign | None:
 
 
 def _starved(history: History) -> Sign | None:
-    """The gradient of the generator against the run's own beginning."""
+    """The gradient of the generator against the run's own beginning, unless its loss has fallen, too."""
+    began, loss = history.early("loss_g", 10), history.last("loss_g", 10)
+    if began is not None and began > 0 and loss and statistics.median(loss) < LEARNT * began:
+        return None
     start, now = history.early("gradient_norm_g", 10), history.last("gradient_norm_g", 10)
     if not start or len(now) < 10 or history.step < 30:
         return None
@@ -263,7 +271,13 @@ def _far_ahead(history: History) -> Sign | None:
 
 
 def _flat(history: History) -> Sign | None:
-    """The discriminator tells fakes from reals, and yet says the same of both: its slope is penalised away."""
+    """The discriminator tells fakes from reals, and yet says the same of both: its slope is penalised away.
+
+    Only while few reals have a fake near them: a discriminator that has found its equilibrium is as flat.
+    """
+    near = history.last("coverage", 3)
+    if not near or statistics.fmean(near) > FEW:
+        return None
     real, fake, ranks = (history.last(name, 20) for name in ("probability_real", "probability_fake", "rank_train_fake"))
     if min(len(real), len(fake), len(ranks)) < 20 or statistics.fmean(ranks) < TOLD_APART:
         return None

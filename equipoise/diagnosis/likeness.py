@@ -26,16 +26,17 @@ def small(samples: Tensor) -> Tensor:
     return samples.flatten(1)
 
 
-def diversity(real: Tensor, fake: Tensor) -> Tensor:
+def diversity(real: Tensor, fake: Tensor, p: float = 2.0) -> Tensor:
     """Mean distance between two fakes over that between two reals; scalar, 1 for fakes as various as reals.
 
     `real`: (N, F), `fake`: (M, F). Near 0 all fakes are alike. Noise is various, too: above 1 says nothing good.
+    `p`: of the norm; 0 counts the places that differ (Hamming 1950), for tokens, whose numbers mean nothing.
     """
-    return _spread(fake) / _spread(real).clamp_min(1e-12)
+    return _spread(fake, p) / _spread(real, p).clamp_min(1e-12)
 
 
-def _spread(points: Tensor) -> Tensor:
-    return torch.pdist(points).mean()
+def _spread(points: Tensor, p: float) -> Tensor:
+    return torch.pdist(points, p).mean()
 
 
 def coverage(real: Tensor, fake: Tensor) -> Tensor:
@@ -68,8 +69,12 @@ def compare(train: Tensor, fake: Tensor, held_out: Tensor | None) -> dict[str, f
     """What can be said of `fake` (N, ...) by reals of the same shape; names are those of Signals. Reads the device.
 
     Diversity and coverage are by `held_out`, or by `train` without it; copying needs both. Nothing is said with fewer
-    than FEWEST different reals or fakes, with samples of other shapes, or with fakes that are not finite.
+    than FEWEST different reals or fakes, with samples of other shapes, or with fakes that are not finite. Of tokens,
+    which reals of whole numbers are, there is diversity alone: distances by places are too coarse for neighbours. Fakes
+    that are all alike are not few there, but the finding itself.
     """
+    if not train.is_floating_point():
+        return _of_tokens(train if held_out is None else held_out, fake)
     sides = [torch.unique(small(side), dim=0) for side in (train, held_out) if side is not None]
     real, fakes = sides[-1], small(fake[:COMPARED])
     if fakes.shape[1:] != real.shape[1:] or min(len(fakes), *map(len, sides)) < FEWEST or not fakes.isfinite().all():
@@ -79,3 +84,11 @@ def compare(train: Tensor, fake: Tensor, held_out: Tensor | None) -> dict[str, f
     if held_out is not None:
         found["copying"] = copying(sides[0], chosen, fakes)
     return dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
+
+
+def _of_tokens(real: Tensor, fake: Tensor) -> dict[str, float]:
+    """Diversity of sentences (N, T) and (M, T)."""
+    reals, fakes = real[:COMPARED].float(), fake[:COMPARED].float()
+    if fakes.shape[1:] != reals.shape[1:] or min(len(reals), len(fakes)) < FEWEST or not fakes.isfinite().all():
+        return {}
+    return {"diversity": diversity(reals, fakes, p=0).item()}

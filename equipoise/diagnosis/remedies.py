@@ -49,17 +49,21 @@ SURE = 0.5
 class Care:
     """How much may be done. Shares are of the run's planned steps.
 
-    `budget`: remedies in a run. `pause`: after a remedy nothing is done for so long. `lasting`: how long an override
-    acts at first. `late`: what would expire after this point acts to the end. `lost`: steps that rollbacks may cost,
-    one beyond which only overrides are left. `reach`: how far a rollback may go; where weights are not numbers, to the
-    start. Within the first so much of the run it goes to the start: there is little to lose, and weights that went
-    wrong that early hold little. `stay`: what spoils no weights must have been found for so long. `change`: False
-    restores and changes nothing, for comparison.
+    `budget`: remedies in a run. `pause`: after a remedy nothing is done for so long; `anew`: if it went back to the
+    start, for a run needs its time to begin. `lasting`: how long an override acts at first, `brief` where a number that
+    was none may never come again; to the end if the run begins anew, for it never was well before. `late`: what would
+    expire after this point acts to the end, too. `lost`: steps that rollbacks may cost, one beyond which only overrides
+    are left. `reach`: how far a rollback may go; where weights are not numbers, to the start. Within the first so much
+    of the run it goes to the start: there is little to lose, and weights that went wrong that early hold little.
+    `stay`: what spoils no weights must have been found for so long. `change`: False restores and changes nothing, for
+    comparison.
     """
 
     budget: int = 6
     pause: float = 0.04
-    lasting: float = 0.6
+    anew: float = 0.25
+    lasting: float = 0.3
+    brief: float = 0.1
     late: float = 0.7
     lost: float = 0.7
     reach: float = 0.25
@@ -79,12 +83,13 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A remedy of the past: at which step, for what, on which rung, until when."""
+    """A remedy of the past: at which step, for what, on which rung, until when, and whether the run began anew."""
 
     step: int
     symptom: str
     rung: int
     until: int
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ def prescribe(
     rung, turns = _next_rung(case, chart, finding, wish, step)
     if not turns and not restore:
         return None, chart
-    until = _until(care, case, chart, finding.symptom, rung, step)
+    until = case.steps if restore and newest == 0 else _until(care, case, chart, finding.symptom, rung, step)
     overrides = tuple(Override(knob, value, base_at, until) for knob, (base_at, value) in turns.items())
     remedy = Remedy(finding, restore, oldest, newest, overrides, rung, until)
     return remedy, _with(chart, remedy, step)
@@ -204,8 +209,10 @@ def _may_act(care: Care, case: Case, chart: Chart, finding: Finding, step: int) 
     """Whether the budget allows it, and the last remedy has had its time; weights that are not numbers cannot wait."""
     if len(chart.given) >= care.budget:
         return False
-    is_urgent = finding.symptom == "divergence" or not chart.given
-    return is_urgent or step - chart.given[-1].step >= care.pause * case.steps
+    if finding.symptom == "divergence" or not chart.given:
+        return True
+    pause = care.anew if chart.given[-1].anew else care.pause
+    return step - chart.given[-1].step >= pause * case.steps
 
 
 def _next_rung(
@@ -230,7 +237,7 @@ def _next_rung(
 
 def _until(care: Care, case: Case, chart: Chart, symptom: str, rung: int, step: int) -> int:
     """When an override expires: at the end of the run if it was given before, or if the end is near."""
-    until = step + round(care.lasting * case.steps)
+    until = step + round((care.brief if symptom == "divergence" else care.lasting) * case.steps)
     again = any(given.symptom == symptom and given.rung == rung for given in chart.given)
     return case.steps if again or until >= care.late * case.steps else until
 
@@ -248,5 +255,5 @@ def _without_expired(chart: Chart, step: int) -> Chart:
 
 def _with(chart: Chart, remedy: Remedy, step: int) -> Chart:
     """The chart with one more remedy given; its overrides are for the pilot to hold."""
-    given = Given(step, remedy.finding.symptom, remedy.rung, remedy.until)
+    given = Given(step, remedy.finding.symptom, remedy.rung, remedy.until, remedy.restore and remedy.newest == 0)
     return dataclasses.replace(chart, given=(*chart.given, given))

@@ -74,7 +74,7 @@ def gather(window: Window, record: StepRecord, probability: Probability | None =
     phases, updates = dict(window.phases), dict(window.updates)
     for name, phase in record.phases.items():
         updates |= {player: ratio for player, ratio in phase.update_ratios.items() if name == player}
-        named = _numbers(phase, probability)
+        named = numbers(phase, probability)
         if not named:
             continue
         values = torch.stack([value.detach().float() for value in named.values()])
@@ -104,7 +104,7 @@ def _newer(mine: Tensor | None, before: Tensor | None) -> Tensor | None:
     return before if mine is None else mine.detach()
 
 
-def _numbers(phase: PhaseRecord, probability: Probability | None) -> dict[str, Tensor]:
+def numbers(phase: PhaseRecord, probability: Probability | None) -> dict[str, Tensor]:
     """The scalars of one phase; terms first, then what is derived, by names that hold a space."""
     numbers = dict(phase.terms)
     if phase.total is not None:
@@ -130,8 +130,11 @@ class Sense:
     signals: Signals
 
 
-def sense(window: Window, metrics: Mapping[str, MetricReading]) -> Sense:
-    """Read the window from the device: the one place where the host waits for numbers."""
+def sense(window: Window, metrics: Mapping[str, MetricReading], ideal: float | None = None) -> Sense:
+    """Read the window from the device: the one place where the host waits for numbers.
+
+    `ideal`: the discriminator's adversarial loss where fakes are as reals are, if it is known.
+    """
     readings = _readings(window)
     first = _first(readings)
     gradient_g, gradient_d = first("gradient generator"), first("gradient discriminator")
@@ -152,6 +155,8 @@ def sense(window: Window, metrics: Mapping[str, MetricReading]) -> Sense:
             probability_fake=first("probability fake"),
             loss_g=_mean(readings.get("generator.total")),
             loss_d=_mean(readings.get("discriminator.total")),
+            adversarial_d=_mean(readings.get("discriminator.adversarial", readings.get("discriminator.total"))),
+            ideal_d=ideal,
             gradient_norm_g=gradient_g,
             gradient_norm_d=gradient_d,
             gradient_ratio=gradient_d / gradient_g if gradient_g and gradient_d is not None else None,

@@ -9,6 +9,7 @@ Names: x are reals, G(z) fakes, D(.) the discriminator's logit, sigma the logist
 -log sigma(d) = softplus(-d) and -log(1 - sigma(d)) = softplus(d), which neither overflow nor lose their gradient.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
+Labels = tuple[float, float]
+"""The lowest and the highest label of a side; each sample's is drawn evenly between them."""
 AdversarialLossName = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"]
 
 
@@ -27,7 +30,8 @@ class AdversarialLoss:
     `discriminator`: (real_logit, fake_logit, real_label, fake_label) -> scalar. `generator`: (fake_logit, real_logit)
     -> scalar. `has_labels`: label smoothing acts. `needs_real`: the generator's loss reads real logits, as many as
     fake ones; where it does not, any tensor will do. `probability`: logit -> D(x) in [0, 1] where the optimal logit
-    is the log-odds of a sample being real, None elsewhere.
+    is the log-odds of a sample being real, None elsewhere. `ideal`: (labels of reals, labels of fakes) -> what the best
+    discriminator pays where fakes are as reals are (V* of Hazimeh 2023, section 3).
     """
 
     discriminator: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -35,6 +39,7 @@ class AdversarialLoss:
     has_labels: bool
     needs_real: bool
     probability: Callable[[Tensor], Tensor] | None
+    ideal: Callable[[Labels, Labels], float]
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -68,12 +73,30 @@ def non_saturating_generator(fake_logit: Tensor, real_logit: Tensor) -> Tensor:
     return softplus(-at_least_float32(fake_logit)).mean()
 
 
+def cross_entropy_ideal(real: Labels, fake: Labels) -> float:
+    """2 H(q), H the entropy of a coin, q the mean label: log 4 at labels 1 and 0.
+
+    Fakes and reals being alike, the best logit d is one for all: the minimum of 2 (q softplus(-d) + (1-q) softplus(d)).
+    """
+    q = (sum(real) + sum(fake)) / 4
+    return 0.0 if q in (0, 1) else -2 * (q * math.log(q) + (1 - q) * math.log(1 - q))
+
+
 def least_squares_discriminator(
     real_logit: Tensor, fake_logit: Tensor, real_label: Tensor, fake_label: Tensor
 ) -> Tensor:
     """1/2 E(D(x) - b)^2 + 1/2 E(D(G(z)) - a)^2: Mao 2017, eq. 2, with b = `real_label`, a = `fake_label`."""
     real, fake = at_least_float32(real_logit), at_least_float32(fake_logit)
     return (real - real_label).square().mean() / 2 + (fake - fake_label).square().mean() / 2
+
+
+def least_squares_ideal(real: Labels, fake: Labels) -> float:
+    """(b - a)^2 / 4 + var(b) / 2 + var(a) / 2, b and a the mean labels: 1/4 at labels 1, 0. The best D(x) is (a+b)/2.
+
+    The variance of an even draw from [low, high] is (high - low)^2 / 12.
+    """
+    spread = ((real[1] - real[0]) ** 2 + (fake[1] - fake[0]) ** 2) / 12
+    return (sum(real) - sum(fake)) ** 2 / 16 + spread / 2
 
 
 def least_squares_generator(fake_logit: Tensor, real_logit: Tensor) -> Tensor:
@@ -110,7 +133,12 @@ def relativistic_generator(fake_logit: Tensor, real_logit: Tensor) -> Tensor:
 
 LOSSES: Final[Mapping[str, AdversarialLoss]] = {
     "minimax": AdversarialLoss(
-        cross_entropy_discriminator, minimax_generator, has_labels=True, needs_real=False, probability=torch.sigmoid
+        cross_entropy_discriminator,
+        minimax_generator,
+        has_labels=True,
+        needs_real=False,
+        probability=torch.sigmoid,
+        ideal=cross_entropy_ideal,
     ),
     "non_saturating": AdversarialLoss(
         cross_entropy_discriminator,
@@ -118,17 +146,38 @@ LOSSES: Final[Mapping[str, AdversarialLoss]] = {
         has_labels=True,
         needs_real=False,
         probability=torch.sigmoid,
+        ideal=cross_entropy_ideal,
     ),
     "least_squares": AdversarialLoss(
-        least_squares_discriminator, least_squares_generator, has_labels=True, needs_real=False, probability=None
+        least_squares_discriminator,
+        least_squares_generator,
+        has_labels=True,
+        needs_real=False,
+        probability=None,
+        ideal=least_squares_ideal,
     ),
     "hinge": AdversarialLoss(
-        hinge_discriminator, linear_generator, has_labels=False, needs_real=False, probability=None
+        hinge_discriminator,
+        linear_generator,
+        has_labels=False,
+        needs_real=False,
+        probability=None,
+        ideal=lambda real, fake: 2.0,  # any logit within [-1, 1]: (1 - d) + (1 + d)
     ),
     "wasserstein": AdversarialLoss(
-        wasserstein_discriminator, linear_generator, has_labels=False, needs_real=False, probability=None
+        wasserstein_discriminator,
+        linear_generator,
+        has_labels=False,
+        needs_real=False,
+        probability=None,
+        ideal=lambda real, fake: 0.0,
     ),
     "relativistic": AdversarialLoss(
-        relativistic_discriminator, relativistic_generator, has_labels=False, needs_real=True, probability=None
+        relativistic_discriminator,
+        relativistic_generator,
+        has_labels=False,
+        needs_real=True,
+        probability=None,
+        ideal=lambda real, fake: math.log(2),  # softplus(0)
     ),
 }

@@ -28,4 +28,4 @@ def readable(spec: DataSpec) -> bool:
 
 def suits(kind: Kind, spec: DataSpec) -> bool:
     """Whether features of this kind can be had of such data: networks read images, anything has numbers."""
-    return readable(spec) if kind != "samples" else len(spec.shape) in (1, 3)
+    return readable(spec) if kind != "samples" else (spec.is_points or spec.is_image)

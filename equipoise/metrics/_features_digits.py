@@ -23,6 +23,17 @@ class DigitFeatures:
 
 
 @dataclass(frozen=True, slots=True)
+class DigitNames:
+    """How the shipped network names grey or colour images of any size in [-1, 1]."""
+
+    digest: ClassVar[str | None] = DIGEST
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """(N, 10) float32 logits of the digits 0 to 9; about 0.3 s for 1,000."""
+        return digit_logits(samples)
+
+
+@dataclass(frozen=True, slots=True)
 class StackedDigits:
     """Which digits are stacked in the three channels of an image."""
 

@@ -9,23 +9,17 @@ ten splits of shuffled samples, as torch-fidelity has it. It does not look at re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from equipoise.base import DataSpec
-from equipoise.errors import DataError
 from equipoise.metrics._choice import readable
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._features_inception import POOLED, InceptionFeatures
+from equipoise.metrics._naming import USUAL as USUAL
+from equipoise.metrics._naming import score
 from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["InceptionScore"]
-
-SHUFFLE_SEED = 2020
-"""torch-fidelity's, so that its splits are those of here."""
-USUAL = 5000
-"""Samples in a split of published figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +45,3 @@ class InceptionScore(Compares):
     def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
         """Features (N, 3056) of samples. Raises DataError for fewer samples than splits."""
         return score(fake[:, POOLED:], self.splits, draws)
-
-
-def score(logits: Tensor, splits: int, draws: Draws) -> Figure:
-    """The score of logits (N, C), with its draws: within each split, samples are drawn anew."""
-    if len(logits) < splits:
-        raise DataError(f"{len(logits)} samples are too few for {splits} splits; take more, or fewer splits")
-    shuffled = logits[np.random.RandomState(SHUFFLE_SEED).permutation(len(logits))].double()
-    share, logarithm = shuffled.softmax(dim=1), shuffled.log_softmax(dim=1)
-    weights = draws.weights(len(logits), 1).double()
-    values, drawn = [], torch.zeros(draws.count, dtype=torch.float64)
-    for number in range(splits):
-        rows = slice(number * len(logits) // splits, (number + 1) * len(logits) // splits)
-        certainty = (share[rows] * logarithm[rows]).sum(dim=1)
-        even = torch.full((1, len(certainty)), 1 / len(certainty), dtype=torch.float64)
-        values.append(_split(share[rows], certainty, even).item())
-        drawn += _split(share[rows], certainty, weights[:, rows] / weights[:, rows].sum(dim=1, keepdim=True)) / splits
-    few = len(logits) // splits < USUAL
-    doubts = (f"splits of {len(logits) // splits:,}, not of {USUAL:,}: lower than published figures",) if few else ()
-    return Figure(float(np.mean(values)), drawn if draws.count else None, doubts)
-
-
-def _split(share: Tensor, certainty: Tensor, weights: Tensor) -> Tensor:
-    """exp(E_w Σ p log p - Σ p̄ log p̄), p̄ = E_w p, for each row of weights (R, N) of sum 1: (R,)."""
-    mean = weights @ share
-    scores: Tensor = (weights @ certainty - torch.special.xlogy(mean, mean).sum(dim=1)).exp()
-    return scores

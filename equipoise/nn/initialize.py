@@ -3,7 +3,7 @@
 import torch
 from torch import Generator, nn
 
-_WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 
 
 @torch.no_grad()
@@ -44,3 +44,10 @@ def fan_in_(network: nn.Module, generator: Generator) -> None:
                 module.bias.uniform_(-bound, bound, generator=generator)
         elif isinstance(module, nn.Embedding):
             module.weight.normal_(0, 1, generator=generator)
+
+
+@torch.no_grad()
+def all_normal_(network: nn.Module, generator: Generator, std: float) -> None:
+    """N(0, std) for every parameter, biases included, as recurrent networks of text have it (Yu 2017's code: 0.1)."""
+    for weight in network.parameters():
+        weight.normal_(0, std, generator=generator)

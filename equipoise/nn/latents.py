@@ -17,3 +17,9 @@ def normal(count: int, size: int, generator: Generator, truncation: float | None
     inside = math.erf(truncation / math.sqrt(2))
     uniform = torch.rand(count, size, generator=generator, device=generator.device, dtype=torch.float64) * 2 - 1
     return (torch.erfinv(uniform * inside) * math.sqrt(2)).float()
+
+
+def uniform(count: int, size: int, generator: Generator, truncation: float | None = None) -> Tensor:
+    """(count, size) float32 from [0, 1), on the generator's device; from [0, T) for a `truncation` T below 1."""
+    drawn = torch.rand(count, size, generator=generator, device=generator.device)
+    return drawn if truncation is None else drawn * min(1.0, truncation)

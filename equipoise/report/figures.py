@@ -134,7 +134,7 @@ def _panels(history: History, columns: int) -> list[Panel]:
     metrics = [Panel(panels.metric(one)) for one in history.measured()]
     moved = [Panel(panels.knob(history, one)) for one in history.turns() if one.knob not in ("lr_g", "lr_d")]
     losses, findings = panels.losses(history), panels.findings(history)
-    signals = (panels.ranks, panels.probabilities, panels.gradients, panels.learning_rates)
+    signals = (panels.rewards, panels.ranks, panels.probabilities, panels.gradients, panels.learning_rates)
     drawn = [drawing for drawing in (signal(history) for signal in signals) if drawing]
     tall = STRIP + 0.2 * len({symptom.name for symptom in history.symptoms()})
     return [

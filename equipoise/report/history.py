@@ -141,6 +141,11 @@ class History:
         lines = [line for line in self.named("sensed") if name in table(line.get("signals"))]
         return Series.of([number(line["step"]) for line in lines], [number(line["signals"][name]) for line in lines])
 
+    def rewards(self) -> Series:
+        """What the controller's decisions have earned, where it is paid."""
+        lines = [line for line in self.named("sensed") if line.get("reward") is not None]
+        return Series.of([number(line["step"]) for line in lines], [number(line["reward"]) for line in lines])
+
     def turns(self) -> list[Turns]:
         """The knobs that moved, each with its turns, in the order of their first turn."""
         found: dict[str, list[Line]] = {}

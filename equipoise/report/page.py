@@ -11,12 +11,15 @@ from equipoise.report import samples as sampling
 from equipoise.report.history import History, Measured, number, table
 from equipoise.report.markup import Markup
 from equipoise.report.rerun import command
+from equipoise.report.samples import Samples
 from equipoise.report.stylesheet import STYLE
 from equipoise.report.words import count, duration, name_of, plain, sentence, short, state
 from equipoise.runs import Run
 
 FILE = "report.html"
 KNOWN_STATES = ("healthy", "ailing", "diverged")
+TEXTS = 32
+"""Samples that are text, of which the page shows so many."""
 
 
 def make(run: Run) -> Path:
@@ -84,6 +87,8 @@ def _samples(history: History) -> Markup:
     last = sampling.final(history)
     if last is None:
         return markup.paragraph("No samples were taken in this run.")
+    if last.texts:
+        return _texts(last)
     picture = pictures.as_png(last)
     if picture is None:
         return markup.paragraph(f"{last.note[:1].upper()}{last.note[1:]}.", "note")
@@ -92,6 +97,14 @@ def _samples(history: History) -> Markup:
     alternative = f"{what} that the generator made after {last.moment}, having trained on {data}"
     kind = "samples sheet" if last.sheet is not None else "samples"
     return markup.picture(picture, alternative, f"What the generator makes, {last.moment}", kind)
+
+
+def _texts(samples: Samples) -> Markup:
+    """The first samples that are text, a line each."""
+    said = f"What the generator writes, {samples.moment}: {TEXTS} of {count(len(samples.texts))}."
+    said = said if len(samples.texts) > TEXTS else f"What the generator writes, {samples.moment}."
+    lines = "\n".join(plain(text, 400) for text in samples.texts[:TEXTS])
+    return markup.together((markup.code(lines, "samples"), markup.paragraph(said, "note")))
 
 
 def _numbers(history: History) -> Markup:

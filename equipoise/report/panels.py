@@ -122,6 +122,21 @@ def learning_rates(history: History) -> Drawing | None:
     return draw
 
 
+def rewards(history: History) -> Drawing | None:
+    """What each decision of a controller that is paid has earned."""
+    found = history.rewards()
+    if not found:
+        return None
+
+    def draw(axes: "Axes") -> None:
+        title(axes, "Reward of each decision")
+        axes.axhline(0, color=GREY, linewidth=0.8)
+        _lines(axes, {"reward": found}, {"reward": PURPLE})
+        value_axis(axes, "reward (no unit)")
+
+    return draw
+
+
 def knob(history: History, turns: Turns) -> Drawing:
     """One knob that moved, and who moved it."""
     range = RANGES.get(turns.knob)

@@ -1,4 +1,4 @@
-"""Samples as pictures: a sheet of images as it is, points as a scatter, single numbers as a histogram."""
+"""Samples as pictures: a sheet of images as it is, points as a scatter, numbers as a histogram, texts as lines."""
 
 import io
 import textwrap
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from equipoise.report.axes import BLUE, GREY, title
 from equipoise.report.samples import Samples, limits
-from equipoise.report.words import count
+from equipoise.report.words import count, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 5000
 """Points of a scatter plot; the first of the samples stand for all."""
+LINES, LETTERS = 18, 56
+"""Texts that are shown of a moment, and letters of each at the most."""
 
 
 def height(samples: Sequence[Samples], width: float) -> float:
     """How high sheets must be to fill `width`, within reason."""
     shapes = [one.sheet.height / one.sheet.width for one in samples if one.sheet is not None]
-    if not shapes and not any(one.values is not None for one in samples):
+    if not shapes and not any(one.values is not None or one.texts for one in samples):
         return 0.8
     return min(1.6, max(0.4, *shapes)) * width if shapes else width
 
@@ -32,7 +34,13 @@ def draw(axes: "Axes", samples: Samples, bounds: tuple[float, float]) -> None:
     """One moment's samples onto axes; numbers are shown within `bounds`."""
     title(axes, f"Samples at step {count(samples.step)}")
     axes.text(
-        0, 1, f"{count(samples.images)} images seen", transform=axes.transAxes, va="bottom", fontsize=7.2, color=GREY
+        0,
+        1,
+        f"{count(samples.images)} images seen{_groups(samples)}",
+        transform=axes.transAxes,
+        va="bottom",
+        fontsize=7.2,
+        color=GREY,
     )
     values = samples.values
     if samples.sheet is not None:
@@ -41,6 +49,8 @@ def draw(axes: "Axes", samples: Samples, bounds: tuple[float, float]) -> None:
         _scatter(axes, values, bounds)
     elif values is not None and values.size == len(values):
         _histogram(axes, values.ravel(), bounds)
+    elif samples.texts:
+        _lines(axes, samples.texts)
     else:
         shape = "" if values is None else f"numbers of shape {values.shape} have no picture"
         axes.axis("off")
@@ -48,8 +58,13 @@ def draw(axes: "Axes", samples: Samples, bounds: tuple[float, float]) -> None:
         axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=7.5, color=GREY, transform=axes.transAxes)
 
 
+def _groups(samples: Samples) -> str:
+    """What stands beside what."""
+    return f": {', '.join(samples.shows)}" if samples.shows else ""
+
+
 def as_png(samples: Samples) -> bytes | None:
-    """One moment's samples as a picture of their own; None if they have none."""
+    """One moment's samples as a picture of their own; None if they have none, or are texts."""
     if samples.sheet is not None:
         buffer = io.BytesIO()
         samples.sheet.save(buffer, format="PNG", optimize=True)
@@ -74,6 +89,14 @@ def _sheet(axes: "Axes", samples: Samples) -> None:
     grey = samples.sheet.mode == "L"
     axes.imshow(np.asarray(samples.sheet), cmap="gray" if grey else None, vmin=0, vmax=255, interpolation="antialiased")
     axes.axis("off")
+
+
+def _lines(axes: "Axes", texts: Sequence[str]) -> None:
+    """The first texts, a line each."""
+    axes.axis("off")
+    for place, text in enumerate(texts[:LINES]):
+        axes.text(0, 1 - (place + 1) / (LINES + 1), plain(text, LETTERS), fontsize=7.2, va="center", parse_math=False)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
 
 
 def _scatter(axes: "Axes", values: npt.NDArray[np.float64], bounds: tuple[float, float]) -> None:

@@ -21,18 +21,24 @@ MOST_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Samples:
-    """What the generator made at one moment: a sheet of images, or numbers (N, ...); else `note` says why neither."""
+    """What the generator made at one moment: a sheet of images, numbers (N, ...) or texts.
+
+    Else `note` says why none of them. `shows`: what each group of images of a sheet holds, in order.
+    """
 
     step: int
     images: int
     sheet: Image.Image | None = None
     values: npt.NDArray[np.float64] | None = None
+    texts: tuple[str, ...] = ()
     note: str = ""
+    shows: tuple[str, ...] = ()
 
     @property
     def moment(self) -> str:
-        """When it was."""
-        return f"step {count(self.step)}, {count(self.images)} images seen"
+        """When it was, and what stands beside what."""
+        groups = f"; from left to right {', '.join(self.shows)}" if self.shows else ""
+        return f"step {count(self.step)}, {count(self.images)} images seen{groups}"
 
 
 def chosen(history: History, most: int = 3) -> list[Samples]:
@@ -70,10 +76,16 @@ def seen(run: Run, line: Line) -> Samples:
     try:
         path = _within(run.folder, line.get("samples"))
         if path.suffix == ".png":
-            return Samples(step, images, sheet=_sheet(path))
+            return Samples(step, images, sheet=_sheet(path), shows=_words(line.get("shows")))
+        if path.suffix == ".txt":
+            return Samples(step, images, texts=_texts(path))
         return Samples(step, images, values=_values(path))
     except RunError as error:
         return Samples(step, images, note=f"the samples of step {count(step)} are left out: {name} {error}")
+
+
+def _words(said: object) -> tuple[str, ...]:
+    return tuple(plain(word, 20) for word in said) if isinstance(said, list) else ()
 
 
 def _within(folder: Path, name: object) -> Path:
@@ -100,6 +112,16 @@ def _sheet(path: Path) -> Image.Image:
                 return image.convert("L" if image.mode in ("1", "L", "I", "I;16") else "RGBA")
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
         raise RunError(f"is damaged ({plain(error, 80)})") from error
+
+
+def _texts(path: Path) -> tuple[str, ...]:
+    try:
+        texts = tuple(path.read_text(encoding="utf-8").split("\n")[:-1])
+    except (OSError, ValueError) as error:
+        raise RunError(f"is damaged ({plain(error, 80)})") from error
+    if not texts:
+        raise RunError("is empty")
+    return texts
 
 
 def _values(path: Path) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Where a film shows the samples: images as large as whole pixels allow, points and numbers on axes that stay."""
+"""Where a film shows the samples: images as large as whole pixels allow, points and numbers on axes, texts as lines."""
 
 import textwrap
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from equipoise.report.axes import BLUE
 from equipoise.report.lettering import SOFT, Words
 from equipoise.report.pictures import MOST_POINTS
 from equipoise.report.samples import Samples, limits
-from equipoise.report.words import count
+from equipoise.report.words import count, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +27,8 @@ READABLE = 48
 """Pixels of an image on the screen; where a whole sheet would come out smaller, part of it is shown."""
 GAP, GAP_VALUE = 2, 128
 """Between two images of a sheet, as runs.grid leaves it."""
+LINES, LINE = 22, 27
+"""Texts that a frame has room for, and pixels from one to the next."""
 DOT, COVER, BINS = 3, 0.6, 40
 """Radius of a point in pixels, how much of what is below it a point covers, bars of a histogram."""
 
@@ -69,17 +71,24 @@ class Stage:
             self._dots(frame, values[:MOST_POINTS])
         elif values is not None and self.tallest and values.size == len(values):
             self._bars(frame, _heights(values.ravel(), self.bounds))
+        elif samples.texts:
+            _lines(frame, samples.texts)
         else:
             shape = "" if values is None else f"numbers of shape {values.shape} have no picture"
             _note(frame, samples.note or shape)
 
     def caption(self, samples: Samples) -> str:
         """What is seen, and how much of it."""
-        said = f"The same latents all along, here after step {count(samples.step)}"
+        kept = (
+            f"The same inputs all along ({', '.join(samples.shows)})" if samples.shows else "The same latents all along"
+        )
+        said = f"{kept}, here after step {count(samples.step)}"
         if samples.sheet is not None and self.cell:
             (columns, rows), whole = _fitting(samples.sheet, self.cell)[1:], _cells(samples.sheet, self.cell)
             part = columns * rows < whole[0] * whole[1]
             return f"{said}: {columns * rows} of {whole[0] * whole[1]}" if part else said
+        if len(samples.texts) > LINES:
+            return f"{said}: {LINES} of {len(samples.texts)}"
         return said
 
     def _dots(self, frame: Image.Image, values: npt.NDArray[np.float64]) -> None:
@@ -171,6 +180,11 @@ def _arranged(sheet: Image.Image, cell: tuple[int, int]) -> tuple[Image.Image, t
 
 def _paste(frame: Image.Image, picture: Image.Image, corner: tuple[int, int]) -> None:
     frame.paste(picture, corner, picture.getchannel("A") if picture.mode == "RGBA" else None)
+
+
+def _lines(frame: Image.Image, texts: tuple[str, ...]) -> None:
+    for number, text in enumerate(texts[:LINES]):
+        lettering.row(ImageDraw.Draw(frame), LEFT, TOP + 24 + LINE * number, [Words(plain(text, 200))], WIDTH)
 
 
 def _note(frame: Image.Image, text: str) -> None:

@@ -28,8 +28,10 @@ from equipoise.events import (
 from equipoise.observations import Remedy, Verdict
 from equipoise.pilot import Decision, Pilot, Turning
 from equipoise.quality import Metric
+from equipoise.tokens import readable
 from equipoise.training import checkpoint, probe
 from equipoise.training.rollback import Sound
+from equipoise.training.sheet import Sheet
 from equipoise.training.state import TrainingState
 from equipoise.training.step import run_step
 
@@ -61,7 +63,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A metric and what it is measured on: `latents` (N, ...) and labels (N,), the same every time."""
+    """A metric and what it is measured on: `latents` (N, ...) and labels or inputs (N, ...), the same every time."""
 
     name: str
     metric: Metric
@@ -94,8 +96,9 @@ class Best:
 
 @dataclass(slots=True)
 class Training:
-    """One run in memory: everything that the loop needs. `preview`: latents and labels of the sample grid.
+    """One run in memory: everything that the loop needs.
 
+    `preview`: latents and labels, or inputs, of samples to look at; `sheet`: how these are laid out.
     `taken_over`: the share of each network's weights that stem from another run. `sound`: weights to go back to.
     """
 
@@ -108,6 +111,7 @@ class Training:
     best: Best = field(default_factory=Best)
     taken_over: Mapping[str, float] = field(default_factory=dict)
     sound: Sound = field(default_factory=Sound)
+    sheet: Sheet = field(default_factory=Sheet)
 
 
 def train(training: Training) -> Iterator[Event]:
@@ -158,7 +162,10 @@ def _opening(training: Training) -> Iterator[Event]:
     weights = {
         name: sum(weight.numel() for weight in network.parameters()) for name, network in state.gan.networks.items()
     }
-    yield Started(0, 0, plan.steps, plan.batch_size, state.precision, weights, pilot.base.values(), training.taken_over)
+    acting = tuple(sorted(pilot.acting))
+    yield Started(
+        0, 0, plan.steps, plan.batch_size, state.precision, weights, pilot.base.values(), training.taken_over, acting
+    )
     yield from _turned(training, pilot.started)
     if plan.sample_every:
         yield _sampled(training)
@@ -205,8 +212,9 @@ def _probed(training: Training, record: StepRecord) -> StepRecord:
 
 
 def _sensed(state: TrainingState, decision: Decision) -> Sensed:
-    seen = decision.observation
-    return Sensed(state.step, state.images, seen.progress, state.seconds, decision.loss, seen.signals, seen.health)
+    seen, reward = decision.observation, decision.reward
+    known = seen.progress, state.seconds, decision.loss, seen.signals, seen.health
+    return Sensed(state.step, state.images, *known, reward)
 
 
 def _turned(training: Training, turnings: tuple[Turning, ...]) -> Iterator[Turned]:
@@ -238,9 +246,10 @@ def _verdict_after(remedied: Remedied, verdict: Verdict) -> Verdict:
 
 
 def _sampled(training: Training) -> Sampled:
-    state = training.state
-    made = probe.samples(state, *training.preview)
-    return Sampled(state.step, state.images, probe.as_array(made), columns=state.gan.conditions or None)
+    state, sheet, (latents, condition) = training.state, training.sheet, training.preview
+    made = probe.samples(state, latents[: sheet.count], None if condition is None else condition[: sheet.count])
+    texts = readable(state.gan.vocabulary, made)
+    return Sampled(state.step, state.images, probe.as_array(sheet.laid_out(made)), sheet.columns, sheet.shows, texts)
 
 
 def _evaluated(training: Training, evaluation: Evaluation) -> Evaluated:

@@ -16,6 +16,9 @@ from equipoise.training.state import TrainingState
 PROBE = 256
 """Logits a side, rounded up to whole batches; the standard error of a rank of 256 against 256 is 0.05."""
 
+PIECE = 250
+"""Samples made at once."""
+
 
 def batches(stream: Stream, turn: int, batch_size: int) -> list[Any]:
     """The reals that are looked at in one turn: PROBE of them, rounded up to whole batches."""
@@ -55,7 +58,7 @@ def untouched(networks: Iterable[nn.Module]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def samples(state: TrainingState, latents: Tensor, condition: Tensor | None, batch_size: int = 250) -> Tensor:
+def samples(state: TrainingState, latents: Tensor, condition: Tensor | None, batch_size: int = PIECE) -> Tensor:
     """Samples of the averaged generator, (N, ...) float32 on the CPU, for these latents and labels."""
     parts = []
     with at_rest(state.playing.values()), autocast(state.precision, state.device):

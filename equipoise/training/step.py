@@ -71,6 +71,8 @@ def _update(
         state.scaler.unscale_(optimizer) if state.scaler.is_enabled() else None
         gradients = [weight.grad for weight in weights[name] if weight.grad is not None]
         norms[name] = torch.nn.utils.get_total_norm(gradients)
+        if settings.longest is not None:
+            torch.nn.utils.clip_grads_with_norm_(weights[name], settings.longest, norms[name])
         before = [weight.detach().clone() for weight in weights[name]] if measure else []
         state.scaler.step(optimizer)
         if settings.limit is not None:

@@ -100,6 +100,7 @@ class Adversarial:
             conditions=classes,
             mixed_precision=bool(kinds),
             probability=LOSSES[self.loss].probability,
+            ideal=game.ideal,
         )
 
     def _turnable(self, kinds: Sequence[Kind]) -> frozenset[str]:
@@ -207,6 +208,11 @@ class _Game:
         lazy = rules.penalty_interval > 1 and (knobs.r1_gamma > 0 or knobs.r2_gamma > 0)
         c = rules.penalty_interval / (rules.penalty_interval + 1) if lazy else 1.0
         return Settings(rules.optimizer, knobs.lr_d * c, knobs.beta1**c, knobs.beta2**c, limit=limit)
+
+    def ideal(self, knobs: AdversarialKnobs) -> float:
+        """What the discriminator's adversarial term comes to where fakes are as reals are."""
+        real = knobs.real_label_low, knobs.real_label_high
+        return self.loss.ideal(real, (knobs.fake_label_low, knobs.fake_label_high))
 
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch.condition if self.conditional else None

@@ -56,7 +56,8 @@ class Convolutional(Adversarial):
         Raises SettingError if the data are no images, or of a size that there are no layers for.
         """
         if not spec.is_image:
-            raise SettingError(f"{name} makes images, not points; use --gan mlp for this data")
+            kind, other = ("points", "mlp") if spec.vocabulary is None else ("sentences", "seqgan")
+            raise SettingError(f"{name} makes images, not {kind}; use --gan {other} for this data")
         channels, height, width = spec.shape
         if height != width or height not in SIZES or not 1 <= channels <= 4:
             raise SettingError(

@@ -67,6 +67,7 @@ class Dirac:
             logits=lambda networks, batch, moment: _judge(networks, batch.real),
             mixed_precision=False,
             probability=LOSSES[self.loss].probability,
+            ideal=lambda knobs: LOSSES[self.loss].ideal((1.0, 1.0), (0.0, 0.0)),
         )
 
     def _discriminate(self, networks: Networks, batch: Batch, moment: Moment[DiracKnobs]) -> Loss:

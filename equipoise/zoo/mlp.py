@@ -58,8 +58,9 @@ class MLP(Adversarial):
 
     def build(self, spec: DataSpec, generator: Generator) -> Gan[AdversarialKnobs]:
         """The GAN for points (D,). Raises SettingError for images."""
-        if len(spec.shape) != 1:
-            raise SettingError("mlp makes points, not images; use --gan dcgan for this data")
+        if not spec.is_points:
+            kind, other = ("images", "dcgan") if spec.vocabulary is None else ("sentences", "seqgan")
+            raise SettingError(f"mlp makes points, not {kind}; use --gan {other} for this data")
         check_counts(width=self.width, depth=self.depth)
         (size,) = spec.shape
         networks = {

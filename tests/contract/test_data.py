@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from equipoise import catalog
+from equipoise.base import PairedBatch, UnpairedBatch
 from equipoise.errors import DataError
 
 NAMES = catalog.names("data")
@@ -73,8 +74,30 @@ def write_windows(folder):
         np.savetxt(path, window, fmt="%.4f", delimiter=",")
 
 
-FOLDERS = {"image_folder": write_pictures, "csv_windows": write_windows}
+def write_pairs(folder):
+    """100 pictures of noise and as many others, of the same names."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 100, 16, 16, 3), dtype=np.uint8)
+    for side, images in zip(("a", "b"), pixels, strict=True):
+        (folder / side).mkdir(parents=True, exist_ok=True)
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(folder / side / f"{number}.png")
+
+
+def write_lines(folder):
+    """200 different lines of up to six words."""
+    words = np.random.default_rng(0).integers(0, 30, (200, 6))
+    folder.mkdir(parents=True)
+    lines = [" ".join(f"w{word}" for word in row[: 2 + number % 5]) for number, row in enumerate(words)]
+    (folder / "lines.txt").write_text("\n".join(dict.fromkeys(lines)))
+
+
+FOLDERS = {
+    **{"image_folder": write_pictures, "csv_windows": write_windows, "text_lines": write_lines},
+    **{"paired_folder": write_pairs, "unpaired_folders": write_pairs},
+}
 """Data sets that read a folder, and what writes a small one with at least eight held-out samples."""
+SMALLER = {"oracle": {"words": 50, "train": 500}}
+"""Data sets of which it takes long to make as much as they have by default."""
 ROOTS = {"mnist": write_digits, "fashion_mnist": write_digits, "cifar10": write_photographs, "celeba": write_faces}
 """Published data sets that read a folder of their name below a root, and what writes a small one of the same form."""
 
@@ -91,9 +114,11 @@ def build(tmp_path_factory):
             cache = {"cache": str(place / "cache")} if "cache" in options_of(name) else {}
             return catalog.build("data", name, {"root": str(place / "root"), "published": False, **cache})
         if name not in FOLDERS:
-            return catalog.build("data", name)
+            return catalog.build("data", name, SMALLER.get(name, {}))
         if not (folder := Path(place, name)).exists():
             FOLDERS[name](folder)
+        if name == "text_lines":
+            return catalog.build("data", name, {"file": str(folder / "lines.txt")})
         return catalog.build("data", name, {"folder": str(folder), "cache": str(place / "cache")})
 
     return built
@@ -127,8 +152,15 @@ def test_batches_are_what_the_spec_says(build, name, split):
     data = build(name)
     batch = data.stream(split, 8, 0).batch(3)
     assert batch.real.shape == (8, *data.spec.shape)
-    assert batch.real.dtype == torch.float32
+    assert batch.real.dtype == (torch.float32 if data.spec.vocabulary is None else torch.int64)
     assert batch.real.isfinite().all()
+    if data.spec.vocabulary is not None:
+        words = data.spec.vocabulary
+        assert 0 <= batch.real.min() < batch.real.max() < len(words)
+        ended = (batch.real == 0).sum(dim=1) if words.ends else 0
+        assert torch.equal(batch.lengths, torch.full((8,), batch.real.shape[1]) - ended)
+        for row, length in zip(batch.real.tolist(), batch.lengths.tolist(), strict=True):
+            assert len(words.split(words.text(row))) == length, "what follows an end is no word"
     if data.spec.is_image:
         assert -1 <= batch.real.min() < batch.real.max() <= 1
     if data.spec.classes == 0:
@@ -137,6 +169,21 @@ def test_batches_are_what_the_spec_says(build, name, split):
         assert batch.condition.shape == (8,)
         assert batch.condition.dtype == torch.int64
         assert 0 <= batch.condition.min() <= batch.condition.max() < data.spec.classes
+
+
+@each
+@both_splits
+def test_inputs_are_what_the_spec_says(build, name, split):
+    data = build(name)
+    batch = data.stream(split, 8, 0).batch(1)
+    if data.spec.source is None:
+        assert not isinstance(batch, UnpairedBatch)
+        assert data.spec.paired == ()
+        return
+    assert batch.source.shape == (8, *data.spec.source)
+    assert batch.source.dtype == torch.float32
+    assert -1 <= batch.source.min() < batch.source.max() <= 1
+    assert isinstance(batch, PairedBatch) == (split in data.spec.paired)
 
 
 @each

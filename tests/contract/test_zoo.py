@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from equipoise import catalog
-from equipoise.base import Batch, DataSpec, Gan
+from equipoise.base import Batch, DataSpec, Gan, PairedBatch, TokenBatch
 from equipoise.errors import SettingError
+from equipoise.tokens import ENDING, Vocabulary
 from equipoise.training import checkpoint
 from equipoise.training.state import TrainingState, begin
 from equipoise.training.step import run_step
@@ -25,8 +26,13 @@ SMALLEST = (
     DataSpec((2,), classes=3),
     DataSpec((1, 16, 16), classes=3, flips=True),
     DataSpec((3, 64, 64), classes=3),
+    DataSpec((3,), vocabulary=Vocabulary((ENDING, "a", "b"))),
+    DataSpec((3, 32, 32), source=(1, 32, 32), paired=("train", "held_out")),
 )
-NARROW = {"width": 4, "latent_dim": 5}
+NARROW = {
+    **{"width": 4, "latent_dim": 5, "embedding": 4, "hidden": 4, "widths": (1, 2), "maps": (3, 3)},
+    **{"likelihood_steps": 1, "judging_steps": 1, "autoencoding_steps": 1, "swapping_steps": 1},
+}
 BATCH = 4
 
 each = pytest.mark.parametrize("name", NAMES)
@@ -42,7 +48,19 @@ class Reals:
         source = torch.Generator().manual_seed(index)
         real = torch.rand(BATCH, *self.spec.shape, generator=source) * 2 - 1
         labels = torch.randint(self.spec.classes, (BATCH,), generator=source) if self.spec.classes else None
-        return Batch(real, labels)
+        if self.spec.vocabulary is not None:
+            tokens = torch.randint(1, len(self.spec.vocabulary), real.shape, generator=source)
+            return TokenBatch(tokens, lengths=torch.full((BATCH,), real.shape[1]))
+        if self.spec.source is None:
+            return Batch(real, labels)
+        return PairedBatch(real, labels, source=torch.rand(BATCH, *self.spec.source, generator=source) * 2 - 1)
+
+
+def made_of(gan: Gan[Any], count: int) -> Tensor | None:
+    """What samples are made of besides a latent: labels, or inputs."""
+    if gan.source is not None:
+        return torch.rand(count, *gan.source, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return torch.arange(count) % gan.conditions if gan.conditions else None
 
 
 def built(name: str, seed: int = 0) -> tuple[Gan[Any], DataSpec]:
@@ -164,9 +182,8 @@ def test_the_seed_decides_the_first_weights(name: str) -> None:
 def test_samples_are_shaped_and_ranged_like_the_data(name: str) -> None:
     state, reals = begun(name)
     gan, spec = state.gan, reals.spec
-    labels = torch.arange(6) % gan.conditions if gan.conditions else None
     with torch.no_grad():
-        made = gan.generate(state.playing, gan.latent(6, torch.Generator().manual_seed(0), None), labels)
+        made = gan.generate(state.playing, gan.latent(6, torch.Generator().manual_seed(0), None), made_of(gan, 6))
     assert made.shape == (6, *spec.shape)
     assert made.dtype == torch.float32
     assert made.isfinite().all()
@@ -198,11 +215,7 @@ def test_every_network_has_settings_that_follow_the_knobs(name: str) -> None:
 @pytest.mark.parametrize("name", WITH_PRESETS)
 def test_it_can_be_built_as_it_is_typed(name: str) -> None:
     gan, spec = built(name)
-    made = gan.generate(
-        gan.networks,
-        gan.latent(2, torch.Generator().manual_seed(0), None),
-        torch.tensor([0, 1]) if gan.conditions else None,
-    )
+    made = gan.generate(gan.networks, gan.latent(2, torch.Generator().manual_seed(0), None), made_of(gan, 2))
     assert made.shape == (2, *spec.shape)
 
 

@@ -76,3 +76,22 @@ def test_a_damaged_file_is_refused_before_it_is_read(tmp_path, damage):
     file.write_bytes(damage)
     with pytest.raises(DataError, match=r"digits\.npz is damaged"):
         _digits.read(file)
+
+
+def test_fewer_to_train_on_are_the_same_for_every_seed_and_leave_the_held_out_ones_alone():
+    few = Digits(image_size=16, training_images=100)
+    assert (few.count("train"), few.count("held_out")) == (100, 1000)
+
+    def images(data, seed, split="train"):
+        return {image.numpy().tobytes() for image in data.stream(split, data.count(split), seed).batch(0).real}
+
+    assert len(images(few, 0)) == 100
+    assert images(few, 0) == images(few, 1) < images(Digits(image_size=16, training_images=500), 2)
+    assert images(few, 0, "held_out") == images(Digits(image_size=16), 0, "held_out")
+    assert len(few.stream("train", 100, 0).batch(0).condition.unique()) == 10
+
+
+@pytest.mark.parametrize("count", [0, -1, 4001])
+def test_no_more_than_there_are(count):
+    with pytest.raises(SettingError, match=f"training_images = {count}: it must lie between 1 and 4000"):
+        Digits(training_images=count)

@@ -9,7 +9,7 @@ from equipoise import catalog
 from equipoise.data.grid import Grid
 from equipoise.data.origin import Origin
 from equipoise.data.ring import Ring
-from equipoise.errors import SettingError
+from equipoise.errors import DataError, SettingError
 
 MANY = 100_000
 
@@ -54,6 +54,35 @@ def test_splits_seeds_and_batches_share_no_sample(data):
     assert len(set(points)) == len(points) == 1200
 
 
+@pytest.mark.parametrize("name", ["ring", "grid"])
+def test_few_training_points_are_the_same_for_every_seed_and_each_is_seen_once_an_epoch(name):
+    data = catalog.build("data", name, {"training_points": 60})
+    assert (data.count("train"), data.count("held_out")) == (60, None)
+    epochs = []
+    for seed, epoch in [(0, 0), (0, 1), (7, 0)]:
+        stream = data.stream("train", 20, seed)
+        epochs.append([tuple(x) for i in range(3) for x in stream.batch(3 * epoch + i).real.tolist()])
+    assert all(len(set(epoch)) == 60 for epoch in epochs)
+    assert len({frozenset(epoch) for epoch in epochs}) == 1, "the same points"
+    assert len({tuple(epoch) for epoch in epochs}) == 3, "in another order"
+    held_out = {tuple(x) for x in data.stream("held_out", 1000, 0).batch(0).real.tolist()}
+    assert not held_out & set(epochs[0])
+
+
+def test_few_training_points_carry_their_modes():
+    data = Grid(training_points=500)
+    batch = data.stream("train", 500, 3).batch(0)
+    means = data.stream("held_out", 1, 0).means
+    assert torch.equal(torch.cdist(batch.real, means).argmin(dim=1), batch.condition)
+
+
+def test_more_points_in_a_batch_than_there_are_is_refused():
+    with pytest.raises(
+        DataError, match="there are 60 points in 'train', fewer than a batch of 64; use --batch-size 60"
+    ):
+        Ring(training_points=60).stream("train", 64, 0)
+
+
 def test_the_origin_is_one_point_without_a_label():
     batch = Origin().stream("train", 3, 0).batch(5)
     assert batch.real.tolist() == [[0.0], [0.0], [0.0]]
@@ -66,6 +95,7 @@ def test_the_origin_is_one_point_without_a_label():
         ("ring", {"modes": 0}, "modes = 0 does not suit 'ring'; use a number above 0"),
         ("ring", {"std": -0.1}, "std = -0.1 does not suit 'ring'; use a number above 0"),
         ("ring", {"radius": float("nan")}, "radius = nan does not suit 'ring'; use a number above 0"),
+        ("ring", {"training_points": 0}, "training_points = 0 does not suit 'ring'; use a number above 0"),
         ("grid", {"side": -5}, "side = -5 does not suit 'grid'; use a number above 0"),
         ("grid", {"spacing": float("inf")}, "spacing = inf does not suit 'grid'; use a number above 0"),
     ],

@@ -136,3 +136,18 @@ def test_a_damaged_file_is_refused_before_it_is_read(tmp_path):
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"openmoji\.npz is damaged: .*; install equipoise again"):
         openmoji._read(file)
+
+
+def test_fewer_to_train_on_are_spread_over_the_groups_and_keep_their_outlines():
+    few = OpenMoji(image_size=16, training_images=100)
+    assert (few.count("train"), few.count("held_out")) == (100, 212)
+    batch, other = few.stream("train", 100, 0).batch(0), few.stream("train", 100, 1).batch(0)
+    assert len(batch.condition.unique()) == 10, "of one group there are too few to have a hundredth"
+
+    def pairs(batch):
+        both = zip(batch.real, batch.source, strict=True)
+        return {(real.numpy().tobytes(), outline.numpy().tobytes()) for real, outline in both}
+
+    assert pairs(batch) == pairs(other) < pairs(OpenMoji(image_size=16).stream("train", 1952, 0).batch(0))
+    with pytest.raises(SettingError, match="training_images = 1953: it must lie between 1 and 1952"):
+        OpenMoji(training_images=1953)

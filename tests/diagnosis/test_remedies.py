@@ -137,24 +137,25 @@ def test_a_schedule_goes_on_below_an_override() -> None:
 
 def test_an_override_expires_and_a_symptom_that_comes_back_gets_it_to_the_end() -> None:
     mine = case(lr_d=6e-3)
-    remedy, chart = given(mine, 50)
-    assert remedy.until == 650
-    assert treated(chart, mine.base, 649).lr_d == pytest.approx(2e-4)
-    assert treated(chart, mine.base, 650).lr_d == 6e-3
+    remedy, chart = given(mine, 260)
+    assert remedy.until == 560
+    assert treated(chart, mine.base, 559).lr_d == pytest.approx(2e-4)
+    assert treated(chart, mine.base, 560).lr_d == 6e-3
     again, chart = prescribe(Care(), mine, chart, ailing("mode_dropping"), mine.base, 700)
     assert again is not None
     assert (again.rung, again.until) == (0, STEPS)
 
 
-def test_what_would_expire_late_acts_to_the_end() -> None:
+def test_what_would_expire_late_or_begins_the_run_anew_acts_to_the_end() -> None:
     mine = case(lr_d=6e-3)
+    assert given(mine, 100)[0].until == STEPS
     remedy, _ = prescribe(Care(), mine, Chart(), ailing(), mine.base, 400)
     assert remedy is not None
     assert remedy.until == STEPS
 
 
 def test_the_ladder_is_climbed_while_the_symptom_stays_and_a_rung_that_changes_nothing_is_left_out() -> None:
-    chart, rungs, step = Chart(), [], 100
+    chart, rungs, step = Chart(), [], 300
     for _ in range(5):
         remedy, chart = given(case(ALL - {"lr_d", "instance_noise"}), step, chart, "discriminator_overpowering")
         rungs.append((remedy.rung, {one.knob: one.value for one in remedy.overrides}))
@@ -170,9 +171,12 @@ def test_the_ladder_is_climbed_while_the_symptom_stays_and_a_rung_that_changes_n
 
 def test_there_is_a_pause_after_a_remedy_and_a_budget_for_the_run() -> None:
     _, chart = prescribe(Care(), case(), Chart(), ailing(), PUBLISHED, 100)
-    assert prescribe(Care(), case(), chart, ailing(), PUBLISHED, 139)[0] is None
-    assert prescribe(Care(), case(), chart, ailing(), PUBLISHED, 140)[0] is not None
+    assert prescribe(Care(), case(), chart, ailing(), PUBLISHED, 349)[0] is None, "it began anew"
+    assert prescribe(Care(), case(), chart, ailing(), PUBLISHED, 350)[0] is not None
     assert prescribe(Care(), case(), chart, ailing("divergence"), PUBLISHED, 101)[0] is not None
+    late = given(case(), 300)[1]
+    assert prescribe(Care(), case(), late, ailing(), PUBLISHED, 339)[0] is None
+    assert prescribe(Care(), case(), late, ailing(), PUBLISHED, 340)[0] is not None
     spent = dataclasses.replace(chart, given=chart.given * Care().budget)
     assert prescribe(Care(), case(), spent, ailing(), PUBLISHED, 500)[0] is None
 

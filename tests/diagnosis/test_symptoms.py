@@ -122,6 +122,18 @@ def test_a_generator_that_starves_while_the_discriminator_wins() -> None:
     assert found("vanishing_generator_gradient", 200, even) == [], "a game at rest has small gradients, too"
 
 
+@pytest.mark.parametrize(("later", "starves"), [(60.0, True), (20.0, False), (90.0, True)])
+def test_a_gradient_that_fell_with_the_loss_is_no_starving(later: float, starves: bool) -> None:
+    """pix2pix: a difference of pixels, weighted by 100, makes up most of the loss and of the gradient at first."""
+
+    def signals(reading: int) -> Signals:
+        start = reading < 50
+        loss, gradient = (80.0, 2.0) if start else (later, 0.02)
+        return Signals(rank_train_fake=1.0, gradient_norm_g=gradient, loss_g=loss)
+
+    assert bool(found("vanishing_generator_gradient", 200, signals)) == starves
+
+
 def test_a_win_without_a_fake_near_a_real() -> None:
     far = Signals(rank_train_fake=1.0, coverage=0.0)
     (first, *_) = found("discriminator_overpowering", 200, lambda _: far)
@@ -152,13 +164,14 @@ def test_a_critic_whose_gradient_grows_without_bound() -> None:
 
 
 def test_a_discriminator_whose_slope_is_penalised_away() -> None:
-    def flat(margin: float, rank: float) -> list[Finding]:
+    def flat(margin: float, rank: float, coverage: float | None = 0.05) -> list[Finding]:
         sure = {"probability_real": 0.5 + margin, "probability_fake": 0.5}
-        return found("dead_discriminator", 40, lambda _: Signals(rank_train_fake=rank, **sure))
+        return found("dead_discriminator", 40, lambda _: Signals(rank_train_fake=rank, coverage=coverage, **sure))
 
     assert flat(0.005, 0.4)[0].severity >= 0.5
     assert flat(0.05, 0.4) == [], "it says something"
-    assert flat(0.005, 0.02) == [], "there may be nothing left to tell"
+    assert flat(0.005, 0.4, coverage=0.8) == [], "that is an equilibrium"
+    assert flat(0.005, 0.4, coverage=None) == [], "nobody looked"
 
 
 def test_samples_that_become_alike() -> None:

@@ -65,7 +65,8 @@ def small(words: list[str]) -> list[str]:
         return words
     said = " ".join(words) + "".join(Path(word).read_text() for word in words if word.endswith(".toml"))
     size = ("--image-size", "16") if any(name in said for name in ("digits", "openmoji")) else ()
-    width = () if "origin" in said else ("--option", "width=4")
+    text = any(name in said for name in ("sentences", "oracle", "my.txt"))
+    width = () if "origin" in said else ("--option", "hidden=8") if text else ("--option", "width=4")
     return [*words, *(word for pair in SMALL.items() for word in pair), *size, *width]
 
 
@@ -162,7 +163,14 @@ def test_every_data_set_has_a_page_with_its_origin_and_options(data: str) -> Non
     places = [text.find(part) for part in parts]
     assert -1 not in places
     assert places == sorted(places)
-    word = {"image_folder": "photographs", "csv_windows": "windows"}.get(data, data)
+    words = {
+        "image_folder": "photographs",
+        "csv_windows": "windows",
+        "paired_folder": "pairs",
+        "unpaired_folders": "apart",
+    }
+    words["text_lines"] = "my.txt"
+    word = words.get(data, data)
     assert f"\nequipoise train {word}\n" in text or f"\nequipoise train {word} --" in text
 
 
@@ -188,9 +196,11 @@ def test_every_knob_has_a_section_with_its_range_and_its_source_or_sense(knob: s
 def test_a_knob_is_said_to_act_where_it_does_and_to_be_repaired_as_it_is(reference: ModuleType) -> None:
     weight, rate = reference.PARTS["knob"]("gp_weight"), reference.PARTS["knob"]("lr_d")
     assert "starts at: [wgan_gp](gans/wgan_gp.md) 10." in weight
-    assert "Does not act for dcgan" in weight
+    assert "Does not act for cyclegan, dcgan, dirac" in weight
     assert "Repair leaves it." in weight
-    assert "[annealed](controllers/annealed.md), unasked" in rate
+    turned_by = next(line for line in rate.splitlines() if line.startswith("- Turned by "))
+    assert "[annealed](controllers/annealed.md)" in turned_by
+    assert turned_by.endswith(", unasked.")
     knobs = AdversarialKnobs(lr_d=4e-4)
     for text, factor in (("× 0.25", 0.25), ("× 2", 2.0)):
         (row,) = [line for line in rate.splitlines() if line.startswith(f"| {text} |")]

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from equipoise import launch
-from equipoise.diagnosis.remedies import Care
 from equipoise.events import Event, Finished, Remedied, Saved, Turned
 from equipoise.experiment import Choice, Experiment, complete
 from equipoise.replay import observations, overrides, replay
@@ -150,12 +149,11 @@ def test_weights_that_are_too_old_are_not_gone_back_to(tmp_path: Path) -> None:
 
 def test_knobs_are_turned_back_when_the_override_expires(tmp_path: Path) -> None:
     training = assembled(tmp_path, knobs={"lr_d": 1e-2}, controller=Choice("fixed"))
-    training.pilot.care = Care(lasting=0.3)
     spoil(training, 11, plant_nan)
     turned = of(Turned, run(training))
     assert [(one.step, one.knob, one.before, one.after, one.by) for one in turned] == [
         (12, "lr_d", 1e-2, pytest.approx(2e-3), "repair"),
-        (30, "lr_d", pytest.approx(2e-3), 1e-2, "repair"),
+        (18, "lr_d", pytest.approx(2e-3), 1e-2, "repair"),
     ]
     assert turned[0].why == "divergence"
 
@@ -214,5 +212,5 @@ def test_the_log_tells_what_was_done_and_why(tmp_path: Path) -> None:
     (line,) = Run(tmp_path / "run").named("remedied")
     assert line["finding"]["symptom"] == "divergence"
     assert (line["step"], line["restored"], line["lost"], line["rung"]) == (35, 30, 5, 0)
-    assert line["overrides"] == [{"knob": "lr_d", "value": 2e-3, "base": 1e-2, "until": STEPS}]
+    assert line["overrides"] == [{"knob": "lr_d", "value": 2e-3, "base": 1e-2, "until": 35 + STEPS // 10}]
     assert json.dumps(line)

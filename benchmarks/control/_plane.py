@@ -1,0 +1,114 @@
+"""Two tasks in the plane for short runs, and how good their samples are: shared by the benchmarks of control.
+
+Eight Gaussians on a ring and nine on a grid, of which a run trains on 500 points only, the same for every seed, so that
+its discriminator can learn them by heart. Perceptrons of width 32, batches of 32, 1,000 steps: half a second a run,
+stacked. A run of this length finds PacGAN's 25 modes, but hits none.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from equipoise import catalog
+from equipoise.experiment import Choice, Experiment, complete
+from equipoise.meta.stacked import AT_ONCE, Group, StackedRun
+from equipoise.metrics.mixture_modes import MixtureModes
+from equipoise.observations import Controller
+from equipoise.training import probe
+
+HERE = Path(__file__).resolve().parent
+POINTS, STEPS, WIDTH, BATCH = 500, 1000, 32, 32
+READ_EVERY = 25
+"""Steps between two readings, and so between two decisions: forty a run (at the start too, to save time)."""
+TASKS: Mapping[str, Mapping[str, Any]] = {
+    "ring": {"training_points": POINTS, "std": 0.03},
+    "grid": {"training_points": POINTS, "side": 3, "spacing": 1.0, "std": 0.05},
+}
+TUNING: Mapping[str, Mapping[str, Any]] = {
+    "wide ring": {"training_points": POINTS, "modes": 6, "radius": 1.5, "std": 0.05},
+    "fine grid": {"training_points": POINTS, "side": 4, "spacing": 0.75, "std": 0.05},
+}
+"""Like the tasks, and none of them: for settling what an arm starts from."""
+SAMPLES = 2500
+"""PacGAN (Lin 2018) judges by as many."""
+PERFECT = 1 - math.exp(-9 / 2)
+"""Share of samples of a perfect sampler within three standard deviations, in the plane."""
+
+
+Run = tuple[int, Mapping[str, float], Controller]
+"""Seed, knobs, controller."""
+
+
+@cache
+def experiment(task: str, watched: bool = False) -> Experiment:
+    """A run of a task, seed 0, nothing turned. `watched`: coverage of held-out points is measured ten times."""
+    return complete(
+        Experiment(
+            data=data_of(task),
+            gan=Choice("mlp", {"width": WIDTH}),
+            controller=Choice("fixed"),
+            metric=Choice("coverage:samples" if watched else "none"),
+            steps=STEPS,
+            batch_size=BATCH,
+            seed=0,
+            threads=1,
+            device="cpu",
+            precision="fp32",
+            repair=False,
+        )
+    )
+
+
+def data_of(task: str) -> Choice:
+    """The data of a task, by the last word of its name."""
+    return Choice(task.split()[-1], {**TASKS, **TUNING}[task])
+
+
+def scores(task: str, runs: Sequence[Run], watched: bool = False) -> dict[str, Any]:
+    """Train runs of a task together: their scores, what diverged, and CPU seconds."""
+    torch.set_num_threads(1)
+    begun, results = time.process_time(), []
+    for start in range(0, len(runs), AT_ONCE):
+        part = runs[start : start + AT_ONCE]
+        experiments = [replace(experiment(task, watched), seed=seed, knobs=knobs) for seed, knobs, _ in part]
+        group = Group(experiments, [controller for *_, controller in part])
+        for training in group.trainings:
+            training.pilot.sense_every, training.pilot.eager = READ_EVERY, 0
+        for _ in group.readings():
+            pass
+        results += group.results()
+    return {
+        "scores": [score(task, result) for result in results],
+        "diverged": [number for number, result in enumerate(results) if result.reason == "diverged"],
+        "cpu_seconds": time.process_time() - begun,
+    }
+
+
+def score(task: str, run: StackedRun) -> float:
+    """From 0 (one mode, noise, or diverged) to 1 (a perfect sampler), of 2,500 samples of the averaged generator.
+
+    modes / K times high quality / 0.9889 times 1 - KL(p || uniform) / ln K; see metrics/_mixture.py for the three.
+    """
+    if run.reason == "diverged":
+        return 0.0
+    metric = MixtureModes()
+    known = metric.statistics(_real(task))
+    latents = run.training.state.gan.latent(SAMPLES, torch.Generator().manual_seed(1), None)
+    counts = metric.counts(known, probe.samples(run.training.state, latents, None))
+    modes = len(known.means)
+    evenness = 1 - counts.reverse_kl / math.log(modes)
+    return counts.modes / modes * min(1.0, counts.high_quality / PERFECT) * evenness
+
+
+@cache
+def _real(task: str) -> Any:
+    return catalog.build("data", data_of(task).name, data_of(task).options).stream("held_out", 10_000, 0).batch(0)

@@ -1,0 +1,121 @@
+"""The folder of a comparison: the only reader and writer of its format.
+
+FOLDER/plan.json        the plan, its digest and the versions that it was begun with
+       plan.toml        the plan as it was given
+       anchors/         by task: what reals and an untrained generator get
+       tuned.json       what each arm was tuned to
+       runs/            a run folder each
+       looks/           by run: how good its samples were after which step, at what cost
+       failed/          by run: the last words of one that could not be run
+       results.jsonl  results.md  report.html
+"""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from equipoise import runs
+from equipoise.comparison import plan as plans
+from equipoise.comparison.plan import Plan
+from equipoise.comparison.planned import Planned
+from equipoise.errors import RunError
+from equipoise.experiment import versions
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Where things lie in the folder of a comparison."""
+
+    path: Path
+
+    def run(self, run: Planned) -> Path:
+        """The run folder of a run."""
+        return self.path / "runs" / run.name
+
+    def looks(self, run: Planned) -> Path:
+        """The looks at a run."""
+        return self.path / "looks" / f"{run.name}.jsonl"
+
+    def failed(self, name: str) -> Path:
+        """The last words of a job."""
+        return self.path / "failed" / f"{name}.txt"
+
+    def anchors(self, task: str, tuning: bool) -> Path:
+        """What reals and an untrained generator get, of a task."""
+        return self.path / "anchors" / f"{'tuning.' * tuning}{task}.json"
+
+    @property
+    def tuned(self) -> Path:
+        """What each arm was tuned to."""
+        return self.path / "tuned.json"
+
+
+def begin(folder: Folder, plan: Plan, text: str) -> None:
+    """Make the folder, or see that it holds this very plan. `text`: the plan as it was given.
+
+    Raises RunError if it holds anything else, or cannot be written.
+    """
+    path, told = folder.path / "plan.json", plan.to_json()
+    if path.exists():
+        if _read(path)["plan"] != json.loads(json.dumps(told)):
+            raise RunError(f"{folder.path} holds a comparison by another plan; choose another folder with --out")
+        return
+    runs.refuse_occupied(folder.path)
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        (folder.path / "plan.toml").write_text(text)
+        write_json(path, {"plan": told, "digest": digest(told), "versions": versions()})
+    except OSError as error:
+        raise RunError(runs.unwritable(folder.path, error)) from error
+
+
+def opened(folder: Folder) -> tuple[Plan, Mapping[str, Any]]:
+    """The plan of a folder, and what was kept with it: `digest` and `versions`. Raises RunError if it is none."""
+    path = folder.path / "plan.json"
+    if not path.exists():
+        raise RunError(f"{folder.path} is not a comparison: it has no plan.json")
+    values = _read(path)
+    return plans.from_values(values["plan"], str(path)), values
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """SHA-256 of values as JSON has them, keys sorted."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write a file whole or not at all, and the folder around it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    runs.write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """What was written; None if there is no such file. Raises RunError if it was altered."""
+    return _read(path) if path.exists() else None
+
+
+@contextmanager
+def held(path: Path, way_out: str, wait: bool = False) -> Iterator[None]:
+    """Hold a file for this process alone; the system lets go of it when the process ends, however it does.
+
+    Raises RunError, ending with the way out, if another one holds it, unless it is to be waited for.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise RunError(f"{path.parent} is in use by another process; {way_out}") from error
+        yield
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}; put it back as it was, or begin in another folder") from error

@@ -1,0 +1,171 @@
+"""The report of a comparison: results.jsonl, results.md, and one page that opens from disk with everything in it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from equipoise import runs
+from equipoise.comparison import pictures, planned, results, tables, verdicts
+from equipoise.comparison.folder import Folder, opened, read_json
+from equipoise.comparison.gallery import galleries
+from equipoise.comparison.plan import Plan
+from equipoise.comparison.results import Row
+from equipoise.comparison.summary import Summaries, summarise, whole_blocks
+from equipoise.comparison.tables import Table
+from equipoise.errors import RunError
+from equipoise.report import markup
+from equipoise.report.markup import Markup
+from equipoise.report.stylesheet import STYLE
+
+PAGE, TABLE, LINES = "report.html", "results.md", "results.jsonl"
+METHOD = """\
+Pairs: with the same seed all arms have the same weights at the start, order of data, latents and number of steps, and
+samples come from the same running average. Samples are judged by the reported metric, through other features than a run
+itself can see, on held-out data. A run that diverged, or could not be run, counts 0; it has failed, as has one whose
+score is below {failure:.0%} of what the median run of the baseline has in that task, well set. What counts of a run:
+{snapshot}. CPU time is that of the run's process: training, probes, live metrics, checkpoints, rollbacks and the
+controller; looks from outside are left out. Intervals: bootstrap within each setting, 10,000 draws. P-values are
+two-sided and corrected for the number of arms."""
+SNAPSHOTS = {
+    "last": "its last samples",
+    "best": "the samples that its live metric took for the best, the same rule for every arm",
+    "last_fifth": "the mean of its last fifth",
+}
+
+
+def write(folder: Folder) -> Path:
+    """Write what a comparison has come to so far; returns the path of report.html.
+
+    Raises RunError if the folder is no comparison, is damaged, or cannot be written.
+    """
+    plan, kept = opened(folder)
+    rows = results.rows(plan, folder)
+    found = summarise(plan, rows)
+    told = _tables(plan, folder, rows, found)
+    text = "\n\n".join((f"# {folder.path.resolve().name}", *_answers(found), *(one.markdown() for one in told)))
+    try:
+        results.write(folder.path / LINES, rows)
+        runs.write_text(folder.path / TABLE, text + "\n")
+        runs.write_text(folder.path / PAGE, _document(plan, kept, folder, rows, found, told))
+    except OSError as error:
+        raise RunError(runs.unwritable(folder.path, error)) from error
+    return folder.path / PAGE
+
+
+def _answers(found: Summaries | None) -> list[str]:
+    """The three questions, a paragraph each."""
+    if found is None:
+        return ["There is no seed yet with which every arm has run, so that nothing can be compared."]
+    return [
+        verdicts.scope(found),
+        f"**Quality.** {verdicts.quality(found)}",
+        f"**Efficiency.** {verdicts.efficiency(found)}",
+        f"**Stability.** {verdicts.stability(found)}",
+    ]
+
+
+def _tables(plan: Plan, folder: Folder, rows: Sequence[Row], found: Summaries | None) -> list[Table]:
+    made: list[Table] = []
+    if found:
+        blocks = whole_blocks(plan, [row for row in rows if row.trial is None])
+        made += [tables.quality(found), tables.settings(found), tables.values(found, blocks)]
+        made += [tables.efficiency(found), tables.stability(found)]
+    if chosen := read_json(folder.tuned):
+        made.append(tables.tuned(chosen))
+    known = {one.task: read_json(folder.anchors(one.task, False)) for one in planned.settings(plan)}
+    made.append(tables.anchors({task: values for task, values in known.items() if values}))
+    return [*made, tables.every_run(rows)]
+
+
+def _document(
+    plan: Plan,
+    kept: Mapping[str, Any],
+    folder: Folder,
+    rows: Sequence[Row],
+    found: Summaries | None,
+    told: Sequence[Table],
+) -> str:
+    name = folder.path.resolve().name
+    parts = [Markup(f"<header>\n<h1>{markup.text(name)}</h1>"), *_lead(found), Markup("</header>\n<main>")]
+    parts += _drawn(plan, folder, rows, found)
+    parts += [
+        markup.section(one.title, markup.rows(one.headings, one.rows)) if one.rows else Markup() for one in told[:-1]
+    ]
+    parts += [_failed(folder, rows), _method(plan)]
+    whole = markup.rows(told[-1].headings, told[-1].rows)
+    parts += [markup.section(told[-1].title, markup.folded(f"{len(rows)} runs", whole)), _origin(folder, kept, rows)]
+    parts.append(Markup("</main>\n<footer>Written by Equipoise from the folder of the comparison alone.</footer>"))
+    return markup.document(f"{name}: a comparison of ways of control", STYLE, markup.together(parts))
+
+
+def _lead(found: Summaries | None) -> list[Markup]:
+    if found is None:
+        return [markup.paragraph(_answers(found)[0], "lead")]
+    answers = (
+        ("Quality", verdicts.quality(found)),
+        ("Efficiency", verdicts.efficiency(found)),
+        ("Stability", verdicts.stability(found)),
+    )
+    told = [Markup(f"<p><strong>{question}.</strong> {markup.text(answer)}</p>") for question, answer in answers]
+    return [markup.paragraph(verdicts.scope(found), "lead"), *told]
+
+
+def _drawn(plan: Plan, folder: Folder, rows: Sequence[Row], found: Summaries | None) -> list[Markup]:
+    if found is None:
+        return []
+    blocks = whole_blocks(plan, [row for row in rows if row.trial is None])
+    drawn = (
+        (pictures.quality(found, blocks), verdicts.quality(found), "All settings together. Grey: the baseline."),
+        (pictures.settings(found, blocks), "Scores in each setting", "Dotted: where the baseline's median run ends."),
+        (
+            pictures.curves(found, blocks),
+            "Scores over steps",
+            "Median of the runs and their middle half, at each look.",
+        ),
+        (pictures.stability(found), verdicts.stability(found), "Grey: the baseline."),
+    )
+    inner = [markup.picture(png, alternative, caption, "progress") for png, alternative, caption in drawn]
+    samples = [
+        markup.picture(png, f"Samples of every arm in {name}", f"{name}, seed {seed}, after the last step.", "progress")
+        for name, seed, png in galleries(folder, found, blocks)
+    ]
+    return [markup.section("In pictures", *inner), markup.section("Samples, the best arm first", *samples)]
+
+
+def _failed(folder: Folder, rows: Sequence[Row]) -> Markup:
+    lines = []
+    for row in rows:
+        path = folder.failed(row.name)
+        if row.state == "failed":
+            lines.append(
+                (row.name, [line for line in path.read_text(errors="replace").splitlines() if line.strip()][-1])
+            )
+    if not lines:
+        return Markup()
+    hint = markup.paragraph("They count 0; the same command tries them again. All they said lies in failed/.", "note")
+    return markup.section("Runs that could not be run", hint, markup.rows(("run", "last words"), lines))
+
+
+def _method(plan: Plan) -> Markup:
+    text = METHOD.format(failure=plan.failure, snapshot=SNAPSHOTS[plan.snapshot]).replace("\n", " ")
+    return markup.section("How it was compared", markup.paragraph(text))
+
+
+def _origin(folder: Folder, kept: Mapping[str, Any], rows: Sequence[Row]) -> Markup:
+    """The plan, its digest, and versions."""
+    text = (folder.path / "plan.toml").read_text()
+    lines = [("plan, SHA-256", kept["digest"]), *((name, value) for name, value in kept["versions"].items())]
+    lines += [(f"features of {one}", value) for one, value in _features(folder).items()]
+    return markup.section(
+        "Plan, versions, digests",
+        markup.rows(("what", "which"), lines),
+        markup.folded("plan.toml", markup.code(text, "plan.toml")),
+        markup.folded("plan.json", markup.code(json.dumps(kept["plan"], indent=2, ensure_ascii=False), "plan.json")),
+    )
+
+
+def _features(folder: Folder) -> dict[str, str]:
+    """Metric -> SHA-256 of the network that it looks through."""
+    known = [read_json(path) for path in sorted((folder.path / "anchors").glob("*.json"))]
+    return {one["metric"]: one["features"] for one in known if one["features"]}

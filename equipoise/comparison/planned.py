@@ -1,0 +1,226 @@
+"""The runs of a plan: each a name, and an experiment that is complete."""
+
+import dataclasses
+import inspect
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from equipoise import catalog, launch
+from equipoise.comparison.plan import WELL_SET, Arm, Plan, Span, Task
+from equipoise.errors import EquipoiseError, SettingError
+from equipoise.evaluation import chosen
+from equipoise.experiment import Choice, Experiment, complete, data_of, given, recipe_of
+from equipoise.judged import Asked, Subject
+from equipoise.knobs import Knobs
+from equipoise.quality import Comparison, Metric, check_independent
+
+TUNED_KNOB = "ema_half_life"
+"""The knob of averaging, which is the same for every arm unless its controller turns it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A task in a regime; of the tuning tasks if `tuning`."""
+
+    task: str
+    regime: str = WELL_SET
+    tuning: bool = False
+
+    @property
+    def name(self) -> str:
+        """For people and files."""
+        return self.task if self.regime == WELL_SET else f"{self.task}.{self.regime}"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A run that is planned. `trial`: the number of what is tried in tuning; None in a test."""
+
+    setting: Setting
+    arm: str
+    seed: int
+    trial: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its run folder."""
+        middle = self.arm if self.trial is None else f"{self.arm}.trial{self.trial}"
+        return f"{'tuning.' * self.setting.tuning}{self.setting.name}.{middle}.seed{self.seed}"
+
+
+def settings(plan: Plan) -> list[Setting]:
+    """What arms are tested in, task by task."""
+    return [
+        Setting(task, regime)
+        for task in plan.tasks
+        for regime in (WELL_SET, *plan.regimes)
+        if regime == WELL_SET or task in (plan.regimes[regime].tasks or plan.tasks)
+    ]
+
+
+def tests(plan: Plan) -> list[Planned]:
+    """Runs that count; all arms of a seed after each other, so that an unfinished comparison is still of pairs."""
+    return [Planned(setting, arm, seed) for seed in plan.seeds for setting in settings(plan) for arm in plan.arms]
+
+
+def trials(plan: Plan) -> list[Planned]:
+    """Runs that arms are tuned by."""
+    if plan.tuning is None:
+        return []
+    return [
+        Planned(Setting(task, tuning=True), arm, seed, trial)
+        for trial in range(plan.tuning.trials)
+        for task in plan.tuning.tasks
+        for seed in plan.tuning.seeds
+        for arm in plan.arms
+    ]
+
+
+def drawn(plan: Plan, arm: str, trial: int) -> dict[str, Any]:
+    """What a trial tries: key of the arm's search -> value. Trial 0 is the arm as it is written, {}."""
+    if trial == 0 or plan.tuning is None:
+        return {}
+    generator = np.random.default_rng([plan.tuning.seed, zlib.crc32(arm.encode()), trial])
+    return {key: _draw(space, generator) for key, space in plan.arms[arm].search.items()}
+
+
+def experiment(plan: Plan, run: Planned, tried: Mapping[str, Any]) -> Experiment:
+    """What a run runs, complete. `tried`: what the arm is tuned to, as :func:`drawn` gives it.
+
+    Knobs at the start: the GAN's own, those of the task, those of the arm, times the arm's factors, times the
+    regime's: what is mis-set is mis-set for every arm alike. The same seed gives the same weights, order of data,
+    latents and draws, whatever the arm. Raises EquipoiseError for what does not exist or cannot be.
+    """
+    task, arm = task_of(plan, run.setting), tuned(plan.arms[run.arm], tried)
+    made = bare(plan, task, run.setting, run.seed)
+    recipe, data = recipe_of(made), data_of(made)
+    published: Knobs = recipe.build(data.spec, torch.Generator().manual_seed(0)).knobs
+    knobs = published.with_values({**task.knobs, **arm.knobs}).values()
+    regime = plan.regimes.get(run.setting.regime)
+    for factors in (arm.factors, regime.factors if regime else {}):
+        for name in factors:
+            published.with_values({name: knobs.get(name, 0.0)})  # raises for a name that is no knob
+        knobs = {name: value * factors.get(name, 1.0) for name, value in knobs.items()}
+    standing = published.differences(published.with_values(knobs))
+    return complete(
+        dataclasses.replace(
+            made,
+            controller=_seeded(arm.controller, run.seed),
+            knobs={name: pair[1] for name, pair in standing.items()},
+            repair=plan.repair if arm.repair is None else arm.repair,
+        )
+    )
+
+
+def task_of(plan: Plan, setting: Setting) -> Task:
+    """The task of a setting, or of tuning."""
+    return plan.tuning.tasks[setting.task] if setting.tuning and plan.tuning else plan.tasks[setting.task]
+
+
+def tuned(arm: Arm, tried: Mapping[str, Any]) -> Arm:
+    """An arm with what was tried in its place."""
+    for key, value in tried.items():
+        owner, _, name = key.partition(".")
+        if owner == "controller":
+            arm = dataclasses.replace(arm, controller=arm.controller.with_options(**{name: value}))
+        elif owner == "knobs":
+            arm = dataclasses.replace(arm, knobs={**arm.knobs, name: value})
+        else:
+            arm = dataclasses.replace(arm, factors={**arm.factors, name: value})
+    return arm
+
+
+def check(plan: Plan) -> None:
+    """Build what every arm needs in every setting once, so that nothing is found wrong after hours.
+
+    Raises EquipoiseError, naming the arm and the setting.
+    """
+    where = [*settings(plan), *dict.fromkeys(run.setting for run in trials(plan))]
+    for setting in where:
+        check_metrics(plan, setting)
+    for setting in where:
+        for arm, said in plan.arms.items():
+            last = {key: _extreme(space) for key, space in said.search.items()} if plan.tuning else {}
+            for tried in ({}, last) if last else ({},):
+                try:
+                    _check_arm(said, tried)
+                    made = experiment(plan, Planned(setting, arm, plan.seeds[0]), tried)
+                    training = launch.assemble(dataclasses.replace(made, metric=None), None)
+                    if training.state.gan.source is not None:
+                        raise SettingError("it makes images of images; comparisons are of samples made from noise")
+                except EquipoiseError as error:
+                    raise SettingError(f"arm '{arm}' on '{setting.name}': {error}") from error
+
+
+def check_metrics(plan: Plan, setting: Setting) -> None:
+    """Raise SettingError if a metric does not suit the data, or the reported one looks as the live one does.
+
+    Raises DataError if the weights that one looks through cannot be had.
+    """
+    task = task_of(plan, setting)
+    made = bare(plan, task, setting, plan.seeds[0])
+    data, live = data_of(made), made.metric
+    reported = catalog.build("metrics", task.reported.name, task.reported.options)
+    if not isinstance(reported, Metric) or not reported.suits(data.spec):
+        raise SettingError(f"the metric '{task.reported.name}' does not suit task '{setting.task}'; report another")
+    if live is not None:
+        steered: Metric = catalog.build("metrics", live.name, live.options)
+        watched = {live.name.partition(":")[0]: steered.features_digest}
+        check_independent(watched, {task.reported.name.partition(":")[0]: reported.features_digest})
+    asked = Asked(samples=Path(), metrics=task.also)
+    also = chosen(Subject(asked, data, task.data, None, None)) if task.also else {}
+    two = data.stream("train", 2, 0).batch(0).real
+    for metric in (reported, *also.values()):
+        if isinstance(metric, Comparison):
+            metric.features(two)  # what cannot be had is told of now, not after hours
+
+
+def _seeded(controller: Choice, seed: int) -> Choice:
+    """A controller that draws at random draws otherwise with every seed of the plan."""
+    draws = "seed" in inspect.signature(catalog.load("controllers", controller.name)).parameters
+    return controller.with_options(seed=seed) if draws and "seed" not in controller.options else controller
+
+
+def _check_arm(arm: Arm, tried: Mapping[str, Any]) -> None:
+    if TUNED_KNOB in {*arm.knobs, *arm.factors, *(key.partition(".")[2] for key in tried)}:
+        raise SettingError(f"{TUNED_KNOB} is the same for every arm; set it in the task")
+
+
+def bare(plan: Plan, task: Task, setting: Setting, seed: int) -> Experiment:
+    """A run of the task, complete, whatever the arm: its controller turns nothing yet."""
+    regime = plan.regimes.get(setting.regime)
+    data = task.data.with_options(**(regime.data if regime else {}))
+    said = Experiment(
+        data=data,
+        gan=task.gan,
+        metric=task.metric,
+        controller=Choice("fixed"),
+        steps=task.steps,
+        batch_size=task.batch_size,
+        precision=task.precision,
+        seed=seed,
+        threads=1,
+    )
+    made = complete(said)
+    steps = given(made.steps, "steps")
+    every = max(1, steps // plan.looks)
+    return dataclasses.replace(made, sample_every=steps, evaluate_every=every, save_every=every)
+
+
+def _draw(space: Span | tuple[Any, ...], generator: np.random.Generator) -> Any:
+    if not isinstance(space, Span):
+        return space[int(generator.integers(len(space)))]
+    if space.scale == "linear":
+        return float(generator.uniform(space.low, space.high))
+    return float(np.exp(generator.uniform(np.log(space.low), np.log(space.high))))
+
+
+def _extreme(space: Span | tuple[Any, ...]) -> Any:
+    """A value at the end of what may be drawn."""
+    return space.high if isinstance(space, Span) else space[-1]

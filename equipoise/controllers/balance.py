@@ -1,0 +1,107 @@
+"""The rules of thumb, by hand: slow the discriminator while it is right too often, or either that moves too fast."""
+
+import dataclasses
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+from equipoise.controllers._sensing import elapsed, known, smoothed
+from equipoise.errors import SettingError
+from equipoise.knobs import Knobs
+from equipoise.observations import ControllerState, Observation, Signals, Turn
+
+__all__ = ["Balance"]
+
+NORMAL = NormalDist()
+SURE = 1e-6
+"""A rank this near to 1 or -1 counts as this near: the normal distribution has no end."""
+
+
+def accuracy(rank: float) -> float:
+    """The discriminator's accuracy at its best threshold, from its rank: Phi(Phi^-1(AUC) / sqrt 2).
+
+    Exact where logits of reals and of fakes are normal with one spread: they lie d' apart, AUC = Phi(d' / sqrt 2),
+    accuracy = Phi(d' / 2) (Green and Swets 1966, section 2). Needs no zero of the logits, so it serves every loss.
+    """
+    auc = min(max((1 + rank) / 2, SURE), 1 - SURE)
+    return NORMAL.cdf(NORMAL.inv_cdf(auc) / 2**0.5)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Halves and doubles learning rates by three rules, one decision every `pace` of the run.
+
+    1. Discriminator right more often than `high`: halve lr_d (3D-GAN, Wu 2016, section 3.3, skips its update above
+    0.8); less often than `low`: double it again, up to where the user set it.
+    2. |change| / |weights| of one player more than `apart` times that of the other: halve the rate of the faster one.
+    3. A player's weights change by more than `fastest` of themselves in a step: halve its rate. (The usual advice is
+    0.001, Karpathy's CS231n notes; healthy runs of this package begin near 0.03.)
+
+    `high`: accuracy of the discriminator, from the rank, above which it is slowed. `low`: accuracy below which it gets
+    its rate back. `apart`: the ratio of update-to-weight ratios that is too much. `fastest`: the update-to-weight ratio
+    that is too much. `most`: no rate falls below the user's by more than this factor, the quarter of hand-made recipes.
+    `pace`: share of the run between two decisions. `warm_up`: share of the run before the first. `half_life`: of the
+    running mean of the accuracy, a share of the run.
+    """
+
+    high: float = 0.8
+    low: float = 0.6
+    apart: float = 5.0
+    fastest: float = 0.1
+    most: float = 4.0
+    pace: float = 0.025
+    warm_up: float = 0.05
+    half_life: float = 0.0125
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.low < self.high < 1:
+            raise SettingError(f"low = {self.low:g}, high = {self.high:g}: accuracies, low below high, from 0.5 to 1")
+        if not (self.apart > 1 and self.fastest > 0 and self.most >= 1):
+            raise SettingError(f"apart = {self.apart:g}, most = {self.most:g}, fastest = {self.fastest:g}: too small")
+        if not (self.pace > 0 and self.half_life > 0):
+            raise SettingError(f"pace = {self.pace:g}, half_life = {self.half_life:g}: shares of the run, above 0")
+
+    def turns(self) -> frozenset[str]:
+        """Both learning rates."""
+        return frozenset({"lr_g", "lr_d"})
+
+    def initial(self, knobs: Knobs) -> ControllerState:
+        """The user's rates, and nothing read."""
+        return {"lr_g": knobs.lr_g, "lr_d": knobs.lr_d, "level": None, "progress": 0.0, "decided": 0.0}
+
+    def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
+        """Read the accuracy; decide if it is time."""
+        signals, progress, knobs = observation.signals, observation.progress, observation.knobs
+        level = state["level"]
+        if (rank := known(signals.rank_train_fake)) is not None:
+            span = elapsed(progress, state["progress"])
+            level = smoothed(level, accuracy(rank), span, self.half_life)
+        state = {**state, "level": level, "progress": progress}
+        if progress < max(self.warm_up, state["decided"] + self.pace - 1e-9):
+            return Turn(knobs, state)
+        factors = self._by_accuracy(level) | self._by_updates(signals)
+        values, why = {}, {}
+        for name, (factor, text) in factors.items():
+            base = state[name]
+            values[name] = min(max(getattr(knobs, name) * factor, base / self.most), base)
+            why[name] = text
+        return Turn(dataclasses.replace(knobs, **values), {**state, "decided": progress}, why)
+
+    def _by_accuracy(self, level: float | None) -> dict[str, tuple[float, str]]:
+        if level is not None and level > self.high:
+            return {"lr_d": (0.5, f"discriminator right {level:.0%} of the time, more than {self.high:.0%}")}
+        if level is not None and level < self.low:
+            return {"lr_d": (2.0, f"discriminator right {level:.0%} of the time, less than {self.low:.0%}")}
+        return {}
+
+    def _by_updates(self, signals: Signals) -> dict[str, tuple[float, str]]:
+        """Rules 2 and 3, which win over the first: a player that runs away is not sped up."""
+        found: dict[str, tuple[float, str]] = {}
+        moved = {"lr_g": known(signals.update_ratio_g), "lr_d": known(signals.update_ratio_d)}
+        for mine, other in (("lr_g", "lr_d"), ("lr_d", "lr_g")):
+            here, there = moved[mine], moved[other]
+            if here is not None and there is not None and here > self.apart * there:
+                found[mine] = 0.5, f"weights change by {here:.2g} a step, those of the other player by {there:.2g}"
+            if here is not None and here > self.fastest:
+                found[mine] = 0.5, f"weights change by {here:.2g} of themselves a step, more than {self.fastest:g}"
+        return found

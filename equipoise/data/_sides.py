@@ -1,0 +1,250 @@
+"""Two sides of a folder of images, inputs and samples: halves of every image, or two subfolders.
+
+Found, checked and decoded here; what the sides have to do with each other is up to the data set.
+"""
+
+import re
+from collections.abc import Generator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from equipoise.base import Preparation
+from equipoise.data import _cache
+from equipoise.data._cache import Decoded, File, Kept, counted, shown
+from equipoise.data._pairs import Images
+from equipoise.data._pictures import ENDINGS, Form, decode, decode_halves, size_of, told, usual_size
+from equipoise.errors import DataError, SettingError
+
+T = TypeVar("T")
+
+HALVES = ("left", "right")
+DECODER = 1
+"""Counts the changes of what decoding gives."""
+TASK = "decoding images"
+
+
+class Layout(NamedTuple):
+    """Where inputs and samples lie: "left" and "right" of every image, or the names of two subfolders."""
+
+    source: str
+    target: str
+
+    @property
+    def beside(self) -> bool:
+        """Whether the two are halves of one image."""
+        return self.source in HALVES
+
+
+class Asked(NamedTuple):
+    """How a folder is to be read. `form`: its size is None to be chosen. `source`, `target`: None to be found."""
+
+    folder: Path
+    cache: Path
+    size: int | None
+    form: Form
+    source: str | None
+    target: str | None
+    digest: str | None
+
+
+class Found(NamedTuple):
+    """What a folder holds. `source` and `target`: rows of the sides, in the order of paths."""
+
+    layout: Layout
+    size: int
+    kept: Kept
+
+    def rows(self, side: str) -> list[int]:
+        """The rows of one side."""
+        return [row for row, path in enumerate(self.kept.paths) if side in HALVES or top(path) == side]
+
+    def pairs(self) -> tuple[list[int], list[int]]:
+        """Rows of inputs and of samples, pair by pair; an image whose partner could not be decoded is in none."""
+        paths = self.kept.paths
+        if self.layout.beside:
+            return list(range(len(paths))), list(range(len(paths)))
+        sources, targets = ({name_of(paths[row]): row for row in self.rows(side)} for side in self.layout)
+        both = [name for name in sources if name in targets]
+        return [sources[name] for name in both], [targets[name] for name in both]
+
+    def array(self, side: str) -> Tensor:
+        """(N, 3, S, S) uint8, of which `rows` are those of the side."""
+        first = 3 * HALVES.index(side) if side in HALVES else 0
+        return self.kept.array[:, first : first + 3]
+
+    def images(self, side: str, rows: Sequence[int], channels: int) -> Images:
+        """Some rows of a side in so many channels: of grey images one of three alike, of colour ones their luma."""
+        chosen, array = torch.tensor(rows, dtype=torch.int64), self.array(side)
+        if channels == 3:
+            return Images(array, chosen)
+        return Images(array[:, :1], chosen) if self.grey(side) else Images(array, chosen, luma=True)
+
+    def grey(self, side: str) -> bool:
+        """Whether every image of a side is grey."""
+        pieces = torch.split(self.array(side).index_select(0, torch.tensor(self.rows(side))), 4096)
+        return all(bool((piece[:, :1] == piece).all()) for piece in pieces)
+
+
+def making(asked: Asked, *, pairs: bool) -> Generator[Preparation, None, Found]:
+    """Look through a folder and decode what is new. `pairs`: images of the same name must belong together.
+
+    Raises DataError for a folder that is not as it should be, or not the one that the digest is of.
+    """
+    listed = _cache.listing(asked.folder, ENDINGS)
+    layout = layout_of(listed, asked.source, asked.target, pairs=pairs)
+    files = listed if layout.beside else tuple(file for file in listed if top(file.path) in layout)
+    if asked.digest is not None and (what := _cache.changes(asked.folder, asked.cache, files, asked.digest)):
+        raise DataError(
+            f"{asked.folder} is not as it was when this run began: {what}; restore it, or train anew with --from RUN"
+        )
+    form = asked.form._replace(size=asked.size or usual_size(asked.folder, files))
+    kept = _cache.kept(asked.folder, asked.cache, files, _key(form, layout))
+    if kept is None:
+        if pairs and not layout.beside:
+            check_names(files, layout)
+            check_sizes(asked.folder, files, layout)
+        shape = (6 if layout.beside else 3, form.size, form.size)
+        work = partial(_decoded, form, layout.beside)
+        yield from _cache.fill(asked.folder, asked.cache, files, _key(form, layout), work, shape, "uint8", TASK)
+        kept = _cache.kept(asked.folder, asked.cache, files, _key(form, layout))
+    if kept is None:
+        raise DataError(f"{asked.folder} changed while it was read; start again when nothing writes to it")
+    left_out = len(listed) - len(files)
+    others = f"{counted(left_out, 'image')} neither in {layout.source} nor in {layout.target}: left out"
+    for note in (*kept.notes, *told(kept.facts, len(kept.paths), form), *([others] if left_out else [])):
+        yield Preparation(TASK, len(files), len(files), note)
+    return Found(layout, form.size, kept)
+
+
+def opened(asked: Asked) -> Found | None:
+    """What was decoded before, without a look at the folder; None if that is not settled yet, or no more there."""
+    if asked.size is None or asked.source is None or asked.target is None or asked.digest is None:
+        return None
+    layout = Layout(asked.source, asked.target)
+    kept = _cache.opened(asked.cache, asked.digest, _key(asked.form._replace(size=asked.size), layout))
+    return Found(layout, asked.size, kept) if kept else None
+
+
+def surely_opened(asked: Asked) -> Found:
+    """What was decoded a moment ago. Raises DataError if somebody else removed it since."""
+    found = opened(asked)
+    if found is None:
+        raise DataError(f"the cache {asked.cache} was changed while it was read; start again")
+    return found
+
+
+def last(making: Generator[Preparation, None, T]) -> T:
+    """What a making comes to in the end, its telling passed over."""
+    while True:
+        try:
+            next(making)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+
+def check_options(image_size: int | None, channels: Sequence[int | None], held_out: float) -> None:
+    """Raise SettingError for a value that cannot be."""
+    if image_size is not None and not 1 <= image_size <= 1024:
+        raise SettingError(f"image_size = {image_size}: it must be from 1 to 1024")
+    for count in channels:
+        if count not in (None, 1, 3):
+            raise SettingError(f"channels = {count}: it must be 1 (grey) or 3 (colour)")
+    if not 0 <= held_out <= 0.5:
+        raise SettingError(f"held_out = {held_out:g}: it must be from 0 to 0.5")
+
+
+def layout_of(files: Sequence[File], source: str | None, target: str | None, *, pairs: bool) -> Layout:
+    """Where both sides lie: as asked, else in the only two subfolders, else trainA and trainB, else, of pairs, halves.
+
+    Raises DataError for a subfolder that there is not, or if there is nothing to choose by.
+    """
+    tops = sorted({top(file.path) for file in files} - {""})
+    if pairs and (source in HALVES or (source is None and len(tops) != 2)):
+        first = source or "left"
+        return Layout(first, HALVES[1 - HALVES.index(first)])
+    usual = tuple(tops) if len(tops) == 2 else ("trainA", "trainB")  # the layout of Zhu 2017's data sets
+    first = source or next((name for name in usual if name != target), usual[0])
+    second = target or next((name for name in usual if name != first), usual[1])
+    for name in (first, second):
+        if name not in tops:
+            there = ", ".join(map(shown, tops)) or "none"
+            raise DataError(
+                f"there is no subfolder '{name}' with images in it; there is: {there}; name both by "
+                "--option data.source=… data.target=…"
+            )
+    if first == second:
+        raise DataError(f"inputs and samples cannot both lie in {first}; name two subfolders")
+    return Layout(first, second)
+
+
+def check_names(files: Sequence[File], layout: Layout) -> None:
+    """Raise DataError for images without a partner of the same name in the other subfolder, or with two."""
+    sides = [_by_name(files, side) for side in layout]
+    alone = sorted(
+        {path for mine, theirs in (sides, sides[::-1]) for n in mine.keys() - theirs.keys() for path in mine[n]}
+    )
+    if alone:
+        raise DataError(
+            f"{counted(len(alone), 'image')} of {len(files):,} without a partner of the same name in the other folder: "
+            f"{_some(alone)}; pairs are {layout.source}/NAME and {layout.target}/NAME: mend the names, or move them out"
+        )
+    twice = sorted(path for side in sides for paths in side.values() if len(paths) > 1 for path in paths)
+    if twice:
+        raise DataError(
+            f"{counted(len(twice), 'image')} of one name but for the ending: {_some(twice)}; keep one of each"
+        )
+
+
+def check_sizes(folder: Path, files: Sequence[File], layout: Layout) -> None:
+    """Raise DataError for pairs whose images differ in size; what cannot be read is passed over."""
+    sources, targets = (_by_name(files, side) for side in layout)
+    odd = []
+    for name in sorted(sources):
+        paths = [sources[name][0], targets[name][0]]
+        sizes = [size_of(folder / path) for path in paths]
+        if None not in sizes and sizes[0] != sizes[1]:
+            told_of = [f"{path} {size[0]} x {size[1]}" for path, size in zip(paths, sizes, strict=True) if size]
+            odd.append(" and ".join(told_of))
+    if odd:
+        raise DataError(
+            f"{counted(len(odd), 'pair')} of {len(sources):,} with images of two sizes: {_some(odd)}; "
+            "bring both images of a pair to the same"
+        )
+
+
+def top(path: str) -> str:
+    """The immediate subfolder that a file lies in, however deep; "" for a file beside the subfolders."""
+    return path.partition("/")[0] if "/" in path else ""
+
+
+def name_of(path: str) -> str:
+    """What the two images of a pair have in common: the path within the subfolder, without its ending."""
+    return re.sub(r"\.[^./]*$", "", path.partition("/")[2])
+
+
+def _by_name(files: Sequence[File], side: str) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for file in files:
+        if top(file.path) == side:
+            found.setdefault(name_of(file.path), []).append(file.path)
+    return found
+
+
+def _some(words: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
+    more = len(words) - 3
+    return ", ".join(map(shown, words[:3])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _key(form: Form, layout: Layout) -> dict[str, object]:
+    """What decides how files are decoded."""
+    return {"data": "sides", "decoder": DECODER, "beside": layout.beside, **form._asdict()}
+
+
+def _decoded(form: Form, beside: bool, content: bytes, path: str) -> Decoded:
+    return decode_halves(content, form) if beside else decode(content, form)

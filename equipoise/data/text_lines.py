@@ -1,0 +1,163 @@
+"""Your own text: a file in UTF-8 with a sentence on each line, of words or of characters, of any length.
+
+Words are what stands between blanks. The vocabulary, the length and the digest of the file become part of the run, so
+that samples can be read without the file, and a run goes on with the text that it began with.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from equipoise.base import DataSpec, Preparation, Split, Suggestion
+from equipoise.data._sentences import SentenceStream
+from equipoise.data._text import Lines, held_out, read, words_of
+from equipoise.errors import DataError, SettingError
+from equipoise.tokens import ENDING, UNKNOWN, Vocabulary
+
+__all__ = ["TextLines"]
+
+LONGEST = {"words": 32, "characters": 80}
+"""Tokens of a line that are kept unless `longest` says otherwise: what rewards cost grows with the square."""
+TASK = "reading lines"
+
+
+@dataclass(frozen=True, slots=True)
+class TextLines:
+    """Lines of a file: (T,) int64, an end behind the last word and as many more as T leaves room for.
+
+    Raises SettingError for an option out of its range.
+    """
+
+    file: str
+    """where the text is"""
+    unit: Literal["words", "characters"] = "words"
+    """what a token is"""
+    longest: int | None = None
+    """tokens of a line that are kept; left out: all of the longest line, but 32 words or 80 characters at most"""
+    most: int = 10_000
+    """words of the vocabulary at most"""
+    rare: Literal["refuse", "mark"] = "refuse"
+    """what happens to words beyond that: the file is refused, or the rarest ones become <unknown>"""
+    held_out: float = 0.1
+    """share of the different lines that is never trained on, chosen by content"""
+    length: int | None = None
+    """tokens of a sentence, the end included; found"""
+    words: tuple[str, ...] | None = None
+    """the vocabulary; found, or given: then a word that is not in it is refused"""
+    digest: str | None = None
+    """of the file; found, so that a run goes on with the text that it began with"""
+
+    def __post_init__(self) -> None:
+        for name in ("longest", "most", "length"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingError(f"{name} = {value}: it must be at least 1")
+        if not 0 <= self.held_out <= 0.5:
+            raise SettingError(f"held_out = {self.held_out:g}: it must be from 0 to 0.5")
+
+    def prepare(self) -> Iterator[Preparation]:
+        """Read the file; tells what was found. Raises as `settled` does."""
+        data, lines = self._found()
+        for note in data._notes(lines):
+            yield Preparation(TASK, len(lines.texts), len(lines.texts), note)
+
+    def settled(self) -> Self:
+        """The same with the full path, and length, vocabulary and digest as found.
+
+        Raises DataError for a file that is empty, or no text, or not the one that `digest` is of; for more words than
+        `most`; for a word that is not in `words`.
+        """
+        return self._found()[0]
+
+    @property
+    def spec(self) -> DataSpec:
+        """Sentences. Once settled, without a look at the file."""
+        if self.length is None or self.words is None or self.digest is None:
+            return self.settled().spec
+        return DataSpec((self.length,), vocabulary=self._vocabulary(self.words))
+
+    @property
+    def suggestion(self) -> Suggestion:
+        """An hour or so on one core."""
+        return Suggestion(gan="seqgan", steps=2000, batch_size=min(64, self.count("train")), metric="bleu")
+
+    def count(self, split: Split) -> int:
+        """How many lines a split has."""
+        return len(self._rows(split))
+
+    def stream(self, split: Split, batch_size: int, seed: int) -> SentenceStream:
+        """Endless shuffled batches of a split. Raises DataError if the split is smaller than a batch."""
+        return SentenceStream(self._rows(split), True, batch_size, seed, split)
+
+    def _found(self) -> tuple[Self, Lines]:
+        """Settled, and the lines of the file."""
+        path = Path(self.file).expanduser().resolve()
+        lines = read(path)
+        if self.digest not in (None, lines.digest):
+            raise DataError(f"{path} is not as it was when this run began; restore it, or train anew with --from RUN")
+        blank = self._vocabulary(())
+        split = [blank.split(text) for text in lines.texts]
+        words = self.words or (ENDING, *self._chosen(words_of(split), path))
+        if words[:1] != (ENDING,):
+            words = (ENDING, *words)
+        limit = self.longest or LONGEST[self.unit]
+        longest = min(limit, max(map(len, split)) + 1)
+        data = replace(self, file=str(path), length=self.length or longest, words=words, digest=lines.digest)
+        return data, lines
+
+    def _chosen(self, found: Sequence[str], path: Path) -> list[str]:
+        """The words of the vocabulary. Raises DataError if they are too many, or one of them is a mark of our own."""
+        for mark in (ENDING, UNKNOWN):
+            if mark in found:
+                raise DataError(f"{path} holds the word {mark}, which stands for something here; write it another way")
+        if len(found) < self.most:
+            return list(found)
+        if self.rare == "refuse":
+            others = "" if self.unit == "characters" else ", data.unit=characters"
+            raise DataError(
+                f"{path} has {len(found):,} different {self.unit}, and an end: more than most = {self.most:,}; give "
+                f"--option data.most={len(found) + 1}, data.rare=mark{others}"
+            )
+        return [UNKNOWN, *found[: max(0, self.most - 2)]]
+
+    def _vocabulary(self, words: tuple[str, ...]) -> Vocabulary:
+        return Vocabulary(words, " " if self.unit == "words" else "")
+
+    def _rows(self, split: Split) -> Tensor:
+        """(N, T) int64."""
+        data = self if self.digest and self.length and self.words else self.settled()
+        return _tokens(data, split)
+
+    def _notes(self, lines: Lines) -> Iterator[str]:
+        """What the user should know of the text."""
+        assert self.length is not None
+        assert self.words is not None
+        vocabulary = self._vocabulary(self.words)
+        sizes = [len(vocabulary.split(text)) for text in lines.texts]
+        yield f"{len(sizes):,} lines of up to {max(sizes)} {self.unit}, {len(self.words):,} different ones with the end"
+        if number := sum(size > self.length for size in sizes):
+            yield f"{number:,} of {len(sizes):,} lines are cut after {self.length} {self.unit} (longest)"
+        if UNKNOWN in self.words:
+            known = vocabulary.numbers()
+            lost = sum(word not in known for text in lines.texts for word in vocabulary.split(text))
+            yield f"{lost:,} of {sum(sizes):,} {self.unit} are among the rarest and become {UNKNOWN} (most)"
+
+
+@lru_cache(maxsize=4)
+def _tokens(data: TextLines, split: Split) -> Tensor:
+    """The lines of a split, (N, T) int64. Cached, not to be changed. Raises DataError for a file that has changed."""
+    settled, lines = data._found()
+    assert settled.length is not None
+    assert settled.words is not None
+    vocabulary = settled._vocabulary(settled.words)
+    rows = [
+        vocabulary.tokens(text, settled.length, f"{settled.file}, line {number}")
+        for text, number, out in zip(lines.texts, lines.numbers, held_out(lines.texts, settled.held_out), strict=True)
+        if out == (split == "held_out")
+    ]
+    return torch.tensor(rows, dtype=torch.int64).view(-1, settled.length)

@@ -1,0 +1,124 @@
+"""Short runs under a policy, and what they came to: how near samples ended to held-out reals, and how soon.
+
+    phi = -log((max(distance, 0) + eps) / eps)          0 at its best, whatever is below the noise eps earns nothing
+    quality = phi at the end + 0.3 mean phi
+
+The advantage of a run is its quality over that of its base on the same task: same weights, same data, same draws. It
+lies in [-3, 3]; a run that diverged has -3. A policy is judged by mean + ½ mean of the worst quarter, so that one which
+wins on average and ruins a few runs does not do.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from equipoise import launch
+from equipoise.errors import SettingError
+from equipoise.events import Evaluated, Finished
+from equipoise.experiment import Experiment, complete, given
+from equipoise.meta.stacked import Group
+from equipoise.observations import Controller
+from equipoise.pilot import Pilot
+from equipoise.training.loop import Training, train
+
+ANYTIME = 0.3
+BOUND = 3.0
+DECISIONS = 20
+"""Readings of a short run, and so its decisions: each costs as much as ten steps of perceptrons."""
+AT_ONCE = 64
+
+
+class Episode(NamedTuple):
+    """`measured`: (step, distance), as often as the experiment wanted. `diverged`: whether it had to be stopped."""
+
+    measured: tuple[tuple[int, float], ...]
+    diverged: bool
+
+    def quality(self, noise: float) -> float | None:
+        """See above; None if it diverged. `noise`: eps, twice the standard error of the distance."""
+        values = [value for _, value in self.measured]
+        if self.diverged or not values or not all(map(math.isfinite, values)):
+            return None
+        phi = [-math.log((max(value, 0.0) + noise) / noise) for value in values]
+        return phi[-1] + ANYTIME * sum(phi) / len(phi)
+
+
+def play(experiments: Sequence[Experiment], controllers: Sequence[Controller]) -> list[Episode]:
+    """Train each experiment under its controller, in memory; perceptrons many at once, other GANs one by one.
+
+    Raises SettingError for an experiment without a metric of which less is better.
+    """
+    for experiment in experiments:
+        if experiment.metric is None:
+            raise SettingError("policies are trained by a distance: say a metric, such as equipoise.meta.held_out")
+    if given(complete(experiments[0]).gan, "gan").name.partition(":")[0] == "mlp":
+        return _stacked(experiments, controllers)
+    return [_alone(experiment, controller) for experiment, controller in zip(experiments, controllers, strict=True)]
+
+
+def piloted(training: Training, controller: Controller) -> Pilot:
+    """The pilot of a run that has not begun, with another controller, and without repair."""
+    gan, pilot = training.state.gan, training.pilot
+    return Pilot(
+        controller,
+        steps=pilot.steps,
+        knobs=pilot.base,
+        turnable=gan.turnable,
+        probability=gan.probability,
+        published=gan.knobs,
+        ideal=gan.ideal,
+    )
+
+
+def hurry(training: Training) -> None:
+    """Let a short run be read as often as it has decisions, and not at each of its first steps."""
+    pilot = training.pilot
+    pilot.sense_every = max(1, training.plan.steps // DECISIONS)
+    pilot.eager = pilot.sense_every
+
+
+def advantages(episodes: Sequence[Episode], bases: Sequence[Episode], noise: float) -> list[float]:
+    """Of each episode over that of its base, in [-BOUND, BOUND]."""
+    found = []
+    for episode, base in zip(episodes, bases, strict=True):
+        mine, theirs = episode.quality(noise), base.quality(noise)
+        if mine is None or theirs is None:
+            found.append(0.0 if mine is theirs else -BOUND if mine is None else BOUND)
+        else:
+            found.append(min(BOUND, max(-BOUND, mine - theirs)))
+    return found
+
+
+def merit(gains: Sequence[float]) -> float:
+    """mean + ½ mean of the worst quarter (conditional value at risk, Rockafellar 2000)."""
+    worst = sorted(gains)[: max(1, len(gains) // 4)]
+    return float(np.mean(gains)) + 0.5 * float(np.mean(worst))
+
+
+def _stacked(experiments: Sequence[Experiment], controllers: Sequence[Controller]) -> list[Episode]:
+    found: list[Episode] = []
+    for start in range(0, len(experiments), AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        group = Group(experiments[rows], controllers[rows])
+        for training in group.trainings:
+            hurry(training)
+        for _ in group.readings():
+            pass
+        found += [Episode(run.measured, run.reason == "diverged") for run in group.results()]
+    return found
+
+
+def _alone(experiment: Experiment, controller: Controller) -> Episode:
+    training = launch.assemble(complete(experiment), None)
+    training.pilot = piloted(training, controller)
+    hurry(training)
+    measured, diverged = [], False
+    for event in train(training):
+        match event:
+            case Evaluated():
+                measured.append((event.step, event.value))
+            case Finished():
+                diverged = event.reason == "diverged"
+    return Episode(tuple(measured), diverged)

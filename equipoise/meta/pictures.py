@@ -1,0 +1,97 @@
+"""Small grey pictures of discs, bars or waves: what policies for image GANs are trained on.
+
+No data set on which controllers are compared is among them. Computed, so without a licence or a digest.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from equipoise.base import AtHand, Batch, DataSpec, Split, Suggestion
+from equipoise.errors import SettingError
+from equipoise.meta.points import generator_for
+
+__all__ = ["Pictures"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures(AtHand):
+    """Images (1, size, size) float32 in [-1, 1]. Raises SettingError for fewer than 2 reals, or below 8 pixels.
+
+    `motif`: one disc, one bar or one patch of waves a picture, of random place, size, angle and brightness.
+    """
+
+    motif: Literal["discs", "bars", "waves"] = "discs"
+    """what a picture shows"""
+    reals: int = 1000
+    """to train on; held-out ones are drawn anew without end"""
+    size: int = 16
+    """height and width in pixels"""
+    draw: int = 0
+    """seed of the reals"""
+
+    def __post_init__(self) -> None:
+        if self.reals < 2:
+            raise SettingError(f"reals = {self.reals}: there must be at least 2")
+        if self.size < 8:
+            raise SettingError(f"size = {self.size}: it must be at least 8")
+
+    @property
+    def spec(self) -> DataSpec:
+        """Grey images without labels."""
+        return DataSpec((1, self.size, self.size), flips=True)
+
+    @property
+    def suggestion(self) -> Suggestion:
+        """Seconds on one core."""
+        return Suggestion(gan="dcgan", steps=300, batch_size=32, metric="fd_pixels")
+
+    def count(self, split: Split) -> int | None:
+        """Training reals; of the others there is no end."""
+        return self.reals if split == "train" else None
+
+    def stream(self, split: Split, batch_size: int, seed: int) -> "PictureStream":
+        """Training reals, drawn with replacement; held-out ones, fresh. Raises SettingError for a batch of none."""
+        if batch_size < 1:
+            raise SettingError(f"batch_size = {batch_size} is too small; use 1 or more")
+        kept = self.pictures(self.reals, generator_for(self.draw, "reals", 0)) if split == "train" else None
+        return PictureStream(self, kept, batch_size, seed)
+
+    def pictures(self, count: int, generator: Generator) -> Tensor:
+        """(count, 1, size, size) float32 in [-1, 1], fresh."""
+        numbers = torch.rand(5, count, 1, 1, generator=generator)
+        x, y, angle = 1.2 * (numbers[0] - 0.5), 1.2 * (numbers[1] - 0.5), math.pi * numbers[2]
+        radius, light = 0.25 + 0.3 * numbers[3], 0.5 + 0.5 * numbers[4]
+        line = torch.linspace(-1, 1, self.size)
+        down, across = torch.meshgrid(line, line, indexing="ij")
+        u = (across - x) * torch.cos(angle) + (down - y) * torch.sin(angle)
+        v = (down - y) * torch.cos(angle) - (across - x) * torch.sin(angle)
+        match self.motif:
+            case "discs":
+                inside = radius - (u**2 + v**2).sqrt()
+            case "bars":
+                inside = torch.minimum(0.15 - v.abs(), 2 * radius - u.abs())
+            case "waves":
+                inside = 0.3 * torch.cos(2 * math.pi * u / radius) * torch.exp(-(u**2 + v**2) / radius)
+        shown = torch.sigmoid(inside * self.size)  # an edge about a pixel wide
+        return (2 * light * shown - 1)[:, None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PictureStream:
+    """Batches by number: rows of `kept` (N, 1, H, W), or fresh pictures where it is None."""
+
+    source: Pictures
+    kept: Tensor | None
+    batch_size: int
+    seed: int
+
+    def batch(self, index: int) -> Batch:
+        """Batch number `index`: real (B, 1, H, W) float32."""
+        generator = generator_for(self.seed, "held_out" if self.kept is None else "train", index)
+        if self.kept is None:
+            return Batch(self.source.pictures(self.batch_size, generator))
+        return Batch(self.kept[torch.randint(len(self.kept), (self.batch_size,), generator=generator)])

@@ -1,0 +1,146 @@
+"""Few points in the plane, of shapes that no other data set here has: what policies are trained on.
+
+Ring and grid, on which controllers are compared, are not among them, and training reals are few, so that a
+discriminator can learn them by heart. Computed, so without a licence or a digest.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from equipoise.base import AtHand, Batch, DataSpec, Split, Suggestion
+from equipoise.errors import SettingError
+
+__all__ = ["Points"]
+
+Shape = Literal["moons", "spirals", "pinwheel", "checkerboard", "clusters", "cross"]
+
+
+@dataclass(frozen=True, slots=True)
+class Points(AtHand):
+    """Points (2,) float32 within about [-1.5, 1.5]. Raises SettingError for fewer than two reals.
+
+    `shape`: moons (two half circles), spirals (two arms), pinwheel (five bent arms), checkerboard (eight squares),
+    clusters (seven Gaussians of different place, width and weight), cross (two thin bars).
+    """
+
+    shape: Shape = "moons"
+    """of the distribution"""
+    reals: int = 512
+    """to train on; held-out ones are drawn anew without end"""
+    noise: float = 0.03
+    """standard deviation of what is added to each coordinate"""
+    draw: int = 0
+    """seed of the reals, and of the places of clusters"""
+
+    def __post_init__(self) -> None:
+        if self.reals < 2:
+            raise SettingError(f"reals = {self.reals}: there must be at least 2")
+
+    @property
+    def spec(self) -> DataSpec:
+        """Points in the plane, without labels."""
+        return DataSpec((2,))
+
+    @property
+    def suggestion(self) -> Suggestion:
+        """Seconds on one core."""
+        return Suggestion(gan="mlp", steps=500, batch_size=64, metric="equipoise.meta.held_out")
+
+    def count(self, split: Split) -> int | None:
+        """Training reals; of the others there is no end."""
+        return self.reals if split == "train" else None
+
+    def stream(self, split: Split, batch_size: int, seed: int) -> "PointStream":
+        """Training reals, drawn with replacement; held-out ones, fresh. Raises SettingError for a batch of none."""
+        if batch_size < 1:
+            raise SettingError(f"batch_size = {batch_size} is too small; use 1 or more")
+        kept = self.points(self.reals, generator_for(self.draw, "reals", 0)) if split == "train" else None
+        return PointStream(self, kept, batch_size, seed)
+
+    def points(self, count: int, generator: Generator) -> Tensor:
+        """(count, 2) float32, fresh."""
+        made = SHAPES[self.shape](count, generator, self.draw)
+        return made + self.noise * torch.randn(count, 2, generator=generator)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointStream:
+    """Batches by number: rows of `kept` (N, 2), or fresh points where it is None."""
+
+    source: Points
+    kept: Tensor | None
+    batch_size: int
+    seed: int
+
+    def batch(self, index: int) -> Batch:
+        """Batch number `index`: real (B, 2) float32."""
+        generator = generator_for(self.seed, "held_out" if self.kept is None else "train", index)
+        if self.kept is None:
+            return Batch(self.source.points(self.batch_size, generator))
+        return Batch(self.kept[torch.randint(len(self.kept), (self.batch_size,), generator=generator)])
+
+
+def generator_for(seed: int, kind: str, index: int) -> Generator:
+    """For draw number `index` of a kind of draws; torch looks at 32 bits of a seed, so within a kind none repeats."""
+    offset = int.from_bytes(hashlib.blake2b(f"{seed} {kind}".encode(), digest_size=4).digest())
+    return Generator().manual_seed((index * 0x9E3779B1 ^ offset) & 0xFFFFFFFF)
+
+
+def _moons(count: int, generator: Generator, draw: int) -> Tensor:
+    angle = math.pi * torch.rand(count, generator=generator)
+    lower = torch.rand(count, generator=generator) < 0.5
+    upper = torch.stack([torch.cos(angle) - 0.5, torch.sin(angle) - 0.25], 1)
+    return torch.where(lower[:, None], -upper, upper)
+
+
+def _spirals(count: int, generator: Generator, draw: int) -> Tensor:
+    along = torch.rand(count, generator=generator).sqrt()
+    side = 2.0 * (torch.rand(count, generator=generator) < 0.5) - 1
+    angle = 3 * math.pi * along
+    return (side * 1.2 * along)[:, None] * torch.stack([torch.cos(angle), torch.sin(angle)], 1)
+
+
+def _pinwheel(count: int, generator: Generator, draw: int) -> Tensor:
+    along = 0.2 + torch.rand(count, generator=generator)
+    arm = torch.randint(5, (count,), generator=generator)
+    angle = 2 * math.pi * arm / 5 + along
+    across = 0.08 * torch.randn(count, generator=generator)
+    radial = torch.stack([torch.cos(angle), torch.sin(angle)], 1)
+    return along[:, None] * radial + across[:, None] * torch.stack([-torch.sin(angle), torch.cos(angle)], 1)
+
+
+def _checkerboard(count: int, generator: Generator, draw: int) -> Tensor:
+    row = torch.randint(4, (count,), generator=generator)
+    column = 2 * torch.randint(2, (count,), generator=generator) + row % 2
+    return (torch.stack([column, row], 1) + torch.rand(count, 2, generator=generator)) * 0.6 - 1.2
+
+
+def _clusters(count: int, generator: Generator, draw: int) -> Tensor:
+    placing = generator_for(draw, "places", 0)
+    means = 2.4 * torch.rand(7, 2, generator=placing) - 1.2
+    stds = 0.02 + 0.15 * torch.rand(7, generator=placing)
+    which = torch.multinomial(0.3 + torch.rand(7, generator=placing), count, replacement=True, generator=generator)
+    return means[which] + stds[which, None] * torch.randn(count, 2, generator=generator)
+
+
+def _cross(count: int, generator: Generator, draw: int) -> Tensor:
+    long = 2.4 * torch.rand(count, generator=generator) - 1.2
+    upright = torch.rand(count, generator=generator) < 0.5
+    bar = torch.stack([long, torch.zeros_like(long)], 1)
+    return torch.where(upright[:, None], bar.flip(1), bar)
+
+
+SHAPES: Mapping[Shape, Callable[[int, Generator, int], Tensor]] = {
+    "moons": _moons,
+    "spirals": _spirals,
+    "pinwheel": _pinwheel,
+    "checkerboard": _checkerboard,
+    "clusters": _clusters,
+    "cross": _cross,
+}

@@ -1,0 +1,49 @@
+"""Making a policy: a plan, a journal, and at the end a file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from equipoise import runs
+from equipoise.errors import RunError
+from equipoise.meta import evolution, reinforcement
+from equipoise.meta.evolution import Progress
+from equipoise.meta.journal import Journal
+from equipoise.meta.plan import Plan
+from equipoise.policy.files import Policy, encoded
+
+JOURNAL = ".journal.jsonl"
+
+
+def train_policy(plan: Plan, out: Path) -> Iterator[Progress]:
+    """Train a policy into the file `out`, telling how far it is; a journal beside it lets it go on after a kill.
+
+    Begun again with a whole journal, it writes the same file without playing. Raises SettingError if the journal is of
+    another plan, or if what is needed is not installed; RunError if the disk refuses.
+    """
+    journal = Journal(journal_of(out), plan.digest)
+    if plan.evolution is not None:
+        yield from evolution.evolve(plan, plan.evolution, journal)
+    if plan.reinforcement is not None:
+        yield from reinforcement.reinforce(plan, plan.reinforcement, journal)
+    try:
+        runs.write_bytes(out, encoded(trained(plan, journal)))
+    except OSError as error:
+        raise RunError(runs.unwritable(out.parent, error)) from error
+
+
+def trained(plan: Plan, journal: Journal) -> Policy:
+    """The policy that a whole journal of a plan comes to."""
+    if plan.evolution is not None:
+        return evolution.result(plan, plan.evolution, journal)
+    assert plan.reinforcement is not None
+    return reinforcement.result(plan, journal)
+
+
+def seconds_of(plan: Plan, out: Path) -> float:
+    """Seconds of CPU that a training has taken so far, over all its sittings."""
+    return round(sum(float(line.get("cpu", 0)) for line in Journal(journal_of(out), plan.digest).lines), 1)
+
+
+def journal_of(out: Path) -> Path:
+    """Where the journal of a policy's file lies."""
+    return out.with_name(out.name.removesuffix(".safetensors") + JOURNAL)

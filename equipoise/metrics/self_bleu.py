@@ -1,0 +1,42 @@
+"""How much of samples stands in other samples word for word: lower is more diverse; look at what reals get.
+
+Self-BLEU (Zhu et al. 2018, Texygen, section 3.2.4): the mean BLEU of each sample against all others, never itself.
+Lower than that of as many reals is no merit: noise repeats nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from equipoise.errors import SettingError
+from equipoise.metrics._comparing import Compares
+from equipoise.metrics._ngrams import References
+from equipoise.metrics._sentences import OfSentences, cut, ends_of, mean_figure
+from equipoise.quality import Draws, Figure, Reals
+
+__all__ = ["SelfBLEU"]
+
+
+@dataclass(frozen=True, slots=True)
+class SelfBLEU(OfSentences, Compares):
+    """0 to 1; it rises with the number of samples. Raises SettingError for n-grams of nothing."""
+
+    order: int = 4
+    """the longest n-grams; all up to them count alike"""
+
+    better: ClassVar[Literal["lower", "higher"]] = "lower"
+    presets: ClassVar[Mapping[str, Mapping[str, int]]] = {str(order): {"order": order} for order in (2, 3, 4, 5)}
+
+    def __post_init__(self) -> None:
+        if self.order < 1:
+            raise SettingError(f"order = {self.order}: it must be at least 1")
+
+    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+        """Samples (N, T) int64, two or more."""
+        sentences = cut(fake, ends_of(real, "self_bleu"))
+        references = References.of(sentences, self.order)
+        values = [references.bleu(sentence, owner) for owner, sentence in enumerate(sentences)]
+        return mean_figure(torch.tensor(values), draws)

@@ -1,0 +1,43 @@
+"""What a discriminator sees in a sentence: convolutions over its words, each at the place where it answers most."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class SentenceFeatures(nn.Module):
+    """Max over time of convolutions of several widths (Kim 2014, section 2): sentences -> (B, sum of maps).
+
+    `widths`: words that a convolution spans; `maps`: how many there are of each. A sentence is (B, T) tokens, or
+    (B, T, V) weights of words, which an embedding takes for their mean.
+    """
+
+    def __init__(self, words: int, embedding: int, widths: Sequence[int], maps: Sequence[int]) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, embedding)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(embedding, count, width) for width, count in zip(widths, maps, strict=True)
+        )
+
+    def forward(self, sentence: Tensor) -> Tensor:
+        """(B, F), before any activation: rectifiers and tanh rise, so either may come after the maximum."""
+        soft = sentence.is_floating_point()
+        embedded = sentence @ self.embedding.weight if soft else self.embedding(sentence)
+        rows = embedded.transpose(1, 2)
+        return torch.cat([convolution(rows).amax(dim=2) for convolution in self.convolutions], dim=1)
+
+
+class Highway(nn.Module):
+    """t relu(W x + b) + (1 - t) x, t = sigmoid(V x + c) (Srivastava 2015, equation 3)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.change = nn.Linear(size, size)
+        self.gate = nn.Linear(size, size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) -> (B, F)."""
+        gate: Tensor = self.gate(features).sigmoid()
+        changed: Tensor = self.change(features).relu()
+        return gate * changed + (1 - gate) * features

@@ -1,0 +1,124 @@
+"""Images of one's own through the generator of a run: read, brought to its form, translated, written."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from torch import Tensor
+
+from equipoise import catalog, runs
+from equipoise.base import Preparation
+from equipoise.errors import DataError, SettingError
+from equipoise.experiment import from_values, given
+from equipoise.generator import Generator
+from equipoise.training.sheet import columns_of, side_by_side
+
+SHOWN = 48
+"""Images on the sheet."""
+NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """Images to translate. `paths`: below their folder. `images`: (N, C, S, S) float32 in [-1, 1]."""
+
+    paths: tuple[str, ...]
+    images: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """`files`: what was written, in the order of inputs. `sheet`: a picture of inputs and outputs side by side."""
+
+    files: tuple[Path, ...]
+    sheet: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a folder is read for the generator of a run: as images of the size and form that it was trained on.
+
+    `back`: from samples to inputs. `grey`: colour images may be made grey, where the generator takes grey ones.
+    """
+
+    run: Path
+    folder: Path
+    back: bool = False
+    grey: bool = False
+
+    def data(self, generator: Generator) -> Any:
+        """The data set that reads the folder. Raises SettingError for a generator that makes no images of images."""
+        shape = taken(generator, back=self.back)
+        kept = from_values(runs.Run(self.run).experiment(), str(self.run / runs.EXPERIMENT))
+        options = given(kept.data, "data").options
+        form = {name: options[name] for name in ("fit", "background") if name in options}
+        cache = options.get("cache") or str(self.run.resolve().parent / ".cache")
+        where = {"folder": str(self.folder), "cache": cache}
+        return catalog.build("data", "image_folder", {**where, **form, "image_size": shape[-1], "classes": []})
+
+    def preparations(self, generator: Generator) -> Iterator[Preparation]:
+        """Read what is new, telling how far it is, and what had to be done to images."""
+        preparations: Iterator[Preparation] = self.data(generator).prepare()
+        return preparations
+
+    def inputs(self, generator: Generator) -> Inputs:
+        """All images, in the order of their paths.
+
+        Raises DataError for a folder without images, and for colour images where the generator takes grey ones.
+        """
+        channels = taken(generator, back=self.back)[0]
+        paths, images = self.data(generator).pictures()
+        if channels == 1 and not self.grey:
+            _check_grey(paths, images)
+        scaled = images.float().div_(127.5).sub_(1.0)
+        return Inputs(tuple(paths), scaled.mean(1, keepdim=True) if channels == 1 else scaled)
+
+
+def taken(generator: Generator, *, back: bool) -> tuple[int, ...]:
+    """The shape (C, S, S) of what a generator takes. Raises SettingError for one that makes no images of images."""
+    gan = generator.gan
+    if gan.source is None:
+        raise SettingError(f"{gan.name} makes images of noise, not of images; use equipoise sample")
+    if back and gan.back is None:
+        raise SettingError(f"{gan.name} has learnt one direction only; leave --back out")
+    return generator.spec.shape if back else gan.source
+
+
+def translate(generator: Generator, inputs: Inputs, out: Path, *, back: bool = False) -> Translated:
+    """Write a PNG a translated image into the folder `out`, by the path of its input, and OUT.png, a sheet of both."""
+    made = generator.translate(inputs.images, back=back)
+    files = [out / name for name in _names(inputs.paths)]
+    for file, image in zip(files, made, strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        runs.write_bytes(file, runs.png(runs.grid(image[None].numpy())))
+    sheet = out.with_name(f"{out.name}.png")
+    both = side_by_side([inputs.images[:SHOWN], made[:SHOWN]])
+    runs.write_bytes(sheet, runs.png(runs.grid(both.numpy(), columns=min(columns_of(2), len(both)))))
+    return Translated(tuple(files), sheet)
+
+
+def check_apart(folder: Path, out: Path) -> None:
+    """Raise SettingError if what is written would lie among the images that are read."""
+    read, written = folder.resolve(), out.resolve()
+    if written == read or read in written.parents:
+        raise SettingError(f"--out {out} lies in the folder that is read; name another, so that no image is replaced")
+
+
+def _names(paths: Sequence[str]) -> Iterator[str]:
+    """a/b.jpg -> a/b.png; with the old ending before the new where two images differ in nothing else."""
+    stems = [str(PurePosixPath(path).with_suffix("")) for path in paths]
+    counts = Counter(stems)
+    for path, stem in zip(paths, stems, strict=True):
+        yield f"{stem if counts[stem] == 1 else path}.png"
+
+
+def _check_grey(paths: Sequence[str], images: Tensor) -> None:
+    colour = [path for path, image in zip(paths, images, strict=True) if not bool((image[:1] == image).all())]
+    if colour:
+        more = f" and {len(colour) - NAMED:,} more" if len(colour) > NAMED else ""
+        raise DataError(
+            f"{len(colour):,} of {len(paths):,} images are in colour ({', '.join(colour[:NAMED])}{more}), and this "
+            "generator takes grey ones; give --grey to take them as grey"
+        )

@@ -1,0 +1,234 @@
+"""CycleGAN: from one set of images to another and back, without a pair to learn from (Zhu et al. 2017).
+
+Zhu, Park, Isola and Efros 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks",
+equations 2 and 3 and the identity term of section 5.2:
+
+    L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda (E |F(G(x)) - x|_1 + E |G(F(y)) - y|_1)
+                                  + lambda / 2 (E |G(y) - y|_1 + E |F(x) - x|_1)
+
+x the inputs, y the samples, G from x to y, F back, lambda 10. The adversarial loss is that of least squares, the
+generator's (D(G(x)) - 1)^2, the discriminator's halved; it is shown earlier fakes too, from a pool of 50 (section 4).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import l1_loss
+
+from equipoise.base import DataSpec, Gan, Loss, Moment, Networks, Phase, Settings, UnpairedBatch
+from equipoise.errors import SettingError
+from equipoise.knobs import AdversarialKnobs, check_turnable, knob
+from equipoise.losses.adversarial import LOSSES, AdversarialLossName
+from equipoise.losses.penalties import zero_centred
+from equipoise.nn.augment import Kind
+from equipoise.nn.initialize import normal_
+from equipoise.nn.normalise import Norm
+from equipoise.nn.patch import PatchDiscriminator, least_side
+from equipoise.nn.pool import swapped
+from equipoise.nn.residual import ResidualGenerator
+from equipoise.nn.unet import UNet
+from equipoise.zoo._adversarial import check_counts
+from equipoise.zoo._translation import (
+    Court,
+    check_images,
+    check_patch,
+    discriminator_steps,
+    generator_steps,
+    no_latent,
+    of_image,
+)
+
+__all__ = ["CycleGAN"]
+
+SIZES = (16, 32, 64, 128, 256, 512)
+GENERATORS = ("generator", "generator_back")
+DISCRIMINATORS = ("discriminator", "discriminator_back")
+SHORT: Mapping[str, float] = {"lr_g": 1e-3, "lr_d": 4e-4, "ema_half_life": 500}
+"""For narrow networks and a few thousand steps."""
+SCALES = {"least_squares": 2.0}
+"""Mao 2017 has (D(G(x)) - 1)^2 / 2 for the generator, Zhu 2017 has no half: against lambda it makes a difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class CycleGANKnobs(AdversarialKnobs):
+    """Those of adversarial games, and the weights of what ties the two directions together."""
+
+    cycle_weight: float = knob(10, 1e-2, 1e3, "", "log", "lambda: weight of |F(G(x)) - x| + |G(F(y)) - y|", off=True)
+    identity_weight: float = knob(5, 1e-2, 1e3, "", "log", "weight of |G(y) - y| + |F(x) - x|", off=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleGAN:
+    """Options of CycleGAN.
+
+    `loss`: adversarial loss. `width`: channels of the first layer of all four networks. `body`: generators of residual
+    blocks, or the U-Net of pix2pix. `blocks`: residual blocks; None for the paper's: 6 below 256 pixels, 9 from there
+    on. `patch`: pixels a side that one logit of a discriminator sees: 16, 34 or 70. `norm`: statistics of the batch, or
+    of each image alone. `pool`: earlier fakes of each direction that are kept, 0 for none. `knobs`: values that differ
+    from the defaults, the published ones of a GAN.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        "cpu32": {"width": 16, "blocks": 2, "patch": 16, "norm": "instance", "knobs": SHORT},
+        "cpu64": {"width": 16, "blocks": 3, "patch": 34, "norm": "instance", "knobs": SHORT},
+        "horse2zebra256": {"width": 64, "blocks": 9, "patch": 70, "norm": "instance"},  # at a batch of 1, section 7.1
+    }
+    pairing: ClassVar[Literal["withheld"]] = "withheld"
+
+    loss: AdversarialLossName = "least_squares"
+    width: int = 64
+    body: Literal["residual", "unet"] = "residual"
+    blocks: int | None = None
+    patch: int = 70
+    norm: Norm = "instance"
+    pool: int = 50
+    knobs: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        check_counts(width=self.width, blocks=1 if self.blocks is None else self.blocks)
+        check_patch(self.patch)
+        if self.pool < 0:
+            raise SettingError(f"pool = {self.pool}: it must be at least 0")
+
+    def build(self, spec: DataSpec, generator: Generator) -> Gan[CycleGANKnobs]:
+        """The GAN for two sets of images like `spec`; raises SettingError for other data."""
+        sizes = [size for size in SIZES if size >= least_side(self.patch)]
+        sources, targets, size = check_images("cyclegan", spec, sizes)
+        if {sources, targets} not in ({1}, {3}, {1, 3}):
+            raise SettingError(
+                f"cyclegan takes grey and colour images, not {sources} and {targets} channels; use --data"
+            )
+        channels, blocks = max(sources, targets), self.blocks or (9 if size >= 256 else 6)
+
+        def mapping() -> nn.Module:
+            if self.body == "unet":
+                return UNet((channels, channels), size, self.width, self.norm, dropout=0.0)
+            return ResidualGenerator((channels, channels), self.width, blocks, self.norm)
+
+        networks = {
+            **{name: mapping() for name in GENERATORS},
+            **{name: PatchDiscriminator(channels, self.width, self.patch, self.norm) for name in DISCRIMINATORS},
+        }
+        for network in networks.values():
+            normal_(network, generator)  # N(0, 0.02): section 4
+        kinds: tuple[Kind, ...] = ("colour", "translation", "cutout", *(("flip",) if spec.flips else ()))
+        game = _Game(Court(LOSSES[self.loss], kinds), channels, self.pool, SCALES.get(self.loss, 1.0))
+        turnable = game.court.turnable | {"cycle_weight", "identity_weight"}
+        check_turnable(self.knobs or {}, turnable, "cyclegan")
+        empty = torch.zeros(0, channels, size, size)
+        return Gan(
+            name="cyclegan",
+            networks=networks,
+            phases=(
+                Phase("generator", GENERATORS, game.translate, repeats=generator_steps),
+                Phase("discriminator", DISCRIMINATORS, game.discriminate, repeats=discriminator_steps),
+            ),
+            knobs=CycleGANKnobs().with_values(self.knobs or {}),
+            turnable=turnable,
+            optimizer=_settings,
+            latent=no_latent,
+            generate=lambda networks, latent, condition: game.mapped(networks["generator"], condition, targets),
+            logits=game.logits,
+            memory={"pool": empty, "pool_back": empty.clone()},
+            averaged=GENERATORS,
+            source=spec.source,
+            back=lambda networks, images: game.mapped(networks["generator_back"], images, sources),
+            ideal=game.court.ideal,
+        )
+
+
+@dataclass(frozen=True)
+class _Game:
+    """The phases of one built GAN. `channels`: of all networks; grey images become colour ones of equal channels."""
+
+    court: Court
+    channels: int
+    pool: int
+    scale: float
+
+    def translate(self, networks: Networks, batch: UnpairedBatch, moment: Moment[CycleGANKnobs]) -> Loss:
+        """Both generators' loss: adversarial terms, lambda times the cycles, and the identity term if that is on."""
+        knobs, x, y = moment.knobs, self._widened(batch.source), self._widened(batch.real)
+        there, back = networks["generator"], networks["generator_back"]
+        fake_y, fake_x = there(x).float(), back(y).float()
+        adversarial, logit = self._fooled(networks["discriminator"], fake_y, y, moment)
+        adversarial_back, _ = self._fooled(networks["discriminator_back"], fake_x, x, moment)
+        cycle = l1_loss(back(fake_y).float(), x) + l1_loss(there(fake_x).float(), y)
+        total = self.scale * (adversarial + adversarial_back) + knobs.cycle_weight * cycle
+        terms = {"adversarial": adversarial, "adversarial_back": adversarial_back, "cycle": cycle}
+        if knobs.identity_weight:
+            terms["identity"] = l1_loss(there(y).float(), y) + l1_loss(back(x).float(), x)
+            total = total + knobs.identity_weight * terms["identity"]
+        return Loss(
+            total,
+            {name: term.detach() for name, term in terms.items()},
+            logit_fake=of_image(logit.detach()),
+            carry={"fake_y": fake_y.detach(), "fake_x": fake_x.detach()},
+        )
+
+    def discriminate(self, networks: Networks, batch: UnpairedBatch, moment: Moment[CycleGANKnobs]) -> Loss:
+        """The sum of both discriminators' losses, on fakes new and earlier, plus gamma R1 of each if that is on."""
+        x, y = self._widened(batch.source), self._widened(batch.real)
+        fake_y, fake_x = moment.carried.get("fake_y"), moment.carried.get("fake_x")
+        if fake_y is None or fake_x is None:
+            with torch.no_grad():
+                fake_y, fake_x = networks["generator"](x).float(), networks["generator_back"](y).float()
+        shown, pool = swapped(moment.memory["pool"], fake_y, self.pool, moment.generator)
+        shown_back, pool_back = swapped(moment.memory["pool_back"], fake_x, self.pool, moment.generator)
+        real_logit, fake_logit, forward = self._judged(networks["discriminator"], y, shown, moment)
+        *_, backward = self._judged(networks["discriminator_back"], x, shown_back, moment)
+        total, terms = forward + backward, {"adversarial": forward.detach(), "adversarial_back": backward.detach()}
+        if gamma := moment.knobs.r1_gamma:
+            r1 = _r1(networks["discriminator"], y) + _r1(networks["discriminator_back"], x)
+            total, terms = total + gamma * r1, terms | {"r1": r1.detach()}
+        return Loss(
+            total,
+            terms,
+            logit_real=of_image(real_logit.detach()),
+            logit_fake=of_image(fake_logit.detach()),
+            memory={"pool": pool, "pool_back": pool_back},
+        )
+
+    def logits(self, networks: Networks, batch: UnpairedBatch, moment: Moment[CycleGANKnobs]) -> Tensor:
+        """D_Y(y), (B,), as the discriminator of samples sees reals in training."""
+        return of_image(self.court.logits(networks["discriminator"], self._widened(batch.real), moment))
+
+    def mapped(self, network: nn.Module, images: Tensor | None, channels: int) -> Tensor:
+        """Images (B, C, H, W), grey or colour, through a generator; a grey result is the mean of its channels."""
+        if images is None:
+            raise SettingError("cyclegan makes images of images; give it some: equipoise translate RUN FOLDER")
+        made: Tensor = network(self._widened(images)).float()
+        return made.mean(1, keepdim=True) if channels < self.channels else made
+
+    def _widened(self, images: Tensor) -> Tensor:
+        return images.expand(-1, self.channels, -1, -1)
+
+    def _fooled(
+        self, network: nn.Module, fake: Tensor, real: Tensor, moment: Moment[CycleGANKnobs]
+    ) -> tuple[Tensor, Tensor]:
+        """What a generator pays for the logits of its fakes, and these."""
+        real_logit = fake_logit = self.court.logits(network, fake, moment)
+        if self.court.loss.needs_real:
+            with torch.no_grad():
+                real_logit = self.court.logits(network, real, moment)
+        return self.court.loss.generator(fake_logit, real_logit), fake_logit
+
+    def _judged(
+        self, network: nn.Module, real: Tensor, fake: Tensor, moment: Moment[CycleGANKnobs]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of reals and fakes, and what a discriminator pays for them."""
+        real_logit, fake_logit = (self.court.logits(network, images, moment) for images in (real, fake))
+        return real_logit, fake_logit, self.court.discriminator(real_logit, fake_logit, moment)
+
+
+def _r1(network: nn.Module, real: Tensor) -> Tensor:
+    return zero_centred(lambda images: of_image(network(images)), real)
+
+
+def _settings(network: str, moment: Moment[CycleGANKnobs]) -> Settings:
+    """Adam for all four (section 4 and the authors' code); a direction has no rate of its own."""
+    knobs = moment.knobs
+    return Settings("adam", knobs.lr_g if network in GENERATORS else knobs.lr_d, knobs.beta1, knobs.beta2)

@@ -1,0 +1,106 @@
+"""The brief's agent: when it decides, within which bounds, what it earns, and that it learns."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from equipoise import PPOHyperparameterOptimizer
+from equipoise.brief.agent import calculate_diversity_score, calculate_rewards
+from equipoise.errors import SettingError
+
+
+def course(agent, batches=1000, optimizers=(), fid=lambda batch: 100.0 / (1 + batch / 100)):
+    """What was decided, by batch."""
+    found = {}
+    for batch in range(1, batches + 1):
+        if chosen := agent.update(
+            loss_g=1.5, loss_d=torch.tensor(0.9), fid=fid(batch), diversity=0.8, optimizers=optimizers
+        ):
+            found[batch] = chosen
+    return found
+
+
+def test_it_decides_every_fifty_batches_within_the_bounds_of_the_brief() -> None:
+    agent = PPOHyperparameterOptimizer(1000)
+    assert agent.hyperparameters == (2e-4, 0.5)
+    found = course(agent)
+    assert list(found) == list(range(50, 1001, 50))
+    assert all(1e-4 - 1e-12 <= one.learning_rate <= 3e-4 + 1e-12 for one in found.values())
+    assert all(0.3 - 1e-12 <= one.beta1 <= 0.7 + 1e-12 for one in found.values())
+    assert len(set(found.values())) > 5
+
+
+def test_it_writes_to_the_optimizers() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    adam, sgd = torch.optim.Adam([weight], lr=1.0, betas=(0.9, 0.99)), torch.optim.SGD([weight], lr=1.0)
+    agent = PPOHyperparameterOptimizer(1000)
+    chosen = course(agent, 50, (adam, sgd))[50]
+    assert adam.param_groups[0]["lr"] == sgd.param_groups[0]["lr"] == chosen.learning_rate
+    assert adam.param_groups[0]["betas"] == (chosen.beta1, 0.99)
+
+
+def test_what_it_earned_is_the_reward_of_the_brief() -> None:
+    agent = PPOHyperparameterOptimizer(1000, learn=False)
+    course(agent)
+    fids = [100.0 / (1 + batch / 100) for batch in range(50, 1001, 50)]
+    pairs = zip([None, *fids], fids, range(50, 1001, 50), strict=False)
+    expected = [calculate_rewards(before, now, 1.5, 0.9, 0.8, batch / 1000) for before, now, batch in pairs]
+    assert agent.rewards == pytest.approx(expected, abs=1e-6)
+    p, gap = 0.1, 0.6 / 1.6
+    by_hand = (0.4 + 0.4 * p) * (1 - fids[1] / fids[0]) - (0.4 - 0.3 * p) * gap + (0.2 - 0.1 * p) * 0.8
+    assert agent.rewards[1] == pytest.approx(by_hand)
+
+
+def test_it_learns_within_a_run_and_need_not() -> None:
+    learning, resting = PPOHyperparameterOptimizer(2000, seed=1), PPOHyperparameterOptimizer(2000, learn=False)
+    course(learning, 2000)
+    course(resting, 2000)
+    assert learning.state_dict()["state"]["learning"]["updates"] > 0
+    assert "learning" not in resting.state_dict()["state"]
+    again = PPOHyperparameterOptimizer(2000, seed=1)
+    assert course(again, 500) == course(PPOHyperparameterOptimizer(2000, seed=1), 500), "its seed decides"
+
+
+def test_it_goes_on_from_its_state() -> None:
+    whole, first, second = (PPOHyperparameterOptimizer(1000) for _ in range(3))
+    expected = course(whole, 600)
+    course(first, 420)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    rest = {}
+    for batch in range(421, 601):
+        if chosen := second.update(loss_g=1.5, loss_d=0.9, fid=100.0 / (1 + batch / 100), diversity=0.8):
+            rest[batch] = chosen
+    assert rest.keys() == {450, 500, 550, 600}
+    assert all(rest[batch] == pytest.approx(expected[batch]) for batch in rest)
+
+
+def test_diversity_is_the_variance_relative_to_reals() -> None:
+    generator = torch.Generator().manual_seed(0)
+    real = torch.randn(500, 3, 4, 4, generator=generator)
+    assert calculate_diversity_score(real, real) == 1
+    assert calculate_diversity_score(real[:1].expand(500, -1, -1, -1), real) == pytest.approx(0, abs=1e-6)
+    assert calculate_diversity_score(real / 2, real) == pytest.approx(0.25, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"loss_g": math.nan, "loss_d": 1.0}, "loss_g is nan in batch 1"),
+        ({"loss_g": None, "loss_d": 1.0}, "loss_g is missing"),
+        ({"loss_g": 1.0, "loss_d": torch.ones(3)}, "loss_d must be one number"),
+    ],
+)
+def test_an_impossible_loss_is_told(told, said: str) -> None:
+    agent = PPOHyperparameterOptimizer(1000)
+    with pytest.raises(SettingError, match=said):
+        agent.update(**told)
+    assert agent.state_dict()["batch"] == 0
+
+
+def test_wrong_settings_are_told() -> None:
+    with pytest.raises(SettingError, match="total_batches = 0: it must be at least 1"):
+        PPOHyperparameterOptimizer(0)
+    with pytest.raises(SettingError, match="there is no policy 'nowhere'"):
+        PPOHyperparameterOptimizer(100, policy="nowhere")

@@ -1,0 +1,63 @@
+"""The brief's pair of networks: shapes, sizes and wrong sizes."""
+
+import pytest
+import torch
+
+from equipoise import GAN
+from equipoise.errors import SettingError
+
+
+@pytest.mark.parametrize(("size", "channels"), [(16, 1), (32, 3), (64, 3)])
+def test_noise_becomes_images_and_images_logits(size: int, channels: int) -> None:
+    gan = GAN(nz=10, ngf=4, ndf=6, nc=channels, img_size=size)
+    made = gan.generator(torch.randn(5, 10, 1, 1))
+    assert made.shape == gan.sample(5).shape == (5, channels, size, size)
+    assert gan.discriminator(made).shape == (5,)
+    assert made.abs().max() <= 1
+    assert torch.equal(gan.generator(torch.ones(2, 10)), gan.generator(torch.ones(2, 10, 1, 1)))
+
+
+def test_it_is_the_dcgan_of_the_paper() -> None:
+    """Weights counted by hand for 32 x 32: each layer in × out × 16, batch norm two a channel (Radford 2016)."""
+    gan = GAN(nz=100, ngf=64, ndf=64, nc=3, img_size=32)
+    counts = [sum(w.numel() for w in player.parameters()) for player in (gan.generator, gan.discriminator)]
+    generator = 16 * (100 * 256 + 256 * 128 + 128 * 64 + 64 * 3) + 2 * (256 + 128 + 64)
+    discriminator = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256) + 2 * (128 + 256)
+    assert counts == [generator, discriminator]
+    convolution = next(m for m in gan.discriminator.modules() if isinstance(m, torch.nn.Conv2d))
+    assert convolution.weight.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+def test_each_player_has_its_own_width() -> None:
+    gan = GAN(ngf=8, ndf=4, img_size=16, nc=1)
+    narrow = GAN(ngf=4, ndf=4, img_size=16, nc=1)
+    assert [w.shape for w in gan.discriminator.parameters()] == [w.shape for w in narrow.discriminator.parameters()]
+    assert [w.shape for w in gan.generator.parameters()] != [w.shape for w in narrow.generator.parameters()]
+
+
+def test_weights_follow_the_global_seed_and_can_be_put_back() -> None:
+    torch.manual_seed(3)
+    first = GAN(ngf=4, ndf=4, img_size=16)
+    torch.manual_seed(3)
+    again, other = GAN(ngf=4, ndf=4, img_size=16), GAN(ngf=4, ndf=4, img_size=16)
+    source = torch.Generator().manual_seed(0)
+    images = first.sample(3, source)
+    assert torch.equal(images, again.sample(3, source.manual_seed(0)))
+    assert not torch.equal(images, other.sample(3, source.manual_seed(0)))
+    other.load_state_dict(first.state_dict())
+    assert torch.equal(images, other.sample(3, source.manual_seed(0)))
+    assert first.generator.training, "sampling leaves it as it was"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"img_size": 48}, "square images of 16, 32, 64, 128 pixels"),
+        ({"ngf": 0}, "ngf = 0"),
+        ({"nz": 0}, "nz = 0"),
+        ({"device": "nowhere"}, "there is no device 'nowhere' here"),
+    ],
+)
+def test_wrong_sizes_are_told(wrong, said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        GAN(**wrong)

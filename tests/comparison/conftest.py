@@ -1,0 +1,76 @@
+"""A small comparison, run once in this process, and rows without runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from equipoise.comparison import follow, planned
+from equipoise.comparison.folder import Folder, begin
+from equipoise.comparison.plan import Arm, Choice, Plan, Regime, Task
+from equipoise.comparison.results import Row
+
+TINY = Plan(
+    arms={"fixed": Arm(), "annealed": Arm(controller=Choice("annealed"))},
+    tasks={
+        "ring": Task(
+            data=Choice("ring", {"std": 0.1}),
+            gan=Choice("mlp", {"width": 8}),
+            steps=12,
+            batch_size=32,
+            metric=Choice("coverage:samples"),
+            reported=Choice("high_quality"),
+            also=("modes",),
+        )
+    },
+    regimes={"mis_set": Regime(factors={"lr_d": 4.0})},
+    seeds=(0, 1),
+    looks=4,
+    samples=100,
+)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Plan:
+    """Two arms in two settings with two seeds."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """A finished comparison. Not to be changed: copy it."""
+    folder = Folder(tmp_path_factory.mktemp("compared") / "tiny")
+    begin(folder, TINY, "seeds = [0, 1]\n")
+    for setting in planned.settings(TINY)[:1]:
+        follow.measure_anchors(folder, setting)
+    for run in planned.tests(TINY):
+        assert follow.follow(folder, run, lambda: False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def row() -> Callable[..., Row]:
+    """A row of which only what matters is told; the looks rise evenly to the score, 10 CPU seconds in all."""
+
+    def made(arm: str, seed: int, score: float, task: str = "ring", **told: Any) -> Row:
+        looks = tuple((10 * at, score * at / 10, float(at)) for at in range(1, 11))
+        state = told.get("state", "ended")
+        known = score if state == "ended" else None
+        values: dict[str, Any] = {
+            **{"name": f"{task}.{arm}.seed{seed}", "task": task, "regime": "well_set", "arm": arm, "seed": seed},
+            **{"trial": None, "state": state, "score": score, "value": known, "metric": "modes", "better": "higher"},
+            **{"last": known, "best": known, "last_fifth": known, "spread": 0.0, "cpu": 10.0, "seconds": 11.0},
+            **{"steps": 100, "collapse": 0.0, "verdict": "healthy", "rollbacks": 0, "lost": 0, "looks": looks},
+            **{"also": {}, "experiment": None, "weights": None},
+        }
+        return Row(**{**values, **told})
+
+    return made
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

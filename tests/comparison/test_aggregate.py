@@ -1,0 +1,144 @@
+"""The statistics of a comparison, against scipy, hand-worked values and second derivations."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from equipoise.comparison import aggregate
+from equipoise.comparison.aggregate import (
+    DRAWS,
+    holm,
+    interquartile,
+    interquartile_difference,
+    interquartile_mean,
+    mcnemar,
+    mean_ranks,
+    probability_of_improvement,
+    wilcoxon,
+)
+
+SOURCE = np.random.default_rng(3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 13, 20])
+def test_the_interquartile_mean_is_the_trimmed_mean(count: int) -> None:
+    scores = SOURCE.normal(size=count)
+    assert interquartile_mean(scores) == pytest.approx(stats.trim_mean(scores, 0.25), rel=1e-12)
+
+
+def test_an_outlier_does_not_move_the_interquartile_mean() -> None:
+    assert interquartile_mean(np.array([0.0, 1, 2, 3])) == interquartile_mean(np.array([-1e9, 1, 2, 1e9])) == 1.5
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 9, 14, 20])
+def test_wilcoxon_agrees_with_scipy_where_no_sizes_are_equal(count: int) -> None:
+    differences = SOURCE.normal(0.4, 1, size=count)
+    assert wilcoxon(differences) == pytest.approx(stats.wilcoxon(differences, method="exact").pvalue, rel=1e-12)
+
+
+def test_wilcoxon_counts_all_signs_where_sizes_are_equal() -> None:
+    differences = np.array([0.5, -0.5, 0.5, 0.25, 0.25, -1.0, 0.0, 2.0, 2.0])
+    kept = differences[differences != 0]
+    ranks = stats.rankdata(np.abs(kept))
+    observed = ranks[kept > 0].sum()
+    sums = [(ranks * signs).sum() for signs in itertools.product((0, 1), repeat=len(kept))]
+    low, high = np.mean([one <= observed for one in sums]), np.mean([one >= observed for one in sums])
+    assert wilcoxon(differences) == pytest.approx(min(1.0, 2 * min(low, high)), rel=1e-12)
+
+
+def test_wilcoxon_of_few_pairs_cannot_be_sure() -> None:
+    """Control.md, section 4: the smallest two-sided p-values are 0.0625 of five pairs and 0.03125 of six."""
+    assert wilcoxon(np.ones(5)) == 0.0625
+    assert wilcoxon(-np.ones(6)) == 0.03125
+    assert wilcoxon(np.zeros(4)) == 1.0
+    assert 0 < wilcoxon(np.arange(1.0, 201)) < 1e-50, "long ones do not overflow"
+
+
+def test_mean_ranks_are_scipys() -> None:
+    values = np.array([3.0, 1, 3, 2, 1, 1])
+    assert mean_ranks(values).tolist() == stats.rankdata(values).tolist()
+
+
+def test_mcnemar_by_hand_and_by_the_binomial_test() -> None:
+    """14 against 3 of 17 pairs that differ: 2 (1 + 17 + 136 + 680) / 2^17 (benchmarks.md, section 9)."""
+    ours = [True] * 14 + [False] * 3 + [True] * 9 + [False] * 30
+    theirs = [False] * 14 + [True] * 3 + [True] * 9 + [False] * 30
+    assert mcnemar(ours, theirs) == 2 * (1 + 17 + 136 + 680) / 2**17
+    assert mcnemar(ours, theirs) == pytest.approx(stats.binomtest(3, 17).pvalue, rel=1e-12)
+    assert mcnemar(ours, theirs) == mcnemar(theirs, ours)
+    assert mcnemar([True, False], [True, False]) == 1.0
+
+
+def test_holm_by_hand() -> None:
+    """The example of Holm's method with four tests: 0.01, 0.04, 0.03, 0.005."""
+    corrected = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    assert corrected == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+    assert list(corrected) == ["a", "b", "c", "d"]
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+    assert holm({}) == {}
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_law() -> None:
+    scores = SOURCE.normal(0.5, 0.1, size=400)
+    found = aggregate.mean({"a": scores})
+    error = scores.std() / np.sqrt(len(scores))
+    assert found.value == pytest.approx(scores.mean())
+    assert (found.low, found.high) == pytest.approx(
+        (scores.mean() - 1.96 * error, scores.mean() + 1.96 * error), abs=4e-4
+    )
+
+
+def test_runs_are_drawn_within_their_setting() -> None:
+    """Settings far apart: drawn over both, the mean would scatter; within each, it cannot."""
+    groups = {"easy": np.ones(10), "hard": np.zeros(10)}
+    found = aggregate.mean(groups)
+    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+    whole = aggregate.mean({"both": np.concatenate(list(groups.values()))})
+    assert whole.high - whole.low > 0.3
+
+
+def test_pairs_are_drawn_as_pairs() -> None:
+    """A constant difference between scores that scatter widely is certain only if pairs stay together."""
+    base = {"a": SOURCE.uniform(size=16)}
+    found = interquartile_difference({"a": base["a"] + 0.1}, base)
+    assert found.value == pytest.approx(0.1)
+    assert (found.low, found.high) == pytest.approx((0.1, 0.1))
+
+
+def test_the_difference_is_that_of_the_means() -> None:
+    ours, theirs = ({name: SOURCE.uniform(size=7) for name in "ab"} for _ in range(2))
+    found = interquartile_difference(ours, theirs)
+    assert found.value == pytest.approx(interquartile(ours).value - interquartile(theirs).value)
+    assert found.low < found.value < found.high
+
+
+def test_probability_of_improvement_is_the_rank_sum_statistic() -> None:
+    ours, theirs = {"a": SOURCE.normal(0.3, 1, 9)}, {"a": SOURCE.normal(size=9)}
+    u = stats.mannwhitneyu(ours["a"], theirs["a"]).statistic
+    found = probability_of_improvement(ours, theirs)
+    assert found.value == pytest.approx(u / 81)
+    assert found.low < found.value < found.high
+
+
+def test_probability_of_improvement_is_a_mean_over_settings_and_ties_count_half() -> None:
+    ours = {"a": np.array([1.0, 1.0]), "b": np.array([0.0, 0.0])}
+    theirs = {"a": np.array([0.0, 0.0]), "b": np.array([0.0, 0.0])}
+    assert probability_of_improvement(ours, theirs).value == 0.75
+
+
+def test_the_same_scores_give_the_same_interval_and_none_gives_an_error() -> None:
+    groups = {"a": SOURCE.uniform(size=30)}
+    assert aggregate.mean(groups) == aggregate.mean(groups) != aggregate.mean(groups, seed=1)
+    assert DRAWS >= 10_000
+    with pytest.raises(ValueError, match="no score"):
+        interquartile({"a": np.array([])})
+
+
+def test_ninety_five_of_a_hundred_intervals_hold_the_truth() -> None:
+    held = 0
+    for _ in range(100):
+        found = aggregate.mean({"a": SOURCE.normal(size=40)})
+        held += found.low <= 0 <= found.high
+    assert 87 <= held <= 99, "chance gives fewer than 87 or more than 99 in one of a hundred seeds; the seed is fixed"

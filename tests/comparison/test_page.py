@@ -1,0 +1,125 @@
+"""The report of a comparison: one page that opens from disk, its figures, a table in Markdown, a line a run."""
+
+import base64
+import dataclasses
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from equipoise import runs
+from equipoise.comparison import aggregate, page, pictures, planned, results
+from equipoise.comparison.folder import Folder
+from equipoise.comparison.plan import Arm, Plan
+from equipoise.comparison.results import Row
+from equipoise.comparison.summary import summarise, whole_blocks
+from equipoise.errors import RunError
+
+
+@pytest.fixture(scope="module")
+def reported(compared: Folder, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """A copy of the finished comparison with its report."""
+    folder = Folder(Path(shutil.copytree(compared.path, tmp_path_factory.mktemp("reported") / "tiny")))
+    assert page.write(folder) == folder.path / "report.html"
+    return folder
+
+
+def test_the_page_has_everything_within_itself(reported: Folder) -> None:
+    text = (reported.path / "report.html").read_text()
+    assert "<script" not in text
+    assert not re.findall(r'(?:src|href)="(?!data:)', text), "nothing is loaded from elsewhere"
+    for question in ("Quality.", "Efficiency.", "Stability."):
+        assert f"<strong>{question}</strong>" in text
+    assert text.index("<strong>Quality.") < text.index("<img"), "words first"
+    images = re.findall(r"data:image/png;base64,([^\"]+)", text)
+    assert len(images) == 4 + 2, "and the samples of two settings"
+    for image in images:
+        with Image.open(io.BytesIO(base64.b64decode(image))) as picture:
+            assert picture.width == 1600
+            assert len(picture.convert("RGB").getcolors(100_000) or ()) > 10
+
+
+def test_every_run_stands_in_the_page_and_in_the_lines(reported: Folder) -> None:
+    text = (reported.path / "report.html").read_text()
+    lines = [json.loads(line) for line in (reported.path / "results.jsonl").read_text().splitlines()]
+    assert len(lines) == 8
+    for line in lines:
+        assert line["name"] in text
+        assert line["state"] == "ended"
+        assert len(line["experiment"]) == len(line["weights"]) == 64
+        assert len(line["looks"]) == 4
+        assert 0 <= line["score"] <= 1
+        assert line["score"] == line["last"] == line["looks"][-1][1] <= line["best"]
+    pairs = {(line["regime"], line["seed"]): [] for line in lines}
+    for line in lines:
+        pairs[line["regime"], line["seed"]].append(line["weights"])
+    assert all(len(set(weights)) == 2 for weights in pairs.values()), "two arms, two ways"
+
+
+def test_plan_versions_and_digests_stand_in_the_page(reported: Folder) -> None:
+    text = (reported.path / "report.html").read_text()
+    kept = json.loads((reported.path / "plan.json").read_text())
+    assert kept["digest"] in text
+    assert all(version in text for version in kept["versions"].values())
+    assert "seeds = [0, 1]" in text, "the plan as it was given"
+    markdown = (reported.path / "results.md").read_text()
+    assert markdown.startswith("# tiny\n\n2 ways of control, each in the same 4 runs")
+    assert "| ring.mis_set.annealed.seed1 | ended |" in markdown
+
+
+def test_a_report_of_little_says_so(compared: Folder, tmp_path: Path) -> None:
+    folder = Folder(Path(shutil.copytree(compared.path, tmp_path / "part")))
+    for run in (folder.path / "runs").glob("*annealed*"):
+        shutil.rmtree(run)
+    folder.failed("ring.annealed.seed0").parent.mkdir()
+    folder.failed("ring.annealed.seed0").write_text("Traceback\nValueError: <b>no</b>\n")
+    text = page.write(folder).read_text()
+    assert "1" in text
+    assert "Of 8 runs planned 2 count so far." in text
+    assert "ValueError: &lt;b&gt;no&lt;/b&gt;" in text, "foreign words are no markup"
+    folder.failed("ring.annealed.seed0").unlink()
+    assert "nothing can be compared" in page.write(folder).read_text()
+    with pytest.raises(RunError, match="is not a comparison"):
+        page.write(Folder(tmp_path))
+
+
+def test_the_snapshot_that_counts_is_the_plans(compared: Folder, tiny: Plan, tmp_path: Path) -> None:
+    """The same runs by another rule: the look at which the live metric was best, or the mean of the last fifth."""
+    run = planned.tests(tiny)[1]
+    live = {line["step"]: line["value"] for line in runs.Run(compared.run(run)).named("evaluated")}
+    best = max(sorted(live), key=lambda step: live[step])
+    by_best = results.row(dataclasses.replace(tiny, snapshot="best"), compared, run)
+    assert by_best.score == {step: score for step, score, _ in by_best.looks}[best]
+    by_fifth = results.row(dataclasses.replace(tiny, snapshot="last_fifth"), compared, run)
+    assert by_fifth.score == by_fifth.looks[-1][1], "of four looks the last alone lies in it"
+
+
+def test_a_dozen_arms_can_be_drawn(tiny: Plan, row: Callable[..., Row], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregate, "DRAWS", 100)
+    names = [f"way_of_control_{number}" for number in range(12)]
+    plan = dataclasses.replace(tiny, arms={name: Arm() for name in names}, baseline=names[0])
+    rows = [
+        row(
+            name, seed, 0.0 if number == 3 else number / 12, task, state="diverged" if number == 3 else "ended", **looks
+        )
+        for task in ("a", "b")
+        for seed in range(3)
+        for number, name in enumerate(names)
+        for looks in [{"looks": ()} if number == 3 else {}]
+    ]
+    found, blocks = summarise(plan, rows), whole_blocks(plan, rows)
+    assert found is not None
+    sizes = []
+    for png in (
+        *(draw(found, blocks) for draw in (pictures.quality, pictures.settings, pictures.curves)),
+        pictures.stability(found),
+    ):
+        with Image.open(io.BytesIO(png)) as picture:
+            sizes.append(picture.size)
+    assert {width for width, _ in sizes} == {1600}
+    assert all(300 < height < 2400 for _, height in sizes)

@@ -1,0 +1,257 @@
+"""Plans: what is read, and a line for everything that can be wrong with one."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from equipoise.comparison import plan as plans
+from equipoise.comparison import planned
+from equipoise.comparison.plan import Plan, Span, from_values, read, smaller
+from equipoise.comparison.planned import Planned, Setting
+from equipoise.errors import EquipoiseError, SettingError
+
+HEAD = "seeds = [0, 1]\nsamples = 50\nlooks = 3\n"
+ARMS = '[arms.fixed]\n[arms.annealed]\ncontroller = "annealed"\n'
+TASK = (
+    '[tasks.ring]\ndata = "ring"\ngan = { name = "mlp", width = 8 }\nsteps = 12\nbatch_size = 16\n'
+    'reported = "mixture_modes"\n'
+)
+TUNING = (
+    '[tuning]\ntrials = 3\nseeds = [9]\n[tuning.tasks.other]\ndata = {data}\nreported = "mixture_modes"\nsteps = 5\n'
+)
+
+
+@pytest.fixture
+def said(tmp_path: Path):
+    """A plan from its text."""
+
+    def plan(text: str) -> Plan:
+        path = tmp_path / "plan.toml"
+        path.write_text(text)
+        return read(path)
+
+    return plan
+
+
+@pytest.fixture
+def small(said: Any) -> Plan:
+    return said(HEAD + ARMS + TASK)
+
+
+def test_a_plan_is_read_and_written_back(said) -> None:
+    search = '[arms.fixed.search]\n"factors.lr_d" = { low = 0.25, high = 4.0 }\n"knobs.beta1" = [0.0, 0.5]\n'
+    other = '[arms.annealed.search]\n"controller.factors" = [{ lr_g = "cosine(1, 0.1)" }]\n'
+    regime = "[regimes.mis_set]\nfactors = { lr_d = 4.0 }\n"
+    tuning = (
+        '[tuning]\ntrials = 2\nseeds = [9]\n[tuning.tasks.grid]\ndata = "grid"\nreported = "mixture_modes"\nsteps = 5\n'
+    )
+    plan = said(HEAD + ARMS + TASK + search + other + regime + tuning)
+    assert plan.baseline == "fixed", "the first, unless another is named"
+    assert plan.arms["fixed"].search == {"factors.lr_d": Span(low=0.25, high=4.0), "knobs.beta1": (0.0, 0.5)}
+    assert plan.tasks["ring"].gan is not None
+    assert plan.tasks["ring"].gan.options == {"width": 8}
+    assert from_values(json.loads(json.dumps(plan.to_json())), "plan.json") == plan
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            HEAD + '[arms.a]\ncontroller = "fixd"\n' + TASK,
+            "arm 'a' on 'ring': there is no controller 'fixd'; did you mean 'fixed'?",
+        ),
+        (
+            'baseline = "fixd"\n' + HEAD + ARMS + TASK,
+            "there is no arm in {plan} for its baseline 'fixd'; did you mean 'fixed'?",
+        ),
+        ("seeds = []\n" + ARMS + TASK, "seeds in {plan}: there is none; give at least one, such as [0, 1, 2]"),
+        ("seeds = [1, 1]\n" + ARMS + TASK, "seeds in {plan}: each is a whole number from 0, and there once"),
+        (
+            HEAD + '[arms.a]\ntuned_on = ["ring"]\n' + TASK,
+            "arm 'a' was tuned on 'ring', the data that task 'ring' tests on; tune on other data",
+        ),
+        (HEAD + "lokks = 4\n" + ARMS + TASK, "there is no setting of {plan} 'lokks'; did you mean 'looks'?"),
+        (
+            HEAD + '[arms.a]\ncontroler = "fixed"\n' + TASK,
+            "there is no setting of arm 'a' 'controler'; did you mean 'controller'?",
+        ),
+        (HEAD + ARMS + TASK + "step = 4\n", "there is no setting of task 'ring' 'step'; did you mean 'steps'?"),
+        (HEAD + ARMS, "{plan} has no [tasks.…]; a plan needs one or more"),
+        (HEAD + TASK, "{plan} has no [arms.…]; a plan needs one or more"),
+        (ARMS + TASK, "{plan} does not say 'seeds'; every one of its kind needs it"),
+        (
+            HEAD + ARMS + '[tasks.ring]\ndata = "ring"\n',
+            "task 'ring' does not say 'reported'; every one of its kind needs it",
+        ),
+        (HEAD + "[arms.'a b']\n" + TASK, "the arm 'a b': a name is made of letters, digits, _ and -, 40 at the most"),
+        (
+            HEAD + ARMS + TASK + 'metric = "mixture_modes"\n',
+            "the run was steered by mixture_modes, which looks through the same features as mixture_modes; ",
+        ),
+        (
+            HEAD + ARMS + TASK.replace("mixture_modes", "kd_digits"),
+            "the metric 'kd_digits' does not suit task 'ring'; report another",
+        ),
+        (HEAD + ARMS + TASK + 'also = ["modez"]\n', "there is no metric 'modez'; did you mean 'modes'?"),
+        (
+            'snapshot = "best"\n' + HEAD + ARMS + TASK,
+            "snapshot = 'best' goes by the live metric, and task 'ring' has none; give it one",
+        ),
+        (
+            HEAD + ARMS + TASK + "[regimes.well_set]\nfactors = { lr_d = 4 }\n",
+            "regime 'well_set' in {plan} is the one that spoils nothing; give yours another name",
+        ),
+        (
+            HEAD + ARMS + TASK + '[regimes.a]\ntasks = ["rung"]\n',
+            "there is no task in {plan} for regime 'a' 'rung'; did you mean 'ring'?",
+        ),
+        (
+            HEAD + ARMS + TASK + "[regimes.a]\nfactors = { lrd = 4 }\n",
+            "arm 'fixed' on 'ring.a': there is no knob 'lrd'; did you mean 'lr_d'?",
+        ),
+        (
+            HEAD + ARMS + TASK + "[regimes.a]\nfactors = { lr_d = 400 }\n",
+            "arm 'fixed' on 'ring.a': lr_d = 0.8 is outside its range: 1e-06 to 0.01",
+        ),
+        (
+            HEAD + "[arms.a]\nknobs = { ema_half_life = 5 }\n" + TASK,
+            "arm 'a' on 'ring': ema_half_life is the same for every arm; set it in the task",
+        ),
+        (
+            HEAD + '[arms.a.search]\n"factors.lr_d" = { low = 4, high = 1 }\n' + TASK,
+            "a span from 4 to 1: low must be below high, and above 0 for log",
+        ),
+        (
+            HEAD + '[arms.a.search]\n"factors.lr_d" = { low = 1, hihg = 4 }\n' + TASK,
+            "there is no setting of factors.lr_d in the search of arm 'a' 'hihg'; did you mean 'high'?",
+        ),
+        (
+            HEAD + "[arms.a.search]\nlr_d = [1]\n" + TASK,
+            "there is no thing to tune of arm 'a' 'lr_d'; there is: controller.…, factors.…, knobs.…",
+        ),
+        ("looks = 1\nseeds = [0]\n" + ARMS + TASK, "looks = 1 in {plan}: it must be at least 2"),
+        ("failure = 1.0\n" + HEAD + ARMS + TASK, "failure = 1 in {plan}: it is a share, from 0 to below 1"),
+        ("arms = 3\n" + HEAD + TASK, "[arms] in {plan} must be a table, not 3"),
+        ("seeds = [0\n" + ARMS, "{plan} cannot be read as TOML: "),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line(said, tmp_path: Path, text: str, line: str) -> None:
+    with pytest.raises(EquipoiseError) as told:
+        planned.check(said(text))
+    assert str(told.value).startswith(line.format(plan=tmp_path / "plan.toml"))
+    assert "\n" not in str(told.value).partition(" cannot be read as TOML")[0]
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(
+        SettingError, match=r"there is no file nowhere\.toml; the plans that come along lie in experiments"
+    ):
+        read(Path("nowhere.toml"))
+
+
+def test_tuning_is_equal_for_all_and_apart_from_the_tests(said) -> None:
+    searches = "".join(f'[arms.{arm}.search]\n"factors.lr_d" = [0.5, 2.0]\n' for arm in ("fixed", "annealed"))
+    plan = said(HEAD + ARMS + TASK + searches + TUNING.replace("{data}", '{ name = "ring", modes = 5 }'))
+    trials = planned.trials(plan)
+    assert len(trials) == 2 * 3
+    assert {run.setting for run in trials} == {Setting("other", tuning=True)}
+    assert len({run.name for run in (*trials, *planned.tests(plan))}) == len(trials) + 4
+    with pytest.raises(SettingError, match="arms are tuned on 'other', the data that task 'ring' tests on"):
+        said(HEAD + ARMS + TASK + searches + TUNING.replace("{data}", '"ring"'))
+    with pytest.raises(SettingError, match="arm 'annealed' has nothing to tune, others get 3 trials; give it a search"):
+        said(HEAD + ARMS + TASK + searches.partition("[arms.annealed")[0] + TUNING.replace("{data}", '"grid"'))
+    with pytest.raises(SettingError, match="needs tasks, and two trials or more an arm"):
+        said(HEAD + ARMS + TASK + searches + TUNING.replace("{data}", '"grid"').replace("trials = 3", "trials = 1"))
+
+
+def test_a_part_of_a_data_set_is_that_data_set(said) -> None:
+    task = TASK.replace('"ring"', '{ name = "digits", training_images = 100 }').replace("mixture_modes", "kd_digits")
+    with pytest.raises(SettingError, match="tuned on 'digits', the data that task 'ring' tests on"):
+        said(HEAD + '[arms.a]\ntuned_on = [{ name = "digits", image_size = 16 }]\n' + task)
+    assert said(HEAD + '[arms.a]\ntuned_on = [{ name = "ring", modes = 5 }]\n' + TASK), "another ring is other data"
+
+
+def test_trials_are_drawn_alike_whoever_else_is_there(small: Plan) -> None:
+    space = {"factors.lr_d": Span(low=0.25, high=4.0), "knobs.beta1": (0.0, 0.3, 0.5)}
+    arm = dataclasses.replace(small.arms["fixed"], search=space)
+    tuning = plans.Tuning(tasks={}, trials=40, seeds=(0,))
+    one = dataclasses.replace(small, arms={"fixed": arm}, tuning=tuning)
+    two = dataclasses.replace(small, arms={"other": arm, "fixed": arm}, tuning=tuning)
+    drawn = [planned.drawn(one, "fixed", trial) for trial in range(40)]
+    assert drawn == [planned.drawn(two, "fixed", trial) for trial in range(40)]
+    assert drawn != [planned.drawn(two, "other", trial) for trial in range(40)]
+    assert drawn[0] == {}, "the first trial is the arm as it is written"
+    assert all(0.25 <= one["factors.lr_d"] <= 4 for one in drawn[1:])
+    assert {one["knobs.beta1"] for one in drawn[1:]} == {0.0, 0.3, 0.5}
+    assert 10 < sum(one["factors.lr_d"] < 1 for one in drawn[1:]) < 30, "even on a logarithmic scale"
+
+
+def test_arms_of_a_seed_differ_in_nothing_but_control(small: Plan) -> None:
+    made = {run: planned.experiment(small, run, {}) for run in planned.tests(small)}
+    assert [run.seed for run in made] == [0, 0, 1, 1], "whole pairs first"
+    for seed in (0, 1):
+        first, second = (one for run, one in made.items() if run.seed == seed)
+        assert first.seed == second.seed == seed
+        assert first.controller != second.controller
+        assert dataclasses.replace(first, controller=None) == dataclasses.replace(second, controller=None)
+        assert first.threads == 1
+
+
+def test_the_regime_spoils_every_arm_alike_after_its_own_settings(small: Plan) -> None:
+    arms = {"plain": plans.Arm(), "own": plans.Arm(knobs={"lr_d": 1e-3}, factors={"lr_d": 0.75, "r1_gamma": 2.0})}
+    regime = plans.Regime(factors={"lr_d": 4.0, "r1_gamma": 1 / 30}, data={"std": 0.05})
+    plan = dataclasses.replace(small, arms=arms, regimes={"mis_set": regime})
+    assert planned.settings(plan) == [Setting("ring"), Setting("ring", "mis_set")]
+    plain, own = (planned.experiment(plan, Planned(Setting("ring", "mis_set"), arm, 0), {}) for arm in arms)
+    assert plain.data is not None
+    assert plain.data.options["std"] == 0.05
+    assert plain.knobs == pytest.approx({"lr_d": 4 * 2e-3, "r1_gamma": 0.1 / 30})
+    assert own.knobs == pytest.approx({"lr_d": 1e-3 * 0.75 * 4, "r1_gamma": 0.1 * 2 / 30})
+    off = dataclasses.replace(regime, factors={"gp_weight": 4.0}, data={})
+    spared = planned.experiment(
+        dataclasses.replace(plan, regimes={"mis_set": off}), Planned(Setting("ring", "mis_set"), "plain", 0), {}
+    )
+    assert spared.knobs == {}, "what is off stays off"
+
+
+def test_what_was_tuned_goes_where_its_key_says(small: Plan) -> None:
+    tried = {"controller.factors": {"lr_g": "cosine(1, 0.1)"}, "knobs.beta1": 0.25, "factors.lr_d": 2.0}
+    made = planned.experiment(small, Planned(Setting("ring"), "annealed", 1), tried)
+    assert made.controller is not None
+    assert made.controller.options["factors"] == {"lr_g": "cosine(1, 0.1)"}
+    assert made.knobs == pytest.approx({"beta1": 0.25, "lr_d": 4e-3})
+
+
+def test_a_controller_that_draws_at_random_draws_otherwise_with_every_seed(small: Plan) -> None:
+    plan = dataclasses.replace(small, arms={"placebo": plans.Arm(controller=plans.Choice("random"))})
+    seeds = [planned.experiment(plan, run, {}).controller for run in planned.tests(plan)]
+    assert [choice.options["seed"] for choice in seeds if choice] == [0, 1]
+
+
+def test_a_plan_can_be_made_smaller(small: Plan) -> None:
+    made = smaller(small, steps=4, seeds=1)
+    assert (made.tasks["ring"].steps, made.seeds) == (4, (0,))
+    assert smaller(small, None, None) == small
+    with pytest.raises(SettingError, match="seeds = 3: the plan has 2"):
+        smaller(small, None, 3)
+    with pytest.raises(SettingError, match="steps = 0"):
+        smaller(small, 0, None)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "experiments" / "compare").glob("*.toml")), ids=lambda path: path.stem
+)
+def test_plans_that_come_along_can_be_read(path: Path) -> None:
+    plan = read(path)
+    assert len(plan.arms) >= 3
+    assert plan.baseline in plan.arms
+
+
+@pytest.mark.parametrize("kind", [Plan, plans.Arm, plans.Task, plans.Regime, plans.Tuning, Span])
+def test_every_key_of_a_plan_is_explained(kind: type[Any]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "compare.md").read_text().partition("## The plan")[2]
+    names = [field.name for field in dataclasses.fields(kind)]
+    assert [name for name in names if f"`{name}`" not in text and f" {name}" not in text] == []

@@ -1,0 +1,171 @@
+"""What rows come to, arm by arm, and in words: worked by hand."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from equipoise.comparison import tables, verdicts
+from equipoise.comparison.plan import Arm, Plan
+from equipoise.comparison.results import Row
+from equipoise.comparison.summary import Summaries, summarise, whole_blocks
+
+Made = Callable[..., Row]
+
+
+@pytest.fixture
+def plan(tiny: Plan) -> Plan:
+    """Eight seeds of two arms."""
+    return dataclasses.replace(tiny, arms={"base": Arm(), "new": Arm()}, baseline="base", seeds=tuple(range(8)))
+
+
+def summary(plan: Plan, rows: list[Row]) -> Summaries:
+    found = summarise(plan, rows)
+    assert found is not None
+    return found
+
+
+def both(row: Made, **told: Any) -> list[Row]:
+    """Base scores 0.30 to 0.37, new 0.1 more."""
+    return [
+        row(arm, seed, 0.3 + gain + seed / 100, **told)
+        for seed in range(8)
+        for arm, gain in (("base", 0), ("new", 0.1))
+    ]
+
+
+def test_an_arm_that_wins_every_pair_is_surely_better(plan: Plan, row: Made) -> None:
+    found = summary(plan, both(row))
+    assert [one.arm for one in found.arms] == ["new", "base"], "the best first"
+    new, base = found.arms
+    assert base.against is None
+    assert new.against is not None
+    assert new.against.p == 2 / 2**8
+    assert new.against.difference.value == pytest.approx(0.1)
+    assert (new.against.difference.low, new.against.difference.high) == pytest.approx((0.1, 0.1))
+    assert new.against.improvement.value == 1.0
+    assert new.quality.value == pytest.approx(0.435)
+    assert "new comes first, with 0.435" in verdicts.quality(found)
+    assert "Surely better than base: new." in verdicts.quality(found)
+
+
+def test_too_few_pairs_are_said_to_be_too_few(plan: Plan, row: Made) -> None:
+    found = summary(plan, both(row)[:8])
+    text = verdicts.quality(found)
+    assert "Of new these runs do not tell. With 4 pairs of runs nothing could be sure, however clear." in text
+    assert "nothing could be sure" not in verdicts.quality(summary(plan, both(row)))
+
+
+def test_a_run_that_diverged_or_could_not_be_run_counts_0_and_is_not_dropped(plan: Plan, row: Made) -> None:
+    rows = [one for one in both(row) if (one.arm, one.seed) not in (("new", 0), ("new", 1))]
+    rows += [row("new", 0, 0.0, state="diverged"), row("new", 1, 0.0, state="failed")]
+    found = summary(plan, rows)
+    new = found.of("new")
+    assert (new.runs, new.failures, new.diverged, new.crashed) == (8, 2, 1, 1)
+    assert new.settings["ring"].value == pytest.approx((sum(0.4 + seed / 100 for seed in range(2, 8))) / 8)
+    assert new.reached == 6, "what it reached before does not count"
+
+
+def test_only_seeds_that_every_arm_has_run_count(plan: Plan, row: Made) -> None:
+    rows = [*both(row)[:6], row("base", 3, 0.9), row("new", 4, 0.0, state="unfinished"), row("base", 4, 0.9)]
+    blocks = whole_blocks(plan, rows)
+    assert [block["base"].seed for block in blocks] == [0, 1, 2]
+    found = summary(plan, rows)
+    assert (found.runs, found.planned) == (6, 9)
+    assert "Of 9 runs planned 6 count so far." in verdicts.scope(found)
+    assert summarise(plan, rows[-3:]) is None
+
+
+def test_steps_and_cost_until_as_good_as_the_baseline_ends(plan: Plan, row: Made) -> None:
+    """Scores rise evenly over 100 steps and 10 CPU seconds; the lower median of the baseline ends at 0.33."""
+    rows = [row("base", seed, 0.3 + seed / 100) for seed in range(8)]
+    rows += [row("new", seed, 0.66, cpu=20.0) for seed in range(8)]
+    found = summary(plan, rows)
+    assert found.thresholds == {"ring": pytest.approx(0.33)}
+    new, base = found.of("new"), found.of("base")
+    assert (new.steps, new.cost, new.reached) == (0.5, 0.5, 8), "at step 50, 5 s, of 10 s that the baseline takes"
+    assert (base.steps, base.reached) == (1.0, 5)
+    assert new.cpu == pytest.approx(2.0)
+    assert "Soonest as good as the median run of base ends: new, after 50% of the steps" in verdicts.efficiency(found)
+    assert "Times that: new 2.00." in verdicts.efficiency(found)
+
+
+def test_what_is_never_reached_is_infinite_and_said_so(plan: Plan, row: Made) -> None:
+    scores = {"base": 0.3, "new": 0.1}
+    found = summary(plan, [row(arm, seed, score) for seed in range(8) for arm, score in scores.items()])
+    new = found.of("new")
+    assert math.isinf(new.steps)
+    assert (new.reached, new.failures) == (0, 8), "0.1 is below half of 0.3"
+    assert tables.efficiency(found).rows[-1][-1] == "not in half of the runs"
+    assert "Soonest as good as the median run of base ends: base" in verdicts.efficiency(found)
+
+
+def test_a_baseline_that_fails_sets_no_standard(plan: Plan, row: Made) -> None:
+    """Mis-set, the baseline comes to nothing; good there is half of what it has well set."""
+    rows = [row(arm, 0, 0.5) for arm in ("base", "new")]
+    rows += [row(arm, seed, 0.01, regime="mis_set") for seed in range(1, 8) for arm in ("base", "new")]
+    found = summary(plan, rows)
+    assert found.thresholds == {"ring": 0.5, "ring.mis_set": 0.25}
+    assert "No way of control got as far" in verdicts.efficiency(found)
+    assert "7 of 8 runs failed, of every arm" in verdicts.stability(found)
+
+
+def test_settings_weigh_by_their_runs_and_ratios_are_geometric_means(plan: Plan, row: Made) -> None:
+    rows = [
+        row(arm, seed, 0.5, task, cpu=cpu)
+        for task, cpu in (("easy", 4.0), ("hard", 1.0))
+        for seed in (0, 1)
+        for arm in ("base",)
+    ]
+    rows += [row("new", seed, 0.5, task, cpu=2.0) for task in ("easy", "hard") for seed in (0, 1)]
+    found = summary(plan, rows)
+    assert set(found.of("new").settings) == {"easy", "hard"}
+    assert found.of("new").cpu == pytest.approx(1.0), "half as long in one, twice in the other"
+    assert found.of("base").cpu == 1.0
+
+
+def test_stability_is_told(plan: Plan, row: Made) -> None:
+    told = {"best": 0.6, "last": 0.4, "spread": 0.05, "collapse": 0.25, "rollbacks": 1, "lost": 15}
+    spoilt = both(row, regime="mis_set", **told)
+    spoilt = [dataclasses.replace(one, score=0.01, last=0.01) if one.arm == "base" else one for one in spoilt]
+    found = summary(plan, [*both(row, **told), *spoilt])
+    new = found.of("new")
+    assert (new.fallen, new.spread, new.collapse) == pytest.approx((0.2, 0.05, 0.25))
+    assert (new.rollbacks, new.lost) == (16, 240)
+    assert new.against is not None
+    assert new.against.failures_p == 2 / 2**8
+    text = verdicts.stability(found)
+    assert "Fewest failures, 0 of 16 runs: new; most, 8: base. The difference to base is sure for new." in text
+    assert "After its best, base lost most: 0.395" in text
+
+
+def test_p_values_are_corrected_for_the_number_of_arms(plan: Plan, row: Made) -> None:
+    more = dataclasses.replace(plan, arms={name: Arm() for name in ("base", "new", "other", "third")})
+    rows = [*both(row), *(row(arm, seed, 0.3 + seed / 100) for arm in ("other", "third") for seed in range(8))]
+    found = summary(more, rows)
+    new = found.of("new").against
+    assert new is not None
+    assert new.p == 3 * 2 / 2**8
+    other = found.of("other").against
+    assert other is not None
+    assert (other.p, other.improvement.value) == (1.0, 0.5)
+    assert "of third and other these runs do not tell" in verdicts.quality(
+        found
+    ) or "of other and third" in verdicts.quality(found)
+
+
+def test_every_table_is_as_wide_as_its_headings(plan: Plan, row: Made) -> None:
+    rows = both(row, also={"precision": 0.5, "recall": 0.25})
+    found, blocks = summary(plan, rows), whole_blocks(plan, rows)
+    made = [tables.quality(found), tables.settings(found), tables.values(found, blocks), tables.efficiency(found)]
+    made += [tables.stability(found), tables.every_run(rows)]
+    made += [tables.tuned({"base": {"trial": 1, "tried": {"factors.lr_d": 0.5}, "scores": [0.1, 0.2]}})]
+    for one in made:
+        assert one.rows
+        assert all(len(line) == len(one.headings) for line in one.rows), one.title
+        assert len(one.markdown().splitlines()) == 4 + len(one.rows)
+    assert len(tables.every_run(rows).rows) == len(rows)
+    (new,) = [line for line in tables.values(found, blocks).rows if line[1] == "new"]
+    assert new[2:] == ("modes 0.435 [0.4, 0.47]", "precision 0.5, recall 0.25")

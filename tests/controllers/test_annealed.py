@@ -1,0 +1,76 @@
+"""Presets of the open loop: where they begin and end, and what they leave alone."""
+
+import pytest
+
+from equipoise import catalog, cli, launch
+from equipoise.controllers.annealed import Annealed
+from equipoise.experiment import Choice, Experiment
+from equipoise.knobs import AdversarialKnobs
+from equipoise.observations import Health, Observation, Signals
+from equipoise.runs import Run
+
+BASE = AdversarialKnobs().with_values(
+    {"lr_g": 1e-3, "lr_d": 2e-3, "r1_gamma": 0.5, "r2_gamma": 0.4, "instance_noise": 0.2, "ema_half_life": 8e3}
+)
+
+
+def at(controller, progress, turnable=None):
+    seen = Observation(1, progress, Signals(), Health(), BASE, turnable)
+    return controller.update(controller.initial(BASE), seen)
+
+
+def values(controller, progress):
+    return at(controller, progress).knobs
+
+
+@pytest.mark.parametrize("shape", ["linear", "exponential", "cosine"])
+def test_three_shapes_share_their_ends(shape: str) -> None:
+    controller = catalog.build("controllers", f"annealed:{shape}")
+    assert values(controller, 0.0) == BASE
+    end = values(controller, 1.0)
+    found = [getattr(end, knob) / getattr(BASE, knob) for knob in ("lr_g", "lr_d", "r1_gamma", "r2_gamma")]
+    assert found == pytest.approx([0.02, 0.02, 0.1, 0.1])
+    assert end.instance_noise == pytest.approx(0.002)
+    assert BASE.differences(end).keys() == {"lr_g", "lr_d", "r1_gamma", "r2_gamma", "instance_noise"}
+    middle = {"linear": 0.51, "exponential": 0.02**0.5, "cosine": 0.51}[shape]
+    assert values(controller, 0.5).lr_g == pytest.approx(1e-3 * middle)
+    quarter = {"linear": 0.755, "exponential": 0.02**0.25, "cosine": 0.02 + 0.98 * (2 + 2**0.5) / 4}[shape]
+    assert values(controller, 0.25).lr_g == pytest.approx(1e-3 * quarter)
+
+
+def test_r3gan_turns_its_five_along_cosines() -> None:
+    controller = catalog.build("controllers", "annealed:r3gan")
+    start, middle, end = (values(controller, progress) for progress in (0.0, 0.5, 1.0))
+    assert (start.lr_g, start.r1_gamma, start.beta2, start.augment_p, start.ema_half_life) == (1e-3, 0.5, 0.9, 0, 0)
+    assert (end.lr_g, end.lr_d) == pytest.approx((2.5e-4, 5e-4)), "2e-4 to 5e-5 is to a quarter"
+    assert (end.r1_gamma, end.r2_gamma) == pytest.approx((0.05, 0.04)), "0.05 to 0.005 is to a tenth"
+    assert (end.beta2, end.augment_p, end.ema_half_life) == pytest.approx((0.99, 0.55, 8e3))
+    for knob in ("lr_g", "r1_gamma", "beta2", "augment_p", "ema_half_life"):
+        assert getattr(middle, knob) == pytest.approx((getattr(start, knob) + getattr(end, knob)) / 2)
+
+
+def test_a_preset_leaves_alone_what_does_not_act_and_says_so() -> None:
+    controller = catalog.build("controllers", "annealed:r3gan")
+    assert controller.turns() == {"lr_g", "lr_d"}
+    turn = at(controller, 0.5, frozenset({"lr_g", "lr_d", "beta2"}))
+    assert BASE.differences(turn.knobs).keys() == {"lr_g", "lr_d", "beta2"}
+    idle = "augment_p, ema_half_life, r1_gamma, r2_gamma"
+    assert turn.why["lr_g"] == f"cosine(1, 0.25) at 50% of the run; left alone, for it does not act here: {idle}"
+
+
+def test_a_run_on_points_leaves_augmentation_alone_unless_it_is_asked_for(tmp_path, capsys) -> None:
+    ring = Experiment(data=Choice("ring"), controller=Choice("annealed:r3gan"), steps=6, options={"width": 4})
+    list(launch.start(ring, tmp_path / "run"))
+    turned = Run(tmp_path / "run").named("turned")
+    assert {line["knob"] for line in turned} == {"lr_g", "lr_d", "r1_gamma", "r2_gamma", "beta2", "ema_half_life"}
+    assert all(line["why"].endswith("left alone, for it does not act here: augment_p") for line in turned)
+    words = ["train", "ring", "--controller", "annealed:r3gan", "--set", "augment_p=linear(0, 0.5)"]
+    assert cli.run([*words, "--out", str(tmp_path / "other")]) == 2
+    assert "equipoise: augment_p does not act for mlp; those that do: " in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_is_asked_for_outright_is_not_left_alone() -> None:
+    asked = Annealed(schedules={"augment_p": "linear(0, 0.5)"})
+    assert asked.turns() == {"augment_p"}
+    assert Annealed(schedules={"augment_p": "linear(0, 0.5)"}, optional=("augment_p",)).turns() == frozenset()

@@ -1,0 +1,117 @@
+"""The gap-aware rate: Hazimeh's function, and V* of every loss by brute force."""
+
+import math
+
+import pytest
+import torch
+
+from equipoise import catalog
+from equipoise.base import DataSpec, PhaseRecord, StepRecord
+from equipoise.controllers.gap_aware import GapAware
+from equipoise.diagnosis.signals import Window, gather, sense
+from equipoise.errors import SettingError
+from equipoise.knobs import AdversarialKnobs
+from equipoise.losses.adversarial import LOSSES
+from equipoise.observations import Health, Observation, Signals
+
+BASE = AdversarialKnobs().with_values({"lr_d": 1e-3})
+LABELS = [((1, 1), (0, 0)), ((0.9, 0.9), (0, 0)), ((0.8, 1.0), (0.0, 0.2)), ((0.7, 1.2), (0.1, 0.3))]
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize(("real", "fake"), LABELS)
+def test_the_ideal_is_the_least_that_can_be_paid_for_fakes_like_reals(name: str, real, fake) -> None:
+    """Where p_g = p_data no logit can depend on the side: the minimum over one logit for all, searched."""
+    drawn = torch.linspace(0, 1, 501, dtype=torch.float64)
+    paid = []
+    for logit in torch.linspace(-3, 3, 601, dtype=torch.float64):
+        same = logit.expand(drawn.shape)
+        real_label, fake_label = (low + (high - low) * drawn for low, high in (real, fake))
+        paid.append(LOSSES[name].discriminator(same, same, real_label, fake_label).item())
+    has_labels = LOSSES[name].has_labels
+    ideal = LOSSES[name].ideal(real, fake) if has_labels else LOSSES[name].ideal((1, 1), (0, 0))
+    assert min(paid) == pytest.approx(ideal, abs=1e-4)
+
+
+def test_the_published_ideals() -> None:
+    one, zero = (1.0, 1.0), (0.0, 0.0)
+    found = {name: LOSSES[name].ideal(one, zero) for name in LOSSES}
+    assert found["non_saturating"] == found["minimax"] == pytest.approx(math.log(4))
+    assert (found["hinge"], found["wasserstein"], found["least_squares"]) == (2, 0, 0.25)
+    assert found["relativistic"] == pytest.approx(math.log(2))
+    assert LOSSES["minimax"].ideal((0.9, 0.9), zero) == pytest.approx(1.3763, abs=5e-5)
+    assert LOSSES["minimax"].ideal((0.9, 0.9), (0.1, 0.1)) == pytest.approx(math.log(4)), "symmetric smoothing"
+    assert LOSSES["minimax"].ideal(zero, zero) == 0
+
+
+def test_a_gan_knows_its_ideal_at_the_labels_of_the_moment() -> None:
+    for gan, data, ideal in (("dcgan", (1, 16, 16), math.log(4)), ("mlp", (2,), math.log(2))):
+        made = catalog.build("zoo", gan, {"width": 4}).build(DataSpec(data), torch.Generator())
+        assert made.ideal(made.knobs) == pytest.approx(ideal)
+        smoothed = made.knobs.with_values({"real_label_low": 0.9, "real_label_high": 0.9})
+        assert made.ideal(smoothed) == pytest.approx(1.376278 if gan == "dcgan" else ideal), (
+            "relativistic has no labels"
+        )
+
+
+def test_penalties_do_not_count() -> None:
+    phase = PhaseRecord(total=torch.tensor(9.0), terms={"adversarial": torch.tensor(1.5), "r1": torch.tensor(7.5)})
+    window = gather(Window(), StepRecord(1, 8, {"discriminator": phase}))
+    signals = sense(window, {}, ideal=1.4).signals
+    assert (signals.loss_d, signals.adversarial_d, signals.ideal_d) == (9.0, 1.5, 1.4)
+    assert sense(window, {}).signals.ideal_d is None
+
+
+def decided(controller, losses, ideal, steps=1):
+    """lr_d after each loss, `steps` apart."""
+    state, found = controller.initial(BASE), []
+    for number, loss in enumerate(losses, start=1):
+        signals = Signals(adversarial_d=loss, ideal_d=ideal)
+        turn = controller.update(state, Observation(number * steps, 0.5, signals, Health(), BASE))
+        state = turn.state
+        found.append(turn.knobs.lr_d)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("loss", "factor"),
+    [(2.0, 1), (2.1, 2**0.5), (2.2, 2), (9, 2), (1.9, 0.1**0.5), (1.8, 0.1), (0.0, 0.1), (1.99, 0.1**0.05)],
+)
+def test_the_rate_is_that_of_the_paper(loss: float, factor: float) -> None:
+    """Two-sided, by the hinge's V* = 2 and so X = 0.2; the first loss is not smoothed."""
+    assert decided(GapAware(), [loss], 2.0) == [pytest.approx(1e-3 * factor)]
+
+
+def test_it_is_a_factor_on_the_base_and_does_not_pile_up() -> None:
+    assert decided(GapAware(), [1.0] * 30, 2.0) == pytest.approx([1e-4] * 30)
+
+
+def test_the_loss_is_smoothed_by_the_step() -> None:
+    """Fifty steps of one loss, read each or once, come to the same."""
+    one = decided(GapAware(), [2.0, *[1.9] * 50], 2.0)
+    state = (
+        GapAware()
+        .update(GapAware().initial(BASE), Observation(1, 0, Signals(adversarial_d=2.0, ideal_d=2.0), Health(), BASE))
+        .state
+    )
+    late = Observation(51, 0.5, Signals(adversarial_d=1.9, ideal_d=2.0), Health(), BASE)
+    assert GapAware().update(state, late).knobs.lr_d == pytest.approx(one[-1])
+    level = 1.9 + 0.1 * 0.95**50
+    assert one[-1] == pytest.approx(1e-3 * 0.1 ** ((2 - level) / 0.2))
+
+
+def test_a_loss_without_a_scale_has_an_absolute_one() -> None:
+    assert decided(GapAware(absolute=4.0), [-2.0], 0.0) == [pytest.approx(1e-3 * 0.1**0.5)]
+    assert decided(GapAware(absolute=4.0), [-20.0], 0.0) == [pytest.approx(1e-4)]
+    assert decided(GapAware(absolute=4.0), [2.0], 0.0) == [pytest.approx(1e-3 * 2**0.5)]
+
+
+@pytest.mark.parametrize(("loss", "ideal"), [(None, 2.0), (math.nan, 2.0), (1.0, None)])
+def test_what_is_missing_holds_it_still(loss: float | None, ideal: float | None) -> None:
+    assert decided(GapAware(), [loss], ideal) == [1e-3]
+
+
+def test_what_cannot_be_is_told() -> None:
+    for wrong in ({"decay": 1.0}, {"slowest": 2.0}, {"band": 0.0}):
+        with pytest.raises(SettingError, match=f"{next(iter(wrong))} = "):
+            GapAware(**wrong)

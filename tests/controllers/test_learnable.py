@@ -1,0 +1,255 @@
+"""Learned policies in a run: what a policy of zeros is, what is replayed, adapted and refused."""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from equipoise import catalog, launch
+from equipoise.controllers import _adapting as adapting
+from equipoise.controllers.learnable import Learnable
+from equipoise.controllers.time_only import TimeOnly
+from equipoise.errors import SettingError
+from equipoise.events import Event, Turned
+from equipoise.experiment import Choice, Experiment, complete
+from equipoise.knobs import AdversarialKnobs
+from equipoise.meta.episodes import piloted
+from equipoise.observations import Controller, Health, MetricReading, Observation, Signals
+from equipoise.policy.blank import KINDS, blank
+from equipoise.policy.files import Policy, encoded
+from equipoise.replay import observations, replay
+from equipoise.runs import Run
+from equipoise.training.loop import train
+
+RING = Experiment(
+    data=Choice("ring"), steps=48, batch_size=8, options={"width": 4}, repair=False, metric=Choice("none")
+)
+
+
+def wilful(kind: str, scale: float = 1.0) -> Policy:
+    """A policy with weights drawn at random, that decides every ten steps at the latest."""
+    policy = blank(kind)
+    row = scale * np.random.default_rng(5).standard_normal(policy.actor.flat().size)
+    return dataclasses.replace(policy, actor=policy.actor.with_flat(row), every=min(policy.every, 10))
+
+
+def run(controller: Controller) -> tuple[list[Event], dict[str, Tensor]]:
+    """The turns of a short run, and the weights that it ended with."""
+    training = launch.assemble(complete(RING), None)
+    training.pilot = piloted(training, controller)
+    turns: list[Event] = [event for event in train(training) if isinstance(event, Turned)]
+    kept = {name: value for name, value in training.state.tensors().items() if not name.startswith("random/")}
+    return turns, {name: value.clone() for name, value in kept.items()}
+
+
+@pytest.mark.parametrize(("kind", "name"), [("residual", "rank"), ("time_only", "annealed")])
+def test_a_policy_of_zeros_is_the_controller_below_it_bit_for_bit(kind: str, name: str) -> None:
+    policy, plain = Learnable.steered(blank(kind)), catalog.build("controllers", name)
+    (mine, weights), (theirs, expected) = run(policy), run(plain)
+    assert [(one.step, one.knob, one.before, one.after) for one in mine] == [  # type: ignore[attr-defined]
+        (one.step, one.knob, one.before, one.after)  # type: ignore[attr-defined]
+        for one in theirs
+    ]
+    assert mine, "something was turned"
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+
+
+def test_other_weights_do_other_things() -> None:
+    turned = {one.knob for one in run(Learnable.steered(wilful("residual")))[0]}  # type: ignore[attr-defined]
+    assert turned == {"lr_g", "lr_d", "r1_gamma", "r2_gamma", "instance_noise"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_log_replays_every_knob(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "p.safetensors").write_bytes(encoded(wilful(kind)))
+    name = {"residual": "learnable", "brief": "learnable:brief"}.get(kind, kind)
+    controller = Choice(name, {"policy": str(tmp_path / "p.safetensors")})
+    for _ in launch.start(dataclasses.replace(RING, controller=controller), tmp_path / "run"):
+        pass
+    log = Run(tmp_path / "run")
+    seen = list(observations(log, AdversarialKnobs()))
+    base = AdversarialKnobs().with_values(log.named("started")[0]["knobs"])
+    options = log.experiment()["controller"]
+    again = replay(catalog.build("controllers", options["name"], options["options"]), seen, base)
+    assert [knobs.values() for knobs in again[:-1]] == [observation.knobs.values() for observation in seen[1:]]
+    assert len(set(again)) > 3
+
+
+def test_decisions_come_forty_times_a_run_and_move_a_step_each() -> None:
+    controller, base = Learnable.steered(wilful("time_only", 9.0)), AdversarialKnobs()
+    state, moves = controller.initial(base), []
+    for step in range(401):
+        turn = controller.update(state, Observation(step, step / 400, Signals(), Health(), base))
+        moves.append(turn.state["positions"] != state["positions"])
+        steps = [abs(a - b) for a, b in zip(turn.state["positions"], state["positions"], strict=True)]
+        assert all(moved <= head.step + 1e-12 for moved, head in zip(steps, KINDS["time_only"].heads, strict=True))
+        state = turn.state
+    assert {step % 10 for step, moved in enumerate(moves) if moved} == {0}
+    assert sum(moves) > 20
+
+
+def adapted(values: list[float], ages: list[int] | None = None) -> Iterator[dict[str, Any]]:
+    state = adapting.unlearned()
+    for value, age in zip(values, ages or itertools.repeat(64), strict=ages is not None):
+        state = adapting.adapted(json.loads(json.dumps(state)), Signals(metrics={"fd": MetricReading(value, age)}))
+        yield state
+
+
+def test_a_policy_that_does_harm_is_followed_less() -> None:
+    """While the whole policy is followed the metric grows, otherwise it falls: the gain of 1 is soon left."""
+    state, value, gains = adapting.unlearned(), 1.0, []
+    for _ in range(40):
+        value *= 1.1 if adapting.gain(state) == 1 else 0.9
+        state = adapting.adapted(state, Signals(metrics={"fd": MetricReading(value, 64)}))
+        gains.append(adapting.gain(state))
+    assert gains[0] == 1, "the first value says nothing yet"
+    assert gains[-20:].count(1.0) <= 3
+    assert sum(gains[:10]) / 10 > sum(gains[-10:]) / 10
+
+
+def test_a_policy_that_does_good_is_followed() -> None:
+    state, value, gains = adapting.unlearned(), 1.0, []
+    for _ in range(40):
+        value *= 0.9 if adapting.gain(state) == 1 else 1.1
+        state = adapting.adapted(state, Signals(metrics={"fd": MetricReading(value, 64)}))
+        gains.append(adapting.gain(state))
+    assert gains[-20:].count(1.0) >= 17
+
+
+def test_a_metric_counts_once() -> None:
+    """It grows older until it is measured again: age 32, then 64, then 32 anew."""
+    states = list(adapted([2.0, 2.0, 1.0, 1.0], [32, 64, 32, 64]))
+    assert [state["pulls"] for state in states] == [0, 0, 1, 1]
+
+
+def test_without_a_metric_nothing_is_learned() -> None:
+    state = adapting.unlearned()
+    assert adapting.adapted(state, Signals()) == state
+    assert adapting.gain(state) == 1
+
+
+def test_adapting_with_no_gain_is_the_controller_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "p.safetensors").write_bytes(encoded(wilful("residual")))
+    monkeypatch.setattr(adapting, "GAINS", (0.0, 0.0, 0.0))
+    turns, _ = run(Learnable(policy=str(tmp_path / "p.safetensors"), adapt=True))
+    expected, _ = run(catalog.build("controllers", "rank"))
+    assert [(one.step, one.knob, one.after) for one in turns] == [  # type: ignore[attr-defined]
+        (one.step, one.knob, one.after)  # type: ignore[attr-defined]
+        for one in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [
+        ("learnable", {"policy": "brief"}, "the policy 'brief' sees the features 'brief', not 'residual' as this"),
+        ("learnable:brief", {"policy": "residual"}, "sees the features 'residual', not 'brief' as this controller"),
+        ("time_only", {"policy": "residual"}, "sees the features 'residual', not 'time_only' as this controller"),
+        ("ppo", {"policy": "residual"}, "sees the features 'residual', not 'ppo' as this controller"),
+        ("learnable", {"knobs": ["augment_p"]}, r"the policy 'residual' does not turn 'augment_p'; it turns inst"),
+        ("learnable", {"policy": "nowhere"}, "there is no policy 'nowhere': neither a file nor one of those"),
+        ("ppo", {"digest": "0" * 64}, r"has the digest \w{12}…, not 000000000000… as the run began with; put the old"),
+    ],
+)
+def test_a_policy_that_does_not_suit_is_told(name: str, options: dict[str, Any], line: str) -> None:
+    with pytest.raises(SettingError, match=line):
+        catalog.build("controllers", name, options)
+
+
+def test_a_knob_asked_for_by_name_must_act_and_others_are_left_alone() -> None:
+    """augment_p does nothing for points: the policy of the brief does without, unless it was asked for."""
+    brief = Choice("learnable:brief")
+    assert launch.assemble(complete(dataclasses.replace(RING, controller=brief)), None).pilot.knobs.instance_noise == 1
+    asked = dataclasses.replace(RING, controller=brief.with_options(knobs=["augment_p"]))
+    with pytest.raises(SettingError, match="augment_p does not act for mlp"):
+        launch.assemble(complete(asked), None)
+
+
+def test_the_digest_goes_into_the_experiment(tmp_path: Path) -> None:
+    path = tmp_path / "p.safetensors"
+    path.write_bytes(encoded(wilful("residual")))
+    whole = complete(dataclasses.replace(RING, controller=Choice("learnable", {"policy": str(path)})))
+    assert whole.controller is not None
+    assert len(whole.controller.options["digest"]) == 64
+    path.write_bytes(encoded(blank("residual")))
+    with pytest.raises(SettingError, match="put the old file back, or train anew"):
+        launch.assemble(whole, None)
+
+
+def test_time_only_sees_nothing_but_the_clock() -> None:
+    controller, base = TimeOnly(), AdversarialKnobs()
+    rich = Signals(rank_train_fake=0.99, loss_g=9.0, diversity=0.1, metrics={"fd": MetricReading(3.0, 1)})
+    paths = []
+    for signals in (Signals(), rich):
+        state, path = controller.initial(base), []
+        for step in range(0, 101, 5):
+            turn = controller.update(state, Observation(step, step / 100, signals, Health(), base))
+            path.append(turn.knobs)
+            state = turn.state
+        paths.append(path)
+    assert paths[0] == paths[1]
+    assert len(set(paths[0])) > 10
+
+
+APART = 3.0
+"""Distance of the fakes N(APART, 1) of a generator that stands still from the reals N(0, 1)."""
+NODES, MASSES = np.polynomial.hermite_e.hermegauss(80)
+
+
+def softplus(x: Any) -> Any:
+    return np.logaddexp(0, x)
+
+
+def losses(noise_var: float, weight: float, slope: float) -> tuple[float, float]:
+    """loss_g and loss_d (its penalty included) of the logit D(x) = -slope (x - APART / 2), by quadrature."""
+    std, mass = (1 + noise_var) ** 0.5, MASSES / MASSES.sum()
+    real, fake = (-slope * (mean + std * NODES - APART / 2) for mean in (0.0, APART))
+    loss_d = mass @ softplus(-real) + mass @ softplus(fake) + weight * slope**2 / 2
+    return float(mass @ softplus(-fake)), float(loss_d)
+
+
+def best_slope(noise_var: float, weight: float) -> float:
+    """Of a discriminator that has learned all it can at these knobs: by golden section, loss_d is convex."""
+    low, high, ratio = 0.0, 2 * APART, (5**0.5 - 1) / 2
+    for _ in range(80):
+        a, b = high - ratio * (high - low), low + ratio * (high - low)
+        if losses(noise_var, weight, a)[1] < losses(noise_var, weight, b)[1]:
+            high = b
+        else:
+            low = a
+    return (low + high) / 2
+
+
+@pytest.mark.parametrize(("knob", "top", "far"), [("noise_var", 2.0, 2.5), ("regularization_weight", 20.0, 30.0)])
+def test_going_down_the_players_own_losses_blinds_the_discriminator(knob: str, top: float, far: float) -> None:
+    """Why policies are not trained by back-propagating loss_g + loss_d through the game, as meta-networks may be.
+
+    A generator that stands still, far off. Down the gradient of both losses by a knob, through a discriminator that
+    answers as well as it can, the knob goes to the top of the brief's range, where the generator's loss looks better
+    than anywhere else, and the slope that the generator is to go down is least. The samples are as far off as ever: by
+    the distance to held-out reals, nothing was won.
+    """
+
+    def knobs(value: float) -> tuple[float, float]:
+        return (value, 0.0) if knob == "noise_var" else (0.0, value)
+
+    def total(value: float) -> float:
+        return sum(losses(*knobs(value), best_slope(*knobs(value))))
+
+    value, path = 0.0, []
+    for _ in range(30):
+        downhill = total(value + 1e-3) < total(value)
+        value = min(top, max(0.0, value + (top / 20 if downhill else -top / 20)))
+        path.append(losses(*knobs(value), best_slope(*knobs(value)))[0])
+    assert value == top
+    assert path[:20] == sorted(path[:20], reverse=True), "the generator's loss falls, though it has not moved"
+    before, after = best_slope(*knobs(0.0)), best_slope(*knobs(top))
+    assert before == pytest.approx(APART, rel=1e-3), "the log ratio of both densities, in closed form"
+    assert after < before / far

@@ -1,0 +1,71 @@
+"""The placebo: it sees nothing, is the same every time, and does no more than what it stands in for."""
+
+import math
+from itertools import pairwise
+
+import pytest
+
+from equipoise.controllers.random import Random
+from equipoise.controllers.rank import Rank
+from equipoise.errors import SettingError
+from equipoise.knobs import AdversarialKnobs
+from equipoise.observations import Health, Observation, Signals
+
+BASE = AdversarialKnobs().with_values({"lr_g": 1e-3, "lr_d": 2e-3})
+STRONG = Signals(rank_train_fake=0.99, rank_train_held_out=0.9)
+
+
+def course(controller, count=80, signals=STRONG, turnable=None):
+    state, knobs, path = controller.initial(BASE), BASE, []
+    for number in range(1, count + 1):
+        turn = controller.update(state, Observation(number, number / count, signals, Health(), knobs, turnable))
+        state, knobs = turn.state, knobs.clamped(turn.knobs)
+        path.append(knobs)
+    return path
+
+
+def test_it_sees_nothing() -> None:
+    assert course(Random(), signals=STRONG) == course(Random(), signals=Signals())
+
+
+def test_its_seed_decides() -> None:
+    assert course(Random(seed=3)) == course(Random(seed=3)) != course(Random(seed=4))
+
+
+def test_how_often_it_is_asked_does_not_matter() -> None:
+    often, seldom = course(Random(), 160), course(Random(), 40)
+    assert often[3::4] == seldom
+
+
+def test_it_moves_a_step_at_a_time_within_the_bounds_of_rank() -> None:
+    octaves, strengths = [], []
+    for seed in range(40):
+        path = course(Random(seed=seed), 40)
+        octaves.append([round(-math.log2(knobs.lr_d / knobs.lr_g / 2), 9) for knobs in path])
+        strengths.append([knobs.augment_p for knobs in path])
+    turned = Rank(half_life=1e-9)
+    ends = [course(turned, signals=Signals(rank_train_fake=rank))[-1] for rank in (1.0, -1.0)]
+    bounds = [-math.log2(end.lr_d / end.lr_g / 2) for end in ends]
+    every = [one for path in octaves for one in path]
+    assert (max(every), min(every)) == pytest.approx(bounds), "it reaches the bounds of rank and no further"
+    assert {abs(b - a) for path in octaves for a, b in pairwise(path)} == {0.0, 0.25}
+    assert 0.3 < max(one for path in strengths for one in path) <= 0.8
+    moves = [b - a for path in octaves for a, b in pairwise(path)]
+    assert abs(sum(moves) / len(moves)) < 0.02, "no side is favoured"
+
+
+def test_it_turns_the_knobs_of_rank() -> None:
+    for acting in ({"lr_g", "lr_d"}, {"lr_g", "lr_d", "augment_p"}):
+        pairs = [course(one, turnable=frozenset(acting)) for one in (Random(), Rank())]
+        placebo, law = ({name for knobs in path for name in BASE.differences(knobs)} for path in pairs)
+        assert placebo == law == acting
+
+
+def test_it_says_that_it_is_by_lot() -> None:
+    turn = Random(seed=7).update(Random(seed=7).initial(BASE), Observation(1, 0.06, STRONG, Health(), BASE))
+    assert turn.why["lr_d"] == "by lot, number 1 of seed 7"
+
+
+def test_what_cannot_be_is_told() -> None:
+    with pytest.raises(SettingError, match="pace = 0: a share of the run, above 0"):
+        Random(pace=0)

@@ -1,0 +1,75 @@
+"""A log replays every decision of every controller, bit by bit, across a repair that went back to older weights."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from equipoise import catalog, launch, runs
+from equipoise.experiment import Choice, Experiment, complete
+from equipoise.replay import observations, overrides, replay
+from equipoise.training.loop import Training, train
+
+NAMES = ["annealed", "ada", "balance", "chain", "fixed", "gap_aware", "random", "rank"]
+TYPED = [*NAMES, "annealed:r3gan", "ada:sign", "chain:r3gan"]
+STEPS = 40
+
+
+def started(name: str, folder: Path) -> tuple[Training, runs.Run]:
+    """A run whose weights are spoilt in step 25, five steps after a checkpoint; it is read every 10 steps in full."""
+    gan = Choice("dcgan", {"width": 4, "latent_dim": 6, "loss": "non_saturating"})
+    experiment = complete(
+        Experiment(
+            data=Choice("digits"),
+            gan=gan,
+            image_size=16,
+            metric=Choice("none"),
+            controller=Choice(name),
+            steps=STEPS,
+            batch_size=16,
+            save_every=10,
+            threads=1,
+            precision="fp32",
+            knobs={"lr_d": 1e-2},
+        )
+    )
+    runs.create(folder, experiment.to_json())
+    training = launch.assemble(dataclasses.replace(experiment, sample_every=None), folder / runs.CHECKPOINTS)
+    launch.set_out(training, experiment)
+    training.pilot.sense_every = 10
+    return training, runs.Run(folder)
+
+
+def spoil(training: Training) -> None:
+    first, *others = training.state.gan.phases
+
+    def loss(networks, batch, moment):
+        if moment.step == 24:
+            with torch.no_grad():
+                next(networks["generator"].parameters()).fill_(math.nan)
+        return first.loss(networks, batch, moment)
+
+    phases = (dataclasses.replace(first, loss=loss), *others)
+    training.state.gan = dataclasses.replace(training.state.gan, phases=phases)
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_a_log_replays_every_knob_across_a_repair(name: str, tmp_path: Path) -> None:
+    training, run = started(name, tmp_path / "run")
+    spoil(training)
+    with runs.Log(run.folder) as log:
+        for event in train(training):
+            log.record(event)
+    (remedied,) = run.named("remedied")
+    assert (remedied["restored"], remedied["finding"]["symptom"]) == (20, "divergence")
+    seen = list(observations(run, training.pilot.base))
+    assert seen[0].turnable == training.state.gan.turnable
+    assert any(observation.signals.rank_train_held_out is not None for observation in seen)
+    assert seen[0].signals.ideal_d == pytest.approx(math.log(4))
+    again = replay(catalog.build("controllers", name), seen, training.pilot.base, overrides(run))
+    assert again[:-1] == [observation.knobs for observation in seen[1:]]
+    assert again[-1] == training.pilot.knobs
+    healed = {observation.knobs.lr_d for observation in seen if 25 <= observation.step < 35}
+    assert healed != {training.pilot.base.lr_d}, "the override of the repair is in it"

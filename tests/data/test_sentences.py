@@ -1,0 +1,292 @@
+"""The sentences lab, the oracle, and lines of a file."""
+
+import hashlib
+import itertools
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from equipoise import catalog
+from equipoise.data._oracle import Weights, built, read, seeded
+from equipoise.data.oracle import Oracle
+from equipoise.data.sentences import SLOTS, Sentences
+from equipoise.data.text_lines import TextLines
+from equipoise.errors import DataError, SettingError
+from equipoise.tokens import UNKNOWN, Vocabulary
+
+GATES = ("i", "f", "og", "c")
+
+
+def texts(data, split: str) -> list[str]:
+    count = data.count(split)
+    rows = data.stream(split, count, 0).batch(0).real.tolist()
+    return [data.spec.vocabulary.text(row) for row in rows]
+
+
+def test_the_lab_draws_as_its_script_does() -> None:
+    """random.seed(42), then four choices a sentence; the first one is "the dog sat to the lake"."""
+    state = random.getstate()
+    random.seed(42)
+    wanted = [" ".join(random.choice(slot) for slot in SLOTS) for _ in range(2000)]
+    random.setstate(state)
+    found = texts(Sentences(), "train")
+    assert sorted(found) == sorted(wanted)
+    assert wanted[0] == "the dog sat to the lake"
+    digest = hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+    assert digest.startswith(LAB), digest
+
+
+LAB = "9b7bea5e"
+
+
+def test_what_is_held_out_of_the_lab_was_never_drawn_and_is_allowed() -> None:
+    data = Sentences()
+    train, held_out = (set(texts(data, split)) for split in ("train", "held_out"))
+    assert len(held_out) == 1000
+    assert not train & held_out
+    every = {" ".join(phrases) for phrases in itertools.product(*SLOTS)}
+    assert held_out | train < every
+
+
+def test_the_law_of_the_lab_knows_its_sentences_and_no_others() -> None:
+    law, words = Sentences().spec.law, Sentences().spec.vocabulary
+    support = law.support()
+    assert support.shape == (10_000, 7)
+    assert law.log_probability(support).exp().sum().item() == pytest.approx(1)
+    wrong = ("a cat sat on the mat", "the cat sat on the mat mat", "the cat sat on", "")
+    rows = torch.tensor([words.tokens(line, 7, "here") for line in wrong])
+    assert law.log_probability(rows).tolist() == [-math.inf] * 4
+    assert law.log_probability(torch.tensor([[-1, 2, 3, 4, 5, 6, 0], [99, 2, 3, 4, 5, 6, 0]])).isinf().all()
+
+
+def test_too_many_sentences_leave_nothing_to_hold_out() -> None:
+    with pytest.raises(SettingError, match="drawn = 30000: it must lie between 1 and 20000"):
+        Sentences(drawn=30_000)
+
+
+def test_an_oracle_is_the_same_everywhere() -> None:
+    """PCG64 in a documented order; torch has no part in it."""
+    assert Oracle(words=200).settled().digest.startswith("cf2b195e")
+    assert Oracle(words=200, seed=1).settled().digest.startswith("d1e6621d")
+    source = np.random.default_rng(0)
+    assert np.array_equal(seeded(200, 32, 0).embedding, source.standard_normal((200, 32), dtype=np.float32))
+
+
+def test_the_oracle_has_the_entropy_of_such_oracles() -> None:
+    """200 words: 3.08 to 3.24 nats per token over seeds, 7.8 to 8.1 of uniform words."""
+    data = Oracle(words=200, train=2000).settled()
+    law = data.spec.law
+    own = -law.log_probability(data.stream("train", 2000, 0).batch(0).real).mean().item() / 20
+    uniform = torch.randint(200, (2000, 20), generator=torch.Generator().manual_seed(0))
+    assert own == pytest.approx(3.08, abs=0.03)
+    assert -law.log_probability(uniform).mean().item() / 20 == pytest.approx(7.98, abs=0.1)
+    assert law.log_probability(torch.full((1, 20), 200)).item() == -math.inf
+
+
+def arrays_of(weights: Weights) -> dict[str, np.ndarray]:
+    """As the original names and splits them."""
+    hidden = len(weights.states)
+    order = ("i", "f", "c", "og")
+    cut = {gate: slice(place * hidden, (place + 1) * hidden) for place, gate in enumerate(order)}
+    named = {f"W{gate}": weights.inputs[:, rows] for gate, rows in cut.items()}
+    named |= {f"U{gate}": weights.states[:, rows] for gate, rows in cut.items()}
+    named |= {f"b{gate}": weights.biases[rows] for gate, rows in cut.items()}
+    return {"E": weights.embedding, **named, "Wo": weights.exit, "bo": weights.last}
+
+
+def by_hand(arrays: dict[str, np.ndarray], sentence: list[int]) -> float:
+    """log p of a sentence by the original's own equations: row vectors times matrices, one gate at a time."""
+    hidden = cell = np.zeros(arrays["Ui"].shape[0])
+    total, before = 0.0, 0
+    for token in sentence:
+        x = arrays["E"][before]
+        i, f, o = (
+            1 / (1 + np.exp(-(x @ arrays[f"W{g}"] + hidden @ arrays[f"U{g}"] + arrays[f"b{g}"]))) for g in GATES[:3]
+        )
+        cell = f * cell + i * np.tanh(x @ arrays["Wc"] + hidden @ arrays["Uc"] + arrays["bc"])
+        hidden = o * np.tanh(cell)
+        logits = hidden @ arrays["Wo"] + arrays["bo"]
+        total += logits[token] - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
+        before = token
+    return float(total)
+
+
+@pytest.fixture
+def oracle_file(tmp_path: Path) -> Path:
+    """An oracle of nine words and a state of six."""
+    np.savez(tmp_path / "oracle.npz", **arrays_of(seeded(9, 6, 3)))
+    return tmp_path / "oracle.npz"
+
+
+def test_an_oracle_from_a_file_is_the_one_that_the_file_describes(oracle_file: Path) -> None:
+    data = catalog.build("data", "oracle", {"parameters": str(oracle_file), "length": 5, "train": 50}).settled()
+    assert data.words == 9
+    assert data.spec.law.digest == seeded(9, 6, 3).digest
+    arrays = arrays_of(seeded(9, 6, 3))
+    sentences = data.stream("train", 50, 0).batch(0).real
+    wanted = [by_hand(arrays, row) for row in sentences.tolist()]
+    given = data.spec.law.log_probability(sentences)
+    torch.testing.assert_close(given, torch.tensor(wanted).double(), atol=1e-4, rtol=0)
+    assert built(read(oracle_file)).lstm.bias_hh_l0.abs().max() == 0
+
+
+def spoilt(path: Path, **changes: np.ndarray | None) -> Path:
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file if name not in changes or changes[name] is not None}
+    np.savez(path, **{**arrays, **{name: array for name, array in changes.items() if array is not None}})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"Uf": None}, r"has no array 'Uf'; an oracle has E, Wi"),
+        ({"Wc": np.zeros((7, 6), np.float32)}, r"Wc has shape \(7, 6\), where \(6, 6\) fits E"),
+        ({"Wo": np.zeros((6, 8), np.float32)}, r"Wo has shape \(6, 8\), where \(6, 9\) fits E"),
+        ({"E": np.zeros(9, np.float32)}, r"E has shape \(9,\)"),
+        ({"bo": np.zeros(9, np.int64)}, "bo must hold finite real numbers"),
+        ({"bo": np.full(9, np.nan, np.float32)}, "bo must hold finite real numbers"),
+    ],
+)
+def test_an_oracle_of_other_shapes_is_told(oracle_file: Path, changes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Oracle(parameters=str(spoilt(oracle_file, **changes))).settled()
+
+
+def test_files_that_are_no_oracle_are_told_and_nothing_is_unpickled(tmp_path: Path, oracle_file: Path) -> None:
+    with pytest.raises(DataError, match="there is no file"):
+        Oracle(parameters=str(tmp_path / "no.npz")).settled()
+    (tmp_path / "text.npz").write_text("words")
+    with pytest.raises(DataError, match="cannot be read as arrays"):
+        Oracle(parameters=str(tmp_path / "text.npz")).settled()
+    with pytest.raises(DataError, match="cannot be read as arrays"):
+        Oracle(parameters=str(spoilt(oracle_file, E=np.array([{}], dtype=object)))).settled()
+
+
+def test_another_oracle_in_the_same_file_is_noticed(oracle_file: Path) -> None:
+    data = Oracle(parameters=str(oracle_file)).settled()
+    spoilt(oracle_file, bo=np.ones(9, np.float32))
+    with pytest.raises(DataError, match="is not as it was when this run began"):
+        data.settled()
+
+
+@pytest.fixture
+def lines(tmp_path: Path):
+    """What writes a text and reads it."""
+
+    def read_as(content: str | bytes, **options) -> TextLines:
+        path = tmp_path / "my.txt"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return TextLines(str(path), **options)
+
+    return read_as
+
+
+def notes(data: TextLines) -> list[str]:
+    return [told.note for told in data.prepare()]
+
+
+def test_lines_of_words_come_back_as_they_were(lines) -> None:
+    data = lines("the cat sat\n\n  a dog  \nthe cat\r\nthe\n", held_out=0.0).settled()
+    assert data.spec.shape == (4,)
+    assert data.words == ("<end>", "the", "cat", "a", "dog", "sat"), "the most frequent first, then by letters"
+    assert sorted(texts(data, "train")) == ["a dog", "the", "the cat", "the cat sat"]
+    assert sorted(data.stream("train", 4, 0).batch(0).lengths.tolist()) == [1, 2, 2, 3]
+    assert notes(data) == ["4 lines of up to 3 words, 6 different ones with the end"]
+
+
+def test_characters_are_words_too(lines) -> None:
+    data = lines("aé b\nba\n", unit="characters", held_out=0.0).settled()
+    assert sorted(texts(data, "train")) == ["aé b", "ba"]
+    assert data.spec.shape == (5,)
+
+
+def test_long_lines_are_cut_and_it_is_said(lines) -> None:
+    data = lines("a b c d e\na b\na b c\n", longest=3, held_out=0.0)
+    assert sorted(texts(data, "train")) == ["a b", "a b c", "a b c"]
+    assert notes(data)[1] == "1 of 3 lines are cut after 3 words (longest)"
+    many = lines(" ".join(["w"] * 100) + "\nw\n", held_out=0.0)
+    assert many.settled().length == 32
+
+
+def test_equal_lines_are_never_on_both_sides(lines) -> None:
+    data = lines("\n".join(f"line {number % 10}" for number in range(100)), held_out=0.2)
+    train, held_out = (set(texts(data, split)) for split in ("train", "held_out"))
+    assert (len(train), len(held_out)) == (8, 2)
+    assert not train & held_out
+    assert data.count("held_out") == 20
+
+
+def test_settled_lines_need_no_file_to_be_read_again(lines) -> None:
+    data = lines("the cat\na dog\n").settled()
+    Path(data.file).unlink()
+    assert data.spec.vocabulary.text([1, 2, 0]) == "a cat"
+    with pytest.raises(DataError, match="there is no file"):
+        data.count("train")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "my.txt is empty; give a file with a sentence on each line"),
+        (" \n\t\n", "my.txt is empty"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "my.txt, line 1: this is no text in UTF-8"),
+        (b"fine\nl\xe4ter\n", "my.txt, line 2: this is no text in UTF-8"),
+        (b"fine\n\nwith\x00nothing\n", "my.txt, line 3: this is no text in UTF-8"),
+        ("an <end> here\n", "holds the word <end>, which stands for something here"),
+    ],
+)
+def test_files_that_are_no_text_are_told(lines, content, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        lines(content).settled()
+
+
+def test_a_vocabulary_over_the_limit_is_refused_or_marked(lines) -> None:
+    content = "a a b\na b c d\n"
+    with pytest.raises(DataError) as error:
+        lines(content, most=4).settled()
+    told = "4 different words, and an end: more than most = 4; give --option data.most=5, data.rare=mark"
+    assert told in str(error.value)
+    assert len(lines(content, most=5).settled().words) == 5
+    data = lines(content, most=4, rare="mark", held_out=0.0).settled()
+    assert data.words == ("<end>", UNKNOWN, "a", "b")
+    assert f"a b {UNKNOWN} {UNKNOWN}" in texts(data, "train")
+    assert notes(data)[-1] == "2 of 7 words are among the rarest and become <unknown> (most)"
+
+
+def test_an_unknown_word_is_named_with_its_line(lines) -> None:
+    data = lines("a b\nb zebra\n", words=("a", "b"), held_out=0.0)
+    with pytest.raises(DataError, match=r"my.txt, line 2: 'zebra' is not among the 3 words that this data knows"):
+        data.count("train")
+
+
+def test_a_file_that_has_changed_is_noticed(lines) -> None:
+    data = lines("a b\nb a\n").settled()
+    Path(data.file).write_text("a b\nb a\nb b\n")
+    with pytest.raises(DataError, match="is not as it was when this run began"):
+        data.settled()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"most": 0}, "most = 0"), ({"held_out": 0.9}, "held_out = 0.9"), ({"longest": 0}, "longest = 0")],
+)
+def test_options_out_of_range_are_told(lines, options, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        lines("a\n", **options)
+
+
+def test_sentences_that_do_not_end_must_be_whole() -> None:
+    words = Vocabulary(("x", "y"))
+    assert words.tokens("x y y x", 3, "here") == [0, 1, 1]
+    with pytest.raises(DataError, match="here: 2 words, where every sentence has 3"):
+        words.tokens("x y", 3, "here")
+
+
+def test_what_is_no_token_is_read_as_unknown() -> None:
+    words = Vocabulary(("<end>", "a"))
+    assert words.text([1, 7, math.nan, 1, 0, 1]) == f"a {UNKNOWN} {UNKNOWN} a"

@@ -1,0 +1,300 @@
+"""Two sides of a folder: pairs side by side or by name, sets that have nothing in common, and what is refused."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from equipoise.base import PairedBatch, UnpairedBatch
+from equipoise.data._pairs import places_of
+from equipoise.data.openmoji import OpenMoji
+from equipoise.data.paired_folder import PairedFolder
+from equipoise.data.unpaired_folders import UnpairedFolders
+from equipoise.errors import DataError, SettingError
+
+COUNT = 30
+
+
+def flat(level, size=(16, 16)):
+    """An image of one grey level."""
+    return Image.new("L", size, level)
+
+
+def tinted(level, size=(16, 16)):
+    """An image of one colour that no grey one has."""
+    return Image.new("RGB", size, (level, 255 - level, 100))
+
+
+def save(image, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def write_two(folder, count=COUNT, names=("in", "out")):
+    """Pairs whose two images have the same level: grey inputs, colour samples."""
+    for number in range(count):
+        save(flat(8 * number), folder / names[0] / f"{number:02}.png")
+        save(tinted(8 * number), folder / names[1] / f"{number:02}.png")
+
+
+def write_beside(folder, count=COUNT):
+    """The same pairs, side by side."""
+    for number in range(count):
+        image = Image.new("RGB", (32, 16))
+        image.paste(flat(8 * number).convert("RGB"), (0, 0))
+        image.paste(tinted(8 * number), (16, 0))
+        save(image, folder / f"{number:02}.png")
+
+
+@pytest.fixture
+def paired(tmp_path):
+    def made(**options):
+        return PairedFolder(str(tmp_path / "data"), cache=str(tmp_path / "cache"), **options)
+
+    return made
+
+
+@pytest.fixture
+def unpaired(tmp_path):
+    def made(**options):
+        return UnpairedFolders(str(tmp_path / "data"), cache=str(tmp_path / "cache"), **options)
+
+    return made
+
+
+def levels(images):
+    """The level that each image was written with."""
+    return ((images[:, 0, 0, 0] + 1) * 127.5).round().long()
+
+
+def notes(data):
+    return [told.note for told in data.prepare() if told.note]
+
+
+@pytest.mark.parametrize("write", [write_two, write_beside])
+def test_each_input_comes_with_its_own_sample(tmp_path, paired, write):
+    write(tmp_path / "data")
+    data = paired().settled()
+    assert data.spec.shape == (3, 16, 16)
+    assert data.spec.source == (1, 16, 16)
+    assert data.spec.paired == ("train", "held_out")
+    seen = []
+    for split in ("train", "held_out"):
+        batch = data.stream(split, data.count(split), 0).batch(0)
+        assert isinstance(batch, PairedBatch)
+        assert torch.equal(levels(batch.real), levels(batch.source))
+        seen += levels(batch.real).tolist()
+    assert sorted(seen) == [8 * number for number in range(COUNT)]
+    assert (data.count("train"), data.count("held_out")) == (27, 3)
+
+
+def test_both_ways_of_lying_are_written_out_and_the_other_way_round_can_be_asked_for(tmp_path, paired):
+    write_beside(tmp_path / "data")
+    assert (paired().settled().source, paired().settled().target) == ("left", "right")
+    other = paired(source="right").settled()
+    assert (other.source, other.target) == ("right", "left")
+    assert (other.spec.shape[0], other.spec.source[0]) == (1, 3)
+    shutil.rmtree(tmp_path / "data")
+    write_two(tmp_path / "data")
+    assert (paired().settled().source, paired().settled().target) == ("in", "out")
+    other = paired(source="out").settled()
+    assert (other.source, other.target) == ("out", "in")
+    assert (other.spec.shape[0], other.spec.source[0]) == (1, 3)
+
+
+def test_withheld_pairs_are_side_by_side_by_chance_and_held_out_ones_are_not(tmp_path, paired):
+    write_two(tmp_path / "data")
+    data = paired(paired=False).settled()
+    assert data.spec.paired == ("held_out",)
+    stream = data.stream("train", 27, 0)
+    for index in range(3):
+        batch = stream.batch(index)
+        assert type(batch) is UnpairedBatch
+        real, source = levels(batch.real), levels(batch.source)
+        assert sorted(real.tolist()) == sorted(source.tolist()), "the same pairs, in another order"
+        assert (real == source).sum() < 10
+    held_out = data.stream("held_out", 3, 0).batch(0)
+    assert torch.equal(levels(held_out.real), levels(held_out.source))
+
+
+def test_the_same_holds_for_emoji():
+    given, withheld = (
+        OpenMoji(16).stream("train", 64, 0).batch(0),
+        OpenMoji(16, paired=False).stream("train", 64, 0).batch(0),
+    )
+    assert torch.equal(given.real, withheld.real)
+    assert torch.equal(given.condition, withheld.condition)
+    assert not torch.equal(given.source, withheld.source)
+    assert OpenMoji(paired=False).spec.paired == ("held_out",)
+    held_out = OpenMoji(16, paired=False).stream("held_out", 64, 0).batch(0)
+    assert torch.equal(held_out.source, OpenMoji(16).stream("held_out", 64, 0).batch(0).source)
+
+
+def test_pairs_of_equal_inputs_lie_in_one_split(tmp_path, paired):
+    for number in range(20):
+        save(flat(100 + number % 4), tmp_path / "data" / "in" / f"{number}.png")
+        save(tinted(number), tmp_path / "data" / "out" / f"{number}.png")
+    data = paired(held_out=0.25)
+    inputs = [
+        set(levels(data.stream(split, data.count(split), 0).batch(0).source).tolist())
+        for split in ("train", "held_out")
+    ]
+    assert len(inputs[1]) == 1
+    assert not inputs[0] & inputs[1]
+
+
+def test_two_sets_need_not_be_of_one_size_and_are_shuffled_apart(tmp_path, unpaired):
+    for number in range(40):
+        save(tinted(number), tmp_path / "data" / "b" / f"{number}.png")
+    for number in range(10):
+        save(flat(number), tmp_path / "data" / "a" / f"photo {number}.png")
+    data = unpaired().settled()
+    assert (data.source, data.target) == ("a", "b")
+    assert (data.spec.shape, data.spec.source, data.spec.paired) == ((3, 16, 16), (1, 16, 16), ())
+    assert (data.count("train"), data.count("held_out")) == (36, 4)
+    batch = data.stream("train", 36, 0).batch(0)
+    assert type(batch) is UnpairedBatch
+    assert len(set(levels(batch.real).tolist())) == 36
+    counts = levels(batch.source).bincount(minlength=10)
+    assert (counts > 0).sum() == 9, "one of ten inputs is held out"
+    assert counts.max() == 4
+    assert len(data.stream("held_out", 4, 0).batch(0)) == 4
+
+
+def test_the_published_layout_is_known_and_others_are_named(tmp_path, unpaired):
+    for name in ("testA", "testB", "trainA", "trainB"):
+        for number in range(4):
+            save(tinted(number), tmp_path / "data" / name / f"{number}.png")
+    data = unpaired(held_out=0.0)
+    assert "8 images neither in trainA nor in trainB: left out" in notes(data)
+    assert (data.settled().source, data.settled().target) == ("trainA", "trainB")
+    assert data.count("train") == 4
+    other = unpaired(source="testB", target="trainA").settled()
+    assert (other.source, other.target) == ("testB", "trainA")
+    with pytest.raises(
+        DataError, match=r"no subfolder 'testC' .* there is: testA, testB, trainA, trainB; name both by"
+    ):
+        unpaired(source="testC").settled()
+    with pytest.raises(DataError, match="cannot both lie in trainA"):
+        unpaired(source="trainA", target="trainA").settled()
+
+
+def test_names_without_a_partner_are_named_and_counted(tmp_path, paired):
+    write_two(tmp_path / "data")
+    (tmp_path / "data" / "in" / "03.png").unlink()
+    for number in (40, 41, 42):
+        save(flat(number), tmp_path / "data" / "in" / f"{number}.png")
+    with pytest.raises(DataError) as error:
+        paired().settled()
+    assert str(error.value) == (
+        "4 images of 62 without a partner of the same name in the other folder: in/40.png, in/41.png, in/42.png and 1 "
+        "more; pairs are in/NAME and out/NAME: mend the names, or move them out"
+    )
+
+
+def test_endings_may_differ_but_a_name_stands_for_one_image(tmp_path, paired):
+    write_two(tmp_path / "data", 10)
+    Image.open(tmp_path / "data" / "in" / "00.png").save(tmp_path / "data" / "in" / "00.bmp")
+    with pytest.raises(DataError, match=r"^2 images of one name but for the ending: in/00\.bmp, in/00\.png; keep one"):
+        paired().settled()
+    (tmp_path / "data" / "in" / "00.png").unlink()
+    assert paired().count("train") == 9
+
+
+def test_pairs_of_two_sizes_are_named_and_counted(tmp_path, paired):
+    write_two(tmp_path / "data")
+    save(flat(9, (16, 20)), tmp_path / "data" / "in" / "05.png")
+    save(tinted(9, (32, 32)), tmp_path / "data" / "out" / "07.png")
+    with pytest.raises(DataError) as error:
+        paired().settled()
+    assert str(error.value) == (
+        "2 pairs of 30 with images of two sizes: in/05.png 16 x 20 and out/05.png 16 x 16, in/07.png 16 x 16 and "
+        "out/07.png 32 x 32; bring both images of a pair to the same"
+    )
+
+
+@pytest.mark.parametrize("size", [(16, 16), (33, 16), (16, 32)])
+def test_what_is_no_two_images_is_named_and_counted(tmp_path, paired, size):
+    write_beside(tmp_path / "data")
+    for number in (1, 2):
+        save(tinted(9, size), tmp_path / "data" / f"{number:02}.png")
+    with pytest.raises(
+        DataError, match=r"2 of 30 files in .* cannot be used, .*01\.png \(\d+ x \d+ pixels: two images side"
+    ):
+        paired().settled()
+
+
+def test_a_pair_of_which_one_image_is_damaged_is_left_out_and_said_so(tmp_path, paired):
+    write_two(tmp_path / "data")
+    path = tmp_path / "data" / "out" / "04.png"
+    path.write_bytes(path.read_bytes()[:40])
+    data = paired(held_out=0.0)
+    assert any("1 of 60 files cannot be used" in note for note in notes(data))
+    batch = data.stream("train", 29, 0).batch(0)
+    assert 4 * 8 not in levels(batch.source).tolist()
+    assert torch.equal(levels(batch.real), levels(batch.source))
+
+
+def test_a_folder_that_changed_since_is_not_trained_on(tmp_path, paired):
+    write_two(tmp_path / "data")
+    settled = paired().settled()
+    save(tinted(3), tmp_path / "data" / "out" / "05.png")
+    with pytest.raises(DataError, match=r"1 file was altered \(out/05\.png\); restore it, or train anew"):
+        settled.settled()
+
+
+def test_a_settled_folder_is_not_looked_at_again(tmp_path, paired):
+    write_two(tmp_path / "data")
+    settled = paired().settled()
+    shutil.rmtree(tmp_path / "data")
+    assert len(settled.stream("train", 8, 0).batch(0)) == 8
+    assert settled.spec.source == (1, 16, 16)
+
+
+def test_colour_can_be_taken_as_grey_and_grey_as_colour(tmp_path, paired):
+    write_two(tmp_path / "data")
+    data = paired(source_channels=3, channels=1)
+    batch = data.stream("train", 4, 0).batch(0)
+    assert (batch.real.shape, batch.source.shape) == ((4, 1, 16, 16), (4, 3, 16, 16))
+    level = levels(batch.source).float()
+    luma = (0.299 * level + 0.587 * (255 - level) + 0.114 * 100) / 127.5 - 1
+    torch.testing.assert_close(batch.real[:, 0, 0, 0], luma, atol=1e-5, rtol=0)
+
+
+def test_it_suggests_what_suits_it(tmp_path, paired, unpaired):
+    write_two(tmp_path / "data")
+    assert dataclasses.astuple(paired().suggestion)[:2] == ("pix2pix:cpu32", 3000)
+    assert paired().suggestion.metric == "paired_l1"
+    assert paired(held_out=0.0).suggestion.metric is None
+    assert paired(paired=False).suggestion.gan == "cyclegan:cpu32"
+    assert paired(image_size=64).suggestion.gan == "pix2pix:cpu64"
+    assert unpaired(image_size=64).suggestion.gan == "cyclegan:cpu64"
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"image_size": 0}, "image_size = 0: it must be from 1 to 1024"),
+        ({"channels": 2}, "channels = 2: it must be 1 (grey) or 3 (colour)"),
+        ({"source_channels": 4}, "channels = 4: it must be 1 (grey) or 3 (colour)"),
+        ({"held_out": 0.7}, "held_out = 0.7: it must be from 0 to 0.5"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(paired, unpaired, options, line):
+    for made in (paired, unpaired):
+        with pytest.raises(SettingError) as error:
+            made(**options)
+        assert str(error.value) == line
+
+
+def test_places_run_through_whole_epochs_however_large_a_batch_is():
+    for size in (1, 3, 7, 10, 23):
+        drawn = torch.cat([places_of(7, size, 0, "train", index) for index in range(70 // size)])
+        whole = drawn[: len(drawn) // 7 * 7].view(-1, 7).sort(dim=1).values
+        assert torch.equal(whole, torch.arange(7).expand_as(whole))
+    assert np.array_equal(
+        places_of(7, 3, 0, "train", 5), torch.cat([places_of(7, 1, 0, "train", n) for n in (15, 16, 17)])
+    )

@@ -1,0 +1,123 @@
+"""Tasks that policies are trained on: their data, how they are drawn, and what may not be among them."""
+
+import numpy as np
+import pytest
+import torch
+
+from equipoise.errors import SettingError, UnknownNameError
+from equipoise.experiment import complete
+from equipoise.meta.held_out import COUNT, HeldOut
+from equipoise.meta.pictures import Pictures
+from equipoise.meta.points import SHAPES, Points
+from equipoise.meta.tasks import Tasks, check_apart
+
+TASKS = Tasks(
+    {"data": {"name": "equipoise.meta.points"}, "gan": "mlp", "metric": "equipoise.meta.held_out"},
+    {"data.shape": ["moons", "cross"], "knobs.lr_d": [1e-3, 4e-3], "steps": [50, 60]},
+)
+
+
+@pytest.mark.parametrize(
+    "data", [*(Points(shape=shape) for shape in SHAPES), *map(Pictures, ("discs", "bars", "waves"))]
+)
+def test_data_are_the_same_for_the_same_seed_and_lie_in_their_range(data: Points | Pictures) -> None:
+    real = data.stream("held_out", 400, 3).batch(2).real
+    assert tuple(real.shape[1:]) == data.spec.shape
+    assert real.dtype == torch.float32
+    assert torch.equal(real, data.stream("held_out", 400, 3).batch(2).real)
+    for other in (data.stream("held_out", 400, 3).batch(1), data.stream("held_out", 400, 4).batch(2)):
+        assert not torch.equal(real, other.real)
+    bound = 1.0 if data.spec.is_image else 2.2
+    assert real.abs().max() <= bound
+    assert real.std() > 0.1
+
+
+@pytest.mark.parametrize("data", [Points(reals=7), Pictures(reals=7)])
+def test_training_reals_are_few_and_held_out_ones_without_end(data: Points | Pictures) -> None:
+    train = data.stream("train", 64, 0)
+    seen = torch.cat([train.batch(index).real for index in range(3)]).flatten(1)
+    assert len(seen.unique(dim=0)) == 7 == data.count("train")
+    fresh = torch.cat([data.stream("held_out", 64, 0).batch(index).real for index in range(3)]).flatten(1)
+    assert len(fresh.unique(dim=0)) == 3 * 64
+    assert data.count("held_out") is None
+
+
+def test_clusters_are_elsewhere_for_another_draw() -> None:
+    first, again, other = (
+        Points(shape="clusters", draw=draw).stream("held_out", 512, 0).batch(0) for draw in (1, 1, 2)
+    )
+    metric = HeldOut()
+    statistics = metric.statistics(first)
+    assert metric.value(statistics, again.real) < 0.01 < metric.value(statistics, other.real)
+
+
+@pytest.mark.parametrize("wrong", [lambda: Points(reals=1), lambda: Pictures(reals=1), lambda: Pictures(size=4)])
+def test_data_that_cannot_be_are_told(wrong: object) -> None:
+    with pytest.raises(SettingError, match=r"(reals = 1|size = 4): (there|it) must be at least"):
+        wrong()  # type: ignore[operator]
+
+
+def test_the_distance_is_the_definition() -> None:
+    """Against the formula, written out pair by pair, a kernel at a time."""
+    source = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(20, 2, generator=source), torch.randn(24, 2, generator=source) * 0.5 + 1
+    metric = HeldOut()
+    statistics = metric.statistics(Points().stream("held_out", 8, 0).batch(0))
+    from equipoise.base import Batch
+
+    statistics = metric.statistics(Batch(real))
+    median = np.median([np.linalg.norm(a - b) for i, a in enumerate(real.numpy()) for b in real.numpy()[:i]])
+    scales = [2 * float(torch.pdist(real).median()) * 0.5**power for power in range(6)]
+    assert scales[0] == pytest.approx(2 * median, rel=0.05)
+
+    def mean(x: torch.Tensor, y: torch.Tensor, same: bool) -> float:
+        pairs = [(a, b) for i, a in enumerate(x) for j, b in enumerate(y) if not (same and i == j)]
+        return float(np.mean([[np.exp(-float((a - b).square().sum()) / (2 * s**2)) for s in scales] for a, b in pairs]))
+
+    expected = mean(real, real, True) + mean(fake, fake, True) - 2 * mean(real, fake, False)
+    assert metric.value(statistics, fake) == pytest.approx(expected, abs=1e-5)
+    assert np.isnan(metric.value(statistics, fake / 0))
+
+
+def test_perfect_samples_are_nearer_than_copies_and_collapsed_ones() -> None:
+    data, metric = Points(shape="pinwheel", reals=64), HeldOut()
+    statistics = metric.statistics(data.stream("held_out", COUNT, 0).batch(0))
+    perfect = metric.value(statistics, data.stream("held_out", COUNT, 1).batch(0).real)
+    copies = metric.value(statistics, data.stream("train", COUNT, 1).batch(0).real)
+    collapsed = metric.value(statistics, data.stream("held_out", COUNT, 1).batch(0).real[:3].repeat(100, 1))
+    assert abs(perfect) < 0.004 < copies < collapsed
+
+
+def test_the_same_seed_draws_the_same_tasks_and_all_alternatives() -> None:
+    drawn = TASKS.drawn(40, 1, 2)
+    assert drawn == TASKS.drawn(40, 1, 2)
+    assert drawn != TASKS.drawn(40, 1, 3)
+    assert {one.data.options["shape"] for one in drawn if one.data} == {"moons", "cross"}
+    assert {one.knobs["lr_d"] for one in drawn if one.knobs} == {1e-3, 4e-3}
+    assert {one.steps for one in drawn} == {50, 60}
+    assert len({one.seed for one in drawn}) == 40
+    assert complete(drawn[0]).repair is False
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        Tasks({"data": "digits"}, {}),
+        Tasks({"data": {"name": "openmoji", "image_size": 16}}, {}),
+        Tasks({"data": {"name": "equipoise.meta.pictures"}}, {"data.name": ["equipoise.meta.pictures", "digits"]}),
+    ],
+)
+def test_data_that_judge_controllers_are_refused(tasks: Tasks) -> None:
+    with pytest.raises(
+        SettingError, match=r"'(digits|openmoji)' is kept for judging controllers; train policies on other"
+    ):
+        check_apart([TASKS, tasks])
+
+
+def test_tasks_that_cannot_be_are_told() -> None:
+    with pytest.raises(
+        SettingError, match=r"'data.shape' is to be drawn, but data = 'ring' is no table; write it as one"
+    ):
+        Tasks({"data": "ring"}, {"data.shape": ["moons"]}).drawn(1, 0)
+    with pytest.raises(UnknownNameError, match="there is no setting in the plan's task 'step'; did you mean 'steps'"):
+        Tasks({"step": 5}, {}).drawn(1, 0)

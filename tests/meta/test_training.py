@@ -1,0 +1,205 @@
+"""Making policies: both methods, a kill and going on, and what is wrong with a plan."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from equipoise import cli
+from equipoise.errors import EquipoiseError, SettingError
+from equipoise.meta import evolution, extra
+from equipoise.meta.evolution import Progress
+from equipoise.meta.journal import Journal
+from equipoise.meta.plan import Evolution, Plan, Reinforcement, read_plan
+from equipoise.meta.reinforcement import exported
+from equipoise.meta.training import JOURNAL, train_policy
+from equipoise.policy.blank import KINDS
+from equipoise.policy.files import read
+from equipoise.policy.network import Network
+
+TASK = {
+    "data": {"name": "equipoise.meta.points", "reals": 64},
+    "gan": {"name": "mlp", "width": 4},
+    "metric": "equipoise.meta.held_out",
+    "steps": 4,
+    "batch_size": 8,
+    "evaluate_every": 2,
+}
+ES = Plan(
+    kind="time_only",
+    task=TASK,
+    vary={"data.shape": ["moons", "cross"]},
+    evolution=Evolution(generations=2, population=4, tasks=1, check=2),
+)
+PPO = Plan(
+    kind="ppo",
+    task=TASK,
+    reinforcement=Reinforcement(rollouts=2, environments=2, decisions=1, epochs=2, check=1),
+)
+TOML = """
+kind = "time_only"
+[task]
+data = { name = "equipoise.meta.points" }
+metric = "equipoise.meta.held_out"
+"""
+
+
+def killed(pieces: Iterator[Progress], after: int) -> None:
+    """Take so many pieces, and no more."""
+    for _ in range(after):
+        next(pieces)
+
+
+@pytest.mark.parametrize("plan", [ES, PPO], ids=["evolution", "reinforcement"])
+def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "ppo", dataclasses.replace(KINDS["ppo"], every=3.0))  # type: ignore[arg-type]
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    told = [(piece.done, piece.total) for piece in train_policy(plan, whole)]
+    assert told == [(done, told[0][1]) for done in range(1, told[0][1] + 1)]
+    killed(train_policy(plan, cut), 1)
+    assert not cut.exists()
+    journal = cut.with_name(f"cut{JOURNAL}")
+    journal.write_bytes(journal.read_bytes() + b'{"generation": 1, "mer')
+    again = list(train_policy(plan, cut))
+    assert cut.read_bytes() == whole.read_bytes()
+    assert len(again) <= len(told)
+    policy = read(str(cut)).policy
+    assert policy.features == plan.kind
+    assert policy.training["plan"] == plan.values()
+    assert np.abs(policy.actor.flat()).max() > 0
+    before = whole.stat().st_mtime_ns
+    for _ in train_policy(plan, whole):
+        pass
+    assert whole.read_bytes() == cut.read_bytes()
+    assert whole.stat().st_mtime_ns >= before
+
+
+def test_evolution_finds_what_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of runs, a merit that is known: the nearer the weights to a point, the better."""
+    goal = np.linspace(-0.5, 0.5, 24)
+
+    def judged(policies, base, tasks, noise):  # type: ignore[no-untyped-def]
+        return [[-float(np.sum((one.actor.flat() - goal) ** 2))] * len(tasks) for one in policies]
+
+    monkeypatch.setattr(evolution, "judged", judged)
+    settings = Evolution(generations=60, population=12, tasks=1, check=4)
+    plan = dataclasses.replace(ES, evolution=settings)
+    journal = Journal(tmp_path / "j", plan.digest)
+    last = list(evolution.evolve(plan, settings, journal))[-1]
+    found = evolution.result(plan, settings, journal)
+    assert np.sum((found.actor.flat() - goal) ** 2) < 0.1 * np.sum(goal**2)
+    assert last.told.endswith("no better than its base, as far as can be told"), "all advantages lie below 0"
+    assert found.training["episodes"] == 60 * 13
+
+
+def test_strategies_draw_from_their_own_seed_alone(tmp_path: Path) -> None:
+    asked = []
+    for _ in range(2):
+        np.random.seed(0)
+        before = np.random.get_state()[1].tolist()  # type: ignore[union-attr,index]
+        asked.append(np.array(evolution._strategy(ES, Evolution()).ask()))
+        assert np.random.get_state()[1].tolist() == before  # type: ignore[union-attr,index]
+        np.random.seed(1)
+    assert np.array_equal(*asked)
+
+
+def test_what_a_policy_of_stable_baselines3_says_is_what_the_file_says() -> None:
+    import gymnasium
+    import stable_baselines3
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    class Box(gymnasium.Env[np.ndarray, np.ndarray]):
+        observation_space = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
+        action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
+    kwargs = {"net_arch": [16, 16], "activation_fn": torch.nn.Tanh}
+    model = stable_baselines3.PPO("MlpPolicy", DummyVecEnv([Box]), policy_kwargs=kwargs, seed=0, device="cpu")
+    with torch.no_grad():
+        for weight in model.policy.parameters():
+            weight.add_(0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    actor, critic, log_std = exported(model.policy.state_dict())
+    seen = np.random.default_rng(0).uniform(-1, 1, (50, 4)).astype(np.float32)
+    said, _ = model.predict(seen, deterministic=True)
+    assert np.abs(actor(seen) - said).max() < 1e-5
+    assert np.abs(actor(seen)).max() == 1, "some are clipped"
+    values = model.policy.predict_values(torch.from_numpy(seen)).detach().numpy()
+    assert np.abs(critic(seen) - values).max() < 1e-5
+    assert isinstance(actor, Network)
+    assert log_std == pytest.approx(model.policy.log_std.detach().numpy())
+
+
+def test_the_command_trains_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, out = tmp_path / "small.toml", tmp_path / "policies" / "small.safetensors"
+    options = '[task.gan]\nname = "mlp"\nwidth = 4\n'
+    numbers = "[evolution]\ngenerations = 1\npopulation = 4\ntasks = 1\ncheck = 2\n"
+    plan.write_text(f"{TOML}steps = 4\nbatch_size = 8\nevaluate_every = 2\n{options}{numbers}")
+    assert cli.run(["train-policy", str(plan), "--out", str(out), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["policy"] == str(out)
+    assert said["digest"] == read(str(out)).digest
+    assert said["cpu_seconds"] > 0
+    assert cli.run(["train-policy", str(plan), "--out", str(out)]) == 0
+    assert f"use it: equipoise train DATA --controller time_only --policy {out}" in capsys.readouterr().out
+
+
+def test_a_journal_of_another_plan_is_refused(tmp_path: Path) -> None:
+    Journal(tmp_path / "j", ES.digest)
+    with pytest.raises(SettingError, match=r"j is of another plan; delete it to begin anew, or choose another --out"):
+        Journal(tmp_path / "j", dataclasses.replace(ES, seed=9).digest)
+    (tmp_path / "j").write_text("nonsense\n")
+    with pytest.raises(SettingError, match=r"j is damaged: .*; delete it to begin anew"):
+        Journal(tmp_path / "j", ES.digest)
+
+
+@pytest.mark.parametrize(("module", "package"), [("cma", "cma"), ("stable_baselines3", "stable-baselines3")])
+def test_what_is_not_installed_is_told(
+    module: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extra, "find_spec", lambda name: None if name == module else object())
+    plan = ES if module == "cma" else PPO
+    with pytest.raises(SettingError, match=rf"needs {package}; install it with: pip install 'equipoise\[rl\]'"):
+        list(train_policy(plan, tmp_path / "p.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (TOML, "a plan has either"),
+        (TOML + "[evolution]\n[reinforcement]\n", "a plan has either"),
+        (TOML + "[reinforcement]\n", "trains policies of the kind ppo, not time_only"),
+        (TOML + "[evolution]\npopulation = 3\n", "population = 3: it must be at least 4"),
+        (TOML + "[evolution]\ngenerations = 0\n", r"\[evolution\] generations = 0: it must be above 0"),
+        (TOML + "[evolution]\ngeneration = 3\n", "there is no option of .*'generation'; did you mean 'generations'"),
+        (TOML + '[vary]\n"data.shape" = []\n[evolution]\n', "'data.shape' is to be drawn from nothing"),
+        (TOML.replace("equipoise.meta.points", "digits") + "[evolution]\n", "'digits' is kept for judging controllers"),
+        (
+            TOML.replace("time_only", "tine_only") + "[evolution]\n",
+            "no kind of policy 'tine_only'; did you mean 'time_on",
+        ),
+        ("[task]\n[evolution]\n", "does not say 'kind'; see experiments/policies"),
+        ('kind = "ppo"\n', "does not say 'task'"),
+        ("kind = ", "cannot be read as TOML"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_told(text: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(text)
+    with pytest.raises(EquipoiseError, match=line):
+        read_plan(tmp_path / "plan.toml")
+
+
+def test_a_plan_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"there is no file .*nowhere\.toml"):
+        read_plan(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[2].glob("experiments/policies/*.toml")), ids=lambda p: p.stem
+)
+def test_the_committed_plans_are_those_that_the_shipped_policies_were_made_by(path: Path) -> None:
+    assert read(path.stem).policy.training["plan"] == read_plan(path).values()

@@ -1,0 +1,165 @@
+"""Metrics of sentences: BLEU against nltk, enumeration against the definition, likelihood against counting."""
+
+import itertools
+import math
+import random
+from dataclasses import dataclass
+
+import pytest
+import torch
+from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+from torch import Tensor
+
+from equipoise import catalog
+from equipoise.base import DataSpec
+from equipoise.errors import DataError
+from equipoise.metrics._ngrams import References
+from equipoise.metrics._sentences import Tokens
+from equipoise.quality import Draws, LikelihoodMetric, Reals
+from equipoise.tokens import ENDING, Vocabulary
+
+ENDLESS = Vocabulary(("x", "y", "z"))
+ENDS = Vocabulary((ENDING, "x", "y"))
+METHOD = SmoothingFunction().method1
+
+
+def lines(count: int, seed: int, words: int = 6, longest: int = 9) -> list[list[int]]:
+    source = random.Random(seed)
+    return [[source.randrange(words) for _ in range(source.randint(1, longest))] for _ in range(count)]
+
+
+def by_nltk(references: list[list[int]], sentence: list[int], order: int) -> float:
+    return sentence_bleu(references, sentence, weights=[1 / order] * order, smoothing_function=METHOD)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
+def test_bleu_is_that_of_nltk(order: int) -> None:
+    """Of short sentences and long ones, with words repeated, and with none that a reference has."""
+    references, samples = lines(30, 0), [*lines(40, 1, words=8), [99, 98], [0] * 12]
+    known = References.of(references, order)
+    for sentence in samples:
+        assert known.bleu(sentence) == pytest.approx(by_nltk(references, sentence, order), abs=1e-12)
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_self_bleu_leaves_out_the_sentence_itself_and_nothing_else(order: int) -> None:
+    """Sentences that occur twice, and the only one of its length, included."""
+    samples = [*lines(25, 2, words=3), *lines(5, 2, words=3), [1] * 20]
+    known = References.of(samples, order)
+    for place, sentence in enumerate(samples):
+        others = samples[:place] + samples[place + 1 :]
+        assert known.bleu(sentence, place) == pytest.approx(by_nltk(others, sentence, order), abs=1e-12)
+
+
+def test_the_metrics_are_the_means_over_samples_up_to_their_ends() -> None:
+    real = torch.tensor([[1, 2, 1, 0], [2, 2, 0, 0], [1, 1, 1, 1]])
+    fake = torch.tensor([[1, 2, 0, 0], [2, 1, 1, 0]])
+    cut = [[1, 2, 1], [2, 2], [1, 1, 1, 1]]
+    seen = Reals(real, spec=DataSpec((4,), vocabulary=ENDS))
+    found = catalog.build("metrics", "bleu:2").compare(seen, fake, Draws()).value
+    assert found == pytest.approx((by_nltk(cut, [1, 2], 2) + by_nltk(cut, [2, 1, 1], 2)) / 2, abs=1e-6)
+    found = catalog.build("metrics", "self_bleu:3").compare(seen, fake, Draws()).value
+    wanted = (by_nltk([[2, 1, 1]], [1, 2], 3) + by_nltk([[1, 2]], [2, 1, 1], 3)) / 2
+    assert found == pytest.approx(wanted, abs=1e-6)
+
+
+def test_copies_and_new_sentences_are_counted() -> None:
+    train = torch.tensor([[0, 1], [1, 1]])
+    fake = torch.tensor([[0, 1], [0, 1], [2, 2], [2, 2], [2, 0]])
+    real = Reals(train, train=train, spec=DataSpec((2,), vocabulary=ENDLESS))
+    values = {
+        name: catalog.build("metrics", name).compare(real, fake, Draws()).value for name in ("copy_rate", "novelty")
+    }
+    assert values == {"copy_rate": pytest.approx(2 / 5), "novelty": pytest.approx(2 / 5)}
+    with pytest.raises(DataError, match="needs the reals that were trained on"):
+        catalog.build("metrics", "copy_rate").compare(Reals(train), fake, Draws())
+
+
+@dataclass(frozen=True)
+class Law:
+    """x is followed by anything, y by x alone: six of nine sentences of two words, by known shares."""
+
+    def log_probability(self, tokens: Tensor) -> Tensor:
+        shares = torch.tensor([[0.1, 0.2, 0.3], [0.25, 0, 0], [0, 0.05, 0.1]], dtype=torch.float64)
+        known = ((tokens >= 0) & (tokens < 3)).all(dim=1)
+        rows = tokens.clamp(0, 2)
+        return torch.where(known, shares[rows[:, 0], rows[:, 1]].log(), -math.inf)
+
+    def support(self) -> Tensor:
+        return torch.tensor([[0, 0], [0, 1], [0, 2], [1, 0], [2, 1], [2, 2]])
+
+
+SPEC = DataSpec((2,), vocabulary=ENDLESS, law=Law())
+
+
+def model(tokens: Tensor) -> Tensor:
+    """A generator: two independent words."""
+    shares = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()
+    return shares[tokens].sum(dim=1)
+
+
+def test_enumeration_says_what_the_definitions_say() -> None:
+    rows = list(itertools.product(range(3), repeat=2))
+    p = {row: math.exp(Law().log_probability(torch.tensor([row])).item()) for row in rows}
+    g = {row: math.exp(model(torch.tensor([row])).item()) for row in rows}
+    allowed = [row for row in rows if p[row]]
+    mass = sum(g[row] for row in allowed)
+    wanted = {
+        "sentence_mass": mass,
+        "sentence_forward_kl": sum(p[row] * math.log(p[row] / g[row]) for row in allowed),
+        "sentence_reverse_kl": sum(g[row] / mass * math.log(g[row] / mass / p[row]) for row in allowed),
+        "sentence_entropy": -sum(g[row] / mass * math.log(g[row] / mass) for row in allowed),
+    }
+    real = Reals(torch.zeros(1, 2, dtype=torch.int64), spec=SPEC)
+    for name, value in wanted.items():
+        metric = catalog.build("metrics", name)
+        assert isinstance(metric, LikelihoodMetric)
+        assert metric.suits(SPEC)
+        assert not metric.suits(DataSpec((2,), vocabulary=ENDLESS))
+        assert metric.given(model, real, Draws(10)).value == pytest.approx(value), name
+
+
+def test_a_generator_that_is_the_law_is_perfect() -> None:
+    real = Reals(torch.zeros(1, 2, dtype=torch.int64), spec=SPEC)
+    law = Law().log_probability
+    values = {
+        name: catalog.build("metrics", f"sentence_{name}").given(law, real, Draws()).value
+        for name in ("mass", "forward_kl", "reverse_kl")
+    }
+    assert values == pytest.approx({"mass": 1, "forward_kl": 0, "reverse_kl": 0}, abs=1e-12)
+
+
+def test_validity_counts_what_the_law_allows() -> None:
+    fake = torch.tensor([[0, 0], [1, 0], [1, 1], [2, -1]])
+    figure = catalog.build("metrics", "validity").compare(Reals(fake, spec=SPEC), fake, Draws(50))
+    assert figure.value == 0.5
+    low, high = figure.interval
+    assert low < 0.5 < high
+
+
+def test_nll_of_the_oracle_is_per_token_and_so_is_that_of_the_generator() -> None:
+    fake = torch.tensor([[0, 0], [1, 0]])
+    found = catalog.build("metrics", "nll_oracle").compare(Reals(fake, spec=SPEC), fake, Draws()).value
+    assert found == pytest.approx(-(math.log(0.1) + math.log(0.25)) / 4)
+    held_out = Reals(torch.tensor([[0, 0], [1, 2]]), spec=DataSpec((2,), vocabulary=ENDLESS))
+    found = catalog.build("metrics", "nll_gen").given(model, held_out, Draws()).value
+    assert found == pytest.approx(-(2 * math.log(0.5) + math.log(0.3) + math.log(0.2)) / 4)
+
+
+def test_nll_of_sentences_that_end_counts_the_end_once() -> None:
+    held_out = Reals(torch.tensor([[1, 0, 0], [1, 1, 2], [0, 0, 0]]), spec=DataSpec((3,), vocabulary=ENDS))
+    figure = catalog.build("metrics", "nll_gen").given(lambda rows: torch.full((3,), -6.0), held_out, Draws(20))
+    assert figure.value == pytest.approx(18 / (2 + 3 + 1))
+    assert figure.drawn.shape == (20,)
+
+
+def test_what_is_no_token_is_no_word() -> None:
+    seen = Tokens()(torch.tensor([[0.0, 2.0], [math.nan, 1.0], [0.5, math.inf], [-3.0, 1.0]]))
+    assert seen.tolist() == [[0, 2], [-1, 1], [-1, -1], [-1, 1]]
+
+
+def test_a_law_that_nobody_knows_is_told() -> None:
+    fake = torch.zeros(2, 2, dtype=torch.int64)
+    for name in ("validity", "nll_oracle"):
+        with pytest.raises(DataError, match=f"{name} needs data whose law is known"):
+            catalog.build("metrics", name).compare(Reals(fake, spec=DataSpec((2,), vocabulary=ENDLESS)), fake, Draws())

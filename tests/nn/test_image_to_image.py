@@ -1,0 +1,112 @@
+"""Networks from image to image and discriminators of patches: sizes as published, what they see, what is drawn."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import instance_norm
+
+from equipoise.nn.normalise import InstanceNorm
+from equipoise.nn.patch import HALVINGS, PatchDiscriminator, least_side, patch_side
+from equipoise.nn.residual import ResidualGenerator
+from equipoise.nn.unet import UNet, dropped
+
+
+def count(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_sizes_are_those_that_the_authors_program_prints() -> None:
+    """junyanz/pytorch-CycleGAN-and-pix2pix: grey images and 256 or 64 pixels in issue 1152, nine blocks in issue 45.
+
+    Their U-Net has no bias in its first and its innermost convolution; their nine blocks had weights in the norms then.
+    """
+    unbiased = 64 + 512
+    assert round((count(UNet((1, 1), 256, 64, "batch", 0.5)) - unbiased) / 1e6, 3) == 54.408
+    assert round((count(UNet((1, 1), 64, 64, "batch", 0.5)) - unbiased) / 1e6, 3) == 29.238
+    assert round(count(PatchDiscriminator(2, 64, 70, "batch")) / 1e6, 3) == 2.765
+    assert round(count(PatchDiscriminator(2, 64, 34, "batch")) / 1e6, 3) == 0.662
+    weights_of_norms = 2 * (64 + 128 + 256 + 2 * 9 * 256 + 128 + 64)
+    assert count(ResidualGenerator((3, 3), 64, 9, "instance")) + weights_of_norms == 11_388_675
+
+
+@pytest.mark.parametrize("size", [4, 16, 32, 128])
+def test_a_u_net_keeps_the_size_and_the_range(size: int) -> None:
+    network = UNet((1, 3), size, 4, "batch", 0.5)
+    made = network(torch.randn(2, 1, size, size) * 5)
+    assert made.shape == (2, 3, size, size)
+    assert made.abs().max() <= 1
+
+
+def test_a_u_net_goes_down_to_one_pixel_and_past_every_level() -> None:
+    """With all of the way up silenced but its last level, the input still gets through; without that one it cannot."""
+    network = UNet((1, 1), 16, 4, "instance", 0.0).eval()
+    inner: list[torch.Size] = []
+    network.down[-1].register_forward_hook(lambda module, given, made: inner.append(made.shape))
+    one, other = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
+    other[0, 0, 3, 4] = 1
+    assert not torch.equal(network(one), network(other))
+    assert inner[0] == (1, 32, 1, 1)
+    for layer in network.up:
+        nn.init.zeros_(layer[0].weight)
+    assert not torch.equal(network(one), network(other))
+    with torch.no_grad():
+        network.last.weight[4:] = 0  # what comes past the outermost level
+    assert torch.equal(network(one), network(other))
+
+
+def test_dropout_is_drawn_from_the_generator_that_is_given_and_from_nothing_else() -> None:
+    network, images = UNet((1, 1), 32, 4, "instance", 0.5), torch.randn(2, 1, 32, 32)
+    before = torch.get_rng_state()
+    assert torch.equal(network(images, seeded(1)), network(images, seeded(1)))
+    assert not torch.equal(network(images, seeded(1)), network(images, seeded(2)))
+    assert torch.equal(network(images), network(images)), "none without a generator"
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_is_kept_is_made_larger_to_match() -> None:
+    made = dropped(torch.ones(400, 250), 0.2, seeded())
+    assert set(made.unique().tolist()) == {0.0, 1.25}
+    assert made.mean().item() == pytest.approx(1, abs=0.01)
+
+
+def test_instance_norm_is_that_of_torch() -> None:
+    maps = torch.randn(3, 5, 7, 4, generator=seeded()) * 3 + 2
+    for laid_out in (maps, maps.contiguous(memory_format=torch.channels_last)):
+        torch.testing.assert_close(InstanceNorm(5)(laid_out), instance_norm(maps), atol=1e-5, rtol=1e-5)
+
+
+def test_residual_blocks_keep_the_size_and_begin_near_their_input() -> None:
+    network = ResidualGenerator((3, 1), 4, 2, "instance")
+    assert network(torch.randn(2, 3, 20, 20)).shape == (2, 1, 20, 20)
+    block = next(layer for layer in network.layers if type(layer).__name__ == "ResidualBlock")
+    for convolution in (layer for layer in block.layers if isinstance(layer, nn.Conv2d)):
+        nn.init.zeros_(convolution.weight)
+        nn.init.zeros_(convolution.bias)
+    maps = torch.randn(2, 16, 5, 5)
+    assert torch.equal(block(maps), maps)
+
+
+@pytest.mark.parametrize("patch", HALVINGS)
+def test_a_logit_sees_its_patch_and_no_more(patch: int) -> None:
+    """Pixels with a gradient are counted, in the middle of a large image; norms that see all of it are held still."""
+    network = PatchDiscriminator(1, 2, patch, "batch").eval()
+    images = torch.randn(1, 1, 3 * patch, 3 * patch, requires_grad=True)
+    logits = network(images)
+    middle = logits.shape[-1] // 2
+    (gradient,) = torch.autograd.grad(logits[0, 0, middle, middle], images)
+    rows, columns = (gradient[0, 0].abs().sum(dim=1 - axis).nonzero().flatten() for axis in (0, 1))
+    assert [int(seen.max() - seen.min()) + 1 for seen in (rows, columns)] == [patch, patch]
+    assert patch_side(HALVINGS[patch]) == patch
+
+
+@pytest.mark.parametrize("patch", HALVINGS)
+def test_below_the_least_side_there_is_nothing_to_look_at(patch: int) -> None:
+    network = PatchDiscriminator(1, 2, patch, "batch").eval()
+    side = least_side(patch)
+    assert network(torch.zeros(1, 1, side, side)).numel() == 1
+    with pytest.raises(RuntimeError):
+        network(torch.zeros(1, 1, side - 1, side - 1))

@@ -1,0 +1,159 @@
+"""Drawing by probabilities, sentences, and roll-outs of every prefix."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from equipoise.nn.drawing import draw, draw_likeliest_first
+from equipoise.nn.recurrent import Recurrent, roll_out
+
+DRAWS = 40_000
+
+
+def network(words: int = 5, ends: bool = False, seed: int = 0, spread: float = 0.8) -> Recurrent:
+    source = torch.Generator().manual_seed(seed)
+    made = Recurrent(words, 4, 6, ends=ends)
+    for weight in made.parameters():
+        weight.detach().normal_(0, spread, generator=source)
+    return made
+
+
+def is_drawn_by(drawn: Tensor, shares: Tensor) -> bool:
+    """Pearson's chi-square within 4.5 standard deviations of its mean; rare words taken together."""
+    counts, expected = torch.bincount(drawn, minlength=len(shares)).double(), shares.double() * len(drawn)
+    rare = expected < 5
+    pairs = [torch.cat([each[~rare], each[rare].sum()[None]]) for each in (counts, expected)]
+    statistic = ((pairs[0] - pairs[1]).square() / pairs[1].clamp_min(1e-9)).sum().item()
+    freedom = int((~rare).sum())
+    return abs(statistic - freedom) < 4.5 * math.sqrt(2 * max(1, freedom))
+
+
+@pytest.mark.parametrize("words", [1, 2, 3, 17, 200, 997])
+@pytest.mark.parametrize("sampler", [draw, draw_likeliest_first])
+def test_words_are_drawn_by_their_probabilities(words: int, sampler) -> None:
+    """Numbers of words with a divisor near their root, and primes, whose last block is not full."""
+    source = torch.Generator().manual_seed(words)
+    logits = torch.randn(words, generator=source) * 2
+    draws = min(DRAWS, 4_000_000 // words)
+    drawn = sampler(logits.repeat(draws, 1), torch.rand(draws, generator=source))
+    assert drawn.shape == (draws,)
+    assert 0 <= drawn.min() <= drawn.max() < words
+    assert is_drawn_by(drawn, logits.softmax(dim=0))
+
+
+def test_another_distribution_would_be_noticed() -> None:
+    logits = torch.tensor([1.0, 0.9, -1.0])
+    drawn = draw(logits.repeat(DRAWS, 1), torch.rand(DRAWS, generator=torch.Generator().manual_seed(0)))
+    assert not is_drawn_by(drawn, torch.tensor([0.9, 1.0, -1.0]).softmax(dim=0))
+
+
+def test_words_without_probability_are_never_drawn_even_at_the_edges() -> None:
+    logits = torch.full((2, 10), -torch.inf)
+    logits[:, 4] = 0
+    for sampler in (draw, draw_likeliest_first):
+        assert sampler(logits.clone(), torch.tensor([0.0, 1.0])).tolist() == [4, 4]
+
+
+def test_small_numbers_choose_the_likeliest_words() -> None:
+    logits = torch.tensor([0.1, 0.5, 0.15, 0.25]).log().repeat(4, 1)
+    assert draw_likeliest_first(logits, torch.tensor([0.49, 0.74, 0.89, 0.95])).tolist() == [1, 3, 2, 0]
+
+
+def test_the_likelihood_is_that_of_a_plain_lstm_and_sums_to_one() -> None:
+    made = network(3)
+    sentences = torch.tensor(list(itertools.product(range(3), repeat=4)))
+    given = made.log_likelihood(sentences)
+    assert given.exp().sum().item() == pytest.approx(1, abs=1e-5)
+    tokens, total = sentences[50], 0.0
+    hidden = cell = torch.zeros(1, 6)
+    for before, token in zip([3, *tokens[:-1].tolist()], tokens.tolist(), strict=True):
+        gates = made.embedding.weight[before] @ made.lstm.weight_ih_l0.T + made.lstm.bias_ih_l0
+        gates = gates + hidden @ made.lstm.weight_hh_l0.T + made.lstm.bias_hh_l0
+        i, f, g, o = gates.chunk(4, dim=1)
+        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+        hidden = o.sigmoid() * cell.tanh()
+        total += made.exit(hidden).log_softmax(dim=1)[0, token].item()
+    assert given[50].item() == pytest.approx(total, abs=1e-5)
+
+
+def test_nothing_follows_an_end_and_all_sentences_that_end_sum_to_one() -> None:
+    made = network(3, ends=True)
+    every = {
+        row if 0 not in row else (*row[: row.index(0)], *[0] * (4 - row.index(0)))
+        for row in itertools.product(range(3), repeat=4)
+    }
+    assert made.log_likelihood(torch.tensor(sorted(every))).exp().sum().item() == pytest.approx(1, abs=1e-5)
+    written = made.sentences(200, 4, torch.Generator().manual_seed(0))
+    assert set(map(tuple, written.tolist())) <= every
+    assert any(0 in row[:-1] for row in written.tolist()), "some end before the last place"
+
+
+def test_sentences_are_written_by_their_likelihood() -> None:
+    """Both ways of drawing them."""
+    made = network(3, ends=True)
+    every = torch.tensor(list(itertools.product(range(3), repeat=3)))
+    places = torch.tensor([9, 3, 1])
+    counted = (every[:, 0] != 0) | (every[:, 1:] == 0).all(dim=1)
+    counted &= (every[:, 1] != 0) | (every[:, 2] == 0)
+    shares = torch.zeros(27).double().index_put_(((every * places).sum(1),), made.log_likelihood(every).exp())
+    shares = shares * counted
+    for drawn in (
+        made.sentences(DRAWS, 3, torch.Generator().manual_seed(1)),
+        made.from_latent(torch.rand(DRAWS, 3, generator=torch.Generator().manual_seed(1))),
+    ):
+        assert is_drawn_by((drawn * places).sum(dim=1), shares)
+
+
+def test_surprise_is_the_mean_over_tokens_that_are_a_choice() -> None:
+    made, tokens = network(4, ends=True), torch.tensor([[1, 0, 0], [2, 3, 1], [0, 0, 0]])
+    wanted = -made.log_likelihood(tokens).sum() / (2 + 3 + 1)
+    torch.testing.assert_close(made.surprise(tokens).double(), wanted, atol=1e-5, rtol=0)
+
+
+def test_a_temperature_divides_logits() -> None:
+    made, tokens = network(), torch.tensor([[1, 2, 3]])
+    torch.testing.assert_close(made.at_temperature(0.5)(tokens), made(tokens) * 2)
+
+
+def test_roll_outs_keep_their_prefixes_and_go_on_by_the_model() -> None:
+    """The token after each prefix is drawn by the softmax of that prefix's own sentence."""
+    made, source = network(4), torch.Generator().manual_seed(0)
+    tokens = made.sentences(3, 4, source)
+    found = roll_out(made, tokens, 4000, source)
+    assert found.shape == (3, 4000, 3, 4)
+    for known, sentence in itertools.product(range(1, 4), range(3)):
+        rows = found[known - 1, :, sentence]
+        assert (rows[:, :known] == tokens[sentence, :known]).all()
+        shares = made(tokens[sentence : sentence + 1])[0, known].softmax(dim=0)
+        assert is_drawn_by(rows[:, known], shares)
+
+
+def test_roll_outs_go_on_to_the_end_by_the_model() -> None:
+    """Whole continuations of one token, against the exact probability of each."""
+    made, source = network(3), torch.Generator().manual_seed(0)
+    tokens = torch.tensor([[2, 0, 1]])
+    found = roll_out(made, tokens, DRAWS, source)[0, :, 0]
+    every = torch.tensor([[2, a, b] for a, b in itertools.product(range(3), repeat=2)])
+    given = made.log_likelihood(every).exp()
+    assert is_drawn_by(found[:, 1] * 3 + found[:, 2], given / given.sum())
+
+
+def test_roll_outs_of_a_sentence_that_has_ended_are_itself() -> None:
+    made, source = network(4, ends=True), torch.Generator().manual_seed(0)
+    tokens = torch.tensor([[2, 0, 0, 0], [1, 2, 3, 1]])
+    found = roll_out(made, tokens, 50, source)
+    assert (found[1:, :, 0] == tokens[0]).all()
+    assert not (found[0, :, 0] == tokens[0]).all()
+    for row in found.flatten(0, 2).tolist():
+        assert 0 not in row or not any(row[row.index(0) :]), "nothing follows an end"
+
+
+def test_what_is_dropped_comes_from_the_generator() -> None:
+    made, tokens = network(), torch.tensor([[1, 2, 3]])
+    one, same, other = (made(tokens, 0.5, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(made(tokens, 0.5), made(tokens))

@@ -1,0 +1,33 @@
+"""The reward of the brief, part by part."""
+
+import pytest
+
+from equipoise.observations import MetricReading, Signals
+from equipoise.policy.reward import reward, weights
+
+
+def signals(distance: float | None = None, **others: float) -> Signals:
+    metrics = {} if distance is None else {"fd_pixels": MetricReading(distance, 0)}
+    return Signals(**others, metrics=metrics)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.3, 1.0])
+def test_weights_move_with_progress_and_sum_to_1(progress: float) -> None:
+    assert sum(weights(progress)) == pytest.approx(1)
+    assert weights(progress).improvement == pytest.approx(0.4 + 0.4 * progress)
+    assert min(weights(progress)) > 0
+
+
+def test_each_part_counts_as_it_says() -> None:
+    assert reward(None, signals(), 0.5) == 0
+    assert reward(20.0, signals(10.0), 0.0) == pytest.approx(0.4 * 0.5)
+    assert reward(10.0, signals(20.0), 1.0) == pytest.approx(-0.8 * 0.5)
+    assert reward(None, signals(loss_g=3.0, loss_d=1.0), 0.0) == pytest.approx(-0.4 * 2 / 3)
+    assert reward(None, signals(diversity=0.5), 0.0) == pytest.approx(0.2 * 0.5)
+    assert reward(None, signals(diversity=7.0), 0.0) == pytest.approx(0.2), "noise is not rewarded for being various"
+
+
+def test_it_is_bounded() -> None:
+    best = reward(1e9, signals(0.0, loss_g=1.0, loss_d=1.0, diversity=1.0), 1.0)
+    worst = reward(0.0, signals(1e9, loss_g=1e30, loss_d=0.0, diversity=0.0), 1.0)
+    assert (best, worst) == (pytest.approx(0.9), pytest.approx(-0.9))

@@ -1,0 +1,40 @@
+"""What a controller's decisions have earned, from the log to the progress figure."""
+
+import dataclasses
+from pathlib import Path
+
+from equipoise import launch
+from equipoise.experiment import Choice, Experiment
+from equipoise.report import figures, panels
+from equipoise.report.history import read
+from equipoise.runs import Run
+
+SMALL = Experiment(
+    data=Choice("equipoise.meta.points", {"reals": 64}),
+    metric=Choice("equipoise.meta.held_out"),
+    steps=100,
+    batch_size=8,
+    evaluate_every=10,
+    options={"width": 4},
+    repair=False,
+)
+
+
+def run(folder: Path, controller: str) -> Run:
+    for _ in launch.start(dataclasses.replace(SMALL, controller=Choice(controller)), folder):
+        pass
+    return Run(folder)
+
+
+def test_rewards_are_logged_and_drawn_of_controllers_that_are_paid_alone(tmp_path: Path) -> None:
+    paid, other = run(tmp_path / "paid", "ppo"), run(tmp_path / "other", "fixed")
+    lines = [line for line in paid.named("sensed") if line["reward"] is not None]
+    assert [line["step"] for line in lines] == [50, 100]
+    rewards = read(paid).rewards()
+    assert rewards.steps.tolist() == [50, 100]
+    assert rewards.mean.tolist() == [line["reward"] for line in lines]
+    assert panels.rewards(read(paid)) is not None
+    assert panels.rewards(read(other)) is None
+    drawn = [len(figures._panels(read(one), 3)) for one in (paid, other)]
+    assert drawn[0] > drawn[1]
+    assert figures.training_progress(paid).stat().st_size > 10_000

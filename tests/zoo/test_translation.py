@@ -1,0 +1,310 @@
+"""pix2pix and CycleGAN: their losses by a second derivation, what moves when, what they learn from and refuse."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss
+
+from equipoise import catalog
+from equipoise.base import DataSpec, Gan, Loss, PairedBatch, StepRecord, UnpairedBatch
+from equipoise.errors import SettingError
+from equipoise.training.state import TrainingState, begin
+from equipoise.training.step import run_step
+
+BATCH, SIZE = 4, 16
+SPEC = DataSpec((3, SIZE, SIZE), flips=True, source=(1, SIZE, SIZE), paired=("train", "held_out"))
+SMALL: dict[str, dict[str, Any]] = {
+    "pix2pix": {"width": 2, "patch": 16, "norm": "instance", "dropout": 0.0},
+    "cyclegan": {"width": 2, "patch": 16, "blocks": 1, "pool": 6},
+}
+BOTH = pytest.mark.parametrize("name", SMALL)
+
+
+def drawn(index: int, channels: tuple[int, int] = (1, 3)) -> PairedBatch:
+    """Random pairs: the number decides and nothing else."""
+    generator = torch.Generator().manual_seed(index)
+    source, real = (torch.rand(BATCH, count, SIZE, SIZE, generator=generator) * 2 - 1 for count in channels)
+    return PairedBatch(real, source=source)
+
+
+@dataclasses.dataclass
+class Table:
+    """A game set up; knobs stand where the GAN says unless they are named."""
+
+    gan: Gan[Any]
+    state: TrainingState
+
+    def batch(self, index: int) -> PairedBatch:
+        return drawn(index)
+
+    def step(self, **knobs: float) -> StepRecord:
+        return run_step(self.state, self, self.gan.knobs.with_values(knobs), 0.0)
+
+    def loss(self, phase: str, batch: UnpairedBatch, carried: dict[str, Tensor] | None = None, **knobs: float) -> Loss:
+        """What a phase says; nothing is moved, and random numbers begin at the same place each time."""
+        kept = self.state.generator.get_state()
+        (found,) = (each for each in self.gan.phases if each.name == phase)
+        moment = self.state.moment(self.gan.knobs.with_values(knobs), 0.0)
+        loss = found.loss(self.gan.networks, batch, dataclasses.replace(moment, carried=carried or {}))
+        self.state.generator.set_state(kept)
+        return loss
+
+    def bits(self, network: str) -> list[bytes]:
+        return [weight.detach().numpy().tobytes() for weight in self.gan.networks[network].parameters()]
+
+
+def deal(name: str, spec: DataSpec = SPEC, seed: int = 0, **options: Any) -> Table:
+    recipe = catalog.build("zoo", name, {**SMALL[name], **options})
+    gan = recipe.build(spec, torch.Generator().manual_seed(seed))
+    return Table(gan, begin(gan, gan.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed)))
+
+
+def judged(network: nn.Module, *parts: Tensor) -> Tensor:
+    return network(torch.cat(parts, dim=1))
+
+
+def against(logits: Tensor, label: float) -> Tensor:
+    return binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+
+def test_pix2pix_pays_what_the_paper_writes() -> None:
+    """Isola 2017, equations 1, 3 and 4 with section 3.3, by torch's own losses."""
+    table, batch = deal("pix2pix"), drawn(3)
+    network, judge = table.gan.networks["generator"], table.gan.networks["discriminator"]
+    fake = network(batch.source)
+    real_logit, fake_logit = judged(judge, batch.source, batch.real), judged(judge, batch.source, fake)
+    discriminator, generator = table.loss("discriminator", batch), table.loss("generator", batch)
+    torch.testing.assert_close(discriminator.total, (against(real_logit, 1) + against(fake_logit, 0)) / 2)
+    torch.testing.assert_close(discriminator.terms["adversarial"], 2 * discriminator.total.detach())
+    torch.testing.assert_close(generator.total, against(fake_logit, 1) + 100 * l1_loss(fake, batch.real))
+    torch.testing.assert_close(discriminator.logit_real, real_logit.mean(dim=(1, 2, 3)))
+    torch.testing.assert_close(discriminator.logit_fake, fake_logit.mean(dim=(1, 2, 3)))
+
+
+def test_the_weights_of_both_terms_are_knobs() -> None:
+    table, batch = deal("pix2pix"), drawn(3)
+    game, pixels = (table.loss("generator", batch).terms[name] for name in ("adversarial", "l1"))
+    told = table.loss("generator", batch, adversarial_weight=0.5, l1_weight=30).total
+    torch.testing.assert_close(told.detach(), 0.5 * game + 30 * pixels)
+
+
+def test_l1_alone_is_a_regression_without_a_game() -> None:
+    table = deal("pix2pix")
+    judge, network = table.bits("discriminator"), table.bits("generator")
+    record = table.step(adversarial_weight=0)
+    assert set(record.phases) == {"generator"}
+    assert set(record.phases["generator"].terms) == {"l1"}
+    assert table.bits("discriminator") == judge
+    assert table.bits("generator") != network
+    record = table.step()
+    assert set(record.phases) == {"discriminator", "generator"}
+    assert table.bits("discriminator") != judge
+
+
+def test_both_players_of_pix2pix_share_the_fakes_of_a_step() -> None:
+    """Dropout would draw others the second time."""
+    table, batch = deal("pix2pix", dropout=0.5), drawn(0)
+    carried = dict(table.loss("discriminator", batch).carry)
+    shared = table.loss("generator", batch, carried)
+    torch.testing.assert_close(shared.terms["l1"], l1_loss(carried["fake"], batch.real).detach())
+    table.gan.networks["generator"].requires_grad_(True)
+    (gradient, *_) = torch.autograd.grad(shared.total, list(table.gan.networks["generator"].parameters()))
+    assert gradient.abs().sum() > 0
+
+
+def test_the_discriminator_of_pix2pix_sees_input_and_sample_changed_alike() -> None:
+    """Where the sample is the input, in all three channels, it still is after augmentation."""
+    table, shown = deal("pix2pix"), []
+    table.gan.networks["discriminator"].register_forward_hook(lambda module, given, made: shown.append(given[0]))
+    source = drawn(0).source
+    table.loss("discriminator", PairedBatch(source.expand(-1, 3, -1, -1), source=source), augment_p=0.8)
+    real = shown[0]
+    assert torch.equal(real[:, :1].expand(-1, 3, -1, -1), real[:, 1:])
+    assert not torch.equal(real[:, :1], source)
+
+
+def test_cyclegan_pays_what_the_paper_writes() -> None:
+    """Zhu 2017, equations 2 and 3 with the squares of section 4 and the identity of 5.2, by torch's own losses."""
+    table, batch = deal("cyclegan"), drawn(3)
+    there, back, judge, judge_back = (
+        table.gan.networks[name] for name in ("generator", "generator_back", "discriminator", "discriminator_back")
+    )
+    x, y = batch.source.expand(-1, 3, -1, -1), batch.real
+    fake_y, fake_x = there(x), back(y)
+
+    def squares(logits: Tensor, label: float) -> Tensor:
+        return mse_loss(logits, torch.full_like(logits, label))
+
+    game = squares(judge(fake_y), 1) + squares(judge_back(fake_x), 1)
+    cycle = l1_loss(back(fake_y), x) + l1_loss(there(fake_x), y)
+    identity = l1_loss(there(y), y) + l1_loss(back(x), x)
+    told = table.loss("generator", batch)
+    torch.testing.assert_close(told.total, game + 10 * (cycle + identity / 2))
+    torch.testing.assert_close(told.terms["cycle"], cycle.detach())
+    told = table.loss("discriminator", batch, {"fake_y": fake_y.detach(), "fake_x": fake_x.detach()})
+    forward = (squares(judge(y), 1) + squares(judge(fake_y), 0)) / 2
+    backward = (squares(judge_back(x), 1) + squares(judge_back(fake_x), 0)) / 2
+    torch.testing.assert_close(told.total, forward + backward)
+
+
+def test_cyclegan_learns_nothing_from_which_input_lies_beside_which_sample() -> None:
+    table, batch = deal("cyclegan"), drawn(5)
+    other = UnpairedBatch(batch.real, source=batch.source.flip(0))
+    for phase in ("generator", "discriminator"):
+        one, same = (table.loss(phase, each).total for each in (batch, other))
+        torch.testing.assert_close(one, same, atol=1e-6, rtol=1e-5)
+    paired = deal("pix2pix")
+    apart = paired.loss("generator", PairedBatch(other.real, source=other.source)).total
+    assert (paired.loss("generator", batch).total - apart).abs() > 1e-3, "unlike pix2pix"
+
+
+def test_a_term_of_weight_0_is_not_computed() -> None:
+    table, calls = deal("cyclegan"), []
+    for name in ("generator", "generator_back"):
+        table.gan.networks[name].register_forward_hook(lambda module, given, made: calls.append(made))
+    assert "identity" in table.loss("generator", drawn(0)).terms
+    assert len(calls) == 6
+    assert "identity" not in table.loss("generator", drawn(0), identity_weight=0).terms
+    assert len(calls) == 10
+
+
+def test_every_network_moves_and_each_phase_moves_its_own() -> None:
+    table = deal("cyclegan")
+    before = {name: table.bits(name) for name in table.gan.networks}
+    record = table.step()
+    assert all(table.bits(name) != bits for name, bits in before.items())
+    norms = {phase: set(found.gradient_norms) for phase, found in record.phases.items()}
+    assert norms == {
+        "generator": {"generator", "generator_back"},
+        "discriminator": {"discriminator", "discriminator_back"},
+    }
+
+
+def test_the_pools_fill_and_stay_and_hold_fakes_of_earlier_steps() -> None:
+    table, sizes = deal("cyclegan"), []
+    for _ in range(4):
+        table.step()
+        sizes.append([len(table.state.memory[name]) for name in ("pool", "pool_back")])
+    assert sizes == [[4, 4], [6, 6], [6, 6], [6, 6]]
+    assert table.state.memory["pool"].dtype == torch.float32
+    now = table.gan.networks["generator"](table.batch(3).source.expand(-1, 3, -1, -1))
+    assert (table.state.memory["pool"][:, None] - now[None]).flatten(2).abs().amax(2).amin(1).max() > 0
+
+
+@BOTH
+def test_more_steps_of_a_player_are_fresh_updates(name: str) -> None:
+    once, more = deal(name), deal(name)
+    once.step()
+    more.step(generator_steps=2, discriminator_steps=2)
+    assert more.state.draws == 2
+    assert once.bits("generator") != more.bits("generator")
+    assert once.bits("discriminator") != more.bits("discriminator")
+
+
+@BOTH
+@pytest.mark.parametrize("loss", ["non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"])
+@pytest.mark.parametrize("knobs", [{}, {"augment_p": 0.5, "instance_noise": 0.1, "r1_gamma": 1.0}])
+def test_every_loss_plays_with_every_knob(name: str, loss: str, knobs: dict[str, float]) -> None:
+    table = deal(name, loss=loss)
+    smooth = {"real_label_low": 0.8, "fake_label_high": 0.2} if "real_label_low" in table.gan.turnable else {}
+    record = table.step(**knobs, **smooth)
+    assert not record.non_finite
+    assert ("r1" in record.phases["discriminator"].terms) == bool(knobs)
+    assert all(found.logit_fake.shape == (BATCH,) for found in record.phases.values())
+
+
+@BOTH
+def test_r1_is_the_gradient_at_the_sample_alone(name: str) -> None:
+    table, batch = deal(name), drawn(1)
+    real = batch.real.clone().requires_grad_()
+    judge = table.gan.networks["discriminator"]
+    shown = torch.cat([batch.source, real], dim=1) if name == "pix2pix" else real
+    (gradient,) = torch.autograd.grad(judge(shown).mean(dim=(1, 2, 3)).sum(), real)
+    expected = gradient.square().sum() / BATCH / 2
+    if name == "cyclegan":
+        source = batch.source.expand(-1, 3, -1, -1).clone().requires_grad_()
+        back = table.gan.networks["discriminator_back"](source).mean(dim=(1, 2, 3)).sum()
+        expected = expected + torch.autograd.grad(back, source)[0].square().sum() / BATCH / 2
+    torch.testing.assert_close(table.loss("discriminator", batch, r1_gamma=1.0).terms["r1"], expected)
+
+
+@BOTH
+def test_in_bf16_losses_stay_in_full_precision_and_near(name: str) -> None:
+    full, half = deal(name), deal(name)
+    half.state.precision = "bf16"
+    for _ in range(2):
+        one, other = full.step(), half.step()
+    assert not other.non_finite
+    for phase, found in other.phases.items():
+        assert found.total.dtype == torch.float32
+        assert found.total.item() == pytest.approx(one.phases[phase].total.item(), rel=0.05)
+
+
+@pytest.mark.parametrize(("source", "target"), [(1, 3), (3, 1), (3, 3), (1, 1)])
+@BOTH
+def test_inputs_and_samples_may_have_other_channels(name: str, source: int, target: int) -> None:
+    spec = DataSpec((target, SIZE, SIZE), source=(source, SIZE, SIZE), paired=("train",))
+    gan = deal(name, spec).gan
+    batch = drawn(0, (source, target))
+    made = gan.generate(gan.networks, gan.latent(BATCH, torch.Generator(), None), batch.source)
+    assert made.shape == batch.real.shape
+    assert made.abs().max() <= 1
+    if gan.back is not None:
+        assert gan.back(gan.networks, batch.real).shape == batch.source.shape
+
+
+def test_first_weights_are_those_of_the_papers() -> None:
+    """N(0, 0.02): Isola 2017, section 6.2; Zhu 2017, section 4. Adam at 2e-4 with beta1 0.5 in both."""
+    spec = DataSpec((3, 32, 32), source=(3, 32, 32), paired=("train",))
+    for name in SMALL:
+        gan = catalog.build("zoo", name, {"patch": 16}).build(spec, torch.Generator().manual_seed(0))
+        weights = [m.weight.flatten() for m in gan.networks["generator"].modules() if isinstance(m, nn.Conv2d)]
+        drawn = torch.cat(weights)
+        assert drawn.std().item() == pytest.approx(0.02, rel=0.01)
+        assert (gan.knobs.lr_g, gan.knobs.lr_d, gan.knobs.beta1, gan.knobs.beta2) == (2e-4, 2e-4, 0.5, 0.999)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "line"),
+    [
+        ("pix2pix", DataSpec((3, 32, 32)), "this data has no inputs; give it a folder of both by --data paired_folder"),
+        ("cyclegan", DataSpec((2,)), "this data has no inputs"),
+        ("pix2pix", DataSpec((3, 32, 32), source=(3, 32, 32)), "belong to no sample; use --gan cyclegan"),
+        ("pix2pix", DataSpec((3, 32, 32), source=(3, 32, 32), paired=("held_out",)), "use --gan cyclegan"),
+        ("cyclegan", DataSpec((3, 32, 32), source=(3, 64, 64)), "makes images of images of the same size"),
+        (
+            "pix2pix",
+            DataSpec((3, 48, 48), source=(3, 48, 48), paired=("train",)),
+            "32, 64, 128, 256, 512 pixels, not 48 x 48",
+        ),
+        (
+            "cyclegan",
+            DataSpec((3, 16, 16), source=(3, 16, 16)),
+            "32, 64, 128, 256, 512 pixels, not 16 x 16; use --image-size",
+        ),
+        ("cyclegan", DataSpec((4, 32, 32), source=(3, 32, 32)), "grey and colour images, not 3 and 4 channels"),
+    ],
+)
+def test_data_that_do_not_suit_are_told_in_one_line(name: str, spec: DataSpec, line: str) -> None:
+    with pytest.raises(SettingError) as error:
+        catalog.build("zoo", name).build(spec, torch.Generator().manual_seed(0))
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [
+        ("pix2pix", {"width": 0}, "width = 0: it must be at least 1"),
+        ("pix2pix", {"dropout": 1.0}, "dropout = 1: it must be from 0 to below 1"),
+        ("cyclegan", {"blocks": 0}, "blocks = 0: it must be at least 1"),
+        ("cyclegan", {"pool": -1}, "pool = -1: it must be at least 0"),
+        ("cyclegan", {"patch": "50"}, "patch = 50: one logit sees 16, 34, 70 pixels a side"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(name: str, options: dict[str, Any], line: str) -> None:
+    with pytest.raises(SettingError, match=line):
+        catalog.build("zoo", name, options)
