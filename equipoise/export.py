@@ -96,6 +96,8 @@ def description(generator: Generator, experiment: Experiment) -> dict[str, Any]:
     samples: dict[str, Any] = {"shape": ["batch", *spec.shape], "dtype": "float32"}
     if spec.is_image:
         samples |= {"axes": ["batch", "channel", "row", "column"], "lowest": -1.0, "highest": 1.0}
+    if spec.vocabulary is not None:
+        samples |= {"words": list(spec.vocabulary.words), "separator": spec.vocabulary.separator}
     if spec.unit:
         samples["unit"] = {"-1": spec.unit[0], "1": spec.unit[1]}
     recipe = given(experiment.gan, "gan")
@@ -234,6 +236,8 @@ class _Graph(nn.Module):
 
 def _onnx(generator: Generator, about: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
     """The graph, run by ONNX Runtime on more latents than it was traced with."""
+    if generator.spec.vocabulary is not None:
+        raise ExportError("sentences are written word by word, which no graph holds; use --format torch or safetensors")
     try:
         import onnx
         import onnxruntime

@@ -259,3 +259,11 @@ def test_what_has_no_meaning_for_words_is_no_knob(refused, tmp_path: Path) -> No
         line = refused("train", "sentences", "--set", f"{knob}=0.1", "--out", tmp_path / "run")
         assert f"there is no knob '{knob}'" in line
     assert "makes images, not sentences; use --gan seqgan" in refused("train", "sentences", "--gan", "dcgan")
+
+
+def test_weights_are_exported_with_their_words_but_no_graph(run: Path, tmp_path: Path, refused) -> None:
+    assert cli.run(["export", str(run), "--format", "safetensors", "--out", str(tmp_path / "weights")]) == 0
+    about = json.loads((tmp_path / "weights" / "model.json").read_text())["outputs"]["samples"]
+    assert (about["words"][:3], about["separator"]) == (["<end>", "a", "bird"], " ")
+    assert "no graph holds" in refused("export", run, "--format", "onnx", "--out", tmp_path / "graph")
+    assert not (tmp_path / "graph").exists()

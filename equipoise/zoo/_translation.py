@@ -60,10 +60,14 @@ def of_image(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Court:
-    """What a discriminator of patches is shown of images, and what both players pay for its answers."""
+    """What a discriminator of patches is shown of images, and what both players pay for its answers.
+
+    `together`: no image changes what a network makes of another, so that two batches may be one.
+    """
 
     loss: AdversarialLoss
     kinds: tuple[Kind, ...]
+    together: bool
 
     def logits(self, network: nn.Module, images: Tensor, moment: Moment[AdversarialKnobs]) -> Tensor:
         """(B, 1, h, w), of images (B, C, H, W) with all that is done to them beforehand."""
@@ -71,6 +75,15 @@ class Court:
         seen = augment(images, knobs.augment_p, source, self.kinds, fill=GREY)
         logits: Tensor = network(instance_noise(seen, knobs.instance_noise, source))
         return logits
+
+    def both(
+        self, network: nn.Module, real: Tensor, fake: Tensor, moment: Moment[AdversarialKnobs]
+    ) -> tuple[Tensor, Tensor]:
+        """Logits of as many reals and fakes: in one pass, or, if images see each other, in one each."""
+        if not self.together:
+            return self.logits(network, real, moment), self.logits(network, fake, moment)
+        first, second = self.logits(network, torch.cat([real, fake]), moment).chunk(2)
+        return first, second
 
     def discriminator(self, real: Tensor, fake: Tensor, moment: Moment[AdversarialKnobs]) -> Tensor:
         """What the discriminator pays for logits (B, 1, h, w): every patch counts alike; labels are drawn by image."""

@@ -115,7 +115,8 @@ class CycleGAN:
         for network in networks.values():
             normal_(network, generator)  # N(0, 0.02): section 4
         kinds: tuple[Kind, ...] = ("colour", "translation", "cutout", *(("flip",) if spec.flips else ()))
-        game = _Game(Court(LOSSES[self.loss], kinds), channels, self.pool, SCALES.get(self.loss, 1.0))
+        court = Court(LOSSES[self.loss], kinds, together=self.norm == "instance")
+        game = _Game(court, channels, self.pool, SCALES.get(self.loss, 1.0))
         turnable = game.court.turnable | {"cycle_weight", "identity_weight"}
         check_turnable(self.knobs or {}, turnable, "cyclegan")
         empty = torch.zeros(0, channels, size, size)
@@ -153,14 +154,14 @@ class _Game:
         """Both generators' loss: adversarial terms, lambda times the cycles, and the identity term if that is on."""
         knobs, x, y = moment.knobs, self._widened(batch.source), self._widened(batch.real)
         there, back = networks["generator"], networks["generator_back"]
-        fake_y, fake_x = there(x).float(), back(y).float()
+        (fake_y, same_y), (fake_x, same_x) = self._mapped(there, x, y, knobs), self._mapped(back, y, x, knobs)
         adversarial, logit = self._fooled(networks["discriminator"], fake_y, y, moment)
         adversarial_back, _ = self._fooled(networks["discriminator_back"], fake_x, x, moment)
         cycle = l1_loss(back(fake_y).float(), x) + l1_loss(there(fake_x).float(), y)
         total = self.scale * (adversarial + adversarial_back) + knobs.cycle_weight * cycle
         terms = {"adversarial": adversarial, "adversarial_back": adversarial_back, "cycle": cycle}
-        if knobs.identity_weight:
-            terms["identity"] = l1_loss(there(y).float(), y) + l1_loss(back(x).float(), x)
+        if same_y is not None and same_x is not None:
+            terms["identity"] = l1_loss(same_y, y) + l1_loss(same_x, x)
             total = total + knobs.identity_weight * terms["identity"]
         return Loss(
             total,
@@ -203,6 +204,17 @@ class _Game:
         made: Tensor = network(self._widened(images)).float()
         return made.mean(1, keepdim=True) if channels < self.channels else made
 
+    def _mapped(
+        self, network: nn.Module, images: Tensor, own: Tensor, knobs: CycleGANKnobs
+    ) -> tuple[Tensor, Tensor | None]:
+        """Images through a generator, and those of its own side for the identity term, None if that is off."""
+        if not knobs.identity_weight:
+            return network(images).float(), None
+        if not self.court.together:
+            return network(images).float(), network(own).float()
+        fake, same = network(torch.cat([images, own])).float().chunk(2)
+        return fake, same
+
     def _widened(self, images: Tensor) -> Tensor:
         return images.expand(-1, self.channels, -1, -1)
 
@@ -220,7 +232,7 @@ class _Game:
         self, network: nn.Module, real: Tensor, fake: Tensor, moment: Moment[CycleGANKnobs]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of reals and fakes, and what a discriminator pays for them."""
-        real_logit, fake_logit = (self.court.logits(network, images, moment) for images in (real, fake))
+        real_logit, fake_logit = self.court.both(network, real, fake, moment)
         return real_logit, fake_logit, self.court.discriminator(real_logit, fake_logit, moment)
 
 

@@ -100,7 +100,7 @@ class Pix2Pix:
             normal_(network, generator)  # N(0, 0.02): section 6.2
         # Colour is left out: input and sample are changed alike, and they may have other channels.
         kinds: tuple[Kind, ...] = ("translation", "cutout", *(("flip",) if spec.flips else ()))
-        game = _Game(Court(LOSSES[self.loss], kinds))
+        game = _Game(Court(LOSSES[self.loss], kinds, together=self.norm == "instance"))
         turnable = game.court.turnable | {"l1_weight", "adversarial_weight"}
         check_turnable(self.knobs or {}, turnable, "pix2pix")
         return Gan(
@@ -131,8 +131,8 @@ class _Game:
         """The discriminator's loss: half the adversarial term, plus gamma R1 at pairs, of the sample alone."""
         knobs, judge = moment.knobs, networks["discriminator"]
         fake: Tensor = networks["generator"](batch.source, moment.generator).float()
-        real_logit = self.court.logits(judge, _pairs(batch.source, batch.real), moment)
-        fake_logit = self.court.logits(judge, _pairs(batch.source, fake.detach()), moment)
+        pairs = (_pairs(batch.source, images) for images in (batch.real, fake.detach()))
+        real_logit, fake_logit = self.court.both(judge, *pairs, moment)
         adversarial = self.court.discriminator(real_logit, fake_logit, moment)
         total, terms = adversarial / 2, {"adversarial": adversarial.detach()}
         if knobs.r1_gamma:

@@ -64,3 +64,20 @@ def test_nothing_is_said_of_what_cannot_be_compared() -> None:
     assert compare(real[:1].repeat(64, 1), points(64), None) == {}, "sixty-four times the same real"
     assert compare(real, points(64) * float("nan"), None) == {}
     assert compare(real, points(64), points(64)[: FEWEST - 1]) == {}
+
+
+def test_tokens_are_compared_by_places_alone() -> None:
+    """Mean number of places that differ, over that of reals; numbers of words mean nothing, nor do neighbours."""
+    source = torch.Generator().manual_seed(0)
+    real, fake = torch.randint(9, (40, 6), generator=source), torch.randint(3, (40, 6), generator=source)
+    pairs = [(a, b) for a in range(40) for b in range(a)]
+    apart = [sum((rows[a] != rows[b]).sum().item() for a, b in pairs) for rows in (fake, real)]
+    found = compare(torch.zeros_like(real), fake.float(), real)
+    assert found == {"diversity": pytest.approx(apart[0] / apart[1])}
+    order = torch.randperm(9, generator=source)
+    assert compare(order[real], order[fake].float(), None)["diversity"] == pytest.approx(found["diversity"])
+
+
+def test_one_sentence_over_and_over_is_told() -> None:
+    real = torch.randint(9, (40, 6), generator=torch.Generator().manual_seed(0))
+    assert compare(real, real[:1].expand(40, 6).float(), real) == {"diversity": 0.0}

@@ -399,3 +399,17 @@ def test_a_record_is_of_the_last_repeat() -> None:
     record = run_step(start(game(phases)), SpyStream(), OFF.with_values({"discriminator_steps": 3}), 0.0)
     assert numbered.reals == [0, 1, 2]
     assert record.phases["discriminator"].total.item() == 2
+
+
+@pytest.mark.parametrize("longest", [None, 1e-3])
+def test_a_longer_gradient_is_scaled_down_and_told_as_it_was(longest: float | None) -> None:
+    """Plain descent at rate 1: the weights move by the gradient, or by `longest` along it."""
+    phases = (Phase("generator", ("generator",), Spy(fool)),)
+    state = start(game(phases, lambda network, moment: Settings("sgd", 1.0, longest=longest)))
+    before = torch.cat([weight.flatten() for weight in weights(state, "generator")])
+    record = run_step(state, SpyStream(), OFF, 0.0)
+    after = torch.cat([weight.flatten() for weight in weights(state, "generator")])
+    moved = (after - before).norm().item()
+    norm = record.phases["generator"].gradient_norms["generator"].item()
+    assert norm > 1e-3
+    assert moved == pytest.approx(norm if longest is None else longest, rel=1e-3)

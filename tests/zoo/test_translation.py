@@ -121,7 +121,7 @@ def test_the_discriminator_of_pix2pix_sees_input_and_sample_changed_alike() -> N
     table.gan.networks["discriminator"].register_forward_hook(lambda module, given, made: shown.append(given[0]))
     source = drawn(0).source
     table.loss("discriminator", PairedBatch(source.expand(-1, 3, -1, -1), source=source), augment_p=0.8)
-    real = shown[0]
+    real = shown[0][:BATCH]
     assert torch.equal(real[:, :1].expand(-1, 3, -1, -1), real[:, 1:])
     assert not torch.equal(real[:, :1], source)
 
@@ -161,14 +161,30 @@ def test_cyclegan_learns_nothing_from_which_input_lies_beside_which_sample() -> 
     assert (paired.loss("generator", batch).total - apart).abs() > 1e-3, "unlike pix2pix"
 
 
-def test_a_term_of_weight_0_is_not_computed() -> None:
-    table, calls = deal("cyclegan"), []
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_term_of_weight_0_is_not_computed(norm: str) -> None:
+    table, made = deal("cyclegan", norm=norm), []
     for name in ("generator", "generator_back"):
-        table.gan.networks[name].register_forward_hook(lambda module, given, made: calls.append(made))
+        table.gan.networks[name].register_forward_hook(lambda module, given, images: made.append(len(images)))
     assert "identity" in table.loss("generator", drawn(0)).terms
-    assert len(calls) == 6
+    assert sum(made) == 6 * BATCH
+    made.clear()
     assert "identity" not in table.loss("generator", drawn(0), identity_weight=0).terms
-    assert len(calls) == 10
+    assert sum(made) == 4 * BATCH
+
+
+@BOTH
+def test_two_batches_in_one_are_two_where_images_do_not_see_each_other(name: str) -> None:
+    """Each alone by batch normalisation's rule, and both at once by that of each image: here with the same networks."""
+    table, batch = deal(name, norm="instance"), drawn(2)
+    court = next(phase.loss.__self__ for phase in table.gan.phases).court
+    judge = table.gan.networks["discriminator"]
+    shown = batch.real if name == "cyclegan" else torch.cat([batch.source, batch.real], dim=1)
+    moment = table.state.moment(table.gan.knobs, 0.0)
+    assert court.together
+    for mine, alone in zip(court.both(judge, shown, -shown, moment), (judge(shown), judge(-shown)), strict=True):
+        torch.testing.assert_close(mine, alone, atol=1e-6, rtol=1e-5)
+    assert not next(phase.loss.__self__ for phase in deal(name, norm="batch").gan.phases).court.together
 
 
 def test_every_network_moves_and_each_phase_moves_its_own() -> None:
