@@ -4,9 +4,10 @@
     python benchmarks/text.py --only sentences oracle
     python benchmarks/text.py --table     rewrite text.md from results/text.jsonl
 
-How. An item is a task and a seed. The generator learns by likelihood (cosine schedule; sizes, dropout and steps chosen
-by NLL of held-out sentences on seed 100), then the discriminator to tell what it writes from the real. From that very
-state, players and optimizers, each arm plays as many rounds, one update of each player a round:
+How. An item is a task and a seed. The generator learns by likelihood (cosine schedule; rate, dropout and steps tried
+out by NLL of held-out sentences; of the oracle at 64 units for their cost: 128 got 0.05 nats per token less in 800
+steps), then the discriminator to tell what it writes from the real. From that very state, players and
+optimizers, each arm plays as many rounds, one update of each player a round:
 
   likelihood   no round: tuned maximum likelihood, what the others start from
   game         rewards by the discriminator, with a baseline (the state before the token)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import group_norm
 
-Norm = Literal["batch", "instance"]
+Norm = Literal["batch", "instance", "none"]
 
 
 class InstanceNorm(nn.Module):
@@ -27,5 +27,7 @@ class InstanceNorm(nn.Module):
 
 
 def normalisation(norm: Norm, channels: int) -> nn.Module:
-    """The layer of that name. "batch" has a weight and a bias a channel, "instance" none."""
+    """The layer of that name. "batch" has a weight and a bias a channel, "instance" has not, "none" does nothing."""
+    if norm == "none":
+        return nn.Identity()
     return nn.BatchNorm2d(channels) if norm == "batch" else InstanceNorm(channels)

@@ -66,9 +66,10 @@ class CycleGAN:
 
     `loss`: adversarial loss. `width`: channels of the first layer of all four networks. `body`: generators of residual
     blocks, or the U-Net of pix2pix. `blocks`: residual blocks; None for the paper's: 6 below 256 pixels, 9 from there
-    on. `patch`: pixels a side that one logit of a discriminator sees: 16, 34 or 70. `norm`: statistics of the batch, or
-    of each image alone. `pool`: earlier fakes of each direction that are kept, 0 for none. `knobs`: values that differ
-    from the defaults, the published ones of a GAN.
+    on. `norm`: statistics of the batch, of each image alone, or none, in the generators. `discriminator_norm`: the same
+    in the discriminators. `patch`: pixels a side that one logit of a discriminator sees: 16, 34 or 70. `pool`: earlier
+    fakes of each direction that are kept, 0 for none. `knobs`: values that differ from the defaults, the published ones
+    of a GAN.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -84,6 +85,7 @@ class CycleGAN:
     blocks: int | None = None
     patch: int = 70
     norm: Norm = "instance"
+    discriminator_norm: Norm = "instance"
     pool: int = 50
     knobs: Mapping[str, float] | None = None
 
@@ -108,15 +110,18 @@ class CycleGAN:
                 return UNet((channels, channels), size, self.width, self.norm, dropout=0.0)
             return ResidualGenerator((channels, channels), self.width, blocks, self.norm)
 
+        def judge() -> nn.Module:
+            return PatchDiscriminator(channels, self.width, self.patch, self.discriminator_norm)
+
         networks = {
             **{name: mapping() for name in GENERATORS},
-            **{name: PatchDiscriminator(channels, self.width, self.patch, self.norm) for name in DISCRIMINATORS},
+            **{name: judge() for name in DISCRIMINATORS},
         }
         for network in networks.values():
             normal_(network, generator)  # N(0, 0.02): section 4
         kinds: tuple[Kind, ...] = ("colour", "translation", "cutout", *(("flip",) if spec.flips else ()))
-        court = Court(LOSSES[self.loss], kinds, together=self.norm == "instance")
-        game = _Game(court, channels, self.pool, SCALES.get(self.loss, 1.0))
+        court = Court(LOSSES[self.loss], kinds, together=self.discriminator_norm != "batch")
+        game = _Game(court, channels, self.pool, SCALES.get(self.loss, 1.0), together=self.norm != "batch")
         turnable = game.court.turnable | {"cycle_weight", "identity_weight"}
         check_turnable(self.knobs or {}, turnable, "cyclegan")
         empty = torch.zeros(0, channels, size, size)
@@ -143,12 +148,16 @@ class CycleGAN:
 
 @dataclass(frozen=True)
 class _Game:
-    """The phases of one built GAN. `channels`: of all networks; grey images become colour ones of equal channels."""
+    """The phases of one built GAN. `channels`: of all networks; grey images become colour ones of equal channels.
+
+    `together`: no image changes what a generator makes of another.
+    """
 
     court: Court
     channels: int
     pool: int
     scale: float
+    together: bool
 
     def translate(self, networks: Networks, batch: UnpairedBatch, moment: Moment[CycleGANKnobs]) -> Loss:
         """Both generators' loss: adversarial terms, lambda times the cycles, and the identity term if that is on."""
@@ -210,7 +219,7 @@ class _Game:
         """Images through a generator, and those of its own side for the identity term, None if that is off."""
         if not knobs.identity_weight:
             return network(images).float(), None
-        if not self.court.together:
+        if not self.together:
             return network(images).float(), network(own).float()
         fake, same = network(torch.cat([images, own])).float().chunk(2)
         return fake, same

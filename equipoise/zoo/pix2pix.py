@@ -40,6 +40,7 @@ from equipoise.zoo._translation import (
 __all__ = ["Pix2Pix"]
 
 SIZES = (16, 32, 64, 128, 256, 512)
+BY_BATCH = {"norm": "batch", "discriminator_norm": "batch"}
 SHORT: Mapping[str, float] = {"lr_g": 1e-3, "lr_d": 2e-4, "ema_half_life": 500}
 """For narrow networks and a few thousand steps. At the paper's rate of 2e-4 they are still grey after 700 steps of 16
 emoji; an average over 10,000 images would hold their beginning."""
@@ -60,14 +61,15 @@ class Pix2Pix:
     """Options of pix2pix.
 
     `loss`: adversarial loss. `width`: channels of the first layer of both players; they double with every halving, up
-    to 8 times. `patch`: pixels a side that one logit of the discriminator sees: 16, 34 or 70. `norm`: statistics of the
-    batch, or of each image alone. `dropout`: in the three innermost levels of the way up, in training. `knobs`: values
-    that differ from the defaults, the published ones of a GAN.
+    to 8 times. `norm`: statistics of the batch, of each image alone, or none, in the generator. `discriminator_norm`:
+    the same in the discriminator. `patch`: pixels a side that one logit of the discriminator sees: 16, 34 or 70.
+    `dropout`: in the three innermost levels of the way up, in training. `knobs`: values that differ from the defaults,
+    the published ones of a GAN.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
-        "cpu32": {"width": 16, "patch": 16, "norm": "batch", "dropout": 0.0, "knobs": SHORT},
-        "cpu64": {"width": 16, "patch": 34, "norm": "batch", "dropout": 0.0, "knobs": SHORT},
+        "cpu32": {"width": 16, "patch": 16, **BY_BATCH, "dropout": 0.0, "knobs": SHORT},
+        "cpu64": {"width": 16, "patch": 34, **BY_BATCH, "dropout": 0.0, "knobs": SHORT},
         # Section 6.2, at a batch of 1, at which batch normalisation is that of each image alone.
         "facades256": {"width": 64, "patch": 70, "norm": "instance", "dropout": 0.5},
     }
@@ -77,6 +79,7 @@ class Pix2Pix:
     width: int = 64
     patch: int = 70
     norm: Norm = "instance"
+    discriminator_norm: Norm = "instance"
     dropout: float = 0.5
     knobs: Mapping[str, float] | None = None
 
@@ -94,13 +97,13 @@ class Pix2Pix:
             raise SettingError("pix2pix learns from pairs, and these inputs belong to no sample; use --gan cyclegan")
         networks = {
             "generator": UNet((sources, channels), size, self.width, self.norm, self.dropout),
-            "discriminator": PatchDiscriminator(sources + channels, self.width, self.patch, self.norm),
+            "discriminator": PatchDiscriminator(sources + channels, self.width, self.patch, self.discriminator_norm),
         }
         for network in networks.values():
             normal_(network, generator)  # N(0, 0.02): section 6.2
         # Colour is left out: input and sample are changed alike, and they may have other channels.
         kinds: tuple[Kind, ...] = ("translation", "cutout", *(("flip",) if spec.flips else ()))
-        game = _Game(Court(LOSSES[self.loss], kinds, together=self.norm == "instance"))
+        game = _Game(Court(LOSSES[self.loss], kinds, together=self.discriminator_norm != "batch"))
         turnable = game.court.turnable | {"l1_weight", "adversarial_weight"}
         check_turnable(self.knobs or {}, turnable, "pix2pix")
         return Gan(
@@ -131,8 +134,8 @@ class _Game:
         """The discriminator's loss: half the adversarial term, plus gamma R1 at pairs, of the sample alone."""
         knobs, judge = moment.knobs, networks["discriminator"]
         fake: Tensor = networks["generator"](batch.source, moment.generator).float()
-        pairs = (_pairs(batch.source, images) for images in (batch.real, fake.detach()))
-        real_logit, fake_logit = self.court.both(judge, *pairs, moment)
+        shown, made = _pairs(batch.source, batch.real), _pairs(batch.source, fake.detach())
+        real_logit, fake_logit = self.court.both(judge, shown, made, moment)
         adversarial = self.court.discriminator(real_logit, fake_logit, moment)
         total, terms = adversarial / 2, {"adversarial": adversarial.detach()}
         if knobs.r1_gamma:

@@ -90,7 +90,7 @@ class SeqGAN:
                 "discriminator_steps": 10,
             },
         },
-        # For an oracle of some hundred words on a CPU; chosen by NLL_gen on held-out sentences, see benchmarks/text.md.
+        # For an oracle of some hundred words on a CPU: tried out by NLL_gen of held-out sentences, small for its cost.
         "oracle": {
             "hidden": 64,
             "dropout": 0.1,

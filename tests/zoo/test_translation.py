@@ -176,7 +176,7 @@ def test_a_term_of_weight_0_is_not_computed(norm: str) -> None:
 @BOTH
 def test_two_batches_in_one_are_two_where_images_do_not_see_each_other(name: str) -> None:
     """Each alone by batch normalisation's rule, and both at once by that of each image: here with the same networks."""
-    table, batch = deal(name, norm="instance"), drawn(2)
+    table, batch = deal(name), drawn(2)
     court = next(phase.loss.__self__ for phase in table.gan.phases).court
     judge = table.gan.networks["discriminator"]
     shown = batch.real if name == "cyclegan" else torch.cat([batch.source, batch.real], dim=1)
@@ -184,7 +184,7 @@ def test_two_batches_in_one_are_two_where_images_do_not_see_each_other(name: str
     assert court.together
     for mine, alone in zip(court.both(judge, shown, -shown, moment), (judge(shown), judge(-shown)), strict=True):
         torch.testing.assert_close(mine, alone, atol=1e-6, rtol=1e-5)
-    assert not next(phase.loss.__self__ for phase in deal(name, norm="batch").gan.phases).court.together
+    assert not next(phase.loss.__self__ for phase in deal(name, discriminator_norm="batch").gan.phases).court.together
 
 
 def test_every_network_moves_and_each_phase_moves_its_own() -> None:
