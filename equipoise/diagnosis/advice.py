@@ -64,6 +64,11 @@ ADVICE: Mapping[str, Advice] = {
         "turn r1_gamma or gp_weight up, beta1 down to 0, both learning rates down; a longer ema_half_life",
         "lower momentum (Adam's beta1 0 to 0.5), add R1 or a gradient penalty, average the generator's weights",
     ),
+    "discriminator_forgetting": Advice(
+        "from one reading to the next the discriminator lost most of what told reals from fakes",
+        "go back to the checkpoint before it; if it comes again, lower both learning rates",
+        "go back to weights from before it; look for what replaced or ruined its weights or its optimizer's state",
+    ),
     "dead_discriminator": Advice(
         "the discriminator tells reals from fakes no better than chance though they differ, so nobody "
         "teaches the generator",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from equipoise.diagnosis.history import History
-from equipoise.diagnosis.sign import Sign, graded
+from equipoise.diagnosis.sign import MILD, Sign, graded
 from equipoise.observations import SERIOUS
 
 SATURATED_RANK = 0.98
@@ -72,13 +72,20 @@ def discriminator_overpowering(history: History) -> Sign | None:
     severity = max(sign.severity for sign in signs)
     evidence = {name: value for sign in signs for name, value in sign.evidence.items()}
     confidence = min(1.0, 0.7 + 0.1 * len(signs) + 0.1 * (len(sure) - 1))
-    return Sign(severity, confidence, {**sure, **evidence}, always=any(sign.always for sign in signs))
+    return Sign(severity, confidence, {**sure, **evidence}, since=0 if any(sign.since == 0 for sign in signs) else None)
 
 
 def vanishing_generator_gradient(history: History) -> Sign | None:
-    """The generator's gradient is a small part of what it was, and not because it has nothing left to learn."""
+    """The generator's gradient is a small part of what it was, and not because it has nothing left to learn.
+
+    What starves it is a discriminator that is sure (Arjovsky 2017, theorem 2.4). Where that gives probabilities, they
+    must lie apart; and fakes that stand near reals have come there by a gradient.
+    """
     sign, rank = _starved(history), history.last("rank_train_fake", 10)
     if sign is None or not rank or statistics.fmean(rank) < 0.8:
+        return None
+    margin, near = _margin(history), history.last("coverage", 3)
+    if (margin is not None and margin < AHEAD[0]) or (near and statistics.fmean(near) > FEW):
         return None
     return Sign(sign.severity, 0.8, {**sign.evidence, "rank_train_fake": statistics.fmean(rank)})
 
@@ -258,33 +265,39 @@ def _far_ahead(history: History) -> Sign | None:
     if statistics.fmean(ranks) < SATURATED_RANK:
         return None
     evidence = {"rank_train_fake": statistics.fmean(ranks), "coverage": max(near)}
-    real, fake = history.last("probability_real", 10), history.last("probability_fake", 10)
-    if real and fake:
-        margin = statistics.fmean(real) - statistics.fmean(fake)
+    margin = _margin(history)
+    if margin is not None:
         severity = graded(margin, *AHEAD)
-        return None if severity is None else Sign(severity, 0.7, {**evidence, "margin": margin}, always=True)
+        return None if severity is None else Sign(severity, 0.7, {**evidence, "margin": margin}, since=0)
     start, now = history.early("gradient_norm_d", 10), history.last("gradient_norm_d", 2)
     severity = graded(statistics.fmean(now) / start, *UNBOUNDED) if start and now else None
     if severity is None:
         return None
-    return Sign(severity, 0.6, {**evidence, "gradient_norm_d": statistics.fmean(now)}, always=True)
+    return Sign(severity, 0.6, {**evidence, "gradient_norm_d": statistics.fmean(now)}, since=0)
+
+
+def _margin(history: History) -> float | None:
+    """D(x) - D(G(z)) over the last ten readings, None where the loss gives no probabilities."""
+    real, fake = history.last("probability_real", 10), history.last("probability_fake", 10)
+    return statistics.fmean(real) - statistics.fmean(fake) if real and fake else None
 
 
 def _flat(history: History) -> Sign | None:
     """The discriminator tells fakes from reals, and yet says the same of both: its slope is penalised away.
 
-    Only while few reals have a fake near them: a discriminator that has found its equilibrium is as flat.
+    Only while few reals have a fake near them: a discriminator that has found its equilibrium is as flat. Where ranks
+    do not say that it tells the two apart it is a hint.
     """
     near = history.last("coverage", 3)
     if not near or statistics.fmean(near) > FEW:
         return None
     real, fake, ranks = (history.last(name, 20) for name in ("probability_real", "probability_fake", "rank_train_fake"))
-    if min(len(real), len(fake), len(ranks)) < 20 or statistics.fmean(ranks) < TOLD_APART:
+    if min(len(real), len(fake), len(ranks)) < 20:
         return None
-    margin = max(abs(x - y) for x, y in zip(real, fake, strict=True))
+    margin, rank = max(abs(x - y) for x, y in zip(real, fake, strict=True)), statistics.fmean(ranks)
     if margin > FLAT:
         return None
-    return Sign(0.6, 0.7, {"margin": margin, "rank_train_fake": statistics.fmean(ranks)})
+    return Sign(0.6 if rank >= TOLD_APART else MILD, 0.7, {"margin": margin, "rank_train_fake": rank})
 
 
 def _unevenly(steps: Sequence[int]) -> bool:

@@ -69,6 +69,7 @@ LADDERS: Mapping[str, tuple[Rung, ...]] = {
     "collapse": NARROW_G,
     "mode_collapse": NARROW_G,
     "mode_dropping": NARROW_G,
+    "discriminator_forgetting": (),
     "oscillation": ((*SLOW, NO_MOMENTUM), (PENALIZE, *SLOW), (*SLOW, *SLOW)),
     "dead_discriminator": (
         (Move("r1_gamma", "times", 0.1), Move("instance_noise", "times", 0.5), Move("augment_p", "times", 0.5)),
@@ -76,7 +77,8 @@ LADDERS: Mapping[str, tuple[Rung, ...]] = {
         (Move("discriminator_steps", "at_least", 2),),
     ),
 }
-"""Symptoms that are mended, and how. Plateau and equilibrium are none: there is nothing to win by turning a knob."""
+"""Symptoms that are mended, and how. An empty ladder: rolling back is all, for no knob was to blame. Plateau and
+equilibrium are none: there is nothing to win by turning a knob."""
 BESIDE_RUNG_0 = frozenset({"discriminator_overpowering", "collapse", "mode_collapse"})
 """Where the regime is put on top at once when knobs are pulled back to their published values."""
 ROLLED_BACK = frozenset(LADDERS) - {"discriminator_overfitting", "memorisation", "oscillation"}

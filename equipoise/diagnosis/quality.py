@@ -9,6 +9,8 @@ ALIKE = (0.5, 0.3, 0.1)
 """Diversity against reals; below 0.5 a collapse is suspected, below 0.3 it is an alarm."""
 FORGOTTEN = (0.6, 0.45, 0.1)
 """Coverage against the best the run has had. 128 reals give it a standard error of 0.04 at 0.5."""
+CHANCE = 0.2
+"""Coverage that single readings of 128 reals may reach by chance."""
 NOWHERE = 0.05
 """Coverage up to which no fake counts as near a real. That is so at the start of every run; after a tenth of one whose
 knobs stand far from what is published it is a hint (seed 100 of benchmarks/rescue.py)."""
@@ -41,15 +43,15 @@ def mode_collapse(history: History) -> Sign | None:
     never = most < ALIKE[0]
     if never and history.progress < YOUNG:
         severity = min(severity, TO_KNOW)
-    return Sign(severity, 0.8, {"diversity": now, "diversity_at_most": most}, always=never)
+    return Sign(severity, 0.8, {"diversity": now, "diversity_at_most": most}, since=0 if never else None)
 
 
 def mode_dropping(history: History) -> Sign | None:
     """Reals that had fakes near them have none any more, though the fakes are not all alike; or never had any."""
     seen, spread = history.last("coverage", 4), history.last("diversity", 2)
     whole = [value for _, value in history.whole("coverage")]
-    if len(whole) >= 2 and max(whole) <= NOWHERE and history.progress >= NEWBORN:
-        return Sign(MILD, 0.6, {"coverage": max(whole)}, always=True)
+    if len(whole) >= 2 and max(whole) <= CHANCE and statistics.median(whole[-5:]) <= NOWHERE:
+        return Sign(MILD, 0.6, {"coverage": max(whole)}, since=0) if history.progress >= NEWBORN else None
     if len(seen) < 4 or len(whole) < 8 or (spread and statistics.fmean(spread) < ALIKE[1]):
         return None
     best = max(statistics.fmean(whole[i : i + 3]) for i in range(len(whole) - 2))

@@ -41,6 +41,8 @@ Noise, augmentation and R1 as their sources have them (Sønderby 2017; Karras 20
 HINT = 0.2
 """The severity from which rung 0 is taken while there is little to lose: that knobs were set far from what is published
 speaks for itself."""
+SUDDEN = frozenset({"divergence", "discriminator_forgetting"})
+"""What befalls sound weights from one step to the next: those from before it hold all that was learnt."""
 SURE = 0.5
 """The confidence from which a finding is acted on."""
 
@@ -117,7 +119,7 @@ def prescribe(
     restore = finding.symptom in ROLLED_BACK and chart.lost < care.lost * case.steps
     reach = step - round(care.reach * case.steps)
     oldest = 0 if finding.symptom == "divergence" else max(0, reach)
-    newest = finding.since if finding.symptom == "divergence" or reach > 0 else 0
+    newest = finding.since if finding.symptom in SUDDEN or reach > 0 else 0
     if not care.change:
         remedy = Remedy(finding, True, oldest, newest, overrides=(), rung=0, until=step)
         return remedy, _with(chart, remedy, step)

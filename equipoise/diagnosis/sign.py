@@ -12,12 +12,16 @@ MILD = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """How severe and how sure, each 0 to 1, and by what evidence. `always`: it has been so since the run began."""
+    """How severe and how sure, each 0 to 1, and by what evidence.
+
+    `since`: the step from which it has been so, if the evidence says it; 0 for since the run began. None: since it was
+    first found.
+    """
 
     severity: float
     confidence: float
     evidence: Mapping[str, float]
-    always: bool = False
+    since: int | None = None
 
 
 Look = Callable[[History], Sign | None]

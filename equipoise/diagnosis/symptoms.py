@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from equipoise.diagnosis import balance, quality
 from equipoise.diagnosis.collapse import collapse
+from equipoise.diagnosis.forgetting import discriminator_forgetting
 from equipoise.diagnosis.history import History, remember
 from equipoise.diagnosis.sign import Look
 from equipoise.observations import Finding, Health, Signals
@@ -25,6 +26,7 @@ SYMPTOMS: Mapping[str, Look] = {
     "mode_dropping": quality.mode_dropping,
     "discriminator_overfitting": quality.discriminator_overfitting,
     "memorisation": quality.memorisation,
+    "discriminator_forgetting": discriminator_forgetting,
     "dead_discriminator": balance.dead_discriminator,
     "oscillation": balance.oscillation,
     "plateau": quality.plateau,
@@ -38,13 +40,13 @@ def diagnose(history: History, step: int, progress: float, signals: Signals) -> 
     """All that can be found after one more reading, and the history with it in.
 
     `step` rises from reading to reading; `progress`: 0 to 1. A finding's `since` is the step at which it was first
-    found, and has been found at every reading since; 0 for what has been so since the run began.
+    found, and has been found at every reading since, or from which the evidence says that it has been so.
     """
     history = remember(history, step, progress, signals)
     findings = [*divergence(history, step, signals)]
     for name, look in SYMPTOMS.items():
         if sign := look(history):
-            since = 0 if sign.always else history.since.get(name, step)
+            since = history.since.get(name, step) if sign.since is None else sign.since
             findings.append(Finding(name, sign.severity, sign.evidence, since, sign.confidence))
     history = dataclasses.replace(history, since={finding.symptom: finding.since for finding in findings})
     return Health(tuple(findings)), history

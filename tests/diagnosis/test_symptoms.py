@@ -122,6 +122,19 @@ def test_a_generator_that_starves_while_the_discriminator_wins() -> None:
     assert found("vanishing_generator_gradient", 200, even) == [], "a game at rest has small gradients, too"
 
 
+def test_a_small_gradient_is_no_starving_beside_a_discriminator_in_doubt_or_samples_near_reals() -> None:
+    def starves(**known: float) -> bool:
+        def signals(reading: int) -> Signals:
+            return Signals(rank_train_fake=0.9, gradient_norm_g=2.0 if reading < 50 else 0.02, **known)
+
+        return bool(found("vanishing_generator_gradient", 200, signals))
+
+    assert starves(probability_real=0.95, probability_fake=0.1)
+    assert not starves(probability_real=0.55, probability_fake=0.45)
+    assert starves(coverage=0.1)
+    assert not starves(coverage=0.7)
+
+
 @pytest.mark.parametrize(("later", "starves"), [(60.0, True), (20.0, False), (90.0, True)])
 def test_a_gradient_that_fell_with_the_loss_is_no_starving(later: float, starves: bool) -> None:
     """pix2pix: a difference of pixels, weighted by 100, makes up most of the loss and of the gradient at first."""
@@ -132,6 +145,23 @@ def test_a_gradient_that_fell_with_the_loss_is_no_starving(later: float, starves
         return Signals(rank_train_fake=1.0, gradient_norm_g=gradient, loss_g=loss)
 
     assert bool(found("vanishing_generator_gradient", 200, signals)) == starves
+
+
+def test_a_discriminator_that_forgets_from_one_reading_to_the_next() -> None:
+    def ranks(*values: float, apart: int = 50) -> list[Finding]:
+        history, findings = History(), []
+        for reading, rank in enumerate(values, 1):
+            signals = Signals(rank_train_fake=rank)
+            health, history = diagnose(history, reading * apart, reading / 20, signals)
+            findings += [one for one in health.findings if one.symptom == "discriminator_forgetting"]
+        return findings
+
+    (forgot,) = ranks(0.48, 0.43, 0.41, 0.38, 0.04, 0.14, 0.18, 0.25)
+    assert forgot.since == 200, "the last reading at which it knew"
+    assert forgot.severity == 1.0
+    assert ranks(0.48, 0.43, 0.41, 0.38, 0.3, 0.22, 0.14, 0.06) == [], "what fades is not forgotten"
+    assert ranks(0.9, 0.2, 0.8, 0.3, 0.05) == [], "where ranks swing, a low one is no news"
+    assert ranks(0.48, 0.43, 0.41, 0.38, 0.04, apart=1) == [], "the ranks of single steps scatter"
 
 
 def test_a_win_without_a_fake_near_a_real() -> None:
@@ -169,6 +199,7 @@ def test_a_discriminator_whose_slope_is_penalised_away() -> None:
         return found("dead_discriminator", 40, lambda _: Signals(rank_train_fake=rank, coverage=coverage, **sure))
 
     assert flat(0.005, 0.4)[0].severity >= 0.5
+    assert flat(0.005, 0.1)[0].severity == pytest.approx(0.2), "a hint: it may not tell them apart"
     assert flat(0.05, 0.4) == [], "it says something"
     assert flat(0.005, 0.4, coverage=0.8) == [], "that is an equilibrium"
     assert flat(0.005, 0.4, coverage=None) == [], "nobody looked"
@@ -192,6 +223,8 @@ def test_reals_that_are_forgotten() -> None:
     nowhere = found("mode_dropping", 100, lambda reading: Signals(coverage=0.0 if reading < 50 else 0.3, diversity=0.8))
     assert {(finding.severity, finding.since) for finding in nowhere} == {(0.2, 0)}, "worth knowing, no more"
     assert len(nowhere) == 40, "from a tenth of the run until a fake comes near a real"
+    by_chance = lambda reading: Signals(coverage=0.12 if reading == 5 else 0.0, diversity=0.8)  # noqa: E731
+    assert found("mode_dropping", 100, by_chance), "one fake near a real is chance"
     alike = lambda reading: Signals(coverage=0.9 if reading < 50 else 0.1, diversity=0.05)  # noqa: E731
     assert found("mode_dropping", 100, alike) == [], "that is mode_collapse"
 
