@@ -101,6 +101,13 @@ def test_early_in_a_run_weights_of_the_start_are_gone_back_to() -> None:
         assert remedy.newest == newest
 
 
+def test_what_befell_a_discriminator_is_undone_and_nothing_turned() -> None:
+    forgot = Health((Finding("discriminator_forgetting", 1.0, {}, since=300),))
+    remedy, _ = prescribe(Care(), case(), Chart(), forgot, PUBLISHED, 350)
+    assert remedy is not None
+    assert (remedy.restore, remedy.newest, remedy.overrides) == (True, 300, ())
+
+
 @pytest.mark.parametrize(
     ("knob", "value", "is_far"),
     [
@@ -119,13 +126,6 @@ def test_early_in_a_run_weights_of_the_start_are_gone_back_to() -> None:
         ("discriminator_steps", 5, True),
     ],
 )
-def test_what_befell_a_discriminator_is_undone_and_nothing_turned() -> None:
-    forgot = Health((Finding("discriminator_forgetting", 1.0, {}, since=300),))
-    remedy, _ = prescribe(Care(), case(), Chart(), forgot, PUBLISHED, 350)
-    assert remedy is not None
-    assert (remedy.restore, remedy.newest, remedy.overrides) == (True, 300, ())
-
-
 def test_what_far_means(knob: str, value: float, is_far: bool) -> None:
     assert (knob in far_from_published(case(**{knob: value}))) is is_far
 
