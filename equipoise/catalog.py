@@ -94,6 +94,8 @@ def checked(cls: type[Any], values: Mapping[str, Any], owner: str) -> Any:
         if first["type"] == "literal_error":
             choices = re.findall(r"'([^']+)'", first["ctx"]["expected"])
             raise UnknownNameError(where, str(first["input"]), choices) from error
+        if first["type"] == "missing":
+            raise SettingError(f"{owner} needs {where}; give it as an option") from error
         raise SettingError(f"{owner}: {where} = {first['input']!r}: {first['msg'].lower()}") from error
 
 

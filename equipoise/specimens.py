@@ -99,7 +99,7 @@ def _sentences(path: Path, spec: DataSpec) -> Tensor:
     if vocabulary is None:
         raise DataError(f"the reals are no sentences; give an array (.npy) or a folder of images instead of {path}")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -111,8 +111,12 @@ def _sentences(path: Path, spec: DataSpec) -> Tensor:
 def _array(path: Path) -> Tensor:
     try:
         numbers = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as an array of numbers: {error}") from error
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:  # numpy's own words offer to unpickle the file
+        raise DataError(f"{path} holds no array of numbers; write it by numpy.save") from error
     if numbers.dtype.kind != "f" or numbers.ndim < 2:
         raise DataError(f"{path} holds {numbers.dtype} of shape {numbers.shape}; give floats (N, C, H, W) or (N, D)")
     samples = torch.from_numpy(numbers.astype(np.float32))

@@ -252,7 +252,7 @@ def spoilt_array(path: Path) -> None:
         (["small", "--against", "digits"], "the samples in small are 1 x 16 x 16, the reals 1 x 32 x 32; bring them"),
         (["broken", "--against", "digits"], "0.png cannot be read as an image; delete it"),
         (["small", "--against", "ring"], "the reals are points, no images; give an array (.npy) of points"),
-        (["pickle.npy", "--against", "ring"], "pickle.npy cannot be read as an array of numbers"),
+        (["pickle.npy", "--against", "ring"], "pickle.npy holds no array of numbers; write it by numpy.save"),
         (["whole.npy", "--against", "ring"], "whole.npy holds int64 of shape (5, 2); give floats"),
         (["far.npy", "--against", "digits"], "far.npy holds images that reach beyond [-1, 1]; scale them to it"),
         (["small", "--against", "digts"], "there is no data set 'digts'; did you mean 'digits'?"),

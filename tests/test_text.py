@@ -202,6 +202,9 @@ def test_texts_are_judged_beside_data(tmp_path: Path, refused, capsys: pytest.Ca
     file.write_text("the cat sat on the mat\na cat sat on the mat\n")
     assert cli.run(["evaluate", str(file), "--against", "sentences", "--metrics", "validity", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["metrics"][0]["value"] == 0.5
+    file.write_bytes(b"\xef\xbb\xbfthe cat sat on the mat\r\na bird sat on the mat\r\n")
+    assert cli.run(["evaluate", str(file), "--against", "sentences", "--metrics", "validity", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"][0]["value"] == 1
     file.write_text("the cat sat on the mat\na frog sat on the mat\n")
     line = refused("evaluate", file, "--against", "sentences")
     assert "mine.txt, line 2: 'frog' is not among the 43 words that this data knows" in line
@@ -241,6 +244,7 @@ def test_a_file_of_lines_is_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (None, "there is no file ./my.txt"),
         (b"", "is empty; give a file with a sentence on each line"),
         (bytes(range(256)), "this is no text in UTF-8"),
+        (b"the cat sat on the mat", "holds one line alone"),
         (("\n".join(f"w{n}" for n in range(10_001))).encode(), "10,001 different words, and an end: more than most"),
     ],
 )

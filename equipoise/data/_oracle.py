@@ -5,6 +5,9 @@ There is one bias a gate; torch's second one stays 0. The start is the word 0, w
 """
 
 import hashlib
+import io
+import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -95,15 +98,20 @@ def read(path: Path) -> Weights:
     """
     names = ["E", *(f"{kind}{_named(gate)}" for kind in "WUb" for gate in GATES), "Wo", "bo"]
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             missing = [name for name in names if name not in file]
             if missing:
                 raise DataError(f"{path} has no array '{missing[0]}'; an oracle has {', '.join(names)}")
             arrays = {name: np.asarray(file[name]) for name in names}
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} cannot be read as arrays (.npz): {error}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        # numpy's own words offer to unpickle the file
+        raise DataError(
+            f"{path} holds no arrays (.npz); write them by numpy.savez(FILE, E=..., Wi=..., ...)"
+        ) from error
     _check(arrays, path)
     stacked = {kind: np.concatenate([arrays[f"{kind}{_named(gate)}"] for gate in GATES], axis=-1) for kind in "WUb"}
     whole = (arrays["E"], stacked["W"], stacked["U"], stacked["b"], arrays["Wo"], arrays["bo"])

@@ -69,8 +69,8 @@ class TextLines:
     def settled(self) -> Self:
         """The same with the full path, and length, vocabulary and digest as found.
 
-        Raises DataError for a file that is empty, or no text, or not the one that `digest` is of; for more words than
-        `most`; for a word that is not in `words`.
+        Raises DataError for a file that is empty, or no text, or of one line, or not the one that `digest` is of; for
+        more words than `most`; for a word that is not in `words`.
         """
         return self._found()[0]
 
@@ -105,6 +105,8 @@ class TextLines:
         words = self.words or (ENDING, *self._chosen(words_of(split), path))
         if words[:1] != (ENDING,):
             words = (ENDING, *words)
+        if len(set(lines.texts)) == 1:
+            raise DataError(f"{path} holds one line alone, or the same again and again; give a file with many lines")
         limit = self.longest or LONGEST[self.unit]
         longest = min(limit, max(map(len, split)) + 1)
         data = replace(self, file=str(path), length=self.length or longest, words=words, digest=lines.digest)
@@ -118,10 +120,10 @@ class TextLines:
         if len(found) < self.most:
             return list(found)
         if self.rare == "refuse":
-            others = "" if self.unit == "characters" else ", data.unit=characters"
+            others = "" if self.unit == "characters" else ", or data.unit=characters"
             raise DataError(
                 f"{path} has {len(found):,} different {self.unit}, and an end: more than most = {self.most:,}; give "
-                f"--option data.most={len(found) + 1}, data.rare=mark{others}"
+                f"--option data.most={len(found) + 1}, or data.rare=mark{others}"
             )
         return [UNKNOWN, *found[: max(0, self.most - 2)]]
 

@@ -160,11 +160,18 @@ def test_an_oracle_of_other_shapes_is_told(oracle_file: Path, changes, message: 
 def test_files_that_are_no_oracle_are_told_and_nothing_is_unpickled(tmp_path: Path, oracle_file: Path) -> None:
     with pytest.raises(DataError, match="there is no file"):
         Oracle(parameters=str(tmp_path / "no.npz")).settled()
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        Oracle(parameters=str(tmp_path)).settled()
+    np.save(tmp_path / "alone.npy", np.zeros(3))
+    (tmp_path / "empty.npz").write_bytes(b"")
     (tmp_path / "text.npz").write_text("words")
-    with pytest.raises(DataError, match="cannot be read as arrays"):
-        Oracle(parameters=str(tmp_path / "text.npz")).settled()
-    with pytest.raises(DataError, match="cannot be read as arrays"):
-        Oracle(parameters=str(spoilt(oracle_file, E=np.array([{}], dtype=object)))).settled()
+    (tmp_path / "cut.npz").write_bytes(oracle_file.read_bytes()[:400])
+    pickled = spoilt(oracle_file, E=np.array([{}], dtype=object)).name
+    for name in ("alone.npy", "empty.npz", "text.npz", "cut.npz", pickled):
+        with pytest.raises(DataError) as error:
+            Oracle(parameters=str(tmp_path / name)).settled()
+        assert f"{name} holds no arrays (.npz); write them by numpy.savez" in str(error.value)
+        assert "pickle" not in str(error.value), "numpy's advice to unpickle it is not passed on"
 
 
 def test_another_oracle_in_the_same_file_is_noticed(oracle_file: Path) -> None:
@@ -197,6 +204,14 @@ def test_lines_of_words_come_back_as_they_were(lines) -> None:
     assert sorted(texts(data, "train")) == ["a dog", "the", "the cat", "the cat sat"]
     assert sorted(data.stream("train", 4, 0).batch(0).lengths.tolist()) == [1, 2, 2, 3]
     assert notes(data) == ["4 lines of up to 3 words, 6 different ones with the end"]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_lines_of_any_system_are_the_same(lines, ending: str, mark: bytes) -> None:
+    data = lines(mark + ending.join(("the cat sat", "a dog", "")).encode(), held_out=0.0)
+    assert sorted(texts(data, "train")) == ["a dog", "the cat sat"]
+    assert data.settled().words == ("<end>", "a", "cat", "dog", "sat", "the")
 
 
 def test_characters_are_words_too(lines) -> None:
@@ -238,6 +253,8 @@ def test_settled_lines_need_no_file_to_be_read_again(lines) -> None:
         (b"fine\nl\xe4ter\n", "my.txt, line 2: this is no text in UTF-8"),
         (b"fine\n\nwith\x00nothing\n", "my.txt, line 3: this is no text in UTF-8"),
         ("an <end> here\n", "holds the word <end>, which stands for something here"),
+        ("the cat sat", "my.txt holds one line alone, or the same again and again; give a file with many lines"),
+        ("the cat\n" * 200, "my.txt holds one line alone, or the same again and again"),
     ],
 )
 def test_files_that_are_no_text_are_told(lines, content, message: str) -> None:
@@ -249,7 +266,7 @@ def test_a_vocabulary_over_the_limit_is_refused_or_marked(lines) -> None:
     content = "a a b\na b c d\n"
     with pytest.raises(DataError) as error:
         lines(content, most=4).settled()
-    told = "4 different words, and an end: more than most = 4; give --option data.most=5, data.rare=mark"
+    told = "4 different words, and an end: more than most = 4; give --option data.most=5, or data.rare=mark"
     assert told in str(error.value)
     assert len(lines(content, most=5).settled().words) == 5
     data = lines(content, most=4, rare="mark", held_out=0.0).settled()
