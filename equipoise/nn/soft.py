@@ -1,7 +1,5 @@
 """A recurrent network that writes sentences from a latent vector, word by word or as mixtures of words."""
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,20 +25,20 @@ class SoftWriter(nn.Module):
 
     def soft(self, latent: Tensor, length: int, sharpness: float) -> Tensor:
         """Sentences (B, T, V) of mixtures: softmax(L logits), which goes on as the mean of its words (equation 8)."""
-        state, word, made = self._start(latent), self._first(latent), []
+        state, word, words, made = self._start(latent), self._first(latent), self._words(), []
         for _ in range(length):
             state = self._step(word, latent, state)
-            made.append((sharpness * self._logits(state)).softmax(dim=1))
-            word = made[-1] @ self.embedding.weight[: self.words]
+            made.append((sharpness * (self.exit(state.hidden) @ words.T)).softmax(dim=1))
+            word = made[-1] @ words
         return torch.stack(made, dim=1)
 
     @torch.no_grad()
     def written(self, latent: Tensor, length: int) -> Tensor:
         """Sentences (B, T) int64: the likeliest word at each step, which is what mixtures sharpen to."""
-        state, word, made = self._start(latent), self._first(latent), list[Tensor]()
+        state, word, words, made = self._start(latent), self._first(latent), self._words(), list[Tensor]()
         for _ in range(length):
             state = self._step(word, latent, state)
-            best = self._logits(state).argmax(dim=1)
+            best = (self.exit(state.hidden) @ words.T).argmax(dim=1)
             made.append(torch.where(made[-1] == END, END, best) if self.ends and made else best)
             word = self.embedding(made[-1])
         return torch.stack(made, dim=1)
@@ -50,9 +48,10 @@ class SoftWriter(nn.Module):
         state, word, found = self._start(latent), self._first(latent), []
         for place in tokens.unbind(dim=1):
             state = self._step(word, latent, state)
-            found.append(self._logits(state))
+            found.append(state.hidden)
             word = self.embedding(place)
-        return F.cross_entropy(torch.stack(found, dim=1).flatten(0, 1), tokens.flatten())
+        logits = self.exit(torch.stack(found, dim=1)) @ self._words().T
+        return F.cross_entropy(logits.flatten(0, 1), tokens.flatten())
 
     def _start(self, latent: Tensor) -> State:
         hidden = self.entry(latent).tanh()
@@ -64,5 +63,6 @@ class SoftWriter(nn.Module):
     def _step(self, word: Tensor, latent: Tensor, state: State) -> State:
         return State(*self.cell(torch.cat([word, latent], dim=1), tuple(state)))
 
-    def _logits(self, state: State) -> Tensor:
-        return cast(Tensor, self.exit(state.hidden) @ self.embedding.weight[: self.words].T)
+    def _words(self) -> Tensor:
+        """(V, E): the embedding without the start."""
+        return self.embedding.weight[: self.words]

@@ -191,8 +191,8 @@ class _Game:
     def spot_swaps(self, networks: Networks, batch: TokenBatch, moment: Now) -> Loss:
         """Sentences against copies with two words swapped."""
         judge = _judge(networks)
-        real_logit = judge.judge(judge.features(batch.real))
-        fake_logit = judge.judge(judge.features(swapped(batch, moment.generator)))
+        both = torch.cat([batch.real, swapped(batch, moment.generator)])
+        real_logit, fake_logit = judge.judge(judge.features(both)).chunk(2)
         total = told_apart(real_logit, fake_logit)
         return Loss(total, terms={"adversarial": total.detach()})
 
