@@ -82,7 +82,7 @@ class _Lines:
             case Sensed() if time.monotonic() - self.last >= INTERVAL:
                 self.last = time.monotonic()
                 self.console.print(
-                    f"step {event.step}  {event.progress:.0%}  {self.rate.images:.0f} images/s  {numbers(event)}",
+                    f"step {event.step}  {event.progress:.0%}  {self.rate.images:.0f} samples/s  {numbers(event)}",
                     highlight=False,
                     soft_wrap=True,
                 )
@@ -126,7 +126,7 @@ class _Bar:
             case Sensed():
                 if event.progress:
                     self.progress.update(self.bar, total=round(event.step / event.progress))
-                self.progress.update(self.bar, numbers=f"{self.rate.images:.0f} images/s  {numbers(event)}")
+                self.progress.update(self.bar, numbers=f"{self.rate.images:.0f} samples/s  {numbers(event)}")
             case Saved():
                 self.progress.update(self.bar, description=f"saved {event.step}")
             case Evaluated() | Turned() | Remedied() | Finished():
@@ -178,7 +178,7 @@ def _opening(event: Started) -> str:
     networks = ", ".join(f"{name} {count:,} weights" for name, count in event.parameters.items())
     taken = ", ".join(f"{share:.0%} of the {name}" for name, share in event.taken_over.items())
     start = f"\nweights taken over: {taken}; the rest begins anew" if taken else ""
-    return f"{event.steps} steps of {event.batch_size} images, {event.precision}; {networks}{start}"
+    return f"{event.steps} steps, batches of {event.batch_size}, {event.precision}; {networks}{start}"
 
 
 def _guess(rate: _Rate, steps: int) -> str:

@@ -125,7 +125,7 @@ def test_a_run_says_what_it_does_and_ends_with_its_report(shown) -> None:
     assert ended.returncode == 0, ended.stderr
     film = folder / "film" / "training_progress.mp4"
     assert ended.stdout.splitlines() == [f"film: {film}", f"report: {folder / 'report.html'}"]
-    assert "12 steps of 8 images, fp32" in ended.stderr
+    assert "12 steps, batches of 8, fp32" in ended.stderr
     assert "kd_digits" in ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -129,6 +129,9 @@ def test_samples_are_kept_as_lines_and_shown(run: Path) -> None:
     page = (run / "report.html").read_text()
     assert lines[0] in page
     assert lines[-1] not in page.replace(lines[0], "") or lines[-1] in lines[:32], "the page shows the first ones"
+    told = f"{STEPS * 8} sentences"
+    assert f"for {STEPS} steps ({told}, " in page
+    assert final(read(Run(run))).moment == f"step {STEPS}, {told} seen"
     with Image.open(run / "figures" / "training_progress.png") as figure:
         below = np.asarray(figure.convert("L"))[-400:]
     assert (below < 100).mean() > 0.005, "letters stand where samples are shown"

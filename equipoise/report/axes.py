@@ -57,7 +57,7 @@ def legend(axes: "Axes") -> None:
 
 
 def step_axis(axes: "Axes", history: History, *, images: bool) -> None:
-    """Steps from 0 to the last, the images seen below each tick if wanted, and marks where the run was resumed."""
+    """Steps from 0 to the last, the reals seen below each tick if wanted, and marks where the run was resumed."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     end = max(1, history.step)
@@ -65,7 +65,7 @@ def step_axis(axes: "Axes", history: History, *, images: bool) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(8 if images else 5, integer=True, steps=[1, 2, 5, 10]))
     if images:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{_compact(x)}\n{_compact(history.images_at(x))}"))
-        axes.set_xlabel("steps; below them, images seen")
+        axes.set_xlabel(f"steps; below them, {history.noun} seen")
     else:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _compact(x)))
         axes.set_xlabel("steps")

@@ -160,7 +160,8 @@ def _rows(wanted: Sequence[Panel], columns: int) -> list[list[Panel]]:
 def _header(figure: "Figure", history: History, total: float) -> None:
     """What the figure shows, in two lines above everything."""
     known = [name_of(history.experiment, key) for key in ("gan", "data", "controller")]
-    said = [name for name in known if name] + [length(history), f"{count(history.images)} images seen", state(history)]
+    seen = f"{count(history.images)} {history.noun} seen"
+    said = [name for name in known if name] + [length(history), seen, state(history)]
     figure.text(0.012, 1 - 0.10 / total, plain(history.run.name, 80), va="top", fontsize=13, weight="bold", color=INK)
     figure.text(0.012, 1 - 0.37 / total, "   ·   ".join(said), va="top", fontsize=8.5, color=GREY)
 

@@ -111,6 +111,12 @@ class History:
         return int(max((number(line.get("images"), 0) for line in self.lines), default=0))
 
     @property
+    def noun(self) -> str:
+        """What reals are called here: sentences where samples are kept as texts, else images."""
+        texts = any(str(line.get("samples", "")).endswith(".txt") for line in self.named("sampled"))
+        return "sentences" if texts else "images"
+
+    @property
     def seconds(self) -> float:
         """Seconds of training, as far as the lines tell."""
         return max(

@@ -114,9 +114,9 @@ def _numbers(history: History) -> Markup:
         pairs += _of_metric(measured)
     pairs += [
         ("Steps", count(history.step)),
-        ("Images seen", count(history.images)),
+        (f"{history.noun.capitalize()} seen", count(history.images)),
         ("Time", duration(seconds)),
-        ("Speed", f"{short(history.images / seconds)} images/s" if seconds > 0 else "not known"),
+        ("Speed", f"{short(history.images / seconds)} {history.noun}/s" if seconds > 0 else "not known"),
         ("Batch size", started.get("batch_size", history.experiment.get("batch_size", "not known"))),
         ("Precision", started.get("precision", history.experiment.get("precision", "not known"))),
     ]

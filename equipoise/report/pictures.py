@@ -36,7 +36,7 @@ def draw(axes: "Axes", samples: Samples, bounds: tuple[float, float]) -> None:
     axes.text(
         0,
         1,
-        f"{count(samples.images)} images seen{_groups(samples)}",
+        f"{samples.reals} seen{_groups(samples)}",
         transform=axes.transAxes,
         va="bottom",
         fontsize=7.2,

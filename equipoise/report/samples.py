@@ -38,7 +38,12 @@ class Samples:
     def moment(self) -> str:
         """When it was, and what stands beside what."""
         groups = f"; from left to right {', '.join(self.shows)}" if self.shows else ""
-        return f"step {count(self.step)}, {count(self.images)} images seen{groups}"
+        return f"step {count(self.step)}, {self.reals} seen{groups}"
+
+    @property
+    def reals(self) -> str:
+        """How many reals were seen until then: 3,840 images."""
+        return f"{count(self.images)} {'sentences' if self.texts else 'images'}"
 
 
 def chosen(history: History, most: int = 3) -> list[Samples]:

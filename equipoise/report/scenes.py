@@ -66,9 +66,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Clock:
-    """What the lines tell of time, by step: images seen, seconds trained, and the word on the run's health.
+    """What the lines tell of time, by step: reals seen, seconds trained, and the word on the run's health.
 
-    `planned` steps, 0 if not known; `end`: the last step, and how things stand then, in words.
+    `planned` steps, 0 if not known; `end`: the last step, and how things stand then, in words. `noun`: of the reals.
     """
 
     images: tuple[Floats, Floats]
@@ -76,6 +76,7 @@ class Clock:
     verdicts: Sequence[tuple[float, str]]
     planned: int
     end: tuple[float, str]
+    noun: str
 
     def words(self, step: float) -> tuple[list[Words], list[Words]]:
         """The step, and below it images, time and health; at the end, how the run ended."""
@@ -86,7 +87,7 @@ class Clock:
         found = next((word for since, word in reversed(self.verdicts) if since <= step), "")
         word = found if step < last else ended
         colour = GREEN if "healthy" in word else GREY if word in ("", "unfinished") else RED
-        below = [Words(f"{images} images"), Words(spent), Words(word, colour=colour, bold=True)]
+        below = [Words(f"{images} {self.noun}"), Words(spent), Words(word, colour=colour, bold=True)]
         return [Words(now, bold=True, size=LARGE)], below
 
 
@@ -215,7 +216,8 @@ def _clock(history: History) -> Clock:
     timed = np.array([(0.0, 0.0), *((step, seconds) for step, seconds in spent if np.isfinite(seconds))])
     verdicts = [(step, _verdict(line)) for step, line in sensed]
     planned = int(number(history.started.get("steps"), 0))
-    return Clock(images, (timed[:, 0], timed[:, 1]), verdicts, planned, (history.step, _ending(history)))
+    end = history.step, _ending(history)
+    return Clock(images, (timed[:, 0], timed[:, 1]), verdicts, planned, end, history.noun)
 
 
 def _ending(history: History) -> str:

@@ -85,7 +85,7 @@ def sentence(history: History) -> str:
     begun = (
         f"{gan} was trained{f' on {data}' if data else ''}{f' under the {controller} controller' if controller else ''}"
     )
-    spent = f"for {length(history)} ({count(history.images)} images, {duration(history.seconds)})"
+    spent = f"for {length(history)} ({count(history.images)} {history.noun}, {duration(history.seconds)})"
     parts = [f"{begun} {spent}", _ending(history)]
     best = next((text for text in map(best_of, history.measured()) if text), None)
     return "; ".join(parts) + (f"; {best}." if best else ".")
