@@ -1,6 +1,6 @@
 """SeqGAN beside its controls: does the game add anything to likelihood?
 
-    python benchmarks/text.py             about 15 minutes of one core; a restart goes on
+    python benchmarks/text.py             about 20 minutes of one core; a restart goes on
     python benchmarks/text.py --only sentences oracle
     python benchmarks/text.py --table     rewrite text.md from results/text.jsonl
 
@@ -15,25 +15,27 @@ optimizers, each arm plays as many rounds, one update of each player a round:
   constant     every reward is 1, without a baseline (LantaoYu/SeqGAN issue 21)
   shuffled     each sentence gets the rewards of another
 
-Tasks. `sentences`: the lab's grammar, everything by enumeration. `oracle`: the LSTM of seed 0 with 200 words, sentences
-of 20; 2,000 samples; NLL_oracle and NLL_gen at the same temperature each time, for five temperatures. `original`: the
-published sizes at 5,000 words, seconds of a few updates of each kind, and what the published schedule comes to.
+Tasks. `sentences`: the lab's grammar, everything by enumeration. `samples`: the same grammar by 100,000 samples, which
+textgan must be measured by, for it gives no likelihood; seqgan after its game beside it. textgan takes the steps of
+docs/labs/sentences.md: 300 of autoencoding, 100 of swaps, 1,200 of the game. `oracle`: the LSTM of seed 0 with 200
+words, sentences of 20; 2,000 samples; NLL_oracle and NLL_gen at the same temperature each time, for five temperatures.
+`original`: the published sizes at 5,000 words, seconds of a few updates of each kind, and what the published schedule
+comes to.
 
 The verdict on the oracle: the game beats likelihood if, at the temperature at which likelihood writes as likely
 sentences as the game (the same NLL_oracle), the game gives more likelihood to held-out sentences, beyond the 95 %
 interval of the mean over seeds (Student's t). Lower NLL_oracle alone is no merit: any cooler generator has that.
 """
 
-import itertools
 import json
-import math
-import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from _results import Item, Result, Results, in_child, parser, table, write
+from _results import Item, Result, Results, in_child, parser, write
+from _text_tables import oracle_table, original_table, samples_table, sentences_table
+from torch import Tensor
 
 from equipoise import catalog
 from equipoise.nn.recurrent import Recurrent
@@ -52,11 +54,12 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.2)
 SAMPLES, BATCH = 2000, 64
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
-"""The 97.5 % quantile of Student's t for so many seeds (Fisher and Yates 1938, table III)."""
-LIKELIHOOD, JUDGING, ROUNDS, EACH = 18_720, 46_800, 200, 4680
-"""Updates of the published schedule: of the generator by likelihood, of the discriminator before the game; rounds, and
-updates of the discriminator in each."""
+MATCHING = {"autoencoding_steps": 300, "swapping_steps": 100}
+MATCHING_STEPS = 1600
+WRITERS = {"seqgan": 3, "textgan": 1}
+"""Seeds of each; a run of textgan takes a minute."""
+WRITTEN = 100_000
+"""Samples of `samples`; a perfect generator leaves out 0.5 of 10,000 sentences among so many."""
 
 
 class Match:
@@ -134,6 +137,8 @@ def measure(item: Item) -> Result:
     torch.set_num_threads(1)
     if item["task"] == "original":
         return original()
+    if item["task"] == "samples":
+        return by_samples(item)
     begun = time.process_time()
     match = Match(item["task"], item["seed"])
     judge = by_enumeration if item["task"] == "sentences" else by_oracle
@@ -147,10 +152,47 @@ def measure(item: Item) -> Result:
     law, split = match.data.spec.law, match.data.stream("held_out", min(SAMPLES, match.data.count("held_out")), 0)
     real = split.batch(0).real
     result["real"] = -law.log_probability(real).mean().item() / real.shape[1]
-    words = match.data.spec.vocabulary
-    ten = writer(match.played("game")).sentences(10, real.shape[1], torch.Generator().manual_seed(1))
-    result["written"] = [words.text(row) for row in ten.tolist()] if item["task"] == "sentences" else []
     return result
+
+
+def by_samples(item: Item) -> Result:
+    """Of one GAN on the lab's sentences, what samples tell."""
+    begun = time.process_time()
+    state = matching(item["seed"]) if item["gan"] == "textgan" else Match("sentences", item["seed"]).played("game")
+    spent = time.process_time() - begun
+    source, networks = torch.Generator().manual_seed(7), state.gan.networks
+    parts = (state.gan.latent(SAMPLES, source, None) for _ in range(WRITTEN // SAMPLES))
+    made = torch.cat([state.gan.generate(networks, latent, None).long() for latent in parts])
+    data = catalog.build("data", "sentences").settled()
+    right = data.spec.law.log_probability(made).isfinite()
+    times = made[right].unique(dim=0, return_counts=True)[1].double()
+    model = times / times.sum()
+    known = {tuple(row) for row in data.stream("train", data.count("train"), 0).batch(0).real.tolist()}
+    first = {tuple(row) for row in made[:SAMPLES].tolist()}
+    return {
+        "valid": right.double().mean().item(),
+        "entropy": -(model * model.log()).sum().item(),
+        "left_out": len(data.spec.law.support()) - len(times),
+        "novelty": len(first - known) / SAMPLES,
+        "written": texts(data, made[:10]),
+        "seconds": {item["gan"]: spent},
+    }
+
+
+def matching(seed: int) -> TrainingState:
+    """textgan at the end of its run."""
+    data = catalog.build("data", "sentences").settled()
+    gan = catalog.build("zoo", "textgan", MATCHING).build(data.spec, torch.Generator().manual_seed(seed))
+    stream = data.stream("train", BATCH, seed)
+    state = begin(gan, gan.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed + 1))
+    for step in range(MATCHING_STEPS):
+        run_step(state, stream, gan.knobs, step / MATCHING_STEPS)
+    return state
+
+
+def texts(data: Any, rows: Tensor) -> list[str]:
+    """Sentences as they are read."""
+    return [data.spec.vocabulary.text(row) for row in rows.tolist()]
 
 
 def original() -> Result:
@@ -175,114 +217,15 @@ def original() -> Result:
     return {"seconds": {**spent, "generator": spent.pop("both") - spent["discriminator"]}}
 
 
-def mean_of(values: Sequence[float]) -> tuple[float, float]:
-    """The mean, and half of its 95 % interval by Student's t."""
-    half = (
-        STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values)) if len(values) in STUDENT else math.nan
-    )
-    return statistics.mean(values), half
-
-
-def written(values: Sequence[float], form: str = ".3f") -> str:
-    mean, half = mean_of(values)
-    return f"{mean:{form}} ± {half:{form}}"
-
-
-def at_same_oracle(curve: dict[str, dict[str, float]], nll_oracle: float) -> float:
-    """NLL_gen of a generator at the temperature at which its NLL_oracle is this, on lines between those measured."""
-    points = sorted((point["nll_oracle"], point["nll_gen"]) for point in curve.values())
-    pairs = itertools.pairwise(points)
-    (x, y), (other_x, other_y) = next((pair for pair in pairs if pair[1][0] >= nll_oracle), (points[-2], points[-1]))
-    return y + (other_y - y) * (nll_oracle - x) / (other_x - x)
-
-
-def sentences_table(found: Sequence[dict[str, Any]]) -> list[str]:
-    rows = []
-    for arm in ("likelihood", *ARMS):
-        ours = [one["arms"][arm] for one in found]
-        lost = [one["arms"]["likelihood"]["entropy"] - one["arms"][arm]["entropy"] for one in found]
-        cells = [written([one[key] for one in ours], ".4f") for key in ("valid", "entropy", "forward_kl", "reverse_kl")]
-        rows.append((arm, *cells, "–" if arm == "likelihood" else written(lost, ".4f")))
-    head = ("arm", "valid ↑", "entropy (9.2103 at most)", "KL(data, G) ↓", "KL(G, data) ↓", "entropy lost")
-    lowest = min(one["arms"]["likelihood"]["valid"] for one in found)
-    kept = min(one["arms"]["game"]["valid"] for one in found)
-    worst = max(one["arms"]["likelihood"]["entropy"] - one["arms"]["game"]["entropy"] for one in found)
-    return [
-        "## The sentences lab",
-        f"By enumeration of all 10,000 sentences, nats per sentence; mean of {len(found)} seeds ± half the 95 %"
-        " interval.",
-        table(head, rows),
-        f"Validity after likelihood is at least {lowest:.4f} (aim 0.99), after the game at least {kept:.4f}; the game "
-        f"loses at most {worst:.4f} nats of entropy (aim 0.3).",
-        "Ten sentences after the game, seed 0:",
-        "```text\n" + "\n".join(found[0]["written"]) + "\n```",
-    ]
-
-
-def oracle_table(found: Sequence[dict[str, Any]]) -> list[str]:
-    rows, gains = [], {}
-    for arm in ("likelihood", *ARMS):
-        ours = [one["arms"][arm]["1.0"] for one in found]
-        gains[arm] = [
-            at_same_oracle(one["arms"]["likelihood"], mine["nll_oracle"]) - mine["nll_gen"]
-            for one, mine in zip(found, ours, strict=True)
-        ]
-        cells = [written([one[key] for one in ours]) for key in ("nll_oracle", "nll_gen", "entropy")]
-        rows.append((arm, *cells, "–" if arm == "likelihood" else written(gains[arm], "+.4f").replace("± +", "± ")))
-    head = ("arm", "NLL_oracle ↓", "NLL_gen ↓", "own entropy", "better than likelihood as cool")
-    curves = [
-        (arm, *(_point(found, arm, str(temperature)) for temperature in TEMPERATURES)) for arm in ("likelihood", *ARMS)
-    ]
-    mean, half = mean_of(gains["game"])
-    did = "did" if mean - half > 0 else "did not"
-    return [
-        "## The small oracle",
-        f"200 words, 20 tokens, nats per token; mean of {len(found)} seeds ± half the 95 % interval. The oracle's own "
-        f"sentences get {statistics.mean(one['real'] for one in found):.3f}.",
-        table(head, rows),
-        f"**The adversarial phase {did} beat tuned likelihood:** at the same NLL_oracle it gives {mean:+.4f} ± "
-        f"{half:.4f} "
-        f"nats per token more to held-out sentences than likelihood at another temperature.",
-        "Curves over temperature, NLL_oracle / NLL_gen:",
-        table(("arm", *map(str, TEMPERATURES)), curves),
-    ]
-
-
-def _point(found: Sequence[dict[str, Any]], arm: str, temperature: str) -> str:
-    points = [one["arms"][arm][temperature] for one in found]
-    return " / ".join(f"{statistics.mean(point[key] for point in points):.3f}" for key in ("nll_oracle", "nll_gen"))
-
-
-def original_table(found: dict[str, Any]) -> list[str]:
-    each = found["seconds"]
-    parts = {
-        "likelihood": ("likelihood, generator", each["likelihood"], LIKELIHOOD),
-        "judging": ("before the game, discriminator", each["discriminator"], JUDGING),
-        "generator": ("in the game, generator, 16 roll-outs", each["generator"], ROUNDS),
-        "discriminator": ("in the game, discriminator", each["discriminator"], ROUNDS * EACH),
-    }
-    rows = [(name, f"{one:.3f}", f"{count:,}", f"{one * count / 3600:.1f}") for name, one, count in parts.values()]
-    whole = sum(one * count for _, one, count in parts.values()) / 3600
-    round_ = each["generator"] + EACH * each["discriminator"]
-    return [
-        "## The original settings",
-        "5,000 words, 20 tokens, batches of 64, the published sizes, one core.",
-        table(("phase, player", "seconds an update", "updates published", "hours"), rows),
-        f"A round of the game takes {round_:,.0f} s, {each['generator']:.1f} s of it the generator's; the whole "
-        f"schedule "
-        f"{whole:,.0f} hours. It was not run here.",
-    ]
-
-
 def write_table(results: Results, items: Sequence[Item]) -> None:
     parts: list[str] = []
-    for task, make in (("sentences", sentences_table), ("oracle", oracle_table)):
-        found = [one for item in items if item["task"] == task and (one := results.result(item))]
+    for task, make in (("sentences", sentences_table), ("samples", samples_table), ("oracle", oracle_table)):
+        found = [{**item, **one} for item in items if item["task"] == task and (one := results.result(item))]
         if len(found) > 1:
             parts += make(found)
     if one := results.result({"task": "original", "seed": 0}):
-        parts += original_table(one)
-    about = "Five arms from the same players after likelihood. How, and what the arms are: `benchmarks/text.py`."
+        parts += original_table(one["seconds"])
+    about = "Five arms from the same players after likelihood, and textgan, which has none. How: `benchmarks/text.py`."
     write(
         results.path.parents[1] / "text.md",
         "# Text: what the game adds to likelihood",
@@ -294,12 +237,13 @@ def write_table(results: Results, items: Sequence[Item]) -> None:
 
 def main() -> None:
     made = parser(__doc__)
-    made.add_argument("--only", nargs="+", metavar="TASK", help="of sentences, oracle, original")
+    made.add_argument("--only", nargs="+", metavar="TASK", help="of sentences, samples, oracle, original")
     asked = made.parse_args()
     if asked.item:
         print(json.dumps(measure(asked.item)))
         return
     items: list[Item] = [{"task": task, "seed": seed} for task in TASKS for seed in range(TASKS[task]["seeds"])]
+    items += [{"task": "samples", "gan": gan, "seed": seed} for gan, count in WRITERS.items() for seed in range(count)]
     items.append({"task": "original", "seed": 0})
     results = Results(asked.out / "results" / "text.jsonl")
     if not asked.table:
