@@ -4,12 +4,15 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from equipoise.base import Preparation
 from equipoise.errors import DataError
+
+T = TypeVar("T")
 
 RUN = {"experiment.json", "events.jsonl"}
 """What a run folder holds: pictures in it are samples, not data."""
@@ -150,3 +153,13 @@ def writing_to(cache: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise DataError(f"no permission to write to the cache {cache}; name another folder by cache") from error
         raise DataError(f"cannot write to the cache {cache}: {error.strerror or error}") from error
+
+
+def last(making: Generator[Preparation, None, T]) -> T:
+    """What a making comes to in the end, its telling passed over."""
+    while True:
+        try:
+            next(making)
+        except StopIteration as end:
+            found: T = end.value
+            return found

@@ -7,7 +7,7 @@ import re
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,8 +18,6 @@ from equipoise.data._cache import Decoded, File, Kept, counted, shown
 from equipoise.data._pairs import Images
 from equipoise.data._pictures import ENDINGS, Form, decode, decode_halves, size_of, told, usual_size
 from equipoise.errors import DataError, SettingError
-
-T = TypeVar("T")
 
 HALVES = ("left", "right")
 DECODER = 1
@@ -135,16 +133,6 @@ def surely_opened(asked: Asked) -> Found:
     if found is None:
         raise DataError(f"the cache {asked.cache} was changed while it was read; start again")
     return found
-
-
-def last(making: Generator[Preparation, None, T]) -> T:
-    """What a making comes to in the end, its telling passed over."""
-    while True:
-        try:
-            next(making)
-        except StopIteration as end:
-            found: T = end.value
-            return found
 
 
 def check_options(image_size: int | None, channels: Sequence[int | None], held_out: float) -> None:

@@ -22,7 +22,7 @@ from equipoise.base import DataSpec, Preparation, Split, Suggestion
 from equipoise.data import _cache, _download
 from equipoise.data._arrays import Shuffled
 from equipoise.data._cache import Decoded, File, Kept
-from equipoise.data._files import content_digest, writing_to
+from equipoise.data._files import content_digest, last, writing_to
 from equipoise.data._pictures import Form, decode
 from equipoise.errors import DataError, SettingError
 
@@ -77,13 +77,8 @@ class CelebA:
 
     def settled(self) -> Self:
         """The same with full paths, and the digest as found."""
-        making = self._making()
-        while True:
-            try:
-                next(making)
-            except StopIteration as end:
-                found: Self = end.value
-                return found
+        settled: Self = last(self._making())
+        return settled
 
     @property
     def spec(self) -> DataSpec:

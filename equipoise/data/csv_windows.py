@@ -16,6 +16,7 @@ import torch
 
 from equipoise.base import DataSpec, Preparation, Split, Suggestion
 from equipoise.data._cache import File, Kept, changes, counted, fill, held_out, kept, listing, opened, shown
+from equipoise.data._files import last
 from equipoise.data._windows import Decoding, WindowStream, constant, extremes, share_outside
 from equipoise.errors import DataError, SettingError, UnknownNameError
 
@@ -81,13 +82,8 @@ class CsvWindows:
 
         Raises as `prepare` does, and DataError if every window is constant.
         """
-        making = self._making()
-        while True:
-            try:
-                next(making)
-            except StopIteration as end:
-                found: Self = end.value
-                return found
+        settled: Self = last(self._making())
+        return settled
 
     @property
     def spec(self) -> DataSpec:

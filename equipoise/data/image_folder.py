@@ -19,6 +19,7 @@ from equipoise.base import Batch, DataSpec, Preparation, Split, Stream, Suggesti
 from equipoise.data import _cache
 from equipoise.data._arrays import Shuffled, luma
 from equipoise.data._cache import Decoded, Kept, counted, shown
+from equipoise.data._files import last
 from equipoise.data._pictures import ENDINGS, Background, Fit, Form, decode, told, usual_size
 from equipoise.errors import DataError, SettingError, nearest
 
@@ -75,13 +76,8 @@ class ImageFolder:
 
     def settled(self) -> Self:
         """The same with folder and cache as full paths, and size, channels, classes and digest as found."""
-        making = self._making()
-        while True:
-            try:
-                next(making)
-            except StopIteration as end:
-                found: Self = end.value
-                return found
+        settled: Self = last(self._making())
+        return settled
 
     @property
     def spec(self) -> DataSpec:

@@ -12,9 +12,10 @@ from typing import Self
 
 from equipoise.base import DataSpec, Preparation, Split, Stream, Suggestion
 from equipoise.data import _cache, _sides
+from equipoise.data._files import last
 from equipoise.data._pairs import Apart, Pairs
 from equipoise.data._pictures import Background, Fit, Form
-from equipoise.data._sides import Asked, Found, check_options, last
+from equipoise.data._sides import Asked, Found, check_options
 
 __all__ = ["PairedFolder"]
 

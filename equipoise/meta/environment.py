@@ -26,7 +26,8 @@ from equipoise.errors import SettingError
 from equipoise.events import Evaluated, Event, Finished, Sensed
 from equipoise.experiment import Experiment, complete, from_values
 from equipoise.knobs import Knobs
-from equipoise.meta.episodes import BOUND, piloted
+from equipoise.meta.episodes import BOUND
+from equipoise.meta.stacked import piloted
 from equipoise.observations import ControllerState, MetricReading, Observation, Signals, Turn
 from equipoise.policy.blank import blank
 from equipoise.policy.features import distance

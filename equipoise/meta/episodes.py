@@ -18,9 +18,8 @@ from equipoise import launch
 from equipoise.errors import SettingError
 from equipoise.events import Evaluated, Finished
 from equipoise.experiment import Experiment, complete, given
-from equipoise.meta.stacked import Group
+from equipoise.meta.stacked import Group, piloted
 from equipoise.observations import Controller
-from equipoise.pilot import Pilot
 from equipoise.training.loop import Training, train
 
 ANYTIME = 0.3
@@ -56,20 +55,6 @@ def play(experiments: Sequence[Experiment], controllers: Sequence[Controller]) -
     if given(complete(experiments[0]).gan, "gan").name.partition(":")[0] == "mlp":
         return _stacked(experiments, controllers)
     return [_alone(experiment, controller) for experiment, controller in zip(experiments, controllers, strict=True)]
-
-
-def piloted(training: Training, controller: Controller) -> Pilot:
-    """The pilot of a run that has not begun, with another controller, and without repair."""
-    gan, pilot = training.state.gan, training.pilot
-    return Pilot(
-        controller,
-        steps=pilot.steps,
-        knobs=pilot.base,
-        turnable=gan.turnable,
-        probability=gan.probability,
-        published=gan.knobs,
-        ideal=gan.ideal,
-    )
 
 
 def hurry(training: Training) -> None:

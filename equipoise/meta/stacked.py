@@ -78,7 +78,7 @@ class Group:
         check_alike(completed)
         self.trainings = [launch.assemble(experiment, None) for experiment in completed]
         for training, controller in zip(self.trainings, controllers or (), strict=controllers is not None):
-            training.pilot = _piloted(training, controller)
+            training.pilot = piloted(training, controller)
         if any(training.streams.held_out is None for training in self.trainings):
             raise SettingError(
                 "stacked runs look at held-out reals, of which this data has not a batch; make it smaller"
@@ -200,8 +200,8 @@ def _check_same(name: str, values: Sequence[Any]) -> None:
         raise SettingError(f"runs with {name} = {values[0]} and {other[0]} cannot be stacked; train them apart")
 
 
-def _piloted(training: Training, controller: Controller) -> Pilot:
-    """The pilot of a run with another controller."""
+def piloted(training: Training, controller: Controller) -> Pilot:
+    """The pilot of a run that has not begun, with another controller, and without repair."""
     gan, pilot = training.state.gan, training.pilot
     return Pilot(
         controller,
@@ -209,8 +209,8 @@ def _piloted(training: Training, controller: Controller) -> Pilot:
         knobs=pilot.base,
         turnable=gan.turnable,
         probability=gan.probability,
-        ideal=gan.ideal,
         published=gan.knobs,
+        ideal=gan.ideal,
     )
 
 

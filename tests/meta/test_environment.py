@@ -15,7 +15,7 @@ from equipoise import catalog, launch
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment import complete, from_values
 from equipoise.meta.environment import BOUND, NOISE, GanTraining
-from equipoise.meta.episodes import piloted
+from equipoise.meta.stacked import piloted
 from equipoise.observations import Controller
 from equipoise.policy.blank import KINDS, blank
 from equipoise.policy.reward import reward
