@@ -34,6 +34,8 @@ FLAT = 0.01
 """|D(x) - D(G(z))| of a discriminator that says the same of everything, although its ranks tell the two apart."""
 FEW = 0.3
 """Coverage up to which few reals have a fake near them."""
+MANY = 2 / 3
+"""Coverage from which so many have that a flat discriminator is an equilibrium."""
 TOLD_APART = 0.15
 """rank_train_fake that says so: three times BLIND."""
 LEARNT = 0.5
@@ -285,11 +287,11 @@ def _margin(history: History) -> float | None:
 def _flat(history: History) -> Sign | None:
     """The discriminator tells fakes from reals, and yet says the same of both: its slope is penalised away.
 
-    Only while few reals have a fake near them: a discriminator that has found its equilibrium is as flat. Where ranks
-    do not say that it tells the two apart it is a hint.
+    Only while few reals have a fake near them: a discriminator that has found its equilibrium is as flat. Where more
+    have, or where ranks do not say that it tells the two apart, it is a hint.
     """
     near = history.last("coverage", 3)
-    if not near or statistics.fmean(near) > FEW:
+    if not near or statistics.fmean(near) > MANY:
         return None
     real, fake, ranks = (history.last(name, 20) for name in ("probability_real", "probability_fake", "rank_train_fake"))
     if min(len(real), len(fake), len(ranks)) < 20:
@@ -297,7 +299,8 @@ def _flat(history: History) -> Sign | None:
     margin, rank = max(abs(x - y) for x, y in zip(real, fake, strict=True)), statistics.fmean(ranks)
     if margin > FLAT:
         return None
-    return Sign(0.6 if rank >= TOLD_APART else MILD, 0.7, {"margin": margin, "rank_train_fake": rank})
+    told = rank >= TOLD_APART and statistics.fmean(near) <= FEW
+    return Sign(0.6 if told else MILD, 0.7, {"margin": margin, "rank_train_fake": rank})
 
 
 def _unevenly(steps: Sequence[int]) -> bool:

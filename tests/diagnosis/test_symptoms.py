@@ -201,6 +201,7 @@ def test_a_discriminator_whose_slope_is_penalised_away() -> None:
     assert flat(0.005, 0.4)[0].severity >= 0.5
     assert flat(0.005, 0.1)[0].severity == pytest.approx(0.2), "a hint: it may not tell them apart"
     assert flat(0.05, 0.4) == [], "it says something"
+    assert flat(0.005, 0.4, coverage=0.5)[0].severity == pytest.approx(0.2), "and so are half the reals"
     assert flat(0.005, 0.4, coverage=0.8) == [], "that is an equilibrium"
     assert flat(0.005, 0.4, coverage=None) == [], "nobody looked"
 
