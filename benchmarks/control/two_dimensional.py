@@ -186,7 +186,7 @@ def caution(results: Results) -> list[str]:
     if spoilt_ <= well:
         return []
     return [
-        f"**How well the best constant was set:** badly. Spoilt, it scores {spoilt_:.2f}, as tuned {well:.2f}: a faster "
+        f"**How well the best constant was set:** badly. Spoilt it scores {spoilt_:.2f}, as tuned {well:.2f}: a faster "
         "discriminator and a thirtieth of the penalty suit these two tasks better than what the trials on two others "
         "chose. An arm that beats it well set, and not mis-set, has found better values, which a search for constants "
         "finds too (headroom.md); it has not shown that turning knobs while training runs is needed."
