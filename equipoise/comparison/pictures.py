@@ -42,7 +42,7 @@ def curves(found: Summaries, blocks: Sequence[Block]) -> bytes:
 
 
 def stability(found: Summaries) -> bytes:
-    """Failures, what was lost after the best look, readings with lost variety."""
+    """Failures, what was lost after the best look, readings with lost variety; with intervals."""
     return png(lambda: _stability(found))
 
 
@@ -110,15 +110,17 @@ def _course(rows: Sequence[Row]) -> tuple[list[float], list[float], list[float],
 
 def _stability(found: Summaries) -> "Figure":
     figure, panels = _panels(found, 3)
-    columns = (
-        ("Runs that failed", [one.failures / one.runs for one in found.arms], "share of runs"),
-        ("Lost after the best look", [one.fallen or 0.0 for one in found.arms], "score, mean"),
-        ("Lost variety", [one.collapse or 0.0 for one in found.arms], "share of readings, second half of a run"),
+    columns: tuple[tuple[str, list[Estimate | None], str], ...] = (
+        ("Runs that failed", [one.failing for one in found.arms], "share of runs, 95 % interval"),
+        ("Lost after the best look", [one.fallen for one in found.arms], "score, mean and 95 % interval"),
+        ("Lost variety", [one.collapse for one in found.arms], "share of readings, second half of a run"),
     )
-    for axes, (name, values, label) in zip(panels, columns, strict=True):
-        shades = [GREY if one.arm == found.baseline else ORANGE for one in found.arms]
-        axes.barh(range(len(values)), values, color=shades, height=0.6)
-        axes.set_xlim(0, max(0.05, *values) * 1.08)
+    for axes, (name, estimates, label) in zip(panels, columns, strict=True):
+        for place, (one, estimate) in enumerate(zip(found.arms, estimates, strict=True)):
+            if estimate:
+                _interval(axes, place, estimate, GREY if one.arm == found.baseline else ORANGE)
+        axes.set_xlim(0, max(0.05, *(estimate.high for estimate in estimates if estimate)) * 1.08)
+        axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
         title(axes, name, legends=False)
         axes.set_xlabel(label)
     return figure
