@@ -160,8 +160,8 @@ def write_table(results: Results, item: Item, out: Any) -> None:
         f"`python benchmarks/control/overhead.py`; {results.head([item])}",
         f"`dcgan:lab32` on digits, width 64, batches of {BATCH}, {found['precision']}, one thread, CPU seconds; a "
         f"reading each {SENSE_EVERY} steps. {item['rounds']} rounds of blocks that take turns in one process: median "
-        "[least, most]. The ratio is of whole steps and scatters with whatever else the machine does; the last column but "
-        "one is the same cost measured directly, without that scatter. How: the head of the script.",
+        "[least, most]. The ratio is of whole steps and scatters with whatever else the machine does; what lies "
+        "outside of the step is the same cost measured directly, without that scatter. How: the head of the script.",
         table(columns, rows),
     )
 
