@@ -9,7 +9,7 @@ from equipoise.comparison import aggregate
 from equipoise.comparison.aggregate import Estimate
 from equipoise.comparison.results import Row
 from equipoise.comparison.summary import Block, Summaries, by_setting, known
-from equipoise.comparison.verdicts import interval, told
+from equipoise.comparison.verdicts import interval, share, told
 from equipoise.report.words import duration, short
 
 NONE = "–"
@@ -185,7 +185,7 @@ def _late(estimate: Estimate) -> str:
     """A share of a run, or that it was never reached."""
     if not math.isfinite(estimate.value):
         return "not in half of the runs"
-    return told(estimate, lambda value: f"{value:.0%}" if math.isfinite(value) else "never")
+    return told(estimate, share)
 
 
 def _number(value: float | None) -> str:

@@ -18,7 +18,8 @@ def scope(found: Summaries) -> str:
     part = "" if found.runs == found.planned else f" Of {found.planned} runs planned {found.runs} count so far."
     return (
         f"{arms} ways of control, each in the same {runs}: same tasks, same steps, same seeds. "
-        f"The baseline is {found.baseline}.{part}"
+        f"The baseline is {found.baseline}. A score of 0 is as bad as noise, 1 as good as what is real; numbers in "
+        f"brackets are 95 % intervals.{part}"
     )
 
 
@@ -26,9 +27,9 @@ def quality(found: Summaries) -> str:
     """Who makes the best samples, and of whom that is sure."""
     first, base = found.arms[0], found.of(found.baseline)
     if first is base:
-        head = f"No way of control came out above {base.arm}, with {interval(base.quality)}."
+        head = f"No way of control came out above {base.arm}, which scores {interval(base.quality)}."
     else:
-        head = f"{first.arm} comes first, with {interval(first.quality)}; {base.arm} has {interval(base.quality)}."
+        head = f"{first.arm} comes first and scores {interval(first.quality)}; {base.arm} {interval(base.quality)}."
     others = [one for one in found.arms if one.against]
     if not others:
         return head
@@ -38,7 +39,7 @@ def quality(found: Summaries) -> str:
     said += [f"surely worse: {_named(worse)}"] if worse else []
     open_ = [one for one in others if one not in better and one not in worse]
     if open_:
-        said.append(f"of {_named(open_)} these runs do not tell")
+        said.append(f"these runs do not tell whether {_named(open_)} {'are' if open_[1:] else 'is'} better or worse")
     sentence = "; ".join(said)
     return f"{head} {sentence[0].upper()}{sentence[1:]}.{_too_few(found)}"
 
@@ -49,18 +50,23 @@ def efficiency(found: Summaries) -> str:
     costs = [one for one in found.arms if one.cpu is not None and one is not base]
     said = []
     if base.seconds is not None:
-        said.append(f"A run of {base.arm} takes {duration(base.seconds)} of the processor in the mean.")
+        said.append(f"A run of {base.arm} takes {duration(base.seconds)} of processor time in the mean.")
     if costs:
-        ranked = sorted(costs, key=_times)
-        ends = ranked[:1] if len(ranked) == 1 else [ranked[0], ranked[-1]]
-        named = [f"{one.arm} {_times(one):.2f}" for one in ends]
-        said.append(f"Times that: {' to '.join(named)}.")
+        least, most = min(costs, key=_times), max(costs, key=_times)
+        times = {one.arm: told(one.cpu, _hundredths) for one in (least, most) if one.cpu}
+        if most is least:
+            said.append(f"{least.arm} takes {times[least.arm]} times that.")
+        else:
+            said.append(
+                f"Of the others {least.arm} takes least, {times[least.arm]} times that, and {most.arm} most, "
+                f"{times[most.arm]} times."
+            )
     soon = sorted(found.arms, key=lambda one: (one.steps.value, one.cost.value))[0]
     if math.isfinite(soon.steps.value):
         said.append(
-            f"Soonest as good as the median run of {base.arm} ends: {soon.arm}, after {soon.steps.value:.0%} of the "
-            f"steps and {soon.cost.value:.0%} of the processor time of {base.arm}; in {soon.reached} of {soon.runs} "
-            "runs at all."
+            f"The first to be as good as the median run of {base.arm} is in the end: {soon.arm}, after "
+            f"{told(soon.steps, share)} of the steps and {told(soon.cost, share)} of the processor time of {base.arm}, "
+            f"median; it got there in {soon.reached} of {soon.runs} runs."
         )
     else:
         said.append(f"No way of control got as far as the median run of {base.arm} in more than half of its runs.")
@@ -96,6 +102,15 @@ def told(estimate: Estimate, form: Callable[[float], str]) -> str:
 def interval(estimate: Estimate) -> str:
     """0.610 (0.550 to 0.660)."""
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def share(value: float) -> str:
+    """75%; an infinite one is never reached."""
+    return f"{value:.0%}" if math.isfinite(value) else "never"
+
+
+def _hundredths(value: float) -> str:
+    return f"{value:.2f}"
 
 
 def _times(one: Summary) -> float:
