@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 """Of curves; further arms are left to the table."""
-ROW, HEAD, FOOT, LETTER, STRIP = 0.24, 0.42, 0.5, 0.066, 0.3
-"""Inches: a row of an arm, room above and below the rows, a letter of its name, a row of a legend above all panels."""
+ROW, HEAD, FOOT, LETTER, STRIP, FURTHER = 0.24, 0.42, 0.5, 0.066, 0.3, 0.15
+"""Inches: a row of an arm, room above and below the rows, a letter of its name, a legend above all panels, and a
+further row of that."""
 CURVE = 2.2
 """Inches: the height of a panel of curves."""
 WIDE, NARROW = 3, 1
@@ -57,7 +58,7 @@ def _quality(found: Summaries, blocks: Sequence[Block], across: int) -> "Figure"
         if one.against:
             _interval(right, place, one.against.improvement, BLUE)
     title(left, "Score: 0 as worthless, 1 as real", legends=False)
-    left.set_xlabel("interquartile mean and 95 % interval; dots: runs")
+    left.set_xlabel("interquartile mean, 95 %; dots: runs")
     title(right, f"Chance to beat {found.baseline}", legends=False)
     right.axvline(0.5, color=GREY, linewidth=1)
     right.set_xlim(-0.03, 1.03)
@@ -85,7 +86,8 @@ def _curves(found: Summaries, blocks: Sequence[Block], across: int) -> "Figure":
     if found.baseline not in shown:
         shown[-1] = found.baseline
     names_across = LEGEND * across
-    figure, panels = grid(len(inside), CURVE, strip=STRIP * -(-len(shown) // names_across), columns=across)
+    more = (len(shown) - 1) // names_across
+    figure, panels = grid(len(inside), CURVE, strip=STRIP + FURTHER * more, columns=across)
     for axes, (name, group) in zip(panels, inside.items(), strict=True):
         for colour, arm in zip(COLOURS, shown, strict=False):
             steps, low, middle, high = _course([block[arm] for block in group])
@@ -127,6 +129,7 @@ def _stability(found: Summaries, across: int) -> "Figure":
                 _interval(axes, place, estimate, GREY if one.arm == found.baseline else ORANGE)
         axes.set_xlim(0, max(0.05, *(estimate.high for estimate in estimates if estimate)) * 1.08)
         axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
+        axes.locator_params(axis="x", nbins=5)
         title(axes, name, legends=False)
         axes.set_xlabel(label)
     return figure

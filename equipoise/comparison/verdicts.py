@@ -9,6 +9,8 @@ from equipoise.report.words import duration
 
 SURE = 0.05
 """A corrected p-value below this is called sure."""
+FEW = 4
+"""Arms from which on names are left out where that says the same."""
 
 
 def scope(found: Summaries) -> str:
@@ -81,7 +83,8 @@ def stability(found: Summaries) -> str:
     if most.failures == least:
         head = f"{least} of {base.runs} runs failed, of every arm."
     else:
-        head = f"Fewest failures, {least} of {base.runs} runs: {_named(steady)}; most, {most.failures}: {most.arm}."
+        fewest = f"Fewest failures, {least} of {base.runs} runs: {_most_of(found, steady)}"
+        head = f"{fewest}; most, {most.failures}: {most.arm}."
     sure = [one for one in found.arms if one.against and one.against.failures_p < SURE]
     sentence = "No difference in failures is sure."
     if sure:
@@ -141,7 +144,7 @@ def _collapse(found: Summaries) -> list[str]:
     least = min(one.value for one, _ in seen)
     where = f"most often with {arm}: in" if least < worst.value else "with every arm alike: in"
     clean = [name for one, name in seen if not one.value]
-    rest = f"; never with {listed(clean)}" if clean else ""
+    rest = f"; never with {listed(clean) if len(clean) < FEW else f'{len(clean)} of the others'}" if clean else ""
     share = told(worst, _percent)
     return [f"Variety was lost, a sign of collapse, {where} {share} of the readings of the second half{rest}."]
 
@@ -164,6 +167,12 @@ def _too_few(found: Summaries) -> str:
 
 def _named(arms: Sequence[Summary]) -> str:
     return listed([one.arm for one in arms])
+
+
+def _most_of(found: Summaries, arms: Sequence[Summary]) -> str:
+    """Their names, or those of the others where these are fewer."""
+    others = [one for one in found.arms if one not in arms]
+    return f"all but {_named(others)}" if len(arms) >= FEW and len(others) < len(arms) else _named(arms)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -152,6 +152,16 @@ def test_stability_is_told(plan: Plan, row: Made) -> None:
     assert "After its best, base lost most: 0.395 (0.395 to 0.395) of score in the mean." in text
     assert "In the last fifth of a run scores scatter by 0.050 with every arm." in text
     assert "Variety was lost, a sign of collapse, with every arm alike: in 25.0% of the readings of the second" in text
+    names = [*plan.arms, "other", "third", "fourth"]
+    more = dataclasses.replace(plan, arms={name: Arm() for name in names})
+    rows = [
+        row(name, seed, 0.01 if name == "new" else 0.3, collapse=0.5 * (name == "new"))
+        for name in names
+        for seed in range(8)
+    ]
+    text = verdicts.stability(summary(more, rows))
+    assert "Fewest failures, 0 of 8 runs: all but new; most, 8: new." in text
+    assert "most often with new: in 50.0% of the readings of the second half; never with 4 of the others." in text
     uneven = [
         dataclasses.replace(one, collapse=0.0, spread=0.01) if one.arm == "base" else one for one in both(row, **told)
     ]
