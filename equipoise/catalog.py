@@ -21,6 +21,12 @@ from equipoise.errors import SettingError, UnknownNameError
 Kind = Literal["zoo", "data", "controllers", "metrics"]
 NOUNS: Mapping[Kind, str] = {"zoo": "GAN", "data": "data set", "controllers": "controller", "metrics": "metric"}
 
+PLAINER: Mapping[str, str] = {
+    "tuple_type": "it must be a list",
+    "dataclass_type": "it must be a name, or a table of a name and options",
+}
+"""What pydantic says of the types of Python, for those who write TOML."""
+
 
 def names(kind: Kind) -> list[str]:
     """The names of all plugs of a kind, sorted."""
@@ -96,7 +102,8 @@ def checked(cls: type[Any], values: Mapping[str, Any], owner: str) -> Any:
             raise UnknownNameError(where, str(first["input"]), choices) from error
         if first["type"] == "missing":
             raise SettingError(f"{owner} needs {where}; give it as an option") from error
-        raise SettingError(f"{owner}: {where} = {first['input']!r}: {first['msg'].lower()}") from error
+        wrong = PLAINER.get(first["type"], first["msg"].lower())
+        raise SettingError(f"{owner}: {where} = {first['input']!r}: {wrong}") from error
 
 
 @cache

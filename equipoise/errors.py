@@ -45,4 +45,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if match:
         return f"; did you mean '{match[0]}'?"
-    return f"; there is: {', '.join(known)}" if known else ""
+    return f"; there is: {', '.join(known)}" if known else "; there are none"

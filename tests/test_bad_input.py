@@ -8,12 +8,16 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.numpy import load, save
 
 from equipoise import cli
+from equipoise.policy import files
+from equipoise.policy.files import located
 from equipoise.training import checkpoint
 
 NOBODY = 65534
@@ -612,3 +616,71 @@ def test_a_run_that_diverges_says_so(elsewhere: Path, capsys: pytest.CaptureFixt
     assert (last["event"], last["reason"], last["verdict"]) == ("finished", "diverged", "diverged")
     assert last["step"] < 60
     assert not (elsewhere / "run" / "generator.safetensors").exists()
+
+
+POLICIES = [
+    ("--controller ppo --policy residual", "the policy 'residual' sees the features 'residual', not 'ppo'"),
+    ("--controller ppo --policy nowhere.safetensors", "there is no policy 'nowhere.safetensors': neither a file nor"),
+    ("--controller ppo --policy {altered}", "does not match its digest: it was altered or damaged"),
+    ("--controller ppo --policy {knobs}", "turns 'warmth', a knob that there is not"),
+    ("--controller ppo --policy {features}", "was trained on other features of 'ppo' than this version has (luck)"),
+    ("--controller ppo --policy {text}", "is not the file of a policy; make one with: equipoise train-policy"),
+    ("--controller ppo --policy=", "is not the file of a policy; make one with: equipoise train-policy"),
+    ("--controller ppo --policy ppo --option controller.knobs=warmth", "the policy 'ppo' does not turn 'warmth'; it"),
+    ("--controller rank --policy ppo", "controller 'rank' follows none; add --controller learnable, ppo, time_only"),
+    ("--policy ppo", "no controller is named that follows one; add --controller learnable, ppo, time_only"),
+]
+
+
+@pytest.mark.parametrize(("words", "told"), POLICIES, ids=[words for words, _ in POLICIES])
+def test_a_policy_that_cannot_be_followed(
+    not_trained, tmp_path_factory: pytest.TempPathFactory, words: str, told: str
+) -> None:
+    made = {name: tmp_path_factory.mktemp("policies") / name for name in ("altered", "knobs", "features", "text")}
+    content = located("ppo").read_bytes()
+    made["altered"].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    made["text"].write_text("no policy")
+    signed_anew(content, made["knobs"], lambda values: values["heads"][0].update(knobs={"warmth": 1.0}))
+    signed_anew(content, made["features"], lambda values: values["names"].append("luck"))
+    assert told in not_trained(*(word.format(**made) for word in words.split(" ")))
+
+
+def signed_anew(content: bytes, path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """The file of a policy with something else in its JSON, and the digest of that."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    values, tensors = json.loads(header["__metadata__"]["policy"]), load(content)
+    values.pop("digest")
+    change(values)
+    values["digest"] = files._digest(values, tensors)
+    path.write_bytes(save(tensors, {"policy": json.dumps(values)}))
+
+
+PLAN = """
+seeds = [0]
+[arms.fixed]
+[tasks.ring]
+data = "ring"
+steps = 4
+reported = "mixture_modes"
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (
+            "[arms.fixed]",
+            "[arms.fixd]\ncontroller = 'fixd'",
+            "arm 'fixd' on 'ring': there is no controller 'fixd'; did",
+        ),
+        ("seeds", 'baseline = "fixd"\nseeds', "there is no arm in plan.toml for its baseline 'fixd'; did you mean"),
+        ("[0]", "[]", "seeds in plan.toml: there is none; give at least one, such as [0, 1, 2]"),
+        ("[arms.fixed]", "[arms.fixed]\ntuned_on = ['ring']", "arm 'fixed' was tuned on 'ring', the data that task"),
+        ("steps", "stpes", "there is no setting of task 'ring' 'stpes'; did you mean 'steps'?"),
+        ("seeds", "seedz", "there is no setting of plan.toml 'seedz'; did you mean 'seeds'?"),
+    ],
+)
+def test_a_wrong_plan_of_a_comparison(refused, elsewhere: Path, before: str, after: str, told: str) -> None:
+    (elsewhere / "plan.toml").write_text(PLAN.replace(before, after, 1))
+    assert refused("compare", "plan.toml").startswith(told)
+    assert [path.name for path in elsewhere.iterdir()] == ["plan.toml"], "nothing was begun"

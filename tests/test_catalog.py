@@ -111,7 +111,7 @@ def test_a_wrong_name_is_answered_with_the_nearest(kind: catalog.Kind, name: str
 def test_a_wrong_preset_or_option_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="no preset of GAN 'mlp' 'unroled'; did you mean 'unrolled'"):
         catalog.build("zoo", "mlp:unroled")
-    with pytest.raises(UnknownNameError, match=r"no preset of controller 'fixed' 'gentle'$"):
+    with pytest.raises(UnknownNameError, match=r"no preset of controller 'fixed' 'gentle'; there are none$"):
         catalog.build("controllers", "fixed:gentle")
     with pytest.raises(UnknownNameError, match="no option of GAN 'mlp' 'widht'; did you mean 'width'"):
         catalog.build("zoo", "mlp:unrolled", {"widht": 3})

@@ -2,11 +2,13 @@
 
 import argparse
 import dataclasses
+import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
+from equipoise import catalog
 from equipoise.arguments import Parser, json_flag, pairs
 from equipoise.commands._answer import answer
 from equipoise.commands._following import follow, stoppable
@@ -105,9 +107,10 @@ def experiment_of(asked: argparse.Namespace) -> Experiment:
         name: getattr(asked, name) for name in (*names, "stop_at_equilibrium", "start_from", "repair")
     }
     own, others = _options(pairs(asked.option, "--option"))
-    if asked.policy:
-        others.setdefault("controller", {})["policy"] = asked.policy
     whole = file.overlaid(Experiment(**plugs, **said, knobs=knobs or None, options=own or None))
+    if asked.policy is not None:
+        _check_follows(whole)
+        others.setdefault("controller", {})["policy"] = asked.policy
     for plug in PLUGS:  # the data first, which suggest the others
         if plug in others:
             optioned: dict[str, Any] = {plug: _with_options(whole, plug, others[plug])}
@@ -115,6 +118,19 @@ def experiment_of(asked: argparse.Namespace) -> Experiment:
         if plug == "data" and whole.data:
             get_ready(whole, quiet=asked.json)
     return _scheduled(whole, schedules) if schedules else whole
+
+
+def _check_follows(experiment: Experiment) -> None:
+    """Raise SettingError if the controller that was asked for follows no policy."""
+    following = [name for name in catalog.names("controllers") if "policy" in _options_of(name)]
+    name = experiment.controller.name if experiment.controller else None
+    if name is None or "policy" not in _options_of(name):
+        said = f"controller '{name}' follows none" if name else "no controller is named that follows one"
+        raise SettingError(f"--policy names a policy, and {said}; add --controller {', '.join(following)}")
+
+
+def _options_of(controller: str) -> Container[str]:
+    return inspect.signature(catalog.load("controllers", controller)).parameters
 
 
 def _read(path: str | None, reader: str) -> Choice:

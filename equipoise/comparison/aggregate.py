@@ -51,6 +51,17 @@ def mean(groups: Grouped, seed: int = 0) -> Estimate:
     return _bootstrapped(groups, lambda drawn: _means(np.concatenate(drawn, axis=1)), seed)
 
 
+def median(groups: Grouped, seed: int = 0) -> Estimate:
+    """Lower median over all runs, of which some may be infinite; drawn anew within each setting."""
+    return _bootstrapped(groups, lambda drawn: _medians(np.concatenate(drawn, axis=1)), seed)
+
+
+def geometric_mean(groups: Grouped, seed: int = 0) -> Estimate:
+    """Over all runs, each above 0; drawn anew within each setting."""
+    found = mean({name: np.log(values) for name, values in groups.items()}, seed)
+    return Estimate(math.exp(found.value), math.exp(found.low), math.exp(found.high))
+
+
 def interquartile_difference(ours: Grouped, theirs: Grouped, seed: int = 0) -> Estimate:
     """Interquartile mean of `ours` less that of `theirs`; pairs are drawn anew, within each setting."""
 
@@ -149,7 +160,8 @@ def _bootstrapped(
         sides = 2 if scores.ndim == 2 and not together else 1
         chosen = [generator.integers(len(scores), size=(DRAWS, len(scores))) for _ in range(sides)]
         drawn.append(_flat(scores, *chosen))
-    low, high = np.quantile(statistic(drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    bounds = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    low, high = np.quantile(statistic(drawn), bounds, method="nearest")  # nothing lies between infinities
     return Estimate(float(value), float(low), float(high))
 
 
@@ -164,6 +176,12 @@ def _means(scores: Numbers) -> Numbers:
     """Of each row of (R, N) scores."""
     means: Numbers = scores.mean(axis=1)
     return means
+
+
+def _medians(scores: Numbers) -> Numbers:
+    """Of each row of (R, N) scores the middle one, of two the lower."""
+    medians: Numbers = np.sort(scores, axis=1)[:, (scores.shape[1] - 1) // 2]
+    return medians
 
 
 def _interquartile_means(scores: Numbers) -> Numbers:

@@ -1,6 +1,7 @@
 """The last samples of every arm in a setting, side by side: of the first seed that all have, so that none is picked."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from equipoise import runs
 from equipoise.comparison.folder import Folder
-from equipoise.comparison.pictures import grid
+from equipoise.comparison.pictures import NARROW, WIDE, grid
 from equipoise.comparison.summary import Block, Summaries, by_setting
 from equipoise.report.axes import BLUE, title
 from equipoise.report.figures import png
@@ -18,20 +19,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ACROSS = 4
-"""Arms side by side."""
 TALL = 2.3
-"""Inches: the height of the samples of one arm."""
+"""Inches: the height of the samples of one arm, of which three stand side by side on a desk and one on a phone."""
 
 
-def galleries(folder: Folder, found: Summaries, blocks: Sequence[Block]) -> list[tuple[str, int, bytes]]:
-    """Setting, seed, and a picture of the samples of each arm, the best arm first; none for what cannot be drawn."""
+def galleries(folder: Folder, found: Summaries, blocks: Sequence[Block]) -> list[tuple[str, int, bytes, bytes]]:
+    """Setting, seed, and pictures of the samples of each arm, the best arm first, for a desk and for a phone.
+
+    None for what cannot be drawn.
+    """
     made = []
     for name, inside in by_setting(blocks).items():
         files = {arm: _last(folder.path / "runs" / row.name) for arm, row in inside[0].items()}
         if any(files.values()):
             seed = next(iter(inside[0].values())).seed
-            made.append((name, seed, png(lambda files=files: _gallery(found, files))))  # type: ignore[misc]
+            wide, narrow = (png(partial(_gallery, found, files, columns)) for columns in (WIDE, NARROW))
+            made.append((name, seed, wide, narrow))
     return made
 
 
@@ -46,8 +49,8 @@ def _last(run: Path) -> Path | None:
     return path
 
 
-def _gallery(found: Summaries, files: dict[str, Path | None]) -> "Figure":
-    figure, panels = grid(len(found.arms), TALL, left=0.17, across=ACROSS, foot=0.1)
+def _gallery(found: Summaries, files: dict[str, Path | None], columns: int) -> "Figure":
+    figure, panels = grid(len(found.arms), TALL, left=0.17, foot=0.1, columns=columns)
     for axes, one in zip(panels, found.arms, strict=True):
         _draw(axes, files[one.arm])
         title(axes, one.arm, legends=False)

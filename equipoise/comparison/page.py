@@ -1,7 +1,7 @@
 """The report of a comparison: results.jsonl, results.md, and one page that opens from disk with everything in it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,8 @@ def _tables(plan: Plan, folder: Folder, rows: Sequence[Row], found: Summaries | 
     made: list[Table] = []
     if found:
         blocks = whole_blocks(plan, [row for row in rows if row.trial is None])
-        made += [tables.quality(found), tables.settings(found), tables.values(found, blocks)]
+        apart = [tables.settings(found)] if len(found.thresholds) > 1 else []  # one setting alone is the whole
+        made += [tables.quality(found), *apart, tables.values(found, blocks)]
         made += [tables.efficiency(found), tables.stability(found)]
     if chosen := read_json(folder.tuned):
         made.append(tables.tuned(chosen))
@@ -115,20 +116,22 @@ def _drawn(plan: Plan, folder: Folder, rows: Sequence[Row], found: Summaries | N
     if found is None:
         return []
     blocks = whole_blocks(plan, [row for row in rows if row.trial is None])
-    drawn = (
-        (pictures.quality(found, blocks), verdicts.quality(found), "All settings together. Grey: the baseline."),
-        (pictures.settings(found, blocks), "Scores in each setting", "Dotted: where the baseline's median run ends."),
-        (
-            pictures.curves(found, blocks),
-            "Scores over steps",
-            "Median of the runs and their middle half, at each look.",
-        ),
-        (pictures.stability(found), verdicts.stability(found), "Grey: the baseline."),
-    )
-    inner = [markup.picture(png, alternative, caption, "progress") for png, alternative, caption in drawn]
+    several = len(found.thresholds) > 1
+    drawn: list[tuple[Callable[..., bytes], str, str]] = [
+        (pictures.quality, verdicts.quality(found), "All settings together. Grey: the baseline."),
+        (pictures.settings, "Scores in each setting", "Stroke: the median run. Dotted: that of the baseline."),
+        (pictures.curves, "Scores over steps", "Median of the runs and their middle half, at each look."),
+        (pictures.stability, verdicts.stability(found), "Grey: the baseline."),
+    ]
+    inner = []
+    for draw, alternative, caption in drawn:
+        shown = (found,) if draw is pictures.stability else (found, blocks)
+        if several or draw is not pictures.settings:
+            wide, narrow = (draw(*shown, across=columns) for columns in (pictures.WIDE, pictures.NARROW))
+            inner.append(markup.picture(wide, alternative, caption, "progress", narrow))
     samples = [
-        markup.picture(png, f"Samples of every arm in {name}", f"{name}, seed {seed}, after the last step.", "progress")
-        for name, seed, png in galleries(folder, found, blocks)
+        markup.picture(wide, f"Samples of every arm in {name}", f"{name}, seed {seed}, last step.", "progress", narrow)
+        for name, seed, wide, narrow in galleries(folder, found, blocks)
     ]
     return [markup.section("In pictures", *inner), markup.section("Samples, the best arm first", *samples)]
 

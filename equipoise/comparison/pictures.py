@@ -1,9 +1,10 @@
 """The pictures of a comparison, as PNG: quality, each setting, how scores rise, stability. Arms stand in rows, not in
 colours, so that a dozen of them can be told apart; curves have a panel for each setting and colours for the best arms.
+Each is drawn `across` panels wide: three for a desk, one for a phone.
 """
 
 from collections.abc import Sequence
-from statistics import median
+from statistics import median_low
 from typing import TYPE_CHECKING
 
 from equipoise.comparison.aggregate import Estimate
@@ -18,43 +19,46 @@ if TYPE_CHECKING:
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 """Of curves; further arms are left to the table."""
-ROW, HEAD, FOOT, LETTER, STRIP = 0.24, 0.42, 0.5, 0.066, 0.3
-"""Inches: a row of an arm, room above and below the rows, a letter of its name, a legend above all panels."""
+ROW, HEAD, FOOT, LETTER, STRIP, FURTHER = 0.24, 0.42, 0.5, 0.066, 0.3, 0.15
+"""Inches: a row of an arm, room above and below the rows, a letter of its name, a legend above all panels, and a
+further row of that."""
 CURVE = 2.2
 """Inches: the height of a panel of curves."""
-WIDE = 3
-"""Panels side by side."""
+WIDE, NARROW = 3, 1
+"""Panels side by side, on a desk and on a phone."""
+LEGEND = 2
+"""Names side by side in a legend, for each panel."""
 
 
-def quality(found: Summaries, blocks: Sequence[Block]) -> bytes:
+def quality(found: Summaries, blocks: Sequence[Block], across: int = WIDE) -> bytes:
     """Interquartile means with intervals over dots of single runs; beside it, the chance to beat the baseline."""
-    return png(lambda: _quality(found, blocks))
+    return png(lambda: _quality(found, blocks, across))
 
 
-def settings(found: Summaries, blocks: Sequence[Block]) -> bytes:
+def settings(found: Summaries, blocks: Sequence[Block], across: int = WIDE) -> bytes:
     """Each setting for itself: dots of runs, and their median."""
-    return png(lambda: _settings(found, blocks))
+    return png(lambda: _settings(found, blocks, across))
 
 
-def curves(found: Summaries, blocks: Sequence[Block]) -> bytes:
+def curves(found: Summaries, blocks: Sequence[Block], across: int = WIDE) -> bytes:
     """Median score over the steps of a run, a panel for each setting; the best arms and the baseline."""
-    return png(lambda: _curves(found, blocks))
+    return png(lambda: _curves(found, blocks, across))
 
 
-def stability(found: Summaries) -> bytes:
-    """Failures, what was lost after the best look, readings with lost variety."""
-    return png(lambda: _stability(found))
+def stability(found: Summaries, across: int = WIDE) -> bytes:
+    """Failures, what was lost after the best look, readings with lost variety; with intervals."""
+    return png(lambda: _stability(found, across))
 
 
-def _quality(found: Summaries, blocks: Sequence[Block]) -> "Figure":
-    figure, (left, right) = _panels(found, 2)
+def _quality(found: Summaries, blocks: Sequence[Block], across: int) -> "Figure":
+    figure, (left, right) = _panels(found, 2, across)
     _dots(left, found, blocks)
     for place, one in enumerate(found.arms):
         _interval(left, place, one.quality, GREY if one.arm == found.baseline else BLUE)
         if one.against:
             _interval(right, place, one.against.improvement, BLUE)
     title(left, "Score: 0 as worthless, 1 as real", legends=False)
-    left.set_xlabel("interquartile mean and 95 % interval; dots: runs")
+    left.set_xlabel("interquartile mean, 95 %; dots: runs")
     title(right, f"Chance to beat {found.baseline}", legends=False)
     right.axvline(0.5, color=GREY, linewidth=1)
     right.set_xlim(-0.03, 1.03)
@@ -62,13 +66,13 @@ def _quality(found: Summaries, blocks: Sequence[Block]) -> "Figure":
     return figure
 
 
-def _settings(found: Summaries, blocks: Sequence[Block]) -> "Figure":
+def _settings(found: Summaries, blocks: Sequence[Block], across: int) -> "Figure":
     inside = by_setting(blocks)
-    figure, panels = _panels(found, len(inside))
+    figure, panels = _panels(found, len(inside), across)
     for axes, (name, group) in zip(panels, inside.items(), strict=True):
         _dots(axes, found, group)
         for place, one in enumerate(found.arms):
-            middle = median(block[one.arm].score for block in group)
+            middle = median_low(block[one.arm].score for block in group)
             axes.plot([middle] * 2, [place - 0.32, place + 0.32], color=INK, linewidth=2, solid_capstyle="butt")
         axes.axvline(found.thresholds[name], color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
         title(axes, name, legends=False)
@@ -76,12 +80,14 @@ def _settings(found: Summaries, blocks: Sequence[Block]) -> "Figure":
     return figure
 
 
-def _curves(found: Summaries, blocks: Sequence[Block]) -> "Figure":
+def _curves(found: Summaries, blocks: Sequence[Block], across: int) -> "Figure":
     inside = by_setting(blocks)
     shown = [one.arm for one in found.arms[: len(COLOURS)]]
     if found.baseline not in shown:
         shown[-1] = found.baseline
-    figure, panels = grid(len(inside), CURVE, strip=STRIP)
+    names_across = LEGEND * across
+    more = (len(shown) - 1) // names_across
+    figure, panels = grid(len(inside), CURVE, strip=STRIP + FURTHER * more, columns=across)
     for axes, (name, group) in zip(panels, inside.items(), strict=True):
         for colour, arm in zip(COLOURS, shown, strict=False):
             steps, low, middle, high = _course([block[arm] for block in group])
@@ -94,7 +100,9 @@ def _curves(found: Summaries, blocks: Sequence[Block]) -> "Figure":
         axes.set_xlabel("steps")
         title(axes, name, legends=False)
     names = panels[0].get_legend_handles_labels()
-    figure.legend(*names, loc="upper left", ncols=len(shown), frameon=False, bbox_to_anchor=(0.03, 1.0))
+    figure.legend(
+        *names, loc="upper left", ncols=min(len(shown), names_across), frameon=False, bbox_to_anchor=(0.03, 1.0)
+    )
     return figure
 
 
@@ -108,26 +116,29 @@ def _course(rows: Sequence[Row]) -> tuple[list[float], list[float], list[float],
     return [float(step) for step, _, _ in longest], low, middle, high
 
 
-def _stability(found: Summaries) -> "Figure":
-    figure, panels = _panels(found, 3)
-    columns = (
-        ("Runs that failed", [one.failures / one.runs for one in found.arms], "share of runs"),
-        ("Lost after the best look", [one.fallen or 0.0 for one in found.arms], "score, mean"),
-        ("Lost variety", [one.collapse or 0.0 for one in found.arms], "share of readings, second half of a run"),
+def _stability(found: Summaries, across: int) -> "Figure":
+    figure, panels = _panels(found, 3, across)
+    columns: tuple[tuple[str, list[Estimate | None], str], ...] = (
+        ("Runs that failed", [one.failing for one in found.arms], "share of runs, 95 % interval"),
+        ("Lost after the best look", [one.fallen for one in found.arms], "score, mean and 95 % interval"),
+        ("Lost variety", [one.collapse for one in found.arms], "share of readings, second half of a run"),
     )
-    for axes, (name, values, label) in zip(panels, columns, strict=True):
-        shades = [GREY if one.arm == found.baseline else ORANGE for one in found.arms]
-        axes.barh(range(len(values)), values, color=shades, height=0.6)
-        axes.set_xlim(0, max(0.05, *values) * 1.08)
+    for axes, (name, estimates, label) in zip(panels, columns, strict=True):
+        for place, (one, estimate) in enumerate(zip(found.arms, estimates, strict=True)):
+            if estimate:
+                _interval(axes, place, estimate, GREY if one.arm == found.baseline else ORANGE)
+        axes.set_xlim(0, max(0.05, *(estimate.high for estimate in estimates if estimate)) * 1.08)
+        axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
+        axes.locator_params(axis="x", nbins=5)
         title(axes, name, legends=False)
         axes.set_xlabel(label)
     return figure
 
 
-def _panels(found: Summaries, count: int) -> "tuple[Figure, list[Axes]]":
+def _panels(found: Summaries, count: int, across: int) -> "tuple[Figure, list[Axes]]":
     """Panels in which each arm has a row, the best at the top; names at the left of each."""
     names = 0.2 + LETTER * max(len(one.arm) for one in found.arms)
-    figure, panels = grid(count, HEAD + ROW * len(found.arms) + FOOT, left=names)
+    figure, panels = grid(count, HEAD + ROW * len(found.arms) + FOOT, left=names, columns=across)
     for axes in panels:
         axes.set_yticks(range(len(found.arms)), [one.arm for one in found.arms])
         axes.set_ylim(len(found.arms) - 0.5, -0.5)
@@ -139,14 +150,23 @@ def _panels(found: Summaries, count: int) -> "tuple[Figure, list[Axes]]":
 
 
 def grid(
-    count: int, height: float, left: float = 0.55, strip: float = 0.0, across: int = WIDE, foot: float = FOOT
+    count: int,
+    height: float,
+    left: float = 0.55,
+    strip: float = 0.0,
+    across: int = 1,
+    foot: float = FOOT,
+    columns: int = WIDE,
 ) -> "tuple[Figure, list[Axes]]":
-    """`count` panels of `height` inches, so many across, with the same room around each; a free strip above all."""
+    """`count` panels of `height` inches with the same room around each; a free strip above all.
+
+    `columns`: the width of the figure, in columns of a report; in each of them, `across` panels side by side.
+    """
     from matplotlib.figure import Figure
 
-    across = min(count, across)
+    across = min(count, across * columns)
     down = -(-count // across)
-    wide, total = COLUMN * WIDE, height * down + strip
+    wide, total = COLUMN * columns, height * down + strip
     figure = Figure(figsize=(wide, total), dpi=DOTS)
     width, panels = wide / across, []
     for place in range(count):

@@ -4,7 +4,7 @@ Only whole blocks count, seeds of a setting in which every arm has run, so that 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median_low
 
@@ -35,11 +35,11 @@ class Summary:
     """An arm. Scores are from 0 to 1; what has no runs to be told from is None.
 
     `quality`: interquartile mean of the scores. `settings`: setting -> mean score and its interval.
-    `cpu`: CPU seconds of a run, times those of the baseline (geometric mean of pairs). `reached`: runs that became as
-    good as the median run of the baseline ends; `steps`, `cost`: after what share of the steps, and of the baseline's
-    CPU seconds, in the median; infinite if more than half did not.
-    `fallen`: mean score lost between the best look and the last. `spread`: mean standard deviation over the last fifth.
-    `collapse`: mean share of readings with lost variety.
+    `seconds`: CPU time of a run, mean. `cpu`: times that of the baseline (geometric mean of pairs). `reached`: runs
+    that became as good as the median run of the baseline ends; `steps`, `cost`: after what share of the steps, and of
+    the baseline's CPU seconds, in the median; infinite if more than half did not.
+    `failing`: share of runs that failed. `fallen`: mean score lost between the best look and the last. `spread`: mean
+    standard deviation over the last fifth. `collapse`: mean share of readings with lost variety.
     """
 
     arm: str
@@ -47,16 +47,17 @@ class Summary:
     quality: Estimate
     settings: Mapping[str, Estimate]
     seconds: float | None
-    cpu: float | None
+    cpu: Estimate | None
     reached: int
-    steps: float
-    cost: float
+    steps: Estimate
+    cost: Estimate
     failures: int
+    failing: Estimate
     diverged: int
     crashed: int
-    fallen: float | None
-    spread: float | None
-    collapse: float | None
+    fallen: Estimate | None
+    spread: Estimate | None
+    collapse: Estimate | None
     rollbacks: int
     lost: int
     against: Against | None
@@ -106,7 +107,7 @@ def summarise(plan: Plan, rows: Sequence[Row]) -> Summaries | None:
                 failed[arm],
                 len(blocks),
             )
-        found.append(_summary(plan, blocks, arm, thresholds, sum(failing[arm]), against))
+        found.append(_summary(plan, blocks, arm, thresholds, failure, against))
     best = sorted(found, key=lambda one: -one.quality.value)
     return Summaries(tuple(best), plan.baseline, len(blocks) * len(plan.arms), len(tests), thresholds)
 
@@ -125,28 +126,30 @@ def _summary(
     blocks: Sequence[Block],
     arm: str,
     thresholds: Mapping[str, float],
-    failures: int,
+    failure: Mapping[str, float],
     against: Against | None,
 ) -> Summary:
     mine = [block[arm] for block in blocks]
-    scores = _grouped(blocks, arm)
-    steps = [_until(row, thresholds[row.setting]) for row in mine]
+    scores, whole = _grouped(blocks, arm), _whole(blocks, plan.baseline)
+    until = {row.name: _until(row, thresholds[row.setting]) for row in mine}
+    failing = known(mine, lambda row: float(_fails(row, failure)))
     return Summary(
         arm=arm,
         runs=len(mine),
         quality=aggregate.interquartile(scores),
         settings={name: aggregate.mean({name: group}) for name, group in scores.items()},
         seconds=_mean(row.cpu for row in mine),
-        cpu=_ratio([(block[arm].cpu, block[plan.baseline].cpu) for block in blocks]),
-        reached=sum(math.isfinite(share) for share, _ in steps),
-        steps=median_low(share for share, _ in steps),
-        cost=_cost(blocks, plan.baseline, [(row, cpu) for row, (_, cpu) in zip(mine, steps, strict=True)]),
-        failures=failures,
+        cpu=_estimate(aggregate.geometric_mean, _ratios(blocks, arm, plan.baseline)),
+        reached=sum(math.isfinite(share) for share, _ in until.values()),
+        steps=aggregate.median(known(mine, lambda row: until[row.name][0])),
+        cost=aggregate.median(known(mine, lambda row: _share(until[row.name][1], whole.get(row.setting)))),
+        failures=int(sum(group.sum() for group in failing.values())),
+        failing=aggregate.mean(failing),
         diverged=sum(row.state == "diverged" for row in mine),
         crashed=sum(row.state == "failed" for row in mine),
-        fallen=_mean(None if row.best is None or row.last is None else row.best - row.last for row in mine),
-        spread=_mean(row.spread for row in mine),
-        collapse=_mean(row.collapse for row in mine),
+        fallen=_estimate(aggregate.mean, known(mine, _fallen)),
+        spread=_estimate(aggregate.mean, known(mine, lambda row: row.spread)),
+        collapse=_estimate(aggregate.mean, known(mine, lambda row: row.collapse)),
         rollbacks=sum(row.rollbacks for row in mine),
         lost=sum(row.lost for row in mine),
         against=against,
@@ -183,6 +186,25 @@ def _grouped(blocks: Sequence[Block], arm: str) -> Grouped:
     return {name: np.array([block[arm].score for block in inside]) for name, inside in by_setting(blocks).items()}
 
 
+def known(rows: Iterable[Row], of: Callable[[Row], float | None]) -> Grouped:
+    """Setting -> a number of each row, (N,); without those that have none or are not a number, and empty settings."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if (value := of(row)) is not None and not math.isnan(value):
+            found.setdefault(row.setting, []).append(value)
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def _estimate(statistic: Callable[[Grouped], Estimate], groups: Grouped) -> Estimate | None:
+    """None of nothing."""
+    return statistic(groups) if groups else None
+
+
+def _fallen(row: Row) -> float | None:
+    """The score lost between the best look and the last."""
+    return None if row.best is None or row.last is None else row.best - row.last
+
+
 def _wilcoxon(ours: Grouped, theirs: Grouped) -> float:
     return aggregate.wilcoxon(np.concatenate([ours[name] - theirs[name] for name in ours]))
 
@@ -195,21 +217,29 @@ def _until(row: Row, threshold: float) -> tuple[float, float]:
     return next(reached, (math.inf, math.inf))
 
 
-def _cost(blocks: Sequence[Block], baseline: str, reached: Sequence[tuple[Row, float]]) -> float:
-    """Median over runs of the CPU seconds until then, as a share of what the baseline takes for a whole run there."""
-    whole = {
-        name: _mean(block[baseline].cpu for block in inside) or math.nan for name, inside in by_setting(blocks).items()
-    }
-    return median_low(cpu / whole[row.setting] for row, cpu in reached)
+def _whole(blocks: Sequence[Block], baseline: str) -> dict[str, float]:
+    """Setting -> the CPU seconds that the baseline takes for a whole run, mean; but where it never ended."""
+    groups = known((block[baseline] for block in blocks), lambda row: row.cpu)
+    return {name: float(group.mean()) for name, group in groups.items()}
 
 
-def _ratio(pairs: Sequence[tuple[float | None, float | None]]) -> float | None:
-    """Geometric mean of ours / theirs, where both are known."""
-    logarithms = [math.log(ours / theirs) for ours, theirs in pairs if ours and theirs]
-    return math.exp(fmean(logarithms)) if logarithms else None
+def _share(cpu: float, whole: float | None) -> float:
+    """CPU seconds as a share of a whole run of the baseline; infinite where that never ended."""
+    return cpu / whole if whole else math.inf
+
+
+def _ratios(blocks: Sequence[Block], arm: str, baseline: str) -> Grouped:
+    """Setting -> CPU seconds of a run, times those of the baseline with its seed, where both are known."""
+    theirs = {(block[baseline].setting, block[baseline].seed): block[baseline].cpu for block in blocks}
+
+    def ratio(row: Row) -> float | None:
+        other = theirs[row.setting, row.seed]
+        return row.cpu / other if row.cpu and other else None
+
+    return known((block[arm] for block in blocks), ratio)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
     """Of those that are there."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+    there = [value for value in values if value is not None]
+    return fmean(there) if there else None

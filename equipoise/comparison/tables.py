@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
+from equipoise.comparison import aggregate
+from equipoise.comparison.aggregate import Estimate
 from equipoise.comparison.results import Row
-from equipoise.comparison.summary import Block, Summaries, by_setting
-from equipoise.comparison.verdicts import interval
+from equipoise.comparison.summary import Block, Summaries, by_setting, known
+from equipoise.comparison.verdicts import interval, share, told
 from equipoise.report.words import duration, short
 
 NONE = "–"
@@ -51,19 +52,18 @@ def settings(found: Summaries) -> Table:
 
 
 def values(found: Summaries, blocks: Sequence[Block]) -> Table:
-    """The reported metric itself, and further ones: the median over runs that have one."""
-    rows, inside = [], by_setting(blocks)
-    for name, group in inside.items():
-        first = next(iter(group[0].values()))
-        known = [row for block in group for row in block.values() if row.value is not None]
-        others = list(dict.fromkeys(metric for row in known for metric in row.also))
+    """The reported metric itself, and further ones of the last samples, a column each."""
+    every = [row for block in blocks for row in block.values()]
+    reported = dict.fromkeys(row.metric for row in every)
+    also = dict.fromkeys(metric for row in every for metric in row.also)
+    columns = [*((name, True) for name in reported), *((name, False) for name in also)]
+    rows = []
+    for name, group in by_setting(blocks).items():
         for one in found.arms:
             mine = [block[one.arm] for block in group]
-            reported = _middle([row.value for row in mine], spread=True)
-            further = [f"{metric} {_middle([row.also.get(metric) for row in mine])}" for metric in others]
-            rows.append((name, one.arm, f"{first.metric} {reported}", ", ".join(further) or NONE))
-    headings = ("setting", "arm", "reported: median [least, most]", "also, of the last samples: medians")
-    return Table("Quality: what was measured", headings, tuple(rows))
+            rows.append((name, one.arm, *(_measured(mine, metric, counts) for metric, counts in columns)))
+    headings = ("setting", "arm", *(f"{metric}, reported" if counts else metric for metric, counts in columns))
+    return Table("Quality: what was measured, interquartile mean and 95 % interval", headings, tuple(rows))
 
 
 def efficiency(found: Summaries) -> Table:
@@ -72,10 +72,10 @@ def efficiency(found: Summaries) -> Table:
         (
             one.arm,
             duration(one.seconds) if one.seconds is not None else NONE,
-            f"{one.cpu:.2f}" if one.cpu is not None else NONE,
+            "baseline" if one.arm == found.baseline else _estimated(one.cpu, ".2f"),
             f"{one.reached} of {one.runs}",
-            _share(one.steps),
-            _share(one.cost),
+            _late(one.steps),
+            _late(one.cost),
         )
         for one in found.arms
     )
@@ -83,7 +83,7 @@ def efficiency(found: Summaries) -> Table:
         *("arm", "CPU time of a run, mean", "times the baseline's", "became as good as the baseline ends"),
         *("after so many of the steps", "after so much of the baseline's CPU time"),
     )
-    return Table("Efficiency", headings, rows)
+    return Table("Efficiency: means and medians, 95 % intervals", headings, rows)
 
 
 def stability(found: Summaries) -> Table:
@@ -92,21 +92,22 @@ def stability(found: Summaries) -> Table:
         (
             one.arm,
             f"{one.failures} of {one.runs}",
+            _estimated(one.failing, ".0%"),
             str(one.diverged),
             str(one.crashed),
             f"{one.against.failures_p:.3g}" if one.against else "baseline",
-            _number(one.fallen),
-            _number(one.spread),
-            "none seen" if one.collapse == 0 else NONE if one.collapse is None else f"{one.collapse:.1%}",
+            _estimated(one.fallen, ".3f"),
+            _estimated(one.spread, ".3f"),
+            "none seen" if one.collapse and not one.collapse.high else _estimated(one.collapse, ".1%"),
             f"{one.rollbacks} ({one.lost:,} steps)",
         )
         for one in found.arms
     )
     headings = (
-        *("arm", "failed", "of these diverged", "could not be run", "p, McNemar and Holm", "lost after the best look"),
-        *("spread of the last fifth", "readings with lost variety", "rolled back"),
+        *("arm", "failed", "share", "of these diverged", "could not be run", "p, McNemar and Holm"),
+        *("score lost after the best look", "spread of the last fifth", "readings with lost variety", "rolled back"),
     )
-    return Table("Stability", headings, rows)
+    return Table("Stability: means and 95 % intervals", headings, rows)
 
 
 def every_run(rows: Sequence[Row]) -> Table:
@@ -160,17 +161,31 @@ def anchors(known: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table("What scores stand between", headings, rows)
 
 
-def _middle(known: Sequence[float | None], spread: bool = False) -> str:
-    """Median of those that are there and finite, [least, most] with it, and how many have none."""
-    there = sorted(value for value in known if value is not None and math.isfinite(value))
-    if not there:
-        return "none"
-    lost = f", {len(known) - len(there)} without" if len(there) < len(known) else ""
-    return short(median(there)) + (f" [{short(there[0])}, {short(there[-1])}]{lost}" if spread else "")
+def _measured(rows: Sequence[Row], metric: str, reported: bool) -> str:
+    """A metric of the runs of an arm in one setting, and how many of them have none."""
+    groups = known(rows, lambda row: _value(row, metric, reported))
+    if not groups:
+        return NONE
+    lost = len(rows) - sum(map(len, groups.values()))
+    return told(aggregate.interquartile(groups), short) + (f", {lost} without" if lost else "")
 
 
-def _share(value: float) -> str:
-    return f"{value:.0%}" if math.isfinite(value) else "not in half of the runs"
+def _value(row: Row, metric: str, reported: bool) -> float | None:
+    """What a run has of a metric, if that is a finite number."""
+    value = row.also.get(metric) if not reported else row.value if row.metric == metric else None
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _estimated(estimate: Estimate | None, form: str) -> str:
+    """0.61 (0.55 to 0.66) in a form."""
+    return NONE if estimate is None else told(estimate, lambda value: format(value, form))
+
+
+def _late(estimate: Estimate) -> str:
+    """A share of a run, or that it was never reached."""
+    if not math.isfinite(estimate.value):
+        return "not in half of the runs"
+    return told(estimate, share)
 
 
 def _number(value: float | None) -> str:

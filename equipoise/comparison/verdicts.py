@@ -1,7 +1,7 @@
 """The brief's three questions, quality, efficiency and stability, answered in plain words from the numbers alone."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from equipoise.comparison.aggregate import Estimate
 from equipoise.comparison.summary import Summaries, Summary
@@ -9,6 +9,8 @@ from equipoise.report.words import duration
 
 SURE = 0.05
 """A corrected p-value below this is called sure."""
+FEW = 4
+"""Arms from which on names are left out where that says the same."""
 
 
 def scope(found: Summaries) -> str:
@@ -18,7 +20,8 @@ def scope(found: Summaries) -> str:
     part = "" if found.runs == found.planned else f" Of {found.planned} runs planned {found.runs} count so far."
     return (
         f"{arms} ways of control, each in the same {runs}: same tasks, same steps, same seeds. "
-        f"The baseline is {found.baseline}.{part}"
+        f"The baseline is {found.baseline}. A score of 0 is as bad as noise, 1 as good as what is real; numbers in "
+        f"brackets are 95 % intervals.{part}"
     )
 
 
@@ -26,9 +29,9 @@ def quality(found: Summaries) -> str:
     """Who makes the best samples, and of whom that is sure."""
     first, base = found.arms[0], found.of(found.baseline)
     if first is base:
-        head = f"No way of control came out above {base.arm}, with {interval(base.quality)}."
+        head = f"No way of control came out above {base.arm}, which scores {interval(base.quality)}."
     else:
-        head = f"{first.arm} comes first, with {interval(first.quality)}; {base.arm} has {interval(base.quality)}."
+        head = f"{first.arm} comes first and scores {interval(first.quality)}; {base.arm} {interval(base.quality)}."
     others = [one for one in found.arms if one.against]
     if not others:
         return head
@@ -38,7 +41,7 @@ def quality(found: Summaries) -> str:
     said += [f"surely worse: {_named(worse)}"] if worse else []
     open_ = [one for one in others if one not in better and one not in worse]
     if open_:
-        said.append(f"of {_named(open_)} these runs do not tell")
+        said.append(f"these runs do not tell whether {_named(open_)} {'are' if open_[1:] else 'is'} better or worse")
     sentence = "; ".join(said)
     return f"{head} {sentence[0].upper()}{sentence[1:]}.{_too_few(found)}"
 
@@ -49,18 +52,23 @@ def efficiency(found: Summaries) -> str:
     costs = [one for one in found.arms if one.cpu is not None and one is not base]
     said = []
     if base.seconds is not None:
-        said.append(f"A run of {base.arm} takes {duration(base.seconds)} of the processor in the mean.")
+        said.append(f"A run of {base.arm} takes {duration(base.seconds)} of processor time in the mean.")
     if costs:
-        dear = max(costs, key=lambda one: one.cpu or 0.0)
-        cheap = min(costs, key=lambda one: one.cpu or 0.0)
-        bounds = f"{cheap.arm} {cheap.cpu or 0.0:.2f}"
-        bounds += f" to {dear.arm} {dear.cpu or 0.0:.2f}" if dear is not cheap else ""
-        said.append(f"Times that: {bounds}.")
-    soon = sorted(found.arms, key=lambda one: (one.steps, one.cost))[0]
-    if math.isfinite(soon.steps):
+        least, most = min(costs, key=_times), max(costs, key=_times)
+        times = {one.arm: told(one.cpu, _hundredths) for one in (least, most) if one.cpu}
+        if most is least:
+            said.append(f"{least.arm} takes {times[least.arm]} times that.")
+        else:
+            said.append(
+                f"Of the others {least.arm} takes least, {times[least.arm]} times that, and {most.arm} most, "
+                f"{times[most.arm]} times."
+            )
+    soon = sorted(found.arms, key=lambda one: (one.steps.value, one.cost.value))[0]
+    if math.isfinite(soon.steps.value):
         said.append(
-            f"Soonest as good as the median run of {base.arm} ends: {soon.arm}, after {soon.steps:.0%} of the steps "
-            f"and {soon.cost:.0%} of the processor time of {base.arm}; in {soon.reached} of {soon.runs} runs at all."
+            f"The first to be as good as the median run of {base.arm} is in the end: {soon.arm}, after "
+            f"{told(soon.steps, share)} of the steps and {told(soon.cost, share)} of the processor time of {base.arm}, "
+            f"median; it got there in {soon.reached} of {soon.runs} runs."
         )
     else:
         said.append(f"No way of control got as far as the median run of {base.arm} in more than half of its runs.")
@@ -75,19 +83,74 @@ def stability(found: Summaries) -> str:
     if most.failures == least:
         head = f"{least} of {base.runs} runs failed, of every arm."
     else:
-        head = f"Fewest failures, {least} of {base.runs} runs: {_named(steady)}; most, {most.failures}: {most.arm}."
+        fewest = f"Fewest failures, {least} of {base.runs} runs: {_most_of(found, steady)}"
+        head = f"{fewest}; most, {most.failures}: {most.arm}."
     sure = [one for one in found.arms if one.against and one.against.failures_p < SURE]
-    told = f"The difference to {base.arm} is sure for {_named(sure)}." if sure else "No difference in failures is sure."
-    fallen = [one for one in found.arms if one.fallen is not None and one.fallen >= 0.001]
-    if fallen:
-        worst = max(fallen, key=lambda one: one.fallen or 0.0)
-        told += f" After its best, {worst.arm} lost most: {worst.fallen or 0.0:.3f} of score in the mean."
-    return f"{head} {told}"
+    sentence = "No difference in failures is sure."
+    if sure:
+        sentence = f"The difference to {base.arm} is sure for {_named(sure)}."
+    said = [head, sentence]
+    if fallen := [(one.fallen, one.arm) for one in found.arms if one.fallen and one.fallen.value >= 0.001]:
+        most_lost, arm = max(fallen, key=lambda pair: pair[0].value)
+        said.append(f"After its best, {arm} lost most: {interval(most_lost)} of score in the mean.")
+    return " ".join([*said, *_scatter(found), *_collapse(found)])
+
+
+def told(estimate: Estimate, form: Callable[[float], str]) -> str:
+    """0.61 (0.55 to 0.66), each number in a form; the value alone where draws do not differ."""
+    value, low, high = (form(number) for number in (estimate.value, estimate.low, estimate.high))
+    return value if value == low == high else f"{value} ({low} to {high})"
 
 
 def interval(estimate: Estimate) -> str:
-    """0.61 (0.55 to 0.66)."""
+    """0.610 (0.550 to 0.660)."""
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def share(value: float) -> str:
+    """75%; an infinite one is never reached."""
+    return f"{value:.0%}" if math.isfinite(value) else "never"
+
+
+def _hundredths(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _times(one: Summary) -> float:
+    """CPU time, times the baseline's."""
+    return one.cpu.value if one.cpu else 0.0
+
+
+def _scatter(found: Summaries) -> list[str]:
+    """Whose last scores are steadiest."""
+    ranked = sorted(((one.spread, one.arm) for one in found.arms if one.spread), key=lambda pair: pair[0].value)
+    if len(ranked) < 2:
+        return []
+    (least, calm), (most, restless) = ranked[0], ranked[-1]
+    low, high = f"{least.value:.3f}", f"{most.value:.3f}"
+    if low == high:
+        return [f"In the last fifth of a run scores scatter by {low} with every arm."]
+    return [f"In the last fifth of a run scores scatter least with {calm} ({low}), most with {restless} ({high})."]
+
+
+def _collapse(found: Summaries) -> list[str]:
+    """How often variety was lost."""
+    seen = [(one.collapse, one.arm) for one in found.arms if one.collapse]
+    if not seen:
+        return []
+    worst, arm = max(seen, key=lambda pair: pair[0].value)
+    if not worst.value:
+        return ["No reading found that variety was lost, so no sign of collapse."]
+    least = min(one.value for one, _ in seen)
+    where = f"most often with {arm}: in" if least < worst.value else "with every arm alike: in"
+    clean = [name for one, name in seen if not one.value]
+    rest = f"; never with {listed(clean) if len(clean) < FEW else f'{len(clean)} of the others'}" if clean else ""
+    share = told(worst, _percent)
+    return [f"Variety was lost, a sign of collapse, {where} {share} of the readings of the second half{rest}."]
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
 
 
 def _sure(one: Summary) -> bool:
@@ -103,5 +166,15 @@ def _too_few(found: Summaries) -> str:
 
 
 def _named(arms: Sequence[Summary]) -> str:
-    names = [one.arm for one in arms]
+    return listed([one.arm for one in arms])
+
+
+def _most_of(found: Summaries, arms: Sequence[Summary]) -> str:
+    """Their names, or those of the others where these are fewer."""
+    others = [one for one in found.arms if one not in arms]
+    return f"all but {_named(others)}" if len(arms) >= FEW and len(others) < len(arms) else _named(arms)
+
+
+def listed(names: Sequence[str]) -> str:
+    """a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

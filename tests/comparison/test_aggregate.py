@@ -9,12 +9,14 @@ from scipy import stats
 from equipoise.comparison import aggregate
 from equipoise.comparison.aggregate import (
     DRAWS,
+    geometric_mean,
     holm,
     interquartile,
     interquartile_difference,
     interquartile_mean,
     mcnemar,
     mean_ranks,
+    median,
     probability_of_improvement,
     wilcoxon,
 )
@@ -142,3 +144,23 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth() -> None:
         found = aggregate.mean({"a": SOURCE.normal(size=40)})
         held += found.low <= 0 <= found.high
     assert 87 <= held <= 99, "chance gives fewer than 87 or more than 99 in one of a hundred seeds; the seed is fixed"
+
+
+def test_the_interval_of_a_median_is_of_order_statistics_and_holds_infinities() -> None:
+    """Of n draws from n, the median's bootstrap distribution is known: P(at or below the k-th) is binomial."""
+    scores = np.sort(SOURCE.normal(size=9))
+    found = median({"one": scores})
+    assert found.value == np.median(scores)
+    chances = [stats.binom.sf(4, 9, (place + 1) / 9) for place in range(9)]  # five or more draws at or below it
+    low, high = (next(place for place, chance in enumerate(chances) if chance >= share) for share in (0.025, 0.975))
+    assert (found.low, found.high) == (scores[low], scores[high])
+    late = median({"one": np.array([0.5, np.inf, np.inf, 0.25]), "other": np.array([np.inf, 0.5])})
+    assert (late.value, late.high) == (0.5, np.inf)
+    assert median({"one": np.full(4, np.inf)}).low == np.inf
+
+
+def test_a_geometric_mean_is_of_ratios() -> None:
+    found = geometric_mean({"easy": np.array([0.5, 0.5]), "hard": np.array([2.0, 2.0])})
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0)), "drawn within each setting"
+    spread = geometric_mean({"one": np.array([0.5, 2.0])})
+    assert (spread.value, spread.low, spread.high) == pytest.approx((1.0, 0.5, 2.0))

@@ -37,10 +37,10 @@ def test_the_page_has_everything_within_itself(reported: Folder) -> None:
         assert f"<strong>{question}</strong>" in text
     assert text.index("<strong>Quality.") < text.index("<img"), "words first"
     images = re.findall(r"data:image/png;base64,([^\"]+)", text)
-    assert len(images) == 4 + 2, "and the samples of two settings"
-    for image in images:
+    assert len(images) == 2 * (4 + 2), "and the samples of two settings; each for a phone, too"
+    for image, width in zip(images, [533, 1600] * 6, strict=True):
         with Image.open(io.BytesIO(base64.b64decode(image))) as picture:
-            assert picture.width == 1600
+            assert picture.width == width
             assert len(picture.convert("RGB").getcolors(100_000) or ()) > 10
 
 

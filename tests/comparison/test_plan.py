@@ -22,6 +22,7 @@ TASK = (
 TUNING = (
     '[tuning]\ntrials = 3\nseeds = [9]\n[tuning.tasks.other]\ndata = {data}\nreported = "mixture_modes"\nsteps = 5\n'
 )
+TUNING_GRID = TUNING.replace("{data}", '"grid"')
 
 
 @pytest.fixture
@@ -68,6 +69,31 @@ def test_a_plan_is_read_and_written_back(said) -> None:
             "there is no arm in {plan} for its baseline 'fixd'; did you mean 'fixed'?",
         ),
         ("seeds = []\n" + ARMS + TASK, "seeds in {plan}: there is none; give at least one, such as [0, 1, 2]"),
+        ("seeds = 3\n" + ARMS + TASK, "{plan}: seeds = 3: it must be a list"),
+        (
+            HEAD + '[arms.a]\ncontroller = ["rank"]\n' + TASK,
+            "arm 'a': controller = ['rank']: it must be a name, or a table of a name and options",
+        ),
+        (
+            HEAD + '[arms.a]\ncontroller = { name = "annealed", schedulez = {} }\n' + TASK,
+            "arm 'a' on 'ring': there is no option of controller 'annealed' 'schedulez'; did you mean 'schedules'?",
+        ),
+        (
+            HEAD + '[arms.a]\ncontroller = "fixed"\nsearch = { "controller.gain" = [1] }\n' + TASK + TUNING_GRID,
+            "arm 'a' on 'ring': there is no option of controller 'fixed' 'gain'; there are none",
+        ),
+        (
+            HEAD + '[arms.a]\ncontroller = { name = "ppo", policy = "residual" }\n' + TASK,
+            "arm 'a' on 'ring': the policy 'residual' sees the features 'residual', not 'ppo' as this controller does",
+        ),
+        (
+            HEAD + ARMS + TASK + TUNING_GRID.replace("seeds = [9]", "seeds = []"),
+            "seeds of [tuning] in {plan}: there is none; give at least one, such as [0, 1, 2]",
+        ),
+        (
+            HEAD + ARMS + TASK + TUNING_GRID.replace("trials", "trails"),
+            "there is no setting of [tuning] 'trails'; did you mean 'trials'?",
+        ),
         ("seeds = [1, 1]\n" + ARMS + TASK, "seeds in {plan}: each is a whole number from 0, and there once"),
         (
             HEAD + '[arms.a]\ntuned_on = ["ring"]\n' + TASK,

@@ -5,9 +5,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from equipoise.comparison import tables, verdicts
+from equipoise.comparison import aggregate, tables, verdicts
 from equipoise.comparison.plan import Arm, Plan
 from equipoise.comparison.results import Row
 from equipoise.comparison.summary import Summaries, summarise, whole_blocks
@@ -47,14 +48,14 @@ def test_an_arm_that_wins_every_pair_is_surely_better(plan: Plan, row: Made) -> 
     assert (new.against.difference.low, new.against.difference.high) == pytest.approx((0.1, 0.1))
     assert new.against.improvement.value == 1.0
     assert new.quality.value == pytest.approx(0.435)
-    assert "new comes first, with 0.435" in verdicts.quality(found)
+    assert "new comes first and scores 0.435" in verdicts.quality(found)
     assert "Surely better than base: new." in verdicts.quality(found)
 
 
 def test_too_few_pairs_are_said_to_be_too_few(plan: Plan, row: Made) -> None:
     found = summary(plan, both(row)[:8])
     text = verdicts.quality(found)
-    assert "Of new these runs do not tell. With 4 pairs of runs nothing could be sure, however clear." in text
+    assert "These runs do not tell whether new is better or worse. With 4 pairs of runs nothing could be" in text
     assert "nothing could be sure" not in verdicts.quality(summary(plan, both(row)))
 
 
@@ -85,21 +86,24 @@ def test_steps_and_cost_until_as_good_as_the_baseline_ends(plan: Plan, row: Made
     found = summary(plan, rows)
     assert found.thresholds == {"ring": pytest.approx(0.33)}
     new, base = found.of("new"), found.of("base")
-    assert (new.steps, new.cost, new.reached) == (0.5, 0.5, 8), "at step 50, 5 s, of 10 s that the baseline takes"
-    assert (base.steps, base.reached) == (1.0, 5)
-    assert new.cpu == pytest.approx(2.0)
-    assert "Soonest as good as the median run of base ends: new, after 50% of the steps" in verdicts.efficiency(found)
-    assert "Times that: new 2.00." in verdicts.efficiency(found)
+    at = new.steps.value, new.cost.value, new.reached
+    assert at == (0.5, 0.5, 8), "at step 50, 5 s, of 10 s that the baseline takes"
+    assert (base.steps.value, base.reached) == (1.0, 5)
+    assert (base.steps.low, base.steps.high) == (1.0, math.inf), "three of eight never get there"
+    assert new.cpu is not None
+    assert new.cpu.value == pytest.approx(2.0)
+    assert "as the median run of base is in the end: new, after 50% of the steps" in verdicts.efficiency(found)
+    assert "new takes 2.00 times that." in verdicts.efficiency(found)
 
 
 def test_what_is_never_reached_is_infinite_and_said_so(plan: Plan, row: Made) -> None:
     scores = {"base": 0.3, "new": 0.1}
     found = summary(plan, [row(arm, seed, score) for seed in range(8) for arm, score in scores.items()])
     new = found.of("new")
-    assert math.isinf(new.steps)
+    assert math.isinf(new.steps.value)
     assert (new.reached, new.failures) == (0, 8), "0.1 is below half of 0.3"
     assert tables.efficiency(found).rows[-1][-1] == "not in half of the runs"
-    assert "Soonest as good as the median run of base ends: base" in verdicts.efficiency(found)
+    assert "as good as the median run of base is in the end: base" in verdicts.efficiency(found)
 
 
 def test_a_baseline_that_fails_sets_no_standard(plan: Plan, row: Made) -> None:
@@ -122,8 +126,10 @@ def test_settings_weigh_by_their_runs_and_ratios_are_geometric_means(plan: Plan,
     rows += [row("new", seed, 0.5, task, cpu=2.0) for task in ("easy", "hard") for seed in (0, 1)]
     found = summary(plan, rows)
     assert set(found.of("new").settings) == {"easy", "hard"}
-    assert found.of("new").cpu == pytest.approx(1.0), "half as long in one, twice in the other"
-    assert found.of("base").cpu == 1.0
+    times = found.of("new").cpu
+    assert times is not None
+    assert (times.value, times.low, times.high) == pytest.approx((1, 1, 1)), "half as long in one, twice in the other"
+    assert tables.efficiency(found).rows[-1][2] in ("baseline", "1.00")
 
 
 def test_stability_is_told(plan: Plan, row: Made) -> None:
@@ -132,13 +138,38 @@ def test_stability_is_told(plan: Plan, row: Made) -> None:
     spoilt = [dataclasses.replace(one, score=0.01, last=0.01) if one.arm == "base" else one for one in spoilt]
     found = summary(plan, [*both(row, **told), *spoilt])
     new = found.of("new")
-    assert (new.fallen, new.spread, new.collapse) == pytest.approx((0.2, 0.05, 0.25))
+    assert new.fallen is not None
+    assert new.spread is not None
+    assert new.collapse is not None
+    assert (new.fallen.value, new.spread.value, new.collapse.value) == pytest.approx((0.2, 0.05, 0.25))
+    assert (new.failing.value, new.failing.low, new.failing.high) == (0.0, 0.0, 0.0)
+    assert found.of("base").failing.value == 0.5
     assert (new.rollbacks, new.lost) == (16, 240)
     assert new.against is not None
     assert new.against.failures_p == 2 / 2**8
     text = verdicts.stability(found)
     assert "Fewest failures, 0 of 16 runs: new; most, 8: base. The difference to base is sure for new." in text
-    assert "After its best, base lost most: 0.395" in text
+    assert "After its best, base lost most: 0.395 (0.395 to 0.395) of score in the mean." in text
+    assert "In the last fifth of a run scores scatter by 0.050 with every arm." in text
+    assert "Variety was lost, a sign of collapse, with every arm alike: in 25.0% of the readings of the second" in text
+    names = [*plan.arms, "other", "third", "fourth"]
+    more = dataclasses.replace(plan, arms={name: Arm() for name in names})
+    rows = [
+        row(name, seed, 0.01 if name == "new" else 0.3, collapse=0.5 * (name == "new"))
+        for name in names
+        for seed in range(8)
+    ]
+    text = verdicts.stability(summary(more, rows))
+    assert "Fewest failures, 0 of 8 runs: all but new; most, 8: new." in text
+    assert "most often with new: in 50.0% of the readings of the second half; never with 4 of the others." in text
+    uneven = [
+        dataclasses.replace(one, collapse=0.0, spread=0.01) if one.arm == "base" else one for one in both(row, **told)
+    ]
+    text = verdicts.stability(summary(plan, uneven))
+    assert "scatter least with base (0.010), most with new (0.050)." in text
+    assert "most often with new: in 25.0% of the readings of the second half; never with base." in text
+    calm = verdicts.stability(summary(plan, both(row)))
+    assert "No reading found that variety was lost, so no sign of collapse." in calm
 
 
 def test_p_values_are_corrected_for_the_number_of_arms(plan: Plan, row: Made) -> None:
@@ -151,9 +182,7 @@ def test_p_values_are_corrected_for_the_number_of_arms(plan: Plan, row: Made) ->
     other = found.of("other").against
     assert other is not None
     assert (other.p, other.improvement.value) == (1.0, 0.5)
-    assert "of third and other these runs do not tell" in verdicts.quality(
-        found
-    ) or "of other and third" in verdicts.quality(found)
+    assert "; these runs do not tell whether other and third are better or worse." in verdicts.quality(found)
 
 
 def test_every_table_is_as_wide_as_its_headings(plan: Plan, row: Made) -> None:
@@ -168,4 +197,25 @@ def test_every_table_is_as_wide_as_its_headings(plan: Plan, row: Made) -> None:
         assert len(one.markdown().splitlines()) == 4 + len(one.rows)
     assert len(tables.every_run(rows).rows) == len(rows)
     (new,) = [line for line in tables.values(found, blocks).rows if line[1] == "new"]
-    assert new[2:] == ("modes 0.435 [0.4, 0.47]", "precision 0.5, recall 0.25")
+    assert tables.values(found, blocks).headings[2:] == ("modes, reported", "precision", "recall")
+    assert new[2].startswith("0.435 (0.4")
+    assert new[3:] == ("0.5", "0.25"), "where draws do not differ there is nothing between them"
+
+
+def test_secondary_metrics_have_intervals_of_their_own_setting_and_say_who_has_none(plan: Plan, row: Made) -> None:
+    kids = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08]
+    rows = [
+        row(arm, seed, 0.5, also={"kid": kid * (1 + (arm == "new"))})
+        for seed, kid in enumerate(kids)
+        for arm in plan.arms
+    ]
+    rows += [row(arm, seed, 0.5, "other", also={"fd": 2.0}) for seed in range(2) for arm in plan.arms]
+    lost = [one for one in rows if (one.name, one.arm) == ("ring.new.seed7", "new")]
+    rows = [row("new", 7, 0.0, state="diverged") if one in lost else one for one in rows]
+    table = tables.values(summary(plan, rows), whole_blocks(plan, rows))
+    cells = {line[:2]: dict(zip(table.headings[2:], line[2:], strict=True)) for line in table.rows}
+    assert cells["ring", "base"]["kid"].startswith("0.045 (0.0")
+    expected = aggregate.interquartile({"ring": 2 * np.array(kids[:7])})
+    assert cells["ring", "new"]["kid"] == f"0.08 ({expected.low:.4g} to {expected.high:.4g}), 1 without"
+    assert cells["ring", "base"]["fd"] == cells["other", "base"]["kid"] == "–"
+    assert cells["other", "new"]["fd"] == "2"
