@@ -41,7 +41,8 @@ def quality(found: Summaries) -> str:
     said += [f"surely worse: {_named(worse)}"] if worse else []
     open_ = [one for one in others if one not in better and one not in worse]
     if open_:
-        said.append(f"these runs do not tell whether {_named(open_)} {'are' if open_[1:] else 'is'} better or worse")
+        verb = "are" if open_[1:] else "is"
+        said.append(f"these runs do not tell whether {_named(open_)} {verb} better or worse than {base.arm}")
     sentence = "; ".join(said)
     return f"{head} {sentence[0].upper()}{sentence[1:]}.{_too_few(found)}"
 

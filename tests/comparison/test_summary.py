@@ -55,7 +55,7 @@ def test_an_arm_that_wins_every_pair_is_surely_better(plan: Plan, row: Made) -> 
 def test_too_few_pairs_are_said_to_be_too_few(plan: Plan, row: Made) -> None:
     found = summary(plan, both(row)[:8])
     text = verdicts.quality(found)
-    assert "These runs do not tell whether new is better or worse. With 4 pairs of runs nothing could be" in text
+    assert "These runs do not tell whether new is better or worse than base. With 4 pairs of runs nothing" in text
     assert "nothing could be sure" not in verdicts.quality(summary(plan, both(row)))
 
 
@@ -182,7 +182,7 @@ def test_p_values_are_corrected_for_the_number_of_arms(plan: Plan, row: Made) ->
     other = found.of("other").against
     assert other is not None
     assert (other.p, other.improvement.value) == (1.0, 0.5)
-    assert "; these runs do not tell whether other and third are better or worse." in verdicts.quality(found)
+    assert "; these runs do not tell whether other and third are better or worse than base." in verdicts.quality(found)
 
 
 def test_every_table_is_as_wide_as_its_headings(plan: Plan, row: Made) -> None:
