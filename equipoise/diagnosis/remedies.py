@@ -41,6 +41,10 @@ Noise, augmentation and R1 as their sources have them (Sønderby 2017; Karras 20
 HINT = 0.2
 """The severity from which rung 0 is taken while there is little to lose: that knobs were set far from what is published
 speaks for itself."""
+HINTS = frozenset({"discriminator_overpowering", "mode_collapse", "mode_dropping", "dead_discriminator"})
+"""Symptoms of which a hint is one: those seen in samples and logits as they are. What is measured by a run's own first
+steps, such as a gradient that has shrunk, says little so early (a healthy WGAN-GP of benchmarks/rescue.py was treated
+for it)."""
 SUDDEN = frozenset({"divergence", "discriminator_forgetting"})
 """What befalls sound weights from one step to the next: those from before it hold all that was learnt."""
 SURE = 0.5
@@ -194,14 +198,15 @@ def _untouched(case: Case, chart: Chart) -> dict[str, float]:
 
 
 def _gravest(health: Health, settled: int, least: float) -> Finding | None:
-    """The finding to act on: of severity `least`, sure, of a symptom that there is a ladder for.
+    """The finding to act on: serious, or a hint of severity `least`; sure, of a symptom that there is a ladder for.
 
     What spoils no weights is acted on only if it has been found since step `settled` or before.
     """
     acting = [
         finding
         for finding in health.findings
-        if finding.severity >= least and finding.confidence >= SURE and finding.symptom in LADDERS
+        if finding.severity >= (least if finding.symptom in HINTS else SERIOUS)
+        if finding.confidence >= SURE and finding.symptom in LADDERS
         if finding.symptom in ROLLED_BACK or finding.since <= settled
     ]
     return max(acting, key=lambda finding: (finding.severity, finding.confidence), default=None)

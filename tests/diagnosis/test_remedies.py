@@ -91,6 +91,8 @@ def test_a_hint_is_enough_for_rung_0_while_there_is_little_to_lose() -> None:
     assert prescribe(Care(), far, Chart(), hint, far.base, 250)[0] is not None
     assert prescribe(Care(), far, Chart(), hint, far.base, 251)[0] is None
     assert prescribe(Care(), case(), Chart(), hint, PUBLISHED, 100)[0] is None, "no knob stands far"
+    shrunk = ailing("vanishing_generator_gradient", severity=0.2)
+    assert prescribe(Care(), far, Chart(), shrunk, far.base, 100)[0] is None, "measured by the run's own first steps"
     chart = given(far, 100)[1]
     assert prescribe(Care(), far, chart, hint, far.base, 200)[0] is None, "it was pulled back already"
 
