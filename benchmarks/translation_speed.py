@@ -65,6 +65,11 @@ def labelled(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, label: fl
     return loss(logits, torch.full_like(logits, label))
 
 
+def coloured(images: Tensor) -> Tensor:
+    """Grey images (B, 1, H, W) -> (B, 3, H, W)."""
+    return images.expand(-1, 3, -1, -1)
+
+
 def plain_pix2pix(networks: Any, stream: Stream) -> Callable[[int], None]:
     """A step of the loop that one writes first."""
     generator, judge = networks["generator"], networks["discriminator"]
@@ -114,12 +119,12 @@ def plain_cyclegan(networks: Any, stream: Stream) -> Callable[[int], None]:
 
     def step(index: int) -> None:
         batch = stream.batch(index)
-        x, y = batch.source.expand(-1, 3, -1, -1), batch.real
+        x, y = batch.source, batch.real
         optimizer_g.zero_grad()
-        fake_y, fake_x = there(x), back(y)
+        fake_y, fake_x = there(coloured(x)), back(y)
         game = labelled(mse_loss, judge(fake_y), 1) + labelled(mse_loss, judge_back(fake_x), 1)
-        cycle = l1_loss(back(fake_y), x) + l1_loss(there(fake_x), y)
-        identity = l1_loss(there(y), y) + l1_loss(back(x), x)
+        cycle = l1_loss(back(fake_y), x) + l1_loss(there(coloured(fake_x)), y)
+        identity = l1_loss(there(y), y) + l1_loss(back(coloured(x)), x)
         loss_g = game + 10 * cycle + 5 * identity
         loss_g.backward()
         optimizer_g.step()
