@@ -5,7 +5,7 @@
 
 How. 1,952 emoji to train on and 212 held out, 32 x 32 pixels, one thread a process, bf16, three seeds, learning rates
 along a cosine to a fiftieth (`annealed`), with the package's loop, its watching and its repair. A run of pix2pix is
---steps of 16 pairs, one of CycleGAN --cycles of 8 inputs and 8 samples in orders of their own (`paired = false`):
+--steps of 16 pairs, one of CycleGAN --cycles of 16 inputs and 16 samples in orders of their own (`paired = false`):
 
   pix2pix    `pix2pix:cpu32` at three weights of L1
   l1         the same network by L1 alone: adversarial_weight 0
@@ -86,7 +86,7 @@ def experiment_of(item: Item) -> Experiment:
         controller=Choice("annealed"),
         knobs=weights[item["arm"]],
         steps=item["steps"],
-        batch_size=8 if unpaired else 16,
+        batch_size=16,
         seed=item["seed"],
         precision="bf16",
         device="cpu",
@@ -201,7 +201,7 @@ def main() -> None:
     made.add_argument("--seeds", type=int, default=3, help="runs of each arm")
     made.add_argument("--steps", type=int, default=1500, help="of pix2pix and L1 alone")
     made.add_argument("--cycles", type=int, default=2000, help="steps of CycleGAN")
-    made.add_argument("--large", type=int, default=1000, help="steps at 64 x 64, of either")
+    made.add_argument("--large", type=int, default=400, help="steps at 64 x 64, of either")
     asked = made.parse_args()
     if asked.item:
         print(json.dumps(measure(asked.item, asked.out)))

@@ -3,7 +3,7 @@
     python benchmarks/translation_speed.py             about 10 minutes on a quiet core; a restart goes on
     python benchmarks/translation_speed.py --table     rewrite translation_speed.md from its results
 
-How. Both loops train the same networks (`cpu32`) on the same batches of emoji (16 pairs, or 8 and 8), one thread a
+How. Both loops train the same networks (`cpu32`) on the same batches of emoji (16 pairs, or 16 and 16), one thread a
 process. The plain loop is what one writes first: fp32, `torch.optim.Adam`, backward through everything, `.item()` of
 the losses of each step; CycleGAN's keeps its pool as a list and sees one image of it at a time. Ours is
 `equipoise.training.loop.train` on what `launch.assemble` builds, past the first 100 steps, which are all sensed: a
@@ -32,7 +32,7 @@ from equipoise.experiment import Choice, Experiment
 from equipoise.pilot import EAGER, SENSE_EVERY
 from equipoise.training.loop import Training, train
 
-BATCH = {"pix2pix": 16, "cyclegan": 8}
+BATCH = {"pix2pix": 16, "cyclegan": 16}
 POOL = 50
 TARGETS = {"fp32": 1.0, "bf16": 1.4}
 
