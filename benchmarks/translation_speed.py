@@ -3,7 +3,7 @@
     python benchmarks/translation_speed.py             about 10 minutes on a quiet core; a restart goes on
     python benchmarks/translation_speed.py --table     rewrite translation_speed.md from its results
 
-How. Both loops train the same networks (`cpu32`) on the same batches of emoji (16 pairs, or 8 and 8), one thread a
+How. Both loops train the same networks (`cpu32`) on the same batches of emoji (16 pairs, or 16 and 16), one thread a
 process. The plain loop is what one writes first: fp32, `torch.optim.Adam`, backward through everything, `.item()` of
 the losses of each step; CycleGAN's keeps its pool as a list and sees one image of it at a time. Ours is
 `equipoise.training.loop.train` on what `launch.assemble` builds, past the first 100 steps, which are all sensed: a
@@ -32,7 +32,7 @@ from equipoise.experiment import Choice, Experiment
 from equipoise.pilot import EAGER, SENSE_EVERY
 from equipoise.training.loop import Training, train
 
-BATCH = {"pix2pix": 16, "cyclegan": 8}
+BATCH = {"pix2pix": 16, "cyclegan": 16}
 POOL = 50
 TARGETS = {"fp32": 1.0, "bf16": 1.4}
 
@@ -63,6 +63,11 @@ def adam(*networks: nn.Module) -> torch.optim.Adam:
 def labelled(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, label: float) -> Tensor:
     """A loss of logits against one label."""
     return loss(logits, torch.full_like(logits, label))
+
+
+def coloured(images: Tensor) -> Tensor:
+    """Grey images (B, 1, H, W) -> (B, 3, H, W)."""
+    return images.expand(-1, 3, -1, -1)
 
 
 def plain_pix2pix(networks: Any, stream: Stream) -> Callable[[int], None]:
@@ -114,12 +119,12 @@ def plain_cyclegan(networks: Any, stream: Stream) -> Callable[[int], None]:
 
     def step(index: int) -> None:
         batch = stream.batch(index)
-        x, y = batch.source.expand(-1, 3, -1, -1), batch.real
+        x, y = batch.source, batch.real
         optimizer_g.zero_grad()
-        fake_y, fake_x = there(x), back(y)
+        fake_y, fake_x = there(coloured(x)), back(y)
         game = labelled(mse_loss, judge(fake_y), 1) + labelled(mse_loss, judge_back(fake_x), 1)
-        cycle = l1_loss(back(fake_y), x) + l1_loss(there(fake_x), y)
-        identity = l1_loss(there(y), y) + l1_loss(back(x), x)
+        cycle = l1_loss(back(fake_y), x) + l1_loss(there(coloured(fake_x)), y)
+        identity = l1_loss(there(y), y) + l1_loss(back(coloured(x)), x)
         loss_g = game + 10 * cycle + 5 * identity
         loss_g.backward()
         optimizer_g.step()

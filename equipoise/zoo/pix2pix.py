@@ -68,7 +68,7 @@ class Pix2Pix:
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
-        "cpu32": {"width": 16, "patch": 16, **BY_BATCH, "dropout": 0.0, "knobs": SHORT},
+        "cpu32": {"width": 16, "patch": 34, **BY_BATCH, "dropout": 0.0, "knobs": SHORT},
         "cpu64": {"width": 16, "patch": 34, **BY_BATCH, "dropout": 0.0, "knobs": SHORT},
         # Section 6.2, at a batch of 1, at which batch normalisation is that of each image alone.
         "facades256": {"width": 64, "patch": 70, "norm": "instance", "dropout": 0.5},

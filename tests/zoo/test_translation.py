@@ -30,6 +30,11 @@ def drawn(index: int, channels: tuple[int, int] = (1, 3)) -> PairedBatch:
     return PairedBatch(real, source=source)
 
 
+def coloured(images: Tensor) -> Tensor:
+    """Grey images (B, 1, H, W) -> (B, 3, H, W), as generators of a game with a side in colour take them."""
+    return images.expand(-1, 3, -1, -1)
+
+
 @dataclasses.dataclass
 class Table:
     """A game set up; knobs stand where the GAN says unless they are named."""
@@ -132,22 +137,34 @@ def test_cyclegan_pays_what_the_paper_writes() -> None:
     there, back, judge, judge_back = (
         table.gan.networks[name] for name in ("generator", "generator_back", "discriminator", "discriminator_back")
     )
-    x, y = batch.source.expand(-1, 3, -1, -1), batch.real
-    fake_y, fake_x = there(x), back(y)
+    x, y = batch.source, batch.real
+    fake_y, fake_x = there(coloured(x)), back(y)
 
     def squares(logits: Tensor, label: float) -> Tensor:
         return mse_loss(logits, torch.full_like(logits, label))
 
     game = squares(judge(fake_y), 1) + squares(judge_back(fake_x), 1)
-    cycle = l1_loss(back(fake_y), x) + l1_loss(there(fake_x), y)
-    identity = l1_loss(there(y), y) + l1_loss(back(x), x)
+    cycle, cycle_back = l1_loss(back(fake_y), x), l1_loss(there(coloured(fake_x)), y)
+    identity = l1_loss(there(y), y) + l1_loss(back(coloured(x)), x)
     told = table.loss("generator", batch)
-    torch.testing.assert_close(told.total, game + 10 * (cycle + identity / 2))
+    torch.testing.assert_close(told.total, game + 10 * (cycle + cycle_back + identity / 2))
     torch.testing.assert_close(told.terms["cycle"], cycle.detach())
+    apart = table.loss("generator", batch, cycle_weight=3, cycle_back_weight=1).total
+    torch.testing.assert_close(apart, game + 3 * cycle + cycle_back + 5 * identity)
     told = table.loss("discriminator", batch, {"fake_y": fake_y.detach(), "fake_x": fake_x.detach()})
     forward = (squares(judge(y), 1) + squares(judge(fake_y), 0)) / 2
     backward = (squares(judge_back(x), 1) + squares(judge_back(fake_x), 0)) / 2
     torch.testing.assert_close(told.total, forward + backward)
+
+
+def test_no_colour_hides_in_grey_images_on_its_way_back() -> None:
+    table, batch = deal("cyclegan"), drawn(3)
+    told = table.loss("generator", batch)
+    assert {name: tuple(made.shape) for name, made in told.carry.items()} == {
+        "fake_y": (BATCH, 3, SIZE, SIZE),
+        "fake_x": (BATCH, 1, SIZE, SIZE),
+    }
+    assert table.gan.networks["discriminator_back"](told.carry["fake_x"]).shape[0] == BATCH
 
 
 def test_cyclegan_learns_nothing_from_which_input_lies_beside_which_sample() -> None:
@@ -206,7 +223,7 @@ def test_the_pools_fill_and_stay_and_hold_fakes_of_earlier_steps() -> None:
         sizes.append([len(table.state.memory[name]) for name in ("pool", "pool_back")])
     assert sizes == [[4, 4], [6, 6], [6, 6], [6, 6]]
     assert table.state.memory["pool"].dtype == torch.float32
-    now = table.gan.networks["generator"](table.batch(3).source.expand(-1, 3, -1, -1))
+    now = table.gan.networks["generator"](coloured(table.batch(3).source))
     assert (table.state.memory["pool"][:, None] - now[None]).flatten(2).abs().amax(2).amin(1).max() > 0
 
 
@@ -241,7 +258,7 @@ def test_r1_is_the_gradient_at_the_sample_alone(name: str) -> None:
     (gradient,) = torch.autograd.grad(judge(shown).mean(dim=(1, 2, 3)).sum(), real)
     expected = gradient.square().sum() / BATCH / 2
     if name == "cyclegan":
-        source = batch.source.expand(-1, 3, -1, -1).clone().requires_grad_()
+        source = batch.source.clone().requires_grad_()
         back = table.gan.networks["discriminator_back"](source).mean(dim=(1, 2, 3)).sum()
         expected = expected + torch.autograd.grad(back, source)[0].square().sum() / BATCH / 2
     torch.testing.assert_close(table.loss("discriminator", batch, r1_gamma=1.0).terms["r1"], expected)
