@@ -49,7 +49,7 @@ GENERATORS = ("generator", "generator_back")
 DISCRIMINATORS = ("discriminator", "discriminator_back")
 SHORT: Mapping[str, float] = {"lr_g": 3e-3, "lr_d": 1.5e-3, "cycle_back_weight": 2, "ema_half_life": 500}
 """For narrow networks and a few thousand steps: at a generator's rate of 1e-3 grounds are still off white when emoji
-have been seen for 700 steps of 8. From samples and back weighs less: outlines cannot hold the colours that they lost."""
+have been seen for 700 steps of 8. From samples and back weighs less: outlines cannot hold the colours they lost."""
 DIRECT: Mapping[str, object] = {"width": 16, "patch": 34, "body": "unet", "norm": "batch", "discriminator_norm": "none"}
 """A U-Net hands strokes on from the first step. Statistics of a single image would take how much colour it has from
 what discriminators see, and how bright its ground is from generators."""
