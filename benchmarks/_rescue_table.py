@@ -5,10 +5,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from _results import Item, Result, Results, table, write
+from _results import HERE, Item, Result, Results, table, write
 from rescue import ARMS, HEALTHY_SEEDS, SEEDS, SETTINGS, TASKS, WATCHED_SEEDS
 
 ROUND_OFF = 1e-9
+AFTER = ("delay", "remedies", "lost", "last/best", "first")
+NOTES = HERE / "rescue_notes.md"
 DOUBT = 1.96
 """Standard errors of a 95 % interval."""
 
@@ -29,15 +31,17 @@ def write_table(results: Results, items: Sequence[Item], asked: Any) -> None:
         table(("arm", "saved", "of", "share"), saved_rows(runs, bounds)),
         "## By setting",
         "Distances at the end, median of the seeds (ring: share of good samples). `bound`: what counts as saved. "
-        "`delay`: the step of the first remedy; `remedies`: in all seeds together; `last/best`: of ours.",
+        "`delay`: the step of the first remedy; `remedies`: in all seeds together; `lost`: the share of the steps that "
+        "rolling back threw away, each arm having the same number in all; `last/best`: of ours.",
         table(
-            ("setting", "bound", *(f"{arm}: saved" for arm in ARMS), *ARMS, "delay", "remedies", "last/best", "first"),
+            ("setting", "bound", *(f"{arm}: saved" for arm in ARMS), *ARMS, *AFTER),
             rows,
         ),
         "## Healthy runs",
         "The same seeds, watched only and with repair on. A run with a remedy was treated without need. The ratio of "
         "the distances is of repaired to watched, geometric mean with a 95 % interval (normal, paired by seed).",
         table(("task", "runs", "treated", "ratio of distances", "interval"), healthy_rows(runs)),
+        *([NOTES.read_text().strip()] if NOTES.exists() else []),
     )
 
 
@@ -77,16 +81,19 @@ def failing(runs: Mapping[Any, Run], bounds: Mapping[str, float], name: str) -> 
 
 
 def saved_rows(runs: Mapping[Any, Run], bounds: Mapping[str, float]) -> list[list[object]]:
+    """Each arm over all settings, and without those of which it was said beforehand that no knob can mend them."""
+    mendable = [name for name, setting in SETTINGS.items() if setting.get("mendable", True)]
     rows: list[list[object]] = []
     for arm in ("restart", "ours"):
-        pairs = [
-            (runs.get((name, arm, seed)), bounds[SETTINGS[name]["healthy"]])
-            for name in SETTINGS
-            for seed in failing(runs, bounds, name)
-        ]
-        judged = [is_saved(run, bound) for run, bound in pairs if run]
-        share = f"{sum(judged) / len(judged):.0%}" if judged else "–"
-        rows.append([arm, sum(judged), len(judged), share])
+        for names, told in ((list(SETTINGS), arm), (mendable, f"{arm}, where a knob could")):
+            pairs = [
+                (runs.get((name, arm, seed)), bounds[SETTINGS[name]["healthy"]])
+                for name in names
+                for seed in failing(runs, bounds, name)
+            ]
+            judged = [is_saved(run, bound) for run, bound in pairs if run]
+            share = f"{sum(judged) / len(judged):.0%}" if judged else "–"
+            rows.append([told, sum(judged), len(judged), share])
     return rows
 
 
@@ -106,6 +113,7 @@ def setting_row(runs: Mapping[Any, Run], bounds: Mapping[str, float], name: str)
         *(f"{statistics.median(map(shown, found)):.3g}" if found else "–" for found in by_arm.values()),
         f"{statistics.median(remedy['step'] for remedy in first):.0f}" if first else "–",
         len(remedied),
+        f"{sum(one['lost'] for one in remedied) / sum(run['steps'] for run in ours):.0%}" if ours else "–",
         f"{statistics.median(map(last_over_best, ours)):.2f}" if ours else "–",
         ", ".join(dict.fromkeys(f"{remedy['symptom']} {remedy['rung']}" for remedy in first)) or "–",
     ]
