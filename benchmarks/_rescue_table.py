@@ -15,6 +15,7 @@ DOUBT = 1.96
 """Standard errors of a 95 % interval."""
 
 Run = Result
+Bound = Mapping[str, float]
 
 
 def write_table(results: Results, items: Sequence[Item], asked: Any) -> None:
@@ -30,7 +31,8 @@ def write_table(results: Results, items: Sequence[Item], asked: Any) -> None:
         "## Of the runs that fail with nothing done, saved",
         table(("arm", "saved", "of", "share"), saved_rows(runs, bounds)),
         "## By setting",
-        "Distances at the end, median of the seeds (ring: share of good samples). `bound`: what counts as saved. "
+        "Distances at the end, median of the seeds (ring: share of good samples times that of modes). `bound`: what "
+        "counts as saved (ring: of 8 modes, of good samples). "
         "`delay`: the step of the first remedy; `remedies`: in all seeds together; `lost`: the share of the steps that "
         "rolling back threw away, each arm having the same number in all; `last/best`: of ours.",
         table(
@@ -57,30 +59,34 @@ def shown(run: Run) -> float:
     return quality(run) if "distance" in run["last"] else 1 - quality(run)
 
 
-def bound_of(runs: Mapping[Any, Run], task: str) -> float | None:
-    """The worst quality that counts as saved; None until every healthy run is there."""
+def bound_of(runs: Mapping[Any, Run], task: str) -> Bound | None:
+    """By name, the worst numbers that count as saved; None until every healthy run is there."""
     healthy = [run for seed in HEALTHY_SEEDS if (run := runs.get((task, "nothing", seed)))]
     if len(healthy) < len(HEALTHY_SEEDS):
         return None
+    if "distance" not in healthy[0]["last"]:
+        return {name: 0.9 * statistics.median(run["last"][name] for run in healthy) for name in healthy[0]["last"]}
     values = [quality(run) for run in healthy]
     middle = statistics.median(values)
-    if "distance" not in healthy[0]["last"]:
-        return 1 - 0.9 * (1 - middle)
-    return max(1.5 * middle, middle + 2 * statistics.stdev(values))
+    return {"distance": max(1.5 * middle, middle + 2 * statistics.stdev(values))}
 
 
-def is_saved(run: Run, bound: float) -> bool:
-    return quality(run) <= bound
+def is_saved(run: Run, bound: Bound) -> bool:
+    """Whether every number is as good as asked for."""
+    if run["reason"] == "diverged":
+        return False
+    last = run["last"]
+    return all(last[name] <= most if name == "distance" else last[name] >= most for name, most in bound.items())
 
 
-def failing(runs: Mapping[Any, Run], bounds: Mapping[str, float], name: str) -> list[int]:
+def failing(runs: Mapping[Any, Run], bounds: Mapping[str, Bound], name: str) -> list[int]:
     """The seeds that fail with nothing done."""
     bound = bounds.get(SETTINGS[name]["healthy"])
     found = [(seed, runs.get((name, "nothing", seed))) for seed in SEEDS]
     return [seed for seed, run in found if run and bound is not None and not is_saved(run, bound)]
 
 
-def saved_rows(runs: Mapping[Any, Run], bounds: Mapping[str, float]) -> list[list[object]]:
+def saved_rows(runs: Mapping[Any, Run], bounds: Mapping[str, Bound]) -> list[list[object]]:
     """Each arm over all settings, and without those of which it was said beforehand that no knob can mend them."""
     mendable = [name for name, setting in SETTINGS.items() if setting.get("mendable", True)]
     rows: list[list[object]] = []
@@ -97,7 +103,7 @@ def saved_rows(runs: Mapping[Any, Run], bounds: Mapping[str, float]) -> list[lis
     return rows
 
 
-def setting_row(runs: Mapping[Any, Run], bounds: Mapping[str, float], name: str) -> list[object] | None:
+def setting_row(runs: Mapping[Any, Run], bounds: Mapping[str, Bound], name: str) -> list[object] | None:
     bound = bounds.get(SETTINGS[name]["healthy"])
     by_arm = {arm: [run for seed in SEEDS if (run := runs.get((name, arm, seed)))] for arm in ARMS}
     if bound is None or not any(by_arm.values()):
@@ -105,10 +111,9 @@ def setting_row(runs: Mapping[Any, Run], bounds: Mapping[str, float], name: str)
     ours = by_arm["ours"]
     remedied = [remedy for run in ours for remedy in run["remedied"]]
     first = [run["remedied"][0] for run in ours if run["remedied"]]
-    is_ring = SETTINGS[name]["healthy"] == "ring"
     return [
         name + ("" if SETTINGS[name].get("mendable", True) else " (no knob can)"),
-        f"{1 - bound if is_ring else bound:.3g}",
+        ", ".join(f"{most:.3g}" for most in bound.values()),
         *(f"{sum(is_saved(run, bound) for run in found)} of {len(found)}" for found in by_arm.values()),
         *(f"{statistics.median(map(shown, found)):.3g}" if found else "–" for found in by_arm.values()),
         f"{statistics.median(remedy['step'] for remedy in first):.0f}" if first else "–",
@@ -120,7 +125,7 @@ def setting_row(runs: Mapping[Any, Run], bounds: Mapping[str, float], name: str)
 
 
 def last_over_best(run: Run) -> float:
-    values = [look["distance"] if "distance" in look else 1 - look["high_quality"] for look in run["looks"]]
+    values = [quality({**run, "last": look}) for look in run["looks"]]
     best = min(values)
     return values[-1] / max(best, ROUND_OFF)
 

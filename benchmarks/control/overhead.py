@@ -14,7 +14,8 @@ a step that is sensed and probed. A reading follows each 50th step, so ordinary 
   ratio    steps a second of the run / of bare ones, a number a block. It is a quotient of two long times, so other
            work on the machine scatters it by several per cent
   outside  what the loop spends outside of `run_step`, and within it on what is measured for a reading alone, as a
-           share of a bare step: the same cost without what scatters
+           share of a bare step: the same cost with less scatter, some tenths of a per cent. That is more than lies
+           between controllers
 
 Runs are 2,000 steps long, so that learned policies, which decide forty times a run, decide at every reading. The
 policies are the shipped ones. Expected: at most 5 % (ratio at least 1 / 1.05).
@@ -161,7 +162,8 @@ def write_table(results: Results, item: Item, out: Any) -> None:
         f"`dcgan:lab32` on digits, width 64, batches of {BATCH}, {found['precision']}, one thread, CPU seconds; a "
         f"reading each {SENSE_EVERY} steps. {item['rounds']} rounds of blocks that take turns in one process: median "
         "[least, most]. The ratio is of whole steps and scatters with whatever else the machine does; what lies "
-        "outside of the step is the same cost measured directly, without that scatter. How: the head of the script.",
+        "outside of the step is the same cost measured directly, with some tenths of a per cent of scatter, which is "
+        "more than lies between controllers. How: the head of the script.",
         table(columns, rows),
     )
 

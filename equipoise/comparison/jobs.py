@@ -77,7 +77,7 @@ def carry_out(
             [job for job in left if isinstance(job.what, Planned) and job.what.trial is None],
         ]
         for number, stage in enumerate(stages):
-            if number == 2 and plan.tuning is not None:
+            if number == 2 and plan.tuning is not None and not folder.tuned.exists():
                 tuning.choose(plan, folder)
             for job, said in _together(stage, folder, processes, interrupted):
                 done += said is None
@@ -106,7 +106,7 @@ def _together(
             ended = [job for job, process in running.items() if process.poll() is not None]
             for job in ended:
                 code = running.pop(job).returncode
-                if code != follow.INTERRUPTED:
+                if code != follow.INTERRUPTED and not (code and interrupted()):
                     yield job, _last_words(_said(folder, job), folder.failed(job.name), code)
             if interrupted():
                 _stop(running.values())

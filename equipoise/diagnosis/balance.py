@@ -247,11 +247,13 @@ def _starved(history: History) -> Sign | None:
 
 def _never_near(history: History) -> Sign | None:
     """For a quarter of the run the discriminator was as sure as now, and no fake came near a real."""
-    start = history.progress - WON_FOR
-    points = [point for point in (*history.spans, *history.filling) if point.progress >= start]
+    start, whole = history.progress - WON_FOR, (*history.spans, *history.filling)
+    if not whole or whole[0].progress > start:
+        return None
+    points = [point for point in whole if point.progress >= start]
     ranks = [point.values["rank_train_fake"] for point in points if "rank_train_fake" in point.values]
     near = [point.values["coverage"] for point in points if "coverage" in point.values]
-    if start < 0 or len(near) < 3 or not ranks or min(ranks) < SATURATED_RANK or max(near) > 0.05:
+    if len(near) < 3 or not ranks or min(ranks) < SATURATED_RANK or max(near) > 0.05:
         return None
     return Sign(SERIOUS, 0.7, {"coverage": max(near)})
 
@@ -262,7 +264,8 @@ def _far_ahead(history: History) -> Sign | None:
     The margin is D(x) - D(G(z)); a critic has none, there it is the growth of its gradient.
     """
     near, ranks = [value for _, value in history.whole("coverage")], history.last("rank_train_fake", 10)
-    if history.progress < STARTED or not near or max(near) > 0.05 or len(ranks) < 10:
+    seen = history.progress - next(iter((*history.spans, *history.filling))).progress
+    if history.progress < STARTED or seen < 0.9 * STARTED or not near or max(near) > 0.05 or len(ranks) < 10:
         return None
     if statistics.fmean(ranks) < SATURATED_RANK:
         return None

@@ -120,11 +120,13 @@ def prescribe(
     finding = _gravest(health, step - round(care.stay * case.steps), least)
     if finding is None or step >= case.steps or not _may_act(care, case, chart, finding, step):
         return None, chart
-    restore = finding.symptom in ROLLED_BACK and chart.lost < care.lost * case.steps
     reach = step - round(care.reach * case.steps)
     oldest = 0 if finding.symptom == "divergence" else max(0, reach)
     newest = finding.since if finding.symptom in SUDDEN or reach > 0 else 0
+    restore = finding.symptom in ROLLED_BACK and chart.lost < care.lost * case.steps and newest >= oldest
     if not care.change:
+        if newest < oldest:
+            return None, chart
         remedy = Remedy(finding, True, oldest, newest, overrides=(), rung=0, until=step)
         return remedy, _with(chart, remedy, step)
     rung, turns = _next_rung(case, chart, finding, wish, step)
@@ -227,7 +229,7 @@ def _next_rung(
 ) -> tuple[int, dict[str, tuple[float, float]]]:
     """The lowest rung that has not been tried and changes something: its number, and knob -> (from, to)."""
     symptom, ladder = finding.symptom, LADDERS[finding.symptom]
-    if far := _untouched(case, chart):
+    if ladder and (far := _untouched(case, chart)):
         turns = {name: (getattr(case.base, name), value) for name, value in far.items()}
         if symptom in BESIDE_RUNG_0:
             pulled = treated(chart, wish, step).with_values(far)

@@ -100,6 +100,7 @@ class Training:
 
     `preview`: latents and labels, or inputs, of samples to look at; `sheet`: how these are laid out.
     `taken_over`: the share of each network's weights that stem from another run. `sound`: weights to go back to.
+    `verdict`: of the last reading, or of what became of it.
     """
 
     state: TrainingState
@@ -110,6 +111,7 @@ class Training:
     evaluation: Evaluation | None = None
     best: Best = field(default_factory=Best)
     taken_over: Mapping[str, float] = field(default_factory=dict)
+    verdict: Verdict = "healthy"
     sound: Sound = field(default_factory=Sound)
     sheet: Sheet = field(default_factory=Sheet)
 
@@ -119,8 +121,7 @@ def train(training: Training) -> Iterator[Event]:
     state, pilot, plan = training.state, training.pilot, training.plan
     yield from _opening(training)
     clock = time.monotonic() - state.seconds
-    verdict: Verdict = "healthy"
-    reason = _finished(training, verdict)
+    reason = _finished(training)
     while reason is None:
         due = pilot.is_due(state.step + 1)
         record = run_step(state, training.streams.train, pilot.knobs, state.step / plan.steps, measure=due)
@@ -129,22 +130,22 @@ def train(training: Training) -> Iterator[Event]:
         if due and state.step % pilot.sense_every == 0:
             record = _probed(training, record)
         if decision := pilot.observe(record):
-            verdict = decision.observation.health.verdict
+            training.verdict = decision.observation.health.verdict
             yield _sensed(state, decision)
             yield from _turned(training, decision.turned)
             if decision.remedy:
                 remedied = _remedied(training, decision.remedy)
-                verdict = _verdict_after(remedied, verdict)
+                training.verdict = _verdict_after(remedied, training.verdict)
                 yield remedied
-        reason = _finished(training, verdict)
-        yield from _milestones(training, reason, verdict)
-    yield Finished(state.step, state.images, reason, verdict, state.seconds)
+        reason = _finished(training)
+        yield from _milestones(training, reason)
+    yield Finished(state.step, state.images, reason, training.verdict, state.seconds)
 
 
-def _finished(training: Training, verdict: Verdict) -> FinishReason | None:
+def _finished(training: Training) -> FinishReason | None:
     state, plan = training.state, training.plan
     rules: dict[FinishReason, bool] = {
-        "diverged": verdict == "diverged",
+        "diverged": training.verdict == "diverged",
         "steps": state.step >= plan.steps,
         "images": plan.images is not None and state.images >= plan.images,
         "seconds": plan.seconds is not None and state.seconds >= plan.seconds,
@@ -171,7 +172,7 @@ def _opening(training: Training) -> Iterator[Event]:
         yield _sampled(training)
 
 
-def _milestones(training: Training, reason: FinishReason | None, verdict: Verdict) -> Iterator[Event]:
+def _milestones(training: Training, reason: FinishReason | None) -> Iterator[Event]:
     """What is due after this step, in an order that a checkpoint closes: nothing of the step follows it.
 
     The last step of a run brings all of it; an interruption only saves, so that the run goes on as if it had not
@@ -185,8 +186,9 @@ def _milestones(training: Training, reason: FinishReason | None, verdict: Verdic
         yield _sampled(training)
     if training.evaluation and plan.evaluate_every and (last or step % plan.evaluate_every == 0):
         yield _evaluated(training, training.evaluation)
-    if plan.checkpoints and plan.save_every and (reason is not None or step % plan.save_every == 0):
-        if verdict == "healthy":
+    is_due = plan.save_every and (last or step % plan.save_every == 0)
+    if plan.checkpoints and plan.save_every and (is_due or reason is not None):
+        if training.verdict == "healthy" and is_due:
             training.sound.steps.append(step)
         yield save(training, plan.checkpoints)
 
@@ -269,7 +271,8 @@ def save(training: Training, folder: Path) -> Saved:
     state, best = training.state, training.best
     tensors, values = training.pilot.state()
     whole = {**state.tensors(), **{f"pilot/{name}": value for name, value in tensors.items()}}
-    rest = {**state.values(), "pilot": values, "best": [best.value, best.step], "sound": training.sound.steps}
+    known = {"best": [best.value, best.step], "sound": training.sound.steps, "verdict": training.verdict}
+    rest = {**state.values(), "pilot": values, **known}
     path = checkpoint.write(folder, checkpoint.Checkpoint(state.step, whole, rest))
     checkpoint.prune(folder, {best.step, *training.sound.steps[-2:]})
     return Saved(state.step, state.images, path.name, best.step == state.step)
@@ -287,3 +290,4 @@ def restore(training: Training, path: Path) -> None:
     training.pilot.restore(loaded.step, training.state.images, tensors, loaded.values["pilot"])
     training.best.value, training.best.step = loaded.values["best"]
     training.sound.steps = loaded.values["sound"]
+    training.verdict = loaded.values.get("verdict", "healthy")

@@ -25,7 +25,8 @@ class Sound:
     def before(self, folder: Path | None, since: int, oldest: int) -> tuple[int, Mapping[str, Tensor]] | None:
         """The step and the tensors of the newest sound weights from `oldest` to `since`; None if there are none.
 
-        Whatever is newer than they are is sound no more. Damaged checkpoints are passed over.
+        Whatever is newer than they are is sound no more. Damaged checkpoints are passed over, and those of weights
+        that are no numbers: they may have been written before anybody looked.
         """
         while self.steps:
             step = self.steps.pop()
@@ -35,9 +36,11 @@ class Sound:
             if step > since or path is None or not path.exists():
                 continue
             try:
-                return step, checkpoint.read(path).tensors
+                tensors = checkpoint.read(path).tensors
             except CheckpointError:
                 continue
+            if all(value.isfinite().all() for value in tensors.values() if value.is_floating_point()):
+                return step, tensors
         return None if self.start is None or oldest > 0 else (0, self.start)
 
 

@@ -142,12 +142,12 @@ class _Game:
             r1 = zero_centred(lambda images: of_image(judge(_pairs(batch.source, images))), batch.real)
             total, terms = total + knobs.r1_gamma * r1, terms | {"r1": r1.detach()}
         real, false = (of_image(logits.detach()) for logits in (real_logit, fake_logit))
-        return Loss(total, terms, logit_real=real, logit_fake=false, carry={"fake": fake})
+        return Loss(total, terms, logit_real=real, logit_fake=false, carry={"fake": fake, "source": batch.source})
 
     def translate(self, networks: Networks, batch: PairedBatch, moment: Moment[Pix2PixKnobs]) -> Loss:
         """The generator's loss: adversarial_weight times the adversarial term, plus l1_weight |y - G(x)|."""
         knobs = moment.knobs
-        fake = moment.carried.get("fake")
+        fake = moment.carried.get("fake") if moment.carried.get("source") is batch.source else None
         if fake is None:
             fake = networks["generator"](batch.source, moment.generator).float()
         l1 = l1_loss(fake, batch.real)

@@ -105,9 +105,19 @@ def test_early_in_a_run_weights_of_the_start_are_gone_back_to() -> None:
 
 def test_what_befell_a_discriminator_is_undone_and_nothing_turned() -> None:
     forgot = Health((Finding("discriminator_forgetting", 1.0, {}, since=300),))
-    remedy, _ = prescribe(Care(), case(), Chart(), forgot, PUBLISHED, 350)
+    for mine in (case(), case(lr_d=6e-3)):
+        remedy, _ = prescribe(Care(), mine, Chart(), forgot, mine.base, 350)
+        assert remedy is not None
+        assert (remedy.restore, remedy.newest, remedy.overrides) == (True, 300, ())
+
+
+def test_late_what_has_been_so_since_the_start_is_no_reason_to_go_back() -> None:
+    always = Health((Finding("discriminator_overpowering", 0.8, {}, since=0),))
+    remedy, chart = prescribe(Care(), case(), Chart(), always, PUBLISHED, 500)
     assert remedy is not None
-    assert (remedy.restore, remedy.newest, remedy.overrides) == (True, 300, ())
+    assert not remedy.restore
+    assert not chart.given[-1].anew
+    assert prescribe(Care(change=False), case(), Chart(), always, PUBLISHED, 500)[0] is None
 
 
 @pytest.mark.parametrize(
@@ -165,8 +175,9 @@ def test_what_would_expire_late_or_begins_the_run_anew_acts_to_the_end() -> None
 
 def test_the_ladder_is_climbed_while_the_symptom_stays_and_a_rung_that_changes_nothing_is_left_out() -> None:
     chart, rungs, step = Chart(), [], 300
-    for _ in range(5):
-        remedy, chart = given(case(ALL - {"lr_d", "instance_noise"}), step, chart, "discriminator_overpowering")
+    mine = case(ALL - {"lr_d", "instance_noise"})
+    for _ in range(4):
+        remedy, chart = given(mine, step, chart, "discriminator_overpowering")
         rungs.append((remedy.rung, {one.knob: one.value for one in remedy.overrides}))
         step += 50
     assert rungs == [
@@ -174,8 +185,10 @@ def test_the_ladder_is_climbed_while_the_symptom_stays_and_a_rung_that_changes_n
         (2, {"augment_p": 0.2, "r1_gamma": 4.0}),
         (4, {"real_label_low": 0.8, "fake_label_high": 0.2}),
         (5, {"generator_steps": 2}),
-        (5, {}),  # nothing is left to turn, but the weights are still rolled back
     ]
+    assert prescribe(Care(), mine, chart, ailing(), PUBLISHED, step)[0] is None, (
+        "nothing to turn, nowhere to go back to"
+    )
 
 
 def test_there_is_a_pause_after_a_remedy_and_a_budget_for_the_run() -> None:
@@ -204,7 +217,8 @@ def test_what_does_not_spoil_weights_is_not_rolled_back() -> None:
 
 def test_a_rollback_reaches_a_quarter_of_the_run_but_to_the_start_for_what_is_no_number() -> None:
     for symptom, oldest in (("mode_collapse", 350), ("divergence", 0)):
-        remedy, _ = prescribe(Care(), case(), Chart(), ailing(symptom), PUBLISHED, 600)
+        health = Health((Finding(symptom, 0.9, {}, since=400, confidence=0.9),))
+        remedy, _ = prescribe(Care(), case(), Chart(), health, PUBLISHED, 600)
         assert remedy is not None
         assert (remedy.restore, remedy.oldest) == (True, oldest)
 
