@@ -104,6 +104,7 @@ class Pretended:
     started: ClassVar[list[str]] = []
     together = 0
     most = 0
+    when_stopped = 130
 
     def __init__(self, name: str, code: int, path: Path) -> None:
         self.name, self.code, self.path, self.looked, self.stopped = name, code, path, 0, False
@@ -115,7 +116,7 @@ class Pretended:
     def poll(self) -> int | None:
         self.looked += 1
         if self.returncode is None and (self.stopped or self.looked >= 3):
-            self.returncode = 130 if self.stopped else self.code
+            self.returncode = Pretended.when_stopped if self.stopped else self.code
             Pretended.together -= 1
         return self.returncode
 
@@ -163,10 +164,16 @@ def test_so_many_at_a_time_in_order(tiny: Plan, tmp_path: Path, pretended: type[
     assert all(one.total == 9 for one in seen)
 
 
-def test_what_is_interrupted_is_asked_to_save(tiny: Plan, tmp_path: Path, pretended: type[Pretended]) -> None:
+@pytest.mark.parametrize("code", [130, -15])
+def test_what_is_interrupted_is_asked_to_save(
+    tiny: Plan, tmp_path: Path, pretended: type[Pretended], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Also what had not come to listen for signals yet: it has not failed."""
+    monkeypatch.setattr(pretended, "when_stopped", code)
     folder, events = folder_of(tiny, tmp_path / "out"), []
     for event in carry_out(tiny, folder, 2, lambda: len(events) >= 3):
         events.append(event)
+    assert not [event.failed for event in events if event.failed]
     assert len(events) in (3, 4), "two may end at once"
     assert pretended.together == 0
     assert len(pretended.started) < 9

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from equipoise import launch
-from equipoise.events import Event, Finished, Remedied, Saved, Turned
+from equipoise.events import Event, Finished, Remedied, Saved, Stepped, Turned
 from equipoise.experiment import Choice, Experiment, complete
 from equipoise.replay import observations, overrides, replay
 from equipoise.runs import Run
 from equipoise.training import checkpoint
-from equipoise.training.loop import Training, train
+from equipoise.training.loop import Training, restore, save, train
+from equipoise.training.rollback import Sound
 
 STEPS = 60
 
@@ -190,6 +191,36 @@ def test_a_repaired_run_that_was_cut_off_ends_with_the_same_bytes(tmp_path: Path
     list(launch.resume(tmp_path / "cut"))
     assert left(tmp_path / "cut") == left(tmp_path / "whole")
     assert len(Run(tmp_path / "cut").named("remedied")) == 1
+
+
+@pytest.mark.usefixtures("spoilt")
+def test_where_a_run_was_interrupted_is_no_place_to_go_back_to(tmp_path: Path) -> None:
+    """Stopped at 33, a save of its own, and spoilt in the step after: the whole run knows nothing of that save."""
+    mine, steps = experiment(knobs={"lr_d": 1e-2}), [0]
+    list(launch.start(mine, tmp_path / "whole"))
+    for event in launch.start(mine, tmp_path / "cut", lambda: steps[-1] >= 33):
+        if isinstance(event, Stepped):
+            steps.append(event.step)
+    assert event.reason == "interrupted"
+    list(launch.resume(tmp_path / "cut"))
+    assert left(tmp_path / "cut") == left(tmp_path / "whole")
+
+
+def test_weights_that_are_no_numbers_are_passed_over_even_if_nobody_had_looked(tmp_path: Path) -> None:
+    for step, value in ((10, 1.0), (20, math.nan)):
+        checkpoint.write(tmp_path, checkpoint.Checkpoint(step, {"network/a": torch.tensor([value])}, {"step": step}))
+    found = Sound(steps=[10, 20]).before(tmp_path, since=30, oldest=0)
+    assert found is not None
+    assert found[0] == 10
+
+
+def test_a_run_that_ails_still_does_so_when_it_is_resumed(tmp_path: Path) -> None:
+    training = assembled(tmp_path)
+    training.verdict = "ailing"
+    path = tmp_path / save(training, tmp_path).checkpoint
+    again = assembled(tmp_path)
+    restore(again, path)
+    assert again.verdict == "ailing"
 
 
 @pytest.mark.usefixtures("spoilt")

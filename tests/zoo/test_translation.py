@@ -237,6 +237,14 @@ def test_more_steps_of_a_player_are_fresh_updates(name: str) -> None:
     assert once.bits("discriminator") != more.bits("discriminator")
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_pairs_stay_pairs_when_the_discriminator_has_more_steps(steps: int) -> None:
+    table, batch = deal("pix2pix"), drawn(0)
+    expected = l1_loss(table.gan.networks["generator"](batch.source), batch.real).detach()
+    record = table.step(discriminator_steps=steps)
+    torch.testing.assert_close(record.phases["generator"].terms["l1"], expected)
+
+
 @BOTH
 @pytest.mark.parametrize("loss", ["non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"])
 @pytest.mark.parametrize("knobs", [{}, {"augment_p": 0.5, "instance_noise": 0.1, "r1_gamma": 1.0}])
