@@ -67,7 +67,8 @@ def main() -> None:
         asked.out / "images.md",
         "# Every controller on images",
         f"`python benchmarks/control/images.py`; machine: {machine()}; table written at commit {commit()}, {today()}. "
-        "Every run, every look and every digest: results/images_*.jsonl, and images_*.html with pictures.",
+        "Every run, every look and every digest: results/images_*.jsonl; images_*.html, with "
+        "pictures, is written beside and not committed.",
         *parts,
     )
 
