@@ -15,7 +15,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def field_docstrings(cls: type[Any]) -> dict[str, str]:
-    """Field -> the string that follows it in the source, as one line."""
+    """Field -> the string that follows it in the source, as one line; what a class says wins over its bases."""
+    found = {}
+    for one in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(one):
+            found |= _said_in(one)
+    return found
+
+
+def _said_in(cls: type[Any]) -> dict[str, str]:
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(tree, ast.ClassDef)
     found = {}
