@@ -10,15 +10,15 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from equipoise.base import AtHand, Batch, DataSpec, Split, Suggestion
+from equipoise.base import DataSpec, Suggestion
 from equipoise.errors import SettingError
-from equipoise.meta.points import generator_for
+from equipoise.meta._drawn import Drawn
 
 __all__ = ["Pictures"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures(AtHand):
+class Pictures(Drawn):
     """Images (1, size, size) float32 in [-1, 1]. Raises SettingError for fewer than 2 reals, or below 8 pixels.
 
     `motif`: one disc, one bar or one patch of waves a picture, of random place, size, angle and brightness.
@@ -34,8 +34,7 @@ class Pictures(AtHand):
     """seed of the reals"""
 
     def __post_init__(self) -> None:
-        if self.reals < 2:
-            raise SettingError(f"reals = {self.reals}: there must be at least 2")
+        Drawn.__post_init__(self)
         if self.size < 8:
             raise SettingError(f"size = {self.size}: it must be at least 8")
 
@@ -49,18 +48,7 @@ class Pictures(AtHand):
         """Seconds on one core."""
         return Suggestion(gan="dcgan", steps=300, batch_size=32, metric="fd_pixels")
 
-    def count(self, split: Split) -> int | None:
-        """Training reals; of the others there is no end."""
-        return self.reals if split == "train" else None
-
-    def stream(self, split: Split, batch_size: int, seed: int) -> "PictureStream":
-        """Training reals, drawn with replacement; held-out ones, fresh. Raises SettingError for a batch of none."""
-        if batch_size < 1:
-            raise SettingError(f"batch_size = {batch_size} is too small; use 1 or more")
-        kept = self.pictures(self.reals, generator_for(self.draw, "reals", 0)) if split == "train" else None
-        return PictureStream(self, kept, batch_size, seed)
-
-    def pictures(self, count: int, generator: Generator) -> Tensor:
+    def drawn(self, count: int, generator: Generator) -> Tensor:
         """(count, 1, size, size) float32 in [-1, 1], fresh."""
         numbers = torch.rand(5, count, 1, 1, generator=generator)
         x, y, angle = 1.2 * (numbers[0] - 0.5), 1.2 * (numbers[1] - 0.5), math.pi * numbers[2]
@@ -78,20 +66,3 @@ class Pictures(AtHand):
                 inside = 0.3 * torch.cos(2 * math.pi * u / radius) * torch.exp(-(u**2 + v**2) / radius)
         shown = torch.sigmoid(inside * self.size)  # an edge about a pixel wide
         return (2 * light * shown - 1)[:, None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PictureStream:
-    """Batches by number: rows of `kept` (N, 1, H, W), or fresh pictures where it is None."""
-
-    source: Pictures
-    kept: Tensor | None
-    batch_size: int
-    seed: int
-
-    def batch(self, index: int) -> Batch:
-        """Batch number `index`: real (B, 1, H, W) float32."""
-        generator = generator_for(self.seed, "held_out" if self.kept is None else "train", index)
-        if self.kept is None:
-            return Batch(self.source.pictures(self.batch_size, generator))
-        return Batch(self.kept[torch.randint(len(self.kept), (self.batch_size,), generator=generator)])

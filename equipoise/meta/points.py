@@ -4,7 +4,6 @@ Ring and grid, on which controllers are compared, are not among them, and traini
 discriminator can learn them by heart. Computed, so without a licence or a digest.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from equipoise.base import AtHand, Batch, DataSpec, Split, Suggestion
-from equipoise.errors import SettingError
+from equipoise.base import DataSpec, Suggestion
+from equipoise.meta._drawn import Drawn, generator_for
 
 __all__ = ["Points"]
 
@@ -22,7 +21,7 @@ Shape = Literal["moons", "spirals", "pinwheel", "checkerboard", "clusters", "cro
 
 
 @dataclass(frozen=True, slots=True)
-class Points(AtHand):
+class Points(Drawn):
     """Points (2,) float32 within about [-1.5, 1.5]. Raises SettingError for fewer than two reals.
 
     `shape`: moons (two half circles), spirals (two arms), pinwheel (five bent arms), checkerboard (eight squares),
@@ -38,10 +37,6 @@ class Points(AtHand):
     draw: int = 0
     """seed of the reals, and of the places of clusters"""
 
-    def __post_init__(self) -> None:
-        if self.reals < 2:
-            raise SettingError(f"reals = {self.reals}: there must be at least 2")
-
     @property
     def spec(self) -> DataSpec:
         """Points in the plane, without labels."""
@@ -52,44 +47,10 @@ class Points(AtHand):
         """Seconds on one core."""
         return Suggestion(gan="mlp", steps=500, batch_size=64, metric="equipoise.meta.held_out")
 
-    def count(self, split: Split) -> int | None:
-        """Training reals; of the others there is no end."""
-        return self.reals if split == "train" else None
-
-    def stream(self, split: Split, batch_size: int, seed: int) -> "PointStream":
-        """Training reals, drawn with replacement; held-out ones, fresh. Raises SettingError for a batch of none."""
-        if batch_size < 1:
-            raise SettingError(f"batch_size = {batch_size} is too small; use 1 or more")
-        kept = self.points(self.reals, generator_for(self.draw, "reals", 0)) if split == "train" else None
-        return PointStream(self, kept, batch_size, seed)
-
-    def points(self, count: int, generator: Generator) -> Tensor:
+    def drawn(self, count: int, generator: Generator) -> Tensor:
         """(count, 2) float32, fresh."""
         made = SHAPES[self.shape](count, generator, self.draw)
         return made + self.noise * torch.randn(count, 2, generator=generator)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PointStream:
-    """Batches by number: rows of `kept` (N, 2), or fresh points where it is None."""
-
-    source: Points
-    kept: Tensor | None
-    batch_size: int
-    seed: int
-
-    def batch(self, index: int) -> Batch:
-        """Batch number `index`: real (B, 2) float32."""
-        generator = generator_for(self.seed, "held_out" if self.kept is None else "train", index)
-        if self.kept is None:
-            return Batch(self.source.points(self.batch_size, generator))
-        return Batch(self.kept[torch.randint(len(self.kept), (self.batch_size,), generator=generator)])
-
-
-def generator_for(seed: int, kind: str, index: int) -> Generator:
-    """For draw number `index` of a kind of draws; torch looks at 32 bits of a seed, so within a kind none repeats."""
-    offset = int.from_bytes(hashlib.blake2b(f"{seed} {kind}".encode(), digest_size=4).digest())
-    return Generator().manual_seed((index * 0x9E3779B1 ^ offset) & 0xFFFFFFFF)
 
 
 def _moons(count: int, generator: Generator, draw: int) -> Tensor:

@@ -18,7 +18,8 @@ TASKS = Tasks(
 
 
 @pytest.mark.parametrize(
-    "data", [*(Points(shape=shape) for shape in SHAPES), *map(Pictures, ("discs", "bars", "waves"))]
+    "data",
+    [*(Points(shape=shape) for shape in SHAPES), *(Pictures(motif=motif) for motif in ("discs", "bars", "waves"))],
 )
 def test_data_are_the_same_for_the_same_seed_and_lie_in_their_range(data: Points | Pictures) -> None:
     real = data.stream("held_out", 400, 3).batch(2).real
