@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -241,9 +242,10 @@ def _onnx(generator: Generator, about: Mapping[str, Any]) -> tuple[dict[str, byt
     try:
         import onnx
         import onnxruntime
-        import onnxscript  # noqa: F401, torch needs it to export
     except ImportError as error:
         raise ExportError(MISSING) from error
+    if find_spec("onnxscript") is None:  # torch needs it to export
+        raise ExportError(MISSING)
     feed = {name: given.numpy() for name, given in _examples(generator, CHECKED).items()}
     try:
         with _quiet():

@@ -104,10 +104,10 @@ class Knobs:
                 raise UnknownNameError("knob", name, ranges)
             if not ranges[name].contains(value):
                 raise SettingError(f"{name} = {value:g} is outside its range: {ranges[name]}")
-        whole = {
+        whole: dict[str, Any] = {
             name: int(value) if ranges[name].scale == "integer" else float(value) for name, value in values.items()
         }
-        return dataclasses.replace(self, **whole)  # type: ignore[arg-type]
+        return dataclasses.replace(self, **whole)
 
     def clamped(self, target: "Knobs") -> Self:
         """The step from here towards `target` that every range and every limit on moves allows."""

@@ -145,7 +145,8 @@ def rows_of(results: Results, regime: str, names: Sequence[str]) -> list[list[An
         alone = [aggregate.interquartile({task: known[task]}) for task in tasks]
         whole = aggregate.interquartile(known)
         chance = aggregate.probability_of_improvement(known, best) if arm != BASELINE else None
-        lost = sum(len(results.result(run(regime, task, arm, number))["diverged"]) for task in tasks)  # type: ignore[index]
+        found = [results.result(run(regime, task, arm, number)) for task in tasks]
+        lost = sum(len(one["diverged"]) for one in found if one)
         rows.append([whole.value, arm, *map(told, [*alone, whole]), told(chance) if chance else "", lost, number])
     return [row[1:] for row in sorted(rows, key=lambda row: -row[0])]
 

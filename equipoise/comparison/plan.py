@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import TypeAdapter
 
@@ -174,7 +174,8 @@ T = TypeVar("T")
 
 def _read(kind: type[T], values: Any, what: str) -> T:
     """One of the dataclasses above, from a table."""
-    known = {one.name for one in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cast(Any, kind))
+    known = {one.name for one in fields}
     for name in _table(values, what):
         if name not in known:
             raise UnknownNameError(f"setting of {what}", name, known)
@@ -182,7 +183,7 @@ def _read(kind: type[T], values: Any, what: str) -> T:
         values = {**values, "search": _spaces(values.get("search"), what)}
     missing = [
         one.name
-        for one in dataclasses.fields(kind)  # type: ignore[arg-type]
+        for one in fields
         if one.name not in values and one.default is one.default_factory is dataclasses.MISSING
     ]
     if missing:

@@ -74,11 +74,11 @@ class Steering:
         state, positions = look.state, look.state["positions"]
         if action is not None:
             positions = moved(self.heads, positions, action)
-        values = placed(self.heads, positions, look.knobs, look.acting)
+        values: dict[str, Any] = placed(self.heads, positions, look.knobs, look.acting)
         why = dict.fromkeys(look.knobs.ranges(), "where the controller below has it") | dict(look.why)
         for head, position in zip(self.heads, positions, strict=True):
             why |= dict.fromkeys(head.knobs, f"{self.owner}: {head.name} at {position:+.2f}")
-        knobs: Any = dataclasses.replace(look.knobs, **values)  # type: ignore[arg-type]
+        knobs: Any = dataclasses.replace(look.knobs, **values)
         return Turn(knobs, {**state, "positions": positions}, why, reward)
 
     def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:

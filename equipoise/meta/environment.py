@@ -189,7 +189,8 @@ class _Run:
         return bool(self._memory()["due"])
 
     def _memory(self) -> ControllerState:
-        return self.training.pilot.state()[1]["controller"]  # type: ignore[no-any-return]
+        memory: ControllerState = self.training.pilot.state()[1]["controller"]
+        return memory
 
     def _take(self, event: Event) -> None:
         match event:

@@ -133,7 +133,8 @@ def _content(path: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
     try:
         with safe_open(path, framework="numpy") as opened:
             values = json.loads((opened.metadata() or {})["policy"])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            names = opened.keys()
+            tensors = {name: opened.get_tensor(name) for name in names}
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise SettingError(
             f"{path} is not the file of a policy; make one with: equipoise train-policy PLAN.toml"

@@ -52,14 +52,14 @@ def counted(work: Callable[[], object]) -> "Counting":
     return counting
 
 
-class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its own untyped
+class Counting(TorchDispatchMode):
     """Counts `calls` of kernels, and adds up the floating-point `operations` that torch's own table gives for each.
 
     FlopCounterMode reads the same table; its hooks on modules do not bear autograd.grad, which gradient penalties need.
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        TorchDispatchMode.__init__(self)
         self.calls = self.operations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
