@@ -28,6 +28,7 @@ _HOMES = {
     "Pilot": "pilot",
     "PilotCallback": "lightning",
     "Rollback": "snapshots",
+    "Rules": "pilot",
     "Run": "runs",
     "Settings": "base",
     "Signals": "observations",

@@ -23,7 +23,7 @@ from equipoise.events import Event, Finished, Stepped
 from equipoise.experiment import Choice, Experiment, check_numbers, complete, data_of, from_values, given, recipe_of
 from equipoise.knobs import check_turnable
 from equipoise.observations import Controller
-from equipoise.pilot import Pilot
+from equipoise.pilot import Pilot, Rules
 from equipoise.preview import preview, sheet
 from equipoise.quality import Comparison, Metric, PairComparison, Reals
 from equipoise.training import checkpoint, precision, pricing
@@ -162,11 +162,8 @@ def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Call
             controller,
             steps=steps,
             knobs=base,
-            turnable=gan.turnable,
-            probability=gan.probability,
-            ideal=gan.ideal,
+            rules=Rules.of(gan),
             care=Care() if experiment.repair is not False else None,
-            published=gan.knobs,
         ),
         streams=Streams(data.stream("train", batch_size, seeds.data), _held_out(data, batch_size, seeds.data)),
         plan=Plan(

@@ -43,7 +43,7 @@ class PilotCallback(Callback):
     ) -> None:
         """`players`: whose optimizers those of configure_optimizers are, in their order. `repair`: mend a run that
         ails, by knobs and by going back to copies of weights and optimizers in memory. `steps`: batches of the whole
-        fit, None for those of the trainer. `options`: others of the pilot, such as `probability`, `ideal`, `care`.
+        fit, None for those of the trainer. `options`: others of the pilot, such as `rules` and `care`.
 
         Raises SettingError at the start of the fit for optimizers that are not as many as the players.
         """
@@ -57,7 +57,7 @@ class PilotCallback(Callback):
         """Take the optimizers over; go on from a checkpoint, if the fit does."""
         optimizers = _optimizers(trainer, self.players)
         saved, self._saved = self._saved, None
-        own: dict[str, Any] = {"knobs": steering.knobs_of(optimizers), "turnable": steering.turnable(optimizers)}
+        own: dict[str, Any] = {"knobs": steering.knobs_of(optimizers)}
         if self.repair:
             own["rollback"] = Rollback.of(pl_module, *optimizers.values())
         own |= self.options

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from equipoise import catalog, steering, telling
-from equipoise.base import StepRecord
+from equipoise.base import Gan, StepRecord
 from equipoise.diagnosis import remedies
 from equipoise.diagnosis import signals as sensing
 from equipoise.diagnosis.history import History, from_plain, to_plain
@@ -62,6 +62,27 @@ class Decision:
     reward: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a loop says of its game; None for what it does not say.
+
+    `turnable`: knobs that act, None for those that optimizers have. `probability`: logits to D(x) in [0, 1], of the
+    same shape, where the loss makes them log-odds. `ideal`: knobs -> the discriminator's adversarial loss where fakes
+    are as reals are, which gap_aware needs. `published`: the GAN's own knobs, to which repair pulls those that stand
+    far away; None for where the run begins.
+    """
+
+    turnable: frozenset[str] | None = None
+    probability: Callable[[Tensor], Tensor] | None = None
+    ideal: Callable[[Any], float] | None = None
+    published: Knobs | None = None
+
+    @classmethod
+    def of(cls, gan: Gan[Any]) -> "Rules":
+        """Those of a GAN of this package."""
+        return cls(gan.turnable, gan.probability, gan.ideal, gan.knobs)
+
+
 class Pilot:
     """Watches and turns. Mutable: it stands beside a loop; all that it remembers is in :meth:`state`."""
 
@@ -72,22 +93,17 @@ class Pilot:
         steps: int,
         optimizers: Mapping[str, Optimizer] | None = None,
         knobs: Knobs | None = None,
-        turnable: frozenset[str] | None = None,
-        probability: Callable[[Tensor], Tensor] | None = None,
+        rules: Rules = Rules(),
         sense_every: int = SENSE_EVERY,
         care: Care | None = None,
-        published: Knobs | None = None,
-        ideal: Callable[[Any], float] | None = None,
         rollback: Rollback | None = None,
     ) -> None:
         """`steps`: the length of the run, for progress.
 
         `optimizers`: "generator" and "discriminator", read for gradients and written to; their settings are the base
-        when `knobs` is None. `turnable`: knobs that act, None for those that optimizers have. `probability`: logits to
-        D(x), where the loss makes them log-odds. `care`: how much may be done about findings, None for nothing;
-        `published`: the GAN's own knobs, to which those that stand far away are pulled back, None for the base.
-        `ideal`: knobs -> the discriminator's adversarial loss where fakes are as reals are, which gap_aware needs.
-        `rollback`: how a loop of one's own is kept and put back, for repair; `care` is Care() with it if not given.
+        when `knobs` is None. `rules`: what is to be known of the game. `sense_every`: steps from reading to reading,
+        after the first hundred. `care`: how much may be done about findings, None for nothing. `rollback`: how a loop
+        of one's own is kept and put back, for repair; `care` is Care() with it if not given.
         Raises SettingError if the controller turns a knob that does not act.
         """
         if steps < 1:
@@ -99,13 +115,13 @@ class Pilot:
         self.steps = steps
         self.optimizers = dict(optimizers or {})
         self.base = knobs if knobs is not None else steering.knobs_of(self.optimizers)
-        self.acting = turnable if turnable is not None else steering.turnable(self.optimizers)
-        check_turnable(sorted(self.controller.turns()), self.acting, "this loop" if turnable is None else "this GAN")
-        self.probability = probability
+        self.rules = rules
+        self.acting = rules.turnable if rules.turnable is not None else steering.turnable(self.optimizers)
+        whose = "this loop" if rules.turnable is None else "this GAN"
+        check_turnable(sorted(self.controller.turns()), self.acting, whose)
         self.sense_every, self.eager = sense_every, EAGER
-        self.ideal = ideal
         self.care = care or (Care() if rollback else None)
-        self._case = Case(steps, published or self.base, self.acting, self.base)
+        self._case = Case(steps, rules.published or self.base, self.acting, self.base)
         self._chart = Chart()
         self.step = 0
         self.images = 0
@@ -150,7 +166,7 @@ class Pilot:
             norms = {name: steering.gradient_norm(self.optimizers, name) for name in self.optimizers}
             record = telling.record(self.step + 1, self.images, told, norms)
         self.step, self.images = record.step, record.images
-        self._window = sensing.gather(self._window, record, self.probability)
+        self._window = sensing.gather(self._window, record, self.rules.probability)
         if not self.is_due(record.step):
             return None
         window, self._window = self._window, Window()
@@ -162,7 +178,8 @@ class Pilot:
         For a loop that gathers by itself; whether a reading is due is its own affair.
         """
         self.step, self.images = step, images
-        reading = sensing.sense(window, self._readings(), self.ideal(self.knobs) if self.ideal else None)
+        ideal = self.rules.ideal(self.knobs) if self.rules.ideal else None
+        reading = sensing.sense(window, self._readings(), ideal)
         health, self._history = diagnose(self._history, step, min(1.0, step / self.steps), reading.signals)
         seen = self._seen(step, reading.signals, health, self.wish)
         turned, remedy = self.decide(seen), None

@@ -12,7 +12,7 @@ from typing import Any
 from equipoise.diagnosis.trace import Reading
 from equipoise.knobs import Knobs
 from equipoise.observations import Controller, Finding, Health, MetricReading, Observation, Override, Signals
-from equipoise.pilot import Pilot
+from equipoise.pilot import Pilot, Rules
 from equipoise.runs import Run
 
 
@@ -65,7 +65,7 @@ def replay(
     """
     turnable = seen[0].turnable if seen else None
     acting = frozenset(base.ranges()) if turnable is None else turnable
-    pilot, turned = Pilot(controller, steps=1, knobs=base, turnable=acting), []
+    pilot, turned = Pilot(controller, steps=1, knobs=base, rules=Rules(acting)), []
     for observation in seen:
         pilot.decide(dataclasses.replace(observation, knobs=pilot.wish))
         pilot.hold(held.get(observation.step, ()), observation.step, "")

@@ -18,6 +18,7 @@ with warnings.catch_warnings():
     import lightning.pytorch as pl
 
 from equipoise.lightning import PilotCallback
+from equipoise.pilot import Rules
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FALLING = Annealed(factors={"lr_g": "linear(1, 0.1)", "lr_d": "linear(1, 0.2)"})
@@ -90,7 +91,7 @@ def fitted(game: pl.LightningModule, callback: PilotCallback, folder: Path, epoc
 
 
 def test_every_batch_is_read_and_both_rates_are_turned(tmp_path: Path) -> None:
-    game, callback = Game(), PilotCallback(FALLING, probability=torch.sigmoid)
+    game, callback = Game(), PilotCallback(FALLING, rules=Rules(probability=torch.sigmoid))
     fitted(game, callback, tmp_path)
     pilot = callback.pilot
     assert pilot is not None

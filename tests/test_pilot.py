@@ -18,7 +18,7 @@ from equipoise.controllers.annealed import Annealed
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.knobs import AdversarialKnobs, Knobs
 from equipoise.observations import ControllerState, Observation, Turn
-from equipoise.pilot import EAGER, Decision, Pilot
+from equipoise.pilot import EAGER, Decision, Pilot, Rules
 from equipoise.schedules import linear, parse
 
 READERS = ("item", "tolist", "__bool__", "__float__", "__int__", "__index__", "numpy", "cpu", "__array__", "__format__")
@@ -141,7 +141,7 @@ def test_optimizers_without_betas_are_served() -> None:
 
 def test_numbers_reach_the_signals() -> None:
     loop = Loop()
-    pilot = Pilot("fixed", steps=10, optimizers=loop.optimizers, probability=torch.sigmoid)
+    pilot = Pilot("fixed", steps=10, optimizers=loop.optimizers, rules=Rules(probability=torch.sigmoid))
     told = loop.step()
     gradients = {
         name: [w.grad for w in network.parameters()] for name, network in vars(loop).items() if name in PLAYERS
@@ -195,7 +195,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 def test_nothing_is_read_from_the_device_between_readings(reads: list[str]) -> None:
     loop = Loop()
-    pilot = Pilot("annealed", steps=400, optimizers=loop.optimizers, probability=torch.sigmoid, sense_every=50)
+    pilot = Pilot(
+        "annealed", steps=400, optimizers=loop.optimizers, rules=Rules(probability=torch.sigmoid), sense_every=50
+    )
     read_at, read_times = [], []
     for step in range(1, 301):
         told = loop.step()
@@ -259,9 +261,8 @@ def controllers() -> list[Any]:
 @pytest.mark.parametrize("controller", controllers(), ids=lambda controller: type(controller).__name__)
 def test_observations_alone_replay_every_knob(controller: Any) -> None:
     loop, base = Loop(), AdversarialKnobs()
-    turnable = frozenset(AdversarialKnobs.ranges())
-    options: dict[str, Any] = {"turnable": turnable, "sense_every": 10, "ideal": lambda knobs: math.log(4)}
-    pilot = Pilot(controller, steps=160, knobs=base, optimizers=loop.optimizers, **options)
+    rules = Rules(turnable=frozenset(AdversarialKnobs.ranges()), ideal=lambda knobs: math.log(4))
+    pilot = Pilot(controller, steps=160, knobs=base, optimizers=loop.optimizers, rules=rules, sense_every=10)
     decisions: list[Decision] = []
     stood = []
     for _ in range(160):
@@ -277,7 +278,7 @@ def test_observations_alone_replay_every_knob(controller: Any) -> None:
 
 
 def test_a_decision_is_clamped_and_limited() -> None:
-    pilot = Pilot(Greedy(), steps=400, knobs=Knobs(), turnable=frozenset({"lr_g", "beta1"}))
+    pilot = Pilot(Greedy(), steps=400, knobs=Knobs(), rules=Rules(turnable=frozenset({"lr_g", "beta1"})))
     assert pilot.knobs.beta1 == 0.95, "the first value is a setting, not a move"
     pilot.restore(0, 0, {}, {**pilot.state()[1], "knobs": Knobs().values(), "wish": Knobs().values()})
     path = []
@@ -296,7 +297,7 @@ def test_a_knob_that_does_not_act_is_told_before_the_run() -> None:
         Pilot("annealed", steps=10, optimizers=only)
     acting = frozenset({"lr_g", "lr_d"})
     with pytest.raises(SettingError, match="r1_gamma does not act for this GAN; those that do: lr_d, lr_g"):
-        Pilot(annealed(r1_gamma="constant(1)"), steps=10, knobs=AdversarialKnobs(), turnable=acting)
+        Pilot(annealed(r1_gamma="constant(1)"), steps=10, knobs=AdversarialKnobs(), rules=Rules(turnable=acting))
     with pytest.raises(SettingError, match="lr_z does not act"):
         Pilot(annealed(lr_z="constant(1)"), steps=10, optimizers=loop.optimizers)
 
@@ -317,7 +318,9 @@ def test_an_optimizer_outside_the_ranges_is_told() -> None:
 
 
 def test_progress_stops_at_one() -> None:
-    pilot = Pilot(annealed(lr_g="linear(1e-3, 1e-4)"), steps=5, knobs=Knobs(), turnable=frozenset({"lr_g"}))
+    pilot = Pilot(
+        annealed(lr_g="linear(1e-3, 1e-4)"), steps=5, knobs=Knobs(), rules=Rules(turnable=frozenset({"lr_g"}))
+    )
     seen = [pilot.observe(loss_g=torch.tensor(1.0)) for _ in range(12)]
     assert [decision.observation.progress for decision in seen if decision] == [0.2, 0.4, 0.6, 0.8] + [1.0] * 8
     assert pilot.knobs.lr_g == pytest.approx(1e-4)

@@ -5,11 +5,11 @@ import torch
 
 from equipoise.errors import SettingError
 from equipoise.knobs import Knobs
-from equipoise.pilot import Pilot
+from equipoise.pilot import Pilot, Rules
 
 
 def pilot() -> Pilot:
-    return Pilot("fixed", steps=10, knobs=Knobs(), probability=torch.sigmoid)
+    return Pilot("fixed", steps=10, knobs=Knobs(), rules=Rules(probability=torch.sigmoid))
 
 
 def test_a_loss_may_be_a_number_or_a_tensor_of_one() -> None:
@@ -41,7 +41,7 @@ def test_held_out_logits_make_a_rank() -> None:
 
 
 def test_the_ideal_is_that_of_the_knobs() -> None:
-    watched = Pilot("fixed", steps=10, knobs=Knobs(), ideal=lambda knobs: 1000 * knobs.lr_g)
+    watched = Pilot("fixed", steps=10, knobs=Knobs(), rules=Rules(ideal=lambda knobs: 1000 * knobs.lr_g))
     decision = watched.observe(loss_d=1.0)
     assert decision is not None
     assert decision.observation.signals.ideal_d == pytest.approx(0.2)

@@ -27,7 +27,7 @@ from equipoise.controllers.annealed import Annealed
 from equipoise.diagnosis.remedies import Care
 from equipoise.events import Stepped
 from equipoise.observations import Controller
-from equipoise.pilot import Pilot
+from equipoise.pilot import Pilot, Rules
 from equipoise.training.loop import Plan, Streams, Training, train
 from equipoise.training.state import begin
 
@@ -63,12 +63,9 @@ def measure(item: Item) -> Result:
         controller_of(item),
         steps=STEPS,
         knobs=knobs,
-        turnable=gan.turnable,
-        probability=gan.probability,
-        ideal=gan.ideal,
+        rules=Rules.of(gan),
         sense_every=1,
         care=Care() if item.get("repair") else None,
-        published=gan.knobs,
     )
     if item["controller"] == "fixed" and not item.get("repair"):
         pilot.sense_every = pilot.eager = STEPS  # nobody reads what is read

@@ -202,16 +202,8 @@ def _check_same(name: str, values: Sequence[Any]) -> None:
 
 def piloted(training: Training, controller: Controller) -> Pilot:
     """The pilot of a run that has not begun, with another controller, and without repair."""
-    gan, pilot = training.state.gan, training.pilot
-    return Pilot(
-        controller,
-        steps=pilot.steps,
-        knobs=pilot.base,
-        turnable=gan.turnable,
-        probability=gan.probability,
-        published=gan.knobs,
-        ideal=gan.ideal,
-    )
+    pilot = training.pilot
+    return Pilot(controller, steps=pilot.steps, knobs=pilot.base, rules=pilot.rules)
 
 
 def _stacked(trainings: Sequence[Training], recipe: MLP) -> Stack:

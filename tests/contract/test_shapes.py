@@ -19,7 +19,7 @@ from torch import Tensor
 
 from equipoise.controllers.annealed import Annealed
 from equipoise.events import Event, Finished, Resumed, Sampled, Saved, Sensed, Stepped
-from equipoise.pilot import Pilot
+from equipoise.pilot import Pilot, Rules
 from equipoise.training import checkpoint, loop, step
 from equipoise.training.loop import Plan, Streams, Training, restore, train
 from equipoise.training.state import begin
@@ -57,9 +57,7 @@ def fresh(name: str, folder: Path, save_every: int, seed: int = 3) -> Training:
     state = begin(gan, gan.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
     stream = TOYS.STREAMS.get(name, TOYS.Points())
     controller = Annealed(factors={"lr_g": "cosine(1, 0.1)"}, schedules={"beta1": "linear(0.5, 0.2)"})
-    pilot = Pilot(
-        controller, steps=STEPS, knobs=gan.knobs, turnable=gan.turnable, probability=gan.probability, sense_every=5
-    )
+    pilot = Pilot(controller, steps=STEPS, knobs=gan.knobs, rules=Rules(gan.turnable, gan.probability), sense_every=5)
     preview = gan.latent(6, torch.Generator().manual_seed(1), None), torch.arange(6) % 3 if gan.conditions else None
     plan = Plan(STEPS, TOYS.BATCH, sample_every=4, save_every=save_every, checkpoints=folder)
     return Training(state, pilot, Streams(stream, stream), plan, preview)

@@ -14,7 +14,7 @@ from equipoise.base import PhaseRecord, StepRecord
 from equipoise.diagnosis.signals import LOGITS, Sense, Window, gather, rank, sense
 from equipoise.knobs import Knobs
 from equipoise.observations import MetricReading
-from equipoise.pilot import Pilot
+from equipoise.pilot import Pilot, Rules
 
 Probability = Callable[[Tensor], Tensor]
 
@@ -231,7 +231,7 @@ def test_a_window_put_away_half_full_reads_the_same_later(cut: int, lazy: int, m
     monkeypatch.setattr("equipoise.pilot.EAGER", 0)
 
     def pilot() -> Pilot:
-        return Pilot("fixed", steps=20, knobs=Knobs(), probability=torch.sigmoid, sense_every=7)
+        return Pilot("fixed", steps=20, knobs=Knobs(), rules=Rules(probability=torch.sigmoid), sense_every=7)
 
     steps = records(14, lazy)
     whole, first, second = pilot(), pilot(), pilot()

@@ -15,7 +15,7 @@ import torch
 from equipoise import catalog
 from equipoise.errors import SettingError
 from equipoise.events import Stepped
-from equipoise.pilot import Pilot
+from equipoise.pilot import Pilot, Rules
 from equipoise.training.loop import Plan, Streams, Training, train
 from equipoise.training.state import begin
 
@@ -44,7 +44,7 @@ def path(
     gan = recipe.build(data.spec, torch.Generator())
     values = gan.knobs.with_values(knobs)
     state = begin(gan, values, torch.device("cpu"), "fp32", torch.Generator().manual_seed(0))
-    pilot = Pilot("fixed", steps=steps, knobs=values, turnable=gan.turnable, probability=gan.probability)
+    pilot = Pilot("fixed", steps=steps, knobs=values, rules=Rules(gan.turnable, gan.probability))
     preview = gan.latent(1, state.generator, None), None
     training = Training(state, pilot, Streams(data.stream("train", 1, 0)), Plan(steps, 1), preview)
     found = [place(state)]
