@@ -24,19 +24,20 @@ LONGEST = 5.0
 
 
 class Adams:
-    """An optimizer for each network."""
+    """An optimizer for each network; gradients of the writer are clipped."""
 
-    def __init__(self, *networks: nn.Module) -> None:
-        self.optimizers = {network: torch.optim.Adam(network.parameters(), lr=1e-4) for network in networks}
+    def __init__(self, writer: nn.Module, judge: nn.Module) -> None:
+        self.writer = writer
+        self.optimizers = {network: torch.optim.Adam(network.parameters(), lr=1e-4) for network in (writer, judge)}
 
-    def move(self, loss: Tensor, *networks: nn.Module, longest: float | None = None) -> None:
+    def move(self, loss: Tensor, *networks: nn.Module) -> None:
         """One update of these networks."""
         for network in networks:
             self.optimizers[network].zero_grad()
         loss.backward()
         for network in networks:
-            if longest is not None:
-                nn.utils.clip_grad_norm_(network.parameters(), longest)
+            if network is self.writer:
+                nn.utils.clip_grad_norm_(network.parameters(), LONGEST)
             self.optimizers[network].step()
         loss.item()
 
@@ -65,20 +66,21 @@ class PlainSeqGAN:
             shares = self.writer.exit(state.hidden).softmax(dim=1)
             word = torch.multinomial(shares, 1, generator=self.source).squeeze(1)
             words.append(torch.where(words[-1] == 0, 0, word) if words else word)
-            state = self.writer.step(words[-1], state)
+            if len(words) < LENGTH:
+                state = self.writer.step(words[-1], state)
         return torch.stack(words, dim=1)
 
     def likelihood(self, real: Tensor) -> None:
         """By likelihood."""
         logits = self.writer(real, 0.2, self.source)
-        self.adams.move(F.cross_entropy(logits.flatten(0, 1), real.flatten()), self.writer, longest=LONGEST)
+        self.adams.move(F.cross_entropy(logits.flatten(0, 1), real.flatten()), self.writer)
 
     def discriminator(self, real: Tensor) -> None:
         """The discriminator's part."""
         with torch.no_grad():
             fake = self.written([], len(real))
         logits = self.judge(torch.cat([real, fake]), self.source)
-        self.adams.move(told_apart(logits), self.judge, longest=LONGEST)
+        self.adams.move(told_apart(logits), self.judge)
 
     def game(self, real: Tensor) -> None:
         """One round."""
@@ -95,7 +97,7 @@ class PlainSeqGAN:
         logits = self.writer(tokens)
         chosen = logits.log_softmax(dim=2).gather(2, tokens.unsqueeze(2)).squeeze(2)
         loss = -((value - value.mean(dim=0)) * chosen).sum(dim=1).mean()
-        self.adams.move(loss, self.writer, longest=LONGEST)
+        self.adams.move(loss, self.writer)
 
 
 class PlainTextGAN:
@@ -165,7 +167,7 @@ class PlainTextGAN:
         _, fake = self.fakes(len(real))
         with torch.no_grad():
             real_seen = self.judge.features(real)
-        self.adams.move(self.discrepancy(real_seen, self.judge.features(fake)), self.writer, longest=LONGEST)
+        self.adams.move(self.discrepancy(real_seen, self.judge.features(fake)), self.writer)
 
     def discrepancy(self, first: Tensor, second: Tensor) -> Tensor:
         """MMD², the mean over five kernels around the median distance."""
