@@ -167,7 +167,7 @@ def steered_by(folder: Path, experiment: Experiment | None) -> dict[str, str | N
 
     Reasons stand in the log: a metric that is in none of them has only been looked at.
     """
-    choice = experiment.metric if experiment else None
+    choice = experiment.measured if experiment else None
     if choice is None:
         return {}
     reasons = [json.dumps(line) for line in runs.Run(folder).lines() if line["event"] in ("turned", "remedied")]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # The nouns with tensors import torch, for which `equipoise t
     from equipoise.base import DataSet, DataSpec, Preparation, Recipe
 
 FORMAT = 1
+NOTHING = "none"
+"""The name of the metric that measures nothing."""
 FRAMES = 100
 SAVE_EVERY = 250
 MANY_PIXELS = 64
@@ -109,6 +111,11 @@ class Experiment:
                 said[table] = {**(getattr(self, table) or {}), **said[table]}
         return dataclasses.replace(self, **said)
 
+    @property
+    def measured(self) -> Choice | None:
+        """The metric, None where nothing is to be measured while training: none was asked for, or none suggested."""
+        return None if self.metric is None or self.metric.name == NOTHING else self.metric
+
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         values: dict[str, Any] = TypeAdapter(Experiment).dump_python(self, mode="json")
@@ -162,7 +169,7 @@ def complete(experiment: Experiment) -> Experiment:
         data=_written_out(chosen.name, data),
         gan=_in_full("zoo", gan),
         controller=_in_full("controllers", experiment.controller or Choice(suits.controller)),
-        metric=_in_full("metrics", _metric(experiment.metric, metric)),
+        metric=_in_full("metrics", _choice(experiment.metric or metric)),
         loss=None,
         constraint=None,
         options=None,
@@ -273,14 +280,10 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in ("equipoise", "torch", "numpy")}
 
 
-def _metric(asked: Choice | None, suggested: str | None) -> Choice | None:
-    if asked is None:
-        return Choice(suggested) if suggested else None
-    return None if asked.name == "none" else asked
-
-
 def _in_full(kind: catalog.Kind, choice: Choice | None) -> Choice | None:
-    return _written_out(choice.name, catalog.build(kind, choice.name, choice.options)) if choice else None
+    if choice is None or (kind == "metrics" and choice.name == NOTHING):
+        return choice
+    return _written_out(choice.name, catalog.build(kind, choice.name, choice.options))
 
 
 def _written_out(name: str, plug: Any) -> Choice:

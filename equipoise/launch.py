@@ -180,7 +180,7 @@ def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Call
         ),
         preview=preview(gan, data, seeds.latents),
         sheet=sheet(gan, data, seeds.latents),
-        evaluation=evaluation(gan, data, experiment.metric, seeds),
+        evaluation=evaluation(gan, data, experiment.measured, seeds),
     )
 
 

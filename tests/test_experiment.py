@@ -65,6 +65,13 @@ def test_what_is_complete_stays_as_it_is(file: Path) -> None:
     assert complete(whole) == whole
 
 
+def test_nothing_is_measured_where_nothing_is_asked_for() -> None:
+    asked = complete(Experiment(data=Choice("digits"), metric=Choice("none")))
+    assert complete(asked) == asked, "what is complete asks for nothing still"
+    assert asked.measured is None
+    assert complete(Experiment(data=Choice("digits"))).measured == Choice("kd_digits")
+
+
 def test_a_plug_is_a_name_or_a_table(file: Path) -> None:
     found = read_toml(file)
     assert found.data == Choice("digits")

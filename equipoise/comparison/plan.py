@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from equipoise import catalog
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.experiment import Choice, Plug, named_data
+from equipoise.experiment import NOTHING, Choice, Plug, named_data
 
 WELL_SET = "well_set"
 """The regime that spoils nothing; it is there without being declared."""
@@ -228,7 +228,7 @@ def _check(plan: Plan, source: str) -> None:
         raise SettingError(f"failure = {plan.failure:g} in {source}: it is a share, from 0 to below 1")
     if plan.snapshot == "best":
         for name, said in plan.tasks.items():
-            if said.metric.name == "none":
+            if said.metric.name == NOTHING:
                 raise SettingError(
                     f"snapshot = 'best' goes by the live metric, and task '{name}' has none; give it one"
                 )

@@ -165,7 +165,7 @@ def check_metrics(plan: Plan, setting: Setting) -> None:
     """
     task = task_of(plan, setting)
     made = bare(plan, task, setting, plan.seeds[0])
-    data, live = data_of(made), made.metric
+    data, live = data_of(made), made.measured
     reported = catalog.build("metrics", task.reported.name, task.reported.options)
     if not isinstance(reported, Metric) or not reported.suits(data.spec):
         raise SettingError(f"the metric '{task.reported.name}' does not suit task '{setting.task}'; report another")
