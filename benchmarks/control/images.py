@@ -11,39 +11,20 @@ is images.md, results/images_NAME.jsonl (a line a run) and NAME.html (the page).
 methods tie): small differences where the setting is right, large ones where it is not or where images are few.
 """
 
-import shutil
 from pathlib import Path
 
+from _compared import carried_out, told
 from _plane import HERE
 from _results import ROOT, commit, machine, parser, today, write
 
-from equipoise.comparison import page, planned
-from equipoise.comparison.folder import Folder, begin
-from equipoise.comparison.jobs import carry_out
-from equipoise.comparison.plan import read, smaller
+from equipoise.comparison.folder import Folder
 
 PLANS = ("digits", "openmoji")
 
 
-def carried_out(path: Path, folder: Folder, steps: int | None, seeds: int | None, processes: int) -> None:
-    """All that is left of a plan."""
-    plan = smaller(read(path), steps, seeds)
-    planned.check(plan)
-    begin(folder, plan, path.read_text())
-    for event in carry_out(plan, folder, processes):
-        said = f": {event.failed}" if event.failed else ""
-        print(f"{event.done} of {event.total} done: {event.job.name if event.job else 'begun'}{said}", flush=True)
-
-
-def told(name: str, folder: Folder, out: Path) -> str:
-    """The page of a comparison copied beside the table, and its answers and tables as Markdown, a level down."""
-    page.write(folder)
-    shutil.copyfile(folder.path / page.PAGE, out / f"images_{name}.html")
-    (out / "results").mkdir(exist_ok=True)
-    shutil.copyfile(folder.path / page.LINES, out / "results" / f"images_{name}.jsonl")
-    text = (folder.path / page.TABLE).read_text()
-    whole = text.partition("## Every run")[0].strip()
-    return "\n".join(f"#{line}" if line.startswith("#") else line for line in whole.splitlines())
+def lower(text: str) -> str:
+    """Markdown with every heading a level down."""
+    return "\n".join(f"#{line}" if line.startswith("#") else line for line in text.splitlines())
 
 
 def main() -> None:
@@ -59,10 +40,10 @@ def main() -> None:
     folders = {name: Folder(work / name) for name in PLANS}
     if not asked.table:
         for name in asked.only:
-            plan = ROOT / "experiments" / "compare" / f"{name}.toml"
-            carried_out(plan, folders[name], asked.steps, asked.seeds, asked.processes)
+            carried_out(name, folders[name], asked.steps, asked.seeds, asked.processes)
     asked.out.mkdir(parents=True, exist_ok=True)
-    parts = [told(name, folder, asked.out) for name, folder in folders.items() if (folder.path / "plan.json").exists()]
+    there = {name: folder for name, folder in folders.items() if (folder.path / "plan.json").exists()}
+    parts = [lower(told(f"images_{name}", folder, asked.out)) for name, folder in there.items()]
     write(
         asked.out / "images.md",
         "# Every controller on images",
