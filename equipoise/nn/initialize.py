@@ -30,6 +30,19 @@ def normal_(network: nn.Module, generator: Generator, std: float = 0.02) -> None
 
 
 @torch.no_grad()
+def he_normal_(network: nn.Module, generator: Generator, slope: float = 0.2) -> None:
+    """N(0, s) weights, s^2 = 2 / ((1 + slope^2) n), n of them to an output; zero biases (He 2015, equation 15).
+
+    Signals keep their size through leaky rectifiers of that slope. `fan_in_` says how n is counted.
+    """
+    for module in network.modules():
+        if isinstance(module, _WEIGHTED):
+            nn.init.kaiming_normal_(module.weight, slope, generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()
+
+
+@torch.no_grad()
 def fan_in_(network: nn.Module, generator: Generator) -> None:
     """Weights and biases from U(-b, b), b = 1 / sqrt(weights that feed one output) (LeCun 1998, section 4.6).
 

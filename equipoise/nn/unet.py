@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
+from equipoise.nn.dropout import dropout
 from equipoise.nn.normalise import Norm, normalisation
 
 CAP = 8
@@ -26,15 +27,15 @@ class UNet(nn.Module):
     authors' later note has it, the innermost, which a single pixel would always leave at 0.
     """
 
-    def __init__(self, channels: tuple[int, int], size: int, width: int, norm: Norm, dropout: float) -> None:
+    def __init__(self, channels: tuple[int, int], size: int, width: int, norm: Norm, share: float) -> None:
         """`channels`: of input and output. `size`: pixels a side, a power of 2, 4 or more. `width`: of the first level.
 
-        `dropout`: probability in the innermost levels of the way up, from 0 to 1.
+        `share`: of numbers that are dropped in the innermost levels of the way up, from 0 to 1.
         """
         super().__init__()
         levels = int(math.log2(size))
         widths = [width * min(2**level, CAP) for level in range(levels)]
-        self.dropout = dropout
+        self.share = share
         self.down = nn.ModuleList(
             _half(before, after, norm if 0 < level < levels - 1 else None)
             for level, (before, after) in enumerate(zip([channels[0], *widths], widths, strict=False))
@@ -50,8 +51,8 @@ class UNet(nn.Module):
         passed, maps = self._descended(source)
         for level, (layer, beside) in enumerate(zip(self.up, reversed(passed), strict=True)):
             maps = layer(relu(maps))
-            if generator is not None and self.dropout and level < DROPPED:
-                maps = dropped(maps, self.dropout, generator)
+            if level < DROPPED:
+                maps = dropout(maps, self.share, generator)
             maps = torch.cat([maps, beside], dim=1)
         images: Tensor = self.last(relu(maps)).tanh()
         return images
@@ -64,12 +65,6 @@ class UNet(nn.Module):
             maps = layer(maps if level == 0 else leaky_relu(maps, 0.2))
             passed.append(maps)
         return passed[:-1], maps
-
-
-def dropped(maps: Tensor, probability: float, generator: Generator) -> Tensor:
-    """Each number set to 0 with this probability, the others made larger to match: Srivastava 2014, section 4."""
-    kept = torch.rand(maps.shape, generator=generator, device=maps.device) >= probability
-    return maps * (kept.to(maps.dtype) / (1 - probability))
 
 
 def _half(before: int, after: int, norm: Norm | None) -> nn.Module:

@@ -86,9 +86,9 @@ class Adversarial:
             name=name,
             networks=networks,
             phases=(
-                Phase("discriminator", ("discriminator",), game.discriminate, repeats=_discriminator_steps),
+                Phase("discriminator", ("discriminator",), game.discriminate, repeats=discriminator_steps),
                 *(lazy if self.penalty_interval > 1 else ()),
-                Phase("generator", ("generator",), game.fool, repeats=_generator_steps),
+                Phase("generator", ("generator",), game.fool, repeats=generator_steps),
             ),
             knobs=AdversarialKnobs().with_values(values),
             turnable=turnable,
@@ -130,8 +130,8 @@ class _Game:
         discriminator = cast(Discriminator, networks["discriminator"])
         real_logit = discriminator.judge(discriminator.features(real_seen), labels)
         fake_logit = discriminator.judge(discriminator.features(fake_seen), labels)
-        real_label = _label(knobs.real_label_low, knobs.real_label_high, real_logit, moment)
-        fake_label = _label(knobs.fake_label_low, knobs.fake_label_high, fake_logit, moment)
+        real_label = drawn_label(knobs.real_label_low, knobs.real_label_high, real_logit, moment)
+        fake_label = drawn_label(knobs.fake_label_low, knobs.fake_label_high, fake_logit, moment)
         adversarial = self.loss.discriminator(real_logit, fake_logit, real_label, fake_label)
         weighted: dict[str, tuple[float, Tensor]] = {}
         memory: Memory = {}
@@ -250,18 +250,23 @@ def _terms(adversarial: Tensor, weighted: Mapping[str, tuple[float, Tensor]]) ->
     return {"adversarial": adversarial.detach()} | {name: penalty.detach() for name, (_, penalty) in weighted.items()}
 
 
-def _label(low: float, high: float, logit: Tensor, moment: Now) -> Tensor:
-    """One label a sample, uniform between the two, in whatever order a controller has them; none drawn if equal."""
+def drawn_label(low: float, high: float, logits: Tensor, moment: Now) -> Tensor:
+    """(B, 1, ...) for logits (B, ...): one label a sample, uniform between the two in whatever order a controller has
+    them; a scalar, and nothing drawn, if they are equal.
+    """
     if low == high:
-        return torch.full((), low, device=logit.device)
-    return low + (high - low) * torch.rand(logit.shape, generator=moment.generator, device=logit.device)
+        return torch.full((), low, device=logits.device)
+    shape = (len(logits), *(1,) * (logits.ndim - 1))
+    return low + (high - low) * torch.rand(shape, generator=moment.generator, device=logits.device)
 
 
-def _discriminator_steps(moment: Now) -> int:
+def discriminator_steps(moment: Now) -> int:
+    """As the knob says."""
     return moment.knobs.discriminator_steps
 
 
-def _generator_steps(moment: Now) -> int:
+def generator_steps(moment: Now) -> int:
+    """As the knob says."""
     return moment.knobs.generator_steps
 
 

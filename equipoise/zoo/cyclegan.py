@@ -25,19 +25,17 @@ from equipoise.knobs import AdversarialKnobs, check_turnable, knob
 from equipoise.losses.adversarial import LOSSES, AdversarialLossName
 from equipoise.losses.penalties import zero_centred
 from equipoise.nn.augment import Kind
-from equipoise.nn.initialize import normal_
 from equipoise.nn.normalise import Norm
 from equipoise.nn.patch import PatchDiscriminator, least_side
 from equipoise.nn.pool import swapped
 from equipoise.nn.residual import ResidualGenerator
 from equipoise.nn.unet import UNet
-from equipoise.zoo._adversarial import check_counts
+from equipoise.zoo._adversarial import check_counts, discriminator_steps, generator_steps
 from equipoise.zoo._translation import (
     Court,
     check_images,
     check_patch,
-    discriminator_steps,
-    generator_steps,
+    first_weights,
     no_latent,
     of_image,
 )
@@ -115,7 +113,7 @@ class CycleGAN:
 
         def mapping(made: int) -> nn.Module:
             if self.body == "unet":
-                return UNet((channels, made), size, self.width, self.norm, dropout=0.0)
+                return UNet((channels, made), size, self.width, self.norm, share=0.0)
             return ResidualGenerator((channels, made), self.width, blocks, self.norm)
 
         def judge(shown: int) -> nn.Module:
@@ -126,8 +124,9 @@ class CycleGAN:
             **{name: mapping(made) for name, made in zip(GENERATORS, sides, strict=True)},
             **{name: judge(shown) for name, shown in zip(DISCRIMINATORS, sides, strict=True)},
         }
-        for network in networks.values():
-            normal_(network, generator)  # N(0, 0.02): section 4
+        for name, network in networks.items():
+            norm = self.discriminator_norm if name.startswith("discriminator") else self.norm
+            first_weights(network, norm, generator)
         kinds: tuple[Kind, ...] = ("colour", "translation", "cutout", *(("flip",) if spec.flips else ()))
         court = Court(LOSSES[self.loss], kinds, together=self.discriminator_norm != "batch")
         game = _Game(court, channels, self.pool, SCALES.get(self.loss, 1.0), together=self.norm != "batch")

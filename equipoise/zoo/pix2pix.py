@@ -22,17 +22,15 @@ from equipoise.knobs import AdversarialKnobs, check_turnable, knob
 from equipoise.losses.adversarial import LOSSES, AdversarialLossName
 from equipoise.losses.penalties import zero_centred
 from equipoise.nn.augment import Kind
-from equipoise.nn.initialize import normal_
 from equipoise.nn.normalise import Norm
 from equipoise.nn.patch import PatchDiscriminator, least_side
 from equipoise.nn.unet import UNet
-from equipoise.zoo._adversarial import check_counts
+from equipoise.zoo._adversarial import check_counts, discriminator_steps, generator_steps
 from equipoise.zoo._translation import (
     Court,
     check_images,
     check_patch,
-    discriminator_steps,
-    generator_steps,
+    first_weights,
     no_latent,
     of_image,
 )
@@ -99,8 +97,9 @@ class Pix2Pix:
             "generator": UNet((sources, channels), size, self.width, self.norm, self.dropout),
             "discriminator": PatchDiscriminator(sources + channels, self.width, self.patch, self.discriminator_norm),
         }
-        for network in networks.values():
-            normal_(network, generator)  # N(0, 0.02): section 6.2
+        for name, network in networks.items():
+            norm = self.discriminator_norm if name.startswith("discriminator") else self.norm
+            first_weights(network, norm, generator)
         # Colour is left out: input and sample are changed alike, and they may have other channels.
         kinds: tuple[Kind, ...] = ("translation", "cutout", *(("flip",) if spec.flips else ()))
         game = _Game(Court(LOSSES[self.loss], kinds, together=self.discriminator_norm != "batch"))

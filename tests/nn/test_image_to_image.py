@@ -5,10 +5,11 @@ import torch
 from torch import nn
 from torch.nn.functional import instance_norm
 
+from equipoise.nn.dropout import dropout
 from equipoise.nn.normalise import InstanceNorm
 from equipoise.nn.patch import HALVINGS, PatchDiscriminator, least_side, patch_side
 from equipoise.nn.residual import ResidualGenerator
-from equipoise.nn.unet import UNet, dropped
+from equipoise.nn.unet import UNet
 
 
 def count(network: nn.Module) -> int:
@@ -68,7 +69,7 @@ def test_dropout_is_drawn_from_the_generator_that_is_given_and_from_nothing_else
 
 
 def test_what_is_kept_is_made_larger_to_match() -> None:
-    made = dropped(torch.ones(400, 250), 0.2, seeded())
+    made = dropout(torch.ones(400, 250), 0.2, seeded())
     assert set(made.unique().tolist()) == {0.0, 1.25}
     assert made.mean().item() == pytest.approx(1, abs=0.01)
 
