@@ -1,14 +1,15 @@
 """Steps per second of pix2pix and CycleGAN: the loop of this package with all watching on, against a plain one.
 
-    python benchmarks/translation_speed.py             about 10 minutes on a quiet core; a restart goes on
+    python benchmarks/translation_speed.py             about 25 minutes on a quiet core; a restart goes on
     python benchmarks/translation_speed.py --table     rewrite translation_speed.md from its results
 
-How. Both loops train the same networks (`cpu32`) on the same batches of emoji (16 pairs, or 16 and 16), one thread a
-process. The plain loop is what one writes first: fp32, `torch.optim.Adam`, backward through everything, `.item()` of
-the losses of each step; CycleGAN's keeps its pool as a list and sees one image of it at a time. Ours is
+How. Both loops train the same networks on the same batches of emoji, one thread a process: the presets `cpu32` and
+`cpu64`, 16 at a time, and the papers' networks at 64 x 64 pixels, one at a time as in the papers; all without R1, which
+the papers have not. The plain loop is what one writes first: fp32, `torch.optim.Adam`, backward through everything,
+`.item()` of the losses of each step; CycleGAN's keeps its pool as a list and sees one image of it at a time. Ours is
 `equipoise.training.loop.train` on what `launch.assemble` builds, past the first 100 steps, which are all sensed: a
 block holds 49 ordinary steps and a sensed and probed one; no sampling, evaluation or checkpoint. Blocks take turns,
-three rounds of each; seconds are those of the processor, and ratios are of the two blocks of a round.
+--rounds of each; seconds are those of the processor, and ratios are of the two blocks of a round.
 
 Expected: at least 1.0 times the plain loop's steps per second in fp32, 1.4 in bf16 where there are matrix units.
 """
@@ -32,7 +33,9 @@ from equipoise.experiment import Choice, Experiment
 from equipoise.pilot import EAGER, SENSE_EVERY
 from equipoise.training.loop import Training, train
 
-BATCH = {"pix2pix": 16, "cyclegan": 16}
+GANS = ("pix2pix", "cyclegan")
+SIZES = {"cpu32": (32, 16), "cpu64": (64, 16), "paper": (64, 1)}
+"""Networks -> pixels a side and images at a time."""
 POOL = 50
 TARGETS = {"fp32": 1.0, "bf16": 1.4}
 
@@ -40,13 +43,14 @@ TARGETS = {"fp32": 1.0, "bf16": 1.4}
 def built(item: Item) -> Training:
     """A run of a case, ready to train; the same for both loops."""
     torch.set_num_threads(1)
-    gan = item["gan"]
+    gan, (size, batch_size) = item["gan"], SIZES[item["networks"]]
     return in_memory(
         Experiment(
-            data=Choice("openmoji", {"paired": gan == "pix2pix"}),
-            gan=Choice(f"{gan}:cpu32"),
+            data=Choice("openmoji", {"image_size": size, "paired": gan == "pix2pix"}),
+            gan=Choice(gan if item["networks"] == "paper" else f"{gan}:{item['networks']}"),
+            knobs={"r1_gamma": 0.0},
             controller=Choice("annealed"),
-            batch_size=BATCH[gan],
+            batch_size=batch_size,
             precision=item["precision"],
             steps=100_000,
             device="cpu",
@@ -179,7 +183,7 @@ def row(item: Item, found: Result) -> list[str]:
     """A case: milliseconds of both, and the ratio."""
     ratios = [plain / ours for plain, ours in zip(found["plain"], found["ours"], strict=True)]
     both = [spread([1000 * value for value in found[name]], ".0f") for name in ("plain", "ours")]
-    return [item["gan"], item["precision"], *both, spread(ratios), f"{TARGETS[item['precision']]:g}"]
+    return [item["gan"], item["networks"], item["precision"], *both, spread(ratios), f"{TARGETS[item['precision']]:g}"]
 
 
 def main() -> None:
@@ -190,14 +194,14 @@ def main() -> None:
     if asked.item:
         print(json.dumps(measure(asked.item)))
         return
-    cases = product(BATCH, TARGETS)
     items: list[Item] = [
-        {"gan": gan, "precision": precision, "rounds": asked.rounds, "steps": asked.steps} for gan, precision in cases
+        {"gan": gan, "networks": networks, "precision": precision, "rounds": asked.rounds, "steps": asked.steps}
+        for networks, gan, precision in product(SIZES, GANS, TARGETS)
     ]
     results = Results(asked.out / "results" / "translation_speed.jsonl")
     if not asked.table:
         results.measure(items, lambda item: in_child(__file__, item, 1))
-    columns = ("GAN", "precision of ours", "plain, ms of CPU a step", "ours", "times as fast", "at least")
+    columns = ("GAN", "networks", "precision of ours", "plain, ms of CPU a step", "ours", "times as fast", "at least")
     write(
         asked.out / "translation_speed.md",
         "# Steps per second from image to image",

@@ -1,5 +1,7 @@
 """Normalisation of feature maps by their own statistics."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -31,3 +33,20 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
     if norm == "none":
         return nn.Identity()
     return nn.BatchNorm2d(channels) if norm == "batch" else InstanceNorm(channels)
+
+
+@contextmanager
+def unrecorded(*networks: nn.Module) -> Iterator[None]:
+    """Passes through networks that their running statistics do not take in: of images that they will not be asked for.
+
+    Batches are normalised by their own statistics as ever.
+    """
+    norms = [module for network in networks for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    kept = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, kept, strict=True):
+            norm.momentum = momentum

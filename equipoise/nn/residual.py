@@ -6,15 +6,20 @@ Image-to-Image Translation using Cycle-Consistent Adversarial Networks"), append
 
 from torch import Tensor, nn
 
+from equipoise.nn.change import finished
 from equipoise.nn.normalise import Norm, normalisation
 
 
 class ResidualGenerator(nn.Module):
     """c7s1-W, d2W, d4W, R4W ..., u2W, uW, c7s1-C' in the paper's notation, W the width; borders are mirrored."""
 
-    def __init__(self, channels: tuple[int, int], width: int, blocks: int, norm: Norm) -> None:
-        """`channels`: of input and output. `blocks`: residual blocks; the paper has 6 at 128 pixels, 9 from 256 on."""
+    def __init__(self, channels: tuple[int, int], width: int, blocks: int, norm: Norm, change: bool = False) -> None:
+        """`channels`: of input and output. `blocks`: residual blocks; the paper has 6 at 128 pixels, 9 from 256 on.
+
+        `change`: what comes out is a change of the input (`finished`).
+        """
         super().__init__()
+        self.change = change
         bias = norm != "batch"
         layers: list[nn.Module] = [*_mirrored(channels[0], width, 7, bias), normalisation(norm, width), nn.ReLU()]
         for wide in (width, 2 * width):
@@ -24,12 +29,11 @@ class ResidualGenerator(nn.Module):
         for wide in (4 * width, 2 * width):
             doubled = nn.ConvTranspose2d(wide, wide // 2, 3, 2, 1, output_padding=1, bias=bias)
             layers += [doubled, normalisation(norm, wide // 2), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, *_mirrored(width, channels[1], 7, bias=True), nn.Tanh())
+        self.layers = nn.Sequential(*layers, *_mirrored(width, channels[1], 7, bias=True))
 
     def forward(self, source: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, C', S, S) in [-1, 1]; S a multiple of 4, 8 or more."""
-        images: Tensor = self.layers(source)
-        return images
+        return finished(self.layers(source), source if self.change else None)
 
 
 class ResidualBlock(nn.Module):

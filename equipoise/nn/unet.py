@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
+from equipoise.nn.change import finished
 from equipoise.nn.dropout import dropout
 from equipoise.nn.normalise import Norm, normalisation
 
@@ -27,15 +28,18 @@ class UNet(nn.Module):
     authors' later note has it, the innermost, which a single pixel would always leave at 0.
     """
 
-    def __init__(self, channels: tuple[int, int], size: int, width: int, norm: Norm, share: float) -> None:
+    def __init__(
+        self, channels: tuple[int, int], size: int, width: int, norm: Norm, share: float, change: bool = False
+    ) -> None:
         """`channels`: of input and output. `size`: pixels a side, a power of 2, 4 or more. `width`: of the first level.
 
-        `share`: of numbers that are dropped in the innermost levels of the way up, from 0 to 1.
+        `share`: of numbers that are dropped in the innermost levels of the way up, from 0 to 1. `change`: what
+        comes out is a change of the input (`finished`).
         """
         super().__init__()
         levels = int(math.log2(size))
         widths = [width * min(2**level, CAP) for level in range(levels)]
-        self.share = share
+        self.share, self.change = share, change
         self.down = nn.ModuleList(
             _half(before, after, norm if 0 < level < levels - 1 else None)
             for level, (before, after) in enumerate(zip([channels[0], *widths], widths, strict=False))
@@ -54,8 +58,7 @@ class UNet(nn.Module):
             if level < DROPPED:
                 maps = dropout(maps, self.share, generator)
             maps = torch.cat([maps, beside], dim=1)
-        images: Tensor = self.last(relu(maps)).tanh()
-        return images
+        return finished(self.last(relu(maps)), source if self.change else None)
 
     def _descended(self, source: Tensor) -> tuple[Sequence[Tensor], Tensor]:
         """What goes past, the outermost first, and the innermost maps."""

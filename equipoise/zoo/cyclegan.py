@@ -25,7 +25,7 @@ from equipoise.knobs import AdversarialKnobs, check_turnable, knob
 from equipoise.losses.adversarial import LOSSES, AdversarialLossName
 from equipoise.losses.penalties import zero_centred
 from equipoise.nn.augment import Kind
-from equipoise.nn.normalise import Norm
+from equipoise.nn.normalise import Norm, unrecorded
 from equipoise.nn.patch import PatchDiscriminator, least_side
 from equipoise.nn.pool import swapped
 from equipoise.nn.residual import ResidualGenerator
@@ -45,10 +45,17 @@ __all__ = ["CycleGAN"]
 SIZES = (16, 32, 64, 128, 256, 512)
 GENERATORS = ("generator", "generator_back")
 DISCRIMINATORS = ("discriminator", "discriminator_back")
-SHORT: Mapping[str, float] = {"lr_g": 3e-3, "lr_d": 1.5e-3, "cycle_back_weight": 2, "ema_half_life": 500}
-"""For narrow networks and a few thousand steps: at a generator's rate of 1e-3 grounds are still off white when emoji
-have been seen for 700 steps of 8. From samples and back weighs less: outlines cannot hold the colours they lost."""
-DIRECT: Mapping[str, object] = {"width": 16, "patch": 34, "body": "unet", "norm": "batch", "discriminator_norm": "none"}
+SHORT: Mapping[str, float] = {
+    **{"lr_g": 1e-3, "lr_d": 1e-3, "r1_gamma": 0.3, "ema_half_life": 4000},
+    **{"cycle_back_weight": 2, "identity_weight": 0},
+}
+"""For narrow networks and a few thousand steps. Without R1 discriminators are won over by patterns that nobody sees, and
+generators soon paint in any colour. From samples and back weighs less: outlines cannot hold the colours they lost. What
+makes a change needs no identity term to leave grounds alone."""
+DIRECT: Mapping[str, object] = {
+    **{"width": 16, "body": "unet", "norm": "batch", "change": True},
+    **{"discriminator_width": 32, "patch": 34, "discriminator_norm": "none"},
+}
 """A U-Net hands strokes on from the first step. Statistics of a single image would take how much colour it has from
 what discriminators see, and how bright its ground is from generators."""
 SCALES = {"least_squares": 2.0}
@@ -70,12 +77,13 @@ class CycleGANKnobs(AdversarialKnobs):
 class CycleGAN:
     """Options of CycleGAN.
 
-    `loss`: adversarial loss. `width`: channels of the first layer of all four networks. `body`: generators of residual
-    blocks, or the U-Net of pix2pix. `blocks`: residual blocks; None for the paper's: 6 below 256 pixels, 9 from there
-    on. `norm`: statistics of the batch, of each image alone, or none, in the generators. `discriminator_norm`: the same
-    in the discriminators. `patch`: pixels a side that one logit of a discriminator sees: 16, 34 or 70. `pool`: earlier
-    fakes of each direction that are kept, 0 for none. `knobs`: values that differ from the defaults, the published ones
-    of a GAN.
+    `loss`: adversarial loss. `width`: channels of the first layer of all four networks; `discriminator_width`: of those
+    of the discriminators, if they are others. `body`: generators of residual blocks, or the U-Net of pix2pix. `blocks`: residual blocks;
+    None for the paper's: 6 below 256 pixels, 9 from there on. `change`: generators make a change of the input, not an
+    image anew. `norm`: statistics of the batch, of each image alone, or none, in the generators. `discriminator_norm`:
+    the same in the discriminators. `patch`: pixels a side that one logit of a discriminator sees: 16, 34 or 70. `pool`:
+    earlier fakes of each direction that are kept, 0 for none. `knobs`: values that differ from the defaults, the
+    published ones of a GAN.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -87,16 +95,19 @@ class CycleGAN:
 
     loss: AdversarialLossName = "least_squares"
     width: int = 64
+    discriminator_width: int | None = None
     body: Literal["residual", "unet"] = "residual"
     blocks: int | None = None
     patch: int = 70
     norm: Norm = "instance"
     discriminator_norm: Norm = "instance"
+    change: bool = False
     pool: int = 50
     knobs: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         check_counts(width=self.width, blocks=1 if self.blocks is None else self.blocks)
+        check_counts(discriminator_width=self.width if self.discriminator_width is None else self.discriminator_width)
         check_patch(self.patch)
         if self.pool < 0:
             raise SettingError(f"pool = {self.pool}: it must be at least 0")
@@ -113,11 +124,13 @@ class CycleGAN:
 
         def mapping(made: int) -> nn.Module:
             if self.body == "unet":
-                return UNet((channels, made), size, self.width, self.norm, share=0.0)
-            return ResidualGenerator((channels, made), self.width, blocks, self.norm)
+                return UNet((channels, made), size, self.width, self.norm, 0.0, self.change)
+            return ResidualGenerator((channels, made), self.width, blocks, self.norm, self.change)
 
         def judge(shown: int) -> nn.Module:
-            return PatchDiscriminator(shown, self.width, self.patch, self.discriminator_norm)
+            return PatchDiscriminator(
+                shown, self.discriminator_width or self.width, self.patch, self.discriminator_norm
+            )
 
         sides = (targets, sources)
         networks = {
@@ -174,7 +187,8 @@ class _Game:
         (fake_y, same_y), (fake_x, same_x) = self._mapped(there, x, y, knobs), self._mapped(back, y, x, knobs)
         adversarial, logit = self._fooled(networks["discriminator"], fake_y, y, moment)
         adversarial_back, _ = self._fooled(networks["discriminator_back"], fake_x, x, moment)
-        cycle, cycle_back = l1_loss(self.mapped(back, fake_y), x), l1_loss(self.mapped(there, fake_x), y)
+        with unrecorded(there, back):
+            cycle, cycle_back = l1_loss(self.mapped(back, fake_y), x), l1_loss(self.mapped(there, fake_x), y)
         total = self.scale * (adversarial + adversarial_back)
         total = total + knobs.cycle_weight * cycle + knobs.cycle_back_weight * cycle_back
         terms = {"adversarial": adversarial, "adversarial_back": adversarial_back}
@@ -226,11 +240,17 @@ class _Game:
     def _mapped(
         self, network: nn.Module, images: Tensor, own: Tensor, knobs: CycleGANKnobs
     ) -> tuple[Tensor, Tensor | None]:
-        """Images through a generator, and those of its own side for the identity term, None if that is off."""
+        """Images through a generator, and those of its own side for the identity term, None if that is off.
+
+        Generators are asked for images of the other side: of those alone are running statistics. Mixed with those of
+        the two other uses, they would make a generator that paints in training copy afterwards.
+        """
         if not knobs.identity_weight:
             return self.mapped(network, images), None
         if not self.together:
-            return self.mapped(network, images), self.mapped(network, own)
+            fake = self.mapped(network, images)
+            with unrecorded(network):
+                return fake, self.mapped(network, own)
         fake, same = self.mapped(network, torch.cat([self._widened(images), self._widened(own)])).chunk(2)
         return fake, same
 

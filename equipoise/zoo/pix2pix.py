@@ -59,10 +59,11 @@ class Pix2Pix:
     """Options of pix2pix.
 
     `loss`: adversarial loss. `width`: channels of the first layer of both players; they double with every halving, up
-    to 8 times. `norm`: statistics of the batch, of each image alone, or none, in the generator. `discriminator_norm`:
-    the same in the discriminator. `patch`: pixels a side that one logit of the discriminator sees: 16, 34 or 70.
-    `dropout`: in the three innermost levels of the way up, in training. `knobs`: values that differ from the defaults,
-    the published ones of a GAN.
+    to 8 times. `discriminator_width`: of that of the discriminator, if it is another. `norm`: statistics of the batch,
+    of each image alone, or none, in the generator. `discriminator_norm`: the same in the discriminator. `patch`: pixels
+    a side that one logit of the discriminator sees: 16, 34 or 70. `dropout`: in the three innermost levels of the way
+    up, in training. `change`: the generator makes a change of the input, not an image anew. `knobs`: values that differ
+    from the defaults, the published ones of a GAN.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -75,14 +76,17 @@ class Pix2Pix:
 
     loss: AdversarialLossName = "non_saturating"
     width: int = 64
+    discriminator_width: int | None = None
     patch: int = 70
     norm: Norm = "instance"
     discriminator_norm: Norm = "instance"
     dropout: float = 0.5
+    change: bool = False
     knobs: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         check_counts(width=self.width)
+        check_counts(discriminator_width=self.width if self.discriminator_width is None else self.discriminator_width)
         check_patch(self.patch)
         if not 0 <= self.dropout < 1:
             raise SettingError(f"dropout = {self.dropout:g}: it must be from 0 to below 1")
@@ -93,9 +97,10 @@ class Pix2Pix:
         sources, channels, size = check_images("pix2pix", spec, sizes)
         if "train" not in spec.paired:
             raise SettingError("pix2pix learns from pairs, and these inputs belong to no sample; use --gan cyclegan")
+        shown = self.discriminator_width or self.width
         networks = {
-            "generator": UNet((sources, channels), size, self.width, self.norm, self.dropout),
-            "discriminator": PatchDiscriminator(sources + channels, self.width, self.patch, self.discriminator_norm),
+            "generator": UNet((sources, channels), size, self.width, self.norm, self.dropout, self.change),
+            "discriminator": PatchDiscriminator(sources + channels, shown, self.patch, self.discriminator_norm),
         }
         for name, network in networks.items():
             norm = self.discriminator_norm if name.startswith("discriminator") else self.norm

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import instance_norm
 
 from equipoise.nn.dropout import dropout
-from equipoise.nn.normalise import InstanceNorm
+from equipoise.nn.normalise import InstanceNorm, unrecorded
 from equipoise.nn.patch import HALVINGS, PatchDiscriminator, least_side, patch_side
 from equipoise.nn.residual import ResidualGenerator
 from equipoise.nn.unet import UNet
@@ -111,3 +111,37 @@ def test_below_the_least_side_there_is_nothing_to_look_at(patch: int) -> None:
     assert network(torch.zeros(1, 1, side, side)).numel() == 1
     with pytest.raises(RuntimeError):
         network(torch.zeros(1, 1, side - 1, side - 1))
+
+
+@pytest.mark.parametrize("channels", [(3, 3), (1, 3), (3, 1)])
+@pytest.mark.parametrize("body", ["unet", "residual"])
+def test_a_net_that_makes_a_change_copies_when_it_makes_nothing(body: str, channels: tuple[int, int]) -> None:
+    """Grey images become colour ones of equal channels, colour ones the mean of theirs."""
+    made: UNet | ResidualGenerator
+    if body == "unet":
+        made = UNet(channels, 16, 4, "batch", 0.0, change=True)
+        layer: nn.Module = made.last
+    else:
+        made = ResidualGenerator(channels, 4, 1, "batch", change=True)
+        layer = made.layers[-1]
+    source = torch.rand(2, channels[0], 16, 16, generator=seeded()) * 2 - 1
+    assert not torch.allclose(made(source), _as_channels(source, channels[1]))
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    assert torch.equal(made(source), _as_channels(source, channels[1]))
+    nn.init.constant_(layer.bias, 0.5)
+    assert torch.equal(made(source), (_as_channels(source, channels[1]) + 0.5).clamp(max=1))
+
+
+def _as_channels(images: torch.Tensor, channels: int) -> torch.Tensor:
+    return images.mean(1, keepdim=True) if channels == 1 else images.expand(-1, channels, -1, -1)
+
+
+def test_unrecorded_passes_leave_no_trace_and_are_normalised_as_ever() -> None:
+    network, images = nn.Sequential(nn.BatchNorm2d(3, momentum=0.3)), torch.randn(8, 3, 4, 4, generator=seeded()) + 5
+    made = network(images)
+    before = [buffer.clone() for buffer in network.buffers() if buffer.is_floating_point()]
+    with unrecorded(network):
+        assert torch.equal(network(images), made)
+    assert all(torch.equal(*pair) for pair in zip(before, network[0].buffers(), strict=False))
+    assert network[0].momentum == 0.3

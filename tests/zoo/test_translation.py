@@ -131,6 +131,21 @@ def test_the_discriminator_of_pix2pix_sees_input_and_sample_changed_alike() -> N
     assert not torch.equal(real[:, :1], source)
 
 
+@pytest.mark.parametrize("identity", [0.0, 5.0])
+def test_running_statistics_of_a_generator_are_of_what_it_translates(identity: float) -> None:
+    """Not of the other side, which it sees in a cycle and by the identity term, and in training alone."""
+    table = deal("cyclegan", body="unet", norm="batch")
+    other = deal("cyclegan", body="unet", norm="batch")  # of the same seed, so of the same weights
+    batch = table.batch(0)
+    table.step(identity_weight=identity)
+    for name, images in (("generator", coloured(batch.source)), ("generator_back", batch.real)):
+        alone = other.gan.networks[name].train()
+        alone(images)
+        found, expected = (dict(game.gan.networks[name].named_buffers()) for game in (table, other))
+        for key in (key for key in expected if "running" in key):
+            torch.testing.assert_close(found[key], expected[key])
+
+
 def test_cyclegan_pays_what_the_paper_writes() -> None:
     """Zhu 2017, equations 2 and 3 with the squares of section 4 and the identity of 5.2, by torch's own losses."""
     table, batch = deal("cyclegan"), drawn(3)
