@@ -1,6 +1,6 @@
 """From outline to colour on held-out emoji: pixels against distributions, with a game, without one, without pairs.
 
-    python benchmarks/translation.py             about 70 minutes of CPU on one core; a restart goes on
+    python benchmarks/translation.py             about 80 minutes of CPU, two runs at once; a restart goes on
     python benchmarks/translation.py --table     rewrite translation.md and its pictures from results/translation.jsonl
 
 How. 1,952 emoji to train on and 212 held out, 32 x 32 pixels, one thread a process, bf16, three seeds, learning rates
@@ -199,9 +199,10 @@ def write_table(results: Results, items: list[Item], asked: Any) -> None:
 def main() -> None:
     made = parser(__doc__)
     made.add_argument("--seeds", type=int, default=3, help="runs of each arm")
-    made.add_argument("--steps", type=int, default=1500, help="of pix2pix and L1 alone")
-    made.add_argument("--cycles", type=int, default=2000, help="steps of CycleGAN")
-    made.add_argument("--large", type=int, default=400, help="steps at 64 x 64, of either")
+    made.add_argument("--steps", type=int, default=3000, help="of pix2pix and L1 alone")
+    made.add_argument("--cycles", type=int, default=1500, help="steps of CycleGAN")
+    made.add_argument("--large", type=int, default=600, help="steps at 64 x 64, of either")
+    made.add_argument("--processes", type=int, default=2, metavar="N", help="runs at once")
     asked = made.parse_args()
     if asked.item:
         print(json.dumps(measure(asked.item, asked.out)))
@@ -209,7 +210,7 @@ def main() -> None:
     items = items_of(asked)
     results = Results(asked.out / "results" / "translation.jsonl")
     if not asked.table:
-        results.measure(items, lambda item: in_child(__file__, item, 1, "--out", str(asked.out)))
+        results.measure(items, lambda item: in_child(__file__, item, 1, "--out", str(asked.out)), asked.processes)
     write_table(results, items, asked)
 
 

@@ -49,9 +49,9 @@ SHORT: Mapping[str, float] = {
     **{"lr_g": 1e-3, "lr_d": 1e-3, "r1_gamma": 0.3, "ema_half_life": 4000},
     **{"cycle_back_weight": 2, "identity_weight": 0},
 }
-"""For narrow networks and a few thousand steps. Without R1 discriminators are won over by patterns that nobody sees, and
-generators soon paint in any colour. From samples and back weighs less: outlines cannot hold the colours they lost. What
-makes a change needs no identity term to leave grounds alone."""
+"""For narrow networks and a few thousand steps. Without R1 discriminators are won over by patterns that nobody sees,
+and generators soon paint in any colour. From samples and back weighs less: outlines cannot hold the colours they lost.
+What makes a change needs no identity term to leave grounds alone."""
 DIRECT: Mapping[str, object] = {
     **{"width": 16, "body": "unet", "norm": "batch", "change": True},
     **{"discriminator_width": 32, "patch": 34, "discriminator_norm": "none"},
@@ -78,12 +78,12 @@ class CycleGAN:
     """Options of CycleGAN.
 
     `loss`: adversarial loss. `width`: channels of the first layer of all four networks; `discriminator_width`: of those
-    of the discriminators, if they are others. `body`: generators of residual blocks, or the U-Net of pix2pix. `blocks`: residual blocks;
-    None for the paper's: 6 below 256 pixels, 9 from there on. `change`: generators make a change of the input, not an
-    image anew. `norm`: statistics of the batch, of each image alone, or none, in the generators. `discriminator_norm`:
-    the same in the discriminators. `patch`: pixels a side that one logit of a discriminator sees: 16, 34 or 70. `pool`:
-    earlier fakes of each direction that are kept, 0 for none. `knobs`: values that differ from the defaults, the
-    published ones of a GAN.
+    of the discriminators, if they are others. `body`: generators of residual blocks, or the U-Net of pix2pix.
+    `blocks`: residual blocks; None for the paper's: 6 below 256 pixels, 9 from there on. `change`: generators make a
+    change of the input, not an image anew. `norm`: statistics of the batch, of each image alone, or none, in the
+    generators. `discriminator_norm`: the same in the discriminators. `patch`: pixels a side that one logit of a
+    discriminator sees: 16, 34 or 70. `pool`: earlier fakes of each direction that are kept, 0 for none. `knobs`: values
+    that differ from the defaults, the published ones of a GAN.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
