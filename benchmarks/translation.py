@@ -202,6 +202,7 @@ def main() -> None:
     made.add_argument("--steps", type=int, default=3000, help="of pix2pix and L1 alone")
     made.add_argument("--cycles", type=int, default=1500, help="steps of CycleGAN")
     made.add_argument("--large", type=int, default=600, help="steps at 64 x 64, of either")
+    made.add_argument("--only", nargs="+", default=TOLD, choices=TOLD, metavar="ARM", help="of these arms alone")
     made.add_argument("--processes", type=int, default=2, metavar="N", help="runs at once")
     asked = made.parse_args()
     if asked.item:
@@ -210,7 +211,8 @@ def main() -> None:
     items = items_of(asked)
     results = Results(asked.out / "results" / "translation.jsonl")
     if not asked.table:
-        results.measure(items, lambda item: in_child(__file__, item, 1, "--out", str(asked.out)), asked.processes)
+        wanted = [item for item in items if item["arm"] in asked.only]
+        results.measure(wanted, lambda item: in_child(__file__, item, 1, "--out", str(asked.out)), asked.processes)
     write_table(results, items, asked)
 
 
