@@ -7,9 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-COLOURS = ("#000000", "#999999", "#56B4E9", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00")
+COLOURS = ("#000000", "#999999", "#56B4E9", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#7F3C00")
 """Told apart by people who do not see red and green (Okabe and Ito 2008); markers differ, too."""
-MARKERS = "xsv^<>oD"
+MARKERS = "xsv^<>oDP"
 
 
 def draw(arms: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
@@ -22,7 +22,7 @@ def draw(arms: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
         axes.plot(across, up, marker, color=colour, markersize=5, alpha=0.5, linestyle="none")
         middle = statistics.median(across), statistics.median(up)
         axes.plot(*middle, marker, color=colour, markersize=10, label=name, linestyle="none")
-        if name.startswith("pix2pix"):
+        if name.startswith("pix2pix") and not name.endswith("anew"):
             joined.append(middle)
     if joined:
         axes.plot(*zip(*joined, strict=True), color=COLOURS[3], linewidth=1, alpha=0.6)

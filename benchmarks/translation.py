@@ -9,6 +9,7 @@ along a cosine to a fiftieth (`annealed`), with the package's loop, its watching
 
   pix2pix    `pix2pix:cpu32` at three weights of L1
   l1         the same network by L1 alone: adversarial_weight 0
+  anew       both again with a generator that makes images anew, as in the paper, and not a change: `change` false
   cyclegan   `cyclegan:cpu32`
   copy       the input itself
   shuffled   the truth of another input: what perfect samples get that belong to other inputs
@@ -45,8 +46,8 @@ from equipoise.training import probe
 from equipoise.training.loop import Training, train
 from equipoise.training.sheet import side_by_side
 
-WEIGHTS = (10.0, 30.0, 100.0)
-"""Of L1; the last is the paper's."""
+WEIGHTS, PAPER = (30.0, 100.0, 300.0), 100.0
+"""Of L1; and the paper's."""
 METRICS = ("paired_l1", "kd_efficientnet_lite0", "paired_efficientnet_lite0")
 SHOWN = 24
 TOLD = {
@@ -56,6 +57,7 @@ TOLD = {
     "pix2pix": "pix2pix, L1 weight {l1_weight:g}",
     "cyclegan": "CycleGAN, no pairs",
 }
+ANEW = ", images anew"
 
 
 def measure(item: Item, out: Path) -> Result:
@@ -78,11 +80,11 @@ def measure(item: Item, out: Path) -> Result:
 
 def experiment_of(item: Item) -> Experiment:
     """What an arm runs."""
-    unpaired = item["arm"] == "cyclegan"
+    unpaired, anew = item["arm"] == "cyclegan", item.get("anew", False)
     weights = {"l1": {"adversarial_weight": 0.0}, "pix2pix": {"l1_weight": item.get("l1_weight")}, "cyclegan": {}}
     return Experiment(
         data=Choice("openmoji", {"image_size": item["size"], "paired": not unpaired}),
-        gan=Choice(f"{'cyclegan' if unpaired else 'pix2pix'}:cpu{item['size']}"),
+        gan=Choice(f"{'cyclegan' if unpaired else 'pix2pix'}:cpu{item['size']}", {"change": False} if anew else {}),
         controller=Choice("annealed"),
         knobs=weights[item["arm"]],
         steps=item["steps"],
@@ -136,16 +138,18 @@ def items_of(asked: Any) -> list[Item]:
         items.append({**shared, "arm": "cyclegan", "steps": asked.cycles})
         items.append({**shared, "arm": "l1", "steps": asked.steps})
         for weight in WEIGHTS:
-            picture = seed == 0 and weight == WEIGHTS[-1]
+            picture = seed == 0 and weight == PAPER
             items.append({**shared, "arm": "pix2pix", "steps": asked.steps, "l1_weight": weight, "picture": picture})
+        anew = {**shared, "steps": asked.steps, "picture": False, "anew": True}
+        items += [{**anew, "arm": "l1"}, {**anew, "arm": "pix2pix", "l1_weight": PAPER}]
     large = {"size": 64, "seed": 0, "picture": True}
-    items.append({**large, "arm": "pix2pix", "steps": asked.large, "l1_weight": WEIGHTS[-1]})
+    items.append({**large, "arm": "pix2pix", "steps": asked.large, "l1_weight": PAPER})
     return [*items, {**large, "arm": "cyclegan", "steps": asked.large}]
 
 
 def name_of(item: Item) -> str:
     """What an arm is called in the table."""
-    return TOLD[item["arm"]].format(**item)
+    return TOLD[item["arm"]].format(**item) + ANEW * item.get("anew", False)
 
 
 def arms_of(results: Results, items: list[Item]) -> dict[str, list[Mapping[str, Any]]]:
