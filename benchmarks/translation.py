@@ -203,7 +203,7 @@ def write_table(results: Results, items: list[Item], asked: Any) -> None:
 def main() -> None:
     made = parser(__doc__)
     made.add_argument("--seeds", type=int, default=3, help="runs of each arm")
-    made.add_argument("--steps", type=int, default=3000, help="of pix2pix and L1 alone")
+    made.add_argument("--steps", type=int, default=2000, help="of pix2pix and L1 alone")
     made.add_argument("--cycles", type=int, default=1500, help="steps of CycleGAN")
     made.add_argument("--large", type=int, default=600, help="steps at 64 x 64, of either")
     made.add_argument("--only", nargs="+", default=TOLD, choices=TOLD, metavar="ARM", help="of these arms alone")
