@@ -15,6 +15,7 @@ from torch import Tensor
 from equipoise.base import Preparation
 from equipoise.data import _cache
 from equipoise.data._cache import Decoded, File, Kept, counted, shown
+from equipoise.data._files import top
 from equipoise.data._pairs import Images
 from equipoise.data._pictures import ENDINGS, Form, decode, decode_halves, size_of, told, usual_size
 from equipoise.errors import DataError, SettingError
@@ -203,11 +204,6 @@ def check_sizes(folder: Path, files: Sequence[File], layout: Layout) -> None:
             f"{counted(len(odd), 'pair')} of {len(sources):,} with images of two sizes: {_some(odd)}; "
             "bring both images of a pair to the same"
         )
-
-
-def top(path: str) -> str:
-    """The immediate subfolder that a file lies in, however deep; "" for a file beside the subfolders."""
-    return path.partition("/")[0] if "/" in path else ""
 
 
 def name_of(path: str) -> str:

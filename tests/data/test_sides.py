@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from equipoise.base import PairedBatch, UnpairedBatch
-from equipoise.data._pairs import places_of
+from equipoise.data._arrays import places_of
 from equipoise.data.openmoji import OpenMoji
 from equipoise.data.paired_folder import PairedFolder
 from equipoise.data.unpaired_folders import UnpairedFolders
