@@ -30,6 +30,8 @@ class TwoSided:
     """where the inputs lie"""
     target: str | None = None
     """where the samples lie"""
+    beside: bool | None = None
+    """whether both are the halves of each image; left out: found"""
     source_channels: int | None = None
     """1 or 3, of inputs; left out: 1 if every one is grey"""
     channels: int | None = None
@@ -77,6 +79,7 @@ class TwoSided:
             image_size=found.size,
             source=found.layout.source,
             target=found.layout.target,
+            beside=found.layout.beside,
             source_channels=self.source_channels or (1 if found.grey(found.layout.source) else 3),
             channels=self.channels or (1 if found.grey(found.layout.target) else 3),
             digest=found.kept.digest,
@@ -85,4 +88,4 @@ class TwoSided:
     def _asked(self) -> Asked:
         folder, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
         form = Form(self.image_size or 0, self.fit, self.background)
-        return Asked(folder, cache, self.image_size, form, self.source, self.target, self.digest)
+        return Asked(folder, cache, self.image_size, form, self.source, self.target, self.beside, self.digest)
