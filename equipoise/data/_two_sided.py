@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from equipoise.base import Preparation
 from equipoise.data import _sides
@@ -67,6 +67,11 @@ class TwoSided:
             return self, found
         data = self.settled()
         return data, _sides.surely_opened(data._asked())
+
+    def greyed(self, side: Literal["source", "target"]) -> bool:
+        """Whether colour images of a side are taken as grey; False, too, if what was decoded is there no more."""
+        channels, found = self.source_channels if side == "source" else self.channels, _sides.opened(self._asked())
+        return channels == 1 and found is not None and not found.grey(getattr(found.layout, side))
 
     def _making(self) -> Generator[Preparation, None, Self]:
         """Decode what is new, tell what was found, and return it settled."""

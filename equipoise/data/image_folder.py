@@ -20,6 +20,7 @@ from equipoise.data import _cache
 from equipoise.data._arrays import Shuffled, luma
 from equipoise.data._cache import Decoded, Kept, counted, shown
 from equipoise.data._files import last, top
+from equipoise.data._pairs import Images
 from equipoise.data._pictures import ENDINGS, Background, Fit, Form, decode, told, usual_size
 from equipoise.errors import DataError, SettingError, nearest
 
@@ -109,10 +110,16 @@ class ImageFolder:
         shuffled = Shuffled(images, labels, batch_size, seed, split, torch.tensor(rows, dtype=torch.int64))
         return shuffled if images.shape[1] == data.channels else Grey(shuffled)
 
-    def pictures(self) -> tuple[tuple[str, ...], torch.Tensor]:
-        """Every image of the folder, of both splits, by its path: (N, 3, S, S) uint8, colour ones or three alike."""
+    def pictures(self, channels: int) -> tuple[tuple[str, ...], Images]:
+        """Every image of the folder, of both splits, in the order of their paths; of one channel for 1, of three for 3.
+
+        Grey is the luma of colour, as it is where it is trained on.
+        """
         _, kept = self._ready()
-        return kept.paths, kept.array
+        rows = torch.arange(len(kept.paths))
+        if channels == 3:
+            return kept.paths, Images(kept.array, rows)
+        return kept.paths, Images(kept.array[:, :1], rows) if _all_grey(kept) else Images(kept.array, rows, luma=True)
 
     def _making(self) -> Generator[Preparation, None, Self]:
         """Decode what is new, tell what was found, and return it settled."""
