@@ -1,6 +1,7 @@
 """Text from the command line: trained, killed, resumed, sampled, walked, judged and shown."""
 
 import dataclasses
+import io
 import json
 import os
 import random
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageChops
+from rich.console import Console
 
-from equipoise import arguments, cli, launch
+from equipoise import arguments, cli, launch, terminal
 from equipoise.commands.train import experiment_of
 from equipoise.data.sentences import Sentences
 from equipoise.errors import SettingError
@@ -119,6 +121,19 @@ def test_a_killed_run_ends_with_the_same_bytes(gan: str, run: Path, tmp_path: Pa
     mine, theirs = left(folder), left(whole)
     assert mine.keys() == theirs.keys()
     assert [name for name in theirs if mine[name] != theirs[name]] == []
+
+
+@pytest.mark.parametrize(("gan", "begins"), [("seqgan", 14), ("textgan", 12)])
+def test_a_run_that_ends_before_its_game_begins_says_so(gan: str, begins: int, tmp_path: Path) -> None:
+    told = []
+    for steps in (begins, begins + 1):
+        typed = ["train", "sentences", "--gan", gan, *COMMON, *GANS[gan], "--steps", str(steps)]
+        experiment = complete(experiment_of(arguments.parse(cli.parser("train"), typed[1:])))
+        console = Console(file=io.StringIO())
+        terminal._Lines(console).take(next(launch.start(experiment, tmp_path / str(steps))))
+        told.append(console.file.getvalue())
+    assert f"no game in this run: it would begin after {begins} steps; give --steps more to play it\n" in told[0]
+    assert "no game" not in told[1]
 
 
 def test_samples_are_kept_as_lines_and_shown(run: Path) -> None:

@@ -173,6 +173,7 @@ class SeqGAN:
             ideal=lambda knobs: 2 * math.log(2),
             vocabulary=vocabulary,
             log_likelihood=lambda networks, tokens: _writer(networks).log_likelihood(tokens),
+            begins=game.begins,
         )
 
 
@@ -182,6 +183,11 @@ class _Game:
 
     rules: SeqGAN
     length: int
+
+    @property
+    def begins(self) -> int:
+        """The step of the first round."""
+        return self.rules.likelihood_steps + self.rules.judging_steps
 
     def before_judging(self, moment: Now) -> bool:
         """The generator learns by likelihood, alone."""
@@ -193,7 +199,7 @@ class _Game:
 
     def playing(self, moment: Now) -> bool:
         """The generator learns by rewards: once a round of the game."""
-        since = moment.step - self.rules.likelihood_steps - self.rules.judging_steps
+        since = moment.step - self.begins
         return since >= 0 and since % self.rules.generator_every == 0
 
     def learn_by_likelihood(self, networks: Networks, batch: Batch, moment: Now) -> Loss:

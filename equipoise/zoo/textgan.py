@@ -148,6 +148,7 @@ class TextGAN:
             probability=torch.sigmoid,
             ideal=lambda knobs: 2 * math.log(2),
             vocabulary=vocabulary,
+            begins=game.begins,
         )
 
 
