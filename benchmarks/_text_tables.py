@@ -4,7 +4,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from _results import table
 
@@ -12,9 +12,29 @@ STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """The 97.5 % quantile of Student's t for so many seeds (Fisher and Yates 1938, table III)."""
 DROPPED = 1000
 """Sentences of 10,000 never written, from which on it is said in words."""
-LIKELIHOOD, JUDGING, ROUNDS, EACH = 18_720, 46_800, 200, 4680
+LIKELIHOOD, JUDGING, ROUNDS, EACH = 18_720, 23_400, 200, 2340
 """Updates of the published schedule: of the generator by likelihood, of the discriminator before the game; rounds, and
-updates of the discriminator in each."""
+updates of the discriminator in each: half of the published 46,800 and 4,680, which see half as many sentences each."""
+
+
+UPDATES = "updates of generator, discriminator"
+
+
+class Schedule(NamedTuple):
+    """Updates of the generator by likelihood, of the discriminator before the game; rounds of the game, one update of
+    each player in each; and rounds of a run by the suggestion of the data.
+    """
+
+    likelihood: int
+    judging: int
+    rounds: int
+    suggested: int
+
+    def updates(self, arm: str) -> str:
+        """Of the generator, and of the discriminator, all in all."""
+        if arm == "likelihood":
+            return f"{self.likelihood:,}, {self.judging:,}"
+        return f"{self.likelihood:,} + {self.rounds:,}, {self.judging:,} + {self.rounds:,}"
 
 
 def mean_of(values: Sequence[float]) -> tuple[float, float]:
@@ -38,21 +58,33 @@ def at_same_oracle(curve: dict[str, dict[str, float]], nll_oracle: float) -> flo
     return y + (other_y - y) * (nll_oracle - x) / (other_x - x)
 
 
-def sentences_table(found: Sequence[dict[str, Any]]) -> list[str]:
+def gain(curve: dict[str, dict[str, float]], point: Mapping[str, float]) -> float:
+    """Nats per token that a generator gives more to real sentences than likelihood, by its curve, where as cool."""
+    return at_same_oracle(curve, point["nll_oracle"]) - point["nll_gen"]
+
+
+def best_rate(arms: Mapping[str, dict[str, dict[str, float]]]) -> float:
+    """Of the rates that were tried out, the one that gains most."""
+    rates = [name for name in arms if name != "likelihood"]
+    return float(max(rates, key=lambda name: gain(arms["likelihood"], arms[name]["1.0"])))
+
+
+def sentences_table(found: Sequence[dict[str, Any]], schedule: Schedule) -> list[str]:
     rows = []
     for arm in found[0]["arms"]:
         ours = [one["arms"][arm] for one in found]
         lost = [one["arms"]["likelihood"]["entropy"] - one["arms"][arm]["entropy"] for one in found]
         cells = [written([one[key] for one in ours], ".4f") for key in ("valid", "entropy", "forward_kl", "reverse_kl")]
-        rows.append((arm, *cells, "–" if arm == "likelihood" else written(lost, ".4f")))
-    head = ("arm", "valid ↑", "entropy (9.2103 at most)", "KL(data, G) ↓", "KL(G, data) ↓", "entropy lost")
+        rows.append((arm, schedule.updates(arm), *cells, "–" if arm == "likelihood" else written(lost, ".4f")))
+    head = ("arm", UPDATES, "valid ↑", "entropy (9.2103 at most)", "KL(data, G) ↓", "KL(G, data) ↓", "entropy lost")
     lowest = min(one["arms"]["likelihood"]["valid"] for one in found)
     kept = min(one["arms"]["game"]["valid"] for one in found)
     worst = max(one["arms"]["likelihood"]["entropy"] - one["arms"]["game"]["entropy"] for one in found)
     return [
         "## The sentences lab",
-        f"By enumeration of all 10,000 sentences, nats per sentence; mean of {len(found)} seeds ± half the 95 %"
-        " interval.",
+        f"By enumeration of all 10,000 sentences, nats per sentence, after {schedule.rounds} rounds of the game, one "
+        f"update of each player a round (the suggested run plays {schedule.suggested:,}); mean of {len(found)} seeds "
+        "± half the 95 % interval.",
         table(head, rows),
         f"Validity after likelihood is at least {lowest:.4f} (aim 0.99), after the game at least {kept:.4f}; the game "
         f"loses at most {worst:.4f} nats of entropy (aim 0.3).",
@@ -82,29 +114,47 @@ def samples_table(found: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def oracle_table(found: Sequence[dict[str, Any]]) -> list[str]:
+def tuning_table(tried: Mapping[str, Any], schedule: Schedule) -> list[str]:
+    """Of the rates that were tried out."""
+    arms = tried["arms"]
+    rows = [
+        (rate, f"{point['nll_oracle']:.3f}", f"{point['nll_gen']:.3f}", f"{gain(arms['likelihood'], point):+.4f}")
+        for rate, curve in arms.items()
+        if rate != "likelihood" and (point := curve["1.0"])
+    ]
+    return [
+        "## The rate of the game on the small oracle",
+        f"The generator's learning rate, tried out in {schedule.rounds} rounds from seed {tried['seed']}, by the "
+        f"sentences held out of the data set, as likelihood was; {best_rate(arms):g} is taken below.",
+        table(("lr_g", "NLL_oracle ↓", "NLL_gen ↓", "better than likelihood as cool ↑"), rows),
+    ]
+
+
+def oracle_table(found: Sequence[dict[str, Any]], schedule: Schedule) -> list[str]:
     rows, gains = [], {}
     for arm in found[0]["arms"]:
         ours = [one["arms"][arm]["1.0"] for one in found]
-        gains[arm] = [
-            at_same_oracle(one["arms"]["likelihood"], mine["nll_oracle"]) - mine["nll_gen"]
-            for one, mine in zip(found, ours, strict=True)
-        ]
+        gains[arm] = [gain(one["arms"]["likelihood"], mine) for one, mine in zip(found, ours, strict=True)]
         cells = [written([one[key] for one in ours]) for key in ("nll_oracle", "nll_gen", "entropy")]
-        rows.append((arm, *cells, "–" if arm == "likelihood" else written(gains[arm], "+.4f").replace("± +", "± ")))
-    head = ("arm", "NLL_oracle ↓", "NLL_gen ↓", "own entropy", "better than likelihood as cool")
+        better = "–" if arm == "likelihood" else written(gains[arm], "+.4f").replace("± +", "± ")
+        rows.append((arm, schedule.updates(arm), *cells, better))
+    head = ("arm", UPDATES, "NLL_oracle ↓", "NLL_gen ↓", "own entropy", "better than likelihood as cool ↑")
     temperatures = tuple(found[0]["arms"]["likelihood"])
     curves = [(arm, *(_point(found, arm, temperature) for temperature in temperatures)) for arm in found[0]["arms"]]
     mean, half = mean_of(gains["game"])
     did = "did" if mean - half > 0 else "did not"
     return [
         "## The small oracle",
-        f"200 words, 20 tokens, nats per token; mean of {len(found)} seeds ± half the 95 % interval. The oracle's own "
-        f"sentences get {statistics.mean(one['real'] for one in found):.3f}.",
+        f"200 words, 20 tokens, nats per token; mean of {len(found)} seeds ± half the 95 % interval; NLL_gen of 2,000 "
+        "sentences that no tuning has seen. The oracle gives its own sentences "
+        f"{statistics.mean(one['real'] for one in found):.3f}. The game: {schedule.rounds} rounds, one update of each "
+        f"player a round, at lr_g {found[0]['lr_g']:g}. A run by the suggestion of the data plays "
+        f"{schedule.suggested:,} such rounds; the published schedule {ROUNDS}, with {EACH:,} updates of the "
+        "discriminator for one of the generator.",
         table(head, rows),
-        f"**The adversarial phase {did} beat tuned likelihood:** at the same NLL_oracle it gives {mean:+.4f} ± "
-        f"{half:.4f} "
-        f"nats per token more to held-out sentences than likelihood at another temperature.",
+        f"**In {schedule.rounds} rounds of one update a player the adversarial phase {did} beat tuned likelihood:** at "
+        f"the same NLL_oracle it gives {mean:+.4f} ± {half:.4f} nats per token more to sentences it has not seen than "
+        "likelihood at another temperature. Longer games, and the published one, were not measured.",
         "Curves over temperature, NLL_oracle / NLL_gen:",
         table(("arm", *temperatures), curves),
     ]
@@ -127,8 +177,9 @@ def original_table(each: Mapping[str, float]) -> list[str]:
     round_ = each["generator"] + EACH * each["discriminator"]
     return [
         "## The original settings",
-        "5,000 words, 20 tokens, batches of 64, the published sizes, one core.",
-        table(("phase, player", "seconds an update", "updates published", "hours"), rows),
+        "5,000 words, 20 tokens, batches of 64, the published sizes, one core. An update of the discriminator sees 64 "
+        "real and 64 written sentences; the published 46,800, and 4,680 a round, see 64 of both together.",
+        table(("phase, player", "seconds an update", "updates", "hours"), rows),
         f"A round of the game takes {round_:,.0f} s, {each['generator']:.1f} s of it the generator's; the whole "
         f"schedule "
         f"{whole:,.0f} hours. It was not run here.",

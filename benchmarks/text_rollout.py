@@ -112,7 +112,7 @@ def measure(item: Item) -> Result:
     return {"seconds": spent, "chi_square": statistic, "freedom": freedom, "z": z}
 
 
-def write_table(results: Results, items: list[Item], out: object) -> None:
+def write_table(results: Results, items: list[Item]) -> None:
     rows = []
     for item in items:
         if (found := results.result(item)) is None:
@@ -150,7 +150,7 @@ def main() -> None:
     results = Results(asked.out / "results" / "text_rollout.jsonl")
     if not asked.table:
         results.measure(items, lambda item: in_child(__file__, item, threads=1))
-    write_table(results, items, asked.out)
+    write_table(results, items)
 
 
 if __name__ == "__main__":

@@ -256,7 +256,8 @@ class Gan(Generic[K]):
     a running average is kept; samples come from it. `mixed_precision` is False where low precision would spoil the
     samples. `probability` turns logits into D(x) where the loss makes them log-odds. `ideal`: knobs -> what the
     discriminator's adversarial loss comes to where fakes are as reals are. `vocabulary`: the words of samples that are
-    tokens. `log_likelihood`: (N,) nats that the networks give to samples (N, ...), where that can be had.
+    tokens. `log_likelihood`: (N,) nats that the networks give to samples (N, ...), where that can be had. `begins`: the
+    step from which on the players play against each other; before it they learn in other ways.
 
     What samples are made of besides a latent, the third argument of `generate`, is a label each where `conditions`
     counts classes, an input each where `source` is the shape of one, and else None. `back`: from samples to inputs,
@@ -282,6 +283,7 @@ class Gan(Generic[K]):
     ideal: Callable[[K], float] | None = None
     vocabulary: Vocabulary | None = None
     log_likelihood: Callable[[Networks, Tensor], Tensor] | None = None
+    begins: int = 0
 
 
 class Recipe(Protocol):

@@ -209,7 +209,7 @@ def _row(name: str, metric: Judge, judged: Judged) -> Row:
     )
 
 
-def _compared(metric: Comparison, judged: Judged) -> tuple[Figure, Floor]:
+def _compared(metric: Comparison, judged: Judged) -> tuple[Figure, Floor | None]:
     """The figure of the samples, and that of reals."""
 
     def see(what: str) -> Tensor:
@@ -218,22 +218,29 @@ def _compared(metric: Comparison, judged: Judged) -> tuple[Figure, Floor]:
     train = see("train") if metric.needs_train else None
     real = Reals(see("reals"), judged.reals.condition, train=train, spec=judged.subject.data.spec)
     figure = metric.compare(real, see("samples"), Draws(DRAWS, judged.subject.asked.seed))
-    if train is not None and (there := judged.subject.data.count("train") or 0) > len(train):
+    if train is not None and (there := judged.subject.trained_on.count("train") or 0) > len(train):
         missed = f"copies are looked for among {len(train):,} of {there:,} training reals"
         figure = replace(figure, doubts=(*figure.doubts, missed))
-    return figure, _floor(metric, real, see)
+    return figure, _floor(metric, real, see if _others(judged) and not metric.needs_train else None)
 
 
-def _floor(metric: Comparison, real: Reals, see: Callable[[str], Tensor]) -> Floor:
-    """Training reals in the place of samples, as many if there are; of a metric that looks at these anyway, half of
-    the held-out ones beside the other half.
+def _others(judged: Judged) -> bool:
+    """Whether training reals are others than the reals that are judged by."""
+    return judged.split == "held_out" and judged.subject.other is None
+
+
+def _floor(metric: Comparison, real: Reals, see: Callable[[str], Tensor] | None) -> Floor | None:
+    """Training reals in the place of samples, as many if there are; if they are no others, or the metric looks at them
+    anyway, half of the reals beside the other half. None for fewer than two in each.
     """
-    if not metric.needs_train:
+    if see is not None:
         fake = see("others")
         return Floor(metric.compare(real, fake, Draws()).value, len(fake))
     half = len(real) // 2
-    labels = None if real.condition is None else real.condition[half:]
-    other = Reals(real.real[half:], labels, train=real.train, spec=real.spec)
+    if half < 2:
+        return None
+    labels = None if real.condition is None else real.condition[half : 2 * half]
+    other = Reals(real.real[half : 2 * half], labels, train=real.train, spec=real.spec)
     return Floor(metric.compare(other, real.real[:half], Draws()).value, half)
 
 
@@ -260,6 +267,6 @@ def _protocol(judged: Judged) -> dict[str, Any]:
     return {
         **origin(judged),
         "interval": {"level": LEVEL, "draws": DRAWS, "by": "bootstrap"},
-        "floor": {"of": "training reals in the place of samples"},
+        "floor": {"of": "training reals in the place of samples" if _others(judged) else "one half of the reals"},
         "versions": versions(),
     }

@@ -28,7 +28,7 @@ class Started(Event):
     """A run begins. `parameters` counts weights by network; `knobs` is where they stand.
 
     `taken_over`: the share of each network's weights that stem from another run, from 0 to 1. `turnable`: the knobs
-    that act for this GAN, sorted.
+    that act for this GAN, sorted. `begins`: the step from which on it is a game; there is none if the run ends before.
     """
 
     steps: int
@@ -38,6 +38,7 @@ class Started(Event):
     knobs: Mapping[str, float]
     taken_over: Mapping[str, float] = field(default_factory=dict)
     turnable: tuple[str, ...] = ()
+    begins: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,8 @@ def complete(experiment: Experiment) -> Experiment:
         chosen = chosen.with_options(paired=False)
         data = catalog.build("data", chosen.name, chosen.options).settled()
     metric = "paired_l1" if pairing and "held_out" in data.spec.paired else suits.metric
+    if experiment.metric is None and data.count("held_out") == 0:
+        metric = None
     gan = gan.with_options(**(experiment.options or {}))
     gan = gan.with_options(loss=experiment.loss, constraint=experiment.constraint)
     steps = experiment.steps or suits.steps

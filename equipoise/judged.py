@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ COUNT = 10_000
 """Samples that are judged unless another number is asked for."""
 TRAINED = 20_000
 """Training reals among which copies are looked for at the most."""
+ANOTHER = "the reals are a text of their own, all of it; copies are looked for among what the run was trained on"
 FEW_HELD_OUT = 50
 """Held-out reals below which training reals are taken instead."""
 
@@ -46,13 +48,22 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
-    """What was asked for, opened: `data` and how it was chosen; `experiment` and `generator` if samples are a run's."""
+    """What was asked for, opened: `data` and how it was chosen; `experiment` and `generator` if samples are a run's.
+
+    `other`: what a run was trained on, if it is judged by a text that it has not seen; None where that is `data`.
+    """
 
     asked: Asked
     data: DataSet
     choice: Choice
     experiment: Experiment | None
     generator: Generator | None
+    other: DataSet | None = None
+
+    @property
+    def trained_on(self) -> DataSet:
+        """What samples may be copies of."""
+        return self.data if self.other is None else self.other
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +85,7 @@ class Judged:
     def seen(self, features: Features, what: str) -> Tensor:
         """Features (N, D) of "samples", "reals", "train", or "others": as many training reals as samples, if there are.
 
-        A network looks at each part once, whoever asks.
+        A network looks at each part once, whoever asks. Others are no others where reals were trained on themselves.
         """
         samples, train = self.specimens.samples, self.train.real
         parts = {"samples": samples, "reals": self.reals.real, "train": train, "others": train[: len(samples)]}
@@ -92,7 +103,7 @@ def opened(asked: Asked) -> Subject:
         source = str(asked.samples / runs.EXPERIMENT)
         experiment, generator = from_values(runs.Run(asked.samples).experiment(), source), load(asked.samples)
     choice = _choice(asked, experiment, generator)
-    data: DataSet = catalog.build("data", choice.name, choice.options).settled()
+    data = _built(choice)
     if generator is not None and generator.spec.shape != data.spec.shape:
         made, real = (" x ".join(map(str, spec.shape)) for spec in (generator.spec, data.spec))
         raise DataError(f"this run makes samples of {made}, the reals are {real}; give --against what it was made for")
@@ -100,7 +111,14 @@ def opened(asked: Asked) -> Subject:
         raise DataError("this run and these reals have other words; give --against what it was made for, or a text")
     if generator is not None and generator.gan.source not in (None, data.spec.source):
         raise DataError("this run makes images of images, and these reals have no such inputs; leave --against out")
-    return Subject(asked, data, choice, experiment, generator)
+    unseen = choice.name == "text_lines" and "digest" not in choice.options
+    other = _built(given(experiment.data, "data")) if experiment is not None and unseen else None
+    return Subject(asked, data, choice, experiment, generator, other)
+
+
+def _built(choice: Choice) -> DataSet:
+    data: DataSet = catalog.build("data", choice.name, choice.options).settled()
+    return data
 
 
 def _choice(asked: Asked, experiment: Experiment | None, generator: Generator | None) -> Choice:
@@ -110,20 +128,31 @@ def _choice(asked: Asked, experiment: Experiment | None, generator: Generator | 
         choice = named_data(asked.against)
         if generator is not None and "image_size" in inspect.signature(catalog.load("data", choice.name)).parameters:
             choice = choice.with_options(image_size=generator.spec.shape[-1])
-        if generator is not None and choice.name == "text_lines":
-            choice = choice.with_options(**_read_alike(generator.spec))
+        if experiment is not None and generator is not None and choice.name == "text_lines":
+            choice = _text(choice, given(experiment.data, "data"), generator.spec)
         return choice.with_options(**options)
     if experiment is None:
         raise SettingError(f"{asked.samples} is no run; say by --against what its samples are to be compared with")
-    return given(experiment.data, "data").with_options(**options)
+    choice = given(experiment.data, "data")
+    if options.keys() & set(getattr(catalog.load("data", choice.name), "of_digest", ())):  # other data, by intent
+        choice = Choice(choice.name, {name: value for name, value in choice.options.items() if name != "digest"})
+    return choice.with_options(**options)
 
 
-def _read_alike(spec: DataSpec) -> dict[str, Any]:
-    """Options with which a text is read in the words and up to the length of a run; none for a run that writes none."""
+def _text(choice: Choice, own: Choice, spec: DataSpec) -> Choice:
+    """A text, read in the words and up to the length of a run: split as the run split it if it is the run's own.
+
+    Of another text nothing is held out, for nothing of it was trained on.
+    """
     if spec.vocabulary is None:
-        return {}
+        return choice
+    if own.name == choice.name:
+        mine = own.with_options(file=choice.options["file"])
+        with suppress(DataError):  # another text is not what the digest is of
+            _built(mine)
+            return mine
     unit = "words" if spec.vocabulary.separator else "characters"
-    return {"unit": unit, "words": spec.vocabulary.words, "length": spec.shape[0], "held_out": 0.5}
+    return choice.with_options(unit=unit, words=spec.vocabulary.words, length=spec.shape[0], held_out=0.0)
 
 
 def gather(subject: Subject) -> Judged:
@@ -132,19 +161,22 @@ def gather(subject: Subject) -> Judged:
     read = of_files(asked.samples, asked.count, data.spec) if generator is None else None
     count = len(read.samples) if read else asked.count or COUNT
 
-    def some(split: Split, most: int) -> Batch:
+    def some(data: DataSet, split: Split, most: int) -> Batch:
         batch: Batch = data.stream(split, _available(data, split, most, count), asked.seed).batch(0)
         return batch
 
     held_out = _available(data, "held_out", COUNT, COUNT)
     few = asked.split == "held_out" and held_out < FEW_HELD_OUT
     split: Split = "train" if few else asked.split
-    reals, train = some(split, asked.count or COUNT), some("train", TRAINED)
+    reals, train = some(data, split, asked.count or COUNT), some(subject.trained_on, "train", TRAINED)
     maps = generator is not None and generator.gan.source is not None
     made = _made(asked, generator, count, reals) if generator else read
     assert made is not None
     note = f"held-out reals are too few ({held_out}): training reals stand in for them, so that copies look good"
-    return Judged(subject, made, reals, train, split, (note,) if few else (), maps and split in data.spec.paired)
+    notes = (note,) if few else ()
+    if subject.other is not None:
+        notes = (ANOTHER,)
+    return Judged(subject, made, reals, train, split, notes, maps and split in data.spec.paired)
 
 
 def _made(asked: Asked, generator: Generator, count: int, reals: Any) -> Specimens:

@@ -21,6 +21,7 @@ from equipoise.diagnosis.remedies import Care
 from equipoise.errors import CheckpointError, RunError, SettingError, UnknownNameError
 from equipoise.events import Event, Finished, Stepped
 from equipoise.experiment import Choice, Experiment, check_numbers, complete, data_of, from_values, given, recipe_of
+from equipoise.judged import TRAINED
 from equipoise.knobs import check_turnable
 from equipoise.observations import Controller
 from equipoise.pilot import Pilot, Rules
@@ -248,11 +249,14 @@ def evaluation(gan: Gan[Any], data: DataSet, choice: Choice | None, seeds: Seeds
     if isinstance(metric, PairComparison) and gan.source is None:
         raise SettingError(f"'{choice.name}' needs samples that were made of inputs; {gan.name} makes them of noise")
     available = data.count("held_out")
+    if available == 0:
+        raise SettingError(f"'{choice.name}' is measured on held-out data, and nothing is held out; leave --metric out")
     count = EVALUATED if available is None else min(EVALUATED, available)
     real: Any = data.stream("held_out", count, seeds.data).batch(0)
     train = None
     if isinstance(metric, Comparison) and metric.needs_train:
-        train = data.stream("train", min(data.count("train") or EVALUATED, EVALUATED), seeds.data).batch(0).real
+        most = TRAINED if data.spec.vocabulary else EVALUATED  # sentences cost nothing to look at
+        train = data.stream("train", min(data.count("train") or most, most), seeds.data).batch(0).real
     source = torch.Generator().manual_seed(seeds.latents + 1)
     latents = gan.latent(EVALUATED if gan.source is None else count, source, None)
     # Labels at random, as those of the held-out are: classes of exactly equal size would look better than reals do.

@@ -178,7 +178,9 @@ def _opening(event: Started) -> str:
     networks = ", ".join(f"{name} {count:,} weights" for name, count in event.parameters.items())
     taken = ", ".join(f"{share:.0%} of the {name}" for name, share in event.taken_over.items())
     start = f"\nweights taken over: {taken}; the rest begins anew" if taken else ""
-    return f"{event.steps} steps, batches of {event.batch_size}, {event.precision}; {networks}{start}"
+    never = f"\nno game in this run: it would begin after {event.begins:,} steps; give --steps more to play it"
+    opening = f"{event.steps} steps, batches of {event.batch_size}, {event.precision}; {networks}{start}"
+    return opening + never * (event.steps <= event.begins and event.begins > 0)
 
 
 def _guess(rate: _Rate, steps: int) -> str:

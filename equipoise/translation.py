@@ -4,15 +4,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from equipoise import catalog, runs
 from equipoise.base import Preparation
 from equipoise.errors import DataError, SettingError
-from equipoise.experiment import from_values, given
-from equipoise.generator import Generator
+from equipoise.experiment import Choice, from_values, given
+from equipoise.generator import PIECE, Generator
 from equipoise.training.sheet import columns_of, side_by_side
 
 SHOWN = 48
@@ -20,12 +21,22 @@ SHOWN = 48
 NAMED = 3
 
 
+class Pictures(Protocol):
+    """Images that are converted when they are taken."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def taken(self, places: Tensor) -> Tensor:
+        """(B, C, S, S) float32 in [-1, 1], of places (B,) int64."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
-    """Images to translate. `paths`: below their folder. `images`: (N, C, S, S) float32 in [-1, 1]."""
+    """Images to translate, (C, S, S) each. `paths`: below their folder, in the order of `pictures`."""
 
     paths: tuple[str, ...]
-    images: Tensor
+    pictures: Pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +62,7 @@ class Reading:
     def data(self, generator: Generator) -> Any:
         """The data set that reads the folder. Raises SettingError for a generator that makes no images of images."""
         shape = taken(generator, back=self.back)
-        kept = from_values(runs.Run(self.run).experiment(), str(self.run / runs.EXPERIMENT))
-        options = given(kept.data, "data").options
+        options = self._trained_on().options
         form = {name: options[name] for name in ("fit", "background") if name in options}
         cache = options.get("cache") or str(self.run.resolve().parent / ".cache")
         where = {"folder": str(self.folder), "cache": cache}
@@ -69,11 +79,20 @@ class Reading:
         Raises DataError for a folder without images, and for colour images where the generator takes grey ones.
         """
         channels = taken(generator, back=self.back)[0]
-        paths, images = self.data(generator).pictures()
-        if channels == 1 and not self.grey:
-            _check_grey(paths, images)
-        scaled = images.float().div_(127.5).sub_(1.0)
-        return Inputs(tuple(paths), scaled.mean(1, keepdim=True) if channels == 1 else scaled)
+        paths, pictures = self.data(generator).pictures(channels)
+        if pictures.luma and not self.grey and not self._greyed():
+            _check_grey(paths, pictures.array)
+        return Inputs(tuple(paths), pictures)
+
+    def _trained_on(self) -> Choice:
+        kept = from_values(runs.Run(self.run).experiment(), str(self.run / runs.EXPERIMENT))
+        return given(kept.data, "data")
+
+    def _greyed(self) -> bool:
+        """Whether the run was trained on colour images that were taken as grey, so that nobody need ask for it."""
+        choice = self._trained_on()
+        greyed = getattr(catalog.build("data", choice.name, choice.options), "greyed", None)
+        return greyed is not None and bool(greyed("target" if self.back else "source"))
 
 
 def taken(generator: Generator, *, back: bool) -> tuple[int, ...]:
@@ -86,24 +105,36 @@ def taken(generator: Generator, *, back: bool) -> tuple[int, ...]:
     return generator.spec.shape if back else gan.source
 
 
-def translate(generator: Generator, inputs: Inputs, out: Path, *, back: bool = False) -> Translated:
-    """Write a PNG a translated image into the folder `out`, by the path of its input, and OUT.png, a sheet of both."""
-    made = generator.translate(inputs.images, back=back)
-    files = [out / name for name in _names(inputs.paths)]
-    for file, image in zip(files, made, strict=True):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        runs.write_bytes(file, runs.png(runs.grid(image[None].numpy())))
-    sheet = out.with_name(f"{out.name}.png")
-    both = side_by_side([inputs.images[:SHOWN], made[:SHOWN]])
+def translate(generator: Generator, inputs: Inputs, out: Path, sheet: Path, *, back: bool = False) -> Translated:
+    """Write a PNG an image into the folder `out`, by the path of its input, and a sheet of inputs and outputs.
+
+    Piece by piece: no more than PIECE images are held at once, however many there are.
+    """
+    files, shown = [out / name for name in _names(inputs.paths)], list[Tensor]()
+    for start in range(0, len(files), PIECE):
+        piece = files[start : start + PIECE]
+        images = inputs.pictures.taken(torch.arange(start, start + len(piece)))
+        made = generator.translate(images, back=back)
+        shown = shown or [images[:SHOWN].clone(), made[:SHOWN].clone()]
+        for file, image in zip(piece, made, strict=True):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            runs.write_bytes(file, runs.png(runs.grid(image[None].numpy())))
+    both = side_by_side(shown)
     runs.write_bytes(sheet, runs.png(runs.grid(both.numpy(), columns=min(columns_of(2), len(both)))))
     return Translated(tuple(files), sheet)
 
 
-def check_apart(folder: Path, out: Path) -> None:
-    """Raise SettingError if what is written would lie among the images that are read."""
+def sheet_beside(folder: Path, out: Path) -> Path:
+    """Where the sheet goes: OUT.png. Raises SettingError if what is written would lie among the images that are read,
+    or if there is nothing beside `out`.
+    """
     read, written = folder.resolve(), out.resolve()
     if written == read or read in written.parents:
         raise SettingError(f"--out {out} lies in the folder that is read; name another, so that no image is replaced")
+    if not written.name:
+        raise SettingError(f"--out {out} has no name, and the sheet would be NAME.png beside it; name a folder in it")
+    named = written if out.name in ("", "..") else out
+    return named.with_name(f"{named.name}.png")
 
 
 def _names(paths: Sequence[str]) -> Iterator[str]:

@@ -57,6 +57,24 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("few", [False, True])
+def test_reals_are_never_compared_with_themselves(
+    few: bool, points: Path, call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the split to train on was asked for, or stands in for too few that are held out."""
+    if few:
+        monkeypatch.setattr(judged, "FEW_HELD_OUT", 10**9)
+    split = () if few else ("--split", "train")
+    code, out, _ = call(
+        points, "--against", "ring", *split, "--count", 400, "--metrics", "reverse_kl,density", "--json"
+    )
+    told = json.loads(out)
+    assert code == 0
+    assert told["protocol"]["floor"]["of"] == "one half of the reals"
+    assert [row["floor"]["count"] for row in told["metrics"]] == [200, 200]
+    assert told["metrics"][1]["floor"]["value"] < 1.3, "5 of them would be within reach of each if it were itself"
+
+
 def test_a_run_is_judged_by_what_suits_its_data(call, trained: Path) -> None:
     code, out, err = call(trained, "--count", 150, "--json")
     assert (code, err) == (0, "")

@@ -1,8 +1,10 @@
 """Text from the command line: trained, killed, resumed, sampled, walked, judged and shown."""
 
 import dataclasses
+import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,11 +15,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageChops
+from rich.console import Console
 
-from equipoise import arguments, cli, launch
+from equipoise import arguments, cli, launch, terminal
 from equipoise.commands.train import experiment_of
-from equipoise.experiment import complete
+from equipoise.data.sentences import Sentences
+from equipoise.errors import SettingError
+from equipoise.experiment import Experiment, complete
 from equipoise.generator import load
+from equipoise.judged import ANOTHER, Asked, gather, opened
 from equipoise.report import scenes, stage
 from equipoise.report.history import read
 from equipoise.report.samples import final
@@ -115,6 +121,19 @@ def test_a_killed_run_ends_with_the_same_bytes(gan: str, run: Path, tmp_path: Pa
     mine, theirs = left(folder), left(whole)
     assert mine.keys() == theirs.keys()
     assert [name for name in theirs if mine[name] != theirs[name]] == []
+
+
+@pytest.mark.parametrize(("gan", "begins"), [("seqgan", 14), ("textgan", 12)])
+def test_a_run_that_ends_before_its_game_begins_says_so(gan: str, begins: int, tmp_path: Path) -> None:
+    told = []
+    for steps in (begins, begins + 1):
+        typed = ["train", "sentences", "--gan", gan, *COMMON, *GANS[gan], "--steps", str(steps)]
+        experiment = complete(experiment_of(arguments.parse(cli.parser("train"), typed[1:])))
+        console = Console(file=io.StringIO())
+        terminal._Lines(console).take(next(launch.start(experiment, tmp_path / str(steps))))
+        told.append(console.file.getvalue())
+    assert f"no game in this run: it would begin after {begins} steps; give --steps more to play it\n" in told[0]
+    assert "no game" not in told[1]
 
 
 def test_samples_are_kept_as_lines_and_shown(run: Path) -> None:
@@ -239,6 +258,62 @@ def test_a_file_of_lines_is_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Path("my.txt").unlink()
     assert cli.run(["sample", "run", "--count", "3", "--out", "some.txt"]) == 0
     assert len(Path("some.txt").read_text().splitlines()) == 3
+
+
+def test_a_text_is_judged_by_what_was_held_out_of_it_and_another_one_by_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = random.Random(0)
+    lines = sorted({" ".join(source.choices("abcdefgh", k=6)) for _ in range(1000)})[:900]
+    Path("my.txt").write_text("\n".join(lines))
+    trained(words("seqgan", Path("run"), "my.txt"))
+    own = gather(opened(Asked(samples=Path("run"), count=20)))
+    same = gather(opened(Asked(samples=Path("run"), against="my.txt", count=20)))
+    everything = gather(opened(Asked(samples=Path("run"), against="my.txt", count=900)))
+    assert torch.equal(same.reals.real, own.reals.real)
+    assert (len(everything.reals), len(everything.train), everything.split) == (90, 810, "held_out")
+    reals, known = ({tuple(row) for row in rows.real.tolist()} for rows in (everything.reals, everything.train))
+    assert not reals & known
+    Path("other.txt").write_text("\n".join(line[::-1] for line in lines[:70]))
+    other = gather(opened(Asked(samples=Path("run"), against="other.txt", count=900)))
+    assert (len(other.reals), len(other.train)) == (70, 810), "all of it, beside what the run was trained on"
+    assert {tuple(row) for row in other.train.real.tolist()} == known
+    assert other.notes == (ANOTHER,)
+    capsys.readouterr()
+    asked = ("evaluate", "run", "--against", "other.txt", "--metrics", "copy_rate,bleu,self_bleu", "--json")
+    assert cli.run([*asked, "--count", "100"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["floor"]["count"] for row in told["metrics"]] == [35, 35, 35], "half of the reals beside the other half"
+
+
+def test_nothing_held_out_means_that_nothing_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.txt").write_text("\n".join(f"word{number % 7} and word{number % 11}" for number in range(200)))
+    typed = [*words("seqgan", Path("run"), "my.txt")[:-2], "data.held_out=0", "--out", "run"]
+    trained(typed)
+    assert not Run(Path("run")).named("evaluated")
+    with pytest.raises(SettingError, match="nothing is held out; leave --metric out"):
+        trained([*typed[:-1], "other", "--metric", "bleu", "--out", "other"])
+
+
+def test_copies_are_looked_for_among_all_that_was_trained_on_while_training(tmp_path: Path) -> None:
+    """1,812 different sentences of 2,000, of which 1,000 would miss half of the copies."""
+    experiment = complete(Experiment(data="sentences", gan="seqgan", metric="copy_rate", steps=1))
+    found = launch.assemble(experiment, None).evaluation
+    known = Sentences().stream("train", 2000, 0).batch(0).real
+    assert found.metric.value(found.statistics, known) == 1
+
+
+def test_an_oracle_of_another_seed_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = ["data.words=20", "data.length=5", "data.size=4", "data.train=300"]
+    trained([*words("seqgan", Path("run"), "oracle")[:-2], *data, "--out", "run"])
+    asked = Asked(samples=Path("run"), options={"data": {"seed": "3"}}, metrics=("nll_oracle",), count=20)
+    own = opened(Asked(samples=Path("run"), metrics=("nll_oracle",)))
+    assert opened(asked).data.digest not in (None, own.data.digest)
+    line = refused("evaluate", "run", "--option", "data.seed=3", f"data.digest={own.data.digest}")
+    assert "words = 20, size = 4 and seed = 3 do not make the oracle of this digest; leave data.digest out" in line
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 
 import equipoise
-from equipoise import cli, launch
+from equipoise import cli, launch, translation
 from equipoise.arguments import parse
 from equipoise.commands import _reporting
 from equipoise.commands.train import experiment_of
 from equipoise.experiment import complete
+from equipoise.generator import Generator
 from equipoise.runs import Run
 
 WORDS = (
@@ -117,6 +118,57 @@ def test_colour_for_a_generator_that_takes_grey_is_one_line_with_a_way_out(call,
     assert not Path("out").exists()
     assert call("translate", run_of("pix2pix"), "in", "--out", "out", "--grey")[0] == 0
     assert len(list(Path("out").iterdir())) == 6
+
+
+def test_colour_is_made_grey_as_it_is_for_training(call, run_of) -> None:
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[..., 1] = np.random.default_rng(0).integers(0, 256, (16, 16))
+    Path("in").mkdir()
+    Image.fromarray(pixels).save("in/x.png")
+    assert call("translate", run_of("pix2pix"), "in", "--out", "out", "--grey")[0] == 0
+    luma = torch.from_numpy(0.587 * pixels[..., 1] / 127.5 - 1).float()
+    expected = equipoise.load(run_of("pix2pix")).translate(luma[None, None])[0]
+    written = np.asarray(opened("out/x.png"), np.float32) / 127.5 - 1
+    assert np.abs(written.transpose(2, 0, 1) - expected.numpy()).max() <= 1 / 127
+
+
+def test_colour_that_was_trained_on_as_grey_need_not_be_asked_for(call) -> None:
+    for number in range(12):
+        save(Path(f"data/a/{number}.png"), number, mode="RGB")
+        save(Path(f"data/b/{number}.png"), 100 + number, mode="RGB")
+    options = ("--gan", "pix2pix", "--option", "data.source_channels=1", *WORDS[4:6])
+    asked = parse(cli.parser("train"), ["data", "--data", "paired_folder", *options, *WORDS[6:]])
+    for _ in launch.start(complete(experiment_of(asked)), Path("run")):
+        pass
+    assert call("translate", "run", "data/a", "--out", "out")[0] == 0
+    assert len(list(Path("out").iterdir())) == 12
+
+
+def test_a_large_folder_is_translated_piece_by_piece(call, run_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(7):
+        save(Path(f"in/{number}.png"), number)
+    assert call("translate", run_of("pix2pix"), "in", "--out", "whole")[0] == 0
+    seen = []
+    whole = Generator.translate
+    monkeypatch.setattr(translation, "PIECE", 3)
+    monkeypatch.setattr(Generator, "translate", lambda g, x, *, back: seen.append(len(x)) or whole(g, x, back=back))
+    assert call("translate", run_of("pix2pix"), "in", "--out", "pieces")[0] == 0
+    assert seen == [3, 3, 1]
+    for number in range(7):
+        there, here = (np.asarray(opened(f"{out}/{number}.png"), int) for out in ("whole", "pieces"))
+        assert np.abs(there - here).max() <= 1
+
+
+def test_the_sheet_lies_beside_the_folder_however_that_is_called(call, run_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(Path("in/x.png"))
+    Path("here").mkdir()
+    monkeypatch.chdir("here")
+    assert call("translate", run_of("pix2pix"), "../in", "--out", ".")[0] == 0
+    assert Path("x.png").exists()
+    assert Path("../here.png").exists()
+    code, _, err = call("translate", run_of("pix2pix"), "../in", "--out", "/")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--out / has no name" in err
 
 
 def test_colour_saved_grey_is_grey(call, run_of) -> None:

@@ -21,14 +21,14 @@ def act(asked: argparse.Namespace) -> int:
     """Translate a folder of images."""
     from equipoise.generator import load
     from equipoise.terminal import show_preparation
-    from equipoise.translation import Reading, check_apart, translate
+    from equipoise.translation import Reading, sheet_beside, translate
 
     folder, out = Path(asked.folder), Path(asked.out)
-    check_apart(folder, out)
+    sheet = sheet_beside(folder, out)
     generator = load(asked.run)
     reading = Reading(Path(asked.run), folder, asked.back, asked.grey)
     show_preparation(reading.preparations(generator), quiet=asked.json)
-    done = translate(generator, reading.inputs(generator), out, back=asked.back)
+    done = translate(generator, reading.inputs(generator), out, sheet, back=asked.back)
     count = len(done.files)
     told = {"count": count, "path": str(out), "sheet": str(done.sheet)}
     answer(asked.json, told, f"{count} image{'s' * (count != 1)} in {out}\nsheet: {done.sheet}")

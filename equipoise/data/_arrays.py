@@ -34,14 +34,14 @@ def permutation(count: int, seed: int, split: Split, epoch: int) -> Tensor:
     return torch.randperm(count, generator=generator_for(seed, split, epoch))
 
 
-def batch_of(count: int, batch_size: int, seed: int, split: Split, index: int) -> Tensor:
-    """Which of `count` samples are in batch number `index` of endless epochs: (B,) int64, across the border of two."""
-    epoch, start = divmod(index * batch_size, count)
-    first = permutation(count, seed, split, epoch)[start : start + batch_size]
-    missing = batch_size - len(first)
-    if missing == 0:
-        return first
-    return torch.cat([first, permutation(count, seed, split, epoch + 1)[:missing]])
+def places_of(count: int, batch_size: int, seed: int, split: Split, index: int) -> Tensor:
+    """Which of `count` samples are in batch number `index` of endless epochs: (B,) int64, from as many as it takes."""
+    check_batch_size(batch_size)
+    first, last = index * batch_size, (index + 1) * batch_size
+    epochs = range(first // count, (last - 1) // count + 1)
+    orders = [permutation(count, seed, split, epoch) for epoch in epochs]
+    start = first - epochs.start * count
+    return (orders[0] if len(orders) == 1 else torch.cat(orders))[start : start + batch_size]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ class Shuffled:
 
     def batch(self, index: int) -> Batch:
         """Batch number `index`: real (B, C, H, W) float32 in [-1, 1], condition (B,) int64 or None."""
-        chosen = batch_of(len(self), self.batch_size, self.seed, self.split, index)
+        chosen = places_of(len(self), self.batch_size, self.seed, self.split, index)
         places = chosen if self.rows is None else self.rows.index_select(0, chosen)
         real = self.images.index_select(0, places).float().div_(127.5).sub_(1.0)
         return Batch(real, None if self.labels is None else self.labels.index_select(0, chosen))

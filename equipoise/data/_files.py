@@ -106,6 +106,11 @@ def shown(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def top(path: str) -> str:
+    """The immediate subfolder that a file lies in, however deep; "" for a file beside the subfolders."""
+    return path.partition("/")[0] if "/" in path else ""
+
+
 def some(reasons: Mapping[str, str]) -> str:
     """The first few files with what is wrong with them, and how many more there are."""
     first = [f"{shown(path)} ({reason})" for path, reason in list(reasons.items())[:NAMED]]

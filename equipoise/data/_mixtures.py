@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from equipoise.base import Batch, Split
-from equipoise.data._arrays import batch_of, check_batch_size, check_enough, generator_for
+from equipoise.data._arrays import check_batch_size, check_enough, generator_for, places_of
 from equipoise.errors import SettingError
 
 
@@ -52,7 +52,7 @@ class FewPoints:
 
     def batch(self, index: int) -> Batch:
         """Batch number `index`: real (B, D) float32, condition (B,) int64, the index of the mode."""
-        rows = batch_of(len(self.points), self.batch_size, self.seed, "train", index)
+        rows = places_of(len(self.points), self.batch_size, self.seed, "train", index)
         return Batch(self.points[rows], self.modes[rows])
 
 

@@ -145,6 +145,9 @@ def _check(arrays: dict[str, npt.NDArray[np.generic]], path: Path) -> None:
 def _network(law: OracleLaw) -> Recurrent:
     weights = seeded(law.words, law.size, law.seed) if law.parameters is None else read(Path(law.parameters))
     if law.digest not in (None, weights.digest):
+        if law.parameters is None:
+            made = f"words = {law.words}, size = {law.size} and seed = {law.seed}"
+            raise DataError(f"{made} do not make the oracle of this digest; leave data.digest out")
         raise DataError(f"{law.parameters} is not as it was when this run began; restore it, or train anew")
     return built(weights)
 

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from equipoise.base import PairedBatch, Split, UnpairedBatch
-from equipoise.data._arrays import check_batch_size, check_enough, luma, permutation
+from equipoise.data._arrays import check_enough, luma, places_of
 from equipoise.errors import DataError
 
 APART = 0x5EED
@@ -81,13 +80,3 @@ class Apart:
         inputs = places_of(len(self.source), size, self.seed + APART, split, index)
         labels = None if self.labels is None else self.labels.index_select(0, chosen)
         return UnpairedBatch(self.real.taken(chosen), labels, source=self.source.taken(inputs))
-
-
-def places_of(count: int, batch_size: int, seed: int, split: Split, index: int) -> Tensor:
-    """Which of `count` samples are in batch number `index` of endless epochs: (B,) int64, from as many as it takes."""
-    check_batch_size(batch_size)
-    first, last = index * batch_size, (index + 1) * batch_size
-    epochs = range(first // count, (last - 1) // count + 1)
-    orders = torch.cat([permutation(count, seed, split, epoch) for epoch in epochs])
-    start = first - epochs.start * count
-    return orders[start : start + batch_size]

@@ -6,10 +6,10 @@ it aliases (Parmar, Zhang and Zhu 2022, "On Aliased Resizing and Surprising Subt
 
 import io
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,8 @@ GAP = 2.0
 calls the result close to fair resampling from 2.0 on."""
 ORIENTATION = 0x0112
 """The tag of Exif 2.3, table 4; 1 is upright."""
+LYING = range(5, 9)
+"""Orientations in which width and height of the file are height and width of the image."""
 SIZES = (16, 32, 64, 128)
 USUAL = 64
 """The largest size that is chosen unasked: larger ones take hours on a CPU."""
@@ -80,7 +82,7 @@ def decode_halves(content: bytes, form: Form) -> Decoded:
     """
     loaded = _loaded(content, form, halves=2)
     width, height = loaded.picture.size
-    if width <= height or width % 2:
+    if not fit_halves(width, height):
         raise DataError(
             f"{width} x {height} pixels: two images side by side are wider than high, and an even number of pixels wide"
         )
@@ -88,6 +90,11 @@ def decode_halves(content: bytes, form: Form) -> Decoded:
     pixels = np.concatenate([_pixels(half, form) for half in halves])
     half = (loaded.size[0] // 2, loaded.size[1])
     return Decoded(pixels, _facts(half, loaded.transparent, form))
+
+
+def fit_halves(width: int, height: int) -> bool:
+    """Whether an image of so many pixels can be two images side by side."""
+    return width > height and width % 2 == 0
 
 
 class Loaded(NamedTuple):
@@ -158,10 +165,12 @@ def shorter_side(path: Path) -> int | None:
 
 
 def size_of(path: Path) -> tuple[int, int] | None:
-    """Width and height of an image in pixels, by its header alone; None if it cannot be read."""
+    """Width and height of an image in pixels, upright, by its header alone; None if it cannot be read."""
     try:
         with path.open("rb") as file:
-            return _opened(file).size
+            picture = _opened(file)
+            lies = _orientation(picture, Image.Image.getexif) in LYING
+            return picture.size[::-1] if lies else picture.size
     except Exception:  # Whatever is wrong with the file, decoding will tell.
         return None
 
@@ -184,10 +193,17 @@ def _opened(file: BinaryIO) -> ImageFile:
 
 def _upright(picture: ImageFile) -> Image.Image:
     """Turned as a camera's note in the file says; upright if that note is damaged."""
-    orientation = 1
+    return ImageOps.exif_transpose(picture) if _orientation(picture, type(picture).getexif) in range(2, 9) else picture
+
+
+def _orientation(picture: ImageFile, exif: Callable[[Any], Image.Exif]) -> int:
+    """What a camera notes of how it was held, 1 to 8; 1 if that note is damaged, or not there.
+
+    `exif` reads the notes: that of Image itself what stands before the pixels, that of a PNG decodes the whole image.
+    """
     with suppress(Exception):
-        orientation = picture.getexif().get(ORIENTATION, 1)
-    return ImageOps.exif_transpose(picture) if orientation in range(2, 9) else picture
+        return int(exif(picture).get(ORIENTATION, 1))
+    return 1
 
 
 def _opaque(picture: Image.Image, background: Background) -> tuple[Image.Image, bool]:

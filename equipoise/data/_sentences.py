@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from equipoise.base import Split, TokenBatch
-from equipoise.data._arrays import batch_of, check_enough
+from equipoise.data._arrays import check_enough, places_of
 from equipoise.tokens import END
 
 
@@ -29,7 +29,7 @@ class SentenceStream:
 
     def batch(self, index: int) -> TokenBatch:
         """Batch number `index`: real (B, T) int64, lengths (B,) int64."""
-        chosen = batch_of(len(self.sentences), self.batch_size, self.seed, self.split, index)
+        chosen = places_of(len(self.sentences), self.batch_size, self.seed, self.split, index)
         tokens = self.sentences.index_select(0, chosen)
         lengths = (tokens != END).sum(dim=1) if self.ends else torch.full((len(tokens),), tokens.shape[1])
         return TokenBatch(tokens, lengths=lengths)

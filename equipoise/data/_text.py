@@ -52,7 +52,7 @@ def words_of(split: Sequence[Sequence[str]]) -> list[str]:
 
 
 def held_out(texts: Sequence[str], share: float) -> list[bool]:
-    """Which lines are held out: about `share` of the different ones, those with the lowest digests; at least one.
+    """Which lines, cut, are held out: about `share` of the different ones, those with the lowest digests; at least one.
 
     Lines that are the same stay together; at least one is trained on.
     """

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from equipoise.base import Preparation
 from equipoise.data import _sides
@@ -30,6 +30,8 @@ class TwoSided:
     """where the inputs lie"""
     target: str | None = None
     """where the samples lie"""
+    beside: bool | None = None
+    """whether both are the halves of each image; left out: found"""
     source_channels: int | None = None
     """1 or 3, of inputs; left out: 1 if every one is grey"""
     channels: int | None = None
@@ -66,6 +68,11 @@ class TwoSided:
         data = self.settled()
         return data, _sides.surely_opened(data._asked())
 
+    def greyed(self, side: Literal["source", "target"]) -> bool:
+        """Whether colour images of a side are taken as grey; False, too, if what was decoded is there no more."""
+        channels, found = self.source_channels if side == "source" else self.channels, _sides.opened(self._asked())
+        return channels == 1 and found is not None and not found.grey(getattr(found.layout, side))
+
     def _making(self) -> Generator[Preparation, None, Self]:
         """Decode what is new, tell what was found, and return it settled."""
         asked = self._asked()
@@ -77,6 +84,7 @@ class TwoSided:
             image_size=found.size,
             source=found.layout.source,
             target=found.layout.target,
+            beside=found.layout.beside,
             source_channels=self.source_channels or (1 if found.grey(found.layout.source) else 3),
             channels=self.channels or (1 if found.grey(found.layout.target) else 3),
             digest=found.kept.digest,
@@ -85,4 +93,4 @@ class TwoSided:
     def _asked(self) -> Asked:
         folder, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
         form = Form(self.image_size or 0, self.fit, self.background)
-        return Asked(folder, cache, self.image_size, form, self.source, self.target, self.digest)
+        return Asked(folder, cache, self.image_size, form, self.source, self.target, self.beside, self.digest)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from equipoise.base import Batch, Split
-from equipoise.data._arrays import batch_of, check_enough
+from equipoise.data._arrays import check_enough, places_of
 from equipoise.data._cache import Decoded, File, shown
 from equipoise.data._tables import Table, parsed
 from equipoise.errors import DataError
@@ -130,7 +130,7 @@ class WindowStream:
 
     def batch(self, index: int) -> Batch:
         """Batch number `index`: real (B, 1, rows, columns) float32 in [-1, 1], condition (B,) int64 or None."""
-        chosen = self.rows[batch_of(len(self.rows), self.batch_size, self.seed, self.split, index)]
+        chosen = self.rows[places_of(len(self.rows), self.batch_size, self.seed, self.split, index)]
         real = scaled(self.windows[chosen].unsqueeze(1), self.unit)
         return Batch(real, None if self.labels is None else self.labels[chosen])
 

@@ -19,7 +19,8 @@ from equipoise.base import Batch, DataSpec, Preparation, Split, Stream, Suggesti
 from equipoise.data import _cache
 from equipoise.data._arrays import Shuffled, luma
 from equipoise.data._cache import Decoded, Kept, counted, shown
-from equipoise.data._files import last
+from equipoise.data._files import last, top
+from equipoise.data._pairs import Images
 from equipoise.data._pictures import ENDINGS, Background, Fit, Form, decode, told, usual_size
 from equipoise.errors import DataError, SettingError, nearest
 
@@ -104,15 +105,21 @@ class ImageFolder:
         """
         data, kept = self._ready()
         rows, names = data._rows(kept, split), data.classes or ()
-        labels = torch.tensor([names.index(_top(kept.paths[row])) for row in rows]) if names else None
+        labels = torch.tensor([names.index(top(kept.paths[row])) for row in rows]) if names else None
         images = kept.array[:, :1] if data.channels == 1 and _all_grey(kept) else kept.array
         shuffled = Shuffled(images, labels, batch_size, seed, split, torch.tensor(rows, dtype=torch.int64))
         return shuffled if images.shape[1] == data.channels else Grey(shuffled)
 
-    def pictures(self) -> tuple[tuple[str, ...], torch.Tensor]:
-        """Every image of the folder, of both splits, by its path: (N, 3, S, S) uint8, colour ones or three alike."""
+    def pictures(self, channels: int) -> tuple[tuple[str, ...], Images]:
+        """Every image of the folder, of both splits, in the order of their paths; of one channel for 1, of three for 3.
+
+        Grey is the luma of colour, as it is where it is trained on.
+        """
         _, kept = self._ready()
-        return kept.paths, kept.array
+        rows = torch.arange(len(kept.paths))
+        if channels == 3:
+            return kept.paths, Images(kept.array, rows)
+        return kept.paths, Images(kept.array[:, :1], rows) if _all_grey(kept) else Images(kept.array, rows, luma=True)
 
     def _making(self) -> Generator[Preparation, None, Self]:
         """Decode what is new, tell what was found, and return it settled."""
@@ -153,13 +160,13 @@ class ImageFolder:
 
     def _rows(self, kept: Kept, split: Split) -> list[int]:
         """Which rows belong to a split: of all images, or of those that have a class."""
-        own = [row for row, path in enumerate(kept.paths) if not self.classes or _top(path) in self.classes]
+        own = [row for row, path in enumerate(kept.paths) if not self.classes or top(path) in self.classes]
         train, aside = _cache.held_out([kept.digests[row] for row in own], self.held_out)
         return [own[place] for place in (aside if split == "held_out" else train)]
 
     def _classes(self, kept: Kept) -> tuple[str, ...]:
         """The subfolders that are classes. Raises DataError if one that was asked for has no image."""
-        found = sorted({_top(path) for path in kept.paths} - {""}, key=_natural)
+        found = sorted({top(path) for path in kept.paths} - {""}, key=_natural)
         if self.classes is None:
             return tuple(found) if len(found) > 1 else ()
         for name in self.classes:
@@ -170,7 +177,7 @@ class ImageFolder:
     def _notes(self, kept: Kept) -> Iterator[str]:
         """What the user should know of the classes."""
         if self.classes:
-            counts = Counter(_top(path) for path in kept.paths)
+            counts = Counter(top(path) for path in kept.paths)
             named = ", ".join(f"{shown(name)} {counts[name]:,}" for name in self.classes[:NAMED])
             yield f"{len(self.classes):,} classes, by subfolder: {named}{', …' * (len(self.classes) > NAMED)}"
             if left := len(kept.paths) - sum(counts[name] for name in self.classes):
@@ -200,11 +207,6 @@ def _key(form: Form) -> dict[str, object]:
 
 def _all_grey(kept: Kept) -> bool:
     return kept.facts["grey"] == len(kept.paths)
-
-
-def _top(path: str) -> str:
-    """The immediate subfolder that a file lies in, however deep; "" for a file beside the subfolders."""
-    return path.partition("/")[0] if "/" in path else ""
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -69,8 +69,8 @@ class PairedFolder(TwoSided):
         return kind(real, source, None, batch_size, seed, split)
 
     def _rows(self, found: Found, split: Split) -> tuple[list[int], list[int]]:
-        """Rows of inputs and of samples, pair by pair; pairs of equal inputs lie in one split."""
+        """Rows of inputs and of samples, pair by pair; pairs of equal inputs, or of equal samples, lie in one split."""
         sources, targets = found.pairs()
-        train, aside = _cache.held_out([found.kept.digests[row] for row in sources], self.held_out)
+        train, aside = _cache.held_out(found.alike(), self.held_out)
         chosen = aside if split == "held_out" else train
         return [sources[place] for place in chosen], [targets[place] for place in chosen]

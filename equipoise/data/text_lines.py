@@ -4,11 +4,12 @@ Words are what stands between blanks. The vocabulary, the length and the digest 
 that samples can be read without the file, and a run goes on with the text that it began with.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -42,9 +43,10 @@ class TextLines:
     most: int = 10_000
     """words of the vocabulary at most"""
     rare: Literal["refuse", "mark"] = "refuse"
-    """what happens to words beyond that: the file is refused, or the rarest ones become <unknown>"""
+    """what happens to words beyond that: the file is refused, or the rarest ones become <unknown>, and so do words of
+    held-out lines alone"""
     held_out: float = 0.1
-    """share of the different lines that is never trained on, chosen by content"""
+    """share of the different lines, as they are kept, that is never trained on, chosen by content"""
     length: int | None = None
     """tokens of a sentence, the end included; found"""
     words: tuple[str, ...] | None = None
@@ -62,9 +64,9 @@ class TextLines:
 
     def prepare(self) -> Iterator[Preparation]:
         """Read the file; tells what was found. Raises as `settled` does."""
-        data, lines = self._found()
-        for note in data._notes(lines):
-            yield Preparation(TASK, len(lines.texts), len(lines.texts), note)
+        data, found = self._found()
+        for note in data._notes(found):
+            yield Preparation(TASK, len(found.cut), len(found.cut), note)
 
     def settled(self) -> Self:
         """The same with the full path, and length, vocabulary and digest as found.
@@ -94,38 +96,53 @@ class TextLines:
         """Endless shuffled batches of a split. Raises DataError if the split is smaller than a batch."""
         return SentenceStream(self._rows(split), True, batch_size, seed, split)
 
-    def _found(self) -> tuple[Self, Lines]:
+    def _found(self) -> tuple[Self, "_Read"]:
         """Settled, and the lines of the file."""
         path = Path(self.file).expanduser().resolve()
         lines = read(path)
         if self.digest not in (None, lines.digest):
             raise DataError(f"{path} is not as it was when this run began; restore it, or train anew with --from RUN")
         blank = self._vocabulary(())
-        split = [blank.split(text) for text in lines.texts]
-        words = self.words or (ENDING, *self._chosen(words_of(split), path))
+        whole = [blank.split(text) for text in lines.texts]
+        length = self.length or min(self.longest or LONGEST[self.unit], max(map(len, whole)) + 1)
+        cut = [words[:length] for words in whole]
+        aside = held_out([blank.separator.join(words) for words in cut], self.held_out)
+        words = self.words or (ENDING, *self._chosen(cut, aside, path))
         if words[:1] != (ENDING,):
             words = (ENDING, *words)
-        if len(set(lines.texts)) == 1:
+        if len(set(map(tuple, cut))) == 1:
             raise DataError(f"{path} holds one line alone, or the same again and again; give a file with many lines")
-        limit = self.longest or LONGEST[self.unit]
-        longest = min(limit, max(map(len, split)) + 1)
-        data = replace(self, file=str(path), length=self.length or longest, words=words, digest=lines.digest)
-        return data, lines
+        wanted = sum(aside)
+        if UNKNOWN in words:  # what differs in unknown words alone is one sentence
+            known = set(words)
+            rows = [tuple(word if word in known else UNKNOWN for word in line) for line in cut]
+            trained = {row for row, out in zip(rows, aside, strict=True) if not out}
+            aside = [out and row not in trained for row, out in zip(rows, aside, strict=True)]
+        data = replace(self, file=str(path), length=length, words=words, digest=lines.digest)
+        return data, _Read(lines, cut, aside, list(map(len, whole)), wanted - sum(aside))
 
-    def _chosen(self, found: Sequence[str], path: Path) -> list[str]:
-        """The words of the vocabulary. Raises DataError if they are too many, or one of them is a mark of our own."""
+    def _chosen(self, cut: Sequence[Sequence[str]], aside: Sequence[bool], path: Path) -> list[str]:
+        """The words of the vocabulary. Raises DataError if they are too many, or one of them is a mark of our own.
+
+        With a mark for unknown words those of lines to train on alone, for held-out lines decide nothing; without one
+        those of all lines, for there is no other way to write them.
+        """
+        found = words_of(cut)
         for mark in (ENDING, UNKNOWN):
             if mark in found:
                 raise DataError(f"{path} holds the word {mark}, which stands for something here; write it another way")
+        if self.rare == "mark":
+            seen = words_of([words for words, out in zip(cut, aside, strict=True) if not out])
+            if len(seen) < self.most and len(seen) == len(found):
+                return seen
+            return [UNKNOWN, *seen[: max(0, self.most - 2)]]
         if len(found) < self.most:
-            return list(found)
-        if self.rare == "refuse":
-            others = "" if self.unit == "characters" else ", or data.unit=characters"
-            raise DataError(
-                f"{path} has {len(found):,} different {self.unit}, and an end: more than most = {self.most:,}; give "
-                f"--option data.most={len(found) + 1}, or data.rare=mark{others}"
-            )
-        return [UNKNOWN, *found[: max(0, self.most - 2)]]
+            return found
+        others = "" if self.unit == "characters" else ", or data.unit=characters"
+        raise DataError(
+            f"{path} has {len(found):,} different {self.unit}, and an end: more than most = {self.most:,}; give "
+            f"--option data.most={len(found) + 1}, or data.rare=mark{others}"
+        )
 
     def _vocabulary(self, words: tuple[str, ...]) -> Vocabulary:
         return Vocabulary(words, " " if self.unit == "words" else "")
@@ -135,31 +152,57 @@ class TextLines:
         data = self if self.digest and self.length and self.words else self.settled()
         return _tokens(data, split)
 
-    def _notes(self, lines: Lines) -> Iterator[str]:
+    def _notes(self, found: "_Read") -> Iterator[str]:
         """What the user should know of the text."""
         assert self.length is not None
         assert self.words is not None
-        vocabulary = self._vocabulary(self.words)
-        sizes = [len(vocabulary.split(text)) for text in lines.texts]
-        yield f"{len(sizes):,} lines of up to {max(sizes)} {self.unit}, {len(self.words):,} different ones with the end"
-        if number := sum(size > self.length for size in sizes):
-            yield f"{number:,} of {len(sizes):,} lines are cut after {self.length} {self.unit} (longest)"
+        count, longest = len(found.sizes), max(found.sizes)
+        yield f"{count:,} lines of up to {longest} {self.unit}, {len(self.words):,} different ones with the end"
+        if number := sum(size > self.length for size in found.sizes):
+            yield f"{number:,} of {count:,} lines are cut after {self.length} {self.unit} (longest)"
+        trained, aside = (found.words(out=out) for out in (False, True))
         if UNKNOWN in self.words:
-            known = vocabulary.numbers()
-            lost = sum(word not in known for text in lines.texts for word in vocabulary.split(text))
-            yield f"{lost:,} of {sum(sizes):,} {self.unit} are among the rarest and become {UNKNOWN} (most)"
+            for words, of in ((trained, f"{self.unit} to train on"), (aside, f"{self.unit} held out")):
+                if lost := words.total() - sum(words[word] for word in self.words):
+                    yield f"{lost:,} of {words.total():,} {of} are not among the {len(self.words):,}: {UNKNOWN} (most)"
+            if found.spoilt:
+                yield f"{found.spoilt:,} lines differ from lines to train on in {UNKNOWN} alone: not held out"
+        elif alone := len(aside.keys() - trained.keys()):
+            yield (
+                f"{alone:,} of them stand in held-out lines alone: nothing is learnt of these {self.unit}; "
+                f"rare=mark takes them as {UNKNOWN}"
+            )
+
+
+class _Read(NamedTuple):
+    """The lines of a file, `cut` to words that are kept, which of them are held out, and their sizes before.
+
+    `spoilt`: how many more would be held out, if they did not become the same sentences as lines to train on.
+    """
+
+    lines: Lines
+    cut: list[list[str]]
+    aside: list[bool]
+    sizes: list[int]
+    spoilt: int
+
+    def words(self, *, out: bool) -> Counter[str]:
+        """How often each word stands in lines that are held out, or not."""
+        return Counter(
+            word for words, aside in zip(self.cut, self.aside, strict=True) if aside == out for word in words
+        )
 
 
 @lru_cache(maxsize=4)
 def _tokens(data: TextLines, split: Split) -> Tensor:
     """The lines of a split, (N, T) int64. Cached, not to be changed. Raises DataError for a file that has changed."""
-    settled, lines = data._found()
+    settled, (lines, _, aside, *_) = data._found()
     assert settled.length is not None
     assert settled.words is not None
     vocabulary = settled._vocabulary(settled.words)
     rows = [
         vocabulary.tokens(text, settled.length, f"{settled.file}, line {number}")
-        for text, number, out in zip(lines.texts, lines.numbers, held_out(lines.texts, settled.held_out), strict=True)
+        for text, number, out in zip(lines.texts, lines.numbers, aside, strict=True)
         if out == (split == "held_out")
     ]
     return torch.tensor(rows, dtype=torch.int64).view(-1, settled.length)

@@ -1,7 +1,8 @@
 """How much of samples stands in held-out sentences word for word, by n-grams up to 4: higher is better.
 
-BLEU (Papineni et al. 2002) of each sample against all held-out sentences, and the mean over samples, as Texygen (Zhu
-2018) has it; smoothing method 1 of Chen and Cherry 2014, as nltk has it. It hangs on the number of references.
+BLEU (Papineni et al. 2002) of each sample against held-out sentences, all of them up to --count, and the mean over
+samples, as Texygen (Zhu 2018) has it; smoothing method 1 of Chen and Cherry 2014, as nltk has it. It hangs on the
+number of references.
 """
 
 from collections.abc import Mapping

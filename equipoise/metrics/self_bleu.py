@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from equipoise.errors import SettingError
+from equipoise.errors import DataError, SettingError
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._ngrams import References
 from equipoise.metrics._sentences import OfSentences, cut, ends_of, mean_figure
@@ -35,8 +35,12 @@ class SelfBLEU(OfSentences, Compares):
             raise SettingError(f"order = {self.order}: it must be at least 1")
 
     def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
-        """Samples (N, T) int64, two or more."""
+        """Samples (N, T) int64. Raises DataError for fewer than two; doubts a figure that empty ones make better."""
+        if len(fake) < 2:
+            raise DataError(f"self_bleu compares samples with each other: {len(fake)} is too few; give two or more")
         sentences = cut(fake, ends_of(real, "self_bleu"))
         references = References.of(sentences, self.order)
         values = [references.bleu(sentence, owner) for owner, sentence in enumerate(sentences)]
-        return mean_figure(torch.tensor(values), draws)
+        empty = sum(not sentence for sentence in sentences) / len(sentences)
+        doubts = (f"{empty:.1%} of samples are empty: each counts as 0, the best there is",) if empty else ()
+        return mean_figure(torch.tensor(values), draws, doubts)

@@ -164,9 +164,8 @@ def _opening(training: Training) -> Iterator[Event]:
         name: sum(weight.numel() for weight in network.parameters()) for name, network in state.gan.networks.items()
     }
     acting = tuple(sorted(pilot.acting))
-    yield Started(
-        0, 0, plan.steps, plan.batch_size, state.precision, weights, pilot.base.values(), training.taken_over, acting
-    )
+    told = (plan.steps, plan.batch_size, state.precision, weights, pilot.base.values(), training.taken_over, acting)
+    yield Started(0, 0, *told, state.gan.begins)
     yield from _turned(training, pilot.started)
     if plan.sample_every:
         yield _sampled(training)

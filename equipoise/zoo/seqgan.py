@@ -63,7 +63,8 @@ class SeqGAN:
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
-        # Yu 2017, appendix, and the sizes of the authors' code for the oracle of 5,000 words and 20 tokens.
+        # Yu 2017, appendix, and the sizes of the authors' code for the oracle of 5,000 words and 20 tokens. Its updates
+        # of the discriminator see 64 sentences, half of them real; ours 64 real ones and 64 written: half as many.
         "paper": {
             "embedding": 32,
             "hidden": 32,
@@ -75,8 +76,8 @@ class SeqGAN:
             "initial": 0.1,
             "likelihood_steps": 18_720,
             "likelihood_schedule": "constant",
-            "judging_steps": 4680,
-            "generator_every": 468,
+            "judging_steps": 2340,
+            "generator_every": 234,
             "rollouts": 16,
             "baseline": "none",
             "output_penalty": 0.2,
@@ -172,6 +173,7 @@ class SeqGAN:
             ideal=lambda knobs: 2 * math.log(2),
             vocabulary=vocabulary,
             log_likelihood=lambda networks, tokens: _writer(networks).log_likelihood(tokens),
+            begins=game.begins,
         )
 
 
@@ -181,6 +183,11 @@ class _Game:
 
     rules: SeqGAN
     length: int
+
+    @property
+    def begins(self) -> int:
+        """The step of the first round."""
+        return self.rules.likelihood_steps + self.rules.judging_steps
 
     def before_judging(self, moment: Now) -> bool:
         """The generator learns by likelihood, alone."""
@@ -192,7 +199,7 @@ class _Game:
 
     def playing(self, moment: Now) -> bool:
         """The generator learns by rewards: once a round of the game."""
-        since = moment.step - self.rules.likelihood_steps - self.rules.judging_steps
+        since = moment.step - self.begins
         return since >= 0 and since % self.rules.generator_every == 0
 
     def learn_by_likelihood(self, networks: Networks, batch: Batch, moment: Now) -> Loss:

@@ -1,7 +1,7 @@
 """TextGAN: sentences as mixtures of words, so that features can be matched by a kernel (Zhang et al. 2017, "TextGAN").
 
 The discriminator learns features that spread real from written sentences, MMD(f(s), f(G(z))), while they keep enough to
-find z again; the generator minimises the discrepancy alone. Its words are softmax(L logits), sharpened as training
+find z again; the generator minimises the discrepancy alone. Its words are softmax(L logits), sharpened as the game
 goes on (section 2.3); what it writes in the end are the likeliest ones.
 
     D:  -E log D(s) - E log(1 - D(G(z))) + λ_r |z' - z|² - λ_m MMD²        G:  MMD²(f(s), f(G(z)))
@@ -46,7 +46,7 @@ class TextGANKnobs(Knobs):
         1e-3, 1e-6, 1e1, "", "log", "weight of finding the latent again from the discriminator's features", off=True
     )
     sharpness: float = knob(
-        100, 1, 1000, "", "log", "L of softmax(L logits) at the end of the run; it rises from 1 evenly in log L"
+        100, 1, 1000, "", "log", "L of softmax(L logits) at the end of the game; it rises from 1 evenly in log L"
     )
 
 
@@ -148,6 +148,7 @@ class TextGAN:
             probability=torch.sigmoid,
             ideal=lambda knobs: 2 * math.log(2),
             vocabulary=vocabulary,
+            begins=game.begins,
         )
 
 
@@ -180,8 +181,17 @@ class _Game:
 
     def stage(self, moment: Now) -> int:
         """0 while features are decoded, 1 while swaps are spotted, 2 in the game."""
-        first = self.rules.autoencoding_steps
-        return int(moment.step >= first) + int(moment.step >= first + self.rules.swapping_steps)
+        return int(moment.step >= self.rules.autoencoding_steps) + int(moment.step >= self.begins)
+
+    @property
+    def begins(self) -> int:
+        """The first step of the game."""
+        return self.rules.autoencoding_steps + self.rules.swapping_steps
+
+    def sharpness(self, moment: Now) -> float:
+        """L now: 1 where the game begins, the knob at the end of the run, evenly in log L between."""
+        begun = self.begins * moment.progress / moment.step if moment.step else 0.0  # as a share of the run
+        return float(moment.knobs.sharpness ** max(0.0, (moment.progress - begun) / (1 - begun))) if begun < 1 else 1.0
 
     def autoencode(self, networks: Networks, batch: TokenBatch, moment: Now) -> Loss:
         """-E log p(s | z = f(s)), a mean over tokens."""
@@ -233,7 +243,7 @@ class _Game:
 
     def _fakes(self, networks: Networks, count: int, moment: Now) -> tuple[Tensor, Tensor]:
         latent = _latent(count, self.size, moment.generator, None)
-        return latent, _writer(networks).soft(latent, self.length, moment.knobs.sharpness**moment.progress)
+        return latent, _writer(networks).soft(latent, self.length, self.sharpness(moment))
 
 
 def swapped(batch: TokenBatch, generator: Generator) -> Tensor:

@@ -1,5 +1,6 @@
 """The sentences lab, the oracle, and lines of a file."""
 
+import dataclasses
 import hashlib
 import itertools
 import math
@@ -181,6 +182,12 @@ def test_another_oracle_in_the_same_file_is_noticed(oracle_file: Path) -> None:
         data.settled()
 
 
+def test_another_seed_makes_another_oracle_than_that_of_a_digest() -> None:
+    data = dataclasses.replace(Oracle(words=9, length=4, size=3, train=20).settled(), seed=3)
+    with pytest.raises(DataError, match=r"^words = 9, size = 3 and seed = 3 do not make the oracle of this digest;"):
+        data.settled()
+
+
 @pytest.fixture
 def lines(tmp_path: Path):
     """What writes a text and reads it."""
@@ -236,6 +243,40 @@ def test_equal_lines_are_never_on_both_sides(lines) -> None:
     assert data.count("held_out") == 20
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\n".join(f"once upon a time {number}" for number in range(40)) + "\nthere was a king\nthere was a queen",
+        "\n".join(" " * (number % 3 + 1) + f"line{' ' * (number % 4 + 1)}{number % 6}" for number in range(40)),
+        "\n".join(map(" ".join, itertools.product("abc", "abc", "abc"))) + "".join(f"\na b {n}" for n in range(30)),
+    ],
+    ids=["alike in what is kept", "other blanks", "alike but for rare words"],
+)
+def test_lines_that_become_the_same_sentence_are_never_on_both_sides(lines, content: str) -> None:
+    data = lines(content, longest=4, most=8, rare="mark", held_out=0.3)
+    train, held_out = (set(texts(data, split)) for split in ("train", "held_out"))
+    assert train
+    assert not train & held_out
+    assert data.count("train") + data.count("held_out") == len(content.splitlines())
+
+
+def test_held_out_lines_decide_no_word_where_one_can_be_unknown(lines) -> None:
+    content = "\n".join(f"the cat number{number} sat" for number in range(20))
+    data = lines(content, rare="mark", held_out=0.25)
+    assert f"the cat {UNKNOWN} sat" in texts(data, "held_out")
+    assert not any(UNKNOWN in text for text in texts(data, "train"))
+    assert len(data.settled().words) == 2 + 3 + 15
+    assert notes(data)[-1] == "5 of 20 words held out are not among the 20: <unknown> (most)"
+    assert texts(data.settled(), "held_out") == texts(data, "held_out")
+    known = lines(content, held_out=0.25)
+    assert len(known.settled().words) == 1 + 3 + 20
+    assert notes(known)[-1].startswith("5 of them stand in held-out lines alone: nothing is learnt of these words")
+
+
+def test_words_behind_the_cut_are_no_words_of_the_vocabulary(lines) -> None:
+    assert lines("a b c\nb a d\na a\n", longest=2, held_out=0.0).settled().words == ("<end>", "a", "b")
+
+
 def test_settled_lines_need_no_file_to_be_read_again(lines) -> None:
     data = lines("the cat\na dog\n").settled()
     Path(data.file).unlink()
@@ -272,7 +313,7 @@ def test_a_vocabulary_over_the_limit_is_refused_or_marked(lines) -> None:
     data = lines(content, most=4, rare="mark", held_out=0.0).settled()
     assert data.words == ("<end>", UNKNOWN, "a", "b")
     assert f"a b {UNKNOWN} {UNKNOWN}" in texts(data, "train")
-    assert notes(data)[-1] == "2 of 7 words are among the rarest and become <unknown> (most)"
+    assert notes(data)[-1] == "2 of 7 words to train on are not among the 4: <unknown> (most)"
 
 
 def test_an_unknown_word_is_named_with_its_line(lines) -> None:

@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 
 from equipoise.base import PairedBatch, UnpairedBatch
-from equipoise.data._pairs import places_of
+from equipoise.data._arrays import places_of
+from equipoise.data._pictures import ORIENTATION
+from equipoise.data._sides import joined
 from equipoise.data.openmoji import OpenMoji
 from equipoise.data.paired_folder import PairedFolder
 from equipoise.data.unpaired_folders import UnpairedFolders
@@ -146,6 +148,35 @@ def test_pairs_of_equal_inputs_lie_in_one_split(tmp_path, paired):
     assert not inputs[0] & inputs[1]
 
 
+def test_pairs_of_equal_samples_lie_in_one_split(tmp_path, paired):
+    for number in range(20):
+        save(flat(number), tmp_path / "data" / "in" / f"{number}.png")
+        save(tinted(100 + number % 4), tmp_path / "data" / "out" / f"{number}.png")
+    data = paired(held_out=0.25)
+    train, aside = (data.stream(split, data.count(split), 0).batch(0) for split in ("train", "held_out"))
+    assert len(aside) == 5
+    assert not set(levels(train.real).tolist()) & set(levels(aside.real).tolist())
+
+
+def test_halves_that_are_equal_lie_in_one_split_whatever_is_beside_them(tmp_path, paired):
+    """Pair n has input n mod 4; of the first 12, sample n, of the rest those of the first four: 4 groups."""
+    for number in range(16):
+        image = Image.new("RGB", (32, 16))
+        image.paste(flat(number % 4).convert("RGB"), (0, 0))
+        image.paste(tinted(100 + number % 12), (16, 0))
+        save(image, tmp_path / "data" / f"{number:02}.png")
+    data = paired(held_out=0.25)
+    train, aside = (data.stream(split, data.count(split), 0).batch(0) for split in ("train", "held_out"))
+    assert len(aside) == 4
+    for side in ("real", "source"):
+        assert not set(levels(getattr(train, side)).tolist()) & set(levels(getattr(aside, side)).tolist())
+
+
+def test_what_hangs_together_has_the_lowest_name():
+    assert joined("dcba", [1, 2, 2, 3], [7, 8, 9, 7]) == ["a", "b", "b", "a"]
+    assert joined("dcba", [1, 2, 2, 3], [7, 8, 9, 9]) == ["d", "a", "a", "a"]
+
+
 def test_two_sets_need_not_be_of_one_size_and_are_shuffled_apart(tmp_path, unpaired):
     for number in range(40):
         save(tinted(number), tmp_path / "data" / "b" / f"{number}.png")
@@ -218,12 +249,66 @@ def test_pairs_of_two_sizes_are_named_and_counted(tmp_path, paired):
 
 @pytest.mark.parametrize("size", [(16, 16), (33, 16), (16, 32)])
 def test_what_is_no_two_images_is_named_and_counted(tmp_path, paired, size):
+    """However few they are."""
     write_beside(tmp_path / "data")
-    for number in (1, 2):
-        save(tinted(9, size), tmp_path / "data" / f"{number:02}.png")
-    with pytest.raises(
-        DataError, match=r"2 of 30 files in .* cannot be used, .*01\.png \(\d+ x \d+ pixels: two images side"
-    ):
+    save(tinted(9, size), tmp_path / "data" / "01.png")
+    with pytest.raises(DataError, match=r"^1 file of 30 in .* with no two images side by side: 01\.png \d+ x \d+;"):
+        paired().settled()
+
+
+def test_subfolders_that_are_called_left_and_right_are_subfolders(tmp_path, paired, unpaired):
+    write_two(tmp_path / "data", names=("left", "right"))
+    for options in ({}, {"source": "left"}, {"source": "left", "target": "right"}):
+        data = paired(**options).settled()
+        assert (data.source, data.target, data.beside) == ("left", "right", False)
+        batch = data.stream("train", 27, 0).batch(0)
+        assert torch.equal(levels(batch.real), levels(batch.source))
+    back = paired(source="right").settled()
+    assert (back.spec.shape[0], back.spec.source[0], back.count("train")) == (1, 3, 27)
+    assert unpaired().settled().spec.source == (1, 16, 16)
+    shutil.rmtree(tmp_path / "data")
+    assert len(data.stream("train", 8, 0).batch(0)) == 8, "as it was settled, without a look at the folder"
+
+
+def test_halves_in_subfolders_of_these_names_can_be_asked_for(tmp_path, paired, unpaired):
+    for side in ("left", "right"):
+        write_beside(tmp_path / "data" / side, 10)
+    data = paired(beside=True).settled()
+    assert (data.beside, data.count("train") + data.count("held_out")) == (True, 20)
+    for made in (paired(beside=True, source="in"), unpaired(beside=True)):
+        with pytest.raises(SettingError, match=r"data\.beside = true: pairs lie left and right in each image"):
+            made.settled()
+
+
+def test_a_run_from_before_knows_that_its_pairs_lie_side_by_side(tmp_path, paired):
+    write_beside(tmp_path / "data")
+    settled = dataclasses.replace(paired().settled(), beside=None)
+    shutil.rmtree(tmp_path / "data")
+    assert settled.stream("train", 8, 0).batch(0).source.shape == (8, 1, 16, 16)
+
+
+def test_what_others_decoded_does_not_make_pairs_of_two_sets(tmp_path, paired, unpaired):
+    write_two(tmp_path / "data")
+    (tmp_path / "data" / "in" / "03.png").unlink()
+    assert unpaired().count("train") == 27
+    with pytest.raises(DataError, match="1 image of 59 without a partner"):
+        paired().settled()
+    save(flat(24, (16, 20)), tmp_path / "data" / "in" / "03.png")
+    assert unpaired().count("train") == 27
+    with pytest.raises(DataError, match="1 pair of 30 with images of two sizes"):
+        paired().settled()
+
+
+def test_photographs_of_a_phone_that_lay_on_its_side_are_as_large_as_they_look(tmp_path, paired):
+    write_two(tmp_path / "data")
+    turned = Image.Exif()
+    turned[ORIENTATION] = 6
+    (tmp_path / "data" / "in" / "05.png").unlink()
+    flat(40, (24, 16)).save(tmp_path / "data" / "in" / "05.jpg", exif=turned)
+    save(tinted(40, (16, 24)), tmp_path / "data" / "out" / "05.png")
+    assert paired(held_out=0.0).count("train") == COUNT
+    save(tinted(40, (24, 16)), tmp_path / "data" / "out" / "05.png")
+    with pytest.raises(DataError, match=r"in/05\.jpg 16 x 24 and out/05\.png 24 x 16"):
         paired().settled()
 
 

@@ -51,6 +51,20 @@ def test_self_bleu_leaves_out_the_sentence_itself_and_nothing_else(order: int) -
         assert known.bleu(sentence, place) == pytest.approx(by_nltk(others, sentence, order), abs=1e-12)
 
 
+def test_empty_sentences_are_doubted_where_they_look_best() -> None:
+    """nltk gives them 0, so ours does; a reader should know."""
+    fake = torch.tensor([[1, 2, 0, 0], [2, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    seen = Reals(fake, spec=DataSpec((4,), vocabulary=ENDS))
+    metric = catalog.build("metrics", "self_bleu")
+    assert References.of([[1, 2], []], 4).bleu([], 1) == by_nltk([[1, 2]], [], 4) == 0
+    assert metric.compare(seen, fake, Draws()).doubts == (
+        "50.0% of samples are empty: each counts as 0, the best there is",
+    )
+    assert metric.compare(seen, fake[:2], Draws()).doubts == ()
+    with pytest.raises(DataError, match="self_bleu compares samples with each other: 1 is too few; give two or more"):
+        metric.compare(seen, fake[:1], Draws())
+
+
 def test_the_metrics_are_the_means_over_samples_up_to_their_ends() -> None:
     real = torch.tensor([[1, 2, 1, 0], [2, 2, 0, 0], [1, 1, 1, 1]])
     fake = torch.tensor([[1, 2, 0, 0], [2, 1, 1, 0]])

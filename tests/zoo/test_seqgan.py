@@ -229,6 +229,16 @@ def test_the_published_sizes() -> None:
     assert gan.optimizer("generator", state_of(gan).moment(gan.knobs, 0.0)).longest == 5.0
 
 
+def test_the_published_schedule_shows_the_discriminator_as_many_sentences() -> None:
+    """Yu's code: 15 epochs of 9,984 real and as many written sentences a round, 50 times 3 epochs before the game."""
+    words = Vocabulary(tuple(map(str, range(50))))
+    recipe = catalog.build("zoo", "seqgan:paper")
+    gan = recipe.build(DataSpec((20,), vocabulary=words), torch.Generator().manual_seed(0))
+    updates, sentences = gan.knobs.discriminator_steps, 64 + 64
+    assert recipe.generator_every * updates * sentences == 15 * 2 * 9_984
+    assert recipe.judging_steps * updates * sentences == 50 * 3 * 2 * 9_984
+
+
 def test_wide_convolutions_are_left_out_of_short_sentences() -> None:
     gan = built(2, widths=(1, 2, 3), maps=(2, 3, 4))
     assert gan.networks["discriminator"].last.in_features == 5

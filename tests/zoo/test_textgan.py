@@ -85,6 +85,16 @@ def test_words_sharpen_from_the_start_of_a_run_to_its_end() -> None:
     assert surest[0] < surest[1] < surest[2]
 
 
+def test_words_are_soft_when_the_game_begins_however_late() -> None:
+    """Of a run of 1,000 steps of which 600 come before the game: L is 1 at step 600, 10 at 800, 100 at the end."""
+    gan, state = built(autoencoding_steps=500, swapping_steps=100)
+    for step, sharpness in ((600, 1.0), (800, 10.0), (1000, 100.0)):
+        state.step, start = step, state.generator.get_state()
+        found = gan.phases[-1].loss(gan.networks, Sentences().batch(0), state.moment(gan.knobs, step / 1000))
+        state.generator.set_state(start)
+        torch.testing.assert_close(found.total, parts(gan, state, sharpness)["discrepancy"])
+
+
 def test_the_sharpest_mixtures_are_the_words_that_are_written() -> None:
     gan, _ = built()
     writer = gan.networks["generator"]
