@@ -49,7 +49,8 @@ from equipoise.training.sheet import side_by_side
 WEIGHTS, PAPER = (30.0, 100.0, 300.0), 100.0
 """Of L1; and the paper's."""
 METRICS = ("paired_l1", "kd_efficientnet_lite0", "paired_efficientnet_lite0")
-SHOWN = 24
+SHOWN, SIDE = 24, 96
+"""Emoji in a picture, and pixels of it that one comes to at most."""
 TOLD = {
     "copy": "copy the input",
     "shuffled": "shuffled truth",
@@ -74,6 +75,8 @@ def measure(item: Item, out: Path) -> Result:
     made = probe.samples(training.state, latents, truth.source)
     if item["picture"]:
         sheet = side_by_side([truth.source[:SHOWN], made[:SHOWN], truth.real[:SHOWN]])
+        larger = SIDE // item["size"]
+        sheet = sheet.repeat_interleave(larger, 2).repeat_interleave(larger, 3)
         runs.write_bytes(out / picture_of(item), runs.png(runs.grid(sheet.numpy(), columns=9)))
     return {**judged(made, truth.real), **told}
 
