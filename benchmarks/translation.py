@@ -143,7 +143,8 @@ def items_of(asked: Any) -> list[Item]:
         for weight in WEIGHTS:
             picture = seed == 0 and weight == PAPER
             items.append({**shared, "arm": "pix2pix", "steps": asked.steps, "l1_weight": weight, "picture": picture})
-        anew = {**shared, "steps": asked.steps, "picture": False, "anew": True}
+    for seed in range(asked.seeds):
+        anew = {"size": 32, "seed": seed, "picture": False, "steps": asked.steps, "anew": True}
         items += [{**anew, "arm": "l1"}, {**anew, "arm": "pix2pix", "l1_weight": PAPER}]
     large = {"size": 64, "seed": 0, "picture": True}
     items.append({**large, "arm": "pix2pix", "steps": asked.large, "l1_weight": PAPER})
@@ -208,7 +209,7 @@ def main() -> None:
     made.add_argument("--seeds", type=int, default=3, help="runs of each arm")
     made.add_argument("--steps", type=int, default=2000, help="of pix2pix and L1 alone")
     made.add_argument("--cycles", type=int, default=1500, help="steps of CycleGAN")
-    made.add_argument("--large", type=int, default=600, help="steps at 64 x 64, of either")
+    made.add_argument("--large", type=int, default=300, help="steps at 64 x 64, of either")
     made.add_argument("--only", nargs="+", default=TOLD, choices=TOLD, metavar="ARM", help="of these arms alone")
     made.add_argument("--processes", type=int, default=2, metavar="N", help="runs at once")
     asked = made.parse_args()
