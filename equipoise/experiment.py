@@ -86,7 +86,8 @@ class Experiment:
     device: str | None = setting("cpu, cuda, cuda:1, mps")
     threads: int | None = setting("threads of the CPU; left out: one below 64 pixels, all cores from there on")
     start_from: str | None = setting(
-        "a run whose weights to start from, on other data or at another size too; its GAN if none is named"
+        "a run, or a checkpoint of one, whose weights to start from, on other data or at another size too; its GAN if "
+        "none is named"
     )
     sample_every: int | None = setting("steps between two sample grids")
     evaluate_every: int | None = setting(
@@ -155,7 +156,8 @@ def complete(experiment: Experiment) -> Experiment:
     chosen = _data(experiment)
     data: DataSet = catalog.build("data", chosen.name, chosen.options).settled()
     suits = data.suggestion
-    gan = experiment.gan or _gan_of(experiment.start_from) or Choice(suits.gan)
+    start_from = _checkpoint_of(experiment.start_from)
+    gan = experiment.gan or _gan_of(start_from) or Choice(suits.gan)
     pairing = _pairing(gan)
     if pairing == "withheld" and "train" in data.spec.paired and "paired" not in chosen.options:
         chosen = chosen.with_options(paired=False)
@@ -180,6 +182,7 @@ def complete(experiment: Experiment) -> Experiment:
         precision=experiment.precision or "auto",
         device=experiment.device or "auto",
         threads=experiment.threads or _threads(data.spec),
+        start_from=start_from,
         stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
         sample_every=experiment.sample_every or max(1, round(steps / FRAMES)),
         save_every=experiment.save_every or SAVE_EVERY,
@@ -227,11 +230,26 @@ def _pairing(gan: Choice) -> Literal["needed", "withheld"] | None:
     return found
 
 
-def _gan_of(start_from: str | None) -> Choice | None:
-    """The GAN of the run to start from: weights fit where networks are alike."""
+def _checkpoint_of(start_from: str | None) -> str | None:
+    """The full path of the checkpoint to start from, which stays the same wherever and whenever it is asked for.
+
+    Of a run that has none, the folder: whoever takes its weights tells of it.
+    """
     if start_from is None:
         return None
-    return from_values(runs.Run(Path(start_from)).experiment(), start_from).gan
+    from equipoise.training import checkpoint
+
+    path = Path(start_from).expanduser().resolve()
+    return str(checkpoint.of(path) or path)
+
+
+def _gan_of(start_from: str | None) -> Choice | None:
+    """The GAN of the run that a checkpoint is of: weights fit where networks are alike."""
+    if start_from is None:
+        return None
+    path = Path(start_from)
+    folder = path.parents[1] if path.parent.name == runs.CHECKPOINTS else path
+    return from_values(runs.Run(folder).experiment(), str(folder)).gan
 
 
 def _threads(spec: "DataSpec") -> int:

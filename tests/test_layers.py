@@ -17,7 +17,7 @@ LAYERS = (
     {"errors"},
     {"base", "knobs", "observations", "events", "schedules", "catalog", "quality", "tokens"},
     {"nn", "losses", "policy"},
-    {"zoo", "data", "controllers", "metrics", "diagnosis", "steering", "snapshots", "telling"},
+    {"zoo", "data", "controllers", "metrics", "diagnosis", "steering", "snapshots", "telling", "locks"},
     {"pilot", "runs", "brief"},
     {"training", "replay", "lightning"},
     {

@@ -236,7 +236,7 @@ def test_empty_and_nested_folders_are_taken(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "a" / "b" / "c"):
         create(folder, {"seed": 1})
-        assert [path.name for path in folder.iterdir()] == ["experiment.json"]
+        assert {path.name for path in folder.iterdir()} == {"experiment.json", "events.jsonl"}
 
 
 @pytest.mark.parametrize(

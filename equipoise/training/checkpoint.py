@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from equipoise.errors import CheckpointError
+from equipoise.runs import CHECKPOINTS
 
 FORMAT = 1
 KEEP = 3
@@ -114,6 +115,14 @@ def check_shapes(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], netwo
 def find(folder: Path) -> list[Path]:
     """All whole checkpoints, oldest first."""
     return sorted(path for path in folder.glob("step-*") if path.suffix != _PARTIAL and path.is_dir())
+
+
+def of(path: Path) -> Path | None:
+    """The checkpoint that a path stands for: itself, or the last of the run in that folder; None if there is none."""
+    if (path / STATE).is_file():
+        return path
+    saved = find(path / CHECKPOINTS)
+    return saved[-1] if saved else None
 
 
 def prune(folder: Path, kept: Collection[int | None]) -> None:
