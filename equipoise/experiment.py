@@ -5,6 +5,7 @@ needed to run it again.
 """
 
 import dataclasses
+import json
 import os
 import platform
 import tomllib
@@ -143,6 +144,21 @@ def read_toml(path: Path) -> Experiment:
         raise SettingError(f"there is no file {path}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingError(f"{path} cannot be read as TOML: {error}") from error
+    return from_values(values, str(path))
+
+
+def read_file(path: Path) -> Experiment:
+    """An experiment from a TOML file, or the experiment.json of a run. Raises as :func:`read_toml`."""
+    if path.suffix.lower() != ".json":
+        return read_toml(path)
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise SettingError(f"there is no file {path}") from error
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise SettingError(f"{path} is not a table of settings; give a TOML file, or the experiment.json of a run")
     return from_values(values, str(path))
 
 

@@ -15,7 +15,7 @@ from equipoise.commands._answer import answer
 from equipoise.commands._following import follow
 from equipoise.commands._preparing import get_ready
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.experiment import Choice, Experiment, complete, given, read_as, read_toml
+from equipoise.experiment import Choice, Experiment, complete, given, read_as, read_file
 
 if TYPE_CHECKING:
     from equipoise.events import Event
@@ -78,7 +78,11 @@ def fill(made: Parser) -> None:
     )
     made.add_argument("--out", metavar="RUN", help="the run folder; left out: the next free name in runs/")
     made.add_argument("--from", dest="start_from", metavar="RUN", help=help["start_from"])
-    made.add_argument("--experiment", metavar="FILE.toml", help="settings from a file; flags win over it")
+    made.add_argument(
+        "--experiment",
+        metavar="FILE",
+        help="settings from a TOML file, or the experiment.json of a run; flags win over it",
+    )
     made.add_argument(
         "--dry-run",
         action="store_true",
@@ -108,7 +112,7 @@ def act(asked: argparse.Namespace) -> int:
 
 def experiment_of(asked: argparse.Namespace) -> Experiment:
     """The file, overlaid by the flags, its data ready; schedules of --set go to the controller that takes them."""
-    file = read_toml(Path(asked.experiment)) if asked.experiment else Experiment()
+    file = read_file(Path(asked.experiment)) if asked.experiment else Experiment()
     names = [name for name, _, _ in FLAGS if name not in PLUGS]
     plugs: dict[str, Any] = {name: Choice(value) for name in PLUGS if (value := getattr(asked, name))}
     if asked.reader:
