@@ -102,7 +102,7 @@ def checked(cls: type[Any], values: Mapping[str, Any], owner: str) -> Any:
             raise UnknownNameError(where, str(first["input"]), choices) from error
         if first["type"] == "missing":
             raise SettingError(f"{owner} needs {where}; give it as an option") from error
-        wrong = PLAINER.get(first["type"], first["msg"].lower())
+        wrong = PLAINER.get(first["type"], first["msg"].lower().removeprefix("value error, "))
         raise SettingError(f"{owner}: {where} = {first['input']!r}: {wrong}") from error
 
 

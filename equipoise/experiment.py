@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, TypeAdapter
 
-from equipoise import catalog, folders, runs
+from equipoise import bounds, catalog, folders, runs
 from equipoise.errors import SettingError, UnknownNameError
 
 if TYPE_CHECKING:  # The nouns with tensors import torch, for which `equipoise train --help` should not wait.
@@ -29,6 +29,7 @@ NOTHING = "none"
 FRAMES = 100
 SAVE_EVERY = 250
 MANY_PIXELS = 64
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ def _choice(value: Any) -> Any:
         return Choice(value)
     if isinstance(value, Mapping) and "name" in value:
         options = value["options"] if "options" in value else {k: v for k, v in value.items() if k != "name"}
+        if not isinstance(value["name"], str):
+            raise ValueError("its name must be a word")
+        if not isinstance(options, Mapping):
+            raise ValueError("its options must be a table")
         return Choice(value["name"], options)
     return value
 
@@ -103,7 +108,11 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for name in ("data", "gan", "controller", "metric"):
-            object.__setattr__(self, name, _choice(getattr(self, name)))
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, _choice(value))
+            except ValueError as error:
+                raise SettingError(f"{name} = {value!r}: {error}") from error
 
     def overlaid(self, other: "Experiment") -> Self:
         """This experiment, but for what `other` says; tables of knobs and of options are merged."""
@@ -281,8 +290,10 @@ def check_numbers(experiment: Experiment) -> None:
             raise SettingError(f"{name} = {value}: it must be at least 1")
     if experiment.seconds is not None and not experiment.seconds > 0:
         raise SettingError(f"seconds = {experiment.seconds:g}: it must be above 0")
-    if experiment.seed is not None and experiment.seed < 0:
-        raise SettingError(f"seed = {experiment.seed}: it must be at least 0")
+    if experiment.threads is not None and experiment.threads > MOST_THREADS:
+        raise SettingError(f"threads = {experiment.threads}: it must be at most {MOST_THREADS}")
+    if experiment.seed is not None:
+        bounds.seeds(seed=experiment.seed)
 
 
 T = TypeVar("T")
