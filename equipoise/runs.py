@@ -220,6 +220,8 @@ def outline(run: Run) -> dict[str, Any]:
         row[key] = choice.get("name") if isinstance(choice, dict) else choice
     last = lines[-1] if lines else {}
     state = f"finished ({last['reason']}, {last['verdict']})" if last.get("event") == "finished" else "unfinished"
+    if last.get("reason") == "interrupted":
+        state = f"interrupted; equipoise resume {run.folder}"
     return row | {"step": last.get("step", 0), "steps": experiment.get("steps"), "state": state}
 
 

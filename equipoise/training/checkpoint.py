@@ -26,7 +26,7 @@ from equipoise.runs import CHECKPOINTS
 FORMAT = 1
 KEEP = 3
 CAP = 2 * 1024**3
-"""At most so many bytes of checkpoints a run; the newest and the best are kept whatever they weigh."""
+"""At most so many bytes of checkpoints a run; the newest, the best and those that repair goes back to always stay."""
 
 TENSORS = "tensors.safetensors"
 STATE = "state.json"
@@ -126,7 +126,10 @@ def of(path: Path) -> Path | None:
 
 
 def prune(folder: Path, kept: Collection[int | None]) -> None:
-    """Remove what a kill left half-written, and all but the last three and those `kept`, fewer above the cap."""
+    """Remove what a kill left half-written, and all but the last three and those `kept`.
+
+    Of the last three fewer, where all together would outgrow the cap; the newest and those `kept` stay in any case.
+    """
     for path in folder.glob(f"*{_PARTIAL}"):
         shutil.rmtree(path, ignore_errors=True)
     whole = find(folder)
