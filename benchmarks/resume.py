@@ -206,8 +206,8 @@ def write_table(results: Results, undisturbed_items: list[Item], items: list[Ite
         out / "resume.md",
         "# Killed runs, resumed, against the run that nobody killed",
         f"{results.head([*undisturbed_items, *items])} **{count} of {ran} runs that were killed ended with all the "
-        f"same bytes**; {len(items)} are planned. {steps} steps a run, bf16, `annealed`, one thread a process, two at a "
-        "time. How: the head of `benchmarks/resume.py`.",
+        f"same bytes**; {len(items)} are planned. {steps} steps a run, bf16, `annealed`, one thread a process, two at "
+        "a time. How: the head of `benchmarks/resume.py`.",
         table(columns, rows),
     )
 

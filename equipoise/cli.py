@@ -100,7 +100,7 @@ def _command(words: list[str]) -> int:
 
 
 def _complain(line: str) -> int:
-    print(f"equipoise: {line}", file=sys.stderr)
+    print(f"equipoise: {' '.join(line.splitlines())}", file=sys.stderr)  # what was typed may hold breaks
     return USAGE
 
 
