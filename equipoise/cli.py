@@ -29,8 +29,8 @@ COMMANDS = (
     "runs",
 )
 """In the order of the overview. What a command takes and does stands in its module in commands/."""
-NO_MEMORY = ("out of memory", "allocate memory")
-"""What torch says when there is none."""
+NO_MEMORY = ("out of memory", "allocate memory", "Storage size calculation overflowed", "Overflow when unpacking")
+"""What torch says when there is none, or none could be enough."""
 LESS_MEMORY = {
     "train": "make --batch-size, or the GAN's width, smaller",
     "resume": "end other programs, or train anew with a smaller --batch-size or GAN",
@@ -60,7 +60,7 @@ def run(words: list[str]) -> int:
     except KeyboardInterrupt:
         print("\nequipoise: stopped", file=sys.stderr)
         return INTERRUPTED
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, TypeError) as error:
         if not isinstance(error, MemoryError) and not any(told in str(error) for told in NO_MEMORY):
             raise
         return _complain(f"there is not enough memory; {LESS_MEMORY.get(words[0], 'end other programs')}")

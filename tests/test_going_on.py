@@ -168,6 +168,7 @@ def test_ctrl_c_while_the_report_is_made_stops_that(
         (KeyboardInterrupt(), 130, "stopped"),
         (MemoryError(), 2, "there is not enough memory; make --count smaller"),
         (RuntimeError("CUDA out of memory"), 2, "there is not enough memory; make --count smaller"),
+        (TypeError("Overflow when unpacking long long"), 2, "there is not enough memory; make --count smaller"),
     ],
 )
 def test_what_ends_any_command_is_told_in_a_line(
