@@ -1,9 +1,9 @@
 """Exact resume: runs killed at 25 moments end with the bytes of the run that nobody killed.
 
-    python benchmarks/resume.py             about 8 minutes on 2 quiet cores; a restart goes on
+    python benchmarks/resume.py             27 runs, two at a time, each killed one resumed; a restart goes on
     python benchmarks/resume.py --table     rewrite resume.md from results/resume.jsonl
 
-How. `equipoise train digits --precision bf16 --controller annealed` (width 16, 300 steps, a checkpoint every 25) runs
+How. `equipoise train digits --precision bf16 --controller annealed` (width 16, 120 steps, a checkpoint every 10) runs
 two times undisturbed. Then 20 runs of the same command get SIGKILL at moments spread evenly over the time from the
 birth of the run folder to the last event, and 5 more get it inside the writing of a checkpoint: as soon as the folder
 checkpoints/step-….partial is seen for the k-th time, or 3 to 12 ms later. Such a kill counts only if the partial
@@ -193,26 +193,28 @@ def row(item: Item, result: Result, reference: Result) -> list[str]:
 
 def write_table(results: Results, undisturbed_items: list[Item], items: list[Item], out: Path) -> None:
     reference, again = (results.result(item) for item in undisturbed_items)
-    rows, count = [], 0
+    rows, count, ran, steps = [], 0, 0, undisturbed_items[0]["steps"]
     if reference and again:
         same = ["yes" if again[part] == reference[part] else "**no**" for part in COMPARED]
         rows.append([f"never, in {reference['seconds']:.1f} s; and once more", "", "", *same])
         found = [(item, result) for item in items if (result := results.result(item))]
         rows += [row(item, result, reference) for item, result in found]
+        ran = len(found)
         count = sum(all(result[part] == reference[part] for part in COMPARED) for _, result in found)
     columns = ("killed at", "last step in the log", "resumed from step", *(f"equal {part}" for part in COMPARED))
     write(
         out / "resume.md",
         "# Killed runs, resumed, against the run that nobody killed",
-        f"{results.head([*undisturbed_items, *items])} **{count} of {len(items)} killed runs ended with all the same "
-        "bytes.** bf16, `annealed`, one thread a process, two at a time. How: the head of `benchmarks/resume.py`.",
+        f"{results.head([*undisturbed_items, *items])} **{count} of {ran} runs that were killed ended with all the "
+        f"same bytes**; {len(items)} are planned. {steps} steps a run, bf16, `annealed`, one thread a process, two at "
+        "a time. How: the head of `benchmarks/resume.py`.",
         table(columns, rows),
     )
 
 
 def main() -> None:
     made = parser(__doc__)
-    made.add_argument("--steps", type=int, default=300, help="length of the run")
+    made.add_argument("--steps", type=int, default=120, help="length of the run; a checkpoint every twelfth of it")
     made.add_argument("--times", type=int, default=20, help="kills spread over the run")
     made.add_argument("--moments", type=int, default=len(MOMENTS), help="kills inside the writing of a checkpoint")
     made.add_argument("--work", type=Path, help="where runs lie while they are needed; left out: the temporary folder")

@@ -102,7 +102,7 @@ def checked(cls: type[Any], values: Mapping[str, Any], owner: str) -> Any:
             raise UnknownNameError(where, str(first["input"]), choices) from error
         if first["type"] == "missing":
             raise SettingError(f"{owner} needs {where}; give it as an option") from error
-        wrong = PLAINER.get(first["type"], first["msg"].lower())
+        wrong = PLAINER.get(first["type"], first["msg"].lower().removeprefix("value error, "))
         raise SettingError(f"{owner}: {where} = {first['input']!r}: {wrong}") from error
 
 
@@ -113,11 +113,13 @@ def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
 
 
 def _split(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Words with commas for options that are lists, as the command line has them: types=type_2,type_3."""
+    """Words with commas for options that are lists, as the command line has them: types=type_2,type_3, or types=."""
     hints = get_type_hints(cls)
     lists = {name for name, hint in hints.items() if any(get_origin(one) is tuple for one in (hint, *get_args(hint)))}
     return {
-        name: [part.strip() for part in value.split(",")] if name in lists and isinstance(value, str) else value
+        name: [part.strip() for part in value.split(",") if value]
+        if name in lists and isinstance(value, str)
+        else value
         for name, value in values.items()
     }
 

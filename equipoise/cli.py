@@ -9,7 +9,7 @@ from types import ModuleType
 from equipoise import arguments
 from equipoise.errors import EquipoiseError, nearest
 
-USAGE = 2
+USAGE, INTERRUPTED = 2, 130
 MODULES = {"list": "listing", "train-policy": "train_policy"}
 """Commands whose module cannot have their name."""
 COMMANDS = (
@@ -29,6 +29,15 @@ COMMANDS = (
     "runs",
 )
 """In the order of the overview. What a command takes and does stands in its module in commands/."""
+NO_MEMORY = ("out of memory", "allocate memory", "Storage size calculation overflowed", "Overflow when unpacking")
+"""What torch says when there is none, or none could be enough."""
+LESS_MEMORY = {
+    "train": "make --batch-size, or the GAN's width, smaller",
+    "resume": "end other programs, or train anew with a smaller --batch-size or GAN",
+    "evaluate": "make --count smaller",
+    "sample": "make --count smaller",
+}
+"""What makes a command take less."""
 
 
 def main() -> None:
@@ -48,10 +57,13 @@ def run(words: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (MemoryError, RuntimeError) as error:
-        if not any(words in str(error) for words in ("out of memory", "allocate memory")):
+    except KeyboardInterrupt:
+        print("\nequipoise: stopped", file=sys.stderr)
+        return INTERRUPTED
+    except (MemoryError, RuntimeError, TypeError) as error:
+        if not isinstance(error, MemoryError) and not any(told in str(error) for told in NO_MEMORY):
             raise
-        return _complain("there is not enough memory; make --batch-size, or the GAN's width, smaller")
+        return _complain(f"there is not enough memory; {LESS_MEMORY.get(words[0], 'end other programs')}")
     except OSError as error:
         return _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
 
@@ -88,7 +100,7 @@ def _command(words: list[str]) -> int:
 
 
 def _complain(line: str) -> int:
-    print(f"equipoise: {line}", file=sys.stderr)
+    print(f"equipoise: {' '.join(line.splitlines())}", file=sys.stderr)  # what was typed may hold breaks
     return USAGE
 
 

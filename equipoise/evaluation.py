@@ -17,7 +17,7 @@ from torch import Tensor
 
 from equipoise import catalog, runs
 from equipoise.base import DataSpec
-from equipoise.errors import SettingError
+from equipoise.errors import DataError, SettingError
 from equipoise.experiment import Experiment, versions
 from equipoise.judged import Asked, Judged, Subject, gather, opened, origin
 from equipoise.quality import (
@@ -97,6 +97,20 @@ def evaluate(asked: Asked) -> Evaluation:
 def judge(judges: Mapping[str, Judge], judged: Judged) -> Evaluation:
     """A row for each metric, by name."""
     return Evaluation(tuple(_row(name, metric, judged) for name, metric in judges.items()), _protocol(judged))
+
+
+def check_finite(samples: Tensor) -> None:
+    """Raise DataError for samples (N, ...) of which some hold what is no number: no metric says anything of them."""
+    if spoilt := _spoilt(samples):
+        raise DataError(
+            f"{spoilt:,} of {len(samples):,} samples are not finite numbers, which no metric can judge; mend the file, "
+            "or train with smaller lr_g and lr_d"
+        )
+
+
+def _spoilt(samples: Tensor) -> int:
+    """How many of samples (N, ...) hold what is no number."""
+    return int((~samples.isfinite().flatten(1).all(dim=1)).sum())
 
 
 def chosen(subject: Subject) -> dict[str, Judge]:
@@ -184,7 +198,10 @@ def _row(name: str, metric: Judge, judged: Judged) -> Row:
             f"{name} compares each sample with its own truth; give a run that maps inputs of known pairs"
         )
     floor, samples = None, len(judged.specimens.samples)
-    if isinstance(metric, PathMetric):
+    spoilt = _spoilt(judged.specimens.samples)
+    if spoilt:
+        figure = Figure(math.nan, doubts=(f"{spoilt:,} of {samples:,} samples are not finite: nothing was measured",))
+    elif isinstance(metric, PathMetric):
         samples = min(samples, PATHS)
         figure = _along(name, metric, judged, samples)
     elif isinstance(metric, LikelihoodMetric):
@@ -194,7 +211,7 @@ def _row(name: str, metric: Judge, judged: Judged) -> Row:
     else:
         real = Reals(judged.reals.real, judged.reals.condition, train=judged.train.real, spec=judged.subject.data.spec)
         figure = Figure(metric.value(metric.statistics(real), judged.specimens.samples))
-    lost = () if math.isfinite(figure.value) else ("not a number: samples are not finite, or too few",)
+    lost = () if spoilt or math.isfinite(figure.value) else ("not a number: samples are not finite, or too few",)
     return Row(
         metric=name,
         value=figure.value,

@@ -5,6 +5,7 @@ needed to run it again.
 """
 
 import dataclasses
+import json
 import os
 import platform
 import tomllib
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, TypeAdapter
 
-from equipoise import catalog, folders, runs
+from equipoise import bounds, catalog, folders, runs
 from equipoise.errors import SettingError, UnknownNameError
 
 if TYPE_CHECKING:  # The nouns with tensors import torch, for which `equipoise train --help` should not wait.
@@ -28,6 +29,7 @@ NOTHING = "none"
 FRAMES = 100
 SAVE_EVERY = 250
 MANY_PIXELS = 64
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ def _choice(value: Any) -> Any:
         return Choice(value)
     if isinstance(value, Mapping) and "name" in value:
         options = value["options"] if "options" in value else {k: v for k, v in value.items() if k != "name"}
+        if not isinstance(value["name"], str):
+            raise ValueError("its name must be a word")
+        if not isinstance(options, Mapping):
+            raise ValueError("its options must be a table")
         return Choice(value["name"], options)
     return value
 
@@ -86,7 +92,8 @@ class Experiment:
     device: str | None = setting("cpu, cuda, cuda:1, mps")
     threads: int | None = setting("threads of the CPU; left out: one below 64 pixels, all cores from there on")
     start_from: str | None = setting(
-        "a run whose weights to start from, on other data or at another size too; its GAN if none is named"
+        "a run, or a checkpoint of one, whose weights to start from, on other data or at another size too; its GAN if "
+        "none is named"
     )
     sample_every: int | None = setting("steps between two sample grids")
     evaluate_every: int | None = setting(
@@ -101,7 +108,11 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for name in ("data", "gan", "controller", "metric"):
-            object.__setattr__(self, name, _choice(getattr(self, name)))
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, _choice(value))
+            except ValueError as error:
+                raise SettingError(f"{name} = {value!r}: {error}") from error
 
     def overlaid(self, other: "Experiment") -> Self:
         """This experiment, but for what `other` says; tables of knobs and of options are merged."""
@@ -145,6 +156,21 @@ def read_toml(path: Path) -> Experiment:
     return from_values(values, str(path))
 
 
+def read_file(path: Path) -> Experiment:
+    """An experiment from a TOML file, or the experiment.json of a run. Raises as :func:`read_toml`."""
+    if path.suffix.lower() != ".json":
+        return read_toml(path)
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise SettingError(f"there is no file {path}") from error
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise SettingError(f"{path} is not a table of settings; give a TOML file, or the experiment.json of a run")
+    return from_values(values, str(path))
+
+
 def complete(experiment: Experiment) -> Experiment:
     """The same experiment with nothing left out but limits that there are none of.
 
@@ -155,7 +181,8 @@ def complete(experiment: Experiment) -> Experiment:
     chosen = _data(experiment)
     data: DataSet = catalog.build("data", chosen.name, chosen.options).settled()
     suits = data.suggestion
-    gan = experiment.gan or _gan_of(experiment.start_from) or Choice(suits.gan)
+    start_from = _checkpoint_of(experiment.start_from)
+    gan = experiment.gan or _gan_of(start_from) or Choice(suits.gan)
     pairing = _pairing(gan)
     if pairing == "withheld" and "train" in data.spec.paired and "paired" not in chosen.options:
         chosen = chosen.with_options(paired=False)
@@ -182,6 +209,7 @@ def complete(experiment: Experiment) -> Experiment:
         precision=experiment.precision or "auto",
         device=experiment.device or "auto",
         threads=experiment.threads or _threads(data.spec),
+        start_from=start_from,
         stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
         sample_every=experiment.sample_every or max(1, round(steps / FRAMES)),
         save_every=experiment.save_every or SAVE_EVERY,
@@ -229,11 +257,26 @@ def _pairing(gan: Choice) -> Literal["needed", "withheld"] | None:
     return found
 
 
-def _gan_of(start_from: str | None) -> Choice | None:
-    """The GAN of the run to start from: weights fit where networks are alike."""
+def _checkpoint_of(start_from: str | None) -> str | None:
+    """The full path of the checkpoint to start from, which stays the same wherever and whenever it is asked for.
+
+    Of a run that has none, the folder: whoever takes its weights tells of it.
+    """
     if start_from is None:
         return None
-    return from_values(runs.Run(Path(start_from)).experiment(), start_from).gan
+    from equipoise.training import checkpoint
+
+    path = Path(start_from).expanduser().resolve()
+    return str(checkpoint.of(path) or path)
+
+
+def _gan_of(start_from: str | None) -> Choice | None:
+    """The GAN of the run that a checkpoint is of: weights fit where networks are alike."""
+    if start_from is None:
+        return None
+    path = Path(start_from)
+    folder = path.parents[1] if path.parent.name == runs.CHECKPOINTS else path
+    return from_values(runs.Run(folder).experiment(), str(folder)).gan
 
 
 def _threads(spec: "DataSpec") -> int:
@@ -249,8 +292,10 @@ def check_numbers(experiment: Experiment) -> None:
             raise SettingError(f"{name} = {value}: it must be at least 1")
     if experiment.seconds is not None and not experiment.seconds > 0:
         raise SettingError(f"seconds = {experiment.seconds:g}: it must be above 0")
-    if experiment.seed is not None and experiment.seed < 0:
-        raise SettingError(f"seed = {experiment.seed}: it must be at least 0")
+    if experiment.threads is not None and experiment.threads > MOST_THREADS:
+        raise SettingError(f"threads = {experiment.threads}: it must be at most {MOST_THREADS}")
+    if experiment.seed is not None:
+        bounds.seeds(seed=experiment.seed)
 
 
 T = TypeVar("T")

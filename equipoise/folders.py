@@ -1,11 +1,10 @@
 """Data by what was typed: the name of a data set, or a folder or a text file of one's own."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from equipoise import catalog
+from equipoise import catalog, walk
 from equipoise.errors import DataError
 
 Kind = Literal["image_folder", "csv_windows", "text_lines"]
@@ -24,7 +23,9 @@ def is_folder(word: str) -> bool:
 def kind_of(word: str) -> tuple[Kind, Path]:
     """The data set that reads a folder, by the first file in it that one can read, and the folder's full path.
 
-    A text file is read as it is. Raises DataError if there is no such folder, or nothing in it that can be trained on.
+    Looked at are the very files that are read then, in their order. A text file is read as it is.
+
+    Raises DataError if there is no such folder, or nothing in it that can be trained on.
     """
     folder = Path(word).expanduser().resolve()
     is_text = folder.suffix.lower() in TEXTS
@@ -34,16 +35,13 @@ def kind_of(word: str) -> tuple[Kind, Path]:
         if is_text:
             return "text_lines", folder
         raise DataError(f"{word} is a file; give a text file (.txt), or the folder that holds the images or CSV files")
-    for name in _files(folder):
-        ending = Path(name).suffix.lower()
-        if ending in WINDOWS:
-            return "csv_windows", folder
-        if ending in IMAGES:
-            return "image_folder", folder
+    try:
+        for name, _ in walk.files(str(folder)):
+            ending = Path(name).suffix.lower()
+            if ending in WINDOWS:
+                return "csv_windows", folder
+            if ending in IMAGES:
+                return "image_folder", folder
+    except OSError as error:
+        raise DataError(f"cannot look into {error.filename or folder}: {error.strerror or error}") from error
     raise DataError(f"there is no image ({', '.join(IMAGES)}) and no CSV file in {word}")
-
-
-def _files(folder: Path) -> Iterator[str]:
-    for _, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from sorted(name for name in files if not name.startswith("."))

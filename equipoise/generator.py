@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from equipoise import runs
+from equipoise import bounds, runs
 from equipoise.base import DataSpec, Gan
 from equipoise.errors import CheckpointError, SettingError
 from equipoise.experiment import data_of, from_values, recipe_of
@@ -18,6 +18,8 @@ from equipoise.training import checkpoint
 
 PIECE = 250
 """Samples made at once."""
+MOST = 10**9
+"""Samples of one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,13 @@ class Generator:
         return self.make(self.latents(count, truncation=truncation, seed=seed), self.labels(count, label))
 
     def latents(self, count: int, *, truncation: float | None = None, seed: int = 0) -> Tensor:
-        """(count, ...) float32, what samples are made from. Raises SettingError for a count or truncation of 0."""
-        if count < 1:
-            raise SettingError(f"count = {count}: it must be at least 1")
+        """(count, ...) float32, what samples are made from.
+
+        Raises SettingError for a count or truncation of 0, and for what is no seed.
+        """
+        if not 1 <= count <= MOST:
+            raise SettingError(f"count = {count}: it must be at {'least 1' if count < 1 else f'most {MOST:,}'}")
+        bounds.seeds(seed=seed)
         if truncation is not None and not truncation > 0:
             raise SettingError(f"truncation = {truncation:g}: it must be above 0; smaller is closer to the mean sample")
         return self.gan.latent(count, torch.Generator().manual_seed(seed), truncation)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import random
 import resource
 import sys
@@ -64,34 +65,32 @@ def start(experiment: Experiment, folder: Path, interrupted: Callable[[], bool] 
     set_out(training, experiment)
     runs.create(folder, experiment.to_json())
     _seed_globals(given(experiment.seed, "seed"))
-    yield from _logged(training, folder)
+    with writing_to(folder), runs.Log(folder) as log:
+        yield from _logged(training, log)
 
 
 def resume(folder: Path, steps: int | None = None, interrupted: Callable[[], bool] = never) -> Iterator[Event]:
     """Go on with a run from its last checkpoint, or from the start if it has none.
 
-    `steps` sets a new length of the whole run, and lifts the limits of images and seconds that it had.
+    `steps` sets a new length of the whole run, and lifts whatever else would end it: the limits of images and seconds,
+    and equilibrium. Raises RunError if another process is at the run, or the weights that it starts from are gone.
     """
     run, experiment = runs.Run(folder), experiment_of(folder)
     if steps is not None:
-        experiment = dataclasses.replace(experiment, steps=steps, images=None, seconds=None)
+        experiment = dataclasses.replace(experiment, steps=steps, images=None, seconds=None, stop_at_equilibrium=False)
     training = assemble(experiment, run.checkpoints, interrupted)
-    with contextlib.suppress(RunError, CheckpointError):  # the run that it started from may be gone by now
-        set_out(training, experiment)
-    _seed_globals(given(experiment.seed, "seed"))
-    if saved := checkpoint.find(run.checkpoints):
-        try:
-            restore(training, saved[-1])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"{saved[-1].name}/{checkpoint.STATE} was altered; delete that folder and the run goes on from the "
-                f"checkpoint before it: {saved[-1]}"
-            ) from error
-    if steps is not None:
-        if steps <= training.state.step:
-            raise SettingError(f"{folder} has done {training.state.step} steps already; give --steps a larger number")
-        runs.write_text(folder / runs.EXPERIMENT, json.dumps(experiment.to_json(), indent=2) + "\n")
-    yield from _logged(training, folder)
+    with writing_to(folder), runs.Log(folder) as log:
+        saved = checkpoint.find(run.checkpoints)
+        _set_out_again(training, experiment, folder, has_begun=bool(saved))
+        _seed_globals(given(experiment.seed, "seed"))
+        if saved:
+            _restore(training, saved[-1])
+        if steps is not None:
+            done = training.state.step
+            if steps <= done:
+                raise SettingError(f"{folder} has done {done} steps already; give --steps a larger number")
+            runs.write_text(folder / runs.EXPERIMENT, json.dumps(experiment.to_json(), indent=2) + "\n")
+        yield from _logged(training, log)
 
 
 def paced(experiment: Experiment) -> Experiment:
@@ -113,6 +112,28 @@ def set_out(training: Training, experiment: Experiment) -> None:
         training.sound.start = start_of(training.state)
 
 
+def _set_out_again(training: Training, experiment: Experiment, folder: Path, *, has_begun: bool) -> None:
+    """The same for a run that goes on, which needs the weights of another only if it has no checkpoint of its own."""
+    try:
+        set_out(training, experiment)
+    except (RunError, CheckpointError) as error:
+        if not has_begun:
+            raise RunError(
+                f"{folder} has no checkpoint yet, and the weights that it starts from are not in "
+                f"{experiment.start_from} any more; put them back, or train anew"
+            ) from error
+
+
+def _restore(training: Training, saved: Path) -> None:
+    try:
+        restore(training, saved)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{saved.name}/{checkpoint.STATE} was altered; delete that folder and the run goes on from the "
+            f"checkpoint before it: {saved}"
+        ) from error
+
+
 def experiment_of(folder: Path) -> Experiment:
     """What a run folder holds a run of. Raises RunError if it is none."""
     return from_values(runs.Run(folder).experiment(), str(folder / runs.EXPERIMENT))
@@ -125,13 +146,12 @@ def _seed_globals(seed: int) -> None:
     random.seed(seed)
 
 
-def _logged(training: Training, folder: Path) -> Iterator[Event]:
-    with writing_to(folder), runs.Log(folder) as log:
-        for event in train(training):
-            if isinstance(event, Finished) and event.reason not in ("interrupted", "diverged"):
-                write_weights(training.state, folder)
-            log.record(event)
-            yield event
+def _logged(training: Training, log: runs.Log) -> Iterator[Event]:
+    for event in train(training):
+        if isinstance(event, Finished) and event.reason not in ("interrupted", "diverged"):
+            write_weights(training.state, log.run.folder)
+        log.record(event)
+        yield event
 
 
 def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Callable[[], bool] = never) -> Training:
@@ -206,15 +226,21 @@ class Estimate:
 
 
 def estimate(experiment: Experiment, steps: int = 4) -> Estimate:
-    """Train a few steps in memory and see what they take; the first is left out, for it warms up."""
+    """Train a few steps in memory and see what they take; the first is left out, for it warms up.
+
+    A run that images or seconds will end takes no longer than these.
+    """
     training = assemble(experiment, None)
     if experiment.start_from:
         take_over(training.state, Path(experiment.start_from))
-    total = training.plan.steps
-    training.plan = dataclasses.replace(training.plan, steps=steps, sample_every=None, evaluate_every=None)
+    plan = training.plan
+    training.plan = dataclasses.replace(
+        plan, steps=steps, images=None, seconds=None, sample_every=None, evaluate_every=None
+    )
     ends = [event.seconds for event in train(training) if isinstance(event, Stepped)]
     each = (ends[-1] - ends[0]) / max(1, len(ends) - 1)
-    return Estimate(each * total, peak_memory())
+    total = min(plan.steps, math.ceil(plan.images / plan.batch_size)) if plan.images else plan.steps
+    return Estimate(min(each * total, plan.seconds or math.inf), peak_memory())
 
 
 def peak_memory() -> int:
@@ -271,18 +297,19 @@ def evaluation(gan: Gan[Any], data: DataSet, choice: Choice | None, seeds: Seeds
     )
 
 
-def take_over(state: TrainingState, folder: Path) -> dict[str, float]:
-    """Start from the weights of another run: what fits of its last checkpoint, as a share of each network.
+def take_over(state: TrainingState, start: Path) -> dict[str, float]:
+    """Start from the weights of another run: what fits of a checkpoint, as a share of each network.
 
-    Raises CheckpointError if it has none, or if next to nothing of it fits.
+    `start`: the checkpoint, or a run, of which it is the last. Raises CheckpointError if there is none, or if next to
+    nothing of it fits.
     """
-    saved = checkpoint.find(folder / runs.CHECKPOINTS)
-    if not saved:
-        raise CheckpointError(f"{folder} has no checkpoint to start from; give --from the folder of a run")
-    shares = state.take_over(checkpoint.read(saved[-1]).tensors)
+    path = checkpoint.of(start)
+    if path is None:
+        raise CheckpointError(f"{start} has no checkpoint to start from; give --from the folder of a run")
+    shares = state.take_over(checkpoint.read(path).tensors)
     if max(shares.values()) < LEAST_SHARE:
         told = " and ".join(f"{share:.0%} of the {name}" for name, share in shares.items())
-        raise CheckpointError(f"{saved[-1]} fits {told} only; build the same GAN and width as that run")
+        raise CheckpointError(f"{path} fits {told} only; build the same GAN and width as that run")
     return shares
 
 

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import errno
 import io
+import itertools
 import json
 import math
 import os
@@ -26,12 +27,15 @@ from PIL import Image
 
 from equipoise.errors import RunError
 from equipoise.events import Event, Resumed, Sampled, Saved, Stepped
+from equipoise.locks import held, hold
 
 EXPERIMENT = "experiment.json"
 EVENTS = "events.jsonl"
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
 FIGURES = "figures"
+
+BUSY = "wait until it has ended, or stop it"
 
 Line = Mapping[str, Any]
 
@@ -101,7 +105,10 @@ class Run:
 
 
 class Log:
-    """A run folder, for writing: takes events one by one. Use as a context manager."""
+    """A run folder, for writing: takes events one by one. Use as a context manager.
+
+    One process at a time holds it. Raises RunError if another one does, or the log cannot be written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.run = Run(folder)
@@ -148,10 +155,13 @@ def create(folder: Path, experiment: Mapping[str, Any]) -> None:
     """Make a run folder. Raises RunError if there is something there already, or it cannot be written."""
     refuse_occupied(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / EXPERIMENT, json.dumps(experiment, indent=2) + "\n")
+        with held(folder / EVENTS, BUSY):
+            if (folder / EXPERIMENT).exists():  # another process has come between
+                refuse_occupied(folder)
+            write_text(folder / EXPERIMENT, json.dumps(experiment, indent=2) + "\n")
     except OSError as error:
         with contextlib.suppress(OSError):
+            (folder / EVENTS).unlink(missing_ok=True)
             folder.rmdir()
         raise RunError(unwritable(folder, error)) from error
 
@@ -210,6 +220,8 @@ def outline(run: Run) -> dict[str, Any]:
         row[key] = choice.get("name") if isinstance(choice, dict) else choice
     last = lines[-1] if lines else {}
     state = f"finished ({last['reason']}, {last['verdict']})" if last.get("event") == "finished" else "unfinished"
+    if last.get("reason") == "interrupted":
+        state = f"interrupted; equipoise resume {run.folder}"
     return row | {"step": last.get("step", 0), "steps": experiment.get("steps"), "state": state}
 
 
@@ -217,6 +229,31 @@ def free_name(folder: Path, stem: str) -> Path:
     """`folder`/`stem`-1, or the next number that is free."""
     taken = {path.name for path in folder.glob(f"{stem}-*")} if folder.exists() else set()
     return folder / next(f"{stem}-{n}" for n in range(1, len(taken) + 2) if f"{stem}-{n}" not in taken)
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, stem: str) -> Iterator[Path]:
+    """An empty folder of the next free name, which no other process takes; gone again if nothing was put into it.
+
+    Raises RunError if it cannot be made.
+    """
+    is_new = not folder.exists()
+    for number in itertools.count(1):
+        path = folder / f"{stem}-{number}"
+        try:
+            path.mkdir(parents=True)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(unwritable(path, error)) from error
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            path.rmdir()
+            if is_new:
+                folder.rmdir()
 
 
 def write_samples(folder: Path, event: Sampled) -> str:
@@ -295,11 +332,14 @@ def _simple(value: Any) -> Any:
 def _open_for_append(path: Path) -> TextIO:
     """Open the log; a last line that a kill cut short is cut off."""
     try:
-        file = path.open("a+", encoding="utf-8")
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole != len(content):
-            file.truncate(whole)
-        return file
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(path.open("a+", encoding="utf-8"))
+            hold(file, path.parent, BUSY)
+            content = path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole != len(content):
+                file.truncate(whole)
+            stack.pop_all()
+            return file
     except OSError as error:
         raise RunError(unwritable(path.parent, error)) from error

@@ -274,7 +274,9 @@ def test_from_starts_with_the_weights_of_another_run(call, tiny: list[str], trai
     weight = dict(theirs.named_parameters())
     for name, value in mine.named_parameters():
         torch.testing.assert_close(value, weight[name], atol=1e-2, rtol=0)
-    assert json.loads((tmp_path / "next" / "experiment.json").read_text())["start_from"] == str(trained)
+    assert json.loads((tmp_path / "next" / "experiment.json").read_text())["start_from"] == str(
+        trained.resolve() / "checkpoints" / "step-00000012"
+    )
 
 
 def test_resume_finishes_what_was_cut_off(call, cut_off: Path, trained: Path) -> None:

@@ -25,6 +25,23 @@ def test_the_first_file_that_can_be_read_tells_what_a_folder_is(here: Path) -> N
     assert kind_of("windows")[0] == "csv_windows"
 
 
+def test_what_decides_is_what_is_read(here: Path) -> None:
+    """Class folders that are links; a run that left pictures beside windows; a table of labels behind the classes."""
+    (here / "elsewhere").mkdir()
+    (here / "elsewhere" / "a.png").write_bytes(b"")
+    (here / "linked").mkdir()
+    (here / "linked" / "cats").symlink_to(here / "elsewhere")
+    assert kind_of("linked")[0] == "image_folder"
+    (here / "mixed" / "run" / "samples").mkdir(parents=True)
+    for name in ("experiment.json", "events.jsonl", "samples/step-00000000.png"):
+        (here / "mixed" / "run" / name).write_text("")
+    (here / "mixed" / "windows").mkdir()
+    (here / "mixed" / "windows" / "one.csv").write_text("1,2\n3,4\n")
+    assert kind_of("mixed")[0] == "csv_windows"
+    (here / "linked" / "labels.csv").write_text("a.png,cat\n")
+    assert kind_of("linked")[0] == "image_folder"
+
+
 def test_a_data_set_wins_over_a_folder_of_its_name(here: Path) -> None:
     (here / "digits").mkdir()
     assert not is_folder("digits")

@@ -15,9 +15,9 @@ ROOT = Path(next(iter(equipoise.__path__)))
 # The table of the design; 6 and 8 also have the modules that `experiment` and `cli` came to need.
 LAYERS = (
     {"errors"},
-    {"base", "knobs", "observations", "events", "schedules", "catalog", "quality", "tokens"},
+    {"base", "bounds", "knobs", "observations", "events", "schedules", "catalog", "quality", "tokens", "walk"},
     {"nn", "losses", "policy"},
-    {"zoo", "data", "controllers", "metrics", "diagnosis", "steering", "snapshots", "telling"},
+    {"zoo", "data", "controllers", "metrics", "diagnosis", "steering", "snapshots", "telling", "locks"},
     {"pilot", "runs", "brief"},
     {"training", "replay", "lightning"},
     {
@@ -32,7 +32,19 @@ LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 # One idea in several files, which may see each other as long as no circle closes.
 TOGETHER = {1, 6, 9}
 PLUGS = {"zoo", "data", "controllers", "metrics"}
-WITHOUT_TORCH = ("errors", "policy", "knobs", "observations", "events", "schedules", "catalog", "runs", "report")
+WITHOUT_TORCH = (
+    "errors",
+    "bounds",
+    "locks",
+    "policy",
+    "knobs",
+    "observations",
+    "events",
+    "schedules",
+    "catalog",
+    "runs",
+    "report",
+)
 NAMES_BECOME_OBJECTS_IN = {
     "pilot",
     "brief",

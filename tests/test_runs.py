@@ -25,7 +25,7 @@ from equipoise.events import (
     Turned,
 )
 from equipoise.observations import Finding, Health, MetricReading, Reading, Signals
-from equipoise.runs import Log, Run, create, find, free_name, grid, write_bytes, write_text
+from equipoise.runs import Log, Run, create, find, free_name, grid, outline, write_bytes, write_text
 
 KNOBS = {"lr_g": 2e-4, "discriminator_steps": 1}
 STARTED = Started(0, 0, 1000, 64, "fp32", {"generator": 12}, KNOBS)
@@ -236,7 +236,7 @@ def test_empty_and_nested_folders_are_taken(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "a" / "b" / "c"):
         create(folder, {"seed": 1})
-        assert [path.name for path in folder.iterdir()] == ["experiment.json"]
+        assert {path.name for path in folder.iterdir()} == {"experiment.json", "events.jsonl"}
 
 
 @pytest.mark.parametrize(
@@ -271,6 +271,13 @@ def test_runs_are_found_by_name(tmp_path: Path) -> None:
         create(tmp_path / name, {})
     (tmp_path / "no run").mkdir()
     assert [run.name for run in find(tmp_path)] == ["a", "b", "c-2"]
+
+
+def test_a_run_that_was_interrupted_says_how_it_goes_on(folder: Path) -> None:
+    log(folder, STARTED, Finished(100, 6400, "interrupted", "healthy", 12.0))
+    assert outline(Run(folder))["state"] == f"interrupted; equipoise resume {folder}"
+    log(folder, Resumed(100, 6400))
+    assert outline(Run(folder))["state"] == "unfinished"
 
 
 def test_the_next_free_name(tmp_path: Path) -> None:

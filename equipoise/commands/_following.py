@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 UNHEALTHY, INTERRUPTED = 3, 130
 
 
-def follow(events: "Iterator[Any]", folder: Path, as_json: bool) -> int:
-    """Print a run as it goes; its film and report, its last lines, its exit code."""
+def follow(begin: "Callable[[Callable[[], bool]], Iterator[Any]]", folder: Path, as_json: bool) -> int:
+    """Print a run as it goes; its film and report, its last lines, its exit code.
+
+    `begin`: makes its events of what tells whether it was asked to stop.
+    """
     from equipoise.terminal import show
 
-    finished = show(events, quiet=as_json)
+    with stoppable() as interrupted:
+        finished = show(begin(interrupted), quiet=as_json)
     page = film = None
     if finished.reason == "interrupted":
         last = f"stopped after step {finished.step}, everything is saved; go on with: equipoise resume {folder}"
@@ -35,6 +39,11 @@ def follow(events: "Iterator[Any]", folder: Path, as_json: bool) -> int:
             page, film = report(folder)
         except OSError as error:
             raise RunError(unwritable(folder, error)) from error
+        except KeyboardInterrupt:
+            print(
+                f"\nequipoise: stopped; the run is whole, its report is not: equipoise report {folder}", file=sys.stderr
+            )
+            return INTERRUPTED
         last = told(page, film)
     made = {name: str(path) if path else None for name, path in (("report", page), ("film", film))}
     how = {name: getattr(finished, name) for name in ("step", "images", "seconds", "reason", "verdict")}

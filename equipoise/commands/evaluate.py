@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from equipoise import bounds
 from equipoise.arguments import Parser, json_flag, pairs
 from equipoise.commands._answer import answer
 from equipoise.errors import SettingError, UnknownNameError
@@ -43,7 +44,8 @@ def act(asked: argparse.Namespace) -> int:
     """Judge samples, and print a row a metric."""
     if asked.split not in SPLITS:
         raise UnknownNameError("split", asked.split, SPLITS)
-    from equipoise.evaluation import chosen, features_for, judge
+    bounds.seeds(seed=asked.seed)
+    from equipoise.evaluation import check_finite, chosen, features_for, judge
     from equipoise.judged import Asked, gather, opened
     from equipoise.neighbours import picture
 
@@ -60,6 +62,7 @@ def act(asked: argparse.Namespace) -> int:
     )
     judges = chosen(subject)
     judged = gather(subject)
+    check_finite(judged.specimens.samples)
     found = judge(judges, judged)
     told, text = {"metrics": [asdict(row) for row in found.rows], "protocol": dict(found.protocol)}, _text(found)
     if asked.neighbours:

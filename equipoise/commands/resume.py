@@ -1,17 +1,22 @@
 """Go on with a run, from its last checkpoint."""
 
 import argparse
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from equipoise.arguments import Parser, json_flag
-from equipoise.commands._following import follow, stoppable
+from equipoise.commands._following import follow
 from equipoise.commands._preparing import get_ready
+
+if TYPE_CHECKING:
+    from equipoise.events import Event
 
 
 def fill(made: Parser) -> None:
     """The arguments of `resume`."""
     made.add_argument("run", metavar="RUN", help="the run folder")
-    made.add_argument("--steps", type=int, metavar="N", help="a new length of the whole run")
+    made.add_argument("--steps", type=int, metavar="N", help="a new length of the whole run, whatever ended it")
     json_flag(made)
 
 
@@ -26,6 +31,9 @@ def act(asked: argparse.Namespace) -> int:
     track = experiment.track or "off"
     tracking.check(track)
     get_ready(experiment, quiet=asked.json)
-    with stoppable() as interrupted:
+
+    def begin(interrupted: Callable[[], bool]) -> Iterator["Event"]:
         events = launch.resume(folder, asked.steps, interrupted)
-        return follow(tracking.tracked(events, track, folder, experiment.to_json()), folder, asked.json)
+        return tracking.tracked(events, track, folder, experiment.to_json())
+
+    return follow(begin, folder, asked.json)

@@ -4,17 +4,21 @@ import argparse
 import dataclasses
 import inspect
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from equipoise import catalog
 from equipoise.arguments import Parser, json_flag, pairs
 from equipoise.commands._answer import answer
-from equipoise.commands._following import follow, stoppable
+from equipoise.commands._following import follow
 from equipoise.commands._preparing import get_ready
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.experiment import Choice, Experiment, complete, given, read_as, read_toml
+from equipoise.experiment import Choice, Experiment, complete, given, read_as, read_file
+
+if TYPE_CHECKING:
+    from equipoise.events import Event
 
 FLAGS = (
     ("gan", str, "NAME"),
@@ -37,6 +41,7 @@ FLAGS = (
     ("track", str, "tensorboard|wandb|off"),
 )
 PLUGS = ("data", "gan", "controller", "metric")
+RUNS = Path("runs")
 
 
 def fill(made: Parser) -> None:
@@ -73,9 +78,15 @@ def fill(made: Parser) -> None:
     )
     made.add_argument("--out", metavar="RUN", help="the run folder; left out: the next free name in runs/")
     made.add_argument("--from", dest="start_from", metavar="RUN", help=help["start_from"])
-    made.add_argument("--experiment", metavar="FILE.toml", help="settings from a file; flags win over it")
     made.add_argument(
-        "--dry-run", action="store_true", help="say what would be run and how long it takes; write nothing"
+        "--experiment",
+        metavar="FILE",
+        help="settings from a TOML file, or the experiment.json of a run; flags win over it",
+    )
+    made.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be run and how long it takes; makes no run, but makes the data ready",
     )
     json_flag(made)
 
@@ -83,21 +94,25 @@ def fill(made: Parser) -> None:
 def act(asked: argparse.Namespace) -> int:
     """Train a GAN."""
     experiment = complete(experiment_of(asked))
-    folder = Path(asked.out) if asked.out else _next_folder(experiment)
-    if asked.dry_run:
-        return _dry_run(experiment, folder, asked.json)
-    from equipoise import launch, tracking
+    from equipoise import launch, runs, tracking
 
+    if asked.dry_run:
+        folder = Path(asked.out) if asked.out else runs.free_name(RUNS, _stem(experiment))
+        return _dry_run(experiment, folder, asked.json)
     track = experiment.track or "off"
     tracking.check(track)
-    with stoppable() as interrupted:
-        events = launch.start(experiment, folder, interrupted)
-        return follow(tracking.tracked(events, track, folder, experiment.to_json()), folder, asked.json)
+    with nullcontext(Path(asked.out)) if asked.out else runs.claimed(RUNS, _stem(experiment)) as folder:
+
+        def begin(interrupted: Callable[[], bool]) -> Iterator["Event"]:
+            events = launch.start(experiment, folder, interrupted)
+            return tracking.tracked(events, track, folder, experiment.to_json())
+
+        return follow(begin, folder, asked.json)
 
 
 def experiment_of(asked: argparse.Namespace) -> Experiment:
     """The file, overlaid by the flags, its data ready; schedules of --set go to the controller that takes them."""
-    file = read_toml(Path(asked.experiment)) if asked.experiment else Experiment()
+    file = read_file(Path(asked.experiment)) if asked.experiment else Experiment()
     names = [name for name, _, _ in FLAGS if name not in PLUGS]
     plugs: dict[str, Any] = {name: Choice(value) for name in PLUGS if (value := getattr(asked, name))}
     if asked.reader:
@@ -196,11 +211,10 @@ def _knobs(given: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]]:
     return knobs, schedules
 
 
-def _next_folder(experiment: Experiment) -> Path:
-    from equipoise.runs import free_name
-
+def _stem(experiment: Experiment) -> str:
+    """How run folders that nobody names begin."""
     gan, data = given(experiment.gan, "gan"), given(experiment.data, "data")
-    return free_name(Path("runs"), f"{data.name}-{gan.name}".replace(":", "-").replace("/", "-"))
+    return f"{data.name}-{gan.name}".replace(":", "-").replace("/", "-")
 
 
 def _dry_run(experiment: Experiment, folder: Path, as_json: bool) -> int:

@@ -10,11 +10,9 @@ FOLDER/plan.json        the plan, its digest and the versions that it was begun 
        results.jsonl  results.md  report.html
 """
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,21 +95,6 @@ def write_json(path: Path, values: Any) -> None:
 def read_json(path: Path) -> Any:
     """What was written; None if there is no such file. Raises RunError if it was altered."""
     return _read(path) if path.exists() else None
-
-
-@contextmanager
-def held(path: Path, way_out: str, wait: bool = False) -> Iterator[None]:
-    """Hold a file for this process alone; the system lets go of it when the process ends, however it does.
-
-    Raises RunError, ending with the way out, if another one holds it, unless it is to be waited for.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise RunError(f"{path.parent} is in use by another process; {way_out}") from error
-        yield
 
 
 def _read(path: Path) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from equipoise import bounds
 from equipoise.controllers._levers import OCTAVES, base_of, rates, regularized
 from equipoise.controllers._sensing import elapsed, known, outside, smoothed, told
 from equipoise.errors import SettingError
@@ -41,9 +42,9 @@ class RankLaw:
     warm_up: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("reach", "span", "half_life"):
-            if not getattr(self, name) > 0:
-                raise SettingError(f"{name} = {getattr(self, name):g}: it must be above 0")
+        bounds.above(0, reach=self.reach, span=self.span, half_life=self.half_life)
+        bounds.at_least(0, proportional=self.proportional)
+        bounds.within(0, 1, warm_up=self.warm_up)
         for target, band in ((self.balance, self.balance_band), (self.overfit, self.overfit_band)):
             if not (band >= 0 and target >= 0 and target + band < 1):
                 raise SettingError(f"a rank is wanted within {target:g} ± {band:g}: it must be below 1, and above 0")

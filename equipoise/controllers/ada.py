@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from equipoise import bounds
 from equipoise.controllers._levers import MOST_AUGMENT
 from equipoise.controllers._sensing import elapsed, known, outside, told
 from equipoise.errors import SettingError
@@ -46,8 +47,9 @@ class ADA:
     most: float = MOST_AUGMENT
 
     def __post_init__(self) -> None:
-        if not (self.share > 0 and self.step > 0):
-            raise SettingError(f"share = {self.share:g}, step = {self.step:g}: both must be above 0")
+        bounds.above(0, share=self.share, step=self.step)
+        bounds.at_least(0, deadband=self.deadband)
+        bounds.within(-1, 1, target=self.target)
         if not 0 <= self.most <= MOST_AUGMENT:
             raise SettingError(f"most = {self.most:g}: from 0 to {MOST_AUGMENT}, above which augmentations leak")
 

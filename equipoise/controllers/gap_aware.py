@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from equipoise import bounds
 from equipoise.controllers._sensing import known, smoothed
 from equipoise.errors import SettingError
 from equipoise.knobs import Knobs
@@ -37,8 +38,7 @@ class GapAware:
             raise SettingError(f"decay = {self.decay:g}: above 0 and below 1")
         if not (0 < self.slowest <= 1 <= self.fastest):
             raise SettingError(f"slowest = {self.slowest:g}, fastest = {self.fastest:g}: below and above 1")
-        if not (self.band > 0 and self.absolute > 0):
-            raise SettingError(f"band = {self.band:g}, absolute = {self.absolute:g}: above 0")
+        bounds.above(0, fastest=self.fastest, band=self.band, absolute=self.absolute)
 
     def turns(self) -> frozenset[str]:
         """The discriminator's learning rate."""

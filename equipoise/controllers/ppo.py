@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+from equipoise import bounds
 from equipoise.controllers import _learning as learning
 from equipoise.controllers._policy import Steering, opened
-from equipoise.errors import SettingError
 from equipoise.knobs import Knobs
 from equipoise.observations import ControllerState, Observation, Turn
 from equipoise.policy.features import distance
@@ -42,9 +42,9 @@ class PPO:
     digest: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("rollout", self.rollout), ("leash", self.leash)):
-            if not value > 0:
-                raise SettingError(f"{name} = {value:g}: it must be above 0")
+        bounds.at_least(1, rollout=self.rollout)
+        bounds.above(0, leash=self.leash)
+        bounds.seeds(seed=self.seed)
         object.__setattr__(self, "digest", opened(self.policy, self.digest, "ppo").digest)
         self.turns()
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from random import Random as Source
 from typing import Any
 
+from equipoise import bounds
 from equipoise.controllers._levers import OCTAVES, base_of, rates, regularized
-from equipoise.errors import SettingError
 from equipoise.knobs import Knobs
 from equipoise.observations import ControllerState, Observation, Turn
 
@@ -30,8 +30,8 @@ class Random:
     warm_up: float = 0.05
 
     def __post_init__(self) -> None:
-        if not self.pace > 0:
-            raise SettingError(f"pace = {self.pace:g}: a share of the run, above 0")
+        bounds.within(1e-4, 1, pace=self.pace)
+        bounds.within(0, 1, warm_up=self.warm_up)
 
     def turns(self) -> frozenset[str]:
         """As of rank: both learning rates; the regularization where it acts."""

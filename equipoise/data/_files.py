@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from equipoise import walk
 from equipoise.base import Preparation
 from equipoise.errors import DataError
 
 T = TypeVar("T")
 
-RUN = {"experiment.json", "events.jsonl"}
-"""What a run folder holds: pictures in it are samples, not data."""
 NAMED = 3
 """Files that a message names before it only counts."""
 
@@ -42,7 +41,7 @@ def listing(folder: Path, endings: Collection[str]) -> tuple[File, ...]:
     try:
         found = [
             File(path, status.st_size, status.st_mtime_ns)
-            for path, entry in _walk(str(folder), "", set())
+            for path, entry in walk.files(str(folder))
             if path.lower().endswith(wanted)
             for status in (entry.stat(),)
         ]
@@ -51,23 +50,6 @@ def listing(folder: Path, endings: Collection[str]) -> tuple[File, ...]:
     if not found:
         raise DataError(f"there is no file ending in {', '.join(endings)} in {folder}")
     return tuple(sorted(found))
-
-
-def _walk(folder: str, below: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
-    """The files of a folder and their paths, which begin with `below`."""
-    status = os.stat(folder)
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    with os.scandir(folder) as entries:
-        inside = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    if {entry.name for entry in inside} >= RUN:
-        return
-    for entry in inside:
-        if entry.is_dir():
-            yield from _walk(entry.path, f"{below}{entry.name}/", seen)
-        elif entry.is_file():
-            yield f"{below}{entry.name}", entry
 
 
 def content_digest(content: bytes) -> str:

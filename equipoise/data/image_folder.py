@@ -68,8 +68,6 @@ class ImageFolder:
             raise SettingError(f"channels = {self.channels}: it must be 1 (grey) or 3 (colour)")
         if not 0 <= self.held_out <= 0.5:
             raise SettingError(f"held_out = {self.held_out:g}: it must be from 0 to 0.5")
-        if self.classes == ("",):  # what the command line makes of nothing
-            object.__setattr__(self, "classes", ())
 
     def prepare(self) -> Iterator[Preparation]:
         """Look through the folder and decode what is new. Raises DataError if it is not the one that `digest` is of."""

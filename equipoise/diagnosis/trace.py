@@ -7,11 +7,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from equipoise.errors import DataError
 from equipoise.observations import MetricReading, Signals
 
 READINGS = 2000
 """A longer log is taken in so many readings, each of the first EAGER rows and then means over equal numbers of rows."""
 EAGER = 100
+MOST_STEPS = 2**53
+"""From there on float64 does not tell a step from the next."""
 
 Steps = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
@@ -67,9 +70,15 @@ def series(steps: Any, values: Any) -> Series:
     """A column from numbers in the order in which they were written.
 
     Where a step is not above the one before, a run was taken up again: what stands before it from that step on no
-    longer counts.
+    longer counts. Raises DataError for a step that cannot be one.
     """
-    at, found = np.asarray(steps, np.int64), np.asarray(values, np.float64)
+    try:
+        counted, found = np.asarray(steps, np.float64), np.asarray(values, np.float64)
+    except OverflowError as error:
+        raise DataError("it counts more steps than there can be; mend that line") from error
+    if not (np.abs(counted) < MOST_STEPS).all():
+        raise DataError("it counts more steps than there can be; mend that line")
+    at = counted.astype(np.int64)
     later = np.minimum.accumulate(at[::-1])[::-1]
     kept = np.append(at[:-1] < later[1:], True) if len(at) else np.zeros(0, bool)
     return Series(at[kept], found[kept])

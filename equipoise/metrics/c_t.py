@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from equipoise import bounds
 from equipoise.base import DataSpec
 from equipoise.errors import DataError
 from equipoise.metrics import _choice
@@ -42,6 +43,10 @@ class CT(Compares):
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     needs_train: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, str]]] = _choice.PRESETS
+
+    def __post_init__(self) -> None:
+        bounds.at_least(1, cells=self.cells, least=self.least)
+        bounds.seeds(seed=self.seed)
 
     @property
     def features(self) -> Features:

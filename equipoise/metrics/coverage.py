@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from equipoise import bounds
 from equipoise.base import DataSpec
 from equipoise.metrics import _choice
 from equipoise.metrics._comparing import Compares
@@ -30,6 +31,9 @@ class Coverage(Compares):
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     presets: ClassVar[Mapping[str, Mapping[str, str]]] = _choice.PRESETS
+
+    def __post_init__(self) -> None:
+        bounds.at_least(1, neighbours=self.neighbours)
 
     @property
     def features(self) -> Features:

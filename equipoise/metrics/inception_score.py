@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from equipoise import bounds
 from equipoise.base import DataSpec
 from equipoise.metrics._choice import readable
 from equipoise.metrics._comparing import Compares
@@ -32,6 +33,9 @@ class InceptionScore(Compares):
     """parts that the score is the mean of"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+
+    def __post_init__(self) -> None:
+        bounds.at_least(1, splits=self.splits)
 
     @property
     def features(self) -> InceptionFeatures:

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from torch import Tensor
 
+from equipoise import bounds
 from equipoise.base import DataSpec
 from equipoise.metrics import _kernel
 from equipoise.metrics._choice import readable
@@ -35,6 +36,10 @@ class Kid(Compares):
     """samples in a subset"""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+
+    def __post_init__(self) -> None:
+        bounds.at_least(1, subsets=self.subsets)
+        bounds.at_least(2, subset_size=self.subset_size)
 
     @property
     def features(self) -> InceptionFeatures:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from equipoise import bounds
 from equipoise.base import DataSpec
 from equipoise.metrics import _features_lpips, _perceptual
 from equipoise.metrics._choice import readable
@@ -34,6 +35,9 @@ class Lpips(Compares):
     """pairs of samples at the most"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+
+    def __post_init__(self) -> None:
+        bounds.at_least(1, pairs=self.pairs)
 
     @property
     def features(self) -> Unread:

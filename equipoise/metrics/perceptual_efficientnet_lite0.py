@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from equipoise import bounds
 from equipoise.base import DataSpec
 from equipoise.metrics import _perceptual
 from equipoise.metrics._choice import readable
@@ -28,6 +29,9 @@ class PerceptualEfficientnetLite0(Compares):
     """pairs of samples at the most"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+
+    def __post_init__(self) -> None:
+        bounds.at_least(1, pairs=self.pairs)
 
     @property
     def features(self) -> Unread:

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from equipoise import bounds
 from equipoise.base import DataSpec
 from equipoise.errors import DataError
 from equipoise.metrics import _features_efficientnet, _features_lpips, _perceptual
@@ -36,6 +37,10 @@ class Ppl:
     """share of steps that is left out at either end"""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+
+    def __post_init__(self) -> None:
+        bounds.within(1e-6, 1, epsilon=self.epsilon)
+        bounds.within(0, 0.49, trim=self.trim)
 
     @property
     def features_digest(self) -> str:

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from equipoise import bounds
 from equipoise.base import DataSpec
 from equipoise.metrics import _choice
 from equipoise.metrics._comparing import Compares
@@ -31,6 +32,9 @@ class Precision(Compares):
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     presets: ClassVar[Mapping[str, Mapping[str, str]]] = _choice.PRESETS
+
+    def __post_init__(self) -> None:
+        bounds.at_least(1, neighbours=self.neighbours)
 
     @property
     def features(self) -> Features:

@@ -229,7 +229,10 @@ def _again(history: History) -> Markup:
     return markup.section(
         "To run it again",
         markup.code(command(history.experiment), "command line"),
-        markup.paragraph("Options that have no flag stand in experiment.json, which holds every setting:"),
+        markup.paragraph(
+            "Tables among the options have no flag. All settings stand in experiment.json, which can be run as it is, "
+            "too: equipoise train --experiment experiment.json"
+        ),
         markup.folded(
             "experiment.json",
             markup.code(json.dumps(history.experiment, indent=2, ensure_ascii=False), "experiment.json"),

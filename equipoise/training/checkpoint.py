@@ -21,11 +21,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from equipoise.errors import CheckpointError
+from equipoise.runs import CHECKPOINTS
 
 FORMAT = 1
 KEEP = 3
 CAP = 2 * 1024**3
-"""At most so many bytes of checkpoints a run; the newest and the best are kept whatever they weigh."""
+"""At most so many bytes of checkpoints a run; the newest, the best and those that repair goes back to always stay."""
 
 TENSORS = "tensors.safetensors"
 STATE = "state.json"
@@ -116,8 +117,19 @@ def find(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.suffix != _PARTIAL and path.is_dir())
 
 
+def of(path: Path) -> Path | None:
+    """The checkpoint that a path stands for: itself, or the last of the run in that folder; None if there is none."""
+    if (path / STATE).is_file():
+        return path
+    saved = find(path / CHECKPOINTS)
+    return saved[-1] if saved else None
+
+
 def prune(folder: Path, kept: Collection[int | None]) -> None:
-    """Remove what a kill left half-written, and all but the last three and those `kept`, fewer above the cap."""
+    """Remove what a kill left half-written, and all but the last three and those `kept`.
+
+    Of the last three fewer, where all together would outgrow the cap; the newest and those `kept` stay in any case.
+    """
     for path in folder.glob(f"*{_PARTIAL}"):
         shutil.rmtree(path, ignore_errors=True)
     whole = find(folder)

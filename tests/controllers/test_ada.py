@@ -79,6 +79,6 @@ def test_it_says_why() -> None:
 def test_what_cannot_be_is_told() -> None:
     with pytest.raises(SettingError, match=r"most = 0.9: from 0 to 0.8, above which augmentations leak"):
         ADA(most=0.9)
-    with pytest.raises(SettingError, match=r"share = 0, step = 0.1: both must be above 0"):
+    with pytest.raises(SettingError, match=r"share = 0: it must be above 0"):
         ADA(share=0)
     assert catalog.build("controllers", "ada:sign").signal == "sign_real"

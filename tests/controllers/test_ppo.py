@@ -185,5 +185,5 @@ def test_it_stays_near_its_file() -> None:
 
 @pytest.mark.parametrize(("option", "value"), [("rollout", 0), ("leash", 0.0)])
 def test_what_cannot_be_is_told(option: str, value: float) -> None:
-    with pytest.raises(SettingError, match=f"{option} = 0: it must be above 0"):
+    with pytest.raises(SettingError, match=f"{option} = 0: it must be a"):
         PPO(**{option: value})  # type: ignore[arg-type]

@@ -67,5 +67,5 @@ def test_it_says_that_it_is_by_lot() -> None:
 
 
 def test_what_cannot_be_is_told() -> None:
-    with pytest.raises(SettingError, match="pace = 0: a share of the run, above 0"):
+    with pytest.raises(SettingError, match=r"pace = 0: it must be from 0\.0001 to 1"):
         Random(pace=0)

@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 import re
 import shlex
 import subprocess
@@ -173,7 +174,25 @@ def test_the_command_line_says_what_has_a_flag() -> None:
     assert command({}) == "equipoise train DATA"
 
 
-def test_the_command_line_runs_the_same_experiment(tiny: list[str]) -> None:
+TINY = ("digits", "--gan", "dcgan", "--option", "width=4", "latent_dim=6", "--image-size", "16", "--steps", "12")
+OWN = ("{photos}", "--gan", "dcgan", "--batch-size", "8", "--option", "data.cache={cache}")
+AGAIN = {
+    "a schedule": (*TINY, "--controller", "annealed", "--set", "augment_p=linear(0, 0.5)", "beta1=0.25"),
+    "a preset": (*TINY, "--controller", "annealed:cosine", "--loss", "hinge", "--stop-at-equilibrium"),
+    "unrepaired": (*TINY, "--no-repair", "--track", "tensorboard", "--metric", "none"),
+    "controller": (*TINY, "--controller", "random", "--option", "controller.pace=0.05", "controller.seed=3"),
+    "chain": (*TINY, "--controller", "chain", "--option", "controller.of=annealed,random"),
+    "metric": (*TINY, "--metric", "coverage:digits", "--option", "metric.neighbours=4", "data.training_images=500"),
+    "points": ("ring", "--option", "data.modes=5", "depth=3"),
+    "text": ("sentences", "--option", "data.drawn=300", "widths=1,2", "maps=8,8"),
+    "a folder": (*OWN, "data.fit=pad", "data.held_out=0.3"),
+    "a folder without classes": (*OWN, "data.classes="),
+    "a folder with one class": (*OWN, "data.classes=cats"),
+}
+
+
+@pytest.mark.parametrize("words", AGAIN.values(), ids=AGAIN)
+def test_the_command_line_runs_the_same_experiment(words: tuple[str, ...], tmp_path: Path) -> None:
     from equipoise import cli
     from equipoise.arguments import parse
     from equipoise.commands.train import experiment_of
@@ -182,9 +201,17 @@ def test_the_command_line_runs_the_same_experiment(tiny: list[str]) -> None:
     def completed(words: list[str]) -> dict[str, Any]:
         return complete(experiment_of(parse(cli.parser("train"), words))).to_json()
 
-    scheduled = ["--controller", "annealed", "--set", "augment_p=linear(0, 0.5)", "beta1=0.25"]
-    experiment = completed([*tiny, *scheduled, "--loss", "hinge", "--stop-at-equilibrium"])
-    assert completed(shlex.split(command(experiment).replace("\\\n", ""))[2:]) == experiment
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    (tmp_path / "photos" / "dogs").mkdir()
+    for number in range(20):
+        shade = Image.new("RGB", (16, 16), (12 * number, 0, 90))
+        shade.save(tmp_path / "photos" / ("cats", "dogs")[number % 2] / f"{number}.png")
+    named = [word.format(photos=tmp_path / "photos", cache=tmp_path / "cache") for word in words]
+    experiment = completed(named)
+    said = shlex.split(command(experiment).replace("\\\n", ""))
+    assert completed(said[2:]) == experiment
+    (tmp_path / "experiment.json").write_text(json.dumps(experiment))
+    assert completed(["--experiment", str(tmp_path / "experiment.json")]) == experiment
 
 
 def test_reports_start_at_once() -> None:

@@ -17,18 +17,17 @@ def read(path: Path) -> Trace:
     if path.is_dir():
         return _folder(path)
     content = _content(path)
-    if tensorboard.looks_like(content):
-        return _told(path, tensorboard.read([path]))
-    text = _text(content)
-    if found := stats.stats(text):
-        return _told(path, dataclasses.replace(found, metrics=stats.beside(path)))
-    for form in (*lines.FORMS, table.table):
-        try:
-            found = form(text)
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
-        if found:
-            return _told(path, found)
+    try:
+        if tensorboard.looks_like(content):
+            return _told(path, tensorboard.read([path]))
+        text = _text(content)
+        if found := stats.stats(text):
+            return _told(path, dataclasses.replace(found, metrics=stats.beside(path)))
+        found = next(filter(None, (form(text) for form in (*lines.FORMS, table.table))), None)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    if found:
+        return _told(path, found)
     raise DataError(f"{path} is no log of a form that is known: {FORMS}")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from equipoise.diagnosis.trace import Metric, Series, Trace, Values, series
+from equipoise.diagnosis.trace import MOST_STEPS, Metric, Series, Trace, Values, series
 
 NUMBER = r"([-+]?(?:\d[\d.]*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf|infinity|NaN|Inf|Infinity))"
 EXAMPLE = re.compile(
@@ -53,11 +53,12 @@ def studio(text: str) -> Trace | None:
         steps = _floats([line[0] for line in lines])
         signals["loss_d"] = series(steps, _floats([line[2] or line[5] for line in lines]))
         signals["loss_g"] = series(steps, _floats([line[3] or line[4] for line in lines]))
-        share = max(float(line[1]) for line in lines) / 100
+        shares = _floats([line[1] for line in lines]) / 100
+        share = float(shares[np.isfinite(shares)].max(initial=0))
         total = round(float(steps.max()) / share) if share > 0 else None
     metrics = {}
     for word, name, better in (("FID", "fid", "lower"), ("Inception", "inception_score", "higher")):
-        rows = [(int(step), float(value)) for kind, step, value in measured if kind == word]
+        rows = [(int(step), _number(value)) for kind, step, value in measured if kind == word]
         if rows:
             metrics[name] = Metric(series(*zip(*rows, strict=True)), "lower" if better == "lower" else "higher")
     return Trace("PyTorch-StudioGAN", signals, metrics, total)
@@ -71,7 +72,7 @@ def ticks(text: str) -> Trace | None:
     for kimg, name, value in SNAPSHOT.findall(text):
         better = "higher" if name.startswith("is") else "lower"
         before = metrics[name].series if name in metrics else Series(np.zeros(0, np.int64), np.zeros(0))
-        both = series([*before.steps, int(kimg) * 1000], [*before.values, float(value)])
+        both = series([*before.steps, int(kimg) * 1000], [*before.values, _number(value)])
         metrics[name] = Metric(both, "higher" if better == "higher" else "lower")
     if not TICK.search(text) and not metrics:
         return None
@@ -90,7 +91,7 @@ def _by_epochs(form: str, lines: Sequence[Sequence[str]]) -> Trace | None:
     steps = epoch * batches + batch
     names = ("loss_d", "loss_g", "probability_real", "probability_fake")
     signals = {name: _given(steps, words) for name, words in zip(names, columns[4:], strict=False)}
-    total = int(epochs[-1] * batches[-1])
+    total = int(min(epochs[-1] * batches[-1], MOST_STEPS))
     return Trace(form, {name: column for name, column in signals.items() if len(column.steps)}, {}, total)
 
 
