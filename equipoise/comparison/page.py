@@ -26,7 +26,9 @@ itself can see, on held-out data. A run that diverged, or could not be run, coun
 score is below {failure:.0%} of what the median run of the baseline has in that task, well set. What counts of a run:
 {snapshot}. CPU time is that of the run's process: training, probes, live metrics, checkpoints, rollbacks and the
 controller; looks from outside are left out. Intervals: bootstrap within each setting, 10,000 draws. P-values are
-two-sided and corrected for the number of arms."""
+two-sided and corrected for the number of arms; they count runs, not tasks: they tell what other seeds would come to,
+and "better in" beside them how far tasks and regimes are of one mind. Only runs that ended have a loss after the best
+look, and scatter."""
 SNAPSHOTS = {
     "last": "its last samples",
     "best": "the samples that its live metric took for the best, the same rule for every arm",

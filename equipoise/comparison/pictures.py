@@ -120,7 +120,7 @@ def _stability(found: Summaries, across: int) -> "Figure":
     figure, panels = _panels(found, 3, across)
     columns: tuple[tuple[str, list[Estimate | None], str], ...] = (
         ("Runs that failed", [one.failing for one in found.arms], "share of runs, 95 % interval"),
-        ("Lost after the best look", [one.fallen for one in found.arms], "score, mean and 95 % interval"),
+        ("Lost after the best look", [one.fallen for one in found.arms], "score of runs that ended, 95 % interval"),
         ("Lost variety", [one.collapse for one in found.arms], "share of readings, second half of a run"),
     )
     for axes, (name, estimates, label) in zip(panels, columns, strict=True):
