@@ -103,9 +103,9 @@ def summarise(plan: Plan, rows: Sequence[Row]) -> Summaries | None:
     if not blocks:
         return None
     failure = _failures(plan, blocks)
+    ends = {name: [block[plan.baseline] for block in inside] for name, inside in by_setting(blocks).items()}
     thresholds = {
-        setting: max(failure[inside[0][plan.baseline].task], median_low(block[plan.baseline].score for block in inside))
-        for setting, inside in by_setting(blocks).items()
+        name: max(failure[inside[0].task], median_low(row.scored for row in inside)) for name, inside in ends.items()
     }
     others = [arm for arm in plan.arms if arm != plan.baseline]
     scores = {arm: _grouped(blocks, arm) for arm in plan.arms}
@@ -182,7 +182,7 @@ def _failures(plan: Plan, blocks: Sequence[Block]) -> dict[str, float]:
     for block in blocks:
         base.setdefault(block[plan.baseline].task, []).append(block[plan.baseline])
     return {
-        task: plan.failure * median_low(row.score for row in rows if row.regime == WELL_SET)
+        task: plan.failure * median_low(row.scored for row in rows if row.regime == WELL_SET)
         if any(row.regime == WELL_SET for row in rows)
         else 0.0
         for task, rows in base.items()
@@ -191,7 +191,7 @@ def _failures(plan: Plan, blocks: Sequence[Block]) -> dict[str, float]:
 
 def _fails(row: Row, failure: Mapping[str, float]) -> bool:
     """Whether a run has failed: it diverged, could not be run, or came to little."""
-    return row.state != "ended" or row.score < failure[row.task]
+    return row.state != "ended" or row.scored < failure[row.task]
 
 
 def by_setting(blocks: Sequence[Block]) -> dict[str, list[Block]]:
@@ -203,7 +203,7 @@ def by_setting(blocks: Sequence[Block]) -> dict[str, list[Block]]:
 
 
 def _grouped(blocks: Sequence[Block], arm: str) -> Grouped:
-    return {name: np.array([block[arm].score for block in inside]) for name, inside in by_setting(blocks).items()}
+    return {name: np.array([block[arm].scored for block in inside]) for name, inside in by_setting(blocks).items()}
 
 
 def known(rows: Iterable[Row], of: Callable[[Row], float | None]) -> Grouped:
