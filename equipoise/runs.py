@@ -11,6 +11,7 @@ runs/<name>/experiment.json            all that is needed to run it again, versi
 import contextlib
 import dataclasses
 import errno
+import fcntl
 import io
 import json
 import math
@@ -98,6 +99,25 @@ class Run:
             except (ValueError, KeyError, TypeError) as error:
                 raise RunError(f"{path}, line {number}, is not an event; delete that line") from error
             yield line
+
+
+@contextlib.contextmanager
+def held(path: Path, way_out: str, wait: bool = False) -> Iterator[None]:
+    """Hold a file for this process alone; the system lets go of it when the process ends, however it does.
+
+    Raises RunError, ending with the way out, if another one holds it, unless it is to be waited for; or if the file
+    cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.open("a"))
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise RunError(f"{path} is in use by another process; {way_out}") from error
+        except OSError as error:
+            raise RunError(unwritable(path.parent, error)) from error
+        yield
 
 
 class Log:

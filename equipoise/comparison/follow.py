@@ -11,12 +11,13 @@ import torch
 from equipoise import launch, runs
 from equipoise.comparison import looks, planned, scores
 from equipoise.comparison import plan as plans
-from equipoise.comparison.folder import Folder, held, opened, read_json, write_json
+from equipoise.comparison.folder import Folder, opened, read_json, write_json
 from equipoise.comparison.looks import Clock, Look
 from equipoise.comparison.planned import Planned, Setting
 from equipoise.errors import RunError
 from equipoise.events import Finished, Resumed, Saved
 from equipoise.experiment import Experiment, given
+from equipoise.runs import held
 from equipoise.training import checkpoint
 
 WAIT = "wait until it has ended"

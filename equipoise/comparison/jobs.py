@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from equipoise.comparison import follow, planned, tuning
-from equipoise.comparison.folder import Folder, held
+from equipoise.comparison.folder import Folder
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.planned import Planned, Setting
 from equipoise.errors import RunError
+from equipoise.runs import held
 
 PAUSE = 0.05
 """Seconds between two looks at the processes."""

@@ -9,7 +9,7 @@ import pytest
 
 from equipoise import launch, runs
 from equipoise.comparison import follow, looks, planned, results
-from equipoise.comparison.folder import Folder, begin, held, opened
+from equipoise.comparison.folder import Folder, begin, opened
 from equipoise.comparison.looks import Look, record, recorded
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.planned import Planned, Setting
@@ -18,6 +18,7 @@ from equipoise.errors import RunError
 from equipoise.evaluation import evaluate
 from equipoise.events import Stepped
 from equipoise.judged import Asked
+from equipoise.runs import held
 
 RUN = Planned(Setting("ring"), "annealed", 1)
 
