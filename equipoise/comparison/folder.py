@@ -10,17 +10,16 @@ FOLDER/plan.json        the plan, its digest and the versions that it was begun 
        results.jsonl  results.md  report.html
 """
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from equipoise import runs
 from equipoise.comparison import plan as plans
+from equipoise.comparison.arms import pinned
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.planned import Planned
 from equipoise.errors import RunError
@@ -58,11 +57,13 @@ class Folder:
 def begin(folder: Folder, plan: Plan, text: str) -> None:
     """Make the folder, or see that it holds this very plan. `text`: the plan as it was given.
 
-    Raises RunError if it holds anything else, or cannot be written.
+    Raises RunError if it holds anything else, or cannot be written, SettingError if a policy is not the file any more
+    that the comparison was begun with.
     """
     path, told = folder.path / "plan.json", plan.to_json()
     if path.exists():
-        if _read(path)["plan"] != json.loads(json.dumps(told)):
+        kept = pinned(plans.from_values(_read(path)["plan"], str(path)))  # older ones name policies without digests
+        if json.dumps(kept.to_json(), sort_keys=True) != json.dumps(told, sort_keys=True):
             raise RunError(f"{folder.path} holds a comparison by another plan; choose another folder with --out")
         return
     runs.refuse_occupied(folder.path)
@@ -97,21 +98,6 @@ def write_json(path: Path, values: Any) -> None:
 def read_json(path: Path) -> Any:
     """What was written; None if there is no such file. Raises RunError if it was altered."""
     return _read(path) if path.exists() else None
-
-
-@contextmanager
-def held(path: Path, way_out: str, wait: bool = False) -> Iterator[None]:
-    """Hold a file for this process alone; the system lets go of it when the process ends, however it does.
-
-    Raises RunError, ending with the way out, if another one holds it, unless it is to be waited for.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise RunError(f"{path.parent} is in use by another process; {way_out}") from error
-        yield
 
 
 def _read(path: Path) -> Any:

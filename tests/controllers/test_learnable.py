@@ -129,6 +129,25 @@ def test_a_metric_counts_once() -> None:
     assert [state["pulls"] for state in states] == [0, 0, 1, 1]
 
 
+def test_the_bandit_draws_by_its_seed() -> None:
+    """Which gains are tried, by seed; 0 draws what was drawn before there was one."""
+
+    def arms(seed: int) -> list[int]:
+        state, chosen = adapting.unlearned(), []
+        for number in range(30):
+            signals = Signals(metrics={"fd": MetricReading(1.0 + number % 2, 64)})
+            state = adapting.adapted(state, signals, seed)
+            chosen.append(state["arm"])
+        return chosen
+
+    assert arms(1) == arms(1) != arms(2)
+    for pull in (1, 7, 300):
+        before = np.random.default_rng(pull).standard_normal(3)
+        assert np.array_equal(np.random.default_rng([pull, 0]).standard_normal(3), before)
+    with pytest.raises(SettingError, match="seed = -1: it must be at least 0"):
+        Learnable(seed=-1)
+
+
 def test_without_a_metric_nothing_is_learned() -> None:
     state = adapting.unlearned()
     assert adapting.adapted(state, Signals()) == state
