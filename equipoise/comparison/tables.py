@@ -30,11 +30,11 @@ class Table:
         return f"## {self.title}\n\n{body}"
 
 
-def quality(found: Summaries) -> Table:
-    """Interquartile means, and each arm against the baseline."""
+def quality(found: Summaries, marks: Mapping[str, str] | None = None) -> Table:
+    """Interquartile means, and each arm against the baseline. `marks`: arm -> its name, with what to know of it."""
     rows = []
     for one in found.arms:
-        cells = [one.arm, interval(one.quality)]
+        cells = [(marks or {}).get(one.arm, one.arm), interval(one.quality)]
         if one.against is None:
             cells += ["baseline", NONE, NONE, NONE]
         else:
