@@ -16,7 +16,8 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 def hold(file: IO[Any], owner: Path, way_out: str, wait: bool = False) -> None:
     """Hold an open file for this process alone until it is closed.
 
-    Raises RunError, naming the folder `owner` and the way out, if another one holds it, unless it is to be waited for.
+    Raises RunError, naming `owner`, the file or the folder around it, and the way out, if another one holds it, unless
+    it is to be waited for.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -29,8 +30,12 @@ def hold(file: IO[Any], owner: Path, way_out: str, wait: bool = False) -> None:
 
 @contextmanager
 def held(path: Path, way_out: str, wait: bool = False) -> Iterator[None]:
-    """The same for a file that is made, with the folder around it, if it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        hold(file, path.parent, way_out, wait)
+    """The same for a file that is made, with the folder around it, if it is not there. Raises RunError if it cannot."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise RunError(f"cannot write to {path.parent}: {error.strerror or error}; choose another folder") from error
+    with file:
+        hold(file, path, way_out, wait)
         yield

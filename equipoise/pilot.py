@@ -108,6 +108,8 @@ class Pilot:
         """
         if steps < 1:
             raise SettingError(f"steps = {steps}: it must be at least 1")
+        if sense_every < 1:
+            raise SettingError(f"sense_every = {sense_every}: it must be at least 1")
         self.controller: Controller = (
             catalog.build("controllers", controller) if isinstance(controller, str) else controller
         )
@@ -222,17 +224,7 @@ class Pilot:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that the pilot remembers: tensors by name, and values for JSON."""
-        tensors: dict[str, Tensor] = {}
-        for name, tally in self._window.phases.items():
-            tensors |= {
-                f"{name}/total": tally.total,
-                f"{name}/low": tally.low,
-                f"{name}/high": tally.high,
-                f"{name}/last": tally.last,
-            }
-        if self._window.non_finite is not None:
-            tensors["non_finite"] = self._window.non_finite
-        return tensors, {
+        return self._window.tensors(), {
             "knobs": self.knobs.values(),
             "wish": self.wish.values(),
             "chart": remedies.to_plain(self._chart),
@@ -240,25 +232,24 @@ class Pilot:
             "metrics": {name: list(known) for name, known in self._metrics.items()},
             "history": to_plain(self._history),
             "phases": {name: [list(t.names), t.count] for name, t in self._window.phases.items()},
+            "settings": steering.settings(self.optimizers),
         }
 
     def restore(self, step: int, images: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state` gave. A loop with a `rollback` loads its own checkpoint first."""
+        """Go on from what :meth:`state` gave. A loop with a `rollback` loads its own checkpoint first.
+
+        Every group of the optimizers is set as it was then: what a scheduler of torch had made of a learning rate, and
+        the ratio of a second group to the first, neither of which follows from the knobs. Raises SettingError for
+        optimizers with other groups.
+        """
         self.step, self.images = step, images
-        before, self.knobs = self.knobs, self.base.with_values(values["knobs"])
+        self.knobs = self.base.with_values(values["knobs"])
         self.wish, self._chart = self.base.with_values(values["wish"]), remedies.from_plain(values["chart"])
         self._memory = values["controller"]
         self._metrics = {name: (value, at, better) for name, (value, at, better) in values["metrics"].items()}
         self._history = from_plain(values["history"])
-        parts = ("total", "low", "high", "last")
-        self._window = Window(
-            phases={
-                name: sensing.Tally(tuple(names), count, *(tensors[f"{name}/{part}"] for part in parts))
-                for name, (names, count) in values["phases"].items()
-            },
-            non_finite=tensors.get("non_finite"),
-        )
-        steering.write(self.optimizers, before.differences(self.knobs), rescale=False)
+        self._window = Window.of(tensors, values["phases"])
+        steering.put_back(self.optimizers, values.get("settings", {}))  # older states of runs without optimizers
         if self._snapshots:
             self._snapshots = Snapshots(self._snapshots.rollback, step)
 

@@ -1,6 +1,6 @@
 """What a pilot reads from the optimizers of a loop, and writes to them: learning rates, betas, gradients."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -37,18 +37,17 @@ def turnable(optimizers: Players) -> frozenset[str]:
     return frozenset({LEARNING_RATES[player] for player in optimizers} | betas)
 
 
-def write(optimizers: Players, changes: Mapping[str, tuple[float, float]], rescale: bool = True) -> None:
+def write(optimizers: Players, changes: Mapping[str, tuple[float, float]]) -> None:
     """Hand what was turned (knob -> before, after) to the optimizers, and nothing else: what their owner does stays.
 
-    A group whose learning rate is not that of the knob (a second group, a scheduler of torch) keeps its ratio to it;
-    after a restore it is left alone (`rescale` False), for its owner restores it too.
+    A group whose learning rate is not that of the knob (a second group, a scheduler of torch) keeps its ratio to it.
     """
     for player, optimizer in optimizers.items():
         before, after = changes.get(LEARNING_RATES[player], (1.0, 1.0))
         for group in optimizer.param_groups:
             if group["lr"] == before:
                 group["lr"] = after
-            elif rescale:
+            else:
                 group["lr"] *= after / before
             if "betas" in group:
                 pairs = zip(("beta1", "beta2"), group["betas"], strict=True)
@@ -58,18 +57,27 @@ def write(optimizers: Players, changes: Mapping[str, tuple[float, float]], resca
 def settings(optimizers: Players) -> dict[str, list[Setting]]:
     """What every group of every optimizer is set to, to be put back."""
     return {
-        player: [(group["lr"], group.get("betas")) for group in optimizer.param_groups]
+        player: [(float(group["lr"]), group.get("betas")) for group in optimizer.param_groups]
         for player, optimizer in optimizers.items()
     }
 
 
-def put_back(optimizers: Players, kept: Mapping[str, list[Setting]]) -> None:
-    """What :func:`settings` gave: the weights that a loop goes back to were trained at other rates."""
+def put_back(optimizers: Players, kept: Mapping[str, Sequence[Setting]]) -> None:
+    """What :func:`settings` gave, also by way of JSON: weights that are gone back to were trained at other rates.
+
+    Raises SettingError for optimizers with other groups than those.
+    """
     for player, optimizer in optimizers.items():
-        for group, (lr, betas) in zip(optimizer.param_groups, kept[player], strict=True):
+        groups, told = optimizer.param_groups, kept.get(player, ())
+        if len(groups) != len(told):
+            raise SettingError(
+                f"the optimizer of the {player} has {len(groups)} groups of parameters, what is restored {len(told)}; "
+                "make it as it was"
+            )
+        for group, (lr, betas) in zip(groups, told, strict=True):
             group["lr"] = lr
             if betas is not None:
-                group["betas"] = betas
+                group["betas"] = tuple(betas)
 
 
 def gradient_norm(optimizers: Players, player: str) -> dict[str, Tensor]:

@@ -146,6 +146,29 @@ def test_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
         assert torch.equal(mine, theirs)
 
 
+class Scheduled(Game):
+    """The same with a tenth of both rates after the first epoch, by torch's own schedulers."""
+
+    def configure_optimizers(self) -> Any:
+        optimizers = super().configure_optimizers()
+        return optimizers, [torch.optim.lr_scheduler.StepLR(one, 1, gamma=0.1) for one in optimizers]
+
+    def on_train_epoch_end(self) -> None:
+        if self.current_epoch == 0:
+            for scheduler in self.lr_schedulers():
+                scheduler.step()
+
+
+def test_going_on_from_a_checkpoint_leaves_what_schedulers_have_done(tmp_path: Path) -> None:
+    whole, first, second = Scheduled(), Scheduled(), Scheduled()
+    fitted(whole, PilotCallback("rank", steps=30), tmp_path, epochs=3)
+    trainer = fitted(first, PilotCallback("rank", steps=30), tmp_path, epochs=2)
+    trainer.save_checkpoint(tmp_path / "two.ckpt")
+    fitted(second, PilotCallback("rank", steps=30), tmp_path, epochs=3, ckpt_path=tmp_path / "two.ckpt")
+    assert whole.rates[0] > whole.rates[20], "a tenth, moved by the controller"
+    assert second.rates == whole.rates[20:]
+
+
 def test_the_length_of_the_fit_counts_batches(tmp_path: Path) -> None:
     callback = PilotCallback()
     fitted(Game(), callback, tmp_path, epochs=5, max_steps=24)

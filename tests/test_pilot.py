@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import StepLR
 
 from equipoise import catalog
 from equipoise.base import PhaseRecord, StepRecord
@@ -40,6 +41,7 @@ class Loop:
         """One alternating step; what the pilot is told of it."""
         real = torch.randn(16, 2, generator=self.noise) + 2
         fake = self.generator(torch.randn(16, 2, generator=self.noise))
+        self.real, self.fake = real, fake.detach()
         logit_real, logit_fake = self.discriminator(real), self.discriminator(fake.detach())
         loss_d = nn.functional.softplus(-logit_real).mean() + nn.functional.softplus(logit_fake).mean()
         self._update("discriminator", loss_d)
@@ -317,6 +319,11 @@ def test_an_optimizer_outside_the_ranges_is_told() -> None:
         Pilot("fixed", steps=10, optimizers=loop.optimizers)
 
 
+def test_readings_come_after_a_step_at_least() -> None:
+    with pytest.raises(SettingError, match="sense_every = 0: it must be at least 1"):
+        Pilot("fixed", steps=10, knobs=Knobs(), sense_every=0)
+
+
 def test_progress_stops_at_one() -> None:
     pilot = Pilot(
         annealed(lr_g="linear(1e-3, 1e-4)"), steps=5, knobs=Knobs(), rules=Rules(turnable=frozenset({"lr_g"}))
@@ -352,15 +359,25 @@ def test_an_equilibrium_is_noticed(level: float, ends: bool) -> None:
 
 
 @pytest.mark.parametrize("cut", [3, 18])
-def test_a_pilot_goes_on_from_its_state(cut: int) -> None:
-    def run(pilot: Pilot, loop: Loop, count: int) -> list[Decision | None]:
-        return [pilot.observe(**loop.step()) for _ in range(count)]
+@pytest.mark.parametrize("sense_every", [1, 10])
+def test_a_pilot_goes_on_from_its_state(cut: int, sense_every: int) -> None:
+    """Also from the middle of a window in which all was seen before the cut that is told but now and then."""
+
+    def run(pilot: Pilot, loop: Loop, steps: range) -> list[Decision | None]:
+        pilot.eager = 0
+        return [pilot.observe(**told(loop, step)) for step in steps]
+
+    def told(loop: Loop, step: int) -> dict[str, Tensor]:
+        seen = loop.step()
+        if step in (2, 17):
+            seen |= {"logit_held_out": seen["logit_real"].detach() - 0.5, "real": loop.real, "fake": loop.fake}
+        return seen
 
     loop, other = Loop(), Loop()
-    whole = Pilot(Greedy(), steps=20, optimizers=loop.optimizers)
-    expected = run(whole, loop, 20)
-    first = Pilot(Greedy(), steps=20, optimizers=other.optimizers)
-    run(first, other, cut)
+    whole = Pilot(Greedy(), steps=20, optimizers=loop.optimizers, sense_every=sense_every)
+    expected = run(whole, loop, range(20))
+    first = Pilot(Greedy(), steps=20, optimizers=other.optimizers, sense_every=sense_every)
+    run(first, other, range(cut))
     tensors, values = first.state()
     fresh = {
         "generator": Adam(other.generator.parameters(), lr=1e-6),
@@ -369,7 +386,64 @@ def test_a_pilot_goes_on_from_its_state(cut: int) -> None:
     for name, optimizer in fresh.items():
         optimizer.load_state_dict(other.optimizers[name].state_dict())
     other.optimizers = fresh
-    second = Pilot(Greedy(), steps=20, optimizers=fresh, knobs=first.base)
+    second = Pilot(Greedy(), steps=20, optimizers=fresh, knobs=first.base, sense_every=sense_every)
     second.restore(cut, 16 * cut, tensors, json.loads(json.dumps(values)))
-    assert run(second, other, 20 - cut) == expected[cut:]
+    assert run(second, other, range(cut, 20)) == expected[cut:]
     assert second.state()[1] == whole.state()[1]
+    last = expected[-1]
+    assert last is not None
+    assert (last.observation.signals.rank_train_held_out is None) == (sense_every == 1)
+    assert (last.observation.signals.diversity is None) == (sense_every == 1)
+
+
+@pytest.mark.parametrize("loaded", ["before the pilot", "after it"])
+def test_going_on_leaves_what_a_scheduler_and_a_second_group_had_made_of_the_rates(loaded: str) -> None:
+    """Rates as they are in every step, of a whole run, and of one that was stopped after step 7."""
+
+    def begun() -> tuple[Loop, StepLR]:
+        loop = Loop()
+        opt_g = Adam([loop.generator.weight], lr=1e-3)
+        opt_g.add_param_group({"params": [loop.generator.bias], "lr": 5e-3})
+        loop.optimizers["generator"] = opt_g
+        return loop, StepLR(opt_g, step_size=5, gamma=0.1)
+
+    def run(pilot: Pilot, loop: Loop, scheduler: StepLR, count: int) -> list[list[float]]:
+        rates = []
+        for _ in range(count):
+            rates.append([group["lr"] for one in loop.optimizers.values() for group in one.param_groups])
+            pilot.observe(**loop.step())
+            scheduler.step()
+        return rates
+
+    controller = Annealed(factors={"lr_g": "linear(1, 0.5)", "lr_d": "linear(1, 0.5)"})
+    loop, scheduler = begun()
+    expected = run(Pilot(controller, steps=20, optimizers=loop.optimizers), loop, scheduler, 20)
+    assert expected[0] == [1e-3, 5e-3, 4e-3]
+    assert expected[7] == pytest.approx([0.825e-4, 4.125e-4, 3.3e-3])
+
+    stopped, scheduler = begun()
+    first = Pilot(controller, steps=20, optimizers=stopped.optimizers)
+    run(first, stopped, scheduler, 7)
+    (tensors, values), kept = first.state(), {name: one.state_dict() for name, one in stopped.optimizers.items()}
+    again, going_on = begun()
+    again.generator.load_state_dict(stopped.generator.state_dict())
+    again.discriminator.load_state_dict(stopped.discriminator.state_dict())
+    again.noise = stopped.noise
+
+    def load() -> None:
+        for name, one in again.optimizers.items():
+            one.load_state_dict(kept[name])
+        going_on.load_state_dict(scheduler.state_dict())
+
+    if loaded == "before the pilot":
+        load()
+    second = Pilot(controller, steps=20, optimizers=again.optimizers, knobs=first.base)
+    if loaded == "after it":
+        load()
+    second.restore(7, 112, tensors, json.loads(json.dumps(values)))
+    assert run(second, again, going_on, 13) == expected[7:]
+    fewer = Pilot(controller, steps=20, optimizers=Loop().optimizers)
+    with pytest.raises(
+        SettingError, match="the optimizer of the generator has 1 groups of parameters, what is restored 2"
+    ):
+        fewer.restore(7, 112, tensors, values)

@@ -19,6 +19,7 @@ from typing import Any
 
 from equipoise import runs
 from equipoise.comparison import plan as plans
+from equipoise.comparison.arms import pinned
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.planned import Planned
 from equipoise.errors import RunError
@@ -56,11 +57,13 @@ class Folder:
 def begin(folder: Folder, plan: Plan, text: str) -> None:
     """Make the folder, or see that it holds this very plan. `text`: the plan as it was given.
 
-    Raises RunError if it holds anything else, or cannot be written.
+    Raises RunError if it holds anything else, or cannot be written, SettingError if a policy is not the file any more
+    that the comparison was begun with.
     """
     path, told = folder.path / "plan.json", plan.to_json()
     if path.exists():
-        if _read(path)["plan"] != json.loads(json.dumps(told)):
+        kept = pinned(plans.from_values(_read(path)["plan"], str(path)))  # older ones name policies without digests
+        if json.dumps(kept.to_json(), sort_keys=True) != json.dumps(told, sort_keys=True):
             raise RunError(f"{folder.path} holds a comparison by another plan; choose another folder with --out")
         return
     runs.refuse_occupied(folder.path)

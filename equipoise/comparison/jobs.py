@@ -1,7 +1,8 @@
 """What a plan comes to: jobs, a process each, so many at a time, one thread a process.
 
 Anchors of all tasks first, then the trials of tuning, then the tests. What is done already is not done again; what was
-begun goes on; a job that fails is told of and does not stop the others.
+begun goes on; a job that fails is told of and does not stop the others of its stage. Nothing is trained without
+anchors, and nothing tested before every trial was run: a 0 for want of a scale would be told as a result.
 """
 
 import os
@@ -16,6 +17,7 @@ from equipoise.comparison import follow, planned, tuning
 from equipoise.comparison.folder import Folder
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.planned import Planned, Setting
+from equipoise.errors import RunError
 from equipoise.locks import held
 
 PAUSE = 0.05
@@ -65,7 +67,8 @@ def carry_out(
 ) -> Iterator[Progress]:
     """Do all jobs of a folder that was begun. Closing the iterator stops the processes; what they did is saved.
 
-    Raises RunError if another process is at it.
+    Raises RunError if another process is at it, if scores cannot be told for lack of anchors, so that nothing is
+    trained, or if a trial could not be run, so that nothing is tested.
     """
     with held(folder.path / "locks" / "comparison", "wait until it has ended, or stop it"):
         every = jobs(plan)
@@ -78,6 +81,8 @@ def carry_out(
             [job for job in left if isinstance(job.what, Planned) and job.what.trial is None],
         ]
         for number, stage in enumerate(stages):
+            if number == 1:
+                _check_anchors(every, folder)
             if number == 2 and plan.tuning is not None and not folder.tuned.exists():
                 tuning.choose(plan, folder)
             for job, said in _together(stage, folder, processes, interrupted):
@@ -85,6 +90,18 @@ def carry_out(
                 yield Progress(done, len(every), job, said, _cpu())
             if interrupted():
                 return
+
+
+def _check_anchors(every: Sequence[Job], folder: Folder) -> None:
+    """Raise RunError for anchors that could not be measured: without them every score would be missing."""
+    for job in every:
+        if isinstance(job.what, Setting) and not folder.anchors(job.what.task, job.what.tuning).exists():
+            said = folder.failed(job.name)
+            words = _last_line(said) if said.exists() else "it said nothing"
+            raise RunError(
+                f"nothing was trained, for there is nothing to score '{job.what.task}' by: {words}; mend the plan and "
+                "choose another folder with --out, or mend what it says and give the same command again"
+            )
 
 
 def is_done(folder: Folder, plan: Plan, job: Job) -> bool:
@@ -148,6 +165,10 @@ def _last_words(said: Path, kept: Path, code: int) -> str | None:
         said.write_text(f"it ended with code {code} without a word\n")
     kept.parent.mkdir(exist_ok=True)
     said.replace(kept)
+    return _last_line(kept)
+
+
+def _last_line(kept: Path) -> str:
     return [line for line in kept.read_text(errors="replace").splitlines() if line.strip()][-1].strip()
 
 

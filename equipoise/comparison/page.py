@@ -7,6 +7,7 @@ from typing import Any
 
 from equipoise import runs
 from equipoise.comparison import pictures, planned, results, tables, verdicts
+from equipoise.comparison.cautions import Caution, cautions, marks
 from equipoise.comparison.folder import Folder, opened, read_json
 from equipoise.comparison.gallery import galleries
 from equipoise.comparison.plan import Plan
@@ -26,7 +27,9 @@ itself can see, on held-out data. A run that diverged, or could not be run, coun
 score is below {failure:.0%} of what the median run of the baseline has in that task, well set. What counts of a run:
 {snapshot}. CPU time is that of the run's process: training, probes, live metrics, checkpoints, rollbacks and the
 controller; looks from outside are left out. Intervals: bootstrap within each setting, 10,000 draws. P-values are
-two-sided and corrected for the number of arms."""
+two-sided and corrected for the number of arms; they count runs, not tasks: they tell what other seeds would come to,
+and "better in" beside them how far tasks and regimes are of one mind. Only runs that ended have a loss after the best
+look, and scatter."""
 SNAPSHOTS = {
     "last": "its last samples",
     "best": "the samples that its live metric took for the best, the same rule for every arm",
@@ -42,12 +45,14 @@ def write(folder: Folder) -> Path:
     plan, kept = opened(folder)
     rows = results.rows(plan, folder)
     found = summarise(plan, rows)
-    told = _tables(plan, folder, rows, found)
-    text = "\n\n".join((f"# {folder.path.resolve().name}", *_answers(found), *(one.markdown() for one in told)))
+    cautious = cautions(plan, folder)
+    told = _tables(plan, folder, rows, found, cautious)
+    answers = (*_answers(found), *(f"**Caution.** {one.text}" for one in cautious))
+    text = "\n\n".join((f"# {folder.path.resolve().name}", *answers, *(one.markdown() for one in told)))
     try:
         results.write(folder.path / LINES, rows)
         runs.write_text(folder.path / TABLE, text + "\n")
-        runs.write_text(folder.path / PAGE, _document(plan, kept, folder, rows, found, told))
+        runs.write_text(folder.path / PAGE, _document(plan, kept, folder, rows, found, cautious, told))
     except OSError as error:
         raise RunError(runs.unwritable(folder.path, error)) from error
     return folder.path / PAGE
@@ -65,12 +70,14 @@ def _answers(found: Summaries | None) -> list[str]:
     ]
 
 
-def _tables(plan: Plan, folder: Folder, rows: Sequence[Row], found: Summaries | None) -> list[Table]:
+def _tables(
+    plan: Plan, folder: Folder, rows: Sequence[Row], found: Summaries | None, cautious: Sequence[Caution]
+) -> list[Table]:
     made: list[Table] = []
     if found:
         blocks = whole_blocks(plan, [row for row in rows if row.trial is None])
         apart = [tables.settings(found)] if len(found.thresholds) > 1 else []  # one setting alone is the whole
-        made += [tables.quality(found), *apart, tables.values(found, blocks)]
+        made += [tables.quality(found, marks(cautious)), *apart, tables.values(found, blocks)]
         made += [tables.efficiency(found), tables.stability(found)]
     if chosen := read_json(folder.tuned):
         made.append(tables.tuned(chosen))
@@ -85,10 +92,16 @@ def _document(
     folder: Folder,
     rows: Sequence[Row],
     found: Summaries | None,
+    cautious: Sequence[Caution],
     told: Sequence[Table],
 ) -> str:
     name = folder.path.resolve().name
-    parts = [Markup(f"<header>\n<h1>{markup.text(name)}</h1>"), *_lead(found), Markup("</header>\n<main>")]
+    parts = [
+        Markup(f"<header>\n<h1>{markup.text(name)}</h1>"),
+        *_lead(found),
+        *_warned(cautious),
+        Markup("</header>\n<main>"),
+    ]
     parts += _drawn(plan, folder, rows, found)
     parts += [
         markup.section(one.title, markup.rows(one.headings, one.rows)) if one.rows else Markup() for one in told[:-1]
@@ -110,6 +123,10 @@ def _lead(found: Summaries | None) -> list[Markup]:
     )
     told = [Markup(f"<p><strong>{question}.</strong> {markup.text(answer)}</p>") for question, answer in answers]
     return [markup.paragraph(verdicts.scope(found), "lead"), *told]
+
+
+def _warned(cautious: Sequence[Caution]) -> list[Markup]:
+    return [Markup(f"<p><strong>Caution.</strong> {markup.text(one.text)}</p>") for one in cautious]
 
 
 def _drawn(plan: Plan, folder: Folder, rows: Sequence[Row], found: Summaries | None) -> list[Markup]:

@@ -72,7 +72,7 @@ def _settings(found: Summaries, blocks: Sequence[Block], across: int) -> "Figure
     for axes, (name, group) in zip(panels, inside.items(), strict=True):
         _dots(axes, found, group)
         for place, one in enumerate(found.arms):
-            middle = median_low(block[one.arm].score for block in group)
+            middle = median_low(block[one.arm].scored for block in group)
             axes.plot([middle] * 2, [place - 0.32, place + 0.32], color=INK, linewidth=2, solid_capstyle="butt")
         axes.axvline(found.thresholds[name], color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
         title(axes, name, legends=False)
@@ -120,7 +120,7 @@ def _stability(found: Summaries, across: int) -> "Figure":
     figure, panels = _panels(found, 3, across)
     columns: tuple[tuple[str, list[Estimate | None], str], ...] = (
         ("Runs that failed", [one.failing for one in found.arms], "share of runs, 95 % interval"),
-        ("Lost after the best look", [one.fallen for one in found.arms], "score, mean and 95 % interval"),
+        ("Lost after the best look", [one.fallen for one in found.arms], "score of runs that ended, 95 % interval"),
         ("Lost variety", [one.collapse for one in found.arms], "share of readings, second half of a run"),
     )
     for axes, (name, estimates, label) in zip(panels, columns, strict=True):
@@ -180,7 +180,7 @@ def grid(
 def _dots(axes: "Axes", found: Summaries, blocks: Sequence[Block]) -> None:
     """The score of each run, a little up or down by its place, so that equal ones are seen."""
     for place, one in enumerate(found.arms):
-        scores = [block[one.arm].score for block in blocks]
+        scores = [block[one.arm].scored for block in blocks]
         shifts = [((number * 0.618) % 1 - 0.5) * 0.5 for number in range(len(scores))]
         heights = [place + shift for shift in shifts]
         axes.scatter(scores, heights, s=7, color=SKY, alpha=0.7, linewidths=0, zorder=2)

@@ -217,6 +217,8 @@ def _check(plan: Plan, source: str) -> None:
     if plan.baseline not in plan.arms:
         raise UnknownNameError(f"arm in {source} for its baseline", plan.baseline, plan.arms)
     for name, regime in plan.regimes.items():
+        if regime.tasks is not None and not regime.tasks:
+            raise SettingError(f"regime '{name}' in {source} is of no task; name some, or leave tasks out for all")
         for task in regime.tasks or ():
             if task not in plan.tasks:
                 raise UnknownNameError(f"task in {source} for regime '{name}'", task, plan.tasks)
@@ -240,22 +242,26 @@ def _check_tuning(plan: Plan, source: str) -> None:
     tuning = plan.tuning
     if tuning is not None:
         _check_seeds(tuning.seeds, f"seeds of [tuning] in {source}")
+        if tuning.seed < 0:
+            raise SettingError(f"seed = {tuning.seed} of [tuning] in {source}: it must be at least 0")
         if tuning.trials < 2 or not tuning.tasks:
             raise SettingError(f"[tuning] in {source} needs tasks, and two trials or more an arm")
         for name, task in tuning.tasks.items():
-            _check_apart(plan, f"arms are tuned on '{name}'", task.data)
+            check_apart(plan, f"arms are tuned on '{name}'", task.data)
     for name, arm in plan.arms.items():
         for data in arm.tuned_on:
-            _check_apart(plan, f"arm '{name}' was tuned on '{data.name}'", data)
+            check_apart(plan, f"arm '{name}' was tuned on '{data.name}'", data)
         if tuning is not None and not arm.search:
             raise SettingError(f"arm '{name}' has nothing to tune, others get {tuning.trials} trials; give it a search")
-        for key in arm.search:
+        for key, space in arm.search.items():
+            if not isinstance(space, Span) and not space:
+                raise SettingError(f"{key} in the search of arm '{name}' is to be drawn from nothing; give it values")
             owner, dot, _ = key.partition(".")
             if not dot or owner not in ("knobs", "factors", "controller"):
                 raise UnknownNameError(f"thing to tune of arm '{name}'", key, ("knobs.…", "factors.…", "controller.…"))
 
 
-def _check_apart(plan: Plan, what: str, data: Choice) -> None:
+def check_apart(plan: Plan, what: str, data: Choice) -> None:
     """Raise SettingError for data that a task tests on; a part of it, or another size of its images, is the same."""
     for name, task in plan.tasks.items():
         if identity(task.data) == identity(data):
@@ -272,7 +278,12 @@ def identity(data: Choice) -> tuple[str, str]:
         for name, value in options.items()
         if name not in ("training_images", "training_points", "image_size")
     }
-    return chosen.name.partition(":")[0], repr(sorted(told.items()))
+    return plain_name(chosen.name), repr(sorted(told.items()))
+
+
+def plain_name(data: str) -> str:
+    """The name of a data set without its preset; the whole name of a module of this package is the short one."""
+    return data.partition(":")[0].removeprefix("equipoise.data.")
 
 
 def _check_seeds(seeds: tuple[int, ...], what: str) -> None:

@@ -1,7 +1,6 @@
 """The runs of a plan: each a name, and an experiment that is complete."""
 
 import dataclasses
-import inspect
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +11,16 @@ import numpy as np
 import torch
 
 from equipoise import catalog, launch
+from equipoise.comparison import arms
 from equipoise.comparison.plan import WELL_SET, Arm, Plan, Span, Task
 from equipoise.errors import EquipoiseError, SettingError
 from equipoise.evaluation import chosen
 from equipoise.experiment import Choice, Experiment, complete, data_of, given, recipe_of
 from equipoise.judged import Asked, Subject
-from equipoise.knobs import Knobs
+from equipoise.knobs import Knobs, check_turnable
+from equipoise.pilot import Pilot, Rules
 from equipoise.quality import Comparison, Metric, check_independent
+from equipoise.training.loop import Training
 
 TUNED_KNOB = "ema_half_life"
 """The knob of averaging, which is the same for every arm unless its controller turns it."""
@@ -93,29 +95,38 @@ def drawn(plan: Plan, arm: str, trial: int) -> dict[str, Any]:
 def experiment(plan: Plan, run: Planned, tried: Mapping[str, Any]) -> Experiment:
     """What a run runs, complete. `tried`: what the arm is tuned to, as :func:`drawn` gives it.
 
-    Knobs at the start: the GAN's own, those of the task, those of the arm, times the arm's factors, times the
-    regime's: what is mis-set is mis-set for every arm alike. The same seed gives the same weights, order of data,
-    latents and draws, whatever the arm. Raises EquipoiseError for what does not exist or cannot be.
+    Every arm is mis-set alike before its controller has decided anything; one that sets a knob outright, instead of
+    moving it from where it stands, undoes that with its first decision (see cautions). The same seed gives the same
+    weights, order of data, latents and draws, whatever the arm. Raises EquipoiseError for what does not exist or cannot
+    be.
     """
     task, arm = task_of(plan, run.setting), tuned(plan.arms[run.arm], tried)
     made = bare(plan, task, run.setting, run.seed)
     recipe, data = recipe_of(made), data_of(made)
     published: Knobs = recipe.build(data.spec, torch.Generator().manual_seed(0)).knobs
-    knobs = published.with_values({**task.knobs, **arm.knobs}).values()
-    regime = plan.regimes.get(run.setting.regime)
-    for factors in (arm.factors, regime.factors if regime else {}):
-        for name in factors:
-            published.with_values({name: knobs.get(name, 0.0)})  # raises for a name that is no knob
-        knobs = {name: value * factors.get(name, 1.0) for name, value in knobs.items()}
-    standing = published.differences(published.with_values(knobs))
+    standing = published.differences(_at_start(published, plan, run.setting, arm))
     return complete(
         dataclasses.replace(
             made,
-            controller=_seeded(arm.controller, run.seed),
+            controller=arms.seeded(arm.controller, run.seed),
             knobs={name: pair[1] for name, pair in standing.items()},
             repair=plan.repair if arm.repair is None else arm.repair,
         )
     )
+
+
+def _at_start(published: Knobs, plan: Plan, setting: Setting, arm: Arm) -> Knobs:
+    """The GAN's own knobs, those of the task, those of the arm, times the arm's factors, times the regime's.
+
+    Raises EquipoiseError for a name that is no knob, or a value out of its range.
+    """
+    knobs = published.with_values({**task_of(plan, setting).knobs, **arm.knobs}).values()
+    regime = plan.regimes.get(setting.regime)
+    for factors in (arm.factors, regime.factors if regime else {}):
+        for name in factors:
+            published.with_values({name: knobs.get(name, 0.0)})  # raises for a name that is no knob
+        knobs = {name: value * factors.get(name, 1.0) for name, value in knobs.items()}
+    return published.with_values(knobs)
 
 
 def task_of(plan: Plan, setting: Setting) -> Task:
@@ -139,23 +150,28 @@ def tuned(arm: Arm, tried: Mapping[str, Any]) -> Arm:
 def check(plan: Plan) -> None:
     """Build what every arm needs in every setting once, so that nothing is found wrong after hours.
 
-    Raises EquipoiseError, naming the arm and the setting.
+    All that tuning will try is known beforehand, and any of it may come to be tested: it is begun in every setting,
+    too. Raises EquipoiseError, naming the arm, the setting and the trial.
     """
     where = [*settings(plan), *dict.fromkeys(run.setting for run in trials(plan))]
     for setting in where:
         check_metrics(plan, setting)
     for setting in where:
         for arm, said in plan.arms.items():
-            last = {key: _extreme(space) for key, space in said.search.items()} if plan.tuning else {}
-            for tried in ({}, last) if last else ({},):
-                try:
-                    _check_arm(said, tried)
-                    made = experiment(plan, Planned(setting, arm, plan.seeds[0]), tried)
-                    training = launch.assemble(dataclasses.replace(made, metric=None), None)
-                    if training.state.gan.source is not None:
-                        raise SettingError("it makes images of images; comparisons are of samples made from noise")
-                except EquipoiseError as error:
-                    raise SettingError(f"arm '{arm}' on '{setting.name}': {error}") from error
+            trial = 0
+            try:
+                _check_arm(said)
+                made = experiment(plan, Planned(setting, arm, plan.seeds[0]), {})
+                training = launch.assemble(dataclasses.replace(made, metric=None), None)
+                if training.state.gan.source is not None:
+                    raise SettingError("it makes images of images; comparisons are of samples made from noise")
+                for trial in range(1, plan.tuning.trials if plan.tuning else 1):
+                    _check_begins(plan, setting, tuned(said, drawn(plan, arm, trial)), training)
+            except EquipoiseError as error:
+                what = ", ".join(f"{key} = {value}" for key, value in drawn(plan, arm, trial).items())
+                told = f", trial {trial} ({what})" if trial else ""
+                raise SettingError(f"arm '{arm}' on '{setting.name}'{told}: {error}") from error
+    arms.check_policies(plan)
 
 
 def check_metrics(plan: Plan, setting: Setting) -> None:
@@ -181,14 +197,20 @@ def check_metrics(plan: Plan, setting: Setting) -> None:
             metric.features(two)  # what cannot be had is told of now, not after hours
 
 
-def _seeded(controller: Choice, seed: int) -> Choice:
-    """A controller that draws at random draws otherwise with every seed of the plan."""
-    draws = "seed" in inspect.signature(catalog.load("controllers", controller.name)).parameters
-    return controller.with_options(seed=seed) if draws and "seed" not in controller.options else controller
+def _check_begins(plan: Plan, setting: Setting, arm: Arm, training: Training) -> None:
+    """Raise EquipoiseError if a run with these settings could not take its first decision.
+
+    What it has in common with the one that was assembled, all but knobs and controller, is not built again.
+    """
+    gan = training.state.gan
+    base = _at_start(gan.knobs, plan, setting, arm)
+    check_turnable(gan.knobs.differences(base), gan.turnable, gan.name)
+    controller = catalog.build("controllers", arm.controller.name, arm.controller.options)
+    Pilot(controller, steps=training.plan.steps, knobs=base, rules=Rules.of(gan))
 
 
-def _check_arm(arm: Arm, tried: Mapping[str, Any]) -> None:
-    if TUNED_KNOB in {*arm.knobs, *arm.factors, *(key.partition(".")[2] for key in tried)}:
+def _check_arm(arm: Arm) -> None:
+    if TUNED_KNOB in {*arm.knobs, *arm.factors, *(key.partition(".")[2] for key in arm.search)}:
         raise SettingError(f"{TUNED_KNOB} is the same for every arm; set it in the task")
 
 
@@ -219,8 +241,3 @@ def _draw(space: Span | tuple[Any, ...], generator: np.random.Generator) -> Any:
     if space.scale == "linear":
         return float(generator.uniform(space.low, space.high))
     return float(np.exp(generator.uniform(np.log(space.low), np.log(space.high))))
-
-
-def _extreme(space: Span | tuple[Any, ...]) -> Any:
-    """A value at the end of what may be drawn."""
-    return space.high if isinstance(space, Span) else space[-1]

@@ -15,7 +15,6 @@ from equipoise.comparison.folder import Folder
 from equipoise.comparison.looks import Look
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.planned import Planned
-from equipoise.comparison.scores import Anchors
 from equipoise.observations import SERIOUS
 
 COLLAPSES = ("collapse", "mode_collapse", "mode_dropping")
@@ -31,8 +30,9 @@ State = Literal["ended", "diverged", "failed", "unfinished"]
 class Row:
     """A run. Numbers are None where there are none; scores are from 0 to 1, see scores.py.
 
-    `score`: what counts by the plan's snapshot, 0 if the run diverged or could not be run. `value`: of the reported
-    metric, likewise; `last`, `best`, `last_fifth` and `spread` (standard deviation over the last fifth): scores.
+    `score`: what counts by the plan's snapshot, 0 if the run diverged or could not be run, None without the anchors
+    that scores stand between. `value`: of the reported metric, likewise; `last`, `best`, `last_fifth` and `spread`
+    (standard deviation over the last fifth): scores.
     `collapse`: share of readings in the second half that found lost variety. `lost`: steps lost by rolling back.
     """
 
@@ -43,7 +43,7 @@ class Row:
     seed: int
     trial: int | None
     state: State
-    score: float
+    score: float | None
     value: float | None
     metric: str
     better: str
@@ -73,8 +73,14 @@ class Row:
 
     @property
     def counts(self) -> bool:
-        """Whether there is anything to count: the run has ended, or could not be run."""
-        return self.state != "unfinished"
+        """Whether there is anything to count: the run has ended, or could not be run, and its score is known."""
+        return self.state != "unfinished" and self.score is not None
+
+    @property
+    def scored(self) -> float:
+        """The score of a run that counts."""
+        assert self.score is not None, f"{self.name} has no score"
+        return self.score
 
 
 def rows(plan: Plan, folder: Folder) -> list[Row]:
@@ -88,11 +94,11 @@ def row(plan: Plan, folder: Folder, run: Planned) -> Row:
     lines = runs.Run(path).lines() if (path / runs.EXPERIMENT).exists() else []
     seen = [look for look in looks.recorded(folder.looks(run)) if look.value is not None]
     state, task = _state(plan, folder, run), planned.task_of(plan, run.setting)
-    scored = [(look.step, _scored(anchors, look), look.cpu) for look in seen]
+    scored = [(look.step, anchors.score(look.value or 0.0), look.cpu) for look in seen] if anchors else []
     steps = int(json.loads((path / runs.EXPERIMENT).read_text())["steps"]) if lines else 0
     late = [score for step, score, _ in scored if step >= LATE * steps]
     place = _counting(plan, lines, seen)
-    counted = state == "ended"
+    ended, counted = state == "ended", state == "ended" and anchors is not None
     return Row(
         name=run.name,
         task=run.setting.task,
@@ -101,23 +107,23 @@ def row(plan: Plan, folder: Folder, run: Planned) -> Row:
         seed=run.seed,
         trial=run.trial,
         state=state,
-        score=_score(plan, scored, late, place) if counted else 0.0,
-        value=seen[place].value if counted else None,
+        score=_score(plan, scored, late, place) if counted else 0.0 if anchors else None,
+        value=seen[place].value if ended else None,
         metric=task.reported.name,
         better=anchors.better if anchors else "",
         last=scored[-1][1] if counted else None,
         best=max(score for _, score, _ in scored) if counted else None,
         last_fifth=fmean(late) if counted else None,
         spread=pstdev(late) if counted and len(late) > 1 else None,
-        cpu=seen[-1].cpu if counted else None,
-        seconds=seen[-1].seconds if counted else None,
+        cpu=seen[-1].cpu if ended else None,
+        seconds=seen[-1].seconds if ended else None,
         steps=steps,
         collapse=_collapse(lines),
         verdict=lines[-1].get("verdict") if lines else None,
         rollbacks=sum(line["event"] == "remedied" and line.get("restored") is not None for line in lines),
         lost=sum(line["lost"] for line in lines if line["event"] == "remedied"),
         looks=tuple(scored),
-        also=dict(seen[-1].also) if counted else {},
+        also=dict(seen[-1].also) if ended else {},
         experiment=_digest(path / runs.EXPERIMENT),
         weights=_digest(path / "generator.safetensors"),
     )
@@ -133,10 +139,6 @@ def _state(plan: Plan, folder: Folder, run: Planned) -> State:
         finished = follow.finish_of(runs.Run(folder.run(run)))
         return "diverged" if finished and finished["reason"] == "diverged" else "ended"
     return "failed" if folder.failed(run.name).exists() else "unfinished"
-
-
-def _scored(anchors: Anchors | None, look: Look) -> float:
-    return anchors.score(look.value) if anchors and look.value is not None else 0.0
 
 
 def _counting(plan: Plan, lines: Sequence[runs.Line], seen: Sequence[Look]) -> int:

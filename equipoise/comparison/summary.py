@@ -15,19 +15,34 @@ from equipoise.comparison.aggregate import Estimate, Grouped
 from equipoise.comparison.plan import WELL_SET, Plan
 from equipoise.comparison.results import Row
 
+SURE = 0.05
+"""A corrected p-value below this is called sure."""
+
 Block = Mapping[str, Row]
 """Arm -> its row, of one setting and seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """An arm against the baseline. `p`, `failures_p`: corrected for as many arms as there are (Holm)."""
+    """An arm against the baseline. `p`, `failures_p`: corrected for as many arms as there are (Holm).
+
+    `pairs`: of runs, which is what p counts. `lean`: which side its test leans to, 1 for better, -1 for worse.
+    `ahead`: settings in which the mean score is above the baseline's.
+    """
 
     difference: Estimate
     improvement: Estimate
     p: float
     failures_p: float
     pairs: int
+    lean: int
+    ahead: int
+
+    @property
+    def surely(self) -> int:
+        """1 for better, -1 for worse: where the test is sure, and the interquartile means are of one mind with it."""
+        agreed = self.lean * self.difference.value > 0
+        return self.lean if self.p < SURE and agreed else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +53,9 @@ class Summary:
     `seconds`: CPU time of a run, mean. `cpu`: times that of the baseline (geometric mean of pairs). `reached`: runs
     that became as good as the median run of the baseline ends; `steps`, `cost`: after what share of the steps, and of
     the baseline's CPU seconds, in the median; infinite if more than half did not.
-    `failing`: share of runs that failed. `fallen`: mean score lost between the best look and the last. `spread`: mean
-    standard deviation over the last fifth. `collapse`: mean share of readings with lost variety.
+    `failing`: share of runs that failed. `ended`: runs that neither diverged nor could not be run; of these alone are
+    `fallen`, the mean score lost between the best look and the last, and `spread`, the mean standard deviation over the
+    last fifth. `collapse`: mean share of readings with lost variety.
     """
 
     arm: str
@@ -55,6 +71,7 @@ class Summary:
     failing: Estimate
     diverged: int
     crashed: int
+    ended: int
     fallen: Estimate | None
     spread: Estimate | None
     collapse: Estimate | None
@@ -86,9 +103,9 @@ def summarise(plan: Plan, rows: Sequence[Row]) -> Summaries | None:
     if not blocks:
         return None
     failure = _failures(plan, blocks)
+    ends = {name: [block[plan.baseline] for block in inside] for name, inside in by_setting(blocks).items()}
     thresholds = {
-        setting: max(failure[inside[0][plan.baseline].task], median_low(block[plan.baseline].score for block in inside))
-        for setting, inside in by_setting(blocks).items()
+        name: max(failure[inside[0].task], median_low(row.scored for row in inside)) for name, inside in ends.items()
     }
     others = [arm for arm in plan.arms if arm != plan.baseline]
     scores = {arm: _grouped(blocks, arm) for arm in plan.arms}
@@ -106,6 +123,8 @@ def summarise(plan: Plan, rows: Sequence[Row]) -> Summaries | None:
                 worse[arm],
                 failed[arm],
                 len(blocks),
+                aggregate.lean(_differences(*pair)),
+                sum(float(group.mean()) > float(pair[1][name].mean()) for name, group in pair[0].items()),
             )
         found.append(_summary(plan, blocks, arm, thresholds, failure, against))
     best = sorted(found, key=lambda one: -one.quality.value)
@@ -147,6 +166,7 @@ def _summary(
         failing=aggregate.mean(failing),
         diverged=sum(row.state == "diverged" for row in mine),
         crashed=sum(row.state == "failed" for row in mine),
+        ended=sum(row.state == "ended" for row in mine),
         fallen=_estimate(aggregate.mean, known(mine, _fallen)),
         spread=_estimate(aggregate.mean, known(mine, lambda row: row.spread)),
         collapse=_estimate(aggregate.mean, known(mine, lambda row: row.collapse)),
@@ -162,7 +182,7 @@ def _failures(plan: Plan, blocks: Sequence[Block]) -> dict[str, float]:
     for block in blocks:
         base.setdefault(block[plan.baseline].task, []).append(block[plan.baseline])
     return {
-        task: plan.failure * median_low(row.score for row in rows if row.regime == WELL_SET)
+        task: plan.failure * median_low(row.scored for row in rows if row.regime == WELL_SET)
         if any(row.regime == WELL_SET for row in rows)
         else 0.0
         for task, rows in base.items()
@@ -171,7 +191,7 @@ def _failures(plan: Plan, blocks: Sequence[Block]) -> dict[str, float]:
 
 def _fails(row: Row, failure: Mapping[str, float]) -> bool:
     """Whether a run has failed: it diverged, could not be run, or came to little."""
-    return row.state != "ended" or row.score < failure[row.task]
+    return row.state != "ended" or row.scored < failure[row.task]
 
 
 def by_setting(blocks: Sequence[Block]) -> dict[str, list[Block]]:
@@ -183,7 +203,7 @@ def by_setting(blocks: Sequence[Block]) -> dict[str, list[Block]]:
 
 
 def _grouped(blocks: Sequence[Block], arm: str) -> Grouped:
-    return {name: np.array([block[arm].score for block in inside]) for name, inside in by_setting(blocks).items()}
+    return {name: np.array([block[arm].scored for block in inside]) for name, inside in by_setting(blocks).items()}
 
 
 def known(rows: Iterable[Row], of: Callable[[Row], float | None]) -> Grouped:
@@ -206,7 +226,12 @@ def _fallen(row: Row) -> float | None:
 
 
 def _wilcoxon(ours: Grouped, theirs: Grouped) -> float:
-    return aggregate.wilcoxon(np.concatenate([ours[name] - theirs[name] for name in ours]))
+    return aggregate.wilcoxon(_differences(ours, theirs))
+
+
+def _differences(ours: Grouped, theirs: Grouped) -> aggregate.Numbers:
+    """(N,), pair by pair, of all settings."""
+    return np.concatenate([ours[name] - theirs[name] for name in ours])
 
 
 def _until(row: Row, threshold: float) -> tuple[float, float]:

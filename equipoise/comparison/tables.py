@@ -8,7 +8,7 @@ from typing import Any
 from equipoise.comparison import aggregate
 from equipoise.comparison.aggregate import Estimate
 from equipoise.comparison.results import Row
-from equipoise.comparison.summary import Block, Summaries, by_setting, known
+from equipoise.comparison.summary import Block, Summaries, Summary, by_setting, known
 from equipoise.comparison.verdicts import interval, share, told
 from equipoise.report.words import duration, short
 
@@ -30,17 +30,18 @@ class Table:
         return f"## {self.title}\n\n{body}"
 
 
-def quality(found: Summaries) -> Table:
-    """Interquartile means, and each arm against the baseline."""
+def quality(found: Summaries, marks: Mapping[str, str] | None = None) -> Table:
+    """Interquartile means, and each arm against the baseline. `marks`: arm -> its name, with what to know of it."""
     rows = []
     for one in found.arms:
-        cells = [one.arm, interval(one.quality)]
+        cells = [(marks or {}).get(one.arm, one.arm), interval(one.quality)]
         if one.against is None:
-            cells += ["baseline", NONE, NONE]
+            cells += ["baseline", NONE, NONE, NONE]
         else:
             cells += [interval(one.against.difference), interval(one.against.improvement), f"{one.against.p:.3g}"]
+            cells += [f"{one.against.ahead} of {len(found.thresholds)} settings"]
         rows.append((*cells, str(one.runs)))
-    headings = ("arm", "score", "less the baseline's", "chance to beat it", "p, Wilcoxon and Holm", "runs")
+    headings = ("arm", "score", "less the baseline's", "chance to beat it", "p, Wilcoxon and Holm", "better in", "runs")
     return Table("Quality: scores, interquartile mean and 95 % interval", headings, tuple(rows))
 
 
@@ -96,8 +97,8 @@ def stability(found: Summaries) -> Table:
             str(one.diverged),
             str(one.crashed),
             f"{one.against.failures_p:.3g}" if one.against else "baseline",
-            _estimated(one.fallen, ".3f"),
-            _estimated(one.spread, ".3f"),
+            _of_ended(one, one.fallen),
+            _of_ended(one, one.spread),
             "none seen" if one.collapse and not one.collapse.high else _estimated(one.collapse, ".1%"),
             f"{one.rollbacks} ({one.lost:,} steps)",
         )
@@ -179,6 +180,16 @@ def _value(row: Row, metric: str, reported: bool) -> float | None:
 def _estimated(estimate: Estimate | None, form: str) -> str:
     """0.61 (0.55 to 0.66) in a form."""
     return NONE if estimate is None else told(estimate, lambda value: format(value, form))
+
+
+def _of_ended(one: Summary, estimate: Estimate | None) -> str:
+    """A number that only runs have which ended, and how many these are, if not all."""
+    text = _estimated(estimate, ".3f")
+    return (
+        text
+        if one.ended == one.runs or estimate is None
+        else f"{text}, of {one.ended} ended run{'s' * (one.ended > 1)}"
+    )
 
 
 def _late(estimate: Estimate) -> str:

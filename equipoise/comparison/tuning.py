@@ -5,15 +5,23 @@ from statistics import fmean
 from equipoise.comparison import planned, results
 from equipoise.comparison.folder import Folder, write_json
 from equipoise.comparison.plan import Plan
+from equipoise.errors import RunError
 
 
 def choose(plan: Plan, folder: Folder) -> None:
     """Write what each arm is tuned to: of its trials the one with the highest mean score over tasks and seeds.
 
-    A trial that diverged or could not be run counts 0. Of equals the first, so that nothing is changed without need.
+    A trial that diverged counts 0. Of equals the first, so that nothing is changed without need. What was chosen stands
+    for good, so nothing is as long as a trial could not be run: raises RunError.
     """
     assert plan.tuning is not None
-    found = {run: results.row(plan, folder, run).score for run in planned.trials(plan)}
+    rows = {run: results.row(plan, folder, run) for run in planned.trials(plan)}
+    if missing := [run.name for run, row in rows.items() if row.state == "failed" or not row.counts]:
+        raise RunError(
+            f"no arm is tuned, and nothing tested: {len(missing)} of {len(rows)} trials could not be run, {missing[0]} "
+            f"the first; what they said lies in {folder.path / 'failed'}, the same command tries them again"
+        )
+    found = {run: row.scored for run, row in rows.items()}
     chosen = {}
     for arm in plan.arms:
         means = [

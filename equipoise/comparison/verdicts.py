@@ -4,11 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from equipoise.comparison.aggregate import Estimate
-from equipoise.comparison.summary import Summaries, Summary
+from equipoise.comparison.summary import SURE, Summaries, Summary
 from equipoise.report.words import duration
 
-SURE = 0.05
-"""A corrected p-value below this is called sure."""
 FEW = 4
 """Arms from which on names are left out where that says the same."""
 
@@ -35,16 +33,17 @@ def quality(found: Summaries) -> str:
     others = [one for one in found.arms if one.against]
     if not others:
         return head
-    better = [one for one in others if _sure(one) and one.against and one.against.difference.value > 0]
-    worse = [one for one in others if _sure(one) and one.against and one.against.difference.value < 0]
-    said = [f"surely better than {base.arm}: {_named(better)}"] if better else []
-    said += [f"surely worse: {_named(worse)}"] if worse else []
+    better = [one for one in others if one.against and one.against.surely > 0]
+    worse = [one for one in others if one.against and one.against.surely < 0]
+    said = [f"surely better than {base.arm}: {_ahead(found, better)}"] if better else []
+    said += [f"surely worse: {_ahead(found, worse)}"] if worse else []
     open_ = [one for one in others if one not in better and one not in worse]
     if open_:
         verb = "are" if open_[1:] else "is"
         said.append(f"these runs do not tell whether {_named(open_)} {verb} better or worse than {base.arm}")
     sentence = "; ".join(said)
-    return f"{head} {sentence[0].upper()}{sentence[1:]}.{_too_few(found)}"
+    counted = " Sure is what other seeds would come to, for p counts runs, not tasks." if better or worse else ""
+    return f"{head} {sentence[0].upper()}{sentence[1:]}.{counted}{_too_few(found)}"
 
 
 def efficiency(found: Summaries) -> str:
@@ -91,9 +90,10 @@ def stability(found: Summaries) -> str:
     if sure:
         sentence = f"The difference to {base.arm} is sure for {_named(sure)}."
     said = [head, sentence]
-    if fallen := [(one.fallen, one.arm) for one in found.arms if one.fallen and one.fallen.value >= 0.001]:
-        most_lost, arm = max(fallen, key=lambda pair: pair[0].value)
-        said.append(f"After its best, {arm} lost most: {interval(most_lost)} of score in the mean.")
+    if fallen := [(one.fallen, one) for one in found.arms if one.fallen and one.fallen.value >= 0.001]:
+        most_lost, one = max(fallen, key=lambda pair: pair[0].value)
+        part = "" if one.ended == one.runs else f" of its {one.ended} run{'s' * (one.ended > 1)} that ended"
+        said.append(f"After its best, {one.arm} lost most: {interval(most_lost)} of score in the mean{part}.")
     return " ".join([*said, *_scatter(found), *_collapse(found)])
 
 
@@ -123,15 +123,20 @@ def _times(one: Summary) -> float:
 
 
 def _scatter(found: Summaries) -> list[str]:
-    """Whose last scores are steadiest."""
-    ranked = sorted(((one.spread, one.arm) for one in found.arms if one.spread), key=lambda pair: pair[0].value)
+    """Whose last scores are steadiest. An arm with failures is not: of runs that broke nothing scatters any more."""
+    ranked = sorted(((one.spread, one) for one in found.arms if one.spread), key=lambda pair: pair[0].value)
     if len(ranked) < 2:
         return []
-    (least, calm), (most, restless) = ranked[0], ranked[-1]
-    low, high = f"{least.value:.3f}", f"{most.value:.3f}"
+    most, restless = ranked[-1]
+    low, high = f"{ranked[0][0].value:.3f}", f"{most.value:.3f}"
     if low == high:
         return [f"In the last fifth of a run scores scatter by {low} with every arm."]
-    return [f"In the last fifth of a run scores scatter least with {calm} ({low}), most with {restless} ({high})."]
+    whole = [(spread, one) for spread, one in ranked if not one.failures]
+    calm = f"{whole[0][1].arm} ({whole[0][0].value:.3f})" if whole and whole[0][1] is not restless else ""
+    if calm and not any(one.failures for one in found.arms):
+        return [f"In the last fifth of a run scores scatter least with {calm}, most with {restless.arm} ({high})."]
+    rest = f"; of the arms without failures least with {calm}" if calm else ""
+    return [f"In the last fifth of a run scores scatter most with {restless.arm} ({high}){rest}."]
 
 
 def _collapse(found: Summaries) -> list[str]:
@@ -154,16 +159,20 @@ def _percent(value: float) -> str:
     return f"{value:.1%}"
 
 
-def _sure(one: Summary) -> bool:
-    return one.against is not None and one.against.p < SURE
-
-
 def _too_few(found: Summaries) -> str:
     """A warning where even the clearest outcome could not be sure: all pairs the same way have p = 2 / 2^n."""
     pairs, others = found.runs // len(found.arms), len(found.arms) - 1
     if others * 2 / 2**pairs < SURE:
         return ""
     return f" With {pairs} pair{'s' * (pairs > 1)} of runs nothing could be sure, however clear."
+
+
+def _ahead(found: Summaries, arms: Sequence[Summary]) -> str:
+    """Their names, and in how many settings each is ahead, where there are several."""
+    total = len(found.thresholds)
+    if total == 1:
+        return _named(arms)
+    return listed([f"{one.arm} (better in {one.against.ahead} of {total} settings)" for one in arms if one.against])
 
 
 def _named(arms: Sequence[Summary]) -> str:

@@ -3,8 +3,8 @@
 A bandit with three arms, gains of 0 (the controller below alone), 1/2 and 1 on what the policy wants. Each pull lasts
 from one measurement of a metric to the next, and earns how much better the metric became, in units of its usual change.
 Thompson sampling (Thompson 1933) for Gaussian rewards of unit variance under a N(m, 1) prior; what was earned long ago
-counts less by DISCOUNT a pull, for a game changes while it is played. Random numbers come from the number of the pull,
-so that a log replays every choice. Without a metric nothing is learned, and the gain stays 1.
+counts less by DISCOUNT a pull, for a game changes while it is played. Random numbers come from the number of the pull
+and a seed, so that a log replays every choice. Without a metric nothing is learned, and the gain stays 1.
 """
 
 import math
@@ -28,7 +28,7 @@ def unlearned() -> dict[str, Any]:
     return {"arm": FIRST, "pulls": 0, "counts": [0.0] * len(GAINS), "sums": [0.0] * len(GAINS), "squares": 0.0}
 
 
-def adapted(state: Mapping[str, Any], signals: Signals) -> dict[str, Any]:
+def adapted(state: Mapping[str, Any], signals: Signals, seed: int = 0) -> dict[str, Any]:
     """The state after an observation: one pull further if a metric was measured since the last one."""
     reading = next((signals.metrics[name] for name in sorted(signals.metrics)), None)
     if reading is None or not math.isfinite(reading.value):
@@ -43,7 +43,7 @@ def adapted(state: Mapping[str, Any], signals: Signals) -> dict[str, Any]:
     earned = gained / math.sqrt(squares / pulls) if squares > 0 else 0.0
     counts = [DISCOUNT * count + (arm == state["arm"]) for arm, count in enumerate(state["counts"])]
     sums = [DISCOUNT * total + earned * (arm == state["arm"]) for arm, total in enumerate(state["sums"])]
-    chosen = _drawn(counts, sums, pulls)
+    chosen = _drawn(counts, sums, pulls, seed)
     return {**seen, "arm": chosen, "pulls": pulls, "counts": counts, "sums": sums, "squares": squares}
 
 
@@ -59,9 +59,10 @@ def _gained(before: float, reading: MetricReading) -> float:
     return better / size if size > 0 else 0.0
 
 
-def _drawn(counts: list[float], sums: list[float], pull: int) -> int:
+def _drawn(counts: list[float], sums: list[float], pull: int, seed: int) -> int:
     """The arm whose mean, drawn from its posterior N((m + sum) / (1 + count), 1 / (1 + count)), is the highest."""
-    noise = np.random.default_rng(pull).standard_normal(len(GAINS)).tolist()
+    # With seed 0 the same as default_rng(pull), by which older logs replay: numpy pads entropy with zeros.
+    noise = np.random.default_rng([pull, seed]).standard_normal(len(GAINS)).tolist()
     arms = zip(PRIOR, counts, sums, noise, strict=True)
     draws = [(mean + total) / (1 + count) + one / math.sqrt(1 + count) for mean, count, total, one in arms]
     return draws.index(max(draws))

@@ -105,10 +105,16 @@ def loss_gradient(here: Learner, batch: Rollout) -> Floats:
 
 
 def learned(state: Mapping[str, Any], policy: Policy, last: Sequence[float], leash: float) -> dict[str, Any]:
-    """The state after learning from all decisions that it holds; `last`: (n,) what was seen after them."""
+    """The state after learning from all decisions that it holds; `last`: (n,) what was seen after them.
+
+    A decision that earned no finite number is left out, as if it had not been made: weights never come back from a NaN.
+    """
     start = learner(policy)
     here = start.with_flat(state["weights"])
-    batch = rollout(here, state["steps"], last)
+    steps = [step for step in state["steps"] if math.isfinite(step["reward"])]
+    if not steps:
+        return {**state, "steps": []}
+    batch = rollout(here, steps, last)
     spread = batch.advantages.std()
     batch = batch._replace(advantages=(batch.advantages - batch.advantages.mean()) / (spread + 1e-8))
     row, mean, square = (np.asarray(state[name], np.float64) for name in ("weights", "mean", "square"))

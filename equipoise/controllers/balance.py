@@ -13,6 +13,7 @@ from equipoise.observations import ControllerState, Observation, Signals, Turn
 __all__ = ["Balance"]
 
 NORMAL = NormalDist()
+CALM = "weights change as calmly again as before it was halved"
 SURE = 1e-6
 """A rank this near to 1 or -1 counts as this near: the normal distribution has no end."""
 
@@ -36,6 +37,7 @@ class Balance:
     2. |change| / |weights| of one player more than `apart` times that of the other: halve the rate of the faster one.
     3. A player's weights change by more than `fastest` of themselves in a step: halve its rate. (The usual advice is
     0.001, Karpathy's CS231n notes; healthy runs of this package begin near 0.03.)
+    What the last two have halved is doubled again, a decision at a time, once they have been quiet for a decision.
 
     `high`: accuracy of the discriminator, from the rank, above which it is slowed. `low`: accuracy below which it gets
     its rate back. `apart`: the ratio of update-to-weight ratios that is too much. `fastest`: the update-to-weight ratio
@@ -67,7 +69,8 @@ class Balance:
 
     def initial(self, knobs: Knobs) -> ControllerState:
         """The user's rates, and nothing read."""
-        return {"lr_g": knobs.lr_g, "lr_d": knobs.lr_d, "level": None, "progress": 0.0, "decided": 0.0}
+        rates = {"lr_g": knobs.lr_g, "lr_d": knobs.lr_d}
+        return {**rates, "level": None, "progress": 0.0, "decided": 0.0, "slowed": dict.fromkeys(rates, 0), "quiet": []}
 
     def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
         """Read the accuracy; decide if it is time."""
@@ -79,13 +82,18 @@ class Balance:
         state = {**state, "level": level, "progress": progress}
         if progress < max(self.warm_up, state["decided"] + self.pace - 1e-9):
             return Turn(knobs, state)
-        factors = self._by_accuracy(level) | self._by_updates(signals)
-        values, why = {}, {}
-        for name, (factor, text) in factors.items():
-            base = state[name]
-            values[name] = min(max(getattr(knobs, name) * factor, base / self.most), base)
-            why[name] = text
-        return Turn(dataclasses.replace(knobs, **values), {**state, "decided": progress}, why)
+        hurried, calm = self._by_updates(signals), self._calm(signals)
+        back = {name: (2.0, CALM) for name in calm if name in state["quiet"] and state["slowed"][name]}
+        factors = {**back, **self._by_accuracy(level), **hurried}
+        values, slowed = {}, dict(state["slowed"])
+        for name, (factor, _) in factors.items():
+            base, stood = state[name], getattr(knobs, name)
+            values[name] = min(max(stood * factor, base / self.most), base)
+            if values[name] != stood and (name in hurried or factor > 1):
+                slowed[name] = max(0, slowed[name] + (1 if name in hurried else -1))
+        why = {name: text for name, (_, text) in factors.items()}
+        state = {**state, "decided": progress, "slowed": slowed, "quiet": calm}
+        return Turn(dataclasses.replace(knobs, **values), state, why)
 
     def _by_accuracy(self, level: float | None) -> dict[str, tuple[float, str]]:
         if level is not None and level > self.high:
@@ -97,7 +105,7 @@ class Balance:
     def _by_updates(self, signals: Signals) -> dict[str, tuple[float, str]]:
         """Rules 2 and 3, which win over the first: a player that runs away is not sped up."""
         found: dict[str, tuple[float, str]] = {}
-        moved = {"lr_g": known(signals.update_ratio_g), "lr_d": known(signals.update_ratio_d)}
+        moved = _moved(signals)
         for mine, other in (("lr_g", "lr_d"), ("lr_d", "lr_g")):
             here, there = moved[mine], moved[other]
             if here is not None and there is not None and here > self.apart * there:
@@ -105,3 +113,13 @@ class Balance:
             if here is not None and here > self.fastest:
                 found[mine] = 0.5, f"weights change by {here:.2g} of themselves a step, more than {self.fastest:g}"
         return found
+
+    def _calm(self, signals: Signals) -> list[str]:
+        """The rates of players that are seen to move, and about which rules 2 and 3 have nothing to say."""
+        hurried = self._by_updates(signals)
+        return [name for name, here in _moved(signals).items() if here is not None and name not in hurried]
+
+
+def _moved(signals: Signals) -> dict[str, float | None]:
+    """The update-to-weight ratio of each player by its rate."""
+    return {"lr_g": known(signals.update_ratio_g), "lr_d": known(signals.update_ratio_d)}

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from equipoise import catalog
 from equipoise.errors import SettingError
@@ -22,7 +22,8 @@ class Chain:
     as far as all of them together: on a logarithmic scale their factors on the base multiply, as with the overrides of
     a repair, on others their differences add. Where the base is off, the last one wins.
 
-    `of`: names of controllers, with presets, between commas. `settings`: options of theirs, by name as in `of`.
+    `of`: names of controllers, with presets, between commas. `settings`: options of theirs, by name as in `of`; the
+    digests of policies that they follow are written in by the program.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -38,6 +39,9 @@ class Chain:
         for name in self.settings:
             if name not in self.of:
                 raise SettingError(f"settings for '{name}', which is not in the chain {','.join(self.of)}")
+        pinned = {name: _digest(member) for name, member in zip(self.of, self.members, strict=True)}
+        told = {name: {**self.settings.get(name, {}), **digest} for name, digest in pinned.items() if digest}
+        object.__setattr__(self, "settings", {**self.settings, **told})
         self.turns()
 
     @cached_property
@@ -73,6 +77,12 @@ class Chain:
         paid = [reward for reward in rewards if reward is not None]
         state = {"base": state["base"], "begun": True, "links": links}
         return Turn(dataclasses.replace(base, **values), state, why, sum(paid) if paid else None)
+
+
+def _digest(member: Controller) -> dict[str, str]:
+    """The digest of the policy that a link follows, as an option; nothing for one that follows none."""
+    options = {one.name: getattr(member, one.name) for one in dataclasses.fields(cast(Any, member))}
+    return {"digest": options["digest"]} if options.get("digest") else {}
 
 
 def _in_range(knobs: Knobs) -> dict[str, float]:

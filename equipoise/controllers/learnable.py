@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from equipoise.controllers import _adapting as adapting
 from equipoise.controllers._policy import Steering, opened
+from equipoise.errors import SettingError
 from equipoise.knobs import Knobs
 from equipoise.observations import ControllerState, Observation, Turn
 from equipoise.policy.files import Policy
@@ -25,8 +26,8 @@ class Learnable:
     """Follows a policy. Raises SettingError if there is none, or it does not suit.
 
     `policy`: a shipped one by its name, or a file. `features`: what it must see. `knobs`: which of its knobs to turn,
-    None for all that act. `adapt`: find out within the run how far to follow it. `digest`: of the policy; written by
-    the program.
+    None for all that act. `adapt`: find out within the run how far to follow it. `seed`: of what adapting tries.
+    `digest`: of the policy; written by the program.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -38,9 +39,12 @@ class Learnable:
     features: str = "residual"
     knobs: tuple[str, ...] | None = None
     adapt: bool = False
+    seed: int = 0
     digest: str | None = None
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise SettingError(f"seed = {self.seed}: it must be at least 0")
         object.__setattr__(self, "digest", opened(self.policy, self.digest, self.features).digest)
         self.turns()
 
@@ -63,10 +67,10 @@ class Learnable:
         return self._steering.initial(knobs) | ({"adapting": adapting.unlearned()} if self.adapt else {})
 
     def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
-        """What the controller below wants, moved by the policy; it decides forty times a run."""
+        """What the controller below wants, moved by the policy where it is time for it to decide."""
         if not self.adapt:
             return self._steering.update(state, observation)
         look = self._steering.look(state, observation)
-        look.state["adapting"] = adapting.adapted(state["adapting"], observation.signals)
+        look.state["adapting"] = adapting.adapted(state["adapting"], observation.signals, self.seed)
         followed = adapting.gain(look.state["adapting"])
         return self._steering.decided(look, followed * self._steering.policy.actor(look.vector) if look.due else None)

@@ -3,7 +3,7 @@
 Gathering only enqueues work on the device; reading waits for it, once for all numbers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -67,6 +67,34 @@ class Window:
     real: Tensor | None = None
     fake: Tensor | None = None
     held_out: Tensor | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is in it, by paths; :meth:`of` reads it back, with the names and counts of the tallies."""
+        found = {f"{name}/{part}": getattr(one, part) for name, one in self.phases.items() for part in PARTS}
+        found |= {f"{UPDATES}/{player}": ratio for player, ratio in self.updates.items()}
+        return found | {name: value for name in LAST if (value := getattr(self, name)) is not None}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], phases: Mapping[str, tuple[Sequence[str], int]]) -> "Window":
+        """A window from what :meth:`tensors` gave; `phases`: name -> names of its numbers, and how many steps."""
+        return cls(
+            phases={
+                name: Tally(tuple(names), count, *(tensors[f"{name}/{part}"] for part in PARTS))
+                for name, (names, count) in phases.items()
+            },
+            updates={
+                name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{UPDATES}/")
+            },
+            **{name: tensors[name] for name in LAST if name in tensors},
+        )
+
+
+PARTS = ("total", "low", "high", "last")
+"""The vectors of a tally, in the order of its fields."""
+LAST = ("probe_train", "probe_held_out", "non_finite", "real", "fake", "held_out")
+"""The tensors of a window, of which it has one or none."""
+UPDATES = "update ratio"
+"""Where ratios lie among its tensors: no phase has a space in its name."""
 
 
 def gather(window: Window, record: StepRecord, probability: Probability | None = None) -> Window:

@@ -11,29 +11,40 @@ from equipoise.errors import RunError, SettingError
 from equipoise.runs import unwritable
 
 
+def lines_of(path: Path, digest: str) -> list[dict[str, Any]]:
+    """What a journal holds, but for a last line that a kill cut short; nothing if there is none. Writes nothing.
+
+    Raises SettingError if it is damaged or of another plan, RunError if it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        lines = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+    except ValueError as error:
+        raise SettingError(f"{path} is damaged: {error}; delete it to begin anew") from error
+    if lines and lines[0].get("plan") != digest:
+        raise SettingError(f"{path} is of another plan; delete it to begin anew, or choose another --out")
+    return lines
+
+
 class Journal:
-    """A file of lines, the first of which names the plan. A line cut short by a kill is dropped."""
+    """A file of lines, the first of which names the plan. What was written stays; a torn end is cut off in place."""
 
     def __init__(self, path: Path, digest: str) -> None:
-        """Open a journal, or begin one. Raises SettingError if it is of another plan."""
+        """Go on with a journal, or begin one; :func:`held` keeps others away.
+
+        Raises SettingError if it is of another plan, RunError if the disk refuses.
+        """
         self.path = path
-        self.lines: list[dict[str, Any]] = []
-        whole = b""
-        try:
-            if path.exists():
-                content = path.read_bytes()
-                whole = content[: content.rfind(b"\n") + 1]
-                self.lines = [json.loads(line) for line in whole.splitlines()]
-        except OSError as error:
-            raise RunError(unwritable(path.parent, error)) from error
-        except ValueError as error:
-            raise SettingError(f"{path} is damaged: {error}; delete it to begin anew") from error
-        if self.lines and self.lines[0].get("plan") != digest:
-            raise SettingError(f"{path} is of another plan; delete it to begin anew, or choose another --out")
+        self.lines = lines_of(path, digest)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                file.write(whole)
+            with path.open("ab") as file:
+                file.truncate(path.read_bytes().rfind(b"\n") + 1)
         except OSError as error:
             raise RunError(unwritable(path.parent, error)) from error
         self._clock = time.process_time()

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from equipoise import catalog
-from equipoise.errors import SettingError, UnknownNameError
+from equipoise import catalog, launch
+from equipoise.errors import EquipoiseError, SettingError, UnknownNameError
+from equipoise.experiment import complete
 from equipoise.meta.tasks import Tasks, check_apart
 from equipoise.policy.blank import KINDS
 
@@ -81,6 +82,8 @@ class Plan:
         for name, choices in (*self.vary.items(), *self.check.items()):
             if not choices:
                 raise SettingError(f"'{name}' is to be drawn from nothing; give at least one value")
+        if self.seed < 0:
+            raise SettingError(f"seed = {self.seed}: it must be at least 0")
         check_apart([self.tasks, self.checks])
 
     @property
@@ -105,7 +108,10 @@ class Plan:
 
 
 def read_plan(path: Path) -> Plan:
-    """A plan from a TOML file. Raises SettingError if it cannot be read, UnknownNameError for a wrong key."""
+    """A plan from a TOML file, every choice of whose lists can be trained.
+
+    Raises SettingError if it cannot be read or not be trained, UnknownNameError for a wrong key.
+    """
     try:
         values = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
@@ -115,13 +121,18 @@ def read_plan(path: Path) -> Plan:
     for name in ("kind", "task"):
         if name not in values:
             raise SettingError(f"{path} does not say '{name}'; see experiments/policies for examples")
-    if values["kind"] not in KINDS:
+    if not isinstance(values["kind"], str) or values["kind"] not in KINDS:
         raise UnknownNameError("kind of policy", str(values["kind"]), KINDS)
     for name, cls in (("evolution", Evolution), ("reinforcement", Reinforcement)):
         if name in values:
             values[name] = catalog.checked(cls, values[name], f"[{name}] of {path}")
     plan: Plan = catalog.checked(Plan, values, str(path))
-    plan.tasks.drawn(1, plan.seed)
+    for name, tasks in (("[vary]", plan.tasks), ("[check]", plan.checks)):
+        for what, task in tasks.every():
+            try:
+                launch.assemble(complete(task), None)
+            except EquipoiseError as error:
+                raise SettingError(f"{path}, {name}, {what}: {error}") from error
     return plan
 
 

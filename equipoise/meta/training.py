@@ -5,9 +5,10 @@ from pathlib import Path
 
 from equipoise import runs
 from equipoise.errors import RunError
+from equipoise.locks import held
 from equipoise.meta import evolution, reinforcement
 from equipoise.meta.evolution import Progress
-from equipoise.meta.journal import Journal
+from equipoise.meta.journal import Journal, lines_of
 from equipoise.meta.plan import Plan
 from equipoise.policy.files import Policy, encoded
 
@@ -18,17 +19,21 @@ def train_policy(plan: Plan, out: Path) -> Iterator[Progress]:
     """Train a policy into the file `out`, telling how far it is; a journal beside it lets it go on after a kill.
 
     Begun again with a whole journal, it writes the same file without playing. Raises SettingError if the journal is of
-    another plan, or if what is needed is not installed; RunError if the disk refuses.
+    another plan, or if what is needed is not installed; RunError if `out` is a folder, if another process is at it, or
+    if the disk refuses.
     """
-    journal = Journal(journal_of(out), plan.digest)
-    if plan.evolution is not None:
-        yield from evolution.evolve(plan, plan.evolution, journal)
-    if plan.reinforcement is not None:
-        yield from reinforcement.reinforce(plan, plan.reinforcement, journal)
-    try:
-        runs.write_bytes(out, encoded(trained(plan, journal)))
-    except OSError as error:
-        raise RunError(runs.unwritable(out.parent, error)) from error
+    if out.is_dir():
+        raise RunError(f"{out} is a folder; give --out a file in it, such as {out / 'policy.safetensors'}")
+    with held(journal_of(out), "wait until it has ended, or choose another --out"):
+        journal = Journal(journal_of(out), plan.digest)
+        if plan.evolution is not None:
+            yield from evolution.evolve(plan, plan.evolution, journal)
+        if plan.reinforcement is not None:
+            yield from reinforcement.reinforce(plan, plan.reinforcement, journal)
+        try:
+            runs.write_bytes(out, encoded(trained(plan, journal)))
+        except OSError as error:
+            raise RunError(runs.unwritable(out.parent, error)) from error
 
 
 def trained(plan: Plan, journal: Journal) -> Policy:
@@ -41,7 +46,7 @@ def trained(plan: Plan, journal: Journal) -> Policy:
 
 def seconds_of(plan: Plan, out: Path) -> float:
     """Seconds of CPU that a training has taken so far, over all its sittings."""
-    return round(sum(float(line.get("cpu", 0)) for line in Journal(journal_of(out), plan.digest).lines), 1)
+    return round(sum(float(line.get("cpu", 0)) for line in lines_of(journal_of(out), plan.digest)), 1)
 
 
 def journal_of(out: Path) -> Path:

@@ -227,8 +227,13 @@ def _ppo(tracks: Tracks, progress: float) -> list[float]:
 
 
 def distance(signals: Signals) -> float | None:
-    """The last value of the first metric of which less is better: the pixel FID of the brief, or what there is."""
-    return next((reading.value for _, reading in sorted(signals.metrics.items()) if reading.better == "lower"), None)
+    """The last value of the first metric of which less is better: the pixel FID of the brief, or what there is.
+
+    None if there is no such metric, or if that value is not finite.
+    """
+    values = (reading.value for _, reading in sorted(signals.metrics.items()) if reading.better == "lower")
+    value = next(values, None)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _hats(tracks: Tracks, progress: float) -> list[float]:

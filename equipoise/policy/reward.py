@@ -9,6 +9,7 @@ within a unit, and the weights sum to 1. Known to be gameable: a discriminator t
 (control.md 2.9), and FID of few samples prefers less variety. It is here for parity, never a default.
 """
 
+import math
 from typing import NamedTuple
 
 from equipoise.observations import Signals
@@ -31,14 +32,19 @@ def weights(progress: float) -> Weights:
 def reward(before: float | None, signals: Signals, progress: float) -> float:
     """r in [-1.2, 1]: `before` is the distance at the decision before, None if it was not known yet.
 
-    A part that is not known counts as 0.
+    A part that is not known, or not finite, counts as 0: one NaN would spoil all that is learned from it.
     """
     counts, now = weights(progress), distance(signals)
     improvement = balance = 0.0
     if before is not None and now is not None and max(before, now) > 0:
         improvement = (before - now) / max(before, now)
-    if signals.loss_g is not None and signals.loss_d is not None:
-        apart = abs(signals.loss_g - signals.loss_d)
+    loss_g, loss_d = _finite(signals.loss_g), _finite(signals.loss_d)
+    if loss_g is not None and loss_d is not None:
+        apart = abs(loss_g - loss_d)
         balance = -apart / (1 + apart)
-    diversity = min(1.0, signals.diversity or 0.0)
+    diversity = min(1.0, _finite(signals.diversity) or 0.0)
     return counts.improvement * improvement + counts.balance * balance + counts.diversity * diversity
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

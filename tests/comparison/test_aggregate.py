@@ -164,3 +164,10 @@ def test_a_geometric_mean_is_of_ratios() -> None:
     assert (found.value, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0)), "drawn within each setting"
     spread = geometric_mean({"one": np.array([0.5, 2.0])})
     assert (spread.value, spread.low, spread.high) == pytest.approx((1.0, 0.5, 2.0))
+
+
+def test_the_lean_of_the_test_is_that_of_its_rank_sums() -> None:
+    assert aggregate.lean(np.array([3.0, -1.0, -1.5])) == 0, "3 against 1 + 2"
+    assert aggregate.lean(np.array([-3.0, 1.0, 1.5, 0.5])) == 1, "4 against 1 + 2 + 3"
+    assert aggregate.lean(np.array([-3.0, 1.0])) == -1
+    assert aggregate.lean(np.zeros(4)) == 0

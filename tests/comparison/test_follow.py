@@ -13,6 +13,7 @@ from equipoise.comparison.folder import Folder, begin, opened
 from equipoise.comparison.looks import Look, record, recorded
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.planned import Planned, Setting
+from equipoise.comparison.summary import summarise
 from equipoise.errors import RunError
 from equipoise.evaluation import evaluate
 from equipoise.events import Stepped
@@ -177,3 +178,13 @@ def test_the_verdict_of_a_finished_run_is_read_from_its_log(compared: Folder) ->
     assert line is not None
     assert line["reason"] == "steps"
     assert follow.finish_of(runs.Run(compared.path / "runs" / "none")) is None
+
+
+def test_without_anchors_a_run_has_no_score(compared: Folder, tiny: Plan, tmp_path: Path) -> None:
+    folder = Folder(Path(shutil.copytree(compared.path, tmp_path / "bare")))
+    shutil.rmtree(folder.path / "anchors")
+    found = results.row(tiny, folder, RUN)
+    assert (found.state, found.score, found.last, found.looks) == ("ended", None, None, ())
+    assert found.value is not None
+    assert not found.counts
+    assert summarise(tiny, results.rows(tiny, folder)) is None, "nothing is compared, rather than nothings"

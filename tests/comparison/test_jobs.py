@@ -9,7 +9,7 @@ import pytest
 
 from equipoise import cli
 from equipoise.comparison import follow, jobs, planned, tuning
-from equipoise.comparison.folder import Folder, begin, read_json
+from equipoise.comparison.folder import Folder, begin, read_json, write_json
 from equipoise.comparison.jobs import Job, carry_out
 from equipoise.comparison.plan import Arm, Plan, Tuning, read
 from equipoise.comparison.planned import Setting
@@ -135,6 +135,8 @@ def pretended(monkeypatch: pytest.MonkeyPatch):
 
     def start(job: Job, folder: Folder) -> Pretended:
         said = jobs._said(folder, job)
+        if isinstance(job.what, Setting) and "broken" not in job.name:
+            write_json(folder.anchors(job.what.task, job.what.tuning), {})
         said.write_text("hm\nValueError: broken\n" if "broken" in job.name else "")
         return Pretended(job.name, 1 if "broken" in job.name else 0, said)
 
@@ -216,6 +218,29 @@ def test_every_arm_gets_the_best_of_its_trials(
     assert chosen["one"]["tried"] == planned.drawn(plan, "one", 1)
     assert chosen["one"]["scores"] == pytest.approx([0.2, 0.6, 0.4])
     assert (chosen["other"]["trial"], chosen["other"]["tried"]) == (0, {})
+
+
+def test_without_anchors_nothing_is_trained(tiny: Plan, tmp_path: Path, pretended: type[Pretended]) -> None:
+    plan = dataclasses.replace(tiny, tasks={"ring": tiny.tasks["ring"], "broken": tiny.tasks["ring"]})
+    folder, seen = folder_of(plan, tmp_path / "out"), []
+    with pytest.raises(RunError, match="nothing was trained, for there is nothing to score 'broken' by: ValueE"):
+        seen += carry_out(plan, folder, 2)
+    assert sorted(pretended.started) == ["anchors.broken", "anchors.ring"]
+
+
+def test_nothing_is_chosen_while_a_trial_could_not_be_run(
+    tiny: Plan, tmp_path: Path, pretended: type[Pretended]
+) -> None:
+    """A crash is no score: what is chosen stands for good."""
+    arms = {name: Arm(search={"factors.lr_d": (0.5, 2.0)}) for name in ("fixed", "broken")}
+    plan = dataclasses.replace(tiny, arms=arms, tuning=Tuning(tasks=tiny.tasks, trials=2, seeds=(8,)))
+    folder = folder_of(plan, tmp_path / "out")
+    for job in jobs.jobs(plan)[:2]:
+        folder.anchors(job.what.task, job.what.tuning).parent.mkdir(exist_ok=True)
+    with pytest.raises(RunError, match=r"no arm is tuned, and nothing tested: . of 4 trials could not be run, tun"):
+        list(carry_out(plan, folder, 2))
+    assert not folder.tuned.exists()
+    assert not [name for name in pretended.started if not name.startswith(("anchors", "tuning"))]
 
 
 def test_trials_come_before_tests(tiny: Plan) -> None:

@@ -5,13 +5,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from equipoise.comparison import arms, planned
 from equipoise.comparison import plan as plans
-from equipoise.comparison import planned
+from equipoise.comparison.folder import Folder, begin, opened
 from equipoise.comparison.plan import Plan, Span, from_values, read, smaller
 from equipoise.comparison.planned import Planned, Setting
 from equipoise.errors import EquipoiseError, SettingError
+from equipoise.policy.blank import blank
+from equipoise.policy.files import encoded
+from equipoise.policy.files import read as read_policy
 
 HEAD = "seeds = [0, 1]\nsamples = 50\nlooks = 3\n"
 ARMS = '[arms.fixed]\n[arms.annealed]\ncontroller = "annealed"\n'
@@ -23,6 +28,7 @@ TUNING = (
     '[tuning]\ntrials = 3\nseeds = [9]\n[tuning.tasks.other]\ndata = {data}\nreported = "mixture_modes"\nsteps = 5\n'
 )
 TUNING_GRID = TUNING.replace("{data}", '"grid"')
+MANY = TUNING_GRID.replace("trials = 3", "trials = 9")
 
 
 @pytest.fixture
@@ -80,7 +86,7 @@ def test_a_plan_is_read_and_written_back(said) -> None:
         ),
         (
             HEAD + '[arms.a]\ncontroller = "fixed"\nsearch = { "controller.gain" = [1] }\n' + TASK + TUNING_GRID,
-            "arm 'a' on 'ring': there is no option of controller 'fixed' 'gain'; there are none",
+            "arm 'a' on 'ring', trial 1 (controller.gain = 1): there is no option of controller 'fixed' 'gain'; there",
         ),
         (
             HEAD + '[arms.a]\ncontroller = { name = "ppo", policy = "residual" }\n' + TASK,
@@ -157,6 +163,37 @@ def test_a_plan_is_read_and_written_back(said) -> None:
         (
             HEAD + "[arms.a.search]\nlr_d = [1]\n" + TASK,
             "there is no thing to tune of arm 'a' 'lr_d'; there is: controller.…, factors.…, knobs.…",
+        ),
+        (
+            HEAD + '[arms.a]\ncontroller = "rank"\nsearch = { "controller.reach" = [0.2, -1.0, 0.3] }\n' + TASK + MANY,
+            "arm 'a' on 'ring', trial 1 (controller.reach = -1.0): reach = -1: it must be above 0",
+        ),
+        (
+            HEAD
+            + '[arms.a]\ncontroller = "random"\nsearch = { "controller.seed" = { low = 1, high = 9 } }\n'
+            + TASK
+            + MANY,
+            "arm 'a' on 'ring', trial 1 (controller.seed = 5.",
+        ),
+        (
+            HEAD
+            + '[arms.a]\nsearch = { "knobs.r1_gamma" = { low = 1e-3, high = 1.0 } }\n'
+            + TASK
+            + "[regimes.mis_set]\nfactors = { r1_gamma = 0.0333 }\n"
+            + MANY,
+            "arm 'a' on 'ring.mis_set', trial ",
+        ),
+        (
+            HEAD + '[arms.a]\nsearch = { "factors.lr_d" = [] }\n' + TASK + TUNING_GRID,
+            "factors.lr_d in the search of arm 'a' is to be drawn from nothing; give it values",
+        ),
+        (
+            HEAD + ARMS + TASK + TUNING_GRID.replace("trials", "seed = -1\ntrials"),
+            "seed = -1 of [tuning] in {plan}: it must be at least 0",
+        ),
+        (
+            HEAD + ARMS + TASK + "[regimes.a]\ntasks = []\n",
+            "regime 'a' in {plan} is of no task; name some, or leave tasks out for all",
         ),
         ("looks = 1\nseeds = [0]\n" + ARMS + TASK, "looks = 1 in {plan}: it must be at least 2"),
         ("failure = 1.0\n" + HEAD + ARMS + TASK, "failure = 1 in {plan}: it is a share, from 0 to below 1"),
@@ -255,6 +292,71 @@ def test_a_controller_that_draws_at_random_draws_otherwise_with_every_seed(small
     plan = dataclasses.replace(small, arms={"placebo": plans.Arm(controller=plans.Choice("random"))})
     seeds = [planned.experiment(plan, run, {}).controller for run in planned.tests(plan)]
     assert [choice.options["seed"] for choice in seeds if choice] == [0, 1]
+
+
+def test_controllers_in_a_chain_and_bandits_draw_otherwise_with_every_seed(small: Plan) -> None:
+    chain = plans.Choice("chain", {"of": "annealed,random", "settings": {"annealed": {"factors": {"lr_g": 0.5}}}})
+    asked = {
+        "chain": chain,
+        "own": plans.Choice("chain", {"of": ("random",), "settings": {"random": {"seed": 7}}}),
+        "bandit": plans.Choice("learnable", {"adapt": True}),
+    }
+    plan = dataclasses.replace(small, arms={name: plans.Arm(controller=one) for name, one in asked.items()})
+    made: dict[str, list[Any]] = {name: [] for name in asked}
+    for run in planned.tests(plan):
+        controller = planned.experiment(plan, run, {}).controller
+        assert controller is not None
+        made[run.arm].append(controller.options)
+    assert [one["settings"]["random"]["seed"] for one in made["chain"]] == [0, 1]
+    assert made["chain"][0]["settings"]["annealed"] == {"factors": {"lr_g": 0.5}}
+    assert [one["settings"]["random"]["seed"] for one in made["own"]] == [7, 7], "who says how draws so"
+    assert [one["seed"] for one in made["bandit"]] == [0, 1]
+
+
+def _policy(path: Path, seed: int = 0, **task: Any) -> str:
+    training = {"plan": {"task": {"data": {"name": "equipoise.meta.points"}, **task}}}
+    policy = dataclasses.replace(blank("time_only"), training=training)
+    row = np.random.default_rng(seed).standard_normal(policy.actor.flat().size)
+    path.write_bytes(encoded(dataclasses.replace(policy, actor=policy.actor.with_flat(row))))
+    return str(path)
+
+
+def test_another_file_for_a_policy_is_another_plan(small: Plan, tmp_path: Path) -> None:
+    word = _policy(tmp_path / "p.safetensors")
+    told = {
+        "alone": plans.Choice("time_only", {"policy": word}),
+        "chained": plans.Choice("chain", {"of": ("time_only",), "settings": {"time_only": {"policy": word}}}),
+        "none": plans.Choice("rank"),
+    }
+    plan = dataclasses.replace(
+        small, arms={name: plans.Arm(controller=one) for name, one in told.items()}, baseline="alone"
+    )
+    pinned, folder = arms.pinned(plan), Folder(tmp_path / "out")
+    digest = read_policy(word).digest
+    assert pinned.arms["alone"].controller.options["digest"] == digest
+    assert pinned.arms["chained"].controller.options["settings"]["time_only"]["digest"] == digest
+    assert pinned.arms["none"] == plan.arms["none"]
+    begin(folder, pinned, "")
+    begin(folder, arms.pinned(plan), "the same files go on")
+    _policy(tmp_path / "p.safetensors", seed=1)
+    with pytest.raises(SettingError, match="as the run began with; put the old file back"):
+        begin(folder, arms.pinned(plan), "")
+    for run in planned.tests(opened(folder)[0])[:2]:
+        with pytest.raises(SettingError, match="as the run began with; put the old file back"):
+            planned.experiment(opened(folder)[0], run, {})
+
+
+def test_what_a_policy_was_trained_on_is_read_from_its_file(small: Plan, tmp_path: Path) -> None:
+    for number, told in enumerate(({"data": "ring"}, {"data": {"name": "equipoise.data.ring", "modes": 8}})):
+        word = _policy(tmp_path / f"{number}.safetensors", **told)
+        arm = plans.Arm(controller=plans.Choice("time_only", {"policy": word}))
+        with pytest.raises(
+            SettingError, match=r"the policy of arm 'a' was trained on '.*ring', the data that task 'ring'"
+        ):
+            planned.check(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
+    word = _policy(tmp_path / "other.safetensors", data={"name": "ring", "modes": 5})
+    arm = plans.Arm(controller=plans.Choice("time_only", {"policy": word}))
+    planned.check(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
 
 
 def test_a_plan_can_be_made_smaller(small: Plan) -> None:

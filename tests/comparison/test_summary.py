@@ -52,6 +52,60 @@ def test_an_arm_that_wins_every_pair_is_surely_better(plan: Plan, row: Made) -> 
     assert "Surely better than base: new." in verdicts.quality(found)
 
 
+def test_which_way_is_sure_is_said_by_the_test_itself(plan: Plan, row: Made) -> None:
+    """Better by far among the lowest and the highest quarter of scores, worse by little in the middle half."""
+    seeds, names = 40, ("base", "new")
+    scores = [(0.1, 0.2)] * 10 + [(0.9, 1.0)] * 10 + [(0.5, 0.495)] * 20
+    rows = [row(arm, seed, scores[seed][place]) for seed in range(seeds) for place, arm in enumerate(names)]
+    found = summary(dataclasses.replace(plan, seeds=tuple(range(seeds))), rows)
+    against = found.of("new").against
+    assert against is not None
+    assert against.p < 0.05
+    assert (against.lean, against.difference.value < 0) == (1, True), "the middle half is worse, the test says better"
+    assert against.surely == 0
+    assert "urely" not in verdicts.quality(found)
+    assert "do not tell whether new is better or worse than base" in verdicts.quality(found)
+
+
+def test_runs_are_counted_and_settings_are_told(plan: Plan, row: Made) -> None:
+    """Better by 0.1 in two tasks, worse by less in the third."""
+    gains = {"a": 0.1, "b": 0.1, "c": -0.01}
+    rows = [
+        row(arm, seed, 0.3 + seed / 100 + (arm == "new") * gain, task)
+        for task, gain in gains.items()
+        for seed in range(8)
+        for arm in ("base", "new")
+    ]
+    found = summary(plan, rows)
+    text = verdicts.quality(found)
+    assert "Surely better than base: new (better in 2 of 3 settings)." in text
+    assert "p counts runs, not tasks" in text
+    (line,) = [line for line in tables.quality(found).rows if line[0] == "new"]
+    assert line[-2:] == ("2 of 3 settings", "24")
+
+
+def test_what_only_ended_runs_have_is_said_to_be_theirs(plan: Plan, row: Made) -> None:
+    """The one run of `new` that did not diverge is steady; that is no praise."""
+    told = {"best": 0.6, "last": 0.4}
+    rows = [row("base", seed, 0.4, spread=0.02, **told) for seed in range(8)]
+    rows += [row("new", 0, 0.4, spread=0.001, best=0.7, last=0.4)]
+    rows += [row("new", seed, 0.0, state="diverged", spread=None) for seed in range(1, 8)]
+    found = summary(plan, rows)
+    assert (found.of("new").ended, found.of("base").ended) == (1, 8)
+    text = verdicts.stability(found)
+    assert "least" not in text
+    assert "scores scatter most with base (0.020)." in text
+    assert "new lost most: 0.300 (0.300 to 0.300) of score in the mean of its 1 run that ended." in text
+    cells = {line[0]: line[6:8] for line in tables.stability(found).rows}
+    assert cells["new"] == ("0.300, of 1 ended run", "0.001, of 1 ended run")
+    assert cells["base"] == ("0.200", "0.020")
+    more = dataclasses.replace(plan, arms={name: Arm() for name in ("base", "new", "calm")})
+    rows += [row("calm", seed, 0.4, spread=0.01) for seed in range(8)]
+    assert "most with base (0.020); of the arms without failures least with calm (0.010)." in verdicts.stability(
+        summary(more, rows)
+    )
+
+
 def test_too_few_pairs_are_said_to_be_too_few(plan: Plan, row: Made) -> None:
     found = summary(plan, both(row)[:8])
     text = verdicts.quality(found)

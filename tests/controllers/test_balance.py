@@ -103,3 +103,46 @@ def test_it_says_which_rule() -> None:
 def test_what_cannot_be_is_told(wrong: dict[str, float]) -> None:
     with pytest.raises(SettingError, match=f"{next(iter(wrong))} = "):
         Balance(**wrong)
+
+
+def hurrying(until: float, **others: float):
+    """The generator's weights run away up to there, and go calmly from then on."""
+    return lambda progress: Signals(update_ratio_g=0.5 if progress <= until else 0.01, update_ratio_d=0.01, **others)
+
+
+def test_a_player_that_ran_away_gets_its_rate_back_a_decision_after_it_is_calm() -> None:
+    path = [rate for rate, _ in course(Balance(), hurrying(0.2, rank_train_fake=0.5))]
+    assert path[1:8] == [5e-4] + [2.5e-4] * 6, "up to reading 8 of 40"
+    assert path[8:12] == [2.5e-4, 5e-4, 1e-3, 1e-3], "quiet for a decision, then back by doubling, no further"
+    assert set(path[11:]) == {1e-3}
+
+
+def test_what_accuracy_has_halved_is_not_given_back_for_calm_weights() -> None:
+    def signals(progress: float) -> Signals:
+        return Signals(rank_train_fake=0.95 if progress < 0.5 else 0.7, update_ratio_g=0.01, update_ratio_d=0.01)
+
+    assert course(Balance(), signals)[-1] == (1e-3, 5e-4), "between low and high it stays"
+
+
+def test_both_reasons_are_given_back_one_by_one() -> None:
+    """Halved once for accuracy and once for running away: calm weights give back the one, a low accuracy the other."""
+
+    def signals(progress: float) -> Signals:
+        runs = {
+            "update_ratio_d": 0.5 if 0.07 < progress < 0.11 else 0.01,
+            "update_ratio_g": 0.2 if progress < 0.11 else 0.01,
+        }
+        return Signals(rank_train_fake=0.95 if progress < 0.06 else 0.7 if progress < 0.6 else 0.05, **runs)
+
+    rates = [rate for _, rate in course(Balance(half_life=1e-9, fastest=0.3), signals)]
+    assert rates[1] == 1e-3
+    assert min(rates) == 5e-4
+    assert rates[20] == 1e-3
+    assert rates[-1] == 2e-3
+
+
+def test_a_player_of_which_nothing_is_seen_is_not_sped_up() -> None:
+    def signals(progress: float) -> Signals:
+        return Signals(update_ratio_g=0.5 if progress < 0.2 else math.nan)
+
+    assert course(Balance(), signals)[-1] == (2.5e-4, 2e-3)

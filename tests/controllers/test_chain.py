@@ -1,6 +1,8 @@
 """Chains: each link as if it were alone, and what they come to together."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,8 @@ from equipoise.controllers.rank import Rank
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.knobs import AdversarialKnobs
 from equipoise.observations import Health, Observation, Signals
+from equipoise.policy.blank import blank
+from equipoise.policy.files import encoded, read
 
 BASE = AdversarialKnobs().with_values({"lr_g": 1e-3, "lr_d": 2e-3, "beta1": 0.5})
 READINGS = 30
@@ -105,3 +109,18 @@ def test_what_cannot_be_is_told() -> None:
         Chain(settings={"ada": {}})
     with pytest.raises(UnknownNameError, match="there is no option of controller 'rank' 'trget'"):
         Chain(settings={"rank": {"trget": 1}})
+
+
+def test_a_link_follows_the_policy_that_the_run_began_with(tmp_path: Path) -> None:
+    """What is written out in full has the digest; another file in its place is refused."""
+    path = tmp_path / "p.safetensors"
+    path.write_bytes(encoded(blank("time_only")))
+    told = {"time_only": {"policy": str(path)}}
+    settings = Chain(of=("time_only", "rank"), settings=told).settings
+    assert settings == {"time_only": {"policy": str(path), "digest": read(str(path)).digest}}
+    assert Chain().settings == {}
+    assert Chain(of=("time_only", "rank"), settings=settings).settings == settings
+    start = blank("time_only")
+    path.write_bytes(encoded(replace(start, actor=start.actor.with_flat(start.actor.flat() + 1))))
+    with pytest.raises(SettingError, match="as the run began with; put the old file back"):
+        Chain(of=("time_only", "rank"), settings=settings)

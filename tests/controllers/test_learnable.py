@@ -20,8 +20,9 @@ from equipoise.errors import SettingError
 from equipoise.events import Event, Turned
 from equipoise.experiment import Choice, Experiment, complete
 from equipoise.knobs import AdversarialKnobs
-from equipoise.meta.episodes import piloted
+from equipoise.meta.episodes import hurry, piloted
 from equipoise.observations import Controller, Health, MetricReading, Observation, Signals
+from equipoise.pilot import Pilot, Rules
 from equipoise.policy.blank import KINDS, blank
 from equipoise.policy.files import Policy, encoded
 from equipoise.replay import observations, replay
@@ -82,17 +83,30 @@ def test_a_log_replays_every_knob(kind: str, tmp_path: Path) -> None:
     assert len(set(again)) > 3
 
 
-def test_decisions_come_forty_times_a_run_and_move_a_step_each() -> None:
+@pytest.mark.parametrize(
+    ("steps", "training", "decisions"),
+    [(300, True, 20), (400, False, 16), (1000, False, 22), (2500, False, 25), (2000, False, 40), (4000, False, 40)],
+)
+def test_decisions_come_at_readings_and_move_a_step_each(steps: int, training: bool, decisions: int) -> None:
+    """A fortieth of the run apart, at the first reading after it; as the docs have it."""
     controller, base = Learnable.steered(wilful("time_only", 9.0)), AdversarialKnobs()
-    state, moves = controller.initial(base), []
-    for step in range(401):
-        turn = controller.update(state, Observation(step, step / 400, Signals(), Health(), base))
-        moves.append(turn.state["positions"] != state["positions"])
-        steps = [abs(a - b) for a, b in zip(turn.state["positions"], state["positions"], strict=True)]
-        assert all(moved <= head.step + 1e-12 for moved, head in zip(steps, KINDS["time_only"].heads, strict=True))
+    rules = Rules(turnable=frozenset({"lr_g", "lr_d"}))
+    beside = launch.assemble(complete(dataclasses.replace(RING, steps=steps)), None)
+    beside.pilot = Pilot(controller, steps=steps, knobs=base, rules=rules)
+    if training:
+        hurry(beside)
+    state, decided = controller.initial(base), []
+    for step in filter(beside.pilot.is_due, range(1, steps + 1)):
+        turn = controller.update(state, Observation(step, step / steps, Signals(), Health(), base))
+        if turn.state["decided"] != state["decided"]:
+            decided.append(step)
+        else:
+            assert turn.state["positions"] == state["positions"]
+        moves = [abs(a - b) for a, b in zip(turn.state["positions"], state["positions"], strict=True)]
+        assert all(move <= head.step + 1e-12 for move, head in zip(moves, KINDS["time_only"].heads, strict=True))
         state = turn.state
-    assert {step % 10 for step, moved in enumerate(moves) if moved} == {0}
-    assert sum(moves) > 20
+    assert len(decided) == decisions
+    assert decided[:2] == ([8, 30] if training else decided[:2])
 
 
 def adapted(values: list[float], ages: list[int] | None = None) -> Iterator[dict[str, Any]]:
@@ -127,6 +141,25 @@ def test_a_metric_counts_once() -> None:
     """It grows older until it is measured again: age 32, then 64, then 32 anew."""
     states = list(adapted([2.0, 2.0, 1.0, 1.0], [32, 64, 32, 64]))
     assert [state["pulls"] for state in states] == [0, 0, 1, 1]
+
+
+def test_the_bandit_draws_by_its_seed() -> None:
+    """Which gains are tried, by seed; 0 draws what was drawn before there was one."""
+
+    def arms(seed: int) -> list[int]:
+        state, chosen = adapting.unlearned(), []
+        for number in range(30):
+            signals = Signals(metrics={"fd": MetricReading(1.0 + number % 2, 64)})
+            state = adapting.adapted(state, signals, seed)
+            chosen.append(state["arm"])
+        return chosen
+
+    assert arms(1) == arms(1) != arms(2)
+    for pull in (1, 7, 300):
+        before = np.random.default_rng(pull).standard_normal(3)
+        assert np.array_equal(np.random.default_rng([pull, 0]).standard_normal(3), before)
+    with pytest.raises(SettingError, match="seed = -1: it must be at least 0"):
+        Learnable(seed=-1)
 
 
 def test_without_a_metric_nothing_is_learned() -> None:

@@ -1,7 +1,8 @@
-"""PPO within a run: the update against torch's gradients, the rewards, and that all of it is replayed."""
+"""PPO within a run: the update against torch's gradients, and the rewards. Its replay: test_replayed.py."""
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,22 @@ def test_it_learns_on_within_a_run(file: str) -> None:
     assert decided(controller, 20) == turns
     other = decided(dataclasses.replace(controller, seed=1), 20)
     assert [turn.knobs for turn in other] != [turn.knobs for turn in turns]
+
+
+def test_one_loss_that_is_no_number_does_not_end_learning(file: str) -> None:
+    controller = PPO(policy=file, learn=True, rollout=4)
+    state, before = controller.initial(BASE), None
+    for number in range(21):
+        odd = math.nan if number == 6 else 1.0
+        signals = Signals(loss_g=odd, loss_d=1.2, diversity=0.8, metrics={"fd_pixels": MetricReading(50.0 - number, 0)})
+        turn = controller.update(state, Observation(50 * number, number / 20, signals, Health(), BASE))
+        state, before = turn.state, state
+    assert before is not None
+    assert np.isfinite(state["learning"]["weights"]).all()
+    assert state["learning"]["updates"] > 2 * learning.EPOCHS, "it has learned after that, too"
+    spoilt = learning.unlearned(policy()) | {"steps": [{"seen": [0.0] * 4, "action": [0, 0], "log": 0, "reward": odd}]}
+    spoilt["steps"][0]["reward"] = math.nan
+    assert learning.learned(spoilt, policy(), [0.0] * 4, 1.0) == {**spoilt, "steps": []}
 
 
 def test_learning_raises_what_is_paid() -> None:

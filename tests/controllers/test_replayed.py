@@ -9,15 +9,37 @@ import torch
 
 from equipoise import catalog, launch, runs
 from equipoise.experiment import Choice, Experiment, complete
+from equipoise.policy.files import encoded, read
 from equipoise.replay import observations, overrides, replay
 from equipoise.training.loop import Training, train
 
-NAMES = ["annealed", "ada", "balance", "chain", "fixed", "gap_aware", "random", "rank"]
-TYPED = [*NAMES, "annealed:r3gan", "ada:sign", "chain:r3gan"]
+LIKE_OTHERS = ("annealed:linear", "annealed:exponential", "annealed:cosine", "annealed:cyclegan", "learnable:residual")
+"""Presets that are another by other numbers, or the default by its name."""
+TYPED = [
+    *(Choice(name) for name in catalog.names("controllers")),
+    *(
+        Choice(f"{name}:{preset}")
+        for name in catalog.names("controllers")
+        for preset in catalog.presets("controllers", name)
+        if f"{name}:{preset}" not in LIKE_OTHERS
+    ),
+    Choice("ppo", {"learn": True, "rollout": 2}),
+    Choice("learnable", {"adapt": True, "seed": 3}),
+    Choice("chain", {"of": ("annealed", "learnable"), "settings": {"learnable": {"adapt": True}}}),
+]
 STEPS = 40
 
 
-def started(name: str, folder: Path) -> tuple[Training, runs.Run]:
+def often(choice: Choice, folder: Path) -> Choice:
+    """The same controller; a policy that decides every 50 steps does so every 5, or it would never decide."""
+    if choice.name.partition(":")[0] != "ppo":
+        return choice
+    folder.mkdir()
+    (folder / "p.safetensors").write_bytes(encoded(dataclasses.replace(read("ppo").policy, every=5.0)))
+    return choice.with_options(policy=str(folder / "p.safetensors"))
+
+
+def started(choice: Choice, folder: Path) -> tuple[Training, runs.Run]:
     """A run whose weights are spoilt in step 25, five steps after a checkpoint; it is read every 10 steps in full."""
     gan = Choice("dcgan", {"width": 4, "latent_dim": 6, "loss": "non_saturating"})
     experiment = complete(
@@ -25,8 +47,9 @@ def started(name: str, folder: Path) -> tuple[Training, runs.Run]:
             data=Choice("digits"),
             gan=gan,
             image_size=16,
-            metric=Choice("none"),
-            controller=Choice(name),
+            metric=Choice("fd_pixels"),
+            evaluate_every=5,
+            controller=choice,
             steps=STEPS,
             batch_size=16,
             save_every=10,
@@ -55,9 +78,9 @@ def spoil(training: Training) -> None:
     training.state.gan = dataclasses.replace(training.state.gan, phases=phases)
 
 
-@pytest.mark.parametrize("name", TYPED)
-def test_a_log_replays_every_knob_across_a_repair(name: str, tmp_path: Path) -> None:
-    training, run = started(name, tmp_path / "run")
+@pytest.mark.parametrize("typed", TYPED, ids=lambda one: "-".join((one.name, *map(str, one.options))))
+def test_a_log_replays_every_knob_across_a_repair(typed: Choice, tmp_path: Path) -> None:
+    training, run = started(often(typed, tmp_path / "policy"), tmp_path / "run")
     spoil(training)
     with runs.Log(run.folder) as log:
         for event in train(training):
@@ -68,7 +91,9 @@ def test_a_log_replays_every_knob_across_a_repair(name: str, tmp_path: Path) -> 
     assert seen[0].turnable == training.state.gan.turnable
     assert any(observation.signals.rank_train_held_out is not None for observation in seen)
     assert seen[0].signals.ideal_d == pytest.approx(math.log(4))
-    again = replay(catalog.build("controllers", name), seen, training.pilot.base, overrides(run))
+    chosen = run.experiment()["controller"]
+    controller = catalog.build("controllers", chosen["name"], chosen["options"])
+    again = replay(controller, seen, training.pilot.base, overrides(run))
     assert again[:-1] == [observation.knobs for observation in seen[1:]]
     assert again[-1] == training.pilot.knobs
     healed = {observation.knobs.lr_d for observation in seen if 25 <= observation.step < 35}

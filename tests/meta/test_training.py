@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from equipoise import cli
-from equipoise.errors import EquipoiseError, SettingError
+from equipoise.errors import EquipoiseError, RunError, SettingError
 from equipoise.meta import evolution, extra
 from equipoise.meta.evolution import Progress
-from equipoise.meta.journal import Journal
+from equipoise.meta.journal import Journal, lines_of
 from equipoise.meta.plan import Evolution, Plan, Reinforcement, read_plan
 from equipoise.meta.reinforcement import exported
 from equipoise.meta.training import JOURNAL, train_policy
@@ -157,6 +157,41 @@ def test_a_journal_of_another_plan_is_refused(tmp_path: Path) -> None:
         Journal(tmp_path / "j", ES.digest)
 
 
+def test_opening_a_journal_writes_nothing_but_what_a_kill_has_torn(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    journal = Journal(path, ES.digest)
+    journal.add({"generation": 0})
+    whole, before = path.read_bytes(), path.stat()
+    Journal(path, ES.digest)
+    assert path.read_bytes() == whole
+    path.write_bytes(whole + b'{"gen')
+    assert [line.get("generation") for line in lines_of(path, ES.digest)] == [None, 0]
+    assert path.read_bytes() == whole + b'{"gen', "reading leaves even that"
+    Journal(path, ES.digest)
+    assert path.read_bytes() == whole
+    assert path.stat().st_ino == before.st_ino, "never written anew"
+    assert lines_of(tmp_path / "none", ES.digest) == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_two_trainings_of_one_policy_do_not_get_into_each_others_way(tmp_path: Path) -> None:
+    out = tmp_path / "p.safetensors"
+    first = train_policy(ES, out)
+    next(first)
+    with pytest.raises(
+        RunError, match=r"p\.journal\.jsonl is in use by another process; wait until it has ended, or choo"
+    ):
+        next(train_policy(ES, out))
+    first.close()
+    assert next(train_policy(ES, out)).done == 1
+
+
+def test_a_folder_is_no_place_for_a_policy(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"is a folder; give --out a file in it, such as .*policy\.safetensors"):
+        next(train_policy(ES, tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("module", "package"), [("cma", "cma"), ("stable_baselines3", "stable-baselines3")])
 def test_what_is_not_installed_is_told(
     module: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -181,6 +216,23 @@ def test_what_is_not_installed_is_told(
         (
             TOML.replace("time_only", "tine_only") + "[evolution]\n",
             "no kind of policy 'tine_only'; did you mean 'time_on",
+        ),
+        ("seed = -1\n" + TOML + "[evolution]\n", "seed = -1: it must be at least 0"),
+        (TOML.replace('{ name = "equipoise.meta.points" }', "3") + "[evolution]\n", "data = 3: it must be a name"),
+        (TOML.replace('"time_only"', '["time_only"]') + "[evolution]\n", r"no kind of policy '\['time_only'\]'"),
+        (TOML + '[vary]\n"data" = ["digits"]\n[evolution]\n', "'digits' is kept for judging controllers"),
+        (
+            TOML.replace("meta.points", "data.digits") + "[evolution]\n",
+            r"'equipoise\.data\.digits' is kept for judging",
+        ),
+        (TOML.replace('"equipoise.meta.points"', '"ring"') + "[evolution]\n", "'ring' is kept for judging controllers"),
+        (
+            TOML + '[check]\n"data.shape" = ["cross", "crross"]\n[evolution]\n',
+            r"plan\.toml, \[check\], data\.shape = 'crross': .*did you mean 'cross'",
+        ),
+        (
+            TOML + '[vary]\n"knobs.lr_d" = [1e-3, 1.0]\n[evolution]\n',
+            r"plan\.toml, \[vary\], knobs\.lr_d = 1\.0: lr_d = 1 is outside its range",
         ),
         ("[task]\n[evolution]\n", "does not say 'kind'; see experiments/policies"),
         ('kind = "ppo"\n', "does not say 'task'"),

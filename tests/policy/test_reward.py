@@ -1,8 +1,11 @@
 """The reward of the brief, part by part."""
 
+import math
+
 import pytest
 
 from equipoise.observations import MetricReading, Signals
+from equipoise.policy.features import distance
 from equipoise.policy.reward import reward, weights
 
 
@@ -31,3 +34,10 @@ def test_it_is_bounded() -> None:
     best = reward(1e9, signals(0.0, loss_g=1.0, loss_d=1.0, diversity=1.0), 1.0)
     worst = reward(0.0, signals(1e9, loss_g=1e30, loss_d=0.0, diversity=0.0), 1.0)
     assert (best, worst) == (pytest.approx(0.9), pytest.approx(-0.9))
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_not_known(odd: float) -> None:
+    assert reward(20.0, signals(odd, loss_g=odd, loss_d=1.0, diversity=odd), 0.5) == 0
+    assert reward(20.0, signals(10.0, loss_g=1.0, loss_d=odd), 0.0) == pytest.approx(0.4 * 0.5)
+    assert distance(signals(odd)) is None

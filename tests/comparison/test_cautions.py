@@ -1,0 +1,81 @@
+"""What a reader is warned of: arms that undo what they are compared in, and those that cannot see."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from equipoise.comparison import follow, page, planned
+from equipoise.comparison.cautions import Start, cautions, marks, undone
+from equipoise.comparison.folder import Folder, begin
+from equipoise.comparison.plan import Arm, Choice, Plan, Regime, Tuning
+
+SEARCH = {"factors.lr_d": (0.5, 2.0), "knobs.beta1": (0.3, 0.4)}
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Folder]:
+    """Arms that leave, multiply and set the rate that a regime spoils, and that trials try; ppo without a distance."""
+    set_outright = Choice("annealed", {"schedules": {"lr_d": "linear(1e-3, 1e-4)"}})
+    arms = {
+        "fixed": Arm(search=SEARCH),
+        "moves": Arm(controller=Choice("annealed"), search=SEARCH),
+        "sets": Arm(controller=set_outright, search=SEARCH),
+        "ppo": Arm(controller=Choice("chain", {"of": ("ppo",)}), search={"factors.lr_d": (0.5, 2.0)}),
+    }
+    task = dataclasses.replace(tiny.tasks["ring"], also=())
+    grid = dataclasses.replace(task, data=Choice("grid"))
+    plan = dataclasses.replace(
+        tiny,
+        arms=arms,
+        tasks={"ring": task},
+        regimes={"mis_set": Regime(factors={"lr_d": 4.0, "r1_gamma": 0.5})},
+        tuning=Tuning(tasks={"grid": grid}, trials=2, seeds=(5,)),
+        seeds=(0,),
+        looks=2,
+        samples=500,
+    )
+    folder = Folder(tmp_path_factory.mktemp("cautious") / "out")
+    begin(folder, plan, "")
+    follow.measure_anchors(folder, planned.Setting("ring"))
+    for one in planned.trials(plan):
+        assert follow.follow(folder, one, lambda: False)
+    follow.write_json(folder.tuned, {arm: {"trial": 0, "tried": {}, "scores": [0.0, 0.0]} for arm in arms})
+    for one in planned.tests(plan):
+        assert follow.follow(folder, one, lambda: False)
+    return plan, folder
+
+
+def test_arms_that_undo_what_they_are_compared_in_are_named(run: tuple[Plan, Folder]) -> None:
+    found = cautions(*run)
+    assert marks(found) == {
+        "sets": "sets (undoes mis_set, tuned in part)",
+        "ppo": "ppo (undoes mis_set, not tuned, blind)",
+    }
+    texts = [one.text for one in found]
+    assert "sets is not mis-set by mis_set in lr_d: its first decision sets that, wherever it stood." in texts
+    assert "Trials of ppo tried lr_d in vain: its first decision sets that, wherever it stood." in texts
+    assert texts[-1].startswith("ppo is blind in ring: it steers by a distance, and no live metric there is one")
+
+
+def test_cautions_stand_on_the_page_and_beside_the_names(run: tuple[Plan, Folder]) -> None:
+    text = page.write(run[1]).read_text()
+    assert text.count("<strong>Caution.</strong>") == 5
+    markdown = (run[1].path / "results.md").read_text()
+    assert "**Caution.** ppo is blind in ring" in markdown
+    assert "| ppo (undoes mis_set, not tuned, blind) |" in markdown
+
+
+def test_of_runs_that_are_not_there_nothing_is_said(run: tuple[Plan, Folder], tmp_path: Path) -> None:
+    assert cautions(run[0], Folder(tmp_path)) == []
+
+
+def test_a_plan_like_any_other_needs_no_caution(compared: Folder, tiny: Plan) -> None:
+    assert cautions(tiny, compared) == []
+
+
+def test_a_knob_is_undone_where_it_stood_apart_and_stands_alike() -> None:
+    starts = [Start({"a": 1.0, "b": 1.0, "c": 1.0}, {"a": 5.0, "b": 2.0, "c": 3.0})]
+    starts.append(Start({"a": 2.0, "b": 2.0, "c": 1.0}, {"a": 5.0, "b": 4.0, "c": 3.0}))
+    assert undone(starts, ("a", "b", "c")) == ["a"], "b was moved, c was not set up differently"
+    assert undone(starts[:1], ("a",)) == []
