@@ -143,12 +143,13 @@ def items_of(asked: Any) -> list[Item]:
         for weight in WEIGHTS:
             picture = seed == 0 and weight == PAPER
             items.append({**shared, "arm": "pix2pix", "steps": asked.steps, "l1_weight": weight, "picture": picture})
+    large = {"size": 64, "seed": 0, "picture": True}
+    items.append({**large, "arm": "pix2pix", "steps": asked.large, "l1_weight": PAPER})
+    items.append({**large, "arm": "cyclegan", "steps": asked.large})
     for seed in range(asked.seeds):
         anew = {"size": 32, "seed": seed, "picture": False, "steps": asked.steps, "anew": True}
         items += [{**anew, "arm": "l1"}, {**anew, "arm": "pix2pix", "l1_weight": PAPER}]
-    large = {"size": 64, "seed": 0, "picture": True}
-    items.append({**large, "arm": "pix2pix", "steps": asked.large, "l1_weight": PAPER})
-    return [*items, {**large, "arm": "cyclegan", "steps": asked.large}]
+    return items
 
 
 def name_of(item: Item) -> str:
