@@ -6,7 +6,7 @@ from pathlib import Path
 from _plane import HERE
 
 from equipoise.comparison import page, planned
-from equipoise.comparison.folder import Folder, begin
+from equipoise.comparison.folder import Folder, begin, opened
 from equipoise.comparison.jobs import carry_out
 from equipoise.comparison.plan import read, smaller
 
@@ -25,9 +25,12 @@ def carried_out(name: str, folder: Folder, steps: int | None, seeds: int | None,
 
 
 def told(name: str, folder: Folder, out: Path) -> str:
-    """The page of a comparison and its lines copied beside the table, and its answers and tables as Markdown."""
+    """The page of a comparison and its lines copied beside the table; how long it is, and its answers, as Markdown."""
     page.write(folder)
+    plan = opened(folder)[0]
+    steps = ", ".join(f"{task} {given.steps:,}" for task, given in plan.tasks.items())
     shutil.copyfile(folder.path / page.PAGE, out / f"{name}.html")
     (out / "results").mkdir(exist_ok=True)
     shutil.copyfile(folder.path / page.LINES, out / "results" / f"{name}.jsonl")
-    return (folder.path / page.TABLE).read_text().partition("## Every run")[0].strip()
+    heading, _, answers = (folder.path / page.TABLE).read_text().partition("## Every run")[0].strip().partition("\n")
+    return f"{heading}\n\nSteps: {steps}; seeds {', '.join(map(str, plan.seeds))}.\n{answers}"

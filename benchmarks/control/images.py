@@ -27,6 +27,12 @@ def lower(text: str) -> str:
     return "\n".join(f"#{line}" if line.startswith("#") else line for line in text.splitlines())
 
 
+def kept(page: Path, name: str) -> str:
+    """What the page says of a plan already: a plan whose runs do not lie here keeps its tables."""
+    parts = page.read_text().split("\n## ")[1:] if page.exists() else []
+    return next((f"## {part.strip()}" for part in parts if part.split(maxsplit=1)[0] == name), "")
+
+
 def main() -> None:
     made = parser(__doc__)
     made.add_argument("--only", nargs="+", default=PLANS, choices=PLANS, metavar="NAME", help="of these plans alone")
@@ -42,15 +48,17 @@ def main() -> None:
         for name in asked.only:
             carried_out(name, folders[name], asked.steps, asked.seeds, asked.processes)
     asked.out.mkdir(parents=True, exist_ok=True)
-    there = {name: folder for name, folder in folders.items() if (folder.path / "plan.json").exists()}
-    parts = [lower(told(f"images_{name}", folder, asked.out)) for name, folder in there.items()]
+    parts = []
+    for name, folder in folders.items():
+        there = (folder.path / "plan.json").exists()
+        parts.append(lower(told(f"images_{name}", folder, asked.out)) if there else kept(asked.out / "images.md", name))
     write(
         asked.out / "images.md",
         "# Every controller on images",
         f"`python benchmarks/control/images.py`; machine: {machine()}; table written at commit {commit()}, {today()}. "
         "Every run, every look and every digest: results/images_*.jsonl; images_*.html, with "
         "pictures, is written beside and not committed.",
-        *parts,
+        *filter(None, parts),
     )
 
 
