@@ -46,7 +46,7 @@ from equipoise.training import probe
 from equipoise.training.loop import Training, train
 from equipoise.training.sheet import side_by_side
 
-WEIGHTS, PAPER = (30.0, 100.0, 300.0), 100.0
+WEIGHTS, PAPER = (10.0, 30.0, 100.0), 100.0
 """Of L1; and the paper's."""
 METRICS = ("paired_l1", "kd_efficientnet_lite0", "paired_efficientnet_lite0")
 SHOWN, SIDE = 24, 96
