@@ -18,7 +18,7 @@ def carried_out(name: str, folder: Folder, steps: int | None, seeds: int | None,
     path = PLANS / f"{name}.toml"
     plan = smaller(read(path), steps, seeds)
     planned.check(plan)
-    begin(folder, plan, path.read_text())
+    plan = begin(folder, plan, path.read_text())
     for event in carry_out(plan, folder, processes):
         said = f": {event.failed}" if event.failed else ""
         print(f"{event.done} of {event.total} done: {event.job.name if event.job else 'begun'}{said}", flush=True)

@@ -51,7 +51,7 @@ def measure(item: Item) -> Result:
     plan, before, begun = plan_of(item["steps"]), sum(os.times()[:4]), time.monotonic()
     with tempfile.TemporaryDirectory() as home:
         folder = Folder(Path(home) / "comparison")
-        begin(folder, plan, "")
+        plan = begin(folder, plan, "")
         failed = []
         for event in carry_out(plan, folder, item["processes"]):
             print(f"{event.done} of {event.total} done: {event.job.name if event.job else 'begun'}", flush=True)

@@ -36,7 +36,7 @@ def fill(made: Parser) -> None:
 
 def act(asked: argparse.Namespace) -> int:
     """Run a plan, or go on with it, and write the report."""
-    from equipoise.comparison import arms, page, planned
+    from equipoise.comparison import page, planned
     from equipoise.comparison.folder import Folder, begin
     from equipoise.comparison.plan import read, smaller
 
@@ -53,8 +53,7 @@ def act(asked: argparse.Namespace) -> int:
     planned.check(plan)
     if asked.dry_run:
         return _dry_run(plan, processes, asked.json)
-    plan = arms.pinned(plan)
-    begin(folder, plan, path.read_text())
+    plan = begin(folder, plan, path.read_text())
     return _carried_out(plan, folder, processes, asked)
 
 

@@ -54,18 +54,21 @@ class Folder:
         return self.path / "tuned.json"
 
 
-def begin(folder: Folder, plan: Plan, text: str) -> None:
-    """Make the folder, or see that it holds this very plan. `text`: the plan as it was given.
+def begin(folder: Folder, plan: Plan, text: str) -> Plan:
+    """Make the folder, or see that it holds this very plan; the plan to go on with, its policies pinned.
+
+    `text`: the plan as it was given.
 
     Raises RunError if it holds anything else, or cannot be written, SettingError if a policy is not the file any more
     that the comparison was begun with.
     """
+    plan = pinned(plan)
     path, told = folder.path / "plan.json", plan.to_json()
     if path.exists():
         kept = pinned(plans.from_values(_read(path)["plan"], str(path)))  # older ones name policies without digests
         if json.dumps(kept.to_json(), sort_keys=True) != json.dumps(told, sort_keys=True):
             raise RunError(f"{folder.path} holds a comparison by another plan; choose another folder with --out")
-        return
+        return plan
     runs.refuse_occupied(folder.path)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -73,6 +76,7 @@ def begin(folder: Folder, plan: Plan, text: str) -> None:
         write_json(path, {"plan": told, "digest": digest(told), "versions": versions()})
     except OSError as error:
         raise RunError(runs.unwritable(folder.path, error)) from error
+    return plan
 
 
 def opened(folder: Folder) -> tuple[Plan, Mapping[str, Any]]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equipoise.comparison import arms, planned
 from equipoise.comparison import plan as plans
+from equipoise.comparison import planned
 from equipoise.comparison.folder import Folder, begin, opened
 from equipoise.comparison.plan import Plan, Span, from_values, read, smaller
 from equipoise.comparison.planned import Planned, Setting
@@ -331,16 +331,16 @@ def test_another_file_for_a_policy_is_another_plan(small: Plan, tmp_path: Path) 
     plan = dataclasses.replace(
         small, arms={name: plans.Arm(controller=one) for name, one in told.items()}, baseline="alone"
     )
-    pinned, folder = arms.pinned(plan), Folder(tmp_path / "out")
+    folder = Folder(tmp_path / "out")
+    pinned = begin(folder, plan, "")
     digest = read_policy(word).digest
     assert pinned.arms["alone"].controller.options["digest"] == digest
     assert pinned.arms["chained"].controller.options["settings"]["time_only"]["digest"] == digest
     assert pinned.arms["none"] == plan.arms["none"]
-    begin(folder, pinned, "")
-    begin(folder, arms.pinned(plan), "the same files go on")
+    assert begin(folder, plan, "the same files go on") == begin(folder, pinned, "") == pinned
     _policy(tmp_path / "p.safetensors", seed=1)
     with pytest.raises(SettingError, match="as the run began with; put the old file back"):
-        begin(folder, arms.pinned(plan), "")
+        begin(folder, plan, "")
     for run in planned.tests(opened(folder)[0])[:2]:
         with pytest.raises(SettingError, match="as the run began with; put the old file back"):
             planned.experiment(opened(folder)[0], run, {})
