@@ -77,7 +77,7 @@ class CycleGANKnobs(AdversarialKnobs):
 class CycleGAN:
     """Options of CycleGAN.
 
-    `loss`: adversarial loss. `width`: channels of the first layer of all four networks; `discriminator_width`: of those
+    `loss`: adversarial loss. `width`: channels of the first layer of all four networks. `discriminator_width`: those
     of the discriminators, if they are others. `body`: generators of residual blocks, or the U-Net of pix2pix.
     `blocks`: residual blocks; None for the paper's: 6 below 256 pixels, 9 from there on. `change`: generators make a
     change of the input, not an image anew. `norm`: statistics of the batch, of each image alone, or none, in the

@@ -64,7 +64,7 @@ class Pix2Pix:
     """Options of pix2pix.
 
     `loss`: adversarial loss. `width`: channels of the first layer of both players; they double with every halving, up
-    to 8 times. `discriminator_width`: of that of the discriminator, if it is another. `norm`: statistics of the batch,
+    to 8 times. `discriminator_width`: those of the discriminator, if they are others. `norm`: statistics of the batch,
     of each image alone, or none, in the generator. `discriminator_norm`: the same in the discriminator. `patch`: pixels
     a side that one logit of the discriminator sees: 16, 34 or 70. `dropout`: in the three innermost levels of the way
     up, in training. `change`: the generator makes a change of the input, not an image anew. `knobs`: values that differ

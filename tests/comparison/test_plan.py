@@ -374,7 +374,7 @@ def test_a_plan_can_be_made_smaller(small: Plan) -> None:
 )
 def test_plans_that_come_along_can_be_read(path: Path) -> None:
     plan = read(path)
-    assert len(plan.arms) >= 3
+    assert len(plan.arms) >= 2
     assert plan.baseline in plan.arms
 
 
