@@ -9,7 +9,9 @@ EquipoiseError           one line for people: names the thing and the way out; t
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class EquipoiseError(Exception):
@@ -46,3 +48,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if match:
         return f"; did you mean '{match[0]}'?"
     return f"; there is: {', '.join(known)}" if known else "; there are none"
+
+
+def unwritable(folder: Path, error: OSError) -> str:
+    """One line for people on why a folder cannot be written, and the way out."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk that holds {folder} is full; make room, then: equipoise resume {folder}"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission to write to {folder}; choose another folder with --out"
+    return f"cannot write to {folder}: {error.strerror or error}"

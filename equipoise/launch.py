@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from equipoise import catalog, runs
 from equipoise.base import DataSet, Gan, Stream
 from equipoise.diagnosis.remedies import Care
-from equipoise.errors import CheckpointError, RunError, SettingError, UnknownNameError
+from equipoise.errors import CheckpointError, RunError, SettingError, UnknownNameError, unwritable
 from equipoise.events import Event, Finished, Stepped
 from equipoise.experiment import Choice, Experiment, check_numbers, complete, data_of, from_values, given, recipe_of
 from equipoise.judged import TRAINED
@@ -329,4 +329,4 @@ def writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(runs.unwritable(folder, error)) from error
+        raise RunError(unwritable(folder, error)) from error

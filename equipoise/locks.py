@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from equipoise.errors import RunError
+from equipoise.errors import RunError, unwritable
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What a file system says that knows no locks, as some do over a network: there, nobody is kept out."""
@@ -35,7 +35,7 @@ def held(path: Path, way_out: str, wait: bool = False) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     except OSError as error:
-        raise RunError(f"cannot write to {path.parent}: {error.strerror or error}; choose another folder") from error
+        raise RunError(unwritable(path.parent, error)) from error
     with file:
         hold(file, path, way_out, wait)
         yield

@@ -10,7 +10,6 @@ runs/<name>/experiment.json            all that is needed to run it again, versi
 
 import contextlib
 import dataclasses
-import errno
 import io
 import itertools
 import json
@@ -25,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from equipoise.errors import RunError
+from equipoise.errors import RunError, unwritable
 from equipoise.events import Event, Resumed, Sampled, Saved, Stepped
 from equipoise.locks import held, hold
 
@@ -176,15 +175,6 @@ def refuse_occupied(folder: Path) -> None:
         raise RunError(unwritable(folder, error)) from error
     hint = f"resume it with: equipoise resume {folder}; or" if is_run else "it is not empty;"
     raise RunError(f"{folder} exists already; {hint} choose another folder with --out")
-
-
-def unwritable(folder: Path, error: OSError) -> str:
-    """One line for people on why a folder cannot be written, and the way out."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk that holds {folder} is full; make room, then: equipoise resume {folder}"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"no permission to write to {folder}; choose another folder with --out"
-    return f"cannot write to {folder}: {error.strerror or error}"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -153,8 +153,12 @@ def test_ctrl_c_while_the_report_is_made_stops_that(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("equipoise.report.figures.training_progress", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without one
     words = ("--steps", "2", "--batch-size", "8", "--gan", "mlp", "--option", "width=4", "--metric", "none")
-    assert cli.run(["train", "ring", *words, "--out", "run"]) == 130
+    try:
+        assert cli.run(["train", "ring", *words, "--out", "run"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[-1] == "equipoise: stopped; the run is whole, its report is not: equipoise report run"

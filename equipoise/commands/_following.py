@@ -33,7 +33,7 @@ def follow(begin: "Callable[[Callable[[], bool]], Iterator[Any]]", folder: Path,
         last = f"stopped after step {finished.step}, everything is saved; go on with: equipoise resume {folder}"
     else:
         from equipoise.commands._reporting import report, told
-        from equipoise.runs import unwritable
+        from equipoise.errors import unwritable
 
         try:
             page, film = report(folder)

@@ -22,7 +22,7 @@ from equipoise.comparison import plan as plans
 from equipoise.comparison.arms import pinned
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.planned import Planned
-from equipoise.errors import RunError
+from equipoise.errors import RunError, unwritable
 from equipoise.experiment import versions
 
 
@@ -75,7 +75,7 @@ def begin(folder: Folder, plan: Plan, text: str) -> Plan:
         (folder.path / "plan.toml").write_text(text)
         write_json(path, {"plan": told, "digest": digest(told), "versions": versions()})
     except OSError as error:
-        raise RunError(runs.unwritable(folder.path, error)) from error
+        raise RunError(unwritable(folder.path, error)) from error
     return plan
 
 

@@ -14,7 +14,7 @@ from equipoise.comparison.plan import Plan
 from equipoise.comparison.results import Row
 from equipoise.comparison.summary import Summaries, summarise, whole_blocks
 from equipoise.comparison.tables import Table
-from equipoise.errors import RunError
+from equipoise.errors import RunError, unwritable
 from equipoise.report import markup
 from equipoise.report.markup import Markup
 from equipoise.report.stylesheet import STYLE
@@ -54,7 +54,7 @@ def write(folder: Folder) -> Path:
         runs.write_text(folder.path / TABLE, text + "\n")
         runs.write_text(folder.path / PAGE, _document(plan, kept, folder, rows, found, cautious, told))
     except OSError as error:
-        raise RunError(runs.unwritable(folder.path, error)) from error
+        raise RunError(unwritable(folder.path, error)) from error
     return folder.path / PAGE
 
 

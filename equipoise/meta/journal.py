@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from equipoise.errors import RunError, SettingError
-from equipoise.runs import unwritable
+from equipoise.errors import RunError, SettingError, unwritable
 
 
 def lines_of(path: Path, digest: str) -> list[dict[str, Any]]:

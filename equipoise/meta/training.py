@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from equipoise import runs
-from equipoise.errors import RunError
+from equipoise.errors import RunError, unwritable
 from equipoise.locks import held
 from equipoise.meta import evolution, reinforcement
 from equipoise.meta.evolution import Progress
@@ -33,7 +33,7 @@ def train_policy(plan: Plan, out: Path) -> Iterator[Progress]:
         try:
             runs.write_bytes(out, encoded(trained(plan, journal)))
         except OSError as error:
-            raise RunError(runs.unwritable(out.parent, error)) from error
+            raise RunError(unwritable(out.parent, error)) from error
 
 
 def trained(plan: Plan, journal: Journal) -> Policy:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from equipoise import runs
-from equipoise.errors import RunError
+from equipoise.errors import RunError, unwritable
 
 RATE = 4_500_000
 """Bits a second at most, kept over any second (x264's VBV): 30 seconds stay below 18 MB, whatever is shown."""
@@ -30,7 +29,7 @@ def write(path: Path, frames: Iterable[Image.Image], size: tuple[int, int], rate
         _encode(_command(_tool(), partial, size, rate), frames)
         partial.replace(path)
     except OSError as error:
-        raise RunError(f"no film: {runs.unwritable(path.parent, error)}") from error
+        raise RunError(f"no film: {unwritable(path.parent, error)}") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

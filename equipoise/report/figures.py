@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equipoise import runs
-from equipoise.errors import RunError
+from equipoise.errors import RunError, unwritable
 from equipoise.report import history as histories
 from equipoise.report import panels, pictures
 from equipoise.report import samples as sampling
@@ -59,7 +59,7 @@ def training_progress(run: Run) -> Path:
         path.parent.mkdir(exist_ok=True)
         runs.write_bytes(path, content)
     except OSError as error:
-        raise RunError(runs.unwritable(path.parent, error)) from error
+        raise RunError(unwritable(path.parent, error)) from error
     return path
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from equipoise import runs
-from equipoise.errors import RunError
+from equipoise.errors import RunError, unwritable
 from equipoise.report import encoding, samples, scenes, stage
 from equipoise.report import history as histories
 from equipoise.report.history import number
@@ -93,4 +93,4 @@ def _poster(path: Path, frame: Image.Image) -> None:
     try:
         runs.write_bytes(path, runs.png(frame))
     except OSError as error:
-        raise RunError(f"no film: {runs.unwritable(path.parent, error)}") from error
+        raise RunError(f"no film: {unwritable(path.parent, error)}") from error

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from equipoise import runs
-from equipoise.errors import RunError
+from equipoise.errors import RunError, unwritable
 from equipoise.report import figures, film, markup, pictures
 from equipoise.report import history as histories
 from equipoise.report import samples as sampling
@@ -42,7 +42,7 @@ def write(run: Run) -> Path:
     try:
         runs.write_text(path, page)
     except OSError as error:
-        raise RunError(runs.unwritable(run.folder, error)) from error
+        raise RunError(unwritable(run.folder, error)) from error
     return path
 
 
