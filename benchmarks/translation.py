@@ -25,6 +25,7 @@ CycleGAN below copying by both L1 and kernel distance, and far below the shuffle
 """
 
 import json
+import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -179,15 +180,44 @@ def row(name: str, seeds: list[Mapping[str, Any]]) -> list[str]:
     return [name, *(each(metric, ".3f") for metric in METRICS), each("seconds", ".0f"), health]
 
 
+def answers(arms: Mapping[str, list[Mapping[str, Any]]]) -> str:
+    """What the 32 x 32 arms that are there come to, in a sentence or two; as far as they are there."""
+    l1, distance = METRICS[:2]
+    said = []
+    copied, cycled = arms.get(TOLD["copy"]), arms.get(TOLD["cyclegan"])
+    if copied and cycled:
+        below = [sum(run[metric] < copied[0][metric] for run in cycled) for metric in (l1, distance)]
+        said.append(
+            f"CycleGAN is below copying by L1 in {below[0]} of {len(cycled)} runs, by kernel distance in {below[1]}."
+        )
+    games = {
+        name: median(runs, distance) for name, runs in arms.items() if name.startswith("pix2pix") and ANEW not in name
+    }
+    if games and (alone := arms.get(TOLD["l1"])):
+        best, base = min(games, key=games.__getitem__), median(alone, distance)
+        beats = "beats" if games[best] < base else "does not beat"
+        said.append(
+            f"The game {beats} L1 alone by kernel distance: {games[best]:.3f} for {best}, {base:.3f} without it."
+        )
+    return " ".join(said)
+
+
+def median(runs: list[Mapping[str, Any]], metric: str) -> float:
+    """Of runs, by a metric."""
+    return statistics.median(run[metric] for run in runs)
+
+
 def write_table(results: Results, items: list[Item], asked: Any) -> None:
     """The page, from what is there."""
     columns = ("arm", "L1 ↓", "kernel distance ↓", "perceptual ↓", "seconds of CPU", "serious findings")
-    pages = []
+    pages, found = [], ""
     for size in (32, 64):
         arms = arms_of(results, [item for item in items if item["size"] == size])
         pages.append(table(columns, [row(name, seeds) for name, seeds in arms.items()]))
         if size == 32:
-            draw(arms, asked.out / "translation.png")
+            drawn = {name: runs for name, runs in arms.items() if name != TOLD["shuffled"]}  # far from all others
+            draw(drawn, asked.out / "translation.png")
+            found = answers(arms)
     pictures = [picture_of(item) for item in items if item.get("picture") and results.result(item)]
     write(
         asked.out / "translation.md",
@@ -195,6 +225,7 @@ def write_table(results: Results, items: list[Item], asked: Any) -> None:
         f"{results.head(items)} Median [minimum, maximum] of {asked.seeds} seeds on 212 held-out pairs. How: the head "
         "of `benchmarks/translation.py`. The truths themselves get an L1 of 0 and the shuffled ones' kernel distance.",
         "## 32 x 32",
+        found,
         pages[0],
         "![L1 against kernel distance](translation.png)",
         "## 64 x 64, one run of each",
