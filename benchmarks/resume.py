@@ -230,7 +230,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=asked.work, prefix="equipoise-resume-") as folder:
             if item["kill"] == "never":
                 return undisturbed(item, Path(folder) / "run")
-            seconds = min(results.result(each)["seconds"] for each in whole)  # type: ignore[index]
+            seconds = min(found["seconds"] for each in whole if (found := results.result(each)))
             return killed(item, Path(folder) / "run", seconds)
 
     if not asked.table:

@@ -1,25 +1,44 @@
 """Plans of experiments/compare carried out, and what came of them as Markdown beside the other tables."""
 
+import argparse
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from _plane import HERE
+from _results import ROOT, parser
 
 from equipoise.comparison import page, planned
 from equipoise.comparison.folder import Folder, begin, opened
 from equipoise.comparison.jobs import carry_out
 from equipoise.comparison.plan import read, smaller
 
-PLANS = HERE.parents[1] / "experiments" / "compare"
+PLANS = ROOT / "experiments" / "compare"
 
 
-def carried_out(name: str, folder: Folder, steps: int | None, seeds: int | None, processes: int) -> None:
+def asked_of(doc: str | None, names: Iterable[str]) -> tuple[argparse.Namespace, dict[str, Folder]]:
+    """What a script about these plans was asked, and where the runs of each lie."""
+    names = tuple(names)
+    made = parser(doc)
+    made.add_argument("--only", nargs="+", default=names, choices=names, metavar="NAME", help="of these plans alone")
+    made.add_argument("--steps", type=int, metavar="N", help="so many steps in every task")
+    made.add_argument("--seeds", type=int, metavar="N", help="only the first N seeds")
+    made.add_argument("--processes", type=int, default=2, metavar="N", help="runs at once")
+    made.add_argument("--work", type=Path, metavar="FOLDER", help="where runs lie; left out: comparisons/, or in --out")
+    made.set_defaults(out=HERE)
+    asked = made.parse_args()
+    work = asked.work or (ROOT / "comparisons" if asked.out == HERE else asked.out / "comparisons")
+    asked.out.mkdir(parents=True, exist_ok=True)
+    return asked, {name: Folder(work / name) for name in names}
+
+
+def carried_out(name: str, folder: Folder, asked: argparse.Namespace) -> None:
     """All that is left of a plan."""
     path = PLANS / f"{name}.toml"
-    plan = smaller(read(path), steps, seeds)
+    plan = smaller(read(path), asked.steps, asked.seeds)
     planned.check(plan)
     plan = begin(folder, plan, path.read_text())
-    for event in carry_out(plan, folder, processes):
+    for event in carry_out(plan, folder, asked.processes):
         said = f": {event.failed}" if event.failed else ""
         print(f"{event.done} of {event.total} done: {event.job.name if event.job else 'begun'}{said}", flush=True)
 

@@ -13,11 +13,8 @@ methods tie): small differences where the setting is right, large ones where it 
 
 from pathlib import Path
 
-from _compared import carried_out, told
-from _plane import HERE
-from _results import ROOT, commit, machine, parser, today, write
-
-from equipoise.comparison.folder import Folder
+from _compared import asked_of, carried_out, told
+from _results import commit, machine, today, write
 
 PLANS = ("digits", "openmoji")
 
@@ -34,20 +31,10 @@ def kept(page: Path, name: str) -> str:
 
 
 def main() -> None:
-    made = parser(__doc__)
-    made.add_argument("--only", nargs="+", default=PLANS, choices=PLANS, metavar="NAME", help="of these plans alone")
-    made.add_argument("--steps", type=int, metavar="N", help="so many steps in every task")
-    made.add_argument("--seeds", type=int, metavar="N", help="only the first N seeds")
-    made.add_argument("--processes", type=int, default=2, metavar="N", help="runs at once")
-    made.add_argument("--work", type=Path, metavar="FOLDER", help="where runs lie; left out: comparisons/, or in --out")
-    made.set_defaults(out=HERE)
-    asked = made.parse_args()
-    work = asked.work or (ROOT / "comparisons" if asked.out == HERE else asked.out / "comparisons")
-    folders = {name: Folder(work / name) for name in PLANS}
+    asked, folders = asked_of(__doc__, PLANS)
     if not asked.table:
         for name in asked.only:
-            carried_out(name, folders[name], asked.steps, asked.seeds, asked.processes)
-    asked.out.mkdir(parents=True, exist_ok=True)
+            carried_out(name, folders[name], asked)
     parts = []
     for name, folder in folders.items():
         there = (folder.path / "plan.json").exists()

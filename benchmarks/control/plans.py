@@ -12,13 +12,8 @@ NAME.md, results/NAME.jsonl (a line a run) and NAME.html (the page). Expected (c
 1 costs samples of few steps dear however it is annealed; a cosine on the rates helps little when they are right.
 """
 
-from pathlib import Path
-
-from _compared import carried_out, told
-from _plane import HERE
-from _results import ROOT, commit, machine, parser, today, write
-
-from equipoise.comparison.folder import Folder
+from _compared import asked_of, carried_out, told
+from _results import commit, machine, today, write
 
 TITLES = {
     "brief": "Noise, augmentation and regularisation: annealed or learned?",
@@ -27,20 +22,11 @@ TITLES = {
 
 
 def main() -> None:
-    made = parser(__doc__)
-    made.add_argument("--only", nargs="+", default=TITLES, choices=TITLES, metavar="NAME", help="of these plans alone")
-    made.add_argument("--steps", type=int, metavar="N", help="so many steps in every task")
-    made.add_argument("--seeds", type=int, metavar="N", help="only the first N seeds")
-    made.add_argument("--processes", type=int, default=2, metavar="N", help="runs at once")
-    made.add_argument("--work", type=Path, metavar="FOLDER", help="where runs lie; left out: comparisons/, or in --out")
-    made.set_defaults(out=HERE)
-    asked = made.parse_args()
-    work = asked.work or (ROOT / "comparisons" if asked.out == HERE else asked.out / "comparisons")
-    asked.out.mkdir(parents=True, exist_ok=True)
+    asked, folders = asked_of(__doc__, TITLES)
     for name in asked.only:
-        folder = Folder(work / name)
+        folder = folders[name]
         if not asked.table:
-            carried_out(name, folder, asked.steps, asked.seeds, asked.processes)
+            carried_out(name, folder, asked)
         if not (folder.path / "plan.json").exists():
             continue
         write(

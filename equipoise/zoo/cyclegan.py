@@ -46,15 +46,24 @@ SIZES = (16, 32, 64, 128, 256, 512)
 GENERATORS = ("generator", "generator_back")
 DISCRIMINATORS = ("discriminator", "discriminator_back")
 SHORT: Mapping[str, float] = {
-    **{"lr_g": 1e-3, "lr_d": 1e-3, "r1_gamma": 0.3, "ema_half_life": 4000},
-    **{"cycle_back_weight": 2, "identity_weight": 0},
+    "lr_g": 1e-3,
+    "lr_d": 1e-3,
+    "r1_gamma": 0.3,
+    "ema_half_life": 4000,
+    "cycle_back_weight": 2,
+    "identity_weight": 0,
 }
 """For narrow networks and a few thousand steps. Without R1 discriminators are won over by patterns that nobody sees,
 and generators soon paint in any colour. From samples and back weighs less: outlines cannot hold the colours they lost.
 What makes a change needs no identity term to leave grounds alone."""
 DIRECT: Mapping[str, object] = {
-    **{"width": 16, "body": "unet", "norm": "batch", "change": True},
-    **{"discriminator_width": 32, "patch": 34, "discriminator_norm": "none"},
+    "width": 16,
+    "body": "unet",
+    "norm": "batch",
+    "change": True,
+    "discriminator_width": 32,
+    "patch": 34,
+    "discriminator_norm": "none",
 }
 """A U-Net hands strokes on from the first step. Statistics of a single image would take how much colour it has from
 what discriminators see, and how bright its ground is from generators."""
@@ -107,7 +116,8 @@ class CycleGAN:
 
     def __post_init__(self) -> None:
         check_counts(width=self.width, blocks=1 if self.blocks is None else self.blocks)
-        check_counts(discriminator_width=self.width if self.discriminator_width is None else self.discriminator_width)
+        if self.discriminator_width is not None:
+            check_counts(discriminator_width=self.discriminator_width)
         check_patch(self.patch)
         if self.pool < 0:
             raise SettingError(f"pool = {self.pool}: it must be at least 0")

@@ -42,8 +42,12 @@ SHORT: Mapping[str, float] = {"lr_g": 1e-3, "lr_d": 2e-4, "r1_gamma": 0.3, "ema_
 """For narrow networks and a few thousand steps. At the paper's rate of 2e-4 they are still grey after 700 steps of 16
 emoji; an average over 10,000 images would hold their beginning."""
 DIRECT: Mapping[str, object] = {
-    **{"width": 16, "norm": "batch", "dropout": 0.0, "change": True},
-    **{"patch": 34, "discriminator_norm": "none"},
+    "width": 16,
+    "norm": "batch",
+    "dropout": 0.0,
+    "change": True,
+    "patch": 34,
+    "discriminator_norm": "none",
 }
 """Strokes and grounds stay where a change is made; statistics of a batch would hide from the discriminator how much
 colour an image has."""
@@ -91,7 +95,8 @@ class Pix2Pix:
 
     def __post_init__(self) -> None:
         check_counts(width=self.width)
-        check_counts(discriminator_width=self.width if self.discriminator_width is None else self.discriminator_width)
+        if self.discriminator_width is not None:
+            check_counts(discriminator_width=self.discriminator_width)
         check_patch(self.patch)
         if not 0 <= self.dropout < 1:
             raise SettingError(f"dropout = {self.dropout:g}: it must be from 0 to below 1")

@@ -17,7 +17,7 @@ from equipoise.controllers import _adapting as adapting
 from equipoise.controllers.learnable import Learnable
 from equipoise.controllers.time_only import TimeOnly
 from equipoise.errors import SettingError
-from equipoise.events import Event, Turned
+from equipoise.events import Turned
 from equipoise.experiment import Choice, Experiment, complete
 from equipoise.knobs import AdversarialKnobs
 from equipoise.meta.episodes import hurry, piloted
@@ -41,11 +41,11 @@ def wilful(kind: str, scale: float = 1.0) -> Policy:
     return dataclasses.replace(policy, actor=policy.actor.with_flat(row), every=min(policy.every, 10))
 
 
-def run(controller: Controller) -> tuple[list[Event], dict[str, Tensor]]:
+def run(controller: Controller) -> tuple[list[Turned], dict[str, Tensor]]:
     """The turns of a short run, and the weights that it ended with."""
     training = launch.assemble(complete(RING), None)
     training.pilot = piloted(training, controller)
-    turns: list[Event] = [event for event in train(training) if isinstance(event, Turned)]
+    turns = [event for event in train(training) if isinstance(event, Turned)]
     kept = {name: value for name, value in training.state.tensors().items() if not name.startswith("random/")}
     return turns, {name: value.clone() for name, value in kept.items()}
 
@@ -54,16 +54,15 @@ def run(controller: Controller) -> tuple[list[Event], dict[str, Tensor]]:
 def test_a_policy_of_zeros_is_the_controller_below_it_bit_for_bit(kind: str, name: str) -> None:
     policy, plain = Learnable.steered(blank(kind)), catalog.build("controllers", name)
     (mine, weights), (theirs, expected) = run(policy), run(plain)
-    assert [(one.step, one.knob, one.before, one.after) for one in mine] == [  # type: ignore[attr-defined]
-        (one.step, one.knob, one.before, one.after)  # type: ignore[attr-defined]
-        for one in theirs
+    assert [(one.step, one.knob, one.before, one.after) for one in mine] == [
+        (one.step, one.knob, one.before, one.after) for one in theirs
     ]
     assert mine, "something was turned"
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
 
 
 def test_other_weights_do_other_things() -> None:
-    turned = {one.knob for one in run(Learnable.steered(wilful("residual")))[0]}  # type: ignore[attr-defined]
+    turned = {one.knob for one in run(Learnable.steered(wilful("residual")))[0]}
     assert turned == {"lr_g", "lr_d", "r1_gamma", "r2_gamma", "instance_noise"}
 
 
@@ -173,10 +172,7 @@ def test_adapting_with_no_gain_is_the_controller_below(tmp_path: Path, monkeypat
     monkeypatch.setattr(adapting, "GAINS", (0.0, 0.0, 0.0))
     turns, _ = run(Learnable(policy=str(tmp_path / "p.safetensors"), adapt=True))
     expected, _ = run(catalog.build("controllers", "rank"))
-    assert [(one.step, one.knob, one.after) for one in turns] == [  # type: ignore[attr-defined]
-        (one.step, one.knob, one.after)  # type: ignore[attr-defined]
-        for one in expected
-    ]
+    assert [(one.step, one.knob, one.after) for one in turns] == [(one.step, one.knob, one.after) for one in expected]
 
 
 @pytest.mark.parametrize(

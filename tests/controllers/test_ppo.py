@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
+from equipoise import catalog
 from equipoise.controllers import _learning as learning
 from equipoise.controllers._learning import CLIP, VALUE, Learner, Rollout
 from equipoise.controllers.ppo import PPO
@@ -203,4 +204,4 @@ def test_it_stays_near_its_file() -> None:
 @pytest.mark.parametrize(("option", "value"), [("rollout", 0), ("leash", 0.0)])
 def test_what_cannot_be_is_told(option: str, value: float) -> None:
     with pytest.raises(SettingError, match=f"{option} = 0: it must be a"):
-        PPO(**{option: value})  # type: ignore[arg-type]
+        catalog.build("controllers", "ppo", {option: value})

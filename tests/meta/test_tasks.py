@@ -1,5 +1,7 @@
 """Tasks that policies are trained on: their data, how they are drawn, and what may not be among them."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -53,9 +55,9 @@ def test_clusters_are_elsewhere_for_another_draw() -> None:
 
 
 @pytest.mark.parametrize("wrong", [lambda: Points(reals=1), lambda: Pictures(reals=1), lambda: Pictures(size=4)])
-def test_data_that_cannot_be_are_told(wrong: object) -> None:
+def test_data_that_cannot_be_are_told(wrong: Callable[[], object]) -> None:
     with pytest.raises(SettingError, match=r"(reals = 1|size = 4): (there|it) must be at least"):
-        wrong()  # type: ignore[operator]
+        wrong()
 
 
 def test_the_distance_is_the_definition() -> None:
