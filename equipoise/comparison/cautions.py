@@ -10,14 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from equipoise import runs
+from equipoise import catalog, runs
 from equipoise.comparison import arms, planned
 from equipoise.comparison.folder import Folder
 from equipoise.comparison.plan import WELL_SET, Plan
 from equipoise.comparison.planned import Planned
-
-DISTANT = "ppo"
-"""The controller that sees a distance, and earns by it; others use metrics of either direction, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +107,8 @@ def _search(plan: Plan, arm: str, starts: Mapping[Planned, Start]) -> Iterator[C
 
 def _blind(plan: Plan, folder: Folder) -> Iterator[Caution]:
     for arm, said in plan.arms.items():
-        if not any(name.partition(":")[0] == DISTANT for name in arms.links(said.controller)):
+        decide = (catalog.load("controllers", name) for name in arms.links(said.controller))
+        if not any(getattr(controller, "sees_distance", False) for controller in decide):
             continue
         mine: dict[str, list[Planned]] = {}
         for run in planned.tests(plan):

@@ -32,6 +32,8 @@ class PPO:
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"brief": {"policy": "ppo"}, "learning": {"learn": True}}
+    sees_distance: ClassVar[bool] = True
+    """It steers by a metric of which less is better, and is blind without; other controllers do not."""
 
     policy: str = "ppo"
     knobs: tuple[str, ...] | None = None
