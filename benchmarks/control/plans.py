@@ -1,7 +1,7 @@
 """Two questions put by `equipoise compare`: the brief's own, and whether what `train` does unasked is worth it.
 
     python benchmarks/control/plans.py                      brief: 36 runs, about 20 minutes of CPU; goes on
-                                                            defaults: 12 runs, about 10
+                                                            defaults: 12 runs, about 30
     python benchmarks/control/plans.py --only defaults      one of them
     python benchmarks/control/plans.py --steps 20 --seeds 1 --out /tmp/try      to see it work
     python benchmarks/control/plans.py --table              rewrite the tables of what is there

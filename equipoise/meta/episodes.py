@@ -24,6 +24,8 @@ from equipoise.training.loop import Training, train
 
 ANYTIME = 0.3
 BOUND = 3.0
+SURE = 1.645
+"""Of the standard normal, 95 % are above its negative."""
 DECISIONS = 20
 """Even readings of a short run, each of which costs as much as ten steps of perceptrons. A policy that may decide at
 every fortieth of a run decides about as often: see :func:`hurry`."""
@@ -85,6 +87,11 @@ def merit(gains: Sequence[float]) -> float:
     """mean + ½ mean of the worst quarter (conditional value at risk, Rockafellar 2000)."""
     worst = sorted(gains)[: max(1, len(gains) // 4)]
     return float(np.mean(gains)) + 0.5 * float(np.mean(worst))
+
+
+def least(gains: Sequence[float]) -> float:
+    """What the mean of (N,) gains is at least, at 95 %, taken as normal; N >= 2."""
+    return float(np.mean(gains)) - SURE * float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
 
 
 def _stacked(experiments: Sequence[Experiment], controllers: Sequence[Controller]) -> list[Episode]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from equipoise import catalog
 from equipoise.experiment import Experiment
-from equipoise.meta.episodes import advantages, merit, play
+from equipoise.meta.episodes import advantages, least, merit, play
 from equipoise.meta.extra import need
 from equipoise.meta.journal import Journal
 from equipoise.meta.plan import Evolution, Plan
@@ -23,7 +23,6 @@ from equipoise.observations import Controller
 from equipoise.policy.blank import blank
 from equipoise.policy.files import Policy
 
-SURE = 1.645
 """One-sided 95 % of a normal distribution."""
 
 
@@ -79,11 +78,9 @@ def judged(policies: Sequence[Policy], base: Policy, tasks: Sequence[Experiment]
 def checked(journal: Journal) -> dict[str, float]:
     """What the check came to: mean advantage, its lower bound at 95 %, merit, share of tasks that were better."""
     gains = journal.of("check")[-1]["check"]
-    error = float(np.std(gains, ddof=1)) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
-    low = float(np.mean(gains)) - SURE * error
-    found = {"tasks": len(gains), "mean": float(np.mean(gains)), "low": low, "merit": merit(gains)}
+    found = {"tasks": len(gains), "mean": float(np.mean(gains)), "low": least(gains), "merit": merit(gains)}
     found["better"] = float(np.mean([gain > 0 for gain in gains]))
-    return {name: round(value, 6) if math.isfinite(value) else -1e9 for name, value in found.items()}
+    return {name: round(value, 6) for name, value in found.items()}
 
 
 def sentence(found: dict[str, float]) -> str:

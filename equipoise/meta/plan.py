@@ -141,3 +141,5 @@ def _check_positive(owner: str, settings: Evolution | Reinforcement) -> None:
         value = getattr(settings, one.name)
         if not value > 0:
             raise SettingError(f"[{owner}] {one.name} = {value:g}: it must be above 0")
+    if settings.check < 2:
+        raise SettingError(f"[{owner}] check = {settings.check}: a doubt takes at least 2")

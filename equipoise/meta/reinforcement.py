@@ -6,7 +6,6 @@ numbers, as if it had not been.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from equipoise import runs
 from equipoise.errors import SettingError
 from equipoise.experiment import Experiment
+from equipoise.meta.episodes import least
 from equipoise.meta.evolution import Progress
 from equipoise.meta.extra import need
 from equipoise.meta.journal import Journal
@@ -58,7 +58,7 @@ def result(plan: Plan, journal: Journal) -> Policy:
     curve = [round(line["reward"], 6) for line in journal.of("rollout")]
     decisions = sum(line["decisions"] for line in journal.of("rollout"))
     gains = journal.of("check")[-1]["check"]
-    check = {"runs": len(gains), "mean": round(float(np.mean(gains)), 6), "low": round(_low(gains), 6)}
+    check = {"runs": len(gains), "mean": round(float(np.mean(gains)), 6), "low": round(least(gains), 6)}
     training = {"method": "reinforcement", "plan": plan.values(), "decisions": decisions}
     return dataclasses.replace(_policy(plan, journal), training={**training, "rewards": curve, "check": check})
 
@@ -66,8 +66,8 @@ def result(plan: Plan, journal: Journal) -> Policy:
 def sentence(journal: Journal) -> str:
     """What the check came to, in words."""
     gains = journal.of("check")[-1]["check"]
-    doubt = "" if _low(gains) > 0 else "; no better than an untrained one, as far as can be told"
-    return f"return {np.mean(gains):+.3f} over an untrained policy's, at least {_low(gains):+.3f} (95 %){doubt}"
+    doubt = "" if least(gains) > 0 else "; no better than an untrained one, as far as can be told"
+    return f"return {np.mean(gains):+.3f} over an untrained policy's, at least {least(gains):+.3f} (95 %){doubt}"
 
 
 def exported(state: Mapping[str, Tensor]) -> tuple[Network, Network, Any]:
@@ -184,9 +184,3 @@ def _returned(plan: Plan, policy: Policy, seed: int) -> float:
     environment.close()
     return total
 
-
-def _low(gains: list[float]) -> float:
-    """The lower bound of the mean at 95 %."""
-    if len(gains) < 2:
-        return -1e9
-    return float(np.mean(gains)) - 1.645 * float(np.std(gains, ddof=1)) / math.sqrt(len(gains))

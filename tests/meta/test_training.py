@@ -38,7 +38,7 @@ ES = Plan(
 PPO = Plan(
     kind="ppo",
     task=TASK,
-    reinforcement=Reinforcement(rollouts=2, environments=2, decisions=1, epochs=2, check=1),
+    reinforcement=Reinforcement(rollouts=2, environments=2, decisions=1, epochs=2, check=2),
 )
 TOML = """
 kind = "time_only"
@@ -210,6 +210,7 @@ def test_what_is_not_installed_is_told(
         (TOML + "[reinforcement]\n", "trains policies of the kind ppo, not time_only"),
         (TOML + "[evolution]\npopulation = 3\n", "population = 3: it must be at least 4"),
         (TOML + "[evolution]\ngenerations = 0\n", r"\[evolution\] generations = 0: it must be above 0"),
+        (TOML + "[evolution]\ncheck = 1\n", r"\[evolution\] check = 1: .* at least 2"),
         (TOML + "[evolution]\ngeneration = 3\n", "there is no option of .*'generation'; did you mean 'generations'"),
         (TOML + '[vary]\n"data.shape" = []\n[evolution]\n', "'data.shape' is to be drawn from nothing"),
         (TOML.replace("equipoise.meta.points", "digits") + "[evolution]\n", "'digits' is kept for judging controllers"),
