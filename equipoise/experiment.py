@@ -95,6 +95,10 @@ class Experiment:
         "a run, or a checkpoint of one, whose weights to start from, on other data or at another size too; its GAN if "
         "none is named"
     )
+    sense_every: int | None = setting(
+        "steps between two readings, at each of which health is judged and a controller may decide; left out: 50; the "
+        "first 100 steps are read one by one"
+    )
     sample_every: int | None = setting("steps between two sample grids")
     evaluate_every: int | None = setting(
         "steps between two measurements of the metric; left out: ten in the run, or as many as take a twentieth of it"
@@ -286,7 +290,16 @@ def _threads(spec: "DataSpec") -> int:
 
 def check_numbers(experiment: Experiment) -> None:
     """Raise SettingError for a number that cannot be, wherever it was written."""
-    for name in ("steps", "images", "batch_size", "threads", "sample_every", "evaluate_every", "save_every"):
+    for name in (
+        "steps",
+        "images",
+        "batch_size",
+        "threads",
+        "sense_every",
+        "sample_every",
+        "evaluate_every",
+        "save_every",
+    ):
         value = getattr(experiment, name)
         if value is not None and value < 1:
             raise SettingError(f"{name} = {value}: it must be at least 1")

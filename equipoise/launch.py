@@ -25,7 +25,7 @@ from equipoise.experiment import Choice, Experiment, check_numbers, complete, da
 from equipoise.judged import TRAINED
 from equipoise.knobs import check_turnable
 from equipoise.observations import Controller
-from equipoise.pilot import Pilot, Rules
+from equipoise.pilot import SENSE_EVERY, Pilot, Rules
 from equipoise.preview import preview, sheet
 from equipoise.quality import Comparison, Metric, PairComparison, Reals
 from equipoise.training import checkpoint, precision, pricing
@@ -185,6 +185,7 @@ def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Call
             knobs=base,
             rules=Rules.of(gan),
             care=Care() if experiment.repair is not False else None,
+            sense_every=experiment.sense_every or SENSE_EVERY,
         ),
         streams=Streams(data.stream("train", batch_size, seeds.data), _held_out(data, batch_size, seeds.data)),
         plan=Plan(

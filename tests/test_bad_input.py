@@ -186,6 +186,7 @@ WRONG_VALUES = [
     ("--images 0", "images = 0: it must be at least 1"),
     ("--batch-size 0", "batch_size = 0: it must be at least 1"),
     ("--save-every -1", "save_every = -1: it must be at least 1"),
+    ("--sense-every 0", "sense_every = 0: it must be at least 1"),
     ("--threads 0", "threads = 0: it must be at least 1"),
     ("--threads -2", "threads = -2: it must be at least 1"),
     ("--seconds 0", "seconds = 0: it must be above 0"),

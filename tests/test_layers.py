@@ -15,7 +15,19 @@ ROOT = Path(next(iter(equipoise.__path__)))
 # The table of the design; 6 and 8 also have the modules that `experiment` and `cli` came to need.
 LAYERS = (
     {"errors"},
-    {"base", "bounds", "knobs", "observations", "events", "schedules", "catalog", "quality", "tokens", "walk"},
+    {
+        "base",
+        "bounds",
+        "knobs",
+        "observations",
+        "events",
+        "schedules",
+        "catalog",
+        "quality",
+        "student",
+        "tokens",
+        "walk",
+    },
     {"nn", "losses", "policy"},
     {"zoo", "data", "controllers", "metrics", "diagnosis", "steering", "snapshots", "telling", "locks"},
     {"pilot", "runs", "brief"},

@@ -35,6 +35,7 @@ FLAGS = (
     ("precision", str, "auto|fp32|bf16|fp16"),
     ("device", str, "NAME"),
     ("threads", int, "N"),
+    ("sense_every", int, "N"),
     ("sample_every", int, "N"),
     ("evaluate_every", int, "N"),
     ("save_every", int, "N"),

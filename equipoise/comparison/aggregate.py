@@ -5,6 +5,10 @@ of seeds is the same, so that scores at the same place are a pair: same weights 
 
     interquartile mean, its stratified bootstrap, probability of improvement:
         Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4
+    intervals: the percentile bootstrap's (Efron 1979), whose bounds are moved away from the value by
+        sqrt(N / (N - S)) t / z, N runs in S settings, t of Student with N - S degrees of freedom, z of the normal law:
+        drawing from three runs as if they were all there are, its 95 % hold the truth in 74 of 100 cases
+        (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", on narrowness)
     signed-rank test: Wilcoxon 1945, "Individual Comparisons by Ranking Methods"; here its exact distribution, with ties
     exact test of paired failures: McNemar 1947, as a binomial test of the pairs that differ
     several tests at once: Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure"
@@ -13,9 +17,12 @@ of seeds is the same, so that scores at the same place are a pair: same weights 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+
+from equipoise import student
 
 Numbers = npt.NDArray[np.float64]
 Grouped = Mapping[str, Numbers]
@@ -25,6 +32,10 @@ DRAWS = 10_000
 LEVEL = 0.95
 TRIMMED = 0.25
 """Share of scores that an interquartile mean leaves out at either end."""
+Span = tuple[float, float]
+UNIT: Span = (0.0, 1.0)
+"""Where scores and shares lie; their intervals, too."""
+ANY: Span = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +52,33 @@ def interquartile_mean(scores: Numbers) -> float:
     return float(_interquartile_means(scores[None])[0])
 
 
-def interquartile(groups: Grouped, seed: int = 0) -> Estimate:
-    """Interquartile mean over all runs; drawn anew within each setting. Raises ValueError without a score."""
-    return _bootstrapped(groups, lambda drawn: _interquartile_means(np.concatenate(drawn, axis=1)), seed)
+def interquartile(groups: Grouped, within: Span = ANY, seed: int = 0) -> Estimate:
+    """Interquartile mean over all runs; drawn anew within each setting. Raises ValueError without a score.
+
+    `within`: where it can lie, and so its interval.
+    """
+    value, draws = _bootstrapped(groups, lambda drawn: _interquartile_means(np.concatenate(drawn, axis=1)), seed)
+    return _widened(value, draws, groups, within)
 
 
-def mean(groups: Grouped, seed: int = 0) -> Estimate:
-    """Mean over all runs; drawn anew within each setting."""
-    return _bootstrapped(groups, lambda drawn: _means(np.concatenate(drawn, axis=1)), seed)
+def mean(groups: Grouped, within: Span = ANY, seed: int = 0) -> Estimate:
+    """Mean over all runs; drawn anew within each setting. `within`: where it can lie."""
+    value, draws = _bootstrapped(groups, lambda drawn: _means(np.concatenate(drawn, axis=1)), seed)
+    return _widened(value, draws, groups, within)
 
 
 def median(groups: Grouped, seed: int = 0) -> Estimate:
-    """Lower median over all runs, of which some may be infinite; drawn anew within each setting."""
-    return _bootstrapped(groups, lambda drawn: _medians(np.concatenate(drawn, axis=1)), seed)
+    """Lower median over all runs, of which some may be infinite; drawn anew within each setting.
+
+    Its bounds are values of runs, not widened: those of three runs hold the truth in 75 of 100 cases.
+    """
+    value, draws = _bootstrapped(groups, lambda drawn: _medians(np.concatenate(drawn, axis=1)), seed)
+    return Estimate(value, *_percentiles(draws))
 
 
 def geometric_mean(groups: Grouped, seed: int = 0) -> Estimate:
     """Over all runs, each above 0; drawn anew within each setting."""
-    found = mean({name: np.log(values) for name, values in groups.items()}, seed)
+    found = mean({name: np.log(values) for name, values in groups.items()}, seed=seed)
     return Estimate(math.exp(found.value), math.exp(found.low), math.exp(found.high))
 
 
@@ -72,7 +92,8 @@ def interquartile_difference(ours: Grouped, theirs: Grouped, seed: int = 0) -> E
         return _interquartile_means(first) - _interquartile_means(second)
 
     paired = {name: np.stack((ours[name], theirs[name]), axis=1) for name in ours}
-    return _bootstrapped(paired, differences, seed)
+    value, draws = _bootstrapped(paired, differences, seed)
+    return _widened(value, draws, paired, ANY)
 
 
 def probability_of_improvement(ours: Grouped, theirs: Grouped, seed: int = 0) -> Estimate:
@@ -87,7 +108,8 @@ def probability_of_improvement(ours: Grouped, theirs: Grouped, seed: int = 0) ->
         return shares
 
     paired = {name: np.stack((ours[name], theirs[name]), axis=1) for name in ours}
-    return _bootstrapped(paired, chances, seed, together=False)
+    value, draws = _bootstrapped(paired, chances, seed, together=False)
+    return _widened(value, draws, paired, UNIT)
 
 
 def wilcoxon(differences: Numbers) -> float:
@@ -155,8 +177,8 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
 
 def _bootstrapped(
     groups: Grouped, statistic: Callable[[Sequence[Numbers]], Numbers], seed: int, together: bool = True
-) -> Estimate:
-    """A statistic of scores and its percentile interval (Efron 1979), runs drawn with replacement in each setting.
+) -> tuple[float, Numbers]:
+    """A statistic of scores, and (R,) of it of runs drawn with replacement in each setting.
 
     Groups are (N,), or (N, 2) for pairs, which come to the statistic as (R, N) or (R, 2 N), the first sides before the
     second ones. `together`: pairs are drawn as such, not each side for itself.
@@ -170,9 +192,25 @@ def _bootstrapped(
         sides = 2 if scores.ndim == 2 and not together else 1
         chosen = [generator.integers(len(scores), size=(DRAWS, len(scores))) for _ in range(sides)]
         drawn.append(_flat(scores, *chosen))
+    return float(value), statistic(drawn)
+
+
+def _percentiles(draws: Numbers) -> tuple[float, float]:
     bounds = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    low, high = np.quantile(statistic(drawn), bounds, method="nearest")  # nothing lies between infinities
-    return Estimate(float(value), float(low), float(high))
+    low, high = np.quantile(draws, bounds, method="nearest")  # nothing lies between infinities
+    return float(low), float(high)
+
+
+def _widened(value: float, draws: Numbers, groups: Grouped, within: Span) -> Estimate:
+    """The percentile interval, its bounds moved away from the value by as much as few runs ask for."""
+    runs = sum(map(len, groups.values()))
+    freedom = runs - len(groups)
+    if not freedom:
+        return Estimate(value, value, value)
+    above = (1 + LEVEL) / 2
+    factor = math.sqrt(runs / freedom) * student.quantile(above, freedom) / NormalDist().inv_cdf(above)
+    low, high = (min(max(value + factor * (bound - value), within[0]), within[1]) for bound in _percentiles(draws))
+    return Estimate(value, low, high)
 
 
 def _flat(scores: Numbers, *rows: npt.NDArray[np.int64]) -> Numbers:

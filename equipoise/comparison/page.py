@@ -9,6 +9,7 @@ from equipoise import runs
 from equipoise.comparison import pictures, planned, results, tables, verdicts
 from equipoise.comparison.cautions import Caution, cautions, marks
 from equipoise.comparison.folder import Folder, opened, read_json
+from equipoise.comparison.follow import read_anchors
 from equipoise.comparison.gallery import galleries
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.results import Row
@@ -26,10 +27,10 @@ samples come from the same running average. Samples are judged by the reported m
 itself can see, on held-out data. A run that diverged, or could not be run, counts 0; it has failed, as has one whose
 score is below {failure:.0%} of what the median run of the baseline has in that task, well set. What counts of a run:
 {snapshot}. CPU time is that of the run's process: training, probes, live metrics, checkpoints, rollbacks and the
-controller; looks from outside are left out. Intervals: bootstrap within each setting, 10,000 draws. P-values are
-two-sided and corrected for the number of arms; they count runs, not tasks: they tell what other seeds would come to,
-and "better in" beside them how far tasks and regimes are of one mind. Only runs that ended have a loss after the best
-look, and scatter."""
+controller; looks from outside are left out. Intervals: bootstrap within each setting, 10,000 draws, widened by as much
+as few runs ask for. P-values are two-sided and corrected for the number of arms; they count runs, not tasks: they tell
+what other seeds would come to, and "better in" beside them how far tasks and regimes are of one mind. Only runs that
+ended have a loss after the best look, and scatter."""
 SNAPSHOTS = {
     "last": "its last samples",
     "best": "the samples that its live metric took for the best, the same rule for every arm",
@@ -46,13 +47,14 @@ def write(folder: Folder) -> Path:
     rows = results.rows(plan, folder)
     found = summarise(plan, rows)
     cautious = cautions(plan, folder)
+    warnings = [*_unlearnt(plan, folder, found), *(one.text for one in cautious)]
     told = _tables(plan, folder, rows, found, cautious)
-    answers = (*_answers(found), *(f"**Caution.** {one.text}" for one in cautious))
+    answers = (*_answers(found), *(f"**Caution.** {text}" for text in warnings))
     text = "\n\n".join((f"# {folder.path.resolve().name}", *answers, *(one.markdown() for one in told)))
     try:
         results.write(folder.path / LINES, rows)
         runs.write_text(folder.path / TABLE, text + "\n")
-        runs.write_text(folder.path / PAGE, _document(plan, kept, folder, rows, found, cautious, told))
+        runs.write_text(folder.path / PAGE, _document(plan, kept, folder, rows, found, warnings, told))
     except OSError as error:
         raise RunError(unwritable(folder.path, error)) from error
     return folder.path / PAGE
@@ -68,6 +70,12 @@ def _answers(found: Summaries | None) -> list[str]:
         f"**Efficiency.** {verdicts.efficiency(found)}",
         f"**Stability.** {verdicts.stability(found)}",
     ]
+
+
+def _unlearnt(plan: Plan, folder: Folder, found: Summaries | None) -> list[str]:
+    """Warnings of settings in which nothing was learned."""
+    known = {one.name: read_anchors(folder, one) for one in planned.settings(plan)}
+    return verdicts.unlearnt(found, {name: one.passable for name, one in known.items() if one}) if found else []
 
 
 def _tables(
@@ -92,14 +100,14 @@ def _document(
     folder: Folder,
     rows: Sequence[Row],
     found: Summaries | None,
-    cautious: Sequence[Caution],
+    warnings: Sequence[str],
     told: Sequence[Table],
 ) -> str:
     name = folder.path.resolve().name
     parts = [
         Markup(f"<header>\n<h1>{markup.text(name)}</h1>"),
         *_lead(found),
-        *_warned(cautious),
+        *_warned(warnings),
         Markup("</header>\n<main>"),
     ]
     parts += _drawn(plan, folder, rows, found)
@@ -125,8 +133,8 @@ def _lead(found: Summaries | None) -> list[Markup]:
     return [markup.paragraph(verdicts.scope(found), "lead"), *told]
 
 
-def _warned(cautious: Sequence[Caution]) -> list[Markup]:
-    return [Markup(f"<p><strong>Caution.</strong> {markup.text(one.text)}</p>") for one in cautious]
+def _warned(warnings: Sequence[str]) -> list[Markup]:
+    return [Markup(f"<p><strong>Caution.</strong> {markup.text(text)}</p>") for text in warnings]
 
 
 def _drawn(plan: Plan, folder: Folder, rows: Sequence[Row], found: Summaries | None) -> list[Markup]:

@@ -18,10 +18,13 @@ from equipoise.evaluation import chosen
 from equipoise.experiment import Choice, Experiment, complete, data_of, given, recipe_of
 from equipoise.judged import Asked, Subject
 from equipoise.knobs import Knobs, check_turnable
-from equipoise.pilot import Pilot, Rules
+from equipoise.pilot import SENSE_EVERY, Pilot, Rules
 from equipoise.quality import Comparison, Metric, check_independent
 from equipoise.training.loop import Training
 
+READINGS, APART = 40, 10
+"""A short run is read so often, for a controller that decides thrice has not been asked; but not within so many steps,
+which would cost more than the twentieth that watching may."""
 TUNED_KNOB = "ema_half_life"
 """The knob of averaging, which is the same for every arm unless its controller turns it."""
 
@@ -232,7 +235,8 @@ def bare(plan: Plan, task: Task, setting: Setting, seed: int) -> Experiment:
     made = complete(said)
     steps = given(made.steps, "steps")
     every = max(1, steps // plan.looks)
-    return dataclasses.replace(made, sample_every=steps, evaluate_every=every, save_every=every)
+    sensed = min(SENSE_EVERY, max(steps // READINGS, APART))
+    return dataclasses.replace(made, sense_every=sensed, sample_every=steps, evaluate_every=every, save_every=every)
 
 
 def _draw(space: Span | tuple[Any, ...], generator: np.random.Generator) -> Any:

@@ -58,6 +58,13 @@ class Anchors:
         return max(values) if self.better == "lower" else min(values)
 
     @property
+    def passable(self) -> tuple[str, float]:
+        """The kind of worthless samples that gets the highest score, and that score."""
+        known = {kind: self.score(value) for kind, value in self.worthless.items()}
+        kind = max(known, key=known.__getitem__)
+        return kind, known[kind]
+
+    @property
     def floor(self) -> float:
         """The largest distance that reals get."""
         return max(map(abs, self.real))

@@ -26,8 +26,8 @@ Block = Mapping[str, Row]
 class Against:
     """An arm against the baseline. `p`, `failures_p`: corrected for as many arms as there are (Holm).
 
-    `pairs`: of runs, which is what p counts. `lean`: which side its test leans to, 1 for better, -1 for worse.
-    `ahead`: settings in which the mean score is above the baseline's.
+    `pairs`: of runs whose scores differ, which is what p counts. `lean`: which side its test leans to, 1 for better, -1
+    for worse. `ahead`: settings in which the mean score is above the baseline's.
     """
 
     difference: Estimate
@@ -122,7 +122,7 @@ def summarise(plan: Plan, rows: Sequence[Row]) -> Summaries | None:
                 aggregate.probability_of_improvement(*pair),
                 worse[arm],
                 failed[arm],
-                len(blocks),
+                int(np.count_nonzero(_differences(*pair))),
                 aggregate.lean(_differences(*pair)),
                 sum(float(group.mean()) > float(pair[1][name].mean()) for name, group in pair[0].items()),
             )
@@ -155,15 +155,15 @@ def _summary(
     return Summary(
         arm=arm,
         runs=len(mine),
-        quality=aggregate.interquartile(scores),
-        settings={name: aggregate.mean({name: group}) for name, group in scores.items()},
+        quality=aggregate.interquartile(scores, aggregate.UNIT),
+        settings={name: aggregate.mean({name: group}, aggregate.UNIT) for name, group in scores.items()},
         seconds=_mean(row.cpu for row in mine),
         cpu=_estimate(aggregate.geometric_mean, _ratios(blocks, arm, plan.baseline)),
         reached=sum(math.isfinite(share) for share, _ in until.values()),
         steps=aggregate.median(known(mine, lambda row: until[row.name][0])),
         cost=aggregate.median(known(mine, lambda row: _share(until[row.name][1], whole.get(row.setting)))),
         failures=int(sum(group.sum() for group in failing.values())),
-        failing=aggregate.mean(failing),
+        failing=aggregate.mean(failing, aggregate.UNIT),
         diverged=sum(row.state == "diverged" for row in mine),
         crashed=sum(row.state == "failed" for row in mine),
         ended=sum(row.state == "ended" for row in mine),

@@ -1,12 +1,14 @@
 """The brief's three questions, quality, efficiency and stability, answered in plain words from the numbers alone."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 
 from equipoise.comparison.aggregate import Estimate
 from equipoise.comparison.summary import SURE, Summaries, Summary
 from equipoise.report.words import duration
 
+WORTHLESS = {"untrained": "an untrained generator", "noise": "noise", "one real": "one real again and again"}
 FEW = 4
 """Arms from which on names are left out where that says the same."""
 
@@ -18,8 +20,8 @@ def scope(found: Summaries) -> str:
     part = "" if found.runs == found.planned else f" Of {found.planned} runs planned {found.runs} count so far."
     return (
         f"{arms} ways of control, each in the same {runs}: same tasks, same steps, same seeds. "
-        f"The baseline is {found.baseline}. A score of 0 is as bad as noise, 1 as good as what is real; numbers in "
-        f"brackets are 95 % intervals.{part}"
+        f"The baseline is {found.baseline}. A score of 0 is as bad as the worst of noise, an untrained generator and one "
+        f"real again and again, 1 as good as what is real; numbers in brackets are 95 % intervals.{part}"
     )
 
 
@@ -68,7 +70,7 @@ def efficiency(found: Summaries) -> str:
         said.append(
             f"The first to be as good as the median run of {base.arm} is in the end: {soon.arm}, after "
             f"{told(soon.steps, share)} of the steps and {told(soon.cost, share)} of the processor time of {base.arm}, "
-            f"median; it got there in {soon.reached} of {soon.runs} runs."
+            f"median; it got there in {soon.reached} of {soon.runs} runs.{_itself(base) if soon is not base else ''}"
         )
     else:
         said.append(f"No way of control got as far as the median run of {base.arm} in more than half of its runs.")
@@ -97,6 +99,23 @@ def stability(found: Summaries) -> str:
     return " ".join([*said, *_scatter(found), *_collapse(found)])
 
 
+def unlearnt(found: Summaries, passable: Mapping[str, tuple[str, float]]) -> list[str]:
+    """Warnings of settings in which most ways of control come to less than samples that are worth nothing.
+
+    `passable`: setting -> the best kind of these, and its score.
+    """
+    said = []
+    for name, (kind, score) in passable.items():
+        means = [one.settings[name].value for one in found.arms if name in one.settings]
+        if means and (middle := median(means)) < score:
+            said.append(
+                f"In {name} half of the ways of control score below {middle:.3f}, and {WORTHLESS[kind]} scores "
+                f"{score:.3f}: nothing was learned there that the metric can see, so that neither places nor times say "
+                "anything there. Train longer, or take an easier task."
+            )
+    return said
+
+
 def told(estimate: Estimate, form: Callable[[float], str]) -> str:
     """0.61 (0.55 to 0.66), each number in a form; the value alone where draws do not differ."""
     value, low, high = (form(number) for number in (estimate.value, estimate.low, estimate.high))
@@ -115,6 +134,11 @@ def share(value: float) -> str:
 
 def _hundredths(value: float) -> str:
     return f"{value:.2f}"
+
+
+def _itself(base: Summary) -> str:
+    """When the baseline first is as good as it ends: scores go up and down, so a first time comes early for all."""
+    return f" {base.arm} itself first got there after {told(base.steps, share)} of the steps."
 
 
 def _times(one: Summary) -> float:
@@ -160,11 +184,14 @@ def _percent(value: float) -> str:
 
 
 def _too_few(found: Summaries) -> str:
-    """A warning where even the clearest outcome could not be sure: all pairs the same way have p = 2 / 2^n."""
-    pairs, others = found.runs // len(found.arms), len(found.arms) - 1
+    """A warning where even the clearest outcome could not be sure: all n pairs the same way have p = 2 / 2^n.
+
+    Pairs of equal scores do not count, two runs as good as what is real among them.
+    """
+    pairs, others = max(one.against.pairs for one in found.arms if one.against), len(found.arms) - 1
     if others * 2 / 2**pairs < SURE:
         return ""
-    return f" With {pairs} pair{'s' * (pairs > 1)} of runs nothing could be sure, however clear."
+    return f" With {pairs} pair{'s' * (pairs != 1)} of runs that differ nothing could be sure, however clear."
 
 
 def _ahead(found: Summaries, arms: Sequence[Summary]) -> str:

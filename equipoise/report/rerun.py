@@ -9,7 +9,7 @@ from equipoise.report.history import table
 COUNTS = ("steps", "images", "seconds", "batch_size", "seed", "precision", "device", "threads", "track")
 SHORTHANDS = ("loss", "constraint")
 """Options of a GAN that have a flag of their own."""
-RHYTHMS = ("sample_every", "evaluate_every", "save_every")
+RHYTHMS = ("sense_every", "sample_every", "evaluate_every", "save_every")
 PATHS = ("folder", "file")
 """Where data of one's own lie: if it is the first option of a data set, it is typed in place of its name."""
 UNSAID = ("", "auto", "off")

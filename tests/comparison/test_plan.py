@@ -263,6 +263,13 @@ def test_arms_of_a_seed_differ_in_nothing_but_control(small: Plan) -> None:
         assert first.threads == 1
 
 
+@pytest.mark.parametrize(("steps", "apart"), [(12, 10), (400, 10), (1000, 25), (2000, 50), (20_000, 50)])
+def test_a_short_run_is_read_as_often_as_a_long_one(small: Plan, steps: int, apart: int) -> None:
+    longer = {name: dataclasses.replace(task, steps=steps) for name, task in small.tasks.items()}
+    plan = dataclasses.replace(small, tasks=longer)
+    assert {planned.experiment(plan, run, {}).sense_every for run in planned.tests(plan)} == {apart}
+
+
 def test_the_regime_spoils_every_arm_alike_after_its_own_settings(small: Plan) -> None:
     arms = {"plain": plans.Arm(), "own": plans.Arm(knobs={"lr_d": 1e-3}, factors={"lr_d": 0.75, "r1_gamma": 2.0})}
     regime = plans.Regime(factors={"lr_d": 4.0, "r1_gamma": 1 / 30}, data={"std": 0.05})

@@ -109,8 +109,23 @@ def test_what_only_ended_runs_have_is_said_to_be_theirs(plan: Plan, row: Made) -
 def test_too_few_pairs_are_said_to_be_too_few(plan: Plan, row: Made) -> None:
     found = summary(plan, both(row)[:8])
     text = verdicts.quality(found)
-    assert "These runs do not tell whether new is better or worse than base. With 4 pairs of runs nothing" in text
+    assert "These runs do not tell whether new is better or worse than base. With 4 pairs of runs that differ" in text
     assert "nothing could be sure" not in verdicts.quality(summary(plan, both(row)))
+
+
+def test_pairs_of_equal_scores_are_no_pairs(plan: Plan, row: Made) -> None:
+    alike = [dataclasses.replace(one, score=1.0) for one in both(row)[8:]]
+    found = summary(plan, [*both(row)[:8], *alike])
+    assert "With 4 pairs of runs that differ nothing could be sure" in verdicts.quality(found)
+
+
+def test_where_nothing_was_learned_the_page_says_so(plan: Plan, row: Made) -> None:
+    found = summary(plan, both(row))
+    middle = found.arms[0].settings["ring"].value
+    assert verdicts.unlearnt(found, {"ring": ("noise", 0.0)}) == []
+    (said,) = verdicts.unlearnt(found, {"ring": ("untrained", middle + 0.1)})
+    assert said.startswith("In ring half of the ways of control score below")
+    assert f"an untrained generator scores {middle + 0.1:.3f}" in said
 
 
 def test_a_run_that_diverged_or_could_not_be_run_counts_0_and_is_not_dropped(plan: Plan, row: Made) -> None:
