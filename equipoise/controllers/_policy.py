@@ -65,9 +65,10 @@ class Steering:
         acting = frozenset(knob for knob in knobs_of(self.heads) if observation.acts(knob))
         seen = self.policy.sees.see(state["features"], observation, state["positions"])
         clock = float(observation.progress if self.policy.every < 1 else observation.step)
-        due = observation.step > 0 and clock - state["decided"] >= self.policy.every - 1e-9
+        decided = min(state["decided"], clock)  # progress goes back where a run is resumed with more steps
+        due = observation.step > 0 and clock - decided >= self.policy.every - 1e-9
         kept = {**state, "below": below, "stands": knobs.values(), "begun": True, "features": dict(seen.memory)}
-        return Look(seen.vector, due, knobs, kept | ({"decided": clock} if due else {}), why, acting)
+        return Look(seen.vector, due, knobs, kept | {"decided": clock if due else decided}, why, acting)
 
     def decided(self, look: "Look", action: Action | None, reward: float | None = None) -> Turn:
         """The turn that an action (k,) comes to; None leaves the heads where they are."""

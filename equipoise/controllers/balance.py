@@ -79,8 +79,9 @@ class Balance:
         if (rank := known(signals.rank_train_fake)) is not None:
             span = elapsed(progress, state["progress"])
             level = smoothed(level, accuracy(rank), span, self.half_life)
-        state = {**state, "level": level, "progress": progress}
-        if progress < max(self.warm_up, state["decided"] + self.pace - 1e-9):
+        decided = min(state["decided"], progress)  # progress goes back where a run is resumed with more steps
+        state = {**state, "level": level, "progress": progress, "decided": decided}
+        if progress < max(self.warm_up, decided + self.pace - 1e-9):
             return Turn(knobs, state)
         hurried, calm = self._by_updates(signals), self._calm(signals)
         back = {name: (2.0, CALM) for name in calm if name in state["quiet"] and state["slowed"][name]}

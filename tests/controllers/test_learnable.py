@@ -282,3 +282,17 @@ def test_going_down_the_players_own_losses_blinds_the_discriminator(knob: str, t
     before, after = best_slope(*knobs(0.0)), best_slope(*knobs(top))
     assert before == pytest.approx(APART, rel=1e-3), "the log ratio of both densities, in closed form"
     assert after < before / far
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_policy_goes_on_deciding_when_progress_goes_back(kind: str) -> None:
+    """As it does where a run that was at its end is resumed for twice as long."""
+    policy, base = Learnable.steered(wilful(kind)), AdversarialKnobs()
+    state, knobs, decided = policy.initial(base), base, []
+    for step in range(0, 2001, 50):
+        seen = Observation(step, step / (1000 if step <= 1000 else 2000), Signals(), Health(), knobs)
+        look = policy.look(state, seen)
+        turn = policy.decided(look, policy.policy.actor(look.vector) if look.due else None)
+        state, knobs = turn.state, knobs.clamped(turn.knobs)
+        decided += [step] if look.due else []
+    assert decided == list(range(50, 1001, 50)) + list(range(1100 if policy.policy.every < 1 else 1050, 2001, 50))
