@@ -142,6 +142,13 @@ def test_a_metric_counts_once() -> None:
     assert [state["pulls"] for state in states] == [0, 0, 1, 1]
 
 
+def test_every_measurement_is_a_pull_however_long_ago() -> None:
+    """Measured every 20 steps of a sample each and read every 50: new each time, and older and younger by turns."""
+    ages = [step % 20 for step in range(50, 1050, 50)]
+    states = list(adapted([1.0 / step for step in range(50, 1050, 50)], ages))
+    assert [state["pulls"] for state in states] == list(range(20))
+
+
 def test_the_bandit_draws_by_its_seed() -> None:
     """Which gains are tried, by seed; 0 draws what was drawn before there was one."""
 
