@@ -60,9 +60,15 @@ class Steering:
         }
 
     def look(self, state: ControllerState, observation: Observation[Any]) -> "Look":
-        """What there is to be seen, and where the controller below wants the knobs."""
+        """What there is to be seen, and where the controller below wants the knobs.
+
+        Raises SettingError if there is nothing to turn here.
+        """
         knobs, below, why = self._lower(state, observation)
         acting = frozenset(knob for knob in knobs_of(self.heads) if observation.acts(knob))
+        if not acting and self.below is None:
+            known = ", ".join(sorted(knobs_of(self.heads)))
+            raise SettingError(f"the policy '{self.owner}' turns {known}, none of which acts here; choose another")
         seen = self.policy.sees.see(state["features"], observation, state["positions"])
         clock = float(observation.progress if self.policy.every < 1 else observation.step)
         decided = min(state["decided"], clock)  # progress goes back where a run is resumed with more steps

@@ -303,3 +303,15 @@ def test_a_policy_goes_on_deciding_when_progress_goes_back(kind: str) -> None:
         state, knobs = turn.state, knobs.clamped(turn.knobs)
         decided += [step] if look.due else []
     assert decided == list(range(50, 1001, 50)) + list(range(1100 if policy.policy.every < 1 else 1050, 2001, 50))
+
+
+def test_a_policy_none_of_whose_knobs_act_is_refused() -> None:
+    players = {name: torch.optim.Adam([torch.zeros(1)]) for name in ("generator", "discriminator")}
+    with pytest.raises(SettingError, match=r"turns augment_p, gp_weight, instance_noise, r1_gamma, none of which acts"):
+        Pilot("learnable:brief", steps=10, optimizers=players)
+    chain = catalog.build("controllers", "chain", {"of": ("rank", "learnable:brief")})
+    with pytest.raises(SettingError, match="none of which acts here"):
+        Pilot(chain, steps=10, optimizers=players)
+    assert Pilot("learnable", steps=10, optimizers=players).acting == {"lr_g", "lr_d", "beta1", "beta2"}
+    noise = Rules(turnable=frozenset({"instance_noise"}))
+    assert Pilot("learnable:brief", steps=10, knobs=AdversarialKnobs(), rules=noise).knobs.instance_noise == 1
