@@ -131,8 +131,8 @@ def _idle(plan: Plan, folder: Folder) -> Iterator[Caution]:
         still = [task for task, group in mine.items() if not any(_decides(run) for run in group)]
         if still:
             text = (
-                f"{arm} is idle in {', '.join(still)}: it turned nothing in any run there, for want of a signal that it "
-                "reads or of a reason, so these are runs of fixed by another name."
+                f"{arm} is idle in {', '.join(still)}: it turned nothing in any run there, for want of a signal that "
+                "it reads or of a reason, so these are runs of fixed by another name."
             )
             yield Caution(arm, "idle" if len(still) == len(mine) else "idle in part", text)
 
