@@ -4,6 +4,7 @@
   mis-set for the others alone.
 - It cannot be tuned so: its first decision undoes a knob that its trials were to try.
 - It is blind: it steers by a distance, and no run of the task measured a metric of which less is better.
+- It is idle: it turned nothing in any run of the task, for want of a signal or of a reason.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from equipoise.comparison import arms, planned
 from equipoise.comparison.folder import Folder
 from equipoise.comparison.plan import WELL_SET, Plan
 from equipoise.comparison.planned import Planned
+from equipoise.events import REPAIR
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ def cautions(plan: Plan, folder: Folder) -> list[Caution]:
         if (start := _start(folder, run)) is not None:
             starts[run] = start
     return [one for arm in plan.arms for one in (*_regimes(plan, arm, starts), *_search(plan, arm, starts))] + [
-        *_blind(plan, folder)
+        *_blind(plan, folder),
+        *_idle(plan, folder),
     ]
 
 
@@ -110,11 +113,8 @@ def _blind(plan: Plan, folder: Folder) -> Iterator[Caution]:
         decide = (catalog.load("controllers", name) for name in arms.links(said.controller))
         if not any(getattr(controller, "sees_distance", False) for controller in decide):
             continue
-        mine: dict[str, list[Planned]] = {}
-        for run in planned.tests(plan):
-            if run.arm == arm and (folder.run(run) / runs.EXPERIMENT).exists():
-                mine.setdefault(run.setting.task, []).append(run)
-        dark = [task for task, group in mine.items() if not any(_measures_distance(folder, run) for run in group)]
+        mine = _tests(plan, folder, arm)
+        dark = [task for task, group in mine.items() if not any(_measures_distance(run) for run in group)]
         if dark:
             text = (
                 f"{arm} is blind in {', '.join(dark)}: it steers by a distance, and no live metric there is one of "
@@ -123,5 +123,33 @@ def _blind(plan: Plan, folder: Folder) -> Iterator[Caution]:
             yield Caution(arm, "blind" if len(dark) == len(mine) else "blind in part", text)
 
 
-def _measures_distance(folder: Folder, run: Planned) -> bool:
-    return any(line["better"] == "lower" for line in runs.Run(folder.run(run)).named("evaluated"))
+def _idle(plan: Plan, folder: Folder) -> Iterator[Caution]:
+    for arm, said in plan.arms.items():
+        if arms.links(said.controller) == ["fixed"]:
+            continue
+        mine = _tests(plan, folder, arm)
+        still = [task for task, group in mine.items() if not any(_decides(run) for run in group)]
+        if still:
+            text = (
+                f"{arm} is idle in {', '.join(still)}: it turned nothing in any run there, for want of a signal that "
+                "it reads or of a reason, so these are runs of fixed by another name."
+            )
+            yield Caution(arm, "idle" if len(still) == len(mine) else "idle in part", text)
+
+
+def _tests(plan: Plan, folder: Folder, arm: str) -> dict[str, list[runs.Run]]:
+    """Task -> the runs of an arm in it that have begun."""
+    found: dict[str, list[runs.Run]] = {}
+    for run in planned.tests(plan):
+        if run.arm == arm and (folder.run(run) / runs.EXPERIMENT).exists():
+            found.setdefault(run.setting.task, []).append(runs.Run(folder.run(run)))
+    return found
+
+
+def _measures_distance(run: runs.Run) -> bool:
+    return any(line["better"] == "lower" for line in run.named("evaluated"))
+
+
+def _decides(run: runs.Run) -> bool:
+    """Whether its controller has turned a knob, or may yet."""
+    return not run.named("finished") or any(line["by"] != REPAIR for line in run.named("turned"))

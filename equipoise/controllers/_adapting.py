@@ -36,7 +36,7 @@ def adapted(state: Mapping[str, Any], signals: Signals, seed: int = 0) -> dict[s
     seen = {**state, "value": reading.value, "age": reading.age}
     if "value" not in state:
         return seen
-    if reading.age > state["age"]:  # the metric of before, grown older
+    if reading.age > state["age"] and reading.value == state["value"]:  # the metric of before, grown older
         return seen
     gained = _gained(state["value"], reading)
     squares, pulls = state["squares"] + gained**2, state["pulls"] + 1

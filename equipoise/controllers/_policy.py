@@ -60,14 +60,21 @@ class Steering:
         }
 
     def look(self, state: ControllerState, observation: Observation[Any]) -> "Look":
-        """What there is to be seen, and where the controller below wants the knobs."""
+        """What there is to be seen, and where the controller below wants the knobs.
+
+        Raises SettingError if there is nothing to turn here.
+        """
         knobs, below, why = self._lower(state, observation)
         acting = frozenset(knob for knob in knobs_of(self.heads) if observation.acts(knob))
+        if not acting and self.below is None:
+            known = ", ".join(sorted(knobs_of(self.heads)))
+            raise SettingError(f"the policy '{self.owner}' turns {known}, none of which acts here; choose another")
         seen = self.policy.sees.see(state["features"], observation, state["positions"])
         clock = float(observation.progress if self.policy.every < 1 else observation.step)
-        due = observation.step > 0 and clock - state["decided"] >= self.policy.every - 1e-9
+        decided = min(state["decided"], clock)  # progress goes back where a run is resumed with more steps
+        due = observation.step > 0 and clock - decided >= self.policy.every - 1e-9
         kept = {**state, "below": below, "stands": knobs.values(), "begun": True, "features": dict(seen.memory)}
-        return Look(seen.vector, due, knobs, kept | ({"decided": clock} if due else {}), why, acting)
+        return Look(seen.vector, due, knobs, kept | {"decided": clock if due else decided}, why, acting)
 
     def decided(self, look: "Look", action: Action | None, reward: float | None = None) -> Turn:
         """The turn that an action (k,) comes to; None leaves the heads where they are."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
+from equipoise import bounds
 from equipoise.controllers._sensing import elapsed, known, smoothed
 from equipoise.errors import SettingError
 from equipoise.knobs import Knobs
@@ -56,6 +57,7 @@ class Balance:
     half_life: float = 0.0125
 
     def __post_init__(self) -> None:
+        bounds.within(0, 1, warm_up=self.warm_up)
         if not 0.5 <= self.low < self.high < 1:
             raise SettingError(f"low = {self.low:g}, high = {self.high:g}: accuracies, low below high, from 0.5 to 1")
         if not (self.apart > 1 and self.fastest > 0 and self.most >= 1):
@@ -79,8 +81,9 @@ class Balance:
         if (rank := known(signals.rank_train_fake)) is not None:
             span = elapsed(progress, state["progress"])
             level = smoothed(level, accuracy(rank), span, self.half_life)
-        state = {**state, "level": level, "progress": progress}
-        if progress < max(self.warm_up, state["decided"] + self.pace - 1e-9):
+        decided = min(state["decided"], progress)  # progress goes back where a run is resumed with more steps
+        state = {**state, "level": level, "progress": progress, "decided": decided}
+        if progress < max(self.warm_up, decided + self.pace - 1e-9):
             return Turn(knobs, state)
         hurried, calm = self._by_updates(signals), self._calm(signals)
         back = {name: (2.0, CALM) for name in calm if name in state["quiet"] and state["slowed"][name]}

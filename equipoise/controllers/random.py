@@ -43,10 +43,11 @@ class Random:
 
     def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
         """As many steps as are due by now."""
-        count, balance, strength = state["count"], state["balance"], state["strength"]
-        due = math.floor((observation.progress - self.warm_up) / self.pace + 1e-9) + 1
-        if due <= count:
-            return Turn(observation.knobs, state)
+        balance, strength = state["balance"], state["strength"]
+        due = max(0, math.floor((observation.progress - self.warm_up) / self.pace + 1e-9) + 1)
+        count = min(state["count"], due)  # progress goes back where a run is resumed with more steps
+        if due == count:
+            return Turn(observation.knobs, {**state, "count": count})
         while count < due:
             # A source of its own for every step: nothing but the count need be remembered.
             lot = Source(f"{self.seed}:{count}")

@@ -74,10 +74,14 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Training reals, and held-out ones (None if the data has none to spare)."""
+    """Training reals, and held-out ones in batches as large, None where there are not enough for one: then `few`.
+
+    Both are None if the data has too few to spare even for that.
+    """
 
     train: Stream
     held_out: Stream | None = None
+    few: probe.Few | None = None
 
 
 @dataclass(slots=True)
@@ -201,14 +205,17 @@ def _probed(training: Training, record: StepRecord) -> StepRecord:
     latents, condition = training.preview
     fake = probe.samples(state, latents[:COMPARED], None if condition is None else condition[:COMPARED])
     record = replace(record, real=probe.reals(train), fake=fake)
-    if streams.held_out is None:
+    if streams.held_out is not None:
+        held_out = probe.batches(streams.held_out, turn, size)
+        record = replace(record, held_out=probe.reals(held_out))
+    elif (few := streams.few) is not None:  # too few for samples to be compared with
+        train, held_out = (probe.batches(side, turn, few.size) for side in (few.train, few.held_out))
+    else:
         return record
-    held_out = probe.batches(streams.held_out, turn, size)
     return replace(
         record,
         probe_train=probe.logits(state, train, turn, knobs, progress),
         probe_held_out=probe.logits(state, held_out, turn, knobs, progress),
-        held_out=probe.reals(held_out),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,18 @@ PROBE = 256
 
 PIECE = 250
 """Samples made at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Few:
+    """Held-out reals that do not fill a batch of training: all of them at once, beside as many training reals at once.
+
+    `size`: of a batch of either side. The two are alike, for batch norm makes of a real what its neighbours are.
+    """
+
+    train: Stream
+    held_out: Stream
+    size: int
 
 
 def batches(stream: Stream, turn: int, batch_size: int) -> list[Any]:

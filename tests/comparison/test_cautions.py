@@ -1,4 +1,4 @@
-"""What a reader is warned of: arms that undo what they are compared in, and those that cannot see."""
+"""What a reader is warned of: arms that undo what they are compared in, that cannot see, and that do nothing."""
 
 import dataclasses
 from pathlib import Path
@@ -15,13 +15,17 @@ SEARCH = {"factors.lr_d": (0.5, 2.0), "knobs.beta1": (0.3, 0.4)}
 
 @pytest.fixture(scope="module")
 def run(tiny: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Folder]:
-    """Arms that leave, multiply and set the rate that a regime spoils, and that trials try; ppo without a distance."""
+    """Arms that leave, multiply and set the rate that a regime spoils, and that trials try; ppo without a distance.
+
+    And one that decides to leave everything where it is, as one does that lacks its signal.
+    """
     set_outright = Choice("annealed", {"schedules": {"lr_d": "linear(1e-3, 1e-4)"}})
     arms = {
         "fixed": Arm(search=SEARCH),
         "moves": Arm(controller=Choice("annealed"), search=SEARCH),
         "sets": Arm(controller=set_outright, search=SEARCH),
         "ppo": Arm(controller=Choice("chain", {"of": ("ppo",)}), search={"factors.lr_d": (0.5, 2.0)}),
+        "stays": Arm(controller=Choice("annealed", {"factors": {"lr_d": "constant(1)"}}), search=SEARCH),
     }
     task = dataclasses.replace(tiny.tasks["ring"], also=())
     grid = dataclasses.replace(task, data=Choice("grid"))
@@ -51,16 +55,18 @@ def test_arms_that_undo_what_they_are_compared_in_are_named(run: tuple[Plan, Fol
     assert marks(found) == {
         "sets": "sets (undoes mis_set, tuned in part)",
         "ppo": "ppo (undoes mis_set, not tuned, blind)",
+        "stays": "stays (idle)",
     }
     texts = [one.text for one in found]
     assert "sets is not mis-set by mis_set in lr_d: its first decision sets that, wherever it stood." in texts
     assert "Trials of ppo tried lr_d in vain: its first decision sets that, wherever it stood." in texts
-    assert texts[-1].startswith("ppo is blind in ring: it steers by a distance, and no live metric there is one")
+    assert texts[-2].startswith("ppo is blind in ring: it steers by a distance, and no live metric there is one")
+    assert texts[-1].startswith("stays is idle in ring: it turned nothing in any run there")
 
 
 def test_cautions_stand_on_the_page_and_beside_the_names(run: tuple[Plan, Folder]) -> None:
     text = page.write(run[1]).read_text()
-    assert text.count("<strong>Caution.</strong>") == 5
+    assert text.count("<strong>Caution.</strong>") == 6
     markdown = (run[1].path / "results.md").read_text()
     assert "**Caution.** ppo is blind in ring" in markdown
     assert "| ppo (undoes mis_set, not tuned, blind) |" in markdown

@@ -99,7 +99,10 @@ def test_it_says_which_rule() -> None:
     assert turn.why == {"lr_d": "discriminator right 92% of the time, more than 80%"}
 
 
-@pytest.mark.parametrize("wrong", [{"low": 0.9}, {"high": 1.0}, {"apart": 1.0}, {"pace": 0.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"low": 0.9}, {"high": 1.0}, {"apart": 1.0}, {"pace": 0.0}, {"warm_up": 5.0}, {"warm_up": math.nan}],
+)
 def test_what_cannot_be_is_told(wrong: dict[str, float]) -> None:
     with pytest.raises(SettingError, match=f"{next(iter(wrong))} = "):
         Balance(**wrong)

@@ -142,6 +142,13 @@ def test_a_metric_counts_once() -> None:
     assert [state["pulls"] for state in states] == [0, 0, 1, 1]
 
 
+def test_every_measurement_is_a_pull_however_long_ago() -> None:
+    """Measured every 20 steps of a sample each and read every 50: new each time, and older and younger by turns."""
+    ages = [step % 20 for step in range(50, 1050, 50)]
+    states = list(adapted([1.0 / step for step in range(50, 1050, 50)], ages))
+    assert [state["pulls"] for state in states] == list(range(20))
+
+
 def test_the_bandit_draws_by_its_seed() -> None:
     """Which gains are tried, by seed; 0 draws what was drawn before there was one."""
 
@@ -282,3 +289,29 @@ def test_going_down_the_players_own_losses_blinds_the_discriminator(knob: str, t
     before, after = best_slope(*knobs(0.0)), best_slope(*knobs(top))
     assert before == pytest.approx(APART, rel=1e-3), "the log ratio of both densities, in closed form"
     assert after < before / far
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_policy_goes_on_deciding_when_progress_goes_back(kind: str) -> None:
+    """As it does where a run that was at its end is resumed for twice as long."""
+    policy, base = Learnable.steered(wilful(kind)), AdversarialKnobs()
+    state, knobs, decided = policy.initial(base), base, []
+    for step in range(0, 2001, 50):
+        seen = Observation(step, step / (1000 if step <= 1000 else 2000), Signals(), Health(), knobs)
+        look = policy.look(state, seen)
+        turn = policy.decided(look, policy.policy.actor(look.vector) if look.due else None)
+        state, knobs = turn.state, knobs.clamped(turn.knobs)
+        decided += [step] if look.due else []
+    assert decided == list(range(50, 1001, 50)) + list(range(1100 if policy.policy.every < 1 else 1050, 2001, 50))
+
+
+def test_a_policy_none_of_whose_knobs_act_is_refused() -> None:
+    players = {name: torch.optim.Adam([torch.zeros(1)]) for name in ("generator", "discriminator")}
+    with pytest.raises(SettingError, match=r"turns augment_p, gp_weight, instance_noise, r1_gamma, none of which acts"):
+        Pilot("learnable:brief", steps=10, optimizers=players)
+    chain = catalog.build("controllers", "chain", {"of": ("rank", "learnable:brief")})
+    with pytest.raises(SettingError, match="none of which acts here"):
+        Pilot(chain, steps=10, optimizers=players)
+    assert Pilot("learnable", steps=10, optimizers=players).acting == {"lr_g", "lr_d", "beta1", "beta2"}
+    noise = Rules(turnable=frozenset({"instance_noise"}))
+    assert Pilot("learnable:brief", steps=10, knobs=AdversarialKnobs(), rules=noise).knobs.instance_noise == 1
