@@ -183,6 +183,8 @@ def check_alike(experiments: Sequence[Experiment]) -> None:
                 raise SettingError(f"stacked runs know nothing of '{name}'; leave it out")
         if experiment.repair or experiment.stop_at_equilibrium:
             raise SettingError("stacked runs are neither repaired nor stopped early; say repair = false")
+        if experiment.precision not in ("auto", "fp32"):
+            raise SettingError(f"stacked runs compute in fp32, not in {experiment.precision}; leave 'precision' out")
         gan = given(experiment.gan, "gan")
         if gan.name.partition(":")[0] != "mlp":
             raise SettingError(f"only runs of the GAN 'mlp' can be stacked, not '{gan.name}'; train it alone")
