@@ -1,7 +1,6 @@
 """How a policy is to be made: one frozen value, from a TOML file. See experiments/policies/ for examples."""
 
 import dataclasses
-import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -112,9 +111,9 @@ class Plan:
         return {name: value for name, value in found.items() if value is not None}
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the values."""
-        return hashlib.sha256(json.dumps(self.values(), sort_keys=True).encode()).hexdigest()
+    def modules(self) -> tuple[str, ...]:
+        """What has to be installed for it."""
+        return ("cma",) if self.reinforcement is None else ("gymnasium", "stable_baselines3")
 
 
 def read_plan(path: Path) -> Plan:
