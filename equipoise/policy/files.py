@@ -89,6 +89,20 @@ def located(policy: str) -> Path:
     return shipped if "/" not in policy and shipped.is_file() else Path(policy)
 
 
+def rooted(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a controller, or of the links of a chain, that mean the same in every folder.
+
+    The file of a policy by its full path; shipped ones, and words that name no file, as they are.
+    """
+    found = dict(options)
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            found[name] = rooted(value)
+        elif name == "policy" and isinstance(value, str) and (path := located(value)) == Path(value) and path.is_file():
+            found[name] = str(path.resolve())
+    return found
+
+
 def shipped() -> list[str]:
     """The names of the policies that come with the package."""
     return sorted(path.stem for path in SHIPPED.glob(f"*{SUFFIX}"))
