@@ -9,6 +9,7 @@ One file, so that it is whole or not there. Nothing in it is ever unpickled.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -86,7 +87,7 @@ def encoded(policy: Policy) -> bytes:
 def located(policy: str) -> Path:
     """The file that a word stands for: a shipped policy by its name, else a path."""
     shipped = SHIPPED / f"{policy}{SUFFIX}"
-    return shipped if "/" not in policy and shipped.is_file() else Path(policy)
+    return shipped if "/" not in policy and os.path.isfile(shipped) else Path(policy)  # False for names too long, too
 
 
 def rooted(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,8 +99,8 @@ def rooted(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
         if isinstance(value, Mapping):
             found[name] = rooted(value)
-        elif name == "policy" and isinstance(value, str) and (path := located(value)) == Path(value) and path.is_file():
-            found[name] = str(path.resolve())
+        elif name == "policy" and isinstance(value, str) and located(value) == Path(value) and os.path.isfile(value):
+            found[name] = str(Path(value).resolve())
     return found
 
 
