@@ -201,7 +201,7 @@ def complete(experiment: Experiment) -> Experiment:
         experiment,
         data=_written_out(chosen.name, data),
         gan=_in_full("zoo", gan),
-        controller=_in_full("controllers", experiment.controller or Choice(suits.controller)),
+        controller=_in_full("controllers", _rooted(experiment.controller or Choice(suits.controller))),
         metric=_in_full("metrics", _choice(experiment.metric or metric)),
         loss=None,
         constraint=None,
@@ -338,6 +338,13 @@ def recipe_of(experiment: Experiment) -> "Recipe":
 def versions() -> dict[str, str]:
     """Of what decides the bytes of a run."""
     return {"python": platform.python_version()} | {name: version(name) for name in ("equipoise", "torch", "numpy")}
+
+
+def _rooted(controller: Choice) -> Choice:
+    """The policy that it follows, if any, stays the same from wherever the run is gone on with."""
+    from equipoise.policy import files
+
+    return Choice(controller.name, files.rooted(controller.options))
 
 
 def _in_full(kind: catalog.Kind, choice: Choice | None) -> Choice | None:

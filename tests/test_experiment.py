@@ -11,6 +11,8 @@ from equipoise.arguments import parse
 from equipoise.commands.train import experiment_of
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment import Choice, Experiment, complete, data_of, from_values, read_toml, recipe_of
+from equipoise.policy.blank import blank
+from equipoise.policy.files import encoded
 
 TOML = """
 data = "digits"
@@ -205,3 +207,24 @@ def test_committed_experiments_can_be_run(path: Path, tmp_path: Path, monkeypatc
         (tmp_path / "bursts" / "type_3").mkdir(parents=True, exist_ok=True)
         (tmp_path / "bursts" / "type_3" / f"{number}.csv").write_text(f"0,{number}\n1,2\n")
     assert complete(read_toml(path)).steps
+
+
+def test_a_run_that_follows_a_policy_of_ones_own_goes_on_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, elsewhere = tmp_path / "mine.safetensors", tmp_path / "elsewhere"
+    file.write_bytes(encoded(blank("residual")))
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    plain = complete(Experiment(data=Choice("ring"), controller=Choice("learnable", {"policy": "mine.safetensors"})))
+    chain = {"of": ["rank", "learnable"], "settings": {"learnable": {"policy": "mine.safetensors"}}}
+    chained = complete(Experiment(data=Choice("ring"), controller=Choice("chain", chain)))
+    shipped = complete(Experiment(data=Choice("ring"), controller=Choice("learnable:residual")))
+    monkeypatch.chdir(elsewhere)
+    assert plain.controller is not None
+    assert plain.controller.options["policy"] == str(file)
+    assert chained.controller is not None
+    assert chained.controller.options["settings"]["learnable"]["policy"] == str(file)
+    assert shipped.controller is not None
+    assert shipped.controller.options["policy"] == "residual"
+    assert [complete(one) for one in (plain, chained, shipped)] == [plain, chained, shipped]

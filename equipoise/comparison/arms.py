@@ -13,7 +13,7 @@ from equipoise.controllers.chain import Chain
 from equipoise.errors import EquipoiseError
 from equipoise.experiment import Choice
 from equipoise.meta.tasks import Tasks
-from equipoise.policy.files import Policy, read
+from equipoise.policy.files import Policy, read, rooted
 
 
 def seeded(controller: Choice, seed: int) -> Choice:
@@ -26,7 +26,7 @@ def seeded(controller: Choice, seed: int) -> Choice:
 
 
 def pinned(plan: Plan) -> Plan:
-    """The same plan with the digests of the policies that arms follow, so that another file is another plan.
+    """The same plan with full paths and digests of the policies that arms follow: another file is another plan.
 
     A policy that is itself searched for is left open. Raises EquipoiseError for one that there is not.
     """
@@ -76,7 +76,8 @@ def _takes(controller: Choice, option: str) -> bool:
 def _with_digest(controller: Choice) -> Choice:
     if not (_takes(controller, "policy") and _takes(controller, "digest")):
         return controller
-    return controller.with_options(digest=catalog.build("controllers", controller.name, controller.options).digest)
+    digest = catalog.build("controllers", controller.name, controller.options).digest
+    return Choice(controller.name, rooted(controller.options)).with_options(digest=digest)
 
 
 def _policies(controller: Choice) -> list[Policy]:

@@ -24,8 +24,10 @@ from equipoise.training.loop import Training, train
 
 ANYTIME = 0.3
 BOUND = 3.0
-SURE = 1.645
+SURE = 1.644854
 """Of the standard normal, 95 % are above its negative."""
+FEW = (6.314, 2.920, 2.353, 2.132, 2.015)
+"""The same of Student's t with 1 to 5 degrees of freedom."""
 DECISIONS = 20
 """Even readings of a short run, each of which costs as much as ten steps of perceptrons. A policy that may decide at
 every fortieth of a run decides about as often: see :func:`hurry`."""
@@ -52,12 +54,20 @@ def play(experiments: Sequence[Experiment], controllers: Sequence[Controller]) -
 
     Raises SettingError for an experiment without a metric of which less is better.
     """
-    for experiment in experiments:
-        if experiment.metric is None:
-            raise SettingError("policies are trained by a distance: say a metric, such as equipoise.meta.held_out")
     if given(complete(experiments[0]).gan, "gan").name.partition(":")[0] == "mlp":
         return _stacked(experiments, controllers)
     return [_alone(experiment, controller) for experiment, controller in zip(experiments, controllers, strict=True)]
+
+
+def check_distance(training: Training) -> None:
+    """Raise SettingError for a run without a metric of which less is better."""
+    if training.evaluation is None:
+        raise SettingError("policies are trained by a distance: say a metric, such as equipoise.meta.held_out")
+    if training.evaluation.metric.better != "lower":
+        raise SettingError(
+            f"of '{training.evaluation.name}' more is better, and policies are trained by a distance: say another "
+            "metric, such as equipoise.meta.held_out"
+        )
 
 
 def hurry(training: Training) -> None:
@@ -90,8 +100,17 @@ def merit(gains: Sequence[float]) -> float:
 
 
 def least(gains: Sequence[float]) -> float:
-    """What the mean of (N,) gains is at least, at 95 %, taken as normal; N >= 2."""
-    return float(np.mean(gains)) - SURE * float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
+    """What the mean of (N,) gains is at least, at 95 %, for normal gains of a deviation not known; N >= 2."""
+    error = float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
+    return float(np.mean(gains)) - student(len(gains) - 1) * error
+
+
+def student(freedom: int) -> float:
+    """The 95 % quantile of Student's t, to 0.005 (Abramowitz and Stegun 1964, table 26.10 and equation 26.7.5)."""
+    if freedom <= len(FEW):
+        return FEW[freedom - 1]
+    z = SURE
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def _stacked(experiments: Sequence[Experiment], controllers: Sequence[Controller]) -> list[Episode]:
@@ -100,6 +119,7 @@ def _stacked(experiments: Sequence[Experiment], controllers: Sequence[Controller
         rows = slice(start, start + AT_ONCE)
         group = Group(experiments[rows], controllers[rows])
         for training in group.trainings:
+            check_distance(training)
             hurry(training)
         for _ in group.readings():
             pass
@@ -110,6 +130,7 @@ def _stacked(experiments: Sequence[Experiment], controllers: Sequence[Controller
 def _alone(experiment: Experiment, controller: Controller) -> Episode:
     training = launch.assemble(complete(experiment), None)
     training.pilot = piloted(training, controller)
+    check_distance(training)
     hurry(training)
     measured, diverged = [], False
     for event in train(training):

@@ -16,14 +16,11 @@ import numpy as np
 from equipoise import catalog
 from equipoise.experiment import Experiment
 from equipoise.meta.episodes import advantages, least, merit, play
-from equipoise.meta.extra import need
 from equipoise.meta.journal import Journal
 from equipoise.meta.plan import Evolution, Plan
 from equipoise.observations import Controller
 from equipoise.policy.blank import blank
 from equipoise.policy.files import Policy
-
-"""One-sided 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,6 @@ def sentence(found: dict[str, float]) -> str:
 
 def _strategy(plan: Plan, settings: Evolution) -> Any:
     """The strategy before its first generation: all randomness is its own, by the plan's seed."""
-    need("cma", "training by evolution strategies")
     import cma
 
     source = np.random.default_rng([plan.seed, 0])

@@ -26,7 +26,10 @@ def lines_of(path: Path, digest: str) -> list[dict[str, Any]]:
     except ValueError as error:
         raise SettingError(f"{path} is damaged: {error}; delete it to begin anew") from error
     if lines and lines[0].get("plan") != digest:
-        raise SettingError(f"{path} is of another plan; delete it to begin anew, or choose another --out")
+        raise SettingError(
+            f"{path} is of another plan, or of other versions of what trains; delete it to begin anew, or choose "
+            "another --out"
+        )
     return lines
 
 

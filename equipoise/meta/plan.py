@@ -1,7 +1,6 @@
 """How a policy is to be made: one frozen value, from a TOML file. See experiments/policies/ for examples."""
 
 import dataclasses
-import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,10 @@ from typing import Any, Literal
 
 from equipoise import catalog, launch
 from equipoise.errors import EquipoiseError, SettingError, UnknownNameError
-from equipoise.experiment import complete
+from equipoise.experiment import Experiment, complete, given
+from equipoise.meta.episodes import check_distance
+from equipoise.meta.paused import decisions
+from equipoise.meta.stacked import check_alike
 from equipoise.meta.tasks import Tasks, check_apart
 from equipoise.policy.blank import KINDS
 
@@ -44,8 +46,9 @@ class Evolution:
 class Reinforcement:
     """Proximal policy optimisation: `rollouts` of `environments` × `decisions` decisions, then one update each.
 
-    Undiscounted, for only what a run ends with counts; the other constants are those of Stable-Baselines3 but for
-    `rate`, the learning rate, and `epochs` over each rollout. `check`: as for evolution, by the reward.
+    Each rollout begins with fresh runs, so that `decisions` are at least as many as a run has. Undiscounted, for only
+    what a run ends with counts; the other constants are those of Stable-Baselines3 but for `rate`, the learning rate,
+    and `epochs` over each rollout. `check`: as for evolution, by the reward.
     """
 
     rollouts: int = 10
@@ -57,6 +60,8 @@ class Reinforcement:
 
     def __post_init__(self) -> None:
         _check_positive("reinforcement", self)
+        if self.environments * self.decisions < 2:
+            raise SettingError("[reinforcement] learns nothing from a single decision; raise environments or decisions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +85,12 @@ class Plan:
         if self.reinforcement is not None and self.kind != "ppo":
             raise SettingError(f"[reinforcement] trains policies of the kind ppo, not {self.kind}; say [evolution]")
         for name, choices in (*self.vary.items(), *self.check.items()):
+            if isinstance(choices, str):
+                raise SettingError(f"'{name}' is to be drawn from a list; write ['{choices}']")
             if not choices:
                 raise SettingError(f"'{name}' is to be drawn from nothing; give at least one value")
+        if any(name.partition(".")[0] == "controller" for name in (*self.task, *self.vary, *self.check)):
+            raise SettingError("a task has no controller but the policy that is trained on it; leave 'controller' out")
         if self.seed < 0:
             raise SettingError(f"seed = {self.seed}: it must be at least 0")
         check_apart([self.tasks, self.checks])
@@ -102,9 +111,9 @@ class Plan:
         return {name: value for name, value in found.items() if value is not None}
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the values."""
-        return hashlib.sha256(json.dumps(self.values(), sort_keys=True).encode()).hexdigest()
+    def modules(self) -> tuple[str, ...]:
+        """What has to be installed for it."""
+        return ("cma",) if self.reinforcement is None else ("gymnasium", "stable_baselines3")
 
 
 def read_plan(path: Path) -> Plan:
@@ -128,12 +137,36 @@ def read_plan(path: Path) -> Plan:
             values[name] = catalog.checked(cls, values[name], f"[{name}] of {path}")
     plan: Plan = catalog.checked(Plan, values, str(path))
     for name, tasks in (("[vary]", plan.tasks), ("[check]", plan.checks)):
+        completed: list[Experiment] = []
         for what, task in tasks.every():
             try:
-                launch.assemble(complete(task), None)
+                completed.append(complete(task))
+                _check_trainable(plan, completed)
             except EquipoiseError as error:
                 raise SettingError(f"{path}, {name}, {what}: {error}") from error
     return plan
+
+
+def _check_trainable(plan: Plan, completed: Sequence[Experiment]) -> None:
+    """Raise EquipoiseError if the last of these tasks cannot be trained by this plan, or not beside the first."""
+    pair = completed[0], completed[-1]
+    training = launch.assemble(pair[1], None)
+    check_distance(training)
+    if plan.evolution is not None and any(given(one.gan, "gan").name.partition(":")[0] == "mlp" for one in pair):
+        check_alike(pair)
+    if plan.reinforcement is not None:
+        _check_decisions(plan.reinforcement, decisions(KINDS[plan.kind].every, training.plan.steps))
+
+
+def _check_decisions(settings: Reinforcement, count: int) -> None:
+    """Raise SettingError if runs of so many decisions have none, or if a rollout ends before they do."""
+    if not count:
+        raise SettingError("the run ends before there is anything to decide; give it more steps")
+    if settings.decisions < count:
+        raise SettingError(
+            f"a run has {count} decisions, and [reinforcement] decisions = {settings.decisions} would never see the "
+            f"last of them; say decisions = {count}"
+        )
 
 
 def _check_positive(owner: str, settings: Evolution | Reinforcement) -> None:

@@ -20,7 +20,6 @@ from equipoise.errors import SettingError
 from equipoise.experiment import Experiment
 from equipoise.meta.episodes import least
 from equipoise.meta.evolution import Progress
-from equipoise.meta.extra import need
 from equipoise.meta.journal import Journal
 from equipoise.meta.plan import Plan, Reinforcement
 from equipoise.policy.blank import KINDS, blank
@@ -33,8 +32,6 @@ SUFFIX = ".weights"
 
 def reinforce(plan: Plan, settings: Reinforcement, journal: Journal) -> Iterator[Progress]:
     """Train, a rollout at a time, each kept in the journal and its weights beside it."""
-    for package in ("gymnasium", "stable_baselines3"):
-        need(package, "training by reinforcement")
     total = settings.rollouts + 1
     for number in range(len(journal.of("rollout")), settings.rollouts):
         model = _model(plan, settings, number, _kept(journal))

@@ -4,7 +4,8 @@ from typing import Any
 
 import gymnasium
 
-from equipoise.meta.environment import GanTraining, Info, Vector
+from equipoise.meta.environment import GanTraining, Info
+from equipoise.meta.paused import Vector
 
 
 class Rewarded(gymnasium.Wrapper[Vector, Vector, Vector, Vector]):

@@ -158,7 +158,7 @@ class Group:
     def _measure(self, last: bool) -> None:
         """The metric of each run that wants it now, or at the last step."""
         step = self.stack.step
-        rows = [row for row, number in enumerate(self.places) if _wants(self.trainings[number], step, last)]
+        rows = [row for row, number in enumerate(self.places) if is_measured(self.trainings[number], step, last)]
         if not rows:
             return
         evaluations = [cast(Evaluation, self.trainings[self.places[row]].evaluation) for row in rows]
@@ -183,6 +183,8 @@ def check_alike(experiments: Sequence[Experiment]) -> None:
                 raise SettingError(f"stacked runs know nothing of '{name}'; leave it out")
         if experiment.repair or experiment.stop_at_equilibrium:
             raise SettingError("stacked runs are neither repaired nor stopped early; say repair = false")
+        if experiment.precision not in ("auto", "fp32"):
+            raise SettingError(f"stacked runs compute in fp32, not in {experiment.precision}; leave 'precision' out")
         gan = given(experiment.gan, "gan")
         if gan.name.partition(":")[0] != "mlp":
             raise SettingError(f"only runs of the GAN 'mlp' can be stacked, not '{gan.name}'; train it alone")
@@ -204,6 +206,12 @@ def piloted(training: Training, controller: Controller) -> Pilot:
     """The pilot of a run that has not begun, with another controller, and without repair."""
     pilot = training.pilot
     return Pilot(controller, steps=pilot.steps, knobs=pilot.base, rules=pilot.rules)
+
+
+def is_measured(training: Training, step: int, last: bool = False) -> bool:
+    """Whether the metric is due after this step; it is after the last."""
+    every = training.plan.evaluate_every
+    return training.evaluation is not None and every is not None and (last or step % every == 0)
 
 
 def _stacked(trainings: Sequence[Training], recipe: MLP) -> Stack:
@@ -270,8 +278,3 @@ def _shown(points: Tensor, turn: int, stack: Stack) -> Tensor:
     count = points.shape[1] // stack.batch_size
     noise = [torch.randn(shape, generator=generator, device=points.device) for _ in range(count)]
     return points + std[:, None, None] * torch.cat(noise)
-
-
-def _wants(training: Training, step: int, last: bool) -> bool:
-    every = training.plan.evaluate_every
-    return training.evaluation is not None and every is not None and (last or step % every == 0)

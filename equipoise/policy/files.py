@@ -9,6 +9,7 @@ One file, so that it is whole or not there. Nothing in it is ever unpickled.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -86,7 +87,21 @@ def encoded(policy: Policy) -> bytes:
 def located(policy: str) -> Path:
     """The file that a word stands for: a shipped policy by its name, else a path."""
     shipped = SHIPPED / f"{policy}{SUFFIX}"
-    return shipped if "/" not in policy and shipped.is_file() else Path(policy)
+    return shipped if "/" not in policy and os.path.isfile(shipped) else Path(policy)  # False for names too long, too
+
+
+def rooted(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a controller, or of the links of a chain, that mean the same in every folder.
+
+    The file of a policy by its full path; shipped ones, and words that name no file, as they are.
+    """
+    found = dict(options)
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            found[name] = rooted(value)
+        elif name == "policy" and isinstance(value, str) and located(value) == Path(value) and os.path.isfile(value):
+            found[name] = str(Path(value).resolve())
+    return found
 
 
 def shipped() -> list[str]:

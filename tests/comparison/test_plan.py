@@ -353,6 +353,16 @@ def test_another_file_for_a_policy_is_another_plan(small: Plan, tmp_path: Path) 
             planned.experiment(opened(folder)[0], run, {})
 
 
+def test_a_policy_of_ones_own_is_found_from_any_folder(
+    small: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = _policy(tmp_path / "p.safetensors")
+    monkeypatch.chdir(tmp_path)
+    arm = plans.Arm(controller=plans.Choice("time_only", {"policy": "p.safetensors"}))
+    begun = begin(Folder(tmp_path / "out"), dataclasses.replace(small, arms={"a": arm}, baseline="a"), "")
+    assert begun.arms["a"].controller.options["policy"] == full
+
+
 def test_what_a_policy_was_trained_on_is_read_from_its_file(small: Plan, tmp_path: Path) -> None:
     for number, told in enumerate(({"data": "ring"}, {"data": {"name": "equipoise.data.ring", "modes": 8}})):
         word = _policy(tmp_path / f"{number}.safetensors", **told)

@@ -197,6 +197,7 @@ def test_adam_is_that_of_torch_with_settings_of_its_own_for_each_row_turned_on_t
         ([], "there is no experiment to train; give at least one"),
         ([{"repair": True}], "stacked runs are neither repaired nor stopped early; say repair = false"),
         ([{"seconds": 9.0}], "stacked runs know nothing of 'seconds'; leave it out"),
+        ([{"precision": "bf16"}], "stacked runs compute in fp32, not in bf16; leave 'precision' out"),
         ([{}, {"steps": 21}], "runs with steps = 20 and 21 cannot be stacked; train them apart"),
         ([{}, {"batch_size": 8}], "runs with batch_size = 16 and 8 cannot be stacked; train them apart"),
         (

@@ -11,12 +11,12 @@ import torch
 
 from equipoise import cli
 from equipoise.errors import EquipoiseError, RunError, SettingError
-from equipoise.meta import evolution, extra
+from equipoise.meta import evolution, extra, training
 from equipoise.meta.evolution import Progress
 from equipoise.meta.journal import Journal, lines_of
 from equipoise.meta.plan import Evolution, Plan, Reinforcement, read_plan
 from equipoise.meta.reinforcement import exported
-from equipoise.meta.training import JOURNAL, train_policy
+from equipoise.meta.training import JOURNAL, signature, train_policy
 from equipoise.policy.blank import KINDS
 from equipoise.policy.files import read
 from equipoise.policy.network import Network
@@ -46,6 +46,7 @@ kind = "time_only"
 data = { name = "equipoise.meta.points" }
 metric = "equipoise.meta.held_out"
 """
+TOML_PPO = TOML.replace("time_only", "ppo")
 
 
 def killed(pieces: Iterator[Progress], after: int) -> None:
@@ -90,7 +91,7 @@ def test_evolution_finds_what_is_good(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(evolution, "judged", judged)
     settings = Evolution(generations=60, population=12, tasks=1, check=4)
     plan = dataclasses.replace(ES, evolution=settings)
-    journal = Journal(tmp_path / "j", plan.digest)
+    journal = Journal(tmp_path / "j", signature(plan))
     last = list(evolution.evolve(plan, settings, journal))[-1]
     found = evolution.result(plan, settings, journal)
     assert np.sum((found.actor.flat() - goal) ** 2) < 0.1 * np.sum(goal**2)
@@ -149,28 +150,43 @@ def test_the_command_trains_and_says_where(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_journal_of_another_plan_is_refused(tmp_path: Path) -> None:
-    Journal(tmp_path / "j", ES.digest)
-    with pytest.raises(SettingError, match=r"j is of another plan; delete it to begin anew, or choose another --out"):
-        Journal(tmp_path / "j", dataclasses.replace(ES, seed=9).digest)
+    Journal(tmp_path / "j", signature(ES))
+    with pytest.raises(SettingError, match=r"j is of another plan, or of other versions of what trains; delete it to"):
+        Journal(tmp_path / "j", signature(dataclasses.replace(ES, seed=9)))
     (tmp_path / "j").write_text("nonsense\n")
     with pytest.raises(SettingError, match=r"j is damaged: .*; delete it to begin anew"):
-        Journal(tmp_path / "j", ES.digest)
+        Journal(tmp_path / "j", signature(ES))
+
+
+def test_a_journal_is_of_all_that_its_numbers_follow_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merits are kept, not the candidates that earned them: told of others, they would train a policy of chance."""
+    before, kind = signature(ES), KINDS["time_only"]
+    assert signature(dataclasses.replace(ES)) == before
+    for change in ({"hidden": (8,)}, {"features": "brief"}, {"heads": kind.heads[::-1]}, {"every": 0.1}):
+        with monkeypatch.context() as patch:
+            patch.setitem(KINDS, "time_only", dataclasses.replace(kind, **change))  # type: ignore[arg-type]
+            assert signature(ES) != before, change
+    versions = {"cma": "99.0"}
+    for name, value in (("FORMAT", 99), ("version", versions.get), ("versions", lambda: {"equipoise": "99.0"})):
+        with monkeypatch.context() as patch:
+            patch.setattr(training, name, value)
+            assert signature(ES) != before, name
 
 
 def test_opening_a_journal_writes_nothing_but_what_a_kill_has_torn(tmp_path: Path) -> None:
     path = tmp_path / "j"
-    journal = Journal(path, ES.digest)
+    journal = Journal(path, "signed")
     journal.add({"generation": 0})
     whole, before = path.read_bytes(), path.stat()
-    Journal(path, ES.digest)
+    Journal(path, "signed")
     assert path.read_bytes() == whole
     path.write_bytes(whole + b'{"gen')
-    assert [line.get("generation") for line in lines_of(path, ES.digest)] == [None, 0]
+    assert [line.get("generation") for line in lines_of(path, "signed")] == [None, 0]
     assert path.read_bytes() == whole + b'{"gen', "reading leaves even that"
-    Journal(path, ES.digest)
+    Journal(path, "signed")
     assert path.read_bytes() == whole
     assert path.stat().st_ino == before.st_ino, "never written anew"
-    assert lines_of(tmp_path / "none", ES.digest) == []
+    assert lines_of(tmp_path / "none", "signed") == []
     assert not (tmp_path / "none").exists()
 
 
@@ -190,6 +206,21 @@ def test_a_folder_is_no_place_for_a_policy(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"is a folder; give --out a file in it, such as .*policy\.safetensors"):
         next(train_policy(ES, tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_this_plan_did_not_make_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "plan.toml"
+    out.write_text(TOML)
+    with pytest.raises(
+        RunError, match=r"plan\.toml is there already, without a journal of this plan; move it, or choo"
+    ):
+        next(train_policy(ES, out))
+    assert out.read_text() == TOML
+    assert list(tmp_path.iterdir()) == [out]
+    Journal(tmp_path / f"plan.toml{JOURNAL}", signature(dataclasses.replace(ES, seed=9)))
+    with pytest.raises(SettingError, match=r"plan\.toml\.journal\.jsonl is of another plan"):
+        next(train_policy(ES, out))
+    assert out.read_text() == TOML
 
 
 @pytest.mark.parametrize(("module", "package"), [("cma", "cma"), ("stable_baselines3", "stable-baselines3")])
@@ -230,6 +261,45 @@ def test_what_is_not_installed_is_told(
         (
             TOML + '[check]\n"data.shape" = ["cross", "crross"]\n[evolution]\n',
             r"plan\.toml, \[check\], data\.shape = 'crross': .*did you mean 'cross'",
+        ),
+        (
+            TOML.replace("meta.held_out", "meta.nowhere") + "[evolution]\n",
+            r"\[vary\], the first of each list: there is no module for a metric 'equipoise\.meta\.nowhere'",
+        ),
+        (
+            TOML.replace('metric = "equipoise.meta.held_out"', 'metric = "coverage:samples"') + "[evolution]\n",
+            r"of 'coverage:samples' more is better, and policies are trained by a distance: say another",
+        ),
+        (
+            TOML + '[check]\nmetric = ["equipoise.meta.held_out", "none"]\n[evolution]\n',
+            r"\[check\], metric = 'none': policies are trained by a distance: say a metric",
+        ),
+        (
+            TOML + "[check]\nsteps = [4, 6]\n[evolution]\n",
+            r"\[check\], steps = 6: runs with steps = 4 and 6 cannot be stacked; train them apart",
+        ),
+        (
+            TOML + '[task.gan]\nname = "mlp"\n[check]\n"gan.width" = [4, 8]\n[evolution]\n',
+            r"\[check\], gan\.width = 8: runs with width = 4 and 8 cannot be stacked",
+        ),
+        (
+            TOML + '[task.gan]\nname = "mlp"\n[vary]\n"gan.name" = ["mlp", "dirac"]\n[evolution]\n',
+            r"\[vary\], gan\.name = 'dirac': ",
+        ),
+        (TOML + 'controller = "rank"\n[evolution]\n', "has no controller but the policy that is trained on it; leave"),
+        (TOML + '[vary]\n"controller.name" = ["rank"]\n[evolution]\n', "leave 'controller' out"),
+        (TOML + '[vary]\n"data.shape" = "moons"\n[evolution]\n', r"drawn from a list; write \['moons'\]"),
+        (
+            TOML_PPO + "steps = 50\n[reinforcement]\n",
+            r"the first of each list: the run ends before there is anything to decide; give it more steps",
+        ),
+        (
+            TOML_PPO + "[vary]\nsteps = [600, 1000]\n[reinforcement]\ndecisions = 12\n",
+            r"\[vary\], steps = 1000: a run has 19 decisions, .* say decisions = 19",
+        ),
+        (
+            TOML_PPO + "[reinforcement]\nenvironments = 1\ndecisions = 1\n",
+            "learns nothing from a single decision; raise environments or decisions",
         ),
         (
             TOML + '[vary]\n"knobs.lr_d" = [1e-3, 1.0]\n[evolution]\n',

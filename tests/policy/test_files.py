@@ -12,7 +12,7 @@ from safetensors.numpy import load, save
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.policy import files
 from equipoise.policy.blank import KINDS, blank
-from equipoise.policy.files import Policy, encoded, located, read, shipped
+from equipoise.policy.files import Policy, encoded, located, read, rooted, shipped
 from equipoise.policy.network import Network
 
 
@@ -96,6 +96,18 @@ def test_a_name_is_a_shipped_policy_or_a_path(file: Path) -> None:
         read("resdual")
     with pytest.raises(SettingError, match="is not the file of a policy"):
         read(str(file.parent))
+    with pytest.raises(SettingError, match="there is no policy 'xxx"):
+        read("x" * 400)
+
+
+def test_options_mean_the_same_in_every_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shipped policies, and words that name no file, stay as they are."""
+    monkeypatch.chdir(file.parent)
+    same = {"policy": "residual", "settings": {"ppo": {"policy": "greedy"}}, "long": {"policy": "x" * 400}, "seed": 3}
+    assert rooted(same) == same
+    assert rooted({"settings": {"learnable": {"policy": file.name}}}) == {
+        "settings": {"learnable": {"policy": str(file)}}
+    }
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,15 @@ def test_it_is_bounded() -> None:
     best = reward(1e9, signals(0.0, loss_g=1.0, loss_d=1.0, diversity=1.0), 1.0)
     worst = reward(0.0, signals(1e9, loss_g=1e30, loss_d=0.0, diversity=0.0), 1.0)
     assert (best, worst) == (pytest.approx(0.9), pytest.approx(-0.9))
+    assert reward(1e-5, signals(-5e-4), 1.0) == pytest.approx(0.8), "an unbiased distance below 0 is 0"
+    assert reward(-5e-4, signals(1e-5), 1.0) == pytest.approx(-0.8)
+    assert reward(-5e-4, signals(-1e-3), 1.0) == 0
+
+
+def test_shares_of_what_was_there_before_do_not_add_up() -> None:
+    assert sum(reward(before, signals(now), 0.0) for before, now in ((4.0, 2.0), (2.0, 1.0), (1.0, 4.0))) == (
+        pytest.approx(0.4 / 4)
+    )
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
