@@ -20,8 +20,8 @@ def scope(found: Summaries) -> str:
     part = "" if found.runs == found.planned else f" Of {found.planned} runs planned {found.runs} count so far."
     return (
         f"{arms} ways of control, each in the same {runs}: same tasks, same steps, same seeds. "
-        f"The baseline is {found.baseline}. A score of 0 is as bad as the worst of noise, an untrained generator and one "
-        f"real again and again, 1 as good as what is real; numbers in brackets are 95 % intervals.{part}"
+        f"The baseline is {found.baseline}. A score of 0 is as bad as the worst of noise, an untrained generator and "
+        f"one real again and again, 1 as good as what is real; numbers in brackets are 95 % intervals.{part}"
     )
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from equipoise import launch
+from equipoise import launch, student
 from equipoise.errors import SettingError
 from equipoise.events import Evaluated, Finished
 from equipoise.experiment import Experiment, complete, given
@@ -24,10 +24,7 @@ from equipoise.training.loop import Training, train
 
 ANYTIME = 0.3
 BOUND = 3.0
-SURE = 1.644854
-"""Of the standard normal, 95 % are above its negative."""
-FEW = (6.314, 2.920, 2.353, 2.132, 2.015)
-"""The same of Student's t with 1 to 5 degrees of freedom."""
+SURE = 0.95
 DECISIONS = 20
 """Even readings of a short run, each of which costs as much as ten steps of perceptrons. A policy that may decide at
 every fortieth of a run decides about as often: see :func:`hurry`."""
@@ -102,15 +99,7 @@ def merit(gains: Sequence[float]) -> float:
 def least(gains: Sequence[float]) -> float:
     """What the mean of (N,) gains is at least, at 95 %, for normal gains of a deviation not known; N >= 2."""
     error = float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
-    return float(np.mean(gains)) - student(len(gains) - 1) * error
-
-
-def student(freedom: int) -> float:
-    """The 95 % quantile of Student's t, to 0.005 (Abramowitz and Stegun 1964, table 26.10 and equation 26.7.5)."""
-    if freedom <= len(FEW):
-        return FEW[freedom - 1]
-    z = SURE
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return float(np.mean(gains)) - student.quantile(SURE, len(gains) - 1) * error
 
 
 def _stacked(experiments: Sequence[Experiment], controllers: Sequence[Controller]) -> list[Episode]:

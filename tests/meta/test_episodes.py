@@ -8,7 +8,7 @@ import pytest
 from equipoise import catalog
 from equipoise.errors import SettingError
 from equipoise.experiment import Choice, Experiment
-from equipoise.meta.episodes import BOUND, Episode, advantages, least, merit, play, student
+from equipoise.meta.episodes import BOUND, Episode, advantages, least, merit, play
 
 NOISE = 0.002
 TINY = Experiment(
@@ -85,15 +85,6 @@ def test_a_task_without_a_metric_of_which_less_is_better_is_told(metric: str, to
     changed = {"data": Choice(data, {"reals": 16}), "gan": Choice(gan, {"width": 2}), "metric": Choice(metric)}
     with pytest.raises(SettingError, match=told):
         play([Experiment(**{**vars(TINY), **changed})], [catalog.build("controllers", "fixed")])
-
-
-@pytest.mark.parametrize(
-    ("freedom", "quantile"),
-    [(1, 6.3138), (2, 2.9200), (5, 2.0150), (6, 1.9432), (7, 1.8946), (15, 1.7531), (31, 1.6955), (1000, 1.6464)],
-)
-def test_the_quantile_is_that_of_student(freedom: int, quantile: float) -> None:
-    """Against scipy.stats.t.ppf(0.95, freedom)."""
-    assert student(freedom) == pytest.approx(quantile, abs=0.005)
 
 
 def test_what_a_mean_is_at_least_is_so_in_95_of_100_even_of_few() -> None:
