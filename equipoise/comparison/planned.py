@@ -85,11 +85,17 @@ def trials(plan: Plan) -> list[Planned]:
 
 
 def drawn(plan: Plan, arm: str, trial: int) -> dict[str, Any]:
-    """What a trial tries: key of the arm's search -> value. Trial 0 is the arm as it is written, {}."""
+    """What a trial tries: key of the arm's search -> value. Trial 0 is the arm as it is written, {}.
+
+    Arms that search the same values under the same key try the same ones, trial by trial, so that none has the luckier
+    draws.
+    """
     if trial == 0 or plan.tuning is None:
         return {}
-    generator = np.random.default_rng([plan.tuning.seed, zlib.crc32(arm.encode()), trial])
-    return {key: _draw(space, generator) for key, space in plan.arms[arm].search.items()}
+    return {
+        key: _draw(space, np.random.default_rng([plan.tuning.seed, zlib.crc32(key.encode()), trial]))
+        for key, space in plan.arms[arm].search.items()
+    }
 
 
 def experiment(plan: Plan, run: Planned, tried: Mapping[str, Any]) -> Experiment:

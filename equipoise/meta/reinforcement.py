@@ -183,4 +183,3 @@ def _returned(plan: Plan, policy: Policy, seed: int) -> float:
         total += earned
     environment.close()
     return total
-
