@@ -21,8 +21,9 @@ from equipoise.report.stylesheet import STYLE
 
 PAGE, TABLE, LINES = "report.html", "results.md", "results.jsonl"
 METHOD = """\
-Pairs: with the same seed all arms have the same weights at the start, order of data, latents and number of steps, and
-samples come from the same running average. Samples are judged by the reported metric, through other features than a run
+Pairs: with the same seed all arms have the same weights at the start, the same order of reals and number of steps;
+latents are the same until the knobs of one draw more random numbers, or fewer, than those of another, as noise and
+augmentation do. Samples come from the same running average. Samples are judged by the reported metric, through other features than a run
 itself can see, on held-out data. A run that diverged, or could not be run, counts 0; it has failed, as has one whose
 score is below {failure:.0%} of what the median run of the baseline has in that task, well set. What counts of a run:
 {snapshot}. CPU time is that of the run's process: training, probes, live metrics, checkpoints, rollbacks and the

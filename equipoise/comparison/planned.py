@@ -103,8 +103,9 @@ def experiment(plan: Plan, run: Planned, tried: Mapping[str, Any]) -> Experiment
 
     Every arm is mis-set alike before its controller has decided anything; one that sets a knob outright, instead of
     moving it from where it stands, undoes that with its first decision (see cautions). The same seed gives the same
-    weights, order of data, latents and draws, whatever the arm. Raises EquipoiseError for what does not exist or cannot
-    be.
+    weights at the start and order of reals, whatever the arm; latents, noise and augmentation come from one generator,
+    so that latents are the same only until an arm draws more, or fewer, of the others. Raises EquipoiseError for what
+    does not exist or cannot be.
     """
     task, arm = task_of(plan, run.setting), tuned(plan.arms[run.arm], tried)
     made = bare(plan, task, run.setting, run.seed)
