@@ -7,7 +7,7 @@ import math
 import random
 import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Call
     device = device_of(experiment.device or "auto")
     torch.set_num_threads(given(experiment.threads, "threads"))
     gan = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
-    _acting(gan, (*(experiment.knobs or {}), *sorted(controller.turns())))
+    rules = _rules(gan, experiment, controller.turns())
     base = gan.knobs.with_values(experiment.knobs or {})
     state = begin(
         gan,
@@ -183,7 +183,7 @@ def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Call
             controller,
             steps=steps,
             knobs=base,
-            rules=Rules.of(gan),
+            rules=rules,
             care=Care() if experiment.repair is not False else None,
         ),
         streams=Streams(data.stream("train", batch_size, seeds.data), _held_out(data, batch_size, seeds.data)),
@@ -252,6 +252,18 @@ def _held_out(data: DataSet, batch_size: int, seed: int) -> Stream | None:
     """Held-out reals in batches as large as those of training, if there are enough for one."""
     count = data.count("held_out")
     return data.stream("held_out", batch_size, seed) if count is None or count >= batch_size else None
+
+
+def _rules(gan: Gan[Any], experiment: Experiment, turned: Set[str]) -> Rules:
+    """Those of the GAN, in which nothing acts that is to stay untouched. `turned`: what the controller must turn.
+
+    Raises for a knob that does not exist, does not act, or is to be turned and to stay untouched.
+    """
+    untouched = frozenset(experiment.untouched or ())
+    _acting(gan, (*(experiment.knobs or {}), *sorted(untouched), *sorted(turned)))
+    if both := sorted(untouched & turned):
+        raise SettingError(f"the controller turns {both[0]}, which is to stay untouched; leave one of the two out")
+    return dataclasses.replace(Rules.of(gan), turnable=gan.turnable - untouched)
 
 
 def _acting(gan: Gan[Any], names: Iterable[str]) -> None:

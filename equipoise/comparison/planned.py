@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from equipoise import catalog, launch
+from equipoise.base import Gan
 from equipoise.comparison import arms
 from equipoise.comparison.plan import WELL_SET, Arm, Plan, Span, Task
 from equipoise.errors import EquipoiseError, SettingError
@@ -18,12 +19,13 @@ from equipoise.evaluation import chosen
 from equipoise.experiment import Choice, Experiment, complete, data_of, given, recipe_of
 from equipoise.judged import Asked, Subject
 from equipoise.knobs import Knobs, check_turnable
-from equipoise.pilot import Pilot, Rules
+from equipoise.observations import Controller
+from equipoise.pilot import Pilot
 from equipoise.quality import Comparison, Metric, check_independent
 from equipoise.training.loop import Training
 
-TUNED_KNOB = "ema_half_life"
-"""The knob of averaging, which is the same for every arm unless its controller turns it."""
+AVERAGING = "ema_half_life"
+"""The knob that is the same for every arm: samples that are averaged over more images look better for that alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +111,14 @@ def experiment(plan: Plan, run: Planned, tried: Mapping[str, Any]) -> Experiment
     """
     task, arm = task_of(plan, run.setting), tuned(plan.arms[run.arm], tried)
     made = bare(plan, task, run.setting, run.seed)
-    recipe, data = recipe_of(made), data_of(made)
-    published: Knobs = recipe.build(data.spec, torch.Generator().manual_seed(0)).knobs
-    standing = published.differences(_at_start(published, plan, run.setting, arm))
+    gan: Gan[Any] = recipe_of(made).build(data_of(made).spec, torch.Generator().manual_seed(0))
+    standing = gan.knobs.differences(_at_start(gan.knobs, plan, run.setting, arm))
     return complete(
         dataclasses.replace(
             made,
             controller=arms.seeded(arm.controller, run.seed),
             knobs={name: pair[1] for name, pair in standing.items()},
+            untouched=tuple(gan.turnable & {AVERAGING}),
             repair=plan.repair if arm.repair is None else arm.repair,
         )
     )
@@ -167,7 +169,7 @@ def check(plan: Plan) -> None:
         for arm, said in plan.arms.items():
             trial = 0
             try:
-                _check_arm(said)
+                _check_averaging(said)
                 made = experiment(plan, Planned(setting, arm, plan.seeds[0]), {})
                 training = launch.assemble(dataclasses.replace(made, metric=None), None)
                 if training.state.gan.source is not None:
@@ -209,16 +211,20 @@ def _check_begins(plan: Plan, setting: Setting, arm: Arm, training: Training) ->
 
     What it has in common with the one that was assembled, all but knobs and controller, is not built again.
     """
+    _check_averaging(arm)
     gan = training.state.gan
     base = _at_start(gan.knobs, plan, setting, arm)
     check_turnable(gan.knobs.differences(base), gan.turnable, gan.name)
     controller = catalog.build("controllers", arm.controller.name, arm.controller.options)
-    Pilot(controller, steps=training.plan.steps, knobs=base, rules=Rules.of(gan))
+    Pilot(controller, steps=training.plan.steps, knobs=base, rules=training.pilot.rules)
 
 
-def _check_arm(arm: Arm) -> None:
-    if TUNED_KNOB in {*arm.knobs, *arm.factors, *(key.partition(".")[2] for key in arm.search)}:
-        raise SettingError(f"{TUNED_KNOB} is the same for every arm; set it in the task")
+def _check_averaging(arm: Arm) -> None:
+    """Raise SettingError if an arm says how long samples are averaged, or its controller must."""
+    controller: Controller = catalog.build("controllers", arm.controller.name, arm.controller.options)
+    searched = (key.partition(".")[2] for key in arm.search)
+    if AVERAGING in {*arm.knobs, *arm.factors, *searched, *controller.turns()}:
+        raise SettingError(f"{AVERAGING} is the same for every arm; set it in the task")
 
 
 def bare(plan: Plan, task: Task, setting: Setting, seed: int) -> Experiment:

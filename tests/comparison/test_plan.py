@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from equipoise import launch
 from equipoise.comparison import plan as plans
 from equipoise.comparison import planned
 from equipoise.comparison.folder import Folder, begin, opened
 from equipoise.comparison.plan import Plan, Span, from_values, read, smaller
 from equipoise.comparison.planned import Planned, Setting
 from equipoise.errors import EquipoiseError, SettingError
+from equipoise.events import Started, Turned
 from equipoise.policy.blank import blank
 from equipoise.policy.files import encoded
 from equipoise.policy.files import read as read_policy
+from equipoise.training.loop import train
 
 HEAD = "seeds = [0, 1]\nsamples = 50\nlooks = 3\n"
 ARMS = '[arms.fixed]\n[arms.annealed]\ncontroller = "annealed"\n'
@@ -153,6 +156,19 @@ def test_a_plan_is_read_and_written_back(said) -> None:
             "arm 'a' on 'ring': ema_half_life is the same for every arm; set it in the task",
         ),
         (
+            HEAD
+            + '[arms.a]\ncontroller = { name = "annealed", factors = { ema_half_life = "cosine(0, 1)" } }\n'
+            + TASK,
+            "arm 'a' on 'ring': ema_half_life is the same for every arm; set it in the task",
+        ),
+        (
+            HEAD
+            + '[arms.a]\ncontroller = "annealed"\nsearch = { "controller.schedules" = [{ ema_half_life = 9 }] }\n'
+            + TASK
+            + MANY,
+            "arm 'a' on 'ring', trial 1 (controller.schedules = {{'ema_half_life': 9}}): ema_half_life is the",
+        ),
+        (
             HEAD + '[arms.a.search]\n"factors.lr_d" = { low = 4, high = 1 }\n' + TASK,
             "a span from 4 to 1: low must be below high, and above 0 for log",
         ),
@@ -267,6 +283,20 @@ def test_arms_of_a_seed_differ_in_nothing_but_control(small: Plan) -> None:
         assert first.controller != second.controller
         assert dataclasses.replace(first, controller=None) == dataclasses.replace(second, controller=None)
         assert first.threads == 1
+
+
+def test_no_arm_turns_how_long_samples_are_averaged(small: Plan) -> None:
+    arms = {"r3gan": plans.Arm(controller=plans.Choice("annealed:r3gan"))}
+    made = planned.experiment(
+        dataclasses.replace(small, arms=arms, baseline="r3gan"), Planned(Setting("ring"), "r3gan", 0), {}
+    )
+    started, *events = train(launch.assemble(made, None))
+    assert isinstance(started, Started)
+    assert "ema_half_life" in started.knobs
+    assert "ema_half_life" not in started.turnable
+    turned = {event.knob for event in events if isinstance(event, Turned)}
+    assert {"lr_g", "beta2"} <= turned
+    assert "ema_half_life" not in turned
 
 
 def test_the_regime_spoils_every_arm_alike_after_its_own_settings(small: Plan) -> None:
