@@ -23,8 +23,8 @@ PAGE, TABLE, LINES = "report.html", "results.md", "results.jsonl"
 METHOD = """\
 Pairs: with the same seed all arms have the same weights at the start, the same order of reals and number of steps;
 latents are the same until the knobs of one draw more random numbers, or fewer, than those of another, as noise and
-augmentation do. Samples come from the same running average. They are judged by the reported metric, on held-out data, and
-never through a network that the live metric looks through; two metrics without a network both look at the samples
+augmentation do. Samples come from the same running average. They are judged by the reported metric, on held-out data,
+and never through a network that the live metric looks through; two metrics without a network look at the samples
 themselves, and differ in what they measure of them alone. Where a data set holds out a fixed number of reals, judge,
 live metric and probes look at the same ones. A run that diverged, or could not be run, counts 0; it has failed, as has
 one whose score is below {failure:.0%} of what the median run of the baseline has in that task, well set. What counts of

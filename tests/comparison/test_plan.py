@@ -12,7 +12,7 @@ from equipoise import launch
 from equipoise.comparison import plan as plans
 from equipoise.comparison import planned
 from equipoise.comparison.folder import Folder, begin, opened
-from equipoise.comparison.plan import Plan, Span, from_values, read, smaller
+from equipoise.comparison.plan import Choice, Plan, Span, from_values, identity, read, smaller
 from equipoise.comparison.planned import Planned, Setting
 from equipoise.errors import EquipoiseError, SettingError
 from equipoise.events import Started, Turned
@@ -251,6 +251,38 @@ def test_a_part_of_a_data_set_is_that_data_set(said) -> None:
     with pytest.raises(SettingError, match="tuned on 'digits', the data that task 'ring' tests on"):
         said(HEAD + '[arms.a]\ntuned_on = [{ name = "digits", image_size = 16 }]\n' + task)
     assert said(HEAD + '[arms.a]\ntuned_on = [{ name = "ring", modes = 5 }]\n' + TASK), "another ring is other data"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Choice("openmoji"), Choice("equipoise.data.openmoji", {"paired": False})),
+        (Choice("ring"), Choice("ring", {"training_points": 100})),
+        (Choice("oracle"), Choice("oracle", {"train": 500})),
+        (Choice("image_folder", {"folder": "photos"}), Choice("image_folder", {"folder": "./photos", "flips": True})),
+        (Choice("./photos"), Choice("paired_folder", {"folder": "elsewhere/../photos"})),
+    ],
+    ids=lambda one: one.name,
+)
+def test_the_same_data_by_another_way(elsewhere: Path, one: Choice, other: Choice) -> None:
+    (elsewhere / "photos").mkdir()
+    (elsewhere / "photos" / "a.png").touch()
+    assert identity(one) == identity(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Choice("ring"), Choice("ring", {"std": 0.3})),
+        (Choice("oracle"), Choice("oracle:small")),
+        (Choice("digits"), Choice("openmoji")),
+        (Choice("image_folder", {"folder": "photos"}), Choice("image_folder", {"folder": "drawings"})),
+        (Choice("equipoise.meta.points"), Choice("equipoise.meta.points", {"shape": "cross"})),
+    ],
+    ids=lambda one: one.name,
+)
+def test_other_data(one: Choice, other: Choice) -> None:
+    assert identity(one) != identity(other)
 
 
 def test_arms_that_search_alike_try_alike(small: Plan) -> None:
