@@ -107,6 +107,9 @@ class Experiment:
     repair: bool | None = setting("mend a run that ails: roll back, turn knobs; on unless --no-repair is given")
     track: Literal["tensorboard", "wandb", "off"] | None = setting("also log to tensorboard or wandb; off")
     knobs: Mapping[str, float] | None = setting("where the knobs stand at the start")
+    untouched: tuple[str, ...] | None = setting(
+        "knobs that stay where they stand: neither controller nor repair turns them"
+    )
     format: int = FORMAT
     versions: Mapping[str, str] | None = setting("what it was written with")
 

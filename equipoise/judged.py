@@ -134,7 +134,7 @@ def _choice(asked: Asked, experiment: Experiment | None, generator: Generator | 
     if experiment is None:
         raise SettingError(f"{asked.samples} is no run; say by --against what its samples are to be compared with")
     choice = given(experiment.data, "data")
-    if options.keys() & set(getattr(catalog.load("data", choice.name), "of_digest", ())):  # other data, by intent
+    if options.keys() & set(getattr(catalog.load("data", choice.name), "of_distribution", ())):  # other data, by intent
         choice = Choice(choice.name, {name: value for name, value in choice.options.items() if name != "digest"})
     return choice.with_options(**options)
 

@@ -7,7 +7,7 @@ import math
 import random
 import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,7 @@ def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Call
     device = device_of(experiment.device or "auto")
     torch.set_num_threads(given(experiment.threads, "threads"))
     gan = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
-    _acting(gan, (*(experiment.knobs or {}), *sorted(controller.turns())))
+    rules = _rules(gan, experiment, controller.turns())
     base = gan.knobs.with_values(experiment.knobs or {})
     state = begin(
         gan,
@@ -185,7 +185,7 @@ def assemble(experiment: Experiment, checkpoints: Path | None, interrupted: Call
             controller,
             steps=steps,
             knobs=base,
-            rules=Rules.of(gan),
+            rules=rules,
             care=Care() if experiment.repair is not False else None,
             sense_every=experiment.sense_every or SENSE_EVERY,
         ),
@@ -260,6 +260,18 @@ def _streams(data: DataSet, batch_size: int, seed: int) -> Streams:
         return Streams(train)
     few = probe.Few(data.stream("train", count, seed), data.stream("held_out", count, seed), count)
     return Streams(train, few=few)
+
+
+def _rules(gan: Gan[Any], experiment: Experiment, turned: Set[str]) -> Rules:
+    """Those of the GAN, in which nothing acts that is to stay untouched. `turned`: what the controller must turn.
+
+    Raises for a knob that does not exist, does not act, or is to be turned and to stay untouched.
+    """
+    untouched = frozenset(experiment.untouched or ())
+    _acting(gan, (*(experiment.knobs or {}), *sorted(untouched), *sorted(turned)))
+    if both := sorted(untouched & turned):
+        raise SettingError(f"the controller turns {both[0]}, which is to stay untouched; leave one of the two out")
+    return dataclasses.replace(Rules.of(gan), turnable=gan.turnable - untouched)
 
 
 def _acting(gan: Gan[Any], names: Iterable[str]) -> None:

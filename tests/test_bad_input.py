@@ -170,6 +170,12 @@ def test_a_knob_that_does_not_act_here(not_trained, value: str) -> None:
     assert "r1_gamma" in line
 
 
+def test_a_knob_that_is_to_stay_untouched(not_trained) -> None:
+    line = not_trained("--controller", "annealed", "--untouched", "beta2", "lr_g")
+    assert line == "the controller turns lr_g, which is to stay untouched; leave one of the two out"
+    assert "did you mean 'lr_g'" in not_trained("--untouched", "lr_gg")
+
+
 WRONG_VALUES = [
     ("--set lr_g=5", "lr_g = 5 is outside its range: 1e-06 to 0.01"),
     ("--set augment_p=-0.1", "augment_p = -0.1 is outside its range: 0 to 0.8"),

@@ -64,6 +64,7 @@ def fill(made: Parser) -> None:
         metavar="KNOB=VALUE",
         help="where a knob stands, or, with --controller annealed, its schedule: augment_p='linear(0, 0.5)'",
     )
+    made.add_argument("--untouched", nargs="+", metavar="KNOB", help=help["untouched"])
     made.add_argument(
         "--option",
         action="extend",
@@ -122,6 +123,7 @@ def experiment_of(asked: argparse.Namespace) -> Experiment:
     said: dict[str, Any] = {
         name: getattr(asked, name) for name in (*names, "stop_at_equilibrium", "start_from", "repair")
     }
+    said["untouched"] = tuple(asked.untouched or ()) or None
     own, others = _options(pairs(asked.option, "--option"))
     whole = file.overlaid(Experiment(**plugs, **said, knobs=knobs or None, options=own or None))
     if asked.policy is not None:

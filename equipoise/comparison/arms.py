@@ -11,7 +11,7 @@ from equipoise import catalog
 from equipoise.comparison.plan import Plan, check_apart, plain_name
 from equipoise.controllers.chain import Chain
 from equipoise.errors import EquipoiseError
-from equipoise.experiment import Choice
+from equipoise.experiment import Choice, named_data
 from equipoise.meta.tasks import Tasks
 from equipoise.policy.files import Policy, read, rooted
 
@@ -41,7 +41,7 @@ def pinned(plan: Plan) -> Plan:
 
 def check_policies(plan: Plan) -> None:
     """Raise SettingError for an arm whose policy was trained on data that a task tests on, as its file says."""
-    tested = {plain_name(task.data.name) for task in plan.tasks.values()}
+    tested = {plain_name(named_data(task.data.name).name) for task in plan.tasks.values()}
     for name, arm in plan.arms.items():
         for policy in _policies(arm.controller):
             for data in _trained_on(policy):

@@ -22,11 +22,14 @@ from equipoise.report.stylesheet import STYLE
 
 PAGE, TABLE, LINES = "report.html", "results.md", "results.jsonl"
 METHOD = """\
-Pairs: with the same seed all arms have the same weights at the start, order of data, latents and number of steps, and
-samples come from the same running average. Samples are judged by the reported metric, through other features than a run
-itself can see, on held-out data. A run that diverged, or could not be run, counts 0; it has failed, as has one whose
-score is below {failure:.0%} of what the median run of the baseline has in that task, well set. What counts of a run:
-{snapshot}. CPU time is that of the run's process: training, probes, live metrics, checkpoints, rollbacks and the
+Pairs: with the same seed all arms have the same weights at the start, the same order of reals and number of steps;
+latents are the same until the knobs of one draw more random numbers, or fewer, than those of another, as noise and
+augmentation do. Samples come from the same running average. They are judged by the reported metric, on held-out data,
+and never through a network that the live metric looks through; two metrics without a network look at the samples
+themselves, and differ in what they measure of them alone. Where a data set holds out a fixed number of reals, judge,
+live metric and probes look at the same ones. A run that diverged, or could not be run, counts 0; it has failed, as has
+one whose score is below {failure:.0%} of what the median run of the baseline has in that task, well set. What counts of
+a run: {snapshot}. CPU time is that of the run's process: training, probes, live metrics, checkpoints, rollbacks and the
 controller; looks from outside are left out. Intervals: bootstrap within each setting, 10,000 draws, widened by as much
 as few runs ask for. P-values are two-sided and corrected for the number of arms; they count runs, not tasks: they tell
 what other seeds would come to, and "better in" beside them how far tasks and regimes are of one mind. Only runs that

@@ -20,6 +20,8 @@ from equipoise.experiment import NOTHING, Choice, Plug, named_data
 
 WELL_SET = "well_set"
 """The regime that spoils nothing; it is there without being declared."""
+PATHS = ("folder", "file")
+"""Options of data that say where they lie."""
 NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 """Names of arms, tasks and regimes: they become parts of the names of folders, between dots."""
 
@@ -262,23 +264,21 @@ def _check_tuning(plan: Plan, source: str) -> None:
 
 
 def check_apart(plan: Plan, what: str, data: Choice) -> None:
-    """Raise SettingError for data that a task tests on; a part of it, or another size of its images, is the same."""
+    """Raise SettingError for data that a task tests on, however much of it is taken, and however it is shown."""
     for name, task in plan.tasks.items():
         if identity(task.data) == identity(data):
             raise SettingError(f"{what}, the data that task '{name}' tests on; tune on other data")
 
 
 def identity(data: Choice) -> tuple[str, str]:
-    """What tells data apart: the name, and options in full but for those that say how much of it, or how large."""
+    """What tells data apart: where they lie; else the name, and of computed ones what makes another distribution."""
     chosen = named_data(data.name).with_options(**data.options)
     built = catalog.build("data", chosen.name, chosen.options)
-    options = TypeAdapter(type(built)).dump_python(built, mode="json")
-    told = {
-        name: value
-        for name, value in options.items()
-        if name not in ("training_images", "training_points", "image_size")
-    }
-    return plain_name(chosen.name), repr(sorted(told.items()))
+    for option in PATHS:
+        if path := getattr(built, option, None):
+            return str(Path(path).expanduser().resolve()), ""
+    made = getattr(built, "of_distribution", ())
+    return plain_name(chosen.name), repr([getattr(built, option) for option in made])
 
 
 def plain_name(data: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from equipoise import catalog, launch
+from equipoise.base import Gan
 from equipoise.comparison import arms
 from equipoise.comparison.plan import WELL_SET, Arm, Plan, Span, Task
 from equipoise.errors import EquipoiseError, SettingError
@@ -18,15 +19,16 @@ from equipoise.evaluation import chosen
 from equipoise.experiment import Choice, Experiment, complete, data_of, given, recipe_of
 from equipoise.judged import Asked, Subject
 from equipoise.knobs import Knobs, check_turnable
-from equipoise.pilot import SENSE_EVERY, Pilot, Rules
+from equipoise.observations import Controller
+from equipoise.pilot import SENSE_EVERY, Pilot
 from equipoise.quality import Comparison, Metric, check_independent
 from equipoise.training.loop import Training
 
 READINGS, APART = 40, 10
 """A short run is read so often, for a controller that decides thrice has not been asked; but not within so many steps,
 which would cost more than the twentieth that watching may."""
-TUNED_KNOB = "ema_half_life"
-"""The knob of averaging, which is the same for every arm unless its controller turns it."""
+AVERAGING = "ema_half_life"
+"""The knob that is the same for every arm: samples that are averaged over more images look better for that alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,17 @@ def trials(plan: Plan) -> list[Planned]:
 
 
 def drawn(plan: Plan, arm: str, trial: int) -> dict[str, Any]:
-    """What a trial tries: key of the arm's search -> value. Trial 0 is the arm as it is written, {}."""
+    """What a trial tries: key of the arm's search -> value. Trial 0 is the arm as it is written, {}.
+
+    Arms that search the same values under the same key try the same ones, trial by trial, so that none has the luckier
+    draws.
+    """
     if trial == 0 or plan.tuning is None:
         return {}
-    generator = np.random.default_rng([plan.tuning.seed, zlib.crc32(arm.encode()), trial])
-    return {key: _draw(space, generator) for key, space in plan.arms[arm].search.items()}
+    return {
+        key: _draw(space, np.random.default_rng([plan.tuning.seed, zlib.crc32(key.encode()), trial]))
+        for key, space in plan.arms[arm].search.items()
+    }
 
 
 def experiment(plan: Plan, run: Planned, tried: Mapping[str, Any]) -> Experiment:
@@ -100,19 +108,20 @@ def experiment(plan: Plan, run: Planned, tried: Mapping[str, Any]) -> Experiment
 
     Every arm is mis-set alike before its controller has decided anything; one that sets a knob outright, instead of
     moving it from where it stands, undoes that with its first decision (see cautions). The same seed gives the same
-    weights, order of data, latents and draws, whatever the arm. Raises EquipoiseError for what does not exist or cannot
-    be.
+    weights at the start and order of reals, whatever the arm; latents, noise and augmentation come from one generator,
+    so that latents are the same only until an arm draws more, or fewer, of the others. Raises EquipoiseError for what
+    does not exist or cannot be.
     """
     task, arm = task_of(plan, run.setting), tuned(plan.arms[run.arm], tried)
     made = bare(plan, task, run.setting, run.seed)
-    recipe, data = recipe_of(made), data_of(made)
-    published: Knobs = recipe.build(data.spec, torch.Generator().manual_seed(0)).knobs
-    standing = published.differences(_at_start(published, plan, run.setting, arm))
+    gan: Gan[Any] = recipe_of(made).build(data_of(made).spec, torch.Generator().manual_seed(0))
+    standing = gan.knobs.differences(_at_start(gan.knobs, plan, run.setting, arm))
     return complete(
         dataclasses.replace(
             made,
             controller=arms.seeded(arm.controller, run.seed),
             knobs={name: pair[1] for name, pair in standing.items()},
+            untouched=tuple(gan.turnable & {AVERAGING}),
             repair=plan.repair if arm.repair is None else arm.repair,
         )
     )
@@ -163,7 +172,7 @@ def check(plan: Plan) -> None:
         for arm, said in plan.arms.items():
             trial = 0
             try:
-                _check_arm(said)
+                _check_averaging(said)
                 made = experiment(plan, Planned(setting, arm, plan.seeds[0]), {})
                 training = launch.assemble(dataclasses.replace(made, metric=None), None)
                 if training.state.gan.source is not None:
@@ -205,16 +214,20 @@ def _check_begins(plan: Plan, setting: Setting, arm: Arm, training: Training) ->
 
     What it has in common with the one that was assembled, all but knobs and controller, is not built again.
     """
+    _check_averaging(arm)
     gan = training.state.gan
     base = _at_start(gan.knobs, plan, setting, arm)
     check_turnable(gan.knobs.differences(base), gan.turnable, gan.name)
     controller = catalog.build("controllers", arm.controller.name, arm.controller.options)
-    Pilot(controller, steps=training.plan.steps, knobs=base, rules=Rules.of(gan))
+    Pilot(controller, steps=training.plan.steps, knobs=base, rules=training.pilot.rules)
 
 
-def _check_arm(arm: Arm) -> None:
-    if TUNED_KNOB in {*arm.knobs, *arm.factors, *(key.partition(".")[2] for key in arm.search)}:
-        raise SettingError(f"{TUNED_KNOB} is the same for every arm; set it in the task")
+def _check_averaging(arm: Arm) -> None:
+    """Raise SettingError if an arm says how long samples are averaged, or its controller must."""
+    controller: Controller = catalog.build("controllers", arm.controller.name, arm.controller.options)
+    searched = (key.partition(".")[2] for key in arm.search)
+    if AVERAGING in {*arm.knobs, *arm.factors, *searched, *controller.turns()}:
+        raise SettingError(f"{AVERAGING} is the same for every arm; set it in the task")
 
 
 def bare(plan: Plan, task: Task, setting: Setting, seed: int) -> Experiment:

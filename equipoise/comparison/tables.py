@@ -154,7 +154,7 @@ def anchors(known: Mapping[str, Mapping[str, Any]]) -> Table:
             f"{one['metric']}, {one['better']} is better",
             ", ".join(f"{kind} {short(value)}" for kind, value in one["worthless"].items()),
             ", ".join(short(value) for value in one["real"]),
-            (one["features"] or "the samples themselves")[:22],
+            (one["features"] or "")[:22] or "no network: the samples themselves",
         )
         for task, one in known.items()
     )

@@ -5,6 +5,7 @@ or a digest.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -20,6 +21,9 @@ class Grid(AtHand):
 
     Raises SettingError for a field that is not above 0.
     """
+
+    of_distribution: ClassVar[tuple[str, ...]] = ("side", "spacing", "std")
+    """Options that make another distribution."""
 
     side: int = 5
     """Gaussians along a side; side times side of them, all equally likely"""

@@ -33,7 +33,7 @@ class Oracle:
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, int]]] = {"small": {"words": 200}}
-    of_digest: ClassVar[tuple[str, ...]] = ("words", "size", "seed", "parameters")
+    of_distribution: ClassVar[tuple[str, ...]] = ("words", "size", "seed", "parameters")
     """Options that make another oracle, of another digest."""
 
     words: int = 5000

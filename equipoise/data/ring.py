@@ -6,6 +6,7 @@ counts one mode twice. Computed, so without a licence or a digest.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -21,6 +22,9 @@ class Ring(AtHand):
 
     Raises SettingError for a field that is not above 0.
     """
+
+    of_distribution: ClassVar[tuple[str, ...]] = ("modes", "radius", "std")
+    """Options that make another distribution."""
 
     modes: int = 8
     """how many Gaussians, all equally likely"""

@@ -5,7 +5,7 @@ No data set on which controllers are compared is among them. Computed, so withou
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -23,6 +23,9 @@ class Pictures(Drawn):
 
     `motif`: one disc, one bar or one patch of waves a picture, of random place, size, angle and brightness.
     """
+
+    of_distribution: ClassVar[tuple[str, ...]] = ("motif",)
+    """Options that make another distribution."""
 
     motif: Literal["discs", "bars", "waves"] = "discs"
     """what a picture shows"""

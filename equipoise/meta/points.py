@@ -7,7 +7,7 @@ discriminator can learn them by heart. Computed, so without a licence or a diges
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -27,6 +27,9 @@ class Points(Drawn):
     `shape`: moons (two half circles), spirals (two arms), pinwheel (five bent arms), checkerboard (eight squares),
     clusters (seven Gaussians of different place, width and weight), cross (two thin bars).
     """
+
+    of_distribution: ClassVar[tuple[str, ...]] = ("shape", "noise", "draw")
+    """Options that make another distribution."""
 
     shape: Shape = "moons"
     """of the distribution"""

@@ -37,6 +37,7 @@ def command(experiment: Mapping[str, Any]) -> str:
         _table("--option", _named("", of_gan, but=SHORTHANDS)),
         _table("--option", _named("controller.", of_controller) | _named("metric.", of_metric)),
         _table("--set", {**table(experiment.get("knobs")), **schedules}),
+        ["--untouched", *experiment["untouched"]] if experiment.get("untouched") else [],
         [word for name in COUNTS for word in _flag(name, experiment.get(name))] + _switches(experiment) + start,
         [word for name in RHYTHMS for word in _flag(name, experiment.get(name))],
     ]

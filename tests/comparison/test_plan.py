@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from equipoise import launch
 from equipoise.comparison import plan as plans
 from equipoise.comparison import planned
 from equipoise.comparison.folder import Folder, begin, opened
-from equipoise.comparison.plan import Plan, Span, from_values, read, smaller
+from equipoise.comparison.plan import Choice, Plan, Span, from_values, identity, read, smaller
 from equipoise.comparison.planned import Planned, Setting
 from equipoise.errors import EquipoiseError, SettingError
+from equipoise.events import Started, Turned
 from equipoise.policy.blank import blank
 from equipoise.policy.files import encoded
 from equipoise.policy.files import read as read_policy
+from equipoise.training.loop import train
 
 HEAD = "seeds = [0, 1]\nsamples = 50\nlooks = 3\n"
 ARMS = '[arms.fixed]\n[arms.annealed]\ncontroller = "annealed"\n'
@@ -153,6 +156,19 @@ def test_a_plan_is_read_and_written_back(said) -> None:
             "arm 'a' on 'ring': ema_half_life is the same for every arm; set it in the task",
         ),
         (
+            HEAD
+            + '[arms.a]\ncontroller = { name = "annealed", factors = { ema_half_life = "cosine(0, 1)" } }\n'
+            + TASK,
+            "arm 'a' on 'ring': ema_half_life is the same for every arm; set it in the task",
+        ),
+        (
+            HEAD
+            + '[arms.a]\ncontroller = "annealed"\nsearch = { "controller.schedules" = [{ ema_half_life = 9 }] }\n'
+            + TASK
+            + MANY,
+            "arm 'a' on 'ring', trial 1 (controller.schedules = {{'ema_half_life': 9}}): ema_half_life is the",
+        ),
+        (
             HEAD + '[arms.a.search]\n"factors.lr_d" = { low = 4, high = 1 }\n' + TASK,
             "a span from 4 to 1: low must be below high, and above 0 for log",
         ),
@@ -173,15 +189,15 @@ def test_a_plan_is_read_and_written_back(said) -> None:
             + '[arms.a]\ncontroller = "random"\nsearch = { "controller.seed" = { low = 1, high = 9 } }\n'
             + TASK
             + MANY,
-            "arm 'a' on 'ring', trial 1 (controller.seed = 5.",
+            "arm 'a' on 'ring', trial 1 (controller.seed = ",
         ),
         (
             HEAD
-            + '[arms.a]\nsearch = { "knobs.r1_gamma" = { low = 1e-3, high = 1.0 } }\n'
+            + '[arms.a]\nsearch = { "knobs.r1_gamma" = { low = 1e-3, high = 2e-3 } }\n'
             + TASK
             + "[regimes.mis_set]\nfactors = { r1_gamma = 0.0333 }\n"
             + MANY,
-            "arm 'a' on 'ring.mis_set', trial ",
+            "arm 'a' on 'ring.mis_set', trial 1 ",
         ),
         (
             HEAD + '[arms.a]\nsearch = { "factors.lr_d" = [] }\n' + TASK + TUNING_GRID,
@@ -237,15 +253,53 @@ def test_a_part_of_a_data_set_is_that_data_set(said) -> None:
     assert said(HEAD + '[arms.a]\ntuned_on = [{ name = "ring", modes = 5 }]\n' + TASK), "another ring is other data"
 
 
-def test_trials_are_drawn_alike_whoever_else_is_there(small: Plan) -> None:
-    space = {"factors.lr_d": Span(low=0.25, high=4.0), "knobs.beta1": (0.0, 0.3, 0.5)}
-    arm = dataclasses.replace(small.arms["fixed"], search=space)
-    tuning = plans.Tuning(tasks={}, trials=40, seeds=(0,))
-    one = dataclasses.replace(small, arms={"fixed": arm}, tuning=tuning)
-    two = dataclasses.replace(small, arms={"other": arm, "fixed": arm}, tuning=tuning)
-    drawn = [planned.drawn(one, "fixed", trial) for trial in range(40)]
-    assert drawn == [planned.drawn(two, "fixed", trial) for trial in range(40)]
-    assert drawn != [planned.drawn(two, "other", trial) for trial in range(40)]
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Choice("openmoji"), Choice("equipoise.data.openmoji", {"paired": False})),
+        (Choice("ring"), Choice("ring", {"training_points": 100})),
+        (Choice("oracle"), Choice("oracle", {"train": 500})),
+        (Choice("image_folder", {"folder": "photos"}), Choice("image_folder", {"folder": "./photos", "flips": True})),
+        (Choice("./photos"), Choice("paired_folder", {"folder": "elsewhere/../photos"})),
+    ],
+    ids=lambda one: one.name,
+)
+def test_the_same_data_by_another_way(elsewhere: Path, one: Choice, other: Choice) -> None:
+    (elsewhere / "photos").mkdir()
+    (elsewhere / "photos" / "a.png").touch()
+    assert identity(one) == identity(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Choice("ring"), Choice("ring", {"std": 0.3})),
+        (Choice("oracle"), Choice("oracle:small")),
+        (Choice("digits"), Choice("openmoji")),
+        (Choice("image_folder", {"folder": "photos"}), Choice("image_folder", {"folder": "drawings"})),
+        (Choice("equipoise.meta.points"), Choice("equipoise.meta.points", {"shape": "cross"})),
+    ],
+    ids=lambda one: one.name,
+)
+def test_other_data(one: Choice, other: Choice) -> None:
+    assert identity(one) != identity(other)
+
+
+def test_arms_that_search_alike_try_alike(small: Plan) -> None:
+    rates = {"factors.lr_d": Span(low=0.25, high=4.0), "factors.lr_g": Span(low=0.25, high=4.0)}
+    spaces = {
+        "fixed": {**rates, "knobs.beta1": (0.0, 0.3, 0.5)},
+        "other": {"knobs.beta1": (0.0, 0.3, 0.5), **rates},
+        "fewer": {"factors.lr_d": rates["factors.lr_d"]},
+    }
+    arms = {name: plans.Arm(search=space) for name, space in spaces.items()}
+    plan = dataclasses.replace(small, arms=arms, tuning=plans.Tuning(tasks={}, trials=40, seeds=(0,)))
+    drawn, other, fewer = ([planned.drawn(plan, arm, trial) for trial in range(40)] for arm in spaces)
+    assert drawn == other, "neither its name nor the order of its keys gives an arm other draws"
+    assert fewer == [{key: value for key, value in one.items() if key == "factors.lr_d"} for one in drawn]
+    assert all(one["factors.lr_d"] != one["factors.lr_g"] for one in drawn[1:]), "each key is drawn for itself"
+    again = dataclasses.replace(plan, tuning=plans.Tuning(tasks={}, trials=40, seeds=(0,), seed=1))
+    assert planned.drawn(again, "fixed", 1) != drawn[1]
     assert drawn[0] == {}, "the first trial is the arm as it is written"
     assert all(0.25 <= one["factors.lr_d"] <= 4 for one in drawn[1:])
     assert {one["knobs.beta1"] for one in drawn[1:]} == {0.0, 0.3, 0.5}
@@ -268,6 +322,20 @@ def test_a_short_run_is_read_as_often_as_a_long_one(small: Plan, steps: int, apa
     longer = {name: dataclasses.replace(task, steps=steps) for name, task in small.tasks.items()}
     plan = dataclasses.replace(small, tasks=longer)
     assert {planned.experiment(plan, run, {}).sense_every for run in planned.tests(plan)} == {apart}
+
+
+def test_no_arm_turns_how_long_samples_are_averaged(small: Plan) -> None:
+    arms = {"r3gan": plans.Arm(controller=plans.Choice("annealed:r3gan"))}
+    made = planned.experiment(
+        dataclasses.replace(small, arms=arms, baseline="r3gan"), Planned(Setting("ring"), "r3gan", 0), {}
+    )
+    started, *events = train(launch.assemble(made, None))
+    assert isinstance(started, Started)
+    assert "ema_half_life" in started.knobs
+    assert "ema_half_life" not in started.turnable
+    turned = {event.knob for event in events if isinstance(event, Turned)}
+    assert {"lr_g", "beta2"} <= turned
+    assert "ema_half_life" not in turned
 
 
 def test_the_regime_spoils_every_arm_alike_after_its_own_settings(small: Plan) -> None:

@@ -179,6 +179,7 @@ OWN = ("{photos}", "--gan", "dcgan", "--batch-size", "8", "--option", "data.cach
 AGAIN = {
     "a schedule": (*TINY, "--controller", "annealed", "--set", "augment_p=linear(0, 0.5)", "beta1=0.25"),
     "a preset": (*TINY, "--controller", "annealed:cosine", "--loss", "hinge", "--stop-at-equilibrium"),
+    "untouched": (*TINY, "--controller", "rank", "--untouched", "augment_p", "ema_half_life"),
     "unrepaired": (*TINY, "--no-repair", "--track", "tensorboard", "--metric", "none"),
     "controller": (*TINY, "--controller", "random", "--option", "controller.pace=0.05", "controller.seed=3"),
     "chain": (*TINY, "--controller", "chain", "--option", "controller.of=annealed,random"),
