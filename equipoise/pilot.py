@@ -231,7 +231,7 @@ class Pilot:
             "controller": dict(self._memory),
             "metrics": {name: list(known) for name, known in self._metrics.items()},
             "history": to_plain(self._history),
-            "phases": {name: [list(t.names), t.count] for name, t in self._window.phases.items()},
+            "phases": {name: [list(t.names), list(t.counts)] for name, t in self._window.phases.items()},
             "settings": steering.settings(self.optimizers),
         }
 
