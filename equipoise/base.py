@@ -314,8 +314,8 @@ class StepRecord:
     """What one step did: made by the training step, or by a loop of one's own.
 
     `probe_train`, `probe_held_out`: logits of the discriminator, after the step, on reals that it trains on and on
-    reals that it does not. `non_finite`: a 0-dim bool, whether a loss or a gradient was not finite. `real`, `fake`,
-    `held_out`: (N, ...) samples of the same shape, to be compared now and then.
+    reals that it does not. `non_finite`: a 0-dim bool, whether a loss, a gradient or a logit was not finite. `real`,
+    `fake`, `held_out`: (N, ...) samples of the same shape, to be compared now and then.
     """
 
     step: int

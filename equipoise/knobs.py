@@ -148,7 +148,8 @@ class AdversarialKnobs(Knobs):
 
 def check_turnable(names: Iterable[str], turnable: Iterable[str], gan: str) -> None:
     """Raise SettingError for the first of `names` that does not act for this GAN."""
-    turnable = set(turnable)
+    turnable = sorted(turnable)
+    those = f"those that do: {', '.join(turnable)}" if turnable else "none does without optimizers or rules that say so"
     for name in names:
         if name not in turnable:
-            raise SettingError(f"{name} does not act for {gan}; those that do: {', '.join(sorted(turnable))}")
+            raise SettingError(f"{name} does not act for {gan}; {those}")

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from torch.optim import Optimizer
 
-from equipoise import steering
 from equipoise.errors import SettingError
+from equipoise.knobs import Knobs
 from equipoise.observations import Controller
 from equipoise.pilot import Decision, Pilot
 from equipoise.snapshots import Rollback
@@ -54,15 +54,19 @@ class PilotCallback(Callback):
         self._saved: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the optimizers over; go on from a checkpoint, if the fit does."""
+        """Take the optimizers over; go on from a checkpoint if the fit does. Raises SettingError on several devices."""
+        if trainer.world_size > 1:
+            raise SettingError(
+                f"the fit runs on {trainer.world_size} devices, each with logits of its own: their pilots would turn "
+                "apart; use Trainer(devices=1)"
+            )
         optimizers = _optimizers(trainer, self.players)
         saved, self._saved = self._saved, None
-        own: dict[str, Any] = {"knobs": steering.knobs_of(optimizers)}
-        if self.repair:
-            own["rollback"] = Rollback.of(pl_module, *optimizers.values())
+        own: dict[str, Any] = {"rollback": Rollback.of(pl_module, *optimizers.values())} if self.repair else {}
         own |= self.options
         if saved:
-            own["knobs"] = own["knobs"].with_values(saved["base"])
+            knobs = own.get("knobs", Knobs)
+            own["knobs"] = (knobs() if isinstance(knobs, type) else knobs).with_values(saved["base"])
         steps = self.steps or _batches(trainer, len(optimizers))
         self.pilot = Pilot(self.controller, steps=steps, optimizers=optimizers, **own)
         if saved:
@@ -104,9 +108,15 @@ def _optimizers(trainer: Trainer, players: Sequence[Player]) -> dict[str, Optimi
 
 
 def _batches(trainer: Trainer, optimizers: int) -> int:
-    """Batches of the whole fit. With max_steps Lightning counts steps of optimizers, several a batch."""
+    """Batches of the whole fit. With max_steps Lightning counts steps of optimizers: two a batch, or one in several.
+
+    Where gradients are gathered over batches, those that are left over at the end of an epoch make a step, too.
+    """
     each, epochs = trainer.num_training_batches, trainer.max_epochs
-    counts = [trainer.max_steps / optimizers if trainer.max_steps > 0 else math.inf]
+    gathered: float = trainer.accumulate_grad_batches
+    if math.isfinite(each):
+        gathered = each / math.ceil(each / gathered)
+    counts = [trainer.max_steps * gathered / optimizers if trainer.max_steps > 0 else math.inf]
     counts.append(each * epochs if epochs is not None and epochs > 0 else math.inf)
     least = min(counts)
     if not math.isfinite(least):

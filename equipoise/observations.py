@@ -73,7 +73,7 @@ class Signals:
     copying: float | None = None
     """2 AUC - 1 that a fake is nearer to a single training real, by d1 / d2, than a held-out real is."""
     non_finite: int = 0
-    """Steps since the last reading with a loss or gradient that is not finite."""
+    """Steps since the last reading with a loss or gradient that is not finite (one's own loop: loss or logit)."""
     metrics: Mapping[str, MetricReading] = field(default_factory=dict)
     """The last value of each metric, and how many images ago it was measured."""
 

@@ -8,7 +8,6 @@ The training loop of this package has one; a loop of one's own can have one too:
         pilot.observe(loss_g=loss_g, loss_d=loss_d, logit_real=real, logit_fake=fake)
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -26,8 +25,10 @@ from equipoise.diagnosis.signals import Window
 from equipoise.diagnosis.symptoms import diagnose
 from equipoise.errors import SettingError
 from equipoise.events import REPAIR
+from equipoise.identity import check_same, identity, name_of
 from equipoise.knobs import Knobs, check_turnable
 from equipoise.observations import Controller, Health, MetricReading, Observation, Override, Reading, Remedy, Signals
+from equipoise.overwriting import Watch
 from equipoise.snapshots import Rollback, Snapshots
 from equipoise.telling import Number
 
@@ -92,7 +93,7 @@ class Pilot:
         *,
         steps: int,
         optimizers: Mapping[str, Optimizer] | None = None,
-        knobs: Knobs | None = None,
+        knobs: Knobs | type[Knobs] = Knobs,
         rules: Rules = Rules(),
         sense_every: int = SENSE_EVERY,
         care: Care | None = None,
@@ -100,10 +101,11 @@ class Pilot:
     ) -> None:
         """`steps`: the length of the run, for progress.
 
-        `optimizers`: "generator" and "discriminator", read for gradients and written to; their settings are the base
-        when `knobs` is None. `rules`: what is to be known of the game. `sense_every`: steps from reading to reading,
-        after the first hundred. `care`: how much may be done about findings, None for nothing. `rollback`: how a loop
-        of one's own is kept and put back, for repair; `care` is Care() with it if not given.
+        `optimizers`: "generator" and "discriminator", read for gradients and written to. `knobs`: of which kind they
+        are, all at their defaults but for those that optimizers have; or where all of them stand, optimizers too.
+        `rules`: what is to be known of the game. `sense_every`: steps from reading to reading, after the first hundred.
+        `care`: how much may be done about findings, None for nothing. `rollback`: how a loop of one's own is kept and
+        put back, for repair; `care` is Care() with it if not given.
         Raises SettingError if the controller turns a knob that does not act.
         """
         if steps < 1:
@@ -113,14 +115,18 @@ class Pilot:
         self.controller: Controller = (
             catalog.build("controllers", controller) if isinstance(controller, str) else controller
         )
-        self.name = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(self.controller).__name__).lower()
+        self.name = name_of(self.controller)
         self.steps = steps
         self.optimizers = dict(optimizers or {})
-        self.base = knobs if knobs is not None else steering.knobs_of(self.optimizers)
+        given = knobs() if isinstance(knobs, type) else knobs
+        self.knobs = steering.knobs_of(self.optimizers, given)
+        self.base = self.knobs if isinstance(knobs, type) else given
         self.rules = rules
-        self.acting = rules.turnable if rules.turnable is not None else steering.turnable(self.optimizers)
-        whose = "this loop" if rules.turnable is None else "this GAN"
-        check_turnable(sorted(self.controller.turns()), self.acting, whose)
+        has = steering.standing(self.optimizers) if rules.turnable is None else rules.turnable
+        self.acting = frozenset(has) - steering.stuck(self.optimizers)
+        wanted = self.controller.turns()
+        steering.check_free(self.optimizers, sorted({*self.knobs.differences(self.base), *wanted}))
+        check_turnable(sorted(wanted), self.acting, "this loop" if rules.turnable is None else "this GAN")
         self.sense_every, self.eager = sense_every, EAGER
         self.care = care or (Care() if rollback else None)
         self._case = Case(steps, rules.published or self.base, self.acting, self.base)
@@ -130,13 +136,12 @@ class Pilot:
         self._window = Window()
         self._metrics: dict[str, tuple[float, int, Literal["lower", "higher"]]] = {}
         self._history = History()
-        self.knobs = self.base
-        if knobs is not None:
-            steering.write(self.optimizers, steering.knobs_of(self.optimizers).differences(self.base))
+        self._following, self._watch = steering.following(self.optimizers), Watch(self.optimizers)
+        self.started = self._turn(self.base, {}, "knobs", "set by knobs=")
         self._memory = self.controller.initial(self.base)
         start = self.controller.update(self._memory, self._seen(0, Signals(), Health(), self.base))
         self.wish = self.base.with_values(_clamped(start.knobs))
-        self.started = self._turn(self.wish, start.why, self.name)
+        self.started += self._turn(self.wish, start.why, self.name)
         self._memory, self._reward = start.state, start.reward
         self._snapshots = Snapshots(rollback) if rollback else None
 
@@ -165,6 +170,7 @@ class Pilot:
         if record is None:
             told = {"loss_g": loss_g, "loss_d": loss_d, "logit_real": logit_real, "logit_fake": logit_fake}
             told |= {"logit_held_out": logit_held_out, "real": real, "fake": fake}
+            self._watch.look()
             norms = {name: steering.gradient_norm(self.optimizers, name) for name in self.optimizers}
             record = telling.record(self.step + 1, self.images, told, norms)
         self.step, self.images = record.step, record.images
@@ -229,10 +235,12 @@ class Pilot:
             "wish": self.wish.values(),
             "chart": remedies.to_plain(self._chart),
             "controller": dict(self._memory),
+            "identity": identity(self.controller),
             "metrics": {name: list(known) for name, known in self._metrics.items()},
             "history": to_plain(self._history),
-            "phases": {name: [list(t.names), t.count] for name, t in self._window.phases.items()},
+            "phases": {name: [list(t.names), list(t.counts)] for name, t in self._window.phases.items()},
             "settings": steering.settings(self.optimizers),
+            "following": self._following,
         }
 
     def restore(self, step: int, images: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
@@ -240,8 +248,10 @@ class Pilot:
 
         Every group of the optimizers is set as it was then: what a scheduler of torch had made of a learning rate, and
         the ratio of a second group to the first, neither of which follows from the knobs. Raises SettingError for
-        optimizers with other groups.
+        another controller, or optimizers with other groups.
         """
+        if "identity" in values:  # older states have none
+            check_same(values["identity"], self.controller)
         self.step, self.images = step, images
         self.knobs = self.base.with_values(values["knobs"])
         self.wish, self._chart = self.base.with_values(values["wish"]), remedies.from_plain(values["chart"])
@@ -250,6 +260,7 @@ class Pilot:
         self._history = from_plain(values["history"])
         self._window = Window.of(tensors, values["phases"])
         steering.put_back(self.optimizers, values.get("settings", {}))  # older states of runs without optimizers
+        self._following, self._watch = values.get("following", self._following), Watch(self.optimizers)
         if self._snapshots:
             self._snapshots = Snapshots(self._snapshots.rollback, step)
 
@@ -277,7 +288,8 @@ class Pilot:
     def _turn(self, knobs: Knobs, why: Mapping[str, str], by: str, otherwise: str = "") -> tuple[Turning, ...]:
         changes = self.knobs.differences(knobs)
         self.knobs = knobs
-        steering.write(self.optimizers, changes)
+        steering.write(self.optimizers, changes, self._following)
+        self._watch.turned()
         return tuple(Turning(name, *pair, why.get(name, otherwise), by) for name, pair in changes.items())
 
     def _readings(self) -> dict[str, MetricReading]:

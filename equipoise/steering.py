@@ -1,6 +1,6 @@
 """What a pilot reads from the optimizers of a loop, and writes to them: learning rates, betas, gradients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,48 +10,88 @@ from equipoise.errors import SettingError
 from equipoise.knobs import Knobs
 
 LEARNING_RATES = {"generator": "lr_g", "discriminator": "lr_d"}
+BETAS = ("beta1", "beta2")
 
 Players = Mapping[str, Optimizer]
 """The optimizers of a loop, by "generator" and "discriminator"."""
 Setting = tuple[float, tuple[float, float] | None]
 """What one group of parameters is set to: its learning rate, and its betas if it has any."""
 
+Following = Mapping[str, Sequence[Sequence[str]]]
+"""By player, the betas of each group that are turned with their knob."""
 
-def knobs_of(optimizers: Players) -> Knobs:
-    """The base of a loop of one's own: what its optimizers are set to. Raises SettingError for other names."""
+
+def standing(optimizers: Players) -> dict[str, float]:
+    """Knob -> where optimizers stand, each by its first group. Where betas differ, the last one's are the knob's.
+
+    Where a scheduler of torch is at work, the learning rate is the one that it began from: its knob is what the
+    scheduler's factor multiplies. Raises SettingError for optimizers by other names.
+    """
     unknown = set(optimizers) - LEARNING_RATES.keys()
     if unknown:
         raise SettingError(f"optimizers are called 'generator' and 'discriminator', not '{min(unknown)}'")
     values = {}
     for player, optimizer in optimizers.items():
         group = optimizer.param_groups[0]
-        values[LEARNING_RATES[player]] = float(group["lr"])
-        if "betas" in group:
-            values["beta1"], values["beta2"] = map(float, group["betas"])
-    return Knobs().with_values(values)
+        values[LEARNING_RATES[player]] = float(group.get("initial_lr", group["lr"]))
+        values |= dict(zip(BETAS, map(float, group.get("betas", ())), strict=False))
+    return values
 
 
-def turnable(optimizers: Players) -> frozenset[str]:
-    """The knobs that optimizers have."""
-    betas = {"beta1", "beta2"} if any("betas" in o.param_groups[0] for o in optimizers.values()) else set()
-    return frozenset({LEARNING_RATES[player] for player in optimizers} | betas)
+def knobs_of(optimizers: Players, knobs: Knobs) -> Knobs:
+    """The same knobs, but for those that optimizers have: what they are set to, or what lies nearest to it in range."""
+    ranges = knobs.ranges()
+    return knobs.with_values({name: ranges[name].clamp(value) for name, value in standing(optimizers).items()})
 
 
-def write(optimizers: Players, changes: Mapping[str, tuple[float, float]]) -> None:
+def stuck(optimizers: Players) -> frozenset[str]:
+    """The knobs of optimizers that stand out of range: they are left alone."""
+    ranges = Knobs.ranges()
+    return frozenset(name for name, value in standing(optimizers).items() if not ranges[name].contains(value))
+
+
+def check_free(optimizers: Players, names: Iterable[str]) -> None:
+    """Raise SettingError for the first of `names` of knobs that stands out of range."""
+    values, left_alone = standing(optimizers), stuck(optimizers)
+    for name in names:
+        if name in left_alone:
+            raise SettingError(
+                f"{name} = {values[name]:g} is outside its range: {Knobs.ranges()[name]}; "
+                "beside this optimizer it can be left alone, but not turned"
+            )
+
+
+def following(optimizers: Players) -> Following:
+    """What of every group is turned with the knob: betas that stand where it stands. Players may differ in them."""
+    knobs = standing(optimizers)
+    return {
+        player: [
+            [name for name, beta in zip(BETAS, group.get("betas", ()), strict=False) if beta == knobs[name]]
+            for group in optimizer.param_groups
+        ]
+        for player, optimizer in optimizers.items()
+    }
+
+
+def write(optimizers: Players, changes: Mapping[str, tuple[float, float]], followers: Following) -> None:
     """Hand what was turned (knob -> before, after) to the optimizers, and nothing else: what their owner does stays.
 
-    A group whose learning rate is not that of the knob (a second group, a scheduler of torch) keeps its ratio to it.
+    A group whose learning rate is not that of the knob (a second group, a scheduler of torch) keeps its ratio to it,
+    one whose beta was not the knob's at the start keeps its beta.
     """
     for player, optimizer in optimizers.items():
         before, after = changes.get(LEARNING_RATES[player], (1.0, 1.0))
-        for group in optimizer.param_groups:
+        added: list[list[str]] = [[]] * (len(optimizer.param_groups) - len(followers[player]))  # since the start
+        for group, turned in zip(optimizer.param_groups, [*followers[player], *added], strict=True):
             if group["lr"] == before:
                 group["lr"] = after
             else:
                 group["lr"] *= after / before
             if "betas" in group:
-                pairs = zip(("beta1", "beta2"), group["betas"], strict=True)
-                group["betas"] = tuple(changes[name][1] if name in changes else kept for name, kept in pairs)
+                pairs = zip(BETAS, group["betas"], strict=True)
+                group["betas"] = tuple(
+                    changes[name][1] if name in changes and name in turned else kept for name, kept in pairs
+                )
 
 
 def settings(optimizers: Players) -> dict[str, list[Setting]]:

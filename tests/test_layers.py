@@ -16,20 +16,14 @@ ROOT = Path(next(iter(equipoise.__path__)))
 LAYERS = (
     {"errors"},
     {
-        "base",
-        "bounds",
-        "knobs",
-        "observations",
-        "events",
-        "schedules",
-        "catalog",
-        "quality",
-        "student",
-        "tokens",
+        *("base", "bounds", "knobs", "observations", "events", "schedules", "catalog", "quality", "student", "tokens"),
         "walk",
     },
     {"nn", "losses", "policy"},
-    {"zoo", "data", "controllers", "metrics", "diagnosis", "steering", "snapshots", "telling", "locks"},
+    {
+        *("zoo", "data", "controllers", "metrics", "diagnosis"),
+        *("steering", "snapshots", "telling", "overwriting", "identity", "locks"),
+    },
     {"pilot", "runs", "brief"},
     {"training", "replay", "lightning"},
     {

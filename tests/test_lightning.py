@@ -178,6 +178,22 @@ def test_the_length_of_the_fit_counts_batches(tmp_path: Path) -> None:
         fitted(Game(), PilotCallback(), tmp_path, epochs=-1)
 
 
+def test_batches_whose_gradients_are_gathered_are_counted(tmp_path: Path) -> None:
+    """Ten batches an epoch, four a step: 4 + 4 + 2."""
+    callback = PilotCallback(players=("generator",))
+    fitted(Single(), callback, tmp_path, epochs=9, max_steps=6, accumulate_grad_batches=4)
+    assert callback.pilot is not None
+    assert (callback.pilot.steps, callback.pilot.step) == (20, 20)
+
+
+def test_several_devices_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pl.Trainer, "world_size", 2)
+    with pytest.raises(
+        SettingError, match=r"the fit runs on 2 devices, each with logits of its own.*; use Trainer\(dev"
+    ):
+        fitted(Game(), PilotCallback("rank"), tmp_path)
+
+
 def test_without_lightning_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     import equipoise
 

@@ -91,9 +91,12 @@ class PPOHyperparameterOptimizer:
         return {"digest": self._digest, **memory}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave. Raises SettingError if that was of another policy."""
+        """Go on from what :meth:`state_dict` gave. Raises SettingError if that was of another policy or `learn`."""
         if state_dict["digest"] != self._digest:
             raise SettingError("the state is that of another policy than this agent follows; make it with that one")
+        learns = "learning" in state_dict["state"]
+        if learns != ("learning" in self._state):
+            raise SettingError(f"the state is that of an agent with learn={learns}; make it so")
         self._state, self._knobs = state_dict["state"], self._knobs.with_values(state_dict["knobs"])
         self._batch, self.rewards = int(state_dict["batch"]), list(state_dict["rewards"])
 

@@ -18,12 +18,12 @@ FEWEST = 16
 
 
 def small(samples: Tensor) -> Tensor:
-    """(N, features) float32: images (N, C, H, W) averaged down to SIDE × SIDE pixels, all else as it is, flattened."""
+    """(N, features) float32 of (N, ...): images (N, C, H, W) averaged down to SIDE × SIDE pixels, all else as it is."""
     samples = samples.detach().float()
     if samples.ndim == 4:
         height, width = samples.shape[2:]
         samples = adaptive_avg_pool2d(samples, (min(SIDE, height), min(SIDE, width)))
-    return samples.flatten(1)
+    return samples.reshape(len(samples), -1)
 
 
 def diversity(real: Tensor, fake: Tensor, p: float = 2.0) -> Tensor:

@@ -5,6 +5,8 @@ Gathering only enqueues work on the device; reading waits for it, once for all n
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from operator import add
 
 import torch
 from torch import Tensor
@@ -14,6 +16,8 @@ from equipoise.diagnosis import likeness
 from equipoise.observations import MetricReading, Reading, Signals
 
 Probability = Callable[[Tensor], Tensor]
+Counts = Sequence[int] | int
+"""Of each number; older states have one count for all numbers of a phase."""
 
 LOGITS = 1024
 """At most so many logits a side go into a rank: 1,024 x 1,024 comparisons cost about a millisecond."""
@@ -22,33 +26,72 @@ LOGITS = 1024
 def rank(first: Tensor, second: Tensor) -> Tensor:
     """2 AUC(first, second) - 1 = E sign(a - b), scalar in [-1, 1], of two tensors of logits of any shape.
 
-    The Mann-Whitney statistic: unchanged by any rising map of the logits, so it compares across losses.
+    The Mann-Whitney statistic: unchanged by any rising map of the logits, so it compares across losses. Of more than
+    LOGITS a side, such as patches, as many are compared, from all samples. NaN where a logit is no number.
     """
-    first, second = first.flatten()[:LOGITS].float(), second.flatten()[:LOGITS].float()
-    return (first[:, None] - second[None, :]).sign().mean()
+    first, second = _spaced(first.flatten().float()), _spaced(second.flatten().float())
+    return _mean_sign(first[:, None] - second[None, :], torch.cat([first, second]))
+
+
+def _mean_sign(values: Tensor, logits: Tensor) -> Tensor:
+    """E sign of values made of `logits`, scalar; NaN where one of these is NaN, the sign of which torch says is 0."""
+    return torch.where(logits.isnan().any(), torch.nan, values.sign().mean())
+
+
+def _spaced(values: Tensor) -> Tensor:
+    """(N,) -> at most LOGITS of them, evenly spaced from the first to the last."""
+    if len(values) <= LOGITS:
+        return values
+    return values[torch.linspace(0, len(values) - 1, LOGITS, device=values.device).long()]
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Running sum, minimum, maximum and last value of some named numbers: vectors (len(names),) on the device."""
+    """Running sum, minimum, maximum and last value of some named numbers: vectors (len(names),) on the device.
+
+    `counts`: in how many steps each was there. A loop need not tell the same in every step.
+    """
 
     names: tuple[str, ...]
-    count: int
+    counts: tuple[int, ...]
     total: Tensor
     low: Tensor
     high: Tensor
     last: Tensor
 
-    def add(self, values: Tensor) -> "Tally":
-        """One more step."""
+    @classmethod
+    def of(cls, names: Sequence[str], values: Tensor) -> "Tally":
+        """One step."""
+        return cls(tuple(names), (1,) * len(names), values, values, values, values)
+
+    def followed_by(self, later: "Tally") -> "Tally":
+        """Both, number by number."""
+        if later.names != self.names:
+            return self._merged(later)
         return Tally(
             self.names,
-            self.count + 1,
-            self.total + values,
-            torch.minimum(self.low, values),
-            torch.maximum(self.high, values),
-            values,
+            tuple(map(add, self.counts, later.counts)),
+            self.total + later.total,
+            torch.minimum(self.low, later.low),
+            torch.maximum(self.high, later.high),
+            later.last,
         )
+
+    def _merged(self, later: "Tally") -> "Tally":
+        """Both, where some numbers are in one of them alone."""
+        mine, theirs = self._parts(), later._parts()
+        both = {name: mine[name].followed_by(theirs[name]) for name in mine if name in theirs}
+        parts = (mine | theirs | both).values()
+        names, counts = (
+            tuple(chain.from_iterable(getattr(one, field) for one in parts)) for field in ("names", "counts")
+        )
+        return Tally(names, counts, *(torch.cat([getattr(one, part) for one in parts], dim=-1) for part in PARTS))
+
+    def _parts(self) -> dict[str, "Tally"]:
+        """Each number by itself."""
+        columns = zip(*(getattr(self, part).split(1, dim=-1) for part in PARTS), strict=True)
+        alone = zip(self.names, self.counts, columns, strict=True)
+        return {name: Tally((name,), (count,), *column) for name, count, column in alone}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +118,12 @@ class Window:
         return found | {name: value for name in LAST if (value := getattr(self, name)) is not None}
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor], phases: Mapping[str, tuple[Sequence[str], int]]) -> "Window":
-        """A window from what :meth:`tensors` gave; `phases`: name -> names of its numbers, and how many steps."""
+    def of(cls, tensors: Mapping[str, Tensor], phases: Mapping[str, tuple[Sequence[str], Counts]]) -> "Window":
+        """A window from what :meth:`tensors` gave; `phases`: name -> names of its numbers, and their counts."""
         return cls(
             phases={
-                name: Tally(tuple(names), count, *(tensors[f"{name}/{part}"] for part in PARTS))
-                for name, (names, count) in phases.items()
+                name: Tally(tuple(names), _each(counts, len(names)), *(tensors[f"{name}/{part}"] for part in PARTS))
+                for name, (names, counts) in phases.items()
             },
             updates={
                 name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{UPDATES}/")
@@ -97,6 +140,10 @@ UPDATES = "update ratio"
 """Where ratios lie among its tensors: no phase has a space in its name."""
 
 
+def _each(counts: Counts, numbers: int) -> tuple[int, ...]:
+    return (counts,) * numbers if isinstance(counts, int) else tuple(counts)
+
+
 def gather(window: Window, record: StepRecord, probability: Probability | None = None) -> Window:
     """The window with one more step in it. `probability` turns logits into D(x), None if the loss has none."""
     phases, updates = dict(window.phases), dict(window.updates)
@@ -105,12 +152,8 @@ def gather(window: Window, record: StepRecord, probability: Probability | None =
         named = numbers(phase, probability)
         if not named:
             continue
-        values = torch.stack([value.detach().float() for value in named.values()])
-        tally = phases.get(name)
-        if tally is None or tally.names != tuple(named):
-            phases[name] = Tally(tuple(named), 1, values, values, values, values)
-        else:
-            phases[name] = tally.add(values)
+        step = Tally.of(tuple(named), torch.stack([value.detach().float() for value in named.values()]))
+        phases[name] = phases[name].followed_by(step) if name in phases else step
     non_finite = window.non_finite
     if record.non_finite is not None:
         flag = record.non_finite.float()
@@ -140,7 +183,7 @@ def numbers(phase: PhaseRecord, probability: Probability | None) -> dict[str, Te
     numbers |= {f"gradient {network}": norm for network, norm in phase.gradient_norms.items()}
     real, fake = phase.logit_real, phase.logit_fake
     if real is not None:
-        numbers["sign real"] = real.sign().float().mean()
+        numbers["sign real"] = _mean_sign(real.float(), real)
         if probability is not None:
             numbers["probability real"] = probability(real).mean()
     if fake is not None and probability is not None:
@@ -211,7 +254,7 @@ def _readings(window: Window) -> dict[str, Reading]:
 
 
 def _mean_of(tally: Tally) -> Tensor:
-    return tally.total / tally.count
+    return tally.total / tally.total.new_tensor(tally.counts)
 
 
 def _mean(reading: Reading | None) -> float | None:

@@ -208,8 +208,8 @@ def _gathered(window: Window, name: str, update: Update, probability: Probabilit
     real = () if update.logit_real is None else (update.logit_real,)
     named: dict[str, Tensor] = torch.vmap(numbers)(scalars, update.logit_fake, *real)
     values = torch.stack([value.float() for value in named.values()], dim=1)
-    before = window.phases.get(name)
-    tally = before.add(values) if before else Tally(tuple(named), 1, values, values, values, values)
+    before, tally = window.phases.get(name), Tally.of(tuple(named), values)
+    tally = before.followed_by(tally) if before else tally
     updates = window.updates if update.ratio is None else {**window.updates, name: update.ratio}
     return replace(window, phases={**window.phases, name: tally}, updates=updates)
 
@@ -217,7 +217,9 @@ def _gathered(window: Window, name: str, update: Update, probability: Probabilit
 def of_run(window: Window, row: int) -> Window:
     """What the window of a stack holds of one run."""
     parts = {
-        name: Tally(tally.names, tally.count, *(part[row] for part in (tally.total, tally.low, tally.high, tally.last)))
+        name: Tally(
+            tally.names, tally.counts, *(part[row] for part in (tally.total, tally.low, tally.high, tally.last))
+        )
         for name, tally in window.phases.items()
     }
     non_finite = None if window.non_finite is None else window.non_finite[row]

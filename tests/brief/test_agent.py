@@ -76,6 +76,13 @@ def test_it_goes_on_from_its_state() -> None:
     assert all(rest[batch] == pytest.approx(expected[batch]) for batch in rest)
 
 
+@pytest.mark.parametrize("learn", [True, False])
+def test_the_state_of_one_that_learns_is_no_state_of_one_that_does_not(learn) -> None:
+    saved = PPOHyperparameterOptimizer(100, learn=learn).state_dict()
+    with pytest.raises(SettingError, match=f"the state is that of an agent with learn={learn}; make it so"):
+        PPOHyperparameterOptimizer(100, learn=not learn).load_state_dict(saved)
+
+
 def test_diversity_is_the_variance_relative_to_reals() -> None:
     generator = torch.Generator().manual_seed(0)
     real = torch.randn(500, 3, 4, 4, generator=generator)

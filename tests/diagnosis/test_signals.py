@@ -59,8 +59,30 @@ def test_rank_takes_any_shape_and_so_many_logits_at_most() -> None:
     first, second = torch.randn(6, 1, 4, generator=seeded(1)), torch.randn(5, 2, generator=seeded(2))
     assert rank(first, second).item() == rank(first.flatten(), second.flatten()).item()
     assert rank(first.bfloat16(), second.bfloat16()).dtype == torch.float32
-    many = torch.cat([torch.zeros(LOGITS), torch.full((500,), 99.0)])
-    assert rank(many, torch.zeros(3)).item() == 0, "what lies beyond the limit is not looked at"
+    half = torch.cat([torch.zeros(LOGITS), torch.full((LOGITS,), 99.0)])
+    assert rank(half, torch.zeros(3)).item() == 0.5, "of more they are taken from all places"
+
+
+def test_rank_of_patches_is_that_of_all_images() -> None:
+    """900 logits an image, as a 70 x 70 PatchGAN has them; the discriminator is wrong about the first."""
+    real = torch.randn(16, 1, 30, 30, generator=seeded(1)) + 2
+    fake = torch.randn(16, 1, 30, 30, generator=seeded(2))
+    real[0] -= 4
+    everything = (real.flatten()[:, None] > fake.flatten()[None, :]).float().mean().item() * 2 - 1
+    assert rank(real, fake).item() == pytest.approx(everything, abs=0.05)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_is_no_number_has_no_rank(side: int) -> None:
+    """Its sign is 0 to torch, as if the discriminator could not tell."""
+    sides = [torch.randn(4, 2, generator=seeded(0)), torch.randn(4, 2, generator=seeded(1))]
+    sides[side][2, 1] = torch.nan
+    assert math.isnan(rank(*sides).item())
+    found = read([StepRecord(1, 8, {"discriminator": PhaseRecord(logit_real=sides[0], logit_fake=sides[1])})]).signals
+    assert found.rank_train_fake is not None
+    assert math.isnan(found.rank_train_fake)
+    assert found.sign_real is not None
+    assert math.isnan(found.sign_real) == (side == 0)
 
 
 def phase(seed: int, *, logits: bool = True) -> PhaseRecord:
@@ -169,14 +191,26 @@ def test_a_lazy_phase_is_read_over_the_steps_that_had_it(lazy: int) -> None:
     assert every.loss["discriminator.total"] == loss["discriminator.total"]
 
 
-def test_a_phase_whose_terms_change_is_read_from_there_on() -> None:
-    """A knob turned on adds a term: means of other numbers would be mixed up otherwise."""
-    first = StepRecord(1, 8, {"discriminator": PhaseRecord(terms={"adversarial": torch.tensor(9.0)})})
-    terms = {"adversarial": torch.tensor(1.0), "r1": torch.tensor(2.0)}
-    later = StepRecord(2, 16, {"discriminator": PhaseRecord(terms=terms)})
-    loss = read([first, later]).loss
-    assert loss["discriminator.adversarial"].mean == 1.0
-    assert loss["discriminator.r1"].mean == 2.0
+def test_a_number_is_read_over_the_steps_that_had_it() -> None:
+    """A knob turned on adds a term; a loop of one's own tells of a player only in the steps in which it moves."""
+    seen = [{"adversarial": 9.0, "r1": 4.0}, {"adversarial": 1.0}, {"penalty": 7.0, "adversarial": 2.0}, {"r1": 2.0}]
+    steps = [
+        StepRecord(step, 8 * step, {"discriminator": PhaseRecord(terms={k: torch.tensor(v) for k, v in terms.items()})})
+        for step, terms in enumerate(seen, start=1)
+    ]
+    loss = read(steps).loss
+    assert {name: dataclasses.astuple(reading) for name, reading in loss.items()} == {
+        "discriminator.adversarial": (4.0, 1.0, 9.0, 2.0),
+        "discriminator.r1": (3.0, 2.0, 4.0, 2.0),
+        "discriminator.penalty": (7.0, 7.0, 7.0, 7.0),
+    }
+
+
+def test_a_window_of_an_older_state_is_read() -> None:
+    """One count for all numbers of a phase."""
+    window = gather(gather(Window(), records(1)[0]), records(2)[1])
+    phases = {name: (tally.names, 2) for name, tally in window.phases.items()}
+    assert sense(Window.of(window.tensors(), phases), {}) == sense(window, {})
 
 
 def test_probes_are_the_last_ones_seen() -> None:
