@@ -2,7 +2,7 @@
 
 FOLDER/plan.json        the plan, its digest and the versions that it was begun with
        plan.toml        the plan as it was given
-       anchors/         by task: what reals and an untrained generator get
+       anchors/         by task, and setting with other data: what reals and an untrained generator get
        tuned.json       what each arm was tuned to
        runs/            a run folder each
        looks/           by run: how good its samples were after which step, at what cost
@@ -21,7 +21,7 @@ from equipoise import runs
 from equipoise.comparison import plan as plans
 from equipoise.comparison.arms import pinned
 from equipoise.comparison.plan import Plan
-from equipoise.comparison.planned import Planned
+from equipoise.comparison.planned import Planned, Setting
 from equipoise.errors import RunError, unwritable
 from equipoise.experiment import versions
 
@@ -44,9 +44,9 @@ class Folder:
         """The last words of a job."""
         return self.path / "failed" / f"{name}.txt"
 
-    def anchors(self, task: str, tuning: bool) -> Path:
-        """What reals and an untrained generator get, of a task."""
-        return self.path / "anchors" / f"{'tuning.' * tuning}{task}.json"
+    def anchors(self, setting: Setting) -> Path:
+        """What reals and an untrained generator get, in a setting that planned.anchored gives."""
+        return self.path / "anchors" / f"{'tuning.' * setting.tuning}{setting.name}.json"
 
     @property
     def tuned(self) -> Path:

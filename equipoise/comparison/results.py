@@ -90,7 +90,7 @@ def rows(plan: Plan, folder: Folder) -> list[Row]:
 
 def row(plan: Plan, folder: Folder, run: Planned) -> Row:
     """What became of a run."""
-    path, anchors = folder.run(run), follow.read_anchors(folder, run.setting)
+    path, anchors = folder.run(run), follow.read_anchors(folder, planned.anchored(plan, run.setting))
     lines = runs.Run(path).lines() if (path / runs.EXPERIMENT).exists() else []
     seen = [look for look in looks.recorded(folder.looks(run)) if look.value is not None]
     state, task = _state(plan, folder, run), planned.task_of(plan, run.setting)

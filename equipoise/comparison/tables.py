@@ -147,18 +147,18 @@ def tuned(chosen: Mapping[str, Any]) -> Table:
 
 
 def anchors(known: Mapping[str, Mapping[str, Any]]) -> Table:
-    """By task, what scores stand between."""
+    """By task, and setting with other data, what scores stand between."""
     rows = tuple(
         (
-            task,
+            name,
             f"{one['metric']}, {one['better']} is better",
             ", ".join(f"{kind} {short(value)}" for kind, value in one["worthless"].items()),
             ", ".join(short(value) for value in one["real"]),
             (one["features"] or "")[:22] or "no network: the samples themselves",
         )
-        for task, one in known.items()
+        for name, one in known.items()
     )
-    headings = ("task", "reported metric", "score 0: the worst of", "score 1: reals get", "features, SHA-256")
+    headings = ("of", "reported metric", "score 0: the worst of", "score 1: reals get", "features, SHA-256")
     return Table("What scores stand between", headings, rows)
 
 
