@@ -63,17 +63,18 @@ def begin(folder: Folder, plan: Plan, text: str) -> Plan:
     that the comparison was begun with.
     """
     plan = pinned(plan)
-    path, told = folder.path / "plan.json", plan.to_json()
+    path, given, told = folder.path / "plan.json", folder.path / "plan.toml", plan.to_json()
     if path.exists():
         kept = pinned(plans.from_values(_read(path)["plan"], str(path)))  # older ones name policies without digests
         if json.dumps(kept.to_json(), sort_keys=True) != json.dumps(told, sort_keys=True):
             raise RunError(f"{folder.path} holds a comparison by another plan; choose another folder with --out")
-        return plan
-    runs.refuse_occupied(folder.path)
+    else:
+        runs.refuse_occupied(folder.path)
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        (folder.path / "plan.toml").write_text(text)
-        write_json(path, {"plan": told, "digest": digest(told), "versions": versions()})
+        if not path.exists():
+            write_json(path, {"plan": told, "digest": digest(told), "versions": versions()})
+        if not given.exists():  # the last file to be written: a kill may have come before it
+            runs.write_text(given, text)
     except OSError as error:
         raise RunError(unwritable(folder.path, error)) from error
     return plan
