@@ -33,6 +33,7 @@ EVENTS = "events.jsonl"
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
 FIGURES = "figures"
+PARTIAL = ".partial"
 
 BUSY = "wait until it has ended, or stop it"
 
@@ -166,15 +167,22 @@ def create(folder: Path, experiment: Mapping[str, Any]) -> None:
 
 
 def refuse_occupied(folder: Path) -> None:
-    """Raise RunError if there is something in a folder already, or it may not be looked at."""
+    """Raise RunError if there is something in a folder already, or it may not be looked at.
+
+    What a kill left half-written is nothing.
+    """
     try:
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        if not folder.exists() or (folder.is_dir() and all(map(_is_partial, folder.iterdir()))):
             return
         is_run = (folder / EXPERIMENT).exists()
     except OSError as error:
         raise RunError(unwritable(folder, error)) from error
     hint = f"resume it with: equipoise resume {folder}; or" if is_run else "it is not empty;"
     raise RunError(f"{folder} exists already; {hint} choose another folder with --out")
+
+
+def _is_partial(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(PARTIAL)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -184,7 +192,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}{PARTIAL}")
     try:
         partial.write_bytes(content)
         partial.replace(path)

@@ -2,7 +2,7 @@
 
 FOLDER/plan.json        the plan, its digest and the versions that it was begun with
        plan.toml        the plan as it was given
-       anchors/         by task: what reals and an untrained generator get
+       anchors/         by task, and setting with other data: what reals and an untrained generator get
        tuned.json       what each arm was tuned to
        runs/            a run folder each
        looks/           by run: how good its samples were after which step, at what cost
@@ -21,7 +21,7 @@ from equipoise import runs
 from equipoise.comparison import plan as plans
 from equipoise.comparison.arms import pinned
 from equipoise.comparison.plan import Plan
-from equipoise.comparison.planned import Planned
+from equipoise.comparison.planned import Planned, Setting
 from equipoise.errors import RunError, unwritable
 from equipoise.experiment import versions
 
@@ -44,9 +44,9 @@ class Folder:
         """The last words of a job."""
         return self.path / "failed" / f"{name}.txt"
 
-    def anchors(self, task: str, tuning: bool) -> Path:
-        """What reals and an untrained generator get, of a task."""
-        return self.path / "anchors" / f"{'tuning.' * tuning}{task}.json"
+    def anchors(self, setting: Setting) -> Path:
+        """What reals and an untrained generator get, in a setting that planned.anchored gives."""
+        return self.path / "anchors" / f"{'tuning.' * setting.tuning}{setting.name}.json"
 
     @property
     def tuned(self) -> Path:
@@ -63,17 +63,18 @@ def begin(folder: Folder, plan: Plan, text: str) -> Plan:
     that the comparison was begun with.
     """
     plan = pinned(plan)
-    path, told = folder.path / "plan.json", plan.to_json()
+    path, given, told = folder.path / "plan.json", folder.path / "plan.toml", plan.to_json()
     if path.exists():
         kept = pinned(plans.from_values(_read(path)["plan"], str(path)))  # older ones name policies without digests
         if json.dumps(kept.to_json(), sort_keys=True) != json.dumps(told, sort_keys=True):
             raise RunError(f"{folder.path} holds a comparison by another plan; choose another folder with --out")
-        return plan
-    runs.refuse_occupied(folder.path)
+    else:
+        runs.refuse_occupied(folder.path)
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        (folder.path / "plan.toml").write_text(text)
-        write_json(path, {"plan": told, "digest": digest(told), "versions": versions()})
+        if not path.exists():
+            write_json(path, {"plan": told, "digest": digest(told), "versions": versions()})
+        if not given.exists():  # the last file to be written: a kill may have come before it
+            runs.write_text(given, text)
     except OSError as error:
         raise RunError(unwritable(folder.path, error)) from error
     return plan

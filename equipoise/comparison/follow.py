@@ -26,16 +26,16 @@ INTERRUPTED = 130
 
 
 def measure_anchors(folder: Folder, setting: Setting) -> None:
-    """Measure and keep the anchors of a task."""
+    """Measure and keep the anchors of a setting."""
     torch.set_num_threads(1)
     plan, _ = opened(folder)
     found = scores.anchors(plan, setting, planned.task_of(plan, setting))
-    write_json(folder.anchors(setting.task, setting.tuning), dataclasses.asdict(found))
+    write_json(folder.anchors(setting), dataclasses.asdict(found))
 
 
 def read_anchors(folder: Folder, setting: Setting) -> scores.Anchors | None:
-    """The anchors of a task, None if they were not measured yet."""
-    values = read_json(folder.anchors(setting.task, setting.tuning))
+    """The anchors of a setting, None if they were not measured yet."""
+    values = read_json(folder.anchors(setting))
     return values and scores.Anchors(**{**values, "real": tuple(values["real"])})
 
 

@@ -1,6 +1,6 @@
 """What a plan comes to: jobs, a process each, so many at a time, one thread a process.
 
-Anchors of all tasks first, then the trials of tuning, then the tests. What is done already is not done again; what was
+All anchors first, then the trials of tuning, then the tests. What is done already is not done again; what was
 begun goes on; a job that fails is told of and does not stop the others of its stage. Nothing is trained without
 anchors, and nothing tested before every trial was run: a 0 for want of a scale would be told as a result.
 """
@@ -27,7 +27,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXP
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run, or the anchors of the task of a setting."""
+    """A run, or the anchors of a setting."""
 
     what: Planned | Setting
 
@@ -36,7 +36,7 @@ class Job:
         """Of the job and of its files."""
         if isinstance(self.what, Planned):
             return self.what.name
-        return f"anchors.{'tuning.' * self.what.tuning}{self.what.task}"
+        return f"anchors.{'tuning.' * self.what.tuning}{self.what.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class Progress:
 def jobs(plan: Plan) -> list[Job]:
     """All of them, in the order in which they are done."""
     trials, tests = planned.trials(plan), planned.tests(plan)
-    tasks = dict.fromkeys(Setting(run.setting.task, tuning=run.setting.tuning) for run in (*trials, *tests))
-    whats: list[Planned | Setting] = [*tasks, *trials, *tests]
+    scales = dict.fromkeys(planned.anchored(plan, run.setting) for run in (*trials, *tests))
+    whats: list[Planned | Setting] = [*scales, *trials, *tests]
     return [Job(what) for what in whats]
 
 
@@ -95,11 +95,11 @@ def carry_out(
 def _check_anchors(every: Sequence[Job], folder: Folder) -> None:
     """Raise RunError for anchors that could not be measured: without them every score would be missing."""
     for job in every:
-        if isinstance(job.what, Setting) and not folder.anchors(job.what.task, job.what.tuning).exists():
+        if isinstance(job.what, Setting) and not folder.anchors(job.what).exists():
             said = folder.failed(job.name)
             words = _last_line(said) if said.exists() else "it said nothing"
             raise RunError(
-                f"nothing was trained, for there is nothing to score '{job.what.task}' by: {words}; mend the plan and "
+                f"nothing was trained, for there is nothing to score '{job.what.name}' by: {words}; mend the plan and "
                 "choose another folder with --out, or mend what it says and give the same command again"
             )
 
@@ -107,7 +107,7 @@ def _check_anchors(every: Sequence[Job], folder: Folder) -> None:
 def is_done(folder: Folder, plan: Plan, job: Job) -> bool:
     """Whether there is nothing left to do."""
     if isinstance(job.what, Setting):
-        return folder.anchors(job.what.task, job.what.tuning).exists()
+        return folder.anchors(job.what).exists()
     return follow.is_done(folder, planned.task_of(plan, job.what.setting), job.what)
 
 

@@ -92,8 +92,9 @@ def _tables(
         made += [tables.efficiency(found), tables.stability(found)]
     if chosen := read_json(folder.tuned):
         made.append(tables.tuned(chosen))
-    known = {one.task: read_json(folder.anchors(one.task, False)) for one in planned.settings(plan)}
-    made.append(tables.anchors({task: values for task, values in known.items() if values}))
+    scales = [planned.anchored(plan, one) for one in planned.settings(plan)]
+    known = {one.name: read_json(folder.anchors(one)) for one in scales}
+    made.append(tables.anchors({name: values for name, values in known.items() if values}))
     return [*made, tables.every_run(rows)]
 
 

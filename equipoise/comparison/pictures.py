@@ -127,7 +127,7 @@ def _stability(found: Summaries, across: int) -> "Figure":
         for place, (one, estimate) in enumerate(zip(found.arms, estimates, strict=True)):
             if estimate:
                 _interval(axes, place, estimate, GREY if one.arm == found.baseline else ORANGE)
-        axes.set_xlim(0, max(0.05, *(estimate.high for estimate in estimates if estimate)) * 1.08)
+        axes.set_xlim(0, max([0.05, *(estimate.high for estimate in estimates if estimate)]) * 1.08)
         axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
         axes.locator_params(axis="x", nbins=5)
         title(axes, name, legends=False)

@@ -210,7 +210,9 @@ def _table(values: Any, what: str) -> Mapping[str, Any]:
 
 def _check(plan: Plan, source: str) -> None:
     """What can be seen without building anything. Raises SettingError or UnknownNameError."""
-    for what, names in (("arm", plan.arms), ("task", plan.tasks), ("regime", plan.regimes)):
+    tuning_tasks = plan.tuning.tasks if plan.tuning else {}
+    parts = (("arm", plan.arms), ("task", plan.tasks), ("regime", plan.regimes), ("tuning task", tuning_tasks))
+    for what, names in parts:
         for name in names:
             if not NAME.fullmatch(name):
                 raise SettingError(f"the {what} '{name}': a name is made of letters, digits, _ and -, 40 at the most")

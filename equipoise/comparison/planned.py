@@ -31,6 +31,10 @@ AVERAGING = "ema_half_life"
 """The knob that is the same for every arm: samples that are averaged over more images look better for that alone."""
 
 
+AMOUNTS = frozenset({"training_images", "training_points"})
+"""Options of data that leave the held-out ones as they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """A task in a regime; of the tuning tasks if `tuning`."""
@@ -69,6 +73,13 @@ def settings(plan: Plan) -> list[Setting]:
         for regime in (WELL_SET, *plan.regimes)
         if regime == WELL_SET or task in (plan.regimes[regime].tasks or plan.tasks)
     ]
+
+
+def anchored(plan: Plan, setting: Setting) -> Setting:
+    """What the anchors of a setting are of: itself if its regime makes other data, else its task, well set."""
+    regime = plan.regimes.get(setting.regime)
+    is_other = regime is not None and not regime.data.keys() <= AMOUNTS
+    return setting if is_other else Setting(setting.task, tuning=setting.tuning)
 
 
 def tests(plan: Plan) -> list[Planned]:

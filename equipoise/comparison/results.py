@@ -31,8 +31,8 @@ class Row:
     """A run. Numbers are None where there are none; scores are from 0 to 1, see scores.py.
 
     `score`: what counts by the plan's snapshot, 0 if the run diverged or could not be run, None without the anchors
-    that scores stand between. `value`: of the reported metric, likewise; `last`, `best`, `last_fifth` and `spread`
-    (standard deviation over the last fifth): scores.
+    that scores stand between. `value`: of the reported metric, by the same snapshot, None unless the run ended; `last`,
+    `best`, `last_fifth` and `spread` (standard deviation over the last fifth): scores.
     `collapse`: share of readings in the second half that found lost variety. `lost`: steps lost by rolling back.
     """
 
@@ -90,14 +90,15 @@ def rows(plan: Plan, folder: Folder) -> list[Row]:
 
 def row(plan: Plan, folder: Folder, run: Planned) -> Row:
     """What became of a run."""
-    path, anchors = folder.run(run), follow.read_anchors(folder, run.setting)
+    path, anchors = folder.run(run), follow.read_anchors(folder, planned.anchored(plan, run.setting))
     lines = runs.Run(path).lines() if (path / runs.EXPERIMENT).exists() else []
     seen = [look for look in looks.recorded(folder.looks(run)) if look.value is not None]
     state, task = _state(plan, folder, run), planned.task_of(plan, run.setting)
     scored = [(look.step, anchors.score(look.value or 0.0), look.cpu) for look in seen] if anchors else []
     steps = int(json.loads((path / runs.EXPERIMENT).read_text())["steps"]) if lines else 0
-    late = [score for step, score, _ in scored if step >= LATE * steps]
-    place = _counting(plan, lines, seen)
+    late = [place for place, look in enumerate(seen) if look.step >= LATE * steps]
+    counting = late if plan.snapshot == "last_fifth" else [_place(plan, lines, seen)]
+    last_fifth = [scored[place][1] for place in late] if anchors else []
     ended, counted = state == "ended", state == "ended" and anchors is not None
     return Row(
         name=run.name,
@@ -107,14 +108,14 @@ def row(plan: Plan, folder: Folder, run: Planned) -> Row:
         seed=run.seed,
         trial=run.trial,
         state=state,
-        score=_score(plan, scored, late, place) if counted else 0.0 if anchors else None,
-        value=seen[place].value if ended else None,
+        score=fmean(scored[place][1] for place in counting) if counted else 0.0 if anchors else None,
+        value=fmean(seen[place].value or 0.0 for place in counting) if ended else None,
         metric=task.reported.name,
         better=anchors.better if anchors else "",
         last=scored[-1][1] if counted else None,
         best=max(score for _, score, _ in scored) if counted else None,
-        last_fifth=fmean(late) if counted else None,
-        spread=pstdev(late) if counted and len(late) > 1 else None,
+        last_fifth=fmean(last_fifth) if counted else None,
+        spread=pstdev(last_fifth) if counted and len(last_fifth) > 1 else None,
         cpu=seen[-1].cpu if ended else None,
         seconds=seen[-1].seconds if ended else None,
         steps=steps,
@@ -141,18 +142,14 @@ def _state(plan: Plan, folder: Folder, run: Planned) -> State:
     return "failed" if folder.failed(run.name).exists() else "unfinished"
 
 
-def _counting(plan: Plan, lines: Sequence[runs.Line], seen: Sequence[Look]) -> int:
-    """The place of the look that counts: the last, or that of the best live metric."""
+def _place(plan: Plan, lines: Sequence[runs.Line], seen: Sequence[Look]) -> int:
+    """The place of the one look that counts: the last, or that of the best live metric."""
     measured = {line["step"]: line for line in lines if line["event"] == "evaluated"}
     if plan.snapshot != "best" or not measured:
         return -1
     live = [(float(measured[look.step]["value"]), place) for place, look in enumerate(seen) if look.step in measured]
     sign = 1 if next(iter(measured.values()))["better"] == "lower" else -1
     return min(((sign * value, place) for value, place in live if value == value), default=(0.0, -1))[1]
-
-
-def _score(plan: Plan, scored: Sequence[tuple[int, float, float]], late: Sequence[float], place: int) -> float:
-    return fmean(late) if plan.snapshot == "last_fifth" else scored[place][1]
 
 
 def _collapse(lines: Sequence[runs.Line]) -> float | None:

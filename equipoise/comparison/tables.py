@@ -72,7 +72,7 @@ def efficiency(found: Summaries) -> Table:
     rows = tuple(
         (
             one.arm,
-            duration(one.seconds) if one.seconds is not None else NONE,
+            NONE if one.seconds is None else _of_ended(one, duration(one.seconds)),
             "baseline" if one.arm == found.baseline else _estimated(one.cpu, ".2f"),
             f"{one.reached} of {one.runs}",
             _late(one.steps),
@@ -81,7 +81,12 @@ def efficiency(found: Summaries) -> Table:
         for one in found.arms
     )
     headings = (
-        *("arm", "CPU time of a run, mean", "times the baseline's", "became as good as the baseline ends"),
+        *(
+            "arm",
+            "CPU time of a run, mean",
+            "times the baseline's, where both ended",
+            "became as good as the baseline ends",
+        ),
         *("after so many of the steps", "after so much of the baseline's CPU time"),
     )
     return Table("Efficiency: means and medians, 95 % intervals", headings, rows)
@@ -97,8 +102,8 @@ def stability(found: Summaries) -> Table:
             str(one.diverged),
             str(one.crashed),
             f"{one.against.failures_p:.3g}" if one.against else "baseline",
-            _of_ended(one, one.fallen),
-            _of_ended(one, one.spread),
+            _of_ended(one, _estimated(one.fallen, ".3f")),
+            _of_ended(one, _estimated(one.spread, ".3f")),
             "none seen" if one.collapse and not one.collapse.high else _estimated(one.collapse, ".1%"),
             f"{one.rollbacks} ({one.lost:,} steps)",
         )
@@ -147,18 +152,18 @@ def tuned(chosen: Mapping[str, Any]) -> Table:
 
 
 def anchors(known: Mapping[str, Mapping[str, Any]]) -> Table:
-    """By task, what scores stand between."""
+    """By task, and setting with other data, what scores stand between."""
     rows = tuple(
         (
-            task,
+            name,
             f"{one['metric']}, {one['better']} is better",
             ", ".join(f"{kind} {short(value)}" for kind, value in one["worthless"].items()),
             ", ".join(short(value) for value in one["real"]),
             (one["features"] or "")[:22] or "no network: the samples themselves",
         )
-        for task, one in known.items()
+        for name, one in known.items()
     )
-    headings = ("task", "reported metric", "score 0: the worst of", "score 1: reals get", "features, SHA-256")
+    headings = ("of", "reported metric", "score 0: the worst of", "score 1: reals get", "features, SHA-256")
     return Table("What scores stand between", headings, rows)
 
 
@@ -182,14 +187,10 @@ def _estimated(estimate: Estimate | None, form: str) -> str:
     return NONE if estimate is None else told(estimate, lambda value: format(value, form))
 
 
-def _of_ended(one: Summary, estimate: Estimate | None) -> str:
+def _of_ended(one: Summary, text: str) -> str:
     """A number that only runs have which ended, and how many these are, if not all."""
-    text = _estimated(estimate, ".3f")
-    return (
-        text
-        if one.ended == one.runs or estimate is None
-        else f"{text}, of {one.ended} ended run{'s' * (one.ended > 1)}"
-    )
+    is_whole = one.ended == one.runs or text == NONE
+    return text if is_whole else f"{text}, of {one.ended} ended run{'s' * (one.ended > 1)}"
 
 
 def _late(estimate: Estimate) -> str:

@@ -162,6 +162,18 @@ def test_a_folder_is_of_one_plan(tiny: Plan, tmp_path: Path, compared: Folder) -
         opened(Folder(tmp_path / "mine"))
 
 
+@pytest.mark.parametrize("left", [(), (".plan.json.partial",), ("plan.json",), ("plan.json", ".plan.toml.partial")])
+def test_a_kill_while_it_is_begun_strands_no_folder(tiny: Plan, tmp_path: Path, left: tuple[str, ...]) -> None:
+    whole, folder = Folder(tmp_path / "whole"), Folder(tmp_path / "out")
+    begin(whole, tiny, "seeds = [0, 1]\n")
+    folder.path.mkdir()
+    for name in left:
+        (folder.path / name).write_text("" if name.startswith(".") else (whole.path / name).read_text())
+    assert begin(folder, tiny, "seeds = [0, 1]\n") == tiny
+    for name in ("plan.json", "plan.toml"):
+        assert (folder.path / name).read_text() == (whole.path / name).read_text()
+
+
 def test_one_process_alone_works_at_a_thing(tmp_path: Path) -> None:
     with (
         held(tmp_path / "locks" / "a", "wait"),

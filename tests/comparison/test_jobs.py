@@ -11,7 +11,7 @@ from equipoise import cli
 from equipoise.comparison import follow, jobs, planned, tuning
 from equipoise.comparison.folder import Folder, begin, read_json, write_json
 from equipoise.comparison.jobs import Job, carry_out
-from equipoise.comparison.plan import Arm, Plan, Tuning, read
+from equipoise.comparison.plan import Arm, Plan, Regime, Tuning, read
 from equipoise.comparison.planned import Setting
 from equipoise.comparison.results import Row
 from equipoise.errors import RunError
@@ -136,7 +136,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch):
     def start(job: Job, folder: Folder) -> Pretended:
         said = jobs._said(folder, job)
         if isinstance(job.what, Setting) and "broken" not in job.name:
-            write_json(folder.anchors(job.what.task, job.what.tuning), {})
+            write_json(folder.anchors(job.what), {})
         said.write_text("hm\nValueError: broken\n" if "broken" in job.name else "")
         return Pretended(job.name, 1 if "broken" in job.name else 0, said)
 
@@ -236,7 +236,7 @@ def test_nothing_is_chosen_while_a_trial_could_not_be_run(
     plan = dataclasses.replace(tiny, arms=arms, tuning=Tuning(tasks=tiny.tasks, trials=2, seeds=(8,)))
     folder = folder_of(plan, tmp_path / "out")
     for job in jobs.jobs(plan)[:2]:
-        folder.anchors(job.what.task, job.what.tuning).parent.mkdir(exist_ok=True)
+        folder.anchors(job.what).parent.mkdir(exist_ok=True)
     with pytest.raises(RunError, match=r"no arm is tuned, and nothing tested: . of 4 trials could not be run, tun"):
         list(carry_out(plan, folder, 2))
     assert not folder.tuned.exists()
@@ -251,6 +251,21 @@ def test_trials_come_before_tests(tiny: Plan) -> None:
     assert names[2] == "tuning.ring.fixed.trial0.seed8"
     assert names.index("ring.fixed.seed0") == 2 + 4
     assert len(set(names)) == len(names)
+
+
+def test_a_regime_with_other_data_has_anchors_of_its_own(tiny: Plan, tmp_path: Path) -> None:
+    few, wide = Regime(data={"training_points": 100}), Regime(data={"training_points": 100, "std": 0.3})
+    plan = dataclasses.replace(tiny, regimes={**tiny.regimes, "few": few, "wide": wide}, seeds=(0,))
+    names = [job.name for job in jobs.jobs(plan) if isinstance(job.what, Setting)]
+    assert names == ["anchors.ring", "anchors.ring.wide"], "fewer points to train on leave the held-out ones alone"
+    folder = folder_of(plan, tmp_path / "out")
+    for job in jobs.jobs(plan)[:2]:
+        assert isinstance(job.what, Setting)
+        follow.measure_anchors(folder, job.what)
+    scales = {regime: planned.anchored(plan, Setting("ring", regime)) for regime in ("well_set", "few", "wide")}
+    narrow, same, broad = (follow.read_anchors(folder, scale) for scale in scales.values())
+    assert narrow == same
+    assert narrow != broad
 
 
 def test_a_dry_run_and_a_report_alone_run_nothing(

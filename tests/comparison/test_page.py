@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from equipoise import runs
-from equipoise.comparison import aggregate, page, pictures, planned, results
+from equipoise.comparison import aggregate, looks, page, pictures, planned, results
 from equipoise.comparison.folder import Folder
 from equipoise.comparison.plan import Arm, Plan
 from equipoise.comparison.results import Row
@@ -97,6 +97,29 @@ def test_the_snapshot_that_counts_is_the_plans(compared: Folder, tiny: Plan, tmp
     assert by_best.score == {step: score for step, score, _ in by_best.looks}[best]
     by_fifth = results.row(dataclasses.replace(tiny, snapshot="last_fifth"), compared, run)
     assert by_fifth.score == by_fifth.looks[-1][1], "of four looks the last alone lies in it"
+
+
+def test_the_mean_of_the_last_fifth_is_that_of_the_metric_too(compared: Folder, tiny: Plan, tmp_path: Path) -> None:
+    """Of twenty looks at 12 steps those from step 9.6 on: 10, 11 and 12."""
+    folder, run = Folder(Path(shutil.copytree(compared.path, tmp_path / "fifth"))), planned.tests(tiny)[0]
+    last = looks.recorded(folder.looks(run))[-1]
+    for step, value in ((9, 0.9), (10, 0.1), (11, 0.3), (12, 0.2)):
+        looks.record(folder.looks(run), dataclasses.replace(last, step=step, value=value))
+    found = results.row(dataclasses.replace(tiny, snapshot="last_fifth"), folder, run)
+    assert found.value == pytest.approx(0.2)
+    assert found.score == found.last_fifth == pytest.approx(sum(score for _, score, _ in found.looks[-3:]) / 3)
+    assert results.row(tiny, folder, run).value == 0.2
+
+
+def test_a_comparison_in_which_nothing_ended_has_a_page(compared: Folder, tmp_path: Path) -> None:
+    folder = Folder(Path(shutil.copytree(compared.path, tmp_path / "nothing")))
+    folder.failed("x").parent.mkdir()
+    for run in (folder.path / "runs").iterdir():
+        shutil.rmtree(run)
+        folder.failed(run.name).write_text("ValueError: no\n")
+    text = page.write(folder).read_text()
+    assert "8 of 8" not in text.partition("<main>")[0]
+    assert "Runs that could not be run" in text
 
 
 def test_a_dozen_arms_can_be_drawn(tiny: Plan, row: Callable[..., Row], monkeypatch: pytest.MonkeyPatch) -> None:

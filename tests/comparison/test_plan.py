@@ -214,6 +214,10 @@ def test_a_plan_is_read_and_written_back(said) -> None:
         ("looks = 1\nseeds = [0]\n" + ARMS + TASK, "looks = 1 in {plan}: it must be at least 2"),
         ("failure = 1.0\n" + HEAD + ARMS + TASK, "failure = 1 in {plan}: it is a share, from 0 to below 1"),
         ("arms = 3\n" + HEAD + TASK, "[arms] in {plan} must be a table, not 3"),
+        (
+            HEAD + ARMS + TASK + TUNING_GRID.replace("tasks.other", 'tasks."small/grid"'),
+            "the tuning task 'small/grid': a name is made of letters, digits, _ and -, 40 at the most",
+        ),
         ("seeds = [0\n" + ARMS, "{plan} cannot be read as TOML: "),
     ],
 )

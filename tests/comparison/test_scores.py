@@ -48,7 +48,7 @@ def test_a_metric_must_tell_reals_from_what_is_worthless(better: str, worst: flo
 
 
 def test_anchors_of_points(compared: Folder) -> None:
-    found = follow.read_anchors(compared, Setting("ring", "mis_set"))
+    found = follow.read_anchors(compared, Setting("ring"))
     assert found is not None
     assert found.better == "higher"
     assert len(found.real) == scores.DRAWS

@@ -89,7 +89,7 @@ def test_what_only_ended_runs_have_is_said_to_be_theirs(plan: Plan, row: Made) -
     told = {"best": 0.6, "last": 0.4}
     rows = [row("base", seed, 0.4, spread=0.02, **told) for seed in range(8)]
     rows += [row("new", 0, 0.4, spread=0.001, best=0.7, last=0.4)]
-    rows += [row("new", seed, 0.0, state="diverged", spread=None) for seed in range(1, 8)]
+    rows += [row("new", seed, 0.0, state="diverged", spread=None, cpu=None) for seed in range(1, 8)]
     found = summary(plan, rows)
     assert (found.of("new").ended, found.of("base").ended) == (1, 8)
     text = verdicts.stability(found)
@@ -99,6 +99,10 @@ def test_what_only_ended_runs_have_is_said_to_be_theirs(plan: Plan, row: Made) -
     cells = {line[0]: line[6:8] for line in tables.stability(found).rows}
     assert cells["new"] == ("0.300, of 1 ended run", "0.001, of 1 ended run")
     assert cells["base"] == ("0.200", "0.020")
+    assert {line[0]: line[1] for line in tables.efficiency(found).rows} == {
+        "base": "10 s",
+        "new": "10 s, of 1 ended run",
+    }
     more = dataclasses.replace(plan, arms={name: Arm() for name in ("base", "new", "calm")})
     rows += [row("calm", seed, 0.4, spread=0.01) for seed in range(8)]
     assert "most with base (0.020); of the arms without failures least with calm (0.010)." in verdicts.stability(
