@@ -158,9 +158,9 @@ def write_table(results: Results, items: list[Item], out: Any) -> None:
         f"**{judged.count('pass')} of {len(judged)} rows pass.** Theta = psi = 1 at the start, minimax loss, h = 0.2, "
         "500 steps, a decision every step. Converged: the step from which on |(theta, psi)| stays below 0.001. Regret: "
         "that step over the best constant gamma's. What converges is a penalty: an annealed one, or `damping`, a loop "
-        "written for this game (`_damping.py`), which is no controller of the package; of these none turns gamma here of "
-        "itself, and learning rates alone do not mend it. Rows without an expectation are for information: `repair` first "
-        "slows both players when it finds an oscillation, which here is the wrong end; the non-saturating loss "
+        "written for this game (`_damping.py`), which is no controller of the package; of these none turns gamma here "
+        "of itself, and learning rates alone do not mend it. Rows without an expectation are for information: `repair` "
+        "first slows both players when it finds an oscillation, which here is the wrong end; the non-saturating loss "
         "draws inwards from afar, which theory near the solution does not show; the minimax loss has no gradient left "
         "for the generator at theta psi = -400, whatever gamma is.",
         table(["what", "updates", "at the end", "converged", "regret", "expected", ""], rows),
