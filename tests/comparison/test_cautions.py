@@ -66,7 +66,8 @@ def test_arms_that_undo_what_they_are_compared_in_are_named(run: tuple[Plan, Fol
 
 def test_cautions_stand_on_the_page_and_beside_the_names(run: tuple[Plan, Folder]) -> None:
     text = page.write(run[1]).read_text()
-    assert text.count("<strong>Caution.</strong>") == 6
+    assert text.count("<strong>Caution.</strong>") == 7, "six of arms, and that nothing was learned in so few steps"
+    assert "<strong>Caution.</strong> In ring half of the ways of control score below" in text
     markdown = (run[1].path / "results.md").read_text()
     assert "**Caution.** ppo is blind in ring" in markdown
     assert "| ppo (undoes mis_set, not tuned, blind) |" in markdown
