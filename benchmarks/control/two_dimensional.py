@@ -1,6 +1,6 @@
 """Every controller on eight and on nine Gaussians, well set and mis-set, twenty seeds each: who wins, and by how much?
 
-    nice -n 10 python benchmarks/control/two_dimensional.py             about 45 minutes of one core; a restart goes on
+    nice -n 10 python benchmarks/control/two_dimensional.py             about 32 minutes of one core; a restart goes on
     python benchmarks/control/two_dimensional.py --table     rewrite two_dimensional.md from its results
 
 How. Tasks and score as in `_plane.py`; many runs are trained in one stack. An arm is a controller of the package, by
@@ -38,7 +38,7 @@ IDLE = frozenset({"augment_p", "gp_weight"})
 
 
 def arms() -> dict[str, Any]:
-    """Controllers by name and preset, each once, the best constant first."""
+    """Controllers by name and preset, each once, the constant first."""
     names = catalog.names("controllers")
     typed = [*names, *(f"{name}:{preset}" for name in names for preset in catalog.presets("controllers", name))]
     found: dict[str, Any] = {BASELINE: catalog.build("controllers", BASELINE)}
@@ -174,7 +174,7 @@ def verdict(results: Results, regime: str, names: Sequence[str]) -> str:
         sides["neither" if not sure else "better" if aggregate.lean(found) > 0 else "worse"].append(arm)
     said = {side: ", ".join(found) or "none" for side, found in sides.items()}
     return (
-        f"{regime.capitalize()}: better than the best constant: {said['better']}; worse: {said['worse']}; "
+        f"{regime.capitalize()}: better than the tuned constant: {said['better']}; worse: {said['worse']}; "
         f"not to be told apart: {said['neither']} (Wilcoxon, Holm over arms, 5 %)."
     )
 
