@@ -12,7 +12,7 @@ base (well set), and from that base with lr_d / lr_g x 4 and both gammas / 30 (m
 held-out points, which is not what is reported. A run that diverged scores 0.
 
 Interquartile means over runs with 95 % intervals by a bootstrap within tasks, and the probability that a run of the arm
-beats one of the best constant, in comparison/aggregate.py (Agarwal 2021).
+beats one of the tuned constant, in comparison/aggregate.py (Agarwal 2021).
 """
 
 import itertools
@@ -160,7 +160,7 @@ def told(one: Estimate) -> str:
 
 
 def verdict(results: Results, regime: str, names: Sequence[str]) -> str:
-    """Who beats the best constant for sure, who loses to it for sure, and who is not told apart from it."""
+    """Who beats the tuned constant for sure, who loses to it for sure, and who is not told apart from it."""
     tasks = list(TASKS)
     sides: dict[str, list[str]] = {"better": [], "worse": [], "neither": []}
     best = grouped(results, regime, BASELINE, tasks)
@@ -180,7 +180,7 @@ def verdict(results: Results, regime: str, names: Sequence[str]) -> str:
 
 
 def caution(results: Results) -> list[str]:
-    """What must be known before the well-set regime is believed: whether spoiling the best constant made it better."""
+    """What must be known before the well-set regime is believed: whether spoiling the constant made it better."""
     known = [grouped(results, regime, BASELINE, list(TASKS)) for regime in REGIMES]
     if None in known:
         return []
@@ -188,7 +188,7 @@ def caution(results: Results) -> list[str]:
     if spoilt_ <= well:
         return []
     return [
-        f"**How well the best constant was set:** badly. Spoilt it scores {spoilt_:.2f}, as tuned {well:.2f}: a faster "
+        f"**How well the constant was set:** badly. Spoilt it scores {spoilt_:.2f}, as tuned {well:.2f}: a faster "
         "discriminator and a thirtieth of the penalty suit these two tasks better than what the trials on two others "
         "chose. An arm that beats it well set, and not mis-set, has found better values, which a search for constants "
         "finds too (headroom.md); it has not shown that turning knobs while training runs is needed."
