@@ -2,7 +2,7 @@
 
     python benchmarks/control/plans.py                      brief: 36 runs, about 20 minutes of CPU; goes on
                                                             defaults: 12 runs, about 30
-                                                            ppo: 20 runs, about 10
+                                                            ppo: 24 runs, about 38
     python benchmarks/control/plans.py --only defaults      one of them
     python benchmarks/control/plans.py --steps 20 --seeds 1 --out /tmp/try      to see it work
     python benchmarks/control/plans.py --table              rewrite the tables of what is there
