@@ -30,6 +30,7 @@ FRAMES = 100
 SAVE_EVERY = 250
 MANY_PIXELS = 64
 MOST_THREADS = 1024
+COUNTS = ("steps", "images", "batch_size", "threads", "sense_every", "sample_every", "evaluate_every", "save_every")
 
 
 @dataclass(frozen=True)
@@ -293,16 +294,7 @@ def _threads(spec: "DataSpec") -> int:
 
 def check_numbers(experiment: Experiment) -> None:
     """Raise SettingError for a number that cannot be, wherever it was written."""
-    for name in (
-        "steps",
-        "images",
-        "batch_size",
-        "threads",
-        "sense_every",
-        "sample_every",
-        "evaluate_every",
-        "save_every",
-    ):
+    for name in COUNTS:
         value = getattr(experiment, name)
         if value is not None and value < 1:
             raise SettingError(f"{name} = {value}: it must be at least 1")

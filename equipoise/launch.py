@@ -3,10 +3,7 @@
 import contextlib
 import dataclasses
 import json
-import math
 import random
-import resource
-import sys
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +17,7 @@ from equipoise import catalog, runs
 from equipoise.base import DataSet, Gan
 from equipoise.diagnosis.remedies import Care
 from equipoise.errors import CheckpointError, RunError, SettingError, UnknownNameError, unwritable
-from equipoise.events import Event, Finished, Stepped
+from equipoise.events import Event, Finished
 from equipoise.experiment import Choice, Experiment, check_numbers, complete, data_of, from_values, given, recipe_of
 from equipoise.judged import TRAINED
 from equipoise.knobs import check_turnable
@@ -218,37 +215,6 @@ def device_of(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise SettingError(f"there is no device '{name}' here; use --device cpu, or leave it out") from error
     return device
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A first guess, from a few steps: seconds for the whole run, and the most memory taken so far, in bytes."""
-
-    seconds: float
-    memory: int
-
-
-def estimate(experiment: Experiment, steps: int = 4) -> Estimate:
-    """Train a few steps in memory and see what they take; the first is left out, for it warms up.
-
-    A run that images or seconds will end takes no longer than these.
-    """
-    training = assemble(experiment, None)
-    if experiment.start_from:
-        take_over(training.state, Path(experiment.start_from))
-    plan = training.plan
-    training.plan = dataclasses.replace(
-        plan, steps=steps, images=None, seconds=None, sample_every=None, evaluate_every=None
-    )
-    ends = [event.seconds for event in train(training) if isinstance(event, Stepped)]
-    each = (ends[-1] - ends[0]) / max(1, len(ends) - 1)
-    total = min(plan.steps, math.ceil(plan.images / plan.batch_size)) if plan.images else plan.steps
-    return Estimate(min(each * total, plan.seconds or math.inf), peak_memory())
-
-
-def peak_memory() -> int:
-    """The most memory that this process has taken, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _streams(data: DataSet, batch_size: int, seed: int) -> Streams:

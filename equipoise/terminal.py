@@ -184,7 +184,7 @@ def _opening(event: Started) -> str:
 
 
 def _guess(rate: _Rate, steps: int) -> str:
-    from equipoise.launch import peak_memory
+    from equipoise.estimating import peak_memory
 
     return f"about {duration(steps / max(rate.steps, 1e-9))} in all, {peak_memory() / 2**30:.1f} GiB of memory"
 

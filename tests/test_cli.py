@@ -14,8 +14,8 @@ from PIL import Image
 
 import equipoise
 from equipoise import cli, pilot
+from equipoise.estimating import Estimate
 from equipoise.experiment import from_values
-from equipoise.launch import Estimate
 from equipoise.observations import Finding, Health
 from equipoise.runs import Run
 
@@ -41,7 +41,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dry run that trains no steps to see how long they take."""
-    monkeypatch.setattr("equipoise.launch.estimate", lambda experiment: Estimate(1.0, 2**30))
+    monkeypatch.setattr("equipoise.estimating.estimate", lambda experiment: Estimate(1.0, 2**30))
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ LAYERS = (
     {"pilot", "runs", "brief"},
     {"training", "replay", "lightning"},
     {
-        *("folders", "experiment", "launch", "generator", "sampling"),
+        *("folders", "experiment", "launch", "estimating", "generator", "sampling"),
         *("latent_space", "export", "evaluation", "judged", "specimens", "neighbours", "preview", "translation"),
     },
     {"meta", "report"},

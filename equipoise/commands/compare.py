@@ -102,7 +102,7 @@ def _dry_run(plan: "Plan", processes: int, as_json: bool) -> int:
     import dataclasses
 
     from equipoise.comparison import planned
-    from equipoise.launch import estimate
+    from equipoise.estimating import estimate
     from equipoise.terminal import duration
 
     runs = [*planned.trials(plan), *planned.tests(plan)]

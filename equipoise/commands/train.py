@@ -221,7 +221,7 @@ def _stem(experiment: Experiment) -> str:
 
 
 def _dry_run(experiment: Experiment, folder: Path, as_json: bool) -> int:
-    from equipoise.launch import estimate
+    from equipoise.estimating import estimate
     from equipoise.runs import refuse_occupied
     from equipoise.terminal import duration
 

@@ -7,7 +7,7 @@
 - It is idle: it turned nothing in any run of the task, for want of a signal or of a reason.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -113,28 +113,40 @@ def _blind(plan: Plan, folder: Folder) -> Iterator[Caution]:
         decide = (catalog.load("controllers", name) for name in arms.links(said.controller))
         if not any(getattr(controller, "sees_distance", False) for controller in decide):
             continue
-        mine = _tests(plan, folder, arm)
-        dark = [task for task, group in mine.items() if not any(_measures_distance(run) for run in group)]
-        if dark:
-            text = (
-                f"{arm} is blind in {', '.join(dark)}: it steers by a distance, and no live metric there is one of "
-                "which less is better."
-            )
-            yield Caution(arm, "blind" if len(dark) == len(mine) else "blind in part", text)
+        yield from _where_never(
+            plan,
+            folder,
+            arm,
+            _measures_distance,
+            "blind",
+            "it steers by a distance, and no live metric there is one of which less is better.",
+        )
 
 
 def _idle(plan: Plan, folder: Folder) -> Iterator[Caution]:
     for arm, said in plan.arms.items():
         if arms.links(said.controller) == ["fixed"]:
             continue
-        mine = _tests(plan, folder, arm)
-        still = [task for task, group in mine.items() if not any(_decides(run) for run in group)]
-        if still:
-            text = (
-                f"{arm} is idle in {', '.join(still)}: it turned nothing in any run there, for want of a signal that "
-                "it reads or of a reason, so these are runs of fixed by another name."
-            )
-            yield Caution(arm, "idle" if len(still) == len(mine) else "idle in part", text)
+        yield from _where_never(
+            plan,
+            folder,
+            arm,
+            _decides,
+            "idle",
+            "it turned nothing in any run there, for want of a signal that it reads or of a reason, so these are runs "
+            "of fixed by another name.",
+        )
+
+
+def _where_never(
+    plan: Plan, folder: Folder, arm: str, holds: Callable[[runs.Run], bool], mark: str, why: str
+) -> Iterator[Caution]:
+    """The caution of an arm that some tasks have runs of, in none of which something holds."""
+    mine = _tests(plan, folder, arm)
+    tasks = [task for task, group in mine.items() if not any(map(holds, group))]
+    if tasks:
+        part = mark if len(tasks) == len(mine) else f"{mark} in part"
+        yield Caution(arm, part, f"{arm} is {mark} in {', '.join(tasks)}: {why}")
 
 
 def _tests(plan: Plan, folder: Folder, arm: str) -> dict[str, list[runs.Run]]:

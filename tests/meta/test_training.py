@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,14 +12,15 @@ import torch
 
 from equipoise import cli
 from equipoise.errors import EquipoiseError, RunError, SettingError
+from equipoise.experiment import Experiment
 from equipoise.meta import evolution, extra, training
 from equipoise.meta.evolution import Progress
 from equipoise.meta.journal import Journal, lines_of
 from equipoise.meta.plan import Evolution, Plan, Reinforcement, read_plan
 from equipoise.meta.reinforcement import exported
 from equipoise.meta.training import JOURNAL, signature, train_policy
-from equipoise.policy.blank import KINDS
-from equipoise.policy.files import read
+from equipoise.policy.blank import KINDS, Kind
+from equipoise.policy.files import Policy, read
 from equipoise.policy.network import Network
 
 TASK = {
@@ -59,7 +61,7 @@ def killed(pieces: Iterator[Progress], after: int) -> None:
 def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(KINDS, "ppo", dataclasses.replace(KINDS["ppo"], every=3.0))  # type: ignore[arg-type]
+    monkeypatch.setitem(cast(dict[str, Kind], KINDS), "ppo", dataclasses.replace(KINDS["ppo"], every=3.0))
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     told = [(piece.done, piece.total) for piece in train_policy(plan, whole)]
     assert told == [(done, told[0][1]) for done in range(1, told[0][1] + 1)]
@@ -85,7 +87,9 @@ def test_evolution_finds_what_is_good(tmp_path: Path, monkeypatch: pytest.Monkey
     """In place of runs, a merit that is known: the nearer the weights to a point, the better."""
     goal = np.linspace(-0.5, 0.5, 24)
 
-    def judged(policies, base, tasks, noise):  # type: ignore[no-untyped-def]
+    def judged(
+        policies: Sequence[Policy], base: Policy, tasks: Sequence[Experiment], noise: float
+    ) -> list[list[float]]:
         return [[-float(np.sum((one.actor.flat() - goal) ** 2))] * len(tasks) for one in policies]
 
     monkeypatch.setattr(evolution, "judged", judged)
@@ -99,13 +103,20 @@ def test_evolution_finds_what_is_good(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found.training["episodes"] == 60 * 13
 
 
+def global_numbers() -> list[int]:
+    """The state of numpy's global generator."""
+    state = np.random.get_state(legacy=False)
+    assert isinstance(state, dict)
+    return [*state["state"]["key"]]
+
+
 def test_strategies_draw_from_their_own_seed_alone(tmp_path: Path) -> None:
     asked = []
     for _ in range(2):
         np.random.seed(0)
-        before = np.random.get_state()[1].tolist()  # type: ignore[union-attr,index]
+        before = global_numbers()
         asked.append(np.array(evolution._strategy(ES, Evolution()).ask()))
-        assert np.random.get_state()[1].tolist() == before  # type: ignore[union-attr,index]
+        assert global_numbers() == before
         np.random.seed(1)
     assert np.array_equal(*asked)
 
@@ -162,9 +173,15 @@ def test_a_journal_is_of_all_that_its_numbers_follow_from(monkeypatch: pytest.Mo
     """Merits are kept, not the candidates that earned them: told of others, they would train a policy of chance."""
     before, kind = signature(ES), KINDS["time_only"]
     assert signature(dataclasses.replace(ES)) == before
-    for change in ({"hidden": (8,)}, {"features": "brief"}, {"heads": kind.heads[::-1]}, {"every": 0.1}):
+    changes: list[dict[str, Any]] = [
+        {"hidden": (8,)},
+        {"features": "brief"},
+        {"heads": kind.heads[::-1]},
+        {"every": 0.1},
+    ]
+    for change in changes:
         with monkeypatch.context() as patch:
-            patch.setitem(KINDS, "time_only", dataclasses.replace(kind, **change))  # type: ignore[arg-type]
+            patch.setitem(cast(dict[str, Kind], KINDS), "time_only", dataclasses.replace(kind, **change))
             assert signature(ES) != before, change
     versions = {"cma": "99.0"}
     for name, value in (("FORMAT", 99), ("version", versions.get), ("versions", lambda: {"equipoise": "99.0"})):

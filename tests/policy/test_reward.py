@@ -1,6 +1,7 @@
 """The reward of the brief, part by part."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -9,9 +10,9 @@ from equipoise.policy.features import distance
 from equipoise.policy.reward import reward, weights
 
 
-def signals(distance: float | None = None, **others: float) -> Signals:
+def signals(distance: float | None = None, **others: Any) -> Signals:
     metrics = {} if distance is None else {"fd_pixels": MetricReading(distance, 0)}
-    return Signals(**others, metrics=metrics)  # type: ignore[arg-type]
+    return Signals(**others, metrics=metrics)
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.3, 1.0])

@@ -21,7 +21,7 @@ from equipoise.runs import Run
 
 from .conftest import BATCH, EXPERIMENT, Maker, pictures, sensed, started, turned
 
-HOSTILE = "<script>alert('&\"')</script>"
+HOSTILE: Any = "<script>alert('&\"')</script>"
 VOID = {"meta", "img", "link", "br", "source"}
 
 
@@ -107,8 +107,8 @@ def test_hostile_names_are_only_text(written: Maker) -> None:
         started(),
         sensed(1),
         turned(1, HOSTILE, 0, 1, by=HOSTILE, why=HOSTILE),
-        Evaluated(1, BATCH, HOSTILE, 1.0, HOSTILE, 9, 0.1),  # type: ignore[arg-type]
-        Finished(1, BATCH, HOSTILE, HOSTILE, 1.0),  # type: ignore[arg-type]
+        Evaluated(1, BATCH, HOSTILE, 1.0, HOSTILE, 9, 0.1),
+        Finished(1, BATCH, HOSTILE, HOSTILE, 1.0),
     ]
     text = make(written(events, "a&b<i>'\"", experiment)).read_text()
     page = Reader(text)
