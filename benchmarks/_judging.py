@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipoise.base import Batch
+from equipoise.core.data import Batch
 from equipoise.data.digits import Digits
-from equipoise.experiment import Experiment, complete
-from equipoise.generator import Generator
-from equipoise.launch import assemble
+from equipoise.experiment.launch import assemble
+from equipoise.experiment.settings import Experiment, complete
+from equipoise.inference.generator import Generator
 from equipoise.metrics._digits_classifier import digit_features, digit_logits
 from equipoise.metrics.kd_digits import KdDigits
 from equipoise.training.loop import Training
@@ -29,7 +29,7 @@ def in_memory(experiment: Experiment) -> Training:
 def generator_of(training: Training) -> Generator:
     """The averaged generator as it is now, as `equipoise.load` would give it."""
     state = training.state
-    return Generator(state.gan, dict(state.playing), Digits().spec, state.step)
+    return Generator(state.model, dict(state.playing), Digits().spec, state.step)
 
 
 def judged(samples: Tensor, asked: Tensor | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import statistics
 
-from equipoise import runs
+from equipoise.runs import run_folder as runs
 
 HEALTHY = {"loss_d": (0.5, 2.0), "loss_g": (2.0, 6.0), "real": (0.6, 0.8), "fake": (0.2, 0.5)}
 """What is called healthy where these fixes were advised."""
@@ -38,7 +38,7 @@ def share_within(sensed: list[runs.Line], name: str, after: int) -> float:
     return within / total
 
 
-def found(sensed: list[runs.Line]) -> dict[str, int]:
+def result(sensed: list[runs.Line]) -> dict[str, int]:
     """Symptom -> the step at which it was first serious."""
     first: dict[str, int] = {}
     for line in sensed:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from equipoise.base import Gan
+from equipoise.core.model import Model
+from equipoise.models._writing import Judge
+from equipoise.models.textgan import MatchingJudge
 from equipoise.nn.recurrent import Recurrent
 from equipoise.nn.soft import SoftWriter
-from equipoise.zoo._writing import Judge
-from equipoise.zoo.textgan import MatchingJudge
 
 LENGTH, ROLLOUTS = 7, 4
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -45,8 +45,8 @@ class Adams:
 class PlainSeqGAN:
     """Sentences by `torch.multinomial` word by word, roll-outs by the nested loop over prefixes and continuations."""
 
-    def __init__(self, gan: Gan[Any]) -> None:
-        writer, judge = gan.networks["generator"], gan.networks["discriminator"]
+    def __init__(self, model: Model[Any]) -> None:
+        writer, judge = model.networks["generator"], model.networks["discriminator"]
         assert isinstance(writer, Recurrent)
         assert isinstance(judge, Judge)
         self.writer, self.judge, self.adams = writer, judge, Adams(writer, judge)
@@ -103,8 +103,8 @@ class PlainSeqGAN:
 class PlainTextGAN:
     """Fakes of each player's own, as in the authors' loop. `squared`: squared distances of all pairs of rows."""
 
-    def __init__(self, gan: Gan[Any], squared: Callable[[Tensor], Tensor]) -> None:
-        writer, judge = gan.networks["generator"], gan.networks["discriminator"]
+    def __init__(self, model: Model[Any], squared: Callable[[Tensor], Tensor]) -> None:
+        writer, judge = model.networks["generator"], model.networks["discriminator"]
         assert isinstance(writer, SoftWriter)
         assert isinstance(judge, MatchingJudge)
         self.writer, self.judge, self.adams, self.squared = writer, judge, Adams(writer, judge), squared

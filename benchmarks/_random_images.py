@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equipoise.base import Batch, DataSpec, Split, Suggestion
+from equipoise.core.data import Batch, DataSpec, Split, Suggestion
 
 __all__ = ["RandomImages"]
 
@@ -27,7 +27,7 @@ class RandomImages:
     @property
     def suggestion(self) -> Suggestion:
         """The networks that are measured on it; there is nothing to learn."""
-        return Suggestion(gan="dcgan:celeba64", steps=1000, batch_size=32)
+        return Suggestion(model="dcgan:celeba64", steps=1000, batch_size=32)
 
     def count(self, split: Split) -> int:
         """512 to train on, 256 held out."""

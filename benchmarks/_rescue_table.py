@@ -82,8 +82,8 @@ def is_saved(run: Run, bound: Bound) -> bool:
 def failing(runs: Mapping[Any, Run], bounds: Mapping[str, Bound], name: str) -> list[int]:
     """The seeds that fail with nothing done."""
     bound = bounds.get(SETTINGS[name]["healthy"])
-    found = [(seed, runs.get((name, "nothing", seed))) for seed in SEEDS]
-    return [seed for seed, run in found if run and bound is not None and not is_saved(run, bound)]
+    result = [(seed, runs.get((name, "nothing", seed))) for seed in SEEDS]
+    return [seed for seed, run in result if run and bound is not None and not is_saved(run, bound)]
 
 
 def saved_rows(runs: Mapping[Any, Run], bounds: Mapping[str, Bound]) -> list[list[object]]:
@@ -114,8 +114,8 @@ def setting_row(runs: Mapping[Any, Run], bounds: Mapping[str, Bound], name: str)
     return [
         name + ("" if SETTINGS[name].get("mendable", True) else " (no knob can)"),
         ", ".join(f"{most:.3g}" for most in bound.values()),
-        *(f"{sum(is_saved(run, bound) for run in found)} of {len(found)}" for found in by_arm.values()),
-        *(f"{statistics.median(map(shown, found)):.3g}" if found else "–" for found in by_arm.values()),
+        *(f"{sum(is_saved(run, bound) for run in result)} of {len(result)}" for result in by_arm.values()),
+        *(f"{statistics.median(map(shown, result)):.3g}" if result else "–" for result in by_arm.values()),
         f"{statistics.median(remedy['step'] for remedy in first):.0f}" if first else "–",
         len(remedied),
         f"{sum(one['lost'] for one in remedied) / sum(run['steps'] for run in ours):.0%}" if ours else "–",

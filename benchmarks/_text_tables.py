@@ -69,21 +69,21 @@ def best_rate(arms: Mapping[str, dict[str, dict[str, float]]]) -> float:
     return float(max(rates, key=lambda name: gain(arms["likelihood"], arms[name]["1.0"])))
 
 
-def sentences_table(found: Sequence[dict[str, Any]], schedule: Schedule) -> list[str]:
+def sentences_table(result: Sequence[dict[str, Any]], schedule: Schedule) -> list[str]:
     rows = []
-    for arm in found[0]["arms"]:
-        ours = [one["arms"][arm] for one in found]
-        lost = [one["arms"]["likelihood"]["entropy"] - one["arms"][arm]["entropy"] for one in found]
+    for arm in result[0]["arms"]:
+        ours = [one["arms"][arm] for one in result]
+        lost = [one["arms"]["likelihood"]["entropy"] - one["arms"][arm]["entropy"] for one in result]
         cells = [written([one[key] for one in ours], ".4f") for key in ("valid", "entropy", "forward_kl", "reverse_kl")]
         rows.append((arm, schedule.updates(arm), *cells, "–" if arm == "likelihood" else written(lost, ".4f")))
     head = ("arm", UPDATES, "valid ↑", "entropy (9.2103 at most)", "KL(data, G) ↓", "KL(G, data) ↓", "entropy lost")
-    lowest = min(one["arms"]["likelihood"]["valid"] for one in found)
-    kept = min(one["arms"]["game"]["valid"] for one in found)
-    worst = max(one["arms"]["likelihood"]["entropy"] - one["arms"]["game"]["entropy"] for one in found)
+    lowest = min(one["arms"]["likelihood"]["valid"] for one in result)
+    kept = min(one["arms"]["game"]["valid"] for one in result)
+    worst = max(one["arms"]["likelihood"]["entropy"] - one["arms"]["game"]["entropy"] for one in result)
     return [
         "## The sentences lab",
         f"By enumeration of all 10,000 sentences, nats per sentence, after {schedule.rounds} rounds of the game, one "
-        f"update of each player a round (the suggested run plays {schedule.suggested:,}); mean of {len(found)} seeds "
+        f"update of each player a round (the suggested run plays {schedule.suggested:,}); mean of {len(result)} seeds "
         "± half the 95 % interval.",
         table(head, rows),
         f"Validity after likelihood is at least {lowest:.4f} (aim 0.99), after the game at least {kept:.4f}; the game "
@@ -91,16 +91,16 @@ def sentences_table(found: Sequence[dict[str, Any]], schedule: Schedule) -> list
     ]
 
 
-def samples_table(found: Sequence[dict[str, Any]]) -> list[str]:
+def samples_table(result: Sequence[dict[str, Any]]) -> list[str]:
     rows, most, first = [], math.log(10_000), {}
-    for gan in dict.fromkeys(one["gan"] for one in found):
-        ours = [one for one in found if one["gan"] == gan]
+    for model in dict.fromkeys(one["gan"] for one in result):
+        ours = [one for one in result if one["gan"] == model]
         apart = written([most - one["entropy"] for one in ours])
         counts = written([one["left_out"] for one in ours], ",.0f")
         rows.append(
-            (gan, len(ours), *(written([one[key] for one in ours]) for key in ("valid", "novelty")), apart, counts)
+            (model, len(ours), *(written([one[key] for one in ours]) for key in ("valid", "novelty")), apart, counts)
         )
-        first[gan] = ours[0]["written"]
+        first[model] = ours[0]["written"]
     head = ("GAN", "seeds", "valid ↑", "novelty (0.74 of the law)", "KL(G, data) ↓", "sentences left out of 10,000 ↓")
     return [
         "## Both GANs, by samples",
@@ -109,8 +109,8 @@ def samples_table(found: Sequence[dict[str, Any]]) -> list[str]:
         "cannot tell KL(data, G), which is infinite where a sentence is never written. Mean of seeds ± half the 95 % "
         "interval.",
         table(head, rows),
-        *(_dropped(one) for one in found if one["left_out"] > DROPPED),
-        *(part for gan, ten in first.items() for part in (f"Ten sentences of {gan}, seed 0:", _quoted(ten))),
+        *(_dropped(one) for one in result if one["left_out"] > DROPPED),
+        *(part for model, ten in first.items() for part in (f"Ten sentences of {model}, seed 0:", _quoted(ten))),
     ]
 
 
@@ -130,27 +130,27 @@ def tuning_table(tried: Mapping[str, Any], schedule: Schedule) -> list[str]:
     ]
 
 
-def oracle_table(found: Sequence[dict[str, Any]], schedule: Schedule, fresh: bool = True) -> list[str]:
+def oracle_table(result: Sequence[dict[str, Any]], schedule: Schedule, fresh: bool = True) -> list[str]:
     """The arms, the verdict and the curves. `fresh`: judged by sentences that no tuning has seen."""
     judges = "that no tuning has seen" if fresh else "that likelihood was tuned by"
     rows, gains = [], {}
-    for arm in found[0]["arms"]:
-        ours = [one["arms"][arm]["1.0"] for one in found]
-        gains[arm] = [gain(one["arms"]["likelihood"], mine) for one, mine in zip(found, ours, strict=True)]
+    for arm in result[0]["arms"]:
+        ours = [one["arms"][arm]["1.0"] for one in result]
+        gains[arm] = [gain(one["arms"]["likelihood"], mine) for one, mine in zip(result, ours, strict=True)]
         cells = [written([one[key] for one in ours]) for key in ("nll_oracle", "nll_gen", "entropy")]
         better = "–" if arm == "likelihood" else written(gains[arm], "+.4f").replace("± +", "± ")
         rows.append((arm, schedule.updates(arm), *cells, better))
     head = ("arm", UPDATES, "NLL_oracle ↓", "NLL_gen ↓", "own entropy", "better than likelihood as cool ↑")
-    temperatures = tuple(found[0]["arms"]["likelihood"])
-    curves = [(arm, *(_point(found, arm, temperature) for temperature in temperatures)) for arm in found[0]["arms"]]
+    temperatures = tuple(result[0]["arms"]["likelihood"])
+    curves = [(arm, *(_point(result, arm, temperature) for temperature in temperatures)) for arm in result[0]["arms"]]
     mean, half = mean_of(gains["game"])
     did = "did" if mean - half > 0 else "did not"
     return [
         "## The small oracle",
-        f"200 words, 20 tokens, nats per token; mean of {len(found)} seeds ± half the 95 % interval; NLL_gen of 2,000 "
+        f"200 words, 20 tokens, nats per token; mean of {len(result)} seeds ± half the 95 % interval; NLL_gen of 2,000 "
         f"sentences {judges}. The oracle gives its own sentences "
-        f"{statistics.mean(one['real'] for one in found):.3f}. The game: {schedule.rounds} rounds, one update of each "
-        f"player a round, at lr_g {found[0]['lr_g']:g}. A run by the suggestion of the data plays "
+        f"{statistics.mean(one['real'] for one in result):.3f}. The game: {schedule.rounds} rounds, one update of each "
+        f"player a round, at lr_g {result[0]['lr_g']:g}. A run by the suggestion of the data plays "
         f"{schedule.suggested:,} such rounds; the published schedule {ROUNDS}, with {EACH:,} updates of the "
         "discriminator for one of the generator.",
         table(head, rows),
@@ -162,8 +162,8 @@ def oracle_table(found: Sequence[dict[str, Any]], schedule: Schedule, fresh: boo
     ]
 
 
-def _point(found: Sequence[dict[str, Any]], arm: str, temperature: str) -> str:
-    points = [one["arms"][arm][temperature] for one in found]
+def _point(result: Sequence[dict[str, Any]], arm: str, temperature: str) -> str:
+    points = [one["arms"][arm][temperature] for one in result]
     return " / ".join(f"{statistics.mean(point[key] for point in points):.3f}" for key in ("nll_oracle", "nll_gen"))
 
 

@@ -32,14 +32,14 @@ from _digits_plot import draw
 from _judging import generator_of, in_memory, judged, reals
 from _results import Item, Result, Results, in_child, parser, spread, table, write
 
-from equipoise import runs
-from equipoise.events import Event, Finished, Stepped
-from equipoise.experiment import Choice, Experiment
+from equipoise.core.events import Event, Finished, Stepped
+from equipoise.experiment.settings import Experiment, PlugSpec
+from equipoise.runs import run_folder as runs
 from equipoise.training.loop import Training, train
 
 ARMS: dict[str, dict[str, Any]] = {
-    "textbook": {"gan": Choice("dcgan:lab32", {"width": 32}), "controller": Choice("fixed"), "steps": 1_000_000},
-    "r1": {"gan": Choice("dcgan", {"conditional": False}), "controller": Choice("fixed"), "steps": 1_000_000},
+    "textbook": {"gan": PlugSpec("dcgan:lab32", {"width": 32}), "controller": PlugSpec("fixed"), "steps": 1_000_000},
+    "r1": {"gan": PlugSpec("dcgan", {"conditional": False}), "controller": PlugSpec("fixed"), "steps": 1_000_000},
     "ours": {},
 }
 TOLD = {"textbook": "textbook", "r1": "R1, without labels", "ours": "ours (default recipe)", "real": "real, held out"}
@@ -64,7 +64,7 @@ def measure(item: Item, out: Path) -> Result:
         return {"points": [{"seconds": 0.0, "clock": 0.0, "step": 0, **judged(real.real, real.condition)}]}
     settings = ARMS[item["arm"]] or {"steps": item["steps"]}
     shared: dict[str, Any] = {
-        "data": Choice("digits"),
+        "data": PlugSpec("digits"),
         "precision": "bf16",
         "batch_size": 64,
         "threads": 1,
@@ -94,19 +94,19 @@ def curve(training: Training, marks: list[float], samples: int) -> Iterable[dict
 
 def quality(training: Training, samples: int) -> dict[str, Any]:
     """How good the averaged generator is now."""
-    conditions = training.state.gan.conditions
+    conditions = training.state.model.num_classes
     made = generator_of(training).sample(samples, seed=7)
     return judged(made, torch.arange(samples) % conditions if conditions else None)
 
 
 def points_of(results: Results, items: list[Item]) -> dict[str, list[list[dict[str, Any]]]]:
     """Arm -> its moments -> that moment's point of every seed."""
-    found: dict[str, dict[Any, list[dict[str, Any]]]] = {}
+    matches: dict[str, dict[Any, list[dict[str, Any]]]] = {}
     for item in items:
         if result := results.result(item):
             for number, point in enumerate(result["points"]):
-                found.setdefault(item["arm"], {}).setdefault(item.get("steps", number), []).append(point)
-    return {arm: [moments[key] for key in sorted(moments)] for arm, moments in found.items()}
+                matches.setdefault(item["arm"], {}).setdefault(item.get("steps", number), []).append(point)
+    return {arm: [moments[key] for key in sorted(moments)] for arm, moments in matches.items()}
 
 
 def row(arm: str, points: list[dict[str, Any]]) -> list[str]:

@@ -65,14 +65,14 @@ def sense(item: Item) -> Result:
     """Every metric of 1,000 spoilt digits."""
     import numpy as np
 
-    from equipoise.evaluation import evaluate
-    from equipoise.judged import Asked
+    from equipoise.evaluation.evaluate import evaluate
+    from equipoise.evaluation.subject import Asked
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "digits.npy"
         np.save(path, _spoilt(item["spoilt"]).numpy())
-        found = evaluate(Asked(samples=path, against="digits", metrics=tuple(METRICS.split(","))))
-    return {row.metric: [row.value, *(row.interval or ())] for row in found.rows}
+        result = evaluate(Asked(samples=path, against="digits", metrics=tuple(METRICS.split(","))))
+    return {row.metric: [row.value, *(row.interval or ())] for row in result.rows}
 
 
 def _spoilt(how: str):  # type: ignore[no-untyped-def]
@@ -112,17 +112,17 @@ def main() -> None:
         results.measure([fast], speed)
         results.measure(slow, lambda item: in_child(__file__, item, 1))
     paragraphs = ["# Judging samples: how long it takes, and what metrics say", results.head([fast, *slow])]
-    if found := results.result(fast):
+    if matches := results.result(fast):
         rows = [
-            ["by the clock", spread(found["seconds"]), f"{LIMIT:.0f}"],
-            ["of the processor", spread(found["processor"]), ""],
+            ["by the clock", spread(matches["seconds"]), f"{LIMIT:.0f}"],
+            ["of the processor", spread(matches["processor"]), ""],
         ]
         paragraphs += [
-            f"`equipoise evaluate RUN` with {found['samples']:,} digits, one thread, while "
-            f"{found['load']:.0f} processes wanted a core. Median [minimum, maximum].",
+            f"`equipoise evaluate RUN` with {matches['samples']:,} digits, one thread, while "
+            f"{matches['load']:.0f} processes wanted a core. Median [minimum, maximum].",
             table(("seconds", "measured", "limit"), rows),
             "Of these, by metric (the first one has the network look at all samples and reals): "
-            + ", ".join(f"`{name}` {seconds:.1f}" for name, seconds in found["each"].items())
+            + ", ".join(f"`{name}` {seconds:.1f}" for name, seconds in matches["each"].items())
             + ".",
         ]
     names = METRICS.split(",")

@@ -87,10 +87,10 @@ def sparse(trace: Trace, phase: int | None) -> Trace:
 
 def remembered(trace: Trace) -> list[History]:
     """What is remembered at each reading: the same whatever the criteria, but for who has won since when."""
-    found = [History()]
+    result = [History()]
     for reading in readings(trace):
-        found.append(remember(found[-1], *reading))
-    return found[1:]
+        result.append(remember(result[-1], *reading))
+    return result[1:]
 
 
 def alarm(histories: Sequence[History], criteria: Criteria) -> int | None:
@@ -139,20 +139,20 @@ def score(alarms: Mapping[Run, int | None]) -> Score:
 
 def worth(alarms: Mapping[Run, int | None]) -> tuple[float, float]:
     """What criteria are chosen by: the higher the better."""
-    found = score(alarms)
-    return found.raised - 2 * found.early - found.false, -abs(found.delay) if found.raised else -1.0
+    result = score(alarms)
+    return result.raised - 2 * result.early - result.false, -abs(result.delay) if result.raised else -1.0
 
 
-def left_out(found: Mapping[Run, Result], question: str) -> tuple[dict[Run, int | None], list[int]]:
+def left_out(matches: Mapping[Run, Result], question: str) -> tuple[dict[Run, int | None], list[int]]:
     """For each run the alarm of the criteria chosen on the others; and which those were."""
     alarms, chosen = {}, []
-    for run in found:
-        others = {other: result for other, result in found.items() if other != run}
+    for run in matches:
+        others = {other: result for other, result in matches.items() if other != run}
         best = max(
             range(len(GRID[question])),
             key=lambda index: (worth({it: result[question][index] for it, result in others.items()}), -index),
         )
-        alarms[run] = found[run][question][best]
+        alarms[run] = matches[run][question][best]
         chosen.append(best)
     return alarms, chosen
 
@@ -168,14 +168,14 @@ def random(alarms: Mapping[Run, int | None]) -> Score:
     return Score(raised, early, float(np.median(delays)), rate * (len(alarms) - len(ill)))
 
 
-def row(name: str, found: Score, ill: int, well: int) -> tuple[str, ...]:
-    form = ".0f" if float(found.raised).is_integer() and float(found.false).is_integer() else ".1f"
+def row(name: str, result: Score, ill: int, well: int) -> tuple[str, ...]:
+    form = ".0f" if float(result.raised).is_integer() and float(result.false).is_integer() else ".1f"
     return (
         name,
-        f"{found.raised:{form}} of {ill}",
-        f"{found.early:{form}}",
-        f"{100 * found.delay:+.1f} %",
-        f"{found.false:{form}} of {well}",
+        f"{result.raised:{form}} of {ill}",
+        f"{result.early:{form}}",
+        f"{100 * result.delay:+.1f} %",
+        f"{result.false:{form}} of {well}",
     )
 
 
@@ -183,16 +183,16 @@ def shipped(question: str) -> int:
     return GRID[question].index(CRITERIA)
 
 
-def tables(found: Mapping[Run, Result]) -> Iterator[str]:
-    ill = sum(run.onset is not None for run in found)
-    well = len(found) - ill
+def tables(matches: Mapping[Run, Result]) -> Iterator[str]:
+    ill = sum(run.onset is not None for run in matches)
+    well = len(matches) - ill
     head = ("alarm", "collapses raised", "of them early", "median delay", "false alarms")
     for question, title in (("losses", "Losses alone"), ("fid", "Losses and every fifth FID")):
-        alarms, chosen = left_out(found, question)
-        own = {run: result[question][shipped(question)] for run, result in found.items()}
+        alarms, chosen = left_out(matches, question)
+        own = {run: result[question][shipped(question)] for run, result in matches.items()}
         rows = [row("ours, left out", score(alarms), ill, well), row("ours, as shipped", score(own), ill, well)]
         if question == "fid":
-            rule = {run: result["rule"][PHASE] for run, result in found.items()}
+            rule = {run: result["rule"][PHASE] for run, result in matches.items()}
             rows.append(row("FID above 1.5 × best", score(rule), ill, well))
         rows.append(row("random, as often as ours", random(alarms), ill, well))
         agreed = sum(index == shipped(question) for index in chosen)
@@ -201,13 +201,13 @@ def tables(found: Mapping[Run, Result]) -> Iterator[str]:
         yield f"Leaving one out chose the shipped criteria {agreed} times of {len(chosen)}."
         yield by_run(alarms)
     yield "## Every way to take every fifth FID"
-    yield table(head, list(phases(found, ill, well)))
+    yield table(head, list(phases(matches, ill, well)))
 
 
-def phases(found: Mapping[Run, Result], ill: int, well: int) -> Iterator[tuple[str, ...]]:
+def phases(matches: Mapping[Run, Result], ill: int, well: int) -> Iterator[tuple[str, ...]]:
     for phase in range(EVERY):
         for name, key in (("ours, as shipped", "phases"), ("FID above 1.5 × best", "rule")):
-            alarms = {run: result[key][phase] for run, result in found.items()}
+            alarms = {run: result[key][phase] for run, result in matches.items()}
             yield row(f"from number {phase + 1}: {name}", score(alarms), ill, well)
 
 
@@ -241,14 +241,14 @@ def main() -> None:
     work: Callable[[Item], Any] = lambda item: measure(asked.folder, item)  # noqa: E731
     if not asked.table:
         results.measure(items, work)
-    found = {run: result for run, item in zip(listed, items, strict=True) if (result := results.result(item))}
+    matches = {run: result for run, item in zip(listed, items, strict=True) if (result := results.result(item))}
     notes = HERE / "field_logs_notes.md"
     write(
         asked.out / "field_logs.md",
         "# Collapses in other people's logs",
         results.head(items),
         (__doc__ or "").partition("FOLDER holds ")[2].join(("FOLDER holds ", "")).strip(),
-        *tables(found),
+        *tables(matches),
         *([notes.read_text().strip()] if notes.exists() else []),
     )
 

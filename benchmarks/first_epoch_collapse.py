@@ -36,17 +36,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from _log_numbers import HEALTHY, found, means, share_within
+from _log_numbers import HEALTHY, means, result, share_within
 from _results import ROOT, Item, Result, Results, in_child, parser, spread, table, write
 from PIL import Image
 from torch import Tensor
 
 import equipoise
-from equipoise import runs
 from equipoise.data._windows import resampled, scaled
-from equipoise.experiment import Choice, Experiment, read_toml
+from equipoise.experiment.settings import Experiment, PlugSpec, read_toml
+from equipoise.inference.sample_files import in_unit
 from equipoise.metrics._kernel import kernel_distance
-from equipoise.sampling import in_unit
+from equipoise.runs import run_folder as runs
 
 NAME = "first_epoch_collapse"
 BEFORE = {"lr_d": 2e-4, "real_label_low": 1.0, "fake_label_high": 0.0, "instance_noise": 0.0}
@@ -111,7 +111,7 @@ def experiment_of(item: Item, home: Path) -> Experiment:
     options["image_size"] = None if large else item["size"]
     if arm == "stronger":
         options["types"] = None
-    plain: dict[str, Any] = {"data": Choice(file.data.name, options), "batch_size": BATCH, "steps": last_step(item)}
+    plain: dict[str, Any] = {"data": PlugSpec(file.data.name, options), "batch_size": BATCH, "steps": last_step(item)}
     plain |= {"seed": item["seed"], "threads": 1, "device": "cpu", "precision": "bf16", "sample_every": 18}
     if large:
         plain |= {"options": {"width": 64}, "sample_every": 1000}
@@ -144,7 +144,7 @@ def measure(item: Item, home: Path) -> Result:
     answer = {
         "epochs": {str(epoch): means(sensed, *bounds(item, epoch)) for epoch in epochs_of(item)},
         "healthy": {name: share_within(sensed, name, last_step(item, 1)) for name in HEALTHY},
-        "found": found(sensed),
+        "found": result(sensed),
         "seconds": run.named("finished")[-1]["seconds"],
     }
     return answer if item["size"] == 128 else answer | judged(item, folder)
@@ -225,16 +225,16 @@ def write_table(results: Results, items: list[Item], asked: Any) -> None:
             groups.setdefault((part, item["arm"]), (item, []))[1].append(result)
 
     def epochs(part: str) -> str:
-        found = [groups[part, arm] for arm in ARMS if (part, arm) in groups]
+        matches = [groups[part, arm] for arm in ARMS if (part, arm) in groups]
         return table(
             ("arm", "epoch", *TOLD.values()),
-            [row(item["arm"], epoch, answers) for item, answers in found for epoch in epochs_of(item)],
+            [row(item["arm"], epoch, answers) for item, answers in matches for epoch in epochs_of(item)],
         )
 
     def last(part: str) -> str:
         ranges = [f"{TOLD[name]} in {low:g}–{high:g}, %" for name, (low, high) in HEALTHY.items()]
-        found = [ends(arm, groups[part, arm][1]) for arm in ARMS if (part, arm) in groups]
-        return table(("arm", *ranges, "distance", "diversity", "found"), found)
+        matches = [ends(arm, groups[part, arm][1]) for arm in ARMS if (part, arm) in groups]
+        return table(("arm", *ranges, "distance", "diversity", "found"), matches)
 
     write(
         asked.out / f"{NAME}.md",

@@ -80,16 +80,18 @@ def start(item: Item) -> Result:
     before = memory("VmRSS")
     import dataclasses
 
-    from equipoise import launch
-    from equipoise.events import Stepped
-    from equipoise.experiment import Choice, Experiment, complete, preparations
+    from equipoise.core.events import Stepped
+    from equipoise.experiment import launch
+    from equipoise.experiment.settings import Experiment, PlugSpec, complete, preparations
     from equipoise.training.loop import train
 
     place = Path(item["place"])
     if item["start"] == "cold":
         forget(place / "cache")
-    data = Choice("image_folder", {"folder": str(place / "images"), "cache": str(place / "cache"), "image_size": SIDE})
-    asked = Experiment(data=data, gan=Choice("dcgan"), steps=item["steps"], batch_size=BATCH, threads=THREADS)
+    data = PlugSpec(
+        "image_folder", {"folder": str(place / "images"), "cache": str(place / "cache"), "image_size": SIDE}
+    )
+    asked = Experiment(data=data, model=PlugSpec("dcgan"), steps=item["steps"], batch_size=BATCH, threads=THREADS)
     begun = time.perf_counter()
     for _ in preparations(asked):
         pass
@@ -123,20 +125,20 @@ def forget(cache: Path) -> None:
         os.close(file)
 
 
-def row(name: str, files: int, found: Result) -> list[str]:
-    shares = [wait / step for wait, step in zip(found["waits"], found["steps"], strict=True)][1:]
+def row(name: str, files: int, result: Result) -> list[str]:
+    shares = [wait / step for wait, step in zip(result["waits"], result["steps"], strict=True)][1:]
     late = sum(share > SHARE for share in shares)
     return [
         STARTS[name],
-        f"{found['ready']:.1f} s",
-        f"{1e3 * statistics.median(found['steps']):.0f} ms",
-        f"{1e3 * statistics.median(found['waits'][1:]):.2f} ms",
-        f"{found['waits'][0] / found['steps'][0]:.2%}",
+        f"{result['ready']:.1f} s",
+        f"{1e3 * statistics.median(result['steps']):.0f} ms",
+        f"{1e3 * statistics.median(result['waits'][1:]):.2f} ms",
+        f"{result['waits'][0] / result['steps'][0]:.2%}",
         f"{statistics.median(shares):.2%}",
         f"{sorted(shares)[int(0.99 * len(shares))]:.2%}",
         f"{max(shares):.2%}",
         f"{late} of {len(shares)}",
-        f"{found['memory'] / 1e9:.2f} GB",
+        f"{result['memory'] / 1e9:.2f} GB",
     ]
 
 
@@ -165,7 +167,7 @@ def main() -> None:
         f"{MEMORY / 1e9:.1f} GB.",
         table(
             (*columns, f"steps above {SHARE:.0%}", "memory"),
-            [row(name, asked.files, found) for name, found in result.items()],
+            [row(name, asked.files, matches) for name, matches in result.items()],
         ),
     )
 

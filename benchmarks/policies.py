@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from _results import ROOT, Item, Result, Results, parser, table, write
 
-from equipoise import catalog
+from equipoise.core import catalog
 from equipoise.meta.episodes import Episode, advantages, merit, play
 from equipoise.meta.plan import read_plan
 
@@ -43,7 +43,7 @@ def measure(item: Item) -> Result:
 
 def episodes(result: Result) -> list[Episode]:
     """As they were played."""
-    return [Episode(tuple((step, value) for step, value in found), lost) for found, lost in result["episodes"]]
+    return [Episode(tuple((step, value) for step, value in matches), lost) for matches, lost in result["episodes"]]
 
 
 def row(one: str, other: str, mine: Sequence[Episode], theirs: Sequence[Episode], noise: float) -> list[str]:
@@ -64,12 +64,14 @@ def main() -> None:
         results.measure(items, measure)
     evolution = read_plan(Path(PLAN)).evolution
     assert evolution is not None
-    found = {item["controller"]: episodes(result) for item in items if (result := results.result(item))}
+    matches = {item["controller"]: episodes(result) for item in items if (result := results.result(item))}
     ends = [
         [name, f"{statistics.median(one.measured[-1][1] for one in played):.4f}", sum(one.diverged for one in played)]
-        for name, played in found.items()
+        for name, played in matches.items()
     ]
-    pairs = [row(*pair, *(found[name] for name in pair), evolution.noise) for pair in PAIRS if {*pair} <= found.keys()]
+    pairs = [
+        row(*pair, *(matches[name] for name in pair), evolution.noise) for pair in PAIRS if {*pair} <= matches.keys()
+    ]
     write(
         asked.out / "policies.md",
         "# Learned policies, on short runs that they were not trained on",

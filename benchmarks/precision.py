@@ -33,8 +33,8 @@ from _judging import generator_of, in_memory, reals
 from _results import Item, Result, Results, in_child, parser, table, write
 from torch import Tensor
 
-from equipoise.events import Finished
-from equipoise.experiment import Choice, Experiment
+from equipoise.core.events import Finished
+from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.metrics._digits_classifier import digit_features
 from equipoise.metrics._kernel import kernel_distance
 from equipoise.training.loop import train
@@ -53,7 +53,7 @@ def measure(item: Item) -> Result:
 def trained(item: Item) -> Result:
     """Train, and measure."""
     settings = {name: item[name] for name in ("precision", "seed", "steps")}
-    training = in_memory(Experiment(data=Choice("digits"), threads=1, device="cpu", **settings))
+    training = in_memory(Experiment(data=PlugSpec("digits"), threads=1, device="cpu", **settings))
     *_, finished = train(training)
     assert isinstance(finished, Finished)
     made = generator_of(training).sample(item["samples"], seed=7)
@@ -122,11 +122,11 @@ def write_table(results: Results, items: list[Item], asked: Any) -> None:
 
 def _pairs(results: Results, items: list[Item]) -> dict[int, tuple[float, float]]:
     """Seed -> distances in bf16 and fp32, where both are measured."""
-    found: dict[int, dict[str, float]] = {}
+    matches: dict[int, dict[str, float]] = {}
     for item in items[1:]:
         if result := results.result(item):
-            found.setdefault(item["seed"], {})[item["precision"]] = result["distance"]
-    return {seed: (pair["bf16"], pair["fp32"]) for seed, pair in found.items() if len(pair) == 2}
+            matches.setdefault(item["seed"], {})[item["precision"]] = result["distance"]
+    return {seed: (pair["bf16"], pair["fp32"]) for seed, pair in matches.items() if len(pair) == 2}
 
 
 def main() -> None:

@@ -32,11 +32,11 @@ import numpy as np
 import numpy.typing as npt
 from _results import Item, Result, Results, in_child, parser, spread, table, write
 
-from equipoise import runs
-from equipoise.events import Evaluated, Event, Finished, Sampled, Sensed, Started, Turned
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Finding, Health, Reading, Signals
-from equipoise.runs import Run
+from equipoise.core.events import Evaluated, Event, Finished, Sampled, Sensed, Started, Turned
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Finding, Health, ScalarStats, Signals
+from equipoise.runs import run_folder as runs
+from equipoise.runs.run_folder import Run
 
 STEPS, BATCH = 10_000, 64
 DIGITS = Path(runs.__file__).parent / "data" / "digits.npz"
@@ -44,8 +44,8 @@ DIGITS = Path(runs.__file__).parent / "data" / "digits.npz"
 
 def written(folder: Path, kind: str) -> None:
     """A run folder with all that its film and page are made of."""
-    gan, data = {"name": "dcgan", "options": {}}, {"name": "digits", "options": {}}
-    runs.create(folder, {"gan": gan, "data": data, "controller": "annealed", "steps": STEPS, "batch_size": BATCH})
+    model, data = {"name": "dcgan", "options": {}}, {"name": "digits", "options": {}}
+    runs.create(folder, {"gan": model, "data": data, "controller": "annealed", "steps": STEPS, "batch_size": BATCH})
     with runs.Log(folder) as log:
         for event in events(kind):
             log.record(event)
@@ -78,14 +78,14 @@ def sensed(step: int, full: bool, rng: np.random.Generator) -> Sensed:
     """A reading of losses, ranks, probabilities and gradients that wander."""
     d, g, rank = 1.3 + 0.1 * rng.normal(), 0.9 + 0.1 * rng.normal(), 0.4 + 0.1 * rng.normal()
     loss = {
-        "discriminator.total": Reading(d, d - 0.2, d + 0.3, d),
-        "generator.total": Reading(g, g - 0.2, g + 0.3, g),
+        "discriminator.total": ScalarStats(d, d - 0.2, d + 0.3, d),
+        "generator.total": ScalarStats(g, g - 0.2, g + 0.3, g),
     }
     held_out = float(step / STEPS / 4) if step % 50 == 0 else None
     signals = Signals(rank, held_out, 0.2, 0.53, 0.47, g, d, 0.6 * g, 0.7 * d, 0.7 * d / (0.6 * g), 1e-3, 1e-3)
     ails = full and step % 1000 > 900
-    found = (Finding("discriminator_overpowering", 0.6, {"rank_train_fake": rank}, since=step),) if ails else ()
-    return Sensed(step, step * BATCH, step / STEPS, step * 0.14, loss, signals, Health(found))
+    result = (Finding("discriminator_overpowering", 0.6, {"rank_train_fake": rank}, since=step),) if ails else ()
+    return Sensed(step, step * BATCH, step / STEPS, step * 0.14, loss, signals, Health(result))
 
 
 def sampled(step: int, full: bool, rng: np.random.Generator) -> Sampled:

@@ -40,15 +40,16 @@ from _results import HERE, ROOT, Item, Result, Results, in_child, parser
 from torch import Tensor
 from torch.nn import functional as F
 
-from equipoise import catalog, launch
+from equipoise.core import catalog
+from equipoise.core.events import Finished, Remedied, Sensed, Stepped
+from equipoise.core.metric import ReferenceSet
+from equipoise.core.observations import SERIOUS
 from equipoise.diagnosis.remedies import Care
-from equipoise.events import Finished, Remedied, Sensed, Stepped
-from equipoise.experiment import Experiment, complete, data_of, from_values
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, complete, data_of, from_values
 from equipoise.losses.adversarial import LOSSES
 from equipoise.metrics._digits_classifier import digit_features
 from equipoise.metrics._kernel import kernel_distance
-from equipoise.observations import SERIOUS
-from equipoise.quality import Reals
 from equipoise.training import probe
 from equipoise.training.loop import Training, train
 
@@ -149,20 +150,20 @@ def bursts() -> Any:
 
 def plant(training: Training, what: str | None) -> None:
     """Spoil a run from within: once at 40 % (nan) or half-way (reset), or all the time (flip)."""
-    gan, steps = training.state.gan, training.plan.steps
-    first, *others = gan.phases
+    model, steps = training.state.model, training.plan.steps
+    first, *others = model.phases
     if what == "nan":
         hook = once(round(0.4 * steps), lambda loss: replace(loss, total=loss.total * math.nan), lambda: None)
     elif what == "reset":
-        start = {name: value.clone() for name, value in gan.networks["discriminator"].state_dict().items()}
-        hook = once(steps // 2, lambda loss: loss, lambda: gan.networks["discriminator"].load_state_dict(start))
+        start = {name: value.clone() for name, value in model.networks["discriminator"].state_dict().items()}
+        hook = once(steps // 2, lambda loss: loss, lambda: model.networks["discriminator"].load_state_dict(start))
     elif what == "flip":
         flip(training)
         return
     else:
         return
     phases = (replace(first, loss=hook(first.loss)), *others)
-    training.state.gan = replace(gan, phases=phases)
+    training.state.model = replace(model, phases=phases)
 
 
 def once(at: int, spoil: Callable[[Any], Any], before: Callable[[], Any]) -> Callable[[Any], Any]:
@@ -191,17 +192,17 @@ def flip(training: Training) -> None:
         flipped = torch.arange(len(real), device=real.device) % 5 == 0
         return right(torch.where(flipped, fake, real), torch.where(flipped, real, fake), real_label, fake_label)
 
-    method: Any = training.state.gan.phases[0].loss
+    method: Any = training.state.model.phases[0].loss
     game = method.__self__
     object.__setattr__(game, "loss", replace(LOSSES[name], discriminator=wrong))
 
 
 def samples_of(training: Training) -> Tensor:
     """Samples of the averaged generator as it is now, the same latents each time."""
-    gan = training.state.gan
+    model = training.state.model
     source = torch.Generator().manual_seed(7)
-    labels = torch.arange(SAMPLES) % gan.conditions if gan.conditions else None
-    return probe.samples(training.state, gan.latent(SAMPLES, source, None), labels)
+    labels = torch.arange(SAMPLES) % model.num_classes if model.num_classes else None
+    return probe.samples(training.state, model.latent(SAMPLES, source, None), labels)
 
 
 def judge_of(task: str, experiment: Experiment) -> Callable[[Tensor], dict[str, float]]:
@@ -210,7 +211,7 @@ def judge_of(task: str, experiment: Experiment) -> Callable[[Tensor], dict[str, 
     if task == "ring":
         real = data.stream("held_out", SAMPLES, 0).batch(0)
         metrics = {name: catalog.build("metrics", name) for name in ("modes", "high_quality")}
-        known = {name: metric.statistics(Reals(real.real, real.condition)) for name, metric in metrics.items()}
+        known = {name: metric.statistics(ReferenceSet(real.real, real.condition)) for name, metric in metrics.items()}
         return lambda made: {name: float(metric.value(known[name], made)) for name, metric in metrics.items()}
     if task == "bursts":
         seen = thumbnails(unseen(experiment))
@@ -233,7 +234,7 @@ def unseen(experiment: Experiment) -> Tensor:
     with tempfile.TemporaryDirectory() as home:
         bursts().write(Path(home), {"type_3": 218}, seed=UNSEEN)
         mine = data_of(experiment)
-        other = replace(mine, folder=home, digest=None, held_out=0.0, cache=f"{home}/cache").settled()
+        other = replace(mine, folder=home, digest=None, held_out=0.0, cache=f"{home}/cache").resolve()
         return other.stream("train", 218, 0).batch(0).real
 
 

@@ -34,7 +34,7 @@ import torch
 from _results import Item, Result, Results, environment, parser, table, write
 from torch import Tensor
 
-from equipoise.runs import CHECKPOINTS, EVENTS, EXPERIMENT, SAMPLES, Run
+from equipoise.runs.run_folder import CHECKPOINTS, EVENTS, EXPERIMENT, SAMPLES, Run
 from equipoise.training import checkpoint
 
 POLL = 3e-4
@@ -48,7 +48,7 @@ COMPARED = ("weights", "checkpoint", "events", "samples")
 
 def train(folder: Path, steps: int) -> subprocess.Popen[bytes]:
     """Start the run."""
-    words = f"train digits --gan dcgan --option width=16 --precision bf16 --controller annealed --steps {steps}"
+    words = f"train digits --model dcgan --option width=16 --precision bf16 --controller annealed --steps {steps}"
     saving = f"--save-every {max(1, steps // 12)} --threads 1"
     return equipoise([*words.split(), *saving.split(), "--out", str(folder)], folder)
 
@@ -135,11 +135,11 @@ def killed(item: Item, folder: Path, seconds: float) -> Result:
     else:
         raise SystemExit(f"{item} came too late {TRIES} times")
     step = max((line["step"] for line in Run(folder).lines()), default=0)
-    found = [path.name for path in checkpoint.find(folder / CHECKPOINTS)]
+    result = [path.name for path in checkpoint.find(folder / CHECKPOINTS)]
     again = equipoise(["resume", str(folder)], folder)
     again.wait()
     resumed = [line["step"] for line in _all_lines(folder) if line["event"] == "resumed"]
-    return {"told": told, "step": step, "resumed": resumed[0] if resumed else None, "found": found, **digests(folder)}
+    return {"told": told, "step": step, "resumed": resumed[0] if resumed else None, "found": result, **digests(folder)}
 
 
 def _kill_at(process: subprocess.Popen[bytes], folder: Path, seconds: float) -> tuple[bool, str]:
@@ -197,10 +197,10 @@ def write_table(results: Results, undisturbed_items: list[Item], items: list[Ite
     if reference and again:
         same = ["yes" if again[part] == reference[part] else "**no**" for part in COMPARED]
         rows.append([f"never, in {reference['seconds']:.1f} s; and once more", "", "", *same])
-        found = [(item, result) for item in items if (result := results.result(item))]
-        rows += [row(item, result, reference) for item, result in found]
-        ran = len(found)
-        count = sum(all(result[part] == reference[part] for part in COMPARED) for _, result in found)
+        matches = [(item, result) for item in items if (result := results.result(item))]
+        rows += [row(item, result, reference) for item, result in matches]
+        ran = len(matches)
+        count = sum(all(result[part] == reference[part] for part in COMPARED) for _, result in matches)
     columns = ("killed at", "last step in the log", "resumed from step", *(f"equal {part}" for part in COMPARED))
     write(
         out / "resume.md",
@@ -230,7 +230,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=asked.work, prefix="equipoise-resume-") as folder:
             if item["kill"] == "never":
                 return undisturbed(item, Path(folder) / "run")
-            seconds = min(found["seconds"] for each in whole if (found := results.result(each)))
+            seconds = min(result["seconds"] for each in whole if (result := results.result(each)))
             return killed(item, Path(folder) / "run", seconds)
 
     if not asked.table:

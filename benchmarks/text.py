@@ -43,9 +43,9 @@ from _results import Item, Result, Results, in_child, parser, write
 from _text_tables import Schedule, best_rate, oracle_table, original_table, samples_table, sentences_table, tuning_table
 from torch import Tensor
 
-from equipoise import catalog
+from equipoise.core import catalog
+from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.nn.recurrent import Recurrent
-from equipoise.quality import Draws, Reals
 from equipoise.training.state import TrainingState, begin
 from equipoise.training.step import run_step
 
@@ -87,23 +87,23 @@ class Match:
 
     def __init__(self, task: str, seed: int, rounds: int) -> None:
         self.about, self.seed, self.rounds = TASKS[task], seed, rounds
-        self.data = catalog.build("data", self.about["data"]).settled()
+        self.data = catalog.build("data", self.about["data"]).resolve()
         self.stream = self.data.stream("train", BATCH, seed)
         self.start = self.begun({})
-        rules = catalog.build("zoo", self.about["gan"])
+        rules = catalog.build("models", self.about["gan"])
         self.before = rules.likelihood_steps + rules.judging_steps
         for _ in range(self.before):
             self.step(self.start)
 
     def begun(self, options: dict[str, Any]) -> TrainingState:
         """Fresh players."""
-        recipe = catalog.build("zoo", self.about["gan"], options)
-        gan = recipe.build(self.data.spec, torch.Generator().manual_seed(self.seed))
-        return begin(gan, gan.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(self.seed + 1))
+        recipe = catalog.build("models", self.about["gan"], options)
+        model = recipe.build(self.data.spec, torch.Generator().manual_seed(self.seed))
+        return begin(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(self.seed + 1))
 
     def step(self, state: TrainingState) -> None:
         """One step on training sentences."""
-        run_step(state, self.stream, state.gan.knobs, 0.0)
+        run_step(state, self.stream, state.model.knobs, 0.0)
 
     def played(self, arm: str, rate: float | None = None) -> TrainingState:
         """The players after all rounds of an arm, the generator at a rate; None for that of its preset."""
@@ -115,34 +115,34 @@ class Match:
 
 
 def writer(state: TrainingState) -> Recurrent:
-    network = state.gan.networks["generator"]
+    network = state.model.networks["generator"]
     assert isinstance(network, Recurrent)
     return network
 
 
 def by_enumeration(match: Match, network: Recurrent) -> dict[str, float]:
     """What the lab's grammar tells exactly, nats per sentence."""
-    real = Reals(match.data.stream("held_out", 1, 0).batch(0).real, spec=match.data.spec)
+    real = ReferenceSet(match.data.stream("held_out", 1, 0).batch(0).real, spec=match.data.spec)
     return {
-        key: catalog.build("metrics", name).given(network.log_likelihood, real, Draws()).value
+        key: catalog.build("metrics", name).given(network.log_likelihood, real, Bootstrap()).value
         for key, name in ENUMERATED.items()
     }
 
 
 def by_oracle(match: Match, network: Recurrent, real: Tensor) -> dict[str, dict[str, float]]:
     """Temperature -> NLL_oracle of samples, NLL_gen of real sentences, nats per token; and how many samples differ."""
-    length, law = match.data.spec.shape[0], match.data.spec.law
-    found = {}
+    length, distribution = match.data.spec.shape[0], match.data.spec.distribution
+    result = {}
     for temperature in TEMPERATURES:
         cooled = network.at_temperature(temperature)
         made = cooled.sentences(SAMPLES, length, torch.Generator().manual_seed(7))
-        found[str(temperature)] = {
-            "nll_oracle": -law.log_probability(made).mean().item() / length,
+        result[str(temperature)] = {
+            "nll_oracle": -distribution.log_probability(made).mean().item() / length,
             "nll_gen": -cooled.log_likelihood(real).mean().item() / length,
             "entropy": -cooled.log_likelihood(made).mean().item() / length,
             "distinct": len(made.unique(dim=0)) / SAMPLES,
         }
-    return found
+    return result
 
 
 def measure(item: Item) -> Result:
@@ -155,20 +155,20 @@ def measure(item: Item) -> Result:
         return tried_out(item)
     begun = time.process_time()
     match = Match(item["task"], item["seed"], item.get("rounds", ROUNDS[item["task"]]))
-    law, on_oracle = match.data.spec.law, item["task"] == "oracle"
-    real = law.drawn(SAMPLES, FRESH) if on_oracle else match.data.stream("held_out", 1000, 0).batch(0).real
+    distribution, on_oracle = match.data.spec.distribution, item["task"] == "oracle"
+    real = distribution.drawn(SAMPLES, FRESH) if on_oracle else match.data.stream("held_out", 1000, 0).batch(0).real
 
     def judge(network: Recurrent) -> Any:
         return by_oracle(match, network, real) if on_oracle else by_enumeration(match, network)
 
-    found: dict[str, Any] = {"likelihood": judge(writer(match.start))}
+    result: dict[str, Any] = {"likelihood": judge(writer(match.start))}
     spent = {"likelihood": time.process_time() - begun}
     for arm in match.about["arms"]:
         begun = time.process_time()
-        found[arm] = judge(writer(match.played(arm, item.get("lr_g"))))
+        result[arm] = judge(writer(match.played(arm, item.get("lr_g"))))
         spent[arm] = time.process_time() - begun
-    nll = -law.log_probability(real).mean().item() / real.shape[1]
-    return {"arms": found, "seconds": spent, "real": nll}
+    nll = -distribution.log_probability(real).mean().item() / real.shape[1]
+    return {"arms": result, "seconds": spent, "real": nll}
 
 
 def tried_out(item: Item) -> Result:
@@ -176,10 +176,10 @@ def tried_out(item: Item) -> Result:
     begun = time.process_time()
     match = Match("oracle", item["seed"], item["rounds"])
     held_out = match.data.stream("held_out", SAMPLES, 0).batch(0).real
-    found = {"likelihood": by_oracle(match, writer(match.start), held_out)}
+    result = {"likelihood": by_oracle(match, writer(match.start), held_out)}
     for rate in item["rates"]:
-        found[f"{rate:g}"] = by_oracle(match, writer(match.played("game", rate)), held_out)
-    return {"arms": found, "seconds": {"all": time.process_time() - begun}}
+        result[f"{rate:g}"] = by_oracle(match, writer(match.played("game", rate)), held_out)
+    return {"arms": result, "seconds": {"all": time.process_time() - begun}}
 
 
 def by_samples(item: Item) -> Result:
@@ -189,11 +189,11 @@ def by_samples(item: Item) -> Result:
     rounds = ROUNDS["sentences"]
     state = Match("sentences", item["seed"], rounds).played("game") if plays else matching(item["seed"])
     spent = time.process_time() - begun
-    source, networks = torch.Generator().manual_seed(7), state.gan.networks
-    parts = (state.gan.latent(SAMPLES, source, None) for _ in range(WRITTEN // SAMPLES))
-    made = torch.cat([state.gan.generate(networks, latent, None).long() for latent in parts])
-    data = catalog.build("data", "sentences").settled()
-    right = data.spec.law.log_probability(made).isfinite()
+    source, networks = torch.Generator().manual_seed(7), state.model.networks
+    parts = (state.model.latent(SAMPLES, source, None) for _ in range(WRITTEN // SAMPLES))
+    made = torch.cat([state.model.generate(networks, latent, None).long() for latent in parts])
+    data = catalog.build("data", "sentences").resolve()
+    right = data.spec.distribution.log_probability(made).isfinite()
     times = made[right].unique(dim=0, return_counts=True)[1].double()
     model = times / times.sum()
     known = {tuple(row) for row in data.stream("train", data.count("train"), 0).batch(0).real.tolist()}
@@ -201,7 +201,7 @@ def by_samples(item: Item) -> Result:
     return {
         "valid": right.double().mean().item(),
         "entropy": -(model * model.log()).sum().item(),
-        "left_out": len(data.spec.law.support()) - len(times),
+        "left_out": len(data.spec.distribution.support()) - len(times),
         "novelty": len(first - known) / SAMPLES,
         "written": texts(data, made[:10]),
         "seconds": {item["gan"]: spent},
@@ -210,12 +210,12 @@ def by_samples(item: Item) -> Result:
 
 def matching(seed: int) -> TrainingState:
     """textgan at the end of its run."""
-    data = catalog.build("data", "sentences").settled()
-    gan = catalog.build("zoo", "textgan", MATCHING).build(data.spec, torch.Generator().manual_seed(seed))
+    data = catalog.build("data", "sentences").resolve()
+    model = catalog.build("models", "textgan", MATCHING).build(data.spec, torch.Generator().manual_seed(seed))
     stream = data.stream("train", BATCH, seed)
-    state = begin(gan, gan.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed + 1))
+    state = begin(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed + 1))
     for step in range(MATCHING_STEPS):
-        run_step(state, stream, gan.knobs, step / MATCHING_STEPS)
+        run_step(state, stream, model.knobs, step / MATCHING_STEPS)
     return state
 
 
@@ -226,7 +226,7 @@ def texts(data: Any, rows: Tensor) -> list[str]:
 
 def original() -> Result:
     """Seconds of the processor of one update of each kind, at the published sizes."""
-    data = catalog.build("data", "oracle", {"train": 640}).settled()
+    data = catalog.build("data", "oracle", {"train": 640}).resolve()
     stream = data.stream("train", BATCH, 0)
     spent = {}
     for kind, before, judging, count in (
@@ -235,13 +235,13 @@ def original() -> Result:
         ("discriminator", 0, 10**6, 2),
     ):
         options = {"likelihood_steps": before, "judging_steps": judging, "knobs": {"discriminator_steps": 1}}
-        gan = catalog.build("zoo", "seqgan:paper", options).build(data.spec, torch.Generator().manual_seed(0))
-        state = begin(gan, gan.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(1))
+        model = catalog.build("models", "seqgan:paper", options).build(data.spec, torch.Generator().manual_seed(0))
+        state = begin(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(1))
         if kind != "both":
-            run_step(state, stream, gan.knobs, 0.0)
+            run_step(state, stream, model.knobs, 0.0)
         begun = time.process_time()
         for _ in range(count):
-            run_step(state, stream, gan.knobs, 0.0)
+            run_step(state, stream, model.knobs, 0.0)
         spent[kind] = (time.process_time() - begun) / count
     return {"seconds": {**spent, "generator": spent.pop("both") - spent["discriminator"]}}
 
@@ -262,24 +262,24 @@ def asked_for(results: Results, rounds: int) -> list[Item]:
 
 def schedule_of(task: str, rounds: int) -> Schedule:
     """What an item of a task goes through, and what a run by the suggestion of its data does."""
-    rules = catalog.build("zoo", TASKS[task]["gan"])
+    rules = catalog.build("models", TASKS[task]["gan"])
     before = rules.likelihood_steps + rules.judging_steps
-    suggested = catalog.build("data", TASKS[task]["data"]).settled().suggestion.steps - before
+    suggested = catalog.build("data", TASKS[task]["data"]).resolve().suggestion.steps - before
     return Schedule(rules.likelihood_steps, rules.judging_steps, rounds, suggested)
 
 
 def write_table(results: Results, items: Sequence[Item], rounds: int) -> None:
-    def found(task: str) -> list[dict[str, Any]]:
+    def result(task: str) -> list[dict[str, Any]]:
         return [{**item, **one} for item in items if item["task"] == task and (one := results.result(item))]
 
     parts: list[str] = []
-    if len(sentences := found("sentences")) > 1:
+    if len(sentences := result("sentences")) > 1:
         parts += sentences_table(sentences, schedule_of("sentences", ROUNDS["sentences"]))
-    if len(written := found("samples")) > 1:
+    if len(written := result("samples")) > 1:
         parts += samples_table(written)
-    if tried := found("oracle tuning"):
+    if tried := result("oracle tuning"):
         parts += tuning_table(tried[0], schedule_of("oracle", rounds))
-    if len(judged := found("oracle")) > 1:
+    if len(judged := result("oracle")) > 1:
         parts += oracle_table(judged, schedule_of("oracle", rounds))
     elif before := [one for seed in range(5) if (one := results.result({"task": "oracle", "seed": seed}))]:
         parts += oracle_table([{"lr_g": 1e-3, **one} for one in before], schedule_of("oracle", 50), fresh=False)

@@ -115,17 +115,17 @@ def measure(item: Item) -> Result:
 def write_table(results: Results, items: list[Item]) -> None:
     rows = []
     for item in items:
-        if (found := results.result(item)) is None:
+        if (result := results.result(item)) is None:
             continue
-        spent = {name: statistics.median(values) for name, values in found["seconds"].items()}
-        ratios = [a / b for a, b in zip(found["seconds"]["nested"], found["seconds"]["ours"], strict=True)]
+        spent = {name: statistics.median(values) for name, values in result["seconds"].items()}
+        ratios = [a / b for a, b in zip(result["seconds"]["nested"], result["seconds"]["ours"], strict=True)]
         rows.append(
             (
                 f"{item['words']:,}",
                 *(f"{spent[name]:.3f}" for name in ("nested", "prefixes", "ours")),
                 f"{statistics.median(ratios):.1f} [{min(ratios):.1f}, {max(ratios):.1f}]",
-                f"{found['chi_square']:.0f} of {found['freedom']:,}",
-                f"{found['z']:+.2f}",
+                f"{result['chi_square']:.0f} of {result['freedom']:,}",
+                f"{result['z']:+.2f}",
             )
         )
     head = ("words", "nested, s", "prefixes, s", "ours, s", "nested / ours", "chi-square, freedom", "as z")

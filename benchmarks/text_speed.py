@@ -30,11 +30,11 @@ from _plain_text import PlainSeqGAN, PlainTextGAN, by_cdist, by_differences
 from _results import Item, Result, Results, in_child, parser, spread, table, write
 from torch import Tensor
 
-from equipoise.base import Stream
-from equipoise.events import Sensed, Stepped
-from equipoise.experiment import Choice, Experiment, complete
-from equipoise.launch import assemble
-from equipoise.pilot import SENSE_EVERY
+from equipoise.core.data import Stream
+from equipoise.core.events import Sensed, Stepped
+from equipoise.experiment.launch import assemble
+from equipoise.experiment.settings import Experiment, PlugSpec, complete
+from equipoise.pilot.pilot import SENSE_EVERY
 from equipoise.training.loop import train
 
 
@@ -64,8 +64,8 @@ def plain_block(step: Callable[[Tensor], None], stream: Stream) -> float:
 class Ours:
     """The package's loop."""
 
-    def __init__(self, gan: str) -> None:
-        asked = Experiment(data=Choice("sentences"), gan=Choice(gan), threads=1, device="cpu", steps=100_000)
+    def __init__(self, model: str) -> None:
+        asked = Experiment(data=PlugSpec("sentences"), model=PlugSpec(model), threads=1, device="cpu", steps=100_000)
         nothing: dict[str, Any] = {"sample_every": None, "evaluate_every": None, "save_every": None, "metric": None}
         self.training = assemble(dataclasses.replace(complete(asked), **nothing), None)
         self.training.pilot.sense_every = STEPS
@@ -85,7 +85,7 @@ class Ours:
 def measure(item: Item) -> Result:
     torch.set_num_threads(1)
     ours = Ours(item["gan"])
-    made = ours.training.state.gan
+    made = ours.training.state.model
     plain = PlainSeqGAN(made) if item["gan"] == "seqgan" else PlainTextGAN(made, SQUARED[item["kernel"]])
     spent: dict[str, dict[str, list[float]]] = {}
     for name, part in GANS[item["gan"]].items():
@@ -97,7 +97,7 @@ def measure(item: Item) -> Result:
 
 def rows_of(item: Item, spent: Mapping[str, Mapping[str, Sequence[float]]]) -> list[tuple[str, ...]]:
     """Of each part, and of a whole run: rates, ratios, and the same of ordinary steps alone."""
-    parts, gan = GANS[item["gan"]], ", ".join(str(item[key]) for key in ("gan", "kernel") if key in item)
+    parts, model = GANS[item["gan"]], ", ".join(str(item[key]) for key in ("gan", "kernel") if key in item)
     each = {name: [_step(spent[name], turn) for turn in range(ROUNDS)] for name in parts}
     count = sum(part.steps for part in parts.values())
     each["a whole run"] = [
@@ -108,7 +108,7 @@ def rows_of(item: Item, spent: Mapping[str, Mapping[str, Sequence[float]]]) -> l
     for name, rounds in each.items():
         rates = [f"{BATCH / statistics.median(one[kind] for one in rounds):,.0f}" for kind in (0, 1)]
         ratios = [spread([one[0] / one[kind] for one in rounds]) for kind in (1, 2)]
-        rows.append((gan, name, *rates, *ratios))
+        rows.append((model, name, *rates, *ratios))
     return rows
 
 
@@ -120,8 +120,8 @@ def _step(spent: Mapping[str, Sequence[float]], turn: int) -> tuple[float, ...]:
 
 
 def write_table(results: Results, items: Sequence[Item]) -> None:
-    found = [(item, one) for item in items if (one := results.result(item))]
-    rows = [row for item, one in found for row in rows_of(item, one["seconds"])]
+    result = [(item, one) for item in items if (one := results.result(item))]
+    rows = [row for item, one in result for row in rows_of(item, one["seconds"])]
     head = ("GAN", "part of a run", "plain", "ours", "ours / plain", "between two readings")
     write(
         results.path.parents[1] / "text_speed.md",

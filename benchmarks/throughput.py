@@ -40,14 +40,14 @@ import torch
 from _results import Item, Result, Results, in_child, parser, spread, table, write
 from torch import Tensor, nn
 
-from equipoise.base import Stream
-from equipoise.events import Event, Sensed, Stepped
-from equipoise.experiment import Choice, Experiment, complete
-from equipoise.launch import assemble
-from equipoise.pilot import EAGER, SENSE_EVERY
+from equipoise.core.data import Stream
+from equipoise.core.events import Event, Sensed, Stepped
+from equipoise.experiment.launch import assemble
+from equipoise.experiment.settings import Experiment, PlugSpec, complete
+from equipoise.models._adversarial import Discriminator
+from equipoise.pilot.pilot import EAGER, SENSE_EVERY
 from equipoise.training.loop import Training, train
 from equipoise.training.step import run_step
-from equipoise.zoo._adversarial import Discriminator
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "lab32": {"data": "digits", "batch_size": 128},
@@ -62,9 +62,9 @@ def built(item: Item) -> Training:
     about = NETWORKS[item["networks"]]
     experiment = complete(
         Experiment(
-            data=Choice(about["data"]),
-            gan=Choice(f"dcgan:{item['networks']}"),
-            controller=Choice("annealed"),
+            data=PlugSpec(about["data"]),
+            model=PlugSpec(f"dcgan:{item['networks']}"),
+            controller=PlugSpec("annealed"),
             batch_size=about["batch_size"],
             precision=item["precision"],
             threads=item["threads"],
@@ -177,7 +177,7 @@ def textbook(generator: nn.Module, discriminator: Callable[[Tensor], Tensor], we
 
 def tutorial_of(training: Training) -> Callable[[], None]:
     """The tutorials' step on the networks and the stream of a run."""
-    networks = training.state.gan.networks
+    networks = training.state.model.networks
     generator, discriminator = networks["generator"], cast(Discriminator, networks["discriminator"])
 
     def judge(samples: Tensor) -> Tensor:
@@ -190,34 +190,34 @@ def tutorial_of(training: Training) -> Callable[[], None]:
 def measure(item: Item) -> Result:
     """All rounds of a case: seconds per step by arm, and what watching costs."""
     watched, other = Watched(built(item)), unwatched(built(item))
-    found: dict[str, list[float]] = {name: [] for name in ("ours", "watching", "unwatched", "textbook", "eager")}
+    result: dict[str, list[float]] = {name: [] for name in ("ours", "watching", "unwatched", "textbook", "eager")}
     tutorial = timed(tutorial_of(built(item)))
 
     def ours(steps: int) -> float:
         taken = watched.steady(steps, other)
         for name, value in zip(("ours", "watching", "unwatched"), taken, strict=True):
-            found[name].append(value)
+            result[name].append(value)
         return taken[0]
 
     def theirs(steps: int) -> float:
-        found["textbook"].append(tutorial(steps))
-        return found["textbook"][-1]
+        result["textbook"].append(tutorial(steps))
+        return result["textbook"][-1]
 
     def eager(steps: int) -> float:
-        found["eager"].append(watched.eager(steps))
-        return found["eager"][-1]
+        result["eager"].append(watched.eager(steps))
+        return result["eager"][-1]
 
     blocks = [ours, theirs, eager]
     for block in blocks:
         block(1)  # The first steps are slow: memory is taken, kernels are chosen.
     steps = {block: max(2, round(item["block_seconds"] / block(1))) for block in blocks}
-    for values in found.values():
+    for values in result.values():
         values.clear()
     for _ in range(item["rounds"]):
         for block in blocks:
             block(steps[block])
         blocks = [*blocks[1:], blocks[0]]
-    return found
+    return result
 
 
 def row(item: Item, result: Result) -> list[str]:

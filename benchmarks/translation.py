@@ -37,12 +37,13 @@ from _results import Item, Result, Results, in_child, parser, spread, table, wri
 from _translation_plot import draw
 from torch import Tensor
 
-from equipoise import catalog, runs
-from equipoise.base import PairedBatch
-from equipoise.events import Finished, Remedied, Sensed
-from equipoise.experiment import Choice, Experiment
-from equipoise.observations import SERIOUS
-from equipoise.quality import Reals
+from equipoise.core import catalog
+from equipoise.core.data import PairedBatch
+from equipoise.core.events import Finished, Remedied, Sensed
+from equipoise.core.metric import ReferenceSet
+from equipoise.core.observations import SERIOUS
+from equipoise.experiment.settings import Experiment, PlugSpec
+from equipoise.runs import run_folder as runs
 from equipoise.training import probe
 from equipoise.training.loop import Training, train
 from equipoise.training.sheet import side_by_side
@@ -72,7 +73,7 @@ def measure(item: Item, out: Path) -> Result:
         return judged(truth.real.roll(1, 0), truth.real)
     training = in_memory(experiment_of(item))
     told = followed(training)
-    latents = training.state.gan.latent(len(truth), torch.Generator(), None)
+    latents = training.state.model.latent(len(truth), torch.Generator(), None)
     made = probe.samples(training.state, latents, truth.source)
     if item["picture"]:
         sheet = side_by_side([truth.source[:SHOWN], made[:SHOWN], truth.real[:SHOWN]])
@@ -87,9 +88,9 @@ def experiment_of(item: Item) -> Experiment:
     unpaired, anew = item["arm"] == "cyclegan", item.get("anew", False)
     weights = {"l1": {"adversarial_weight": 0.0}, "pix2pix": {"l1_weight": item.get("l1_weight")}, "cyclegan": {}}
     return Experiment(
-        data=Choice("openmoji", {"image_size": item["size"], "paired": not unpaired}),
-        gan=Choice(f"{'cyclegan' if unpaired else 'pix2pix'}:cpu{item['size']}", {"change": False} if anew else {}),
-        controller=Choice("annealed"),
+        data=PlugSpec("openmoji", {"image_size": item["size"], "paired": not unpaired}),
+        model=PlugSpec(f"{'cyclegan' if unpaired else 'pix2pix'}:cpu{item['size']}", {"change": False} if anew else {}),
+        controller=PlugSpec("annealed"),
         knobs=weights[item["arm"]],
         steps=item["steps"],
         batch_size=16,
@@ -122,11 +123,11 @@ def held_out(size: int) -> PairedBatch:
 
 def judged(made: Tensor, truth: Tensor) -> dict[str, float]:
     """The three figures of samples beside their truths."""
-    found = {}
+    result = {}
     for name in METRICS:
         metric = catalog.build("metrics", name)
-        found[name] = metric.value(metric.statistics(Reals(truth)), made.contiguous())
-    return found
+        result[name] = metric.value(metric.statistics(ReferenceSet(truth)), made.contiguous())
+    return result
 
 
 def picture_of(item: Item) -> str:
@@ -160,11 +161,11 @@ def name_of(item: Item) -> str:
 
 def arms_of(results: Results, items: list[Item]) -> dict[str, list[Mapping[str, Any]]]:
     """Name of an arm -> its results over seeds, of those that are there."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    matches: dict[str, list[Mapping[str, Any]]] = {}
     for item in items:
         if result := results.result(item):
-            found.setdefault(name_of(item), []).append(result)
-    return found
+            matches.setdefault(name_of(item), []).append(result)
+    return matches
 
 
 def row(name: str, seeds: list[Mapping[str, Any]]) -> list[str]:
@@ -210,14 +211,14 @@ def median(runs: list[Mapping[str, Any]], metric: str) -> float:
 def write_table(results: Results, items: list[Item], asked: Any) -> None:
     """The page, from what is there."""
     columns = ("arm", "L1 ↓", "kernel distance ↓", "perceptual ↓", "seconds of CPU", "serious findings")
-    pages, found = [], ""
+    pages, result = [], ""
     for size in (32, 64):
         arms = arms_of(results, [item for item in items if item["size"] == size])
         pages.append(table(columns, [row(name, seeds) for name, seeds in arms.items()]))
         if size == 32:
             drawn = {name: runs for name, runs in arms.items() if name != TOLD["shuffled"]}  # far from all others
             draw(drawn, asked.out / "translation.png")
-            found = answers(arms)
+            result = answers(arms)
     pictures = [picture_of(item) for item in items if item.get("picture") and results.result(item)]
     write(
         asked.out / "translation.md",
@@ -225,7 +226,7 @@ def write_table(results: Results, items: list[Item], asked: Any) -> None:
         f"{results.head(items)} Median [minimum, maximum] of {asked.seeds} seeds on 212 held-out pairs. How: the head "
         "of `benchmarks/translation.py`. The truths themselves get an L1 of 0 and the shuffled ones' kernel distance.",
         "## 32 x 32",
-        found,
+        result,
         pages[0],
         "![L1 against kernel distance](translation.png)",
         "## 64 x 64, one run of each",

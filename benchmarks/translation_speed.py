@@ -27,10 +27,10 @@ from _results import Item, Result, Results, in_child, parser, spread, table, wri
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss
 
-from equipoise.base import Stream
-from equipoise.events import Event, Stepped
-from equipoise.experiment import Choice, Experiment
-from equipoise.pilot import EAGER, SENSE_EVERY
+from equipoise.core.data import Stream
+from equipoise.core.events import Event, Stepped
+from equipoise.experiment.settings import Experiment, PlugSpec
+from equipoise.pilot.pilot import EAGER, SENSE_EVERY
 from equipoise.training.loop import Training, train
 
 GANS = ("pix2pix", "cyclegan")
@@ -43,13 +43,13 @@ TARGETS = {"fp32": 1.0, "bf16": 1.4}
 def built(item: Item) -> Training:
     """A run of a case, ready to train; the same for both loops."""
     torch.set_num_threads(1)
-    gan, (size, batch_size) = item["gan"], SIZES[item["networks"]]
+    model, (size, batch_size) = item["gan"], SIZES[item["networks"]]
     return in_memory(
         Experiment(
-            data=Choice("openmoji", {"image_size": size, "paired": gan == "pix2pix"}),
-            gan=Choice(gan if item["networks"] == "paper" else f"{gan}:{item['networks']}"),
+            data=PlugSpec("openmoji", {"image_size": size, "paired": model == "pix2pix"}),
+            model=PlugSpec(model if item["networks"] == "paper" else f"{model}:{item['networks']}"),
             knobs={"r1_gamma": 0.0},
-            controller=Choice("annealed"),
+            controller=PlugSpec("annealed"),
             batch_size=batch_size,
             precision=item["precision"],
             steps=100_000,
@@ -108,18 +108,18 @@ def plain_cyclegan(networks: Any, stream: Stream) -> Callable[[int], None]:
     pools: tuple[list[Tensor], list[Tensor]] = ([], [])
 
     def shown(pool: list[Tensor], fakes: Tensor) -> Tensor:
-        found = []
+        result = []
         for fake in fakes.detach():
             if len(pool) < POOL:
                 pool.append(fake)
-                found.append(fake)
+                result.append(fake)
             elif random.random() < 0.5:
                 place = random.randrange(POOL)
-                found.append(pool[place])
+                result.append(pool[place])
                 pool[place] = fake
             else:
-                found.append(fake)
-        return torch.stack(found)
+                result.append(fake)
+        return torch.stack(result)
 
     def step(index: int) -> None:
         batch = stream.batch(index)
@@ -165,24 +165,24 @@ def measure(item: Item) -> Result:
     ours, other = built(item), built({**item, "precision": "fp32"})
     ours.state.step = EAGER  # what is sensed step by step is over
     events = train(ours)
-    found: dict[str, list[float]] = {"ours": [], "plain": []}
-    for network in other.state.gan.networks.values():
+    result: dict[str, list[float]] = {"ours": [], "plain": []}
+    for network in other.state.model.networks.values():
         network.to(memory_format=torch.contiguous_format)
-    step = PLAIN[item["gan"]](other.state.gan.networks, other.streams.train)
+    step = PLAIN[item["gan"]](other.state.model.networks, other.streams.train)
     step(0)
     for _ in range(item["rounds"]):
-        found["ours"].append(block_of_ours(ours, events))
+        result["ours"].append(block_of_ours(ours, events))
         begun = time.process_time()
         for index in range(item["steps"]):
             step(index)
-        found["plain"].append((time.process_time() - begun) / item["steps"])
-    return found
+        result["plain"].append((time.process_time() - begun) / item["steps"])
+    return result
 
 
-def row(item: Item, found: Result) -> list[str]:
+def row(item: Item, result: Result) -> list[str]:
     """A case: milliseconds of both, and the ratio."""
-    ratios = [plain / ours for plain, ours in zip(found["plain"], found["ours"], strict=True)]
-    both = [spread([1000 * value for value in found[name]], ".0f") for name in ("plain", "ours")]
+    ratios = [plain / ours for plain, ours in zip(result["plain"], result["ours"], strict=True)]
+    both = [spread([1000 * value for value in result[name]], ".0f") for name in ("plain", "ours")]
     return [item["gan"], item["networks"], item["precision"], *both, spread(ratios), f"{TARGETS[item['precision']]:g}"]
 
 
@@ -195,8 +195,8 @@ def main() -> None:
         print(json.dumps(measure(asked.item)))
         return
     items: list[Item] = [
-        {"gan": gan, "networks": networks, "precision": precision, "rounds": asked.rounds, "steps": asked.steps}
-        for networks, gan, precision in product(SIZES, GANS, TARGETS)
+        {"gan": model, "networks": networks, "precision": precision, "rounds": asked.rounds, "steps": asked.steps}
+        for networks, model, precision in product(SIZES, GANS, TARGETS)
     ]
     results = Results(asked.out / "results" / "translation_speed.jsonl")
     if not asked.table:
@@ -207,7 +207,7 @@ def main() -> None:
         "# Steps per second from image to image",
         f"{results.head(items)} Median [minimum, maximum] of {asked.rounds} rounds, one thread. How: the head of "
         "`benchmarks/translation_speed.py`.",
-        table(columns, [row(item, found) for item in items if (found := results.result(item))]),
+        table(columns, [row(item, result) for item in items if (result := results.result(item))]),
     )
 
 

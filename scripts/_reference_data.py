@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 from _reference_tables import default, field_docstrings, kind, table
 
-from equipoise import catalog
+from equipoise.core import catalog
 
 RAISES = re.compile(r"\s*Raises .*", re.DOTALL)
 PAGE = re.compile(r"docs/(\w+)\.md")
@@ -78,5 +78,5 @@ def _count(plug: Any, split: str) -> str:
 
 def _suggests(plug: Any) -> str:
     suits = plug.suggestion
-    game = f"{suits.gan}, {suits.steps:,} steps of {suits.batch_size}, {suits.metric or 'no metric'}"
+    game = f"{suits.model}, {suits.steps:,} steps of {suits.batch_size}, {suits.metric or 'no metric'}"
     return f"{game}, {suits.controller}"

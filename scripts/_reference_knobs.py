@@ -4,18 +4,18 @@ import math
 from collections.abc import Mapping
 from functools import cache
 
-from _reference_gans import built
+from _reference_models import built
 from _reference_tables import table
 
-from equipoise import catalog
+from equipoise.core import catalog
+from equipoise.core.knobs import AdversarialKnobs, Knobs, Range
+from equipoise.core.observations import Controller, Health, Observation, Signals
 from equipoise.diagnosis.ladders import LADDERS, Rung
-from equipoise.knobs import AdversarialKnobs, Knobs, Range
-from equipoise.observations import Controller, Health, Observation, Signals
-from equipoise.zoo.cyclegan import CycleGANKnobs
-from equipoise.zoo.dirac import DiracKnobs
-from equipoise.zoo.pix2pix import Pix2PixKnobs
-from equipoise.zoo.seqgan import SeqGANKnobs
-from equipoise.zoo.textgan import TextGANKnobs
+from equipoise.models.cyclegan import CycleGANKnobs
+from equipoise.models.dirac import DiracKnobs
+from equipoise.models.pix2pix import Pix2PixKnobs
+from equipoise.models.seqgan import SeqGANKnobs
+from equipoise.models.textgan import TextGANKnobs
 
 CLASSES: Mapping[str, tuple[type[Knobs], type[Knobs] | None]] = {
     "Knobs": (Knobs, None),
@@ -71,9 +71,11 @@ def _scaled(range: Range) -> str:
 
 def _places(name: str) -> list[str]:
     """Where it stands in the GANs for which it acts, and for which it does not act."""
-    acting = {gan: made.knobs.values()[name] for gan in catalog.names("zoo") if name in (made := built(gan)).turnable}
-    stands = ", ".join(f"[{gan}](gans/{gan}.md) {value:g}" for gan, value in acting.items())
-    idle = ", ".join(gan for gan in catalog.names("zoo") if gan not in acting)
+    acting = {
+        model: made.knobs.values()[name] for model in catalog.names("models") if name in (made := built(model)).turnable
+    }
+    stands = ", ".join(f"[{model}](models/{model}.md) {value:g}" for model, value in acting.items())
+    idle = ", ".join(model for model in catalog.names("models") if model not in acting)
     idle = f" Does not act for {idle}." if idle else ""
     return [f"- Acts for, and starts at: {stands or 'no GAN with its default options'}.{idle}"]
 
@@ -92,25 +94,25 @@ def _turned(name: str) -> frozenset[str]:
     controller: Controller = catalog.build("controllers", name)
     knobs = AdversarialKnobs(r1_gamma=1.0)
     strong = Signals(rank_train_fake=0.99, rank_train_held_out=0.9, sign_real=0.9, adversarial_d=0.1, ideal_d=1.4)
-    found = set(controller.turns())
+    result = set(controller.turns())
     for acting in (None, frozenset(knobs.ranges()) - {"augment_p"}):
         state = controller.initial(knobs)
         for step in range(1, 40):
             turn = controller.update(state, Observation(step, step / 40, strong, Health(), knobs, acting))
-            state, found = turn.state, found | knobs.differences(turn.knobs).keys()
-    return frozenset(found)
+            state, result = turn.state, result | knobs.differences(turn.knobs).keys()
+    return frozenset(result)
 
 
 def _repairs(name: str) -> dict[str, str]:
     """What is done -> the findings and rungs on which it is."""
-    found: dict[str, dict[str, list[str]]] = {}
+    result: dict[str, dict[str, list[str]]] = {}
     for symptom, ladder in LADDERS.items():
         for number, rung in enumerate(ladder, start=1):
             if text := _treatment(name, rung):
-                found.setdefault(text, {}).setdefault(symptom, []).append(str(number))
+                result.setdefault(text, {}).setdefault(symptom, []).append(str(number))
     return {
         text: "; ".join(f"`{symptom}` {', '.join(numbers)}" for symptom, numbers in places.items())
-        for text, places in found.items()
+        for text, places in result.items()
     }
 
 

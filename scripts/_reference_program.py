@@ -6,18 +6,24 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
-from _reference_gans import option_texts
+from _reference_models import option_texts
 from _reference_tables import default, field_docstrings, kind, table
 
-from equipoise import catalog, cli, events, schedules
+from equipoise.cli import main as cli
+from equipoise.core import catalog, events, schedules
+from equipoise.core.observations import Signals
 from equipoise.diagnosis.advice import ADVICE
-from equipoise.experiment import Experiment
-from equipoise.observations import Signals
+from equipoise.experiment.settings import Experiment
 
 
 def plugs(kind: str) -> str:
     """Every plug of a kind and its first line."""
-    kinds: dict[str, catalog.Kind] = {"gans": "zoo", "data": "data", "controllers": "controllers", "metrics": "metrics"}
+    kinds: dict[str, catalog.Kind] = {
+        "models": "models",
+        "data": "data",
+        "controllers": "controllers",
+        "metrics": "metrics",
+    }
     rows = [(f"`{name}`", catalog.summary(kinds[kind], name)) for name in catalog.names(kinds[kind])]
     return table(("name", "what it is"), rows)
 
@@ -113,8 +119,8 @@ def log(_: str) -> str:
 
 def logged() -> list[type[events.Event]]:
     """The events that a run folder keeps: all but the steps."""
-    found = [one for one in vars(events).values() if inspect.isclass(one) and issubclass(one, events.Event)]
-    return [cls for cls in found if cls not in (events.Event, events.Stepped)]
+    result = [one for one in vars(events).values() if inspect.isclass(one) and issubclass(one, events.Event)]
+    return [cls for cls in result if cls not in (events.Event, events.Stepped)]
 
 
 def event_fields(cls: type[events.Event]) -> list[str]:

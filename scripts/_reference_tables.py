@@ -16,22 +16,22 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def field_docstrings(cls: type[Any]) -> dict[str, str]:
     """Field -> the string that follows it in the source, as one line; what a class says wins over its bases."""
-    found = {}
+    result = {}
     for one in reversed(cls.__mro__):
         if dataclasses.is_dataclass(one):
-            found |= _said_in(one)
-    return found
+            result |= _said_in(one)
+    return result
 
 
 def _said_in(cls: type[Any]) -> dict[str, str]:
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(tree, ast.ClassDef)
-    found = {}
+    result = {}
     for statement, following in zip(tree.body, tree.body[1:], strict=False):
         if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
             assert isinstance(statement.target, ast.Name)
-            found[statement.target.id] = " ".join(ast.literal_eval(following.value).split())
-    return found
+            result[statement.target.id] = " ".join(ast.literal_eval(following.value).split())
+    return result
 
 
 def default(field: dataclasses.Field[Any]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import _reference_data as data
-import _reference_gans as gans
+import _reference_models as gans
 import _reference_knobs as knobs
 import _reference_program as program
 
@@ -29,7 +29,7 @@ PARTS: Mapping[str, Callable[[str], str]] = {part.__name__: part for part in MAK
 
 def renewed(text: str) -> str:
     """A page with every generated part made anew."""
-    return PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]](found[3] or '')}\n{found[4]}", text)
+    return PART.sub(lambda result: f"{result[1]}\n{PARTS[result[2]](result[3] or '')}\n{result[4]}", text)
 
 
 def main(words: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from equipoise.base import Batch
+from equipoise.core.data import Batch
 from equipoise.data.digits import Digits
 from equipoise.metrics._digits_classifier import FILE, DigitsClassifier
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TINY = (
-    *("digits", "--gan", "dcgan", "--option", "width=4", "latent_dim=6", "--image-size", "16", "--steps", "12"),
+    *("digits", "--model", "dcgan", "--option", "width=4", "latent_dim=6", "--image-size", "16", "--steps", "12"),
     *("--batch-size", "8", "--evaluate-every", "1000", "--sample-every", "6", "--save-every", "5"),
     *("--precision", "fp32", "--threads", "1"),
 )
@@ -23,10 +23,11 @@ def tiny() -> list[str]:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of 12 steps with checkpoints after 5, 10 and 12. Not to be changed: copy it."""
-    from equipoise import cli, launch
-    from equipoise.arguments import parse
-    from equipoise.commands.train import experiment_of
-    from equipoise.experiment import complete
+    from equipoise.cli import main as cli
+    from equipoise.cli.arguments import parse
+    from equipoise.cli.commands.train import experiment_of
+    from equipoise.experiment import launch
+    from equipoise.experiment.settings import complete
 
     folder = tmp_path_factory.mktemp("trained") / "run"
     for _ in launch.start(complete(experiment_of(parse(cli.parser("train"), TINY))), folder):

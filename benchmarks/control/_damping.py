@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from equipoise.observations import Controller, ControllerState, Observation, Turn
+from equipoise.core.observations import Controller, ControllerState, Observation, Turn
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from equipoise import catalog
-from equipoise.experiment import Choice, Experiment, complete
+from equipoise.core import catalog
+from equipoise.core.observations import Controller
+from equipoise.experiment.settings import Experiment, PlugSpec, complete
 from equipoise.meta.stacked import AT_ONCE, Group, StackedRun
 from equipoise.metrics.mixture_modes import MixtureModes
-from equipoise.observations import Controller
 from equipoise.training import probe
 
 HERE = Path(__file__).resolve().parent
@@ -54,9 +54,9 @@ def experiment(task: str, watched: bool = False) -> Experiment:
     return complete(
         Experiment(
             data=data_of(task),
-            gan=Choice("mlp", {"width": WIDTH}),
-            controller=Choice("fixed"),
-            metric=Choice("coverage:samples" if watched else "none"),
+            model=PlugSpec("mlp", {"width": WIDTH}),
+            controller=PlugSpec("fixed"),
+            metric=PlugSpec("coverage:samples" if watched else "none"),
             steps=STEPS,
             batch_size=BATCH,
             seed=0,
@@ -68,9 +68,9 @@ def experiment(task: str, watched: bool = False) -> Experiment:
     )
 
 
-def data_of(task: str) -> Choice:
+def data_of(task: str) -> PlugSpec:
     """The data of a task, by the last word of its name."""
-    return Choice(task.split()[-1], {**TASKS, **TUNING}[task])
+    return PlugSpec(task.split()[-1], {**TASKS, **TUNING}[task])
 
 
 def scores(task: str, runs: Sequence[Run], watched: bool = False) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def score(task: str, run: StackedRun) -> float:
         return 0.0
     metric = MixtureModes()
     known = metric.statistics(_real(task))
-    latents = run.training.state.gan.latent(SAMPLES, torch.Generator().manual_seed(1), None)
+    latents = run.training.state.model.latent(SAMPLES, torch.Generator().manual_seed(1), None)
     counts = metric.counts(known, probe.samples(run.training.state, latents, None))
     modes = len(known.means)
     evenness = 1 - counts.reverse_kl / math.log(modes)

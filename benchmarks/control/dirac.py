@@ -22,12 +22,12 @@ from _damping import Damping, Disturbed
 from _plane import HERE
 from _results import Item, Result, Results, parser, table, write
 
-from equipoise import catalog
 from equipoise.controllers.annealed import Annealed
+from equipoise.core import catalog
+from equipoise.core.events import Stepped
+from equipoise.core.observations import Controller
 from equipoise.diagnosis.remedies import Care
-from equipoise.events import Stepped
-from equipoise.observations import Controller
-from equipoise.pilot import Pilot, Rules
+from equipoise.pilot.pilot import ModelInfo, Pilot
 from equipoise.training.loop import Plan, Streams, Training, train
 from equipoise.training.state import begin
 
@@ -55,15 +55,15 @@ def measure(item: Item) -> Result:
     torch.set_num_threads(1)
     data = catalog.build("data", "origin")
     options = {"loss": "minimax"} | {name: item[name] for name in ("updates", "loss", "start") if name in item}
-    gan = catalog.build("zoo", "dirac", options).build(data.spec, torch.Generator())
+    model = catalog.build("models", "dirac", options).build(data.spec, torch.Generator())
     h = item.get("h", H)
-    knobs = gan.knobs.with_values({"lr_g": h, "lr_d": h, "r1_gamma": item.get("gamma", 0.0)})
-    state = begin(gan, knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(0))
+    knobs = model.knobs.with_values({"lr_g": h, "lr_d": h, "r1_gamma": item.get("gamma", 0.0)})
+    state = begin(model, knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(0))
     pilot = Pilot(
         controller_of(item),
         steps=STEPS,
         knobs=knobs,
-        rules=Rules.of(gan),
+        rules=ModelInfo.of(model),
         sense_every=1,
         care=Care() if item.get("repair") else None,
     )
@@ -76,7 +76,7 @@ def measure(item: Item) -> Result:
 
 
 def radius(state: Any) -> float:
-    networks = state.gan.networks
+    networks = state.model.networks
     return math.hypot(networks["discriminator"].weight.item(), networks["generator"].weight.item())
 
 
@@ -115,15 +115,15 @@ CONSTANTS = [game(updates, "fixed", gamma=gamma) for updates in ("simultaneous",
 LOSSES = [game("simultaneous", "fixed", gamma=gamma, loss="wasserstein") for gamma in (*GAMMAS, 2.5)]
 
 
-def passed(expected: str, found: Result) -> str:
+def passed(expected: str, result: Result) -> str:
     """Whether a row came out as the theory has it; nothing where it has no say."""
     if not expected:
         return ""
     right = {
-        "grows": found["last"] > 2 * found["first"],
-        "orbits": 0.5 * found["first"] < found["least"] <= found["most"] < 2 * found["first"],
-        "not converged": found["converged"] is None,
-        "converged": found["converged"] is not None,
+        "grows": result["last"] > 2 * result["first"],
+        "orbits": 0.5 * result["first"] < result["least"] <= result["most"] < 2 * result["first"],
+        "not converged": result["converged"] is None,
+        "converged": result["converged"] is not None,
     }
     return "pass" if right[expected] else "**fail**"
 
@@ -133,7 +133,7 @@ def oracle(results: Results, item: Item) -> tuple[float, int] | None:
     games = (
         LOSSES if item.get("loss") == "wasserstein" else [one for one in CONSTANTS if one["updates"] == item["updates"]]
     )
-    known = [(found["converged"], one["gamma"]) for one in games if (found := results.result(one))]
+    known = [(result["converged"], one["gamma"]) for one in games if (result := results.result(one))]
     best = min(((steps, gamma) for steps, gamma in known if steps is not None), default=None)
     return None if best is None else (best[1], best[0])
 
@@ -141,14 +141,14 @@ def oracle(results: Results, item: Item) -> tuple[float, int] | None:
 def write_table(results: Results, items: list[Item], out: Any) -> None:
     rows = []
     for what, item, expected in ROWS:
-        if found := results.result(item):
-            steps = found["converged"]
+        if result := results.result(item):
+            steps = result["converged"]
             plain = not {"h", "start"} & item.keys()
             best = oracle(results, item) if steps is not None and plain else None
             regret = f"{steps / best[1]:.1f} (gamma {best[0]:g}: {best[1]})" if best else ""
             told = "never" if steps is None else str(steps)
             rows.append(
-                [what, item["updates"], f"{found['last']:.2g}", told, regret, expected, passed(expected, found)]
+                [what, item["updates"], f"{result['last']:.2g}", told, regret, expected, passed(expected, result)]
             )
     judged = [row[-1] for row in rows if row[-1]]
     write(

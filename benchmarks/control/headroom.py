@@ -122,7 +122,7 @@ def ranked(results: Results, task: str, kind: str) -> list[int]:
 def winner(results: Results, task: str, kind: str) -> int:
     """The best finalist by its trial and the four runs that followed."""
     tried = dict(answered(results, "trial", task, kind.partition(",")[0]))
-    known = {number: [*tried[number], *found] for number, found in answered(results, "choice", task, kind)}
+    known = {number: [*tried[number], *result] for number, result in answered(results, "choice", task, kind)}
     return max(known, key=lambda number: statistics.mean(known[number]))
 
 
@@ -160,9 +160,9 @@ def rows_of(results: Results, task: str) -> tuple[list[list[Any]], list[list[Any
     for kind, known in final.items():
         tried = dict(answered(results, "trial", task, kind.partition(",")[0]))
         first = [tried[number][0] for number in ranked(results, task, kind)]
-        number, found = next(iter(known.items()))
-        gain = "" if kind == "constants" else gained(found, base)
-        rows.append([task, kind, len(first), f"{statistics.median(first):.3f}", f"{first[0]:.3f}", mean(found), gain])
+        number, result = next(iter(known.items()))
+        gain = "" if kind == "constants" else gained(result, base)
+        rows.append([task, kind, len(first), f"{statistics.median(first):.3f}", f"{first[0]:.3f}", mean(result), gain])
         knobs.append([task, kind, *shown(task, kind, number)])
     return rows, knobs
 
@@ -186,14 +186,14 @@ def write_table(results: Results, out: Any) -> None:
     )
 
 
-def mean(found: Sequence[float]) -> str:
-    return f"{statistics.mean(found):.3f} ± {statistics.stdev(found) / len(found) ** 0.5:.3f}"
+def mean(result: Sequence[float]) -> str:
+    return f"{statistics.mean(result):.3f} ± {statistics.stdev(result) / len(result) ** 0.5:.3f}"
 
 
-def gained(found: Sequence[float], base: Sequence[float]) -> str:
+def gained(result: Sequence[float], base: Sequence[float]) -> str:
     """Difference of means, with the standard error of two independent samples (seeds pair poorly), and in per cent."""
-    difference = statistics.mean(found) - statistics.mean(base)
-    error = (statistics.variance(found) / len(found) + statistics.variance(base) / len(base)) ** 0.5
+    difference = statistics.mean(result) - statistics.mean(base)
+    error = (statistics.variance(result) / len(result) + statistics.variance(base) / len(base)) ** 0.5
     return f"{difference:+.3f} ± {error:.3f} ({difference / statistics.mean(base):+.0%})"
 
 

@@ -31,11 +31,11 @@ import torch
 from _plane import HERE
 from _results import Item, Result, Results, parser, spread, table, write
 
-from equipoise.base import StepRecord
-from equipoise.events import Event, Sensed, Stepped
-from equipoise.experiment import Choice, Experiment, complete
-from equipoise.launch import assemble
-from equipoise.pilot import EAGER, SENSE_EVERY
+from equipoise.core.events import Event, Sensed, Stepped
+from equipoise.core.records import StepRecord
+from equipoise.experiment.launch import assemble
+from equipoise.experiment.settings import Experiment, PlugSpec, complete
+from equipoise.pilot.pilot import EAGER, SENSE_EVERY
 from equipoise.training import loop
 from equipoise.training.loop import Training, train
 from equipoise.training.step import run_step
@@ -52,9 +52,9 @@ def built(controller: str) -> Training:
     """A run, ready to train."""
     experiment = complete(
         Experiment(
-            data=Choice("digits"),
-            gan=Choice("dcgan:lab32"),
-            controller=Choice(controller),
+            data=PlugSpec("digits"),
+            model=PlugSpec("dcgan:lab32"),
+            controller=PlugSpec(controller),
             batch_size=BATCH,
             steps=LENGTH,
             repair=False,
@@ -144,11 +144,11 @@ def measure(item: Item) -> Result:
 
 
 def write_table(results: Results, item: Item, out: Any) -> None:
-    found = results.result(item)
-    if found is None:
+    result = results.result(item)
+    if result is None:
         return
     rows = []
-    for arm, blocks in found["blocks"].items():
+    for arm, blocks in result["blocks"].items():
         rates = [spread([1 / block[name] for block in blocks]) for name in ("ours", "bare")]
         ratios = [block["bare"] / block["ours"] for block in blocks]
         outside = [100 * block["outside"] for block in blocks]
@@ -159,7 +159,7 @@ def write_table(results: Results, item: Item, out: Any) -> None:
         out / "overhead.md",
         "# What watching and control cost",
         f"`python benchmarks/control/overhead.py`; {results.head([item])}",
-        f"`dcgan:lab32` on digits, width 64, batches of {BATCH}, {found['precision']}, one thread, CPU seconds; a "
+        f"`dcgan:lab32` on digits, width 64, batches of {BATCH}, {result['precision']}, one thread, CPU seconds; a "
         f"reading each {SENSE_EVERY} steps. {item['rounds']} rounds of blocks that take turns in one process: median "
         "[least, most]. The ratio is of whole steps and scatters with whatever else the machine does; what lies "
         "outside of the step is the same cost measured directly, with some tenths of a per cent of scatter, which is "

@@ -66,13 +66,13 @@ def measure(item: Item) -> Result:
 def report(known: Results, items: list[Item], out: Path) -> None:
     rows = []
     for item in items:
-        if found := known.result(item):
-            share = found["cpu"] / (item["processes"] * found["wall"])
-            median = f"{found['median']:.0f} s"
-            failed = f", {len(found['failed'])} failed" if found["failed"] else ""
-            counts = [f"{found['runs']}{failed}", item["steps"], median, item["processes"]]
+        if result := known.result(item):
+            share = result["cpu"] / (item["processes"] * result["wall"])
+            median = f"{result['median']:.0f} s"
+            failed = f", {len(result['failed'])} failed" if result["failed"] else ""
+            counts = [f"{result['runs']}{failed}", item["steps"], median, item["processes"]]
             right = "yes" if share >= TARGET else "missed"
-            rows.append([*counts, f"{found['cpu']:.0f} s", f"{found['wall']:.0f} s", f"**{share:.3f}**", right])
+            rows.append([*counts, f"{result['cpu']:.0f} s", f"{result['wall']:.0f} s", f"**{share:.3f}**", right])
     write(
         out / "parallel.md",
         "# Do parallel runs keep the cores busy?",

@@ -23,8 +23,8 @@ import torch
 from _plane import HERE
 from _results import Item, Result, Results, parser, spread, table, write
 
-from equipoise import launch
-from equipoise.experiment import Choice, Experiment, complete
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec, complete
 from equipoise.losses.adversarial import LOSSES
 from equipoise.meta.stacked import train_together
 from equipoise.training.loop import Training, train
@@ -37,13 +37,13 @@ LEAST = 5
 
 
 def experiment(steps: int, data: str = "ring", loss: str = "relativistic", metric: str = "none") -> Experiment:
-    gan = Choice("mlp", {"width": 32, "loss": loss})
+    model = PlugSpec("mlp", {"width": 32, "loss": loss})
     return complete(
         Experiment(
-            data=Choice(data),
-            gan=gan,
-            controller=Choice("fixed"),
-            metric=Choice(metric),
+            data=PlugSpec(data),
+            model=model,
+            controller=PlugSpec("fixed"),
+            metric=PlugSpec(metric),
             steps=steps,
             batch_size=64,
             seed=0,
@@ -88,8 +88,8 @@ def furthest(mine: Training, theirs: Training) -> float:
 def late(item: Item) -> Result:
     """The metric of each seed at the end, stacked and alone."""
     ones = [replace(experiment(LATE, item["data"], metric="high_quality"), seed=seed) for seed in range(SEEDS)]
-    found = [alone(one).best for one in ones]
-    return {"stacked": [run.value for run in train_together(ones)], "alone": [one.value for one in found]}
+    result = [alone(one).best for one in ones]
+    return {"stacked": [run.value for run in train_together(ones)], "alone": [one.value for one in result]}
 
 
 MEASURES: Mapping[str, Any] = {"speed": speed, "twins": twins, "late": late}
@@ -115,25 +115,25 @@ def all_late() -> list[Item]:
 def write_table(results: Results, out: Any) -> None:
     items = [*speeds(), *all_twins(), *all_late()]
     rows = []
-    if fast := [found for item in speeds() if (found := results.result(item))]:
-        ratios = [found["alone"] / found["stacked"] for found in fast]
-        stacked, lone = ([3600 / found[name] for found in fast] for name in ("stacked", "alone"))
+    if fast := [result for item in speeds() if (result := results.result(item))]:
+        ratios = [result["alone"] / result["stacked"] for result in fast]
+        stacked, lone = ([3600 / result[name] for result in fast] for name in ("stacked", "alone"))
         rows.append(["runs an hour of CPU, stacked", spread(stacked, ".0f"), ""])
         rows.append(["runs an hour of CPU, alone", spread(lone, ".0f"), ""])
         rows.append(
             ["times as many", spread(ratios, ".1f"), verdict(statistics.median(ratios) >= LEAST, f">= {LEAST}")]
         )
     for item in all_twins():
-        if found := results.result(item):
-            right = verdict(found["furthest"] < CLOSE, f"< {CLOSE:g}")
+        if result := results.result(item):
+            right = verdict(result["furthest"] < CLOSE, f"< {CLOSE:g}")
             rows.append(
-                [f"furthest from the twin after {TWIN_STEPS} steps, {item['loss']}", f"{found['furthest']:.1e}", right]
+                [f"furthest from the twin after {TWIN_STEPS} steps, {item['loss']}", f"{result['furthest']:.1e}", right]
             )
     for item in all_late():
-        if found := results.result(item):
-            differences = [a - b for a, b in zip(found["stacked"], found["alone"], strict=True)]
+        if result := results.result(item):
+            differences = [a - b for a, b in zip(result["stacked"], result["alone"], strict=True)]
             error = statistics.stdev(differences) / math.sqrt(SEEDS)
-            means = [statistics.mean(found[name]) for name in ("stacked", "alone")]
+            means = [statistics.mean(result[name]) for name in ("stacked", "alone")]
             said = f"{means[0]:.4f} and {means[1]:.4f}, difference {means[0] - means[1]:+.4f} ± {error:.4f}"
             right = verdict(abs(means[0] - means[1]) <= 2 * error + 1e-9, "within 2 s.e.")
             rows.append([f"high quality after {LATE} steps, {item['data']}, stacked and alone", said, right])

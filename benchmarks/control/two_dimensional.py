@@ -23,10 +23,10 @@ import numpy as np
 from _plane import AT_ONCE, BATCH, HERE, POINTS, STEPS, TASKS, TUNING, WIDTH, Run, scores
 from _results import Item, Results, parser, table, write
 
-from equipoise import catalog
 from equipoise.comparison import aggregate
 from equipoise.comparison.aggregate import Estimate, Grouped
-from equipoise.knobs import AdversarialKnobs
+from equipoise.core import catalog
+from equipoise.core.knobs import AdversarialKnobs
 
 TRIALS, TRIAL_SEEDS = 16, (1000,)
 SEEDS = tuple(range(20))
@@ -41,12 +41,12 @@ def arms() -> dict[str, Any]:
     """Controllers by name and preset, each once, the constant first."""
     names = catalog.names("controllers")
     typed = [*names, *(f"{name}:{preset}" for name in names for preset in catalog.presets("controllers", name))]
-    found: dict[str, Any] = {BASELINE: catalog.build("controllers", BASELINE)}
+    result: dict[str, Any] = {BASELINE: catalog.build("controllers", BASELINE)}
     for name in sorted(typed):
         controller = catalog.build("controllers", name)
-        if controller not in found.values() and not controller.turns() & IDLE:
-            found[name] = controller
-    return found
+        if controller not in result.values() and not controller.turns() & IDLE:
+            result[name] = controller
+    return result
 
 
 def base(number: int) -> dict[str, float]:
@@ -88,16 +88,16 @@ def runs_of(item: Item) -> list[Run]:
 def measure(results: Results, items: Sequence[Item]) -> None:
     """Answer items of one task, several arms in one stack."""
     asked = [runs_of(item) for item in items]
-    found = scores(items[0]["task"], [run for runs in asked for run in runs], watched=True)
+    result = scores(items[0]["task"], [run for runs in asked for run in runs], watched=True)
     start = 0
     for item, runs in zip(items, asked, strict=True):
         stop = start + len(runs)
         results.append(
             item,
             {
-                "scores": found["scores"][start:stop],
-                "diverged": [number - start for number in found["diverged"] if start <= number < stop],
-                "cpu_seconds": found["cpu_seconds"] * len(runs) / sum(map(len, asked)),
+                "scores": result["scores"][start:stop],
+                "diverged": [number - start for number in result["diverged"] if start <= number < stop],
+                "cpu_seconds": result["cpu_seconds"] * len(runs) / sum(map(len, asked)),
             },
         )
         start = stop
@@ -113,8 +113,8 @@ def stacks(items: Sequence[Item]) -> Iterator[list[Item]]:
 
 def tuned(results: Results, arm: str) -> int | None:
     """The base that did best in the arm's trials, None while some are missing."""
-    found = [results.result(trial(task, arm)) for task in TUNING]
-    known = [one["scores"] for one in found if one]
+    result = [results.result(trial(task, arm)) for task in TUNING]
+    known = [one["scores"] for one in result if one]
     if len(known) < len(TUNING):
         return None
     means = np.mean(known, axis=0).reshape(TRIALS, len(TRIAL_SEEDS)).mean(axis=1)
@@ -131,10 +131,10 @@ def items_of(results: Results, names: Sequence[str]) -> list[Item]:
 def grouped(results: Results, regime: str, arm: str, tasks: Sequence[str]) -> Grouped | None:
     """Task -> its scores, seed by seed; None while some are missing."""
     number = tuned(results, arm)
-    found = {task: results.result(run(regime, task, arm, number)) for task in tasks} if number is not None else {}
-    if not found or not all(found.values()):
+    result = {task: results.result(run(regime, task, arm, number)) for task in tasks} if number is not None else {}
+    if not result or not all(result.values()):
         return None
-    return {task: np.array(one["scores"]) for task, one in found.items() if one}
+    return {task: np.array(one["scores"]) for task, one in result.items() if one}
 
 
 def rows_of(results: Results, regime: str, names: Sequence[str]) -> list[list[Any]]:
@@ -149,8 +149,8 @@ def rows_of(results: Results, regime: str, names: Sequence[str]) -> list[list[An
         alone = [aggregate.interquartile({task: known[task]}) for task in tasks]
         whole = aggregate.interquartile(known)
         chance = aggregate.probability_of_improvement(known, best) if arm != BASELINE else None
-        found = [results.result(run(regime, task, arm, number)) for task in tasks]
-        lost = sum(len(one["diverged"]) for one in found if one)
+        result = [results.result(run(regime, task, arm, number)) for task in tasks]
+        lost = sum(len(one["diverged"]) for one in result if one)
         rows.append([whole.value, arm, *map(told, [*alone, whole]), told(chance) if chance else "", lost, number])
     return [row[1:] for row in sorted(rows, key=lambda row: -row[0])]
 
@@ -168,11 +168,11 @@ def verdict(results: Results, regime: str, names: Sequence[str]) -> str:
     if best is None or not pairs:
         return f"{regime.capitalize()}: not measured yet."
     differences = {arm: np.concatenate([known[task] - best[task] for task in tasks]) for arm, known in pairs.items()}
-    p_values = aggregate.holm({arm: aggregate.wilcoxon(found) for arm, found in differences.items()})
-    for arm, found in differences.items():
+    p_values = aggregate.holm({arm: aggregate.wilcoxon(result) for arm, result in differences.items()})
+    for arm, result in differences.items():
         sure = p_values[arm] < 0.05
-        sides["neither" if not sure else "better" if aggregate.lean(found) > 0 else "worse"].append(arm)
-    said = {side: ", ".join(found) or "none" for side, found in sides.items()}
+        sides["neither" if not sure else "better" if aggregate.lean(result) > 0 else "worse"].append(arm)
+    said = {side: ", ".join(result) or "none" for side, result in sides.items()}
     return (
         f"{regime.capitalize()}: better than the tuned constant: {said['better']}; worse: {said['worse']}; "
         f"not to be told apart: {said['neither']} (Wilcoxon, Holm over arms, 5 %)."

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from equipoise import catalog
 from equipoise.brief.told import number
+from equipoise.core import catalog
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Controller, ControllerState, Health, MetricReading, Observation, Signals
 from equipoise.errors import SettingError
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Controller, ControllerState, Health, MetricReading, Observation, Signals
 from equipoise.policy.files import read
 from equipoise.policy.reward import reward
 

@@ -5,9 +5,9 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from equipoise import catalog
-from equipoise.base import DataSpec
 from equipoise.brief.told import device_of
+from equipoise.core import catalog
+from equipoise.core.data import DataSpec
 from equipoise.errors import SettingError
 
 
@@ -38,7 +38,7 @@ class GAN:
             raise SettingError(f"nz = {nz}, ngf = {ngf}, ndf = {ndf}: each must be at least 1")
         spec = DataSpec((nc, img_size, img_size))
         built = {
-            width: catalog.build("zoo", "dcgan:lab32", {"width": width, "latent_dim": nz}).build(spec, source)
+            width: catalog.build("models", "dcgan:lab32", {"width": width, "latent_dim": nz}).build(spec, source)
             for width in {ngf, ndf}
         }
         self.generator: nn.Module = _Generator(built[ngf].networks["generator"]).to(self.device)

@@ -16,13 +16,13 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from equipoise import catalog
 from equipoise.brief.told import Losses, device_of, gradient_norm, losses_of, progress_of
+from equipoise.core import catalog
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Controller, ControllerState, Health, MetricReading, Observation, Signals
+from equipoise.core.schedules import SCHEDULES
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Controller, ControllerState, Health, MetricReading, Observation, Signals
 from equipoise.policy.files import read
-from equipoise.schedules import SCHEDULES
 
 Config = Mapping[str, Mapping[str, Any]]
 """Parameter -> how it is scheduled."""

@@ -32,10 +32,10 @@ def number(value: Tensor | float | None, name: str, when: str) -> float:
         raise SettingError(f"{name} must be one number, not a tensor of shape {tuple(value.shape)}; take its mean")
     if not isinstance(value, Tensor | int | float):
         raise SettingError(f"{name} must be one number, not {type(value).__name__}")
-    found = float(value.detach() if isinstance(value, Tensor) else value)
-    if not math.isfinite(found):
-        raise SettingError(f"{name} is {found} in {when}: the networks have diverged; nothing was updated")
-    return found
+    result = float(value.detach() if isinstance(value, Tensor) else value)
+    if not math.isfinite(result):
+        raise SettingError(f"{name} is {result} in {when}: the networks have diverged; nothing was updated")
+    return result
 
 
 def losses_of(losses: Losses | None, epoch: int) -> dict[str, float]:
@@ -54,8 +54,8 @@ def gradient_norm(network: nn.Module | None) -> float | None:
 def device_of(device: str | torch.device) -> torch.device:
     """The device by name. Raises SettingError if there is no such device here."""
     try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
+        result = torch.device(device)
+        torch.empty(0, device=result)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise SettingError(f"there is no device '{device}' here; give device='cpu'") from error
-    return found
+    return result

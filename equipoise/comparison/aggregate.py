@@ -22,7 +22,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from equipoise import student
+from equipoise.core import student_t as student
 
 Numbers = npt.NDArray[np.float64]
 Grouped = Mapping[str, Numbers]
@@ -78,8 +78,8 @@ def median(groups: Grouped, seed: int = 0) -> Estimate:
 
 def geometric_mean(groups: Grouped, seed: int = 0) -> Estimate:
     """Over all runs, each above 0; drawn anew within each setting."""
-    found = mean({name: np.log(values) for name, values in groups.items()}, seed=seed)
-    return Estimate(math.exp(found.value), math.exp(found.low), math.exp(found.high))
+    result = mean({name: np.log(values) for name, values in groups.items()}, seed=seed)
+    return Estimate(math.exp(result.value), math.exp(result.low), math.exp(result.high))
 
 
 def interquartile_difference(ours: Grouped, theirs: Grouped, seed: int = 0) -> Estimate:

@@ -7,19 +7,19 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 
-from equipoise import catalog
 from equipoise.comparison.plan import Plan, check_apart, plain_name
 from equipoise.controllers.chain import Chain
+from equipoise.core import catalog
 from equipoise.errors import EquipoiseError
-from equipoise.experiment import Choice, named_data
+from equipoise.experiment.settings import PlugSpec, named_data
 from equipoise.meta.tasks import Tasks
 from equipoise.policy.files import Policy, read, rooted
 
 
-def seeded(controller: Choice, seed: int) -> Choice:
+def seeded(controller: PlugSpec, seed: int) -> PlugSpec:
     """The same controller, drawing otherwise with every seed of the plan, if it draws and does not say how."""
 
-    def drawing(one: Choice) -> Choice:
+    def drawing(one: PlugSpec) -> PlugSpec:
         return one.with_options(seed=seed) if _takes(one, "seed") and "seed" not in one.options else one
 
     return _linked(controller, drawing)
@@ -49,7 +49,7 @@ def check_policies(plan: Plan) -> None:
                     check_apart(plan, f"the policy of arm '{name}' was trained on '{data.name}'", data)
 
 
-def links(controller: Choice) -> list[str]:
+def links(controller: PlugSpec) -> list[str]:
     """The names of the controllers that decide: of a chain its links, without building any of them."""
     if catalog.load("controllers", controller.name) is not Chain:
         return [controller.name]
@@ -59,41 +59,41 @@ def links(controller: Choice) -> list[str]:
     return [name.strip() for name in of.split(",")] if isinstance(of, str) else list(of)
 
 
-def _linked(controller: Choice, change: Callable[[Choice], Choice]) -> Choice:
+def _linked(controller: PlugSpec, change: Callable[[PlugSpec], PlugSpec]) -> PlugSpec:
     """A controller with its options changed, or those of every link of a chain."""
     if catalog.load("controllers", controller.name) is not Chain:
         return change(controller)
     chain: Chain = catalog.build("controllers", controller.name, controller.options)
-    settings = {name: _linked(Choice(name, chain.settings.get(name, {})), change).options for name in chain.of}
+    settings = {name: _linked(PlugSpec(name, chain.settings.get(name, {})), change).options for name in chain.of}
     told = {name: dict(options) for name, options in settings.items() if options}
     return controller.with_options(settings=told) if told else controller
 
 
-def _takes(controller: Choice, option: str) -> bool:
+def _takes(controller: PlugSpec, option: str) -> bool:
     return option in inspect.signature(catalog.load("controllers", controller.name)).parameters
 
 
-def _with_digest(controller: Choice) -> Choice:
+def _with_digest(controller: PlugSpec) -> PlugSpec:
     if not (_takes(controller, "policy") and _takes(controller, "digest")):
         return controller
     digest = catalog.build("controllers", controller.name, controller.options).digest
-    return Choice(controller.name, rooted(controller.options)).with_options(digest=digest)
+    return PlugSpec(controller.name, rooted(controller.options)).with_options(digest=digest)
 
 
-def _policies(controller: Choice) -> list[Policy]:
+def _policies(controller: PlugSpec) -> list[Policy]:
     """What an arm follows. Raises EquipoiseError for a policy that there is not."""
-    found: list[Policy] = []
+    result: list[Policy] = []
 
-    def seen(one: Choice) -> Choice:
+    def seen(one: PlugSpec) -> PlugSpec:
         if _takes(one, "policy"):
-            found.append(read(catalog.build("controllers", one.name, one.options).policy).policy)
+            result.append(read(catalog.build("controllers", one.name, one.options).policy).policy)
         return one
 
     _linked(controller, seen)
-    return found
+    return result
 
 
-def _trained_on(policy: Policy) -> Iterator[Choice]:
+def _trained_on(policy: Policy) -> Iterator[PlugSpec]:
     """The data that its training drew from; none where its file says nothing that can be read."""
     plan = policy.training.get("plan", {})
     try:

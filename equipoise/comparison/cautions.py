@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from equipoise import catalog, runs
 from equipoise.comparison import arms, planned
 from equipoise.comparison.folder import Folder
 from equipoise.comparison.plan import WELL_SET, Plan
 from equipoise.comparison.planned import Planned
-from equipoise.events import REPAIR
+from equipoise.core import catalog
+from equipoise.core.events import REPAIR
+from equipoise.runs import run_folder as runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,10 @@ def cautions(plan: Plan, folder: Folder) -> list[Caution]:
     ]
 
 
-def marks(found: Iterable[Caution]) -> dict[str, str]:
+def marks(result: Iterable[Caution]) -> dict[str, str]:
     """Arm -> its name with what is to be known of it."""
     told: dict[str, list[str]] = {}
-    for one in found:
+    for one in result:
         told.setdefault(one.arm, []).append(one.mark)
     return {arm: f"{arm} ({', '.join(dict.fromkeys(said))})" for arm, said in told.items()}
 
@@ -80,7 +81,7 @@ def _start(folder: Folder, run: Planned) -> Start | None:
 
 def _regimes(plan: Plan, arm: str, starts: Mapping[Planned, Start]) -> Iterator[Caution]:
     for name, regime in plan.regimes.items():
-        found: list[str] = []
+        result: list[str] = []
         for task in regime.tasks or plan.tasks:
             mine = [
                 start
@@ -88,9 +89,9 @@ def _regimes(plan: Plan, arm: str, starts: Mapping[Planned, Start]) -> Iterator[
                 if run.arm == arm and run.trial is None and run.setting.task == task
                 if run.setting.regime in (WELL_SET, name)
             ]
-            found += undone(mine, regime.factors)
-        if found:
-            knobs = ", ".join(dict.fromkeys(found))
+            result += undone(mine, regime.factors)
+        if result:
+            knobs = ", ".join(dict.fromkeys(result))
             text = f"{arm} is not mis-set by {name} in {knobs}: its first decision sets that, wherever it stood."
             yield Caution(arm, f"undoes {name}", text)
 
@@ -102,10 +103,10 @@ def _search(plan: Plan, arm: str, starts: Mapping[Planned, Start]) -> Iterator[C
     for run, start in starts.items():
         if run.arm == arm and run.trial is not None:
             tried.setdefault(run.setting.name, []).append(start)
-    found = dict.fromkeys(knob for mine in tried.values() for knob in undone(mine, knobs))
-    if found:
-        text = f"Trials of {arm} tried {', '.join(found)} in vain: its first decision sets that, wherever it stood."
-        yield Caution(arm, "not tuned" if len(found) == len(keys) else "tuned in part", text)
+    result = dict.fromkeys(knob for mine in tried.values() for knob in undone(mine, knobs))
+    if result:
+        text = f"Trials of {arm} tried {', '.join(result)} in vain: its first decision sets that, wherever it stood."
+        yield Caution(arm, "not tuned" if len(result) == len(keys) else "tuned in part", text)
 
 
 def _blind(plan: Plan, folder: Folder) -> Iterator[Caution]:
@@ -151,11 +152,11 @@ def _where_never(
 
 def _tests(plan: Plan, folder: Folder, arm: str) -> dict[str, list[runs.Run]]:
     """Task -> the runs of an arm in it that have begun."""
-    found: dict[str, list[runs.Run]] = {}
+    result: dict[str, list[runs.Run]] = {}
     for run in planned.tests(plan):
         if run.arm == arm and (folder.run(run) / runs.EXPERIMENT).exists():
-            found.setdefault(run.setting.task, []).append(runs.Run(folder.run(run)))
-    return found
+            result.setdefault(run.setting.task, []).append(runs.Run(folder.run(run)))
+    return result
 
 
 def _measures_distance(run: runs.Run) -> bool:

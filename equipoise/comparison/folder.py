@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equipoise import runs
 from equipoise.comparison import plan as plans
 from equipoise.comparison.arms import pinned
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.planned import Planned, Setting
 from equipoise.errors import RunError, unwritable
-from equipoise.experiment import versions
+from equipoise.experiment.settings import versions
+from equipoise.runs import run_folder as runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,17 @@ from typing import Any
 
 import torch
 
-from equipoise import launch, runs
 from equipoise.comparison import looks, planned, scores
 from equipoise.comparison import plan as plans
 from equipoise.comparison.folder import Folder, opened, read_json, write_json
 from equipoise.comparison.looks import Clock, Look
 from equipoise.comparison.planned import Planned, Setting
+from equipoise.core.events import Finished, Resumed, Saved
 from equipoise.errors import RunError
-from equipoise.events import Finished, Resumed, Saved
-from equipoise.experiment import Experiment, given
-from equipoise.locks import held
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, require
+from equipoise.runs import run_folder as runs
+from equipoise.runs.locks import held
 from equipoise.training import checkpoint
 
 WAIT = "wait until it has ended"
@@ -29,8 +30,8 @@ def measure_anchors(folder: Folder, setting: Setting) -> None:
     """Measure and keep the anchors of a setting."""
     torch.set_num_threads(1)
     plan, _ = opened(folder)
-    found = scores.anchors(plan, setting, planned.task_of(plan, setting))
-    write_json(folder.anchors(setting), dataclasses.asdict(found))
+    result = scores.anchors(plan, setting, planned.task_of(plan, setting))
+    write_json(folder.anchors(setting), dataclasses.asdict(result))
 
 
 def read_anchors(folder: Folder, setting: Setting) -> scores.Anchors | None:
@@ -66,10 +67,10 @@ def tuned(folder: Folder, run: Planned, plan: plans.Plan) -> dict[str, Any]:
     """What the arm of a run is set to: that of its trial, or what it was tuned to."""
     if run.trial is not None:
         return planned.drawn(plan, run.arm, run.trial)
-    found = read_json(folder.tuned)
-    if plan.tuning is not None and found is None:
+    result = read_json(folder.tuned)
+    if plan.tuning is not None and result is None:
         raise RunError(f"{folder.path} has no tuned.json yet: arms are tuned before they are tested")
-    return dict(found[run.arm]["tried"]) if found else {}
+    return dict(result[run.arm]["tried"]) if result else {}
 
 
 def _follow(folder: Folder, run: Planned, interrupted: Callable[[], bool]) -> bool:
@@ -97,7 +98,7 @@ def _train(folder: Folder, run: Planned, experiment: Experiment, interrupted: Ca
         judge = looks.judge_of(planned.task_of(plan, run.setting), experiment, plan.samples)
         known = _gone_back(folder, run)
     events = launch.resume(path, interrupted=interrupted) if known else launch.start(experiment, path, interrupted)
-    every, steps = given(experiment.save_every, "save_every"), given(experiment.steps, "steps")
+    every, steps = require(experiment.save_every, "save_every"), require(experiment.steps, "steps")
     for event in events:
         match event:
             case Resumed() if known:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from equipoise import runs
 from equipoise.comparison.folder import Folder
 from equipoise.comparison.pictures import NARROW, WIDE, grid
 from equipoise.comparison.summary import Block, Summaries, by_setting
 from equipoise.report.axes import BLUE, title
 from equipoise.report.figures import png
+from equipoise.runs import run_folder as runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ TALL = 2.3
 """Inches: the height of the samples of one arm, of which three stand side by side on a desk and one on a phone."""
 
 
-def galleries(folder: Folder, found: Summaries, blocks: Sequence[Block]) -> list[tuple[str, int, bytes, bytes]]:
+def galleries(folder: Folder, result: Summaries, blocks: Sequence[Block]) -> list[tuple[str, int, bytes, bytes]]:
     """Setting, seed, and pictures of the samples of each arm, the best arm first, for a desk and for a phone.
 
     None for what cannot be drawn.
@@ -33,7 +33,7 @@ def galleries(folder: Folder, found: Summaries, blocks: Sequence[Block]) -> list
         files = {arm: _last(folder.path / "runs" / row.name) for arm, row in inside[0].items()}
         if any(files.values()):
             seed = next(iter(inside[0].values())).seed
-            wide, narrow = (png(partial(_gallery, found, files, columns)) for columns in (WIDE, NARROW))
+            wide, narrow = (png(partial(_gallery, result, files, columns)) for columns in (WIDE, NARROW))
             made.append((name, seed, wide, narrow))
     return made
 
@@ -49,9 +49,9 @@ def _last(run: Path) -> Path | None:
     return path
 
 
-def _gallery(found: Summaries, files: dict[str, Path | None], columns: int) -> "Figure":
-    figure, panels = grid(len(found.arms), TALL, left=0.17, foot=0.1, columns=columns)
-    for axes, one in zip(panels, found.arms, strict=True):
+def _gallery(result: Summaries, files: dict[str, Path | None], columns: int) -> "Figure":
+    figure, panels = grid(len(result.arms), TALL, left=0.17, foot=0.1, columns=columns)
+    for axes, one in zip(panels, result.arms, strict=True):
         _draw(axes, files[one.arm])
         title(axes, one.arm, legends=False)
     return figure

@@ -18,7 +18,7 @@ from equipoise.comparison.folder import Folder
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.planned import Planned, Setting
 from equipoise.errors import RunError
-from equipoise.locks import held
+from equipoise.runs.locks import held
 
 PAUSE = 0.05
 """Seconds between two looks at the processes."""

@@ -18,12 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipoise import catalog, evaluation, judged, specimens
-from equipoise.base import Batch
 from equipoise.comparison.plan import Task
-from equipoise.experiment import Experiment, data_of
-from equipoise.generator import Generator, load
-from equipoise.quality import Metric, Reals
+from equipoise.core import catalog
+from equipoise.core.data import Batch
+from equipoise.core.metric import Metric, ReferenceSet
+from equipoise.evaluation import evaluate as evaluation
+from equipoise.evaluation import samples as specimens
+from equipoise.evaluation import subject as judged
+from equipoise.experiment.settings import Experiment, data_of
+from equipoise.inference.generator import Generator, load
 
 SEED = 7
 """Of latents, labels and reals that are judged: the same for every arm and seed."""
@@ -73,7 +76,7 @@ def judge_of(task: Task, experiment: Experiment, count: int) -> Judge:
     data, metric = data_of(experiment), metric_of(task)
     available = data.count("held_out")
     reals: Batch = data.stream("held_out", count if available is None else min(count, available), SEED).batch(0)
-    return Judge(metric, metric.statistics(Reals(reals.real, reals.condition)), reals, count)
+    return Judge(metric, metric.statistics(ReferenceSet(reals.real, reals.condition)), reals, count)
 
 
 def metric_of(task: Task) -> Metric:
@@ -125,14 +128,14 @@ def record(path: Path, look: Look) -> None:
 
 def recorded(path: Path) -> list[Look]:
     """All looks by step; of two after the same step the later one, for the run was gone back to before it."""
-    found = {}
+    result = {}
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
         if line.endswith(b"\n"):
             values = json.loads(line)
             value = None if values["value"] is None else float(values["value"])
             also = {name: float(other) for name, other in values["also"].items()}
-            found[values["step"]] = Look(**{**values, "value": value, "also": also})
-    return [found[step] for step in sorted(found)]
+            result[values["step"]] = Look(**{**values, "value": value, "also": also})
+    return [result[step] for step in sorted(result)]
 
 
 def _plain(value: float) -> float | str:

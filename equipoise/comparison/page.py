@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from equipoise import runs
 from equipoise.comparison import pictures, planned, results, tables, verdicts
 from equipoise.comparison.cautions import Caution, cautions, marks
 from equipoise.comparison.folder import Folder, opened, read_json
@@ -19,6 +18,7 @@ from equipoise.errors import RunError, unwritable
 from equipoise.report import markup
 from equipoise.report.markup import Markup
 from equipoise.report.stylesheet import STYLE
+from equipoise.runs import run_folder as runs
 
 PAGE, TABLE, LINES = "report.html", "results.md", "results.jsonl"
 METHOD = """\
@@ -48,48 +48,48 @@ def write(folder: Folder) -> Path:
     """
     plan, kept = opened(folder)
     rows = results.rows(plan, folder)
-    found = summarise(plan, rows)
+    result = summarise(plan, rows)
     cautious = cautions(plan, folder)
-    warnings = [*_unlearnt(plan, folder, found), *(one.text for one in cautious)]
-    told = _tables(plan, folder, rows, found, cautious)
-    answers = (*_answers(found), *(f"**Caution.** {text}" for text in warnings))
+    warnings = [*_unlearnt(plan, folder, result), *(one.text for one in cautious)]
+    told = _tables(plan, folder, rows, result, cautious)
+    answers = (*_answers(result), *(f"**Caution.** {text}" for text in warnings))
     text = "\n\n".join((f"# {folder.path.resolve().name}", *answers, *(one.markdown() for one in told)))
     try:
         results.write(folder.path / LINES, rows)
         runs.write_text(folder.path / TABLE, text + "\n")
-        runs.write_text(folder.path / PAGE, _document(plan, kept, folder, rows, found, warnings, told))
+        runs.write_text(folder.path / PAGE, _document(plan, kept, folder, rows, result, warnings, told))
     except OSError as error:
         raise RunError(unwritable(folder.path, error)) from error
     return folder.path / PAGE
 
 
-def _answers(found: Summaries | None) -> list[str]:
+def _answers(result: Summaries | None) -> list[str]:
     """The three questions, a paragraph each."""
-    if found is None:
+    if result is None:
         return ["There is no seed yet with which every arm has run, so that nothing can be compared."]
     return [
-        verdicts.scope(found),
-        f"**Quality.** {verdicts.quality(found)}",
-        f"**Efficiency.** {verdicts.efficiency(found)}",
-        f"**Stability.** {verdicts.stability(found)}",
+        verdicts.scope(result),
+        f"**Quality.** {verdicts.quality(result)}",
+        f"**Efficiency.** {verdicts.efficiency(result)}",
+        f"**Stability.** {verdicts.stability(result)}",
     ]
 
 
-def _unlearnt(plan: Plan, folder: Folder, found: Summaries | None) -> list[str]:
+def _unlearnt(plan: Plan, folder: Folder, result: Summaries | None) -> list[str]:
     """Warnings of settings in which nothing was learned."""
     known = {one.name: read_anchors(folder, one) for one in planned.settings(plan)}
-    return verdicts.unlearnt(found, {name: one.passable for name, one in known.items() if one}) if found else []
+    return verdicts.unlearnt(result, {name: one.passable for name, one in known.items() if one}) if result else []
 
 
 def _tables(
-    plan: Plan, folder: Folder, rows: Sequence[Row], found: Summaries | None, cautious: Sequence[Caution]
+    plan: Plan, folder: Folder, rows: Sequence[Row], result: Summaries | None, cautious: Sequence[Caution]
 ) -> list[Table]:
     made: list[Table] = []
-    if found:
+    if result:
         blocks = whole_blocks(plan, [row for row in rows if row.trial is None])
-        apart = [tables.settings(found)] if len(found.thresholds) > 1 else []  # one setting alone is the whole
-        made += [tables.quality(found, marks(cautious)), *apart, tables.values(found, blocks)]
-        made += [tables.efficiency(found), tables.stability(found)]
+        apart = [tables.settings(result)] if len(result.thresholds) > 1 else []  # one setting alone is the whole
+        made += [tables.quality(result, marks(cautious)), *apart, tables.values(result, blocks)]
+        made += [tables.efficiency(result), tables.stability(result)]
     if chosen := read_json(folder.tuned):
         made.append(tables.tuned(chosen))
     scales = [planned.anchored(plan, one) for one in planned.settings(plan)]
@@ -103,18 +103,18 @@ def _document(
     kept: Mapping[str, Any],
     folder: Folder,
     rows: Sequence[Row],
-    found: Summaries | None,
+    result: Summaries | None,
     warnings: Sequence[str],
     told: Sequence[Table],
 ) -> str:
     name = folder.path.resolve().name
     parts = [
         Markup(f"<header>\n<h1>{markup.text(name)}</h1>"),
-        *_lead(found),
+        *_lead(result),
         *_warned(warnings),
         Markup("</header>\n<main>"),
     ]
-    parts += _drawn(plan, folder, rows, found)
+    parts += _drawn(plan, folder, rows, result)
     parts += [
         markup.section(one.title, markup.rows(one.headings, one.rows)) if one.rows else Markup() for one in told[:-1]
     ]
@@ -125,42 +125,42 @@ def _document(
     return markup.document(f"{name}: a comparison of ways of control", STYLE, markup.together(parts))
 
 
-def _lead(found: Summaries | None) -> list[Markup]:
-    if found is None:
-        return [markup.paragraph(_answers(found)[0], "lead")]
+def _lead(result: Summaries | None) -> list[Markup]:
+    if result is None:
+        return [markup.paragraph(_answers(result)[0], "lead")]
     answers = (
-        ("Quality", verdicts.quality(found)),
-        ("Efficiency", verdicts.efficiency(found)),
-        ("Stability", verdicts.stability(found)),
+        ("Quality", verdicts.quality(result)),
+        ("Efficiency", verdicts.efficiency(result)),
+        ("Stability", verdicts.stability(result)),
     )
     told = [Markup(f"<p><strong>{question}.</strong> {markup.text(answer)}</p>") for question, answer in answers]
-    return [markup.paragraph(verdicts.scope(found), "lead"), *told]
+    return [markup.paragraph(verdicts.scope(result), "lead"), *told]
 
 
 def _warned(warnings: Sequence[str]) -> list[Markup]:
     return [Markup(f"<p><strong>Caution.</strong> {markup.text(text)}</p>") for text in warnings]
 
 
-def _drawn(plan: Plan, folder: Folder, rows: Sequence[Row], found: Summaries | None) -> list[Markup]:
-    if found is None:
+def _drawn(plan: Plan, folder: Folder, rows: Sequence[Row], result: Summaries | None) -> list[Markup]:
+    if result is None:
         return []
     blocks = whole_blocks(plan, [row for row in rows if row.trial is None])
-    several = len(found.thresholds) > 1
+    several = len(result.thresholds) > 1
     drawn: list[tuple[Callable[..., bytes], str, str]] = [
-        (pictures.quality, verdicts.quality(found), "All settings together. Grey: the baseline."),
+        (pictures.quality, verdicts.quality(result), "All settings together. Grey: the baseline."),
         (pictures.settings, "Scores in each setting", "Stroke: the median run. Dotted: that of the baseline."),
         (pictures.curves, "Scores over steps", "Median of the runs and their middle half, at each look."),
-        (pictures.stability, verdicts.stability(found), "Grey: the baseline."),
+        (pictures.stability, verdicts.stability(result), "Grey: the baseline."),
     ]
     inner = []
     for draw, alternative, caption in drawn:
-        shown = (found,) if draw is pictures.stability else (found, blocks)
+        shown = (result,) if draw is pictures.stability else (result, blocks)
         if several or draw is not pictures.settings:
             wide, narrow = (draw(*shown, across=columns) for columns in (pictures.WIDE, pictures.NARROW))
             inner.append(markup.picture(wide, alternative, caption, "progress", narrow))
     samples = [
         markup.picture(wide, f"Samples of every arm in {name}", f"{name}, seed {seed}, last step.", "progress", narrow)
-        for name, seed, wide, narrow in galleries(folder, found, blocks)
+        for name, seed, wide, narrow in galleries(folder, result, blocks)
     ]
     return [markup.section("In pictures", *inner), markup.section("Samples, the best arm first", *samples)]
 

@@ -30,68 +30,68 @@ LEGEND = 2
 """Names side by side in a legend, for each panel."""
 
 
-def quality(found: Summaries, blocks: Sequence[Block], across: int = WIDE) -> bytes:
+def quality(result: Summaries, blocks: Sequence[Block], across: int = WIDE) -> bytes:
     """Interquartile means with intervals over dots of single runs; beside it, the chance to beat the baseline."""
-    return png(lambda: _quality(found, blocks, across))
+    return png(lambda: _quality(result, blocks, across))
 
 
-def settings(found: Summaries, blocks: Sequence[Block], across: int = WIDE) -> bytes:
+def settings(result: Summaries, blocks: Sequence[Block], across: int = WIDE) -> bytes:
     """Each setting for itself: dots of runs, and their median."""
-    return png(lambda: _settings(found, blocks, across))
+    return png(lambda: _settings(result, blocks, across))
 
 
-def curves(found: Summaries, blocks: Sequence[Block], across: int = WIDE) -> bytes:
+def curves(result: Summaries, blocks: Sequence[Block], across: int = WIDE) -> bytes:
     """Median score over the steps of a run, a panel for each setting; the best arms and the baseline."""
-    return png(lambda: _curves(found, blocks, across))
+    return png(lambda: _curves(result, blocks, across))
 
 
-def stability(found: Summaries, across: int = WIDE) -> bytes:
+def stability(result: Summaries, across: int = WIDE) -> bytes:
     """Failures, what was lost after the best look, readings with lost variety; with intervals."""
-    return png(lambda: _stability(found, across))
+    return png(lambda: _stability(result, across))
 
 
-def _quality(found: Summaries, blocks: Sequence[Block], across: int) -> "Figure":
-    figure, (left, right) = _panels(found, 2, across)
-    _dots(left, found, blocks)
-    for place, one in enumerate(found.arms):
-        _interval(left, place, one.quality, GREY if one.arm == found.baseline else BLUE)
+def _quality(result: Summaries, blocks: Sequence[Block], across: int) -> "Figure":
+    figure, (left, right) = _panels(result, 2, across)
+    _dots(left, result, blocks)
+    for place, one in enumerate(result.arms):
+        _interval(left, place, one.quality, GREY if one.arm == result.baseline else BLUE)
         if one.against:
             _interval(right, place, one.against.improvement, BLUE)
     title(left, "Score: 0 as worthless, 1 as real", legends=False)
     left.set_xlabel("interquartile mean, 95 %; dots: runs")
-    title(right, f"Chance to beat {found.baseline}", legends=False)
+    title(right, f"Chance to beat {result.baseline}", legends=False)
     right.axvline(0.5, color=GREY, linewidth=1)
     right.set_xlim(-0.03, 1.03)
     right.set_xlabel("of a run, 95 % interval")
     return figure
 
 
-def _settings(found: Summaries, blocks: Sequence[Block], across: int) -> "Figure":
+def _settings(result: Summaries, blocks: Sequence[Block], across: int) -> "Figure":
     inside = by_setting(blocks)
-    figure, panels = _panels(found, len(inside), across)
+    figure, panels = _panels(result, len(inside), across)
     for axes, (name, group) in zip(panels, inside.items(), strict=True):
-        _dots(axes, found, group)
-        for place, one in enumerate(found.arms):
+        _dots(axes, result, group)
+        for place, one in enumerate(result.arms):
             middle = median_low(block[one.arm].scored for block in group)
             axes.plot([middle] * 2, [place - 0.32, place + 0.32], color=INK, linewidth=2, solid_capstyle="butt")
-        axes.axvline(found.thresholds[name], color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+        axes.axvline(result.thresholds[name], color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
         title(axes, name, legends=False)
         axes.set_xlabel("score; stroke: median")
     return figure
 
 
-def _curves(found: Summaries, blocks: Sequence[Block], across: int) -> "Figure":
+def _curves(result: Summaries, blocks: Sequence[Block], across: int) -> "Figure":
     inside = by_setting(blocks)
-    shown = [one.arm for one in found.arms[: len(COLOURS)]]
-    if found.baseline not in shown:
-        shown[-1] = found.baseline
+    shown = [one.arm for one in result.arms[: len(COLOURS)]]
+    if result.baseline not in shown:
+        shown[-1] = result.baseline
     names_across = LEGEND * across
     more = (len(shown) - 1) // names_across
     figure, panels = grid(len(inside), CURVE, strip=STRIP + FURTHER * more, columns=across)
     for axes, (name, group) in zip(panels, inside.items(), strict=True):
         for colour, arm in zip(COLOURS, shown, strict=False):
             steps, low, middle, high = _course([block[arm] for block in group])
-            dark = arm == found.baseline
+            dark = arm == result.baseline
             axes.plot(steps, middle, color=INK if dark else colour, label=arm, linewidth=1.8 if dark else 1.3)
             axes.fill_between(steps, low, high, color=INK if dark else colour, alpha=0.10, linewidth=0)
         axes.set_xlim(left=0)
@@ -116,17 +116,17 @@ def _course(rows: Sequence[Row]) -> tuple[list[float], list[float], list[float],
     return [float(step) for step, _, _ in longest], low, middle, high
 
 
-def _stability(found: Summaries, across: int) -> "Figure":
-    figure, panels = _panels(found, 3, across)
+def _stability(result: Summaries, across: int) -> "Figure":
+    figure, panels = _panels(result, 3, across)
     columns: tuple[tuple[str, list[Estimate | None], str], ...] = (
-        ("Runs that failed", [one.failing for one in found.arms], "share of runs, 95 % interval"),
-        ("Lost after the best look", [one.fallen for one in found.arms], "score of runs that ended, 95 % interval"),
-        ("Lost variety", [one.collapse for one in found.arms], "share of readings, second half of a run"),
+        ("Runs that failed", [one.failing for one in result.arms], "share of runs, 95 % interval"),
+        ("Lost after the best look", [one.fallen for one in result.arms], "score of runs that ended, 95 % interval"),
+        ("Lost variety", [one.collapse for one in result.arms], "share of readings, second half of a run"),
     )
     for axes, (name, estimates, label) in zip(panels, columns, strict=True):
-        for place, (one, estimate) in enumerate(zip(found.arms, estimates, strict=True)):
+        for place, (one, estimate) in enumerate(zip(result.arms, estimates, strict=True)):
             if estimate:
-                _interval(axes, place, estimate, GREY if one.arm == found.baseline else ORANGE)
+                _interval(axes, place, estimate, GREY if one.arm == result.baseline else ORANGE)
         axes.set_xlim(0, max([0.05, *(estimate.high for estimate in estimates if estimate)]) * 1.08)
         axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
         axes.locator_params(axis="x", nbins=5)
@@ -135,16 +135,16 @@ def _stability(found: Summaries, across: int) -> "Figure":
     return figure
 
 
-def _panels(found: Summaries, count: int, across: int) -> "tuple[Figure, list[Axes]]":
+def _panels(result: Summaries, count: int, across: int) -> "tuple[Figure, list[Axes]]":
     """Panels in which each arm has a row, the best at the top; names at the left of each."""
-    names = 0.2 + LETTER * max(len(one.arm) for one in found.arms)
-    figure, panels = grid(count, HEAD + ROW * len(found.arms) + FOOT, left=names, columns=across)
+    names = 0.2 + LETTER * max(len(one.arm) for one in result.arms)
+    figure, panels = grid(count, HEAD + ROW * len(result.arms) + FOOT, left=names, columns=across)
     for axes in panels:
-        axes.set_yticks(range(len(found.arms)), [one.arm for one in found.arms])
-        axes.set_ylim(len(found.arms) - 0.5, -0.5)
+        axes.set_yticks(range(len(result.arms)), [one.arm for one in result.arms])
+        axes.set_ylim(len(result.arms) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
-        for place in range(0, len(found.arms), 2):
+        for place in range(0, len(result.arms), 2):
             axes.axhspan(place - 0.5, place + 0.5, color=FAINT, alpha=0.35, linewidth=0, zorder=0)
     return figure, panels
 
@@ -177,9 +177,9 @@ def grid(
     return figure, panels
 
 
-def _dots(axes: "Axes", found: Summaries, blocks: Sequence[Block]) -> None:
+def _dots(axes: "Axes", result: Summaries, blocks: Sequence[Block]) -> None:
     """The score of each run, a little up or down by its place, so that equal ones are seen."""
-    for place, one in enumerate(found.arms):
+    for place, one in enumerate(result.arms):
         scores = [block[one.arm].scored for block in blocks]
         shifts = [((number * 0.618) % 1 - 0.5) * 0.5 for number in range(len(scores))]
         heights = [place + shift for shift in shifts]

@@ -14,9 +14,9 @@ from typing import Any, Literal, TypeVar, cast
 
 from pydantic import TypeAdapter
 
-from equipoise import catalog
+from equipoise.core import catalog
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.experiment import NOTHING, Choice, Plug, named_data
+from equipoise.experiment.settings import NOTHING, Plug, PlugSpec, named_data
 
 WELL_SET = "well_set"
 """The regime that spoils nothing; it is there without being declared."""
@@ -49,7 +49,7 @@ class Arm:
     `tuned_on`: the data that its settings were chosen on before, such as those that a policy was trained on.
     """
 
-    controller: Plug = field(default_factory=lambda: Choice("fixed"))
+    controller: Plug = field(default_factory=lambda: PlugSpec("fixed"))
     knobs: Mapping[str, float] = field(default_factory=dict)
     factors: Mapping[str, float] = field(default_factory=dict)
     repair: bool | None = None
@@ -66,9 +66,9 @@ class Task:
 
     data: Plug
     reported: Plug
-    metric: Plug = field(default_factory=lambda: Choice("none"))
+    metric: Plug = field(default_factory=lambda: PlugSpec("none"))
     also: tuple[str, ...] = ()
-    gan: Plug | None = None
+    model: Plug | None = None
     steps: int | None = None
     batch_size: int | None = None
     precision: str | None = None
@@ -265,14 +265,14 @@ def _check_tuning(plan: Plan, source: str) -> None:
                 raise UnknownNameError(f"thing to tune of arm '{name}'", key, ("knobs.…", "factors.…", "controller.…"))
 
 
-def check_apart(plan: Plan, what: str, data: Choice) -> None:
+def check_apart(plan: Plan, what: str, data: PlugSpec) -> None:
     """Raise SettingError for data that a task tests on, however much of it is taken, and however it is shown."""
     for name, task in plan.tasks.items():
         if identity(task.data) == identity(data):
             raise SettingError(f"{what}, the data that task '{name}' tests on; tune on other data")
 
 
-def identity(data: Choice) -> tuple[str, str]:
+def identity(data: PlugSpec) -> tuple[str, str]:
     """What tells data apart: where they lie; else the name, and of computed ones what makes another distribution."""
     chosen = named_data(data.name).with_options(**data.options)
     built = catalog.build("data", chosen.name, chosen.options)

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from equipoise import catalog, launch
-from equipoise.base import Gan
 from equipoise.comparison import arms
 from equipoise.comparison.plan import WELL_SET, Arm, Plan, Span, Task
+from equipoise.core import catalog
+from equipoise.core.knobs import Knobs, check_turnable
+from equipoise.core.metric import FeatureMetric, Metric, check_independent
+from equipoise.core.model import Model
+from equipoise.core.observations import Controller
 from equipoise.errors import EquipoiseError, SettingError
-from equipoise.evaluation import chosen
-from equipoise.experiment import Choice, Experiment, complete, data_of, given, recipe_of
-from equipoise.judged import Asked, Subject
-from equipoise.knobs import Knobs, check_turnable
-from equipoise.observations import Controller
-from equipoise.pilot import SENSE_EVERY, Pilot
-from equipoise.quality import Comparison, Metric, check_independent
+from equipoise.evaluation.evaluate import chosen
+from equipoise.evaluation.subject import Asked, Subject
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec, complete, data_of, recipe_of, require
+from equipoise.pilot.pilot import SENSE_EVERY, Pilot
 from equipoise.training.loop import Training
 
 READINGS, APART = 40, 10
@@ -125,14 +126,14 @@ def experiment(plan: Plan, run: Planned, tried: Mapping[str, Any]) -> Experiment
     """
     task, arm = task_of(plan, run.setting), tuned(plan.arms[run.arm], tried)
     made = bare(plan, task, run.setting, run.seed)
-    gan: Gan[Any] = recipe_of(made).build(data_of(made).spec, torch.Generator().manual_seed(0))
-    standing = gan.knobs.differences(_at_start(gan.knobs, plan, run.setting, arm))
+    model: Model[Any] = recipe_of(made).build(data_of(made).spec, torch.Generator().manual_seed(0))
+    standing = model.knobs.differences(_at_start(model.knobs, plan, run.setting, arm))
     return complete(
         dataclasses.replace(
             made,
             controller=arms.seeded(arm.controller, run.seed),
             knobs={name: pair[1] for name, pair in standing.items()},
-            untouched=tuple(gan.turnable & {AVERAGING}),
+            untouched=tuple(model.turnable & {AVERAGING}),
             repair=plan.repair if arm.repair is None else arm.repair,
         )
     )
@@ -186,7 +187,7 @@ def check(plan: Plan) -> None:
                 _check_averaging(said)
                 made = experiment(plan, Planned(setting, arm, plan.seeds[0]), {})
                 training = launch.assemble(dataclasses.replace(made, metric=None), None)
-                if training.state.gan.source is not None:
+                if training.state.model.source is not None:
                     raise SettingError("it makes images of images; comparisons are of samples made from noise")
                 for trial in range(1, plan.tuning.trials if plan.tuning else 1):
                     _check_begins(plan, setting, tuned(said, drawn(plan, arm, trial)), training)
@@ -216,7 +217,7 @@ def check_metrics(plan: Plan, setting: Setting) -> None:
     also = chosen(Subject(asked, data, task.data, None, None)) if task.also else {}
     two = data.stream("train", 2, 0).batch(0).real
     for metric in (reported, *also.values()):
-        if isinstance(metric, Comparison):
+        if isinstance(metric, FeatureMetric):
             metric.features(two)  # what cannot be had is told of now, not after hours
 
 
@@ -226,9 +227,9 @@ def _check_begins(plan: Plan, setting: Setting, arm: Arm, training: Training) ->
     What it has in common with the one that was assembled, all but knobs and controller, is not built again.
     """
     _check_averaging(arm)
-    gan = training.state.gan
-    base = _at_start(gan.knobs, plan, setting, arm)
-    check_turnable(gan.knobs.differences(base), gan.turnable, gan.name)
+    model = training.state.model
+    base = _at_start(model.knobs, plan, setting, arm)
+    check_turnable(model.knobs.differences(base), model.turnable, model.name)
     controller = catalog.build("controllers", arm.controller.name, arm.controller.options)
     Pilot(controller, steps=training.plan.steps, knobs=base, rules=training.pilot.rules)
 
@@ -247,9 +248,9 @@ def bare(plan: Plan, task: Task, setting: Setting, seed: int) -> Experiment:
     data = task.data.with_options(**(regime.data if regime else {}))
     said = Experiment(
         data=data,
-        gan=task.gan,
+        model=task.model,
         metric=task.metric,
-        controller=Choice("fixed"),
+        controller=PlugSpec("fixed"),
         steps=task.steps,
         batch_size=task.batch_size,
         precision=task.precision,
@@ -257,7 +258,7 @@ def bare(plan: Plan, task: Task, setting: Setting, seed: int) -> Experiment:
         threads=1,
     )
     made = complete(said)
-    steps = given(made.steps, "steps")
+    steps = require(made.steps, "steps")
     every = max(1, steps // plan.looks)
     sensed = min(SENSE_EVERY, max(steps // READINGS, APART))
     return dataclasses.replace(made, sense_every=sensed, sample_every=steps, evaluate_every=every, save_every=every)

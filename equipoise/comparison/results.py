@@ -9,13 +9,13 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any, Literal
 
-from equipoise import runs
 from equipoise.comparison import follow, looks, planned
 from equipoise.comparison.folder import Folder
 from equipoise.comparison.looks import Look
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.planned import Planned
-from equipoise.observations import SERIOUS
+from equipoise.core.observations import SERIOUS
+from equipoise.runs import run_folder as runs
 
 COLLAPSES = ("collapse", "mode_collapse", "mode_dropping")
 """Findings that tell of lost variety."""
@@ -130,9 +130,9 @@ def row(plan: Plan, folder: Folder, run: Planned) -> Row:
     )
 
 
-def write(path: Path, found: Sequence[Row]) -> None:
+def write(path: Path, result: Sequence[Row]) -> None:
     """One JSON line a row."""
-    runs.write_text(path, "".join(json.dumps(_plain(dataclasses.asdict(one))) + "\n" for one in found))
+    runs.write_text(path, "".join(json.dumps(_plain(dataclasses.asdict(one))) + "\n" for one in result))
 
 
 def _state(plan: Plan, folder: Folder, run: Planned) -> State:
@@ -155,11 +155,11 @@ def _place(plan: Plan, lines: Sequence[runs.Line], seen: Sequence[Look]) -> int:
 def _collapse(lines: Sequence[runs.Line]) -> float | None:
     """Share of the readings of the second half with a serious finding of lost variety."""
     readings = [line for line in lines if line["event"] == "sensed" and line["progress"] >= HALF]
-    found = [
+    result = [
         any(one["symptom"] in COLLAPSES and one["severity"] >= SERIOUS for one in line["health"]["findings"])
         for line in readings
     ]
-    return fmean(found) if found else None
+    return fmean(result) if result else None
 
 
 def _digest(path: Path) -> str | None:

@@ -19,14 +19,14 @@ from statistics import fmean
 
 import torch
 
-from equipoise.base import DataSet
 from equipoise.comparison.looks import SEED, Judge, judge_of
 from equipoise.comparison.plan import Plan, Task
 from equipoise.comparison.planned import Setting, bare
+from equipoise.core.data import DataSet
+from equipoise.core.metric import ReferenceSet
 from equipoise.errors import SettingError
-from equipoise.experiment import data_of, recipe_of
-from equipoise.generator import Generator
-from equipoise.quality import Reals
+from equipoise.experiment.settings import data_of, recipe_of
+from equipoise.inference.generator import Generator
 
 DRAWS = 3
 """Sets of reals that are put in the place of samples."""
@@ -84,8 +84,8 @@ def anchors(plan: Plan, setting: Setting, task: Task) -> Anchors:
     """Measure the anchors of a task. Raises SettingError if the metric cannot tell reals from what is worthless."""
     experiment = bare(plan, task, setting, seed=SEED)
     judge, data = judge_of(task, experiment, plan.samples), data_of(experiment)
-    gan = recipe_of(experiment).build(data.spec, torch.Generator().manual_seed(SEED))
-    untrained = Generator(gan, {name: network.eval() for name, network in gan.networks.items()}, data.spec, 0)
+    model = recipe_of(experiment).build(data.spec, torch.Generator().manual_seed(SEED))
+    untrained = Generator(model, {name: network.eval() for name, network in model.networks.items()}, data.spec, 0)
     reals, chance = judge.reals.real, torch.Generator().manual_seed(SEED)
     noise = reals.mean(dim=0) + reals.std(dim=0) * torch.randn(judge.count, *reals.shape[1:], generator=chance)
     return Anchors(
@@ -112,5 +112,7 @@ def _of_reals(judge: Judge, data: DataSet) -> Iterator[float]:
     for _ in range(DRAWS):
         first, second = torch.randperm(len(judge.reals), generator=generator).chunk(2)
         labels = judge.reals.condition
-        known = judge.metric.statistics(Reals(judge.reals.real[first], None if labels is None else labels[first]))
+        known = judge.metric.statistics(
+            ReferenceSet(judge.reals.real[first], None if labels is None else labels[first])
+        )
         yield float(judge.metric.value(known, judge.reals.real[second]))

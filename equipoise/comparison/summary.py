@@ -112,7 +112,7 @@ def summarise(plan: Plan, rows: Sequence[Row]) -> Summaries | None:
     worse = aggregate.holm({arm: _wilcoxon(scores[arm], scores[plan.baseline]) for arm in others})
     failing = {arm: [_fails(block[arm], failure) for block in blocks] for arm in plan.arms}
     failed = aggregate.holm({arm: aggregate.mcnemar(failing[arm], failing[plan.baseline]) for arm in others})
-    found = []
+    result = []
     for arm in plan.arms:
         against = None
         if arm in others:
@@ -126,18 +126,18 @@ def summarise(plan: Plan, rows: Sequence[Row]) -> Summaries | None:
                 aggregate.lean(_differences(*pair)),
                 sum(float(group.mean()) > float(pair[1][name].mean()) for name, group in pair[0].items()),
             )
-        found.append(_summary(plan, blocks, arm, thresholds, failure, against))
-    best = sorted(found, key=lambda one: -one.quality.value)
+        result.append(_summary(plan, blocks, arm, thresholds, failure, against))
+    best = sorted(result, key=lambda one: -one.quality.value)
     return Summaries(tuple(best), plan.baseline, len(blocks) * len(plan.arms), len(tests), thresholds)
 
 
 def whole_blocks(plan: Plan, tests: Sequence[Row]) -> list[Block]:
     """Seeds of a setting in which every arm has run, in the order of the plan."""
-    found: dict[tuple[str, int], dict[str, Row]] = {}
+    result: dict[tuple[str, int], dict[str, Row]] = {}
     for row in tests:
         if row.counts:
-            found.setdefault((row.setting, row.seed), {})[row.arm] = row
-    return [block for block in found.values() if len(block) == len(plan.arms)]
+            result.setdefault((row.setting, row.seed), {})[row.arm] = row
+    return [block for block in result.values() if len(block) == len(plan.arms)]
 
 
 def _summary(
@@ -196,10 +196,10 @@ def _fails(row: Row, failure: Mapping[str, float]) -> bool:
 
 def by_setting(blocks: Sequence[Block]) -> dict[str, list[Block]]:
     """Setting -> its blocks."""
-    found: dict[str, list[Block]] = {}
+    result: dict[str, list[Block]] = {}
     for block in blocks:
-        found.setdefault(next(iter(block.values())).setting, []).append(block)
-    return found
+        result.setdefault(next(iter(block.values())).setting, []).append(block)
+    return result
 
 
 def _grouped(blocks: Sequence[Block], arm: str) -> Grouped:
@@ -208,11 +208,11 @@ def _grouped(blocks: Sequence[Block], arm: str) -> Grouped:
 
 def known(rows: Iterable[Row], of: Callable[[Row], float | None]) -> Grouped:
     """Setting -> a number of each row, (N,); without those that have none or are not a number, and empty settings."""
-    found: dict[str, list[float]] = {}
+    result: dict[str, list[float]] = {}
     for row in rows:
         if (value := of(row)) is not None and not math.isnan(value):
-            found.setdefault(row.setting, []).append(value)
-    return {name: np.array(values) for name, values in found.items()}
+            result.setdefault(row.setting, []).append(value)
+    return {name: np.array(values) for name, values in result.items()}
 
 
 def _estimate(statistic: Callable[[Grouped], Estimate], groups: Grouped) -> Estimate | None:

@@ -30,29 +30,29 @@ class Table:
         return f"## {self.title}\n\n{body}"
 
 
-def quality(found: Summaries, marks: Mapping[str, str] | None = None) -> Table:
+def quality(result: Summaries, marks: Mapping[str, str] | None = None) -> Table:
     """Interquartile means, and each arm against the baseline. `marks`: arm -> its name, with what to know of it."""
     rows = []
-    for one in found.arms:
+    for one in result.arms:
         cells = [(marks or {}).get(one.arm, one.arm), interval(one.quality)]
         if one.against is None:
             cells += ["baseline", NONE, NONE, NONE]
         else:
             cells += [interval(one.against.difference), interval(one.against.improvement), f"{one.against.p:.3g}"]
-            cells += [f"{one.against.ahead} of {len(found.thresholds)} settings"]
+            cells += [f"{one.against.ahead} of {len(result.thresholds)} settings"]
         rows.append((*cells, str(one.runs)))
     headings = ("arm", "score", "less the baseline's", "chance to beat it", "p, Wilcoxon and Holm", "better in", "runs")
     return Table("Quality: scores, interquartile mean and 95 % interval", headings, tuple(rows))
 
 
-def settings(found: Summaries) -> Table:
+def settings(result: Summaries) -> Table:
     """Mean scores, setting by setting."""
-    names = list(found.arms[0].settings)
-    rows = tuple((one.arm, *(interval(one.settings[name]) for name in names)) for one in found.arms)
+    names = list(result.arms[0].settings)
+    rows = tuple((one.arm, *(interval(one.settings[name]) for name in names)) for one in result.arms)
     return Table("Quality: mean score and 95 % interval in each setting", ("arm", *names), rows)
 
 
-def values(found: Summaries, blocks: Sequence[Block]) -> Table:
+def values(result: Summaries, blocks: Sequence[Block]) -> Table:
     """The reported metric itself, and further ones of the last samples, a column each."""
     every = [row for block in blocks for row in block.values()]
     reported = dict.fromkeys(row.metric for row in every)
@@ -60,25 +60,25 @@ def values(found: Summaries, blocks: Sequence[Block]) -> Table:
     columns = [*((name, True) for name in reported), *((name, False) for name in also)]
     rows = []
     for name, group in by_setting(blocks).items():
-        for one in found.arms:
+        for one in result.arms:
             mine = [block[one.arm] for block in group]
             rows.append((name, one.arm, *(_measured(mine, metric, counts) for metric, counts in columns)))
     headings = ("setting", "arm", *(f"{metric}, reported" if counts else metric for metric, counts in columns))
     return Table("Quality: what was measured, interquartile mean and 95 % interval", headings, tuple(rows))
 
 
-def efficiency(found: Summaries) -> Table:
+def efficiency(result: Summaries) -> Table:
     """What runs cost, and how soon they are good."""
     rows = tuple(
         (
             one.arm,
             NONE if one.seconds is None else _of_ended(one, duration(one.seconds)),
-            "baseline" if one.arm == found.baseline else _estimated(one.cpu, ".2f"),
+            "baseline" if one.arm == result.baseline else _estimated(one.cpu, ".2f"),
             f"{one.reached} of {one.runs}",
             _late(one.steps),
             _late(one.cost),
         )
-        for one in found.arms
+        for one in result.arms
     )
     headings = (
         *(
@@ -92,7 +92,7 @@ def efficiency(found: Summaries) -> Table:
     return Table("Efficiency: means and medians, 95 % intervals", headings, rows)
 
 
-def stability(found: Summaries) -> Table:
+def stability(result: Summaries) -> Table:
     """What went wrong, and how much was lost."""
     rows = tuple(
         (
@@ -107,7 +107,7 @@ def stability(found: Summaries) -> Table:
             "none seen" if one.collapse and not one.collapse.high else _estimated(one.collapse, ".1%"),
             f"{one.rollbacks} ({one.lost:,} steps)",
         )
-        for one in found.arms
+        for one in result.arms
     )
     headings = (
         *("arm", "failed", "share", "of these diverged", "could not be run", "p, McNemar and Holm"),

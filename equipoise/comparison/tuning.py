@@ -21,11 +21,11 @@ def choose(plan: Plan, folder: Folder) -> None:
             f"no arm is tuned, and nothing tested: {len(missing)} of {len(rows)} trials could not be run, {missing[0]} "
             f"the first; what they said lies in {folder.path / 'failed'}, the same command tries them again"
         )
-    found = {run: row.scored for run, row in rows.items()}
+    result = {run: row.scored for run, row in rows.items()}
     chosen = {}
     for arm in plan.arms:
         means = [
-            fmean(score for run, score in found.items() if run.arm == arm and run.trial == trial)
+            fmean(score for run, score in result.items() if run.arm == arm and run.trial == trial)
             for trial in range(plan.tuning.trials)
         ]
         best = max(range(len(means)), key=means.__getitem__)

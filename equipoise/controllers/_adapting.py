@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from equipoise.observations import MetricReading, Signals
+from equipoise.core.observations import MetricReading, Signals
 
 GAINS = (0.0, 0.5, 1.0)
 PRIOR = (0.0, 0.0, 0.5)

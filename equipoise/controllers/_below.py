@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from equipoise.controllers._rank import RankLaw
-from equipoise.knobs import Knobs
-from equipoise.observations import Controller, ControllerState, Observation, Turn
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import Controller, ControllerState, Observation, Turn
+from equipoise.core.schedules import cosine
 from equipoise.policy.files import Base
-from equipoise.schedules import cosine
 
 FALLS = cosine(1, 0.02)
 

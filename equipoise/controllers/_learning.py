@@ -144,5 +144,5 @@ def divergence(here: Learner, there: Learner, seen: Floats) -> float:
 def _log_density(mean: Floats, log_std: Floats, action: Floats) -> Floats:
     """log N(action; mean, std²), summed over the last axis."""
     scaled = (action - mean) * np.exp(-log_std)
-    found: Floats = -0.5 * (scaled**2).sum(axis=-1) - log_std.sum() - 0.5 * mean.shape[-1] * math.log(2 * math.pi)
-    return found
+    result: Floats = -0.5 * (scaled**2).sum(axis=-1) - log_std.sum() - 0.5 * mean.shape[-1] * math.log(2 * math.pi)
+    return result

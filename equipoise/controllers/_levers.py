@@ -6,8 +6,8 @@ The positions are bounded, so that whatever moves them can do no more than a use
 from collections.abc import Mapping
 from typing import Any
 
-from equipoise.knobs import Knobs
-from equipoise.observations import Observation
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import Observation
 
 OCTAVES = 2.0
 """How far the ratio of the learning rates may go to either side of the user's: fourfold, as small-data recipes do."""

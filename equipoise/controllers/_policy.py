@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from equipoise.controllers._below import controller_below
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import Controller, ControllerState, Observation, Turn
 from equipoise.errors import SettingError
-from equipoise.knobs import Knobs
-from equipoise.observations import Controller, ControllerState, Observation, Turn
 from equipoise.policy.actions import Head, confined, knobs_of, moved, placed
 from equipoise.policy.features import unseen
 from equipoise.policy.files import Policy, Read, read
@@ -132,15 +132,15 @@ def opened(word: str, digest: str | None, features: str | None = None) -> Read:
 
     Raises SettingError if it is not.
     """
-    found = read(word)
-    if features is not None and found.policy.features != features:
+    result = read(word)
+    if features is not None and result.policy.features != features:
         raise SettingError(
-            f"the policy '{word}' sees the features '{found.policy.features}', not '{features}' as this controller "
+            f"the policy '{word}' sees the features '{result.policy.features}', not '{features}' as this controller "
             f"does; use one that was trained on those"
         )
-    if digest is not None and found.digest != digest:
+    if digest is not None and result.digest != digest:
         raise SettingError(
-            f"the policy '{word}' has the digest {found.digest[:12]}…, not {digest[:12]}… as the run began with; "
+            f"the policy '{word}' has the digest {result.digest[:12]}…, not {digest[:12]}… as the run began with; "
             "put the old file back, or train anew"
         )
-    return found
+    return result

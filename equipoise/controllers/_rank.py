@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from equipoise import bounds
 from equipoise.controllers._levers import OCTAVES, base_of, rates, regularized
 from equipoise.controllers._sensing import elapsed, known, outside, smoothed, told
+from equipoise.core import validation as bounds
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import ControllerState, Observation, Turn
 from equipoise.errors import SettingError
-from equipoise.knobs import Knobs
-from equipoise.observations import ControllerState, Observation, Turn
 
 Axis = Mapping[str, Any]
 """One loop: the smoothed `level` of its signal, None at first; its `integral`; the `progress` of its last reading."""

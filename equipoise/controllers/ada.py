@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from equipoise import bounds
 from equipoise.controllers._levers import MOST_AUGMENT
 from equipoise.controllers._sensing import elapsed, known, outside, told
+from equipoise.core import validation as bounds
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import ControllerState, Observation, Turn
 from equipoise.errors import SettingError
-from equipoise.knobs import Knobs
-from equipoise.observations import ControllerState, Observation, Turn
 
 __all__ = ["ADA"]
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from equipoise.knobs import Knobs
-from equipoise.observations import ControllerState, Observation, Turn
-from equipoise.schedules import parse
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import ControllerState, Observation, Turn
+from equipoise.core.schedules import parse
 
 __all__ = ["Annealed"]
 
@@ -32,7 +32,7 @@ class Annealed:
     Without options both learning rates fall to a fiftieth along a cosine: the part of the R3GAN recipe (Huang 2024,
     appendix E) that suits every GAN, with the end that drew the best digits.
 
-    `schedules`: knob -> schedule of its value, as :mod:`equipoise.schedules` writes it. `factors`: knob -> schedule of
+    `schedules`: knob -> schedule of its value, as :mod:`equipoise.core.schedules` writes it. `factors`: knob -> schedule of
     a factor on the value that the user set. `optional`: knobs whose schedules are left out where they do not act; that
     another does not act is an error.
     """

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from equipoise import bounds
 from equipoise.controllers._sensing import elapsed, known, smoothed
+from equipoise.core import validation as bounds
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import ControllerState, Observation, Signals, Turn
 from equipoise.errors import SettingError
-from equipoise.knobs import Knobs
-from equipoise.observations import ControllerState, Observation, Signals, Turn
 
 __all__ = ["Balance"]
 
@@ -107,15 +107,15 @@ class Balance:
 
     def _by_updates(self, signals: Signals) -> dict[str, tuple[float, str]]:
         """Rules 2 and 3, which win over the first: a player that runs away is not sped up."""
-        found: dict[str, tuple[float, str]] = {}
+        result: dict[str, tuple[float, str]] = {}
         moved = _moved(signals)
         for mine, other in (("lr_g", "lr_d"), ("lr_d", "lr_g")):
             here, there = moved[mine], moved[other]
             if here is not None and there is not None and here > self.apart * there:
-                found[mine] = 0.5, f"weights change by {here:.2g} a step, those of the other player by {there:.2g}"
+                result[mine] = 0.5, f"weights change by {here:.2g} a step, those of the other player by {there:.2g}"
             if here is not None and here > self.fastest:
-                found[mine] = 0.5, f"weights change by {here:.2g} of themselves a step, more than {self.fastest:g}"
-        return found
+                result[mine] = 0.5, f"weights change by {here:.2g} of themselves a step, more than {self.fastest:g}"
+        return result
 
     def _calm(self, signals: Signals) -> list[str]:
         """The rates of players that are seen to move, and about which rules 2 and 3 have nothing to say."""

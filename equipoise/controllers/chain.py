@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
-from equipoise import catalog
+from equipoise.core import catalog
+from equipoise.core.knobs import Knobs, Range
+from equipoise.core.observations import Controller, ControllerState, Observation, Turn
 from equipoise.errors import SettingError
-from equipoise.knobs import Knobs, Range
-from equipoise.observations import Controller, ControllerState, Observation, Turn
 
 __all__ = ["Chain"]
 

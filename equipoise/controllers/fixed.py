@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from equipoise.knobs import Knobs
-from equipoise.observations import ControllerState, Observation, Turn
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import ControllerState, Observation, Turn
 
 __all__ = ["Fixed"]
 

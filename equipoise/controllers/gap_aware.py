@@ -5,11 +5,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from equipoise import bounds
 from equipoise.controllers._sensing import known, smoothed
+from equipoise.core import validation as bounds
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import ControllerState, Observation, Turn
 from equipoise.errors import SettingError
-from equipoise.knobs import Knobs
-from equipoise.observations import ControllerState, Observation, Turn
 
 __all__ = ["GapAware"]
 

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 from equipoise.controllers import _adapting as adapting
 from equipoise.controllers._policy import Steering, opened
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import ControllerState, Observation, Turn
 from equipoise.errors import SettingError
-from equipoise.knobs import Knobs
-from equipoise.observations import ControllerState, Observation, Turn
 from equipoise.policy.files import Policy
 
 __all__ = ["Learnable"]

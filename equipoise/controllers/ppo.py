@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from equipoise import bounds
 from equipoise.controllers import _learning as learning
 from equipoise.controllers._policy import Steering, opened
-from equipoise.knobs import Knobs
-from equipoise.observations import ControllerState, Observation, Turn
+from equipoise.core import validation as bounds
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import ControllerState, Observation, Turn
 from equipoise.policy.features import distance
 from equipoise.policy.reward import reward
 

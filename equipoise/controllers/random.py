@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from random import Random as Source
 from typing import Any
 
-from equipoise import bounds
 from equipoise.controllers._levers import OCTAVES, base_of, rates, regularized
-from equipoise.knobs import Knobs
-from equipoise.observations import ControllerState, Observation, Turn
+from equipoise.core import validation as bounds
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import ControllerState, Observation, Turn
 
 __all__ = ["Random"]
 

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from equipoise.controllers._policy import Steering, opened
-from equipoise.knobs import Knobs
-from equipoise.observations import ControllerState, Observation, Turn
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import ControllerState, Observation, Turn
 
 __all__ = ["TimeOnly"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from equipoise.base import Batch, Split
+from equipoise.core.data import Batch, Split
 from equipoise.errors import DataError, SettingError
 
 RESIZED_AT_ONCE = 512

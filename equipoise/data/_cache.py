@@ -28,7 +28,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from equipoise.base import Preparation
+from equipoise.core.data import Preparation
 from equipoise.data._decoding import Decode, Decoded, Read, read_all
 from equipoise.data._files import (
     File,

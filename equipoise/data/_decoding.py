@@ -71,8 +71,8 @@ def _read(folder: Path, file: File, decode: Decode | None) -> Read:
     if decode is None:
         return Read(file.path, digest, None, {}, None)
     try:
-        found = decode(content, file.path)
+        result = decode(content, file.path)
     except DataError as error:
         return Read(file.path, digest, None, {}, str(error))
-    rows, facts = found if isinstance(found, Decoded) else (found, {})
+    rows, facts = result if isinstance(result, Decoded) else (result, {})
     return Read(file.path, digest, rows, facts, None)

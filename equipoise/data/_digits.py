@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from equipoise.base import Split
+from equipoise.core.data import Split
 from equipoise.data._arrays import resized
 from equipoise.errors import DataError
 

@@ -15,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 
-from equipoise.base import Preparation
+from equipoise.core.data import Preparation
 from equipoise.errors import DataError
 
 PIECE = 2**20
@@ -35,7 +35,7 @@ class Published:
     urls: tuple[str, ...]
 
 
-def found(places: Sequence[Path]) -> Path | None:
+def result(places: Sequence[Path]) -> Path | None:
     """The first of these files that is there."""
     return next((place for place in places if place.is_file()), None)
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from equipoise import walk
-from equipoise.base import Preparation
+from equipoise.core import files as walk
+from equipoise.core.data import Preparation
 from equipoise.errors import DataError
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def listing(folder: Path, endings: Collection[str]) -> tuple[File, ...]:
         raise DataError(f"{folder} is a file; give the folder that it lies in")
     wanted = tuple(ending.lower() for ending in endings)
     try:
-        found = [
+        result = [
             File(path, status.st_size, status.st_mtime_ns)
             for path, entry in walk.files(str(folder))
             if path.lower().endswith(wanted)
@@ -47,9 +47,9 @@ def listing(folder: Path, endings: Collection[str]) -> tuple[File, ...]:
         ]
     except OSError as error:
         raise DataError(f"cannot look into {error.filename or folder}: {error.strerror or error}") from error
-    if not found:
+    if not result:
         raise DataError(f"there is no file ending in {', '.join(endings)} in {folder}")
-    return tuple(sorted(found))
+    return tuple(sorted(result))
 
 
 def content_digest(content: bytes) -> str:
@@ -148,5 +148,5 @@ def last(making: Generator[Preparation, None, T]) -> T:
         try:
             next(making)
         except StopIteration as end:
-            found: T = end.value
-            return found
+            result: T = end.value
+            return result

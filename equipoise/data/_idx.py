@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from equipoise.base import Preparation, Split
+from equipoise.core.data import Preparation, Split
 from equipoise.data import _download
 from equipoise.data._arrays import resized
 from equipoise.data._download import ANEW, Published
@@ -66,7 +66,7 @@ def check_size(name: str, image_size: int) -> None:
 def prepare(source: Source, root: str) -> Iterator[Preparation]:
     """Download those of the four files that are not there. Raises DataError, telling what to put where."""
     folder = Path(root).expanduser().resolve()
-    missing = [name for names in NAMES.values() for name in names if not _download.found(source.places(folder, name))]
+    missing = [name for names in NAMES.values() for name in names if not _download.result(source.places(folder, name))]
     yield from _download.fetch([source.published(name) for name in missing], folder / source.folders[0])
 
 
@@ -80,7 +80,7 @@ def split_of(source: Source, root: str, split: Split, size: int, published: bool
         pass
     folder = Path(root).expanduser().resolve()
     images, labels = (
-        _local(_download.found(source.places(folder, name)), source.md5[name] if published else None)
+        _local(_download.result(source.places(folder, name)), source.md5[name] if published else None)
         for name in NAMES[split]
     )
     return _arrays(images, labels, size, COUNTS[split] if published else None)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equipoise.base import Batch, Split
+from equipoise.core.data import Batch, Split
 from equipoise.data._arrays import check_batch_size, check_enough, generator_for, places_of
 from equipoise.errors import SettingError
 

@@ -142,13 +142,17 @@ def _check(arrays: dict[str, npt.NDArray[np.generic]], path: Path) -> None:
 
 
 @lru_cache(maxsize=4)
-def _network(law: OracleLaw) -> Recurrent:
-    weights = seeded(law.words, law.size, law.seed) if law.parameters is None else read(Path(law.parameters))
-    if law.digest not in (None, weights.digest):
-        if law.parameters is None:
-            made = f"words = {law.words}, size = {law.size} and seed = {law.seed}"
+def _network(distribution: OracleLaw) -> Recurrent:
+    weights = (
+        seeded(distribution.words, distribution.size, distribution.seed)
+        if distribution.parameters is None
+        else read(Path(distribution.parameters))
+    )
+    if distribution.digest not in (None, weights.digest):
+        if distribution.parameters is None:
+            made = f"words = {distribution.words}, size = {distribution.size} and seed = {distribution.seed}"
             raise DataError(f"{made} do not make the oracle of this digest; leave data.digest out")
-        raise DataError(f"{law.parameters} is not as it was when this run began; restore it, or train anew")
+        raise DataError(f"{distribution.parameters} is not as it was when this run began; restore it, or train anew")
     return built(weights)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from equipoise.base import PairedBatch, Split, UnpairedBatch
+from equipoise.core.data import PairedBatch, Split, UnpairedBatch
 from equipoise.data._arrays import check_enough, luma, places_of
 from equipoise.errors import DataError
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equipoise.base import Split, TokenBatch
+from equipoise.core.data import Split, TokenBatch
+from equipoise.core.tokens import END
 from equipoise.data._arrays import check_enough, places_of
-from equipoise.tokens import END
 
 
 @dataclass(frozen=True, slots=True, eq=False)

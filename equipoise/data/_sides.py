@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from equipoise.base import Preparation
+from equipoise.core.data import Preparation
 from equipoise.data import _cache
 from equipoise.data._cache import Decoded, File, Kept, counted, shown
 from equipoise.data._files import content_digest, top
@@ -141,10 +141,10 @@ def opened(asked: Asked) -> Found | None:
 
 def surely_opened(asked: Asked) -> Found:
     """What was decoded a moment ago. Raises DataError if somebody else removed it since."""
-    found = opened(asked)
-    if found is None:
+    result = opened(asked)
+    if result is None:
         raise DataError(f"the cache {asked.cache} was changed while it was read; start again")
-    return found
+    return result
 
 
 def joined(names: Sequence[str], *marks: Sequence[str]) -> list[str]:
@@ -281,11 +281,11 @@ def name_of(path: str) -> str:
 
 
 def _by_name(files: Sequence[File], side: str) -> Mapping[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     for file in files:
         if top(file.path) == side:
-            found.setdefault(name_of(file.path), []).append(file.path)
-    return found
+            result.setdefault(name_of(file.path), []).append(file.path)
+    return result
 
 
 def _some(words: Sequence[str]) -> str:

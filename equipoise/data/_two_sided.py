@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from equipoise.base import Preparation
+from equipoise.core.data import Preparation
 from equipoise.data import _sides
 from equipoise.data._files import last
 from equipoise.data._pictures import Background, Fit, Form
@@ -56,38 +56,38 @@ class TwoSided:
         """Look through the folder and decode what is new. Raises DataError if it is not the one that `digest` is of."""
         yield from self._making()
 
-    def settled(self) -> Self:
+    def resolve(self) -> Self:
         """The same with folder and cache as full paths, and size, sides, channels and digest as found."""
-        settled: Self = last(self._making())
-        return settled
+        resolve: Self = last(self._making())
+        return resolve
 
     def ready(self) -> tuple[Self, Found]:
         """Settled, and its images: the folder is looked at only before that, or if the cache was deleted."""
-        if None not in (self.channels, self.source_channels) and (found := _sides.opened(self._asked())):
-            return self, found
-        data = self.settled()
+        if None not in (self.channels, self.source_channels) and (result := _sides.opened(self._asked())):
+            return self, result
+        data = self.resolve()
         return data, _sides.surely_opened(data._asked())
 
     def greyed(self, side: Literal["source", "target"]) -> bool:
         """Whether colour images of a side are taken as grey; False, too, if what was decoded is there no more."""
-        channels, found = self.source_channels if side == "source" else self.channels, _sides.opened(self._asked())
-        return channels == 1 and found is not None and not found.grey(getattr(found.layout, side))
+        channels, result = self.source_channels if side == "source" else self.channels, _sides.opened(self._asked())
+        return channels == 1 and result is not None and not result.grey(getattr(result.layout, side))
 
     def _making(self) -> Generator[Preparation, None, Self]:
         """Decode what is new, tell what was found, and return it settled."""
         asked = self._asked()
-        found = yield from _sides.making(asked, pairs=self.pairs)
+        result = yield from _sides.making(asked, pairs=self.pairs)
         return dataclasses.replace(
             self,
             folder=str(asked.folder),
             cache=str(asked.cache),
-            image_size=found.size,
-            source=found.layout.source,
-            target=found.layout.target,
-            beside=found.layout.beside,
-            source_channels=self.source_channels or (1 if found.grey(found.layout.source) else 3),
-            channels=self.channels or (1 if found.grey(found.layout.target) else 3),
-            digest=found.kept.digest,
+            image_size=result.size,
+            source=result.layout.source,
+            target=result.layout.target,
+            beside=result.layout.beside,
+            source_channels=self.source_channels or (1 if result.grey(result.layout.source) else 3),
+            channels=self.channels or (1 if result.grey(result.layout.target) else 3),
+            digest=result.kept.digest,
         )
 
     def _asked(self) -> Asked:

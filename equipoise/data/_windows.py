@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from equipoise.base import Batch, Split
+from equipoise.core.data import Batch, Split
 from equipoise.data._arrays import check_enough, places_of
 from equipoise.data._cache import Decoded, File, shown
 from equipoise.data._tables import Table, parsed
@@ -105,8 +105,8 @@ def _parts(rows: Sequence[int]) -> list[Tensor]:
 def constant(windows: Tensor) -> list[int]:
     """Which windows (N, rows, columns) hold one number only."""
     bounds = [windows[part].flatten(1).aminmax(dim=1) for part in _parts(range(len(windows)))]
-    found: list[int] = torch.cat([each.min == each.max for each in bounds]).nonzero().flatten().tolist()
-    return found
+    result: list[int] = torch.cat([each.min == each.max for each in bounds]).nonzero().flatten().tolist()
+    return result
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ from typing import Self
 
 import torch
 
-from equipoise.base import DataSpec, Preparation, Split, Suggestion
+from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.data import _cache, _download
 from equipoise.data._arrays import Shuffled
 from equipoise.data._cache import Decoded, File, Kept
@@ -75,10 +75,10 @@ class CelebA:
         """Unpack and decode, if that was not done. Raises DataError, telling what to put where, if it is not there."""
         yield from self._making()
 
-    def settled(self) -> Self:
+    def resolve(self) -> Self:
         """The same with full paths, and the digest as found."""
-        settled: Self = last(self._making())
-        return settled
+        resolve: Self = last(self._making())
+        return resolve
 
     @property
     def spec(self) -> DataSpec:
@@ -88,7 +88,7 @@ class CelebA:
     @property
     def suggestion(self) -> Suggestion:
         """Five epochs of 128, as PyTorch's DCGAN tutorial trains: minutes on a GPU, many hours without."""
-        return Suggestion(gan="dcgan:celeba64", steps=6400, batch_size=128)
+        return Suggestion(model="dcgan:celeba64", steps=6400, batch_size=128)
 
     def count(self, split: Split) -> int:
         """162,770 to train on, 39,829 held out; of a part as many as there are."""
@@ -125,7 +125,7 @@ class CelebA:
         for folder in (place / ALIGNED for place in places):
             if folder.is_dir():
                 return folder
-        if (archive := _download.found([place / ARCHIVE for place in places])) is None:
+        if (archive := _download.result([place / ARCHIVE for place in places])) is None:
             raise DataError(
                 f"there is no CelebA in {places[0]}, and no program may fetch it: get {ARCHIVE} from {PAGE} and put "
                 f"it there, or name the folder that holds it: --option data.root=FOLDER"
@@ -144,7 +144,7 @@ class CelebA:
         key = _key(self.image_size)
         if self.digest is not None and (kept := _cache.opened(Path(self.cache), self.digest, key)):
             return kept
-        data = self.settled()
+        data = self.resolve()
         if data.digest is None or (kept := _cache.opened(Path(data.cache), data.digest, key)) is None:
             raise DataError(f"the cache {data.cache} was changed while it was read; start again")
         return kept

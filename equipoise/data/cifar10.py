@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equipoise.base import DataSpec, Preparation, Split, Suggestion
+from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.data import _download
 from equipoise.data._arrays import Shuffled, resized
 from equipoise.data._download import ANEW, Published
@@ -70,12 +70,12 @@ class CIFAR10:
         if _local(root) is None:
             yield from _download.fetch([ARCHIVE], root / "cifar10")
 
-    def settled(self) -> Self:
+    def resolve(self) -> Self:
         """The same with a full path, downloaded and checked."""
-        found = dataclasses.replace(self, root=str(Path(self.root).expanduser().resolve()))
+        result = dataclasses.replace(self, root=str(Path(self.root).expanduser().resolve()))
         for split in FILES:
-            found._part(split)
-        return found
+            result._part(split)
+        return result
 
     @property
     def spec(self) -> DataSpec:
@@ -86,7 +86,7 @@ class CIFAR10:
     @property
     def suggestion(self) -> Suggestion:
         """A first result within an hour on one core; good ones take a GPU."""
-        return Suggestion(gan="dcgan", steps=10_000, batch_size=64, controller="annealed")
+        return Suggestion(model="dcgan", steps=10_000, batch_size=64, controller="annealed")
 
     def count(self, split: Split) -> int:
         """50,000 to train on, 10,000 held out; of other files as many as there are."""
@@ -119,7 +119,7 @@ def _local(root: Path) -> Local | None:
     """The first copy that is there."""
     archives = [folder / ARCHIVE.name for folder in (root / "cifar10", root)]
     folders = [folder / UNPACKED for folder in (root / "cifar10", root)]
-    path = _download.found(archives) or next((folder for folder in folders if folder.is_dir()), None)
+    path = _download.result(archives) or next((folder for folder in folders if folder.is_dir()), None)
     return None if path is None else Local(path, path.stat().st_mtime_ns, path.stat().st_size)
 
 

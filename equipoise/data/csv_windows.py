@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from equipoise.base import DataSpec, Preparation, Split, Suggestion
+from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.data._cache import File, Kept, changes, counted, fill, held_out, kept, listing, opened, shown
 from equipoise.data._files import last
 from equipoise.data._windows import Decoding, WindowStream, constant, extremes, share_outside
@@ -77,19 +77,19 @@ class CsvWindows:
         """
         yield from self._making()
 
-    def settled(self) -> Self:
+    def resolve(self) -> Self:
         """The same with full paths, and types, range, size and digest as found.
 
         Raises as `prepare` does, and DataError if every window is constant.
         """
-        settled: Self = last(self._making())
-        return settled
+        resolve: Self = last(self._making())
+        return resolve
 
     @property
     def spec(self) -> DataSpec:
         """Grey images; a mirrored window would run backwards. Once settled, without a look at the folder."""
         if self.types is None or self.low is None or self.high is None or self.window is None:
-            return self.settled().spec
+            return self.resolve().spec
         shape = self.window if self.image_size is None else (self.image_size, self.image_size)
         names = self.types if len(self.types) > 1 else ()
         return DataSpec((1, *shape), classes=len(names), class_names=names, unit=(self.low, self.high))
@@ -97,25 +97,25 @@ class CsvWindows:
     @property
     def suggestion(self) -> Suggestion:
         """For hundreds of windows: small batches, of which there are several in an epoch."""
-        return Suggestion(gan="dcgan", steps=3000, batch_size=min(16, self.count("train")), controller="annealed")
+        return Suggestion(model="dcgan", steps=3000, batch_size=min(16, self.count("train")), controller="annealed")
 
     def count(self, split: Split) -> int:
         """How many windows a split has."""
-        data, found = self._ready()
-        return len(_rows(found, data.held_out, split))
+        data, result = self._ready()
+        return len(_rows(result, data.held_out, split))
 
     def stream(self, split: Split, batch_size: int, seed: int) -> WindowStream:
         """Endless shuffled batches of a split, with labels if there is more than one type.
 
         Raises DataError if the split is smaller than a batch.
         """
-        data, found = self._ready()
+        data, result = self._ready()
         spec = data.spec
         assert spec.unit is not None
-        rows = torch.tensor(_rows(found, data.held_out, split), dtype=torch.int64)
+        rows = torch.tensor(_rows(result, data.held_out, split), dtype=torch.int64)
         names = spec.class_names
-        labels = torch.tensor([names.index(_type(path)) for path in found.paths]) if names else None
-        return WindowStream(found.array, rows, labels, spec.unit, batch_size, seed, split)
+        labels = torch.tensor([names.index(_type(path)) for path in result.paths]) if names else None
+        return WindowStream(result.array, rows, labels, spec.unit, batch_size, seed, split)
 
     def _making(self) -> Generator[Preparation, None, Self]:
         """Decode what is new, tell what was found, and return it settled."""
@@ -127,26 +127,26 @@ class CsvWindows:
                 f"{folder} is not as it was when this run began: {what}; restore it, or train anew with --from RUN"
             )
         for _ in range(ATTEMPTS):
-            if found := kept(folder, cache, files, self._key()):
+            if result := kept(folder, cache, files, self._key()):
                 break
             decode = Decoding.after(folder, files[0], self.image_size)
             steps = fill(folder, cache, files, self._key(), decode, decode.target, np.float32, TASK, tolerance=0)
             yield from (step for step in steps if step.note is None)
         else:
             raise DataError(f"{folder} changed while it was read; start again when nothing writes to it")
-        low, high = self._unit(found)
+        low, high = self._unit(result)
         loose = [file.path for file in listed if types and not _type(file.path)]
-        for note in (*found.notes, *self._notes(found, types, loose)):
+        for note in (*result.notes, *self._notes(result, types, loose)):
             yield Preparation(TASK, len(files), len(files), note)
-        size = found.array.shape[1], found.array.shape[2]
+        size = result.array.shape[1], result.array.shape[2]
         whole = replace(self, folder=str(folder), cache=str(cache), types=types, low=low, high=high)
-        return replace(whole, window=size, digest=found.digest)
+        return replace(whole, window=size, digest=result.digest)
 
-    def _unit(self, found: Kept) -> tuple[float, float]:
+    def _unit(self, result: Kept) -> tuple[float, float]:
         """What -1 and 1 stand for. Raises DataError if that is one number, as what is trained on is constant."""
-        if found.facts["constant"] == len(found.array):
+        if result.facts["constant"] == len(result.array):
             raise DataError(f"every window in {self.folder} is constant: there is nothing to learn; give other files")
-        least, greatest = extremes(found.array, _rows(found, self.held_out, "train"))
+        least, greatest = extremes(result.array, _rows(result, self.held_out, "train"))
         low, high = least if self.low is None else self.low, greatest if self.high is None else self.high
         if low >= high:
             raise DataError(
@@ -157,12 +157,12 @@ class CsvWindows:
 
     def _ready(self) -> tuple[Self, Kept]:
         """Settled, and its windows: the folder is looked at only before that, or if the cache was deleted."""
-        if None not in (self.types, self.low, self.high, self.window) and (found := self._opened()):
-            return self, found
-        data = self.settled()
-        if (found := data._opened()) is None:
+        if None not in (self.types, self.low, self.high, self.window) and (result := self._opened()):
+            return self, result
+        data = self.resolve()
+        if (result := data._opened()) is None:
             raise DataError(f"the cache {data.cache} was changed while it was read; start again")
-        return data, found
+        return data, result
 
     def _opened(self) -> Kept | None:
         return None if self.digest is None else opened(Path(self.cache), self.digest, self._key())
@@ -183,26 +183,26 @@ class CsvWindows:
                 raise UnknownNameError("type", name, known)
         return types, tuple(file for file in listed if not types or _type(file.path) in types)
 
-    def _notes(self, found: Kept, types: Sequence[str], loose: Sequence[str]) -> Iterator[str]:
+    def _notes(self, result: Kept, types: Sequence[str], loose: Sequence[str]) -> Iterator[str]:
         """What the user should know of the windows."""
         if types:
-            counts = Counter(map(_type, found.paths))
+            counts = Counter(map(_type, result.paths))
             yield counted(len(types), "type") + ": " + ", ".join(f"{shown(name)} {counts[name]:,}" for name in types)
         if loose:
             yield f"{counted(len(loose))} beside the types left out: {_named(loose)}"
-        if number := found.facts["header"]:
+        if number := result.facts["header"]:
             yield f"{counted(number)} with a header, which was left out"
-        if number := found.facts["row_names"]:
+        if number := result.facts["row_names"]:
             yield f"{counted(number)} with names before the rows, which were left out"
-        if number := found.facts["constant"]:
-            paths = [found.paths[row] for row in constant(found.array)]
+        if number := result.facts["constant"]:
+            paths = [result.paths[row] for row in constant(result.array)]
             yield f"{counted(number, 'window')} constant, every number the same: {_named(paths)}"
-        if found.facts["stretched"]:
+        if result.facts["stretched"]:
             yield f"the windows are not square: stretched to {self.image_size} x {self.image_size} (image_size)"
         if (self.low, self.high) == (None, None):
             return
         low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
-        if share := share_outside(found.array, _rows(found, self.held_out, "train"), low, high):
+        if share := share_outside(result.array, _rows(result, self.held_out, "train"), low, high):
             yield f"{share:.2%} of the numbers lie outside {low:g} to {high:g} and are cut off there (low, high)"
 
 
@@ -212,8 +212,8 @@ def _type(path: str) -> str:
     return first if slash else ""
 
 
-def _rows(found: Kept, share: float, split: Split) -> list[int]:
-    train, out = held_out(found.digests, share)
+def _rows(result: Kept, share: float, split: Split) -> list[int]:
+    train, out = held_out(result.digests, share)
     return train if split == "train" else out
 
 

@@ -7,7 +7,7 @@ which 400 are to train on and 100 are held out. `scripts/build_digits.py` rebuil
 
 from dataclasses import dataclass
 
-from equipoise.base import AtHand, DataSpec, Split, Suggestion
+from equipoise.core.data import DataSpec, NoPreparation, Split, Suggestion
 from equipoise.data._arrays import Shuffled, check_part
 from equipoise.data._digits import COUNTS, SIZES, part
 from equipoise.data._digits import DIGEST as DIGEST
@@ -17,7 +17,7 @@ __all__ = ["Digits"]
 
 
 @dataclass(frozen=True, slots=True)
-class Digits(AtHand):
+class Digits(NoPreparation):
     """MNIST digits, white on black: (1, S, S) float32 in [-1, 1], labels 0 to 9.
 
     At 32 pixels a side they are the original 28 with two black ones around, at other sizes that resampled.
@@ -42,7 +42,7 @@ class Digits(AtHand):
     @property
     def suggestion(self) -> Suggestion:
         """Minutes on one core."""
-        return Suggestion(gan="dcgan", steps=1200, batch_size=64, metric="kd_digits", controller="annealed")
+        return Suggestion(model="dcgan", steps=1200, batch_size=64, metric="kd_digits", controller="annealed")
 
     def count(self, split: Split) -> int:
         """4,000 to train on, unless fewer are wanted; 1,000 held out."""

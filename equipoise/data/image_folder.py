@@ -15,7 +15,7 @@ from typing import Self
 
 import torch
 
-from equipoise.base import Batch, DataSpec, Preparation, Split, Stream, Suggestion
+from equipoise.core.data import Batch, DataSpec, Preparation, Split, Stream, Suggestion
 from equipoise.data import _cache
 from equipoise.data._arrays import Shuffled, luma
 from equipoise.data._cache import Decoded, Kept, counted, shown
@@ -73,23 +73,23 @@ class ImageFolder:
         """Look through the folder and decode what is new. Raises DataError if it is not the one that `digest` is of."""
         yield from self._making()
 
-    def settled(self) -> Self:
+    def resolve(self) -> Self:
         """The same with folder and cache as full paths, and size, channels, classes and digest as found."""
-        settled: Self = last(self._making())
-        return settled
+        resolve: Self = last(self._making())
+        return resolve
 
     @property
     def spec(self) -> DataSpec:
         """What one image is; once settled, without a look at the folder."""
         if self.image_size is None or self.channels is None or self.classes is None:
-            return self.settled().spec
+            return self.resolve().spec
         shape = (self.channels, self.image_size, self.image_size)
         return DataSpec(shape, len(self.classes), self.flips, self.classes)
 
     @property
     def suggestion(self) -> Suggestion:
         """A first result within an hour on two cores; of a small folder the batch is all there is."""
-        return Suggestion(gan="dcgan", steps=5000, batch_size=min(64, self.count("train")), controller="annealed")
+        return Suggestion(model="dcgan", steps=5000, batch_size=min(64, self.count("train")), controller="annealed")
 
     def count(self, split: Split) -> int:
         """How many images a split has."""
@@ -137,16 +137,16 @@ class ImageFolder:
         if kept is None:
             raise DataError(f"{folder} changed while it was read; start again when nothing writes to it")
         channels = self.channels or (1 if _all_grey(kept) else 3)
-        found = dataclasses.replace(sized, channels=channels, classes=self._classes(kept), digest=kept.digest)
-        for note in (*kept.notes, *told(kept.facts, len(kept.paths), form), *found._notes(kept)):
+        result = dataclasses.replace(sized, channels=channels, classes=self._classes(kept), digest=kept.digest)
+        for note in (*kept.notes, *told(kept.facts, len(kept.paths), form), *result._notes(kept)):
             yield Preparation(TASK, len(files), len(files), note)
-        return found
+        return result
 
     def _ready(self) -> tuple[Self, Kept]:
         """Settled, and its images: the folder is looked at only before that, or if the cache was deleted."""
         if None not in (self.channels, self.classes) and (kept := self._opened()):
             return self, kept
-        data = self.settled()
+        data = self.resolve()
         if (kept := data._opened()) is None:
             raise DataError(f"the cache {data.cache} was changed while it was read; start again")
         return data, kept
@@ -164,12 +164,12 @@ class ImageFolder:
 
     def _classes(self, kept: Kept) -> tuple[str, ...]:
         """The subfolders that are classes. Raises DataError if one that was asked for has no image."""
-        found = sorted({top(path) for path in kept.paths} - {""}, key=_natural)
+        result = sorted({top(path) for path in kept.paths} - {""}, key=_natural)
         if self.classes is None:
-            return tuple(found) if len(found) > 1 else ()
+            return tuple(result) if len(result) > 1 else ()
         for name in self.classes:
-            if name not in found:
-                raise DataError(f"there is no image of class '{name}' in {self.folder}{nearest(name, found)}")
+            if name not in result:
+                raise DataError(f"there is no image of class '{name}' in {self.folder}{nearest(name, result)}")
         return self.classes
 
     def _notes(self, kept: Kept) -> Iterator[str]:

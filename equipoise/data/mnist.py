@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from equipoise.base import DataSpec, Preparation, Split, Suggestion
+from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.data import _idx
 from equipoise.data._arrays import Shuffled
 
@@ -55,12 +55,12 @@ class MNIST:
         """Download what is not there. Raises DataError, telling what to put where, if that fails."""
         return _idx.prepare(SOURCE, self.root)
 
-    def settled(self) -> Self:
+    def resolve(self) -> Self:
         """The same with a full path, downloaded and checked."""
-        found = dataclasses.replace(self, root=str(Path(self.root).expanduser().resolve()))
+        result = dataclasses.replace(self, root=str(Path(self.root).expanduser().resolve()))
         for split in _idx.COUNTS:
-            _idx.split_of(SOURCE, found.root, split, found.image_size, found.published)
-        return found
+            _idx.split_of(SOURCE, result.root, split, result.image_size, result.published)
+        return result
 
     @property
     def spec(self) -> DataSpec:
@@ -70,7 +70,7 @@ class MNIST:
     @property
     def suggestion(self) -> Suggestion:
         """Some minutes on one core; the longer, the better."""
-        return Suggestion(gan="dcgan", steps=3000, batch_size=64, metric="kd_digits", controller="annealed")
+        return Suggestion(model="dcgan", steps=3000, batch_size=64, metric="kd_digits", controller="annealed")
 
     def count(self, split: Split) -> int:
         """60,000 to train on, 10,000 held out; of other files as many as there are."""

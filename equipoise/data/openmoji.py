@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equipoise.base import AtHand, DataSpec, Split, Stream, Suggestion
+from equipoise.core.data import DataSpec, NoPreparation, Split, Stream, Suggestion
 from equipoise.data._arrays import check_part, resized
 from equipoise.data._pairs import Apart, Images, Pairs
 from equipoise.errors import DataError, SettingError
@@ -33,7 +33,7 @@ GROUPS = (
 
 
 @dataclass(frozen=True, slots=True)
-class OpenMoji(AtHand):
+class OpenMoji(NoPreparation):
     """Emoji on white: colour (3, S, S) and outline (1, S, S), float32 in [-1, 1]; the label is the group of the emoji.
 
     Drawn at 64 pixels a side, smaller ones resampled from that. Held out is a tenth, by a hash of the emoji's code;
@@ -69,7 +69,7 @@ class OpenMoji(AtHand):
     @property
     def suggestion(self) -> Suggestion:
         """Minutes on one core at 32 pixels."""
-        return Suggestion(gan="dcgan", steps=3000, batch_size=64, controller="annealed")
+        return Suggestion(model="dcgan", steps=3000, batch_size=64, controller="annealed")
 
     def count(self, split: Split) -> int:
         """1,952 to train on, unless fewer are wanted; 212 held out."""

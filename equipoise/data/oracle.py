@@ -13,11 +13,11 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
-from equipoise.base import DataSpec, Preparation, Split, Suggestion
+from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
+from equipoise.core.tokens import Vocabulary
 from equipoise.data._oracle import OracleLaw, read, seeded
 from equipoise.data._sentences import SentenceStream
 from equipoise.errors import SettingError
-from equipoise.tokens import Vocabulary
 
 __all__ = ["Oracle"]
 
@@ -62,7 +62,7 @@ class Oracle:
         """Nothing to do."""
         return iter(())
 
-    def settled(self) -> Self:
+    def resolve(self) -> Self:
         """The same with the digest of the oracle, and, of one from a file, its number of words and the full path.
 
         Raises DataError for a file that is no oracle, or not the one that `digest` is of.
@@ -79,14 +79,14 @@ class Oracle:
     @property
     def spec(self) -> DataSpec:
         """Sentences, and the law that they obey."""
-        data = self.settled()
+        data = self.resolve()
         words = Vocabulary(tuple(f"w{number}" for number in range(data.words)))
-        return DataSpec((data.length,), vocabulary=words, law=data._law())
+        return DataSpec((data.length,), vocabulary=words, distribution=data._law())
 
     @property
     def suggestion(self) -> Suggestion:
         """Minutes on one core for hundreds of words, hours for thousands."""
-        return Suggestion(gan="seqgan:oracle", steps=4000, batch_size=64, metric="nll_oracle")
+        return Suggestion(model="seqgan:oracle", steps=4000, batch_size=64, metric="nll_oracle")
 
     def count(self, split: Split) -> int:
         """10,000 to train on unless it says otherwise, 2,000 held out."""
@@ -94,7 +94,7 @@ class Oracle:
 
     def stream(self, split: Split, batch_size: int, seed: int) -> SentenceStream:
         """Endless shuffled batches of a split. Raises DataError if the split is smaller than a batch."""
-        return SentenceStream(_drawn(self.settled()._law(), self.count(split), split), False, batch_size, seed, split)
+        return SentenceStream(_drawn(self.resolve()._law(), self.count(split), split), False, batch_size, seed, split)
 
     def _law(self) -> OracleLaw:
         return OracleLaw(self.words, self.length, self.size, self.seed, self.parameters, self.digest)
@@ -106,6 +106,6 @@ def _digest(words: int, size: int, seed: int) -> str:
 
 
 @lru_cache(maxsize=8)
-def _drawn(law: OracleLaw, count: int, split: Split) -> Tensor:
+def _drawn(distribution: OracleLaw, count: int, split: Split) -> Tensor:
     """Sentences (count, T) int64 of a split. Cached, not to be changed."""
-    return law.drawn(count, int(split == "held_out"))
+    return distribution.drawn(count, int(split == "held_out"))

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import torch
 
-from equipoise.base import AtHand, Batch, DataSpec, Split, Suggestion
+from equipoise.core.data import Batch, DataSpec, NoPreparation, Split, Suggestion
 from equipoise.data._arrays import check_batch_size
 
 __all__ = ["Origin"]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin(AtHand):
+class Origin(NoPreparation):
     """The number 0 as (1,) float32, without a label. Both splits are the same point."""
 
     @property
@@ -26,7 +26,7 @@ class Origin(AtHand):
     @property
     def suggestion(self) -> Suggestion:
         """The length of the paper's figures; no metric, as the parameter of the generator is the distance itself."""
-        return Suggestion(gan="dirac", steps=500, batch_size=1)
+        return Suggestion(model="dirac", steps=500, batch_size=1)
 
     def count(self, split: Split) -> None:
         """There is no end of it."""

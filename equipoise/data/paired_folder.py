@@ -7,7 +7,7 @@ Its licence is yours to know. See docs/data.md.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from equipoise.base import DataSpec, Split, Stream, Suggestion
+from equipoise.core.data import DataSpec, Split, Stream, Suggestion
 from equipoise.data import _cache
 from equipoise.data._pairs import Apart, Pairs
 from equipoise.data._sides import Found
@@ -38,7 +38,7 @@ class PairedFolder(TwoSided):
     def spec(self) -> DataSpec:
         """What one pair is; once settled, without a look at the folder."""
         if self.image_size is None or self.channels is None or self.source_channels is None:
-            return self.settled().spec
+            return self.resolve().spec
         side = (self.image_size, self.image_size)
         splits: tuple[Split, ...] = ("train", "held_out") if self.paired else ("held_out",)
         return DataSpec((self.channels, *side), flips=self.flips, source=(self.source_channels, *side), paired=splits)
@@ -47,30 +47,30 @@ class PairedFolder(TwoSided):
     def suggestion(self) -> Suggestion:
         """A first result within half an hour on one core; of a small folder the batch is all there is."""
         size, train = self.spec.shape[-1], self.count("train")
-        gan = f"{'pix2pix' if self.paired else 'cyclegan'}:cpu{64 if size >= 64 else 32}"
+        model = f"{'pix2pix' if self.paired else 'cyclegan'}:cpu{64 if size >= 64 else 32}"
         metric = "paired_l1" if self.count("held_out") else None
-        return Suggestion(gan, steps=3000, batch_size=min(16, train), metric=metric, controller="annealed")
+        return Suggestion(model, steps=3000, batch_size=min(16, train), metric=metric, controller="annealed")
 
     def count(self, split: Split) -> int:
         """How many pairs a split has."""
-        data, found = self.ready()
-        return len(data._rows(found, split)[0])
+        data, result = self.ready()
+        return len(data._rows(result, split)[0])
 
     def stream(self, split: Split, batch_size: int, seed: int) -> Stream:
         """Endless shuffled batches of a split: pairs, or, to train on, both sides apart if they are not to be paired.
 
         Raises DataError if the split is smaller than a batch.
         """
-        data, found = self.ready()
-        sources, targets = data._rows(found, split)
-        source = found.images(found.layout.source, sources, data.source_channels or 3)
-        real = found.images(found.layout.target, targets, data.channels or 3)
+        data, result = self.ready()
+        sources, targets = data._rows(result, split)
+        source = result.images(result.layout.source, sources, data.source_channels or 3)
+        real = result.images(result.layout.target, targets, data.channels or 3)
         kind = Pairs if split in data.spec.paired else Apart
         return kind(real, source, None, batch_size, seed, split)
 
-    def _rows(self, found: Found, split: Split) -> tuple[list[int], list[int]]:
+    def _rows(self, result: Found, split: Split) -> tuple[list[int], list[int]]:
         """Rows of inputs and of samples, pair by pair; pairs of equal inputs, or of equal samples, lie in one split."""
-        sources, targets = found.pairs()
-        train, aside = _cache.held_out(found.alike(), self.held_out)
+        sources, targets = result.pairs()
+        train, aside = _cache.held_out(result.alike(), self.held_out)
         chosen = aside if split == "held_out" else train
         return [sources[place] for place in chosen], [targets[place] for place in chosen]

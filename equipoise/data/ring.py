@@ -10,14 +10,14 @@ from typing import ClassVar
 
 import torch
 
-from equipoise.base import AtHand, DataSpec, Split, Suggestion
+from equipoise.core.data import DataSpec, NoPreparation, Split, Suggestion
 from equipoise.data._mixtures import FewPoints, MixtureStream, check_positive, stream
 
 __all__ = ["Ring"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ring(AtHand):
+class Ring(NoPreparation):
     """Points (2,) float32, not bounded, around [-radius, radius]; the label is the number of the mode.
 
     Raises SettingError for a field that is not above 0.
@@ -48,7 +48,7 @@ class Ring(AtHand):
     @property
     def suggestion(self) -> Suggestion:
         """A few minutes on one core."""
-        return Suggestion(gan="mlp", steps=5000, batch_size=256, metric="mixture_modes", controller="annealed")
+        return Suggestion(model="mlp", steps=5000, batch_size=256, metric="mixture_modes", controller="annealed")
 
     def count(self, split: Split) -> int | None:
         """There is no end of them, unless few are wanted to train on."""

@@ -15,10 +15,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from equipoise.base import AtHand, DataSpec, Split, Suggestion
+from equipoise.core.data import DataSpec, NoPreparation, Split, Suggestion
+from equipoise.core.tokens import ENDING, Vocabulary
 from equipoise.data._sentences import SentenceStream
 from equipoise.errors import SettingError
-from equipoise.tokens import ENDING, Vocabulary
 
 __all__ = ["Sentences"]
 
@@ -38,7 +38,7 @@ VOCABULARY = Vocabulary((ENDING, *sorted({word for slot in SLOTS for phrase in s
 
 
 @dataclass(frozen=True, slots=True)
-class Sentences(AtHand):
+class Sentences(NoPreparation):
     """Sentences of six words and an end: (7,) int64, 43 words. None of the 1,000 held out is among those trained on.
 
     Raises SettingError for no sentences, or for so many that nothing might be left to hold out.
@@ -56,12 +56,12 @@ class Sentences(AtHand):
     @property
     def spec(self) -> DataSpec:
         """Seven tokens, drawn by a law that is known."""
-        return DataSpec((LENGTH,), vocabulary=VOCABULARY, law=_Lab())
+        return DataSpec((LENGTH,), vocabulary=VOCABULARY, distribution=_Lab())
 
     @property
     def suggestion(self) -> Suggestion:
         """Minutes on one core."""
-        return Suggestion(gan="seqgan", steps=1600, batch_size=64, metric="validity")
+        return Suggestion(model="seqgan", steps=1600, batch_size=64, metric="validity")
 
     def count(self, split: Split) -> int:
         """2,000 to train on unless it says otherwise, 1,000 held out."""
@@ -79,8 +79,8 @@ class _Lab:
     def log_probability(self, tokens: Tensor) -> Tensor:
         """(N,) float64: -ln 10,000 = -9.21 nats for every sentence of the lab (N, 7), minus infinity for all else."""
         keys, known = _keys(tokens.cpu()), _keys(_all()).sort().values
-        found = known[torch.searchsorted(known, keys).clamp_max(len(known) - 1)] == keys
-        return torch.where(found, -math.log(len(known)), -math.inf).double()
+        result = known[torch.searchsorted(known, keys).clamp_max(len(known) - 1)] == keys
+        return torch.where(result, -math.log(len(known)), -math.inf).double()
 
     def support(self) -> Tensor:
         """(10000, 7) int64."""

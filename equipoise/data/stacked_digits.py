@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equipoise.base import AtHand, Batch, DataSpec, Split, Suggestion
+from equipoise.core.data import Batch, DataSpec, NoPreparation, Split, Suggestion
 from equipoise.data._arrays import check_batch_size, generator_for
 from equipoise.data._digits import SIZES, part
 from equipoise.errors import SettingError
@@ -21,7 +21,7 @@ PLACES = torch.tensor([100, 10, 1])
 
 
 @dataclass(frozen=True, slots=True)
-class StackedDigits(AtHand):
+class StackedDigits(NoPreparation):
     """Stacks (3, S, S) float32 in [-1, 1], drawn anew without end; the label is the number that the channels read.
 
     The digits a, b and c in the first, second and third channel have the label 100a + 10b + c. Training stacks are made
@@ -46,7 +46,7 @@ class StackedDigits(AtHand):
     @property
     def suggestion(self) -> Suggestion:
         """The textbook's DCGAN, as in the papers: it uses no labels, which would give the modes away."""
-        return Suggestion(gan="dcgan:lab32", steps=2000, batch_size=64, metric="stacked_modes")
+        return Suggestion(model="dcgan:lab32", steps=2000, batch_size=64, metric="stacked_modes")
 
     def count(self, split: Split) -> None:
         """There is no end of them."""

@@ -14,11 +14,11 @@ from typing import Literal, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from equipoise.base import DataSpec, Preparation, Split, Suggestion
+from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
+from equipoise.core.tokens import ENDING, UNKNOWN, Vocabulary
 from equipoise.data._sentences import SentenceStream
 from equipoise.data._text import Lines, held_out, read, words_of
 from equipoise.errors import DataError, SettingError
-from equipoise.tokens import ENDING, UNKNOWN, Vocabulary
 
 __all__ = ["TextLines"]
 
@@ -64,11 +64,11 @@ class TextLines:
 
     def prepare(self) -> Iterator[Preparation]:
         """Read the file; tells what was found. Raises as `settled` does."""
-        data, found = self._found()
-        for note in data._notes(found):
-            yield Preparation(TASK, len(found.cut), len(found.cut), note)
+        data, result = self._found()
+        for note in data._notes(result):
+            yield Preparation(TASK, len(result.cut), len(result.cut), note)
 
-    def settled(self) -> Self:
+    def resolve(self) -> Self:
         """The same with the full path, and length, vocabulary and digest as found.
 
         Raises DataError for a file that is empty, or no text, or of one line, or not the one that `digest` is of; for
@@ -80,13 +80,13 @@ class TextLines:
     def spec(self) -> DataSpec:
         """Sentences. Once settled, without a look at the file."""
         if self.length is None or self.words is None or self.digest is None:
-            return self.settled().spec
+            return self.resolve().spec
         return DataSpec((self.length,), vocabulary=self._vocabulary(self.words))
 
     @property
     def suggestion(self) -> Suggestion:
         """An hour or so on one core."""
-        return Suggestion(gan="seqgan", steps=2000, batch_size=min(64, self.count("train")), metric="bleu")
+        return Suggestion(model="seqgan", steps=2000, batch_size=min(64, self.count("train")), metric="bleu")
 
     def count(self, split: Split) -> int:
         """How many lines a split has."""
@@ -127,21 +127,21 @@ class TextLines:
         With a mark for unknown words those of lines to train on alone, for held-out lines decide nothing; without one
         those of all lines, for there is no other way to write them.
         """
-        found = words_of(cut)
+        result = words_of(cut)
         for mark in (ENDING, UNKNOWN):
-            if mark in found:
+            if mark in result:
                 raise DataError(f"{path} holds the word {mark}, which stands for something here; write it another way")
         if self.rare == "mark":
             seen = words_of([words for words, out in zip(cut, aside, strict=True) if not out])
-            if len(seen) < self.most and len(seen) == len(found):
+            if len(seen) < self.most and len(seen) == len(result):
                 return seen
             return [UNKNOWN, *seen[: max(0, self.most - 2)]]
-        if len(found) < self.most:
-            return found
+        if len(result) < self.most:
+            return result
         others = "" if self.unit == "characters" else ", or data.unit=characters"
         raise DataError(
-            f"{path} has {len(found):,} different {self.unit}, and an end: more than most = {self.most:,}; give "
-            f"--option data.most={len(found) + 1}, or data.rare=mark{others}"
+            f"{path} has {len(result):,} different {self.unit}, and an end: more than most = {self.most:,}; give "
+            f"--option data.most={len(result) + 1}, or data.rare=mark{others}"
         )
 
     def _vocabulary(self, words: tuple[str, ...]) -> Vocabulary:
@@ -149,24 +149,24 @@ class TextLines:
 
     def _rows(self, split: Split) -> Tensor:
         """(N, T) int64."""
-        data = self if self.digest and self.length and self.words else self.settled()
+        data = self if self.digest and self.length and self.words else self.resolve()
         return _tokens(data, split)
 
-    def _notes(self, found: "_Read") -> Iterator[str]:
+    def _notes(self, result: "_Read") -> Iterator[str]:
         """What the user should know of the text."""
         assert self.length is not None
         assert self.words is not None
-        count, longest = len(found.sizes), max(found.sizes)
+        count, longest = len(result.sizes), max(result.sizes)
         yield f"{count:,} lines of up to {longest} {self.unit}, {len(self.words):,} different ones with the end"
-        if number := sum(size > self.length for size in found.sizes):
+        if number := sum(size > self.length for size in result.sizes):
             yield f"{number:,} of {count:,} lines are cut after {self.length} {self.unit} (longest)"
-        trained, aside = (found.words(out=out) for out in (False, True))
+        trained, aside = (result.words(out=out) for out in (False, True))
         if UNKNOWN in self.words:
             for words, of in ((trained, f"{self.unit} to train on"), (aside, f"{self.unit} held out")):
                 if lost := words.total() - sum(words[word] for word in self.words):
                     yield f"{lost:,} of {words.total():,} {of} are not among the {len(self.words):,}: {UNKNOWN} (most)"
-            if found.spoilt:
-                yield f"{found.spoilt:,} lines differ from lines to train on in {UNKNOWN} alone: not held out"
+            if result.spoilt:
+                yield f"{result.spoilt:,} lines differ from lines to train on in {UNKNOWN} alone: not held out"
         elif alone := len(aside.keys() - trained.keys()):
             yield (
                 f"{alone:,} of them stand in held-out lines alone: nothing is learnt of these {self.unit}; "
@@ -196,13 +196,13 @@ class _Read(NamedTuple):
 @lru_cache(maxsize=4)
 def _tokens(data: TextLines, split: Split) -> Tensor:
     """The lines of a split, (N, T) int64. Cached, not to be changed. Raises DataError for a file that has changed."""
-    settled, (lines, _, aside, *_) = data._found()
-    assert settled.length is not None
-    assert settled.words is not None
-    vocabulary = settled._vocabulary(settled.words)
+    resolve, (lines, _, aside, *_) = data._found()
+    assert resolve.length is not None
+    assert resolve.words is not None
+    vocabulary = resolve._vocabulary(resolve.words)
     rows = [
-        vocabulary.tokens(text, settled.length, f"{settled.file}, line {number}")
+        vocabulary.tokens(text, resolve.length, f"{resolve.file}, line {number}")
         for text, number, out in zip(lines.texts, lines.numbers, aside, strict=True)
         if out == (split == "held_out")
     ]
-    return torch.tensor(rows, dtype=torch.int64).view(-1, settled.length)
+    return torch.tensor(rows, dtype=torch.int64).view(-1, resolve.length)

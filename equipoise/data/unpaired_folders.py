@@ -7,7 +7,7 @@ read. Their licence is yours to know. See docs/data.md.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from equipoise.base import DataSpec, Split, Stream, Suggestion
+from equipoise.core.data import DataSpec, Split, Stream, Suggestion
 from equipoise.data import _cache
 from equipoise.data._pairs import Apart
 from equipoise.data._sides import Found
@@ -36,7 +36,7 @@ class UnpairedFolders(TwoSided):
     def spec(self) -> DataSpec:
         """What one sample and one input are; once settled, without a look at the folder."""
         if self.image_size is None or self.channels is None or self.source_channels is None:
-            return self.settled().spec
+            return self.resolve().spec
         side = (self.image_size, self.image_size)
         return DataSpec((self.channels, *side), flips=self.flips, source=(self.source_channels, *side))
 
@@ -48,24 +48,24 @@ class UnpairedFolders(TwoSided):
 
     def count(self, split: Split) -> int:
         """How many samples a split has; of inputs there may be more or fewer."""
-        data, found = self.ready()
-        return len(data._rows(found, found.layout.target, split))
+        data, result = self.ready()
+        return len(data._rows(result, result.layout.target, split))
 
     def stream(self, split: Split, batch_size: int, seed: int) -> Stream:
         """Endless batches of a split, inputs and samples each shuffled in an order of their own.
 
         Raises DataError if the split has fewer samples than a batch, or no inputs.
         """
-        data, found = self.ready()
-        sides = (found.layout.target, found.layout.source)
+        data, result = self.ready()
+        sides = (result.layout.target, result.layout.source)
         real, source = (
-            found.images(side, data._rows(found, side, split), channels or 3)
+            result.images(side, data._rows(result, side, split), channels or 3)
             for side, channels in zip(sides, (data.channels, data.source_channels), strict=True)
         )
         return Apart(real, source, None, batch_size, seed, split)
 
-    def _rows(self, found: Found, side: str, split: Split) -> list[int]:
+    def _rows(self, result: Found, side: str, split: Split) -> list[int]:
         """Rows of one side that belong to a split, by the content of its own images."""
-        own = found.rows(side)
-        train, aside = _cache.held_out([found.kept.digests[row] for row in own], self.held_out)
+        own = result.rows(side)
+        train, aside = _cache.held_out([result.kept.digests[row] for row in own], self.held_out)
         return [own[place] for place in (aside if split == "held_out" else train)]

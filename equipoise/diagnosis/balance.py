@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from equipoise.core.observations import SERIOUS
 from equipoise.diagnosis.history import History
 from equipoise.diagnosis.sign import MILD, Sign, graded
-from equipoise.observations import SERIOUS
 
 SATURATED_RANK = 0.98
 """rank_train_fake of a discriminator that is all but never wrong: 99 pairs of 100 the right way round."""
@@ -120,7 +120,7 @@ def oscillation(history: History) -> Sign | None:
 
     Over the last 64 readings, once they all lie in the second half of the run so far: what settles swings at first.
     """
-    found = []
+    result = []
     for name in ("rank_train_fake", "loss_g", "loss_d"):
         values = history.last(name, 64)
         steps = [point.step for point in history.recent if name in point.values][-64:]
@@ -137,8 +137,8 @@ def oscillation(history: History) -> Sign | None:
                 "period": lag * (steps[-1] - steps[0]) / 63,
                 f"swing_{name}": swing,
             }
-            found.append(Sign(min(severity, 0.9), 0.7, evidence))
-    return max(found, key=lambda sign: sign.severity, default=None)
+            result.append(Sign(min(severity, 0.9), 0.7, evidence))
+    return max(result, key=lambda sign: sign.severity, default=None)
 
 
 def equilibrium(history: History) -> Sign | None:
@@ -208,16 +208,16 @@ def _saturation(history: History) -> dict[str, float] | None:
         history.last(name, count)
         for name, count in (("rank_train_fake", 10), ("probability_real", 2), ("probability_fake", 2))
     )
-    found = {}
+    result = {}
     if len(ranks) >= 2:
-        found["rank_train_fake"] = statistics.fmean(ranks)
+        result["rank_train_fake"] = statistics.fmean(ranks)
     if len(real) == 2:
-        found["probability_real"] = statistics.fmean(real)
+        result["probability_real"] = statistics.fmean(real)
     if len(fake) == 2:
-        found["probability_fake"] = statistics.fmean(fake)
+        result["probability_fake"] = statistics.fmean(fake)
     least = {"rank_train_fake": SATURATED_RANK, "probability_real": 1 - SATURATED_PROBABILITY}
-    right = all(found[name] >= level for name, level in least.items() if name in found)
-    return found if right and found.get("probability_fake", 0.0) <= SATURATED_PROBABILITY else None
+    right = all(result[name] >= level for name, level in least.items() if name in result)
+    return result if right and result.get("probability_fake", 0.0) <= SATURATED_PROBABILITY else None
 
 
 def _lost(history: History) -> Sign | None:

@@ -33,9 +33,9 @@ def collapse(history: History, criteria: Criteria = CRITERIA) -> Sign | None:
     """A lasting loss of quality; once found, it stays so until the quality is back."""
     held, jump = _held(history), _jump(history)
     signs = [_by_metric(history, name, held, jump, criteria) for name in history.measured]
-    found = [sign for sign in signs if sign]
-    if found:
-        return max(found, key=lambda sign: sign.severity)
+    result = [sign for sign in signs if sign]
+    if result:
+        return max(result, key=lambda sign: sign.severity)
     if history.measured or history.last("rank_train_fake", 1) or _thrives(history):
         return None  # losses alone are for logs that have nothing better
     if held >= criteria.held or (held > 0 and "collapse" in history.since):
@@ -93,11 +93,11 @@ def _thrives(history: History) -> bool:
 def _evidence(history: History, held: float, jump: float) -> dict[str, float]:
     """What the losses say, where they say something."""
     levels = history.levels
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     if held and levels.loss_d is not None and levels.loss_g is not None:
-        found |= {"loss_d": levels.loss_d, "loss_d_at_most": levels.highest_d}
-        found |= {"loss_g": levels.loss_g, "loss_g_at_least": levels.lowest_g, "won_for": held}
-    return {**found, "jump": jump} if jump else found
+        result |= {"loss_d": levels.loss_d, "loss_d_at_most": levels.highest_d}
+        result |= {"loss_g": levels.loss_g, "loss_g_at_least": levels.lowest_g, "won_for": held}
+    return {**result, "jump": jump} if jump else result
 
 
 def worse_by(name: str, measured: Measured, value: float) -> float:

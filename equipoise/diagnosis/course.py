@@ -5,11 +5,11 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from equipoise.core.observations import SERIOUS, Finding, Verdict
 from equipoise.diagnosis.advice import ADVICE
 from equipoise.diagnosis.history import History
 from equipoise.diagnosis.symptoms import diagnose
 from equipoise.diagnosis.trace import Reading
-from equipoise.observations import SERIOUS, Finding, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,13 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
-def summary(found: Course, form: str, unit: str = "step", notes: Mapping[str, str] | None = None) -> str:
+def summary(result: Course, form: str, unit: str = "step", notes: Mapping[str, str] | None = None) -> str:
     """The whole course in words."""
-    plural = "" if found.step == 1 else "s"
-    head = f"{form}: {found.readings:,} readings up to {found.step:,} {unit}{plural}; at the end it was {found.verdict}"
-    body = [line for episode in found.episodes for line in ("", *lines(episode, unit))]
+    plural = "" if result.step == 1 else "s"
+    head = (
+        f"{form}: {result.readings:,} readings up to {result.step:,} {unit}{plural}; at the end it was {result.verdict}"
+    )
+    body = [line for episode in result.episodes for line in ("", *lines(episode, unit))]
     if not body:
         body = ["", "nothing was found"]
     return "\n".join([head, *(f"{name}: {text}" for name, text in (notes or {}).items()), *body])

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from equipoise.core.observations import Signals
 from equipoise.diagnosis.criteria import CRITERIA, Criteria
-from equipoise.observations import Signals
 
 RECENT = 64
 """Readings kept as they were."""
@@ -101,8 +101,8 @@ class History:
 
     def last(self, name: str, count: int) -> list[float]:
         """The last `count` values of a signal among the recent readings, in order; fewer if there are not so many."""
-        found = [point.values[name] for point in self.recent if name in point.values]
-        return found[-count:]
+        result = [point.values[name] for point in self.recent if name in point.values]
+        return result[-count:]
 
     def whole(self, name: str) -> list[tuple[int, float]]:
         """(step, value) of a signal over the whole run, in order: means of spans, then what fills the next."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from equipoise.knobs import Knobs
+from equipoise.core.knobs import Knobs
 
 
 @dataclass(frozen=True, slots=True)

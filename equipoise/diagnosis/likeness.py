@@ -80,10 +80,10 @@ def compare(train: Tensor, fake: Tensor, held_out: Tensor | None) -> dict[str, f
     if fakes.shape[1:] != real.shape[1:] or min(len(fakes), *map(len, sides)) < FEWEST or not fakes.isfinite().all():
         return {}
     chosen = real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0)).to(real.device)][:COMPARED]
-    found = {"diversity": diversity(chosen, fakes), "coverage": coverage(chosen, fakes)}
+    result = {"diversity": diversity(chosen, fakes), "coverage": coverage(chosen, fakes)}
     if held_out is not None:
-        found["copying"] = copying(sides[0], chosen, fakes)
-    return dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
+        result["copying"] = copying(sides[0], chosen, fakes)
+    return dict(zip(result, torch.stack(list(result.values())).tolist(), strict=True))
 
 
 def _of_tokens(real: Tensor, fake: Tensor) -> dict[str, float]:

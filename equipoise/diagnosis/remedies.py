@@ -1,6 +1,6 @@
 """Findings in, remedies out: what to change when a run ails, for how long, and whether to roll back first. Pure.
 
-    case = Case(steps=steps, published=gan.knobs, turnable=gan.turnable, base=knobs_of_the_user)
+    case = Case(steps=steps, published=model.knobs, turnable=gan.turnable, base=knobs_of_the_user)
     remedy, chart = prescribe(Care(), case, chart, health, wish_of_the_controller, step)
     knobs = treated(chart, wish_of_the_controller, step)
 
@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from equipoise.core.knobs import Knobs, Range
+from equipoise.core.observations import SERIOUS, Finding, Health, Override, Remedy
 from equipoise.diagnosis.ladders import BESIDE_RUNG_0, LADDERS, ROLLED_BACK, moved
-from equipoise.knobs import Knobs, Range
-from equipoise.observations import SERIOUS, Finding, Health, Override, Remedy
 
 FAR = 3.0
 """A rate or weight so many times above or below its published value stands far from it."""
@@ -199,7 +199,7 @@ def _untouched(case: Case, chart: Chart) -> dict[str, float]:
     return {name: value for name, value in far_from_published(case).items() if name not in overridden}
 
 
-def _gravest(health: Health, settled: int, least: float) -> Finding | None:
+def _gravest(health: Health, resolve: int, least: float) -> Finding | None:
     """The finding to act on: serious, or a hint of severity `least`; sure, of a symptom that there is a ladder for.
 
     What spoils no weights is acted on only if it has been found since step `settled` or before.
@@ -209,7 +209,7 @@ def _gravest(health: Health, settled: int, least: float) -> Finding | None:
         for finding in health.findings
         if finding.severity >= (least if finding.symptom in HINTS else SERIOUS)
         if finding.confidence >= SURE and finding.symptom in LADDERS
-        if finding.symptom in ROLLED_BACK or finding.since <= settled
+        if finding.symptom in ROLLED_BACK or finding.since <= resolve
     ]
     return max(acting, key=lambda finding: (finding.severity, finding.confidence), default=None)
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from equipoise.core.observations import SERIOUS
 from equipoise.diagnosis.history import History
-from equipoise.observations import SERIOUS
 
 MILD = 0.2
 """The severity at which a symptom begins to be told."""

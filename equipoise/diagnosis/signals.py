@@ -11,9 +11,9 @@ from operator import add
 import torch
 from torch import Tensor
 
-from equipoise.base import PhaseRecord, StepRecord
+from equipoise.core.observations import MetricReading, ScalarStats, Signals
+from equipoise.core.records import PhaseRecord, StepRecord
 from equipoise.diagnosis import likeness
-from equipoise.observations import MetricReading, Reading, Signals
 
 Probability = Callable[[Tensor], Tensor]
 Counts = Sequence[int] | int
@@ -113,9 +113,9 @@ class Window:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that is in it, by paths; :meth:`of` reads it back, with the names and counts of the tallies."""
-        found = {f"{name}/{part}": getattr(one, part) for name, one in self.phases.items() for part in PARTS}
-        found |= {f"{UPDATES}/{player}": ratio for player, ratio in self.updates.items()}
-        return found | {name: value for name in LAST if (value := getattr(self, name)) is not None}
+        result = {f"{name}/{part}": getattr(one, part) for name, one in self.phases.items() for part in PARTS}
+        result |= {f"{UPDATES}/{player}": ratio for player, ratio in self.updates.items()}
+        return result | {name: value for name in LAST if (value := getattr(self, name)) is not None}
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], phases: Mapping[str, tuple[Sequence[str], Counts]]) -> "Window":
@@ -197,7 +197,7 @@ def numbers(phase: PhaseRecord, probability: Probability | None) -> dict[str, Te
 class Sense:
     """A window, read: a reading for each "phase.term", and the signals."""
 
-    loss: Mapping[str, Reading]
+    loss: Mapping[str, ScalarStats]
     signals: Signals
 
 
@@ -240,7 +240,7 @@ def sense(window: Window, metrics: Mapping[str, MetricReading], ideal: float | N
     )
 
 
-def _readings(window: Window) -> dict[str, Reading]:
+def _readings(window: Window) -> dict[str, ScalarStats]:
     tallies = window.phases.items()
     if not tallies:
         return {}
@@ -250,18 +250,18 @@ def _readings(window: Window) -> dict[str, Reading]:
     ]
     rows = torch.stack(columns, dim=1).tolist()
     names = [f"{phase}.{name}" for phase, tally in tallies for name in tally.names]
-    return {name: Reading(*row) for name, row in zip(names, rows, strict=True)}
+    return {name: ScalarStats(*row) for name, row in zip(names, rows, strict=True)}
 
 
 def _mean_of(tally: Tally) -> Tensor:
     return tally.total / tally.total.new_tensor(tally.counts)
 
 
-def _mean(reading: Reading | None) -> float | None:
+def _mean(reading: ScalarStats | None) -> float | None:
     return None if reading is None else reading.mean
 
 
-def _first(readings: Mapping[str, Reading]) -> Callable[[str], float | None]:
+def _first(readings: Mapping[str, ScalarStats]) -> Callable[[str], float | None]:
     """Look a derived number up in the first phase that has it: the adversarial ones come before lazy penalties."""
 
     def find(name: str) -> float | None:

@@ -11,12 +11,12 @@ again, and a log of somebody else's are judged alike.
 import dataclasses
 from collections.abc import Mapping
 
+from equipoise.core.observations import Finding, Health, Signals
 from equipoise.diagnosis import balance, quality
 from equipoise.diagnosis.collapse import collapse
 from equipoise.diagnosis.forgetting import discriminator_forgetting
 from equipoise.diagnosis.history import History, remember
 from equipoise.diagnosis.sign import Look
-from equipoise.observations import Finding, Health, Signals
 
 SYMPTOMS: Mapping[str, Look] = {
     "discriminator_overpowering": balance.discriminator_overpowering,

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from equipoise.core.observations import MetricReading, Signals
 from equipoise.errors import DataError
-from equipoise.observations import MetricReading, Signals
 
 READINGS = 2000
 """A longer log is taken in so many readings, each of the first EAGER rows and then means over equal numbers of rows."""
@@ -59,11 +59,11 @@ class Trace:
     @property
     def steps(self) -> Steps:
         """Every step of which something is known, (N,), rising."""
-        found = np.zeros(0, np.int64)
+        result = np.zeros(0, np.int64)
         for each in (*self.signals.values(), *(metric.series for metric in self.metrics.values())):
-            if not np.array_equal(each.steps, found):  # most columns have the steps of the others
-                found = np.union1d(found, each.steps)
-        return found
+            if not np.array_equal(each.steps, result):  # most columns have the steps of the others
+                result = np.union1d(result, each.steps)
+        return result
 
 
 def series(steps: Any, values: Any) -> Series:
@@ -73,7 +73,7 @@ def series(steps: Any, values: Any) -> Series:
     longer counts. Raises DataError for a step that cannot be one.
     """
     try:
-        counted, found = np.asarray(steps, np.float64), np.asarray(values, np.float64)
+        counted, result = np.asarray(steps, np.float64), np.asarray(values, np.float64)
     except OverflowError as error:
         raise DataError("it counts more steps than there can be; mend that line") from error
     if not (np.abs(counted) < MOST_STEPS).all():
@@ -81,7 +81,7 @@ def series(steps: Any, values: Any) -> Series:
     at = counted.astype(np.int64)
     later = np.minimum.accumulate(at[::-1])[::-1]
     kept = np.append(at[:-1] < later[1:], True) if len(at) else np.zeros(0, bool)
-    return Series(at[kept], found[kept])
+    return Series(at[kept], result[kept])
 
 
 def readings(trace: Trace) -> Iterator[Reading]:

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import relu
 
-from equipoise.base import Memory
+from equipoise.core.model import Memory
 from equipoise.losses.adversarial import at_least_float32
 
 Judge = Callable[[Tensor], Tensor]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from equipoise.base import AtHand, Batch, Split
+from equipoise.core.data import Batch, NoPreparation, Split
 from equipoise.errors import SettingError
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn(AtHand, ABC):
+class Drawn(NoPreparation, ABC):
     """Reals without labels, of shape (N, ...) float32. Raises SettingError for fewer than two to train on."""
 
     reals: int

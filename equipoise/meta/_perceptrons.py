@@ -65,10 +65,10 @@ class Perceptrons:
 
     def hidden(self, layers: Sequence[Layer], points: Tensor) -> list[Tensor]:
         """(R, B, entry) -> (R, B, width) after each hidden layer."""
-        found = [points]
+        result = [points]
         for weight, bias in layers[:-1]:
-            found.append(self.activation.value(torch.baddbmm(bias[:, None], found[-1], weight.mT)))
-        return found[1:]
+            result.append(self.activation.value(torch.baddbmm(bias[:, None], result[-1], weight.mT)))
+        return result[1:]
 
     def make(self, layers: Sequence[Layer], latents: Tensor) -> Tensor:
         """What generators make: (R, B, entry) -> (R, B, exit)."""

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from equipoise.base import Memory
-from equipoise.knobs import Knobs
+from equipoise.core.knobs import Knobs
+from equipoise.core.model import Memory
 from equipoise.losses.adversarial import AdversarialLoss
 from equipoise.losses.penalties import feature_matching, lecam
 from equipoise.meta._perceptrons import Layer, Perceptrons
@@ -83,9 +83,9 @@ class StackedGame:
         total = adversarial = torch.vmap(self.loss.discriminator)(real_logit, fake_logit, *labels)
         memory: Memory = {}
         if "lecam_weight" in dials.on:
-            found = torch.vmap(lecam)(real_logit, fake_logit, dict(now.memory))
-            total, is_on = total + weighted(dials["lecam_weight"], found.penalty), dials["lecam_weight"] > 0
-            memory = {name: torch.where(is_on, value, now.memory[name]) for name, value in found.memory.items()}
+            result = torch.vmap(lecam)(real_logit, fake_logit, dict(now.memory))
+            total, is_on = total + weighted(dials["lecam_weight"], result.penalty), dials["lecam_weight"] > 0
+            memory = {name: torch.where(is_on, value, now.memory[name]) for name, value in result.memory.items()}
         for gamma, side in seen.items():
             if gamma in dials.on:
                 squares = self.discriminator.input_gradient(layers, side).square().sum(2)

@@ -8,7 +8,9 @@ from typing import Self
 import torch
 from torch import Generator, Tensor
 
-from equipoise.base import Memory, PhaseRecord, Stream
+from equipoise.core.data import Stream
+from equipoise.core.model import Memory
+from equipoise.core.records import PhaseRecord
 from equipoise.diagnosis import signals as sensing
 from equipoise.diagnosis.signals import Probability, Tally, Window
 from equipoise.meta._stacked_game import Dials, Moments, StackedGame, StackedLoss

@@ -25,9 +25,10 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from equipoise import bounds, catalog
+from equipoise.core import catalog
+from equipoise.core import validation as bounds
 from equipoise.errors import SettingError
-from equipoise.experiment import Experiment, from_values
+from equipoise.experiment.settings import Experiment, from_values
 from equipoise.meta.episodes import BOUND
 from equipoise.meta.paused import PausedRun, Vector
 from equipoise.policy.blank import blank
@@ -37,7 +38,7 @@ from equipoise.policy.reward import reward
 INSTANCES: Sequence[Mapping[str, Any]] = tuple(
     {
         "data": {"name": "equipoise.meta.points", "shape": shape},
-        "gan": {"name": "mlp", "width": 16},
+        "model": {"name": "mlp", "width": 16},
         "metric": "equipoise.meta.held_out",
         "steps": 150,
         "batch_size": 32,
@@ -159,8 +160,8 @@ class GanTraining(gymnasium.Env[Vector, Vector]):
     def _info(self, run: PausedRun) -> Info:
         state, pilot = run.training.state, run.training.pilot
         known: Info = {"step": state.step, "knobs": pilot.knobs.values()}
-        found = distance(run.signals)
-        return known if found is None else {**known, "distance": found}
+        result = distance(run.signals)
+        return known if result is None else {**known, "distance": result}
 
 
 def _experiment(one: Experiment | Mapping[str, Any]) -> Experiment:

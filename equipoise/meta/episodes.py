@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from equipoise import launch, student
+from equipoise.core import student_t as student
+from equipoise.core.events import Evaluated, Finished
+from equipoise.core.observations import Controller
 from equipoise.errors import SettingError
-from equipoise.events import Evaluated, Finished
-from equipoise.experiment import Experiment, complete, given
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, complete, require
 from equipoise.meta.stacked import Group, piloted
-from equipoise.observations import Controller
 from equipoise.training.loop import Training, train
 
 ANYTIME = 0.3
@@ -51,7 +52,7 @@ def play(experiments: Sequence[Experiment], controllers: Sequence[Controller]) -
 
     Raises SettingError for an experiment without a metric of which less is better.
     """
-    if given(complete(experiments[0]).gan, "gan").name.partition(":")[0] == "mlp":
+    if require(complete(experiments[0]).model, "model").name.partition(":")[0] == "mlp":
         return _stacked(experiments, controllers)
     return [_alone(experiment, controller) for experiment, controller in zip(experiments, controllers, strict=True)]
 
@@ -80,14 +81,14 @@ def hurry(training: Training) -> None:
 
 def advantages(episodes: Sequence[Episode], bases: Sequence[Episode], noise: float) -> list[float]:
     """Of each episode over that of its base, in [-BOUND, BOUND]."""
-    found = []
+    result = []
     for episode, base in zip(episodes, bases, strict=True):
         mine, theirs = episode.quality(noise), base.quality(noise)
         if mine is None or theirs is None:
-            found.append(0.0 if mine is theirs else -BOUND if mine is None else BOUND)
+            result.append(0.0 if mine is theirs else -BOUND if mine is None else BOUND)
         else:
-            found.append(min(BOUND, max(-BOUND, mine - theirs)))
-    return found
+            result.append(min(BOUND, max(-BOUND, mine - theirs)))
+    return result
 
 
 def merit(gains: Sequence[float]) -> float:
@@ -103,7 +104,7 @@ def least(gains: Sequence[float]) -> float:
 
 
 def _stacked(experiments: Sequence[Experiment], controllers: Sequence[Controller]) -> list[Episode]:
-    found: list[Episode] = []
+    result: list[Episode] = []
     for start in range(0, len(experiments), AT_ONCE):
         rows = slice(start, start + AT_ONCE)
         group = Group(experiments[rows], controllers[rows])
@@ -112,8 +113,8 @@ def _stacked(experiments: Sequence[Experiment], controllers: Sequence[Controller
             hurry(training)
         for _ in group.readings():
             pass
-        found += [Episode(run.measured, run.reason == "diverged") for run in group.results()]
-    return found
+        result += [Episode(run.measured, run.reason == "diverged") for run in group.results()]
+    return result
 
 
 def _alone(experiment: Experiment, controller: Controller) -> Episode:

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from equipoise import catalog
-from equipoise.experiment import Experiment
+from equipoise.core import catalog
+from equipoise.core.observations import Controller
+from equipoise.experiment.settings import Experiment
 from equipoise.meta.episodes import advantages, least, merit, play
 from equipoise.meta.journal import Journal
 from equipoise.meta.plan import Evolution, Plan
-from equipoise.observations import Controller
 from equipoise.policy.blank import blank
 from equipoise.policy.files import Policy
 
@@ -75,17 +75,17 @@ def judged(policies: Sequence[Policy], base: Policy, tasks: Sequence[Experiment]
 def checked(journal: Journal) -> dict[str, float]:
     """What the check came to: mean advantage, its lower bound at 95 %, merit, share of tasks that were better."""
     gains = journal.of("check")[-1]["check"]
-    found = {"tasks": len(gains), "mean": float(np.mean(gains)), "low": least(gains), "merit": merit(gains)}
-    found["better"] = float(np.mean([gain > 0 for gain in gains]))
-    return {name: round(value, 6) for name, value in found.items()}
+    result = {"tasks": len(gains), "mean": float(np.mean(gains)), "low": least(gains), "merit": merit(gains)}
+    result["better"] = float(np.mean([gain > 0 for gain in gains]))
+    return {name: round(value, 6) for name, value in result.items()}
 
 
-def sentence(found: dict[str, float]) -> str:
+def sentence(result: dict[str, float]) -> str:
     """What a check came to, in words."""
-    doubt = "" if found["low"] > 0 else "; no better than its base, as far as can be told"
+    doubt = "" if result["low"] > 0 else "; no better than its base, as far as can be told"
     return (
-        f"advantage {found['mean']:+.3f}, at least {found['low']:+.3f} (95 %), "
-        f"better on {found['better']:.0%} of {found['tasks']:.0f} tasks{doubt}"
+        f"advantage {result['mean']:+.3f}, at least {result['low']:+.3f} (95 %), "
+        f"better on {result['better']:.0%} of {result['tasks']:.0f} tasks{doubt}"
     )
 
 

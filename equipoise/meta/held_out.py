@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from equipoise.base import Batch, DataSpec
+from equipoise.core.data import Batch, DataSpec
 
 __all__ = ["HeldOut"]
 

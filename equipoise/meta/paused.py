@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from equipoise import launch
-from equipoise.events import Evaluated, Event, Finished, Sensed
-from equipoise.experiment import Experiment, complete
-from equipoise.knobs import Knobs
+from equipoise.core.events import Evaluated, Event, Finished, Sensed
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import Controller, ControllerState, MetricReading, Observation, Signals, Turn
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, complete
 from equipoise.meta.stacked import is_measured, piloted
-from equipoise.observations import Controller, ControllerState, MetricReading, Observation, Signals, Turn
 from equipoise.policy.files import Policy
 from equipoise.training.loop import Training, train
 

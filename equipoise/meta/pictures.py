@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-from equipoise.base import DataSpec, Suggestion
+from equipoise.core.data import DataSpec, Suggestion
 from equipoise.errors import SettingError
 from equipoise.meta._drawn import Drawn
 
@@ -49,7 +49,7 @@ class Pictures(Drawn):
     @property
     def suggestion(self) -> Suggestion:
         """Seconds on one core."""
-        return Suggestion(gan="dcgan", steps=300, batch_size=32, metric="fd_pixels")
+        return Suggestion(model="dcgan", steps=300, batch_size=32, metric="fd_pixels")
 
     def drawn(self, count: int, generator: Generator) -> Tensor:
         """(count, 1, size, size) float32 in [-1, 1], fresh."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from equipoise import catalog, launch
+from equipoise.core import catalog
 from equipoise.errors import EquipoiseError, SettingError, UnknownNameError
-from equipoise.experiment import Experiment, complete, given
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, complete, require
 from equipoise.meta.episodes import check_distance
 from equipoise.meta.paused import decisions
 from equipoise.meta.stacked import check_alike
@@ -107,8 +108,8 @@ class Plan:
 
     def values(self) -> dict[str, Any]:
         """As JSON has it."""
-        found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {name: value for name, value in found.items() if value is not None}
+        result: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {name: value for name, value in result.items() if value is not None}
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -152,7 +153,7 @@ def _check_trainable(plan: Plan, completed: Sequence[Experiment]) -> None:
     pair = completed[0], completed[-1]
     training = launch.assemble(pair[1], None)
     check_distance(training)
-    if plan.evolution is not None and any(given(one.gan, "gan").name.partition(":")[0] == "mlp" for one in pair):
+    if plan.evolution is not None and any(require(one.model, "model").name.partition(":")[0] == "mlp" for one in pair):
         check_alike(pair)
     if plan.reinforcement is not None:
         _check_decisions(plan.reinforcement, decisions(KINDS[plan.kind].every, training.plan.steps))

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-from equipoise.base import DataSpec, Suggestion
+from equipoise.core.data import DataSpec, Suggestion
 from equipoise.meta._drawn import Drawn, generator_for
 
 __all__ = ["Points"]
@@ -48,7 +48,7 @@ class Points(Drawn):
     @property
     def suggestion(self) -> Suggestion:
         """Seconds on one core."""
-        return Suggestion(gan="mlp", steps=500, batch_size=64, metric="equipoise.meta.held_out")
+        return Suggestion(model="mlp", steps=500, batch_size=64, metric="equipoise.meta.held_out")
 
     def drawn(self, count: int, generator: Generator) -> Tensor:
         """(count, 2) float32, fresh."""

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from equipoise import runs
 from equipoise.errors import SettingError
-from equipoise.experiment import Experiment
+from equipoise.experiment.settings import Experiment
 from equipoise.meta.episodes import least
 from equipoise.meta.evolution import Progress
 from equipoise.meta.journal import Journal
@@ -25,6 +24,7 @@ from equipoise.meta.plan import Plan, Reinforcement
 from equipoise.policy.blank import KINDS, blank
 from equipoise.policy.files import Policy
 from equipoise.policy.network import Network, Squash
+from equipoise.runs import run_folder as runs
 
 LAMBDA, CLIP, LOG_STD = 0.95, 0.2, -1.0
 SUFFIX = ".weights"

@@ -13,21 +13,21 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from equipoise import launch
-from equipoise.base import Stream
+from equipoise.core.data import Stream
+from equipoise.core.observations import Controller
 from equipoise.diagnosis.likeness import COMPARED
 from equipoise.diagnosis.signals import Window
 from equipoise.errors import SettingError
-from equipoise.experiment import Experiment, complete, given, recipe_of
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, complete, recipe_of, require
 from equipoise.losses.adversarial import LOSSES
 from equipoise.meta._perceptrons import Perceptrons
 from equipoise.meta._stacked_game import Dials, StackedGame, unsupported
 from equipoise.meta._stacked_step import Player, Stack, of_run, run_step
-from equipoise.observations import Controller
-from equipoise.pilot import Decision, Pilot
+from equipoise.models.mlp import MLP
+from equipoise.pilot.pilot import Decision, Pilot
 from equipoise.training import probe
 from equipoise.training.loop import Evaluation, Training
-from equipoise.zoo.mlp import MLP
 
 AT_ONCE = 64
 """Runs in one stack: more of them gain nothing on one core, and leave its cache."""
@@ -59,14 +59,14 @@ def train_together(
     controller and metric. `controllers`: one for each, instead of those that the experiments name. A run that diverges
     leaves the stack. Raises SettingError for what cannot be stacked, naming the setting.
     """
-    found: list[StackedRun] = []
+    result: list[StackedRun] = []
     for start in range(0, max(1, len(experiments)), at_once):
         rows = slice(start, start + at_once)
         group = Group(experiments[rows], None if controllers is None else controllers[rows])
         for _ in group.readings():
             pass
-        found.extend(group.results())
-    return found
+        result.extend(group.results())
+    return result
 
 
 class Group:
@@ -185,14 +185,14 @@ def check_alike(experiments: Sequence[Experiment]) -> None:
             raise SettingError("stacked runs are neither repaired nor stopped early; say repair = false")
         if experiment.precision not in ("auto", "fp32"):
             raise SettingError(f"stacked runs compute in fp32, not in {experiment.precision}; leave 'precision' out")
-        gan = given(experiment.gan, "gan")
-        if gan.name.partition(":")[0] != "mlp":
-            raise SettingError(f"only runs of the GAN 'mlp' can be stacked, not '{gan.name}'; train it alone")
-        if option := unsupported(gan.options):
-            raise SettingError(f"runs with {option} = {gan.options[option]} cannot be stacked; train them alone")
+        model = require(experiment.model, "model")
+        if model.name.partition(":")[0] != "mlp":
+            raise SettingError(f"only runs of the GAN 'mlp' can be stacked, not '{model.name}'; train it alone")
+        if option := unsupported(model.options):
+            raise SettingError(f"runs with {option} = {model.options[option]} cannot be stacked; train them alone")
     for name in ("steps", "batch_size", "device"):
         _check_same(name, [getattr(experiment, name) for experiment in experiments])
-    options = [given(experiment.gan, "gan").options for experiment in experiments]
+    options = [require(experiment.model, "model").options for experiment in experiments]
     for name in sorted(options[0].keys() - {"knobs"}):
         _check_same(name, [one[name] for one in options])
 
@@ -217,11 +217,13 @@ def is_measured(training: Training, step: int, last: bool = False) -> bool:
 def _stacked(trainings: Sequence[Training], recipe: MLP) -> Stack:
     """The stack of runs that have not begun."""
     states = [training.state for training in trainings]
-    players = {name: _player([state.gan.networks[name] for state in states]) for name in ("generator", "discriminator")}
-    shapes = [Perceptrons.like(network) for network in states[0].gan.networks.values()]
+    players = {
+        name: _player([state.model.networks[name] for state in states]) for name in ("generator", "discriminator")
+    }
+    shapes = [Perceptrons.like(network) for network in states[0].model.networks.values()]
     return Stack(
         game=StackedGame(LOSSES[recipe.loss], *shapes),
-        probability=states[0].gan.probability,
+        probability=states[0].model.probability,
         players=players,
         averaged=players["generator"].weights.clone(),
         memory={key: torch.stack([state.memory[key] for state in states]) for key in states[0].memory},
@@ -245,7 +247,7 @@ def _write_back(stack: Stack, row: int, training: Training) -> None:
     """Leave the state of a run as the lone loop would have."""
     state = training.state
     for name, player in stack.players.items():
-        network = state.gan.networks[name]
+        network = state.model.networks[name]
         torch.nn.utils.vector_to_parameters(player.weights[row].clone(), network.parameters())
         shapes = [weight.shape for weight in network.parameters()]
         sizes = [shape.numel() for shape in shapes]

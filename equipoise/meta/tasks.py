@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from equipoise.errors import SettingError
-from equipoise.experiment import Choice, Experiment, from_values
+from equipoise.experiment.settings import Experiment, PlugSpec, from_values
 
 TEST = ("digits", "openmoji", "stacked_digits", "ring", "grid")
 """Data on which controllers are judged: no policy may have seen them, by whatever path they are named."""
@@ -50,7 +50,7 @@ class Tasks:
             for choice in choices[1:]:
                 yield f"{name} = {choice!r}", self._made({**plain, name: choice}, 0)
 
-    def data(self) -> Iterator[Choice]:
+    def data(self) -> Iterator[PlugSpec]:
         """All data that may be drawn."""
         names = sorted(name for name in self.vary if name.partition(".")[0] == "data")
         for chosen in itertools.product(*(self.vary[name] for name in names)):

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from equipoise import runs
 from equipoise.errors import RunError, unwritable
-from equipoise.experiment import versions
-from equipoise.locks import held
+from equipoise.experiment.settings import versions
 from equipoise.meta import evolution, reinforcement
 from equipoise.meta.evolution import Progress
 from equipoise.meta.extra import PACKAGES, need
@@ -17,6 +15,8 @@ from equipoise.meta.journal import Journal, lines_of
 from equipoise.meta.plan import Plan
 from equipoise.policy.blank import blank
 from equipoise.policy.files import Policy, encoded
+from equipoise.runs import run_folder as runs
+from equipoise.runs.locks import held
 
 JOURNAL = ".journal.jsonl"
 FORMAT = 1

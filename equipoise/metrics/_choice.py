@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Features
 from equipoise.metrics._features_digits import DigitFeatures
 from equipoise.metrics._features_efficientnet import EfficientNetFeatures
 from equipoise.metrics._features_inception import InceptionFeatures
 from equipoise.metrics._features_samples import Flat
-from equipoise.quality import Features
 
 Kind = Literal["digits", "efficientnet_lite0", "inception", "samples"]
 

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from equipoise.base import Batch
-from equipoise.quality import Comparison, Draws, Reals, seen
+from equipoise.core.data import Batch
+from equipoise.core.metric import Bootstrap, FeatureMetric, ReferenceSet, extract_features
 
 
 class Compares:
@@ -16,14 +16,14 @@ class Compares:
     needs_train: ClassVar[bool] = False
 
     @property
-    def features_digest(self: Comparison) -> str | None:
+    def features_digest(self: FeatureMetric) -> str | None:
         """That of the features."""
         return self.features.digest
 
-    def statistics(self: Comparison, real: Batch) -> Reals:
+    def statistics(self: FeatureMetric, real: Batch) -> ReferenceSet:
         """Features of the reals, (M, D) float32 on the CPU."""
-        return seen(self.features, real)
+        return extract_features(self.features, real)
 
-    def value(self: Comparison, statistics: Reals, fake: Tensor) -> float:
+    def value(self: FeatureMetric, statistics: ReferenceSet, fake: Tensor) -> float:
         """The figure of fake (N, ...) without an interval. Raises DataError for too few samples."""
-        return self.compare(statistics, self.features(fake), Draws()).value
+        return self.compare(statistics, self.features(fake), Bootstrap()).value

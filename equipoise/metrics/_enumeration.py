@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import LogLikelihood, ReferenceSet
 from equipoise.metrics._sentences import law_of, support_of
-from equipoise.quality import LogLikelihood, Reals
 
 
 class Weighed(NamedTuple):
@@ -16,7 +16,7 @@ class Weighed(NamedTuple):
     `model`: what the generator gives among them, log (p_G / mass).
     """
 
-    law: Tensor
+    distribution: Tensor
     log_likelihood: Tensor
     mass: float
     model: Tensor
@@ -24,10 +24,10 @@ class Weighed(NamedTuple):
 
 def all_can_be_written(spec: DataSpec) -> bool:
     """Whether every sentence of such data is known."""
-    return spec.vocabulary is not None and spec.law is not None and spec.law.support() is not None
+    return spec.vocabulary is not None and spec.distribution is not None and spec.distribution.support() is not None
 
 
-def weighed(log_likelihood: LogLikelihood, real: Reals, metric: str) -> Weighed:
+def weighed(log_likelihood: LogLikelihood, real: ReferenceSet, metric: str) -> Weighed:
     """All sentences by both. Raises DataError, naming the metric, if nobody can write them down."""
     support = support_of(real, metric)
     given = log_likelihood(support).double().cpu()

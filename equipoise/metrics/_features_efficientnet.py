@@ -37,10 +37,10 @@ class EfficientNetFeatures:
         """(N, 1280) float32; about 11 s for 1,000. Raises DataError if the packages are not installed."""
         network = load()
         with torch.inference_mode():
-            found = [
+            result = [
                 network.extract_features(prepared(piece)).mean(dim=(2, 3)) for piece in torch.split(samples, AT_ONCE)
             ]
-        return torch.cat(found).clone()
+        return torch.cat(result).clone()
 
 
 def prepared(images: Tensor) -> Tensor:

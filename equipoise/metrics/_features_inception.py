@@ -38,8 +38,8 @@ class InceptionFeatures:
         """(N, 3056) float32. Raises DataError if the weights cannot be had."""
         network = load(self.weights)
         with torch.inference_mode():
-            found = [torch.cat(network(_bytes(piece)), dim=1) for piece in torch.split(samples, AT_ONCE)]
-        return torch.cat(found).clone()
+            result = [torch.cat(network(_bytes(piece)), dim=1) for piece in torch.split(samples, AT_ONCE)]
+        return torch.cat(result).clone()
 
 
 def _bytes(images: Tensor) -> Tensor:

@@ -48,13 +48,13 @@ class Network:
         """(B, C, h, w) after each layer of images (B, 1 or 3, H, W) in [-1, 1]."""
         shift, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (SHIFT, SCALE))
         current = (images.float().cpu().expand(-1, 3, -1, -1) - shift) / scale
-        found = []
+        result = []
         for number, layer in enumerate(self.layers[: self.ends[-1] + 1]):
             # torchvision's ReLUs write into what they read, which is kept where a layer ends.
             current = torch.relu(current) if number in self.ends else layer(current)
             if number in self.ends:
-                found.append(current)
-        return found
+                result.append(current)
+        return result
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
         """(B,) LPIPS between images of the same size."""

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from equipoise.core.metric import Bootstrap, MetricResult
 from equipoise.errors import DataError
-from equipoise.quality import Draws, Figure
 
 DRAWN_WHOLE = 128
 """Features up to which every draw is computed anew; above, its first order is: one draw would take seconds."""
@@ -50,15 +50,15 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     return float(apart + first.covariance.trace() + second.covariance.trace() - 2 * across)
 
 
-def compare(real: Tensor, fake: Tensor, draws: Draws, instead: str) -> Figure:
+def compare(real: Tensor, fake: Tensor, draws: Bootstrap, instead: str) -> MetricResult:
     """The distance between features (M, D) and (N, D), with its draws; in doubt, `instead` is to be trusted."""
     doubts = _doubts(len(real), len(fake), real.shape[1], instead)
     if doubts and real.shape[1] > DRAWN_WHOLE:
-        return Figure(of_few(real, fake), doubts=doubts)
+        return MetricResult(of_few(real, fake), doubts=doubts)
     value = frechet_distance(moments(real), moments(fake))
     if not draws.count or not math.isfinite(value):
-        return Figure(value, doubts=doubts)
-    return Figure(value, _drawn(real, fake, draws, value), doubts)
+        return MetricResult(value, doubts=doubts)
+    return MetricResult(value, _drawn(real, fake, draws, value), doubts)
 
 
 def of_few(real: Tensor, fake: Tensor) -> float:
@@ -86,13 +86,13 @@ def _doubts(reals: int, samples: int, features: int, instead: str) -> tuple[str,
     return (f"{few:,} {what} are no more than the {features:,} features, so it is mostly bias: trust {instead}",)
 
 
-def _drawn(real: Tensor, fake: Tensor, draws: Draws, value: float) -> Tensor:
+def _drawn(real: Tensor, fake: Tensor, draws: Bootstrap, value: float) -> Tensor:
     """The distance of each draw: (R,) float64."""
     ours, theirs = draws.weights(len(real), 0), draws.weights(len(fake), 1)
     if real.shape[1] <= DRAWN_WHOLE:
         pairs = zip(ours, theirs, strict=True)
-        found = [frechet_distance(moments(real, first), moments(fake, second)) for first, second in pairs]
-        return torch.tensor(found, dtype=torch.float64)
+        result = [frechet_distance(moments(real, first), moments(fake, second)) for first, second in pairs]
+        return torch.tensor(result, dtype=torch.float64)
     first, second = moments(real), moments(fake)
     moved = ours.double() @ _influence(real, first, second) / len(real)
     return value + moved + theirs.double() @ _influence(fake, second, first) / len(fake)

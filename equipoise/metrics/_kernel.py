@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from equipoise.core.metric import Bootstrap, MetricResult
 from equipoise.errors import DataError
-from equipoise.quality import Draws, Figure
 
 ROWS = 1024
 """Rows of the kernel at once: 80 MB for 10,000 samples."""
@@ -33,10 +33,10 @@ def kernel_distance(first: Tensor, second: Tensor) -> float:
     The paper takes the mean over blocks instead, which costs less and says less. Raises DataError for fewer than two
     rows.
     """
-    return compare(first, second, Draws()).value
+    return compare(first, second, Bootstrap()).value
 
 
-def compare(real: Tensor, fake: Tensor, draws: Draws) -> Figure:
+def compare(real: Tensor, fake: Tensor, draws: Bootstrap) -> MetricResult:
     """MMD² between features (m, d) and (n, d), with its draws. Raises DataError for fewer than two rows."""
     if min(len(real), len(fake)) < 2:
         raise DataError(f"a kernel distance needs 2 samples a side or more, not {len(real)} and {len(fake)}")
@@ -46,8 +46,8 @@ def compare(real: Tensor, fake: Tensor, draws: Draws) -> Figure:
     across = _across(real, fake, ours, theirs)
     value = within[0].mean + within[1].mean - 2 * across.mean
     if not draws.count:
-        return Figure(value)
-    return Figure(value, within[0].drawn + within[1].drawn - 2 * across.drawn)
+        return MetricResult(value)
+    return MetricResult(value, within[0].drawn + within[1].drawn - 2 * across.drawn)
 
 
 def kernel(first: Tensor, second: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from equipoise.core.metric import Bootstrap, MetricResult
 from equipoise.errors import DataError
-from equipoise.quality import Draws, Figure
 
 ROWS = 1024
 """Rows of distances at once: 80 MB for 10,000 samples."""
@@ -38,8 +38,8 @@ def nearest(points: Tensor, others: Tensor, k: int) -> Neighbours:
     """The k nearest of `others` (N, D) to each of `points` (M, D). Raises DataError for fewer than k."""
     if len(others) < k:
         raise DataError(f"there are {len(others)} samples, too few for {k} neighbours; take more of them")
-    found = [piece.topk(k, largest=False) for piece in pieces(points, others)]
-    return Neighbours(torch.cat([one.values for one in found]), torch.cat([one.indices for one in found]))
+    result = [piece.topk(k, largest=False) for piece in pieces(points, others)]
+    return Neighbours(torch.cat([one.values for one in result]), torch.cat([one.indices for one in result]))
 
 
 def radii(features: Tensor, k: int) -> Tensor:
@@ -51,16 +51,16 @@ def radii(features: Tensor, k: int) -> Tensor:
 
 def balls_around(points: Tensor, centres: Tensor, radius: Tensor, border: bool) -> Tensor:
     """(M,) float64: in how many balls (N centres, N radii) each point lies; `border`: also on the surface."""
-    found = []
+    result = []
     for piece in pieces(points, centres):
-        found.append((piece <= radius if border else piece < radius).sum(dim=1))
-    return torch.cat(found).double()
+        result.append((piece <= radius if border else piece < radius).sum(dim=1))
+    return torch.cat(result).double()
 
 
-def mean_of(each: Tensor, draws: Draws, side: int, doubts: tuple[str, ...] = ()) -> Figure:
+def mean_of(each: Tensor, draws: Bootstrap, side: int, doubts: tuple[str, ...] = ()) -> MetricResult:
     """The mean of numbers (N,), one a sample, with its draws; balls stay what they are."""
     drawn = draws.weights(len(each), side).double() @ each / len(each) if draws.count else None
-    return Figure(each.mean().item(), drawn, doubts)
+    return MetricResult(each.mean().item(), drawn, doubts)
 
 
 def unequal(real: Tensor, fake: Tensor) -> tuple[str, ...]:

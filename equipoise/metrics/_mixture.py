@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from equipoise.base import Batch
+from equipoise.core.data import Batch
 from equipoise.errors import DataError
 
 GOOD_WITHIN = 3.0
@@ -79,5 +79,5 @@ def tally(good: Tensor, weights: Tensor) -> Tally:
 
 def counts(good: Tensor) -> Counts:
     """What `good` (N, K) comes to."""
-    found = tally(good, torch.ones(1, len(good)))
-    return Counts(int(found.modes.item()), found.high_quality.item(), found.reverse_kl.item())
+    result = tally(good, torch.ones(1, len(good)))
+    return Counts(int(result.modes.item()), result.high_quality.item(), result.reverse_kl.item())

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from equipoise.core.metric import Bootstrap, MetricResult
 from equipoise.errors import DataError
-from equipoise.quality import Draws, Figure
 
 SHUFFLE_SEED = 2020
 """torch-fidelity's, so that its splits are those of here."""
@@ -19,7 +19,7 @@ USUAL = 5000
 """Samples in a split of published figures."""
 
 
-def score(logits: Tensor, splits: int, draws: Draws) -> Figure:
+def score(logits: Tensor, splits: int, draws: Bootstrap) -> MetricResult:
     """The score of logits (N, C), with its draws: within each split, samples are drawn anew.
 
     Raises DataError for fewer samples than splits.
@@ -38,7 +38,7 @@ def score(logits: Tensor, splits: int, draws: Draws) -> Figure:
         drawn += _split(share[rows], certainty, weights[:, rows] / weights[:, rows].sum(dim=1, keepdim=True)) / splits
     few = len(logits) // splits < USUAL
     doubts = (f"splits of {len(logits) // splits:,}, not of {USUAL:,}: lower than published figures",) if few else ()
-    return Figure(float(np.mean(values)), drawn if draws.count else None, doubts)
+    return MetricResult(float(np.mean(values)), drawn if draws.count else None, doubts)
 
 
 def _split(share: Tensor, certainty: Tensor, weights: Tensor) -> Tensor:

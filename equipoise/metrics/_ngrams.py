@@ -36,9 +36,9 @@ class References:
     @classmethod
     def of(cls, sentences: Sequence[Sentence], order: int) -> "References":
         """What is to be known of references for BLEU up to n-grams of `order`."""
-        found: tuple[dict[Gram, Most], ...] = tuple({} for _ in range(order))
+        result: tuple[dict[Gram, Most], ...] = tuple({} for _ in range(order))
         for owner, sentence in enumerate(sentences):
-            for known, counts in zip(found, counted(sentence, order), strict=True):
+            for known, counts in zip(result, counted(sentence, order), strict=True):
                 for gram, count in counts.items():
                     most = known.get(gram)
                     if most is None:
@@ -47,7 +47,7 @@ class References:
                         known[gram] = Most(count, owner, most.count)
                     elif count > most.next:
                         known[gram] = Most(most.count, most.owner, count)
-        return cls(found, Counter(map(len, sentences)))
+        return cls(result, Counter(map(len, sentences)))
 
     def bleu(self, sentence: Sentence, owner: int | None = None) -> float:
         """BLEU of one sentence, in [0, 1]; the reference `owner`, which it is itself, is left out."""

@@ -2,13 +2,15 @@
 
 from torch import Tensor
 
+from equipoise.core.metric import Bootstrap, MetricResult
 from equipoise.errors import DataError
-from equipoise.quality import Draws, Figure
 
 
-def figure(each: Tensor, draws: Draws) -> Figure:
+def figure(each: Tensor, draws: Bootstrap) -> MetricResult:
     """The mean of distances (N,) float64, and of those of drawn pairs."""
-    return Figure(each.mean().item(), draws.weights(len(each), 1).double() @ each / len(each) if draws.count else None)
+    return MetricResult(
+        each.mean().item(), draws.weights(len(each), 1).double() @ each / len(each) if draws.count else None
+    )
 
 
 def as_many(real: Tensor, fake: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from equipoise.core.metric import Bootstrap, MetricResult
 from equipoise.errors import DataError
-from equipoise.quality import Draws, Figure
 
 SMALL = 1e-8
 """Added to squared lengths, as torchmetrics has it; the authors add 1e-10 to lengths."""
@@ -41,14 +41,14 @@ def in_pieces(between: Distance, first: Tensor, second: Tensor) -> Tensor:
     """(N,) float64: distances of many pairs, some at a time."""
     with torch.inference_mode():
         pairs = zip(torch.split(first, AT_ONCE), torch.split(second, AT_ONCE), strict=True)
-        found = torch.cat([between(ours, theirs) for ours, theirs in pairs])
-    return found.double().clone()
+        result = torch.cat([between(ours, theirs) for ours, theirs in pairs])
+    return result.double().clone()
 
 
-def diversity(between: Distance, samples: Tensor, pairs: int, draws: Draws) -> Figure:
+def diversity(between: Distance, samples: Tensor, pairs: int, draws: Bootstrap) -> MetricResult:
     """Mean distance between a sample and the next, of the first `pairs` pairs. Raises DataError for a single sample."""
     count = min(pairs, len(samples) // 2)
     if not count:
         raise DataError("diversity is measured between 2 samples or more; take more of them")
     each = in_pieces(between, samples[0 : 2 * count : 2], samples[1 : 2 * count : 2])
-    return Figure(each.mean().item(), draws.weights(count, 1).double() @ each / count if draws.count else None)
+    return MetricResult(each.mean().item(), draws.weights(count, 1).double() @ each / count if draws.count else None)

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
+from equipoise.core.tokens import SentenceDistribution
 from equipoise.errors import DataError
-from equipoise.quality import Draws, Figure, Reals
-from equipoise.tokens import Law
 
 NONE = -1
 """What is the number of no word: it makes a sentence differ from every real one."""
@@ -62,23 +62,23 @@ class ByLikelihood:
         return spec.vocabulary is not None
 
 
-def mean_figure(values: Tensor, draws: Draws, doubts: tuple[str, ...] = ()) -> Figure:
+def mean_figure(values: Tensor, draws: Bootstrap, doubts: tuple[str, ...] = ()) -> MetricResult:
     """The mean of a number for each sample, (N,), and that of draws."""
     values = values.double()
     if not draws.count:
-        return Figure(values.mean().item(), doubts=doubts)
+        return MetricResult(values.mean().item(), doubts=doubts)
     drawn = draws.weights(len(values), 1).double() @ values / len(values)
-    return Figure(values.mean().item(), drawn, doubts)
+    return MetricResult(values.mean().item(), drawn, doubts)
 
 
-def law_of(real: Reals, metric: str) -> Law:
+def law_of(real: ReferenceSet, metric: str) -> SentenceDistribution:
     """What the reals were drawn from. Raises DataError if nobody knows."""
-    if real.spec is None or real.spec.law is None:
+    if real.spec is None or real.spec.distribution is None:
         raise DataError(f"{metric} needs data whose law is known, such as 'sentences' or 'oracle'; leave it out")
-    return real.spec.law
+    return real.spec.distribution
 
 
-def support_of(real: Reals, metric: str) -> Tensor:
+def support_of(real: ReferenceSet, metric: str) -> Tensor:
     """Every sentence that can occur, (S, T). Raises DataError if nobody can write them down."""
     support = law_of(real, metric).support()
     if support is None:
@@ -86,14 +86,14 @@ def support_of(real: Reals, metric: str) -> Tensor:
     return support
 
 
-def ends_of(real: Reals, metric: str) -> bool:
+def ends_of(real: ReferenceSet, metric: str) -> bool:
     """Whether sentences end by themselves. Raises DataError for what are no sentences."""
     if real.spec is None or real.spec.vocabulary is None:
         raise DataError(f"{metric} compares sentences, and these reals are none; leave it out")
     return real.spec.vocabulary.ends
 
 
-def train_of(real: Reals, metric: str) -> Tensor:
+def train_of(real: ReferenceSet, metric: str) -> Tensor:
     """The sentences that were trained on. Raises DataError without them."""
     if real.train is None:
         raise DataError(f"{metric} needs the reals that were trained on, too; name the data with --against")

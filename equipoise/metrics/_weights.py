@@ -50,9 +50,9 @@ def check_digest(file: Path, digest: str, hint: str) -> bytes:
         content = file.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read the weights {file}: {error.strerror}; {hint}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if not found.startswith(digest):
-        raise DataError(f"{file} is not the published file: its SHA-256 is {found[:8]}…, not {digest[:8]}…; {hint}")
+    result = hashlib.sha256(content).hexdigest()
+    if not result.startswith(digest):
+        raise DataError(f"{file} is not the published file: its SHA-256 is {result[:8]}…, not {digest[:8]}…; {hint}")
     return content
 
 

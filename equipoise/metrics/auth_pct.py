@@ -12,12 +12,12 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, Features, MetricResult, ReferenceSet
 from equipoise.errors import DataError
 from equipoise.metrics import _choice
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._manifold import mean_of, nearest, radii
-from equipoise.quality import Draws, Features, Figure, Reals
 
 __all__ = ["AuthPct"]
 
@@ -54,19 +54,19 @@ class AuthPct(Compares):
         """Images, or points for features from the samples themselves."""
         return _choice.suits(self.features_from, spec)
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Features (T, D) of training reals, (N, D) of samples. Raises DataError without training reals."""
         own = (_ratio(_train(real), fake) > 1) & fake.flatten(1).isfinite().all(dim=1)
         return mean_of(100 * own.double(), draws, side=1)
 
-    def closest(self, real: Reals, fake: Tensor, samples: int, k: int) -> Closest:
+    def closest(self, real: ReferenceSet, fake: Tensor, samples: int, k: int) -> Closest:
         """The `samples` that lie nearest to training reals, for the eye, each with k of these."""
         ratio = _ratio(_train(real), fake)
         order = ratio.argsort()[:samples]
         return Closest(order, nearest(fake[order], _train(real), k).row, ratio[order])
 
 
-def _train(real: Reals) -> Tensor:
+def _train(real: ReferenceSet) -> Tensor:
     if real.train is None:
         raise DataError("auth_pct needs the reals that were trained on, too; name the data with --against")
     return real.train

@@ -12,11 +12,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.errors import SettingError
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._ngrams import References
 from equipoise.metrics._sentences import OfSentences, cut, ends_of, mean_figure
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["BLEU"]
 
@@ -35,7 +35,7 @@ class BLEU(OfSentences, Compares):
         if self.order < 1:
             raise SettingError(f"order = {self.order}: it must be at least 1")
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Held-out sentences (M, T) int64 and samples (N, T) int64."""
         ends = ends_of(real, "bleu")
         references = References.of(cut(real.real, ends), self.order)

@@ -16,13 +16,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from equipoise import bounds
-from equipoise.base import DataSpec
+from equipoise.core import validation as bounds
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, Features, MetricResult, ReferenceSet
 from equipoise.errors import DataError
 from equipoise.metrics import _choice
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._memorisation import Nearness, cells, copying, nearness
-from equipoise.quality import Draws, Features, Figure, Reals
 
 __all__ = ["CT"]
 
@@ -57,20 +57,20 @@ class CT(Compares):
         """Images, or points for features from the samples themselves."""
         return _choice.suits(self.features_from, spec)
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Features (M, D) and (T, D) of reals, (N, D) of samples. Raises DataError without training reals."""
         if real.train is None:
             raise DataError("c_t needs the reals that were trained on, too; name the data with --against")
         if not fake.isfinite().all():
-            return Figure(math.nan)
+            return MetricResult(math.nan)
         means = cells(real.train, self.cells, self.seed)
         ours, theirs = (nearness(features, real.train, means) for features in (real.real, fake))
         value = copying(theirs, ours, self.least)
         if not draws.count:
-            return Figure(value)
+            return MetricResult(value)
         pairs = zip(draws.weights(len(real.real), 0).long(), draws.weights(len(fake), 1).long(), strict=True)
         drawn = [copying(_counted(theirs, second), _counted(ours, first), self.least) for first, second in pairs]
-        return Figure(value, torch.tensor(drawn, dtype=torch.float64))
+        return MetricResult(value, torch.tensor(drawn, dtype=torch.float64))
 
 
 def _counted(rows: Nearness, times: Tensor) -> Nearness:

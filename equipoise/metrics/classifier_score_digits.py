@@ -10,12 +10,12 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _naming
 from equipoise.metrics._choice import readable
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._features_digits import DigitNames
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["ClassifierScoreDigits"]
 
@@ -35,7 +35,7 @@ class ClassifierScoreDigits(Compares):
         """Grey or colour images of any size."""
         return readable(spec)
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Logits (N, 10) of samples, all in one split, as the bias of small ones has it lower."""
-        found = _naming.score(fake, 1, draws)
-        return Figure(found.value, found.drawn)
+        result = _naming.score(fake, 1, draws)
+        return MetricResult(result.value, result.drawn)

@@ -10,9 +10,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._sentences import OfSentences, keys, mean_figure, train_of
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["CopyRate"]
 
@@ -24,9 +24,9 @@ class CopyRate(OfSentences, Compares):
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     needs_train: ClassVar[bool] = True
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Sentences trained on (T, T') int64 and samples (N, T') int64. Raises DataError without the former."""
         if (fake < 0).any():
-            return Figure(math.nan)  # what is no word is no copy, but nothing better either
+            return MetricResult(math.nan)  # what is no word is no copy, but nothing better either
         known = set(keys(train_of(real, "copy_rate")))
         return mean_figure(torch.tensor([key in known for key in keys(fake)]), draws)

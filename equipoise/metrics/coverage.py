@@ -10,12 +10,12 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise import bounds
-from equipoise.base import DataSpec
+from equipoise.core import validation as bounds
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, Features, MetricResult, ReferenceSet
 from equipoise.metrics import _choice
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._manifold import mean_of, nearest, radii, unequal
-from equipoise.quality import Draws, Features, Figure, Reals
 
 __all__ = ["Coverage"]
 
@@ -44,7 +44,7 @@ class Coverage(Compares):
         """Images, or points for features from the samples themselves."""
         return _choice.suits(self.features_from, spec)
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Features (M, D) of reals, (N, D) of samples; draws are of the reals. Raises DataError for too few."""
         near = nearest(real.real, fake, 1).distance[:, 0] < radii(real.real, self.neighbours)
         return mean_of(near.double(), draws, side=0, doubts=unequal(real.real, fake))

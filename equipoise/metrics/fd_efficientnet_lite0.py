@@ -9,12 +9,12 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _frechet
 from equipoise.metrics._choice import readable
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._features_efficientnet import EfficientNetFeatures
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["FdEfficientnetLite0"]
 
@@ -34,6 +34,6 @@ class FdEfficientnetLite0(Compares):
         """Grey or colour images of any size."""
         return readable(spec)
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Features (M, D) of reals, (N, D) of samples. Raises DataError for fewer than 2 of either."""
         return _frechet.compare(real.real, fake, draws, instead="kd_efficientnet_lite0")

@@ -10,13 +10,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.errors import SettingError
 from equipoise.metrics import _frechet
 from equipoise.metrics._choice import readable
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._features_samples import Flat, Shrunk
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["FdPixels"]
 
@@ -49,6 +49,6 @@ class FdPixels(Compares):
         shape = spec.shape if self.side is None else (spec.shape[0], *(min(self.side, n) for n in spec.shape[1:]))
         return readable(spec) and math.prod(shape) <= MOST_NUMBERS
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Features (M, D) of reals, (N, D) of samples. Raises DataError for fewer than 2 of either."""
         return _frechet.compare(real.real, fake, draws, instead="kd_efficientnet_lite0")

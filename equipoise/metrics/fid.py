@@ -9,12 +9,12 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _frechet
 from equipoise.metrics._choice import readable
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._features_inception import POOLED, InceptionFeatures
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["Fid"]
 
@@ -37,6 +37,6 @@ class Fid(Compares):
         """Grey or colour images of any size."""
         return readable(spec)
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Features (M, 3056) of reals, (N, 3056) of samples. Raises DataError for fewer than 2 of either."""
         return _frechet.compare(real.real[:, :POOLED], fake[:, :POOLED], draws, instead="kid")

@@ -11,14 +11,14 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise import bounds
-from equipoise.base import DataSpec
+from equipoise.core import validation as bounds
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics._choice import readable
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._features_inception import POOLED, InceptionFeatures
 from equipoise.metrics._naming import USUAL as USUAL
 from equipoise.metrics._naming import score
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["InceptionScore"]
 
@@ -46,6 +46,6 @@ class InceptionScore(Compares):
         """Grey or colour images of any size."""
         return readable(spec)
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Features (N, 3056) of samples. Raises DataError for fewer samples than splits."""
         return score(fake[:, POOLED:], self.splits, draws)

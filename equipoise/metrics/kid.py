@@ -10,13 +10,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from torch import Tensor
 
-from equipoise import bounds
-from equipoise.base import DataSpec
+from equipoise.core import validation as bounds
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _kernel
 from equipoise.metrics._choice import readable
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._features_inception import POOLED, InceptionFeatures
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["Kid"]
 
@@ -50,22 +50,22 @@ class Kid(Compares):
         """Grey or colour images of any size."""
         return readable(spec)
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Features (M, 3056) of reals, (N, 3056) of samples. Raises DataError for fewer than 2 of either."""
         ours, theirs = real.real[:, :POOLED], fake[:, :POOLED]
         drawn = _kernel.compare(ours, theirs, draws).drawn if draws.count else None
         few = min(len(ours), len(theirs))
         doubts = (f"subsets of {few:,}, not of {self.subset_size:,}",) if few < self.subset_size else ()
-        return Figure(subset_distance(ours, theirs, self.subsets, self.subset_size), drawn, doubts)
+        return MetricResult(subset_distance(ours, theirs, self.subsets, self.subset_size), drawn, doubts)
 
 
 def subset_distance(real: Tensor, fake: Tensor, subsets: int, size: int) -> float:
     """Mean kernel distance of random subsets of features (M, D) and (N, D), the same that torch-fidelity takes."""
     size = min(size, len(real), len(fake))
     source = np.random.RandomState(SUBSET_SEED)
-    found = []
+    result = []
     for _ in range(subsets):
         theirs = source.choice(len(fake), size, replace=False)
         ours = source.choice(len(real), size, replace=False)
-        found.append(_kernel.kernel_distance(real[ours], fake[theirs]))
-    return float(np.mean(found))
+        result.append(_kernel.kernel_distance(real[ours], fake[theirs]))
+    return float(np.mean(result))

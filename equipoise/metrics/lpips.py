@@ -9,13 +9,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise import bounds
-from equipoise.base import DataSpec
+from equipoise.core import validation as bounds
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _features_lpips, _perceptual
 from equipoise.metrics._choice import readable
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._features_samples import Unread
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["Lpips"]
 
@@ -48,7 +48,7 @@ class Lpips(Compares):
         """Grey or colour images of 32 pixels a side or more."""
         return readable(spec) and min(spec.shape[1:]) >= SMALLEST
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Of samples (N, C, H, W); the reals are not looked at. Raises DataError for a single sample."""
         return _perceptual.diversity(self.distance, fake, self.pairs, draws)
 

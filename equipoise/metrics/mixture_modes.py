@@ -10,11 +10,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from equipoise.base import Batch, DataSpec
+from equipoise.core.data import Batch, DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _mixture
 from equipoise.metrics._features_samples import Flat
 from equipoise.metrics._mixture import Counts, Mixture, Tally
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["MixtureModes"]
 
@@ -55,13 +55,13 @@ class MixtureModes:
         """How fake (N, 2) falls on the modes."""
         return _mixture.counts(_mixture.assigned(statistics, fake))
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """As `value`, of labelled reals (M, 2) and samples (N, 2)."""
         good = _mixture.assigned(_mixture.mixture(real), fake)
         value = _product(_mixture.tally(good, torch.ones(1, len(fake))), good.shape[1]).item()
         if not draws.count:
-            return Figure(value)
-        return Figure(value, _product(_mixture.tally(good, draws.weights(len(fake), 1)), good.shape[1]))
+            return MetricResult(value)
+        return MetricResult(value, _product(_mixture.tally(good, draws.weights(len(fake), 1)), good.shape[1]))
 
 
 def _product(tally: Tally, modes: int) -> Tensor:

@@ -10,11 +10,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _mixture
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._features_samples import Flat
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["Modes"]
 
@@ -34,10 +34,10 @@ class Modes(Compares):
         """Labelled points in the plane."""
         return spec.shape == (2,) and spec.classes > 0
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Labelled reals (M, 2), which tell the modes, and samples (N, 2). Raises DataError without labels."""
         good = _mixture.assigned(_mixture.mixture(real), fake)
         value = _mixture.tally(good, torch.ones(1, len(fake))).modes.item()
         if not draws.count:
-            return Figure(value)
-        return Figure(value, _mixture.tally(good, draws.weights(len(fake), 1)).modes)
+            return MetricResult(value)
+        return MetricResult(value, _mixture.tally(good, draws.weights(len(fake), 1)).modes)

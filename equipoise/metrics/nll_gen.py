@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 
 import torch
 
+from equipoise.core.metric import Bootstrap, LogLikelihood, MetricResult, ReferenceSet
+from equipoise.core.tokens import END
 from equipoise.metrics._sentences import ByLikelihood, ends_of
-from equipoise.quality import Draws, Figure, LogLikelihood, Reals
-from equipoise.tokens import END
 
 __all__ = ["NLLGen"]
 
@@ -22,7 +22,7 @@ class NLLGen(ByLikelihood):
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
-    def given(self, log_likelihood: LogLikelihood, real: Reals, draws: Draws) -> Figure:
+    def given(self, log_likelihood: LogLikelihood, real: ReferenceSet, draws: Bootstrap) -> MetricResult:
         """Held-out sentences (M, T) int64; the interval is that of other sentences."""
         nats = -log_likelihood(real.real).double().cpu()
         if ends_of(real, "nll_gen"):
@@ -31,6 +31,6 @@ class NLLGen(ByLikelihood):
             tokens = torch.full_like(nats, real.real.shape[1])
         value = (nats.sum() / tokens.sum()).item()
         if not draws.count:
-            return Figure(value)
+            return MetricResult(value)
         weights = draws.weights(len(nats), 0).double()
-        return Figure(value, (weights @ nats) / (weights @ tokens))
+        return MetricResult(value, (weights @ nats) / (weights @ tokens))

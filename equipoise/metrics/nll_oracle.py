@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._sentences import OfSentences, law_of, mean_figure
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["NLLOracle"]
 
@@ -25,8 +25,8 @@ class NLLOracle(OfSentences, Compares):
 
     def suits(self, spec: DataSpec) -> bool:
         """Sentences of a law that allows all of them, more or less."""
-        return spec.vocabulary is not None and spec.law is not None and spec.law.support() is None
+        return spec.vocabulary is not None and spec.distribution is not None and spec.distribution.support() is None
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Samples (N, T) int64. Raises DataError for data whose law is not known."""
         return mean_figure(-law_of(real, "nll_oracle").log_probability(fake) / fake.shape[1], draws)

@@ -10,9 +10,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._sentences import OfSentences, keys, mean_figure, train_of
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["Novelty"]
 
@@ -24,7 +24,7 @@ class Novelty(OfSentences, Compares):
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     needs_train: ClassVar[bool] = True
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Sentences trained on (T, T') int64 and samples (N, T') int64. Raises DataError without the former."""
         known, written = set(keys(train_of(real, "novelty"))), keys(fake)
         times = Counter(written)

@@ -9,13 +9,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _pairwise, _perceptual
 from equipoise.metrics._choice import readable
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._features_efficientnet import DIGEST, perceptual_distance
 from equipoise.metrics._features_samples import Unread
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["PairedEfficientnetLite0"]
 
@@ -36,7 +36,7 @@ class PairedEfficientnetLite0(Compares):
         """Grey or colour images whose held-out inputs belong to samples."""
         return readable(spec) and "held_out" in spec.paired
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Images (M, C, H, W) and (N, C, H, W), in the same order. Raises DataError for fewer reals."""
         truth = _pairwise.as_many(real.real, fake)
         return _pairwise.figure(_perceptual.in_pieces(perceptual_distance, fake, truth), draws)

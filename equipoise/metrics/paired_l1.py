@@ -9,11 +9,11 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _pairwise
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._features_samples import Flat
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["PairedL1"]
 
@@ -34,7 +34,7 @@ class PairedL1(Compares):
         """Data whose held-out inputs belong to samples."""
         return "held_out" in spec.paired
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Pixels (M, D) of reals, (N, D) of samples, in the same order. Raises DataError for fewer reals."""
         each = (_pairwise.as_many(real.real, fake) - fake).abs().double().mean(dim=1)
         return _pairwise.figure(each, draws)

@@ -13,12 +13,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from equipoise import bounds
-from equipoise.base import DataSpec
+from equipoise.core import validation as bounds
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult
 from equipoise.errors import DataError
 from equipoise.metrics import _features_efficientnet, _features_lpips, _perceptual
 from equipoise.metrics._choice import readable
-from equipoise.quality import Draws, Figure
 
 __all__ = ["Ppl"]
 
@@ -53,7 +53,7 @@ class Ppl:
         """Grey or colour images of any size."""
         return readable(spec)
 
-    def along(self, starts: Tensor, ends: Tensor, draws: Draws) -> Figure:
+    def along(self, starts: Tensor, ends: Tensor, draws: Bootstrap) -> MetricResult:
         """Of samples (N, C, H, W) at the starts of steps and at their ends. Raises DataError if there is none."""
         if not len(starts):
             raise DataError("a path length needs a step at least; take more samples")
@@ -64,8 +64,8 @@ class Ppl:
         )
         kept = steps[(steps >= low) & (steps <= high)]
         if not len(kept):
-            return Figure(float("nan"))
-        return Figure(
+            return MetricResult(float("nan"))
+        return MetricResult(
             kept.mean().item(), draws.weights(len(kept), 1).double() @ kept / len(kept) if draws.count else None
         )
 

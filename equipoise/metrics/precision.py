@@ -11,12 +11,12 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise import bounds
-from equipoise.base import DataSpec
+from equipoise.core import validation as bounds
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, Features, MetricResult, ReferenceSet
 from equipoise.metrics import _choice
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._manifold import balls_around, mean_of, radii, unequal
-from equipoise.quality import Draws, Features, Figure, Reals
 
 __all__ = ["Precision"]
 
@@ -45,7 +45,7 @@ class Precision(Compares):
         """Images, or points for features from the samples themselves."""
         return _choice.suits(self.features_from, spec)
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Features (M, D) of reals, (N, D) of samples; draws are of the samples. Raises DataError for too few."""
         around = balls_around(fake, real.real, radii(real.real, self.neighbours), border=True)
         return mean_of((around > 0).double(), draws, side=1, doubts=unequal(real.real, fake))

@@ -11,11 +11,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.errors import DataError, SettingError
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._ngrams import References
 from equipoise.metrics._sentences import OfSentences, cut, ends_of, mean_figure
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["SelfBLEU"]
 
@@ -34,7 +34,7 @@ class SelfBLEU(OfSentences, Compares):
         if self.order < 1:
             raise SettingError(f"order = {self.order}: it must be at least 1")
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Samples (N, T) int64. Raises DataError for fewer than two; doubts a figure that empty ones make better."""
         if len(fake) < 2:
             raise DataError(f"self_bleu compares samples with each other: {len(fake)} is too few; give two or more")

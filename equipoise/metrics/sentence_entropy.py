@@ -7,10 +7,10 @@ for the `sentences` lab, whose sentences are all equally likely.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, LogLikelihood, MetricResult, ReferenceSet
 from equipoise.metrics._enumeration import all_can_be_written, weighed
 from equipoise.metrics._sentences import ByLikelihood
-from equipoise.quality import Draws, Figure, LogLikelihood, Reals
 
 __all__ = ["SentenceEntropy"]
 
@@ -25,7 +25,7 @@ class SentenceEntropy(ByLikelihood):
         """Sentences that can all be written down."""
         return all_can_be_written(spec)
 
-    def given(self, log_likelihood: LogLikelihood, real: Reals, draws: Draws) -> Figure:
+    def given(self, log_likelihood: LogLikelihood, real: ReferenceSet, draws: Bootstrap) -> MetricResult:
         """Exact, so without an interval."""
-        found = weighed(log_likelihood, real, "sentence_entropy").model
-        return Figure(-(found.exp() * found).sum().item())
+        result = weighed(log_likelihood, real, "sentence_entropy").model
+        return MetricResult(-(result.exp() * result).sum().item())

@@ -6,10 +6,10 @@ sum p (log p - log p_G) over all sentences that the data allow, p their law: lar
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, LogLikelihood, MetricResult, ReferenceSet
 from equipoise.metrics._enumeration import all_can_be_written, weighed
 from equipoise.metrics._sentences import ByLikelihood
-from equipoise.quality import Draws, Figure, LogLikelihood, Reals
 
 __all__ = ["SentenceForwardKL"]
 
@@ -24,7 +24,7 @@ class SentenceForwardKL(ByLikelihood):
         """Sentences that can all be written down."""
         return all_can_be_written(spec)
 
-    def given(self, log_likelihood: LogLikelihood, real: Reals, draws: Draws) -> Figure:
+    def given(self, log_likelihood: LogLikelihood, real: ReferenceSet, draws: Bootstrap) -> MetricResult:
         """Exact, so without an interval."""
-        found = weighed(log_likelihood, real, "sentence_forward_kl")
-        return Figure((found.law.exp() * (found.law - found.log_likelihood)).sum().item())
+        result = weighed(log_likelihood, real, "sentence_forward_kl")
+        return MetricResult((result.distribution.exp() * (result.distribution - result.log_likelihood)).sum().item())

@@ -6,10 +6,10 @@ What `validity` estimates from samples, exactly: the sum of p_G over all of them
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, LogLikelihood, MetricResult, ReferenceSet
 from equipoise.metrics._enumeration import all_can_be_written, weighed
 from equipoise.metrics._sentences import ByLikelihood
-from equipoise.quality import Draws, Figure, LogLikelihood, Reals
 
 __all__ = ["SentenceMass"]
 
@@ -24,6 +24,6 @@ class SentenceMass(ByLikelihood):
         """Sentences that can all be written down."""
         return all_can_be_written(spec)
 
-    def given(self, log_likelihood: LogLikelihood, real: Reals, draws: Draws) -> Figure:
+    def given(self, log_likelihood: LogLikelihood, real: ReferenceSet, draws: Bootstrap) -> MetricResult:
         """Exact, so without an interval."""
-        return Figure(weighed(log_likelihood, real, "sentence_mass").mass)
+        return MetricResult(weighed(log_likelihood, real, "sentence_mass").mass)

@@ -7,10 +7,10 @@ sum q (log q - log p) with q = p_G / mass, among sentences that the data allow: 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, LogLikelihood, MetricResult, ReferenceSet
 from equipoise.metrics._enumeration import all_can_be_written, weighed
 from equipoise.metrics._sentences import ByLikelihood
-from equipoise.quality import Draws, Figure, LogLikelihood, Reals
 
 __all__ = ["SentenceReverseKL"]
 
@@ -25,7 +25,7 @@ class SentenceReverseKL(ByLikelihood):
         """Sentences that can all be written down."""
         return all_can_be_written(spec)
 
-    def given(self, log_likelihood: LogLikelihood, real: Reals, draws: Draws) -> Figure:
+    def given(self, log_likelihood: LogLikelihood, real: ReferenceSet, draws: Bootstrap) -> MetricResult:
         """Exact, so without an interval."""
-        found = weighed(log_likelihood, real, "sentence_reverse_kl")
-        return Figure((found.model.exp() * (found.model - found.law)).sum().item())
+        result = weighed(log_likelihood, real, "sentence_reverse_kl")
+        return MetricResult((result.model.exp() * (result.model - result.distribution)).sum().item())

@@ -10,11 +10,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _mixture
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._features_digits import StackedDigits
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["StackedReverseKl"]
 
@@ -36,10 +36,10 @@ class StackedReverseKl(Compares):
         """Three digits in three channels, of 1,000 classes."""
         return spec.is_image and spec.shape[0] == 3 and spec.classes == MODES
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Numbers (N, 1) that the samples read; the reals are not looked at."""
         good = torch.nn.functional.one_hot(fake[:, 0].long(), MODES).double()
         value = _mixture.tally(good, torch.ones(1, len(fake))).reverse_kl.item()
         if not draws.count:
-            return Figure(value)
-        return Figure(value, _mixture.tally(good, draws.weights(len(fake), 1)).reverse_kl)
+            return MetricResult(value)
+        return MetricResult(value, _mixture.tally(good, draws.weights(len(fake), 1)).reverse_kl)

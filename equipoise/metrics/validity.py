@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics._comparing import Compares
 from equipoise.metrics._enumeration import all_can_be_written
 from equipoise.metrics._sentences import OfSentences, law_of, mean_figure
-from equipoise.quality import Draws, Figure, Reals
 
 __all__ = ["Validity"]
 
@@ -27,6 +27,6 @@ class Validity(OfSentences, Compares):
         """Sentences that can all be written down."""
         return all_can_be_written(spec)
 
-    def compare(self, real: Reals, fake: Tensor, draws: Draws) -> Figure:
+    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
         """Samples (N, T) int64. Raises DataError for data whose law is not known."""
         return mean_figure(law_of(real, "validity").log_probability(fake).isfinite(), draws)

@@ -7,9 +7,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from equipoise.core.tokens import END
 from equipoise.nn.drawing import draw, draw_likeliest_first
 from equipoise.nn.dropout import dropout
-from equipoise.tokens import END
 
 NOT_COUNTED = -1
 NUMBERS = 320_000
@@ -53,8 +53,8 @@ class Recurrent(nn.Module):
     def log_probabilities(self, tokens: Tensor) -> Tensor:
         """log p of each token of sentences (B, T), given those before it: (B, T); 0 behind an end, which is certain."""
         logits = self(tokens)
-        found = -F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape)
-        return found * self.counted(tokens)
+        result = -F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape)
+        return result * self.counted(tokens)
 
     def surprise(self, tokens: Tensor, share: float = 0.0, generator: Generator | None = None) -> Tensor:
         """-log p of the tokens of sentences (B, T), given those before them: a mean over those counted, scalar."""
@@ -100,10 +100,10 @@ class Recurrent(nn.Module):
 
     def states(self, tokens: Tensor) -> list[State]:
         """The states after 0, 1, …, T - 1 tokens of sentences (B, T): in each the next token is chosen."""
-        found = [self.start(len(tokens))]
+        result = [self.start(len(tokens))]
         for place in range(tokens.shape[1] - 1):
-            found.append(self.step(tokens[:, place], found[-1]))
-        return found
+            result.append(self.step(tokens[:, place], result[-1]))
+        return result
 
     @torch.no_grad()
     def drawn(self, state: State, generator: Generator) -> Tensor:

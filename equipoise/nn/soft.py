@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from equipoise.core.tokens import END
 from equipoise.nn.recurrent import State
-from equipoise.tokens import END
 
 
 class SoftWriter(nn.Module):
@@ -45,12 +45,12 @@ class SoftWriter(nn.Module):
 
     def surprise(self, latent: Tensor, tokens: Tensor) -> Tensor:
         """-log p of the tokens of sentences (B, T), given the latent and those before them: a mean over all, scalar."""
-        state, word, found = self._start(latent), self._first(latent), []
+        state, word, result = self._start(latent), self._first(latent), []
         for place in tokens.unbind(dim=1):
             state = self._step(word, latent, state)
-            found.append(state.hidden)
+            result.append(state.hidden)
             word = self.embedding(place)
-        logits = self.exit(torch.stack(found, dim=1)) @ self._words().T
+        logits = self.exit(torch.stack(result, dim=1)) @ self._words().T
         return F.cross_entropy(logits.flatten(0, 1), tokens.flatten())
 
     def _start(self, latent: Tensor) -> State:

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from equipoise.core.knobs import AdversarialKnobs, Knobs
 from equipoise.errors import SettingError
-from equipoise.knobs import AdversarialKnobs, Knobs
 
 Kind = Literal["octaves", "offset", "between"]
 Unit = Literal["plain", "variance", "strength"]
@@ -43,8 +43,8 @@ class Head:
 
     def turned(self, acting: Collection[str]) -> list[str]:
         """Its knobs that it turns where these act."""
-        found = sorted((knob for knob in self.knobs if knob in acting), key=lambda knob: -self.knobs[knob])
-        return found[:1] if self.one else found
+        result = sorted((knob for knob in self.knobs if knob in acting), key=lambda knob: -self.knobs[knob])
+        return result[:1] if self.one else result
 
     def value(self, position: float, knob: str, stands: float) -> float:
         """Where a knob of this head comes to stand, if it stands at `stands` below and the head at `position`."""

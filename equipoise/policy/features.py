@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from equipoise.core.observations import Observation, Signals
 from equipoise.errors import UnknownNameError
-from equipoise.observations import Observation, Signals
 
 DECISION = 1 / 40
 """The share of a run between two decisions, in which half-lives are counted: 1 for levels, 4 for what they left."""
@@ -130,19 +130,19 @@ def _advanced(
     tracks = {name: Track(*kept) for name, kept in memory["tracks"].items()}
     for name, value in quantities.items():
         if value is not None and math.isfinite(value):
-            settled = warm_up and observation.progress > WARM_UP
-            tracks[name] = _followed(tracks.get(name), value, elapsed, settled)
+            resolve = warm_up and observation.progress > WARM_UP
+            tracks[name] = _followed(tracks.get(name), value, elapsed, resolve)
     return tracks
 
 
-def _followed(track: Track | None, value: float, elapsed: float, settled: bool) -> Track:
+def _followed(track: Track | None, value: float, elapsed: float, resolve: bool) -> Track:
     """One more value of a quantity, so much of the run after the last; its moments stay where they are if `settled`."""
     if track is None:
         return Track(value, value, value, 1, value, 0.0)
     quick = 0.5 ** (elapsed / DECISION)
     level = track.level + (1 - quick) * (value - track.level)
     slow = track.slow + (1 - quick ** (1 / SLOW)) * (value - track.slow)
-    if settled and track.readings >= FEWEST:
+    if resolve and track.readings >= FEWEST:
         return track._replace(level=level, slow=slow)
     mean = track.mean + (value - track.mean) / (track.readings + 1)  # Welford 1962
     squares = track.squares + (value - track.mean) * (value - mean)

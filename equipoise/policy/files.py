@@ -95,13 +95,13 @@ def rooted(options: Mapping[str, Any]) -> dict[str, Any]:
 
     The file of a policy by its full path; shipped ones, and words that name no file, as they are.
     """
-    found = dict(options)
+    result = dict(options)
     for name, value in options.items():
         if isinstance(value, Mapping):
-            found[name] = rooted(value)
+            result[name] = rooted(value)
         elif name == "policy" and isinstance(value, str) and located(value) == Path(value) and os.path.isfile(value):
-            found[name] = str(Path(value).resolve())
-    return found
+            result[name] = str(Path(value).resolve())
+    return result
 
 
 def shipped() -> list[str]:
@@ -192,14 +192,14 @@ def _values(policy: Policy) -> dict[str, Any]:
 
 
 def _tensors(policy: Policy) -> dict[str, Floats]:
-    found: dict[str, Floats] = {}
+    result: dict[str, Floats] = {}
     for name, network in (("actor", policy.actor), ("critic", policy.critic)):
         if network is not None:
-            found |= {f"{name}.{number}.weight": weight for number, weight in enumerate(network.weights)}
-            found |= {f"{name}.{number}.bias": bias for number, bias in enumerate(network.biases)}
+            result |= {f"{name}.{number}.weight": weight for number, weight in enumerate(network.weights)}
+            result |= {f"{name}.{number}.bias": bias for number, bias in enumerate(network.biases)}
     if policy.log_std is not None:
-        found["log_std"] = policy.log_std
-    return {name: np.ascontiguousarray(tensor, np.float64) for name, tensor in found.items()}
+        result["log_std"] = policy.log_std
+    return {name: np.ascontiguousarray(tensor, np.float64) for name, tensor in result.items()}
 
 
 def _policy(values: Mapping[str, Any], tensors: Mapping[str, Floats]) -> Policy:
@@ -225,11 +225,11 @@ def _policy(values: Mapping[str, Any], tensors: Mapping[str, Floats]) -> Policy:
 
 def _digest(values: Mapping[str, Any], tensors: Mapping[str, Floats]) -> str:
     """SHA-256 of the JSON with sorted keys, and of every tensor's name, shape and bytes in order of their names."""
-    found = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    result = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for name in sorted(tensors):
-        found.update(f"{name} {tensors[name].shape} {tensors[name].dtype}".encode())
-        found.update(np.ascontiguousarray(tensors[name]).tobytes())
-    return found.hexdigest()
+        result.update(f"{name} {tensors[name].shape} {tensors[name].dtype}".encode())
+        result.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return result.hexdigest()
 
 
 def _first(error: Exception) -> str:

@@ -42,11 +42,11 @@ class Network:
 
     def layers(self, vector: Floats) -> list[Floats]:
         """What goes in, then what each layer gives: hidden ones after their tanh, the last before it is squashed."""
-        found = [vector]
+        result = [vector]
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            linear = found[-1] @ weight.T + bias
-            found.append(linear if number == len(self.weights) - 1 else np.tanh(linear))
-        return found
+            linear = result[-1] @ weight.T + bias
+            result.append(linear if number == len(self.weights) - 1 else np.tanh(linear))
+        return result
 
     def squashed(self, values: Floats) -> Floats:
         """The last layer's numbers as answers."""
@@ -80,9 +80,9 @@ class Network:
 
         `layers`: what :meth:`layers` gave of (B, in); `above`: dL/dy (B, out) at the last layer, before it is squashed.
         """
-        found: list[Floats] = []
+        result: list[Floats] = []
         for number in reversed(range(len(self.weights))):
-            found = [(above.T @ layers[number]).ravel(), above.sum(axis=0), *found]
+            result = [(above.T @ layers[number]).ravel(), above.sum(axis=0), *result]
             if number:
                 above = (above @ self.weights[number]) * (1 - layers[number] ** 2)
-        return np.concatenate(found)
+        return np.concatenate(result)

@@ -14,7 +14,7 @@ for parity, never a default.
 import math
 from typing import NamedTuple
 
-from equipoise.observations import Signals
+from equipoise.core.observations import Signals
 from equipoise.policy.features import distance
 
 

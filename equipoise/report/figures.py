@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise import runs
 from equipoise.errors import RunError, unwritable
 from equipoise.report import history as histories
 from equipoise.report import panels, pictures
@@ -17,7 +16,8 @@ from equipoise.report.axes import GREY, INK, STYLE, step_axis
 from equipoise.report.history import History
 from equipoise.report.panels import Drawing
 from equipoise.report.words import count, length, name_of, plain, state
-from equipoise.runs import Run
+from equipoise.runs import run_folder as runs
+from equipoise.runs.run_folder import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,7 +159,7 @@ def _rows(wanted: Sequence[Panel], columns: int) -> list[list[Panel]]:
 
 def _header(figure: "Figure", history: History, total: float) -> None:
     """What the figure shows, in two lines above everything."""
-    known = [name_of(history.experiment, key) for key in ("gan", "data", "controller")]
+    known = [name_of(history.experiment, key) for key in ("model", "data", "controller")]
     seen = f"{count(history.images)} {history.noun} seen"
     said = [name for name in known if name] + [length(history), seen, state(history)]
     figure.text(0.012, 1 - 0.10 / total, plain(history.run.name, 80), va="top", fontsize=13, weight="bold", color=INK)

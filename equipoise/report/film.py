@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from equipoise import runs
 from equipoise.errors import RunError, unwritable
 from equipoise.report import encoding, samples, scenes, stage
 from equipoise.report import history as histories
 from equipoise.report.history import number
 from equipoise.report.samples import Samples
-from equipoise.runs import Line, Run
+from equipoise.runs import run_folder as runs
+from equipoise.runs.run_folder import Line, Run
 
 FOLDER, FILE, POSTER = "film", "training_progress.mp4", "poster.png"
 RATE = 15
@@ -74,11 +74,11 @@ def _shown(lines: Sequence[Line], steps: Sequence[float]) -> list[int]:
 def _moments(
     run: Run, lines: Sequence[Line], steps: Sequence[float], shown: Sequence[int]
 ) -> Iterator[tuple[float, Samples]]:
-    before, found = -1, None
+    before, result = -1, None
     for step, position in zip(steps, shown, strict=True):
-        if found is None or position != before:
-            before, found = position, samples.seen(run, lines[position])
-        yield step, found
+        if result is None or position != before:
+            before, result = position, samples.seen(run, lines[position])
+        yield step, result
 
 
 def _held(frames: Iterator[Image.Image], last: list[Image.Image]) -> Iterator[Image.Image]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from equipoise.report.series import Series
-from equipoise.runs import Line, Run
+from equipoise.runs.run_folder import Line, Run
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,9 @@ class History:
 
     def turns(self) -> list[Turns]:
         """The knobs that moved, each with its turns, in the order of their first turn."""
-        found: dict[str, list[Line]] = {}
+        result: dict[str, list[Line]] = {}
         for line in self.named("turned"):
-            found.setdefault(str(line.get("knob")), []).append(line)
+            result.setdefault(str(line.get("knob")), []).append(line)
         return [
             Turns(
                 knob,
@@ -165,14 +165,14 @@ class History:
                 tuple(str(line.get("by", "")) for line in lines),
                 str(lines[-1].get("why", "")),
             )
-            for knob, lines in found.items()
+            for knob, lines in result.items()
         ]
 
     def measured(self) -> list[Measured]:
         """The metrics, in the order of their first evaluation."""
-        found: dict[str, list[Line]] = {}
+        result: dict[str, list[Line]] = {}
         for line in self.named("evaluated"):
-            found.setdefault(str(line.get("metric")), []).append(line)
+            result.setdefault(str(line.get("metric")), []).append(line)
         return [
             Measured(
                 metric,
@@ -181,7 +181,7 @@ class History:
                 tuple(number(line.get("value")) for line in lines),
                 int(number(lines[-1].get("count"), 0)),
             )
-            for metric, lines in found.items()
+            for metric, lines in result.items()
         ]
 
     def symptoms(self) -> list[Symptom]:
@@ -217,10 +217,10 @@ def read(run: Run) -> History:
 def number(value: Any, otherwise: float = math.nan) -> float:
     """A number as JSON or a log has it; `otherwise` for what is no finite number."""
     try:
-        found = float(value)
+        result = float(value)
     except (TypeError, ValueError, OverflowError):
         return otherwise
-    return found if math.isfinite(found) else otherwise
+    return result if math.isfinite(result) else otherwise
 
 
 def table(value: Any) -> Mapping[str, Any]:

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from equipoise import runs
 from equipoise.errors import RunError, unwritable
 from equipoise.report import figures, film, markup, pictures
 from equipoise.report import history as histories
@@ -14,10 +13,11 @@ from equipoise.report.rerun import command
 from equipoise.report.samples import Samples
 from equipoise.report.stylesheet import STYLE
 from equipoise.report.words import count, duration, name_of, plain, sentence, short, state
-from equipoise.runs import Run
+from equipoise.runs import run_folder as runs
+from equipoise.runs.run_folder import Run
 
 FILE = "report.html"
-KNOWN_STATES = ("healthy", "ailing", "diverged")
+KNOWN_STATES = ("healthy", "unhealthy", "diverged")
 TEXTS = 32
 """Samples that are text, of which the page shows so many."""
 
@@ -195,7 +195,7 @@ def _turned(history: History) -> Markup:
 
 
 def _found(history: History) -> Markup:
-    found = history.symptoms()
+    result = history.symptoms()
     lines = [
         (
             plain(one.name.replace("_", " ")),
@@ -204,7 +204,7 @@ def _found(history: History) -> Markup:
             f"{one.severity:.0%}",
             ", ".join(f"{plain(name)} {short(number(value))}" for name, value in one.evidence.items()) or "not said",
         )
-        for one in found
+        for one in result
     ]
     headings = ("Finding", "Since step", "Until step", "Severity at worst", "Evidence, the last time")
     return markup.section("What was found", markup.rows(headings, lines)) if lines else Markup()

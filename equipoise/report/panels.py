@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from equipoise.knobs import AdversarialKnobs, Range
+from equipoise.core.knobs import AdversarialKnobs, Range
 from equipoise.report.axes import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY, legend, title, value_axis
 from equipoise.report.history import History, Measured, Turns
 from equipoise.report.series import Series, corners
@@ -28,17 +28,17 @@ Drawing = Callable[["Axes"], None]
 
 def losses(history: History) -> Drawing | None:
     """The totals of both players, or of every phase that there is: mean and range."""
-    found = {name.removesuffix(".total"): history.loss(name) for name in history.losses()}
-    if not any(found.values()):
-        found = {"discriminator": history.signal("loss_d"), "generator": history.signal("loss_g")}
-    found = {name: series for name, series in found.items() if series}
-    if not found:
+    result = {name.removesuffix(".total"): history.loss(name) for name in history.losses()}
+    if not any(result.values()):
+        result = {"discriminator": history.signal("loss_d"), "generator": history.signal("loss_g")}
+    result = {name: series for name, series in result.items() if series}
+    if not result:
         return None
 
     def draw(axes: "Axes") -> None:
         title(axes, "Losses: mean and range")
-        _lines(axes, found)
-        shown = list(found.values())
+        _lines(axes, result)
+        shown = list(result.values())
         value_axis(axes, "loss, as trained", *_wild([s.low for s in shown] + [s.high for s in shown]))
 
     return draw
@@ -46,21 +46,21 @@ def losses(history: History) -> Drawing | None:
 
 def ranks(history: History) -> Drawing | None:
     """How surely the discriminator tells what it trains on from fakes, and from what it has not seen."""
-    found = {
+    result = {
         "from fakes": history.signal("rank_train_fake"),
         "from held-out (overfitting)": history.signal("rank_train_held_out"),
     }
     colours = {"from fakes": ORANGE, "from held-out (overfitting)": PURPLE}
-    found = {name: series for name, series in found.items() if series}
-    if not found:
+    result = {name: series for name, series in result.items() if series}
+    if not result:
         return None
 
     def draw(axes: "Axes") -> None:
         title(axes, "How surely D tells its training reals")
         axes.axhline(0, color=GREY, linewidth=0.8)
-        _lines(axes, found, colours, values=False)
+        _lines(axes, result, colours, values=False)
         value_axis(axes, "rank (0 not at all, 1 always)")
-        lowest = min(float(np.nanmin(series.low)) for series in found.values())
+        lowest = min(float(np.nanmin(series.low)) for series in result.values())
         axes.set_ylim(min(-0.25, lowest - 0.05), 1.05)
 
     return draw
@@ -68,15 +68,15 @@ def ranks(history: History) -> Drawing | None:
 
 def probabilities(history: History) -> Drawing | None:
     """D(x) and D(G(z)), where the loss makes them probabilities."""
-    found = {"D(x)": history.signal("probability_real"), "D(G(z))": history.signal("probability_fake")}
-    found = {name: series for name, series in found.items() if series}
-    if not found:
+    result = {"D(x)": history.signal("probability_real"), "D(G(z))": history.signal("probability_fake")}
+    result = {name: series for name, series in result.items() if series}
+    if not result:
         return None
 
     def draw(axes: "Axes") -> None:
         title(axes, "What D takes for real")
         axes.axhline(0.5, color=GREY, linewidth=0.8)
-        _lines(axes, found, {"D(x)": ORANGE, "D(G(z))": BLUE})
+        _lines(axes, result, {"D(x)": ORANGE, "D(G(z))": BLUE})
         value_axis(axes, "mean probability")
         axes.set_ylim(-0.03, 1.03)
 
@@ -85,18 +85,18 @@ def probabilities(history: History) -> Drawing | None:
 
 def gradients(history: History) -> Drawing | None:
     """The gradient norms of both players."""
-    found = {
+    result = {
         "discriminator": history.signal("gradient_norm_d"),
         "generator": history.signal("gradient_norm_g"),
     }
-    found = {name: series for name, series in found.items() if series}
-    if not found:
+    result = {name: series for name, series in result.items() if series}
+    if not result:
         return None
 
     def draw(axes: "Axes") -> None:
         title(axes, "Gradients")
-        _lines(axes, found)
-        value_axis(axes, "gradient norm (L2)", "log", min(_positive(series.mean) for series in found.values()))
+        _lines(axes, result)
+        value_axis(axes, "gradient norm (L2)", "log", min(_positive(series.mean) for series in result.values()))
 
     return draw
 
@@ -105,8 +105,8 @@ def learning_rates(history: History) -> Drawing | None:
     """Where the learning rates of both players stood."""
     turns = {one.knob: one for one in history.turns()}
     base = history.started.get("knobs", {})
-    found = {name: turns.get(name) or _untouched(name, base) for name in ("lr_d", "lr_g")}
-    shown = [one for one in found.values() if one]
+    result = {name: turns.get(name) or _untouched(name, base) for name in ("lr_d", "lr_g")}
+    shown = [one for one in result.values() if one]
     if not shown:
         return None
 
@@ -124,14 +124,14 @@ def learning_rates(history: History) -> Drawing | None:
 
 def rewards(history: History) -> Drawing | None:
     """What each decision of a controller that is paid has earned."""
-    found = history.rewards()
-    if not found:
+    result = history.rewards()
+    if not result:
         return None
 
     def draw(axes: "Axes") -> None:
         title(axes, "Reward of each decision")
         axes.axhline(0, color=GREY, linewidth=0.8)
-        _lines(axes, {"reward": found}, {"reward": PURPLE})
+        _lines(axes, {"reward": result}, {"reward": PURPLE})
         value_axis(axes, "reward (no unit)")
 
     return draw
@@ -177,15 +177,15 @@ def metric(measured: Measured) -> Drawing:
 
 def findings(history: History) -> Drawing | None:
     """When each symptom was found, the darker the more severe."""
-    found = history.symptoms()
-    if not found:
+    result = history.symptoms()
+    if not result:
         return None
 
     def draw(axes: "Axes") -> None:
         title(axes, "Findings: the darker, the more severe", legends=False)
-        names = list(dict.fromkeys(symptom.name for symptom in found))
+        names = list(dict.fromkeys(symptom.name for symptom in result))
         least = max(1.0, history.step / 150)
-        for symptom in found:
+        for symptom in result:
             width = max(least, symptom.until - symptom.since)
             start = min(symptom.since, max(0.0, history.step - width))
             bar = (names.index(symptom.name) - 0.35, 0.7)
@@ -197,12 +197,12 @@ def findings(history: History) -> Drawing | None:
 
 
 def _lines(
-    axes: "Axes", found: dict[str, Series], colours: dict[str, str] | None = None, *, values: bool = True
+    axes: "Axes", result: dict[str, Series], colours: dict[str, str] | None = None, *, values: bool = True
 ) -> None:
     """Mean lines over bands from lowest to highest, each with its last value in the legend."""
-    spare = iter(OTHERS * len(found))
+    spare = iter(OTHERS * len(result))
     chosen = PLAYERS if colours is None else colours
-    for name, series in found.items():
+    for name, series in result.items():
         colour = chosen.get(name) or next(spare)
         drawn = series.decimated(COLUMNS)
         label = f"{plain(name, 34)} → {short(series.last)}" if values else plain(name, 34)

@@ -24,15 +24,15 @@ def command(experiment: Mapping[str, Any]) -> str:
     What cannot: tables among the options, such as the knobs of a GAN's own recipe, and lists as long as a vocabulary.
     Where they differ from what the names stand for, experiment.json alone tells.
     """
-    (data, of_data), (gan, of_gan), (controller, of_controller), (metric, of_metric) = (
-        _plug(experiment, name) for name in ("data", "gan", "controller", "metric")
+    (data, of_data), (model, of_gan), (controller, of_controller), (metric, of_metric) = (
+        _plug(experiment, name) for name in ("data", "model", "controller", "metric")
     )
     schedules = {name: text for name, text in table(of_controller.get("schedules")).items() if "(" in str(text)}
     start = ["--from", str(experiment["start_from"])] if experiment.get("start_from") else []
     lines = [
         ["equipoise", "train", *_source(data, of_data), *_flag("image_size", of_data.get("image_size"))],
         _table("--option", _named("data.", of_data, but=("image_size", *_path(of_data)))),
-        [*_flag("gan", gan), *_flag("controller", controller), *_flag("metric", metric)],
+        [*_flag("model", model), *_flag("controller", controller), *_flag("metric", metric)],
         [word for name in SHORTHANDS for word in _flag(name, of_gan.get(name))],
         _table("--option", _named("", of_gan, but=SHORTHANDS)),
         _table("--option", _named("controller.", of_controller) | _named("metric.", of_metric)),

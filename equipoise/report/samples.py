@@ -13,7 +13,7 @@ from PIL import Image
 from equipoise.errors import RunError
 from equipoise.report.history import History, number
 from equipoise.report.words import count, plain
-from equipoise.runs import Line, Run
+from equipoise.runs.run_folder import Line, Run
 
 MOST_BYTES = 256 * 2**20
 """A file of samples larger than this was not written by a run."""
@@ -131,10 +131,10 @@ def _texts(path: Path) -> tuple[str, ...]:
 
 def _values(path: Path) -> npt.NDArray[np.float64]:
     try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, np.ndarray):
+        result = np.load(path, allow_pickle=False)
+        if not isinstance(result, np.ndarray):
             raise RunError("holds no array of numbers")
-        values = found.astype(np.float64)
+        values = result.astype(np.float64)
     except (OSError, ValueError, EOFError, TypeError, MemoryError, SyntaxError) as error:
         raise RunError(f"is damaged ({plain(error, 80)})") from error
     if values.ndim == 0 or not math.prod(values.shape):

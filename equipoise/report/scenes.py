@@ -17,7 +17,7 @@ from equipoise.report.series import Floats
 from equipoise.report.stage import Stage
 from equipoise.report.tracks import Plot
 from equipoise.report.words import count, duration, name_of, plain, short, state
-from equipoise.runs import Line
+from equipoise.runs.run_folder import Line
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -84,8 +84,8 @@ class Clock:
         images = count(float(np.interp(step, *self.images)))
         spent = duration(float(np.interp(step, *self.seconds)))
         last, ended = self.end
-        found = next((word for since, word in reversed(self.verdicts) if since <= step), "")
-        word = found if step < last else ended
+        result = next((word for since, word in reversed(self.verdicts) if since <= step), "")
+        word = result if step < last else ended
         colour = GREEN if "healthy" in word else GREY if word in ("", "unfinished") else RED
         below = [Words(f"{images} {self.noun}"), Words(spent), Words(word, colour=colour, bold=True)]
         return [Words(now, bold=True, size=LARGE)], below
@@ -234,11 +234,11 @@ def _is_timed(line: Line) -> bool:
 
 def _verdict(line: Line) -> str:
     """As observations.Health has it."""
-    found = [finding.get("symptom") for finding in findings(line)]
-    return "diverged" if "divergence" in found else "ailing" if found else "healthy"
+    result = [finding.get("symptom") for finding in findings(line)]
+    return "diverged" if "divergence" in result else "unhealthy" if result else "healthy"
 
 
 def _what(history: History) -> str:
-    gan, data, controller = (name_of(history.experiment, key) for key in ("gan", "data", "controller"))
-    words = [gan or "a GAN", f"on {data}" if data else "", f"under the {controller} controller" if controller else ""]
+    model, data, controller = (name_of(history.experiment, key) for key in ("model", "data", "controller"))
+    words = [model or "a GAN", f"on {data}" if data else "", f"under the {controller} controller" if controller else ""]
     return " ".join(word for word in words if word)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from equipoise import runs
 from equipoise.report.axes import BLUE, INK
+from equipoise.runs import run_folder as runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,17 +137,17 @@ def _grid(tiles: Sequence[Image.Image], columns: int) -> Image.Image:
 def _titled(title: str, sheet: Image.Image) -> Image.Image:
     font = _font(TEXT + 3)
     width = max(sheet.width, math.ceil(font.getlength(title)))
-    found = Image.new("RGB", (width, sheet.height + LINE + GAP), "white")
-    ImageDraw.Draw(found).text((0, 0), title, fill=INK, font=font)
-    found.paste(sheet, (0, LINE + GAP))
-    return found
+    result = Image.new("RGB", (width, sheet.height + LINE + GAP), "white")
+    ImageDraw.Draw(result).text((0, 0), title, fill=INK, font=font)
+    result.paste(sheet, (0, LINE + GAP))
+    return result
 
 
 def _framed(sheet: Image.Image) -> Image.Image:
     """With room all around."""
-    found = Image.new("RGB", (sheet.width + 2 * SPACE, sheet.height + 2 * SPACE), "white")
-    found.paste(sheet, (SPACE, SPACE))
-    return found
+    result = Image.new("RGB", (sheet.width + 2 * SPACE, sheet.height + 2 * SPACE), "white")
+    result.paste(sheet, (SPACE, SPACE))
+    return result
 
 
 def _enlarged(image: Image.Image, factor: float) -> Image.Image:

@@ -79,38 +79,38 @@ def left_out(history: History) -> int:
 
 
 def _losses(history: History) -> Plot | None:
-    found = {name.removesuffix(".total"): history.loss(name) for name in history.losses()}
-    if not any(found.values()):
-        found = {"discriminator": history.signal("loss_d"), "generator": history.signal("loss_g")}
-    others = iter(OTHERS * len(found))
-    colours = [PLAYERS.get(name) or next(others) for name in found]
-    names = BRIEF if len(found) > 2 else {}
-    return _curves("Loss", {names.get(name, name): series for name, series in found.items()}, colours)
+    result = {name.removesuffix(".total"): history.loss(name) for name in history.losses()}
+    if not any(result.values()):
+        result = {"discriminator": history.signal("loss_d"), "generator": history.signal("loss_g")}
+    others = iter(OTHERS * len(result))
+    colours = [PLAYERS.get(name) or next(others) for name in result]
+    names = BRIEF if len(result) > 2 else {}
+    return _curves("Loss", {names.get(name, name): series for name, series in result.items()}, colours)
 
 
 def _ranks(history: History) -> Plot | None:
-    found = {"fakes": history.signal("rank_train_fake"), "held-out": history.signal("rank_train_held_out")}
-    return _curves("D tells reals from", found, (ORANGE, PURPLE), (-0.25, 1.08))
+    result = {"fakes": history.signal("rank_train_fake"), "held-out": history.signal("rank_train_held_out")}
+    return _curves("D tells reals from", result, (ORANGE, PURPLE), (-0.25, 1.08))
 
 
 def _probabilities(history: History) -> Plot | None:
-    found = {"D(x)": history.signal("probability_real"), "D(G(z))": history.signal("probability_fake")}
-    return _curves("D takes for real", found, (ORANGE, BLUE), (-0.04, 1.04))
+    result = {"D(x)": history.signal("probability_real"), "D(G(z))": history.signal("probability_fake")}
+    return _curves("D takes for real", result, (ORANGE, BLUE), (-0.04, 1.04))
 
 
 def _gradients(history: History) -> Plot | None:
-    found = {"discriminator": history.signal("gradient_norm_d"), "generator": history.signal("gradient_norm_g")}
-    return _curves("Gradient", found, (ORANGE, BLUE))
+    result = {"discriminator": history.signal("gradient_norm_d"), "generator": history.signal("gradient_norm_g")}
+    return _curves("Gradient", result, (ORANGE, BLUE))
 
 
 def _curves(
-    title: str, found: dict[str, Series], colours: Sequence[str], limits: tuple[float, float] | None = None
+    title: str, result: dict[str, Series], colours: Sequence[str], limits: tuple[float, float] | None = None
 ) -> Plot | None:
     """Means over bands from lowest to highest."""
-    kept = {name: series for name, series in found.items() if series}
+    kept = {name: series for name, series in result.items() if series}
     if not kept:
         return None
-    colour = dict(zip(found, colours, strict=True))
+    colour = dict(zip(result, colours, strict=True))
     drawn = {name: series.decimated(COLUMNS) for name, series in kept.items()}
     tracks = tuple(
         Track(plain(name, 24), colour[name], series, (drawn[name].steps, drawn[name].mean))
@@ -165,11 +165,11 @@ def _said(value: float) -> str:
 
 def _findings(history: History) -> Plot:
     """When something was found, the darker the more severe, and what was done about it, a stroke."""
-    found, remedies = history.symptoms(), history.remedies()
+    result, remedies = history.symptoms(), history.remedies()
     least = max(1.0, history.step / 150)
 
     def draw(axes: "Axes") -> None:
-        for one in found:
+        for one in result:
             width = max(least, one.until - one.since)
             start = min(one.since, max(0.0, history.step - width))
             axes.broken_barh([(start, width)], (0, 1), facecolors=RED, alpha=0.25 + 0.6 * one.severity, linewidth=0)
@@ -178,7 +178,7 @@ def _findings(history: History) -> Plot:
         axes.set_ylim(0, 1)
 
     def say(step: float) -> list[Words]:
-        now = dict.fromkeys(_named(one) for one in found if one.since <= step <= max(one.until, one.since + least))
+        now = dict.fromkeys(_named(one) for one in result if one.since <= step <= max(one.until, one.since + least))
         done = [_done(one) for one in remedies if one.step <= step <= max(one.until, one.step + least)][-1:]
         said = [*(Words(name, swatch=RED) for name in now), *(Words(text, swatch=BLUE) for text in done)]
         return said or [Words("none now", colour=SOFT)]

@@ -59,8 +59,8 @@ def plain(text: Any, longest: int = 60) -> str:
 def name_of(experiment: Mapping[str, Any], key: str) -> str | None:
     """What an experiment calls its data, GAN or controller: a string, or a table with a name."""
     value = experiment.get(key)
-    found = table(value).get("name", table(value).get(key)) if isinstance(value, Mapping) else value
-    return plain(found) if isinstance(found, str) and found.strip() else None
+    result = table(value).get("name", table(value).get(key)) if isinstance(value, Mapping) else value
+    return plain(result) if isinstance(result, str) and result.strip() else None
 
 
 def length(history: History) -> str:
@@ -78,13 +78,11 @@ def state(history: History) -> str:
 
 def sentence(history: History) -> str:
     """What was trained on what, for how long, how it ended and its verdict."""
-    name = name_of(history.experiment, "gan")
-    gan = f"The GAN {name}" if name else "A GAN"
+    name = name_of(history.experiment, "model")
+    model = f"The GAN {name}" if name else "A GAN"
     data = name_of(history.experiment, "data")
     controller = name_of(history.experiment, "controller")
-    begun = (
-        f"{gan} was trained{f' on {data}' if data else ''}{f' under the {controller} controller' if controller else ''}"
-    )
+    begun = f"{model} was trained{f' on {data}' if data else ''}{f' under the {controller} controller' if controller else ''}"
     spent = f"for {length(history)} ({count(history.images)} {history.noun}, {duration(history.seconds)})"
     parts = [f"{begun} {spent}", _ending(history)]
     best = next((text for text in map(best_of, history.measured()) if text), None)

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from equipoise.errors import CheckpointError
-from equipoise.runs import CHECKPOINTS
+from equipoise.runs.run_folder import CHECKPOINTS
 
 FORMAT = 1
 KEEP = 3

@@ -9,9 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from equipoise.base import StepRecord, Stream
-from equipoise.diagnosis.likeness import COMPARED
-from equipoise.events import (
+from equipoise.core.data import Stream
+from equipoise.core.events import (
     Evaluated,
     Event,
     Finished,
@@ -25,10 +24,12 @@ from equipoise.events import (
     Stepped,
     Turned,
 )
-from equipoise.observations import Remedy, Verdict
-from equipoise.pilot import Decision, Pilot, Turning
-from equipoise.quality import Metric
-from equipoise.tokens import readable
+from equipoise.core.metric import Metric
+from equipoise.core.observations import Remedy, Verdict
+from equipoise.core.records import StepRecord
+from equipoise.core.tokens import readable
+from equipoise.diagnosis.likeness import COMPARED
+from equipoise.pilot.pilot import Decision, KnobChange, Pilot
 from equipoise.training import checkpoint, probe
 from equipoise.training.rollback import Sound
 from equipoise.training.sheet import Sheet
@@ -114,7 +115,7 @@ class Training:
     preview: tuple[Tensor, Tensor | None]
     evaluation: Evaluation | None = None
     best: Best = field(default_factory=Best)
-    taken_over: Mapping[str, float] = field(default_factory=dict)
+    transferred: Mapping[str, float] = field(default_factory=dict)
     verdict: Verdict = "healthy"
     sound: Sound = field(default_factory=Sound)
     sheet: Sheet = field(default_factory=Sheet)
@@ -165,11 +166,11 @@ def _opening(training: Training) -> Iterator[Event]:
         yield Resumed(state.step, state.images)
         return
     weights = {
-        name: sum(weight.numel() for weight in network.parameters()) for name, network in state.gan.networks.items()
+        name: sum(weight.numel() for weight in network.parameters()) for name, network in state.model.networks.items()
     }
     acting = tuple(sorted(pilot.acting))
-    told = (plan.steps, plan.batch_size, state.precision, weights, pilot.base.values(), training.taken_over, acting)
-    yield Started(0, 0, *told, state.gan.begins)
+    told = (plan.steps, plan.batch_size, state.precision, weights, pilot.base.values(), training.transferred, acting)
+    yield Started(0, 0, *told, state.model.adversarial_start)
     yield from _turned(training, pilot.started)
     if plan.sample_every:
         yield _sampled(training)
@@ -225,7 +226,7 @@ def _sensed(state: TrainingState, decision: Decision) -> Sensed:
     return Sensed(state.step, state.images, *known, reward)
 
 
-def _turned(training: Training, turnings: tuple[Turning, ...]) -> Iterator[Turned]:
+def _turned(training: Training, turnings: tuple[KnobChange, ...]) -> Iterator[Turned]:
     state = training.state
     for one in turnings:
         yield Turned(state.step, state.images, one.knob, one.before, one.after, one.by, one.why)
@@ -234,11 +235,11 @@ def _turned(training: Training, turnings: tuple[Turning, ...]) -> Iterator[Turne
 def _remedied(training: Training, remedy: Remedy) -> Remedied:
     """Go back to sound weights if the remedy wants that and there are any; its knobs are turned already."""
     state, restored, lost = training.state, None, 0
-    found = None
+    result = None
     if remedy.restore:
-        found = training.sound.before(training.plan.checkpoints, remedy.newest, remedy.oldest)
-    if found:
-        restored, tensors = found
+        result = training.sound.before(training.plan.checkpoints, remedy.newest, remedy.oldest)
+    if result:
+        restored, tensors = result
         state.go_back(tensors, f"step {restored}")
         lost = state.step - restored
         state.unlearnt += lost * training.plan.batch_size
@@ -250,13 +251,13 @@ def _remedied(training: Training, remedy: Remedy) -> Remedied:
 
 def _verdict_after(remedied: Remedied, verdict: Verdict) -> Verdict:
     """Weights that are not numbers stay so unless they were replaced."""
-    return "ailing" if verdict == "diverged" and remedied.restored is not None else verdict
+    return "unhealthy" if verdict == "diverged" and remedied.restored is not None else verdict
 
 
 def _sampled(training: Training) -> Sampled:
     state, sheet, (latents, condition) = training.state, training.sheet, training.preview
     made = probe.samples(state, latents[: sheet.count], None if condition is None else condition[: sheet.count])
-    texts = readable(state.gan.vocabulary, made)
+    texts = readable(state.model.vocabulary, made)
     return Sampled(state.step, state.images, probe.as_array(sheet.laid_out(made)), sheet.columns, sheet.shows, texts)
 
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
-from equipoise.base import Settings
+from equipoise.core.model import OptimizerSettings
 
 
-def make(network: nn.Module, settings: Settings) -> Optimizer:
+def make(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
     """The optimizer of a network. Only its kind is fixed for good; :func:`turn` sets the rest, step by step."""
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     match settings.kind:
@@ -23,7 +23,7 @@ def make(network: nn.Module, settings: Settings) -> Optimizer:
             return SGD(weights, lr=settings.lr, momentum=settings.beta1)
 
 
-def turn(optimizer: Optimizer, settings: Settings) -> None:
+def turn(optimizer: Optimizer, settings: OptimizerSettings) -> None:
     """Set an optimizer to what it should be at this moment."""
     for group in optimizer.param_groups:
         group["lr"] = settings.lr

@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from equipoise.quality import Comparison
+from equipoise.core.metric import FeatureMetric
 from equipoise.training import probe
 from equipoise.training.loop import Evaluation, Training
 from equipoise.training.step import run_step
@@ -82,6 +82,6 @@ def _measure(training: Training, evaluation: Evaluation) -> None:
     """Make a few samples and look at them as the metric does."""
     condition = evaluation.condition
     made = probe.samples(training.state, evaluation.latents[:PRICED], None if condition is None else condition[:PRICED])
-    if isinstance(evaluation.metric, Comparison):
+    if isinstance(evaluation.metric, FeatureMetric):
         with torch.no_grad():
             evaluation.metric.features(made)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from equipoise.base import Batch, Moment, Stream
-from equipoise.knobs import Knobs
+from equipoise.core.data import Batch, Stream
+from equipoise.core.knobs import Knobs
+from equipoise.core.model import Moment
 from equipoise.training.precision import autocast
 from equipoise.training.state import TrainingState
 
@@ -53,9 +54,9 @@ def logits(state: TrainingState, reals: Sequence[Any], turn: int, knobs: Knobs, 
     """
     generator = torch.Generator(state.device).manual_seed(turn)
     moment = Moment(state.step, state.images, progress, knobs, generator, state.memory)
-    with untouched(state.gan.networks.values()), torch.no_grad(), autocast(state.precision, state.device):
-        found = [state.gan.logits(state.gan.networks, batch.to(state.device), moment) for batch in reals]
-    return torch.cat([part.flatten() for part in found])
+    with untouched(state.model.networks.values()), torch.no_grad(), autocast(state.precision, state.device):
+        result = [state.model.logits(state.model.networks, batch.to(state.device), moment) for batch in reals]
+    return torch.cat([part.flatten() for part in result])
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def samples(state: TrainingState, latents: Tensor, condition: Tensor | None, bat
         for start in range(0, len(latents), batch_size):
             rows = slice(start, start + batch_size)
             labels = None if condition is None else condition[rows].to(state.device)
-            parts.append(state.gan.generate(state.playing, latents[rows].to(state.device), labels).float().cpu())
+            parts.append(state.model.generate(state.playing, latents[rows].to(state.device), labels).float().cpu())
     return torch.cat(parts)
 
 

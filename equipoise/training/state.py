@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from equipoise.base import Gan, Memory, Moment
-from equipoise.knobs import Knobs
+from equipoise.core.knobs import Knobs
+from equipoise.core.model import Memory, Model, Moment
 from equipoise.training import optimizers as optimizing
 from equipoise.training import transfer
 from equipoise.training.checkpoint import check_shapes
@@ -26,7 +26,7 @@ class TrainingState:
     `unlearnt`: images of `images` that the weights as they are have not learnt from, for they were rolled back.
     """
 
-    gan: Gan[Any]
+    model: Model[Any]
     averaged: Mapping[str, nn.Module]
     optimizers: Mapping[str, Optimizer]
     memory: Memory
@@ -47,22 +47,22 @@ class TrainingState:
     @property
     def playing(self) -> Mapping[str, nn.Module]:
         """The networks that samples come from: the averages where there are, else the players themselves."""
-        return {**self.gan.networks, **self.averaged}
+        return {**self.model.networks, **self.averaged}
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state, by a name that tells what it is."""
-        found: dict[str, Tensor] = {}
-        for kind, networks in (("network", self.gan.networks), ("averaged", self.averaged)):
+        result: dict[str, Tensor] = {}
+        for kind, networks in (("network", self.model.networks), ("averaged", self.averaged)):
             for name, network in networks.items():
-                found |= {f"{kind}/{name}/{key}": value for key, value in network.state_dict().items()}
+                result |= {f"{kind}/{name}/{key}": value for key, value in network.state_dict().items()}
         for name, optimizer in self.optimizers.items():
             for index, moments in optimizer.state_dict()["state"].items():
-                found |= {f"optimizer/{name}/{index}/{key}": value for key, value in moments.items()}
-        found |= {f"memory/{name}": value for name, value in self.memory.items()}
-        found["random/moment"] = self.generator.get_state()
-        found["random/torch"] = torch.get_rng_state()
-        found["random/numpy"] = torch.from_numpy(_numpy_random()[1].astype(np.int64))
-        return found
+                result |= {f"optimizer/{name}/{index}/{key}": value for key, value in moments.items()}
+        result |= {f"memory/{name}": value for name, value in self.memory.items()}
+        result["random/moment"] = self.generator.get_state()
+        result["random/torch"] = torch.get_rng_state()
+        result["random/numpy"] = torch.from_numpy(_numpy_random()[1].astype(np.int64))
+        return result
 
     def values(self) -> dict[str, Any]:
         """Everything else, for JSON."""
@@ -111,38 +111,40 @@ class TrainingState:
 
     def load_networks(self, tensors: Mapping[str, Tensor], source: str) -> None:
         """Take over the weights alone: the players' and their averages'."""
-        for kind, networks in (("network", self.gan.networks), ("averaged", self.averaged)):
+        for kind, networks in (("network", self.model.networks), ("averaged", self.averaged)):
             for name, network in networks.items():
                 theirs = _under(tensors, f"{kind}/{name}/")
                 check_shapes(network.state_dict(), theirs, name, source)
                 network.load_state_dict(theirs)
 
-    def take_over(self, tensors: Mapping[str, Tensor]) -> dict[str, float]:
+    def transfer_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, float]:
         """Take over what fits of the weights of other networks: the share of each player's weights, from 0 to 1."""
         for name, network in self.averaged.items():
-            transfer.take_over(network, _under(tensors, f"averaged/{name}/"))
-        networks = self.gan.networks.items()
-        return {name: transfer.take_over(network, _under(tensors, f"network/{name}/")) for name, network in networks}
+            transfer.transfer_weights(network, _under(tensors, f"averaged/{name}/"))
+        networks = self.model.networks.items()
+        return {
+            name: transfer.transfer_weights(network, _under(tensors, f"network/{name}/")) for name, network in networks
+        }
 
 
 def begin(
-    gan: Gan[Any], knobs: Knobs, device: torch.device, precision: Precision, generator: torch.Generator
+    model: Model[Any], knobs: Knobs, device: torch.device, precision: Precision, generator: torch.Generator
 ) -> TrainingState:
     """The state before the first step; moves the networks to `device`. `generator` must live there already."""
-    for network in gan.networks.values():
+    for network in model.networks.values():
         network.to(device).train()
         network.to(memory_format=torch.channels_last)  # a fifth faster where there are convolutions
-    averaged = {name: copy.deepcopy(gan.networks[name]).requires_grad_(False).eval() for name in gan.averaged}
-    moment = Moment(0, 0, 0.0, knobs, generator, gan.memory)
+    averaged = {name: copy.deepcopy(model.networks[name]).requires_grad_(False).eval() for name in model.averaged}
+    moment = Moment(0, 0, 0.0, knobs, generator, model.memory)
     return TrainingState(
-        gan=gan,
+        model=model,
         averaged=averaged,
         optimizers={
-            name: optimizing.make(network, gan.optimizer(name, moment))
-            for name, network in gan.networks.items()
-            if any(name in phase.updates for phase in gan.phases)
+            name: optimizing.make(network, model.optimizer(name, moment))
+            for name, network in model.networks.items()
+            if any(name in phase.updates for phase in model.phases)
         },
-        memory={name: value.to(device) for name, value in gan.memory.items()},
+        memory={name: value.to(device) for name, value in model.memory.items()},
         generator=generator,
         scaler=scaler(precision, device),
         device=device,

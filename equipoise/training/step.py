@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipoise.base import Batch, Loss, Moment, Phase, PhaseRecord, StepRecord, Stream
-from equipoise.knobs import Knobs
+from equipoise.core.data import Batch, Stream
+from equipoise.core.knobs import Knobs
+from equipoise.core.model import Loss, Moment, Phase
+from equipoise.core.records import PhaseRecord, StepRecord
 from equipoise.training import averaging, optimizers
 from equipoise.training.precision import autocast
 from equipoise.training.state import TrainingState
@@ -27,7 +29,7 @@ def run_step(
     carried: Mapping[str, Tensor] = {}
     records: dict[str, PhaseRecord] = {}
     failures: list[Tensor] = []
-    for phase in state.gan.phases:
+    for phase in state.model.phases:
         now = state.moment(knobs, progress)
         if not phase.when(now):
             continue
@@ -38,7 +40,7 @@ def run_step(
                 now.step, now.images, progress, knobs, state.generator, state.memory, carried if repeat == 0 else {}
             )
             with autocast(state.precision, state.device):
-                loss = phase.loss(state.gan.networks, batches[repeat], moment)
+                loss = phase.loss(state.model.networks, batches[repeat], moment)
             records[phase.name], failed = _update(state, phase, loss, moment, measure)
             failures.append(failed)
             state.memory = {**state.memory, **{name: value.detach() for name, value in loss.memory.items()}}
@@ -49,7 +51,7 @@ def run_step(
     state.images += len(batches[0]) if batches else 0
     if batches and state.averaged:
         kept = averaging.decay(knobs.ema_half_life, len(batches[0]), state.images - state.unlearnt)
-        averaging.update(state.averaged, state.gan.networks, kept)
+        averaging.update(state.averaged, state.model.networks, kept)
     non_finite = torch.stack(failures).any() if failures else None
     return StepRecord(state.step, state.images, records, non_finite=non_finite)
 
@@ -66,7 +68,7 @@ def _update(
     torch.autograd.backward(state.scaler.scale(loss.total), inputs=inputs)
     norms, ratios = {}, {}
     for name, optimizer in movers.items():
-        settings = state.gan.optimizer(name, moment)
+        settings = state.model.optimizer(name, moment)
         optimizers.turn(optimizer, settings)
         state.scaler.unscale_(optimizer) if state.scaler.is_enabled() else None
         gradients = [weight.grad for weight in weights[name] if weight.grad is not None]

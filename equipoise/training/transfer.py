@@ -38,7 +38,7 @@ def aligned(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[st
     return pairs
 
 
-def take_over(network: torch.nn.Module, theirs: Mapping[str, Tensor]) -> float:
+def transfer_weights(network: torch.nn.Module, theirs: Mapping[str, Tensor]) -> float:
     """Put all of `theirs` that fits into the network; the share of its weights that were taken over, from 0 to 1."""
     mine = network.state_dict()
     pairs = aligned(mine, theirs)

@@ -13,23 +13,23 @@ from equipoise.errors import SettingError
 
 def course(agent, batches=1000, optimizers=(), fid=lambda batch: 100.0 / (1 + batch / 100)):
     """What was decided, by batch."""
-    found = {}
+    result = {}
     for batch in range(1, batches + 1):
         if chosen := agent.update(
             loss_g=1.5, loss_d=torch.tensor(0.9), fid=fid(batch), diversity=0.8, optimizers=optimizers
         ):
-            found[batch] = chosen
-    return found
+            result[batch] = chosen
+    return result
 
 
 def test_it_decides_every_fifty_batches_within_the_bounds_of_the_brief() -> None:
     agent = PPOHyperparameterOptimizer(1000)
     assert agent.hyperparameters == (2e-4, 0.5)
-    found = course(agent)
-    assert list(found) == list(range(50, 1001, 50))
-    assert all(1e-4 - 1e-12 <= one.learning_rate <= 3e-4 + 1e-12 for one in found.values())
-    assert all(0.3 - 1e-12 <= one.beta1 <= 0.7 + 1e-12 for one in found.values())
-    assert len(set(found.values())) > 5
+    result = course(agent)
+    assert list(result) == list(range(50, 1001, 50))
+    assert all(1e-4 - 1e-12 <= one.learning_rate <= 3e-4 + 1e-12 for one in result.values())
+    assert all(0.3 - 1e-12 <= one.beta1 <= 0.7 + 1e-12 for one in result.values())
+    assert len(set(result.values())) > 5
 
 
 def test_it_writes_to_the_optimizers() -> None:

@@ -9,30 +9,30 @@ from equipoise.errors import SettingError
 
 @pytest.mark.parametrize(("size", "channels"), [(16, 1), (32, 3), (64, 3)])
 def test_noise_becomes_images_and_images_logits(size: int, channels: int) -> None:
-    gan = GAN(nz=10, ngf=4, ndf=6, nc=channels, img_size=size)
-    made = gan.generator(torch.randn(5, 10, 1, 1))
-    assert made.shape == gan.sample(5).shape == (5, channels, size, size)
-    assert gan.discriminator(made).shape == (5,)
+    model = GAN(nz=10, ngf=4, ndf=6, nc=channels, img_size=size)
+    made = model.generator(torch.randn(5, 10, 1, 1))
+    assert made.shape == model.sample(5).shape == (5, channels, size, size)
+    assert model.discriminator(made).shape == (5,)
     assert made.abs().max() <= 1
-    assert torch.equal(gan.generator(torch.ones(2, 10)), gan.generator(torch.ones(2, 10, 1, 1)))
+    assert torch.equal(model.generator(torch.ones(2, 10)), model.generator(torch.ones(2, 10, 1, 1)))
 
 
 def test_it_is_the_dcgan_of_the_paper() -> None:
     """Weights counted by hand for 32 x 32: each layer in × out × 16, batch norm two a channel (Radford 2016)."""
-    gan = GAN(nz=100, ngf=64, ndf=64, nc=3, img_size=32)
-    counts = [sum(w.numel() for w in player.parameters()) for player in (gan.generator, gan.discriminator)]
+    model = GAN(nz=100, ngf=64, ndf=64, nc=3, img_size=32)
+    counts = [sum(w.numel() for w in player.parameters()) for player in (model.generator, model.discriminator)]
     generator = 16 * (100 * 256 + 256 * 128 + 128 * 64 + 64 * 3) + 2 * (256 + 128 + 64)
     discriminator = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256) + 2 * (128 + 256)
     assert counts == [generator, discriminator]
-    convolution = next(m for m in gan.discriminator.modules() if isinstance(m, torch.nn.Conv2d))
+    convolution = next(m for m in model.discriminator.modules() if isinstance(m, torch.nn.Conv2d))
     assert convolution.weight.std().item() == pytest.approx(0.02, rel=0.05)
 
 
 def test_each_player_has_its_own_width() -> None:
-    gan = GAN(ngf=8, ndf=4, img_size=16, nc=1)
+    model = GAN(ngf=8, ndf=4, img_size=16, nc=1)
     narrow = GAN(ngf=4, ndf=4, img_size=16, nc=1)
-    assert [w.shape for w in gan.discriminator.parameters()] == [w.shape for w in narrow.discriminator.parameters()]
-    assert [w.shape for w in gan.generator.parameters()] != [w.shape for w in narrow.generator.parameters()]
+    assert [w.shape for w in model.discriminator.parameters()] == [w.shape for w in narrow.discriminator.parameters()]
+    assert [w.shape for w in model.generator.parameters()] != [w.shape for w in narrow.generator.parameters()]
 
 
 def test_weights_follow_the_global_seed_and_can_be_put_back() -> None:

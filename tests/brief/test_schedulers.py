@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch.nn.functional import softplus
 
-from equipoise import GAN, AnnealedScheduler, LearnableScheduler, catalog
+from equipoise import GAN, AnnealedScheduler, LearnableScheduler
+from equipoise.core import catalog
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Health, Observation, Signals
 from equipoise.errors import EquipoiseError, SettingError, UnknownNameError
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Health, Observation, Signals
 from equipoise.policy.files import encoded, read
 
 LEARNABLE = {
@@ -37,24 +38,24 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_loop_of_the_brief_runs() -> None:
     """As it stands there; undefined in it are `total_epochs`, the first losses, which scheduler, and the training."""
     device, total_epochs, seen = "cpu", 3, []
-    gan = GAN(nz=100, ngf=8, ndf=8, nc=3, img_size=32, device=device)
+    model = GAN(nz=100, ngf=8, ndf=8, nc=3, img_size=32, device=device)
     annealed_scheduler = AnnealedScheduler(AnnealedScheduler.create_default_config())
     learnable_scheduler = LearnableScheduler(LEARNABLE, FEATURES, device=device)
-    optimizers = [torch.optim.Adam(player.parameters(), lr=2e-4) for player in (gan.generator, gan.discriminator)]
+    optimizers = [torch.optim.Adam(player.parameters(), lr=2e-4) for player in (model.generator, model.discriminator)]
     loss_g = loss_d = torch.tensor(0.7)
     for epoch in range(total_epochs):
         annealed_scheduler.update(epoch, total_epochs)
         learnable_scheduler.update(
             epoch,
             total_epochs,
-            generator=gan.generator,
-            discriminator=gan.discriminator,
+            generator=model.generator,
+            discriminator=model.discriminator,
             losses={"g": loss_g, "d": loss_d},
         )
         for scheduler in (annealed_scheduler, learnable_scheduler):
             params = scheduler.get_parameters()
             noise_var = params["noise_var"]
-            loss_g, loss_d = trained(gan, optimizers, noise_var)
+            loss_g, loss_d = trained(model, optimizers, noise_var)
             seen.append(params)
     assert all(params.keys() == NAMES for params in seen)
     assert all(
@@ -63,13 +64,13 @@ def test_the_loop_of_the_brief_runs() -> None:
     assert seen[0] != seen[2] != seen[4], "annealed"
 
 
-def trained(gan: GAN, optimizers: list[torch.optim.Optimizer], noise_var: float) -> tuple[torch.Tensor, torch.Tensor]:
+def trained(model: GAN, optimizers: list[torch.optim.Optimizer], noise_var: float) -> tuple[torch.Tensor, torch.Tensor]:
     """One step on noise, with noise of this variance on what the discriminator sees."""
 
     def judged(images: torch.Tensor) -> torch.Tensor:
-        return gan.discriminator(images + noise_var**0.5 * torch.randn_like(images))
+        return model.discriminator(images + noise_var**0.5 * torch.randn_like(images))
 
-    real, fake = torch.rand(4, 3, 32, 32) * 2 - 1, gan.generator(gan.noise(4))
+    real, fake = torch.rand(4, 3, 32, 32) * 2 - 1, model.generator(model.noise(4))
     loss_d = softplus(-judged(real)).mean() + softplus(judged(fake.detach())).mean()
     updated(optimizers[1], loss_d)
     loss_g = softplus(-judged(fake)).mean()

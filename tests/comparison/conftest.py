@@ -8,19 +8,19 @@ import pytest
 
 from equipoise.comparison import follow, planned
 from equipoise.comparison.folder import Folder, begin
-from equipoise.comparison.plan import Arm, Choice, Plan, Regime, Task
+from equipoise.comparison.plan import Arm, PlugSpec, Plan, Regime, Task
 from equipoise.comparison.results import Row
 
 TINY = Plan(
-    arms={"fixed": Arm(), "annealed": Arm(controller=Choice("annealed"))},
+    arms={"fixed": Arm(), "annealed": Arm(controller=PlugSpec("annealed"))},
     tasks={
         "ring": Task(
-            data=Choice("ring", {"std": 0.1}),
-            gan=Choice("mlp", {"width": 8}),
+            data=PlugSpec("ring", {"std": 0.1}),
+            model=PlugSpec("mlp", {"width": 8}),
             steps=12,
             batch_size=32,
-            metric=Choice("coverage:samples"),
-            reported=Choice("high_quality"),
+            metric=PlugSpec("coverage:samples"),
+            reported=PlugSpec("high_quality"),
             also=("modes",),
         )
     },

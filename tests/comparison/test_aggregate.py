@@ -84,10 +84,10 @@ def test_holm_by_hand() -> None:
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_law() -> None:
     scores = SOURCE.normal(0.5, 0.1, size=400)
-    found = aggregate.mean({"a": scores})
+    result = aggregate.mean({"a": scores})
     error = scores.std() / np.sqrt(len(scores))
-    assert found.value == pytest.approx(scores.mean())
-    assert (found.low, found.high) == pytest.approx(
+    assert result.value == pytest.approx(scores.mean())
+    assert (result.low, result.high) == pytest.approx(
         (scores.mean() - 1.96 * error, scores.mean() + 1.96 * error), abs=4e-4
     )
 
@@ -95,8 +95,8 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_law() -> None:
 def test_runs_are_drawn_within_their_setting() -> None:
     """Settings far apart: drawn over both, the mean would scatter; within each, it cannot."""
     groups = {"easy": np.ones(10), "hard": np.zeros(10)}
-    found = aggregate.mean(groups)
-    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+    result = aggregate.mean(groups)
+    assert (result.value, result.low, result.high) == (0.5, 0.5, 0.5)
     whole = aggregate.mean({"both": np.concatenate(list(groups.values()))})
     assert whole.high - whole.low > 0.3
 
@@ -104,24 +104,24 @@ def test_runs_are_drawn_within_their_setting() -> None:
 def test_pairs_are_drawn_as_pairs() -> None:
     """A constant difference between scores that scatter widely is certain only if pairs stay together."""
     base = {"a": SOURCE.uniform(size=16)}
-    found = interquartile_difference({"a": base["a"] + 0.1}, base)
-    assert found.value == pytest.approx(0.1)
-    assert (found.low, found.high) == pytest.approx((0.1, 0.1))
+    result = interquartile_difference({"a": base["a"] + 0.1}, base)
+    assert result.value == pytest.approx(0.1)
+    assert (result.low, result.high) == pytest.approx((0.1, 0.1))
 
 
 def test_the_difference_is_that_of_the_means() -> None:
     ours, theirs = ({name: SOURCE.uniform(size=7) for name in "ab"} for _ in range(2))
-    found = interquartile_difference(ours, theirs)
-    assert found.value == pytest.approx(interquartile(ours).value - interquartile(theirs).value)
-    assert found.low < found.value < found.high
+    result = interquartile_difference(ours, theirs)
+    assert result.value == pytest.approx(interquartile(ours).value - interquartile(theirs).value)
+    assert result.low < result.value < result.high
 
 
 def test_probability_of_improvement_is_the_rank_sum_statistic() -> None:
     ours, theirs = {"a": SOURCE.normal(0.3, 1, 9)}, {"a": SOURCE.normal(size=9)}
     u = stats.mannwhitneyu(ours["a"], theirs["a"]).statistic
-    found = probability_of_improvement(ours, theirs)
-    assert found.value == pytest.approx(u / 81)
-    assert found.low < found.value < found.high
+    result = probability_of_improvement(ours, theirs)
+    assert result.value == pytest.approx(u / 81)
+    assert result.low < result.value < result.high
 
 
 def test_probability_of_improvement_is_a_mean_over_settings_and_ties_count_half() -> None:
@@ -144,14 +144,14 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(statistic, sizes: tup
     monkeypatch.setattr(aggregate, "DRAWS", 1000)
     held = 0
     for _ in range(200):
-        found = statistic({str(number): SOURCE.normal(size=size) for number, size in enumerate(sizes)})
-        held += found.low <= 0 <= found.high
+        result = statistic({str(number): SOURCE.normal(size=size) for number, size in enumerate(sizes)})
+        held += result.low <= 0 <= result.high
     assert 179 <= held <= 199, "chance gives fewer or more in one of a thousand seeds; the seed is fixed"
 
 
 def test_an_interval_ends_where_scores_do_and_one_run_has_none() -> None:
-    found = aggregate.mean({"a": np.array([0.1, 0.9, 1.0])}, aggregate.UNIT)
-    assert (found.low, found.high) == (0.0, 1.0)
+    result = aggregate.mean({"a": np.array([0.1, 0.9, 1.0])}, aggregate.UNIT)
+    assert (result.low, result.high) == (0.0, 1.0)
     assert aggregate.mean({"a": np.array([0.1, 0.9, 1.0])}).high > 1
     assert aggregate.mean({"a": np.array([0.5]), "b": np.array([0.7])}) == aggregate.Estimate(0.6, 0.6, 0.6)
 
@@ -159,19 +159,19 @@ def test_an_interval_ends_where_scores_do_and_one_run_has_none() -> None:
 def test_the_interval_of_a_median_is_of_order_statistics_and_holds_infinities() -> None:
     """Of n draws from n, the median's bootstrap distribution is known: P(at or below the k-th) is binomial."""
     scores = np.sort(SOURCE.normal(size=9))
-    found = median({"one": scores})
-    assert found.value == np.median(scores)
+    result = median({"one": scores})
+    assert result.value == np.median(scores)
     chances = [stats.binom.sf(4, 9, (place + 1) / 9) for place in range(9)]  # five or more draws at or below it
     low, high = (next(place for place, chance in enumerate(chances) if chance >= share) for share in (0.025, 0.975))
-    assert (found.low, found.high) == (scores[low], scores[high])
+    assert (result.low, result.high) == (scores[low], scores[high])
     late = median({"one": np.array([0.5, np.inf, np.inf, 0.25]), "other": np.array([np.inf, 0.5])})
     assert (late.value, late.high) == (0.5, np.inf)
     assert median({"one": np.full(4, np.inf)}).low == np.inf
 
 
 def test_a_geometric_mean_is_of_ratios() -> None:
-    found = geometric_mean({"easy": np.array([0.5, 0.5]), "hard": np.array([2.0, 2.0])})
-    assert (found.value, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0)), "drawn within each setting"
+    result = geometric_mean({"easy": np.array([0.5, 0.5]), "hard": np.array([2.0, 2.0])})
+    assert (result.value, result.low, result.high) == pytest.approx((1.0, 1.0, 1.0)), "drawn within each setting"
     spread = geometric_mean({"one": np.array([0.5, 2.0])})
     assert spread.value == pytest.approx(1.0)
     assert spread.low < 0.5 < 2 < spread.high

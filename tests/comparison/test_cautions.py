@@ -8,7 +8,7 @@ import pytest
 from equipoise.comparison import follow, page, planned
 from equipoise.comparison.cautions import Start, cautions, marks, undone
 from equipoise.comparison.folder import Folder, begin
-from equipoise.comparison.plan import Arm, Choice, Plan, Regime, Tuning
+from equipoise.comparison.plan import Arm, PlugSpec, Plan, Regime, Tuning
 
 SEARCH = {"factors.lr_d": (0.5, 2.0), "knobs.beta1": (0.3, 0.4)}
 
@@ -19,16 +19,16 @@ def run(tiny: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Fol
 
     And one that decides to leave everything where it is, as one does that lacks its signal.
     """
-    set_outright = Choice("annealed", {"schedules": {"lr_d": "linear(1e-3, 1e-4)"}})
+    set_outright = PlugSpec("annealed", {"schedules": {"lr_d": "linear(1e-3, 1e-4)"}})
     arms = {
         "fixed": Arm(search=SEARCH),
-        "moves": Arm(controller=Choice("annealed"), search=SEARCH),
+        "moves": Arm(controller=PlugSpec("annealed"), search=SEARCH),
         "sets": Arm(controller=set_outright, search=SEARCH),
-        "ppo": Arm(controller=Choice("chain", {"of": ("ppo",)}), search={"factors.lr_d": (0.5, 2.0)}),
-        "stays": Arm(controller=Choice("annealed", {"factors": {"lr_d": "constant(1)"}}), search=SEARCH),
+        "ppo": Arm(controller=PlugSpec("chain", {"of": ("ppo",)}), search={"factors.lr_d": (0.5, 2.0)}),
+        "stays": Arm(controller=PlugSpec("annealed", {"factors": {"lr_d": "constant(1)"}}), search=SEARCH),
     }
     task = dataclasses.replace(tiny.tasks["ring"], also=())
-    grid = dataclasses.replace(task, data=Choice("grid"))
+    grid = dataclasses.replace(task, data=PlugSpec("grid"))
     plan = dataclasses.replace(
         tiny,
         arms=arms,
@@ -51,13 +51,13 @@ def run(tiny: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Fol
 
 
 def test_arms_that_undo_what_they_are_compared_in_are_named(run: tuple[Plan, Folder]) -> None:
-    found = cautions(*run)
-    assert marks(found) == {
+    result = cautions(*run)
+    assert marks(result) == {
         "sets": "sets (undoes mis_set, tuned in part)",
         "ppo": "ppo (undoes mis_set, not tuned, blind)",
         "stays": "stays (idle)",
     }
-    texts = [one.text for one in found]
+    texts = [one.text for one in result]
     assert "sets is not mis-set by mis_set in lr_d: its first decision sets that, wherever it stood." in texts
     assert "Trials of ppo tried lr_d in vain: its first decision sets that, wherever it stood." in texts
     assert texts[-2].startswith("ppo is blind in ring: it steers by a distance, and no live metric there is one")

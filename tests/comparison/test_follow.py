@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from equipoise import launch, runs
 from equipoise.comparison import follow, looks, planned, results
 from equipoise.comparison.folder import Folder, begin, opened
 from equipoise.comparison.looks import Look, record, recorded
 from equipoise.comparison.plan import Plan
 from equipoise.comparison.planned import Planned, Setting
 from equipoise.comparison.summary import summarise
+from equipoise.core.events import Stepped
 from equipoise.errors import RunError
-from equipoise.evaluation import evaluate
-from equipoise.events import Stepped
-from equipoise.judged import Asked
-from equipoise.locks import held
+from equipoise.evaluation.evaluate import evaluate
+from equipoise.evaluation.subject import Asked
+from equipoise.experiment import launch
+from equipoise.runs import run_folder as runs
+from equipoise.runs.locks import held
 
 RUN = Planned(Setting("ring"), "annealed", 1)
 
@@ -125,9 +126,9 @@ def test_a_run_that_diverged_counts_nothing_and_is_not_tried_again(
     begin(folder, plan, "")
     shutil.copytree(compared.path / "anchors", folder.path / "anchors")
     assert follow.follow(folder, RUN, lambda: False)
-    found = results.row(plan, folder, RUN)
-    assert (found.state, found.score, found.value) == ("diverged", 0.0, None)
-    assert found.counts
+    result = results.row(plan, folder, RUN)
+    assert (result.state, result.score, result.value) == ("diverged", 0.0, None)
+    assert result.counts
     assert follow.is_done(folder, task, RUN)
 
 
@@ -195,8 +196,8 @@ def test_the_verdict_of_a_finished_run_is_read_from_its_log(compared: Folder) ->
 def test_without_anchors_a_run_has_no_score(compared: Folder, tiny: Plan, tmp_path: Path) -> None:
     folder = Folder(Path(shutil.copytree(compared.path, tmp_path / "bare")))
     shutil.rmtree(folder.path / "anchors")
-    found = results.row(tiny, folder, RUN)
-    assert (found.state, found.score, found.last, found.looks) == ("ended", None, None, ())
-    assert found.value is not None
-    assert not found.counts
+    result = results.row(tiny, folder, RUN)
+    assert (result.state, result.score, result.last, result.looks) == ("ended", None, None, ())
+    assert result.value is not None
+    assert not result.counts
     assert summarise(tiny, results.rows(tiny, folder)) is None, "nothing is compared, rather than nothings"

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from equipoise import cli
+from equipoise.cli import main as cli
 from equipoise.comparison import follow, jobs, planned, tuning
 from equipoise.comparison.folder import Folder, begin, read_json, write_json
 from equipoise.comparison.jobs import Job, carry_out
@@ -28,7 +28,7 @@ controller = "mylab.mine"
 
 [tasks.ring]
 data = "ring"
-gan = { name = "mlp", width = 8 }
+model = { name = "mlp", width = 8 }
 steps = 4
 batch_size = 16
 reported = "high_quality"

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from equipoise import runs
 from equipoise.comparison import aggregate, looks, page, pictures, planned, results
 from equipoise.comparison.folder import Folder
 from equipoise.comparison.plan import Arm, Plan
 from equipoise.comparison.results import Row
 from equipoise.comparison.summary import summarise, whole_blocks
 from equipoise.errors import RunError
+from equipoise.runs import run_folder as runs
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +105,9 @@ def test_the_mean_of_the_last_fifth_is_that_of_the_metric_too(compared: Folder, 
     last = looks.recorded(folder.looks(run))[-1]
     for step, value in ((9, 0.9), (10, 0.1), (11, 0.3), (12, 0.2)):
         looks.record(folder.looks(run), dataclasses.replace(last, step=step, value=value))
-    found = results.row(dataclasses.replace(tiny, snapshot="last_fifth"), folder, run)
-    assert found.value == pytest.approx(0.2)
-    assert found.score == found.last_fifth == pytest.approx(sum(score for _, score, _ in found.looks[-3:]) / 3)
+    result = results.row(dataclasses.replace(tiny, snapshot="last_fifth"), folder, run)
+    assert result.value == pytest.approx(0.2)
+    assert result.score == result.last_fifth == pytest.approx(sum(score for _, score, _ in result.looks[-3:]) / 3)
     assert results.row(tiny, folder, run).value == 0.2
 
 
@@ -135,12 +135,12 @@ def test_a_dozen_arms_can_be_drawn(tiny: Plan, row: Callable[..., Row], monkeypa
         for number, name in enumerate(names)
         for looks in [{"looks": ()} if number == 3 else {}]
     ]
-    found, blocks = summarise(plan, rows), whole_blocks(plan, rows)
-    assert found is not None
+    result, blocks = summarise(plan, rows), whole_blocks(plan, rows)
+    assert result is not None
     sizes = []
     for png in (
-        *(draw(found, blocks) for draw in (pictures.quality, pictures.settings, pictures.curves)),
-        pictures.stability(found),
+        *(draw(result, blocks) for draw in (pictures.quality, pictures.settings, pictures.curves)),
+        pictures.stability(result),
     ):
         with Image.open(io.BytesIO(png)) as picture:
             sizes.append(picture.size)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equipoise import launch
 from equipoise.comparison import plan as plans
 from equipoise.comparison import planned
 from equipoise.comparison.folder import Folder, begin, opened
-from equipoise.comparison.plan import Choice, Plan, Span, from_values, identity, read, smaller
+from equipoise.comparison.plan import PlugSpec, Plan, Span, from_values, identity, read, smaller
 from equipoise.comparison.planned import Planned, Setting
+from equipoise.core.events import Started, Turned
 from equipoise.errors import EquipoiseError, SettingError
-from equipoise.events import Started, Turned
+from equipoise.experiment import launch
 from equipoise.policy.blank import blank
 from equipoise.policy.files import encoded
 from equipoise.policy.files import read as read_policy
@@ -24,7 +24,7 @@ from equipoise.training.loop import train
 HEAD = "seeds = [0, 1]\nsamples = 50\nlooks = 3\n"
 ARMS = '[arms.fixed]\n[arms.annealed]\ncontroller = "annealed"\n'
 TASK = (
-    '[tasks.ring]\ndata = "ring"\ngan = { name = "mlp", width = 8 }\nsteps = 12\nbatch_size = 16\n'
+    '[tasks.ring]\ndata = "ring"\nmodel = { name = "mlp", width = 8 }\nsteps = 12\nbatch_size = 16\n'
     'reported = "mixture_modes"\n'
 )
 TUNING = (
@@ -61,8 +61,8 @@ def test_a_plan_is_read_and_written_back(said) -> None:
     plan = said(HEAD + ARMS + TASK + search + other + regime + tuning)
     assert plan.baseline == "fixed", "the first, unless another is named"
     assert plan.arms["fixed"].search == {"factors.lr_d": Span(low=0.25, high=4.0), "knobs.beta1": (0.0, 0.5)}
-    assert plan.tasks["ring"].gan is not None
-    assert plan.tasks["ring"].gan.options == {"width": 8}
+    assert plan.tasks["ring"].model is not None
+    assert plan.tasks["ring"].model.options == {"width": 8}
     assert from_values(json.loads(json.dumps(plan.to_json())), "plan.json") == plan
 
 
@@ -260,15 +260,18 @@ def test_a_part_of_a_data_set_is_that_data_set(said) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (Choice("openmoji"), Choice("equipoise.data.openmoji", {"paired": False})),
-        (Choice("ring"), Choice("ring", {"training_points": 100})),
-        (Choice("oracle"), Choice("oracle", {"train": 500})),
-        (Choice("image_folder", {"folder": "photos"}), Choice("image_folder", {"folder": "./photos", "flips": True})),
-        (Choice("./photos"), Choice("paired_folder", {"folder": "elsewhere/../photos"})),
+        (PlugSpec("openmoji"), PlugSpec("equipoise.data.openmoji", {"paired": False})),
+        (PlugSpec("ring"), PlugSpec("ring", {"training_points": 100})),
+        (PlugSpec("oracle"), PlugSpec("oracle", {"train": 500})),
+        (
+            PlugSpec("image_folder", {"folder": "photos"}),
+            PlugSpec("image_folder", {"folder": "./photos", "flips": True}),
+        ),
+        (PlugSpec("./photos"), PlugSpec("paired_folder", {"folder": "elsewhere/../photos"})),
     ],
     ids=lambda one: one.name,
 )
-def test_the_same_data_by_another_way(elsewhere: Path, one: Choice, other: Choice) -> None:
+def test_the_same_data_by_another_way(elsewhere: Path, one: PlugSpec, other: PlugSpec) -> None:
     (elsewhere / "photos").mkdir()
     (elsewhere / "photos" / "a.png").touch()
     assert identity(one) == identity(other)
@@ -277,15 +280,15 @@ def test_the_same_data_by_another_way(elsewhere: Path, one: Choice, other: Choic
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (Choice("ring"), Choice("ring", {"std": 0.3})),
-        (Choice("oracle"), Choice("oracle:small")),
-        (Choice("digits"), Choice("openmoji")),
-        (Choice("image_folder", {"folder": "photos"}), Choice("image_folder", {"folder": "drawings"})),
-        (Choice("equipoise.meta.points"), Choice("equipoise.meta.points", {"shape": "cross"})),
+        (PlugSpec("ring"), PlugSpec("ring", {"std": 0.3})),
+        (PlugSpec("oracle"), PlugSpec("oracle:small")),
+        (PlugSpec("digits"), PlugSpec("openmoji")),
+        (PlugSpec("image_folder", {"folder": "photos"}), PlugSpec("image_folder", {"folder": "drawings"})),
+        (PlugSpec("equipoise.meta.points"), PlugSpec("equipoise.meta.points", {"shape": "cross"})),
     ],
     ids=lambda one: one.name,
 )
-def test_other_data(one: Choice, other: Choice) -> None:
+def test_other_data(one: PlugSpec, other: PlugSpec) -> None:
     assert identity(one) != identity(other)
 
 
@@ -329,7 +332,7 @@ def test_a_short_run_is_read_as_often_as_a_long_one(small: Plan, steps: int, apa
 
 
 def test_no_arm_turns_how_long_samples_are_averaged(small: Plan) -> None:
-    arms = {"r3gan": plans.Arm(controller=plans.Choice("annealed:r3gan"))}
+    arms = {"r3gan": plans.Arm(controller=plans.PlugSpec("annealed:r3gan"))}
     made = planned.experiment(
         dataclasses.replace(small, arms=arms, baseline="r3gan"), Planned(Setting("ring"), "r3gan", 0), {}
     )
@@ -368,17 +371,17 @@ def test_what_was_tuned_goes_where_its_key_says(small: Plan) -> None:
 
 
 def test_a_controller_that_draws_at_random_draws_otherwise_with_every_seed(small: Plan) -> None:
-    plan = dataclasses.replace(small, arms={"placebo": plans.Arm(controller=plans.Choice("random"))})
+    plan = dataclasses.replace(small, arms={"placebo": plans.Arm(controller=plans.PlugSpec("random"))})
     seeds = [planned.experiment(plan, run, {}).controller for run in planned.tests(plan)]
     assert [choice.options["seed"] for choice in seeds if choice] == [0, 1]
 
 
 def test_controllers_in_a_chain_and_bandits_draw_otherwise_with_every_seed(small: Plan) -> None:
-    chain = plans.Choice("chain", {"of": "annealed,random", "settings": {"annealed": {"factors": {"lr_g": 0.5}}}})
+    chain = plans.PlugSpec("chain", {"of": "annealed,random", "settings": {"annealed": {"factors": {"lr_g": 0.5}}}})
     asked = {
         "chain": chain,
-        "own": plans.Choice("chain", {"of": ("random",), "settings": {"random": {"seed": 7}}}),
-        "bandit": plans.Choice("learnable", {"adapt": True}),
+        "own": plans.PlugSpec("chain", {"of": ("random",), "settings": {"random": {"seed": 7}}}),
+        "bandit": plans.PlugSpec("learnable", {"adapt": True}),
     }
     plan = dataclasses.replace(small, arms={name: plans.Arm(controller=one) for name, one in asked.items()})
     made: dict[str, list[Any]] = {name: [] for name in asked}
@@ -403,9 +406,9 @@ def _policy(path: Path, seed: int = 0, **task: Any) -> str:
 def test_another_file_for_a_policy_is_another_plan(small: Plan, tmp_path: Path) -> None:
     word = _policy(tmp_path / "p.safetensors")
     told = {
-        "alone": plans.Choice("time_only", {"policy": word}),
-        "chained": plans.Choice("chain", {"of": ("time_only",), "settings": {"time_only": {"policy": word}}}),
-        "none": plans.Choice("rank"),
+        "alone": plans.PlugSpec("time_only", {"policy": word}),
+        "chained": plans.PlugSpec("chain", {"of": ("time_only",), "settings": {"time_only": {"policy": word}}}),
+        "none": plans.PlugSpec("rank"),
     }
     plan = dataclasses.replace(
         small, arms={name: plans.Arm(controller=one) for name, one in told.items()}, baseline="alone"
@@ -430,7 +433,7 @@ def test_a_policy_of_ones_own_is_found_from_any_folder(
 ) -> None:
     full = _policy(tmp_path / "p.safetensors")
     monkeypatch.chdir(tmp_path)
-    arm = plans.Arm(controller=plans.Choice("time_only", {"policy": "p.safetensors"}))
+    arm = plans.Arm(controller=plans.PlugSpec("time_only", {"policy": "p.safetensors"}))
     begun = begin(Folder(tmp_path / "out"), dataclasses.replace(small, arms={"a": arm}, baseline="a"), "")
     assert begun.arms["a"].controller.options["policy"] == full
 
@@ -438,13 +441,13 @@ def test_a_policy_of_ones_own_is_found_from_any_folder(
 def test_what_a_policy_was_trained_on_is_read_from_its_file(small: Plan, tmp_path: Path) -> None:
     for number, told in enumerate(({"data": "ring"}, {"data": {"name": "equipoise.data.ring", "modes": 8}})):
         word = _policy(tmp_path / f"{number}.safetensors", **told)
-        arm = plans.Arm(controller=plans.Choice("time_only", {"policy": word}))
+        arm = plans.Arm(controller=plans.PlugSpec("time_only", {"policy": word}))
         with pytest.raises(
             SettingError, match=r"the policy of arm 'a' was trained on '.*ring', the data that task 'ring'"
         ):
             planned.check(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
     word = _policy(tmp_path / "other.safetensors", data={"name": "ring", "modes": 5})
-    arm = plans.Arm(controller=plans.Choice("time_only", {"policy": word}))
+    arm = plans.Arm(controller=plans.PlugSpec("time_only", {"policy": word}))
     planned.check(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
 
 

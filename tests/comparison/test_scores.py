@@ -7,7 +7,7 @@ import pytest
 
 from equipoise.comparison import follow, planned, scores
 from equipoise.comparison.folder import Folder
-from equipoise.comparison.plan import Choice, Plan, Task
+from equipoise.comparison.plan import PlugSpec, Plan, Task
 from equipoise.comparison.planned import Setting
 from equipoise.comparison.scores import Anchors
 from equipoise.errors import SettingError
@@ -48,24 +48,24 @@ def test_a_metric_must_tell_reals_from_what_is_worthless(better: str, worst: flo
 
 
 def test_anchors_of_points(compared: Folder) -> None:
-    found = follow.read_anchors(compared, Setting("ring"))
-    assert found is not None
-    assert found.better == "higher"
-    assert len(found.real) == scores.DRAWS
-    assert all(0.9 < value <= 1 for value in found.real), "three standard deviations hold 98.9 % of reals"
-    assert found.worthless.keys() == {"untrained", "noise", "one real"}
-    assert found.worthless["one real"] > 0.99, "a point in the middle of a mode: high quality sees no variety"
-    assert found.worst == min(found.worthless.values()) < 0.5
+    result = follow.read_anchors(compared, Setting("ring"))
+    assert result is not None
+    assert result.better == "higher"
+    assert len(result.real) == scores.DRAWS
+    assert all(0.9 < value <= 1 for value in result.real), "three standard deviations hold 98.9 % of reals"
+    assert result.worthless.keys() == {"untrained", "noise", "one real"}
+    assert result.worthless["one real"] > 0.99, "a point in the middle of a mode: high quality sees no variety"
+    assert result.worst == min(result.worthless.values()) < 0.5
     assert follow.read_anchors(compared, Setting("other")) is None
 
 
 def test_a_data_set_with_few_images_is_anchored_by_halves_of_the_held_out_ones(tiny: Plan) -> None:
     """Of 100 digits to train on there are no three different sets; distances of halves are near 0 all the same."""
-    digits = Choice("digits", {"image_size": 16, "training_images": 100})
-    task = Task(data=digits, gan=Choice("dcgan", {"width": 4}), reported=Choice("kd_digits"))
+    digits = PlugSpec("digits", {"image_size": 16, "training_images": 100})
+    task = Task(data=digits, model=PlugSpec("dcgan", {"width": 4}), reported=PlugSpec("kd_digits"))
     plan = dataclasses.replace(tiny, tasks={"few": task}, samples=300)
-    found = scores.anchors(plan, planned.settings(plan)[0], task)
-    assert len(set(found.real)) == scores.DRAWS
-    assert found.floor < 0.1
-    assert found.worst > 2
-    assert found.features is not None
+    result = scores.anchors(plan, planned.settings(plan)[0], task)
+    assert len(set(result.real)) == scores.DRAWS
+    assert result.floor < 0.1
+    assert result.worst > 2
+    assert result.features is not None

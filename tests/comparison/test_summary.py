@@ -23,9 +23,9 @@ def plan(tiny: Plan) -> Plan:
 
 
 def summary(plan: Plan, rows: list[Row]) -> Summaries:
-    found = summarise(plan, rows)
-    assert found is not None
-    return found
+    result = summarise(plan, rows)
+    assert result is not None
+    return result
 
 
 def both(row: Made, **told: Any) -> list[Row]:
@@ -38,9 +38,9 @@ def both(row: Made, **told: Any) -> list[Row]:
 
 
 def test_an_arm_that_wins_every_pair_is_surely_better(plan: Plan, row: Made) -> None:
-    found = summary(plan, both(row))
-    assert [one.arm for one in found.arms] == ["new", "base"], "the best first"
-    new, base = found.arms
+    result = summary(plan, both(row))
+    assert [one.arm for one in result.arms] == ["new", "base"], "the best first"
+    new, base = result.arms
     assert base.against is None
     assert new.against is not None
     assert new.against.p == 2 / 2**8
@@ -48,8 +48,8 @@ def test_an_arm_that_wins_every_pair_is_surely_better(plan: Plan, row: Made) -> 
     assert (new.against.difference.low, new.against.difference.high) == pytest.approx((0.1, 0.1))
     assert new.against.improvement.value == 1.0
     assert new.quality.value == pytest.approx(0.435)
-    assert "new comes first and scores 0.435" in verdicts.quality(found)
-    assert "Surely better than base: new." in verdicts.quality(found)
+    assert "new comes first and scores 0.435" in verdicts.quality(result)
+    assert "Surely better than base: new." in verdicts.quality(result)
 
 
 def test_which_way_is_sure_is_said_by_the_test_itself(plan: Plan, row: Made) -> None:
@@ -57,14 +57,14 @@ def test_which_way_is_sure_is_said_by_the_test_itself(plan: Plan, row: Made) -> 
     seeds, names = 40, ("base", "new")
     scores = [(0.1, 0.2)] * 10 + [(0.9, 1.0)] * 10 + [(0.5, 0.495)] * 20
     rows = [row(arm, seed, scores[seed][place]) for seed in range(seeds) for place, arm in enumerate(names)]
-    found = summary(dataclasses.replace(plan, seeds=tuple(range(seeds))), rows)
-    against = found.of("new").against
+    result = summary(dataclasses.replace(plan, seeds=tuple(range(seeds))), rows)
+    against = result.of("new").against
     assert against is not None
     assert against.p < 0.05
     assert (against.lean, against.difference.value < 0) == (1, True), "the middle half is worse, the test says better"
     assert against.surely == 0
-    assert "urely" not in verdicts.quality(found)
-    assert "do not tell whether new is better or worse than base" in verdicts.quality(found)
+    assert "urely" not in verdicts.quality(result)
+    assert "do not tell whether new is better or worse than base" in verdicts.quality(result)
 
 
 def test_runs_are_counted_and_settings_are_told(plan: Plan, row: Made) -> None:
@@ -76,11 +76,11 @@ def test_runs_are_counted_and_settings_are_told(plan: Plan, row: Made) -> None:
         for seed in range(8)
         for arm in ("base", "new")
     ]
-    found = summary(plan, rows)
-    text = verdicts.quality(found)
+    result = summary(plan, rows)
+    text = verdicts.quality(result)
     assert "Surely better than base: new (better in 2 of 3 settings)." in text
     assert "p counts runs, not tasks" in text
-    (line,) = [line for line in tables.quality(found).rows if line[0] == "new"]
+    (line,) = [line for line in tables.quality(result).rows if line[0] == "new"]
     assert line[-2:] == ("2 of 3 settings", "24")
 
 
@@ -90,16 +90,16 @@ def test_what_only_ended_runs_have_is_said_to_be_theirs(plan: Plan, row: Made) -
     rows = [row("base", seed, 0.4, spread=0.02, **told) for seed in range(8)]
     rows += [row("new", 0, 0.4, spread=0.001, best=0.7, last=0.4)]
     rows += [row("new", seed, 0.0, state="diverged", spread=None, cpu=None) for seed in range(1, 8)]
-    found = summary(plan, rows)
-    assert (found.of("new").ended, found.of("base").ended) == (1, 8)
-    text = verdicts.stability(found)
+    result = summary(plan, rows)
+    assert (result.of("new").ended, result.of("base").ended) == (1, 8)
+    text = verdicts.stability(result)
     assert "least" not in text
     assert "scores scatter most with base (0.020)." in text
     assert "new lost most: 0.300 (0.300 to 0.300) of score in the mean of its 1 run that ended." in text
-    cells = {line[0]: line[6:8] for line in tables.stability(found).rows}
+    cells = {line[0]: line[6:8] for line in tables.stability(result).rows}
     assert cells["new"] == ("0.300, of 1 ended run", "0.001, of 1 ended run")
     assert cells["base"] == ("0.200", "0.020")
-    assert {line[0]: line[1] for line in tables.efficiency(found).rows} == {
+    assert {line[0]: line[1] for line in tables.efficiency(result).rows} == {
         "base": "10 s",
         "new": "10 s, of 1 ended run",
     }
@@ -111,23 +111,23 @@ def test_what_only_ended_runs_have_is_said_to_be_theirs(plan: Plan, row: Made) -
 
 
 def test_too_few_pairs_are_said_to_be_too_few(plan: Plan, row: Made) -> None:
-    found = summary(plan, both(row)[:8])
-    text = verdicts.quality(found)
+    result = summary(plan, both(row)[:8])
+    text = verdicts.quality(result)
     assert "These runs do not tell whether new is better or worse than base. With 4 pairs of runs that differ" in text
     assert "nothing could be sure" not in verdicts.quality(summary(plan, both(row)))
 
 
 def test_pairs_of_equal_scores_are_no_pairs(plan: Plan, row: Made) -> None:
     alike = [dataclasses.replace(one, score=1.0) for one in both(row)[8:]]
-    found = summary(plan, [*both(row)[:8], *alike])
-    assert "With 4 pairs of runs that differ nothing could be sure" in verdicts.quality(found)
+    result = summary(plan, [*both(row)[:8], *alike])
+    assert "With 4 pairs of runs that differ nothing could be sure" in verdicts.quality(result)
 
 
 def test_where_nothing_was_learned_the_page_says_so(plan: Plan, row: Made) -> None:
-    found = summary(plan, both(row))
-    middle = found.arms[0].settings["ring"].value
-    assert verdicts.unlearnt(found, {"ring": ("noise", 0.0)}) == []
-    (said,) = verdicts.unlearnt(found, {"ring": ("untrained", middle + 0.1)})
+    result = summary(plan, both(row))
+    middle = result.arms[0].settings["ring"].value
+    assert verdicts.unlearnt(result, {"ring": ("noise", 0.0)}) == []
+    (said,) = verdicts.unlearnt(result, {"ring": ("untrained", middle + 0.1)})
     assert said.startswith("In ring half of the ways of control score below")
     assert f"an untrained generator scores {middle + 0.1:.3f}" in said
 
@@ -135,8 +135,8 @@ def test_where_nothing_was_learned_the_page_says_so(plan: Plan, row: Made) -> No
 def test_a_run_that_diverged_or_could_not_be_run_counts_0_and_is_not_dropped(plan: Plan, row: Made) -> None:
     rows = [one for one in both(row) if (one.arm, one.seed) not in (("new", 0), ("new", 1))]
     rows += [row("new", 0, 0.0, state="diverged"), row("new", 1, 0.0, state="failed")]
-    found = summary(plan, rows)
-    new = found.of("new")
+    result = summary(plan, rows)
+    new = result.of("new")
     assert (new.runs, new.failures, new.diverged, new.crashed) == (8, 2, 1, 1)
     assert new.settings["ring"].value == pytest.approx((sum(0.4 + seed / 100 for seed in range(2, 8))) / 8)
     assert new.reached == 6, "what it reached before does not count"
@@ -146,9 +146,9 @@ def test_only_seeds_that_every_arm_has_run_count(plan: Plan, row: Made) -> None:
     rows = [*both(row)[:6], row("base", 3, 0.9), row("new", 4, 0.0, state="unfinished"), row("base", 4, 0.9)]
     blocks = whole_blocks(plan, rows)
     assert [block["base"].seed for block in blocks] == [0, 1, 2]
-    found = summary(plan, rows)
-    assert (found.runs, found.planned) == (6, 9)
-    assert "Of 9 runs planned 6 count so far." in verdicts.scope(found)
+    result = summary(plan, rows)
+    assert (result.runs, result.planned) == (6, 9)
+    assert "Of 9 runs planned 6 count so far." in verdicts.scope(result)
     assert summarise(plan, rows[-3:]) is None
 
 
@@ -156,37 +156,37 @@ def test_steps_and_cost_until_as_good_as_the_baseline_ends(plan: Plan, row: Made
     """Scores rise evenly over 100 steps and 10 CPU seconds; the lower median of the baseline ends at 0.33."""
     rows = [row("base", seed, 0.3 + seed / 100) for seed in range(8)]
     rows += [row("new", seed, 0.66, cpu=20.0) for seed in range(8)]
-    found = summary(plan, rows)
-    assert found.thresholds == {"ring": pytest.approx(0.33)}
-    new, base = found.of("new"), found.of("base")
+    result = summary(plan, rows)
+    assert result.thresholds == {"ring": pytest.approx(0.33)}
+    new, base = result.of("new"), result.of("base")
     at = new.steps.value, new.cost.value, new.reached
     assert at == (0.5, 0.5, 8), "at step 50, 5 s, of 10 s that the baseline takes"
     assert (base.steps.value, base.reached) == (1.0, 5)
     assert (base.steps.low, base.steps.high) == (1.0, math.inf), "three of eight never get there"
     assert new.cpu is not None
     assert new.cpu.value == pytest.approx(2.0)
-    assert "as the median run of base is in the end: new, after 50% of the steps" in verdicts.efficiency(found)
-    assert "new takes 2.00 times that." in verdicts.efficiency(found)
+    assert "as the median run of base is in the end: new, after 50% of the steps" in verdicts.efficiency(result)
+    assert "new takes 2.00 times that." in verdicts.efficiency(result)
 
 
 def test_what_is_never_reached_is_infinite_and_said_so(plan: Plan, row: Made) -> None:
     scores = {"base": 0.3, "new": 0.1}
-    found = summary(plan, [row(arm, seed, score) for seed in range(8) for arm, score in scores.items()])
-    new = found.of("new")
+    result = summary(plan, [row(arm, seed, score) for seed in range(8) for arm, score in scores.items()])
+    new = result.of("new")
     assert math.isinf(new.steps.value)
     assert (new.reached, new.failures) == (0, 8), "0.1 is below half of 0.3"
-    assert tables.efficiency(found).rows[-1][-1] == "not in half of the runs"
-    assert "as good as the median run of base is in the end: base" in verdicts.efficiency(found)
+    assert tables.efficiency(result).rows[-1][-1] == "not in half of the runs"
+    assert "as good as the median run of base is in the end: base" in verdicts.efficiency(result)
 
 
 def test_a_baseline_that_fails_sets_no_standard(plan: Plan, row: Made) -> None:
     """Mis-set, the baseline comes to nothing; good there is half of what it has well set."""
     rows = [row(arm, 0, 0.5) for arm in ("base", "new")]
     rows += [row(arm, seed, 0.01, regime="mis_set") for seed in range(1, 8) for arm in ("base", "new")]
-    found = summary(plan, rows)
-    assert found.thresholds == {"ring": 0.5, "ring.mis_set": 0.25}
-    assert "No way of control got as far" in verdicts.efficiency(found)
-    assert "7 of 8 runs failed, of every arm" in verdicts.stability(found)
+    result = summary(plan, rows)
+    assert result.thresholds == {"ring": 0.5, "ring.mis_set": 0.25}
+    assert "No way of control got as far" in verdicts.efficiency(result)
+    assert "7 of 8 runs failed, of every arm" in verdicts.stability(result)
 
 
 def test_settings_weigh_by_their_runs_and_ratios_are_geometric_means(plan: Plan, row: Made) -> None:
@@ -197,30 +197,30 @@ def test_settings_weigh_by_their_runs_and_ratios_are_geometric_means(plan: Plan,
         for arm in ("base",)
     ]
     rows += [row("new", seed, 0.5, task, cpu=2.0) for task in ("easy", "hard") for seed in (0, 1)]
-    found = summary(plan, rows)
-    assert set(found.of("new").settings) == {"easy", "hard"}
-    times = found.of("new").cpu
+    result = summary(plan, rows)
+    assert set(result.of("new").settings) == {"easy", "hard"}
+    times = result.of("new").cpu
     assert times is not None
     assert (times.value, times.low, times.high) == pytest.approx((1, 1, 1)), "half as long in one, twice in the other"
-    assert tables.efficiency(found).rows[-1][2] in ("baseline", "1.00")
+    assert tables.efficiency(result).rows[-1][2] in ("baseline", "1.00")
 
 
 def test_stability_is_told(plan: Plan, row: Made) -> None:
     told = {"best": 0.6, "last": 0.4, "spread": 0.05, "collapse": 0.25, "rollbacks": 1, "lost": 15}
     spoilt = both(row, regime="mis_set", **told)
     spoilt = [dataclasses.replace(one, score=0.01, last=0.01) if one.arm == "base" else one for one in spoilt]
-    found = summary(plan, [*both(row, **told), *spoilt])
-    new = found.of("new")
+    result = summary(plan, [*both(row, **told), *spoilt])
+    new = result.of("new")
     assert new.fallen is not None
     assert new.spread is not None
     assert new.collapse is not None
     assert (new.fallen.value, new.spread.value, new.collapse.value) == pytest.approx((0.2, 0.05, 0.25))
     assert (new.failing.value, new.failing.low, new.failing.high) == (0.0, 0.0, 0.0)
-    assert found.of("base").failing.value == 0.5
+    assert result.of("base").failing.value == 0.5
     assert (new.rollbacks, new.lost) == (16, 240)
     assert new.against is not None
     assert new.against.failures_p == 2 / 2**8
-    text = verdicts.stability(found)
+    text = verdicts.stability(result)
     assert "Fewest failures, 0 of 16 runs: new; most, 8: base. The difference to base is sure for new." in text
     assert "After its best, base lost most: 0.395 (0.395 to 0.395) of score in the mean." in text
     assert "In the last fifth of a run scores scatter by 0.050 with every arm." in text
@@ -248,29 +248,29 @@ def test_stability_is_told(plan: Plan, row: Made) -> None:
 def test_p_values_are_corrected_for_the_number_of_arms(plan: Plan, row: Made) -> None:
     more = dataclasses.replace(plan, arms={name: Arm() for name in ("base", "new", "other", "third")})
     rows = [*both(row), *(row(arm, seed, 0.3 + seed / 100) for arm in ("other", "third") for seed in range(8))]
-    found = summary(more, rows)
-    new = found.of("new").against
+    result = summary(more, rows)
+    new = result.of("new").against
     assert new is not None
     assert new.p == 3 * 2 / 2**8
-    other = found.of("other").against
+    other = result.of("other").against
     assert other is not None
     assert (other.p, other.improvement.value) == (1.0, 0.5)
-    assert "; these runs do not tell whether other and third are better or worse than base." in verdicts.quality(found)
+    assert "; these runs do not tell whether other and third are better or worse than base." in verdicts.quality(result)
 
 
 def test_every_table_is_as_wide_as_its_headings(plan: Plan, row: Made) -> None:
     rows = both(row, also={"precision": 0.5, "recall": 0.25})
-    found, blocks = summary(plan, rows), whole_blocks(plan, rows)
-    made = [tables.quality(found), tables.settings(found), tables.values(found, blocks), tables.efficiency(found)]
-    made += [tables.stability(found), tables.every_run(rows)]
+    result, blocks = summary(plan, rows), whole_blocks(plan, rows)
+    made = [tables.quality(result), tables.settings(result), tables.values(result, blocks), tables.efficiency(result)]
+    made += [tables.stability(result), tables.every_run(rows)]
     made += [tables.tuned({"base": {"trial": 1, "tried": {"factors.lr_d": 0.5}, "scores": [0.1, 0.2]}})]
     for one in made:
         assert one.rows
         assert all(len(line) == len(one.headings) for line in one.rows), one.title
         assert len(one.markdown().splitlines()) == 4 + len(one.rows)
     assert len(tables.every_run(rows).rows) == len(rows)
-    (new,) = [line for line in tables.values(found, blocks).rows if line[1] == "new"]
-    assert tables.values(found, blocks).headings[2:] == ("modes, reported", "precision", "recall")
+    (new,) = [line for line in tables.values(result, blocks).rows if line[1] == "new"]
+    assert tables.values(result, blocks).headings[2:] == ("modes, reported", "precision", "recall")
     assert new[2].startswith("0.435 (0.4")
     assert new[3:] == ("0.5", "0.25"), "where draws do not differ there is nothing between them"
 

@@ -13,8 +13,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import mse_loss, one_hot, softplus
 
-from equipoise.base import Batch, Gan, Loss, Moment, Networks, Phase, Settings
-from equipoise.knobs import Knobs
+from equipoise.core.data import Batch
+from equipoise.core.knobs import Knobs
+from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
 from equipoise.losses.penalties import zero_centred
 
 BATCH = 8
@@ -88,12 +89,14 @@ DISCRIMINATOR = Phase("discriminator", ("discriminator",), discriminate)
 GENERATOR = Phase("generator", ("generator",), fool)
 
 
-def settings(network: str, moment: Now) -> Settings:
+def settings(network: str, moment: Now) -> OptimizerSettings:
     knobs = moment.knobs
-    return Settings("adam", knobs.lr_d if network.startswith("discriminator") else knobs.lr_g, knobs.beta1, knobs.beta2)
+    return OptimizerSettings(
+        "adam", knobs.lr_d if network.startswith("discriminator") else knobs.lr_g, knobs.beta1, knobs.beta2
+    )
 
 
-def game(networks: Mapping[str, nn.Module], *phases: Phase, **others: Any) -> Gan[Knobs]:
+def game(networks: Mapping[str, nn.Module], *phases: Phase, **others: Any) -> Model[Knobs]:
     """What the toys have in common."""
     common: dict[str, Any] = {
         "optimizer": settings,
@@ -103,14 +106,14 @@ def game(networks: Mapping[str, nn.Module], *phases: Phase, **others: Any) -> Ga
         "probability": torch.sigmoid,
     }
     knobs = Knobs().with_values({"lr_g": 1e-2, "lr_d": 1e-2})
-    return Gan("toy", networks, phases, knobs, frozenset(Knobs.ranges()), **{**common, **others})
+    return Model("toy", networks, phases, knobs, frozenset(Knobs.ranges()), **{**common, **others})
 
 
 def pair(source: Generator) -> dict[str, nn.Module]:
     return {"generator": perceptron(LATENT, 2, source), "discriminator": perceptron(2, 1, source)}
 
 
-def growing_network(source: Generator) -> Gan[Knobs]:
+def growing_network(source: Generator) -> Model[Knobs]:
     """A second half that sleeps for four steps and is then faded in over five (Karras 2018, appendix A)."""
     networks = {**pair(source), "detail": perceptron(LATENT, 2, source)}
 
@@ -139,7 +142,7 @@ def growing_network(source: Generator) -> Gan[Knobs]:
     )
 
 
-def running_mean(source: Generator) -> Gan[Knobs]:
+def running_mean(source: Generator) -> Model[Knobs]:
     """A penalty on logits far from where the other side's have been (Tseng 2021, LeCam)."""
 
     def anchored(networks: Networks, batch: Batch, moment: Now) -> Loss:
@@ -153,7 +156,7 @@ def running_mean(source: Generator) -> Gan[Knobs]:
     return game(pair(source), phase, GENERATOR, memory={"mean_fake": torch.zeros(())})
 
 
-def image_pool(source: Generator) -> Gan[Knobs]:
+def image_pool(source: Generator) -> Model[Knobs]:
     """Half of the fakes are old ones, from a pool that fills up to 20 and is overwritten then (Shrivastava 2017)."""
 
     def remember(networks: Networks, batch: Batch, moment: Now) -> Loss:
@@ -171,7 +174,7 @@ def image_pool(source: Generator) -> Gan[Knobs]:
     return game(pair(source), phase, GENERATOR, memory={"pool": torch.zeros(0, 2)})
 
 
-def lazy_penalty(source: Generator) -> Gan[Knobs]:
+def lazy_penalty(source: Generator) -> Model[Knobs]:
     """R1 every third step, in a phase of its own, weighted by three (Karras 2020, StyleGAN2, appendix B)."""
 
     def penalize(networks: Networks, batch: Batch, moment: Now) -> Loss:
@@ -182,7 +185,7 @@ def lazy_penalty(source: Generator) -> Gan[Knobs]:
     return game(pair(source), DISCRIMINATOR, lazy, GENERATOR)
 
 
-def pre_training(source: Generator) -> Gan[Knobs]:
+def pre_training(source: Generator) -> Model[Knobs]:
     """The generator learns by rote for six steps before the game begins (Yu 2017, SeqGAN, algorithm 1)."""
 
     def rote(networks: Networks, batch: Batch, moment: Now) -> Loss:
@@ -200,7 +203,7 @@ def pre_training(source: Generator) -> Gan[Knobs]:
     )
 
 
-def simultaneous(source: Generator) -> Gan[Knobs]:
+def simultaneous(source: Generator) -> Model[Knobs]:
     """Both move at once, each with the other held still (Mescheder 2017, algorithm 1)."""
 
     def both(networks: Networks, batch: Batch, moment: Now) -> Loss:
@@ -213,7 +216,7 @@ def simultaneous(source: Generator) -> Gan[Knobs]:
     return game(pair(source), Phase("both", ("discriminator", "generator"), both))
 
 
-def labels_for_fakes(source: Generator) -> Gan[Knobs]:
+def labels_for_fakes(source: Generator) -> Model[Knobs]:
     """Fakes are made to order, of labels that are drawn for them (Mirza 2014)."""
     networks = {"generator": perceptron(LATENT + 3, 2, source), "discriminator": perceptron(2 + 3, 1, source)}
 
@@ -235,13 +238,13 @@ def labels_for_fakes(source: Generator) -> Gan[Knobs]:
         networks,
         Phase("discriminator", ("discriminator",), judge),
         Phase("generator", ("generator",), please),
-        conditions=3,
+        num_classes=3,
         generate=lambda networks, latent, condition: told(networks["generator"], latent, condition),
         logits=lambda networks, batch, moment: told(networks["discriminator"], batch.real, batch.condition),
     )
 
 
-def two_pairs(source: Generator) -> Gan[Knobs]:
+def two_pairs(source: Generator) -> Model[Knobs]:
     """There and back again: four networks, each with an optimizer of its own (Zhu 2017, CycleGAN, eq. 3)."""
     sizes = {"generator_ab": 2, "generator_ba": 2, "discriminator_a": 1, "discriminator_b": 1}
     networks = {name: perceptron(2, size, source) for name, size in sizes.items()}
@@ -273,7 +276,7 @@ def two_pairs(source: Generator) -> Gan[Knobs]:
     )
 
 
-GAMES: Mapping[str, Callable[[Generator], Gan[Knobs]]] = {
+GAMES: Mapping[str, Callable[[Generator], Model[Knobs]]] = {
     build.__name__: build
     for build in (
         growing_network,

@@ -8,9 +8,9 @@ import math
 
 import pytest
 
-from equipoise import catalog
-from equipoise.knobs import AdversarialKnobs, Knobs
-from equipoise.observations import Finding, Health, MetricReading, Observation, Signals
+from equipoise.core import catalog
+from equipoise.core.knobs import AdversarialKnobs, Knobs
+from equipoise.core.observations import Finding, Health, MetricReading, Observation, Signals
 
 NAMES = catalog.names("controllers")
 TYPED = [*NAMES, *(f"{name}:{preset}" for name in NAMES for preset in catalog.presets("controllers", name))]

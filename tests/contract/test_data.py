@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from equipoise import catalog
-from equipoise.base import PairedBatch, UnpairedBatch
+from equipoise.core import catalog
+from equipoise.core.data import PairedBatch, UnpairedBatch
 from equipoise.errors import DataError
 
 NAMES = catalog.names("data")
@@ -244,12 +244,12 @@ def test_settling_writes_out_what_is_there_and_changes_nothing(build, name):
     data = build(name)
     for told in data.prepare():
         assert 0 <= told.done <= told.total
-    settled = data.settled()
-    assert settled.settled() == settled
-    assert (settled.spec, settled.suggestion) == (data.spec, data.suggestion)
-    assert same(settled.stream("train", 8, 3).batch(5), data.stream("train", 8, 3).batch(5))
-    options = {field.name: getattr(settled, field.name) for field in dataclasses.fields(settled)}
-    assert catalog.build("data", name, options) == settled
+    resolve = data.resolve()
+    assert resolve.resolve() == resolve
+    assert (resolve.spec, resolve.suggestion) == (data.spec, data.suggestion)
+    assert same(resolve.stream("train", 8, 3).batch(5), data.stream("train", 8, 3).batch(5))
+    options = {field.name: getattr(resolve, field.name) for field in dataclasses.fields(resolve)}
+    assert catalog.build("data", name, options) == resolve
 
 
 def test_every_data_set_is_held_to_this():

@@ -8,9 +8,9 @@ import math
 import pytest
 import torch
 
-from equipoise import catalog
-from equipoise.base import AtHand, DataSpec
-from equipoise.quality import Comparison, Draws, LikelihoodMetric, Metric, PathMetric, Reals
+from equipoise.core import catalog
+from equipoise.core.data import DataSpec, NoPreparation
+from equipoise.core.metric import Bootstrap, FeatureMetric, LikelihoodMetric, Metric, PathMetric, ReferenceSet
 
 NAMES = catalog.names("metrics")
 DOWNLOADS = ("fid", "kid", "inception_score", "lpips")
@@ -42,18 +42,18 @@ def slow(metric):
 def pairs():
     """Every metric with the first two data sets that it suits, both without arguments."""
     plugs = {name: catalog.build("data", name) for name in catalog.names("data") if ready("data", name)}
-    data_sets = {name: plug for name, plug in plugs.items() if isinstance(plug, AtHand)}
-    found = []
+    data_sets = {name: plug for name, plug in plugs.items() if isinstance(plug, NoPreparation)}
+    result = []
     for name in NAMES:
         if name in DOWNLOADS or not ready("metrics", name):
             continue
         for metric in built(name):
             if isinstance(metric, Metric):
                 suited = [data for data, plug in data_sets.items() if metric.suits(plug.spec)]
-                found += [
+                result += [
                     pytest.param(metric, data, id=f"{name}-{data}") for data in suited[: 1 if slow(metric) else 2]
                 ]
-    return found
+    return result
 
 
 on_what_it_suits = pytest.mark.parametrize(("metric", "data"), pairs())
@@ -64,7 +64,7 @@ def reals(data, count):
     """Held-out reals with training reals beside them, and as many other training reals."""
     plug = catalog.build("data", data)
     held_out, train = plug.stream("held_out", count, 0).batch(0), plug.stream("train", 2 * count, 0).batch(0).real
-    return Reals(held_out.real, held_out.condition, train=train[count:], spec=plug.spec), train[:count]
+    return ReferenceSet(held_out.real, held_out.condition, train=train[count:], spec=plug.spec), train[:count]
 
 
 def at_hand(metric, data):
@@ -99,7 +99,7 @@ def test_it_keeps_to_a_protocol_and_tells_its_features(name):
     assert sum(isinstance(metric, kind) for kind in (Metric, PathMetric, LikelihoodMetric)) == 1
     digest = metric.features_digest
     assert digest is None or (8 <= len(digest) <= 64 and int(digest, 16) > 0)
-    if isinstance(metric, Comparison):
+    if isinstance(metric, FeatureMetric):
         assert metric.features.digest == digest
         assert hash(metric.features) == hash(catalog.build("metrics", name).features)
     assert metric.suits(DataSpec((1, 32, 32))) in (True, False)
@@ -119,11 +119,11 @@ def test_values_are_pure(metric, data):
 
 @on_what_it_suits
 def test_a_comparison_says_the_same_with_an_interval_around_it(metric, data):
-    if not isinstance(metric, Comparison):
+    if not isinstance(metric, FeatureMetric):
         pytest.skip("without an interval")
     real, fake = at_hand(metric, data)
-    seen = Reals(metric.features(real.real), real.condition, train=metric.features(real.train), spec=real.spec)
-    figure = metric.compare(seen, metric.features(fake), Draws(20, 1))
+    seen = ReferenceSet(metric.features(real.real), real.condition, train=metric.features(real.train), spec=real.spec)
+    figure = metric.compare(seen, metric.features(fake), Bootstrap(20, 1))
     assert figure.value == metric.value(measured(metric, data)[0], fake)
     if figure.drawn is None:
         assert figure.doubts, "nothing is drawn of what is not to be trusted"
@@ -132,7 +132,7 @@ def test_a_comparison_says_the_same_with_an_interval_around_it(metric, data):
     low, high = figure.interval
     assert low <= figure.value + 1e-9
     assert figure.value <= high + 1e-9
-    again = metric.compare(seen, metric.features(fake), Draws(20, 1))
+    again = metric.compare(seen, metric.features(fake), Bootstrap(20, 1))
     assert torch.equal(again.drawn, figure.drawn)
 
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from equipoise.controllers.annealed import Annealed
-from equipoise.events import Event, Finished, Resumed, Sampled, Saved, Sensed, Stepped
-from equipoise.pilot import Pilot, Rules
+from equipoise.core.events import Event, Finished, Resumed, Sampled, Saved, Sensed, Stepped
+from equipoise.pilot.pilot import ModelInfo, Pilot
 from equipoise.training import checkpoint, loop, step
 from equipoise.training.loop import Plan, Streams, Training, restore, train
 from equipoise.training.state import begin
@@ -48,17 +48,22 @@ each = pytest.mark.parametrize("name", TOYS.GAMES)
 def seldom_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Readings at 5 and 10 only, so that a checkpoint may fall into the middle of a window; and one start for all."""
     seed_everything(0)
-    monkeypatch.setattr("equipoise.pilot.EAGER", 0)
+    monkeypatch.setattr("equipoise.pilot.pilot.EAGER", 0)
 
 
 def fresh(name: str, folder: Path, save_every: int, seed: int = 3) -> Training:
     """A run as it is assembled anew in a process that has just begun."""
-    gan = TOYS.GAMES[name](torch.Generator().manual_seed(seed))
-    state = begin(gan, gan.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
+    model = TOYS.GAMES[name](torch.Generator().manual_seed(seed))
+    state = begin(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
     stream = TOYS.STREAMS.get(name, TOYS.Points())
     controller = Annealed(factors={"lr_g": "cosine(1, 0.1)"}, schedules={"beta1": "linear(0.5, 0.2)"})
-    pilot = Pilot(controller, steps=STEPS, knobs=gan.knobs, rules=Rules(gan.turnable, gan.probability), sense_every=5)
-    preview = gan.latent(6, torch.Generator().manual_seed(1), None), torch.arange(6) % 3 if gan.conditions else None
+    pilot = Pilot(
+        controller, steps=STEPS, knobs=model.knobs, rules=ModelInfo(model.turnable, model.probability), sense_every=5
+    )
+    preview = (
+        model.latent(6, torch.Generator().manual_seed(1), None),
+        torch.arange(6) % 3 if model.num_classes else None,
+    )
     plan = Plan(STEPS, TOYS.BATCH, sample_every=4, save_every=save_every, checkpoints=folder)
     return Training(state, pilot, Streams(stream, stream), plan, preview)
 
@@ -135,12 +140,12 @@ def test_every_network_moves_and_stays_finite(name: str, tmp_path: Path) -> None
     before = whole_state(training)
     list(train(training))
     after = whole_state(training)
-    for network, module in training.state.gan.networks.items():
+    for network, module in training.state.model.networks.items():
         for key, _ in module.named_parameters():
             full = f"network/{network}/{key}"
             assert not torch.equal(before[full], after[full]), full
     assert all(value.isfinite().all() for value in after.values() if value.is_floating_point())
-    for buffer in training.state.gan.memory:
+    for buffer in training.state.model.memory:
         assert not torch.equal(before[f"memory/{buffer}"], after[f"memory/{buffer}"]), buffer
 
 
@@ -162,7 +167,7 @@ def phases_at(name: str, number: int, tmp_path: Path) -> set[str]:
     """Which phases ran in a step."""
     training = fresh(name, tmp_path, 5)
     moment = dataclasses.replace(training.state.moment(training.pilot.knobs, 0.0), step=number)
-    return {phase.name for phase in training.state.gan.phases if phase.when(moment)}
+    return {phase.name for phase in training.state.model.phases if phase.when(moment)}
 
 
 def test_the_toys_have_the_shapes_that_they_are_named_for(tmp_path: Path) -> None:
@@ -202,11 +207,11 @@ def branches(source: str) -> list[str]:
 
 @pytest.mark.parametrize("module", [loop, step], ids=["loop", "step"])
 def test_the_loop_never_asks_which_gan_it_has(module: ModuleType) -> None:
-    found = [text for text in branches(inspect.getsource(module)) if text != "phase.name in records"]
-    assert found == []
+    result = [text for text in branches(inspect.getsource(module)) if text != "phase.name in records"]
+    assert result == []
 
 
 def test_a_question_would_be_found() -> None:
-    assert branches("if state.gan.name == 'dcgan': pass")
+    assert branches("if state.model.name == 'dcgan': pass")
     assert branches("if isinstance(gan, CycleGan): pass")
     assert branches("x = 1 if name == 'generator' else 2")

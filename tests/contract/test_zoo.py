@@ -11,16 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from equipoise import catalog
-from equipoise.base import Batch, DataSpec, Gan, PairedBatch, TokenBatch
+from equipoise.core import catalog
+from equipoise.core.data import Batch, DataSpec, PairedBatch, TokenBatch
+from equipoise.core.model import Model
+from equipoise.core.tokens import ENDING, Vocabulary
 from equipoise.errors import SettingError
-from equipoise.tokens import ENDING, Vocabulary
 from equipoise.training import checkpoint
 from equipoise.training.state import TrainingState, begin
 from equipoise.training.step import run_step
 
-NAMES = catalog.names("zoo")
-WITH_PRESETS = [*NAMES, *(f"{name}:{preset}" for name in NAMES for preset in catalog.presets("zoo", name))]
+NAMES = catalog.names("models")
+WITH_PRESETS = [*NAMES, *(f"{name}:{preset}" for name in NAMES for preset in catalog.presets("models", name))]
 SMALLEST = (
     DataSpec((1,)),
     DataSpec((2,), classes=3),
@@ -56,17 +57,17 @@ class Reals:
         return PairedBatch(real, labels, source=torch.rand(BATCH, *self.spec.source, generator=source) * 2 - 1)
 
 
-def made_of(gan: Gan[Any], count: int) -> Tensor | None:
+def made_of(model: Model[Any], count: int) -> Tensor | None:
     """What samples are made of besides a latent: labels, or inputs."""
-    if gan.source is not None:
-        return torch.rand(count, *gan.source, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    return torch.arange(count) % gan.conditions if gan.conditions else None
+    if model.source is not None:
+        return torch.rand(count, *model.source, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return torch.arange(count) % model.num_classes if model.num_classes else None
 
 
-def built(name: str, seed: int = 0) -> tuple[Gan[Any], DataSpec]:
+def built(name: str, seed: int = 0) -> tuple[Model[Any], DataSpec]:
     """The GAN on the first of the smallest specs that it takes, as narrow as its options allow."""
-    known = inspect.signature(catalog.load("zoo", name)).parameters
-    recipe = catalog.build("zoo", name, {option: value for option, value in NARROW.items() if option in known})
+    known = inspect.signature(catalog.load("models", name)).parameters
+    recipe = catalog.build("models", name, {option: value for option, value in NARROW.items() if option in known})
     for spec in SMALLEST:
         try:
             return recipe.build(spec, torch.Generator().manual_seed(seed)), spec
@@ -76,13 +77,13 @@ def built(name: str, seed: int = 0) -> tuple[Gan[Any], DataSpec]:
 
 
 def begun(name: str, seed: int = 0) -> tuple[TrainingState, Reals]:
-    gan, spec = built(name, seed)
-    state = begin(gan, gan.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
+    model, spec = built(name, seed)
+    state = begin(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
     return state, Reals(spec)
 
 
 def play(state: TrainingState, reals: Reals, steps: int = 3) -> list[Any]:
-    return [run_step(state, reals, state.gan.knobs, 0.0, measure=True) for _ in range(steps)]
+    return [run_step(state, reals, state.model.knobs, 0.0, measure=True) for _ in range(steps)]
 
 
 def bits(tensors: dict[str, Tensor]) -> dict[str, bytes]:
@@ -93,7 +94,7 @@ def bits(tensors: dict[str, Tensor]) -> dict[str, bytes]:
 
 @each
 def test_it_is_a_frozen_value(name: str) -> None:
-    plug = catalog.load("zoo", name)
+    plug = catalog.load("models", name)
     assert dataclasses.is_dataclass(plug)
     assert plug.__dataclass_params__.frozen
     assert plug.__doc__
@@ -103,30 +104,30 @@ def test_it_is_a_frozen_value(name: str) -> None:
 @each
 def test_its_file_names_a_paper(name: str) -> None:
     """An author and a year, as in "Radford, Metz and Chintala 2016"."""
-    text = inspect.getdoc(inspect.getmodule(catalog.load("zoo", name)))
+    text = inspect.getdoc(inspect.getmodule(catalog.load("models", name)))
     papers = re.findall(r"[A-Z]\w+(?: et al\.)?,? ((?:19|20)\d\d)\b", text)
     assert papers, text
     assert all(1990 <= int(year) <= 2030 for year in papers)
-    assert len(catalog.summary("zoo", name)) <= 120
+    assert len(catalog.summary("models", name)) <= 120
 
 
 @each
 def test_its_knobs_stand_within_their_ranges(name: str) -> None:
-    gan, _ = built(name)
-    for knob, range in gan.knobs.ranges().items():
-        assert range.contains(getattr(gan.knobs, knob)), knob
-    assert gan.turnable <= gan.knobs.ranges().keys()
-    assert {"lr_g", "lr_d"} <= gan.turnable
+    model, _ = built(name)
+    for knob, range in model.knobs.ranges().items():
+        assert range.contains(getattr(model.knobs, knob)), knob
+    assert model.turnable <= model.knobs.ranges().keys()
+    assert {"lr_g", "lr_d"} <= model.turnable
 
 
 @each
 def test_its_parts_fit_together(name: str) -> None:
-    gan, spec = built(name)
-    assert gan.name == name
-    assert set(gan.averaged) <= gan.networks.keys()
-    assert {network for phase in gan.phases for network in phase.updates} == gan.networks.keys()
-    assert len({phase.name for phase in gan.phases}) == len(gan.phases)
-    assert gan.conditions in (0, spec.classes)
+    model, spec = built(name)
+    assert model.name == name
+    assert set(model.averaged) <= model.networks.keys()
+    assert {network for phase in model.phases for network in phase.updates} == model.networks.keys()
+    assert len({phase.name for phase in model.phases}) == len(model.phases)
+    assert model.num_classes in (0, spec.classes)
 
 
 @each
@@ -137,7 +138,7 @@ def test_three_steps_are_finite_and_move_every_network(name: str) -> None:
     after = bits(state.tensors())
     assert not any(record.non_finite.item() for record in records)
     assert all(value.isfinite().all() for value in state.tensors().values() if value.is_floating_point())
-    for network in state.gan.networks:
+    for network in state.model.networks:
         keys = [key for key in before if key.startswith(f"network/{network}/")]
         assert any(before[key] != after[key] for key in keys), network
     assert (state.step, state.images) == (3, 3 * BATCH)
@@ -147,13 +148,13 @@ def test_three_steps_are_finite_and_move_every_network(name: str) -> None:
 def test_what_it_says_is_shaped_as_the_readers_expect(name: str) -> None:
     state, reals = begun(name)
     (record,) = play(state, reals, 1)
-    for phase, found in record.phases.items():
-        assert found.total.dim() == 0, phase
-        assert all(term.dim() == 0 and not term.requires_grad for term in found.terms.values()), phase
-        for logit in (found.logit_real, found.logit_fake):
+    for phase, result in record.phases.items():
+        assert result.total.dim() == 0, phase
+        assert all(term.dim() == 0 and not term.requires_grad for term in result.terms.values()), phase
+        for logit in (result.logit_real, result.logit_fake):
             assert logit is None or (logit.shape == (BATCH,) and not logit.requires_grad), phase
-    moment = state.moment(state.gan.knobs, 0.0)
-    assert state.gan.logits(state.gan.networks, reals.batch(0), moment).shape == (BATCH,)
+    moment = state.moment(state.model.knobs, 0.0)
+    assert state.model.logits(state.model.networks, reals.batch(0), moment).shape == (BATCH,)
 
 
 @each
@@ -181,9 +182,9 @@ def test_the_seed_decides_the_first_weights(name: str) -> None:
 @each
 def test_samples_are_shaped_and_ranged_like_the_data(name: str) -> None:
     state, reals = begun(name)
-    gan, spec = state.gan, reals.spec
+    model, spec = state.model, reals.spec
     with torch.no_grad():
-        made = gan.generate(state.playing, gan.latent(6, torch.Generator().manual_seed(0), None), made_of(gan, 6))
+        made = model.generate(state.playing, model.latent(6, torch.Generator().manual_seed(0), None), made_of(model, 6))
     assert made.shape == (6, *spec.shape)
     assert made.dtype == torch.float32
     assert made.isfinite().all()
@@ -194,19 +195,19 @@ def test_samples_are_shaped_and_ranged_like_the_data(name: str) -> None:
 @each
 @pytest.mark.parametrize("truncation", [0.05, 0.7, 3.0])
 def test_truncated_latents_lie_within_the_bound(name: str, truncation: float) -> None:
-    gan, _ = built(name)
-    latent = gan.latent(500, torch.Generator().manual_seed(0), truncation)
+    model, _ = built(name)
+    latent = model.latent(500, torch.Generator().manual_seed(0), truncation)
     assert latent.abs().max() <= truncation + 1e-6
-    again = gan.latent(500, torch.Generator().manual_seed(0), truncation)
+    again = model.latent(500, torch.Generator().manual_seed(0), truncation)
     assert torch.equal(latent, again)
 
 
 @each
 def test_every_network_has_settings_that_follow_the_knobs(name: str) -> None:
     state, _ = begun(name)
-    turned = state.gan.knobs.with_values({"lr_g": 1e-3, "lr_d": 3e-3})
+    turned = state.model.knobs.with_values({"lr_g": 1e-3, "lr_d": 3e-3})
     moment = dataclasses.replace(state.moment(turned, 0.0), step=1)
-    rates = {network: state.gan.optimizer(network, moment).lr for network in state.gan.networks}
+    rates = {network: state.model.optimizer(network, moment).lr for network in state.model.networks}
     assert rates["generator"] == 1e-3
     assert 0.3 * 3e-3 <= rates["discriminator"] <= 3e-3
     assert all(math.isfinite(rate) for rate in rates.values())
@@ -214,8 +215,8 @@ def test_every_network_has_settings_that_follow_the_knobs(name: str) -> None:
 
 @pytest.mark.parametrize("name", WITH_PRESETS)
 def test_it_can_be_built_as_it_is_typed(name: str) -> None:
-    gan, spec = built(name)
-    made = gan.generate(gan.networks, gan.latent(2, torch.Generator().manual_seed(0), None), made_of(gan, 2))
+    model, spec = built(name)
+    made = model.generate(model.networks, model.latent(2, torch.Generator().manual_seed(0), None), made_of(model, 2))
     assert made.shape == (2, *spec.shape)
 
 
@@ -223,4 +224,4 @@ def test_it_can_be_built_as_it_is_typed(name: str) -> None:
 def test_data_that_it_does_not_suit_is_told(name: str) -> None:
     """One line that names another GAN or another size, for a spec that nothing suits."""
     with pytest.raises(SettingError, match=r"use --|plays on"):
-        catalog.build("zoo", name).build(DataSpec((1, 17, 17)), torch.Generator().manual_seed(0))
+        catalog.build("models", name).build(DataSpec((1, 17, 17)), torch.Generator().manual_seed(0))

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from equipoise import catalog
 from equipoise.controllers.ada import ADA
+from equipoise.core import catalog
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Health, Observation, Signals
 from equipoise.errors import SettingError
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Health, Observation, Signals
 
 BASE = AdversarialKnobs()
 

@@ -2,12 +2,14 @@
 
 import pytest
 
-from equipoise import catalog, cli, launch
+from equipoise.cli import main as cli
 from equipoise.controllers.annealed import Annealed
-from equipoise.experiment import Choice, Experiment
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Health, Observation, Signals
-from equipoise.runs import Run
+from equipoise.core import catalog
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Health, Observation, Signals
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec
+from equipoise.runs.run_folder import Run
 
 BASE = AdversarialKnobs().with_values(
     {"lr_g": 1e-3, "lr_d": 2e-3, "r1_gamma": 0.5, "r2_gamma": 0.4, "instance_noise": 0.2, "ema_half_life": 8e3}
@@ -28,8 +30,8 @@ def test_three_shapes_share_their_ends(shape: str) -> None:
     controller = catalog.build("controllers", f"annealed:{shape}")
     assert values(controller, 0.0) == BASE
     end = values(controller, 1.0)
-    found = [getattr(end, knob) / getattr(BASE, knob) for knob in ("lr_g", "lr_d", "r1_gamma", "r2_gamma")]
-    assert found == pytest.approx([0.02, 0.02, 0.1, 0.1])
+    result = [getattr(end, knob) / getattr(BASE, knob) for knob in ("lr_g", "lr_d", "r1_gamma", "r2_gamma")]
+    assert result == pytest.approx([0.02, 0.02, 0.1, 0.1])
     assert end.instance_noise == pytest.approx(0.002)
     assert BASE.differences(end).keys() == {"lr_g", "lr_d", "r1_gamma", "r2_gamma", "instance_noise"}
     middle = {"linear": 0.51, "exponential": 0.02**0.5, "cosine": 0.51}[shape]
@@ -59,7 +61,7 @@ def test_a_preset_leaves_alone_what_does_not_act_and_says_so() -> None:
 
 
 def test_a_run_on_points_leaves_augmentation_alone_unless_it_is_asked_for(tmp_path, capsys) -> None:
-    ring = Experiment(data=Choice("ring"), controller=Choice("annealed:r3gan"), steps=6, options={"width": 4})
+    ring = Experiment(data=PlugSpec("ring"), controller=PlugSpec("annealed:r3gan"), steps=6, options={"width": 4})
     list(launch.start(ring, tmp_path / "run"))
     turned = Run(tmp_path / "run").named("turned")
     assert {line["knob"] for line in turned} == {"lr_g", "lr_d", "r1_gamma", "r2_gamma", "beta2", "ema_half_life"}

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from equipoise.controllers.balance import Balance, accuracy
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Health, Observation, Signals
 from equipoise.errors import SettingError
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Health, Observation, Signals
 
 BASE = AdversarialKnobs().with_values({"lr_g": 1e-3, "lr_d": 2e-3})
 

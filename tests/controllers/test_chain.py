@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from equipoise import catalog
 from equipoise.controllers.annealed import Annealed
 from equipoise.controllers.chain import Chain
 from equipoise.controllers.rank import Rank
+from equipoise.core import catalog
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Health, Observation, Signals
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Health, Observation, Signals
 from equipoise.policy.blank import blank
 from equipoise.policy.files import encoded, read
 
@@ -48,9 +48,9 @@ def test_links_that_turn_different_knobs_do_not_meet() -> None:
 
 
 def test_on_a_logarithmic_knob_factors_multiply() -> None:
-    chain, falling, law = course(Chain()), course(Annealed()), course(Rank())
-    assert len({knobs.lr_d for knobs in law}) > 5
-    for together, one, other in zip(chain, falling, law, strict=True):
+    chain, falling, distribution = course(Chain()), course(Annealed()), course(Rank())
+    assert len({knobs.lr_d for knobs in distribution}) > 5
+    for together, one, other in zip(chain, falling, distribution, strict=True):
         for knob in ("lr_g", "lr_d"):
             base = getattr(BASE, knob)
             expected = getattr(one, knob) * getattr(other, knob) / base

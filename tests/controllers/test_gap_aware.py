@@ -5,14 +5,15 @@ import math
 import pytest
 import torch
 
-from equipoise import catalog
-from equipoise.base import DataSpec, PhaseRecord, StepRecord
 from equipoise.controllers.gap_aware import GapAware
+from equipoise.core import catalog
+from equipoise.core.data import DataSpec
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Health, Observation, Signals
+from equipoise.core.records import PhaseRecord, StepRecord
 from equipoise.diagnosis.signals import Window, gather, sense
 from equipoise.errors import SettingError
-from equipoise.knobs import AdversarialKnobs
 from equipoise.losses.adversarial import LOSSES
-from equipoise.observations import Health, Observation, Signals
 
 BASE = AdversarialKnobs().with_values({"lr_d": 1e-3})
 LABELS = [((1, 1), (0, 0)), ((0.9, 0.9), (0, 0)), ((0.8, 1.0), (0.0, 0.2)), ((0.7, 1.2), (0.1, 0.3))]
@@ -35,21 +36,21 @@ def test_the_ideal_is_the_least_that_can_be_paid_for_fakes_like_reals(name: str,
 
 def test_the_published_ideals() -> None:
     one, zero = (1.0, 1.0), (0.0, 0.0)
-    found = {name: LOSSES[name].ideal(one, zero) for name in LOSSES}
-    assert found["non_saturating"] == found["minimax"] == pytest.approx(math.log(4))
-    assert (found["hinge"], found["wasserstein"], found["least_squares"]) == (2, 0, 0.25)
-    assert found["relativistic"] == pytest.approx(math.log(2))
+    result = {name: LOSSES[name].ideal(one, zero) for name in LOSSES}
+    assert result["non_saturating"] == result["minimax"] == pytest.approx(math.log(4))
+    assert (result["hinge"], result["wasserstein"], result["least_squares"]) == (2, 0, 0.25)
+    assert result["relativistic"] == pytest.approx(math.log(2))
     assert LOSSES["minimax"].ideal((0.9, 0.9), zero) == pytest.approx(1.3763, abs=5e-5)
     assert LOSSES["minimax"].ideal((0.9, 0.9), (0.1, 0.1)) == pytest.approx(math.log(4)), "symmetric smoothing"
     assert LOSSES["minimax"].ideal(zero, zero) == 0
 
 
 def test_a_gan_knows_its_ideal_at_the_labels_of_the_moment() -> None:
-    for gan, data, ideal in (("dcgan", (1, 16, 16), math.log(4)), ("mlp", (2,), math.log(2))):
-        made = catalog.build("zoo", gan, {"width": 4}).build(DataSpec(data), torch.Generator())
+    for model, data, ideal in (("dcgan", (1, 16, 16), math.log(4)), ("mlp", (2,), math.log(2))):
+        made = catalog.build("models", model, {"width": 4}).build(DataSpec(data), torch.Generator())
         assert made.ideal(made.knobs) == pytest.approx(ideal)
         smoothed = made.knobs.with_values({"real_label_low": 0.9, "real_label_high": 0.9})
-        assert made.ideal(smoothed) == pytest.approx(1.376278 if gan == "dcgan" else ideal), (
+        assert made.ideal(smoothed) == pytest.approx(1.376278 if model == "dcgan" else ideal), (
             "relativistic has no labels"
         )
 
@@ -64,13 +65,13 @@ def test_penalties_do_not_count() -> None:
 
 def decided(controller, losses, ideal, steps=1):
     """lr_d after each loss, `steps` apart."""
-    state, found = controller.initial(BASE), []
+    state, result = controller.initial(BASE), []
     for number, loss in enumerate(losses, start=1):
         signals = Signals(adversarial_d=loss, ideal_d=ideal)
         turn = controller.update(state, Observation(number * steps, 0.5, signals, Health(), BASE))
         state = turn.state
-        found.append(turn.knobs.lr_d)
-    return found
+        result.append(turn.knobs.lr_d)
+    return result
 
 
 @pytest.mark.parametrize(

@@ -12,25 +12,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from equipoise import catalog, launch
 from equipoise.controllers import _adapting as adapting
 from equipoise.controllers.learnable import Learnable
 from equipoise.controllers.time_only import TimeOnly
+from equipoise.core import catalog
+from equipoise.core.events import Turned
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Controller, Health, MetricReading, Observation, Signals
 from equipoise.errors import SettingError
-from equipoise.events import Turned
-from equipoise.experiment import Choice, Experiment, complete
-from equipoise.knobs import AdversarialKnobs
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec, complete
 from equipoise.meta.episodes import hurry, piloted
-from equipoise.observations import Controller, Health, MetricReading, Observation, Signals
-from equipoise.pilot import Pilot, Rules
+from equipoise.pilot.pilot import ModelInfo, Pilot
+from equipoise.pilot.replay import observations, replay
 from equipoise.policy.blank import KINDS, blank
 from equipoise.policy.files import Policy, encoded
-from equipoise.replay import observations, replay
-from equipoise.runs import Run
+from equipoise.runs.run_folder import Run
 from equipoise.training.loop import train
 
 RING = Experiment(
-    data=Choice("ring"), steps=48, batch_size=8, options={"width": 4}, repair=False, metric=Choice("none")
+    data=PlugSpec("ring"), steps=48, batch_size=8, options={"width": 4}, repair=False, metric=PlugSpec("none")
 )
 
 
@@ -70,7 +71,7 @@ def test_other_weights_do_other_things() -> None:
 def test_a_log_replays_every_knob(kind: str, tmp_path: Path) -> None:
     (tmp_path / "p.safetensors").write_bytes(encoded(wilful(kind)))
     name = {"residual": "learnable", "brief": "learnable:brief"}.get(kind, kind)
-    controller = Choice(name, {"policy": str(tmp_path / "p.safetensors")})
+    controller = PlugSpec(name, {"policy": str(tmp_path / "p.safetensors")})
     for _ in launch.start(dataclasses.replace(RING, controller=controller), tmp_path / "run"):
         pass
     log = Run(tmp_path / "run")
@@ -89,7 +90,7 @@ def test_a_log_replays_every_knob(kind: str, tmp_path: Path) -> None:
 def test_decisions_come_at_readings_and_move_a_step_each(steps: int, training: bool, decisions: int) -> None:
     """A fortieth of the run apart, at the first reading after it; as the docs have it."""
     controller, base = Learnable.steered(wilful("time_only", 9.0)), AdversarialKnobs()
-    rules = Rules(turnable=frozenset({"lr_g", "lr_d"}))
+    rules = ModelInfo(turnable=frozenset({"lr_g", "lr_d"}))
     beside = launch.assemble(complete(dataclasses.replace(RING, steps=steps)), None)
     beside.pilot = Pilot(controller, steps=steps, knobs=base, rules=rules)
     if training:
@@ -201,7 +202,7 @@ def test_a_policy_that_does_not_suit_is_told(name: str, options: dict[str, Any],
 
 def test_a_knob_asked_for_by_name_must_act_and_others_are_left_alone() -> None:
     """augment_p does nothing for points: the policy of the brief does without, unless it was asked for."""
-    brief = Choice("learnable:brief")
+    brief = PlugSpec("learnable:brief")
     assert launch.assemble(complete(dataclasses.replace(RING, controller=brief)), None).pilot.knobs.instance_noise == 1
     asked = dataclasses.replace(RING, controller=brief.with_options(knobs=["augment_p"]))
     with pytest.raises(SettingError, match="augment_p does not act for mlp"):
@@ -211,7 +212,7 @@ def test_a_knob_asked_for_by_name_must_act_and_others_are_left_alone() -> None:
 def test_the_digest_goes_into_the_experiment(tmp_path: Path) -> None:
     path = tmp_path / "p.safetensors"
     path.write_bytes(encoded(wilful("residual")))
-    whole = complete(dataclasses.replace(RING, controller=Choice("learnable", {"policy": str(path)})))
+    whole = complete(dataclasses.replace(RING, controller=PlugSpec("learnable", {"policy": str(path)})))
     assert whole.controller is not None
     assert len(whole.controller.options["digest"]) == 64
     path.write_bytes(encoded(blank("residual")))
@@ -313,5 +314,5 @@ def test_a_policy_none_of_whose_knobs_act_is_refused() -> None:
     with pytest.raises(SettingError, match="none of which acts here"):
         Pilot(chain, steps=10, optimizers=players)
     assert Pilot("learnable", steps=10, optimizers=players).acting == {"lr_g", "lr_d", "beta1", "beta2"}
-    noise = Rules(turnable=frozenset({"instance_noise"}))
+    noise = ModelInfo(turnable=frozenset({"instance_noise"}))
     assert Pilot("learnable:brief", steps=10, knobs=AdversarialKnobs(), rules=noise).knobs.instance_noise == 1

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from equipoise import catalog
 from equipoise.controllers import _learning as learning
 from equipoise.controllers._learning import CLIP, VALUE, Learner, Rollout
 from equipoise.controllers.ppo import PPO
+from equipoise.core import catalog
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Health, MetricReading, Observation, Signals
 from equipoise.errors import SettingError
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Health, MetricReading, Observation, Signals
 from equipoise.policy.blank import blank
 from equipoise.policy.files import Policy, encoded
 from equipoise.policy.network import Network

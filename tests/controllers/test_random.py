@@ -7,9 +7,9 @@ import pytest
 
 from equipoise.controllers.random import Random
 from equipoise.controllers.rank import Rank
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Health, Observation, Signals
 from equipoise.errors import SettingError
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Health, Observation, Signals
 
 BASE = AdversarialKnobs().with_values({"lr_g": 1e-3, "lr_d": 2e-3})
 STRONG = Signals(rank_train_fake=0.99, rank_train_held_out=0.9)
@@ -57,8 +57,8 @@ def test_it_moves_a_step_at_a_time_within_the_bounds_of_rank() -> None:
 def test_it_turns_the_knobs_of_rank() -> None:
     for acting in ({"lr_g", "lr_d"}, {"lr_g", "lr_d", "augment_p"}):
         pairs = [course(one, turnable=frozenset(acting)) for one in (Random(), Rank())]
-        placebo, law = ({name for knobs in path for name in BASE.differences(knobs)} for path in pairs)
-        assert placebo == law == acting
+        placebo, distribution = ({name for knobs in path for name in BASE.differences(knobs)} for path in pairs)
+        assert placebo == distribution == acting
 
 
 def test_it_says_that_it_is_by_lot() -> None:

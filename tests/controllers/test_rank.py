@@ -6,9 +6,9 @@ import math
 import pytest
 
 from equipoise.controllers.rank import Rank
+from equipoise.core.knobs import AdversarialKnobs, Knobs
+from equipoise.core.observations import Health, Observation, Signals
 from equipoise.errors import SettingError
-from equipoise.knobs import AdversarialKnobs, Knobs
-from equipoise.observations import Health, Observation, Signals
 
 BASE = AdversarialKnobs().with_values({"lr_g": 1e-3, "lr_d": 2e-3, "augment_p": 0.1, "r1_gamma": 1.0})
 READINGS = 40
@@ -50,9 +50,11 @@ def test_the_player_that_is_ahead_is_slowed_up_to_fourfold(rank: float, slower: 
 
 def test_its_course_is_that_of_the_formula() -> None:
     """u = K e + ∫ e dt / T for a constant e: a second derivation, in closed form."""
-    law = Rank(half_life=1e-9, warm_up=0.0, balance=0.5, balance_band=0.2, reach=0.3, proportional=0.3, span=0.5)
+    distribution = Rank(
+        half_life=1e-9, warm_up=0.0, balance=0.5, balance_band=0.2, reach=0.3, proportional=0.3, span=0.5
+    )
     rank = 0.85  # (0.85 - 0.7) / 0.3 = 0.5
-    for number, knobs in enumerate(course(law, always(rank)), start=1):
+    for number, knobs in enumerate(course(distribution, always(rank)), start=1):
         u = min(1.0, 0.3 * 0.5 + 0.5 * number / READINGS / 0.5)
         assert math.log2(knobs.lr_d / knobs.lr_g / 2) == pytest.approx(-2 * u)
 
@@ -63,10 +65,10 @@ def test_it_does_not_wind_up() -> None:
     def turns_at(when: float):
         return lambda progress: 1.0 if progress < when else -1.0
 
-    law = Rank(half_life=1e-9)
+    distribution = Rank(half_life=1e-9)
     back = {}
     for when in (0.4, 0.7):
-        path = course(law, turns_at(when))
+        path = course(distribution, turns_at(when))
         ratios = [knobs.lr_d / knobs.lr_g / 2 for knobs in path]
         first = round(when * READINGS)
         assert ratios[first - 2] == pytest.approx(1 / 4), "at its bound"
@@ -75,8 +77,8 @@ def test_it_does_not_wind_up() -> None:
 
 
 def test_what_scatters_is_smoothed() -> None:
-    law = Rank(balance_band=0.3)
-    noisy = course(law, lambda progress: 0.5 + 0.45 * (-1) ** round(progress * READINGS))
+    distribution = Rank(balance_band=0.3)
+    noisy = course(distribution, lambda progress: 0.5 + 0.45 * (-1) ** round(progress * READINGS))
     assert {knobs.lr_d for knobs in noisy} == {BASE.lr_d}, "its mean is within the band"
 
 
@@ -105,24 +107,24 @@ def test_a_loop_with_two_rates_is_served() -> None:
 
 @pytest.mark.parametrize("missing", [None, math.nan])
 def test_what_is_missing_holds_it_still(missing: float | None) -> None:
-    law = Rank(half_life=1e-9)
-    path = course(law, lambda progress: 1.0 if progress < 0.2 else missing, always(missing))
+    distribution = Rank(half_life=1e-9)
+    path = course(distribution, lambda progress: 1.0 if progress < 0.2 else missing, always(missing))
     assert path[8] != BASE
     assert set(path[8:]) == {path[8]}
 
 
 def test_time_without_a_signal_does_not_count_as_error() -> None:
-    law = Rank(half_life=1e-9, warm_up=0.0)
-    path = course(law, lambda progress: 1.0 if progress > 0.9 else None)
+    distribution = Rank(half_life=1e-9, warm_up=0.0)
+    path = course(distribution, lambda progress: 1.0 if progress > 0.9 else None)
     u = 0.25 + 0.05 / 0.2
     first = next(knobs for knobs in path if knobs != BASE)
     assert math.log2(first.lr_d / first.lr_g / 2) == pytest.approx(-2 * u), "the first reading counts 0.05 of the run"
 
 
 def test_its_reasons_name_the_signal_and_the_bound() -> None:
-    law = Rank(half_life=1e-9)
+    distribution = Rank(half_life=1e-9)
     signals = Signals(rank_train_fake=0.93, rank_train_held_out=0.32)
-    turn = law.update(law.initial(BASE), Observation(50, 0.5, signals, Health(), BASE))
+    turn = distribution.update(distribution.initial(BASE), Observation(50, 0.5, signals, Health(), BASE))
     assert turn.why == {
         "lr_g": "rank_train_fake 0.93 > 0.80",
         "lr_d": "rank_train_fake 0.93 > 0.80",

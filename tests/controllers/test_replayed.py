@@ -7,30 +7,32 @@ from pathlib import Path
 import pytest
 import torch
 
-from equipoise import catalog, launch, runs
-from equipoise.experiment import Choice, Experiment, complete
+from equipoise.core import catalog
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec, complete
+from equipoise.pilot.replay import observations, overrides, replay
 from equipoise.policy.files import encoded, read
-from equipoise.replay import observations, overrides, replay
+from equipoise.runs import run_folder as runs
 from equipoise.training.loop import Training, train
 
 LIKE_OTHERS = ("annealed:linear", "annealed:exponential", "annealed:cosine", "annealed:cyclegan", "learnable:residual")
 """Presets that are another by other numbers, or the default by its name."""
 TYPED = [
-    *(Choice(name) for name in catalog.names("controllers")),
+    *(PlugSpec(name) for name in catalog.names("controllers")),
     *(
-        Choice(f"{name}:{preset}")
+        PlugSpec(f"{name}:{preset}")
         for name in catalog.names("controllers")
         for preset in catalog.presets("controllers", name)
         if f"{name}:{preset}" not in LIKE_OTHERS
     ),
-    Choice("ppo", {"learn": True, "rollout": 2}),
-    Choice("learnable", {"adapt": True, "seed": 3}),
-    Choice("chain", {"of": ("annealed", "learnable"), "settings": {"learnable": {"adapt": True}}}),
+    PlugSpec("ppo", {"learn": True, "rollout": 2}),
+    PlugSpec("learnable", {"adapt": True, "seed": 3}),
+    PlugSpec("chain", {"of": ("annealed", "learnable"), "settings": {"learnable": {"adapt": True}}}),
 ]
 STEPS = 40
 
 
-def often(choice: Choice, folder: Path) -> Choice:
+def often(choice: PlugSpec, folder: Path) -> PlugSpec:
     """The same controller; a policy that decides every 50 steps does so every 5, or it would never decide."""
     if choice.name.partition(":")[0] != "ppo":
         return choice
@@ -39,15 +41,15 @@ def often(choice: Choice, folder: Path) -> Choice:
     return choice.with_options(policy=str(folder / "p.safetensors"))
 
 
-def started(choice: Choice, folder: Path) -> tuple[Training, runs.Run]:
+def started(choice: PlugSpec, folder: Path) -> tuple[Training, runs.Run]:
     """A run whose weights are spoilt in step 25, five steps after a checkpoint; it is read every 10 steps in full."""
-    gan = Choice("dcgan", {"width": 4, "latent_dim": 6, "loss": "non_saturating"})
+    model = PlugSpec("dcgan", {"width": 4, "latent_dim": 6, "loss": "non_saturating"})
     experiment = complete(
         Experiment(
-            data=Choice("digits"),
-            gan=gan,
+            data=PlugSpec("digits"),
+            model=model,
             image_size=16,
-            metric=Choice("fd_pixels"),
+            metric=PlugSpec("fd_pixels"),
             evaluate_every=5,
             controller=choice,
             steps=STEPS,
@@ -66,7 +68,7 @@ def started(choice: Choice, folder: Path) -> tuple[Training, runs.Run]:
 
 
 def spoil(training: Training) -> None:
-    first, *others = training.state.gan.phases
+    first, *others = training.state.model.phases
 
     def loss(networks, batch, moment):
         if moment.step == 24:
@@ -75,11 +77,11 @@ def spoil(training: Training) -> None:
         return first.loss(networks, batch, moment)
 
     phases = (dataclasses.replace(first, loss=loss), *others)
-    training.state.gan = dataclasses.replace(training.state.gan, phases=phases)
+    training.state.model = dataclasses.replace(training.state.model, phases=phases)
 
 
 @pytest.mark.parametrize("typed", TYPED, ids=lambda one: "-".join((one.name, *map(str, one.options))))
-def test_a_log_replays_every_knob_across_a_repair(typed: Choice, tmp_path: Path) -> None:
+def test_a_log_replays_every_knob_across_a_repair(typed: PlugSpec, tmp_path: Path) -> None:
     training, run = started(often(typed, tmp_path / "policy"), tmp_path / "run")
     spoil(training)
     with runs.Log(run.folder) as log:
@@ -88,7 +90,7 @@ def test_a_log_replays_every_knob_across_a_repair(typed: Choice, tmp_path: Path)
     (remedied,) = run.named("remedied")
     assert (remedied["restored"], remedied["finding"]["symptom"]) == (20, "divergence")
     seen = list(observations(run, training.pilot.base))
-    assert seen[0].turnable == training.state.gan.turnable
+    assert seen[0].turnable == training.state.model.turnable
     assert any(observation.signals.rank_train_held_out is not None for observation in seen)
     assert seen[0].signals.ideal_d == pytest.approx(math.log(4))
     chosen = run.experiment()["controller"]

@@ -63,10 +63,10 @@ def test_a_listing_is_sorted_and_relative_and_leaves_out_what_is_hidden(tmp_path
             ("b.num", "A.NUM", "sub/ü 漢字 .txt", "sub/deep/c.num", ".hidden.num", ".git/d.num", "sub/e.csv"), b"1"
         ),
     )
-    found = listing(tmp_path, ENDINGS)
-    assert [file.path for file in found] == ["A.NUM", "b.num", "sub/deep/c.num", "sub/ü 漢字 .txt"]
-    assert all(file.size == 1 for file in found)
-    assert found[1].modified == (tmp_path / "b.num").stat().st_mtime_ns
+    result = listing(tmp_path, ENDINGS)
+    assert [file.path for file in result] == ["A.NUM", "b.num", "sub/deep/c.num", "sub/ü 漢字 .txt"]
+    assert all(file.size == 1 for file in result)
+    assert result[1].modified == (tmp_path / "b.num").stat().st_mtime_ns
 
 
 def test_the_pictures_of_a_run_are_no_data(tmp_path):
@@ -96,13 +96,13 @@ def test_folders_that_cannot_be_are_refused(tmp_path):
 
 def test_rows_are_those_of_the_files_in_order(tmp_path):
     folder = write(tmp_path / "in", numbered(300))
-    found = filled(folder, tmp_path / "cache")
+    result = filled(folder, tmp_path / "cache")
     expected = torch.arange(300).view(-1, 1) // torch.tensor([2**24, 2**16, 2**8, 1]) % 256
-    assert torch.equal(found.array, expected.byte())
-    assert found.paths == tuple(numbered(300))
-    assert len(set(found.digests)) == 300
-    assert found.facts == {"odd": 150}
-    assert (found.notes, found.skipped) == ((), {})
+    assert torch.equal(result.array, expected.byte())
+    assert result.paths == tuple(numbered(300))
+    assert len(set(result.digests)) == 300
+    assert result.facts == {"odd": 150}
+    assert (result.notes, result.skipped) == ((), {})
 
 
 def test_a_file_may_hold_several_rows_or_none(tmp_path):
@@ -113,21 +113,21 @@ def test_a_file_may_hold_several_rows_or_none(tmp_path):
         return np.frombuffer(content, np.uint8).astype(np.float32).reshape(-1, 1, 1) * 0.5
 
     assert list(fill(folder, tmp_path / "c", files, KEY, letters, (1, 1), np.float32, "reading"))
-    found = kept(folder, tmp_path / "c", files, KEY)
-    assert found.array.dtype == torch.float32
-    assert (found.array.flatten() * 2).tolist() == list(b"abcd")
-    assert found.paths == ("b.num", "b.num", "b.num", "c.num")
-    assert found.digests[0] == found.digests[1] != found.digests[3]
+    result = kept(folder, tmp_path / "c", files, KEY)
+    assert result.array.dtype == torch.float32
+    assert (result.array.flatten() * 2).tolist() == list(b"abcd")
+    assert result.paths == ("b.num", "b.num", "b.num", "c.num")
+    assert result.digests[0] == result.digests[1] != result.digests[3]
 
 
 def test_rows_are_mapped_not_held(tmp_path):
-    found = filled(write(tmp_path / "in", numbered(5)), tmp_path / "cache")
+    result = filled(write(tmp_path / "in", numbered(5)), tmp_path / "cache")
     if not Path("/proc/self/maps").exists():
         pytest.skip("only Linux tells what is mapped")
     (entry,) = entries(tmp_path / "cache")
     lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if entry in line]
     assert any(
-        int(start, 16) <= found.array.data_ptr() < int(end, 16)
+        int(start, 16) <= result.array.data_ptr() < int(end, 16)
         for start, _, end in (line[0].partition("-") for line in lines)
     )
 
@@ -225,15 +225,15 @@ def test_two_that_fill_at_once_do_no_harm(tmp_path):
 
 def test_a_few_bad_files_are_named_and_skipped(tmp_path):
     folder = write(tmp_path / "in", numbered(100) | {f"{n:03d}.num": b"bad" for n in (3, 50, 70, 99)} | {"x.num": b""})
-    found = filled(folder, tmp_path / "cache")
-    assert found.skipped == dict.fromkeys(("003.num", "050.num", "070.num", "099.num"), "3 bytes") | {
+    result = filled(folder, tmp_path / "cache")
+    assert result.skipped == dict.fromkeys(("003.num", "050.num", "070.num", "099.num"), "3 bytes") | {
         "x.num": "0 bytes"
     }
-    assert found.notes == (
+    assert result.notes == (
         "5 of 101 files cannot be used: 003.num (3 bytes), 050.num (3 bytes), 070.num (3 bytes) and 2 more",
     )
-    assert len(found.array) == len(found.paths) == len(found.digests) == 96
-    assert "003.num" not in found.paths
+    assert len(result.array) == len(result.paths) == len(result.digests) == 96
+    assert "003.num" not in result.paths
 
 
 def test_too_many_bad_files_are_refused(tmp_path):
@@ -263,9 +263,9 @@ def test_a_file_that_cannot_be_read_is_skipped_and_tried_again(tmp_path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", refuse)
-        found = filled(folder, cache)
-        assert found.skipped == {"007.num": "cannot be read: Permission denied"}
-        assert again(folder, cache).digest == found.digest
+        result = filled(folder, cache)
+        assert result.skipped == {"007.num": "cannot be read: Permission denied"}
+        assert again(folder, cache).digest == result.digest
         with pytest.raises(DataError, match=r"007.num cannot be read: Permission denied$"):
             filled(write(tmp_path / "other", numbered(8)), cache, tolerance=0)
     assert again(folder, cache) is None
@@ -274,10 +274,10 @@ def test_a_file_that_cannot_be_read_is_skipped_and_tried_again(tmp_path, monkeyp
 
 def test_copies_are_counted(tmp_path):
     folder = write(tmp_path / "in", numbered(5) | {"x.num": b"\0\0\0\1", "y.num": b"\0\0\0\1", "z.num": b"\0\0\0\2"})
-    found = filled(folder, tmp_path / "cache")
-    assert found.notes == ("3 files show the same as another; all are kept",)
-    assert len(found.array) == 8
-    assert found.digests[1] == found.digests[5] == found.digests[6] != found.digests[2] == found.digests[7]
+    result = filled(folder, tmp_path / "cache")
+    assert result.notes == ("3 files show the same as another; all are kept",)
+    assert len(result.array) == 8
+    assert result.digests[1] == result.digests[5] == result.digests[6] != result.digests[2] == result.digests[7]
 
 
 def test_files_that_decode_alike_count_as_copies(tmp_path):
@@ -285,9 +285,9 @@ def test_files_that_decode_alike_count_as_copies(tmp_path):
     files = listing(folder, ENDINGS)
     lower = fill(folder, tmp_path / "c", files, KEY, lambda c, _: np.frombuffer(c.lower(), np.uint8), (1,), "uint8", "")
     assert len(list(lower)) == 3
-    found = kept(folder, tmp_path / "c", files, KEY)
-    assert found.digests[0] == found.digests[1] == min(_cache.content_digest(b"A"), _cache.content_digest(b"a"))
-    assert found.notes == ("1 file shows the same as another; all are kept",)
+    result = kept(folder, tmp_path / "c", files, KEY)
+    assert result.digests[0] == result.digests[1] == min(_cache.content_digest(b"A"), _cache.content_digest(b"a"))
+    assert result.notes == ("1 file shows the same as another; all are kept",)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise import catalog, cli
+from equipoise.cli import main as cli
+from equipoise.core import catalog
 from equipoise.data import celeba
 from equipoise.errors import DataError, SettingError
 
@@ -66,25 +67,25 @@ def test_images_are_decoded_once_and_a_settled_run_goes_on_with_them(tmp_path):
     data = built(tmp_path)
     assert [step.task for step in data.prepare()][-1] == "decoding images"
     assert list(data.prepare()) == []
-    settled = data.settled()
-    assert settled.settled() == settled
-    assert settled.stream("train", 2, 0).batch(0).real.equal(data.stream("train", 2, 0).batch(0).real)
+    resolve = data.resolve()
+    assert resolve.resolve() == resolve
+    assert resolve.stream("train", 2, 0).batch(0).real.equal(data.stream("train", 2, 0).batch(0).real)
     (folder / "000003.jpg").write_bytes(face(17))
     with pytest.raises(DataError, match=r"is not as it was when this run began: 1 file was altered \(000003\.jpg\)"):
-        settled.settled()
+        resolve.resolve()
 
 
 def test_only_images_are_unpacked_and_never_elsewhere(tmp_path):
     write_archive(tmp_path, **{"../../000010.jpg": face(1), "notes.txt": b"no image"})
-    built(tmp_path).settled()
-    found = {path.name for path in tmp_path.rglob("*") if path.suffix in (".jpg", ".txt")}
+    built(tmp_path).resolve()
+    result = {path.name for path in tmp_path.rglob("*") if path.suffix in (".jpg", ".txt")}
     inside = {path.name for path in (tmp_path / "cache").rglob("*.jpg")}
-    assert found == inside == {f"{number:06}.jpg" for number in (*NUMBERS, 10)}
+    assert result == inside == {f"{number:06}.jpg" for number in (*NUMBERS, 10)}
 
 
 def test_without_a_copy_one_line_says_what_to_put_where(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert cli.run(["train", "celeba", "--gan", "dcgan:celeba64"]) == 2
+    assert cli.run(["train", "celeba", "--model", "dcgan:celeba64"]) == 2
     assert capsys.readouterr().err == (
         f"equipoise: there is no CelebA in {tmp_path}/data/celeba, and no program may fetch it: get "
         "img_align_celeba.zip from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and put it there, or name the "
@@ -98,20 +99,20 @@ def test_a_part_is_refused_unless_it_is_asked_for(tmp_path):
     with pytest.raises(
         DataError, match=r"is not the whole of CelebA: 000009\.jpg and 202,583 more are missing; unpack"
     ):
-        built(tmp_path, published=True).settled()
+        built(tmp_path, published=True).resolve()
 
 
 def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path):
     write_archive(tmp_path)
     with pytest.raises(DataError, match=r"img_align_celeba\.zip is damaged or another file: its MD5 .*; get it anew"):
-        built(tmp_path, published=True).settled()
+        built(tmp_path, published=True).resolve()
 
 
 def test_damaged_files_are_refused(tmp_path):
     path = write_archive(tmp_path)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DataError, match=r"img_align_celeba\.zip is damaged: it cannot be unpacked; get it anew from"):
-        built(tmp_path).settled()
+        built(tmp_path).resolve()
     assert [path.name for path in (tmp_path / "cache").iterdir()] == []
     path.unlink()
     folder = write_folder(tmp_path)
@@ -119,20 +120,20 @@ def test_damaged_files_are_refused(tmp_path):
     with pytest.raises(
         DataError, match=r"^img_align_celeba/000004\.jpg cannot be used: damaged or cut short; get img_align"
     ):
-        built(tmp_path).settled()
+        built(tmp_path).resolve()
 
 
 def test_what_is_published_is_known_before_it_is_there():
     data = catalog.build("data", "celeba")
     assert (data.count("train"), data.count("held_out")) == (162_770, 39_829)
     assert data.spec.shape == (3, 64, 64)
-    assert data.suggestion.gan == "dcgan:celeba64"
+    assert data.suggestion.model == "dcgan:celeba64"
     with pytest.raises(SettingError, match="image_size = 100 is not offered by 'celeba'; use 16, 32, 64 or 128"):
         catalog.build("data", "celeba", {"image_size": 100})
 
 
 def test_dcgan_celeba64_is_the_textbook_at_64_pixels():
     data = catalog.build("data", "celeba")
-    assert catalog.presets("zoo", "dcgan")["celeba64"]["width"] == 64
+    assert catalog.presets("models", "dcgan")["celeba64"]["width"] == 64
     assert data.spec.shape[-1] == 64
     assert data.count("train") + data.count("held_out") == celeba.COUNT

@@ -9,7 +9,8 @@ import urllib.request
 import numpy as np
 import pytest
 
-from equipoise import catalog, cli
+from equipoise.cli import main as cli
+from equipoise.core import catalog
 from equipoise.data import cifar10
 from equipoise.errors import DataError, SettingError
 
@@ -60,11 +61,11 @@ def test_pixels_are_those_of_the_files_red_first_row_by_row(tmp_path, split, bel
     expected = {rows[start + 1 : start + 3073]: rows[start] for start in range(0, len(rows), 3073)}
     pixels = ((batch.real + 1) * 127.5).round().byte().numpy()
     # Byte 0 of a record is its label, byte 1 + 1024 c + 32 y + x the pixel in column x of row y in channel c.
-    found = {
+    result = {
         bytes(int(image[c, y, x]) for c in range(3) for y in range(32) for x in range(32)): int(label)
         for image, label in zip(pixels, batch.condition, strict=True)
     }
-    assert found == expected
+    assert result == expected
 
 
 def test_without_a_copy_and_a_network_one_line_says_what_to_put_where(tmp_path, monkeypatch, capsys):
@@ -91,20 +92,20 @@ def test_the_pickled_version_is_not_taken_for_a_copy(tmp_path, monkeypatch):
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"\x80\x04.")
     with pytest.raises(DataError, match="cannot download"):
-        built(tmp_path).settled()
+        built(tmp_path).resolve()
     assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
 
 
 def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path):
     write_archive(tmp_path / "cifar10" / "cifar-10-binary.tar.gz", contents())
     with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz is damaged or another file: its MD5 is"):
-        built(tmp_path, published=True).settled()
+        built(tmp_path, published=True).resolve()
 
 
 def test_unpacked_files_of_another_length_are_refused(tmp_path):
     write_folder(tmp_path / "cifar-10-batches-bin", contents())
     with pytest.raises(DataError, match=r"data_batch_1\.bin of .* holds 10 images, not 10,000; delete it"):
-        built(tmp_path, published=True).settled()
+        built(tmp_path, published=True).resolve()
 
 
 @pytest.mark.parametrize(
@@ -125,10 +126,10 @@ def test_damaged_archives_are_refused(tmp_path):
     write_archive(path, contents())
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz is damaged: it cannot be unpacked; delete it"):
-        built(tmp_path).settled()
+        built(tmp_path).resolve()
     write_archive(path, {name: content for name, content in contents().items() if name != "data_batch_4.bin"})
     with pytest.raises(DataError, match=r"there is no data_batch_4\.bin in .*cifar-10-binary\.tar\.gz; delete it"):
-        built(tmp_path).settled()
+        built(tmp_path).resolve()
 
 
 def test_what_is_published_is_known_before_it_is_there():

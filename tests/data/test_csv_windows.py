@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from equipoise import catalog
+from equipoise.core import catalog
 from equipoise.data import csv_windows
 from equipoise.data._tables import parsed
 from equipoise.data.csv_windows import CsvWindows
@@ -66,19 +66,19 @@ def notes(data):
 
 def refused(data):
     with pytest.raises((DataError, SettingError, UnknownNameError)) as error:
-        data.settled()
+        data.resolve()
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
 def whole(data, split="train"):
-    data = data.settled()
+    data = data.resolve()
     return data.stream(split, data.count(split), 0).batch(0)
 
 
 def back(real, data):
     """From [-1, 1] to the data's own unit."""
-    low, high = data.settled().spec.unit
+    low, high = data.resolve().spec.unit
     return low + (real.double() + 1) / 2 * (high - low)
 
 
@@ -87,7 +87,7 @@ def test_numbers_come_back_in_their_own_unit(data, windows):
     files = {path: np.loadtxt(path, delimiter=",") for path in windows.rglob("*.csv")}
     made = torch.cat([back(whole(data(windows), split).real, data(windows)) for split in ("train", "held_out")])
     assert made.shape == (37, 1, 16, 16)
-    low, high = data(windows).settled().spec.unit
+    low, high = data(windows).resolve().spec.unit
     left = dict(files)
     for window in made.squeeze(1).numpy():
         distances = {path: np.abs(values.clip(low, high) - window).max() for path, values in left.items()}
@@ -98,15 +98,15 @@ def test_numbers_come_back_in_their_own_unit(data, windows):
 
 
 def test_the_range_is_that_of_what_is_trained_on(data, windows):
-    found = data(windows).settled()
+    result = data(windows).resolve()
     real = whole(data(windows)).real
     assert real.min() == -1
     assert real.max() == 1
     held_out = whole(data(windows), "held_out").real
     assert -1 <= held_out.min() < held_out.max() <= 1
     numbers = np.concatenate([np.loadtxt(path, delimiter=",").ravel() for path in windows.rglob("*.csv")])
-    assert found.low in numbers.astype(np.float32)
-    assert found.high in numbers.astype(np.float32)
+    assert result.low in numbers.astype(np.float32)
+    assert result.high in numbers.astype(np.float32)
 
 
 def test_a_range_of_ones_own_cuts_off_and_says_so(data, windows):
@@ -117,7 +117,7 @@ def test_a_range_of_ones_own_cuts_off_and_says_so(data, windows):
     share = float(((numbers < low) | (numbers > high)).double().mean())
     assert share > 0.01
     assert f"{share:.2%} of the numbers lie outside 0.005 to 9.995 and are cut off there (low, high)" in notes(tight)
-    assert not any("outside" in note for note in notes(data(windows)) + notes(data(windows).settled()))
+    assert not any("outside" in note for note in notes(data(windows)) + notes(data(windows).resolve()))
 
 
 def test_a_range_that_leaves_nothing_is_refused(data, windows):
@@ -129,7 +129,7 @@ def test_a_range_that_leaves_nothing_is_refused(data, windows):
 
 
 def test_any_set_of_types(data, windows):
-    every = data(windows).settled()
+    every = data(windows).resolve()
     assert every.types == ("type_2", "type_3", "type_5")
     assert every.spec.class_names == every.types
     assert every.spec.classes == 3
@@ -138,10 +138,10 @@ def test_any_set_of_types(data, windows):
         *(5, 30, 2)
     ]
     assert "3 types: type_2 5, type_3 30, type_5 2" in notes(every)
-    two = data(windows, types=("type_5", "type_3")).settled()
+    two = data(windows, types=("type_5", "type_3")).resolve()
     assert two.spec.class_names == ("type_5", "type_3")
     assert two.count("train") + two.count("held_out") == 32
-    one = data(windows, types=("type_3",)).settled()
+    one = data(windows, types=("type_3",)).resolve()
     assert one.spec.classes == 0
     assert one.spec.class_names == ()
     assert whole(one).condition is None
@@ -168,7 +168,7 @@ def test_a_type_that_there_is_not(data, windows):
 
 
 def test_files_in_the_folder_itself_are_windows_without_types(data, folder):
-    inner = data(folder / "тип 3").settled()
+    inner = data(folder / "тип 3").resolve()
     assert inner.types == ()
     assert inner.spec.classes == 0
     assert inner.count("train") == 9
@@ -178,26 +178,26 @@ def test_files_in_the_folder_itself_are_windows_without_types(data, folder):
 def test_files_beside_types_are_left_out_aloud(data, folder):
     (folder / "labels.csv").write_text("name,type\na,3\n")
     assert "1 file beside the types left out: labels.csv" in notes(data(folder))
-    assert data(folder).settled().count("train") == 9
+    assert data(folder).resolve().count("train") == 9
 
 
 def test_what_is_settled_says_all(data, folder):
     """Values alone give spec and batches, whatever the working folder; the folder is not asked."""
-    found = data(folder).settled()
-    assert found.settled() == found
-    again = catalog.build("data", "csv_windows", dataclasses.asdict(found))
-    assert again == found
-    expected = found.stream("train", 4, 1).batch(2).real
+    result = data(folder).resolve()
+    assert result.resolve() == result
+    again = catalog.build("data", "csv_windows", dataclasses.asdict(result))
+    assert again == result
+    expected = result.stream("train", 4, 1).batch(2).real
     moved = folder.rename(folder.with_name("elsewhere"))
-    assert again.spec == found.spec
+    assert again.spec == result.spec
     assert torch.equal(again.stream("train", 4, 1).batch(2).real, expected)
     assert refused(again) == f"there is no folder {folder}"
-    assert data(moved).settled().digest == found.digest
+    assert data(moved).resolve().digest == result.digest
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "altered"])
 def test_a_folder_that_changed_is_refused_when_a_run_goes_on(data, folder, change):
-    found = data(folder).settled()
+    result = data(folder).resolve()
     path = folder / "тип 3" / "Fenster 3 ☀.csv"
     if change == "added":
         (folder / "тип 3" / "new.csv").write_text(path.read_text())
@@ -205,18 +205,18 @@ def test_a_folder_that_changed_is_refused_when_a_run_goes_on(data, folder, chang
         path.unlink()
     else:
         path.write_text(path.read_text().replace(",", ",1", 1))
-    line = refused(found)
+    line = refused(result)
     assert line.startswith(f"{folder} is not as it was when this run began: 1 file was {change} (тип 3/")
     assert line.endswith("; restore it, or train anew with --from RUN")
-    assert data(folder).settled().digest != found.digest
+    assert data(folder).resolve().digest != result.digest
 
 
 def test_a_new_type_is_no_change_for_a_run_that_did_not_choose_it(data, folder):
-    found = data(folder).settled()
+    result = data(folder).resolve()
     (folder / "type 9").mkdir()
     (folder / "type 9" / "a.csv").write_text((folder / "тип 3" / "Fenster 3 ☀.csv").read_text())
-    assert found.settled() == found
-    assert data(folder).settled().types == ("type 9", "тип 3")
+    assert result.resolve() == result
+    assert data(folder).resolve().types == ("type 9", "тип 3")
 
 
 def test_other_bytes_of_the_same_numbers(folder):
@@ -253,7 +253,7 @@ def test_headers_are_told(data, folder):
     path = folder / "тип 3" / "Fenster 0 ☀.csv"
     path.write_text(",".join(f"f{i}" for i in range(16)) + "\n" + path.read_text())
     assert "1 file with a header, which was left out" in notes(data(folder))
-    assert data(folder).settled().spec.shape == (1, 16, 16)
+    assert data(folder).resolve().spec.shape == (1, 16, 16)
 
 
 @pytest.mark.parametrize(
@@ -317,8 +317,8 @@ def test_a_constant_window_is_named_and_kept(data, folder):
     np.savetxt(folder / "тип 3" / "flat.csv", np.full((16, 16), 0.3), delimiter=",")
     assert "1 window constant, every number the same: тип 3/flat.csv" in notes(data(folder))
     assert "1 window constant, every number the same: тип 3/flat.csv" in notes(data(folder, image_size=12))
-    found = data(folder).settled()
-    assert found.count("train") + found.count("held_out") == 11
+    result = data(folder).resolve()
+    assert result.count("train") + result.count("held_out") == 11
 
 
 def test_nothing_but_constant_windows_is_refused(data, folder):
@@ -332,12 +332,12 @@ def test_nothing_but_constant_windows_is_refused(data, folder):
 def test_another_size_is_the_same_picture(data, windows):
     """Half the size by the smoothing bilinear filter: four neighbours in each direction, weighed 1 3 3 1."""
     small, large = data(windows, image_size=8, low=0.0, high=30.0), data(windows, low=0.0, high=30.0)
-    assert small.settled().spec.shape == (1, 8, 8)
+    assert small.resolve().spec.shape == (1, 8, 8)
     real = torch.from_numpy(np.loadtxt(windows / "type_2" / "000.csv", delimiter=",")).float()[None, None]
     weights = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
     expected = F.conv2d(real[:, :, 1:-1, 1:-1], torch.outer(weights, weights)[None, None], stride=2)
-    found = torch.cat([back(whole(small, split).real, small) for split in ("train", "held_out")])[:, :, 1:-1, 1:-1]
-    assert (found - expected.clamp(0, 30)).abs().amax((1, 2, 3)).min() < 1e-4
+    result = torch.cat([back(whole(small, split).real, small) for split in ("train", "held_out")])[:, :, 1:-1, 1:-1]
+    assert (result - expected.clamp(0, 30)).abs().amax((1, 2, 3)).min() < 1e-4
     assert whole(large).real.shape[-1] == 16
 
 
@@ -346,12 +346,12 @@ def test_windows_that_are_not_square_keep_their_shape_or_are_stretched_aloud(dat
     random = np.random.default_rng(0)
     for number in range(4):
         np.savetxt(tmp_path / "in" / f"{number}.csv", random.normal(size=(16, 12)), delimiter=",")
-    found = data(tmp_path / "in").settled()
-    assert found.spec.shape == (1, 16, 12)
+    result = data(tmp_path / "in").resolve()
+    assert result.spec.shape == (1, 16, 12)
     with pytest.raises(SettingError, match=r"dcgan makes square images .* not 1 x 16 x 12; use --image-size"):
-        catalog.build("zoo", "dcgan").build(found.spec, torch.Generator())
+        catalog.build("models", "dcgan").build(result.spec, torch.Generator())
     stretched = data(tmp_path / "in", image_size=16)
-    assert stretched.settled().spec.shape == (1, 16, 16)
+    assert stretched.resolve().spec.shape == (1, 16, 16)
     assert "the windows are not square: stretched to 16 x 16 (image_size)" in notes(stretched)
 
 
@@ -371,17 +371,17 @@ def test_two_that_read_different_types_at_once_do_not_disturb_each_other(data, w
             yield from others.pop().prepare()
 
     monkeypatch.setattr(csv_windows, "fill", disturbed)
-    found = data(windows, types=("type_2",)).settled()
+    result = data(windows, types=("type_2",)).resolve()
     assert not others
-    assert found.count("train") + found.count("held_out") == 5
+    assert result.count("train") + result.count("held_out") == 5
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
 def test_the_held_out_share(data, windows, share):
-    found = data(windows, held_out=share).settled()
-    assert found.count("held_out") == round(37 * share)
+    result = data(windows, held_out=share).resolve()
+    assert result.count("held_out") == round(37 * share)
     sides = [
-        {one.numpy().tobytes() for one in whole(found, split).real}
+        {one.numpy().tobytes() for one in whole(result, split).real}
         for split in ("train", "held_out")[: 1 + (share > 0)]
     ]
     assert sum(map(len, sides)) == 37
@@ -389,18 +389,18 @@ def test_the_held_out_share(data, windows, share):
 
 
 def test_streams_are_pure_and_batches_the_readers_own(data, windows):
-    found = data(windows).settled()
-    stream = found.stream("train", 8, 3)
+    result = data(windows).resolve()
+    stream = result.stream("train", 8, 3)
     first = stream.batch(5)
     kept = first.real.clone()
     first.real.zero_()
     assert torch.equal(stream.batch(5).real, kept)
-    assert torch.equal(found.stream("train", 8, 3).batch(5).real, kept)
-    assert not torch.equal(found.stream("train", 8, 4).batch(5).real, kept)
+    assert torch.equal(result.stream("train", 8, 3).batch(5).real, kept)
+    assert not torch.equal(result.stream("train", 8, 4).batch(5).real, kept)
     with pytest.raises(
         DataError, match=r"there are 4 windows in 'held_out', fewer than a batch of 5; use --batch-size 4"
     ):
-        found.stream("held_out", 5, 0)
+        result.stream("held_out", 5, 0)
 
 
 @pytest.mark.parametrize(("option", "value"), [("image_size", 0), ("held_out", 0.7), ("held_out", -0.1)])

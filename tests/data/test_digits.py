@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from equipoise import catalog
+from equipoise.core import catalog
 from equipoise.data import _digits
 from equipoise.data.digits import Digits
 from equipoise.errors import DataError, SettingError

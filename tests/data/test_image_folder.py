@@ -9,11 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from equipoise import catalog, cli, launch
+from equipoise.cli import main as cli
+from equipoise.core import catalog
+from equipoise.core.events import Stepped
 from equipoise.data.image_folder import ImageFolder
 from equipoise.errors import DataError, SettingError
-from equipoise.events import Stepped
-from equipoise.experiment import Choice, Experiment
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec
 
 
 def write(folder, names, size=(32, 32), grey=False, seed=0):
@@ -54,33 +56,33 @@ def all_of(made, split):
 
 def test_every_image_is_in_one_split_as_it_is_in_its_file(tmp_path, data):
     held = write(tmp_path / "in", several(40))
-    found = [image.tobytes() for split in ("train", "held_out") for image in all_of(data(), split)[0]]
-    assert sorted(found) == sorted(image.tobytes() for image in held.values())
+    result = [image.tobytes() for split in ("train", "held_out") for image in all_of(data(), split)[0]]
+    assert sorted(result) == sorted(image.tobytes() for image in held.values())
     assert (data().count("train"), data().count("held_out")) == (36, 4)
 
 
 def test_settled_it_knows_all_without_the_folder(tmp_path, data, monkeypatch):
     write(tmp_path / "in", several(10))
     monkeypatch.chdir(tmp_path)
-    settled = ImageFolder("in").settled()
-    assert settled.folder == str(tmp_path / "in")
-    assert settled.cache == str(tmp_path / "runs" / ".cache")
-    assert (settled.image_size, settled.channels, settled.classes) == (32, 3, ())
-    batch = settled.stream("train", 5, 1).batch(3).real
+    resolve = ImageFolder("in").resolve()
+    assert resolve.folder == str(tmp_path / "in")
+    assert resolve.cache == str(tmp_path / "runs" / ".cache")
+    assert (resolve.image_size, resolve.channels, resolve.classes) == (32, 3, ())
+    batch = resolve.stream("train", 5, 1).batch(3).real
     shutil.rmtree(tmp_path / "in")
-    assert torch.equal(settled.stream("train", 5, 1).batch(3).real, batch)
+    assert torch.equal(resolve.stream("train", 5, 1).batch(3).real, batch)
     shutil.rmtree(tmp_path / "runs")
-    assert settled.spec.shape == (3, 32, 32)
+    assert resolve.spec.shape == (3, 32, 32)
     with pytest.raises(DataError, match=r"there is no folder .*in$"):
-        settled.stream("train", 5, 1)
+        resolve.stream("train", 5, 1)
 
 
 def test_a_deleted_cache_is_filled_again_with_the_same_bytes(tmp_path, data):
     write(tmp_path / "in", several(10))
-    settled = data().settled()
-    before = settled.stream("train", 5, 1).batch(3).real
+    resolve = data().resolve()
+    before = resolve.stream("train", 5, 1).batch(3).real
     shutil.rmtree(tmp_path / "cache")
-    assert torch.equal(settled.stream("train", 5, 1).batch(3).real, before)
+    assert torch.equal(resolve.stream("train", 5, 1).batch(3).real, before)
 
 
 def test_a_second_start_decodes_nothing(tmp_path, data):
@@ -88,7 +90,7 @@ def test_a_second_start_decodes_nothing(tmp_path, data):
     first = list(data().prepare())
     assert [told.done for told in first] == list(range(1, 11))
     assert list(data().prepare()) == []
-    assert list(data().settled().prepare()) == []
+    assert list(data().resolve().prepare()) == []
 
 
 @pytest.mark.parametrize(
@@ -107,15 +109,15 @@ def test_a_second_start_decodes_nothing(tmp_path, data):
 def test_a_size_is_chosen_by_the_median_of_the_shorter_sides(tmp_path, data, sides, size):
     for number, side in enumerate(sides):
         write(tmp_path / "in", [f"{number}.png"], side)
-    assert data().settled().image_size == size
+    assert data().resolve().image_size == size
     assert data(image_size=128).spec.shape == (3, 128, 128)
 
 
 def test_grey_images_have_one_channel(tmp_path, data):
     held = write(tmp_path / "in", several(9), grey=True)
     assert data().spec.shape == (1, 32, 32)
-    found, _ = all_of(data(), "train")
-    assert {image.tobytes() for image in found} <= {image[:1].tobytes() for image in held.values()}
+    result, _ = all_of(data(), "train")
+    assert {image.tobytes() for image in result} <= {image[:1].tobytes() for image in held.values()}
     asked = data(channels=3)
     assert asked.spec.shape == (3, 32, 32)
     assert {image.tobytes() for image in all_of(asked, "train")[0]} <= {image.tobytes() for image in held.values()}
@@ -130,10 +132,10 @@ def test_one_colour_image_makes_all_colour(tmp_path, data):
 def test_colour_asked_for_in_grey_is_its_luma(tmp_path, data):
     """As Pillow has it: ITU-R BT.601."""
     held = write(tmp_path / "in", several(8))
-    found, _ = all_of(data(channels=1, held_out=0), "train")
+    result, _ = all_of(data(channels=1, held_out=0), "train")
     expected = [Image.fromarray(image.transpose(1, 2, 0)).convert("L") for image in held.values()]
     by_name = sorted(np.asarray(image).astype(int).flatten().tolist() for image in expected)
-    assert np.abs(np.array(sorted(found.reshape(8, -1).astype(int).tolist())) - by_name).max() <= 1
+    assert np.abs(np.array(sorted(result.reshape(8, -1).astype(int).tolist())) - by_name).max() <= 1
 
 
 def test_subfolders_are_classes_however_deep_their_images_lie(tmp_path, data):
@@ -141,14 +143,14 @@ def test_subfolders_are_classes_however_deep_their_images_lie(tmp_path, data):
     held = {}
     for number, (name, count) in enumerate(pairs.items()):
         held |= write(tmp_path / "in", several(count, f"{name}/deep/er/"), seed=number)
-    settled = data(held_out=0.2).settled()
-    assert settled.classes == ("class 2", "class 10", "ünï 漢字")
-    assert settled.spec.class_names == settled.classes
-    assert settled.spec.classes == 3
+    resolve = data(held_out=0.2).resolve()
+    assert resolve.classes == ("class 2", "class 10", "ünï 漢字")
+    assert resolve.spec.class_names == resolve.classes
+    assert resolve.spec.classes == 3
     for split in ("train", "held_out"):
-        for image, label in zip(*all_of(settled, split), strict=True):
+        for image, label in zip(*all_of(resolve, split), strict=True):
             (name,) = [name for name, pixels in held.items() if (pixels == image).all()]
-            assert name.startswith(settled.classes[label] + "/")
+            assert name.startswith(resolve.classes[label] + "/")
     assert notes(data())[-1] == "3 classes, by subfolder: class 2 3, class 10 1, ünï 漢字 2"
 
 
@@ -165,16 +167,16 @@ def test_images_beside_the_classes_are_left_out_aloud(tmp_path, data):
 
 def test_some_of_the_subfolders_may_be_named(tmp_path, data):
     write(tmp_path / "in", [*several(4, "cat/"), *several(5, "dog/"), *several(3, "newt/")])
-    chosen = data(classes=("newt", "cat")).settled()
+    chosen = data(classes=("newt", "cat")).resolve()
     assert chosen.classes == ("newt", "cat")
     assert chosen.count("train") + chosen.count("held_out") == 7
     with pytest.raises(DataError, match=r"there is no image of class 'cats' in .*in; did you mean 'cat'\?"):
-        data(classes=("cats", "dog")).settled()
+        data(classes=("cats", "dog")).resolve()
 
 
 def test_a_single_subfolder_is_no_class(tmp_path, data):
     write(tmp_path / "in", several(5, "a/"))
-    assert data().settled().classes == ()
+    assert data().resolve().classes == ()
 
 
 def test_what_was_done_to_images_is_said_aloud(tmp_path, data):
@@ -235,28 +237,28 @@ def test_held_out_images_stay_so_at_another_size(tmp_path, data):
 
 def test_a_changed_folder_is_not_the_one_it_was(tmp_path, data):
     write(tmp_path / "in", several(10))
-    settled = data().settled()
+    resolve = data().resolve()
     write(tmp_path / "in", ["new.png"], seed=1)
     write(tmp_path / "in", ["004.png"], seed=2)
     os.utime(tmp_path / "in" / "004.png", ns=(1, 1))
     (tmp_path / "in" / "007.png").unlink()
-    for look in (settled.settled, lambda: list(settled.prepare())):
+    for look in (resolve.resolve, lambda: list(resolve.prepare())):
         with pytest.raises(DataError) as error:
             look()
         assert str(error.value) == (
             f"{tmp_path / 'in'} is not as it was when this run began: 1 file was added (new.png), 1 file was removed "
             "(007.png), 1 file was altered (004.png); restore it, or train anew with --from RUN"
         )
-    assert dataclasses.replace(settled, digest=None).settled().digest != settled.digest
+    assert dataclasses.replace(resolve, digest=None).resolve().digest != resolve.digest
 
 
 def test_a_folder_that_moved_is_the_same(tmp_path, data):
     write(tmp_path / "in", several(10))
-    settled = data().settled()
+    resolve = data().resolve()
     (tmp_path / "in").rename(tmp_path / "there")
-    moved = dataclasses.replace(settled, folder=str(tmp_path / "there")).settled()
-    assert moved.digest == settled.digest
-    assert torch.equal(moved.stream("train", 4, 0).batch(1).real, settled.stream("train", 4, 0).batch(1).real)
+    moved = dataclasses.replace(resolve, folder=str(tmp_path / "there")).resolve()
+    assert moved.digest == resolve.digest
+    assert torch.equal(moved.stream("train", 4, 0).batch(1).real, resolve.stream("train", 4, 0).batch(1).real)
 
 
 @pytest.mark.parametrize(
@@ -296,8 +298,8 @@ def run(tmp_path, capsys, monkeypatch):
 def test_twenty_images_train_resume_and_sample(tmp_path, run):
     folder = tmp_path / "meine Bilder 漢字"
     write(folder, several(20), (20, 16))
-    gan = Choice("dcgan", {"width": 4, "latent_dim": 6})
-    asked = Experiment(data=Choice(folder.name), gan=gan, steps=3, batch_size=4, threads=1, precision="fp32")
+    model = PlugSpec("dcgan", {"width": 4, "latent_dim": 6})
+    asked = Experiment(data=PlugSpec(folder.name), model=model, steps=3, batch_size=4, threads=1, precision="fp32")
     assert [event.step for event in launch.start(asked, tmp_path / "run") if isinstance(event, Stepped)] == [1, 2, 3]
     assert [event.step for event in launch.resume(tmp_path / "run", 4) if isinstance(event, Stepped)] == [4]
     write(folder, ["new.png"], seed=1)

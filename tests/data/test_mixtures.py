@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from equipoise import catalog
+from equipoise.core import catalog
 from equipoise.data.grid import Grid
 from equipoise.data.origin import Origin
 from equipoise.data.ring import Ring

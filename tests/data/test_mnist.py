@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from equipoise import catalog, cli
+from equipoise.cli import main as cli
+from equipoise.core import catalog
 from equipoise.data import _idx
 from equipoise.errors import DataError, SettingError
 
@@ -67,7 +68,7 @@ def test_copies_are_found_packed_or_not_and_where_torchvision_lays_them(tmp_path
     write(tmp_path / folder, pack=pack, ending=ending)
     data = built("mnist", tmp_path)
     assert list(data.prepare()) == []
-    assert data.settled().root == str(tmp_path)
+    assert data.resolve().root == str(tmp_path)
     assert (data.count("train"), data.count("held_out")) == (20, 10)
 
 
@@ -113,13 +114,13 @@ def test_what_is_missing_is_downloaded_and_what_is_there_is_not(tmp_path, monkey
 def test_a_packed_copy_that_is_not_the_published_one_is_refused(tmp_path, name):
     write(tmp_path / name)
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is damaged or another file: its MD5 is"):
-        built(name, tmp_path, published=True).settled()
+        built(name, tmp_path, published=True).resolve()
 
 
 def test_an_unpacked_copy_of_another_length_is_refused(tmp_path):
     write(tmp_path / "mnist", pack=bytes, ending="")
     with pytest.raises(DataError, match="holds 20 x 28 x 28 numbers, not 60000 images of 28 x 28 pixels; delete it"):
-        built("mnist", tmp_path, published=True).settled()
+        built("mnist", tmp_path, published=True).resolve()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_damaged_images_are_refused_with_the_way_out(tmp_path, content, message)
     write(tmp_path / "mnist", pack=bytes, ending="")
     (tmp_path / "mnist" / "train-images-idx3-ubyte").write_bytes(content)
     with pytest.raises(DataError, match=rf"train-images-idx3-ubyte {message}.*; delete it to have it downloaded anew"):
-        built("mnist", tmp_path).settled()
+        built("mnist", tmp_path).resolve()
 
 
 @pytest.mark.parametrize("labels", [np.zeros(19, np.uint8), np.full(20, 10, np.uint8)])
@@ -146,7 +147,7 @@ def test_labels_that_do_not_belong_to_the_images_are_refused(tmp_path, labels):
     write(tmp_path / "mnist", pack=bytes, ending="")
     (tmp_path / "mnist" / "train-labels-idx1-ubyte").write_bytes(idx(labels))
     with pytest.raises(DataError, match="train-labels-idx1-ubyte does not hold 20 labels from 0 to 9"):
-        built("mnist", tmp_path).settled()
+        built("mnist", tmp_path).resolve()
 
 
 @pytest.mark.parametrize("cut", [slice(None, -20), slice(5, None)])
@@ -155,7 +156,7 @@ def test_a_damaged_packed_copy_is_refused(tmp_path, cut):
     file = tmp_path / "mnist" / "t10k-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[cut])
     with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz is damaged: it cannot be unpacked; delete it"):
-        built("mnist", tmp_path).settled()
+        built("mnist", tmp_path).resolve()
 
 
 @both

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from equipoise import catalog
+from equipoise.core import catalog
 from equipoise.data import openmoji
 from equipoise.data.openmoji import GROUPS, OpenMoji
 from equipoise.errors import DataError, SettingError

@@ -29,10 +29,10 @@ def saved(image, kind="PNG", **options):
 
 def rows(image, form=SAME, kind="PNG", **options):
     """(H, W, 3) int of the decoded file."""
-    found = decode(saved(image, kind, **options), form).rows
-    assert found.shape == (3, form.size, form.size)
-    assert found.dtype == np.uint8
-    return found.transpose(1, 2, 0).astype(int)
+    result = decode(saved(image, kind, **options), form).rows
+    assert result.shape == (3, form.size, form.size)
+    assert result.dtype == np.uint8
+    return result.transpose(1, 2, 0).astype(int)
 
 
 def over(colour, alpha, background):
@@ -77,8 +77,8 @@ def test_palettes(kind):
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 def test_transparency_shows_the_background(kind, background, value):
     pixels = noise(4)
-    found = rows(Image.fromarray(pixels), Form(SIDE, "crop", background), kind, **LOSSLESS[kind])
-    assert np.abs(found - over(pixels[:, :, :3], pixels[:, :, 3:], value)).max() <= 1
+    result = rows(Image.fromarray(pixels), Form(SIDE, "crop", background), kind, **LOSSLESS[kind])
+    assert np.abs(result - over(pixels[:, :, :3], pixels[:, :, 3:], value)).max() <= 1
     assert decode(saved(Image.fromarray(pixels), kind), SAME).facts["transparent"] == 1
     pixels[:, :, 3] = 255
     assert decode(saved(Image.fromarray(pixels), kind), SAME).facts["transparent"] == 0
@@ -86,8 +86,8 @@ def test_transparency_shows_the_background(kind, background, value):
 
 def test_grey_with_transparency():
     pixels = noise(2)
-    found = rows(Image.frombytes("LA", (SIDE, SIDE), pixels.tobytes()))
-    assert np.abs(found - over(pixels[:, :, :1], pixels[:, :, 1:], 255)).max() <= 1
+    result = rows(Image.frombytes("LA", (SIDE, SIDE), pixels.tobytes()))
+    assert np.abs(result - over(pixels[:, :, :1], pixels[:, :, 1:], 255)).max() <= 1
 
 
 @pytest.mark.parametrize("transparency", [3, bytes([0, 128, 255, 64])])
@@ -96,16 +96,16 @@ def test_palettes_with_transparency(transparency):
     image = Image.frombytes("P", (SIDE, SIDE), places.tobytes())
     image.putpalette(palette.tobytes())
     alpha = [255, 255, 255, 0] if transparency == 3 else list(transparency)
-    found = rows(image, transparency=transparency)
-    assert np.abs(found - over(palette[places], np.array(alpha)[places][:, :, None], 255)).max() <= 1
+    result = rows(image, transparency=transparency)
+    assert np.abs(result - over(palette[places], np.array(alpha)[places][:, :, None], 255)).max() <= 1
 
 
 def test_a_transparent_colour():
     pixels = noise(3)
     pixels[:12] = (10, 20, 30)
-    found = rows(Image.fromarray(pixels), transparency=(10, 20, 30))
-    assert (found[:12] == 255).all()
-    assert (found[12:] == pixels[12:]).all()
+    result = rows(Image.fromarray(pixels), transparency=(10, 20, 30))
+    assert (result[:12] == 255).all()
+    assert (result[12:] == pixels[12:]).all()
 
 
 @pytest.mark.parametrize(("kind", "order"), [("PNG", "<"), ("TIFF", "<"), ("TIFF", ">")])
@@ -114,17 +114,17 @@ def test_16_bits_are_scaled_not_clipped(kind, order):
     values[0, :4] = (0, 128, 129, 65535)
     mode = "I;16" if order == "<" else "I;16B"
     image = Image.frombytes(mode, (SIDE, SIDE), values.astype(f"{order}u2").tobytes())
-    found = rows(image, kind=kind)
-    assert (found == np.rint(values / 257.0)[:, :, None]).all()
-    assert found[0, :4, 0].tolist() == [0, 0, 1, 255]
+    result = rows(image, kind=kind)
+    assert (result == np.rint(values / 257.0)[:, :, None]).all()
+    assert result[0, :4, 0].tolist() == [0, 0, 1, 255]
 
 
 def test_inks_become_colours():
     """Without a profile: what an ink leaves of the light, times what black leaves."""
     inks = noise(4)
-    found = rows(Image.frombytes("CMYK", (SIDE, SIDE), inks.tobytes()), kind="TIFF")
+    result = rows(Image.frombytes("CMYK", (SIDE, SIDE), inks.tobytes()), kind="TIFF")
     left = 255.0 - inks.astype(float)
-    assert np.abs(found - left[:, :, :3] * left[:, :, 3:] / 255).max() <= 1
+    assert np.abs(result - left[:, :, :3] * left[:, :, 3:] / 255).max() <= 1
 
 
 def test_jpeg_of_inks():
@@ -174,8 +174,8 @@ def test_what_becomes_of_images_that_are_not_square(upright):
     image = Image.fromarray(pixels)
 
     def along(fit, background="white"):
-        found = rows(image, Form(30, fit, background))
-        return found if upright else found.swapaxes(0, 1)
+        result = rows(image, Form(30, fit, background))
+        return result if upright else result.swapaxes(0, 1)
 
     assert (along("crop") == (0, 255, 0)).all()
     stretched = along("stretch")
@@ -210,8 +210,8 @@ def test_fine_patterns_become_their_mean_not_noise(factor):
     """A chessboard of single pixels has nothing but the mean below its own frequency."""
     side = 16 * factor
     board = np.indices((side, side)).sum(axis=0) % 2 * 255
-    found = rows(Image.fromarray(board.astype(np.uint8)), Form(16, "crop", "white"))
-    assert np.abs(found[1:-1, 1:-1] - 127.5).max() <= 6
+    result = rows(Image.fromarray(board.astype(np.uint8)), Form(16, "crop", "white"))
+    assert np.abs(result[1:-1, 1:-1] - 127.5).max() <= 6
 
 
 def test_large_photographs_are_decoded_small_to_nearly_the_same():
@@ -225,8 +225,8 @@ def test_large_photographs_are_decoded_small_to_nearly_the_same():
 def test_the_first_of_several_pages():
     first, second = (Image.fromarray(noise(3) // part) for part in (1, 2))
     for kind, options in (("TIFF", {}), ("WEBP", LOSSLESS["WEBP"]), ("PNG", {})):
-        found = rows(first, kind=kind, save_all=True, append_images=[second], **options)
-        assert (found == np.asarray(first)).all(), kind
+        result = rows(first, kind=kind, save_all=True, append_images=[second], **options)
+        assert (result == np.asarray(first)).all(), kind
 
 
 @cache

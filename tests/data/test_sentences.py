@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from equipoise import catalog
+from equipoise.core import catalog
+from equipoise.core.tokens import UNKNOWN, Vocabulary
 from equipoise.data._oracle import Weights, built, read, seeded
 from equipoise.data.oracle import Oracle
 from equipoise.data.sentences import SLOTS, Sentences
 from equipoise.data.text_lines import TextLines
 from equipoise.errors import DataError, SettingError
-from equipoise.tokens import UNKNOWN, Vocabulary
 
 GATES = ("i", "f", "og", "c")
 
@@ -34,10 +34,10 @@ def test_the_lab_draws_as_its_script_does() -> None:
     random.seed(42)
     wanted = [" ".join(random.choice(slot) for slot in SLOTS) for _ in range(2000)]
     random.setstate(state)
-    found = texts(Sentences(), "train")
-    assert sorted(found) == sorted(wanted)
+    result = texts(Sentences(), "train")
+    assert sorted(result) == sorted(wanted)
     assert wanted[0] == "the dog sat to the lake"
-    digest = hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join(sorted(result)).encode()).hexdigest()
     assert digest.startswith(LAB), digest
 
 
@@ -54,14 +54,14 @@ def test_what_is_held_out_of_the_lab_was_never_drawn_and_is_allowed() -> None:
 
 
 def test_the_law_of_the_lab_knows_its_sentences_and_no_others() -> None:
-    law, words = Sentences().spec.law, Sentences().spec.vocabulary
-    support = law.support()
+    distribution, words = Sentences().spec.distribution, Sentences().spec.vocabulary
+    support = distribution.support()
     assert support.shape == (10_000, 7)
-    assert law.log_probability(support).exp().sum().item() == pytest.approx(1)
+    assert distribution.log_probability(support).exp().sum().item() == pytest.approx(1)
     wrong = ("a cat sat on the mat", "the cat sat on the mat mat", "the cat sat on", "")
     rows = torch.tensor([words.tokens(line, 7, "here") for line in wrong])
-    assert law.log_probability(rows).tolist() == [-math.inf] * 4
-    assert law.log_probability(torch.tensor([[-1, 2, 3, 4, 5, 6, 0], [99, 2, 3, 4, 5, 6, 0]])).isinf().all()
+    assert distribution.log_probability(rows).tolist() == [-math.inf] * 4
+    assert distribution.log_probability(torch.tensor([[-1, 2, 3, 4, 5, 6, 0], [99, 2, 3, 4, 5, 6, 0]])).isinf().all()
 
 
 def test_too_many_sentences_leave_nothing_to_hold_out() -> None:
@@ -71,21 +71,21 @@ def test_too_many_sentences_leave_nothing_to_hold_out() -> None:
 
 def test_an_oracle_is_the_same_everywhere() -> None:
     """PCG64 in a documented order; torch has no part in it."""
-    assert Oracle(words=200).settled().digest.startswith("cf2b195e")
-    assert Oracle(words=200, seed=1).settled().digest.startswith("d1e6621d")
+    assert Oracle(words=200).resolve().digest.startswith("cf2b195e")
+    assert Oracle(words=200, seed=1).resolve().digest.startswith("d1e6621d")
     source = np.random.default_rng(0)
     assert np.array_equal(seeded(200, 32, 0).embedding, source.standard_normal((200, 32), dtype=np.float32))
 
 
 def test_the_oracle_has_the_entropy_of_such_oracles() -> None:
     """200 words: 3.08 to 3.24 nats per token over seeds, 7.8 to 8.1 of uniform words."""
-    data = Oracle(words=200, train=2000).settled()
-    law = data.spec.law
-    own = -law.log_probability(data.stream("train", 2000, 0).batch(0).real).mean().item() / 20
+    data = Oracle(words=200, train=2000).resolve()
+    distribution = data.spec.distribution
+    own = -distribution.log_probability(data.stream("train", 2000, 0).batch(0).real).mean().item() / 20
     uniform = torch.randint(200, (2000, 20), generator=torch.Generator().manual_seed(0))
     assert own == pytest.approx(3.08, abs=0.03)
-    assert -law.log_probability(uniform).mean().item() / 20 == pytest.approx(7.98, abs=0.1)
-    assert law.log_probability(torch.full((1, 20), 200)).item() == -math.inf
+    assert -distribution.log_probability(uniform).mean().item() / 20 == pytest.approx(7.98, abs=0.1)
+    assert distribution.log_probability(torch.full((1, 20), 200)).item() == -math.inf
 
 
 def arrays_of(weights: Weights) -> dict[str, np.ndarray]:
@@ -124,13 +124,13 @@ def oracle_file(tmp_path: Path) -> Path:
 
 
 def test_an_oracle_from_a_file_is_the_one_that_the_file_describes(oracle_file: Path) -> None:
-    data = catalog.build("data", "oracle", {"parameters": str(oracle_file), "length": 5, "train": 50}).settled()
+    data = catalog.build("data", "oracle", {"parameters": str(oracle_file), "length": 5, "train": 50}).resolve()
     assert data.words == 9
-    assert data.spec.law.digest == seeded(9, 6, 3).digest
+    assert data.spec.distribution.digest == seeded(9, 6, 3).digest
     arrays = arrays_of(seeded(9, 6, 3))
     sentences = data.stream("train", 50, 0).batch(0).real
     wanted = [by_hand(arrays, row) for row in sentences.tolist()]
-    given = data.spec.law.log_probability(sentences)
+    given = data.spec.distribution.log_probability(sentences)
     torch.testing.assert_close(given, torch.tensor(wanted).double(), atol=1e-4, rtol=0)
     assert built(read(oracle_file)).lstm.bias_hh_l0.abs().max() == 0
 
@@ -155,14 +155,14 @@ def spoilt(path: Path, **changes: np.ndarray | None) -> Path:
 )
 def test_an_oracle_of_other_shapes_is_told(oracle_file: Path, changes, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        Oracle(parameters=str(spoilt(oracle_file, **changes))).settled()
+        Oracle(parameters=str(spoilt(oracle_file, **changes))).resolve()
 
 
 def test_files_that_are_no_oracle_are_told_and_nothing_is_unpickled(tmp_path: Path, oracle_file: Path) -> None:
     with pytest.raises(DataError, match="there is no file"):
-        Oracle(parameters=str(tmp_path / "no.npz")).settled()
+        Oracle(parameters=str(tmp_path / "no.npz")).resolve()
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
-        Oracle(parameters=str(tmp_path)).settled()
+        Oracle(parameters=str(tmp_path)).resolve()
     np.save(tmp_path / "alone.npy", np.zeros(3))
     (tmp_path / "empty.npz").write_bytes(b"")
     (tmp_path / "text.npz").write_text("words")
@@ -170,22 +170,22 @@ def test_files_that_are_no_oracle_are_told_and_nothing_is_unpickled(tmp_path: Pa
     pickled = spoilt(oracle_file, E=np.array([{}], dtype=object)).name
     for name in ("alone.npy", "empty.npz", "text.npz", "cut.npz", pickled):
         with pytest.raises(DataError) as error:
-            Oracle(parameters=str(tmp_path / name)).settled()
+            Oracle(parameters=str(tmp_path / name)).resolve()
         assert f"{name} holds no arrays (.npz); write them by numpy.savez" in str(error.value)
         assert "pickle" not in str(error.value), "numpy's advice to unpickle it is not passed on"
 
 
 def test_another_oracle_in_the_same_file_is_noticed(oracle_file: Path) -> None:
-    data = Oracle(parameters=str(oracle_file)).settled()
+    data = Oracle(parameters=str(oracle_file)).resolve()
     spoilt(oracle_file, bo=np.ones(9, np.float32))
     with pytest.raises(DataError, match="is not as it was when this run began"):
-        data.settled()
+        data.resolve()
 
 
 def test_another_seed_makes_another_oracle_than_that_of_a_digest() -> None:
-    data = dataclasses.replace(Oracle(words=9, length=4, size=3, train=20).settled(), seed=3)
+    data = dataclasses.replace(Oracle(words=9, length=4, size=3, train=20).resolve(), seed=3)
     with pytest.raises(DataError, match=r"^words = 9, size = 3 and seed = 3 do not make the oracle of this digest;"):
-        data.settled()
+        data.resolve()
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def notes(data: TextLines) -> list[str]:
 
 
 def test_lines_of_words_come_back_as_they_were(lines) -> None:
-    data = lines("the cat sat\n\n  a dog  \nthe cat\r\nthe\n", held_out=0.0).settled()
+    data = lines("the cat sat\n\n  a dog  \nthe cat\r\nthe\n", held_out=0.0).resolve()
     assert data.spec.shape == (4,)
     assert data.words == ("<end>", "the", "cat", "a", "dog", "sat"), "the most frequent first, then by letters"
     assert sorted(texts(data, "train")) == ["a dog", "the", "the cat", "the cat sat"]
@@ -218,11 +218,11 @@ def test_lines_of_words_come_back_as_they_were(lines) -> None:
 def test_lines_of_any_system_are_the_same(lines, ending: str, mark: bytes) -> None:
     data = lines(mark + ending.join(("the cat sat", "a dog", "")).encode(), held_out=0.0)
     assert sorted(texts(data, "train")) == ["a dog", "the cat sat"]
-    assert data.settled().words == ("<end>", "a", "cat", "dog", "sat", "the")
+    assert data.resolve().words == ("<end>", "a", "cat", "dog", "sat", "the")
 
 
 def test_characters_are_words_too(lines) -> None:
-    data = lines("aé b\nba\n", unit="characters", held_out=0.0).settled()
+    data = lines("aé b\nba\n", unit="characters", held_out=0.0).resolve()
     assert sorted(texts(data, "train")) == ["aé b", "ba"]
     assert data.spec.shape == (5,)
 
@@ -232,7 +232,7 @@ def test_long_lines_are_cut_and_it_is_said(lines) -> None:
     assert sorted(texts(data, "train")) == ["a b", "a b c", "a b c"]
     assert notes(data)[1] == "1 of 3 lines are cut after 3 words (longest)"
     many = lines(" ".join(["w"] * 100) + "\nw\n", held_out=0.0)
-    assert many.settled().length == 32
+    assert many.resolve().length == 32
 
 
 def test_equal_lines_are_never_on_both_sides(lines) -> None:
@@ -265,20 +265,20 @@ def test_held_out_lines_decide_no_word_where_one_can_be_unknown(lines) -> None:
     data = lines(content, rare="mark", held_out=0.25)
     assert f"the cat {UNKNOWN} sat" in texts(data, "held_out")
     assert not any(UNKNOWN in text for text in texts(data, "train"))
-    assert len(data.settled().words) == 2 + 3 + 15
+    assert len(data.resolve().words) == 2 + 3 + 15
     assert notes(data)[-1] == "5 of 20 words held out are not among the 20: <unknown> (most)"
-    assert texts(data.settled(), "held_out") == texts(data, "held_out")
+    assert texts(data.resolve(), "held_out") == texts(data, "held_out")
     known = lines(content, held_out=0.25)
-    assert len(known.settled().words) == 1 + 3 + 20
+    assert len(known.resolve().words) == 1 + 3 + 20
     assert notes(known)[-1].startswith("5 of them stand in held-out lines alone: nothing is learnt of these words")
 
 
 def test_words_behind_the_cut_are_no_words_of_the_vocabulary(lines) -> None:
-    assert lines("a b c\nb a d\na a\n", longest=2, held_out=0.0).settled().words == ("<end>", "a", "b")
+    assert lines("a b c\nb a d\na a\n", longest=2, held_out=0.0).resolve().words == ("<end>", "a", "b")
 
 
 def test_settled_lines_need_no_file_to_be_read_again(lines) -> None:
-    data = lines("the cat\na dog\n").settled()
+    data = lines("the cat\na dog\n").resolve()
     Path(data.file).unlink()
     assert data.spec.vocabulary.text([1, 2, 0]) == "a cat"
     with pytest.raises(DataError, match="there is no file"):
@@ -300,17 +300,17 @@ def test_settled_lines_need_no_file_to_be_read_again(lines) -> None:
 )
 def test_files_that_are_no_text_are_told(lines, content, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        lines(content).settled()
+        lines(content).resolve()
 
 
 def test_a_vocabulary_over_the_limit_is_refused_or_marked(lines) -> None:
     content = "a a b\na b c d\n"
     with pytest.raises(DataError) as error:
-        lines(content, most=4).settled()
+        lines(content, most=4).resolve()
     told = "4 different words, and an end: more than most = 4; give --option data.most=5, or data.rare=mark"
     assert told in str(error.value)
-    assert len(lines(content, most=5).settled().words) == 5
-    data = lines(content, most=4, rare="mark", held_out=0.0).settled()
+    assert len(lines(content, most=5).resolve().words) == 5
+    data = lines(content, most=4, rare="mark", held_out=0.0).resolve()
     assert data.words == ("<end>", UNKNOWN, "a", "b")
     assert f"a b {UNKNOWN} {UNKNOWN}" in texts(data, "train")
     assert notes(data)[-1] == "2 of 7 words to train on are not among the 4: <unknown> (most)"
@@ -323,10 +323,10 @@ def test_an_unknown_word_is_named_with_its_line(lines) -> None:
 
 
 def test_a_file_that_has_changed_is_noticed(lines) -> None:
-    data = lines("a b\nb a\n").settled()
+    data = lines("a b\nb a\n").resolve()
     Path(data.file).write_text("a b\nb a\nb b\n")
     with pytest.raises(DataError, match="is not as it was when this run began"):
-        data.settled()
+        data.resolve()
 
 
 @pytest.mark.parametrize(

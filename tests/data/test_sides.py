@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from equipoise.base import PairedBatch, UnpairedBatch
+from equipoise.core.data import PairedBatch, UnpairedBatch
 from equipoise.data._arrays import places_of
 from equipoise.data._pictures import ORIENTATION
 from equipoise.data._sides import joined
@@ -79,7 +79,7 @@ def notes(data):
 @pytest.mark.parametrize("write", [write_two, write_beside])
 def test_each_input_comes_with_its_own_sample(tmp_path, paired, write):
     write(tmp_path / "data")
-    data = paired().settled()
+    data = paired().resolve()
     assert data.spec.shape == (3, 16, 16)
     assert data.spec.source == (1, 16, 16)
     assert data.spec.paired == ("train", "held_out")
@@ -95,21 +95,21 @@ def test_each_input_comes_with_its_own_sample(tmp_path, paired, write):
 
 def test_both_ways_of_lying_are_written_out_and_the_other_way_round_can_be_asked_for(tmp_path, paired):
     write_beside(tmp_path / "data")
-    assert (paired().settled().source, paired().settled().target) == ("left", "right")
-    other = paired(source="right").settled()
+    assert (paired().resolve().source, paired().resolve().target) == ("left", "right")
+    other = paired(source="right").resolve()
     assert (other.source, other.target) == ("right", "left")
     assert (other.spec.shape[0], other.spec.source[0]) == (1, 3)
     shutil.rmtree(tmp_path / "data")
     write_two(tmp_path / "data")
-    assert (paired().settled().source, paired().settled().target) == ("in", "out")
-    other = paired(source="out").settled()
+    assert (paired().resolve().source, paired().resolve().target) == ("in", "out")
+    other = paired(source="out").resolve()
     assert (other.source, other.target) == ("out", "in")
     assert (other.spec.shape[0], other.spec.source[0]) == (1, 3)
 
 
 def test_withheld_pairs_are_side_by_side_by_chance_and_held_out_ones_are_not(tmp_path, paired):
     write_two(tmp_path / "data")
-    data = paired(paired=False).settled()
+    data = paired(paired=False).resolve()
     assert data.spec.paired == ("held_out",)
     stream = data.stream("train", 27, 0)
     for index in range(3):
@@ -182,7 +182,7 @@ def test_two_sets_need_not_be_of_one_size_and_are_shuffled_apart(tmp_path, unpai
         save(tinted(number), tmp_path / "data" / "b" / f"{number}.png")
     for number in range(10):
         save(flat(number), tmp_path / "data" / "a" / f"photo {number}.png")
-    data = unpaired().settled()
+    data = unpaired().resolve()
     assert (data.source, data.target) == ("a", "b")
     assert (data.spec.shape, data.spec.source, data.spec.paired) == ((3, 16, 16), (1, 16, 16), ())
     assert (data.count("train"), data.count("held_out")) == (36, 4)
@@ -201,16 +201,16 @@ def test_the_published_layout_is_known_and_others_are_named(tmp_path, unpaired):
             save(tinted(number), tmp_path / "data" / name / f"{number}.png")
     data = unpaired(held_out=0.0)
     assert "8 images neither in trainA nor in trainB: left out" in notes(data)
-    assert (data.settled().source, data.settled().target) == ("trainA", "trainB")
+    assert (data.resolve().source, data.resolve().target) == ("trainA", "trainB")
     assert data.count("train") == 4
-    other = unpaired(source="testB", target="trainA").settled()
+    other = unpaired(source="testB", target="trainA").resolve()
     assert (other.source, other.target) == ("testB", "trainA")
     with pytest.raises(
         DataError, match=r"no subfolder 'testC' .* there is: testA, testB, trainA, trainB; name both by"
     ):
-        unpaired(source="testC").settled()
+        unpaired(source="testC").resolve()
     with pytest.raises(DataError, match="cannot both lie in trainA"):
-        unpaired(source="trainA", target="trainA").settled()
+        unpaired(source="trainA", target="trainA").resolve()
 
 
 def test_names_without_a_partner_are_named_and_counted(tmp_path, paired):
@@ -219,7 +219,7 @@ def test_names_without_a_partner_are_named_and_counted(tmp_path, paired):
     for number in (40, 41, 42):
         save(flat(number), tmp_path / "data" / "in" / f"{number}.png")
     with pytest.raises(DataError) as error:
-        paired().settled()
+        paired().resolve()
     assert str(error.value) == (
         "4 images of 62 without a partner of the same name in the other folder: in/40.png, in/41.png, in/42.png and 1 "
         "more; pairs are in/NAME and out/NAME: mend the names, or move them out"
@@ -230,7 +230,7 @@ def test_endings_may_differ_but_a_name_stands_for_one_image(tmp_path, paired):
     write_two(tmp_path / "data", 10)
     Image.open(tmp_path / "data" / "in" / "00.png").save(tmp_path / "data" / "in" / "00.bmp")
     with pytest.raises(DataError, match=r"^2 images of one name but for the ending: in/00\.bmp, in/00\.png; keep one"):
-        paired().settled()
+        paired().resolve()
     (tmp_path / "data" / "in" / "00.png").unlink()
     assert paired().count("train") == 9
 
@@ -240,7 +240,7 @@ def test_pairs_of_two_sizes_are_named_and_counted(tmp_path, paired):
     save(flat(9, (16, 20)), tmp_path / "data" / "in" / "05.png")
     save(tinted(9, (32, 32)), tmp_path / "data" / "out" / "07.png")
     with pytest.raises(DataError) as error:
-        paired().settled()
+        paired().resolve()
     assert str(error.value) == (
         "2 pairs of 30 with images of two sizes: in/05.png 16 x 20 and out/05.png 16 x 16, in/07.png 16 x 16 and "
         "out/07.png 32 x 32; bring both images of a pair to the same"
@@ -253,19 +253,19 @@ def test_what_is_no_two_images_is_named_and_counted(tmp_path, paired, size):
     write_beside(tmp_path / "data")
     save(tinted(9, size), tmp_path / "data" / "01.png")
     with pytest.raises(DataError, match=r"^1 file of 30 in .* with no two images side by side: 01\.png \d+ x \d+;"):
-        paired().settled()
+        paired().resolve()
 
 
 def test_subfolders_that_are_called_left_and_right_are_subfolders(tmp_path, paired, unpaired):
     write_two(tmp_path / "data", names=("left", "right"))
     for options in ({}, {"source": "left"}, {"source": "left", "target": "right"}):
-        data = paired(**options).settled()
+        data = paired(**options).resolve()
         assert (data.source, data.target, data.beside) == ("left", "right", False)
         batch = data.stream("train", 27, 0).batch(0)
         assert torch.equal(levels(batch.real), levels(batch.source))
-    back = paired(source="right").settled()
+    back = paired(source="right").resolve()
     assert (back.spec.shape[0], back.spec.source[0], back.count("train")) == (1, 3, 27)
-    assert unpaired().settled().spec.source == (1, 16, 16)
+    assert unpaired().resolve().spec.source == (1, 16, 16)
     shutil.rmtree(tmp_path / "data")
     assert len(data.stream("train", 8, 0).batch(0)) == 8, "as it was settled, without a look at the folder"
 
@@ -273,18 +273,18 @@ def test_subfolders_that_are_called_left_and_right_are_subfolders(tmp_path, pair
 def test_halves_in_subfolders_of_these_names_can_be_asked_for(tmp_path, paired, unpaired):
     for side in ("left", "right"):
         write_beside(tmp_path / "data" / side, 10)
-    data = paired(beside=True).settled()
+    data = paired(beside=True).resolve()
     assert (data.beside, data.count("train") + data.count("held_out")) == (True, 20)
     for made in (paired(beside=True, source="in"), unpaired(beside=True)):
         with pytest.raises(SettingError, match=r"data\.beside = true: pairs lie left and right in each image"):
-            made.settled()
+            made.resolve()
 
 
 def test_a_run_from_before_knows_that_its_pairs_lie_side_by_side(tmp_path, paired):
     write_beside(tmp_path / "data")
-    settled = dataclasses.replace(paired().settled(), beside=None)
+    resolve = dataclasses.replace(paired().resolve(), beside=None)
     shutil.rmtree(tmp_path / "data")
-    assert settled.stream("train", 8, 0).batch(0).source.shape == (8, 1, 16, 16)
+    assert resolve.stream("train", 8, 0).batch(0).source.shape == (8, 1, 16, 16)
 
 
 def test_what_others_decoded_does_not_make_pairs_of_two_sets(tmp_path, paired, unpaired):
@@ -292,11 +292,11 @@ def test_what_others_decoded_does_not_make_pairs_of_two_sets(tmp_path, paired, u
     (tmp_path / "data" / "in" / "03.png").unlink()
     assert unpaired().count("train") == 27
     with pytest.raises(DataError, match="1 image of 59 without a partner"):
-        paired().settled()
+        paired().resolve()
     save(flat(24, (16, 20)), tmp_path / "data" / "in" / "03.png")
     assert unpaired().count("train") == 27
     with pytest.raises(DataError, match="1 pair of 30 with images of two sizes"):
-        paired().settled()
+        paired().resolve()
 
 
 def test_photographs_of_a_phone_that_lay_on_its_side_are_as_large_as_they_look(tmp_path, paired):
@@ -309,7 +309,7 @@ def test_photographs_of_a_phone_that_lay_on_its_side_are_as_large_as_they_look(t
     assert paired(held_out=0.0).count("train") == COUNT
     save(tinted(40, (24, 16)), tmp_path / "data" / "out" / "05.png")
     with pytest.raises(DataError, match=r"in/05\.jpg 16 x 24 and out/05\.png 24 x 16"):
-        paired().settled()
+        paired().resolve()
 
 
 def test_a_pair_of_which_one_image_is_damaged_is_left_out_and_said_so(tmp_path, paired):
@@ -325,18 +325,18 @@ def test_a_pair_of_which_one_image_is_damaged_is_left_out_and_said_so(tmp_path, 
 
 def test_a_folder_that_changed_since_is_not_trained_on(tmp_path, paired):
     write_two(tmp_path / "data")
-    settled = paired().settled()
+    resolve = paired().resolve()
     save(tinted(3), tmp_path / "data" / "out" / "05.png")
     with pytest.raises(DataError, match=r"1 file was altered \(out/05\.png\); restore it, or train anew"):
-        settled.settled()
+        resolve.resolve()
 
 
 def test_a_settled_folder_is_not_looked_at_again(tmp_path, paired):
     write_two(tmp_path / "data")
-    settled = paired().settled()
+    resolve = paired().resolve()
     shutil.rmtree(tmp_path / "data")
-    assert len(settled.stream("train", 8, 0).batch(0)) == 8
-    assert settled.spec.source == (1, 16, 16)
+    assert len(resolve.stream("train", 8, 0).batch(0)) == 8
+    assert resolve.spec.source == (1, 16, 16)
 
 
 def test_colour_can_be_taken_as_grey_and_grey_as_colour(tmp_path, paired):
@@ -354,9 +354,9 @@ def test_it_suggests_what_suits_it(tmp_path, paired, unpaired):
     assert dataclasses.astuple(paired().suggestion)[:2] == ("pix2pix:cpu32", 3000)
     assert paired().suggestion.metric == "paired_l1"
     assert paired(held_out=0.0).suggestion.metric is None
-    assert paired(paired=False).suggestion.gan == "cyclegan:cpu32"
-    assert paired(image_size=64).suggestion.gan == "pix2pix:cpu64"
-    assert unpaired(image_size=64).suggestion.gan == "cyclegan:cpu64"
+    assert paired(paired=False).suggestion.model == "cyclegan:cpu32"
+    assert paired(image_size=64).suggestion.model == "pix2pix:cpu64"
+    assert unpaired(image_size=64).suggestion.model == "cyclegan:cpu64"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from equipoise import catalog
+from equipoise.core import catalog
 from equipoise.data.digits import Digits
 from equipoise.data.stacked_digits import StackedDigits
 from equipoise.errors import SettingError

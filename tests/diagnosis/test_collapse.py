@@ -4,14 +4,14 @@ import math
 
 import pytest
 
+from equipoise.core.observations import Finding, MetricReading, Signals
 from equipoise.diagnosis.collapse import worse_by
 from equipoise.diagnosis.criteria import CRITERIA
 from equipoise.diagnosis.history import History, Measured, Measurement
 from equipoise.diagnosis.symptoms import diagnose
-from equipoise.observations import Finding, MetricReading, Signals
 
 
-def found(length: int, signals, symptom: str = "collapse") -> list[Finding]:
+def result(length: int, signals, symptom: str = "collapse") -> list[Finding]:
     """The findings of a symptom at every reading of a run of `length`."""
     history, seen = History(), []
     for step in range(1, length + 1):
@@ -40,7 +40,7 @@ def won_from(start: int):
 
 
 def test_a_metric_half_as_bad_again_as_its_best_is_one() -> None:
-    (first, *more) = found(240, fid({**GOOD, 160: 76.0, 200: 110.0}))
+    (first, *more) = result(240, fid({**GOOD, 160: 76.0, 200: 110.0}))
     assert first.since == 160
     assert first.evidence == {"fid": 76.0, "fid_at_best": 50.0}
     assert first.severity >= 0.5
@@ -50,15 +50,15 @@ def test_a_metric_half_as_bad_again_as_its_best_is_one() -> None:
 
 
 def test_a_smaller_loss_must_be_seen_twice() -> None:
-    assert found(190, fid({**GOOD, 160: 65.0})) == []
-    assert found(240, fid({**GOOD, 160: 65.0, 200: 66.0}))[0].since == 200
-    assert found(240, fid({**GOOD, 160: 65.0, 200: 55.0})) == []
+    assert result(190, fid({**GOOD, 160: 65.0})) == []
+    assert result(240, fid({**GOOD, 160: 65.0, 200: 66.0}))[0].since == 200
+    assert result(240, fid({**GOOD, 160: 65.0, 200: 55.0})) == []
 
 
 def test_beside_losses_that_say_so_a_small_loss_of_quality_is_enough() -> None:
     values = {**GOOD, 160: 60.0}
-    assert found(200, fid(values)) == []
-    (first, *_) = found(200, fid(values, won_from(130)))
+    assert result(200, fid(values)) == []
+    (first, *_) = result(200, fid(values, won_from(130)))
     assert first.since == 160
     assert {"loss_d", "loss_g", "won_for"} <= set(first.evidence)
 
@@ -66,34 +66,34 @@ def test_beside_losses_that_say_so_a_small_loss_of_quality_is_enough() -> None:
 def test_a_low_loss_is_none_while_the_metric_improves() -> None:
     """As DCGAN's on CIFAR-10: near 0 from the start, and FID falls for 42,000 steps."""
     improving = {step: 200.0 / step for step in range(10, 400, 10)}
-    assert found(400, fid(improving, won_from(30))) == []
+    assert result(400, fid(improving, won_from(30))) == []
 
 
 def test_without_a_metric_it_is_one_once_the_discriminator_has_won_for_half_of_the_run() -> None:
-    (first, *_) = found(500, lambda step: Signals(**won_from(100)(step)))
+    (first, *_) = result(500, lambda step: Signals(**won_from(100)(step)))
     assert 200 <= first.since <= 240
     assert first.confidence < 0.7
-    assert found(500, lambda step: Signals(**won_from(400)(step))) == []
-    assert found(500, lambda step: Signals(**won_from(100)(step), rank_train_fake=0.9)) == [], "ranks tell more"
+    assert result(500, lambda step: Signals(**won_from(400)(step))) == []
+    assert result(500, lambda step: Signals(**won_from(100)(step), rank_train_fake=0.9)) == [], "ranks tell more"
     healthy = {"loss_d": 1.0, "loss_g": 1.0}
-    assert found(500, lambda step: Signals(**(won_from(100)(step) if step < 180 else healthy))) == []
+    assert result(500, lambda step: Signals(**(won_from(100)(step) if step < 180 else healthy))) == []
 
 
 def test_samples_that_cover_reals_as_ever_speak_against_the_losses() -> None:
-    assert found(500, lambda step: Signals(**won_from(100)(step), coverage=0.9)) == []
-    assert found(500, lambda step: Signals(**won_from(100)(step), coverage=0.9 if step < 150 else 0.1))
+    assert result(500, lambda step: Signals(**won_from(100)(step), coverage=0.9)) == []
+    assert result(500, lambda step: Signals(**won_from(100)(step), coverage=0.9 if step < 150 else 0.1))
 
 
 def test_it_lasts_until_the_quality_is_back() -> None:
     values = {**GOOD, 160: 90.0, 200: 62.0, 240: 52.0, 280: 51.0}
-    seen = found(300, fid(values))
+    seen = result(300, fid(values))
     assert len(seen) == 80, "62 is still a fifth worse than 50; 52 is not"
 
 
 def test_one_bad_value_of_a_metric_that_is_measured_often_is_none() -> None:
     often = {step: 50.0 + (step % 3) for step in range(10, 400, 2)}
-    assert found(400, fid({**often, 300: 90.0})) == []
-    assert found(400, fid({step: value if step < 300 else 90.0 for step, value in often.items()}))[0].since <= 330
+    assert result(400, fid({**often, 300: 90.0})) == []
+    assert result(400, fid({step: value if step < 300 else 90.0 for step, value in often.items()}))[0].since <= 330
 
 
 def test_both_losses_jump() -> None:
@@ -103,9 +103,9 @@ def test_both_losses_jump() -> None:
         wild = step > 150
         return Signals(loss_d=wobble[step % 3] - (0.8 if wild else 0), loss_g=wobble[-step % 3] + (6 if wild else 0))
 
-    (first, *_) = found(170, signals)
+    (first, *_) = result(170, signals)
     assert first.evidence["jump"] >= 4
-    assert found(170, lambda step: Signals(loss_d=wobble[step % 3], loss_g=signals(step).loss_g)) == []
+    assert result(170, lambda step: Signals(loss_d=wobble[step % 3], loss_g=signals(step).loss_g)) == []
 
 
 def measured(best: float, first: float = 200.0, better: str = "lower") -> Measured:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from equipoise import cli
+from equipoise.cli import main as cli
 from equipoise.diagnosis.advice import ADVICE
-from equipoise.runs import Run
+from equipoise.runs.run_folder import Run
 
 FIRST_EPOCH = (
     "[0/500][0/14]\tLoss_D: 2.0881\tLoss_G: 19.9227\tD(x): 0.5726\tD(G(z)): 0.4000 / 0.0000\n"
@@ -36,7 +36,7 @@ def test_a_win_in_the_first_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert finding["severity"] > 0.9
     assert finding["evidence"]["loss_g"] == pytest.approx(46.32, abs=0.01)
     assert finding["advice"] == ADVICE["discriminator_overpowering"].change
-    assert answer["verdict"] == "ailing"
+    assert answer["verdict"] == "unhealthy"
     text = said(capsys, str(path))
     assert "discriminator_overpowering  from step 28 to the end" in text
     assert "augment_p" in text
@@ -79,7 +79,7 @@ def test_a_run_is_read_as_it_was_judged_live(trained: Path, tmp_path: Path) -> N
     """The same function, reading for reading, over what the log kept."""
     from equipoise.diagnosis.history import History
     from equipoise.diagnosis.symptoms import diagnose
-    from equipoise.replay import _health, readings
+    from equipoise.pilot.replay import _health, readings
 
     history, run = History(), Run(Path(shutil.copytree(trained, tmp_path / "run")))
     for reading, line in zip(readings(run), run.named("sensed"), strict=True):

@@ -7,9 +7,9 @@ import statistics
 
 import pytest
 
+from equipoise.core.observations import MetricReading, Signals
 from equipoise.diagnosis.criteria import Criteria
 from equipoise.diagnosis.history import RECENT, SPANS, History, from_plain, overwhelmed, remember, to_plain
-from equipoise.observations import MetricReading, Signals
 
 EMPTY = History()
 

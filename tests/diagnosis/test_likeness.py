@@ -32,8 +32,8 @@ def test_coverage_counts_reals_with_a_fake_in_their_ball() -> None:
 
 def test_coverage_of_as_good_as_real_is_what_chance_gives() -> None:
     """1 - (1/2)^5 or so: the chance that a fake is among the nearest five of ten (Naeem 2020, section 4.1)."""
-    found = [coverage(points(COMPARED), points(COMPARED)).item() for _ in range(20)]
-    assert sum(found) / 20 == pytest.approx(1 - 0.5**5, abs=0.02)
+    result = [coverage(points(COMPARED), points(COMPARED)).item() for _ in range(20)]
+    assert sum(result) / 20 == pytest.approx(1 - 0.5**5, abs=0.02)
 
 
 def test_copies_stand_out_and_blurs_do_not() -> None:
@@ -72,10 +72,10 @@ def test_tokens_are_compared_by_places_alone() -> None:
     real, fake = torch.randint(9, (40, 6), generator=source), torch.randint(3, (40, 6), generator=source)
     pairs = [(a, b) for a in range(40) for b in range(a)]
     apart = [sum((rows[a] != rows[b]).sum().item() for a, b in pairs) for rows in (fake, real)]
-    found = compare(torch.zeros_like(real), fake.float(), real)
-    assert found == {"diversity": pytest.approx(apart[0] / apart[1])}
+    result = compare(torch.zeros_like(real), fake.float(), real)
+    assert result == {"diversity": pytest.approx(apart[0] / apart[1])}
     order = torch.randperm(9, generator=source)
-    assert compare(order[real], order[fake].float(), None)["diversity"] == pytest.approx(found["diversity"])
+    assert compare(order[real], order[fake].float(), None)["diversity"] == pytest.approx(result["diversity"])
 
 
 def test_one_sentence_over_and_over_is_told() -> None:

@@ -148,8 +148,8 @@ def test_what_columns_are_called(name: str, signal: str | None) -> None:
     ],
 )
 def test_what_metrics_are_called(name: str, better: str | None) -> None:
-    found = columns.metric_of(name)
-    assert (found[1] if found else None) == better
+    result = columns.metric_of(name)
+    assert (result[1] if result else None) == better
 
 
 def record(data: bytes) -> bytes:
@@ -197,9 +197,9 @@ def test_event_files_that_tensorboard_itself_writes(tmp_path: Path) -> None:
             writer.add_scalar("Loss/G", float("nan") if step == 7 else step, step * 1000, new_style=True)
     trace = readers.read(tmp_path)
     assert values(trace, "loss_d") == [(step * 1000, pytest.approx(1 / (1 + step))) for step in range(300)]
-    found = values(trace, "loss_g")
-    assert math.isnan(found[7][1])
-    assert [value for _, value in found[8:]] == list(range(8, 300))
+    result = values(trace, "loss_g")
+    assert math.isnan(result[7][1])
+    assert [value for _, value in result[8:]] == list(range(8, 300))
 
 
 def test_damaged_event_files_end_where_the_damage_is() -> None:
@@ -269,19 +269,19 @@ def test_readings_are_means_and_count_what_is_not_finite() -> None:
     values = np.arange(count, dtype=float)
     values[::1000] = math.nan
     trace = Trace("x", {"loss_d": series(np.arange(1, count + 1), values)}, {}, total=2 * count)
-    found = list(readings(trace))
-    assert len(found) == READINGS
-    assert [reading.step for reading in found[:EAGER]] == list(range(1, EAGER + 1))
-    assert (found[-1].step, found[-1].progress) == (count, 0.5)
-    assert sum(reading.signals.non_finite for reading in found) == 50
-    steps = np.array([0] + [reading.step for reading in found])
+    result = list(readings(trace))
+    assert len(result) == READINGS
+    assert [reading.step for reading in result[:EAGER]] == list(range(1, EAGER + 1))
+    assert (result[-1].step, result[-1].progress) == (count, 0.5)
+    assert sum(reading.signals.non_finite for reading in result) == 50
+    steps = np.array([0] + [reading.step for reading in result])
     for row in (5, EAGER + 3, READINGS - 1):
         chosen = values[steps[row] : steps[row + 1]]
-        assert found[row].signals.loss_d == pytest.approx(np.nanmean(chosen))
+        assert result[row].signals.loss_d == pytest.approx(np.nanmean(chosen))
 
 
 def test_a_metric_is_known_from_its_step_on(tmp_path: Path) -> None:
-    found = list(readings(readers.read(written(tmp_path, TABLE))))
-    known = [(reading.signals.metrics["fid"].value, reading.signals.metrics["fid"].age) for reading in found]
+    result = list(readings(readers.read(written(tmp_path, TABLE))))
+    known = [(reading.signals.metrics["fid"].value, reading.signals.metrics["fid"].age) for reading in result]
     assert known == [(90.0, 0), (90.0, 1), (70.0, 0)]
-    assert [reading.signals.non_finite for reading in found] == [0, 1, 0]
+    assert [reading.signals.non_finite for reading in result] == [0, 1, 0]

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Finding, Health, Override, Remedy
 from equipoise.diagnosis import remedies
 from equipoise.diagnosis.ladders import LADDERS
 from equipoise.diagnosis.remedies import (
@@ -18,8 +20,6 @@ from equipoise.diagnosis.remedies import (
     with_overrides,
 )
 from equipoise.diagnosis.symptoms import NAMES
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Finding, Health, Override, Remedy
 
 PUBLISHED = AdversarialKnobs()
 ALL = frozenset(AdversarialKnobs.ranges())

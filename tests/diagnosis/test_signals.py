@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from equipoise.base import PhaseRecord, StepRecord
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import MetricReading
+from equipoise.core.records import PhaseRecord, StepRecord
 from equipoise.diagnosis.signals import LOGITS, Sense, Window, gather, rank, sense
-from equipoise.knobs import Knobs
-from equipoise.observations import MetricReading
-from equipoise.pilot import Pilot, Rules
+from equipoise.pilot.pilot import ModelInfo, Pilot
 
 Probability = Callable[[Tensor], Tensor]
 
@@ -78,11 +78,11 @@ def test_what_is_no_number_has_no_rank(side: int) -> None:
     sides = [torch.randn(4, 2, generator=seeded(0)), torch.randn(4, 2, generator=seeded(1))]
     sides[side][2, 1] = torch.nan
     assert math.isnan(rank(*sides).item())
-    found = read([StepRecord(1, 8, {"discriminator": PhaseRecord(logit_real=sides[0], logit_fake=sides[1])})]).signals
-    assert found.rank_train_fake is not None
-    assert math.isnan(found.rank_train_fake)
-    assert found.sign_real is not None
-    assert math.isnan(found.sign_real) == (side == 0)
+    result = read([StepRecord(1, 8, {"discriminator": PhaseRecord(logit_real=sides[0], logit_fake=sides[1])})]).signals
+    assert result.rank_train_fake is not None
+    assert math.isnan(result.rank_train_fake)
+    assert result.sign_real is not None
+    assert math.isnan(result.sign_real) == (side == 0)
 
 
 def phase(seed: int, *, logits: bool = True) -> PhaseRecord:
@@ -100,14 +100,14 @@ def phase(seed: int, *, logits: bool = True) -> PhaseRecord:
 
 def records(count: int, lazy: int = 1) -> list[StepRecord]:
     """Steps of two players; a phase of penalties only every so many steps."""
-    found = []
+    result = []
     for step in range(1, count + 1):
         phases = {"discriminator": phase(step)}
         if step % lazy == 0:
             phases["penalties"] = PhaseRecord(total=torch.tensor(float(step)), terms={"r1": torch.tensor(step / 2)})
         phases["generator"] = phase(step + 1000, logits=False)
-        found.append(StepRecord(step, 8 * step, phases, non_finite=torch.tensor(step % 3 == 0)))
-    return found
+        result.append(StepRecord(step, 8 * step, phases, non_finite=torch.tensor(step % 3 == 0)))
+    return result
 
 
 def read(steps: Sequence[StepRecord], probability: Probability | None = None) -> Sense:
@@ -127,8 +127,8 @@ def test_readings_are_mean_minimum_maximum_and_last(count: int) -> None:
         phases = [record.phases[owner] for record in steps]
         values = np.array([(p.total if term == "total" else p.terms[term]).item() for p in phases])
         expected = (values.mean(), values.min(), values.max(), values[-1])
-        found = (reading.mean, reading.min, reading.max, reading.last)
-        assert found == pytest.approx(expected, rel=1e-5, abs=1e-6), name
+        result = (reading.mean, reading.min, reading.max, reading.last)
+        assert result == pytest.approx(expected, rel=1e-5, abs=1e-6), name
 
 
 def test_signals_are_read_from_the_phases_that_they_are_of() -> None:
@@ -226,21 +226,21 @@ def test_probes_are_the_last_ones_seen() -> None:
 
 
 def test_nothing_gathered_is_nothing_known() -> None:
-    found = sense(Window(), {"fid": MetricReading(3.0, 100)})
-    assert found.loss == {}
-    assert found.signals.metrics == {"fid": MetricReading(3.0, 100)}
-    assert found.signals.non_finite == 0
-    values = dataclasses.asdict(found.signals)
+    result = sense(Window(), {"fid": MetricReading(3.0, 100)})
+    assert result.loss == {}
+    assert result.signals.metrics == {"fid": MetricReading(3.0, 100)}
+    assert result.signals.non_finite == 0
+    values = dataclasses.asdict(result.signals)
     assert {name for name, value in values.items() if value is not None} == {"non_finite", "metrics"}
 
 
 def test_what_is_not_finite_is_counted_and_read_as_it_is() -> None:
     bad = StepRecord(1, 8, {"generator": PhaseRecord(total=torch.tensor(math.nan))}, non_finite=torch.tensor(True))
     good = StepRecord(2, 16, {"generator": PhaseRecord(total=torch.tensor(1.0))}, non_finite=torch.tensor(False))
-    found = read([bad, good])
-    assert found.signals.non_finite == 1
-    assert math.isnan(found.loss["generator.total"].mean)
-    assert found.loss["generator.total"].last == 1.0
+    result = read([bad, good])
+    assert result.signals.non_finite == 1
+    assert math.isnan(result.loss["generator.total"].mean)
+    assert result.loss["generator.total"].last == 1.0
 
 
 def test_gathering_changes_no_window() -> None:
@@ -262,10 +262,10 @@ def test_gathering_keeps_no_graph() -> None:
 @pytest.mark.parametrize("lazy", [1, 2])
 def test_a_window_put_away_half_full_reads_the_same_later(cut: int, lazy: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through what a checkpoint holds: tensors as they are, values by way of JSON."""
-    monkeypatch.setattr("equipoise.pilot.EAGER", 0)
+    monkeypatch.setattr("equipoise.pilot.pilot.EAGER", 0)
 
     def pilot() -> Pilot:
-        return Pilot("fixed", steps=20, knobs=Knobs(), rules=Rules(probability=torch.sigmoid), sense_every=7)
+        return Pilot("fixed", steps=20, knobs=Knobs(), rules=ModelInfo(probability=torch.sigmoid), sense_every=7)
 
     steps = records(14, lazy)
     whole, first, second = pilot(), pilot(), pilot()
@@ -277,7 +277,7 @@ def test_a_window_put_away_half_full_reads_the_same_later(cut: int, lazy: int, m
     tensors, values = first.state()
     assert len(tensors) >= 9
     second.restore(cut, 8 * cut, {k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(values)))
-    found = [decision for record in steps[cut:] if (decision := second.observe(record))]
-    assert found == expected
-    assert [decision.observation.step for decision in found] == [7, 14]
-    assert found[0].observation.signals.metrics["fid"] == MetricReading(12.5, 56)
+    result = [decision for record in steps[cut:] if (decision := second.observe(record))]
+    assert result == expected
+    assert [decision.observation.step for decision in result] == [7, 14]
+    assert result[0].observation.signals.metrics["fid"] == MetricReading(12.5, 56)

@@ -16,12 +16,14 @@ from typing import NamedTuple
 import pytest
 
 import equipoise
-from equipoise import catalog, cli, launch
-from equipoise.commands import _reporting
+from equipoise.cli import main as cli
+from equipoise.cli.commands import _reporting
+from equipoise.core import catalog
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Signals
 from equipoise.diagnosis.ladders import LADDERS, moved
-from equipoise.experiment import Choice, Experiment
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Signals
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -44,8 +46,8 @@ class Block(NamedTuple):
 def blocks(page: Path) -> list[Block]:
     """What a page says in code, but for blocks that say that they are to be skipped."""
     text = page.read_text()
-    found = [(block, text[: block.start()].count("\n") + 2) for block in BLOCK.finditer(text) if not block[2]]
-    return [Block(block[1], line, block[3]) for block, line in found]
+    result = [(block, text[: block.start()].count("\n") + 2) for block in BLOCK.finditer(text) if not block[2]]
+    return [Block(block[1], line, block[3]) for block, line in result]
 
 
 def commands(text: str) -> list[list[str]]:
@@ -145,10 +147,10 @@ def by_hand(page: str, reference: ModuleType) -> str:
     return str(reference.PART.sub("", (DOCS / page).read_text()))
 
 
-@pytest.mark.parametrize("gan", catalog.names("zoo"))
-def test_every_gan_has_a_page_with_its_tables(gan: str) -> None:
-    text = (DOCS / "gans" / f"{gan}.md").read_text()
-    assert all(f"<!-- generated: {part} {gan} -->" in text for part in ("options", "acting", "presets"))
+@pytest.mark.parametrize("model", catalog.names("models"))
+def test_every_gan_has_a_page_with_its_tables(model: str) -> None:
+    text = (DOCS / "models" / f"{model}.md").read_text()
+    assert all(f"<!-- generated: {part} {model} -->" in text for part in ("options", "acting", "presets"))
     headings = ("## Command", "## Options", "## What differs from the paper", "## What is logged")
     places = [text.find(heading) for heading in headings]
     assert -1 not in places
@@ -195,7 +197,7 @@ def test_every_knob_has_a_section_with_its_range_and_its_source_or_sense(knob: s
 
 def test_a_knob_is_said_to_act_where_it_does_and_to_be_repaired_as_it_is(reference: ModuleType) -> None:
     weight, rate = reference.PARTS["knob"]("gp_weight"), reference.PARTS["knob"]("lr_d")
-    assert "starts at: [wgan_gp](gans/wgan_gp.md) 10." in weight
+    assert "starts at: [wgan_gp](models/wgan_gp.md) 10." in weight
     assert "Does not act for cyclegan, dcgan, dirac" in weight
     assert "Repair leaves it." in weight
     turned_by = next(line for line in rate.splitlines() if line.startswith("- Turned by "))
@@ -241,12 +243,14 @@ def test_every_command_and_flag_is_mentioned() -> None:
 def test_a_run_folder_is_as_its_page_says(reference: ModuleType, tmp_path: Path) -> None:
     text, folder = (DOCS / "run-folder.md").read_text(), tmp_path / "run"
     steps: list[int] = []
-    experiment = Experiment(data=Choice("ring"), controller=Choice("annealed"), steps=4, batch_size=8)
+    experiment = Experiment(data=PlugSpec("ring"), controller=PlugSpec("annealed"), steps=4, batch_size=8)
     for event in equipoise.start(experiment, folder, interrupted=lambda: 2 in steps):
         steps.append(event.step)
     for _ in equipoise.resume(folder):
         pass
-    for _ in equipoise.start(dataclasses.replace(experiment, data=Choice("ring", {"radius": 1e38})), tmp_path / "sick"):
+    for _ in equipoise.start(
+        dataclasses.replace(experiment, data=PlugSpec("ring", {"radius": 1e38})), tmp_path / "sick"
+    ):
         pass  # numbers too large for float32: it diverges, and is repaired in vain
     kinds = {cls.__name__.lower(): cls for cls in reference.program.logged()}
     lines = [line for name in ("run", "sick") for line in equipoise.Run(tmp_path / name)._all_lines()]

@@ -48,8 +48,8 @@ def test_the_median_is_taken_for_a_constant() -> None:
     middle = torch.pdist(torch.cat([first.detach(), second])).median().item()
     fixed = sum(mmd(first, second, factor * middle) for factor in FACTORS) / len(FACTORS)
     (wanted,) = torch.autograd.grad(fixed, first)
-    (found,) = torch.autograd.grad(mmd(first, second), first)
-    torch.testing.assert_close(found, wanted)
+    (result,) = torch.autograd.grad(mmd(first, second), first)
+    torch.testing.assert_close(result, wanted)
 
 
 def test_equal_features_have_a_finite_gradient() -> None:

@@ -13,21 +13,22 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 import equipoise.meta
-from equipoise import catalog, launch
+from equipoise.core import catalog
+from equipoise.core.events import Evaluated, Sensed
+from equipoise.core.observations import Controller
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.events import Evaluated, Sensed
-from equipoise.experiment import complete, from_values
+from equipoise.experiment import launch
+from equipoise.experiment.settings import complete, from_values
 from equipoise.meta.environment import BOUND, NOISE, GanTraining
 from equipoise.meta.paused import decisions, interval
 from equipoise.meta.stacked import piloted
-from equipoise.observations import Controller
 from equipoise.policy.blank import KINDS, blank
 from equipoise.policy.reward import reward
 from equipoise.training.loop import train
 
 TASK = {
     "data": {"name": "equipoise.meta.points", "reals": 64},
-    "gan": {"name": "mlp", "width": 4},
+    "model": {"name": "mlp", "width": 4},
     "metric": "equipoise.meta.held_out",
     "steps": 20,
     "batch_size": 8,
@@ -109,9 +110,9 @@ def test_acting_here_is_what_deciding_in_a_run_is() -> None:
         lone.pilot.sense_every, lone.pilot.eager = 5, 0
         for _ in train(lone):
             pass
-        return torch.nn.utils.parameters_to_vector(lone.state.gan.networks["generator"].parameters())
+        return torch.nn.utils.parameters_to_vector(lone.state.model.networks["generator"].parameters())
 
-    mine = torch.nn.utils.parameters_to_vector(run.training.state.gan.networks["generator"].parameters())
+    mine = torch.nn.utils.parameters_to_vector(run.training.state.model.networks["generator"].parameters())
     assert torch.allclose(mine, ended(catalog.load("controllers", "learnable").steered(policy)), atol=1e-6)
     assert not torch.allclose(mine, ended(catalog.build("controllers", "rank")), atol=1e-4)
 
@@ -203,7 +204,7 @@ def test_divergence_costs_the_action_before_it_and_ends_the_episode() -> None:
     run = environment._run
     assert run is not None
     with torch.no_grad():
-        for weight in run.training.state.gan.networks["generator"].parameters():
+        for weight in run.training.state.model.networks["generator"].parameters():
             weight.fill_(math.nan)
     _, earned, terminated, truncated, told = environment.step(np.zeros(2, np.float32))
     assert (earned, terminated, truncated) == (-BOUND, True, False)

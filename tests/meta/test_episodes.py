@@ -5,16 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from equipoise import catalog
+from equipoise.core import catalog
 from equipoise.errors import SettingError
-from equipoise.experiment import Choice, Experiment
+from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.meta.episodes import BOUND, Episode, advantages, least, merit, play
 
 NOISE = 0.002
 TINY = Experiment(
-    data=Choice("equipoise.meta.points", {"reals": 64}),
-    gan=Choice("mlp", {"width": 4}),
-    metric=Choice("equipoise.meta.held_out"),
+    data=PlugSpec("equipoise.meta.points", {"reals": 64}),
+    model=PlugSpec("mlp", {"width": 4}),
+    metric=PlugSpec("equipoise.meta.held_out"),
     steps=20,
     batch_size=8,
     evaluate_every=10,
@@ -59,15 +59,19 @@ def test_runs_are_played_together_or_one_by_one_as_their_gan_allows() -> None:
     stacked = play([TINY, TINY], [fixed, fixed])
     assert stacked[0] == stacked[1], "the same task, seed and controller"
     assert [step for step, _ in stacked[0].measured] == [10, 20]
-    deep = Experiment(**{**vars(TINY), "data": Choice("equipoise.meta.pictures", {"reals": 32, "size": 16})})
-    deep = Experiment(**{**vars(deep), "gan": Choice("dcgan", {"width": 2}), "metric": Choice("fd_pixels"), "steps": 2})
+    deep = Experiment(**{**vars(TINY), "data": PlugSpec("equipoise.meta.pictures", {"reals": 32, "size": 16})})
+    deep = Experiment(
+        **{**vars(deep), "model": PlugSpec("dcgan", {"width": 2}), "metric": PlugSpec("fd_pixels"), "steps": 2}
+    )
     (alone,) = play([deep], [fixed])
     assert alone.measured[-1][0] == 2
     assert not alone.diverged
 
 
 def test_a_run_that_diverges_is_told_apart() -> None:
-    sick = Experiment(**{**vars(TINY), "knobs": {"lr_g": 1e-2, "lr_d": 1e-2}, "data": Choice("ring", {"radius": 1e38})})
+    sick = Experiment(
+        **{**vars(TINY), "knobs": {"lr_g": 1e-2, "lr_d": 1e-2}, "data": PlugSpec("ring", {"radius": 1e38})}
+    )
     (episode,) = play([sick], [catalog.build("controllers", "fixed")])
     assert episode.diverged
 
@@ -79,10 +83,14 @@ def test_a_run_that_diverges_is_told_apart() -> None:
         ("coverage:samples", "of 'coverage:samples' more is better, and policies are trained by a distance: say"),
     ],
 )
-@pytest.mark.parametrize("gan", ["mlp", "dcgan"])
-def test_a_task_without_a_metric_of_which_less_is_better_is_told(metric: str, told: str, gan: str) -> None:
-    data = "equipoise.meta.points" if gan == "mlp" else "equipoise.meta.pictures"
-    changed = {"data": Choice(data, {"reals": 16}), "gan": Choice(gan, {"width": 2}), "metric": Choice(metric)}
+@pytest.mark.parametrize("model", ["mlp", "dcgan"])
+def test_a_task_without_a_metric_of_which_less_is_better_is_told(metric: str, told: str, model: str) -> None:
+    data = "equipoise.meta.points" if model == "mlp" else "equipoise.meta.pictures"
+    changed = {
+        "data": PlugSpec(data, {"reals": 16}),
+        "model": PlugSpec(model, {"width": 2}),
+        "metric": PlugSpec(metric),
+    }
     with pytest.raises(SettingError, match=told):
         play([Experiment(**{**vars(TINY), **changed})], [catalog.build("controllers", "fixed")])
 

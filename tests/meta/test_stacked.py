@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from equipoise import launch
 from equipoise.controllers.annealed import Annealed
 from equipoise.controllers.fixed import Fixed
+from equipoise.core.events import Finished, Sensed
 from equipoise.errors import SettingError
-from equipoise.events import Finished, Sensed
-from equipoise.experiment import Choice, Experiment, complete
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec, complete
 from equipoise.losses.penalties import input_gradient
 from equipoise.meta._perceptrons import Perceptrons
 from equipoise.meta._stacked_step import Player, adam
@@ -20,9 +20,9 @@ from equipoise.training.loop import train
 CLOSE = 1e-5
 BASE = complete(
     Experiment(
-        data=Choice("ring"),
-        gan=Choice("mlp", {"width": 8}),
-        controller=Choice("fixed"),
+        data=PlugSpec("ring"),
+        model=PlugSpec("mlp", {"width": 8}),
+        controller=PlugSpec("fixed"),
         steps=20,
         batch_size=16,
         seed=0,
@@ -33,7 +33,7 @@ BASE = complete(
         evaluate_every=10,
     )
 )
-GRID = complete(replace(BASE, data=Choice("grid", {"training_points": 40}), metric=Choice("mixture_modes")))
+GRID = complete(replace(BASE, data=PlugSpec("grid", {"training_points": 40}), metric=PlugSpec("mixture_modes")))
 
 
 def alone(experiment):
@@ -44,8 +44,8 @@ def alone(experiment):
 
 def of(gan_options, *knobs, base=BASE):
     """Experiments of one shape, a seed each."""
-    gan = Choice("mlp", {"width": 8, **gan_options})
-    return [complete(replace(base, gan=gan, seed=seed, knobs=one)) for seed, one in enumerate(knobs)]
+    model = PlugSpec("mlp", {"width": 8, **gan_options})
+    return [complete(replace(base, model=model, seed=seed, knobs=one)) for seed, one in enumerate(knobs)]
 
 
 def furthest(training, other):
@@ -80,7 +80,7 @@ FAMILIES = {
 def test_after_20_steps_each_run_is_its_lone_twin(loss):
     activation = {"minimax": "tanh", "hinge": "relu"}.get(loss, "leaky_relu")
     experiments = of({"loss": loss, "activation": activation, "depth": 3 if loss == "hinge" else 2}, *FAMILIES[loss])
-    experiments += [complete(replace(GRID, gan=experiments[0].gan, seed=9, knobs={"lr_d": 5e-3}))]
+    experiments += [complete(replace(GRID, model=experiments[0].model, seed=9, knobs={"lr_d": 5e-3}))]
     for experiment, run in zip(experiments, train_together(experiments), strict=True):
         twin, events = alone(experiment)
         distance, where = furthest(run.training, twin)
@@ -105,7 +105,7 @@ def test_controllers_see_what_they_would_see_alone_and_turn_their_own_run_only()
     group = Group(experiments, [annealed, Fixed()])
     seen = list(group.readings())
     options = {"factors": dict(annealed.factors)}
-    chosen = replace(experiments[0], controller=Choice("annealed", options)), experiments[1]
+    chosen = replace(experiments[0], controller=PlugSpec("annealed", options)), experiments[1]
     for number, experiment in enumerate(chosen):
         twin, events = alone(experiment)
         sensed = [event for event in events if isinstance(event, Sensed)]
@@ -118,7 +118,7 @@ def test_controllers_see_what_they_would_see_alone_and_turn_their_own_run_only()
 
 
 def test_a_run_that_diverges_leaves_and_its_neighbours_do_not_feel_it():
-    lost = replace(BASE, data=complete(replace(BASE, data=Choice("ring", {"radius": 1e38}))).data)
+    lost = replace(BASE, data=complete(replace(BASE, data=PlugSpec("ring", {"radius": 1e38}))).data)
     experiments = [BASE, lost, replace(BASE, seed=2)]
     results = train_together(experiments)
     twins = [alone(experiment) for experiment in experiments]
@@ -131,7 +131,7 @@ def test_a_run_that_diverges_leaves_and_its_neighbours_do_not_feel_it():
 
 
 def test_all_may_diverge():
-    lost = replace(BASE, data=complete(replace(BASE, data=Choice("ring", {"radius": 1e38}))).data)
+    lost = replace(BASE, data=complete(replace(BASE, data=PlugSpec("ring", {"radius": 1e38}))).data)
     assert [run.reason for run in train_together([lost, replace(lost, seed=1)])] == ["diverged", "diverged"]
 
 
@@ -161,8 +161,8 @@ def test_a_run_can_be_gone_on_with_alone():
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh"])
 def test_the_input_gradient_is_that_of_automatic_differentiation(activation):
-    gan = launch.assemble(of({"activation": activation, "depth": 3}, {})[0], None).state.gan
-    network = gan.networks["discriminator"]
+    model = launch.assemble(of({"activation": activation, "depth": 3}, {})[0], None).state.model
+    network = model.networks["discriminator"]
     shape = Perceptrons.like(network)
     points = torch.randn(1, 50, 2, generator=torch.Generator().manual_seed(0))
     layers = shape.layers(torch.nn.utils.parameters_to_vector(network.parameters())[None].detach())
@@ -201,19 +201,19 @@ def test_adam_is_that_of_torch_with_settings_of_its_own_for_each_row_turned_on_t
         ([{}, {"steps": 21}], "runs with steps = 20 and 21 cannot be stacked; train them apart"),
         ([{}, {"batch_size": 8}], "runs with batch_size = 16 and 8 cannot be stacked; train them apart"),
         (
-            [{}, {"gan": Choice("mlp", {"width": 9})}],
+            [{}, {"model": PlugSpec("mlp", {"width": 9})}],
             "runs with width = 8 and 9 cannot be stacked; train them apart",
         ),
         (
-            [{"gan": Choice("mlp", {"optimizer": "sgd"})}],
+            [{"model": PlugSpec("mlp", {"optimizer": "sgd"})}],
             "runs with optimizer = sgd cannot be stacked; train them alone",
         ),
         (
-            [{"gan": Choice("mlp", {"constraint": "spectral_norm"})}],
+            [{"model": PlugSpec("mlp", {"constraint": "spectral_norm"})}],
             "runs with constraint = spectral_norm cannot be stacked; train them alone",
         ),
         (
-            [{"data": Choice("origin"), "gan": Choice("dirac"), "metric": None}],
+            [{"data": PlugSpec("origin"), "model": PlugSpec("dirac"), "metric": None}],
             "only runs of the GAN 'mlp' can be stacked, not 'dirac'; train it alone",
         ),
     ],

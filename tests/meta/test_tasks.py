@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.experiment import complete
+from equipoise.experiment.settings import complete
 from equipoise.meta.held_out import COUNT, HeldOut
 from equipoise.meta.pictures import Pictures
 from equipoise.meta.points import SHAPES, Points
 from equipoise.meta.tasks import Tasks, check_apart
 
 TASKS = Tasks(
-    {"data": {"name": "equipoise.meta.points"}, "gan": "mlp", "metric": "equipoise.meta.held_out"},
+    {"data": {"name": "equipoise.meta.points"}, "model": "mlp", "metric": "equipoise.meta.held_out"},
     {"data.shape": ["moons", "cross"], "knobs.lr_d": [1e-3, 4e-3], "steps": [50, 60]},
 )
 
@@ -66,7 +66,7 @@ def test_the_distance_is_the_definition() -> None:
     real, fake = torch.randn(20, 2, generator=source), torch.randn(24, 2, generator=source) * 0.5 + 1
     metric = HeldOut()
     statistics = metric.statistics(Points().stream("held_out", 8, 0).batch(0))
-    from equipoise.base import Batch
+    from equipoise.core.data import Batch
 
     statistics = metric.statistics(Batch(real))
     median = np.median([np.linalg.norm(a - b) for i, a in enumerate(real.numpy()) for b in real.numpy()[:i]])

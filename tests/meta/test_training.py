@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from equipoise import cli
+from equipoise.cli import main as cli
 from equipoise.errors import EquipoiseError, RunError, SettingError
-from equipoise.experiment import Experiment
+from equipoise.experiment.settings import Experiment
 from equipoise.meta import evolution, extra, training
 from equipoise.meta.evolution import Progress
 from equipoise.meta.journal import Journal, lines_of
@@ -25,7 +25,7 @@ from equipoise.policy.network import Network
 
 TASK = {
     "data": {"name": "equipoise.meta.points", "reals": 64},
-    "gan": {"name": "mlp", "width": 4},
+    "model": {"name": "mlp", "width": 4},
     "metric": "equipoise.meta.held_out",
     "steps": 4,
     "batch_size": 8,
@@ -97,10 +97,10 @@ def test_evolution_finds_what_is_good(tmp_path: Path, monkeypatch: pytest.Monkey
     plan = dataclasses.replace(ES, evolution=settings)
     journal = Journal(tmp_path / "j", signature(plan))
     last = list(evolution.evolve(plan, settings, journal))[-1]
-    found = evolution.result(plan, settings, journal)
-    assert np.sum((found.actor.flat() - goal) ** 2) < 0.1 * np.sum(goal**2)
+    result = evolution.result(plan, settings, journal)
+    assert np.sum((result.actor.flat() - goal) ** 2) < 0.1 * np.sum(goal**2)
     assert last.told.endswith("no better than its base, as far as can be told"), "all advantages lie below 0"
-    assert found.training["episodes"] == 60 * 13
+    assert result.training["episodes"] == 60 * 13
 
 
 def global_numbers() -> list[int]:
@@ -296,12 +296,12 @@ def test_what_is_not_installed_is_told(
             r"\[check\], steps = 6: runs with steps = 4 and 6 cannot be stacked; train them apart",
         ),
         (
-            TOML + '[task.gan]\nname = "mlp"\n[check]\n"gan.width" = [4, 8]\n[evolution]\n',
-            r"\[check\], gan\.width = 8: runs with width = 4 and 8 cannot be stacked",
+            TOML + '[task.gan]\nname = "mlp"\n[check]\n"model.width" = [4, 8]\n[evolution]\n',
+            r"\[check\], model\.width = 8: runs with width = 4 and 8 cannot be stacked",
         ),
         (
-            TOML + '[task.gan]\nname = "mlp"\n[vary]\n"gan.name" = ["mlp", "dirac"]\n[evolution]\n',
-            r"\[vary\], gan\.name = 'dirac': ",
+            TOML + '[task.gan]\nname = "mlp"\n[vary]\n"model.name" = ["mlp", "dirac"]\n[evolution]\n',
+            r"\[vary\], model\.name = 'dirac': ",
         ),
         (TOML + 'controller = "rank"\n[evolution]\n', "has no controller but the policy that is trained on it; leave"),
         (TOML + '[vary]\n"controller.name" = ["rank"]\n[evolution]\n', "leave 'controller' out"),

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.metrics import _frechet, kid
 from equipoise.metrics.inception_score import score
 from equipoise.metrics.precision import Precision
 from equipoise.metrics.recall import Recall
-from equipoise.quality import Draws, Reals
 
 SETTINGS = {"kid_subsets": 7, "kid_subset_size": 40, "isc_splits": 3, "prc_neighborhood": 3}
 
@@ -49,8 +49,8 @@ def library():
                 return False
 
             def forward(self, pictures):
-                found = dict(zip(("pooled", "logits"), features(pictures), strict=True))
-                return tuple(found[name] for name in self.features_list)
+                result = dict(zip(("pooled", "logits"), features(pictures), strict=True))
+                return tuple(result[name] for name in self.features_list)
 
         class Pictures(torch.utils.data.Dataset):
             def __init__(self, pictures):
@@ -85,27 +85,27 @@ def ours():
 
 def test_frechet(library, ours):
     (fake, _), (real, _) = ours
-    found = _frechet.compare(real, fake, Draws(), instead="kid").value
-    assert found == pytest.approx(library["frechet_inception_distance"], rel=1e-6)
+    result = _frechet.compare(real, fake, Bootstrap(), instead="kid").value
+    assert result == pytest.approx(library["frechet_inception_distance"], rel=1e-6)
 
 
 def test_kernel_over_the_same_subsets(library, ours):
     (fake, _), (real, _) = ours
-    found = kid.subset_distance(real, fake, SETTINGS["kid_subsets"], SETTINGS["kid_subset_size"])
-    assert found == pytest.approx(library["kernel_inception_distance_mean"], abs=1e-6)
+    result = kid.subset_distance(real, fake, SETTINGS["kid_subsets"], SETTINGS["kid_subset_size"])
+    assert result == pytest.approx(library["kernel_inception_distance_mean"], abs=1e-6)
 
 
 def test_inception_score_over_the_same_splits(library, ours):
     (_, logits), _ = ours
-    assert score(logits, 3, Draws()).value == pytest.approx(library["inception_score_mean"], rel=1e-6)
+    assert score(logits, 3, Bootstrap()).value == pytest.approx(library["inception_score_mean"], rel=1e-6)
 
 
 def test_precision_and_recall(library, ours):
     (fake, _), (real, _) = ours
     for metric in (Precision("samples"), Recall("samples")):
-        found = metric.compare(Reals(real), fake, Draws()).value
-        assert 0 < found < 1
-        assert found == pytest.approx(library[type(metric).__name__.lower()], abs=1e-6)
+        result = metric.compare(ReferenceSet(real), fake, Bootstrap()).value
+        assert 0 < result < 1
+        assert result == pytest.approx(library[type(metric).__name__.lower()], abs=1e-6)
 
 
 @pytest.mark.parametrize("count", [50, 200])
@@ -117,5 +117,5 @@ def test_frechet_of_many_features_as_the_library_has_it(count):
     real = torch.from_numpy(source.normal(size=(count, 96))) @ torch.from_numpy(source.normal(size=(96, 96)))
     fake = 0.9 * torch.from_numpy(source.normal(size=(count + 9, 96))) + 0.3
     theirs = fid_statistics_to_metric(fid_features_to_statistics(fake), fid_features_to_statistics(real), False)
-    found = _frechet.compare(real, fake, Draws(), instead="kid").value
-    assert found == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)
+    result = _frechet.compare(real, fake, Bootstrap(), instead="kid").value
+    assert result == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)

@@ -5,16 +5,16 @@ import math
 import pytest
 import torch
 
+from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.data.digits import Digits
 from equipoise.metrics._digits_classifier import digit_logits
 from equipoise.metrics.classifier_score_digits import ClassifierScoreDigits
-from equipoise.quality import Draws, Reals
 
 METRIC = ClassifierScoreDigits()
 
 
 def of(logits: torch.Tensor) -> float:
-    return METRIC.compare(Reals(torch.empty(0)), logits, Draws()).value
+    return METRIC.compare(ReferenceSet(torch.empty(0)), logits, Bootstrap()).value
 
 
 def test_sure_names_evenly_spread_score_ten_and_a_single_one_scores_one() -> None:
@@ -36,12 +36,12 @@ def test_it_is_the_exponential_of_the_mean_divergence() -> None:
 def test_real_digits_score_nearly_ten_and_noise_little() -> None:
     reals = Digits().stream("held_out", 300, 0).batch(0).real
     noise = torch.randn(300, 1, 32, 32, generator=torch.Generator().manual_seed(2)).clamp(-1, 1)
-    assert METRIC.value(METRIC.statistics(Reals(reals)), reals) > 9.3
-    assert METRIC.value(METRIC.statistics(Reals(reals)), noise) < 2
+    assert METRIC.value(METRIC.statistics(ReferenceSet(reals)), reals) > 9.3
+    assert METRIC.value(METRIC.statistics(ReferenceSet(reals)), noise) < 2
     assert METRIC.features(reals[:3]).equal(digit_logits(reals[:3]))
 
 
 def test_an_interval_holds_the_value() -> None:
     logits = 3 * torch.randn(200, 10, generator=torch.Generator().manual_seed(3))
-    low, high = METRIC.compare(Reals(torch.empty(0)), logits, Draws(200)).interval or (0, 0)
+    low, high = METRIC.compare(ReferenceSet(torch.empty(0)), logits, Bootstrap(200)).interval or (0, 0)
     assert low < of(logits) < high

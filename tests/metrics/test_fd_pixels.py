@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
-from equipoise import catalog
-from equipoise.base import Batch, DataSpec
+from equipoise.core import catalog
+from equipoise.core.data import Batch, DataSpec
 from equipoise.errors import SettingError
 
 

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
+from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.data.digits import Digits
 from equipoise.errors import DataError
 from equipoise.metrics import _frechet
 from equipoise.metrics._frechet import Moments, frechet_distance, moments, of_few
 from equipoise.metrics.fd_digits import FdDigits
 from equipoise.metrics.fd_pixels import FdPixels
-from equipoise.quality import Draws, Reals
 
 
 def normal(count, dimensions, seed, scale=1.0, shift=0.0):
@@ -20,7 +20,7 @@ def normal(count, dimensions, seed, scale=1.0, shift=0.0):
 
 
 def distance(real, fake):
-    return _frechet.compare(real, fake, Draws(), instead="kd").value
+    return _frechet.compare(real, fake, Bootstrap(), instead="kd").value
 
 
 @pytest.mark.parametrize(("sizes", "dimensions"), [((40, 30), 6), ((12, 9), 20), ((200, 300), 64), ((9, 40), 30)])
@@ -65,7 +65,7 @@ def test_it_needs_two_samples():
 def test_the_interval_holds_what_other_samples_give():
     """Of 30 pairs of sets, 28 or 29 intervals hold the mean of all; 24 or fewer come once in five hundred times."""
     pairs = [(normal(150, 4, 2 * seed), normal(250, 4, 2 * seed + 1, 1.3, 0.5)) for seed in range(30)]
-    figures = [_frechet.compare(real, fake, Draws(60), instead="kd") for real, fake in pairs]
+    figures = [_frechet.compare(real, fake, Bootstrap(60), instead="kd") for real, fake in pairs]
     middle = sum(figure.value for figure in figures) / len(figures)
     held = [figure.interval[0] < middle < figure.interval[1] for figure in figures]
     assert sum(held) >= 25
@@ -76,9 +76,9 @@ def test_the_interval_holds_what_other_samples_give():
 
 def test_draws_to_first_order_are_nearly_those_computed_anew(monkeypatch):
     real, fake = normal(600, 5, 0), normal(800, 5, 1, 1.4, 0.5)
-    whole = _frechet.compare(real, fake, Draws(60), instead="kd").drawn
+    whole = _frechet.compare(real, fake, Bootstrap(60), instead="kd").drawn
     monkeypatch.setattr(_frechet, "DRAWN_WHOLE", 0)
-    first = _frechet.compare(real, fake, Draws(60), instead="kd").drawn
+    first = _frechet.compare(real, fake, Bootstrap(60), instead="kd").drawn
     assert not torch.equal(first, whole)
     assert torch.corrcoef(torch.stack([first, whole]))[0, 1] > 0.99
     assert first.std() == pytest.approx(whole.std().item(), rel=0.1)
@@ -86,11 +86,11 @@ def test_draws_to_first_order_are_nearly_those_computed_anew(monkeypatch):
 
 def test_fewer_samples_than_features_are_doubted():
     real, fake = normal(30, 40, 0), normal(200, 40, 1)
-    (doubt,) = _frechet.compare(real, fake, Draws(), instead="kd_digits").doubts
+    (doubt,) = _frechet.compare(real, fake, Bootstrap(), instead="kd_digits").doubts
     assert doubt == "30 reals are no more than the 40 features, so it is mostly bias: trust kd_digits"
-    (doubt,) = _frechet.compare(fake, real, Draws(), instead="kd_digits").doubts
+    (doubt,) = _frechet.compare(fake, real, Bootstrap(), instead="kd_digits").doubts
     assert doubt.startswith("30 samples are no more than the 40 features")
-    assert _frechet.compare(real[:, :9], fake[:, :9], Draws(), instead="kd_digits").doubts == ()
+    assert _frechet.compare(real[:, :9], fake[:, :9], Bootstrap(), instead="kd_digits").doubts == ()
 
 
 def test_of_digits_it_ranks_samples_as_people_would():
@@ -98,17 +98,17 @@ def test_of_digits_it_ranks_samples_as_people_would():
     train = Digits(16).stream("train", 800, 0).batch(0)
     noise = torch.rand(200, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for metric in (FdDigits(), FdPixels()):
-        statistics = metric.statistics(Reals(held_out))
-        found = [
+        statistics = metric.statistics(ReferenceSet(held_out))
+        result = [
             metric.value(statistics, images)
             for images in (train.real, train.real[train.condition == 3], train.real[:1].expand(200, -1, -1, -1), noise)
         ]
-        assert found[0] < found[1] < min(found[2:])
+        assert result[0] < result[1] < min(result[2:])
 
 
 def test_of_pixels_it_is_the_labs():
     """The digits lab: mean and covariance of flattened pixels, here with the other derivation of the root."""
     held_out = Digits(16).stream("held_out", 150, 0).batch(0).real
     train = Digits(16).stream("train", 120, 0).batch(0).real
-    found = FdPixels().value(FdPixels().statistics(Reals(held_out)), train)
-    assert found == pytest.approx(frechet_distance(moments(held_out.flatten(1)), moments(train.flatten(1))), rel=1e-6)
+    result = FdPixels().value(FdPixels().statistics(ReferenceSet(held_out)), train)
+    assert result == pytest.approx(frechet_distance(moments(held_out.flatten(1)), moments(train.flatten(1))), rel=1e-6)

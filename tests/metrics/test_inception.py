@@ -5,6 +5,7 @@ import urllib.error
 import pytest
 import torch
 
+from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.errors import DataError
 from equipoise.metrics import _features_inception, _weights
 from equipoise.metrics._features_inception import InceptionFeatures
@@ -12,7 +13,6 @@ from equipoise.metrics._weights import Published
 from equipoise.metrics.fid import Fid
 from equipoise.metrics.inception_score import InceptionScore, score
 from equipoise.metrics.kid import Kid
-from equipoise.quality import Draws, Reals
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def grey(count, seed=0):
 @pytest.mark.parametrize("metric", [Fid(), Kid(), InceptionScore()])
 def test_without_weights_and_without_a_network_it_says_what_to_do(metric, offline):
     with pytest.raises(DataError) as told:
-        metric.statistics(Reals(grey(2)))
+        metric.statistics(ReferenceSet(grey(2)))
     line = str(told.value)
     assert "weights-inception-2015-12-05-6726825d.pth (96 MB) is needed and cannot be downloaded" in line
     assert "Name or service not known" in line
@@ -51,10 +51,10 @@ def test_without_weights_and_without_a_network_it_says_what_to_do(metric, offlin
 def test_weights_of_another_digest_are_refused(tmp_path):
     file = tmp_path / "weights.pth"
     with pytest.raises(DataError, match=r"cannot read the weights .*weights.pth: No such file"):
-        Fid(str(file)).statistics(Reals(grey(2)))
+        Fid(str(file)).statistics(ReferenceSet(grey(2)))
     torch.save({"a": torch.zeros(2)}, file)
     with pytest.raises(DataError, match=r"is not the published file: its SHA-256 is \w{8}…, not 6726825d…; give the"):
-        Fid(str(file)).statistics(Reals(grey(2)))
+        Fid(str(file)).statistics(ReferenceSet(grey(2)))
 
 
 def test_a_damaged_download_is_refused_with_the_way_out(tmp_path):
@@ -62,7 +62,7 @@ def test_a_damaged_download_is_refused_with_the_way_out(tmp_path):
     file.parent.mkdir(parents=True)
     file.write_bytes(b"cut short")
     with pytest.raises(DataError, match="delete it, and it is downloaded anew"):
-        Fid().statistics(Reals(grey(2)))
+        Fid().statistics(ReferenceSet(grey(2)))
 
 
 def test_a_download_is_kept_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -95,13 +95,13 @@ def test_the_network_is_the_librarys(tmp_path, monkeypatch):
         library = FeatureExtractorInceptionV3("any", ["2048", "logits_unbiased"], feature_extractor_weights_path="any")
     monkeypatch.setattr(_weights, "read", lambda *_: drawn)
     before = torch.get_rng_state()
-    found = InceptionFeatures()(grey(2).expand(-1, 3, -1, -1))
+    result = InceptionFeatures()(grey(2).expand(-1, 3, -1, -1))
     assert torch.equal(torch.get_rng_state(), before)
     pictures = ((grey(2) + 1) * 127.5).round().byte().expand(-1, 3, -1, -1)
     pooled, logits = library(pictures)
-    assert torch.allclose(found, torch.cat([pooled, logits], dim=1), rtol=1e-5, atol=1e-6)
-    assert found.shape == (2, 2048 + 1008)
-    assert torch.equal(InceptionFeatures()(grey(2)), found), "grey as colour"
+    assert torch.allclose(result, torch.cat([pooled, logits], dim=1), rtol=1e-5, atol=1e-6)
+    assert result.shape == (2, 2048 + 1008)
+    assert torch.equal(InceptionFeatures()(grey(2)), result), "grey as colour"
 
 
 def test_what_is_not_a_number_becomes_black():
@@ -115,8 +115,8 @@ def test_what_is_not_a_number_becomes_black():
 def test_the_score_is_known_where_names_are_certain():
     """N samples, each surely one of C names, evenly: exp KL = C. All unsure: 1."""
     sure = 60 * torch.eye(5).repeat(12, 1)
-    assert score(sure, 1, Draws()).value == pytest.approx(5, rel=1e-6)
-    figure = score(torch.zeros(60, 5), 3, Draws(20))
+    assert score(sure, 1, Bootstrap()).value == pytest.approx(5, rel=1e-6)
+    figure = score(torch.zeros(60, 5), 3, Bootstrap(20))
     assert figure.value == pytest.approx(1)
     assert figure.interval == pytest.approx((1, 1))
     assert figure.doubts == ("splits of 20, not of 5,000: lower than published figures",)
@@ -124,11 +124,11 @@ def test_the_score_is_known_where_names_are_certain():
 
 def test_the_score_needs_a_sample_a_split():
     with pytest.raises(DataError, match="4 samples are too few for 10 splits"):
-        score(torch.zeros(4, 5), 10, Draws())
+        score(torch.zeros(4, 5), 10, Bootstrap())
 
 
 def test_kid_says_when_its_subsets_are_small():
     real, fake = (torch.randn(30, 2048, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    figure = Kid(subsets=3).compare(Reals(real), fake, Draws(20))
+    figure = Kid(subsets=3).compare(ReferenceSet(real), fake, Bootstrap(20))
     assert figure.doubts == ("subsets of 30, not of 1,000",)
     assert figure.interval[0] < figure.value < figure.interval[1]

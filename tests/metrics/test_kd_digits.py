@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
 from equipoise.data.digits import Digits
 from equipoise.errors import DataError
 from equipoise.metrics import _digits_classifier
@@ -53,10 +53,10 @@ def by_moments(first, second):
 @pytest.mark.parametrize(("sizes", "shift"), [((7, 5), 0.0), ((2, 9), 1.5), ((12, 12), -3.0)])
 def test_kernel_distance_is_its_formula_twice_derived(sizes, shift):
     first, second = normal(sizes[0], 6, 1), normal(sizes[1], 6, 2, shift)
-    found = kernel_distance(first, second)
-    assert found == pytest.approx(by_loops(first, second), rel=1e-12, abs=1e-12)
-    assert found == pytest.approx(by_moments(first, second), rel=1e-12, abs=1e-12)
-    assert found == pytest.approx(kernel_distance(second, first), rel=1e-12, abs=1e-12)
+    result = kernel_distance(first, second)
+    assert result == pytest.approx(by_loops(first, second), rel=1e-12, abs=1e-12)
+    assert result == pytest.approx(by_moments(first, second), rel=1e-12, abs=1e-12)
+    assert result == pytest.approx(kernel_distance(second, first), rel=1e-12, abs=1e-12)
 
 
 def test_kernel_distance_is_zero_on_average_between_equals_and_grows_with_the_shift():

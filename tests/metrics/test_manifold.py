@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.errors import DataError
 from equipoise.metrics import _manifold
 from equipoise.metrics.coverage import Coverage
 from equipoise.metrics.density import Density
 from equipoise.metrics.precision import Precision
 from equipoise.metrics.recall import Recall
-from equipoise.quality import Draws, Reals
 
 METRICS = (Precision, Recall, Density, Coverage)
 
@@ -45,15 +45,15 @@ def by_definition(real, fake, k):
 def test_they_are_their_definitions(k, monkeypatch):
     monkeypatch.setattr(_manifold, "ROWS", 7)
     real, fake = points(30, 0), points(40, 1, 1.2, 0.5)
-    found = [metric("samples", k).compare(Reals(real), fake, Draws()).value for metric in METRICS]
-    assert found == pytest.approx(by_definition(real, fake, k))
+    result = [metric("samples", k).compare(ReferenceSet(real), fake, Bootstrap()).value for metric in METRICS]
+    assert result == pytest.approx(by_definition(real, fake, k))
 
 
 def test_by_hand():
     """Reals at 0, 1, 2, 10: radii 1, 1, 1, 8. Samples at 0.5 and 30: radii 29.5."""
     real, fake = torch.tensor([[0.0], [1.0], [2.0], [10.0]]), torch.tensor([[0.5], [30.0]])
-    found = [metric("samples", 1).compare(Reals(real), fake, Draws()).value for metric in METRICS]
-    assert found == [0.5, 1.0, 1.0, 0.5]
+    result = [metric("samples", 1).compare(ReferenceSet(real), fake, Bootstrap()).value for metric in METRICS]
+    assert result == [0.5, 1.0, 1.0, 0.5]
 
 
 def test_perfect_samples_cover_as_much_as_naeem_derives():
@@ -61,16 +61,18 @@ def test_perfect_samples_cover_as_much_as_naeem_derives():
     count, k, share = 200, 5, 1.0
     for step in range(1, k + 1):
         share *= (count - step) / (2 * count - step)
-    found = [
-        Coverage("samples").compare(Reals(points(count, 2 * seed)), points(count, 2 * seed + 1), Draws()).value
+    result = [
+        Coverage("samples")
+        .compare(ReferenceSet(points(count, 2 * seed)), points(count, 2 * seed + 1), Bootstrap())
+        .value
         for seed in range(30)
     ]
-    assert sum(found) / len(found) == pytest.approx(1 - share, abs=0.006)
+    assert sum(result) / len(result) == pytest.approx(1 - share, abs=0.006)
 
 
 def test_an_interval_of_a_share_is_as_wide_as_chance_has_it():
     """Of a mean of N draws of 0 and 1: ± 1.96 √(p (1 - p) / N)."""
-    figure = Precision("samples").compare(Reals(points(100, 0)), points(400, 1, 1.5), Draws(1000))
+    figure = Precision("samples").compare(ReferenceSet(points(100, 0)), points(400, 1, 1.5), Bootstrap(1000))
     low, high = figure.interval
     assert low < figure.value < high
     wide = 2 * 1.96 * (figure.value * (1 - figure.value) / 400) ** 0.5
@@ -78,9 +80,9 @@ def test_an_interval_of_a_share_is_as_wide_as_chance_has_it():
 
 
 def test_unequal_counts_are_told():
-    figure = Density("samples").compare(Reals(points(20, 0)), points(60, 1), Draws())
+    figure = Density("samples").compare(ReferenceSet(points(20, 0)), points(60, 1), Bootstrap())
     assert figure.doubts == ("60 samples beside 20 reals: compare it at the same two counts only",)
-    assert Density("samples").compare(Reals(points(50, 0)), points(60, 1), Draws()).doubts == ()
+    assert Density("samples").compare(ReferenceSet(points(50, 0)), points(60, 1), Bootstrap()).doubts == ()
 
 
 def test_copies_of_reals_lie_at_no_distance():
@@ -91,7 +93,7 @@ def test_copies_of_reals_lie_at_no_distance():
 
 def test_too_few_samples_for_their_neighbours():
     with pytest.raises(DataError, match="there are 3 samples, too few for 3 neighbours each; take more"):
-        Precision("samples").compare(Reals(points(3, 0)), points(9, 1), Draws())
+        Precision("samples").compare(ReferenceSet(points(3, 0)), points(9, 1), Bootstrap())
     with pytest.raises(DataError, match="there are 0 samples, too few for 1 neighbours"):
         _manifold.nearest(points(3, 0), points(0, 1), 1)
 

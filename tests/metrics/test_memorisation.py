@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
+from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.errors import DataError
 from equipoise.metrics._memorisation import cells, rank_z
 from equipoise.metrics.auth_pct import AuthPct
 from equipoise.metrics.c_t import CT
-from equipoise.quality import Draws, Reals
 
 
 def points(count, seed):
@@ -18,7 +18,7 @@ def points(count, seed):
 
 @pytest.fixture(scope="module")
 def reals():
-    return Reals(points(400, 0), train=points(800, 1))
+    return ReferenceSet(points(400, 0), train=points(800, 1))
 
 
 def copies(train, seed):
@@ -52,9 +52,9 @@ def test_cells_are_those_of_clear_clusters():
 
 def test_c_t_tells_copies_from_samples_and_from_noise(reals):
     metric = CT("samples")
-    fresh = metric.compare(reals, points(400, 2), Draws(50))
-    copied = metric.compare(reals, copies(reals.train, 3), Draws(50))
-    far = metric.compare(reals, 3 * points(400, 4), Draws())
+    fresh = metric.compare(reals, points(400, 2), Bootstrap(50))
+    copied = metric.compare(reals, copies(reals.train, 3), Bootstrap(50))
+    far = metric.compare(reals, 3 * points(400, 4), Bootstrap())
     assert abs(fresh.value) < 3
     assert copied.value < -8
     assert far.value > 3
@@ -63,8 +63,8 @@ def test_c_t_tells_copies_from_samples_and_from_noise(reals):
 
 def test_auth_pct_tells_copies_from_samples(reals):
     metric = AuthPct("samples")
-    fresh = metric.compare(reals, points(400, 2), Draws(50))
-    copied = metric.compare(reals, copies(reals.train, 3), Draws())
+    fresh = metric.compare(reals, points(400, 2), Bootstrap(50))
+    copied = metric.compare(reals, copies(reals.train, 3), Bootstrap())
     assert fresh.interval[0] < fresh.value < fresh.interval[1]
     assert copied.value < 5 < 40 < fresh.value < 90
 
@@ -72,25 +72,25 @@ def test_auth_pct_tells_copies_from_samples(reals):
 def test_auth_pct_by_hand():
     """Training points 0, 1, 5: nearest others at 1, 1, 4. Samples 0.4, 2.5 and 5: 0.4 < 1, 1.5 > 1, 0 < 4."""
     train, fake = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.4], [2.5], [5.0]])
-    real = Reals(fake[:0], train=train)
-    assert AuthPct("samples").compare(real, fake, Draws()).value == pytest.approx(100 / 3)
-    found = AuthPct("samples").closest(real, fake, samples=2, k=2)
-    assert found.sample.tolist() == [2, 0]
-    assert found.train.tolist() == [[2, 1], [0, 1]]
-    assert found.ratio.tolist() == pytest.approx([0, 0.4])
+    real = ReferenceSet(fake[:0], train=train)
+    assert AuthPct("samples").compare(real, fake, Bootstrap()).value == pytest.approx(100 / 3)
+    result = AuthPct("samples").closest(real, fake, samples=2, k=2)
+    assert result.sample.tolist() == [2, 0]
+    assert result.train.tolist() == [[2, 1], [0, 1]]
+    assert result.ratio.tolist() == pytest.approx([0, 0.4])
 
 
 def test_an_exact_copy_of_a_point_that_is_there_twice_is_a_copy():
     train = torch.tensor([[0.0], [0.0], [5.0]])
-    assert AuthPct("samples").compare(Reals(train, train=train), torch.tensor([[0.0]]), Draws()).value == 0
+    assert AuthPct("samples").compare(ReferenceSet(train, train=train), torch.tensor([[0.0]]), Bootstrap()).value == 0
 
 
 @pytest.mark.parametrize("metric", [CT("samples"), AuthPct("samples")])
 def test_they_need_training_reals(metric):
     with pytest.raises(DataError, match="needs the reals that were trained on, too"):
-        metric.compare(Reals(points(50, 0)), points(50, 1), Draws())
+        metric.compare(ReferenceSet(points(50, 0)), points(50, 1), Bootstrap())
 
 
 def test_cells_without_samples_leave_no_number(reals):
-    assert math.isnan(CT("samples", least=10_000).compare(reals, points(400, 2), Draws()).value)
-    assert math.isnan(CT("samples").compare(reals, torch.full((40, 4), math.nan), Draws()).value)
+    assert math.isnan(CT("samples", least=10_000).compare(reals, points(400, 2), Bootstrap()).value)
+    assert math.isnan(CT("samples").compare(reals, torch.full((40, 4), math.nan), Bootstrap()).value)

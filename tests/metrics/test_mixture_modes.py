@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from equipoise.base import Batch, DataSpec
+from equipoise.core.data import Batch, DataSpec
 from equipoise.data.grid import Grid
 from equipoise.data.ring import Ring
 from equipoise.errors import DataError
@@ -33,18 +33,18 @@ def test_reverse_kl_of_a_perfect_sampler_is_at_its_floor(data, modes):
     """(K - 1) / (2 N) on average, as N times twice the divergence is nearly a χ² of K - 1 degrees of freedom."""
     size, draws = 2500, 200
     stream, statistics = data.stream("train", size, 0), truth(data)
-    found = torch.tensor([metric.counts(statistics, stream.batch(index).real).reverse_kl for index in range(draws)])
+    result = torch.tensor([metric.counts(statistics, stream.batch(index).real).reverse_kl for index in range(draws)])
     error = math.sqrt(2 * (modes - 1)) / (2 * size) / math.sqrt(draws)
-    assert found.mean().item() == pytest.approx((modes - 1) / (2 * size), rel=0.03, abs=4 * error)
+    assert result.mean().item() == pytest.approx((modes - 1) / (2 * size), rel=0.03, abs=4 * error)
 
 
 @pytest.mark.parametrize("data", [Ring(), Grid()])
 def test_statistics_find_the_mixture(data):
-    found = metric.statistics(data.stream("held_out", 1000, 0).batch(0))
+    result = metric.statistics(data.stream("held_out", 1000, 0).batch(0))
     expected = truth(data)
-    assert found.std == pytest.approx(data.std, rel=4.5 / math.sqrt(4 * 1000))
-    assert (found.means - expected.means).abs().max() < 5 * data.std / math.sqrt(1000 / data.spec.classes * 0.7)
-    assert metric.value(found, data.stream("train", 2500, 0).batch(0).real) == pytest.approx(0.989, abs=0.012)
+    assert result.std == pytest.approx(data.std, rel=4.5 / math.sqrt(4 * 1000))
+    assert (result.means - expected.means).abs().max() < 5 * data.std / math.sqrt(1000 / data.spec.classes * 0.7)
+    assert metric.value(result, data.stream("train", 2500, 0).batch(0).real) == pytest.approx(0.989, abs=0.012)
 
 
 def test_counts_by_hand():

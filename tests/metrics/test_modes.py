@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.data.digits import Digits
 from equipoise.data.grid import Grid
 from equipoise.metrics._features_digits import StackedDigits
@@ -15,32 +16,33 @@ from equipoise.metrics.modes import Modes
 from equipoise.metrics.reverse_kl import ReverseKl
 from equipoise.metrics.stacked_modes import StackedModes
 from equipoise.metrics.stacked_reverse_kl import StackedReverseKl
-from equipoise.quality import Draws, Reals
 
 
 @pytest.fixture(scope="module")
 def grid():
     held_out = Grid().stream("held_out", 1000, 0).batch(0)
-    return Reals(held_out.real, held_out.condition)
+    return ReferenceSet(held_out.real, held_out.condition)
 
 
 def test_they_are_the_counts_of_the_mixture(grid):
     fake = Grid().stream("train", 300, 0).batch(0)
     some = fake.real[fake.condition < 7]
     counts = MixtureModes().counts(MixtureModes().statistics(grid), some)
-    found = [metric.compare(grid, some, Draws(30)) for metric in (Modes(), HighQuality(), ReverseKl(), MixtureModes())]
-    assert [figure.value for figure in found[:3]] == [7, counts.high_quality, pytest.approx(counts.reverse_kl)]
+    result = [
+        metric.compare(grid, some, Bootstrap(30)) for metric in (Modes(), HighQuality(), ReverseKl(), MixtureModes())
+    ]
+    assert [figure.value for figure in result[:3]] == [7, counts.high_quality, pytest.approx(counts.reverse_kl)]
     assert counts.reverse_kl == pytest.approx(math.log(25 / 7), abs=0.1)
-    assert found[3].value == pytest.approx(7 / 25 * counts.high_quality)
-    for figure in found:
+    assert result[3].value == pytest.approx(7 / 25 * counts.high_quality)
+    for figure in result:
         assert figure.interval[0] <= figure.value + 1e-12
         assert figure.value <= figure.interval[1] + 1e-12
 
 
 def test_samples_that_are_not_good_are_of_no_mode(grid):
     nowhere = torch.full((20, 2), 50.0)
-    found = [metric.compare(grid, nowhere, Draws()).value for metric in (Modes(), HighQuality(), ReverseKl())]
-    assert found == [0, 0, pytest.approx(math.log(25))]
+    result = [metric.compare(grid, nowhere, Bootstrap()).value for metric in (Modes(), HighQuality(), ReverseKl())]
+    assert result == [0, 0, pytest.approx(math.log(25))]
 
 
 def test_stacks_are_read_channel_by_channel():
@@ -53,18 +55,18 @@ def test_stacks_are_read_channel_by_channel():
 def test_stacks_are_counted_evenly():
     """Numbers 0 to 999, each once: all modes, no unevenness; one number alone: one mode, ln 1000."""
     every, one = torch.arange(1000.0)[:, None], torch.full((50, 1), 7.0)
-    nothing = Reals(torch.zeros(0, 1))
-    assert StackedModes().compare(nothing, every, Draws()).value == 1000
-    assert StackedReverseKl().compare(nothing, every, Draws()).value == pytest.approx(0, abs=1e-12)
-    assert StackedModes().compare(nothing, one, Draws(5)).interval == (1, 1)
-    assert StackedReverseKl().compare(nothing, one, Draws()).value == pytest.approx(math.log(1000))
+    nothing = ReferenceSet(torch.zeros(0, 1))
+    assert StackedModes().compare(nothing, every, Bootstrap()).value == 1000
+    assert StackedReverseKl().compare(nothing, every, Bootstrap()).value == pytest.approx(0, abs=1e-12)
+    assert StackedModes().compare(nothing, one, Bootstrap(5)).interval == (1, 1)
+    assert StackedReverseKl().compare(nothing, one, Bootstrap()).value == pytest.approx(math.log(1000))
 
 
 def test_a_perfect_sampler_has_the_floor_that_theory_gives():
     """(K - 1) / (2 N), to first order; 999 / 52,000 = 0.0192 for the usual 26,000 samples."""
     fake = torch.randint(1000, (26_000, 1), generator=torch.Generator().manual_seed(0)).float()
-    found = StackedReverseKl().compare(Reals(torch.zeros(0, 1)), fake, Draws()).value
-    assert found == pytest.approx(999 / 52_000, rel=0.15)
+    result = StackedReverseKl().compare(ReferenceSet(torch.zeros(0, 1)), fake, Bootstrap()).value
+    assert result == pytest.approx(999 / 52_000, rel=0.15)
 
 
 def test_what_they_suit():

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, PairedMetric, ReferenceSet
 from equipoise.errors import DataError
 from equipoise.metrics.paired_efficientnet_lite0 import PairedEfficientnetLite0
 from equipoise.metrics.paired_l1 import PairedL1
 from equipoise.metrics.perceptual_efficientnet_lite0 import PerceptualEfficientnetLite0
-from equipoise.quality import Draws, PairComparison, Reals
 
 PAIRS = DataSpec((3, 32, 32), source=(1, 32, 32), paired=("train", "held_out"))
 
@@ -21,17 +21,17 @@ def test_pixels_are_compared_in_their_order():
     real, fake = pictures(5, 0), pictures(5, 1)
     metric = PairedL1()
     by_hand = sum(float((real[n] - fake[n]).abs().mean()) for n in range(5)) / 5
-    assert metric.value(metric.statistics(Reals(real)), fake) == pytest.approx(by_hand, rel=1e-6)
-    assert metric.value(metric.statistics(Reals(real)), real) == 0
-    assert metric.value(metric.statistics(Reals(real)), real.flip(0)) > 0.3
-    assert metric.value(metric.statistics(Reals(torch.ones(2, 3, 4, 4))), -torch.ones(2, 3, 4, 4)) == 2
+    assert metric.value(metric.statistics(ReferenceSet(real)), fake) == pytest.approx(by_hand, rel=1e-6)
+    assert metric.value(metric.statistics(ReferenceSet(real)), real) == 0
+    assert metric.value(metric.statistics(ReferenceSet(real)), real.flip(0)) > 0.3
+    assert metric.value(metric.statistics(ReferenceSet(torch.ones(2, 3, 4, 4))), -torch.ones(2, 3, 4, 4)) == 2
 
 
 def test_an_interval_is_of_pairs_and_holds_the_value():
     real = torch.zeros(400, 1, 2, 2)
     fake = torch.rand(400, 1, 1, 1, generator=torch.Generator().manual_seed(0)).expand(-1, 1, 2, 2)
     metric = PairedL1()
-    figure = metric.compare(metric.statistics(Reals(real)), metric.features(fake), Draws(500, 0))
+    figure = metric.compare(metric.statistics(ReferenceSet(real)), metric.features(fake), Bootstrap(500, 0))
     low, high = figure.interval
     wide = 2 * 1.96 * fake[:, 0, 0, 0].std().item() / 20  # of a mean of 400
     assert low < figure.value < high
@@ -42,24 +42,24 @@ def test_features_see_what_the_unpaired_distance_sees_of_the_same_two():
     real, fake = pictures(3, 0), pictures(3, 1)
     metric, other = PairedEfficientnetLite0(), PerceptualEfficientnetLite0()
     by_hand = other.distance(fake, real).double().mean().item()
-    assert metric.value(metric.statistics(Reals(real)), fake) == pytest.approx(by_hand, rel=1e-5)
-    assert metric.value(metric.statistics(Reals(real)), real) == pytest.approx(0, abs=1e-6)
+    assert metric.value(metric.statistics(ReferenceSet(real)), fake) == pytest.approx(by_hand, rel=1e-5)
+    assert metric.value(metric.statistics(ReferenceSet(real)), real) == pytest.approx(0, abs=1e-6)
     assert metric.features_digest == other.features_digest
 
 
 @pytest.mark.parametrize("metric", [PairedL1(), PairedEfficientnetLite0()])
 def test_they_suit_data_whose_held_out_pairs_are_known(metric):
-    assert isinstance(metric, PairComparison)
+    assert isinstance(metric, PairedMetric)
     assert metric.suits(PAIRS)
     assert metric.suits(DataSpec((3, 32, 32), source=(1, 32, 32), paired=("held_out",)))
     assert not metric.suits(DataSpec((3, 32, 32), source=(1, 32, 32)))
     assert not metric.suits(DataSpec((3, 32, 32)))
-    assert not isinstance(PerceptualEfficientnetLite0(), PairComparison)
+    assert not isinstance(PerceptualEfficientnetLite0(), PairedMetric)
 
 
 def test_a_sample_without_a_real_is_refused_and_more_reals_are_let_be():
     metric = PairedL1()
-    statistics = metric.statistics(Reals(pictures(4, 0)))
+    statistics = metric.statistics(ReferenceSet(pictures(4, 0)))
     with pytest.raises(DataError, match="5 samples, 4 reals"):
         metric.value(statistics, pictures(5, 1))
     assert metric.value(statistics, pictures(4, 0)[:2]) == 0

@@ -5,7 +5,8 @@ import warnings
 import pytest
 import torch
 
-from equipoise.base import DataSpec
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.data.digits import Digits
 from equipoise.errors import DataError
 from equipoise.metrics import _features_lpips, _perceptual, _weights
@@ -13,7 +14,6 @@ from equipoise.metrics._features_efficientnet import EfficientNetFeatures, prepa
 from equipoise.metrics.lpips import Lpips
 from equipoise.metrics.perceptual_efficientnet_lite0 import PerceptualEfficientnetLite0
 from equipoise.metrics.ppl import Ppl
-from equipoise.quality import Draws, Reals
 
 
 def pictures(count, seed, size=40):
@@ -42,10 +42,10 @@ def test_lpips_is_that_of_torchmetrics(alex, monkeypatch):
     whole = models.get_model("alexnet", weights=None).state_dict() | backbone
     monkeypatch.setattr(_weights, "read", lambda *_: whole)
     _features_lpips.load.cache_clear()
-    found = Lpips().distance(pictures(3, 0), pictures(3, 1))
+    result = Lpips().distance(pictures(3, 0), pictures(3, 1))
     _features_lpips.load.cache_clear()
-    assert torch.allclose(found, alex(pictures(3, 0), pictures(3, 1)).flatten(), rtol=1e-6, atol=1e-6)
-    assert (found > 0).all()
+    assert torch.allclose(result, alex(pictures(3, 0), pictures(3, 1)).flatten(), rtol=1e-6, atol=1e-6)
+    assert (result > 0).all()
 
 
 def test_lpips_without_weights_names_its_stand_in(tmp_path):
@@ -64,8 +64,8 @@ def test_distances_are_their_formula():
     by_hand = ((0.6 - 0) ** 2 + (0.8 - 1) ** 2 + 1 + 1) / 2
     assert _perceptual.distance([first], [second]).item() == pytest.approx(by_hand)
     weighed = ((0.6**2 * 2 + 0.2**2 * 3) + (2 + 3)) / 2
-    found = _perceptual.distance([first, first], [second, first], [torch.tensor([2.0, 3.0])] * 2)
-    assert found.item() == pytest.approx(weighed)
+    result = _perceptual.distance([first, first], [second, first], [torch.tensor([2.0, 3.0])] * 2)
+    assert result.item() == pytest.approx(weighed)
 
 
 def test_diversity_is_the_mean_over_neighbours_in_the_row():
@@ -74,13 +74,13 @@ def test_diversity_is_the_mean_over_neighbours_in_the_row():
     def away(first, second):
         return (first - second).abs().flatten()
 
-    figure = _perceptual.diversity(away, samples, pairs=10, draws=Draws(50))
+    figure = _perceptual.diversity(away, samples, pairs=10, draws=Bootstrap(50))
     assert figure.value == 2
     assert figure.drawn.min() == 1
     assert figure.drawn.max() == 3
-    assert _perceptual.diversity(away, samples, pairs=1, draws=Draws()).value == 1
+    assert _perceptual.diversity(away, samples, pairs=1, draws=Bootstrap()).value == 1
     with pytest.raises(DataError, match="between 2 samples or more"):
-        _perceptual.diversity(away, samples[:1], pairs=1, draws=Draws())
+        _perceptual.diversity(away, samples[:1], pairs=1, draws=Bootstrap())
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def digits():
 
 def test_one_image_over_and_over_has_no_diversity(digits):
     metric = PerceptualEfficientnetLite0()
-    statistics = metric.statistics(Reals(digits))
+    statistics = metric.statistics(ReferenceSet(digits))
     many, one = metric.value(statistics, digits), metric.value(statistics, digits[:1].expand(8, -1, -1, -1))
     assert one == pytest.approx(0, abs=1e-6)
     assert many > 0.1
@@ -99,19 +99,19 @@ def test_one_image_over_and_over_has_no_diversity(digits):
 def test_the_network_knows_its_input():
     """(p - 127) / 128 of bytes p, as the network was trained, three channels of 96 x 96."""
     images = torch.stack([torch.full((1, 10, 10), value) for value in (-1.0, 1.0)])
-    found = prepared(images)
-    assert found.shape == (2, 3, 96, 96)
-    assert torch.allclose(found[0], torch.tensor(-127 / 128))
-    assert torch.allclose(found[1], torch.tensor(1.0))
+    result = prepared(images)
+    assert result.shape == (2, 3, 96, 96)
+    assert torch.allclose(result[0], torch.tensor(-127 / 128))
+    assert torch.allclose(result[1], torch.tensor(1.0))
 
 
 def test_features_are_pooled_and_draw_no_random_numbers(digits):
     before = torch.get_rng_state()
-    found = EfficientNetFeatures()(digits[:2])
-    assert found.shape == (2, 1280)
-    assert found.dtype == torch.float32
+    result = EfficientNetFeatures()(digits[:2])
+    assert result.shape == (2, 1280)
+    assert result.dtype == torch.float32
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.allclose(EfficientNetFeatures()(digits[:2].expand(-1, 3, -1, -1)), found, atol=1e-5)
+    assert torch.allclose(EfficientNetFeatures()(digits[:2].expand(-1, 3, -1, -1)), result, atol=1e-5)
 
 
 def test_without_the_package_there_is_one_line(monkeypatch):
@@ -131,15 +131,15 @@ def test_path_length_is_trimmed_and_scaled(monkeypatch):
     starts, ends = torch.zeros(100, 1, 4, 4), torch.arange(100.0).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
     monkeypatch.setattr(Ppl, "_between", lambda self, first, second: (second - first)[:, 0, 0, 0])
     metric = Ppl(epsilon=0.1, trim=0.02)
-    figure = metric.along(starts, ends, Draws(50))
+    figure = metric.along(starts, ends, Bootstrap(50))
     assert figure.value == pytest.approx(100 * 49.5)
     assert figure.interval[0] < figure.value < figure.interval[1]
     with pytest.raises(DataError, match="needs a step at least"):
-        metric.along(starts[:0], ends[:0], Draws())
+        metric.along(starts[:0], ends[:0], Bootstrap())
 
 
 def test_path_length_grows_with_the_step():
     """A step twice as far is a distance about four times as large, of images that change evenly."""
     start, way = pictures(4, 0), pictures(4, 1) - pictures(4, 0)
-    near, far = (Ppl(trim=0.0).along(start, start + share * way, Draws()).value for share in (0.002, 0.004))
+    near, far = (Ppl(trim=0.0).along(start, start + share * way, Bootstrap()).value for share in (0.002, 0.004))
     assert far / near == pytest.approx(4, rel=0.1)

@@ -10,13 +10,13 @@ import torch
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from torch import Tensor
 
-from equipoise import catalog
-from equipoise.base import DataSpec
+from equipoise.core import catalog
+from equipoise.core.data import DataSpec
+from equipoise.core.metric import Bootstrap, LikelihoodMetric, ReferenceSet
+from equipoise.core.tokens import ENDING, Vocabulary
 from equipoise.errors import DataError
 from equipoise.metrics._ngrams import References
 from equipoise.metrics._sentences import Tokens
-from equipoise.quality import Draws, LikelihoodMetric, Reals
-from equipoise.tokens import ENDING, Vocabulary
 
 ENDLESS = Vocabulary(("x", "y", "z"))
 ENDS = Vocabulary((ENDING, "x", "y"))
@@ -54,39 +54,39 @@ def test_self_bleu_leaves_out_the_sentence_itself_and_nothing_else(order: int) -
 def test_empty_sentences_are_doubted_where_they_look_best() -> None:
     """nltk gives them 0, so ours does; a reader should know."""
     fake = torch.tensor([[1, 2, 0, 0], [2, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
-    seen = Reals(fake, spec=DataSpec((4,), vocabulary=ENDS))
+    seen = ReferenceSet(fake, spec=DataSpec((4,), vocabulary=ENDS))
     metric = catalog.build("metrics", "self_bleu")
     assert References.of([[1, 2], []], 4).bleu([], 1) == by_nltk([[1, 2]], [], 4) == 0
-    assert metric.compare(seen, fake, Draws()).doubts == (
+    assert metric.compare(seen, fake, Bootstrap()).doubts == (
         "50.0% of samples are empty: each counts as 0, the best there is",
     )
-    assert metric.compare(seen, fake[:2], Draws()).doubts == ()
+    assert metric.compare(seen, fake[:2], Bootstrap()).doubts == ()
     with pytest.raises(DataError, match="self_bleu compares samples with each other: 1 is too few; give two or more"):
-        metric.compare(seen, fake[:1], Draws())
+        metric.compare(seen, fake[:1], Bootstrap())
 
 
 def test_the_metrics_are_the_means_over_samples_up_to_their_ends() -> None:
     real = torch.tensor([[1, 2, 1, 0], [2, 2, 0, 0], [1, 1, 1, 1]])
     fake = torch.tensor([[1, 2, 0, 0], [2, 1, 1, 0]])
     cut = [[1, 2, 1], [2, 2], [1, 1, 1, 1]]
-    seen = Reals(real, spec=DataSpec((4,), vocabulary=ENDS))
-    found = catalog.build("metrics", "bleu:2").compare(seen, fake, Draws()).value
-    assert found == pytest.approx((by_nltk(cut, [1, 2], 2) + by_nltk(cut, [2, 1, 1], 2)) / 2, abs=1e-6)
-    found = catalog.build("metrics", "self_bleu:3").compare(seen, fake, Draws()).value
+    seen = ReferenceSet(real, spec=DataSpec((4,), vocabulary=ENDS))
+    result = catalog.build("metrics", "bleu:2").compare(seen, fake, Bootstrap()).value
+    assert result == pytest.approx((by_nltk(cut, [1, 2], 2) + by_nltk(cut, [2, 1, 1], 2)) / 2, abs=1e-6)
+    result = catalog.build("metrics", "self_bleu:3").compare(seen, fake, Bootstrap()).value
     wanted = (by_nltk([[2, 1, 1]], [1, 2], 3) + by_nltk([[1, 2]], [2, 1, 1], 3)) / 2
-    assert found == pytest.approx(wanted, abs=1e-6)
+    assert result == pytest.approx(wanted, abs=1e-6)
 
 
 def test_copies_and_new_sentences_are_counted() -> None:
     train = torch.tensor([[0, 1], [1, 1]])
     fake = torch.tensor([[0, 1], [0, 1], [2, 2], [2, 2], [2, 0]])
-    real = Reals(train, train=train, spec=DataSpec((2,), vocabulary=ENDLESS))
+    real = ReferenceSet(train, train=train, spec=DataSpec((2,), vocabulary=ENDLESS))
     values = {
-        name: catalog.build("metrics", name).compare(real, fake, Draws()).value for name in ("copy_rate", "novelty")
+        name: catalog.build("metrics", name).compare(real, fake, Bootstrap()).value for name in ("copy_rate", "novelty")
     }
     assert values == {"copy_rate": pytest.approx(2 / 5), "novelty": pytest.approx(2 / 5)}
     with pytest.raises(DataError, match="needs the reals that were trained on"):
-        catalog.build("metrics", "copy_rate").compare(Reals(train), fake, Draws())
+        catalog.build("metrics", "copy_rate").compare(ReferenceSet(train), fake, Bootstrap())
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Law:
         return torch.tensor([[0, 0], [0, 1], [0, 2], [1, 0], [2, 1], [2, 2]])
 
 
-SPEC = DataSpec((2,), vocabulary=ENDLESS, law=Law())
+SPEC = DataSpec((2,), vocabulary=ENDLESS, distribution=Law())
 
 
 def model(tokens: Tensor) -> Tensor:
@@ -124,20 +124,20 @@ def test_enumeration_says_what_the_definitions_say() -> None:
         "sentence_reverse_kl": sum(g[row] / mass * math.log(g[row] / mass / p[row]) for row in allowed),
         "sentence_entropy": -sum(g[row] / mass * math.log(g[row] / mass) for row in allowed),
     }
-    real = Reals(torch.zeros(1, 2, dtype=torch.int64), spec=SPEC)
+    real = ReferenceSet(torch.zeros(1, 2, dtype=torch.int64), spec=SPEC)
     for name, value in wanted.items():
         metric = catalog.build("metrics", name)
         assert isinstance(metric, LikelihoodMetric)
         assert metric.suits(SPEC)
         assert not metric.suits(DataSpec((2,), vocabulary=ENDLESS))
-        assert metric.given(model, real, Draws(10)).value == pytest.approx(value), name
+        assert metric.given(model, real, Bootstrap(10)).value == pytest.approx(value), name
 
 
 def test_a_generator_that_is_the_law_is_perfect() -> None:
-    real = Reals(torch.zeros(1, 2, dtype=torch.int64), spec=SPEC)
-    law = Law().log_probability
+    real = ReferenceSet(torch.zeros(1, 2, dtype=torch.int64), spec=SPEC)
+    distribution = Law().log_probability
     values = {
-        name: catalog.build("metrics", f"sentence_{name}").given(law, real, Draws()).value
+        name: catalog.build("metrics", f"sentence_{name}").given(distribution, real, Bootstrap()).value
         for name in ("mass", "forward_kl", "reverse_kl")
     }
     assert values == pytest.approx({"mass": 1, "forward_kl": 0, "reverse_kl": 0}, abs=1e-12)
@@ -145,7 +145,7 @@ def test_a_generator_that_is_the_law_is_perfect() -> None:
 
 def test_validity_counts_what_the_law_allows() -> None:
     fake = torch.tensor([[0, 0], [1, 0], [1, 1], [2, -1]])
-    figure = catalog.build("metrics", "validity").compare(Reals(fake, spec=SPEC), fake, Draws(50))
+    figure = catalog.build("metrics", "validity").compare(ReferenceSet(fake, spec=SPEC), fake, Bootstrap(50))
     assert figure.value == 0.5
     low, high = figure.interval
     assert low < 0.5 < high
@@ -153,16 +153,16 @@ def test_validity_counts_what_the_law_allows() -> None:
 
 def test_nll_of_the_oracle_is_per_token_and_so_is_that_of_the_generator() -> None:
     fake = torch.tensor([[0, 0], [1, 0]])
-    found = catalog.build("metrics", "nll_oracle").compare(Reals(fake, spec=SPEC), fake, Draws()).value
-    assert found == pytest.approx(-(math.log(0.1) + math.log(0.25)) / 4)
-    held_out = Reals(torch.tensor([[0, 0], [1, 2]]), spec=DataSpec((2,), vocabulary=ENDLESS))
-    found = catalog.build("metrics", "nll_gen").given(model, held_out, Draws()).value
-    assert found == pytest.approx(-(2 * math.log(0.5) + math.log(0.3) + math.log(0.2)) / 4)
+    result = catalog.build("metrics", "nll_oracle").compare(ReferenceSet(fake, spec=SPEC), fake, Bootstrap()).value
+    assert result == pytest.approx(-(math.log(0.1) + math.log(0.25)) / 4)
+    held_out = ReferenceSet(torch.tensor([[0, 0], [1, 2]]), spec=DataSpec((2,), vocabulary=ENDLESS))
+    result = catalog.build("metrics", "nll_gen").given(model, held_out, Bootstrap()).value
+    assert result == pytest.approx(-(2 * math.log(0.5) + math.log(0.3) + math.log(0.2)) / 4)
 
 
 def test_nll_of_sentences_that_end_counts_the_end_once() -> None:
-    held_out = Reals(torch.tensor([[1, 0, 0], [1, 1, 2], [0, 0, 0]]), spec=DataSpec((3,), vocabulary=ENDS))
-    figure = catalog.build("metrics", "nll_gen").given(lambda rows: torch.full((3,), -6.0), held_out, Draws(20))
+    held_out = ReferenceSet(torch.tensor([[1, 0, 0], [1, 1, 2], [0, 0, 0]]), spec=DataSpec((3,), vocabulary=ENDS))
+    figure = catalog.build("metrics", "nll_gen").given(lambda rows: torch.full((3,), -6.0), held_out, Bootstrap(20))
     assert figure.value == pytest.approx(18 / (2 + 3 + 1))
     assert figure.drawn.shape == (20,)
 
@@ -176,4 +176,6 @@ def test_a_law_that_nobody_knows_is_told() -> None:
     fake = torch.zeros(2, 2, dtype=torch.int64)
     for name in ("validity", "nll_oracle"):
         with pytest.raises(DataError, match=f"{name} needs data whose law is known"):
-            catalog.build("metrics", name).compare(Reals(fake, spec=DataSpec((2,), vocabulary=ENDLESS)), fake, Draws())
+            catalog.build("metrics", name).compare(
+                ReferenceSet(fake, spec=DataSpec((2,), vocabulary=ENDLESS)), fake, Bootstrap()
+            )

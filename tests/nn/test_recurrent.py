@@ -122,10 +122,10 @@ def test_roll_outs_keep_their_prefixes_and_go_on_by_the_model() -> None:
     """The token after each prefix is drawn by the softmax of that prefix's own sentence."""
     made, source = network(4), torch.Generator().manual_seed(0)
     tokens = made.sentences(3, 4, source)
-    found = roll_out(made, tokens, 4000, source)
-    assert found.shape == (3, 4000, 3, 4)
+    result = roll_out(made, tokens, 4000, source)
+    assert result.shape == (3, 4000, 3, 4)
     for known, sentence in itertools.product(range(1, 4), range(3)):
-        rows = found[known - 1, :, sentence]
+        rows = result[known - 1, :, sentence]
         assert (rows[:, :known] == tokens[sentence, :known]).all()
         shares = made(tokens[sentence : sentence + 1])[0, known].softmax(dim=0)
         assert is_drawn_by(rows[:, known], shares)
@@ -135,19 +135,19 @@ def test_roll_outs_go_on_to_the_end_by_the_model() -> None:
     """Whole continuations of one token, against the exact probability of each."""
     made, source = network(3), torch.Generator().manual_seed(0)
     tokens = torch.tensor([[2, 0, 1]])
-    found = roll_out(made, tokens, DRAWS, source)[0, :, 0]
+    result = roll_out(made, tokens, DRAWS, source)[0, :, 0]
     every = torch.tensor([[2, a, b] for a, b in itertools.product(range(3), repeat=2)])
     given = made.log_likelihood(every).exp()
-    assert is_drawn_by(found[:, 1] * 3 + found[:, 2], given / given.sum())
+    assert is_drawn_by(result[:, 1] * 3 + result[:, 2], given / given.sum())
 
 
 def test_roll_outs_of_a_sentence_that_has_ended_are_itself() -> None:
     made, source = network(4, ends=True), torch.Generator().manual_seed(0)
     tokens = torch.tensor([[2, 0, 0, 0], [1, 2, 3, 1]])
-    found = roll_out(made, tokens, 50, source)
-    assert (found[1:, :, 0] == tokens[0]).all()
-    assert not (found[0, :, 0] == tokens[0]).all()
-    for row in found.flatten(0, 2).tolist():
+    result = roll_out(made, tokens, 50, source)
+    assert (result[1:, :, 0] == tokens[0]).all()
+    assert not (result[0, :, 0] == tokens[0]).all()
+    for row in result.flatten(0, 2).tolist():
         assert 0 not in row or not any(row[row.index(0) :]), "nothing follows an end"
 
 

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
+from equipoise.core.knobs import AdversarialKnobs
 from equipoise.errors import SettingError
-from equipoise.knobs import AdversarialKnobs
 from equipoise.policy.actions import Head, check_heads, confined, moved, placed
 from equipoise.policy.blank import KINDS, NOISE_VAR, RATE, RATIO, STRENGTH, WEIGHT
 

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Finding, Health, MetricReading, Observation, Signals
 from equipoise.errors import UnknownNameError
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Finding, Health, MetricReading, Observation, Signals
 from equipoise.policy.features import DECISION, FEATURES, FEWEST, SLOW, feature_set, unseen
 
 KNOBS = AdversarialKnobs()
@@ -44,17 +44,17 @@ def test_every_feature_has_a_name_and_bounds_whatever_is_seen(name: str) -> None
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_what_cannot_be_seen_is_0(name: str) -> None:
-    found = last(name, [seen(0.5)])
+    result = last(name, [seen(0.5)])
     clock = {"progress": 0.0, "epoch_progress": 0.0, "hat_2": 1.0}
-    assert {feature: value for feature, value in found.items() if value != clock.get(feature, 0.0)} == {}
+    assert {feature: value for feature, value in result.items() if value != clock.get(feature, 0.0)} == {}
 
 
 def test_levels_and_slopes_have_the_half_lives_that_they_say() -> None:
     """After one decision half of a jump is in the level, and 1 - 2^(-1/4) of it in what the slope is against."""
-    found = last("residual", [seen(0.2, rank_train_fake=0.0), seen(0.2 + DECISION, rank_train_fake=0.4)])
+    result = last("residual", [seen(0.2, rank_train_fake=0.0), seen(0.2 + DECISION, rank_train_fake=0.4)])
     slow = 0.4 * (1 - 0.5 ** (1 / SLOW))
-    assert found["rank_train_fake"] == pytest.approx(0.2)
-    assert found["rank_train_fake_slope"] == pytest.approx(4 * (0.2 - slow))
+    assert result["rank_train_fake"] == pytest.approx(0.2)
+    assert result["rank_train_fake_slope"] == pytest.approx(4 * (0.2 - slow))
 
 
 def test_many_readings_come_to_what_one_does() -> None:
@@ -80,12 +80,12 @@ def test_gradients_are_compared_with_the_start_of_the_run_alone() -> None:
 
 def test_scores_of_the_brief_are_of_the_run_so_far() -> None:
     losses = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    found = last("brief", [seen(0.9, loss_g=loss) for loss in losses])
+    result = last("brief", [seen(0.9, loss_g=loss) for loss in losses])
     spread = (sum((loss - 3.5) ** 2 for loss in losses) / 6) ** 0.5
-    assert found["loss_g"] == pytest.approx(math.tanh((1.0 - 3.5) / spread / 3)), (
+    assert result["loss_g"] == pytest.approx(math.tanh((1.0 - 3.5) / spread / 3)), (
         "no time passed: the level is the first"
     )
-    assert found["epoch_progress"] == pytest.approx(0.8)
+    assert result["epoch_progress"] == pytest.approx(0.8)
 
 
 def test_the_distance_is_seen_against_the_first_of_the_run() -> None:

@@ -48,21 +48,21 @@ def test_what_is_written_is_read(kind: str, tmp_path: Path) -> None:
     critic = Network.start((3, 5, 1), "none", np.random.default_rng(1))
     policy = dataclasses.replace(some(kind), critic=critic, log_std=np.array([-1.0, 0.5]))
     (tmp_path / "p.safetensors").write_bytes(encoded(policy))
-    found = read(str(tmp_path / "p.safetensors")).policy
-    assert (found.features, found.heads, found.base, found.every) == (
+    result = read(str(tmp_path / "p.safetensors")).policy
+    assert (result.features, result.heads, result.base, result.every) == (
         policy.features,
         policy.heads,
         policy.base,
         policy.every,
     )
-    assert found.training == policy.training
-    assert found.critic is not None
-    assert found.log_std is not None
-    for mine, theirs in ((found.actor, policy.actor), (found.critic, critic)):
+    assert result.training == policy.training
+    assert result.critic is not None
+    assert result.log_std is not None
+    for mine, theirs in ((result.actor, policy.actor), (result.critic, critic)):
         assert np.array_equal(mine.flat(), theirs.flat())
         assert mine.squash == theirs.squash
-    assert found.log_std.tolist() == [-1.0, 0.5]
-    assert encoded(found) == encoded(policy)
+    assert result.log_std.tolist() == [-1.0, 0.5]
+    assert encoded(result) == encoded(policy)
 
 
 def test_a_file_that_was_changed_is_read_anew(file: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from equipoise.observations import MetricReading, Signals
+from equipoise.core.observations import MetricReading, Signals
 from equipoise.policy.features import distance
 from equipoise.policy.reward import reward, weights
 

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise import runs
-from equipoise.events import Evaluated, Event, Finished, Resumed, Sampled, Saved, Sensed, Started, Turned
-from equipoise.knobs import AdversarialKnobs
-from equipoise.observations import Finding, Health, Reading, Signals
+from equipoise.core.events import Evaluated, Event, Finished, Resumed, Sampled, Saved, Sensed, Started, Turned
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import Finding, Health, ScalarStats, Signals
 from equipoise.report import history as histories
 from equipoise.report import samples, scenes, stage
 from equipoise.report.lettering import Words
-from equipoise.runs import Run
+from equipoise.runs import run_folder as runs
+from equipoise.runs.run_folder import Run
 
 BATCH = 64
 EXPERIMENT: dict[str, Any] = {
     "data": {"name": "digits", "options": {"image_size": 32}},
-    "gan": {"name": "dcgan:lab32", "options": {"width": 16, "conditional": False}},
+    "model": {"name": "dcgan:lab32", "options": {"width": 16, "conditional": False}},
     "controller": {"name": "annealed", "options": {"schedules": {"augment_p": "linear(0, 0.5)"}}},
     "steps": 400,
     "batch_size": BATCH,
@@ -78,8 +78,8 @@ def started(steps: int = 400) -> Started:
 def sensed(step: int, *, probability: bool = True, health: Health = HEALTHY, spike: float = 0) -> Sensed:
     level = 0.7 + 0.2 * np.sin(step / 40)
     loss = {
-        "discriminator.total": Reading(level, level - 0.1, level + 0.2 + spike, level),
-        "generator.total": Reading(2 - level, 1.8 - level, 2.3 - level, 2 - level),
+        "discriminator.total": ScalarStats(level, level - 0.1, level + 0.2 + spike, level),
+        "generator.total": ScalarStats(2 - level, 1.8 - level, 2.3 - level, 2 - level),
     }
     signals = Signals(
         rank_train_fake=level,
@@ -107,11 +107,11 @@ def turned(step: int, knob: str, before: float, after: float, by: str = "anneale
 
 def full(steps: int = 400) -> Iterator[Event]:
     """All that can happen: turns by two, a finding that comes and goes, a resume, a metric with its best inside."""
-    found = Health((Finding("discriminator_overpowering", 0.8, {"rank_train_fake": 0.97}, since=140),))
+    result = Health((Finding("discriminator_overpowering", 0.8, {"rank_train_fake": 0.97}, since=140),))
     yield started(steps)
     yield pictures(0)
     for step in range(10, steps + 1, 10):
-        yield sensed(step, health=found if 150 <= step <= 220 else Health())
+        yield sensed(step, health=result if 150 <= step <= 220 else Health())
         yield turned(step, "augment_p", (step - 10) / 800, step / 800, why=f"linear(0, 0.5) at {step / steps:.0%}")
         if step in (120, 260):
             yield turned(step, "r1_gamma", *((0, 0.3) if step == 120 else (0.3, 0)), by="you", why="slider <b>")

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from equipoise.core.events import Evaluated, Event
 from equipoise.errors import RunError
-from equipoise.events import Evaluated, Event
 from equipoise.report import history as histories
 from equipoise.report import panels, samples
 from equipoise.report.figures import training_progress
-from equipoise.runs import Run
+from equipoise.runs.run_folder import Run
 
 from .conftest import Maker, pictures, points, sensed, started, turned
 

@@ -12,12 +12,12 @@ import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 
+from equipoise.core.events import Evaluated, Event, Finished, Resumed, Sampled, Sensed
+from equipoise.core.observations import Finding, Health, ScalarStats, Signals
 from equipoise.errors import RunError
-from equipoise.events import Evaluated, Event, Finished, Resumed, Sampled, Sensed
-from equipoise.observations import Finding, Health, Reading, Signals
 from equipoise.report import encoding, film, page, scenes, stage, tracks
 from equipoise.report import history as histories
-from equipoise.runs import Run
+from equipoise.runs.run_folder import Run
 
 from .conftest import (
     BATCH,
@@ -147,10 +147,10 @@ def test_little_or_odd_is_filmed_too(written: Maker, events: list[Event]) -> Non
 
 @pytest.mark.usefixtures("brief")
 def test_a_run_that_diverged_is_filmed_to_its_end(written: Maker) -> None:
-    lost = Reading(math.nan, math.nan, math.nan, math.nan)
-    found = Health((Finding("divergence", 1.0, {}, since=20),))
+    lost = ScalarStats(math.nan, math.nan, math.nan, math.nan)
+    result = Health((Finding("divergence", 1.0, {}, since=20),))
     losses = {"discriminator.total": lost, "generator.total": lost}
-    last = Sensed(20, 20 * BATCH, 0.05, 2.0, losses, Signals(), found)
+    last = Sensed(20, 20 * BATCH, 0.05, 2.0, losses, Signals(), result)
     run = written([started(), pictures(0), sensed(10), last, Finished(20, 20 * BATCH, "diverged", "diverged", 2.0)])
     assert film.make(run) is not None
     clock = scene_of(run).clock
@@ -205,7 +205,7 @@ def test_a_film_that_fails_is_one_line_and_takes_nothing_with_it(
     capsys: pytest.CaptureFixture[str],
     spoil: Callable[[pytest.MonkeyPatch], str],
 ) -> None:
-    from equipoise import cli
+    from equipoise.cli import main as cli
 
     run = written([started(), pictures(0), sensed(5)])
     expected = spoil(monkeypatch)
@@ -239,7 +239,7 @@ def test_an_old_film_stays_when_a_new_one_fails(written: Maker, monkeypatch: pyt
 
 @pytest.mark.usefixtures("brief", "plain")
 def test_the_command_makes_film_and_page(written: Maker, capsys: pytest.CaptureFixture[str]) -> None:
-    from equipoise import cli
+    from equipoise.cli import main as cli
 
     run = written([started(), pictures(0), sensed(5)])
     assert cli.run(["report", str(run.folder), "--no-film"]) == 0

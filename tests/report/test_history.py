@@ -3,12 +3,12 @@ import math
 
 import pytest
 
+from equipoise.core.events import Evaluated, Finished, Resumed
 from equipoise.errors import RunError
-from equipoise.events import Evaluated, Finished, Resumed
 from equipoise.report import history as histories
 from equipoise.report.history import number
 from equipoise.report.words import duration, plain, sentence, short
-from equipoise.runs import Run
+from equipoise.runs.run_folder import Run
 
 from .conftest import BATCH, Maker, full, sensed, started
 
@@ -51,8 +51,8 @@ def test_the_sentence_says_how_it_ended(written: Maker) -> None:
     [
         ("interrupted", "healthy", "it was interrupted while healthy and can be resumed"),
         ("diverged", "diverged", "it was stopped because it diverged"),
-        ("seconds", "ailing", "it stopped at its time limit and ended ailing"),
-        ("fire", "ailing", "it ended ailing (fire)"),
+        ("seconds", "unhealthy", "it stopped at its time limit and ended unhealthy"),
+        ("fire", "unhealthy", "it ended unhealthy (fire)"),
     ],
 )
 def test_every_ending_has_words(written: Maker, reason: str, verdict: str, words: str) -> None:
@@ -78,7 +78,7 @@ def test_no_run_and_damaged_runs_are_told(written: Maker) -> None:
 
 
 def test_odd_lines_do_no_harm(written: Maker) -> None:
-    run = written([], experiment={"gan": 3, "data": {"file": 1}, "controller": None})
+    run = written([], experiment={"model": 3, "data": {"file": 1}, "controller": None})
     odd = [
         {"event": "started", "step": 0, "parameters": [1], "knobs": 7},
         {"event": "sensed", "step": 1, "loss": {"x.total": 3, "y.total": {"mean": "nan"}}, "health": []},

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from equipoise.core.events import Evaluated, Finished
 from equipoise.errors import RunError
-from equipoise.events import Evaluated, Finished
 from equipoise.report.page import make, write
 from equipoise.report.rerun import command
-from equipoise.runs import Run
+from equipoise.runs.run_folder import Run
 
 from .conftest import BATCH, EXPERIMENT, Maker, pictures, sensed, started, turned
 
@@ -99,7 +99,7 @@ def test_the_page_is_one_file_that_loads_and_runs_nothing(reported: Path) -> Non
 def test_hostile_names_are_only_text(written: Maker) -> None:
     experiment = {
         "data": HOSTILE,
-        "gan": {"name": HOSTILE, "options": {HOSTILE: HOSTILE}},
+        "model": {"name": HOSTILE, "options": {HOSTILE: HOSTILE}},
         "controller": HOSTILE,
         "versions": {HOSTILE: HOSTILE},
     }
@@ -174,8 +174,8 @@ def test_the_command_line_says_what_has_a_flag() -> None:
     assert command({}) == "equipoise train DATA"
 
 
-TINY = ("digits", "--gan", "dcgan", "--option", "width=4", "latent_dim=6", "--image-size", "16", "--steps", "12")
-OWN = ("{photos}", "--gan", "dcgan", "--batch-size", "8", "--option", "data.cache={cache}")
+TINY = ("digits", "--model", "dcgan", "--option", "width=4", "latent_dim=6", "--image-size", "16", "--steps", "12")
+OWN = ("{photos}", "--model", "dcgan", "--batch-size", "8", "--option", "data.cache={cache}")
 AGAIN = {
     "a schedule": (*TINY, "--controller", "annealed", "--set", "augment_p=linear(0, 0.5)", "beta1=0.25"),
     "a preset": (*TINY, "--controller", "annealed:cosine", "--loss", "hinge", "--stop-at-equilibrium"),
@@ -194,10 +194,10 @@ AGAIN = {
 
 @pytest.mark.parametrize("words", AGAIN.values(), ids=AGAIN)
 def test_the_command_line_runs_the_same_experiment(words: tuple[str, ...], tmp_path: Path) -> None:
-    from equipoise import cli
-    from equipoise.arguments import parse
-    from equipoise.commands.train import experiment_of
-    from equipoise.experiment import complete
+    from equipoise.cli import main as cli
+    from equipoise.cli.arguments import parse
+    from equipoise.cli.commands.train import experiment_of
+    from equipoise.experiment.settings import complete
 
     def completed(words: list[str]) -> dict[str, Any]:
         return complete(experiment_of(parse(cli.parser("train"), words))).to_json()

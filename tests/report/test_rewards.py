@@ -3,15 +3,15 @@
 import dataclasses
 from pathlib import Path
 
-from equipoise import launch
-from equipoise.experiment import Choice, Experiment
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.report import figures, panels
 from equipoise.report.history import read
-from equipoise.runs import Run
+from equipoise.runs.run_folder import Run
 
 SMALL = Experiment(
-    data=Choice("equipoise.meta.points", {"reals": 64}),
-    metric=Choice("equipoise.meta.held_out"),
+    data=PlugSpec("equipoise.meta.points", {"reals": 64}),
+    metric=PlugSpec("equipoise.meta.held_out"),
     steps=100,
     batch_size=8,
     evaluate_every=10,
@@ -21,7 +21,7 @@ SMALL = Experiment(
 
 
 def run(folder: Path, controller: str) -> Run:
-    for _ in launch.start(dataclasses.replace(SMALL, controller=Choice(controller)), folder):
+    for _ in launch.start(dataclasses.replace(SMALL, controller=PlugSpec(controller)), folder):
         pass
     return Run(folder)
 

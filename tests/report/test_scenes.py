@@ -6,8 +6,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
-from equipoise.events import Remedied, Resumed
-from equipoise.observations import Finding, Health, Override
+from equipoise.core.events import Remedied, Resumed
+from equipoise.core.observations import Finding, Health, Override
 from equipoise.report import history as histories
 from equipoise.report import lettering, page, scenes, tracks
 from equipoise.report.history import Turns
@@ -36,8 +36,8 @@ def test_the_clock_tells_time_images_and_health(written: Maker) -> None:
     now, below = scene.clock.words(100)
     assert spoken(now) == "step 100 of 400"
     assert spoken(below) == "6,400 images 10 s healthy"
-    assert "ailing" in spoken(scene.clock.words(205)[1])
-    assert "ailing" not in spoken(scene.clock.words(235)[1])
+    assert "unhealthy" in spoken(scene.clock.words(205)[1])
+    assert "unhealthy" not in spoken(scene.clock.words(235)[1])
     assert spoken(scene.clock.words(400)[1]) == "25,600 images 1 min 23 s ended healthy"
 
 

@@ -57,8 +57,8 @@ def test_an_equation_has_its_groups_their_means_and_the_square() -> None:
     mean = top + 3 * tile - GAP + LINE // 2
     second = SPACE + 84 + SPACE
     third = second + 84 + SPACE
-    found = [shade(SPACE, top + row * tile) for row in range(3)]
-    np.testing.assert_allclose(found, [-0.8, -0.6, -0.4], atol=0.01)
+    result = [shade(SPACE, top + row * tile) for row in range(3)]
+    np.testing.assert_allclose(result, [-0.8, -0.6, -0.4], atol=0.01)
     np.testing.assert_allclose([shade(SPACE, mean), shade(second, mean)], [-0.6, 0.2], atol=0.01)
     assert shade(second, top + tile) == 1.0, "a shorter group leaves its place white"
     square = [shade(third + column * (84 + GAP), top + row * (84 + GAP)) for row in range(3) for column in range(3)]

@@ -8,7 +8,7 @@ from equipoise.report import samples as sampling
 from equipoise.report.pictures import draw
 from equipoise.report.samples import Samples
 from equipoise.report.stage import Stage
-from equipoise.runs import Run
+from equipoise.runs.run_folder import Run
 
 SHOWS = ("input", "output", "truth")
 

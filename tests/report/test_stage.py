@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from equipoise import runs
 from equipoise.report import scenes, stage
 from equipoise.report.axes import BLUE
 from equipoise.report.samples import Samples
+from equipoise.runs import run_folder as runs
 
 from .conftest import Maker, first_frame, pictures, started
 

@@ -50,10 +50,10 @@ def test_what_is_read_is_what_was_written_to_the_bit(tmp_path: Path) -> None:
     assert {name: loaded.values[name] for name in VALUES} == VALUES
     assert loaded.tensors.keys() == original.keys()
     for name, value in original.items():
-        found = loaded.tensors[name]
-        assert (found.dtype, found.shape) == (value.dtype, value.shape), name
-        assert content(found) == content(value), name
-        assert not found.requires_grad
+        result = loaded.tensors[name]
+        assert (result.dtype, result.shape) == (value.dtype, value.shape), name
+        assert content(result) == content(value), name
+        assert not result.requires_grad
 
 
 def test_only_safe_files_are_written(tmp_path: Path) -> None:

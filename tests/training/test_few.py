@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from equipoise import launch
-from equipoise.events import Sensed
-from equipoise.experiment import Choice, Experiment, complete
-from equipoise.observations import Signals
+from equipoise.core.events import Sensed
+from equipoise.core.observations import Signals
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec, complete
 from equipoise.training.loop import Streams, Training, train
 
 BATCH = 32
@@ -26,9 +26,9 @@ def photos(folder: Path, count: int) -> Path:
 
 
 def assembled(tmp_path: Path, count: int, batch_size: int = BATCH) -> Training:
-    data = Choice("image_folder", {"folder": str(photos(tmp_path / "in", count)), "cache": str(tmp_path / "cache")})
-    gan = Choice("dcgan", {"width": 4, "latent_dim": 6, "discriminator_norm": "batch"})
-    experiment = Experiment(data=data, gan=gan, metric=Choice("none"), steps=4, batch_size=batch_size, threads=1)
+    data = PlugSpec("image_folder", {"folder": str(photos(tmp_path / "in", count)), "cache": str(tmp_path / "cache")})
+    model = PlugSpec("dcgan", {"width": 4, "latent_dim": 6, "discriminator_norm": "batch"})
+    experiment = Experiment(data=data, model=model, metric=PlugSpec("none"), steps=4, batch_size=batch_size, threads=1)
     training = launch.assemble(complete(experiment), None)
     training.pilot.sense_every = 2
     return training
@@ -46,9 +46,9 @@ def test_fewer_than_a_batch_are_ranked_all_at_once(tmp_path: Path) -> None:
     assert {len(side.batch(1)) for side in (few.train, few.held_out)} == {20}
     first, second = (few.held_out.batch(index).real.flatten(1) for index in range(2))
     assert torch.equal(first.sort(dim=0).values, second.sort(dim=0).values), "the same, all of them, each time"
-    logits = training.state.gan.logits
-    training.state.gan = dataclasses.replace(
-        training.state.gan, logits=lambda nets, batch, moment: seen.append(len(batch)) or logits(nets, batch, moment)
+    logits = training.state.model.logits
+    training.state.model = dataclasses.replace(
+        training.state.model, logits=lambda nets, batch, moment: seen.append(len(batch)) or logits(nets, batch, moment)
     )
     assert -1 <= signals(training).rank_train_held_out <= 1
     assert set(seen) == {20}, "batch norm sees as many of either side"

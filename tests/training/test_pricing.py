@@ -6,12 +6,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from equipoise import launch
-from equipoise.experiment import Choice, Experiment, complete
-from equipoise.runs import Run
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec, complete
+from equipoise.runs.run_folder import Run
 from equipoise.training import pricing
 
-DIGITS = Experiment(data=Choice("digits"), gan=Choice("dcgan", {"width": 8}), image_size=16, batch_size=16, steps=2000)
+DIGITS = Experiment(
+    data=PlugSpec("digits"), model=PlugSpec("dcgan", {"width": 8}), image_size=16, batch_size=16, steps=2000
+)
 
 
 def test_operations_of_a_linear_layer_forward_and_backward() -> None:
@@ -39,13 +41,13 @@ def priced(**changes: object) -> int:
 
 def test_a_cheap_metric_is_measured_ten_times_and_a_dear_one_as_often_as_its_share_allows() -> None:
     cheap = priced(steps=40_000, batch_size=64)
-    dear = priced(steps=40_000, batch_size=64, metric=Choice("kd_efficientnet_lite0"))
+    dear = priced(steps=40_000, batch_size=64, metric=PlugSpec("kd_efficientnet_lite0"))
     assert cheap == 4000, "ten times a run: a small classifier"
     assert dear > 4000, "less often: an ImageNet network beside a discriminator of width 8"
 
 
 def test_what_a_larger_batch_takes_longer_makes_room_for_the_metric() -> None:
-    small, large = (priced(metric=Choice("kd_efficientnet_lite0"), batch_size=size) for size in (16, 256))
+    small, large = (priced(metric=PlugSpec("kd_efficientnet_lite0"), batch_size=size) for size in (16, 256))
     assert small > large
 
 

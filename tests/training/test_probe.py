@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equipoise.base import Batch, Gan, Loss, Moment, Networks, Phase, Settings
-from equipoise.events import Evaluated, Event, Sampled, Sensed
-from equipoise.knobs import Knobs
+from equipoise.core.data import Batch
+from equipoise.core.events import Evaluated, Event, Sampled, Sensed
+from equipoise.core.knobs import Knobs
+from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
 from equipoise.nn.spectral import spectral_norm
-from equipoise.pilot import Pilot
+from equipoise.pilot.pilot import Pilot
 from equipoise.training import probe
 from equipoise.training.loop import Evaluation, Plan, Streams, Training, train
 from equipoise.training.state import TrainingState, begin
@@ -66,13 +67,13 @@ def fool(networks: Networks, batch: Batch, moment: Moment[Any]) -> Loss:
     return Loss(nn.functional.softplus(-judge(networks, fake(networks, moment), moment)).mean())
 
 
-def gan(**others: Any) -> Gan[Knobs]:
+def model(**others: Any) -> Model[Knobs]:
     """Batch norm in the generator, batch norm and spectral norm in the discriminator."""
     torch.manual_seed(0)
     source = torch.Generator().manual_seed(0)
     generator = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
     first, last = spectral_norm(nn.Linear(2, 8), source), spectral_norm(nn.Linear(8, 1), source)
-    return Gan(
+    return Model(
         name="toy",
         networks={"generator": generator, "discriminator": nn.Sequential(first, nn.BatchNorm1d(8), nn.ReLU(), last)},
         phases=(
@@ -81,7 +82,7 @@ def gan(**others: Any) -> Gan[Knobs]:
         ),
         knobs=Knobs(),
         turnable=frozenset(Knobs.ranges()),
-        optimizer=lambda network, moment: Settings("adam", 1e-3, 0.5, 0.9),
+        optimizer=lambda network, moment: OptimizerSettings("adam", 1e-3, 0.5, 0.9),
         latent=lambda count, source, truncation: torch.randn(count, 3, generator=source),
         generate=lambda networks, latent, condition: networks["generator"](latent),
         logits=lambda networks, batch, moment: judge(networks, batch.real, moment),
@@ -89,7 +90,7 @@ def gan(**others: Any) -> Gan[Knobs]:
     )
 
 
-def training(game: Gan[Knobs], *, watched: bool) -> Training:
+def training(game: Model[Knobs], *, watched: bool) -> Training:
     state = begin(game, game.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(5))
     latents = torch.randn(20, 3, generator=torch.Generator().manual_seed(6))
     return Training(
@@ -115,7 +116,7 @@ def differences(first: TrainingState, second: TrainingState) -> list[str]:
 
 
 def test_a_watched_run_ends_where_an_unwatched_one_does() -> None:
-    alone, watched = training(gan(), watched=False), training(gan(), watched=True)
+    alone, watched = training(model(), watched=False), training(model(), watched=True)
     unseen = run(alone)
     assert not [event for event in unseen if isinstance(event, Evaluated | Sampled)]
     events = run(watched)
@@ -131,20 +132,20 @@ def test_a_watched_run_ends_where_an_unwatched_one_does() -> None:
 
 def test_the_comparison_would_notice() -> None:
     """One step more, or one random number more, and the states differ."""
-    alone, other = training(gan(), watched=False), training(gan(), watched=False)
+    alone, other = training(model(), watched=False), training(model(), watched=False)
     run(alone)
     run(other)
     assert differences(alone.state, other.state) == []
     torch.rand(1, generator=other.state.generator)
     assert differences(alone.state, other.state) == ["random/moment"]
-    judge(other.state.gan.networks, Points().batch(0).real, other.state.moment(Knobs(), 0.0))
+    judge(other.state.model.networks, Points().batch(0).real, other.state.moment(Knobs(), 0.0))
     changed = set(differences(alone.state, other.state))
     assert {"network/discriminator/1.running_mean", "network/discriminator/0.parametrizations.weight.0.u"} <= changed
 
 
 def stirred() -> TrainingState:
     """A state whose buffers have moved away from where they began."""
-    game = gan()
+    game = model()
     state = begin(game, game.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(5))
     for _ in range(3):
         run_step(state, Points(), game.knobs, 0.0)
@@ -164,28 +165,28 @@ def assert_same(before: dict[str, Tensor], state: TrainingState) -> None:
 def test_probing_leaves_everything_in_place() -> None:
     state = stirred()
     before = kept(state)
-    places = [buffer.data_ptr() for buffer in state.gan.networks["discriminator"].buffers()]
-    found = probe.logits(state, probe.batches(Points(), 0, BATCH), 0, Knobs(), 0.5)
-    assert found.shape == (probe.PROBE,)
-    assert not found.requires_grad
+    places = [buffer.data_ptr() for buffer in state.model.networks["discriminator"].buffers()]
+    result = probe.logits(state, probe.batches(Points(), 0, BATCH), 0, Knobs(), 0.5)
+    assert result.shape == (probe.PROBE,)
+    assert not result.requires_grad
     assert_same(before, state)
-    assert places == [buffer.data_ptr() for buffer in state.gan.networks["discriminator"].buffers()]
-    assert state.gan.networks["discriminator"].training
+    assert places == [buffer.data_ptr() for buffer in state.model.networks["discriminator"].buffers()]
+    assert state.model.networks["discriminator"].training
 
 
 def test_a_probe_is_of_the_discriminator_in_training() -> None:
     """Batch statistics, spectral iterations and noise as in training: the same by hand, batch after batch."""
     state, twin = stirred(), stirred()
-    found = probe.logits(state, probe.batches(Points(), 2, BATCH), 2, Knobs(), 0.5)
+    result = probe.logits(state, probe.batches(Points(), 2, BATCH), 2, Knobs(), 0.5)
     count = probe.PROBE // BATCH
     moment = Moment(3, 3 * BATCH, 0.5, Knobs(), torch.Generator().manual_seed(2))
     with torch.no_grad():
-        expected = [judge(twin.gan.networks, Points().batch(2 * count + i).real, moment) for i in range(count)]
-    assert torch.equal(found, torch.cat(expected))
-    assert torch.equal(found, probe.logits(state, probe.batches(Points(), 2, BATCH), 2, Knobs(), 0.5)), (
+        expected = [judge(twin.model.networks, Points().batch(2 * count + i).real, moment) for i in range(count)]
+    assert torch.equal(result, torch.cat(expected))
+    assert torch.equal(result, probe.logits(state, probe.batches(Points(), 2, BATCH), 2, Knobs(), 0.5)), (
         "and the same again"
     )
-    assert not torch.equal(found, probe.logits(state, probe.batches(Points(), 3, BATCH), 3, Knobs(), 0.5)), (
+    assert not torch.equal(result, probe.logits(state, probe.batches(Points(), 3, BATCH), 3, Knobs(), 0.5)), (
         "other batches another time"
     )
 
@@ -230,7 +231,7 @@ def test_samples_are_of_the_average_whatever_the_batch(batch_size: int) -> None:
     made = probe.samples(state, latents, None, batch_size)
     with torch.no_grad():
         expected = state.averaged["generator"](latents)
-        player = state.gan.networks["generator"]
+        player = state.model.networks["generator"]
         assert not torch.allclose(player.eval()(latents), expected), "the player itself stands elsewhere"
         player.train()
     torch.testing.assert_close(made, expected)
@@ -240,7 +241,7 @@ def test_samples_are_of_the_average_whatever_the_batch(batch_size: int) -> None:
 
 
 def test_labels_go_with_their_latents() -> None:
-    game = gan()
+    game = model()
     seen: list[Sequence[int]] = []
 
     def generate(networks: Networks, latent: Tensor, condition: Tensor | None) -> Tensor:
@@ -249,7 +250,7 @@ def test_labels_go_with_their_latents() -> None:
         return latent + condition[:, None]
 
     state = begin(
-        Gan(**{**{name: getattr(game, name) for name in game.__slots__}, "generate": generate}),
+        Model(**{**{name: getattr(game, name) for name in game.__slots__}, "generate": generate}),
         game.knobs,
         torch.device("cpu"),
         "fp32",

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from equipoise import launch
-from equipoise.events import Event, Finished, Remedied, Saved, Stepped, Turned
-from equipoise.experiment import Choice, Experiment, complete
-from equipoise.replay import observations, overrides, replay
-from equipoise.runs import Run
+from equipoise.core.events import Event, Finished, Remedied, Saved, Stepped, Turned
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec, complete
+from equipoise.pilot.replay import observations, overrides, replay
+from equipoise.runs.run_folder import Run
 from equipoise.training import checkpoint
 from equipoise.training.loop import Training, restore, save, train
 from equipoise.training.rollback import Sound
@@ -23,10 +23,10 @@ STEPS = 60
 
 
 def experiment(**settings: Any) -> Experiment:
-    gan = Choice("dcgan", {"width": 4, "latent_dim": 6})
+    model = PlugSpec("dcgan", {"width": 4, "latent_dim": 6})
     wanted: dict[str, Any] = {"steps": STEPS, "batch_size": 8, "save_every": 10, "threads": 1, "precision": "fp32"}
     return complete(
-        Experiment(data=Choice("digits"), gan=gan, image_size=16, metric=Choice("none"), **wanted, **settings)
+        Experiment(data=PlugSpec("digits"), model=model, image_size=16, metric=PlugSpec("none"), **wanted, **settings)
     )
 
 
@@ -40,7 +40,7 @@ def assembled(folder: Path, **settings: Any) -> Training:
 
 def spoil(training: Training, at: int, what: Callable[[Training], None]) -> None:
     """Do something to a run, once, in the step after `at` steps."""
-    first, *others = training.state.gan.phases
+    first, *others = training.state.model.phases
     done = []
 
     def loss(networks: Any, batch: Any, moment: Any) -> Any:
@@ -50,12 +50,12 @@ def spoil(training: Training, at: int, what: Callable[[Training], None]) -> None
         return first.loss(networks, batch, moment)
 
     phases = (dataclasses.replace(first, loss=loss), *others)
-    training.state.gan = dataclasses.replace(training.state.gan, phases=phases)
+    training.state.model = dataclasses.replace(training.state.model, phases=phases)
 
 
 def plant_nan(training: Training) -> None:
     with torch.no_grad():
-        next(training.state.gan.networks["generator"].parameters()).fill_(math.nan)
+        next(training.state.model.networks["generator"].parameters()).fill_(math.nan)
 
 
 def run(training: Training) -> list[Event]:
@@ -120,9 +120,9 @@ def test_clock_stream_and_chance_go_on_while_weights_go_back(tmp_path: Path) -> 
 def test_a_checkpoint_is_gone_back_to_once_then_an_older_one(tmp_path: Path) -> None:
     training = assembled(tmp_path)
     spoil(training, 34, plant_nan)
-    first = training.state.gan.phases[0]
+    first = training.state.model.phases[0]
     spoil(training, 36, plant_nan)
-    assert training.state.gan.phases[0] is not first
+    assert training.state.model.phases[0] is not first
     spoil(training, 38, plant_nan)
     restored = [event.restored for event in of(Remedied, run(training))]
     assert restored == [30, 20, 10]
@@ -149,7 +149,7 @@ def test_weights_that_are_too_old_are_not_gone_back_to(tmp_path: Path) -> None:
 
 
 def test_knobs_are_turned_back_when_the_override_expires(tmp_path: Path) -> None:
-    training = assembled(tmp_path, knobs={"lr_d": 1e-2}, controller=Choice("fixed"))
+    training = assembled(tmp_path, knobs={"lr_d": 1e-2}, controller=PlugSpec("fixed"))
     spoil(training, 11, plant_nan)
     turned = of(Turned, run(training))
     assert [(one.step, one.knob, one.before, one.after, one.by) for one in turned] == [
@@ -209,23 +209,23 @@ def test_where_a_run_was_interrupted_is_no_place_to_go_back_to(tmp_path: Path) -
 def test_weights_that_are_no_numbers_are_passed_over_even_if_nobody_had_looked(tmp_path: Path) -> None:
     for step, value in ((10, 1.0), (20, math.nan)):
         checkpoint.write(tmp_path, checkpoint.Checkpoint(step, {"network/a": torch.tensor([value])}, {"step": step}))
-    found = Sound(steps=[10, 20]).before(tmp_path, since=30, oldest=0)
-    assert found is not None
-    assert found[0] == 10
+    result = Sound(steps=[10, 20]).before(tmp_path, since=30, oldest=0)
+    assert result is not None
+    assert result[0] == 10
 
 
 def test_a_run_that_ails_still_does_so_when_it_is_resumed(tmp_path: Path) -> None:
     training = assembled(tmp_path)
-    training.verdict = "ailing"
+    training.verdict = "unhealthy"
     path = tmp_path / save(training, tmp_path).checkpoint
     again = assembled(tmp_path)
     restore(again, path)
-    assert again.verdict == "ailing"
+    assert again.verdict == "unhealthy"
 
 
 @pytest.mark.usefixtures("spoilt")
 def test_the_log_replays_every_knob_across_a_repair(tmp_path: Path) -> None:
-    mine = experiment(knobs={"lr_d": 1e-2}, controller=Choice("annealed"))
+    mine = experiment(knobs={"lr_d": 1e-2}, controller=PlugSpec("annealed"))
     list(launch.start(mine, tmp_path / "run"))
     run_folder = Run(tmp_path / "run")
     training = launch.assemble(mine, None)

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from equipoise import catalog
-from equipoise.preview import INPUTS, SHOWN, preview, sheet
+from equipoise.core import catalog
+from equipoise.experiment.preview import INPUTS, SHOWN, preview, sheet
 from equipoise.training.sheet import Sheet, columns_of, side_by_side
 
 
-def built(gan: str, data: str, **options: object):
+def built(model: str, data: str, **options: object):
     plug = catalog.build("data", data, {"image_size": 16, **options})
-    recipe = catalog.build("zoo", gan, {"width": 2} | ({"patch": 16} if gan in ("pix2pix", "cyclegan") else {}))
+    recipe = catalog.build("models", model, {"width": 2} | ({"patch": 16} if model in ("pix2pix", "cyclegan") else {}))
     return recipe.build(plug.spec, torch.Generator().manual_seed(0)), plug
 
 
@@ -40,23 +40,23 @@ def test_no_row_breaks_a_group(parts: int) -> None:
 
 
 def test_held_out_pairs_are_shown_with_their_truths() -> None:
-    gan, data = built("pix2pix", "openmoji")
-    laid, (latents, inputs) = sheet(gan, data, 3), preview(gan, data, 3)
+    model, data = built("pix2pix", "openmoji")
+    laid, (latents, inputs) = sheet(model, data, 3), preview(model, data, 3)
     assert len(latents) == len(inputs) == INPUTS
     assert torch.equal(laid.source, inputs[:SHOWN])
     whole = data.stream("held_out", data.count("held_out"), 0).batch(0)
     for source, truth in zip(laid.source[:4], laid.truth[:4], strict=True):
         place = (whole.source == source).flatten(1).all(1).nonzero()[0]
         assert torch.equal(whole.real[place[0]], truth)
-    again = preview(gan, data, 3)[1]
+    again = preview(model, data, 3)[1]
     assert torch.equal(again, inputs)
-    assert not torch.equal(preview(gan, data, 4)[1], inputs)
+    assert not torch.equal(preview(model, data, 4)[1], inputs)
 
 
 def test_other_gans_are_laid_out_as_before() -> None:
-    gan, data = built("dcgan", "openmoji")
-    laid = sheet(gan, data, 0)
+    model, data = built("dcgan", "openmoji")
+    laid = sheet(model, data, 0)
     assert (laid.count, laid.columns, laid.source, laid.truth) == (None, 11, None, None)
-    latents, labels = preview(gan, data, 0)
+    latents, labels = preview(model, data, 0)
     assert len(latents) == 88
     assert labels.tolist()[:12] == [*range(11), 0]

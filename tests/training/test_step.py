@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equipoise.base import Batch, Gan, Loss, Moment, Networks, Phase, Settings
-from equipoise.knobs import Knobs
+from equipoise.core.data import Batch
+from equipoise.core.knobs import Knobs
+from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
 from equipoise.training.state import TrainingState, begin
 from equipoise.training.step import run_step
 
@@ -54,19 +55,19 @@ def fool(networks: Networks, batch: Batch, moment: Moment[Any]) -> Tensor:
     return networks["discriminator"](networks["generator"](batch.real + 1)).square().mean()
 
 
-def adam(network: str, moment: Moment[Any]) -> Settings:
-    return Settings("adam", moment.knobs.lr_g if network == "generator" else moment.knobs.lr_d, 0.5, 0.9)
+def adam(network: str, moment: Moment[Any]) -> OptimizerSettings:
+    return OptimizerSettings("adam", moment.knobs.lr_g if network == "generator" else moment.knobs.lr_d, 0.5, 0.9)
 
 
-def sgd(network: str, moment: Moment[Any]) -> Settings:
-    return Settings("sgd", 0.01)
+def sgd(network: str, moment: Moment[Any]) -> OptimizerSettings:
+    return OptimizerSettings("sgd", 0.01)
 
 
 def game(
-    phases: Sequence[Phase], optimizer: Callable[[str, Moment[Any]], Settings] = adam, **others: Any
-) -> Gan[Knobs]:
+    phases: Sequence[Phase], optimizer: Callable[[str, Moment[Any]], OptimizerSettings] = adam, **others: Any
+) -> Model[Knobs]:
     torch.manual_seed(0)
-    return Gan(
+    return Model(
         name="toy",
         networks={"generator": nn.Linear(2, 2), "discriminator": nn.Linear(2, 1)},
         phases=phases,
@@ -80,12 +81,12 @@ def game(
     )
 
 
-def start(gan: Gan[Knobs], seed: int = 0) -> TrainingState:
-    return begin(gan, gan.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
+def start(model: Model[Knobs], seed: int = 0) -> TrainingState:
+    return begin(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
 
 
 def weights(state: TrainingState, name: str) -> list[Tensor]:
-    return [weight.detach().clone() for weight in state.gan.networks[name].parameters()]
+    return [weight.detach().clone() for weight in state.model.networks[name].parameters()]
 
 
 def moved(state: TrainingState, name: str, before: Sequence[Tensor]) -> bool:
@@ -104,7 +105,7 @@ def generator_steps(moment: Moment[Any]) -> int:
     return moment.knobs.generator_steps
 
 
-def two_players() -> tuple[Gan[Knobs], Spy, Spy]:
+def two_players() -> tuple[Model[Knobs], Spy, Spy]:
     first, second = Spy(of("discriminator"), carry="fake"), Spy(fool)
     phases = (
         Phase("discriminator", ("discriminator",), first, repeats=discriminator_steps),
@@ -115,8 +116,8 @@ def two_players() -> tuple[Gan[Knobs], Spy, Spy]:
 
 @pytest.mark.parametrize(("d", "g"), [(1, 1), (3, 1), (1, 4), (2, 3)])
 def test_images_count_by_step_and_every_repeat_has_reals_of_its_own(d: int, g: int) -> None:
-    gan, first, second = two_players()
-    state, stream = start(gan), SpyStream()
+    model, first, second = two_players()
+    state, stream = start(model), SpyStream()
     knobs = OFF.with_values({"discriminator_steps": d, "generator_steps": g})
     for _ in range(3):
         record = run_step(state, stream, knobs, 0.0)
@@ -129,8 +130,8 @@ def test_images_count_by_step_and_every_repeat_has_reals_of_its_own(d: int, g: i
 
 
 def test_repeats_follow_the_knobs_from_step_to_step() -> None:
-    gan, first, second = two_players()
-    state, stream = start(gan), SpyStream()
+    model, first, second = two_players()
+    state, stream = start(model), SpyStream()
     for d in (1, 5, 2):
         run_step(state, stream, OFF.with_values({"discriminator_steps": d}), 0.0)
     assert len(first.reals) == 8
@@ -142,9 +143,9 @@ def test_each_repeat_moves_the_weights() -> None:
     """Five repeats of plain descent on the same parabola are five steps of it."""
     stay = Phase("generator", ("generator",), Spy(lambda n, b, m: n["generator"].bias.square().sum() / 2), repeats=five)
     state = start(game((stay,), sgd))
-    before = state.gan.networks["generator"].bias.detach().clone()
+    before = state.model.networks["generator"].bias.detach().clone()
     run_step(state, SpyStream(), OFF, 0.0)
-    torch.testing.assert_close(state.gan.networks["generator"].bias.detach(), before * 0.99**5)
+    torch.testing.assert_close(state.model.networks["generator"].bias.detach(), before * 0.99**5)
 
 
 def five(moment: Moment[Any]) -> int:
@@ -152,8 +153,8 @@ def five(moment: Moment[Any]) -> int:
 
 
 def test_a_moment_tells_the_step_before_it_is_done() -> None:
-    gan, first, _ = two_players()
-    state = start(gan)
+    model, first, _ = two_players()
+    state = start(model)
     for step in range(3):
         run_step(state, SpyStream(), OFF, step / 3)
     assert [(m.step, m.images, m.progress) for m in first.moments] == [
@@ -227,8 +228,8 @@ def test_gradients_are_of_one_phase_alone() -> None:
 
 
 def test_carried_tensors_reach_the_first_repeat_of_later_phases_only() -> None:
-    gan, first, second = two_players()
-    state = start(gan)
+    model, first, second = two_players()
+    state = start(model)
     run_step(state, SpyStream(), OFF.with_values({"discriminator_steps": 2, "generator_steps": 3}), 0.0)
     assert [sorted(moment.carried) for moment in first.moments] == [[], []]
     assert [sorted(moment.carried) for moment in second.moments] == [["fake"], [], []]
@@ -268,7 +269,7 @@ def test_one_phase_may_move_both_at_once() -> None:
         Spy(lambda n, b, m: (n["generator"].bias * n["discriminator"].weight[0]).sum()),
     )
     state = start(game((both,), sgd))
-    g, d = state.gan.networks["generator"].bias, state.gan.networks["discriminator"].weight
+    g, d = state.model.networks["generator"].bias, state.model.networks["discriminator"].weight
     here, there = g.detach().clone(), d.detach().clone()
     run_step(state, SpyStream(), OFF, 0.0)
     torch.testing.assert_close(g.detach(), here - 0.01 * there[0])
@@ -277,10 +278,11 @@ def test_one_phase_may_move_both_at_once() -> None:
 
 @pytest.mark.parametrize("limit", [None, 0.05])
 def test_update_ratios_by_hand(limit: float | None) -> None:
-    gan = game(
-        (Phase("generator", ("generator",), Spy(fool)),), lambda network, moment: Settings("sgd", 0.3, limit=limit)
+    model = game(
+        (Phase("generator", ("generator",), Spy(fool)),),
+        lambda network, moment: OptimizerSettings("sgd", 0.3, limit=limit),
     )
-    state = start(gan)
+    state = start(model)
     before = torch.cat([weight.flatten() for weight in weights(state, "generator")])
     record = run_step(state, SpyStream(), OFF, 0.0, measure=True)
     after = torch.cat([weight.flatten() for weight in weights(state, "generator")])
@@ -295,8 +297,8 @@ def test_update_ratios_by_hand(limit: float | None) -> None:
 def test_measuring_changes_no_byte() -> None:
     ends = []
     for measure in (False, True):
-        gan, _, _ = two_players()
-        state = start(gan)
+        model, _, _ = two_players()
+        state = start(model)
         for _ in range(4):
             run_step(state, SpyStream(), Knobs(), 0.0, measure=measure)
         ends.append(state.tensors())
@@ -305,13 +307,13 @@ def test_measuring_changes_no_byte() -> None:
 
 
 def test_gradient_norms_by_hand() -> None:
-    gan, _, _ = two_players()
-    state = start(gan)
-    loss = fool(state.gan.networks, Batch(torch.zeros(SIZE, 2)), None)
-    gradients = torch.autograd.grad(loss, list(state.gan.networks["generator"].parameters()))
+    model, _, _ = two_players()
+    state = start(model)
+    loss = fool(state.model.networks, Batch(torch.zeros(SIZE, 2)), None)
+    gradients = torch.autograd.grad(loss, list(state.model.networks["generator"].parameters()))
     expected = sum(gradient.square().sum() for gradient in gradients).sqrt()
-    still = dataclasses.replace(gan, phases=gan.phases[1:])
-    record = run_step(dataclasses.replace(state, gan=still), SpyStream(), OFF, 0.0)
+    still = dataclasses.replace(model, phases=model.phases[1:])
+    record = run_step(dataclasses.replace(state, model=still), SpyStream(), OFF, 0.0)
     torch.testing.assert_close(record.phases["generator"].gradient_norms["generator"], expected)
     torch.testing.assert_close(record.phases["generator"].total, loss.detach())
     assert not record.phases["generator"].total.requires_grad
@@ -344,8 +346,8 @@ def test_what_is_not_finite_is_flagged_in_that_step(spoil: Callable[[Tensor], Te
 
 
 def test_a_limit_keeps_every_weight_within() -> None:
-    def clipped(network: str, moment: Moment[Any]) -> Settings:
-        return Settings("rmsprop", 0.05, limit=0.01 if network == "discriminator" else None)
+    def clipped(network: str, moment: Moment[Any]) -> OptimizerSettings:
+        return OptimizerSettings("rmsprop", 0.05, limit=0.01 if network == "discriminator" else None)
 
     phases = (
         Phase("discriminator", ("discriminator",), Spy(of("discriminator"))),
@@ -355,15 +357,15 @@ def test_a_limit_keeps_every_weight_within() -> None:
     assert max(weight.abs().max() for weight in weights(state, "discriminator")) > 0.01
     for _ in range(3):
         run_step(state, SpyStream(), OFF, 0.0)
-        found = torch.cat([weight.flatten() for weight in weights(state, "discriminator")])
-        assert found.abs().max() <= 0.01
-        assert (found.abs() == torch.tensor(0.01)).any()
+        result = torch.cat([weight.flatten() for weight in weights(state, "discriminator")])
+        assert result.abs().max() <= 0.01
+        assert (result.abs() == torch.tensor(0.01)).any()
     assert max(weight.abs().max() for weight in weights(state, "generator")) > 0.01
 
 
 def test_settings_are_those_of_the_moment() -> None:
-    gan, _, _ = two_players()
-    state = start(gan)
+    model, _, _ = two_players()
+    state = start(model)
     run_step(state, SpyStream(), OFF, 0.0)
     before = weights(state, "generator")
     run_step(state, SpyStream(), OFF.with_values({"lr_g": 1e-6, "lr_d": 1e-2}), 0.5)
@@ -380,15 +382,15 @@ def test_memory_is_replaced_not_mutated() -> None:
     seen: list[Tensor] = []
     at_first = {"count": torch.zeros(()), "untouched": torch.ones(2)}
     phase = Phase("generator", ("generator",), remember, repeats=lambda moment: 2)
-    gan = game((phase, dataclasses.replace(phase, name="again")), memory=at_first)
-    state = start(gan)
+    model = game((phase, dataclasses.replace(phase, name="again")), memory=at_first)
+    state = start(model)
     held = state.memory
     run_step(state, SpyStream(), OFF, 0.0)
     assert [value.item() for value in seen] == [0, 1, 2, 3], "each update reads what the last one wrote"
     assert state.memory["count"].item() == 4
     assert state.memory is not held
     assert held["count"].item() == 0
-    assert gan.memory["count"].item() == 0
+    assert model.memory["count"].item() == 0
     assert torch.equal(state.memory["untouched"], torch.ones(2)), "what a phase does not name stays"
 
 
@@ -405,7 +407,7 @@ def test_a_record_is_of_the_last_repeat() -> None:
 def test_a_longer_gradient_is_scaled_down_and_told_as_it_was(longest: float | None) -> None:
     """Plain descent at rate 1: the weights move by the gradient, or by `longest` along it."""
     phases = (Phase("generator", ("generator",), Spy(fool)),)
-    state = start(game(phases, lambda network, moment: Settings("sgd", 1.0, longest=longest)))
+    state = start(game(phases, lambda network, moment: OptimizerSettings("sgd", 1.0, longest=longest)))
     before = torch.cat([weight.flatten() for weight in weights(state, "generator")])
     record = run_step(state, SpyStream(), OFF, 0.0)
     after = torch.cat([weight.flatten() for weight in weights(state, "generator")])

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equipoise import catalog
-from equipoise.base import DataSpec
-from equipoise.training.transfer import aligned, take_over
+from equipoise.core import catalog
+from equipoise.core.data import DataSpec
+from equipoise.training.transfer import aligned, transfer_weights
 
 
 def networks(size: int, *, channels: int = 1, classes: int = 0, seed: int = 0) -> dict[str, nn.Module]:
-    recipe = catalog.build("zoo", "dcgan", {"width": 4, "latent_dim": 6})
-    gan = recipe.build(DataSpec((channels, size, size), classes=classes), torch.Generator().manual_seed(seed))
-    return dict(gan.networks)
+    recipe = catalog.build("models", "dcgan", {"width": 4, "latent_dim": 6})
+    model = recipe.build(DataSpec((channels, size, size), classes=classes), torch.Generator().manual_seed(seed))
+    return dict(model.networks)
 
 
 def longest(mine: list[tuple[int, ...]], theirs: list[tuple[int, ...]]) -> int:
@@ -43,7 +43,7 @@ def test_as_many_tensors_as_can_be_are_found_in_order(seed: int) -> None:
 @pytest.mark.parametrize("name", ["generator", "discriminator"])
 def test_an_equal_network_is_taken_over_whole_however_its_tensors_are_ordered(name: str) -> None:
     mine, theirs = networks(32, classes=10)[name], networks(32, classes=10, seed=1)[name]
-    assert take_over(mine, dict(sorted(theirs.state_dict().items()))) == 1.0
+    assert transfer_weights(mine, dict(sorted(theirs.state_dict().items()))) == 1.0
     for key, value in theirs.state_dict().items():
         assert torch.equal(mine.state_dict()[key], value)
 
@@ -52,7 +52,7 @@ def test_a_larger_generator_gets_the_stages_that_the_smaller_one_has() -> None:
     """All but the entry, and that stage's normalisation and first convolution, which are of other widths."""
     mine, theirs = networks(32)["generator"], networks(16, seed=1)["generator"]
     fresh = {name: value.clone() for name, value in mine.state_dict().items()}
-    share = take_over(mine, theirs.state_dict())
+    share = transfer_weights(mine, theirs.state_dict())
     other = theirs.state_dict()
     assert torch.equal(mine.state_dict()["layers.9.weight"], other["layers.5.weight"])
     assert torch.equal(mine.state_dict()["layers.13.weight"], other["layers.9.weight"])
@@ -74,5 +74,5 @@ def test_another_count_of_channels_leaves_the_outer_layers_anew() -> None:
 def test_nothing_in_common_takes_nothing_over() -> None:
     mine = nn.Linear(3, 4, bias=False)
     before = mine.weight.clone()
-    assert take_over(mine, {"weight": torch.zeros(4, 2)}) == 0.0
+    assert transfer_weights(mine, {"weight": torch.zeros(4, 2)}) == 0.0
     assert torch.equal(mine.weight, before)

@@ -21,13 +21,13 @@ def read(path: Path) -> Trace:
         if tensorboard.looks_like(content):
             return _told(path, tensorboard.read([path]))
         text = _text(content)
-        if found := stats.stats(text):
-            return _told(path, dataclasses.replace(found, metrics=stats.beside(path)))
-        found = next(filter(None, (form(text) for form in (*lines.FORMS, table.table))), None)
+        if result := stats.stats(text):
+            return _told(path, dataclasses.replace(result, metrics=stats.beside(path)))
+        result = next(filter(None, (form(text) for form in (*lines.FORMS, table.table))), None)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    if found:
-        return _told(path, found)
+    if result:
+        return _told(path, result)
     raise DataError(f"{path} is no log of a form that is known: {FORMS}")
 
 
@@ -70,9 +70,9 @@ def _text(content: bytes) -> str:
     return text[: text.rfind("\n") + 1] or text
 
 
-def _told(path: Path, found: Trace) -> Trace:
-    if not len(found.steps):
+def _told(path: Path, result: Trace) -> Trace:
+    if not len(result.steps):
         raise DataError(
-            f"{path} is a log ({found.form}) without a number to judge by: losses, probabilities or metrics"
+            f"{path} is a log ({result.form}) without a number to judge by: losses, probabilities or metrics"
         )
-    return found
+    return result

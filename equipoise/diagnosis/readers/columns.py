@@ -80,8 +80,8 @@ def signal_of(name: str) -> str | None:
 def metric_of(name: str) -> tuple[str, Literal["lower", "higher"]] | None:
     """The metric that a column is, under its own name, and which way is up; None if it is none."""
     for each in _variants(name):
-        if found := _METRIC.fullmatch(each):
-            return name.strip().rpartition("/")[2].lower(), METRICS[found[1]]
+        if result := _METRIC.fullmatch(each):
+            return name.strip().rpartition("/")[2].lower(), METRICS[result[1]]
     return None
 
 
@@ -102,8 +102,8 @@ def trace(form: str, columns: Mapping[str, tuple[Any, Any]], **more: Any) -> Tra
     for name, (steps, values) in columns.items():
         if (signal := signal_of(name)) and signal not in signals:
             signals[signal] = series(steps, values)
-        elif found := metric_of(name):
-            metrics[found[0]] = Metric(series(steps, values), found[1])
+        elif result := metric_of(name):
+            metrics[result[0]] = Metric(series(steps, values), result[1])
         else:
             ignored.append(name)
     if not signals and not metrics:

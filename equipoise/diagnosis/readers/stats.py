@@ -41,7 +41,7 @@ def stats(text: str) -> Trace | None:
 
 def metrics_of(text: str) -> dict[str, Metric]:
     """Metrics by name from lines {"results": {"fid50k_full": …}, "snapshot_pkl": "network-snapshot-000200.pkl"}."""
-    found: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    result: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for row in _lines(text, '"results"'):
         at = SNAPSHOT.search(str(row.get("snapshot_pkl") or ""))
         results = row.get("results")
@@ -49,16 +49,16 @@ def metrics_of(text: str) -> dict[str, Metric]:
             for name, value in results.items():
                 number = _number(value)
                 if number is not None and metric_of(str(name)):
-                    found[str(name)].append((int(at[1]) * 1000, number))
-    return {name: Metric(series(*zip(*rows, strict=True)), _better(name)) for name, rows in found.items()}
+                    result[str(name)].append((int(at[1]) * 1000, number))
+    return {name: Metric(series(*zip(*rows, strict=True)), _better(name)) for name, rows in result.items()}
 
 
 def beside(path: Path) -> dict[str, Metric]:
     """The metrics in metric-*.jsonl beside a file."""
-    found: dict[str, Metric] = {}
+    result: dict[str, Metric] = {}
     for each in sorted(path.parent.glob("metric-*.jsonl")):
-        found |= metrics_of(each.read_text(errors="replace"))
-    return found
+        result |= metrics_of(each.read_text(errors="replace"))
+    return result
 
 
 def _better(name: str) -> Any:
@@ -80,9 +80,9 @@ def _number(value: Any) -> float | None:
 
 def _lines(text: str, word: str) -> list[dict[str, Any]]:
     """The lines that are JSON objects, if `word` is in the text at all."""
-    found: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     if word not in text:
-        return found
+        return result
     for line in text.splitlines():
         if line.startswith("{"):
             try:
@@ -90,5 +90,5 @@ def _lines(text: str, word: str) -> list[dict[str, Any]]:
             except ValueError:
                 continue
             if isinstance(row, dict):
-                found.append(row)
-    return found
+                result.append(row)
+    return result

@@ -39,12 +39,12 @@ def table(text: str) -> Trace | None:
     if counter and columns.plain(counter).endswith(("kimg", "kimgs")):
         steps = steps * 1000
     good = np.isfinite(steps) if written is None else np.isfinite(steps) & written
-    found = {
+    result = {
         name: (steps[good & there].round(), values[good & there])
         for name, (values, there) in numbers.items()
         if name not in counters and (good & there).any()
     }
-    return columns.trace("table", found, unit=counters[counter] if counter else "row")
+    return columns.trace("table", result, unit=counters[counter] if counter else "row")
 
 
 def _numbers(words: Sequence[str]) -> tuple[Values, np.ndarray[tuple[int], np.dtype[np.bool_]]]:

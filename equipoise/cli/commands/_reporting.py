@@ -1,0 +1,30 @@
+"""Making the pictures of a run, so that a film that fails takes nothing else with it."""
+
+import sys
+from pathlib import Path
+
+from equipoise.errors import EquipoiseError
+
+
+def report(folder: Path, *, film: bool = True) -> tuple[Path, Path | None]:
+    """Make figures, film and page; the paths of the page and of the film, None without one.
+
+    A film that cannot be made is told in one line on standard error. Raises RunError if the others cannot be made.
+    """
+    from equipoise.report import figures, page
+    from equipoise.report import film as films
+    from equipoise.runs.run_folder import Run
+
+    run, made = Run(folder), None
+    figures.training_progress(run)
+    if film:
+        try:
+            made = films.make(run)
+        except EquipoiseError as error:
+            print(f"equipoise: {error}", file=sys.stderr)
+    return page.write(run), made
+
+
+def told(page: Path, film: Path | None) -> str:
+    """Where they are, for people."""
+    return (f"film: {film}\n" if film else "") + f"report: {page}"

@@ -1,0 +1,1 @@
+"""Monitor and control any training loop."""

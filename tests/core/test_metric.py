@@ -1,0 +1,51 @@
+"""Draws and the intervals that come of them."""
+
+import math
+
+import pytest
+import torch
+
+from equipoise.core.data import Batch
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet, extract_features
+
+
+def test_draws_hold_as_many_samples_as_there_are():
+    weights = Bootstrap(50, seed=3).weights(30, side=1)
+    assert weights.shape == (50, 30)
+    assert (weights.sum(dim=1) == 30).all()
+    assert torch.equal(weights, weights.round())
+    assert weights.var(dim=1).mean() == pytest.approx(1, abs=0.15), "each count is nearly Poisson of mean 1"
+
+
+def test_draws_hang_on_the_seed_and_the_side_alone():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = Bootstrap(5, 1).weights(20, 0)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(Bootstrap(5, 1).weights(20, 0), first)
+    others = [Bootstrap(5, seed).weights(20, side) for seed, side in ((1, 1), (2, 0), (0, 1))]
+    assert not any(torch.equal(other, first) for other in others)
+    assert Bootstrap().weights(20, 0).shape == (0, 20)
+
+
+def test_an_interval_is_that_of_the_draws_around_the_value():
+    """Draws 1 to 101 have their quantiles at 3.5 and 98.5, and the mean 51; moved to lie around 7."""
+    low, high = MetricResult(7.0, torch.arange(1.0, 102.0)).interval
+    assert (low, high) == pytest.approx((7 - 47.5, 7 + 47.5))
+
+
+def test_without_draws_or_numbers_there_is_no_interval():
+    assert MetricResult(1.0).interval is None
+    assert MetricResult(1.0, torch.tensor([1.0, math.nan])).interval is None
+
+
+def test_reals_are_seen_part_by_part():
+    def halved(samples):
+        return samples / 2
+
+    labels = torch.arange(3)
+    both = extract_features(halved, ReferenceSet(torch.full((3, 2), 4.0), labels, train=torch.full((5, 2), 6.0)))
+    assert (both.real == 2).all()
+    assert (both.train == 3).all()
+    assert both.condition is labels
+    assert extract_features(halved, Batch(torch.ones(3, 2))).train is None

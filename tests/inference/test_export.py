@@ -1,0 +1,320 @@
+"""Exported networks: the same samples as the run's generator, read as other programs read them."""
+
+import copy
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from equipoise.cli import main as cli
+from equipoise.errors import CheckpointError, SettingError
+from equipoise.experiment import launch
+from equipoise.experiment.settings import Experiment, PlugSpec, complete
+from equipoise.inference import generator
+from equipoise.inference.export import CHECKED, TOLERANCE, ExportError, export
+from equipoise.runs import run_folder as runs
+from equipoise.training import checkpoint
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One command in an empty folder: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def called(*words: object) -> tuple[int, str, str]:
+        code = cli.run([str(word) for word in words])
+        return code, *capsys.readouterr()
+
+    return called
+
+
+def begun(folder: Path, experiment: Experiment, spoil: Callable[[Tensor], None] = lambda tensor: None) -> Path:
+    """A run that has one checkpoint and was never trained; `spoil` changes its tensors in place."""
+    experiment = complete(experiment)
+    state = launch.assemble(experiment, None).state
+    tensors = state.tensors()
+    for name, tensor in tensors.items():
+        if name.startswith("averaged/"):
+            spoil(tensor)
+    runs.create(folder, experiment.to_json())
+    checkpoint.write(folder / runs.CHECKPOINTS, checkpoint.Checkpoint(0, tensors, state.values()))
+    return folder
+
+
+def played(folder: Path, latent: Tensor, label: Tensor | None) -> np.ndarray:
+    """What ONNX Runtime makes of an exported graph."""
+    session = onnxruntime.InferenceSession(folder / "generator.onnx", providers=["CPUExecutionProvider"])
+    given = {name: it.numpy() for name, it in (("latent", latent), ("label", label)) if it is not None}
+    (made,) = session.run(["samples"], given)
+    return made
+
+
+# state_dicts.
+
+
+@pytest.mark.parametrize("format", ["torch", "safetensors"])
+def test_tensors_are_those_of_the_run(trained: Path, tmp_path: Path, format: str) -> None:
+    made = export(trained, format, tmp_path / "out")
+    ending = {"torch": "pth", "safetensors": "safetensors"}[format]
+    assert [path.name for path in made.files] == [f"generator.{ending}", f"discriminator.{ending}", "model.json"]
+    assert made.difference == 0
+    last = checkpoint.read(checkpoint.find(trained / "checkpoints")[-1]).tensors
+    for path, prefix in zip(made.files, ("averaged/generator/", "network/discriminator/"), strict=False):
+        tensors = torch.load(path, weights_only=True) if format == "torch" else load_file(path)
+        expected = {key.removeprefix(prefix): value for key, value in last.items() if key.startswith(prefix)}
+        assert type(tensors) is dict
+        assert tensors.keys() == expected.keys()
+        for key, value in tensors.items():
+            assert type(value) is torch.Tensor
+            assert torch.equal(value, expected[key])
+            assert value.is_contiguous()
+            assert value.dtype == (torch.int64 if key.endswith("num_batches_tracked") else torch.float32)
+
+
+def test_a_generator_of_ones_own_takes_the_weights(trained: Path, tmp_path: Path) -> None:
+    export(trained, "torch", tmp_path)
+    made = generator.load(trained)
+    expected = made.sample(5)
+    for parameter in made.networks["generator"].parameters():
+        parameter.fill_(float("nan"))
+    made.networks["generator"].load_state_dict(torch.load(tmp_path / "generator.pth", weights_only=True))
+    assert torch.equal(made.sample(5), expected)
+
+
+def test_safetensors_say_what_they_are(trained: Path, tmp_path: Path) -> None:
+    export(trained, "safetensors", tmp_path)
+    with safe_open(tmp_path / "discriminator.safetensors", framework="pt") as file:
+        result = file.metadata()
+    facts = {"network": "discriminator", "model": "dcgan", "data": "digits", "step": "12"}
+    assert result == {**facts, "latent": "6", "sample": "1x16x16"}
+
+
+def test_a_run_without_final_weights_gives_its_last_checkpoint(cut_off: Path, tmp_path: Path) -> None:
+    export(cut_off, "safetensors", tmp_path / "out")
+    last = checkpoint.read(cut_off / "checkpoints" / "step-00000010").tensors
+    for name, prefix in (("generator", "averaged"), ("discriminator", "network")):
+        for key, value in load_file(tmp_path / "out" / f"{name}.safetensors").items():
+            assert torch.equal(value, last[f"{prefix}/{name}/{key}"])
+    assert json.loads((tmp_path / "out" / "model.json").read_text())["step"] == 10
+
+
+def test_a_run_in_low_precision_has_float32_weights(tmp_path: Path) -> None:
+    experiment = Experiment(
+        data=PlugSpec("digits"),
+        model=PlugSpec("dcgan", {"width": 4, "latent_dim": 6}),
+        image_size=16,
+        batch_size=8,
+        steps=2,
+        precision="bf16",
+    )
+    for _ in launch.start(experiment, tmp_path / "run"):
+        pass
+    export(tmp_path / "run", "torch", tmp_path / "out")
+    for name in ("generator", "discriminator"):
+        tensors = torch.load(tmp_path / "out" / f"{name}.pth", weights_only=True)
+        assert {value.dtype for value in tensors.values()} <= {torch.float32, torch.int64}
+
+
+# ONNX.
+
+
+@pytest.fixture(scope="module")
+def graph(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one exported graph: convolutions, nearest upsampling, batch norm, labels."""
+    folder = tmp_path_factory.mktemp("graph")
+    made = export(trained, "onnx", folder)
+    assert [path.name for path in made.files] == ["generator.onnx", "model.json"]
+    assert made.difference <= TOLERANCE
+    return folder
+
+
+@pytest.mark.parametrize("count", [1, 2, 37])
+def test_a_graph_makes_the_same_samples_in_batches_of_any_size(graph: Path, trained: Path, count: int) -> None:
+    ours = generator.load(trained)
+    latent, label = ours.latents(count, seed=3), ours.labels(count)
+    expected = ours.make(latent, label).numpy()
+    made = played(graph, latent, label)
+    assert made.dtype == np.float32
+    assert expected.std() > 0.05
+    np.testing.assert_allclose(made, expected, atol=TOLERANCE, rtol=0)
+
+
+def test_a_graph_minds_its_labels(graph: Path, trained: Path) -> None:
+    ours = generator.load(trained)
+    latent = ours.latents(1).expand(10, -1)
+    made = played(graph, latent, ours.labels(10))
+    assert len({image.tobytes() for image in made}) == 10
+
+
+def test_a_graph_names_its_ends_and_no_path_of_this_machine(graph: Path) -> None:
+    content = (graph / "generator.onnx").read_bytes()
+    model = onnx.load(io.BytesIO(content))
+    onnx.checker.check_model(model, full_check=True)
+    ends = {
+        end.name: [dimension.dim_param or dimension.dim_value for dimension in end.type.tensor_type.shape.dim]
+        for end in (*model.graph.input, *model.graph.output)
+    }
+    assert ends == {"latent": ["batch", 6], "label": ["batch"], "samples": ["batch", 1, 16, 16]}
+    assert {prop.key: prop.value for prop in model.metadata_props}.items() >= {"step": "12", "model": "dcgan"}.items()
+    for word in (str(Path(torch.__file__).parent), str(Path(generator.__file__).parent), ".py"):
+        assert word.encode() not in content
+
+
+def test_a_graph_of_a_single_weight(tmp_path: Path) -> None:
+    """A generator that looks at no latent but for how many there are."""
+    run = begun(tmp_path / "run", Experiment(data=PlugSpec("origin")), lambda tensor: tensor.fill_(0.625))
+    assert export(run, "onnx", tmp_path).difference == 0
+    assert played(tmp_path, torch.zeros(3, 1), None).tolist() == [[0.625]] * 3
+    assert "drawn_from" not in json.loads((tmp_path / "model.json").read_text())["inputs"]["latent"]
+
+
+def test_what_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exporter that loses a little of the weights on the way."""
+    trace = torch.onnx.export
+
+    def lossy(module: torch.nn.Module, *words: object, **flags: object) -> object:
+        worse = copy.deepcopy(module)
+        for parameter in worse.parameters():
+            parameter.mul_(1.01)
+        return trace(worse, *words, **flags)
+
+    run = begun(tmp_path / "run", Experiment(data=PlugSpec("origin")), lambda tensor: tensor.fill_(0.5))
+    monkeypatch.setattr(torch.onnx, "export", lossy)
+    with pytest.raises(ExportError, match=r"makes other samples: they differ by 5\.0e-03; nothing is written"):
+        export(run, "onnx", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_has_no_graph_is_told_in_a_line(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*words: object, **flags: object) -> object:
+        raise torch.onnx.OnnxExporterError("long") from ValueError("no such operator\nand much more")
+
+    monkeypatch.setattr(torch.onnx, "export", refuse)
+    expected = "dcgan has no ONNX form: no such operator; --format torch takes any GAN"
+    with pytest.raises(ExportError, match=f"^{expected}$"):
+        export(trained, "onnx", tmp_path / "out")
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
+def test_a_missing_package_is_told_with_its_extra(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ExportError, match=r"pip install 'equipoise\[export\]'"):
+        export(trained, "onnx", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# model.json, and what is there already.
+
+
+def test_the_model_is_described(graph: Path) -> None:
+    about = json.loads((graph / "model.json").read_text())
+    assert about["inputs"] == {
+        "latent": {"shape": ["batch", 6], "dtype": "float32", "drawn_from": "standard normal"},
+        "label": {"shape": ["batch"], "dtype": "int64", "lowest": 0, "highest": 9},
+    }
+    samples = about["outputs"]["samples"]
+    assert (samples["shape"], samples["lowest"], samples["highest"]) == (["batch", 1, 16, 16], -1.0, 1.0)
+    assert (about["model"], about["data"], about["step"]) == ("dcgan", "digits", 12)
+    assert about["recipe"]["options"]["width"] == 4
+
+
+def test_all_formats_go_into_one_folder_and_again(trained: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        for format in ("torch", "safetensors"):
+            export(trained, format, tmp_path / "out")
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    networks = {f"{name}.{ending}" for name in ("generator", "discriminator") for ending in ("pth", "safetensors")}
+    assert files == {"model.json", *networks}
+
+
+def test_other_files_are_not_written_over(trained: Path, tmp_path: Path, snapshot) -> None:
+    (tmp_path / "discriminator.pth").write_text("years of work")
+    before = snapshot(tmp_path)
+    with pytest.raises(ExportError, match=r"discriminator\.pth is there already and differs; .* --force"):
+        export(trained, "torch", tmp_path)
+    assert snapshot(tmp_path) == before
+    assert export(trained, "torch", tmp_path, force=True).difference == 0
+    assert torch.load(tmp_path / "discriminator.pth", weights_only=True)
+
+
+def test_the_run_is_left_as_it_was(run_folder: Path, tmp_path: Path, snapshot) -> None:
+    before = snapshot(run_folder)
+    export(run_folder, "torch", tmp_path / "out")
+    assert snapshot(run_folder) == before
+
+
+def test_bad_words(trained: Path, cut_off: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="there is no format 'tflite'; there is: onnx, torch, safetensors"):
+        export(trained, "tflite", tmp_path / "out")  # type: ignore[arg-type]
+    shutil.rmtree(cut_off / "checkpoints")
+    with pytest.raises(CheckpointError, match="has no weights yet; let it train to its first checkpoint"):
+        export(cut_off, "torch", tmp_path / "out")
+
+
+def test_a_discriminator_that_is_missing_or_another(run_folder: Path, tmp_path: Path) -> None:
+    """A finished run may lose its file: the checkpoint has it. One of another width is refused."""
+    (run_folder / "discriminator.safetensors").unlink()
+    export(run_folder, "safetensors", tmp_path / "out")
+    assert (tmp_path / "out" / "discriminator.safetensors").exists()
+    shutil.copy(run_folder / "generator.safetensors", run_folder / "discriminator.safetensors")
+    with pytest.raises(CheckpointError, match="is of another network: discriminator"):
+        export(run_folder, "safetensors", tmp_path / "out")
+
+
+# The command.
+
+
+def test_the_command(call, trained: Path) -> None:
+    code, out, err = call("export", trained, "--format", "torch", "--out", "deep/out")
+    assert (code, err) == (0, "")
+    assert out == (
+        "deep/out/generator.pth, deep/out/discriminator.pth, deep/out/model.json\n"
+        "checked on 16 latents: deep/out/generator.pth makes the same samples, bit for bit\n"
+    )
+    code, out, err = call("export", trained, "--format", "safetensors", "--out", "deep/out", "--json")
+    assert (code, err) == (0, "")
+    names = ("generator.safetensors", "discriminator.safetensors", "model.json")
+    files = [f"deep/out/{name}" for name in names]
+    assert json.loads(out) == {"files": files, "difference": 0.0, "latents": CHECKED}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--format tflite --out o", "there is no format 'tflite'; there is: onnx, torch, safetensors"),
+        ("--out o", "--format"),
+        ("--format torch", "--out"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line(call, trained: Path, tmp_path: Path, words: str, said: str) -> None:
+    code, out, err = call("export", trained, *words.split())
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_run(call) -> None:
+    words = ("export", "nowhere", "--format", "torch", "--out", "o")
+    assert call(*words) == (2, "", "equipoise: nowhere is not a run: it has no experiment.json\n")
+
+
+def test_a_file_where_a_folder_should_be(call, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "o").write_text("a file")
+    code, _, err = call("export", trained, "--format", "torch", "--out", "o")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert (tmp_path / "o").read_text() == "a file"

@@ -1,0 +1,146 @@
+"""Samples as files: what goes where, and that numbers come back."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import equipoise
+from equipoise.cli import main as cli
+from equipoise.core.data import DataSpec
+from equipoise.data._windows import scaled
+from equipoise.errors import DataError, SettingError
+from equipoise.experiment.settings import Experiment, PlugSpec
+from equipoise.inference.sample_files import in_unit, write
+
+IMAGES, COLOUR, POINTS = DataSpec((1, 4, 6), unit=(-20.0, 55.5)), DataSpec((3, 4, 4)), DataSpec((2,))
+
+
+def samples(spec, count=3):
+    drawn = torch.rand(count, *spec.shape, generator=torch.Generator().manual_seed(0))
+    return drawn * 2 - 1
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_tables_are_in_the_datas_own_unit_and_upright(tmp_path):
+    made = samples(IMAGES)
+    assert write(made, tmp_path / "out", IMAGES, "csv") == tmp_path / "out"
+    assert names(tmp_path / "out") == ["000000.csv", "000001.csv", "000002.csv"]
+    for number, image in enumerate(made):
+        table = np.loadtxt(tmp_path / "out" / f"{number:06d}.csv", delimiter=",")
+        assert table.shape == (4, 6)
+        expected = -20 + 75.5 * (image[0].double().numpy() + 1) / 2
+        assert np.abs(table - expected).max() <= 75.5 * 2**-24
+
+
+def test_the_ends_of_the_range_are_exact(tmp_path):
+    ends = torch.tensor([-1.0, 1.0, 0.0, -1.0]).view(1, 1, 2, 2)
+    write(ends, tmp_path / "out", DataSpec((1, 2, 2), unit=(-4.25, 40.5)), "csv")
+    assert (tmp_path / "out" / "000000.csv").read_text() == "-4.25,40.5\n18.125,-4.25\n"
+
+
+def test_scaling_there_and_back_is_the_same_number():
+    """To what float32 leaves of the range: half a unit in the last place of 1 on the way there, and rounding back."""
+    numbers = torch.from_numpy(np.random.default_rng(0).uniform(-4.54, 40.42, 10_000)).float()
+    unit = (-4.54, 40.42)
+    there = scaled(numbers, unit)
+    assert there.dtype == torch.float32
+    assert np.abs(in_unit(there.numpy(), unit) - numbers.numpy()).max() <= (unit[1] - unit[0]) * 2**-24
+
+
+def test_without_a_unit_tables_are_in_the_range_of_training(tmp_path):
+    spec = DataSpec((1, 4, 4))
+    made = samples(spec)
+    write(made, tmp_path / "out", spec, "csv")
+    assert np.array_equal(np.loadtxt(tmp_path / "out" / "000001.csv", delimiter=",").astype(np.float32), made[1, 0])
+
+
+@pytest.mark.parametrize("format", [None, "png"])
+def test_pictures(tmp_path, format):
+    made = samples(COLOUR)
+    write(made, tmp_path / "deep" / "grid.png", COLOUR, format)
+    with Image.open(tmp_path / "deep" / "grid.png") as grid:
+        assert grid.size == (10, 10)
+    write(made, tmp_path / "each", COLOUR, format)
+    assert names(tmp_path / "each") == ["000000.png", "000001.png", "000002.png"]
+
+
+@pytest.mark.parametrize("spec", [IMAGES, COLOUR, POINTS])
+def test_numbers_as_they_are(tmp_path, spec):
+    made = samples(spec)
+    write(made, tmp_path / "x.npy", spec)
+    write(made, tmp_path / "out", spec, "npy")
+    for path in (tmp_path / "x.npy", tmp_path / "out" / "samples.npy"):
+        assert np.array_equal(np.load(path, allow_pickle=False), made.numpy())
+
+
+@pytest.mark.parametrize("format", [None, "csv"])
+def test_points_are_rows(tmp_path, format):
+    made = samples(POINTS)
+    write(made, tmp_path / "x.csv", POINTS, format)
+    write(made, tmp_path / "out", POINTS, format)
+    assert np.allclose(np.loadtxt(tmp_path / "x.csv", delimiter=","), made.numpy(), rtol=1e-6)
+    assert (tmp_path / "out" / "points.csv").read_text() == (tmp_path / "x.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "format", "told"),
+    [
+        (
+            IMAGES,
+            "x.csv",
+            None,
+            "cannot write these samples to x.csv; name a file ending in .png or .npy, or a folder, w",
+        ),
+        (IMAGES, "x.jpg", None, "cannot write these samples to x.jpg; name a file ending in .png or .npy, or a folder"),
+        (POINTS, "x.png", None, "cannot write these samples to x.png; name a file ending in .csv or .npy, or a folder"),
+        (POINTS, "x", "png", "these samples are points, not images; use --format csv or npy"),
+        (COLOUR, "x", "csv", "a table holds one channel, these images have 3; use --format npy or png"),
+        (IMAGES, "x.csv", "csv", "each image becomes a table of its own; name a folder, not x.csv"),
+        (IMAGES, "x.npy", "png", "--format png does not go into x.npy; name a file ending in .png, or a folder"),
+        (POINTS, "x.csv", "npy", "--format npy does not go into x.csv; name a file ending in .npy, or a folder"),
+    ],
+)
+def test_what_does_not_go_there(tmp_path, spec, name, format, told):
+    with pytest.raises(SettingError) as error:
+        write(samples(spec), tmp_path / name, spec, format)
+    assert str(error.value).startswith(told)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_windows_from_folder_to_tables(tmp_path, monkeypatch, capsys):
+    """Train on a folder of CSV files, sample tables of the same shape and unit; the files stay as they were.
+
+    A run does not go on with others.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "windows").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(20):
+        np.savetxt(f"windows/{number}.csv", random.uniform(100, 300, (16, 16)), fmt="%.3f", delimiter=",")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "windows").iterdir()}
+    experiment = Experiment(
+        data=PlugSpec("windows"),
+        model=PlugSpec("dcgan", {"width": 4, "latent_dim": 6}),
+        steps=2,
+        batch_size=8,
+        precision="fp32",
+    )
+    for _ in equipoise.start(experiment, tmp_path / "run"):
+        pass
+    assert cli.run(["sample", "run", "--count", "3", "--out", "made", "--format", "csv", "--json"]) == 0
+    answered = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert answered == {"count": 3, "path": "made"}
+    tables = [np.loadtxt(path, delimiter=",") for path in sorted((tmp_path / "made").iterdir())]
+    assert [table.shape for table in tables] == [(16, 16)] * 3
+    assert all(99.9 < table.min() < table.max() < 300.1 for table in tables)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "windows").iterdir()} == before
+    shutil.copy("windows/3.csv", "windows/new.csv")
+    with pytest.raises(DataError, match=r"windows is not as it was when this run began: 1 file was added \(new.csv\)"):
+        next(equipoise.resume(tmp_path / "run", steps=3))

@@ -1,0 +1,328 @@
+"""All games that can be put together run; each part does what it is named for; published games are as published."""
+
+import itertools
+import re
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+from torch.nn.utils import parametrize
+
+from equipoise.core import catalog
+from equipoise.core.data import Batch, DataSpec
+from equipoise.errors import SettingError
+from equipoise.losses.adversarial import LOSSES
+from equipoise.metrics.mixture_modes import MixtureModes
+from equipoise.training.state import begin
+from equipoise.training.step import run_step
+
+CONSTRAINTS = ("none", "weight_clipping", "gradient_penalty", "spectral_norm")
+ALL = list(itertools.product(LOSSES, CONSTRAINTS, ("fresh", "shared"), (0, 10)))
+SIZES = (16, 32, 64, 128)
+LAYERS = nn.Linear | nn.Conv2d
+
+
+def build(name: str, shape: tuple[int, ...] = (1, 32, 32), classes: int = 0, **options: object):
+    return catalog.build("models", name, options).build(DataSpec(shape, classes), torch.Generator().manual_seed(0))
+
+
+def count(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def finite(tensors: dict[str, Tensor]) -> bool:
+    return all(value.isfinite().all() for value in tensors.values() if value.is_floating_point())
+
+
+@pytest.mark.parametrize(("loss", "constraint", "fakes", "classes"), ALL)
+def test_every_game_plays_two_steps(deal, loss: str, constraint: str, fakes: str, classes: int) -> None:
+    table = deal(loss=loss, constraint=constraint, fakes=fakes, classes=classes, penalty_interval=2)
+    before = {name: table.weights(name) for name in table.model.networks}
+    records = [table.step() for _ in range(2)]
+    assert not any(record.non_finite for record in records)
+    assert finite(table.state.tensors())
+    assert table.model.num_classes == classes
+    for name, weights in before.items():
+        assert any(not torch.equal(a, b) for a, b in zip(weights, table.weights(name), strict=True)), name
+
+
+def test_weight_clipping_keeps_every_weight_within_the_bound(deal) -> None:
+    table = deal(constraint="weight_clipping", clip=0.02, knobs={"lr_d": 1e-2})
+    for _ in range(3):
+        table.step()
+        weights = table.weights("discriminator")
+        assert max(weight.abs().max().item() for weight in weights) == pytest.approx(0.02)
+    assert max(weight.abs().max().item() for weight in table.weights("generator")) > 0.02
+
+
+@pytest.mark.parametrize(("name", "classes"), [("dcgan", 0), ("dcgan", 10), ("sngan", 0)])
+def test_under_spectral_norm_no_layer_stretches_anything(deal, name: str, classes: int) -> None:
+    """The largest singular value of each layer's matrix is about one, at the start and after some steps."""
+    table = deal(name, constraint="spectral_norm", classes=classes, penalty_interval=1)
+    discriminator = table.model.networks["discriminator"]
+    layers = [module for module in discriminator.modules() if isinstance(module, LAYERS)]
+    assert len(layers) >= 3
+    for _ in range(3):
+        with torch.no_grad():
+            stretch = [torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2).item() for layer in layers]
+        assert stretch == pytest.approx([1.0] * len(layers), abs=0.05)
+        table.step()
+    assert all(parametrize.is_parametrized(layer, "weight") for layer in layers)
+
+
+def test_without_the_constraint_layers_are_as_they_were_drawn(deal) -> None:
+    modules = deal(constraint="none").model.networks["discriminator"].modules()
+    assert not any(parametrize.is_parametrized(module) for module in modules)
+
+
+def passes_of_the_generator(table, **knobs: float) -> int:
+    passes: list[int] = []
+    hook = table.model.networks["generator"].register_forward_hook(lambda *_: passes.append(1))
+    table.step(**knobs)
+    hook.remove()
+    return len(passes)
+
+
+def test_shared_fakes_save_a_pass_of_the_generator(deal) -> None:
+    fresh, shared = (deal(fakes=fakes, knobs={}) for fakes in ("fresh", "shared"))
+    assert passes_of_the_generator(fresh) == 2
+    assert passes_of_the_generator(shared) == 1
+    assert passes_of_the_generator(fresh, discriminator_steps=3, generator_steps=2) == 5
+    assert passes_of_the_generator(shared, discriminator_steps=3, generator_steps=2) == 4
+
+
+def test_shared_fakes_still_teach_the_generator(deal) -> None:
+    """The step of the generator is the one that its loss on those very fakes asks for."""
+    table = deal(fakes="shared", optimizer="sgd", knobs={"beta1": 0})
+    before = table.weights("generator")
+    source = table.random_numbers()
+    table.step(lr_d=1e-6, lr_g=1e-2)
+    twin = deal(fakes="shared", optimizer="sgd", knobs={"beta1": 0})
+    discriminator, generator = (twin.model.networks[name] for name in ("discriminator", "generator"))
+    latent = torch.randn(8, 6, generator=source)
+    loss = softplus(-discriminator.judge(discriminator.features(generator(latent, None)), None)).mean()
+    wanted = torch.autograd.grad(loss, list(generator.parameters()))
+    for old, new, gradient in zip(before, table.weights("generator"), wanted, strict=True):
+        torch.testing.assert_close(old - new, 1e-2 * gradient, rtol=2e-2, atol=1e-6)
+
+
+def test_shared_fakes_keep_the_labels_that_they_were_made_for(deal) -> None:
+    """With two updates of the discriminator the fakes are of the second batch, the generator's reals of the first."""
+    table = deal(fakes="shared", classes=10, knobs={})
+    asked: list[Tensor] = []
+    judge = table.model.networks["discriminator"].judge
+
+    def spy(features: Tensor, condition: Tensor) -> Tensor:
+        asked.append(condition)
+        return judge(features, condition)
+
+    table.model.networks["discriminator"].judge = spy
+    table.step(discriminator_steps=2)
+    first, second = (table.reals.batch(index).condition for index in (0, 1))
+    assert not torch.equal(first, second)
+    assert torch.equal(asked[-1], second)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_only_the_relativistic_generator_looks_at_reals(deal, loss: str) -> None:
+    table = deal(loss=loss, knobs={})
+    one, other = table.reals.batch(0), Batch(-table.reals.batch(1).real.abs())
+    here, there = table.loss("generator", one), table.loss("generator", other)
+    assert (here.total.item() != there.total.item()) == (loss == "relativistic")
+
+
+def test_the_relativistic_generator_wants_fakes_above_reals(deal) -> None:
+    table = deal(loss="relativistic", knobs={})
+    batch, discriminator = table.reals.batch(0), table.model.networks["discriminator"]
+    result = table.loss("generator", batch)
+    real_logit = discriminator.judge(discriminator.features(batch.real), None)
+    torch.testing.assert_close(result.total, softplus(-(result.logit_fake - real_logit)).mean())
+
+
+def shapes_of(network: nn.Module) -> list[tuple[int, ...]]:
+    return [
+        tuple(module.weight.shape)
+        for module in network.modules()
+        if hasattr(module, "weight") and module.weight.dim() > 1
+    ]
+
+
+def test_lab32_is_the_network_of_the_digits_lab() -> None:
+    """100 -> 256 x 4 x 4 -> 128 x 8 x 8 -> 64 x 16 x 16 -> 1 x 32 x 32, and back, without biases."""
+    model = build("dcgan:lab32", (1, 32, 32), classes=10)
+    generator, discriminator = model.networks["generator"], model.networks["discriminator"]
+    assert shapes_of(generator) == [(256 * 16, 100), (256, 128, 4, 4), (128, 64, 4, 4), (64, 1, 4, 4)]
+    assert shapes_of(discriminator) == [(64, 1, 4, 4), (128, 64, 4, 4), (256, 128, 4, 4), (1, 256, 4, 4)]
+    in_generator = 100 * 256 * 16 + 2 * 256 + 256 * 128 * 16 + 2 * 128 + 128 * 64 * 16 + 2 * 64 + 64 * 16
+    in_discriminator = 64 * 16 + 64 * 128 * 16 + 2 * 128 + 128 * 256 * 16 + 2 * 256 + 256 * 16
+    assert (in_generator, in_discriminator) == (1_066_880, 661_248)
+    assert count(generator) == in_generator
+    assert count(discriminator) == in_discriminator
+    assert model.num_classes == 0
+
+
+def test_celeba64_is_the_dcgan_of_every_tutorial() -> None:
+    """PyTorch's own counts 3,576,704 and 2,765,568 weights."""
+    model = build("dcgan:celeba64", (3, 64, 64))
+    generator, discriminator = model.networks["generator"], model.networks["discriminator"]
+    assert shapes_of(generator)[0] == (512 * 16, 100)
+    assert shapes_of(generator)[1:] == [(512, 256, 4, 4), (256, 128, 4, 4), (128, 64, 4, 4), (64, 3, 4, 4)]
+    assert shapes_of(discriminator)[:-1] == [(64, 3, 4, 4), (128, 64, 4, 4), (256, 128, 4, 4), (512, 256, 4, 4)]
+    assert count(generator) == 3_576_704
+    assert count(discriminator) == 2_765_568
+
+
+@pytest.mark.parametrize("preset", ["lab32", "celeba64"])
+def test_radfords_rules_hold_in_his_presets(preset: str) -> None:
+    """Batch norm but at the generator's exit and the discriminator's entry, ReLU and tanh, leaky ReLU of 0.2."""
+    model = build(f"dcgan:{preset}", (3, 64, 64))
+    generator, discriminator = (
+        [type(m).__name__ for m in model.networks[n].modules()] for n in sorted(model.networks)[::-1]
+    )
+    assert generator.count("BatchNorm2d") == generator.count("ReLU") == 4
+    assert generator[-2:] == ["ConvTranspose2d", "Tanh"]
+    assert discriminator.count("BatchNorm2d") == 3
+    slopes = [m.negative_slope for m in model.networks["discriminator"].modules() if isinstance(m, nn.LeakyReLU)]
+    assert slopes == [0.2] * 4
+    knobs = model.knobs
+    assert (knobs.lr_g, knobs.lr_d, knobs.beta1, knobs.beta2) == (2e-4, 2e-4, 0.5, 0.999)
+    assert not any((knobs.r1_gamma, knobs.r2_gamma, knobs.gp_weight, knobs.lecam_weight))
+
+
+def test_radfords_first_weights_are_narrow_and_normal() -> None:
+    model = build("dcgan:lab32")
+    for network in model.networks.values():
+        for module in network.modules():
+            if isinstance(module, LAYERS | nn.ConvTranspose2d) and module.weight.numel() > 10_000:
+                assert module.weight.std().item() == pytest.approx(0.02, rel=0.05)
+            if isinstance(module, nn.BatchNorm2d):
+                assert module.weight.mean().item() == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["dcgan", "sngan"])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_of_every_size_and_depth(name: str, size: int, channels: int) -> None:
+    model = build(name, (channels, size, size), width=4)
+    latent = model.latent(2, torch.Generator().manual_seed(0), None)
+    made = model.generate(model.networks, latent, None)
+    assert made.shape == (2, channels, size, size)
+    assert -1 <= made.min() <= made.max() <= 1
+    discriminator = model.networks["discriminator"]
+    assert discriminator.judge(discriminator.features(made), None).shape == (2,)
+
+
+@pytest.mark.parametrize("shape", [(1, 24, 24), (1, 8, 8), (1, 256, 256), (1, 32, 16), (5, 32, 32), (2,)])
+def test_other_shapes_are_told(shape: tuple[int, ...]) -> None:
+    with pytest.raises(SettingError, match="use --"):
+        build("dcgan", shape)
+
+
+def test_the_label_decides_what_is_made_and_how_it_is_judged(deal) -> None:
+    model = deal(classes=3).model
+    latent = model.latent(2, torch.Generator().manual_seed(0), None)
+    labels = [torch.tensor([0, 1]), torch.tensor([0, 2])]
+    one, other = (model.generate({n: m.eval() for n, m in model.networks.items()}, latent, each) for each in labels)
+    assert torch.equal(one[0], other[0])
+    assert not torch.equal(one[1], other[1])
+    discriminator = model.networks["discriminator"]
+    here, there = (discriminator.judge(discriminator.features(one), each) for each in labels)
+    assert here[0] == there[0]
+    assert here[1] != there[1]
+
+
+def test_labels_that_there_are_not_cannot_be_asked_for() -> None:
+    with pytest.raises(SettingError, match="the data has no labels"):
+        build("dcgan", conditional=True)
+    assert build("dcgan", classes=10, conditional=False, width=4).num_classes == 0
+
+
+def of_the_discriminator(table, **knobs: float):
+    moment = table.state.moment(table.model.knobs.with_values(knobs), 0.0)
+    return table.model.optimizer("discriminator", moment)
+
+
+def test_wgan_is_as_published(deal) -> None:
+    """Arjovsky 2017, algorithm 1: RMSProp 5e-5, clip 0.01, five critic updates."""
+    table = deal("wgan", classes=10)
+    settings, knobs = of_the_discriminator(table), table.model.knobs
+    assert (settings.kind, settings.lr, settings.limit) == ("rmsprop", 5e-5, 0.01)
+    assert (knobs.lr_g, knobs.discriminator_steps, knobs.generator_steps) == (5e-5, 5, 1)
+    result = table.loss("discriminator")
+    torch.testing.assert_close(result.total.detach(), result.logit_fake.mean() - result.logit_real.mean())
+    asked = table.loss("generator")
+    torch.testing.assert_close(asked.total, -asked.logit_fake.mean())
+    assert table.model.num_classes == 0
+
+
+def test_wgan_gp_is_as_published(deal) -> None:
+    """Gulrajani 2017, algorithm 1: lambda 10, five critic updates, Adam 1e-4 with betas 0 and 0.9; section 4."""
+    table = deal("wgan_gp")
+    settings, knobs = of_the_discriminator(table), table.model.knobs
+    assert (settings.kind, settings.lr, settings.beta1, settings.beta2) == ("adam", 1e-4, 0.0, 0.9)
+    assert (knobs.lr_g, knobs.gp_weight, knobs.discriminator_steps, settings.limit) == (1e-4, 10, 5, None)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in table.model.networks["discriminator"].modules())
+    assert any(isinstance(m, nn.BatchNorm2d) for m in table.model.networks["generator"].modules())
+    terms = table.loss("discriminator").terms
+    assert set(terms) == {"adversarial", "gradient_penalty"}
+
+
+def test_sngan_is_as_published(deal) -> None:
+    """Miyato 2018: hinge, spectral norm in every layer, Adam 2e-4 with betas 0.5 and 0.999, one critic update."""
+    table = deal("sngan")
+    settings, knobs = of_the_discriminator(table), table.model.knobs
+    assert (settings.kind, settings.lr, settings.beta1, settings.beta2) == ("adam", 2e-4, 0.5, 0.999)
+    assert (knobs.lr_g, knobs.discriminator_steps) == (2e-4, 1)
+    layers = [module for module in table.model.networks["discriminator"].modules() if isinstance(module, LAYERS)]
+    assert all(parametrize.is_parametrized(layer, "weight") for layer in layers)
+    result = table.loss("discriminator")
+    expected = (1 - result.logit_real).relu().mean() + (1 + result.logit_fake).relu().mean()
+    torch.testing.assert_close(result.total.detach(), expected)
+
+
+def test_the_discriminator_of_sngan_is_that_of_table_3() -> None:
+    """64 3x3, 64 4x4/2, 128 3x3, 128 4x4/2, 256 3x3, 256 4x4/2, 512 3x3 for 32 x 32 images, and a dense layer."""
+    model = build("sngan", (3, 32, 32), width=64)
+    layers = [m for m in model.networks["discriminator"].modules() if isinstance(m, nn.Conv2d)]
+    result = [(layer.out_channels, layer.kernel_size[0], layer.stride[0]) for layer in layers]
+    assert result[:6] == [(64, 3, 1), (64, 4, 2), (128, 3, 1), (128, 4, 2), (256, 3, 1), (256, 4, 2)]
+    assert result[6][1:] == (3, 1)
+    assert result[7] == (1, 4, 1)
+
+
+def after_three_steps(deal, seed: int) -> dict[str, bytes]:
+    table = deal(classes=10, seed=seed, constraint="gradient_penalty")
+    for _ in range(3):
+        table.step(augment_p=0.3, instance_noise=0.1)
+    return {name: value.numpy().tobytes() for name, value in table.state.tensors().items() if "/" in name}
+
+
+def test_the_same_seed_gives_the_same_bytes(deal) -> None:
+    one, same, other = (after_three_steps(deal, seed) for seed in (1, 1, 2))
+    weights = [name for name in one if name.startswith("network/") and re.search(r"weight", name)]
+    assert all(one[name] == same[name] for name in one if not name.startswith(("random/torch", "random/numpy")))
+    assert all(one[name] != other[name] for name in weights)
+
+
+def test_a_perceptron_learns_the_ring() -> None:
+    """In 300 steps from no good point at all to every mode and a third of the points or more."""
+    data = catalog.build("data", "ring", {"std": 0.05})
+    recipe = catalog.build("models", "mlp", {"width": 128, "latent_dim": 2})
+    model = recipe.build(data.spec, torch.Generator().manual_seed(0))
+    state = begin(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(0))
+    statistics = MixtureModes().statistics(data.stream("held_out", 1000, 0).batch(0))
+    latent, stream = model.latent(1000, torch.Generator().manual_seed(1), None), data.stream("train", 128, 0)
+    knobs = model.knobs.with_values({"r1_gamma": 0.05, "r2_gamma": 0, "ema_half_life": 2000})
+
+    def counts():
+        with torch.no_grad():
+            return MixtureModes().counts(statistics, model.generate(state.playing, latent, None))
+
+    start = counts()
+    for _ in range(300):
+        run_step(state, stream, knobs, 0.0)
+    end = counts()
+    assert start.high_quality < 0.05
+    assert end.high_quality > 0.33
+    assert end.modes == 8
