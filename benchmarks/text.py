@@ -18,7 +18,7 @@ optimizers, each arm plays as many rounds, one update of each player a round:
 
 Tasks. `sentences`: the lab's grammar, everything by enumeration. `samples`: the same grammar by 100,000 samples, which
 textgan must be measured by, for it gives no likelihood; seqgan after its game beside it. textgan takes the steps of
-docs/labs/sentences.md: 300 of autoencoding, 100 of swaps, 1,200 of the game. `oracle`: the LSTM of seed 0 with 200
+docs/tutorials/sentences.md: 300 of autoencoding, 100 of swaps, 1,200 of the game. `oracle`: the LSTM of seed 0 with 200
 words, sentences of 20; 2,000 samples; NLL_oracle and NLL_gen at the same temperature each time, for five temperatures.
 `original`: the published sizes at 5,000 words, seconds of a few updates of each kind, and what the published schedule
 comes to.

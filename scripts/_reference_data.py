@@ -10,7 +10,7 @@ from _reference_tables import default, field_docstrings, kind, table
 from equipoise.core import catalog
 
 RAISES = re.compile(r"\s*Raises .*", re.DOTALL)
-PAGE = re.compile(r"docs/(\w+)\.md")
+PAGE = re.compile(r"docs/reference/(\w+)\.md")
 
 
 def data(_: str) -> str:

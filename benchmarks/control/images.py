@@ -6,7 +6,7 @@
     python benchmarks/control/images.py --table              rewrite images.md of what is there
 
 How. experiments/compare/digits.toml and openmoji.toml, which say what arms, tasks and trials there are; the protocol is
-that of `equipoise compare` (docs/compare.md). Runs lie in comparisons/NAME, which is not committed; what comes of them
+that of `equipoise compare` (docs/how-to/compare.md). Runs lie in comparisons/NAME, which is not committed; what comes of them
 is images.md, results/images_NAME.jsonl (a line a run) and NAME.html (the page). Expected (references: with tuning most
 methods tie): small differences where the setting is right, large ones where it is not or where images are few.
 """

@@ -8,7 +8,7 @@
     python benchmarks/control/plans.py --table              rewrite the tables of what is there
 
 How. brief.toml, defaults.toml and ppo.toml in experiments/compare, which say what arms and tasks there are; the
-protocol is that of `equipoise compare` (docs/compare.md). Runs lie in comparisons/NAME, which is not committed; what
+protocol is that of `equipoise compare` (docs/how-to/compare.md). Runs lie in comparisons/NAME, which is not committed; what
 comes of them is NAME.md, results/NAME.jsonl (a line a run) and NAME.html (the page). Expected (control.md, section 5):
 noise of variance 1 costs samples of few steps dear however it is annealed; a cosine on the rates helps little when they
 are right.

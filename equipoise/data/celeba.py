@@ -1,7 +1,7 @@
 """CelebA: 202,599 photographs of the faces of celebrities, aligned by their eyes.
 
 Liu, Luo, Wang and Tang 2015, "Deep Learning Face Attributes in the Wild"; for research that is not commercial, not to
-be passed on. Its authors give it out by Google Drive, so a local copy is needed: see docs/data.md.
+be passed on. Its authors give it out by Google Drive, so a local copy is needed: see docs/reference/data.md.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """A folder of pictures of your own: PNG, JPEG, WebP, BMP or TIFF, of any size and colour; subfolders are classes.
 
 Decoded once into a cache beside the runs, from where batches are mapped into memory; the folder itself is only read.
-Its licence is yours to know. See docs/data.md.
+Its licence is yours to know. See docs/reference/data.md.
 """
 
 import dataclasses

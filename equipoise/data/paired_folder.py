@@ -1,7 +1,7 @@
 """A folder of pairs of your own, input and sample: side by side in one image, or two subfolders with the same names.
 
 Decoded once into a cache beside the runs, from where batches are mapped into memory; the folder itself is only read.
-Its licence is yours to know. See docs/data.md.
+Its licence is yours to know. See docs/reference/data.md.
 """
 
 from dataclasses import dataclass

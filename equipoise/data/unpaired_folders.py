@@ -1,7 +1,7 @@
 """Two folders of images of your own that have nothing to do with each other but what they show: inputs and samples.
 
 Decoded once into a cache beside the runs, from where batches are mapped into memory; the folders themselves are only
-read. Their licence is yours to know. See docs/data.md.
+read. Their licence is yours to know. See docs/reference/data.md.
 """
 
 from dataclasses import dataclass

@@ -27,6 +27,7 @@ from equipoise.experiment.settings import Experiment, PlugSpec
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "decisions" not in page.parts)
 KNOBS = [*AdversarialKnobs.ranges()]
 BLOCK = re.compile(r"^```(\w+)( skip)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -144,12 +145,12 @@ def everything() -> str:
 
 def by_hand(page: str, reference: ModuleType) -> str:
     """A page without its generated parts."""
-    return str(reference.PART.sub("", (DOCS / page).read_text()))
+    return str(reference.PART.sub("", (REFERENCE / page).read_text()))
 
 
 @pytest.mark.parametrize("model", catalog.names("models"))
 def test_every_gan_has_a_page_with_its_tables(model: str) -> None:
-    text = (DOCS / "models" / f"{model}.md").read_text()
+    text = (REFERENCE / "models" / f"{model}.md").read_text()
     assert all(f"<!-- generated: {part} {model} -->" in text for part in ("options", "acting", "presets"))
     headings = ("## Command", "## Options", "## What differs from the paper", "## What is logged")
     places = [text.find(heading) for heading in headings]
@@ -159,7 +160,7 @@ def test_every_gan_has_a_page_with_its_tables(model: str) -> None:
 
 @pytest.mark.parametrize("data", catalog.names("data"))
 def test_every_data_set_has_a_page_with_its_origin_and_options(data: str) -> None:
-    text = (DOCS / "data" / f"{data}.md").read_text()
+    text = (REFERENCE / "data" / f"{data}.md").read_text()
     assert text.startswith(f"# {data}\n")
     parts = (f"<!-- generated: about {data} -->", "## Command", "## Options", f"<!-- generated: fields {data} -->")
     places = [text.find(part) for part in parts]
@@ -189,7 +190,7 @@ def test_a_page_of_data_tells_shape_counts_and_choices(reference: ModuleType) ->
 
 @pytest.mark.parametrize("knob", KNOBS)
 def test_every_knob_has_a_section_with_its_range_and_its_source_or_sense(knob: str, reference: ModuleType) -> None:
-    section = (DOCS / "knobs.md").read_text().partition(f"\n### {knob}\n")[2].partition("\n#")[0]
+    section = (REFERENCE / "knobs.md").read_text().partition(f"\n### {knob}\n")[2].partition("\n#")[0]
     assert f"<!-- generated: knob {knob} -->" in section
     assert str(AdversarialKnobs.ranges()[knob]) in section
     assert reference.PART.sub("", section).strip(), "what it does, in words"
@@ -221,7 +222,7 @@ def turned(symptom: str, number: int, knobs: AdversarialKnobs) -> dict[str, floa
 
 @pytest.mark.parametrize("controller", catalog.names("controllers"))
 def test_every_controller_has_a_page(controller: str) -> None:
-    assert f"# {controller}\n" in (DOCS / "controllers" / f"{controller}.md").read_text()
+    assert f"# {controller}\n" in (REFERENCE / "controllers" / f"{controller}.md").read_text()
 
 
 def test_every_data_set_metric_and_signal_is_explained(reference: ModuleType) -> None:
@@ -241,7 +242,7 @@ def test_every_command_and_flag_is_mentioned() -> None:
 
 
 def test_a_run_folder_is_as_its_page_says(reference: ModuleType, tmp_path: Path) -> None:
-    text, folder = (DOCS / "run-folder.md").read_text(), tmp_path / "run"
+    text, folder = (REFERENCE / "run-folder.md").read_text(), tmp_path / "run"
     steps: list[int] = []
     experiment = Experiment(data=PlugSpec("ring"), controller=PlugSpec("annealed"), steps=4, batch_size=8)
     for event in equipoise.start(experiment, folder, interrupted=lambda: 2 in steps):
