@@ -472,6 +472,6 @@ def test_plans_that_come_along_can_be_read(path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [Plan, plans.Arm, plans.Task, plans.Regime, plans.Tuning, Span])
 def test_every_key_of_a_plan_is_explained(kind: type[Any]) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "compare.md").read_text().partition("## The plan")[2]
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "compare.md").read_text().partition("## The plan")[2]
     names = [field.name for field in dataclasses.fields(kind)]
     assert [name for name in names if f"`{name}`" not in text and f" {name}" not in text] == []
