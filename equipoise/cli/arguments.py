@@ -22,10 +22,10 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
-def parser(command: str, summary: str, fill: Callable[[Parser], None]) -> Parser:
+def parser(command: str, summary: str, add_arguments: Callable[[Parser], None]) -> Parser:
     """The parser of one command."""
     made = Parser(prog=f"equipoise {command}", description=summary, allow_abbrev=False)
-    fill(made)
+    add_arguments(made)
     return made
 
 

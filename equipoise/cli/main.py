@@ -75,7 +75,7 @@ def module(command: str) -> ModuleType:
 
 def parser(command: str) -> arguments.Parser:
     """The parser of one command."""
-    return arguments.parser(command, summary(command), module(command).fill)
+    return arguments.parser(command, summary(command), module(command).add_arguments)
 
 
 def summary(command: str) -> str:
@@ -95,7 +95,7 @@ def _command(words: list[str]) -> int:
     command = words[0]
     if command not in COMMANDS:
         raise arguments.UsageError(f"there is no command '{command}'{nearest(command, COMMANDS)}")
-    code: int = module(command).act(arguments.parse(parser(command), words[1:]))
+    code: int = module(command).run(arguments.parse(parser(command), words[1:]))
     return code
 
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from equipoise.core.model import Model
 from equipoise.errors import EquipoiseError, SettingError
 from equipoise.experiment.settings import Experiment, from_values, require, versions
-from equipoise.inference.generator import Generator, load, weights
+from equipoise.inference.generator import Generator, load_generator, load_weights
 from equipoise.nn import latents
 from equipoise.runs import run_folder as runs
 from equipoise.training.checkpoint import check_shapes
@@ -34,7 +34,7 @@ from equipoise.training.checkpoint import check_shapes
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-Format = Literal["onnx", "torch", "safetensors"]
+ExportFormat = Literal["onnx", "torch", "safetensors"]
 
 MODEL = "model.json"
 ONNX = "generator.onnx"
@@ -52,7 +52,7 @@ class ExportError(EquipoiseError):
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportResult:
     """`files`: those written, the generator's first. `difference`: the largest between samples of the export and ours.
 
     Samples are compared on 16 latents, in the range of the data; 0.0 means that they are the same bit for bit.
@@ -62,19 +62,19 @@ class Exported:
     difference: float
 
 
-def export(folder: str | Path, format: Format, out: Path, *, force: bool = False) -> Exported:
+def export(folder: str | Path, format: ExportFormat, out: Path, *, force: bool = False) -> ExportResult:
     """Write the networks of a run into the folder `out`, which is made if it is not there.
 
     Files that are there with other content are left alone, unless `force`. Weights are float32, whatever precision the
     run computed in. Raises ExportError if an export differs or a file is in the way, CheckpointError for a run without
     weights, SettingError for another format.
     """
-    if format not in get_args(Format):
-        raise SettingError(f"there is no format '{format}'; there is: {', '.join(get_args(Format))}")
+    if format not in get_args(ExportFormat):
+        raise SettingError(f"there is no format '{format}'; there is: {', '.join(get_args(ExportFormat))}")
     run = runs.Run(Path(folder))
     experiment = from_values(run.experiment(), str(run.folder / runs.EXPERIMENT))
-    generator = load(folder)
-    about = description(generator, experiment)
+    generator = load_generator(folder)
+    about = describe_generator(generator, experiment)
     if format == "onnx":
         contents, difference = _onnx(generator, about)
     else:
@@ -88,10 +88,10 @@ def export(folder: str | Path, format: Format, out: Path, *, force: bool = False
     out.mkdir(parents=True, exist_ok=True)
     for path, content in paths.items():
         runs.write_bytes(path, content)
-    return Exported(tuple(paths), difference)
+    return ExportResult(tuple(paths), difference)
 
 
-def description(generator: Generator, experiment: Experiment) -> dict[str, Any]:
+def describe_generator(generator: Generator, experiment: Experiment) -> dict[str, Any]:
     """What a program must know to use the generator, as model.json has it."""
     spec, model = generator.spec, generator.model
     samples: dict[str, Any] = {"shape": ["batch", *spec.shape], "dtype": "float32"}
@@ -162,14 +162,14 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _tensors(
-    run: runs.Run, generator: Generator, about: Mapping[str, Any], format: Format
+    run: runs.Run, generator: Generator, about: Mapping[str, Any], format: ExportFormat
 ) -> tuple[dict[str, bytes], float]:
     """One file a network, those that samples come from first; what is compared is read from the very bytes."""
     averaged = generator.model.averaged
     contents: dict[str, bytes] = {}
     restored = dict(generator.networks)
     for name in (*averaged, *(name for name in generator.networks if name not in averaged)):
-        result = weights(run, name, averaged=name in averaged)
+        result = load_weights(run, name, averaged=name in averaged)
         check_shapes(generator.networks[name].state_dict(), result.tensors, name, result.source)
         tensors = _plain(result.tensors)
         facts = {"network": name, "model": about["model"], "data": about["data"], "step": str(result.step)}

@@ -18,9 +18,9 @@ from equipoise.experiment.settings import data_of, from_values, recipe_of
 from equipoise.runs import run_folder as runs
 from equipoise.training import checkpoint
 
-PIECE = 250
+CHUNK_SIZE = 250
 """Samples made at once."""
-MOST = 10**9
+MAX_COUNT = 10**9
 """Samples of one call."""
 
 
@@ -46,8 +46,8 @@ class Generator:
 
         Raises SettingError for a count or truncation of 0, and for what is no seed.
         """
-        if not 1 <= count <= MOST:
-            raise SettingError(f"count = {count}: it must be at {'least 1' if count < 1 else f'most {MOST:,}'}")
+        if not 1 <= count <= MAX_COUNT:
+            raise SettingError(f"count = {count}: it must be at {'least 1' if count < 1 else f'most {MAX_COUNT:,}'}")
         bounds.seeds(seed=seed)
         if truncation is not None and not truncation > 0:
             raise SettingError(f"truncation = {truncation:g}: it must be above 0; smaller is closer to the mean sample")
@@ -80,7 +80,7 @@ class Generator:
     @torch.no_grad()
     def make(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         """The samples (N, ...) of latents (N, ...), of these labels (N,) or inputs (N, ...); None for a GAN without."""
-        pieces = [slice(start, start + PIECE) for start in range(0, len(latents), PIECE)]
+        pieces = [slice(start, start + CHUNK_SIZE) for start in range(0, len(latents), CHUNK_SIZE)]
         made = [
             self.model.generate(self.networks, latents[rows], None if labels is None else labels[rows])
             for rows in pieces
@@ -105,10 +105,10 @@ class Generator:
         if not back or model.back is None:
             return self.make(model.latent(len(images), torch.Generator(), None), images)
         with torch.no_grad():
-            return torch.cat([model.back(self.networks, piece) for piece in torch.split(images, PIECE)])
+            return torch.cat([model.back(self.networks, piece) for piece in torch.split(images, CHUNK_SIZE)])
 
 
-def load(folder: str | Path) -> Generator:
+def load_generator(folder: str | Path) -> Generator:
     """The generator of a run, finished or not: the final weights, else those of the last checkpoint.
 
     Raises RunError if the folder is no run, CheckpointError if it has no weights, or none that fit.
@@ -120,7 +120,7 @@ def load(folder: str | Path) -> Generator:
     networks = {name: model.networks[name].eval().requires_grad_(False) for name in model.averaged}
     step = 0
     for name, network in networks.items():
-        result = weights(run, name)
+        result = load_weights(run, name)
         checkpoint.check_shapes(network.state_dict(), result.tensors, name, result.source)
         network.load_state_dict(result.tensors)
         step = result.step
@@ -128,7 +128,7 @@ def load(folder: str | Path) -> Generator:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class NetworkWeights:
     """The tensors of one network by their names in its state_dict, the file they are from, and the step then."""
 
     tensors: Mapping[str, Tensor]
@@ -136,7 +136,7 @@ class Weights:
     step: int
 
 
-def weights(run: runs.Run, name: str, *, averaged: bool = True) -> Weights:
+def load_weights(run: runs.Run, name: str, *, averaged: bool = True) -> NetworkWeights:
     """Weights of one network: the final ones, or a newer checkpoint's; of its running average if it is `averaged`.
 
     Raises CheckpointError if there are none, or they cannot be read.
@@ -148,7 +148,7 @@ def weights(run: runs.Run, name: str, *, averaged: bool = True) -> Weights:
             with safe_open(path, framework="pt") as file:
                 step = int(file.metadata()["step"])
             if not saved or saved[-1].name <= checkpoint.name_of(step):
-                return Weights(load_file(path), str(path), step)
+                return NetworkWeights(load_file(path), str(path), step)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read; delete it and the last checkpoint is used") from error
     if not saved:
@@ -156,4 +156,4 @@ def weights(run: runs.Run, name: str, *, averaged: bool = True) -> Weights:
     loaded = checkpoint.read(saved[-1])
     prefix = f"{'averaged' if averaged else 'network'}/{name}/"
     tensors = {key.removeprefix(prefix): value for key, value in loaded.tensors.items() if key.startswith(prefix)}
-    return Weights(tensors, str(saved[-1]), loaded.step)
+    return NetworkWeights(tensors, str(saved[-1]), loaded.step)

@@ -11,12 +11,12 @@ from torch import Tensor
 from equipoise.errors import SettingError
 from equipoise.inference.generator import Generator
 
-Kind = Literal["linear", "spherical"]
+Interpolation = Literal["linear", "spherical"]
 
 BLOCK = 64
 """Latents are drawn in so many or a multiple of it: torch's normal numbers come in blocks of 16, and a last block that
 is not full is drawn otherwise, so that a latent would depend on how many follow it."""
-MOST = 100_000
+MAX_SAMPLE_NUMBER = 100_000
 """Samples that can be chosen by number."""
 SPREAD = 0.25
 """Half the width of the uniform noise that makes neighbours of a latent (Radford 2016, figure 7)."""
@@ -25,7 +25,7 @@ OPPOSITE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Pick:
+class SampleId:
     """A sample by its number among those of a seed, as `equipoise sample --seed` counts them, from 0."""
 
     seed: int
@@ -36,28 +36,28 @@ class Pick:
 
 
 @dataclass(frozen=True, slots=True)
-class Picked:
+class SelectedLatents:
     """`latents`: (N, ...) float32. `labels`: (N,) int64, None for a GAN without."""
 
     latents: Tensor
     labels: Tensor | None
 
 
-def pick(
-    generator: Generator, picks: Sequence[Pick], *, label: int | None = None, truncation: float | None = None
-) -> Picked:
+def select_latents(
+    generator: Generator, picks: Sequence[SampleId], *, label: int | None = None, truncation: float | None = None
+) -> SelectedLatents:
     """The latents and labels of samples chosen by number; `label`, `truncation`: as `Generator.sample` has them.
 
     Raises SettingError for a number below 0 or above any sheet.
     """
     for each in picks:
-        if not 0 <= each.number < MOST:
-            raise SettingError(f"there is no sample {each.number}; numbers run from 0 to {MOST - 1:,}")
+        if not 0 <= each.number < MAX_SAMPLE_NUMBER:
+            raise SettingError(f"there is no sample {each.number}; numbers run from 0 to {MAX_SAMPLE_NUMBER - 1:,}")
     last = max((each.number for each in picks), default=0)
     count = math.ceil((last + 1) / BLOCK) * BLOCK
     drawn = {seed: generator.latents(count, truncation=truncation, seed=seed) for seed in {p.seed for p in picks}}
     labels = generator.labels(count, label)
-    return Picked(
+    return SelectedLatents(
         torch.stack([drawn[each.seed][each.number] for each in picks]),
         None if labels is None else labels[[each.number for each in picks]],
     )
@@ -98,10 +98,10 @@ def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
     return torch.where(zero, straight, way).to(start.dtype).reshape(start.shape)
 
 
-INTERPOLATIONS: Mapping[Kind, Callable[[Tensor, Tensor, float], Tensor]] = {"linear": lerp, "spherical": slerp}
+INTERPOLATIONS: Mapping[Interpolation, Callable[[Tensor, Tensor, float], Tensor]] = {"linear": lerp, "spherical": slerp}
 
 
-def path(start: Tensor, end: Tensor, steps: int, kind: Kind = "spherical") -> Tensor:
+def interpolation_path(start: Tensor, end: Tensor, steps: int, kind: Interpolation = "spherical") -> Tensor:
     """(steps, N, ...): from start (N, ...) to end (N, ...), both included. Raises SettingError for under 2 steps."""
     if steps < 2:
         raise SettingError(f"steps = {steps}: it must be at least 2, for both ends are shown")
@@ -109,7 +109,7 @@ def path(start: Tensor, end: Tensor, steps: int, kind: Kind = "spherical") -> Te
     return torch.stack([start, *between, end])
 
 
-def loop(stops: Tensor, steps: int, kind: Kind = "spherical") -> Tensor:
+def interpolation_loop(stops: Tensor, steps: int, kind: Interpolation = "spherical") -> Tensor:
     """(S steps, N, ...): through stops (S, N, ...) and back to the first, `steps` from each to the next.
 
     Played again and again nothing is shown twice. Raises SettingError for one stop, or for no steps.
@@ -122,21 +122,21 @@ def loop(stops: Tensor, steps: int, kind: Kind = "spherical") -> Tensor:
     return torch.stack([INTERPOLATIONS[kind](a, b, step / steps) for a, b in onward for step in range(steps)])
 
 
-def strip(generator: Generator, start: Picked, end: Picked, steps: int, kind: Kind = "spherical") -> Tensor:
+def generate_strip(generator: Generator, start: SelectedLatents, end: SelectedLatents, steps: int, kind: Interpolation = "spherical") -> Tensor:
     """(N, steps, ...) samples: a row from each of `start` to each of `end`, in the class of its start."""
-    latents = path(start.latents, end.latents, steps, kind).transpose(0, 1)
+    latents = interpolation_path(start.latents, end.latents, steps, kind).transpose(0, 1)
     labels = None if start.labels is None else start.labels.repeat_interleave(steps)
     made = generator.make(latents.flatten(0, 1), labels)
     return made.reshape(-1, steps, *made.shape[1:])
 
 
-def film(generator: Generator, stops: Sequence[Picked], steps: int, kind: Kind = "spherical") -> Iterator[Tensor]:
+def generate_film(generator: Generator, stops: Sequence[SelectedLatents], steps: int, kind: Interpolation = "spherical") -> Iterator[Tensor]:
     """Frames (N, ...) of samples that walk the loop of their stops, each in the class that it has at the first."""
-    way = loop(torch.stack([stop.latents for stop in stops]), steps, kind)
+    way = interpolation_loop(torch.stack([stop.latents for stop in stops]), steps, kind)
     return (generator.make(latents, stops[0].labels) for latents in way)
 
 
-def combine(plus: Sequence[Tensor], minus: Sequence[Tensor]) -> Tensor:
+def combine_latents(plus: Sequence[Tensor], minus: Sequence[Tensor]) -> Tensor:
     """Means of groups of latents (N, ...), added and subtracted: mean(A) - mean(B) + mean(C), (...).
 
     Radford 2016, section 6.3.2: single samples gave unstable results, means of three good ones. Three groups of three
@@ -146,7 +146,7 @@ def combine(plus: Sequence[Tensor], minus: Sequence[Tensor]) -> Tensor:
     return torch.stack([sign * group.mean(0) for sign, group in signed]).sum(0)
 
 
-def neighbours(latent: Tensor, count: int, generator: torch.Generator, spread: float = SPREAD) -> Tensor:
+def neighbouring_latents(latent: Tensor, count: int, generator: torch.Generator, spread: float = SPREAD) -> Tensor:
     """(count, ...): the latent plus noise, uniform within [-spread, spread] (Radford 2016, figure 7)."""
     noise = torch.rand(count, *latent.shape, generator=generator, device=latent.device)
     return latent + spread * (2 * noise - 1)

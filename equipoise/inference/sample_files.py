@@ -12,11 +12,11 @@ from equipoise.core.data import DataSpec
 from equipoise.errors import SettingError
 from equipoise.runs import run_folder as runs
 
-Format = Literal["png", "npy", "csv", "txt"]
-Array = npt.NDArray[np.float32]
+SampleFormat = Literal["png", "npy", "csv", "txt"]
+SampleArray = npt.NDArray[np.float32]
 
 
-def write(samples: Tensor, path: Path, spec: DataSpec, format: Format | None = None) -> Path:
+def write_samples(samples: Tensor, path: Path, spec: DataSpec, format: SampleFormat | None = None) -> Path:
     """Write samples (N, ...) float32, in the range of training, into a file, or, without an ending, into a folder.
 
     png: a file is a grid of all images, a folder has a file an image. npy: the numbers, as they are. csv: points are
@@ -37,16 +37,16 @@ def write(samples: Tensor, path: Path, spec: DataSpec, format: Format | None = N
     return path
 
 
-def in_unit(array: Array, unit: tuple[float, float]) -> Array:
+def to_data_unit(array: SampleArray, unit: tuple[float, float]) -> SampleArray:
     """From [-1, 1] to what that stands for in the data's own unit: low + (x + 1) / 2 (high - low), float32."""
     low, high = unit
     return (low + (array.astype(np.float64) + 1) / 2 * (high - low)).astype(np.float32)
 
 
-def _format(path: Path, spec: DataSpec, format: Format | None) -> Format:
+def _format(path: Path, spec: DataSpec, format: SampleFormat | None) -> SampleFormat:
     """What is written to `path`. Raises SettingError for what cannot be."""
     ending = path.suffix.lower().removeprefix(".")
-    fitting: tuple[Format, ...] = ("png", "npy") if spec.is_image else ("csv", "npy")
+    fitting: tuple[SampleFormat, ...] = ("png", "npy") if spec.is_image else ("csv", "npy")
     if spec.vocabulary is not None:
         fitting = ("txt", "npy")
     if format is None:
@@ -76,7 +76,7 @@ def _kind(spec: DataSpec) -> str:
     return "sentences" if spec.vocabulary is not None else "images" if spec.is_image else "points"
 
 
-def _whole(array: Array, format: Format, spec: DataSpec) -> bytes:
+def _whole(array: SampleArray, format: SampleFormat, spec: DataSpec) -> bytes:
     """All samples in one file."""
     if spec.vocabulary is not None and format == "txt":
         return runs.lines([spec.vocabulary.text(row) for row in array.tolist()])
@@ -85,7 +85,7 @@ def _whole(array: Array, format: Format, spec: DataSpec) -> bytes:
     return runs.npy(array) if format == "npy" else _points(array).encode()
 
 
-def _files(array: Array, format: Format, spec: DataSpec) -> Iterator[tuple[str, bytes]]:
+def _files(array: SampleArray, format: SampleFormat, spec: DataSpec) -> Iterator[tuple[str, bytes]]:
     """The files of a folder: a name and a content each."""
     if not spec.is_image or format == "npy":
         names = {"csv": "points.csv", "txt": "sentences.txt"}
@@ -96,10 +96,10 @@ def _files(array: Array, format: Format, spec: DataSpec) -> Iterator[tuple[str, 
         yield f"{number:06d}.{format}", content
 
 
-def _table(image: Array, unit: tuple[float, float]) -> bytes:
+def _table(image: SampleArray, unit: tuple[float, float]) -> bytes:
     """An image (1, H, W) as lines of numbers, the top row first, as many digits as float32 needs."""
-    return "".join(",".join(row) + "\n" for row in in_unit(image[0], unit).astype(str)).encode()
+    return "".join(",".join(row) + "\n" for row in to_data_unit(image[0], unit).astype(str)).encode()
 
 
-def _points(array: Array) -> str:
+def _points(array: SampleArray) -> str:
     return "".join(",".join(f"{value:.7g}" for value in row) + "\n" for row in array.reshape(len(array), -1))

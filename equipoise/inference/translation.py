@@ -13,7 +13,7 @@ from equipoise.core import catalog
 from equipoise.core.data import Preparation
 from equipoise.errors import DataError, SettingError
 from equipoise.experiment.settings import PlugSpec, from_values, require
-from equipoise.inference.generator import PIECE, Generator
+from equipoise.inference.generator import CHUNK_SIZE, Generator
 from equipoise.runs import run_folder as runs
 from equipoise.training.sheet import columns_of, side_by_side
 
@@ -22,26 +22,26 @@ SHOWN = 48
 NAMED = 3
 
 
-class Pictures(Protocol):
+class ImageSource(Protocol):
     """Images that are converted when they are taken."""
 
     def __len__(self) -> int:
         """How many there are."""
 
-    def taken(self, places: Tensor) -> Tensor:
+    def input_shape(self, places: Tensor) -> Tensor:
         """(B, C, S, S) float32 in [-1, 1], of places (B,) int64."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Inputs:
+class TranslationInputs:
     """Images to translate, (C, S, S) each. `paths`: below their folder, in the order of `pictures`."""
 
     paths: tuple[str, ...]
-    pictures: Pictures
+    pictures: ImageSource
 
 
 @dataclass(frozen=True, slots=True)
-class Translated:
+class TranslationResult:
     """`files`: what was written, in the order of inputs. `sheet`: a picture of inputs and outputs side by side."""
 
     files: tuple[Path, ...]
@@ -49,7 +49,7 @@ class Translated:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class InputFolder:
     """How a folder is read for the generator of a run: as images of the size and form that it was trained on.
 
     `back`: from samples to inputs. `grey`: colour images may be made grey, where the generator takes grey ones.
@@ -62,7 +62,7 @@ class Reading:
 
     def data(self, generator: Generator) -> Any:
         """The data set that reads the folder. Raises SettingError for a generator that makes no images of images."""
-        shape = taken(generator, back=self.back)
+        shape = input_shape(generator, back=self.back)
         options = self._trained_on().options
         form = {name: options[name] for name in ("fit", "background") if name in options}
         cache = options.get("cache") or str(self.run.resolve().parent / ".cache")
@@ -74,16 +74,16 @@ class Reading:
         preparations: Iterator[Preparation] = self.data(generator).prepare()
         return preparations
 
-    def inputs(self, generator: Generator) -> Inputs:
+    def inputs(self, generator: Generator) -> TranslationInputs:
         """All images, in the order of their paths.
 
         Raises DataError for a folder without images, and for colour images where the generator takes grey ones.
         """
-        channels = taken(generator, back=self.back)[0]
+        channels = input_shape(generator, back=self.back)[0]
         paths, pictures = self.data(generator).pictures(channels)
         if pictures.luma and not self.grey and not self._greyed():
             _check_grey(paths, pictures.array)
-        return Inputs(tuple(paths), pictures)
+        return TranslationInputs(tuple(paths), pictures)
 
     def _trained_on(self) -> PlugSpec:
         kept = from_values(runs.Run(self.run).experiment(), str(self.run / runs.EXPERIMENT))
@@ -96,7 +96,7 @@ class Reading:
         return greyed is not None and bool(greyed("target" if self.back else "source"))
 
 
-def taken(generator: Generator, *, back: bool) -> tuple[int, ...]:
+def input_shape(generator: Generator, *, back: bool) -> tuple[int, ...]:
     """The shape (C, S, S) of what a generator takes. Raises SettingError for one that makes no images of images."""
     model = generator.model
     if model.source is None:
@@ -106,14 +106,14 @@ def taken(generator: Generator, *, back: bool) -> tuple[int, ...]:
     return generator.spec.shape if back else model.source
 
 
-def translate(generator: Generator, inputs: Inputs, out: Path, sheet: Path, *, back: bool = False) -> Translated:
+def translate(generator: Generator, inputs: TranslationInputs, out: Path, sheet: Path, *, back: bool = False) -> TranslationResult:
     """Write a PNG an image into the folder `out`, by the path of its input, and a sheet of inputs and outputs.
 
     Piece by piece: no more than PIECE images are held at once, however many there are.
     """
     files, shown = [out / name for name in _names(inputs.paths)], list[Tensor]()
-    for start in range(0, len(files), PIECE):
-        piece = files[start : start + PIECE]
+    for start in range(0, len(files), CHUNK_SIZE):
+        piece = files[start : start + CHUNK_SIZE]
         images = inputs.pictures.taken(torch.arange(start, start + len(piece)))
         made = generator.translate(images, back=back)
         shown = shown or [images[:SHOWN].clone(), made[:SHOWN].clone()]
@@ -122,10 +122,10 @@ def translate(generator: Generator, inputs: Inputs, out: Path, sheet: Path, *, b
             runs.write_bytes(file, runs.png(runs.grid(image[None].numpy())))
     both = side_by_side(shown)
     runs.write_bytes(sheet, runs.png(runs.grid(both.numpy(), columns=min(columns_of(2), len(both)))))
-    return Translated(tuple(files), sheet)
+    return TranslationResult(tuple(files), sheet)
 
 
-def sheet_beside(folder: Path, out: Path) -> Path:
+def sheet_path(folder: Path, out: Path) -> Path:
     """Where the sheet goes: OUT.png. Raises SettingError if what is written would lie among the images that are read,
     or if there is nothing beside `out`.
     """

@@ -11,9 +11,12 @@ import numpy as np
 from PIL import Image
 
 from equipoise.errors import RunError, unwritable
-from equipoise.report import encoding, samples, scenes, stage
-from equipoise.report import history as histories
-from equipoise.report.history import number
+from equipoise.report import samples
+from equipoise.report import film_samples
+from equipoise.report import film_frames
+from equipoise.report import video_encoding
+from equipoise.report import run_history as histories
+from equipoise.report.run_history import to_number
 from equipoise.report.samples import Samples
 from equipoise.runs import run_folder as runs
 from equipoise.runs.run_folder import Line, Run
@@ -27,34 +30,34 @@ EACH = 0.2
 """Seconds that samples are seen for, where there are neither few nor many of them."""
 
 
-def make(run: Run) -> Path | None:
+def write_film(run: Run) -> Path | None:
     """Write film/training_progress.mp4 of a run, and its last frame as film/poster.png; returns the path of the film.
 
     1280 x 720 pixels, 8 to 30 seconds, below 20 MB; the same run folder gives the same bytes. None for a run that took
     no samples. Raises RunError if the folder is no run, is damaged, or cannot be written, and where ffmpeg is missing
     or fails.
     """
-    history = histories.read(run)
+    history = histories.read_history(run)
     lines = history.named("sampled")
     if not lines:
         return None
     steps = _steps(history.step, len(lines))
     shown = _shown(lines, steps)
-    scene = scenes.scene(history, stage.of(samples.seen(run, lines[one]) for one in sorted(set(shown), reverse=True)))
+    scene = film_frames.film_renderer(history, film_samples.sample_area(samples.load_samples(run, lines[one]) for one in sorted(set(shown), reverse=True)))
     path = run.folder / FOLDER / FILE
     last: list[Image.Image] = []
     frames = scene.frames(_moments(run, lines, steps, shown))
-    encoding.write(path, _held(frames, last), scenes.SIZE, RATE)
+    video_encoding.write_video(path, _held(frames, last), film_frames.SIZE, RATE)
     _poster(path.with_name(POSTER), last[0])
     return path
 
 
-def poster(run: Run) -> bytes | None:
+def read_poster(run: Run) -> bytes | None:
     """The last frame of a film as the bytes of a PNG file, made anew from the one there; None if there is none."""
     path = run.folder / FOLDER / POSTER
     try:
         with Image.open(path, formats=("PNG",)) as image:
-            return runs.png(image.convert("RGB")) if image.size == scenes.SIZE else None
+            return runs.png(image.convert("RGB")) if image.size == film_frames.SIZE else None
     except (OSError, ValueError, SyntaxError):
         return None
 
@@ -67,7 +70,7 @@ def _steps(end: int, count: int) -> list[float]:
 
 def _shown(lines: Sequence[Line], steps: Sequence[float]) -> list[int]:
     """Which samples each frame shows: the last ones taken by then, before the first ones those."""
-    taken = [number(line["step"], 0) for line in lines]
+    taken = [to_number(line["step"], 0) for line in lines]
     return [max(0, int(position) - 1) for position in np.searchsorted(taken, steps, side="right")]
 
 
@@ -77,7 +80,7 @@ def _moments(
     before, result = -1, None
     for step, position in zip(steps, shown, strict=True):
         if result is None or position != before:
-            before, result = position, samples.seen(run, lines[position])
+            before, result = position, samples.load_samples(run, lines[position])
         yield step, result
 
 

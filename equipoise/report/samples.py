@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from equipoise.errors import RunError
-from equipoise.report.history import History, number
-from equipoise.report.words import count, plain
+from equipoise.report.run_history import RunHistory, to_number
+from equipoise.report.formatting import format_count, one_line
 from equipoise.runs.run_folder import Line, Run
 
 MOST_BYTES = 256 * 2**20
@@ -38,32 +38,32 @@ class Samples:
     def moment(self) -> str:
         """When it was, and what stands beside what."""
         groups = f"; from left to right {', '.join(self.shows)}" if self.shows else ""
-        return f"step {count(self.step)}, {self.reals} seen{groups}"
+        return f"step {format_count(self.step)}, {self.reals} seen{groups}"
 
     @property
     def reals(self) -> str:
         """How many reals were seen until then: 3,840 images."""
-        return f"{count(self.images)} {'sentences' if self.texts else 'images'}"
+        return f"{format_count(self.images)} {'sentences' if self.texts else 'images'}"
 
 
-def chosen(history: History, most: int = 3) -> list[Samples]:
+def representative_samples(history: RunHistory, most: int = 3) -> list[Samples]:
     """The first samples of a run, the last, and those nearest to evenly between: at most `most`, in order."""
     lines = history.named("sampled")
     if not lines:
         return []
-    steps = [number(line["step"], 0) for line in lines]
+    steps = [to_number(line["step"], 0) for line in lines]
     wished = [steps[0] + (steps[-1] - steps[0]) * place / max(1, most - 1) for place in range(most)]
     positions = {min(range(len(lines)), key=lambda position: abs(steps[position] - wish)) for wish in wished}
-    return [seen(history.run, lines[position]) for position in sorted(positions)]
+    return [load_samples(history.run, lines[position]) for position in sorted(positions)]
 
 
-def final(history: History) -> Samples | None:
+def last_samples(history: RunHistory) -> Samples | None:
     """The last samples of a run; None if there are none."""
     lines = history.named("sampled")
-    return seen(history.run, lines[-1]) if lines else None
+    return load_samples(history.run, lines[-1]) if lines else None
 
 
-def limits(samples: Sequence[Samples]) -> tuple[float, float]:
+def value_limits(samples: Sequence[Samples]) -> tuple[float, float]:
     """The range that holds nearly all numbers of all samples, a little widened."""
     finite = [one.values[np.isfinite(one.values)].ravel() for one in samples if one.values is not None]
     together = np.concatenate(finite) if finite else np.zeros(0)
@@ -74,10 +74,10 @@ def limits(samples: Sequence[Samples]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def seen(run: Run, line: Line) -> Samples:
+def load_samples(run: Run, line: Line) -> Samples:
     """The samples of a line; a file that cannot be read leaves a note."""
-    step, images = int(number(line["step"], 0)), int(number(line.get("images"), 0))
-    name = plain(line.get("samples", "a file that the log does not name"))
+    step, images = int(to_number(line["step"], 0)), int(to_number(line.get("images"), 0))
+    name = one_line(line.get("samples", "a file that the log does not name"))
     try:
         path = _within(run.folder, line.get("samples"))
         if path.suffix == ".png":
@@ -86,11 +86,11 @@ def seen(run: Run, line: Line) -> Samples:
             return Samples(step, images, texts=_texts(path))
         return Samples(step, images, values=_values(path))
     except RunError as error:
-        return Samples(step, images, note=f"the samples of step {count(step)} are left out: {name} {error}")
+        return Samples(step, images, note=f"the samples of step {format_count(step)} are left out: {name} {error}")
 
 
 def _words(said: object) -> tuple[str, ...]:
-    return tuple(plain(word, 20) for word in said) if isinstance(said, list) else ()
+    return tuple(one_line(word, 20) for word in said) if isinstance(said, list) else ()
 
 
 def _within(folder: Path, name: object) -> Path:
@@ -103,7 +103,7 @@ def _within(folder: Path, name: object) -> Path:
     except FileNotFoundError as error:
         raise RunError("is missing") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"cannot be read ({plain(error)})") from error
+        raise RunError(f"cannot be read ({one_line(error)})") from error
     if size > MOST_BYTES:
         raise RunError(f"is too large ({size / 2**20:.0f} MiB)")
     return path
@@ -116,14 +116,14 @@ def _sheet(path: Path) -> Image.Image:
             with Image.open(path, formats=("PNG",)) as image:
                 return image.convert("L" if image.mode in ("1", "L", "I", "I;16") else "RGBA")
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
-        raise RunError(f"is damaged ({plain(error, 80)})") from error
+        raise RunError(f"is damaged ({one_line(error, 80)})") from error
 
 
 def _texts(path: Path) -> tuple[str, ...]:
     try:
         texts = tuple(path.read_text(encoding="utf-8").split("\n")[:-1])
     except (OSError, ValueError) as error:
-        raise RunError(f"is damaged ({plain(error, 80)})") from error
+        raise RunError(f"is damaged ({one_line(error, 80)})") from error
     if not texts:
         raise RunError("is empty")
     return texts
@@ -136,7 +136,7 @@ def _values(path: Path) -> npt.NDArray[np.float64]:
             raise RunError("holds no array of numbers")
         values = result.astype(np.float64)
     except (OSError, ValueError, EOFError, TypeError, MemoryError, SyntaxError) as error:
-        raise RunError(f"is damaged ({plain(error, 80)})") from error
+        raise RunError(f"is damaged ({one_line(error, 80)})") from error
     if values.ndim == 0 or not math.prod(values.shape):
         raise RunError("is empty")
     return values

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Series:
+class StepSeries:
     """Readings in order of steps, each (N,): a mean, and the lowest and highest behind it. NaN leaves a gap."""
 
-    steps: Floats
-    mean: Floats
-    low: Floats
-    high: Floats
+    steps: FloatArray
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
 
     @classmethod
     def of(
@@ -25,7 +25,7 @@ class Series:
         mean: Sequence[float],
         low: Sequence[float] | None = None,
         high: Sequence[float] | None = None,
-    ) -> "Series":
+    ) -> "StepSeries":
         """From lists; without `low` and `high` there is nothing behind the mean."""
         at, middle = np.asarray(steps, dtype=np.float64), np.asarray(mean, dtype=np.float64)
         lowest = middle if low is None else np.fmin(np.asarray(low, dtype=np.float64), middle)
@@ -43,7 +43,7 @@ class Series:
         finite = self.mean[np.isfinite(self.mean)]
         return float(finite[-1]) if finite.size else float("nan")
 
-    def decimated(self, columns: int) -> "Series":
+    def decimated(self, columns: int) -> "StepSeries":
         """At most `columns` readings, each the mean, lowest and highest of all within an equal share of the steps."""
         if len(self.steps) <= columns:
             return self
@@ -54,10 +54,10 @@ class Series:
         mean = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
         sizes = np.diff(np.append(starts, len(self.steps)))
         steps = np.add.reduceat(self.steps, starts) / sizes
-        return Series(steps, mean, np.fmin.reduceat(self.low, starts), np.fmax.reduceat(self.high, starts))
+        return StepSeries(steps, mean, np.fmin.reduceat(self.low, starts), np.fmax.reduceat(self.high, starts))
 
 
-def corners(steps: Floats, values: Floats, columns: int) -> npt.NDArray[np.intp]:
+def corner_positions(steps: FloatArray, values: FloatArray, columns: int) -> npt.NDArray[np.intp]:
     """Positions to draw of a line that goes by steps: first, lowest, highest and last of each of `columns` shares."""
     if len(steps) <= 4 * columns:
         return np.arange(len(steps))
@@ -71,7 +71,7 @@ def corners(steps: Floats, values: Floats, columns: int) -> npt.NDArray[np.intp]
     return np.array(sorted(kept), dtype=np.intp)
 
 
-def _starts(steps: Floats, columns: int) -> npt.NDArray[np.intp]:
+def _starts(steps: FloatArray, columns: int) -> npt.NDArray[np.intp]:
     """Where each share that holds anything begins."""
     width = max(float(steps[-1] - steps[0]), 1e-12) / columns
     share = np.minimum((steps - steps[0]) // width, columns - 1)

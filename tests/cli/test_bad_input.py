@@ -34,9 +34,9 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture(autouse=True)
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever gets to the end of a run here has something else to show."""
-    monkeypatch.setattr("equipoise.report.figures.training_progress", lambda run: (run.experiment(), run.lines()))
-    monkeypatch.setattr("equipoise.report.film.make", lambda run: None)
-    monkeypatch.setattr("equipoise.report.page.write", lambda run: run.folder / "report.html")
+    monkeypatch.setattr("equipoise.report.progress_figure.write_progress_figure", lambda run: (run.experiment(), run.lines()))
+    monkeypatch.setattr("equipoise.report.film.write_film", lambda run: None)
+    monkeypatch.setattr("equipoise.report.page.write_page", lambda run: run.folder / "report.html")
 
 
 @pytest.fixture

@@ -59,9 +59,9 @@ def without_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
             (run.folder / "report.html").write_text("a report")
             return run.folder / "report.html"
 
-        monkeypatch.setattr("equipoise.report.figures.training_progress", lambda run: (run.experiment(), run.lines()))
-        monkeypatch.setattr("equipoise.report.film.make", lambda run: None)
-        monkeypatch.setattr("equipoise.report.page.write", write)
+        monkeypatch.setattr("equipoise.report.progress_figure.write_progress_figure", lambda run: (run.experiment(), run.lines()))
+        monkeypatch.setattr("equipoise.report.film.write_film", lambda run: None)
+        monkeypatch.setattr("equipoise.report.page.write_page", write)
 
 
 def without(words: list[str], *flags: str) -> list[str]:

@@ -84,7 +84,7 @@ def test_tensors_are_those_of_the_run(trained: Path, tmp_path: Path, format: str
 
 def test_a_generator_of_ones_own_takes_the_weights(trained: Path, tmp_path: Path) -> None:
     export(trained, "torch", tmp_path)
-    made = generator.load(trained)
+    made = generator.load_generator(trained)
     expected = made.sample(5)
     for parameter in made.networks["generator"].parameters():
         parameter.fill_(float("nan"))
@@ -141,7 +141,7 @@ def graph(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("count", [1, 2, 37])
 def test_a_graph_makes_the_same_samples_in_batches_of_any_size(graph: Path, trained: Path, count: int) -> None:
-    ours = generator.load(trained)
+    ours = generator.load_generator(trained)
     latent, label = ours.latents(count, seed=3), ours.labels(count)
     expected = ours.make(latent, label).numpy()
     made = played(graph, latent, label)
@@ -151,7 +151,7 @@ def test_a_graph_makes_the_same_samples_in_batches_of_any_size(graph: Path, trai
 
 
 def test_a_graph_minds_its_labels(graph: Path, trained: Path) -> None:
-    ours = generator.load(trained)
+    ours = generator.load_generator(trained)
     latent = ours.latents(1).expand(10, -1)
     made = played(graph, latent, ours.labels(10))
     assert len({image.tobytes() for image in made}) == 10

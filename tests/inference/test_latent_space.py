@@ -16,7 +16,7 @@ from equipoise.core.data import DataSpec
 from equipoise.errors import SettingError
 from equipoise.inference import latent_space
 from equipoise.inference.generator import Generator
-from equipoise.inference.latent_space import Pick, lerp, slerp
+from equipoise.inference.latent_space import SampleId, lerp, slerp
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -35,7 +35,7 @@ def generator(model: str = "mlp", spec: DataSpec | None = None, **options: objec
 
 @pytest.mark.parametrize("kind", latent_space.INTERPOLATIONS)
 @pytest.mark.parametrize("dimensions", [1, 2, 64])
-def test_a_way_starts_and_ends_where_it_should(kind: latent_space.Kind, dimensions: int) -> None:
+def test_a_way_starts_and_ends_where_it_should(kind: latent_space.Interpolation, dimensions: int) -> None:
     start, end = normal(50, dimensions), normal(50, dimensions, seed=1)
     between = latent_space.INTERPOLATIONS[kind]
     assert torch.equal(between(start, end, 0.0), start)
@@ -127,25 +127,25 @@ def test_spherical_keeps_the_length_of_gaussians_where_linear_shrinks_it(t: floa
 
 def test_a_path_has_both_ends_and_even_steps() -> None:
     start, end = normal(3, 5), normal(3, 5, seed=1)
-    result = latent_space.path(start, end, 5, "linear")
+    result = latent_space.interpolation_path(start, end, 5, "linear")
     assert result.shape == (5, 3, 5)
     assert torch.equal(result[0], start)
     assert torch.equal(result[-1], end)
     torch.testing.assert_close(result.diff(dim=0), ((end - start) / 4).expand(4, 3, 5))
     with pytest.raises(SettingError, match="steps = 1: it must be at least 2"):
-        latent_space.path(start, end, 1)
+        latent_space.interpolation_path(start, end, 1)
 
 
 def test_a_loop_comes_back_and_shows_nothing_twice() -> None:
     stops = normal(3, 2, 4)
-    result = latent_space.loop(stops, 4, "linear")
+    result = latent_space.interpolation_loop(stops, 4, "linear")
     assert result.shape == (12, 2, 4)
     assert torch.equal(result[::4], stops)
     torch.testing.assert_close(result[11], lerp(stops[2], stops[0], 0.75))
     with pytest.raises(SettingError, match="stops = 1: it must be at least 2"):
-        latent_space.loop(stops[:1], 4)
+        latent_space.interpolation_loop(stops[:1], 4)
     with pytest.raises(SettingError, match="steps = 0"):
-        latent_space.loop(stops, 0)
+        latent_space.interpolation_loop(stops, 0)
 
 
 # Arithmetic.
@@ -154,18 +154,18 @@ def test_a_loop_comes_back_and_shows_nothing_twice() -> None:
 def test_means_are_added_and_subtracted() -> None:
     a, b, c = (normal(count, 6, seed=count) for count in (3, 2, 4))
     expected = (a[0] + a[1] + a[2]) / 3 - (b[0] + b[1]) / 2 + (c[0] + c[1] + c[2] + c[3]) / 4
-    torch.testing.assert_close(latent_space.combine([a, c], [b]), expected)
+    torch.testing.assert_close(latent_space.combine_latents([a, c], [b]), expected)
 
 
 def test_three_means_of_three_are_as_long_as_any_latent() -> None:
     groups = normal(2000, 3, 3, 64)
-    made = torch.stack([latent_space.combine([a, c], [b]) for a, b, c in groups])
+    made = torch.stack([latent_space.combine_latents([a, c], [b]) for a, b, c in groups])
     assert float(made.var()) == pytest.approx(1, abs=4 * math.sqrt(2 / made.numel()))
 
 
 def test_neighbours_lie_within_a_quarter() -> None:
     latent, source = normal(64), torch.Generator().manual_seed(2)
-    off = latent_space.neighbours(latent, 500, source) - latent
+    off = latent_space.neighbouring_latents(latent, 500, source) - latent
     assert off.shape == (500, 64)
     assert 0.249 < float(off.abs().max()) <= 0.25 + 1e-6
     assert float(off.std()) == pytest.approx(0.25 / math.sqrt(3), rel=0.02)
@@ -181,8 +181,8 @@ def test_a_number_is_that_of_any_sheet(size: int, truncation: float | None) -> N
     """Whatever else is chosen, sample 3 is sample 3 of 64, and of 128."""
     made = generator(latent_dim=size, width=8)
     numbers = [3, 63, 0, 3]
-    few = latent_space.pick(made, [Pick(5, number) for number in numbers], truncation=truncation)
-    many = latent_space.pick(made, [Pick(5, number) for number in [*numbers, 100]], truncation=truncation)
+    few = latent_space.select_latents(made, [SampleId(5, number) for number in numbers], truncation=truncation)
+    many = latent_space.select_latents(made, [SampleId(5, number) for number in [*numbers, 100]], truncation=truncation)
     assert few.labels is None
     assert torch.equal(few.latents, many.latents[:4])
     for count in (64, 128):
@@ -192,19 +192,19 @@ def test_a_number_is_that_of_any_sheet(size: int, truncation: float | None) -> N
 
 def test_numbers_of_two_seeds() -> None:
     made = generator(latent_dim=16)
-    result = latent_space.pick(made, [Pick(1, 4), Pick(2, 4)]).latents
+    result = latent_space.select_latents(made, [SampleId(1, 4), SampleId(2, 4)]).latents
     assert torch.equal(result[0], made.latents(64, seed=1)[4])
     assert torch.equal(result[1], made.latents(64, seed=2)[4])
 
 
 def test_a_chosen_sample_keeps_its_class() -> None:
     made = generator("dcgan", DataSpec((1, 16, 16), classes=3), width=4, latent_dim=6)
-    picks = [Pick(0, number) for number in (4, 0, 8)]
-    result = latent_space.pick(made, picks)
+    picks = [SampleId(0, number) for number in (4, 0, 8)]
+    result = latent_space.select_latents(made, picks)
     assert result.labels is not None
     assert result.labels.tolist() == [1, 0, 2]
     torch.testing.assert_close(made.make(result.latents, result.labels), made.sample(64)[[4, 0, 8]])
-    asked = latent_space.pick(made, picks, label=2)
+    asked = latent_space.select_latents(made, picks, label=2)
     assert asked.labels is not None
     assert asked.labels.tolist() == [2, 2, 2]
 
@@ -212,18 +212,18 @@ def test_a_chosen_sample_keeps_its_class() -> None:
 @pytest.mark.parametrize("number", [-1, 100_000])
 def test_a_number_that_there_is_not(number: int) -> None:
     with pytest.raises(SettingError, match=f"there is no sample {number}; numbers run from 0 to 99,999"):
-        latent_space.pick(generator(), [Pick(0, number)])
+        latent_space.select_latents(generator(), [SampleId(0, number)])
 
 
 def test_a_strip_is_made_of_the_samples_of_its_path() -> None:
     made = generator("dcgan", DataSpec((1, 16, 16), classes=3), width=4, latent_dim=6)
-    start, end = (latent_space.pick(made, [Pick(seed, 1), Pick(seed, 2)]) for seed in (0, 9))
-    strip = latent_space.strip(made, start, end, 4)
+    start, end = (latent_space.select_latents(made, [SampleId(seed, 1), SampleId(seed, 2)]) for seed in (0, 9))
+    strip = latent_space.generate_strip(made, start, end, 4)
     assert strip.shape == (2, 4, 1, 16, 16)
     assert start.labels is not None
-    for step, latents in enumerate(latent_space.path(start.latents, end.latents, 4)):
+    for step, latents in enumerate(latent_space.interpolation_path(start.latents, end.latents, 4)):
         torch.testing.assert_close(strip[:, step], made.make(latents, start.labels))
-    frames = list(latent_space.film(made, [start, end], 3))
+    frames = list(latent_space.generate_film(made, [start, end], 3))
     assert len(frames) == 6
     torch.testing.assert_close(frames[0], strip[:, 0])
     torch.testing.assert_close(frames[3], made.make(end.latents, start.labels))
@@ -302,12 +302,12 @@ def test_a_sheet_to_choose_from_and_a_sum(call, trained: Path) -> None:
 
 
 def test_a_sum_is_that_of_the_latents_named(call, trained: Path) -> None:
-    from equipoise.inference.generator import load
+    from equipoise.inference.generator import load_generator
 
     words = ("--minus", "5", "--plus", "3,17", "--out", "sum.npy", "--json")
     code, out, _ = call("arithmetic", trained, *words)
     told = json.loads(out)
-    made, latents = load(trained), load(trained).latents(64)
+    made, latents = load_generator(trained), load_generator(trained).latents(64)
     latent = (latents[3] + latents[17]) / 2 - latents[5]
     assert code == 0
     assert (told["formula"], told["path"]) == ("− A + B", "sum.npy")
@@ -373,7 +373,7 @@ def test_what_is_wrong_is_told_in_a_line(call, trained: Path, tmp_path: Path, wo
 def test_points_have_no_labels_and_no_sheet(
     call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, said: str
 ) -> None:
-    monkeypatch.setattr("equipoise.inference.generator.load", lambda folder: generator())
+    monkeypatch.setattr("equipoise.inference.generator.load_generator", lambda folder: generator())
     command, *rest = words.split()
     code, out, err = call(command, "run", *rest)
     assert (code, out) == (2, "")
@@ -383,7 +383,7 @@ def test_points_have_no_labels_and_no_sheet(
 
 
 def test_points_have_ways(call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("equipoise.inference.generator.load", lambda folder: generator())
+    monkeypatch.setattr("equipoise.inference.generator.load_generator", lambda folder: generator())
     assert call("interpolate", "run", "--out", "ways.png")[0] == 0
     with Image.open("ways.png") as picture:
         assert len(set(np.asarray(picture.convert("RGB")).reshape(-1, 3).sum(1).tolist())) > 8, "a colour a way"

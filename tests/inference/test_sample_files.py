@@ -14,7 +14,7 @@ from equipoise.core.data import DataSpec
 from equipoise.data._windows import scaled
 from equipoise.errors import DataError, SettingError
 from equipoise.experiment.settings import Experiment, PlugSpec
-from equipoise.inference.sample_files import in_unit, write
+from equipoise.inference.sample_files import to_data_unit, write_samples
 
 IMAGES, COLOUR, POINTS = DataSpec((1, 4, 6), unit=(-20.0, 55.5)), DataSpec((3, 4, 4)), DataSpec((2,))
 
@@ -30,7 +30,7 @@ def names(folder):
 
 def test_tables_are_in_the_datas_own_unit_and_upright(tmp_path):
     made = samples(IMAGES)
-    assert write(made, tmp_path / "out", IMAGES, "csv") == tmp_path / "out"
+    assert write_samples(made, tmp_path / "out", IMAGES, "csv") == tmp_path / "out"
     assert names(tmp_path / "out") == ["000000.csv", "000001.csv", "000002.csv"]
     for number, image in enumerate(made):
         table = np.loadtxt(tmp_path / "out" / f"{number:06d}.csv", delimiter=",")
@@ -41,7 +41,7 @@ def test_tables_are_in_the_datas_own_unit_and_upright(tmp_path):
 
 def test_the_ends_of_the_range_are_exact(tmp_path):
     ends = torch.tensor([-1.0, 1.0, 0.0, -1.0]).view(1, 1, 2, 2)
-    write(ends, tmp_path / "out", DataSpec((1, 2, 2), unit=(-4.25, 40.5)), "csv")
+    write_samples(ends, tmp_path / "out", DataSpec((1, 2, 2), unit=(-4.25, 40.5)), "csv")
     assert (tmp_path / "out" / "000000.csv").read_text() == "-4.25,40.5\n18.125,-4.25\n"
 
 
@@ -51,31 +51,31 @@ def test_scaling_there_and_back_is_the_same_number():
     unit = (-4.54, 40.42)
     there = scaled(numbers, unit)
     assert there.dtype == torch.float32
-    assert np.abs(in_unit(there.numpy(), unit) - numbers.numpy()).max() <= (unit[1] - unit[0]) * 2**-24
+    assert np.abs(to_data_unit(there.numpy(), unit) - numbers.numpy()).max() <= (unit[1] - unit[0]) * 2**-24
 
 
 def test_without_a_unit_tables_are_in_the_range_of_training(tmp_path):
     spec = DataSpec((1, 4, 4))
     made = samples(spec)
-    write(made, tmp_path / "out", spec, "csv")
+    write_samples(made, tmp_path / "out", spec, "csv")
     assert np.array_equal(np.loadtxt(tmp_path / "out" / "000001.csv", delimiter=",").astype(np.float32), made[1, 0])
 
 
 @pytest.mark.parametrize("format", [None, "png"])
 def test_pictures(tmp_path, format):
     made = samples(COLOUR)
-    write(made, tmp_path / "deep" / "grid.png", COLOUR, format)
+    write_samples(made, tmp_path / "deep" / "grid.png", COLOUR, format)
     with Image.open(tmp_path / "deep" / "grid.png") as grid:
         assert grid.size == (10, 10)
-    write(made, tmp_path / "each", COLOUR, format)
+    write_samples(made, tmp_path / "each", COLOUR, format)
     assert names(tmp_path / "each") == ["000000.png", "000001.png", "000002.png"]
 
 
 @pytest.mark.parametrize("spec", [IMAGES, COLOUR, POINTS])
 def test_numbers_as_they_are(tmp_path, spec):
     made = samples(spec)
-    write(made, tmp_path / "x.npy", spec)
-    write(made, tmp_path / "out", spec, "npy")
+    write_samples(made, tmp_path / "x.npy", spec)
+    write_samples(made, tmp_path / "out", spec, "npy")
     for path in (tmp_path / "x.npy", tmp_path / "out" / "samples.npy"):
         assert np.array_equal(np.load(path, allow_pickle=False), made.numpy())
 
@@ -83,8 +83,8 @@ def test_numbers_as_they_are(tmp_path, spec):
 @pytest.mark.parametrize("format", [None, "csv"])
 def test_points_are_rows(tmp_path, format):
     made = samples(POINTS)
-    write(made, tmp_path / "x.csv", POINTS, format)
-    write(made, tmp_path / "out", POINTS, format)
+    write_samples(made, tmp_path / "x.csv", POINTS, format)
+    write_samples(made, tmp_path / "out", POINTS, format)
     assert np.allclose(np.loadtxt(tmp_path / "x.csv", delimiter=","), made.numpy(), rtol=1e-6)
     assert (tmp_path / "out" / "points.csv").read_text() == (tmp_path / "x.csv").read_text()
 
@@ -109,7 +109,7 @@ def test_points_are_rows(tmp_path, format):
 )
 def test_what_does_not_go_there(tmp_path, spec, name, format, told):
     with pytest.raises(SettingError) as error:
-        write(samples(spec), tmp_path / name, spec, format)
+        write_samples(samples(spec), tmp_path / name, spec, format)
     assert str(error.value).startswith(told)
     assert list(tmp_path.iterdir()) == []
 

@@ -11,9 +11,11 @@ from PIL import Image
 from equipoise.core.events import Evaluated, Event, Finished, Resumed, Sampled, Saved, Sensed, Started, Turned
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Finding, Health, ScalarStats, Signals
-from equipoise.report import history as histories
-from equipoise.report import samples, scenes, stage
-from equipoise.report.lettering import Words
+from equipoise.report import run_history as histories
+from equipoise.report import samples
+from equipoise.report import film_samples
+from equipoise.report import film_frames
+from equipoise.report.text_rendering import TextSpan
 from equipoise.runs import run_folder as runs
 from equipoise.runs.run_folder import Run
 
@@ -48,10 +50,10 @@ def written(tmp_path: Path) -> Maker:
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with all that can happen, and its report. Not to be changed."""
-    from equipoise.report.page import make
+    from equipoise.report.page import write_report
 
     run = folder_of(list(full()), tmp_path_factory.mktemp("reported") / "run-1", EXPERIMENT)
-    assert make(run) == run.folder / "report.html"
+    assert write_report(run) == run.folder / "report.html"
     return run.folder
 
 
@@ -59,7 +61,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page whose figures cost nothing."""
     figure = runs.png(Image.new("L", (2, 2)))
-    monkeypatch.setattr("equipoise.report.figures.png", lambda make: figure)
+    monkeypatch.setattr("equipoise.report.plot_style.render_png", lambda make_figure: figure)
 
 
 def folder_of(events: list[Event], folder: Path, experiment: dict[str, Any]) -> Run:
@@ -127,16 +129,16 @@ def full(steps: int = 400) -> Iterator[Event]:
     yield Finished(steps, steps * BATCH, "steps", "healthy", 83.0)
 
 
-def scene_of(run: Run) -> scenes.Scene:
-    history = histories.read(run)
-    seen = [samples.seen(run, line) for line in history.named("sampled")]
-    return scenes.scene(history, stage.of(reversed(seen)))
+def scene_of(run: Run) -> film_frames.FilmRenderer:
+    history = histories.read_history(run)
+    seen = [samples.load_samples(run, line) for line in history.named("sampled")]
+    return film_frames.film_renderer(history, film_samples.sample_area(reversed(seen)))
 
 
 def first_frame(run: Run, step: float) -> Image.Image:
     line = [line for line in run.named("sampled") if line["step"] <= step][-1]
-    return next(scene_of(run).frames([(step, samples.seen(run, line))]))
+    return next(scene_of(run).frames([(step, samples.load_samples(run, line))]))
 
 
-def spoken(words: list[Words]) -> str:
+def spoken(words: list[TextSpan]) -> str:
     return " ".join(f"{word.text} {word.value}".strip() for word in words)

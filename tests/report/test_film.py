@@ -15,8 +15,12 @@ from PIL import Image
 from equipoise.core.events import Evaluated, Event, Finished, Resumed, Sampled, Sensed
 from equipoise.core.observations import Finding, Health, ScalarStats, Signals
 from equipoise.errors import RunError
-from equipoise.report import encoding, film, page, scenes, stage, tracks
-from equipoise.report import history as histories
+from equipoise.report import film, page
+from equipoise.report import film_panels
+from equipoise.report import film_samples
+from equipoise.report import film_frames
+from equipoise.report import video_encoding
+from equipoise.report import run_history as histories
 from equipoise.runs.run_folder import Run
 
 from .conftest import (
@@ -48,7 +52,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 def filmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with all that can happen, and its film. Not to be changed."""
     run = folder_of(list(full()), tmp_path_factory.mktemp("filmed") / "run-1", EXPERIMENT)
-    path = film.make(run)
+    path = film.write_film(run)
     assert path == run.folder / "film" / "training_progress.mp4"
     return path
 
@@ -95,7 +99,7 @@ def test_the_same_folder_gives_the_same_bytes(written: Maker) -> None:
     run = written(list(full()))
     contents = []
     for _ in range(2):
-        path = film.make(run)
+        path = film.write_film(run)
         assert path is not None
         contents.append((path.read_bytes(), path.with_name("poster.png").read_bytes()))
     assert contents[0] == contents[1]
@@ -119,10 +123,10 @@ def test_each_frame_shows_the_samples_last_taken() -> None:
 def test_noise_stays_within_the_rate_that_bounds_a_film(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
     frames = (Image.fromarray(np.roll(noise, 97 * shift, axis=1)) for shift in range(30))
-    encoding.write(tmp_path / "noise.mp4", frames, (1280, 720), 15)
+    video_encoding.write_video(tmp_path / "noise.mp4", frames, (1280, 720), 15)
     seconds, buffered = 2, 1
-    assert (tmp_path / "noise.mp4").stat().st_size < (seconds + buffered) * encoding.RATE / 8
-    assert (film.LONGEST + buffered) * encoding.RATE / 8 < 18e6
+    assert (tmp_path / "noise.mp4").stat().st_size < (seconds + buffered) * video_encoding.RATE / 8
+    assert (film.LONGEST + buffered) * video_encoding.RATE / 8 < 18e6
 
 
 @pytest.mark.usefixtures("brief")
@@ -140,7 +144,7 @@ def test_noise_stays_within_the_rate_that_bounds_a_film(tmp_path: Path) -> None:
     ids=["one sheet", "nothing else", "points", "odd shapes", "interrupted", "resumed", "odd numbers"],
 )
 def test_little_or_odd_is_filmed_too(written: Maker, events: list[Event]) -> None:
-    path = film.make(written(events))
+    path = film.write_film(written(events))
     assert path is not None
     assert len(decoded(path)) == 16
 
@@ -152,28 +156,28 @@ def test_a_run_that_diverged_is_filmed_to_its_end(written: Maker) -> None:
     losses = {"discriminator.total": lost, "generator.total": lost}
     last = Sensed(20, 20 * BATCH, 0.05, 2.0, losses, Signals(), result)
     run = written([started(), pictures(0), sensed(10), last, Finished(20, 20 * BATCH, "diverged", "diverged", 2.0)])
-    assert film.make(run) is not None
+    assert film.write_film(run) is not None
     clock = scene_of(run).clock
     assert "healthy" in spoken(clock.words(12)[1])
     assert "ended diverged" in spoken(clock.words(20)[1])
-    loss = tracks.plots(histories.read(run))[0]
+    loss = film_panels.film_panels(histories.read_history(run))[0]
     assert spoken(loss.say(20)) == "discriminator – generator –"
 
 
 def test_without_samples_there_is_no_film(written: Maker) -> None:
     run = written([started(), sensed(1)])
-    assert film.make(run) is None
+    assert film.write_film(run) is None
     assert not (run.folder / "film").exists()
     with pytest.raises(RunError, match="not a run"):
-        film.make(Run(run.folder / "none"))
+        film.write_film(Run(run.folder / "none"))
 
 
 @pytest.mark.usefixtures("brief")
 def test_damaged_samples_leave_a_note(written: Maker) -> None:
     run = written([started(), pictures(0), sensed(5), pictures(5)])
     (run.folder / "samples" / "step-00000000.png").write_bytes(b"\x89PNG")
-    assert film.make(run) is not None
-    whole, noted = (np.asarray(first_frame(run, step))[stage.TOP : stage.TOP + 400, : stage.WIDTH] for step in (5, 0))
+    assert film.write_film(run) is not None
+    whole, noted = (np.asarray(first_frame(run, step))[film_samples.TOP : film_samples.TOP + 400, : film_samples.WIDTH] for step in (5, 0))
     assert 0 < (noted < 128).mean() < 0.05 < (whole < 128).mean()
 
 
@@ -222,17 +226,17 @@ def test_a_film_that_fails_is_one_line_and_takes_nothing_with_it(
 @pytest.mark.usefixtures("brief")
 def test_an_old_film_stays_when_a_new_one_fails(written: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     run = written([started(), pictures(0), sensed(5)])
-    path = film.make(run)
+    path = film.write_film(run)
     assert path is not None
     before = path.read_bytes()
 
-    def torn(self: scenes.Scene, moments: object) -> Iterator[Image.Image]:
-        yield Image.new("RGB", scenes.SIZE)
+    def torn(self: film_frames.FilmRenderer, moments: object) -> Iterator[Image.Image]:
+        yield Image.new("RGB", film_frames.SIZE)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scenes.Scene, "frames", torn)
+    monkeypatch.setattr(film_frames.FilmRenderer, "frames", torn)
     with pytest.raises(KeyboardInterrupt):
-        film.make(run)
+        film.write_film(run)
     assert path.read_bytes() == before
     assert {file.name for file in path.parent.iterdir()} == {"training_progress.mp4", "poster.png"}
 
@@ -254,14 +258,14 @@ def test_the_command_makes_film_and_page(written: Maker, capsys: pytest.CaptureF
 
 @pytest.mark.usefixtures("plain")
 def test_a_page_has_the_film_beside_it_and_its_poster_within(filmed: Path) -> None:
-    text = page.write(Run(filmed.parents[1])).read_text()
+    text = page.write_page(Run(filmed.parents[1])).read_text()
     video = re.search(r"<video [^>]*>", text)
     assert video is not None
     assert 'src="film/training_progress.mp4"' in video[0]
     assert 'preload="none"' in video[0]
     assert "media-src file: 'self'" in text
     assert text.count('<a href="film/training_progress.mp4">') == 1
-    poster = film.poster(Run(filmed.parents[1]))
+    poster = film.read_poster(Run(filmed.parents[1]))
     assert poster is not None
     with Image.open(io.BytesIO(poster)) as mine, Image.open(filmed.with_name("poster.png")) as theirs:
         assert np.array_equal(np.asarray(mine), np.asarray(theirs))
@@ -277,11 +281,11 @@ def test_a_poster_that_cannot_be_read_is_left_out(written: Maker, content: bytes
         Image.new("RGB", (9, 9)).save(folder / "poster.png")
     elif isinstance(content, bytes):
         (folder / "poster.png").write_bytes(content)
-    assert film.poster(run) is None
+    assert film.read_poster(run) is None
 
 
 def test_what_cannot_be_written_is_told(written: Maker) -> None:
     run = written([started(), Sampled(0, 0, np.zeros((4, 1, 8, 8), np.float32))])
     (run.folder / "film").write_text("in the way")
     with pytest.raises(RunError, match="no film: cannot write to"):
-        film.make(run)
+        film.write_film(run)

@@ -15,8 +15,8 @@ from PIL import Image
 
 from equipoise.core.events import Evaluated, Finished
 from equipoise.errors import RunError
-from equipoise.report.page import make, write
-from equipoise.report.rerun import command
+from equipoise.report.page import write_report, write_page
+from equipoise.report.rerun_command import rerun_command
 from equipoise.runs.run_folder import Run
 
 from .conftest import BATCH, EXPERIMENT, Maker, pictures, sensed, started, turned
@@ -110,7 +110,7 @@ def test_hostile_names_are_only_text(written: Maker) -> None:
         Evaluated(1, BATCH, HOSTILE, 1.0, HOSTILE, 9, 0.1),
         Finished(1, BATCH, HOSTILE, HOSTILE, 1.0),
     ]
-    text = make(written(events, "a&b<i>'\"", experiment)).read_text()
+    text = write_report(written(events, "a&b<i>'\"", experiment)).read_text()
     page = Reader(text)
     assert "<script" not in text
     assert "a&b<i>'\"" in page.words
@@ -120,7 +120,7 @@ def test_hostile_names_are_only_text(written: Maker) -> None:
 
 def test_little_is_a_page_too(written: Maker) -> None:
     for number, events in enumerate(([], [started()], [started(), sensed(1), sensed(2), sensed(3)])):
-        page = Reader(make(written(events, f"run-{number}", {})).read_text())
+        page = Reader(write_report(written(events, f"run-{number}", {})).read_text())
         assert "it has not finished" in page.words
         assert "No samples were taken" in page.words
         assert "every knob stayed" in page.words
@@ -129,7 +129,7 @@ def test_little_is_a_page_too(written: Maker) -> None:
 def test_a_damaged_sample_is_noted(written: Maker) -> None:
     run = written([started(), pictures(0), sensed(5), pictures(5)])
     (run.folder / "samples" / "step-00000005.png").write_bytes(b"\x89PNG")
-    page = Reader(make(run).read_text())
+    page = Reader(write_report(run).read_text())
     assert "The samples of step 5 are left out: samples/step-00000005.png is damaged" in page.words
 
 
@@ -137,7 +137,7 @@ def test_pictures_of_a_run_are_drawn_anew_not_copied(written: Maker) -> None:
     run = written([pictures(0)])
     path = run.folder / "samples" / "step-00000000.png"
     path.write_bytes(path.read_bytes() + b"<script>something that rides along</script>")
-    source = Reader(make(run).read_text()).all("img")[0]["src"] or ""
+    source = Reader(write_report(run).read_text()).all("img")[0]["src"] or ""
     content = base64.b64decode(source.partition(",")[2])
     assert b"rides along" not in content
     with Image.open(path) as theirs, Image.open(io.BytesIO(content)) as mine:
@@ -147,31 +147,31 @@ def test_pictures_of_a_run_are_drawn_anew_not_copied(written: Maker) -> None:
 def test_a_page_alone_draws_what_is_missing_and_takes_what_is_there(written: Maker) -> None:
     run = written([started(), sensed(1)])
     figure = run.folder / "figures" / "training_progress.png"
-    write(run)
+    write_page(run)
     assert figure.exists()
     Image.new("L", (9, 9)).save(figure)
-    write(run)
+    write_page(run)
     assert base64.b64encode(figure.read_bytes()).decode() in (run.folder / "report.html").read_text()
 
 
 def test_what_is_no_run_is_told(written: Maker) -> None:
     run = written([started()])
     with pytest.raises(RunError, match="not a run"):
-        make(Run(run.folder / "none"))
+        write_report(Run(run.folder / "none"))
     (run.folder / "report.html").mkdir()
     with pytest.raises(RunError, match="cannot write"):
-        make(run)
+        write_report(run)
 
 
 def test_the_command_line_says_what_has_a_flag() -> None:
-    said = shlex.split(command({**EXPERIMENT, "stop_at_equilibrium": True, "device": "auto"}).replace("\\\n", ""))
+    said = shlex.split(rerun_command({**EXPERIMENT, "stop_at_equilibrium": True, "device": "auto"}).replace("\\\n", ""))
     assert said[:5] == ["equipoise", "train", "digits", "--image-size", "32"]
     assert said[said.index("--option") : said.index("--option") + 3] == ["--option", "width=16", "conditional=false"]
     assert said[said.index("--set") : said.index("--set") + 3] == ["--set", "lr_g=0.0003", "augment_p=linear(0, 0.5)"]
     assert said[said.index("--seed") + 1] == "7"
     assert "--stop-at-equilibrium" in said
     assert "--device" not in said
-    assert command({}) == "equipoise train DATA"
+    assert rerun_command({}) == "equipoise train DATA"
 
 
 TINY = ("digits", "--model", "dcgan", "--option", "width=4", "latent_dim=6", "--image-size", "16", "--steps", "12")
@@ -209,7 +209,7 @@ def test_the_command_line_runs_the_same_experiment(words: tuple[str, ...], tmp_p
         shade.save(tmp_path / "photos" / ("cats", "dogs")[number % 2] / f"{number}.png")
     named = [word.format(photos=tmp_path / "photos", cache=tmp_path / "cache") for word in words]
     experiment = completed(named)
-    said = shlex.split(command(experiment).replace("\\\n", ""))
+    said = shlex.split(rerun_command(experiment).replace("\\\n", ""))
     assert completed(said[2:]) == experiment
     (tmp_path / "experiment.json").write_text(json.dumps(experiment))
     assert completed(["--experiment", str(tmp_path / "experiment.json")]) == experiment

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from equipoise.experiment import launch
 from equipoise.experiment.settings import Experiment, PlugSpec
-from equipoise.report import figures, panels
-from equipoise.report.history import read
+from equipoise.report import figure_panels
+from equipoise.report import progress_figure
+from equipoise.report.run_history import read_history
 from equipoise.runs.run_folder import Run
 
 SMALL = Experiment(
@@ -30,11 +31,11 @@ def test_rewards_are_logged_and_drawn_of_controllers_that_are_paid_alone(tmp_pat
     paid, other = run(tmp_path / "paid", "ppo"), run(tmp_path / "other", "fixed")
     lines = [line for line in paid.named("sensed") if line["reward"] is not None]
     assert [line["step"] for line in lines] == [50, 100]
-    rewards = read(paid).rewards()
+    rewards = read_history(paid).rewards()
     assert rewards.steps.tolist() == [50, 100]
     assert rewards.mean.tolist() == [line["reward"] for line in lines]
-    assert panels.rewards(read(paid)) is not None
-    assert panels.rewards(read(other)) is None
-    drawn = [len(figures._panels(read(one), 3)) for one in (paid, other)]
+    assert figure_panels.rewards(read_history(paid)) is not None
+    assert figure_panels.rewards(read_history(other)) is None
+    drawn = [len(progress_figure._panels(read_history(one), 3)) for one in (paid, other)]
     assert drawn[0] > drawn[1]
-    assert figures.training_progress(paid).stat().st_size > 10_000
+    assert progress_figure.write_progress_figure(paid).stat().st_size > 10_000

@@ -1,13 +1,13 @@
 import numpy as np
 
-from equipoise.report.series import Series, corners
+from equipoise.report.series import StepSeries, corner_positions
 
 
 def test_decimation_keeps_the_extremes_and_the_mean() -> None:
     values = np.sin(np.arange(10_000) / 50)
     values[5_432] = 90
     values[7_777] = -80
-    series = Series.of(range(10_000), values.tolist()).decimated(200)
+    series = StepSeries.of(range(10_000), values.tolist()).decimated(200)
     assert len(series.steps) == 200
     assert series.high.max() == 90
     assert series.low.min() == -80
@@ -16,21 +16,21 @@ def test_decimation_keeps_the_extremes_and_the_mean() -> None:
 
 
 def test_short_series_are_left_alone() -> None:
-    series = Series.of([1, 2, 3], [1, 2, 3], [0, 1, 2], [4, 5, 6])
+    series = StepSeries.of([1, 2, 3], [1, 2, 3], [0, 1, 2], [4, 5, 6])
     assert series.decimated(3) is series
 
 
 def test_what_is_not_a_number_leaves_a_gap_and_spoils_no_neighbour() -> None:
     values = [1.0] * 500 + [float("nan")] * 500 + [3.0] * 500
-    series = Series.of(range(1500), values).decimated(15)
+    series = StepSeries.of(range(1500), values).decimated(15)
     assert np.isnan(series.mean[5:10]).all()
     assert (series.mean[:5] == 1).all()
     assert series.last == 3
-    assert not Series.of([1, 2], [float("nan")] * 2)
+    assert not StepSeries.of([1, 2], [float("nan")] * 2)
 
 
 def test_uneven_steps_keep_every_share_that_holds_something() -> None:
-    series = Series.of([*range(100), *range(100, 100_000, 50)], [0.0] * 2098).decimated(50)
+    series = StepSeries.of([*range(100), *range(100, 100_000, 50)], [0.0] * 2098).decimated(50)
     assert len(series.steps) == 50
     assert series.steps[0] < series.steps[-1] < 100_000
 
@@ -38,6 +38,6 @@ def test_uneven_steps_keep_every_share_that_holds_something() -> None:
 def test_a_line_by_steps_keeps_its_corners() -> None:
     values = np.zeros(100_000)
     values[12_345], values[54_321] = 7, -7
-    kept = corners(np.arange(100_000.0), values, 100)
+    kept = corner_positions(np.arange(100_000.0), values, 100)
     assert {0, 12_345, 54_321, 99_999} <= set(kept.tolist())
     assert len(kept) <= 400

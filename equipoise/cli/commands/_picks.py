@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from equipoise.errors import SettingError
 
 if TYPE_CHECKING:
-    from equipoise.inference.latent_space import Pick
+    from equipoise.inference.latent_space import SampleId
 
 
-def picks(text: str, seed: int, flag: str) -> "list[Pick]":
+def picks(text: str, seed: int, flag: str) -> "list[SampleId]":
     """The samples that "3,17,5/22" chooses: 3 and 17 of `seed`, and 22 of seed 5. Raises SettingError for others."""
-    from equipoise.inference.latent_space import Pick
+    from equipoise.inference.latent_space import SampleId
 
     result = []
     for word in text.split(","):
@@ -20,7 +20,7 @@ def picks(text: str, seed: int, flag: str) -> "list[Pick]":
         numbers = (first, second) if slash else (str(seed), first)
         if not all(number.isascii() and number.isdigit() for number in numbers):
             raise SettingError(f"{flag} takes numbers of samples, 3,17 or 5/3 for sample 3 of seed 5, not '{word}'")
-        result.append(Pick(*map(int, numbers)))
+        result.append(SampleId(*map(int, numbers)))
     return result
 
 

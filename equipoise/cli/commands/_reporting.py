@@ -11,18 +11,19 @@ def report(folder: Path, *, film: bool = True) -> tuple[Path, Path | None]:
 
     A film that cannot be made is told in one line on standard error. Raises RunError if the others cannot be made.
     """
-    from equipoise.report import figures, page
+    from equipoise.report import page
+    from equipoise.report import progress_figure
     from equipoise.report import film as films
     from equipoise.runs.run_folder import Run
 
     run, made = Run(folder), None
-    figures.training_progress(run)
+    progress_figure.write_progress_figure(run)
     if film:
         try:
-            made = films.make(run)
+            made = films.write_film(run)
         except EquipoiseError as error:
             print(f"equipoise: {error}", file=sys.stderr)
-    return page.write(run), made
+    return page.write_page(run), made
 
 
 def told(page: Path, film: Path | None) -> str:

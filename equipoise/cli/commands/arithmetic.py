@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from equipoise.inference.generator import Generator
-    from equipoise.inference.latent_space import Picked
+    from equipoise.inference.latent_space import SelectedLatents
 
 FLAGS = {"--plus": ("+", "added"), "--minus": ("−", "subtracted")}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -22,7 +22,7 @@ SHOWN = 64
 COLUMNS = 8
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `arithmetic`."""
     made.add_argument("run", metavar="RUN", help="the run folder")
     for flag, (sign, done) in FLAGS.items():
@@ -42,9 +42,9 @@ def fill(made: Parser) -> None:
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Add and subtract what samples have in common."""
-    from equipoise.inference.generator import load
+    from equipoise.inference.generator import load_generator
 
     if bool(args.groups) != bool(args.out):
         raise SettingError("name samples, --plus 3,17,22 --minus 5,9, and a picture to draw, --out result.png")
@@ -52,7 +52,7 @@ def act(args: argparse.Namespace) -> int:
         raise SettingError("see what there is with --show sheet.png, then: --plus 3,17,22 --minus 5,9 --out result.png")
     if args.groups and len(args.groups) > len(LETTERS):
         raise SettingError(f"there are {len(args.groups)} groups; at most {len(LETTERS)} can be told apart by letters")
-    generator = load(args.run)
+    generator = load_generator(args.run)
     told: dict[str, Any] = {}
     texts = []
     if args.show:
@@ -73,15 +73,15 @@ def _signed(sign: str, text: str) -> tuple[str, str]:
 
 def _show(args: argparse.Namespace, generator: "Generator") -> Path:
     """The sheet to choose from."""
-    from equipoise.inference.latent_space import Pick, pick
-    from equipoise.report import sheets
+    from equipoise.inference.latent_space import SampleId, select_latents
+    from equipoise.report import image_grids
     from equipoise.runs import run_folder as runs
 
     path = place(args.show, (".png",))
     _drawable(generator)
-    every = [Pick(args.seed, number) for number in range(SHOWN)]
-    made = _make(generator, pick(generator, every, label=args.label, truncation=args.truncation))
-    sheet = sheets.numbered(made.numpy(), [str(number) for number in range(SHOWN)], COLUMNS)
+    every = [SampleId(args.seed, number) for number in range(SHOWN)]
+    made = _make(generator, select_latents(generator, every, label=args.label, truncation=args.truncation))
+    sheet = image_grids.captioned_grid(made.numpy(), [str(number) for number in range(SHOWN)], COLUMNS)
     put(path, runs.png(sheet))
     return path
 
@@ -90,7 +90,7 @@ def _combine(args: argparse.Namespace, generator: "Generator") -> dict[str, Any]
     """The result, its neighbours, and the picture of how it came about."""
     import torch
 
-    from equipoise.inference.latent_space import combine, neighbours, pick
+    from equipoise.inference.latent_space import combine_latents, neighbouring_latents, select_latents
     from equipoise.runs import run_folder as runs
 
     path = place(args.out, (".png", ".npy"))
@@ -98,12 +98,12 @@ def _combine(args: argparse.Namespace, generator: "Generator") -> dict[str, Any]
         _drawable(generator)
     flags = {sign: flag for flag, (sign, _) in FLAGS.items()}
     picked = [
-        pick(generator, picks(text, args.seed, flags[sign]), label=args.label, truncation=args.truncation)
+        select_latents(generator, picks(text, args.seed, flags[sign]), label=args.label, truncation=args.truncation)
         for sign, text in args.groups
     ]
     signed = [(sign, group.latents) for (sign, _), group in zip(args.groups, picked, strict=True)]
-    latent = combine([g for sign, g in signed if sign == "+"], [g for sign, g in signed if sign == "−"])
-    around = neighbours(latent, 8, torch.Generator().manual_seed(args.seed))
+    latent = combine_latents([g for sign, g in signed if sign == "+"], [g for sign, g in signed if sign == "−"])
+    around = neighbouring_latents(latent, 8, torch.Generator().manual_seed(args.seed))
     square = torch.cat([around[:4], latent[None], around[4:]])
     label = None if picked[0].labels is None else int(picked[0].labels[0])
     made = generator.make(square, generator.labels(9, label))
@@ -129,24 +129,24 @@ def formula(signs: list[str]) -> str:
 def _draw(
     args: argparse.Namespace,
     generator: "Generator",
-    picked: "list[Picked]",
+    picked: "list[SelectedLatents]",
     made: "Tensor",
     label: int | None,
     path: Path,
 ) -> None:
-    from equipoise.report.sheets import Group, equation
+    from equipoise.report.image_grids import ImageGroup, arithmetic_sheet
     from equipoise.runs import run_folder as runs
 
     groups = []
     for letter, (sign, text), group in zip(LETTERS, args.groups, picked, strict=False):
         mean = generator.make(group.latents.mean(0, keepdim=True), generator.labels(1, label))
         captions = [word.strip() for word in text.split(",")]
-        groups.append(Group(f"{sign} {letter}", _make(generator, group).numpy(), captions, mean[0].numpy()))
+        groups.append(ImageGroup(f"{sign} {letter}", _make(generator, group).numpy(), captions, mean[0].numpy()))
     title = f"= {formula([sign for sign, _ in args.groups])}"
-    put(path, runs.png(equation(groups, title, made.numpy())))
+    put(path, runs.png(arithmetic_sheet(groups, title, made.numpy())))
 
 
-def _make(generator: "Generator", picked: "Picked") -> "Tensor":
+def _make(generator: "Generator", picked: "SelectedLatents") -> "Tensor":
     return generator.make(picked.latents, picked.labels)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from equipoise.comparison.plan import Plan
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `compare`."""
     made.add_argument("plan", metavar="PLAN.toml", help="what to compare: arms, tasks, seeds; see experiments/compare")
     made.add_argument(
@@ -34,7 +34,7 @@ def fill(made: Parser) -> None:
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run a plan, or go on with it, and write the report."""
     from equipoise.comparison import page, planned
     from equipoise.comparison.folder import Folder, begin

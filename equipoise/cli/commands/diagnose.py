@@ -7,7 +7,7 @@ from equipoise.cli.arguments import Parser, json_flag
 from equipoise.cli.commands._answer import answer
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `diagnose`."""
     made.add_argument(
         "log",
@@ -18,10 +18,10 @@ def fill(made: Parser) -> None:
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Read a run or a log forwards, and say what was found."""
     from equipoise.diagnosis import course, readers
-    from equipoise.diagnosis.trace import readings
+    from equipoise.diagnosis.training_log import compute_readings
     from equipoise.runs.run_folder import EVENTS, EXPERIMENT, Run
 
     path = Path(args.log)
@@ -33,8 +33,8 @@ def act(args: argparse.Namespace) -> int:
         run = Run(folder)
         form, unit, result = "a run", "step", course.course([*replay.readings(run), *replay.closing(run)])
     else:
-        trace = readers.read(path)
-        form, unit, result = trace.form, trace.unit, course.course(readings(trace))
+        trace = readers.read_log(path)
+        form, unit, result = trace.form, trace.unit, course.course(compute_readings(trace))
         used = {"signals": ", ".join(trace.signals), "metrics": ", ".join(trace.metrics)}
         notes = {name: text for name, text in (*used.items(), ("not used", ", ".join(trace.ignored))) if text}
     findings = [course.told(episode, unit) for episode in result.episodes]

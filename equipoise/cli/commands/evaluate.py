@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SPLITS = ("held_out", "train")
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `evaluate`."""
     made.add_argument("samples", metavar="RUN|FOLDER|FILE.npy", help="a run, a folder of images, or an array")
     made.add_argument("--against", metavar="DATA|FOLDER", help="the reals; left out: what the run was trained on")
@@ -40,7 +40,7 @@ def fill(made: Parser) -> None:
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Judge samples, and print a row a metric."""
     if args.split not in SPLITS:
         raise UnknownNameError("split", args.split, SPLITS)

@@ -7,7 +7,7 @@ from equipoise.cli.arguments import Parser, json_flag
 from equipoise.cli.commands._answer import answer
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `export`."""
     made.add_argument("run", metavar="RUN", help="the run folder")
     made.add_argument(
@@ -21,7 +21,7 @@ def fill(made: Parser) -> None:
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Write a run's networks for other programs."""
     from equipoise.inference.export import CHECKED, export
 

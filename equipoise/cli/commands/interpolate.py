@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from equipoise.inference.generator import Generator
-    from equipoise.inference.latent_space import Pick
+    from equipoise.inference.latent_space import SampleId
 
 ROWS, STEPS = 8, 10
 FILM_ROWS, FILM_STEPS, STOPS, FPS = 16, 24, 4, 24
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `interpolate`."""
     made.add_argument("run", metavar="RUN", help="the run folder")
     made.add_argument("--out", required=True, metavar="PATH", help="strip.png, film.mp4, or numbers.npy")
@@ -39,12 +39,12 @@ def fill(made: Parser) -> None:
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Walk from sample to sample."""
-    from equipoise.inference.generator import load
+    from equipoise.inference.generator import load_generator
 
     stops = _stops(args)
-    generator = load(args.run)
+    generator = load_generator(args.run)
     endings = {3: (".png", ".mp4", ".npy"), 1: (".png", ".npy")}.get(len(generator.spec.shape), (".npy",))
     path = place(args.out, endings if generator.spec.vocabulary is None else (".txt", ".npy"))
     if path.suffix.lower() == ".mp4":
@@ -56,9 +56,9 @@ def act(args: argparse.Namespace) -> int:
     return 0
 
 
-def _stops(args: argparse.Namespace) -> "list[list[Pick]]":
+def _stops(args: argparse.Namespace) -> "list[list[SampleId]]":
     """Where each row is at each stop: two for a strip, for a film as many as asked for."""
-    from equipoise.inference.latent_space import Pick
+    from equipoise.inference.latent_space import SampleId
 
     is_film = args.out.lower().endswith(".mp4")
     if args.stops is not None and not is_film:
@@ -79,19 +79,19 @@ def _stops(args: argparse.Namespace) -> "list[list[Pick]]":
     stops = (args.stops if args.stops is not None else STOPS) if is_film else 2
     if stops < 2:
         raise SettingError(f"stops = {stops}: it must be at least 2, for a film goes from one to the next")
-    return [[Pick(args.seed, stop * rows + row) for row in range(rows)] for stop in range(stops)]
+    return [[SampleId(args.seed, stop * rows + row) for row in range(rows)] for stop in range(stops)]
 
 
 def _strip(
-    args: argparse.Namespace, generator: "Generator", stops: "list[list[Pick]]", path: "Path"
+    args: argparse.Namespace, generator: "Generator", stops: "list[list[SampleId]]", path: "Path"
 ) -> tuple[dict[str, Any], str]:
-    from equipoise.inference.latent_space import pick, strip
-    from equipoise.report import sheets
+    from equipoise.inference.latent_space import select_latents, generate_strip
+    from equipoise.report import image_grids
     from equipoise.runs import run_folder as runs
 
     steps = args.steps if args.steps is not None else STEPS
-    start, end = (pick(generator, stop, label=args.label, truncation=args.truncation) for stop in stops)
-    made = strip(generator, start, end, steps, args.kind).numpy()
+    start, end = (select_latents(generator, stop, label=args.label, truncation=args.truncation) for stop in stops)
+    made = generate_strip(generator, start, end, steps, args.kind).numpy()
     vocabulary = generator.spec.vocabulary
     if path.suffix.lower() == ".npy":
         put(path, runs.npy(made))
@@ -100,21 +100,22 @@ def _strip(
     elif generator.spec.is_image:
         put(path, runs.png(runs.grid(made.reshape(-1, *generator.spec.shape), columns=steps)))
     else:
-        put(path, sheets.ways(made))
+        put(path, image_grids.plot_paths(made))
     return {"steps": steps}, f"{len(made)} ways of {steps} samples"
 
 
 def _film(
-    args: argparse.Namespace, generator: "Generator", stops: "list[list[Pick]]", path: "Path"
+    args: argparse.Namespace, generator: "Generator", stops: "list[list[SampleId]]", path: "Path"
 ) -> tuple[dict[str, Any], str]:
-    from equipoise.inference.latent_space import film, pick
-    from equipoise.report import encoding, sheets
+    from equipoise.inference.latent_space import generate_film, select_latents
+    from equipoise.report import image_grids
+    from equipoise.report import video_encoding
 
     steps = args.steps if args.steps is not None else FILM_STEPS
-    picked = [pick(generator, stop, label=args.label, truncation=args.truncation) for stop in stops]
-    frames = (sheets.frame(made.numpy()) for made in film(generator, picked, steps, args.kind))
+    picked = [select_latents(generator, stop, label=args.label, truncation=args.truncation) for stop in stops]
+    frames = (image_grids.film_frame(made.numpy()) for made in generate_film(generator, picked, steps, args.kind))
     first = next(frames)
     path.parent.mkdir(parents=True, exist_ok=True)
-    encoding.write(path, itertools.chain([first], frames), first.size, FPS)
+    video_encoding.write_video(path, itertools.chain([first], frames), first.size, FPS)
     count = steps * len(stops)
     return {"steps": steps, "frames": count, "fps": FPS}, f"{len(stops[0])} ways, {count} frames at {FPS} a second,"

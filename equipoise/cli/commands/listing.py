@@ -7,13 +7,13 @@ from equipoise.cli.commands._answer import answer
 from equipoise.errors import UnknownNameError
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `list`."""
     made.add_argument("kind", nargs="?", metavar="gans|data|controllers|metrics", help="left out: all of them")
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """What there is to choose from."""
     from equipoise.core import catalog
 

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from equipoise.core.events import Event
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `resume`."""
     made.add_argument("run", metavar="RUN", help="the run folder")
     made.add_argument("--steps", type=int, metavar="N", help="a new length of the whole run, whatever ended it")
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Go on with a run."""
     from equipoise.experiment import launch
     from equipoise.experiment.settings import require

@@ -7,13 +7,13 @@ from equipoise.cli.arguments import Parser, json_flag
 from equipoise.cli.commands._answer import answer
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `runs`."""
     made.add_argument("folder", nargs="?", default="runs", metavar="DIR", help="where run folders lie")
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """The runs in a folder and how they stand."""
     from equipoise.runs.run_folder import find, outline
 

@@ -7,7 +7,7 @@ from equipoise.cli.arguments import Parser, json_flag
 from equipoise.cli.commands._answer import answer
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `sample`."""
     made.add_argument("run", metavar="RUN", help="the run folder")
     made.add_argument("--count", type=int, default=64, metavar="N", help="how many samples")
@@ -28,13 +28,13 @@ def fill(made: Parser) -> None:
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Write samples of a run's generator."""
-    from equipoise.inference.generator import load
-    from equipoise.inference.sample_files import write
+    from equipoise.inference.generator import load_generator
+    from equipoise.inference.sample_files import write_samples
 
-    generator = load(args.run)
+    generator = load_generator(args.run)
     made = generator.sample(args.count, label=args.label, truncation=args.truncation, seed=args.seed)
-    path = write(made, Path(args.out), generator.spec, args.format)
+    path = write_samples(made, Path(args.out), generator.spec, args.format)
     answer(args.json, {"count": len(made), "path": str(path)}, f"{len(made)} samples in {path}")
     return 0

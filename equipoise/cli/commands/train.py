@@ -45,7 +45,7 @@ PLUGS = ("data", "model", "controller", "metric")
 RUNS = Path("runs")
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `train`; texts are those of the experiment's fields."""
     help = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(Experiment)}
     made.add_argument("data", metavar="DATA", nargs="?", help=f"{help['data']}: see equipoise list data")
@@ -93,7 +93,7 @@ def fill(made: Parser) -> None:
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Train a GAN."""
     experiment = complete(experiment_of(args))
     from equipoise.experiment import launch

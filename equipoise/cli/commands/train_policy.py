@@ -10,7 +10,7 @@ from equipoise.cli.commands._answer import answer
 INTERRUPTED = 130
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `train-policy`."""
     made.add_argument(
         "plan", metavar="PLAN.toml", help="what is trained, how, and on which tasks; experiments/policies"
@@ -19,7 +19,7 @@ def fill(made: Parser) -> None:
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Train a policy, or go on with it."""
     from equipoise.cli.terminal import show_preparation
     from equipoise.core.data import Preparation

@@ -7,7 +7,7 @@ from equipoise.cli.arguments import Parser, json_flag
 from equipoise.cli.commands._answer import answer
 
 
-def fill(made: Parser) -> None:
+def add_arguments(made: Parser) -> None:
     """The arguments of `translate`."""
     made.add_argument("run", metavar="RUN", help="the run folder, of a GAN that makes images of images")
     made.add_argument("folder", metavar="FOLDER", help="the images, with all that lies below")
@@ -17,16 +17,16 @@ def fill(made: Parser) -> None:
     json_flag(made)
 
 
-def act(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Translate a folder of images."""
     from equipoise.cli.terminal import show_preparation
-    from equipoise.inference.generator import load
-    from equipoise.inference.translation import Reading, sheet_beside, translate
+    from equipoise.inference.generator import load_generator
+    from equipoise.inference.translation import InputFolder, sheet_path, translate
 
     folder, out = Path(args.folder), Path(args.out)
-    sheet = sheet_beside(folder, out)
-    generator = load(args.run)
-    reading = Reading(Path(args.run), folder, args.back, args.grey)
+    sheet = sheet_path(folder, out)
+    generator = load_generator(args.run)
+    reading = InputFolder(Path(args.run), folder, args.back, args.grey)
     show_preparation(reading.preparations(generator), quiet=args.json)
     done = translate(generator, reading.inputs(generator), out, sheet, back=args.back)
     count = len(done.files)

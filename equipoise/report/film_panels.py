@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from equipoise.report.axes import BLUE, GREEN, INK, ORANGE, PURPLE, RED
-from equipoise.report.history import History, Measured, Remedied, Symptom, Turns
-from equipoise.report.lettering import SOFT, Words
-from equipoise.report.panels import COLUMNS, OTHERS, PLAYERS, RANGES
-from equipoise.report.series import Floats, Series, corners
-from equipoise.report.words import count, plain, short
+from equipoise.report.plot_style import BLUE, GREEN, INK, ORANGE, PURPLE, RED
+from equipoise.report.run_history import RunHistory, MetricHistory, RemedyRecord, SymptomPeriod, KnobHistory
+from equipoise.report.text_rendering import MUTED, TextSpan
+from equipoise.report.figure_panels import COLUMNS, OTHERS, PLAYERS, RANGES
+from equipoise.report.series import FloatArray, StepSeries, corner_positions
+from equipoise.report.formatting import format_count, one_line, format_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,13 +25,13 @@ BRIEF = {"discriminator": "D", "generator": "G"}
 
 
 @dataclass(frozen=True)
-class Track:
+class FilmCurve:
     """A curve: all readings, and the points (steps, values) through which it is drawn."""
 
     name: str
     colour: str
-    readings: Series
-    points: tuple[Floats, Floats]
+    readings: StepSeries
+    points: tuple[FloatArray, FloatArray]
     stairs: bool = False
     """it stays where it is until the next reading"""
 
@@ -51,17 +51,17 @@ class Track:
 
 
 @dataclass(frozen=True)
-class Plot:
+class FilmPanel:
     """A panel: its title, what it draws onto axes, and what it says of a step. `low`: without a scale of values."""
 
     title: str
     draw: Callable[["Axes"], None]
-    say: Callable[[float], list[Words]]
-    tracks: tuple[Track, ...] = ()
+    say: Callable[[float], list[TextSpan]]
+    tracks: tuple[FilmCurve, ...] = ()
     low: bool = False
 
 
-def plots(history: History) -> list[Plot]:
+def film_panels(history: RunHistory) -> list[FilmPanel]:
     """What a film shows: at most three panels with a scale, then the findings, then the knobs that moved."""
     metrics = [_metric(one) for one in history.measured() if one.last is not None]
     high = [_losses(history), _ranks(history), *metrics[:1], _probabilities(history), *metrics[1:], _gradients(history)]
@@ -72,13 +72,13 @@ def plots(history: History) -> list[Plot]:
     ]
 
 
-def left_out(history: History) -> int:
+def count_hidden_knobs(history: RunHistory) -> int:
     """How many of the knobs that moved are not shown, for want of room."""
     shown = _together(history.turns(), history.step)[:MOST_KNOBS]
     return len(history.turns()) - sum(len(group) for group in shown)
 
 
-def _losses(history: History) -> Plot | None:
+def _losses(history: RunHistory) -> FilmPanel | None:
     result = {name.removesuffix(".total"): history.loss(name) for name in history.losses()}
     if not any(result.values()):
         result = {"discriminator": history.signal("loss_d"), "generator": history.signal("loss_g")}
@@ -88,24 +88,24 @@ def _losses(history: History) -> Plot | None:
     return _curves("Loss", {names.get(name, name): series for name, series in result.items()}, colours)
 
 
-def _ranks(history: History) -> Plot | None:
+def _ranks(history: RunHistory) -> FilmPanel | None:
     result = {"fakes": history.signal("rank_train_fake"), "held-out": history.signal("rank_train_held_out")}
     return _curves("D tells reals from", result, (ORANGE, PURPLE), (-0.25, 1.08))
 
 
-def _probabilities(history: History) -> Plot | None:
+def _probabilities(history: RunHistory) -> FilmPanel | None:
     result = {"D(x)": history.signal("probability_real"), "D(G(z))": history.signal("probability_fake")}
     return _curves("D takes for real", result, (ORANGE, BLUE), (-0.04, 1.04))
 
 
-def _gradients(history: History) -> Plot | None:
+def _gradients(history: RunHistory) -> FilmPanel | None:
     result = {"discriminator": history.signal("gradient_norm_d"), "generator": history.signal("gradient_norm_g")}
     return _curves("Gradient", result, (ORANGE, BLUE))
 
 
 def _curves(
-    title: str, result: dict[str, Series], colours: Sequence[str], limits: tuple[float, float] | None = None
-) -> Plot | None:
+    title: str, result: dict[str, StepSeries], colours: Sequence[str], limits: tuple[float, float] | None = None
+) -> FilmPanel | None:
     """Means over bands from lowest to highest."""
     kept = {name: series for name, series in result.items() if series}
     if not kept:
@@ -113,7 +113,7 @@ def _curves(
     colour = dict(zip(result, colours, strict=True))
     drawn = {name: series.decimated(COLUMNS) for name, series in kept.items()}
     tracks = tuple(
-        Track(plain(name, 24), colour[name], series, (drawn[name].steps, drawn[name].mean))
+        FilmCurve(one_line(name, 24), colour[name], series, (drawn[name].steps, drawn[name].mean))
         for name, series in kept.items()
     )
 
@@ -126,24 +126,24 @@ def _curves(
         low, high = _usual(ends)
         axes.set_ylim(*((min(low, limits[0]), limits[1]) if limits else (low, high)))
 
-    return Plot(title, draw, lambda step: _values(tracks, step), tracks)
+    return FilmPanel(title, draw, lambda step: _values(tracks, step), tracks)
 
 
-def _metric(measured: Measured) -> Plot:
-    series = Series.of(measured.steps, measured.values)
-    track = Track("last", GREEN, series, (series.steps, series.mean))
+def _metric(measured: MetricHistory) -> FilmPanel:
+    series = StepSeries.of(measured.steps, measured.values)
+    track = FilmCurve("last", GREEN, series, (series.steps, series.mean))
 
     def draw(axes: "Axes") -> None:
         axes.plot(series.steps, series.mean, "-o", color=GREEN, markersize=4)
         axes.set_ylim(*_usual([series.mean], 1))
 
-    def say(step: float) -> list[Words]:
-        return [Words(f"({plain(measured.better, 12)} is better)", colour=SOFT), *_values((track,), step)]
+    def say(step: float) -> list[TextSpan]:
+        return [TextSpan(f"({one_line(measured.better, 12)} is better)", colour=MUTED), *_values((track,), step)]
 
-    return Plot(plain(measured.metric, 24), draw, say, (track,))
+    return FilmPanel(one_line(measured.metric, 24), draw, say, (track,))
 
 
-def _usual(parts: Sequence[Floats], kind: int = 0) -> tuple[float, float]:
+def _usual(parts: Sequence[FloatArray], kind: int = 0) -> tuple[float, float]:
     """The limits of a scale for nearly all of these numbers: of curves, 0, or of a metric, 1."""
     together = np.concatenate(parts)
     together = together[np.isfinite(together)]
@@ -154,16 +154,16 @@ def _usual(parts: Sequence[Floats], kind: int = 0) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _values(tracks: Sequence[Track], step: float) -> list[Words]:
-    return [Words(track.name, _said(track.value(step)), swatch=track.colour) for track in tracks]
+def _values(tracks: Sequence[FilmCurve], step: float) -> list[TextSpan]:
+    return [TextSpan(track.name, _said(track.value(step)), swatch=track.colour) for track in tracks]
 
 
 def _said(value: float) -> str:
     """Three digits: a fourth changes faster than it can be read."""
-    return short(float(f"{value:.3g}")) if np.isfinite(value) else "–"
+    return format_number(float(f"{value:.3g}")) if np.isfinite(value) else "–"
 
 
-def _findings(history: History) -> Plot:
+def _findings(history: RunHistory) -> FilmPanel:
     """When something was found, the darker the more severe, and what was done about it, a stroke."""
     result, remedies = history.symptoms(), history.remedies()
     least = max(1.0, history.step / 150)
@@ -177,32 +177,32 @@ def _findings(history: History) -> Plot:
             axes.axvline(remedy.step, color=BLUE, linewidth=3)
         axes.set_ylim(0, 1)
 
-    def say(step: float) -> list[Words]:
+    def say(step: float) -> list[TextSpan]:
         now = dict.fromkeys(_named(one) for one in result if one.since <= step <= max(one.until, one.since + least))
         done = [_done(one) for one in remedies if one.step <= step <= max(one.until, one.step + least)][-1:]
-        said = [*(Words(name, swatch=RED) for name in now), *(Words(text, swatch=BLUE) for text in done)]
-        return said or [Words("none now", colour=SOFT)]
+        said = [*(TextSpan(name, swatch=RED) for name in now), *(TextSpan(text, swatch=BLUE) for text in done)]
+        return said or [TextSpan("none now", colour=MUTED)]
 
-    return Plot("Findings", draw, say, low=True)
+    return FilmPanel("Findings", draw, say, low=True)
 
 
-def _done(one: Remedied) -> str:
+def _done(one: RemedyRecord) -> str:
     """The few words that there is room for."""
-    return "knobs held" if one.restored is None else f"back to step {count(one.restored)}"
+    return "knobs held" if one.restored is None else f"back to step {format_count(one.restored)}"
 
 
-def _named(symptom: Symptom) -> str:
-    return f"{plain(symptom.name.replace('_', ' '), 30)} {symptom.severity:.0%}"
+def _named(symptom: SymptomPeriod) -> str:
+    return f"{one_line(symptom.name.replace('_', ' '), 30)} {symptom.severity:.0%}"
 
 
-def _knobs(turns: Sequence[Turns], end: float) -> list[Plot]:
+def _knobs(turns: Sequence[KnobHistory], end: float) -> list[FilmPanel]:
     """A low panel for each knob that moved; those that moved alike share one."""
     return [_knob(group, end) for group in _together(turns, end)]
 
 
-def _together(turns: Sequence[Turns], end: float) -> list[list[Turns]]:
+def _together(turns: Sequence[KnobHistory], end: float) -> list[list[KnobHistory]]:
     """Knobs that went the same way at the same steps, as annealed learning rates do; the most turned first."""
-    groups: list[list[Turns]] = []
+    groups: list[list[KnobHistory]] = []
     for one in sorted(turns, key=lambda one: -len(one.steps)):
         for group in groups:
             if group[0].steps == one.steps and np.allclose(_course(group[0], end)[1], _course(one, end)[1], atol=0.02):
@@ -213,7 +213,7 @@ def _together(turns: Sequence[Turns], end: float) -> list[list[Turns]]:
     return groups
 
 
-def _course(turns: Turns, end: float) -> tuple[Floats, Floats]:
+def _course(turns: KnobHistory, end: float) -> tuple[FloatArray, FloatArray]:
     """Steps, and how high the knob stood then between its lowest, 0, and its highest, 1, on its own scale.
 
     Where it stood before a turn at step 0 counts for nothing.
@@ -231,21 +231,21 @@ def _course(turns: Turns, end: float) -> tuple[Floats, Floats]:
     return steps, heights
 
 
-def _points(turns: Turns, end: float) -> tuple[Floats, Floats]:
+def _points(turns: KnobHistory, end: float) -> tuple[FloatArray, FloatArray]:
     steps = np.array([0.0, *turns.steps, max(end, *turns.steps)])
     values = np.array([*turns.values, turns.values[-1]])
     last = np.append(np.diff(steps) > 0, True)
     return steps[last], values[last]
 
 
-def _knob(group: Sequence[Turns], end: float) -> Plot:
+def _knob(group: Sequence[KnobHistory], end: float) -> FilmPanel:
     steps, heights = _course(group[0], end)
-    kept = corners(steps, heights, COLUMNS)
+    kept = corner_positions(steps, heights, COLUMNS)
     tracks = tuple(
-        Track(
-            plain(one.knob, 24),
+        FilmCurve(
+            one_line(one.knob, 24),
             INK,
-            Series.of(*map(list, _points(one, end))),
+            StepSeries.of(*map(list, _points(one, end))),
             (steps, heights),
             stairs=True,
         )
@@ -256,7 +256,7 @@ def _knob(group: Sequence[Turns], end: float) -> Plot:
         axes.plot(steps[kept], heights[kept], drawstyle="steps-post", color=INK)
         axes.set_ylim(-0.15, 1.15)
 
-    def say(step: float) -> list[Words]:
-        return [Words(track.name, _said(track.value(step))) for track in tracks]
+    def say(step: float) -> list[TextSpan]:
+        return [TextSpan(track.name, _said(track.value(step))) for track in tracks]
 
-    return Plot("Knob" if len(group) == 1 else "Knobs", draw, say, tracks[:1], low=True)
+    return FilmPanel("Knob" if len(group) == 1 else "Knobs", draw, say, tracks[:1], low=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from equipoise.report.series import Series
+from equipoise.report.series import StepSeries
 from equipoise.runs.run_folder import Line, Run
 
 
 @dataclass(frozen=True)
-class Turns:
+class KnobHistory:
     """All turns of one knob, in order. `values` starts with where it stood before the first one."""
 
     knob: str
@@ -25,7 +25,7 @@ class Turns:
 
 
 @dataclass(frozen=True)
-class Symptom:
+class SymptomPeriod:
     """A symptom, over the readings in a row that found it."""
 
     name: str
@@ -38,7 +38,7 @@ class Symptom:
 
 
 @dataclass(frozen=True)
-class Remedied:
+class RemedyRecord:
     """What was done about a finding: weights gone back to those of a step, or None; knobs held, and until when."""
 
     step: float
@@ -49,7 +49,7 @@ class Remedied:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MetricHistory:
     """All values of one metric, in order; `best` and `last` are positions, None if no value is finite."""
 
     metric: str
@@ -74,7 +74,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class History:
+class RunHistory:
     """A run as it went."""
 
     run: Run
@@ -103,12 +103,12 @@ class History:
     @cached_property
     def step(self) -> int:
         """The last step that anything is known of."""
-        return int(max((number(line["step"], 0) for line in self.lines), default=0))
+        return int(max((to_number(line["step"], 0) for line in self.lines), default=0))
 
     @cached_property
     def images(self) -> int:
         """Reals seen up to then."""
-        return int(max((number(line.get("images"), 0) for line in self.lines), default=0))
+        return int(max((to_number(line.get("images"), 0) for line in self.lines), default=0))
 
     @property
     def noun(self) -> str:
@@ -120,101 +120,101 @@ class History:
     def seconds(self) -> float:
         """Seconds of training, as far as the lines tell."""
         return max(
-            (number(line.get("seconds"), 0) for line in self.named("sensed") + self.named("finished")), default=0
+            (to_number(line.get("seconds"), 0) for line in self.named("sensed") + self.named("finished")), default=0
         )
 
     def images_at(self, step: float) -> float:
         """Reals seen after `step`, between what the lines tell of."""
-        known = {number(line["step"], 0): number(line.get("images"), 0) for line in self.lines}
+        known = {to_number(line["step"], 0): to_number(line.get("images"), 0) for line in self.lines}
         steps = sorted(known)
         return float(np.interp(step, steps, [known[one] for one in steps])) if steps else 0.0
 
-    def loss(self, name: str) -> Series:
+    def loss(self, name: str) -> StepSeries:
         """The readings of one "phase.term", with their lowest and highest."""
-        lines = [line for line in self.named("sensed") if name in table(line.get("loss"))]
-        readings = [table(line["loss"][name]) for line in lines]
-        steps = [number(line["step"]) for line in lines]
-        mean, low, high = ([number(reading.get(key)) for reading in readings] for key in ("mean", "min", "max"))
-        return Series.of(steps, mean, low, high)
+        lines = [line for line in self.named("sensed") if name in to_mapping(line.get("loss"))]
+        readings = [to_mapping(line["loss"][name]) for line in lines]
+        steps = [to_number(line["step"]) for line in lines]
+        mean, low, high = ([to_number(reading.get(key)) for reading in readings] for key in ("mean", "min", "max"))
+        return StepSeries.of(steps, mean, low, high)
 
     def losses(self) -> list[str]:
         """The names of all totals, in the order in which they were first read."""
-        names = {name: None for line in self.named("sensed") for name in table(line.get("loss"))}
+        names = {name: None for line in self.named("sensed") for name in to_mapping(line.get("loss"))}
         return [name for name in names if name.endswith(".total")]
 
-    def signal(self, name: str) -> Series:
+    def signal(self, name: str) -> StepSeries:
         """One signal, where it was to be had."""
-        lines = [line for line in self.named("sensed") if name in table(line.get("signals"))]
-        return Series.of([number(line["step"]) for line in lines], [number(line["signals"][name]) for line in lines])
+        lines = [line for line in self.named("sensed") if name in to_mapping(line.get("signals"))]
+        return StepSeries.of([to_number(line["step"]) for line in lines], [to_number(line["signals"][name]) for line in lines])
 
-    def rewards(self) -> Series:
+    def rewards(self) -> StepSeries:
         """What the controller's decisions have earned, where it is paid."""
         lines = [line for line in self.named("sensed") if line.get("reward") is not None]
-        return Series.of([number(line["step"]) for line in lines], [number(line["reward"]) for line in lines])
+        return StepSeries.of([to_number(line["step"]) for line in lines], [to_number(line["reward"]) for line in lines])
 
-    def turns(self) -> list[Turns]:
+    def turns(self) -> list[KnobHistory]:
         """The knobs that moved, each with its turns, in the order of their first turn."""
         result: dict[str, list[Line]] = {}
         for line in self.named("turned"):
             result.setdefault(str(line.get("knob")), []).append(line)
         return [
-            Turns(
+            KnobHistory(
                 knob,
-                tuple(number(line["step"], 0) for line in lines),
-                (number(lines[0].get("from")), *(number(line.get("to")) for line in lines)),
+                tuple(to_number(line["step"], 0) for line in lines),
+                (to_number(lines[0].get("from")), *(to_number(line.get("to")) for line in lines)),
                 tuple(str(line.get("by", "")) for line in lines),
                 str(lines[-1].get("why", "")),
             )
             for knob, lines in result.items()
         ]
 
-    def measured(self) -> list[Measured]:
+    def measured(self) -> list[MetricHistory]:
         """The metrics, in the order of their first evaluation."""
         result: dict[str, list[Line]] = {}
         for line in self.named("evaluated"):
             result.setdefault(str(line.get("metric")), []).append(line)
         return [
-            Measured(
+            MetricHistory(
                 metric,
                 str(lines[-1].get("better", "lower")),
-                tuple(number(line["step"], 0) for line in lines),
-                tuple(number(line.get("value")) for line in lines),
-                int(number(lines[-1].get("count"), 0)),
+                tuple(to_number(line["step"], 0) for line in lines),
+                tuple(to_number(line.get("value")) for line in lines),
+                int(to_number(lines[-1].get("count"), 0)),
             )
             for metric, lines in result.items()
         ]
 
-    def symptoms(self) -> list[Symptom]:
+    def symptoms(self) -> list[SymptomPeriod]:
         """What was found, in order of time; readings in a row that found the same are one."""
-        done: list[Symptom] = []
-        going: dict[str, Symptom] = {}
+        done: list[SymptomPeriod] = []
+        going: dict[str, SymptomPeriod] = {}
         for line in self.named("sensed"):
-            now = {str(finding.get("symptom")): finding for finding in findings(line)}
+            now = {str(finding.get("symptom")): finding for finding in findings_of(line)}
             done += [going.pop(name) for name in list(going) if name not in now]
             for name, finding in now.items():
-                going[name] = _continued(going.get(name), name, finding, number(line["step"], 0))
+                going[name] = _continued(going.get(name), name, finding, to_number(line["step"], 0))
         return sorted((*done, *going.values()), key=lambda symptom: symptom.since)
 
-    def remedies(self) -> list[Remedied]:
+    def remedies(self) -> list[RemedyRecord]:
         """What was done about findings, in order."""
         return [
-            Remedied(
-                number(line["step"], 0),
-                str(table(line.get("finding")).get("symptom")),
-                None if line.get("restored") is None else number(line["restored"]),
-                {str(one.get("knob")): number(one.get("value")) for one in _tables(line.get("overrides"))},
-                number(line.get("until"), number(line["step"], 0)),
+            RemedyRecord(
+                to_number(line["step"], 0),
+                str(to_mapping(line.get("finding")).get("symptom")),
+                None if line.get("restored") is None else to_number(line["restored"]),
+                {str(one.get("knob")): to_number(one.get("value")) for one in _tables(line.get("overrides"))},
+                to_number(line.get("until"), to_number(line["step"], 0)),
             )
             for line in self.named("remedied")
         ]
 
 
-def read(run: Run) -> History:
+def read_history(run: Run) -> RunHistory:
     """Read a run folder. Raises RunError if it is none, or is damaged."""
-    return History(run, run.experiment(), run.lines())
+    return RunHistory(run, run.experiment(), run.lines())
 
 
-def number(value: Any, otherwise: float = math.nan) -> float:
+def to_number(value: Any, otherwise: float = math.nan) -> float:
     """A number as JSON or a log has it; `otherwise` for what is no finite number."""
     try:
         result = float(value)
@@ -223,21 +223,21 @@ def number(value: Any, otherwise: float = math.nan) -> float:
     return result if math.isfinite(result) else otherwise
 
 
-def table(value: Any) -> Mapping[str, Any]:
+def to_mapping(value: Any) -> Mapping[str, Any]:
     """A JSON object; empty for anything else."""
     return value if isinstance(value, Mapping) else {}
 
 
-def findings(line: Line) -> list[Mapping[str, Any]]:
+def findings_of(line: Line) -> list[Mapping[str, Any]]:
     """What a sensed line has found."""
-    return _tables(table(line.get("health")).get("findings"))
+    return _tables(to_mapping(line.get("health")).get("findings"))
 
 
 def _tables(value: Any) -> list[Mapping[str, Any]]:
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list | tuple) else []
 
 
-def _continued(earlier: Symptom | None, name: str, finding: Mapping[str, Any], step: float) -> Symptom:
-    since = earlier.since if earlier else number(finding.get("since"), step)
-    severity = max(number(finding.get("severity"), 0), earlier.severity if earlier else 0)
-    return Symptom(name, since, step, min(1, max(0, severity)), table(finding.get("evidence")))
+def _continued(earlier: SymptomPeriod | None, name: str, finding: Mapping[str, Any], step: float) -> SymptomPeriod:
+    since = earlier.since if earlier else to_number(finding.get("since"), step)
+    severity = max(to_number(finding.get("severity"), 0), earlier.severity if earlier else 0)
+    return SymptomPeriod(name, since, step, min(1, max(0, severity)), to_mapping(finding.get("evidence")))

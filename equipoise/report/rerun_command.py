@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from equipoise.report.history import table
+from equipoise.report.run_history import to_mapping
 
 COUNTS = ("steps", "images", "seconds", "batch_size", "seed", "precision", "device", "threads", "track")
 SHORTHANDS = ("loss", "constraint")
@@ -18,7 +18,7 @@ LONG = 32
 """Entries of a list that nobody types, such as all words of a text: they are found in the data again."""
 
 
-def command(experiment: Mapping[str, Any]) -> str:
+def rerun_command(experiment: Mapping[str, Any]) -> str:
     """`equipoise train` with everything of an experiment that can be said by flags, quoted for a shell, a line a theme.
 
     What cannot: tables among the options, such as the knobs of a GAN's own recipe, and lists as long as a vocabulary.
@@ -27,7 +27,7 @@ def command(experiment: Mapping[str, Any]) -> str:
     (data, of_data), (model, of_gan), (controller, of_controller), (metric, of_metric) = (
         _plug(experiment, name) for name in ("data", "model", "controller", "metric")
     )
-    schedules = {name: text for name, text in table(of_controller.get("schedules")).items() if "(" in str(text)}
+    schedules = {name: text for name, text in to_mapping(of_controller.get("schedules")).items() if "(" in str(text)}
     start = ["--from", str(experiment["start_from"])] if experiment.get("start_from") else []
     lines = [
         ["equipoise", "train", *_source(data, of_data), *_flag("image_size", of_data.get("image_size"))],
@@ -36,7 +36,7 @@ def command(experiment: Mapping[str, Any]) -> str:
         [word for name in SHORTHANDS for word in _flag(name, of_gan.get(name))],
         _table("--option", _named("", of_gan, but=SHORTHANDS)),
         _table("--option", _named("controller.", of_controller) | _named("metric.", of_metric)),
-        _table("--set", {**table(experiment.get("knobs")), **schedules}),
+        _table("--set", {**to_mapping(experiment.get("knobs")), **schedules}),
         ["--untouched", *experiment["untouched"]] if experiment.get("untouched") else [],
         [word for name in COUNTS for word in _flag(name, experiment.get(name))] + _switches(experiment) + start,
         [word for name in RHYTHMS for word in _flag(name, experiment.get(name))],
@@ -47,7 +47,7 @@ def command(experiment: Mapping[str, Any]) -> str:
 def _plug(experiment: Mapping[str, Any], name: str) -> tuple[str, Mapping[str, Any]]:
     value = experiment.get(name)
     if isinstance(value, Mapping):
-        return str(value.get("name", "")), table(value.get("options"))
+        return str(value.get("name", "")), to_mapping(value.get("options"))
     return ("" if value is None else str(value)), {}
 
 

@@ -3,8 +3,8 @@
 import math
 from typing import TYPE_CHECKING
 
-from equipoise.report.history import History
-from equipoise.report.words import short
+from equipoise.report.run_history import RunHistory
+from equipoise.report.formatting import format_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,19 +44,19 @@ STYLE = {
 """Over matplotlib's defaults. Names in a run are anybody's, so no text is taken for a formula."""
 
 
-def title(axes: "Axes", text: str, *, legends: bool = True) -> None:
+def panel_title(axes: "Axes", text: str, *, legends: bool = True) -> None:
     """The name of a panel at its upper left, with room for a legend below it."""
     axes.set_title(text, loc="left", pad=19 if legends else 6, color=INK)
 
 
-def legend(axes: "Axes") -> None:
+def panel_legend(axes: "Axes") -> None:
     """What is what, between title and panel, where it can cover nothing: in one row, or two where one is too long."""
     if _legend(axes, 4).get_window_extent().width > BEYOND * axes.bbox.width:
         _legend(axes, 2)
         axes.set_title(axes.get_title(loc="left"), loc="left", pad=30, color=INK)
 
 
-def step_axis(axes: "Axes", history: History, *, images: bool) -> None:
+def step_axis(axes: "Axes", history: RunHistory, *, images: bool) -> None:
     """Steps from 0 to the last, the reals seen below each tick if wanted, and marks where the run was resumed."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -101,7 +101,7 @@ def value_axis(axes: "Axes", label: str, scale: str | None = None, smallest: flo
         if math.isfinite(room):
             axes.set_ylim(low - room, high + room)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=scale == "integer", steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(round(y, 12))))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: format_number(round(y, 12))))
     axes.yaxis.minorticks_off()
 
 
@@ -148,4 +148,4 @@ def _logarithmic(axes: "Axes", low: float, high: float, smallest: float) -> None
     shown = [tick for tick in ticks if bottom / 1.16 <= tick <= top * 1.31]
     axes.yaxis.set_major_locator(FixedLocator([0.0, *shown] if off else shown))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: "0 (off)" if y == 0 else short(y)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: "0 (off)" if y == 0 else format_number(y)))

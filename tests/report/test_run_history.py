@@ -5,16 +5,16 @@ import pytest
 
 from equipoise.core.events import Evaluated, Finished, Resumed
 from equipoise.errors import RunError
-from equipoise.report import history as histories
-from equipoise.report.history import number
-from equipoise.report.words import duration, plain, sentence, short
+from equipoise.report import run_history as histories
+from equipoise.report.run_history import to_number
+from equipoise.report.formatting import format_duration, one_line, summarise_run, format_number
 from equipoise.runs.run_folder import Run
 
 from .conftest import BATCH, Maker, full, sensed, started
 
 
 def test_a_history_knows_what_happened(written: Maker) -> None:
-    history = histories.read(written(list(full())))
+    history = histories.read_history(written(list(full())))
     assert (history.step, history.images) == (400, 25_600)
     assert history.seconds == 83
     assert history.losses() == ["discriminator.total", "generator.total"]
@@ -33,13 +33,13 @@ def test_a_history_knows_what_happened(written: Maker) -> None:
 def test_the_best_is_never_what_is_no_number(written: Maker, better: str) -> None:
     values = (math.nan, 2.0, 1.0, math.inf)
     events = [Evaluated(step, step, "m", value, better, 9, 0.1) for step, value in enumerate(values)]  # type: ignore[arg-type]
-    (metric,) = histories.read(written(events)).measured()
+    (metric,) = histories.read_history(written(events)).measured()
     assert metric.best == (2 if better == "lower" else 1)
     assert metric.last == 2
 
 
 def test_the_sentence_says_how_it_ended(written: Maker) -> None:
-    said = sentence(histories.read(written(list(full()))))
+    said = summarise_run(histories.read_history(written(list(full()))))
     assert said == (
         "The GAN dcgan:lab32 was trained on digits under the annealed controller for 400 steps (25,600 images, "
         "1 min 23 s); it ran its planned length and ended healthy; its best kd_digits was 0.0625, after step 300."
@@ -57,12 +57,12 @@ def test_the_sentence_says_how_it_ended(written: Maker) -> None:
 )
 def test_every_ending_has_words(written: Maker, reason: str, verdict: str, words: str) -> None:
     events = [started(), sensed(3), Finished(3, 192, reason, verdict, 2.0)]  # type: ignore[arg-type]
-    assert words in sentence(histories.read(written(events)))
+    assert words in summarise_run(histories.read_history(written(events)))
 
 
 def test_a_run_that_goes_on_has_not_finished(written: Maker) -> None:
     events = [started(), sensed(3), Finished(3, 192, "interrupted", "healthy", 2.0), Resumed(3, 192), sensed(4)]
-    said = sentence(histories.read(written(events)))
+    said = summarise_run(histories.read_history(written(events)))
     assert "4 of 400 steps" in said
     assert "it has not finished" in said
 
@@ -70,11 +70,11 @@ def test_a_run_that_goes_on_has_not_finished(written: Maker) -> None:
 def test_no_run_and_damaged_runs_are_told(written: Maker) -> None:
     run = written([started(), sensed(1), sensed(2)])
     with pytest.raises(RunError, match="not a run"):
-        histories.read(Run(run.folder / "elsewhere"))
+        histories.read_history(Run(run.folder / "elsewhere"))
     path = run.folder / "events.jsonl"
     path.write_text("{broken\n" + path.read_text())
     with pytest.raises(RunError, match="line 1"):
-        histories.read(run)
+        histories.read_history(run)
 
 
 def test_odd_lines_do_no_harm(written: Maker) -> None:
@@ -87,16 +87,16 @@ def test_odd_lines_do_no_harm(written: Maker) -> None:
         {"event": "of another version", "step": 2}, {"event": "finished", "step": 10**400},
     ]  # fmt: skip
     (run.folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in odd))
-    history = histories.read(run)
+    history = histories.read_history(run)
     assert history.step == 2
-    assert sentence(history).startswith("A GAN was trained for 2 steps")
+    assert summarise_run(history).startswith("A GAN was trained for 2 steps")
     assert not any(history.loss(name) for name in history.losses())
 
 
 def test_numbers_read_well() -> None:
     cases = {0: "0", 2e-4: "2e-4", 1e-3: "0.001", 0.09286: "0.09286", 12345.6: "12,346", 6.4e7: "6.4e7", -3.25: "-3.25"}
-    assert {value: short(value) for value in cases} == cases
-    assert short(math.nan) == "not a number"
-    assert [duration(s) for s in (0.4, 59.7, 200, 7500)] == ["0.4 s", "1 min 0 s", "3 min 20 s", "2 h 5 min"]
-    assert plain("a\n\x00b" + "c" * 99, 10) == "a bcccccc…"
-    assert number("nan", 5) == number(None, 5) == number(10**400, 5) == 5
+    assert {value: format_number(value) for value in cases} == cases
+    assert format_number(math.nan) == "not a number"
+    assert [format_duration(s) for s in (0.4, 59.7, 200, 7500)] == ["0.4 s", "1 min 0 s", "3 min 20 s", "2 h 5 min"]
+    assert one_line("a\n\x00b" + "c" * 99, 10) == "a bcccccc…"
+    assert to_number("nan", 5) == to_number(None, 5) == to_number(10**400, 5) == 5

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.report.axes import BLUE, GREY, title
-from equipoise.report.samples import Samples, limits
-from equipoise.report.words import count, plain
+from equipoise.report.plot_style import BLUE, GREY, panel_title
+from equipoise.report.samples import Samples, value_limits
+from equipoise.report.formatting import format_count, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ LINES, LETTERS = 18, 56
 """Texts that are shown of a moment, and letters of each at the most."""
 
 
-def height(samples: Sequence[Samples], width: float) -> float:
+def sheet_height(samples: Sequence[Samples], width: float) -> float:
     """How high sheets must be to fill `width`, within reason."""
     shapes = [one.sheet.height / one.sheet.width for one in samples if one.sheet is not None]
     if not shapes and not any(one.values is not None or one.texts for one in samples):
@@ -30,9 +30,9 @@ def height(samples: Sequence[Samples], width: float) -> float:
     return min(1.6, max(0.4, *shapes)) * width if shapes else width
 
 
-def draw(axes: "Axes", samples: Samples, bounds: tuple[float, float]) -> None:
+def draw_samples(axes: "Axes", samples: Samples, bounds: tuple[float, float]) -> None:
     """One moment's samples onto axes; numbers are shown within `bounds`."""
-    title(axes, f"Samples at step {count(samples.step)}")
+    panel_title(axes, f"Samples at step {format_count(samples.step)}")
     axes.text(
         0,
         1,
@@ -63,7 +63,7 @@ def _groups(samples: Samples) -> str:
     return f": {', '.join(samples.shows)}" if samples.shows else ""
 
 
-def as_png(samples: Samples) -> bytes | None:
+def samples_png(samples: Samples) -> bytes | None:
     """One moment's samples as a picture of their own; None if they have none, or are texts."""
     if samples.sheet is not None:
         buffer = io.BytesIO()
@@ -71,16 +71,16 @@ def as_png(samples: Samples) -> bytes | None:
         return buffer.getvalue()
     if samples.values is None:
         return None
-    from equipoise.report.figures import png
+    from equipoise.report.progress_figure import render_png
 
-    return png(lambda: _alone(samples))
+    return render_png(lambda: _alone(samples))
 
 
 def _alone(samples: Samples) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), layout="constrained")
-    draw(figure.add_subplot(), samples, limits([samples]))
+    draw_samples(figure.add_subplot(), samples, value_limits([samples]))
     return figure
 
 
@@ -95,7 +95,7 @@ def _lines(axes: "Axes", texts: Sequence[str]) -> None:
     """The first texts, a line each."""
     axes.axis("off")
     for place, text in enumerate(texts[:LINES]):
-        axes.text(0, 1 - (place + 1) / (LINES + 1), plain(text, LETTERS), fontsize=7.2, va="center", parse_math=False)
+        axes.text(0, 1 - (place + 1) / (LINES + 1), one_line(text, LETTERS), fontsize=7.2, va="center", parse_math=False)
     axes.set(xlim=(0, 1), ylim=(0, 1))
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equipoise.errors import RunError, unwritable
-from equipoise.report import history as histories
-from equipoise.report import panels, pictures
+from equipoise.report import run_history as histories
+from equipoise.report import figure_panels
+from equipoise.report import sample_plots
 from equipoise.report import samples as sampling
-from equipoise.report.axes import GREY, INK, STYLE, step_axis
-from equipoise.report.history import History
-from equipoise.report.panels import Drawing
-from equipoise.report.words import count, length, name_of, plain, state
+from equipoise.report.plot_style import GREY, INK, STYLE, step_axis
+from equipoise.report.run_history import RunHistory
+from equipoise.report.figure_panels import Drawing
+from equipoise.report.formatting import format_count, format_length, plug_name, one_line, run_state
 from equipoise.runs import run_folder as runs
 from equipoise.runs.run_folder import Run
 
@@ -47,13 +48,13 @@ class Panel:
     left: float = LEFT
 
 
-def training_progress(run: Run) -> Path:
+def write_progress_figure(run: Run) -> Path:
     """Draw figures/training_progress.png of a run; returns its path.
 
     Raises RunError if the folder is no run, is damaged, or cannot be written.
     """
-    history = histories.read(run)
-    content = png(lambda: _figure(history, COLUMNS))
+    history = histories.read_history(run)
+    content = render_png(lambda: _figure(history, COLUMNS))
     path = run.folder / runs.FIGURES / FILE
     try:
         path.parent.mkdir(exist_ok=True)
@@ -63,12 +64,12 @@ def training_progress(run: Run) -> Path:
     return path
 
 
-def narrow(history: History) -> bytes:
+def narrow_figure(history: RunHistory) -> bytes:
     """The same in one column, without the header, as the bytes of a PNG file: for phones."""
-    return png(lambda: _figure(history, 1))
+    return render_png(lambda: _figure(history, 1))
 
 
-def png(make: Callable[[], "Figure"]) -> bytes:
+def render_png(make: Callable[[], "Figure"]) -> bytes:
     """The bytes of a figure made and drawn in this package's style, whatever the settings of matplotlib here are."""
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -83,13 +84,13 @@ def png(make: Callable[[], "Figure"]) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(history: History, columns: int) -> "Figure":
+def _figure(history: RunHistory, columns: int) -> "Figure":
     from matplotlib.figure import Figure
 
-    rows, samples = _rows(_panels(history, columns), columns), sampling.chosen(history)
+    rows, samples = _rows(_panels(history, columns), columns), sampling.representative_samples(history)
     heights = [max(panel.height + (IMAGES if panel.images else 0) for panel in row) for row in rows]
     feet = BOTTOM if any(one.values is not None for one in samples) else EDGE
-    below = pictures.height(samples, COLUMN - LEFT - RIGHT) + TOP + feet if samples else 0.0
+    below = sample_plots.sheet_height(samples, COLUMN - LEFT - RIGHT) + TOP + feet if samples else 0.0
     header = HEADER if columns > 1 else 0.0
     total = header + (sum(heights) + below * math.ceil(len(samples) / columns) or 1.0)
     figure = Figure(figsize=(columns * COLUMN, total), dpi=DOTS)
@@ -102,10 +103,10 @@ def _figure(history: History, columns: int) -> "Figure":
             step_axis(axes, history, images=panel.images)
             column += panel.columns
         top -= height
-    bounds = sampling.limits(samples)
+    bounds = sampling.value_limits(samples)
     for place, one in enumerate(samples):
         down, column = divmod(place, columns)
-        pictures.draw(_place(figure, column, 1, top - down * below, below, feet=feet), one, bounds)
+        sample_plots.draw_samples(_place(figure, column, 1, top - down * below, below, feet=feet), one, bounds)
     if not rows and not samples:
         _nothing(_place(figure, 0, columns, top, 1.0))
     if header:
@@ -129,12 +130,12 @@ def _place(
     return figure.add_axes((start / wide, bottom / total, width / wide, inner / total))
 
 
-def _panels(history: History, columns: int) -> list[Panel]:
+def _panels(history: RunHistory, columns: int) -> list[Panel]:
     """What there is to draw of this run, the most important first; none wider than `columns`."""
-    metrics = [Panel(panels.metric(one)) for one in history.measured()]
-    moved = [Panel(panels.knob(history, one)) for one in history.turns() if one.knob not in ("lr_g", "lr_d")]
-    losses, findings = panels.losses(history), panels.findings(history)
-    signals = (panels.rewards, panels.ranks, panels.probabilities, panels.gradients, panels.learning_rates)
+    metrics = [Panel(figure_panels.metric(one)) for one in history.measured()]
+    moved = [Panel(figure_panels.knob(history, one)) for one in history.turns() if one.knob not in ("lr_g", "lr_d")]
+    losses, findings = figure_panels.losses(history), figure_panels.findings(history)
+    signals = (figure_panels.rewards, figure_panels.ranks, figure_panels.probabilities, figure_panels.gradients, figure_panels.learning_rates)
     drawn = [drawing for drawing in (signal(history) for signal in signals) if drawing]
     tall = STRIP + 0.2 * len({symptom.name for symptom in history.symptoms()})
     return [
@@ -157,12 +158,12 @@ def _rows(wanted: Sequence[Panel], columns: int) -> list[list[Panel]]:
     return rows
 
 
-def _header(figure: "Figure", history: History, total: float) -> None:
+def _header(figure: "Figure", history: RunHistory, total: float) -> None:
     """What the figure shows, in two lines above everything."""
-    known = [name_of(history.experiment, key) for key in ("model", "data", "controller")]
-    seen = f"{count(history.images)} {history.noun} seen"
-    said = [name for name in known if name] + [length(history), seen, state(history)]
-    figure.text(0.012, 1 - 0.10 / total, plain(history.run.name, 80), va="top", fontsize=13, weight="bold", color=INK)
+    known = [plug_name(history.experiment, key) for key in ("model", "data", "controller")]
+    seen = f"{format_count(history.images)} {history.noun} seen"
+    said = [name for name in known if name] + [format_length(history), seen, run_state(history)]
+    figure.text(0.012, 1 - 0.10 / total, one_line(history.run.name, 80), va="top", fontsize=13, weight="bold", color=INK)
     figure.text(0.012, 1 - 0.37 / total, "   ·   ".join(said), va="top", fontsize=8.5, color=GREY)
 
 

@@ -17,7 +17,7 @@ QUALITY = 20
 TOOL_MISSING = "ffmpeg is not there; install it with: pip install imageio-ffmpeg"
 
 
-def write(path: Path, frames: Iterable[Image.Image], size: tuple[int, int], rate: int) -> None:
+def write_video(path: Path, frames: Iterable[Image.Image], size: tuple[int, int], rate: int) -> None:
     """Write RGB frames of `size` (width, height; both even), `rate` a second, as a film; whole or not at all.
 
     The same frames give the same bytes with the same build of ffmpeg. Raises RunError without ffmpeg, where it fails,

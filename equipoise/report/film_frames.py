@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from equipoise.report import lettering, stage, tracks
-from equipoise.report.axes import GREEN, GREY, RED, STYLE, step_axis
-from equipoise.report.history import History, findings, number
-from equipoise.report.lettering import SOFT, Words
+from equipoise.report import film_panels
+from equipoise.report import film_samples
+from equipoise.report import text_rendering
+from equipoise.report.plot_style import GREEN, GREY, RED, STYLE, step_axis
+from equipoise.report.run_history import RunHistory, findings_of, to_number
+from equipoise.report.text_rendering import MUTED, TextSpan
 from equipoise.report.samples import Samples
-from equipoise.report.series import Floats
-from equipoise.report.stage import Stage
-from equipoise.report.tracks import Plot
-from equipoise.report.words import count, duration, name_of, plain, short, state
+from equipoise.report.series import FloatArray
+from equipoise.report.film_samples import SampleArea
+from equipoise.report.film_panels import FilmPanel
+from equipoise.report.formatting import format_count, format_duration, plug_name, one_line, format_number, run_state
 from equipoise.runs.run_folder import Line
 
 if TYPE_CHECKING:
@@ -48,10 +50,10 @@ AHEAD = 0.22
 
 
 @dataclass(frozen=True)
-class Place:
+class PanelPlacement:
     """A panel on the frame: where the words after its title begin, in pixels from left and top, and its axes."""
 
-    plot: Plot
+    plot: FilmPanel
     left: float
     baseline: int
     axes: "Axes"
@@ -65,41 +67,41 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Clock:
+class RunClock:
     """What the lines tell of time, by step: reals seen, seconds trained, and the word on the run's health.
 
     `planned` steps, 0 if not known; `end`: the last step, and how things stand then, in words. `noun`: of the reals.
     """
 
-    images: tuple[Floats, Floats]
-    seconds: tuple[Floats, Floats]
+    images: tuple[FloatArray, FloatArray]
+    seconds: tuple[FloatArray, FloatArray]
     verdicts: Sequence[tuple[float, str]]
     planned: int
     end: tuple[float, str]
     noun: str
 
-    def words(self, step: float) -> tuple[list[Words], list[Words]]:
+    def words(self, step: float) -> tuple[list[TextSpan], list[TextSpan]]:
         """The step, and below it images, time and health; at the end, how the run ended."""
-        now = f"step {count(step)}" + (f" of {count(self.planned)}" if self.planned else "")
-        images = count(float(np.interp(step, *self.images)))
-        spent = duration(float(np.interp(step, *self.seconds)))
+        now = f"step {format_count(step)}" + (f" of {format_count(self.planned)}" if self.planned else "")
+        images = format_count(float(np.interp(step, *self.images)))
+        spent = format_duration(float(np.interp(step, *self.seconds)))
         last, ended = self.end
         result = next((word for since, word in reversed(self.verdicts) if since <= step), "")
         word = result if step < last else ended
         colour = GREEN if "healthy" in word else GREY if word in ("", "unfinished") else RED
-        below = [Words(f"{images} {self.noun}"), Words(spent), Words(word, colour=colour, bold=True)]
-        return [Words(now, bold=True, size=LARGE)], below
+        below = [TextSpan(f"{images} {self.noun}"), TextSpan(spent), TextSpan(word, colour=colour, bold=True)]
+        return [TextSpan(now, bold=True, size=LARGE)], below
 
 
 @dataclass(frozen=True)
-class Scene:
+class FilmRenderer:
     """What a film is put together from; `more` is said below the samples."""
 
-    stage: Stage
+    stage: SampleArea
     past: Image.Image
     ahead: Image.Image
-    places: Sequence[Place]
-    clock: Clock
+    places: Sequence[PanelPlacement]
+    clock: RunClock
     more: str
 
     def frames(self, moments: Iterable[tuple[float, Samples]]) -> Iterator[Image.Image]:
@@ -114,8 +116,8 @@ class Scene:
     def _with(self, samples: Samples) -> Image.Image:
         shown = self.past.copy()
         self.stage.paint(shown, samples)
-        words = [Words(self.stage.caption(samples) + self.more, colour=SOFT)]
-        lettering.row(ImageDraw.Draw(shown), stage.LEFT, FOOT, words, stage.WIDTH)
+        words = [TextSpan(self.stage.caption(samples) + self.more, colour=MUTED)]
+        text_rendering.draw_row(ImageDraw.Draw(shown), film_samples.LEFT, FOOT, words, film_samples.WIDTH)
         return shown
 
     def _frame(self, shown: Image.Image, step: float) -> Image.Image:
@@ -129,14 +131,14 @@ class Scene:
             frame.paste(GREY, (x - 1, HEIGHT - round(box.y1), x + 1, HEIGHT - round(box.y0)))
             for across, down, colour in place.dots(step):
                 draw.ellipse((across - 4, down - 4, across + 4, down + 4), fill=colour, outline="white")
-            lettering.row(draw, place.left, place.baseline, place.plot.say(step), ROOM - (place.left - MARGIN))
+            text_rendering.draw_row(draw, place.left, place.baseline, place.plot.say(step), ROOM - (place.left - MARGIN))
         now, below = self.clock.words(step)
-        lettering.row(draw, MARGIN, HEAD, now, ROOM)
-        lettering.row(draw, MARGIN, SECOND, below, ROOM)
+        text_rendering.draw_row(draw, MARGIN, HEAD, now, ROOM)
+        text_rendering.draw_row(draw, MARGIN, SECOND, below, ROOM)
         return frame
 
 
-def scene(history: History, stage: Stage) -> Scene:
+def film_renderer(history: RunHistory, stage: SampleArea) -> FilmRenderer:
     """Draw what stays: names, all axes, and the curves in full and as they are before their time."""
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -145,8 +147,8 @@ def scene(history: History, stage: Stage) -> Scene:
     with style.context(["default", BIG]):
         figure = Figure(figsize=(WIDTH / DOTS, HEIGHT / DOTS), dpi=DOTS, facecolor="white")
         FigureCanvasAgg(figure)
-        stage.set_up(figure)
-        placed = [_placed(figure, *one, history) for one in _rows(tracks.plots(history))]
+        film_samples.set_up(figure)
+        placed = [_placed(figure, *one, history) for one in _rows(film_panels.film_panels(history))]
         places = [place for place, _ in placed]
         if places:
             places[-1].axes.tick_params(labelbottom=True)
@@ -156,12 +158,12 @@ def scene(history: History, stage: Stage) -> Scene:
             for curve in curves:
                 curve.set_visible(False)
         bare = _drawn(figure, history, places)
-    hidden = tracks.left_out(history)
-    more = f"; {count(hidden)} more knobs moved" if hidden else ""
-    return Scene(stage, past, Image.blend(bare, past, AHEAD), places, _clock(history), more)
+    hidden = film_panels.count_hidden_knobs(history)
+    more = f"; {format_count(hidden)} more knobs moved" if hidden else ""
+    return FilmRenderer(stage, past, Image.blend(bare, past, AHEAD), places, _clock(history), more)
 
 
-def _rows(plots: Sequence[Plot]) -> list[tuple[Plot, int, int]]:
+def _rows(plots: Sequence[FilmPanel]) -> list[tuple[FilmPanel, int, int]]:
     """Plots, and the upper and lower edges of their axes in pixels; those with a scale share what is left."""
     low = sum(plot.low for plot in plots) * (TITLE + BAR + SPACE)
     high = len(plots) - sum(plot.low for plot in plots)
@@ -174,7 +176,7 @@ def _rows(plots: Sequence[Plot]) -> list[tuple[Plot, int, int]]:
     return rows
 
 
-def _placed(figure: "Figure", plot: Plot, top: int, bottom: int, history: History) -> tuple[Place, list["Artist"]]:
+def _placed(figure: "Figure", plot: FilmPanel, top: int, bottom: int, history: RunHistory) -> tuple[PanelPlacement, list["Artist"]]:
     """A panel drawn in its place, and those of its parts that belong to time."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -185,46 +187,46 @@ def _placed(figure: "Figure", plot: Plot, top: int, bottom: int, history: Histor
     plot.draw(axes)
     curves = [child for child in axes.get_children() if child not in before]
     axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(round(y, 12))))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: format_number(round(y, 12))))
     axes.tick_params(labelbottom=False, left=not plot.low, labelleft=not plot.low)
     axes.grid(visible=not plot.low, axis="y")
     axes.set_xlabel("")
-    title = Words(plot.title, bold=True)
-    return Place(plot, MARGIN + lettering.length(title, plot.title) + 14, top - 8, axes), curves
+    title = TextSpan(plot.title, bold=True)
+    return PanelPlacement(plot, MARGIN + text_rendering.text_width(title, plot.title) + 14, top - 8, axes), curves
 
 
-def _drawn(figure: "Figure", history: History, places: Sequence[Place]) -> Image.Image:
+def _drawn(figure: "Figure", history: RunHistory, places: Sequence[PanelPlacement]) -> Image.Image:
     """The figure as it is now, with all words that stay."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="rgba", dpi=DOTS)
     picture = Image.frombytes("RGBA", SIZE, buffer.getvalue()).convert("RGB")
     draw = ImageDraw.Draw(picture)
-    name = Words(plain(history.run.name, 80), bold=True, size=LARGE)
-    lettering.row(draw, stage.LEFT, HEAD, [name], stage.WIDTH)
-    lettering.row(draw, stage.LEFT, SECOND, [Words(_what(history), colour=SOFT)], stage.WIDTH)
+    name = TextSpan(one_line(history.run.name, 80), bold=True, size=LARGE)
+    text_rendering.draw_row(draw, film_samples.LEFT, HEAD, [name], film_samples.WIDTH)
+    text_rendering.draw_row(draw, film_samples.LEFT, SECOND, [TextSpan(_what(history), colour=MUTED)], film_samples.WIDTH)
     for place in places:
-        lettering.row(draw, MARGIN, place.baseline, [Words(place.plot.title, bold=True)], ROOM)
+        text_rendering.draw_row(draw, MARGIN, place.baseline, [TextSpan(place.plot.title, bold=True)], ROOM)
     return picture
 
 
-def _clock(history: History) -> Clock:
-    known = {number(line["step"], 0): number(line.get("images"), 0) for line in history.lines}
+def _clock(history: RunHistory) -> RunClock:
+    known = {to_number(line["step"], 0): to_number(line.get("images"), 0) for line in history.lines}
     steps = sorted(known)
     images = np.array(steps), np.array([known[step] for step in steps])
-    sensed = [(number(line["step"], 0), line) for line in history.named("sensed")]
-    spent = [(number(line["step"], 0), number(line.get("seconds"))) for line in history.lines if _is_timed(line)]
+    sensed = [(to_number(line["step"], 0), line) for line in history.named("sensed")]
+    spent = [(to_number(line["step"], 0), to_number(line.get("seconds"))) for line in history.lines if _is_timed(line)]
     timed = np.array([(0.0, 0.0), *((step, seconds) for step, seconds in spent if np.isfinite(seconds))])
     verdicts = [(step, _verdict(line)) for step, line in sensed]
-    planned = int(number(history.started.get("steps"), 0))
+    planned = int(to_number(history.started.get("steps"), 0))
     end = history.step, _ending(history)
-    return Clock(images, (timed[:, 0], timed[:, 1]), verdicts, planned, end, history.noun)
+    return RunClock(images, (timed[:, 0], timed[:, 1]), verdicts, planned, end, history.noun)
 
 
-def _ending(history: History) -> str:
+def _ending(history: RunHistory) -> str:
     if history.finished is None:
-        return state(history)
+        return run_state(history)
     why = STOPPED.get(str(history.finished.get("reason")))
-    return f"ended {state(history)}" + (f": {why}" if why else "")
+    return f"ended {run_state(history)}" + (f": {why}" if why else "")
 
 
 def _is_timed(line: Line) -> bool:
@@ -234,11 +236,11 @@ def _is_timed(line: Line) -> bool:
 
 def _verdict(line: Line) -> str:
     """As observations.Health has it."""
-    result = [finding.get("symptom") for finding in findings(line)]
+    result = [finding.get("symptom") for finding in findings_of(line)]
     return "diverged" if "divergence" in result else "unhealthy" if result else "healthy"
 
 
-def _what(history: History) -> str:
-    model, data, controller = (name_of(history.experiment, key) for key in ("model", "data", "controller"))
+def _what(history: RunHistory) -> str:
+    model, data, controller = (plug_name(history.experiment, key) for key in ("model", "data", "controller"))
     words = [model or "a GAN", f"on {data}" if data else "", f"under the {controller} controller" if controller else ""]
     return " ".join(word for word in words if word)

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from equipoise.report.axes import BLUE, INK
+from equipoise.report.plot_style import BLUE, INK
 from equipoise.runs import run_folder as runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Images = npt.NDArray[np.float32]
+ImageArray = npt.NDArray[np.float32]
 """(N, C, H, W) in [-1, 1], C from 1 to 4."""
 
 SIDE = 84
@@ -30,22 +30,22 @@ TALL = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ImageGroup:
     """Images (N, C, H, W) with a title and a caption each, and their mean (C, H, W)."""
 
     title: str
-    images: Images
+    images: ImageArray
     captions: Sequence[str]
-    mean: Images
+    mean: ImageArray
 
 
-def numbered(images: Images, captions: Sequence[str], columns: int) -> Image.Image:
+def captioned_grid(images: ImageArray, captions: Sequence[str], columns: int) -> Image.Image:
     """A sheet of images, each with its caption below."""
     tiles = [_tile(image, caption) for image, caption in zip(images, captions, strict=True)]
     return _framed(_grid(tiles, columns))
 
 
-def equation(groups: Sequence[Group], title: str, results: Images) -> Image.Image:
+def arithmetic_sheet(groups: Sequence[ImageGroup], title: str, results: ImageArray) -> Image.Image:
     """Groups of samples with their means, and what these add up to: (9, C, H, W), a square with it in the middle."""
     rows = max(math.ceil(len(group.images) / _columns(group)) for group in groups)
     parts = [_group(group, rows) for group in groups]
@@ -60,7 +60,7 @@ def equation(groups: Sequence[Group], title: str, results: Images) -> Image.Imag
     return _framed(sheet)
 
 
-def frame(images: Images) -> Image.Image:
+def film_frame(images: ImageArray) -> Image.Image:
     """A frame of a film: the images side by side, enlarged to about 480 pixels if they are smaller; RGB, sides even."""
     sheet = runs.grid(images).convert("RGB")
     sheet = _enlarged(sheet, FRAME / max(sheet.size))
@@ -69,11 +69,11 @@ def frame(images: Images) -> Image.Image:
     return even
 
 
-def ways(points: npt.NDArray[np.float32]) -> bytes:
+def plot_paths(points: npt.NDArray[np.float32]) -> bytes:
     """Ways (N, steps, D) of points as a picture: in the plane if D is 2, else every coordinate along the steps."""
-    from equipoise.report.figures import png
+    from equipoise.report.progress_figure import render_png
 
-    return png(lambda: _ways(points))
+    return render_png(lambda: _ways(points))
 
 
 def _ways(points: npt.NDArray[np.float32]) -> "Figure":
@@ -94,7 +94,7 @@ def _ways(points: npt.NDArray[np.float32]) -> "Figure":
     return figure
 
 
-def _group(group: Group, rows: int) -> Image.Image:
+def _group(group: ImageGroup, rows: int) -> Image.Image:
     """The images of a group above its mean, which stands in the same line for all groups."""
     tiles = [_tile(image, caption) for image, caption in zip(group.images, group.captions, strict=True)]
     columns = _columns(group)
@@ -107,11 +107,11 @@ def _group(group: Group, rows: int) -> Image.Image:
     return _titled(group.title, sheet)
 
 
-def _columns(group: Group) -> int:
+def _columns(group: ImageGroup) -> int:
     return math.ceil(len(group.images) / TALL)
 
 
-def _tile(image: Images, caption: str, edge: str | None = None) -> Image.Image:
+def _tile(image: ImageArray, caption: str, edge: str | None = None) -> Image.Image:
     """An image (C, H, W) with a caption below, and an edge in a colour of its own if wanted."""
     single = runs.grid(image[None]).convert("RGB")
     single = _enlarged(single, SIDE / max(single.size))

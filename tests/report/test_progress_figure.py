@@ -7,9 +7,10 @@ from PIL import Image
 
 from equipoise.core.events import Evaluated, Event
 from equipoise.errors import RunError
-from equipoise.report import history as histories
-from equipoise.report import panels, samples
-from equipoise.report.figures import training_progress
+from equipoise.report import run_history as histories
+from equipoise.report import samples
+from equipoise.report import figure_panels
+from equipoise.report.progress_figure import write_progress_figure
 from equipoise.runs.run_folder import Run
 
 from .conftest import Maker, pictures, points, sensed, started, turned
@@ -31,8 +32,8 @@ def test_a_full_run_is_drawn_whole(reported: Path) -> None:
 
 def test_a_knob_that_moved_has_a_panel(written: Maker) -> None:
     still: list[Event] = [started(), *(sensed(step) for step in range(1, 20))]
-    before = training_progress(written(still, "still"))
-    after = training_progress(written([*still, turned(9, "r1_gamma", 0, 0.1)], "moved"))
+    before = write_progress_figure(written(still, "still"))
+    after = write_progress_figure(written([*still, turned(9, "r1_gamma", 0, 0.1)], "moved"))
     assert size(after)[1] > size(before)[1]
 
 
@@ -50,23 +51,23 @@ def test_a_knob_that_moved_has_a_panel(written: Maker) -> None:
     ids=["no events", "started", "three steps", "one sheet", "points, no metric", "odd shapes", "a stranger's knob"],
 )
 def test_little_or_odd_is_drawn_too(written: Maker, events: list[Event]) -> None:
-    width, height = size(training_progress(written(events)))
+    width, height = size(write_progress_figure(written(events)))
     assert width == 1600
     assert height > 200
 
 
 def test_ranks_are_shown_with_and_without_probabilities(written: Maker) -> None:
-    with_them = histories.read(written([sensed(50)], "with"))
-    without = histories.read(written([sensed(50, probability=False)], "without"))
-    assert panels.probabilities(with_them) is not None
-    assert panels.probabilities(without) is None
-    assert panels.ranks(without) is not None
+    with_them = histories.read_history(written([sensed(50)], "with"))
+    without = histories.read_history(written([sensed(50, probability=False)], "without"))
+    assert figure_panels.probabilities(with_them) is not None
+    assert figure_panels.probabilities(without) is None
+    assert figure_panels.ranks(without) is not None
 
 
 def test_samples_are_the_first_the_middle_and_the_last(written: Maker) -> None:
     run = written([pictures(step) for step in (0, 10, 48, 70, 100)])
-    assert [one.step for one in samples.chosen(histories.read(run))] == [0, 48, 100]
-    assert [one.step for one in samples.chosen(histories.read(written([pictures(3)], "one")))] == [3]
+    assert [one.step for one in samples.representative_samples(histories.read_history(run))] == [0, 48, 100]
+    assert [one.step for one in samples.representative_samples(histories.read_history(written([pictures(3)], "one")))] == [3]
 
 
 @pytest.mark.parametrize("kind", ["cut", "empty", "missing", "pickle", "outside", "text"])
@@ -85,21 +86,21 @@ def test_a_damaged_sample_is_left_out_with_a_note(written: Maker, kind: str) -> 
         line = {"event": "sampled", "step": 0, "images": 0, "samples": "../secret.png"}
         path.rename(run.folder.parent / "secret.png")
         (run.folder / "events.jsonl").write_text(json.dumps(line) + "\n")
-    last = samples.final(histories.read(run))
+    last = samples.last_samples(histories.read_history(run))
     assert last is not None
     assert last.sheet is last.values is None
     assert "step 0 are left out" in last.note
-    assert size(training_progress(run))[0] == 1600
+    assert size(write_progress_figure(run))[0] == 1600
 
 
 def test_the_readers_settings_of_matplotlib_do_not_matter(written: Maker) -> None:
     import matplotlib
 
     run = written([started(), sensed(1)])
-    first = training_progress(run).read_bytes()
+    first = write_progress_figure(run).read_bytes()
     with matplotlib.rc_context({"font.size": 30, "axes.grid": False, "savefig.dpi": 10}):
         kept = dict(matplotlib.rcParams)
-        assert training_progress(run).read_bytes() == first
+        assert write_progress_figure(run).read_bytes() == first
         assert dict(matplotlib.rcParams) == kept
 
 
@@ -107,6 +108,6 @@ def test_what_cannot_be_written_is_told(written: Maker) -> None:
     run = written([started()])
     (run.folder / "figures").write_text("in the way")
     with pytest.raises(RunError, match="cannot write"):
-        training_progress(run)
+        write_progress_figure(run)
     with pytest.raises(RunError, match="not a run"):
-        training_progress(Run(run.folder / "none"))
+        write_progress_figure(Run(run.folder / "none"))

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from equipoise.report import sheets
-from equipoise.report.sheets import GAP, LINE, SPACE, Group
+from equipoise.report import image_grids
+from equipoise.report.image_grids import GAP, LINE, SPACE, ImageGroup
 
 BLACK, WHITE = -1.0, 1.0
 
@@ -17,17 +17,17 @@ def flat(*shades: float, size: int = 28, channels: int = 1) -> np.ndarray:
 
 def test_small_images_are_enlarged_by_a_whole_factor() -> None:
     checked = np.indices((28, 28)).sum(0)[None, None] % 2 * 2.0 - 1
-    sheet = np.asarray(sheets.numbered(checked.astype(np.float32), ["0"], 1))
+    sheet = np.asarray(image_grids.captioned_grid(checked.astype(np.float32), ["0"], 1))
     tile = sheet[SPACE : SPACE + 84, SPACE : SPACE + 84, 0]
     assert np.array_equal(tile, np.kron((checked[0, 0] > 0) * 255, np.ones((3, 3))))
 
 
 def test_large_images_stay_as_they_are() -> None:
-    assert sheets.numbered(flat(BLACK, size=128), ["0"], 1).size == (128 + 2 * SPACE, 128 + LINE + 2 * SPACE)
+    assert image_grids.captioned_grid(flat(BLACK, size=128), ["0"], 1).size == (128 + 2 * SPACE, 128 + LINE + 2 * SPACE)
 
 
 def test_a_sheet_has_captions_below_its_images() -> None:
-    sheet = np.asarray(sheets.numbered(flat(BLACK, BLACK, BLACK), ["7", "88", ""], 2))
+    sheet = np.asarray(image_grids.captioned_grid(flat(BLACK, BLACK, BLACK), ["7", "88", ""], 2))
     assert sheet.shape == (2 * (84 + LINE + GAP) - GAP + 2 * SPACE, 2 * (84 + GAP) - GAP + 2 * SPACE, 3)
     feet = [sheet[SPACE + 84 : SPACE + 84 + LINE, left : left + 84] for left in (SPACE, SPACE + 84 + GAP)]
     dark = [int((foot < 128).sum()) for foot in feet]
@@ -37,17 +37,17 @@ def test_a_sheet_has_captions_below_its_images() -> None:
 def test_every_number_of_a_sheet_looks_different() -> None:
     feet = set()
     for number in range(64):
-        sheet = np.asarray(sheets.numbered(flat(BLACK), [str(number)], 1))
+        sheet = np.asarray(image_grids.captioned_grid(flat(BLACK), [str(number)], 1))
         feet.add(sheet[SPACE + 84 : SPACE + 84 + LINE].tobytes())
     assert len(feet) == 64
 
 
 def test_an_equation_has_its_groups_their_means_and_the_square() -> None:
     groups = [
-        Group("+ A", flat(-0.8, -0.6, -0.4), ["3", "17", "22"], flat(-0.6)[0]),
-        Group("− B", flat(0.2), ["5"], flat(0.2)[0]),
+        ImageGroup("+ A", flat(-0.8, -0.6, -0.4), ["3", "17", "22"], flat(-0.6)[0]),
+        ImageGroup("− B", flat(0.2), ["5"], flat(0.2)[0]),
     ]
-    picture = sheets.equation(groups, "= A − B", flat(*np.linspace(-0.9, 0.7, 9)))
+    picture = image_grids.arithmetic_sheet(groups, "= A − B", flat(*np.linspace(-0.9, 0.7, 9)))
     sheet = np.asarray(picture)
     top, tile = SPACE + LINE + GAP, 84 + LINE + GAP
 
@@ -69,8 +69,8 @@ def test_an_equation_has_its_groups_their_means_and_the_square() -> None:
 
 def test_a_large_group_stands_in_columns() -> None:
     def width(count: int) -> int:
-        group = Group("+ A", flat(*[BLACK] * count), ["1"] * count, flat(BLACK)[0])
-        return sheets.equation([group], "= A", flat(*[BLACK] * 9)).width
+        group = ImageGroup("+ A", flat(*[BLACK] * count), ["1"] * count, flat(BLACK)[0])
+        return image_grids.arithmetic_sheet([group], "= A", flat(*[BLACK] * 9)).width
 
     assert width(4) == width(1)
     assert width(5) == width(8) == width(4) + 84 + GAP
@@ -79,7 +79,7 @@ def test_a_large_group_stands_in_columns() -> None:
 
 def test_a_frame_is_large_enough_to_look_at_and_even() -> None:
     for count, size, channels in ((1, 28, 1), (16, 29, 3), (4, 512, 3), (3, 28, 2), (2, 28, 4)):
-        frame = sheets.frame(flat(*[WHITE] * count, size=size, channels=channels))
+        frame = image_grids.film_frame(flat(*[WHITE] * count, size=size, channels=channels))
         assert isinstance(frame, Image.Image)
         assert frame.mode == "RGB"
         assert frame.width % 2 == frame.height % 2 == 0
@@ -88,5 +88,5 @@ def test_a_frame_is_large_enough_to_look_at_and_even() -> None:
 
 def test_ways_of_points_in_the_plane_and_of_numbers() -> None:
     for dimensions in (1, 2, 3):
-        content = sheets.ways(np.random.default_rng(0).normal(size=(4, 6, dimensions)).astype(np.float32))
+        content = image_grids.plot_paths(np.random.default_rng(0).normal(size=(4, 6, dimensions)).astype(np.float32))
         assert content.startswith(b"\x89PNG")

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from equipoise.report.axes import INK
+from equipoise.report.plot_style import INK
 
 SIZE = 16
 """Pixels of an em: the smallest that is read well at 720 lines."""
 SWATCH = 16
 """Pixels of the stroke of colour before the words that it names."""
-SOFT = "#5A5A5A"
+MUTED = "#5A5A5A"
 """Of words that matter less: 6.9 to 1 against white."""
 
 
 @dataclass(frozen=True)
-class Words:
+class TextSpan:
     """Words of one look; with a `swatch`, a stroke of that colour stands before them.
 
     `value` stands behind them, in a room of its own so that what follows does not move as it changes.
@@ -32,7 +32,7 @@ class Words:
     swatch: str | None = None
 
 
-def row(draw: ImageDraw.ImageDraw, left: float, baseline: float, parts: Sequence[Words], width: float) -> None:
+def draw_row(draw: ImageDraw.ImageDraw, left: float, baseline: float, parts: Sequence[TextSpan], width: float) -> None:
     """Words in a row; those that would go beyond `width` pixels are cut short, the rest are left out."""
     end = left + width
     for part in parts:
@@ -44,28 +44,28 @@ def row(draw: ImageDraw.ImageDraw, left: float, baseline: float, parts: Sequence
             middle = round(baseline - 0.36 * part.size)
             draw.rectangle((round(left), middle - 2, round(left) + SWATCH - 1, middle + 1), fill=part.swatch)
         left = start + _put(draw, start, baseline, text, part)
-        if part.value and left + length(part, part.value) <= end:
-            room = max(length(part, "0.0000"), _put(draw, left + 6, baseline, part.value, part))
+        if part.value and left + text_width(part, part.value) <= end:
+            room = max(text_width(part, "0.0000"), _put(draw, left + 6, baseline, part.value, part))
             left += 6 + room
         left += 0.8 * part.size
 
 
-def length(look: Words, text: str) -> float:
+def text_width(look: TextSpan, text: str) -> float:
     """How wide a text is in this look, in pixels."""
     return _drawn(text, look.size, look.bold)[1]
 
 
-def _put(draw: ImageDraw.ImageDraw, left: float, baseline: float, text: str, look: Words) -> float:
+def _put(draw: ImageDraw.ImageDraw, left: float, baseline: float, text: str, look: TextSpan) -> float:
     mask, width = _drawn(text, look.size, look.bold)
     draw.bitmap((round(left), round(baseline) - look.size), mask, fill=look.colour)
     return width
 
 
-def _fitting(part: Words, width: float) -> str:
-    if length(part, part.text) <= width:
+def _fitting(part: TextSpan, width: float) -> str:
+    if text_width(part, part.text) <= width:
         return part.text
     kept = len(part.text)
-    while kept and length(part, part.text[:kept] + "…") > width:
+    while kept and text_width(part, part.text[:kept] + "…") > width:
         kept -= 1
     return part.text[:kept] + "…" if kept >= 3 else ""
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from equipoise.report.history import History, Measured, number, table
+from equipoise.report.run_history import RunHistory, MetricHistory, to_number, to_mapping
 
 ENDINGS: Mapping[str, str] = {
     "steps": "it ran its planned length and ended {verdict}",
@@ -18,7 +18,7 @@ ENDINGS: Mapping[str, str] = {
 UNFINISHED = "it has not finished: it is still running, or was stopped from outside"
 
 
-def short(value: float) -> str:
+def format_number(value: float) -> str:
     """A number in at most four digits: 0.0123, 2e-4, 12,300."""
     if not math.isfinite(value):
         return "not a number"
@@ -32,12 +32,12 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if size >= 1000 else f"{value:.4g}"
 
 
-def count(value: float) -> str:
+def format_count(value: float) -> str:
     """A whole number with its thousands set off."""
     return f"{value:,.0f}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -50,57 +50,57 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def plain(text: Any, longest: int = 60) -> str:
+def one_line(text: Any, longest: int = 60) -> str:
     """Foreign text on one line, cut where it grows long, and without what cannot be drawn."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def name_of(experiment: Mapping[str, Any], key: str) -> str | None:
+def plug_name(experiment: Mapping[str, Any], key: str) -> str | None:
     """What an experiment calls its data, GAN or controller: a string, or a table with a name."""
     value = experiment.get(key)
-    result = table(value).get("name", table(value).get(key)) if isinstance(value, Mapping) else value
-    return plain(result) if isinstance(result, str) and result.strip() else None
+    result = to_mapping(value).get("name", to_mapping(value).get(key)) if isinstance(value, Mapping) else value
+    return one_line(result) if isinstance(result, str) and result.strip() else None
 
 
-def length(history: History) -> str:
+def format_length(history: RunHistory) -> str:
     """300 of 1,000 steps."""
-    planned = number(history.started.get("steps"), 0)
-    done = count(history.step)
-    return f"{done} of {count(planned)} steps" if planned > history.step else f"{done} steps"
+    planned = to_number(history.started.get("steps"), 0)
+    done = format_count(history.step)
+    return f"{done} of {format_count(planned)} steps" if planned > history.step else f"{done} steps"
 
 
-def state(history: History) -> str:
+def run_state(history: RunHistory) -> str:
     """One word for how things stand: the verdict, or that there is none yet."""
     finished = history.finished
-    return plain(finished.get("verdict", "finished")) if finished else "unfinished"
+    return one_line(finished.get("verdict", "finished")) if finished else "unfinished"
 
 
-def sentence(history: History) -> str:
+def summarise_run(history: RunHistory) -> str:
     """What was trained on what, for how long, how it ended and its verdict."""
-    name = name_of(history.experiment, "model")
+    name = plug_name(history.experiment, "model")
     model = f"The GAN {name}" if name else "A GAN"
-    data = name_of(history.experiment, "data")
-    controller = name_of(history.experiment, "controller")
+    data = plug_name(history.experiment, "data")
+    controller = plug_name(history.experiment, "controller")
     begun = f"{model} was trained{f' on {data}' if data else ''}{f' under the {controller} controller' if controller else ''}"
-    spent = f"for {length(history)} ({count(history.images)} {history.noun}, {duration(history.seconds)})"
+    spent = f"for {format_length(history)} ({format_count(history.images)} {history.noun}, {format_duration(history.seconds)})"
     parts = [f"{begun} {spent}", _ending(history)]
-    best = next((text for text in map(best_of, history.measured()) if text), None)
+    best = next((text for text in map(format_best, history.measured()) if text), None)
     return "; ".join(parts) + (f"; {best}." if best else ".")
 
 
-def best_of(measured: Measured) -> str | None:
+def format_best(measured: MetricHistory) -> str | None:
     """The best value of a metric in words; None if there is none."""
     if measured.best is None:
         return None
     value, step = measured.values[measured.best], measured.steps[measured.best]
-    return f"its best {plain(measured.metric)} was {short(value)}, after step {count(step)}"
+    return f"its best {one_line(measured.metric)} was {format_number(value)}, after step {format_count(step)}"
 
 
-def _ending(history: History) -> str:
+def _ending(history: RunHistory) -> str:
     finished = history.finished
     if finished is None:
         return UNFINISHED
     reason = str(finished.get("reason", ""))
-    ending = ENDINGS.get(reason, f"it ended {{verdict}} ({plain(reason)})")
-    return ending.replace("{verdict}", state(history))
+    ending = ENDINGS.get(reason, f"it ended {{verdict}} ({one_line(reason)})")
+    return ending.replace("{verdict}", run_state(history))

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from equipoise.report import lettering
-from equipoise.report.axes import BLUE
-from equipoise.report.lettering import SOFT, Words
-from equipoise.report.pictures import MOST_POINTS
-from equipoise.report.samples import Samples, limits
-from equipoise.report.words import count, plain
+from equipoise.report import text_rendering
+from equipoise.report.plot_style import BLUE
+from equipoise.report.text_rendering import MUTED, TextSpan
+from equipoise.report.sample_plots import MOST_POINTS
+from equipoise.report.samples import Samples, value_limits
+from equipoise.report.formatting import format_count, one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ DOT, COVER, BINS = 3, 0.6, 40
 
 
 @dataclass(frozen=True)
-class Stage:
+class SampleArea:
     """What stays the same through a film: `cell` is one image (width, height) of a sheet, None if there are none.
 
     Points, and numbers, stand within `bounds`; `tallest` is the highest bar of all, in samples.
@@ -82,7 +82,7 @@ class Stage:
         kept = (
             f"The same inputs all along ({', '.join(samples.shows)})" if samples.shows else "The same latents all along"
         )
-        said = f"{kept}, here after step {count(samples.step)}"
+        said = f"{kept}, here after step {format_count(samples.step)}"
         if samples.sheet is not None and self.cell:
             (columns, rows), whole = _fitting(samples.sheet, self.cell)[1:], _cells(samples.sheet, self.cell)
             part = columns * rows < whole[0] * whole[1]
@@ -118,20 +118,20 @@ class Stage:
             frame.paste(BLUE, (start + 1, bottom - line, end, bottom))
 
 
-def of(seen: Iterable[Samples]) -> Stage:
+def sample_area(seen: Iterable[Samples]) -> SampleArea:
     """The stage for these samples, the last ones first: a sheet settles it, numbers are looked at together."""
     numbers = []
     for samples in seen:
         if samples.sheet is not None:
-            return Stage(cell=_cell(samples.sheet))
+            return SampleArea(cell=_cell(samples.sheet))
         if samples.values is not None:
             numbers.append(Samples(samples.step, samples.images, values=samples.values[:MOST_POINTS]))
     arrays = [one.values for one in numbers if one.values is not None]
     if arrays and arrays[0].ndim == 2 and arrays[0].shape[1] == 2:
-        return Stage(points=True, bounds=limits(numbers))
+        return SampleArea(points=True, bounds=value_limits(numbers))
     single = [values.ravel() for values in arrays if values.size == len(values)]
-    bounds = limits(numbers)
-    return Stage(bounds=bounds, tallest=max((int(_heights(one, bounds).max()) for one in single), default=0))
+    bounds = value_limits(numbers)
+    return SampleArea(bounds=bounds, tallest=max((int(_heights(one, bounds).max()) for one in single), default=0))
 
 
 def _heights(values: npt.NDArray[np.float64], bounds: tuple[float, float]) -> npt.NDArray[np.intp]:
@@ -184,9 +184,9 @@ def _paste(frame: Image.Image, picture: Image.Image, corner: tuple[int, int]) ->
 
 def _lines(frame: Image.Image, texts: tuple[str, ...]) -> None:
     for number, text in enumerate(texts[:LINES]):
-        lettering.row(ImageDraw.Draw(frame), LEFT, TOP + 24 + LINE * number, [Words(plain(text, 200))], WIDTH)
+        text_rendering.draw_row(ImageDraw.Draw(frame), LEFT, TOP + 24 + LINE * number, [TextSpan(one_line(text, 200))], WIDTH)
 
 
 def _note(frame: Image.Image, text: str) -> None:
     for number, line in enumerate(textwrap.wrap(text, 56)):
-        lettering.row(ImageDraw.Draw(frame), LEFT + 24, TOP + 200 + 26 * number, [Words(line, colour=SOFT)], WIDTH - 48)
+        text_rendering.draw_row(ImageDraw.Draw(frame), LEFT + 24, TOP + 200 + 26 * number, [TextSpan(line, colour=MUTED)], WIDTH - 48)
