@@ -2,13 +2,13 @@
 
 import statistics
 
-from equipoise.runs import run_folder as runs
+from equipoise.runs.run import EventLine
 
 HEALTHY = {"loss_d": (0.5, 2.0), "loss_g": (2.0, 6.0), "real": (0.6, 0.8), "fake": (0.2, 0.5)}
 """What is called healthy where these fixes were advised."""
 
 
-def numbers(line: runs.Line) -> dict[str, float]:
+def numbers(line: EventLine) -> dict[str, float]:
     """The four numbers of a line of the log, means since the line before it."""
     signals, loss = line["signals"], line["loss"]
     return {
@@ -19,14 +19,14 @@ def numbers(line: runs.Line) -> dict[str, float]:
     }
 
 
-def means(sensed: list[runs.Line], after: int, until: int) -> dict[str, float]:
+def means(sensed: list[EventLine], after: int, until: int) -> dict[str, float]:
     """Means over the lines of an epoch; of the next line where it has none of its own."""
     chosen = [line for line in sensed if after < line["step"] <= until]
     chosen = chosen or [next((line for line in sensed if line["step"] > until), sensed[-1])]
     return {name: statistics.fmean(numbers(line)[name] for line in chosen) for name in HEALTHY}
 
 
-def share_within(sensed: list[runs.Line], name: str, after: int) -> float:
+def share_within(sensed: list[EventLine], name: str, after: int) -> float:
     """The share of the steps after the first epoch at which a number was in its healthy range."""
     low, high = HEALTHY[name]
     within = total = last = 0
@@ -38,7 +38,7 @@ def share_within(sensed: list[runs.Line], name: str, after: int) -> float:
     return within / total
 
 
-def result(sensed: list[runs.Line]) -> dict[str, int]:
+def result(sensed: list[EventLine]) -> dict[str, int]:
     """Symptom -> the step at which it was first serious."""
     first: dict[str, int] = {}
     for line in sensed:

@@ -34,7 +34,7 @@ from _results import Item, Result, Results, in_child, parser, spread, table, wri
 
 from equipoise.core.events import Event, Finished, Stepped
 from equipoise.experiment.settings import Experiment, PlugSpec
-from equipoise.runs import run_folder as runs
+from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
 from equipoise.training.loop import Training, train
 
 ARMS: dict[str, dict[str, Any]] = {
@@ -74,7 +74,7 @@ def measure(item: Item, out: Path) -> Result:
     points = list(curve(training, list(item.get("seconds", [])), item["samples"]))
     if item.get("picture"):
         shown = generator_of(training).sample(10 * SHOWN, seed=1)
-        runs.write_bytes(out / "digits_samples.png", runs.png(runs.grid(shown.numpy(), columns=10)))
+        write_bytes(out / "digits_samples.png", encode_png(make_grid(shown.numpy(), columns=10)))
     return {"points": points}
 
 

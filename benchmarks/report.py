@@ -35,8 +35,9 @@ from _results import Item, Result, Results, in_child, parser, spread, table, wri
 from equipoise.core.events import Evaluated, Event, Finished, Sampled, Sensed, Started, Turned
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Finding, Health, ScalarStats, Signals
-from equipoise.runs import run_folder as runs
-from equipoise.runs.run_folder import Run
+from equipoise.runs.folders import create_run
+from equipoise.runs.log import Log
+from equipoise.runs.run import Run
 
 STEPS, BATCH = 10_000, 64
 DIGITS = Path(runs.__file__).parent / "data" / "digits.npz"
@@ -45,8 +46,8 @@ DIGITS = Path(runs.__file__).parent / "data" / "digits.npz"
 def written(folder: Path, kind: str) -> None:
     """A run folder with all that its film and page are made of."""
     model, data = {"name": "dcgan", "options": {}}, {"name": "digits", "options": {}}
-    runs.create(folder, {"gan": model, "data": data, "controller": "annealed", "steps": STEPS, "batch_size": BATCH})
-    with runs.Log(folder) as log:
+    create_run(folder, {"gan": model, "data": data, "controller": "annealed", "steps": STEPS, "batch_size": BATCH})
+    with Log(folder) as log:
         for event in events(kind):
             log.record(event)
 
@@ -118,12 +119,12 @@ def measure(item: Item) -> Result:
     if item["made"] == "film":
         from equipoise.report import film
 
-        path = film.make(run)
+        path = film.write_film(run)
         assert path is not None
     else:
         from equipoise.report import page
 
-        path = page.make(run)
+        path = page.write_report(run)
     return {
         "seconds": time.perf_counter() - begun,
         "processor": _processor() - before,

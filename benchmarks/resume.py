@@ -34,7 +34,7 @@ import torch
 from _results import Item, Result, Results, environment, parser, table, write
 from torch import Tensor
 
-from equipoise.runs.run_folder import CHECKPOINTS, EVENTS, EXPERIMENT, SAMPLES, Run
+from equipoise.runs.run import CHECKPOINTS_FOLDER, EVENTS_FILE, EXPERIMENT_FILE, SAMPLES_FOLDER, Run
 from equipoise.training import checkpoint
 
 POLL = 3e-4
@@ -68,14 +68,14 @@ def said(folder: Path) -> str:
 def digests(folder: Path) -> dict[str, str]:
     """What is compared, each as one SHA-256. Raises if the run has not come to its end."""
     run = Run(folder)
-    if not run.named("finished"):
+    if not run.lines("finished"):
         raise SystemExit(f"the run did not come to its end; it said:\n{said(folder)}")
     last = checkpoint.read(checkpoint.find(run.checkpoints)[-1])
     values = {name: value for name, value in last.values.items() if name not in ("seconds", "sha256")}
     tensors = [part for name in sorted(last.tensors) for part in (name.encode(), _bytes(last.tensors[name]))]
     events = [_without_seconds(line) for line in run.lines() if line["event"] != "resumed"]
     pictures = [
-        part for path in sorted((folder / SAMPLES).iterdir()) for part in (path.name.encode(), path.read_bytes())
+        part for path in sorted((folder / SAMPLES_FOLDER).iterdir()) for part in (path.name.encode(), path.read_bytes())
     ]
     return {
         "weights": _digest((folder / f"{name}.safetensors").read_bytes() for name in ("generator", "discriminator")),
@@ -104,8 +104,8 @@ def _digest(parts: Any) -> str:
 def undisturbed(item: Item, folder: Path) -> Result:
     """A run that nobody kills, and its seconds from the birth of its folder to the last event."""
     process = train(folder, item["steps"])
-    born = _wait(process, folder / EXPERIMENT, "")
-    ended = _wait(process, folder / EVENTS, '"event": "finished"')
+    born = _wait(process, folder / EXPERIMENT_FILE, "")
+    ended = _wait(process, folder / EVENTS_FILE, '"event": "finished"')
     process.wait()
     return {"seconds": ended - born, **digests(folder)}
 
@@ -135,7 +135,7 @@ def killed(item: Item, folder: Path, seconds: float) -> Result:
     else:
         raise SystemExit(f"{item} came too late {TRIES} times")
     step = max((line["step"] for line in Run(folder).lines()), default=0)
-    result = [path.name for path in checkpoint.find(folder / CHECKPOINTS)]
+    result = [path.name for path in checkpoint.find(folder / CHECKPOINTS_FOLDER)]
     again = equipoise(["resume", str(folder)], folder)
     again.wait()
     resumed = [line["step"] for line in _all_lines(folder) if line["event"] == "resumed"]
@@ -144,23 +144,23 @@ def killed(item: Item, folder: Path, seconds: float) -> Result:
 
 def _kill_at(process: subprocess.Popen[bytes], folder: Path, seconds: float) -> tuple[bool, str]:
     """Kill so long after the folder was born; whether that was too late, and what happened in words."""
-    born = _wait(process, folder / EXPERIMENT, "")
+    born = _wait(process, folder / EXPERIMENT_FILE, "")
     time.sleep(max(0.0, born + seconds - time.monotonic()))
     _kill(process)
-    late = bool(Run(folder).named("finished"))
+    late = bool(Run(folder).lines("finished"))
     return late, f"{seconds:.2f} s"
 
 
 def _kill_inside(process: subprocess.Popen[bytes], folder: Path, moment: int, delay: float) -> tuple[bool, str]:
     """Kill inside the writing of checkpoint number `moment`, `delay` seconds after it was seen."""
     seen: set[str] = set()
-    for name in _partials(process, folder / CHECKPOINTS):
+    for name in _partials(process, folder / CHECKPOINTS_FOLDER):
         seen.add(name)
         if len(seen) == moment:
             time.sleep(delay)
             break
     _kill(process)
-    left = [path for path in (folder / CHECKPOINTS).glob("*.partial") if path.name in seen]
+    left = [path for path in (folder / CHECKPOINTS_FOLDER).glob("*.partial") if path.name in seen]
     held = {file.name: file.stat().st_size for path in left for file in path.iterdir()}
     files = ", ".join(f"{name} {size:,} bytes" for name, size in sorted(held.items())) or "nothing yet"
     return not left, f"{left[0].name if left else 'no partial'} held {files}"
@@ -180,7 +180,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _all_lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(text) for text in (folder / EVENTS).read_text().splitlines()]
+    return [json.loads(text) for text in (folder / EVENTS_FILE).read_text().splitlines()]
 
 
 def row(item: Item, result: Result, reference: Result) -> list[str]:

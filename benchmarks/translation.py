@@ -43,7 +43,7 @@ from equipoise.core.events import Finished, Remedied, Sensed
 from equipoise.core.metric import ReferenceSet
 from equipoise.core.observations import SERIOUS
 from equipoise.experiment.settings import Experiment, PlugSpec
-from equipoise.runs import run_folder as runs
+from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
 from equipoise.training import probe
 from equipoise.training.loop import Training, train
 from equipoise.training.sheet import side_by_side
@@ -79,7 +79,7 @@ def measure(item: Item, out: Path) -> Result:
         sheet = side_by_side([truth.source[:SHOWN], made[:SHOWN], truth.real[:SHOWN]])
         larger = SIDE // item["size"]
         sheet = sheet.repeat_interleave(larger, 2).repeat_interleave(larger, 3)
-        runs.write_bytes(out / picture_of(item), runs.png(runs.grid(sheet.numpy(), columns=9)))
+        write_bytes(out / picture_of(item), encode_png(make_grid(sheet.numpy(), columns=9)))
     return {**judged(made, truth.real), **told}
 
 

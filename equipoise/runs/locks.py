@@ -1,41 +1,47 @@
-"""Files that one process holds at a time. The system lets go of them when the process ends, however it does."""
+"""Exclusive use of a file by one process. The operating system releases the lock when the process ends."""
 
 import errno
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+
+from filelock import FileLock, Timeout
 
 from equipoise.errors import RunError, unwritable
 
-WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""What a file system says that knows no locks, as some do over a network: there, nobody is kept out."""
+BUSY = "wait until it has finished, or stop it"
+SUFFIX = ".lock"
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""Errors of a file system without locks, such as some network drives: other processes are not excluded there."""
 
 
-def hold(file: IO[Any], owner: Path, way_out: str, wait: bool = False) -> None:
-    """Hold an open file for this process alone until it is closed.
+def lock_of(path: Path) -> Path:
+    """Return the lock file of a file: hidden, next to it, and left in place after use."""
+    return path.with_name(f".{path.name}{SUFFIX}")
 
-    Raises RunError, naming `owner`, the file or the folder around it, and the way out, if another one holds it, unless
-    it is to be waited for.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError as error:
-        raise RunError(f"{owner} is in use by another process; {way_out}") from error
-    except OSError as error:
-        if error.errno not in WITHOUT_LOCKS:
-            raise
+
+def is_lock(path: Path) -> bool:
+    """Whether a path is a lock file."""
+    return path.name.startswith(".") and path.name.endswith(SUFFIX)
 
 
 @contextmanager
-def held(path: Path, way_out: str, wait: bool = False) -> Iterator[None]:
-    """The same for a file that is made, with the folder around it, if it is not there. Raises RunError if it cannot."""
+def hold(path: Path, remedy: str, *, owner: Path | None = None, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a file for this process; creates the folder around it if necessary.
+
+    `wait`: wait for another process instead of raising. Raises RunError, naming `owner` (default: `path`)
+    and `remedy`, if another process holds the lock, or if the lock file cannot be created.
+    """
+    lock = FileLock(lock_of(path), timeout=-1 if wait else 0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(f"{owner or path} is in use by another process; {remedy}") from error
     except OSError as error:
-        raise RunError(unwritable(path.parent, error)) from error
-    with file:
-        hold(file, path, way_out, wait)
+        if error.errno not in NO_LOCKS:
+            raise RunError(unwritable(path.parent, error)) from error
+    try:
         yield
+    finally:
+        lock.release()

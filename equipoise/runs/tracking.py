@@ -9,10 +9,10 @@ from typing import Any, Literal, Protocol
 
 from PIL.Image import Image
 
-from equipoise.runs import run_folder as runs
-from equipoise.errors import SettingError
 from equipoise.core.events import Evaluated, Event, Resumed, Sampled, Sensed, Turned
 from equipoise.core.observations import Signals
+from equipoise.errors import SettingError
+from equipoise.runs.artifacts import make_grid
 
 Name = Literal["tensorboard", "wandb", "off"]
 
@@ -65,7 +65,7 @@ def _write(event: Event, tracker: Tracker) -> None:
         case Evaluated():
             tracker.numbers({f"metrics/{event.metric}": event.value}, event.step)
         case Sampled() if event.samples.ndim == 4:
-            tracker.picture("samples", runs.grid(event.samples, event.columns), event.step)
+            tracker.picture("samples", make_grid(event.samples, event.columns), event.step)
 
 
 def _signals(signals: Signals) -> dict[str, float]:

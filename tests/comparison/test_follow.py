@@ -7,49 +7,52 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.comparison import follow, looks, planned, results
-from equipoise.comparison.folder import Folder, begin, opened
-from equipoise.comparison.looks import Look, record, recorded
-from equipoise.comparison.plan import Plan
-from equipoise.comparison.planned import Planned, Setting
+from equipoise.comparison import results
+from equipoise.comparison import execution
+from equipoise.comparison import measurements
+from equipoise.comparison import plan_runs
+from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
+from equipoise.comparison.measurements import Measurement, append_measurement, read_measurements
+from equipoise.comparison.plan import ComparisonPlan
+from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.comparison.summary import summarise
 from equipoise.core.events import Stepped
 from equipoise.errors import RunError
 from equipoise.evaluation.evaluate import evaluate
-from equipoise.evaluation.subject import Asked
+from equipoise.evaluation.subject import EvaluationRequest
 from equipoise.experiment import launch
-from equipoise.runs import run_folder as runs
-from equipoise.runs.locks import held
+from equipoise.runs.locks import hold
+from equipoise.runs.run import Run
 
-RUN = Planned(Setting("ring"), "annealed", 1)
-
-
-def steps(folder: Folder, run: Planned) -> list[int]:
-    return [look.step for look in recorded(folder.looks(run))]
+RUN = RunSpec(TaskSetting("ring"), "annealed", 1)
 
 
-def test_a_run_is_looked_at_as_often_as_planned_and_keeps_its_weights_alone(compared: Folder) -> None:
+def steps(folder: ComparisonFolder, run: RunSpec) -> list[int]:
+    return [look.step for look in read_measurements(folder.looks(run))]
+
+
+def test_a_run_is_looked_at_as_often_as_planned_and_keeps_its_weights_alone(compared: ComparisonFolder) -> None:
     assert steps(compared, RUN) == [3, 6, 9, 12]
     names = {path.name for path in compared.run(RUN).iterdir()}
     assert "generator.safetensors" in names
     assert "checkpoints" not in names, "a hundred times as large as all else"
-    last = recorded(compared.looks(RUN))[-1]
+    last = read_measurements(compared.looks(RUN))[-1]
     assert last.also.keys() == {"modes"}
-    clocks = [look.cpu for look in recorded(compared.looks(RUN))]
+    clocks = [look.cpu for look in read_measurements(compared.looks(RUN))]
     assert 0 < clocks[0] < clocks[1] < clocks[2] < clocks[3]
 
 
-def test_a_look_is_what_evaluate_would_say(compared: Folder, tiny: Plan) -> None:
-    asked = Asked(samples=compared.run(RUN), metrics=("high_quality", "modes"), count=tiny.samples, seed=looks.SEED)
+def test_a_look_is_what_evaluate_would_say(compared: ComparisonFolder, tiny: ComparisonPlan) -> None:
+    asked = EvaluationRequest(samples=compared.run(RUN), metrics=("high_quality", "modes"), count=tiny.samples, seed=measurements.SEED)
     said = {row.metric: row.value for row in evaluate(asked).rows}
-    last = recorded(compared.looks(RUN))[-1]
+    last = read_measurements(compared.looks(RUN))[-1]
     assert last.value == said["high_quality"]
     assert last.also["modes"] == said["modes"]
 
 
-def test_looking_changes_nothing(compared: Folder, tiny: Plan, tmp_path: Path) -> None:
+def test_looking_changes_nothing(compared: ComparisonFolder, tiny: ComparisonPlan, tmp_path: Path) -> None:
     """The same experiment without a look at it: the same weights, by their bytes."""
-    for _ in launch.start(planned.experiment(tiny, RUN, {}), tmp_path / "alone"):
+    for _ in launch.start(plan_runs.build_experiment(tiny, RUN, {}), tmp_path / "alone"):
         pass
     alone, seen = (path / "generator.safetensors" for path in (tmp_path / "alone", compared.run(RUN)))
     assert alone.read_bytes() == seen.read_bytes()
@@ -57,39 +60,39 @@ def test_looking_changes_nothing(compared: Folder, tiny: Plan, tmp_path: Path) -
 
 @pytest.mark.parametrize("after", [4, 6, 11])
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(
-    compared: Folder, tiny: Plan, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
+    compared: ComparisonFolder, tiny: ComparisonPlan, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Folder(tmp_path / "again")
-    begin(folder, tiny, "")
+    folder = ComparisonFolder(tmp_path / "again")
+    create_or_open(folder, tiny, "")
     shutil.copytree(compared.path / "anchors", folder.path / "anchors")
     count = iter(range(100))
-    assert not follow.follow(folder, RUN, lambda: next(count) >= after), "stopped"
-    assert not follow.is_done(folder, tiny.tasks["ring"], RUN)
-    assert results.row(tiny, folder, RUN).state == "unfinished"
-    assert follow.follow(folder, RUN, lambda: False)
+    assert not execution.execute_run(folder, RUN, lambda: next(count) >= after), "stopped"
+    assert not execution.is_run_done(folder, tiny.tasks["ring"], RUN)
+    assert results.load_result(tiny, folder, RUN).state == "unfinished"
+    assert execution.execute_run(folder, RUN, lambda: False)
     whole, again = (one.run(RUN) / "generator.safetensors" for one in (compared, folder))
     assert whole.read_bytes() == again.read_bytes()
-    mine, other = (results.row(tiny, one, RUN) for one in (folder, compared))
+    mine, other = (results.load_result(tiny, one, RUN) for one in (folder, compared))
     assert [score for _, score, _ in mine.looks] == [score for _, score, _ in other.looks]
     assert (mine.score, mine.value, mine.also) == (other.score, other.value, other.also)
 
 
 def test_a_run_that_was_killed_goes_on_from_where_it_was_last_looked_at(
-    tiny: Plan, tmp_path: Path, compared: Folder
+    tiny: ComparisonPlan, tmp_path: Path, compared: ComparisonFolder
 ) -> None:
     """A kill between the checkpoint of step 9 and its look: what it had cost is not known, so it is made again."""
-    folder = Folder(tmp_path / "killed")
-    begin(folder, tiny, "")
-    experiment = planned.experiment(tiny, RUN, {})
+    folder = ComparisonFolder(tmp_path / "killed")
+    create_or_open(folder, tiny, "")
+    experiment = plan_runs.build_experiment(tiny, RUN, {})
     events = launch.start(experiment, folder.run(RUN))
     for event in events:
         if isinstance(event, Stepped) and event.step == 10:
             break
     events.close()
     for step in (3, 6):
-        record(folder.looks(RUN), Look(step, 0.5, cpu=100.0 + step, seconds=200.0))
-    assert follow.follow(folder, RUN, lambda: False)
-    kept = recorded(folder.looks(RUN))
+        append_measurement(folder.looks(RUN), Measurement(step, 0.5, cpu=100.0 + step, seconds=200.0))
+    assert execution.execute_run(folder, RUN, lambda: False)
+    kept = read_measurements(folder.looks(RUN))
     assert [look.step for look in kept] == [3, 6, 9, 12]
     assert 106 < kept[2].cpu < 150, "charged on top of what it had taken up to step 6"
     resumed = [json.loads(line) for line in (folder.run(RUN) / "events.jsonl").read_text().splitlines()]
@@ -98,106 +101,108 @@ def test_a_run_that_was_killed_goes_on_from_where_it_was_last_looked_at(
     assert ends[0].read_bytes() == ends[1].read_bytes()
 
 
-def test_a_run_of_which_there_is_no_checkpoint_begins_anew(tiny: Plan, tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "early")
-    begin(folder, tiny, "")
+def test_a_run_of_which_there_is_no_checkpoint_begins_anew(tiny: ComparisonPlan, tmp_path: Path) -> None:
+    folder = ComparisonFolder(tmp_path / "early")
+    create_or_open(folder, tiny, "")
     folder.run(RUN).mkdir(parents=True)
     (folder.run(RUN) / ".experiment.json.partial").write_text("{")
-    assert follow.follow(folder, RUN, lambda: False)
+    assert execution.execute_run(folder, RUN, lambda: False)
     assert steps(folder, RUN) == [3, 6, 9, 12]
 
 
-def test_what_is_done_is_not_done_again(compared: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_done_is_not_done_again(compared: ComparisonFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> None:
         raise AssertionError("nothing is left to do")
 
     monkeypatch.setattr(launch, "start", never)
-    assert follow.follow(compared, RUN, lambda: False)
+    assert execution.execute_run(compared, RUN, lambda: False)
 
 
 def test_a_run_that_diverged_counts_nothing_and_is_not_tried_again(
-    tiny: Plan, tmp_path: Path, compared: Folder
+    tiny: ComparisonPlan, tmp_path: Path, compared: ComparisonFolder
 ) -> None:
     task = dataclasses.replace(
         tiny.tasks["ring"], data=dataclasses.replace(tiny.tasks["ring"].data, options={"radius": 1e38})
     )
     plan = dataclasses.replace(tiny, tasks={"ring": task}, repair=False)
-    folder = Folder(tmp_path / "sick")
-    begin(folder, plan, "")
+    folder = ComparisonFolder(tmp_path / "sick")
+    create_or_open(folder, plan, "")
     shutil.copytree(compared.path / "anchors", folder.path / "anchors")
-    assert follow.follow(folder, RUN, lambda: False)
-    result = results.row(plan, folder, RUN)
+    assert execution.execute_run(folder, RUN, lambda: False)
+    result = results.load_result(plan, folder, RUN)
     assert (result.state, result.score, result.value) == ("diverged", 0.0, None)
     assert result.counts
-    assert follow.is_done(folder, task, RUN)
+    assert execution.is_run_done(folder, task, RUN)
 
 
 def test_looks_survive_a_kill_at_any_byte(tmp_path: Path) -> None:
     path = tmp_path / "looks.jsonl"
-    record(path, Look(1, 0.25, 1.0, 2.0))
-    record(path, Look(2, float("nan"), 2.0, 3.0, {"modes": float("inf")}))
+    append_measurement(path, Measurement(1, 0.25, 1.0, 2.0))
+    append_measurement(path, Measurement(2, float("nan"), 2.0, 3.0, {"modes": float("inf")}))
     whole = path.read_bytes()
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
-        assert [look.step for look in recorded(path)] in ([], [1])
-        record(path, Look(3, None, 3.0, 4.0))
-        assert recorded(path)[-1] == Look(3, None, 3.0, 4.0)
+        assert [look.step for look in read_measurements(path)] in ([], [1])
+        append_measurement(path, Measurement(3, None, 3.0, 4.0))
+        assert read_measurements(path)[-1] == Measurement(3, None, 3.0, 4.0)
     path.write_bytes(whole)
-    record(path, Look(1, 0.5, 1.5, 2.5))
-    first, second = recorded(path)
-    assert first == Look(1, 0.5, 1.5, 2.5), "the later of two"
+    append_measurement(path, Measurement(1, 0.5, 1.5, 2.5))
+    first, second = read_measurements(path)
+    assert first == Measurement(1, 0.5, 1.5, 2.5), "the later of two"
     assert second.value != second.value
     assert second.also == {"modes": float("inf")}
 
 
-def test_a_folder_is_of_one_plan(tiny: Plan, tmp_path: Path, compared: Folder) -> None:
-    begin(compared, tiny, "the same plan goes on")
-    assert opened(compared)[0] == tiny
+def test_a_folder_is_of_one_plan(tiny: ComparisonPlan, tmp_path: Path, compared: ComparisonFolder) -> None:
+    create_or_open(compared, tiny, "the same plan goes on")
+    assert open_comparison(compared)[0] == tiny
     with pytest.raises(RunError, match="holds a comparison by another plan; choose another folder with --out"):
-        begin(compared, dataclasses.replace(tiny, seeds=(0,)), "")
+        create_or_open(compared, dataclasses.replace(tiny, seeds=(0,)), "")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("keep")
     with pytest.raises(RunError, match="it is not empty; choose another folder with --out"):
-        begin(Folder(tmp_path / "mine"), tiny, "")
+        create_or_open(ComparisonFolder(tmp_path / "mine"), tiny, "")
     with pytest.raises(RunError, match=r"is not a comparison: it has no plan\.json"):
-        opened(Folder(tmp_path / "mine"))
+        open_comparison(ComparisonFolder(tmp_path / "mine"))
 
 
 @pytest.mark.parametrize("left", [(), (".plan.json.partial",), ("plan.json",), ("plan.json", ".plan.toml.partial")])
-def test_a_kill_while_it_is_begun_strands_no_folder(tiny: Plan, tmp_path: Path, left: tuple[str, ...]) -> None:
-    whole, folder = Folder(tmp_path / "whole"), Folder(tmp_path / "out")
-    begin(whole, tiny, "seeds = [0, 1]\n")
+def test_a_kill_while_it_is_begun_strands_no_folder(
+    tiny: ComparisonPlan, tmp_path: Path, left: tuple[str, ...]
+) -> None:
+    whole, folder = ComparisonFolder(tmp_path / "whole"), ComparisonFolder(tmp_path / "out")
+    create_or_open(whole, tiny, "seeds = [0, 1]\n")
     folder.path.mkdir()
     for name in left:
         (folder.path / name).write_text("" if name.startswith(".") else (whole.path / name).read_text())
-    assert begin(folder, tiny, "seeds = [0, 1]\n") == tiny
+    assert create_or_open(folder, tiny, "seeds = [0, 1]\n") == tiny
     for name in ("plan.json", "plan.toml"):
         assert (folder.path / name).read_text() == (whole.path / name).read_text()
 
 
 def test_one_process_alone_works_at_a_thing(tmp_path: Path) -> None:
     with (
-        held(tmp_path / "locks" / "a", "wait"),
+        hold(tmp_path / "locks" / "a", "wait"),
         pytest.raises(RunError, match="in use by another process; wait until"),
-        held(tmp_path / "locks" / "a", "wait until it has ended"),
+        hold(tmp_path / "locks" / "a", "wait until it has ended"),
     ):
         raise AssertionError("both hold it")
-    with held(tmp_path / "locks" / "a", "wait"):
+    with hold(tmp_path / "locks" / "a", "wait"):
         pass
 
 
-def test_the_verdict_of_a_finished_run_is_read_from_its_log(compared: Folder) -> None:
-    line = follow.finish_of(runs.Run(compared.run(RUN)))
+def test_the_verdict_of_a_finished_run_is_read_from_its_log(compared: ComparisonFolder) -> None:
+    line = execution.final_event(Run(compared.run(RUN)))
     assert line is not None
     assert line["reason"] == "steps"
-    assert follow.finish_of(runs.Run(compared.path / "runs" / "none")) is None
+    assert execution.final_event(Run(compared.path / "runs" / "none")) is None
 
 
-def test_without_anchors_a_run_has_no_score(compared: Folder, tiny: Plan, tmp_path: Path) -> None:
-    folder = Folder(Path(shutil.copytree(compared.path, tmp_path / "bare")))
+def test_without_anchors_a_run_has_no_score(compared: ComparisonFolder, tiny: ComparisonPlan, tmp_path: Path) -> None:
+    folder = ComparisonFolder(Path(shutil.copytree(compared.path, tmp_path / "bare")))
     shutil.rmtree(folder.path / "anchors")
-    result = results.row(tiny, folder, RUN)
+    result = results.load_result(tiny, folder, RUN)
     assert (result.state, result.score, result.last, result.looks) == ("ended", None, None, ())
     assert result.value is not None
     assert not result.counts
-    assert summarise(tiny, results.rows(tiny, folder)) is None, "nothing is compared, rather than nothings"
+    assert summarise(tiny, results.load_results(tiny, folder)) is None, "nothing is compared, rather than nothings"

@@ -1,6 +1,7 @@
 """Say how the runs in a folder stand."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from equipoise.cli.arguments import Parser, json_flag
@@ -15,13 +16,16 @@ def add_arguments(made: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The runs in a folder and how they stand."""
-    from equipoise.runs.run_folder import find, outline
+    from equipoise.runs.run import find_runs, summarize_run
 
-    result = [outline(each) for each in find(Path(args.folder))]
+    result = [summarize_run(each) for each in find_runs(Path(args.folder))]
     lines = [
-        f"{row['name']:28} {row['gan'] or '?':18} {row['data'] or '?':12} {row['step']:>8} of {row['steps'] or '?':<8} "
-        f"{row['state']}"
+        f"{row.name:28} {row.model or '?':18} {row.data or '?':12} {row.step:>8} of {row.steps or '?':<8} {row.state}"
         for row in result
     ]
-    answer(args.json, result, "\n".join(lines) or f"there are no runs in {args.folder}")
+    answer(
+        args.json,
+        [dataclasses.asdict(row) for row in result],
+        "\n".join(lines) or f"there are no runs in {args.folder}",
+    )
     return 0

@@ -1,0 +1,85 @@
+"""Files of a run besides the log, written atomically: text, images, arrays, and the samples of an event."""
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from equipoise.core.events import Sampled
+
+PARTIAL = ".partial"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8: it is written completely or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: it is written completely or not at all."""
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_samples(folder: Path, event: Sampled) -> str:
+    """Write samples to one file: text lines, an image grid for (N, C, H, W), else an array (N, ...).
+
+    Returns the path relative to the run folder.
+    """
+    folder.mkdir(exist_ok=True)
+    if event.texts is not None:
+        path = folder / f"step-{event.step:08d}.txt"
+        write_bytes(path, encode_lines(event.texts))
+        return f"{folder.name}/{path.name}"
+    is_image = event.samples.ndim == 4
+    path = folder / f"step-{event.step:08d}.{'png' if is_image else 'npy'}"
+    content = encode_png(make_grid(event.samples, event.columns)) if is_image else encode_npy(event.samples)
+    write_bytes(path, content)
+    return f"{folder.name}/{path.name}"
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """Encode an image as PNG."""
+    content = io.BytesIO()
+    image.save(content, format="PNG")
+    return content.getvalue()
+
+
+def encode_lines(texts: Sequence[str]) -> bytes:
+    """Encode texts in UTF-8, one per line; line breaks within a text become spaces."""
+    return "".join(" ".join(text.splitlines()) + "\n" for text in texts).encode()
+
+
+def encode_npy(array: npt.NDArray[np.float32]) -> bytes:
+    """Encode an array in the .npy format."""
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    return content.getvalue()
+
+
+def make_grid(samples: npt.NDArray[np.float32], columns: int | None = None, gap: int = 2) -> Image.Image:
+    """Arrange images (N, C, H, W) in [-1, 1], C from 1 to 4, in a grid.
+
+    `columns`: default the square root of N, rounded up. `gap`: pixels between images.
+    """
+    count, channels, height, width = samples.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    pixels = ((np.nan_to_num(samples).clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
+    output_channels = {1: 1, 2: 3, 3: 3, 4: 4}[channels]
+    if channels == 2:
+        pixels = np.concatenate([pixels, np.zeros_like(pixels[:, :1])], axis=1)
+    grid = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, output_channels), 128, np.uint8)
+    for index, image in enumerate(pixels):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        grid[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    return Image.fromarray(grid[:, :, 0] if output_channels == 1 else grid)

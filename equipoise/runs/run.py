@@ -1,0 +1,125 @@
+"""Reading a run folder: its experiment and its events.
+
+runs/<name>/experiment.json            all settings needed to run it again, including versions
+            events.jsonl               append-only, one event per line; survives a kill at any byte
+            checkpoints/               written by training/checkpoint.py
+            samples/                   one file per Sampled event
+            figures/  film/            made by report/, as is report.html
+            generator.safetensors …    the final weights
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from equipoise.errors import RunError
+from equipoise.runs.migration import migrate_event, migrate_experiment
+
+EXPERIMENT_FILE = "experiment.json"
+EVENTS_FILE = "events.jsonl"
+CHECKPOINTS_FOLDER = "checkpoints"
+SAMPLES_FOLDER = "samples"
+FIGURES_FOLDER = "figures"
+
+EventLine = Mapping[str, Any]
+"""One line of events.jsonl as JSON values: `event`, `step`, `images` and the fields of that event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder, opened for reading. Files of earlier formats are migrated in memory."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.folder.resolve().name
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.folder / CHECKPOINTS_FOLDER
+
+    def experiment(self) -> dict[str, Any]:
+        """Read experiment.json in the current format. Raises RunError if it cannot be read."""
+        path = self.folder / EXPERIMENT_FILE
+        try:
+            values = json.loads(path.read_text())
+        except FileNotFoundError as error:
+            raise RunError(f"{self.folder} is not a run: it has no {EXPERIMENT_FILE}") from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {error}; restore the original file") from error
+        if not isinstance(values, dict):
+            raise RunError(f"{path} is not a table of settings; restore the original file")
+        return migrate_experiment(values)
+
+    def lines(self, event: str | None = None) -> list[EventLine]:
+        """Read the valid events in order, all of them or those of one kind.
+
+        Lines superseded by a later `resumed` or `started` line, and a last line that was cut short, are excluded.
+        Raises RunError for a damaged line that is not the last.
+        """
+        valid: list[EventLine] = []
+        for line in self._all_lines():
+            if line["event"] == "started":
+                valid = []
+            elif line["event"] == "resumed":
+                valid = [it for it in valid if it["step"] <= line["step"] and it["event"] != "finished"]
+            valid.append(line)
+        return [line for line in valid if event in (None, line["event"])]
+
+    def _all_lines(self) -> Iterator[EventLine]:
+        path = self.folder / EVENTS_FILE
+        try:
+            texts = path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return
+        for number, text in enumerate(texts, 1):
+            if number == len(texts):
+                return  # Text after the last line break is an event that was cut short, or nothing.
+            try:
+                line = json.loads(text)
+                if not isinstance(line["event"], str) or not isinstance(line["step"], int):
+                    raise TypeError("an event has a name and a number of steps")
+            except (ValueError, KeyError, TypeError) as error:
+                raise RunError(f"{path}, line {number}, is not an event; delete that line") from error
+            yield migrate_event(line)
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """List all runs directly inside a folder, sorted by name."""
+    return [Run(path.parent) for path in sorted(folder.glob(f"*/{EXPERIMENT_FILE}"))]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run in one row. `state`: unfinished, finished (with reason and verdict), interrupted, or damaged."""
+
+    name: str
+    model: str | None = None
+    data: str | None = None
+    step: int = 0
+    steps: int | None = None
+    state: str = ""
+
+
+def summarize_run(run: Run) -> RunSummary:
+    """Summarise a run; a damaged one is reported in `state` instead of raising."""
+    try:
+        experiment, lines = run.experiment(), run.lines()
+    except RunError as error:
+        return RunSummary(run.name, state=f"damaged: {error}")
+    model, data = (_plug_name(experiment.get(key)) for key in ("model", "data"))
+    last = lines[-1] if lines else {}
+    state = f"finished ({last['reason']}, {last['verdict']})" if last.get("event") == "finished" else "unfinished"
+    if last.get("reason") == "interrupted":
+        state = f"interrupted; equipoise resume {run.folder}"
+    return RunSummary(run.name, model, data, last.get("step", 0), experiment.get("steps"), state)
+
+
+def _plug_name(value: object) -> str | None:
+    name = value.get("name") if isinstance(value, Mapping) else value
+    return name if isinstance(name, str) else None
