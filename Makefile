@@ -1,18 +1,18 @@
-# Two commands: `make demo` and `make test`. Everything else is what they are made of.
+# `make demo` trains on the included digits, `make test` runs all tests, `make docs` renders the documentation.
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# TORCH=cpu takes the build without CUDA (0.7 GB on disk instead of 5.5 GB).
+# TORCH=cpu installs the build without CUDA (0.7 GB of disk space instead of 5.5 GB).
 TORCH  ?=
 INDEX  := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/equipoise train digits --seconds 240
 
-# Small nets are fastest with one thread a process and two processes.
+# Small networks run fastest with one thread per process and two processes.
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
@@ -25,6 +25,9 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(VENV)/installed-docs
+	$(BIN)/python scripts/build_site.py
+
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(INDEX) -e .
@@ -32,6 +35,10 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/pip install --quiet $(INDEX) -e '.[dev]'
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/pip install --quiet $(INDEX) -e '.[docs]'
 	touch $@
 
 clean:

@@ -1,16 +1,17 @@
-"""The generated parts of the page of knobs: the tables of all, and where one stands, acts and is turned."""
+"""Generated parts of the page of knobs: the overview tables, and where each knob is used and changed."""
 
 import math
 from collections.abc import Mapping
 from functools import cache
 
-from _reference_models import built
-from _reference_tables import table
+from _reference_models import build_model
+from _reference_tables import markdown_table
 
 from equipoise.core import catalog
 from equipoise.core.knobs import AdversarialKnobs, Knobs, Range
 from equipoise.core.observations import Controller, Health, Observation, Signals
-from equipoise.diagnosis.ladders import LADDERS, Rung
+from equipoise.diagnosis.adjustments import Rung
+from equipoise.diagnosis.symptoms import SYMPTOMS
 from equipoise.models.cyclegan import CycleGANKnobs
 from equipoise.models.dirac import DiracKnobs
 from equipoise.models.pix2pix import Pix2PixKnobs
@@ -26,107 +27,110 @@ CLASSES: Mapping[str, tuple[type[Knobs], type[Knobs] | None]] = {
     "SeqGANKnobs": (SeqGANKnobs, Knobs),
     "TextGANKnobs": (TextGANKnobs, Knobs),
 }
-"""Classes of knobs by name, and the one whose knobs are not told again."""
+"""Classes of knobs by name, each with the base class whose unchanged knobs its table omits."""
+SCALES = {"log_complement": "log scale of 1 − value", "integer": "integer"}
 
 
 def knobs(name: str) -> str:
-    """Every knob of a class that its base does not have as it is: default, range, scale."""
+    """Return the table of the knobs that a class adds to its base class or changes: default, range, scale."""
     cls, base = CLASSES[name]
-    start, ranges = cls().values(), cls.ranges()
+    defaults, ranges = cls().values(), cls.ranges()
     inherited = {} if base is None else {knob: (value, base.ranges()[knob]) for knob, value in base().values().items()}
     rows = [
-        (_linked(knob, cls), f"{value:g}", range, range.unit or "–", range.scale, _moved(range.help, range.move))
-        for knob, value in start.items()
+        (_linked(knob, cls), f"{value:g}", range, range.unit or "–", range.scale, _described(range))
+        for knob, value in defaults.items()
         if inherited.get(knob) != (value, range := ranges[knob])
     ]
-    return table(("knob", "default", "range", "unit", "scale", "what it is"), rows)
+    return markdown_table(("knob", "default", "range", "unit", "scale", "description"), rows)
 
 
 def _linked(knob: str, cls: type[Knobs]) -> str:
     return f"[`{knob}`](#{knob})" if cls in (Knobs, AdversarialKnobs) else f"`{knob}`"
 
 
-def _moved(text: str, move: float | None) -> str:
-    return text if move is None else f"{text}; moves by at most {move:g} a decision"
+def _described(range: Range) -> str:
+    return range.help if range.move is None else f"{range.help}; changes by at most {range.move:g} per decision"
 
 
 def knob(name: str) -> str:
-    """Of one knob: range and scale, where it stands in every GAN, which controllers turn it, what repair does."""
+    """Return range and scale of a knob, its initial value in each model, and what changes it."""
     range = AdversarialKnobs.ranges()[name]
     unit = f" {range.unit}" if range.unit else ""
-    about = f"{range.help[0].upper()}{range.help[1:]}. Range {range}{unit}; {_scaled(range)}."
+    first = f"- {range.help[0].upper()}{range.help[1:]}. Range {range}{unit}; {_scale(range)}."
     repairs = _repairs(name)
-    lines = (f"- {about}", *_places(name), f"- Turned by {_turned_by(name)}.{'' if repairs else ' Repair leaves it.'}")
-    treatment = table(("what repair does", "for which finding, on which rung"), repairs.items()) if repairs else ""
-    return "\n".join((*lines, "", treatment)).rstrip() + "\n"
+    last = f"- {_controllers(name)}.{'' if repairs else ' Repair does not change it.'}"
+    table = markdown_table(("change by repair", "symptom and rungs"), repairs.items()) if repairs else ""
+    return "\n".join((first, _models(name), last, "", table)).rstrip() + "\n"
 
 
-def _scaled(range: Range) -> str:
-    """The scale, and how far a controller may turn it at once."""
-    scale = {"log_complement": "even steps of log(1 − value)", "integer": "whole numbers"}.get(
-        range.scale, f"{range.scale} scale"
-    )
-    return scale if range.move is None else f"{scale}; a controller moves it by at most {range.move:g} a decision"
+def _scale(range: Range) -> str:
+    scale = SCALES.get(range.scale, f"{range.scale} scale")
+    return scale if range.move is None else f"{scale}; a controller changes it by at most {range.move:g} per decision"
 
 
-def _places(name: str) -> list[str]:
-    """Where it stands in the GANs for which it acts, and for which it does not act."""
-    acting = {
-        model: made.knobs.values()[name] for model in catalog.names("models") if name in (made := built(model)).turnable
-    }
-    stands = ", ".join(f"[{model}](models/{model}.md) {value:g}" for model, value in acting.items())
-    idle = ", ".join(model for model in catalog.names("models") if model not in acting)
-    idle = f" Does not act for {idle}." if idle else ""
-    return [f"- Acts for, and starts at: {stands or 'no GAN with its default options'}.{idle}"]
+def _models(name: str) -> str:
+    """Return the models in which a knob has an effect, with its initial value there, and those in which it has none."""
+    models = catalog.names("models")
+    values = {model: built.knobs.values()[name] for model in models if name in (built := build_model(model)).turnable}
+    initial = ", ".join(f"[{model}](models/{model}.md) {value:g}" for model, value in values.items())
+    others = ", ".join(model for model in models if model not in values)
+    others = f" It has no effect in {others}." if others else ""
+    return f"- Initial value in each model: {initial or 'no effect in any model with default options'}.{others}"
 
 
-def _turned_by(name: str) -> str:
-    """Controllers that turn a knob, with their default options."""
-    unasked = [f"[{one}](controllers/{one}.md)" for one in catalog.names("controllers") if name in _turned(one)]
-    if unasked:
-        return f"{', '.join(unasked[:-1])}{' and ' if unasked[1:] else ''}{unasked[-1]}, unasked"
-    return "no controller unasked; by [annealed](controllers/annealed.md) with a schedule"
+def _controllers(name: str) -> str:
+    """Return the controllers that change a knob with their default options."""
+    links = [f"[{plug}](controllers/{plug}.md)" for plug in catalog.names("controllers") if name in _changed_by(plug)]
+    if links:
+        return f"Changed by {', '.join(links[:-1])}{' and ' if links[1:] else ''}{links[-1]}, by default"
+    return "Changed by no controller by default; by [annealed](controllers/annealed.md) with a schedule"
 
 
 @cache
-def _turned(name: str) -> frozenset[str]:
-    """What a controller turns when everything acts, or all but augmentation, and the discriminator is too strong."""
+def _changed_by(name: str) -> frozenset[str]:
+    """Return the knobs that a controller changes while the discriminator is too strong.
+
+    Once with every knob turnable, and once with all but augmentation.
+    """
     controller: Controller = catalog.build("controllers", name)
     knobs = AdversarialKnobs(r1_gamma=1.0)
-    strong = Signals(rank_train_fake=0.99, rank_train_held_out=0.9, sign_real=0.9, adversarial_d=0.1, ideal_d=1.4)
+    signals = Signals(rank_train_fake=0.99, rank_train_held_out=0.9, sign_real=0.9, adversarial_d=0.1, ideal_d=1.4)
     result = set(controller.turns())
-    for acting in (None, frozenset(knobs.ranges()) - {"augment_p"}):
+    for turnable in (None, frozenset(knobs.ranges()) - {"augment_p"}):
         state = controller.initial(knobs)
         for step in range(1, 40):
-            turn = controller.update(state, Observation(step, step / 40, strong, Health(), knobs, acting))
+            turn = controller.update(state, Observation(step, step / 40, signals, Health(), knobs, turnable))
             state, result = turn.state, result | knobs.differences(turn.knobs).keys()
     return frozenset(result)
 
 
 def _repairs(name: str) -> dict[str, str]:
-    """What is done -> the findings and rungs on which it is."""
+    """Map each change of a knob by repair to the symptoms and rungs (counted from 1) that make it."""
     result: dict[str, dict[str, list[str]]] = {}
-    for symptom, ladder in LADDERS.items():
-        for number, rung in enumerate(ladder, start=1):
-            if text := _treatment(name, rung):
-                result.setdefault(text, {}).setdefault(symptom, []).append(str(number))
+    for symptom, record in SYMPTOMS.items():
+        for number, rung in enumerate(record.repair.ladder if record.repair else (), start=1):
+            if change := format_change(name, rung):
+                result.setdefault(change, {}).setdefault(symptom, []).append(str(number))
     return {
-        text: "; ".join(f"`{symptom}` {', '.join(numbers)}" for symptom, numbers in places.items())
-        for text, places in result.items()
+        change: "; ".join(f"`{symptom}` {', '.join(numbers)}" for symptom, numbers in rungs.items())
+        for change, rungs in result.items()
     }
 
 
-def _treatment(name: str, rung: Rung) -> str:
-    """What a rung does to a knob, in a few characters; nothing for a knob that it leaves."""
-    moves = [move for move in rung if move.knob == name]
-    if not moves:
+def format_change(name: str, rung: Rung) -> str:
+    """Format what a rung does to a knob in a few characters; empty for a knob that it does not change."""
+    adjustments = [adjustment for adjustment in rung if adjustment.knob == name]
+    if not adjustments:
         return ""
-    first = moves[0]
+    first = adjustments[0]
     match first.kind:
-        case "times":
-            amount = math.prod(move.amount for move in moves)
-            return f"× {amount:g}" + (f", or from 0 to {first.start:g}" if first.start else "")
-        case "lift":
-            return f"+ {first.amount:g}, up to {first.most:g}"
+        case "multiply":
+            amount = math.prod(adjustment.amount for adjustment in adjustments)
+            start = f"{first.start:g} if it is off" if first.start else ""
+            return start if amount == 1 else f"× {amount:g}" + (f" ({start})" if start else "")
+        case "set":
+            return f"set to {first.amount:g}"
+        case "increase":
+            return f"+ {first.amount:g}, up to {first.limit:g}"
         case "at_least" | "at_most":
             return f"{first.kind.replace('_', ' ')} {first.amount:g}"

@@ -1,4 +1,4 @@
-"""The generated parts of the pages of GANs: options, presets, knobs that act."""
+"""Generated parts of the pages of models: options, presets, and the knobs that have an effect."""
 
 import dataclasses
 import re
@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 import torch
-from _reference_tables import default, kind, table
+from _reference_tables import field_docstrings, format_default, format_type, markdown_table
 
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
@@ -17,70 +17,79 @@ from equipoise.experiment.settings import Experiment
 
 PAIRS = DataSpec((3, 32, 32), source=(3, 32, 32), paired=("train", "held_out"))
 TEXT = DataSpec((7,), vocabulary=Vocabulary((ENDING, "a", "b")))
-SUITING = {
+IMAGES = DataSpec((1, 32, 32), classes=10)
+SPECS = {
     **{"mlp": DataSpec((2,)), "dirac": DataSpec((1,)), "pix2pix": PAIRS, "cyclegan": PAIRS},
     **{"seqgan": TEXT, "textgan": TEXT},
 }
-"""Data on which a GAN can be built; for all others images of digits."""
-UNSAID = {
-    "optimizer": "of both players; `beta1` is sgd's momentum, `beta2` rmsprop's decay",
-    "latent_dim": "length of the latent vector, drawn from N(0, 1)",
+"""Data on which a model can be built; all others are built on `IMAGES`."""
+SHARED_DESCRIPTIONS = {
+    "optimizer": "of both players; `beta1` is the momentum of sgd, `beta2` the decay of rmsprop",
+    "latent_dim": "length of the latent vector, sampled from N(0, 1)",
     "width": "units of a hidden layer of each player",
     "depth": "hidden layers of each player",
     "activation": "between the layers",
 }
-"""Options whose docstrings leave to the name what they are."""
+"""Descriptions of options that several models share."""
 
 
 def options(model: str) -> str:
-    """Every option of a GAN: default, what it may be, what it is."""
+    """Return the table of the options of a model."""
     cls = catalog.load("models", model)
-    texts, hints = option_texts(cls), get_type_hints(cls)
+    texts, hints = option_descriptions(cls), get_type_hints(cls)
     rows = [
-        (f"`{field.name}`", default(field), kind(hints[field.name]), texts[field.name])
+        (f"`{field.name}`", format_default(field), format_type(hints[field.name]), texts[field.name])
         for field in dataclasses.fields(cls)
     ]
-    return table(("option", "default", "may be", "what it is"), rows)
+    return markdown_table(("option", "default", "values", "description"), rows)
 
 
-def option_texts(cls: type[Any]) -> dict[str, str]:
-    """Option -> text, from "`name`: text" in the docstrings of the class and its bases; the nearest wins."""
+def option_descriptions(cls: type[Any]) -> dict[str, str]:
+    """Map each option of a plug to its description.
+
+    It is the docstring of the field, or else follows "`name`:" in the docstring of the class or of a base class.
+    """
     helps = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(Experiment)}
-    result = {name: helps[name].partition(":")[0] for name in ("loss", "constraint")} | UNSAID
+    result = {name: helps[name].partition(":")[0] for name in ("loss", "constraint")} | SHARED_DESCRIPTIONS
     for base in reversed(cls.__mro__):
         text = " ".join((base.__dict__.get("__doc__") or "").split())
         pieces = re.split(r"((?:`\w+`, )*`\w+`): ", text)
-        for names, words in zip(pieces[1::2], pieces[2::2], strict=True):
-            result |= dict.fromkeys(re.findall(r"`(\w+)`", names), words.strip().rstrip("."))
-    return result
+        for names, description in zip(pieces[1::2], pieces[2::2], strict=True):
+            result |= dict.fromkeys(re.findall(r"`(\w+)`", names), description.strip().rstrip("."))
+    return result | {name: text.rstrip(".") for name, text in field_docstrings(cls).items()}
 
 
 def presets(model: str) -> str:
-    """Every preset of a GAN and what it sets."""
+    """Return the table of the presets of a model with the options that each sets."""
     rows = [
-        (f"`{model}:{name}`", ", ".join(f"`{option}` {_written(value)}" for option, value in chosen.items()))
-        for name, chosen in catalog.presets("models", model).items()
+        (f"`{model}:{name}`", ", ".join(f"`{option}` {_format_value(value)}" for option, value in values.items()))
+        for name, values in catalog.presets("models", model).items()
     ]
-    return table(("preset", "sets"), rows) if rows else "No presets.\n"
+    return markdown_table(("preset", "options"), rows) if rows else "No presets.\n"
 
 
-def _written(value: object) -> str:
-    return ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, Mapping) else str(value).lower()
+def _format_value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {number:g}" for name, number in value.items())
+    return str(value).lower()
 
 
 def acting(model: str) -> str:
-    """Which knobs act for a GAN with its default options, and where they stand."""
-    made = built(model)
-    values = made.knobs.values()
-    on = ", ".join(f"`{name}` {values[name]:g}" for name in values if name in made.turnable and values[name])
-    off = ", ".join(f"`{name}`" for name in values if name in made.turnable and not values[name])
-    idle = ", ".join(f"`{name}`" for name in values if name not in made.turnable)
-    return f"Knobs that act: {on}; at 0: {off or 'none'}. Knobs that do not act: {idle or 'none'}.\n"
+    """Return which knobs have an effect in a model with default options, and their initial values."""
+    built = build_model(model)
+    values = built.knobs.values()
+    nonzero = ", ".join(f"`{name}` {values[name]:g}" for name in values if name in built.turnable and values[name])
+    zero = ", ".join(f"`{name}`" for name in values if name in built.turnable and not values[name])
+    others = ", ".join(f"`{name}`" for name in values if name not in built.turnable)
+    return (
+        f"Turnable knobs and their initial values: {nonzero}; initially 0: {zero or 'none'}. "
+        f"Knobs without effect: {others or 'none'}.\n"
+    )
 
 
 @cache
-def built(model: str) -> Model[Any]:
-    """A GAN with its default options, on data that suit it."""
-    spec = SUITING.get(model, DataSpec((1, 32, 32), classes=10))
-    made: Model[Any] = catalog.build("models", model).build(spec, torch.Generator().manual_seed(0))
-    return made
+def build_model(model: str) -> Model[Any]:
+    """Build a model with default options on data that suit it."""
+    spec = SPECS.get(model, IMAGES)
+    built: Model[Any] = catalog.build("models", model).build(spec, torch.Generator().manual_seed(0))
+    return built

@@ -59,7 +59,18 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     ],
     "mlp-gap_aware-relativistic": [
         (
-            *("train", "grid", "--model", "mlp", "--steps", "200", "--controller", "gap_aware", "--loss", "relativistic"),
+            *(
+                "train",
+                "grid",
+                "--model",
+                "mlp",
+                "--steps",
+                "200",
+                "--controller",
+                "gap_aware",
+                "--loss",
+                "relativistic",
+            ),
             *("--set", "r1_gamma=0.1", "r2_gamma=0.1", "instance_noise=0.1", "feature_matching_weight=0.1"),
         )
     ],
@@ -79,7 +90,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "seqgan-rank": [
         (
             *("train", *SENTENCES, "--model", "seqgan", "--controller", "rank"),
-            *("--option", "likelihood_steps=10", "judging_steps=5", "hidden=16"),
+            *("--option", "likelihood_steps=10", "discriminator_pretraining_steps=5", "hidden=16"),
         )
     ],
     "textgan-annealed": [("train", *SENTENCES, "--model", "textgan", "--controller", "annealed")],

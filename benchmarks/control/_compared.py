@@ -8,15 +8,15 @@ from pathlib import Path
 from _plane import HERE
 from _results import ROOT, parser
 
-from equipoise.comparison import page, planned
-from equipoise.comparison.folder import Folder, begin, opened
-from equipoise.comparison.jobs import carry_out
-from equipoise.comparison.plan import read, smaller
+from equipoise.comparison import page, plan_runs
+from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
+from equipoise.comparison.jobs import execute_jobs
+from equipoise.comparison.plan import load_plan, reduce_plan
 
 PLANS = ROOT / "experiments" / "compare"
 
 
-def asked_of(doc: str | None, names: Iterable[str]) -> tuple[argparse.Namespace, dict[str, Folder]]:
+def asked_of(doc: str | None, names: Iterable[str]) -> tuple[argparse.Namespace, dict[str, ComparisonFolder]]:
     """What a script about these plans was asked, and where the runs of each lie."""
     names = tuple(names)
     made = parser(doc)
@@ -29,24 +29,24 @@ def asked_of(doc: str | None, names: Iterable[str]) -> tuple[argparse.Namespace,
     asked = made.parse_args()
     work = asked.work or (ROOT / "comparisons" if asked.out == HERE else asked.out / "comparisons")
     asked.out.mkdir(parents=True, exist_ok=True)
-    return asked, {name: Folder(work / name) for name in names}
+    return asked, {name: ComparisonFolder(work / name) for name in names}
 
 
-def carried_out(name: str, folder: Folder, asked: argparse.Namespace) -> None:
+def carried_out(name: str, folder: ComparisonFolder, asked: argparse.Namespace) -> None:
     """All that is left of a plan."""
     path = PLANS / f"{name}.toml"
-    plan = smaller(read(path), asked.steps, asked.seeds)
-    planned.check(plan)
-    plan = begin(folder, plan, path.read_text())
-    for event in carry_out(plan, folder, asked.processes):
+    plan = reduce_plan(load_plan(path), asked.steps, asked.seeds)
+    plan_runs.check_plan(plan)
+    plan = create_or_open(folder, plan, path.read_text())
+    for event in execute_jobs(plan, folder, asked.processes):
         said = f": {event.failed}" if event.failed else ""
         print(f"{event.done} of {event.total} done: {event.job.name if event.job else 'begun'}{said}", flush=True)
 
 
-def told(name: str, folder: Folder, out: Path) -> str:
+def told(name: str, folder: ComparisonFolder, out: Path) -> str:
     """The page of a comparison and its lines copied beside the table; how long it is, and its answers, as Markdown."""
-    page.write(folder)
-    plan = opened(folder)[0]
+    page.write_report(folder)
+    plan = open_comparison(folder)[0]
     steps = ", ".join(f"{task} {given.steps:,}" for task, given in plan.tasks.items())
     shutil.copyfile(folder.path / page.PAGE, out / f"{name}.html")
     (out / "results").mkdir(exist_ok=True)

@@ -20,7 +20,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from equipoise.core import catalog
 from equipoise.core.observations import Controller
-from equipoise.experiment.settings import Experiment, PlugSpec, complete
+from equipoise.experiment.completion import complete
+from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.meta.stacked import AT_ONCE, Group, StackedRun
 from equipoise.metrics.mixture_modes import MixtureModes
 from equipoise.training import probe
@@ -103,7 +104,7 @@ def score(task: str, run: StackedRun) -> float:
     metric = MixtureModes()
     known = metric.statistics(_real(task))
     latents = run.training.state.model.latent(SAMPLES, torch.Generator().manual_seed(1), None)
-    counts = metric.counts(known, probe.samples(run.training.state, latents, None))
+    counts = metric.counts(known, probe.generate_samples(run.training.state, latents, None))
     modes = len(known.means)
     evenness = 1 - counts.reverse_kl / math.log(modes)
     return counts.modes / modes * min(1.0, counts.high_quality / PERFECT) * evenness

@@ -26,10 +26,10 @@ from equipoise.controllers.annealed import Annealed
 from equipoise.core import catalog
 from equipoise.core.events import Stepped
 from equipoise.core.observations import Controller
-from equipoise.diagnosis.remedies import Care
+from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.pilot.pilot import ModelInfo, Pilot
-from equipoise.training.loop import Plan, Streams, Training, train
-from equipoise.training.state import begin
+from equipoise.training.loop import Streams, Training, TrainingPlan, train
+from equipoise.training.state import initial_state
 
 STEPS, H, NEAR = 500, 0.2, 1e-3
 GAMMAS = (0.1, 0.3, 0.5, 0.7, 0.85, 1.0, 1.5, 2.0)
@@ -58,18 +58,18 @@ def measure(item: Item) -> Result:
     model = catalog.build("models", "dirac", options).build(data.spec, torch.Generator())
     h = item.get("h", H)
     knobs = model.knobs.with_values({"lr_g": h, "lr_d": h, "r1_gamma": item.get("gamma", 0.0)})
-    state = begin(model, knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(0))
+    state = initial_state(model, knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(0))
     pilot = Pilot(
         controller_of(item),
         steps=STEPS,
         knobs=knobs,
         rules=ModelInfo.of(model),
         sense_every=1,
-        care=Care() if item.get("repair") else None,
+        care=RepairSettings() if item.get("repair") else None,
     )
     if item["controller"] == "fixed" and not item.get("repair"):
         pilot.sense_every = pilot.eager = STEPS  # nobody reads what is read
-    training = Training(state, pilot, Streams(data.stream("train", 1, 0)), Plan(STEPS, 1), (torch.zeros(1, 1), None))
+    training = Training(state, pilot, Streams(data.stream("train", 1, 0)), TrainingPlan(STEPS, 1), (torch.zeros(1, 1), None))
     radii = [radius(state)]
     radii += [radius(state) for event in train(training) if isinstance(event, Stepped)]
     return {"first": radii[0], "last": radii[-1], "least": min(radii), "most": max(radii), "converged": since(radii)}

@@ -33,8 +33,9 @@ from _results import Item, Result, Results, parser, spread, table, write
 
 from equipoise.core.events import Event, Sensed, Stepped
 from equipoise.core.records import StepRecord
-from equipoise.experiment.launch import assemble
-from equipoise.experiment.settings import Experiment, PlugSpec, complete
+from equipoise.experiment.assembly import assemble
+from equipoise.experiment.completion import complete
+from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.pilot.pilot import EAGER, SENSE_EVERY
 from equipoise.training import loop
 from equipoise.training.loop import Training, train

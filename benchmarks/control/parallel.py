@@ -23,16 +23,16 @@ from _plane import HERE
 from _results import Item, Result, Results, parser, table, write
 
 from equipoise.comparison import page, results
-from equipoise.comparison.folder import Folder, begin
-from equipoise.comparison.jobs import carry_out
-from equipoise.comparison.plan import Plan, from_values
+from equipoise.comparison.folder import ComparisonFolder, create_or_open
+from equipoise.comparison.jobs import execute_jobs
+from equipoise.comparison.plan import ComparisonPlan, plan_from_values
 
 TARGET = 0.9
 ARMS = ("fixed", "annealed", "rank", "random")
 SEEDS = 6
 
 
-def plan_of(steps: int) -> Plan:
+def plan_of(steps: int) -> ComparisonPlan:
     """24 runs of so many steps."""
     task: dict[str, Any] = {
         "data": {"name": "digits", "image_size": 16},
@@ -43,21 +43,21 @@ def plan_of(steps: int) -> Plan:
         "reported": "kd_digits",
     }
     arms = {name: {"controller": name} for name in ARMS}
-    return from_values({"seeds": list(range(SEEDS)), "arms": arms, "tasks": {"digits": task}}, "parallel.py")
+    return plan_from_values({"seeds": list(range(SEEDS)), "arms": arms, "tasks": {"digits": task}}, "parallel.py")
 
 
 def measure(item: Item) -> Result:
     """The whole comparison once."""
     plan, before, begun = plan_of(item["steps"]), sum(os.times()[:4]), time.monotonic()
     with tempfile.TemporaryDirectory() as home:
-        folder = Folder(Path(home) / "comparison")
-        plan = begin(folder, plan, "")
+        folder = ComparisonFolder(Path(home) / "comparison")
+        plan = create_or_open(folder, plan, "")
         failed = []
-        for event in carry_out(plan, folder, item["processes"]):
+        for event in execute_jobs(plan, folder, item["processes"]):
             print(f"{event.done} of {event.total} done: {event.job.name if event.job else 'begun'}", flush=True)
             failed += [event.failed] if event.failed else []
-        page.write(folder)
-        rows = results.rows(plan, folder)
+        page.write_report(folder)
+        rows = results.load_results(plan, folder)
     wall, cpu = time.monotonic() - begun, sum(os.times()[:4]) - before
     seconds = [row.seconds for row in rows if row.seconds is not None]
     return {"runs": len(rows), "failed": failed, "cpu": cpu, "wall": wall, "median": statistics.median(seconds)}

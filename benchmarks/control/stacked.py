@@ -23,8 +23,9 @@ import torch
 from _plane import HERE
 from _results import Item, Result, Results, parser, spread, table, write
 
-from equipoise.experiment import launch
-from equipoise.experiment.settings import Experiment, PlugSpec, complete
+from equipoise.experiment.assembly import assemble
+from equipoise.experiment.completion import complete
+from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.losses.adversarial import LOSSES
 from equipoise.meta.stacked import train_together
 from equipoise.training.loop import Training, train
@@ -57,7 +58,7 @@ def experiment(steps: int, data: str = "ring", loss: str = "relativistic", metri
 
 
 def alone(one: Experiment) -> Training:
-    training = launch.assemble(replace(one, sample_every=None), None)
+    training = assemble(replace(one, sample_every=None), None)
     for _ in train(training):
         pass
     return training

@@ -24,7 +24,7 @@ from _plane import AT_ONCE, BATCH, HERE, POINTS, STEPS, TASKS, TUNING, WIDTH, Ru
 from _results import Item, Results, parser, table, write
 
 from equipoise.comparison import aggregate
-from equipoise.comparison.aggregate import Estimate, Grouped
+from equipoise.comparison.aggregate import IntervalEstimate, ScoresBySetting
 from equipoise.core import catalog
 from equipoise.core.knobs import AdversarialKnobs
 
@@ -128,7 +128,7 @@ def items_of(results: Results, names: Sequence[str]) -> list[Item]:
     return items + [run(regime, task, arm, n) for regime in REGIMES for task in TASKS for arm, n in bases.items()]
 
 
-def grouped(results: Results, regime: str, arm: str, tasks: Sequence[str]) -> Grouped | None:
+def grouped(results: Results, regime: str, arm: str, tasks: Sequence[str]) -> ScoresBySetting | None:
     """Task -> its scores, seed by seed; None while some are missing."""
     number = tuned(results, arm)
     result = {task: results.result(run(regime, task, arm, number)) for task in tasks} if number is not None else {}
@@ -146,16 +146,16 @@ def rows_of(results: Results, regime: str, names: Sequence[str]) -> list[list[An
         known, number = grouped(results, regime, arm, tasks), tuned(results, arm)
         if known is None or best is None or number is None:
             continue
-        alone = [aggregate.interquartile({task: known[task]}) for task in tasks]
-        whole = aggregate.interquartile(known)
-        chance = aggregate.probability_of_improvement(known, best) if arm != BASELINE else None
+        alone = [aggregate.estimate_interquartile_mean({task: known[task]}) for task in tasks]
+        whole = aggregate.estimate_interquartile_mean(known)
+        chance = aggregate.estimate_probability_of_improvement(known, best) if arm != BASELINE else None
         result = [results.result(run(regime, task, arm, number)) for task in tasks]
         lost = sum(len(one["diverged"]) for one in result if one)
         rows.append([whole.value, arm, *map(told, [*alone, whole]), told(chance) if chance else "", lost, number])
     return [row[1:] for row in sorted(rows, key=lambda row: -row[0])]
 
 
-def told(one: Estimate) -> str:
+def told(one: IntervalEstimate) -> str:
     return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
@@ -168,10 +168,10 @@ def verdict(results: Results, regime: str, names: Sequence[str]) -> str:
     if best is None or not pairs:
         return f"{regime.capitalize()}: not measured yet."
     differences = {arm: np.concatenate([known[task] - best[task] for task in tasks]) for arm, known in pairs.items()}
-    p_values = aggregate.holm({arm: aggregate.wilcoxon(result) for arm, result in differences.items()})
+    p_values = aggregate.holm_correction({arm: aggregate.wilcoxon_signed_rank(result) for arm, result in differences.items()})
     for arm, result in differences.items():
         sure = p_values[arm] < 0.05
-        sides["neither" if not sure else "better" if aggregate.lean(result) > 0 else "worse"].append(arm)
+        sides["neither" if not sure else "better" if aggregate.signed_rank_direction(result) > 0 else "worse"].append(arm)
     said = {side: ", ".join(result) or "none" for side, result in sides.items()}
     return (
         f"{regime.capitalize()}: better than the tuned constant: {said['better']}; worse: {said['worse']}; "
@@ -184,7 +184,7 @@ def caution(results: Results) -> list[str]:
     known = [grouped(results, regime, BASELINE, list(TASKS)) for regime in REGIMES]
     if None in known:
         return []
-    well, spoilt_ = (aggregate.interquartile(one).value for one in known if one)
+    well, spoilt_ = (aggregate.estimate_interquartile_mean(one).value for one in known if one)
     if spoilt_ <= well:
         return []
     return [
