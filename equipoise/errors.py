@@ -3,6 +3,7 @@
 EquipoiseError           one line for people: names the thing and the way out; the command line exits with 2
 ├── UnknownNameError     a plug, preset, knob, option or key that does not exist; the nearest right one is offered
 ├── SettingError         a value outside its range, or settings that cannot go together
+│   └── MissingPackageError  a setting that needs an extra that is not installed
 ├── DataError            data that cannot be read, or is too little
 ├── RunError             a run folder that is in the way, damaged, not writable, or not a run
 └── CheckpointError      a checkpoint that is cut short, of other shapes, or of a newer version
@@ -27,6 +28,10 @@ class UnknownNameError(EquipoiseError):
 
 class SettingError(EquipoiseError):
     """A setting that cannot be."""
+
+
+class MissingPackageError(SettingError):
+    """A setting that needs a package of an extra that is not installed."""
 
 
 class DataError(EquipoiseError):

@@ -1,7 +1,7 @@
-"""The nouns of judging samples: what is looked at, how often it is drawn anew, and the figure that comes of it.
+"""Types of sample quality metrics: the reference set, the features compared, resampling, and the result.
 
-features ──▶ statistics ──▶ figure
-networks     Reals           value and interval
+features ──▶ statistics ──▶ result
+network      reference set   value and interval
 """
 
 from collections.abc import Callable, Mapping
@@ -17,14 +17,15 @@ from equipoise.errors import SettingError
 LogLikelihood = Callable[[Tensor], Tensor]
 
 CONFIDENCE = 0.95
-"""Share of draws that an interval holds."""
+"""Confidence level of intervals."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceSet(Batch):
-    """What samples are judged by: held-out reals and their labels, and `train`, (T, ...), reals that were trained on.
+    """The reals that samples are compared with: held-out reals with their labels, and optionally training reals.
 
-    `train` is None where nobody asked for them. `spec`: what the data are, for metrics of text.
+    `train`: (T, ...) training reals, or None if no metric needs them. `spec`: description of the data; metrics of text
+    need it.
     """
 
     train: Tensor | None = field(default=None, kw_only=True)
@@ -33,157 +34,176 @@ class ReferenceSet(Batch):
 
 @runtime_checkable
 class Metric(Protocol):
-    """Quality by comparison with held-out reals: a frozen dataclass. More of it, with intervals: see Comparison."""
+    """A measure of sample quality relative to held-out reals: a frozen dataclass.
+
+    Metrics that also report intervals implement :class:`FeatureMetric`.
+    """
 
     @property
     def better(self) -> Literal["lower", "higher"]:
-        """Which way is up."""
+        """Direction of improvement."""
 
     @property
     def features_digest(self) -> str | None:
-        """SHA-256 of the network that it looks through, or its first digits; None if it looks through none."""
+        """SHA-256 of the feature network's weights, or its first digits; None without a network."""
 
     def suits(self, spec: DataSpec) -> bool:
-        """Whether it can be measured on data of this kind."""
+        """Whether the metric is defined for such data."""
 
     def statistics(self, real: ReferenceSet) -> Any:
-        """What is to be known of the reals, computed once."""
+        """Statistics of the reals, computed once."""
 
     def value(self, statistics: Any, fake: Tensor) -> float:
         """The metric of `fake`: (N, ...) float32 in the range of the data."""
 
 
 class Features(Protocol):
-    """What a metric looks at: a network that reads samples, or the samples themselves. A frozen, hashable value."""
+    """Map from samples to the features that a metric compares; a frozen, hashable value."""
 
     @property
     def digest(self) -> str | None:
-        """SHA-256 of the weights, or its first digits; None for no network."""
+        """SHA-256 of the weights, or its first digits; None without a network."""
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """(N, D) float32 on the CPU, of samples (N, ...) in the range of the data. Metrics of pairs keep (N, ...)."""
+        """Return (N, D) float32 features on the CPU, of samples (N, ...) in the range of the data.
+
+        Metrics of image pairs keep the shape (N, ...).
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """How samples are drawn anew, with replacement, for an interval (Efron 1979): `count` times, 0 for none."""
+    """Resampling with replacement for intervals (Efron 1979): `count` resamples, 0 for no interval."""
 
     count: int = 0
     seed: int = 0
 
     def weights(self, samples: int, side: int) -> Tensor:
-        """(count, samples) float32: how often each sample is in each draw. `side` tells reals (0) from fakes (1)."""
+        """Return (count, samples) float32: how often each sample occurs in each resample. `side`: 0 real, 1 fake."""
         generator = torch.Generator().manual_seed(2 * self.seed + side)
-        chosen = torch.randint(samples, (self.count, samples), generator=generator)
-        return torch.zeros(self.count, samples).scatter_add_(1, chosen, torch.ones(1).expand_as(chosen))
+        indices = torch.randint(samples, (self.count, samples), generator=generator)
+        return torch.zeros(self.count, samples).scatter_add_(1, indices, torch.ones(1).expand_as(indices))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MetricResult:
-    """What a metric says. `drawn`: (R,) float64, what it says of each draw; None if nothing was drawn.
+    """The value of a metric. `resampled`: (R,) float64, its value for each bootstrap resample, or None without any.
 
-    `doubts`: why it means little, and what to trust instead, a sentence each.
+    `warnings`: reasons why the value is unreliable, one sentence each, with the metric to use instead.
     """
 
     value: float
-    drawn: Tensor | None = None
-    doubts: tuple[str, ...] = ()
+    resampled: Tensor | None = None
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_mean(
+        cls, values: Tensor, bootstrap: Bootstrap, warnings: tuple[str, ...] = (), side: int = 1
+    ) -> "MetricResult":
+        """Return the mean of scores (N,), one per sample. `side`: as of :meth:`Bootstrap.weights`."""
+        values = values.double()
+        if not bootstrap.count:
+            return cls(values.mean().item(), warnings=warnings)
+        resampled = bootstrap.weights(len(values), side).double() @ values / len(values)
+        return cls(values.mean().item(), resampled, warnings)
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Where the value of other samples of the same kind would lie, 95 of 100 times.
+        """The 95 % interval of the value for other samples of the same distribution; None without resamples.
 
-        The quantiles of the draws, moved so that their mean is the value: a draw holds samples twice, which some
-        metrics take for a lack of variety, alike in every draw.
+        Quantiles of the resamples, shifted so that their mean is the value: a resample contains duplicates, which some
+        metrics count as lack of diversity, by the same amount in every resample.
         """
-        if self.drawn is None or not self.drawn.isfinite().all():
+        if self.resampled is None or not self.resampled.isfinite().all():
             return None
         tails = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
-        low, high = (self.drawn.double().quantile(tails) - self.drawn.double().mean() + self.value).tolist()
+        low, high = (self.resampled.double().quantile(tails) - self.resampled.double().mean() + self.value).tolist()
         return low, high
 
 
 @runtime_checkable
 class FeatureMetric(Metric, Protocol):
-    """A metric that compares features of samples with those of reals, and tells how sure it is."""
+    """A metric that compares features of samples with features of reals, and reports an interval."""
 
     needs_train: ClassVar[bool]
-    """Whether it looks at reals that were trained on, too."""
+    """Whether it also compares with training reals."""
 
     @property
     def features(self) -> Features:
-        """What it looks at. Cheap to ask for: weights are read at the first call."""
+        """The features compared. Cheap: weights are loaded at the first call."""
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """The figure of `fake`, features (N, D), beside those of reals."""
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric of `fake`, features (N, D), relative to `real`, features of reals."""
 
 
 @runtime_checkable
 class PairedMetric(FeatureMetric, Protocol):
-    """A comparison of each sample with the one real that it should be: both come in the same order."""
+    """A metric that compares each sample with its own target: samples and reals come in the same order."""
 
-    of_pairs: ClassVar[Literal[True]]
+    is_paired: ClassVar[Literal[True]]
 
 
 @runtime_checkable
 class PathMetric(Protocol):
-    """A metric of how a generator changes along short steps between latents."""
+    """A metric of how the output of a generator changes along short steps between latents."""
 
     epsilon: float
-    """Length of a step, as a share of the way between two latents."""
+    """Length of a step, as a share of the distance between two latents."""
 
     @property
     def better(self) -> Literal["lower", "higher"]:
-        """Which way is up."""
+        """Direction of improvement."""
 
     @property
     def features_digest(self) -> str | None:
-        """As of Metric."""
+        """See :class:`Metric`."""
 
     def suits(self, spec: DataSpec) -> bool:
-        """As of Metric."""
+        """See :class:`Metric`."""
 
-    def along(self, starts: Tensor, ends: Tensor, draws: Bootstrap) -> MetricResult:
-        """The figure of samples (N, ...) at the starts of steps and at their ends."""
+    def compute_along_path(self, starts: Tensor, ends: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric of samples (N, ...) at the start and at the end of N steps."""
 
 
 @runtime_checkable
 class LikelihoodMetric(Protocol):
-    """A metric of the likelihood that a generator gives to sentences, for those that give one."""
+    """A metric of the likelihood that a generator assigns to sentences; needs a generator that has likelihoods."""
 
     @property
     def better(self) -> Literal["lower", "higher"]:
-        """Which way is up."""
+        """Direction of improvement."""
 
     @property
     def features_digest(self) -> str | None:
-        """As of Metric."""
+        """See :class:`Metric`."""
 
     def suits(self, spec: DataSpec) -> bool:
-        """As of Metric."""
+        """See :class:`Metric`."""
 
-    def given(self, log_likelihood: LogLikelihood, real: ReferenceSet, draws: Bootstrap) -> MetricResult:
-        """The figure of a generator, by what it gives to sentences (N, T) int64: (N,) float64, nats."""
+    def compute_from_likelihood(
+        self, log_likelihood: LogLikelihood, real: ReferenceSet, bootstrap: Bootstrap
+    ) -> MetricResult:
+        """Compute the metric. `log_likelihood` maps sentences (N, T) int64 to nats, (N,) float64."""
 
 
 def extract_features(features: Features, real: Batch) -> ReferenceSet:
-    """Reals as their features; labels and what the data are stay."""
+    """Replace reals by their features; labels and the description of the data are kept."""
     train, spec = (real.train, real.spec) if isinstance(real, ReferenceSet) else (None, None)
     return ReferenceSet(
         features(real.real), real.condition, train=None if train is None else features(train), spec=spec
     )
 
 
-def check_independent(watched: Mapping[str, str | None], reported: Mapping[str, str | None]) -> None:
-    """Raise SettingError if a result would be reported through features that the run itself looked through.
+def check_independent(used: Mapping[str, str | None], reported: Mapping[str, str | None]) -> None:
+    """Raise SettingError if a reported metric uses the same features as one that controlled the run.
 
-    Both map names of metrics to the digests of their features. What a controller steers by stops to be a measure
-    (Goodhart's law). Metrics without a network are told apart by their names.
+    Both arguments map names of metrics to the digests of their features. A metric that a controller optimises ceases to
+    be a measure of quality (Goodhart's law). Metrics without a network are compared by name.
     """
     for name, digest in reported.items():
-        for other, seen_digest in watched.items():
-            if name == other or (digest is not None and digest == seen_digest):
+        for used_name, used_digest in used.items():
+            if name == used_name or (digest is not None and digest == used_digest):
                 raise SettingError(
-                    f"the run was steered by {other}, which looks through the same features as {name}; "
-                    "report it by other features"
+                    f"{name} cannot be reported: the run was controlled by {used_name}, which uses the same features; "
+                    "report a metric with other features"
                 )

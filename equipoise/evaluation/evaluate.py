@@ -30,10 +30,17 @@ from equipoise.core.metric import (
     check_independent,
 )
 from equipoise.errors import DataError, SettingError
-from equipoise.evaluation.samples import steps_of
-from equipoise.evaluation.subject import Asked, Judged, Subject, gather, opened, origin
-from equipoise.experiment.settings import Experiment, versions
-from equipoise.runs import run_folder as runs
+from equipoise.evaluation.samples import sample_path_steps
+from equipoise.evaluation.subject import (
+    EvaluationContext,
+    EvaluationData,
+    EvaluationRequest,
+    describe_data,
+    gather_data,
+    open_request,
+)
+from equipoise.experiment.settings import Experiment, installed_versions
+from equipoise.runs.run import Run
 
 DRAWS = 200
 """Draws of an interval."""
@@ -46,7 +53,7 @@ POINTS = ("modes", "high_quality", "reverse_kl")
 SENTENCES = ("validity", "nll_oracle", "bleu", "self_bleu", "copy_rate", "novelty")
 LIKELIHOODS = ("nll_gen", "sentence_mass", "sentence_forward_kl", "sentence_reverse_kl", "sentence_entropy")
 
-Judge = Metric | PathMetric | LikelihoodMetric
+AnyMetric = Metric | PathMetric | LikelihoodMetric
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class Floor:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MetricRow:
     """One metric: its value, and what the value hangs on.
 
     `interval`: of 95 %, None where there is none. `features`: digest of the network looked through. `seconds`: what it
@@ -78,26 +85,26 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class EvaluationResult:
     """All rows, and what they share: `protocol`, as JSON has it."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[MetricRow, ...]
     protocol: Mapping[str, Any]
 
 
-def evaluate(asked: Asked) -> Evaluation:
+def evaluate(asked: EvaluationRequest) -> EvaluationResult:
     """Judge samples. The same seed gives the same figures.
 
     Raises EquipoiseError for what cannot be read, does not suit, or must not be reported.
     """
-    subject = opened(asked)
-    judges = chosen(subject)
-    return judge(judges, gather(subject))
+    subject = open_request(asked)
+    judges = select_metrics(subject)
+    return compute_metrics(judges, gather_data(subject))
 
 
-def judge(judges: Mapping[str, Judge], judged: Judged) -> Evaluation:
+def compute_metrics(judges: Mapping[str, AnyMetric], judged: EvaluationData) -> EvaluationResult:
     """A row for each metric, by name."""
-    return Evaluation(tuple(_row(name, metric, judged) for name, metric in judges.items()), _protocol(judged))
+    return EvaluationResult(tuple(_row(name, metric, judged) for name, metric in judges.items()), _protocol(judged))
 
 
 def check_finite(samples: Tensor) -> None:
@@ -114,55 +121,55 @@ def _spoilt(samples: Tensor) -> int:
     return int((~samples.isfinite().flatten(1).all(dim=1)).sum())
 
 
-def chosen(subject: Subject) -> dict[str, Judge]:
+def select_metrics(subject: EvaluationContext) -> dict[str, AnyMetric]:
     """Name -> metric. Raises SettingError for one that does not suit, or that steered the run.
 
     Those that suit the data, if none was asked for: without what steered the run.
     """
     asked, spec = subject.asked, subject.data.spec
-    result: dict[str, Judge] = {}
-    for word in asked.metrics or (*_of_pairs(subject), *suiting(subject.choice.name, spec), *_of_likelihood(subject)):
+    result: dict[str, AnyMetric] = {}
+    for word in asked.metrics or (*_of_pairs(subject), *default_metrics(subject.choice.name, spec), *_of_likelihood(subject)):
         base = word.partition(":")[0]
         options = {**_features_option(word, subject.choice.name, spec), **asked.options.get(base, {})}
-        metric: Judge = catalog.build("metrics", word, options)
+        metric: AnyMetric = catalog.build("metrics", word, options)
         if not metric.suits(spec):
             raise SettingError(f"the metric '{word}' does not suit this data; leave it out")
         result[word] = metric
     if unknown := asked.options.keys() - {"data", *(word.partition(":")[0] for word in result)}:
         raise SettingError(f"--option {min(unknown)}.… is of a metric that is not measured; add it to --metrics")
-    steered = steered_by(asked.samples, subject.experiment)
+    steered = metrics_used_for_control(asked.samples, subject.experiment)
     if asked.metrics:
         check_independent(steered, {name: metric.features_digest for name, metric in result.items()})
         return result
     return {name: metric for name, metric in result.items() if _independent(steered, name, metric)}
 
 
-def suiting(data: str, spec: DataSpec) -> tuple[str, ...]:
+def default_metrics(data: str, spec: DataSpec) -> tuple[str, ...]:
     """Names of metrics that suit data."""
     if spec.vocabulary is not None:
         return tuple(name for name in SENTENCES if catalog.build("metrics", name).suits(spec))
     return DIGITS if data == "digits" else IMAGES if spec.is_image else POINTS
 
 
-def _of_pairs(subject: Subject) -> tuple[str, ...]:
+def _of_pairs(subject: EvaluationContext) -> tuple[str, ...]:
     """Names of metrics that suit a run that maps inputs, where samples can be held beside their truths."""
     maps = subject.generator is not None and subject.generator.model.source is not None
     return PAIRS if maps and subject.asked.split in subject.data.spec.paired else ()
 
 
-def _of_likelihood(subject: Subject) -> tuple[str, ...]:
+def _of_likelihood(subject: EvaluationContext) -> tuple[str, ...]:
     """Names of metrics that suit a run whose generator gives likelihoods."""
     if subject.generator is None or subject.generator.log_likelihood is None:
         return ()
     return tuple(name for name in LIKELIHOODS if catalog.build("metrics", name).suits(subject.data.spec))
 
 
-def features_for(data: str, spec: DataSpec) -> str:
+def default_features(data: str, spec: DataSpec) -> str:
     """The kind of features that suits data."""
     return "digits" if data == "digits" else "efficientnet_lite0" if spec.is_image else "samples"
 
 
-def _independent(steered: Mapping[str, str | None], name: str, metric: Judge) -> bool:
+def _independent(steered: Mapping[str, str | None], name: str, metric: AnyMetric) -> bool:
     try:
         check_independent(steered, {name: metric.features_digest})
     except SettingError:
@@ -174,25 +181,25 @@ def _features_option(word: str, data: str, spec: DataSpec) -> dict[str, str]:
     """The features that suit the data, for a metric that leaves the choice and a word that does not choose."""
     if ":" in word or "features_from" not in inspect.signature(catalog.load("metrics", word)).parameters:
         return {}
-    return {"features_from": features_for(data, spec)}
+    return {"features_from": default_features(data, spec)}
 
 
-def steered_by(folder: Path, experiment: Experiment | None) -> dict[str, str | None]:
+def metrics_used_for_control(folder: Path, experiment: Experiment | None) -> dict[str, str | None]:
     """Metrics that a controller or a remedy of a run gave as a reason, and the digests of their features.
 
     Reasons stand in the log: a metric that is in none of them has only been looked at.
     """
-    choice = experiment.measured if experiment else None
+    choice = experiment.training_metric if experiment else None
     if choice is None:
         return {}
-    reasons = [json.dumps(line) for line in runs.Run(folder).lines() if line["event"] in ("turned", "remedied")]
+    reasons = [json.dumps(line) for line in Run(folder).lines() if line["event"] in ("turned", "remedied")]
     if not any(choice.name in reason for reason in reasons):
         return {}
-    metric: Judge = catalog.build("metrics", choice.name, choice.options)
+    metric: AnyMetric = catalog.build("metrics", choice.name, choice.options)
     return {choice.name: metric.features_digest}
 
 
-def _row(name: str, metric: Judge, judged: Judged) -> Row:
+def _row(name: str, metric: AnyMetric, judged: EvaluationData) -> MetricRow:
     begun = time.monotonic()
     if isinstance(metric, PairedMetric) and not judged.aligned:
         raise SettingError(
@@ -201,37 +208,37 @@ def _row(name: str, metric: Judge, judged: Judged) -> Row:
     floor, samples = None, len(judged.specimens.samples)
     spoilt = _spoilt(judged.specimens.samples)
     if spoilt:
-        figure = MetricResult(
-            math.nan, doubts=(f"{spoilt:,} of {samples:,} samples are not finite: nothing was measured",)
+        result = MetricResult(
+            math.nan, warnings=(f"{spoilt:,} of {samples:,} samples are not finite: nothing was measured",)
         )
     elif isinstance(metric, PathMetric):
         samples = min(samples, PATHS)
-        figure = _along(name, metric, judged, samples)
+        result = _along(name, metric, judged, samples)
     elif isinstance(metric, LikelihoodMetric):
-        figure = _given(name, metric, judged)
+        result = _given(name, metric, judged)
     elif isinstance(metric, FeatureMetric):
-        figure, floor = _compared(metric, judged)
+        result, floor = _compared(metric, judged)
     else:
         real = ReferenceSet(
             judged.reals.real, judged.reals.condition, train=judged.train.real, spec=judged.subject.data.spec
         )
-        figure = MetricResult(metric.value(metric.statistics(real), judged.specimens.samples))
-    lost = () if spoilt or math.isfinite(figure.value) else ("not a number: samples are not finite, or too few",)
-    return Row(
+        result = MetricResult(metric.value(metric.statistics(real), judged.specimens.samples))
+    lost = () if spoilt or math.isfinite(result.value) else ("not a number: samples are not finite, or too few",)
+    return MetricRow(
         metric=name,
-        value=figure.value,
+        value=result.value,
         better=metric.better,
-        interval=figure.interval,
+        interval=result.interval,
         floor=floor,
         samples=samples,
         reals=0 if isinstance(metric, PathMetric) else len(judged.reals),
         features=metric.features_digest,
-        warnings=(*figure.doubts, *lost),
+        warnings=(*result.warnings, *lost),
         seconds=time.monotonic() - begun,
     )
 
 
-def _compared(metric: FeatureMetric, judged: Judged) -> tuple[MetricResult, Floor | None]:
+def _compared(metric: FeatureMetric, judged: EvaluationData) -> tuple[MetricResult, Floor | None]:
     """The figure of the samples, and that of reals."""
 
     def see(what: str) -> Tensor:
@@ -239,14 +246,14 @@ def _compared(metric: FeatureMetric, judged: Judged) -> tuple[MetricResult, Floo
 
     train = see("train") if metric.needs_train else None
     real = ReferenceSet(see("reals"), judged.reals.condition, train=train, spec=judged.subject.data.spec)
-    figure = metric.compare(real, see("samples"), Bootstrap(DRAWS, judged.subject.asked.seed))
+    result = metric.compute(real, see("samples"), Bootstrap(DRAWS, judged.subject.asked.seed))
     if train is not None and (there := judged.subject.trained_on.count("train") or 0) > len(train):
         missed = f"copies are looked for among {len(train):,} of {there:,} training reals"
-        figure = replace(figure, doubts=(*figure.doubts, missed))
-    return figure, _floor(metric, real, see if _others(judged) and not metric.needs_train else None)
+        result = replace(result, warnings=(*result.warnings, missed))
+    return result, _floor(metric, real, see if _others(judged) and not metric.needs_train else None)
 
 
-def _others(judged: Judged) -> bool:
+def _others(judged: EvaluationData) -> bool:
     """Whether training reals are others than the reals that are judged by."""
     return judged.split == "held_out" and judged.subject.other is None
 
@@ -257,38 +264,38 @@ def _floor(metric: FeatureMetric, real: ReferenceSet, see: Callable[[str], Tenso
     """
     if see is not None:
         fake = see("others")
-        return Floor(metric.compare(real, fake, Bootstrap()).value, len(fake))
+        return Floor(metric.compute(real, fake, Bootstrap()).value, len(fake))
     half = len(real) // 2
     if half < 2:
         return None
     labels = None if real.condition is None else real.condition[half : 2 * half]
     other = ReferenceSet(real.real[half : 2 * half], labels, train=real.train, spec=real.spec)
-    return Floor(metric.compare(other, real.real[:half], Bootstrap()).value, half)
+    return Floor(metric.compute(other, real.real[:half], Bootstrap()).value, half)
 
 
-def _along(name: str, metric: PathMetric, judged: Judged, count: int) -> MetricResult:
+def _along(name: str, metric: PathMetric, judged: EvaluationData, count: int) -> MetricResult:
     """The figure of a metric of paths. Raises SettingError without a generator."""
     generator, seed = judged.subject.generator, judged.subject.asked.seed
     if generator is None:
         raise SettingError(f"{name} needs a generator: give a run, not a folder of samples")
-    starts, ends = steps_of(generator, count, seed, judged.reals.condition, metric.epsilon)
-    return metric.along(starts, ends, Bootstrap(DRAWS, seed))
+    starts, ends = sample_path_steps(generator, count, seed, judged.reals.condition, metric.epsilon)
+    return metric.compute_along_path(starts, ends, Bootstrap(DRAWS, seed))
 
 
-def _given(name: str, metric: LikelihoodMetric, judged: Judged) -> MetricResult:
+def _given(name: str, metric: LikelihoodMetric, judged: EvaluationData) -> MetricResult:
     """The figure of a metric of likelihood. Raises SettingError if the samples have none."""
     generator, seed = judged.subject.generator, judged.subject.asked.seed
     if generator is None or generator.log_likelihood is None:
         raise SettingError(f"{name} needs a generator that gives likelihoods, such as a run of seqgan; leave it out")
     real = ReferenceSet(judged.reals.real, spec=judged.subject.data.spec)
-    return metric.given(generator.log_likelihood, real, Bootstrap(DRAWS, seed))
+    return metric.compute_from_likelihood(generator.log_likelihood, real, Bootstrap(DRAWS, seed))
 
 
-def _protocol(judged: Judged) -> dict[str, Any]:
+def _protocol(judged: EvaluationData) -> dict[str, Any]:
     """What every row shares."""
     return {
-        **origin(judged),
+        **describe_data(judged),
         "interval": {"level": CONFIDENCE, "draws": DRAWS, "by": "bootstrap"},
         "floor": {"of": "training reals in the place of samples" if _others(judged) else "one half of the reals"},
-        "versions": versions(),
+        "versions": installed_versions(),
     }

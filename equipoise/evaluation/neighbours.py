@@ -7,9 +7,9 @@ import torch
 from equipoise.core import catalog
 from equipoise.core.metric import ReferenceSet
 from equipoise.errors import SettingError
-from equipoise.evaluation.subject import Judged
+from equipoise.evaluation.subject import EvaluationData
 from equipoise.metrics.auth_pct import AuthPct
-from equipoise.runs import run_folder as runs
+from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
 
 ROWS = 12
 """Samples in the picture."""
@@ -17,7 +17,7 @@ BESIDE = 5
 """Training reals beside each."""
 
 
-def picture(judged: Judged, path: Path, features_from: str) -> Path:
+def write_neighbour_grid(judged: EvaluationData, path: Path, features_from: str) -> Path:
     """Write a PNG: in each row a sample, then its nearest training reals; the most suspicious sample on top.
 
     Raises SettingError for samples that are no images, or a file that is no .png.
@@ -32,5 +32,5 @@ def picture(judged: Judged, path: Path, features_from: str) -> Path:
         for sample, beside in zip(result.sample.tolist(), result.train, strict=True)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_bytes(path, runs.png(runs.grid(torch.cat(rows).numpy(), columns=len(rows[0]))))
+    write_bytes(path, encode_png(make_grid(torch.cat(rows).numpy(), columns=len(rows[0]))))
     return path

@@ -12,20 +12,20 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec
 from equipoise.errors import DataError, SettingError
-from equipoise.experiment.data_source import IMAGES
+from equipoise.experiment.data_source import IMAGE_SUFFIXES
 from equipoise.inference.generator import Generator
 from equipoise.inference.latent_space import slerp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Specimens:
+class SampleSet:
     """`samples`: (N, ...) float32, [-1, 1] for images. `origin`: where they come from, as JSON has it."""
 
     samples: Tensor
     origin: Mapping[str, Any]
 
 
-def of_run(folder: Path, generator: Generator, count: int, seed: int, labels: Tensor | None) -> Specimens:
+def generate_samples(folder: Path, generator: Generator, count: int, seed: int, labels: Tensor | None) -> SampleSet:
     """`count` samples of the averaged generator; for a GAN with labels, of labels drawn at random from `labels` (M,).
 
     Raises DataError if it takes labels and there are none to draw from.
@@ -34,17 +34,17 @@ def of_run(folder: Path, generator: Generator, count: int, seed: int, labels: Te
     made = generator.make(generator.latents(count, seed=seed), chosen)
     drawn = "as those of the reals" if chosen is not None else None
     origin = {"run": str(folder), "step": generator.step, "weights": "averaged", "labels": drawn}
-    return Specimens(made, origin)
+    return SampleSet(made, origin)
 
 
-def translated(folder: Path, generator: Generator, inputs: Tensor) -> Specimens:
+def translate_inputs(folder: Path, generator: Generator, inputs: Tensor) -> SampleSet:
     """A sample of each of `inputs` (N, ...), in their order."""
     made = generator.make(generator.latents(len(inputs)), inputs)
     origin = {"run": str(folder), "step": generator.step, "weights": "averaged", "of": "the inputs of the reals"}
-    return Specimens(made, origin)
+    return SampleSet(made, origin)
 
 
-def steps_of(
+def sample_path_steps(
     generator: Generator, count: int, seed: int, labels: Tensor | None, epsilon: float
 ) -> tuple[Tensor, Tensor]:
     """Samples (count, ...) at both ends of short steps on great circles between two latents, at random places."""
@@ -71,7 +71,7 @@ def _labels(generator: Generator, count: int, seed: int, labels: Tensor | None) 
     return labels[torch.randint(len(labels), (count,), generator=source)]
 
 
-def of_files(path: Path, count: int | None, spec: DataSpec) -> Specimens:
+def read_samples(path: Path, count: int | None, spec: DataSpec) -> SampleSet:
     """Samples of the kind of `spec` from an array (.npy), a folder of images or a text (.txt), `count` at the most.
 
     Arrays are (N, C, H, W) or (N, D), float, images in [-1, 1]. Raises DataError if there are fewer than two, or if
@@ -90,7 +90,7 @@ def of_files(path: Path, count: int | None, spec: DataSpec) -> Specimens:
     if tuple(samples.shape[1:]) != spec.shape:
         result, wanted = (" x ".join(map(str, shape)) for shape in (samples.shape[1:], spec.shape))
         raise DataError(f"the samples in {path} are {result}, the reals {wanted}; bring them to the same size")
-    return Specimens(samples, {"files": str(path)})
+    return SampleSet(samples, {"files": str(path)})
 
 
 def _sentences(path: Path, spec: DataSpec) -> Tensor:
@@ -128,9 +128,9 @@ def _array(path: Path) -> Tensor:
 def _images(folder: Path, count: int | None, spec: DataSpec) -> Tensor:
     if not spec.is_image:
         raise DataError(f"the reals are points, no images; give an array (.npy) of points instead of {folder}")
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGES and file.is_file())[:count]
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())[:count]
     if not files:
-        raise DataError(f"there is no image in {folder}; images end in {', '.join(IMAGES)}")
+        raise DataError(f"there is no image in {folder}; images end in {', '.join(IMAGE_SUFFIXES)}")
     mode = "L" if spec.shape[0] == 1 else "RGB"
     first = _pixels(files[0], mode)
     sheet = np.empty((len(files), *first.shape), np.uint8)

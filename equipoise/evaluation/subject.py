@@ -13,22 +13,24 @@ from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSet, DataSpec, Split
 from equipoise.core.metric import Features
 from equipoise.errors import DataError, SettingError
-from equipoise.evaluation.samples import Specimens, of_files, of_run, translated
-from equipoise.experiment.settings import Experiment, PlugSpec, from_values, named_data, require
-from equipoise.inference.generator import Generator, load
-from equipoise.runs import run_folder as runs
+from equipoise.evaluation.samples import SampleSet, generate_samples, read_samples, translate_inputs
+from equipoise.experiment.data_source import parse_data_source
+from equipoise.experiment.files import parse_experiment
+from equipoise.experiment.settings import Experiment, PlugSpec, require
+from equipoise.inference.generator import Generator, load_generator
+from equipoise.runs.run import EXPERIMENT_FILE, Run
 
 COUNT = 10_000
 """Samples that are judged unless another number is asked for."""
-TRAINED = 20_000
+MAX_TRAIN_REALS = 20_000
 """Training reals among which copies are looked for at the most."""
-ANOTHER = "the reals are a text of their own, all of it; copies are looked for among what the run was trained on"
-FEW_HELD_OUT = 50
+OTHER_TEXT_NOTE = "the reals are a text of their own, all of it; copies are looked for among what the run was trained on"
+MIN_HELD_OUT = 50
 """Held-out reals below which training reals are taken instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class EvaluationRequest:
     """What is to be judged, by what. None: what suits."""
 
     samples: Path
@@ -48,13 +50,13 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Subject:
+class EvaluationContext:
     """What was asked for, opened: `data` and how it was chosen; `experiment` and `generator` if samples are a run's.
 
     `other`: what a run was trained on, if it is judged by a text that it has not seen; None where that is `data`.
     """
 
-    asked: Asked
+    asked: EvaluationRequest
     data: DataSet
     choice: PlugSpec
     experiment: Experiment | None
@@ -68,14 +70,14 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
+class EvaluationData:
     """Samples, `reals` of a split, and `train`, all training reals up to TRAINED, which samples may be copies of.
 
     `aligned`: each sample was made of the input that belongs to the real in its place.
     """
 
-    subject: Subject
-    specimens: Specimens
+    subject: EvaluationContext
+    specimens: SampleSet
     reals: Batch
     train: Batch
     split: Split
@@ -95,14 +97,14 @@ class Judged:
         return self._seen[features, what]
 
 
-def opened(asked: Asked) -> Subject:
+def open_request(asked: EvaluationRequest) -> EvaluationContext:
     """What was asked for, found. Raises EquipoiseError if it is not there, cannot be read, or does not fit together."""
     if asked.count is not None and asked.count < 2:
         raise SettingError(f"count = {asked.count}: it must be at least 2")
     experiment, generator = None, None
-    if (asked.samples / runs.EXPERIMENT).exists():
-        source = str(asked.samples / runs.EXPERIMENT)
-        experiment, generator = from_values(runs.Run(asked.samples).experiment(), source), load(asked.samples)
+    if (asked.samples / EXPERIMENT_FILE).exists():
+        source = str(asked.samples / EXPERIMENT_FILE)
+        experiment, generator = parse_experiment(Run(asked.samples).experiment(), source), load_generator(asked.samples)
     choice = _choice(asked, experiment, generator)
     data = _built(choice)
     if generator is not None and generator.spec.shape != data.spec.shape:
@@ -114,7 +116,7 @@ def opened(asked: Asked) -> Subject:
         raise DataError("this run makes images of images, and these reals have no such inputs; leave --against out")
     unseen = choice.name == "text_lines" and "digest" not in choice.options
     other = _built(require(experiment.data, "data")) if experiment is not None and unseen else None
-    return Subject(asked, data, choice, experiment, generator, other)
+    return EvaluationContext(asked, data, choice, experiment, generator, other)
 
 
 def _built(choice: PlugSpec) -> DataSet:
@@ -122,11 +124,11 @@ def _built(choice: PlugSpec) -> DataSet:
     return data
 
 
-def _choice(asked: Asked, experiment: Experiment | None, generator: Generator | None) -> PlugSpec:
+def _choice(asked: EvaluationRequest, experiment: Experiment | None, generator: Generator | None) -> PlugSpec:
     """The reals, by what was asked for, else those that the run was trained on."""
     options = asked.options.get("data", {})
     if asked.against is not None:
-        choice = named_data(asked.against)
+        choice = parse_data_source(asked.against)
         if generator is not None and "image_size" in inspect.signature(catalog.load("data", choice.name)).parameters:
             choice = choice.with_options(image_size=generator.spec.shape[-1])
         if experiment is not None and generator is not None and choice.name == "text_lines":
@@ -156,10 +158,10 @@ def _text(choice: PlugSpec, own: PlugSpec, spec: DataSpec) -> PlugSpec:
     return choice.with_options(unit=unit, words=spec.vocabulary.words, length=spec.shape[0], held_out=0.0)
 
 
-def gather(subject: Subject) -> Judged:
+def gather_data(subject: EvaluationContext) -> EvaluationData:
     """Make or read the samples, and take as many reals, or all there are. Raises DataError if samples do not suit."""
     asked, data, generator = subject.asked, subject.data, subject.generator
-    read = of_files(asked.samples, asked.count, data.spec) if generator is None else None
+    read = read_samples(asked.samples, asked.count, data.spec) if generator is None else None
     count = len(read.samples) if read else asked.count or COUNT
 
     def some(data: DataSet, split: Split, most: int) -> Batch:
@@ -167,24 +169,24 @@ def gather(subject: Subject) -> Judged:
         return batch
 
     held_out = _available(data, "held_out", COUNT, COUNT)
-    few = asked.split == "held_out" and held_out < FEW_HELD_OUT
+    few = asked.split == "held_out" and held_out < MIN_HELD_OUT
     split: Split = "train" if few else asked.split
-    reals, train = some(data, split, asked.count or COUNT), some(subject.trained_on, "train", TRAINED)
+    reals, train = some(data, split, asked.count or COUNT), some(subject.trained_on, "train", MAX_TRAIN_REALS)
     maps = generator is not None and generator.model.source is not None
     made = _made(asked, generator, count, reals) if generator else read
     assert made is not None
     note = f"held-out reals are too few ({held_out}): training reals stand in for them, so that copies look good"
     notes = (note,) if few else ()
     if subject.other is not None:
-        notes = (ANOTHER,)
-    return Judged(subject, made, reals, train, split, notes, maps and split in data.spec.paired)
+        notes = (OTHER_TEXT_NOTE,)
+    return EvaluationData(subject, made, reals, train, split, notes, maps and split in data.spec.paired)
 
 
-def _made(asked: Asked, generator: Generator, count: int, reals: Any) -> Specimens:
+def _made(asked: EvaluationRequest, generator: Generator, count: int, reals: Any) -> SampleSet:
     """Samples of a run: of noise, as many as asked for, or of the input of each real."""
     if generator.model.source is not None:
-        return translated(asked.samples, generator, reals.source)
-    return of_run(asked.samples, generator, count, asked.seed, reals.condition)
+        return translate_inputs(asked.samples, generator, reals.source)
+    return generate_samples(asked.samples, generator, count, asked.seed, reals.condition)
 
 
 def _available(data: DataSet, split: Split, most: int, endless: int) -> int:
@@ -193,7 +195,7 @@ def _available(data: DataSet, split: Split, most: int, endless: int) -> int:
     return endless if count is None else min(count, most)
 
 
-def origin(judged: Judged) -> dict[str, Any]:
+def describe_data(judged: EvaluationData) -> dict[str, Any]:
     """What the samples and the reals are, as JSON has it."""
     choice = judged.subject.choice
     return {

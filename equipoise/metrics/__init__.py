@@ -1,1 +1,1 @@
-"""One metric a file: features, statistics, value. A file dropped in is a metric."""
+"""One metric per file: features, statistics, value. A new file is a new metric."""

@@ -1,57 +1,57 @@
-"""Sentences as metrics look at them: as tokens, and by a number each."""
+"""Shared by metrics of text: tokens as features, access to the reference set, and enumeration of all sentences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from equipoise.core.data import DataSpec
-from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
-from equipoise.core.tokens import SentenceDistribution
+from equipoise.core.metric import LogLikelihood, ReferenceSet
+from equipoise.core.tokens import END, SentenceDistribution
 from equipoise.errors import DataError
 
-NONE = -1
-"""What is the number of no word: it makes a sentence differ from every real one."""
+INVALID = -1
+"""Replaces values that are not token ids, so that such a sentence differs from every real one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
-    """Sentences as they are."""
+class TokenFeatures:
+    """The tokens themselves."""
 
     @property
     def digest(self) -> None:
-        """No network."""
+        """None: no network."""
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """(N, T) int64 of (N, T), in which numbers of samples may be float32."""
+        """Return (N, T) int64 of samples (N, T), int64 or float32; values that are not token ids become INVALID."""
         samples = samples.detach().cpu()
         if not samples.is_floating_point():
             return samples
-        whole = samples.isfinite() & (samples == samples.round()) & (samples >= 0)
-        return torch.where(whole, samples, NONE).long()
+        is_token = samples.isfinite() & (samples == samples.round()) & (samples >= 0)
+        return torch.where(is_token, samples, INVALID).long()
 
 
-class OfSentences:
-    """To mix into a metric that looks at tokens."""
+class SentenceMetricMixin:
+    """A metric whose features are tokens."""
 
     __slots__ = ()
 
     needs_train: ClassVar[bool] = False
 
     @property
-    def features(self) -> Tokens:
-        """Tokens."""
-        return Tokens()
+    def features(self) -> TokenFeatures:
+        """The tokens."""
+        return TokenFeatures()
 
     def suits(self, spec: DataSpec) -> bool:
         """Sentences."""
         return spec.vocabulary is not None
 
 
-class ByLikelihood:
-    """To mix into a metric of likelihood: it looks through no network of its own."""
+class LikelihoodMetricMixin:
+    """A metric of likelihood, which uses no feature network."""
 
     __slots__ = ()
 
@@ -62,51 +62,65 @@ class ByLikelihood:
         return spec.vocabulary is not None
 
 
-def mean_figure(values: Tensor, draws: Bootstrap, doubts: tuple[str, ...] = ()) -> MetricResult:
-    """The mean of a number for each sample, (N,), and that of draws."""
-    values = values.double()
-    if not draws.count:
-        return MetricResult(values.mean().item(), doubts=doubts)
-    drawn = draws.weights(len(values), 1).double() @ values / len(values)
-    return MetricResult(values.mean().item(), drawn, doubts)
+class EnumeratedLikelihoods(NamedTuple):
+    """Log probabilities of all S sentences in the support of the data, (S,) float64 each, in nats.
+
+    `distribution`: under the data. `log_likelihood`: under the generator. `mass`: total probability that the generator
+    assigns to the support. `model`: under the generator, conditioned on the support: log (p_G / mass).
+    """
+
+    distribution: Tensor
+    log_likelihood: Tensor
+    mass: float
+    model: Tensor
 
 
-def law_of(real: ReferenceSet, metric: str) -> SentenceDistribution:
-    """What the reals were drawn from. Raises DataError if nobody knows."""
+def is_enumerable(spec: DataSpec) -> bool:
+    """Whether all sentences of the data can be enumerated."""
+    return spec.vocabulary is not None and spec.distribution is not None and spec.distribution.support() is not None
+
+
+def enumerate_likelihoods(log_likelihood: LogLikelihood, real: ReferenceSet, metric: str) -> EnumeratedLikelihoods:
+    """Evaluate all sentences under the data and the generator. Raises DataError if they cannot be enumerated."""
+    distribution = require_distribution(real, metric)
+    support = distribution.support()
+    if support is None:
+        raise DataError(f"{metric} needs data whose sentences can be enumerated, such as 'sentences'; omit the metric")
+    values = log_likelihood(support).double().cpu()
+    total = values.logsumexp(dim=0)
+    return EnumeratedLikelihoods(distribution.log_probability(support), values, total.exp().item(), values - total)
+
+
+def require_distribution(real: ReferenceSet, metric: str) -> SentenceDistribution:
+    """Return the distribution of the data. Raises DataError if it is not known."""
     if real.spec is None or real.spec.distribution is None:
-        raise DataError(f"{metric} needs data whose law is known, such as 'sentences' or 'oracle'; leave it out")
+        raise DataError(
+            f"{metric} needs data with a known distribution, such as 'sentences' or 'oracle'; omit the metric"
+        )
     return real.spec.distribution
 
 
-def support_of(real: ReferenceSet, metric: str) -> Tensor:
-    """Every sentence that can occur, (S, T). Raises DataError if nobody can write them down."""
-    support = law_of(real, metric).support()
-    if support is None:
-        raise DataError(f"{metric} needs data all of which can be written down, such as 'sentences'; leave it out")
-    return support
-
-
-def ends_of(real: ReferenceSet, metric: str) -> bool:
-    """Whether sentences end by themselves. Raises DataError for what are no sentences."""
+def require_sentences(real: ReferenceSet, metric: str) -> bool:
+    """Return whether sentences have an end token. Raises DataError if the data are not sentences."""
     if real.spec is None or real.spec.vocabulary is None:
-        raise DataError(f"{metric} compares sentences, and these reals are none; leave it out")
+        raise DataError(f"{metric} compares sentences, but the reals are not text; omit the metric")
     return real.spec.vocabulary.ends
 
 
-def train_of(real: ReferenceSet, metric: str) -> Tensor:
-    """The sentences that were trained on. Raises DataError without them."""
+def require_train(real: ReferenceSet, metric: str) -> Tensor:
+    """Return the training sentences. Raises DataError if they are missing."""
     if real.train is None:
-        raise DataError(f"{metric} needs the reals that were trained on, too; name the data with --against")
+        raise DataError(f"{metric} needs the training reals; name the training data with --against")
     return real.train
 
 
-def keys(sentences: Tensor) -> list[bytes]:
-    """A key for each sentence (N, T) int64, the same for the same ones."""
+def sentence_keys(sentences: Tensor) -> list[bytes]:
+    """Return a key for each sentence (N, T) int64, equal for equal sentences."""
     array = sentences.contiguous().numpy()
     return [row.tobytes() for row in array]
 
 
-def cut(sentences: Tensor, ends: bool) -> list[Sequence[int]]:
-    """Sentences (N, T) as lists of their tokens, without the end and what follows."""
+def strip_endings(sentences: Tensor, ends: bool) -> list[Sequence[int]]:
+    """Return sentences (N, T) as lists of tokens, without the end token and everything after it."""
     rows: list[list[int]] = sentences.tolist()
-    return [row[: row.index(0)] if ends and 0 in row else row for row in rows]
+    return [row[: row.index(END)] if ends and END in row else row for row in rows]

@@ -1,6 +1,7 @@
-"""Published files of weights: found, downloaded where they may be, and never used unless their digest is right."""
+"""Published files of weights: local or downloaded, used only if their SHA-256 is correct."""
 
 import hashlib
+import importlib.util
 import io
 import urllib.request
 from dataclasses import dataclass
@@ -9,15 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from equipoise.errors import DataError
+from equipoise.errors import DataError, MissingPackageError
 
-SECONDS = 20
-"""How long a server may keep silent."""
+TIMEOUT = 20
+"""Timeout of a download in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """A file of weights. `digest`: its SHA-256, or as many of its first digits as were published."""
+class WeightsFile:
+    """A published file of weights. `digest`: its SHA-256, or the first digits if no more were published."""
 
     url: str
     digest: str
@@ -25,49 +26,57 @@ class Published:
 
     @property
     def name(self) -> str:
-        """The file's own name."""
+        """The file name."""
         return self.url.rpartition("/")[2]
 
 
-def read(published: Published, weights: str | None, instead: str) -> dict[str, Tensor]:
-    """The tensors of a file: `weights` if it is given, else that of torch's folder, else downloaded into it.
+def require_package(package: str, metric: str) -> None:
+    """Raise MissingPackageError if a package of the extra `metrics` is not installed."""
+    if importlib.util.find_spec(package) is None:
+        raise MissingPackageError(
+            f"{metric} needs the package {package}, which is not installed: pip install 'equipoise[metrics]'"
+        )
 
-    No pickle is opened but for tensors. Raises DataError, naming what to do `instead`, if the file cannot be had or is
-    another one.
+
+def load_tensors(published: WeightsFile, weights: str | None, alternative: str) -> dict[str, Tensor]:
+    """Load the tensors of a file: `weights` if given, otherwise from torch's hub folder, downloaded if it is missing.
+
+    Reads tensors only, never other pickled objects. Raises DataError, which names the `alternative`, if the file is not
+    available or has another digest.
     """
     file = Path(weights).expanduser() if weights else Path(torch.hub.get_dir()) / "checkpoints" / published.name
     if not weights and not file.exists():
-        _download(published, file, instead)
-    hint = f"give the file of {published.url}" if weights else "delete it, and it is downloaded anew"
-    content = check_digest(file, published.digest, hint)
+        _download(published, file, alternative)
+    remedy = f"provide the file from {published.url}" if weights else "delete it to download it again"
+    content = check_digest(file, published.digest, remedy)
     tensors: dict[str, Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return tensors
 
 
-def check_digest(file: Path, digest: str, hint: str) -> bytes:
-    """The bytes of a file. Raises DataError, with a hint, if it cannot be read or has another SHA-256."""
+def check_digest(file: Path, digest: str, remedy: str) -> bytes:
+    """Return the content of a file. Raises DataError, ending with `remedy`, if unreadable or of another digest."""
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read the weights {file}: {error.strerror}; {hint}") from error
-    result = hashlib.sha256(content).hexdigest()
-    if not result.startswith(digest):
-        raise DataError(f"{file} is not the published file: its SHA-256 is {result[:8]}…, not {digest[:8]}…; {hint}")
+        raise DataError(f"cannot read the weights {file}: {error.strerror}; {remedy}") from error
+    actual = hashlib.sha256(content).hexdigest()
+    if not actual.startswith(digest):
+        raise DataError(f"{file} is not the published file: its SHA-256 is {actual[:8]}…, not {digest[:8]}…; {remedy}")
     return content
 
 
-def _download(published: Published, file: Path, instead: str) -> None:
+def _download(published: WeightsFile, file: Path, alternative: str) -> None:
     partial = file.with_name(f".{file.name}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(published.url, timeout=SECONDS) as answer, partial.open("wb") as target:
-            while chunk := answer.read(1 << 20):
+        with urllib.request.urlopen(published.url, timeout=TIMEOUT) as response, partial.open("wb") as target:
+            while chunk := response.read(1 << 20):
                 target.write(chunk)
         partial.replace(file)
     except OSError as error:
         partial.unlink(missing_ok=True)
         reason = getattr(error, "reason", None) or error.strerror or error
         raise DataError(
-            f"{published.name} ({published.megabytes} MB) is needed and cannot be downloaded ({reason}); fetch "
-            f"{published.url} elsewhere and give its path by --option METRIC.weights=PATH, or use {instead}"
+            f"{published.name} ({published.megabytes} MB) cannot be downloaded ({reason}); download {published.url} "
+            f"on another machine and pass its path with --option METRIC.weights=PATH, or use {alternative}"
         ) from error

@@ -1,32 +1,29 @@
-"""Share of samples, in percent, that are no copies of training reals: higher is better, 100 the most.
+"""Share of samples, in percent, that are not copies of training reals: higher is better, at most 100.
 
-Authenticity of Alaa et al. 2022, "How Faithful is your Synthetic Data?", section 4, in percent as in Stein et al.
-2023, "Exposing flaws of generative model evaluation metrics". A sample counts as a copy if its nearest training real
-is nearer to it than to any other training real.
+Authenticity of Alaa et al. 2022, "How Faithful is your Synthetic Data?", section 4, in percent as in Stein et al. 2023,
+"Exposing flaws of generative model evaluation metrics". A sample counts as a copy if it is closer to its nearest
+training real than that real is to any other training real.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from equipoise.core.data import DataSpec
-from equipoise.core.metric import Bootstrap, Features, MetricResult, ReferenceSet
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.errors import DataError
-from equipoise.metrics import _choice
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._manifold import mean_of, nearest, radii
+from equipoise.metrics._feature_metric import FeatureKind, SelectableFeaturesMixin
+from equipoise.metrics._manifold import nearest_neighbours, radii
 
 __all__ = ["AuthPct"]
 
 
-class Closest(NamedTuple):
-    """Training reals next to samples, the most suspicious sample first.
+class NearestTrainingSamples(NamedTuple):
+    """The training reals nearest to samples, the most suspicious sample first.
 
-    `sample` (S,) int64, `train` (S, k) int64 from the nearest on, `ratio` (S,) float64: distance to the nearest as a
-    share of how far that one's own nearest neighbour is; below 1, the sample counts as a copy.
+    `sample` (S,) int64, `train` (S, k) int64 in ascending order of distance, `ratio` (S,) float64: distance to the
+    nearest training real divided by that real's own nearest-neighbour distance; below 1, the sample counts as a copy.
     """
 
     sample: Tensor
@@ -35,48 +32,45 @@ class Closest(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class AuthPct(Compares):
-    """Perfect samples do not reach 100: held-out reals lie as near by chance. Compare with the figure of reals."""
+class AuthPct(SelectableFeaturesMixin):
+    """Perfect samples stay below 100, since held-out reals are as close by chance: see the real-vs-real reference."""
 
-    features_from: _choice.Kind = "efficientnet_lite0"
+    features_from: FeatureKind = "efficientnet_lite0"
     """digits, efficientnet_lite0, inception or samples"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     needs_train: ClassVar[bool] = True
-    presets: ClassVar[Mapping[str, Mapping[str, str]]] = _choice.PRESETS
 
-    @property
-    def features(self) -> Features:
-        """As chosen."""
-        return _choice.KINDS[self.features_from]()
+    def __post_init__(self) -> None:
+        self.check_features("auth_pct")
 
-    def suits(self, spec: DataSpec) -> bool:
-        """Images, or points for features from the samples themselves."""
-        return _choice.suits(self.features_from, spec)
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from features (T, D) of training reals and (N, D) of samples.
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Features (T, D) of training reals, (N, D) of samples. Raises DataError without training reals."""
-        own = (_ratio(_train(real), fake) > 1) & fake.flatten(1).isfinite().all(dim=1)
-        return mean_of(100 * own.double(), draws, side=1)
+        Raises DataError without training reals.
+        """
+        is_new = (_ratio(_train(real), fake) > 1) & fake.flatten(1).isfinite().all(dim=1)
+        return MetricResult.from_mean(100 * is_new.double(), bootstrap)
 
-    def closest(self, real: ReferenceSet, fake: Tensor, samples: int, k: int) -> Closest:
-        """The `samples` that lie nearest to training reals, for the eye, each with k of these."""
+    def closest(self, real: ReferenceSet, fake: Tensor, samples: int, k: int) -> NearestTrainingSamples:
+        """Return the samples nearest to training reals, `samples` of them, each with its k nearest training reals."""
         ratio = _ratio(_train(real), fake)
         order = ratio.argsort()[:samples]
-        return Closest(order, nearest(fake[order], _train(real), k).row, ratio[order])
+        return NearestTrainingSamples(order, nearest_neighbours(fake[order], _train(real), k).row, ratio[order])
 
 
 def _train(real: ReferenceSet) -> Tensor:
     if real.train is None:
-        raise DataError("auth_pct needs the reals that were trained on, too; name the data with --against")
+        raise DataError("auth_pct needs the training reals; name the training data with --against")
     return real.train
 
 
 def _ratio(train: Tensor, fake: Tensor) -> Tensor:
-    """Distance of samples to the nearest training real, by that one's own nearest distance: (N,) float64.
+    """Return (N,) float64: distance to the nearest training real, divided by that real's nearest-neighbour distance.
 
-    Training reals that are there twice have that distance 0: any sample is then further off, but an exact copy is not.
+    A training real that occurs twice has the nearest-neighbour distance 0: every sample except an exact copy is
+    farther.
     """
-    near = nearest(fake, train, 1)
-    own = radii(train, 1)[near.row[:, 0]]
-    return torch.where(near.distance[:, 0] == 0, 0.0, near.distance[:, 0] / own)
+    neighbours = nearest_neighbours(fake, train, 1)
+    spacing = radii(train, 1)[neighbours.row[:, 0]]
+    return torch.where(neighbours.distance[:, 0] == 0, 0.0, neighbours.distance[:, 0] / spacing)

@@ -1,8 +1,8 @@
-"""How much of samples stands in held-out sentences word for word, by n-grams up to 4: higher is better.
+"""N-gram overlap of samples with held-out sentences, up to 4-grams: higher is better.
 
-BLEU (Papineni et al. 2002) of each sample against held-out sentences, all of them up to --count, and the mean over
-samples, as Texygen (Zhu 2018) has it; smoothing method 1 of Chen and Cherry 2014, as nltk has it. It hangs on the
-number of references.
+BLEU (Papineni et al. 2002) of each sample against all held-out sentences, at most --count, averaged over samples, as in
+Texygen (Zhu et al. 2018); smoothing method 1 of Chen and Cherry 2014, as in nltk. It depends on the number of
+references.
 """
 
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ from torch import Tensor
 
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.errors import SettingError
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._ngrams import References
-from equipoise.metrics._sentences import OfSentences, cut, ends_of, mean_figure
+from equipoise.metrics._feature_metric import FeatureMetricMixin
+from equipoise.metrics._ngrams import ReferenceNgrams
+from equipoise.metrics._sentences import SentenceMetricMixin, require_sentences, strip_endings
 
 __all__ = ["BLEU"]
 
 
 @dataclass(frozen=True, slots=True)
-class BLEU(OfSentences, Compares):
-    """0 to 1. Raises SettingError for n-grams of nothing."""
+class BLEU(SentenceMetricMixin, FeatureMetricMixin):
+    """0 to 1. Raises SettingError for `order` below 1."""
 
     order: int = 4
-    """the longest n-grams; all up to them count alike"""
+    """the longest n-grams; all lengths have equal weight"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     presets: ClassVar[Mapping[str, Mapping[str, int]]] = {str(order): {"order": order} for order in (2, 3, 4, 5)}
@@ -35,8 +35,10 @@ class BLEU(OfSentences, Compares):
         if self.order < 1:
             raise SettingError(f"order = {self.order}: it must be at least 1")
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Held-out sentences (M, T) int64 and samples (N, T) int64."""
-        ends = ends_of(real, "bleu")
-        references = References.of(cut(real.real, ends), self.order)
-        return mean_figure(torch.tensor([references.bleu(sentence) for sentence in cut(fake, ends)]), draws)
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute from held-out sentences (M, T) int64 and samples (N, T) int64."""
+        ends = require_sentences(real, "bleu")
+        references = ReferenceNgrams.build(strip_endings(real.real, ends), self.order)
+        return MetricResult.from_mean(
+            torch.tensor([references.bleu(sentence) for sentence in strip_endings(fake, ends)]), bootstrap
+        )

@@ -1,15 +1,15 @@
-"""Whether samples lie nearer to the training reals than held-out reals do: higher is better, 0 enough.
+"""Whether samples are closer to the training reals than held-out reals are: higher is better, 0 is ideal.
 
 C_T of Meehan, Chaudhuri and Dasgupta 2020, "A Non-Parametric Test to Detect Data-Copying in Generative Models". Below
--3, samples are copies to a degree that chance does not explain; far above 0, they lie further off than reals do.
+-3, samples are copies to a degree that chance does not explain; far above 0, they are farther away than reals.
 
 Distances are to the nearest of all training reals. The authors' program takes the nearest in the sample's own cell, and
-corrects the mean of U by a half for continuity: of 1,000 points in five clusters, fresh, copied, half copied and noisy,
-the scores were -0.27, -16.1, -8.97 and 8.94 here, and -0.25, -16.0, -8.95 and 8.94 by those two rules.
+applies a continuity correction of one half to the mean of U: for 1,000 points in five clusters, fresh, copied, half
+copied and noisy, the scores were -0.27, -16.1, -8.97 and 8.94 here, and -0.25, -16.0, -8.95 and 8.94 with those two
+rules.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -17,62 +17,56 @@ import torch
 from torch import Tensor
 
 from equipoise.core import validation as bounds
-from equipoise.core.data import DataSpec
-from equipoise.core.metric import Bootstrap, Features, MetricResult, ReferenceSet
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.errors import DataError
-from equipoise.metrics import _choice
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._memorisation import Nearness, cells, copying, nearness
+from equipoise.metrics._feature_metric import FeatureKind, SelectableFeaturesMixin
+from equipoise.metrics._memorisation import NearestDistances, copying_score, kmeans_centres, nearest_distances
 
 __all__ = ["CT"]
 
 
 @dataclass(frozen=True, slots=True)
-class CT(Compares):
-    """A z-score over the cells that k-means divides the training reals into."""
+class CT(SelectableFeaturesMixin):
+    """A z score over k-means cells of the training reals."""
 
-    features_from: _choice.Kind = "efficientnet_lite0"
+    features_from: FeatureKind = "efficientnet_lite0"
     """digits, efficientnet_lite0, inception or samples"""
     cells: int = 5
-    """how many cells; each should hold a hundred held-out reals"""
+    """number of cells; each should hold a hundred held-out reals"""
     least: int = 20
-    """cells with fewer samples are left out"""
+    """cells with fewer samples are skipped"""
     seed: int = 0
-    """of the cells"""
+    """seed of the cells"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     needs_train: ClassVar[bool] = True
-    presets: ClassVar[Mapping[str, Mapping[str, str]]] = _choice.PRESETS
 
     def __post_init__(self) -> None:
         bounds.at_least(1, cells=self.cells, least=self.least)
         bounds.seeds(seed=self.seed)
+        self.check_features("c_t")
 
-    @property
-    def features(self) -> Features:
-        """As chosen."""
-        return _choice.KINDS[self.features_from]()
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from features (M, D) and (T, D) of reals and (N, D) of samples.
 
-    def suits(self, spec: DataSpec) -> bool:
-        """Images, or points for features from the samples themselves."""
-        return _choice.suits(self.features_from, spec)
-
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Features (M, D) and (T, D) of reals, (N, D) of samples. Raises DataError without training reals."""
+        Raises DataError without training reals.
+        """
         if real.train is None:
-            raise DataError("c_t needs the reals that were trained on, too; name the data with --against")
+            raise DataError("c_t needs the training reals; name the training data with --against")
         if not fake.isfinite().all():
             return MetricResult(math.nan)
-        means = cells(real.train, self.cells, self.seed)
-        ours, theirs = (nearness(features, real.train, means) for features in (real.real, fake))
-        value = copying(theirs, ours, self.least)
-        if not draws.count:
+        means = kmeans_centres(real.train, self.cells, self.seed)
+        held_out, samples = (nearest_distances(features, real.train, means) for features in (real.real, fake))
+        value = copying_score(samples, held_out, self.least)
+        if not bootstrap.count:
             return MetricResult(value)
-        pairs = zip(draws.weights(len(real.real), 0).long(), draws.weights(len(fake), 1).long(), strict=True)
-        drawn = [copying(_counted(theirs, second), _counted(ours, first), self.least) for first, second in pairs]
-        return MetricResult(value, torch.tensor(drawn, dtype=torch.float64))
+        pairs = zip(bootstrap.weights(len(real.real), 0).long(), bootstrap.weights(len(fake), 1).long(), strict=True)
+        resampled = [
+            copying_score(_repeat(samples, second), _repeat(held_out, first), self.least) for first, second in pairs
+        ]
+        return MetricResult(value, torch.tensor(resampled, dtype=torch.float64))
 
 
-def _counted(rows: Nearness, times: Tensor) -> Nearness:
-    """Each row as often as it was drawn."""
-    return Nearness(rows.distance.repeat_interleave(times), rows.cell.repeat_interleave(times))
+def _repeat(rows: NearestDistances, times: Tensor) -> NearestDistances:
+    """Repeat each row as often as it was resampled."""
+    return NearestDistances(rows.distance.repeat_interleave(times), rows.cell.repeat_interleave(times))

@@ -1,8 +1,7 @@
-"""How surely a small network names samples as digits, and how many digits there are: higher is better, 10 the most.
+"""Inception score with a small digits classifier: higher is better, at most 10.
 
-The formula of the Inception score (Salimans et al. 2016) on the ten logits of a network that is shipped with the
-package (`scripts/train_digits_classifier.py` rebuilds it). It looks at no reals, and does not compare with published
-Inception scores.
+The formula of Salimans et al. 2016 on the ten logits of a network shipped with the package (reproduced by
+`scripts/train_digits_classifier.py`). It uses no reals, and is not comparable with published inception scores.
 """
 
 from dataclasses import dataclass
@@ -13,29 +12,28 @@ from torch import Tensor
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _naming
-from equipoise.metrics._choice import readable
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._features_digits import DigitNames
+from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
+from equipoise.metrics._features_digits import DigitLogits
 
 __all__ = ["ClassifierScoreDigits"]
 
 
 @dataclass(frozen=True, slots=True)
-class ClassifierScoreDigits(Compares):
-    """Between 1 and 10. A picture of each digit is enough for 10: it sees names, and no variety within one."""
+class ClassifierScoreDigits(FeatureMetricMixin):
+    """Between 1 and 10. One image per digit suffices for 10: it does not measure variety within a class."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     @property
-    def features(self) -> DigitNames:
-        """Of the shipped network."""
-        return DigitNames()
+    def features(self) -> DigitLogits:
+        """Logits of the shipped network."""
+        return DigitLogits()
 
     def suits(self, spec: DataSpec) -> bool:
         """Grey or colour images of any size."""
-        return readable(spec)
+        return is_grey_or_colour(spec)
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Logits (N, 10) of samples, all in one split, as the bias of small ones has it lower."""
-        result = _naming.score(fake, 1, draws)
-        return MetricResult(result.value, result.drawn)
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute from logits (N, 10) of samples, in a single split because small splits lower the score."""
+        result = _naming.compute_score(fake, 1, bootstrap)
+        return MetricResult(result.value, result.resampled)

@@ -1,6 +1,6 @@
-"""Share of samples that are sentences trained on, word for word: lower is better, down to what reals get.
+"""Share of samples that are training sentences, word for word: lower is better, down to the real-vs-real reference.
 
-A perfect generator writes some of them, too, where there are few sentences to write: of the `sentences` lab 18 %.
+A perfect generator also produces some where there are few possible sentences: 18 % for the `sentences` data.
 """
 
 import math
@@ -11,22 +11,25 @@ import torch
 from torch import Tensor
 
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._sentences import OfSentences, keys, mean_figure, train_of
+from equipoise.metrics._feature_metric import FeatureMetricMixin
+from equipoise.metrics._sentences import SentenceMetricMixin, require_train, sentence_keys
 
 __all__ = ["CopyRate"]
 
 
 @dataclass(frozen=True, slots=True)
-class CopyRate(OfSentences, Compares):
+class CopyRate(SentenceMetricMixin, FeatureMetricMixin):
     """0 to 1."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     needs_train: ClassVar[bool] = True
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Sentences trained on (T, T') int64 and samples (N, T') int64. Raises DataError without the former."""
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from training sentences (T, T') int64 and samples (N, T') int64.
+
+        Raises DataError without the former.
+        """
         if (fake < 0).any():
-            return MetricResult(math.nan)  # what is no word is no copy, but nothing better either
-        known = set(keys(train_of(real, "copy_rate")))
-        return mean_figure(torch.tensor([key in known for key in keys(fake)]), draws)
+            return MetricResult(math.nan)  # Invalid tokens are not copies, but not better than copies.
+        train = set(sentence_keys(require_train(real, "copy_rate")))
+        return MetricResult.from_mean(torch.tensor([key in train for key in sentence_keys(fake)]), bootstrap)

@@ -1,50 +1,41 @@
-"""Share of reals that have a sample near them: higher is better, 1 the most.
+"""Share of reals that have a sample nearby: higher is better, at most 1.
 
 Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", equations 3 and 4: a real counts if
-a sample is nearer than its fifth nearest real neighbour. Perfect samples, as many as reals, reach 1 - 1/2^5 = 97 %.
+a sample is closer than its fifth nearest real neighbour. Perfect samples, as many as reals, reach 1 - 1/2^5 = 97 %.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from equipoise.core import validation as bounds
-from equipoise.core.data import DataSpec
-from equipoise.core.metric import Bootstrap, Features, MetricResult, ReferenceSet
-from equipoise.metrics import _choice
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._manifold import mean_of, nearest, radii, unequal
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
+from equipoise.metrics._feature_metric import FeatureKind, SelectableFeaturesMixin
+from equipoise.metrics._manifold import count_warnings, nearest_neighbours, radii
 
 __all__ = ["Coverage"]
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage(Compares):
-    """Variety that an outlier among the samples does not spoil."""
+class Coverage(SelectableFeaturesMixin):
+    """Variety, robust to outliers among the samples."""
 
-    features_from: _choice.Kind = "efficientnet_lite0"
+    features_from: FeatureKind = "efficientnet_lite0"
     """digits, efficientnet_lite0, inception or samples"""
     neighbours: int = 5
-    """how many neighbours a ball reaches to"""
+    """k of the k-th nearest neighbour that defines the radius of a ball"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
-    presets: ClassVar[Mapping[str, Mapping[str, str]]] = _choice.PRESETS
 
     def __post_init__(self) -> None:
         bounds.at_least(1, neighbours=self.neighbours)
+        self.check_features("coverage")
 
-    @property
-    def features(self) -> Features:
-        """As chosen."""
-        return _choice.KINDS[self.features_from]()
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from features (M, D) of reals and (N, D) of samples; reals are resampled.
 
-    def suits(self, spec: DataSpec) -> bool:
-        """Images, or points for features from the samples themselves."""
-        return _choice.suits(self.features_from, spec)
-
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Features (M, D) of reals, (N, D) of samples; draws are of the reals. Raises DataError for too few."""
-        near = nearest(real.real, fake, 1).distance[:, 0] < radii(real.real, self.neighbours)
-        return mean_of(near.double(), draws, side=0, doubts=unequal(real.real, fake))
+        Raises DataError for too few.
+        """
+        is_covered = nearest_neighbours(real.real, fake, 1).distance[:, 0] < radii(real.real, self.neighbours)
+        return MetricResult.from_mean(is_covered.double(), bootstrap, side=0, warnings=count_warnings(real.real, fake))

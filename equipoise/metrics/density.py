@@ -1,51 +1,42 @@
-"""In how many balls around reals a sample lies, for what is expected: higher is better.
+"""Number of balls around reals that contain a sample, relative to the expected number: higher is better.
 
-Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", equations 3 and 4: balls around
-reals reach to the fifth nearest real neighbour; their number around a sample, divided by five. About 1 for reals; it
-can be more.
+Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", equations 3 and 4: the radius of a
+ball is the distance to the fifth nearest real neighbour; the number of balls around a sample is divided by five. About
+1 for reals; it can exceed 1.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from equipoise.core import validation as bounds
-from equipoise.core.data import DataSpec
-from equipoise.core.metric import Bootstrap, Features, MetricResult, ReferenceSet
-from equipoise.metrics import _choice
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._manifold import balls_around, mean_of, radii, unequal
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
+from equipoise.metrics._feature_metric import FeatureKind, SelectableFeaturesMixin
+from equipoise.metrics._manifold import count_balls, count_warnings, radii
 
 __all__ = ["Density"]
 
 
 @dataclass(frozen=True, slots=True)
-class Density(Compares):
-    """Fidelity that an outlier among the reals does not spoil."""
+class Density(SelectableFeaturesMixin):
+    """Fidelity, robust to outliers among the reals."""
 
-    features_from: _choice.Kind = "efficientnet_lite0"
+    features_from: FeatureKind = "efficientnet_lite0"
     """digits, efficientnet_lite0, inception or samples"""
     neighbours: int = 5
-    """how many neighbours a ball reaches to"""
+    """k of the k-th nearest neighbour that defines the radius of a ball"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
-    presets: ClassVar[Mapping[str, Mapping[str, str]]] = _choice.PRESETS
 
     def __post_init__(self) -> None:
         bounds.at_least(1, neighbours=self.neighbours)
+        self.check_features("density")
 
-    @property
-    def features(self) -> Features:
-        """As chosen."""
-        return _choice.KINDS[self.features_from]()
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from features (M, D) of reals and (N, D) of samples; samples are resampled.
 
-    def suits(self, spec: DataSpec) -> bool:
-        """Images, or points for features from the samples themselves."""
-        return _choice.suits(self.features_from, spec)
-
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Features (M, D) of reals, (N, D) of samples; draws are of the samples. Raises DataError for too few."""
-        around = balls_around(fake, real.real, radii(real.real, self.neighbours), border=False)
-        return mean_of(around / self.neighbours, draws, side=1, doubts=unequal(real.real, fake))
+        Raises DataError for too few.
+        """
+        counts = count_balls(fake, real.real, radii(real.real, self.neighbours), border=False)
+        return MetricResult.from_mean(counts / self.neighbours, bootstrap, warnings=count_warnings(real.real, fake))

@@ -1,7 +1,7 @@
-"""Fréchet distance to held-out reals, on the features of a small network that knows digits: lower is better.
+"""Fréchet distance to held-out reals, on features of a small digits classifier: lower is better.
 
-The distance that FID is (Heusel et al. 2017), on 64 features of a network that is shipped with the package
-(`scripts/train_digits_classifier.py` rebuilds it). Numbers compare with each other, not with any published FID.
+The formula of FID (Heusel et al. 2017), on 64 features of a network shipped with the package (reproduced by
+`scripts/train_digits_classifier.py`). Values are comparable with each other, not with any published FID.
 """
 
 from dataclasses import dataclass
@@ -12,28 +12,30 @@ from torch import Tensor
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _frechet
-from equipoise.metrics._choice import readable
-from equipoise.metrics._comparing import Compares
+from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
 from equipoise.metrics._features_digits import DigitFeatures
 
 __all__ = ["FdDigits"]
 
 
 @dataclass(frozen=True, slots=True)
-class FdDigits(Compares):
-    """Biased upward by few samples: 10,000 perfect ones beside 1,000 reals are still above 0."""
+class FdDigits(FeatureMetricMixin):
+    """Biased upward for few samples: 10,000 perfect samples against 1,000 reals are still above 0."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     @property
     def features(self) -> DigitFeatures:
-        """Of the shipped network."""
+        """Features of the shipped network."""
         return DigitFeatures()
 
     def suits(self, spec: DataSpec) -> bool:
         """Grey or colour images of any size."""
-        return readable(spec)
+        return is_grey_or_colour(spec)
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Features (M, D) of reals, (N, D) of samples. Raises DataError for fewer than 2 of either."""
-        return _frechet.compare(real.real, fake, draws, instead="kd_digits")
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from features (M, D) of reals and (N, D) of samples.
+
+        Raises DataError for fewer than 2 of either.
+        """
+        return _frechet.compute(real.real, fake, bootstrap, alternative="kd_digits")

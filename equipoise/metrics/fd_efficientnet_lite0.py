@@ -1,7 +1,7 @@
-"""Fréchet distance to held-out reals, on ImageNet features that a package brings along: lower is better.
+"""Fréchet distance to held-out reals, on ImageNet features of EfficientNet-Lite0: lower is better.
 
-The distance that FID is (Heusel et al. 2017), on 1,280 features of EfficientNet-Lite0, of images brought to 96 x 96.
-Numbers compare with each other, not with any published FID. Needs the extra `features`.
+The formula of FID (Heusel et al. 2017), on 1,280 features, of images resized to 96 x 96. Values are comparable with
+each other, not with any published FID.
 """
 
 from dataclasses import dataclass
@@ -12,28 +12,30 @@ from torch import Tensor
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _frechet
-from equipoise.metrics._choice import readable
-from equipoise.metrics._comparing import Compares
+from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
 from equipoise.metrics._features_efficientnet import EfficientNetFeatures
 
 __all__ = ["FdEfficientnetLite0"]
 
 
 @dataclass(frozen=True, slots=True)
-class FdEfficientnetLite0(Compares):
-    """Strongly biased upward below some 5,000 samples: trust kd_efficientnet_lite0 there."""
+class FdEfficientnetLite0(FeatureMetricMixin):
+    """Strongly biased upward below about 5,000 samples: use kd_efficientnet_lite0 there."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     @property
     def features(self) -> EfficientNetFeatures:
-        """Of EfficientNet-Lite0."""
+        """Features of EfficientNet-Lite0."""
         return EfficientNetFeatures()
 
     def suits(self, spec: DataSpec) -> bool:
         """Grey or colour images of any size."""
-        return readable(spec)
+        return is_grey_or_colour(spec)
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Features (M, D) of reals, (N, D) of samples. Raises DataError for fewer than 2 of either."""
-        return _frechet.compare(real.real, fake, draws, instead="kd_efficientnet_lite0")
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from features (M, D) of reals and (N, D) of samples.
+
+        Raises DataError for fewer than 2 of either.
+        """
+        return _frechet.compute(real.real, fake, bootstrap, alternative="kd_efficientnet_lite0")

@@ -1,7 +1,7 @@
-"""Fréchet distance to held-out reals, on the pixels themselves: lower is better.
+"""Fréchet distance to held-out reals, on pixels: lower is better.
 
-What many a tutorial calls a simplified FID: the formula of Heusel et al. 2017 on pixels in [-1, 1] instead of
-features. It sees brightness and where it lies, and no shapes.
+What many tutorials call a simplified FID: the formula of Heusel et al. 2017 on pixels in [-1, 1] instead of features.
+It measures brightness and its position, not shapes.
 """
 
 import math
@@ -14,24 +14,23 @@ from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.errors import SettingError
 from equipoise.metrics import _frechet
-from equipoise.metrics._choice import readable
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._features_samples import Flat, Shrunk
+from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
+from equipoise.metrics._features_samples import DownsampledImages, FlattenedSamples
 
 __all__ = ["FdPixels"]
 
-MOST_NUMBERS = 64 * 64
+MAX_VALUES = 64 * 64
 
 
 @dataclass(frozen=True, slots=True)
-class FdPixels(Compares):
-    """Images of up to 64 x 64 pixels in one channel: the covariance holds a number for each two pixels.
+class FdPixels(FeatureMetricMixin):
+    """Images of up to 64 x 64 pixels in one channel: the covariance has an entry for each pair of pixels.
 
-    Larger ones, and those in colour, are to be averaged down to `side` x `side`; a side below 1 is a SettingError.
+    Larger images, and colour images, must be averaged down to `side` x `side`. Raises SettingError for a side below 1.
     """
 
     side: int | None = None
-    """pixels a side that images are averaged down to; none for images as they are"""
+    """pixels a side to which images are averaged down; default: no averaging"""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
@@ -40,15 +39,18 @@ class FdPixels(Compares):
             raise SettingError(f"side = {self.side}: it must be at least 1")
 
     @property
-    def features(self) -> Flat | Shrunk:
-        """Pixels in a row."""
-        return Flat() if self.side is None else Shrunk(self.side)
+    def features(self) -> FlattenedSamples | DownsampledImages:
+        """Pixels as a vector."""
+        return FlattenedSamples() if self.side is None else DownsampledImages(self.side)
 
     def suits(self, spec: DataSpec) -> bool:
-        """Images with at most 4,096 numbers, averaged down."""
+        """Images with at most 4,096 values after averaging."""
         shape = spec.shape if self.side is None else (spec.shape[0], *(min(self.side, n) for n in spec.shape[1:]))
-        return readable(spec) and math.prod(shape) <= MOST_NUMBERS
+        return is_grey_or_colour(spec) and math.prod(shape) <= MAX_VALUES
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Features (M, D) of reals, (N, D) of samples. Raises DataError for fewer than 2 of either."""
-        return _frechet.compare(real.real, fake, draws, instead="kd_efficientnet_lite0")
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from features (M, D) of reals and (N, D) of samples.
+
+        Raises DataError for fewer than 2 of either.
+        """
+        return _frechet.compute(real.real, fake, bootstrap, alternative="kd_efficientnet_lite0")

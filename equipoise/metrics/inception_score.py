@@ -1,9 +1,9 @@
-"""How surely Inception names samples, and how many names it has for them: higher is better.
+"""Inception score: how confidently Inception v3 classifies samples, and into how many classes: higher is better.
 
     IS = exp E_x KL(p(y|x) || p(y))
 
-Salimans et al. 2016, "Improved Techniques for Training GANs", on the logits of Inception v3 without their bias and over
-ten splits of shuffled samples, as torch-fidelity has it. It does not look at reals at all.
+Salimans et al. 2016, "Improved Techniques for Training GANs", on the logits of Inception v3 without bias and over ten
+splits of shuffled samples, as in torch-fidelity. It uses no reals. Needs the extra `metrics`.
 """
 
 from dataclasses import dataclass
@@ -14,38 +14,41 @@ from torch import Tensor
 from equipoise.core import validation as bounds
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
-from equipoise.metrics._choice import readable
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._features_inception import POOLED, InceptionFeatures
-from equipoise.metrics._naming import USUAL as USUAL
-from equipoise.metrics._naming import score
+from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
+from equipoise.metrics._features_inception import PACKAGE, POOLED, InceptionFeatures
+from equipoise.metrics._naming import compute_score
+from equipoise.metrics._weights import require_package
 
 __all__ = ["InceptionScore"]
 
 
 @dataclass(frozen=True, slots=True)
-class InceptionScore(Compares):
-    """Between 1 and 1,008; published figures are of 50,000 samples. Biased downward by small splits."""
+class InceptionScore(FeatureMetricMixin):
+    """Between 1 and 1,008; published values use 50,000 samples. Small splits bias it downward."""
 
     weights: str | None = None
-    """path of the weights; left out: torch's folder, or downloaded into it"""
+    """path of the weights; default: torch's hub folder, downloaded if missing"""
     splits: int = 10
-    """parts that the score is the mean of"""
+    """number of splits that the score is averaged over"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     def __post_init__(self) -> None:
         bounds.at_least(1, splits=self.splits)
+        require_package(PACKAGE, "inception_score")
 
     @property
     def features(self) -> InceptionFeatures:
-        """Of Inception."""
+        """Features and logits of Inception v3."""
         return InceptionFeatures(self.weights)
 
     def suits(self, spec: DataSpec) -> bool:
         """Grey or colour images of any size."""
-        return readable(spec)
+        return is_grey_or_colour(spec)
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Features (N, 3056) of samples. Raises DataError for fewer samples than splits."""
-        return score(fake[:, POOLED:], self.splits, draws)
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from features (N, 3056) of samples.
+
+        Raises DataError for fewer samples than splits.
+        """
+        return compute_score(fake[:, POOLED:], self.splits, bootstrap)

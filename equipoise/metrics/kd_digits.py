@@ -1,8 +1,8 @@
-"""Kernel distance to held-out digits, on the features of a small network that knows digits: lower is better.
+"""Kernel distance to held-out reals, on features of a small digits classifier: lower is better.
 
-The kernel distance of Bińkowski et al. 2018 (there on Inception features and called KID), on 64 features of a network
-that is shipped with the package (`scripts/train_digits_classifier.py` rebuilds it). Numbers compare with each other,
-not with any published KID.
+The kernel distance of Bińkowski et al. 2018 (called KID on Inception features), on 64 features of a network shipped
+with the package (reproduced by `scripts/train_digits_classifier.py`). Values are comparable with each other, not with
+any published KID.
 """
 
 from dataclasses import dataclass
@@ -13,33 +13,35 @@ from torch import Tensor
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _kernel
-from equipoise.metrics._choice import readable
-from equipoise.metrics._comparing import Compares
+from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
 from equipoise.metrics._features_digits import DigitFeatures
 
 __all__ = ["KdDigits"]
 
 
 @dataclass(frozen=True, slots=True)
-class KdDigits(Compares):
-    """From about 0 for perfect samples, over 4 for a single class, to below 8. It can be negative.
+class KdDigits(FeatureMetricMixin):
+    """About 0 for perfect samples, above 4 for a single class, below 8. It can be negative.
 
-    The estimate is unbiased for independent samples, but the 1,000 held-out digits are exactly 100 of each class,
-    which is more even than chance, so 1,000 perfect samples come out at -0.006 ± 0.001. Values below 0 are never
-    better than real.
+    The estimate is unbiased for independent samples, but the 1,000 held-out digits contain exactly 100 of each class,
+    which is more even than chance, so 1,000 perfect samples score -0.006 ± 0.001. Values below 0 are never better than
+    real.
     """
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     @property
     def features(self) -> DigitFeatures:
-        """Of the shipped network."""
+        """Features of the shipped network."""
         return DigitFeatures()
 
     def suits(self, spec: DataSpec) -> bool:
         """Grey or colour images of any size."""
-        return readable(spec)
+        return is_grey_or_colour(spec)
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Features (M, D) of reals, (N, D) of samples. Raises DataError for fewer than 2 of either."""
-        return _kernel.compare(real.real, fake, draws)
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from features (M, D) of reals and (N, D) of samples.
+
+        Raises DataError for fewer than 2 of either.
+        """
+        return _kernel.compute(real.real, fake, bootstrap)

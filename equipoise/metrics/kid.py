@@ -1,7 +1,7 @@
 """Kernel Inception distance to held-out reals: lower is better.
 
-Bińkowski et al. 2018, "Demystifying MMD GANs", on Inception v3 and over random subsets as torch-fidelity has both: the
-mean of 100 subsets of 1,000. Unbiased, and so often a little below 0 for perfect samples.
+Bińkowski et al. 2018, "Demystifying MMD GANs", on Inception v3 and over random subsets, both as in torch-fidelity: the
+mean of 100 subsets of 1,000. Unbiased, so often slightly below 0 for perfect samples. Needs the extra `metrics`.
 """
 
 from dataclasses import dataclass
@@ -14,58 +14,66 @@ from equipoise.core import validation as bounds
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _kernel
-from equipoise.metrics._choice import readable
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._features_inception import POOLED, InceptionFeatures
+from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
+from equipoise.metrics._features_inception import PACKAGE, POOLED, InceptionFeatures
+from equipoise.metrics._weights import require_package
 
 __all__ = ["Kid"]
 
 SUBSET_SEED = 2020
-"""torch-fidelity's, so that its subsets are those of here."""
+"""The seed of torch-fidelity, which gives the same subsets."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kid(Compares):
-    """With fewer than 1,000 samples or reals, subsets are as large as the smaller of both."""
+class Kid(FeatureMetricMixin):
+    """With fewer than 1,000 samples or reals, subsets have the size of the smaller set."""
 
     weights: str | None = None
-    """path of the weights; left out: torch's folder, or downloaded into it"""
+    """path of the weights; default: torch's hub folder, downloaded if missing"""
     subsets: int = 100
-    """random subsets of both sides"""
+    """number of random subsets"""
     subset_size: int = 1000
-    """samples in a subset"""
+    """samples per subset"""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     def __post_init__(self) -> None:
         bounds.at_least(1, subsets=self.subsets)
         bounds.at_least(2, subset_size=self.subset_size)
+        require_package(PACKAGE, "kid")
 
     @property
     def features(self) -> InceptionFeatures:
-        """Of Inception."""
+        """Features of Inception v3."""
         return InceptionFeatures(self.weights)
 
     def suits(self, spec: DataSpec) -> bool:
         """Grey or colour images of any size."""
-        return readable(spec)
+        return is_grey_or_colour(spec)
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Features (M, 3056) of reals, (N, 3056) of samples. Raises DataError for fewer than 2 of either."""
-        ours, theirs = real.real[:, :POOLED], fake[:, :POOLED]
-        drawn = _kernel.compare(ours, theirs, draws).drawn if draws.count else None
-        few = min(len(ours), len(theirs))
-        doubts = (f"subsets of {few:,}, not of {self.subset_size:,}",) if few < self.subset_size else ()
-        return MetricResult(subset_distance(ours, theirs, self.subsets, self.subset_size), drawn, doubts)
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from features (M, 3056) of reals and (N, 3056) of samples.
+
+        Raises DataError for fewer than 2 of either.
+        """
+        real_features, fake_features = real.real[:, :POOLED], fake[:, :POOLED]
+        resampled = _kernel.compute(real_features, fake_features, bootstrap).resampled if bootstrap.count else None
+        count = min(len(real_features), len(fake_features))
+        warnings = (
+            (f"subsets of {count:,} samples instead of {self.subset_size:,}",) if count < self.subset_size else ()
+        )
+        return MetricResult(
+            subset_distance(real_features, fake_features, self.subsets, self.subset_size), resampled, warnings
+        )
 
 
 def subset_distance(real: Tensor, fake: Tensor, subsets: int, size: int) -> float:
-    """Mean kernel distance of random subsets of features (M, D) and (N, D), the same that torch-fidelity takes."""
+    """Return the mean kernel distance of random subsets of features (M, D) and (N, D), the same as torch-fidelity's."""
     size = min(size, len(real), len(fake))
     source = np.random.RandomState(SUBSET_SEED)
     result = []
     for _ in range(subsets):
-        theirs = source.choice(len(fake), size, replace=False)
-        ours = source.choice(len(real), size, replace=False)
-        result.append(_kernel.kernel_distance(real[ours], fake[theirs]))
+        fake_rows = source.choice(len(fake), size, replace=False)
+        real_rows = source.choice(len(real), size, replace=False)
+        result.append(_kernel.kernel_distance(real[real_rows], fake[fake_rows]))
     return float(np.mean(result))

@@ -1,6 +1,6 @@
-"""Share of samples that are new: neither trained on nor written before, each counted once: higher is better.
+"""Share of samples that are unique and not training sentences: higher is better.
 
-It falls with the number of samples, more so where there are few sentences to write: compare at the same one.
+It decreases with the number of samples, faster where there are few possible sentences: compare at equal counts.
 """
 
 from collections import Counter
@@ -11,22 +11,25 @@ import torch
 from torch import Tensor
 
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._sentences import OfSentences, keys, mean_figure, train_of
+from equipoise.metrics._feature_metric import FeatureMetricMixin
+from equipoise.metrics._sentences import SentenceMetricMixin, require_train, sentence_keys
 
 __all__ = ["Novelty"]
 
 
 @dataclass(frozen=True, slots=True)
-class Novelty(OfSentences, Compares):
-    """0 to 1: different samples that were not trained on, over all samples. Noise is new, too."""
+class Novelty(SentenceMetricMixin, FeatureMetricMixin):
+    """0 to 1: distinct samples that were not trained on, divided by all samples. Noise is novel too."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     needs_train: ClassVar[bool] = True
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Sentences trained on (T, T') int64 and samples (N, T') int64. Raises DataError without the former."""
-        known, written = set(keys(train_of(real, "novelty"))), keys(fake)
-        times = Counter(written)
-        shares = [0.0 if key in known else 1 / times[key] for key in written]
-        return mean_figure(torch.tensor(shares, dtype=torch.float64), draws)
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from training sentences (T, T') int64 and samples (N, T') int64.
+
+        Raises DataError without the former.
+        """
+        train, keys = set(sentence_keys(require_train(real, "novelty"))), sentence_keys(fake)
+        counts = Counter(keys)
+        shares = [0.0 if key in train else 1 / counts[key] for key in keys]
+        return MetricResult.from_mean(torch.tensor(shares, dtype=torch.float64), bootstrap)

@@ -1,7 +1,7 @@
-"""Distance of each sample from the real that it should be, by ImageNet features: lower is better.
+"""Perceptual distance of each sample from its target, on ImageNet features: lower is better.
 
-The uncalibrated distance of Zhang et al. 2018 on five layers of EfficientNet-Lite0: what LPIPS is without the weights
-learnt from people. Nothing is downloaded; numbers do not compare with LPIPS. Needs the extra `features`.
+The uncalibrated distance of Zhang et al. 2018 on five layers of EfficientNet-Lite0: LPIPS without weights fitted to
+human judgements. Needs no download; values are not comparable with LPIPS.
 """
 
 from dataclasses import dataclass
@@ -11,32 +11,36 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
-from equipoise.metrics import _pairwise, _perceptual
-from equipoise.metrics._choice import readable
-from equipoise.metrics._comparing import Compares
+from equipoise.metrics import _image_distances
+from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
 from equipoise.metrics._features_efficientnet import DIGEST, perceptual_distance
-from equipoise.metrics._features_samples import Unread
+from equipoise.metrics._features_samples import RawSamples
 
 __all__ = ["PairedEfficientnetLite0"]
 
 
 @dataclass(frozen=True, slots=True)
-class PairedEfficientnetLite0(Compares):
-    """Unlike a difference of pixels it sees whether edges and textures are those of the truth."""
+class PairedEfficientnetLite0(FeatureMetricMixin):
+    """Unlike pixel differences, it measures whether edges and textures match those of the target."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
-    of_pairs: ClassVar[Literal[True]] = True
+    is_paired: ClassVar[Literal[True]] = True
 
     @property
-    def features(self) -> Unread:
-        """The samples, which are read beside their reals."""
-        return Unread(DIGEST)
+    def features(self) -> RawSamples:
+        """The images themselves, which are compared in pairs."""
+        return RawSamples(DIGEST)
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images whose held-out inputs belong to samples."""
-        return readable(spec) and "held_out" in spec.paired
+        """Grey or colour images whose held-out inputs are paired with their targets."""
+        return is_grey_or_colour(spec) and "held_out" in spec.paired
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Images (M, C, H, W) and (N, C, H, W), in the same order. Raises DataError for fewer reals."""
-        truth = _pairwise.as_many(real.real, fake)
-        return _pairwise.figure(_perceptual.in_pieces(perceptual_distance, fake, truth), draws)
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from images (M, C, H, W) and (N, C, H, W) in the same order.
+
+        Raises DataError for fewer reals.
+        """
+        target = _image_distances.matching_reals(real.real, fake)
+        return MetricResult.from_mean(
+            _image_distances.distances_in_batches(perceptual_distance, fake, target), bootstrap
+        )

@@ -1,7 +1,7 @@
-"""Mean difference of each sample from the real that it should be, pixel by pixel: lower is better.
+"""Mean absolute pixel difference of each sample from its target: lower is better.
 
-What pix2pix minimises beside its game (Isola et al. 2017, equation 3), in the range of the data, here of held-out
-pairs. A blurred mean of all that might be does well by it: look at a distance of distributions beside it.
+The reconstruction term of pix2pix (Isola et al. 2017, equation 3), in the range of the data, on held-out pairs. A
+blurred mean of all plausible outputs scores well: report a distance of distributions as well.
 """
 
 from dataclasses import dataclass
@@ -11,30 +11,33 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
-from equipoise.metrics import _pairwise
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._features_samples import Flat
+from equipoise.metrics import _image_distances
+from equipoise.metrics._feature_metric import FeatureMetricMixin
+from equipoise.metrics._features_samples import FlattenedSamples
 
 __all__ = ["PairedL1"]
 
 
 @dataclass(frozen=True, slots=True)
-class PairedL1(Compares):
-    """On [-1, 1]; 2 is black for white."""
+class PairedL1(FeatureMetricMixin):
+    """On [-1, 1]; 2 is black instead of white."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
-    of_pairs: ClassVar[Literal[True]] = True
+    is_paired: ClassVar[Literal[True]] = True
 
     @property
-    def features(self) -> Flat:
-        """Pixels."""
-        return Flat()
+    def features(self) -> FlattenedSamples:
+        """The pixels."""
+        return FlattenedSamples()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Data whose held-out inputs belong to samples."""
+        """Data whose held-out inputs are paired with their targets."""
         return "held_out" in spec.paired
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Pixels (M, D) of reals, (N, D) of samples, in the same order. Raises DataError for fewer reals."""
-        each = (_pairwise.as_many(real.real, fake) - fake).abs().double().mean(dim=1)
-        return _pairwise.figure(each, draws)
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from pixels (M, D) of reals and (N, D) of samples in the same order.
+
+        Raises DataError for fewer reals.
+        """
+        differences = (_image_distances.matching_reals(real.real, fake) - fake).abs().double().mean(dim=1)
+        return MetricResult.from_mean(differences, bootstrap)

@@ -1,7 +1,7 @@
-"""How different samples are from each other, by ImageNet features: higher is more diverse.
+"""Mean perceptual distance between samples, on ImageNet features: higher is more diverse.
 
-The uncalibrated distance of Zhang et al. 2018 on five layers of EfficientNet-Lite0: what LPIPS is without the weights
-learnt from people. Nothing is downloaded; numbers do not compare with LPIPS. Needs the extra `features`.
+The uncalibrated distance of Zhang et al. 2018 on five layers of EfficientNet-Lite0: LPIPS without weights fitted to
+human judgements. Needs no download; values are not comparable with LPIPS.
 """
 
 from dataclasses import dataclass
@@ -12,21 +12,20 @@ from torch import Tensor
 from equipoise.core import validation as bounds
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
-from equipoise.metrics import _perceptual
-from equipoise.metrics._choice import readable
-from equipoise.metrics._comparing import Compares
+from equipoise.metrics import _image_distances
+from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
 from equipoise.metrics._features_efficientnet import DIGEST, perceptual_distance
-from equipoise.metrics._features_samples import Unread
+from equipoise.metrics._features_samples import RawSamples
 
 __all__ = ["PerceptualEfficientnetLite0"]
 
 
 @dataclass(frozen=True, slots=True)
-class PerceptualEfficientnetLite0(Compares):
-    """Compare with the figure of reals: noise is diverse, too."""
+class PerceptualEfficientnetLite0(FeatureMetricMixin):
+    """Compare with the real-vs-real reference: noise is diverse too."""
 
     pairs: int = 1000
-    """pairs of samples at the most"""
+    """largest number of pairs of samples"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
@@ -34,18 +33,21 @@ class PerceptualEfficientnetLite0(Compares):
         bounds.at_least(1, pairs=self.pairs)
 
     @property
-    def features(self) -> Unread:
-        """The samples, which are read two at a time."""
-        return Unread(DIGEST)
+    def features(self) -> RawSamples:
+        """The images themselves, which are compared in pairs."""
+        return RawSamples(DIGEST)
 
     def suits(self, spec: DataSpec) -> bool:
         """Grey or colour images of any size."""
-        return readable(spec)
+        return is_grey_or_colour(spec)
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Of samples (N, C, H, W); the reals are not looked at. Raises DataError for a single sample."""
-        return _perceptual.diversity(self.distance, fake, self.pairs, draws)
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from samples (N, C, H, W); reals are not used.
+
+        Raises DataError for a single sample.
+        """
+        return _image_distances.diversity(self.distance, fake, self.pairs, bootstrap)
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
-        """(B,) float32 between images (B, 1 or 3, H, W) in [-1, 1]. Raises DataError if weights cannot be had."""
+        """Return (B,) float32 for images (B, 1 or 3, H, W) in [-1, 1]."""
         return perceptual_distance(first, second)

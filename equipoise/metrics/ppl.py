@@ -2,9 +2,10 @@
 
     PPL = E d(G(slerp(z₁, z₂; t)), G(slerp(z₁, z₂; t + ε))) / ε²,   ε = 1e-4, t uniform on [0, 1]
 
-Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", section 4.1, in the
-space of latents; the lowest and the highest hundredth of all steps are left out, as in the authors' code. d is LPIPS
-on VGG-16, or the distance of `perceptual_efficientnet_lite0`, whose numbers compare with each other alone.
+Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", section 4.1, in latent
+space; the lowest and the highest percent of all steps are discarded, as in the authors' code. d is LPIPS on VGG-16
+(needs the extra `metrics`), or the distance of `perceptual_efficientnet_lite0`, whose values are comparable only with
+each other.
 """
 
 from dataclasses import dataclass
@@ -17,59 +18,62 @@ from equipoise.core import validation as bounds
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult
 from equipoise.errors import DataError
-from equipoise.metrics import _features_efficientnet, _features_lpips, _perceptual
-from equipoise.metrics._choice import readable
+from equipoise.metrics import _features_efficientnet, _features_lpips, _image_distances
+from equipoise.metrics._feature_metric import is_grey_or_colour
 
 __all__ = ["Ppl"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ppl:
-    """Needs a generator: measured of runs, not of folders."""
+    """Needs a generator: it is computed for runs, not for folders of images."""
 
     distance: Literal["efficientnet_lite0", "vgg"] = "efficientnet_lite0"
     """efficientnet_lite0, or vgg for LPIPS as published"""
     weights: str | None = None
-    """path of VGG-16's weights; left out: torch's folder, or downloaded into it"""
+    """path of the VGG-16 weights; default: torch's hub folder, downloaded if missing"""
     epsilon: float = 1e-4
-    """length of a step, as a share of the way"""
+    """length of a step, as a share of the path"""
     trim: float = 0.01
-    """share of steps that is left out at either end"""
+    """share of steps that is discarded at each end"""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     def __post_init__(self) -> None:
         bounds.within(1e-6, 1, epsilon=self.epsilon)
         bounds.within(0, 0.49, trim=self.trim)
+        if self.distance == "vgg":
+            _features_lpips.require_packages("ppl with distance = vgg")
 
     @property
     def features_digest(self) -> str:
-        """Of the network behind the distance."""
+        """Digest of the network of the distance."""
         if self.distance == "vgg":
             return _features_lpips.BACKBONES["vgg"].published.digest
         return _features_efficientnet.DIGEST
 
     def suits(self, spec: DataSpec) -> bool:
         """Grey or colour images of any size."""
-        return readable(spec)
+        return is_grey_or_colour(spec)
 
-    def along(self, starts: Tensor, ends: Tensor, draws: Bootstrap) -> MetricResult:
-        """Of samples (N, C, H, W) at the starts of steps and at their ends. Raises DataError if there is none."""
+    def compute_along_path(self, starts: Tensor, ends: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from samples (N, C, H, W) at the start and at the end of steps.
+
+        Raises DataError for no steps.
+        """
         if not len(starts):
-            raise DataError("a path length needs a step at least; take more samples")
-        steps = _perceptual.in_pieces(self._between, starts, ends) / self.epsilon**2
+            raise DataError("a path length needs at least one step; increase --count")
+        steps = _image_distances.distances_in_batches(self._image_distance, starts, ends) / self.epsilon**2
         low, high = (
             torch.quantile(steps, share, interpolation=edge).item()
             for share, edge in ((self.trim, "lower"), (1 - self.trim, "higher"))
         )
-        kept = steps[(steps >= low) & (steps <= high)]
-        if not len(kept):
+        inner = steps[(steps >= low) & (steps <= high)]
+        if not len(inner):
             return MetricResult(float("nan"))
-        return MetricResult(
-            kept.mean().item(), draws.weights(len(kept), 1).double() @ kept / len(kept) if draws.count else None
-        )
+        return MetricResult.from_mean(inner, bootstrap)
 
-    def _between(self, first: Tensor, second: Tensor) -> Tensor:
+    def _image_distance(self, first: Tensor, second: Tensor) -> Tensor:
         if self.distance == "vgg":
             return _features_lpips.load("vgg", self.weights).distance(first, second)
         return _features_efficientnet.perceptual_distance(first, second)

@@ -1,51 +1,42 @@
-"""Share of samples that lie among the reals: higher is better, 1 the most.
+"""Share of samples that lie on the manifold of reals: higher is better, at most 1.
 
 Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models", equation 2: a sample
-counts if it lies in a ball around a real that reaches to its third nearest real neighbour. There on VGG-16 and 50,000
-of each.
+counts if it lies in a ball around a real whose radius is the distance to the third nearest real neighbour. The paper
+uses VGG-16 and 50,000 of each.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from equipoise.core import validation as bounds
-from equipoise.core.data import DataSpec
-from equipoise.core.metric import Bootstrap, Features, MetricResult, ReferenceSet
-from equipoise.metrics import _choice
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._manifold import balls_around, mean_of, radii, unequal
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
+from equipoise.metrics._feature_metric import FeatureKind, SelectableFeaturesMixin
+from equipoise.metrics._manifold import count_balls, count_warnings, radii
 
 __all__ = ["Precision"]
 
 
 @dataclass(frozen=True, slots=True)
-class Precision(Compares):
-    """Fidelity. Compares between equal numbers of reals, features and neighbours only."""
+class Precision(SelectableFeaturesMixin):
+    """Fidelity. Comparable only between equal numbers of reals, features and neighbours."""
 
-    features_from: _choice.Kind = "efficientnet_lite0"
+    features_from: FeatureKind = "efficientnet_lite0"
     """digits, efficientnet_lite0, inception or samples"""
     neighbours: int = 3
-    """how many neighbours a ball reaches to"""
+    """k of the k-th nearest neighbour that defines the radius of a ball"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
-    presets: ClassVar[Mapping[str, Mapping[str, str]]] = _choice.PRESETS
 
     def __post_init__(self) -> None:
         bounds.at_least(1, neighbours=self.neighbours)
+        self.check_features("precision")
 
-    @property
-    def features(self) -> Features:
-        """As chosen."""
-        return _choice.KINDS[self.features_from]()
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from features (M, D) of reals and (N, D) of samples; samples are resampled.
 
-    def suits(self, spec: DataSpec) -> bool:
-        """Images, or points for features from the samples themselves."""
-        return _choice.suits(self.features_from, spec)
-
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Features (M, D) of reals, (N, D) of samples; draws are of the samples. Raises DataError for too few."""
-        around = balls_around(fake, real.real, radii(real.real, self.neighbours), border=True)
-        return mean_of((around > 0).double(), draws, side=1, doubts=unequal(real.real, fake))
+        Raises DataError for too few.
+        """
+        counts = count_balls(fake, real.real, radii(real.real, self.neighbours), border=True)
+        return MetricResult.from_mean((counts > 0).double(), bootstrap, warnings=count_warnings(real.real, fake))

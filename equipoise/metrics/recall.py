@@ -1,51 +1,44 @@
-"""Share of reals that lie among the samples: higher is better, 1 the most.
+"""Share of reals that lie on the manifold of samples: higher is better, at most 1.
 
 Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models", equation 2: a real
-counts if it lies in a ball around a sample that reaches to its third nearest neighbour among the samples. More samples
-have smaller balls.
+counts if it lies in a ball around a sample whose radius is the distance to the third nearest neighbour among the
+samples. More samples have smaller balls.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from equipoise.core import validation as bounds
-from equipoise.core.data import DataSpec
-from equipoise.core.metric import Bootstrap, Features, MetricResult, ReferenceSet
-from equipoise.metrics import _choice
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._manifold import balls_around, mean_of, radii, unequal
+from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
+from equipoise.metrics._feature_metric import FeatureKind, SelectableFeaturesMixin
+from equipoise.metrics._manifold import count_balls, count_warnings, radii
 
 __all__ = ["Recall"]
 
 
 @dataclass(frozen=True, slots=True)
-class Recall(Compares):
-    """Variety. Compares between equal numbers of samples, features and neighbours only."""
+class Recall(SelectableFeaturesMixin):
+    """Variety. Comparable only between equal numbers of samples, features and neighbours."""
 
-    features_from: _choice.Kind = "efficientnet_lite0"
+    features_from: FeatureKind = "efficientnet_lite0"
     """digits, efficientnet_lite0, inception or samples"""
     neighbours: int = 3
-    """how many neighbours a ball reaches to"""
+    """k of the k-th nearest neighbour that defines the radius of a ball"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
-    presets: ClassVar[Mapping[str, Mapping[str, str]]] = _choice.PRESETS
 
     def __post_init__(self) -> None:
         bounds.at_least(1, neighbours=self.neighbours)
+        self.check_features("recall")
 
-    @property
-    def features(self) -> Features:
-        """As chosen."""
-        return _choice.KINDS[self.features_from]()
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from features (M, D) of reals and (N, D) of samples; reals are resampled.
 
-    def suits(self, spec: DataSpec) -> bool:
-        """Images, or points for features from the samples themselves."""
-        return _choice.suits(self.features_from, spec)
-
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Features (M, D) of reals, (N, D) of samples; draws are of the reals. Raises DataError for too few."""
-        around = balls_around(real.real, fake, radii(fake, self.neighbours), border=True)
-        return mean_of((around > 0).double(), draws, side=0, doubts=unequal(real.real, fake))
+        Raises DataError for too few.
+        """
+        counts = count_balls(real.real, fake, radii(fake, self.neighbours), border=True)
+        return MetricResult.from_mean(
+            (counts > 0).double(), bootstrap, side=0, warnings=count_warnings(real.real, fake)
+        )

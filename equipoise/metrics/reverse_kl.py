@@ -1,7 +1,7 @@
-"""How unevenly good samples fall on the modes of a mixture, in nats: lower is better.
+"""How unevenly good samples are distributed over the modes of a mixture, in nats: lower is better.
 
-KL(p || uniform) with p the share of each mode among the good samples, as in PacGAN (Lin et al. 2018). A perfect sampler
-has about (K - 1) / (2 N), for K modes and N samples.
+KL(p || uniform), p the share of each mode among the good samples, as in PacGAN (Lin et al. 2018). About (K - 1) / (2 N)
+for a perfect generator, K modes and N samples.
 """
 
 from dataclasses import dataclass
@@ -13,31 +13,34 @@ from torch import Tensor
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _mixture
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._features_samples import Flat
+from equipoise.metrics._feature_metric import FeatureMetricMixin
+from equipoise.metrics._features_samples import FlattenedSamples
 
 __all__ = ["ReverseKl"]
 
 
 @dataclass(frozen=True, slots=True)
-class ReverseKl(Compares):
-    """ln K if all samples fall on one mode, or none is good."""
+class ReverseKl(FeatureMetricMixin):
+    """ln K if all samples are in one mode, or none is good."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     @property
-    def features(self) -> Flat:
-        """Coordinates."""
-        return Flat()
+    def features(self) -> FlattenedSamples:
+        """The coordinates."""
+        return FlattenedSamples()
 
     def suits(self, spec: DataSpec) -> bool:
         """Labelled points in the plane."""
         return spec.shape == (2,) and spec.classes > 0
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Labelled reals (M, 2), which tell the modes, and samples (N, 2). Raises DataError without labels."""
-        good = _mixture.assigned(_mixture.mixture(real), fake)
-        value = _mixture.tally(good, torch.ones(1, len(fake))).reverse_kl.item()
-        if not draws.count:
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from labelled reals (M, 2), which define the modes, and samples (N, 2).
+
+        Raises DataError without labels.
+        """
+        good = _mixture.assign_modes(_mixture.fit_mixture(real), fake)
+        value = _mixture.mode_statistics(good, torch.ones(1, len(fake))).reverse_kl.item()
+        if not bootstrap.count:
             return MetricResult(value)
-        return MetricResult(value, _mixture.tally(good, draws.weights(len(fake), 1)).reverse_kl)
+        return MetricResult(value, _mixture.mode_statistics(good, bootstrap.weights(len(fake), 1)).reverse_kl)

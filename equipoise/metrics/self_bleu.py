@@ -1,7 +1,7 @@
-"""How much of samples stands in other samples word for word: lower is more diverse; look at what reals get.
+"""N-gram overlap of samples with each other: lower is more diverse; compare with the real-vs-real reference.
 
-Self-BLEU (Zhu et al. 2018, Texygen, section 3.2.4): the mean BLEU of each sample against all others, never itself.
-Lower than that of as many reals is no merit: noise repeats nothing.
+Self-BLEU (Zhu et al. 2018, Texygen, section 3.2.4): the mean BLEU of each sample against all others, excluding itself.
+A value below that of as many reals is no advantage: noise repeats nothing.
 """
 
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ from torch import Tensor
 
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.errors import DataError, SettingError
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._ngrams import References
-from equipoise.metrics._sentences import OfSentences, cut, ends_of, mean_figure
+from equipoise.metrics._feature_metric import FeatureMetricMixin
+from equipoise.metrics._ngrams import ReferenceNgrams
+from equipoise.metrics._sentences import SentenceMetricMixin, require_sentences, strip_endings
 
 __all__ = ["SelfBLEU"]
 
 
 @dataclass(frozen=True, slots=True)
-class SelfBLEU(OfSentences, Compares):
-    """0 to 1; it rises with the number of samples. Raises SettingError for n-grams of nothing."""
+class SelfBLEU(SentenceMetricMixin, FeatureMetricMixin):
+    """0 to 1; it increases with the number of samples. Raises SettingError for `order` below 1."""
 
     order: int = 4
-    """the longest n-grams; all up to them count alike"""
+    """the longest n-grams; all lengths have equal weight"""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     presets: ClassVar[Mapping[str, Mapping[str, int]]] = {str(order): {"order": order} for order in (2, 3, 4, 5)}
@@ -34,13 +34,16 @@ class SelfBLEU(OfSentences, Compares):
         if self.order < 1:
             raise SettingError(f"order = {self.order}: it must be at least 1")
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Samples (N, T) int64. Raises DataError for fewer than two; doubts a figure that empty ones make better."""
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from samples (N, T) int64; warns of empty ones.
+
+        Raises DataError for fewer than two.
+        """
         if len(fake) < 2:
-            raise DataError(f"self_bleu compares samples with each other: {len(fake)} is too few; give two or more")
-        sentences = cut(fake, ends_of(real, "self_bleu"))
-        references = References.of(sentences, self.order)
+            raise DataError(f"self_bleu compares samples with each other: {len(fake)} is too few; use at least 2")
+        sentences = strip_endings(fake, require_sentences(real, "self_bleu"))
+        references = ReferenceNgrams.build(sentences, self.order)
         values = [references.bleu(sentence, owner) for owner, sentence in enumerate(sentences)]
         empty = sum(not sentence for sentence in sentences) / len(sentences)
-        doubts = (f"{empty:.1%} of samples are empty: each counts as 0, the best there is",) if empty else ()
-        return mean_figure(torch.tensor(values), draws, doubts)
+        warnings = (f"{empty:.1%} of samples are empty: each counts as 0, the best value",) if empty else ()
+        return MetricResult.from_mean(torch.tensor(values), bootstrap, warnings)

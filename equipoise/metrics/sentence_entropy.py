@@ -1,7 +1,7 @@
-"""How various the allowed sentences of a generator are, in nats, by enumeration: higher is more diverse.
+"""Entropy of the generator over valid sentences, in nats, by enumeration: higher is more diverse.
 
-The entropy of p_G among sentences that the data allow, -sum q log q with q = p_G / mass; ln 10,000 = 9.21 at the most
-for the `sentences` lab, whose sentences are all equally likely.
+The entropy of p_G conditioned on the support of the data, -sum q log q with q = p_G / mass; at most ln 10,000 = 9.21
+for the `sentences` data, whose sentences are all equally likely.
 """
 
 from dataclasses import dataclass
@@ -9,23 +9,24 @@ from typing import ClassVar, Literal
 
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, LogLikelihood, MetricResult, ReferenceSet
-from equipoise.metrics._enumeration import all_can_be_written, weighed
-from equipoise.metrics._sentences import ByLikelihood
+from equipoise.metrics._sentences import LikelihoodMetricMixin, enumerate_likelihoods, is_enumerable
 
 __all__ = ["SentenceEntropy"]
 
 
 @dataclass(frozen=True, slots=True)
-class SentenceEntropy(ByLikelihood):
+class SentenceEntropy(LikelihoodMetricMixin):
     """Nats per sentence."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences that can all be written down."""
-        return all_can_be_written(spec)
+        """Sentences that can be enumerated."""
+        return is_enumerable(spec)
 
-    def given(self, log_likelihood: LogLikelihood, real: ReferenceSet, draws: Bootstrap) -> MetricResult:
-        """Exact, so without an interval."""
-        result = weighed(log_likelihood, real, "sentence_entropy").model
-        return MetricResult(-(result.exp() * result).sum().item())
+    def compute_from_likelihood(
+        self, log_likelihood: LogLikelihood, real: ReferenceSet, bootstrap: Bootstrap
+    ) -> MetricResult:
+        """Compute exactly, so without an interval."""
+        log_q = enumerate_likelihoods(log_likelihood, real, "sentence_entropy").model
+        return MetricResult(-(log_q.exp() * log_q).sum().item())

@@ -1,6 +1,7 @@
-"""What a generator misses of the data, KL(data || generator) in nats, by enumeration: lower is better, 0 the least.
+"""KL(data || generator) in nats, by enumeration: lower is better, at least 0.
 
-sum p (log p - log p_G) over all sentences that the data allow, p their law: large where one of them is never written.
+sum p (log p - log p_G) over the support of the data, p its distribution: large if the generator never produces one of
+the sentences.
 """
 
 from dataclasses import dataclass
@@ -8,23 +9,24 @@ from typing import ClassVar, Literal
 
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, LogLikelihood, MetricResult, ReferenceSet
-from equipoise.metrics._enumeration import all_can_be_written, weighed
-from equipoise.metrics._sentences import ByLikelihood
+from equipoise.metrics._sentences import LikelihoodMetricMixin, enumerate_likelihoods, is_enumerable
 
 __all__ = ["SentenceForwardKL"]
 
 
 @dataclass(frozen=True, slots=True)
-class SentenceForwardKL(ByLikelihood):
-    """Nats per sentence; what is given to sentences that are not allowed counts, for it is missing elsewhere."""
+class SentenceForwardKL(LikelihoodMetricMixin):
+    """Nats per sentence; probability assigned to invalid sentences counts, because the support lacks it."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences that can all be written down."""
-        return all_can_be_written(spec)
+        """Sentences that can be enumerated."""
+        return is_enumerable(spec)
 
-    def given(self, log_likelihood: LogLikelihood, real: ReferenceSet, draws: Bootstrap) -> MetricResult:
-        """Exact, so without an interval."""
-        result = weighed(log_likelihood, real, "sentence_forward_kl")
+    def compute_from_likelihood(
+        self, log_likelihood: LogLikelihood, real: ReferenceSet, bootstrap: Bootstrap
+    ) -> MetricResult:
+        """Compute exactly, so without an interval."""
+        result = enumerate_likelihoods(log_likelihood, real, "sentence_forward_kl")
         return MetricResult((result.distribution.exp() * (result.distribution - result.log_likelihood)).sum().item())

@@ -1,6 +1,6 @@
-"""Probability that a generator gives to all sentences that the data allow, by enumeration: higher is better.
+"""Probability that the generator assigns to all valid sentences, by enumeration: higher is better, at most 1.
 
-What `validity` estimates from samples, exactly: the sum of p_G over all of them, 1 the most.
+The exact value of what `validity` estimates from samples: the sum of p_G over the support of the data.
 """
 
 from dataclasses import dataclass
@@ -8,22 +8,23 @@ from typing import ClassVar, Literal
 
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, LogLikelihood, MetricResult, ReferenceSet
-from equipoise.metrics._enumeration import all_can_be_written, weighed
-from equipoise.metrics._sentences import ByLikelihood
+from equipoise.metrics._sentences import LikelihoodMetricMixin, enumerate_likelihoods, is_enumerable
 
 __all__ = ["SentenceMass"]
 
 
 @dataclass(frozen=True, slots=True)
-class SentenceMass(ByLikelihood):
+class SentenceMass(LikelihoodMetricMixin):
     """0 to 1."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences that can all be written down."""
-        return all_can_be_written(spec)
+        """Sentences that can be enumerated."""
+        return is_enumerable(spec)
 
-    def given(self, log_likelihood: LogLikelihood, real: ReferenceSet, draws: Bootstrap) -> MetricResult:
-        """Exact, so without an interval."""
-        return MetricResult(weighed(log_likelihood, real, "sentence_mass").mass)
+    def compute_from_likelihood(
+        self, log_likelihood: LogLikelihood, real: ReferenceSet, bootstrap: Bootstrap
+    ) -> MetricResult:
+        """Compute exactly, so without an interval."""
+        return MetricResult(enumerate_likelihoods(log_likelihood, real, "sentence_mass").mass)

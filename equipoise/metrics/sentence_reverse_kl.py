@@ -1,7 +1,7 @@
-"""How unevenly a generator writes allowed sentences, KL(generator || data) in nats, by enumeration: lower is better.
+"""KL(generator || data) in nats over valid sentences, by enumeration: lower is better, at least 0.
 
-sum q (log q - log p) with q = p_G / mass, among sentences that the data allow: beyond them it would be infinite, and
-`sentence_mass` says how much lies there.
+sum q (log q - log p) with q = p_G / mass, over the support of the data: outside it would be infinite, and
+`sentence_mass` reports how much probability lies there.
 """
 
 from dataclasses import dataclass
@@ -9,23 +9,24 @@ from typing import ClassVar, Literal
 
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, LogLikelihood, MetricResult, ReferenceSet
-from equipoise.metrics._enumeration import all_can_be_written, weighed
-from equipoise.metrics._sentences import ByLikelihood
+from equipoise.metrics._sentences import LikelihoodMetricMixin, enumerate_likelihoods, is_enumerable
 
 __all__ = ["SentenceReverseKL"]
 
 
 @dataclass(frozen=True, slots=True)
-class SentenceReverseKL(ByLikelihood):
+class SentenceReverseKL(LikelihoodMetricMixin):
     """Nats per sentence."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences that can all be written down."""
-        return all_can_be_written(spec)
+        """Sentences that can be enumerated."""
+        return is_enumerable(spec)
 
-    def given(self, log_likelihood: LogLikelihood, real: ReferenceSet, draws: Bootstrap) -> MetricResult:
-        """Exact, so without an interval."""
-        result = weighed(log_likelihood, real, "sentence_reverse_kl")
+    def compute_from_likelihood(
+        self, log_likelihood: LogLikelihood, real: ReferenceSet, bootstrap: Bootstrap
+    ) -> MetricResult:
+        """Compute exactly, so without an interval."""
+        result = enumerate_likelihoods(log_likelihood, real, "sentence_reverse_kl")
         return MetricResult((result.model.exp() * (result.model - result.distribution)).sum().item())

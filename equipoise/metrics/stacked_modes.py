@@ -1,7 +1,7 @@
-"""How many of the 1,000 stacks of three digits samples show: higher is better.
+"""Number of the 1,000 stacks of three digits that samples show: higher is better.
 
-As VEEGAN (Srivastava et al. 2017) and PacGAN (Lin et al. 2018) count, of 26,000 samples; digits are named by the
-network that is shipped with the package, so that published figures are context, not a comparison.
+Counted as in VEEGAN (Srivastava et al. 2017) and PacGAN (Lin et al. 2018), of 26,000 samples; digits are classified by
+the network shipped with the package, so published values give context only.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from torch import Tensor
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _mixture
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._features_digits import StackedDigits
+from equipoise.metrics._feature_metric import FeatureMetricMixin
+from equipoise.metrics._features_digits import StackedDigitNumbers
 
 __all__ = ["StackedModes"]
 
@@ -22,24 +22,24 @@ MODES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class StackedModes(Compares):
-    """A stack counts with a single sample; noise covers many stacks by chance."""
+class StackedModes(FeatureMetricMixin):
+    """One sample suffices for a stack; noise covers many stacks by chance."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     @property
-    def features(self) -> StackedDigits:
-        """The number that the three channels read."""
-        return StackedDigits()
+    def features(self) -> StackedDigitNumbers:
+        """The number that the three channels form."""
+        return StackedDigitNumbers()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Three digits in three channels, of 1,000 classes."""
+        """Three digits in three channels, with 1,000 classes."""
         return spec.is_image and spec.shape[0] == 3 and spec.classes == MODES
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Numbers (N, 1) that the samples read; the reals are not looked at."""
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute from the numbers (N, 1) that samples form; reals are not used."""
         good = torch.nn.functional.one_hot(fake[:, 0].long(), MODES).double()
-        value = _mixture.tally(good, torch.ones(1, len(fake))).modes.item()
-        if not draws.count:
+        value = _mixture.mode_statistics(good, torch.ones(1, len(fake))).modes.item()
+        if not bootstrap.count:
             return MetricResult(value)
-        return MetricResult(value, _mixture.tally(good, draws.weights(len(fake), 1)).modes)
+        return MetricResult(value, _mixture.mode_statistics(good, bootstrap.weights(len(fake), 1)).modes)

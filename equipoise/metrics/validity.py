@@ -1,6 +1,6 @@
-"""Share of samples that the law of the data allows, for sentences that can all be written down: higher is better.
+"""Share of samples that are valid sentences of the data, for data that can be enumerated: higher is better.
 
-Of the `sentences` lab: one subject, one verb, one preposition and one object, and nothing after that.
+For the `sentences` data: one subject, one verb, one preposition and one object, and nothing after them.
 """
 
 from dataclasses import dataclass
@@ -10,23 +10,27 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
-from equipoise.metrics._comparing import Compares
-from equipoise.metrics._enumeration import all_can_be_written
-from equipoise.metrics._sentences import OfSentences, law_of, mean_figure
+from equipoise.metrics._feature_metric import FeatureMetricMixin
+from equipoise.metrics._sentences import SentenceMetricMixin, is_enumerable, require_distribution
 
 __all__ = ["Validity"]
 
 
 @dataclass(frozen=True, slots=True)
-class Validity(OfSentences, Compares):
-    """0 to 1. One sentence, written again and again, is valid: look at novelty, too."""
+class Validity(SentenceMetricMixin, FeatureMetricMixin):
+    """0 to 1. A single sentence, repeated, is valid: see novelty."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences that can all be written down."""
-        return all_can_be_written(spec)
+        """Sentences that can be enumerated."""
+        return is_enumerable(spec)
 
-    def compare(self, real: ReferenceSet, fake: Tensor, draws: Bootstrap) -> MetricResult:
-        """Samples (N, T) int64. Raises DataError for data whose law is not known."""
-        return mean_figure(law_of(real, "validity").log_probability(fake).isfinite(), draws)
+    def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric from samples (N, T) int64.
+
+        Raises DataError for data without a known distribution.
+        """
+        return MetricResult.from_mean(
+            require_distribution(real, "validity").log_probability(fake).isfinite(), bootstrap
+        )

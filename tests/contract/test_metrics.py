@@ -14,8 +14,8 @@ from equipoise.core.metric import Bootstrap, FeatureMetric, LikelihoodMetric, Me
 
 NAMES = catalog.names("metrics")
 DOWNLOADS = ("fid", "kid", "inception_score", "lpips")
-"""Those whose weights are not at hand: see tests/metrics/test_inception.py and test_perceptual.py."""
-NO_VERDICT = ("perceptual_efficientnet_lite0", "c_t", "auth_pct", "precision", "self_bleu", "copy_rate", "novelty")
+"""Metrics whose weights must be downloaded: see tests/metrics/test_inception.py and test_perceptual.py."""
+NOT_QUALITY = ("perceptual_efficientnet_lite0", "c_t", "auth_pct", "precision", "self_bleu", "copy_rate", "novelty")
 """Noise is diverse and new, and no copy; and a lonely real has a ball that holds it (Naeem 2020, section 2)."""
 
 
@@ -67,20 +67,20 @@ def reals(data, count):
     return ReferenceSet(held_out.real, held_out.condition, train=train[count:], spec=plug.spec), train[:count]
 
 
-def at_hand(metric, data):
+def samples_of(metric, data):
     """Reals and samples."""
     return reals(data, 12 if slow(metric) else 200)
 
 
 @functools.lru_cache
-def measured(metric, data):
+def measure(metric, data):
     """The metric's statistics of held-out reals, and other reals."""
-    real, fake = at_hand(metric, data)
+    real, fake = samples_of(metric, data)
     return metric.statistics(real), fake
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_a_frozen_value_that_says_what_it_is(name):
+def test_metric_is_a_frozen_documented_dataclass(name):
     plug = catalog.load("metrics", name)
     assert dataclasses.is_dataclass(plug)
     assert plug.__dataclass_params__.frozen
@@ -93,7 +93,7 @@ def test_it_is_a_frozen_value_that_says_what_it_is(name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if ready("metrics", name)])
-def test_it_keeps_to_a_protocol_and_tells_its_features(name):
+def test_metric_implements_a_protocol_and_has_a_digest(name):
     """Asked before any weights are there."""
     metric = catalog.build("metrics", name)
     assert sum(isinstance(metric, kind) for kind in (Metric, PathMetric, LikelihoodMetric)) == 1
@@ -107,56 +107,58 @@ def test_it_keeps_to_a_protocol_and_tells_its_features(name):
 
 @on_what_it_suits
 def test_values_are_pure(metric, data):
-    statistics, fake = measured(metric, data)
+    statistics, fake = measure(metric, data)
     before, kept = torch.get_rng_state(), fake.clone()
     first = metric.value(statistics, fake)
     assert type(first) is float
     assert math.isfinite(first)
-    assert metric.value(metric.statistics(at_hand(metric, data)[0]), fake) == first
+    assert metric.value(metric.statistics(samples_of(metric, data)[0]), fake) == first
     assert torch.equal(torch.get_rng_state(), before), "the global generator is not touched"
     assert torch.equal(fake, kept), "the samples are not touched"
 
 
 @on_what_it_suits
-def test_a_comparison_says_the_same_with_an_interval_around_it(metric, data):
+def test_compute_agrees_with_value_and_has_an_interval(metric, data):
     if not isinstance(metric, FeatureMetric):
         pytest.skip("without an interval")
-    real, fake = at_hand(metric, data)
-    seen = ReferenceSet(metric.features(real.real), real.condition, train=metric.features(real.train), spec=real.spec)
-    figure = metric.compare(seen, metric.features(fake), Bootstrap(20, 1))
-    assert figure.value == metric.value(measured(metric, data)[0], fake)
-    if figure.drawn is None:
-        assert figure.doubts, "nothing is drawn of what is not to be trusted"
+    real, fake = samples_of(metric, data)
+    reference = ReferenceSet(
+        metric.features(real.real), real.condition, train=metric.features(real.train), spec=real.spec
+    )
+    result = metric.compute(reference, metric.features(fake), Bootstrap(20, 1))
+    assert result.value == metric.value(measure(metric, data)[0], fake)
+    if result.resampled is None:
+        assert result.warnings, "an unreliable value without an interval needs a warning"
         return
-    assert figure.drawn.shape == (20,)
-    low, high = figure.interval
-    assert low <= figure.value + 1e-9
-    assert figure.value <= high + 1e-9
-    again = metric.compare(seen, metric.features(fake), Bootstrap(20, 1))
-    assert torch.equal(again.drawn, figure.drawn)
+    assert result.resampled.shape == (20,)
+    low, high = result.interval
+    assert low <= result.value + 1e-9
+    assert result.value <= high + 1e-9
+    again = metric.compute(reference, metric.features(fake), Bootstrap(20, 1))
+    assert torch.equal(again.resampled, result.resampled)
 
 
 @on_what_it_suits
 def test_reals_are_better_than_noise(metric, data):
-    if any(name in type(metric).__module__ for name in NO_VERDICT):
-        pytest.skip("says something else than how good samples are")
-    statistics, real = measured(metric, data)
+    if any(name in type(metric).__module__ for name in NOT_QUALITY):
+        pytest.skip("does not measure sample quality")
+    statistics, real = measure(metric, data)
     noise = torch.rand(real.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     good, bad = metric.value(statistics, real), metric.value(statistics, noise)
     assert good < bad if metric.better == "lower" else good > bad
 
 
 @on_what_it_suits
-def test_samples_of_a_diverged_run_are_measured_without_a_crash(metric, data):
-    statistics, real = measured(metric, data)
+def test_non_finite_samples_never_look_better_than_reals(metric, data):
+    statistics, real = measure(metric, data)
     good = metric.value(statistics, real)
-    for spoilt in (math.nan, math.inf):
-        value = metric.value(statistics, torch.full_like(real.float(), spoilt))
+    for invalid in (math.nan, math.inf):
+        value = metric.value(statistics, torch.full_like(real.float(), invalid))
         assert not (value < good if metric.better == "lower" else value > good)
 
 
 @on_what_it_suits
-def test_no_gradient_is_kept(metric, data):
-    statistics, fake = measured(metric, data)
-    wanted = fake.float().clone().requires_grad_()
-    assert metric.value(statistics, wanted) == metric.value(statistics, fake)
+def test_samples_with_gradients_are_accepted(metric, data):
+    statistics, fake = measure(metric, data)
+    with_gradient = fake.float().clone().requires_grad_()
+    assert metric.value(statistics, with_gradient) == metric.value(statistics, fake)

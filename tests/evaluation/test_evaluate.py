@@ -16,10 +16,10 @@ from equipoise.data.ring import Ring
 from equipoise.errors import DataError, SettingError
 from equipoise.evaluation import evaluate as evaluation
 from equipoise.evaluation import subject as judged
-from equipoise.evaluation.evaluate import evaluate, steered_by
-from equipoise.evaluation.subject import Asked
+from equipoise.evaluation.evaluate import evaluate, metrics_used_for_control
+from equipoise.evaluation.subject import EvaluationRequest
 from equipoise.metrics._features_digits import DigitFeatures
-from equipoise.runs import run_folder as runs
+from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def written(folder: Path, images: torch.Tensor) -> Path:
     """Images (N, 1, H, W) in [-1, 1] as a folder of PNGs."""
     folder.mkdir(parents=True)
     for number, image in enumerate(images):
-        runs.write_bytes(folder / f"{number:04d}.png", runs.png(runs.grid(image[None].numpy())))
+        write_bytes(folder / f"{number:04d}.png", encode_png(make_grid(image[None].numpy())))
     return folder
 
 
@@ -105,7 +105,7 @@ def test_a_run_is_judged_by_what_suits_its_data(call, trained: Path) -> None:
 
 def test_the_same_seed_gives_the_same_figures(trained: Path) -> None:
     def figures(seed: int) -> list[tuple[object, ...]]:
-        result = evaluate(Asked(samples=trained, metrics=("kd_digits", "recall"), count=60, seed=seed)).rows
+        result = evaluate(EvaluationRequest(samples=trained, metrics=("kd_digits", "recall"), count=60, seed=seed)).rows
         return [(row.value, row.interval, row.floor) for row in result]
 
     assert figures(1) == figures(1) != figures(2)
@@ -149,26 +149,26 @@ def test_a_network_looks_once_whoever_asks(digits: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(judged, "TRAINED", 200)
     options = {"data": {"image_size": "16"}}
     names = ("kd_digits", "recall", "auth_pct")
-    rows = evaluate(Asked(samples=digits, against="digits", metrics=names, options=options, count=90)).rows
+    rows = evaluate(EvaluationRequest(samples=digits, against="digits", metrics=names, options=options, count=90)).rows
     assert seen == [90, 90, 90, 200], "reals, samples, as many training reals, and all of them for copies"
     assert rows[-1].warnings == ("copies are looked for among 200 of 4,000 training reals",)
     assert rows[0].warnings == ()
 
 
 def test_labels_are_drawn_as_the_reals_have_them(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from equipoise.evaluation.samples import of_run
-    from equipoise.inference.generator import load
+    from equipoise.evaluation.samples import generate_samples
+    from equipoise.inference.generator import load_generator
 
-    generator = load(trained)
+    generator = load_generator(trained)
     asked: list[torch.Tensor] = []
     monkeypatch.setattr(type(generator), "make", lambda self, latents, labels: asked.append(labels) or latents)
     object.__setattr__(generator.model, "num_classes", 10)
     labels = torch.tensor([3, 3, 3, 7])
-    of_run(trained, generator, 2000, 0, labels)
+    generate_samples(trained, generator, 2000, 0, labels)
     assert set(asked[0].tolist()) == {3, 7}
     assert (asked[0] == 3).float().mean() == pytest.approx(0.75, abs=0.05)
     with pytest.raises(DataError, match="takes labels, and these reals have none"):
-        of_run(trained, generator, 10, 0, None)
+        generate_samples(trained, generator, 10, 0, None)
 
 
 def test_copies_are_found_and_shown(call, trained: Path, tmp_path: Path) -> None:
@@ -189,18 +189,18 @@ def test_copies_are_found_and_shown(call, trained: Path, tmp_path: Path) -> None
 
 def test_path_length_needs_a_run(trained: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "PATHS", 6)
-    (row,) = evaluate(Asked(samples=trained, metrics=("ppl",), count=60)).rows
+    (row,) = evaluate(EvaluationRequest(samples=trained, metrics=("ppl",), count=60)).rows
     assert row.value > 0
     assert (row.samples, row.reals, row.floor) == (6, 0, None)
     options = {"data": {"image_size": "16"}}
     with pytest.raises(SettingError, match="ppl needs a generator: give a run, not a folder"):
-        evaluate(Asked(samples=digits, against="digits", metrics=("ppl",), options=options))
+        evaluate(EvaluationRequest(samples=digits, against="digits", metrics=("ppl",), options=options))
 
 
 def test_with_few_held_out_reals_training_ones_stand_in(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judged, "FEW_HELD_OUT", 2000)
     options = {"data": {"image_size": "16"}}
-    result = evaluate(Asked(samples=digits, against="digits", metrics=("kd_digits",), options=options, count=90))
+    result = evaluate(EvaluationRequest(samples=digits, against="digits", metrics=("kd_digits",), options=options, count=90))
     assert result.protocol["reals"]["split"] == "train"
     assert result.protocol["notes"] == [
         "held-out reals are too few (1000): training reals stand in for them, so that copies look good"
@@ -231,11 +231,11 @@ def steered(folder: Path) -> None:
 
 
 def test_what_steered_a_run_does_not_report_it(call, run_folder: Path) -> None:
-    from equipoise.experiment.launch import experiment_of
+    from equipoise.experiment.files import load_run_experiment
 
-    assert steered_by(run_folder, experiment_of(run_folder)) == {}
+    assert metrics_used_for_control(run_folder, load_run_experiment(run_folder)) == {}
     steered(run_folder)
-    assert steered_by(run_folder, experiment_of(run_folder)) == {"kd_digits": DigitFeatures.digest}
+    assert metrics_used_for_control(run_folder, load_run_experiment(run_folder)) == {"kd_digits": DigitFeatures.digest}
     code, _, err = call(run_folder, "--metrics", "fd_digits", "--count", 60)
     assert (code, err) == (
         2,
@@ -308,7 +308,7 @@ def test_what_is_wrong_is_told_in_a_line(call, words: list[str], line: str, tmp_
 
 def test_other_reals_than_a_run_was_made_for_are_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="this run makes samples of 1 x 16 x 16, the reals are 2;"):
-        evaluate(Asked(samples=trained, against="ring"))
+        evaluate(EvaluationRequest(samples=trained, against="ring"))
 
 
 def test_a_run_without_weights_is_told(call, run_folder: Path) -> None:

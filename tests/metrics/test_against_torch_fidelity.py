@@ -8,7 +8,7 @@ import torch
 
 from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.metrics import _frechet, kid
-from equipoise.metrics.inception_score import score
+from equipoise.metrics._naming import compute_score
 from equipoise.metrics.precision import Precision
 from equipoise.metrics.recall import Recall
 
@@ -85,7 +85,7 @@ def ours():
 
 def test_frechet(library, ours):
     (fake, _), (real, _) = ours
-    result = _frechet.compare(real, fake, Bootstrap(), instead="kid").value
+    result = _frechet.compute(real, fake, Bootstrap(), alternative="kid").value
     assert result == pytest.approx(library["frechet_inception_distance"], rel=1e-6)
 
 
@@ -97,13 +97,13 @@ def test_kernel_over_the_same_subsets(library, ours):
 
 def test_inception_score_over_the_same_splits(library, ours):
     (_, logits), _ = ours
-    assert score(logits, 3, Bootstrap()).value == pytest.approx(library["inception_score_mean"], rel=1e-6)
+    assert compute_score(logits, 3, Bootstrap()).value == pytest.approx(library["inception_score_mean"], rel=1e-6)
 
 
 def test_precision_and_recall(library, ours):
     (fake, _), (real, _) = ours
     for metric in (Precision("samples"), Recall("samples")):
-        result = metric.compare(ReferenceSet(real), fake, Bootstrap()).value
+        result = metric.compute(ReferenceSet(real), fake, Bootstrap()).value
         assert 0 < result < 1
         assert result == pytest.approx(library[type(metric).__name__.lower()], abs=1e-6)
 
@@ -117,5 +117,5 @@ def test_frechet_of_many_features_as_the_library_has_it(count):
     real = torch.from_numpy(source.normal(size=(count, 96))) @ torch.from_numpy(source.normal(size=(96, 96)))
     fake = 0.9 * torch.from_numpy(source.normal(size=(count + 9, 96))) + 0.3
     theirs = fid_statistics_to_metric(fid_features_to_statistics(fake), fid_features_to_statistics(real), False)
-    result = _frechet.compare(real, fake, Bootstrap(), instead="kid").value
+    result = _frechet.compute(real, fake, Bootstrap(), alternative="kid").value
     assert result == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)

@@ -14,7 +14,7 @@ METRIC = ClassifierScoreDigits()
 
 
 def of(logits: torch.Tensor) -> float:
-    return METRIC.compare(ReferenceSet(torch.empty(0)), logits, Bootstrap()).value
+    return METRIC.compute(ReferenceSet(torch.empty(0)), logits, Bootstrap()).value
 
 
 def test_sure_names_evenly_spread_score_ten_and_a_single_one_scores_one() -> None:
@@ -43,5 +43,5 @@ def test_real_digits_score_nearly_ten_and_noise_little() -> None:
 
 def test_an_interval_holds_the_value() -> None:
     logits = 3 * torch.randn(200, 10, generator=torch.Generator().manual_seed(3))
-    low, high = METRIC.compare(ReferenceSet(torch.empty(0)), logits, Bootstrap(200)).interval or (0, 0)
+    low, high = METRIC.compute(ReferenceSet(torch.empty(0)), logits, Bootstrap(200)).interval or (0, 0)
     assert low < of(logits) < high

@@ -1,4 +1,4 @@
-"""The Fréchet distance, its draws and its doubts."""
+"""The Fréchet distance, its resamples and its warnings."""
 
 import math
 
@@ -9,7 +9,7 @@ from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.data.digits import Digits
 from equipoise.errors import DataError
 from equipoise.metrics import _frechet
-from equipoise.metrics._frechet import Moments, frechet_distance, moments, of_few
+from equipoise.metrics._frechet import GaussianMoments, compute_moments, frechet_distance, low_rank_distance
 from equipoise.metrics.fd_digits import FdDigits
 from equipoise.metrics.fd_pixels import FdPixels
 
@@ -20,80 +20,80 @@ def normal(count, dimensions, seed, scale=1.0, shift=0.0):
 
 
 def distance(real, fake):
-    return _frechet.compare(real, fake, Bootstrap(), instead="kd").value
+    return _frechet.compute(real, fake, Bootstrap(), alternative="kd").value
 
 
 @pytest.mark.parametrize(("sizes", "dimensions"), [((40, 30), 6), ((12, 9), 20), ((200, 300), 64), ((9, 40), 30)])
-def test_it_is_its_formula_twice_derived(sizes, dimensions):
+def test_distance_equals_a_second_derivation(sizes, dimensions):
     """By eigenvalues of covariances, and by singular values of the rows themselves."""
     real, fake = normal(sizes[0], dimensions, 0), normal(sizes[1], dimensions, 1, 1.3, 0.4)
-    by_eigenvalues = frechet_distance(moments(real), moments(fake))
-    assert of_few(real, fake) == pytest.approx(by_eigenvalues, rel=1e-6)
+    by_eigenvalues = frechet_distance(compute_moments(real), compute_moments(fake))
+    assert low_rank_distance(real, fake) == pytest.approx(by_eigenvalues, rel=1e-6)
     assert distance(real, fake) == pytest.approx(by_eigenvalues, rel=1e-6)
     assert distance(real, fake) == pytest.approx(distance(fake, real), rel=1e-6)
 
 
-def test_it_is_known_for_gaussians_along_the_axes():
+def test_distance_of_axis_aligned_gaussians():
     """Σ (μ₁ - μ₂)² + (σ₁ - σ₂)²."""
-    first = Moments(torch.tensor([0.0, 1.0]).double(), torch.diag(torch.tensor([4.0, 9.0]).double()))
-    second = Moments(torch.tensor([2.0, 1.0]).double(), torch.diag(torch.tensor([1.0, 16.0]).double()))
+    first = GaussianMoments(torch.tensor([0.0, 1.0]).double(), torch.diag(torch.tensor([4.0, 9.0]).double()))
+    second = GaussianMoments(torch.tensor([2.0, 1.0]).double(), torch.diag(torch.tensor([1.0, 16.0]).double()))
     assert frechet_distance(first, second) == pytest.approx(4 + 1 + 1)
     assert frechet_distance(first, first) == pytest.approx(0, abs=1e-12)
 
 
-def test_moments_count_rows_as_often_as_they_are_weighed():
+def test_moments_use_row_weights():
     rows, times = normal(20, 3, 0), torch.randint(0, 4, (20,), generator=torch.Generator().manual_seed(0))
-    weighed, repeated = moments(rows, times), moments(rows.repeat_interleave(times, dim=0))
+    weighed, repeated = compute_moments(rows, times), compute_moments(rows.repeat_interleave(times, dim=0))
     assert torch.allclose(weighed.mean, repeated.mean)
     assert torch.allclose(weighed.covariance, repeated.covariance)
     assert torch.allclose(repeated.covariance, rows.repeat_interleave(times, dim=0).T.cov())
 
 
-def test_what_is_not_a_number_stays_so():
+def test_nan_features_give_nan():
     real = normal(20, 3, 0)
     assert math.isnan(distance(real, torch.full_like(real, math.nan)))
     assert math.isnan(distance(real, torch.full_like(real, math.inf)))
     assert math.isnan(distance(normal(5, 200, 0), torch.full((5, 200), math.nan)))
 
 
-def test_it_needs_two_samples():
+def test_fewer_than_two_samples_are_refused():
     for dimensions in (3, 200):
-        with pytest.raises(DataError, match="needs 2 samples a side or more, not 1"):
+        with pytest.raises(DataError, match="at least 2 samples on each side, not 1"):
             distance(normal(5, dimensions, 0), normal(1, dimensions, 0))
 
 
-def test_the_interval_holds_what_other_samples_give():
+def test_interval_contains_values_of_other_samples():
     """Of 30 pairs of sets, 28 or 29 intervals hold the mean of all; 24 or fewer come once in five hundred times."""
     pairs = [(normal(150, 4, 2 * seed), normal(250, 4, 2 * seed + 1, 1.3, 0.5)) for seed in range(30)]
-    figures = [_frechet.compare(real, fake, Bootstrap(60), instead="kd") for real, fake in pairs]
-    middle = sum(figure.value for figure in figures) / len(figures)
-    held = [figure.interval[0] < middle < figure.interval[1] for figure in figures]
+    figures = [_frechet.compute(real, fake, Bootstrap(60), alternative="kd") for real, fake in pairs]
+    middle = sum(result.value for result in figures) / len(figures)
+    held = [result.interval[0] < middle < result.interval[1] for result in figures]
     assert sum(held) >= 25
-    widths = [figure.interval[1] - figure.interval[0] for figure in figures]
-    values = torch.tensor([figure.value for figure in figures])
+    widths = [result.interval[1] - result.interval[0] for result in figures]
+    values = torch.tensor([result.value for result in figures])
     assert sum(widths) / len(widths) == pytest.approx(3.92 * values.std().item(), rel=0.35)
 
 
-def test_draws_to_first_order_are_nearly_those_computed_anew(monkeypatch):
+def test_first_order_resamples_approximate_exact_ones(monkeypatch):
     real, fake = normal(600, 5, 0), normal(800, 5, 1, 1.4, 0.5)
-    whole = _frechet.compare(real, fake, Bootstrap(60), instead="kd").drawn
-    monkeypatch.setattr(_frechet, "DRAWN_WHOLE", 0)
-    first = _frechet.compare(real, fake, Bootstrap(60), instead="kd").drawn
+    whole = _frechet.compute(real, fake, Bootstrap(60), alternative="kd").resampled
+    monkeypatch.setattr(_frechet, "MAX_EXACT_FEATURES", 0)
+    first = _frechet.compute(real, fake, Bootstrap(60), alternative="kd").resampled
     assert not torch.equal(first, whole)
     assert torch.corrcoef(torch.stack([first, whole]))[0, 1] > 0.99
     assert first.std() == pytest.approx(whole.std().item(), rel=0.1)
 
 
-def test_fewer_samples_than_features_are_doubted():
+def test_fewer_samples_than_features_give_a_warning():
     real, fake = normal(30, 40, 0), normal(200, 40, 1)
-    (doubt,) = _frechet.compare(real, fake, Bootstrap(), instead="kd_digits").doubts
-    assert doubt == "30 reals are no more than the 40 features, so it is mostly bias: trust kd_digits"
-    (doubt,) = _frechet.compare(fake, real, Bootstrap(), instead="kd_digits").doubts
-    assert doubt.startswith("30 samples are no more than the 40 features")
-    assert _frechet.compare(real[:, :9], fake[:, :9], Bootstrap(), instead="kd_digits").doubts == ()
+    (warning,) = _frechet.compute(real, fake, Bootstrap(), alternative="kd_digits").warnings
+    assert all(word in warning for word in ("30 reals", "40 features", "use kd_digits"))
+    (warning,) = _frechet.compute(fake, real, Bootstrap(), alternative="kd_digits").warnings
+    assert "30 samples" in warning
+    assert _frechet.compute(real[:, :9], fake[:, :9], Bootstrap(), alternative="kd_digits").warnings == ()
 
 
-def test_of_digits_it_ranks_samples_as_people_would():
+def test_fd_digits_ranks_samples_by_quality():
     held_out = Digits(16).stream("held_out", 800, 0).batch(0).real
     train = Digits(16).stream("train", 800, 0).batch(0)
     noise = torch.rand(200, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -106,9 +106,11 @@ def test_of_digits_it_ranks_samples_as_people_would():
         assert result[0] < result[1] < min(result[2:])
 
 
-def test_of_pixels_it_is_the_labs():
+def test_fd_pixels_equals_the_lab_formula():
     """The digits lab: mean and covariance of flattened pixels, here with the other derivation of the root."""
     held_out = Digits(16).stream("held_out", 150, 0).batch(0).real
     train = Digits(16).stream("train", 120, 0).batch(0).real
     result = FdPixels().value(FdPixels().statistics(ReferenceSet(held_out)), train)
-    assert result == pytest.approx(frechet_distance(moments(held_out.flatten(1)), moments(train.flatten(1))), rel=1e-6)
+    assert result == pytest.approx(
+        frechet_distance(compute_moments(held_out.flatten(1)), compute_moments(train.flatten(1))), rel=1e-6
+    )

@@ -9,9 +9,10 @@ from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.errors import DataError
 from equipoise.metrics import _features_inception, _weights
 from equipoise.metrics._features_inception import InceptionFeatures
-from equipoise.metrics._weights import Published
+from equipoise.metrics._naming import compute_score
+from equipoise.metrics._weights import WeightsFile
 from equipoise.metrics.fid import Fid
-from equipoise.metrics.inception_score import InceptionScore, score
+from equipoise.metrics.inception_score import InceptionScore
 from equipoise.metrics.kid import Kid
 
 
@@ -37,11 +38,11 @@ def grey(count, seed=0):
 
 
 @pytest.mark.parametrize("metric", [Fid(), Kid(), InceptionScore()])
-def test_without_weights_and_without_a_network_it_says_what_to_do(metric, offline):
-    with pytest.raises(DataError) as told:
+def test_missing_weights_offline_name_the_remedy(metric, offline):
+    with pytest.raises(DataError) as raised:
         metric.statistics(ReferenceSet(grey(2)))
-    line = str(told.value)
-    assert "weights-inception-2015-12-05-6726825d.pth (96 MB) is needed and cannot be downloaded" in line
+    line = str(raised.value)
+    assert "weights-inception-2015-12-05-6726825d.pth (96 MB) cannot be downloaded" in line
     assert "Name or service not known" in line
     assert "--option METRIC.weights=PATH" in line
     assert "fd_efficientnet_lite0" in line
@@ -53,35 +54,35 @@ def test_weights_of_another_digest_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"cannot read the weights .*weights.pth: No such file"):
         Fid(str(file)).statistics(ReferenceSet(grey(2)))
     torch.save({"a": torch.zeros(2)}, file)
-    with pytest.raises(DataError, match=r"is not the published file: its SHA-256 is \w{8}…, not 6726825d…; give the"):
+    with pytest.raises(DataError, match=r"is not the published file: its SHA-256 is \w{8}…, not 6726825d…"):
         Fid(str(file)).statistics(ReferenceSet(grey(2)))
 
 
-def test_a_damaged_download_is_refused_with_the_way_out(tmp_path):
-    file = tmp_path / "hub" / "checkpoints" / _features_inception.PUBLISHED.name
+def test_damaged_download_is_refused_with_the_remedy(tmp_path):
+    file = tmp_path / "hub" / "checkpoints" / _features_inception.WEIGHTS.name
     file.parent.mkdir(parents=True)
     file.write_bytes(b"cut short")
-    with pytest.raises(DataError, match="delete it, and it is downloaded anew"):
+    with pytest.raises(DataError, match="delete it to download it again"):
         Fid().statistics(ReferenceSet(grey(2)))
 
 
-def test_a_download_is_kept_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_partial_download_leaves_no_file(tmp_path, monkeypatch):
     source = tmp_path / "source.pth"
     torch.save({"a": torch.arange(3)}, source)
-    published = Published(source.as_uri(), "", 1)
-    assert _weights.read(published, None, "x")["a"].tolist() == [0, 1, 2]
+    published = WeightsFile(source.as_uri(), "", 1)
+    assert _weights.load_tensors(published, None, "x")["a"].tolist() == [0, 1, 2]
     kept = tmp_path / "hub" / "checkpoints"
     assert [path.name for path in kept.iterdir()] == ["source.pth"]
     source.unlink()
-    assert _weights.read(published, None, "x")["a"].tolist() == [0, 1, 2], "not asked for twice"
+    assert _weights.load_tensors(published, None, "x")["a"].tolist() == [0, 1, 2], "not asked for twice"
     (kept / "source.pth").unlink()
     with pytest.raises(DataError, match="cannot be downloaded"):
-        _weights.read(published, None, "x")
+        _weights.load_tensors(published, None, "x")
     assert list(kept.iterdir()) == []
 
 
-def test_the_network_is_the_librarys(tmp_path, monkeypatch):
-    """With weights drawn at random: the same numbers for the same bytes, and no chance is used up."""
+def test_network_equals_torch_fidelitys(tmp_path, monkeypatch):
+    """With random weights: equal features for equal bytes, and no random numbers are used."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     drawn = {}
@@ -93,7 +94,7 @@ def test_the_network_is_the_librarys(tmp_path, monkeypatch):
         patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", kept)
         patch.setattr(torch, "load", lambda *_, **__: {})
         library = FeatureExtractorInceptionV3("any", ["2048", "logits_unbiased"], feature_extractor_weights_path="any")
-    monkeypatch.setattr(_weights, "read", lambda *_: drawn)
+    monkeypatch.setattr(_weights, "load_tensors", lambda *_: drawn)
     before = torch.get_rng_state()
     result = InceptionFeatures()(grey(2).expand(-1, 3, -1, -1))
     assert torch.equal(torch.get_rng_state(), before)
@@ -104,7 +105,7 @@ def test_the_network_is_the_librarys(tmp_path, monkeypatch):
     assert torch.equal(InceptionFeatures()(grey(2)), result), "grey as colour"
 
 
-def test_what_is_not_a_number_becomes_black():
+def test_nan_pixels_become_black():
     spoilt = grey(1)
     spoilt[0, 0, 0, 0], spoilt[0, 0, 0, 1] = float("nan"), float("inf")
     pixels = _features_inception._bytes(spoilt)
@@ -112,23 +113,23 @@ def test_what_is_not_a_number_becomes_black():
     assert pixels[0, :, 0, :2].tolist() == [[0, 255]] * 3
 
 
-def test_the_score_is_known_where_names_are_certain():
+def test_score_of_certain_predictions():
     """N samples, each surely one of C names, evenly: exp KL = C. All unsure: 1."""
     sure = 60 * torch.eye(5).repeat(12, 1)
-    assert score(sure, 1, Bootstrap()).value == pytest.approx(5, rel=1e-6)
-    figure = score(torch.zeros(60, 5), 3, Bootstrap(20))
-    assert figure.value == pytest.approx(1)
-    assert figure.interval == pytest.approx((1, 1))
-    assert figure.doubts == ("splits of 20, not of 5,000: lower than published figures",)
+    assert compute_score(sure, 1, Bootstrap()).value == pytest.approx(5, rel=1e-6)
+    result = compute_score(torch.zeros(60, 5), 3, Bootstrap(20))
+    assert result.value == pytest.approx(1)
+    assert result.interval == pytest.approx((1, 1))
+    assert ["20" in warning and "5,000" in warning for warning in result.warnings] == [True]
 
 
-def test_the_score_needs_a_sample_a_split():
+def test_score_needs_one_sample_per_split():
     with pytest.raises(DataError, match="4 samples are too few for 10 splits"):
-        score(torch.zeros(4, 5), 10, Bootstrap())
+        compute_score(torch.zeros(4, 5), 10, Bootstrap())
 
 
-def test_kid_says_when_its_subsets_are_small():
+def test_kid_warns_of_small_subsets():
     real, fake = (torch.randn(30, 2048, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    figure = Kid(subsets=3).compare(ReferenceSet(real), fake, Bootstrap(20))
-    assert figure.doubts == ("subsets of 30, not of 1,000",)
-    assert figure.interval[0] < figure.value < figure.interval[1]
+    result = Kid(subsets=3).compute(ReferenceSet(real), fake, Bootstrap(20))
+    assert ["30" in warning and "1,000" in warning for warning in result.warnings] == [True]
+    assert result.interval[0] < result.value < result.interval[1]

@@ -51,7 +51,7 @@ def by_moments(first, second):
 
 
 @pytest.mark.parametrize(("sizes", "shift"), [((7, 5), 0.0), ((2, 9), 1.5), ((12, 12), -3.0)])
-def test_kernel_distance_is_its_formula_twice_derived(sizes, shift):
+def test_kernel_distance_equals_a_second_derivation(sizes, shift):
     first, second = normal(sizes[0], 6, 1), normal(sizes[1], 6, 2, shift)
     result = kernel_distance(first, second)
     assert result == pytest.approx(by_loops(first, second), rel=1e-12, abs=1e-12)
@@ -59,7 +59,7 @@ def test_kernel_distance_is_its_formula_twice_derived(sizes, shift):
     assert result == pytest.approx(kernel_distance(second, first), rel=1e-12, abs=1e-12)
 
 
-def test_kernel_distance_is_zero_on_average_between_equals_and_grows_with_the_shift():
+def test_kernel_distance_is_unbiased_and_grows_with_the_shift():
     drawn = torch.tensor([kernel_distance(normal(60, 4, 2 * seed), normal(40, 4, 2 * seed + 1)) for seed in range(400)])
     assert drawn.mean().abs() < 3 * drawn.std() / 400**0.5
     assert (drawn < 0).any()
@@ -71,12 +71,12 @@ def test_kernel_distance_of_float32_features_is_computed_in_float64():
     assert kernel_distance(first, second) == kernel_distance(first.double(), second.double())
 
 
-def test_kernel_distance_needs_pairs():
-    with pytest.raises(DataError, match="needs 2 samples a side or more, not 1 and 5"):
+def test_kernel_distance_needs_two_samples_per_side():
+    with pytest.raises(DataError, match="at least 2 samples on each side, not 1 and 5"):
         kernel_distance(normal(1, 3, 0), normal(5, 3, 0))
 
 
-def test_the_shipped_network_names_held_out_digits_as_well_as_it_says():
+def test_shipped_network_reaches_its_published_accuracy():
     batch = held_out()
     accuracy = (digit_logits(batch.real).argmax(dim=1) == batch.condition).float().mean().item()
     assert accuracy >= 0.985
@@ -85,7 +85,7 @@ def test_the_shipped_network_names_held_out_digits_as_well_as_it_says():
     assert accuracy == pytest.approx(about["held_out_accuracy"], abs=0.0011), "one digit on another processor"
 
 
-def test_the_shipped_network_is_small_and_frozen_and_drawn_without_chance():
+def test_shipped_network_is_small_frozen_and_uses_no_random_numbers():
     before = torch.get_rng_state()
     load.cache_clear()
     network = load()
@@ -96,7 +96,7 @@ def test_the_shipped_network_is_small_and_frozen_and_drawn_without_chance():
     assert _digits_classifier.FILE.stat().st_size < 700_000
 
 
-def test_features_of_any_image_have_one_length_and_none_of_black_stay_finite():
+def test_features_are_normalised_and_finite_for_black_images():
     wild = 1e3 * torch.rand(10, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     images = torch.cat([held_out(10).real, wild, torch.full((1, 1, 32, 32), -1.0)])
     squares = digit_features(images).square().mean(dim=1)
@@ -104,14 +104,14 @@ def test_features_of_any_image_have_one_length_and_none_of_black_stay_finite():
     assert 0 <= squares[20] < 1.001
 
 
-def test_features_are_what_the_last_layer_sees():
+def test_features_are_the_input_of_the_last_layer():
     images = held_out(10).real
     assert digit_features(images).shape == (10, _digits_classifier.FEATURES)
     assert torch.allclose(load().head(digit_features(images)), digit_logits(images), atol=1e-4)
     assert digit_features(images).requires_grad is False
 
 
-def test_colour_and_size_hardly_matter():
+def test_features_are_robust_to_colour_and_size():
     images, label = held_out(200).real, held_out(200).condition
     assert torch.allclose(digit_features(images.expand(-1, 3, -1, -1)), digit_features(images), atol=1e-3)
     for size in (64, 128):
@@ -119,7 +119,7 @@ def test_colour_and_size_hardly_matter():
         assert (named == label).float().mean() > 0.97
 
 
-def test_features_are_float32_whatever_autocast_says():
+def test_features_are_float32_under_autocast():
     network, images = load(), held_out(10).real
     with torch.autocast("cpu", dtype=torch.bfloat16):
         features, logits = network.features(images), network(images.bfloat16())
@@ -127,21 +127,21 @@ def test_features_are_float32_whatever_autocast_says():
     assert torch.allclose(features, network.features(images), atol=1e-5)
 
 
-def test_gradients_pass_through_the_network_when_they_are_wanted():
+def test_gradients_pass_through_the_network():
     images = held_out(2).real.requires_grad_()
     load()(images).sum().backward()
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
 
 
-def test_many_images_give_what_each_piece_gives():
+def test_batching_does_not_change_features():
     images = held_out(600).real
     assert torch.allclose(digit_features(images)[500:], digit_features(images[500:]), atol=1e-4)
 
 
-def test_a_missing_or_damaged_network_is_named(tmp_path):
+def test_missing_or_damaged_weights_are_reported(tmp_path):
     file = tmp_path / "digits_classifier.safetensors"
-    with pytest.raises(DataError, match=r"cannot read .*: No such file or directory; install equipoise again"):
+    with pytest.raises(DataError, match=r"cannot read .*: No such file or directory; reinstall equipoise"):
         _digits_classifier._read(file)
     shutil.copy(_digits_classifier.FILE, file)
     file.write_bytes(file.read_bytes()[:-1])
@@ -149,12 +149,12 @@ def test_a_missing_or_damaged_network_is_named(tmp_path):
         _digits_classifier._read(file)
 
 
-def test_an_unused_network_has_the_shape_of_the_shipped_one():
+def test_new_network_has_the_shapes_of_the_shipped_one():
     shapes = {name: value.shape for name, value in DigitsClassifier().state_dict().items()}
     assert shapes == {name: value.shape for name, value in load().state_dict().items()}
 
 
-def test_the_metric_ranks_samples_as_people_would():
+def test_metric_ranks_samples_by_quality():
     metric = KdDigits()
     statistics = metric.statistics(held_out())
     digits = Digits().stream("train", 4000, 0).batch(0)
@@ -174,7 +174,7 @@ def test_the_metric_ranks_samples_as_people_would():
     assert max(one_image, noise) < 8, "with features of one length, k lies between 1 and 8"
 
 
-def test_what_it_suits():
+def test_suits_grey_and_colour_images():
     metric = KdDigits()
     assert metric.suits(DataSpec((1, 32, 32)))
     assert metric.suits(DataSpec((3, 64, 48)))

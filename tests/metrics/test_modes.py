@@ -9,7 +9,7 @@ from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.data.digits import Digits
 from equipoise.data.grid import Grid
-from equipoise.metrics._features_digits import StackedDigits
+from equipoise.metrics._features_digits import StackedDigitNumbers
 from equipoise.metrics.high_quality import HighQuality
 from equipoise.metrics.mixture_modes import MixtureModes
 from equipoise.metrics.modes import Modes
@@ -24,31 +24,31 @@ def grid():
     return ReferenceSet(held_out.real, held_out.condition)
 
 
-def test_they_are_the_counts_of_the_mixture(grid):
+def test_metrics_equal_the_mode_counts(grid):
     fake = Grid().stream("train", 300, 0).batch(0)
     some = fake.real[fake.condition < 7]
     counts = MixtureModes().counts(MixtureModes().statistics(grid), some)
     result = [
-        metric.compare(grid, some, Bootstrap(30)) for metric in (Modes(), HighQuality(), ReverseKl(), MixtureModes())
+        metric.compute(grid, some, Bootstrap(30)) for metric in (Modes(), HighQuality(), ReverseKl(), MixtureModes())
     ]
-    assert [figure.value for figure in result[:3]] == [7, counts.high_quality, pytest.approx(counts.reverse_kl)]
+    assert [result.value for result in result[:3]] == [7, counts.high_quality, pytest.approx(counts.reverse_kl)]
     assert counts.reverse_kl == pytest.approx(math.log(25 / 7), abs=0.1)
     assert result[3].value == pytest.approx(7 / 25 * counts.high_quality)
-    for figure in result:
-        assert figure.interval[0] <= figure.value + 1e-12
-        assert figure.value <= figure.interval[1] + 1e-12
+    for result in result:
+        assert result.interval[0] <= result.value + 1e-12
+        assert result.value <= result.interval[1] + 1e-12
 
 
-def test_samples_that_are_not_good_are_of_no_mode(grid):
+def test_bad_samples_belong_to_no_mode(grid):
     nowhere = torch.full((20, 2), 50.0)
-    result = [metric.compare(grid, nowhere, Bootstrap()).value for metric in (Modes(), HighQuality(), ReverseKl())]
+    result = [metric.compute(grid, nowhere, Bootstrap()).value for metric in (Modes(), HighQuality(), ReverseKl())]
     assert result == [0, 0, pytest.approx(math.log(25))]
 
 
-def test_stacks_are_read_channel_by_channel():
+def test_stacked_digits_are_classified_per_channel():
     batch = Digits().stream("train", 300, 0).batch(0)
     stacked, labels = batch.real.view(100, 3, 32, 32), batch.condition.view(100, 3)
-    numbers = StackedDigits()(stacked)[:, 0].long()
+    numbers = StackedDigitNumbers()(stacked)[:, 0].long()
     assert (numbers == labels @ torch.tensor([100, 10, 1])).float().mean() > 0.97
 
 
@@ -56,20 +56,20 @@ def test_stacks_are_counted_evenly():
     """Numbers 0 to 999, each once: all modes, no unevenness; one number alone: one mode, ln 1000."""
     every, one = torch.arange(1000.0)[:, None], torch.full((50, 1), 7.0)
     nothing = ReferenceSet(torch.zeros(0, 1))
-    assert StackedModes().compare(nothing, every, Bootstrap()).value == 1000
-    assert StackedReverseKl().compare(nothing, every, Bootstrap()).value == pytest.approx(0, abs=1e-12)
-    assert StackedModes().compare(nothing, one, Bootstrap(5)).interval == (1, 1)
-    assert StackedReverseKl().compare(nothing, one, Bootstrap()).value == pytest.approx(math.log(1000))
+    assert StackedModes().compute(nothing, every, Bootstrap()).value == 1000
+    assert StackedReverseKl().compute(nothing, every, Bootstrap()).value == pytest.approx(0, abs=1e-12)
+    assert StackedModes().compute(nothing, one, Bootstrap(5)).interval == (1, 1)
+    assert StackedReverseKl().compute(nothing, one, Bootstrap()).value == pytest.approx(math.log(1000))
 
 
-def test_a_perfect_sampler_has_the_floor_that_theory_gives():
+def test_stacked_reverse_kl_of_perfect_samples_equals_theory():
     """(K - 1) / (2 N), to first order; 999 / 52,000 = 0.0192 for the usual 26,000 samples."""
     fake = torch.randint(1000, (26_000, 1), generator=torch.Generator().manual_seed(0)).float()
-    result = StackedReverseKl().compare(ReferenceSet(torch.zeros(0, 1)), fake, Bootstrap()).value
+    result = StackedReverseKl().compute(ReferenceSet(torch.zeros(0, 1)), fake, Bootstrap()).value
     assert result == pytest.approx(999 / 52_000, rel=0.15)
 
 
-def test_what_they_suit():
+def test_suits_points_or_stacked_digits():
     stacked = DataSpec((3, 32, 32), classes=1000)
     assert StackedModes().suits(stacked)
     assert StackedReverseKl().suits(stacked)

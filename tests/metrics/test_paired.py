@@ -17,7 +17,7 @@ def pictures(count, seed):
     return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def test_pixels_are_compared_in_their_order():
+def test_paired_l1_compares_in_order():
     real, fake = pictures(5, 0), pictures(5, 1)
     metric = PairedL1()
     by_hand = sum(float((real[n] - fake[n]).abs().mean()) for n in range(5)) / 5
@@ -27,18 +27,18 @@ def test_pixels_are_compared_in_their_order():
     assert metric.value(metric.statistics(ReferenceSet(torch.ones(2, 3, 4, 4))), -torch.ones(2, 3, 4, 4)) == 2
 
 
-def test_an_interval_is_of_pairs_and_holds_the_value():
+def test_interval_resamples_pairs():
     real = torch.zeros(400, 1, 2, 2)
     fake = torch.rand(400, 1, 1, 1, generator=torch.Generator().manual_seed(0)).expand(-1, 1, 2, 2)
     metric = PairedL1()
-    figure = metric.compare(metric.statistics(ReferenceSet(real)), metric.features(fake), Bootstrap(500, 0))
-    low, high = figure.interval
+    result = metric.compute(metric.statistics(ReferenceSet(real)), metric.features(fake), Bootstrap(500, 0))
+    low, high = result.interval
     wide = 2 * 1.96 * fake[:, 0, 0, 0].std().item() / 20  # of a mean of 400
-    assert low < figure.value < high
+    assert low < result.value < high
     assert high - low == pytest.approx(wide, rel=0.2)
 
 
-def test_features_see_what_the_unpaired_distance_sees_of_the_same_two():
+def test_paired_distance_equals_the_perceptual_distance():
     real, fake = pictures(3, 0), pictures(3, 1)
     metric, other = PairedEfficientnetLite0(), PerceptualEfficientnetLite0()
     by_hand = other.distance(fake, real).double().mean().item()
@@ -48,7 +48,7 @@ def test_features_see_what_the_unpaired_distance_sees_of_the_same_two():
 
 
 @pytest.mark.parametrize("metric", [PairedL1(), PairedEfficientnetLite0()])
-def test_they_suit_data_whose_held_out_pairs_are_known(metric):
+def test_suits_data_with_held_out_pairs(metric):
     assert isinstance(metric, PairedMetric)
     assert metric.suits(PAIRS)
     assert metric.suits(DataSpec((3, 32, 32), source=(1, 32, 32), paired=("held_out",)))
@@ -57,9 +57,9 @@ def test_they_suit_data_whose_held_out_pairs_are_known(metric):
     assert not isinstance(PerceptualEfficientnetLite0(), PairedMetric)
 
 
-def test_a_sample_without_a_real_is_refused_and_more_reals_are_let_be():
+def test_fewer_reals_than_samples_are_refused():
     metric = PairedL1()
     statistics = metric.statistics(ReferenceSet(pictures(4, 0)))
-    with pytest.raises(DataError, match="5 samples, 4 reals"):
+    with pytest.raises(DataError, match="5 samples and 4 reals"):
         metric.value(statistics, pictures(5, 1))
     assert metric.value(statistics, pictures(4, 0)[:2]) == 0

@@ -1,4 +1,4 @@
-"""LPIPS against torchmetrics, its stand-in, and path lengths."""
+"""LPIPS against torchmetrics, its replacement on EfficientNet-Lite0, and path lengths."""
 
 import warnings
 
@@ -9,8 +9,8 @@ from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.data.digits import Digits
 from equipoise.errors import DataError
-from equipoise.metrics import _features_lpips, _perceptual, _weights
-from equipoise.metrics._features_efficientnet import EfficientNetFeatures, prepared
+from equipoise.metrics import _features_lpips, _image_distances, _weights
+from equipoise.metrics._features_efficientnet import EfficientNetFeatures, preprocess
 from equipoise.metrics.lpips import Lpips
 from equipoise.metrics.perceptual_efficientnet_lite0 import PerceptualEfficientnetLite0
 from equipoise.metrics.ppl import Ppl
@@ -22,7 +22,7 @@ def pictures(count, seed, size=40):
 
 @pytest.fixture(scope="module")
 def alex():
-    """torchmetrics' LPIPS with its learnt weights of channels, on an AlexNet drawn at random."""
+    """torchmetrics' LPIPS with its channel weights, on a randomly initialised AlexNet."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torchmetrics.functional.image.lpips import _LPIPS
@@ -32,7 +32,7 @@ def alex():
             return _LPIPS(pretrained=True, net="alex", pnet_rand=True)
 
 
-def test_lpips_is_that_of_torchmetrics(alex, monkeypatch):
+def test_lpips_equals_torchmetrics(alex, monkeypatch):
     backbone = {}
     for part in range(1, 6):
         for name, value in getattr(alex.net, f"slice{part}").state_dict().items():
@@ -40,7 +40,7 @@ def test_lpips_is_that_of_torchmetrics(alex, monkeypatch):
     from torchvision import models
 
     whole = models.get_model("alexnet", weights=None).state_dict() | backbone
-    monkeypatch.setattr(_weights, "read", lambda *_: whole)
+    monkeypatch.setattr(_weights, "load_tensors", lambda *_: whole)
     _features_lpips.load.cache_clear()
     result = Lpips().distance(pictures(3, 0), pictures(3, 1))
     _features_lpips.load.cache_clear()
@@ -48,7 +48,7 @@ def test_lpips_is_that_of_torchmetrics(alex, monkeypatch):
     assert (result > 0).all()
 
 
-def test_lpips_without_weights_names_its_stand_in(tmp_path):
+def test_lpips_without_weights_names_the_alternative(tmp_path):
     _features_lpips.load.cache_clear()
     with pytest.raises(DataError, match=r"cannot read the weights .*none.pth"):
         Lpips(weights=str(tmp_path / "none.pth")).distance(pictures(1, 0), pictures(1, 1))
@@ -57,30 +57,30 @@ def test_lpips_without_weights_names_its_stand_in(tmp_path):
     assert Lpips(backbone="vgg").features_digest != Lpips().features_digest
 
 
-def test_distances_are_their_formula():
+def test_distance_equals_the_formula():
     """Two places, two channels, one layer: unit vectors and their squared differences, by hand."""
     first = torch.tensor([[[[3.0, 1.0]], [[4.0, 0.0]]]])
     second = torch.tensor([[[[0.0, 0.0]], [[2.0, 5.0]]]])
     by_hand = ((0.6 - 0) ** 2 + (0.8 - 1) ** 2 + 1 + 1) / 2
-    assert _perceptual.distance([first], [second]).item() == pytest.approx(by_hand)
+    assert _image_distances.distance([first], [second]).item() == pytest.approx(by_hand)
     weighed = ((0.6**2 * 2 + 0.2**2 * 3) + (2 + 3)) / 2
-    result = _perceptual.distance([first, first], [second, first], [torch.tensor([2.0, 3.0])] * 2)
+    result = _image_distances.distance([first, first], [second, first], [torch.tensor([2.0, 3.0])] * 2)
     assert result.item() == pytest.approx(weighed)
 
 
-def test_diversity_is_the_mean_over_neighbours_in_the_row():
+def test_diversity_averages_disjoint_consecutive_pairs():
     samples = torch.tensor([0.0, 1.0, 5.0, 8.0, 9.0]).view(5, 1, 1, 1)
 
     def away(first, second):
         return (first - second).abs().flatten()
 
-    figure = _perceptual.diversity(away, samples, pairs=10, draws=Bootstrap(50))
-    assert figure.value == 2
-    assert figure.drawn.min() == 1
-    assert figure.drawn.max() == 3
-    assert _perceptual.diversity(away, samples, pairs=1, draws=Bootstrap()).value == 1
-    with pytest.raises(DataError, match="between 2 samples or more"):
-        _perceptual.diversity(away, samples[:1], pairs=1, draws=Bootstrap())
+    result = _image_distances.diversity(away, samples, pairs=10, bootstrap=Bootstrap(50))
+    assert result.value == 2
+    assert result.resampled.min() == 1
+    assert result.resampled.max() == 3
+    assert _image_distances.diversity(away, samples, pairs=1, bootstrap=Bootstrap()).value == 1
+    with pytest.raises(DataError, match="at least 2 samples"):
+        _image_distances.diversity(away, samples[:1], pairs=1, bootstrap=Bootstrap())
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def digits():
     return Digits().stream("train", 24, 0).batch(0).real
 
 
-def test_one_image_over_and_over_has_no_diversity(digits):
+def test_identical_images_have_no_diversity(digits):
     metric = PerceptualEfficientnetLite0()
     statistics = metric.statistics(ReferenceSet(digits))
     many, one = metric.value(statistics, digits), metric.value(statistics, digits[:1].expand(8, -1, -1, -1))
@@ -96,16 +96,16 @@ def test_one_image_over_and_over_has_no_diversity(digits):
     assert many > 0.1
 
 
-def test_the_network_knows_its_input():
+def test_preprocessing_of_efficientnet():
     """(p - 127) / 128 of bytes p, as the network was trained, three channels of 96 x 96."""
     images = torch.stack([torch.full((1, 10, 10), value) for value in (-1.0, 1.0)])
-    result = prepared(images)
+    result = preprocess(images)
     assert result.shape == (2, 3, 96, 96)
     assert torch.allclose(result[0], torch.tensor(-127 / 128))
     assert torch.allclose(result[1], torch.tensor(1.0))
 
 
-def test_features_are_pooled_and_draw_no_random_numbers(digits):
+def test_features_are_pooled_and_use_no_random_numbers(digits):
     before = torch.get_rng_state()
     result = EfficientNetFeatures()(digits[:2])
     assert result.shape == (2, 1280)
@@ -114,32 +114,34 @@ def test_features_are_pooled_and_draw_no_random_numbers(digits):
     assert torch.allclose(EfficientNetFeatures()(digits[:2].expand(-1, 3, -1, -1)), result, atol=1e-5)
 
 
-def test_without_the_package_there_is_one_line(monkeypatch):
+def test_missing_efficientnet_package_is_reported(monkeypatch):
     import sys
 
     from equipoise.metrics import _features_efficientnet
 
     _features_efficientnet.load.cache_clear()
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    with pytest.raises(DataError, match=r"pip install 'equipoise\[features\]'"):
+    with pytest.raises(DataError, match="not installed; reinstall equipoise"):
         EfficientNetFeatures()(pictures(1, 0))
     _features_efficientnet.load.cache_clear()
 
 
 def test_path_length_is_trimmed_and_scaled(monkeypatch):
-    """100 steps of distance 0 to 99 over ε²: the lowest and the highest are left out, so that 1 to 98 remain."""
+    """100 steps of distance 0 to 99, divided by ε²: the lowest and the highest are discarded."""
     starts, ends = torch.zeros(100, 1, 4, 4), torch.arange(100.0).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
-    monkeypatch.setattr(Ppl, "_between", lambda self, first, second: (second - first)[:, 0, 0, 0])
+    monkeypatch.setattr(Ppl, "_image_distance", lambda self, first, second: (second - first)[:, 0, 0, 0])
     metric = Ppl(epsilon=0.1, trim=0.02)
-    figure = metric.along(starts, ends, Bootstrap(50))
-    assert figure.value == pytest.approx(100 * 49.5)
-    assert figure.interval[0] < figure.value < figure.interval[1]
-    with pytest.raises(DataError, match="needs a step at least"):
-        metric.along(starts[:0], ends[:0], Bootstrap())
+    result = metric.compute_along_path(starts, ends, Bootstrap(50))
+    assert result.value == pytest.approx(100 * 49.5)
+    assert result.interval[0] < result.value < result.interval[1]
+    with pytest.raises(DataError, match="at least one step"):
+        metric.compute_along_path(starts[:0], ends[:0], Bootstrap())
 
 
 def test_path_length_grows_with_the_step():
     """A step twice as far is a distance about four times as large, of images that change evenly."""
     start, way = pictures(4, 0), pictures(4, 1) - pictures(4, 0)
-    near, far = (Ppl(trim=0.0).along(start, start + share * way, Bootstrap()).value for share in (0.002, 0.004))
+    near, far = (
+        Ppl(trim=0.0).compute_along_path(start, start + share * way, Bootstrap()).value for share in (0.002, 0.004)
+    )
     assert far / near == pytest.approx(4, rel=0.1)

@@ -15,8 +15,8 @@ from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, LikelihoodMetric, ReferenceSet
 from equipoise.core.tokens import ENDING, Vocabulary
 from equipoise.errors import DataError
-from equipoise.metrics._ngrams import References
-from equipoise.metrics._sentences import Tokens
+from equipoise.metrics._ngrams import ReferenceNgrams
+from equipoise.metrics._sentences import TokenFeatures
 
 ENDLESS = Vocabulary(("x", "y", "z"))
 ENDS = Vocabulary((ENDING, "x", "y"))
@@ -33,60 +33,59 @@ def by_nltk(references: list[list[int]], sentence: list[int], order: int) -> flo
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
-def test_bleu_is_that_of_nltk(order: int) -> None:
+def test_bleu_equals_nltk(order: int) -> None:
     """Of short sentences and long ones, with words repeated, and with none that a reference has."""
     references, samples = lines(30, 0), [*lines(40, 1, words=8), [99, 98], [0] * 12]
-    known = References.of(references, order)
+    known = ReferenceNgrams.build(references, order)
     for sentence in samples:
         assert known.bleu(sentence) == pytest.approx(by_nltk(references, sentence, order), abs=1e-12)
 
 
 @pytest.mark.parametrize("order", [2, 4])
-def test_self_bleu_leaves_out_the_sentence_itself_and_nothing_else(order: int) -> None:
+def test_self_bleu_excludes_only_the_sentence_itself(order: int) -> None:
     """Sentences that occur twice, and the only one of its length, included."""
     samples = [*lines(25, 2, words=3), *lines(5, 2, words=3), [1] * 20]
-    known = References.of(samples, order)
+    known = ReferenceNgrams.build(samples, order)
     for place, sentence in enumerate(samples):
         others = samples[:place] + samples[place + 1 :]
         assert known.bleu(sentence, place) == pytest.approx(by_nltk(others, sentence, order), abs=1e-12)
 
 
-def test_empty_sentences_are_doubted_where_they_look_best() -> None:
-    """nltk gives them 0, so ours does; a reader should know."""
+def test_self_bleu_warns_of_empty_sentences() -> None:
+    """nltk gives them 0, the best value, and so does ours."""
     fake = torch.tensor([[1, 2, 0, 0], [2, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
     seen = ReferenceSet(fake, spec=DataSpec((4,), vocabulary=ENDS))
     metric = catalog.build("metrics", "self_bleu")
-    assert References.of([[1, 2], []], 4).bleu([], 1) == by_nltk([[1, 2]], [], 4) == 0
-    assert metric.compare(seen, fake, Bootstrap()).doubts == (
-        "50.0% of samples are empty: each counts as 0, the best there is",
-    )
-    assert metric.compare(seen, fake[:2], Bootstrap()).doubts == ()
-    with pytest.raises(DataError, match="self_bleu compares samples with each other: 1 is too few; give two or more"):
-        metric.compare(seen, fake[:1], Bootstrap())
+    assert ReferenceNgrams.build([[1, 2], []], 4).bleu([], 1) == by_nltk([[1, 2]], [], 4) == 0
+    (warning,) = metric.compute(seen, fake, Bootstrap()).warnings
+    assert "50.0% of samples are empty" in warning
+    assert metric.compute(seen, fake[:2], Bootstrap()).warnings == ()
+    with pytest.raises(DataError, match=r"self_bleu .* 1 is too few"):
+        metric.compute(seen, fake[:1], Bootstrap())
 
 
-def test_the_metrics_are_the_means_over_samples_up_to_their_ends() -> None:
+def test_bleu_averages_over_samples_up_to_their_end() -> None:
     real = torch.tensor([[1, 2, 1, 0], [2, 2, 0, 0], [1, 1, 1, 1]])
     fake = torch.tensor([[1, 2, 0, 0], [2, 1, 1, 0]])
     cut = [[1, 2, 1], [2, 2], [1, 1, 1, 1]]
     seen = ReferenceSet(real, spec=DataSpec((4,), vocabulary=ENDS))
-    result = catalog.build("metrics", "bleu:2").compare(seen, fake, Bootstrap()).value
+    result = catalog.build("metrics", "bleu:2").compute(seen, fake, Bootstrap()).value
     assert result == pytest.approx((by_nltk(cut, [1, 2], 2) + by_nltk(cut, [2, 1, 1], 2)) / 2, abs=1e-6)
-    result = catalog.build("metrics", "self_bleu:3").compare(seen, fake, Bootstrap()).value
+    result = catalog.build("metrics", "self_bleu:3").compute(seen, fake, Bootstrap()).value
     wanted = (by_nltk([[2, 1, 1]], [1, 2], 3) + by_nltk([[1, 2]], [2, 1, 1], 3)) / 2
     assert result == pytest.approx(wanted, abs=1e-6)
 
 
-def test_copies_and_new_sentences_are_counted() -> None:
+def test_copy_rate_and_novelty_count_sentences() -> None:
     train = torch.tensor([[0, 1], [1, 1]])
     fake = torch.tensor([[0, 1], [0, 1], [2, 2], [2, 2], [2, 0]])
     real = ReferenceSet(train, train=train, spec=DataSpec((2,), vocabulary=ENDLESS))
     values = {
-        name: catalog.build("metrics", name).compare(real, fake, Bootstrap()).value for name in ("copy_rate", "novelty")
+        name: catalog.build("metrics", name).compute(real, fake, Bootstrap()).value for name in ("copy_rate", "novelty")
     }
     assert values == {"copy_rate": pytest.approx(2 / 5), "novelty": pytest.approx(2 / 5)}
-    with pytest.raises(DataError, match="needs the reals that were trained on"):
-        catalog.build("metrics", "copy_rate").compare(ReferenceSet(train), fake, Bootstrap())
+    with pytest.raises(DataError, match="needs the training reals"):
+        catalog.build("metrics", "copy_rate").compute(ReferenceSet(train), fake, Bootstrap())
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def model(tokens: Tensor) -> Tensor:
     return shares[tokens].sum(dim=1)
 
 
-def test_enumeration_says_what_the_definitions_say() -> None:
+def test_enumerated_metrics_equal_the_definitions() -> None:
     rows = list(itertools.product(range(3), repeat=2))
     p = {row: math.exp(Law().log_probability(torch.tensor([row])).item()) for row in rows}
     g = {row: math.exp(model(torch.tensor([row])).item()) for row in rows}
@@ -130,52 +129,56 @@ def test_enumeration_says_what_the_definitions_say() -> None:
         assert isinstance(metric, LikelihoodMetric)
         assert metric.suits(SPEC)
         assert not metric.suits(DataSpec((2,), vocabulary=ENDLESS))
-        assert metric.given(model, real, Bootstrap(10)).value == pytest.approx(value), name
+        assert metric.compute_from_likelihood(model, real, Bootstrap(10)).value == pytest.approx(value), name
 
 
-def test_a_generator_that_is_the_law_is_perfect() -> None:
+def test_enumerated_metrics_of_the_true_distribution_are_ideal() -> None:
     real = ReferenceSet(torch.zeros(1, 2, dtype=torch.int64), spec=SPEC)
     distribution = Law().log_probability
     values = {
-        name: catalog.build("metrics", f"sentence_{name}").given(distribution, real, Bootstrap()).value
+        name: catalog.build("metrics", f"sentence_{name}")
+        .compute_from_likelihood(distribution, real, Bootstrap())
+        .value
         for name in ("mass", "forward_kl", "reverse_kl")
     }
     assert values == pytest.approx({"mass": 1, "forward_kl": 0, "reverse_kl": 0}, abs=1e-12)
 
 
-def test_validity_counts_what_the_law_allows() -> None:
+def test_validity_counts_valid_sentences() -> None:
     fake = torch.tensor([[0, 0], [1, 0], [1, 1], [2, -1]])
-    figure = catalog.build("metrics", "validity").compare(ReferenceSet(fake, spec=SPEC), fake, Bootstrap(50))
-    assert figure.value == 0.5
-    low, high = figure.interval
+    result = catalog.build("metrics", "validity").compute(ReferenceSet(fake, spec=SPEC), fake, Bootstrap(50))
+    assert result.value == 0.5
+    low, high = result.interval
     assert low < 0.5 < high
 
 
 def test_nll_of_the_oracle_is_per_token_and_so_is_that_of_the_generator() -> None:
     fake = torch.tensor([[0, 0], [1, 0]])
-    result = catalog.build("metrics", "nll_oracle").compare(ReferenceSet(fake, spec=SPEC), fake, Bootstrap()).value
+    result = catalog.build("metrics", "nll_oracle").compute(ReferenceSet(fake, spec=SPEC), fake, Bootstrap()).value
     assert result == pytest.approx(-(math.log(0.1) + math.log(0.25)) / 4)
     held_out = ReferenceSet(torch.tensor([[0, 0], [1, 2]]), spec=DataSpec((2,), vocabulary=ENDLESS))
-    result = catalog.build("metrics", "nll_gen").given(model, held_out, Bootstrap()).value
+    result = catalog.build("metrics", "nll_gen").compute_from_likelihood(model, held_out, Bootstrap()).value
     assert result == pytest.approx(-(2 * math.log(0.5) + math.log(0.3) + math.log(0.2)) / 4)
 
 
 def test_nll_of_sentences_that_end_counts_the_end_once() -> None:
     held_out = ReferenceSet(torch.tensor([[1, 0, 0], [1, 1, 2], [0, 0, 0]]), spec=DataSpec((3,), vocabulary=ENDS))
-    figure = catalog.build("metrics", "nll_gen").given(lambda rows: torch.full((3,), -6.0), held_out, Bootstrap(20))
-    assert figure.value == pytest.approx(18 / (2 + 3 + 1))
-    assert figure.drawn.shape == (20,)
+    result = catalog.build("metrics", "nll_gen").compute_from_likelihood(
+        lambda rows: torch.full((3,), -6.0), held_out, Bootstrap(20)
+    )
+    assert result.value == pytest.approx(18 / (2 + 3 + 1))
+    assert result.resampled.shape == (20,)
 
 
-def test_what_is_no_token_is_no_word() -> None:
-    seen = Tokens()(torch.tensor([[0.0, 2.0], [math.nan, 1.0], [0.5, math.inf], [-3.0, 1.0]]))
+def test_invalid_tokens_are_marked() -> None:
+    seen = TokenFeatures()(torch.tensor([[0.0, 2.0], [math.nan, 1.0], [0.5, math.inf], [-3.0, 1.0]]))
     assert seen.tolist() == [[0, 2], [-1, 1], [-1, -1], [-1, 1]]
 
 
-def test_a_law_that_nobody_knows_is_told() -> None:
+def test_unknown_distribution_is_refused() -> None:
     fake = torch.zeros(2, 2, dtype=torch.int64)
     for name in ("validity", "nll_oracle"):
-        with pytest.raises(DataError, match=f"{name} needs data whose law is known"):
-            catalog.build("metrics", name).compare(
+        with pytest.raises(DataError, match=f"{name} needs data with a known distribution"):
+            catalog.build("metrics", name).compute(
                 ReferenceSet(fake, spec=DataSpec((2,), vocabulary=ENDLESS)), fake, Bootstrap()
             )
