@@ -1,1 +1,1 @@
-"""Pure functions of the tensors they need; paper and equation stand above each."""
+"""Pure loss functions of tensors: adversarial losses, penalties, discrepancies. Each states its paper and equation."""

@@ -1,18 +1,18 @@
-"""How far two sets of features are apart, as a loss: maximum mean discrepancy (Gretton 2012)."""
+"""Discrepancy between two sets of features as a loss: maximum mean discrepancy (Gretton 2012)."""
 
 import torch
 from torch import Tensor
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Bandwidths around the median distance: one alone sees nothing much finer or coarser than itself (Li 2015)."""
+"""Bandwidths as multiples of the median distance: a single one is insensitive to other scales (Li 2015)."""
 
 
 def mmd(first: Tensor, second: Tensor, bandwidth: float | None = None) -> Tensor:
     """MMD² = mean k(x, x') + mean k(y, y') - 2 mean k(x, y), scalar, of features (N, F) and (M, F).
 
-    Gretton 2012, equation 5: the biased estimate, never below 0. k(x, y) = exp(-|x - y|² / (2 σ²)) with σ =
+    Gretton 2012, equation 5: the biased estimate, which is never negative. k(x, y) = exp(-|x - y|² / (2 σ²)) with σ =
     `bandwidth`, or, for None, the mean of such kernels with σ at FACTORS times the median distance of all pairs, which
-    is taken for a constant. Not the root, whose gradient is infinite at 0.
+    is treated as a constant. The square root is not taken: its gradient is infinite at 0.
     """
     pooled = torch.cat([first, second])
     norms = pooled.square().sum(dim=1)

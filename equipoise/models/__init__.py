@@ -1,1 +1,1 @@
-"""One GAN a file: its paper, its networks, its knobs, its presets, its phases. A file dropped in is a GAN."""
+"""One model per file: its paper, networks, knobs, presets and phases. A new file in this folder is a new model."""

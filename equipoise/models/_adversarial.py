@@ -1,13 +1,13 @@
-"""The game of a generator of samples against a discriminator of one logit: losses x constraints x penalties x fakes.
+"""Generator against discriminator with one logit per sample: phases of training, composed from the options of a recipe.
 
-A recipe of such a GAN extends :class:`Adversarial` with its networks' options. Networks obey two small interfaces:
-a generator is called (latent (B, L), labels (B,) or None) -> samples; a discriminator has `features(samples)` and
-`judge(features, labels) -> logits (B,)`.
+A recipe is a frozen dataclass that has the fields of :class:`AdversarialOptions`; its `build` makes the networks and
+passes both to :func:`adversarial_model`. A generator is called as (latent (B, L), labels (B,) or None) -> samples; a
+discriminator implements :class:`Discriminator`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -16,244 +16,275 @@ from equipoise.core.data import Batch
 from equipoise.core.knobs import AdversarialKnobs, check_turnable
 from equipoise.core.model import Loss, Memory, Model, Moment, Networks, OptimizerSettings, Phase
 from equipoise.errors import SettingError
-from equipoise.losses.adversarial import LOSSES, AdversarialLoss, AdversarialLossName
-from equipoise.losses.penalties import feature_matching, gradient_penalty, lecam, lecam_memory, zero_centred
+from equipoise.losses.adversarial import (
+    LOSSES,
+    AdversarialLoss,
+    AdversarialLossName,
+    WeightedPenalty,
+    loss_terms,
+    total_loss,
+)
+from equipoise.losses.penalties import (
+    LogitFunction,
+    feature_matching,
+    gradient_penalty,
+    lecam,
+    lecam_memory,
+    zero_centred,
+)
 from equipoise.nn import latents
-from equipoise.nn.augment import Kind, augment, instance_noise
+from equipoise.nn.augment import Augmentation, augment, instance_noise
 from equipoise.nn.spectral import spectral_norm
 
 Constraint = Literal["none", "weight_clipping", "gradient_penalty", "spectral_norm"]
-Now = Moment[AdversarialKnobs]
+Fakes = Literal["fresh", "shared"]
+OptimizerName = Literal["adam", "rmsprop", "sgd"]
+AdversarialMoment = Moment[AdversarialKnobs]
 
 LABEL_KNOBS = frozenset({"real_label_low", "real_label_high", "fake_label_low", "fake_label_high"})
 
 
 class Discriminator(nn.Module):
-    """The interface of a discriminator, for types."""
+    """Interface of a discriminator, for type annotations."""
 
     def features(self, samples: Tensor) -> Tensor:
-        """What it sees in samples, before its last layer."""
-        raise TypeError("an interface is not called")
+        """Compute the input of the last layer."""
+        raise TypeError("Discriminator is an interface; its subclasses implement features()")
 
-    def judge(self, features: Tensor, condition: Tensor | None) -> Tensor:
-        """The logits (B,) of features."""
-        raise TypeError("an interface is not called")
+    def logits(self, features: Tensor, condition: Tensor | None) -> Tensor:
+        """Compute logits (B,) from features."""
+        raise TypeError("Discriminator is an interface; its subclasses implement logits()")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Adversarial:
-    """How the two players meet.
+class AdversarialOptions(Protocol):
+    """Options of adversarial training, fields of every recipe that uses :func:`adversarial_model`.
 
-    `loss` and `constraint`: see losses/adversarial.py; weight_clipping keeps the discriminator's weights in a box,
-    gradient_penalty turns `gp_weight` on at 10, spectral_norm divides its layers by their largest singular value.
-    `optimizer`: of both players; rmsprop has no beta1, sgd takes it for momentum. `latent_dim`: numbers of noise.
-    `fakes`: whether the generator's phase makes fakes anew, or uses those of the discriminator's phase (saves one pass
-    of the generator). `penalty_interval`: R1 and R2 every so many steps, in a phase of their own, weighted by the
-    interval (Karras 2020, StyleGAN2, section 3.1 and appendix B); 1 puts them into every discriminator update.
-    `clip`: the bound of weight clipping. `knobs`: values that differ from the defaults, the published ones of a GAN.
+    `loss`: adversarial loss, a key of `losses.adversarial.LOSSES`. `constraint`: weight_clipping clips the weights of
+    the discriminator to [-clip, clip], gradient_penalty sets `gp_weight` to 10, spectral_norm divides each layer by its
+    largest singular value. `fakes`: fresh to generate new fakes in the generator's phase, shared to reuse those of the
+    discriminator's phase, which saves one pass of the generator. `penalty_interval`: R1 and R2 are applied every this
+    many steps in a separate phase, weighted by the interval (Karras 2020, StyleGAN2, section 3.1 and appendix B); 1
+    adds them to every discriminator update. `clip`: bound of weight clipping. `optimizer`: optimizer of both networks;
+    rmsprop has no beta1 and uses beta2 as its decay, sgd uses beta1 as its momentum. `latent_dim`: length of the latent
+    vector, drawn from N(0, 1). `knobs`: values that differ from the defaults of the knobs.
     """
 
-    loss: AdversarialLossName = "non_saturating"
-    constraint: Constraint = "none"
-    fakes: Literal["fresh", "shared"] = "fresh"
-    penalty_interval: int = 1
-    clip: float = 0.01
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    latent_dim: int = 100
-    knobs: Mapping[str, float] | None = None
-
-    def __post_init__(self) -> None:
-        check_counts(penalty_interval=self.penalty_interval, latent_dim=self.latent_dim)
-        if not self.clip > 0:
-            raise SettingError(f"clip = {self.clip:g}: it must be above 0")
-
-    def game(
-        self, name: str, networks: Mapping[str, nn.Module], generator: Generator, *, kinds: Sequence[Kind], classes: int
-    ) -> Model[AdversarialKnobs]:
-        """The GAN of these networks. `kinds`: augmentations that suit the data. `classes`: labels used, 0 for none."""
-        if self.constraint == "spectral_norm":
-            for module in networks["discriminator"].modules():
-                if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
-                    spectral_norm(module, generator)
-        turnable = self._turnable(kinds)
-        values = {"gp_weight": 10.0} if self.constraint == "gradient_penalty" else {}
-        # A recipe's own Adam betas mean nothing to another optimizer; any other knob of its that idles is a mistake.
-        betas = {"beta1", "beta2"} - turnable
-        values |= {knob: value for knob, value in (self.knobs or {}).items() if knob not in betas}
-        check_turnable(values, turnable, name)
-        game = _Game(self, LOSSES[self.loss], tuple(kinds), bool(classes))
-        lazy = (Phase("penalties", ("discriminator",), game.penalize, when=game.penalty_is_due),)
-        return Model(
-            name=name,
-            networks=networks,
-            phases=(
-                Phase("discriminator", ("discriminator",), game.discriminate, repeats=discriminator_steps),
-                *(lazy if self.penalty_interval > 1 else ()),
-                Phase("generator", ("generator",), game.fool, repeats=generator_steps),
-            ),
-            knobs=AdversarialKnobs().with_values(values),
-            turnable=turnable,
-            optimizer=game.settings,
-            latent=lambda count, source, truncation: latents.normal(count, self.latent_dim, source, truncation),
-            generate=_generate,
-            logits=game.logits,
-            memory=lecam_memory(torch.device("cpu")),
-            num_classes=classes,
-            mixed_precision=bool(kinds),
-            probability=LOSSES[self.loss].probability,
-            ideal=game.ideal,
-        )
-
-    def _turnable(self, kinds: Sequence[Kind]) -> frozenset[str]:
-        idle = set() if LOSSES[self.loss].has_labels else set(LABEL_KNOBS)
-        idle |= {"gp_weight"} if self.constraint != "gradient_penalty" else set()
-        idle |= {"augment_p"} if not kinds else set()
-        idle |= {"adam": set(), "rmsprop": {"beta1"}, "sgd": {"beta2"}}[self.optimizer]
-        return frozenset(AdversarialKnobs.ranges()) - idle
+    @property
+    def loss(self) -> AdversarialLossName: ...
+    @property
+    def constraint(self) -> Constraint: ...
+    @property
+    def fakes(self) -> Fakes: ...
+    @property
+    def penalty_interval(self) -> int: ...
+    @property
+    def clip(self) -> float: ...
+    @property
+    def optimizer(self) -> OptimizerName: ...
+    @property
+    def latent_dim(self) -> int: ...
+    @property
+    def knobs(self) -> Mapping[str, float] | None: ...
 
 
-@dataclass(frozen=True)
-class _Game:
-    """The phases of one built GAN."""
-
-    rules: Adversarial
-    loss: AdversarialLoss
-    kinds: tuple[Kind, ...]
-    conditional: bool
-
-    def discriminate(self, networks: Networks, batch: Batch, moment: Now) -> Loss:
-        """The discriminator's loss: adversarial term plus every penalty that is on and not lazy."""
-        knobs, labels = moment.knobs, self._labels(batch)
-        share = self.rules.fakes == "shared"
-        with torch.set_grad_enabled(share):
-            fake = self._fakes(networks, len(batch), labels, moment)
-        real_seen, fake_seen = self._seen(batch.real, moment), self._seen(fake.detach(), moment)
-        discriminator = cast(Discriminator, networks["discriminator"])
-        real_logit = discriminator.judge(discriminator.features(real_seen), labels)
-        fake_logit = discriminator.judge(discriminator.features(fake_seen), labels)
-        real_label = drawn_label(knobs.real_label_low, knobs.real_label_high, real_logit, moment)
-        fake_label = drawn_label(knobs.fake_label_low, knobs.fake_label_high, fake_logit, moment)
-        adversarial = self.loss.discriminator(real_logit, fake_logit, real_label, fake_label)
-        weighted: dict[str, tuple[float, Tensor]] = {}
-        memory: Memory = {}
-        if knobs.lecam_weight:
-            penalty, memory = lecam(real_logit, fake_logit, moment.memory)
-            weighted["lecam"] = knobs.lecam_weight, penalty
-        if knobs.gp_weight:
-            judge = self._judge(networks, labels)
-            penalty = gradient_penalty(judge, real_seen, fake_seen, moment.generator)
-            weighted["gradient_penalty"] = knobs.gp_weight, penalty
-        if self.rules.penalty_interval == 1:
-            weighted |= self._zero_centred(networks, real_seen, fake_seen, labels, knobs)
-        return Loss(
-            adversarial + sum(weight * penalty for weight, penalty in weighted.values()),
-            terms=_terms(adversarial, weighted),
-            logit_real=real_logit.detach(),
-            logit_fake=fake_logit.detach(),
-            memory=memory,
-            carry=({"fake": fake} | ({} if labels is None else {"labels": labels})) if share else {},
-        )
-
-    def penalize(self, networks: Networks, batch: Batch, moment: Now) -> Loss:
-        """R1 and R2, lazily: interval (gamma_1 R1 + gamma_2 R2)."""
-        labels = self._labels(batch)
-        with torch.no_grad():
-            real = self._seen(batch.real, moment)
-            fake = real
-            if moment.knobs.r2_gamma:
-                fake = self._seen(self._fakes(networks, len(batch), labels, moment), moment)
-        weighted = self._zero_centred(networks, real, fake, labels, moment.knobs)
-        total = self.rules.penalty_interval * sum(weight * penalty for weight, penalty in weighted.values())
-        return Loss(cast(Tensor, total), terms={name: penalty.detach() for name, (_, penalty) in weighted.items()})
-
-    def penalty_is_due(self, moment: Now) -> bool:
-        """Every so many steps, if either penalty is on."""
-        on = moment.knobs.r1_gamma > 0 or moment.knobs.r2_gamma > 0
-        return on and moment.step % self.rules.penalty_interval == 0
-
-    def fool(self, networks: Networks, batch: Batch, moment: Now) -> Loss:
-        """The generator's loss: adversarial term plus feature matching if that is on."""
-        weight = moment.knobs.feature_matching_weight
-        real_labels, labels = self._labels(batch), moment.carried.get("labels", self._labels(batch))
-        fake = moment.carried.get("fake")
-        if fake is None:
-            fake = self._fakes(networks, len(batch), labels, moment)
-        discriminator = cast(Discriminator, networks["discriminator"])
-        fake_features = discriminator.features(self._seen(fake, moment))
-        real_logit = fake_logit = discriminator.judge(fake_features, labels)
-        weighted: dict[str, tuple[float, Tensor]] = {}
-        if self.loss.needs_real or weight:
-            with torch.no_grad():
-                real_features = discriminator.features(self._seen(batch.real, moment))
-                real_logit = discriminator.judge(real_features, real_labels)
-            if weight:
-                weighted["feature_matching"] = weight, feature_matching(real_features, fake_features)
-        adversarial = self.loss.generator(fake_logit, real_logit)
-        return Loss(
-            adversarial + sum(weight * penalty for weight, penalty in weighted.values()),
-            terms=_terms(adversarial, weighted),
-            logit_fake=fake_logit.detach(),
-        )
-
-    def logits(self, networks: Networks, batch: Batch, moment: Now) -> Tensor:
-        """D(x), (B,), as the discriminator sees reals in training."""
-        judge = self._judge(networks, self._labels(batch))
-        return judge(self._seen(batch.real, moment))
-
-    def settings(self, network: str, moment: Now) -> OptimizerSettings:
-        """One optimizer for each player; the lazy penalty's extra updates are made up for (Karras 2020, appendix B)."""
-        knobs, rules = moment.knobs, self.rules
-        if network == "generator":
-            return OptimizerSettings(rules.optimizer, knobs.lr_g, knobs.beta1, knobs.beta2)
-        limit = rules.clip if rules.constraint == "weight_clipping" else None
-        lazy = rules.penalty_interval > 1 and (knobs.r1_gamma > 0 or knobs.r2_gamma > 0)
-        c = rules.penalty_interval / (rules.penalty_interval + 1) if lazy else 1.0
-        return OptimizerSettings(rules.optimizer, knobs.lr_d * c, knobs.beta1**c, knobs.beta2**c, limit=limit)
-
-    def ideal(self, knobs: AdversarialKnobs) -> float:
-        """What the discriminator's adversarial term comes to where fakes are as reals are."""
-        real = knobs.real_label_low, knobs.real_label_high
-        return self.loss.ideal(real, (knobs.fake_label_low, knobs.fake_label_high))
-
-    def _labels(self, batch: Batch) -> Tensor | None:
-        return batch.condition if self.conditional else None
-
-    def _fakes(self, networks: Networks, count: int, labels: Tensor | None, moment: Now) -> Tensor:
-        latent = latents.normal(count, self.rules.latent_dim, moment.generator)
-        return cast(Tensor, networks["generator"](latent, labels))
-
-    def _seen(self, samples: Tensor, moment: Now) -> Tensor:
-        """What the discriminator is shown of samples, real or fake."""
-        if self.kinds:
-            samples = augment(samples, moment.knobs.augment_p, moment.generator, self.kinds)
-        return instance_noise(samples, moment.knobs.instance_noise, moment.generator)
-
-    def _judge(self, networks: Networks, labels: Tensor | None) -> Callable[[Tensor], Tensor]:
-        discriminator = cast(Discriminator, networks["discriminator"])
-        return lambda samples: discriminator.judge(discriminator.features(samples), labels)
-
-    def _zero_centred(
-        self, networks: Networks, real: Tensor, fake: Tensor, labels: Tensor | None, knobs: AdversarialKnobs
-    ) -> dict[str, tuple[float, Tensor]]:
-        judge = self._judge(networks, labels)
-        places = {"r1": (knobs.r1_gamma, real), "r2": (knobs.r2_gamma, fake)}
-        return {name: (gamma, zero_centred(judge, samples)) for name, (gamma, samples) in places.items() if gamma}
+def validate_adversarial_options(options: AdversarialOptions) -> None:
+    """Raise SettingError for an option outside its range."""
+    validate_counts(penalty_interval=options.penalty_interval, latent_dim=options.latent_dim)
+    if not options.clip > 0:
+        raise SettingError(f"clip = {options.clip:g}: it must be above 0")
 
 
-def check_counts(**options: int) -> None:
+def validate_counts(**options: int) -> None:
     """Raise SettingError for the first option below 1."""
     for name, value in options.items():
         if value < 1:
             raise SettingError(f"{name} = {value}: it must be at least 1")
 
 
-def _terms(adversarial: Tensor, weighted: Mapping[str, tuple[float, Tensor]]) -> dict[str, Tensor]:
-    return {"adversarial": adversarial.detach()} | {name: penalty.detach() for name, (_, penalty) in weighted.items()}
+def adversarial_model(
+    name: str,
+    options: AdversarialOptions,
+    networks: Mapping[str, nn.Module],
+    generator: Generator,
+    *,
+    augmentations: Sequence[Augmentation] = (),
+    classes: int = 0,
+) -> Model[AdversarialKnobs]:
+    """Compose a model of a generator, a discriminator and the options of a recipe.
+
+    `generator` draws the initial vectors of spectral normalisation. `augmentations`: those that suit the data.
+    `classes`: number of labels that the networks use, 0 for none.
+    """
+    if options.constraint == "spectral_norm":
+        for module in networks["discriminator"].modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
+                spectral_norm(module, generator)
+    turnable = _turnable_knobs(options, augmentations)
+    phases = _AdversarialPhases(options, LOSSES[options.loss], tuple(augmentations), bool(classes))
+    lazy = (Phase("penalties", ("discriminator",), phases.lazy_penalties, when=phases.is_penalty_due),)
+    return Model(
+        name=name,
+        networks=networks,
+        phases=(
+            Phase("discriminator", ("discriminator",), phases.discriminator_loss, repeats=discriminator_steps),
+            *(lazy if options.penalty_interval > 1 else ()),
+            Phase("generator", ("generator",), phases.generator_loss, repeats=generator_steps),
+        ),
+        knobs=_initial_knobs(name, options, turnable),
+        turnable=turnable,
+        optimizer=phases.optimizer_settings,
+        latent=lambda count, source, truncation: latents.normal(count, options.latent_dim, source, truncation),
+        generate=_generate,
+        logits=phases.logits_of_reals,
+        memory=lecam_memory(torch.device("cpu")),
+        num_classes=classes,
+        mixed_precision=bool(augmentations),
+        probability=LOSSES[options.loss].probability,
+        ideal=phases.ideal_loss,
+    )
 
 
-def drawn_label(low: float, high: float, logits: Tensor, moment: Now) -> Tensor:
-    """(B, 1, ...) for logits (B, ...): one label a sample, uniform between the two in whatever order a controller has
-    them; a scalar, and nothing drawn, if they are equal.
+def _turnable_knobs(options: AdversarialOptions, augmentations: Sequence[Augmentation]) -> frozenset[str]:
+    inactive = set() if LOSSES[options.loss].has_labels else set(LABEL_KNOBS)
+    inactive |= {"gp_weight"} if options.constraint != "gradient_penalty" else set()
+    inactive |= {"augment_p"} if not augmentations else set()
+    inactive |= {"adam": set(), "rmsprop": {"beta1"}, "sgd": {"beta2"}}[options.optimizer]
+    return frozenset(AdversarialKnobs.ranges()) - inactive
+
+
+def _initial_knobs(name: str, options: AdversarialOptions, turnable: frozenset[str]) -> AdversarialKnobs:
+    values = {"gp_weight": 10.0} if options.constraint == "gradient_penalty" else {}
+    # A recipe's default betas for Adam are ignored by other optimizers; any other knob without effect is an error.
+    unused_betas = {"beta1", "beta2"} - turnable
+    values |= {knob: value for knob, value in (options.knobs or {}).items() if knob not in unused_betas}
+    check_turnable(values, turnable, name)
+    return AdversarialKnobs().with_values(values)
+
+
+@dataclass(frozen=True)
+class _AdversarialPhases:
+    """The losses and optimizer settings of one model. `is_conditional`: whether the networks use class labels."""
+
+    options: AdversarialOptions
+    loss: AdversarialLoss
+    augmentations: tuple[Augmentation, ...]
+    is_conditional: bool
+
+    def discriminator_loss(self, networks: Networks, batch: Batch, moment: AdversarialMoment) -> Loss:
+        """Compute L_D on real and fake samples; penalties whose weight is 0 are skipped, lazy ones have their phase."""
+        knobs, labels = moment.knobs, self._labels(batch)
+        is_shared = self.options.fakes == "shared"
+        with torch.set_grad_enabled(is_shared):
+            fake = self._generate(networks, len(batch), labels, moment)
+        x, gz = self._augment(batch.real, moment), self._augment(fake.detach(), moment)
+        d = _logit_function(networks, labels)
+        real_logit, fake_logit = d(x), d(gz)
+        real_label = sample_labels(knobs.real_label_low, knobs.real_label_high, real_logit, moment)
+        fake_label = sample_labels(knobs.fake_label_low, knobs.fake_label_high, fake_logit, moment)
+        adversarial = self.loss.discriminator(real_logit, fake_logit, real_label, fake_label)
+        penalties: dict[str, WeightedPenalty] = {}
+        memory: Memory = {}
+        if knobs.lecam_weight:
+            penalty, memory = lecam(real_logit, fake_logit, moment.memory)
+            penalties["lecam"] = WeightedPenalty(knobs.lecam_weight, penalty)
+        if knobs.gp_weight:
+            penalty = gradient_penalty(d, x, gz, moment.generator)
+            penalties["gradient_penalty"] = WeightedPenalty(knobs.gp_weight, penalty)
+        if self.options.penalty_interval == 1:
+            penalties |= _r1_and_r2(d, x, gz, knobs)
+        # L_D = L_adv(D(x), D(G(z))) + λ_LeCam R_LeCam + λ_GP R_GP + γ₁ R1 + γ₂ R2
+        # Tseng 2021; Gulrajani 2017, eq. 3; Mescheder 2018, eqs. 9 and 10. Formulas: losses/.
+        total = total_loss(adversarial, penalties)
+        return Loss(
+            total,
+            terms=loss_terms(adversarial, penalties),
+            logit_real=real_logit.detach(),
+            logit_fake=fake_logit.detach(),
+            memory=memory,
+            carry=({"fake": fake} | ({} if labels is None else {"labels": labels})) if is_shared else {},
+        )
+
+    def lazy_penalties(self, networks: Networks, batch: Batch, moment: AdversarialMoment) -> Loss:
+        """Compute the R1 and R2 penalties in a phase of their own, weighted by the interval k."""
+        labels = self._labels(batch)
+        with torch.no_grad():
+            x = self._augment(batch.real, moment)
+            gz = x
+            if moment.knobs.r2_gamma:
+                gz = self._augment(self._generate(networks, len(batch), labels, moment), moment)
+        penalties = _r1_and_r2(_logit_function(networks, labels), x, gz, moment.knobs)
+        # L = k (γ₁ R1 + γ₂ R2): Karras 2020, StyleGAN2, appendix B.
+        total = self.options.penalty_interval * sum(weight * penalty for weight, penalty in penalties.values())
+        return Loss(cast(Tensor, total), terms={name: penalty.detach() for name, (_, penalty) in penalties.items()})
+
+    def is_penalty_due(self, moment: AdversarialMoment) -> bool:
+        """Whether R1 or R2 is on and the step is a multiple of the interval."""
+        is_on = moment.knobs.r1_gamma > 0 or moment.knobs.r2_gamma > 0
+        return is_on and moment.step % self.options.penalty_interval == 0
+
+    def generator_loss(self, networks: Networks, batch: Batch, moment: AdversarialMoment) -> Loss:
+        """Compute L_G. Reals are passed through the discriminator only if a term needs them."""
+        weight = moment.knobs.feature_matching_weight
+        real_labels, labels = self._labels(batch), moment.carried.get("labels", self._labels(batch))
+        fake = moment.carried.get("fake")
+        if fake is None:
+            fake = self._generate(networks, len(batch), labels, moment)
+        discriminator = cast(Discriminator, networks["discriminator"])
+        fake_features = discriminator.features(self._augment(fake, moment))
+        real_logit = fake_logit = discriminator.logits(fake_features, labels)
+        penalties: dict[str, WeightedPenalty] = {}
+        if self.loss.needs_real or weight:
+            with torch.no_grad():
+                real_features = discriminator.features(self._augment(batch.real, moment))
+                real_logit = discriminator.logits(real_features, real_labels)
+            if weight:
+                penalties["feature_matching"] = WeightedPenalty(weight, feature_matching(real_features, fake_features))
+        adversarial = self.loss.generator(fake_logit, real_logit)
+        # L_G = L_adv(D(G(z)), D(x)) + λ_FM R_FM: feature matching by Salimans 2016, section 3.1. Formulas: losses/.
+        total = total_loss(adversarial, penalties)
+        return Loss(total, terms=loss_terms(adversarial, penalties), logit_fake=fake_logit.detach())
+
+    def logits_of_reals(self, networks: Networks, batch: Batch, moment: AdversarialMoment) -> Tensor:
+        """Compute D(x), (B,), of reals with the noise and augmentation of training."""
+        return _logit_function(networks, self._labels(batch))(self._augment(batch.real, moment))
+
+    def optimizer_settings(self, network: str, moment: AdversarialMoment) -> OptimizerSettings:
+        """Return the settings of one network.
+
+        With lazy penalties the discriminator takes k + 1 updates where it took k; c = k / (k + 1) compensates in its
+        learning rate and decays (Karras 2020, appendix B).
+        """
+        knobs, options = moment.knobs, self.options
+        if network == "generator":
+            return OptimizerSettings(options.optimizer, knobs.lr_g, knobs.beta1, knobs.beta2)
+        limit = options.clip if options.constraint == "weight_clipping" else None
+        is_lazy = options.penalty_interval > 1 and (knobs.r1_gamma > 0 or knobs.r2_gamma > 0)
+        c = options.penalty_interval / (options.penalty_interval + 1) if is_lazy else 1.0
+        return OptimizerSettings(options.optimizer, knobs.lr_d * c, knobs.beta1**c, knobs.beta2**c, weight_limit=limit)
+
+    def ideal_loss(self, knobs: AdversarialKnobs) -> float:
+        """Return the optimal discriminator's adversarial term when fakes and reals have the same distribution."""
+        real_labels = knobs.real_label_low, knobs.real_label_high
+        return self.loss.ideal(real_labels, (knobs.fake_label_low, knobs.fake_label_high))
+
+    def _labels(self, batch: Batch) -> Tensor | None:
+        return batch.condition if self.is_conditional else None
+
+    def _generate(self, networks: Networks, count: int, labels: Tensor | None, moment: AdversarialMoment) -> Tensor:
+        latent = latents.normal(count, self.options.latent_dim, moment.generator)
+        return cast(Tensor, networks["generator"](latent, labels))
+
+    def _augment(self, samples: Tensor, moment: AdversarialMoment) -> Tensor:
+        """Apply augmentation and instance noise to samples, real or fake, before they enter the discriminator."""
+        if self.augmentations:
+            samples = augment(samples, moment.knobs.augment_p, moment.generator, self.augmentations)
+        return instance_noise(samples, moment.knobs.instance_noise, moment.generator)
+
+
+def sample_labels(low: float, high: float, logits: Tensor, moment: AdversarialMoment) -> Tensor:
+    """Draw labels (B, 1, ...) for logits (B, ...): one per sample, uniform between `low` and `high`, in either order.
+
+    If both are equal, return a scalar and draw nothing.
     """
     if low == high:
         return torch.full((), low, device=logits.device)
@@ -261,14 +292,25 @@ def drawn_label(low: float, high: float, logits: Tensor, moment: Now) -> Tensor:
     return low + (high - low) * torch.rand(shape, generator=moment.generator, device=logits.device)
 
 
-def discriminator_steps(moment: Now) -> int:
-    """As the knob says."""
+def discriminator_steps(moment: AdversarialMoment) -> int:
+    """Return the number of discriminator updates in a step."""
     return moment.knobs.discriminator_steps
 
 
-def generator_steps(moment: Now) -> int:
-    """As the knob says."""
+def generator_steps(moment: AdversarialMoment) -> int:
+    """Return the number of generator updates in a step."""
     return moment.knobs.generator_steps
+
+
+def _logit_function(networks: Networks, labels: Tensor | None) -> LogitFunction:
+    discriminator = cast(Discriminator, networks["discriminator"])
+    return lambda samples: discriminator.logits(discriminator.features(samples), labels)
+
+
+def _r1_and_r2(d: LogitFunction, x: Tensor, gz: Tensor, knobs: AdversarialKnobs) -> dict[str, WeightedPenalty]:
+    """Compute R1 at reals and R2 at fakes, those with a weight."""
+    inputs = {"r1": (knobs.r1_gamma, x), "r2": (knobs.r2_gamma, gz)}
+    return {name: WeightedPenalty(gamma, zero_centred(d, s)) for name, (gamma, s) in inputs.items() if gamma}
 
 
 def _generate(networks: Networks, latent: Tensor, condition: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""CycleGAN: from one set of images to another and back, without a pair to learn from (Zhu et al. 2017).
+"""CycleGAN: translation between two sets of images in both directions, trained without pairs (Zhu et al. 2017).
 
 Zhu, Park, Isola and Efros 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks",
 equations 2 and 3 and the identity term of section 5.2:
@@ -6,9 +6,9 @@ equations 2 and 3 and the identity term of section 5.2:
     L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda (E |F(G(x)) - x|_1 + E |G(F(y)) - y|_1)
                                   + lambda / 2 (E |G(y) - y|_1 + E |F(x) - x|_1)
 
-x the inputs, y the samples, G from x to y, F back, lambda 10, of which the authors' code has one for either cycle. The
-adversarial loss is that of least squares, the generator's (D(G(x)) - 1)^2, the discriminator's halved; it is shown
-earlier fakes too, from a pool of 50 (section 4).
+x are inputs, y samples, G maps x to y and F maps y to x; lambda is 10, in the authors' code separately for each cycle.
+The adversarial loss is least squares: (D(G(x)) - 1)^2 for the generator, half the usual loss for the discriminator. The
+discriminator also sees earlier fakes, from a pool of 50 (section 4).
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,19 @@ from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSetting
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES, AdversarialLossName
 from equipoise.losses.penalties import zero_centred
-from equipoise.models._adversarial import check_counts, discriminator_steps, generator_steps
-from equipoise.models._translation import Court, check_images, check_patch, first_weights, no_latent, of_image
-from equipoise.nn.augment import Kind
-from equipoise.nn.normalise import Norm, unrecorded
-from equipoise.nn.patch import PatchDiscriminator, least_side
-from equipoise.nn.pool import swapped
+from equipoise.models._adversarial import discriminator_steps, generator_steps, validate_counts
+from equipoise.models._translation import (
+    PatchAdversarialLoss,
+    initialise,
+    mean_logit,
+    no_latent,
+    validate_patch,
+    validate_translation_spec,
+)
+from equipoise.nn.augment import Augmentation
+from equipoise.nn.normalise import Norm, frozen_running_statistics
+from equipoise.nn.patch import PatchDiscriminator, minimum_side
+from equipoise.nn.pool import exchange_with_pool
 from equipoise.nn.residual import ResidualGenerator
 from equipoise.nn.unet import UNet
 
@@ -39,7 +46,7 @@ __all__ = ["CycleGAN"]
 SIZES = (16, 32, 64, 128, 256, 512)
 GENERATORS = ("generator", "generator_back")
 DISCRIMINATORS = ("discriminator", "discriminator_back")
-SHORT: Mapping[str, float] = {
+SHORT_RUN_KNOBS: Mapping[str, float] = {
     "lr_g": 1e-3,
     "lr_d": 1e-3,
     "r1_gamma": 0.3,
@@ -47,10 +54,10 @@ SHORT: Mapping[str, float] = {
     "cycle_back_weight": 2,
     "identity_weight": 0,
 }
-"""For narrow networks and a few thousand steps. Without R1 discriminators are won over by patterns that nobody sees,
-and generators soon paint in any colour. From samples and back weighs less: outlines cannot hold the colours they lost.
-What makes a change needs no identity term to leave grounds alone."""
-DIRECT: Mapping[str, object] = {
+"""For narrow networks and a few thousand steps. Without R1, discriminators respond to imperceptible patterns and
+generators produce arbitrary colours. The cycle from samples has a lower weight, as outlines cannot encode the lost
+colours. Residual generators need no identity term to preserve backgrounds."""
+NARROW_UNET: Mapping[str, object] = {
     "width": 16,
     "body": "unet",
     "norm": "batch",
@@ -59,19 +66,19 @@ DIRECT: Mapping[str, object] = {
     "patch": 34,
     "discriminator_norm": "none",
 }
-"""A U-Net hands strokes on from the first step. Statistics of a single image would take how much colour it has from
-what discriminators see, and how bright its ground is from generators."""
-SCALES = {"least_squares": 2.0}
-"""Mao 2017 has (D(G(x)) - 1)^2 / 2 for the generator, Zhu 2017 has no half: against lambda it makes a difference."""
+"""A U-Net preserves strokes from the first step. Statistics of a single image would hide from discriminators how much
+colour it has, and from generators how bright its background is."""
+GENERATOR_SCALES = {"least_squares": 2.0}
+"""Factor of the generator loss: (D(G(x)) - 1)^2 / 2 in Mao 2017, without the 1/2 in Zhu 2017."""
 
 
 @dataclass(frozen=True, slots=True)
 class CycleGANKnobs(AdversarialKnobs):
-    """Those of adversarial games, and the weights of what ties the two directions together."""
+    """Knobs of adversarial training, and the weights of the cycle and identity terms."""
 
-    cycle_weight: float = knob(10, 1e-2, 1e3, "", "log", "weight of |F(G(x)) - x|: from inputs and back", off=True)
+    cycle_weight: float = knob(10, 1e-2, 1e3, "", "log", "weight of |F(G(x)) - x|, the cycle from inputs", off=True)
     cycle_back_weight: float = knob(
-        10, 1e-2, 1e3, "", "log", "weight of |G(F(y)) - y|: from samples and back", off=True
+        10, 1e-2, 1e3, "", "log", "weight of |G(F(y)) - y|, the cycle from samples", off=True
     )
     identity_weight: float = knob(5, 1e-2, 1e3, "", "log", "weight of |G(y) - y| + |F(x) - x|", off=True)
 
@@ -80,19 +87,20 @@ class CycleGANKnobs(AdversarialKnobs):
 class CycleGAN:
     """Options of CycleGAN.
 
-    `loss`: adversarial loss. `width`: channels of the first layer of all four networks. `discriminator_width`: those
-    of the discriminators, if they are others. `body`: generators of residual blocks, or the U-Net of pix2pix.
-    `blocks`: residual blocks; None for the paper's: 6 below 256 pixels, 9 from there on. `change`: generators make a
-    change of the input, not an image anew. `norm`: statistics of the batch, of each image alone, or none, in the
-    generators. `discriminator_norm`: the same in the discriminators. `patch`: pixels a side that one logit of a
-    discriminator sees: 16, 34 or 70. `pool`: earlier fakes of each direction that are kept, 0 for none. `knobs`: values
-    that differ from the defaults, the published ones of a GAN.
+    `loss`: adversarial loss. `width`: channels of the first layer of all four networks. `discriminator_width`: channels
+    of the first layer of the discriminators, if different. `body`: generators of residual blocks, or the U-Net of
+    pix2pix. `blocks`: residual blocks; None for the paper's: 6 below 256 pixels, else 9. `patch`: side in pixels of the
+    receptive field of one logit: 16, 34 or 70. `norm`: batch or instance normalisation, or none, in the generators.
+    `discriminator_norm`: the same in the discriminators. `change`: generators predict a residual to the input instead
+    of the image. `pool`: size of the pool of earlier fakes of each direction, 0 for none. `knobs`: values that differ
+    from the defaults of the knobs.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
-        "cpu32": {**DIRECT, "knobs": SHORT},
-        "cpu64": {**DIRECT, "knobs": SHORT},
-        "horse2zebra256": {"width": 64, "blocks": 9, "patch": 70, "norm": "instance"},  # at a batch of 1, section 7.1
+        "cpu32": {**NARROW_UNET, "knobs": SHORT_RUN_KNOBS},
+        "cpu64": {**NARROW_UNET, "knobs": SHORT_RUN_KNOBS},
+        # Section 7.1; use a batch size of 1.
+        "horse2zebra256": {"width": 64, "blocks": 9, "patch": 70, "norm": "instance"},
     }
     pairing: ClassVar[Literal["withheld"]] = "withheld"
 
@@ -109,91 +117,102 @@ class CycleGAN:
     knobs: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        check_counts(width=self.width, blocks=1 if self.blocks is None else self.blocks)
+        validate_counts(width=self.width, blocks=1 if self.blocks is None else self.blocks)
         if self.discriminator_width is not None:
-            check_counts(discriminator_width=self.discriminator_width)
-        check_patch(self.patch)
+            validate_counts(discriminator_width=self.discriminator_width)
+        validate_patch(self.patch)
         if self.pool < 0:
             raise SettingError(f"pool = {self.pool}: it must be at least 0")
 
     def build(self, spec: DataSpec, generator: Generator) -> Model[CycleGANKnobs]:
-        """The GAN for two sets of images like `spec`; raises SettingError for other data."""
-        sizes = [size for size in SIZES if size >= least_side(self.patch)]
-        sources, targets, size = check_images("cyclegan", spec, sizes)
+        """Build the model for two sets of images like `spec`, with weights drawn from `generator`.
+
+        Raises SettingError for other data.
+        """
+        sizes = [size for size in SIZES if size >= minimum_side(self.patch)]
+        sources, targets, size = validate_translation_spec("cyclegan", spec, sizes)
         if {sources, targets} not in ({1}, {3}, {1, 3}):
             raise SettingError(
-                f"cyclegan takes grey and colour images, not {sources} and {targets} channels; use --data"
+                f"cyclegan supports grey and colour images, not {sources} and {targets} channels; use --data"
             )
-        channels, blocks = max(sources, targets), self.blocks or (9 if size >= 256 else 6)
-
-        def mapping(made: int) -> nn.Module:
-            if self.body == "unet":
-                return UNet((channels, made), size, self.width, self.norm, 0.0, self.change)
-            return ResidualGenerator((channels, made), self.width, blocks, self.norm, self.change)
-
-        def judge(shown: int) -> nn.Module:
-            return PatchDiscriminator(
-                shown, self.discriminator_width or self.width, self.patch, self.discriminator_norm
-            )
-
-        sides = (targets, sources)
-        networks = {
-            **{name: mapping(made) for name, made in zip(GENERATORS, sides, strict=True)},
-            **{name: judge(shown) for name, shown in zip(DISCRIMINATORS, sides, strict=True)},
-        }
-        for name, network in networks.items():
-            norm = self.discriminator_norm if name.startswith("discriminator") else self.norm
-            first_weights(network, norm, generator)
-        kinds: tuple[Kind, ...] = ("colour", "translation", "cutout", *(("flip",) if spec.flips else ()))
-        court = Court(LOSSES[self.loss], kinds, together=self.discriminator_norm != "batch")
-        game = _Game(court, channels, self.pool, SCALES.get(self.loss, 1.0), together=self.norm != "batch")
-        turnable = game.court.turnable | {"cycle_weight", "cycle_back_weight", "identity_weight"}
+        augmentations: tuple[Augmentation, ...] = (
+            *("colour", "translation", "cutout"),
+            *(("flip",) if spec.flips else ()),
+        )
+        is_per_sample = self.discriminator_norm != "batch"
+        adversarial = PatchAdversarialLoss(LOSSES[self.loss], augmentations, is_per_sample)
+        phases = _CycleGANPhases(adversarial, self, channels=max(sources, targets))
+        turnable = adversarial.turnable | {"cycle_weight", "cycle_back_weight", "identity_weight"}
         check_turnable(self.knobs or {}, turnable, "cyclegan")
         return Model(
             name="cyclegan",
-            networks=networks,
+            networks=self._networks(sources, targets, size, generator),
             phases=(
-                Phase("generator", GENERATORS, game.translate, repeats=generator_steps),
-                Phase("discriminator", DISCRIMINATORS, game.discriminate, repeats=discriminator_steps),
+                Phase("generator", GENERATORS, phases.generator_loss, repeats=generator_steps),
+                Phase("discriminator", DISCRIMINATORS, phases.discriminator_loss, repeats=discriminator_steps),
             ),
             knobs=CycleGANKnobs().with_values(self.knobs or {}),
             turnable=turnable,
-            optimizer=_settings,
+            optimizer=_optimizer_settings,
             latent=no_latent,
-            generate=lambda networks, latent, condition: game.mapped(networks["generator"], condition),
-            logits=game.logits,
+            generate=lambda networks, latent, condition: phases.translate(networks["generator"], condition),
+            logits=phases.logits_of_reals,
             memory={"pool": torch.zeros(0, targets, size, size), "pool_back": torch.zeros(0, sources, size, size)},
             averaged=GENERATORS,
             source=spec.source,
-            back=lambda networks, images: game.mapped(networks["generator_back"], images),
-            ideal=game.court.ideal,
+            back=lambda networks, images: phases.translate(networks["generator_back"], images),
+            ideal=adversarial.ideal,
         )
+
+    def _networks(self, sources: int, targets: int, size: int, generator: Generator) -> dict[str, nn.Module]:
+        channels, blocks = max(sources, targets), self.blocks or (9 if size >= 256 else 6)
+
+        def generator_network(out_channels: int) -> nn.Module:
+            if self.body == "unet":
+                return UNet((channels, out_channels), size, self.width, self.norm, 0.0, self.change)
+            return ResidualGenerator((channels, out_channels), self.width, blocks, self.norm, self.change)
+
+        def discriminator_network(in_channels: int) -> nn.Module:
+            width = self.discriminator_width or self.width
+            return PatchDiscriminator(in_channels, width, self.patch, self.discriminator_norm)
+
+        directions = (targets, sources)
+        generators = {name: generator_network(count) for name, count in zip(GENERATORS, directions, strict=True)}
+        discriminators = {
+            name: discriminator_network(count) for name, count in zip(DISCRIMINATORS, directions, strict=True)
+        }
+        for network in generators.values():
+            initialise(network, self.norm, generator)
+        for network in discriminators.values():
+            initialise(network, self.discriminator_norm, generator)
+        return {**generators, **discriminators}
 
 
 @dataclass(frozen=True)
-class _Game:
-    """The phases of one built GAN. `channels`: of what generators take; grey images become colour ones of equal
-    channels. What they make has the channels of its side, so that no colour hides in grey images on its way back.
+class _CycleGANPhases:
+    """The losses of all four networks.
 
-    `together`: no image changes what a generator makes of another.
+    `channels`: input channels of the generators; grey images are repeated to colour. Their outputs have the channels of
+    the target domain, so that grey images cannot encode colours for the way back.
     """
 
-    court: Court
+    adversarial: PatchAdversarialLoss
+    options: CycleGAN
     channels: int
-    pool: int
-    scale: float
-    together: bool
 
-    def translate(self, networks: Networks, batch: UnpairedBatch, moment: Moment[CycleGANKnobs]) -> Loss:
-        """Both generators' loss: adversarial terms, lambda times the cycles, and the identity term if that is on."""
+    def generator_loss(self, networks: Networks, batch: UnpairedBatch, moment: Moment[CycleGANKnobs]) -> Loss:
+        """Compute L_G + L_F: adversarial and cycle terms, and the identity term if it is on."""
         knobs, x, y = moment.knobs, batch.source, batch.real
-        there, back = networks["generator"], networks["generator_back"]
-        (fake_y, same_y), (fake_x, same_x) = self._mapped(there, x, y, knobs), self._mapped(back, y, x, knobs)
-        adversarial, logit = self._fooled(networks["discriminator"], fake_y, y, moment)
-        adversarial_back, _ = self._fooled(networks["discriminator_back"], fake_x, x, moment)
-        with unrecorded(there, back):
-            cycle, cycle_back = l1_loss(self.mapped(back, fake_y), x), l1_loss(self.mapped(there, fake_x), y)
-        total = self.scale * (adversarial + adversarial_back)
+        g, f = networks["generator"], networks["generator_back"]
+        (fake_y, same_y), (fake_x, same_x) = self._fake_and_same(g, x, y, knobs), self._fake_and_same(f, y, x, knobs)
+        adversarial, logit = self.adversarial.generator(networks["discriminator"], fake_y, y, moment)
+        adversarial_back, _ = self.adversarial.generator(networks["discriminator_back"], fake_x, x, moment)
+        with frozen_running_statistics(g, f):
+            cycle, cycle_back = l1_loss(self.translate(f, fake_y), x), l1_loss(self.translate(g, fake_x), y)
+        scale = GENERATOR_SCALES.get(self.options.loss, 1.0)
+        # L = L_adv(G, D_Y) + L_adv(F, D_X) + λ_x |F(G(x)) - x| + λ_y |G(F(y)) - y| + λ_id (|G(y) - y| + |F(x) - x|)
+        # Zhu 2017, eqs. 2 and 3, section 5.2.
+        total = scale * (adversarial + adversarial_back)
         total = total + knobs.cycle_weight * cycle + knobs.cycle_back_weight * cycle_back
         terms = {"adversarial": adversarial, "adversarial_back": adversarial_back}
         terms |= {"cycle": cycle, "cycle_back": cycle_back}
@@ -203,87 +222,78 @@ class _Game:
         return Loss(
             total,
             {name: term.detach() for name, term in terms.items()},
-            logit_fake=of_image(logit.detach()),
+            logit_fake=mean_logit(logit.detach()),
             carry={"fake_y": fake_y.detach(), "fake_x": fake_x.detach()},
         )
 
-    def discriminate(self, networks: Networks, batch: UnpairedBatch, moment: Moment[CycleGANKnobs]) -> Loss:
-        """The sum of both discriminators' losses, on fakes new and earlier, plus gamma R1 of each if that is on."""
+    def discriminator_loss(self, networks: Networks, batch: UnpairedBatch, moment: Moment[CycleGANKnobs]) -> Loss:
+        """Compute L_D_Y + L_D_X on reals and on new and earlier fakes; R1 is added if it is on."""
         x, y = batch.source, batch.real
         fake_y, fake_x = moment.carried.get("fake_y"), moment.carried.get("fake_x")
         if fake_y is None or fake_x is None:
             with torch.no_grad():
-                fake_y, fake_x = self.mapped(networks["generator"], x), self.mapped(networks["generator_back"], y)
-        shown, pool = swapped(moment.memory["pool"], fake_y, self.pool, moment.generator)
-        shown_back, pool_back = swapped(moment.memory["pool_back"], fake_x, self.pool, moment.generator)
-        real_logit, fake_logit, forward = self._judged(networks["discriminator"], y, shown, moment)
-        *_, backward = self._judged(networks["discriminator_back"], x, shown_back, moment)
-        total, terms = forward + backward, {"adversarial": forward.detach(), "adversarial_back": backward.detach()}
+                fake_y = self.translate(networks["generator"], x)
+                fake_x = self.translate(networks["generator_back"], y)
+        fake_y, pool = exchange_with_pool(moment.memory["pool"], fake_y, self.options.pool, moment.generator)
+        fake_x, pool_back = exchange_with_pool(moment.memory["pool_back"], fake_x, self.options.pool, moment.generator)
+        d_y, d_x = networks["discriminator"], networks["discriminator_back"]
+        real_logit, fake_logit = self.adversarial.real_and_fake_logits(d_y, y, fake_y, moment)
+        adversarial = self.adversarial.discriminator(real_logit, fake_logit, moment)
+        logits_back = self.adversarial.real_and_fake_logits(d_x, x, fake_x, moment)
+        adversarial_back = self.adversarial.discriminator(*logits_back, moment)
+        terms = {"adversarial": adversarial.detach(), "adversarial_back": adversarial_back.detach()}
+        # L = L_adv(D_Y(y), D_Y(G(x))) + L_adv(D_X(x), D_X(F(y))) + γ (R1(D_Y, y) + R1(D_X, x))
+        # Zhu 2017, section 4; Mescheder 2018, eq. 9.
+        total = adversarial + adversarial_back
         if gamma := moment.knobs.r1_gamma:
-            r1 = _r1(networks["discriminator"], y) + _r1(networks["discriminator_back"], x)
+            r1 = _r1(d_y, y) + _r1(d_x, x)
             total, terms = total + gamma * r1, terms | {"r1": r1.detach()}
         return Loss(
             total,
             terms,
-            logit_real=of_image(real_logit.detach()),
-            logit_fake=of_image(fake_logit.detach()),
+            logit_real=mean_logit(real_logit.detach()),
+            logit_fake=mean_logit(fake_logit.detach()),
             memory={"pool": pool, "pool_back": pool_back},
         )
 
-    def logits(self, networks: Networks, batch: UnpairedBatch, moment: Moment[CycleGANKnobs]) -> Tensor:
-        """D_Y(y), (B,), as the discriminator of samples sees reals in training."""
-        return of_image(self.court.logits(networks["discriminator"], batch.real, moment))
+    def logits_of_reals(self, networks: Networks, batch: UnpairedBatch, moment: Moment[CycleGANKnobs]) -> Tensor:
+        """Compute D_Y(y), (B,), of reals with the noise and augmentation of training."""
+        return mean_logit(self.adversarial.logits(networks["discriminator"], batch.real, moment))
 
-    def mapped(self, network: nn.Module, images: Tensor | None) -> Tensor:
-        """Images (B, C, H, W), grey or colour, through a generator: (B, C', H, W), float32."""
+    def translate(self, network: nn.Module, images: Tensor | None) -> Tensor:
+        """Pass images (B, C, H, W), grey or colour, through a generator: (B, C', H, W) float32."""
         if images is None:
-            raise SettingError("cyclegan makes images of images; give it some: equipoise translate RUN FOLDER")
-        made: Tensor = network(self._widened(images)).float()
-        return made
+            raise SettingError("cyclegan needs input images; provide them: equipoise translate RUN FOLDER")
+        translated: Tensor = network(self._expand_channels(images)).float()
+        return translated
 
-    def _mapped(
-        self, network: nn.Module, images: Tensor, own: Tensor, knobs: CycleGANKnobs
+    def _fake_and_same(
+        self, network: nn.Module, images: Tensor, targets: Tensor, knobs: CycleGANKnobs
     ) -> tuple[Tensor, Tensor | None]:
-        """Images through a generator, and those of its own side for the identity term, None if that is off.
+        """Translate images, and images of the target domain for the identity term, None if that is off.
 
-        Generators are asked for images of the other side: of those alone are running statistics. Mixed with those of
-        the two other uses, they would make a generator that paints in training copy afterwards.
+        Running statistics of batch normalisation are updated by translated images only, which are the inputs in
+        inference; statistics mixed with those of the other uses gave generators that copy their input in inference.
         """
         if not knobs.identity_weight:
-            return self.mapped(network, images), None
-        if not self.together:
-            fake = self.mapped(network, images)
-            with unrecorded(network):
-                return fake, self.mapped(network, own)
-        fake, same = self.mapped(network, torch.cat([self._widened(images), self._widened(own)])).chunk(2)
+            return self.translate(network, images), None
+        if self.options.norm == "batch":
+            fake = self.translate(network, images)
+            with frozen_running_statistics(network):
+                return fake, self.translate(network, targets)
+        both = torch.cat([self._expand_channels(images), self._expand_channels(targets)])
+        fake, same = self.translate(network, both).chunk(2)
         return fake, same
 
-    def _widened(self, images: Tensor) -> Tensor:
+    def _expand_channels(self, images: Tensor) -> Tensor:
         return images.expand(-1, self.channels, -1, -1)
-
-    def _fooled(
-        self, network: nn.Module, fake: Tensor, real: Tensor, moment: Moment[CycleGANKnobs]
-    ) -> tuple[Tensor, Tensor]:
-        """What a generator pays for the logits of its fakes, and these."""
-        real_logit = fake_logit = self.court.logits(network, fake, moment)
-        if self.court.loss.needs_real:
-            with torch.no_grad():
-                real_logit = self.court.logits(network, real, moment)
-        return self.court.loss.generator(fake_logit, real_logit), fake_logit
-
-    def _judged(
-        self, network: nn.Module, real: Tensor, fake: Tensor, moment: Moment[CycleGANKnobs]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of reals and fakes, and what a discriminator pays for them."""
-        real_logit, fake_logit = self.court.both(network, real, fake, moment)
-        return real_logit, fake_logit, self.court.discriminator(real_logit, fake_logit, moment)
 
 
 def _r1(network: nn.Module, real: Tensor) -> Tensor:
-    return zero_centred(lambda images: of_image(network(images)), real)
+    return zero_centred(lambda images: mean_logit(network(images)), real)
 
 
-def _settings(network: str, moment: Moment[CycleGANKnobs]) -> OptimizerSettings:
-    """Adam for all four (section 4 and the authors' code); a direction has no rate of its own."""
+def _optimizer_settings(network: str, moment: Moment[CycleGANKnobs]) -> OptimizerSettings:
+    """Return Adam's settings (section 4 and the authors' code), the same for both directions."""
     knobs = moment.knobs
     return OptimizerSettings("adam", knobs.lr_g if network in GENERATORS else knobs.lr_d, knobs.beta1, knobs.beta2)

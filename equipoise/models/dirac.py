@@ -1,8 +1,8 @@
 """Dirac-GAN: Mescheder, Geiger and Nowozin 2018, "Which Training Methods for GANs do actually Converge?", section 2.
 
-One weight a player: the generator puts all its mass at theta, the discriminator is D(x) = psi x, the data stands at 0.
-Everything about it is known: the eigenvalues of the update, the critical damping gamma = 2 f'(0) = 1 for the logistic
-losses, and that simultaneous gradient descent without a penalty never converges.
+Each network has one weight: the generator puts all its mass at theta, the discriminator is D(x) = psi x, and all data
+are 0. The dynamics are known in closed form: the eigenvalues of the update, the critical damping gamma = 2 f'(0) = 1
+for the logistic losses, and that simultaneous gradient descent without a penalty never converges.
 """
 
 from collections.abc import Mapping
@@ -16,27 +16,31 @@ from equipoise.core.data import Batch, DataSpec
 from equipoise.core.knobs import Knobs, knob
 from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
 from equipoise.errors import SettingError
-from equipoise.losses.adversarial import LOSSES, AdversarialLossName
+from equipoise.losses.adversarial import LOSSES, AdversarialLoss, AdversarialLossName
 
 __all__ = ["Dirac"]
 
 
 @dataclass(frozen=True, slots=True)
 class DiracKnobs(Knobs):
-    """Plain gradient descent needs steps that Adam would not."""
+    """Knobs of gradient descent, whose learning rates are larger than those of Adam."""
 
-    lr_g: float = knob(0.2, 1e-4, 1, "", "log", "step of the generator's gradient descent")
-    lr_d: float = knob(0.2, 1e-4, 1, "", "log", "step of the discriminator's gradient descent")
-    beta1: float = knob(0, 0, 0.95, "", "linear", "momentum of both players", move=0.1)
+    lr_g: float = knob(0.2, 1e-4, 1, "", "log", "learning rate of the generator")
+    lr_d: float = knob(0.2, 1e-4, 1, "", "log", "learning rate of the discriminator")
+    beta1: float = knob(0, 0, 0.95, "", "linear", "momentum of both networks", move=0.1)
     ema_half_life: float = knob(
-        0, 1, 1e7, "images", "log", "half-life of the generator's running average; off is no average", off=True
+        0, 1, 1e7, "images", "log", "half-life of the generator's running average; off: no average", off=True
     )
     r1_gamma: float = knob(0, 1e-4, 1e2, "", "log", "gradient penalty at reals, gamma / 2 psi^2", off=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dirac:
-    """`updates`: both players at once, or the discriminator first. `start`: theta = psi at the beginning."""
+    """Options of the Dirac-GAN.
+
+    `loss`: adversarial loss. `updates`: both networks simultaneously, or the discriminator first. `start`: initial
+    value of theta and psi.
+    """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"simultaneous": {"updates": "simultaneous"}}
 
@@ -45,64 +49,75 @@ class Dirac:
     start: float = 1.0
 
     def build(self, spec: DataSpec, generator: Generator) -> Model[DiracKnobs]:
-        """The game on the data set `origin`. Raises SettingError for other data."""
+        """Build the model for the data set `origin`. Raises SettingError for other data."""
         if spec.shape != (1,):
-            raise SettingError("dirac plays on a single number; use --model mlp for points, --model dcgan for images")
-        game = {
+            raise SettingError(
+                "dirac supports only data of a single number; use --model mlp for points, --model dcgan for images"
+            )
+        loss = LOSSES[self.loss]
+        losses = _DiracPhases(loss)
+        phases = {
             "alternating": (
-                Phase("discriminator", ("discriminator",), self._discriminate, repeats=_discriminator_steps),
-                Phase("generator", ("generator",), self._fool, repeats=_generator_steps),
+                Phase("discriminator", ("discriminator",), losses.discriminator_loss, repeats=_discriminator_steps),
+                Phase("generator", ("generator",), losses.generator_loss, repeats=_generator_steps),
             ),
-            "simultaneous": (Phase("both", ("discriminator", "generator"), self._both),),
+            "simultaneous": (Phase("both", ("discriminator", "generator"), losses.simultaneous_loss),),
         }
         steps = {"discriminator_steps", "generator_steps"} if self.updates == "simultaneous" else set()
         return Model(
             name="dirac",
             networks={"generator": _Scalar(self.start), "discriminator": _Scalar(self.start)},
-            phases=game[self.updates],
+            phases=phases[self.updates],
             knobs=DiracKnobs(),
             turnable=frozenset(DiracKnobs.ranges()) - steps - {"beta2"},
-            optimizer=_settings,
+            optimizer=_optimizer_settings,
             latent=lambda count, source, truncation: torch.zeros(count, 1, device=source.device),
             generate=_generate,
-            logits=lambda networks, batch, moment: _judge(networks, batch.real),
+            logits=lambda networks, batch, moment: (_psi(networks) * batch.real).flatten(),
             mixed_precision=False,
-            probability=LOSSES[self.loss].probability,
-            ideal=lambda knobs: LOSSES[self.loss].ideal((1.0, 1.0), (0.0, 0.0)),
+            probability=loss.probability,
+            ideal=lambda knobs: loss.ideal((1.0, 1.0), (0.0, 0.0)),
         )
 
-    def _discriminate(self, networks: Networks, batch: Batch, moment: Moment[DiracKnobs]) -> Loss:
-        fake = _theta(networks, len(batch)).detach()
-        return self._discriminator_loss(networks, batch.real, fake, _psi(networks), moment.knobs)
 
-    def _fool(self, networks: Networks, batch: Batch, moment: Moment[DiracKnobs]) -> Loss:
+@dataclass(frozen=True)
+class _DiracPhases:
+    """The losses of both networks."""
+
+    loss: AdversarialLoss
+
+    def discriminator_loss(self, networks: Networks, batch: Batch, moment: Moment[DiracKnobs]) -> Loss:
+        """Compute L_D on real and fake numbers."""
+        gamma, psi = moment.knobs.r1_gamma, _psi(networks)
+        fake = _theta(networks, len(batch)).detach()
+        real_logit, fake_logit = (psi * batch.real).flatten(), (psi * fake).flatten()
+        one, zero = torch.ones((), device=psi.device), torch.zeros((), device=psi.device)
+        adversarial = self.loss.discriminator(real_logit, fake_logit, one, zero)
+        r1 = psi.square().sum() / 2  # |dD/dx|² / 2 = psi² / 2
+        # L_D = L_adv(psi x, psi theta) + γ R1: Mescheder 2018, section 2 and eq. 9.
+        total = adversarial + gamma * r1
+        return Loss(
+            total,
+            terms={"adversarial": adversarial.detach(), "r1": r1.detach()},
+            logit_real=real_logit.detach(),
+            logit_fake=fake_logit.detach(),
+        )
+
+    def generator_loss(self, networks: Networks, batch: Batch, moment: Moment[DiracKnobs]) -> Loss:
+        """Compute L_G = L_adv(psi theta). No loss needs real logits here: their gradient is 0."""
         fake_logit = (_psi(networks).detach() * _theta(networks, len(batch))).flatten()
-        total = LOSSES[self.loss].generator(fake_logit, torch.zeros_like(fake_logit))
+        total = self.loss.generator(fake_logit, torch.zeros_like(fake_logit))
         return Loss(total, terms={"adversarial": total.detach()}, logit_fake=fake_logit.detach())
 
-    def _both(self, networks: Networks, batch: Batch, moment: Moment[DiracKnobs]) -> Loss:
-        """The sum, each player's part with the other held still: one update moves both from where they stood."""
-        discriminator = self._discriminate(networks, batch, moment)
-        generator = self._fool(networks, batch, moment)
+    def simultaneous_loss(self, networks: Networks, batch: Batch, moment: Moment[DiracKnobs]) -> Loss:
+        """Compute L_D + L_G, each with the other network's weight detached, so that one update changes both."""
+        discriminator = self.discriminator_loss(networks, batch, moment)
+        generator = self.generator_loss(networks, batch, moment)
         return Loss(
             discriminator.total + generator.total,
             terms={"discriminator": discriminator.total.detach(), "generator": generator.total.detach()},
             logit_real=discriminator.logit_real,
             logit_fake=discriminator.logit_fake,
-        )
-
-    def _discriminator_loss(
-        self, networks: Networks, real: Tensor, fake: Tensor, psi: Tensor, knobs: DiracKnobs
-    ) -> Loss:
-        real_logit, fake_logit = (psi * real).flatten(), (psi * fake).flatten()
-        one, zero = torch.ones((), device=psi.device), torch.zeros((), device=psi.device)
-        adversarial = LOSSES[self.loss].discriminator(real_logit, fake_logit, one, zero)
-        r1 = psi.square().sum() / 2  # |d(psi x)/dx|^2 / 2
-        return Loss(
-            adversarial + knobs.r1_gamma * r1,
-            terms={"adversarial": adversarial.detach(), "r1": r1.detach()},
-            logit_real=real_logit.detach(),
-            logit_fake=fake_logit.detach(),
         )
 
 
@@ -122,15 +137,11 @@ def _psi(networks: Networks) -> Tensor:
     return cast(_Scalar, networks["discriminator"]).weight
 
 
-def _judge(networks: Networks, samples: Tensor) -> Tensor:
-    return (_psi(networks) * samples).flatten()
-
-
 def _generate(networks: Networks, latent: Tensor, condition: Tensor | None) -> Tensor:
-    return _theta(networks, latent.shape[0])  # len() would make the batch of an exported graph a constant
+    return _theta(networks, latent.shape[0])  # len() would fix the batch size of an exported graph
 
 
-def _settings(network: str, moment: Moment[DiracKnobs]) -> OptimizerSettings:
+def _optimizer_settings(network: str, moment: Moment[DiracKnobs]) -> OptimizerSettings:
     knobs = moment.knobs
     return OptimizerSettings("sgd", knobs.lr_g if network == "generator" else knobs.lr_d, beta1=knobs.beta1)
 

@@ -12,33 +12,72 @@ from equipoise.core.data import DataSpec
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.model import Model
 from equipoise.losses.adversarial import AdversarialLossName
-from equipoise.models._adversarial import Constraint
-from equipoise.models._convolutional import Convolutional, Norm
+from equipoise.models._adversarial import (
+    Constraint,
+    Fakes,
+    OptimizerName,
+    adversarial_model,
+    validate_adversarial_options,
+)
+from equipoise.models._convolutional import (
+    BatchNormalisation,
+    Initialisation,
+    Upsampling,
+    convolutional_networks,
+    count_classes,
+    image_augmentations,
+    validate_image_spec,
+)
 
 __all__ = ["SNGAN"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNGAN(Convolutional):
-    """Options of SNGAN; the defaults are setting C of the paper's table 1: Adam 2e-4, betas 0.5 and 0.999."""
+class SNGAN:
+    """Options of SNGAN. The defaults are setting C of the paper's table 1: Adam 2e-4, betas 0.5 and 0.999."""
 
+    # Adversarial training: AdversarialOptions in _adversarial.py
     loss: AdversarialLossName = "hinge"
     constraint: Constraint = "spectral_norm"
-    discriminator_norm: Norm = "none"
-    bias: bool = True
+    fakes: Fakes = "fresh"
+    penalty_interval: int = 1
+    clip: float = 0.01
+    optimizer: OptimizerName = "adam"
     latent_dim: int = 128
-    conditional: bool | None = False
     knobs: Mapping[str, float] = field(
         default_factory=lambda: {"lr_g": 2e-4, "lr_d": 2e-4, "beta1": 0.5, "beta2": 0.999}
     )
+    # Networks: ConvolutionalOptions in _convolutional.py
+    width: int = 64
+    generator_norm: BatchNormalisation = "batch"
+    discriminator_norm: BatchNormalisation = "none"
+    upsampling: Upsampling = "transposed"
+    bias: bool = True
+    initial: Initialisation = "normal"
+    conditional: bool | None = False
+
+    def __post_init__(self) -> None:
+        validate_adversarial_options(self)
 
     def build(self, spec: DataSpec, generator: Generator) -> Model[AdversarialKnobs]:
-        """The GAN for images like `spec`; raises SettingError for other data."""
-        return self.convolutional("sngan", spec, generator, body=_paired)
+        """Build the model for images like `spec`, with weights drawn from `generator`.
+
+        Raises SettingError for other data.
+        """
+        validate_image_spec("sngan", self, spec)
+        networks = convolutional_networks(self, spec, generator, _table_3_layers)
+        return adversarial_model(
+            "sngan",
+            self,
+            networks,
+            generator,
+            augmentations=image_augmentations(spec),
+            classes=count_classes(self, spec),
+        )
 
 
-def _paired(channels: int, widths: Sequence[int]) -> list[nn.Module]:
-    """Pairs of a 3 x 3 convolution and a 4 x 4 one that halves; one 3 x 3 more that doubles the channels (table 3)."""
+def _table_3_layers(channels: int, widths: Sequence[int]) -> list[nn.Module]:
+    """Build pairs of 3 x 3 and strided 4 x 4 convolutions, and a last 3 x 3 that doubles the channels (table 3)."""
     layers: list[nn.Module] = []
     before = channels
     for width in widths:

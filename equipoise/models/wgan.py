@@ -1,11 +1,10 @@
 """WGAN: Arjovsky, Chintala and Bottou 2017, "Wasserstein GAN", algorithm 1, on the networks of DCGAN.
 
-The critic is kept Lipschitz by clipping its weights; RMSProp, because the paper found momentum to hurt.
+Weight clipping keeps the critic Lipschitz; RMSProp, because momentum was harmful in the paper's experiments.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from torch import Generator
 
@@ -13,24 +12,68 @@ from equipoise.core.data import DataSpec
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.model import Model
 from equipoise.losses.adversarial import AdversarialLossName
-from equipoise.models._adversarial import Constraint
-from equipoise.models._convolutional import Convolutional
+from equipoise.models._adversarial import (
+    Constraint,
+    Fakes,
+    OptimizerName,
+    adversarial_model,
+    validate_adversarial_options,
+)
+from equipoise.models._convolutional import (
+    BatchNormalisation,
+    Initialisation,
+    Upsampling,
+    convolutional_networks,
+    count_classes,
+    image_augmentations,
+    validate_image_spec,
+)
 
 __all__ = ["WGAN"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WGAN(Convolutional):
-    """Options of WGAN; the defaults are the paper's: 5e-5, clip 0.01, 5 critic updates. 0.99 is RMSProp's own decay."""
+class WGAN:
+    """Options of WGAN.
 
+    The defaults are the paper's: learning rate 5e-5, clip 0.01, 5 critic updates. 0.99 is the default decay of RMSProp.
+    """
+
+    # Adversarial training: AdversarialOptions in _adversarial.py
     loss: AdversarialLossName = "wasserstein"
     constraint: Constraint = "weight_clipping"
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "rmsprop"
-    conditional: bool | None = False
+    fakes: Fakes = "fresh"
+    penalty_interval: int = 1
+    clip: float = 0.01
+    optimizer: OptimizerName = "rmsprop"
+    latent_dim: int = 100
     knobs: Mapping[str, float] = field(
         default_factory=lambda: {"lr_g": 5e-5, "lr_d": 5e-5, "beta2": 0.99, "discriminator_steps": 5}
     )
+    # Networks: ConvolutionalOptions in _convolutional.py
+    width: int = 64
+    generator_norm: BatchNormalisation = "batch"
+    discriminator_norm: BatchNormalisation = "batch"
+    upsampling: Upsampling = "transposed"
+    bias: bool = False
+    initial: Initialisation = "normal"
+    conditional: bool | None = False
+
+    def __post_init__(self) -> None:
+        validate_adversarial_options(self)
 
     def build(self, spec: DataSpec, generator: Generator) -> Model[AdversarialKnobs]:
-        """The GAN for images like `spec`; raises SettingError for other data."""
-        return self.convolutional("wgan", spec, generator)
+        """Build the model for images like `spec`, with weights drawn from `generator`.
+
+        Raises SettingError for other data.
+        """
+        validate_image_spec("wgan", self, spec)
+        networks = convolutional_networks(self, spec, generator)
+        return adversarial_model(
+            "wgan",
+            self,
+            networks,
+            generator,
+            augmentations=image_augmentations(spec),
+            classes=count_classes(self, spec),
+        )

@@ -1,6 +1,6 @@
 """WGAN-GP: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", algorithm 1, on the networks of DCGAN.
 
-The critic has no batch normalisation, for the penalty is on the gradient at each sample by itself (section 4).
+The critic has no batch normalisation, because the penalty is on the gradient at each sample separately (section 4).
 """
 
 from collections.abc import Mapping
@@ -12,25 +12,68 @@ from equipoise.core.data import DataSpec
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.model import Model
 from equipoise.losses.adversarial import AdversarialLossName
-from equipoise.models._adversarial import Constraint
-from equipoise.models._convolutional import Convolutional, Norm
+from equipoise.models._adversarial import (
+    Constraint,
+    Fakes,
+    OptimizerName,
+    adversarial_model,
+    validate_adversarial_options,
+)
+from equipoise.models._convolutional import (
+    BatchNormalisation,
+    Initialisation,
+    Upsampling,
+    convolutional_networks,
+    count_classes,
+    image_augmentations,
+    validate_image_spec,
+)
 
 __all__ = ["WGANGP"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WGANGP(Convolutional):
-    """Options of WGAN-GP; the defaults are the paper's: lambda 10, 5 critic updates, Adam 1e-4 with betas 0 and 0.9."""
+class WGANGP:
+    """Options of WGAN-GP.
 
+    The defaults are the paper's: lambda 10, 5 critic updates, Adam 1e-4 with betas 0 and 0.9.
+    """
+
+    # Adversarial training: AdversarialOptions in _adversarial.py
     loss: AdversarialLossName = "wasserstein"
     constraint: Constraint = "gradient_penalty"
-    discriminator_norm: Norm = "none"
-    bias: bool = True
-    conditional: bool | None = False
+    fakes: Fakes = "fresh"
+    penalty_interval: int = 1
+    clip: float = 0.01
+    optimizer: OptimizerName = "adam"
+    latent_dim: int = 100
     knobs: Mapping[str, float] = field(
         default_factory=lambda: {"lr_g": 1e-4, "lr_d": 1e-4, "beta1": 0.0, "beta2": 0.9, "discriminator_steps": 5}
     )
+    # Networks: ConvolutionalOptions in _convolutional.py
+    width: int = 64
+    generator_norm: BatchNormalisation = "batch"
+    discriminator_norm: BatchNormalisation = "none"
+    upsampling: Upsampling = "transposed"
+    bias: bool = True
+    initial: Initialisation = "normal"
+    conditional: bool | None = False
+
+    def __post_init__(self) -> None:
+        validate_adversarial_options(self)
 
     def build(self, spec: DataSpec, generator: Generator) -> Model[AdversarialKnobs]:
-        """The GAN for images like `spec`; raises SettingError for other data."""
-        return self.convolutional("wgan_gp", spec, generator)
+        """Build the model for images like `spec`, with weights drawn from `generator`.
+
+        Raises SettingError for other data.
+        """
+        validate_image_spec("wgan_gp", self, spec)
+        networks = convolutional_networks(self, spec, generator)
+        return adversarial_model(
+            "wgan_gp",
+            self,
+            networks,
+            generator,
+            augmentations=image_augmentations(spec),
+            classes=count_classes(self, spec),
+        )

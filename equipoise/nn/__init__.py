@@ -1,1 +1,1 @@
-"""Building blocks. Nothing here knows what a GAN is."""
+"""Building blocks of networks: layers, initialisation, augmentation, sampling. Nothing depends on a training method."""

@@ -1,12 +1,12 @@
-"""Augmentation that gradients pass through, for all that a discriminator sees, real and fake alike.
+"""Differentiable augmentation of all inputs of a discriminator, real and fake.
 
-Zhao 2020, Differentiable Augmentation for Data-Efficient GAN Training (DiffAugment), with two changes:
-each sample gets each kind with probability p only, as in Karras 2020 (ADA), so that the strength is one number that
-can be turned and, below 0.8 or so, the generator cannot pass augmentation off as data; and the border that a
-translation uncovers has a value of the caller's choice.
+Zhao 2020, Differentiable Augmentation for Data-Efficient GAN Training (DiffAugment), with two changes: each
+augmentation is applied to a sample with probability p, as in Karras 2020 (ADA), so that the strength is one number and,
+below about 0.8, augmentations do not leak into the generated samples; and the value of the border that a translation
+uncovers is an argument.
 
-Images are (B, C, H, W) in [-1, 1]; colour may leave that range, as in the paper. All draws come from the generator,
-which lives on the images' device, and their number depends on the shape and the kinds alone.
+Images are (B, C, H, W) in [-1, 1]; colour augmentation can exceed that range, as in the paper. All random numbers come
+from the generator, which is on the device of the images; their number depends on the shape and the kinds only.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,35 +18,37 @@ from torch.nn.functional import pad
 
 from equipoise.errors import SettingError, UnknownNameError
 
-Kind = Literal["colour", "translation", "cutout", "flip"]
+Augmentation = Literal["colour", "translation", "cutout", "flip"]
 
 TRANSLATION = 1 / 8
-"""Furthest shift, as a share of the side (Zhao 2020)."""
+"""Maximum shift, as a fraction of the side (Zhao 2020)."""
 
 CUTOUT = 1 / 2
-"""Side of the square cut out, as a share of the image's (Zhao 2020)."""
+"""Side of the square that is cut out, as a fraction of the side of the image (Zhao 2020)."""
 
 
-def augment(images: Tensor, p: float, generator: Generator, kinds: Sequence[Kind], fill: float = -1.0) -> Tensor:
-    """`images` with each of `kinds`, in their order, applied to each sample with probability `p`.
+def augment(
+    images: Tensor, p: float, generator: Generator, kinds: Sequence[Augmentation], fill: float = -1.0
+) -> Tensor:
+    """Apply each of `kinds`, in order, to each sample with probability `p`.
 
-    At p == 0 the very same tensor comes back and nothing is drawn. `fill` is what a translation uncovers: -1 is the
-    black ground of digits and spectrograms, so that a shifted digit is again a digit; 0 is the paper's grey.
+    If p is 0, the input is returned and no random numbers are drawn. `fill`: value that a translation uncovers; -1 is
+    the black background of digits and spectrograms, so that a shifted digit is a valid digit; 0 is the paper's grey.
     """
     if not 0 <= p <= 1:
-        raise SettingError(f"the probability of augmentation is {p:g}; it must lie between 0 and 1")
+        raise SettingError(f"the probability of augmentation is {p:g}; it must be between 0 and 1")
     if p == 0:
         return images
     for kind in kinds:
         if kind not in _KINDS:
             raise UnknownNameError("augmentation", kind, _KINDS)
-        chosen = _uniform(images, generator, 0, 1, torch.float32) < p
-        images = torch.where(chosen, _KINDS[kind](images, generator, fill), images)
+        is_augmented = _uniform(images, generator, 0, 1, torch.float32) < p
+        images = torch.where(is_augmented, _KINDS[kind](images, generator, fill), images)
     return images
 
 
 def instance_noise(images: Tensor, std: float, generator: Generator) -> Tensor:
-    """x + std N(0, 1), any shape: Sønderby 2017. At std == 0 the very same tensor; nothing is drawn."""
+    """Compute x + std N(0, 1), any shape: Sønderby 2017. If std is 0, the input is returned and nothing is drawn."""
     if std == 0:
         return images
     noise = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
@@ -54,21 +56,21 @@ def instance_noise(images: Tensor, std: float, generator: Generator) -> Tensor:
 
 
 def _uniform(images: Tensor, generator: Generator, low: float, high: float, dtype: torch.dtype | None = None) -> Tensor:
-    """(B, 1, 1, 1) from U(low, high)."""
+    """Draw (B, 1, 1, 1) from U(low, high)."""
     shape = (len(images), 1, 1, 1)
     draw = torch.rand(shape, generator=generator, device=images.device) * (high - low) + low
     return draw.to(dtype or images.dtype)
 
 
-def _whole(images: Tensor, generator: Generator, low: int, high: int) -> Tensor:
-    """(B, 1) int64 from low..high, both included."""
+def _integers(images: Tensor, generator: Generator, low: int, high: int) -> Tensor:
+    """Draw (B, 1) int64 uniformly from low..high, both included."""
     return torch.randint(low, high + 1, (len(images), 1), generator=generator, device=images.device)
 
 
 def _colour(images: Tensor, generator: Generator, fill: float) -> Tensor:
-    """Brightness + U(-0.5, 0.5), saturation * U(0, 2), contrast * U(0.5, 1.5).
+    """Change the colour: brightness + U(-0.5, 0.5), saturation * U(0, 2), contrast * U(0.5, 1.5).
 
-    Saturation scales the distance from the pixel's grey, contrast that from the image's mean.
+    Saturation scales the difference from the grey value of the pixel, contrast that from the mean of the image.
     """
     brightness = _uniform(images, generator, -0.5, 0.5)
     saturation = _uniform(images, generator, 0, 2)
@@ -82,37 +84,37 @@ def _colour(images: Tensor, generator: Generator, fill: float) -> Tensor:
 
 
 def _translation(images: Tensor, generator: Generator, fill: float) -> Tensor:
-    """Shift by whole pixels, each way up to an eighth of the side (rounded); `fill` comes in from beyond the border."""
+    """Shift by up to an eighth of the side (rounded to pixels) in each direction; the border has the value `fill`."""
     _, channels, height, width = images.shape
-    furthest_down, furthest_right = int(height * TRANSLATION + 0.5), int(width * TRANSLATION + 0.5)
-    down = _whole(images, generator, -furthest_down, furthest_down)
-    right = _whole(images, generator, -furthest_right, furthest_right)
-    padded = pad(images, (furthest_right, furthest_right, furthest_down, furthest_down), value=fill)
-    rows = torch.arange(height, device=images.device) + furthest_down - down
-    columns = torch.arange(width, device=images.device) + furthest_right - right
-    # Two gathers, rows then columns, cost half of one indexing by both (0.7 of it with the backward pass).
+    max_down, max_right = int(height * TRANSLATION + 0.5), int(width * TRANSLATION + 0.5)
+    down = _integers(images, generator, -max_down, max_down)
+    right = _integers(images, generator, -max_right, max_right)
+    padded = pad(images, (max_right, max_right, max_down, max_down), value=fill)
+    rows = torch.arange(height, device=images.device) + max_down - down
+    columns = torch.arange(width, device=images.device) + max_right - right
+    # Two gathers, rows then columns, take half the time of one index by both (0.7 of it with the backward pass).
     rowwise = padded.gather(2, rows[:, None, :, None].expand(-1, channels, -1, padded.shape[3]))
     return rowwise.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))
 
 
 def _cutout(images: Tensor, generator: Generator, fill: float) -> Tensor:
-    """A rectangle of half the sides set to 0, its centre anywhere in the image, what lies outside cut off."""
+    """Set a rectangle of half the sides to 0; its centre is uniform in the image, and it is clipped at the border."""
     _, _, height, width = images.shape
-    rows, columns = _span(images, generator, height), _span(images, generator, width)
+    rows, columns = _cut_mask(images, generator, height), _cut_mask(images, generator, width)
     return images.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], 0)
 
 
-def _span(images: Tensor, generator: Generator, side: int) -> Tensor:
-    """(B, side) bool: the half of a side around a random centre."""
+def _cut_mask(images: Tensor, generator: Generator, side: int) -> Tensor:
+    """Return (B, side) bool: half of a side around a random centre."""
     length = int(side * CUTOUT + 0.5)
-    # An even length has its centre between two pixels, so there is one centre more.
-    first = _whole(images, generator, 0, side - length % 2) - length // 2
+    # The centre of an even length is between two pixels, so there is one more centre.
+    first = _integers(images, generator, 0, side - length % 2) - length // 2
     position = torch.arange(side, device=images.device)
     return (position >= first) & (position < first + length)
 
 
 def _flip(images: Tensor, generator: Generator, fill: float) -> Tensor:
-    """Left becomes right."""
+    """Mirror horizontally."""
     return images.flip(-1)
 
 

@@ -1,15 +1,15 @@
-"""Dropout from an explicit generator."""
+"""Dropout with an explicit random generator."""
 
 import torch
 from torch import Generator, Tensor
 
 
-def dropout(features: Tensor, share: float, generator: Generator | None) -> Tensor:
-    """Each number becomes 0 with probability `share`, the rest grow by 1 / (1 - share) (Srivastava 2014, section 10).
+def dropout(features: Tensor, p: float, generator: Generator | None) -> Tensor:
+    """Set each number to 0 with probability `p` and scale the others by 1 / (1 - p) (Srivastava 2014, section 10).
 
-    Nothing happens without a generator: that is how a network is asked when it is not being trained.
+    `generator`: None in inference, which disables dropout.
     """
-    if generator is None or not share:
+    if generator is None or not p:
         return features
-    kept = torch.rand(features.shape, generator=generator, device=features.device) >= share
-    return features * kept / (1 - share)
+    mask = torch.rand(features.shape, generator=generator, device=features.device) >= p
+    return features * mask / (1 - p)

@@ -1,4 +1,4 @@
-"""First weights, drawn from an explicit generator."""
+"""Initialisation of weights with an explicit random generator."""
 
 import torch
 from torch import Generator, nn
@@ -8,7 +8,7 @@ _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 
 @torch.no_grad()
 def orthogonal_(network: nn.Module, generator: Generator, gain: float = 1.4) -> None:
-    """Orthogonal weights (Saxe 2014), zero biases. 1.4 is about sqrt(2), the gain of rectifiers (He 2015)."""
+    """Initialise with orthogonal weights (Saxe 2014), zero biases. 1.4 is about sqrt(2), the gain of ReLU (He 2015)."""
     for module in network.modules():
         if isinstance(module, _WEIGHTED):
             nn.init.orthogonal_(module.weight, gain, generator=generator)
@@ -18,7 +18,10 @@ def orthogonal_(network: nn.Module, generator: Generator, gain: float = 1.4) -> 
 
 @torch.no_grad()
 def normal_(network: nn.Module, generator: Generator, std: float = 0.02) -> None:
-    """N(0, std) weights, zero biases; scales of batch norm from N(1, std) (Radford 2016, section 4; std 0.02)."""
+    """Initialise with N(0, std) weights, zero biases; scales of batch normalisation from N(1, std).
+
+    Radford 2016, section 4, with std 0.02.
+    """
     for module in network.modules():
         if isinstance(module, (*_WEIGHTED, nn.Embedding)):
             module.weight.normal_(0, std, generator=generator)
@@ -31,9 +34,10 @@ def normal_(network: nn.Module, generator: Generator, std: float = 0.02) -> None
 
 @torch.no_grad()
 def he_normal_(network: nn.Module, generator: Generator, slope: float = 0.2) -> None:
-    """N(0, s) weights, s^2 = 2 / ((1 + slope^2) n), n of them to an output; zero biases (He 2015, equation 15).
+    """Initialise with N(0, s) weights, s^2 = 2 / ((1 + slope^2) n), zero biases (He 2015, equation 15).
 
-    Signals keep their size through leaky rectifiers of that slope. `fan_in_` says how n is counted.
+    n is the number of weights per output, counted as in `fan_in_`. This preserves the variance of activations through
+    leaky ReLUs of that slope.
     """
     for module in network.modules():
         if isinstance(module, _WEIGHTED):
@@ -44,10 +48,10 @@ def he_normal_(network: nn.Module, generator: Generator, slope: float = 0.2) -> 
 
 @torch.no_grad()
 def fan_in_(network: nn.Module, generator: Generator) -> None:
-    """Weights and biases from U(-b, b), b = 1 / sqrt(weights that feed one output) (LeCun 1998, section 4.6).
+    """Initialise weights and biases from U(-b, b), b = 1 / sqrt(weights per output) (LeCun 1998, section 4.6).
 
-    Embeddings from N(0, 1). For a transposed convolution of stride s an output is fed by in (k / s)^2 weights; we count
-    out k^2 as torch does, which is the same where channels halve while the size doubles.
+    Embeddings are drawn from N(0, 1). A transposed convolution of stride s has in (k / s)^2 weights per output; we
+    count out k^2 as torch does, which is equal if channels halve while the size doubles.
     """
     for module in network.modules():
         if isinstance(module, _WEIGHTED):
@@ -61,6 +65,6 @@ def fan_in_(network: nn.Module, generator: Generator) -> None:
 
 @torch.no_grad()
 def all_normal_(network: nn.Module, generator: Generator, std: float) -> None:
-    """N(0, std) for every parameter, biases included, as recurrent networks of text have it (Yu 2017's code: 0.1)."""
+    """Initialise every parameter, biases included, from N(0, std), as usual for text (Yu 2017's code: 0.1)."""
     for weight in network.parameters():
         weight.normal_(0, std, generator=generator)

@@ -1,4 +1,4 @@
-"""Normalisation of feature maps by their own statistics."""
+"""Normalisation of feature maps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +12,10 @@ Norm = Literal["batch", "instance", "none"]
 
 
 class InstanceNorm(nn.Module):
-    """Every map of every sample to mean 0 and variance 1, without weights: Ulyanov 2016, equation 5.
+    """Normalise each map of each sample to mean 0 and variance 1, without weights: Ulyanov 2016, equation 5.
 
-    A group norm with a group a channel (Wu and He 2018, section 3.3), which is the same, in memory ordered by channels:
-    torch's own instance norm takes twice as long on a CPU.
+    Computed as the equivalent group normalisation with one channel per group (Wu and He 2018, section 3.3), with the
+    result in channels-last memory format: torch's instance normalisation takes twice as long on a CPU.
     """
 
     def __init__(self, channels: int) -> None:
@@ -23,30 +23,30 @@ class InstanceNorm(nn.Module):
         self.channels = channels
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W); H W of 2 or more."""
+        """(B, C, H, W) -> (B, C, H, W); H W must be at least 2."""
         normal: Tensor = group_norm(maps.contiguous(), self.channels)
         return normal.contiguous(memory_format=torch.channels_last)
 
 
 def normalisation(norm: Norm, channels: int) -> nn.Module:
-    """The layer of that name. "batch" has a weight and a bias a channel, "instance" has not, "none" does nothing."""
+    """Return the layer. "batch" has a weight and a bias per channel, "instance" has none, "none" is the identity."""
     if norm == "none":
         return nn.Identity()
     return nn.BatchNorm2d(channels) if norm == "batch" else InstanceNorm(channels)
 
 
 @contextmanager
-def unrecorded(*networks: nn.Module) -> Iterator[None]:
-    """Passes through networks that their running statistics do not take in: of images that they will not be asked for.
+def frozen_running_statistics(*networks: nn.Module) -> Iterator[None]:
+    """Do not update the running statistics of batch normalisation in this context.
 
-    Batches are normalised by their own statistics as ever.
+    For inputs that do not occur in inference. Batches in training mode are still normalised by their own statistics.
     """
     norms = [module for network in networks for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    kept = [norm.momentum for norm in norms]
+    momenta = [norm.momentum for norm in norms]
     try:
         for norm in norms:
             norm.momentum = 0.0
         yield
     finally:
-        for norm, momentum in zip(norms, kept, strict=True):
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

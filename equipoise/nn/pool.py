@@ -1,4 +1,4 @@
-"""A pool of earlier fakes, so that a discriminator does not forget what it was fooled by (Shrivastava 2017, 2.3)."""
+"""Pool of earlier samples, so that a discriminator keeps seeing them (Shrivastava 2017, section 2.3)."""
 
 from typing import NamedTuple
 
@@ -6,18 +6,19 @@ import torch
 from torch import Generator, Tensor
 
 
-class Drawn(NamedTuple):
-    """`shown`: (B, ...) what the discriminator is shown. `pool`: (P, ...) as it stands afterwards."""
+class PoolExchange(NamedTuple):
+    """Result of :func:`exchange_with_pool`. `samples`: (B, ...), new and earlier ones. `pool`: (P, ...), updated."""
 
-    shown: Tensor
+    samples: Tensor
     pool: Tensor
 
 
-def swapped(pool: Tensor, new: Tensor, size: int, generator: Generator) -> Drawn:
-    """New fakes (B, ...), each exchanged for an earlier one with probability 1/2, as Zhu 2017, section 4, does.
+def exchange_with_pool(pool: Tensor, new: Tensor, size: int, generator: Generator) -> PoolExchange:
+    """Exchange each of the new samples (B, ...) for an earlier one with probability 1/2: Zhu 2017, section 4.
 
-    While the pool (P, ...) has room, new fakes enter it and are shown. Then each may change places with one of the
-    pool, no two with the same; of a batch larger than the pool only the first `size` may. Nothing carries a gradient.
+    Until the pool (P, ...) has `size` samples, new ones are added and returned unchanged. Then each can be exchanged
+    with a different sample of the pool; of a batch larger than the pool, only the first `size` can. Results are
+    detached.
     """
     new = new.detach()
     room = min(size - len(pool), len(new))
@@ -25,10 +26,10 @@ def swapped(pool: Tensor, new: Tensor, size: int, generator: Generator) -> Drawn
     pool = torch.cat([pool, entering])
     count = min(len(rest), len(pool))
     if not count:
-        return Drawn(new, pool)
-    places = torch.randperm(len(pool), generator=generator, device=new.device)[:count]
-    chosen = torch.rand(count, generator=generator, device=new.device) < 0.5
-    mask = chosen.view(-1, *(1,) * (new.dim() - 1))
-    earlier = pool[places]
-    shown = torch.cat([entering, torch.where(mask, earlier, rest[:count]), rest[count:]])
-    return Drawn(shown, pool.index_copy(0, places, torch.where(mask, rest[:count], earlier)))
+        return PoolExchange(new, pool)
+    indices = torch.randperm(len(pool), generator=generator, device=new.device)[:count]
+    is_exchanged = torch.rand(count, generator=generator, device=new.device) < 0.5
+    mask = is_exchanged.view(-1, *(1,) * (new.dim() - 1))
+    earlier = pool[indices]
+    samples = torch.cat([entering, torch.where(mask, earlier, rest[:count]), rest[count:]])
+    return PoolExchange(samples, pool.index_copy(0, indices, torch.where(mask, rest[:count], earlier)))

@@ -1,4 +1,4 @@
-"""What a discriminator sees in a sentence: convolutions over its words, each at the place where it answers most."""
+"""Layers for discriminators of sentences: convolutions with max-over-time pooling, and highway layers."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class SentenceFeatures(nn.Module):
     """Max over time of convolutions of several widths (Kim 2014, section 2): sentences -> (B, sum of maps).
 
-    `widths`: words that a convolution spans; `maps`: how many there are of each. A sentence is (B, T) tokens, or
-    (B, T, V) weights of words, which an embedding takes for their mean.
+    `widths`: widths of the convolutions in words; `maps`: feature maps of each. A sentence is (B, T) tokens, or
+    (B, T, V) weights of words, whose embeddings are averaged.
     """
 
     def __init__(self, words: int, embedding: int, widths: Sequence[int], maps: Sequence[int]) -> None:
@@ -21,11 +21,11 @@ class SentenceFeatures(nn.Module):
         )
 
     def forward(self, sentence: Tensor) -> Tensor:
-        """(B, F), before any activation: rectifiers and tanh rise, so either may come after the maximum."""
-        soft = sentence.is_floating_point()
-        embedded = sentence @ self.embedding.weight if soft else self.embedding(sentence)
-        rows = embedded.transpose(1, 2)
-        return torch.cat([convolution(rows).amax(dim=2) for convolution in self.convolutions], dim=1)
+        """Compute features (B, F) before the activation, which can follow the maximum if it is monotonic."""
+        is_soft = sentence.is_floating_point()
+        embedded = sentence @ self.embedding.weight if is_soft else self.embedding(sentence)
+        channels = embedded.transpose(1, 2)
+        return torch.cat([convolution(channels).amax(dim=2) for convolution in self.convolutions], dim=1)
 
 
 class Highway(nn.Module):

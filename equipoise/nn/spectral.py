@@ -12,30 +12,32 @@ from equipoise.errors import SettingError
 M = TypeVar("M", bound=nn.Module)
 
 FIRST_ITERATIONS = 15
-"""Power iterations before the first use, so that a fresh network is normalised already; our choice."""
+"""Power iterations at construction, so that a new network is normalised from the start; our choice."""
 
 
 def spectral_norm(module: M, generator: Generator) -> M:
-    """The same module, its `weight` replaced by W / sigma(W), sigma the largest singular value.
+    """Replace the `weight` of a module by W / sigma(W), sigma the largest singular value; return the module.
 
-    W is a matrix (out, everything else): (out, in k k) for convolutions. Transposed ones keep `out` in dimension 1,
-    within a group if they are grouped. Registered as a parametrization: the free weight is
-    `module.parametrizations.weight.original`. Initialise weights before, since what is written into the quotient is
-    lost. Raises SettingError for a weight of nothing but zeros, which no division can bring to norm 1.
+    W is reshaped to a matrix (out, all others): (out, in k k) for convolutions. Transposed convolutions have `out` in
+    dimension 1, per group if they are grouped. Registered as a parametrization: the trained weight is
+    `module.parametrizations.weight.original`. Initialise weights first, since assignments to the quotient have no
+    effect. Raises SettingError for a weight that is zero, which cannot be normalised.
     """
     transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
     weight = module.weight
     if not isinstance(weight, Tensor) or not bool(weight.detach().any()):
-        raise SettingError(f"spectral normalisation needs a weight other than zero; {type(module).__name__} has none")
+        raise SettingError(
+            f"spectral normalisation needs a nonzero weight; that of {type(module).__name__} is zero or missing"
+        )
     parametrize.register_parametrization(module, "weight", SpectralQuotient(weight, 1 if transposed else 0, generator))
     return module
 
 
 class SpectralQuotient(nn.Module):
-    """W -> W / (u^T W v), with `u` (out,) and `v` (rest,) unit vectors, buffers that follow W's singular pair.
+    """W -> W / (u^T W v), with unit vectors `u` (out,) and `v` (rest,), buffers that approximate W's singular vectors.
 
-    In training mode every look at the weight takes one power iteration, in evaluation none. Computed in float32 at
-    least, with autocast off, and given back in the weight's dtype.
+    In training mode every access to the weight performs one power iteration, in evaluation mode none. Computed in
+    float32 or wider, with autocast off, and returned in the dtype of the weight.
     """
 
     u: Tensor
@@ -46,30 +48,30 @@ class SpectralQuotient(nn.Module):
         self.dimension = dimension
         matrix = self.matrix(weight.detach())
         for name, size in zip(("u", "v"), matrix.shape, strict=True):
-            draw = torch.randn(size, generator=generator, device=generator.device)
-            self.register_buffer(name, normalize(draw.to(matrix), dim=0))
+            vector = torch.randn(size, generator=generator, device=generator.device)
+            self.register_buffer(name, normalize(vector.to(matrix), dim=0))
         for _ in range(FIRST_ITERATIONS):
             self.iterate(matrix)
 
     def matrix(self, weight: Tensor) -> Tensor:
-        """(out, rest), in float32 at least."""
+        """Reshape a weight to (out, rest), in float32 or wider."""
         dtype = torch.promote_types(weight.dtype, torch.float32)
         return weight.movedim(self.dimension, 0).flatten(1).to(dtype)
 
     @torch.no_grad()
     def iterate(self, matrix: Tensor) -> None:
-        """v = W^T u / |W^T u|, u = W v / |W v|: algorithm 1, step 1."""
+        """Perform a power iteration: v = W^T u / |W^T u|, u = W v / |W v| (algorithm 1, step 1)."""
         v = normalize(matrix.T @ self.u.to(matrix), dim=0)
         self.v.copy_(v)
         self.u.copy_(normalize(matrix @ v, dim=0))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """W / sigma(W), shaped as W; the gradient takes u and v for constants."""
+        """Compute W / sigma(W), of the shape of W; u and v are constants for the gradient."""
         with torch.autocast(weight.device.type, enabled=False):
             matrix = self.matrix(weight)
             if self.training:
                 self.iterate(matrix)
-            # Copies: a later forward pass changes the buffers, while this one's graph still needs the old values.
+            # Copies, because a later forward pass changes the buffers before the backward pass of this one.
             u, v = self.u.to(matrix, copy=True), self.v.to(matrix, copy=True)
             sigma = u @ (matrix @ v)
             return (weight.to(matrix.dtype) / sigma).to(weight.dtype)
