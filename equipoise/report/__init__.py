@@ -1,1 +1,1 @@
-"""Pictures of a run, made from its folder alone."""
+"""Figures, film and HTML page of a run, made from its run folder alone."""

@@ -1,211 +1,219 @@
-"""The panels of a film: few curves, each with its value of the moment beside its name."""
+"""The panels of a film: a few curves each, with the current value next to each name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from equipoise.report.figure_panels import BINS, KNOB_RANGES, OTHER_COLOURS, PLAYER_COLOURS, loss_curves
+from equipoise.report.formatting import format_count, format_number, one_line, symptom_words
 from equipoise.report.plot_style import BLUE, GREEN, INK, ORANGE, PURPLE, RED
-from equipoise.report.run_history import RunHistory, MetricHistory, RemedyRecord, SymptomPeriod, KnobHistory
-from equipoise.report.text_rendering import MUTED, TextSpan
-from equipoise.report.figure_panels import COLUMNS, OTHERS, PLAYERS, RANGES
+from equipoise.report.run_history import KnobHistory, MetricHistory, RemedyRecord, RunHistory
 from equipoise.report.series import FloatArray, StepSeries, corner_positions
-from equipoise.report.formatting import format_count, one_line, format_number
+from equipoise.report.text_rendering import MUTED, TextSpan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_PANELS, MOST_KNOBS = 3, 4
-"""More could not be read at 720 lines."""
-USUAL, SLACK = (0.98, 0.75), (0.5, 3.0)
-"""Of curves and of a metric: the quantile up to which numbers are usual, from below likewise, and how far a scale
-reaches beyond, in distances of the two. The few numbers outside leave the panel; what they are is said above it."""
-BRIEF = {"discriminator": "D", "generator": "G"}
+MAX_PANELS, MAX_KNOB_PANELS = 3, 4
+"""More would be too small to read at 720 lines."""
+CURVE_QUANTILE, CURVE_SLACK = 0.98, 0.5
+METRIC_QUANTILE, METRIC_SLACK = 0.75, 3.0
+"""The value axis spans from quantile 1 − q to q, extended on both sides by `slack` times that distance. The few values
+outside are off the panel, but the current value is always printed above it."""
+SHORT_NAMES = {"discriminator": "D", "generator": "G"}
 
 
 @dataclass(frozen=True)
 class FilmCurve:
-    """A curve: all readings, and the points (steps, values) through which it is drawn."""
+    """A curve: all values, and the points (steps, values) through which it is drawn."""
 
     name: str
     colour: str
-    readings: StepSeries
+    series: StepSeries
     points: tuple[FloatArray, FloatArray]
-    stairs: bool = False
-    """it stays where it is until the next reading"""
+    is_step_function: bool = False
 
     def value(self, step: float) -> float:
-        """The last reading at or before a step; NaN before the first."""
-        position = int(np.searchsorted(self.readings.steps, step, side="right")) - 1
-        return float(self.readings.mean[position]) if position >= 0 else float("nan")
+        """The last value at or before a step; NaN before the first."""
+        index = int(np.searchsorted(self.series.steps, step, side="right")) - 1
+        return float(self.series.mean[index]) if index >= 0 else float("nan")
 
     def height(self, step: float) -> float:
-        """Where the drawn curve is at a step; NaN where it is not."""
+        """Vertical position of the drawn curve at a step; NaN outside of it."""
         steps, values = self.points
         if not len(steps) or step < steps[0]:
             return float("nan")
-        if self.stairs:
+        if self.is_step_function:
             return float(values[int(np.searchsorted(steps, step, side="right")) - 1])
         return float(np.interp(step, steps, values)) if step <= steps[-1] else float("nan")
 
 
 @dataclass(frozen=True)
 class FilmPanel:
-    """A panel: its title, what it draws onto axes, and what it says of a step. `low`: without a scale of values."""
+    """A panel: how to draw it, and the text that it shows at a step. `is_strip`: low, without a value axis."""
 
     title: str
     draw: Callable[["Axes"], None]
-    say: Callable[[float], list[TextSpan]]
-    tracks: tuple[FilmCurve, ...] = ()
-    low: bool = False
+    text_at: Callable[[float], list[TextSpan]]
+    curves: tuple[FilmCurve, ...] = ()
+    is_strip: bool = False
 
 
 def film_panels(history: RunHistory) -> list[FilmPanel]:
-    """What a film shows: at most three panels with a scale, then the findings, then the knobs that moved."""
-    metrics = [_metric(one) for one in history.measured() if one.last is not None]
-    high = [_losses(history), _ranks(history), *metrics[:1], _probabilities(history), *metrics[1:], _gradients(history)]
+    """The panels of a film: at most three with a value axis, then findings, then the knobs that changed."""
+    metrics = [_metric_panel(one) for one in history.metrics() if one.last_index is not None]
+    panels = [
+        _loss_panel(history),
+        _rank_panel(history),
+        *metrics[:1],
+        _probability_panel(history),
+        *metrics[1:],
+        _gradient_panel(history),
+    ]
     return [
-        *[plot for plot in high if plot][:MOST_PANELS],
-        *([_findings(history)] if history.symptoms() or history.remedies() else []),
-        *_knobs(history.turns(), history.step)[:MOST_KNOBS],
+        *[panel for panel in panels if panel][:MAX_PANELS],
+        *([_findings_panel(history)] if history.symptom_periods() or history.remedies() else []),
+        *[_knob_panel(group, history.step) for group in _visible_groups(history)],
     ]
 
 
 def count_hidden_knobs(history: RunHistory) -> int:
-    """How many of the knobs that moved are not shown, for want of room."""
-    shown = _together(history.turns(), history.step)[:MOST_KNOBS]
-    return len(history.turns()) - sum(len(group) for group in shown)
+    """Number of changed knobs for which there is no panel."""
+    return len(history.knob_histories()) - sum(len(group) for group in _visible_groups(history))
 
 
-def _losses(history: RunHistory) -> FilmPanel | None:
-    result = {name.removesuffix(".total"): history.loss(name) for name in history.losses()}
-    if not any(result.values()):
-        result = {"discriminator": history.signal("loss_d"), "generator": history.signal("loss_g")}
-    others = iter(OTHERS * len(result))
-    colours = [PLAYERS.get(name) or next(others) for name in result]
-    names = BRIEF if len(result) > 2 else {}
-    return _curves("Loss", {names.get(name, name): series for name, series in result.items()}, colours)
+def _loss_panel(history: RunHistory) -> FilmPanel | None:
+    curves = loss_curves(history)
+    other_colours = iter(OTHER_COLOURS * len(curves))
+    colours = [PLAYER_COLOURS.get(name) or next(other_colours) for name in curves]
+    names = SHORT_NAMES if len(curves) > 2 else {}
+    return _curve_panel("Loss", {names.get(name, name): series for name, series in curves.items()}, colours)
 
 
-def _ranks(history: RunHistory) -> FilmPanel | None:
-    result = {"fakes": history.signal("rank_train_fake"), "held-out": history.signal("rank_train_held_out")}
-    return _curves("D tells reals from", result, (ORANGE, PURPLE), (-0.25, 1.08))
+def _rank_panel(history: RunHistory) -> FilmPanel | None:
+    curves = {"vs fakes": history.signal("rank_train_fake"), "vs held-out": history.signal("rank_train_held_out")}
+    return _curve_panel("D rank", curves, (ORANGE, PURPLE), (-0.25, 1.08))
 
 
-def _probabilities(history: RunHistory) -> FilmPanel | None:
-    result = {"D(x)": history.signal("probability_real"), "D(G(z))": history.signal("probability_fake")}
-    return _curves("D takes for real", result, (ORANGE, BLUE), (-0.04, 1.04))
+def _probability_panel(history: RunHistory) -> FilmPanel | None:
+    curves = {"D(x)": history.signal("probability_real"), "D(G(z))": history.signal("probability_fake")}
+    return _curve_panel("D output", curves, (ORANGE, BLUE), (-0.04, 1.04))
 
 
-def _gradients(history: RunHistory) -> FilmPanel | None:
-    result = {"discriminator": history.signal("gradient_norm_d"), "generator": history.signal("gradient_norm_g")}
-    return _curves("Gradient", result, (ORANGE, BLUE))
+def _gradient_panel(history: RunHistory) -> FilmPanel | None:
+    curves = {"discriminator": history.signal("gradient_norm_d"), "generator": history.signal("gradient_norm_g")}
+    return _curve_panel("Gradient norm", curves, (ORANGE, BLUE))
 
 
-def _curves(
-    title: str, result: dict[str, StepSeries], colours: Sequence[str], limits: tuple[float, float] | None = None
+def _curve_panel(
+    title: str,
+    series_by_name: Mapping[str, StepSeries],
+    colours: Sequence[str],
+    limits: tuple[float, float] | None = None,
 ) -> FilmPanel | None:
-    """Means over bands from lowest to highest."""
-    kept = {name: series for name, series in result.items() if series}
-    if not kept:
+    """A panel of means over bands from minimum to maximum; None without data. `limits`: of the value axis."""
+    present = {name: series for name, series in series_by_name.items() if series}
+    if not present:
         return None
-    colour = dict(zip(result, colours, strict=True))
-    drawn = {name: series.decimated(COLUMNS) for name, series in kept.items()}
-    tracks = tuple(
-        FilmCurve(one_line(name, 24), colour[name], series, (drawn[name].steps, drawn[name].mean))
-        for name, series in kept.items()
+    colour = dict(zip(series_by_name, colours, strict=True))
+    reduced = {name: series.decimated(BINS) for name, series in present.items()}
+    curves = tuple(
+        FilmCurve(one_line(name, 24), colour[name], series, (reduced[name].steps, reduced[name].mean))
+        for name, series in present.items()
     )
 
     def draw(axes: "Axes") -> None:
-        for track, series in zip(tracks, drawn.values(), strict=True):
-            axes.fill_between(series.steps, series.low, series.high, color=track.colour, alpha=0.22, linewidth=0)
-            mark = "o" if len(series.steps) <= 12 else None
-            axes.plot(series.steps, series.mean, color=track.colour, marker=mark, markersize=4)
-        ends = [series.low for series in kept.values()] + [series.high for series in kept.values()]
-        low, high = _usual(ends)
+        for curve, series in zip(curves, reduced.values(), strict=True):
+            axes.fill_between(series.steps, series.low, series.high, color=curve.colour, alpha=0.22, linewidth=0)
+            marker = "o" if len(series.steps) <= 12 else None
+            axes.plot(series.steps, series.mean, color=curve.colour, marker=marker, markersize=4)
+        extremes = [series.low for series in present.values()] + [series.high for series in present.values()]
+        low, high = _axis_limits(extremes, CURVE_QUANTILE, CURVE_SLACK)
         axes.set_ylim(*((min(low, limits[0]), limits[1]) if limits else (low, high)))
 
-    return FilmPanel(title, draw, lambda step: _values(tracks, step), tracks)
+    return FilmPanel(title, draw, lambda step: _current_values(curves, step), curves)
 
 
-def _metric(measured: MetricHistory) -> FilmPanel:
-    series = StepSeries.of(measured.steps, measured.values)
-    track = FilmCurve("last", GREEN, series, (series.steps, series.mean))
+def _metric_panel(metric: MetricHistory) -> FilmPanel:
+    series = StepSeries.of(metric.steps, metric.values)
+    curve = FilmCurve("last", GREEN, series, (series.steps, series.mean))
 
     def draw(axes: "Axes") -> None:
         axes.plot(series.steps, series.mean, "-o", color=GREEN, markersize=4)
-        axes.set_ylim(*_usual([series.mean], 1))
+        axes.set_ylim(*_axis_limits([series.mean], METRIC_QUANTILE, METRIC_SLACK))
 
-    def say(step: float) -> list[TextSpan]:
-        return [TextSpan(f"({one_line(measured.better, 12)} is better)", colour=MUTED), *_values((track,), step)]
+    def text_at(step: float) -> list[TextSpan]:
+        direction = TextSpan(f"({one_line(metric.better, 12)} is better)", colour=MUTED)
+        return [direction, *_current_values((curve,), step)]
 
-    return FilmPanel(one_line(measured.metric, 24), draw, say, (track,))
-
-
-def _usual(parts: Sequence[FloatArray], kind: int = 0) -> tuple[float, float]:
-    """The limits of a scale for nearly all of these numbers: of curves, 0, or of a metric, 1."""
-    together = np.concatenate(parts)
-    together = together[np.isfinite(together)]
-    low, high = (float(edge) for edge in np.quantile(together, (1 - USUAL[kind], USUAL[kind])))
-    slack = SLACK[kind] * (high - low) or 0.1 * abs(high) or 0.5
-    low, high = max(low - slack, float(together.min())), min(high + slack, float(together.max()))
-    room = 0.08 * (high - low) or 0.1 * abs(high) or 0.5
-    return low - room, high + room
+    return FilmPanel(one_line(metric.name, 24), draw, text_at, (curve,))
 
 
-def _values(tracks: Sequence[FilmCurve], step: float) -> list[TextSpan]:
-    return [TextSpan(track.name, _said(track.value(step)), swatch=track.colour) for track in tracks]
+def _axis_limits(arrays: Sequence[FloatArray], quantile: float, slack: float) -> tuple[float, float]:
+    """Limits of a value axis that ignore outliers; see CURVE_QUANTILE."""
+    values = np.concatenate(arrays)
+    values = values[np.isfinite(values)]
+    low, high = (float(edge) for edge in np.quantile(values, (1 - quantile, quantile)))
+    extension = slack * (high - low) or 0.1 * abs(high) or 0.5
+    low, high = max(low - extension, float(values.min())), min(high + extension, float(values.max()))
+    margin = 0.08 * (high - low) or 0.1 * abs(high) or 0.5
+    return low - margin, high + margin
 
 
-def _said(value: float) -> str:
-    """Three digits: a fourth changes faster than it can be read."""
+def _current_values(curves: Sequence[FilmCurve], step: float) -> list[TextSpan]:
+    return [TextSpan(curve.name, _three_digits(curve.value(step)), swatch=curve.colour) for curve in curves]
+
+
+def _three_digits(value: float) -> str:
+    """Format a value with three digits: a fourth would change faster than it can be read."""
     return format_number(float(f"{value:.3g}")) if np.isfinite(value) else "–"
 
 
-def _findings(history: RunHistory) -> FilmPanel:
-    """When something was found, the darker the more severe, and what was done about it, a stroke."""
-    result, remedies = history.symptoms(), history.remedies()
-    least = max(1.0, history.step / 150)
+def _findings_panel(history: RunHistory) -> FilmPanel:
+    """When symptoms were detected, darker if more severe, and remedies as vertical lines."""
+    periods, remedies = history.symptom_periods(), history.remedies()
+    min_width = max(1.0, history.step / 150)
 
     def draw(axes: "Axes") -> None:
-        for one in result:
-            width = max(least, one.until - one.since)
-            start = min(one.since, max(0.0, history.step - width))
+        for one in periods:
+            width = max(min_width, one.end - one.start)
+            start = min(one.start, max(0.0, history.step - width))
             axes.broken_barh([(start, width)], (0, 1), facecolors=RED, alpha=0.25 + 0.6 * one.severity, linewidth=0)
         for remedy in remedies:
             axes.axvline(remedy.step, color=BLUE, linewidth=3)
         axes.set_ylim(0, 1)
 
-    def say(step: float) -> list[TextSpan]:
-        now = dict.fromkeys(_named(one) for one in result if one.since <= step <= max(one.until, one.since + least))
-        done = [_done(one) for one in remedies if one.step <= step <= max(one.until, one.step + least)][-1:]
-        said = [*(TextSpan(name, swatch=RED) for name in now), *(TextSpan(text, swatch=BLUE) for text in done)]
-        return said or [TextSpan("none now", colour=MUTED)]
+    def text_at(step: float) -> list[TextSpan]:
+        current = [one for one in periods if one.start <= step <= max(one.end, one.start + min_width)]
+        names = dict.fromkeys(f"{symptom_words(one.name, 30)} {one.severity:.0%}" for one in current)
+        active = [one for one in remedies if one.step <= step <= max(one.until, one.step + min_width)][-1:]
+        spans = [TextSpan(name, swatch=RED) for name in names]
+        spans += [TextSpan(_remedy_text(one), swatch=BLUE) for one in active]
+        return spans or [TextSpan("none", colour=MUTED)]
 
-    return FilmPanel("Findings", draw, say, low=True)
-
-
-def _done(one: RemedyRecord) -> str:
-    """The few words that there is room for."""
-    return "knobs held" if one.restored is None else f"back to step {format_count(one.restored)}"
+    return FilmPanel("Findings", draw, text_at, is_strip=True)
 
 
-def _named(symptom: SymptomPeriod) -> str:
-    return f"{one_line(symptom.name.replace('_', ' '), 30)} {symptom.severity:.0%}"
+def _remedy_text(remedy: RemedyRecord) -> str:
+    if remedy.restored_step is None:
+        return "knobs overridden"
+    return f"rollback to step {format_count(remedy.restored_step)}"
 
 
-def _knobs(turns: Sequence[KnobHistory], end: float) -> list[FilmPanel]:
-    """A low panel for each knob that moved; those that moved alike share one."""
-    return [_knob(group, end) for group in _together(turns, end)]
+def _visible_groups(history: RunHistory) -> list[list[KnobHistory]]:
+    return _group_knobs(history.knob_histories(), history.step)[:MAX_KNOB_PANELS]
 
 
-def _together(turns: Sequence[KnobHistory], end: float) -> list[list[KnobHistory]]:
-    """Knobs that went the same way at the same steps, as annealed learning rates do; the most turned first."""
+def _group_knobs(changes: Sequence[KnobHistory], end: float) -> list[list[KnobHistory]]:
+    """Group knobs with the same relative changes at the same steps, such as learning rates; most changes first."""
     groups: list[list[KnobHistory]] = []
-    for one in sorted(turns, key=lambda one: -len(one.steps)):
+    for one in sorted(changes, key=lambda one: -len(one.steps)):
+        heights = _relative_heights(one, end)[1]
         for group in groups:
-            if group[0].steps == one.steps and np.allclose(_course(group[0], end)[1], _course(one, end)[1], atol=0.02):
+            first = group[0]
+            if first.steps == one.steps and np.allclose(_relative_heights(first, end)[1], heights, atol=0.02):
                 group.append(one)
                 break
         else:
@@ -213,17 +221,17 @@ def _together(turns: Sequence[KnobHistory], end: float) -> list[list[KnobHistory
     return groups
 
 
-def _course(turns: KnobHistory, end: float) -> tuple[FloatArray, FloatArray]:
-    """Steps, and how high the knob stood then between its lowest, 0, and its highest, 1, on its own scale.
+def _relative_heights(changes: KnobHistory, end: float) -> tuple[FloatArray, FloatArray]:
+    """Steps, and the knob's value from 0 (its lowest in the run) to 1 (its highest) on the knob's own scale.
 
-    Where it stood before a turn at step 0 counts for nothing.
+    The value before a change at step 0 is ignored.
     """
-    steps, values = _points(turns, end)
-    range = RANGES.get(turns.knob)
+    steps, values = _knob_points(changes, end)
+    range = KNOB_RANGES.get(changes.knob)
     if range and range.scale.startswith("log"):
         inner = 1 - values if range.scale == "log_complement" else values
         positive = inner[inner > 0]
-        # Off is drawn half a decade below the lowest value that acts.
+        # 0 (off) is drawn half a decade under the lowest positive value.
         values = np.log10(np.where(inner > 0, inner, positive.min() / 3 if positive.size else 1.0))
         values = -values if range.scale == "log_complement" else values
     span = float(np.nanmax(values) - np.nanmin(values)) if np.isfinite(values).any() else 0.0
@@ -231,32 +239,32 @@ def _course(turns: KnobHistory, end: float) -> tuple[FloatArray, FloatArray]:
     return steps, heights
 
 
-def _points(turns: KnobHistory, end: float) -> tuple[FloatArray, FloatArray]:
-    steps = np.array([0.0, *turns.steps, max(end, *turns.steps)])
-    values = np.array([*turns.values, turns.values[-1]])
-    last = np.append(np.diff(steps) > 0, True)
-    return steps[last], values[last]
+def _knob_points(changes: KnobHistory, end: float) -> tuple[FloatArray, FloatArray]:
+    steps = np.array([0.0, *changes.steps, max(end, *changes.steps)])
+    values = np.array([*changes.values, changes.values[-1]])
+    is_last_of_step = np.append(np.diff(steps) > 0, True)
+    return steps[is_last_of_step], values[is_last_of_step]
 
 
-def _knob(group: Sequence[KnobHistory], end: float) -> FilmPanel:
-    steps, heights = _course(group[0], end)
-    kept = corner_positions(steps, heights, COLUMNS)
-    tracks = tuple(
+def _knob_panel(group: Sequence[KnobHistory], end: float) -> FilmPanel:
+    steps, heights = _relative_heights(group[0], end)
+    corners = corner_positions(steps, heights, BINS)
+    curves = tuple(
         FilmCurve(
             one_line(one.knob, 24),
             INK,
-            StepSeries.of(*map(list, _points(one, end))),
+            StepSeries.of(*map(list, _knob_points(one, end))),
             (steps, heights),
-            stairs=True,
+            is_step_function=True,
         )
         for one in group
     )
 
     def draw(axes: "Axes") -> None:
-        axes.plot(steps[kept], heights[kept], drawstyle="steps-post", color=INK)
+        axes.plot(steps[corners], heights[corners], drawstyle="steps-post", color=INK)
         axes.set_ylim(-0.15, 1.15)
 
-    def say(step: float) -> list[TextSpan]:
-        return [TextSpan(track.name, _said(track.value(step))) for track in tracks]
+    def text_at(step: float) -> list[TextSpan]:
+        return [TextSpan(curve.name, _three_digits(curve.value(step))) for curve in curves]
 
-    return FilmPanel("Knob" if len(group) == 1 else "Knobs", draw, say, tracks[:1], low=True)
+    return FilmPanel("Knob" if len(group) == 1 else "Knobs", draw, text_at, curves[:1], is_strip=True)

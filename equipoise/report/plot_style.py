@@ -1,21 +1,28 @@
-"""How axes look: colours, titles, legends, scales and ticks, the same in every panel."""
+"""Appearance of all figures: colours, titles, legends, scales and ticks of axes, and rendering to PNG."""
 
+import io
 import math
+import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from equipoise.report.run_history import RunHistory
 from equipoise.report.formatting import format_number
+from equipoise.report.run_history import RunHistory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.legend import Legend
 
-# Okabe and Ito 2008, "Color Universal Design": told apart by nearly everyone, and in grey too.
+# Okabe and Ito 2008, "Color Universal Design": distinguishable with any common colour vision, and in greyscale.
 ORANGE, BLUE, GREEN, PURPLE, SKY, RED = "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
 GREY, INK, FAINT = "#8A8A8A", "#222222", "#DDDDDD"
 
-BEYOND = 1.06
-"""How much wider than its panel a row of names may be: there is room at the right."""
+COLUMN_WIDTH, DPI = 10 / 3, 160
+"""Inches of one column of panels and pixels per inch. Three columns are 1,600 pixels and fit a sheet of paper;
+one column is 533 pixels and fits a phone."""
+LEGEND_OVERHANG = 1.06
+"""Maximum width of a one-row legend relative to its panel: there is free space to the right."""
 
 STYLE = {
     "text.parse_math": False,
@@ -41,23 +48,38 @@ STYLE = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
 }
-"""Over matplotlib's defaults. Names in a run are anybody's, so no text is taken for a formula."""
+"""Changes to matplotlib's defaults. Names in a run are untrusted, so text is never parsed as a formula."""
+
+
+def render_png(make_figure: Callable[[], "Figure"]) -> bytes:
+    """Create and render a figure in this style, independent of the user's matplotlib settings; PNG bytes."""
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    with style.context(["default", STYLE]), warnings.catch_warnings():
+        # Letters that the font does not have are drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        figure = make_figure()
+        FigureCanvasAgg(figure)
+        figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+    return buffer.getvalue()
 
 
 def panel_title(axes: "Axes", text: str, *, legends: bool = True) -> None:
-    """The name of a panel at its upper left, with room for a legend below it."""
+    """Set the title of a panel, left-aligned, with space for a legend under it."""
     axes.set_title(text, loc="left", pad=19 if legends else 6, color=INK)
 
 
 def panel_legend(axes: "Axes") -> None:
-    """What is what, between title and panel, where it can cover nothing: in one row, or two where one is too long."""
-    if _legend(axes, 4).get_window_extent().width > BEYOND * axes.bbox.width:
+    """Put the legend between title and panel, where it covers no curve: in one row, or two if one is too wide."""
+    if _legend(axes, 4).get_window_extent().width > LEGEND_OVERHANG * axes.bbox.width:
         _legend(axes, 2)
         axes.set_title(axes.get_title(loc="left"), loc="left", pad=30, color=INK)
 
 
 def step_axis(axes: "Axes", history: RunHistory, *, images: bool) -> None:
-    """Steps from 0 to the last, the reals seen below each tick if wanted, and marks where the run was resumed."""
+    """Set up the horizontal axis: steps, optionally a second row with the images seen, and marks of resumes."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     end = max(1, history.step)
@@ -65,11 +87,11 @@ def step_axis(axes: "Axes", history: RunHistory, *, images: bool) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(8 if images else 5, integer=True, steps=[1, 2, 5, 10]))
     if images:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{_compact(x)}\n{_compact(history.images_at(x))}"))
-        axes.set_xlabel(f"steps; below them, {history.noun} seen")
+        axes.set_xlabel(f"steps (second row: {history.sample_noun} seen)")
     else:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _compact(x)))
         axes.set_xlabel("steps")
-    for line in history.named("resumed"):
+    for line in history.events_of("resumed"):
         axes.axvline(line["step"], color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
         if images:
             axes.annotate(
@@ -86,7 +108,11 @@ def step_axis(axes: "Axes", history: RunHistory, *, images: bool) -> None:
 
 
 def value_axis(axes: "Axes", label: str, scale: str | None = None, smallest: float = math.inf) -> None:
-    """The vertical axis. `scale`: "log", "symlog", "integer" or linear; `smallest`: of the positive values."""
+    """Set up the vertical axis.
+
+    `scale`: "log", "symlog", "integer" or None for linear. `smallest`: the smallest positive value for "log", the
+    limit of the linear part for "symlog".
+    """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.set_ylabel(label)
@@ -94,12 +120,12 @@ def value_axis(axes: "Axes", label: str, scale: str | None = None, smallest: flo
     if scale == "symlog":
         axes.set_yscale("symlog", linthresh=smallest)
     elif scale == "log" and math.isfinite(smallest):
-        _logarithmic(axes, low, high, smallest)
+        _log_axis(axes, low, high, smallest)
         return
     else:
-        room = 0.07 * (high - low) or 0.1 * abs(high) or 0.5
-        if math.isfinite(room):
-            axes.set_ylim(low - room, high + room)
+        margin = 0.07 * (high - low) or 0.1 * abs(high) or 0.5
+        if math.isfinite(margin):
+            axes.set_ylim(low - margin, high + margin)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=scale == "integer", steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: format_number(round(y, 12))))
     axes.yaxis.minorticks_off()
@@ -124,28 +150,28 @@ def _compact(number: float) -> str:
     return f"{number / 1e6:.4g}M" if number >= 1e6 else f"{number:,.0f}"
 
 
-def _logarithmic(axes: "Axes", low: float, high: float, smallest: float) -> None:
-    """A decade or more, with ticks that are named; what is 0 stands below the scale, as "off"."""
+def _log_axis(axes: "Axes", low: float, high: float, smallest: float) -> None:
+    """Set up a logarithmic scale of at least one decade with labelled ticks; 0 is drawn under the scale as "off"."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    off = low <= 0
-    bottom = 10 ** math.floor(math.log10(smallest) + 1e-9) if off else smallest
+    has_zero = low <= 0
+    bottom = 10 ** math.floor(math.log10(smallest) + 1e-9) if has_zero else smallest
     top = max(high, bottom)
     if top < 10 * bottom:
-        room = math.sqrt(10 * bottom / top)
-        bottom, top = (bottom, 10 * bottom) if off else (bottom / room, top * room)
-    if off:
+        factor = math.sqrt(10 * bottom / top)
+        bottom, top = (bottom, 10 * bottom) if has_zero else (bottom / factor, top * factor)
+    if has_zero:
         axes.set_yscale("symlog", linthresh=bottom, linscale=0.4)
         axes.set_ylim(-0.15 * bottom, top * 1.3)
     else:
         axes.set_yscale("log", nonpositive="mask")
         axes.set_ylim(bottom / 1.15, top * 1.15)
     decades = math.log10(top / bottom)
-    leads = (1, 2, 5) if decades < 2.5 else (1,)
+    mantissas = (1, 2, 5) if decades < 2.5 else (1,)
     stride = max(1, round(decades / 6))
     powers = range(math.floor(math.log10(bottom)), math.ceil(math.log10(top)) + 1, stride)
-    ticks = [lead * 10.0**power for power in powers for lead in leads]
-    shown = [tick for tick in ticks if bottom / 1.16 <= tick <= top * 1.31]
-    axes.yaxis.set_major_locator(FixedLocator([0.0, *shown] if off else shown))
+    candidates = [mantissa * 10.0**power for power in powers for mantissa in mantissas]
+    ticks = [tick for tick in candidates if bottom / 1.16 <= tick <= top * 1.31]
+    axes.yaxis.set_major_locator(FixedLocator([0.0, *ticks] if has_zero else ticks))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: "0 (off)" if y == 0 else format_number(y)))

@@ -1,4 +1,4 @@
-"""Numbers over steps, and how a long run becomes few enough points to draw without losing its extremes."""
+"""Values over training steps, and their reduction to as many points as a plot can show, extremes included."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class StepSeries:
-    """Readings in order of steps, each (N,): a mean, and the lowest and highest behind it. NaN leaves a gap."""
+    """Values in order of steps, each array (N,): mean, minimum and maximum of an interval. NaN leaves a gap."""
 
     steps: FloatArray
     mean: FloatArray
@@ -26,7 +26,7 @@ class StepSeries:
         low: Sequence[float] | None = None,
         high: Sequence[float] | None = None,
     ) -> "StepSeries":
-        """From lists; without `low` and `high` there is nothing behind the mean."""
+        """Build a series from lists, sorted by step. `low` and `high` default to the mean."""
         at, middle = np.asarray(steps, dtype=np.float64), np.asarray(mean, dtype=np.float64)
         lowest = middle if low is None else np.fmin(np.asarray(low, dtype=np.float64), middle)
         highest = middle if high is None else np.fmax(np.asarray(high, dtype=np.float64), middle)
@@ -34,7 +34,7 @@ class StepSeries:
         return cls(at[order], middle[order], lowest[order], highest[order])
 
     def __bool__(self) -> bool:
-        """Whether there is anything to draw."""
+        """Whether the series has a finite value to draw."""
         return bool(np.isfinite(self.mean).any())
 
     @property
@@ -43,11 +43,11 @@ class StepSeries:
         finite = self.mean[np.isfinite(self.mean)]
         return float(finite[-1]) if finite.size else float("nan")
 
-    def decimated(self, columns: int) -> "StepSeries":
-        """At most `columns` readings, each the mean, lowest and highest of all within an equal share of the steps."""
-        if len(self.steps) <= columns:
+    def decimated(self, bins: int) -> "StepSeries":
+        """Reduce to at most `bins` values: mean, minimum and maximum within bins of equal width in steps."""
+        if len(self.steps) <= bins:
             return self
-        starts = _starts(self.steps, columns)
+        starts = _bin_starts(self.steps, bins)
         finite = np.isfinite(self.mean)
         counts = np.add.reduceat(finite.astype(np.float64), starts)
         sums = np.add.reduceat(np.where(finite, self.mean, 0.0), starts)
@@ -57,22 +57,22 @@ class StepSeries:
         return StepSeries(steps, mean, np.fmin.reduceat(self.low, starts), np.fmax.reduceat(self.high, starts))
 
 
-def corner_positions(steps: FloatArray, values: FloatArray, columns: int) -> npt.NDArray[np.intp]:
-    """Positions to draw of a line that goes by steps: first, lowest, highest and last of each of `columns` shares."""
-    if len(steps) <= 4 * columns:
+def corner_positions(steps: FloatArray, values: FloatArray, bins: int) -> npt.NDArray[np.intp]:
+    """Indices that preserve the shape of a step function: first, lowest, highest and last value of each bin."""
+    if len(steps) <= 4 * bins:
         return np.arange(len(steps))
-    starts = _starts(steps, columns)
+    starts = _bin_starts(steps, bins)
     ends = np.append(starts[1:], len(steps))
-    kept = {
+    positions = {
         position
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
         for position in (start, start + np.argmin(values[start:end]), start + np.argmax(values[start:end]), end - 1)
     }
-    return np.array(sorted(kept), dtype=np.intp)
+    return np.array(sorted(positions), dtype=np.intp)
 
 
-def _starts(steps: FloatArray, columns: int) -> npt.NDArray[np.intp]:
-    """Where each share that holds anything begins."""
-    width = max(float(steps[-1] - steps[0]), 1e-12) / columns
-    share = np.minimum((steps - steps[0]) // width, columns - 1)
-    return np.flatnonzero(np.diff(share, prepend=-1.0))
+def _bin_starts(steps: FloatArray, bins: int) -> npt.NDArray[np.intp]:
+    """Index of the first value of each bin that is not empty."""
+    width = max(float(steps[-1] - steps[0]), 1e-12) / bins
+    bin_of_step = np.minimum((steps - steps[0]) // width, bins - 1)
+    return np.flatnonzero(np.diff(bin_of_step, prepend=-1.0))

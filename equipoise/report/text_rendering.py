@@ -1,4 +1,4 @@
-"""Words on the frames of a film: in the letters of the figures, and each drawn once."""
+"""Text on the frames of a film, in the font of the figures; rendered text is cached."""
 
 import functools
 from collections.abc import Sequence
@@ -9,81 +9,83 @@ from PIL import Image, ImageDraw, ImageFont
 
 from equipoise.report.plot_style import INK
 
-SIZE = 16
-"""Pixels of an em: the smallest that is read well at 720 lines."""
-SWATCH = 16
-"""Pixels of the stroke of colour before the words that it names."""
+FONT_SIZE = 16
+"""Pixels per em: the smallest size that is easy to read at 720 lines."""
+SWATCH_WIDTH = 16
+"""Pixels of the colour key before a text."""
 MUTED = "#5A5A5A"
-"""Of words that matter less: 6.9 to 1 against white."""
+"""Colour of secondary text; contrast 6.9 to 1 on white."""
 
 
 @dataclass(frozen=True)
 class TextSpan:
-    """Words of one look; with a `swatch`, a stroke of that colour stands before them.
+    """Text of one style; with `swatch`, a colour key of that colour is drawn before it.
 
-    `value` stands behind them, in a room of its own so that what follows does not move as it changes.
+    `value` is drawn after the text in a field of fixed minimum width, so that what follows does not move as it changes.
     """
 
     text: str
     value: str = ""
     colour: str = INK
     bold: bool = False
-    size: int = SIZE
+    size: int = FONT_SIZE
     swatch: str | None = None
 
 
-def draw_row(draw: ImageDraw.ImageDraw, left: float, baseline: float, parts: Sequence[TextSpan], width: float) -> None:
-    """Words in a row; those that would go beyond `width` pixels are cut short, the rest are left out."""
-    end = left + width
-    for part in parts:
-        start = left + (SWATCH + 6 if part.swatch else 0)
-        text = _fitting(part, end - start)
+def draw_row(
+    draw: ImageDraw.ImageDraw, left: float, baseline: float, spans: Sequence[TextSpan], max_width: float
+) -> None:
+    """Draw spans in a row; the span that would exceed `max_width` pixels is truncated, and the rest omitted."""
+    end = left + max_width
+    for span in spans:
+        start = left + (SWATCH_WIDTH + 6 if span.swatch else 0)
+        text = _truncate(span, end - start)
         if not text:
             return
-        if part.swatch:
-            middle = round(baseline - 0.36 * part.size)
-            draw.rectangle((round(left), middle - 2, round(left) + SWATCH - 1, middle + 1), fill=part.swatch)
-        left = start + _put(draw, start, baseline, text, part)
-        if part.value and left + text_width(part, part.value) <= end:
-            room = max(text_width(part, "0.0000"), _put(draw, left + 6, baseline, part.value, part))
-            left += 6 + room
-        left += 0.8 * part.size
+        if span.swatch:
+            middle = round(baseline - 0.36 * span.size)
+            draw.rectangle((round(left), middle - 2, round(left) + SWATCH_WIDTH - 1, middle + 1), fill=span.swatch)
+        left = start + _draw_text(draw, start, baseline, text, span)
+        if span.value and left + text_width(span, span.value) <= end:
+            value_width = _draw_text(draw, left + 6, baseline, span.value, span)
+            left += 6 + max(text_width(span, "0.0000"), value_width)
+        left += 0.8 * span.size
 
 
-def text_width(look: TextSpan, text: str) -> float:
-    """How wide a text is in this look, in pixels."""
-    return _drawn(text, look.size, look.bold)[1]
-
-
-def _put(draw: ImageDraw.ImageDraw, left: float, baseline: float, text: str, look: TextSpan) -> float:
-    mask, width = _drawn(text, look.size, look.bold)
-    draw.bitmap((round(left), round(baseline) - look.size), mask, fill=look.colour)
-    return width
-
-
-def _fitting(part: TextSpan, width: float) -> str:
-    if text_width(part, part.text) <= width:
-        return part.text
-    kept = len(part.text)
-    while kept and text_width(part, part.text[:kept] + "…") > width:
-        kept -= 1
-    return part.text[:kept] + "…" if kept >= 3 else ""
-
-
-@functools.lru_cache(maxsize=4096)
-def _drawn(text: str, size: int, bold: bool) -> tuple[Image.Image, float]:
-    """A text as a mask with `size` pixels above its baseline, and how wide it is: most come again frame after frame."""
-    font = _font(size, bold)
-    width = font.getlength(text)
-    mask = Image.new("L", (int(width) + 2, 3 * size // 2))
-    ImageDraw.Draw(mask).text((0, size), text, fill=255, font=font, anchor="ls")
-    return mask, width
+def text_width(style: TextSpan, text: str) -> float:
+    """Width of a text in the style of a span, in pixels."""
+    return _render(text, style.size, style.bold)[1]
 
 
 @functools.cache
-def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
-    """The font of the figures, which comes with matplotlib."""
+def load_font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Load the font of the figures, which matplotlib ships; `size` in pixels."""
     import matplotlib
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
+
+
+def _draw_text(draw: ImageDraw.ImageDraw, left: float, baseline: float, text: str, style: TextSpan) -> float:
+    mask, width = _render(text, style.size, style.bold)
+    draw.bitmap((round(left), round(baseline) - style.size), mask, fill=style.colour)
+    return width
+
+
+def _truncate(span: TextSpan, max_width: float) -> str:
+    if text_width(span, span.text) <= max_width:
+        return span.text
+    length = len(span.text)
+    while length and text_width(span, span.text[:length] + "…") > max_width:
+        length -= 1
+    return span.text[:length] + "…" if length >= 3 else ""
+
+
+@functools.lru_cache(maxsize=4096)
+def _render(text: str, size: int, bold: bool) -> tuple[Image.Image, float]:
+    """Render a text as a mask with `size` pixels above its baseline, and its width in pixels."""
+    font = load_font(size, bold=bold)
+    width = font.getlength(text)
+    mask = Image.new("L", (int(width) + 2, 3 * size // 2))
+    ImageDraw.Draw(mask).text((0, size), text, fill=255, font=font, anchor="ls")
+    return mask, width

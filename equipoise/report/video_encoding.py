@@ -1,4 +1,4 @@
-"""Frames into a film: H.264 in MP4, as browsers, phones and QuickTime play it."""
+"""Encode frames as a film: H.264 in MP4, which browsers, phones and QuickTime play."""
 
 import contextlib
 import subprocess
@@ -10,23 +10,23 @@ from PIL import Image
 
 from equipoise.errors import RunError, unwritable
 
-RATE = 4_500_000
-"""Bits a second at most, kept over any second (x264's VBV): 30 seconds stay below 18 MB, whatever is shown."""
+MAX_BIT_RATE = 4_500_000
+"""Bits per second, averaged over any second (x264's VBV): 30 seconds are below 18 MB for any content."""
 QUALITY = 20
-"""x264's constant rate factor, on its scale from 0 (lossless) to 51; 23 is its default."""
-TOOL_MISSING = "ffmpeg is not there; install it with: pip install imageio-ffmpeg"
+"""x264's constant rate factor, from 0 (lossless) to 51; its default is 23."""
+FFMPEG_MISSING = "ffmpeg is not installed; install it with: pip install imageio-ffmpeg"
 
 
 def write_video(path: Path, frames: Iterable[Image.Image], size: tuple[int, int], rate: int) -> None:
-    """Write RGB frames of `size` (width, height; both even), `rate` a second, as a film; whole or not at all.
+    """Write RGB frames of `size` (width, height; both even), `rate` per second, as a film; whole or not at all.
 
-    The same frames give the same bytes with the same build of ffmpeg. Raises RunError without ffmpeg, where it fails,
-    and where the file cannot be written.
+    The same frames give the same bytes with the same build of ffmpeg. Raises RunError if ffmpeg is not installed or
+    fails, and if the file cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(exist_ok=True)
-        _encode(_command(_tool(), partial, size, rate), frames)
+        _encode(_command(_find_ffmpeg(), partial, size, rate), frames)
         partial.replace(path)
     except OSError as error:
         raise RunError(f"no film: {unwritable(path.parent, error)}") from error
@@ -35,56 +35,57 @@ def write_video(path: Path, frames: Iterable[Image.Image], size: tuple[int, int]
             partial.unlink(missing_ok=True)
 
 
-def _tool() -> str:
+def _find_ffmpeg() -> str:
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
     except ImportError as error:
-        raise RunError(f"no film: {TOOL_MISSING}") from error
+        raise RunError(f"no film: {FFMPEG_MISSING}") from error
     try:
         return str(get_ffmpeg_exe())
     except RuntimeError as error:
-        raise RunError(f"no film: {TOOL_MISSING}") from error
+        raise RunError(f"no film: {FFMPEG_MISSING}") from error
 
 
-def _command(tool: str, path: Path, size: tuple[int, int], rate: int) -> list[str]:
-    """One thread, and nothing of date or machine in the file: the bytes depend on the frames alone."""
-    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", str(rate), "-i", "pipe:0"]
-    # Players take films of this size for BT.709; ffmpeg would convert by BT.601 and say neither.
-    named = "color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
-    colours = ["-vf", f"scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,setparams={named}"]
-    coding = ["-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high", "-crf", str(QUALITY), "-threads", "1"]
-    bounds = ["-maxrate", str(RATE), "-bufsize", str(RATE), "-g", str(2 * rate)]
-    bare = ["-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact"]
-    kind = ["-movflags", "+faststart", "-f", "mp4", "-y", str(path)]
-    return [tool, "-hide_banner", "-loglevel", "error", "-nostats", *raw, *colours, *coding, *bounds, *bare, *kind]
+def _command(ffmpeg: str, path: Path, size: tuple[int, int], rate: int) -> list[str]:
+    """Compose the command: one thread and no metadata, so that the bytes depend on the frames alone."""
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", str(rate), "-i", "pipe:0"]
+    # Players assume BT.709 for films of this size; ffmpeg would convert by BT.601 and tag neither.
+    tags = "color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
+    colours = ["-vf", f"scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,setparams={tags}"]
+    codec = ["-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high", "-crf", str(QUALITY), "-threads", "1"]
+    limits = ["-maxrate", str(MAX_BIT_RATE), "-bufsize", str(MAX_BIT_RATE), "-g", str(2 * rate)]
+    no_metadata = ["-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact"]
+    target = ["-movflags", "+faststart", "-f", "mp4", "-y", str(path)]
+    quiet = ["-hide_banner", "-loglevel", "error", "-nostats"]
+    return [ffmpeg, *quiet, *source, *colours, *codec, *limits, *no_metadata, *target]
 
 
 def _encode(command: list[str], frames: Iterable[Image.Image]) -> None:
-    """Run ffmpeg over the frames, in a process group of its own: a Ctrl-C is for us to answer."""
-    with tempfile.TemporaryFile() as said:
+    """Run ffmpeg on the frames, in its own process group, so that Ctrl-C reaches only this process."""
+    with tempfile.TemporaryFile() as error_output:
         try:
-            tool = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, process_group=0
+            ffmpeg = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=error_output, process_group=0
             )
         except OSError as error:
             raise RunError(f"no film: ffmpeg ({command[0]}) cannot be started: {error.strerror or error}") from error
         try:
-            _feed(tool, frames)
-            code = tool.wait()
+            _write_frames(ffmpeg, frames)
+            code = ffmpeg.wait()
         finally:
-            tool.kill()
-            tool.wait()
+            ffmpeg.kill()
+            ffmpeg.wait()
         if code:
-            said.seek(0)
-            words = said.read().decode(errors="replace").strip().splitlines() or [f"it ended with {code}"]
-            raise RunError(f"no film: ffmpeg failed: {' '.join(words[-1].split())}")
+            error_output.seek(0)
+            lines = error_output.read().decode(errors="replace").strip().splitlines() or [f"exit code {code}"]
+            raise RunError(f"no film: ffmpeg failed: {' '.join(lines[-1].split())}")
 
 
-def _feed(tool: "subprocess.Popen[bytes]", frames: Iterable[Image.Image]) -> None:
-    assert tool.stdin is not None
+def _write_frames(ffmpeg: "subprocess.Popen[bytes]", frames: Iterable[Image.Image]) -> None:
+    assert ffmpeg.stdin is not None
     try:
-        with tool.stdin as pipe:
+        with ffmpeg.stdin as pipe:
             for frame in frames:
                 pipe.write(frame.tobytes())
     except BrokenPipeError:
-        return  # It has failed, and its exit code and words say how.
+        return  # ffmpeg has failed; its exit code and error output say why.

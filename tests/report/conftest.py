@@ -1,4 +1,4 @@
-"""Run folders written by hand: what a run leaves behind, without a run."""
+"""Run folders written from lists of events, without training."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,13 +11,14 @@ from PIL import Image
 from equipoise.core.events import Evaluated, Event, Finished, Resumed, Sampled, Saved, Sensed, Started, Turned
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Finding, Health, ScalarStats, Signals
-from equipoise.report import run_history as histories
-from equipoise.report import samples
-from equipoise.report import film_samples
-from equipoise.report import film_frames
+from equipoise.report import film_frames, film_samples
+from equipoise.report.run_history import read_history
+from equipoise.report.samples import load_samples
 from equipoise.report.text_rendering import TextSpan
-from equipoise.runs import run_folder as runs
-from equipoise.runs.run_folder import Run
+from equipoise.runs.artifacts import encode_png
+from equipoise.runs.folders import create_run
+from equipoise.runs.log import Log
+from equipoise.runs.run import Run
 
 BATCH = 64
 EXPERIMENT: dict[str, Any] = {
@@ -39,7 +40,7 @@ Maker = Callable[..., Run]
 
 @pytest.fixture
 def written(tmp_path: Path) -> Maker:
-    """A run folder of these events, of this name."""
+    """Return a function that writes a run folder from events, a name and an experiment."""
 
     def write(events: list[Event], name: str = "run-1", experiment: dict[str, Any] = EXPERIMENT) -> Run:
         return folder_of(events, tmp_path / name, experiment)
@@ -49,7 +50,7 @@ def written(tmp_path: Path) -> Maker:
 
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with all that can happen, and its report. Not to be changed."""
+    """A run with every kind of event, and its report. Read only."""
     from equipoise.report.page import write_report
 
     run = folder_of(list(full()), tmp_path_factory.mktemp("reported") / "run-1", EXPERIMENT)
@@ -58,15 +59,15 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page whose figures cost nothing."""
-    figure = runs.png(Image.new("L", (2, 2)))
-    monkeypatch.setattr("equipoise.report.plot_style.render_png", lambda make_figure: figure)
+def empty_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace figures by a 2 x 2 image, which costs no time."""
+    figure = encode_png(Image.new("L", (2, 2)))
+    monkeypatch.setattr("equipoise.report.progress_figure.render_png", lambda make_figure: figure)
 
 
 def folder_of(events: list[Event], folder: Path, experiment: dict[str, Any]) -> Run:
-    runs.create(folder, experiment)
-    with runs.Log(folder) as log:
+    create_run(folder, experiment)
+    with Log(folder) as log:
         for event in events:
             log.record(event)
     return Run(folder)
@@ -108,7 +109,7 @@ def turned(step: int, knob: str, before: float, after: float, by: str = "anneale
 
 
 def full(steps: int = 400) -> Iterator[Event]:
-    """All that can happen: turns by two, a finding that comes and goes, a resume, a metric with its best inside."""
+    """Every kind of event: knob changes by two sources, a finding, a resume, a metric with its best value inside."""
     result = Health((Finding("discriminator_overpowering", 0.8, {"rank_train_fake": 0.97}, since=140),))
     yield started(steps)
     yield pictures(0)
@@ -129,16 +130,16 @@ def full(steps: int = 400) -> Iterator[Event]:
     yield Finished(steps, steps * BATCH, "steps", "healthy", 83.0)
 
 
-def scene_of(run: Run) -> film_frames.FilmRenderer:
-    history = histories.read_history(run)
-    seen = [samples.load_samples(run, line) for line in history.named("sampled")]
-    return film_frames.film_renderer(history, film_samples.sample_area(reversed(seen)))
+def renderer_of(run: Run) -> film_frames.FilmRenderer:
+    history = read_history(run)
+    samples = [load_samples(run, line) for line in history.events_of("sampled")]
+    return film_frames.film_renderer(history, film_samples.sample_area(reversed(samples)))
 
 
 def first_frame(run: Run, step: float) -> Image.Image:
-    line = [line for line in run.named("sampled") if line["step"] <= step][-1]
-    return next(scene_of(run).frames([(step, samples.load_samples(run, line))]))
+    line = [line for line in run.lines("sampled") if line["step"] <= step][-1]
+    return next(renderer_of(run).frames([(step, load_samples(run, line))]))
 
 
-def spoken(words: list[TextSpan]) -> str:
-    return " ".join(f"{word.text} {word.value}".strip() for word in words)
+def text_of(spans: list[TextSpan]) -> str:
+    return " ".join(f"{span.text} {span.value}".strip() for span in spans)

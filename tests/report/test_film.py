@@ -15,13 +15,9 @@ from PIL import Image
 from equipoise.core.events import Evaluated, Event, Finished, Resumed, Sampled, Sensed
 from equipoise.core.observations import Finding, Health, ScalarStats, Signals
 from equipoise.errors import RunError
-from equipoise.report import film, page
-from equipoise.report import film_panels
-from equipoise.report import film_samples
-from equipoise.report import film_frames
-from equipoise.report import video_encoding
-from equipoise.report import run_history as histories
-from equipoise.runs.run_folder import Run
+from equipoise.report import film, film_frames, film_panels, film_samples, page, video_encoding
+from equipoise.report.run_history import read_history
+from equipoise.runs.run import Run
 
 from .conftest import (
     BATCH,
@@ -32,10 +28,10 @@ from .conftest import (
     full,
     pictures,
     points,
-    scene_of,
+    renderer_of,
     sensed,
-    spoken,
     started,
+    text_of,
     turned,
 )
 
@@ -43,22 +39,22 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two frames a second: everything else is as ever."""
-    monkeypatch.setattr(film, "RATE", 2)
+def low_frame_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render two frames per second, which is faster."""
+    monkeypatch.setattr(film, "FRAME_RATE", 2)
 
 
 @pytest.fixture(scope="module")
 def filmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with all that can happen, and its film. Not to be changed."""
+    """A run with every kind of event, and its film. Read only."""
     run = folder_of(list(full()), tmp_path_factory.mktemp("filmed") / "run-1", EXPERIMENT)
     path = film.write_film(run)
     assert path == run.folder / "film" / "training_progress.mp4"
     return path
 
 
-def said_of(path: Path) -> str:
-    """What ffmpeg reads in a film."""
+def ffmpeg_info(path: Path) -> str:
+    """Return what ffmpeg prints about a film."""
     return subprocess.run([get_ffmpeg_exe(), "-hide_banner", "-i", str(path)], capture_output=True, text=True).stderr
 
 
@@ -70,11 +66,11 @@ def decoded(path: Path) -> Pixels:
 
 
 def test_a_film_is_what_browsers_and_players_take(filmed: Path) -> None:
-    said = said_of(filmed)
+    said = ffmpeg_info(filmed)
     assert re.search(r"Video: h264 \(High\).*yuv420p\(tv, bt709.*\), 1280x720", said), said
     duration = re.search(r"Duration: 00:00:(\d+\.\d+)", said)
     assert duration is not None
-    assert float(duration[1]) == pytest.approx(film.SHORTEST, abs=0.1)
+    assert float(duration[1]) == pytest.approx(film.MIN_SECONDS, abs=0.1)
     assert "creation_time" not in said
     content = filmed.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat"), "players may begin before they have it all"
@@ -84,8 +80,8 @@ def test_a_film_is_what_browsers_and_players_take(filmed: Path) -> None:
 
 def test_the_last_frame_is_held_and_is_the_poster(filmed: Path) -> None:
     frames = decoded(filmed)
-    held = round(film.HOLD * film.RATE)
-    assert len(frames) == round(film.SHORTEST * film.RATE)
+    held = round(film.HOLD_SECONDS * film.FRAME_RATE)
+    assert len(frames) == round(film.MIN_SECONDS * film.FRAME_RATE)
     with Image.open(filmed.with_name("poster.png")) as image:
         poster = np.asarray(image).astype(float)
     # Colours are halved in resolution and everything is compressed: alike, not equal.
@@ -94,8 +90,8 @@ def test_the_last_frame_is_held_and_is_the_poster(filmed: Path) -> None:
     assert np.abs(frames[0] - poster).mean() > 3
 
 
-@pytest.mark.usefixtures("brief")
-def test_the_same_folder_gives_the_same_bytes(written: Maker) -> None:
+@pytest.mark.usefixtures("low_frame_rate")
+def test_film_is_deterministic(written: Maker) -> None:
     run = written(list(full()))
     contents = []
     for _ in range(2):
@@ -106,30 +102,30 @@ def test_the_same_folder_gives_the_same_bytes(written: Maker) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 34, 100, 142, 143, 100_000])
-def test_films_take_8_to_30_seconds_and_show_the_whole_run(count: int) -> None:
-    steps = film._steps(1200, count)
-    seconds = len(steps) / film.RATE + film.HOLD
-    assert film.SHORTEST - 0.1 <= seconds <= film.LONGEST + 0.1
+def test_film_takes_8_to_30_seconds_and_covers_all_steps(count: int) -> None:
+    steps = film._frame_steps(1200, count)
+    seconds = len(steps) / film.FRAME_RATE + film.HOLD_SECONDS
+    assert film.MIN_SECONDS - 0.1 <= seconds <= film.MAX_SECONDS + 0.1
     assert seconds == pytest.approx(min(30, max(8, 0.2 * count + 1.5)), abs=0.1)
     assert (steps[0], steps[-1]) == (0, 1200)
 
 
-def test_each_frame_shows_the_samples_last_taken() -> None:
+def test_frames_show_the_latest_samples() -> None:
     lines = [{"event": "sampled", "step": step} for step in (0, 10, 100)]
-    assert film._shown(lines, [0, 9.9, 10, 99, 100, 200]) == [0, 0, 1, 1, 2, 2]
-    assert film._shown(lines[1:], [0, 10]) == [0, 0]
+    assert film._sample_indices(lines, [0, 9.9, 10, 99, 100, 200]) == [0, 0, 1, 1, 2, 2]
+    assert film._sample_indices(lines[1:], [0, 10]) == [0, 0]
 
 
-def test_noise_stays_within_the_rate_that_bounds_a_film(tmp_path: Path) -> None:
+def test_bit_rate_is_limited(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
     frames = (Image.fromarray(np.roll(noise, 97 * shift, axis=1)) for shift in range(30))
     video_encoding.write_video(tmp_path / "noise.mp4", frames, (1280, 720), 15)
     seconds, buffered = 2, 1
-    assert (tmp_path / "noise.mp4").stat().st_size < (seconds + buffered) * video_encoding.RATE / 8
-    assert (film.LONGEST + buffered) * video_encoding.RATE / 8 < 18e6
+    assert (tmp_path / "noise.mp4").stat().st_size < (seconds + buffered) * video_encoding.MAX_BIT_RATE / 8
+    assert (film.MAX_SECONDS + buffered) * video_encoding.MAX_BIT_RATE / 8 < 18e6
 
 
-@pytest.mark.usefixtures("brief")
+@pytest.mark.usefixtures("low_frame_rate")
 @pytest.mark.parametrize(
     "events",
     [
@@ -143,28 +139,28 @@ def test_noise_stays_within_the_rate_that_bounds_a_film(tmp_path: Path) -> None:
     ],
     ids=["one sheet", "nothing else", "points", "odd shapes", "interrupted", "resumed", "odd numbers"],
 )
-def test_little_or_odd_is_filmed_too(written: Maker, events: list[Event]) -> None:
+def test_film_of_sparse_or_malformed_runs(written: Maker, events: list[Event]) -> None:
     path = film.write_film(written(events))
     assert path is not None
     assert len(decoded(path)) == 16
 
 
-@pytest.mark.usefixtures("brief")
-def test_a_run_that_diverged_is_filmed_to_its_end(written: Maker) -> None:
+@pytest.mark.usefixtures("low_frame_rate")
+def test_film_of_a_diverged_run(written: Maker) -> None:
     lost = ScalarStats(math.nan, math.nan, math.nan, math.nan)
     result = Health((Finding("divergence", 1.0, {}, since=20),))
     losses = {"discriminator.total": lost, "generator.total": lost}
     last = Sensed(20, 20 * BATCH, 0.05, 2.0, losses, Signals(), result)
     run = written([started(), pictures(0), sensed(10), last, Finished(20, 20 * BATCH, "diverged", "diverged", 2.0)])
     assert film.write_film(run) is not None
-    clock = scene_of(run).clock
-    assert "healthy" in spoken(clock.words(12)[1])
-    assert "ended diverged" in spoken(clock.words(20)[1])
-    loss = film_panels.film_panels(histories.read_history(run))[0]
-    assert spoken(loss.say(20)) == "discriminator – generator –"
+    clock = renderer_of(run).clock
+    assert "healthy" in text_of(clock.text_at(12)[1])
+    assert "ended diverged" in text_of(clock.text_at(20)[1])
+    loss = film_panels.film_panels(read_history(run))[0]
+    assert text_of(loss.text_at(20)) == "discriminator – generator –"
 
 
-def test_without_samples_there_is_no_film(written: Maker) -> None:
+def test_run_without_samples_has_no_film(written: Maker) -> None:
     run = written([started(), sensed(1)])
     assert film.write_film(run) is None
     assert not (run.folder / "film").exists()
@@ -172,18 +168,21 @@ def test_without_samples_there_is_no_film(written: Maker) -> None:
         film.write_film(Run(run.folder / "none"))
 
 
-@pytest.mark.usefixtures("brief")
+@pytest.mark.usefixtures("low_frame_rate")
 def test_damaged_samples_leave_a_note(written: Maker) -> None:
     run = written([started(), pictures(0), sensed(5), pictures(5)])
     (run.folder / "samples" / "step-00000000.png").write_bytes(b"\x89PNG")
     assert film.write_film(run) is not None
-    whole, noted = (np.asarray(first_frame(run, step))[film_samples.TOP : film_samples.TOP + 400, : film_samples.WIDTH] for step in (5, 0))
+    whole, noted = (
+        np.asarray(first_frame(run, step))[film_samples.TOP : film_samples.TOP + 400, : film_samples.WIDTH]
+        for step in (5, 0)
+    )
     assert 0 < (noted < 128).mean() < 0.05 < (whole < 128).mean()
 
 
 def missing(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    return "ffmpeg is not there; install it with: pip install imageio-ffmpeg"
+    return "pip install imageio-ffmpeg"
 
 
 def absent(monkeypatch: pytest.MonkeyPatch) -> str:
@@ -192,18 +191,18 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(encoding, "_tool", lambda: "/bin/false")
-    return "ffmpeg failed: it ended with 1"
+    monkeypatch.setattr(video_encoding, "_find_ffmpeg", lambda: "/bin/false")
+    return "ffmpeg failed: exit code 1"
 
 
-def speaking(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(encoding, "QUALITY", "no number")
+def invalid_option(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(video_encoding, "QUALITY", "no number")
     return "ffmpeg failed: "
 
 
-@pytest.mark.usefixtures("brief", "plain")
-@pytest.mark.parametrize("spoil", [missing, absent, failing, speaking])
-def test_a_film_that_fails_is_one_line_and_takes_nothing_with_it(
+@pytest.mark.usefixtures("low_frame_rate", "empty_figures")
+@pytest.mark.parametrize("spoil", [missing, absent, failing, invalid_option])
+def test_failed_film_prints_one_line_and_the_report_is_written(
     written: Maker,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -220,11 +219,11 @@ def test_a_film_that_fails_is_one_line_and_takes_nothing_with_it(
     assert err.count("\n") == 1
     assert expected in err
     assert (run.folder / "report.html").exists()
-    assert not list((run.folder / "film").glob("*")), "nothing partial is left"
+    assert not list((run.folder / "film").glob("*")), "no partial file is left"
 
 
-@pytest.mark.usefixtures("brief")
-def test_an_old_film_stays_when_a_new_one_fails(written: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("low_frame_rate")
+def test_failed_film_keeps_the_previous_one(written: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     run = written([started(), pictures(0), sensed(5)])
     path = film.write_film(run)
     assert path is not None
@@ -241,8 +240,8 @@ def test_an_old_film_stays_when_a_new_one_fails(written: Maker, monkeypatch: pyt
     assert {file.name for file in path.parent.iterdir()} == {"training_progress.mp4", "poster.png"}
 
 
-@pytest.mark.usefixtures("brief", "plain")
-def test_the_command_makes_film_and_page(written: Maker, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("low_frame_rate", "empty_figures")
+def test_report_command_writes_film_and_page(written: Maker, capsys: pytest.CaptureFixture[str]) -> None:
     from equipoise.cli import main as cli
 
     run = written([started(), pictures(0), sensed(5)])
@@ -256,8 +255,8 @@ def test_the_command_makes_film_and_page(written: Maker, capsys: pytest.CaptureF
     ]
 
 
-@pytest.mark.usefixtures("plain")
-def test_a_page_has_the_film_beside_it_and_its_poster_within(filmed: Path) -> None:
+@pytest.mark.usefixtures("empty_figures")
+def test_page_links_the_film_and_embeds_its_poster(filmed: Path) -> None:
     text = page.write_page(Run(filmed.parents[1])).read_text()
     video = re.search(r"<video [^>]*>", text)
     assert video is not None
@@ -272,7 +271,7 @@ def test_a_page_has_the_film_beside_it_and_its_poster_within(filmed: Path) -> No
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n", "small"])
-def test_a_poster_that_cannot_be_read_is_left_out(written: Maker, content: bytes | str | None) -> None:
+def test_unreadable_poster_is_ignored(written: Maker, content: bytes | str | None) -> None:
     run = written([started()])
     folder = run.folder / "film"
     folder.mkdir()
@@ -284,7 +283,7 @@ def test_a_poster_that_cannot_be_read_is_left_out(written: Maker, content: bytes
     assert film.read_poster(run) is None
 
 
-def test_what_cannot_be_written_is_told(written: Maker) -> None:
+def test_unwritable_folder_raises(written: Maker) -> None:
     run = written([started(), Sampled(0, 0, np.zeros((4, 1, 8, 8), np.float32))])
     (run.folder / "film").write_text("in the way")
     with pytest.raises(RunError, match="no film: cannot write to"):

@@ -15,9 +15,9 @@ from PIL import Image
 
 from equipoise.core.events import Evaluated, Finished
 from equipoise.errors import RunError
-from equipoise.report.page import write_report, write_page
+from equipoise.report.page import write_page, write_report
 from equipoise.report.rerun_command import rerun_command
-from equipoise.runs.run_folder import Run
+from equipoise.runs.run import Run
 
 from .conftest import BATCH, EXPERIMENT, Maker, pictures, sensed, started, turned
 
@@ -26,7 +26,7 @@ VOID = {"meta", "img", "link", "br", "source"}
 
 
 class Reader(HTMLParser):
-    """Collects tags, texts and pictures, and checks that what opens is closed."""
+    """Collect tags, texts and images, and check that every tag is closed."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -52,11 +52,11 @@ class Reader(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_the_page_says_it_all(reported: Path) -> None:
+def test_page_has_all_sections(reported: Path) -> None:
     page = Reader((reported / "report.html").read_text())
-    said = " ".join(page.words.split())
+    text = " ".join(page.words.split())
     for words in (
-        "The GAN dcgan:lab32 was trained on digits",
+        "The model dcgan:lab32 was trained on digits",
         "0.0625 at step 300",
         "0.1625",
         "25,600",
@@ -73,12 +73,12 @@ def test_the_page_says_it_all(reported: Path) -> None:
         '"seed": 7',
         "2.14.1",
     ):
-        assert words in said, words
+        assert words in text, words
     assert [tag for tag, _ in page.tags].count("h1") == 1
     assert {"main", "header", "footer", "figure", "table"} <= {tag for tag, _ in page.tags}
 
 
-def test_the_page_is_one_file_that_loads_and_runs_nothing(reported: Path) -> None:
+def test_page_is_one_file_without_scripts_or_external_resources(reported: Path) -> None:
     text = (reported / "report.html").read_text()
     page = Reader(text)
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
@@ -96,7 +96,7 @@ def test_the_page_is_one_file_that_loads_and_runs_nothing(reported: Path) -> Non
         assert rule in text
 
 
-def test_hostile_names_are_only_text(written: Maker) -> None:
+def test_names_are_escaped(written: Maker) -> None:
     experiment = {
         "data": HOSTILE,
         "model": {"name": HOSTILE, "options": {HOSTILE: HOSTILE}},
@@ -118,33 +118,33 @@ def test_hostile_names_are_only_text(written: Maker) -> None:
     assert not page.all("i")
 
 
-def test_little_is_a_page_too(written: Maker) -> None:
+def test_page_of_an_empty_run(written: Maker) -> None:
     for number, events in enumerate(([], [started()], [started(), sensed(1), sensed(2), sensed(3)])):
         page = Reader(write_report(written(events, f"run-{number}", {})).read_text())
         assert "it has not finished" in page.words
         assert "No samples were taken" in page.words
-        assert "every knob stayed" in page.words
+        assert "every knob kept" in page.words
 
 
-def test_a_damaged_sample_is_noted(written: Maker) -> None:
+def test_damaged_sample_is_reported(written: Maker) -> None:
     run = written([started(), pictures(0), sensed(5), pictures(5)])
     (run.folder / "samples" / "step-00000005.png").write_bytes(b"\x89PNG")
     page = Reader(write_report(run).read_text())
-    assert "The samples of step 5 are left out: samples/step-00000005.png is damaged" in page.words
+    assert "samples/step-00000005.png is damaged" in page.words
 
 
-def test_pictures_of_a_run_are_drawn_anew_not_copied(written: Maker) -> None:
+def test_images_are_encoded_again(written: Maker) -> None:
     run = written([pictures(0)])
     path = run.folder / "samples" / "step-00000000.png"
-    path.write_bytes(path.read_bytes() + b"<script>something that rides along</script>")
+    path.write_bytes(path.read_bytes() + b"<script>hidden text</script>")
     source = Reader(write_report(run).read_text()).all("img")[0]["src"] or ""
     content = base64.b64decode(source.partition(",")[2])
-    assert b"rides along" not in content
+    assert b"hidden text" not in content
     with Image.open(path) as theirs, Image.open(io.BytesIO(content)) as mine:
         assert np.array_equal(np.asarray(theirs), np.asarray(mine))
 
 
-def test_a_page_alone_draws_what_is_missing_and_takes_what_is_there(written: Maker) -> None:
+def test_page_draws_a_missing_figure_and_embeds_an_existing_one(written: Maker) -> None:
     run = written([started(), sensed(1)])
     figure = run.folder / "figures" / "training_progress.png"
     write_page(run)
@@ -154,7 +154,7 @@ def test_a_page_alone_draws_what_is_missing_and_takes_what_is_there(written: Mak
     assert base64.b64encode(figure.read_bytes()).decode() in (run.folder / "report.html").read_text()
 
 
-def test_what_is_no_run_is_told(written: Maker) -> None:
+def test_missing_or_unwritable_run_raises(written: Maker) -> None:
     run = written([started()])
     with pytest.raises(RunError, match="not a run"):
         write_report(Run(run.folder / "none"))
@@ -163,14 +163,24 @@ def test_what_is_no_run_is_told(written: Maker) -> None:
         write_report(run)
 
 
-def test_the_command_line_says_what_has_a_flag() -> None:
-    said = shlex.split(rerun_command({**EXPERIMENT, "stop_at_equilibrium": True, "device": "auto"}).replace("\\\n", ""))
-    assert said[:5] == ["equipoise", "train", "digits", "--image-size", "32"]
-    assert said[said.index("--option") : said.index("--option") + 3] == ["--option", "width=16", "conditional=false"]
-    assert said[said.index("--set") : said.index("--set") + 3] == ["--set", "lr_g=0.0003", "augment_p=linear(0, 0.5)"]
-    assert said[said.index("--seed") + 1] == "7"
-    assert "--stop-at-equilibrium" in said
-    assert "--device" not in said
+def test_rerun_command_has_all_flags() -> None:
+    parts = shlex.split(
+        rerun_command({**EXPERIMENT, "stop_at_equilibrium": True, "device": "auto"}).replace("\\\n", "")
+    )
+    assert parts[:5] == ["equipoise", "train", "digits", "--image-size", "32"]
+    assert parts[parts.index("--option") : parts.index("--option") + 3] == [
+        "--option",
+        "width=16",
+        "conditional=false",
+    ]
+    assert parts[parts.index("--set") : parts.index("--set") + 3] == [
+        "--set",
+        "lr_g=0.0003",
+        "augment_p=linear(0, 0.5)",
+    ]
+    assert parts[parts.index("--seed") + 1] == "7"
+    assert "--stop-at-equilibrium" in parts
+    assert "--device" not in parts
     assert rerun_command({}) == "equipoise train DATA"
 
 
@@ -179,8 +189,8 @@ OWN = ("{photos}", "--model", "dcgan", "--batch-size", "8", "--option", "data.ca
 AGAIN = {
     "a schedule": (*TINY, "--controller", "annealed", "--set", "augment_p=linear(0, 0.5)", "beta1=0.25"),
     "a preset": (*TINY, "--controller", "annealed:cosine", "--loss", "hinge", "--stop-at-equilibrium"),
-    "untouched": (*TINY, "--controller", "rank", "--untouched", "augment_p", "ema_half_life"),
-    "unrepaired": (*TINY, "--no-repair", "--track", "tensorboard", "--metric", "none"),
+    "frozen knobs": (*TINY, "--controller", "rank", "--freeze", "augment_p", "ema_half_life"),
+    "no repair": (*TINY, "--no-repair", "--track", "tensorboard", "--metric", "none"),
     "controller": (*TINY, "--controller", "random", "--option", "controller.pace=0.05", "controller.seed=3"),
     "chain": (*TINY, "--controller", "chain", "--option", "controller.of=annealed,random"),
     "metric": (*TINY, "--metric", "coverage:digits", "--option", "metric.neighbours=4", "data.training_images=500"),
@@ -193,11 +203,11 @@ AGAIN = {
 
 
 @pytest.mark.parametrize("words", AGAIN.values(), ids=AGAIN)
-def test_the_command_line_runs_the_same_experiment(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_rerun_command_gives_the_same_experiment(words: tuple[str, ...], tmp_path: Path) -> None:
     from equipoise.cli import main as cli
     from equipoise.cli.arguments import parse
     from equipoise.cli.commands.train import experiment_of
-    from equipoise.experiment.settings import complete
+    from equipoise.experiment.completion import complete
 
     def completed(words: list[str]) -> dict[str, Any]:
         return complete(experiment_of(parse(cli.parser("train"), words))).to_json()
@@ -209,13 +219,13 @@ def test_the_command_line_runs_the_same_experiment(words: tuple[str, ...], tmp_p
         shade.save(tmp_path / "photos" / ("cats", "dogs")[number % 2] / f"{number}.png")
     named = [word.format(photos=tmp_path / "photos", cache=tmp_path / "cache") for word in words]
     experiment = completed(named)
-    said = shlex.split(rerun_command(experiment).replace("\\\n", ""))
-    assert completed(said[2:]) == experiment
+    parts = shlex.split(rerun_command(experiment).replace("\\\n", ""))
+    assert completed(parts[2:]) == experiment
     (tmp_path / "experiment.json").write_text(json.dumps(experiment))
     assert completed(["--experiment", str(tmp_path / "experiment.json")]) == experiment
 
 
-def test_reports_start_at_once() -> None:
+def test_report_does_not_import_torch() -> None:
     script = (
         "import sys; import equipoise.report.page;"
         "print([name for name in ('torch', 'matplotlib', 'pydantic') if name in sys.modules])"

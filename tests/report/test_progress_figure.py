@@ -7,11 +7,10 @@ from PIL import Image
 
 from equipoise.core.events import Evaluated, Event
 from equipoise.errors import RunError
+from equipoise.report import figure_panels, samples
 from equipoise.report import run_history as histories
-from equipoise.report import samples
-from equipoise.report import figure_panels
 from equipoise.report.progress_figure import write_progress_figure
-from equipoise.runs.run_folder import Run
+from equipoise.runs.run import Run
 
 from .conftest import Maker, pictures, points, sensed, started, turned
 
@@ -22,18 +21,18 @@ def size(path: Path) -> tuple[int, int]:
         return image.size
 
 
-def test_a_full_run_is_drawn_whole(reported: Path) -> None:
+def test_figure_of_a_full_run(reported: Path) -> None:
     path = reported / "figures" / "training_progress.png"
     width, height = size(path)
     assert width == 1600
     assert 1800 < height < 3200
-    assert [file.name for file in path.parent.iterdir()] == [path.name], "nothing partial is left"
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "no partial file is left"
 
 
-def test_a_knob_that_moved_has_a_panel(written: Maker) -> None:
-    still: list[Event] = [started(), *(sensed(step) for step in range(1, 20))]
-    before = write_progress_figure(written(still, "still"))
-    after = write_progress_figure(written([*still, turned(9, "r1_gamma", 0, 0.1)], "moved"))
+def test_changed_knob_has_a_panel(written: Maker) -> None:
+    constant: list[Event] = [started(), *(sensed(step) for step in range(1, 20))]
+    before = write_progress_figure(written(constant, "constant"))
+    after = write_progress_figure(written([*constant, turned(9, "r1_gamma", 0, 0.1)], "moved"))
     assert size(after)[1] > size(before)[1]
 
 
@@ -48,15 +47,15 @@ def test_a_knob_that_moved_has_a_panel(written: Maker) -> None:
         [started(), points(0, (50, 1)), points(5, (50, 3, 3))],
         [turned(3, "no such knob $x_$ \N{GRINNING FACE}", -1, 1, by="$\\frac{")],
     ],
-    ids=["no events", "started", "three steps", "one sheet", "points, no metric", "odd shapes", "a stranger's knob"],
+    ids=["no events", "started", "three steps", "one sheet", "points, no metric", "odd shapes", "unknown knob"],
 )
-def test_little_or_odd_is_drawn_too(written: Maker, events: list[Event]) -> None:
+def test_figure_of_sparse_or_malformed_runs(written: Maker, events: list[Event]) -> None:
     width, height = size(write_progress_figure(written(events)))
     assert width == 1600
     assert height > 200
 
 
-def test_ranks_are_shown_with_and_without_probabilities(written: Maker) -> None:
+def test_ranks_are_drawn_with_and_without_probabilities(written: Maker) -> None:
     with_them = histories.read_history(written([sensed(50)], "with"))
     without = histories.read_history(written([sensed(50, probability=False)], "without"))
     assert figure_panels.probabilities(with_them) is not None
@@ -64,14 +63,16 @@ def test_ranks_are_shown_with_and_without_probabilities(written: Maker) -> None:
     assert figure_panels.ranks(without) is not None
 
 
-def test_samples_are_the_first_the_middle_and_the_last(written: Maker) -> None:
+def test_samples_are_first_middle_and_last(written: Maker) -> None:
     run = written([pictures(step) for step in (0, 10, 48, 70, 100)])
     assert [one.step for one in samples.representative_samples(histories.read_history(run))] == [0, 48, 100]
-    assert [one.step for one in samples.representative_samples(histories.read_history(written([pictures(3)], "one")))] == [3]
+    assert [
+        one.step for one in samples.representative_samples(histories.read_history(written([pictures(3)], "one")))
+    ] == [3]
 
 
 @pytest.mark.parametrize("kind", ["cut", "empty", "missing", "pickle", "outside", "text"])
-def test_a_damaged_sample_is_left_out_with_a_note(written: Maker, kind: str) -> None:
+def test_damaged_samples_leave_a_note(written: Maker, kind: str) -> None:
     run = written([pictures(0) if kind != "pickle" else points(0)])
     path = next((run.folder / "samples").iterdir())
     if kind == "cut":
@@ -89,22 +90,22 @@ def test_a_damaged_sample_is_left_out_with_a_note(written: Maker, kind: str) -> 
     last = samples.last_samples(histories.read_history(run))
     assert last is not None
     assert last.sheet is last.values is None
-    assert "step 0 are left out" in last.note
+    assert "step 0" in last.note
     assert size(write_progress_figure(run))[0] == 1600
 
 
-def test_the_readers_settings_of_matplotlib_do_not_matter(written: Maker) -> None:
+def test_figure_ignores_matplotlib_settings(written: Maker) -> None:
     import matplotlib
 
     run = written([started(), sensed(1)])
     first = write_progress_figure(run).read_bytes()
     with matplotlib.rc_context({"font.size": 30, "axes.grid": False, "savefig.dpi": 10}):
-        kept = dict(matplotlib.rcParams)
+        settings = dict(matplotlib.rcParams)
         assert write_progress_figure(run).read_bytes() == first
-        assert dict(matplotlib.rcParams) == kept
+        assert dict(matplotlib.rcParams) == settings
 
 
-def test_what_cannot_be_written_is_told(written: Maker) -> None:
+def test_unwritable_or_missing_run_raises(written: Maker) -> None:
     run = written([started()])
     (run.folder / "figures").write_text("in the way")
     with pytest.raises(RunError, match="cannot write"):

@@ -1,14 +1,13 @@
-"""What a controller's decisions have earned, from the log to the progress figure."""
+"""Rewards of a controller, from the log to the progress figure."""
 
 import dataclasses
 from pathlib import Path
 
 from equipoise.experiment import launch
 from equipoise.experiment.settings import Experiment, PlugSpec
-from equipoise.report import figure_panels
-from equipoise.report import progress_figure
+from equipoise.report import figure_panels, progress_figure
 from equipoise.report.run_history import read_history
-from equipoise.runs.run_folder import Run
+from equipoise.runs.run import Run
 
 SMALL = Experiment(
     data=PlugSpec("equipoise.meta.points", {"reals": 64}),
@@ -27,15 +26,15 @@ def run(folder: Path, controller: str) -> Run:
     return Run(folder)
 
 
-def test_rewards_are_logged_and_drawn_of_controllers_that_are_paid_alone(tmp_path: Path) -> None:
-    paid, other = run(tmp_path / "paid", "ppo"), run(tmp_path / "other", "fixed")
-    lines = [line for line in paid.named("sensed") if line["reward"] is not None]
+def test_rewards_are_drawn_for_controllers_that_have_them(tmp_path: Path) -> None:
+    rewarded, other = run(tmp_path / "rewarded", "ppo"), run(tmp_path / "other", "fixed")
+    lines = [line for line in rewarded.events_of("sensed") if line["reward"] is not None]
     assert [line["step"] for line in lines] == [50, 100]
-    rewards = read_history(paid).rewards()
+    rewards = read_history(rewarded).rewards()
     assert rewards.steps.tolist() == [50, 100]
     assert rewards.mean.tolist() == [line["reward"] for line in lines]
-    assert figure_panels.rewards(read_history(paid)) is not None
+    assert figure_panels.rewards(read_history(rewarded)) is not None
     assert figure_panels.rewards(read_history(other)) is None
-    drawn = [len(progress_figure._panels(read_history(one), 3)) for one in (paid, other)]
-    assert drawn[0] > drawn[1]
-    assert progress_figure.write_progress_figure(paid).stat().st_size > 10_000
+    panel_counts = [len(progress_figure._panels(read_history(one), 3)) for one in (rewarded, other)]
+    assert panel_counts[0] > panel_counts[1]
+    assert progress_figure.write_progress_figure(rewarded).stat().st_size > 10_000

@@ -5,79 +5,86 @@ import pytest
 
 from equipoise.core.events import Evaluated, Finished, Resumed
 from equipoise.errors import RunError
-from equipoise.report import run_history as histories
-from equipoise.report.run_history import to_number
-from equipoise.report.formatting import format_duration, one_line, summarise_run, format_number
-from equipoise.runs.run_folder import Run
+from equipoise.report.formatting import format_duration, format_number, one_line
+from equipoise.report.run_history import read_history, to_number
+from equipoise.report.run_summary import summarise_run
+from equipoise.runs.run import Run
 
 from .conftest import BATCH, Maker, full, sensed, started
 
 
-def test_a_history_knows_what_happened(written: Maker) -> None:
-    history = histories.read_history(written(list(full())))
+def test_history_reads_all_events(written: Maker) -> None:
+    history = read_history(written(list(full())))
     assert (history.step, history.images) == (400, 25_600)
     assert history.seconds == 83
-    assert history.losses() == ["discriminator.total", "generator.total"]
+    assert history.loss_names() == ["discriminator.total", "generator.total"]
     assert (history.loss("generator.total").low < history.loss("generator.total").high).all()
     assert history.images_at(205) == 205 * BATCH
-    turns = {turns.knob: turns for turns in history.turns()}
+    turns = {turns.knob: turns for turns in history.knob_histories()}
     assert turns["r1_gamma"].values == (0, 0.3, 0)
     assert turns["r1_gamma"].by == ("you", "you")
-    (metric,) = history.measured()
-    assert (metric.best, metric.last) == (2, 3)
-    (symptom,) = history.symptoms()
-    assert (symptom.name, symptom.since, symptom.until) == ("discriminator_overpowering", 140, 220)
+    (metric,) = history.metrics()
+    assert (metric.best_index, metric.last_index) == (2, 3)
+    (symptom,) = history.symptom_periods()
+    assert (symptom.name, symptom.start, symptom.end) == ("discriminator_overpowering", 140, 220)
 
 
 @pytest.mark.parametrize("better", ["lower", "higher"])
-def test_the_best_is_never_what_is_no_number(written: Maker, better: str) -> None:
+def test_best_value_is_finite(written: Maker, better: str) -> None:
     values = (math.nan, 2.0, 1.0, math.inf)
     events = [Evaluated(step, step, "m", value, better, 9, 0.1) for step, value in enumerate(values)]  # type: ignore[arg-type]
-    (metric,) = histories.read_history(written(events)).measured()
-    assert metric.best == (2 if better == "lower" else 1)
-    assert metric.last == 2
+    (metric,) = read_history(written(events)).metrics()
+    assert metric.best_index == (2 if better == "lower" else 1)
+    assert metric.last_index == 2
 
 
-def test_the_sentence_says_how_it_ended(written: Maker) -> None:
-    said = summarise_run(histories.read_history(written(list(full()))))
-    assert said == (
-        "The GAN dcgan:lab32 was trained on digits under the annealed controller for 400 steps (25,600 images, "
-        "1 min 23 s); it ran its planned length and ended healthy; its best kd_digits was 0.0625, after step 300."
-    )
+def test_summary_names_experiment_length_and_ending(written: Maker) -> None:
+    text = summarise_run(read_history(written(list(full()))))
+    assert text.startswith("The model dcgan:lab32 was trained on digits")
+    for words in (
+        "annealed",
+        "400 steps",
+        "25,600 images",
+        "1 min 23 s",
+        "healthy",
+        "kd_digits was 0.0625",
+        "step 300",
+    ):
+        assert words in text
 
 
 @pytest.mark.parametrize(
     ("reason", "verdict", "words"),
     [
-        ("interrupted", "healthy", "it was interrupted while healthy and can be resumed"),
-        ("diverged", "diverged", "it was stopped because it diverged"),
-        ("seconds", "unhealthy", "it stopped at its time limit and ended unhealthy"),
+        ("interrupted", "healthy", "interrupted while healthy"),
+        ("diverged", "diverged", "because it diverged"),
+        ("seconds", "unhealthy", "time limit and ended unhealthy"),
         ("fire", "unhealthy", "it ended unhealthy (fire)"),
     ],
 )
-def test_every_ending_has_words(written: Maker, reason: str, verdict: str, words: str) -> None:
+def test_summary_of_every_ending(written: Maker, reason: str, verdict: str, words: str) -> None:
     events = [started(), sensed(3), Finished(3, 192, reason, verdict, 2.0)]  # type: ignore[arg-type]
-    assert words in summarise_run(histories.read_history(written(events)))
+    assert words in summarise_run(read_history(written(events)))
 
 
-def test_a_run_that_goes_on_has_not_finished(written: Maker) -> None:
+def test_resumed_run_has_not_finished(written: Maker) -> None:
     events = [started(), sensed(3), Finished(3, 192, "interrupted", "healthy", 2.0), Resumed(3, 192), sensed(4)]
-    said = summarise_run(histories.read_history(written(events)))
-    assert "4 of 400 steps" in said
-    assert "it has not finished" in said
+    text = summarise_run(read_history(written(events)))
+    assert "4 of 400 steps" in text
+    assert "it has not finished" in text
 
 
-def test_no_run_and_damaged_runs_are_told(written: Maker) -> None:
+def test_missing_and_damaged_runs_raise(written: Maker) -> None:
     run = written([started(), sensed(1), sensed(2)])
     with pytest.raises(RunError, match="not a run"):
-        histories.read_history(Run(run.folder / "elsewhere"))
+        read_history(Run(run.folder / "elsewhere"))
     path = run.folder / "events.jsonl"
     path.write_text("{broken\n" + path.read_text())
     with pytest.raises(RunError, match="line 1"):
-        histories.read_history(run)
+        read_history(run)
 
 
-def test_odd_lines_do_no_harm(written: Maker) -> None:
+def test_malformed_lines_are_tolerated(written: Maker) -> None:
     run = written([], experiment={"model": 3, "data": {"file": 1}, "controller": None})
     odd = [
         {"event": "started", "step": 0, "parameters": [1], "knobs": 7},
@@ -87,13 +94,13 @@ def test_odd_lines_do_no_harm(written: Maker) -> None:
         {"event": "of another version", "step": 2}, {"event": "finished", "step": 10**400},
     ]  # fmt: skip
     (run.folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in odd))
-    history = histories.read_history(run)
+    history = read_history(run)
     assert history.step == 2
-    assert summarise_run(history).startswith("A GAN was trained for 2 steps")
-    assert not any(history.loss(name) for name in history.losses())
+    assert summarise_run(history).startswith("A model was trained for 2 steps")
+    assert not any(history.loss(name) for name in history.loss_names())
 
 
-def test_numbers_read_well() -> None:
+def test_number_formats() -> None:
     cases = {0: "0", 2e-4: "2e-4", 1e-3: "0.001", 0.09286: "0.09286", 12345.6: "12,346", 6.4e7: "6.4e7", -3.25: "-3.25"}
     assert {value: format_number(value) for value in cases} == cases
     assert format_number(math.nan) == "not a number"

@@ -3,7 +3,7 @@ import numpy as np
 from equipoise.report.series import StepSeries, corner_positions
 
 
-def test_decimation_keeps_the_extremes_and_the_mean() -> None:
+def test_decimation_preserves_extremes_and_mean() -> None:
     values = np.sin(np.arange(10_000) / 50)
     values[5_432] = 90
     values[7_777] = -80
@@ -15,12 +15,12 @@ def test_decimation_keeps_the_extremes_and_the_mean() -> None:
     assert (np.diff(series.steps) > 0).all()
 
 
-def test_short_series_are_left_alone() -> None:
+def test_short_series_is_unchanged() -> None:
     series = StepSeries.of([1, 2, 3], [1, 2, 3], [0, 1, 2], [4, 5, 6])
     assert series.decimated(3) is series
 
 
-def test_what_is_not_a_number_leaves_a_gap_and_spoils_no_neighbour() -> None:
+def test_nan_leaves_a_gap() -> None:
     values = [1.0] * 500 + [float("nan")] * 500 + [3.0] * 500
     series = StepSeries.of(range(1500), values).decimated(15)
     assert np.isnan(series.mean[5:10]).all()
@@ -29,15 +29,15 @@ def test_what_is_not_a_number_leaves_a_gap_and_spoils_no_neighbour() -> None:
     assert not StepSeries.of([1, 2], [float("nan")] * 2)
 
 
-def test_uneven_steps_keep_every_share_that_holds_something() -> None:
+def test_uneven_steps_use_every_nonempty_bin() -> None:
     series = StepSeries.of([*range(100), *range(100, 100_000, 50)], [0.0] * 2098).decimated(50)
     assert len(series.steps) == 50
     assert series.steps[0] < series.steps[-1] < 100_000
 
 
-def test_a_line_by_steps_keeps_its_corners() -> None:
+def test_corner_positions_preserve_extremes() -> None:
     values = np.zeros(100_000)
     values[12_345], values[54_321] = 7, -7
-    kept = corner_positions(np.arange(100_000.0), values, 100)
-    assert {0, 12_345, 54_321, 99_999} <= set(kept.tolist())
-    assert len(kept) <= 400
+    corners = corner_positions(np.arange(100_000.0), values, 100)
+    assert {0, 12_345, 54_321, 99_999} <= set(corners.tolist())
+    assert len(corners) <= 400
