@@ -1,1 +1,1 @@
-"""Measure samples against reals."""
+"""Evaluation of samples: metrics relative to reals, and nearest neighbours in the training data."""

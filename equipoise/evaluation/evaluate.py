@@ -1,14 +1,14 @@
-"""Judging samples: metrics by name, their figures, and the protocol that each figure was got by.
+"""Evaluation of samples: selects metrics, computes their values, and records the protocol.
 
-samples ─▶ features ─▶ figure, interval, doubts         (a network looks once, whatever looks through it)
-reals   ─▶ features ─▶ the same of other reals: what perfect samples would get
+samples ─▶ features ─▶ value, interval, warnings        (each network processes each set once, for all metrics)
+reals   ─▶ features ─▶ real-vs-real reference: the value for other reals instead of samples
 """
 
 import inspect
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,13 @@ from equipoise.core.metric import (
     ReferenceSet,
     check_independent,
 )
-from equipoise.errors import DataError, SettingError
+from equipoise.errors import DataError, MissingPackageError, SettingError
 from equipoise.evaluation.samples import sample_path_steps
 from equipoise.evaluation.subject import (
     EvaluationContext,
     EvaluationData,
     EvaluationRequest,
+    Part,
     describe_data,
     gather_data,
     open_request,
@@ -42,10 +43,10 @@ from equipoise.evaluation.subject import (
 from equipoise.experiment.settings import Experiment, installed_versions
 from equipoise.runs.run import Run
 
-DRAWS = 200
-"""Draws of an interval."""
-PATHS = 1000
-"""Steps of a path length at the most: each takes two samples."""
+RESAMPLES = 200
+"""Bootstrap resamples per interval."""
+MAX_PATHS = 1000
+"""Largest number of steps of a path length; each takes two samples."""
 DIGITS = ("fd_digits", "kd_digits", "precision", "recall", "density", "coverage")
 IMAGES = ("fd_efficientnet_lite0", "kd_efficientnet_lite0", "precision", "recall", "density", "coverage")
 PAIRS = ("paired_l1", "paired_efficientnet_lite0")
@@ -58,7 +59,7 @@ AnyMetric = Metric | PathMetric | LikelihoodMetric
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What `count` reals get in the place of samples: for a distance its floor, for a share its ceiling."""
+    """Real-vs-real reference: the value of `count` reals instead of samples. A bound on what a generator can reach."""
 
     value: float
     count: int
@@ -66,10 +67,10 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """One metric: its value, and what the value hangs on.
+    """One metric: its value, and everything needed to interpret it.
 
-    `interval`: of 95 %, None where there is none. `features`: digest of the network looked through. `seconds`: what it
-    took, beside features that an earlier metric had asked for already.
+    `interval`: 95 %, None if the metric has none. `features`: digest of the feature network. `seconds`: time taken,
+    excluding features that an earlier metric already extracted.
     """
 
     metric: str
@@ -86,108 +87,124 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """All rows, and what they share: `protocol`, as JSON has it."""
+    """All rows, and their common `protocol`, as JSON."""
 
     rows: tuple[MetricRow, ...]
     protocol: Mapping[str, Any]
 
 
-def evaluate(asked: EvaluationRequest) -> EvaluationResult:
-    """Judge samples. The same seed gives the same figures.
+def evaluate(request: EvaluationRequest) -> EvaluationResult:
+    """Evaluate samples. The same seed gives the same values.
 
-    Raises EquipoiseError for what cannot be read, does not suit, or must not be reported.
+    Raises EquipoiseError if something cannot be read, does not fit, or must not be reported.
     """
-    subject = open_request(asked)
-    judges = select_metrics(subject)
-    return compute_metrics(judges, gather_data(subject))
+    context = open_request(request)
+    metrics = select_metrics(context)
+    return compute_metrics(metrics, gather_data(context))
 
 
-def compute_metrics(judges: Mapping[str, AnyMetric], judged: EvaluationData) -> EvaluationResult:
-    """A row for each metric, by name."""
-    return EvaluationResult(tuple(_row(name, metric, judged) for name, metric in judges.items()), _protocol(judged))
+def compute_metrics(metrics: Mapping[str, AnyMetric], data: EvaluationData) -> EvaluationResult:
+    """Compute each metric, by name."""
+    return EvaluationResult(tuple(_row(name, metric, data) for name, metric in metrics.items()), _protocol(data))
 
 
 def check_finite(samples: Tensor) -> None:
-    """Raise DataError for samples (N, ...) of which some hold what is no number: no metric says anything of them."""
-    if spoilt := _spoilt(samples):
+    """Raise DataError if some of the samples (N, ...) contain non-finite values, for which no metric is defined."""
+    if count := _count_non_finite(samples):
         raise DataError(
-            f"{spoilt:,} of {len(samples):,} samples are not finite numbers, which no metric can judge; mend the file, "
-            "or train with smaller lr_g and lr_d"
+            f"{count:,} of {len(samples):,} samples contain non-finite values, so no metric can be computed; fix the "
+            "file, or train with smaller lr_g and lr_d"
         )
 
 
-def _spoilt(samples: Tensor) -> int:
-    """How many of samples (N, ...) hold what is no number."""
+def _count_non_finite(samples: Tensor) -> int:
     return int((~samples.isfinite().flatten(1).all(dim=1)).sum())
 
 
-def select_metrics(subject: EvaluationContext) -> dict[str, AnyMetric]:
-    """Name -> metric. Raises SettingError for one that does not suit, or that steered the run.
+def select_metrics(context: EvaluationContext) -> dict[str, AnyMetric]:
+    """Return name -> metric. Raises SettingError for a metric that does not suit the data or that controlled the run.
 
-    Those that suit the data, if none was asked for: without what steered the run.
+    Without a request, these are the defaults for the data, except those that controlled the run and those that need a
+    package that is not installed.
     """
-    asked, spec = subject.asked, subject.data.spec
+    request, spec = context.request, context.data.spec
     result: dict[str, AnyMetric] = {}
-    for word in asked.metrics or (*_of_pairs(subject), *default_metrics(subject.choice.name, spec), *_of_likelihood(subject)):
-        base = word.partition(":")[0]
-        options = {**_features_option(word, subject.choice.name, spec), **asked.options.get(base, {})}
-        metric: AnyMetric = catalog.build("metrics", word, options)
+    for name, metric in _requested(context) if request.metrics else _defaults(context):
+        if isinstance(metric, MissingPackageError):
+            continue
         if not metric.suits(spec):
-            raise SettingError(f"the metric '{word}' does not suit this data; leave it out")
-        result[word] = metric
-    if unknown := asked.options.keys() - {"data", *(word.partition(":")[0] for word in result)}:
-        raise SettingError(f"--option {min(unknown)}.… is of a metric that is not measured; add it to --metrics")
-    steered = metrics_used_for_control(asked.samples, subject.experiment)
-    if asked.metrics:
-        check_independent(steered, {name: metric.features_digest for name, metric in result.items()})
+            raise SettingError(f"the metric '{name}' does not suit this data; remove it from --metrics")
+        result[name] = metric
+    if unknown := request.options.keys() - {"data", *(name.partition(":")[0] for name in result)}:
+        raise SettingError(f"--option {min(unknown)}.… belongs to a metric that is not selected; add it to --metrics")
+    used = metrics_used_for_control(request.samples, context.experiment)
+    if request.metrics:
+        check_independent(used, {name: metric.features_digest for name, metric in result.items()})
         return result
-    return {name: metric for name, metric in result.items() if _independent(steered, name, metric)}
+    return {name: metric for name, metric in result.items() if _is_independent(used, name, metric)}
+
+
+def _requested(context: EvaluationContext) -> Iterator[tuple[str, AnyMetric]]:
+    return ((name, _build(name, context)) for name in context.request.metrics)
+
+
+def _defaults(context: EvaluationContext) -> Iterator[tuple[str, AnyMetric | MissingPackageError]]:
+    """Yield the default metrics; in place of one that needs a package that is not installed, the error."""
+    spec = context.data.spec
+    for name in (*_paired_metrics(context), *default_metrics(context.choice.name, spec), *_likelihoods(context)):
+        try:
+            yield name, _build(name, context)
+        except MissingPackageError as error:
+            yield name, error
+
+
+def _build(name: str, context: EvaluationContext) -> AnyMetric:
+    """Build a metric with the requested options, and the default features where neither name nor options choose."""
+    options: dict[str, str] = {}
+    if ":" not in name and "features_from" in inspect.signature(catalog.load("metrics", name)).parameters:
+        options = {"features_from": default_features(context.choice.name, context.data.spec)}
+    options |= context.request.options.get(name.partition(":")[0], {})
+    metric: AnyMetric = catalog.build("metrics", name, options)
+    return metric
 
 
 def default_metrics(data: str, spec: DataSpec) -> tuple[str, ...]:
-    """Names of metrics that suit data."""
+    """Return the names of the default metrics of a data set."""
     if spec.vocabulary is not None:
         return tuple(name for name in SENTENCES if catalog.build("metrics", name).suits(spec))
     return DIGITS if data == "digits" else IMAGES if spec.is_image else POINTS
 
 
-def _of_pairs(subject: EvaluationContext) -> tuple[str, ...]:
-    """Names of metrics that suit a run that maps inputs, where samples can be held beside their truths."""
-    maps = subject.generator is not None and subject.generator.model.source is not None
-    return PAIRS if maps and subject.asked.split in subject.data.spec.paired else ()
+def _paired_metrics(context: EvaluationContext) -> tuple[str, ...]:
+    """Return the default metrics of a translation run whose inputs have known targets."""
+    translates = context.generator is not None and context.generator.model.source is not None
+    return PAIRS if translates and context.request.split in context.data.spec.paired else ()
 
 
-def _of_likelihood(subject: EvaluationContext) -> tuple[str, ...]:
-    """Names of metrics that suit a run whose generator gives likelihoods."""
-    if subject.generator is None or subject.generator.log_likelihood is None:
+def _likelihoods(context: EvaluationContext) -> tuple[str, ...]:
+    """Return the default metrics of a run whose generator has likelihoods."""
+    if context.generator is None or context.generator.log_likelihood is None:
         return ()
-    return tuple(name for name in LIKELIHOODS if catalog.build("metrics", name).suits(subject.data.spec))
+    return tuple(name for name in LIKELIHOODS if catalog.build("metrics", name).suits(context.data.spec))
 
 
 def default_features(data: str, spec: DataSpec) -> str:
-    """The kind of features that suits data."""
+    """Return the default kind of features of a data set."""
     return "digits" if data == "digits" else "efficientnet_lite0" if spec.is_image else "samples"
 
 
-def _independent(steered: Mapping[str, str | None], name: str, metric: AnyMetric) -> bool:
+def _is_independent(used: Mapping[str, str | None], name: str, metric: AnyMetric) -> bool:
     try:
-        check_independent(steered, {name: metric.features_digest})
+        check_independent(used, {name: metric.features_digest})
     except SettingError:
         return False
     return True
 
 
-def _features_option(word: str, data: str, spec: DataSpec) -> dict[str, str]:
-    """The features that suit the data, for a metric that leaves the choice and a word that does not choose."""
-    if ":" in word or "features_from" not in inspect.signature(catalog.load("metrics", word)).parameters:
-        return {}
-    return {"features_from": default_features(data, spec)}
-
-
 def metrics_used_for_control(folder: Path, experiment: Experiment | None) -> dict[str, str | None]:
-    """Metrics that a controller or a remedy of a run gave as a reason, and the digests of their features.
+    """Return the metrics that a controller or a remedy of a run used, with the digests of their features.
 
-    Reasons stand in the log: a metric that is in none of them has only been looked at.
+    The log contains the reason of each change: a metric that appears in no reason was only recorded.
     """
     choice = experiment.training_metric if experiment else None
     if choice is None:
@@ -199,31 +216,26 @@ def metrics_used_for_control(folder: Path, experiment: Experiment | None) -> dic
     return {choice.name: metric.features_digest}
 
 
-def _row(name: str, metric: AnyMetric, judged: EvaluationData) -> MetricRow:
-    begun = time.monotonic()
-    if isinstance(metric, PairedMetric) and not judged.aligned:
-        raise SettingError(
-            f"{name} compares each sample with its own truth; give a run that maps inputs of known pairs"
-        )
-    floor, samples = None, len(judged.specimens.samples)
-    spoilt = _spoilt(judged.specimens.samples)
-    if spoilt:
-        result = MetricResult(
-            math.nan, warnings=(f"{spoilt:,} of {samples:,} samples are not finite: nothing was measured",)
-        )
+def _row(name: str, metric: AnyMetric, data: EvaluationData) -> MetricRow:
+    start = time.monotonic()
+    floor, samples = None, len(data.sample_set.samples)
+    non_finite = _count_non_finite(data.sample_set.samples)
+    if isinstance(metric, PairedMetric) and not data.is_paired:
+        raise SettingError(f"{name} compares each sample with its target; it needs a run that translates paired inputs")
+    if non_finite:
+        warning = f"{non_finite:,} of {samples:,} samples contain non-finite values: not computed"
+        result = MetricResult(math.nan, warnings=(warning,))
     elif isinstance(metric, PathMetric):
-        samples = min(samples, PATHS)
-        result = _along(name, metric, judged, samples)
+        samples = min(samples, MAX_PATHS)
+        result = _compute_along_path(name, metric, data, samples)
     elif isinstance(metric, LikelihoodMetric):
-        result = _given(name, metric, judged)
+        result = _compute_from_likelihood(name, metric, data)
     elif isinstance(metric, FeatureMetric):
-        result, floor = _compared(metric, judged)
+        result, floor = _compute(metric, data)
     else:
-        real = ReferenceSet(
-            judged.reals.real, judged.reals.condition, train=judged.train.real, spec=judged.subject.data.spec
-        )
-        result = MetricResult(metric.value(metric.statistics(real), judged.specimens.samples))
-    lost = () if spoilt or math.isfinite(result.value) else ("not a number: samples are not finite, or too few",)
+        real = ReferenceSet(data.reals.real, data.reals.condition, train=data.train.real, spec=data.context.data.spec)
+        result = MetricResult(metric.value(metric.statistics(real), data.sample_set.samples))
+    undefined = ("undefined (NaN): too few samples",) if not (non_finite or math.isfinite(result.value)) else ()
     return MetricRow(
         metric=name,
         value=result.value,
@@ -231,71 +243,80 @@ def _row(name: str, metric: AnyMetric, judged: EvaluationData) -> MetricRow:
         interval=result.interval,
         floor=floor,
         samples=samples,
-        reals=0 if isinstance(metric, PathMetric) else len(judged.reals),
+        reals=0 if isinstance(metric, PathMetric) else len(data.reals),
         features=metric.features_digest,
-        warnings=(*result.warnings, *lost),
-        seconds=time.monotonic() - begun,
+        warnings=(*result.warnings, *undefined),
+        seconds=time.monotonic() - start,
     )
 
 
-def _compared(metric: FeatureMetric, judged: EvaluationData) -> tuple[MetricResult, Floor | None]:
-    """The figure of the samples, and that of reals."""
+def _compute(metric: FeatureMetric, data: EvaluationData) -> tuple[MetricResult, Floor | None]:
+    """Compute a metric of features, and its real-vs-real reference."""
 
-    def see(what: str) -> Tensor:
-        return judged.seen(metric.features, what)
+    def extract(part: Part) -> Tensor:
+        return data.features(metric.features, part)
 
-    train = see("train") if metric.needs_train else None
-    real = ReferenceSet(see("reals"), judged.reals.condition, train=train, spec=judged.subject.data.spec)
-    result = metric.compute(real, see("samples"), Bootstrap(DRAWS, judged.subject.asked.seed))
-    if train is not None and (there := judged.subject.trained_on.count("train") or 0) > len(train):
-        missed = f"copies are looked for among {len(train):,} of {there:,} training reals"
-        result = replace(result, warnings=(*result.warnings, missed))
-    return result, _floor(metric, real, see if _others(judged) and not metric.needs_train else None)
-
-
-def _others(judged: EvaluationData) -> bool:
-    """Whether training reals are others than the reals that are judged by."""
-    return judged.split == "held_out" and judged.subject.other is None
+    train = extract("train") if metric.needs_train else None
+    real = ReferenceSet(extract("reals"), data.reals.condition, train=train, spec=data.context.data.spec)
+    result = metric.compute(real, extract("samples"), Bootstrap(RESAMPLES, data.context.request.seed))
+    if train is not None and (total := data.context.training_data.count("train") or 0) > len(train):
+        warning = f"searched for copies of {len(train):,} of {total:,} training reals only"
+        result = replace(result, warnings=(*result.warnings, warning))
+    use_train = _has_other_reals(data) and not metric.needs_train
+    return result, _real_reference(metric, real, extract if use_train else None)
 
 
-def _floor(metric: FeatureMetric, real: ReferenceSet, see: Callable[[str], Tensor] | None) -> Floor | None:
-    """Training reals in the place of samples, as many if there are; if they are no others, or the metric looks at them
-    anyway, half of the reals beside the other half. None for fewer than two in each.
+def _has_other_reals(data: EvaluationData) -> bool:
+    """Whether the training reals differ from the reals that samples are compared with."""
+    return data.split == "held_out" and data.context.separate_training_data is None
+
+
+def _real_reference(
+    metric: FeatureMetric, real: ReferenceSet, extract: Callable[[Part], Tensor] | None
+) -> Floor | None:
+    """Compute the metric of training reals instead of samples, of as many as possible.
+
+    Without `extract`, because the metric already uses the training reals, compute it of one half of the reals relative
+    to the other half; None for fewer than two reals in each half.
     """
-    if see is not None:
-        fake = see("others")
+    if extract is not None:
+        fake = extract("other_reals")
         return Floor(metric.compute(real, fake, Bootstrap()).value, len(fake))
     half = len(real) // 2
     if half < 2:
         return None
     labels = None if real.condition is None else real.condition[half : 2 * half]
-    other = ReferenceSet(real.real[half : 2 * half], labels, train=real.train, spec=real.spec)
-    return Floor(metric.compute(other, real.real[:half], Bootstrap()).value, half)
+    second_half = ReferenceSet(real.real[half : 2 * half], labels, train=real.train, spec=real.spec)
+    return Floor(metric.compute(second_half, real.real[:half], Bootstrap()).value, half)
 
 
-def _along(name: str, metric: PathMetric, judged: EvaluationData, count: int) -> MetricResult:
-    """The figure of a metric of paths. Raises SettingError without a generator."""
-    generator, seed = judged.subject.generator, judged.subject.asked.seed
+def _compute_along_path(name: str, metric: PathMetric, data: EvaluationData, count: int) -> MetricResult:
+    """Compute a metric of latent paths. Raises SettingError without a generator."""
+    generator, seed = data.context.generator, data.context.request.seed
     if generator is None:
-        raise SettingError(f"{name} needs a generator: give a run, not a folder of samples")
-    starts, ends = sample_path_steps(generator, count, seed, judged.reals.condition, metric.epsilon)
-    return metric.compute_along_path(starts, ends, Bootstrap(DRAWS, seed))
+        raise SettingError(f"{name} needs a generator; pass a run instead of a folder of samples")
+    starts, ends = sample_path_steps(generator, count, seed, data.reals.condition, metric.epsilon)
+    return metric.compute_along_path(starts, ends, Bootstrap(RESAMPLES, seed))
 
 
-def _given(name: str, metric: LikelihoodMetric, judged: EvaluationData) -> MetricResult:
-    """The figure of a metric of likelihood. Raises SettingError if the samples have none."""
-    generator, seed = judged.subject.generator, judged.subject.asked.seed
+def _compute_from_likelihood(name: str, metric: LikelihoodMetric, data: EvaluationData) -> MetricResult:
+    """Compute a metric of likelihood. Raises SettingError if the generator has no likelihood."""
+    generator, seed = data.context.generator, data.context.request.seed
     if generator is None or generator.log_likelihood is None:
-        raise SettingError(f"{name} needs a generator that gives likelihoods, such as a run of seqgan; leave it out")
-    real = ReferenceSet(judged.reals.real, spec=judged.subject.data.spec)
-    return metric.compute_from_likelihood(generator.log_likelihood, real, Bootstrap(DRAWS, seed))
+        raise SettingError(f"{name} needs a generator with likelihoods, such as a run of seqgan; remove it")
+    real = ReferenceSet(data.reals.real, spec=data.context.data.spec)
+    return metric.compute_from_likelihood(generator.log_likelihood, real, Bootstrap(RESAMPLES, seed))
 
 
-def _protocol(judged: EvaluationData) -> dict[str, Any]:
-    """What every row shares."""
+def _protocol(data: EvaluationData) -> dict[str, Any]:
+    """Describe what all rows have in common."""
+    protocol = describe_data(data)
+    if not data.context.request.metrics:
+        missing = (error for _, error in _defaults(data.context) if isinstance(error, MissingPackageError))
+        protocol["notes"] = [*protocol["notes"], *(f"skipped: {error}" for error in missing)]
     return {
-        **describe_data(judged),
-        "interval": {"level": CONFIDENCE, "draws": DRAWS, "by": "bootstrap"},
-        "floor": {"of": "training reals in the place of samples" if _others(judged) else "one half of the reals"},
+        **protocol,
+        "interval": {"level": CONFIDENCE, "draws": RESAMPLES, "by": "bootstrap"},
+        "floor": {"of": "training reals instead of samples" if _has_other_reals(data) else "one half of the reals"},
         "versions": installed_versions(),
     }

@@ -1,4 +1,4 @@
-"""Samples beside the training reals that they are most like: what memorisation looks like."""
+"""Image grid of samples and their nearest training reals, which makes memorisation visible."""
 
 from pathlib import Path
 
@@ -12,24 +12,24 @@ from equipoise.metrics.auth_pct import AuthPct
 from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
 
 ROWS = 12
-"""Samples in the picture."""
-BESIDE = 5
-"""Training reals beside each."""
+"""Samples in the grid."""
+NEIGHBOURS = 5
+"""Training reals per sample."""
 
 
-def write_neighbour_grid(judged: EvaluationData, path: Path, features_from: str) -> Path:
-    """Write a PNG: in each row a sample, then its nearest training reals; the most suspicious sample on top.
+def write_neighbour_grid(data: EvaluationData, path: Path, features_from: str) -> Path:
+    """Write a PNG with one sample and its nearest training reals per row, the most suspicious sample first.
 
-    Raises SettingError for samples that are no images, or a file that is no .png.
+    Raises SettingError if samples are not images, or if the file does not end in .png.
     """
-    if judged.specimens.samples.ndim != 4 or path.suffix.lower() != ".png":
-        raise SettingError(f"neighbours are shown of images, in a file ending in .png, not in {path.name}")
+    if data.sample_set.samples.ndim != 4 or path.suffix.lower() != ".png":
+        raise SettingError(f"--neighbours needs image samples and a file that ends in .png, not {path.name}")
     metric: AuthPct = catalog.build("metrics", "auth_pct", {"features_from": features_from})
-    train, fake = (judged.seen(metric.features, what) for what in ("train", "samples"))
-    result = metric.closest(ReferenceSet(fake[:0], train=train), fake, ROWS, min(BESIDE, len(train)))
+    train, fake = data.features(metric.features, "train"), data.features(metric.features, "samples")
+    nearest = metric.closest(ReferenceSet(fake[:0], train=train), fake, ROWS, min(NEIGHBOURS, len(train)))
     rows = [
-        torch.cat([judged.specimens.samples[sample][None], judged.train.real[beside]])
-        for sample, beside in zip(result.sample.tolist(), result.train, strict=True)
+        torch.cat([data.sample_set.samples[sample][None], data.train.real[neighbours]])
+        for sample, neighbours in zip(nearest.sample.tolist(), nearest.train, strict=True)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, encode_png(make_grid(torch.cat(rows).numpy(), columns=len(rows[0]))))

@@ -9,7 +9,7 @@ from equipoise.core.data import Batch
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet, extract_features
 
 
-def test_draws_hold_as_many_samples_as_there_are():
+def test_resamples_have_the_size_of_the_set():
     weights = Bootstrap(50, seed=3).weights(30, side=1)
     assert weights.shape == (50, 30)
     assert (weights.sum(dim=1) == 30).all()
@@ -17,7 +17,7 @@ def test_draws_hold_as_many_samples_as_there_are():
     assert weights.var(dim=1).mean() == pytest.approx(1, abs=0.15), "each count is nearly Poisson of mean 1"
 
 
-def test_draws_hang_on_the_seed_and_the_side_alone():
+def test_resamples_depend_only_on_seed_and_side():
     torch.manual_seed(0)
     before = torch.get_rng_state()
     first = Bootstrap(5, 1).weights(20, 0)
@@ -28,18 +28,18 @@ def test_draws_hang_on_the_seed_and_the_side_alone():
     assert Bootstrap().weights(20, 0).shape == (0, 20)
 
 
-def test_an_interval_is_that_of_the_draws_around_the_value():
+def test_interval_is_centred_on_the_value():
     """Draws 1 to 101 have their quantiles at 3.5 and 98.5, and the mean 51; moved to lie around 7."""
     low, high = MetricResult(7.0, torch.arange(1.0, 102.0)).interval
     assert (low, high) == pytest.approx((7 - 47.5, 7 + 47.5))
 
 
-def test_without_draws_or_numbers_there_is_no_interval():
+def test_no_interval_without_finite_resamples():
     assert MetricResult(1.0).interval is None
     assert MetricResult(1.0, torch.tensor([1.0, math.nan])).interval is None
 
 
-def test_reals_are_seen_part_by_part():
+def test_features_are_extracted_from_held_out_and_train():
     def halved(samples):
         return samples / 2
 

@@ -1,4 +1,4 @@
-"""`equipoise evaluate`: what it reads, what it prints, and each thing that can be wrong, in a line."""
+"""`equipoise evaluate`: input, output, and one-line errors."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from equipoise.data.digits import Digits
 from equipoise.data.ring import Ring
 from equipoise.errors import DataError, SettingError
 from equipoise.evaluation import evaluate as evaluation
-from equipoise.evaluation import subject as judged
+from equipoise.evaluation import subject
 from equipoise.evaluation.evaluate import evaluate, metrics_used_for_control
 from equipoise.evaluation.subject import EvaluationRequest
 from equipoise.metrics._features_digits import DigitFeatures
@@ -26,11 +26,11 @@ from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
 def call(capsys: pytest.CaptureFixture[str]):
     """One command in this process: exit code, standard output, standard error."""
 
-    def called(*words: object) -> tuple[int, str, str]:
+    def run(*words: object) -> tuple[int, str, str]:
         code = cli.run(["evaluate", *(str(word) for word in words)])
         return code, *capsys.readouterr()
 
-    return called
+    return run
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def written(folder: Path, images: torch.Tensor) -> Path:
+def write_images(folder: Path, images: torch.Tensor) -> Path:
     """Images (N, 1, H, W) in [-1, 1] as a folder of PNGs."""
     folder.mkdir(parents=True)
     for number, image in enumerate(images):
@@ -49,7 +49,7 @@ def written(folder: Path, images: torch.Tensor) -> Path:
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 training digits of 16 x 16 pixels as a folder of images."""
-    return written(tmp_path_factory.mktemp("digits") / "images", Digits(16).stream("train", 120, 5).batch(0).real)
+    return write_images(tmp_path_factory.mktemp("digits") / "images", Digits(16).stream("train", 120, 5).batch(0).real)
 
 
 @pytest.fixture(scope="module")
@@ -61,57 +61,55 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("few", [False, True])
-def test_reals_are_never_compared_with_themselves(
-    few: bool, points: Path, call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whether the split to train on was asked for, or stands in for too few that are held out."""
+def test_reals_are_not_compared_with_themselves(few: bool, points: Path, call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --split train, and with training reals in place of too few held-out ones."""
     if few:
-        monkeypatch.setattr(judged, "FEW_HELD_OUT", 10**9)
+        monkeypatch.setattr(subject, "MIN_HELD_OUT", 10**9)
     split = () if few else ("--split", "train")
     code, out, _ = call(
         points, "--against", "ring", *split, "--count", 400, "--metrics", "reverse_kl,density", "--json"
     )
-    told = json.loads(out)
+    output = json.loads(out)
     assert code == 0
-    assert told["protocol"]["floor"]["of"] == "one half of the reals"
-    assert [row["floor"]["count"] for row in told["metrics"]] == [200, 200]
-    assert told["metrics"][1]["floor"]["value"] < 1.3, "5 of them would be within reach of each if it were itself"
+    assert output["protocol"]["floor"]["of"] == "one half of the reals"
+    assert [row["floor"]["count"] for row in output["metrics"]] == [200, 200]
+    assert output["metrics"][1]["floor"]["value"] < 1.3, "a real is not its own neighbour"
 
 
-def test_a_run_is_judged_by_what_suits_its_data(call, trained: Path) -> None:
+def test_run_is_evaluated_with_default_metrics(call, trained: Path) -> None:
     code, out, err = call(trained, "--count", 150, "--json")
     assert (code, err) == (0, "")
-    told = json.loads(out)
-    rows = {row["metric"]: row for row in told["metrics"]}
+    output = json.loads(out)
+    rows = {row["metric"]: row for row in output["metrics"]}
     assert list(rows) == ["fd_digits", "kd_digits", "precision", "recall", "density", "coverage"]
-    assert told["protocol"]["samples"] == {
+    assert output["protocol"]["samples"] == {
         "run": str(trained),
         "step": 12,
         "weights": "averaged",
         "labels": "as those of the reals",
         "count": 150,
     }
-    reals = told["protocol"]["reals"]
+    reals = output["protocol"]["reals"]
     assert (reals["data"], reals["split"], reals["count"]) == ("digits", "held_out", 150)
     assert reals["options"]["image_size"] == 16
     for row in rows.values():
         assert row["interval"][0] <= row["value"] <= row["interval"][1]
         assert (row["samples"], row["reals"], row["floor"]["count"]) == (150, 150, 150)
         assert row["features"] == DigitFeatures.digest
-    assert rows["fd_digits"]["value"] > 5 * rows["fd_digits"]["floor"]["value"], "twelve steps make no digits"
-    assert told["protocol"]["interval"] == {"level": 0.95, "draws": 200, "by": "bootstrap"}
-    assert set(told["protocol"]["versions"]) >= {"torch", "equipoise"}
+    assert rows["fd_digits"]["value"] > 5 * rows["fd_digits"]["floor"]["value"], "twelve steps do not train a generator"
+    assert output["protocol"]["interval"] == {"level": 0.95, "draws": 200, "by": "bootstrap"}
+    assert set(output["protocol"]["versions"]) >= {"torch", "equipoise"}
 
 
-def test_the_same_seed_gives_the_same_figures(trained: Path) -> None:
-    def figures(seed: int) -> list[tuple[object, ...]]:
+def test_same_seed_gives_same_values(trained: Path) -> None:
+    def values(seed: int) -> list[tuple[object, ...]]:
         result = evaluate(EvaluationRequest(samples=trained, metrics=("kd_digits", "recall"), count=60, seed=seed)).rows
         return [(row.value, row.interval, row.floor) for row in result]
 
-    assert figures(1) == figures(1) != figures(2)
+    assert values(1) == values(1) != values(2)
 
 
-def test_the_table_says_what_stands_beside_what(call, digits: Path) -> None:
+def test_table_of_text_output(call, digits: Path) -> None:
     code, out, _ = call(
         digits, "--against", "digits", "--option", "data.image_size=16", "--metrics", "kd_digits,recall"
     )
@@ -123,64 +121,64 @@ def test_the_table_says_what_stands_beside_what(call, digits: Path) -> None:
     assert second.startswith("recall ↑")
     assert blank == ""
     assert shared == f"120 samples of {digits}, seed 0, beside 1,000 held_out reals of digits"
-    assert beware == "recall: 120 samples beside 1,000 reals: compare it at the same two counts only"
+    assert beware.startswith("recall: 120 samples, but 1,000 reals")
 
 
-def test_an_array_of_points_is_judged_by_modes(call, points: Path) -> None:
-    told = json.loads(call(points, "--against", "ring", "--json")[1])
-    values = {row["metric"]: row["value"] for row in told["metrics"]}
+def test_array_of_points_is_evaluated_by_modes(call, points: Path) -> None:
+    output = json.loads(call(points, "--against", "ring", "--json")[1])
+    values = {row["metric"]: row["value"] for row in output["metrics"]}
     assert values.keys() == {"modes", "high_quality", "reverse_kl"}
     assert values["modes"] == 8
     assert values["high_quality"] == pytest.approx(0.989, abs=0.02)
     assert values["reverse_kl"] < 0.05
-    chosen = json.loads(call(points, "--against", "ring", "--metrics", "precision", "--json")[1])["metrics"][0]
-    assert chosen["features"] is None, "points are compared as they are"
+    row = json.loads(call(points, "--against", "ring", "--metrics", "precision", "--json")[1])["metrics"][0]
+    assert row["features"] is None, "points need no feature network"
 
 
-def test_a_network_looks_once_whoever_asks(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
-    looked = DigitFeatures.__call__
+def test_features_are_extracted_once(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    original = DigitFeatures.__call__
 
-    def counted(self: DigitFeatures, samples: torch.Tensor) -> torch.Tensor:
-        seen.append(len(samples))
-        return looked(self, samples)
+    def count_calls(self: DigitFeatures, samples: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(samples))
+        return original(self, samples)
 
-    monkeypatch.setattr(DigitFeatures, "__call__", counted)
-    monkeypatch.setattr(judged, "TRAINED", 200)
+    monkeypatch.setattr(DigitFeatures, "__call__", count_calls)
+    monkeypatch.setattr(subject, "MAX_TRAIN_REALS", 200)
     options = {"data": {"image_size": "16"}}
     names = ("kd_digits", "recall", "auth_pct")
     rows = evaluate(EvaluationRequest(samples=digits, against="digits", metrics=names, options=options, count=90)).rows
-    assert seen == [90, 90, 90, 200], "reals, samples, as many training reals, and all of them for copies"
-    assert rows[-1].warnings == ("copies are looked for among 200 of 4,000 training reals",)
+    assert sizes == [90, 90, 90, 200], "reals, samples, as many training reals, and all of them to search for copies"
+    assert ["200 of 4,000 training reals" in warning for warning in rows[-1].warnings] == [True]
     assert rows[0].warnings == ()
 
 
-def test_labels_are_drawn_as_the_reals_have_them(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_are_sampled_from_those_of_the_reals(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from equipoise.evaluation.samples import generate_samples
     from equipoise.inference.generator import load_generator
 
     generator = load_generator(trained)
-    asked: list[torch.Tensor] = []
-    monkeypatch.setattr(type(generator), "make", lambda self, latents, labels: asked.append(labels) or latents)
+    labels_used: list[torch.Tensor] = []
+    monkeypatch.setattr(type(generator), "make", lambda self, latents, labels: labels_used.append(labels) or latents)
     object.__setattr__(generator.model, "num_classes", 10)
     labels = torch.tensor([3, 3, 3, 7])
     generate_samples(trained, generator, 2000, 0, labels)
-    assert set(asked[0].tolist()) == {3, 7}
-    assert (asked[0] == 3).float().mean() == pytest.approx(0.75, abs=0.05)
-    with pytest.raises(DataError, match="takes labels, and these reals have none"):
+    assert set(labels_used[0].tolist()) == {3, 7}
+    assert (labels_used[0] == 3).float().mean() == pytest.approx(0.75, abs=0.05)
+    with pytest.raises(DataError, match="takes labels, but the reals have no labels"):
         generate_samples(trained, generator, 10, 0, None)
 
 
-def test_copies_are_found_and_shown(call, trained: Path, tmp_path: Path) -> None:
-    copies = written(tmp_path / "copies", Digits(16).stream("train", 200, 0).batch(0).real)
+def test_copies_are_detected_and_shown(call, trained: Path, tmp_path: Path) -> None:
+    copies = write_images(tmp_path / "copies", Digits(16).stream("train", 200, 0).batch(0).real)
     words = ("--against", "digits", "--option", "data.image_size=16", "--metrics", "auth_pct,c_t")
     code, out, _ = call(copies, *words, "--count", 500, "--neighbours", "made/pairs.png", "--json")
-    told = json.loads(out)
+    output = json.loads(out)
     assert code == 0
-    values = {row["metric"]: row for row in told["metrics"]}
+    values = {row["metric"]: row for row in output["metrics"]}
     assert values["auth_pct"]["value"] < 5 < 40 < values["auth_pct"]["floor"]["value"]
     assert values["c_t"]["value"] < -5 < values["c_t"]["floor"]["value"]
-    assert told["neighbours"] == "made/pairs.png"
+    assert output["neighbours"] == "made/pairs.png"
     with Image.open("made/pairs.png") as picture:
         assert picture.size == (6 * 18 - 2, 12 * 18 - 2)
         sheet = np.asarray(picture).astype(int)
@@ -188,34 +186,33 @@ def test_copies_are_found_and_shown(call, trained: Path, tmp_path: Path) -> None
 
 
 def test_path_length_needs_a_run(trained: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "PATHS", 6)
+    monkeypatch.setattr(evaluation, "MAX_PATHS", 6)
     (row,) = evaluate(EvaluationRequest(samples=trained, metrics=("ppl",), count=60)).rows
     assert row.value > 0
     assert (row.samples, row.reals, row.floor) == (6, 0, None)
     options = {"data": {"image_size": "16"}}
-    with pytest.raises(SettingError, match="ppl needs a generator: give a run, not a folder"):
+    with pytest.raises(SettingError, match="ppl needs a generator; pass a run"):
         evaluate(EvaluationRequest(samples=digits, against="digits", metrics=("ppl",), options=options))
 
 
-def test_with_few_held_out_reals_training_ones_stand_in(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judged, "FEW_HELD_OUT", 2000)
+def test_few_held_out_reals_are_replaced_by_training_reals(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "MIN_HELD_OUT", 2000)
     options = {"data": {"image_size": "16"}}
-    result = evaluate(EvaluationRequest(samples=digits, against="digits", metrics=("kd_digits",), options=options, count=90))
-    assert result.protocol["reals"]["split"] == "train"
-    assert result.protocol["notes"] == [
-        "held-out reals are too few (1000): training reals stand in for them, so that copies look good"
-    ]
-
-
-def test_a_few_samples_of_many_features_are_doubted(call, digits: Path) -> None:
-    _, out, _ = call(digits, "--against", "digits", "--option", "data.image_size=16", "--metrics", "fd_pixels")
-    assert out.splitlines()[-1] == (
-        "fd_pixels: 120 samples are no more than the 256 features, so it is mostly bias: trust kd_efficientnet_lite0"
+    result = evaluate(
+        EvaluationRequest(samples=digits, against="digits", metrics=("kd_digits",), options=options, count=90)
     )
+    assert result.protocol["reals"]["split"] == "train"
+    assert ["only 1000 held-out reals" in note for note in result.protocol["notes"]] == [True]
 
 
-def steered(folder: Path) -> None:
-    """A line as a controller writes it that looked at the metric."""
+def test_few_samples_give_a_warning(call, digits: Path) -> None:
+    _, out, _ = call(digits, "--against", "digits", "--option", "data.image_size=16", "--metrics", "fd_pixels")
+    assert out.splitlines()[-1].startswith("fd_pixels: only 120 samples for 256 features")
+    assert "use kd_efficientnet_lite0" in out.splitlines()[-1]
+
+
+def log_metric_as_reason(folder: Path) -> None:
+    """Insert an event of a controller whose reason is the metric."""
     line = {
         "event": "turned",
         "step": 9,
@@ -230,70 +227,70 @@ def steered(folder: Path) -> None:
     (folder / "events.jsonl").write_text("".join((*lines[:-1], json.dumps(line) + "\n", lines[-1])))
 
 
-def test_what_steered_a_run_does_not_report_it(call, run_folder: Path) -> None:
+def test_metric_used_for_control_is_refused(call, run_folder: Path) -> None:
     from equipoise.experiment.files import load_run_experiment
 
     assert metrics_used_for_control(run_folder, load_run_experiment(run_folder)) == {}
-    steered(run_folder)
+    log_metric_as_reason(run_folder)
     assert metrics_used_for_control(run_folder, load_run_experiment(run_folder)) == {"kd_digits": DigitFeatures.digest}
     code, _, err = call(run_folder, "--metrics", "fd_digits", "--count", 60)
-    assert (code, err) == (
-        2,
-        "equipoise: the run was steered by kd_digits, which looks through the same features as fd_digits; "
-        "report it by other features\n",
-    )
+    assert code == 2
+    assert "fd_digits cannot be reported: the run was controlled by kd_digits" in err
     assert call(run_folder, "--metrics", "fd_pixels", "--count", 60)[0] == 0
 
 
-def test_features_are_told_apart_by_their_digests() -> None:
+def test_independence_is_checked_by_digest() -> None:
     check_independent({"kd_digits": "ab"}, {"fid": "cd", "fd_pixels": None})
     check_independent({"modes": None}, {"fd_pixels": None})
     check_independent({}, {"fid": "cd"})
-    with pytest.raises(SettingError, match="steered by kd_digits, which looks through the same features as recall"):
+    with pytest.raises(SettingError, match="recall cannot be reported: the run was controlled by kd_digits"):
         check_independent({"kd_digits": "ab"}, {"fid": "cd", "recall": "ab"})
-    with pytest.raises(SettingError, match="steered by modes"):
+    with pytest.raises(SettingError, match="controlled by modes"):
         check_independent({"modes": None}, {"modes": None})
 
 
-def spoilt_array(path: Path) -> None:
+def write_pickled_array(path: Path) -> None:
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
 
 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["nowhere"], "nowhere is no run; say by --against what its samples are to be compared with"),
-        (["nowhere", "--against", "digits"], "nowhere is neither a run, nor a folder of images, nor an array (.npy)"),
+        (["nowhere"], "nowhere is not a run; name the reals with --against"),
+        (["nowhere", "--against", "digits"], "nowhere is not a run, a folder of images, an array (.npy)"),
         (
             ["one", "--against", "digits"],
-            "there is 1 sample in one; a metric compares many: give it a thousand or more",
+            "one contains 1 sample",
         ),
-        (["empty", "--against", "digits"], "there is no image in empty; images end in .png"),
+        (["empty", "--against", "digits"], "empty contains no images"),
         (["mixed", "--against", "digits"], "0.png is 16 x 16 pixels, 1.png 20 x 16; metrics need images of one size"),
-        (["small", "--against", "digits"], "the samples in small are 1 x 16 x 16, the reals 1 x 32 x 32; bring them"),
+        (["small", "--against", "digits"], "the samples in small are 1 x 16 x 16, but the reals are 1 x 32 x 32"),
         (["broken", "--against", "digits"], "0.png cannot be read as an image; delete it"),
-        (["small", "--against", "ring"], "the reals are points, no images; give an array (.npy) of points"),
-        (["pickle.npy", "--against", "ring"], "pickle.npy holds no array of numbers; write it by numpy.save"),
-        (["whole.npy", "--against", "ring"], "whole.npy holds int64 of shape (5, 2); give floats"),
-        (["far.npy", "--against", "digits"], "far.npy holds images that reach beyond [-1, 1]; scale them to it"),
+        (["small", "--against", "ring"], "the reals are points; pass an array (.npy) of points"),
+        (["pickle.npy", "--against", "ring"], "pickle.npy is not an array of numbers; write it with numpy.save"),
+        (["whole.npy", "--against", "ring"], "whole.npy is int64 of shape (5, 2)"),
+        (["far.npy", "--against", "digits"], "far.npy contains image values outside [-1, 1]"),
         (["small", "--against", "digts"], "there is no data set 'digts'; did you mean 'digits'?"),
         (["small", "--against", "digits", "--metrics", "fidd"], "there is no metric 'fidd'; did you mean 'fid'?"),
         (["small", "--against", "digits", "--metrics", "modes"], "the metric 'modes' does not suit this data"),
         (["small", "--against", "digits", "--split", "test"], "there is no split 'test'"),
         (["small", "--against", "digits", "--count", "1"], "count = 1: it must be at least 2"),
         (["small", "--against", "digits", "--option", "weights=x"], "--option takes the owner of an option, too"),
-        (["small", "--against", "digits", "--option", "fid.weights=x"], "--option fid.… is of a metric that is not"),
-        (["points.npy", "--against", "ring", "--neighbours", "a.png"], "neighbours are shown of images"),
+        (
+            ["small", "--against", "digits", "--option", "fid.weights=x"],
+            "--option fid.… belongs to a metric that is not selected",
+        ),
+        (["points.npy", "--against", "ring", "--neighbours", "a.png"], "--neighbours needs image samples"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line(call, words: list[str], line: str, tmp_path: Path) -> None:
+def test_invalid_input_is_reported_in_one_line(call, words: list[str], line: str, tmp_path: Path) -> None:
     for name, sizes in {"one": [(16, 16)], "small": [(16, 16)] * 3, "mixed": [(16, 16), (20, 16)], "empty": []}.items():
         (tmp_path / name).mkdir()
         for number, size in enumerate(sizes):
             Image.new("L", size).save(tmp_path / name / f"{number}.png")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "0.png").write_bytes(b"no picture")
-    spoilt_array(tmp_path / "pickle.npy")
+    write_pickled_array(tmp_path / "pickle.npy")
     np.save(tmp_path / "whole.npy", np.zeros((5, 2), dtype=np.int64))
     np.save(tmp_path / "far.npy", np.full((5, 1, 32, 32), 2.0))
     np.save(tmp_path / "points.npy", Ring().stream("train", 60, 0).batch(0).real.numpy())
@@ -306,12 +303,12 @@ def test_what_is_wrong_is_told_in_a_line(call, words: list[str], line: str, tmp_
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_other_reals_than_a_run_was_made_for_are_refused(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="this run makes samples of 1 x 16 x 16, the reals are 2;"):
+def test_reals_of_another_shape_are_refused(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the run generates samples of 1 x 16 x 16, but the reals are 2;"):
         evaluate(EvaluationRequest(samples=trained, against="ring"))
 
 
-def test_a_run_without_weights_is_told(call, run_folder: Path) -> None:
+def test_run_without_weights_is_refused(call, run_folder: Path) -> None:
     shutil.rmtree(run_folder / "checkpoints")
     (run_folder / "generator.safetensors").unlink()
     code, _, err = call(run_folder)

@@ -28,13 +28,13 @@ def test_metrics_equal_the_mode_counts(grid):
     fake = Grid().stream("train", 300, 0).batch(0)
     some = fake.real[fake.condition < 7]
     counts = MixtureModes().counts(MixtureModes().statistics(grid), some)
-    result = [
+    results = [
         metric.compute(grid, some, Bootstrap(30)) for metric in (Modes(), HighQuality(), ReverseKl(), MixtureModes())
     ]
-    assert [result.value for result in result[:3]] == [7, counts.high_quality, pytest.approx(counts.reverse_kl)]
+    assert [result.value for result in results[:3]] == [7, counts.high_quality, pytest.approx(counts.reverse_kl)]
     assert counts.reverse_kl == pytest.approx(math.log(25 / 7), abs=0.1)
-    assert result[3].value == pytest.approx(7 / 25 * counts.high_quality)
-    for result in result:
+    assert results[3].value == pytest.approx(7 / 25 * counts.high_quality)
+    for result in results:
         assert result.interval[0] <= result.value + 1e-12
         assert result.value <= result.interval[1] + 1e-12
 

@@ -5,13 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.cli.arguments import Parser, json_flag, pairs
+from equipoise.cli.arguments import Parser, add_json_flag, parse_pairs
 from equipoise.cli.commands._answer import answer
 from equipoise.core import validation as bounds
 from equipoise.errors import SettingError, UnknownNameError
 
 if TYPE_CHECKING:
-    from equipoise.evaluation.evaluate import Evaluation, Row
+    from equipoise.evaluation.evaluate import MetricRow
 
 SPLITS = ("held_out", "train")
 
@@ -37,7 +37,7 @@ def add_arguments(made: Parser) -> None:
     made.add_argument(
         "--neighbours", metavar="OUT.png", help="a picture of the samples most like training reals, beside those"
     )
-    json_flag(made)
+    add_json_flag(made)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,12 +45,12 @@ def run(args: argparse.Namespace) -> int:
     if args.split not in SPLITS:
         raise UnknownNameError("split", args.split, SPLITS)
     bounds.seeds(seed=args.seed)
-    from equipoise.evaluation.evaluate import check_finite, chosen, features_for, judge
-    from equipoise.evaluation.neighbours import picture
-    from equipoise.evaluation.subject import Asked, gather, opened
+    from equipoise.evaluation.evaluate import check_finite, compute_metrics, default_features, select_metrics
+    from equipoise.evaluation.neighbours import write_neighbour_grid
+    from equipoise.evaluation.subject import EvaluationRequest, gather_data, open_request
 
-    subject = opened(
-        Asked(
+    context = open_request(
+        EvaluationRequest(
             samples=Path(args.samples),
             against=args.against,
             metrics=tuple(filter(None, (args.metrics or "").split(","))),
@@ -60,13 +60,13 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
         )
     )
-    judges = chosen(subject)
-    judged = gather(subject)
-    check_finite(judged.specimens.samples)
-    result = judge(judges, judged)
+    metrics = select_metrics(context)
+    data = gather_data(context)
+    check_finite(data.sample_set.samples)
+    result = compute_metrics(metrics, data)
     told, text = {"metrics": [asdict(row) for row in result.rows], "protocol": dict(result.protocol)}, _text(result)
     if args.neighbours:
-        path = picture(judged, Path(args.neighbours), features_for(subject.choice.name, subject.data.spec))
+        path = write_neighbour_grid(data, Path(args.neighbours), default_features(context.choice.name, context.data.spec))
         told["neighbours"], text = str(path), f"{text}\nneighbours: {path}"
     answer(args.json, told, text)
     return 0
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 def _options(words: list[str]) -> dict[str, dict[str, str]]:
     """Owner -> option -> value."""
     result: dict[str, dict[str, str]] = {}
-    for name, value in pairs(words, "--option").items():
+    for name, value in parse_pairs(words, "--option").items():
         owner, dot, option = name.partition(".")
         if not dot:
             raise SettingError(f"--option takes the owner of an option, too: fid.{name}={value}")
@@ -109,7 +109,7 @@ def _aligned(line: tuple[str, ...], widths: list[int]) -> list[str]:
     ]
 
 
-def _cells(row: "Row") -> tuple[str, ...]:
+def _cells(row: "MetricRow") -> tuple[str, ...]:
     name = f"{row.metric} {'↓' if row.better == 'lower' else '↑'}"
     interval = f"{row.interval[0]:.4g} to {row.interval[1]:.4g}" if row.interval else "–"
     floor = f"{row.floor.value:.4g}" if row.floor else "–"
