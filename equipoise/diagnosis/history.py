@@ -1,7 +1,7 @@
-"""What symptoms look back on: a bounded memory of a run's readings. Pure: each reading makes a new one.
+"""The bounded history of a run's signals that symptom detectors read. Pure: each reading makes a new history.
 
-However long a run gets, it is held in at most 2 × SPANS means over equal numbers of readings, plus the last RECENT
-readings as they were; so a run of a thousand readings and one of a million are judged alike and cost alike.
+A run of any length is stored as at most 2 × SPANS means over equal numbers of readings, plus the last RECENT readings
+unchanged. Memory and cost are therefore the same for a thousand readings and for a million.
 """
 
 import dataclasses
@@ -12,24 +12,52 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from equipoise.core.observations import Signals
-from equipoise.diagnosis.criteria import CRITERIA, Criteria
 
 RECENT = 64
-"""Readings kept as they were."""
+"""Number of latest readings that are stored unchanged."""
 SPANS = 128
-"""Means that the whole run is held in: at least so many once there are as many readings, at most twice as many."""
+"""The whole run is stored as SPANS to 2 × SPANS means, once it has that many readings."""
 MEASUREMENTS = 256
-"""Values of a metric that are kept, the latest; the best is kept besides."""
+"""Number of latest values stored per metric; the first and the best value are stored in addition."""
 LEVEL_SHARE = 0.1
+"""The level of a loss is its median over this share of the spans, …"""
 LEVEL_LEAST = 10
-"""The level of a loss is its median over the last tenth of the spans, over ten of them at least."""
+"""… but over at least this number of spans."""
 EARLY = 0.05
-"""The share of the steps so far that counts as the run's own beginning."""
+"""Share of the steps so far that counts as the beginning of the run."""
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """Numbers at a step, or their means over `count` readings up to it. What was not to be had is not in `values`."""
+class CollapseCriteria:
+    """Thresholds of the symptom `collapse`, chosen on 25 published training logs with one run left out at a time.
+
+    See benchmarks/field_logs.md. The discriminator counts as having won by its losses while its loss is at most
+    `loss_d_share` of its highest level and the generator's loss is at least `loss_g_rise` (a share) above its lowest
+    level. Without any metric, having won for `won_share` of the run so far is a collapse.
+
+    The other four are ratios value / best of a metric (1 is as good as the best so far): `ratio` suffices by itself,
+    `ratio_twice` at two measurements in a row, `ratio_won` while the discriminator has won, and `ratio_won_long` once
+    it has won for `won_share` of the run so far.
+    """
+
+    loss_d_share: float = 0.2
+    loss_g_rise: float = 0.3
+    won_share: float = 0.5
+    ratio: float = 1.5
+    ratio_twice: float = 1.25
+    ratio_won: float = 1.15
+    ratio_won_long: float = 1.05
+
+
+COLLAPSE_CRITERIA = CollapseCriteria()
+
+
+@dataclass(frozen=True, slots=True)
+class SignalPoint:
+    """Finite signals at a step, or their means over the `count` readings up to it. Missing signals are not in `values`.
+
+    `progress` is in [0, 1].
+    """
 
     step: int
     progress: float
@@ -39,15 +67,18 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A value of a metric, first seen at `step`."""
+    """A value of a metric and the step of the first reading that had it."""
 
     step: int
     value: float
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """A metric over a run: its latest values, how many there were in all, the first and the best."""
+class MetricHistory:
+    """The values of one metric in a run: the latest MEASUREMENTS, the number of all, the first and the best.
+
+    `better` is "lower" or "higher"; `age` is the age of the last value in images, as of the last reading.
+    """
 
     better: str
     values: tuple[Measurement, ...]
@@ -58,11 +89,11 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
-    """The median of each loss over the last tenth of the run so far: now, and the extremes that it has had.
+class LossLevels:
+    """Current levels of both losses (medians over the last tenth of the run so far) and their extremes so far.
 
-    `overwhelmed_since`: the step from which the discriminator has won by its losses, as Criteria has it; None if it has
-    not now, or that cannot be told: a loss that is negative now and then has no level to be compared with.
+    `discriminator_won_since`: the step since which the discriminator has won by its losses (see CollapseCriteria).
+    None if it has not won now, or if that is undefined: a loss that is sometimes negative has no level to compare with.
     """
 
     loss_d: float | None = None
@@ -70,162 +101,166 @@ class Levels:
     highest_d: float = -math.inf
     lowest_d: float = math.inf
     lowest_g: float = math.inf
-    overwhelmed_since: int | None = None
+    discriminator_won_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """All that is remembered.
+class SignalHistory:
+    """Everything that detectors know about a run.
 
-    `spans`: the whole run in means of `width` readings; `filling`: readings that do not make a whole span yet.
-    `since`: by symptom, the step from which it has been found without a break.
+    `spans`: means of `width` readings each, over the whole run; `filling`: the readings of the next, incomplete span.
+    `since`: for each current symptom, the step since which every reading has detected it.
     """
 
-    recent: tuple[Point, ...] = ()
-    spans: tuple[Point, ...] = ()
-    filling: tuple[Point, ...] = ()
+    recent: tuple[SignalPoint, ...] = ()
+    spans: tuple[SignalPoint, ...] = ()
+    filling: tuple[SignalPoint, ...] = ()
     width: int = 1
-    measured: Mapping[str, Measured] = field(default_factory=dict)
-    levels: Levels = Levels()
+    metrics: Mapping[str, MetricHistory] = field(default_factory=dict)
+    levels: LossLevels = LossLevels()
     since: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def step(self) -> int:
-        """The step of the last reading; 0 before the first."""
+        """Step of the last reading; 0 before the first."""
         return self.recent[-1].step if self.recent else 0
 
     @property
     def progress(self) -> float:
-        """How far the run was at the last reading, 0 to 1."""
+        """Progress of the run at the last reading, in [0, 1]."""
         return self.recent[-1].progress if self.recent else 0.0
 
     def last(self, name: str, count: int) -> list[float]:
-        """The last `count` values of a signal among the recent readings, in order; fewer if there are not so many."""
-        result = [point.values[name] for point in self.recent if name in point.values]
-        return result[-count:]
+        """Return the last `count` values of a signal among the recent readings, oldest first, or all if fewer."""
+        values = [point.values[name] for point in self.recent if name in point.values]
+        return values[-count:]
 
     def whole(self, name: str) -> list[tuple[int, float]]:
-        """(step, value) of a signal over the whole run, in order: means of spans, then what fills the next."""
+        """Return (step, value) pairs of a signal over the whole run, oldest first: means of spans, then readings."""
         points = (*self.spans, *self.filling)
         return [(point.step, point.values[name]) for point in points if name in point.values]
 
     def early(self, name: str, least: int = 5) -> float | None:
-        """The median of a signal in the run's own beginning; None if there were fewer than `least` values in it."""
+        """Return the median of a signal at the beginning of the run; None if it has fewer than `least` values."""
         whole = self.whole(name)
         values = [value for step, value in whole if step <= EARLY * self.step]
         if len(values) < least:
             values = [value for _, value in whole[:least]]
         return statistics.median(values) if len(values) >= least else None
 
+    def to_dict(self) -> dict[str, object]:
+        """Return the history as a dictionary that JSON can store."""
+        return dataclasses.asdict(self)
 
-def remember(history: History, step: int, progress: float, signals: Signals, criteria: Criteria = CRITERIA) -> History:
-    """The history with one more reading in it."""
-    point = Point(step, progress, numbers(signals))
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "SignalHistory":
+        """Rebuild a history from the result of :meth:`to_dict`."""
+        metrics = {name: _metric_from_dict(metric) for name, metric in values["metrics"].items()}
+        points = {
+            name: tuple(SignalPoint(**point) for point in values[name]) for name in ("recent", "spans", "filling")
+        }
+        return cls(**{**values, **points, "metrics": metrics, "levels": LossLevels(**values["levels"])})
+
+
+def _metric_from_dict(values: Mapping[str, Any]) -> MetricHistory:
+    measurements = tuple(Measurement(**measurement) for measurement in values["values"])
+    first, best = Measurement(**values["first"]), Measurement(**values["best"])
+    return MetricHistory(**{**values, "values": measurements, "first": first, "best": best})
+
+
+def append_reading(
+    history: SignalHistory,
+    step: int,
+    progress: float,
+    signals: Signals,
+    criteria: CollapseCriteria = COLLAPSE_CRITERIA,
+) -> SignalHistory:
+    """Return the history extended by one reading. `step` rises from reading to reading; `progress` is in [0, 1]."""
+    point = SignalPoint(step, progress, finite_signals(signals))
     filling, spans, width = (*history.filling, point), history.spans, history.width
     if len(filling) >= width:
-        spans, filling = (*spans, _mean(filling)), ()
+        spans, filling = (*spans, _mean_point(filling)), ()
     if len(spans) >= 2 * SPANS:
-        spans, width = tuple(_mean(spans[i : i + 2]) for i in range(0, len(spans), 2)), 2 * width
+        spans, width = tuple(_mean_point(spans[i : i + 2]) for i in range(0, len(spans), 2)), 2 * width
     return dataclasses.replace(
         history,
         recent=(*history.recent[-RECENT + 1 :], point),
         spans=spans,
         filling=filling,
         width=width,
-        measured=_measured(history.measured, step, signals),
-        levels=_moved(history.levels, spans, step, criteria),
+        metrics={**history.metrics, **dict(_updated_metrics(history.metrics, step, signals))},
+        levels=_update_levels(history.levels, spans, step, criteria),
     )
 
 
-def numbers(signals: Signals) -> dict[str, float]:
-    """The signals that are finite numbers."""
-    named = ((each.name, getattr(signals, each.name)) for each in dataclasses.fields(signals))
-    return {name: float(value) for name, value in named if isinstance(value, int | float) and math.isfinite(value)}
+def finite_signals(signals: Signals) -> dict[str, float]:
+    """Return the signals that are finite numbers, by name."""
+    values = ((each.name, getattr(signals, each.name)) for each in dataclasses.fields(signals))
+    return {name: float(value) for name, value in values if isinstance(value, int | float) and math.isfinite(value)}
 
 
-def _moved(levels: Levels, spans: Sequence[Point], step: int, criteria: Criteria) -> Levels:
-    """The levels after one more reading; none before there are LEVEL_LEAST spans."""
+def _update_levels(
+    levels: LossLevels, spans: Sequence[SignalPoint], step: int, criteria: CollapseCriteria
+) -> LossLevels:
+    """Return the levels after one more reading; they are undefined before there are LEVEL_LEAST spans."""
     last = spans[-max(LEVEL_LEAST, round(LEVEL_SHARE * len(spans))) :]
     d, g = ([point.values[name] for point in last if name in point.values] for name in ("loss_d", "loss_g"))
     if min(len(d), len(g)) < LEVEL_LEAST:
-        return dataclasses.replace(levels, loss_d=None, loss_g=None, overwhelmed_since=None)
-    now = Levels(
+        return dataclasses.replace(levels, loss_d=None, loss_g=None, discriminator_won_since=None)
+    now = LossLevels(
         loss_d=statistics.median(d),
         loss_g=statistics.median(g),
         highest_d=max(levels.highest_d, statistics.median(d)),
         lowest_d=min(levels.lowest_d, *d),
         lowest_g=min(levels.lowest_g, statistics.median(g)),
     )
-    is_won = len(spans) >= 2 * LEVEL_LEAST and overwhelmed(now, criteria)
-    return dataclasses.replace(now, overwhelmed_since=(levels.overwhelmed_since or step) if is_won else None)
+    has_won = len(spans) >= 2 * LEVEL_LEAST and has_discriminator_won(now, criteria)
+    return dataclasses.replace(
+        now, discriminator_won_since=(levels.discriminator_won_since or step) if has_won else None
+    )
 
 
-def overwhelmed(levels: Levels, criteria: Criteria = CRITERIA) -> bool:
-    """Whether, by the losses, the discriminator has won."""
+def has_discriminator_won(levels: LossLevels, criteria: CollapseCriteria = COLLAPSE_CRITERIA) -> bool:
+    """Return whether the discriminator has won by the losses.
+
+    loss_d ≤ loss_d_share · max(loss_d)  and  loss_g − min(loss_g) ≥ loss_g_rise · |min(loss_g)|
+    """
     d, g = levels.loss_d, levels.loss_g
     if d is None or g is None or levels.lowest_d < 0:
         return False
-    is_low = d <= criteria.overwhelmed * levels.highest_d
-    return is_low and g - levels.lowest_g >= criteria.risen * abs(levels.lowest_g)
+    is_low = d <= criteria.loss_d_share * levels.highest_d
+    return is_low and g - levels.lowest_g >= criteria.loss_g_rise * abs(levels.lowest_g)
 
 
-def to_plain(history: History) -> dict[str, Any]:
-    """A history as JSON has it."""
-    return dataclasses.asdict(history)
-
-
-def from_plain(values: Mapping[str, Any]) -> History:
-    """What :func:`to_plain` gave."""
-    measured = {
-        name: Measured(
-            **{
-                **one,
-                "values": tuple(Measurement(**each) for each in one["values"]),
-                "first": Measurement(**one["first"]),
-                "best": Measurement(**one["best"]),
-            }
-        )
-        for name, one in values["measured"].items()
-    }
-    points = {name: tuple(Point(**each) for each in values[name]) for name in ("recent", "spans", "filling")}
-    return History(**{**values, **points, "measured": measured, "levels": Levels(**values["levels"])})
-
-
-def _mean(points: Sequence[Point]) -> Point:
-    """One point for several: the mean of each signal over the readings that had it."""
+def _mean_point(points: Sequence[SignalPoint]) -> SignalPoint:
+    """Average points: the mean of each signal over the readings that had it."""
     names = dict.fromkeys(name for point in points for name in point.values)
-    values = {name: statistics.fmean(*_weighted(points, name)) for name in names}
-    return Point(points[-1].step, points[-1].progress, values, sum(point.count for point in points))
+    values = {name: statistics.fmean(*_values_and_weights(points, name)) for name in names}
+    return SignalPoint(points[-1].step, points[-1].progress, values, sum(point.count for point in points))
 
 
-def _weighted(points: Sequence[Point], name: str) -> tuple[list[float], list[float]]:
-    had = [point for point in points if name in point.values]
-    return [point.values[name] for point in had], [float(point.count) for point in had]
+def _values_and_weights(points: Sequence[SignalPoint], name: str) -> tuple[list[float], list[float]]:
+    present = [point for point in points if name in point.values]
+    return [point.values[name] for point in present], [float(point.count) for point in present]
 
 
-def _measured(before: Mapping[str, Measured], step: int, signals: Signals) -> dict[str, Measured]:
-    """Take in what is new among the metrics: a reading says how old a value is, not when it was measured."""
-    return {**before, **dict(_renewed(before, step, signals))}
+def _updated_metrics(
+    earlier: Mapping[str, MetricHistory], step: int, signals: Signals
+) -> Iterator[tuple[str, MetricHistory]]:
+    """Yield each metric of a reading with its new history.
 
-
-def _renewed(before: Mapping[str, Measured], step: int, signals: Signals) -> Iterator[tuple[str, Measured]]:
+    A reading gives the age of a value, not when it was measured: a value is new if it is younger than at the reading
+    before, or different.
+    """
     for name, reading in signals.metrics.items():
-        old, new = before.get(name), Measurement(step, reading.value)
+        old, new = earlier.get(name), Measurement(step, reading.value)
         if old is None:
-            yield name, Measured(reading.better, (new,), 1, new, new, reading.age)
+            yield name, MetricHistory(reading.better, (new,), 1, new, new, reading.age)
         elif reading.age >= old.age and reading.value == old.values[-1].value:
             yield name, dataclasses.replace(old, age=reading.age)
         else:
             sign = 1 if reading.better == "lower" else -1
             is_best = math.isfinite(new.value) and not sign * new.value >= sign * old.best.value
-            yield (
-                name,
-                Measured(
-                    reading.better,
-                    (*old.values[-MEASUREMENTS + 1 :], new),
-                    old.count + 1,
-                    old.first,
-                    new if is_best else old.best,
-                    reading.age,
-                ),
-            )
+            values = (*old.values[-MEASUREMENTS + 1 :], new)
+            best = new if is_best else old.best
+            yield name, MetricHistory(reading.better, values, old.count + 1, old.first, best, reading.age)

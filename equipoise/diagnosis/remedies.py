@@ -1,14 +1,13 @@
-"""Findings in, remedies out: what to change when a run ails, for how long, and whether to roll back first. Pure.
+"""Findings in, remedies out: what repair changes in an unhealthy run, for how long, and whether it rolls back. Pure.
 
-    case = Case(steps=steps, published=model.knobs, turnable=gan.turnable, base=knobs_of_the_user)
-    remedy, chart = prescribe(Care(), case, chart, health, wish_of_the_controller, step)
-    knobs = treated(chart, wish_of_the_controller, step)
+    context = RepairContext(steps=steps, published=model.knobs, turnable=model.turnable, base=knobs_of_the_user)
+    remedy, state = prescribe(RepairSettings(), context, state, health, target_of_the_controller, step)
+    knobs = apply_overrides(state, target_of_the_controller, step)
 
-Rung 0 pulls knobs that stand far from their published values back to them: most sick runs were set sick. Then the
-ladder of the symptom is climbed, a rung each time that it is found again. Its order is that of the evidence: first
-augmentation and gradient penalties (Karras 2020, ADA; Zhao 2020; Mescheder 2018), then the ratio of the learning rates,
-then label and instance noise, then steps per player. Every override expires; a symptom that returns after that gets the
-same override until the end of the run. There is a pause after each remedy, and a budget for the whole run.
+Rung 0 resets knobs that are far from their published values to these: most unhealthy runs were configured so. Then the
+ladder of the symptom (`Repair.ladder`) is climbed, one rung each time the symptom is found again. Every override
+expires; if the symptom returns after that, the same override lasts until the end of the run. After each remedy there is
+a pause, and the number of remedies in a run is limited.
 """
 
 import dataclasses
@@ -19,15 +18,17 @@ from typing import Any
 
 from equipoise.core.knobs import Knobs, Range
 from equipoise.core.observations import SERIOUS, Finding, Health, Override, Remedy
-from equipoise.diagnosis.ladders import BESIDE_RUNG_0, LADDERS, ROLLED_BACK, moved
+from equipoise.diagnosis.adjustments import adjust_knobs
+from equipoise.diagnosis.symptom import MILD, Repair
+from equipoise.diagnosis.symptoms import repair_of
 
 FAR = 3.0
-"""A rate or weight so many times above or below its published value stands far from it."""
+"""A rate or weight is far from its published value if it differs by this factor."""
 FAR_COMPLEMENT = 5.0
-"""The same for 1 - beta2."""
+"""The same for 1 − beta2."""
 FAR_LINEAR = 0.3
-"""A linear knob stands far if the difference is this share of its range."""
-AT_WILL: Mapping[str, float] = {
+"""A linear knob is far if the difference is this share of its range."""
+OPTIONAL_REGULARISATION: Mapping[str, float] = {
     "augment_p": 0.6,
     "instance_noise": 0.2,
     "r1_gamma": 10.0,
@@ -36,50 +37,46 @@ AT_WILL: Mapping[str, float] = {
     "lecam_weight": 1.0,
     "feature_matching_weight": 1.0,
 }
-"""Regularization that the paper does without may have been turned on by somebody who knows why; up to here it is left.
-Noise, augmentation and R1 as their sources have them (Sønderby 2017; Karras 2020: p below 0.8; Mescheder 2018: 10)."""
-HINT = 0.2
-"""The severity from which rung 0 is taken while there is little to lose: that knobs were set far from what is published
-speaks for itself."""
-HINTS = frozenset({"discriminator_overpowering", "mode_collapse", "mode_dropping", "dead_discriminator"})
-"""Symptoms of which a hint is one: those seen in samples and logits as they are. What is measured by a run's own first
-steps, such as a gradient that has shrunk, says little so early (a healthy WGAN-GP of benchmarks/rescue.py was treated
-for it)."""
-SUDDEN = frozenset({"divergence", "discriminator_forgetting"})
-"""What befalls sound weights from one step to the next: those from before it hold all that was learnt."""
-SURE = 0.5
-"""The confidence from which a finding is acted on."""
+"""Regularisation that is off in the published settings may have been turned on deliberately: up to these values it is
+not far. The values of noise, augmentation and R1 are those of their sources (Sønderby 2017; Karras 2020: p below 0.8;
+Mescheder 2018: gamma 10)."""
+CONFIDENT = 0.5
+"""Confidence from which repair acts on a finding."""
 
 
 @dataclass(frozen=True, slots=True)
-class Care:
-    """How much may be done. Shares are of the run's planned steps.
+class RepairSettings:
+    """How much repair may do. Durations are shares of the planned steps of the run.
 
-    `budget`: remedies in a run. `pause`: after a remedy nothing is done for so long; `anew`: if it went back to the
-    start, for a run needs its time to begin. `lasting`: how long an override acts at first, `brief` where a number that
-    was none may never come again; to the end if the run begins anew, for it never was well before. `late`: what would
-    expire after this point acts to the end, too. `lost`: steps that rollbacks may cost, one beyond which only overrides
-    are left. `reach`: how far a rollback may go; where weights are not numbers, to the start. Within the first so much
-    of the run it goes to the start: there is little to lose, and weights that went wrong that early hold little.
-    `stay`: what spoils no weights must have been found for so long. `change`: False restores and changes nothing, for
-    comparison.
+    - `max_remedies`: number of remedies in a run.
+    - `pause`: time without remedies after a remedy; `pause_after_restart`: after a rollback to the start, since a run
+      needs time to begin.
+    - `duration`: how long an override lasts at first; `divergence_duration`: after a divergence, which may never happen
+      again. After a rollback to the start it lasts to the end, since there was no healthy time before.
+    - `permanent_after`: an override that would expire after this point of the run lasts to the end.
+    - `max_lost`: steps that rollbacks may cost in all; beyond it there are only overrides.
+    - `max_rollback`: how far a rollback may reach (after a divergence: to the start). During this first part of the run
+      a rollback goes to the start: there is little to lose, and weights that failed so early are worth little.
+    - `persistence`: how long a symptom that does not spoil weights must have been found.
+    - `changes_knobs`: False for rollbacks without overrides, for comparison.
     """
 
-    budget: int = 6
+    max_remedies: int = 6
     pause: float = 0.04
-    anew: float = 0.25
-    lasting: float = 0.3
-    brief: float = 0.1
-    late: float = 0.7
-    lost: float = 0.7
-    reach: float = 0.25
-    stay: float = 0.05
-    change: bool = True
+    pause_after_restart: float = 0.25
+    duration: float = 0.3
+    divergence_duration: float = 0.1
+    permanent_after: float = 0.7
+    max_lost: float = 0.7
+    max_rollback: float = 0.25
+    persistence: float = 0.05
+    changes_knobs: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """What is being treated: a run of `steps`, a GAN's `published` knobs, those that act, where the user set them."""
+class RepairContext:
+    """What repair knows of a run: its planned steps, the published knobs of the model, which knobs act (`turnable`),
+    and the values that the user set (`base`)."""
 
     steps: int
     published: Knobs
@@ -88,181 +85,193 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A remedy of the past: at which step, for what, on which rung, until when, and whether the run began anew."""
+class AppliedRemedy:
+    """A remedy of the past: step, symptom, rung, the step until which it lasts, and whether the run was restarted."""
 
     step: int
     symptom: str
     rung: int
     until: int
-    anew: bool = False
+    restarted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
-    """All that is remembered of a run's treatment: what acts now, what was given, what rollbacks cost in steps."""
+class RepairState:
+    """State of the repair of a run: the current overrides, all remedies so far, and the steps lost by rollbacks.
+
+    The training loop adds to `lost_steps`.
+    """
 
     overrides: tuple[Override, ...] = ()
-    given: tuple[Given, ...] = ()
-    lost: int = 0
+    applied: tuple[AppliedRemedy, ...] = ()
+    lost_steps: int = 0
+
+    def with_overrides(self, overrides: Sequence[Override]) -> "RepairState":
+        """Return the state with these overrides in force; a knob has one override, the latest."""
+        new = {override.knob for override in overrides}
+        kept = (override for override in self.overrides if override.knob not in new)
+        return dataclasses.replace(self, overrides=(*kept, *overrides))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the state as a dictionary that JSON can store."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RepairState":
+        """Rebuild a state from the result of :meth:`to_dict`."""
+        overrides = tuple(Override(**override) for override in values["overrides"])
+        return cls(overrides, tuple(AppliedRemedy(**remedy) for remedy in values["applied"]), values["lost_steps"])
 
 
 def prescribe(
-    care: Care, case: Case, chart: Chart, health: Health, wish: Knobs, step: int
-) -> tuple[Remedy | None, Chart]:
-    """What to do about the gravest finding, if anything, and the chart with it in.
+    settings: RepairSettings, context: RepairContext, state: RepairState, health: Health, target: Knobs, step: int
+) -> tuple[Remedy | None, RepairState]:
+    """Return the remedy for the most severe finding, or None, and the new state.
 
-    `wish`: where the controller wants the knobs, without overrides. The chart's `lost` is for the loop to add to.
+    `target`: the knobs as the controller wants them, without overrides. The remedy's overrides come into force with
+    :meth:`RepairState.with_overrides`.
     """
-    chart = _without_expired(chart, step)
-    is_early = step <= care.reach * case.steps
-    least = HINT if is_early and _untouched(case, chart) else SERIOUS
-    finding = _gravest(health, step - round(care.stay * case.steps), least)
-    if finding is None or step >= case.steps or not _may_act(care, case, chart, finding, step):
-        return None, chart
-    reach = step - round(care.reach * case.steps)
+    state = _without_expired(state, step)
+    is_early = step <= settings.max_rollback * context.steps
+    least = MILD if is_early and _unrepaired_far_knobs(context, state) else SERIOUS
+    finding = _finding_to_repair(health, step - round(settings.persistence * context.steps), least)
+    if finding is None or step >= context.steps or not _may_act(settings, context, state, finding, step):
+        return None, state
+    repair = repair_of(finding.symptom)
+    assert repair is not None
+    reach = step - round(settings.max_rollback * context.steps)
     oldest = 0 if finding.symptom == "divergence" else max(0, reach)
-    newest = finding.since if finding.symptom in SUDDEN or reach > 0 else 0
-    restore = finding.symptom in ROLLED_BACK and chart.lost < care.lost * case.steps and newest >= oldest
-    if not care.change:
+    newest = finding.since if repair.is_sudden or reach > 0 else 0
+    restore = repair.rolls_back and state.lost_steps < settings.max_lost * context.steps and newest >= oldest
+    if not settings.changes_knobs:
         if newest < oldest:
-            return None, chart
+            return None, state
         remedy = Remedy(finding, True, oldest, newest, overrides=(), rung=0, until=step)
-        return remedy, _with(chart, remedy, step)
-    rung, turns = _next_rung(case, chart, finding, wish, step)
-    if not turns and not restore:
-        return None, chart
-    until = case.steps if restore and newest == 0 else _until(care, case, chart, finding.symptom, rung, step)
-    overrides = tuple(Override(knob, value, base_at, until) for knob, (base_at, value) in turns.items())
+        return remedy, _record(state, remedy, step)
+    rung, changes = _next_rung(context, state, finding.symptom, repair, target, step)
+    if not changes and not restore:
+        return None, state
+    is_restart = restore and newest == 0
+    until = context.steps if is_restart else _until(settings, context, state, finding.symptom, rung, step)
+    overrides = tuple(Override(knob, value, base, until) for knob, (base, value) in changes.items())
     remedy = Remedy(finding, restore, oldest, newest, overrides, rung, until)
-    return remedy, _with(chart, remedy, step)
+    return remedy, _record(state, remedy, step)
 
 
-def treated(chart: Chart, wish: Knobs, step: int) -> Knobs:
-    """The knobs as they act at `step`: the controller's wish, under the overrides that have not expired.
+def apply_overrides(state: RepairState, target: Knobs, step: int) -> Knobs:
+    """Return the effective knobs at `step`: the controller's target with all unexpired overrides applied.
 
-    A knob on a logarithmic scale keeps the ratio that it was given, so that a schedule below it goes on.
+    On a logarithmic scale an override keeps its ratio to the target, so that a schedule continues under it.
     """
-    ranges = wish.ranges()
+    ranges = target.ranges()
     values = {}
-    for override in chart.overrides:
+    for override in state.overrides:
         if step < override.until:
-            values[override.knob] = ranges[override.knob].clamp(_acting(override, wish, ranges[override.knob]))
-    return wish.with_values(values)
+            knob_range = ranges[override.knob]
+            values[override.knob] = knob_range.clamp(_effective_value(override, target, knob_range))
+    return target.with_values(values)
 
 
-def with_overrides(chart: Chart, overrides: Sequence[Override]) -> Chart:
-    """The chart with these overrides acting; a knob has one, the latest."""
-    new = {override.knob for override in overrides}
-    kept = (override for override in chart.overrides if override.knob not in new)
-    return dataclasses.replace(chart, overrides=(*kept, *overrides))
-
-
-def to_plain(chart: Chart) -> dict[str, Any]:
-    """A chart as JSON has it."""
-    return dataclasses.asdict(chart)
-
-
-def from_plain(values: Mapping[str, Any]) -> Chart:
-    """What :func:`to_plain` gave."""
-    overrides = tuple(Override(**one) for one in values["overrides"])
-    return Chart(overrides, tuple(Given(**one) for one in values["given"]), values["lost"])
-
-
-def far_from_published(case: Case) -> dict[str, float]:
-    """Knob -> published value, of those that act and that the user set far from it."""
-    ranges, published = case.base.ranges(), case.published.values()
+def knobs_far_from_published(context: RepairContext) -> dict[str, float]:
+    """Return the published values of the turnable knobs that the user set far from them, by knob."""
+    ranges, published = context.base.ranges(), context.published.values()
     return {
         name: published[name]
-        for name, value in case.base.values().items()
-        if name in case.turnable and _is_far(name, ranges[name], value, published[name])
+        for name, value in context.base.values().items()
+        if name in context.turnable and _is_far(name, ranges[name], value, published[name])
     }
 
 
-def _is_far(name: str, range: Range, value: float, published: float) -> bool:
-    if published == 0 and value <= AT_WILL.get(name, 0.0):
+def _is_far(name: str, knob_range: Range, value: float, published: float) -> bool:
+    if published == 0 and value <= OPTIONAL_REGULARISATION.get(name, 0.0):
         return False
-    if range.scale == "log":
+    if knob_range.scale == "log":
         if value == 0 or published == 0:
             return value != published
         return abs(math.log(value / published)) >= math.log(FAR) - 1e-9
-    if range.scale == "log_complement":
+    if knob_range.scale == "log_complement":
         return abs(math.log((1 - value) / (1 - published))) >= math.log(FAR_COMPLEMENT) - 1e-9
-    if range.scale == "integer":
+    if knob_range.scale == "integer":
         return abs(value - published) >= FAR
-    return abs(value - published) >= FAR_LINEAR * (range.high - range.low)
+    return abs(value - published) >= FAR_LINEAR * (knob_range.high - knob_range.low)
 
 
-def _untouched(case: Case, chart: Chart) -> dict[str, float]:
-    """Knob -> published value, of those that the user set far from it and no remedy has turned."""
-    overridden = {override.knob for override in chart.overrides}
-    return {name: value for name, value in far_from_published(case).items() if name not in overridden}
+def _unrepaired_far_knobs(context: RepairContext, state: RepairState) -> dict[str, float]:
+    """Return the published values of knobs that are far from them and have no override, by knob."""
+    overridden = {override.knob for override in state.overrides}
+    return {name: value for name, value in knobs_far_from_published(context).items() if name not in overridden}
 
 
-def _gravest(health: Health, resolve: int, least: float) -> Finding | None:
-    """The finding to act on: serious, or a hint of severity `least`; sure, of a symptom that there is a ladder for.
+def _finding_to_repair(health: Health, latest_since: int, least_hint: float) -> Finding | None:
+    """Return the most severe finding that repair acts on, of those that are confident and that have a ladder.
 
-    What spoils no weights is acted on only if it has been found since step `settled` or before.
+    It must be serious, or have severity `least_hint` if its symptom `acts_on_hints`. A symptom that does not spoil
+    weights must have been found since step `latest_since` or before.
     """
-    acting = [
+    candidates = [
         finding
         for finding in health.findings
-        if finding.severity >= (least if finding.symptom in HINTS else SERIOUS)
-        if finding.confidence >= SURE and finding.symptom in LADDERS
-        if finding.symptom in ROLLED_BACK or finding.since <= resolve
+        if (repair := repair_of(finding.symptom)) is not None
+        if finding.severity >= (least_hint if repair.acts_on_hints else SERIOUS)
+        if finding.confidence >= CONFIDENT
+        if repair.rolls_back or finding.since <= latest_since
     ]
-    return max(acting, key=lambda finding: (finding.severity, finding.confidence), default=None)
+    return max(candidates, key=lambda finding: (finding.severity, finding.confidence), default=None)
 
 
-def _may_act(care: Care, case: Case, chart: Chart, finding: Finding, step: int) -> bool:
-    """Whether the budget allows it, and the last remedy has had its time; weights that are not numbers cannot wait."""
-    if len(chart.given) >= care.budget:
+def _may_act(settings: RepairSettings, context: RepairContext, state: RepairState, finding: Finding, step: int) -> bool:
+    """Return whether there are remedies left and the pause is over; a divergence does not wait for the pause."""
+    if len(state.applied) >= settings.max_remedies:
         return False
-    if finding.symptom == "divergence" or not chart.given:
+    if finding.symptom == "divergence" or not state.applied:
         return True
-    pause = care.anew if chart.given[-1].anew else care.pause
-    return step - chart.given[-1].step >= pause * case.steps
+    last = state.applied[-1]
+    pause = settings.pause_after_restart if last.restarted else settings.pause
+    return step - last.step >= pause * context.steps
 
 
 def _next_rung(
-    case: Case, chart: Chart, finding: Finding, wish: Knobs, step: int
+    context: RepairContext, state: RepairState, symptom: str, repair: Repair, target: Knobs, step: int
 ) -> tuple[int, dict[str, tuple[float, float]]]:
-    """The lowest rung that has not been tried and changes something: its number, and knob -> (from, to)."""
-    symptom, ladder = finding.symptom, LADDERS[finding.symptom]
-    if ladder and (far := _untouched(case, chart)):
-        turns = {name: (getattr(case.base, name), value) for name, value in far.items()}
-        if symptom in BESIDE_RUNG_0:
-            pulled = treated(chart, wish, step).with_values(far)
-            on_top = moved(ladder[0], pulled, case.turnable)
-            turns |= {name: (getattr(wish, name), value) for name, value in on_top.items()}
-        return 0, turns
-    now = treated(chart, wish, step)
-    climbed = [given.rung for given in chart.given if given.symptom == symptom and given.until > step]
-    for number in range(max(climbed, default=0) + 1, len(ladder) + 1):
-        if values := moved(ladder[number - 1], now, case.turnable):
-            return number, {name: (getattr(wish, name), value) for name, value in values.items()}
-    return len(ladder), {}
+    """Return the lowest untried rung that changes something: its number, and (target, new value) of each knob."""
+    if repair.ladder and (far := _unrepaired_far_knobs(context, state)):
+        changes = {name: (getattr(context.base, name), value) for name, value in far.items()}
+        if repair.combines_first_rung:
+            reset = apply_overrides(state, target, step).with_values(far)
+            first_rung = adjust_knobs(repair.ladder[0], reset, context.turnable)
+            changes |= {name: (getattr(target, name), value) for name, value in first_rung.items()}
+        return 0, changes
+    knobs = apply_overrides(state, target, step)
+    tried = [remedy.rung for remedy in state.applied if remedy.symptom == symptom and remedy.until > step]
+    for number in range(max(tried, default=0) + 1, len(repair.ladder) + 1):
+        if values := adjust_knobs(repair.ladder[number - 1], knobs, context.turnable):
+            return number, {name: (getattr(target, name), value) for name, value in values.items()}
+    return len(repair.ladder), {}
 
 
-def _until(care: Care, case: Case, chart: Chart, symptom: str, rung: int, step: int) -> int:
-    """When an override expires: at the end of the run if it was given before, or if the end is near."""
-    until = step + round((care.brief if symptom == "divergence" else care.lasting) * case.steps)
-    again = any(given.symptom == symptom and given.rung == rung for given in chart.given)
-    return case.steps if again or until >= care.late * case.steps else until
+def _until(
+    settings: RepairSettings, context: RepairContext, state: RepairState, symptom: str, rung: int, step: int
+) -> int:
+    """Return the step at which an override expires: the end of the run if it is a repetition or the end is near."""
+    share = settings.divergence_duration if symptom == "divergence" else settings.duration
+    until = step + round(share * context.steps)
+    is_repeated = any(remedy.symptom == symptom and remedy.rung == rung for remedy in state.applied)
+    return context.steps if is_repeated or until >= settings.permanent_after * context.steps else until
 
 
-def _acting(override: Override, wish: Knobs, range: Range) -> float:
-    here: float = getattr(wish, override.knob)
-    if range.scale == "log" and here > 0 and override.base > 0 and override.value > 0:
-        return here * override.value / override.base
+def _effective_value(override: Override, target: Knobs, knob_range: Range) -> float:
+    value: float = getattr(target, override.knob)
+    if knob_range.scale == "log" and value > 0 and override.base > 0 and override.value > 0:
+        return value * override.value / override.base
     return override.value
 
 
-def _without_expired(chart: Chart, step: int) -> Chart:
-    return dataclasses.replace(chart, overrides=tuple(one for one in chart.overrides if step < one.until))
+def _without_expired(state: RepairState, step: int) -> RepairState:
+    return dataclasses.replace(state, overrides=tuple(one for one in state.overrides if step < one.until))
 
 
-def _with(chart: Chart, remedy: Remedy, step: int) -> Chart:
-    """The chart with one more remedy given; its overrides are for the pilot to hold."""
-    given = Given(step, remedy.finding.symptom, remedy.rung, remedy.until, remedy.restore and remedy.newest == 0)
-    return dataclasses.replace(chart, given=(*chart.given, given))
+def _record(state: RepairState, remedy: Remedy, step: int) -> RepairState:
+    """Return the state with one more remedy applied; its overrides are added by the pilot."""
+    is_restart = remedy.restore and remedy.newest == 0
+    applied = AppliedRemedy(step, remedy.finding.symptom, remedy.rung, remedy.until, is_restart)
+    return dataclasses.replace(state, applied=(*state.applied, applied))

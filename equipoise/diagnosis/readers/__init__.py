@@ -1,58 +1,107 @@
-"""Logs of other people's programs, read into a trace. Nothing of them is executed or unpickled."""
+"""Readers of the training logs of other programs: one file per program, with one public class in `__all__`.
 
-import dataclasses
+A reader is a class with the attributes and the method of `LogReader`; it is found automatically. Nothing in a log is
+executed or unpickled.
+"""
+
 import gzip
+import importlib
+import pkgutil
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
-from equipoise.diagnosis.readers import lines, stats, table, tensorboard
-from equipoise.diagnosis.trace import Trace
+from equipoise.diagnosis.training_log import LogFile, TrainingLog
 from equipoise.errors import DataError
 
-FORMS = "the PyTorch DCGAN example, PyTorch-GAN, PyTorch-StudioGAN, StyleGAN, TensorBoard, and CSV with a header"
+
+class LogReader(Protocol):
+    """Reads the logs of one program.
+
+    `name`: the program, for messages and docs; `contents`: what is read, for the docs. `order`: readers are tried from
+    low to high, the general ones last. `folder_files`: patterns of the files that it reads from a folder, the first
+    that matches counts.
+    """
+
+    name: str
+    contents: str
+    order: int
+    folder_files: tuple[str, ...]
+
+    def read(self, files: Sequence[LogFile]) -> TrainingLog | None:
+        """Read one file, or all the files of a folder that match; None if they are in another format.
+
+        Raises DataError if the format is right and the content is not usable.
+        """
 
 
-def read(path: Path) -> Trace:
-    """A log, or a folder that has one, as a trace. Raises DataError if it is of no known form, or holds nothing."""
+def _readers() -> Iterator[LogReader]:
+    for info in pkgutil.iter_modules(__path__):
+        if not info.name.startswith("_"):
+            module = importlib.import_module(f"{__name__}.{info.name}")
+            (public,) = module.__all__
+            yield getattr(module, public)()
+
+
+READERS: Sequence[LogReader] = tuple(sorted(_readers(), key=lambda reader: reader.order))
+
+
+def format_names() -> str:
+    """Return the names of all readable formats as one phrase."""
+    *names, last = (reader.name for reader in READERS)
+    return f"{', '.join(names)} and {last}"
+
+
+def read_log(path: Path) -> TrainingLog:
+    """Read a log file (.gz too), or a folder that contains one.
+
+    Raises DataError if the path does not exist, the format is unknown, or the log holds no usable numbers.
+    """
     if path.is_dir():
-        return _folder(path)
-    content = _content(path)
+        return _read_folder(path)
+    file = LogFile(path, _read_content(path))
+    for reader in READERS:
+        if log := _read_with(reader, [file], path):
+            return log
+    raise DataError(f"{path} is not a log in a known format; known formats are {format_names()}")
+
+
+def _read_folder(path: Path) -> TrainingLog:
+    """Read the log of a folder: that of the first reader whose files it contains."""
+    for reader in READERS:
+        for pattern in reader.folder_files:
+            if matches := sorted(path.glob(pattern)):
+                files = [LogFile(match, _read_content(match)) for match in matches]
+                log = _read_with(reader, files, path)
+                return log or read_log(matches[0])
+    patterns = ", ".join(pattern for reader in READERS for pattern in reader.folder_files)
+    raise DataError(f"{path} is neither a run folder nor a folder with a log ({patterns}); give the path of a log file")
+
+
+def _read_with(reader: LogReader, files: Sequence[LogFile], path: Path) -> TrainingLog | None:
+    """Apply a reader; errors name the path."""
     try:
-        if tensorboard.looks_like(content):
-            return _told(path, tensorboard.read([path]))
-        text = _text(content)
-        if result := stats.stats(text):
-            return _told(path, dataclasses.replace(result, metrics=stats.beside(path)))
-        result = next(filter(None, (form(text) for form in (*lines.FORMS, table.table))), None)
+        log = reader.read(files)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    if result:
-        return _told(path, result)
-    raise DataError(f"{path} is no log of a form that is known: {FORMS}")
+    if log is not None and not len(log.steps):
+        raise DataError(f"{path} ({log.log_format}) holds no losses, probabilities or metrics to diagnose")
+    return log
 
 
-def _folder(path: Path) -> Trace:
-    """A folder: TensorBoard's event files, or the stats.jsonl or log.txt of StyleGAN."""
-    if events := sorted(path.glob(tensorboard.FILES)):
-        return _told(path, tensorboard.read(events))
-    for name in ("stats.jsonl", "log.txt"):
-        if (path / name).exists():
-            return read(path / name)
-    raise DataError(f"{path} is neither a run nor a folder with event files, stats.jsonl or log.txt; give a log file")
-
-
-def _content(path: Path) -> bytes:
+def _read_content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"there is no {path}; give a run folder or a log") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    return _unpacked(content) if content[:2] == b"\x1f\x8b" else content
+    return _decompress(content) if content[:2] == b"\x1f\x8b" else content
 
 
-def _unpacked(content: bytes) -> bytes:
-    """What a .gz file holds; of one cut short, what there is."""
+def _decompress(content: bytes) -> bytes:
+    """Decompress a .gz file; a truncated one as far as it goes."""
     try:
         return gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile):
@@ -61,18 +110,3 @@ def _unpacked(content: bytes) -> bytes:
             return stream.decompress(content)
         except zlib.error:
             return b""
-
-
-def _text(content: bytes) -> str:
-    """Text in UTF-8 or UTF-16, what is neither replaced; a last line without an end was cut short and is left out."""
-    is_wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-    text = content.decode("utf-16" if is_wide else "utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
-    return text[: text.rfind("\n") + 1] or text
-
-
-def _told(path: Path, result: Trace) -> Trace:
-    if not len(result.steps):
-        raise DataError(
-            f"{path} is a log ({result.form}) without a number to judge by: losses, probabilities or metrics"
-        )
-    return result

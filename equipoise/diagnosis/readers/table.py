@@ -1,4 +1,4 @@
-"""Tables with a header: values between commas, semicolons or tabs."""
+"""Reader of tables with a header line (CSV), separated by commas, semicolons or tabs."""
 
 import csv
 import io
@@ -6,63 +6,79 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from equipoise.diagnosis.readers import columns
-from equipoise.diagnosis.trace import Trace, Values
+from equipoise.diagnosis.training_log import STEP_COLUMNS, LogFile, TrainingLog, Values, normalise_name
 
-BETWEEN = (",", ";", "\t")
-FALLBACK = ("step", "image", "epoch")
+__all__ = ["Table"]
+
+SEPARATORS = (",", ";", "\t")
+PREFERRED_UNITS = ("step", "image", "epoch")
 
 
-def table(text: str) -> Trace | None:
-    """A table whose first line names its columns; None if that has fewer than two names, or what can be no name.
+class Table:
+    """A table whose first line names its columns, at least two.
 
-    An empty cell is a number that was not written, a word in place of a number likewise. Rows of another length than
-    the header, such as one cut short, are left out. Without a column that counts, rows are counted.
+    An empty cell, or a word in place of a number, is a value that was not written. Rows whose length differs from the
+    header's, such as a truncated one, are skipped. Without a column of steps, images or epochs, rows are counted.
     """
+
+    name = "CSV with a header"
+    contents = "any table with a header, separated by commas, semicolons or tabs"
+    order = 90
+    folder_files: tuple[str, ...] = ()
+
+    def read(self, files: Sequence[LogFile]) -> TrainingLog | None:
+        """Read one file; None without a header or without rows."""
+        parsed = _parse(files[0].text)
+        if parsed is None:
+            return None
+        names, rows = parsed
+        columns = {name: _parse_cells(cells) for name, cells in zip(names, zip(*rows, strict=True), strict=True)}
+        units = {name: unit for name in names if (unit := STEP_COLUMNS.get(normalise_name(name)))}
+        counter = min(units, key=lambda name: PREFERRED_UNITS.index(units[name]), default=None)
+        if counter is None:
+            steps, has_step = np.arange(1, len(rows) + 1, dtype=np.float64), np.ones(len(rows), bool)
+        else:
+            steps, has_step = columns[counter]
+            if normalise_name(counter).endswith(("kimg", "kimgs")):
+                steps = steps * 1000
+        valid = np.isfinite(steps) & has_step
+        selected = {
+            name: (steps[valid & has_value].round(), values[valid & has_value])
+            for name, (values, has_value) in columns.items()
+            if name not in units and (valid & has_value).any()
+        }
+        return TrainingLog.from_columns("table", selected, unit=units[counter] if counter else "row")
+
+
+def _parse(text: str) -> tuple[list[str], list[list[str]]] | None:
+    """Split a table into column names and rows; None if the first line is no header or there are no rows."""
     head, _, _ = text.partition("\n")
-    between = max(BETWEEN, key=head.count)
+    separator = max(SEPARATORS, key=head.count)
     try:
-        rows = list(csv.reader(io.StringIO(text), delimiter=between))
+        rows = list(csv.reader(io.StringIO(text), delimiter=separator))
     except csv.Error:
         return None
-    names = [name.strip().lstrip("﻿") for name in rows[0]] if rows else []
-    if len(names) < 2 or any(_is_number(name) or not name.isprintable() for name in names):
+    names = [name.strip().lstrip("\ufeff") for name in rows[0]] if rows else []
+    if len(names) < 2 or any(_parse_cell(name) is not None or not name.isprintable() for name in names):
         return None
     body = [row for row in rows[1:] if len(row) == len(names)]
-    if not body:
-        return None
-    numbers = {name: _numbers(words) for name, words in zip(names, zip(*body, strict=True), strict=True)}
-    counters = {name: columns.STEPS[columns.plain(name)] for name in names if columns.plain(name) in columns.STEPS}
-    counter = min(counters, key=lambda name: FALLBACK.index(counters[name]), default=None)
-    steps, written = numbers[counter] if counter else (np.arange(1, len(body) + 1, dtype=np.float64), None)
-    if counter and columns.plain(counter).endswith(("kimg", "kimgs")):
-        steps = steps * 1000
-    good = np.isfinite(steps) if written is None else np.isfinite(steps) & written
-    result = {
-        name: (steps[good & there].round(), values[good & there])
-        for name, (values, there) in numbers.items()
-        if name not in counters and (good & there).any()
-    }
-    return columns.trace("table", result, unit=counters[counter] if counter else "row")
+    return (names, body) if body else None
 
 
-def _numbers(words: Sequence[str]) -> tuple[Values, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """The numbers of a column, and which of its cells hold one; nan and inf are numbers."""
+def _parse_cells(cells: Sequence[str]) -> tuple[Values, npt.NDArray[np.bool_]]:
+    """Return the numbers of a column, and which cells hold one; nan and inf are numbers."""
     try:
-        return np.fromiter(map(float, words), np.float64, len(words)), np.ones(len(words), bool)
+        return np.fromiter(map(float, cells), np.float64, len(cells)), np.ones(len(cells), bool)
     except ValueError:
-        values = [_number(word) for word in words]
-        there = np.array([value is not None for value in values])
-        return np.array([math.nan if value is None else value for value in values]), there
+        values = [_parse_cell(cell) for cell in cells]
+        has_value = np.array([value is not None for value in values])
+        return np.array([math.nan if value is None else value for value in values]), has_value
 
 
-def _number(word: str) -> float | None:
+def _parse_cell(cell: str) -> float | None:
     try:
-        return float(word)
+        return float(cell)
     except ValueError:
         return None
-
-
-def _is_number(word: str) -> bool:
-    return _number(word) is not None

@@ -1,0 +1,148 @@
+"""Apply all symptoms: to one reading of a live run, or to all readings of a run or a log.
+
+    history = SignalHistory()
+    for step, progress, signals in readings:
+        health, history = diagnose(history, step, progress, signals)
+
+A symptom whose signals are missing is never found. Each reading is diagnosed from the past alone, so a live run, its
+log read again, and the log of another program give the same findings.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from equipoise.core.observations import SERIOUS, Finding, Health, Signals, Verdict
+from equipoise.diagnosis.history import SignalHistory, append_reading
+from equipoise.diagnosis.symptoms import SYMPTOMS
+from equipoise.diagnosis.training_log import SignalReading
+
+
+def diagnose(history: SignalHistory, step: int, progress: float, signals: Signals) -> tuple[Health, SignalHistory]:
+    """Return the findings after one more reading, and the history extended by it.
+
+    `step` rises from reading to reading; `progress` is in [0, 1]. `since` of a finding is the step of the first of the
+    consecutive readings that detected it, or an earlier step if the evidence shows that.
+    """
+    history = append_reading(history, step, progress, signals)
+    findings = []
+    for symptom in SYMPTOMS.values():
+        if detection := symptom.detect(history):
+            since = history.since.get(symptom.id, step) if detection.since is None else detection.since
+            finding = Finding(symptom.id, detection.severity, detection.evidence, since, detection.confidence)
+            findings.append(finding)
+    history = dataclasses.replace(history, since={finding.symptom: finding.since for finding in findings})
+    return Health(tuple(findings)), history
+
+
+@dataclass(frozen=True, slots=True)
+class SymptomEpisode:
+    """A symptom over a whole run.
+
+    `finding`: the most severe finding, with the step of the first one as `since`. `until`: the step of the last
+    reading that found it, None if that is the last reading of the log. `count`: in how many separate periods.
+    """
+
+    finding: Finding
+    until: int | None
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunDiagnosis:
+    """Diagnosis of a whole run: episodes in order of time, number of readings, last step, and final verdict."""
+
+    episodes: tuple[SymptomEpisode, ...]
+    readings: int
+    step: int
+    verdict: Verdict
+
+
+def diagnose_run(readings: Iterable[SignalReading]) -> RunDiagnosis:
+    """Diagnose readings one after the other and join the findings of each symptom to an episode."""
+    history, step, count = SignalHistory(), 0, 0
+    verdict: Verdict = "healthy"
+    episodes: dict[str, SymptomEpisode] = {}
+    current: frozenset[str] = frozenset()
+    for reading in readings:
+        health, history = diagnose(history, *reading)
+        step, count, previous, verdict = reading.step, count + 1, current, health.verdict
+        current = frozenset(finding.symptom for finding in health.findings)
+        for finding in health.findings:
+            is_continued = finding.symptom in previous
+            episodes[finding.symptom] = _extend(episodes.get(finding.symptom), finding, step, is_continued)
+    order = sorted(episodes.values(), key=lambda episode: (episode.finding.since, -episode.finding.severity))
+    ended = tuple(
+        dataclasses.replace(episode, until=None if episode.until == step else episode.until) for episode in order
+    )
+    return RunDiagnosis(ended, count, step, "diverged" if "divergence" in episodes else verdict)
+
+
+def _extend(episode: SymptomEpisode | None, finding: Finding, step: int, is_continued: bool) -> SymptomEpisode:
+    """Add a finding to an episode."""
+    if episode is None:
+        return SymptomEpisode(finding, step)
+    worst = finding if finding.severity > episode.finding.severity else episode.finding
+    worst = dataclasses.replace(worst, since=episode.finding.since)
+    return SymptomEpisode(worst, step, episode.count + (0 if is_continued else 1))
+
+
+def episode_to_dict(episode: SymptomEpisode, unit: str = "step") -> dict[str, object]:
+    """Return an episode as a dictionary for JSON; `unit` is what the log counts."""
+    finding = episode.finding
+    symptom = SYMPTOMS[finding.symptom]
+    return {
+        "symptom": finding.symptom,
+        "severity": round(finding.severity, 3),
+        "since": finding.since,
+        "until": episode.until,
+        "times": episode.count,
+        "unit": unit,
+        "confidence": round(finding.confidence, 3),
+        "evidence": {name: _json_number(value) for name, value in finding.evidence.items()},
+        "meaning": symptom.meaning,
+        "advice": symptom.advice,
+        "in_a_loop_of_your_own": symptom.custom_loop_advice,
+    }
+
+
+def format_episode(episode: SymptomEpisode, unit: str = "step") -> list[str]:
+    """Format an episode as lines of text: what and when, the evidence, the confidence, and the advice."""
+    finding, symptom = episode.finding, SYMPTOMS[episode.finding.symptom]
+    until = "to the end" if episode.until is None else f"to {episode.until:,}"
+    times = f", {episode.count:,} times" if episode.count > 1 else ""
+    evidence = ", ".join(f"{name} = {_format_number(value)}" for name, value in finding.evidence.items())
+    return [
+        f"{finding.symptom}  from {unit} {finding.since:,} {until}{times}  ({_format_severity(finding)}, "
+        f"confidence {finding.confidence:.0%})",
+        f"  {symptom.meaning}",
+        f"  evidence: {evidence}",
+        f"  what to change: {symptom.advice}",
+        f"  in a custom training loop: {symptom.custom_loop_advice}",
+    ]
+
+
+def format_diagnosis(
+    diagnosis: RunDiagnosis, log_format: str, unit: str = "step", notes: Mapping[str, str] | None = None
+) -> str:
+    """Format the diagnosis of a run as text: a head line, `notes` on the log (name: text), and all episodes."""
+    plural = "" if diagnosis.step == 1 else "s"
+    head = f"{log_format}: {diagnosis.readings:,} readings up to {diagnosis.step:,} {unit}{plural}"
+    body = [line for episode in diagnosis.episodes for line in ("", *format_episode(episode, unit))]
+    lines = [f"{name}: {text}" for name, text in (notes or {}).items()]
+    return "\n".join([f"{head}; final verdict: {diagnosis.verdict}", *lines, *(body or ["", "no symptoms found"])])
+
+
+def _format_severity(finding: Finding) -> str:
+    if finding.severity == 0:
+        return "for information, no problem"
+    return f"{'serious' if finding.severity >= SERIOUS else 'mild'}, severity {finding.severity:.2f}"
+
+
+def _json_number(value: float) -> float | str:
+    return value if math.isfinite(value) else repr(value)
+
+
+def _format_number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"

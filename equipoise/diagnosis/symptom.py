@@ -1,0 +1,96 @@
+"""The record of a symptom: how it is detected, what it means, what to do about it, and how repair treats it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from equipoise.core.observations import SERIOUS
+from equipoise.diagnosis.adjustments import Rung
+from equipoise.diagnosis.history import SignalHistory
+
+MILD = 0.2
+"""Lowest severity of a finding that is a problem. Findings of severity 0 are for information."""
+
+
+class SeverityScale(NamedTuple):
+    """Values, rising or falling, at which the severity is MILD (0.2), SERIOUS (0.5) and 1; it is linear in between."""
+
+    mild: float
+    serious: float
+    worst: float
+
+    def severity(self, value: float) -> float | None:
+        """Return the severity of a value in [0.2, 1]; None if the value is short of `mild` or not a number."""
+        sign = 1 if self.worst > self.mild else -1
+        value, mild, serious, worst = sign * value, sign * self.mild, sign * self.serious, sign * self.worst
+        if not value >= mild:
+            return None
+        if value < serious:
+            return MILD + (SERIOUS - MILD) * (value - mild) / (serious - mild)
+        return min(1.0, SERIOUS + (1 - SERIOUS) * (value - serious) / (worst - serious))
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Result of a detector: severity and confidence in [0, 1], and the numbers they follow from.
+
+    `since`: the step since which the evidence shows the symptom, 0 for the start of the run. None: since the first
+    reading that detected it.
+    """
+
+    severity: float
+    confidence: float
+    evidence: Mapping[str, float]
+    since: int | None = None
+
+
+Detector = Callable[[SignalHistory], Detection | None]
+"""A pure function of the history up to the current reading. None: the symptom is absent, or its signals are missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """How repair treats a symptom.
+
+    `ladder`: the rungs, mildest first; each time the symptom is found again, the next one is applied. An empty ladder
+    means rollback only: no knob caused the problem.
+    `rolls_back`: the symptom spoils the weights, so they are restored from an earlier checkpoint first. Otherwise they
+    get worse slowly, and repair waits until the symptom has persisted.
+    `is_sudden`: the weights were good until one step before, however early in the run: the latest checkpoint before
+    the symptom is restored.
+    `acts_on_hints`: early in a run, a mild finding suffices for resetting knobs to their published values. Only for
+    symptoms that samples and logits show directly. Those relative to a run's own first steps, such as a gradient that
+    has shrunk, mean little so early (a healthy WGAN-GP of benchmarks/rescue.py was repaired because of one).
+    `combines_first_rung`: the first rung is applied together with that reset.
+    """
+
+    ladder: tuple[Rung, ...]
+    rolls_back: bool = True
+    is_sudden: bool = False
+    acts_on_hints: bool = False
+    combines_first_rung: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symptom:
+    """A kind of problem that can be detected in a run or a log: everything the package knows about it.
+
+    `order`: position among all symptoms, in findings and in tables; of two equally severe findings repair treats the
+    earlier one. `reads`: the signals that the detector uses, by their names in Signals; a log that has none of them
+    cannot show the symptom. `test` and `scales`: the test in words and formulas, and the severity scale of each
+    quantity in it. `source`: literature and experiments behind the test and its thresholds. `advice`: what to change
+    with the knobs of this package; `custom_loop_advice`: the same for a custom training loop. `repair`: None if repair
+    never acts on it.
+    """
+
+    id: str
+    order: int
+    detect: Detector
+    reads: tuple[str, ...]
+    meaning: str
+    test: str
+    source: str
+    advice: str
+    custom_loop_advice: str
+    scales: Mapping[str, SeverityScale] = field(default_factory=dict)
+    repair: Repair | None = None

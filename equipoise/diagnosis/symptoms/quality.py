@@ -1,0 +1,172 @@
+"""Symptoms of sample quality over time: collapse (quality is lost for good) and plateau (it no longer improves).
+
+Both look backwards only: at each reading only the past is known. A metric far from its best shows a collapse by itself.
+Metrics are measured rarely, so weaker evidence suffices while the losses show that the discriminator has won: a small
+loss of quality is then the beginning of a large one. Without any metric, only the duration of that win is left.
+"""
+
+import math
+import statistics
+
+from equipoise.diagnosis.adjustments import RESTORE_DIVERSITY
+from equipoise.diagnosis.history import COLLAPSE_CRITERIA, RECENT, CollapseCriteria, MetricHistory, SignalHistory
+from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
+
+WORST = 3.0
+"""Ratio value / best at which all quality is lost; the field logs end at 2.8 to 5."""
+COLLAPSE_RATIO = SeverityScale(COLLAPSE_CRITERIA.ratio_twice, COLLAPSE_CRITERIA.ratio, WORST)
+"""Ratio value / best of a metric; 1 is as good as the best so far."""
+LEAST_SEVERITY = 0.6
+LEAST_SCORE = 0.05
+"""A metric where higher is better counts as 0 below this."""
+NOISE_FACTOR = 5
+"""A kernel distance to 1,000 digits has a standard error of about 0.003 near 0. The default recipe's first value is
+0.03; with a twentieth of it as the floor, a good run with 0.0031, 0.0040 and 0.0039 was called a collapse."""
+LASTING = 0.05
+"""All values of the last twentieth of the run so far must be worse, not only the last: frequent measurements show the
+noise of a metric."""
+JUMP = 4.0
+"""Both losses jump by this number of standard deviations of what they did before, the discriminator's down, the
+generator's up; losses of healthy logs stay below 2.5 in either."""
+READINGS_AFTER_JUMP = 8
+"""Readings after a jump that are compared with the other recent ones."""
+PLATEAU = 0.4
+"""Share of the run, and of its measurements, since the best one."""
+PLATEAU_MEASUREMENTS = 8
+"""Smallest number of measurements for a plateau."""
+
+
+def detect_collapse(history: SignalHistory, criteria: CollapseCriteria = COLLAPSE_CRITERIA) -> Detection | None:
+    """Detect a lasting loss of quality. Once detected, it lasts until the quality is back."""
+    won, jump = _won_share(history), _jump(history)
+    by_metric = [_by_metric(history, name, won, jump, criteria) for name in history.metrics]
+    detections = [detection for detection in by_metric if detection]
+    if detections:
+        return max(detections, key=lambda detection: detection.severity)
+    if history.metrics or history.last("rank_train_fake", 1) or _has_good_coverage(history):
+        return None  # losses alone count only in logs that have nothing better
+    if won >= criteria.won_share or (won > 0 and "collapse" in history.since):
+        return Detection(LEAST_SEVERITY, 0.6, _loss_evidence(history, won, jump))
+    return Detection(LEAST_SEVERITY, 0.5, _loss_evidence(history, won, jump)) if jump else None
+
+
+def detect_plateau(history: SignalHistory) -> Detection | None:
+    """Detect a metric that has not improved for a good part of the run: more steps bring little."""
+    for name, metric in history.metrics.items():
+        late = sum(1 for measurement in metric.values if measurement.step > metric.best.step)
+        waited = (history.step - metric.best.step) / max(1, history.step)
+        if metric.count >= PLATEAU_MEASUREMENTS and waited >= PLATEAU and late >= PLATEAU * metric.count:
+            return Detection(MILD, 0.6, {f"{name}_best": metric.best.value, "share_of_run_since": waited})
+    return None
+
+
+def _by_metric(
+    history: SignalHistory, name: str, won: float, jump: float, criteria: CollapseCriteria
+) -> Detection | None:
+    """Detect a collapse by one metric, together with the losses."""
+    metric = history.metrics[name]
+    ratios = [quality_ratio(name, metric, measurement.value) for measurement in metric.values]
+    late = sum(1 for measurement in metric.values if measurement.step > (1 - LASTING) * history.step)
+    worse = min(ratios[-max(1, late) :])
+    twice = min(ratios[-max(2, late) :])
+    alone = worse >= criteria.ratio or twice >= criteria.ratio_twice
+    with_losses = worse >= criteria.ratio_won if won or jump else False
+    won_long = worse >= criteria.ratio_won_long and won >= criteria.won_share
+    lasting = worse >= criteria.ratio_won and "collapse" in history.since
+    if not (alone or with_losses or won_long or lasting):
+        return None
+    scale = SeverityScale(criteria.ratio_twice, criteria.ratio, WORST)
+    severity = max(LEAST_SEVERITY, scale.severity(min(worse, WORST)) or 0.0)
+    confidence = 0.9 if twice >= criteria.ratio else 0.8 if alone else 0.7
+    evidence = {name: metric.values[-1].value, f"{name}_at_best": metric.best.value}
+    return Detection(severity, confidence, {**evidence, **_loss_evidence(history, won, jump)})
+
+
+def _won_share(history: SignalHistory) -> float:
+    """Return the share of the run so far for which the discriminator has won by its losses; 0 if it has not now."""
+    since = history.levels.discriminator_won_since
+    return 0.0 if since is None else max(1 - since / max(1, history.step), 1e-9)
+
+
+def _jump(history: SignalHistory) -> float:
+    """Return by how many standard deviations both losses have jumped (the smaller of the two); 0 if below JUMP.
+
+    The deviation is robust: 1.4826 · median |loss − median(loss)|.
+    """
+    jumps = []
+    for name, sign in (("loss_d", -1), ("loss_g", 1)):
+        values = history.last(name, RECENT)
+        before, after = values[:-READINGS_AFTER_JUMP], values[-READINGS_AFTER_JUMP:]
+        if len(values) < RECENT or (name == "loss_d" and min(before) < 0):
+            return 0.0  # a loss without a lower bound has no level to fall from
+        centre = statistics.median(before)
+        deviation = 1.4826 * statistics.median(abs(value - centre) for value in before)
+        if deviation <= 1e-6 * abs(centre):
+            return 0.0
+        jumps.append(sign * (statistics.median(after) - centre) / deviation)
+    return min(jumps) if min(jumps) >= JUMP else 0.0
+
+
+def _has_good_coverage(history: SignalHistory) -> bool:
+    """Return whether coverage is close to its best: losses alone then prove nothing."""
+    values, best = history.last("coverage", 2), max((value for _, value in history.whole("coverage")), default=0.0)
+    return bool(values) and statistics.fmean(values) >= 0.6 * best > 0
+
+
+def _loss_evidence(history: SignalHistory, won: float, jump: float) -> dict[str, float]:
+    """Return the numbers by which the losses support a collapse, if they do."""
+    levels = history.levels
+    evidence: dict[str, float] = {}
+    if won and levels.loss_d is not None and levels.loss_g is not None:
+        evidence |= {"loss_d": levels.loss_d, "loss_d_at_most": levels.highest_d}
+        evidence |= {"loss_g": levels.loss_g, "loss_g_at_least": levels.lowest_g, "won_for": won}
+    return {**evidence, "jump": jump} if jump else evidence
+
+
+def quality_ratio(name: str, metric: MetricHistory, value: float) -> float:
+    """Return how many times worse a value is than the best so far: 1 is equally good, infinity is not a number.
+
+    value / best, or best / value where higher is better. Kernel distances are unbiased, so at their best they scatter
+    about 0: their best counts as at least a fifth of the first value. A metric where higher is better (most are shares)
+    counts as at least 0.05.
+    """
+    best = metric.best.value
+    if not math.isfinite(value):
+        return math.inf
+    if metric.better == "higher":
+        return max(best, LEAST_SCORE) / max(value, LEAST_SCORE)
+    floor = max(best, abs(metric.first.value) / NOISE_FACTOR) if name.startswith(("kd_", "kid")) else best
+    return value / floor if floor > 0 else 1.0
+
+
+COLLAPSE = Symptom(
+    id="collapse",
+    order=40,
+    detect=detect_collapse,
+    reads=("metrics", "loss_d", "loss_g", "rank_train_fake", "coverage"),
+    meaning="quality was lost and has not come back",
+    test="a metric at least 1.5 times as bad as its best, or 1.25 times at two measurements in a row; 1.15 times while "
+    "the discriminator has won by its losses, 1.05 times once it has won for half of the run (severity at least 0.6); "
+    "without metrics and ranks, a win for half of the run or a jump of both losses by four standard deviations "
+    "(severity 0.6)",
+    scales={"metric / best": COLLAPSE_RATIO},
+    source="25 published logs, one run left out at a time (benchmarks/field_logs.md)",
+    advice="return to the best checkpoint and change something before you resume: increase augment_p, multiply "
+    "r1_gamma by two to four, reduce lr_d; without a change, the earlier weights are the best you will get",
+    custom_loop_advice="keep the checkpoint of the best FID; from there, use more augmentation, a larger R1 weight, a "
+    "smaller learning rate of the discriminator, or spectral normalisation",
+    repair=Repair(RESTORE_DIVERSITY, combines_first_rung=True),
+)
+
+PLATEAU_SYMPTOM = Symptom(
+    id="plateau",
+    order=120,
+    detect=detect_plateau,
+    reads=("metrics",),
+    meaning="the metric has not improved for a good part of the run",
+    test="at least 40 % of the run, and of its measurements (eight or more), have passed since the best value of a "
+    "metric (severity 0.2)",
+    source="convention",
+    advice="stop, and use the best checkpoint; or let the learning rates fall (annealed) for the last few per cent",
+    custom_loop_advice="stop, or let both learning rates fall; keep the best checkpoint",
+)

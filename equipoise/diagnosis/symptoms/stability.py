@@ -1,0 +1,170 @@
+"""Symptoms of training dynamics: divergence, oscillation, and a discriminator that suddenly forgets."""
+
+import itertools
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+
+from equipoise.diagnosis.adjustments import HALVE_LEARNING_RATES, INCREASE_R1, NO_MOMENTUM
+from equipoise.diagnosis.history import SignalHistory
+from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
+
+CYCLE = SeverityScale(0.45, 0.6, 0.9)
+"""Autocorrelation at one period. For noise, 64 readings stay below 2 / sqrt(64) = 0.25 (Bartlett 1946), and the highest
+over many lags rarely exceeds 0.4."""
+CYCLE_READINGS = 64
+SWING = 0.1
+"""Smallest standard deviation of a cycle: of a rank as it is, of a loss relative to its level."""
+READINGS_BEFORE = 4
+"""Number of readings that define the rank before a drop."""
+STEADY = 0.15
+"""Largest difference among them: if the rank oscillates, a low value is not a sudden drop."""
+DROP = 0.2
+"""Smallest drop of the rank: ten standard errors of a mean over 50 steps of a rank of 64 against 64 logits."""
+STEPS_PER_READING = 25
+"""Number of steps that a reading must average: ranks of single steps are too noisy."""
+REMAINING = SeverityScale(0.6, 0.45, 0.1)
+"""Share of the rank that remains. A healthy discriminator loses some hundredths from reading to reading; one whose
+weights were reset kept 9 % and 36 % (seeds 100 and 101 of benchmarks/rescue.py)."""
+
+
+def detect_divergence(history: SignalHistory) -> Detection | None:
+    """Detect a loss or gradient that is not finite: nothing after it can be trusted."""
+    count = int(history.recent[-1].values["non_finite"])
+    return Detection(1.0, 1.0, {"non_finite": count}) if count else None
+
+
+def detect_oscillation(history: SignalHistory) -> Detection | None:
+    """Detect ranks or losses that cycle: high autocorrelation at some lag, and equally negative at half of it.
+
+    Over the last 64 readings, once all of them are in the second half of the run so far: training that settles
+    oscillates at first.
+    """
+    detections = []
+    for name in ("rank_train_fake", "loss_g", "loss_d"):
+        values = history.last(name, CYCLE_READINGS)
+        steps = [point.step for point in history.recent if name in point.values][-CYCLE_READINGS:]
+        if len(values) < CYCLE_READINGS or steps[0] < history.step / 2 or _is_uneven(steps):
+            continue
+        swing = float(np.std(values)) / (1.0 if name.startswith("rank") else max(abs(statistics.fmean(values)), 1e-12))
+        if swing < SWING:
+            continue
+        lag, strength = strongest_cycle(values)
+        severity = CYCLE.severity(strength)
+        if severity is not None:
+            evidence = {
+                "autocorrelation": strength,
+                "period": lag * (steps[-1] - steps[0]) / 63,
+                f"swing_{name}": swing,
+            }
+            detections.append(Detection(min(severity, 0.9), 0.7, evidence))
+    return max(detections, key=lambda detection: detection.severity, default=None)
+
+
+def strongest_cycle(values: Sequence[float]) -> tuple[int, float]:
+    """Return the lag of the strongest cycle and its strength max over lags of min(r(lag), −r(lag / 2)).
+
+    r is the autocorrelation of the values after subtraction of their least-squares line. Lags are even, from 6 values
+    to half of the series.
+    """
+    series = np.asarray(values, np.float64)
+    count = len(series)
+    at = np.arange(count) - (count - 1) / 2
+    residual = series - series.mean()
+    residual -= (residual @ at) / (at @ at) * at
+    total = float(residual @ residual)
+    if total <= 1e-24 * max(1.0, float(series @ series)):
+        return 0, 0.0
+    r = np.correlate(residual, residual, "full")[count - 1 :] / total * count / np.arange(count, 0, -1)
+    lags = np.arange(6, count // 2 + 1, 2)
+    strength = np.minimum(r[lags], -r[lags // 2])
+    return int(lags[strength.argmax()]), float(strength.max())
+
+
+def _is_uneven(steps: Sequence[int]) -> bool:
+    gaps = [later - earlier for earlier, later in itertools.pairwise(steps)]
+    return max(gaps) > 2 * max(1, min(gaps))
+
+
+def detect_forgetting(history: SignalHistory) -> Detection | None:
+    """Detect a discriminator that lost most of its ability to tell reals from fakes between two readings.
+
+    Learning does not cause that. The cause is a step that ruined its weights or its optimizer state, or replaced them.
+    (Gradual forgetting shows as mode dropping: Thanh-Tung and Tran 2018.)
+    """
+    points = [point for point in history.recent if "rank_train_fake" in point.values][-READINGS_BEFORE - 1 :]
+    gaps = [later.step - earlier.step for earlier, later in itertools.pairwise(points)]
+    if len(points) <= READINGS_BEFORE or min(gaps) < STEPS_PER_READING or max(gaps) > min(gaps):
+        return None
+    *before, now = (point.values["rank_train_fake"] for point in points)
+    level = statistics.median(before)
+    if max(before) - min(before) > STEADY or level - now < DROP:
+        return None
+    severity = REMAINING.severity(max(now, 0.0) / level)
+    if severity is None:
+        return None
+    return Detection(severity, 0.7, {"rank_train_fake": now, "rank_before": level}, since=points[-2].step)
+
+
+DIVERGENCE = Symptom(
+    id="divergence",
+    order=10,
+    detect=detect_divergence,
+    reads=("non_finite",),
+    meaning="a loss or a gradient is not a finite number; everything after it is lost",
+    test="`non_finite` > 0 (severity 1)",
+    source="definition",
+    advice="return to a checkpoint from before, halve lr_g and lr_d, and turn on r1_gamma or gp_weight if it is off",
+    custom_loop_advice="stop at the first NaN, reload, clip gradients or halve both learning rates; in fp16 check the "
+    "loss scale",
+    repair=Repair(
+        (
+            HALVE_LEARNING_RATES,
+            (*HALVE_LEARNING_RATES, INCREASE_R1),
+            (*HALVE_LEARNING_RATES, *HALVE_LEARNING_RATES, NO_MOMENTUM),
+            (*HALVE_LEARNING_RATES, *HALVE_LEARNING_RATES, INCREASE_R1),
+        ),
+        is_sudden=True,
+    ),
+)
+
+FORGETTING = Symptom(
+    id="discriminator_forgetting",
+    order=90,
+    detect=detect_forgetting,
+    reads=("rank_train_fake",),
+    meaning="from one reading to the next the discriminator lost most of its ability to tell reals from fakes",
+    test="`rank_train_fake` at one reading relative to the median of the four before it, which differ by at most 0.15; "
+    "the drop is at least 0.2, and each reading averages at least 25 steps",
+    scales={"rank_train_fake / median before": REMAINING},
+    source="healthy and reset discriminators of benchmarks/rescue.py, seeds 100 and 101",
+    advice="return to the checkpoint before it; if it happens again, reduce both learning rates",
+    custom_loop_advice="return to the weights from before it; look for what replaced or ruined the discriminator's "
+    "weights or its optimizer's state",
+    repair=Repair((), is_sudden=True),
+)
+
+OSCILLATION = Symptom(
+    id="oscillation",
+    order=110,
+    detect=detect_oscillation,
+    reads=("rank_train_fake", "loss_g", "loss_d"),
+    meaning="the players cycle instead of converging",
+    test="max over lags of min(r(lag), −r(lag / 2)), r the autocorrelation of `rank_train_fake`, `loss_g` or `loss_d` "
+    "over the last 64 readings, once these are in the second half of the run so far; standard deviation at least 0.1 "
+    "(of a loss: relative to its mean)",
+    scales={"autocorrelation": CYCLE},
+    source="noise stays below 2 / √64 = 0.25 (Bartlett 1946); cycles of GANs: Mescheder 2018",
+    advice="increase r1_gamma or gp_weight, reduce beta1 to 0 and both learning rates; use a longer ema_half_life",
+    custom_loop_advice="reduce momentum (Adam's beta1 to 0–0.5), add R1 or a gradient penalty, average the generator's "
+    "weights",
+    repair=Repair(
+        (
+            (*HALVE_LEARNING_RATES, NO_MOMENTUM),
+            (INCREASE_R1, *HALVE_LEARNING_RATES),
+            (*HALVE_LEARNING_RATES, *HALVE_LEARNING_RATES),
+        ),
+        rolls_back=False,
+    ),
+)

@@ -1,0 +1,148 @@
+"""Symptoms of a discriminator that cannot tell reals from fakes: dead, or at the equilibrium."""
+
+import statistics
+from collections.abc import Sequence
+
+from equipoise.diagnosis.adjustments import Adjustment
+from equipoise.diagnosis.history import SignalHistory
+from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
+from equipoise.diagnosis.symptoms.strong_discriminator import LOW_COVERAGE
+
+NO_DISCRIMINATION = 0.05
+"""|rank_train_fake| of a discriminator that is no better than chance, averaged over 20 readings or more: twice the
+standard error of 0.1 / sqrt(20)."""
+DISCRIMINATES = 0.15
+"""rank_train_fake of a discriminator that does tell reals from fakes: three times NO_DISCRIMINATION."""
+FLAT = 0.01
+"""|D(x) − D(G(z))| of a discriminator with the same output for all samples, although its ranks tell the two apart."""
+HIGH_COVERAGE = 2 / 3
+"""Coverage above which a flat discriminator is an equilibrium."""
+CRITIC_LOSS = SeverityScale(0.02, 0.01, 0.0)
+"""|loss_d| of a Wasserstein critic as a share of its largest: its estimate of the distance has become 0."""
+EQUILIBRIUM_RANK = 0.1
+"""|rank_train_fake| that counts as "no better than chance": about one standard error of a rank of n = 64 against m = 64
+logits, sqrt((n + m + 1) / (3 n m)) = 0.10 (Mann and Whitney 1947)."""
+EQUILIBRIUM_SPAN = 0.1
+"""Share of the run for which it must hold."""
+
+
+def detect_dead(history: SignalHistory) -> Detection | None:
+    """Detect a discriminator that is no better than chance although fakes differ from reals.
+
+    Or one whose loss has come to rest near 0. That is for losses that have no lower bound: a Wasserstein critic whose
+    estimate is a hundredth of what it was.
+    """
+    ranks = history.last("rank_train_fake", 20)
+    if len(ranks) == 20 and abs(statistics.fmean(ranks)) < NO_DISCRIMINATION:
+        for name, limit in (("coverage", 0.1), ("diversity", 0.3)):
+            values = history.last(name, 3)
+            if values and statistics.fmean(values) < limit:
+                evidence = {"rank_train_fake": statistics.fmean(ranks), name: statistics.fmean(values)}
+                return Detection(0.8, 0.8, evidence)
+    return _flat(history) or _critic_at_rest(history)
+
+
+def detect_equilibrium(history: SignalHistory) -> Detection | None:
+    """Detect that the discriminator has not told reals from fakes for a tenth of the run. No problem: severity 0."""
+    progress = {point.step: point.progress for point in (*history.spans, *history.filling)}
+    ranks = [(progress[step], rank) for step, rank in history.whole("rank_train_fake")]
+    if not at_equilibrium(ranks) or detect_dead(history):
+        return None
+    return Detection(0.0, 0.8, {"rank_train_fake": ranks[-1][1]})
+
+
+def at_equilibrium(ranks: Sequence[tuple[float, float]]) -> bool:
+    """Return whether the ranks over the last tenth of a run show that reals and fakes are indistinguishable.
+
+    `ranks`: pairs (progress in [0, 1], rank_train_fake in [-1, 1]), in order. Over the span, the mean of the ranks and
+    the change of their least-squares line must both be within ±EQUILIBRIUM_RANK, and the readings must fill the span.
+    """
+    if not ranks:
+        return False
+    end = ranks[-1][0]
+    span = [(progress, rank) for progress, rank in ranks if progress >= end - EQUILIBRIUM_SPAN]
+    if len(span) < 3 or len(span) == len(ranks) or end < EQUILIBRIUM_SPAN:
+        return False
+    centre = sum(progress for progress, _ in span) / len(span)
+    level = sum(rank for _, rank in span) / len(span)
+    spread = sum((progress - centre) ** 2 for progress, _ in span)
+    if spread == 0:
+        return False
+    slope = sum((progress - centre) * (rank - level) for progress, rank in span) / spread
+    return abs(level) <= EQUILIBRIUM_RANK and abs(slope) * EQUILIBRIUM_SPAN <= EQUILIBRIUM_RANK
+
+
+def _flat(history: SignalHistory) -> Detection | None:
+    """Detect a discriminator that tells fakes from reals by a negligible margin: its slope is penalised away.
+
+    Only while few reals have a fake near them: at the equilibrium a discriminator is as flat. With more coverage, or
+    with ranks that do not show that it tells the two apart, the finding is a hint.
+    """
+    coverage = history.last("coverage", 3)
+    if not coverage or statistics.fmean(coverage) > HIGH_COVERAGE:
+        return None
+    real, fake, ranks = (history.last(name, 20) for name in ("probability_real", "probability_fake", "rank_train_fake"))
+    if min(len(real), len(fake), len(ranks)) < 20:
+        return None
+    margin, rank = max(abs(x - y) for x, y in zip(real, fake, strict=True)), statistics.fmean(ranks)
+    if margin > FLAT:
+        return None
+    is_certain = rank >= DISCRIMINATES and statistics.fmean(coverage) <= LOW_COVERAGE
+    return Detection(0.6 if is_certain else MILD, 0.7, {"margin": margin, "rank_train_fake": rank})
+
+
+def _critic_at_rest(history: SignalHistory) -> Detection | None:
+    """Detect a critic's loss, negative at the beginning, that has come to rest near 0."""
+    start, now = history.early("loss_d", 20), history.last("loss_d", 20)
+    if start is None or len(now) < 20 or start >= 0 or max(now) - min(now) <= 0:
+        return None
+    strongest = -min(value for _, value in history.whole("loss_d"))
+    left = max(abs(value) for value in now) / strongest
+    severity = CRITIC_LOSS.severity(left)
+    if severity is None:
+        return None
+    return Detection(severity, 0.7, {"loss_d": statistics.fmean(now), "of_strongest": left})
+
+
+DEAD = Symptom(
+    id="dead_discriminator",
+    order=100,
+    detect=detect_dead,
+    reads=("rank_train_fake", "coverage", "diversity", "probability_real", "probability_fake", "loss_d"),
+    meaning="the discriminator tells reals from fakes no better than chance although they differ, so the generator "
+    "gets no useful gradient",
+    test="|mean of `rank_train_fake` over twenty readings| < 0.05 although coverage < 0.1 or diversity < 0.3 "
+    "(severity 0.8); or |D(x) − D(G(z))| ≤ 0.01 in each of twenty readings although coverage ≤ 2/3 (severity 0.6 if "
+    "coverage ≤ 0.3 and `rank_train_fake` ≥ 0.15, else 0.2); or a Wasserstein critic's |loss_d| near 0 for twenty "
+    "readings",
+    scales={"|loss_d| / max(−loss_d)": CRITIC_LOSS},
+    source="0.05 = twice the standard error 0.1 / √20 of the mean of twenty ranks (Mann and Whitney 1947)",
+    advice="increase lr_d, reduce augment_p, instance_noise and r1_gamma; replace weight clipping by gp_weight",
+    custom_loop_advice="check that the discriminator's gradient reaches its weights; increase its learning rate, "
+    "reduce penalties, noise and clipping",
+    repair=Repair(
+        (
+            (
+                Adjustment("r1_gamma", "multiply", 0.1),
+                Adjustment("instance_noise", "multiply", 0.5),
+                Adjustment("augment_p", "multiply", 0.5),
+            ),
+            (Adjustment("lr_d", "multiply", 2.0),),
+            (Adjustment("discriminator_steps", "at_least", 2),),
+        ),
+        acts_on_hints=True,
+    ),
+)
+
+EQUILIBRIUM = Symptom(
+    id="equilibrium",
+    order=130,
+    detect=detect_equilibrium,
+    reads=("rank_train_fake", "coverage", "diversity", "probability_real", "probability_fake", "loss_d"),
+    meaning="the discriminator no longer tells reals from fakes; this is no problem",
+    test="over the last tenth of the run, the mean of `rank_train_fake` and the change of its least-squares line are "
+    "both within ±0.1, and the discriminator is not dead (severity 0)",
+    source="0.1 = standard error √((n + m + 1) / (3 n m)) of a rank of 64 against 64 logits (Mann and Whitney 1947)",
+    advice="no change is needed; --stop-at-equilibrium ends a run here",
+    custom_loop_advice="no change is needed; look at the samples, and stop if they are good enough",
+)
