@@ -1,4 +1,4 @@
-"""The brief's own classes, for a loop written around them: schedulers by epoch, a pair of networks, a PPO agent."""
+"""The classes named by the brief, for loops written with them: epoch schedulers, a pair of networks, a PPO agent."""
 
 from equipoise.brief.agent import Hyperparameters, PPOHyperparameterOptimizer
 from equipoise.brief.networks import GAN

@@ -1,11 +1,10 @@
-"""The brief's agent: PPO on learning rate and beta1, asked every 50 batches of a loop of one's own.
+"""The brief's agent: PPO on learning rate and beta1, called in every batch of a custom loop, deciding every 50.
 
-The policy is that of the controller `ppo` (controllers/ppo.py): trained beforehand with Stable-Baselines3 over many
-short runs, and learning on within this one if it is asked to. State: epoch progress, FID, both losses. Actions: a
-learning rate within 1e-4 to 3e-4, beta1 within 0.3 to 0.7. Reward: policy/reward.py, which owns up to its traps.
+The policy is that of the controller `ppo` (controllers/ppo.py): trained in advance with Stable-Baselines3 over many
+short runs, and learning within this run unless `learn` is false. State: epoch progress, FID, both losses. Actions: a
+learning rate within 1e-4 to 3e-4, beta1 within 0.3 to 0.7. Reward: policy/reward.py, with its known weaknesses.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from equipoise.brief.told import number
+from equipoise.brief.inputs import finite_number
 from equipoise.core import catalog
+from equipoise.core.controller import AnyController, state_from_json, state_to_json
 from equipoise.core.knobs import AdversarialKnobs
-from equipoise.core.observations import Controller, ControllerState, Health, MetricReading, Observation, Signals
+from equipoise.core.observations import Health, MetricReading, Observation, Signals
 from equipoise.errors import SettingError
-from equipoise.policy.files import read
+from equipoise.policy.files import load_policy
 from equipoise.policy.reward import reward
 
 EVERY = 50
@@ -26,31 +26,35 @@ EVERY = 50
 
 
 class Hyperparameters(NamedTuple):
-    """What the agent decides, for the optimizers of both players."""
+    """A decision of the agent, for the optimizers of both players."""
 
     learning_rate: float
     beta1: float
 
 
 class PPOHyperparameterOptimizer:
-    """Watches every batch, decides every 50, and tells what each decision has earned."""
+    """Observes every batch, decides every 50, and records the reward of each decision."""
 
     def __init__(self, total_batches: int, *, policy: str = "ppo", learn: bool = True, seed: int = 0) -> None:
-        """`total_batches`: of the whole training. `policy`: a shipped one by its name, or a file. `learn`: go on
-        learning; `seed` is of its exploration. Raises SettingError for a policy that is not there or another kind."""
+        """Create an agent for a training of `total_batches`.
+
+        `policy`: the name of a shipped policy, or a file. `learn`: continue learning; `seed` is that of exploration.
+        Raises SettingError for a policy that does not exist or is of another kind.
+        """
         if total_batches < 1:
             raise SettingError(f"total_batches = {total_batches}: it must be at least 1")
-        self.total_batches, self._digest = total_batches, read(policy).digest
+        self.total_batches, self._digest = total_batches, load_policy(policy).digest
         options = {"policy": policy, "learn": learn, "seed": seed}
-        self._controller: Controller = catalog.build("controllers", "ppo", options)
+        self._controller: AnyController = catalog.build("controllers", "ppo", options)
+        self._learns = learn
         self._knobs = AdversarialKnobs(lr_g=2e-4, lr_d=2e-4, beta1=0.5)
-        self._state: ControllerState = self._controller.initial(self._knobs)
+        self._initial = self._state = self._controller.initial(self._knobs)
         self._batch = 0
         self.rewards: list[float] = []
 
     @property
     def hyperparameters(self) -> Hyperparameters:
-        """What was decided last; 2e-4 and 0.5 before that, as the brief begins."""
+        """The last decision; before the first one 2e-4 and 0.5, the initial values of the brief."""
         return Hyperparameters(self._knobs.lr_g, self._knobs.beta1)
 
     def update(
@@ -62,65 +66,69 @@ class PPOHyperparameterOptimizer:
         diversity: float | None = None,
         optimizers: tuple[Optimizer, ...] = (),
     ) -> Hyperparameters | None:
-        """Count a batch; after every 50th decide, write it to the optimizers and give it back, else None.
+        """Count a batch; after every 50th decide, write the decision to the optimizers and return it; otherwise None.
 
-        `fid`: a distance, lower is better, as new as there is. `diversity`: of fakes relative to reals, see
+        `fid`: the latest distance, lower is better. `diversity`: of fakes relative to reals, see
         :func:`calculate_diversity_score`. Raises SettingError for a loss that is missing or not finite.
         """
         batch = self._batch + 1
         when = f"batch {batch}"
-        paid_g, paid_d = number(loss_g, "loss_g", when), number(loss_d, "loss_d", when)
+        value_g, value_d = finite_number(loss_g, "loss_g", when), finite_number(loss_d, "loss_d", when)
         self._batch = batch
         if batch % EVERY:
             return None
-        metrics = {} if fid is None else {"fid": MetricReading(number(fid, "fid", when), 0)}
-        signals = Signals(loss_g=paid_g, loss_d=paid_d, diversity=diversity, metrics=metrics)
+        metrics = {} if fid is None else {"fid": MetricReading(finite_number(fid, "fid", when), 0)}
+        signals = Signals(loss_g=value_g, loss_d=value_d, diversity=diversity, metrics=metrics)
         progress = min(1.0, batch / self.total_batches)
-        seen = Observation(batch, progress, signals, Health(), self._knobs)
-        turn = self._controller.update(self._state, seen)
-        self._state, self._knobs = turn.state, self._knobs.clamped(turn.knobs)
+        turn = self._controller.update(self._state, Observation(batch, progress, signals, Health(), self._knobs))
+        self._state, self._knobs = turn.state, self._knobs.step_towards(turn.knobs)
         if turn.reward is not None:
             self.rewards.append(turn.reward)
         _write(self.hyperparameters, optimizers)
         return self.hyperparameters
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that it remembers; numbers, strings, lists and mappings."""
-        values = {"state": self._state, "knobs": self._knobs.values(), "batch": self._batch, "rewards": self.rewards}
-        memory: dict[str, Any] = json.loads(json.dumps(values))
-        return {"digest": self._digest, **memory}
+    def state_dict(self) -> dict[str, object]:
+        """Return the state of the agent: numbers, strings, lists and dicts."""
+        return {
+            "digest": self._digest,
+            "state": state_to_json(self._state),
+            "knobs": self._knobs.values(),
+            "batch": self._batch,
+            "rewards": list(self.rewards),
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave. Raises SettingError if that was of another policy or `learn`."""
+        """Load what :meth:`state_dict` returned. Raises SettingError if the policy or `learn` differ."""
         if state_dict["digest"] != self._digest:
-            raise SettingError("the state is that of another policy than this agent follows; make it with that one")
-        learns = "learning" in state_dict["state"]
-        if learns != ("learning" in self._state):
-            raise SettingError(f"the state is that of an agent with learn={learns}; make it so")
-        self._state, self._knobs = state_dict["state"], self._knobs.with_values(state_dict["knobs"])
+            raise SettingError("the state belongs to another policy; create the agent with that policy")
+        learns = state_dict["state"].get("learning") is not None
+        if learns != self._learns:
+            raise SettingError(f"the state belongs to an agent with learn={learns}; create this agent with it")
+        self._state = state_from_json(self._initial, state_dict["state"])
+        self._knobs = self._knobs.with_values(state_dict["knobs"])
         self._batch, self.rewards = int(state_dict["batch"]), list(state_dict["rewards"])
 
 
-def _write(chosen: Hyperparameters, optimizers: tuple[Optimizer, ...]) -> None:
+def _write(decision: Hyperparameters, optimizers: tuple[Optimizer, ...]) -> None:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = chosen.learning_rate
+            group["lr"] = decision.learning_rate
             if "betas" in group:
-                group["betas"] = (chosen.beta1, group["betas"][1])
+                group["betas"] = (decision.beta1, group["betas"][1])
 
 
 def calculate_rewards(
     fid_before: float | None, fid: float | None, loss_g: float, loss_d: float, diversity: float, progress: float
 ) -> float:
-    """What a decision has earned: FID improvement, loss balance and diversity, by weights that move with progress."""
+    """Return the reward of a decision: FID improvement, loss balance and diversity, weighted by progress."""
     metrics = {} if fid is None else {"fid": MetricReading(fid, 0)}
     return reward(fid_before, Signals(loss_g=loss_g, loss_d=loss_d, diversity=diversity, metrics=metrics), progress)
 
 
 def calculate_diversity_score(fake: Tensor, real: Tensor) -> float:
-    """Variance of pixels across a batch of fakes (N, ...), relative to that of reals: 1 is as various as they are.
+    """Return the pixel variance across a batch of fakes (N, ...), relative to that of reals: 1 is equal diversity.
 
-    Noise is various, too: a score for display, and for the brief's reward.
+    Noise has variance, too: use this score for display, and for the brief's reward.
     """
-    spread = [torch.var(batch.detach().float(), dim=0, correction=0).mean().item() for batch in (fake, real)]
-    return spread[0] / spread[1] if spread[1] > 0 else 0.0
+    variances = [torch.var(batch.detach().float(), dim=0, correction=0).mean().item() for batch in (fake, real)]
+    return variances[0] / variances[1] if variances[1] > 0 else 0.0

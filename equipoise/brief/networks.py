@@ -1,11 +1,12 @@
-"""The brief's pair of networks: a DCGAN as in the paper (Radford 2016), to be trained by a loop of one's own."""
+"""The brief's pair of networks: a DCGAN as in the paper (Radford 2016), for a custom training loop."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor, nn
 
-from equipoise.brief.told import device_of
+from equipoise.brief.inputs import resolve_device
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.errors import SettingError
@@ -27,48 +28,48 @@ class GAN:
         img_size: int = 32,
         device: str | torch.device = "cpu",
     ) -> None:
-        """`nz`: length of the latent. `ngf`, `ndf`: channels of each player at half the size. `nc`: of images.
+        """Build both networks, with initial weights from torch's global generator.
 
-        First weights are drawn from torch's global generator, as those of any module. Raises SettingError for sizes
-        that there are no networks for, or a device that is not here.
+        `nz`: length of the latent. `ngf`, `ndf`: channels of generator and discriminator at half the size. `nc`:
+        channels of the images. Raises SettingError for an unsupported size or an unavailable device.
         """
-        self.nz, self.device = nz, device_of(device)
+        self.nz, self.device = nz, resolve_device(device)
         source = Generator().manual_seed(int(torch.randint(2**62, ())))
         if min(nz, ngf, ndf) < 1:
             raise SettingError(f"nz = {nz}, ngf = {ngf}, ndf = {ndf}: each must be at least 1")
         spec = DataSpec((nc, img_size, img_size))
-        built = {
+        models = {
             width: catalog.build("models", "dcgan:lab32", {"width": width, "latent_dim": nz}).build(spec, source)
             for width in {ngf, ndf}
         }
-        self.generator: nn.Module = _Generator(built[ngf].networks["generator"]).to(self.device)
-        self.discriminator: nn.Module = _Discriminator(built[ndf].networks["discriminator"]).to(self.device)
+        self.generator: nn.Module = _Generator(models[ngf].networks["generator"]).to(self.device)
+        self.discriminator: nn.Module = _Discriminator(models[ndf].networks["discriminator"]).to(self.device)
 
     def noise(self, count: int, generator: Generator | None = None) -> Tensor:
-        """`count` latents, (count, nz) of N(0, 1) on the device; from torch's global generator if none is given."""
+        """Draw latents (count, nz) of N(0, 1) on the device; default: from torch's global generator."""
         return torch.randn(count, self.nz, generator=generator, device=self.device)
 
     @torch.no_grad()
     def sample(self, count: int, generator: Generator | None = None) -> Tensor:
-        """`count` images of the generator at rest, (count, nc, img_size, img_size) in [-1, 1]."""
+        """Generate images (count, nc, img_size, img_size) in [-1, 1], with the generator in evaluation mode."""
         training = self.generator.training
         self.generator.eval()
-        made = cast(Tensor, self.generator(self.noise(count, generator)))
+        samples = cast(Tensor, self.generator(self.noise(count, generator)))
         self.generator.train(training)
-        return made
+        return samples
 
-    def state_dict(self) -> dict[str, Any]:
-        """The weights of both."""
+    def state_dict(self) -> dict[str, dict[str, object]]:
+        """Return the weights of both networks."""
         return {"generator": self.generator.state_dict(), "discriminator": self.discriminator.state_dict()}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave, to networks of the same sizes."""
+    def load_state_dict(self, state_dict: Mapping[str, Mapping[str, object]]) -> None:
+        """Load the weights that :meth:`state_dict` returned, into networks of the same sizes."""
         for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
             network.load_state_dict(state_dict[name])
 
 
 class _Generator(nn.Module):
-    """Noise as tutorials shape it, (B, nz, 1, 1), or flat."""
+    """Accepts latents as tutorials shape them, (B, nz, 1, 1), or flat."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -86,4 +87,4 @@ class _Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, S, S) -> logits (B,)."""
-        return cast(Tensor, self.network.judge(self.network.features(images), None))
+        return cast(Tensor, self.network.logits(self.network.features(images), None))

@@ -1,53 +1,58 @@
-"""The brief's schedulers: parameters of training by epoch, along a curve or by a policy that watches the game.
+"""The brief's schedulers: parameters of training by epoch, along a curve or by a learned policy.
 
     scheduler.update(epoch, total_epochs, generator=…, discriminator=…, losses={"g": loss_g, "d": loss_d})
     noise_var = scheduler.get_parameters()["noise_var"]
 
 `noise_var`: variance of Gaussian noise on images in [-1, 1]; `augmentation_strength`: 0 to 1; `regularization_weight`:
-of a gradient penalty. The learning one follows the network of `learnable:brief` (controllers/learnable.py), trained
-beforehand over many short runs on the distance to held-out data. Going down the gradient of the players' own losses
-would teach it to blind the discriminator.
+of a gradient penalty. The learned one follows the network of `learnable:brief` (controllers/learnable.py), trained in
+advance over many short runs on the distance to held-out data. Descending the gradient of the players' own losses would
+teach it to blind the discriminator.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from equipoise.brief.told import Losses, device_of, gradient_norm, losses_of, progress_of
+from equipoise.brief.inputs import Losses, epoch_progress, gradient_norm, resolve_device, validate_losses
 from equipoise.core import catalog
+from equipoise.core.controller import AnyController, state_from_json, state_to_json
 from equipoise.core.knobs import AdversarialKnobs
-from equipoise.core.observations import Controller, ControllerState, Health, MetricReading, Observation, Signals
+from equipoise.core.observations import Health, MetricReading, Observation, Signals
 from equipoise.core.schedules import SCHEDULES
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.policy.files import read
+from equipoise.policy.files import load_policy
 
-Config = Mapping[str, Mapping[str, Any]]
-"""Parameter -> how it is scheduled."""
+SchedulerConfig = Mapping[str, Mapping[str, Any]]
+"""Parameter -> its options."""
 
 
 class AnnealedScheduler:
-    """Each parameter from `initial` to `final` along a curve of the epochs: linear, exponential or cosine."""
+    """Moves each parameter from `initial` to `final` along a curve over the epochs: linear, exponential or cosine."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: SchedulerConfig) -> None:
         """`config`: parameter -> {"initial": …, "final": …, "schedule": "linear" | "exponential" | "cosine"}.
 
-        Raises SettingError for what cannot be, UnknownNameError for a key or curve that there is not.
+        Raises SettingError for invalid values, UnknownNameError for an unknown key or curve.
         """
-        self.config = {name: dict(one) for name, one in config.items()}
-        for name, one in self.config.items():
-            _check_keys(name, one, ("initial", "final"), ("schedule",))
+        self.config = {name: dict(options) for name, options in config.items()}
+        for name, options in self.config.items():
+            _check_keys(name, options, ("initial", "final"), ("schedule",))
         self._curves = {
-            name: _curve(name, str(one.get("schedule", "linear")))(float(one["initial"]), float(one["final"]))
-            for name, one in self.config.items()
+            name: _curve(name, str(options.get("schedule", "linear")))(
+                float(options["initial"]), float(options["final"])
+            )
+            for name, options in self.config.items()
         }
         self._progress = 0.0
 
     @staticmethod
-    def create_default_config(schedule: Literal["linear", "exponential", "cosine"] = "cosine") -> dict[str, Any]:
-        """The brief's three parameters, from its initial values down to nearly nothing: an exponential needs an end.
+    def create_default_config(
+        schedule: Literal["linear", "exponential", "cosine"] = "cosine",
+    ) -> dict[str, dict[str, object]]:
+        """Return the brief's three parameters, from its initial values to nearly 0: an exponential cannot end at 0.
 
         >>> AnnealedScheduler.create_default_config()["noise_var"]
         {'initial': 1.0, 'final': 0.001, 'schedule': 'cosine'}
@@ -65,67 +70,67 @@ class AnnealedScheduler:
         discriminator: nn.Module | None = None,
         losses: Losses | None = None,
     ) -> None:
-        """Move on to an epoch, from 0. What else is told is not used; losses that are told must be numbers."""
-        progress = progress_of(epoch, total_epochs)
+        """Advance to an epoch, counted from 0. The networks are not used; losses, if given, must be finite numbers."""
+        progress = epoch_progress(epoch, total_epochs)
         if losses is not None:
-            losses_of(losses, epoch)
+            validate_losses(losses, epoch)
         self._progress = progress
 
     def get_parameters(self) -> dict[str, float]:
-        """Every parameter's value; before the first update that of the first epoch."""
+        """Return every parameter's value; before the first update that of the first epoch."""
         return {name: curve(self._progress) for name, curve in self._curves.items()}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where it stands, and its config."""
+    def state_dict(self) -> dict[str, object]:
+        """Return the progress and the config."""
         return {"config": self.config, "progress": self._progress}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave. Raises SettingError if that was of another config."""
-        _check_same(state_dict["config"], self.config)
+        """Load what :meth:`state_dict` returned. Raises SettingError if it belongs to another config."""
+        _check_same_config(state_dict["config"], self.config)
         self._progress = float(state_dict["progress"])
 
 
 class LearnableScheduler:
-    """Each parameter within its bounds, by a meta-network that sees how the game goes.
+    """Sets each parameter within its bounds, by a meta-network that observes the training.
 
-    The network is not trained here: it adapts by what it sees. Given a `score` to `update`, such as a distance to
-    held-out data, it also finds out within the run how far it is to be trusted (controllers/_adapting.py).
+    The network is not trained here: its output depends on what it observes. Given a `score` in `update`, such as a
+    distance to held-out data, it also learns within the run how far to follow the network (controllers/_bandit.py).
     """
 
     def __init__(
         self,
-        config: Config,
+        config: SchedulerConfig,
         state_features: Sequence[str],
         device: str | torch.device = "cpu",
         *,
         policy: str = "brief",
     ) -> None:
-        """`config`: parameter -> {"initial": …, "bounds": (low, high)}. `state_features`: what it may see of
-        loss_g, loss_d, grad_norm_g, grad_norm_d; epoch_progress, its clock, it sees in any case. `device`: where the
-        networks are; the policy, of a few dozen weights, runs on the CPU. `policy`: a shipped one by its name, or a
-        file of `equipoise train-policy`.
+        """`config`: parameter -> {"initial": …, "bounds": (low, high)}. `state_features`: which of loss_g, loss_d,
+        grad_norm_g, grad_norm_d it observes; it always observes epoch_progress. `device`: where the networks are; the
+        policy, of a few dozen weights, runs on the CPU. `policy`: the name of a shipped policy, or a file of
+        `equipoise train-policy`.
 
-        Raises UnknownNameError for a parameter, key or feature that the policy does not know, SettingError for what
-        cannot be.
+        Raises UnknownNameError for a parameter, key or feature that the policy does not have, SettingError for invalid
+        values.
         """
-        self.device = device_of(device)
-        known = read(policy)
-        self._heads = [head.name for head in known.policy.heads]
+        self.device = resolve_device(device)
+        loaded = load_policy(policy)
+        self._heads = [head.name for head in loaded.policy.heads]
         for feature in state_features:
-            if feature not in known.policy.names:
-                raise UnknownNameError(f"feature of the policy '{policy}'", feature, known.policy.names)
-        self.config = {name: dict(one) for name, one in config.items()}
-        for name, one in self.config.items():
+            if feature not in loaded.policy.feature_names:
+                raise UnknownNameError(f"feature of the policy '{policy}'", feature, loaded.policy.feature_names)
+        self.config = {name: dict(options) for name, options in config.items()}
+        for name, options in self.config.items():
             if name not in self._heads:
                 raise UnknownNameError(f"parameter of the policy '{policy}'", name, self._heads)
-            _check_keys(name, one, ("initial", "bounds"), ())
-            _check_bounds(name, one)
-        self.state_features, self._digest = tuple(state_features), known.digest
-        self._controller: Controller = catalog.build(
+            _check_keys(name, options, ("initial", "bounds"), ())
+            _check_bounds(name, options)
+        self.state_features, self._digest = tuple(state_features), loaded.digest
+        self._controller: AnyController = catalog.build(
             "controllers", "learnable", {"policy": policy, "features": "brief", "adapt": True}
         )
         self._knobs = AdversarialKnobs()
-        self._state: ControllerState = self._controller.initial(self._knobs)
+        self._initial = self._state = self._controller.initial(self._knobs)
 
     def update(
         self,
@@ -137,71 +142,73 @@ class LearnableScheduler:
         *,
         score: float | None = None,
     ) -> None:
-        """See how the game stands in an epoch, from 0, and move. Gradients are read from the networks as they are.
+        """Observe an epoch, counted from 0, and decide. Gradients are read from the networks as they are.
 
-        `losses`: of "g" and "d", for features that are losses. `score`: lower is better. Raises SettingError for a
-        loss that is missing or not finite; nothing moves then.
+        `losses`: of "g" and "d", required if a loss is a feature. `score`: lower is better. Raises SettingError for a
+        loss that is missing or not finite; no parameter changes then.
         """
-        progress, seen = progress_of(epoch, total_epochs), set(self.state_features)
-        told = losses_of(losses, epoch) if losses is not None or seen & {"loss_g", "loss_d"} else {}
+        progress, features = epoch_progress(epoch, total_epochs), set(self.state_features)
+        has_losses = losses is not None or features & {"loss_g", "loss_d"}
+        values = validate_losses(losses, epoch) if has_losses else {}
         signals = Signals(
-            loss_g=told.get("g") if "loss_g" in seen else None,
-            loss_d=told.get("d") if "loss_d" in seen else None,
-            gradient_norm_g=gradient_norm(generator) if "grad_norm_g" in seen else None,
-            gradient_norm_d=gradient_norm(discriminator) if "grad_norm_d" in seen else None,
+            loss_g=values.get("g") if "loss_g" in features else None,
+            loss_d=values.get("d") if "loss_d" in features else None,
+            gradient_norm_g=gradient_norm(generator) if "grad_norm_g" in features else None,
+            gradient_norm_d=gradient_norm(discriminator) if "grad_norm_d" in features else None,
             metrics={} if score is None else {"score": MetricReading(score, 0)},
         )
         turn = self._controller.update(self._state, Observation(epoch + 1, progress, signals, Health(), self._knobs))
-        self._state, self._knobs = turn.state, self._knobs.clamped(turn.knobs)
+        self._state, self._knobs = turn.state, self._knobs.step_towards(turn.knobs)
 
     def get_parameters(self) -> dict[str, float]:
-        """Every parameter's value, within its bounds; `initial` before the first update."""
-        positions = dict(zip(self._heads, self._state["positions"], strict=True))
-        return {name: _placed(one, positions[name]) for name, one in self.config.items()}
+        """Return every parameter's value, within its bounds; `initial` before the first update."""
+        positions = dict(zip(self._heads, self._state.positions, strict=True))
+        return {name: _value_at(options, positions[name]) for name, options in self.config.items()}
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that it remembers, its config, and the digest of its policy; numbers, strings, lists and mappings."""
-        memory = json.loads(json.dumps({"state": self._state, "knobs": self._knobs.values()}))
-        return {"config": self.config, "digest": self._digest, **memory}
+    def state_dict(self) -> dict[str, object]:
+        """Return the state, the config and the digest of the policy: numbers, strings, lists and dicts."""
+        state, knobs = state_to_json(self._state), self._knobs.values()
+        return {"config": self.config, "digest": self._digest, "state": state, "knobs": knobs}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave. Raises SettingError for another config or another policy."""
-        _check_same(state_dict["config"], self.config)
+        """Load what :meth:`state_dict` returned. Raises SettingError if the config or the policy differ."""
+        _check_same_config(state_dict["config"], self.config)
         if state_dict["digest"] != self._digest:
-            raise SettingError("the state is that of another policy than this scheduler follows; make it with that one")
-        self._state, self._knobs = state_dict["state"], self._knobs.with_values(state_dict["knobs"])
+            raise SettingError("the state belongs to another policy; create the scheduler with that policy")
+        self._state = state_from_json(self._initial, state_dict["state"])
+        self._knobs = self._knobs.with_values(state_dict["knobs"])
 
 
-def _placed(one: Mapping[str, Any], position: float) -> float:
-    """A parameter at a position of the policy: its low bound at -1, its initial value at 0, its high bound at 1."""
-    low, high = map(float, one["bounds"])
-    initial = float(one["initial"])
+def _value_at(options: Mapping[str, Any], position: float) -> float:
+    """The value of a parameter: its low bound at position -1, its initial value at 0, its high bound at 1."""
+    low, high = map(float, options["bounds"])
+    initial = float(options["initial"])
     return initial + position * (high - initial if position > 0 else initial - low)
 
 
-def _curve(name: str, schedule: str) -> Any:
+def _curve(name: str, schedule: str) -> Callable[..., Callable[[float], float]]:
     curves = ("linear", "exponential", "cosine")
     if schedule not in curves:
         raise UnknownNameError(f"schedule of '{name}'", schedule, curves)
     return SCHEDULES[schedule]
 
 
-def _check_keys(name: str, one: Mapping[str, Any], needed: Sequence[str], may: Sequence[str]) -> None:
-    for key in one:
-        if key not in (*needed, *may):
-            raise UnknownNameError(f"key of '{name}'", key, (*needed, *may))
+def _check_keys(name: str, options: Mapping[str, object], needed: Sequence[str], optional: Sequence[str]) -> None:
+    for key in options:
+        if key not in (*needed, *optional):
+            raise UnknownNameError(f"key of '{name}'", key, (*needed, *optional))
     for key in needed:
-        if key not in one:
-            raise SettingError(f"'{name}' has no '{key}'; it takes {', '.join((*needed, *may))}")
+        if key not in options:
+            raise SettingError(f"'{name}' has no '{key}'; its keys are {', '.join((*needed, *optional))}")
 
 
-def _check_bounds(name: str, one: Mapping[str, Any]) -> None:
-    bounds = one["bounds"]
-    if len(bounds) != 2 or not bounds[0] <= one["initial"] <= bounds[1]:
-        raise SettingError(f"'{name}': initial {one['initial']} must lie within bounds (low, high), not {bounds}")
+def _check_bounds(name: str, options: Mapping[str, Any]) -> None:
+    bounds = options["bounds"]
+    if len(bounds) != 2 or not bounds[0] <= options["initial"] <= bounds[1]:
+        raise SettingError(f"'{name}': initial {options['initial']} must lie within bounds (low, high), not {bounds}")
 
 
-def _check_same(theirs: Config, mine: Config) -> None:
-    """Bounds come back from JSON as lists."""
-    if json.dumps(theirs, sort_keys=True) != json.dumps(mine, sort_keys=True):
-        raise SettingError("the state is that of a scheduler with another config; make it with the same one")
+def _check_same_config(saved: SchedulerConfig, config: SchedulerConfig) -> None:
+    """Compare as JSON, in which bounds are lists."""
+    if json.dumps(saved, sort_keys=True) != json.dumps(config, sort_keys=True):
+        raise SettingError("the state belongs to a scheduler with another config; create this one with it")

@@ -1,1 +1,1 @@
-"""One policy a file: what it sees and what it turns. A file dropped in is a controller."""
+"""Controllers, one per file: what each observes and which knobs it changes. Every file here is found by name."""

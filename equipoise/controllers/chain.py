@@ -1,29 +1,51 @@
-"""Several controllers at once, each as if it were alone; where two turn one knob, what they do to it adds up."""
+"""Several controllers at once, each as if it were alone; their changes of the same knob are combined.
+
+knob = base · Π_i (k_i / base)          on a logarithmic scale, k_i: the value that controller i requests
+knob = base + Σ_i (k_i - base)          on other scales
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 from equipoise.core import catalog
-from equipoise.core.knobs import Knobs, Range
-from equipoise.core.observations import Controller, ControllerState, Observation, Turn
+from equipoise.core.controller import AnyController, Turn, renamed, request
+from equipoise.core.knobs import Knobs, KnobRange
+from equipoise.core.observations import Observation
 from equipoise.errors import SettingError
 
 __all__ = ["Chain"]
 
 
 @dataclass(frozen=True)
+class LinkState:
+    """State of one controller of the chain. `changes`: knob -> its value, of those that it moved from the base."""
+
+    state: object
+    changes: Annotated[Mapping[str, float], renamed("changes", "moved")]
+
+
+@dataclass(frozen=True)
+class ChainState:
+    """`base`: the user's values. `has_started`: false before the first decision, which no limit on moves binds."""
+
+    base: Mapping[str, float]
+    has_started: Annotated[bool, renamed("has_started", "begun")]
+    links: tuple[LinkState, ...]
+
+
+@dataclass(frozen=True)
 class Chain:
-    """Each of the controllers sees the knobs as it alone left them, and keeps a state of its own.
+    """Runs several controllers, each of which observes the knobs as if it alone had changed them.
 
-    A knob that one of them moves away from the user's base stands where that one wants it. One that several move goes
-    as far as all of them together: on a logarithmic scale their factors on the base multiply, as with the overrides of
-    a repair, on others their differences add. Where the base is off, the last one wins.
+    A knob that one controller moves from the user's base has that value. Where several move it, the changes are
+    combined: factors on the base multiply on a logarithmic scale, as for the overrides of a repair; differences add on
+    other scales. Where the base is 0 (off), the last controller wins.
 
-    `of`: names of controllers, with presets, between commas. `settings`: options of theirs, by name as in `of`; the
-    digests of policies that they follow are written in by the program.
+    `of`: names of controllers, with presets, separated by commas. `settings`: options of these, by name as in `of`; the
+    digests of learned policies are filled in.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -31,79 +53,78 @@ class Chain:
     }
 
     of: tuple[str, ...] = ("annealed", "rank")
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.of:
-            raise SettingError("a chain is of at least one controller: of = rank,annealed:cosine")
+            raise SettingError("a chain needs at least one controller, such as of = rank,annealed:cosine")
         for name in self.settings:
             if name not in self.of:
                 raise SettingError(f"settings for '{name}', which is not in the chain {','.join(self.of)}")
-        pinned = {name: _digest(member) for name, member in zip(self.of, self.members, strict=True)}
-        told = {name: {**self.settings.get(name, {}), **digest} for name, digest in pinned.items() if digest}
-        object.__setattr__(self, "settings", {**self.settings, **told})
-        self.turns()
+        digests = {name: _digest(member) for name, member in zip(self.of, self.members, strict=True)}
+        options = {name: {**self.settings.get(name, {}), **digest} for name, digest in digests.items() if digest}
+        object.__setattr__(self, "settings", {**self.settings, **options})
+        self.required_knobs()
 
     @cached_property
-    def members(self) -> tuple[Controller, ...]:
-        """The controllers themselves. Raises EquipoiseError for names and options that do not exist."""
+    def members(self) -> tuple[AnyController, ...]:
+        """Build the controllers. Raises EquipoiseError for unknown names and options."""
         return tuple(catalog.build("controllers", name, self.settings.get(name)) for name in self.of)
 
-    def turns(self) -> frozenset[str]:
-        """All that any of them cannot do without."""
-        return frozenset().union(*(member.turns() for member in self.members))
+    def required_knobs(self) -> frozenset[str]:
+        """Return all knobs that any of the controllers requires."""
+        return frozenset().union(*(member.required_knobs() for member in self.members))
 
-    def initial(self, knobs: Knobs) -> ControllerState:
-        """Each at its own start; where they want the knobs is the base for all."""
-        links = [{"state": dict(member.initial(knobs)), "moved": {}} for member in self.members]
-        return {"base": knobs.values(), "begun": False, "links": links}
+    def initial(self, knobs: Knobs) -> ChainState:
+        """Return the initial state of each controller; the user's values are the base of all of them."""
+        links = tuple(LinkState(member.initial(knobs), {}) for member in self.members)
+        return ChainState(knobs.values(), has_started=False, links=links)
 
-    def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
-        """A decision of each, and what they come to together."""
-        base = observation.knobs.with_values(state["base"])
-        links, stands, rewards = [], [], []
-        why: dict[str, str] = {}
-        for name, member, link in zip(self.of, self.members, state["links"], strict=True):
-            mine = base.with_values(link["moved"])
-            turn = member.update(link["state"], dataclasses.replace(observation, knobs=mine))
-            there = mine.clamped(turn.knobs) if state["begun"] else base.with_values(_in_range(turn.knobs))
-            moved = {knob: after for knob, (_, after) in base.differences(there).items()}
-            links.append({"state": dict(turn.state), "moved": moved})
-            stands.append(moved)
-            rewards.append(turn.reward)
-            for knob, text in turn.why.items():
-                why[knob] = f"{why[knob]}; {name}: {text}" if knob in why else f"{name}: {text}"
-        values = {name: _together(name, base, stands) for name in state["base"]}
-        paid = [reward for reward in rewards if reward is not None]
-        state = {"base": state["base"], "begun": True, "links": links}
-        return Turn(dataclasses.replace(base, **values), state, why, sum(paid) if paid else None)
-
-
-def _digest(member: Controller) -> dict[str, str]:
-    """The digest of the policy that a link follows, as an option; nothing for one that follows none."""
-    options = {one.name: getattr(member, one.name) for one in dataclasses.fields(cast(Any, member))}
-    return {"digest": options["digest"]} if options.get("digest") else {}
+    def update(self, state: ChainState, observation: Observation) -> Turn[ChainState]:
+        """Let every controller decide, and combine the decisions."""
+        base = observation.knobs.with_values(state.base)
+        links: list[LinkState] = []
+        rewards: list[float] = []
+        reasons: dict[str, str] = {}
+        for name, member, link in zip(self.of, self.members, state.links, strict=True):
+            before = base.with_values(link.changes)
+            turn = member.update(link.state, dataclasses.replace(observation, knobs=before))
+            after = before.step_towards(turn.knobs) if state.has_started else base.with_values(_in_range(turn.knobs))
+            changes = {knob: value for knob, (_, value) in base.differences(after).items()}
+            links.append(LinkState(turn.state, changes))
+            rewards += [] if turn.reward is None else [turn.reward]
+            for knob, text in turn.reasons.items():
+                reasons[knob] = f"{reasons[knob]}; {name}: {text}" if knob in reasons else f"{name}: {text}"
+        values = {name: combine(name, base, [link.changes for link in links]) for name in state.base}
+        state = ChainState(state.base, has_started=True, links=tuple(links))
+        return Turn(request(base, values), state, reasons, sum(rewards) if rewards else None)
 
 
-def _in_range(knobs: Knobs) -> dict[str, float]:
-    """A first decision is a setting, which limits on moves do not bind."""
-    return {name: range.clamp(getattr(knobs, name)) for name, range in knobs.ranges().items()}
-
-
-def _together(name: str, base: Knobs, stands: Sequence[Mapping[str, float]]) -> float:
-    """Where a knob stands when all who move it have their way."""
+def combine(name: str, base: Knobs, changes: Sequence[Mapping[str, float]]) -> float:
+    """Return the value of a knob under the changes of all controllers."""
     start: float = getattr(base, name)
-    wished = [moved[name] for moved in stands if name in moved]
-    if len(wished) < 2:
-        return wished[0] if wished else start
-    range: Range = base.ranges()[name]
+    requested = [change[name] for change in changes if name in change]
+    if len(requested) < 2:
+        return requested[0] if requested else start
+    range: KnobRange = base.ranges()[name]
     value = start
-    for wish in wished:
-        value = _joined(range, start, value, wish)
+    for target in requested:
+        value = _add_change(range, start, value, target)
     return value
 
 
-def _joined(range: Range, start: float, value: float, wish: float) -> float:
+def _add_change(range: KnobRange, start: float, value: float, target: float) -> float:
     if range.scale != "log":
-        return value + wish - start
-    return value * wish / start if start > 0 else wish
+        return value + target - start
+    return value * target / start if start > 0 else target
+
+
+def _digest(member: AnyController) -> dict[str, str]:
+    """The digest of the policy of a controller, as an option; empty for a controller without a policy."""
+    digest = getattr(member, "digest", None)
+    return {"digest": cast(str, digest)} if digest else {}
+
+
+def _in_range(knobs: Knobs) -> dict[str, float]:
+    """Values of a first decision, within their ranges: limits on moves do not bind it."""
+    return {name: range.clamp(getattr(knobs, name)) for name, range in knobs.ranges().items()}

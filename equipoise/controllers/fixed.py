@@ -1,25 +1,31 @@
-"""Turns nothing: the baseline of every comparison."""
+"""Changes nothing: the baseline of every comparison."""
 
 from dataclasses import dataclass
 
+from equipoise.core.controller import Turn
 from equipoise.core.knobs import Knobs
-from equipoise.core.observations import ControllerState, Observation, Turn
+from equipoise.core.observations import Observation
 
 __all__ = ["Fixed"]
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """Leaves every knob where the user set it."""
+class FixedState:
+    """Empty: the controller has no memory."""
 
-    def turns(self) -> frozenset[str]:
-        """No knob."""
+
+@dataclass(frozen=True)
+class Fixed:
+    """Keeps every knob at the value that the user set."""
+
+    def required_knobs(self) -> frozenset[str]:
+        """Return no knob."""
         return frozenset()
 
-    def initial(self, knobs: Knobs) -> ControllerState:
-        """Nothing is remembered."""
-        return {}
+    def initial(self, knobs: Knobs) -> FixedState:
+        """Return the empty state."""
+        return FixedState()
 
-    def update(self, state: ControllerState, observation: Observation[Knobs]) -> Turn:
-        """The knobs as they are."""
+    def update(self, state: FixedState, observation: Observation) -> Turn[FixedState]:
+        """Return the knobs unchanged."""
         return Turn(observation.knobs, state)

@@ -1,30 +1,44 @@
-"""Gap-aware learning rate (Hazimeh 2023): lr_d by the distance of the discriminator's loss from its ideal."""
+"""Gap-aware learning rate (Hazimeh 2023): lr_d by the distance of the discriminator's loss from its ideal value.
+
+lr_d = base · s(V - V*)                                              (Hazimeh 2023, section 3 and algorithm 1)
+s(x) = min(fastest^(x / X), fastest) for x >= 0, max(slowest^(-x / X), slowest) for x < 0,  X = band · V*
+"""
 
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
 
-from equipoise.controllers._sensing import known, smoothed
-from equipoise.core import validation as bounds
+from equipoise.controllers._feedback import finite, smoothed
+from equipoise.core import validation
+from equipoise.core.controller import Turn, request
 from equipoise.core.knobs import Knobs
-from equipoise.core.observations import ControllerState, Observation, Turn
+from equipoise.core.observations import Observation
 from equipoise.errors import SettingError
 
 __all__ = ["GapAware"]
 
 
 @dataclass(frozen=True)
+class GapAwareState:
+    """`lr_d`: the user's value. `level`: the moving average of V, None before the first reading. `step`: of the last
+    reading."""
+
+    lr_d: float
+    level: float | None
+    step: int
+
+
+@dataclass(frozen=True)
 class GapAware:
-    """lr_d = base · s(V - V*), V the adversarial loss of the discriminator, smoothed, V* its value where fakes are as
-    reals are (Hazimeh 2023, section 3 and algorithm 1; constants as in their released code).
+    """Scales lr_d by s(V - V*): V is the smoothed adversarial loss of the discriminator, V* that for perfect fakes.
 
-    s(x) = min(fastest^(x / X), fastest) for x >= 0, a discriminator behind; max(slowest^(-x / X), slowest) for x < 0,
-    one ahead; X = band · V*. V* belongs to the loss and its labels, so label smoothing moves it; penalties do not
-    count. Where V* is not known, nothing is turned.
+    x >= 0: the discriminator is behind; x < 0: it is ahead. Constants are those of the authors' code. V* depends on
+    the loss and its labels, so label smoothing changes it; penalties do not count. Where V* is not known, nothing is
+    changed.
 
-    `decay`: of the running mean of V, a step. `slowest`: the least factor. `fastest`: the greatest factor. `band`: X as
-    a share of V*. `absolute`: X for a loss whose V* is 0, Wasserstein's; in logits, ours, and untested in the paper.
+    `decay`: of the moving average of V, per step. `slowest`: the smallest factor. `fastest`: the largest factor.
+    `band`: X as a share of V*. `absolute`: X in logits for a loss whose V* is 0, such as Wasserstein's; our choice,
+    not tested in the paper.
     """
 
     decay: float = 0.95
@@ -35,39 +49,42 @@ class GapAware:
 
     def __post_init__(self) -> None:
         if not 0 < self.decay < 1:
-            raise SettingError(f"decay = {self.decay:g}: above 0 and below 1")
+            raise SettingError(f"decay = {self.decay:g} is out of range; it must be above 0 and below 1")
         if not (0 < self.slowest <= 1 <= self.fastest):
-            raise SettingError(f"slowest = {self.slowest:g}, fastest = {self.fastest:g}: below and above 1")
-        bounds.above(0, fastest=self.fastest, band=self.band, absolute=self.absolute)
+            raise SettingError(
+                f"slowest = {self.slowest:g}, fastest = {self.fastest:g}: slowest must be above 0 and at most 1, "
+                "fastest at least 1"
+            )
+        validation.check_above(0, fastest=self.fastest, band=self.band, absolute=self.absolute)
 
-    def turns(self) -> frozenset[str]:
-        """The discriminator's learning rate."""
+    def required_knobs(self) -> frozenset[str]:
+        """Return the learning rate of the discriminator."""
         return frozenset({"lr_d"})
 
-    def initial(self, knobs: Knobs) -> ControllerState:
-        """The rate that the user set, and nothing read."""
-        return {"lr_d": knobs.lr_d, "level": None, "step": 0}
+    def initial(self, knobs: Knobs) -> GapAwareState:
+        """Return the state before the first reading."""
+        return GapAwareState(knobs.lr_d, level=None, step=0)
 
-    def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
-        """The base rate times s, if the gap is known."""
-        loss, ideal = known(observation.signals.adversarial_d), known(observation.signals.ideal_d)
+    def update(self, state: GapAwareState, observation: Observation) -> Turn[GapAwareState]:
+        """Set lr_d to its base times s(V - V*), if both losses are known."""
+        loss, ideal = finite(observation.signals.adversarial_d), finite(observation.signals.ideal_d)
         if loss is None or ideal is None:
             return Turn(observation.knobs, state)
-        # A reading is the mean of the steps since the last one: it weighs as much as all of them.
-        steps = max(1, observation.step - state["step"])
-        level = smoothed(state["level"], loss, steps, steps_to_half(self.decay))
+        # A reading is the mean over the steps since the last one, and is weighted as that many values.
+        steps = max(1, observation.step - state.step)
+        level = smoothed(state.level, loss, steps, half_life_of(self.decay))
         factor = self.factor(level - ideal, ideal)
         side = "behind" if level >= ideal else "ahead"
-        why = f"adversarial_d {level:.3f}, ideal {ideal:.3f}: discriminator {side}, rate x {factor:.2f}"
-        knobs = dataclasses.replace(observation.knobs, lr_d=state["lr_d"] * factor)
-        return Turn(knobs, {**state, "level": level, "step": observation.step}, {"lr_d": why})
+        reason = f"adversarial_d {level:.3f}, ideal {ideal:.3f}: discriminator {side}, rate x {factor:.2f}"
+        knobs = request(observation.knobs, {"lr_d": state.lr_d * factor})
+        return Turn(knobs, dataclasses.replace(state, level=level, step=observation.step), {"lr_d": reason})
 
     def factor(self, gap: float, ideal: float) -> float:
-        """s of V - V*: `fastest` a band above the ideal, 1 at it, `slowest` a band below."""
+        """Return s(gap): `fastest` one band above the ideal loss, 1 at it, `slowest` one band below."""
         share = gap / (self.band * ideal if ideal > 0 else self.absolute)
         return float(self.fastest ** min(share, 1.0) if share >= 0 else self.slowest ** min(-share, 1.0))
 
 
-def steps_to_half(decay: float) -> float:
-    """The half-life of an exponential mean, in steps."""
+def half_life_of(decay: float) -> float:
+    """Return the half-life, in steps, of an exponential moving average with this decay per step."""
     return math.log(0.5) / math.log(decay)

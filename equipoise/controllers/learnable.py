@@ -1,33 +1,43 @@
-"""A learned policy: a small network that turns a few scalars by what it sees, trained over many short runs.
+"""A learned policy: a small network that changes a few knobs by the signals, trained over many short runs.
 
-`residual` stands on `rank` and moves what that wants: the ratio of the learning rates and their pace, the penalties,
-the instance noise. A policy of zeros is `rank`, bit for bit. `brief` has the features, knobs, bounds and initial values
-of the brief, for parity. Policies are trained by `equipoise train-policy`, by evolution strategies on the distance to
-held-out reals: going down the gradient of the players' own losses learns to blind the discriminator (tests).
+`residual` moves what `rank` requests: the ratio and the pace of the learning rates, the penalties, the instance noise.
+A policy of zeros is `rank`, bit for bit. `brief` has the features, knobs, bounds and initial values of the brief, for
+parity. Policies are trained by `equipoise train-policy`, by evolution strategies on the distance to held-out reals:
+descending the gradient of the players' own losses would learn to blind the discriminator (shown in the tests).
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from equipoise.controllers import _adapting as adapting
-from equipoise.controllers._policy import Steering, opened
+from equipoise.controllers import _bandit
+from equipoise.controllers._bandit import BanditState
+from equipoise.controllers._learned_controller import LearnedController, PolicyState, open_policy
+from equipoise.core import validation
+from equipoise.core.controller import Turn
 from equipoise.core.knobs import Knobs
-from equipoise.core.observations import ControllerState, Observation, Turn
-from equipoise.errors import SettingError
+from equipoise.core.observations import Observation
 from equipoise.policy.files import Policy
 
 __all__ = ["Learnable"]
 
 
 @dataclass(frozen=True)
-class Learnable:
-    """Follows a policy. Raises SettingError if there is none, or it does not suit.
+class LearnableState(PolicyState):
+    """State of the policy; `adapting`: of the bandit, None unless the controller adapts."""
 
-    `policy`: a shipped one by its name, or a file. `features`: what it must see. `knobs`: which of its knobs to turn,
-    None for all that act. `adapt`: find out within the run how far to follow it. `seed`: of what adapting tries.
-    `digest`: of the policy; written by the program.
+    adapting: BanditState | None = None
+
+
+@dataclass(frozen=True)
+class Learnable:
+    """Follows a policy. Raises SettingError if it does not exist or has other features.
+
+    `policy`: the name of a shipped policy, or a file. `features`: the feature set that it must have. `knobs`: those of
+    its knobs to change; default: all that act. `adapt`: learn within the run how far to follow the policy. `seed`: of
+    the exploration of `adapt`. `digest`: of the policy; filled in by the program.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -43,34 +53,40 @@ class Learnable:
     digest: str | None = None
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise SettingError(f"seed = {self.seed}: it must be at least 0")
-        object.__setattr__(self, "digest", opened(self.policy, self.digest, self.features).digest)
-        self.turns()
+        validation.check_seeds(seed=self.seed)
+        object.__setattr__(self, "digest", open_policy(self.policy, self.digest, self.features).digest)
+        self.required_knobs()
 
     @cached_property
-    def _steering(self) -> Steering:
-        policy = opened(self.policy, self.digest, self.features).policy
-        return Steering.of(policy, self.policy, self.knobs)
+    def _controller(self) -> LearnedController:
+        policy = open_policy(self.policy, self.digest, self.features).policy
+        return LearnedController.of(policy, self.policy, self.knobs)
 
     @staticmethod
-    def steered(policy: Policy) -> Steering:
-        """A controller that follows a policy that is in no file yet: for training one."""
-        return Steering.of(policy, "policy")
+    def from_policy(policy: Policy) -> LearnedController:
+        """Return a controller that follows a policy which is not in a file yet, for training one."""
+        return LearnedController.of(policy, "policy")
 
-    def turns(self) -> frozenset[str]:
-        """The policy's knobs, and those of the controller below it."""
-        return self._steering.turns()
+    def required_knobs(self) -> frozenset[str]:
+        """Return the knobs named by the user, learning rates of the policy, and those of its base controller."""
+        return self._controller.required_knobs()
 
-    def initial(self, knobs: Knobs) -> ControllerState:
-        """Where the user set the knobs, and nothing seen."""
-        return self._steering.initial(knobs) | ({"adapting": adapting.unlearned()} if self.adapt else {})
+    def initial(self, knobs: Knobs) -> LearnableState:
+        """Return the state before the first decision."""
+        state = self._controller.initial(knobs)
+        return _with_bandit(state, _bandit.initial_state() if self.adapt else None)
 
-    def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
-        """What the controller below wants, moved by the policy where it is time for it to decide."""
-        if not self.adapt:
-            return self._steering.update(state, observation)
-        look = self._steering.look(state, observation)
-        look.state["adapting"] = adapting.adapted(state["adapting"], observation.signals, self.seed)
-        followed = adapting.gain(look.state["adapting"])
-        return self._steering.decided(look, followed * self._steering.policy.actor(look.vector) if look.due else None)
+    def update(self, state: LearnableState, observation: Observation) -> Turn[LearnableState]:
+        """Return what the base controller requests, moved by the policy where its decision is due."""
+        inputs = self._controller.observe(state, observation)
+        action, bandit = self._controller.policy.actor(inputs.features) if inputs.is_due else None, state.adapting
+        if bandit is not None:
+            bandit = _bandit.update(bandit, observation.signals, self.seed)
+            action = None if action is None else _bandit.gain(bandit) * action
+        turn = self._controller.decide(inputs, action)
+        return Turn(turn.knobs, _with_bandit(turn.state, bandit), turn.reasons, turn.reward)
+
+
+def _with_bandit(state: PolicyState, bandit: BanditState | None) -> LearnableState:
+    values = {item.name: getattr(state, item.name) for item in dataclasses.fields(PolicyState)}
+    return LearnableState(**values, adapting=bandit)

@@ -1,20 +1,23 @@
-"""A policy learned by reinforcement (PPO): the learning rate and beta1 of both players, every 50 steps.
+"""A policy trained by reinforcement learning (PPO): the learning rate and beta1 of both players, every 50 steps.
 
-For parity with the brief: it sees progress, pixel FID and both losses, and sets one learning rate within 1e-4 to 3e-4
-and beta1 within 0.3 to 0.7. Policies are trained by `equipoise train-policy` with Stable-Baselines3 (the extra `rl`);
-following one, and learning on within a run, needs numpy alone.
+For parity with the brief: its features are progress, pixel FID and both losses; it sets one learning rate within 1e-4
+to 3e-4 and beta1 within 0.3 to 0.7. Policies are trained by `equipoise train-policy` with Stable-Baselines3 (the extra
+`rl`); following a policy, and learning within a run, needs numpy alone.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from equipoise.controllers import _learning as learning
-from equipoise.controllers._policy import Steering, opened
-from equipoise.core import validation as bounds
+from equipoise.controllers import _ppo_update
+from equipoise.controllers._learned_controller import LearnedController, PolicyState, open_policy
+from equipoise.controllers._ppo_update import LearningState, LearningStep
+from equipoise.core import validation
+from equipoise.core.controller import Turn
 from equipoise.core.knobs import Knobs
-from equipoise.core.observations import ControllerState, Observation, Turn
+from equipoise.core.observations import Observation
 from equipoise.policy.features import distance
 from equipoise.policy.reward import reward
 
@@ -22,18 +25,29 @@ __all__ = ["PPO"]
 
 
 @dataclass(frozen=True)
-class PPO:
-    """Follows a policy, and says what each decision has earned. Raises SettingError if there is none, or another kind.
+class PPOState(PolicyState):
+    """State of the policy. `distance`: the metric at the last decision, None if unknown. `learning`: None unless it
+    learns."""
 
-    `policy`: a shipped one by its name, or a file. `knobs`: which of its knobs to turn, None for all that act.
-    `learn`: explore, and learn on within the run. `rollout`: decisions that are learned from at a time. `leash`: how
-    far learning may lead from the file, as a Kullback-Leibler divergence. `seed`: of exploring. `digest`: of the
-    policy; written by the program.
+    distance: float | None = None
+    learning: LearningState | None = None
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Follows a policy, and computes the reward of each decision.
+
+    Raises SettingError if the policy does not exist or has other features.
+
+    `policy`: the name of a shipped policy, or a file. `knobs`: those of its knobs to change; default: all that act.
+    `learn`: explore, and continue learning within the run. `rollout`: decisions per update of the policy. `leash`: the
+    largest Kullback-Leibler divergence of the learned policy from the file. `seed`: of the exploration. `digest`: of
+    the policy; filled in by the program.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"brief": {"policy": "ppo"}, "learning": {"learn": True}}
     sees_distance: ClassVar[bool] = True
-    """It steers by a metric of which less is better, and is blind without; other controllers do not."""
+    """Whether a metric of which lower is better is a feature; without one this controller decides by the rest alone."""
 
     policy: str = "ppo"
     knobs: tuple[str, ...] | None = None
@@ -44,47 +58,57 @@ class PPO:
     digest: str | None = None
 
     def __post_init__(self) -> None:
-        bounds.at_least(1, rollout=self.rollout)
-        bounds.above(0, leash=self.leash)
-        bounds.seeds(seed=self.seed)
-        object.__setattr__(self, "digest", opened(self.policy, self.digest, "ppo").digest)
-        self.turns()
+        validation.check_at_least(1, rollout=self.rollout)
+        validation.check_above(0, leash=self.leash)
+        validation.check_seeds(seed=self.seed)
+        object.__setattr__(self, "digest", open_policy(self.policy, self.digest, "ppo").digest)
+        self.required_knobs()
 
     @cached_property
-    def _steering(self) -> Steering:
-        return Steering.of(opened(self.policy, self.digest, "ppo").policy, self.policy, self.knobs)
+    def _controller(self) -> LearnedController:
+        return LearnedController.of(open_policy(self.policy, self.digest, "ppo").policy, self.policy, self.knobs)
 
-    def turns(self) -> frozenset[str]:
-        """The policy's knobs."""
-        return self._steering.turns()
+    def required_knobs(self) -> frozenset[str]:
+        """Return the knobs named by the user, and the learning rates of the policy."""
+        return self._controller.required_knobs()
 
-    def initial(self, knobs: Knobs) -> ControllerState:
-        """Where the user set the knobs; what was learned, if it learns."""
-        learned = {"learning": learning.unlearned(self._steering.policy)} if self.learn else {}
-        return {**self._steering.initial(knobs), "distance": None, **learned}
+    def initial(self, knobs: Knobs) -> PPOState:
+        """Return the state before the first decision."""
+        learning = _ppo_update.initial_state(self._controller.policy) if self.learn else None
+        return _with_learning(self._controller.initial(knobs), None, learning)
 
-    def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
-        """What the policy makes of what it sees, when it is time, and the reward of what it made before."""
-        look = self._steering.look(state, observation)
-        if not look.due:
-            return self._steering.decided(look, None)
-        earned = reward(state["distance"], observation.signals, observation.progress)
-        look.state["distance"] = distance(observation.signals)
-        if not self.learn:
-            return self._steering.decided(look, self._steering.policy.actor(look.vector), earned)
-        look.state["learning"], action = self._learned(state["learning"], look.vector, earned)
-        return self._steering.decided(look, [min(1.0, max(-1.0, number)) for number in action], earned)
+    def update(self, state: PPOState, observation: Observation) -> Turn[PPOState]:
+        """Return the action of the policy where its decision is due, and the reward of the previous one."""
+        inputs = self._controller.observe(state, observation)
+        if not inputs.is_due:
+            turn = self._controller.decide(inputs, None)
+            return Turn(turn.knobs, _with_learning(turn.state, state.distance, state.learning), turn.reasons)
+        paid = reward(state.distance, observation.signals, observation.progress)
+        if state.learning is None:
+            learning, turn = None, self._controller.decide(inputs, self._controller.policy.actor(inputs.features), paid)
+        else:
+            learning, action = self._explore(state.learning, inputs.features, paid)
+            turn = self._controller.decide(inputs, [min(1.0, max(-1.0, number)) for number in action], paid)
+        after = _with_learning(turn.state, distance(observation.signals), learning)
+        return Turn(turn.knobs, after, turn.reasons, turn.reward)
 
-    def _learned(
-        self, state: Mapping[str, Any], vector: tuple[float, ...], earned: float
-    ) -> tuple[dict[str, Any], list[float]]:
-        """What is remembered after one more decision, and its action (k,), not clipped."""
-        policy, kept = self._steering.policy, dict(state)
-        if kept["steps"]:
-            kept["steps"] = [*kept["steps"][:-1], {**kept["steps"][-1], "reward": earned}]
-        if len(kept["steps"]) >= self.rollout:
-            kept = learning.learned(kept, policy, vector, self.leash)
-        here = learning.learner(policy).with_flat(kept["weights"])
-        action, log = learning.sampled(here, vector, (self.seed, kept["decisions"]))
-        step = {"seen": list(vector), "action": action.tolist(), "log": log}
-        return {**kept, "decisions": kept["decisions"] + 1, "steps": [*kept["steps"], step]}, action.tolist()
+    def _explore(
+        self, state: LearningState, features: tuple[float, ...], paid: float
+    ) -> tuple[LearningState, tuple[float, ...]]:
+        """Record the reward of the last action, learn if a rollout is complete, and sample an unclipped action (k,)."""
+        policy, steps = self._controller.policy, state.steps
+        if steps:
+            steps = (*steps[:-1], dataclasses.replace(steps[-1], reward=paid))
+        state = dataclasses.replace(state, steps=steps)
+        if len(steps) >= self.rollout:
+            state = _ppo_update.learn(state, policy, features, self.leash)
+        learner = _ppo_update.learner_of(policy).with_flat(state.weights)
+        sample, log_probability = _ppo_update.sample_action(learner, features, (self.seed, state.decisions))
+        action = tuple(sample.tolist())
+        step = LearningStep(features, action, log_probability)
+        return dataclasses.replace(state, decisions=state.decisions + 1, steps=(*state.steps, step)), action
+
+
+def _with_learning(state: PolicyState, distance: float | None, learning: LearningState | None) -> PPOState:
+    values = {item.name: getattr(state, item.name) for item in dataclasses.fields(PolicyState)}
+    return PPOState(**values, distance=distance, learning=learning)

@@ -1,28 +1,39 @@
-"""Placebo: pulls at what `rank` pulls at, as far and as often, by lot. What it wins is won by moving alone."""
+"""Placebo: moves the actuators of `rank` as far and as often, at random. Its gains come from movement alone."""
 
-import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random as Source
-from typing import Any
 
-from equipoise.controllers._levers import OCTAVES, base_of, rates, regularized
-from equipoise.core import validation as bounds
+from equipoise.controllers._feedback import RATIO_OCTAVES, actuator_base, learning_rates, regularization
+from equipoise.core import validation
+from equipoise.core.controller import Turn, request
 from equipoise.core.knobs import Knobs
-from equipoise.core.observations import ControllerState, Observation, Turn
+from equipoise.core.observations import Observation
 
 __all__ = ["Random"]
 
 STEPS = 16
-"""Steps from one bound of a lever to the other: a quarter of an octave of the ratio, 0.05 of augment_p."""
+"""Steps from one bound of an actuator to the other: a quarter of an octave of the ratio, 0.05 of augment_p."""
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """`base`: the user's values. `count`: decisions so far. `balance`, `strength`: positions of the two actuators,
+    from 0 to STEPS."""
+
+    base: Mapping[str, float]
+    count: int
+    balance: int
+    strength: int
 
 
 @dataclass(frozen=True)
 class Random:
-    """Walks at random between the bounds of rank: at each decision each lever goes a step down, up or stays.
+    """Random walk between the bounds of `rank`: at each decision each actuator moves a step down, up or not at all.
 
-    It reads no signal. `seed`: of the walk; the same seed walks the same way in every run. `pace`: share of the run
-    between two decisions, the fortieth that learned controllers have. `warm_up`: share of the run before the first.
+    It reads no signal. `seed`: of the random numbers; the same seed gives the same walk in every run. `pace`: share of
+    the run between two decisions, 1/40 as for learned controllers. `warm_up`: share of the run before the first one.
     """
 
     seed: int = 0
@@ -30,32 +41,31 @@ class Random:
     warm_up: float = 0.05
 
     def __post_init__(self) -> None:
-        bounds.within(1e-4, 1, pace=self.pace)
-        bounds.within(0, 1, warm_up=self.warm_up)
+        validation.check_within(1e-4, 1, pace=self.pace)
+        validation.check_within(0, 1, warm_up=self.warm_up)
 
-    def turns(self) -> frozenset[str]:
-        """As of rank: both learning rates; the regularization where it acts."""
+    def required_knobs(self) -> frozenset[str]:
+        """Return both learning rates, as `rank` does; the regularisation is changed where it acts."""
         return frozenset({"lr_g", "lr_d"})
 
-    def initial(self, knobs: Knobs) -> ControllerState:
-        """Both levers where rank has them at rest: in the middle, and at the bottom."""
-        return {"base": base_of(knobs), "count": 0, "balance": STEPS // 2, "strength": 0}
+    def initial(self, knobs: Knobs) -> RandomState:
+        """Return both actuators at the resting positions of `rank`: the middle, and the bottom."""
+        return RandomState(actuator_base(knobs), count=0, balance=STEPS // 2, strength=0)
 
-    def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
-        """As many steps as are due by now."""
-        balance, strength = state["balance"], state["strength"]
+    def update(self, state: RandomState, observation: Observation) -> Turn[RandomState]:
+        """Make as many random steps as are due."""
+        balance, strength = state.balance, state.strength
         due = max(0, math.floor((observation.progress - self.warm_up) / self.pace + 1e-9) + 1)
-        count = min(state["count"], due)  # progress goes back where a run is resumed with more steps
+        count = min(state.count, due)  # progress decreases where a run is resumed with more steps
         if due == count:
-            return Turn(observation.knobs, {**state, "count": count})
+            return Turn(observation.knobs, RandomState(state.base, count, balance, strength))
         while count < due:
-            # A source of its own for every step: nothing but the count need be remembered.
-            lot = Source(f"{self.seed}:{count}")
-            balance = min(max(balance + math.floor(3 * lot.random()) - 1, 0), STEPS)
-            strength = min(max(strength + math.floor(3 * lot.random()) - 1, 0), STEPS)
+            # One source per step, so that the state needs nothing but the count.
+            source = Source(f"{self.seed}:{count}")
+            balance = min(max(balance + math.floor(3 * source.random()) - 1, 0), STEPS)
+            strength = min(max(strength + math.floor(3 * source.random()) - 1, 0), STEPS)
             count += 1
-        values = rates(state["base"], OCTAVES * (2 * balance / STEPS - 1))
-        values |= regularized(state["base"], observation, strength / STEPS)
-        why = dict.fromkeys(values, f"by lot, number {count} of seed {self.seed}")
-        state = {"base": state["base"], "count": count, "balance": balance, "strength": strength}
-        return Turn(dataclasses.replace(observation.knobs, **values), state, why)
+        values = learning_rates(state.base, RATIO_OCTAVES * (2 * balance / STEPS - 1))
+        values |= regularization(state.base, observation, strength / STEPS)
+        reasons = dict.fromkeys(values, f"random step {count} with seed {self.seed}")
+        return Turn(request(observation.knobs, values), RandomState(state.base, count, balance, strength), reasons)

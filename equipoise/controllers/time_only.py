@@ -1,26 +1,26 @@
-"""A learned schedule: a policy that sees the progress of the run and nothing else.
+"""A learned schedule: a policy that observes nothing but the progress of the run.
 
-It stands on `annealed`, and has the heads of `learnable`. It is what a learned controller is to be compared with: one
-that looks and is no better has learned a schedule.
+It moves what `annealed` requests, with the heads of `learnable`. Compare learned controllers with it: one that uses
+signals and is no better has learned a schedule.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from equipoise.controllers._policy import Steering, opened
+from equipoise.controllers._learned_controller import LearnedController, PolicyState, open_policy
+from equipoise.core.controller import Turn
 from equipoise.core.knobs import Knobs
-from equipoise.core.observations import ControllerState, Observation, Turn
+from equipoise.core.observations import Observation
 
 __all__ = ["TimeOnly"]
 
 
 @dataclass(frozen=True)
 class TimeOnly:
-    """Follows a policy that sees progress alone. Raises SettingError if there is none, or it sees more.
+    """Follows a policy whose only feature is progress. Raises SettingError if it does not exist or has other features.
 
-    `policy`: a shipped one by its name, or a file. `knobs`: which of its knobs to turn, None for all that act.
-    `digest`: of the policy; written by the program.
+    `policy`: the name of a shipped policy, or a file. `knobs`: those of its knobs to change; default: all that act.
+    `digest`: of the policy; filled in by the program.
     """
 
     policy: str = "time_only"
@@ -28,21 +28,22 @@ class TimeOnly:
     digest: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", opened(self.policy, self.digest, "time_only").digest)
-        self.turns()
+        object.__setattr__(self, "digest", open_policy(self.policy, self.digest, "time_only").digest)
+        self.required_knobs()
 
     @cached_property
-    def _steering(self) -> Steering:
-        return Steering.of(opened(self.policy, self.digest, "time_only").policy, self.policy, self.knobs)
+    def _controller(self) -> LearnedController:
+        policy = open_policy(self.policy, self.digest, "time_only").policy
+        return LearnedController.of(policy, self.policy, self.knobs)
 
-    def turns(self) -> frozenset[str]:
-        """The policy's knobs, and both learning rates."""
-        return self._steering.turns()
+    def required_knobs(self) -> frozenset[str]:
+        """Return the knobs named by the user, and both learning rates."""
+        return self._controller.required_knobs()
 
-    def initial(self, knobs: Knobs) -> ControllerState:
-        """Where the user set the knobs."""
-        return self._steering.initial(knobs)
+    def initial(self, knobs: Knobs) -> PolicyState:
+        """Return the state before the first decision."""
+        return self._controller.initial(knobs)
 
-    def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
-        """What `annealed` wants, moved by the learned schedule."""
-        return self._steering.update(state, observation)
+    def update(self, state: PolicyState, observation: Observation) -> Turn[PolicyState]:
+        """Return what `annealed` requests, moved by the learned schedule."""
+        return self._controller.update(state, observation)

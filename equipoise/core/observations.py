@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal
 
 from equipoise.core.knobs import Knobs
 
@@ -130,11 +130,8 @@ class Remedy:
     until: int
 
 
-K = TypeVar("K", bound=Knobs)
-
-
 @dataclass(frozen=True, slots=True)
-class Observation(Generic[K]):
+class Observation:
     """All that a controller may know. `progress` runs from 0 to 1 over the planned run.
 
     `turnable`: the names of the knobs that act here, None for all that `knobs` has.
@@ -144,45 +141,9 @@ class Observation(Generic[K]):
     progress: float
     signals: Signals
     health: Health
-    knobs: K
+    knobs: Knobs
     turnable: frozenset[str] | None = None
 
     def acts(self, knob: str) -> bool:
         """Whether a knob is there and acts."""
         return knob in self.knobs.ranges() and (self.turnable is None or knob in self.turnable)
-
-
-ControllerState = Mapping[str, Any]
-"""What a controller remembers: numbers, strings, lists and mappings of them, so that it goes into JSON as it is."""
-
-
-class Turn(NamedTuple):
-    """What a controller decides: where the knobs should stand, its new state, and why, by knob.
-
-    `reward`: what its decision before has earned, of controllers that are paid; None for others, and in between.
-    """
-
-    knobs: Any
-    state: ControllerState
-    why: Mapping[str, str] = {}
-    reward: float | None = None
-
-
-class Controller(Protocol):
-    """A policy: a frozen dataclass whose fields are its hyperparameters, with two pure methods.
-
-    The knobs that `update` returns are a wish: ranges and limits on moves are applied after it, once for all
-    controllers. Logged observations alone must reproduce every decision, so nothing else may be read.
-    """
-
-    def initial(self, knobs: Any) -> ControllerState:
-        """The state before the first decision; `knobs` is where the user set them."""
-
-    def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
-        """One decision."""
-
-    def turns(self) -> frozenset[str]:
-        """The names of the knobs that it cannot do without, so that one that does not act is told before the run.
-
-        What it would turn as well, where it acts, it asks of the observation (`acts`).
-        """

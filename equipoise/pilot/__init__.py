@@ -1,1 +1,1 @@
-"""Monitor and control any training loop."""
+"""Monitoring and control of any training loop: a pure step, and an adapter that applies it to torch optimizers."""

@@ -1,4 +1,4 @@
-"""Whether something beside the pilot undoes its turns: a scheduler that computes each learning rate anew."""
+"""Detection of a scheduler that overwrites the learning rates of a pilot by recomputing them."""
 
 import math
 import warnings
@@ -7,60 +7,61 @@ from collections.abc import Iterator, Mapping
 from torch.optim import Optimizer
 
 PROOF = 3
-"""Turns in a row that were undone."""
+"""Consecutive changes of the pilot that were overwritten before a warning is given."""
 NEARER = 10
-"""A turn counts as undone if what followed it fits that better by this factor, in logarithms of the rate."""
+"""A change counts as overwritten if the next rate fits that better by this factor, in logarithms of the rate."""
 
 WARNING = (
-    "the learning rate of the {player} is put back each time that the pilot turns it: LambdaLR, CyclicLR, OneCycleLR, "
-    "CosineAnnealingWarmRestarts, schedules of transformers or your own loop do so; let one of the two set it"
+    "the learning rate of the {player} is reset after every change by the pilot; LambdaLR, CyclicLR, OneCycleLR, "
+    "CosineAnnealingWarmRestarts, schedules of transformers or your own loop do so; let only one of the two set it"
 )
 
+GroupKey = tuple[str, int]
+"""A player and the index of a group of its optimizer."""
 
-Key = tuple[str, int]
-"""A player and the number of a group of its optimizer."""
 
+class LearningRateConflicts:
+    """Compares the learning rates in every step with those that the pilot wrote. Mutable.
 
-class Watch:
-    """Looks at the learning rates as others leave them in each step, between the turns of a pilot. Mutable.
-
-    A rate that goes on from a turn at the pace of the step after it was left as it was turned to; one that goes on so
-    from before the turn was computed anew. Turns in every step hide that, and so do schedulers that move by epoch.
-    Rates that are tensors are not looked at: they may lie on a device.
+    A rate that continues from the pilot's value at the pace of the next step was accepted; one that continues from the
+    value before it was recomputed. Changes in every step hide that, and so do schedulers that step once per epoch.
+    Rates that are tensors are ignored: they may be on a device.
     """
 
     def __init__(self, optimizers: Mapping[str, Optimizer]) -> None:
         self.optimizers = optimizers
-        self.result, self.left = dict(self._rates()), dict(self._rates())
-        self.after: dict[Key, tuple[float, float]] = {}
-        self.undone: dict[Key, int] = {}
-        self.warned = False
+        self.before, self.written = dict(self._rates()), dict(self._rates())
+        self.paces: dict[GroupKey, tuple[float, float]] = {}
+        self.overwritten: dict[GroupKey, int] = {}
+        self.has_warned = False
 
-    def turned(self) -> None:
-        """The pilot has written: how it leaves the rates."""
-        self.left = dict(self._rates())
+    def record_rates(self) -> None:
+        """Record the rates that the pilot has written."""
+        self.written = dict(self._rates())
 
-    def look(self) -> None:
-        """Asked in every step; warns, once, of a learning rate that is put back turn after turn."""
+    def check(self) -> None:
+        """Compare the rates, once per step; warn, once, of a learning rate that is reset after every change."""
         for key, rate in self._rates():
-            result, left, after = self.result.get(key, rate), self.left.get(key, rate), self.after.pop(key, None)
-            if left != result:
-                self.after[key] = _pace(result, rate), _pace(left, rate)
-            elif after:
-                anew, on = (abs(pace - _pace(result, rate)) for pace in after)
-                self.undone[key] = self.undone.get(key, 0) + 1 if NEARER * anew < on else 0
-            self.result[key] = self.left[key] = rate
-            if self.undone.get(key) == PROOF and not self.warned:
-                self.warned = True
+            before, written = self.before.get(key, rate), self.written.get(key, rate)
+            paces = self.paces.pop(key, None)
+            if written != before:
+                self.paces[key] = _pace(before, rate), _pace(written, rate)
+            elif paces:
+                if_recomputed, if_accepted = (abs(pace - _pace(before, rate)) for pace in paces)
+                is_overwritten = NEARER * if_recomputed < if_accepted
+                self.overwritten[key] = self.overwritten.get(key, 0) + 1 if is_overwritten else 0
+            self.before[key] = self.written[key] = rate
+            if self.overwritten.get(key) == PROOF and not self.has_warned:
+                self.has_warned = True
                 warnings.warn(WARNING.format(player=key[0]), stacklevel=3)
 
-    def _rates(self) -> Iterator[tuple[Key, float]]:
+    def _rates(self) -> Iterator[tuple[GroupKey, float]]:
         for player, optimizer in self.optimizers.items():
             for number, group in enumerate(optimizer.param_groups):
                 if isinstance(group["lr"], float):
                     yield (player, number), group["lr"]
 
 
-def _pace(before: float, now: float) -> float:
-    """log(now / before); NaN, which is near to nothing, where a rate is 0."""
-    return math.log(now / before) if min(before, now) > 0 else math.nan
+def _pace(before: float, after: float) -> float:
+    """log(after / before); NaN where a rate is 0."""
+    return math.log(after / before) if min(before, after) > 0 else math.nan

@@ -1,6 +1,6 @@
-"""What a pilot reads from the optimizers of a loop, and writes to them: learning rates, betas, gradients."""
+"""Reading and writing torch optimizers: learning rates, betas, gradients."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -8,28 +8,24 @@ from torch.optim import Optimizer
 
 from equipoise.core.knobs import Knobs
 from equipoise.errors import SettingError
+from equipoise.pilot.state import CoupledBetas, OptimizerSettings
 
 LEARNING_RATES = {"generator": "lr_g", "discriminator": "lr_d"}
 BETAS = ("beta1", "beta2")
 
-Players = Mapping[str, Optimizer]
+Optimizers = Mapping[str, Optimizer]
 """The optimizers of a loop, by "generator" and "discriminator"."""
-Setting = tuple[float, tuple[float, float] | None]
-"""What one group of parameters is set to: its learning rate, and its betas if it has any."""
-
-Following = Mapping[str, Sequence[Sequence[str]]]
-"""By player, the betas of each group that are turned with their knob."""
 
 
-def standing(optimizers: Players) -> dict[str, float]:
-    """Knob -> where optimizers stand, each by its first group. Where betas differ, the last one's are the knob's.
+def optimizer_values(optimizers: Optimizers) -> dict[str, float]:
+    """Return knob -> present value, each from the first group of its optimizer; betas from the last optimizer.
 
-    Where a scheduler of torch is at work, the learning rate is the one that it began from: its knob is what the
-    scheduler's factor multiplies. Raises SettingError for optimizers by other names.
+    With a torch scheduler, the learning rate is the initial one: the knob is what the factor of the scheduler
+    multiplies. Raises SettingError for optimizers with other names.
     """
     unknown = set(optimizers) - LEARNING_RATES.keys()
     if unknown:
-        raise SettingError(f"optimizers are called 'generator' and 'discriminator', not '{min(unknown)}'")
+        raise SettingError(f"optimizers must be named 'generator' and 'discriminator', not '{min(unknown)}'")
     values = {}
     for player, optimizer in optimizers.items():
         group = optimizer.param_groups[0]
@@ -38,32 +34,32 @@ def standing(optimizers: Players) -> dict[str, float]:
     return values
 
 
-def knobs_of(optimizers: Players, knobs: Knobs) -> Knobs:
-    """The same knobs, but for those that optimizers have: what they are set to, or what lies nearest to it in range."""
+def with_optimizer_values(knobs: Knobs, optimizers: Optimizers) -> Knobs:
+    """Return knobs with the present values of the optimizers, clamped to their ranges."""
     ranges = knobs.ranges()
-    return knobs.with_values({name: ranges[name].clamp(value) for name, value in standing(optimizers).items()})
+    return knobs.with_values({name: ranges[name].clamp(value) for name, value in optimizer_values(optimizers).items()})
 
 
-def stuck(optimizers: Players) -> frozenset[str]:
-    """The knobs of optimizers that stand out of range: they are left alone."""
-    ranges = Knobs.ranges()
-    return frozenset(name for name, value in standing(optimizers).items() if not ranges[name].contains(value))
+def turnable_knobs(optimizers: Optimizers, turnable: frozenset[str] | None) -> frozenset[str]:
+    """Return the knobs that can be changed: `turnable`, default those of the optimizers; not those out of range."""
+    names = optimizer_values(optimizers) if turnable is None else turnable
+    return frozenset(names) - _out_of_range(optimizers)
 
 
-def check_free(optimizers: Players, names: Iterable[str]) -> None:
-    """Raise SettingError for the first of `names` of knobs that stands out of range."""
-    values, left_alone = standing(optimizers), stuck(optimizers)
+def check_in_range(optimizers: Optimizers, names: Iterable[str]) -> None:
+    """Raise SettingError for the first of `names` whose value in the optimizers is out of range."""
+    values, out_of_range = optimizer_values(optimizers), _out_of_range(optimizers)
     for name in names:
-        if name in left_alone:
+        if name in out_of_range:
             raise SettingError(
                 f"{name} = {values[name]:g} is outside its range: {Knobs.ranges()[name]}; "
-                "beside this optimizer it can be left alone, but not turned"
+                "set the optimizer within it, or use a controller that does not change this knob"
             )
 
 
-def following(optimizers: Players) -> Following:
-    """What of every group is turned with the knob: betas that stand where it stands. Players may differ in them."""
-    knobs = standing(optimizers)
+def coupled_betas(optimizers: Optimizers) -> CoupledBetas:
+    """Return the betas of every group that equal their knob and are therefore changed with it."""
+    knobs = optimizer_values(optimizers)
     return {
         player: [
             [name for name, beta in zip(BETAS, group.get("betas", ()), strict=False) if beta == knobs[name]]
@@ -73,55 +69,58 @@ def following(optimizers: Players) -> Following:
     }
 
 
-def write(optimizers: Players, changes: Mapping[str, tuple[float, float]], followers: Following) -> None:
-    """Hand what was turned (knob -> before, after) to the optimizers, and nothing else: what their owner does stays.
+def write(optimizers: Optimizers, changes: Mapping[str, tuple[float, float]], coupled: CoupledBetas) -> None:
+    """Write changed knobs (knob -> before, after) to the optimizers, and nothing else.
 
-    A group whose learning rate is not that of the knob (a second group, a scheduler of torch) keeps its ratio to it,
-    one whose beta was not the knob's at the start keeps its beta.
+    A group whose learning rate differs from the knob (a second group, a torch scheduler) keeps its ratio to it; a group
+    whose beta differed from the knob at the start keeps its beta.
     """
     for player, optimizer in optimizers.items():
         before, after = changes.get(LEARNING_RATES[player], (1.0, 1.0))
-        added: list[list[str]] = [[]] * (len(optimizer.param_groups) - len(followers[player]))  # since the start
-        for group, turned in zip(optimizer.param_groups, [*followers[player], *added], strict=True):
+        new_groups: list[list[str]] = [[]] * (len(optimizer.param_groups) - len(coupled[player]))
+        for group, names in zip(optimizer.param_groups, [*coupled[player], *new_groups], strict=True):
             if group["lr"] == before:
                 group["lr"] = after
             else:
                 group["lr"] *= after / before
             if "betas" in group:
-                pairs = zip(BETAS, group["betas"], strict=True)
                 group["betas"] = tuple(
-                    changes[name][1] if name in changes and name in turned else kept for name, kept in pairs
+                    changes[name][1] if name in changes and name in names else beta
+                    for name, beta in zip(BETAS, group["betas"], strict=True)
                 )
 
 
-def settings(optimizers: Players) -> dict[str, list[Setting]]:
-    """What every group of every optimizer is set to, to be put back."""
+def settings(optimizers: Optimizers) -> OptimizerSettings:
+    """Return learning rate and betas of every group, for :func:`restore_settings`."""
     return {
         player: [(float(group["lr"]), group.get("betas")) for group in optimizer.param_groups]
         for player, optimizer in optimizers.items()
     }
 
 
-def put_back(optimizers: Players, kept: Mapping[str, Sequence[Setting]]) -> None:
-    """What :func:`settings` gave, also by way of JSON: weights that are gone back to were trained at other rates.
-
-    Raises SettingError for optimizers with other groups than those.
-    """
+def restore_settings(optimizers: Optimizers, saved: OptimizerSettings) -> None:
+    """Write what :func:`settings` returned. Raises SettingError for optimizers with another number of groups."""
     for player, optimizer in optimizers.items():
-        groups, told = optimizer.param_groups, kept.get(player, ())
-        if len(groups) != len(told):
+        groups, settings = optimizer.param_groups, saved.get(player, ())
+        if len(groups) != len(settings):
             raise SettingError(
-                f"the optimizer of the {player} has {len(groups)} groups of parameters, what is restored {len(told)}; "
-                "make it as it was"
+                f"the optimizer of the {player} has {len(groups)} parameter groups, the saved state {len(settings)}; "
+                "create it with the same groups"
             )
-        for group, (lr, betas) in zip(groups, told, strict=True):
+        for group, (lr, betas) in zip(groups, settings, strict=True):
             group["lr"] = lr
             if betas is not None:
                 group["betas"] = tuple(betas)
 
 
-def gradient_norm(optimizers: Players, player: str) -> dict[str, Tensor]:
-    """The Euclidean norm of a player's gradient as it is now, by its name; nothing if it has none."""
+def gradient_norm(optimizers: Optimizers, player: str) -> dict[str, Tensor]:
+    """Return the Euclidean norm of a player's present gradient, by the player's name; empty without gradients."""
     groups = optimizers[player].param_groups if player in optimizers else []
     gradients = [weight.grad for group in groups for weight in group["params"] if weight.grad is not None]
     return {player: torch.nn.utils.get_total_norm(gradients)} if gradients else {}
+
+
+def _out_of_range(optimizers: Optimizers) -> frozenset[str]:
+    """The knobs whose value in the optimizers is out of range: they cannot be changed."""
+    ranges = Knobs.ranges()
+    return frozenset(name for name, value in optimizer_values(optimizers).items() if not ranges[name].contains(value))

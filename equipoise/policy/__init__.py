@@ -1,7 +1,7 @@
-"""Policies that were learned: what they see, what they turn, the network between, and the file that holds one.
+"""Learned policies: features of a run, the network that maps them to actions, and the file that holds a policy.
 
 observation ──▶ features ──▶ network ──▶ positions of heads ──▶ knobs
                 [-1, 1]^n                [-1, 1]^k
 
-Numbers only, no torch: controllers use it in a run, meta/ where policies are made.
+numpy only, no torch: controllers use policies during a run, meta/ trains them.
 """

@@ -1,12 +1,12 @@
-"""What a policy turns: heads, each a number in [-1, 1] that stands for one knob or for several that move together.
+"""Actions of a policy: heads, each a position in [-1, 1] that stands for one knob or for several that move together.
 
-- `octaves`: knob × 2^(weight reach position). At 0 the knob stands exactly where the controller below has it.
-- `offset`: knob + weight reach position, likewise.
-- `between`: the head has a value of its own, `initial` at 0, `low` at -1 and `high` at 1, straight lines between; the
-  knob is that value as `unit` says: itself, the root of a variance, or 0.8 of a strength (what DESIGN calls
-  `instance_noise` and `augment_p` the brief calls `noise_var` and `augmentation_strength`).
+- `octaves`: knob × 2^(weight · reach · position). At 0 the knob has exactly the value of the base controller.
+- `offset`: knob + weight · reach · position, likewise.
+- `between`: the head has its own value, `initial` at 0, `low` at -1 and `high` at 1, linear between; the knob is that
+  value converted by `unit`: itself, the square root of a variance, or 0.8 × a strength (the brief's `noise_var` is the
+  square of `instance_noise`, its `augmentation_strength` is `augment_p` / 0.8).
 
-A head moves towards where its policy wants it by at most `step` a decision.
+A head moves by at most `step` per decision towards the position that its policy requests.
 """
 
 import math
@@ -17,21 +17,21 @@ from typing import Literal
 from equipoise.core.knobs import AdversarialKnobs, Knobs
 from equipoise.errors import SettingError
 
-Kind = Literal["octaves", "offset", "between"]
+HeadKind = Literal["octaves", "offset", "between"]
 Unit = Literal["plain", "variance", "strength"]
 
-MOST_AUGMENTED = 0.8
+MAX_AUGMENT_P = 0.8
 
 
 @dataclass(frozen=True)
 class Head:
-    """`knobs`: knob -> weight. `reach`: octaves, or the knob's unit. `low`, `initial`, `high`: of `between` alone.
+    """One action. `knobs`: knob -> weight. `reach`: in octaves, or in the unit of the knob.
 
-    `one`: of its knobs, turn that of the greatest weight that acts, and not the others.
+    `low`, `initial`, `high`: of `between` only. `one`: change only the acting knob with the largest weight.
     """
 
     name: str
-    kind: Kind
+    kind: HeadKind
     knobs: Mapping[str, float]
     reach: float = 1.0
     step: float = 2.0
@@ -41,79 +41,80 @@ class Head:
     unit: Unit = "plain"
     one: bool = False
 
-    def turned(self, acting: Collection[str]) -> list[str]:
-        """Its knobs that it turns where these act."""
+    def active_knobs(self, acting: Collection[str]) -> list[str]:
+        """Return the knobs that this head changes, where `acting` are the knobs that act."""
         result = sorted((knob for knob in self.knobs if knob in acting), key=lambda knob: -self.knobs[knob])
         return result[:1] if self.one else result
 
-    def value(self, position: float, knob: str, stands: float) -> float:
-        """Where a knob of this head comes to stand, if it stands at `stands` below and the head at `position`."""
+    def value(self, position: float, knob: str, base: float) -> float:
+        """Return the value of a knob with this head at `position`; `base`: its value without the head."""
         match self.kind:
             case "octaves":
-                return stands * math.exp2(self.knobs[knob] * self.reach * position)
+                return base * math.exp2(self.knobs[knob] * self.reach * position)
             case "offset":
-                return stands + self.knobs[knob] * self.reach * position
+                return base + self.knobs[knob] * self.reach * position
             case "between":
                 span = self.high - self.initial if position > 0 else self.initial - self.low
-                return _in_unit(self.unit, self.initial + span * position)
+                return _convert(self.unit, self.initial + span * position)
 
 
-def _in_unit(unit: Unit, value: float) -> float:
+def _convert(unit: Unit, value: float) -> float:
     match unit:
         case "plain":
             return value
         case "variance":
             return math.sqrt(max(0.0, value))
         case "strength":
-            return MOST_AUGMENTED * value
+            return MAX_AUGMENT_P * value
 
 
-def knobs_of(heads: Iterable[Head]) -> frozenset[str]:
-    """The names of all knobs that heads turn."""
+def head_knobs(heads: Iterable[Head]) -> frozenset[str]:
+    """Return the names of all knobs that heads change."""
     return frozenset(knob for head in heads for knob in head.knobs)
 
 
-def confined(heads: Sequence[Head], knobs: Sequence[str] | None, owner: str) -> tuple[Head, ...]:
-    """The same heads, turning these knobs alone; None for all of theirs.
+def restrict_heads(heads: Sequence[Head], knobs: Sequence[str] | None, owner: str) -> tuple[Head, ...]:
+    """Return the same heads, changing only these knobs; None for all of theirs.
 
-    A head without a knob stays, so that the network keeps its size. Raises SettingError for a knob that none turns.
+    A head without a knob remains, so that the network keeps its size. Raises SettingError for a knob of no head.
     """
     if knobs is None:
         return tuple(heads)
-    known = knobs_of(heads)
+    available = head_knobs(heads)
     for name in knobs:
-        if name not in known:
-            raise SettingError(f"{owner} does not turn '{name}'; it turns {', '.join(sorted(known))}")
-    chosen = [{knob: weight for knob, weight in head.knobs.items() if knob in knobs} for head in heads]
-    return tuple(replace(head, knobs=mine) for head, mine in zip(heads, chosen, strict=True))
+        if name not in available:
+            raise SettingError(f"{owner} does not change '{name}'; it changes {', '.join(sorted(available))}")
+    return tuple(
+        replace(head, knobs={knob: weight for knob, weight in head.knobs.items() if knob in knobs}) for head in heads
+    )
 
 
 def check_heads(heads: Sequence[Head], owner: str) -> None:
-    """Raise SettingError for a knob that there is not, or for one that would be sent out of its range."""
+    """Raise SettingError for an unknown knob, or for one that a head would set outside its range."""
     ranges = AdversarialKnobs.ranges()
     for head in heads:
         for knob in head.knobs:
             if knob not in ranges:
-                raise SettingError(f"{owner} turns '{knob}', a knob that there is not; make it anew with train-policy")
+                raise SettingError(f"{owner} changes '{knob}', which is not a knob; train it again with train-policy")
             ends = [head.value(position, knob, 0.0) for position in (-1, 0, 1)] if head.kind == "between" else []
-            wrong = [end for end in ends if not ranges[knob].contains(end) and end != 0]
-            if wrong:
-                raise SettingError(f"{owner} would set {knob} to {wrong[0]:g}, outside its range: {ranges[knob]}")
+            outside = [end for end in ends if not ranges[knob].contains(end) and end != 0]
+            if outside:
+                raise SettingError(f"{owner} would set {knob} to {outside[0]:g}, outside its range: {ranges[knob]}")
 
 
-def moved(heads: Sequence[Head], positions: Sequence[float], action: Iterable[float]) -> list[float]:
-    """Where heads stand after a decision: on the way from `positions` to `action`, both (k,) in [-1, 1]."""
+def move_heads(heads: Sequence[Head], positions: Sequence[float], action: Iterable[float]) -> list[float]:
+    """Return the positions after a decision: from `positions` towards `action`, both (k,) in [-1, 1]."""
     return [
-        min(1.0, max(-1.0, stood + min(head.step, max(-head.step, float(wanted) - stood))))
-        for head, stood, wanted in zip(heads, positions, action, strict=True)
+        min(1.0, max(-1.0, position + min(head.step, max(-head.step, float(target) - position))))
+        for head, position, target in zip(heads, positions, action, strict=True)
     ]
 
 
-def placed(
+def apply_heads(
     heads: Sequence[Head], positions: Sequence[float], knobs: Knobs, acting: Collection[str]
 ) -> dict[str, float]:
-    """Knob -> value, not clamped, of the `acting` knobs that heads turn; `knobs`: where they stand below."""
-    values = {knob: value for knob, value in knobs.values().items() if knob in acting and knob in knobs_of(heads)}
+    """Return knob -> value, not clamped, of the `acting` knobs of the heads; `knobs`: the values without the heads."""
+    values = {knob: value for knob, value in knobs.values().items() if knob in acting and knob in head_knobs(heads)}
     for head, position in zip(heads, positions, strict=True):
-        values |= {knob: head.value(position, knob, values[knob]) for knob in head.turned(acting)}
+        values |= {knob: head.value(position, knob, values[knob]) for knob in head.active_knobs(acting)}
     return values

@@ -1,46 +1,45 @@
-"""What a policy sees: an observation, and a little memory of earlier ones, as numbers in [-1, 1].
+"""Features of a policy: an observation, and running statistics of earlier ones, as numbers in [-1, 1].
 
-A signal that is not to be had counts as 0, the middle. Sets:
+A signal that is not available counts as 0, the middle of the range. Feature sets:
 
-- `residual`: ranks, gradients against the run's own first twentieth, updates, likeness, findings, where the heads
-  stand; levels and slopes. No raw losses and no counts of channels: those do not carry over to another GAN. Of the
-  usual wish list the signals here do not give gradient cosines, Adam's signal-to-noise ratio, norms of input gradients,
-  the Vendi score, the rank of held-out reals against fakes, and the number of reals; distances to held-out reals are
-  left out on purpose, for what a policy steers by stops to be a measure (Goodhart's law).
-- `brief`: both losses and gradient norms as scores of the run so far, and progress.
-- `ppo`: progress, pixel FID against the first of the run, both losses as they are. Losses do not compare across GANs.
-- `time_only`: progress alone, as five hats: a line with knots at 0, 25, 50, 75 and 100 % of the run.
+- `residual`: ranks, gradients compared with the first twentieth of the run, update ratios, sample statistics, findings,
+  positions of the heads; levels and slopes. No raw losses and no numbers of channels, which do not transfer to another
+  model. Not available as signals are gradient cosines, Adam's signal-to-noise ratio, norms of input gradients, the
+  Vendi score, the rank of held-out reals against fakes, and the number of reals. Distances to held-out reals are
+  excluded on purpose: a measure that a policy optimises ceases to be a measure (Goodhart's law).
+- `brief`: both losses and gradient norms as standard scores over the run so far, and progress.
+- `ppo`: progress, pixel FID relative to the first of the run, and both raw losses, which do not transfer between GANs.
+- `time_only`: progress alone, as five hat functions: linear interpolation between knots at 0, 25, 50, 75 and 100 %.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Annotated, NamedTuple
 
+from equipoise.core.controller import renamed
 from equipoise.core.observations import Observation, Signals
 from equipoise.errors import UnknownNameError
 
 DECISION = 1 / 40
-"""The share of a run between two decisions, in which half-lives are counted: 1 for levels, 4 for what they left."""
+"""The share of a run between two decisions; the unit of half-lives: 1 for levels, SLOW for what slopes compare with."""
 SLOW = 4
 WARM_UP = 0.05
 """The share of a run that its gradients are compared with."""
 FEWEST = 5
-"""Readings before a score of them is given, however short the warm-up was."""
+"""Readings before a standard score is computed, however short the warm-up was."""
 RANK_ERROR = 0.051
 """Standard error of a rank of 256 reals against 256 (sqrt((n + m + 1) / (3 n m)), Mann and Whitney 1947)."""
 USUAL_UPDATE = 1e-3
 """|change| / |weights| of a network that learns well; a rule of thumb (Karpathy, CS231n notes, Neural Networks 3)."""
 HATS = 5
 
-Memory = Mapping[str, Any]
-"""`at`: progress when last seen. `tracks`: quantity -> the numbers of its Track, as JSON has them."""
 
+class RunningStatistics(NamedTuple):
+    """Running statistics of one quantity.
 
-class Track(NamedTuple):
-    """What is remembered of one quantity: running means, its first value, and the moments of what it is compared with.
-
-    `squares`: the sum of squared deviations from `mean`.
+    `level`, `slow`: moving averages with half-lives of 1 and SLOW decisions. `first`: the first value. `readings`: how
+    many values `mean` and `squares` (the sum of squared deviations from the mean) include.
     """
 
     level: float
@@ -51,102 +50,106 @@ class Track(NamedTuple):
     squares: float
 
 
-class Seen(NamedTuple):
-    """`vector`: (n,) in [-1, 1]. `memory`: to be handed in with the next observation; goes into JSON as it is."""
+@dataclass(frozen=True, slots=True)
+class FeatureMemory:
+    """`progress`: of the last observation. `tracks`: quantity -> its statistics."""
 
-    vector: tuple[float, ...]
-    memory: Memory
+    progress: Annotated[float, renamed("progress", "at")] = 0.0
+    tracks: Mapping[str, RunningStatistics] = field(default_factory=dict)
+
+
+class FeatureVector(NamedTuple):
+    """`values`: (n,) in [-1, 1]. `memory`: to be passed with the next observation."""
+
+    values: tuple[float, ...]
+    memory: FeatureMemory
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsTable:
+    """Statistics of all quantities, by name; features read them. 0 for a quantity without values."""
+
+    tracks: Mapping[str, RunningStatistics]
+
+    def level(self, name: str) -> float:
+        """Return the moving average."""
+        return self.tracks[name].level if name in self.tracks else 0.0
+
+    def slope(self, name: str) -> float:
+        """Return the moving average minus the slower one."""
+        return self.tracks[name].level - self.tracks[name].slow if name in self.tracks else 0.0
+
+    def gain(self, name: str) -> float:
+        """Return the moving average minus the first value of the run."""
+        return self.tracks[name].level - self.tracks[name].first if name in self.tracks else 0.0
+
+    def score(self, name: str, floor: float) -> float:
+        """Return the standard score of the moving average, with a standard deviation of at least `floor`."""
+        if name not in self.tracks or self.tracks[name].readings < FEWEST:
+            return 0.0
+        track = self.tracks[name]
+        return (track.level - track.mean) / max(math.sqrt(track.squares / track.readings), floor)
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSet:
-    """`names` of the features, without those of the heads' positions, which follow if `positions`.
+    """A function from observations to feature vectors.
 
-    `quantities`: what is tracked of an observation. `read`: features from the tracks and progress.
-    `warm_up`: whether scores are of the first of the run alone.
+    `names`: of the features, without the positions of the heads, which follow if `positions` is set. `quantities`: the
+    quantities of an observation that are tracked. `read`: statistics and progress -> features. `warm_up`: whether the
+    mean and deviation of standard scores are those of the warm-up alone, not of the run so far.
     """
 
     names: tuple[str, ...]
-    quantities: Callable[[Observation[Any]], Mapping[str, float | None]]
-    read: Callable[["Tracks", float], Sequence[float]]
+    quantities: Callable[[Observation], Mapping[str, float | None]]
+    read: Callable[[StatisticsTable, float], Sequence[float]]
     positions: bool = False
     warm_up: bool = False
 
-    def named(self, heads: Sequence[str]) -> tuple[str, ...]:
-        """The names of all features, for heads of these names."""
+    def all_names(self, heads: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of all features, for heads with these names."""
         return (*self.names, *(f"position_{head}" for head in heads)) if self.positions else self.names
 
-    def see(self, memory: Memory, observation: Observation[Any], positions: Sequence[float]) -> Seen:
-        """Features of an observation. `positions`: (k,) in [-1, 1], where the heads stand."""
-        tracks = _advanced(memory, observation, self.quantities(observation), self.warm_up)
-        vector = [*self.read(Tracks(tracks), observation.progress), *(positions if self.positions else ())]
-        kept = {"at": observation.progress, "tracks": {name: list(track) for name, track in tracks.items()}}
-        return Seen(tuple(min(1.0, max(-1.0, float(number))) for number in vector), kept)
-
-
-@dataclass(frozen=True, slots=True)
-class Tracks:
-    """What is remembered of all quantities, for reading; 0 of what was never seen."""
-
-    kept: Mapping[str, Track]
-
-    def level(self, name: str) -> float:
-        """Its running mean."""
-        return self.kept[name].level if name in self.kept else 0.0
-
-    def slope(self, name: str) -> float:
-        """How far that is above a slower one."""
-        return self.kept[name].level - self.kept[name].slow if name in self.kept else 0.0
-
-    def gain(self, name: str) -> float:
-        """How far it is above the first of the run."""
-        return self.kept[name].level - self.kept[name].first if name in self.kept else 0.0
-
-    def score(self, name: str, floor: float) -> float:
-        """Its level in standard deviations of what it is compared with, each taken for at least `floor`."""
-        if name not in self.kept or self.kept[name].readings < FEWEST:
-            return 0.0
-        track = self.kept[name]
-        return (track.level - track.mean) / max(math.sqrt(track.squares / track.readings), floor)
+    def compute(self, memory: FeatureMemory, observation: Observation, positions: Sequence[float]) -> FeatureVector:
+        """Compute the features of an observation. `positions`: (k,) in [-1, 1], of the heads."""
+        tracks = _updated_tracks(memory, observation, self.quantities(observation), self.warm_up)
+        features = [*self.read(StatisticsTable(tracks), observation.progress), *(positions if self.positions else ())]
+        values = tuple(min(1.0, max(-1.0, float(number))) for number in features)
+        return FeatureVector(values, FeatureMemory(observation.progress, tracks))
 
 
 def feature_set(name: str) -> FeatureSet:
-    """The set of this name. Raises UnknownNameError."""
+    """Return a feature set by name. Raises UnknownNameError."""
     if name not in FEATURES:
         raise UnknownNameError("set of features", name, FEATURES)
     return FEATURES[name]
 
 
-def unseen() -> Memory:
-    """The memory before the first observation."""
-    return {"at": 0.0, "tracks": {}}
-
-
-def _advanced(
-    memory: Memory, observation: Observation[Any], quantities: Mapping[str, float | None], warm_up: bool
-) -> dict[str, Track]:
-    """All tracks with one more observation in them. What is missing or not finite is passed over."""
-    elapsed = max(0.0, observation.progress - memory["at"])
-    tracks = {name: Track(*kept) for name, kept in memory["tracks"].items()}
+def _updated_tracks(
+    memory: FeatureMemory, observation: Observation, quantities: Mapping[str, float | None], warm_up: bool
+) -> dict[str, RunningStatistics]:
+    """All statistics after one more observation. Missing and non-finite values are skipped."""
+    elapsed = max(0.0, observation.progress - memory.progress)
+    tracks = dict(memory.tracks)
     for name, value in quantities.items():
         if value is not None and math.isfinite(value):
-            resolve = warm_up and observation.progress > WARM_UP
-            tracks[name] = _followed(tracks.get(name), value, elapsed, resolve)
+            is_fixed = warm_up and observation.progress > WARM_UP
+            tracks[name] = _updated(tracks.get(name), value, elapsed, is_fixed)
     return tracks
 
 
-def _followed(track: Track | None, value: float, elapsed: float, resolve: bool) -> Track:
-    """One more value of a quantity, so much of the run after the last; its moments stay where they are if `settled`."""
+def _updated(track: RunningStatistics | None, value: float, elapsed: float, is_fixed: bool) -> RunningStatistics:
+    """The statistics after one more value, `elapsed` after the last; `is_fixed`: mean and deviation do not change."""
     if track is None:
-        return Track(value, value, value, 1, value, 0.0)
+        return RunningStatistics(value, value, value, 1, value, 0.0)
     quick = 0.5 ** (elapsed / DECISION)
     level = track.level + (1 - quick) * (value - track.level)
     slow = track.slow + (1 - quick ** (1 / SLOW)) * (value - track.slow)
-    if resolve and track.readings >= FEWEST:
+    if is_fixed and track.readings >= FEWEST:
         return track._replace(level=level, slow=slow)
     mean = track.mean + (value - track.mean) / (track.readings + 1)  # Welford 1962
     squares = track.squares + (value - track.mean) * (value - mean)
-    return Track(level, slow, track.first, track.readings + 1, mean, squares)
+    return RunningStatistics(level, slow, track.first, track.readings + 1, mean, squares)
 
 
 def _log(value: float | None, base: float = 2) -> float | None:
@@ -154,11 +157,11 @@ def _log(value: float | None, base: float = 2) -> float | None:
 
 
 def _shrunk(rank: float | None) -> float | None:
-    """rho |rho| / (|rho| + 2 SE): a rank that may be noise counts less."""
+    """rho |rho| / (|rho| + 2 SE): a rank within its standard error counts less."""
     return None if rank is None else rank * abs(rank) / (abs(rank) + 2 * RANK_ERROR)
 
 
-def _residual_quantities(observation: Observation[Any]) -> dict[str, float | None]:
+def _residual_quantities(observation: Observation) -> dict[str, float | None]:
     signals = observation.signals
     return {
         "rank_train_fake": signals.rank_train_fake,
@@ -183,13 +186,13 @@ RESIDUAL = (
 )
 
 
-def _residual(tracks: Tracks, progress: float) -> list[float]:
-    level, slope, score, tanh = tracks.level, tracks.slope, tracks.score, math.tanh
+def _residual(table: StatisticsTable, progress: float) -> list[float]:
+    level, slope, score, tanh = table.level, table.slope, table.score, math.tanh
     usual = math.log10(USUAL_UPDATE)
     updates = [
         number
         for name in ("update_ratio_g", "update_ratio_d")
-        for number in (tanh(level(name) - usual) if name in tracks.kept else 0.0, tanh(4 * slope(name)))
+        for number in (tanh(level(name) - usual) if name in table.tracks else 0.0, tanh(4 * slope(name)))
     ]
     return [
         *(2 * progress - 1, level("rank_train_fake"), 4 * slope("rank_train_fake")),
@@ -198,7 +201,7 @@ def _residual(tracks: Tracks, progress: float) -> list[float]:
         *(tanh(score("gradient_norm_g", 0.1) / 3), tanh(score("gradient_norm_d", 0.1) / 3)),
         *updates,
         *(tanh(level("diversity")), tanh(4 * slope("diversity"))),
-        *(2 * level("coverage") - 1 if "coverage" in tracks.kept else 0.0, 4 * slope("coverage")),
+        *(2 * level("coverage") - 1 if "coverage" in table.tracks else 0.0, 4 * slope("coverage")),
         *(level("copying"), level("severity")),
     ]
 
@@ -212,31 +215,31 @@ def _players(signals: Signals) -> dict[str, float | None]:
     }
 
 
-def _brief(tracks: Tracks, progress: float) -> list[float]:
-    scored = ("loss_g", "loss_d", "grad_norm_g", "grad_norm_d")
-    return [*(math.tanh(tracks.score(name, 1e-3) / 3) for name in scored), 2 * progress - 1]
+def _brief(table: StatisticsTable, progress: float) -> list[float]:
+    names = ("loss_g", "loss_d", "grad_norm_g", "grad_norm_d")
+    return [*(math.tanh(table.score(name, 1e-3) / 3) for name in names), 2 * progress - 1]
 
 
-def _ppo_quantities(observation: Observation[Any]) -> dict[str, float | None]:
+def _ppo_quantities(observation: Observation) -> dict[str, float | None]:
     return {**_players(observation.signals), "fid": _log(distance(observation.signals))}
 
 
-def _ppo(tracks: Tracks, progress: float) -> list[float]:
-    losses = [tracks.level(name) for name in ("loss_g", "loss_d")]
-    return [2 * progress - 1, math.tanh(tracks.gain("fid") / 2), *(loss / (1 + abs(loss)) for loss in losses)]
+def _ppo(table: StatisticsTable, progress: float) -> list[float]:
+    losses = [table.level(name) for name in ("loss_g", "loss_d")]
+    return [2 * progress - 1, math.tanh(table.gain("fid") / 2), *(loss / (1 + abs(loss)) for loss in losses)]
 
 
 def distance(signals: Signals) -> float | None:
-    """The last value of the first metric of which less is better: the pixel FID of the brief, or what there is.
+    """Return the last value of the first metric of which lower is better, such as the pixel FID of the brief.
 
-    None if there is no such metric, or if that value is not finite.
+    None if there is no such metric, or if its value is not finite.
     """
     values = (reading.value for _, reading in sorted(signals.metrics.items()) if reading.better == "lower")
     value = next(values, None)
     return value if value is not None and math.isfinite(value) else None
 
 
-def _hats(tracks: Tracks, progress: float) -> list[float]:
+def _hats(table: StatisticsTable, progress: float) -> list[float]:
     return [max(0.0, 1 - abs(progress * (HATS - 1) - knot)) for knot in range(HATS)]
 
 
@@ -250,4 +253,4 @@ FEATURES: Mapping[str, FeatureSet] = {
     "ppo": FeatureSet(("epoch_progress", "fid", "loss_g", "loss_d"), _ppo_quantities, _ppo),
     "time_only": FeatureSet(tuple(f"hat_{knot}" for knot in range(HATS)), lambda observation: {}, _hats),
 }
-"""By name; a policy's file says which it needs."""
+"""By name; the file of a policy names the one that it needs."""

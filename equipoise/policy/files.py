@@ -1,10 +1,10 @@
-"""The file of a policy: safetensors with its weights, and in their metadata, as JSON, all else that is to be known.
+"""The file of a policy: safetensors with its weights, and in their metadata everything else, as JSON.
 
     policy = {"format": 1, "features": "residual", "names": […], "heads": [{"name": …, "kind": …, "knobs": {…}, …}],
               "base": "rank", "every": 0.025, "networks": {"actor": {"layers": 2, "squash": "tanh"}},
               "training": {…}, "digest": "sha256 of all the others and of the weights"}
 
-One file, so that it is whole or not there. Nothing in it is ever unpickled.
+It is one file, so that it is complete or absent. Nothing in it is ever unpickled.
 """
 
 import hashlib
@@ -20,169 +20,197 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.policy.actions import Head, check_heads, knobs_of
+from equipoise.policy.actions import Head, check_heads, head_knobs
 from equipoise.policy.features import FeatureSet, feature_set
-from equipoise.policy.network import Floats, Network
+from equipoise.policy.network import FloatArray, PolicyNetwork, Squash
 
 FORMAT = 1
 SUFFIX = ".safetensors"
 SHIPPED = Path(__file__).parents[1] / "controllers" / "policies"
 LARGEST = 16 * 2**20
-"""Bytes; the policies here have some ten thousand."""
+"""Largest accepted file in bytes; shipped policies have about ten thousand."""
 
-Base = Literal["fixed", "annealed", "rank"]
+BaseController = Literal["fixed", "annealed", "rank"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """A policy: `features` it sees, `heads` it turns, `actor` between them, on top of the controller `base`.
+    """A policy: `features` in, positions of `heads` out, `actor` between them, on top of the controller `base`.
 
-    `every`: when it decides; below 1 a share of the run, from 1 on a number of steps. `critic` and `log_std` (k,), the
-    logarithms of the deviations of its actions while it learns, belong to policies that were learned by PPO.
-    `training`: how it came to be, as JSON has it.
+    `every`: time between decisions; below 1 a share of the run, from 1 on a number of steps. `critic` and `log_std`
+    (k,), the log standard deviations of exploration, belong to policies trained by PPO. `training`: how it was trained,
+    as JSON values.
     """
 
     features: str
     heads: tuple[Head, ...]
-    actor: Network
-    base: Base = "fixed"
+    actor: PolicyNetwork
+    base: BaseController = "fixed"
     every: float = 1 / 40
-    critic: Network | None = None
-    log_std: Floats | None = None
+    critic: PolicyNetwork | None = None
+    log_std: FloatArray | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def sees(self) -> FeatureSet:
+    def feature_set(self) -> FeatureSet:
         """The set of its features."""
         return feature_set(self.features)
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def feature_names(self) -> tuple[str, ...]:
         """The names of its features, in order."""
-        return self.sees.named([head.name for head in self.heads])
+        return self.feature_set.all_names([head.name for head in self.heads])
 
     @property
     def knobs(self) -> frozenset[str]:
-        """The knobs that its heads turn."""
-        return knobs_of(self.heads)
+        """The knobs that its heads change."""
+        return head_knobs(self.heads)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Read:
-    """A policy from a file, and the SHA-256 of what it holds."""
+class LoadedPolicy:
+    """A policy from a file, and the SHA-256 digest of its content."""
 
     policy: Policy
     digest: str
 
 
-def encoded(policy: Policy) -> bytes:
-    """The bytes of a policy's file: the same policy gives the same bytes."""
+@dataclass(frozen=True, slots=True)
+class NetworkShape:
+    """Metadata of a network: its number of layers, and what its outputs are mapped by."""
+
+    layers: int
+    squash: Squash
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyMetadata:
+    """The metadata of a file, without its format and digest. `names`: of the features."""
+
+    features: str
+    names: list[str]
+    heads: tuple[Head, ...]
+    base: BaseController
+    every: float
+    networks: Mapping[str, NetworkShape]
+    training: Mapping[str, object]
+
+
+def encode_policy(policy: Policy) -> bytes:
+    """Return the bytes of a policy's file: the same for the same policy."""
     from safetensors.numpy import save
 
-    values, tensors = _values(policy), _tensors(policy)
+    values, tensors = _metadata_of(policy), _tensors_of(policy)
     values["digest"] = _digest(values, tensors)
     return save(tensors, {"policy": json.dumps(values, sort_keys=True)})
 
 
-def located(policy: str) -> Path:
-    """The file that a word stands for: a shipped policy by its name, else a path."""
-    shipped = SHIPPED / f"{policy}{SUFFIX}"
-    return shipped if "/" not in policy and os.path.isfile(shipped) else Path(policy)  # False for names too long, too
+def policy_path(name: str) -> Path:
+    """Return the file of a policy: a shipped one by its name, otherwise a path."""
+    path = SHIPPED / f"{name}{SUFFIX}"
+    return path if "/" not in name and os.path.isfile(path) else Path(name)  # isfile: False for names too long
 
 
-def rooted(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a controller, or of the links of a chain, that mean the same in every folder.
+def resolve_policy_paths(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a controller, or of the links of a chain, with absolute paths of policy files.
 
-    The file of a policy by its full path; shipped ones, and words that name no file, as they are.
+    Names of shipped policies, and names without a file, are not changed.
     """
     result = dict(options)
     for name, value in options.items():
         if isinstance(value, Mapping):
-            result[name] = rooted(value)
-        elif name == "policy" and isinstance(value, str) and located(value) == Path(value) and os.path.isfile(value):
-            result[name] = str(Path(value).resolve())
+            result[name] = resolve_policy_paths(value)
+        elif name == "policy" and isinstance(value, str) and policy_path(value) == Path(value):
+            result[name] = str(Path(value).resolve()) if os.path.isfile(value) else value
     return result
 
 
-def shipped() -> list[str]:
-    """The names of the policies that come with the package."""
+def shipped_policies() -> list[str]:
+    """Return the names of the policies that come with the package."""
     return sorted(path.stem for path in SHIPPED.glob(f"*{SUFFIX}"))
 
 
-def read(word: str) -> Read:
-    """The policy of a name or a path. Raises SettingError if there is none, or it is damaged or of another version."""
-    path = located(word)
+def load_policy(name: str) -> LoadedPolicy:
+    """Load a policy by name or path.
+
+    Raises SettingError if there is none, or if its file is damaged or of another version.
+    """
+    path = policy_path(name)
     try:
-        stamp = path.stat()
+        status = path.stat()
     except OSError as error:
-        known = ", ".join(shipped())
         raise SettingError(
-            f"there is no policy '{word}': neither a file nor one of those that are shipped ({known}); "
-            "make one with: equipoise train-policy PLAN.toml"
+            f"there is no policy '{name}': neither a file nor a shipped policy ({', '.join(shipped_policies())}); "
+            "train one with: equipoise train-policy PLAN.toml"
         ) from error
-    if not path.is_file() or stamp.st_size > LARGEST:
-        raise SettingError(f"{path} is not the file of a policy; make one with: equipoise train-policy PLAN.toml")
-    return _read(path, stamp.st_mtime_ns, stamp.st_size)
+    if not path.is_file() or status.st_size > LARGEST:
+        raise _not_a_policy(path)
+    return _load(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=32)
-def _read(path: Path, changed: int, size: int) -> Read:
-    """`changed` and `size` are those of the file, so that another one is read anew."""
-    values, tensors = _content(path)
+def _load(path: Path, modified: int, size: int) -> LoadedPolicy:
+    """Load a file; `modified` and `size` make the cache reload a file that has changed."""
+    values, tensors = _read_content(path)
     if values.get("format") != FORMAT:
         raise SettingError(f"{path} has format {values.get('format')}, this version reads {FORMAT}; upgrade equipoise")
     digest = values.pop("digest", None)
     if digest != _digest(values, tensors):
         raise SettingError(f"{path} does not match its digest: it was altered or damaged; fetch or train it again")
     try:
-        policy = _policy(values, tensors)
-    except (KeyError, TypeError, ValidationError) as error:
-        raise SettingError(f"{path} is not the file of a policy as this version knows it: {_first(error)}") from error
-    _check(policy, values["names"], str(path))
-    return Read(policy, digest)
+        metadata = TypeAdapter(PolicyMetadata).validate_python(values)
+        policy = _build_policy(metadata, tensors)
+    except (KeyError, ValidationError) as error:
+        raise SettingError(f"{path} is not a policy that this version can read: {_first_error(error)}") from error
+    _check(policy, metadata.names, str(path))
+    return LoadedPolicy(policy, str(digest))
 
 
-def _content(path: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
+def _read_content(path: Path) -> tuple[dict[str, object], dict[str, FloatArray]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as opened:
-            values = json.loads((opened.metadata() or {})["policy"])
-            names = opened.keys()
-            tensors = {name: opened.get_tensor(name) for name in names}
+        with safe_open(path, framework="numpy") as file:
+            values = json.loads((file.metadata() or {})["policy"])
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise SettingError(
-            f"{path} is not the file of a policy; make one with: equipoise train-policy PLAN.toml"
-        ) from error
+        raise _not_a_policy(path) from error
     if not isinstance(values, dict):
-        raise SettingError(f"{path} is not the file of a policy; make one with: equipoise train-policy PLAN.toml")
+        raise _not_a_policy(path)
     return values, tensors
+
+
+def _not_a_policy(path: Path) -> SettingError:
+    return SettingError(f"{path} is not the file of a policy; train one with: equipoise train-policy PLAN.toml")
 
 
 def _check(policy: Policy, names: Sequence[str], owner: str) -> None:
     """Raise SettingError for features that are not those of this version, or shapes that do not fit."""
     try:
-        known = policy.names
+        expected = policy.feature_names
     except UnknownNameError as error:
-        raise SettingError(f"{owner} sees features of a kind that this version has not: {error}") from error
-    if list(names) != list(known):
-        odd = sorted(set(names) ^ set(known)) or ["their order"]
+        raise SettingError(f"{owner} needs a feature set that this version does not have: {error}") from error
+    if list(names) != list(expected):
+        different = sorted(set(names) ^ set(expected)) or ["their order"]
         raise SettingError(
             f"{owner} was trained on other features of '{policy.features}' than this version has "
-            f"({', '.join(odd)}); train it again"
+            f"({', '.join(different)}); train it again"
         )
     check_heads(policy.heads, owner)
     sizes = policy.actor.sizes
-    if (sizes[0], sizes[-1]) != (len(known), len(policy.heads)):
-        raise SettingError(f"{owner} maps {sizes[0]} numbers to {sizes[-1]}, not {len(known)} to {len(policy.heads)}")
+    if (sizes[0], sizes[-1]) != (len(expected), len(policy.heads)):
+        raise SettingError(
+            f"{owner} maps {sizes[0]} numbers to {sizes[-1]}, not {len(expected)} to {len(policy.heads)}"
+        )
 
 
-def _values(policy: Policy) -> dict[str, Any]:
+def _metadata_of(policy: Policy) -> dict[str, object]:
     networks = {"actor": policy.actor} | ({} if policy.critic is None else {"critic": policy.critic})
     return {
         "format": FORMAT,
         "features": policy.features,
-        "names": list(policy.names),
+        "names": list(policy.feature_names),
         "heads": [asdict(head) for head in policy.heads],
         "base": policy.base,
         "every": policy.every,
@@ -191,8 +219,8 @@ def _values(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _tensors(policy: Policy) -> dict[str, Floats]:
-    result: dict[str, Floats] = {}
+def _tensors_of(policy: Policy) -> dict[str, FloatArray]:
+    result: dict[str, FloatArray] = {}
     for name, network in (("actor", policy.actor), ("critic", policy.critic)):
         if network is not None:
             result |= {f"{name}.{number}.weight": weight for number, weight in enumerate(network.weights)}
@@ -202,29 +230,26 @@ def _tensors(policy: Policy) -> dict[str, Floats]:
     return {name: np.ascontiguousarray(tensor, np.float64) for name, tensor in result.items()}
 
 
-def _policy(values: Mapping[str, Any], tensors: Mapping[str, Floats]) -> Policy:
-    networks: dict[str, Network] = {}
-    for name, shape in values["networks"].items():
-        layers = range(int(shape["layers"]))
-        weights = tuple(tensors[f"{name}.{number}.weight"] for number in layers)
-        biases = tuple(tensors[f"{name}.{number}.bias"] for number in layers)
-        networks[name] = Network(weights, biases, shape["squash"])
-    heads: tuple[Head, ...] = TypeAdapter(tuple[Head, ...]).validate_python(values["heads"])
-    base: Base = TypeAdapter(Base).validate_python(values["base"])
+def _build_policy(metadata: PolicyMetadata, tensors: Mapping[str, FloatArray]) -> Policy:
+    networks: dict[str, PolicyNetwork] = {}
+    for name, shape in metadata.networks.items():
+        weights = tuple(tensors[f"{name}.{number}.weight"] for number in range(shape.layers))
+        biases = tuple(tensors[f"{name}.{number}.bias"] for number in range(shape.layers))
+        networks[name] = PolicyNetwork(weights, biases, shape.squash)
     return Policy(
-        features=str(values["features"]),
-        heads=heads,
+        features=metadata.features,
+        heads=metadata.heads,
         actor=networks["actor"],
-        base=base,
-        every=float(values["every"]),
+        base=metadata.base,
+        every=metadata.every,
         critic=networks.get("critic"),
         log_std=tensors.get("log_std"),
-        training=values["training"],
+        training=metadata.training,
     )
 
 
-def _digest(values: Mapping[str, Any], tensors: Mapping[str, Floats]) -> str:
-    """SHA-256 of the JSON with sorted keys, and of every tensor's name, shape and bytes in order of their names."""
+def _digest(values: Mapping[str, object], tensors: Mapping[str, FloatArray]) -> str:
+    """SHA-256 of the JSON with sorted keys, then of every tensor's name, shape and bytes in order of their names."""
     result = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for name in sorted(tensors):
         result.update(f"{name} {tensors[name].shape} {tensors[name].dtype}".encode())
@@ -232,9 +257,9 @@ def _digest(values: Mapping[str, Any], tensors: Mapping[str, Floats]) -> str:
     return result.hexdigest()
 
 
-def _first(error: Exception) -> str:
-    """The first thing wrong, in few words."""
+def _first_error(error: Exception) -> str:
+    """The first error, in one line."""
     if isinstance(error, ValidationError):
-        one = error.errors()[0]
-        return f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}"
-    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+    return f"it lacks {error}"

@@ -1,4 +1,4 @@
-"""The network of a policy: a perceptron of a few hundred weights, in float64, by numpy alone."""
+"""The network of a policy: a multilayer perceptron of a few hundred weights, in float64 and numpy."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,48 +8,49 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 Squash = Literal["tanh", "clip", "none"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Network:
+class PolicyNetwork:
     """y = squash(W_n tanh(… tanh(W_1 x + b_1) …) + b_n).
 
     `weights`: W, each (out, in); `biases`: b, each (out,). `squash`: tanh, a clip to [-1, 1], or nothing.
     """
 
-    weights: tuple[Floats, ...]
-    biases: tuple[Floats, ...]
+    weights: tuple[FloatArray, ...]
+    biases: tuple[FloatArray, ...]
     squash: Squash = "tanh"
 
     @classmethod
-    def start(cls, sizes: Sequence[int], squash: Squash, generator: np.random.Generator) -> "Network":
-        """Layers of these sizes, the last all zero, so that every answer is 0; others N(0, 1 / in), LeCun 1998."""
+    def start(cls, sizes: Sequence[int], squash: Squash, generator: np.random.Generator) -> "PolicyNetwork":
+        """Initialise layers of these sizes: the last one is zero, so that every output is 0; others are N(0, 1 / in)
+        (LeCun 1998)."""
         pairs = [*itertools.pairwise(sizes)]
-        weights = [generator.standard_normal((exit, entry)) / entry**0.5 for entry, exit in pairs[:-1]]
+        weights = [generator.standard_normal((outputs, inputs)) / inputs**0.5 for inputs, outputs in pairs[:-1]]
         last = np.zeros((pairs[-1][1], pairs[-1][0]))
-        return cls((*weights, last), tuple(np.zeros(exit) for _, exit in pairs), squash)
+        return cls((*weights, last), tuple(np.zeros(outputs) for _, outputs in pairs), squash)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Numbers that go in, units of each hidden layer, numbers that come out."""
+        """Number of inputs, units of each hidden layer, number of outputs."""
         return (self.weights[0].shape[1], *(len(bias) for bias in self.biases))
 
-    def __call__(self, vector: Sequence[float] | Floats) -> Floats:
+    def __call__(self, vector: Sequence[float] | FloatArray) -> FloatArray:
         """(..., in) -> (..., out)."""
-        return self.squashed(self.layers(np.asarray(vector, np.float64))[-1])
+        return self.apply_squash(self.layers(np.asarray(vector, np.float64))[-1])
 
-    def layers(self, vector: Floats) -> list[Floats]:
-        """What goes in, then what each layer gives: hidden ones after their tanh, the last before it is squashed."""
+    def layers(self, vector: FloatArray) -> list[FloatArray]:
+        """Return the input and the output of each layer: of hidden ones after tanh, of the last before the squash."""
         result = [vector]
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             linear = result[-1] @ weight.T + bias
             result.append(linear if number == len(self.weights) - 1 else np.tanh(linear))
         return result
 
-    def squashed(self, values: Floats) -> Floats:
-        """The last layer's numbers as answers."""
+    def apply_squash(self, values: FloatArray) -> FloatArray:
+        """Map the output of the last layer to actions."""
         match self.squash:
             case "tanh":
                 return np.tanh(values)
@@ -58,31 +59,31 @@ class Network:
             case "none":
                 return values
 
-    def flat(self) -> Floats:
-        """All weights in a row, layer by layer, biases after weights."""
+    def flat(self) -> FloatArray:
+        """Return all weights as one vector, layer by layer, biases after weights."""
         layers = zip(self.weights, self.biases, strict=True)
         return np.concatenate([part.ravel() for layer in layers for part in layer])
 
-    def with_flat(self, row: Sequence[float] | Floats) -> "Network":
-        """The same network with other weights: the reverse of :meth:`flat`. Raises ValueError for too many or few."""
-        numbers, start = np.asarray(row, np.float64), 0
-        if numbers.size != (wanted := self.flat().size):
-            raise ValueError(f"{numbers.size} numbers for {wanted} weights")
-        parts: list[Floats] = []
+    def with_flat(self, vector: Sequence[float] | FloatArray) -> "PolicyNetwork":
+        """Return the network with other weights, the inverse of :meth:`flat`. Raises ValueError for another length."""
+        numbers, start = np.asarray(vector, np.float64), 0
+        if numbers.size != (size := self.flat().size):
+            raise ValueError(f"{numbers.size} numbers for {size} weights")
+        parts: list[FloatArray] = []
         for weight, bias in zip(self.weights, self.biases, strict=True):
             for part in (weight, bias):
                 parts.append(numbers[start : start + part.size].reshape(part.shape).copy())
                 start += part.size
-        return Network(tuple(parts[::2]), tuple(parts[1::2]), self.squash)
+        return PolicyNetwork(tuple(parts[::2]), tuple(parts[1::2]), self.squash)
 
-    def gradient(self, layers: Sequence[Floats], above: Floats) -> Floats:
-        """dL/dweights, in the order of :meth:`flat`, of a batch.
+    def gradient(self, layers: Sequence[FloatArray], output_gradient: FloatArray) -> FloatArray:
+        """Return dL/dweights of a batch, in the order of :meth:`flat`.
 
-        `layers`: what :meth:`layers` gave of (B, in); `above`: dL/dy (B, out) at the last layer, before it is squashed.
+        `layers`: those of :meth:`layers` for inputs (B, in); `output_gradient`: dL/dy (B, out) before the squash.
         """
-        result: list[Floats] = []
+        result: list[FloatArray] = []
         for number in reversed(range(len(self.weights))):
-            result = [(above.T @ layers[number]).ravel(), above.sum(axis=0), *result]
+            result = [(output_gradient.T @ layers[number]).ravel(), output_gradient.sum(axis=0), *result]
             if number:
-                above = (above @ self.weights[number]) * (1 - layers[number] ** 2)
+                output_gradient = (output_gradient @ self.weights[number]) * (1 - layers[number] ** 2)
         return np.concatenate(result)

@@ -1,6 +1,6 @@
-"""Policies before they were trained: what each kind sees and turns. All say 0, which leaves heads where they begin.
+"""Kinds of policies and their untrained forms, with their features and heads. An untrained policy outputs 0.
 
-| kind | sees | turns | on |
+| kind | features | heads | base controller |
 | --- | --- | --- | --- |
 | residual | 23 features of the run | ratio and pace of the learning rates, R1 and R2, instance noise | rank |
 | time_only | progress alone | the same | annealed |
@@ -9,7 +9,7 @@
 
 Reaches and steps of the first two are our choice: the ratio of the learning rates by 2 octaves, their pace by 4,
 penalties by 3, noise by 0.2, in steps small enough for Adam's moments to follow. Bounds and initial values of the last
-two are the brief's.
+two are those of the brief.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ import numpy as np
 from equipoise.errors import UnknownNameError
 from equipoise.policy.actions import Head
 from equipoise.policy.features import feature_set
-from equipoise.policy.files import Base, Policy
-from equipoise.policy.network import Network, Squash
+from equipoise.policy.files import BaseController, Policy
+from equipoise.policy.network import PolicyNetwork, Squash
 
 RATIO = Head("lr_ratio", "octaves", {"lr_d": 0.5, "lr_g": -0.5}, reach=2.0, step=0.125)
 PACE = Head("pace", "octaves", {"lr_d": 1.0, "lr_g": 1.0}, reach=4.0, step=0.125)
@@ -44,31 +44,31 @@ BETA1 = Head("beta1", "between", {"beta1": 1.0}, low=0.3, initial=0.5, high=0.7)
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What a kind of policy is made of: see Policy. `hidden`: units of each hidden layer of its actor."""
+class PolicyKind:
+    """The parts of a kind of policy: see Policy. `hidden`: units of each hidden layer of the actor."""
 
     features: str
     heads: tuple[Head, ...]
-    base: Base
+    base: BaseController
     hidden: Sequence[int] = ()
     every: float = 1 / 40
     squash: Squash = "tanh"
 
 
-KINDS: Mapping[str, Kind] = {
-    "residual": Kind("residual", (RATIO, PACE, GAMMA, NOISE), "rank"),
-    "time_only": Kind("time_only", (RATIO, PACE, GAMMA, NOISE), "annealed"),
-    "brief": Kind("brief", (NOISE_VAR, STRENGTH, WEIGHT), "fixed", hidden=(8,)),
-    "ppo": Kind("ppo", (RATE, BETA1), "fixed", hidden=(16, 16), every=50.0, squash="clip"),
+KINDS: Mapping[str, PolicyKind] = {
+    "residual": PolicyKind("residual", (RATIO, PACE, GAMMA, NOISE), "rank"),
+    "time_only": PolicyKind("time_only", (RATIO, PACE, GAMMA, NOISE), "annealed"),
+    "brief": PolicyKind("brief", (NOISE_VAR, STRENGTH, WEIGHT), "fixed", hidden=(8,)),
+    "ppo": PolicyKind("ppo", (RATE, BETA1), "fixed", hidden=(16, 16), every=50.0, squash="clip"),
 }
 
 
-def blank(name: str, seed: int = 0) -> Policy:
-    """A policy of this kind that was not trained. Raises UnknownNameError."""
+def untrained_policy(name: str, seed: int = 0) -> Policy:
+    """Return an untrained policy of a kind. Raises UnknownNameError."""
     if name not in KINDS:
         raise UnknownNameError("kind of policy", name, KINDS)
     kind = KINDS[name]
-    entry = len(feature_set(kind.features).named([head.name for head in kind.heads]))
-    sizes = (entry, *kind.hidden, len(kind.heads))
-    actor = Network.start(sizes, kind.squash, np.random.default_rng(seed))
+    inputs = len(feature_set(kind.features).all_names([head.name for head in kind.heads]))
+    sizes = (inputs, *kind.hidden, len(kind.heads))
+    actor = PolicyNetwork.start(sizes, kind.squash, np.random.default_rng(seed))
     return Policy(kind.features, kind.heads, actor, kind.base, kind.every)

@@ -1,0 +1,82 @@
+"""Parts of feedback controllers: filters of their signals, and the actuators that their outputs move.
+
+Every output is bounded, so that a controller can change no more than a careful user would.
+"""
+
+import math
+from collections.abc import Mapping
+
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import Observation
+
+MAX_ELAPSED = 0.05
+"""Share of a run: a signal that was missing for longer than this counts as if it had been missing for this long."""
+
+RATIO_OCTAVES = 2.0
+"""The learning-rate ratio moves by up to this many octaves, a factor of 4, to either side of the user's value."""
+GAMMA_OCTAVES = 3.0
+"""A penalty rises by up to this many octaves, a factor of 8, above the user's value."""
+MAX_AUGMENT_P = 0.8
+"""Above this value augmentations leak into the samples (Karras 2020, ADA, section 2.2 and figure 3)."""
+
+
+def finite(value: float | None) -> float | None:
+    """Return the value of a signal, or None if it is missing or not finite."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def elapsed(progress: float, since: float) -> float:
+    """Return the share of the run since an earlier progress, within [0, MAX_ELAPSED].
+
+    Progress decreases where a run is resumed with more steps.
+    """
+    return min(max(progress - since, 0.0), MAX_ELAPSED)
+
+
+def smoothed(level: float | None, value: float, span: float, half_life: float) -> float:
+    """Update an exponential moving average, `span` after its last value; `half_life` in the same unit.
+
+    The first value initialises the average (`level` is None).
+    """
+    return value if level is None else level + (1 - 0.5 ** (span / half_life)) * (value - level)
+
+
+def deadband_error(value: float, target: float, deadband: float) -> float:
+    """Return how far a value lies outside target ± deadband: 0 within, negative below."""
+    return math.copysign(max(0.0, abs(value - target) - deadband), value - target)
+
+
+def format_comparison(name: str, value: float, target: float, deadband: float) -> str:
+    """Return a signal compared with its target range, such as "rank_train_fake 0.93 > 0.80"."""
+    low, high = target - deadband, target + deadband
+    if value > high:
+        return f"{name} {value:.2f} > {high:.2f}"
+    if value < low:
+        return f"{name} {value:.2f} < {low:.2f}"
+    return f"{name} {value:.2f}, within {low:.2f} to {high:.2f}"
+
+
+def actuator_base(knobs: Knobs) -> dict[str, float]:
+    """Return the user's values of the knobs that :func:`learning_rates` and :func:`regularization` change."""
+    names = ("lr_g", "lr_d", "augment_p", "r1_gamma")
+    return {name: value for name, value in knobs.values().items() if name in names}
+
+
+def learning_rates(base: Mapping[str, float], octaves: float) -> dict[str, float]:
+    """Return learning rates with lr_d / lr_g lowered by `octaves`; their geometric mean stays that of `base`."""
+    half = 2.0 ** (octaves / 2)
+    return {"lr_g": base["lr_g"] * half, "lr_d": base["lr_d"] / half}
+
+
+def regularization(base: Mapping[str, float], observation: Observation, strength: float) -> dict[str, float]:
+    """Return the regularisation of the discriminator at a strength from 0 (the base) to 1: one knob, or none.
+
+    Augmentation where it acts, otherwise R1 if the user has enabled it (Karras 2020, section 3, prefers augmentation).
+    Never both: two knobs driven by one signal would correct it twice.
+    """
+    if observation.acts("augment_p"):
+        start = base["augment_p"]
+        return {"augment_p": start + strength * max(0.0, MAX_AUGMENT_P - start)}
+    if observation.acts("r1_gamma") and base["r1_gamma"] > 0:
+        return {"r1_gamma": base["r1_gamma"] * 2.0 ** (GAMMA_OCTAVES * strength)}
+    return {}

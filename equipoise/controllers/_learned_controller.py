@@ -1,0 +1,165 @@
+"""The controller behind `learnable`, `time_only` and `ppo`: a policy moves what a base controller requests.
+
+The base controller runs as if the policy were not there; what it requests is remembered, and the heads of the policy
+move it. With every head at 0 the knobs are those of the base controller, bit for bit.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+from equipoise.core import catalog
+from equipoise.core.controller import AnyController, Turn, renamed, request
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import Observation
+from equipoise.errors import SettingError
+from equipoise.policy.actions import Head, apply_heads, head_knobs, move_heads, restrict_heads
+from equipoise.policy.features import FeatureMemory
+from equipoise.policy.files import LoadedPolicy, Policy, load_policy
+from equipoise.policy.network import FloatArray
+
+RATES = frozenset({"lr_g", "lr_d"})
+"""These knobs act in every model."""
+Action = Sequence[float] | FloatArray
+
+
+@dataclass(frozen=True)
+class PolicyState:
+    """`base_state`: of the base controller; None without one. `base_knobs`: the values that it requests.
+
+    `has_started`: false before the first decision, which no limit on moves binds. `positions`: of the heads, (k,) in
+    [-1, 1]. `features`: memory of the features. `last_decision`: progress or step of the last decision of the policy.
+    """
+
+    base_state: Annotated[object, renamed("base_state", "below")]
+    base_knobs: Annotated[Mapping[str, float], renamed("base_knobs", "stands")]
+    has_started: Annotated[bool, renamed("has_started", "begun")]
+    positions: tuple[float, ...]
+    features: FeatureMemory
+    last_decision: Annotated[float, renamed("last_decision", "decided")]
+
+
+class PolicyInput(NamedTuple):
+    """What a policy decides from. `features`: (n,) in [-1, 1]. `is_due`: whether it is to decide now.
+
+    `knobs` and `reasons`: of the base controller. `state`: the new state, apart from the positions of the heads.
+    `acting`: the knobs of the heads that act.
+    """
+
+    features: tuple[float, ...]
+    is_due: bool
+    knobs: Knobs
+    state: PolicyState
+    reasons: Mapping[str, str]
+    acting: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedController:
+    """Follows a policy on top of its base controller; without one, on top of the user's values.
+
+    `heads`: those of the policy, restricted to the knobs that they may change. `owner`: the name of the policy in
+    messages and reasons. `explicit`: knobs that the user named, which must act; others are skipped where they do not.
+    """
+
+    policy: Policy
+    heads: tuple[Head, ...]
+    base: AnyController | None
+    owner: str
+    explicit: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, policy: Policy, owner: str, knobs: Sequence[str] | None = None) -> "LearnedController":
+        """Build the controller of a policy. Raises SettingError for one of `knobs` that the policy does not change."""
+        heads = restrict_heads(policy.heads, knobs, f"the policy '{owner}'")
+        base = None if policy.base == "fixed" else catalog.build("controllers", policy.base)
+        return cls(policy, heads, base, owner, frozenset(knobs or ()))
+
+    def required_knobs(self) -> frozenset[str]:
+        """Return the knobs that the user named, learning rates of the heads, and those of the base controller."""
+        of_base = self.base.required_knobs() if self.base else frozenset()
+        return self.explicit | of_base | (head_knobs(self.heads) & RATES)
+
+    def initial(self, knobs: Knobs) -> PolicyState:
+        """Return all heads at 0, and no features yet."""
+        return PolicyState(
+            base_state=self.base.initial(knobs) if self.base else None,
+            base_knobs=knobs.values(),
+            has_started=False,
+            positions=(0.0,) * len(self.heads),
+            features=FeatureMemory(),
+            last_decision=0.0,
+        )
+
+    def observe(self, state: PolicyState, observation: Observation) -> PolicyInput:
+        """Advance the base controller and the features by one observation.
+
+        Raises SettingError if no knob of the policy acts.
+        """
+        knobs, base_state, reasons = self._advance_base(state, observation)
+        acting = frozenset(knob for knob in head_knobs(self.heads) if observation.acts(knob))
+        if not acting and self.base is None:
+            names = ", ".join(sorted(head_knobs(self.heads)))
+            raise SettingError(f"the policy '{self.owner}' changes {names}, none of which acts here; choose another")
+        features, memory = self.policy.feature_set.compute(state.features, observation, state.positions)
+        clock = float(observation.progress if self.policy.every < 1 else observation.step)
+        last = min(state.last_decision, clock)  # progress decreases where a run is resumed with more steps
+        is_due = observation.step > 0 and clock - last >= self.policy.every - 1e-9
+        after = PolicyState(
+            base_state, knobs.values(), True, state.positions, memory, last_decision=clock if is_due else last
+        )
+        return PolicyInput(features, is_due, knobs, after, reasons, acting)
+
+    def decide(self, inputs: PolicyInput, action: Action | None, reward: float | None = None) -> Turn[PolicyState]:
+        """Return the turn of an action (k,); None leaves the heads where they are."""
+        positions = inputs.state.positions
+        if action is not None:
+            positions = tuple(move_heads(self.heads, positions, action))
+        values = apply_heads(self.heads, positions, inputs.knobs, inputs.acting)
+        reasons = dict.fromkeys(inputs.knobs.ranges(), "value of the base controller") | dict(inputs.reasons)
+        for head, position in zip(self.heads, positions, strict=True):
+            reasons |= dict.fromkeys(head.knobs, f"{self.owner}: {head.name} at {position:+.2f}")
+        state = dataclasses.replace(inputs.state, positions=positions)
+        return Turn(request(inputs.knobs, values), state, reasons, reward)
+
+    def update(self, state: PolicyState, observation: Observation) -> Turn[PolicyState]:
+        """Return what the base controller requests, moved by the policy where its decision is due."""
+        inputs = self.observe(state, observation)
+        return self.decide(inputs, self.policy.actor(inputs.features) if inputs.is_due else None)
+
+    def act(self, state: PolicyState, observation: Observation, action: Action) -> Turn[PolicyState]:
+        """Return the turn of an action (k,) from outside, for an observation that `state` includes already."""
+        knobs = observation.knobs.with_values(state.base_knobs)
+        acting = frozenset(knob for knob in head_knobs(self.heads) if observation.acts(knob))
+        return self.decide(PolicyInput((), True, knobs, state, {}, acting), action)
+
+    def _advance_base(self, state: PolicyState, observation: Observation) -> tuple[Knobs, object, Mapping[str, str]]:
+        """The base controller, on the knobs that it alone has changed: its request, its state, and its reasons."""
+        before = observation.knobs.with_values(state.base_knobs)
+        if self.base is None:
+            return before, None, {}
+        turn = self.base.update(state.base_state, dataclasses.replace(observation, knobs=before))
+        if state.has_started:
+            return before.step_towards(turn.knobs), turn.state, turn.reasons
+        start = {name: range.clamp(getattr(turn.knobs, name)) for name, range in before.ranges().items()}
+        return before.with_values(start), turn.state, turn.reasons
+
+
+def open_policy(name: str, digest: str | None, features: str | None = None) -> LoadedPolicy:
+    """Load a policy by its name or file.
+
+    Raises SettingError if its digest is not `digest`, or its feature set is not `features` (None: any).
+    """
+    result = load_policy(name)
+    if features is not None and result.policy.features != features:
+        raise SettingError(
+            f"the policy '{name}' uses the features '{result.policy.features}', but this controller needs "
+            f"'{features}'; choose a policy that was trained on those"
+        )
+    if digest is not None and result.digest != digest:
+        raise SettingError(
+            f"the policy '{name}' has the digest {result.digest[:12]}…, but the run started with {digest[:12]}…; "
+            "restore the old file, or train a new run"
+        )
+    return result

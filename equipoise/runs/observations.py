@@ -1,0 +1,66 @@
+"""Reading the observations, signals and overrides of a run from its events, to replay or diagnose it."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from pydantic import TypeAdapter
+
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import Finding, Health, MetricReading, Observation, Override, Signals
+from equipoise.runs.run import Run
+
+_SIGNALS = TypeAdapter(Signals)
+_FINDINGS = TypeAdapter(tuple[Finding, ...])
+_OVERRIDES = TypeAdapter(tuple[Override, ...])
+
+
+class LoggedSignals(NamedTuple):
+    """The signals of one reading, at a step and a progress from 0 to 1."""
+
+    step: int
+    progress: float
+    signals: Signals
+
+
+def read_observations(run: Run, knobs: Knobs) -> Iterator[Observation]:
+    """Yield the observation of the controller at each reading, in order. `knobs`: any of the kind of the run's."""
+    changed: dict[str, float] = {}
+    turnable: frozenset[str] | None = None
+    for line in run.lines():
+        match line["event"]:
+            case "started":
+                knobs = knobs.with_values(line["knobs"])
+                turnable = frozenset(line["turnable"]) if line.get("turnable") else None
+            case "sensed":
+                knobs, changed = knobs.with_values(changed), {}
+                signals, health = parse_signals(line["signals"]), parse_health(line["health"])
+                yield Observation(line["step"], line["progress"], signals, health, knobs, turnable)
+            case "turned":
+                changed[line["knob"]] = line["to"]
+
+
+def read_signals(run: Run) -> Iterator[LoggedSignals]:
+    """Yield the signals of each reading, in order; then the metrics evaluated after the last reading, if any."""
+    last = LoggedSignals(0, 0.0, Signals())
+    for line in run.lines("sensed"):
+        last = LoggedSignals(line["step"], line["progress"], parse_signals(line["signals"]))
+        yield last
+    evaluated = [line for line in run.lines("evaluated") if line["step"] >= last.step]
+    if evaluated:
+        metrics = {line["metric"]: MetricReading(float(line["value"]), 0, line["better"]) for line in evaluated}
+        yield LoggedSignals(evaluated[-1]["step"], last.progress, Signals(metrics=metrics))
+
+
+def read_overrides(run: Run) -> dict[int, tuple[Override, ...]]:
+    """Return step -> the overrides of the remedy that was applied at that step."""
+    return {line["step"]: _OVERRIDES.validate_python(line["overrides"]) for line in run.lines("remedied")}
+
+
+def parse_signals(values: Mapping[str, object]) -> Signals:
+    """Return signals from the JSON values of an event, where numbers that are not finite are strings."""
+    return _SIGNALS.validate_python(values)
+
+
+def parse_health(values: Mapping[str, object]) -> Health:
+    """Return the health from the JSON values of an event."""
+    return Health(_FINDINGS.validate_python(values["findings"]))
