@@ -1,1 +1,1 @@
-"""Use a trained generator: load, sample, translate, export."""
+"""Using a trained generator: load, sample, latent space, translate, export."""

@@ -1,9 +1,10 @@
-"""The networks of a run for other programs, each file compared with the run's own generator before it counts.
+"""Export the networks of a run for other programs, each checked against the run's own generator.
 
-onnx          generator.onnx: the game's generator as a graph, latent (and label) -> samples, or source -> samples
+onnx          generator.onnx: the generator as a graph, latent (and label) -> samples, or source image -> samples
 torch         generator.pth, discriminator.pth: state_dicts of plain tensors
 safetensors   the same tensors, without pickle
-and beside them model.json, which says what goes in and what comes out.
+
+model.json is written with each of them: shapes, ranges and meaning of inputs and outputs.
 """
 
 import copy
@@ -25,10 +26,12 @@ from torch import Tensor, nn
 
 from equipoise.core.model import Model
 from equipoise.errors import EquipoiseError, SettingError
-from equipoise.experiment.settings import Experiment, from_values, require, versions
-from equipoise.inference.generator import Generator, load_generator, load_weights
+from equipoise.experiment.files import parse_experiment
+from equipoise.experiment.settings import Experiment, installed_versions, require
+from equipoise.inference.generator import Generator, load, load_weights
 from equipoise.nn import latents
-from equipoise.runs import run_folder as runs
+from equipoise.runs.artifacts import write_bytes
+from equipoise.runs.run import EXPERIMENT_FILE, Run
 from equipoise.training.checkpoint import check_shapes
 
 if TYPE_CHECKING:
@@ -38,24 +41,27 @@ ExportFormat = Literal["onnx", "torch", "safetensors"]
 
 MODEL = "model.json"
 ONNX = "generator.onnx"
-TRACED = 2
-"""Latents that a graph is traced with: torch takes a batch of 1 for a constant."""
-CHECKED = 16
-"""Latents on which an exported generator is compared with the run's."""
+TRACE_BATCH = 2
+"""Batch size for tracing a graph: torch treats a batch of 1 as a constant."""
+CHECK_BATCH = 16
+"""Number of latents for which an exported generator is compared with the run's."""
 TOLERANCE = 1e-4
-"""Between samples of an ONNX graph and the generator's, on a range of 2: a fiftieth of a grey level of 256."""
-MISSING = "--format onnx needs packages that are not there; install them with: pip install 'equipoise[export]'"
+"""Largest allowed difference between samples of an ONNX graph and of the generator, on a range of 2: a fiftieth of one
+of 256 grey levels."""
+PACKAGES_MISSING = (
+    "--format onnx needs packages that are not installed; install them with: pip install 'equipoise[export]'"
+)
 
 
 class ExportError(EquipoiseError):
-    """A network that cannot be exported, or comes out as another."""
+    """A network cannot be exported, or the export does not compute the same samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """`files`: those written, the generator's first. `difference`: the largest between samples of the export and ours.
+    """The files written, the generator's first, and the largest difference between samples of the export and the run.
 
-    Samples are compared on 16 latents, in the range of the data; 0.0 means that they are the same bit for bit.
+    Samples of 16 latents are compared, in the range of the data; 0.0 means bit-exact equality.
     """
 
     files: tuple[Path, ...]
@@ -63,36 +69,36 @@ class ExportResult:
 
 
 def export(folder: str | Path, format: ExportFormat, out: Path, *, force: bool = False) -> ExportResult:
-    """Write the networks of a run into the folder `out`, which is made if it is not there.
+    """Write the networks of a run to the folder `out`, which is created if necessary.
 
-    Files that are there with other content are left alone, unless `force`. Weights are float32, whatever precision the
-    run computed in. Raises ExportError if an export differs or a file is in the way, CheckpointError for a run without
-    weights, SettingError for another format.
+    Existing files with other content are replaced only with `force`. Weights are float32 for every training precision.
+    Raises ExportError if the samples differ or a file exists, CheckpointError for a run without weights, SettingError
+    for an unknown format.
     """
     if format not in get_args(ExportFormat):
-        raise SettingError(f"there is no format '{format}'; there is: {', '.join(get_args(ExportFormat))}")
-    run = runs.Run(Path(folder))
-    experiment = from_values(run.experiment(), str(run.folder / runs.EXPERIMENT))
-    generator = load_generator(folder)
-    about = describe_generator(generator, experiment)
+        raise SettingError(f"format '{format}' does not exist; use one of: {', '.join(get_args(ExportFormat))}")
+    run = Run(Path(folder))
+    experiment = parse_experiment(run.experiment(), str(run.folder / EXPERIMENT_FILE))
+    generator = load(folder)
+    description = describe_generator(generator, experiment)
     if format == "onnx":
-        contents, difference = _onnx(generator, about)
+        contents, difference = _export_onnx(generator, description)
     else:
-        contents, difference = _tensors(run, generator, about, format)
-    contents[MODEL] = (json.dumps(about, indent=2) + "\n").encode()
+        contents, difference = _export_tensors(run, generator, description, format)
+    contents[MODEL] = (json.dumps(description, indent=2) + "\n").encode()
     paths = {out / name: content for name, content in contents.items()}
     if not force:
         for path, content in paths.items():
             if path.exists() and path.read_bytes() != content:
-                raise ExportError(f"{path} is there already and differs; choose another folder, or give --force")
+                raise ExportError(f"{path} exists with other content; use another folder, or --force to replace it")
     out.mkdir(parents=True, exist_ok=True)
     for path, content in paths.items():
-        runs.write_bytes(path, content)
+        write_bytes(path, content)
     return ExportResult(tuple(paths), difference)
 
 
 def describe_generator(generator: Generator, experiment: Experiment) -> dict[str, Any]:
-    """What a program must know to use the generator, as model.json has it."""
+    """Describe inputs, outputs and origin of a generator: the content of model.json."""
     spec, model = generator.spec, generator.model
     samples: dict[str, Any] = {"shape": ["batch", *spec.shape], "dtype": "float32"}
     if spec.is_image:
@@ -110,12 +116,12 @@ def describe_generator(generator: Generator, experiment: Experiment) -> dict[str
         "outputs": {"samples": samples},
         "class_names": list(spec.class_names),
         "recipe": {"name": recipe.name, "options": recipe.options},
-        "versions": versions(),
+        "versions": installed_versions(),
     }
 
 
 def _inputs(generator: Generator) -> dict[str, Any]:
-    """What the generator takes, by name."""
+    """Describe the inputs by name."""
     model = generator.model
     if model.source is not None:
         axes = ["batch", "channel", "row", "column"]
@@ -131,8 +137,8 @@ def _inputs(generator: Generator) -> dict[str, Any]:
     return inputs
 
 
-def _examples(generator: Generator, count: int) -> dict[str, Tensor]:
-    """Something to give to the generator, by the names of its inputs."""
+def _example_inputs(generator: Generator, count: int) -> dict[str, Tensor]:
+    """Example inputs for the generator, by name."""
     model = generator.model
     if model.source is not None:
         return {"source": torch.rand(count, *model.source, generator=torch.Generator().manual_seed(0)) * 2 - 1}
@@ -140,89 +146,106 @@ def _examples(generator: Generator, count: int) -> dict[str, Tensor]:
     return {"latent": generator.latents(count)} | ({} if label is None else {"label": label})
 
 
-def _made(generator: Generator) -> Tensor:
-    """Samples to compare an export with."""
-    require = _examples(generator, CHECKED)
-    if "source" in require:
-        return generator.translate(require["source"])
-    return generator.make(require["latent"], require.get("label"))
+def _reference_samples(generator: Generator) -> Tensor:
+    """Samples of a generator for the example inputs, to compare an export with."""
+    inputs = _example_inputs(generator, CHECK_BATCH)
+    if "source" in inputs:
+        return generator.translate(inputs["source"])
+    return generator.generate(inputs["latent"], inputs.get("label"))
 
 
 def _is_normal(model: Model[Any], latent: Tensor) -> bool:
-    """Whether the GAN draws its latents as N(0, 1), bit for bit: what it draws cannot be asked, only seen."""
-    drawn = model.latent(CHECKED, torch.Generator().manual_seed(0), None)
-    normal = latents.normal(CHECKED, latent[0].numel(), torch.Generator().manual_seed(0))
-    return torch.equal(drawn.flatten(1), normal)
+    """Whether the model's latents are bit-exactly those of a standard normal distribution with the same seed."""
+    sampled = model.latent(CHECK_BATCH, torch.Generator().manual_seed(0), None)
+    normal = latents.normal(CHECK_BATCH, latent[0].numel(), torch.Generator().manual_seed(0))
+    return torch.equal(sampled.flatten(1), normal)
 
 
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU, as they lie in a file, real numbers in float32."""
-    plain = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
-    return {key: value.float() if value.is_floating_point() else value for key, value in plain.items()}
+def _to_plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors to the CPU, contiguous, floating point ones as float32."""
+    copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
+    return {key: value.float() if value.is_floating_point() else value for key, value in copies.items()}
 
 
-def _tensors(
-    run: runs.Run, generator: Generator, about: Mapping[str, Any], format: ExportFormat
+def _export_tensors(
+    run: Run, generator: Generator, description: Mapping[str, Any], format: ExportFormat
 ) -> tuple[dict[str, bytes], float]:
-    """One file a network, those that samples come from first; what is compared is read from the very bytes."""
+    """Encode one file per network, those that generate samples first, and compare samples of the encoded weights."""
     averaged = generator.model.averaged
     contents: dict[str, bytes] = {}
     restored = dict(generator.networks)
     for name in (*averaged, *(name for name in generator.networks if name not in averaged)):
-        result = load_weights(run, name, averaged=name in averaged)
-        check_shapes(generator.networks[name].state_dict(), result.tensors, name, result.source)
-        tensors = _plain(result.tensors)
-        facts = {"network": name, "model": about["model"], "data": about["data"], "step": str(result.step)}
-        first = next(iter(about["inputs"]))
-        facts |= {first: _product(about["inputs"][first]), "sample": _product(about["outputs"]["samples"])}
-        ending, content = (".pth", _pickled(tensors)) if format == "torch" else (".safetensors", _safe(tensors, facts))
-        back = torch.load(io.BytesIO(content), weights_only=True) if format == "torch" else safetensors_load(content)
-        if back.keys() != tensors.keys() or not all(torch.equal(back[key], tensors[key]) for key in tensors):
-            raise ExportError(f"{name}{ending} does not hold what was written; is the memory of this machine sound?")
-        contents[f"{name}{ending}"] = content
+        weights = load_weights(run, name, averaged=name in averaged)
+        check_shapes(generator.networks[name].state_dict(), weights.tensors, name, weights.source)
+        tensors = _to_plain(weights.tensors)
+        file_name = f"{name}.pth" if format == "torch" else f"{name}.safetensors"
+        content = (
+            _encode_pickle(tensors)
+            if format == "torch"
+            else _encode_safetensors(tensors, _metadata(name, description, weights.step))
+        )
+        decoded = torch.load(io.BytesIO(content), weights_only=True) if format == "torch" else safetensors_load(content)
+        if decoded.keys() != tensors.keys() or not all(torch.equal(decoded[key], tensors[key]) for key in tensors):
+            raise ExportError(
+                f"{file_name} does not contain the weights that were written; the memory may be defective"
+            )
+        contents[file_name] = content
         restored[name] = copy.deepcopy(generator.networks[name])
-        restored[name].load_state_dict(back)
-    again = Generator(generator.model, restored, generator.spec, generator.step)
-    return contents, _difference(_made(generator), _made(again), 0.0)
+        restored[name].load_state_dict(decoded)
+    exported = Generator(generator.model, restored, generator.spec, generator.step)
+    return contents, _largest_difference(_reference_samples(generator), _reference_samples(exported), 0.0)
 
 
-def _pickled(tensors: Mapping[str, Tensor]) -> bytes:
+def _metadata(network: str, description: Mapping[str, Any], step: int) -> dict[str, str]:
+    """Metadata of a safetensors file: origin, and shapes of an input and a sample without the batch."""
+    first = next(iter(description["inputs"]))
+    return {
+        "network": network,
+        "model": description["model"],
+        "data": description["data"],
+        "step": str(step),
+        first: _format_shape(description["inputs"][first]),
+        "sample": _format_shape(description["outputs"]["samples"]),
+    }
+
+
+def _encode_pickle(tensors: Mapping[str, Tensor]) -> bytes:
     buffer = io.BytesIO()
     torch.save(dict(tensors), buffer)
     return buffer.getvalue()
 
 
-def _safe(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> bytes:
-    """A safetensors file: 8 bytes that say how long the JSON is, the JSON, the numbers.
+def _encode_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Encode a safetensors file: 8 bytes with the length of the JSON header, the header, the tensors.
 
-    So says https://huggingface.co/docs/safetensors. The package writes the facts in any order; here they come in ours,
-    and the same tensors give the same bytes.
+    Format: https://huggingface.co/docs/safetensors. The package writes metadata in any order; here the order is fixed,
+    so that the same tensors give the same bytes.
     """
-    content = save(dict(tensors), dict(facts))
+    content = save(dict(tensors), dict(metadata))
     end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end]) | {"__metadata__": facts}
+    header = json.loads(content[8:end]) | {"__metadata__": metadata}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def _product(about: Mapping[str, Any]) -> str:
-    """The shape of one, without the batch: "1x32x32"."""
-    return "x".join(map(str, about["shape"][1:]))
+def _format_shape(description: Mapping[str, Any]) -> str:
+    """Format a shape without its batch dimension: "1x32x32"."""
+    return "x".join(map(str, description["shape"][1:]))
 
 
-def _difference(ours: Tensor, theirs: Tensor, bound: float) -> float:
-    """The largest between samples. Raises ExportError if it is above the bound, or not a number."""
-    result = float((ours - theirs).abs().max())
-    if ours.shape != theirs.shape or not result <= bound:
+def _largest_difference(expected: Tensor, exported: Tensor, tolerance: float) -> float:
+    """Largest difference between samples. Raises ExportError if it exceeds the tolerance or is not a number."""
+    difference = float((expected - exported).abs().max())
+    if expected.shape != exported.shape or not difference <= tolerance:
         raise ExportError(
-            f"the exported generator makes other samples: they differ by {result:.1e}; nothing is written"
+            f"the samples of the exported generator differ by {difference:.1e} from the run's; nothing was written"
         )
-    return result
+    return difference
 
 
-class _Graph(nn.Module):
-    """The generator of a GAN as one module: latent (B, ...), label (B,) if there are, or source -> samples (B, ...)."""
+class _GeneratorModule(nn.Module):
+    """A generator as one module: latent (B, ...) and optionally label (B,), or source image -> samples (B, ...)."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -230,50 +253,50 @@ class _Graph(nn.Module):
         self.networks = nn.ModuleDict({name: generator.networks[name] for name in generator.model.averaged})
 
     def forward(self, first: Tensor, label: Tensor | None = None) -> Tensor:
-        """As `Gan.generate`; `first` is the latent, or, where samples are made of them, the inputs."""
+        """Compute `Model.generate`. `first`: the latent, or the source image of a model that translates images."""
         if self.model.source is None:
             return self.model.generate(dict(self.networks), first, label)
-        nothing = torch.zeros(first.shape[0], 1)
-        return self.model.generate(dict(self.networks), nothing, first)
+        no_latent = torch.zeros(first.shape[0], 1)
+        return self.model.generate(dict(self.networks), no_latent, first)
 
 
-def _onnx(generator: Generator, about: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
-    """The graph, run by ONNX Runtime on more latents than it was traced with."""
+def _export_onnx(generator: Generator, description: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
+    """Encode the graph and compare its samples, computed by ONNX Runtime with a larger batch than for tracing."""
     if generator.spec.vocabulary is not None:
-        raise ExportError("sentences are written word by word, which no graph holds; use --format torch or safetensors")
+        raise ExportError("a graph cannot generate sentences word by word; use --format torch or safetensors")
     try:
         import onnx
         import onnxruntime
     except ImportError as error:
-        raise ExportError(MISSING) from error
+        raise ExportError(PACKAGES_MISSING) from error
     if find_spec("onnxscript") is None:  # torch needs it to export
-        raise ExportError(MISSING)
-    feed = {name: require.numpy() for name, require in _examples(generator, CHECKED).items()}
+        raise ExportError(PACKAGES_MISSING)
+    inputs = {name: value.numpy() for name, value in _example_inputs(generator, CHECK_BATCH).items()}
     try:
-        with _quiet():
-            model = _traced(generator, tuple(feed))
-        for node in model.graph.node:
-            del node.metadata_props[:]  # stack traces, with the paths of this machine
-        facts = {"model": about["model"], "data": about["data"], "step": str(generator.step)}
-        onnx.helper.set_model_props(model, facts)
-        onnx.checker.check_model(model)
-        content = model.SerializeToString()
+        with _suppress_exporter_output():
+            graph = _trace(generator, tuple(inputs))
+        for node in graph.graph.node:
+            del node.metadata_props[:]  # stack traces with the paths of this machine
+        metadata = {"model": description["model"], "data": description["data"], "step": str(generator.step)}
+        onnx.helper.set_model_props(graph, metadata)
+        onnx.checker.check_model(graph)
+        content = graph.SerializeToString()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        (made,) = session.run(None, feed)
-    except Exception as error:  # Three packages, whose errors have nothing in common but this.
+        (samples,) = session.run(None, inputs)
+    except Exception as error:  # Errors of three packages, which have no common base class.
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         name = generator.model.name
-        raise ExportError(f"{name} has no ONNX form: {reason}; --format torch takes any GAN") from error
-    return {ONNX: content}, _difference(_made(generator), torch.from_numpy(made), TOLERANCE)
+        raise ExportError(f"{name} cannot be exported to ONNX: {reason}; --format torch works for any model") from error
+    return {ONNX: content}, _largest_difference(_reference_samples(generator), torch.from_numpy(samples), TOLERANCE)
 
 
-def _traced(generator: Generator, names: Sequence[str]) -> "ModelProto":
-    """The graph, its inputs by name, with batches of any size. Raises ValueError if their size became a constant."""
+def _trace(generator: Generator, names: Sequence[str]) -> "ModelProto":
+    """Trace the graph with named inputs and any batch size. Raises ValueError if the batch size became a constant."""
     program = torch.onnx.export(
-        _Graph(generator).eval(),
-        tuple(_examples(generator, TRACED).values()),
+        _GeneratorModule(generator).eval(),
+        tuple(_example_inputs(generator, TRACE_BATCH).values()),
         dynamo=True,
         input_names=names,
         output_names=["samples"],
@@ -282,15 +305,15 @@ def _traced(generator: Generator, names: Sequence[str]) -> "ModelProto":
         verbose=False,
     )
     assert program is not None
-    model = program.model_proto
-    if not all(end.type.tensor_type.shape.dim[0].dim_param for end in (*model.graph.input, *model.graph.output)):
-        raise ValueError("its batches have a fixed size; generate must ask for latent.shape[0], not len(latent)")
-    return model
+    graph = program.model_proto
+    if not all(end.type.tensor_type.shape.dim[0].dim_param for end in (*graph.graph.input, *graph.graph.output)):
+        raise ValueError("its batch size is fixed; Model.generate must use latent.shape[0], not len(latent)")
+    return graph
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """What the exporter warns of is its own inner life; what counts is that the graph makes the same samples."""
+def _suppress_exporter_output() -> Iterator[None]:
+    """Suppress warnings and logs of the exporter: the samples are compared instead."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -1,10 +1,10 @@
-"""Images of one's own through the generator of a run: read, brought to its form, translated, written."""
+"""Translate the user's images with the generator of a run: read and resize them, translate, write."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,37 +12,53 @@ from torch import Tensor
 from equipoise.core import catalog
 from equipoise.core.data import Preparation
 from equipoise.errors import DataError, SettingError
-from equipoise.experiment.settings import PlugSpec, from_values, require
+from equipoise.experiment.files import parse_experiment
+from equipoise.experiment.settings import PlugSpec, require
 from equipoise.inference.generator import CHUNK_SIZE, Generator
-from equipoise.runs import run_folder as runs
-from equipoise.training.sheet import columns_of, side_by_side
+from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
+from equipoise.runs.run import EXPERIMENT_FILE, Run
+from equipoise.training.sample_layout import columns_for_groups, interleave_images
 
-SHOWN = 48
-"""Images on the sheet."""
-NAMED = 3
+SHEET_IMAGES = 48
+"""Number of input images on the sheet."""
+MAX_NAMES = 3
+"""Number of files that a message names."""
 
 
 class ImageSource(Protocol):
-    """Images that are converted when they are taken."""
+    """Images that are converted on access. `array`: uint8 (N, C, H, W); `luma`: colour images are converted to grey."""
+
+    array: Tensor
+    luma: bool
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of images."""
 
-    def input_shape(self, places: Tensor) -> Tensor:
-        """(B, C, S, S) float32 in [-1, 1], of places (B,) int64."""
+    def taken(self, places: Tensor) -> Tensor:
+        """Return images (B, C, S, S), float32 in [-1, 1], at indices (B,) int64."""
+
+
+class ImageReader(Protocol):
+    """What translation needs of the data set `image_folder`."""
+
+    def prepare(self) -> Iterator[Preparation]:
+        """Read and cache images that are not cached yet."""
+
+    def all_images(self, channels: int) -> tuple[Sequence[str], ImageSource]:
+        """Paths and images with a number of channels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TranslationInputs:
-    """Images to translate, (C, S, S) each. `paths`: below their folder, in the order of `pictures`."""
+    """Images to translate, (C, S, S) each, and their paths relative to their folder, in the same order."""
 
     paths: tuple[str, ...]
-    pictures: ImageSource
+    images: ImageSource
 
 
 @dataclass(frozen=True, slots=True)
 class TranslationResult:
-    """`files`: what was written, in the order of inputs. `sheet`: a picture of inputs and outputs side by side."""
+    """The files written, in the order of the inputs, and a sheet with inputs and outputs side by side."""
 
     files: tuple[Path, ...]
     sheet: Path
@@ -50,9 +66,10 @@ class TranslationResult:
 
 @dataclass(frozen=True, slots=True)
 class InputFolder:
-    """How a folder is read for the generator of a run: as images of the size and form that it was trained on.
+    """A folder of images, read with the size and options that the run was trained with.
 
-    `back`: from samples to inputs. `grey`: colour images may be made grey, where the generator takes grey ones.
+    `back`: translate from the target domain to the source domain. `grey`: convert colour images to grey if the
+    generator takes grey ones.
     """
 
     run: Path
@@ -60,97 +77,103 @@ class InputFolder:
     back: bool = False
     grey: bool = False
 
-    def data(self, generator: Generator) -> Any:
-        """The data set that reads the folder. Raises SettingError for a generator that makes no images of images."""
-        shape = input_shape(generator, back=self.back)
-        options = self._trained_on().options
-        form = {name: options[name] for name in ("fit", "background") if name in options}
-        cache = options.get("cache") or str(self.run.resolve().parent / ".cache")
-        where = {"folder": str(self.folder), "cache": cache}
-        return catalog.build("data", "image_folder", {**where, **form, "image_size": shape[-1], "classes": []})
-
     def preparations(self, generator: Generator) -> Iterator[Preparation]:
-        """Read what is new, telling how far it is, and what had to be done to images."""
-        preparations: Iterator[Preparation] = self.data(generator).prepare()
-        return preparations
+        """Read images that are not cached yet; yields progress, and notes on images that were converted."""
+        return self._reader(generator).prepare()
 
     def inputs(self, generator: Generator) -> TranslationInputs:
-        """All images, in the order of their paths.
+        """Return all images, in the order of their paths.
 
-        Raises DataError for a folder without images, and for colour images where the generator takes grey ones.
+        Raises DataError for a folder without images, and for colour images if the generator takes grey ones.
         """
         channels = input_shape(generator, back=self.back)[0]
-        paths, pictures = self.data(generator).pictures(channels)
-        if pictures.luma and not self.grey and not self._greyed():
-            _check_grey(paths, pictures.array)
-        return TranslationInputs(tuple(paths), pictures)
+        paths, images = self._reader(generator).all_images(channels)
+        if images.luma and not self.grey and not self._trained_on_converted_images():
+            _require_grey(paths, images.array)
+        return TranslationInputs(tuple(paths), images)
 
-    def _trained_on(self) -> PlugSpec:
-        kept = from_values(runs.Run(self.run).experiment(), str(self.run / runs.EXPERIMENT))
-        return require(kept.data, "data")
+    def _reader(self, generator: Generator) -> ImageReader:
+        """Build the data set that reads the folder. Raises SettingError for a model that does not translate images."""
+        shape = input_shape(generator, back=self.back)
+        options = self._training_data().options
+        fit = {name: options[name] for name in ("fit", "background") if name in options}
+        cache = options.get("cache") or str(self.run.resolve().parent / ".cache")
+        paths = {"folder": str(self.folder), "cache": cache}
+        reader: ImageReader = catalog.build(
+            "data", "image_folder", {**paths, **fit, "image_size": shape[-1], "classes": []}
+        )
+        return reader
 
-    def _greyed(self) -> bool:
-        """Whether the run was trained on colour images that were taken as grey, so that nobody need ask for it."""
-        choice = self._trained_on()
-        greyed = getattr(catalog.build("data", choice.name, choice.options), "greyed", None)
+    def _training_data(self) -> PlugSpec:
+        experiment = parse_experiment(Run(self.run).experiment(), str(self.run / EXPERIMENT_FILE))
+        return require(experiment.data, "data")
+
+    def _trained_on_converted_images(self) -> bool:
+        """Whether the run was trained on colour images converted to grey, so that --grey is not needed."""
+        data = self._training_data()
+        greyed = getattr(catalog.build("data", data.name, data.options), "greyed", None)
         return greyed is not None and bool(greyed("target" if self.back else "source"))
 
 
 def input_shape(generator: Generator, *, back: bool) -> tuple[int, ...]:
-    """The shape (C, S, S) of what a generator takes. Raises SettingError for one that makes no images of images."""
+    """Shape (C, S, S) of the input images. Raises SettingError for a model that does not translate them."""
     model = generator.model
     if model.source is None:
-        raise SettingError(f"{model.name} makes images of noise, not of images; use equipoise sample")
-    if back and model.back is None:
-        raise SettingError(f"{model.name} has learnt one direction only; leave --back out")
+        raise SettingError(f"{model.name} generates images from noise, not from images; use equipoise sample")
+    if back and model.reverse is None:
+        raise SettingError(f"{model.name} was trained in one direction only; remove --back")
     return generator.spec.shape if back else model.source
 
 
-def translate(generator: Generator, inputs: TranslationInputs, out: Path, sheet: Path, *, back: bool = False) -> TranslationResult:
-    """Write a PNG an image into the folder `out`, by the path of its input, and a sheet of inputs and outputs.
+def translate(
+    generator: Generator, inputs: TranslationInputs, out: Path, sheet: Path, *, back: bool = False
+) -> TranslationResult:
+    """Translate images and write a PNG each to the folder `out`, named by its input, and a sheet of both.
 
-    Piece by piece: no more than PIECE images are held at once, however many there are.
+    At most CHUNK_SIZE images are in memory at a time.
     """
-    files, shown = [out / name for name in _names(inputs.paths)], list[Tensor]()
+    files = [out / name for name in _output_names(inputs.paths)]
+    on_sheet: list[Tensor] = []
     for start in range(0, len(files), CHUNK_SIZE):
-        piece = files[start : start + CHUNK_SIZE]
-        images = inputs.pictures.taken(torch.arange(start, start + len(piece)))
-        made = generator.translate(images, back=back)
-        shown = shown or [images[:SHOWN].clone(), made[:SHOWN].clone()]
-        for file, image in zip(piece, made, strict=True):
+        chunk = files[start : start + CHUNK_SIZE]
+        images = inputs.images.taken(torch.arange(start, start + len(chunk)))
+        outputs = generator.translate(images, back=back)
+        on_sheet = on_sheet or [images[:SHEET_IMAGES].clone(), outputs[:SHEET_IMAGES].clone()]
+        for file, image in zip(chunk, outputs, strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)
-            runs.write_bytes(file, runs.png(runs.grid(image[None].numpy())))
-    both = side_by_side(shown)
-    runs.write_bytes(sheet, runs.png(runs.grid(both.numpy(), columns=min(columns_of(2), len(both)))))
+            write_bytes(file, encode_png(make_grid(image[None].numpy())))
+    both = interleave_images(on_sheet)
+    write_bytes(sheet, encode_png(make_grid(both.numpy(), columns=min(columns_for_groups(2), len(both)))))
     return TranslationResult(tuple(files), sheet)
 
 
 def sheet_path(folder: Path, out: Path) -> Path:
-    """Where the sheet goes: OUT.png. Raises SettingError if what is written would lie among the images that are read,
-    or if there is nothing beside `out`.
+    """Path of the sheet: OUT.png.
+
+    Raises SettingError if the output would be written into the folder of the inputs, or if `out` has no name.
     """
-    read, written = folder.resolve(), out.resolve()
-    if written == read or read in written.parents:
-        raise SettingError(f"--out {out} lies in the folder that is read; name another, so that no image is replaced")
-    if not written.name:
-        raise SettingError(f"--out {out} has no name, and the sheet would be NAME.png beside it; name a folder in it")
-    named = written if out.name in ("", "..") else out
+    source, target = folder.resolve(), out.resolve()
+    if target == source or source in target.parents:
+        raise SettingError(f"--out {out} is inside the input folder; use another folder, so that no image is replaced")
+    if not target.name:
+        raise SettingError(f"--out {out} has no name for the sheet, which is written to NAME.png; use a folder in it")
+    named = target if out.name in ("", "..") else out
     return named.with_name(f"{named.name}.png")
 
 
-def _names(paths: Sequence[str]) -> Iterator[str]:
-    """a/b.jpg -> a/b.png; with the old ending before the new where two images differ in nothing else."""
+def _output_names(paths: Sequence[str]) -> Iterator[str]:
+    """Replace extensions: a/b.jpg -> a/b.png; a/b.jpg.png if two inputs differ only in their extension."""
     stems = [str(PurePosixPath(path).with_suffix("")) for path in paths]
     counts = Counter(stems)
     for path, stem in zip(paths, stems, strict=True):
         yield f"{stem if counts[stem] == 1 else path}.png"
 
 
-def _check_grey(paths: Sequence[str], images: Tensor) -> None:
+def _require_grey(paths: Sequence[str], images: Tensor) -> None:
     colour = [path for path, image in zip(paths, images, strict=True) if not bool((image[:1] == image).all())]
     if colour:
-        more = f" and {len(colour) - NAMED:,} more" if len(colour) > NAMED else ""
+        more = f" and {len(colour) - MAX_NAMES:,} more" if len(colour) > MAX_NAMES else ""
         raise DataError(
-            f"{len(colour):,} of {len(paths):,} images are in colour ({', '.join(colour[:NAMED])}{more}), and this "
-            "generator takes grey ones; give --grey to take them as grey"
+            f"{len(colour):,} of {len(paths):,} images are in colour ({', '.join(colour[:MAX_NAMES])}{more}), but this "
+            "generator takes grey images; add --grey to convert them"
         )
