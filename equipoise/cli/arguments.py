@@ -1,6 +1,6 @@
-"""What all commands share of their arguments, and one line for what cannot be understood.
+"""Arguments shared by all commands, and errors of the command line in one line.
 
-argparse alone: see docs/decisions/0001-argparse.md. Nothing here imports torch.
+Based on argparse alone: see docs/decisions/0001-argparse.md. Nothing in this module imports torch.
 """
 
 import argparse
@@ -11,42 +11,42 @@ from equipoise.errors import EquipoiseError, SettingError, nearest
 
 
 class UsageError(EquipoiseError):
-    """The command line cannot be understood."""
+    """The command line cannot be parsed."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises one line for people instead of printing usage and leaving."""
+    """An argument parser that raises an error of one line instead of printing the usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
-        """Called by argparse, which words it well but for unknown flags."""
+        """Raise UsageError; called by argparse."""
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
-def parser(command: str, summary: str, add_arguments: Callable[[Parser], None]) -> Parser:
-    """The parser of one command."""
-    made = Parser(prog=f"equipoise {command}", description=summary, allow_abbrev=False)
-    add_arguments(made)
-    return made
+def make_parser(command: str, summary: str, add_arguments: Callable[[Parser], None]) -> Parser:
+    """Create the parser of one command."""
+    parser = Parser(prog=f"equipoise {command}", description=summary, allow_abbrev=False)
+    add_arguments(parser)
+    return parser
 
 
-def parse(made: Parser, words: Sequence[str]) -> argparse.Namespace:
-    """Read the words after the command. Raises UsageError, with the nearest flag for one that does not exist."""
-    result, unknown = made.parse_known_args(words)
+def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
+    """Parse the words after the command. Raises UsageError, which suggests the most similar flag for an unknown one."""
+    result, unknown = parser.parse_known_args(words)
     if unknown:
-        flags = [flag for action in made._actions for flag in action.option_strings if flag.startswith("--")]
+        flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
         wrong = next((word for word in unknown if word.startswith("-")), unknown[0])
-        offer = nearest(wrong.partition("=")[0], flags) if wrong.startswith("-") else ""
-        raise UsageError(f"{made.prog} does not take '{wrong}'{offer}")
+        suggestion = nearest(wrong.partition("=")[0], flags) if wrong.startswith("-") else ""
+        raise UsageError(f"{parser.prog} does not take '{wrong}'{suggestion}")
     return result
 
 
-def json_flag(made: Parser) -> None:
-    """Answers that a program can read."""
-    made.add_argument("--json", action="store_true", help="answer in JSON")
+def add_json_flag(parser: Parser) -> None:
+    """Add the flag --json, for results that a program can read."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def pairs(words: Sequence[str], flag: str) -> dict[str, str]:
-    """`name=value` words as a mapping. Raises SettingError for a word without an equals sign."""
+def parse_pairs(words: Sequence[str], flag: str) -> dict[str, str]:
+    """Parse `name=value` words into a mapping. Raises SettingError for a word without an equals sign."""
     result = {}
     for word in words:
         name, equals, value = word.partition("=")

@@ -1,7 +1,11 @@
-"""Names become plugs here: a name is a module. There is no registry; a file dropped into a plug folder is a feature.
+"""Plugs by name. A plug is one file with one public class; there is no registry.
 
-`dcgan` is the one public class of `equipoise.models.dcgan`; `dcgan:celeba64` the same with the options of that preset;
-`mylab.my_gan` the one public class of a stranger's module.
+`dcgan`           the public class of `equipoise.models.dcgan`, or of an entry point of an installed package
+`dcgan:celeba64`  the same with the options of that preset
+`mylab.my_model`  the public class of a custom module
+`./my_model.py`   the public class of a custom file
+
+Entry points belong to the group `equipoise.models`, `equipoise.data`, `equipoise.controllers` or `equipoise.metrics`.
 """
 
 import dataclasses
@@ -10,90 +14,196 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Mapping
 from functools import cache
+from hashlib import blake2b
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from equipoise.errors import SettingError, UnknownNameError
 
-Kind = Literal["models", "data", "controllers", "metrics"]
-NOUNS: Mapping[Kind, str] = {"models": "GAN", "data": "data set", "controllers": "controller", "metrics": "metric"}
+PlugKind = Literal["models", "data", "controllers", "metrics"]
+NOUNS: Mapping[PlugKind, str] = {
+    "models": "model",
+    "data": "data set",
+    "controllers": "controller",
+    "metrics": "metric",
+}
 
-PLAINER: Mapping[str, str] = {
+PLAIN_MESSAGES: Mapping[str, str] = {
     "tuple_type": "it must be a list",
     "dataclass_type": "it must be a name, or a table of a name and options",
 }
-"""What pydantic says of the types of Python, for those who write TOML."""
+"""Replacements for messages of pydantic that name Python types, for users who write TOML."""
 
 
-def names(kind: Kind) -> list[str]:
-    """The names of all plugs of a kind, sorted."""
+def names(kind: PlugKind) -> list[str]:
+    """List the names of all plugs of a kind, sorted: those of this package and of installed packages.
+
+    Nothing is imported.
+    """
+    return sorted({*_own_names(kind), *installed_plugs(kind)})
+
+
+def installed_plugs(kind: str) -> dict[str, list[EntryPoint]]:
+    """Return the entry points of other packages in the group `equipoise.KIND`, by name."""
+    result: dict[str, list[EntryPoint]] = {}
+    for entry_point in _entry_points(f"equipoise.{kind}"):
+        result.setdefault(entry_point.name, []).append(entry_point)
+    return result
+
+
+@cache
+def _own_names(kind: PlugKind) -> tuple[str, ...]:
     package = importlib.util.find_spec(f"equipoise.{kind}")
     assert package is not None
-    return sorted(
-        module.name
-        for module in pkgutil.iter_modules(package.submodule_search_locations)
-        if not module.name.startswith("_")
-    )
+    modules = pkgutil.iter_modules(package.submodule_search_locations)
+    return tuple(sorted(module.name for module in modules if not module.name.startswith("_")))
 
 
-def load(kind: Kind, name: str) -> type[Any]:
-    """The class behind `name`, a preset's options aside. Raises UnknownNameError with the nearest right one."""
-    name = name.partition(":")[0]
-    if "/" in name or name.startswith("."):
-        raise SettingError(f"a {NOUNS[kind]} of your own is named like a module, mylab.my_plug, not '{name}'")
-    if "." in name:
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not name.startswith(error.name):
-                raise SettingError(f"module '{name}' needs a module that is not installed: {error.name}") from error
-            raise UnknownNameError(f"module for a {NOUNS[kind]}", name, []) from error
-    elif name in names(kind):
-        module = importlib.import_module(f"equipoise.{kind}.{name}")
+@cache
+def _entry_points(group: str) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
+
+
+def split_preset(name: str) -> tuple[str, str | None]:
+    """Split the name of a plug into its name without preset and its preset, None if there is none."""
+    path, suffix, preset = name.rpartition(".py:")
+    if suffix:
+        return f"{path}.py", preset
+    if is_file(name):
+        return name, None
+    base, colon, preset = name.partition(":")
+    return base, preset if colon else None
+
+
+def is_file(name: str) -> bool:
+    """Whether the name of a plug is the path of a Python file."""
+    return name.rpartition(".py:")[0] != "" or name.endswith(".py")
+
+
+def absolute_name(name: str) -> str:
+    """Return the name of a plug, independent of the current folder: the path of a file is made absolute."""
+    if not is_file(name):
+        return name
+    base, preset = split_preset(name)
+    path = str(Path(base).expanduser().resolve())
+    return path if preset is None else f"{path}:{preset}"
+
+
+def load(kind: PlugKind, name: str) -> type[Any]:
+    """Load the class of a plug. Raises UnknownNameError, suggesting a similar name, SettingError for a wrong module."""
+    base, _ = split_preset(name)
+    if is_file(base):
+        module = _module_of_file(kind, base)
+    elif "/" in base or base.startswith("."):
+        raise SettingError(
+            f"a custom {NOUNS[kind]} is named by its module, mylab.my_plug, or its file, ./my_plug.py, not '{base}'"
+        )
+    elif base in _own_names(kind):
+        module = importlib.import_module(f"equipoise.{kind}.{base}")
+    elif base in installed_plugs(kind):
+        return _class_of_entry_point(kind, base)
+    elif "." in base:
+        module = _custom_module(kind, base)
     else:
-        raise UnknownNameError(NOUNS[kind], name, names(kind))
+        raise UnknownNameError(NOUNS[kind], base, names(kind))
+    return _public_class(module)
+
+
+def _custom_module(kind: PlugKind, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise SettingError(f"module '{name}' needs a module that is not installed: {error.name}") from error
+        raise UnknownNameError(f"module for a {NOUNS[kind]}", name, []) from error
+
+
+def _module_of_file(kind: PlugKind, name: str) -> ModuleType:
+    """Import a Python file, once per process; it is not found through sys.path, so its name can be any."""
+    path = Path(name).expanduser().resolve()
+    module_name = f"equipoise_plug_{blake2b(str(path).encode(), digest_size=8).hexdigest()}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    if not path.is_file():
+        raise SettingError(f"there is no file {name} for a {NOUNS[kind]}")
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+    return module
+
+
+def _class_of_entry_point(kind: PlugKind, name: str) -> type[Any]:
+    """Load an entry point. Raises SettingError if several packages define it, or it cannot be imported."""
+    first, *others = installed_plugs(kind)[name]
+    if others:
+        values = ", ".join(sorted({entry.value for entry in (first, *others)}))
+        raise SettingError(
+            f"several installed packages define the {NOUNS[kind]} '{name}': {values}; uninstall all but one"
+        )
+    try:
+        target = first.load()
+    except ImportError as error:
+        raise SettingError(f"the {NOUNS[kind]} '{name}' of {first.value} cannot be imported: {error}") from error
+    return _public_class(target) if isinstance(target, ModuleType) else target
+
+
+def _public_class(module: ModuleType) -> type[Any]:
     public = getattr(module, "__all__", [])
     if len(public) != 1:
-        raise SettingError(f"module '{module.__name__}' must name one public class in __all__, not {len(public)}")
+        name = module.__name__ if not module.__name__.startswith("equipoise_plug_") else module.__file__
+        raise SettingError(f"module '{name}' must name one public class in __all__, not {len(public)}")
     result: type[Any] = getattr(module, public[0])
     return result
 
 
-def presets(kind: Kind, name: str) -> dict[str, dict[str, Any]]:
-    """Preset name -> options, of one plug."""
+def presets(kind: PlugKind, name: str) -> dict[str, dict[str, Any]]:
+    """Return the options of each preset of a plug, by name."""
     return {preset: dict(options) for preset, options in getattr(load(kind, name), "presets", {}).items()}
 
 
-def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> Any:
-    """The plug `name` with the options of its preset, overlaid by `options`; both checked against its fields.
+def build(kind: PlugKind, name: str, options: Mapping[str, object] | None = None) -> Any:
+    """Build a plug with the options of its preset, overridden by `options`.
 
     Raises UnknownNameError for a plug, preset or option that does not exist, SettingError for a value of a wrong type.
     """
     plug = load(kind, name)
-    chosen: dict[str, Any] = {}
-    base, colon, preset = name.partition(":")
-    if colon:
+    values: dict[str, object] = {}
+    base, preset = split_preset(name)
+    if preset is not None:
         known = presets(kind, name)
         if preset not in known:
             raise UnknownNameError(f"preset of {NOUNS[kind]} '{base}'", preset, known)
-        chosen |= known[preset]
-    chosen |= options or {}
-    return checked(plug, chosen, f"{NOUNS[kind]} '{base}'")
+        values |= known[preset]
+    values |= options or {}
+    return construct(plug, values, f"{NOUNS[kind]} '{base}'")
 
 
-def checked(cls: type[Any], values: Mapping[str, Any], owner: str) -> Any:
-    """`cls(**values)` with types checked; unknown names are answered with the nearest right one."""
+def construct(cls: type[Any], values: Mapping[str, object], owner: str) -> Any:
+    """Build `cls(**values)` with validated types. `owner`: what `cls` is, for messages.
+
+    Raises UnknownNameError for an unknown name, suggesting a similar one, SettingError for an invalid value.
+    """
     known = inspect.signature(cls).parameters
     for name in values:
         if name not in known:
             raise UnknownNameError(f"option of {owner}", name, known)
     if not dataclasses.is_dataclass(cls):
-        raise SettingError(f"{owner} must be a dataclass, whose fields are its options; {cls.__name__} is none")
+        raise SettingError(f"{owner} must be a dataclass, whose fields are its options; {cls.__name__} is not one")
     try:
-        return _adapter(cls).validate_python(_split(cls, values))
+        return _adapter(cls).validate_python(_split_lists(cls, values))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or owner
@@ -102,18 +212,18 @@ def checked(cls: type[Any], values: Mapping[str, Any], owner: str) -> Any:
             raise UnknownNameError(where, str(first["input"]), choices) from error
         if first["type"] == "missing":
             raise SettingError(f"{owner} needs {where}; give it as an option") from error
-        wrong = PLAINER.get(first["type"], first["msg"].lower().removeprefix("value error, "))
-        raise SettingError(f"{owner}: {where} = {first['input']!r}: {wrong}") from error
+        problem = PLAIN_MESSAGES.get(first["type"], first["msg"].lower().removeprefix("value error, "))
+        raise SettingError(f"{owner}: {where} = {first['input']!r}: {problem}") from error
 
 
 @cache
 def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
-    """What checks the fields of a class: ten milliseconds to make, which hundreds of small runs would feel."""
+    """Create the validator of a class; it takes ten milliseconds, which matters for hundreds of small runs."""
     return TypeAdapter(cls)
 
 
-def _split(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Words with commas for options that are lists, as the command line has them: types=type_2,type_3, or types=."""
+def _split_lists(cls: type[Any], values: Mapping[str, object]) -> dict[str, object]:
+    """Split words at commas for options that are lists, as on the command line: types=type_2,type_3, or types=."""
     hints = get_type_hints(cls)
     lists = {name for name, hint in hints.items() if any(get_origin(one) is tuple for one in (hint, *get_args(hint)))}
     return {
@@ -124,6 +234,6 @@ def _split(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def summary(kind: Kind, name: str) -> str:
-    """The first line of the docstring of a plug's module."""
+def summary(kind: PlugKind, name: str) -> str:
+    """Return the first line of the docstring of a plug's module."""
     return (inspect.getdoc(inspect.getmodule(load(kind, name))) or "").partition("\n")[0]

@@ -1,31 +1,31 @@
-"""The files below a folder that are data: not hidden ones, and not those of a run."""
+"""Files of a folder that hold data: hidden files and the files of run folders are excluded."""
 
 import os
 from collections.abc import Iterator
 
-RUN = {"experiment.json", "events.jsonl"}
-"""What a run folder holds: pictures in it are samples, not data."""
+RUN_FILES = {"experiment.json", "events.jsonl"}
+"""Files of a run folder: images in it are samples, not data."""
 
 
-def files(folder: str) -> "Iterator[tuple[str, os.DirEntry[str]]]":
-    """Each file and its path below the folder, with slashes, in the order of names, folders among files.
+def find_files(folder: str) -> "Iterator[tuple[str, os.DirEntry[str]]]":
+    """Yield (path relative to the folder, with slashes, and entry) of each file, sorted by name, subfolders included.
 
-    Links are followed, each folder is entered once. Raises OSError for what may not be looked at.
+    Links are followed; each folder is visited once. Raises OSError for a folder that cannot be read.
     """
-    yield from _below(folder, "", set())
+    yield from _find(folder, "", set())
 
 
-def _below(folder: str, path: str, seen: set[tuple[int, int]]) -> "Iterator[tuple[str, os.DirEntry[str]]]":
+def _find(folder: str, path: str, visited: set[tuple[int, int]]) -> "Iterator[tuple[str, os.DirEntry[str]]]":
     status = os.stat(folder)
-    if (status.st_dev, status.st_ino) in seen:
+    if (status.st_dev, status.st_ino) in visited:
         return
-    seen.add((status.st_dev, status.st_ino))
+    visited.add((status.st_dev, status.st_ino))
     with os.scandir(folder) as entries:
-        inside = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    if {entry.name for entry in inside} >= RUN:
+        visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    if {entry.name for entry in visible} >= RUN_FILES:
         return
-    for entry in inside:
+    for entry in visible:
         if entry.is_dir():
-            yield from _below(entry.path, f"{path}{entry.name}/", seen)
+            yield from _find(entry.path, f"{path}{entry.name}/", visited)
         elif entry.is_file():
             yield f"{path}{entry.name}", entry

@@ -19,14 +19,15 @@ K_co = TypeVar("K_co", bound=Knobs, covariant=True)
 
 Networks = Mapping[str, nn.Module]
 Memory = Mapping[str, Tensor]
+"""Buffers that outlive a step, by name: running means, image pools."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment(Generic[K_co]):
-    """When a phase is run and what it may use.
+    """The moment at which a phase runs, and what it may use.
 
-    `generator` is the only source of randomness. `memory` holds buffers that outlive the step (running means, image
-    pools), `carried` the tensors, with their graph, that an earlier phase of this step left.
+    `progress`: share of the planned steps, 0 to 1. `generator`: the only source of randomness. `memory`: buffers that
+    outlive the step. `carried`: tensors of an earlier phase of this step, with their graph.
     """
 
     step: int
@@ -40,10 +41,10 @@ class Moment(Generic[K_co]):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a phase gives back.
+    """Result of a phase.
 
-    `total`: scalar to minimise. `terms`: scalars for display. `logit_real`, `logit_fake`: (B,) what the
-    discriminator said, or None. `memory`: new values of buffers. `carry`: tensors for later phases of this step.
+    `total`: scalar to minimise. `terms`: scalars for display. `logit_real`, `logit_fake`: (B,) outputs of the
+    discriminator, or None. `memory`: new values of buffers. `carry`: tensors for later phases of this step.
     """
 
     total: Tensor
@@ -55,20 +56,20 @@ class Loss:
 
 
 def always(moment: Moment[Any]) -> bool:
-    """Every step."""
+    """Return True: the phase runs in every step."""
     return True
 
 
 def once(moment: Moment[Any]) -> int:
-    """One update a step."""
+    """Return 1: the phase makes one update per step."""
     return 1
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One kind of update: which networks it moves, by which loss, when, and how often in a step.
+    """One kind of update: the networks it updates, its loss, in which steps it runs, and how often in a step.
 
-    Steps per player, lazy penalties, pre-training and simultaneous updates are values of these fields.
+    Steps per network, lazy penalties, pre-training and simultaneous updates are values of these fields.
     """
 
     name: str
@@ -80,9 +81,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerSettings:
-    """How one network is updated at one moment. `limit` projects every weight into [-limit, limit] after the update.
+    """Settings of the optimizer of one network at one moment.
 
-    `longest`: a longer gradient is scaled down to this Euclidean norm (Pascanu 2013, algorithm 1).
+    `weight_limit`: every weight is clamped to [-weight_limit, weight_limit] after the update (Arjovsky et al. 2017).
+    `max_grad_norm`: the gradient is clipped to this Euclidean norm (Pascanu et al. 2013, algorithm 1).
     """
 
     kind: Literal["adam", "rmsprop", "sgd"]
@@ -90,24 +92,24 @@ class OptimizerSettings:
     beta1: float = 0.0
     beta2: float = 0.999
     eps: float = 1e-8
-    limit: float | None = None
-    longest: float | None = None
+    weight_limit: float | None = None
+    max_grad_norm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Model(Generic[K]):
-    """A game, built: its players, what they do in a step, and what may be turned.
+    """A model, ready to train and to sample.
 
-    `knobs` are the published defaults, `turnable` the names of those that act. `averaged` names the networks of which
-    a running average is kept; samples come from it. `mixed_precision` is False where low precision would spoil the
-    samples. `probability` turns logits into D(x) where the loss makes them log-odds. `ideal`: knobs -> what the
-    discriminator's adversarial loss comes to where fakes are as reals are. `vocabulary`: the words of samples that are
-    tokens. `log_likelihood`: (N,) nats that the networks give to samples (N, ...), where that can be had. `begins`: the
-    step from which on the players play against each other; before it they learn in other ways.
-
-    What samples are made of besides a latent, the third argument of `generate`, is a label each where `conditions`
-    counts classes, an input each where `source` is the shape of one, and else None. `back`: from samples to inputs,
-    where a game learns that too.
+    `knobs`: published values. `turnable`: names of the knobs that have an effect. `optimizer(network, moment)`:
+    settings of the optimizer of a network. `latent(count, generator, truncation)`: latents. `generate(networks, latent,
+    condition)`: samples; `condition` is a label each if `num_classes` is above 0, an input each if `source` is a shape,
+    else None. `logits(networks, batch, moment)`: logits of the discriminator for real samples. `memory`: initial
+    buffers. `averaged`: networks with a running average, which samples are generated from. `source`: shape of an input
+    of an image-to-image model. `reverse(networks, samples)`: inputs from samples, if the model learns that direction
+    too. `mixed_precision`: False if low precision would harm the samples. `probability`: turns logits into D(x), if
+    they are log-odds. `ideal(knobs)`: the discriminator's adversarial loss if fakes are distributed like real samples.
+    `vocabulary`: words of tokens. `log_likelihood(networks, samples)`: (N,) in nats. `adversarial_start`: first step of
+    adversarial training, after pre-training.
     """
 
     name: str
@@ -123,7 +125,7 @@ class Model(Generic[K]):
     averaged: tuple[str, ...] = ("generator",)
     num_classes: int = 0
     source: tuple[int, ...] | None = None
-    back: Callable[[Networks, Tensor], Tensor] | None = None
+    reverse: Callable[[Networks, Tensor], Tensor] | None = None
     mixed_precision: bool = True
     probability: Callable[[Tensor], Tensor] | None = None
     ideal: Callable[[K], float] | None = None
@@ -133,7 +135,10 @@ class Model(Generic[K]):
 
 
 class Recipe(Protocol):
-    """What to build: a frozen dataclass whose fields are the options of a GAN."""
+    """What to build: a frozen dataclass whose fields are the options of a model."""
 
     def build(self, spec: DataSpec, generator: Generator) -> Model[Any]:
-        """The GAN for data of this kind, weights drawn from `generator`. Raises SettingError if it does not suit."""
+        """Build the model for data of this kind; initial weights are drawn from `generator`.
+
+        Raises SettingError if the data does not suit the model.
+        """

@@ -1,4 +1,4 @@
-"""What one training step did, as tensors on the device."""
+"""What one training step computed, as tensors on the device."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class PhaseRecord:
-    """What the last repeat of one phase did in a step: tensors on the device, all optional.
+    """Results of the last repeat of a phase in one step: tensors on the device, all optional.
 
     `total` and `terms`: scalars. `gradient_norms` and `update_ratios` (|change| / |weights|): scalars by network.
-    `logit_real`, `logit_fake`: (B,) what the discriminator said.
+    `logit_real`, `logit_fake`: (B,) outputs of the discriminator.
     """
 
     total: Tensor | None = None
@@ -24,11 +24,11 @@ class PhaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """What one step did: made by the training step, or by a loop of one's own.
+    """Results of one step, from the training step or from a custom training loop.
 
-    `probe_train`, `probe_held_out`: logits of the discriminator, after the step, on reals that it trains on and on
-    reals that it does not. `non_finite`: a 0-dim bool, whether a loss, a gradient or a logit was not finite. `real`,
-    `fake`, `held_out`: (N, ...) samples of the same shape, to be compared now and then.
+    `probe_train`, `probe_held_out`: logits of the discriminator, after the step, for training and for held-out data.
+    `non_finite`: a 0-dim bool, whether a loss, gradient or logit was not finite. `real`, `fake`, `held_out`:
+    (N, ...) samples of the same shape, to be compared with each other.
     """
 
     step: int

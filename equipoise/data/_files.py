@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from equipoise.core import files as walk
 from equipoise.core.data import Preparation
+from equipoise.core.files import find_files
 from equipoise.errors import DataError
 
 T = TypeVar("T")
 
-NAMED = 3
+MAX_LISTED = 3
 """Files that a message names before it only counts."""
 
 
@@ -27,7 +27,7 @@ class File(NamedTuple):
     modified: int
 
 
-def listing(folder: Path, endings: Collection[str]) -> tuple[File, ...]:
+def list_files(folder: Path, endings: Collection[str]) -> tuple[File, ...]:
     """All files below a folder with one of these endings (".png", in any case), sorted by path.
 
     Hidden files and folders are left out, and run folders; links are followed, each folder is entered once. Raises
@@ -41,7 +41,7 @@ def listing(folder: Path, endings: Collection[str]) -> tuple[File, ...]:
     try:
         result = [
             File(path, status.st_size, status.st_mtime_ns)
-            for path, entry in walk.files(str(folder))
+            for path, entry in find_files(str(folder))
             if path.lower().endswith(wanted)
             for status in (entry.stat(),)
         ]
@@ -57,13 +57,13 @@ def content_digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def whole_digest(contents: Mapping[str, str]) -> str:
+def combined_digest(contents: Mapping[str, str]) -> str:
     """One digest of all files: of their paths and their content digests, in the order of paths."""
     lines = (f"{contents[path]} {path}\n" for path in sorted(contents))
     return content_digest("".join(lines).encode("utf-8", "surrogateescape"))
 
 
-def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+def describe_difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """From one table of path -> digest to another: "2 files were added (b.png, …), 1 file was altered (a.png)"."""
     parts = {
         "added": sorted(now.keys() - before.keys()),
@@ -71,36 +71,36 @@ def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
         "altered": sorted(path for path in before.keys() & now.keys() if before[path] != now[path]),
     }
     return ", ".join(
-        f"{counted(len(paths))} {'was' if len(paths) == 1 else 'were'} {verb} "
-        f"({shown(paths[0])}{', …' * (len(paths) > 1)})"
+        f"{format_count(len(paths))} {'was' if len(paths) == 1 else 'were'} {verb} "
+        f"({printable(paths[0])}{', …' * (len(paths) > 1)})"
         for verb, paths in parts.items()
         if paths
     )
 
 
-def counted(number: int, noun: str = "file") -> str:
+def format_count(number: int, noun: str = "file") -> str:
     """A number and its noun: 1 file, 12,000 files."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def shown(path: str) -> str:
+def printable(path: str) -> str:
     """A path that can be printed, whatever bytes its name is made of."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def top(path: str) -> str:
+def top_folder(path: str) -> str:
     """The immediate subfolder that a file lies in, however deep; "" for a file beside the subfolders."""
     return path.partition("/")[0] if "/" in path else ""
 
 
-def some(reasons: Mapping[str, str]) -> str:
+def format_reasons(reasons: Mapping[str, str]) -> str:
     """The first few files with what is wrong with them, and how many more there are."""
-    first = [f"{shown(path)} ({reason})" for path, reason in list(reasons.items())[:NAMED]]
+    first = [f"{printable(path)} ({reason})" for path, reason in list(reasons.items())[:MAX_LISTED]]
     more = len(reasons) - len(first)
     return ", ".join(first) + f" and {more:,} more" * (more > 0)
 
 
-def known(cache: Path, folder: Path, files: Sequence[File]) -> dict[str, str]:
+def load_index(cache: Path, folder: Path, files: Sequence[File]) -> dict[str, str]:
     """Path -> content digest, of those of `files` that have the size and the modification time of when they were read.
 
     The digest is "" for a file that could not be read then. A table that is not there, or damaged, knows nothing: every
@@ -114,11 +114,11 @@ def known(cache: Path, folder: Path, files: Sequence[File]) -> dict[str, str]:
         return {}
 
 
-def remember(cache: Path, folder: Path, files: Sequence[File], contents: Mapping[str, str]) -> None:
+def save_index(cache: Path, folder: Path, files: Sequence[File], contents: Mapping[str, str]) -> None:
     """Keep what `files` hold, in place of what was known of the folder. Raises DataError if it cannot be written."""
     lines = {file.path: (file.size, file.modified, contents[file.path]) for file in files if file.path in contents}
     path = _index(cache, folder)
-    with writing_to(cache):
+    with report_write_errors(cache):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         partial.write_text(json.dumps(lines))
@@ -130,7 +130,7 @@ def _index(cache: Path, folder: Path) -> Path:
 
 
 @contextmanager
-def writing_to(cache: Path) -> Iterator[None]:
+def report_write_errors(cache: Path) -> Iterator[None]:
     """What the disk refuses a cache is told in one line."""
     try:
         yield
@@ -142,7 +142,7 @@ def writing_to(cache: Path) -> Iterator[None]:
         raise DataError(f"cannot write to the cache {cache}: {error.strerror or error}") from error
 
 
-def last(making: Generator[Preparation, None, T]) -> T:
+def exhaust(making: Generator[Preparation, None, T]) -> T:
     """What a making comes to in the end, its telling passed over."""
     while True:
         try:

@@ -1,1 +1,1 @@
-"""From the settings of an experiment to a run."""
+"""Experiments: settings from TOML, JSON or flags, the objects built from them, and the run that they start."""

@@ -1,48 +1,70 @@
-"""Data by what was typed: the name of a data set, or a folder or a text file of one's own."""
+"""Training data from what the user typed: the name of a data set, a folder, or a text file."""
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Literal
 
 from equipoise.core import catalog
-from equipoise.core import files as walk
-from equipoise.errors import DataError
+from equipoise.core.files import find_files
+from equipoise.errors import DataError, SettingError
+from equipoise.experiment.settings import PlugSpec
 
-Kind = Literal["image_folder", "csv_windows", "text_lines"]
-TEXTS = (".txt",)
-WINDOWS = (".csv",)
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+FolderReader = Literal["image_folder", "csv_windows", "text_lines"]
+TEXT_SUFFIXES = (".txt",)
+WINDOW_SUFFIXES = (".csv",)
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
-def is_folder(word: str) -> bool:
-    """Whether a word stands for a folder, or a text file. A data set of that name wins; `./digits` is the folder."""
+def parse_data_source(word: str, image_size: int | None = None) -> PlugSpec:
+    """Return the data set that a word names: a data set, a folder of images or CSV files, or a text file."""
+    if not is_path(word):
+        return PlugSpec(word).with_options(image_size=image_size)
+    reader, path = detect_reader(word)
+    return read_path_with(reader, str(path)).with_options(image_size=image_size)
+
+
+def is_path(word: str) -> bool:
+    """Whether a word is a folder or a text file. Names of data sets take precedence; `./digits` is the folder."""
+    if catalog.is_file(word):  # a custom data set: ./my_data.py
+        return False
     path = Path(word).expanduser()
-    looks_like_one = os.sep in word or word in (".", "..", "~") or path.suffix.lower() in TEXTS
-    return looks_like_one or (word.partition(":")[0] not in catalog.names("data") and path.is_dir())
+    has_form_of_path = os.sep in word or word in (".", "..", "~") or path.suffix.lower() in TEXT_SUFFIXES
+    return has_form_of_path or (word.partition(":")[0] not in catalog.names("data") and path.is_dir())
 
 
-def kind_of(word: str) -> tuple[Kind, Path]:
-    """The data set that reads a folder, by the first file in it that one can read, and the folder's full path.
+def detect_reader(word: str) -> tuple[FolderReader, Path]:
+    """Return the data set that reads a path, and its absolute path.
 
-    Looked at are the very files that are read then, in their order. A text file is read as it is.
-
-    Raises DataError if there is no such folder, or nothing in it that can be trained on.
+    A folder is read as images or as CSV windows, depending on its first file of either kind, in the order in which the
+    data set reads them. Raises DataError if the path does not exist, or the folder has no such file.
     """
-    folder = Path(word).expanduser().resolve()
-    is_text = folder.suffix.lower() in TEXTS
-    if not folder.exists():
+    path = Path(word).expanduser().resolve()
+    is_text = path.suffix.lower() in TEXT_SUFFIXES
+    if not path.exists():
         raise DataError(f"there is no {'file' if is_text else 'folder'} {word}")
-    if not folder.is_dir():
+    if not path.is_dir():
         if is_text:
-            return "text_lines", folder
+            return "text_lines", path
         raise DataError(f"{word} is a file; give a text file (.txt), or the folder that holds the images or CSV files")
     try:
-        for name, _ in walk.files(str(folder)):
-            ending = Path(name).suffix.lower()
-            if ending in WINDOWS:
-                return "csv_windows", folder
-            if ending in IMAGES:
-                return "image_folder", folder
+        for name, _ in find_files(str(path)):
+            suffix = Path(name).suffix.lower()
+            if suffix in WINDOW_SUFFIXES:
+                return "csv_windows", path
+            if suffix in IMAGE_SUFFIXES:
+                return "image_folder", path
     except OSError as error:
-        raise DataError(f"cannot look into {error.filename or folder}: {error.strerror or error}") from error
-    raise DataError(f"there is no image ({', '.join(IMAGES)}) and no CSV file in {word}")
+        raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+    raise DataError(f"{word} contains no image ({', '.join(IMAGE_SUFFIXES)}) and no CSV file")
+
+
+def read_path_with(reader: str, path: str) -> PlugSpec:
+    """Return the data set `reader` for a path, which is its first option.
+
+    Raises SettingError if this data set does not read a path.
+    """
+    options = dataclasses.fields(catalog.load("data", reader))
+    if not options or options[0].type not in ("str", str):
+        raise SettingError(f"'{reader}' reads no folder and no file; omit {path}: equipoise train {reader}")
+    return PlugSpec(reader, {options[0].name: str(Path(path).expanduser())})

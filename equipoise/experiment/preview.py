@@ -1,44 +1,49 @@
-"""What a run is looked at by: latents, labels or inputs, the same through it, and how their samples are laid out."""
+"""Inputs of the sample grids of a run, fixed from its start to its end, and how their samples are arranged."""
 
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from equipoise.core.data import DataSet, Split
 from equipoise.core.model import Model
-from equipoise.training.sheet import Sheet, columns_of
+from equipoise.training.loop import Preview
+from equipoise.training.sample_layout import SampleLayout, columns_for_groups
 
 POINTS = 1024
 IMAGES = 64
 ROWS = 8
-INPUTS = 128
-"""Inputs whose samples are compared with reals now and then, of which SHOWN stand on the sheet."""
-SHOWN = 24
+TRANSLATION_INPUTS = 128
+"""Inputs whose samples are compared with real samples now and then."""
+DISPLAYED_INPUTS = 24
+"""Those of them in the sample grid."""
 
 
-def preview(model: Model[Any], data: DataSet, seed: int) -> tuple[Tensor, Tensor | None]:
-    """Latents and labels, or inputs, of samples to look at, the same through the whole run; a column a class."""
+def make_preview(model: Model[Any], data: DataSet, seed: int) -> Preview:
+    """Draw latents and labels, or choose inputs, of the sample grids; one column per class."""
     generator = torch.Generator().manual_seed(seed)
     if model.source is not None:
-        inputs = _to_look_at(data, seed)[1].source
-        return model.latent(len(inputs), generator, None), inputs
+        inputs = _preview_batch(data, seed)[1].source
+        return Preview(model.latent(len(inputs), generator, None), inputs)
     count = POINTS if data.spec.is_points else IMAGES
     count = ROWS * model.num_classes or count
-    return model.latent(count, generator, None), torch.arange(count) % model.num_classes if model.num_classes else None
+    latents = model.latent(count, generator, None)
+    return Preview(latents, torch.arange(count) % model.num_classes if model.num_classes else None)
 
 
-def sheet(model: Model[Any], data: DataSet, seed: int) -> Sheet:
-    """How the preview is laid out: a column a class, or each sample beside its input and, if it has one, its truth."""
+def make_sample_layout(model: Model[Any], data: DataSet, seed: int) -> SampleLayout:
+    """Arrange the samples: one column per class, or each next to its input and, if known, its target."""
     if model.source is None:
-        return Sheet(columns=model.num_classes or None)
-    split, batch = _to_look_at(data, seed)
-    truth = batch.real[:SHOWN] if split in data.spec.paired else None
-    return Sheet(min(SHOWN, len(batch)), columns_of(2 if truth is None else 3), batch.source[:SHOWN], truth)
+        return SampleLayout(columns=model.num_classes or None)
+    split, batch = _preview_batch(data, seed)
+    target = batch.real[:DISPLAYED_INPUTS] if split in data.spec.paired else None
+    columns = columns_for_groups(2 if target is None else 3)
+    return SampleLayout(min(DISPLAYED_INPUTS, len(batch)), columns, batch.source[:DISPLAYED_INPUTS], target)
 
 
-def _to_look_at(data: DataSet, seed: int) -> tuple[Split, Any]:
-    """A batch with inputs, held out if there are any, and its split."""
+def _preview_batch(data: DataSet, seed: int) -> tuple[Split, Any]:
+    """Return a batch with inputs and its split: held-out if there is such data, else training data."""
     split: Split = "train" if data.count("held_out") == 0 else "held_out"
     count = data.count(split)
-    return split, data.stream(split, INPUTS if count is None else min(INPUTS, count), seed).batch(0)
+    return split, data.stream(
+        split, TRANSLATION_INPUTS if count is None else min(TRANSLATION_INPUTS, count), seed
+    ).batch(0)

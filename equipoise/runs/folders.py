@@ -49,7 +49,7 @@ def require_free(folder: Path) -> None:
 
 
 def _is_leftover(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(PARTIAL) or is_lock(path)
+    return (path.name.startswith(".") and path.name.endswith(PARTIAL)) or is_lock(path)
 
 
 def next_free_folder(folder: Path, stem: str) -> Path:

@@ -19,8 +19,8 @@ class FormatStep:
     """What one format changed in comparison with the format before it. Each table maps old names to new names.
 
     `settings`: keys of an experiment. `options`: options of a plug, by (key of the experiment, name of the plug).
-    `events`: fields of a log line, by event. `checkpoint`: keys of state.json, as dotted paths -> name of the last
-    part. `verdicts`: values of a verdict, wherever one is stored.
+    `events`: fields of a log line, by event. `checkpoint`: keys of state.json, as dotted paths through tables and
+    lists of tables -> new name of the last part. `verdicts`: values of a verdict, wherever one is stored.
     """
 
     settings: Names = field(default_factory=dict)
@@ -33,8 +33,25 @@ class FormatStep:
 STEPS: Mapping[int, FormatStep] = {
     2: FormatStep(
         settings={"gan": "model", "untouched": "freeze"},
+        options={
+            ("model", "seqgan"): {
+                "longest": "max_grad_norm",
+                "judge_embedding": "discriminator_embedding",
+                "judge_dropout": "discriminator_dropout",
+                "judging_steps": "discriminator_pretraining_steps",
+            },
+            ("model", "textgan"): {"longest": "max_grad_norm", "judge_embedding": "discriminator_embedding"},
+        },
         events={"started": {"taken_over": "transferred", "begins": "adversarial_start"}},
-        checkpoint={"unlearnt": "rolled_back_images", "sound": "healthy_steps"},
+        checkpoint={
+            "unlearnt": "rolled_back_images",
+            "sound": "healthy_steps",
+            "pilot.chart.given.anew": "restarted",
+            "pilot.chart.given": "applied",
+            "pilot.chart.lost": "lost_steps",
+            "pilot.history.measured": "metrics",
+            "pilot.history.levels.overwhelmed_since": "discriminator_won_since",
+        },
         verdicts={"ailing": "unhealthy"},
     ),
 }
@@ -88,7 +105,11 @@ def _rename_path(values: Mapping[str, object], path: list[str], new: str) -> dic
     if not rest:
         return rename_keys(values, {first: new})
     inner = values.get(first)
-    return {**values, first: _rename_path(inner, rest, new)} if isinstance(inner, Mapping) else dict(values)
+    if isinstance(inner, Mapping):
+        return {**values, first: _rename_path(inner, rest, new)}
+    if isinstance(inner, list) and all(isinstance(item, Mapping) for item in inner):
+        return {**values, first: [_rename_path(item, rest, new) for item in inner]}
+    return dict(values)
 
 
 def _rename_options(values: Mapping[str, object], key: str, plug: str, names: Names) -> dict[str, object]:
@@ -103,4 +124,6 @@ def _rename_options(values: Mapping[str, object], key: str, plug: str, names: Na
 
 def _rename_verdict(values: Mapping[str, object], verdicts: Names) -> dict[str, object]:
     verdict = values.get("verdict")
-    return {**values, "verdict": verdicts[verdict]} if isinstance(verdict, str) and verdict in verdicts else dict(values)
+    return (
+        {**values, "verdict": verdicts[verdict]} if isinstance(verdict, str) and verdict in verdicts else dict(values)
+    )

@@ -1,1 +1,1 @@
-"""The only place where weights change."""
+"""Training: the only code that changes weights. The step, the loop, averaging, checkpoints and rollbacks."""

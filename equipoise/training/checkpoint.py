@@ -1,7 +1,7 @@
-"""Checkpoints: a folder each, safetensors and JSON, written whole or not at all.
+"""Checkpoints: one folder each, with safetensors and JSON, written atomically.
 
 checkpoints/step-00000400/tensors.safetensors    weights, averages, optimizers, memory, random states
-checkpoints/step-00000400/state.json             counters, the pilot's memory, and the digest of the tensors
+checkpoints/step-00000400/state.json             counters, the state of the pilot, and the digest of the tensors
 """
 
 import errno
@@ -21,12 +21,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from equipoise.errors import CheckpointError
-from equipoise.runs.run_folder import CHECKPOINTS
+from equipoise.runs.migration import migrate_checkpoint
+from equipoise.runs.run import CHECKPOINTS_FOLDER
 
-FORMAT = 1
-KEEP = 3
-CAP = 2 * 1024**3
-"""At most so many bytes of checkpoints a run; the newest, the best and those that repair goes back to always stay."""
+FORMAT = 2
+KEEP_LAST = 3
+MAX_BYTES = 2 * 1024**3
+"""Size of all checkpoints of a run at most; the newest, the best and those for rollbacks are always kept."""
 
 TENSORS = "tensors.safetensors"
 STATE = "state.json"
@@ -42,20 +43,20 @@ class Checkpoint:
     values: Mapping[str, Any]
 
 
-def name_of(step: int) -> str:
-    """The folder name of the checkpoint after `step` steps."""
+def folder_name(step: int) -> str:
+    """Return the folder name of the checkpoint after `step` steps."""
     return f"step-{step:08d}"
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint under `folder`; a kill at any byte leaves either all of it or nothing that counts."""
-    final = folder / name_of(checkpoint.step)
+    """Write a checkpoint under `folder` atomically: a kill at any byte leaves all of it or none. Returns its path."""
+    final = folder / folder_name(checkpoint.step)
     partial = folder / f"{final.name}{_PARTIAL}"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
-        # Clones, for tensors that share memory are refused: tied weights, or a tally that has seen one step.
+        # Copies, because tensors that share memory are refused: tied weights, or statistics of a single step.
         tensors = {
             name: value.detach().clone(memory_format=torch.contiguous_format)
             for name, value in checkpoint.tensors.items()
@@ -78,13 +79,13 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read a checkpoint. Raises CheckpointError if it is damaged or of a newer version."""
-    way_out = f"delete that folder and the run goes on from the checkpoint before it: {path}"
+    """Read a checkpoint, migrating earlier formats. Raises CheckpointError if it is damaged or of a newer version."""
+    remedy = f"delete that folder to resume from the checkpoint before it: {path}"
     try:
         values = json.loads((path / STATE).read_text())
         version = values["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path.name}/{STATE} cannot be read; {way_out}") from error
+        raise CheckpointError(f"{path.name}/{STATE} cannot be read; {remedy}") from error
     if not isinstance(version, int) or version > FORMAT:
         raise CheckpointError(
             f"{path.name} has format {version}, newer than this version reads ({FORMAT}); upgrade equipoise: {path}"
@@ -92,60 +93,60 @@ def read(path: Path) -> Checkpoint:
     try:
         digest, step = values["sha256"], int(values["step"])
     except (KeyError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path.name}/{STATE} lacks {error}; {way_out}") from error
+        raise CheckpointError(f"{path.name}/{STATE} lacks {error}; {remedy}") from error
     try:
         if _digest(path / TENSORS) != digest:
-            raise CheckpointError(f"{path.name}/{TENSORS} is cut short or altered; {way_out}")
-        return Checkpoint(step, load_file(path / TENSORS), values)
+            raise CheckpointError(f"{path.name}/{TENSORS} is incomplete or altered; {remedy}")
+        return Checkpoint(step, load_file(path / TENSORS), migrate_checkpoint(values))
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path.name}/{TENSORS} cannot be read; {way_out}") from error
+        raise CheckpointError(f"{path.name}/{TENSORS} cannot be read; {remedy}") from error
 
 
-def check_shapes(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], network: str, source: str) -> None:
-    """Raise CheckpointError, naming `source`, where weights are those of another network."""
-    for key in sorted(mine.keys() | theirs.keys()):
-        here, there = mine.get(key), theirs.get(key)
-        if here is None or there is None or here.shape != there.shape:
+def check_shapes(expected: Mapping[str, Tensor], saved: Mapping[str, Tensor], network: str, source: str) -> None:
+    """Raise CheckpointError, naming `source`, if names or shapes of saved weights differ from those of a network."""
+    for key in sorted(expected.keys() | saved.keys()):
+        ours, stored = expected.get(key), saved.get(key)
+        if ours is None or stored is None or ours.shape != stored.shape:
             raise CheckpointError(
-                f"{source} is of another network: {network} {key} is {_shape(there)} there and {_shape(here)} here; "
-                "build the same GAN, width and image size as the run that wrote it"
+                f"{source} belongs to another network: {network} {key} is {_shape(stored)} in the file and "
+                f"{_shape(ours)} in this model; use the model, width and image size of the run that wrote it"
             )
 
 
 def find(folder: Path) -> list[Path]:
-    """All whole checkpoints, oldest first."""
+    """List all complete checkpoints, oldest first."""
     return sorted(path for path in folder.glob("step-*") if path.suffix != _PARTIAL and path.is_dir())
 
 
-def of(path: Path) -> Path | None:
-    """The checkpoint that a path stands for: itself, or the last of the run in that folder; None if there is none."""
+def latest(path: Path) -> Path | None:
+    """Return the path itself if it is a checkpoint, or the last checkpoint of a run folder; None if it has none."""
     if (path / STATE).is_file():
         return path
-    saved = find(path / CHECKPOINTS)
+    saved = find(path / CHECKPOINTS_FOLDER)
     return saved[-1] if saved else None
 
 
-def prune(folder: Path, kept: Collection[int | None]) -> None:
-    """Remove what a kill left half-written, and all but the last three and those `kept`.
+def prune(folder: Path, required: Collection[int | None]) -> None:
+    """Delete partial checkpoints, and all but the last three and those of the `required` steps.
 
-    Of the last three fewer, where all together would outgrow the cap; the newest and those `kept` stay in any case.
+    If together they exceed MAX_BYTES, fewer of the last three are kept, but always the newest and the required ones.
     """
     for path in folder.glob(f"*{_PARTIAL}"):
         shutil.rmtree(path, ignore_errors=True)
-    whole = find(folder)
-    names = {name_of(step) for step in kept if step is not None}
-    spared = {whole[-1]} | {path for path in whole if path.name in names} if whole else set()
-    room = CAP - sum(map(_size, spared))
-    for age, path in enumerate(reversed(whole)):
-        if path in spared:
+    checkpoints = find(folder)
+    names = {folder_name(step) for step in required if step is not None}
+    protected = {checkpoints[-1]} | {path for path in checkpoints if path.name in names} if checkpoints else set()
+    remaining = MAX_BYTES - sum(map(_size, protected))
+    for age, path in enumerate(reversed(checkpoints)):
+        if path in protected:
             continue
-        room -= _size(path)
-        if age >= KEEP or room < 0:
+        remaining -= _size(path)
+        if age >= KEEP_LAST or remaining < 0:
             shutil.rmtree(path)
 
 
 def _as_os_error(error: OSError | SafetensorError) -> OSError:
-    """safetensors tells what the system refused in words alone: "… (os error 28)"."""
+    """Convert an error of safetensors, which reports those of the system only as text: "… (os error 28)"."""
     if isinstance(error, OSError):
         return error
     number = re.search(r"os error (\d+)", str(error))
@@ -162,7 +163,10 @@ def _digest(path: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flush a file or folder to the disk; Windows cannot open folders for that."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

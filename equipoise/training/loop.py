@@ -1,11 +1,11 @@
-"""The loop: a generator of events. It never asks which GAN it has, and whoever consumes it prints, saves, stops."""
+"""The training loop: a generator of events. It does not depend on the model; its consumer prints, saves and stops."""
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -27,27 +27,28 @@ from equipoise.core.events import (
 from equipoise.core.metric import Metric
 from equipoise.core.observations import Remedy, Verdict
 from equipoise.core.records import StepRecord
-from equipoise.core.tokens import readable
-from equipoise.diagnosis.likeness import COMPARED
-from equipoise.pilot.pilot import Decision, KnobChange, Pilot
+from equipoise.core.tokens import decode_samples
+from equipoise.diagnosis.sample_statistics import MAX_SAMPLES
+from equipoise.pilot.pilot import Pilot
+from equipoise.pilot.step import Decision, KnobChange
 from equipoise.training import checkpoint, probe
-from equipoise.training.rollback import Sound
-from equipoise.training.sheet import Sheet
+from equipoise.training.rollback import RollbackPoints
+from equipoise.training.sample_layout import SampleLayout
 from equipoise.training.state import TrainingState
 from equipoise.training.step import run_step
 
 
-def never() -> bool:
-    """Nobody interrupts."""
+def never_interrupted() -> bool:
+    """Return False: nothing interrupts the training."""
     return False
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How long, and how often what. Counts are steps; None means never, or no limit.
+class TrainingPlan:
+    """Length of the training, and intervals in steps; None means never, or no limit.
 
-    `seconds` are those of training, summed over resumes; progress runs by steps alone, so that the clock does not
-    decide where a schedule stands.
+    `seconds` limits the training time, summed over resumes. Progress depends on steps alone, so that schedules do not
+    depend on the speed of the machine. `checkpoints`: their folder.
     """
 
     steps: int
@@ -59,12 +60,12 @@ class Plan:
     evaluate_every: int | None = None
     save_every: int | None = None
     checkpoints: Path | None = None
-    interrupted: Callable[[], bool] = never
+    interrupted: Callable[[], bool] = never_interrupted
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """A metric and what it is measured on: `latents` (N, ...) and labels or inputs (N, ...), the same every time."""
+class MetricEvaluation:
+    """A metric and its fixed inputs: `latents` (N, ...), and labels or inputs (N, ...)."""
 
     name: str
     metric: Metric
@@ -75,25 +76,36 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Training reals, and held-out ones in batches as large, None where there are not enough for one: then `few`.
+    """Training batches, and held-out batches of the same size or, if there are too few for that, `small_held_out`.
 
-    Both are None if the data has too few to spare even for that.
+    Both are None if there are too few held-out samples for a rank.
     """
 
     train: Stream
     held_out: Stream | None = None
-    few: probe.Few | None = None
+    small_held_out: probe.SmallHeldOut | None = None
+
+
+class Preview(NamedTuple):
+    """Fixed inputs of the sample grids: `latents` (N, ...), and labels or inputs (N, ...), or None."""
+
+    latents: Tensor
+    condition: Tensor | None
+
+    def first(self, count: int | None) -> "Preview":
+        """Return the first `count` inputs; None for all."""
+        return Preview(self.latents[:count], None if self.condition is None else self.condition[:count])
 
 
 @dataclass(slots=True)
-class Best:
-    """The best value of the metric so far, and after which step."""
+class BestValue:
+    """The best value of the metric so far, and its step."""
 
     value: float | None = None
     step: int | None = None
 
     def update(self, value: float, step: int, metric: Metric) -> None:
-        """Take note of a value."""
+        """Update with the value at a step; non-finite values are ignored."""
         sign = 1 if metric.better == "lower" else -1
         if math.isfinite(value) and (self.value is None or sign * value < sign * self.value):
             self.value, self.step = value, step
@@ -103,51 +115,50 @@ class Best:
 class Training:
     """One run in memory: everything that the loop needs.
 
-    `preview`: latents and labels, or inputs, of samples to look at; `sheet`: how these are laid out.
-    `taken_over`: the share of each network's weights that stem from another run. `sound`: weights to go back to.
-    `verdict`: of the last reading, or of what became of it.
+    `layout`: arrangement of the preview's samples. `transferred`: share of each network's weights from another run.
+    `verdict`: that of the last reading, updated after a rollback.
     """
 
     state: TrainingState
     pilot: Pilot
     streams: Streams
-    plan: Plan
-    preview: tuple[Tensor, Tensor | None]
-    evaluation: Evaluation | None = None
-    best: Best = field(default_factory=Best)
+    plan: TrainingPlan
+    preview: Preview
+    evaluation: MetricEvaluation | None = None
+    best: BestValue = field(default_factory=BestValue)
     transferred: Mapping[str, float] = field(default_factory=dict)
     verdict: Verdict = "healthy"
-    sound: Sound = field(default_factory=Sound)
-    sheet: Sheet = field(default_factory=Sheet)
+    rollback_points: RollbackPoints = field(default_factory=RollbackPoints)
+    layout: SampleLayout = field(default_factory=SampleLayout)
 
 
 def train(training: Training) -> Iterator[Event]:
-    """Train until a stop rule holds, yielding what happens. Closing the iterator between two events is safe."""
+    """Train until a stopping rule applies, yielding events. The iterator can be closed safely between two events."""
     state, pilot, plan = training.state, training.pilot, training.plan
-    yield from _opening(training)
+    yield from _first_events(training)
     clock = time.monotonic() - state.seconds
-    reason = _finished(training)
+    reason = _finish_reason(training)
     while reason is None:
         due = pilot.is_due(state.step + 1)
         record = run_step(state, training.streams.train, pilot.knobs, state.step / plan.steps, measure=due)
         state.seconds = time.monotonic() - clock
         yield Stepped(state.step, state.images, state.seconds)
         if due and state.step % pilot.sense_every == 0:
-            record = _probed(training, record)
+            record = _with_probe(training, record)
         if decision := pilot.observe(record):
             training.verdict = decision.observation.health.verdict
             yield _sensed(state, decision)
-            yield from _turned(training, decision.turned)
+            yield from _turned(training, decision.changes)
             if decision.remedy:
-                remedied = _remedied(training, decision.remedy)
+                remedied = _apply_remedy(training, decision.remedy)
                 training.verdict = _verdict_after(remedied, training.verdict)
                 yield remedied
-        reason = _finished(training)
-        yield from _milestones(training, reason)
+        reason = _finish_reason(training)
+        yield from _due_outputs(training, reason)
     yield Finished(state.step, state.images, reason, training.verdict, state.seconds)
 
 
-def _finished(training: Training) -> FinishReason | None:
+def _finish_reason(training: Training) -> FinishReason | None:
     state, plan = training.state, training.plan
     rules: dict[FinishReason, bool] = {
         "diverged": training.verdict == "diverged",
@@ -157,144 +168,165 @@ def _finished(training: Training) -> FinishReason | None:
         "equilibrium": plan.stop_at_equilibrium and training.pilot.at_equilibrium,
         "interrupted": plan.interrupted(),
     }
-    return next((reason for reason, holds in rules.items() if holds), None)
+    return next((reason for reason, applies in rules.items() if applies), None)
 
 
-def _opening(training: Training) -> Iterator[Event]:
+def _first_events(training: Training) -> Iterator[Event]:
     state, pilot, plan = training.state, training.pilot, training.plan
     if state.step:
         yield Resumed(state.step, state.images)
         return
-    weights = {
-        name: sum(weight.numel() for weight in network.parameters()) for name, network in state.model.networks.items()
-    }
-    acting = tuple(sorted(pilot.acting))
-    told = (plan.steps, plan.batch_size, state.precision, weights, pilot.base.values(), training.transferred, acting)
-    yield Started(0, 0, *told, state.model.adversarial_start)
-    yield from _turned(training, pilot.started)
+    yield Started(
+        0,
+        0,
+        steps=plan.steps,
+        batch_size=plan.batch_size,
+        precision=state.precision,
+        parameters={
+            name: sum(weight.numel() for weight in network.parameters())
+            for name, network in state.model.networks.items()
+        },
+        knobs=pilot.base.values(),
+        transferred=training.transferred,
+        turnable=tuple(sorted(pilot.turnable)),
+        adversarial_start=state.model.adversarial_start,
+    )
+    yield from _turned(training, pilot.initial_changes)
     if plan.sample_every:
         yield _sampled(training)
 
 
-def _milestones(training: Training, reason: FinishReason | None) -> Iterator[Event]:
-    """What is due after this step, in an order that a checkpoint closes: nothing of the step follows it.
+def _due_outputs(training: Training, reason: FinishReason | None) -> Iterator[Event]:
+    """Sample, evaluate and save where it is due after this step; the checkpoint is always the last event of a step.
 
-    The last step of a run brings all of it; an interruption only saves, so that the run goes on as if it had not
-    been; nothing is kept of a state that has diverged.
+    All three are due after the last step of a run. After an interruption there is only a checkpoint, so that the
+    resumed run equals one without interruption. After a divergence there is nothing.
     """
     step, plan = training.state.step, training.plan
     if reason == "diverged":
         return
-    last = reason not in (None, "interrupted")
-    if plan.sample_every and (last or step % plan.sample_every == 0):
+    is_last = reason not in (None, "interrupted")
+    if plan.sample_every and (is_last or step % plan.sample_every == 0):
         yield _sampled(training)
-    if training.evaluation and plan.evaluate_every and (last or step % plan.evaluate_every == 0):
+    if training.evaluation and plan.evaluate_every and (is_last or step % plan.evaluate_every == 0):
         yield _evaluated(training, training.evaluation)
-    is_due = plan.save_every and (last or step % plan.save_every == 0)
+    is_due = plan.save_every and (is_last or step % plan.save_every == 0)
     if plan.checkpoints and plan.save_every and (is_due or reason is not None):
         if training.verdict == "healthy" and is_due:
-            training.sound.steps.append(step)
+            training.rollback_points.steps.append(step)
         yield save(training, plan.checkpoints)
 
 
-def _probed(training: Training, record: StepRecord) -> StepRecord:
-    """Look at reals, seen in training and not, with the discriminator; and at a few samples beside them."""
+def _with_probe(training: Training, record: StepRecord) -> StepRecord:
+    """Add samples, and the logits of training and held-out data, to the record of a step."""
     state, streams, size = training.state, training.streams, training.plan.batch_size
-    turn, knobs = state.step // training.pilot.sense_every, training.pilot.knobs
+    index, knobs = state.step // training.pilot.sense_every, training.pilot.knobs
     progress = state.step / training.plan.steps
-    train = probe.batches(streams.train, turn, size)
-    latents, condition = training.preview
-    fake = probe.samples(state, latents[:COMPARED], None if condition is None else condition[:COMPARED])
-    record = replace(record, real=probe.reals(train), fake=fake)
+    train = probe.draw_batches(streams.train, index, size)
+    fake = probe.generate_samples(state, *training.preview.first(MAX_SAMPLES))
+    record = replace(record, real=probe.real_samples(train), fake=fake)
     if streams.held_out is not None:
-        held_out = probe.batches(streams.held_out, turn, size)
-        record = replace(record, held_out=probe.reals(held_out))
-    elif (few := streams.few) is not None:  # too few for samples to be compared with
-        train, held_out = (probe.batches(side, turn, few.size) for side in (few.train, few.held_out))
+        held_out = probe.draw_batches(streams.held_out, index, size)
+        record = replace(record, held_out=probe.real_samples(held_out))
+    elif (small := streams.small_held_out) is not None:  # too few to compare samples with
+        train = probe.draw_batches(small.train, index, small.size)
+        held_out = probe.draw_batches(small.held_out, index, small.size)
     else:
         return record
     return replace(
         record,
-        probe_train=probe.logits(state, train, turn, knobs, progress),
-        probe_held_out=probe.logits(state, held_out, turn, knobs, progress),
+        probe_train=probe.probe_logits(state, train, index, knobs, progress),
+        probe_held_out=probe.probe_logits(state, held_out, index, knobs, progress),
     )
 
 
 def _sensed(state: TrainingState, decision: Decision) -> Sensed:
-    seen, reward = decision.observation, decision.reward
-    known = seen.progress, state.seconds, decision.loss, seen.signals, seen.health
-    return Sensed(state.step, state.images, *known, reward)
+    observation = decision.observation
+    return Sensed(
+        state.step,
+        state.images,
+        progress=observation.progress,
+        seconds=state.seconds,
+        loss=decision.loss,
+        signals=observation.signals,
+        health=observation.health,
+        reward=decision.reward,
+    )
 
 
-def _turned(training: Training, turnings: tuple[KnobChange, ...]) -> Iterator[Turned]:
+def _turned(training: Training, changes: tuple[KnobChange, ...]) -> Iterator[Turned]:
     state = training.state
-    for one in turnings:
-        yield Turned(state.step, state.images, one.knob, one.before, one.after, one.by, one.why)
+    for change in changes:
+        yield Turned(state.step, state.images, change.knob, change.before, change.after, change.source, change.reason)
 
 
-def _remedied(training: Training, remedy: Remedy) -> Remedied:
-    """Go back to sound weights if the remedy wants that and there are any; its knobs are turned already."""
+def _apply_remedy(training: Training, remedy: Remedy) -> Remedied:
+    """Roll back if the remedy requires it and there are weights to load; the pilot has applied its overrides."""
     state, restored, lost = training.state, None, 0
-    result = None
+    point = None
     if remedy.restore:
-        result = training.sound.before(training.plan.checkpoints, remedy.newest, remedy.oldest)
-    if result:
-        restored, tensors = result
-        state.go_back(tensors, f"step {restored}")
+        point = training.rollback_points.take(training.plan.checkpoints, remedy.newest, remedy.oldest)
+    if point:
+        restored, tensors = point
+        state.roll_back(tensors, f"step {restored}")
         lost = state.step - restored
-        state.unlearnt += lost * training.plan.batch_size
-        training.pilot.rolled_back(lost)
+        state.rolled_back_images += lost * training.plan.batch_size
+        training.pilot.record_rollback(lost)
     return Remedied(
         state.step, state.images, remedy.finding, remedy.rung, restored, lost, remedy.overrides, remedy.until
     )
 
 
 def _verdict_after(remedied: Remedied, verdict: Verdict) -> Verdict:
-    """Weights that are not numbers stay so unless they were replaced."""
+    """Return the verdict after a remedy: weights that diverged are usable again only if they were replaced."""
     return "unhealthy" if verdict == "diverged" and remedied.restored is not None else verdict
 
 
 def _sampled(training: Training) -> Sampled:
-    state, sheet, (latents, condition) = training.state, training.sheet, training.preview
-    made = probe.samples(state, latents[: sheet.count], None if condition is None else condition[: sheet.count])
-    texts = readable(state.model.vocabulary, made)
-    return Sampled(state.step, state.images, probe.as_array(sheet.laid_out(made)), sheet.columns, sheet.shows, texts)
+    state, layout = training.state, training.layout
+    samples = probe.generate_samples(state, *training.preview.first(layout.count))
+    texts = decode_samples(state.model.vocabulary, samples)
+    grid = probe.to_array(layout.arrange(samples))
+    return Sampled(state.step, state.images, grid, layout.columns, layout.image_roles, texts)
 
 
-def _evaluated(training: Training, evaluation: Evaluation) -> Evaluated:
-    state, begun = training.state, time.monotonic()
-    made = probe.samples(state, evaluation.latents, evaluation.condition)
-    value = evaluation.metric.value(evaluation.statistics, made)
-    training.pilot.measured(evaluation.name, value, state.images, evaluation.metric.better)
+def _evaluated(training: Training, evaluation: MetricEvaluation) -> Evaluated:
+    state, start, better = training.state, time.monotonic(), evaluation.metric.better
+    samples = probe.generate_samples(state, evaluation.latents, evaluation.condition)
+    value = evaluation.metric.value(evaluation.statistics, samples)
+    training.pilot.record_metric(evaluation.name, value, state.images, better)
     training.best.update(value, state.step, evaluation.metric)
-    spent = time.monotonic() - begun
-    return Evaluated(
-        state.step, state.images, evaluation.name, value, evaluation.metric.better, len(evaluation.latents), spent
-    )
+    seconds = time.monotonic() - start
+    return Evaluated(state.step, state.images, evaluation.name, value, better, len(evaluation.latents), seconds)
 
 
 def save(training: Training, folder: Path) -> Saved:
-    """Write a checkpoint of everything, and drop those that are no longer wanted."""
-    state, best = training.state, training.best
-    tensors, values = training.pilot.state()
-    whole = {**state.tensors(), **{f"pilot/{name}": value for name, value in tensors.items()}}
-    known = {"best": [best.value, best.step], "sound": training.sound.steps, "verdict": training.verdict}
-    rest = {**state.values(), "pilot": values, **known}
-    path = checkpoint.write(folder, checkpoint.Checkpoint(state.step, whole, rest))
-    checkpoint.prune(folder, {best.step, *training.sound.steps[-2:]})
+    """Write a checkpoint of the whole training, and delete those that are no longer needed."""
+    state, best, steps = training.state, training.best, training.rollback_points.steps
+    pilot_tensors, pilot_values = training.pilot.state()
+    tensors = {**state.tensors(), **{f"pilot/{name}": value for name, value in pilot_tensors.items()}}
+    values = {
+        **state.values(),
+        "pilot": pilot_values,
+        "best": [best.value, best.step],
+        "healthy_steps": steps,
+        "verdict": training.verdict,
+    }
+    path = checkpoint.write(folder, checkpoint.Checkpoint(state.step, tensors, values))
+    checkpoint.prune(folder, {best.step, *steps[-2:]})
     return Saved(state.step, state.images, path.name, best.step == state.step)
 
 
 def restore(training: Training, path: Path) -> None:
-    """Go on from a checkpoint. Raises CheckpointError if it is damaged, or of other networks."""
+    """Restore a training from a checkpoint. Raises CheckpointError if it is damaged, or of other networks."""
     loaded = checkpoint.read(path)
     training.state.restore(loaded.tensors, loaded.values, path.name)
-    tensors = {
+    pilot_tensors = {
         name.removeprefix("pilot/"): value.to(training.state.device)
         for name, value in loaded.tensors.items()
         if name.startswith("pilot/")
     }
-    training.pilot.restore(loaded.step, training.state.images, tensors, loaded.values["pilot"])
+    training.pilot.restore(loaded.step, training.state.images, pilot_tensors, loaded.values["pilot"])
     training.best.value, training.best.step = loaded.values["best"]
-    training.sound.steps = loaded.values["sound"]
+    training.rollback_points.steps = loaded.values["healthy_steps"]
     training.verdict = loaded.values.get("verdict", "healthy")

@@ -1,4 +1,4 @@
-"""One optimizer a network, its settings a function of the moment."""
+"""Optimizers: one per network, its settings a function of the moment."""
 
 from collections.abc import Iterable
 
@@ -9,8 +9,8 @@ from torch.optim import SGD, Adam, Optimizer, RMSprop
 from equipoise.core.model import OptimizerSettings
 
 
-def make(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
-    """The optimizer of a network. Only its kind is fixed for good; :func:`turn` sets the rest, step by step."""
+def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
+    """Create the optimizer of a network. Only its kind is final; :func:`apply_settings` sets the rest in each step."""
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     match settings.kind:
         case "adam":
@@ -23,8 +23,8 @@ def make(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
             return SGD(weights, lr=settings.lr, momentum=settings.beta1)
 
 
-def turn(optimizer: Optimizer, settings: OptimizerSettings) -> None:
-    """Set an optimizer to what it should be at this moment."""
+def apply_settings(optimizer: Optimizer, settings: OptimizerSettings) -> None:
+    """Set the hyperparameters of an optimizer for this moment."""
     for group in optimizer.param_groups:
         group["lr"] = settings.lr
         match settings.kind:
@@ -36,13 +36,13 @@ def turn(optimizer: Optimizer, settings: OptimizerSettings) -> None:
                 group["momentum"] = settings.beta1
 
 
-def weights_of(optimizer: Optimizer) -> list[Tensor]:
-    """The weights that an optimizer moves."""
+def optimizer_weights(optimizer: Optimizer) -> list[Tensor]:
+    """Return the weights that an optimizer updates."""
     return [weight for group in optimizer.param_groups for weight in group["params"]]
 
 
 @torch.no_grad()
-def project(weights: Iterable[Tensor], limit: float) -> None:
-    """Put every weight back into [-limit, limit] (Arjovsky 2017, algorithm 1, line 7)."""
+def clip_weights(weights: Iterable[Tensor], limit: float) -> None:
+    """Clamp every weight to [-limit, limit] in place (Arjovsky et al. 2017, algorithm 1, line 7)."""
     torch._foreach_clamp_min_(list(weights), -limit)
     torch._foreach_clamp_max_(list(weights), limit)

@@ -1,4 +1,4 @@
-"""In which numbers the networks compute. Weights, optimizers and averages stay in float32."""
+"""Number formats of forward passes. Weights, optimizers and averages stay in float32."""
 
 from typing import Literal, cast, get_args
 
@@ -6,20 +6,20 @@ import torch
 
 from equipoise.errors import SettingError
 
-Choice = Literal["auto", "fp32", "bf16", "fp16"]
-Precision = Literal["fp32", "bf16", "fp16"]
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+NumberFormat = Literal["fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def resolve(choice: str, device: torch.device, mixed: bool) -> Precision:
-    """What "auto" means here: the low precision that this device has matrix units for, else fp32.
+def resolve_precision(name: str, device: torch.device, mixed: bool) -> NumberFormat:
+    """Resolve "auto" to the low precision that the device has matrix units for, else fp32.
 
-    `mixed`: whether the GAN bears low precision at all. Raises SettingError for a name that does not exist.
+    `mixed`: whether the model tolerates low precision. Raises SettingError for an unknown name.
     """
-    if choice not in get_args(Choice):
-        raise SettingError(f"there is no precision '{choice}'; there is: {', '.join(get_args(Choice))}")
-    if choice != "auto":
-        return cast(Precision, choice)
+    if name not in get_args(PrecisionName):
+        raise SettingError(f"there is no precision '{name}'; there is: {', '.join(get_args(PrecisionName))}")
+    if name != "auto":
+        return cast(NumberFormat, name)
     if not mixed:
         return "fp32"
     if device.type == "cuda":
@@ -29,11 +29,11 @@ def resolve(choice: str, device: torch.device, mixed: bool) -> Precision:
     return "fp32"
 
 
-def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """The context in which forward passes run."""
+def autocast(precision: NumberFormat, device: torch.device) -> torch.autocast:
+    """Return the context in which forward passes run."""
     return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
 
 
-def scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:
-    """The loss scaler that fp16 needs; for the others it does nothing."""
+def make_scaler(precision: NumberFormat, device: torch.device) -> torch.amp.GradScaler:
+    """Return the loss scaler that fp16 needs; it is disabled for other formats."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

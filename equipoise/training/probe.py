@@ -1,9 +1,8 @@
-"""Looking at the players without touching them: watching changes no byte of the training."""
+"""Reading the networks without changing them: a probe changes no byte of the training."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,18 +14,19 @@ from equipoise.core.model import Moment
 from equipoise.training.precision import autocast
 from equipoise.training.state import TrainingState
 
-PROBE = 256
-"""Logits a side, rounded up to whole batches; the standard error of a rank of 256 against 256 is 0.05."""
+PROBE_SAMPLES = 256
+"""Logits per side, rounded up to whole batches; the standard error of a rank of 256 against 256 is 0.05."""
 
-PIECE = 250
-"""Samples made at once."""
+GENERATION_BATCH = 250
+"""Samples generated at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Few:
-    """Held-out reals that do not fill a batch of training: all of them at once, beside as many training reals at once.
+class SmallHeldOut:
+    """Held-out data that does not fill a training batch: all of it at once, and as many training samples at once.
 
-    `size`: of a batch of either side. The two are alike, for batch norm makes of a real what its neighbours are.
+    `size`: batch size of both streams. Equal sizes make them comparable, because batch normalisation depends on the
+    other samples in the batch.
     """
 
     train: Stream
@@ -34,58 +34,61 @@ class Few:
     size: int
 
 
-def batches(stream: Stream, turn: int, batch_size: int) -> list[Any]:
-    """The reals that are looked at in one turn: PROBE of them, rounded up to whole batches."""
-    count = -(-PROBE // batch_size)
-    return [stream.batch(turn * count + i) for i in range(count)]
+def draw_batches(stream: Stream, index: int, batch_size: int) -> list[Batch]:
+    """Return the batches of probe number `index`: PROBE_SAMPLES samples, rounded up to whole batches."""
+    count = -(-PROBE_SAMPLES // batch_size)
+    return [stream.batch(index * count + i) for i in range(count)]
 
 
-def reals(drawn: Sequence[Any]) -> Tensor | None:
-    """The reals of batches, (N, ...) on the CPU; None where batches have no one kind of reals, such as two domains."""
-    parts = [batch.real for batch in drawn if isinstance(batch, Batch)]
+def real_samples(batches: Sequence[object]) -> Tensor | None:
+    """Return the real samples of batches, (N, ...) on the CPU; None for custom batches that have more than one kind."""
+    parts = [batch.real for batch in batches if isinstance(batch, Batch)]
     return torch.cat(parts) if parts else None
 
 
-def logits(state: TrainingState, reals: Sequence[Any], turn: int, knobs: Knobs, progress: float) -> Tensor:
-    """What the discriminator says of batches of reals: one logit or more for each.
+def probe_logits(state: TrainingState, batches: Sequence[Batch], index: int, knobs: Knobs, progress: float) -> Tensor:
+    """Return the logits of the discriminator for batches of real samples, flattened: (N,) or longer.
 
-    In training mode, at the batch size and augmentation of training; buffers are put back, and random numbers come
-    from a generator of their own, by `turn`.
+    Computed in training mode with the augmentation of training; buffers are restored afterwards, and random numbers
+    come from a separate generator, seeded with `index`.
     """
-    generator = torch.Generator(state.device).manual_seed(turn)
+    generator = torch.Generator(state.device).manual_seed(index)
     moment = Moment(state.step, state.images, progress, knobs, generator, state.memory)
-    with untouched(state.model.networks.values()), torch.no_grad(), autocast(state.precision, state.device):
-        result = [state.model.logits(state.model.networks, batch.to(state.device), moment) for batch in reals]
-    return torch.cat([part.flatten() for part in result])
+    with restored_buffers(state.model.networks.values()), torch.no_grad(), autocast(state.precision, state.device):
+        logits = [state.model.logits(state.model.networks, batch.to(state.device), moment) for batch in batches]
+    return torch.cat([part.flatten() for part in logits])
 
 
 @contextmanager
-def untouched(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Put the buffers of networks back after whatever was done with them."""
+def restored_buffers(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Restore the buffers of networks at the end of the context."""
     buffers = [buffer for network in networks for buffer in network.buffers()]
-    kept = [buffer.clone() for buffer in buffers]
+    copies = [buffer.clone() for buffer in buffers]
     try:
         yield
     finally:
-        for buffer, value in zip(buffers, kept, strict=True):
+        for buffer, value in zip(buffers, copies, strict=True):
             buffer.copy_(value)
 
 
 @torch.no_grad()
-def samples(state: TrainingState, latents: Tensor, condition: Tensor | None, batch_size: int = PIECE) -> Tensor:
-    """Samples of the averaged generator, (N, ...) float32 on the CPU, for these latents and labels."""
+def generate_samples(
+    state: TrainingState, latents: Tensor, condition: Tensor | None, batch_size: int = GENERATION_BATCH
+) -> Tensor:
+    """Generate samples with the averaged generator: (N, ...) float32 on the CPU, for latents and labels (N, ...)."""
     parts = []
-    with at_rest(state.playing.values()), autocast(state.precision, state.device):
+    with evaluation_mode(state.sampling_networks.values()), autocast(state.precision, state.device):
         for start in range(0, len(latents), batch_size):
             rows = slice(start, start + batch_size)
             labels = None if condition is None else condition[rows].to(state.device)
-            parts.append(state.model.generate(state.playing, latents[rows].to(state.device), labels).float().cpu())
+            samples = state.model.generate(state.sampling_networks, latents[rows].to(state.device), labels)
+            parts.append(samples.float().cpu())
     return torch.cat(parts)
 
 
 @contextmanager
-def at_rest(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Networks in evaluation mode for a while, so that no running statistic moves."""
+def evaluation_mode(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Put networks into evaluation mode within the context, so that running statistics do not change."""
     modules = [module for network in networks for module in network.modules()]
     modes = [module.training for module in modules]
     try:
@@ -97,6 +100,6 @@ def at_rest(networks: Iterable[nn.Module]) -> Iterator[None]:
             module.training = mode
 
 
-def as_array(made: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """A tensor on the CPU as an event carries it."""
-    return made.numpy().astype(np.float32)
+def to_array(samples: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Convert a tensor on the CPU to the array that an event holds."""
+    return samples.numpy().astype(np.float32)

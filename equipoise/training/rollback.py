@@ -1,4 +1,4 @@
-"""Going back to weights that were sound: what a run has that it can go back to, and the choice among it."""
+"""Choice of the weights that a rollback loads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,28 +12,28 @@ from equipoise.training.state import TrainingState
 
 
 @dataclass(slots=True)
-class Sound:
-    """Weights to go back to: those of the start, and checkpoints that were written while the run was healthy.
+class RollbackPoints:
+    """Weights that a rollback can load: the initial ones, and checkpoints written while the run was healthy.
 
-    A checkpoint is gone back to once only. If the run fails from there again, an older one is taken, in the end the
-    weights of the start. `start`: tensors by name, None if a run that is resumed cannot have them again.
+    Each checkpoint is used once. If the run fails again from there, an older one is used, and finally the initial
+    weights. `initial`: tensors by name; None if a resumed run no longer has them. `steps`: steps of the checkpoints.
     """
 
-    start: Mapping[str, Tensor] | None = None
+    initial: Mapping[str, Tensor] | None = None
     steps: list[int] = field(default_factory=list)
 
-    def before(self, folder: Path | None, since: int, oldest: int) -> tuple[int, Mapping[str, Tensor]] | None:
-        """The step and the tensors of the newest sound weights from `oldest` to `since`; None if there are none.
+    def take(self, folder: Path | None, newest: int, oldest: int) -> tuple[int, Mapping[str, Tensor]] | None:
+        """Return step and tensors of the newest rollback point from `oldest` to `newest`; None if there is none.
 
-        Whatever is newer than they are is sound no more. Damaged checkpoints are passed over, and those of weights
-        that are no numbers: they may have been written before anybody looked.
+        It and all newer points are removed. Checkpoints that are damaged or contain non-finite weights are skipped:
+        they may have been written before the divergence was detected.
         """
         while self.steps:
             step = self.steps.pop()
-            path = folder / checkpoint.name_of(step) if folder else None
+            path = folder / checkpoint.folder_name(step) if folder else None
             if step < oldest:
                 break
-            if step > since or path is None or not path.exists():
+            if step > newest or path is None or not path.exists():
                 continue
             try:
                 tensors = checkpoint.read(path).tensors
@@ -41,9 +41,9 @@ class Sound:
                 continue
             if all(value.isfinite().all() for value in tensors.values() if value.is_floating_point()):
                 return step, tensors
-        return None if self.start is None or oldest > 0 else (0, self.start)
+        return None if self.initial is None or oldest > 0 else (0, self.initial)
 
 
-def start_of(state: TrainingState) -> dict[str, Tensor]:
-    """The tensors of a run that has not begun, on the CPU and apart from those that are trained."""
+def initial_tensors(state: TrainingState) -> dict[str, Tensor]:
+    """Return a copy of all tensors of the state, on the CPU."""
     return {name: value.detach().to("cpu", copy=True) for name, value in state.tensors().items()}

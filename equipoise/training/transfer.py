@@ -1,9 +1,9 @@
-"""Weights of one network taken over by another that is alike, but not the same: other data, another resolution.
+"""Transfer of weights to a similar network: for other data, or at another resolution.
 
-Layers have no names that would survive a change of depth, but an order and shapes. So the two lists of tensors are
-aligned as two texts would be: the longest common subsequence (Wagner and Fischer 1974), a letter being what a tensor
-is (weight, bias, running mean ...) and its shape. A generator of 64 pixels is one of 32 with a stage before it, a
-discriminator one with a stage behind: all that both have is found, what only one has is left as it was drawn.
+Layer names change with the depth of a network, but their order and shapes do not. So the two lists of tensors are
+aligned like two texts, by their longest common subsequence (Wagner and Fischer 1974), where two tensors match if they
+have the same kind (weight, bias, running mean, …) and shape. A generator of 64 pixels is one of 32 pixels with another
+block; what both have is transferred, and what only one has keeps its initial weights.
 """
 
 from collections.abc import Mapping
@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 
 SAME_NAME = 0.01
-"""How much more than 1 a pair of tensors counts whose whole names are equal: decides between equally long ones."""
+"""Bonus of a pair whose full names are equal: decides between alignments of the same length."""
 
 
-def aligned(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, str]:
-    """Which of `theirs` goes where in `mine`: names of mine -> names of theirs, in an order that both keep."""
-    rows, columns = sorted(mine, key=_place), sorted(theirs, key=_place)
+def align_tensors(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> dict[str, str]:
+    """Match the tensors of two networks: names in `target` -> names in `source`, in the order of both."""
+    rows, columns = sorted(target, key=_sort_key), sorted(source, key=_sort_key)
     best = np.zeros((len(rows) + 1, len(columns) + 1))
     for i in reversed(range(len(rows))):
         for j in reversed(range(len(columns))):
             best[i, j] = max(best[i + 1, j], best[i, j + 1])
-            if gain := _likeness(rows[i], mine, columns[j], theirs):
+            if gain := _similarity(rows[i], target, columns[j], source):
                 best[i, j] = max(best[i, j], gain + best[i + 1, j + 1])
     pairs, i, j = {}, 0, 0
     while i < len(rows) and j < len(columns):
-        gain = _likeness(rows[i], mine, columns[j], theirs)
+        gain = _similarity(rows[i], target, columns[j], source)
         if gain and best[i, j] == gain + best[i + 1, j + 1]:
             pairs[rows[i]] = columns[j]
             i, j = i + 1, j + 1
@@ -38,22 +38,22 @@ def aligned(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[st
     return pairs
 
 
-def transfer_weights(network: torch.nn.Module, theirs: Mapping[str, Tensor]) -> float:
-    """Put all of `theirs` that fits into the network; the share of its weights that were taken over, from 0 to 1."""
-    mine = network.state_dict()
-    pairs = aligned(mine, theirs)
-    network.load_state_dict({**mine, **{name: theirs[other] for name, other in pairs.items()}})
+def transfer_weights(network: torch.nn.Module, source: Mapping[str, Tensor]) -> float:
+    """Load the tensors of `source` that fit; returns the share of the network's weights that were loaded, 0 to 1."""
+    target = network.state_dict()
+    pairs = align_tensors(target, source)
+    network.load_state_dict({**target, **{name: source[other] for name, other in pairs.items()}})
     weights = dict(network.named_parameters())
-    taken = sum(weight.numel() for name, weight in weights.items() if name in pairs)
-    return taken / max(1, sum(weight.numel() for weight in weights.values()))
+    loaded = sum(weight.numel() for name, weight in weights.items() if name in pairs)
+    return loaded / max(1, sum(weight.numel() for weight in weights.values()))
 
 
-def _place(name: str) -> list[tuple[int, str]]:
-    """Where a tensor stands in its network: "layers.10" after "layers.9". Files do not keep the order of layers."""
+def _sort_key(name: str) -> list[tuple[int, str]]:
+    """Sort "layers.10" after "layers.9": files do not keep the order of layers."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
 
 
-def _likeness(name: str, mine: Mapping[str, Tensor], other: str, theirs: Mapping[str, Tensor]) -> float:
-    if name.rpartition(".")[2] != other.rpartition(".")[2] or mine[name].shape != theirs[other].shape:
+def _similarity(name: str, target: Mapping[str, Tensor], other: str, source: Mapping[str, Tensor]) -> float:
+    if name.rpartition(".")[2] != other.rpartition(".")[2] or target[name].shape != source[other].shape:
         return 0.0
     return 1.0 + SAME_NAME * (name == other)

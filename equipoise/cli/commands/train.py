@@ -1,210 +1,212 @@
-"""Train a GAN on data."""
+"""Train a model on data."""
 
 import argparse
 import dataclasses
 import inspect
 import json
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, get_args, get_origin, get_type_hints
 
-from equipoise.cli.arguments import Parser, json_flag, pairs
-from equipoise.cli.commands._answer import answer
-from equipoise.cli.commands._following import follow
-from equipoise.cli.commands._preparing import get_ready
+from equipoise.cli.arguments import Parser, add_json_flag, parse_pairs
+from equipoise.cli.commands._follow_run import follow_run, prepare_data
+from equipoise.cli.output import print_result
 from equipoise.core import catalog
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.experiment.settings import Experiment, PlugSpec, complete, read_as, read_file, require
+from equipoise.experiment.completion import complete
+from equipoise.experiment.data_source import read_path_with
+from equipoise.experiment.files import load_experiment
+from equipoise.experiment.settings import Experiment, PlugSpec, SettingSpec, require, setting_specs
 
 if TYPE_CHECKING:
     from equipoise.core.events import Event
 
-FLAGS = (
-    ("model", str, "NAME"),
-    ("controller", str, "NAME"),
-    ("metric", str, "NAME"),
-    ("loss", str, "NAME"),
-    ("constraint", str, "NAME"),
-    ("steps", int, "N"),
-    ("images", int, "N"),
-    ("seconds", float, "S"),
-    ("batch_size", int, "N"),
-    ("image_size", int, "N"),
-    ("seed", int, "S"),
-    ("precision", str, "auto|fp32|bf16|fp16"),
-    ("device", str, "NAME"),
-    ("threads", int, "N"),
-    ("sense_every", int, "N"),
-    ("sample_every", int, "N"),
-    ("evaluate_every", int, "N"),
-    ("save_every", int, "N"),
-    ("track", str, "tensorboard|wandb|off"),
-)
 PLUGS = ("data", "model", "controller", "metric")
+PAIRS = ("knobs", "options")
+"""Settings whose flags take NAME=VALUE words."""
 RUNS = Path("runs")
 
 
-def add_arguments(made: Parser) -> None:
-    """The arguments of `train`; texts are those of the experiment's fields."""
-    help = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(Experiment)}
-    made.add_argument("data", metavar="DATA", nargs="?", help=f"{help['data']}: see equipoise list data")
-    made.add_argument(
-        "--data", dest="reader", metavar="NAME", help="the data set that reads DATA, a folder: paired_folder, …"
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `train`: one flag per setting of an experiment, and those of the command itself."""
+    specs, types = setting_specs(), get_type_hints(Experiment)
+    parser.add_argument("data", metavar="DATA", nargs="?", help=f"{specs['data'].help}; see equipoise list data")
+    parser.add_argument(
+        "--data", dest="reader", metavar="NAME", help="data set that reads the folder DATA: paired_folder, …"
     )
-    for name, kind, metavar in FLAGS:
-        made.add_argument(_flag(name), type=kind, metavar=metavar, help=help[name])
-    made.add_argument("--stop-at-equilibrium", action="store_true", default=None, help=help["stop_at_equilibrium"])
-    made.add_argument("--no-repair", dest="repair", action="store_false", default=None, help="only watch, mend nothing")
-    made.add_argument(
-        "--set",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="KNOB=VALUE",
-        help="where a knob stands, or, with --controller annealed, its schedule: augment_p='linear(0, 0.5)'",
-    )
-    made.add_argument("--untouched", nargs="+", metavar="KNOB", help=help["untouched"])
-    made.add_argument(
-        "--option",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option of the GAN: width=32; or of the data, controller or metric: data.fit=pad",
-    )
-    made.add_argument(
+    for name, spec in specs.items():
+        if spec.flags:
+            _add_flag(parser, name, spec, types[name])
+    parser.add_argument(
         "--policy",
         metavar="FILE",
-        help="the learned policy that the controller follows, a name or a file; as --option controller.policy=FILE",
+        help="learned policy of the controller, a name or a file; same as --option controller.policy=FILE",
     )
-    made.add_argument("--out", metavar="RUN", help="the run folder; left out: the next free name in runs/")
-    made.add_argument("--from", dest="start_from", metavar="RUN", help=help["start_from"])
-    made.add_argument(
+    parser.add_argument("--out", metavar="RUN", help="run folder; default: the next free name in runs/")
+    parser.add_argument(
         "--experiment",
         metavar="FILE",
-        help="settings from a TOML file, or the experiment.json of a run; flags win over it",
+        help="settings from a TOML file, or from the experiment.json of a run; flags take precedence",
     )
-    made.add_argument(
+    parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="say what would be run and how long it takes; makes no run, but makes the data ready",
+        help="print the settings, the time and the memory of the run without starting it; prepares the data",
     )
-    json_flag(made)
+    add_json_flag(parser)
+
+
+def _add_flag(parser: Parser, name: str, spec: SettingSpec, hint: object) -> None:
+    """Add the flag of one setting; its type decides how it is parsed."""
+    help, metavar = spec.flag_help or spec.help, spec.metavar or "|".join(spec.choices) or None
+    types = {get_origin(one) or one for one in get_args(hint)}
+    if bool in types:
+        action = "store_false" if spec.flags[0].startswith("--no-") else "store_true"
+        parser.add_argument(*spec.flags, dest=name, action=action, default=None, help=help)
+    elif name in PAIRS:
+        parser.add_argument(*spec.flags, dest=name, action="extend", nargs="+", default=[], metavar=metavar, help=help)
+    elif tuple in types:
+        parser.add_argument(*spec.flags, dest=name, nargs="+", metavar=metavar, help=help)
+    else:
+        number = next((one for one in (int, float) if one in types), str)
+        parser.add_argument(*spec.flags, dest=name, type=number, metavar=metavar, help=help)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train a GAN."""
+    """Train a model."""
     experiment = complete(experiment_of(args))
     from equipoise.experiment import launch
-    from equipoise.runs import run_folder as runs
     from equipoise.runs import tracking
+    from equipoise.runs.folders import claim_folder, next_free_folder
 
     if args.dry_run:
-        folder = Path(args.out) if args.out else runs.free_name(RUNS, _stem(experiment))
+        folder = Path(args.out) if args.out else next_free_folder(RUNS, _folder_stem(experiment))
         return _dry_run(experiment, folder, args.json)
     track = experiment.track or "off"
     tracking.check(track)
-    with nullcontext(Path(args.out)) if args.out else runs.claimed(RUNS, _stem(experiment)) as folder:
+    with nullcontext(Path(args.out)) if args.out else claim_folder(RUNS, _folder_stem(experiment)) as folder:
 
         def begin(interrupted: Callable[[], bool]) -> Iterator["Event"]:
             events = launch.start(experiment, folder, interrupted)
             return tracking.tracked(events, track, folder, experiment.to_json())
 
-        return follow(begin, folder, args.json)
+        return follow_run(begin, folder, args.json)
 
 
 def experiment_of(args: argparse.Namespace) -> Experiment:
-    """The file, overlaid by the flags, its data ready; schedules of --set go to the controller that takes them."""
-    file = read_file(Path(args.experiment)) if args.experiment else Experiment()
-    names = [name for name, _, _ in FLAGS if name not in PLUGS]
-    plugs: dict[str, Any] = {name: PlugSpec(value) for name in PLUGS if (value := getattr(args, name))}
-    if args.reader:
-        plugs["data"] = _read(args.data, args.reader)
-    knobs, schedules = _knobs(pairs(args.set, "--set"))
-    said: dict[str, Any] = {
-        name: getattr(args, name) for name in (*names, "stop_at_equilibrium", "start_from", "repair")
-    }
-    said["untouched"] = tuple(args.untouched or ()) or None
-    own, others = _options(pairs(args.option, "--option"))
-    whole = file.overlaid(Experiment(**plugs, **said, knobs=knobs or None, options=own or None))
+    """Build the experiment: the file, overridden by the flags. Prepares the data.
+
+    Schedules given with --set become options of the controller.
+    """
+    file = load_experiment(Path(args.experiment)) if args.experiment else Experiment()
+    knobs, schedules = _split_knobs(parse_pairs(args.knobs, "--set"))
+    model_options, plug_options = _split_options(parse_pairs(args.options, "--option"))
+    experiment = file.overlaid(_experiment_of_flags(args, knobs, model_options))
     if args.policy is not None:
-        _check_follows(whole)
-        others.setdefault("controller", {})["policy"] = args.policy
-    for plug in PLUGS:  # the data first, which suggest the others
-        if plug in others:
-            optioned: dict[str, Any] = {plug: _with_options(whole, plug, others[plug])}
-            whole = dataclasses.replace(whole, **optioned)
-        if plug == "data" and whole.data:
-            get_ready(whole, quiet=args.json)
-    return _scheduled(whole, schedules) if schedules else whole
+        _check_takes_policy(experiment)
+        plug_options.setdefault("controller", {})["policy"] = args.policy
+    for key in PLUGS:  # data first, because it suggests the others
+        if key in plug_options:
+            experiment = _with_plug(experiment, key, _with_options(experiment, key, plug_options[key]))
+        if key == "data" and experiment.data:
+            prepare_data(experiment, quiet=args.json)
+    return _with_schedules(experiment, schedules) if schedules else experiment
 
 
-def _check_follows(experiment: Experiment) -> None:
-    """Raise SettingError if the controller that was asked for follows no policy."""
-    following = [name for name in catalog.names("controllers") if "policy" in _options_of(name)]
+def _experiment_of_flags(
+    args: argparse.Namespace, knobs: Mapping[str, float], options: Mapping[str, str]
+) -> Experiment:
+    names = [name for name, spec in setting_specs().items() if spec.flags and name not in (*PLUGS, *PAIRS, "freeze")]
+    experiment = Experiment(
+        **{name: getattr(args, name) for name in names},
+        freeze=tuple(args.freeze or ()) or None,
+        knobs=knobs or None,
+        options=options or None,
+    )
+    for key in PLUGS:
+        if name := getattr(args, key):
+            experiment = _with_plug(experiment, key, PlugSpec(name))
+    return _with_plug(experiment, "data", _read_data(args.data, args.reader)) if args.reader else experiment
+
+
+def _with_plug(experiment: Experiment, key: str, plug: PlugSpec) -> Experiment:
+    match key:
+        case "data":
+            return dataclasses.replace(experiment, data=plug)
+        case "model":
+            return dataclasses.replace(experiment, model=plug)
+        case "controller":
+            return dataclasses.replace(experiment, controller=plug)
+        case _:
+            return dataclasses.replace(experiment, metric=plug)
+
+
+def _check_takes_policy(experiment: Experiment) -> None:
+    """Raise SettingError if the controller of the experiment takes no policy."""
+    names = [name for name in catalog.names("controllers") if _takes_policy(name)]
     name = experiment.controller.name if experiment.controller else None
-    if name is None or "policy" not in _options_of(name):
-        said = f"controller '{name}' follows none" if name else "no controller is named that follows one"
-        raise SettingError(f"--policy names a policy, and {said}; add --controller {', '.join(following)}")
+    if name is None or not _takes_policy(name):
+        problem = f"the controller '{name}' takes none" if name else "no controller is named"
+        raise SettingError(f"--policy names a policy, but {problem}; add --controller {', '.join(names)}")
 
 
-def _options_of(controller: str) -> Container[str]:
-    return inspect.signature(catalog.load("controllers", controller)).parameters
+def _takes_policy(controller: str) -> bool:
+    return "policy" in inspect.signature(catalog.load("controllers", controller)).parameters
 
 
-def _read(path: str | None, reader: str) -> PlugSpec:
-    """What --data makes of DATA. Raises SettingError if there is nothing to read."""
+def _read_data(path: str | None, reader: str) -> PlugSpec:
+    """Return the data set of --data for DATA. Raises SettingError if DATA is missing."""
     if path is None:
-        raise SettingError(
-            f"--data {reader} says how a folder is read; name it: equipoise train FOLDER --data {reader}"
-        )
-    return read_as(path, reader)
+        raise SettingError(f"--data {reader} needs a folder to read: equipoise train FOLDER --data {reader}")
+    return read_path_with(reader, path)
 
 
-def _scheduled(experiment: Experiment, schedules: Mapping[str, str]) -> Experiment:
-    """The experiment with these schedules beside what its controller would do anyway."""
+def _with_schedules(experiment: Experiment, schedules: Mapping[str, str]) -> Experiment:
+    """Add schedules to those of the `annealed` controller. Raises SettingError for another controller."""
     controller = require(complete(experiment).controller, "controller")
     if controller.name.partition(":")[0] != "annealed":
         name, text = next(iter(schedules.items()))
         raise SettingError(f"{name}={text} is a schedule, which needs --controller annealed")
     merged = {**controller.options["schedules"], **schedules}
     factors = {name: text for name, text in controller.options["factors"].items() if name not in schedules}
-    optional = [name for name in controller.options["optional"] if name not in schedules]  # what is asked for must act
+    # A schedule that the user gave must have an effect: it is not optional.
+    optional = [name for name in controller.options["optional"] if name not in schedules]
     controller = controller.with_options(schedules=merged, factors=factors, optional=optional)
     return experiment.overlaid(Experiment(controller=controller))
 
 
-def _options(require: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Options of the GAN, and of other plugs by the word before the dot."""
-    own: dict[str, str] = {}
-    others: dict[str, dict[str, str]] = {}
-    for name, text in require.items():
+def _split_options(options: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Split options into those of the model, and those of other plugs by the word before the dot."""
+    model_options: dict[str, str] = {}
+    plug_options: dict[str, dict[str, str]] = {}
+    for name, text in options.items():
         plug, dot, option = name.rpartition(".")
+        plug = "model" if plug == "gan" else plug
         if dot and plug not in PLUGS:
             raise UnknownNameError(f"owner of the option '{option}'", plug, PLUGS)
         if plug in ("", "model"):
-            own[option] = text
+            model_options[option] = text
         else:
-            others.setdefault(plug, {})[option] = text
-    return own, others
+            plug_options.setdefault(plug, {})[option] = text
+    return model_options, plug_options
 
 
-def _with_options(experiment: Experiment, plug: str, options: Mapping[str, str]) -> PlugSpec:
-    """A plug of the experiment, the suggested one if none is named, with these options."""
-    chosen: PlugSpec | None = getattr(experiment, plug)
-    if chosen is None and plug != "data":
-        suggested: PlugSpec | None = getattr(complete(experiment), plug)
-        chosen = suggested and PlugSpec(suggested.name)
-    if chosen is None:
-        raise SettingError(f"there is no {plug} that --option {plug}.{next(iter(options))} could belong to")
-    return chosen.with_options(**options)
+def _with_options(experiment: Experiment, key: str, options: Mapping[str, str]) -> PlugSpec:
+    """Return a plug of the experiment, or the one suggested by the data, with these options."""
+    plug: PlugSpec | None = getattr(experiment, key)
+    if plug is None and key != "data":
+        suggested: PlugSpec | None = getattr(complete(experiment), key)
+        plug = suggested and PlugSpec(suggested.name)
+    if plug is None:
+        raise SettingError(f"there is no {key} for --option {key}.{next(iter(options))}; name one")
+    return plug.with_options(**options)
 
 
-def _knobs(require: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]]:
-    """Numbers, and schedules."""
+def _split_knobs(values: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]]:
+    """Split the values of --set into numbers and schedules."""
     knobs, schedules = {}, {}
-    for name, text in require.items():
+    for name, text in values.items():
         try:
             knobs[name] = float(text)
         except ValueError as error:
@@ -216,28 +218,23 @@ def _knobs(require: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]
     return knobs, schedules
 
 
-def _stem(experiment: Experiment) -> str:
-    """How run folders that nobody names begin."""
-    model, data = require(experiment.model, "model"), require(experiment.data, "data")
-    return f"{data.name}-{model.name}".replace(":", "-").replace("/", "-")
+def _folder_stem(experiment: Experiment) -> str:
+    """Return the first part of the name of a run folder: digits-dcgan."""
+    plugs = (require(experiment.data, "data"), require(experiment.model, "model"))
+    return "-".join(Path(plug.name).name.replace(".py", "").replace(":", "-") for plug in plugs)
 
 
 def _dry_run(experiment: Experiment, folder: Path, as_json: bool) -> int:
-    from equipoise.cli.terminal import duration
     from equipoise.experiment.estimates import estimate
-    from equipoise.runs.run_folder import refuse_occupied
+    from equipoise.report.formatting import format_duration
+    from equipoise.runs.folders import require_free
 
-    refuse_occupied(folder)
-    guess = estimate(experiment)
+    require_free(folder)
+    cost = estimate(experiment)
     settings = experiment.to_json()
     text = "\n".join(f"{name:20} {json.dumps(value)}" for name, value in settings.items())
-    text += (
-        f"\n\nwould go to {folder}, take about {duration(guess.seconds)} and {guess.memory / 2**30:.1f} GiB of memory"
-    )
-    told = {"experiment": settings, "out": str(folder), "seconds": guess.seconds, "memory": guess.memory}
-    answer(as_json, told, text)
+    duration, memory = format_duration(cost.seconds), f"{cost.memory / 2**30:.1f} GiB"
+    text += f"\n\nrun folder: {folder}\nestimated time: {duration}\nestimated memory: {memory}"
+    result = {"experiment": settings, "out": str(folder), "seconds": cost.seconds, "memory": cost.memory}
+    print_result(as_json, result, text)
     return 0
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,193 @@
+"""From a completed experiment to the objects that train it: names become plugs, one seed becomes several."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from equipoise.core import catalog
+from equipoise.core.controller import AnyController
+from equipoise.core.data import DataSet
+from equipoise.core.knobs import check_turnable
+from equipoise.core.metric import FeatureMetric, Metric, PairedMetric, ReferenceSet
+from equipoise.core.model import Model
+from equipoise.diagnosis.remedies import RepairSettings
+from equipoise.errors import SettingError, UnknownNameError
+from equipoise.experiment.preview import make_preview, make_sample_layout
+from equipoise.experiment.settings import Experiment, PlugSpec, build_data, build_recipe, require
+from equipoise.pilot.pilot import SENSE_EVERY, ModelInfo, Pilot
+from equipoise.training import precision, probe
+from equipoise.training.loop import MetricEvaluation, Streams, Training, TrainingPlan, never_interrupted
+from equipoise.training.state import initial_state
+
+EVALUATION_SAMPLES = 1000
+MAX_TRAIN_SENTENCES = 20_000
+"""Training sentences at most that a metric compares samples with."""
+EVALUATIONS = 10
+"""Evaluations of the metric in a run by default, where they are cheap."""
+MIN_HELD_OUT = 16
+"""Held-out samples that a rank needs if they do not fill a batch: for 256 against 16, its standard error is 0.15."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """Independent seeds derived from the seed of the experiment: weights, training, data, preview and evaluation."""
+
+    weights: int
+    moment: int
+    data: int
+    latents: int
+
+    @classmethod
+    def of(cls, seed: int) -> "Seeds":
+        """Derive the seeds (O'Neill's seed_seq, as implemented by numpy)."""
+        return cls(*(int(part) for part in np.random.SeedSequence(seed).generate_state(4)))
+
+
+def assemble(
+    experiment: Experiment, checkpoints: Path | None, interrupted: Callable[[], bool] = never_interrupted
+) -> Training:
+    """Build the objects of a completed experiment, ready to train.
+
+    `checkpoints`: their folder; None: no checkpoints. Raises EquipoiseError for settings that do not fit together.
+    """
+    experiment.check_ranges()
+    data, recipe = build_data(experiment).resolve(), build_recipe(experiment)
+    controller_spec = require(experiment.controller, "controller")
+    plan = _training_plan(experiment, checkpoints, interrupted)
+    controller: AnyController = catalog.build("controllers", controller_spec.name, controller_spec.options)
+    seeds = Seeds.of(require(experiment.seed, "seed"))
+    device = select_device(experiment.device or "auto")
+    torch.set_num_threads(require(experiment.threads, "threads"))
+    model = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
+    model_info = _model_info(model, experiment, controller.required_knobs())
+    knobs = model.knobs.with_values(experiment.knobs or {})
+    state = initial_state(
+        model,
+        knobs,
+        device,
+        precision.resolve_precision(experiment.precision or "auto", device, model.mixed_precision),
+        torch.Generator(device).manual_seed(seeds.moment),
+    )
+    pilot = Pilot(
+        controller,
+        steps=plan.steps,
+        knobs=knobs,
+        model_info=model_info,
+        repair=RepairSettings() if experiment.repair is not False else None,
+        sense_every=experiment.sense_every or SENSE_EVERY,
+    )
+    return Training(
+        state=state,
+        pilot=pilot,
+        streams=_streams(data, plan.batch_size, seeds.data),
+        plan=plan,
+        preview=make_preview(model, data, seeds.latents),
+        layout=make_sample_layout(model, data, seeds.latents),
+        evaluation=_metric_evaluation(model, data, experiment.training_metric, seeds),
+    )
+
+
+def _training_plan(experiment: Experiment, checkpoints: Path | None, interrupted: Callable[[], bool]) -> TrainingPlan:
+    steps = require(experiment.steps, "steps")
+    return TrainingPlan(
+        steps=steps,
+        batch_size=require(experiment.batch_size, "batch_size"),
+        images=experiment.images,
+        seconds=experiment.seconds,
+        stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
+        sample_every=experiment.sample_every,
+        evaluate_every=experiment.evaluate_every or max(1, steps // EVALUATIONS),
+        save_every=experiment.save_every,
+        checkpoints=checkpoints,
+        interrupted=interrupted,
+    )
+
+
+def select_device(name: str) -> torch.device:
+    """Return a device by name; "auto" is a GPU if there is one. Raises SettingError if it is not available."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.Generator(device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(f"there is no device '{name}' on this machine; use --device cpu, or omit it") from error
+    return device
+
+
+def _streams(data: DataSet, batch_size: int, seed: int) -> Streams:
+    """Return training samples, and held-out ones in batches of the same size, or in smaller ones if there are few."""
+    train, count = data.stream("train", batch_size, seed), data.count("held_out")
+    if count is None or count >= batch_size:
+        return Streams(train, data.stream("held_out", batch_size, seed))
+    if count < MIN_HELD_OUT:
+        return Streams(train)
+    small = probe.SmallHeldOut(data.stream("train", count, seed), data.stream("held_out", count, seed), count)
+    return Streams(train, small_held_out=small)
+
+
+def _model_info(model: Model[Any], experiment: Experiment, required: Set[str]) -> ModelInfo:
+    """Return what the pilot knows of the model, without the frozen knobs. `required`: knobs the controller must change.
+
+    Raises UnknownNameError for a knob that does not exist, SettingError for one that has no effect, or is both frozen
+    and required.
+    """
+    frozen = frozenset(experiment.freeze or ())
+    _check_knobs(model, (*(experiment.knobs or {}), *sorted(frozen), *sorted(required)))
+    if both := sorted(frozen & required):
+        raise SettingError(f"the controller changes {both[0]}, which --freeze fixes; remove one of the two")
+    return dataclasses.replace(ModelInfo.of(model), turnable=model.turnable - frozen)
+
+
+def _check_knobs(model: Model[Any], names: Iterable[str]) -> None:
+    known = model.knobs.ranges()
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("knob", name, known)
+    check_turnable(names, model.turnable, model.name)
+
+
+def _metric_evaluation(
+    model: Model[Any], data: DataSet, spec: PlugSpec | None, seeds: Seeds
+) -> MetricEvaluation | None:
+    """Build the metric and its inputs. Raises SettingError if it does not suit the data or the model."""
+    if spec is None:
+        return None
+    metric = _build_metric(model, data, spec)
+    available = data.count("held_out")
+    if available == 0:
+        raise SettingError(
+            f"'{spec.name}' needs held-out data, and this data set has none; omit --metric, or give --metric none"
+        )
+    count = EVALUATION_SAMPLES if available is None else min(EVALUATION_SAMPLES, available)
+    held_out: Any = data.stream("held_out", count, seeds.data).batch(0)
+    train = None
+    if isinstance(metric, FeatureMetric) and metric.needs_train:
+        most = MAX_TRAIN_SENTENCES if data.spec.vocabulary else EVALUATION_SAMPLES  # sentences are cheap to compare
+        train = data.stream("train", min(data.count("train") or most, most), seeds.data).batch(0).real
+    generator = torch.Generator().manual_seed(seeds.latents + 1)
+    latents = model.latent(EVALUATION_SAMPLES if model.source is None else count, generator, None)
+    condition = None
+    if model.num_classes:
+        # Labels are random, like those of the held-out data: classes of equal size would look better than real data do.
+        condition = torch.randint(model.num_classes, (EVALUATION_SAMPLES,), generator=generator)
+    if model.source is not None:
+        condition = held_out.source
+    statistics = metric.statistics(ReferenceSet(held_out.real, held_out.condition, train=train, spec=data.spec))
+    return MetricEvaluation(spec.name, metric, statistics, latents, condition)
+
+
+def _build_metric(model: Model[Any], data: DataSet, spec: PlugSpec) -> Metric:
+    metric: Metric = catalog.build("metrics", spec.name, spec.options)
+    if not isinstance(metric, Metric):
+        raise SettingError(f"'{spec.name}' cannot be computed during training; use equipoise evaluate afterwards")
+    if not metric.suits(data.spec):
+        raise SettingError(f"the metric '{spec.name}' does not suit this data; omit it")
+    if isinstance(metric, PairedMetric) and model.source is None:
+        raise SettingError(f"'{spec.name}' needs a model that translates inputs; {model.name} generates from noise")
+    return metric

@@ -1,0 +1,160 @@
+"""Completing an experiment: settings that are None get values that suit the data, written out in full."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import TypeAdapter
+
+from equipoise.core import catalog
+from equipoise.errors import SettingError
+from equipoise.experiment.data_source import parse_data_source
+from equipoise.experiment.files import parse_experiment
+from equipoise.experiment.settings import NO_METRIC, Experiment, Options, PlugSpec, installed_versions
+from equipoise.runs.run import CHECKPOINTS_FOLDER, Run
+
+if TYPE_CHECKING:
+    from equipoise.core.data import DataSet, DataSpec, Preparation
+
+SAMPLES_PER_RUN = 100
+"""Sample grids in a run by default."""
+SAVE_EVERY = 250
+MULTITHREADED_PIXELS = 64
+"""From this image width on, more than one thread makes training faster (benchmarks/throughput.md)."""
+
+
+def complete(experiment: Experiment) -> Experiment:
+    """Fill in every setting that is None, except limits, which None turns off.
+
+    The data set suggests the model, the length, the metric and the controller. Options of plugs are written out in
+    full, so that a later version with other defaults runs the same. Raises EquipoiseError for invalid settings.
+    """
+    experiment.check_ranges()
+    data_spec = _data_spec(experiment)
+    start_from = _checkpoint_path(experiment.start_from)
+    data = _build_data(data_spec)
+    model = experiment.model or _model_of_checkpoint(start_from) or PlugSpec(data.suggestion.model)
+    if _pairing(model) == "withheld" and "train" in data.spec.paired and "paired" not in data_spec.options:
+        data_spec = data_spec.with_options(paired=False)
+        data = _build_data(data_spec)
+    model = model.with_options(**(experiment.options or {}))
+    model = model.with_options(loss=experiment.loss, constraint=experiment.constraint)
+    controller = experiment.controller or PlugSpec(data.suggestion.controller)
+    return dataclasses.replace(
+        _with_default_numbers(experiment, data),
+        data=_write_out(data_spec.name, data),
+        model=_with_all_options("models", model),
+        controller=_with_all_options("controllers", _with_absolute_policy(controller)),
+        metric=_complete_metric(experiment, model, data),
+        loss=None,
+        constraint=None,
+        options=None,
+        image_size=None,
+        start_from=start_from,
+        versions=installed_versions(),
+    )
+
+
+def prepare_data(experiment: Experiment) -> "Iterator[Preparation]":
+    """Prepare the data of an experiment, completed or not, yielding the progress."""
+    return catalog_data(_data_spec(experiment)).prepare()
+
+
+def _with_default_numbers(experiment: Experiment, data: "DataSet") -> Experiment:
+    """Fill in the settings that are neither plugs nor options of plugs."""
+    steps = experiment.steps or data.suggestion.steps
+    return dataclasses.replace(
+        experiment,
+        steps=steps,
+        batch_size=experiment.batch_size or data.suggestion.batch_size,
+        seed=experiment.seed if experiment.seed is not None else 0,
+        precision=experiment.precision or "auto",
+        device=experiment.device or "auto",
+        threads=experiment.threads or _default_threads(data.spec),
+        stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
+        sample_every=experiment.sample_every or max(1, round(steps / SAMPLES_PER_RUN)),
+        save_every=experiment.save_every or SAVE_EVERY,
+        repair=experiment.repair is not False,
+        track=experiment.track or "off",
+        knobs=experiment.knobs or {},
+    )
+
+
+def _complete_metric(experiment: Experiment, model: PlugSpec, data: "DataSet") -> PlugSpec | None:
+    """Return the metric of the experiment, or the one suggested, with all options; None without held-out data."""
+    metric: PlugSpec | None = experiment.metric
+    if metric is None and data.count("held_out") != 0:
+        is_paired = _pairing(model) and "held_out" in data.spec.paired
+        suggested = "paired_l1" if is_paired else data.suggestion.metric
+        metric = PlugSpec(suggested) if suggested else None
+    return metric if metric is None or metric.name == NO_METRIC else _with_all_options("metrics", metric)
+
+
+def _data_spec(experiment: Experiment) -> PlugSpec:
+    """Return the data set by name. Raises SettingError if the experiment names no data."""
+    if experiment.data is None:
+        raise SettingError("no data given; use equipoise train digits, or equipoise train FOLDER")
+    return parse_data_source(experiment.data.name, experiment.image_size).with_options(**experiment.data.options)
+
+
+def catalog_data(spec: PlugSpec) -> "DataSet":
+    """Build a data set, without reading its files."""
+    data: DataSet = catalog.build("data", spec.name, spec.options)
+    return data
+
+
+def _build_data(spec: PlugSpec) -> "DataSet":
+    """Build a data set and read what its options leave open, such as the number of classes."""
+    return catalog_data(spec).resolve()
+
+
+def _pairing(model: PlugSpec) -> Literal["needed", "withheld"] | None:
+    """Return how a model uses pairs: needed for training, or withheld and used by metrics only; None: not at all."""
+    result: Literal["needed", "withheld"] | None = getattr(catalog.load("models", model.name), "pairing", None)
+    return result
+
+
+def _checkpoint_path(start_from: str | None) -> str | None:
+    """Return the absolute path of the checkpoint to start from, which later checkpoints of that run do not change.
+
+    For a run without checkpoints it is the folder; loading the weights reports the error.
+    """
+    if start_from is None:
+        return None
+    from equipoise.training import checkpoint
+
+    path = Path(start_from).expanduser().resolve()
+    return str(checkpoint.latest(path) or path)
+
+
+def _model_of_checkpoint(start_from: str | None) -> PlugSpec | None:
+    """Return the model of the run that a checkpoint belongs to."""
+    if start_from is None:
+        return None
+    path = Path(start_from)
+    folder = path.parents[1] if path.parent.name == CHECKPOINTS_FOLDER else path
+    return parse_experiment(Run(folder).experiment(), str(folder)).model
+
+
+def _default_threads(spec: "DataSpec") -> int:
+    is_large = spec.is_image and spec.shape[-1] >= MULTITHREADED_PIXELS
+    return (os.cpu_count() or 1) if is_large else 1
+
+
+def _with_absolute_policy(controller: PlugSpec) -> PlugSpec:
+    """Make the path of a policy file absolute, so that the run can be resumed from any folder."""
+    from equipoise.policy import files
+
+    return PlugSpec(controller.name, files.resolve_policy_paths(controller.options))
+
+
+def _with_all_options(kind: catalog.PlugKind, spec: PlugSpec) -> PlugSpec:
+    """Return a plug with every option written out, those of its preset included."""
+    return _write_out(spec.name, catalog.build(kind, spec.name, spec.options))
+
+
+def _write_out(name: str, plug: object) -> PlugSpec:
+    options: Options = TypeAdapter(type(plug)).dump_python(plug, mode="json")
+    return PlugSpec(catalog.absolute_name(name), options)
