@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from equipoise.core.knobs import Knobs, Range
+from equipoise.core.knobs import Knobs, KnobRange
 from equipoise.core.observations import SERIOUS, Finding, Health, Override, Remedy
 from equipoise.diagnosis.adjustments import adjust_knobs
 from equipoise.diagnosis.symptom import MILD, Repair
@@ -182,7 +182,7 @@ def knobs_far_from_published(context: RepairContext) -> dict[str, float]:
     }
 
 
-def _is_far(name: str, knob_range: Range, value: float, published: float) -> bool:
+def _is_far(name: str, knob_range: KnobRange, value: float, published: float) -> bool:
     if published == 0 and value <= OPTIONAL_REGULARISATION.get(name, 0.0):
         return False
     if knob_range.scale == "log":
@@ -259,7 +259,7 @@ def _until(
     return context.steps if is_repeated or until >= settings.permanent_after * context.steps else until
 
 
-def _effective_value(override: Override, target: Knobs, knob_range: Range) -> float:
+def _effective_value(override: Override, target: Knobs, knob_range: KnobRange) -> float:
     value: float = getattr(target, override.knob)
     if knob_range.scale == "log" and value > 0 and override.base > 0 and override.value > 0:
         return value * override.value / override.base

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from equipoise.cli import main as cli
-from equipoise.diagnosis.advice import ADVICE
-from equipoise.runs.run_folder import Run
+from equipoise.diagnosis.symptoms import SYMPTOMS
+from equipoise.runs.run import Run
 
 FIRST_EPOCH = (
     "[0/500][0/14]\tLoss_D: 2.0881\tLoss_G: 19.9227\tD(x): 0.5726\tD(G(z)): 0.4000 / 0.0000\n"
@@ -35,7 +35,7 @@ def test_a_win_in_the_first_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (finding["symptom"], finding["since"], finding["until"]) == ("discriminator_overpowering", 28, None)
     assert finding["severity"] > 0.9
     assert finding["evidence"]["loss_g"] == pytest.approx(46.32, abs=0.01)
-    assert finding["advice"] == ADVICE["discriminator_overpowering"].change
+    assert finding["advice"] == SYMPTOMS["discriminator_overpowering"].advice
     assert answer["verdict"] == "unhealthy"
     text = said(capsys, str(path))
     assert "discriminator_overpowering  from step 28 to the end" in text
@@ -67,24 +67,24 @@ def test_nan_is_a_divergence(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_a_run_of_ours_by_its_folder_or_its_log(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     by_folder = json.loads(said(capsys, str(trained), "--json"))
     assert (by_folder["form"], by_folder["last"]) == ("a run", 12)
-    assert by_folder["readings"] == len(Run(trained).named("sensed")) + 1, "and the metric at the end"
+    assert by_folder["readings"] == len(Run(trained).lines("sensed")) + 1, "and the metric at the end"
     by_log = json.loads(said(capsys, str(trained / "events.jsonl"), "--json"))
     assert by_log["findings"] == by_folder["findings"]
-    (last,) = Run(trained).named("sensed")[-1:]
+    (last,) = Run(trained).lines("sensed")[-1:]
     ended = [finding for finding in by_folder["findings"] if finding["until"] is None]
     assert {finding["symptom"] for finding in ended} == {each["symptom"] for each in last["health"]["findings"]}
 
 
 def test_a_run_is_read_as_it_was_judged_live(trained: Path, tmp_path: Path) -> None:
     """The same function, reading for reading, over what the log kept."""
-    from equipoise.diagnosis.history import History
-    from equipoise.diagnosis.symptoms import diagnose
-    from equipoise.pilot.replay import _health, readings
+    from equipoise.diagnosis.diagnose import diagnose
+    from equipoise.diagnosis.history import SignalHistory
+    from equipoise.runs.observations import parse_health, read_signals
 
-    history, run = History(), Run(Path(shutil.copytree(trained, tmp_path / "run")))
-    for reading, line in zip(readings(run), run.named("sensed"), strict=True):
+    history, run = SignalHistory(), Run(Path(shutil.copytree(trained, tmp_path / "run")))
+    for reading, line in zip(read_signals(run), run.lines("sensed"), strict=False):
         health, history = diagnose(history, *reading)
-        assert health == _health(line["health"])
+        assert health == parse_health(line["health"])
 
 
 @pytest.mark.parametrize("name", ["nowhere", "diary.txt"])

@@ -1,4 +1,4 @@
-"""Foreign logs: small ones in each form, whole and spoilt, come to the numbers that stand in them."""
+"""Logs of other programs: small ones in each format, intact and damaged, give the numbers that they contain."""
 
 import gzip
 import json
@@ -10,11 +10,19 @@ import numpy as np
 import pytest
 
 from equipoise.diagnosis import readers
-from equipoise.diagnosis.readers import columns, tensorboard
-from equipoise.diagnosis.trace import EAGER, READINGS, Trace, readings, series
+from equipoise.diagnosis.readers import tensorboard
+from equipoise.diagnosis.training_log import (
+    EAGER,
+    MAX_READINGS,
+    TrainingLog,
+    build_series,
+    compute_readings,
+    match_metric,
+    match_signal,
+)
 from equipoise.errors import DataError
 
-EXAMPLE = "".join(
+DCGAN = "".join(
     f"[{epoch}/3][{batch}/5]\tLoss_D: {epoch}.{batch}000\tLoss_G: 2.5000\tD(x): 0.6000\tD(G(z)): 0.3000 / 0.2000\n"
     for epoch in range(3)
     for batch in range(0, 5, 2)
@@ -45,85 +53,89 @@ METRIC = '{"results": {"fid50k_full": 31.5}, "metric": "fid50k_full", "snapshot_
 TABLE = "step,train/d_loss,G Loss,FID,lr\n1,0.5,2.0,90,1e-4\n2,0.4,nan,,1e-4\n3,0.3,2.2,70,1e-4\n"
 
 
-def written(folder: Path, text: str | bytes, name: str = "log.txt") -> Path:
+def write_log(folder: Path, text: str | bytes, name: str = "log.txt") -> Path:
     path = folder / name
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return path
 
 
-def values(trace: Trace, name: str) -> list[tuple[int, float]]:
-    column = trace.signals[name] if name in trace.signals else trace.metrics[name].series
+def values(log: TrainingLog, name: str) -> list[tuple[int, float]]:
+    column = log.signals[name] if name in log.signals else log.metrics[name].series
     return list(zip(column.steps.tolist(), column.values.tolist(), strict=True))
 
 
-def test_lines_of_the_pytorch_example(tmp_path: Path) -> None:
-    trace = readers.read(written(tmp_path, "Starting Training Loop...\n" + EXAMPLE))
-    assert values(trace, "loss_d")[:4] == [(0, 0.0), (2, 0.2), (4, 0.4), (5, 1.0)]
-    assert values(trace, "probability_fake")[0] == (0, 0.3), "before the generator's update"
-    assert (trace.total, trace.unit) == (15, "step")
-    bare = readers.read(written(tmp_path, "[0/3][1/5] Loss_D: 0.5 Loss_G: 1.5\n[0/3][2/5] Loss_D: nan Loss_G: inf\n"))
+def test_pytorch_dcgan_example(tmp_path: Path) -> None:
+    log = readers.read_log(write_log(tmp_path, "Starting Training Loop...\n" + DCGAN))
+    assert values(log, "loss_d")[:4] == [(0, 0.0), (2, 0.2), (4, 0.4), (5, 1.0)]
+    assert values(log, "probability_fake")[0] == (0, 0.3), "before the generator's update"
+    assert (log.total, log.unit) == (15, "step")
+    bare = readers.read_log(
+        write_log(tmp_path, "[0/3][1/5] Loss_D: 0.5 Loss_G: 1.5\n[0/3][2/5] Loss_D: nan Loss_G: inf\n")
+    )
     assert set(bare.signals) == {"loss_d", "loss_g"}
     assert math.isnan(values(bare, "loss_d")[1][1])
 
 
-def test_lines_of_pytorch_gan(tmp_path: Path) -> None:
+def test_pytorch_gan(tmp_path: Path) -> None:
     text = "[Epoch 1/200] [Batch 3/938] [D loss: 0.693147, acc: 50%] [G loss: 0.708]\n"
-    trace = readers.read(written(tmp_path, text))
-    assert values(trace, "loss_d") == [(941, 0.693147)]
-    assert values(trace, "loss_g") == [(941, 0.708)]
+    log = readers.read_log(write_log(tmp_path, text))
+    assert values(log, "loss_d") == [(941, 0.693147)]
+    assert values(log, "loss_g") == [(941, 0.708)]
 
 
-def test_lines_of_studiogan_packed_or_not(tmp_path: Path) -> None:
+def test_studiogan_compressed_or_not(tmp_path: Path) -> None:
     for content in (STUDIO.encode(), gzip.compress(STUDIO.encode())):
-        trace = readers.read(written(tmp_path, content, "run.log.gz"))
-        assert values(trace, "loss_d") == [(100, 2.77901), (200, 2.07571)]
-        assert values(trace, "loss_g") == [(100, -5.1875), (200, 2.73206)]
-        assert values(trace, "fid") == [(200, 56.493740972420596)]
-        assert {name: metric.better for name, metric in trace.metrics.items()} == {
+        log = readers.read_log(write_log(tmp_path, content, "run.log.gz"))
+        assert values(log, "loss_d") == [(100, 2.77901), (200, 2.07571)]
+        assert values(log, "loss_g") == [(100, -5.1875), (200, 2.73206)]
+        assert values(log, "fid") == [(200, 56.493740972420596)]
+        assert {name: metric.better for name, metric in log.metrics.items()} == {
             "fid": "lower",
             "inception_score": "higher",
         }
-        assert trace.total == 1000
+        assert log.total == 1000
 
 
-def test_statistics_of_stylegan_with_the_metrics_beside_them(tmp_path: Path) -> None:
-    path = written(tmp_path, STATS, "stats.jsonl")
-    written(tmp_path, METRIC, "metric-fid50k_full.jsonl")
-    for given in (path, tmp_path):
-        trace = readers.read(given)
-        assert values(trace, "loss_g") == [(0, 0.8), (4000, 1.8), (8000, 2.8)]
-        assert values(trace, "sign_real") == [(0, 0.4), (4000, 0.4), (8000, 0.4)]
-        assert values(trace, "fid50k_full") == [(8000, 31.5)]
-        assert trace.unit == "image"
-        assert "Timing/total_sec" in trace.ignored
+def test_stylegan_statistics_with_the_metrics_next_to_them(tmp_path: Path) -> None:
+    path = write_log(tmp_path, STATS, "stats.jsonl")
+    write_log(tmp_path, METRIC, "metric-fid50k_full.jsonl")
+    for location in (path, tmp_path):
+        log = readers.read_log(location)
+        assert values(log, "loss_g") == [(0, 0.8), (4000, 1.8), (8000, 2.8)]
+        assert values(log, "sign_real") == [(0, 0.4), (4000, 0.4), (8000, 0.4)]
+        assert values(log, "fid50k_full") == [(8000, 31.5)]
+        assert log.unit == "image"
+        assert "Timing/total_sec" in log.ignored
 
 
-def test_ticks_of_stylegan(tmp_path: Path) -> None:
+def test_stylegan_log_text(tmp_path: Path) -> None:
     ticks = "tick 0     kimg 0.1      time 45s    sec/tick 10.3\n"
-    trace = readers.read(written(tmp_path, ticks + METRIC))
-    assert values(trace, "fid50k_full") == [(8000, 31.5)]
-    older = readers.read(written(tmp_path, ticks + "network-snapshot-000012        time 8m 02s      fid50k   34.75\n"))
+    log = readers.read_log(write_log(tmp_path, ticks + METRIC))
+    assert values(log, "fid50k_full") == [(8000, 31.5)]
+    older = readers.read_log(
+        write_log(tmp_path, ticks + "network-snapshot-000012        time 8m 02s      fid50k   34.75\n")
+    )
     assert values(older, "fid50k") == [(12000, 34.75)]
-    with pytest.raises(DataError, match="without a number to judge by"):
-        readers.read(written(tmp_path, ticks))
+    with pytest.raises(DataError, match="holds no losses, probabilities or metrics"):
+        readers.read_log(write_log(tmp_path, ticks))
 
 
-@pytest.mark.parametrize("between", [",", ";", "\t"])
-def test_tables(tmp_path: Path, between: str) -> None:
-    trace = readers.read(written(tmp_path, TABLE.replace(",", between)))
-    assert values(trace, "loss_d") == [(1, 0.5), (2, 0.4), (3, 0.3)]
-    assert values(trace, "fid") == [(1, 90.0), (3, 70.0)], "an empty cell was not measured"
-    assert math.isnan(values(trace, "loss_g")[1][1])
-    assert trace.ignored == ("lr",)
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_table_with_any_separator(tmp_path: Path, separator: str) -> None:
+    log = readers.read_log(write_log(tmp_path, TABLE.replace(",", separator)))
+    assert values(log, "loss_d") == [(1, 0.5), (2, 0.4), (3, 0.3)]
+    assert values(log, "fid") == [(1, 90.0), (3, 70.0)], "an empty cell is no value"
+    assert math.isnan(values(log, "loss_g")[1][1])
+    assert log.ignored == ("lr",)
 
 
-def test_tables_are_counted_by_what_there_is(tmp_path: Path) -> None:
-    assert readers.read(written(tmp_path, "epoch,loss_d\n0,1\n1,2\n")).unit == "epoch"
-    assert values(readers.read(written(tmp_path, "kimg,loss_d\n0.5,1\n1,2\n")), "loss_d") == [(500, 1), (1000, 2)]
-    rows = readers.read(written(tmp_path, "loss_d,loss_g\n1,1\n2,2\n"))
+def test_table_rows_are_counted_by_the_best_column(tmp_path: Path) -> None:
+    assert readers.read_log(write_log(tmp_path, "epoch,loss_d\n0,1\n1,2\n")).unit == "epoch"
+    assert values(readers.read_log(write_log(tmp_path, "kimg,loss_d\n0.5,1\n1,2\n")), "loss_d") == [(500, 1), (1000, 2)]
+    rows = readers.read_log(write_log(tmp_path, "loss_d,loss_g\n1,1\n2,2\n"))
     assert (rows.unit, values(rows, "loss_d")) == ("row", [(1, 1.0), (2, 2.0)])
-    with pytest.raises(DataError, match="none of its columns is known: alpha, beta"):
-        readers.read(written(tmp_path, "alpha,beta\n1,2\n"))
+    with pytest.raises(DataError, match="alpha, beta"):
+        readers.read_log(write_log(tmp_path, "alpha,beta\n1,2\n"))
 
 
 @pytest.mark.parametrize(
@@ -135,8 +147,8 @@ def test_tables_are_counted_by_what_there_is(tmp_path: Path) -> None:
         *[(name, None) for name in ("loss", "lr_d", "d_loss_gp", "accuracy")],
     ],
 )
-def test_what_columns_are_called(name: str, signal: str | None) -> None:
-    assert columns.signal_of(name) == signal
+def test_match_signal(name: str, signal: str | None) -> None:
+    assert match_signal(name) == signal
 
 
 @pytest.mark.parametrize(
@@ -147,13 +159,13 @@ def test_what_columns_are_called(name: str, signal: str | None) -> None:
         *[(name, None) for name in ("fiddle", "island", "learning_rate", "isolation")],
     ],
 )
-def test_what_metrics_are_called(name: str, better: str | None) -> None:
-    result = columns.metric_of(name)
+def test_match_metric(name: str, better: str | None) -> None:
+    result = match_metric(name)
     assert (result[1] if result else None) == better
 
 
 def record(data: bytes) -> bytes:
-    """A record of an event file; the checksums are left 0."""
+    """Return a record of an event file; the checksums are 0."""
     return struct.pack("<Q", len(data)) + bytes(4) + data + bytes(4)
 
 
@@ -174,20 +186,20 @@ PACKED = field(8, 2, field(1, 0, b"\x01") + field(5, 2, struct.pack("<f", 0.125)
 DOUBLE = field(8, 2, field(1, 0, b"\x02") + field(4, 2, struct.pack("<d", 7.5)))
 
 
-def test_event_files_of_tensorboard(tmp_path: Path) -> None:
+def test_tensorboard_event_files(tmp_path: Path) -> None:
     body = (
         event(1, "Loss/D", SIMPLE) + event(2, "Loss/D", CONTENT) + event(3, "Loss/D", PACKED) + event(3, "FID", DOUBLE)
     )
-    path = written(tmp_path, VERSION + body, "events.out.tfevents.1")
-    for given in (path, tmp_path):
-        trace = readers.read(given)
-        assert values(trace, "loss_d") == [(1, 0.5), (2, 0.25), (3, 0.125)]
-        assert values(trace, "fid") == [(3, 7.5)]
-    cut = written(tmp_path, (VERSION + body)[:-5], "cut.tfevents")
-    assert "fid" not in readers.read(cut).metrics
+    path = write_log(tmp_path, VERSION + body, "events.out.tfevents.1")
+    for location in (path, tmp_path):
+        log = readers.read_log(location)
+        assert values(log, "loss_d") == [(1, 0.5), (2, 0.25), (3, 0.125)]
+        assert values(log, "fid") == [(3, 7.5)]
+    cut = write_log(tmp_path, (VERSION + body)[:-5], "cut.tfevents")
+    assert "fid" not in readers.read_log(cut).metrics
 
 
-def test_event_files_that_tensorboard_itself_writes(tmp_path: Path) -> None:
+def test_event_files_written_by_tensorboard(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from torch.utils.tensorboard import SummaryWriter
 
@@ -195,93 +207,104 @@ def test_event_files_that_tensorboard_itself_writes(tmp_path: Path) -> None:
         for step in range(300):
             writer.add_scalar("Loss/D", 1 / (1 + step), step * 1000)
             writer.add_scalar("Loss/G", float("nan") if step == 7 else step, step * 1000, new_style=True)
-    trace = readers.read(tmp_path)
-    assert values(trace, "loss_d") == [(step * 1000, pytest.approx(1 / (1 + step))) for step in range(300)]
-    result = values(trace, "loss_g")
+    log = readers.read_log(tmp_path)
+    assert values(log, "loss_d") == [(step * 1000, pytest.approx(1 / (1 + step))) for step in range(300)]
+    result = values(log, "loss_g")
     assert math.isnan(result[7][1])
     assert [value for _, value in result[8:]] == list(range(8, 300))
 
 
-def test_damaged_event_files_end_where_the_damage_is() -> None:
-    rubbish = record(b"\xff" * 40) + event(4, "Loss/D", SIMPLE)
-    assert list(tensorboard.scalars(VERSION + event(1, "x", SIMPLE) + rubbish)) == [(1, "x", 0.5), (4, "Loss/D", 0.5)]
+def test_damaged_event_file_is_read_up_to_the_damage() -> None:
+    garbage = record(b"\xff" * 40) + event(4, "Loss/D", SIMPLE)
+    assert list(tensorboard.scalars(VERSION + event(1, "x", SIMPLE) + garbage)) == [(1, "x", 0.5), (4, "Loss/D", 0.5)]
     assert list(tensorboard.scalars(struct.pack("<Q", 2**60) + bytes(50))) == []
 
 
 @pytest.mark.parametrize(
-    ("content", "line"),
+    "content",
     [
-        (b"", "is no log of a form that is known"),
-        (b"dear diary, it trains\n", "is no log of a form that is known: the PyTorch DCGAN example"),
-        (bytes(range(256)) * 4, "is no log of a form that is known"),
-        (gzip.compress(b"dear diary\n", mtime=0)[:-9], "is no log of a form that is known"),
-        (b"\x1f\x8b\x08broken", "is no log of a form that is known"),
-        (b'{"event": "x"}\n', "is no log of a form that is known"),
+        b"",
+        b"dear diary, it trains\n",
+        bytes(range(256)) * 4,
+        gzip.compress(b"dear diary\n", mtime=0)[:-9],
+        b"\x1f\x8b\x08broken",
+        b'{"event": "x"}\n',
     ],
 )
-def test_what_is_no_log_is_told_in_one_line(tmp_path: Path, content: bytes, line: str) -> None:
-    path = written(tmp_path, content)
-    with pytest.raises(DataError, match=line) as told:
-        readers.read(path)
-    assert str(path) in str(told.value)
-    assert "\n" not in str(told.value)
+def test_unknown_format_is_an_error_of_one_line_that_names_the_known_formats(tmp_path: Path, content: bytes) -> None:
+    path = write_log(tmp_path, content)
+    with pytest.raises(DataError) as raised:
+        readers.read_log(path)
+    message = str(raised.value)
+    assert str(path) in message
+    assert all(reader.name in message for reader in readers.READERS)
+    assert "\n" not in message
 
 
-def test_what_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"there is no .*nowhere; give a run folder or a log"):
-        readers.read(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="neither a run nor a folder with event files"):
-        readers.read(tmp_path)
+def test_missing_file_and_folder_without_a_log_are_errors_with_the_path(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        readers.read_log(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"tfevents.*stats\.jsonl.*log\.txt") as raised:
+        readers.read_log(tmp_path)
+    assert str(tmp_path) in str(raised.value)
 
 
-@pytest.mark.parametrize("text", [EXAMPLE, STUDIO, STATS, TABLE], ids=["example", "studio", "stats", "table"])
-def test_a_log_cut_short_anywhere_is_read_up_to_there(tmp_path: Path, text: str) -> None:
-    whole = readers.read(written(tmp_path, text))
+def test_every_reader_is_found_and_documented() -> None:
+    files = {path.stem for path in Path(readers.__path__[0]).glob("[a-z]*.py")}
+    assert {type(reader).__module__.rpartition(".")[2] for reader in readers.READERS} == files
+    orders = [reader.order for reader in readers.READERS]
+    assert orders == sorted(set(orders))
+    assert all(reader.name and reader.contents for reader in readers.READERS)
+
+
+@pytest.mark.parametrize("text", [DCGAN, STUDIO, STATS, TABLE], ids=["dcgan", "studiogan", "stylegan", "table"])
+def test_truncated_log_is_read_up_to_its_end(tmp_path: Path, text: str) -> None:
+    whole = readers.read_log(write_log(tmp_path, text))
     for share in (0.75, 0.8, 0.9, 0.99):
         cut = text[: int(share * len(text))]
-        trace = readers.read(written(tmp_path, cut))
-        for name, column in trace.signals.items():
+        log = readers.read_log(write_log(tmp_path, cut))
+        for name, column in log.signals.items():
             count = len(column.steps)
             assert column.steps.tolist() == whole.signals[name].steps[:count].tolist()
             np.testing.assert_array_equal(column.values, whole.signals[name].values[:count])
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "utf-8-sig"])
-def test_mixed_encodings_do_no_harm(tmp_path: Path, encoding: str) -> None:
+def test_encodings(tmp_path: Path, encoding: str) -> None:
     content = ("größe é\r\n" + TABLE.replace("\n", "\r\n")).encode(encoding)
-    expected = readers.read(written(tmp_path, TABLE)).signals["loss_d"]
+    expected = readers.read_log(write_log(tmp_path, TABLE)).signals["loss_d"]
     body = TABLE.replace("\n", "\r\n").encode(encoding)
-    np.testing.assert_array_equal(readers.read(written(tmp_path, body)).signals["loss_d"].values, expected.values)
-    lines = content.split("\n".encode(encoding)[-1:])[0] + b"\n" + EXAMPLE.encode() + b"\xff\xfe\xfa broken\n"
+    np.testing.assert_array_equal(readers.read_log(write_log(tmp_path, body)).signals["loss_d"].values, expected.values)
+    lines = content.split("\n".encode(encoding)[-1:])[0] + b"\n" + DCGAN.encode() + b"\xff\xfe\xfa broken\n"
     if encoding == "latin-1":
-        assert len(readers.read(written(tmp_path, lines)).signals["loss_d"].steps) == 9
+        assert len(readers.read_log(write_log(tmp_path, lines)).signals["loss_d"].steps) == 9
 
 
-def test_a_run_that_was_taken_up_again_counts_from_there() -> None:
-    column = series([10, 20, 30, 40, 25, 35, 45], [1, 2, 3, 4, 5, 6, 7])
+def test_entries_superseded_by_a_resumed_run_are_dropped() -> None:
+    column = build_series([10, 20, 30, 40, 25, 35, 45], [1, 2, 3, 4, 5, 6, 7])
     assert column.steps.tolist() == [10, 20, 25, 35, 45]
     assert column.values.tolist() == [1, 2, 5, 6, 7]
-    assert series([], []).steps.tolist() == []
+    assert build_series([], []).steps.tolist() == []
 
 
-def test_readings_are_means_and_count_what_is_not_finite() -> None:
+def test_readings_are_means_with_a_count_of_non_finite_values() -> None:
     count = 50_000
     values = np.arange(count, dtype=float)
     values[::1000] = math.nan
-    trace = Trace("x", {"loss_d": series(np.arange(1, count + 1), values)}, {}, total=2 * count)
-    result = list(readings(trace))
-    assert len(result) == READINGS
+    log = TrainingLog("x", {"loss_d": build_series(np.arange(1, count + 1), values)}, {}, total=2 * count)
+    result = list(compute_readings(log))
+    assert len(result) == MAX_READINGS
     assert [reading.step for reading in result[:EAGER]] == list(range(1, EAGER + 1))
     assert (result[-1].step, result[-1].progress) == (count, 0.5)
     assert sum(reading.signals.non_finite for reading in result) == 50
     steps = np.array([0] + [reading.step for reading in result])
-    for row in (5, EAGER + 3, READINGS - 1):
-        chosen = values[steps[row] : steps[row + 1]]
-        assert result[row].signals.loss_d == pytest.approx(np.nanmean(chosen))
+    for row in (5, EAGER + 3, MAX_READINGS - 1):
+        expected = values[steps[row] : steps[row + 1]]
+        assert result[row].signals.loss_d == pytest.approx(np.nanmean(expected))
 
 
-def test_a_metric_is_known_from_its_step_on(tmp_path: Path) -> None:
-    result = list(readings(readers.read(written(tmp_path, TABLE))))
+def test_metric_is_known_from_its_step_on(tmp_path: Path) -> None:
+    result = list(compute_readings(readers.read_log(write_log(tmp_path, TABLE))))
     known = [(reading.signals.metrics["fid"].value, reading.signals.metrics["fid"].age) for reading in result]
     assert known == [(90.0, 0), (90.0, 1), (70.0, 0)]
     assert [reading.signals.non_finite for reading in result] == [0, 1, 0]

@@ -1,4 +1,4 @@
-"""What is done about a finding: a pure function of findings, knobs and what was done before."""
+"""Remedies: a pure function of findings, knobs, and the remedies so far."""
 
 import dataclasses
 import json
@@ -7,68 +7,103 @@ import pytest
 
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Finding, Health, Override, Remedy
-from equipoise.diagnosis import remedies
-from equipoise.diagnosis.ladders import LADDERS
+from equipoise.diagnosis.adjustments import Adjustment, adjust_knobs
 from equipoise.diagnosis.remedies import (
-    Care,
-    Case,
-    Chart,
-    Given,
-    far_from_published,
+    AppliedRemedy,
+    RepairContext,
+    RepairSettings,
+    RepairState,
+    apply_overrides,
+    knobs_far_from_published,
     prescribe,
-    treated,
-    with_overrides,
 )
-from equipoise.diagnosis.symptoms import NAMES
+from equipoise.diagnosis.symptoms import SYMPTOMS, repair_of
 
 PUBLISHED = AdversarialKnobs()
 ALL = frozenset(AdversarialKnobs.ranges())
 STEPS = 1000
+SETTINGS = RepairSettings()
+ONLY_ROLLBACKS = RepairSettings(changes_knobs=False)
+START = RepairState()
 
 
-def case(turnable: frozenset[str] = ALL, **base: float) -> Case:
-    return Case(STEPS, PUBLISHED, turnable, PUBLISHED.with_values(base))
+def context(turnable: frozenset[str] = ALL, **base: float) -> RepairContext:
+    return RepairContext(STEPS, PUBLISHED, turnable, PUBLISHED.with_values(base))
 
 
-def ailing(symptom: str = "discriminator_overpowering", severity: float = 0.9, confidence: float = 0.9) -> Health:
+def unhealthy(symptom: str = "discriminator_overpowering", severity: float = 0.9, confidence: float = 0.9) -> Health:
     return Health((Finding(symptom, severity, {"rank_train_fake": 1.0}, since=90, confidence=confidence),))
 
 
-def given(mine: Case, step: int, chart: Chart | None = None, symptom: str = "mode_dropping") -> tuple[Remedy, Chart]:
-    """A remedy, and the chart once its overrides act."""
-    remedy, chart = prescribe(Care(), mine, chart or Chart(), ailing(symptom), mine.base, step)
+def apply(
+    run: RepairContext, step: int, state: RepairState = START, symptom: str = "mode_dropping"
+) -> tuple[Remedy, RepairState]:
+    """Return a remedy, and the state with its overrides in force."""
+    remedy, state = prescribe(SETTINGS, run, state, unhealthy(symptom), run.base, step)
     assert remedy is not None
-    return remedy, with_overrides(chart, remedy.overrides)
+    return remedy, state.with_overrides(remedy.overrides)
 
 
-def test_nothing_is_done_about_health_or_what_is_mild_or_unsure() -> None:
+def values_of(remedy: Remedy) -> dict[str, float]:
+    return {override.knob: override.value for override in remedy.overrides}
+
+
+def test_no_remedy_without_a_serious_and_confident_finding_that_has_a_ladder() -> None:
     for health in (
         Health(),
-        ailing(severity=0.4),
-        ailing(confidence=0.4),
-        ailing("plateau"),
-        ailing("equilibrium", 0.9),
+        unhealthy(severity=0.4),
+        unhealthy(confidence=0.4),
+        unhealthy("plateau"),
+        unhealthy("equilibrium", 0.9),
+        unhealthy("unknown_symptom"),
     ):
-        assert prescribe(Care(), case(), Chart(), health, PUBLISHED, 100) == (None, Chart())
+        assert prescribe(SETTINGS, context(), START, health, PUBLISHED, 100) == (None, START)
 
 
-def test_every_ladder_is_of_a_symptom_that_there_is() -> None:
-    assert set(LADDERS) <= set(NAMES)
+def test_every_symptom_has_a_ladder_or_needs_no_repair() -> None:
+    without = {name for name in SYMPTOMS if repair_of(name) is None}
+    assert without == {"plateau", "equilibrium"}
+    knobs = AdversarialKnobs.ranges()
+    for symptom in SYMPTOMS.values():
+        rungs = symptom.repair.ladder if symptom.repair else ()
+        assert all(adjustment.knob in knobs for rung in rungs for adjustment in rung)
 
 
-def test_rung_0_pulls_back_all_that_was_set_far_from_its_published_value() -> None:
-    mine = case(lr_d=6e-3, beta1=0.9, lr_g=4e-4)
-    remedy, chart = given(mine, 100)
+@pytest.mark.parametrize(
+    ("adjustment", "before", "after"),
+    [
+        (Adjustment("lr_d", "multiply", 0.25), 4e-4, 1e-4),
+        (Adjustment("r1_gamma", "multiply", 4.0, start=1.0), 0.0, 1.0),
+        (Adjustment("r1_gamma", "multiply", 4.0, start=1.0), 2.0, 8.0),
+        (Adjustment("lr_d", "set", 2e-3), 4e-4, 2e-3),
+        (Adjustment("lr_d", "set", 2e-3), 2e-6, 2e-6),
+        (Adjustment("augment_p", "increase", 0.2, limit=0.6), 0.5, 0.6),
+        (Adjustment("augment_p", "increase", 0.2, limit=0.6), 0.7, 0.7),
+        (Adjustment("beta1", "at_most", 0.0), 0.5, 0.0),
+        (Adjustment("instance_noise", "at_least", 0.1), 0.2, 0.2),
+        (Adjustment("lr_d", "multiply", 1000.0), 1e-3, 1e-2),
+    ],
+)
+def test_adjustments(adjustment: Adjustment, before: float, after: float) -> None:
+    knobs = PUBLISHED.with_values({adjustment.knob: before})
+    expected = {} if before == after else {adjustment.knob: pytest.approx(after)}
+    assert adjust_knobs((adjustment,), knobs, ALL) == expected
+    assert adjust_knobs((adjustment,), knobs, frozenset()) == {}
+
+
+def test_rung_0_resets_knobs_far_from_their_published_values() -> None:
+    run = context(lr_d=6e-3, beta1=0.9, lr_g=4e-4)
+    remedy, state = apply(run, 100)
     assert (remedy.rung, remedy.restore) == (0, True)
-    assert {one.knob: one.value for one in remedy.overrides} == {"lr_d": 2e-4, "beta1": 0.5}
-    acting = treated(chart, mine.base, 101)
-    assert (acting.lr_d, acting.beta1, acting.lr_g) == (pytest.approx(2e-4), 0.5, 4e-4)
+    assert values_of(remedy) == {"lr_d": 2e-4, "beta1": 0.5}
+    knobs = apply_overrides(state, run.base, 101)
+    assert (knobs.lr_d, knobs.beta1, knobs.lr_g) == (pytest.approx(2e-4), 0.5, 4e-4)
 
 
-def test_a_run_that_never_began_gets_the_regime_on_top_of_rung_0() -> None:
-    mine = case(lr_d=6e-3, beta2=0.9, discriminator_steps=5)
-    remedy, chart = given(mine, 100, symptom="discriminator_overpowering")
-    regime = {
+def test_rung_0_includes_the_first_rung_for_a_run_that_never_learned() -> None:
+    run = context(lr_d=6e-3, beta2=0.9, discriminator_steps=5)
+    remedy, state = apply(run, 100, symptom="discriminator_overpowering")
+    stable = {
         "lr_g": 2e-3,
         "lr_d": 2e-3,
         "beta1": 0.0,
@@ -76,48 +111,49 @@ def test_a_run_that_never_began_gets_the_regime_on_top_of_rung_0() -> None:
         "discriminator_steps": 1,
         "ema_half_life": 2000,
     }
-    assert {one.knob: one.value for one in remedy.overrides} == {**regime, "beta2": 0.999}
-    acting = treated(chart, mine.base, 101)
-    assert (acting.lr_g, acting.lr_d) == (pytest.approx(2e-3), pytest.approx(2e-3))
+    assert values_of(remedy) == {**stable, "beta2": 0.999}
+    knobs = apply_overrides(state, run.base, 101)
+    assert (knobs.lr_g, knobs.lr_d) == (pytest.approx(2e-3), pytest.approx(2e-3))
 
 
-def test_r1_that_is_on_already_stays_as_it_is_under_the_regime() -> None:
-    remedy, _ = given(case(r1_gamma=0.1), 100, symptom="discriminator_overpowering")
-    assert "r1_gamma" not in {one.knob for one in remedy.overrides}
+def test_first_rung_does_not_change_r1_that_is_on() -> None:
+    remedy, _ = apply(context(r1_gamma=0.1), 100, symptom="discriminator_overpowering")
+    assert "r1_gamma" not in values_of(remedy)
 
 
-def test_a_hint_is_enough_for_rung_0_while_there_is_little_to_lose() -> None:
-    far, hint = case(lr_d=6e-3), ailing(severity=0.2)
-    assert prescribe(Care(), far, Chart(), hint, far.base, 250)[0] is not None
-    assert prescribe(Care(), far, Chart(), hint, far.base, 251)[0] is None
-    assert prescribe(Care(), case(), Chart(), hint, PUBLISHED, 100)[0] is None, "no knob stands far"
-    shrunk = ailing("vanishing_generator_gradient", severity=0.2)
-    assert prescribe(Care(), far, Chart(), shrunk, far.base, 100)[0] is None, "measured by the run's own first steps"
-    chart = given(far, 100)[1]
-    assert prescribe(Care(), far, chart, hint, far.base, 200)[0] is None, "it was pulled back already"
+def test_hint_suffices_for_rung_0_early_in_a_run() -> None:
+    far, hint = context(lr_d=6e-3), unhealthy(severity=0.2)
+    assert prescribe(SETTINGS, far, START, hint, far.base, 250)[0] is not None
+    assert prescribe(SETTINGS, far, START, hint, far.base, 251)[0] is None
+    assert prescribe(SETTINGS, context(), START, hint, PUBLISHED, 100)[0] is None, "no knob is far"
+    relative = unhealthy("vanishing_generator_gradient", severity=0.2)
+    assert prescribe(SETTINGS, far, START, relative, far.base, 100)[0] is None, "relative to the run's first steps"
+    _, state = apply(far, 100)
+    assert prescribe(SETTINGS, far, state, hint, far.base, 200)[0] is None, "reset already"
 
 
-def test_early_in_a_run_weights_of_the_start_are_gone_back_to() -> None:
-    for symptom, step, newest in (("mode_collapse", 250, 0), ("mode_collapse", 251, 90), ("divergence", 100, 90)):
-        remedy, _ = given(case(), step, symptom=symptom)
-        assert remedy.newest == newest
+@pytest.mark.parametrize(
+    ("symptom", "step", "newest"), [("mode_collapse", 250, 0), ("mode_collapse", 251, 90), ("divergence", 100, 90)]
+)
+def test_early_rollback_goes_to_the_start(symptom: str, step: int, newest: int) -> None:
+    assert apply(context(), step, symptom=symptom)[0].newest == newest
 
 
-def test_what_befell_a_discriminator_is_undone_and_nothing_turned() -> None:
-    forgot = Health((Finding("discriminator_forgetting", 1.0, {}, since=300),))
-    for mine in (case(), case(lr_d=6e-3)):
-        remedy, _ = prescribe(Care(), mine, Chart(), forgot, mine.base, 350)
+def test_forgetting_is_rolled_back_without_a_change_of_knobs() -> None:
+    health = Health((Finding("discriminator_forgetting", 1.0, {}, since=300),))
+    for run in (context(), context(lr_d=6e-3)):
+        remedy, _ = prescribe(SETTINGS, run, START, health, run.base, 350)
         assert remedy is not None
         assert (remedy.restore, remedy.newest, remedy.overrides) == (True, 300, ())
 
 
-def test_late_what_has_been_so_since_the_start_is_no_reason_to_go_back() -> None:
-    always = Health((Finding("discriminator_overpowering", 0.8, {}, since=0),))
-    remedy, chart = prescribe(Care(), case(), Chart(), always, PUBLISHED, 500)
+def test_late_finding_since_the_start_is_not_rolled_back() -> None:
+    health = Health((Finding("discriminator_overpowering", 0.8, {}, since=0),))
+    remedy, state = prescribe(SETTINGS, context(), START, health, PUBLISHED, 500)
     assert remedy is not None
     assert not remedy.restore
-    assert not chart.given[-1].anew
-    assert prescribe(Care(change=False), case(), Chart(), always, PUBLISHED, 500)[0] is None
+    assert not state.applied[-1].restarted
+    assert prescribe(ONLY_ROLLBACKS, context(), START, health, PUBLISHED, 500)[0] is None
 
 
 @pytest.mark.parametrize(
@@ -138,47 +174,47 @@ def test_late_what_has_been_so_since_the_start_is_no_reason_to_go_back() -> None
         ("discriminator_steps", 5, True),
     ],
 )
-def test_what_far_means(knob: str, value: float, is_far: bool) -> None:
-    assert (knob in far_from_published(case(**{knob: value}))) is is_far
+def test_knobs_far_from_published(knob: str, value: float, is_far: bool) -> None:
+    assert (knob in knobs_far_from_published(context(**{knob: value}))) is is_far
 
 
-def test_a_penalty_that_the_paper_has_and_the_user_turned_off_is_far() -> None:
+def test_published_penalty_that_the_user_turned_off_is_far() -> None:
     published = PUBLISHED.with_values({"r1_gamma": 1.0})
-    assert far_from_published(Case(STEPS, published, ALL, PUBLISHED)) == {"r1_gamma": 1.0}
+    assert knobs_far_from_published(RepairContext(STEPS, published, ALL, PUBLISHED)) == {"r1_gamma": 1.0}
 
 
-def test_a_schedule_goes_on_below_an_override() -> None:
-    """The rate keeps its ratio, published to what the user set, while the schedule brings it down."""
-    mine = case(lr_d=2e-3)
-    chart = given(mine, 100)[1]
-    assert treated(chart, mine.base.with_values({"lr_d": 1e-3}), 200).lr_d == pytest.approx(1e-4)
+def test_schedule_continues_under_an_override() -> None:
+    """The rate keeps the ratio of published to user value while the schedule reduces it."""
+    run = context(lr_d=2e-3)
+    _, state = apply(run, 100)
+    assert apply_overrides(state, run.base.with_values({"lr_d": 1e-3}), 200).lr_d == pytest.approx(1e-4)
 
 
-def test_an_override_expires_and_a_symptom_that_comes_back_gets_it_to_the_end() -> None:
-    mine = case(lr_d=6e-3)
-    remedy, chart = given(mine, 260)
+def test_override_expires_and_a_repeated_one_lasts_to_the_end() -> None:
+    run = context(lr_d=6e-3)
+    remedy, state = apply(run, 260)
     assert remedy.until == 560
-    assert treated(chart, mine.base, 559).lr_d == pytest.approx(2e-4)
-    assert treated(chart, mine.base, 560).lr_d == 6e-3
-    again, chart = prescribe(Care(), mine, chart, ailing("mode_dropping"), mine.base, 700)
-    assert again is not None
-    assert (again.rung, again.until) == (0, STEPS)
+    assert apply_overrides(state, run.base, 559).lr_d == pytest.approx(2e-4)
+    assert apply_overrides(state, run.base, 560).lr_d == 6e-3
+    repeated, _ = prescribe(SETTINGS, run, state, unhealthy("mode_dropping"), run.base, 700)
+    assert repeated is not None
+    assert (repeated.rung, repeated.until) == (0, STEPS)
 
 
-def test_what_would_expire_late_or_begins_the_run_anew_acts_to_the_end() -> None:
-    mine = case(lr_d=6e-3)
-    assert given(mine, 100)[0].until == STEPS
-    remedy, _ = prescribe(Care(), mine, Chart(), ailing(), mine.base, 400)
+def test_override_after_a_restart_or_late_in_the_run_lasts_to_the_end() -> None:
+    run = context(lr_d=6e-3)
+    assert apply(run, 100)[0].until == STEPS
+    remedy, _ = prescribe(SETTINGS, run, START, unhealthy(), run.base, 400)
     assert remedy is not None
     assert remedy.until == STEPS
 
 
-def test_the_ladder_is_climbed_while_the_symptom_stays_and_a_rung_that_changes_nothing_is_left_out() -> None:
-    chart, rungs, step = Chart(), [], 300
-    mine = case(ALL - {"lr_d", "instance_noise"})
+def test_ladder_is_climbed_and_rungs_without_effect_are_skipped() -> None:
+    state, rungs, step = START, [], 300
+    run = context(ALL - {"lr_d", "instance_noise"})
     for _ in range(4):
-        remedy, chart = given(mine, step, chart, "discriminator_overpowering")
-        rungs.append((remedy.rung, {one.knob: one.value for one in remedy.overrides}))
+        remedy, state = apply(run, step, state, "discriminator_overpowering")
+        rungs.append((remedy.rung, values_of(remedy)))
         step += 50
     assert rungs == [
         (1, {"lr_g": 2e-3, "beta1": 0.0, "r1_gamma": 1.0, "ema_half_life": 2000}),
@@ -186,63 +222,62 @@ def test_the_ladder_is_climbed_while_the_symptom_stays_and_a_rung_that_changes_n
         (4, {"real_label_low": 0.8, "fake_label_high": 0.2}),
         (5, {"generator_steps": 2}),
     ]
-    assert prescribe(Care(), mine, chart, ailing(), PUBLISHED, step)[0] is None, (
-        "nothing to turn, nowhere to go back to"
-    )
+    assert prescribe(SETTINGS, run, state, unhealthy(), PUBLISHED, step)[0] is None, "no rung and no rollback is left"
 
 
-def test_there_is_a_pause_after_a_remedy_and_a_budget_for_the_run() -> None:
-    _, chart = prescribe(Care(), case(), Chart(), ailing(), PUBLISHED, 100)
-    assert prescribe(Care(), case(), chart, ailing(), PUBLISHED, 349)[0] is None, "it began anew"
-    assert prescribe(Care(), case(), chart, ailing(), PUBLISHED, 350)[0] is not None
-    assert prescribe(Care(), case(), chart, ailing("divergence"), PUBLISHED, 101)[0] is not None
-    late = given(case(), 300)[1]
-    assert prescribe(Care(), case(), late, ailing(), PUBLISHED, 339)[0] is None
-    assert prescribe(Care(), case(), late, ailing(), PUBLISHED, 340)[0] is not None
-    spent = dataclasses.replace(chart, given=chart.given * Care().budget)
-    assert prescribe(Care(), case(), spent, ailing(), PUBLISHED, 500)[0] is None
+def test_pause_after_a_remedy_and_limited_number_of_remedies() -> None:
+    _, state = prescribe(SETTINGS, context(), START, unhealthy(), PUBLISHED, 100)
+    assert prescribe(SETTINGS, context(), state, unhealthy(), PUBLISHED, 349)[0] is None, "the run was restarted"
+    assert prescribe(SETTINGS, context(), state, unhealthy(), PUBLISHED, 350)[0] is not None
+    assert prescribe(SETTINGS, context(), state, unhealthy("divergence"), PUBLISHED, 101)[0] is not None
+    _, late = apply(context(), 300)
+    assert prescribe(SETTINGS, context(), late, unhealthy(), PUBLISHED, 339)[0] is None
+    assert prescribe(SETTINGS, context(), late, unhealthy(), PUBLISHED, 340)[0] is not None
+    exhausted = dataclasses.replace(state, applied=state.applied * SETTINGS.max_remedies)
+    assert prescribe(SETTINGS, context(), exhausted, unhealthy(), PUBLISHED, 500)[0] is None
 
 
-def test_what_does_not_spoil_weights_must_stay_before_anything_is_done() -> None:
-    for symptom in ("discriminator_overfitting", "oscillation", "memorisation"):
-        assert prescribe(Care(), case(), Chart(), ailing(symptom), PUBLISHED, 139)[0] is None, "found since step 90"
-        assert prescribe(Care(), case(), Chart(), ailing(symptom), PUBLISHED, 140)[0] is not None
+@pytest.mark.parametrize("symptom", ["discriminator_overfitting", "oscillation", "memorisation"])
+def test_symptom_that_does_not_spoil_weights_must_persist(symptom: str) -> None:
+    health = unhealthy(symptom)
+    assert prescribe(SETTINGS, context(), START, health, PUBLISHED, 139)[0] is None, "found since step 90"
+    assert prescribe(SETTINGS, context(), START, health, PUBLISHED, 140)[0] is not None
 
 
-def test_what_does_not_spoil_weights_is_not_rolled_back() -> None:
-    remedy, _ = prescribe(Care(), case(), Chart(), ailing("discriminator_overfitting"), PUBLISHED, 200)
+def test_symptom_that_does_not_spoil_weights_is_not_rolled_back() -> None:
+    remedy, _ = prescribe(SETTINGS, context(), START, unhealthy("discriminator_overfitting"), PUBLISHED, 200)
     assert remedy is not None
     assert (remedy.restore, remedy.overrides[0].knob) == (False, "augment_p")
 
 
-def test_a_rollback_reaches_a_quarter_of_the_run_but_to_the_start_for_what_is_no_number() -> None:
-    for symptom, oldest in (("mode_collapse", 350), ("divergence", 0)):
-        health = Health((Finding(symptom, 0.9, {}, since=400, confidence=0.9),))
-        remedy, _ = prescribe(Care(), case(), Chart(), health, PUBLISHED, 600)
-        assert remedy is not None
-        assert (remedy.restore, remedy.oldest) == (True, oldest)
+@pytest.mark.parametrize(("symptom", "oldest"), [("mode_collapse", 350), ("divergence", 0)])
+def test_rollback_reaches_a_quarter_of_the_run_and_after_a_divergence_the_start(symptom: str, oldest: int) -> None:
+    health = Health((Finding(symptom, 0.9, {}, since=400, confidence=0.9),))
+    remedy, _ = prescribe(SETTINGS, context(), START, health, PUBLISHED, 600)
+    assert remedy is not None
+    assert (remedy.restore, remedy.oldest) == (True, oldest)
 
 
-def test_no_more_is_rolled_back_once_too_many_steps_are_lost() -> None:
-    remedy, _ = prescribe(Care(), case(), Chart(lost=700), ailing(), PUBLISHED, 800)
+def test_no_rollback_once_too_many_steps_are_lost() -> None:
+    remedy, _ = prescribe(SETTINGS, context(), RepairState(lost_steps=700), unhealthy(), PUBLISHED, 800)
     assert remedy is not None
     assert not remedy.restore
 
 
-def test_the_gravest_finding_comes_first() -> None:
-    health = Health((*ailing("oscillation", 0.6).findings, *ailing("divergence", 1.0).findings))
-    remedy, _ = prescribe(Care(), case(), Chart(), health, PUBLISHED, 100)
+def test_most_severe_finding_is_repaired_first() -> None:
+    health = Health((*unhealthy("oscillation", 0.6).findings, *unhealthy("divergence", 1.0).findings))
+    remedy, _ = prescribe(SETTINGS, context(), START, health, PUBLISHED, 100)
     assert remedy is not None
     assert remedy.finding.symptom == "divergence"
 
 
-def test_care_without_change_only_rolls_back() -> None:
-    mine = case(lr_d=6e-3)
-    remedy, chart = prescribe(Care(change=False), mine, Chart(), ailing("oscillation"), mine.base, 200)
+def test_repair_without_changes_of_knobs_only_rolls_back() -> None:
+    run = context(lr_d=6e-3)
+    remedy, state = prescribe(ONLY_ROLLBACKS, run, START, unhealthy("oscillation"), run.base, 200)
     assert remedy is not None
-    assert (remedy.restore, remedy.overrides, treated(chart, mine.base, 201)) == (True, (), mine.base)
+    assert (remedy.restore, remedy.overrides, apply_overrides(state, run.base, 201)) == (True, (), run.base)
 
 
-def test_a_chart_goes_through_json() -> None:
-    chart = Chart((Override("lr_d", 2e-4, 2e-3, 400),), (Given(100, "divergence", 1, 400),), 50)
-    assert remedies.from_plain(json.loads(json.dumps(remedies.to_plain(chart)))) == chart
+def test_state_survives_json() -> None:
+    state = RepairState((Override("lr_d", 2e-4, 2e-3, 400),), (AppliedRemedy(100, "divergence", 1, 400),), 50)
+    assert RepairState.from_dict(json.loads(json.dumps(state.to_dict()))) == state
