@@ -1,4 +1,4 @@
-"""What the training loop yields. The terminal prints events, a run folder keeps them, a test takes twenty."""
+"""The events that the training loop yields. The terminal prints them, and the run folder stores them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ import numpy.typing as npt
 from equipoise.core.observations import Finding, Health, Override, ScalarStats, Signals, Verdict
 
 REPAIR = "repair"
-"""Who turned a knob, where it was no controller."""
+"""`Turned.by` of changes made by repair; of other changes it is the name of the controller."""
 
 FinishReason = Literal["steps", "images", "seconds", "equilibrium", "interrupted", "diverged"]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. `step` counts finished steps, `images` the reals seen up to then."""
+    """Something that happened in a run, after `step` finished steps and `images` reals seen."""
 
     step: int
     images: int
@@ -25,10 +25,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Started(Event):
-    """A run begins. `parameters` counts weights by network; `knobs` is where they stand.
+    """A run starts. `parameters`: number of weights per network. `knobs`: initial values.
 
-    `taken_over`: the share of each network's weights that stem from another run, from 0 to 1. `turnable`: the knobs
-    that act for this GAN, sorted. `begins`: the step from which on it is a game; there is none if the run ends before.
+    `transferred`: share of each network's weights that come from another run, in [0, 1]. `turnable`: names of the knobs
+    that have an effect in this model, sorted. `adversarial_start`: the step at which adversarial training starts, after
+    pre-training.
     """
 
     steps: int
@@ -43,16 +44,17 @@ class Started(Event):
 
 @dataclass(frozen=True, slots=True)
 class Stepped(Event):
-    """A step is done. Not kept in the log: its numbers are still on the device."""
+    """A step is finished, `seconds` after the start. Not stored in the log: its numbers are still on the device."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Sensed(Event):
-    """Numbers were read from the device. `loss` has a reading for each "phase.term" since the last time.
+    """Signals were read from the device and diagnosed. `loss`: statistics of each "phase.term" since the last reading.
 
-    `reward`: what the controller's last decision has earned, if it is paid.
+    `progress`: share of the planned run, in [0, 1]. `seconds`: since the start. `reward`: of the controller's previous
+    decision, for controllers that learn; else None.
     """
 
     progress: float
@@ -65,7 +67,7 @@ class Sensed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Turned(Event):
-    """A knob was turned."""
+    """A knob was changed. `by`: name of the controller, or "repair"; `why`: its reason."""
 
     knob: str
     before: float
@@ -76,9 +78,10 @@ class Turned(Event):
 
 @dataclass(frozen=True, slots=True)
 class Remedied(Event):
-    """Something was done about a finding, on a `rung` of its ladder: 0 pulls knobs back to their published values.
+    """Repair acted on a finding. `rung`: rung of the symptom's ladder; 0 resets knobs to their published values.
 
-    `restored`: the step whose weights were gone back to, None if they were kept; `lost`: the steps that this cost.
+    `restored`: step of the restored checkpoint, None without a rollback; `lost`: number of steps lost by it. `until`:
+    step until which the overrides last.
     """
 
     finding: Finding
@@ -91,7 +94,7 @@ class Remedied(Event):
 
 @dataclass(frozen=True, slots=True)
 class Evaluated(Event):
-    """A metric was measured on `count` samples of the averaged generator against held-out reals."""
+    """A metric was measured on `count` samples of the averaged generator against held-out reals, in `seconds`."""
 
     metric: str
     value: float
@@ -102,10 +105,11 @@ class Evaluated(Event):
 
 @dataclass(frozen=True, slots=True)
 class Sampled(Event):
-    """The same latents, or inputs, once more. `samples`: (N, ...) float32 in the data's range; `columns` of a grid.
+    """Samples were generated from the same latents or inputs as before.
 
-    `shows`: what each group of images holds, in order, such as input, output, truth; empty where all are samples.
-    `texts`: the samples as they are read; None where they are no text.
+    `samples`: (N, ...) float32 in the range of the data. `columns`: of the grid of images. `shows`: what each group of
+    images is, in order, such as input, output, truth; empty if all are samples. `texts`: decoded samples of text, else
+    None.
     """
 
     samples: npt.NDArray[np.float32]
@@ -116,7 +120,7 @@ class Sampled(Event):
 
 @dataclass(frozen=True, slots=True)
 class Saved(Event):
-    """A checkpoint is whole on the disk. `best`: no earlier one had a better metric."""
+    """A checkpoint was saved completely. `best`: no earlier one had a better metric."""
 
     checkpoint: str
     best: bool
@@ -124,12 +128,12 @@ class Saved(Event):
 
 @dataclass(frozen=True, slots=True)
 class Resumed(Event):
-    """The run goes on from a checkpoint; events of later steps that stand before this one no longer count."""
+    """The run was resumed from a checkpoint. Earlier events of later steps are superseded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished(Event):
-    """The run has ended, for `reason`, with this verdict on its health."""
+    """The run ended after `seconds`, for `reason`, with this verdict on its health."""
 
     reason: FinishReason
     verdict: Verdict

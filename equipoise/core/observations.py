@@ -1,4 +1,4 @@
-"""What is known about a run at one moment, as numbers without tensors: all that a controller may see."""
+"""The state of a run at one reading, as numbers without tensors: everything that controllers and diagnosis use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from equipoise.core.knobs import Knobs
 Verdict = Literal["healthy", "unhealthy", "diverged"]
 
 SERIOUS = 0.5
-"""The severity from which a finding calls for something to be done; below it is something to know."""
+"""Severity from which a finding is a problem that needs action; below it, a finding is a hint."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScalarStats:
-    """One number over the steps since the last reading."""
+    """Statistics of one scalar over the steps since the last reading."""
 
     mean: float
     min: float
@@ -24,7 +24,7 @@ class ScalarStats:
 
 @dataclass(frozen=True, slots=True)
 class MetricReading:
-    """The last value of a metric, how old it is in images, and which way is up."""
+    """The last value of a metric, its age in images seen, and which direction is better."""
 
     value: float
     age: int
@@ -33,54 +33,56 @@ class MetricReading:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Numbers with fixed meanings, over the steps since the last reading. None: not to be had for this GAN or yet.
+    """Signals with the same meaning for every model, as means over the steps since the last reading.
 
-    Ranks lie in [-1, 1] and mean the same for every loss: 0 is "cannot tell apart", 1 "always ranks higher".
+    None: this model does not define the signal, or it has no value yet. Ranks are in [−1, 1] and compare across losses:
+    0 means indistinguishable, 1 that every first logit is higher than every second. D(·) is a logit; AUC(a, b) is the
+    probability that a value of a is higher than a value of b, with ties counted half.
     """
 
     rank_train_fake: float | None = None
-    """2 AUC(D(train), D(fake)) - 1: how surely the discriminator tells what it trains on from fakes."""
+    """2 AUC(D(train), D(fake)) − 1, in [−1, 1]: how well the discriminator separates training reals from fakes."""
     rank_train_held_out: float | None = None
-    """2 AUC(D(train), D(held out)) - 1: how surely it tells what it has seen from what it has not (overfitting)."""
+    """2 AUC(D(train), D(held out)) − 1, in [−1, 1]: how well it separates training and held-out reals."""
     sign_real: float | None = None
-    """E[sign D(train)], r_t of Karras 2020 (ADA), equation 1."""
+    """E[sign D(train)], in [−1, 1]: r_t of Karras 2020 (ADA), equation 1."""
     probability_real: float | None = None
-    """E[D(x)] as a probability, where the loss makes it one."""
+    """E[σ(D(x))], in [0, 1], for losses whose logits are log-odds."""
     probability_fake: float | None = None
-    """E[D(G(z))] as a probability, where the loss makes it one; in the discriminator's phase."""
+    """E[σ(D(G(z)))], in [0, 1], for losses whose logits are log-odds; measured in the discriminator's phase."""
     loss_g: float | None = None
-    """What the generator minimised, penalties and weights included. Does not compare across losses."""
+    """The generator's total, including weighted terms and penalties. Not comparable across losses."""
     loss_d: float | None = None
-    """What the discriminator minimised, penalties and weights included. Does not compare across losses."""
+    """The discriminator's total, including weighted terms and penalties. Not comparable across losses."""
     adversarial_d: float | None = None
-    """What the discriminator minimised without penalties: the term "adversarial" of its phase, else the total."""
+    """The discriminator's loss without penalties: the term "adversarial" of its phase, or the total without one."""
     ideal_d: float | None = None
-    """What adversarial_d would come to if fakes were as reals are, at the labels of the moment (V* of Hazimeh 2023)."""
+    """Value of adversarial_d for fakes distributed as the reals, at the current labels (V* of Hazimeh 2023)."""
     gradient_norm_g: float | None = None
-    """Euclidean norm of the generator's gradient."""
+    """Euclidean norm of the generator's gradient, ≥ 0."""
     gradient_norm_d: float | None = None
-    """Euclidean norm of the discriminator's gradient, of its adversarial phase."""
+    """Euclidean norm of the discriminator's gradient in its adversarial phase, ≥ 0."""
     gradient_ratio: float | None = None
-    """gradient_norm_d / gradient_norm_g."""
+    """gradient_norm_d / gradient_norm_g, ≥ 0; None if the denominator is 0."""
     update_ratio_g: float | None = None
-    """|change of the weights| / |weights| of the last step read."""
+    """‖Δθ‖ / ‖θ‖ of the generator in the latest measured step, ≥ 0."""
     update_ratio_d: float | None = None
-    """The same of the discriminator."""
+    """‖Δθ‖ / ‖θ‖ of the discriminator in the latest measured step, ≥ 0."""
     diversity: float | None = None
-    """Mean distance between two fakes / mean distance between two reals, on small pictures of both."""
+    """Mean distance between two fakes / mean distance between two reals, ≥ 0, on downsampled images; 1: as diverse."""
     coverage: float | None = None
-    """Share of reals that have a fake nearer than their fifth nearest real, on small pictures (Naeem 2020)."""
+    """Share of reals with a fake nearer than their fifth nearest real, in [0, 1]; downsampled images (Naeem 2020)."""
     copying: float | None = None
-    """2 AUC - 1 that a fake is nearer to a single training real, by d1 / d2, than a held-out real is."""
+    """2 AUC(r(held out), r(fake)) − 1, in [−1, 1], r = d1 / d2 of the two nearest training reals; 1: copies."""
     non_finite: int = 0
-    """Steps since the last reading with a loss or gradient that is not finite (one's own loop: loss or logit)."""
+    """Number of steps since the last reading with a non-finite loss or gradient (custom loop: loss or logit)."""
     metrics: Mapping[str, MetricReading] = field(default_factory=dict)
-    """The last value of each metric, and how many images ago it was measured."""
+    """The last value of each metric by its id, and the number of images seen since it was measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A symptom that was seen: how severe (0 to 1), by what evidence, since which step, how sure (0 to 1)."""
+    """A detected symptom: severity and confidence in [0, 1], the numbers that show it, and the step of its start."""
 
     symptom: str
     severity: float
@@ -91,13 +93,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """All findings at one moment and what they come to."""
+    """All findings of one reading, and the verdict that follows from them."""
 
     findings: tuple[Finding, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """diverged when that is one of the findings, ailing when one is serious, else healthy."""
+        """`diverged` with a divergence among the findings, `unhealthy` with a serious one, else `healthy`."""
         if any(finding.symptom == "divergence" for finding in self.findings):
             return "diverged"
         return "unhealthy" if any(finding.severity >= SERIOUS for finding in self.findings) else "healthy"
@@ -105,7 +107,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A knob held elsewhere than its controller wants it, up to step `until`: `value` where that was `base`."""
+    """A knob held at `value`, where the controller's value was `base`, until step `until`."""
 
     knob: str
     value: float
@@ -115,10 +117,10 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What is done about a finding: roll back to sound weights or not, and knobs held elsewhere up to step `until`.
+    """What repair does about a finding: restore an earlier checkpoint or not, and override knobs until step `until`.
 
-    `rung`: how far up the ladder of the symptom; 0 is pulling knobs back to their published values. `oldest` and
-    `newest`: the steps between which lie the weights that are worth going back to.
+    `rung`: rung of the symptom's ladder; 0 resets knobs to their published values. `oldest`, `newest`: the range of
+    steps whose checkpoints may be restored.
     """
 
     finding: Finding
@@ -132,9 +134,9 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """All that a controller may know. `progress` runs from 0 to 1 over the planned run.
+    """Everything that a controller may use. `progress`: share of the planned run, in [0, 1].
 
-    `turnable`: the names of the knobs that act here, None for all that `knobs` has.
+    `turnable`: names of the knobs that have an effect in this model, None for all knobs.
     """
 
     step: int
@@ -145,5 +147,5 @@ class Observation:
     turnable: frozenset[str] | None = None
 
     def acts(self, knob: str) -> bool:
-        """Whether a knob is there and acts."""
+        """Return whether a knob exists and has an effect in this model."""
         return knob in self.knobs.ranges() and (self.turnable is None or knob in self.turnable)

@@ -1,9 +1,9 @@
-"""Schedules: progress in [0, 1] -> value. Open loop: they look at the clock and at nothing else.
+"""Schedules: functions from progress in [0, 1] to a value, decided in advance (open loop).
 
-A schedule is written as it is called, in TOML and on the command line alike:
+A schedule is written like a function call, in TOML and on the command line:
 
     linear(0.1, 0)                              from 0.1 to 0
-    join(warm_up(2e-4), 0.1, cosine(2e-4, 0))   the first tenth of the run one, the rest the other
+    join(warm_up(2e-4), 0.1, cosine(2e-4, 0))   warm-up in the first tenth of the run, then cosine
 """
 
 import ast
@@ -37,13 +37,15 @@ def linear(start: float, end: float) -> Schedule:
 
 
 def exponential(start: float, end: float) -> Schedule:
-    """start (end / start)^p; both must be above 0.
+    """start (end / start)^p; both must be positive.
 
     >>> exponential(1, 0.01)(0.5)
     0.1
     """
     if start <= 0 or end <= 0:
-        raise SettingError(f"exponential({start:g}, {end:g}): both ends must be above 0; cosine and linear reach 0")
+        raise SettingError(
+            f"exponential({start:g}, {end:g}): start and end must be positive; use cosine or linear to reach 0"
+        )
     return lambda progress: start * (end / start) ** progress
 
 
@@ -57,29 +59,29 @@ def cosine(start: float, end: float) -> Schedule:
 
 
 def step(start: float, factor: float, every: float) -> Schedule:
-    """start factor^floor(p / every): a staircase; `every` is a share of the run.
+    """start factor^floor(p / every): a staircase; `every` is a share of the run, in (0, 1].
 
     >>> step(1, 0.5, 0.25)(0.6)
     0.25
     """
     if not 0 < every <= 1:
-        raise SettingError(f"step(…, every={every:g}): a share of the run, above 0 and at most 1")
+        raise SettingError(f"step(…, every={every:g}): every must be a share of the run, above 0 and at most 1")
     return lambda progress: start * factor ** math.floor(progress / every + 1e-9)
 
 
 def warm_up(value: float, over: float = 1.0) -> Schedule:
-    """value min(1, p / over): from 0 up to the value, then level; `over` is a share of the run.
+    """value min(1, p / over): rises from 0 to the value, then constant; `over` is a share of the run, in (0, 1].
 
     >>> warm_up(2, over=0.5)(0.25)
     1.0
     """
     if not 0 < over <= 1:
-        raise SettingError(f"warm_up(…, over={over:g}): a share of the run, above 0 and at most 1")
+        raise SettingError(f"warm_up(…, over={over:g}): over must be a share of the run, above 0 and at most 1")
     return lambda progress: value * min(1.0, progress / over)
 
 
 def join(*pieces: Schedule | float) -> Schedule:
-    """first, until, second, until, …, last: each piece runs from 0 to 1 over its own span of the run.
+    """Schedules with rising shares of the run between them: each runs from 0 to 1 over its own part of the run.
 
     >>> join(warm_up(1), 0.5, linear(1, 0))(0.75)
     0.5
@@ -88,7 +90,7 @@ def join(*pieces: Schedule | float) -> Schedule:
     inner = [piece for piece in pieces[1::2] if not callable(piece)]
     bounds = [0.0, *inner, 1.0]
     if len(schedules) != len(inner) + 1 or len(schedules) + len(inner) != len(pieces) or bounds != sorted({*bounds}):
-        raise SettingError("join takes schedules with rising shares of the run between them: join(a, 0.1, b, 0.6, c)")
+        raise SettingError("join needs schedules with rising shares of the run between them: join(a, 0.1, b, 0.6, c)")
 
     def joined(progress: float) -> float:
         piece = bisect.bisect_right(inner, progress)
@@ -103,11 +105,11 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
 }
 
 
-@lru_cache(maxsize=1024, typed=True)  # a controller asks at every decision
+@lru_cache(maxsize=1024, typed=True)  # controllers parse at every decision
 def parse(text: str | float) -> Schedule:
-    """The schedule that `text` writes; a plain number is a constant.
+    """Parse a schedule; a plain number is a constant.
 
-    Raises UnknownNameError for a shape that does not exist, SettingError for what cannot be read.
+    Raises UnknownNameError for an unknown function, SettingError for text that cannot be parsed.
 
     >>> parse("cosine(1, 0)")(1.0)
     0.0
@@ -130,8 +132,8 @@ def _schedule(node: ast.expr, text: str) -> Schedule:
     try:
         return SCHEDULES[name](*positional, **named)
     except TypeError as error:
-        wanted = f"{name}{inspect.signature(SCHEDULES[name])}".partition(" ->")[0]
-        raise SettingError(f"cannot read the schedule '{text}'; it is written {wanted}") from error
+        signature = f"{name}{inspect.signature(SCHEDULES[name])}".partition(" ->")[0]
+        raise SettingError(f"cannot read the schedule '{text}'; its form is {signature}") from error
 
 
 def _piece(node: ast.expr, text: str) -> Schedule | float:
