@@ -9,7 +9,7 @@ The training loop of this package uses it, and so can any other loop:
         pilot.observe(loss_g=loss_g, loss_d=loss_d, logit_real=real, logit_fake=fake)
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from equipoise.core import catalog
 from equipoise.core.controller import AnyController
 from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.model import Model
-from equipoise.core.observations import Observation, Remedy
+from equipoise.core.observations import Observation, Override, Remedy
 from equipoise.core.records import StepRecord
 from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.diagnosis.signals import SignalWindow, accumulate
@@ -35,6 +35,7 @@ from equipoise.pilot.step import (
     KnobChange,
     PilotInput,
     PilotSettings,
+    add_overrides,
     after_rollback,
     decide,
     initial_state,
@@ -213,6 +214,12 @@ class Pilot:
         """Let the controller decide on an observation from elsewhere; or another controller with the same state."""
         settings = self.settings if controller is None else replace(self.settings, controller=controller)
         self._state, changes, _ = decide(settings, self._state, observation)
+        self._write(changes)
+        return changes
+
+    def add_overrides(self, overrides: Sequence[Override], reason: str) -> tuple[KnobChange, ...]:
+        """Hold knobs at other values than the controller requests, each until its override expires."""
+        self._state, changes = add_overrides(self._state, overrides, self.step, reason)
         self._write(changes)
         return changes
 

@@ -1,26 +1,26 @@
-"""What a loop of one's own may tell of a step, and what is said about what it may not."""
+"""Values that a custom loop may pass for a step, and messages about wrong ones."""
 
 import numpy as np
 import pytest
 import torch
 
 from equipoise.core.knobs import Knobs
-from equipoise.diagnosis.signals import Window, gather
+from equipoise.diagnosis.signals import SignalWindow, accumulate
 from equipoise.errors import SettingError
-from equipoise.pilot.inputs import record
+from equipoise.pilot.inputs import step_record
 from equipoise.pilot.pilot import ModelInfo, Pilot
 
 
 def pilot() -> Pilot:
-    return Pilot("fixed", steps=10, knobs=Knobs(), rules=ModelInfo(probability=torch.sigmoid))
+    return Pilot("fixed", steps=10, knobs=Knobs(), model_info=ModelInfo(probability=torch.sigmoid))
 
 
-def test_a_loss_may_be_a_number_or_a_tensor_of_one() -> None:
+def test_a_loss_may_be_a_number_or_a_tensor_with_one_element() -> None:
     for loss in (0.7, np.float32(0.7), torch.tensor(0.7), torch.tensor([[0.7]]), torch.tensor(0.7, requires_grad=True)):
         decision = pilot().observe(loss_d=loss, logit_real=torch.ones(4), logit_fake=torch.zeros(4))
         assert decision is not None
         assert decision.observation.signals.loss_d == pytest.approx(0.7)
-        assert decision.observation.signals.adversarial_d == pytest.approx(0.7), "its total, for want of terms"
+        assert decision.observation.signals.adversarial_d == pytest.approx(0.7), "the total, since there are no terms"
 
 
 def test_logits_may_have_any_shape() -> None:
@@ -33,37 +33,37 @@ def test_logits_may_have_any_shape() -> None:
 
 
 def test_held_out_logits_make_a_rank() -> None:
-    seen, unseen = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 1.5, 2.5])
-    decision = pilot().observe(logit_real=seen, logit_held_out=unseen)
-    alone = pilot().observe(logit_real=seen)
+    train, held_out = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 1.5, 2.5])
+    decision = pilot().observe(logit_real=train, logit_held_out=held_out)
+    alone = pilot().observe(logit_real=train)
     assert decision is not None
     assert alone is not None
-    pairs = [(a > b) - (a < b) for a in seen.tolist() for b in unseen.tolist()]
+    pairs = [(a > b) - (a < b) for a in train.tolist() for b in held_out.tolist()]
     assert decision.observation.signals.rank_train_held_out == pytest.approx(sum(pairs) / 9)
     assert alone.observation.signals.rank_train_held_out is None
 
 
-def test_the_ideal_is_that_of_the_knobs() -> None:
-    watched = Pilot("fixed", steps=10, knobs=Knobs(), rules=ModelInfo(ideal=lambda knobs: 1000 * knobs.lr_g))
-    decision = watched.observe(loss_d=1.0)
+def test_the_ideal_loss_is_computed_from_the_knobs() -> None:
+    pilot = Pilot("fixed", steps=10, knobs=Knobs(), model_info=ModelInfo(ideal=lambda knobs: 1000 * knobs.lr_g))
+    decision = pilot.observe(loss_d=1.0)
     assert decision is not None
     assert decision.observation.signals.ideal_d == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("values", "message"),
     [
         ({"loss_g": torch.ones(16)}, r"loss_g must be one number, not a tensor of shape \(16,\); take the mean"),
         ({"loss_d": "0.7"}, "loss_d must be one number, not str"),
-        ({"logit_real": 0.7}, "logit_real must be a tensor of logits, one or more a sample, not float"),
-        ({"logit_fake": torch.ones(0)}, "logit_fake is an empty tensor; leave it out"),
+        ({"logit_real": 0.7}, "logit_real must be a tensor of logits, one or more per sample, not float"),
+        ({"logit_fake": torch.ones(0)}, "logit_fake is an empty tensor; omit it"),
         ({"real": np.ones((8, 2))}, r"real must be a tensor of samples \(N, ...\), not ndarray"),
         ({"fake": torch.tensor(1.0)}, r"fake must be a tensor of samples \(N, ...\), not a tensor of shape \(\)"),
     ],
 )
-def test_what_is_of_another_kind_is_told(told, said: str) -> None:
-    with pytest.raises(SettingError, match=said):
-        pilot().observe(**told)
+def test_values_of_the_wrong_kind_are_refused(values, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        pilot().observe(**values)
 
 
 def test_samples_may_be_single_numbers() -> None:
@@ -74,7 +74,7 @@ def test_samples_may_be_single_numbers() -> None:
 
 
 @pytest.mark.parametrize("name", ["logit_real", "logit_fake", "logit_held_out"])
-def test_logits_that_are_no_numbers_are_found(name: str) -> None:
+def test_logits_that_are_not_finite_are_detected(name: str) -> None:
     logits = {"logit_real": torch.ones(4), "logit_fake": torch.zeros(4), name: torch.tensor([0.0, torch.nan])}
     decision = pilot().observe(**logits)
     assert decision is not None
@@ -82,10 +82,10 @@ def test_logits_that_are_no_numbers_are_found(name: str) -> None:
     assert decision.observation.health.verdict == "diverged"
 
 
-def test_all_numbers_go_where_the_gradients_are() -> None:
-    """Losses are floats, or were taken to the CPU; the networks are elsewhere."""
+def test_statistics_are_on_the_device_of_the_gradients() -> None:
+    """Losses are floats, or on the CPU; the networks are on another device."""
     gradients = {player: {player: torch.zeros((), device="meta")} for player in ("generator", "discriminator")}
     for loss in (0.5, torch.tensor(0.5)):
-        told = {"loss_g": loss, "loss_d": loss, "logit_real": torch.ones(4), "logit_fake": torch.zeros(4)}
-        window = gather(Window(), record(1, 0, told, gradients))
-        assert {tally.total.device.type for tally in window.phases.values()} == {"meta"}
+        values = {"loss_g": loss, "loss_d": loss, "logit_real": torch.ones(4), "logit_fake": torch.zeros(4)}
+        window = accumulate(SignalWindow(), step_record(1, 0, values, gradients))
+        assert {stats.total.device.type for stats in window.phases.values()} == {"meta"}

@@ -1,4 +1,4 @@
-"""The Lightning callback beside real fits: what it reads, what it turns, and that it goes on from a checkpoint."""
+"""The Lightning callback in real fits: what it reads, what it changes, and resuming from a checkpoint."""
 
 import sys
 import warnings
@@ -14,7 +14,7 @@ from equipoise.controllers.annealed import Annealed
 from equipoise.errors import SettingError
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of its dependencies
+    warnings.simplefilter("ignore")  # from its dependencies
     import lightning.pytorch as pl
 
 from equipoise.pilot.lightning import PilotCallback
@@ -25,21 +25,21 @@ FALLING = Annealed(factors={"lr_g": "linear(1, 0.1)", "lr_d": "linear(1, 0.2)"})
 
 
 class Game(pl.LightningModule):
-    """Points against points, two optimizers by hand; in batch `spoilt` the generator's weights become no numbers."""
+    """Two networks on points, manual optimization; in batch `corrupt` the weights of the generator become NaN."""
 
-    def __init__(self, spoilt: int | None = None) -> None:
+    def __init__(self, corrupt: int | None = None) -> None:
         super().__init__()
         self.automatic_optimization = False
         torch.manual_seed(0)
         self.generator, self.discriminator = nn.Linear(2, 2), nn.Linear(2, 1)
-        self.spoilt, self.rates = spoilt, []
+        self.corrupt, self.rates = corrupt, []
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         players = (self.generator, 1e-3), (self.discriminator, 4e-3)
         return [torch.optim.Adam(player.parameters(), lr=lr, betas=(0.5, 0.9)) for player, lr in players]
 
     def training_step(self, batch: list[Tensor], index: int) -> dict[str, Tensor]:
-        if index == self.spoilt:
+        if index == self.corrupt:
             with torch.no_grad():
                 self.generator.weight.fill_(torch.nan)
         (real,) = batch
@@ -48,20 +48,20 @@ class Game(pl.LightningModule):
         fake = self.generator(torch.ones_like(real))
         logit_real, logit_fake = self.discriminator(real), self.discriminator(fake.detach())
         loss_d = softplus(-logit_real).mean() + softplus(logit_fake).mean()
-        self.moved(opt_d, loss_d)
+        self.update(opt_d, loss_d)
         loss_g = softplus(-self.discriminator(fake)).mean()
-        self.moved(opt_g, loss_g)
+        self.update(opt_g, loss_g)
         self.log("loss_g", loss_g)
         return {"loss_d": loss_d, "logit_real": logit_real, "logit_fake": logit_fake}
 
-    def moved(self, optimizer: Any, loss: Tensor) -> None:
+    def update(self, optimizer: Any, loss: Tensor) -> None:
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
 
 
 class Single(Game):
-    """The generator alone, by automatic optimization."""
+    """The generator alone, with automatic optimization."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Single(Game):
         return {"loss": loss, "loss_g": loss.detach()}
 
 
-def fitted(game: pl.LightningModule, callback: PilotCallback, folder: Path, epochs: int = 2, **options: Any) -> Any:
+def fit(game: pl.LightningModule, callback: PilotCallback, folder: Path, epochs: int = 2, **options: Any) -> Any:
     data = torch.utils.data.TensorDataset(torch.randn(80, 2, generator=torch.Generator().manual_seed(1)) + 2)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     checkpoints = options.pop("ckpt_path", None)
@@ -90,12 +90,12 @@ def fitted(game: pl.LightningModule, callback: PilotCallback, folder: Path, epoc
     return trainer
 
 
-def test_every_batch_is_read_and_both_rates_are_turned(tmp_path: Path) -> None:
-    game, callback = Game(), PilotCallback(FALLING, rules=ModelInfo(probability=torch.sigmoid))
-    fitted(game, callback, tmp_path)
+def test_every_batch_is_read_and_both_rates_change(tmp_path: Path) -> None:
+    game, callback = Game(), PilotCallback(FALLING, model_info=ModelInfo(probability=torch.sigmoid))
+    fit(game, callback, tmp_path)
     pilot = callback.pilot
     assert pilot is not None
-    assert (pilot.step, pilot.steps, pilot.images) == (20, 20, 160)
+    assert (pilot.step, pilot.settings.steps, pilot.images) == (20, 20, 160)
     expected = [(1e-3 * (1 - 0.9 * n / 20), 4e-3 * (1 - 0.8 * n / 20)) for n in range(20)]
     assert game.rates == [pytest.approx(pair) for pair in expected]
     assert callback.decision is not None
@@ -108,46 +108,48 @@ def test_every_batch_is_read_and_both_rates_are_turned(tmp_path: Path) -> None:
     assert missing == []
 
 
-def test_with_one_optimizer_it_is_told_whose_that_is(tmp_path: Path) -> None:
+def test_players_name_the_optimizers(tmp_path: Path) -> None:
     callback = PilotCallback(Annealed(factors={"lr_g": "linear(1, 0.1)"}), players=("generator",))
-    trainer = fitted(Single(), callback, tmp_path)
+    trainer = fit(Single(), callback, tmp_path)
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-4)
     assert callback.decision is not None
     assert callback.decision.observation.signals.loss_g is not None
-    with pytest.raises(SettingError, match="configure_optimizers gives 1, for generator and discriminator; say whose"):
-        fitted(Single(), PilotCallback(), tmp_path)
+    with pytest.raises(
+        SettingError, match="configure_optimizers returns 1 optimizers, but the players are generator and discriminator"
+    ):
+        fit(Single(), PilotCallback(), tmp_path)
 
 
-def test_a_fit_that_broke_is_put_back(tmp_path: Path) -> None:
-    game = Game(spoilt=7)
+def test_a_diverged_fit_is_rolled_back(tmp_path: Path) -> None:
+    game = Game(corrupt=7)
     callback = PilotCallback(repair=True)
-    fitted(game, callback, tmp_path, epochs=1)
+    fit(game, callback, tmp_path, epochs=1)
     assert callback.pilot is not None
     assert all(weight.isfinite().all() for weight in game.parameters())
     assert game.rates[-1] == (5e-4, 2e-3), "slowed by the remedy"
-    broken = Game(spoilt=7)
-    fitted(broken, PilotCallback(), tmp_path, epochs=1)
+    broken = Game(corrupt=7)
+    fit(broken, PilotCallback(), tmp_path, epochs=1)
     assert not all(weight.isfinite().all() for weight in broken.parameters())
 
 
-def test_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+def test_a_fit_resumes_from_a_checkpoint(tmp_path: Path) -> None:
     whole, first, second = Game(), Game(), Game()
     long = PilotCallback(FALLING, steps=30)
-    fitted(whole, long, tmp_path, epochs=3)
-    trainer = fitted(first, PilotCallback(FALLING, steps=30), tmp_path, epochs=1)
+    fit(whole, long, tmp_path, epochs=3)
+    trainer = fit(first, PilotCallback(FALLING, steps=30), tmp_path, epochs=1)
     trainer.save_checkpoint(tmp_path / "one.ckpt")
     resumed = PilotCallback(FALLING, steps=30)
-    fitted(second, resumed, tmp_path, epochs=3, ckpt_path=tmp_path / "one.ckpt")
+    fit(second, resumed, tmp_path, epochs=3, ckpt_path=tmp_path / "one.ckpt")
     assert second.rates == whole.rates[10:]
     assert long.pilot is not None
     assert resumed.pilot is not None
     assert resumed.pilot.state()[1] == long.pilot.state()[1]
-    for mine, theirs in zip(second.parameters(), whole.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
+    for resumed_weight, weight in zip(second.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(resumed_weight, weight)
 
 
 class Scheduled(Game):
-    """The same with a tenth of both rates after the first epoch, by torch's own schedulers."""
+    """The same, with torch schedulers that divide both rates by ten after the first epoch."""
 
     def configure_optimizers(self) -> Any:
         optimizers = super().configure_optimizers()
@@ -159,42 +161,42 @@ class Scheduled(Game):
                 scheduler.step()
 
 
-def test_going_on_from_a_checkpoint_leaves_what_schedulers_have_done(tmp_path: Path) -> None:
+def test_resuming_keeps_the_rates_of_schedulers(tmp_path: Path) -> None:
     whole, first, second = Scheduled(), Scheduled(), Scheduled()
-    fitted(whole, PilotCallback("rank", steps=30), tmp_path, epochs=3)
-    trainer = fitted(first, PilotCallback("rank", steps=30), tmp_path, epochs=2)
+    fit(whole, PilotCallback("rank", steps=30), tmp_path, epochs=3)
+    trainer = fit(first, PilotCallback("rank", steps=30), tmp_path, epochs=2)
     trainer.save_checkpoint(tmp_path / "two.ckpt")
-    fitted(second, PilotCallback("rank", steps=30), tmp_path, epochs=3, ckpt_path=tmp_path / "two.ckpt")
+    fit(second, PilotCallback("rank", steps=30), tmp_path, epochs=3, ckpt_path=tmp_path / "two.ckpt")
     assert whole.rates[0] > whole.rates[20], "a tenth, moved by the controller"
     assert second.rates == whole.rates[20:]
 
 
 def test_the_length_of_the_fit_counts_batches(tmp_path: Path) -> None:
     callback = PilotCallback()
-    fitted(Game(), callback, tmp_path, epochs=5, max_steps=24)
+    fit(Game(), callback, tmp_path, epochs=5, max_steps=24)
     assert callback.pilot is not None
-    assert (callback.pilot.steps, callback.pilot.step) == (12, 12), "Lightning counts both optimizers"
-    with pytest.raises(SettingError, match=r"how long the fit is cannot be told; give PilotCallback\(steps=…\)"):
-        fitted(Game(), PilotCallback(), tmp_path, epochs=-1)
+    assert (callback.pilot.settings.steps, callback.pilot.step) == (12, 12), "Lightning counts both optimizers"
+    with pytest.raises(
+        SettingError, match=r"the length of the fit is unknown; pass it in batches: PilotCallback\(steps=…\)"
+    ):
+        fit(Game(), PilotCallback(), tmp_path, epochs=-1)
 
 
-def test_batches_whose_gradients_are_gathered_are_counted(tmp_path: Path) -> None:
-    """Ten batches an epoch, four a step: 4 + 4 + 2."""
+def test_accumulated_batches_are_counted(tmp_path: Path) -> None:
+    """Ten batches per epoch, four per step: 4 + 4 + 2."""
     callback = PilotCallback(players=("generator",))
-    fitted(Single(), callback, tmp_path, epochs=9, max_steps=6, accumulate_grad_batches=4)
+    fit(Single(), callback, tmp_path, epochs=9, max_steps=6, accumulate_grad_batches=4)
     assert callback.pilot is not None
-    assert (callback.pilot.steps, callback.pilot.step) == (20, 20)
+    assert (callback.pilot.settings.steps, callback.pilot.step) == (20, 20)
 
 
 def test_several_devices_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pl.Trainer, "world_size", 2)
-    with pytest.raises(
-        SettingError, match=r"the fit runs on 2 devices, each with logits of its own.*; use Trainer\(dev"
-    ):
-        fitted(Game(), PilotCallback("rank"), tmp_path)
+    with pytest.raises(SettingError, match=r"the fit runs on 2 devices.*; use Trainer\(dev"):
+        fit(Game(), PilotCallback("rank"), tmp_path)
 
 
-def test_without_lightning_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_lightning_is_reported_with_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import equipoise
 
     monkeypatch.delitem(sys.modules, "equipoise.pilot.lightning")

@@ -1,4 +1,4 @@
-"""What a pilot finds in optimizers and does to them: players that differ, rates out of range, rates that others set."""
+"""What a pilot reads from and writes to optimizers: different players, rates out of range, schedulers."""
 
 import json
 import warnings
@@ -26,7 +26,7 @@ from equipoise.core.observations import Override
 from equipoise.errors import SettingError
 from equipoise.pilot.pilot import ModelInfo, Pilot
 
-SURE = {"logit_real": torch.ones(16), "logit_fake": -torch.ones(16)}
+SEPARABLE = {"logit_real": torch.ones(16), "logit_fake": -torch.ones(16)}
 
 
 def optimizer(**options: Any) -> Optimizer:
@@ -41,59 +41,61 @@ def betas(pair: dict[str, Optimizer]) -> list[tuple[float, float]]:
     return [group["betas"] for one in pair.values() for group in one.param_groups]
 
 
-def test_each_player_keeps_the_betas_that_are_its_own() -> None:
-    """The knob is the discriminator's: it goes to where the generator stands and comes back without it."""
+def test_a_player_keeps_betas_that_differ_from_the_knob() -> None:
+    """The knob is that of the discriminator: it moves to the value of the generator and returns without it."""
     pair = players(optimizer(betas=(0.3, 0.99)), optimizer(betas=(0.5, 0.99)))
     pilot = Pilot("fixed", steps=100, optimizers=pair)
-    held = [Override("beta1", 0.3, 0.5, until=3), Override("beta2", 0.9, 0.99, until=3)]
-    pilot.hold(held, 0, "")
-    assert betas(pair) == [(0.3, 0.9), (0.3, 0.9)], "beta2 they have in common"
+    overrides = [Override("beta1", 0.3, 0.5, until=3), Override("beta2", 0.9, 0.99, until=3)]
+    pilot.add_overrides(overrides, "test")
+    assert betas(pair) == [(0.3, 0.9), (0.3, 0.9)], "both players share beta2"
     tensors, values = pilot.state()
     again = players(optimizer(betas=(0.3, 0.9)), optimizer(betas=(0.3, 0.9)))
-    for watched, loop in ((pilot, pair), (Pilot("fixed", steps=100, optimizers=again, knobs=pilot.base), again)):
-        watched.restore(0, 0, tensors, json.loads(json.dumps(values)))
+    for observer, loop in ((pilot, pair), (Pilot("fixed", steps=100, optimizers=again, knobs=pilot.base), again)):
+        observer.restore(0, 0, tensors, json.loads(json.dumps(values)))
         for _ in range(4):
-            watched.observe(loss_g=1.0)
+            observer.observe(loss_g=1.0)
         assert betas(loop) == [(0.3, 0.99), (0.5, 0.99)]
 
 
-def test_a_kind_of_knobs_leaves_optimizers_as_they_are() -> None:
+def test_a_class_of_knobs_does_not_change_optimizers() -> None:
     pair = players()
-    pilot = Pilot("ada", steps=10, optimizers=pair, knobs=AdversarialKnobs, rules=ModelInfo(frozenset({"augment_p"})))
-    assert pilot.started == ()
+    pilot = Pilot(
+        "ada", steps=10, optimizers=pair, knobs=AdversarialKnobs, model_info=ModelInfo(frozenset({"augment_p"}))
+    )
+    assert pilot.initial_changes == ()
     assert (pilot.base.lr_g, pilot.base.beta2) == (1e-3, 0.9)
     assert isinstance(pilot.knobs, AdversarialKnobs)
     assert betas(pair) == [(0.5, 0.9)] * 2
 
 
-def test_knobs_that_set_optimizers_are_told_as_turned() -> None:
+def test_values_that_differ_from_the_optimizers_are_changes() -> None:
     pair = players()
     pilot = Pilot("fixed", steps=10, optimizers=pair, knobs=AdversarialKnobs(lr_g=1e-3, instance_noise=0.1))
-    told = {(one.knob, one.before, one.after, one.by) for one in pilot.started}
-    assert told == {("lr_d", 1e-3, 2e-4, "knobs"), ("beta2", 0.9, 0.999, "knobs")}
+    changes = {(change.knob, change.before, change.after, change.source) for change in pilot.initial_changes}
+    assert pair["discriminator"].param_groups[0]["lr"] == 1e-3, "the constructor changes nothing"
+    pilot.start()
+    assert changes == {("lr_d", 1e-3, 2e-4, "knobs"), ("beta2", 0.9, 0.999, "knobs")}
     assert pair["discriminator"].param_groups[0]["lr"] == 2e-4
 
 
-def test_a_rate_out_of_range_is_left_alone_and_not_turned() -> None:
+def test_a_learning_rate_out_of_range_is_not_changed() -> None:
     pair = players(SGD([nn.Parameter(torch.zeros(2))], lr=0.05))
     pilot = Pilot("fixed", steps=10, optimizers=pair)
     for _ in range(3):
         pilot.observe(loss_g=1.0)
     assert pair["generator"].param_groups[0]["lr"] == 0.05
-    assert pilot.acting == {"lr_d", "beta1", "beta2"}
-    said = (
-        r"lr_g = 0\.05 is outside its range: 1e-06 to 0\.01; beside this optimizer it can be left alone, but not turned"
-    )
-    with pytest.raises(SettingError, match=said):
+    assert pilot.turnable == {"lr_d", "beta1", "beta2"}
+    message = r"lr_g = 0\.05 is outside its range: 1e-06 to 0\.01"
+    with pytest.raises(SettingError, match=message):
         Pilot("annealed", steps=10, optimizers=pair)
-    with pytest.raises(SettingError, match=said):
+    with pytest.raises(SettingError, match=message):
         Pilot("fixed", steps=10, optimizers=pair, knobs=AdversarialKnobs())
     again = Pilot("fixed", steps=10, optimizers=pair, knobs=pilot.base)
     again.restore(3, 0, *pilot.state())
     assert pair["generator"].param_groups[0]["lr"] == 0.05
 
 
-def test_a_warm_up_that_began_before_the_pilot_is_no_base() -> None:
+def test_the_base_is_the_initial_rate_of_a_scheduler() -> None:
     pair = players()
     schedulers = [LinearLR(one, start_factor=1e-6, total_iters=5) for one in pair.values()]
     pilot = Pilot(Annealed(factors={"lr_g": "constant(0.5)"}), steps=10, optimizers=pair)
@@ -108,7 +110,7 @@ def test_a_warm_up_that_began_before_the_pilot_is_no_base() -> None:
 
 
 def run(make: Callable[[Optimizer], LRScheduler], controller: str) -> list[str]:
-    """What is warned of beside a pilot whose discriminator is always right, and who reads every fifth step."""
+    """Warnings of a pilot whose discriminator is always right, with a reading every fifth step."""
     pair = players()
     schedulers = [make(one) for one in pair.values()]
     with warnings.catch_warnings(record=True) as caught:
@@ -118,20 +120,20 @@ def run(make: Callable[[Optimizer], LRScheduler], controller: str) -> list[str]:
         for _ in range(60):
             for one in pair.values():
                 one.step()
-            pilot.observe(**SURE)
+            pilot.observe(**SEPARABLE)
             for scheduler in schedulers:
                 scheduler.step()
-    return [str(one.message) for one in caught if "put back" in str(one.message)]
+    return [str(one.message) for one in caught if "is reset" in str(one.message)]
 
 
-UNDOING = {
+OVERWRITING_SCHEDULERS = {
     "flat": lambda one: LambdaLR(one, lambda step: 1.0),
     "warm-up": lambda one: LambdaLR(one, lambda step: min(1.0, (step + 1) / 40)),
     "linear": lambda one: LambdaLR(one, lambda step: 1 - step / 2000),
     "one cycle": lambda one: OneCycleLR(one, 1e-3, total_steps=2000, cycle_momentum=False),
     "restarts": lambda one: CosineAnnealingWarmRestarts(one, 2000),
 }
-LEAVING = {
+COMPATIBLE_SCHEDULERS = {
     "step": lambda one: StepLR(one, 10, gamma=0.5),
     "exponential": lambda one: ExponentialLR(one, 0.995),
     "cosine": lambda one: CosineAnnealingLR(one, 200),
@@ -139,25 +141,24 @@ LEAVING = {
 }
 
 
-@pytest.mark.parametrize("name", UNDOING)
+@pytest.mark.parametrize("name", OVERWRITING_SCHEDULERS)
 @pytest.mark.parametrize("controller", ["rank", "annealed"])
-def test_a_scheduler_that_undoes_every_turn_is_told_once(name: str, controller: str) -> None:
-    (said,) = run(UNDOING[name], controller)
-    assert (
-        "the learning rate of the generator is put back each time that the pilot turns it: LambdaLR, CyclicLR" in said
-    )
+def test_a_scheduler_that_overwrites_every_change_causes_one_warning(name: str, controller: str) -> None:
+    (message,) = run(OVERWRITING_SCHEDULERS[name], controller)
+    assert "the learning rate of the generator is reset" in message
+    assert "LambdaLR" in message
 
 
-@pytest.mark.parametrize("name", LEAVING)
+@pytest.mark.parametrize("name", COMPATIBLE_SCHEDULERS)
 @pytest.mark.parametrize("controller", ["rank", "annealed"])
-def test_a_scheduler_that_goes_on_from_what_it_finds_is_not(name: str, controller: str) -> None:
-    assert run(LEAVING[name], controller) == []
+def test_a_scheduler_that_continues_from_the_present_rate_causes_none(name: str, controller: str) -> None:
+    assert run(COMPATIBLE_SCHEDULERS[name], controller) == []
 
 
-def test_a_controller_that_turns_no_rate_is_not_undone() -> None:
-    assert run(UNDOING["flat"], "fixed") == []
+def test_a_controller_that_changes_no_rate_causes_no_warning() -> None:
+    assert run(OVERWRITING_SCHEDULERS["flat"], "fixed") == []
 
 
-def test_without_optimizers_it_is_said_what_is_missing() -> None:
-    with pytest.raises(SettingError, match="lr_d does not act for this loop; none does without optimizers or rules"):
+def test_missing_optimizers_are_named() -> None:
+    with pytest.raises(SettingError, match="lr_d has no effect in this loop; name the optimizers"):
         Pilot("rank", steps=10)

@@ -1,6 +1,5 @@
-"""The pilot beside a stranger's loop: what it writes, when it reads, and that its observations are all it needs."""
+"""The pilot in a custom loop: what it writes, when it reads, and that observations reproduce its decisions."""
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -15,18 +14,20 @@ from torch.optim.lr_scheduler import StepLR
 
 from equipoise.controllers.annealed import Annealed
 from equipoise.core import catalog
+from equipoise.core.controller import Turn, request, state_from_json, state_to_json
 from equipoise.core.knobs import AdversarialKnobs, Knobs
-from equipoise.core.observations import ControllerState, Observation, Turn
+from equipoise.core.observations import Observation
 from equipoise.core.records import PhaseRecord, StepRecord
 from equipoise.core.schedules import linear, parse
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.pilot.pilot import EAGER, Decision, ModelInfo, Pilot
+from equipoise.pilot.pilot import EAGER, ModelInfo, Pilot
+from equipoise.pilot.step import Decision
 
 READERS = ("item", "tolist", "__bool__", "__float__", "__int__", "__index__", "numpy", "cpu", "__array__", "__format__")
 
 
 class Loop:
-    """A stranger's loop: two tiny networks, two Adams, everything by hand."""
+    """A custom loop: two tiny networks and two optimizers."""
 
     def __init__(self, optimizer: type[Optimizer] = Adam, **options: Any) -> None:
         torch.manual_seed(0)
@@ -38,7 +39,7 @@ class Loop:
         self.noise = torch.Generator().manual_seed(1)
 
     def step(self) -> dict[str, Tensor]:
-        """One alternating step; what the pilot is told of it."""
+        """One alternating step; returns the values for the pilot."""
         real = torch.randn(16, 2, generator=self.noise) + 2
         fake = self.generator(torch.randn(16, 2, generator=self.noise))
         self.real, self.fake = real, fake.detach()
@@ -76,7 +77,7 @@ def test_annealed_writes_learning_rates_and_betas() -> None:
         assert pilot.knobs.lr_g == loop.settings("generator")[0]
 
 
-def test_annealed_by_name_lets_both_rates_fall_together() -> None:
+def test_annealed_by_name_decays_both_rates() -> None:
     loop = Loop(betas=(0.5, 0.9))
     pilot = Pilot("annealed", steps=10, optimizers=loop.optimizers)
     assert pilot.name == "annealed"
@@ -92,78 +93,84 @@ def test_annealed_by_name_lets_both_rates_fall_together() -> None:
     assert 0 < path[-1] <= 0.1
 
 
-def test_every_turn_is_told_with_its_reason() -> None:
+def test_every_change_has_a_reason() -> None:
     loop = Loop(betas=(0.5, 0.9))
     pilot = Pilot(annealed(lr_g="linear(1e-3, 1e-4)"), steps=10, optimizers=loop.optimizers)
-    assert pilot.started == (), "the schedule starts where the optimizer stands"
+    assert pilot.initial_changes == (), "the schedule starts at the value of the optimizer"
     decision = pilot.observe(**loop.step())
     assert decision is not None
-    (turning,) = decision.turned
-    assert (turning.knob, turning.before, turning.after) == ("lr_g", 1e-3, pytest.approx(9.1e-4))
-    assert turning.why == "linear(1e-3, 1e-4) at 10% of the run"
+    (change,) = decision.changes
+    assert (change.knob, change.before, change.after) == ("lr_g", 1e-3, pytest.approx(9.1e-4))
+    assert change.reason == "linear(1e-3, 1e-4) at 10% of the run"
 
 
-def test_the_first_turn_comes_before_the_first_step() -> None:
+def test_start_writes_the_first_decision() -> None:
     loop = Loop(betas=(0.5, 0.9))
     pilot = Pilot(annealed(lr_g="constant(5e-3)", beta1="constant(0.9)"), steps=10, optimizers=loop.optimizers)
-    assert loop.settings("generator") == (5e-3, (0.9, 0.9)), "the start is no move: its limit does not bind"
-    assert {turning.knob for turning in pilot.started} == {"lr_g", "beta1"}
+    assert loop.settings("generator") == (1e-3, (0.5, 0.9)), "the constructor changes nothing"
+    pilot.start()
+    assert loop.settings("generator") == (5e-3, (0.9, 0.9)), "limits on moves do not apply to the first value"
+    assert {change.knob for change in pilot.initial_changes} == {"lr_g", "beta1"}
 
 
-def test_what_the_optimizers_are_set_to_is_the_base() -> None:
+def test_the_base_is_the_setting_of_the_optimizers() -> None:
     loop = Loop(betas=(0.3, 0.99))
     pilot = Pilot("fixed", steps=10, optimizers=loop.optimizers)
     base = pilot.base
     assert (base.lr_g, base.lr_d, base.beta1, base.beta2) == (1e-3, 4e-3, 0.3, 0.99)
-    given = Pilot("fixed", steps=10, optimizers=loop.optimizers, knobs=Knobs().with_values({"lr_g": 7e-4}))
-    assert given.knobs.lr_g == 7e-4
+    explicit = Pilot("fixed", steps=10, optimizers=loop.optimizers, knobs=Knobs().with_values({"lr_g": 7e-4}))
+    explicit.observe(**loop.step())
+    assert explicit.knobs.lr_g == 7e-4
     assert loop.settings("generator")[0] == 7e-4
 
 
 def test_fixed_changes_no_byte() -> None:
-    alone, watched = Loop(betas=(0.5, 0.9)), Loop(betas=(0.5, 0.9))
-    pilot = Pilot("fixed", steps=30, optimizers=watched.optimizers)
+    alone, observed = Loop(betas=(0.5, 0.9)), Loop(betas=(0.5, 0.9))
+    pilot = Pilot("fixed", steps=30, optimizers=observed.optimizers)
     for _ in range(30):
         alone.step()
-        assert pilot.observe(**watched.step())
-    for mine, theirs in ((alone.generator, watched.generator), (alone.discriminator, watched.discriminator)):
-        for key, value in mine.state_dict().items():
-            assert torch.equal(value, theirs.state_dict()[key]), key
+        assert pilot.observe(**observed.step())
+    for expected, network in (
+        (alone.generator, observed.generator),
+        (alone.discriminator, observed.discriminator),
+    ):
+        for key, value in expected.state_dict().items():
+            assert torch.equal(value, network.state_dict()[key]), key
 
 
-def test_optimizers_without_betas_are_served() -> None:
+def test_optimizers_without_betas_work() -> None:
     loop = Loop(SGD)
     pilot = Pilot(annealed(lr_d="linear(4e-3, 2e-3)"), steps=4, optimizers=loop.optimizers)
     for _ in range(4):
         pilot.observe(**loop.step())
     assert loop.optimizers["discriminator"].param_groups[0]["lr"] == 2e-3
-    with pytest.raises(SettingError, match="beta1 does not act for this loop; those that do: lr_d, lr_g"):
+    with pytest.raises(SettingError, match="beta1 has no effect in this loop; those that have: lr_d, lr_g"):
         Pilot(annealed(beta1="constant(0.5)"), steps=4, optimizers=loop.optimizers)
 
 
-def test_numbers_reach_the_signals() -> None:
+def test_values_reach_the_signals() -> None:
     loop = Loop()
-    pilot = Pilot("fixed", steps=10, optimizers=loop.optimizers, rules=ModelInfo(probability=torch.sigmoid))
-    told = loop.step()
+    pilot = Pilot("fixed", steps=10, optimizers=loop.optimizers, model_info=ModelInfo(probability=torch.sigmoid))
+    step_values = loop.step()
     gradients = {
         name: [w.grad for w in network.parameters()] for name, network in vars(loop).items() if name in PLAYERS
     }
     norms = {name: sum(g.square().sum().item() for g in grads) ** 0.5 for name, grads in gradients.items()}
-    decision = pilot.observe(**told)
+    decision = pilot.observe(**step_values)
     assert decision is not None
     signals = decision.observation.signals
-    assert signals.loss_g == pytest.approx(told["loss_g"].item())
+    assert signals.loss_g == pytest.approx(step_values["loss_g"].item())
     assert signals.gradient_norm_g == pytest.approx(norms["generator"])
     assert signals.gradient_norm_d == pytest.approx(norms["discriminator"])
-    assert signals.probability_real == pytest.approx(told["logit_real"].sigmoid().mean().item())
-    assert decision.loss["discriminator.total"].last == pytest.approx(told["loss_d"].item())
+    assert signals.probability_real == pytest.approx(step_values["logit_real"].sigmoid().mean().item())
+    assert decision.loss["discriminator.total"].last == pytest.approx(step_values["loss_d"].item())
     assert (decision.observation.step, decision.observation.progress) == (1, 0.1)
 
 
 PLAYERS = ("generator", "discriminator")
 
 
-def test_anything_may_be_left_out() -> None:
+def test_every_value_is_optional() -> None:
     pilot = Pilot("fixed", steps=10, knobs=Knobs())
     nothing, loss = pilot.observe(), pilot.observe(loss_g=torch.tensor(2.0))
     assert nothing is not None
@@ -173,24 +180,24 @@ def test_anything_may_be_left_out() -> None:
     assert loss.observation.signals.rank_train_fake is None
 
 
-def test_a_player_that_moves_now_and_then_has_a_loss_at_every_reading() -> None:
+def test_a_player_with_rare_updates_has_a_loss_at_every_reading() -> None:
     """Five updates of the critic for one of the generator: Arjovsky 2017, algorithm 1."""
     loop = Loop()
     pilot = Pilot("fixed", steps=40, optimizers=loop.optimizers, sense_every=10)
     pilot.eager = 0
     losses = []
     for step in range(1, 41):
-        told = loop.step()
+        step_values = loop.step()
         if step % 5 == 0:
-            losses.append(told["loss_g"].item())
+            losses.append(step_values["loss_g"].item())
         else:
-            del told["loss_g"]
-        decision = pilot.observe(**told)
+            del step_values["loss_g"]
+        decision = pilot.observe(**step_values)
         if decision:
             assert decision.observation.signals.loss_g == pytest.approx(sum(losses[-2:]) / 2)
 
 
-def test_a_loss_that_is_not_finite_is_found() -> None:
+def test_a_loss_that_is_not_finite_is_detected() -> None:
     pilot = Pilot("fixed", steps=10, knobs=Knobs())
     decision = pilot.observe(loss_g=torch.tensor(1.0), loss_d=torch.tensor(float("inf")))
     assert decision is not None
@@ -199,38 +206,42 @@ def test_a_loss_that_is_not_finite_is_found() -> None:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Every way from a tensor to a number of Python, counted."""
-    seen: list[str] = []
+    """Calls of every method that reads a tensor from its device."""
+    calls: list[str] = []
     for name in READERS:
         original = getattr(Tensor, name)
 
-        def counted(self: Tensor, *given: Any, _name: str = name, _original: Any = original, **named: Any) -> Any:
-            seen.append(_name)
-            return _original(self, *given, **named)
+        def counted(self: Tensor, *args: Any, _name: str = name, _original: Any = original, **kwargs: Any) -> Any:
+            calls.append(_name)
+            return _original(self, *args, **kwargs)
 
         monkeypatch.setattr(Tensor, name, counted)
-    return seen
+    return calls
 
 
 def test_nothing_is_read_from_the_device_between_readings(reads: list[str]) -> None:
     loop = Loop()
     pilot = Pilot(
-        "annealed", steps=400, optimizers=loop.optimizers, rules=ModelInfo(probability=torch.sigmoid), sense_every=50
+        "annealed",
+        steps=400,
+        optimizers=loop.optimizers,
+        model_info=ModelInfo(probability=torch.sigmoid),
+        sense_every=50,
     )
     read_at, read_times = [], []
     for step in range(1, 301):
-        told = loop.step()
+        step_values = loop.step()
         reads.clear()
-        decision = pilot.observe(**told)
+        decision = pilot.observe(**step_values)
         assert (decision is not None) == bool(reads), step
         if decision:
             read_at.append(step)
             read_times.append(len(reads))
     assert read_at == [*range(1, EAGER + 1), 150, 200, 250, 300]
-    assert max(read_times) <= 2, "the table of numbers, and the count of those that are not finite"
+    assert max(read_times) <= 2, "the table of numbers, and the count of values that are not finite"
 
 
-def test_held_out_ranks_cost_one_more_look(reads: list[str]) -> None:
+def test_held_out_ranks_cost_one_read(reads: list[str]) -> None:
     pilot = Pilot("fixed", steps=10, knobs=Knobs())
     probed = StepRecord(1, 4, probe_train=torch.ones(4), probe_held_out=torch.zeros(4))
     decision = pilot.observe(probed)
@@ -240,24 +251,29 @@ def test_held_out_ranks_cost_one_more_look(reads: list[str]) -> None:
 
 
 @dataclass(frozen=True)
+class GreedyState:
+    count: int
+
+
+@dataclass(frozen=True)
 class Greedy:
-    """Turns by the rank and by what it remembers; wants more than it may."""
+    """Decides by the rank and its state; requests more than its limits allow."""
 
-    def initial(self, knobs: Knobs) -> ControllerState:
-        return {"seen": 0}
+    def initial(self, knobs: Knobs) -> GreedyState:
+        return GreedyState(0)
 
-    def update(self, state: ControllerState, observation: Observation[Knobs]) -> Turn:
+    def update(self, state: GreedyState, observation: Observation) -> Turn[GreedyState]:
         rank = observation.signals.rank_train_fake or 0.0
-        wish = dataclasses.replace(observation.knobs, lr_g=2e-4 * (1 + rank + state["seen"] / 7), beta1=0.95)
-        return Turn(wish, {"seen": state["seen"] + 1}, {"lr_g": "rank", "beta1": "greed"})
+        knobs = request(observation.knobs, {"lr_g": 2e-4 * (1 + rank + state.count / 7), "beta1": 0.95})
+        return Turn(knobs, GreedyState(state.count + 1), {"lr_g": "rank", "beta1": "greed"})
 
-    def turns(self) -> frozenset[str]:
+    def required_knobs(self) -> frozenset[str]:
         return frozenset({"lr_g", "beta1"})
 
 
-def replayed(controller: Any, base: Knobs, seen: list[Observation[Any]]) -> list[Mapping[str, float]]:
-    """The knobs after each decision, from what was logged alone."""
-    state = controller.initial(base)
+def replay_by_hand(controller: Any, base: Knobs, seen: list[Observation]) -> list[Mapping[str, float]]:
+    """The knobs after each decision, from the observations alone."""
+    state = initial = controller.initial(base)
     start = controller.update(state, Observation(0, 0.0, type(seen[0].signals)(), type(seen[0].health)(), base))
     knobs, state = (
         base.with_values({n: r.clamp(getattr(start.knobs, n)) for n, r in base.ranges().items()}),
@@ -265,9 +281,10 @@ def replayed(controller: Any, base: Knobs, seen: list[Observation[Any]]) -> list
     )
     result = []
     for observation in seen:
-        assert observation.knobs == knobs, "the knobs of a log are those of the replay"
-        wish = controller.update(json.loads(json.dumps(state)), observation)
-        knobs, state = knobs.clamped(wish.knobs), wish.state
+        assert observation.knobs == knobs, "the observation has the replayed knobs"
+        state = state_from_json(initial, json.loads(json.dumps(state_to_json(state))))
+        turn = controller.update(state, observation)
+        knobs, state = knobs.step_towards(turn.knobs), turn.state
         result.append(knobs.values())
     return result
 
@@ -280,26 +297,26 @@ def controllers() -> list[Any]:
 @pytest.mark.parametrize("controller", controllers(), ids=lambda controller: type(controller).__name__)
 def test_observations_alone_replay_every_knob(controller: Any) -> None:
     loop, base = Loop(), AdversarialKnobs()
-    rules = ModelInfo(turnable=frozenset(AdversarialKnobs.ranges()), ideal=lambda knobs: math.log(4))
-    pilot = Pilot(controller, steps=160, knobs=base, optimizers=loop.optimizers, rules=rules, sense_every=10)
+    model_info = ModelInfo(turnable=frozenset(AdversarialKnobs.ranges()), ideal=lambda knobs: math.log(4))
+    pilot = Pilot(controller, steps=160, knobs=base, optimizers=loop.optimizers, model_info=model_info, sense_every=10)
     decisions: list[Decision] = []
-    stood = []
+    values = []
     for _ in range(160):
-        told = loop.step()
-        if decision := pilot.observe(**told, logit_held_out=told["logit_real"] - 1):
+        step_values = loop.step()
+        if decision := pilot.observe(**step_values, logit_held_out=step_values["logit_real"] - 1):
             decisions.append(decision)
-            stood.append(pilot.knobs.values())
+            values.append(pilot.knobs.values())
     assert len(decisions) == EAGER + 6
-    assert replayed(controller, base, [decision.observation for decision in decisions]) == stood
-    assert bool(controller.turns()) == (stood[-1] != base.values())
-    moved = {turning.knob for decision in decisions for turning in (*decision.turned, *pilot.started)}
-    assert moved & controller.turns() or not controller.turns()
+    assert replay_by_hand(controller, base, [decision.observation for decision in decisions]) == values
+    assert bool(controller.required_knobs()) == (values[-1] != base.values())
+    moved = {change.knob for decision in decisions for change in (*decision.changes, *pilot.initial_changes)}
+    assert moved & controller.required_knobs() or not controller.required_knobs()
 
 
 def test_a_decision_is_clamped_and_limited() -> None:
-    pilot = Pilot(Greedy(), steps=400, knobs=Knobs(), rules=ModelInfo(turnable=frozenset({"lr_g", "beta1"})))
-    assert pilot.knobs.beta1 == 0.95, "the first value is a setting, not a move"
-    pilot.restore(0, 0, {}, {**pilot.state()[1], "knobs": Knobs().values(), "wish": Knobs().values()})
+    pilot = Pilot(Greedy(), steps=400, knobs=Knobs(), model_info=ModelInfo(turnable=frozenset({"lr_g", "beta1"})))
+    assert pilot.knobs.beta1 == 0.95, "the first value is a setting, not a change"
+    pilot.restore(0, 0, {}, {**pilot.state()[1], "knobs": Knobs().values(), "target": Knobs().values()})
     path = []
     for _ in range(6):
         pilot.observe(loss_g=torch.tensor(1.0))
@@ -307,36 +324,38 @@ def test_a_decision_is_clamped_and_limited() -> None:
     assert path == pytest.approx([0.6, 0.7, 0.8, 0.9, 0.95, 0.95])
 
 
-def test_a_knob_that_does_not_act_is_told_before_the_run() -> None:
+def test_a_required_knob_that_does_not_act_is_refused() -> None:
     loop = Loop()
-    with pytest.raises(SettingError, match=r"augment_p does not act for this loop; .*: beta1, beta2, lr_d, lr_g"):
+    with pytest.raises(SettingError, match=r"augment_p has no effect in this loop; .*: beta1, beta2, lr_d, lr_g"):
         Pilot(annealed(augment_p="linear(0, 0.8)"), steps=10, optimizers=loop.optimizers)
     only = {"generator": loop.optimizers["generator"]}
-    with pytest.raises(SettingError, match="lr_d does not act for this loop; those that do: beta1, beta2, lr_g"):
+    with pytest.raises(SettingError, match="lr_d has no effect in this loop; those that have: beta1, beta2, lr_g"):
         Pilot("annealed", steps=10, optimizers=only)
     acting = frozenset({"lr_g", "lr_d"})
-    with pytest.raises(SettingError, match="r1_gamma does not act for this GAN; those that do: lr_d, lr_g"):
-        Pilot(annealed(r1_gamma="constant(1)"), steps=10, knobs=AdversarialKnobs(), rules=ModelInfo(turnable=acting))
-    with pytest.raises(SettingError, match="lr_z does not act"):
+    with pytest.raises(SettingError, match="r1_gamma has no effect in this model; those that have: lr_d, lr_g"):
+        Pilot(
+            annealed(r1_gamma="constant(1)"), steps=10, knobs=AdversarialKnobs(), model_info=ModelInfo(turnable=acting)
+        )
+    with pytest.raises(SettingError, match="lr_z has no effect"):
         Pilot(annealed(lr_z="constant(1)"), steps=10, optimizers=loop.optimizers)
 
 
-def test_wrong_names_are_told() -> None:
+def test_unknown_names_are_refused() -> None:
     loop = Loop()
-    with pytest.raises(SettingError, match="optimizers are called 'generator' and 'discriminator', not 'critic'"):
+    with pytest.raises(SettingError, match="optimizers must be named 'generator' and 'discriminator', not 'critic'"):
         Pilot("fixed", steps=10, optimizers={**loop.optimizers, "critic": loop.optimizers["discriminator"]})
     with pytest.raises(UnknownNameError, match="there is no controller 'fixd'; did you mean 'fixed'"):
         Pilot("fixd", steps=10, optimizers=loop.optimizers)
 
 
-def test_readings_come_after_a_step_at_least() -> None:
+def test_sense_every_must_be_positive() -> None:
     with pytest.raises(SettingError, match="sense_every = 0: it must be at least 1"):
         Pilot("fixed", steps=10, knobs=Knobs(), sense_every=0)
 
 
 def test_progress_stops_at_one() -> None:
     pilot = Pilot(
-        annealed(lr_g="linear(1e-3, 1e-4)"), steps=5, knobs=Knobs(), rules=ModelInfo(turnable=frozenset({"lr_g"}))
+        annealed(lr_g="linear(1e-3, 1e-4)"), steps=5, knobs=Knobs(), model_info=ModelInfo(turnable=frozenset({"lr_g"}))
     )
     seen = [pilot.observe(loss_g=torch.tensor(1.0)) for _ in range(12)]
     assert [decision.observation.progress for decision in seen if decision] == [0.2, 0.4, 0.6, 0.8] + [1.0] * 8
@@ -346,7 +365,7 @@ def test_progress_stops_at_one() -> None:
 def test_metrics_age_in_images() -> None:
     pilot = Pilot("fixed", steps=100, knobs=Knobs())
     pilot.observe(logit_real=torch.zeros(16))
-    pilot.measured("fid", 40.0, 16)
+    pilot.record_metric("fid", 40.0, 16)
     pilot.observe(logit_real=torch.zeros(16))
     decision = pilot.observe(logit_real=torch.zeros(16))
     assert decision is not None
@@ -355,8 +374,8 @@ def test_metrics_age_in_images() -> None:
 
 
 @pytest.mark.parametrize(("level", "ends"), [(0.0, True), (3.0, False)])
-def test_an_equilibrium_is_noticed(level: float, ends: bool) -> None:
-    """The same logits on both sides cannot be told apart; three standard deviations can."""
+def test_an_equilibrium_is_detected(level: float, ends: bool) -> None:
+    """The same logits on both sides cannot be step_values apart; three standard deviations can."""
     pilot = Pilot("fixed", steps=50, knobs=Knobs())
     generator = torch.Generator().manual_seed(0)
     for step in range(1, 31):
@@ -370,18 +389,18 @@ def test_an_equilibrium_is_noticed(level: float, ends: bool) -> None:
 
 @pytest.mark.parametrize("cut", [3, 18])
 @pytest.mark.parametrize("sense_every", [1, 10])
-def test_a_pilot_goes_on_from_its_state(cut: int, sense_every: int) -> None:
-    """Also from the middle of a window in which all was seen before the cut that is told but now and then."""
+def test_a_pilot_continues_from_its_state(cut: int, sense_every: int) -> None:
+    """Also from the middle of a window, with values that are passed in a few steps only."""
 
     def run(pilot: Pilot, loop: Loop, steps: range) -> list[Decision | None]:
         pilot.eager = 0
-        return [pilot.observe(**told(loop, step)) for step in steps]
+        return [pilot.observe(**values_of(loop, step)) for step in steps]
 
-    def told(loop: Loop, step: int) -> dict[str, Tensor]:
-        seen = loop.step()
+    def values_of(loop: Loop, step: int) -> dict[str, Tensor]:
+        values = loop.step()
         if step in (2, 17):
-            seen |= {"logit_held_out": seen["logit_real"].detach() - 0.5, "real": loop.real, "fake": loop.fake}
-        return seen
+            values |= {"logit_held_out": values["logit_real"].detach() - 0.5, "real": loop.real, "fake": loop.fake}
+        return values
 
     loop, other = Loop(), Loop()
     whole = Pilot(Greedy(), steps=20, optimizers=loop.optimizers, sense_every=sense_every)
@@ -407,10 +426,10 @@ def test_a_pilot_goes_on_from_its_state(cut: int, sense_every: int) -> None:
 
 
 @pytest.mark.parametrize("loaded", ["before the pilot", "after it"])
-def test_going_on_leaves_what_a_scheduler_and_a_second_group_had_made_of_the_rates(loaded: str) -> None:
-    """Rates as they are in every step, of a whole run, and of one that was stopped after step 7."""
+def test_restoring_keeps_the_rates_of_a_scheduler_and_of_a_second_group(loaded: str) -> None:
+    """Learning rates in every step of a whole run, and of one that was stopped after step 7."""
 
-    def begun() -> tuple[Loop, StepLR]:
+    def start() -> tuple[Loop, StepLR]:
         loop = Loop()
         opt_g = Adam([loop.generator.weight], lr=1e-3)
         opt_g.add_param_group({"params": [loop.generator.bias], "lr": 5e-3})
@@ -426,16 +445,16 @@ def test_going_on_leaves_what_a_scheduler_and_a_second_group_had_made_of_the_rat
         return rates
 
     controller = Annealed(factors={"lr_g": "linear(1, 0.5)", "lr_d": "linear(1, 0.5)"})
-    loop, scheduler = begun()
+    loop, scheduler = start()
     expected = run(Pilot(controller, steps=20, optimizers=loop.optimizers), loop, scheduler, 20)
     assert expected[0] == [1e-3, 5e-3, 4e-3]
     assert expected[7] == pytest.approx([0.825e-4, 4.125e-4, 3.3e-3])
 
-    stopped, scheduler = begun()
+    stopped, scheduler = start()
     first = Pilot(controller, steps=20, optimizers=stopped.optimizers)
     run(first, stopped, scheduler, 7)
     (tensors, values), kept = first.state(), {name: one.state_dict() for name, one in stopped.optimizers.items()}
-    again, going_on = begun()
+    again, second_scheduler = start()
     again.generator.load_state_dict(stopped.generator.state_dict())
     again.discriminator.load_state_dict(stopped.discriminator.state_dict())
     again.noise = stopped.noise
@@ -443,7 +462,7 @@ def test_going_on_leaves_what_a_scheduler_and_a_second_group_had_made_of_the_rat
     def load() -> None:
         for name, one in again.optimizers.items():
             one.load_state_dict(kept[name])
-        going_on.load_state_dict(scheduler.state_dict())
+        second_scheduler.load_state_dict(scheduler.state_dict())
 
     if loaded == "before the pilot":
         load()
@@ -451,9 +470,7 @@ def test_going_on_leaves_what_a_scheduler_and_a_second_group_had_made_of_the_rat
     if loaded == "after it":
         load()
     second.restore(7, 112, tensors, json.loads(json.dumps(values)))
-    assert run(second, again, going_on, 13) == expected[7:]
+    assert run(second, again, second_scheduler, 13) == expected[7:]
     fewer = Pilot(controller, steps=20, optimizers=Loop().optimizers)
-    with pytest.raises(
-        SettingError, match="the optimizer of the generator has 1 groups of parameters, what is restored 2"
-    ):
+    with pytest.raises(SettingError, match="the optimizer of the generator has 1 parameter groups, the saved state 2"):
         fewer.restore(7, 112, tensors, values)

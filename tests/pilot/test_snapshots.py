@@ -1,4 +1,4 @@
-"""Going back in a loop of one's own: what is kept, what is gone back to, and what stays as it was turned."""
+"""Rollback of a custom loop: what is saved, what is restored, and what keeps its present value."""
 
 import copy
 import math
@@ -11,18 +11,19 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.optim import Adam
 
-from equipoise.diagnosis.remedies import Care
+from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.errors import SettingError
-from equipoise.pilot.pilot import Decision, Pilot
-from equipoise.pilot.snapshots import KEPT, Rollback, Snapshots
+from equipoise.pilot.pilot import Pilot
+from equipoise.pilot.snapshots import RECENT, Rollback, Snapshots
+from equipoise.pilot.step import Decision
 
 STEPS = 60
 
 
 class Loop:
-    """Two small networks, trained by hand; in step `spoilt` the generator's weights become no numbers."""
+    """Two small networks with a custom loop; in the steps `corrupt` the weights of the generator become NaN."""
 
-    def __init__(self, spoilt: tuple[int, ...] = ()) -> None:
+    def __init__(self, corrupt: tuple[int, ...] = ()) -> None:
         torch.manual_seed(0)
         self.generator, self.discriminator = nn.Linear(2, 2), nn.Linear(2, 1)
         self.optimizers = {
@@ -30,11 +31,11 @@ class Loop:
             "discriminator": Adam(self.discriminator.parameters(), lr=8e-3, betas=(0.5, 0.9)),
         }
         self.parts = (self.generator, self.discriminator, *self.optimizers.values())
-        self.noise, self.done, self.spoilt = torch.Generator().manual_seed(1), 0, spoilt
+        self.noise, self.count, self.corrupt = torch.Generator().manual_seed(1), 0, corrupt
 
     def step(self) -> dict[str, Tensor]:
-        self.done += 1
-        if self.done in self.spoilt:
+        self.count += 1
+        if self.count in self.corrupt:
             with torch.no_grad():
                 self.generator.weight.fill_(math.nan)
         real = torch.randn(16, 2, generator=self.noise) + 2
@@ -55,13 +56,13 @@ class Loop:
         return [copy.deepcopy(part.state_dict()) for part in self.parts]
 
 
-def flown(loop: Loop, rollback: Rollback, watch: Callable[[int], None] = lambda step: None, **options: Any):
-    """The decisions of a run that something was done in, by step."""
+def train(loop: Loop, rollback: Rollback, callback: Callable[[int], None] = lambda step: None, **options: Any):
+    """Train to the end; return the pilot and the decisions with a remedy, by step."""
     pilot = Pilot("fixed", steps=STEPS, optimizers=loop.optimizers, rollback=rollback, **options)
     result: dict[int, Decision] = {}
     for step in range(1, STEPS + 1):
         decision = pilot.observe(**loop.step())
-        watch(step)
+        callback(step)
         if decision and decision.remedy:
             result[step] = decision
     return pilot, result
@@ -77,26 +78,26 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def test_a_loop_that_broke_goes_on_from_where_it_was_sound() -> None:
-    loop, seen = Loop(spoilt=(34,)), {}
-    pilot, result = flown(loop, Rollback.of(*loop.parts, every=10), lambda step: seen.update({step: loop.weights()}))
+def test_a_diverged_loop_continues_from_a_healthy_snapshot() -> None:
+    loop, states = Loop(corrupt=(34,)), {}
+    pilot, result = train(loop, Rollback.of(*loop.parts, every=10), lambda step: states.update({step: loop.weights()}))
     ((step, decision),) = result.items()
     assert (step, decision.restored, decision.remedy.finding.symptom) == (34, 30, "divergence")
-    generator, discriminator, *optimizers = seen[34]
-    assert same([generator, discriminator], seen[30][:2]), "to the bit"
-    assert same([one["state"] for one in optimizers], [one["state"] for one in seen[30][2:]]), "Adam's moments too"
-    assert all(weight.isfinite().all() for network in seen[STEPS][:2] for weight in network.values())
-    assert pilot.step == STEPS, "the clock goes on"
+    generator, discriminator, *optimizers = states[34]
+    assert same([generator, discriminator], states[30][:2]), "bit for bit"
+    assert same([one["state"] for one in optimizers], [one["state"] for one in states[30][2:]]), "Adam's moments too"
+    assert all(weight.isfinite().all() for network in states[STEPS][:2] for weight in network.values())
+    assert pilot.step == STEPS, "the clock continues"
 
 
-def test_rates_stay_as_they_were_turned() -> None:
-    """The remedy slows both players; the snapshot's optimizers had the old rates in them."""
-    loop, rates = Loop(spoilt=(34,)), {}
+def test_learning_rates_keep_the_values_of_the_pilot() -> None:
+    """The remedy slows both players; the optimizers in the snapshot have the old rates."""
+    loop, rates = Loop(corrupt=(34,)), {}
 
-    def look(step: int) -> None:
+    def record(step: int) -> None:
         rates[step] = [group["lr"] for optimizer in loop.optimizers.values() for group in optimizer.param_groups]
 
-    pilot, result = flown(loop, Rollback.of(*loop.parts, every=10), look, care=Care())
+    pilot, result = train(loop, Rollback.of(*loop.parts, every=10), record, repair=RepairSettings())
     overrides = {one.knob: one.value for one in result[34].remedy.overrides}
     assert overrides.keys() >= {"lr_g", "lr_d"}
     assert rates[33] == [1e-3, 8e-3]
@@ -104,101 +105,103 @@ def test_rates_stay_as_they_were_turned() -> None:
     assert rates[34] == [pilot.base.lr_g / 2, pilot.base.lr_d / 2]
 
 
-def test_a_user_s_own_way_of_keeping_is_asked() -> None:
-    loop, asked = Loop(spoilt=(25, 26)), []
+def test_custom_save_and_restore_functions_are_called() -> None:
+    loop, calls = Loop(corrupt=(25, 26)), []
 
     def save() -> str:
-        asked.append(("save", loop.done))
-        return f"kept after {loop.done}"
+        calls.append(("save", loop.count))
+        return f"saved after {loop.count}"
 
-    def restore(kept: str) -> None:
-        asked.append(("restore", kept))
+    def restore(snapshot: str) -> None:
+        calls.append(("restore", snapshot))
         with torch.no_grad():
             loop.generator.weight.fill_(1.0)
 
-    _, result = flown(loop, Rollback(save, restore, every=10))
-    assert asked[:3] == [("save", 0), ("save", 10), ("save", 20)]
-    assert asked[3:5] == [("restore", "kept after 20"), ("restore", "kept after 10")], "each once"
-    assert [decision.restored for decision in result.values()][:3] == [20, 10, 0], "Adam's moments were not put back"
+    _, result = train(loop, Rollback(save, restore, every=10))
+    assert calls[:3] == [("save", 0), ("save", 10), ("save", 20)]
+    assert calls[3:5] == [("restore", "saved after 20"), ("restore", "saved after 10")], "each once"
+    assert [decision.restored for decision in result.values()][:3] == [20, 10, 0], (
+        "the moments of Adam were not restored"
+    )
 
 
-def test_the_start_is_gone_back_to_in_the_end_and_again() -> None:
-    loop = Loop(spoilt=(3, 4))
+def test_the_start_can_be_restored_repeatedly() -> None:
+    loop = Loop(corrupt=(3, 4))
     start = loop.weights()
-    _, result = flown(loop, Rollback.of(*loop.parts, every=10), lambda step: None)
+    _, result = train(loop, Rollback.of(*loop.parts, every=10), lambda step: None)
     assert [decision.restored for decision in result.values()] == [0, 0]
-    assert not same(loop.weights(), start), "and it has trained on from there"
+    assert not same(loop.weights(), start), "training has continued from there"
 
 
-def test_without_a_way_back_only_knobs_are_turned() -> None:
-    loop = Loop(spoilt=(5,))
-    pilot = Pilot("fixed", steps=STEPS, optimizers=loop.optimizers, care=Care())
+def test_without_rollback_only_knobs_change() -> None:
+    loop = Loop(corrupt=(5,))
+    pilot = Pilot("fixed", steps=STEPS, optimizers=loop.optimizers, repair=RepairSettings())
     remedied = [decision for _ in range(8) if (decision := pilot.observe(**loop.step())) and decision.remedy]
     assert remedied
     assert all(decision.restored is None for decision in remedied)
 
 
-def test_nothing_sick_is_kept_and_no_more_than_some() -> None:
-    kept: list[int] = []
-    loop = Loop(spoilt=(31,))
-    flown(loop, Rollback(lambda: kept.append(loop.done), lambda nothing: None, every=10))
-    assert kept == [0, 10, 20, 30], "its weights are no numbers from there on"
+def test_only_recent_healthy_states_are_saved() -> None:
+    saved: list[int] = []
+    loop = Loop(corrupt=(31,))
+    train(loop, Rollback(lambda: saved.append(loop.count), lambda nothing: None, every=10))
+    assert saved == [0, 10, 20, 30], "its weights are NaN after that"
     snapshots = Snapshots(Rollback(lambda: None, lambda nothing: None, every=1))
     for step in range(1, 9):
-        snapshots.keep(step)
-    assert [step for step, _ in snapshots.kept] == [7, 8]
-    assert len(snapshots.kept) == KEPT
+        snapshots.save(step)
+    assert [step for step, _ in snapshots.recent] == [7, 8]
+    assert len(snapshots.recent) == RECENT
 
 
-def test_what_is_too_old_or_too_new_is_not_gone_back_to() -> None:
-    put_back: list[int] = []
+def test_the_range_of_steps_to_restore_is_respected() -> None:
+    restored: list[int] = []
     numbers = iter(range(100))
-    rollback = Rollback(lambda: next(numbers), put_back.append, every=10)
+    rollback = Rollback(lambda: next(numbers), restored.append, every=10)
 
-    def kept() -> Snapshots:
+    def two_snapshots() -> Snapshots:
         snapshots = Snapshots(rollback)
-        snapshots.keep(10)
-        snapshots.keep(20)
+        snapshots.save(10)
+        snapshots.save(20)
         return snapshots
 
-    assert kept().go_back(since=15, oldest=0) == 10
-    assert kept().go_back(since=25, oldest=15) == 20
-    assert kept().go_back(since=15, oldest=12) is None
-    assert kept().go_back(since=5, oldest=0) == 0
-    assert len(put_back) == 3
+    assert two_snapshots().restore(newest=15, oldest=0) == 10
+    assert two_snapshots().restore(newest=25, oldest=15) == 20
+    assert two_snapshots().restore(newest=15, oldest=12) is None
+    assert two_snapshots().restore(newest=5, oldest=0) == 0
+    assert len(restored) == 3
 
 
-def test_a_snapshot_does_not_change_while_training_goes_on() -> None:
+def test_a_snapshot_does_not_change_while_training_continues() -> None:
     loop = Loop()
     rollback = Rollback.of(*loop.parts)
     for _ in range(3):
         loop.step()
-    before, kept = loop.weights(), rollback.save()
-    for _ in range(2):  # twice: what was put back must not be trained on in place
+    before, snapshot = loop.weights(), rollback.save()
+    for _ in range(2):  # twice: restored tensors must not be trained in place
         for _ in range(4):
             loop.step()
-        rollback.restore(kept)
+        rollback.restore(snapshot)
         assert same(loop.weights(), before)
 
 
-def test_after_a_resume_the_loop_as_it_then_is_is_the_start() -> None:
+def test_after_a_resume_the_present_state_is_the_start() -> None:
     loop = Loop()
     rollback = Rollback.of(*loop.parts)
     pilot = Pilot("fixed", steps=STEPS, optimizers=loop.optimizers, rollback=rollback)
     for _ in range(5):
         pilot.observe(**loop.step())
-    here = loop.weights()
+    present = loop.weights()
     tensors, values = pilot.state()
     second = Pilot("fixed", steps=STEPS, optimizers=loop.optimizers, knobs=pilot.base, rollback=rollback)
     second.restore(5, 80, tensors, values)
-    loop.spoilt = (6,)
+    loop.corrupt = (6,)
     decision = second.observe(**loop.step())
     assert decision is not None
     assert decision.restored == 5
-    assert same(loop.weights()[0], here[0])
+    assert same(loop.weights()[0], present[0])
 
 
 @pytest.mark.parametrize("steps", [0, -3])
-def test_a_run_of_no_steps_is_told(steps: int) -> None:
+def test_a_run_needs_at_least_one_step(steps: int) -> None:
     with pytest.raises(SettingError, match=f"steps = {steps}: it must be at least 1"):
         Pilot("fixed", steps=steps, optimizers=Loop().optimizers)

@@ -1,4 +1,4 @@
-"""The file of a policy: the same bytes for the same policy, and one clear line for whatever is wrong with it."""
+"""The file of a policy: the same bytes for the same policy, and a clear message for every error."""
 
 import dataclasses
 import json
@@ -11,13 +11,20 @@ from safetensors.numpy import load, save
 
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.policy import files
-from equipoise.policy.blank import KINDS, blank
-from equipoise.policy.files import Policy, encoded, located, read, rooted, shipped
-from equipoise.policy.network import Network
+from equipoise.policy.files import (
+    Policy,
+    encode_policy,
+    load_policy,
+    policy_path,
+    resolve_policy_paths,
+    shipped_policies,
+)
+from equipoise.policy.kinds import KINDS, untrained_policy
+from equipoise.policy.network import PolicyNetwork
 
 
-def some(kind: str = "residual") -> Policy:
-    policy = blank(kind)
+def random_policy(kind: str = "residual") -> Policy:
+    policy = untrained_policy(kind)
     row = np.random.default_rng(3).standard_normal(policy.actor.flat().size)
     training = {"method": "none", "check": {"mean": 0.5}}
     return dataclasses.replace(policy, actor=policy.actor.with_flat(row), training=training)
@@ -26,12 +33,12 @@ def some(kind: str = "residual") -> Policy:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "mine.safetensors"
-    path.write_bytes(encoded(some()))
+    path.write_bytes(encode_policy(random_policy()))
     return path
 
 
-def altered(path: Path, change: Any, *, sign: bool = True) -> Path:
-    """The same file with something else in its JSON, signed anew or not."""
+def alter(path: Path, change: Any, *, sign: bool = True) -> Path:
+    """Change the JSON or the tensors of a file, with a new digest or the old one."""
     content = path.read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     values, tensors = json.loads(header["__metadata__"]["policy"]), load(content)
@@ -44,11 +51,11 @@ def altered(path: Path, change: Any, *, sign: bool = True) -> Path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_written_is_read(kind: str, tmp_path: Path) -> None:
-    critic = Network.start((3, 5, 1), "none", np.random.default_rng(1))
-    policy = dataclasses.replace(some(kind), critic=critic, log_std=np.array([-1.0, 0.5]))
-    (tmp_path / "p.safetensors").write_bytes(encoded(policy))
-    result = read(str(tmp_path / "p.safetensors")).policy
+def test_a_policy_survives_its_file(kind: str, tmp_path: Path) -> None:
+    critic = PolicyNetwork.start((3, 5, 1), "none", np.random.default_rng(1))
+    policy = dataclasses.replace(random_policy(kind), critic=critic, log_std=np.array([-1.0, 0.5]))
+    (tmp_path / "p.safetensors").write_bytes(encode_policy(policy))
+    result = load_policy(str(tmp_path / "p.safetensors")).policy
     assert (result.features, result.heads, result.base, result.every) == (
         policy.features,
         policy.heads,
@@ -58,23 +65,23 @@ def test_what_is_written_is_read(kind: str, tmp_path: Path) -> None:
     assert result.training == policy.training
     assert result.critic is not None
     assert result.log_std is not None
-    for mine, theirs in ((result.actor, policy.actor), (result.critic, critic)):
-        assert np.array_equal(mine.flat(), theirs.flat())
-        assert mine.squash == theirs.squash
+    for loaded, saved in ((result.actor, policy.actor), (result.critic, critic)):
+        assert np.array_equal(loaded.flat(), saved.flat())
+        assert loaded.squash == saved.squash
     assert result.log_std.tolist() == [-1.0, 0.5]
-    assert encoded(result) == encoded(policy)
+    assert encode_policy(result) == encode_policy(policy)
 
 
-def test_a_file_that_was_changed_is_read_anew(file: Path) -> None:
-    before = read(str(file))
-    file.write_bytes(encoded(blank("residual")))
-    assert read(str(file)).digest != before.digest
+def test_a_changed_file_is_reloaded(file: Path) -> None:
+    before = load_policy(str(file))
+    file.write_bytes(encode_policy(untrained_policy("residual")))
+    assert load_policy(str(file)).digest != before.digest
 
 
-def test_the_shipped_ones_are_whole_and_say_how_they_came_to_be() -> None:
-    assert shipped() == sorted(KINDS)
-    for name in shipped():
-        policy = read(name).policy
+def test_shipped_policies_are_complete_and_document_their_training() -> None:
+    assert shipped_policies() == sorted(KINDS)
+    for name in shipped_policies():
+        policy = load_policy(name).policy
         kind = KINDS[name]
         assert (policy.features, policy.heads, policy.base, policy.every) == (
             kind.features,
@@ -88,24 +95,22 @@ def test_the_shipped_ones_are_whole_and_say_how_they_came_to_be() -> None:
 
 
 def test_a_name_is_a_shipped_policy_or_a_path(file: Path) -> None:
-    assert located("residual").parent == files.SHIPPED
-    assert located(str(file)) == file
-    with pytest.raises(
-        SettingError, match=r"there is no policy 'resdual': neither a file nor one .*residual.*train-pol"
-    ):
-        read("resdual")
+    assert policy_path("residual").parent == files.SHIPPED
+    assert policy_path(str(file)) == file
+    with pytest.raises(SettingError, match=r"there is no policy 'resdual': neither a file nor .*residual.*train-pol"):
+        load_policy("resdual")
     with pytest.raises(SettingError, match="is not the file of a policy"):
-        read(str(file.parent))
+        load_policy(str(file.parent))
     with pytest.raises(SettingError, match="there is no policy 'xxx"):
-        read("x" * 400)
+        load_policy("x" * 400)
 
 
-def test_options_mean_the_same_in_every_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shipped policies, and words that name no file, stay as they are."""
+def test_paths_of_policies_become_absolute(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of shipped policies, and names without a file, do not change."""
     monkeypatch.chdir(file.parent)
     same = {"policy": "residual", "settings": {"ppo": {"policy": "greedy"}}, "long": {"policy": "x" * 400}, "seed": 3}
-    assert rooted(same) == same
-    assert rooted({"settings": {"learnable": {"policy": file.name}}}) == {
+    assert resolve_policy_paths(same) == same
+    assert resolve_policy_paths({"settings": {"learnable": {"policy": file.name}}}) == {
         "settings": {"learnable": {"policy": str(file)}}
     }
 
@@ -113,19 +118,19 @@ def test_options_mean_the_same_in_every_folder(file: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     "content", [b"", b"nonsense", b"\x80\x04N.", save({"a": np.zeros(2)}), save({}, {"policy": "["})]
 )
-def test_what_is_no_policy_is_told(content: bytes, tmp_path: Path) -> None:
+def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "p").write_bytes(content)
-    with pytest.raises(SettingError, match="p is not the file of a policy; make one with: equipoise train-policy"):
-        read(str(tmp_path / "p"))
+    with pytest.raises(SettingError, match="p is not the file of a policy; train one with: equipoise train-policy"):
+        load_policy(str(tmp_path / "p"))
 
 
-def test_a_wrong_digest_is_told(file: Path) -> None:
+def test_a_wrong_digest_is_refused(file: Path) -> None:
     def change(values: Any, tensors: Any) -> None:
         tensors["actor.0.bias"][0] += 1
 
-    altered(file, change, sign=False)
+    alter(file, change, sign=False)
     with pytest.raises(SettingError, match=r"mine.safetensors does not match its digest: it was altered or damaged"):
-        read(str(file))
+        load_policy(str(file))
 
 
 @pytest.mark.parametrize(
@@ -136,21 +141,21 @@ def test_a_wrong_digest_is_told(file: Path) -> None:
             r"trained on other features of 'residual' than this version has \(luck\)",
         ),
         (lambda v, t: v["names"].reverse(), r"trained on other features .* \(their order\)"),
-        (lambda v, t: v.update(features="weather"), "sees features of a kind that this version has not: .*'weather'"),
-        (lambda v, t: v["heads"][0]["knobs"].update(lr_x=1.0), "turns 'lr_x', a knob that there is not"),
+        (lambda v, t: v.update(features="weather"), "needs a feature set that this version does not have: .*'weather'"),
+        (lambda v, t: v["heads"][0]["knobs"].update(lr_x=1.0), "changes 'lr_x', which is not a knob"),
         (lambda v, t: v["heads"].pop(), "trained on other features"),
-        (lambda v, t: v.update(base="luck"), "is not the file of a policy as this version knows it"),
-        (lambda v, t: v.pop("heads"), "is not the file of a policy as this version knows it: it lacks 'heads'"),
+        (lambda v, t: v.update(base="luck"), "is not a policy that this version can read: base"),
+        (lambda v, t: v.pop("heads"), "is not a policy that this version can read: heads: field required"),
         (lambda v, t: v.update(format=2), "has format 2, this version reads 1; upgrade equipoise"),
         (lambda v, t: t.update({"actor.0.weight": np.zeros((4, 5))}), "maps 5 numbers to 4, not 23 to 4"),
     ],
 )
-def test_what_does_not_suit_is_told(change: Any, line: str, file: Path) -> None:
-    altered(file, change)
+def test_incompatible_files_are_refused(change: Any, line: str, file: Path) -> None:
+    alter(file, change)
     with pytest.raises(SettingError, match=line):
-        read(str(file))
+        load_policy(str(file))
 
 
-def test_a_kind_that_there_is_not_is_told() -> None:
+def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="there is no kind of policy 'residul'; did you mean 'residual'"):
-        blank("residul")
+        untrained_policy("residul")
