@@ -1,59 +1,51 @@
-"""The command line: parse, call, print. `equipoise --help` imports neither torch nor anything else that is slow."""
+"""Entry point of the command line. `equipoise --help` imports neither torch nor other slow packages."""
 
+import functools
 import importlib
 import inspect
 import os
+import pkgutil
 import sys
-from types import ModuleType
+from collections.abc import Callable
+from typing import Protocol, cast
 
-from equipoise.cli import arguments
+from equipoise.cli import arguments, commands
+from equipoise.cli.output import INTERRUPTED, USAGE_ERROR
 from equipoise.errors import EquipoiseError, nearest
 
-USAGE, INTERRUPTED = 2, 130
-MODULES = {"list": "listing", "train-policy": "train_policy"}
-"""Commands whose module cannot have their name."""
-COMMANDS = (
-    "train",
-    "resume",
-    "evaluate",
-    "sample",
-    "translate",
-    "interpolate",
-    "arithmetic",
-    "export",
-    "diagnose",
-    "report",
-    "compare",
-    "train-policy",
-    "list",
-    "runs",
-)
-"""In the order of the overview. What a command takes and does stands in its module in commands/."""
-NO_MEMORY = ("out of memory", "allocate memory", "Storage size calculation overflowed", "Overflow when unpacking")
-"""What torch says when there is none, or none could be enough."""
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "Storage size calculation overflowed", "Overflow when unpacking")
+"""Parts of torch's messages if memory is exhausted or a size exceeds any memory."""
 LESS_MEMORY = {
-    "train": "make --batch-size, or the GAN's width, smaller",
-    "resume": "end other programs, or train anew with a smaller --batch-size or GAN",
-    "evaluate": "make --count smaller",
-    "sample": "make --count smaller",
+    "train": "use a smaller --batch-size or a smaller model (--option width=…)",
+    "resume": "close other programs, or train again with a smaller --batch-size or model",
+    "evaluate": "use a smaller --count",
+    "sample": "use a smaller --count",
 }
-"""What makes a command take less."""
+"""How to reduce the memory of a command."""
+
+
+class Command(Protocol):
+    """A module in cli/commands."""
+
+    ORDER: int
+    add_arguments: Callable[[arguments.Parser], None]
+    run: Callable[..., int]
 
 
 def main() -> None:
-    """The entry point: exits with 0, 2 (something to mend), 3 (the run ended unhealthy), or 130 (interrupted)."""
-    sys.path.append(os.getcwd())  # where a module of one's own is looked for, as `python -m equipoise` does
+    """Run the command line and exit with 0, 2 (user error), 3 (unhealthy run) or 130 (interrupted)."""
+    sys.path.append(os.getcwd())  # for the user's own modules, as `python -m equipoise` has it
     sys.exit(run(sys.argv[1:]))
 
 
 def run(words: list[str]) -> int:
-    """One command, and its exit code: what can be mended is told in one line on standard error."""
+    """Run one command and return its exit code. An error that the user can correct is one line on standard error."""
     try:
-        code = _command(words)
-        sys.stdout.flush()  # here, where a reader that has gone away is no error
+        code = _run_command(words)
+        sys.stdout.flush()  # within the try: a reader that has closed the pipe is not an error
         return code
     except EquipoiseError as error:
-        return _complain(str(error))
+        return _print_error(str(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -61,54 +53,60 @@ def run(words: list[str]) -> int:
         print("\nequipoise: stopped", file=sys.stderr)
         return INTERRUPTED
     except (MemoryError, RuntimeError, TypeError) as error:
-        if not isinstance(error, MemoryError) and not any(told in str(error) for told in NO_MEMORY):
+        if not isinstance(error, MemoryError) and not any(message in str(error) for message in OUT_OF_MEMORY):
             raise
-        return _complain(f"there is not enough memory; {LESS_MEMORY.get(words[0], 'end other programs')}")
+        return _print_error(f"not enough memory; {LESS_MEMORY.get(words[0], 'close other programs')}")
     except OSError as error:
-        return _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
+        return _print_error(f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
-def module(command: str) -> ModuleType:
-    """What a command is made of: `fill` its parser, `act` on what was asked; the docstring's first line sums it up."""
-    return importlib.import_module(f"equipoise.cli.commands.{MODULES.get(command, command)}")
+@functools.cache
+def command_modules() -> dict[str, Command]:
+    """The modules of all commands by command name, in the order of the overview."""
+    names = [info.name for info in pkgutil.iter_modules(commands.__path__) if not info.name.startswith("_")]
+    modules = {
+        name.rstrip("_").replace("_", "-"): cast(Command, importlib.import_module(f"{commands.__name__}.{name}"))
+        for name in names
+    }
+    return dict(sorted(modules.items(), key=lambda item: item[1].ORDER))
 
 
 def parser(command: str) -> arguments.Parser:
-    """The parser of one command."""
-    return arguments.parser(command, summary(command), module(command).add_arguments)
+    """Create the parser of a command."""
+    return arguments.make_parser(command, summary(command), command_modules()[command].add_arguments)
 
 
 def summary(command: str) -> str:
-    """What a command does, in a line."""
-    return (inspect.getdoc(module(command)) or "").partition("\n")[0]
+    """Return the first line of a command's docstring."""
+    return (inspect.getdoc(command_modules()[command]) or "").partition("\n")[0]
 
 
-def _command(words: list[str]) -> int:
+def _run_command(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
-        return 0 if words else USAGE
+        return 0 if words else USAGE_ERROR
     if words[0] == "--version":
         from importlib.metadata import version
 
         print(version("equipoise"))
         return 0
     command = words[0]
-    if command not in COMMANDS:
-        raise arguments.UsageError(f"there is no command '{command}'{nearest(command, COMMANDS)}")
-    code: int = module(command).run(arguments.parse(parser(command), words[1:]))
-    return code
+    if command not in command_modules():
+        suggestion = nearest(command, command_modules())
+        raise arguments.UsageError(f"command '{command}' does not exist{suggestion}; see equipoise --help")
+    return command_modules()[command].run(arguments.parse(parser(command), words[1:]))
 
 
-def _complain(line: str) -> int:
-    print(f"equipoise: {' '.join(line.splitlines())}", file=sys.stderr)  # what was typed may hold breaks
-    return USAGE
+def _print_error(message: str) -> int:
+    print(f"equipoise: {' '.join(message.splitlines())}", file=sys.stderr)  # user input may contain line breaks
+    return USAGE_ERROR
 
 
 def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    rows = "\n".join(f"  {name:{width}}  {summary(name)}" for name in COMMANDS)
+    width = max(map(len, command_modules()))
+    rows = "\n".join(f"  {name:{width}}  {summary(name)}" for name in command_modules())
     return (
-        "equipoise: adversarial networks that keep their balance\n\n"
+        "equipoise: train adversarial networks and keep them balanced\n\n"
         f"usage: equipoise COMMAND …\n\n{rows}\n\n"
-        "Start with: equipoise train digits        More: equipoise COMMAND --help"
+        "Start with: equipoise train digits        Help on a command: equipoise COMMAND --help"
     )

@@ -1,4 +1,4 @@
-"""A run, as a terminal shows it: a bar with what matters; without a terminal one line an interval."""
+"""Progress of a run on standard error: a bar with the main signals in a terminal, else one line per interval."""
 
 import time
 from collections.abc import Iterator
@@ -21,27 +21,37 @@ from equipoise.core.events import (
     Stepped,
     Turned,
 )
+from equipoise.report.formatting import format_duration
 
 INTERVAL = 10.0
-"""Seconds between two lines where there is no terminal."""
-FIRST_GUESS = 10
-"""Steps after which the time and memory of the run are guessed aloud."""
+"""Seconds between two lines without a terminal."""
+ESTIMATE_STEP = 10
+"""Step after which the time and memory of the run are estimated."""
+RATE_STEPS = 100
+"""Number of steps over which the speed is averaged."""
+FINISH_REASONS = {
+    "images": "limit of images",
+    "seconds": "time limit",
+    "equilibrium": "equilibrium",
+}
+"""Text for each reason to finish before the last step; others are printed as they are."""
 
 
-def show(events: Iterator[Event], *, quiet: bool = False) -> Finished:
-    """Print events as they come, to standard error; the last one is returned."""
+def show_run(events: Iterator[Event], *, quiet: bool = False) -> Finished:
+    """Print events as they arrive; returns the last one."""
     console = Console(stderr=True, quiet=quiet)
     with ExitStack() as stack:
-        watcher: _Bar | _Lines = _Bar(console, stack) if console.is_terminal and not quiet else _Lines(console)
+        has_bar = console.is_terminal and not quiet
+        display: _ProgressBar | _ProgressLines = _ProgressBar(console, stack) if has_bar else _ProgressLines(console)
         for event in events:
-            watcher.take(event)
+            display.show(event)
             if isinstance(event, Finished):
                 return event
-    raise AssertionError("a run ends with Finished")
+    raise AssertionError("the last event of a run is Finished")
 
 
 def show_preparation(steps: Iterator[Preparation], *, quiet: bool = False) -> None:
-    """Print how far data are with making themselves ready, and what there is to know of them, to standard error."""
+    """Print the progress of data preparation, and notes on the data."""
     console = Console(stderr=True, quiet=quiet)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as progress:
@@ -58,41 +68,39 @@ def show_preparation(steps: Iterator[Preparation], *, quiet: bool = False) -> No
                 console.print(f"{step.task}: {step.done:,} of {step.total:,}", highlight=False)
 
 
-class _Lines:
-    """One line an interval."""
+class _ProgressLines:
+    """One line per interval."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.steps = 0
         self.last = time.monotonic()
         self.rate = _Rate()
-        self.teller = _Teller()
+        self.messages = _RareEvents()
 
-    def take(self, event: Event) -> None:
+    def show(self, event: Event) -> None:
         match event:
             case Started():
                 self.steps = event.steps
-                self.console.print(_opening(event), highlight=False, soft_wrap=True)
+                self.console.print(_started_text(event), highlight=False, soft_wrap=True)
             case Resumed():
-                self.console.print(f"going on from step {event.step}", highlight=False)
+                self.console.print(f"resuming from step {event.step}", highlight=False)
             case Stepped():
-                self.rate.take(event)
-                if event.step == FIRST_GUESS and self.steps:
-                    self.console.print(_guess(self.rate, self.steps), highlight=False)
+                self.rate.update(event)
+                if event.step == ESTIMATE_STEP and self.steps:
+                    self.console.print(_estimate_text(self.rate, self.steps), highlight=False)
             case Sensed() if time.monotonic() - self.last >= INTERVAL:
                 self.last = time.monotonic()
-                self.console.print(
-                    f"step {event.step}  {event.progress:.0%}  {self.rate.images:.0f} samples/s  {numbers(event)}",
-                    highlight=False,
-                    soft_wrap=True,
-                )
+                speed = f"{self.rate.images:.0f} samples/s"
+                text = f"step {event.step}  {event.progress:.0%}  {speed}  {format_signals(event)}"
+                self.console.print(text, highlight=False, soft_wrap=True)
             case Evaluated() | Turned() | Remedied() | Finished():
-                if text := self.teller.tell(event):
+                if text := self.messages.format(event):
                     self.console.print(text, highlight=False, soft_wrap=True)
 
 
-class _Bar:
-    """A progress bar; what is turned and measured scrolls above it."""
+class _ProgressBar:
+    """A progress bar; evaluations, knob changes and remedies scroll above it."""
 
     def __init__(self, console: Console, stack: ExitStack) -> None:
         self.progress = stack.enter_context(
@@ -101,59 +109,87 @@ class _Bar:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[numbers]}"),
+                TextColumn("{task.fields[signals]}"),
                 console=console,
             )
         )
-        self.bar: TaskID = self.progress.add_task("training", total=None, numbers="")
+        self.bar: TaskID = self.progress.add_task("training", total=None, signals="")
         self.rate = _Rate()
-        self.teller = _Teller()
+        self.messages = _RareEvents()
         self.steps = 0
 
-    def take(self, event: Event) -> None:
+    def show(self, event: Event) -> None:
         match event:
             case Started():
                 self.steps = event.steps
                 self.progress.update(self.bar, total=event.steps)
-                self.progress.console.print(_opening(event), highlight=False)
+                self.progress.console.print(_started_text(event), highlight=False)
             case Resumed():
-                self.progress.console.print(f"going on from step {event.step}", highlight=False)
+                self.progress.console.print(f"resuming from step {event.step}", highlight=False)
             case Stepped():
-                self.rate.take(event)
+                self.rate.update(event)
                 self.progress.update(self.bar, completed=event.step)
-                if event.step == FIRST_GUESS and self.steps:
-                    self.progress.console.print(_guess(self.rate, self.steps), highlight=False)
+                if event.step == ESTIMATE_STEP and self.steps:
+                    self.progress.console.print(_estimate_text(self.rate, self.steps), highlight=False)
             case Sensed():
                 if event.progress:
                     self.progress.update(self.bar, total=round(event.step / event.progress))
-                self.progress.update(self.bar, numbers=f"{self.rate.images:.0f} samples/s  {numbers(event)}")
+                self.progress.update(self.bar, signals=f"{self.rate.images:.0f} samples/s  {format_signals(event)}")
             case Saved():
                 self.progress.update(self.bar, description=f"saved {event.step}")
             case Evaluated() | Turned() | Remedied() | Finished():
-                if text := self.teller.tell(event):
+                if text := self.messages.format(event):
                     self.progress.console.print(text, highlight=False)
 
 
 class _Rate:
-    """Images and steps per second, over about the last hundred steps."""
+    """Images and steps per second, averaged over the last steps."""
 
     def __init__(self) -> None:
         self.images = 0.0
         self.steps = 0.0
         self._marks: list[tuple[float, int, int]] = []
 
-    def take(self, event: Stepped) -> None:
-        self._marks = [*self._marks[-100:], (event.seconds, event.images, event.step)]
-        (since, images, step), (now, *_) = self._marks[0], self._marks[-1]
-        if now > since:
-            self.images = (event.images - images) / (now - since)
-            self.steps = (event.step - step) / (now - since)
+    def update(self, event: Stepped) -> None:
+        self._marks = [*self._marks[-RATE_STEPS:], (event.seconds, event.images, event.step)]
+        (first_seconds, images, step), (seconds, *_) = self._marks[0], self._marks[-1]
+        if seconds > first_seconds:
+            self.images = (event.images - images) / (seconds - first_seconds)
+            self.steps = (event.step - step) / (seconds - first_seconds)
 
 
-def numbers(event: Sensed) -> str:
-    """The signals that tell most, in few characters."""
+class _RareEvents:
+    """Texts of evaluations, knob changes, remedies and the end. A knob is reported at most once per interval."""
+
+    def __init__(self) -> None:
+        self._reported: dict[str, tuple[float, float]] = {}
+
+    def format(self, event: Evaluated | Turned | Remedied | Finished) -> str:
+        """Format an event in one line; empty for one that is not reported."""
+        match event:
+            case Evaluated():
+                return f"step {event.step}: {event.metric} {event.value:.4g} ({event.better} is better)"
+            case Turned():
+                return "" if event.by == REPAIR else self._knob_text(event)
+            case Remedied():
+                return _remedy_text(event)
+            case Finished():
+                return _finished_text(event)
+
+    def _knob_text(self, event: Turned) -> str:
+        now = time.monotonic()
+        last_time, last_value = self._reported.setdefault(event.knob, (now, event.before))
+        if now - last_time < INTERVAL:
+            return ""
+        self._reported[event.knob] = now, event.after
+        change = f"{event.knob} from {last_value:.3g} to {event.after:.3g}"
+        return f"step {event.step}: {event.by} changed {change}: {event.why}"
+
+
+def format_signals(event: Sensed) -> str:
+    """Format the main signals of a reading in one line."""
     signals = event.signals
-    named = {
+    values = {
         "loss D": signals.loss_d,
         "G": signals.loss_g,
         "D(x)": signals.probability_real,
@@ -161,66 +197,42 @@ def numbers(event: Sensed) -> str:
         "rank": signals.rank_train_fake,
         "held-out rank": signals.rank_train_held_out,
     }
-    return "  ".join(f"{name} {value:.2f}" for name, value in named.items() if value is not None)
+    return "  ".join(f"{name} {value:.2f}" for name, value in values.items() if value is not None)
 
 
-def duration(seconds: float) -> str:
-    """Seconds in words: 42 s, 3 min 10 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def _opening(event: Started) -> str:
+def _started_text(event: Started) -> str:
     networks = ", ".join(f"{name} {count:,} weights" for name, count in event.parameters.items())
-    taken = ", ".join(f"{share:.0%} of the {name}" for name, share in event.transferred.items())
-    start = f"\nweights taken over: {taken}; the rest begins anew" if taken else ""
-    never = (
-        f"\nno game in this run: it would begin after {event.adversarial_start:,} steps; give --steps more to play it"
-    )
-    opening = f"{event.steps} steps, batches of {event.batch_size}, {event.precision}; {networks}{start}"
-    return opening + never * (event.steps <= event.adversarial_start and event.adversarial_start > 0)
+    text = f"{event.steps} steps, batch size {event.batch_size}, {event.precision}; {networks}"
+    if event.transferred:
+        shares = ", ".join(f"{share:.0%} of the {name}" for name, share in event.transferred.items())
+        text += f"\nweights transferred: {shares}; other layers are initialised from scratch"
+    if event.adversarial_start > 0 and event.steps <= event.adversarial_start:
+        text += (
+            f"\nno adversarial training in this run: it would begin after step {event.adversarial_start:,}; "
+            "increase --steps"
+        )
+    return text
 
 
-def _guess(rate: _Rate, steps: int) -> str:
+def _estimate_text(rate: _Rate, steps: int) -> str:
     from equipoise.experiment.estimates import peak_memory
 
-    return f"about {duration(steps / max(rate.steps, 1e-9))} in all, {peak_memory() / 2**30:.1f} GiB of memory"
+    seconds = steps / max(rate.steps, 1e-9)
+    return f"estimated time {format_duration(seconds)}, memory {peak_memory() / 2**30:.1f} GiB"
 
 
-def _told(event: Remedied) -> str:
-    """What was done about a finding, in a line."""
-    done = [] if event.restored is None else [f"back to the weights of step {event.restored}"]
-    done += [f"{one.knob} {one.base:.3g} → {one.value:.3g}" for one in event.overrides]
+def _remedy_text(event: Remedied) -> str:
+    rollback = [] if event.restored is None else [f"rollback to step {event.restored}"]
+    actions = rollback + [f"{one.knob} {one.base:.3g} → {one.value:.3g}" for one in event.overrides]
     until = f" until step {event.until}" if event.overrides else ""
-    return f"step {event.step}: {event.finding.symptom.replace('_', ' ')}: {', '.join(done) or 'nothing'}{until}"
+    symptom = event.finding.symptom.replace("_", " ")
+    return f"step {event.step}: {symptom}: {', '.join(actions) or 'no action'}{until}"
 
 
-class _Teller:
-    """Words for what is rare. A knob that is turned all the time is told of once an interval, from where it stood."""
-
-    def __init__(self) -> None:
-        self._told: dict[str, tuple[float, float]] = {}
-
-    def tell(self, event: Evaluated | Turned | Remedied | Finished) -> str:
-        """One line, or nothing."""
-        match event:
-            case Evaluated():
-                return f"step {event.step}: {event.metric} {event.value:.4g} ({event.better} is better)"
-            case Turned():
-                return "" if event.by == REPAIR else self._tell_turn(event)
-            case Remedied():
-                return _told(event)
-            case Finished():
-                return f"{event.reason} reached after {event.step} steps in {duration(event.seconds)}; {event.verdict}"
-
-    def _tell_turn(self, event: Turned) -> str:
-        now = time.monotonic()
-        since, stood = self._told.setdefault(event.knob, (now, event.before))
-        if now - since < INTERVAL:
-            return ""
-        self._told[event.knob] = now, event.after
-        return f"step {event.step}: {event.by} turned {event.knob} from {stood:.3g} to {event.after:.3g}: {event.why}"
+def _finished_text(event: Finished) -> str:
+    """Format the end of a run: "finished: 150 steps in 12 s; healthy"."""
+    amount = f"{event.step} steps in {format_duration(event.seconds)}"
+    if event.reason in ("interrupted", "diverged"):
+        return f"{event.reason}: {amount}; {event.verdict}"
+    reason = "" if event.reason == "steps" else f" ({FINISH_REASONS.get(event.reason, event.reason)})"
+    return f"finished: {amount}{reason}; {event.verdict}"

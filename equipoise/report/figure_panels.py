@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from equipoise.core.knobs import AdversarialKnobs, Range
+from equipoise.core.knobs import AdversarialKnobs, KnobRange
 from equipoise.report.formatting import format_count, format_number, one_line, symptom_words
 from equipoise.report.plot_style import (
     BLUE,
@@ -23,7 +23,7 @@ from equipoise.report.plot_style import (
     value_axis,
 )
 from equipoise.report.run_history import KnobHistory, MetricHistory, RunHistory
-from equipoise.report.series import FloatArray, StepSeries, corner_positions
+from equipoise.report.series import FloatArray, CurveSeries, corner_positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def losses(history: RunHistory) -> DrawFunction | None:
     return draw
 
 
-def loss_curves(history: RunHistory) -> dict[str, StepSeries]:
+def loss_curves(history: RunHistory) -> dict[str, CurveSeries]:
     """Totals by phase name; the losses of both players where a run has no totals. Empty series are left out."""
     curves = {name.removesuffix(".total"): history.loss(name) for name in history.loss_names()}
     if not any(curves.values()):
@@ -212,7 +212,7 @@ def findings(history: RunHistory) -> DrawFunction | None:
 
 
 def _draw_curves(
-    axes: "Axes", curves: dict[str, StepSeries], colours: dict[str, str] | None = None, *, show_values: bool = True
+    axes: "Axes", curves: dict[str, CurveSeries], colours: dict[str, str] | None = None, *, show_values: bool = True
 ) -> None:
     """Draw means as lines over bands from minimum to maximum; the legend has the last values."""
     spare_colours = iter(OTHER_COLOURS * len(curves))
@@ -253,13 +253,13 @@ def _one_minus(changes: KnobHistory) -> KnobHistory:
     )
 
 
-def _knob_label(name: str, range: Range | None) -> str:
+def _knob_label(name: str, range: KnobRange | None) -> str:
     prefix = "1 − " if range and range.scale == "log_complement" else ""
     unit = f" ({range.unit})" if range and range.unit else ""
     return f"{prefix}{one_line(name, 34)}{unit}"
 
 
-def _axis_scale(range: Range | None) -> str | None:
+def _axis_scale(range: KnobRange | None) -> str | None:
     return "log" if range and range.scale.startswith("log") else range.scale if range else None
 
 

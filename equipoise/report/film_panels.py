@@ -10,7 +10,7 @@ from equipoise.report.figure_panels import BINS, KNOB_RANGES, OTHER_COLOURS, PLA
 from equipoise.report.formatting import format_count, format_number, one_line, symptom_words
 from equipoise.report.plot_style import BLUE, GREEN, INK, ORANGE, PURPLE, RED
 from equipoise.report.run_history import KnobHistory, MetricHistory, RemedyRecord, RunHistory
-from equipoise.report.series import FloatArray, StepSeries, corner_positions
+from equipoise.report.series import FloatArray, CurveSeries, corner_positions
 from equipoise.report.text_rendering import MUTED, TextSpan
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class FilmCurve:
 
     name: str
     colour: str
-    series: StepSeries
+    series: CurveSeries
     points: tuple[FloatArray, FloatArray]
     is_step_function: bool = False
 
@@ -109,7 +109,7 @@ def _gradient_panel(history: RunHistory) -> FilmPanel | None:
 
 def _curve_panel(
     title: str,
-    series_by_name: Mapping[str, StepSeries],
+    series_by_name: Mapping[str, CurveSeries],
     colours: Sequence[str],
     limits: tuple[float, float] | None = None,
 ) -> FilmPanel | None:
@@ -137,7 +137,7 @@ def _curve_panel(
 
 
 def _metric_panel(metric: MetricHistory) -> FilmPanel:
-    series = StepSeries.of(metric.steps, metric.values)
+    series = CurveSeries.of(metric.steps, metric.values)
     curve = FilmCurve("last", GREEN, series, (series.steps, series.mean))
 
     def draw(axes: "Axes") -> None:
@@ -253,7 +253,7 @@ def _knob_panel(group: Sequence[KnobHistory], end: float) -> FilmPanel:
         FilmCurve(
             one_line(one.knob, 24),
             INK,
-            StepSeries.of(*map(list, _knob_points(one, end))),
+            CurveSeries.of(*map(list, _knob_points(one, end))),
             (steps, heights),
             is_step_function=True,
         )

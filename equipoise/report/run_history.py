@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from equipoise.report.series import StepSeries
+from equipoise.report.series import CurveSeries
 from equipoise.runs.run import EventLine, Run
 
 JsonObject = Mapping[str, Any]
@@ -132,30 +132,30 @@ class RunHistory:
         steps = sorted(images)
         return float(np.interp(step, steps, [images[one] for one in steps])) if steps else 0.0
 
-    def loss(self, name: str) -> StepSeries:
+    def loss(self, name: str) -> CurveSeries:
         """Readings of one loss term, named "phase.term", with their minima and maxima."""
         lines = [line for line in self.events_of("sensed") if name in to_mapping(line.get("loss"))]
         readings = [to_mapping(line["loss"][name]) for line in lines]
         steps = [to_number(line["step"]) for line in lines]
         mean, low, high = ([to_number(reading.get(key)) for reading in readings] for key in ("mean", "min", "max"))
-        return StepSeries.of(steps, mean, low, high)
+        return CurveSeries.of(steps, mean, low, high)
 
     def loss_names(self) -> list[str]:
         """Names of all totals, in the order of their first reading."""
         names = {name: None for line in self.events_of("sensed") for name in to_mapping(line.get("loss"))}
         return [name for name in names if name.endswith(".total")]
 
-    def signal(self, name: str) -> StepSeries:
+    def signal(self, name: str) -> CurveSeries:
         """Readings of one signal, where it is available."""
         lines = [line for line in self.events_of("sensed") if name in to_mapping(line.get("signals"))]
-        return StepSeries.of(
+        return CurveSeries.of(
             [to_number(line["step"]) for line in lines], [to_number(line["signals"][name]) for line in lines]
         )
 
-    def rewards(self) -> StepSeries:
+    def rewards(self) -> CurveSeries:
         """Rewards of the controller's decisions; empty for a controller without rewards."""
         lines = [line for line in self.events_of("sensed") if line.get("reward") is not None]
-        return StepSeries.of([to_number(line["step"]) for line in lines], [to_number(line["reward"]) for line in lines])
+        return CurveSeries.of([to_number(line["step"]) for line in lines], [to_number(line["reward"]) for line in lines])
 
     def knob_histories(self) -> list[KnobHistory]:
         """The knobs that changed, in the order of their first change."""

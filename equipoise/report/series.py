@@ -10,7 +10,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class StepSeries:
+class CurveSeries:
     """Values in order of steps, each array (N,): mean, minimum and maximum of an interval. NaN leaves a gap."""
 
     steps: FloatArray
@@ -25,7 +25,7 @@ class StepSeries:
         mean: Sequence[float],
         low: Sequence[float] | None = None,
         high: Sequence[float] | None = None,
-    ) -> "StepSeries":
+    ) -> "CurveSeries":
         """Build a series from lists, sorted by step. `low` and `high` default to the mean."""
         at, middle = np.asarray(steps, dtype=np.float64), np.asarray(mean, dtype=np.float64)
         lowest = middle if low is None else np.fmin(np.asarray(low, dtype=np.float64), middle)
@@ -43,7 +43,7 @@ class StepSeries:
         finite = self.mean[np.isfinite(self.mean)]
         return float(finite[-1]) if finite.size else float("nan")
 
-    def decimated(self, bins: int) -> "StepSeries":
+    def decimated(self, bins: int) -> "CurveSeries":
         """Reduce to at most `bins` values: mean, minimum and maximum within bins of equal width in steps."""
         if len(self.steps) <= bins:
             return self
@@ -54,7 +54,7 @@ class StepSeries:
         mean = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
         sizes = np.diff(np.append(starts, len(self.steps)))
         steps = np.add.reduceat(self.steps, starts) / sizes
-        return StepSeries(steps, mean, np.fmin.reduceat(self.low, starts), np.fmax.reduceat(self.high, starts))
+        return CurveSeries(steps, mean, np.fmin.reduceat(self.low, starts), np.fmax.reduceat(self.high, starts))
 
 
 def corner_positions(steps: FloatArray, values: FloatArray, bins: int) -> npt.NDArray[np.intp]:

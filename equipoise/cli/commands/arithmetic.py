@@ -1,13 +1,14 @@
-"""Add and subtract what samples have in common: A − B + C."""
+"""Add and subtract latents of selected samples: A − B + C."""
 
 import argparse
 import functools
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from equipoise.cli.arguments import Parser, json_flag
-from equipoise.cli.commands._answer import answer
-from equipoise.cli.commands._picks import picks, place, put
+from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.commands._sample_selection import output_path, parse_sample_ids, write_file
+from equipoise.cli.output import print_result
 from equipoise.errors import SettingError
 
 if TYPE_CHECKING:
@@ -16,141 +17,157 @@ if TYPE_CHECKING:
     from equipoise.inference.generator import Generator
     from equipoise.inference.latent_space import SelectedLatents
 
-FLAGS = {"--plus": ("+", "added"), "--minus": ("−", "subtracted")}
+ORDER = 70
+SIGNS = {"--plus": ("+", "added"), "--minus": ("−", "subtracted")}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-SHOWN = 64
-COLUMNS = 8
+SHEET_SAMPLES = 64
+SHEET_COLUMNS = 8
 
 
-def add_arguments(made: Parser) -> None:
-    """The arguments of `arithmetic`."""
-    made.add_argument("run", metavar="RUN", help="the run folder")
-    for flag, (sign, done) in FLAGS.items():
-        made.add_argument(
+@dataclass(frozen=True)
+class ArithmeticResult:
+    """Where the result is, its formula, and the length of its latent next to the mean length of ordinary latents."""
+
+    path: str
+    formula: str
+    length: float
+    usual_length: float
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `arithmetic`."""
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    for flag, (sign, action) in SIGNS.items():
+        parser.add_argument(
             flag,
             dest="groups",
             action="append",
-            type=functools.partial(_signed, sign),
+            type=functools.partial(_with_sign, sign),
             metavar="NUMBERS",
-            help=f"samples whose mean is {done}: 3,17,22; may be given again",
+            help=f"samples whose mean latent is {action}: 3,17,22; can be repeated",
         )
-    made.add_argument("--out", metavar="PATH", help="picture.png, or the result and 8 neighbours as numbers.npy")
-    made.add_argument("--show", metavar="PATH", help=f"where to draw {SHOWN} samples with their numbers: sheet.png")
-    made.add_argument("--label", type=int, metavar="K", help="class of all; left out: that of the first sample named")
-    made.add_argument("--truncation", type=float, metavar="T", help="latents within [-T, T]: truer, less diverse")
-    made.add_argument("--seed", type=int, default=0, metavar="S", help="whose samples are numbered")
-    json_flag(made)
+    parser.add_argument(
+        "--out", metavar="PATH", help="output: result.png, or result.npy with the result and 8 neighbours"
+    )
+    parser.add_argument("--show", metavar="PATH", help=f"write {SHEET_SAMPLES} samples with their numbers: sheet.png")
+    parser.add_argument(
+        "--label", type=int, metavar="K", help="class of all samples; default: that of the first sample"
+    )
+    parser.add_argument("--truncation", type=float, metavar="T", help="latents within [-T, T]: better, less diverse")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the numbered samples; default: 0")
+    add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Add and subtract what samples have in common."""
-    from equipoise.inference.generator import load_generator
+    """Write the sheet of numbered samples, the result, or both."""
+    from equipoise.inference.generator import load
 
     if bool(args.groups) != bool(args.out):
-        raise SettingError("name samples, --plus 3,17,22 --minus 5,9, and a picture to draw, --out result.png")
+        raise SettingError("give samples and an output file together: --plus 3,17,22 --minus 5,9 --out result.png")
     if not args.out and not args.show:
-        raise SettingError("see what there is with --show sheet.png, then: --plus 3,17,22 --minus 5,9 --out result.png")
+        raise SettingError(
+            "see the samples with --show sheet.png, then use: --plus 3,17,22 --minus 5,9 --out result.png"
+        )
     if args.groups and len(args.groups) > len(LETTERS):
-        raise SettingError(f"there are {len(args.groups)} groups; at most {len(LETTERS)} can be told apart by letters")
-    generator = load_generator(args.run)
-    told: dict[str, Any] = {}
+        raise SettingError(f"there are {len(args.groups)} groups; at most {len(LETTERS)} are supported")
+    generator = load(args.run)
+    result: dict[str, object] = {}
     texts = []
     if args.show:
-        told["show"] = str(_show(args, generator))
-        texts.append(f"{SHOWN} samples with their numbers in {told['show']}")
+        path = _write_sheet(args, generator)
+        result["show"] = str(path)
+        texts.append(f"{SHEET_SAMPLES} samples with their numbers: {path}")
     if args.out:
-        told |= _combine(args, generator)
-        text = f"{told['formula']} in {told['path']}; its latent has length {told['length']:.2f}, others"
-        texts.append(f"{text} {told['usual_length']:.2f} on average")
-    answer(args.json, told, "\n".join(texts))
+        combined = _write_combination(args, generator)
+        result |= vars(combined)
+        texts.append(
+            f"{combined.formula}: {combined.path}; length of its latent {combined.length:.2f}, "
+            f"mean of others {combined.usual_length:.2f}"
+        )
+    print_result(args.json, result, "\n".join(texts))
     return 0
 
 
-def _signed(sign: str, text: str) -> tuple[str, str]:
-    """What both flags put into one list, so that the order is kept in which they were given."""
+def _with_sign(sign: str, text: str) -> tuple[str, str]:
+    """Argument type of both flags, which append to one list, so that their order is preserved."""
     return sign, text
 
 
-def _show(args: argparse.Namespace, generator: "Generator") -> Path:
-    """The sheet to choose from."""
+def _write_sheet(args: argparse.Namespace, generator: "Generator") -> Path:
     from equipoise.inference.latent_space import SampleId, select_latents
-    from equipoise.report import image_grids
-    from equipoise.runs import run_folder as runs
+    from equipoise.report.image_grids import captioned_grid
+    from equipoise.runs.artifacts import encode_png
 
-    path = place(args.show, (".png",))
-    _drawable(generator)
-    every = [SampleId(args.seed, number) for number in range(SHOWN)]
-    made = _make(generator, select_latents(generator, every, label=args.label, truncation=args.truncation))
-    sheet = image_grids.captioned_grid(made.numpy(), [str(number) for number in range(SHOWN)], COLUMNS)
-    put(path, runs.png(sheet))
+    path = output_path(args.show, (".png",))
+    _require_images(generator)
+    sample_ids = [SampleId(args.seed, number) for number in range(SHEET_SAMPLES)]
+    selected = select_latents(generator, sample_ids, label=args.label, truncation=args.truncation)
+    samples = generator.generate(selected.latents, selected.labels)
+    captions = [str(number) for number in range(SHEET_SAMPLES)]
+    write_file(path, encode_png(captioned_grid(samples.numpy(), captions, SHEET_COLUMNS)))
     return path
 
 
-def _combine(args: argparse.Namespace, generator: "Generator") -> dict[str, Any]:
-    """The result, its neighbours, and the picture of how it came about."""
+def _write_combination(args: argparse.Namespace, generator: "Generator") -> ArithmeticResult:
+    """Write the sample of the combined latent and its neighbours, as an array or as a picture of the formula."""
     import torch
 
     from equipoise.inference.latent_space import combine_latents, neighbouring_latents, select_latents
-    from equipoise.runs import run_folder as runs
+    from equipoise.runs.artifacts import encode_npy
 
-    path = place(args.out, (".png", ".npy"))
+    path = output_path(args.out, (".png", ".npy"))
     if path.suffix.lower() == ".png":
-        _drawable(generator)
-    flags = {sign: flag for flag, (sign, _) in FLAGS.items()}
-    picked = [
-        select_latents(generator, picks(text, args.seed, flags[sign]), label=args.label, truncation=args.truncation)
+        _require_images(generator)
+    flags = {sign: flag for flag, (sign, _) in SIGNS.items()}
+    groups = [
+        select_latents(
+            generator, parse_sample_ids(text, args.seed, flags[sign]), label=args.label, truncation=args.truncation
+        )
         for sign, text in args.groups
     ]
-    signed = [(sign, group.latents) for (sign, _), group in zip(args.groups, picked, strict=True)]
+    signed = [(sign, group.latents) for (sign, _), group in zip(args.groups, groups, strict=True)]
     latent = combine_latents([g for sign, g in signed if sign == "+"], [g for sign, g in signed if sign == "−"])
-    around = neighbouring_latents(latent, 8, torch.Generator().manual_seed(args.seed))
-    square = torch.cat([around[:4], latent[None], around[4:]])
-    label = None if picked[0].labels is None else int(picked[0].labels[0])
-    made = generator.make(square, generator.labels(9, label))
+    neighbours = neighbouring_latents(latent, 8, torch.Generator().manual_seed(args.seed))
+    square = torch.cat([neighbours[:4], latent[None], neighbours[4:]])
+    label = None if groups[0].labels is None else int(groups[0].labels[0])
+    samples = generator.generate(square, generator.labels(9, label))
     if path.suffix.lower() == ".npy":
-        put(path, runs.npy(made.numpy()))
+        write_file(path, encode_npy(samples.numpy()))
     else:
-        _draw(args, generator, picked, made, label, path)
-    usual = generator.latents(SHOWN, truncation=args.truncation, seed=args.seed).flatten(1).norm(dim=1).mean()
-    return {
-        "path": str(path),
-        "formula": formula([sign for sign, _ in args.groups]),
-        "length": float(latent.norm()),
-        "usual_length": float(usual),
-    }
+        _write_picture(args, generator, groups, samples, label, path)
+    usual = generator.latents(SHEET_SAMPLES, truncation=args.truncation, seed=args.seed).flatten(1).norm(dim=1).mean()
+    formula = format_formula([sign for sign, _ in args.groups])
+    return ArithmeticResult(str(path), formula, float(latent.norm()), float(usual))
 
 
-def formula(signs: list[str]) -> str:
-    """A − B + C: the first letter bare if it is added."""
-    words = [f"{sign} {letter}" for sign, letter in zip(signs, LETTERS, strict=False)]
-    return " ".join(words).removeprefix("+ ")
+def format_formula(signs: list[str]) -> str:
+    """Format the signs of groups as a formula: A − B + C."""
+    terms = [f"{sign} {letter}" for sign, letter in zip(signs, LETTERS, strict=False)]
+    return " ".join(terms).removeprefix("+ ")
 
 
-def _draw(
+def _write_picture(
     args: argparse.Namespace,
     generator: "Generator",
-    picked: "list[SelectedLatents]",
-    made: "Tensor",
+    selected: "list[SelectedLatents]",
+    samples: "Tensor",
     label: int | None,
     path: Path,
 ) -> None:
     from equipoise.report.image_grids import ImageGroup, arithmetic_sheet
-    from equipoise.runs import run_folder as runs
+    from equipoise.runs.artifacts import encode_png
 
     groups = []
-    for letter, (sign, text), group in zip(LETTERS, args.groups, picked, strict=False):
-        mean = generator.make(group.latents.mean(0, keepdim=True), generator.labels(1, label))
+    for letter, (sign, text), group in zip(LETTERS, args.groups, selected, strict=False):
+        mean = generator.generate(group.latents.mean(0, keepdim=True), generator.labels(1, label))
         captions = [word.strip() for word in text.split(",")]
-        groups.append(ImageGroup(f"{sign} {letter}", _make(generator, group).numpy(), captions, mean[0].numpy()))
-    title = f"= {formula([sign for sign, _ in args.groups])}"
-    put(path, runs.png(arithmetic_sheet(groups, title, made.numpy())))
+        images = generator.generate(group.latents, group.labels)
+        groups.append(ImageGroup(f"{sign} {letter}", images.numpy(), captions, mean[0].numpy()))
+    title = f"= {format_formula([sign for sign, _ in args.groups])}"
+    write_file(path, encode_png(arithmetic_sheet(groups, title, samples.numpy())))
 
 
-def _make(generator: "Generator", picked: "SelectedLatents") -> "Tensor":
-    return generator.make(picked.latents, picked.labels)
-
-
-def _drawable(generator: "Generator") -> None:
+def _require_images(generator: "Generator") -> None:
     if not generator.spec.is_image:
-        kind = "points" if generator.spec.vocabulary is None else "sentences"
-        raise SettingError(f"{kind} have no picture here; name a file ending in .npy with --out")
+        noun = "points" if generator.spec.vocabulary is None else "sentences"
+        raise SettingError(f"{noun} cannot be drawn by this command; use --out with a file name ending in .npy")

@@ -1,4 +1,4 @@
-"""Compare ways of control by a plan: every arm on every task with every seed, and a report."""
+"""Compare controllers by a plan: every arm on every task with every seed, and a report."""
 
 import argparse
 import os
@@ -7,79 +7,87 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.cli.arguments import Parser, json_flag
-from equipoise.cli.commands._answer import answer
-from equipoise.cli.commands._following import INTERRUPTED, UNHEALTHY, stoppable
+from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.commands._follow_run import interruptible
+from equipoise.cli.output import INTERRUPTED, UNHEALTHY, print_result
 from equipoise.errors import SettingError
 
 if TYPE_CHECKING:
-    from equipoise.comparison.folder import Folder
-    from equipoise.comparison.jobs import Progress
-    from equipoise.comparison.plan import Plan
+    from equipoise.comparison.folder import ComparisonFolder
+    from equipoise.comparison.jobs import JobProgress
+    from equipoise.comparison.plan import ComparisonPlan
+
+ORDER = 110
 
 
-def add_arguments(made: Parser) -> None:
-    """The arguments of `compare`."""
-    made.add_argument("plan", metavar="PLAN.toml", help="what to compare: arms, tasks, seeds; see experiments/compare")
-    made.add_argument(
-        "--out", metavar="FOLDER", help="where runs and report go; left out: comparisons/ and the plan's name"
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `compare`."""
+    parser.add_argument("plan", metavar="PLAN.toml", help="arms, tasks and seeds; examples: experiments/compare")
+    parser.add_argument("--out", metavar="FOLDER", help="folder for runs and report; default: comparisons/PLAN")
+    parser.add_argument(
+        "--processes", type=int, metavar="N", help="parallel runs, one thread each; default: the number of cores"
     )
-    made.add_argument(
-        "--processes", type=int, metavar="N", help="runs at once, a thread each; left out: as many as cores"
-    )
-    made.add_argument("--steps", type=int, metavar="N", help="so many steps in every task, to try a plan out")
-    made.add_argument("--seeds", type=int, metavar="N", help="only the first N seeds of the plan")
-    made.add_argument("--report-only", action="store_true", help="run nothing, write the report of what is there")
-    made.add_argument("--dry-run", action="store_true", help="say how many runs there are and how long they take")
-    json_flag(made)
+    parser.add_argument("--steps", type=int, metavar="N", help="steps of every run, to try a plan; default: as planned")
+    parser.add_argument("--seeds", type=int, metavar="N", help="use only the first N seeds of the plan; default: all")
+    parser.add_argument("--report-only", action="store_true", help="write the report of the existing runs only")
+    parser.add_argument("--dry-run", action="store_true", help="print the number of runs and the estimated time only")
+    add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a plan, or go on with it, and write the report."""
-    from equipoise.comparison import page, planned
-    from equipoise.comparison.folder import Folder, begin
-    from equipoise.comparison.plan import read, smaller
+    """Execute the plan, or continue it, and write the report."""
+    from equipoise.comparison import page, plan_runs
+    from equipoise.comparison.folder import ComparisonFolder, create_or_open
+    from equipoise.comparison.plan import load_plan, reduce_plan
 
     path = Path(args.plan)
-    plan = smaller(read(path), args.steps, args.seeds)
+    plan = reduce_plan(load_plan(path), args.steps, args.seeds)
     processes = os.cpu_count() or 1 if args.processes is None else args.processes
     if processes < 1:
         raise SettingError(f"--processes {processes}: it must be at least 1")
-    folder = Folder(Path(args.out) if args.out else Path("comparisons") / path.stem)
+    folder = ComparisonFolder(Path(args.out) if args.out else Path("comparisons") / path.stem)
     if args.report_only:
-        report = page.write(folder)
-        answer(args.json, {"report": str(report)}, f"report: {report}")
+        report = page.write_report(folder)
+        print_result(args.json, {"report": str(report)}, f"report: {report}")
         return 0
-    planned.check(plan)
+    plan_runs.check_plan(plan)
     if args.dry_run:
         return _dry_run(plan, processes, args.json)
-    plan = begin(folder, plan, path.read_text())
-    return _carried_out(plan, folder, processes, args)
+    plan = create_or_open(folder, plan, path.read_text())
+    return _execute(plan, folder, processes, args.json)
 
 
-def _carried_out(plan: "Plan", folder: "Folder", processes: int, args: argparse.Namespace) -> int:
-    """All jobs that are left, the report, and what is to be said of them."""
+def _execute(plan: "ComparisonPlan", folder: "ComparisonFolder", processes: int, as_json: bool) -> int:
+    """Execute all jobs that are not done, write the report and print the result."""
     from equipoise.comparison import page
-    from equipoise.comparison.jobs import Progress, carry_out
+    from equipoise.comparison.jobs import JobProgress, execute_jobs
 
     failed: dict[str, str] = {}
-    last, begun = Progress(0, 0), time.monotonic()
-    with stoppable() as interrupted:
-        for last in _shown(carry_out(plan, folder, processes, interrupted), args.json):
-            if last.job and last.failed:
-                failed[last.job.name] = last.failed
-        stopped = interrupted() and last.done < last.total
-    told = {"report": str(page.write(folder)), "done": last.done, "total": last.total, "failed": failed}
-    lines = [f"{name} could not be run: {words}" for name, words in failed.items()]
-    lines.append(f"{last.done} of {last.total} done; report: {told['report']}")
-    if stopped:
-        lines.append("stopped, everything is saved; the same command goes on")
-    answer(args.json, told | {"cpu": last.cpu, "seconds": time.monotonic() - begun}, "\n".join(lines))
-    return INTERRUPTED if stopped else UNHEALTHY if failed else 0
+    last, start = JobProgress(0, 0), time.monotonic()
+    with interruptible() as interrupted:
+        for last in _show_progress(execute_jobs(plan, folder, processes, interrupted), as_json):
+            if last.job and last.error:
+                failed[last.job.name] = last.error
+        is_stopped = interrupted() and last.done < last.total
+    report = str(page.write_report(folder))
+    result = {
+        "report": report,
+        "done": last.done,
+        "total": last.total,
+        "failed": failed,
+        "cpu": last.cpu,
+        "seconds": time.monotonic() - start,
+    }
+    lines = [f"{name} failed: {error}" for name, error in failed.items()]
+    lines.append(f"{last.done} of {last.total} done; report: {report}")
+    if is_stopped:
+        lines.append("stopped; everything is saved. Continue with the same command")
+    print_result(as_json, result, "\n".join(lines))
+    return INTERRUPTED if is_stopped else UNHEALTHY if failed else 0
 
 
-def _shown(events: "Iterator[Progress]", quiet: bool) -> "Iterator[Progress]":
-    """The same events, with a bar, or a line each where there is no terminal."""
+def _show_progress(events: "Iterator[JobProgress]", quiet: bool) -> "Iterator[JobProgress]":
+    """Yield the same events while printing them, with a progress bar in a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -89,31 +97,31 @@ def _shown(events: "Iterator[Progress]", quiet: bool) -> "Iterator[Progress]":
         bar = progress.add_task("comparing")
         for event in events:
             progress.update(bar, completed=event.done, total=event.total)
-            name = event.job.name if event.job else "begun"
+            name = event.job.name if event.job else "started"
             line = f"{event.done} of {event.total} done: {name}"
-            if event.failed:
-                line = f"{event.done} of {event.total} done; could not be run: {name}: {event.failed}"
+            if event.error:
+                line = f"{event.done} of {event.total} done; failed: {name}: {event.error}"
             progress.console.print(line, highlight=False, soft_wrap=True, markup=False)
             yield event
 
 
-def _dry_run(plan: "Plan", processes: int, as_json: bool) -> int:
-    """How many runs there are, and a guess at their time from a few steps of the baseline in each setting."""
+def _dry_run(plan: "ComparisonPlan", processes: int, as_json: bool) -> int:
+    """Print the number of runs and their estimated time, from a few steps of the baseline in each setting."""
     import dataclasses
 
-    from equipoise.cli.terminal import duration
-    from equipoise.comparison import planned
+    from equipoise.comparison import plan_runs
     from equipoise.experiment.estimates import estimate
+    from equipoise.report.formatting import format_duration
 
-    runs = [*planned.trials(plan), *planned.tests(plan)]
-    each = {}
+    runs = [*plan_runs.tuning_runs(plan), *plan_runs.test_runs(plan)]
+    seconds_per_run = {}
     for setting in dict.fromkeys(run.setting for run in runs):
-        first = planned.Planned(setting, plan.baseline, plan.seeds[0])
-        experiment = planned.experiment(plan, first, {})
-        each[setting] = estimate(dataclasses.replace(experiment, metric=None)).seconds
-    seconds = sum(each[run.setting] for run in runs)
-    lines = [f"{setting.name:32} {duration(one)} a run" for setting, one in each.items()]
-    lines.append(f"{len(runs)} runs, about {duration(seconds)} of training and its looks on top of that;")
-    lines.append(f"{processes} at once: {duration(seconds / processes)}; nothing was written")
-    answer(as_json, {"runs": len(runs), "seconds": seconds, "processes": processes}, "\n".join(lines))
+        first = plan_runs.RunSpec(setting, plan.baseline, plan.seeds[0])
+        experiment = plan_runs.build_experiment(plan, first, {})
+        seconds_per_run[setting] = estimate(dataclasses.replace(experiment, metric=None)).seconds
+    seconds = sum(seconds_per_run[run.setting] for run in runs)
+    lines = [f"{setting.name:32} {format_duration(one)} per run" for setting, one in seconds_per_run.items()]
+    lines.append(f"{len(runs)} runs, about {format_duration(seconds)} of training, plus evaluations;")
+    lines.append(f"with {processes} in parallel: {format_duration(seconds / processes)}; nothing was written")
+    print_result(as_json, {"runs": len(runs), "seconds": seconds, "processes": processes}, "\n".join(lines))
     return 0

@@ -1,45 +1,47 @@
-"""Say what went wrong in a run or in a log of somebody else's, when, by what evidence, and what to change."""
+"""Report what went wrong in a run or in the log of another program: when, the evidence, and what to change."""
 
 import argparse
 from pathlib import Path
 
-from equipoise.cli.arguments import Parser, json_flag
-from equipoise.cli.commands._answer import answer
+from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.output import print_result
+
+ORDER = 90
 
 
-def add_arguments(made: Parser) -> None:
-    """The arguments of `diagnose`."""
-    made.add_argument(
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `diagnose`."""
+    from equipoise.diagnosis import readers
+
+    parser.add_argument(
         "log",
         metavar="RUN_OR_LOG",
-        help="a run folder, or a log: the PyTorch DCGAN example's, PyTorch-GAN's, PyTorch-StudioGAN's, StyleGAN's "
-        "stats.jsonl or log.txt, TensorBoard event files, or CSV with a header; .gz too",
+        help=f"a run folder, or the log of another program, .gz too. Formats: {readers.format_names()}",
     )
-    json_flag(made)
+    add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read a run or a log forwards, and say what was found."""
-    from equipoise.diagnosis import course, readers
-    from equipoise.diagnosis.training_log import compute_readings
-    from equipoise.runs.run_folder import EVENTS, EXPERIMENT, Run
+    """Diagnose all readings of a run or a log in order, and print the result."""
+    from equipoise.diagnosis import diagnose, readers
+    from equipoise.diagnosis.training_log import SignalReading, compute_readings
+    from equipoise.runs.observations import read_signals
+    from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE, Run
 
     path = Path(args.log)
-    folder = path.parent if path.name == EVENTS else path
+    folder = path.parent if path.name == EVENTS_FILE else path
     notes: dict[str, str] = {}
-    if (folder / EXPERIMENT).exists():
-        from equipoise.pilot import replay
-
+    if (folder / EXPERIMENT_FILE).exists():
         run = Run(folder)
-        form, unit, result = "a run", "step", course.course([*replay.readings(run), *replay.closing(run)])
+        log_format, unit, readings = "a run", "step", [SignalReading(*it) for it in read_signals(run)]
     else:
-        trace = readers.read_log(path)
-        form, unit, result = trace.form, trace.unit, course.course(compute_readings(trace))
-        used = {"signals": ", ".join(trace.signals), "metrics": ", ".join(trace.metrics)}
-        notes = {name: text for name, text in (*used.items(), ("not used", ", ".join(trace.ignored))) if text}
-    findings = [course.told(episode, unit) for episode in result.episodes]
-    told = {"log": str(path), "form": form, "readings": result.readings, "last": result.step, "unit": unit, **notes}
-    answer(
-        args.json, {**told, "verdict": result.verdict, "findings": findings}, course.summary(result, form, unit, notes)
-    )
+        log = readers.read_log(path)
+        log_format, unit, readings = log.log_format, log.unit, list(compute_readings(log))
+        columns = {"signals": log.signals, "metrics": log.metrics, "not used": log.ignored}
+        notes = {name: ", ".join(names) for name, names in columns.items() if names}
+    result = diagnose.diagnose_run(readings)
+    episodes = [diagnose.episode_to_dict(episode, unit) for episode in result.episodes]
+    fields = {"log": str(path), "form": log_format, "readings": result.readings, "last": result.step, "unit": unit}
+    text = diagnose.format_diagnosis(result, log_format, unit, notes)
+    print_result(args.json, {**fields, **notes, "verdict": result.verdict, "findings": episodes}, text)
     return 0

@@ -1,35 +1,36 @@
-"""Write a run's networks for other programs."""
+"""Export the networks of a run for other programs."""
 
 import argparse
 from pathlib import Path
 
-from equipoise.cli.arguments import Parser, json_flag
-from equipoise.cli.commands._answer import answer
+from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.output import print_result
+
+ORDER = 80
 
 
-def add_arguments(made: Parser) -> None:
-    """The arguments of `export`."""
-    made.add_argument("run", metavar="RUN", help="the run folder")
-    made.add_argument(
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `export`."""
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument(
         "--format",
         required=True,
         metavar="onnx|torch|safetensors",
-        help="a graph for any runtime, state_dicts as .pth, or the same tensors without pickle",
+        help="onnx: graph for any runtime; torch: state_dicts in .pth files; safetensors: the same without pickle",
     )
-    made.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
-    made.add_argument("--force", action="store_true", help="replace files of these names that are there")
-    json_flag(made)
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="output folder")
+    parser.add_argument("--force", action="store_true", help="replace existing files")
+    add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a run's networks for other programs."""
-    from equipoise.inference.export import CHECKED, export
+    """Export the networks and print the files."""
+    from equipoise.inference.export import CHECK_BATCH, export
 
-    made = export(args.run, args.format, Path(args.out), force=args.force)
-    files = [str(path) for path in made.files]
-    same = (
-        "makes the same samples, bit for bit" if made.difference == 0 else f"differs by {made.difference:.1e} at most"
-    )
-    told = {"files": files, "difference": made.difference, "latents": CHECKED}
-    answer(args.json, told, f"{', '.join(files)}\nchecked on {CHECKED} latents: {files[0]} {same}")
+    exported = export(args.run, args.format, Path(args.out), force=args.force)
+    files = [str(path) for path in exported.files]
+    is_equal = exported.difference == 0
+    difference = "generates bit-exact samples" if is_equal else f"differs by at most {exported.difference:.1e}"
+    result = {"files": files, "difference": exported.difference, "latents": CHECK_BATCH}
+    print_result(args.json, result, f"{', '.join(files)}\nchecked with {CHECK_BATCH} latents: {files[0]} {difference}")
     return 0

@@ -1,121 +1,127 @@
-"""Walk from sample to sample: rows of pictures, or a film."""
+"""Interpolate between samples: rows of images, or a film."""
 
 import argparse
 import itertools
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from equipoise.cli.arguments import Parser, json_flag
-from equipoise.cli.commands._answer import answer
-from equipoise.cli.commands._picks import picks, place, put
+from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.commands._sample_selection import output_path, parse_sample_ids, write_file
+from equipoise.cli.output import print_result
 from equipoise.errors import SettingError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from equipoise.inference.generator import Generator
     from equipoise.inference.latent_space import SampleId
 
+ORDER = 60
 ROWS, STEPS = 8, 10
 FILM_ROWS, FILM_STEPS, STOPS, FPS = 16, 24, 4, 24
 
 
-def add_arguments(made: Parser) -> None:
-    """The arguments of `interpolate`."""
-    made.add_argument("run", metavar="RUN", help="the run folder")
-    made.add_argument("--out", required=True, metavar="PATH", help="strip.png, film.mp4, or numbers.npy")
-    made.add_argument("--from", dest="start", metavar="NUMBERS", help="samples to start from: 3,17 or 5/3 of seed 5")
-    made.add_argument("--to", dest="end", metavar="NUMBERS", help="as many to arrive at; both left out: the first ones")
-    made.add_argument("--rows", type=int, metavar="N", help=f"ways, if left to choose: {ROWS}, in a film {FILM_ROWS}")
-    made.add_argument(
-        "--steps", type=int, metavar="N", help=f"pictures a row, {STEPS}; in a film from stop to stop, {FILM_STEPS}"
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `interpolate`."""
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--out", required=True, metavar="PATH", help="output: strip.png, film.mp4, or array.npy")
+    parser.add_argument(
+        "--from", dest="start", metavar="NUMBERS", help="start samples: 3,17, or 5/3 for number 3 of seed 5"
     )
-    made.add_argument("--stops", type=int, metavar="N", help=f"latents that a film goes through in a loop: {STOPS}")
-    made.add_argument(
-        "--kind", choices=("linear", "spherical"), default="spherical", help="straight, or along the sphere"
+    parser.add_argument(
+        "--to", dest="end", metavar="NUMBERS", help="end samples, as many as --from; default: the first ones"
     )
-    made.add_argument("--label", type=int, metavar="K", help="the class of all; left out: that of each start")
-    made.add_argument("--truncation", type=float, metavar="T", help="latents within [-T, T]: truer, less diverse")
-    made.add_argument("--seed", type=int, default=0, metavar="S", help="whose samples are numbered")
-    json_flag(made)
+    parser.add_argument("--rows", type=int, metavar="N", help=f"interpolations; default: {ROWS}, in a film {FILM_ROWS}")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help=f"images per row; default: {STEPS}, in a film {FILM_STEPS} per stop"
+    )
+    parser.add_argument("--stops", type=int, metavar="N", help=f"samples in the loop of a film; default: {STOPS}")
+    parser.add_argument(
+        "--kind", choices=("linear", "spherical"), default="spherical", help="kind of interpolation; default: spherical"
+    )
+    parser.add_argument("--label", type=int, metavar="K", help="class of all samples; default: that of each start")
+    parser.add_argument("--truncation", type=float, metavar="T", help="latents within [-T, T]: better, less diverse")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the numbered samples; default: 0")
+    add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Walk from sample to sample."""
-    from equipoise.inference.generator import load_generator
+    """Interpolate and write the result."""
+    from equipoise.inference.generator import load
 
     stops = _stops(args)
-    generator = load_generator(args.run)
-    endings = {3: (".png", ".mp4", ".npy"), 1: (".png", ".npy")}.get(len(generator.spec.shape), (".npy",))
-    path = place(args.out, endings if generator.spec.vocabulary is None else (".txt", ".npy"))
-    if path.suffix.lower() == ".mp4":
-        told, text = _film(args, generator, stops, path)
-    else:
-        told, text = _strip(args, generator, stops, path)
-    way = [[str(one) for one in each] for each in zip(*stops, strict=True)]
-    answer(args.json, {"path": str(path), "kind": args.kind, "ways": way, **told}, f"{text} in {path}")
+    generator = load(args.run)
+    extensions = {3: (".png", ".mp4", ".npy"), 1: (".png", ".npy")}.get(len(generator.spec.shape), (".npy",))
+    path = output_path(args.out, extensions if generator.spec.vocabulary is None else (".txt", ".npy"))
+    write = _write_film if path.suffix.lower() == ".mp4" else _write_strip
+    details, text = write(args, generator, stops, path)
+    rows = [[str(sample) for sample in row] for row in zip(*stops, strict=True)]
+    print_result(args.json, {"path": str(path), "kind": args.kind, "ways": rows, **details}, f"{text}: {path}")
     return 0
 
 
 def _stops(args: argparse.Namespace) -> "list[list[SampleId]]":
-    """Where each row is at each stop: two for a strip, for a film as many as asked for."""
+    """Samples of all rows at each stop: two stops for a strip, --stops for a film."""
     from equipoise.inference.latent_space import SampleId
 
     is_film = args.out.lower().endswith(".mp4")
     if args.stops is not None and not is_film:
-        raise SettingError("--stops is for films; name a file ending in .mp4, or leave it out")
+        raise SettingError("--stops is for films; use a file name ending in .mp4, or remove --stops")
     if (args.start, args.end) != (None, None):
         if args.stops is not None or args.rows is not None:
-            raise SettingError("--from and --to say how many there are; leave out --rows and --stops")
+            raise SettingError("--from and --to determine rows and stops; remove --rows and --stops")
         start, end = (
-            picks(text, args.seed, flag) if text is not None else []
+            parse_sample_ids(text, args.seed, flag) if text is not None else []
             for text, flag in ((args.start, "--from"), (args.end, "--to"))
         )
         if len(start) != len(end):
-            raise SettingError(f"--from names {len(start)} samples and --to {len(end)}; give as many to both")
+            raise SettingError(f"--from has {len(start)} samples and --to has {len(end)}; give the same number to both")
         return [start, end]
     rows = args.rows if args.rows is not None else FILM_ROWS if is_film else ROWS
     if rows < 1:
         raise SettingError(f"rows = {rows}: it must be at least 1")
     stops = (args.stops if args.stops is not None else STOPS) if is_film else 2
     if stops < 2:
-        raise SettingError(f"stops = {stops}: it must be at least 2, for a film goes from one to the next")
+        raise SettingError(f"stops = {stops}: it must be at least 2")
     return [[SampleId(args.seed, stop * rows + row) for row in range(rows)] for stop in range(stops)]
 
 
-def _strip(
-    args: argparse.Namespace, generator: "Generator", stops: "list[list[SampleId]]", path: "Path"
-) -> tuple[dict[str, Any], str]:
-    from equipoise.inference.latent_space import select_latents, generate_strip
-    from equipoise.report import image_grids
-    from equipoise.runs import run_folder as runs
+def _write_strip(
+    args: argparse.Namespace, generator: "Generator", stops: "list[list[SampleId]]", path: Path
+) -> tuple[dict[str, object], str]:
+    """Write one row per interpolation; returns details for JSON and the text of the result."""
+    from equipoise.inference.latent_space import generate_strip, select_latents
+    from equipoise.report.image_grids import plot_paths
+    from equipoise.runs.artifacts import encode_lines, encode_npy, encode_png, make_grid
 
     steps = args.steps if args.steps is not None else STEPS
     start, end = (select_latents(generator, stop, label=args.label, truncation=args.truncation) for stop in stops)
-    made = generate_strip(generator, start, end, steps, args.kind).numpy()
+    samples = generate_strip(generator, start, end, steps, args.kind).numpy()
     vocabulary = generator.spec.vocabulary
     if path.suffix.lower() == ".npy":
-        put(path, runs.npy(made))
+        content = encode_npy(samples)
     elif vocabulary is not None:
-        put(path, runs.lines([vocabulary.text(row) for way in made.tolist() for row in way]))
+        content = encode_lines([vocabulary.text(sentence) for row in samples.tolist() for sentence in row])
     elif generator.spec.is_image:
-        put(path, runs.png(runs.grid(made.reshape(-1, *generator.spec.shape), columns=steps)))
+        content = encode_png(make_grid(samples.reshape(-1, *generator.spec.shape), columns=steps))
     else:
-        put(path, image_grids.plot_paths(made))
-    return {"steps": steps}, f"{len(made)} ways of {steps} samples"
+        content = plot_paths(samples)
+    write_file(path, content)
+    return {"steps": steps}, f"{len(samples)} interpolations of {steps} samples"
 
 
-def _film(
-    args: argparse.Namespace, generator: "Generator", stops: "list[list[SampleId]]", path: "Path"
-) -> tuple[dict[str, Any], str]:
+def _write_film(
+    args: argparse.Namespace, generator: "Generator", stops: "list[list[SampleId]]", path: Path
+) -> tuple[dict[str, object], str]:
+    """Write a film of all interpolations; returns details for JSON and the text of the result."""
     from equipoise.inference.latent_space import generate_film, select_latents
-    from equipoise.report import image_grids
-    from equipoise.report import video_encoding
+    from equipoise.report.image_grids import film_frame
+    from equipoise.report.video_encoding import write_video
 
     steps = args.steps if args.steps is not None else FILM_STEPS
-    picked = [select_latents(generator, stop, label=args.label, truncation=args.truncation) for stop in stops]
-    frames = (image_grids.film_frame(made.numpy()) for made in generate_film(generator, picked, steps, args.kind))
+    selected = [select_latents(generator, stop, label=args.label, truncation=args.truncation) for stop in stops]
+    frames = (film_frame(samples.numpy()) for samples in generate_film(generator, selected, steps, args.kind))
     first = next(frames)
     path.parent.mkdir(parents=True, exist_ok=True)
-    video_encoding.write_video(path, itertools.chain([first], frames), first.size, FPS)
+    write_video(path, itertools.chain([first], frames), first.size, FPS)
     count = steps * len(stops)
-    return {"steps": steps, "frames": count, "fps": FPS}, f"{len(stops[0])} ways, {count} frames at {FPS} a second,"
+    text = f"{len(stops[0])} interpolations, {count} frames at {FPS} per second"
+    return {"steps": steps, "frames": count, "fps": FPS}, text

@@ -1,22 +1,25 @@
-"""Make the figures, the film and the page of a run."""
+"""Write the figures, the film and the HTML page of a run."""
 
 import argparse
 from pathlib import Path
 
-from equipoise.cli.arguments import Parser, json_flag
-from equipoise.cli.commands._answer import answer
-from equipoise.cli.commands._reporting import report, told
+from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.commands import _follow_run
+from equipoise.cli.output import print_result
+
+ORDER = 100
 
 
-def add_arguments(made: Parser) -> None:
-    """The arguments of `report`."""
-    made.add_argument("run", metavar="RUN", help="the run folder")
-    made.add_argument("--no-film", action="store_true", help="leave the film as it is, or out")
-    json_flag(made)
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `report`."""
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--no-film", action="store_true", help="do not write the film; an existing one is kept")
+    add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the figures, the film and the page of a run."""
-    page, film = report(Path(args.run), film=not args.no_film)
-    answer(args.json, {"report": str(page), "film": str(film) if film else None}, told(page, film))
+    """Write the report and print where it is."""
+    page, film = _follow_run.write_report_files(Path(args.run), film=not args.no_film)
+    result = {"report": str(page), "film": str(film) if film else None}
+    print_result(args.json, result, _follow_run.report_text(page, film))
     return 0

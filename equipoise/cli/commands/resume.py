@@ -1,40 +1,42 @@
-"""Go on with a run, from its last checkpoint."""
+"""Resume a run from its last checkpoint."""
 
 import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.cli.arguments import Parser, json_flag
-from equipoise.cli.commands._following import follow
-from equipoise.cli.commands._preparing import get_ready
+from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.commands._follow_run import follow_run, prepare_data
 
 if TYPE_CHECKING:
     from equipoise.core.events import Event
 
+ORDER = 20
 
-def add_arguments(made: Parser) -> None:
-    """The arguments of `resume`."""
-    made.add_argument("run", metavar="RUN", help="the run folder")
-    made.add_argument("--steps", type=int, metavar="N", help="a new length of the whole run, whatever ended it")
-    json_flag(made)
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `resume`."""
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--steps", type=int, metavar="N", help="new total number of steps; default: that of the run")
+    add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Go on with a run."""
+    """Resume the run, show its progress and write its report."""
     from equipoise.experiment import launch
+    from equipoise.experiment.files import load_run_experiment
     from equipoise.experiment.settings import require
     from equipoise.runs import tracking
 
     folder = Path(args.run)
-    experiment = launch.experiment_of(folder)
+    experiment = load_run_experiment(folder)
     require(experiment.data, "data")
     track = experiment.track or "off"
     tracking.check(track)
-    get_ready(experiment, quiet=args.json)
+    prepare_data(experiment, quiet=args.json)
 
-    def begin(interrupted: Callable[[], bool]) -> Iterator["Event"]:
+    def start(interrupted: Callable[[], bool]) -> Iterator["Event"]:
         events = launch.resume(folder, args.steps, interrupted)
         return tracking.tracked(events, track, folder, experiment.to_json())
 
-    return follow(begin, folder, args.json)
+    return follow_run(start, folder, args.json)

@@ -1,31 +1,32 @@
-"""Say how the runs in a folder stand."""
+"""List the runs in a folder and their state."""
 
 import argparse
 import dataclasses
 from pathlib import Path
 
-from equipoise.cli.arguments import Parser, json_flag
-from equipoise.cli.commands._answer import answer
+from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.output import print_result
+
+ORDER = 140
 
 
-def add_arguments(made: Parser) -> None:
-    """The arguments of `runs`."""
-    made.add_argument("folder", nargs="?", default="runs", metavar="DIR", help="where run folders lie")
-    json_flag(made)
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `runs`."""
+    parser.add_argument(
+        "folder", nargs="?", default="runs", metavar="DIR", help="folder with run folders; default: runs"
+    )
+    add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """The runs in a folder and how they stand."""
+    """Print one line per run."""
     from equipoise.runs.run import find_runs, summarize_run
 
-    result = [summarize_run(each) for each in find_runs(Path(args.folder))]
+    runs = [summarize_run(run) for run in find_runs(Path(args.folder))]
     lines = [
-        f"{row.name:28} {row.model or '?':18} {row.data or '?':12} {row.step:>8} of {row.steps or '?':<8} {row.state}"
-        for row in result
+        f"{run.name:28} {run.model or '?':18} {run.data or '?':12} {run.step:>8} of {run.steps or '?':<8} {run.state}"
+        for run in runs
     ]
-    answer(
-        args.json,
-        [dataclasses.asdict(row) for row in result],
-        "\n".join(lines) or f"there are no runs in {args.folder}",
-    )
+    text = "\n".join(lines) or f"{args.folder} contains no runs"
+    print_result(args.json, [dataclasses.asdict(run) for run in runs], text)
     return 0

@@ -1,40 +1,42 @@
-"""Write samples of a run's generator."""
+"""Generate samples with the generator of a run."""
 
 import argparse
 from pathlib import Path
 
-from equipoise.cli.arguments import Parser, json_flag
-from equipoise.cli.commands._answer import answer
+from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.output import print_result
+
+ORDER = 40
 
 
-def add_arguments(made: Parser) -> None:
-    """The arguments of `sample`."""
-    made.add_argument("run", metavar="RUN", help="the run folder")
-    made.add_argument("--count", type=int, default=64, metavar="N", help="how many samples")
-    made.add_argument(
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `sample`."""
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--count", type=int, default=64, metavar="N", help="number of samples; default: 64")
+    parser.add_argument(
         "--out",
         required=True,
         metavar="PATH",
-        help="grid.png, sentences.txt, numbers.npy, points.csv, or a folder of single images",
+        help="output: grid.png, sentences.txt, array.npy, points.csv, or a folder for single images",
     )
-    made.add_argument(
+    parser.add_argument(
         "--format",
         choices=("csv", "png", "npy", "txt"),
-        help="csv into a folder: a table an image, in the data's own unit; left out: by the ending of --out",
+        help="file format; csv in a folder: one table per image, in the data's own unit; default: by the name of --out",
     )
-    made.add_argument("--truncation", type=float, metavar="T", help="latents within [-T, T]: truer, less diverse")
-    made.add_argument("--label", type=int, metavar="K", help="the class of all samples; left out: each in turn")
-    made.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same samples")
-    json_flag(made)
+    parser.add_argument("--truncation", type=float, metavar="T", help="latents within [-T, T]: better, less diverse")
+    parser.add_argument("--label", type=int, metavar="K", help="class of all samples; default: each class in turn")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same samples; default: 0")
+    add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write samples of a run's generator."""
-    from equipoise.inference.generator import load_generator
+    """Generate samples and write them."""
+    from equipoise.inference.generator import load
     from equipoise.inference.sample_files import write_samples
 
-    generator = load_generator(args.run)
-    made = generator.sample(args.count, label=args.label, truncation=args.truncation, seed=args.seed)
-    path = write_samples(made, Path(args.out), generator.spec, args.format)
-    answer(args.json, {"count": len(made), "path": str(path)}, f"{len(made)} samples in {path}")
+    generator = load(args.run)
+    samples = generator.sample(args.count, label=args.label, truncation=args.truncation, seed=args.seed)
+    path = write_samples(samples, Path(args.out), generator.spec, args.format)
+    print_result(args.json, {"count": len(samples), "path": str(path)}, f"{len(samples)} samples: {path}")
     return 0

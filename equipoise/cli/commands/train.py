@@ -22,6 +22,7 @@ from equipoise.experiment.settings import Experiment, PlugSpec, SettingSpec, req
 if TYPE_CHECKING:
     from equipoise.core.events import Event
 
+ORDER = 10
 PLUGS = ("data", "model", "controller", "metric")
 PAIRS = ("knobs", "options")
 """Settings whose flags take NAME=VALUE words."""

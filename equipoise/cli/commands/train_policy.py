@@ -1,46 +1,54 @@
-"""Train a policy for controllers that learn, over many short runs."""
+"""Train a policy for a learned controller in many short runs."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from equipoise.cli.arguments import Parser, json_flag
-from equipoise.cli.commands._answer import answer
+from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.output import INTERRUPTED, print_result
 
-INTERRUPTED = 130
+ORDER = 120
+CONTROLLERS = {"residual": "learnable", "brief": "learnable:brief"}
+"""Controller of a kind of policy, where it has another name."""
 
 
-def add_arguments(made: Parser) -> None:
-    """The arguments of `train-policy`."""
-    made.add_argument(
-        "plan", metavar="PLAN.toml", help="what is trained, how, and on which tasks; experiments/policies"
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `train-policy`."""
+    parser.add_argument(
+        "plan", metavar="PLAN.toml", help="kind of policy, training method and tasks; examples: experiments/policies"
     )
-    made.add_argument("--out", metavar="FILE", help="the policy's file; left out: policies/PLAN.safetensors")
-    json_flag(made)
+    parser.add_argument("--out", metavar="FILE", help="policy file; default: policies/PLAN.safetensors")
+    add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train a policy, or go on with it."""
+    """Train the policy, or continue its training, and write its file."""
     from equipoise.cli.terminal import show_preparation
     from equipoise.core.data import Preparation
-    from equipoise.meta.plan import read_plan
-    from equipoise.meta.training import seconds_of, train_policy
-    from equipoise.policy.files import read
+    from equipoise.meta.plan import load_policy_plan
+    from equipoise.meta.training import cpu_seconds, train_policy
+    from equipoise.policy.files import load_policy
 
     path = Path(args.plan)
-    plan = read_plan(path)
+    plan = load_policy_plan(path)
     out = Path(args.out) if args.out else Path("policies") / f"{path.stem}.safetensors"
-    pieces = train_policy(plan, out)
-    told = (Preparation(f"training {plan.kind}", piece.done, piece.total, piece.told) for piece in pieces)
+    parts = (
+        Preparation(f"training {plan.kind}", part.done, part.total, part.message) for part in train_policy(plan, out)
+    )
     try:
-        show_preparation(told, quiet=args.json)
+        show_preparation(parts, quiet=args.json)
     except KeyboardInterrupt:
-        print("stopped; what is done is kept: the same command goes on", file=sys.stderr)
+        print("stopped; completed parts are saved. Continue with the same command", file=sys.stderr)
         return INTERRUPTED
-    made = read(str(out))
-    seconds = seconds_of(plan, out)
-    how = {"policy": str(out), "digest": made.digest, "check": made.policy.training["check"], "cpu_seconds": seconds}
-    controller = {"residual": "learnable", "brief": "learnable:brief"}.get(plan.kind, plan.kind)
-    last = f"{out} after {seconds:.0f} s of CPU; use it: equipoise train DATA --controller {controller} --policy {out}"
-    answer(args.json, how, last)
+    loaded = load_policy(str(out))
+    seconds = cpu_seconds(plan, out)
+    result = {
+        "policy": str(out),
+        "digest": loaded.digest,
+        "check": loaded.policy.training["check"],
+        "cpu_seconds": seconds,
+    }
+    controller = CONTROLLERS.get(plan.kind, plan.kind)
+    usage = f"equipoise train DATA --controller {controller} --policy {out}"
+    print_result(args.json, result, f"{out}: {seconds:.0f} s of CPU time. Use it with: {usage}")
     return 0

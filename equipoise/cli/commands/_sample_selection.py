@@ -1,4 +1,4 @@
-"""Samples chosen by number on a command line, and where pictures of them go."""
+"""Shared by commands on the latent space: samples selected by number, and paths of output files."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from equipoise.inference.latent_space import SampleId
 
 
-def picks(text: str, seed: int, flag: str) -> "list[SampleId]":
-    """The samples that "3,17,5/22" chooses: 3 and 17 of `seed`, and 22 of seed 5. Raises SettingError for others."""
+def parse_sample_ids(text: str, seed: int, flag: str) -> "list[SampleId]":
+    """Parse "3,17,5/22": samples 3 and 17 of `seed`, and 22 of seed 5. Raises SettingError for anything else."""
     from equipoise.inference.latent_space import SampleId
 
     result = []
@@ -24,17 +24,17 @@ def picks(text: str, seed: int, flag: str) -> "list[SampleId]":
     return result
 
 
-def place(out: str, endings: Collection[str]) -> Path:
-    """Where to write. Raises SettingError for another ending than these."""
+def output_path(out: str, extensions: Collection[str]) -> Path:
+    """Return the path of an output file. Raises SettingError if it has none of these extensions."""
     path = Path(out)
-    if path.suffix.lower() not in endings:
-        raise SettingError(f"cannot write this to {path.name}; name a file ending in {' or '.join(endings)}")
+    if path.suffix.lower() not in extensions:
+        raise SettingError(f"cannot write this to {path.name}; use a file name ending in {' or '.join(extensions)}")
     return path
 
 
-def put(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, into a folder that is made if it is not there."""
-    from equipoise.runs.run_folder import write_bytes
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file atomically, and create its folder if necessary."""
+    from equipoise.runs.artifacts import write_bytes
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content)
