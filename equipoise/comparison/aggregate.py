@@ -1,17 +1,18 @@
-"""What many scores come to: means with intervals, comparisons of two arms, tests of whether they differ.
+"""Statistics of scores: averages with confidence intervals, comparisons of two arms, significance tests.
 
-Scores are grouped by setting (a task in a regime): name -> (N,) float64, one score a seed. Between two arms the order
-of seeds is the same, so that scores at the same place are a pair: same weights at the start, same order of data.
+Scores are grouped by setting (a task in a regime): name -> (N,) float64, one score per seed. Two arms have the same
+order of seeds, so scores at the same index form a pair: same initial weights, same order of data.
 
-    interquartile mean, its stratified bootstrap, probability of improvement:
+    interquartile mean, stratified bootstrap, probability of improvement:
         Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4
-    intervals: the percentile bootstrap's (Efron 1979), whose bounds are moved away from the value by
-        sqrt(N / (N - S)) t / z, N runs in S settings, t of Student with N - S degrees of freedom, z of the normal law:
-        drawing from three runs as if they were all there are, its 95 % hold the truth in 74 of 100 cases
+    confidence intervals: percentile bootstrap (Efron 1979) whose bounds are moved away from the estimate by the factor
+        sqrt(N / (N - S)) t / z, N runs in S settings, t the quantile of Student's t with N - S degrees of freedom,
+        z that of the normal distribution: resampling three runs as if they were the population, the plain 95 %
+        interval covers the true value in 74 of 100 cases
         (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", on narrowness)
-    signed-rank test: Wilcoxon 1945, "Individual Comparisons by Ranking Methods"; here its exact distribution, with ties
-    exact test of paired failures: McNemar 1947, as a binomial test of the pairs that differ
-    several tests at once: Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure"
+    signed-rank test: Wilcoxon 1945, "Individual Comparisons by Ranking Methods"; here the exact distribution, with ties
+    exact test of paired failures: McNemar 1947, as a binomial test of the discordant pairs
+    multiple tests: Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure"
 """
 
 import math
@@ -22,225 +23,231 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.core import student_t as student
+from equipoise.core.student_t import student_t_quantile
 
-Numbers = npt.NDArray[np.float64]
-Grouped = Mapping[str, Numbers]
+FloatArray = npt.NDArray[np.float64]
+ScoresBySetting = Mapping[str, FloatArray]
 
 DRAWS = 10_000
-"""Draws of a bootstrap: enough for the second digit of a bound."""
-LEVEL = 0.95
+"""Bootstrap resamples: enough for the second digit of a bound."""
+CONFIDENCE = 0.95
 TRIMMED = 0.25
-"""Share of scores that an interquartile mean leaves out at either end."""
-Span = tuple[float, float]
-UNIT: Span = (0.0, 1.0)
-"""Where scores and shares lie; their intervals, too."""
-ANY: Span = (-math.inf, math.inf)
+"""Share of scores that the interquartile mean removes at either end."""
+Bounds = tuple[float, float]
+UNIT: Bounds = (0.0, 1.0)
+"""Range of scores and shares, and of their intervals."""
+UNBOUNDED: Bounds = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value, and where 95 of 100 draws lie; the bounds are the value itself where there is one run a setting."""
+class IntervalEstimate:
+    """An estimate and its 95 % confidence interval; the bounds equal the estimate where a setting has one run only."""
 
     value: float
     low: float
     high: float
 
 
-def interquartile_mean(scores: Numbers) -> float:
-    """Mean of (N,) scores but for the lowest and the highest quarter, each rounded down to whole scores."""
+def interquartile_mean(scores: FloatArray) -> float:
+    """Return the mean of (N,) scores without the lowest and the highest quarter, each rounded down to whole scores."""
     return float(_interquartile_means(scores[None])[0])
 
 
-def interquartile(groups: Grouped, within: Span = ANY, seed: int = 0) -> Estimate:
-    """Interquartile mean over all runs; drawn anew within each setting. Raises ValueError without a score.
+def estimate_interquartile_mean(groups: ScoresBySetting, bounds: Bounds = UNBOUNDED, seed: int = 0) -> IntervalEstimate:
+    """Estimate the interquartile mean over all runs; resampled within each setting. Raises ValueError without scores.
 
-    `within`: where it can lie, and so its interval.
+    `bounds`: range of the quantity, to which the interval is clipped.
     """
-    value, draws = _bootstrapped(groups, lambda drawn: _interquartile_means(np.concatenate(drawn, axis=1)), seed)
-    return _widened(value, draws, groups, within)
+    value, draws = _bootstrap(groups, lambda samples: _interquartile_means(np.concatenate(samples, axis=1)), seed)
+    return _widen(value, draws, groups, bounds)
 
 
-def mean(groups: Grouped, within: Span = ANY, seed: int = 0) -> Estimate:
-    """Mean over all runs; drawn anew within each setting. `within`: where it can lie."""
-    value, draws = _bootstrapped(groups, lambda drawn: _means(np.concatenate(drawn, axis=1)), seed)
-    return _widened(value, draws, groups, within)
+def estimate_mean(groups: ScoresBySetting, bounds: Bounds = UNBOUNDED, seed: int = 0) -> IntervalEstimate:
+    """Estimate the mean over all runs; resampled within each setting. `bounds`: range of the quantity."""
+    value, draws = _bootstrap(groups, lambda samples: _means(np.concatenate(samples, axis=1)), seed)
+    return _widen(value, draws, groups, bounds)
 
 
-def median(groups: Grouped, seed: int = 0) -> Estimate:
-    """Lower median over all runs, of which some may be infinite; drawn anew within each setting.
+def estimate_median(groups: ScoresBySetting, seed: int = 0) -> IntervalEstimate:
+    """Estimate the lower median over all runs, some of which may be infinite; resampled within each setting.
 
-    Its bounds are values of runs, not widened: those of three runs hold the truth in 75 of 100 cases.
+    The bounds are values of runs and not widened: those of three runs cover the true value in 75 of 100 cases.
     """
-    value, draws = _bootstrapped(groups, lambda drawn: _medians(np.concatenate(drawn, axis=1)), seed)
-    return Estimate(value, *_percentiles(draws))
+    value, draws = _bootstrap(groups, lambda samples: _medians(np.concatenate(samples, axis=1)), seed)
+    return IntervalEstimate(value, *_percentiles(draws))
 
 
-def geometric_mean(groups: Grouped, seed: int = 0) -> Estimate:
-    """Over all runs, each above 0; drawn anew within each setting."""
-    result = mean({name: np.log(values) for name, values in groups.items()}, seed=seed)
-    return Estimate(math.exp(result.value), math.exp(result.low), math.exp(result.high))
+def estimate_geometric_mean(groups: ScoresBySetting, seed: int = 0) -> IntervalEstimate:
+    """Estimate the geometric mean over all runs of positive values; resampled within each setting."""
+    logs = estimate_mean({name: np.log(values) for name, values in groups.items()}, seed=seed)
+    return IntervalEstimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high))
 
 
-def interquartile_difference(ours: Grouped, theirs: Grouped, seed: int = 0) -> Estimate:
-    """Interquartile mean of `ours` less that of `theirs`; pairs are drawn anew, within each setting."""
+def estimate_interquartile_mean_difference(
+    first: ScoresBySetting, second: ScoresBySetting, seed: int = 0
+) -> IntervalEstimate:
+    """Estimate the interquartile mean of `first` minus that of `second`; pairs are resampled within each setting."""
 
-    def differences(drawn: Sequence[Numbers]) -> Numbers:
-        """Of pairs side by side, (R, 2 N) a setting."""
-        halves = [np.split(pairs, 2, axis=1) for pairs in drawn]
-        first, second = (np.concatenate([half[side] for half in halves], axis=1) for side in (0, 1))
-        return _interquartile_means(first) - _interquartile_means(second)
+    def differences(samples: Sequence[FloatArray]) -> FloatArray:
+        """Compute from pairs, (R, 2 N) per setting, the first arms before the second ones."""
+        halves = [np.split(pairs, 2, axis=1) for pairs in samples]
+        left, right = (np.concatenate([half[side] for half in halves], axis=1) for side in (0, 1))
+        return _interquartile_means(left) - _interquartile_means(right)
 
-    paired = {name: np.stack((ours[name], theirs[name]), axis=1) for name in ours}
-    value, draws = _bootstrapped(paired, differences, seed)
-    return _widened(value, draws, paired, ANY)
+    pairs = {name: np.stack((first[name], second[name]), axis=1) for name in first}
+    value, draws = _bootstrap(pairs, differences, seed)
+    return _widen(value, draws, pairs, UNBOUNDED)
 
 
-def probability_of_improvement(ours: Grouped, theirs: Grouped, seed: int = 0) -> Estimate:
-    """How likely a run of `ours` beats one of `theirs` in a setting drawn at random; a tie counts half.
+def estimate_probability_of_improvement(
+    first: ScoresBySetting, second: ScoresBySetting, seed: int = 0
+) -> IntervalEstimate:
+    """Estimate the probability that a run of `first` scores higher than one of `second` in a random setting.
 
-    P(X > Y) = mean over settings of 1 / (N K) Σ_i Σ_j [x_i > y_j] + [x_i = y_j] / 2. Both arms are drawn anew.
+    P(X > Y) = mean over settings of 1 / (N K) Σ_i Σ_j [x_i > y_j] + [x_i = y_j] / 2. Both arms are resampled.
     """
 
-    def chances(drawn: Sequence[Numbers]) -> Numbers:
-        halves = [np.split(pairs, 2, axis=1) for pairs in drawn]
-        shares: Numbers = np.mean([_beaten(first, second) for first, second in halves], axis=0)
+    def probabilities(samples: Sequence[FloatArray]) -> FloatArray:
+        halves = [np.split(pairs, 2, axis=1) for pairs in samples]
+        shares: FloatArray = np.mean([_win_share(left, right) for left, right in halves], axis=0)
         return shares
 
-    paired = {name: np.stack((ours[name], theirs[name]), axis=1) for name in ours}
-    value, draws = _bootstrapped(paired, chances, seed, together=False)
-    return _widened(value, draws, paired, UNIT)
+    pairs = {name: np.stack((first[name], second[name]), axis=1) for name in first}
+    value, draws = _bootstrap(pairs, probabilities, seed, paired=False)
+    return _widen(value, draws, pairs, UNIT)
 
 
-def wilcoxon(differences: Numbers) -> float:
-    """Two-sided p-value of (N,) paired differences by the signed-rank test; 1 if none differs from 0.
+def wilcoxon_signed_rank(differences: FloatArray) -> float:
+    """Return the two-sided p-value of the signed-rank test of (N,) paired differences; 1 if all of them are 0.
 
-    Exact: all 2^N signs of the ranks are equally likely if neither side is better. Differences of 0 are left out
-    (Wilcoxon 1945), equal sizes share their mean rank; twice a mean rank is whole, so sums of them can be counted.
+    Exact: under the null hypothesis all 2^N signs of the ranks are equally likely. Zero differences are removed
+    (Wilcoxon 1945), equal sizes share their mean rank; twice a mean rank is an integer, so the sums can be counted.
     """
-    differing = differences[differences != 0]
-    if not len(differing):
+    nonzero = differences[differences != 0]
+    if not len(nonzero):
         return 1.0
-    doubled = np.rint(2 * mean_ranks(np.abs(differing))).astype(np.int64)
+    doubled = np.rint(2 * mean_ranks(np.abs(nonzero))).astype(np.int64)
     total = int(doubled.sum())
-    chances = np.zeros(total + 1)
-    chances[0] = 1.0
+    probabilities = np.zeros(total + 1)
+    probabilities[0] = 1.0
     for rank in doubled:
-        added = np.concatenate([np.zeros(rank), chances[: total + 1 - rank]])
-        chances = (chances + added) / 2
-    positive = int(doubled[differing > 0].sum())
-    return float(min(1.0, 2 * chances[: positive + 1].sum(), 2 * chances[positive:].sum()))
+        shifted = np.concatenate([np.zeros(rank), probabilities[: total + 1 - rank]])
+        probabilities = (probabilities + shifted) / 2
+    positive = int(doubled[nonzero > 0].sum())
+    return float(min(1.0, 2 * probabilities[: positive + 1].sum(), 2 * probabilities[positive:].sum()))
 
 
-def lean(differences: Numbers) -> int:
-    """Which side the signed-rank test of (N,) paired differences leans to: 1, -1, or 0 where the rank sums are equal.
+def signed_rank_direction(differences: FloatArray) -> int:
+    """Return the sign of W+ - W-, the rank sums of the signed-rank test: 1, -1, or 0 if they are equal.
 
-    The sign of W+ - W-. A p-value of :func:`wilcoxon` is of this direction, whatever means or medians say.
+    This is the direction that the p-value of :func:`wilcoxon_signed_rank` refers to, whatever means or medians say.
     """
-    differing = differences[differences != 0]
-    doubled = np.rint(2 * mean_ranks(np.abs(differing))).astype(np.int64)
-    return int(np.sign((doubled * np.sign(differing)).sum()))
+    nonzero = differences[differences != 0]
+    doubled = np.rint(2 * mean_ranks(np.abs(nonzero))).astype(np.int64)
+    return int(np.sign((doubled * np.sign(nonzero)).sum()))
 
 
-def mean_ranks(values: Numbers) -> Numbers:
-    """Rank of each of (N,) values from 1, the smallest, to N; equal values share the mean of theirs."""
+def mean_ranks(values: FloatArray) -> FloatArray:
+    """Return the ranks of (N,) values, from 1 for the smallest to N; equal values share their mean rank."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
-    ranks: Numbers = (ends - (counts - 1) / 2)[places]
+    ranks: FloatArray = (ends - (counts - 1) / 2)[places]
     return ranks
 
 
-def mcnemar(ours: Sequence[bool], theirs: Sequence[bool]) -> float:
-    """Two-sided p-value of paired failures: of b + c pairs in which one side alone failed, b are ours.
+def mcnemar_exact(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """Return the two-sided p-value of McNemar's exact test of paired failures.
 
+    With b pairs in which only `first` failed and c in which only `second` did,
     p = 2 Σ_{i <= min(b, c)} C(b + c, i) / 2^(b + c), at most 1.
     """
-    ours_alone = sum(one and not other for one, other in zip(ours, theirs, strict=True))
-    theirs_alone = sum(other and not one for one, other in zip(ours, theirs, strict=True))
-    pairs = ours_alone + theirs_alone
-    tail = sum(math.comb(pairs, i) for i in range(min(ours_alone, theirs_alone) + 1))
+    only_first = sum(one and not other for one, other in zip(first, second, strict=True))
+    only_second = sum(other and not one for one, other in zip(first, second, strict=True))
+    pairs = only_first + only_second
+    tail = sum(math.comb(pairs, i) for i in range(min(only_first, only_second) + 1))
     p: float = 2 * tail / 2**pairs
     return min(1.0, p)
 
 
-def holm(values: Mapping[str, float]) -> dict[str, float]:
-    """p-values of several tests, corrected so that the chance of a single false alarm among them stays what it was.
+def holm_correction(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Return p-values corrected for multiple tests by Holm's method, which controls the family-wise error rate.
 
     The k-th smallest of m is multiplied by m - k + 1, is no smaller than those before it, and at most 1.
     """
     corrected, highest = {}, 0.0
-    for place, (name, value) in enumerate(sorted(values.items(), key=lambda item: item[1])):
-        highest = max(highest, min(1.0, value * (len(values) - place)))
+    for index, (name, value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        highest = max(highest, min(1.0, value * (len(p_values) - index)))
         corrected[name] = highest
-    return {name: corrected[name] for name in values}
+    return {name: corrected[name] for name in p_values}
 
 
-def _bootstrapped(
-    groups: Grouped, statistic: Callable[[Sequence[Numbers]], Numbers], seed: int, together: bool = True
-) -> tuple[float, Numbers]:
-    """A statistic of scores, and (R,) of it of runs drawn with replacement in each setting.
+def _bootstrap(
+    groups: ScoresBySetting, statistic: Callable[[Sequence[FloatArray]], FloatArray], seed: int, paired: bool = True
+) -> tuple[float, FloatArray]:
+    """Return a statistic of scores, and (R,) values of it on runs resampled with replacement within each setting.
 
-    Groups are (N,), or (N, 2) for pairs, which come to the statistic as (R, N) or (R, 2 N), the first sides before the
-    second ones. `together`: pairs are drawn as such, not each side for itself.
+    Groups are (N,), or (N, 2) for pairs, which the statistic gets as (R, N) or (R, 2 N), the first sides before the
+    second ones. `paired`: resample pairs, instead of each side independently.
     """
     if not groups or not all(map(len, groups.values())):
-        raise ValueError("there is no score in some setting")
+        raise ValueError("there is a setting without scores")
     generator = np.random.default_rng(seed)
-    value = statistic([_flat(scores, np.arange(len(scores))[None]) for scores in groups.values()])[0]
-    drawn = []
+    value = statistic([_take(scores, np.arange(len(scores))[None]) for scores in groups.values()])[0]
+    samples = []
     for scores in groups.values():
-        sides = 2 if scores.ndim == 2 and not together else 1
-        chosen = [generator.integers(len(scores), size=(DRAWS, len(scores))) for _ in range(sides)]
-        drawn.append(_flat(scores, *chosen))
-    return float(value), statistic(drawn)
+        sides = 2 if scores.ndim == 2 and not paired else 1
+        rows = [generator.integers(len(scores), size=(DRAWS, len(scores))) for _ in range(sides)]
+        samples.append(_take(scores, *rows))
+    return float(value), statistic(samples)
 
 
-def _percentiles(draws: Numbers) -> tuple[float, float]:
-    bounds = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    low, high = np.quantile(draws, bounds, method="nearest")  # nothing lies between infinities
+def _percentiles(draws: FloatArray) -> tuple[float, float]:
+    quantiles = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    low, high = np.quantile(draws, quantiles, method="nearest")  # infinite values cannot be interpolated
     return float(low), float(high)
 
 
-def _widened(value: float, draws: Numbers, groups: Grouped, within: Span) -> Estimate:
-    """The percentile interval, its bounds moved away from the value by as much as few runs ask for."""
+def _widen(value: float, draws: FloatArray, groups: ScoresBySetting, bounds: Bounds) -> IntervalEstimate:
+    """Return the percentile interval with its bounds moved away from the value, as few runs require."""
     runs = sum(map(len, groups.values()))
-    freedom = runs - len(groups)
-    if not freedom:
-        return Estimate(value, value, value)
-    above = (1 + LEVEL) / 2
-    factor = math.sqrt(runs / freedom) * student.quantile(above, freedom) / NormalDist().inv_cdf(above)
-    low, high = (min(max(value + factor * (bound - value), within[0]), within[1]) for bound in _percentiles(draws))
-    return Estimate(value, low, high)
+    degrees_of_freedom = runs - len(groups)
+    if not degrees_of_freedom:
+        return IntervalEstimate(value, value, value)
+    upper = (1 + CONFIDENCE) / 2
+    t, z = student_t_quantile(upper, degrees_of_freedom), NormalDist().inv_cdf(upper)
+    factor = math.sqrt(runs / degrees_of_freedom) * t / z
+    low, high = (min(max(value + factor * (bound - value), bounds[0]), bounds[1]) for bound in _percentiles(draws))
+    return IntervalEstimate(value, low, high)
 
 
-def _flat(scores: Numbers, *rows: npt.NDArray[np.int64]) -> Numbers:
-    """Scores (N,) at rows (R, N); of pairs (N, 2) the first sides, then the second, at rows of their own if any."""
+def _take(scores: FloatArray, *rows: npt.NDArray[np.int64]) -> FloatArray:
+    """Return scores (N,) at rows (R, N); for pairs (N, 2) the first sides, then the second, at the last rows."""
     if scores.ndim == 1:
         return scores[rows[0]]
     return np.concatenate([scores[rows[0], 0], scores[rows[-1], 1]], axis=1)
 
 
-def _means(scores: Numbers) -> Numbers:
-    """Of each row of (R, N) scores."""
-    means: Numbers = scores.mean(axis=1)
+def _means(scores: FloatArray) -> FloatArray:
+    """Return the mean of each row of (R, N) scores."""
+    means: FloatArray = scores.mean(axis=1)
     return means
 
 
-def _medians(scores: Numbers) -> Numbers:
-    """Of each row of (R, N) scores the middle one, of two the lower."""
-    medians: Numbers = np.sort(scores, axis=1)[:, (scores.shape[1] - 1) // 2]
+def _medians(scores: FloatArray) -> FloatArray:
+    """Return the lower median of each row of (R, N) scores."""
+    medians: FloatArray = np.sort(scores, axis=1)[:, (scores.shape[1] - 1) // 2]
     return medians
 
 
-def _interquartile_means(scores: Numbers) -> Numbers:
-    """Of each row of (R, N) scores."""
+def _interquartile_means(scores: FloatArray) -> FloatArray:
+    """Return the interquartile mean of each row of (R, N) scores."""
     cut = int(TRIMMED * scores.shape[1])
-    means: Numbers = np.sort(scores, axis=1)[:, cut : scores.shape[1] - cut].mean(axis=1)
+    means: FloatArray = np.sort(scores, axis=1)[:, cut : scores.shape[1] - cut].mean(axis=1)
     return means
 
 
-def _beaten(first: Numbers, second: Numbers) -> Numbers:
-    """(R,): the share of pairs of (R, N) and (R, K) in which the first is higher, ties half."""
+def _win_share(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return (R,): the share of pairs from (R, N) and (R, K) in which the first is higher; ties count half."""
     difference = first[:, :, None] - second[:, None, :]
-    shares: Numbers = ((np.sign(difference) + 1) / 2).mean(axis=(1, 2))
+    shares: FloatArray = ((np.sign(difference) + 1) / 2).mean(axis=(1, 2))
     return shares

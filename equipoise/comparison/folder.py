@@ -1,12 +1,12 @@
 """The folder of a comparison: the only reader and writer of its format.
 
-FOLDER/plan.json        the plan, its digest and the versions that it was begun with
-       plan.toml        the plan as it was given
-       anchors/         by task, and setting with other data: what reals and an untrained generator get
-       tuned.json       what each arm was tuned to
+FOLDER/plan.json        the plan, its digest and the package versions that it was started with
+       plan.toml        the plan as written by the user
+       anchors/         by task, and by setting with other data: metrics of worthless samples and of reals
+       tuned.json       the selected settings of each arm
        runs/            a run folder each
-       looks/           by run: how good its samples were after which step, at what cost
-       failed/          by run: the last words of one that could not be run
+       measurements/    by run: quality after each measured step, and the cost up to it; "looks" in older folders
+       failed/          by run: the output of one that failed
        results.jsonl  results.md  report.html
 """
 
@@ -17,96 +17,142 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equipoise.comparison import plan as plans
-from equipoise.comparison.arms import pinned
-from equipoise.comparison.plan import Plan
-from equipoise.comparison.planned import Planned, Setting
+from equipoise.comparison.arms import pin_policies
+from equipoise.comparison.plan import ComparisonPlan, plan_from_values
+from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.errors import RunError, unwritable
-from equipoise.experiment.settings import versions
-from equipoise.runs import run_folder as runs
+from equipoise.experiment.settings import installed_versions
+from equipoise.runs.artifacts import write_text
+from equipoise.runs.folders import require_free
+
+PLAN_FILE, PLAN_TOML = "plan.json", "plan.toml"
+JsonObject = dict[str, Any]
+"""A JSON object, as the json module returns it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
-    """Where things lie in the folder of a comparison."""
+class ComparisonFolder:
+    """Paths in the folder of a comparison."""
 
     path: Path
 
-    def run(self, run: Planned) -> Path:
-        """The run folder of a run."""
+    def run(self, run: RunSpec) -> Path:
+        """Return the run folder of a run."""
         return self.path / "runs" / run.name
 
-    def looks(self, run: Planned) -> Path:
-        """The looks at a run."""
-        return self.path / "looks" / f"{run.name}.jsonl"
+    def measurements(self, run: RunSpec) -> Path:
+        """Return the file with the measurements of a run."""
+        older = self.path / "looks"
+        return (older if older.exists() else self.path / "measurements") / f"{run.name}.jsonl"
 
-    def failed(self, name: str) -> Path:
-        """The last words of a job."""
-        return self.path / "failed" / f"{name}.txt"
+    def failed(self, job: str) -> Path:
+        """Return the file with the output of a failed job."""
+        return self.path / "failed" / f"{job}.txt"
 
-    def anchors(self, setting: Setting) -> Path:
-        """What reals and an untrained generator get, in a setting that planned.anchored gives."""
+    def lock(self, name: str) -> Path:
+        """Return the path whose lock is held by whoever works on a run, or on the whole comparison."""
+        return self.path / "locks" / name
+
+    def output(self, job: str) -> Path:
+        """Return the file that a running job writes its output to."""
+        return self.path / "locks" / f"{job}.log"
+
+    def anchors(self, setting: TaskSetting) -> Path:
+        """Return the file with the anchors of a setting that plan_runs.anchor_setting returns."""
         return self.path / "anchors" / f"{'tuning.' * setting.tuning}{setting.name}.json"
 
     @property
     def tuned(self) -> Path:
-        """What each arm was tuned to."""
+        """The file with the selected settings of each arm."""
         return self.path / "tuned.json"
 
 
-def begin(folder: Folder, plan: Plan, text: str) -> Plan:
-    """Make the folder, or see that it holds this very plan; the plan to go on with, its policies pinned.
+@dataclass(frozen=True, slots=True)
+class PlanRecord:
+    """Content of plan.json. `digest`: SHA-256 of the plan; `versions`: package -> version at the start."""
 
-    `text`: the plan as it was given.
+    plan: ComparisonPlan
+    values: Mapping[str, object]
+    digest: str
+    versions: Mapping[str, str]
 
-    Raises RunError if it holds anything else, or cannot be written, SettingError if a policy is not the file any more
-    that the comparison was begun with.
+
+@dataclass(frozen=True, slots=True)
+class TunedArm:
+    """Result of tuning an arm: the selected trial, its options, and the mean score of each trial."""
+
+    trial: int
+    options: Mapping[str, object]
+    scores: tuple[float, ...]
+
+
+def create_or_open(folder: ComparisonFolder, plan: ComparisonPlan, text: str) -> ComparisonPlan:
+    """Create the folder, or check that it holds the same plan; returns the plan with its policies pinned.
+
+    `text`: the plan as written by the user. Raises RunError if the folder holds anything else or cannot be written,
+    SettingError if the file of a policy has changed since the comparison was started.
     """
-    plan = pinned(plan)
-    path, given, told = folder.path / "plan.json", folder.path / "plan.toml", plan.to_json()
+    plan = pin_policies(plan)
+    path, toml, values = folder.path / PLAN_FILE, folder.path / PLAN_TOML, plan.to_json()
     if path.exists():
-        kept = pinned(plans.from_values(_read(path)["plan"], str(path)))  # older ones name policies without digests
-        if json.dumps(kept.to_json(), sort_keys=True) != json.dumps(told, sort_keys=True):
-            raise RunError(f"{folder.path} holds a comparison by another plan; choose another folder with --out")
+        existing = pin_policies(_read_record(path).plan)  # older files name policies without digests
+        if json.dumps(existing.to_json(), sort_keys=True) != json.dumps(values, sort_keys=True):
+            raise RunError(f"{folder.path} holds a comparison of another plan; choose another folder with --out")
     else:
-        runs.refuse_occupied(folder.path)
+        require_free(folder.path)
     try:
         if not path.exists():
-            write_json(path, {"plan": told, "digest": digest(told), "versions": versions()})
-        if not given.exists():  # the last file to be written: a kill may have come before it
-            runs.write_text(given, text)
+            write_json(path, {"plan": values, "digest": json_digest(values), "versions": installed_versions()})
+        if not toml.exists():  # written last: the process may have been killed between the two
+            write_text(toml, text)
     except OSError as error:
         raise RunError(unwritable(folder.path, error)) from error
     return plan
 
 
-def opened(folder: Folder) -> tuple[Plan, Mapping[str, Any]]:
-    """The plan of a folder, and what was kept with it: `digest` and `versions`. Raises RunError if it is none."""
-    path = folder.path / "plan.json"
+def open_comparison(folder: ComparisonFolder) -> PlanRecord:
+    """Read plan.json of a comparison. Raises RunError if the folder is not a comparison."""
+    path = folder.path / PLAN_FILE
     if not path.exists():
-        raise RunError(f"{folder.path} is not a comparison: it has no plan.json")
-    values = _read(path)
-    return plans.from_values(values["plan"], str(path)), values
+        raise RunError(f"{folder.path} is not a comparison: it has no {PLAN_FILE}")
+    return _read_record(path)
 
 
-def digest(values: Mapping[str, Any]) -> str:
-    """SHA-256 of values as JSON has them, keys sorted."""
+def read_tuned_arms(folder: ComparisonFolder) -> dict[str, TunedArm]:
+    """Read tuned.json: arm -> its selected settings; {} before tuning has finished, or without tuning."""
+    return {
+        arm: TunedArm(
+            entry["trial"], entry["options"] if "options" in entry else entry["tried"], tuple(entry["scores"])
+        )
+        for arm, entry in read_json(folder.tuned).items()
+    }
+
+
+def json_digest(values: Mapping[str, object]) -> str:
+    """Return the SHA-256 of values as JSON with sorted keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write a file whole or not at all, and the folder around it."""
+def write_json(path: Path, values: object) -> None:
+    """Write a file atomically; creates the folder around it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_text(path, json.dumps(values, indent=2) + "\n")
+    write_text(path, json.dumps(values, indent=2) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """What was written; None if there is no such file. Raises RunError if it was altered."""
-    return _read(path) if path.exists() else None
+def read_json(path: Path) -> JsonObject:
+    """Read a JSON object; {} if the file does not exist. Raises RunError if it cannot be read."""
+    return _read(path) if path.exists() else {}
 
 
-def _read(path: Path) -> Any:
+def _read_record(path: Path) -> PlanRecord:
+    values = _read(path)
+    plan = plan_from_values(values["plan"], str(path))
+    return PlanRecord(plan, values["plan"], values["digest"], values["versions"])
+
+
+def _read(path: Path) -> JsonObject:
     try:
-        return json.loads(path.read_text())
+        values: JsonObject = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}; put it back as it was, or begin in another folder") from error
+        raise RunError(f"{path} cannot be read: {error}; restore it, or use another folder") from error
+    return values

@@ -1,7 +1,7 @@
-"""What is compared with what: one frozen value, read from TOML. Unknown keys are errors.
+"""The plan of a comparison: one frozen value, read from TOML. Unknown keys are errors.
 
-An arm is a way of control, a task something to train, a regime a way to spoil the setting of a task. Every arm runs in
-every setting (a task in a regime) with every seed; nothing about a run but its controller and its knobs is the arm's.
+An arm is a way of control, a task something to train, a regime a deliberately mis-set start. Every arm runs in every
+setting (a task in a regime) with every seed; the runs of two arms differ in their controllers and knobs only.
 """
 
 import dataclasses
@@ -16,19 +16,24 @@ from pydantic import TypeAdapter
 
 from equipoise.core import catalog
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.experiment.settings import NOTHING, Plug, PlugSpec, named_data
+from equipoise.experiment.data_source import parse_data_source
+from equipoise.experiment.settings import NO_METRIC, Plug, PlugSpec
 
 WELL_SET = "well_set"
-"""The regime that spoils nothing; it is there without being declared."""
-PATHS = ("folder", "file")
-"""Options of data that say where they lie."""
+"""The regime without changes; it exists without being declared."""
+PATH_OPTIONS = ("folder", "file")
+"""Options of data sets that hold a path."""
 NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
-"""Names of arms, tasks and regimes: they become parts of the names of folders, between dots."""
+"""Names of arms, tasks and regimes: they become parts of folder names, separated by dots."""
+RENAMED_KEYS = {"looks": "evaluations"}
+"""Old key of a plan -> its name now."""
+RENAMED_TASK_KEYS = {"gan": "model"}
+"""Old key of a task -> its name now."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
-    """Where a number is drawn from while tuning: evenly on a linear or a logarithmic scale."""
+class SearchRange:
+    """Range from which tuning samples a number, uniformly on a linear or a logarithmic scale."""
 
     low: float
     high: float
@@ -37,31 +42,32 @@ class Span:
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.scale == "log" and self.low <= 0):
             raise SettingError(
-                f"a span from {self.low:g} to {self.high:g}: low must be below high, and above 0 for log"
+                f"the range from {self.low:g} to {self.high:g} is invalid; low must be less than high, and positive "
+                "on a log scale"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """A way of control. `knobs` and `factors` say where the knobs stand at the start, beside what the task says.
+    """A way of control. `knobs` and `factors` set the initial knobs, in addition to those of the task.
 
-    `search`: what may be tuned, `knobs.NAME`, `factors.NAME` or `controller.OPTION` -> values or a span.
-    `tuned_on`: the data that its settings were chosen on before, such as those that a policy was trained on.
+    `search`: what is tuned: `knobs.NAME`, `factors.NAME` or `controller.OPTION` -> candidate values or a range.
+    `tuned_on`: data on which its settings were chosen beforehand, such as the training data of a policy.
     """
 
     controller: Plug = field(default_factory=lambda: PlugSpec("fixed"))
     knobs: Mapping[str, float] = field(default_factory=dict)
     factors: Mapping[str, float] = field(default_factory=dict)
     repair: bool | None = None
-    search: Mapping[str, Span | tuple[Any, ...]] = field(default_factory=dict)
+    search: Mapping[str, SearchRange | tuple[object, ...]] = field(default_factory=dict)
     tuned_on: tuple[Plug, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Something to train. `metric` is measured while training and may be steered by; `reported` is not.
+    """Something to train. `metric`: the live metric, visible to controllers; `reported`: the metric of the comparison.
 
-    `also`: metrics of the last samples, beside the reported one. Left out: what suits the data; no metric at all.
+    `also`: additional metrics of the last samples. Default of the other fields: what suits the data; no live metric.
     """
 
     data: Plug
@@ -77,32 +83,32 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Regime:
-    """How a task is mis-set: knobs times `factors`, after what the arm says of them; options of the `data`."""
+    """Mis-set start of a task: knobs are multiplied by `factors` after the arm's own; `data`: options of the data."""
 
     factors: Mapping[str, float] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
     tasks: tuple[str, ...] | None = None
-    """of which tasks; None for all"""
+    """tasks that the regime applies to; None for all"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """How arms are tuned before: each gets `trials` settings, the first of which is the arm as it is written."""
+    """Tuning before the comparison: each arm gets `trials` settings, the first of which is the arm as written."""
 
     tasks: Mapping[str, Task]
     trials: int
     seeds: tuple[int, ...]
     seed: int = 0
-    """of what is drawn"""
+    """seed of the sampled settings"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A comparison. `baseline`: the arm that others are compared with; left out, the first.
+class ComparisonPlan:
+    """Settings of a comparison. `baseline`: the arm that the others are compared with; default: the first.
 
-    `snapshot`: what counts of a run: its last samples, those with the best live metric, or the mean of the last fifth.
-    `looks`: how often samples are judged in a run. `samples`: how many are judged. `failure`: a run has failed if its
-    score is below this share of what the median run of the baseline has in the task, well set.
+    `snapshot`: which samples of a run count: the last ones, those with the best live metric, or the mean of the last
+    fifth. `evaluations`: how often a run is evaluated. `samples`: size of the evaluated sample. `failure`: a run counts
+    as failed if its score is below this share of the baseline's median score in the task, in regime `well_set`.
     """
 
     arms: Mapping[str, Arm]
@@ -112,7 +118,7 @@ class Plan:
     tuning: Tuning | None = None
     baseline: str = ""
     snapshot: Literal["last", "best", "last_fifth"] = "last"
-    looks: int = 10
+    evaluations: int = 10
     samples: int = 1000
     failure: float = 0.5
     repair: bool = True
@@ -121,175 +127,188 @@ class Plan:
         if not self.baseline:
             object.__setattr__(self, "baseline", next(iter(self.arms), ""))
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON has it; :func:`from_values` reads it back."""
-        values: dict[str, Any] = TypeAdapter(Plan).dump_python(self, mode="json")
+    def to_json(self) -> dict[str, object]:
+        """Return the plan as JSON values; :func:`plan_from_values` reads them back."""
+        values: dict[str, object] = TypeAdapter(ComparisonPlan).dump_python(self, mode="json")
         return {name: value for name, value in values.items() if value is not None}
 
 
-def read(path: Path) -> Plan:
-    """A plan from a TOML file. Raises SettingError or UnknownNameError in one line."""
+def load_plan(path: Path) -> ComparisonPlan:
+    """Load a plan from a TOML file. Raises SettingError or UnknownNameError with a message of one line."""
     try:
         values = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
-        raise SettingError(f"there is no file {path}; the plans that come along lie in experiments/compare") from error
+        raise SettingError(f"there is no file {path}; example plans are in experiments/compare") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingError(f"{path} cannot be read as TOML: {error}") from error
-    return from_values(values, str(path))
+    return plan_from_values(values, str(path))
 
 
-def from_values(values: Mapping[str, Any], source: str) -> Plan:
-    """A plan from TOML or JSON. Raises SettingError or UnknownNameError, naming `source` and the place in it."""
-    told = dict(values)
+def plan_from_values(values: Mapping[str, object], source: str) -> ComparisonPlan:
+    """Build a plan from TOML or JSON values. Raises SettingError or UnknownNameError, naming `source` and the key."""
+    parsed = _rename_keys(values, RENAMED_KEYS)
     for name in ("arms", "tasks"):
-        if not _table(told.get(name), f"[{name}] in {source}"):
-            raise SettingError(f"{source} has no [{name}.…]; a plan needs one or more")
-    for name, kind in (("arms", Arm), ("tasks", Task), ("regimes", Regime)):
-        tables = _table(told.get(name), f"[{name}] in {source}")
-        told[name] = {key: _read(kind, value, f"{name[:-1]} '{key}'") for key, value in tables.items()}
-    if told.get("tuning") is not None:
-        tuning = dict(_table(told["tuning"], f"[tuning] in {source}"))
-        tasks = _table(tuning.get("tasks"), f"[tuning.tasks] in {source}")
-        tuning["tasks"] = {key: _read(Task, value, f"tuning task '{key}'") for key, value in tasks.items()}
-        told["tuning"] = _read(Tuning, tuning, "[tuning]")
-    plan = _read(Plan, told, source)
+        if not _table(parsed.get(name), f"[{name}] in {source}"):
+            raise SettingError(f"{source} has no [{name}.…]; a plan needs at least one")
+    parsed["arms"] = _parse_tables(Arm, parsed.get("arms"), "arm", f"[arms] in {source}")
+    parsed["tasks"] = _parse_tables(Task, parsed.get("tasks"), "task", f"[tasks] in {source}")
+    parsed["regimes"] = _parse_tables(Regime, parsed.get("regimes"), "regime", f"[regimes] in {source}")
+    if parsed.get("tuning") is not None:
+        tuning = dict(_table(parsed["tuning"], f"[tuning] in {source}"))
+        tuning["tasks"] = _parse_tables(Task, tuning.get("tasks"), "tuning task", f"[tuning.tasks] in {source}")
+        parsed["tuning"] = _parse(Tuning, tuning, "[tuning]")
+    plan = _parse(ComparisonPlan, parsed, source)
     _check(plan, source)
     return plan
 
 
-def smaller(plan: Plan, steps: int | None, seeds: int | None) -> Plan:
-    """The same plan with so many steps in every task, tuning included, and its first so many seeds."""
+def reduce_plan(plan: ComparisonPlan, steps: int | None, seeds: int | None) -> ComparisonPlan:
+    """Return the plan with `steps` steps in every task, tuning tasks included, and only its first `seeds` seeds."""
     if steps is not None and steps < 1:
         raise SettingError(f"steps = {steps}: it must be at least 1")
     if seeds is not None and not 1 <= seeds <= len(plan.seeds):
-        raise SettingError(f"seeds = {seeds}: the plan has {len(plan.seeds)}; take 1 or more of them")
+        raise SettingError(f"seeds = {seeds}: it must be from 1 to {len(plan.seeds)}, the number of seeds of the plan")
 
-    def short(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    def with_steps(tasks: Mapping[str, Task]) -> dict[str, Task]:
         return {name: dataclasses.replace(task, steps=steps or task.steps) for name, task in tasks.items()}
 
-    tuning = plan.tuning and dataclasses.replace(plan.tuning, tasks=short(plan.tuning.tasks))
-    return dataclasses.replace(plan, tasks=short(plan.tasks), tuning=tuning, seeds=plan.seeds[:seeds])
+    tuning = plan.tuning and dataclasses.replace(plan.tuning, tasks=with_steps(plan.tuning.tasks))
+    return dataclasses.replace(plan, tasks=with_steps(plan.tasks), tuning=tuning, seeds=plan.seeds[:seeds])
 
 
 T = TypeVar("T")
 
 
-def _read(kind: type[T], values: Any, what: str) -> T:
-    """One of the dataclasses above, from a table."""
-    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cast(Any, kind))
-    known = {one.name for one in fields}
-    for name in _table(values, what):
-        if name not in known:
-            raise UnknownNameError(f"setting of {what}", name, known)
-    if kind is Arm:
-        values = {**values, "search": _spaces(values.get("search"), what)}
+def _parse_tables(cls: type[T], values: object, kind: str, place: str) -> dict[str, T]:
+    """Parse each table of a table of tables."""
+    return {name: _parse(cls, value, f"{kind} '{name}'") for name, value in _table(values, place).items()}
+
+
+def _parse(cls: type[T], values: object, owner: str) -> T:
+    """Build one of the dataclasses above from a table."""
+    table = dict(_table(values, owner))
+    if cls is Task:
+        table = _rename_keys(table, RENAMED_TASK_KEYS)
+    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cast(Any, cls))
+    names = {one.name for one in fields}
+    for name in table:
+        if name not in names:
+            raise UnknownNameError(f"setting of {owner}", name, names)
+    if cls is Arm:
+        table["search"] = _parse_search(table.get("search"), owner)
     missing = [
         one.name
         for one in fields
-        if one.name not in values and one.default is one.default_factory is dataclasses.MISSING
+        if one.name not in table and one.default is one.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise SettingError(f"{what} does not say '{missing[0]}'; every one of its kind needs it")
-    made: T = catalog.checked(kind, values, what)
-    return made
+        raise SettingError(f"{owner} has no '{missing[0]}', which is required")
+    result: T = catalog.construct(cls, table, owner)
+    return result
 
 
-def _spaces(values: Any, what: str) -> dict[str, Any]:
-    """What may be tuned: a table with a span, or a list."""
+def _parse_search(values: object, owner: str) -> dict[str, object]:
+    """Parse what an arm tunes: each entry is a table with a range, or a list of values."""
     return {
-        key: _read(Span, space, f"{key} in the search of {what}") if isinstance(space, Mapping) else space
-        for key, space in _table(values, f"the search of {what}").items()
+        key: _parse(SearchRange, space, f"{key} in the search of {owner}") if isinstance(space, Mapping) else space
+        for key, space in _table(values, f"the search of {owner}").items()
     }
 
 
-def _table(values: Any, what: str) -> Mapping[str, Any]:
+def _table(values: object, name: str) -> Mapping[str, object]:
     if not isinstance(values, Mapping | None):
-        raise SettingError(f"{what} must be a table, not {values!r}")
+        raise SettingError(f"{name} must be a table, not {values!r}")
     return values or {}
 
 
-def _check(plan: Plan, source: str) -> None:
-    """What can be seen without building anything. Raises SettingError or UnknownNameError."""
+def _rename_keys(values: Mapping[str, object], names: Mapping[str, str]) -> dict[str, object]:
+    return {names.get(key, key): value for key, value in values.items()}
+
+
+def _check(plan: ComparisonPlan, source: str) -> None:
+    """Check what can be checked without building anything. Raises SettingError or UnknownNameError."""
     tuning_tasks = plan.tuning.tasks if plan.tuning else {}
     parts = (("arm", plan.arms), ("task", plan.tasks), ("regime", plan.regimes), ("tuning task", tuning_tasks))
-    for what, names in parts:
+    for kind, names in parts:
         for name in names:
             if not NAME.fullmatch(name):
-                raise SettingError(f"the {what} '{name}': a name is made of letters, digits, _ and -, 40 at the most")
-    if WELL_SET in plan.regimes:
-        raise SettingError(f"regime '{WELL_SET}' in {source} is the one that spoils nothing; give yours another name")
+                raise SettingError(f"the {kind} '{name}' has an invalid name; use 1 to 40 letters, digits, _ and -")
     if plan.baseline not in plan.arms:
         raise UnknownNameError(f"arm in {source} for its baseline", plan.baseline, plan.arms)
-    for name, regime in plan.regimes.items():
-        if regime.tasks is not None and not regime.tasks:
-            raise SettingError(f"regime '{name}' in {source} is of no task; name some, or leave tasks out for all")
-        for task in regime.tasks or ():
-            if task not in plan.tasks:
-                raise UnknownNameError(f"task in {source} for regime '{name}'", task, plan.tasks)
+    _check_regimes(plan, source)
     _check_seeds(plan.seeds, f"seeds in {source}")
-    for count, least in (("looks", 2), ("samples", 2)):
-        if getattr(plan, count) < least:
-            raise SettingError(f"{count} = {getattr(plan, count)} in {source}: it must be at least {least}")
+    for key, value in (("evaluations", plan.evaluations), ("samples", plan.samples)):
+        if value < 2:
+            raise SettingError(f"{key} = {value} in {source}: it must be at least 2")
     if not 0 <= plan.failure < 1:
-        raise SettingError(f"failure = {plan.failure:g} in {source}: it is a share, from 0 to below 1")
+        raise SettingError(f"failure = {plan.failure:g} in {source}: it must be at least 0 and less than 1")
     if plan.snapshot == "best":
-        for name, said in plan.tasks.items():
-            if said.metric.name == NOTHING:
-                raise SettingError(
-                    f"snapshot = 'best' goes by the live metric, and task '{name}' has none; give it one"
-                )
+        for name, task in plan.tasks.items():
+            if task.metric.name == NO_METRIC:
+                raise SettingError(f"snapshot = 'best' needs a live metric, and task '{name}' has none; set its metric")
     _check_tuning(plan, source)
 
 
-def _check_tuning(plan: Plan, source: str) -> None:
-    """Every arm is tuned as much as every other, and none on what it is tested on."""
+def _check_regimes(plan: ComparisonPlan, source: str) -> None:
+    if WELL_SET in plan.regimes:
+        raise SettingError(f"regime '{WELL_SET}' in {source} is reserved for the regime without changes; rename it")
+    for name, regime in plan.regimes.items():
+        if regime.tasks is not None and not regime.tasks:
+            raise SettingError(f"regime '{name}' in {source} has no tasks; name some, or omit tasks to use all")
+        for task in regime.tasks or ():
+            if task not in plan.tasks:
+                raise UnknownNameError(f"task in {source} for regime '{name}'", task, plan.tasks)
+
+
+def _check_tuning(plan: ComparisonPlan, source: str) -> None:
+    """Check that all arms are tuned equally, and none on data that it is tested on."""
     tuning = plan.tuning
     if tuning is not None:
         _check_seeds(tuning.seeds, f"seeds of [tuning] in {source}")
         if tuning.seed < 0:
             raise SettingError(f"seed = {tuning.seed} of [tuning] in {source}: it must be at least 0")
         if tuning.trials < 2 or not tuning.tasks:
-            raise SettingError(f"[tuning] in {source} needs tasks, and two trials or more an arm")
+            raise SettingError(f"[tuning] in {source} needs tasks, and at least two trials per arm")
         for name, task in tuning.tasks.items():
-            check_apart(plan, f"arms are tuned on '{name}'", task.data)
+            check_disjoint_data(plan, f"arms are tuned on '{name}'", task.data)
     for name, arm in plan.arms.items():
         for data in arm.tuned_on:
-            check_apart(plan, f"arm '{name}' was tuned on '{data.name}'", data)
+            check_disjoint_data(plan, f"arm '{name}' was tuned on '{data.name}'", data)
         if tuning is not None and not arm.search:
-            raise SettingError(f"arm '{name}' has nothing to tune, others get {tuning.trials} trials; give it a search")
+            raise SettingError(f"arm '{name}' has no search, but every arm gets {tuning.trials} trials; give it one")
         for key, space in arm.search.items():
-            if not isinstance(space, Span) and not space:
-                raise SettingError(f"{key} in the search of arm '{name}' is to be drawn from nothing; give it values")
+            if not isinstance(space, SearchRange) and not space:
+                raise SettingError(f"{key} in the search of arm '{name}' has no candidate values; add some")
             owner, dot, _ = key.partition(".")
             if not dot or owner not in ("knobs", "factors", "controller"):
-                raise UnknownNameError(f"thing to tune of arm '{name}'", key, ("knobs.…", "factors.…", "controller.…"))
+                raise UnknownNameError(f"search key of arm '{name}'", key, ("knobs.…", "factors.…", "controller.…"))
 
 
-def check_apart(plan: Plan, what: str, data: PlugSpec) -> None:
-    """Raise SettingError for data that a task tests on, however much of it is taken, and however it is shown."""
+def check_disjoint_data(plan: ComparisonPlan, reason: str, data: PlugSpec) -> None:
+    """Raise SettingError for data that a task tests on, whatever their amount or the form of their path."""
     for name, task in plan.tasks.items():
-        if identity(task.data) == identity(data):
-            raise SettingError(f"{what}, the data that task '{name}' tests on; tune on other data")
+        if data_key(task.data) == data_key(data):
+            raise SettingError(f"{reason}, the data that task '{name}' tests on; tune on other data")
 
 
-def identity(data: PlugSpec) -> tuple[str, str]:
-    """What tells data apart: where they lie; else the name, and of computed ones what makes another distribution."""
-    chosen = named_data(data.name).with_options(**data.options)
-    built = catalog.build("data", chosen.name, chosen.options)
-    for option in PATHS:
+def data_key(data: PlugSpec) -> tuple[str, str]:
+    """Return what identifies data: their path; else the name, and the options that define the distribution."""
+    spec = parse_data_source(data.name).with_options(**data.options)
+    built = catalog.build("data", spec.name, spec.options)
+    for option in PATH_OPTIONS:
         if path := getattr(built, option, None):
             return str(Path(path).expanduser().resolve()), ""
-    made = getattr(built, "of_distribution", ())
-    return plain_name(chosen.name), repr([getattr(built, option) for option in made])
+    options = getattr(built, "distribution_options", ())
+    return base_name(spec.name), repr([getattr(built, option) for option in options])
 
 
-def plain_name(data: str) -> str:
-    """The name of a data set without its preset; the whole name of a module of this package is the short one."""
+def base_name(data: str) -> str:
+    """Return the name of a data set without its preset and without the module path of this package."""
     return data.partition(":")[0].removeprefix("equipoise.data.")
 
 
-def _check_seeds(seeds: tuple[int, ...], what: str) -> None:
+def _check_seeds(seeds: tuple[int, ...], name: str) -> None:
     if not seeds:
-        raise SettingError(f"{what}: there is none; give at least one, such as [0, 1, 2]")
+        raise SettingError(f"{name}: the list is empty; give at least one, such as [0, 1, 2]")
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise SettingError(f"{what}: each is a whole number from 0, and there once")
+        raise SettingError(f"{name}: seeds must be different integers of at least 0")

@@ -1,39 +1,42 @@
-"""What became of each run: a row, made from its folder and the looks at it alone."""
+"""The result of each run of a comparison, computed from its folder and its measurements alone."""
 
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import Any, Literal
+from typing import Literal
 
-from equipoise.comparison import follow, looks, planned
-from equipoise.comparison.folder import Folder
-from equipoise.comparison.looks import Look
-from equipoise.comparison.plan import Plan
-from equipoise.comparison.planned import Planned
+from equipoise.comparison import execution, measurements, plan_runs
+from equipoise.comparison.folder import ComparisonFolder
+from equipoise.comparison.measurements import Measurement
+from equipoise.comparison.plan import ComparisonPlan
+from equipoise.comparison.plan_runs import RunSpec
+from equipoise.comparison.scores import Anchors
 from equipoise.core.observations import SERIOUS
-from equipoise.runs import run_folder as runs
+from equipoise.runs.artifacts import write_text
+from equipoise.runs.run import EXPERIMENT_FILE, EventLine, Run
 
-COLLAPSES = ("collapse", "mode_collapse", "mode_dropping")
-"""Findings that tell of lost variety."""
-LATE = 0.8
-"""Progress from which on a run is in its last fifth."""
-HALF = 0.5
+COLLAPSE_SYMPTOMS = ("collapse", "mode_collapse", "mode_dropping")
+"""Symptoms of lost variety."""
+LAST_FIFTH = 0.8
+"""Progress at which the last fifth of a run starts."""
+SECOND_HALF = 0.5
 
-State = Literal["ended", "diverged", "failed", "unfinished"]
+RunStatus = Literal["ended", "diverged", "failed", "unfinished"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A run. Numbers are None where there are none; scores are from 0 to 1, see scores.py.
+class RunResult:
+    """Result of a run. Numbers are None where they do not exist; scores are from 0 to 1, see scores.py.
 
-    `score`: what counts by the plan's snapshot, 0 if the run diverged or could not be run, None without the anchors
-    that scores stand between. `value`: of the reported metric, by the same snapshot, None unless the run ended; `last`,
-    `best`, `last_fifth` and `spread` (standard deviation over the last fifth): scores.
-    `collapse`: share of readings in the second half that found lost variety. `lost`: steps lost by rolling back.
+    `score`: by the snapshot of the plan; 0 if the run diverged or failed, None without anchors. `value`: the reported
+    metric by the same snapshot, None unless the run ended. `last`, `best`, `last_fifth`, `spread` (standard deviation
+    over the last fifth): scores. `collapse`: share of the readings of the second half with lost variety.
+    `lost`: steps lost to rollbacks. `experiment`, `weights`: SHA-256 of experiment.json and generator.safetensors.
     """
 
     name: str
@@ -42,7 +45,7 @@ class Row:
     arm: str
     seed: int
     trial: int | None
-    state: State
+    state: RunStatus
     score: float | None
     value: float | None
     metric: str
@@ -58,49 +61,47 @@ class Row:
     verdict: str | None
     rollbacks: int
     lost: int
-    looks: tuple[tuple[int, float, float], ...]
-    """(step, score, CPU seconds) of each look"""
+    curve: tuple[tuple[int, float, float], ...]
+    """(step, score, CPU seconds) of each measurement"""
     also: Mapping[str, float]
     experiment: str | None
-    """SHA-256 of experiment.json"""
     weights: str | None
-    """SHA-256 of generator.safetensors"""
 
     @property
     def setting(self) -> str:
-        """Task and regime, as the names of folders have them."""
-        return planned.Setting(self.task, self.regime).name
+        """Task and regime, as in the names of folders."""
+        return plan_runs.TaskSetting(self.task, self.regime).name
 
     @property
     def counts(self) -> bool:
-        """Whether there is anything to count: the run has ended, or could not be run, and its score is known."""
+        """Whether the run enters the statistics: it has ended or failed, and its score is known."""
         return self.state != "unfinished" and self.score is not None
 
     @property
-    def scored(self) -> float:
+    def known_score(self) -> float:
         """The score of a run that counts."""
         assert self.score is not None, f"{self.name} has no score"
         return self.score
 
 
-def rows(plan: Plan, folder: Folder) -> list[Row]:
-    """A row a run, tests then trials, in the order of the plan."""
-    return [row(plan, folder, run) for run in (*planned.tests(plan), *planned.trials(plan))]
+def load_results(plan: ComparisonPlan, folder: ComparisonFolder) -> list[RunResult]:
+    """Load the results of all runs, then of all tuning trials, in the order of the plan."""
+    return [load_result(plan, folder, run) for run in (*plan_runs.test_runs(plan), *plan_runs.tuning_runs(plan))]
 
 
-def row(plan: Plan, folder: Folder, run: Planned) -> Row:
-    """What became of a run."""
-    path, anchors = folder.run(run), follow.read_anchors(folder, planned.anchored(plan, run.setting))
-    lines = runs.Run(path).lines() if (path / runs.EXPERIMENT).exists() else []
-    seen = [look for look in looks.recorded(folder.looks(run)) if look.value is not None]
-    state, task = _state(plan, folder, run), planned.task_of(plan, run.setting)
-    scored = [(look.step, anchors.score(look.value or 0.0), look.cpu) for look in seen] if anchors else []
-    steps = int(json.loads((path / runs.EXPERIMENT).read_text())["steps"]) if lines else 0
-    late = [place for place, look in enumerate(seen) if look.step >= LATE * steps]
-    counting = late if plan.snapshot == "last_fifth" else [_place(plan, lines, seen)]
-    last_fifth = [scored[place][1] for place in late] if anchors else []
-    ended, counted = state == "ended", state == "ended" and anchors is not None
-    return Row(
+def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) -> RunResult:
+    """Load the result of a run."""
+    path = folder.run(run)
+    anchors = execution.read_anchors(folder, plan_runs.anchor_setting(plan, run.setting))
+    lines = Run(path).lines() if (path / EXPERIMENT_FILE).exists() else []
+    measured = [one for one in measurements.read_measurements(folder.measurements(run)) if one.value is not None]
+    state = _state(plan, folder, run)
+    steps = int(json.loads((path / EXPERIMENT_FILE).read_text())["steps"]) if lines else 0
+    late = [index for index, one in enumerate(measured) if one.step >= LAST_FIFTH * steps]
+    snapshot = late if plan.snapshot == "last_fifth" else [_snapshot_index(plan, lines, measured)]
+    has_ended = state == "ended"
+    scores = _scores(anchors, measured, late, snapshot) if has_ended and anchors else _Scores()
+    return RunResult(
         name=run.name,
         task=run.setting.task,
         regime=run.setting.regime,
@@ -108,68 +109,96 @@ def row(plan: Plan, folder: Folder, run: Planned) -> Row:
         seed=run.seed,
         trial=run.trial,
         state=state,
-        score=fmean(scored[place][1] for place in counting) if counted else 0.0 if anchors else None,
-        value=fmean(seen[place].value or 0.0 for place in counting) if ended else None,
-        metric=task.reported.name,
+        score=scores.score if has_ended else 0.0 if anchors else None,
+        value=fmean(measured[index].value or 0.0 for index in snapshot) if has_ended else None,
+        metric=plan_runs.get_task(plan, run.setting).reported.name,
         better=anchors.better if anchors else "",
-        last=scored[-1][1] if counted else None,
-        best=max(score for _, score, _ in scored) if counted else None,
-        last_fifth=fmean(last_fifth) if counted else None,
-        spread=pstdev(last_fifth) if counted and len(last_fifth) > 1 else None,
-        cpu=seen[-1].cpu if ended else None,
-        seconds=seen[-1].seconds if ended else None,
+        last=scores.last,
+        best=scores.best,
+        last_fifth=scores.last_fifth,
+        spread=scores.spread,
+        cpu=measured[-1].cpu if has_ended else None,
+        seconds=measured[-1].seconds if has_ended else None,
         steps=steps,
-        collapse=_collapse(lines),
+        collapse=_collapse_share(lines),
         verdict=lines[-1].get("verdict") if lines else None,
         rollbacks=sum(line["event"] == "remedied" and line.get("restored") is not None for line in lines),
         lost=sum(line["lost"] for line in lines if line["event"] == "remedied"),
-        looks=tuple(scored),
-        also=dict(seen[-1].also) if ended else {},
-        experiment=_digest(path / runs.EXPERIMENT),
-        weights=_digest(path / "generator.safetensors"),
+        curve=tuple((one.step, anchors.score(one.value or 0.0), one.cpu) for one in measured) if anchors else (),
+        also=dict(measured[-1].also) if has_ended else {},
+        experiment=_file_digest(path / EXPERIMENT_FILE),
+        weights=_file_digest(path / "generator.safetensors"),
     )
 
 
-def write(path: Path, result: Sequence[Row]) -> None:
-    """One JSON line a row."""
-    runs.write_text(path, "".join(json.dumps(_plain(dataclasses.asdict(one))) + "\n" for one in result))
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """Scores of a run that ended."""
+
+    score: float | None = None
+    last: float | None = None
+    best: float | None = None
+    last_fifth: float | None = None
+    spread: float | None = None
 
 
-def _state(plan: Plan, folder: Folder, run: Planned) -> State:
-    if follow.is_done(folder, planned.task_of(plan, run.setting), run):
-        finished = follow.finish_of(runs.Run(folder.run(run)))
-        return "diverged" if finished and finished["reason"] == "diverged" else "ended"
+def _scores(anchors: Anchors, measured: Sequence[Measurement], late: Sequence[int], snapshot: Sequence[int]) -> _Scores:
+    """Score the measurements of a run. `late`: indices in the last fifth; `snapshot`: indices that count."""
+    scores = [anchors.score(one.value or 0.0) for one in measured]
+    late_scores = [scores[index] for index in late]
+    return _Scores(
+        score=fmean(scores[index] for index in snapshot),
+        last=scores[-1],
+        best=max(scores),
+        last_fifth=fmean(late_scores),
+        spread=pstdev(late_scores) if len(late_scores) > 1 else None,
+    )
+
+
+def write_results(path: Path, results: Sequence[RunResult]) -> None:
+    """Write one JSON line per run. The curve is called `looks` there, as in the published results of benchmarks."""
+    lines = []
+    for result in results:
+        values = {("looks" if key == "curve" else key): value for key, value in dataclasses.asdict(result).items()}
+        lines.append(json.dumps(_to_json(values)) + "\n")
+    write_text(path, "".join(lines))
+
+
+def _state(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) -> RunStatus:
+    if execution.is_run_done(folder, plan_runs.get_task(plan, run.setting), run):
+        final = execution.final_event(Run(folder.run(run)))
+        return "diverged" if final and final["reason"] == "diverged" else "ended"
     return "failed" if folder.failed(run.name).exists() else "unfinished"
 
 
-def _place(plan: Plan, lines: Sequence[runs.Line], seen: Sequence[Look]) -> int:
-    """The place of the one look that counts: the last, or that of the best live metric."""
-    measured = {line["step"]: line for line in lines if line["event"] == "evaluated"}
-    if plan.snapshot != "best" or not measured:
+def _snapshot_index(plan: ComparisonPlan, lines: Sequence[EventLine], measured: Sequence[Measurement]) -> int:
+    """Return the index of the one measurement that counts: the last, or that with the best live metric."""
+    live = {line["step"]: line for line in lines if line["event"] == "evaluated"}
+    if plan.snapshot != "best" or not live:
         return -1
-    live = [(float(measured[look.step]["value"]), place) for place, look in enumerate(seen) if look.step in measured]
-    sign = 1 if next(iter(measured.values()))["better"] == "lower" else -1
-    return min(((sign * value, place) for value, place in live if value == value), default=(0.0, -1))[1]
+    values = [(float(live[one.step]["value"]), index) for index, one in enumerate(measured) if one.step in live]
+    sign = 1 if next(iter(live.values()))["better"] == "lower" else -1
+    return min(((sign * value, index) for value, index in values if value == value), default=(0.0, -1))[1]
 
 
-def _collapse(lines: Sequence[runs.Line]) -> float | None:
-    """Share of the readings of the second half with a serious finding of lost variety."""
-    readings = [line for line in lines if line["event"] == "sensed" and line["progress"] >= HALF]
-    result = [
-        any(one["symptom"] in COLLAPSES and one["severity"] >= SERIOUS for one in line["health"]["findings"])
+def _collapse_share(lines: Sequence[EventLine]) -> float | None:
+    """Return the share of the readings of the second half with a serious finding of lost variety."""
+    readings = [line for line in lines if line["event"] == "sensed" and line["progress"] >= SECOND_HALF]
+    has_collapse = [
+        any(one["symptom"] in COLLAPSE_SYMPTOMS and one["severity"] >= SERIOUS for one in line["health"]["findings"])
         for line in readings
     ]
-    return fmean(result) if result else None
+    return fmean(has_collapse) if has_collapse else None
 
 
-def _digest(path: Path) -> str | None:
+def _file_digest(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
-def _plain(values: Any) -> Any:
-    """As JSON has it."""
-    if isinstance(values, float) and values - values != 0:
+def _to_json(values: object) -> object:
+    """Return values as JSON allows them: numbers that are not finite as strings."""
+    if isinstance(values, float) and not math.isfinite(values):
         return repr(values)
     if isinstance(values, Mapping):
-        return {name: _plain(value) for name, value in values.items()}
+        return {name: _to_json(value) for name, value in values.items()}
     return values

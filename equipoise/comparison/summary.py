@@ -1,6 +1,6 @@
-"""What the rows of a comparison come to, arm by arm: quality, efficiency, stability, and each against the baseline.
+"""Statistics of a comparison by arm: quality, efficiency, stability, and each arm against the baseline.
 
-Only whole blocks count, seeds of a setting in which every arm has run, so that an unfinished comparison is fair too.
+Only complete blocks count, seeds of a setting that every arm has run, so that an unfinished comparison is fair too.
 """
 
 import math
@@ -11,260 +11,276 @@ from statistics import fmean, median_low
 import numpy as np
 
 from equipoise.comparison import aggregate
-from equipoise.comparison.aggregate import Estimate, Grouped
-from equipoise.comparison.plan import WELL_SET, Plan
-from equipoise.comparison.results import Row
+from equipoise.comparison.aggregate import IntervalEstimate, ScoresBySetting
+from equipoise.comparison.plan import WELL_SET, ComparisonPlan
+from equipoise.comparison.results import RunResult
 
-SURE = 0.05
-"""A corrected p-value below this is called sure."""
+SIGNIFICANCE_LEVEL = 0.05
 
-Block = Mapping[str, Row]
-"""Arm -> its row, of one setting and seed."""
+Block = Mapping[str, RunResult]
+"""Arm -> its run, of one setting and seed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
-    """An arm against the baseline. `p`, `failures_p`: corrected for as many arms as there are (Holm).
+class BaselineComparison:
+    """An arm against the baseline. `p` (Wilcoxon), `failure_p` (McNemar): Holm-corrected for the number of arms.
 
-    `pairs`: of runs whose scores differ, which is what p counts. `lean`: which side its test leans to, 1 for better, -1
-    for worse. `ahead`: settings in which the mean score is above the baseline's.
+    `difference`: of the interquartile means. `improvement`: probability of improvement. `pairs`: pairs of runs with
+    different scores, the sample size of p. `direction`: of the signed-rank test, 1 for better, -1 for worse.
+    `settings_better`: settings in which the mean score is higher than the baseline's.
     """
 
-    difference: Estimate
-    improvement: Estimate
+    difference: IntervalEstimate
+    improvement: IntervalEstimate
     p: float
-    failures_p: float
+    failure_p: float
     pairs: int
-    lean: int
-    ahead: int
+    direction: int
+    settings_better: int
 
     @property
-    def surely(self) -> int:
-        """1 for better, -1 for worse: where the test is sure, and the interquartile means are of one mind with it."""
-        agreed = self.lean * self.difference.value > 0
-        return self.lean if self.p < SURE and agreed else 0
+    def significance(self) -> int:
+        """1 for significantly better, -1 for worse, 0 if not significant or if the interquartile means disagree."""
+        agrees = self.direction * self.difference.value > 0
+        return self.direction if self.p < SIGNIFICANCE_LEVEL and agrees else 0
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """An arm. Scores are from 0 to 1; what has no runs to be told from is None.
+class ArmSummary:
+    """Statistics of an arm. Scores are from 0 to 1; a statistic without runs is None.
 
-    `quality`: interquartile mean of the scores. `settings`: setting -> mean score and its interval.
-    `seconds`: CPU time of a run, mean. `cpu`: times that of the baseline (geometric mean of pairs). `reached`: runs
-    that became as good as the median run of the baseline ends; `steps`, `cost`: after what share of the steps, and of
-    the baseline's CPU seconds, in the median; infinite if more than half did not.
-    `failing`: share of runs that failed. `ended`: runs that neither diverged nor could not be run; of these alone are
-    `fallen`, the mean score lost between the best look and the last, and `spread`, the mean standard deviation over the
-    last fifth. `collapse`: mean share of readings with lost variety.
+    `quality`: interquartile mean of the scores. `settings`: setting -> mean score.
+    `cpu_seconds`: mean CPU time of a run. `cpu_ratio`: CPU time relative to the baseline's, geometric mean of pairs.
+    `reached`: runs that reach the final score of the baseline's median run; `steps_to_baseline`, `cpu_to_baseline`:
+    median share of the steps, and of the baseline's CPU time, until then; infinite if fewer than half reach it.
+    `failure_rate`: share of failed runs, of which `diverged` diverged and `crashed` could not be run. `ended`: the
+    others; of these, `score_drop` is the mean difference of the best and the last score, and `spread` the mean
+    standard deviation over the last fifth. `collapse`: mean share of readings with lost variety.
     """
 
     arm: str
     runs: int
-    quality: Estimate
-    settings: Mapping[str, Estimate]
-    seconds: float | None
-    cpu: Estimate | None
+    quality: IntervalEstimate
+    settings: Mapping[str, IntervalEstimate]
+    cpu_seconds: float | None
+    cpu_ratio: IntervalEstimate | None
     reached: int
-    steps: Estimate
-    cost: Estimate
+    steps_to_baseline: IntervalEstimate
+    cpu_to_baseline: IntervalEstimate
     failures: int
-    failing: Estimate
+    failure_rate: IntervalEstimate
     diverged: int
     crashed: int
     ended: int
-    fallen: Estimate | None
-    spread: Estimate | None
-    collapse: Estimate | None
+    score_drop: IntervalEstimate | None
+    spread: IntervalEstimate | None
+    collapse: IntervalEstimate | None
     rollbacks: int
-    lost: int
-    against: Against | None
+    lost_steps: int
+    versus_baseline: BaselineComparison | None
 
 
 @dataclass(frozen=True, slots=True)
-class Summaries:
-    """All arms, best quality first. `runs`: how many count, of how many planned."""
+class ComparisonSummary:
+    """Statistics of all arms, best quality first. `runs`: how many count, of `total_runs` in the plan.
 
-    arms: tuple[Summary, ...]
+    `thresholds`: setting -> the final score of the baseline's median run.
+    """
+
+    arms: tuple[ArmSummary, ...]
     baseline: str
     runs: int
-    planned: int
+    total_runs: int
     thresholds: Mapping[str, float]
-    """by setting: the score that the median run of the baseline ends with"""
 
-    def of(self, arm: str) -> Summary:
-        """One arm."""
-        return next(one for one in self.arms if one.arm == arm)
+    def arm(self, name: str) -> ArmSummary:
+        """Return the statistics of one arm."""
+        return next(one for one in self.arms if one.arm == name)
 
 
-def summarise(plan: Plan, rows: Sequence[Row]) -> Summaries | None:
-    """What the tests come to; None while there is no seed of a setting in which every arm has run."""
-    tests = [row for row in rows if row.trial is None]
-    blocks = whole_blocks(plan, tests)
+def summarise(plan: ComparisonPlan, runs: Sequence[RunResult]) -> ComparisonSummary | None:
+    """Summarise the runs of a plan, without tuning trials; None while there is no complete block."""
+    tests = [run for run in runs if run.trial is None]
+    blocks = complete_blocks(plan, tests)
     if not blocks:
         return None
-    failure = _failures(plan, blocks)
-    ends = {name: [block[plan.baseline] for block in inside] for name, inside in by_setting(blocks).items()}
+    failure_scores = _failure_scores(plan, blocks)
+    baseline = {name: [block[plan.baseline] for block in inside] for name, inside in blocks_by_setting(blocks).items()}
     thresholds = {
-        name: max(failure[inside[0].task], median_low(row.scored for row in inside)) for name, inside in ends.items()
+        name: max(failure_scores[inside[0].task], median_low(run.known_score for run in inside))
+        for name, inside in baseline.items()
     }
-    others = [arm for arm in plan.arms if arm != plan.baseline]
-    scores = {arm: _grouped(blocks, arm) for arm in plan.arms}
-    worse = aggregate.holm({arm: _wilcoxon(scores[arm], scores[plan.baseline]) for arm in others})
-    failing = {arm: [_fails(block[arm], failure) for block in blocks] for arm in plan.arms}
-    failed = aggregate.holm({arm: aggregate.mcnemar(failing[arm], failing[plan.baseline]) for arm in others})
-    result = []
-    for arm in plan.arms:
-        against = None
-        if arm in others:
-            pair = scores[arm], scores[plan.baseline]
-            against = Against(
-                aggregate.interquartile_difference(*pair),
-                aggregate.probability_of_improvement(*pair),
-                worse[arm],
-                failed[arm],
-                int(np.count_nonzero(_differences(*pair))),
-                aggregate.lean(_differences(*pair)),
-                sum(float(group.mean()) > float(pair[1][name].mean()) for name, group in pair[0].items()),
-            )
-        result.append(_summary(plan, blocks, arm, thresholds, failure, against))
-    best = sorted(result, key=lambda one: -one.quality.value)
-    return Summaries(tuple(best), plan.baseline, len(blocks) * len(plan.arms), len(tests), thresholds)
+    versus_baseline = _compare_with_baseline(plan, blocks, failure_scores)
+    arms = [
+        _summarise_arm(plan, blocks, arm, thresholds, failure_scores, versus_baseline.get(arm)) for arm in plan.arms
+    ]
+    ranked = sorted(arms, key=lambda one: -one.quality.value)
+    return ComparisonSummary(tuple(ranked), plan.baseline, len(blocks) * len(plan.arms), len(tests), thresholds)
 
 
-def whole_blocks(plan: Plan, tests: Sequence[Row]) -> list[Block]:
-    """Seeds of a setting in which every arm has run, in the order of the plan."""
-    result: dict[tuple[str, int], dict[str, Row]] = {}
-    for row in tests:
-        if row.counts:
-            result.setdefault((row.setting, row.seed), {})[row.arm] = row
+def complete_blocks(plan: ComparisonPlan, runs: Sequence[RunResult]) -> list[Block]:
+    """Return the seeds of a setting that every arm has run, in the order of the plan."""
+    result: dict[tuple[str, int], dict[str, RunResult]] = {}
+    for run in runs:
+        if run.counts:
+            result.setdefault((run.setting, run.seed), {})[run.arm] = run
     return [block for block in result.values() if len(block) == len(plan.arms)]
 
 
-def _summary(
-    plan: Plan,
-    blocks: Sequence[Block],
-    arm: str,
-    thresholds: Mapping[str, float],
-    failure: Mapping[str, float],
-    against: Against | None,
-) -> Summary:
-    mine = [block[arm] for block in blocks]
-    scores, whole = _grouped(blocks, arm), _whole(blocks, plan.baseline)
-    until = {row.name: _until(row, thresholds[row.setting]) for row in mine}
-    failing = known(mine, lambda row: float(_fails(row, failure)))
-    return Summary(
-        arm=arm,
-        runs=len(mine),
-        quality=aggregate.interquartile(scores, aggregate.UNIT),
-        settings={name: aggregate.mean({name: group}, aggregate.UNIT) for name, group in scores.items()},
-        seconds=_mean(row.cpu for row in mine),
-        cpu=_estimate(aggregate.geometric_mean, _ratios(blocks, arm, plan.baseline)),
-        reached=sum(math.isfinite(share) for share, _ in until.values()),
-        steps=aggregate.median(known(mine, lambda row: until[row.name][0])),
-        cost=aggregate.median(known(mine, lambda row: _share(until[row.name][1], whole.get(row.setting)))),
-        failures=int(sum(group.sum() for group in failing.values())),
-        failing=aggregate.mean(failing, aggregate.UNIT),
-        diverged=sum(row.state == "diverged" for row in mine),
-        crashed=sum(row.state == "failed" for row in mine),
-        ended=sum(row.state == "ended" for row in mine),
-        fallen=_estimate(aggregate.mean, known(mine, _fallen)),
-        spread=_estimate(aggregate.mean, known(mine, lambda row: row.spread)),
-        collapse=_estimate(aggregate.mean, known(mine, lambda row: row.collapse)),
-        rollbacks=sum(row.rollbacks for row in mine),
-        lost=sum(row.lost for row in mine),
-        against=against,
+def _compare_with_baseline(
+    plan: ComparisonPlan, blocks: Sequence[Block], failure_scores: Mapping[str, float]
+) -> dict[str, BaselineComparison]:
+    """Compare each arm with the baseline: arm -> effect sizes and corrected p-values."""
+    others = [arm for arm in plan.arms if arm != plan.baseline]
+    scores = {arm: _scores(blocks, arm) for arm in plan.arms}
+    base = scores[plan.baseline]
+    differences = {arm: _differences(scores[arm], base) for arm in others}
+    failed = {arm: [_has_failed(block[arm], failure_scores) for block in blocks] for arm in plan.arms}
+    p = aggregate.holm_correction({arm: aggregate.wilcoxon_signed_rank(differences[arm]) for arm in others})
+    failure_p = aggregate.holm_correction(
+        {arm: aggregate.mcnemar_exact(failed[arm], failed[plan.baseline]) for arm in others}
     )
-
-
-def _failures(plan: Plan, blocks: Sequence[Block]) -> dict[str, float]:
-    """Task -> the score below which a run has failed: a share of the median run of the baseline, well set."""
-    base: dict[str, list[Row]] = {}
-    for block in blocks:
-        base.setdefault(block[plan.baseline].task, []).append(block[plan.baseline])
     return {
-        task: plan.failure * median_low(row.scored for row in rows if row.regime == WELL_SET)
-        if any(row.regime == WELL_SET for row in rows)
-        else 0.0
-        for task, rows in base.items()
+        arm: BaselineComparison(
+            difference=aggregate.estimate_interquartile_mean_difference(scores[arm], base),
+            improvement=aggregate.estimate_probability_of_improvement(scores[arm], base),
+            p=p[arm],
+            failure_p=failure_p[arm],
+            pairs=int(np.count_nonzero(differences[arm])),
+            direction=aggregate.signed_rank_direction(differences[arm]),
+            settings_better=sum(float(group.mean()) > float(base[name].mean()) for name, group in scores[arm].items()),
+        )
+        for arm in others
     }
 
 
-def _fails(row: Row, failure: Mapping[str, float]) -> bool:
-    """Whether a run has failed: it diverged, could not be run, or came to little."""
-    return row.state != "ended" or row.scored < failure[row.task]
+def _summarise_arm(
+    plan: ComparisonPlan,
+    blocks: Sequence[Block],
+    arm: str,
+    thresholds: Mapping[str, float],
+    failure_scores: Mapping[str, float],
+    versus_baseline: BaselineComparison | None,
+) -> ArmSummary:
+    runs = [block[arm] for block in blocks]
+    scores, baseline_cpu = _scores(blocks, arm), _baseline_cpu(blocks, plan.baseline)
+    until = {run.name: _time_to_threshold(run, thresholds[run.setting]) for run in runs}
+    failed = group_by_setting(runs, lambda run: float(_has_failed(run, failure_scores)))
+    return ArmSummary(
+        arm=arm,
+        runs=len(runs),
+        quality=aggregate.estimate_interquartile_mean(scores, aggregate.UNIT),
+        settings={name: aggregate.estimate_mean({name: group}, aggregate.UNIT) for name, group in scores.items()},
+        cpu_seconds=_mean(run.cpu for run in runs),
+        cpu_ratio=_estimate(aggregate.estimate_geometric_mean, _cpu_ratios(blocks, arm, plan.baseline)),
+        reached=sum(math.isfinite(share) for share, _ in until.values()),
+        steps_to_baseline=aggregate.estimate_median(group_by_setting(runs, lambda run: until[run.name][0])),
+        cpu_to_baseline=aggregate.estimate_median(
+            group_by_setting(runs, lambda run: _share(until[run.name][1], baseline_cpu.get(run.setting)))
+        ),
+        failures=int(sum(group.sum() for group in failed.values())),
+        failure_rate=aggregate.estimate_mean(failed, aggregate.UNIT),
+        diverged=sum(run.state == "diverged" for run in runs),
+        crashed=sum(run.state == "failed" for run in runs),
+        ended=sum(run.state == "ended" for run in runs),
+        score_drop=_estimate(aggregate.estimate_mean, group_by_setting(runs, _score_drop)),
+        spread=_estimate(aggregate.estimate_mean, group_by_setting(runs, lambda run: run.spread)),
+        collapse=_estimate(aggregate.estimate_mean, group_by_setting(runs, lambda run: run.collapse)),
+        rollbacks=sum(run.rollbacks for run in runs),
+        lost_steps=sum(run.lost for run in runs),
+        versus_baseline=versus_baseline,
+    )
 
 
-def by_setting(blocks: Sequence[Block]) -> dict[str, list[Block]]:
-    """Setting -> its blocks."""
+def _failure_scores(plan: ComparisonPlan, blocks: Sequence[Block]) -> dict[str, float]:
+    """Return task -> the score below which a run has failed: a share of the baseline's median in `well_set`."""
+    base: dict[str, list[RunResult]] = {}
+    for block in blocks:
+        base.setdefault(block[plan.baseline].task, []).append(block[plan.baseline])
+    return {
+        task: plan.failure * median_low(run.known_score for run in runs if run.regime == WELL_SET)
+        if any(run.regime == WELL_SET for run in runs)
+        else 0.0
+        for task, runs in base.items()
+    }
+
+
+def _has_failed(run: RunResult, failure_scores: Mapping[str, float]) -> bool:
+    """Whether a run diverged, could not be run, or has too low a score."""
+    return run.state != "ended" or run.known_score < failure_scores[run.task]
+
+
+def blocks_by_setting(blocks: Sequence[Block]) -> dict[str, list[Block]]:
+    """Group blocks by setting."""
     result: dict[str, list[Block]] = {}
     for block in blocks:
         result.setdefault(next(iter(block.values())).setting, []).append(block)
     return result
 
 
-def _grouped(blocks: Sequence[Block], arm: str) -> Grouped:
-    return {name: np.array([block[arm].scored for block in inside]) for name, inside in by_setting(blocks).items()}
-
-
-def known(rows: Iterable[Row], of: Callable[[Row], float | None]) -> Grouped:
-    """Setting -> a number of each row, (N,); without those that have none or are not a number, and empty settings."""
+def group_by_setting(runs: Iterable[RunResult], value: Callable[[RunResult], float | None]) -> ScoresBySetting:
+    """Group a number of each run by setting, (N,) each; omits None, NaN and settings without a number."""
     result: dict[str, list[float]] = {}
-    for row in rows:
-        if (value := of(row)) is not None and not math.isnan(value):
-            result.setdefault(row.setting, []).append(value)
+    for run in runs:
+        if (number := value(run)) is not None and not math.isnan(number):
+            result.setdefault(run.setting, []).append(number)
     return {name: np.array(values) for name, values in result.items()}
 
 
-def _estimate(statistic: Callable[[Grouped], Estimate], groups: Grouped) -> Estimate | None:
-    """None of nothing."""
+def _scores(blocks: Sequence[Block], arm: str) -> ScoresBySetting:
+    return {
+        name: np.array([block[arm].known_score for block in inside])
+        for name, inside in blocks_by_setting(blocks).items()
+    }
+
+
+def _estimate(
+    statistic: Callable[[ScoresBySetting], IntervalEstimate], groups: ScoresBySetting
+) -> IntervalEstimate | None:
+    """Estimate a statistic; None without runs."""
     return statistic(groups) if groups else None
 
 
-def _fallen(row: Row) -> float | None:
-    """The score lost between the best look and the last."""
-    return None if row.best is None or row.last is None else row.best - row.last
+def _score_drop(run: RunResult) -> float | None:
+    return None if run.best is None or run.last is None else run.best - run.last
 
 
-def _wilcoxon(ours: Grouped, theirs: Grouped) -> float:
-    return aggregate.wilcoxon(_differences(ours, theirs))
+def _differences(first: ScoresBySetting, second: ScoresBySetting) -> aggregate.FloatArray:
+    """Return (N,) differences of pairs, of all settings."""
+    return np.concatenate([first[name] - second[name] for name in first])
 
 
-def _differences(ours: Grouped, theirs: Grouped) -> aggregate.Numbers:
-    """(N,), pair by pair, of all settings."""
-    return np.concatenate([ours[name] - theirs[name] for name in ours])
-
-
-def _until(row: Row, threshold: float) -> tuple[float, float]:
-    """Share of the steps, and CPU seconds, until a look was as good as wanted; infinite if none was."""
-    if row.state != "ended":
+def _time_to_threshold(run: RunResult, threshold: float) -> tuple[float, float]:
+    """Return the share of the steps and the CPU seconds until a score reaches a threshold; infinite if none does."""
+    if run.state != "ended":
         return math.inf, math.inf
-    reached = ((step / row.steps, cpu) for step, score, cpu in row.looks if score >= threshold)
+    reached = ((step / run.steps, cpu) for step, score, cpu in run.curve if score >= threshold)
     return next(reached, (math.inf, math.inf))
 
 
-def _whole(blocks: Sequence[Block], baseline: str) -> dict[str, float]:
-    """Setting -> the CPU seconds that the baseline takes for a whole run, mean; but where it never ended."""
-    groups = known((block[baseline] for block in blocks), lambda row: row.cpu)
+def _baseline_cpu(blocks: Sequence[Block], baseline: str) -> dict[str, float]:
+    """Return setting -> mean CPU seconds of a run of the baseline; without settings in which it never ended."""
+    groups = group_by_setting((block[baseline] for block in blocks), lambda run: run.cpu)
     return {name: float(group.mean()) for name, group in groups.items()}
 
 
-def _share(cpu: float, whole: float | None) -> float:
-    """CPU seconds as a share of a whole run of the baseline; infinite where that never ended."""
-    return cpu / whole if whole else math.inf
+def _share(cpu: float, baseline_cpu: float | None) -> float:
+    """Return CPU seconds as a share of a run of the baseline; infinite where that never ended."""
+    return cpu / baseline_cpu if baseline_cpu else math.inf
 
 
-def _ratios(blocks: Sequence[Block], arm: str, baseline: str) -> Grouped:
-    """Setting -> CPU seconds of a run, times those of the baseline with its seed, where both are known."""
-    theirs = {(block[baseline].setting, block[baseline].seed): block[baseline].cpu for block in blocks}
+def _cpu_ratios(blocks: Sequence[Block], arm: str, baseline: str) -> ScoresBySetting:
+    """Return setting -> CPU seconds of each run relative to the baseline's with the same seed, where both ended."""
+    baseline_cpu = {(block[baseline].setting, block[baseline].seed): block[baseline].cpu for block in blocks}
 
-    def ratio(row: Row) -> float | None:
-        other = theirs[row.setting, row.seed]
-        return row.cpu / other if row.cpu and other else None
+    def ratio(run: RunResult) -> float | None:
+        base = baseline_cpu[run.setting, run.seed]
+        return run.cpu / base if run.cpu and base else None
 
-    return known((block[arm] for block in blocks), ratio)
+    return group_by_setting((block[arm] for block in blocks), ratio)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """Of those that are there."""
-    there = [value for value in values if value is not None]
-    return fmean(there) if there else None
+    """Return the mean of the values that are not None."""
+    present = [value for value in values if value is not None]
+    return fmean(present) if present else None

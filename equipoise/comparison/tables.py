@@ -1,204 +1,217 @@
-"""The tables of a comparison: headings and rows of cells, for the page and for Markdown alike."""
+"""The tables of a comparison: headings and rows of cells, for the page and for Markdown."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from equipoise.comparison import aggregate
-from equipoise.comparison.aggregate import Estimate
-from equipoise.comparison.results import Row
-from equipoise.comparison.summary import Block, Summaries, Summary, by_setting, known
-from equipoise.comparison.verdicts import interval, share, told
-from equipoise.report.words import duration, short
+from equipoise.comparison.aggregate import IntervalEstimate
+from equipoise.comparison.conclusions import format_estimate, format_interval, format_share
+from equipoise.comparison.folder import TunedArm
+from equipoise.comparison.results import RunResult
+from equipoise.comparison.scores import Anchors
+from equipoise.comparison.summary import (
+    ArmSummary,
+    BaselineComparison,
+    Block,
+    ComparisonSummary,
+    blocks_by_setting,
+    group_by_setting,
+)
+from equipoise.report.formatting import format_duration, format_number
 
 NONE = "–"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A title, headings, and rows as long as those."""
+class ReportTable:
+    """A title, headings, and rows of the same length."""
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
     def markdown(self) -> str:
-        """As Markdown has it."""
+        """Return the table as Markdown."""
         lines = [self.headings, tuple("---" for _ in self.headings), *self.rows]
         body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
         return f"## {self.title}\n\n{body}"
 
 
-def quality(result: Summaries, marks: Mapping[str, str] | None = None) -> Table:
-    """Interquartile means, and each arm against the baseline. `marks`: arm -> its name, with what to know of it."""
-    rows = []
-    for one in result.arms:
-        cells = [(marks or {}).get(one.arm, one.arm), interval(one.quality)]
-        if one.against is None:
-            cells += ["baseline", NONE, NONE, NONE]
-        else:
-            cells += [interval(one.against.difference), interval(one.against.improvement), f"{one.against.p:.3g}"]
-            cells += [f"{one.against.ahead} of {len(result.thresholds)} settings"]
-        rows.append((*cells, str(one.runs)))
-    headings = ("arm", "score", "less the baseline's", "chance to beat it", "p, Wilcoxon and Holm", "better in", "runs")
-    return Table("Quality: scores, interquartile mean and 95 % interval", headings, tuple(rows))
+def quality_table(summary: ComparisonSummary, labels: Mapping[str, str] | None = None) -> ReportTable:
+    """Tabulate interquartile means, and each arm against the baseline. `labels`: arm -> its name with caveats."""
+    rows = tuple(
+        (
+            (labels or {}).get(one.arm, one.arm),
+            format_interval(one.quality),
+            *_versus_baseline(one.versus_baseline, len(summary.thresholds)),
+            str(one.runs),
+        )
+        for one in summary.arms
+    )
+    headings = (
+        *("arm", "score", "difference from baseline", "probability of improvement"),
+        *("p (Wilcoxon, Holm)", "better in", "runs"),
+    )
+    return ReportTable("Quality: interquartile mean score with 95 % interval", headings, rows)
 
 
-def settings(result: Summaries) -> Table:
-    """Mean scores, setting by setting."""
-    names = list(result.arms[0].settings)
-    rows = tuple((one.arm, *(interval(one.settings[name]) for name in names)) for one in result.arms)
-    return Table("Quality: mean score and 95 % interval in each setting", ("arm", *names), rows)
+def _versus_baseline(versus: BaselineComparison | None, settings: int) -> tuple[str, str, str, str]:
+    if versus is None:
+        return "baseline", NONE, NONE, NONE
+    better = f"{versus.settings_better} of {settings} settings"
+    return format_interval(versus.difference), format_interval(versus.improvement), f"{versus.p:.3g}", better
 
 
-def values(result: Summaries, blocks: Sequence[Block]) -> Table:
-    """The reported metric itself, and further ones of the last samples, a column each."""
-    every = [row for block in blocks for row in block.values()]
-    reported = dict.fromkeys(row.metric for row in every)
-    also = dict.fromkeys(metric for row in every for metric in row.also)
+def settings_table(summary: ComparisonSummary) -> ReportTable:
+    """Tabulate mean scores, setting by setting."""
+    names = list(summary.arms[0].settings)
+    rows = tuple((one.arm, *(format_interval(one.settings[name]) for name in names)) for one in summary.arms)
+    return ReportTable("Quality: mean score with 95 % interval in each setting", ("arm", *names), rows)
+
+
+def metrics_table(summary: ComparisonSummary, blocks: Sequence[Block]) -> ReportTable:
+    """Tabulate the values of the reported metric, and of additional metrics of the last samples."""
+    runs = [run for block in blocks for run in block.values()]
+    reported = dict.fromkeys(run.metric for run in runs)
+    also = dict.fromkeys(metric for run in runs for metric in run.also)
     columns = [*((name, True) for name in reported), *((name, False) for name in also)]
     rows = []
-    for name, group in by_setting(blocks).items():
-        for one in result.arms:
-            mine = [block[one.arm] for block in group]
-            rows.append((name, one.arm, *(_measured(mine, metric, counts) for metric, counts in columns)))
-    headings = ("setting", "arm", *(f"{metric}, reported" if counts else metric for metric, counts in columns))
-    return Table("Quality: what was measured, interquartile mean and 95 % interval", headings, tuple(rows))
+    for name, group in blocks_by_setting(blocks).items():
+        for one in summary.arms:
+            own = [block[one.arm] for block in group]
+            rows.append((name, one.arm, *(_metric(own, metric, is_reported) for metric, is_reported in columns)))
+    labels = (f"{metric}, reported" if is_reported else metric for metric, is_reported in columns)
+    title = "Quality: metric values, interquartile mean with 95 % interval"
+    return ReportTable(title, ("setting", "arm", *labels), tuple(rows))
 
 
-def efficiency(result: Summaries) -> Table:
-    """What runs cost, and how soon they are good."""
+def efficiency_table(summary: ComparisonSummary) -> ReportTable:
+    """Tabulate the cost of runs, and the time until they are as good as the baseline."""
     rows = tuple(
         (
             one.arm,
-            NONE if one.seconds is None else _of_ended(one, duration(one.seconds)),
-            "baseline" if one.arm == result.baseline else _estimated(one.cpu, ".2f"),
+            NONE if one.cpu_seconds is None else _of_ended(one, format_duration(one.cpu_seconds)),
+            "baseline" if one.arm == summary.baseline else _estimate(one.cpu_ratio, ".2f"),
             f"{one.reached} of {one.runs}",
-            _late(one.steps),
-            _late(one.cost),
+            _share_until(one.steps_to_baseline),
+            _share_until(one.cpu_to_baseline),
         )
-        for one in result.arms
+        for one in summary.arms
     )
     headings = (
-        *(
-            "arm",
-            "CPU time of a run, mean",
-            "times the baseline's, where both ended",
-            "became as good as the baseline ends",
-        ),
-        *("after so many of the steps", "after so much of the baseline's CPU time"),
+        *("arm", "CPU time of a run, mean", "relative to baseline, pairs that ended"),
+        *("reached the baseline's final score", "after this share of the steps", "of the baseline's CPU time"),
     )
-    return Table("Efficiency: means and medians, 95 % intervals", headings, rows)
+    return ReportTable("Efficiency: means and medians with 95 % intervals", headings, rows)
 
 
-def stability(result: Summaries) -> Table:
-    """What went wrong, and how much was lost."""
+def stability_table(summary: ComparisonSummary) -> ReportTable:
+    """Tabulate failures and losses of score."""
     rows = tuple(
         (
             one.arm,
             f"{one.failures} of {one.runs}",
-            _estimated(one.failing, ".0%"),
+            _estimate(one.failure_rate, ".0%"),
             str(one.diverged),
             str(one.crashed),
-            f"{one.against.failures_p:.3g}" if one.against else "baseline",
-            _of_ended(one, _estimated(one.fallen, ".3f")),
-            _of_ended(one, _estimated(one.spread, ".3f")),
-            "none seen" if one.collapse and not one.collapse.high else _estimated(one.collapse, ".1%"),
-            f"{one.rollbacks} ({one.lost:,} steps)",
+            f"{one.versus_baseline.failure_p:.3g}" if one.versus_baseline else "baseline",
+            _of_ended(one, _estimate(one.score_drop, ".3f")),
+            _of_ended(one, _estimate(one.spread, ".3f")),
+            "none" if one.collapse and not one.collapse.high else _estimate(one.collapse, ".1%"),
+            f"{one.rollbacks} ({one.lost_steps:,} steps)",
         )
-        for one in result.arms
+        for one in summary.arms
     )
     headings = (
-        *("arm", "failed", "share", "of these diverged", "could not be run", "p, McNemar and Holm"),
-        *("score lost after the best look", "spread of the last fifth", "readings with lost variety", "rolled back"),
+        *("arm", "failed", "share", "of these diverged", "crashed", "p (McNemar, Holm)"),
+        *("drop from best to last score", "std over the last fifth", "readings with lost variety", "rollbacks"),
     )
-    return Table("Stability: means and 95 % intervals", headings, rows)
+    return ReportTable("Stability: means with 95 % intervals", headings, rows)
 
 
-def every_run(rows: Sequence[Row]) -> Table:
-    """Each run that was planned, whatever became of it."""
-    lines = tuple(
+def runs_table(runs: Sequence[RunResult]) -> ReportTable:
+    """Tabulate every run of the plan, whatever its state."""
+    rows = tuple(
         (
-            row.name,
-            row.state,
-            _number(row.score) if row.counts else NONE,
-            NONE if row.value is None else f"{row.metric} {short(row.value)}",
-            _number(row.best),
-            NONE if row.cpu is None else f"{row.cpu:.1f}",
-            row.verdict or NONE,
-            (row.weights or NONE)[:12],
+            run.name,
+            run.state,
+            _score(run.score) if run.counts else NONE,
+            NONE if run.value is None else f"{run.metric} {format_number(run.value)}",
+            _score(run.best),
+            NONE if run.cpu is None else f"{run.cpu:.1f}",
+            run.verdict or NONE,
+            (run.weights or NONE)[:12],
         )
-        for row in rows
+        for run in runs
     )
-    headings = ("run", "state", "score", "reported", "best look", "CPU s", "verdict", "SHA-256 of the weights")
-    return Table("Every run", headings, lines)
+    headings = ("run", "state", "score", "reported", "best score", "CPU s", "verdict", "SHA-256 of the weights")
+    return ReportTable("All runs", headings, rows)
 
 
-def tuned(chosen: Mapping[str, Any]) -> Table:
-    """What each arm was tuned to, and the score of each trial."""
+def tuning_table(tuned: Mapping[str, TunedArm]) -> ReportTable:
+    """Tabulate the selected settings of each arm, and the score of each trial."""
     rows = tuple(
         (
             arm,
             ", ".join(
-                f"{key} = {short(value) if isinstance(value, float) else value}" for key, value in one["tried"].items()
+                f"{key} = {format_number(value) if isinstance(value, float) else value}"
+                for key, value in one.options.items()
             )
-            or "as it is written",
-            ", ".join(f"{score:.3f}" for score in one["scores"]),
+            or "as written",
+            ", ".join(f"{score:.3f}" for score in one.scores),
         )
-        for arm, one in chosen.items()
+        for arm, one in tuned.items()
     )
-    return Table("Tuning", ("arm", "taken", "mean score of each trial, the first as the arm is written"), rows)
+    return ReportTable("Tuning", ("arm", "selected", "mean score of each trial, the first as written"), rows)
 
 
-def anchors(known: Mapping[str, Mapping[str, Any]]) -> Table:
-    """By task, and setting with other data, what scores stand between."""
+def anchors_table(anchors: Mapping[str, Anchors]) -> ReportTable:
+    """Tabulate the anchors of scores: by task, and by setting with other data."""
     rows = tuple(
         (
             name,
-            f"{one['metric']}, {one['better']} is better",
-            ", ".join(f"{kind} {short(value)}" for kind, value in one["worthless"].items()),
-            ", ".join(short(value) for value in one["real"]),
-            (one["features"] or "")[:22] or "no network: the samples themselves",
+            f"{one.metric}, {one.better} is better",
+            ", ".join(f"{kind} {format_number(value)}" for kind, value in one.worthless.items()),
+            ", ".join(format_number(value) for value in one.real),
+            (one.features or "")[:22] or "no network: the samples themselves",
         )
-        for name, one in known.items()
+        for name, one in anchors.items()
     )
-    headings = ("of", "reported metric", "score 0: the worst of", "score 1: reals get", "features, SHA-256")
-    return Table("What scores stand between", headings, rows)
+    headings = ("setting", "reported metric", "score 0: the worst of", "score 1: reals", "features, SHA-256")
+    return ReportTable("Anchors of the scores", headings, rows)
 
 
-def _measured(rows: Sequence[Row], metric: str, reported: bool) -> str:
-    """A metric of the runs of an arm in one setting, and how many of them have none."""
-    groups = known(rows, lambda row: _value(row, metric, reported))
+def _metric(runs: Sequence[RunResult], metric: str, is_reported: bool) -> str:
+    """Format a metric of the runs of an arm in one setting, and how many of them have none."""
+    groups = group_by_setting(runs, lambda run: _value(run, metric, is_reported))
     if not groups:
         return NONE
-    lost = len(rows) - sum(map(len, groups.values()))
-    return told(aggregate.interquartile(groups), short) + (f", {lost} without" if lost else "")
+    missing = len(runs) - sum(map(len, groups.values()))
+    suffix = f", missing in {missing}" if missing else ""
+    return format_estimate(aggregate.estimate_interquartile_mean(groups), format_number) + suffix
 
 
-def _value(row: Row, metric: str, reported: bool) -> float | None:
-    """What a run has of a metric, if that is a finite number."""
-    value = row.also.get(metric) if not reported else row.value if row.metric == metric else None
+def _value(run: RunResult, metric: str, is_reported: bool) -> float | None:
+    """Return the value of a metric, if it is finite."""
+    value = run.also.get(metric) if not is_reported else run.value if run.metric == metric else None
     return value if value is not None and math.isfinite(value) else None
 
 
-def _estimated(estimate: Estimate | None, form: str) -> str:
-    """0.61 (0.55 to 0.66) in a form."""
-    return NONE if estimate is None else told(estimate, lambda value: format(value, form))
+def _estimate(estimate: IntervalEstimate | None, number_format: str) -> str:
+    return NONE if estimate is None else format_estimate(estimate, lambda value: format(value, number_format))
 
 
-def _of_ended(one: Summary, text: str) -> str:
-    """A number that only runs have which ended, and how many these are, if not all."""
-    is_whole = one.ended == one.runs or text == NONE
-    return text if is_whole else f"{text}, of {one.ended} ended run{'s' * (one.ended > 1)}"
+def _of_ended(one: ArmSummary, text: str) -> str:
+    """Add the number of ended runs, the only ones that have such a statistic, if they are not all."""
+    is_complete = one.ended == one.runs or text == NONE
+    return text if is_complete else f"{text}, of {one.ended} ended run{'s' * (one.ended > 1)}"
 
 
-def _late(estimate: Estimate) -> str:
-    """A share of a run, or that it was never reached."""
-    if not math.isfinite(estimate.value):
-        return "not in half of the runs"
-    return told(estimate, share)
+def _share_until(estimate: IntervalEstimate) -> str:
+    """Format a share of a run; infinite ones are never reached."""
+    return format_estimate(estimate, format_share) if math.isfinite(estimate.value) else "not in half of the runs"
 
 
-def _number(value: float | None) -> str:
+def _score(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"

@@ -1,33 +1,32 @@
-"""Tuning: the same number of trials for every arm, on tasks that nothing is tested on; the best becomes the arm."""
+"""Tuning: the same number of trials for every arm, on tasks that are not tested on; the best trial becomes the arm."""
 
+import dataclasses
 from statistics import fmean
 
-from equipoise.comparison import planned, results
-from equipoise.comparison.folder import Folder, write_json
-from equipoise.comparison.plan import Plan
+from equipoise.comparison import plan_runs, results
+from equipoise.comparison.folder import ComparisonFolder, TunedArm, write_json
+from equipoise.comparison.plan import ComparisonPlan
 from equipoise.errors import RunError
 
 
-def choose(plan: Plan, folder: Folder) -> None:
-    """Write what each arm is tuned to: of its trials the one with the highest mean score over tasks and seeds.
+def select_trials(plan: ComparisonPlan, folder: ComparisonFolder) -> None:
+    """Write the trial of each arm with the highest mean score over tasks and seeds; of equal ones the first.
 
-    A trial that diverged counts 0. Of equals the first, so that nothing is changed without need. What was chosen stands
-    for good, so nothing is as long as a trial could not be run: raises RunError.
+    A diverged trial scores 0. The selection is final, so it is not made while a trial is missing: raises RunError.
     """
     assert plan.tuning is not None
-    rows = {run: results.row(plan, folder, run) for run in planned.trials(plan)}
+    rows = {run: results.load_result(plan, folder, run) for run in plan_runs.tuning_runs(plan)}
     if missing := [run.name for run, row in rows.items() if row.state == "failed" or not row.counts]:
         raise RunError(
-            f"no arm is tuned, and nothing tested: {len(missing)} of {len(rows)} trials could not be run, {missing[0]} "
-            f"the first; what they said lies in {folder.path / 'failed'}, the same command tries them again"
+            f"arms could not be tuned, so nothing was compared: {len(missing)} of {len(rows)} trials failed, first "
+            f"{missing[0]}; their output is in {folder.path / 'failed'}; run the same command to try them again"
         )
-    result = {run: row.scored for run, row in rows.items()}
-    chosen = {}
+    tuned = {}
     for arm in plan.arms:
         means = [
-            fmean(score for run, score in result.items() if run.arm == arm and run.trial == trial)
+            fmean(row.known_score for run, row in rows.items() if run.arm == arm and run.trial == trial)
             for trial in range(plan.tuning.trials)
         ]
         best = max(range(len(means)), key=means.__getitem__)
-        chosen[arm] = {"trial": best, "tried": planned.drawn(plan, arm, best), "scores": means}
-    write_json(folder.tuned, chosen)
+        tuned[arm] = dataclasses.asdict(TunedArm(best, plan_runs.trial_options(plan, arm, best), tuple(means)))
+    write_json(folder.tuned, tuned)

@@ -1,34 +1,45 @@
-"""Student's t: how far means of a few runs scatter, whose deviation is itself estimated from these runs.
+"""Quantiles of Student's t distribution, for confidence intervals of the mean of a few runs.
 
-Student 1908, "The Probable Error of a Mean"; for whole degrees of freedom the distribution is a finite sum:
-Abramowitz and Stegun 1964, 26.7.3 and 26.7.4.
+Student 1908, "The Probable Error of a Mean". For integer degrees of freedom the distribution function is a finite sum:
+Abramowitz and Stegun 1964, 26.7.3 and 26.7.4. It is written out here because SciPy would add 144 MB to an installation
+for this one function; the tests compare it with `scipy.stats.t.ppf`.
 """
 
 import math
 
 
-def quantile(level: float, freedom: int) -> float:
-    """The value that a share `level`, from 0.5 to below 1, lies below, of t with so many degrees of freedom, from 1 on.
+def student_t_quantile(probability: float, degrees_of_freedom: int) -> float:
+    """Return the quantile of Student's t distribution: t with P(T <= t) = probability.
 
-    Raises ValueError for less.
+    Raises ValueError unless 0.5 <= probability < 1 and degrees_of_freedom >= 1.
     """
-    if freedom < 1 or not 0.5 <= level < 1:
-        raise ValueError(f"level = {level:g}, freedom = {freedom}: from 0.5 to below 1, and at least 1")
+    if degrees_of_freedom < 1 or not 0.5 <= probability < 1:
+        raise ValueError(
+            f"probability = {probability:g}, degrees_of_freedom = {degrees_of_freedom}: "
+            "they must be in [0.5, 1), and at least 1"
+        )
     low, high = 0.0, math.pi / 2
-    for _ in range(100):  # halving an angle comes to the last digit of a double long before
+    for _ in range(100):  # bisection of the angle reaches the precision of a double long before
         middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, freedom) < 2 * level - 1 else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)
+        is_low = _central_probability(middle, degrees_of_freedom) < 2 * probability - 1
+        low, high = (middle, high) if is_low else (low, middle)
+    return math.sqrt(degrees_of_freedom) * math.tan(low)
 
 
-def _within(angle: float, freedom: int) -> float:
-    """The share between -t and t, where t = sqrt(freedom) tan(angle)."""
-    term, total = (math.cos(angle), math.cos(angle)) if freedom % 2 else (1.0, 1.0)
-    for power in range(3 if freedom % 2 else 2, freedom - 1, 2):
+def _central_probability(angle: float, degrees_of_freedom: int) -> float:
+    """Return A(t|ν) = P(-t < T < t) for t = sqrt(ν) tan(angle), ν degrees of freedom.
+
+    ν = 1     2/π θ
+    ν odd     2/π {θ + sin θ [cos θ + 2/3 cos³ θ + … + (2·4…(ν-3)) / (3·5…(ν-2)) cos^(ν-2) θ]}
+    ν even    sin θ {1 + 1/2 cos² θ + (1·3)/(2·4) cos⁴ θ + … + (1·3…(ν-3)) / (2·4…(ν-2)) cos^(ν-2) θ}
+    """
+    is_odd = degrees_of_freedom % 2 == 1
+    term = total = math.cos(angle) if is_odd else 1.0
+    for power in range(3 if is_odd else 2, degrees_of_freedom - 1, 2):
         term *= (power - 1) / power * math.cos(angle) ** 2
         total += term
-    if freedom == 1:
+    if degrees_of_freedom == 1:
         return 2 / math.pi * angle
-    if freedom % 2:
+    if is_odd:
         return 2 / math.pi * (angle + math.sin(angle) * total)
     return math.sin(angle) * total

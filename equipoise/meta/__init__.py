@@ -1,6 +1,6 @@
-"""Training as something to learn from: many small runs at once, an environment, policies and how they are made.
+"""Training as something to learn from: many small runs at once, a Gymnasium environment, and the training of policies.
 
-With the extra `rl`, importing this makes `equipoise/GanTraining-v0` known to Gymnasium.
+With the extra `rl`, importing this package registers `equipoise/GanTraining-v0` with Gymnasium.
 """
 
 from importlib.util import find_spec

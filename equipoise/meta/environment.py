@@ -1,25 +1,25 @@
-"""Training as an environment of Gymnasium: `equipoise/GanTraining-v0`.
+"""Training as a Gymnasium environment: `equipoise/GanTraining-v0`.
 
     import gymnasium
     import equipoise.meta
     env = gymnasium.make("equipoise/GanTraining-v0", cutoff=6)
 
-An episode is a run, drawn from the instance set (a contextual Markov decision process; Biedenkapp 2020, Dynamic
-Algorithm Configuration). What is seen and turned is that of a kind of policy, as in a run with a controller: an action
-moves the same heads in the same way, so that what is learned here is what acts there. Two things differ:
+An episode is a run, sampled from the instance set (a contextual Markov decision process; Biedenkapp 2020, Dynamic
+Algorithm Configuration). Observations and actions are the features and heads of a kind of policy, as in a run with a
+controller: a policy that is trained here can be used there. There are two differences:
 
-- A run is read at its decisions alone here, as soon as the policy may make one. Elsewhere it is read after each of its
-  first hundred steps, which would take most of the time, and every fifty from then on; a policy that may decide sooner
-  than that waits for a reading there.
-- An action earns what was measured up to its end, that of the next decision's own step included, which is not seen
-  there yet. The controller `ppo` in a run is paid by what it sees: by measurements before the step of a decision, so
-  that what an action brought in its last stretch is credited to the next one.
+- A run is read at its decisions only, as soon as the policy may decide. Other runs are read after each of their first
+  hundred steps, which would take most of the time here, and every fifty steps from then on; there, a policy that may
+  decide more often waits for the next reading.
+- The reward of an action includes all measurements up to its end, also that at the step of the next decision, which is
+  not observed there yet. The controller `ppo` computes its reward from what it observes, measurements before the step
+  of a decision, so that a late effect of an action is credited to the next action.
 """
 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal, SupportsFloat, cast
 
 import gymnasium
 import numpy as np
@@ -28,14 +28,15 @@ from gymnasium.spaces import Box
 from equipoise.core import catalog
 from equipoise.core import validation as bounds
 from equipoise.errors import SettingError
-from equipoise.experiment.settings import Experiment, from_values
+from equipoise.experiment.files import parse_experiment
+from equipoise.experiment.settings import Experiment
 from equipoise.meta.episodes import BOUND
-from equipoise.meta.paused import PausedRun, Vector
-from equipoise.policy.blank import blank
+from equipoise.meta.stepwise_run import StepwiseRun, Vector
 from equipoise.policy.features import distance
+from equipoise.policy.kinds import untrained_policy
 from equipoise.policy.reward import reward
 
-INSTANCES: Sequence[Mapping[str, Any]] = tuple(
+INSTANCES: Sequence[Mapping[str, object]] = tuple(
     {
         "data": {"name": "equipoise.meta.points", "shape": shape},
         "model": {"name": "mlp", "width": 16},
@@ -48,37 +49,36 @@ INSTANCES: Sequence[Mapping[str, Any]] = tuple(
 )
 """Runs of a second each."""
 NOISE = 0.002
-DRAWS = 10
-"""Runs that may diverge before their first decision, one after the other, until an episode is given up."""
+MAX_RESTARTS = 10
+"""Runs in a row that may diverge before their first decision until an episode is given up."""
 
-Info = dict[str, Any]
+Info = dict[str, object]
 
 
 class GanTraining(gymnasium.Env[Vector, Vector]):
-    """One run an episode, one decision a step.
+    """Environment in which an episode is one run and a step one decision.
 
-    Observations: the features of `kind`, (n,) float32 in [-1, 1]. Actions: where its heads are wanted, (k,) float32 in
-    [-1, 1]; knobs come to lie within the heads' bounds. An episode is `terminated` by the end of the run or by its
-    divergence, which costs the action before it `crash_penalty`, and `truncated` after `cutoff` decisions.
+    Observations: the features of `kind`, (n,) float32 in [-1, 1]. Actions: positions of its heads, (k,) float32 in
+    [-1, 1], which map to knobs within the bounds of the heads. An episode is `terminated` by the end of the run or by
+    its divergence, for which the last action gets `crash_penalty`, and `truncated` after `cutoff` decisions.
 
-    `instance_set`: experiments, or their settings as a file has them; their controllers do not count. `reward`: "brief"
-    as in policy/reward.py; or "distance", the fall of log(distance + noise) since the last decision, which adds up to
-    what the run came to.
+    `instance_set`: experiments, or their settings as in a file; their controllers are ignored. `reward`: "brief" as in
+    policy/reward.py; or "distance", the decrease of log(distance + noise) since the last decision.
     """
 
     crash_penalty = -BOUND
 
     def __init__(
         self,
-        instance_set: Sequence[Experiment | Mapping[str, Any]] = INSTANCES,
+        instance_set: Sequence[Experiment | Mapping[str, object]] = INSTANCES,
         kind: str = "ppo",
         cutoff: int = 1000,
         reward: Literal["brief", "distance"] = "brief",
         every: float | None = None,
     ) -> None:
-        """`every`: steps, or below 1 the share of the run, between decisions; None for that of the kind.
+        """`every`: steps between decisions, or a share of the run if below 1; default: that of the kind.
 
-        Raises SettingError for an empty instance set, a cutoff below 1 or an `every` that is not above 0,
+        Raises SettingError for an empty instance set, a cutoff below 1 or an `every` that is not positive,
         UnknownNameError for an unknown kind.
         """
         if not instance_set:
@@ -86,84 +86,111 @@ class GanTraining(gymnasium.Env[Vector, Vector]):
         if cutoff < 1:
             raise SettingError(f"cutoff = {cutoff}: it must be at least 1")
         if reward not in ("brief", "distance"):
-            raise SettingError(f"reward = '{reward}': it is either brief or distance")
-        bounds.above(0, every=every)
+            raise SettingError(f"reward = '{reward}': it must be brief or distance")
+        bounds.check_above(0, every=every)
         self.metadata = {"render_modes": []}
-        policy = blank(kind)
+        policy = untrained_policy(kind)
         self.policy = policy if every is None else dataclasses.replace(policy, every=every)
-        self.instance_set = [_experiment(one) for one in instance_set]
-        self.cutoff, self.paid = cutoff, reward
-        self._steering = catalog.load("controllers", "learnable").steered(self.policy)
-        self.observation_space = Box(-1.0, 1.0, (len(self.policy.names),), np.float32)
+        self.instance_set = [_parse_instance(one) for one in instance_set]
+        self.cutoff, self.reward = cutoff, reward
+        self._controller = catalog.load("controllers", "learnable").from_policy(self.policy)
+        self.observation_space = Box(-1.0, 1.0, (len(self.policy.feature_names),), np.float32)
         self.action_space = Box(-1.0, 1.0, (len(self.policy.heads),), np.float32)
-        self._run: PausedRun | None = None
+        self._run: StepwiseRun | None = None
+        self._decisions = 0
+        self._last_distance: float | None = None
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, Info]:
-        """Begin a run and train up to the first decision.
+    def reset(self, *, seed: int | None = None, options: Mapping[str, object] | None = None) -> tuple[Vector, Info]:
+        """Start a run and train to its first decision.
 
-        `options`: {"instance": number} for a certain one; otherwise drawn, as is the seed of the run. Both are told. A
-        run that diverges before there is anything to decide is drawn anew. Raises SettingError for a number that there
-        is not, and for runs that all end before their first decision.
+        `options`: {"instance": number} selects an instance; by default it is sampled, as is the seed of the run. Both
+        are in the info. A run that diverges before its first decision is replaced. Raises SettingError for an unknown
+        instance, and if all runs end before their first decision.
         """
         super().reset(seed=seed)
         self.close()
-        for _ in range(DRAWS):
-            number, drawn = self._instance(options or {}), int(self.np_random.integers(2**31))
-            run = PausedRun.of(dataclasses.replace(self.instance_set[number], seed=drawn), self._steering)
-            run.go_on()
+        for _ in range(MAX_RESTARTS):
+            number, run_seed = self._select_instance(options or {}), int(self.np_random.integers(2**31))
+            run = StepwiseRun.of(dataclasses.replace(self.instance_set[number], seed=run_seed), self._controller)
+            run.advance()
             if run.finished is None:
-                self._run, self._decisions, self._before = run, 0, distance(run.signals)
-                return run.vector.copy(), {**self._info(run), "instance": number, "seed": drawn}
+                self._run, self._decisions, self._last_distance = run, 0, distance(run.signals)
+                return run.vector.copy(), {**_info(run), "instance": number, "seed": run_seed}
             if run.finished.reason != "diverged":
                 raise SettingError(f"instance {number} ends at step {run.finished.step}, before its first decision")
-        raise SettingError(f"{DRAWS} runs diverged before their first decision, instance {number} the last of them")
+        raise SettingError(f"{MAX_RESTARTS} runs diverged before their first decision, the last of instance {number}")
 
     def step(self, action: Vector) -> tuple[Vector, float, bool, bool, Info]:
-        """Act, and train up to the next decision.
+        """Apply an action, and train to the next decision.
 
-        Raises SettingError before a reset, after the end, and for an action that is not of (k,) finite numbers.
+        Raises SettingError before a reset, after the end, and for an action that is not (k,) finite numbers.
         """
-        run, wanted = self._run, np.asarray(action, np.float64)
+        run, positions = self._run, np.asarray(action, np.float64)
         if run is None or run.finished is not None:
-            raise SettingError("the episode has not begun or is over; call reset() first")
-        if wanted.shape != self.action_space.shape or not np.isfinite(wanted).all():
-            raise SettingError(f"action = {wanted.tolist()}: it must be {len(self.policy.heads)} numbers from -1 to 1")
-        run.act(wanted.tolist())
-        run.go_on()
+            raise SettingError("the episode has not started or has ended; call reset() first")
+        if positions.shape != self.action_space.shape or not np.isfinite(positions).all():
+            count = len(self.policy.heads)
+            raise SettingError(f"action = {positions.tolist()}: it must be {count} numbers from -1 to 1")
+        run.act(positions.tolist())
+        run.advance()
         self._decisions += 1
-        earned = self._earned(run)
-        over = run.finished is not None
-        return run.vector.copy(), earned, over, not over and self._decisions >= self.cutoff, self._info(run)
+        reward = self._compute_reward(run)
+        terminated = run.finished is not None
+        truncated = not terminated and self._decisions >= self.cutoff
+        return run.vector.copy(), reward, terminated, truncated, _info(run)
 
     def close(self) -> None:
-        """Let go of the run."""
+        """Release the run."""
         self._run = None
 
-    def _instance(self, options: Mapping[str, Any]) -> int:
-        drawn, count = int(self.np_random.integers(len(self.instance_set))), len(self.instance_set)
-        number = options.get("instance", drawn)
+    def _select_instance(self, options: Mapping[str, object]) -> int:
+        count = len(self.instance_set)
+        sampled = int(self.np_random.integers(count))
+        number = options.get("instance", sampled)
         if number not in range(count):
             raise SettingError(f"instance = {number!r}: it must be from 0 to {count - 1}")
-        return int(number)
+        return int(cast(int, number))
 
-    def _earned(self, run: PausedRun) -> float:
+    def _compute_reward(self, run: StepwiseRun) -> float:
         if run.finished is not None and run.finished.reason == "diverged":
             return self.crash_penalty
-        before, now = self._before, distance(run.signals)
-        self._before = now
-        if self.paid == "brief":
+        before, now = self._last_distance, distance(run.signals)
+        self._last_distance = now
+        if self.reward == "brief":
             return reward(before, run.signals, run.progress)
         if before is None or now is None:
             return 0.0
         return math.log((max(before, 0.0) + NOISE) / (max(now, 0.0) + NOISE))
 
-    def _info(self, run: PausedRun) -> Info:
-        state, pilot = run.training.state, run.training.pilot
-        known: Info = {"step": state.step, "knobs": pilot.knobs.values()}
-        result = distance(run.signals)
-        return known if result is None else {**known, "distance": result}
+
+class RecordRewards(gymnasium.Wrapper[Vector, Vector, Vector, Vector]):
+    """Wrapper that plays the instances in order, and records the reward of each decision in `rewards`."""
+
+    def __init__(self, env: GanTraining) -> None:
+        super().__init__(env)
+        self.rewards: list[float] = []
+        self._count = len(env.instance_set)
+        self._next = 0
+
+    def reset(self, *, seed: int | None = None, options: Mapping[str, object] | None = None) -> tuple[Vector, Info]:
+        """Start the next instance; the first follows the last."""
+        number = self._next % self._count
+        self._next += 1
+        return self.env.reset(seed=seed, options={**(options or {}), "instance": number})
+
+    def step(self, action: Vector) -> tuple[Vector, SupportsFloat, bool, bool, Info]:
+        """Apply an action and record its reward."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.rewards.append(float(reward))
+        return observation, float(reward), terminated, truncated, info
 
 
-def _experiment(one: Experiment | Mapping[str, Any]) -> Experiment:
-    made = one if isinstance(one, Experiment) else from_values(one, "the instance set")
-    return dataclasses.replace(made, repair=False, threads=made.threads or 1)
+def _info(run: StepwiseRun) -> Info:
+    info: Info = {"step": run.training.state.step, "knobs": run.training.pilot.knobs.values()}
+    current = distance(run.signals)
+    return info if current is None else {**info, "distance": current}
+
+
+def _parse_instance(instance: Experiment | Mapping[str, object]) -> Experiment:
+    experiment = instance if isinstance(instance, Experiment) else parse_experiment(instance, "the instance set")
+    return dataclasses.replace(experiment, repair=False, threads=experiment.threads or 1)

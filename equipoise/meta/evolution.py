@@ -1,108 +1,142 @@
-"""Policies by evolution strategies: weights are drawn, judged by what short runs come to, and drawn nearer to the best.
+"""Training of policies by evolution strategies: weights are sampled, evaluated on short runs, and selected.
 
-Separable CMA-ES (Ros and Hansen 2008), by the package `cma`: a variance for each weight, no covariances, so that a
-hundred weights can be had from a few hundred episodes. All policies of a generation play the same fresh tasks, from the
-same weights, data and draws, and are judged against their base on each (see episodes). What counts is what a whole run
-came to: truncated runs favour small steps (Wu 2018, short-horizon bias).
+Separable CMA-ES (Ros and Hansen 2008), from the package `cma`: a variance per weight and no covariances, so that a
+hundred weights can be trained in a few hundred episodes. All policies of a generation play the same fresh tasks, with
+the same weights, data and random draws, and are compared with their base policy on each (see episodes). Whole runs are
+evaluated, as truncated ones favour small steps (Wu 2018, short-horizon bias).
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from equipoise.core import catalog
-from equipoise.core.observations import Controller
+from equipoise.core.controller import AnyController
 from equipoise.experiment.settings import Experiment
-from equipoise.meta.episodes import advantages, least, merit, play
+from equipoise.meta.episodes import compute_advantages, compute_merit, mean_lower_bound, play_episodes
 from equipoise.meta.journal import Journal
-from equipoise.meta.plan import Evolution, Plan
-from equipoise.policy.blank import blank
+from equipoise.meta.plan import EvolutionSettings, PolicyPlan
 from equipoise.policy.files import Policy
+from equipoise.policy.kinds import untrained_policy
+
+
+class EvolutionStrategy(Protocol):
+    """The part of `cma.CMAEvolutionStrategy` that is used."""
+
+    mean: npt.NDArray[np.float64]
+
+    def ask(self) -> Sequence[npt.NDArray[np.float64]]:
+        """Sample the weights of a generation."""
+
+    def tell(self, solutions: Sequence[npt.NDArray[np.float64]], function_values: Sequence[float]) -> object:
+        """Update the distribution with the costs of the samples."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """`done` of `total` pieces; `told`: what the last of them came to."""
+class PolicyProgress:
+    """Progress of a policy training: `done` of `total` parts; `message`: the result of the last of them."""
 
     done: int
     total: int
-    told: str
+    message: str
 
 
-def evolve(plan: Plan, settings: Evolution, journal: Journal) -> Iterator[Progress]:
-    """Train, a generation at a time, each kept in the journal; what is there already is not played again."""
-    strategy, start = _strategy(plan, settings), blank(plan.kind)
+def run_evolution(plan: PolicyPlan, settings: EvolutionSettings, journal: Journal) -> Iterator[PolicyProgress]:
+    """Train one generation at a time, each recorded in the journal; recorded generations are not played again."""
+    strategy, start = _create_strategy(plan, settings), untrained_policy(plan.kind)
+    total = settings.generations + 1
     done = journal.of("generation")
     for number in range(settings.generations):
-        asked: Sequence[Any] = strategy.ask()
+        solutions = strategy.ask()
         if number == len(done):
-            tasks = plan.tasks.drawn(settings.tasks, plan.seed, 1, number)
-            gains = judged([_with(start, row) for row in asked], start, tasks, settings.noise)
-            journal.add({"generation": number, "merits": [merit(one) for one in gains]})
+            tasks = plan.tasks.sample_many(settings.tasks, plan.seed, 1, number)
+            policies = [_with_weights(start, weights) for weights in solutions]
+            advantages = measure_advantages(policies, start, tasks, settings.noise)
+            journal.append({"generation": number, "merits": [compute_merit(one) for one in advantages]})
             done = journal.of("generation")
         merits = done[number]["merits"]
-        strategy.tell(asked, [-value for value in merits])
-        told = f"generation {number + 1}: best {max(merits):+.3f}, middle {np.median(merits):+.3f} over {start.base}"
-        yield Progress(number + 1, settings.generations + 1, told)
-    trained = _with(start, strategy.mean)
+        strategy.tell(solutions, [-value for value in merits])
+        scores = f"best merit {max(merits):+.3f}, median {np.median(merits):+.3f} over {start.base}"
+        yield PolicyProgress(number + 1, total, f"generation {number + 1}: {scores}")
+    trained = _with_weights(start, strategy.mean)
     if not journal.of("check"):
-        tasks = plan.checks.drawn(settings.check, plan.seed, 2)
-        journal.add({"check": judged([trained], start, tasks, settings.noise)[0]})
-    yield Progress(settings.generations + 1, settings.generations + 1, f"check: {sentence(checked(journal))}")
+        tasks = plan.checks.sample_many(settings.check, plan.seed, 2)
+        journal.append({"check": measure_advantages([trained], start, tasks, settings.noise)[0]})
+    yield PolicyProgress(total, total, f"check: {format_check(summarise_check(journal))}")
 
 
-def result(plan: Plan, settings: Evolution, journal: Journal) -> Policy:
-    """The policy that a whole journal comes to: the mean of the last generation."""
-    strategy, start = _strategy(plan, settings), blank(plan.kind)
+def build_policy(plan: PolicyPlan, settings: EvolutionSettings, journal: Journal) -> Policy:
+    """Build the policy of a complete journal: the mean of the last generation."""
+    strategy, start = _create_strategy(plan, settings), untrained_policy(plan.kind)
     for line in journal.of("generation"):
         strategy.tell(strategy.ask(), [-value for value in line["merits"]])
     episodes = settings.generations * (settings.population + 1) * settings.tasks
-    training = {"method": "evolution", "plan": plan.values(), "episodes": episodes, "check": checked(journal)}
-    return replace(_with(start, strategy.mean), training=training)
+    training = {
+        "method": "evolution",
+        "plan": plan.to_json(),
+        "episodes": episodes,
+        "check": summarise_check(journal),
+    }
+    return replace(_with_weights(start, strategy.mean), training=training)
 
 
-def judged(policies: Sequence[Policy], base: Policy, tasks: Sequence[Experiment], noise: float) -> list[list[float]]:
-    """The advantages of each policy over `base`, one for each task."""
+def measure_advantages(
+    policies: Sequence[Policy], base: Policy, tasks: Sequence[Experiment], noise: float
+) -> list[list[float]]:
+    """Play tasks; returns the advantages of each policy over `base`, one per task."""
     players = [base, *policies]
-    episodes = play(list(tasks) * len(players), [_controller(policy) for policy in players for _ in tasks])
+    episodes = play_episodes(list(tasks) * len(players), [_controller(policy) for policy in players for _ in tasks])
     rows = [episodes[start : start + len(tasks)] for start in range(0, len(episodes), len(tasks))]
-    return [advantages(row, rows[0], noise) for row in rows[1:]]
+    return [compute_advantages(row, rows[0], noise) for row in rows[1:]]
 
 
-def checked(journal: Journal) -> dict[str, float]:
-    """What the check came to: mean advantage, its lower bound at 95 %, merit, share of tasks that were better."""
-    gains = journal.of("check")[-1]["check"]
-    result = {"tasks": len(gains), "mean": float(np.mean(gains)), "low": least(gains), "merit": merit(gains)}
-    result["better"] = float(np.mean([gain > 0 for gain in gains]))
-    return {name: round(value, 6) for name, value in result.items()}
+def summarise_check(journal: Journal) -> dict[str, float]:
+    """Return the statistics of the final evaluation: mean advantage, its 95 % lower bound, merit, share of wins."""
+    advantages = journal.of("check")[-1]["check"]
+    summary = {
+        "tasks": len(advantages),
+        "mean": float(np.mean(advantages)),
+        "low": mean_lower_bound(advantages),
+        "merit": compute_merit(advantages),
+        "better": float(np.mean([advantage > 0 for advantage in advantages])),
+    }
+    return {name: round(value, 6) for name, value in summary.items()}
 
 
-def sentence(result: dict[str, float]) -> str:
-    """What a check came to, in words."""
-    doubt = "" if result["low"] > 0 else "; no better than its base, as far as can be told"
+def format_check(summary: dict[str, float]) -> str:
+    """Format the statistics of the final evaluation."""
+    note = "" if summary["low"] > 0 else "; not significantly better than its base policy"
     return (
-        f"advantage {result['mean']:+.3f}, at least {result['low']:+.3f} (95 %), "
-        f"better on {result['better']:.0%} of {result['tasks']:.0f} tasks{doubt}"
+        f"mean advantage {summary['mean']:+.3f}, 95 % lower bound {summary['low']:+.3f}, "
+        f"better on {summary['better']:.0%} of {summary['tasks']:.0f} tasks{note}"
     )
 
 
-def _strategy(plan: Plan, settings: Evolution) -> Any:
-    """The strategy before its first generation: all randomness is its own, by the plan's seed."""
+def _create_strategy(plan: PolicyPlan, settings: EvolutionSettings) -> EvolutionStrategy:
+    """Create the strategy before its first generation. All its random numbers come from the seed of the plan."""
     import cma
 
-    source = np.random.default_rng([plan.seed, 0])
-    options: dict[str, Any] = {"CMA_diagonal": True, "popsize": settings.population, "verbose": -9, "seed": math.nan}
-    options["randn"] = lambda rows, columns: source.standard_normal((rows, columns))
-    return cma.CMAEvolutionStrategy(blank(plan.kind).actor.flat(), settings.sigma, options)
+    generator = np.random.default_rng([plan.seed, 0])
+    options = {
+        "CMA_diagonal": True,
+        "popsize": settings.population,
+        "verbose": -9,
+        "seed": math.nan,
+        "randn": lambda rows, columns: generator.standard_normal((rows, columns)),
+    }
+    weights = untrained_policy(plan.kind).actor.flat()
+    strategy: EvolutionStrategy = cma.CMAEvolutionStrategy(weights, settings.sigma, options)
+    return strategy
 
 
-def _with(policy: Policy, row: Any) -> Policy:
-    return replace(policy, actor=policy.actor.with_flat(row))
+def _with_weights(policy: Policy, weights: npt.NDArray[np.float64]) -> Policy:
+    return replace(policy, actor=policy.actor.with_flat(weights))
 
 
-def _controller(policy: Policy) -> Controller:
-    made: Controller = catalog.load("controllers", "learnable").steered(policy)
-    return made
+def _controller(policy: Policy) -> AnyController:
+    controller: AnyController = catalog.load("controllers", "learnable").from_policy(policy)
+    return controller

@@ -1,10 +1,10 @@
-"""Distance of points to held-out reals, as policies are trained by it: lower is better, 0 for samples as good as reals.
+"""Distance of points to held-out reals, the objective of policies: lower is better, 0 for samples as good as reals.
 
     MMD² = E k(x, x') + E k(y, y') - 2 E k(x, y),   k(x, y) = mean over s of exp(-|x - y|² / (2 s²))
 
-The unbiased squared maximum mean discrepancy (Gretton 2012, lemma 6) with Gaussian kernels of six widths s, from a
-sixteenth of the median distance of reals to twice that, each half the last, so that both the width of a mode and the
-lack of one count. It sees fresh reals, not those that were trained on: a copy of those is no perfect sample here.
+The unbiased squared maximum mean discrepancy (Gretton 2012, lemma 6) with Gaussian kernels of six widths s, from twice
+the median distance of reals to a sixteenth of it, each half the previous one, so that both the width of a mode and a
+missing mode count. The reals are held-out ones: copies of training reals do not get a distance of 0.
 """
 
 import math
@@ -16,15 +16,15 @@ from torch import Tensor
 
 from equipoise.core.data import Batch, DataSpec
 
-__all__ = ["HeldOut"]
+__all__ = ["HeldOutDistance"]
 
 WIDEST, HALVINGS = 2.0, 5
 COUNT = 512
-"""Reals and samples a side at the most: the distance of perfect samples scatters by about 0.0005."""
+"""Most reals and samples that are compared: the distance of perfect samples has a deviation of about 0.0005."""
 
 
-class Statistics(NamedTuple):
-    """`real` (N, D), `within`: their own mean kernel, `width`: s of the widest kernel."""
+class ReferenceKernel(NamedTuple):
+    """`real` (N, D); `within`: the mean kernel among them; `width`: s of the widest kernel."""
 
     real: Tensor
     within: float
@@ -32,28 +32,28 @@ class Statistics(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
-    """For points in a few dimensions; no network, no labels."""
+class HeldOutDistance:
+    """Squared maximum mean discrepancy of points in a few dimensions; no network, no labels."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     @property
     def features_digest(self) -> None:
-        """No network."""
+        """None: there is no network."""
 
     def suits(self, spec: DataSpec) -> bool:
-        """Points."""
+        """Whether the data are points."""
         return len(spec.shape) == 1
 
-    def statistics(self, real: Batch) -> Statistics:
-        """Of reals (N, D); the first COUNT count."""
+    def statistics(self, real: Batch) -> ReferenceKernel:
+        """Return the statistics of the first COUNT of reals (N, D)."""
         points = real.real[:COUNT].float()
         median = float(torch.pdist(points).median())
         width = WIDEST * max(median, 1e-6)
-        return Statistics(points, _within(points, width), width)
+        return ReferenceKernel(points, _within(points, width), width)
 
-    def value(self, statistics: Statistics, fake: Tensor) -> float:
-        """MMD² of fake (N, D); not a number if they are not."""
+    def value(self, statistics: ReferenceKernel, fake: Tensor) -> float:
+        """Return the MMD² of the first COUNT of fake (N, D); NaN if any is not finite."""
         points = fake[:COUNT].float()
         if not points.isfinite().all():
             return math.nan
@@ -62,13 +62,13 @@ class HeldOut:
 
 
 def _within(points: Tensor, width: float) -> float:
-    """Mean kernel of two different points."""
+    """Return the mean kernel of two different points of (N, D)."""
     count = len(points)
     return float((_kernel(points, points, width).sum(dtype=torch.float64) - count) / (count * (count - 1)))
 
 
 def _kernel(first: Tensor, second: Tensor, width: float) -> Tensor:
-    """(N, D), (M, D) -> (N, M). The kernel of half the width is the fourth power: one exponential serves all."""
+    """(N, D), (M, D) -> (N, M). Halving the width is the fourth power of the kernel, so one exponential is enough."""
     apart = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
     one = apart.square_().div_(-2 * width**2).exp_()
     total = one.clone()

@@ -1,4 +1,4 @@
-"""What a training of a policy has done so far: one line of JSON each, so that it goes on after a kill."""
+"""The journal of a policy training, one JSON object per line, from which it resumes after a kill."""
 
 import json
 import os
@@ -9,9 +9,11 @@ from typing import Any
 
 from equipoise.errors import RunError, SettingError, unwritable
 
+JournalLine = Mapping[str, Any]
 
-def lines_of(path: Path, digest: str) -> list[dict[str, Any]]:
-    """What a journal holds, but for a last line that a kill cut short; nothing if there is none. Writes nothing.
+
+def read_journal(path: Path, digest: str) -> list[JournalLine]:
+    """Read a journal without an incomplete last line; [] if it does not exist. Writes nothing.
 
     Raises SettingError if it is damaged or of another plan, RunError if it cannot be read.
     """
@@ -22,47 +24,47 @@ def lines_of(path: Path, digest: str) -> list[dict[str, Any]]:
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        lines = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+        lines: list[JournalLine] = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
     except ValueError as error:
-        raise SettingError(f"{path} is damaged: {error}; delete it to begin anew") from error
+        raise SettingError(f"{path} is damaged: {error}; delete it to restart") from error
     if lines and lines[0].get("plan") != digest:
         raise SettingError(
-            f"{path} is of another plan, or of other versions of what trains; delete it to begin anew, or choose "
+            f"{path} is of another plan, or was written with other package versions; delete it to restart, or choose "
             "another --out"
         )
     return lines
 
 
 class Journal:
-    """A file of lines, the first of which names the plan. What was written stays; a torn end is cut off in place."""
+    """Appends lines to a journal, the first of which holds the digest of the plan. Mutable."""
 
     def __init__(self, path: Path, digest: str) -> None:
-        """Go on with a journal, or begin one; :func:`held` keeps others away.
+        """Open or create a journal, and remove an incomplete last line; a lock must exclude other processes.
 
-        Raises SettingError if it is of another plan, RunError if the disk refuses.
+        Raises SettingError if it is of another plan, RunError if it cannot be written.
         """
         self.path = path
-        self.lines = lines_of(path, digest)
+        self.lines = read_journal(path, digest)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:
                 file.truncate(path.read_bytes().rfind(b"\n") + 1)
         except OSError as error:
             raise RunError(unwritable(path.parent, error)) from error
-        self._clock = time.process_time()
+        self._last_cpu = time.process_time()
         if not self.lines:
-            self.add({"plan": digest})
+            self.append({"plan": digest})
 
-    def add(self, line: Mapping[str, Any]) -> None:
-        """One more line, on the disk when this returns; `cpu`: seconds of CPU since the one before it."""
+    def append(self, line: JournalLine) -> None:
+        """Append a line and sync it to disk; adds `cpu`, the CPU seconds since the previous line."""
         now = time.process_time()
-        line, self._clock = {**line, "cpu": round(now - self._clock, 2)}, now
+        line, self._last_cpu = {**line, "cpu": round(now - self._last_cpu, 2)}, now
         with self.path.open("a") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
         self.lines.append(line)
 
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        """All lines that have this key, in order."""
-        return [line for line in self.lines if kind in line]
+    def of(self, key: str) -> list[JournalLine]:
+        """Return all lines that have a key, in order."""
+        return [line for line in self.lines if key in line]

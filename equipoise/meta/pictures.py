@@ -1,6 +1,6 @@
-"""Small grey pictures of discs, bars or waves: what policies for image GANs are trained on.
+"""Small grey images of discs, bars or waves, on which policies for image GANs are trained.
 
-No data set on which controllers are compared is among them. Computed, so without a licence or a digest.
+Controllers are compared on other data sets. The images are computed, so there is no licence and no digest.
 """
 
 import math
@@ -12,47 +12,47 @@ from torch import Generator, Tensor
 
 from equipoise.core.data import DataSpec, Suggestion
 from equipoise.errors import SettingError
-from equipoise.meta._drawn import Drawn
+from equipoise.meta._synthetic import SyntheticData
 
-__all__ = ["Pictures"]
+__all__ = ["ShapeImages"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures(Drawn):
-    """Images (1, size, size) float32 in [-1, 1]. Raises SettingError for fewer than 2 reals, or below 8 pixels.
+class ShapeImages(SyntheticData):
+    """Images (1, size, size) float32 in [-1, 1]. Raises SettingError for fewer than 2 reals or 8 pixels.
 
-    `motif`: one disc, one bar or one patch of waves a picture, of random place, size, angle and brightness.
+    Each image shows one disc, bar or patch of waves of random position, size, angle and brightness.
     """
 
-    of_distribution: ClassVar[tuple[str, ...]] = ("motif",)
-    """Options that make another distribution."""
+    distribution_options: ClassVar[tuple[str, ...]] = ("motif",)
+    """Options that define the distribution."""
 
     motif: Literal["discs", "bars", "waves"] = "discs"
-    """what a picture shows"""
+    """what an image shows"""
     reals: int = 1000
-    """to train on; held-out ones are drawn anew without end"""
+    """number of training reals; held-out reals are unlimited"""
     size: int = 16
     """height and width in pixels"""
     draw: int = 0
     """seed of the reals"""
 
     def __post_init__(self) -> None:
-        Drawn.__post_init__(self)
+        SyntheticData.__post_init__(self)
         if self.size < 8:
             raise SettingError(f"size = {self.size}: it must be at least 8")
 
     @property
     def spec(self) -> DataSpec:
-        """Grey images without labels."""
+        """Shape of the images: grey, without labels."""
         return DataSpec((1, self.size, self.size), flips=True)
 
     @property
     def suggestion(self) -> Suggestion:
-        """Seconds on one core."""
+        """Defaults for a run of seconds on one core."""
         return Suggestion(model="dcgan", steps=300, batch_size=32, metric="fd_pixels")
 
-    def drawn(self, count: int, generator: Generator) -> Tensor:
-        """(count, 1, size, size) float32 in [-1, 1], fresh."""
+    def sample(self, count: int, generator: Generator) -> Tensor:
+        """Sample (count, 1, size, size) float32 in [-1, 1]."""
         numbers = torch.rand(5, count, 1, 1, generator=generator)
         x, y, angle = 1.2 * (numbers[0] - 0.5), 1.2 * (numbers[1] - 0.5), math.pi * numbers[2]
         radius, light = 0.25 + 0.3 * numbers[3], 0.5 + 0.5 * numbers[4]
@@ -67,5 +67,5 @@ class Pictures(Drawn):
                 inside = torch.minimum(0.15 - v.abs(), 2 * radius - u.abs())
             case "waves":
                 inside = 0.3 * torch.cos(2 * math.pi * u / radius) * torch.exp(-(u**2 + v**2) / radius)
-        shown = torch.sigmoid(inside * self.size)  # an edge about a pixel wide
-        return (2 * light * shown - 1)[:, None]
+        coverage = torch.sigmoid(inside * self.size)  # edges about a pixel wide
+        return (2 * light * coverage - 1)[:, None]

@@ -1,4 +1,4 @@
-"""How a policy is to be made: one frozen value, from a TOML file. See experiments/policies/ for examples."""
+"""Settings of a policy training: one frozen value, from a TOML file. Examples are in experiments/policies/."""
 
 import dataclasses
 import json
@@ -10,24 +10,25 @@ from typing import Any, Literal
 
 from equipoise.core import catalog
 from equipoise.errors import EquipoiseError, SettingError, UnknownNameError
-from equipoise.experiment import launch
-from equipoise.experiment.settings import Experiment, complete, require
-from equipoise.meta.episodes import check_distance
-from equipoise.meta.paused import decisions
-from equipoise.meta.stacked import check_alike
-from equipoise.meta.tasks import Tasks, check_apart
-from equipoise.policy.blank import KINDS
+from equipoise.experiment.assembly import assemble
+from equipoise.experiment.completion import complete
+from equipoise.experiment.settings import Experiment, require
+from equipoise.meta.episodes import check_distance_metric
+from equipoise.meta.stacked import validate_stackable
+from equipoise.meta.stepwise_run import count_decisions
+from equipoise.meta.tasks import TaskDistribution, check_training_data
+from equipoise.policy.kinds import KINDS
 
-Table = Mapping[str, Any]
-Lists = Mapping[str, Sequence[Any]]
+Choices = Mapping[str, Sequence[Any]]
+"""Setting.option -> values; a string is accepted as a sequence here, so that the plan itself reports it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evolution:
-    """Evolution strategies: `generations` of `population` policies, each judged on `tasks` fresh tasks.
+class EvolutionSettings:
+    """Evolution strategies: `generations` of `population` policies, each evaluated on `tasks` fresh tasks.
 
-    `sigma`: standard deviation of the first generation's weights. `noise`: of the distance; see episodes. `check`:
-    tasks on which the result is compared with its base at the end.
+    `sigma`: standard deviation of the weights of the first generation. `noise`: of the distance; see episodes.
+    `check`: number of tasks on which the result is compared with its base policy at the end.
     """
 
     generations: int = 20
@@ -44,12 +45,12 @@ class Evolution:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reinforcement:
-    """Proximal policy optimisation: `rollouts` of `environments` × `decisions` decisions, then one update each.
+class ReinforcementSettings:
+    """Proximal policy optimisation: `rollouts` of `environments` × `decisions` decisions, with one update each.
 
-    Each rollout begins with fresh runs, so that `decisions` are at least as many as a run has. Undiscounted, for only
-    what a run ends with counts; the other constants are those of Stable-Baselines3 but for `rate`, the learning rate,
-    and `epochs` over each rollout. `check`: as for evolution, by the reward.
+    Each rollout starts fresh runs, so `decisions` must be at least the number of decisions of a run. Undiscounted, as
+    only the result of a run counts. `rate`: learning rate; `epochs`: passes over each rollout; the other constants are
+    those of Stable-Baselines3. `check`: number of tasks on which the return is compared with an untrained policy's.
     """
 
     rollouts: int = 10
@@ -62,65 +63,65 @@ class Reinforcement:
     def __post_init__(self) -> None:
         _check_positive("reinforcement", self)
         if self.environments * self.decisions < 2:
-            raise SettingError("[reinforcement] learns nothing from a single decision; raise environments or decisions")
+            raise SettingError("[reinforcement] needs more than a single decision; raise environments or decisions")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """`kind`: what the policy sees and turns. `task`, `vary`: what it is trained on; see tasks.
+class PolicyPlan:
+    """`kind`: features and knobs of the policy. `task`, `vary`: distribution of the training tasks; see tasks.
 
-    `check`: what `vary` is replaced by where the result is judged, so that it is judged on data that it has not seen.
+    `check`: replacements of `vary` for the final evaluation, so that it uses data that the policy was not trained on.
     """
 
     kind: Literal["residual", "time_only", "brief", "ppo"]
-    task: Table
-    vary: Lists = field(default_factory=dict)
-    check: Lists = field(default_factory=dict)
+    task: Mapping[str, object]
+    vary: Choices = field(default_factory=dict)
+    check: Choices = field(default_factory=dict)
     seed: int = 0
-    evolution: Evolution | None = None
-    reinforcement: Reinforcement | None = None
+    evolution: EvolutionSettings | None = None
+    reinforcement: ReinforcementSettings | None = None
 
     def __post_init__(self) -> None:
         if (self.evolution is None) == (self.reinforcement is None):
-            raise SettingError("a plan has either [evolution] or [reinforcement], for how the policy is trained")
+            raise SettingError("a plan needs either [evolution] or [reinforcement], the method of training")
         if self.reinforcement is not None and self.kind != "ppo":
-            raise SettingError(f"[reinforcement] trains policies of the kind ppo, not {self.kind}; say [evolution]")
+            raise SettingError(f"[reinforcement] trains policies of kind ppo, not {self.kind}; use [evolution]")
         for name, choices in (*self.vary.items(), *self.check.items()):
             if isinstance(choices, str):
-                raise SettingError(f"'{name}' is to be drawn from a list; write ['{choices}']")
+                raise SettingError(f"'{name}' must be a list of values; write ['{choices}']")
             if not choices:
-                raise SettingError(f"'{name}' is to be drawn from nothing; give at least one value")
+                raise SettingError(f"'{name}' has no values to sample from; give at least one")
         if any(name.partition(".")[0] == "controller" for name in (*self.task, *self.vary, *self.check)):
-            raise SettingError("a task has no controller but the policy that is trained on it; leave 'controller' out")
+            raise SettingError("the controller of a task is the policy that is trained on it; omit 'controller'")
         if self.seed < 0:
             raise SettingError(f"seed = {self.seed}: it must be at least 0")
-        check_apart([self.tasks, self.checks])
+        check_training_data([self.tasks, self.checks])
 
     @property
-    def tasks(self) -> Tasks:
-        """What to train on."""
-        return Tasks(self.task, self.vary)
+    def tasks(self) -> TaskDistribution:
+        """Distribution of the training tasks."""
+        return TaskDistribution(self.task, self.vary)
 
     @property
-    def checks(self) -> Tasks:
-        """What to judge the result on."""
-        return Tasks(self.task, {**self.vary, **self.check})
+    def checks(self) -> TaskDistribution:
+        """Distribution of the tasks of the final evaluation."""
+        return TaskDistribution(self.task, {**self.vary, **self.check})
 
-    def values(self) -> dict[str, Any]:
-        """As JSON has it."""
-        result: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {name: value for name, value in result.items() if value is not None}
+    def to_json(self) -> dict[str, object]:
+        """Return the plan as JSON values, without fields that are None."""
+        values: dict[str, object] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """What has to be installed for it."""
+        """Optional packages that the training needs."""
         return ("cma",) if self.reinforcement is None else ("gymnasium", "stable_baselines3")
 
 
-def read_plan(path: Path) -> Plan:
-    """A plan from a TOML file, every choice of whose lists can be trained.
+def load_policy_plan(path: Path) -> PolicyPlan:
+    """Load a plan from a TOML file, and check that every value of its lists can be trained.
 
-    Raises SettingError if it cannot be read or not be trained, UnknownNameError for a wrong key.
+    Raises SettingError if it cannot be read or trained, UnknownNameError for an unknown key.
     """
     try:
         values = tomllib.loads(path.read_text())
@@ -130,50 +131,50 @@ def read_plan(path: Path) -> Plan:
         raise SettingError(f"{path} cannot be read as TOML: {error}") from error
     for name in ("kind", "task"):
         if name not in values:
-            raise SettingError(f"{path} does not say '{name}'; see experiments/policies for examples")
+            raise SettingError(f"{path} has no '{name}'; see experiments/policies for examples")
     if not isinstance(values["kind"], str) or values["kind"] not in KINDS:
         raise UnknownNameError("kind of policy", str(values["kind"]), KINDS)
-    for name, cls in (("evolution", Evolution), ("reinforcement", Reinforcement)):
+    for name, cls in (("evolution", EvolutionSettings), ("reinforcement", ReinforcementSettings)):
         if name in values:
-            values[name] = catalog.checked(cls, values[name], f"[{name}] of {path}")
-    plan: Plan = catalog.checked(Plan, values, str(path))
-    for name, tasks in (("[vary]", plan.tasks), ("[check]", plan.checks)):
-        completed: list[Experiment] = []
-        for what, task in tasks.every():
+            values[name] = catalog.construct(cls, values[name], f"[{name}] of {path}")
+    plan: PolicyPlan = catalog.construct(PolicyPlan, values, str(path))
+    for name, distribution in (("[vary]", plan.tasks), ("[check]", plan.checks)):
+        experiments: list[Experiment] = []
+        for description, experiment in distribution.single_changes():
             try:
-                completed.append(complete(task))
-                _check_trainable(plan, completed)
+                experiments.append(complete(experiment))
+                _check_trainable(plan, experiments[0], experiments[-1])
             except EquipoiseError as error:
-                raise SettingError(f"{path}, {name}, {what}: {error}") from error
+                raise SettingError(f"{path}, {name}, {description}: {error}") from error
     return plan
 
 
-def _check_trainable(plan: Plan, completed: Sequence[Experiment]) -> None:
-    """Raise EquipoiseError if the last of these tasks cannot be trained by this plan, or not beside the first."""
-    pair = completed[0], completed[-1]
-    training = launch.assemble(pair[1], None)
-    check_distance(training)
+def _check_trainable(plan: PolicyPlan, first: Experiment, experiment: Experiment) -> None:
+    """Raise EquipoiseError if an experiment cannot be trained by this plan, or not in one stack with the first."""
+    training = assemble(experiment, None)
+    check_distance_metric(training)
+    pair = (first, experiment)
     if plan.evolution is not None and any(require(one.model, "model").name.partition(":")[0] == "mlp" for one in pair):
-        check_alike(pair)
+        validate_stackable(pair)
     if plan.reinforcement is not None:
-        _check_decisions(plan.reinforcement, decisions(KINDS[plan.kind].every, training.plan.steps))
+        _check_decisions(plan.reinforcement, count_decisions(KINDS[plan.kind].every, training.plan.steps))
 
 
-def _check_decisions(settings: Reinforcement, count: int) -> None:
-    """Raise SettingError if runs of so many decisions have none, or if a rollout ends before they do."""
+def _check_decisions(settings: ReinforcementSettings, count: int) -> None:
+    """Raise SettingError if runs have no decisions, or if a rollout ends before them."""
     if not count:
-        raise SettingError("the run ends before there is anything to decide; give it more steps")
+        raise SettingError("the run ends before its first decision; increase steps")
     if settings.decisions < count:
         raise SettingError(
-            f"a run has {count} decisions, and [reinforcement] decisions = {settings.decisions} would never see the "
-            f"last of them; say decisions = {count}"
+            f"a run has {count} decisions, but [reinforcement] decisions = {settings.decisions} would never reach the "
+            f"last of them; set decisions = {count}"
         )
 
 
-def _check_positive(owner: str, settings: Evolution | Reinforcement) -> None:
+def _check_positive(table: str, settings: EvolutionSettings | ReinforcementSettings) -> None:
     for one in dataclasses.fields(settings):
         value = getattr(settings, one.name)
         if not value > 0:
-            raise SettingError(f"[{owner}] {one.name} = {value:g}: it must be above 0")
+            raise SettingError(f"[{table}] {one.name} = {value:g}: it must be above 0")
     if settings.check < 2:
-        raise SettingError(f"[{owner}] check = {settings.check}: a doubt takes at least 2")
+        raise SettingError(f"[{table}] check = {settings.check}: a confidence bound needs at least 2")

@@ -1,7 +1,7 @@
-"""Few points in the plane, of shapes that no other data set here has: what policies are trained on.
+"""Points in the plane, of shapes that no other data set of the package has, on which policies are trained.
 
-Ring and grid, on which controllers are compared, are not among them, and training reals are few, so that a
-discriminator can learn them by heart. Computed, so without a licence or a digest.
+Controllers are compared on other data sets, such as ring and grid. There are few training reals, so that a
+discriminator can memorise them. The points are computed, so there is no licence and no digest.
 """
 
 import math
@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from equipoise.core.data import DataSpec, Suggestion
-from equipoise.meta._drawn import Drawn, generator_for
+from equipoise.meta._synthetic import SyntheticData, generator_for
 
 __all__ = ["Points"]
 
@@ -21,39 +21,39 @@ Shape = Literal["moons", "spirals", "pinwheel", "checkerboard", "clusters", "cro
 
 
 @dataclass(frozen=True, slots=True)
-class Points(Drawn):
+class Points(SyntheticData):
     """Points (2,) float32 within about [-1.5, 1.5]. Raises SettingError for fewer than two reals.
 
     `shape`: moons (two half circles), spirals (two arms), pinwheel (five bent arms), checkerboard (eight squares),
     clusters (seven Gaussians of different place, width and weight), cross (two thin bars).
     """
 
-    of_distribution: ClassVar[tuple[str, ...]] = ("shape", "noise", "draw")
-    """Options that make another distribution."""
+    distribution_options: ClassVar[tuple[str, ...]] = ("shape", "noise", "draw")
+    """Options that define the distribution."""
 
     shape: Shape = "moons"
-    """of the distribution"""
+    """shape of the distribution"""
     reals: int = 512
-    """to train on; held-out ones are drawn anew without end"""
+    """number of training reals; held-out reals are unlimited"""
     noise: float = 0.03
-    """standard deviation of what is added to each coordinate"""
+    """standard deviation of the noise on each coordinate"""
     draw: int = 0
-    """seed of the reals, and of the places of clusters"""
+    """seed of the reals, and of the positions of clusters"""
 
     @property
     def spec(self) -> DataSpec:
-        """Points in the plane, without labels."""
+        """Shape of the points: two coordinates, without labels."""
         return DataSpec((2,))
 
     @property
     def suggestion(self) -> Suggestion:
-        """Seconds on one core."""
+        """Defaults for a run of seconds on one core."""
         return Suggestion(model="mlp", steps=500, batch_size=64, metric="equipoise.meta.held_out")
 
-    def drawn(self, count: int, generator: Generator) -> Tensor:
-        """(count, 2) float32, fresh."""
-        made = SHAPES[self.shape](count, generator, self.draw)
-        return made + self.noise * torch.randn(count, 2, generator=generator)
+    def sample(self, count: int, generator: Generator) -> Tensor:
+        """Sample (count, 2) float32."""
+        points = SHAPES[self.shape](count, generator, self.draw)
+        return points + self.noise * torch.randn(count, 2, generator=generator)
 
 
 def _moons(count: int, generator: Generator, draw: int) -> Tensor:
@@ -86,10 +86,10 @@ def _checkerboard(count: int, generator: Generator, draw: int) -> Tensor:
 
 
 def _clusters(count: int, generator: Generator, draw: int) -> Tensor:
-    placing = generator_for(draw, "places", 0)
-    means = 2.4 * torch.rand(7, 2, generator=placing) - 1.2
-    stds = 0.02 + 0.15 * torch.rand(7, generator=placing)
-    which = torch.multinomial(0.3 + torch.rand(7, generator=placing), count, replacement=True, generator=generator)
+    positions = generator_for(draw, "places", 0)
+    means = 2.4 * torch.rand(7, 2, generator=positions) - 1.2
+    stds = 0.02 + 0.15 * torch.rand(7, generator=positions)
+    which = torch.multinomial(0.3 + torch.rand(7, generator=positions), count, replacement=True, generator=generator)
     return means[which] + stds[which, None] * torch.randn(count, 2, generator=generator)
 
 

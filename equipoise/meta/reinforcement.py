@@ -1,15 +1,15 @@
-"""Policies by reinforcement: proximal policy optimisation (Schulman 2017) by Stable-Baselines3, on short runs.
+"""Training of policies by reinforcement: proximal policy optimisation (Schulman 2017) on short runs.
 
-A rollout is so many decisions in so many environments, then one update; a model is made for each from the weights and
-Adam's moments that the last one left, with a seed of its own. So a training that was killed goes on, from a file of
-numbers, as if it had not been.
+The algorithm is that of Stable-Baselines3. A rollout is a number of decisions in several environments, followed by one
+update. Each rollout builds a new model from the weights and Adam moments of the previous one, with its own seed, so
+that a killed training resumes from a file of numbers exactly.
 """
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -17,112 +17,126 @@ from torch import Tensor, nn
 
 from equipoise.errors import SettingError
 from equipoise.experiment.settings import Experiment
-from equipoise.meta.episodes import least
-from equipoise.meta.evolution import Progress
+from equipoise.meta.episodes import mean_lower_bound
+from equipoise.meta.evolution import PolicyProgress
 from equipoise.meta.journal import Journal
-from equipoise.meta.plan import Plan, Reinforcement
-from equipoise.policy.blank import KINDS, blank
+from equipoise.meta.plan import PolicyPlan, ReinforcementSettings
 from equipoise.policy.files import Policy
-from equipoise.policy.network import Network, Squash
-from equipoise.runs import run_folder as runs
+from equipoise.policy.kinds import KINDS, untrained_policy
+from equipoise.policy.network import FloatArray, PolicyNetwork, Squash
+from equipoise.runs.artifacts import write_bytes
 
-LAMBDA, CLIP, LOG_STD = 0.95, 0.2, -1.0
+if TYPE_CHECKING:
+    from stable_baselines3 import PPO
+
+    from equipoise.meta.environment import RecordRewards
+
+GAE_LAMBDA, CLIP_RANGE, INITIAL_LOG_STD = 0.95, 0.2, -1.0
 SUFFIX = ".weights"
 
 
-def reinforce(plan: Plan, settings: Reinforcement, journal: Journal) -> Iterator[Progress]:
-    """Train, a rollout at a time, each kept in the journal and its weights beside it."""
+def run_reinforcement(plan: PolicyPlan, settings: ReinforcementSettings, journal: Journal) -> Iterator[PolicyProgress]:
+    """Train one rollout at a time, each recorded in the journal, with its weights in a file next to it."""
     total = settings.rollouts + 1
     for number in range(len(journal.of("rollout")), settings.rollouts):
-        model = _model(plan, settings, number, _kept(journal))
+        model = _build_model(plan, settings, number, _load_checkpoint(journal))
         model.learn(settings.environments * settings.decisions)
-        rewards = model.env.get_attr("earned")
-        model.env.close()
-        runs.write_bytes(_beside(journal, number), _saved(model))
-        earned = [reward for one in rewards for reward in one]
-        journal.add({"rollout": number, "reward": float(np.mean(earned)), "decisions": len(earned)})
-        _beside(journal, number - 1).unlink(missing_ok=True)
-        yield Progress(number + 1, total, f"rollout {number + 1}: reward {np.mean(earned):+.4f} a decision")
+        environments = model.get_env()
+        assert environments is not None
+        rewards = [reward for one in environments.get_attr("rewards") for reward in one]
+        environments.close()
+        write_bytes(_checkpoint_path(journal, number), _encode_checkpoint(model))
+        journal.append({"rollout": number, "reward": float(np.mean(rewards)), "decisions": len(rewards)})
+        _checkpoint_path(journal, number - 1).unlink(missing_ok=True)
+        yield PolicyProgress(
+            number + 1, total, f"rollout {number + 1}: mean reward {np.mean(rewards):+.4f} per decision"
+        )
     if not journal.of("check"):
-        policy = _policy(plan, journal)
-        gains = [_returned(plan, policy, seed) - _returned(plan, blank("ppo"), seed) for seed in range(settings.check)]
-        journal.add({"check": gains})
-    yield Progress(total, total, f"check: {sentence(journal)}")
+        policy, untrained = _load_policy(plan, journal), untrained_policy("ppo")
+        gains = [_return(plan, policy, seed) - _return(plan, untrained, seed) for seed in range(settings.check)]
+        journal.append({"check": gains})
+    yield PolicyProgress(total, total, f"check: {format_check(journal)}")
 
 
-def result(plan: Plan, journal: Journal) -> Policy:
-    """The policy that a whole journal comes to."""
-    curve = [round(line["reward"], 6) for line in journal.of("rollout")]
+def build_policy(plan: PolicyPlan, journal: Journal) -> Policy:
+    """Build the policy of a complete journal."""
+    rewards = [round(line["reward"], 6) for line in journal.of("rollout")]
     decisions = sum(line["decisions"] for line in journal.of("rollout"))
     gains = journal.of("check")[-1]["check"]
-    check = {"runs": len(gains), "mean": round(float(np.mean(gains)), 6), "low": round(least(gains), 6)}
-    training = {"method": "reinforcement", "plan": plan.values(), "decisions": decisions}
-    return dataclasses.replace(_policy(plan, journal), training={**training, "rewards": curve, "check": check})
+    check = {"runs": len(gains), "mean": round(float(np.mean(gains)), 6), "low": round(mean_lower_bound(gains), 6)}
+    training = {"method": "reinforcement", "plan": plan.to_json(), "decisions": decisions}
+    return dataclasses.replace(_load_policy(plan, journal), training={**training, "rewards": rewards, "check": check})
 
 
-def sentence(journal: Journal) -> str:
-    """What the check came to, in words."""
+def format_check(journal: Journal) -> str:
+    """Format the result of the final evaluation."""
     gains = journal.of("check")[-1]["check"]
-    doubt = "" if least(gains) > 0 else "; no better than an untrained one, as far as can be told"
-    return f"return {np.mean(gains):+.3f} over an untrained policy's, at least {least(gains):+.3f} (95 %){doubt}"
+    low = mean_lower_bound(gains)
+    note = "" if low > 0 else "; not significantly better than an untrained policy"
+    return f"return {np.mean(gains):+.3f} above an untrained policy's, 95 % lower bound {low:+.3f}{note}"
 
 
-def exported(state: Mapping[str, Tensor]) -> tuple[Network, Network, Any]:
-    """Actor, critic and log_std of the weights of SB3's MlpPolicy."""
+def export_networks(state: Mapping[str, Tensor]) -> tuple[PolicyNetwork, PolicyNetwork, FloatArray]:
+    """Return actor, critic and log_std from the weights of Stable-Baselines3's MlpPolicy."""
 
-    def network(inner: str, last: str, squash: Squash) -> Network:
-        names = sorted({key.rpartition(".")[0] for key in state if key.startswith(f"mlp_extractor.{inner}.")})
+    def network(hidden: str, last: str, squash: Squash) -> PolicyNetwork:
+        names = sorted({key.rpartition(".")[0] for key in state if key.startswith(f"mlp_extractor.{hidden}.")})
         layers = [*names, last]
         weights, biases = (
             tuple(state[f"{layer}.{part}"].detach().double().numpy().copy() for layer in layers)
             for part in ("weight", "bias")
         )
-        return Network(weights, biases, squash)
+        return PolicyNetwork(weights, biases, squash)
 
     log_std = state["log_std"].detach().double().numpy().copy()
     return network("policy_net", "action_net", "clip"), network("value_net", "value_net", "none"), log_std
 
 
-def _model(plan: Plan, settings: Reinforcement, number: int, kept: Mapping[str, Tensor]) -> Any:
-    """SB3's model for one rollout, from the weights and moments of the last; its seed is of the plan and the number."""
+def _build_model(
+    plan: PolicyPlan, settings: ReinforcementSettings, number: int, checkpoint: Mapping[str, Tensor]
+) -> "PPO":
+    """Build the model for one rollout, from the checkpoint of the previous one ({}: none)."""
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import DummyVecEnv
 
     torch.set_num_threads(1)
-    tasks = [plan.tasks.drawn(settings.decisions, plan.seed, 1, number, one) for one in range(settings.environments)]
-    environments = DummyVecEnv([partial(_environment, drawn) for drawn in tasks])
-    seed = int(np.random.default_rng([plan.seed, number]).integers(2**31))
-    hidden = list(KINDS["ppo"].hidden)
+    tasks = [
+        plan.tasks.sample_many(settings.decisions, plan.seed, 1, number, index)
+        for index in range(settings.environments)
+    ]
     model = PPO(
         "MlpPolicy",
-        environments,
+        DummyVecEnv([partial(_build_environment, group) for group in tasks]),
         learning_rate=settings.rate,
         n_steps=settings.decisions,
         batch_size=settings.environments * settings.decisions,
         n_epochs=settings.epochs,
         gamma=1.0,
-        gae_lambda=LAMBDA,
-        clip_range=CLIP,
-        seed=seed,
+        gae_lambda=GAE_LAMBDA,
+        clip_range=CLIP_RANGE,
+        seed=int(np.random.default_rng([plan.seed, number]).integers(2**31)),
         device="cpu",
-        policy_kwargs={"net_arch": hidden, "activation_fn": nn.Tanh, "log_std_init": LOG_STD},
+        policy_kwargs={
+            "net_arch": list(KINDS["ppo"].hidden),
+            "activation_fn": nn.Tanh,
+            "log_std_init": INITIAL_LOG_STD,
+        },
     )
-    if kept:
-        _restore(model, kept)
+    if checkpoint:
+        _restore(model, checkpoint)
     else:
         nn.init.zeros_(cast(Tensor, model.policy.action_net.weight))  # an untrained policy leaves the heads at 0
     return model
 
 
-def _environment(tasks: Sequence[Experiment]) -> Any:
-    from equipoise.meta.environment import GanTraining
-    from equipoise.meta.rewarded import Rewarded
+def _build_environment(tasks: Sequence[Experiment]) -> "RecordRewards":
+    from equipoise.meta.environment import GanTraining, RecordRewards
 
-    return Rewarded(GanTraining(tasks))
+    return RecordRewards(GanTraining(tasks))
 
 
-def _saved(model: Any) -> bytes:
-    """Weights and Adam's moments, as safetensors."""
+def _encode_checkpoint(model: "PPO") -> bytes:
+    """Return the weights and Adam moments as safetensors."""
     from safetensors.torch import save
 
     tensors = {f"weights/{name}": value.contiguous() for name, value in model.policy.state_dict().items()}
@@ -131,52 +145,54 @@ def _saved(model: Any) -> bytes:
     return save({name: value.clone() for name, value in tensors.items()})
 
 
-def _restore(model: Any, kept: Mapping[str, Tensor]) -> None:
-    model.policy.load_state_dict(_under(kept, "weights/"))
+def _restore(model: "PPO", checkpoint: Mapping[str, Tensor]) -> None:
+    model.policy.load_state_dict(_with_prefix(checkpoint, "weights/"))
     moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in _under(kept, "adam/").items():
-        index, _, what = name.partition("/")
-        moments.setdefault(int(index), {})[what] = value
+    for key, value in _with_prefix(checkpoint, "adam/").items():
+        index, _, name = key.partition("/")
+        moments.setdefault(int(index), {})[name] = value
     optimizer = model.policy.optimizer
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 
-def _under(kept: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in kept.items() if name.startswith(prefix)}
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names have a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _kept(journal: Journal) -> dict[str, Tensor]:
-    """What the last rollout of a journal left. Raises SettingError if it is gone."""
+def _load_checkpoint(journal: Journal) -> dict[str, Tensor]:
+    """Load the checkpoint of the last rollout of a journal; {} before the first. Raises SettingError if it is lost."""
     from safetensors.torch import load
 
     done = len(journal.of("rollout"))
     if not done:
         return {}
-    path = _beside(journal, done - 1)
+    path = _checkpoint_path(journal, done - 1)
     try:
         return dict(load(path.read_bytes()))
     except OSError as error:
-        raise SettingError(f"{path} is gone; delete {journal.path} to begin anew") from error
+        raise SettingError(f"{path} is missing; delete {journal.path} to restart") from error
 
 
-def _beside(journal: Journal, number: int) -> Path:
+def _checkpoint_path(journal: Journal, number: int) -> Path:
     return journal.path.with_name(f"{journal.path.stem}-{number}{SUFFIX}")
 
 
-def _policy(plan: Plan, journal: Journal) -> Policy:
-    actor, critic, log_std = exported(_under(_kept(journal), "weights/"))
-    return dataclasses.replace(blank(plan.kind), actor=actor, critic=critic, log_std=log_std)
+def _load_policy(plan: PolicyPlan, journal: Journal) -> Policy:
+    actor, critic, log_std = export_networks(_with_prefix(_load_checkpoint(journal), "weights/"))
+    return dataclasses.replace(untrained_policy(plan.kind), actor=actor, critic=critic, log_std=log_std)
 
 
-def _returned(plan: Plan, policy: Policy, seed: int) -> float:
-    """The sum of rewards of one run of the checks, each decision the policy's own."""
+def _return(plan: PolicyPlan, policy: Policy, seed: int) -> float:
+    """Return the sum of rewards of one run of the final evaluation, each decision that of the policy."""
     from equipoise.meta.environment import GanTraining
 
-    environment = GanTraining(plan.checks.drawn(1, plan.seed, 2, seed))
-    seen, _ = environment.reset(seed=seed)
-    total, over = 0.0, False
-    while not over:
-        seen, earned, over, _, _ = environment.step(policy.actor(seen.astype(np.float64)).astype(np.float32))
-        total += earned
+    environment = GanTraining(plan.checks.sample_many(1, plan.seed, 2, seed))
+    observation, _ = environment.reset(seed=seed)
+    total, terminated = 0.0, False
+    while not terminated:
+        action = policy.actor(observation.astype(np.float64)).astype(np.float32)
+        observation, reward, terminated, _, _ = environment.step(action)
+        total += reward
     environment.close()
     return total

@@ -1,4 +1,4 @@
-"""Short runs to train policies on: an experiment, some of whose settings are drawn from lists.
+"""Distributions of short runs on which policies are trained: an experiment, some of whose settings are sampled.
 
 [task]                                      # as in the file of an experiment
 data = { name = "equipoise.meta.points" }
@@ -11,74 +11,79 @@ import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from equipoise.errors import SettingError
-from equipoise.experiment.settings import Experiment, PlugSpec, from_values
+from equipoise.experiment.files import parse_experiment
+from equipoise.experiment.settings import Experiment, PlugSpec
 
-TEST = ("digits", "openmoji", "stacked_digits", "ring", "grid")
-"""Data on which controllers are judged: no policy may have seen them, by whatever path they are named."""
+TEST_DATA = ("digits", "openmoji", "stacked_digits", "ring", "grid")
+"""Data sets on which controllers are compared: no policy may be trained on them, by whatever name or path."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tasks:
-    """`task`: settings of an experiment. `vary`: "setting.option" -> what it is drawn from, all alike."""
+class TaskDistribution:
+    """`task`: settings of an experiment. `vary`: "setting.option" -> values that are sampled uniformly."""
 
-    task: Mapping[str, Any]
-    vary: Mapping[str, Sequence[Any]]
+    task: Mapping[str, object]
+    vary: Mapping[str, Sequence[object]]
 
-    def draw(self, source: np.random.Generator) -> Experiment:
-        """One task. Raises EquipoiseError for settings that cannot be."""
-        chosen = {name: self.vary[name][int(source.integers(len(self.vary[name])))] for name in sorted(self.vary)}
-        return self._made(chosen, int(source.integers(2**31)))
+    def sample(self, generator: np.random.Generator) -> Experiment:
+        """Sample one task. Raises EquipoiseError for invalid settings."""
+        values = {name: self.vary[name][int(generator.integers(len(self.vary[name])))] for name in sorted(self.vary)}
+        return self._build(values, int(generator.integers(2**31)))
 
-    def drawn(self, count: int, *seed: int) -> list[Experiment]:
-        """So many tasks; the same seed draws the same."""
-        source = np.random.default_rng(seed)
-        return [self.draw(source) for _ in range(count)]
+    def sample_many(self, count: int, *seed: int) -> list[Experiment]:
+        """Sample `count` tasks; the same seed gives the same tasks."""
+        generator = np.random.default_rng(seed)
+        return [self.sample(generator) for _ in range(count)]
 
-    def every(self) -> Iterator[tuple[str, Experiment]]:
-        """Each single choice of the lists in turn, beside the first of all others, and what it is.
+    def single_changes(self) -> Iterator[tuple[str, Experiment]]:
+        """Yield the task with the first value of each list, then each other value alone, with a description.
 
-        Raises EquipoiseError for a setting that there is not.
+        Raises EquipoiseError for a setting that does not exist.
         """
-        plain = {name: choices[0] for name, choices in self.vary.items()}
-        yield "the first of each list", self._made(plain, 0)
+        first = self._first_values()
+        yield "the first value of each list", self._build(first, 0)
         for name, choices in self.vary.items():
             for choice in choices[1:]:
-                yield f"{name} = {choice!r}", self._made({**plain, name: choice}, 0)
+                yield f"{name} = {choice!r}", self._build({**first, name: choice}, 0)
 
     def data(self) -> Iterator[PlugSpec]:
-        """All data that may be drawn."""
+        """Yield all data that may be sampled."""
         names = sorted(name for name in self.vary if name.partition(".")[0] == "data")
-        for chosen in itertools.product(*(self.vary[name] for name in names)):
-            plain = {name: choices[0] for name, choices in self.vary.items()}
-            if (data := self._made({**plain, **dict(zip(names, chosen, strict=True))}, 0).data) is not None:
+        for values in itertools.product(*(self.vary[name] for name in names)):
+            data_values = dict(zip(names, values, strict=True))
+            if (data := self._build({**self._first_values(), **data_values}, 0).data) is not None:
                 yield data
 
-    def _made(self, chosen: Mapping[str, Any], seed: int) -> Experiment:
-        values = copy.deepcopy(dict(self.task))
-        for name in sorted(chosen):
-            _put(values, name, chosen[name])
-        return from_values({"repair": False, "threads": 1, **values, "seed": seed}, "the plan's task")
+    def _first_values(self) -> dict[str, object]:
+        return {name: choices[0] for name, choices in self.vary.items()}
+
+    def _build(self, values: Mapping[str, object], seed: int) -> Experiment:
+        settings = copy.deepcopy(dict(self.task))
+        for name in sorted(values):
+            _set_value(settings, name, values[name])
+        return parse_experiment({"repair": False, "threads": 1, **settings, "seed": seed}, "the plan's task")
 
 
-def check_apart(tasks: Sequence[Tasks]) -> None:
-    """Raise SettingError if data are among them on which controllers are judged."""
-    for one in tasks:
+def check_training_data(distributions: Sequence[TaskDistribution]) -> None:
+    """Raise SettingError if controllers are compared on any of the data."""
+    for one in distributions:
         for data in one.data():
-            if data.name.partition(":")[0].rpartition(".")[2] in TEST:
-                raise SettingError(f"'{data.name}' is kept for judging controllers; train policies on other data")
+            if data.name.partition(":")[0].rpartition(".")[2] in TEST_DATA:
+                raise SettingError(
+                    f"'{data.name}' is reserved for comparisons of controllers; train policies on other data"
+                )
 
 
-def _put(values: dict[str, Any], name: str, value: Any) -> None:
-    """Set "table.key" of nested tables."""
+def _set_value(settings: dict[str, object], name: str, value: object) -> None:
+    """Set "table.key" in nested tables."""
     *tables, key = name.split(".")
     for table in tables:
-        inner = values.setdefault(table, {})
+        inner = settings.setdefault(table, {})
         if not isinstance(inner, dict):
-            raise SettingError(f"'{name}' is to be drawn, but {table} = {inner!r} is no table; write it as one")
-        values = inner
-    values[key] = value
+            raise SettingError(f"'{name}' varies an option of {table} = {inner!r}, which is no table; write it as one")
+        settings = inner
+    settings[key] = value

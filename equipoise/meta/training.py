@@ -1,77 +1,84 @@
-"""Making a policy: a plan, a journal, and at the end a file."""
+"""Training of a policy from a plan: a journal while it runs, a policy file at the end."""
 
 import hashlib
 import json
 from collections.abc import Iterator
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
-from equipoise.errors import RunError, unwritable
-from equipoise.experiment.settings import versions
+from equipoise.errors import RunError, SettingError, unwritable
+from equipoise.experiment.settings import installed_versions
 from equipoise.meta import evolution, reinforcement
-from equipoise.meta.evolution import Progress
-from equipoise.meta.extra import PACKAGES, need
-from equipoise.meta.journal import Journal, lines_of
-from equipoise.meta.plan import Plan
-from equipoise.policy.blank import blank
-from equipoise.policy.files import Policy, encoded
-from equipoise.runs import run_folder as runs
-from equipoise.runs.locks import held
+from equipoise.meta.evolution import PolicyProgress
+from equipoise.meta.journal import Journal, read_journal
+from equipoise.meta.plan import PolicyPlan
+from equipoise.policy.files import Policy, encode_policy
+from equipoise.policy.kinds import untrained_policy
+from equipoise.runs.artifacts import write_bytes
+from equipoise.runs.locks import hold
 
 JOURNAL = ".journal.jsonl"
 FORMAT = 1
-"""Of journals: to be raised whenever what is played, or what it earns, is no more what it was."""
+"""Format of journals; to be increased whenever the tasks or the rewards of a plan change."""
+PACKAGES = {"gymnasium": "gymnasium", "stable_baselines3": "stable-baselines3", "cma": "cma"}
+"""Module of the extra `rl` -> name of its package."""
 
 
-def train_policy(plan: Plan, out: Path) -> Iterator[Progress]:
-    """Train a policy into the file `out`, telling how far it is; a journal beside it lets it go on after a kill.
+def train_policy(plan: PolicyPlan, out: Path) -> Iterator[PolicyProgress]:
+    """Train a policy into the file `out`; a journal next to it makes it possible to resume after a kill.
 
-    Begun again with a whole journal, it writes the same file without playing. Raises SettingError if the journal is of
-    another plan or other versions, or if what is needed is not installed; RunError if `out` is a folder, or a file that
-    no journal of this plan stands beside, if another process is at it, or if the disk refuses.
+    With a complete journal the same file is written without training. Raises SettingError if the journal is of another
+    plan or other versions, or if a package is not installed; RunError if `out` is a folder, or a file without a journal
+    of this plan, if another process trains it, or if it cannot be written.
     """
-    path, signed = journal_of(out), signature(plan)
+    path, digest = journal_path(out), plan_digest(plan)
     if out.is_dir():
         raise RunError(f"{out} is a folder; give --out a file in it, such as {out / 'policy.safetensors'}")
-    if out.exists() and not lines_of(path, signed):
-        raise RunError(f"{out} is there already, without a journal of this plan; move it, or choose another --out")
-    with held(path, "wait until it has ended, or choose another --out"):
-        journal = Journal(path, signed)
+    if out.exists() and not read_journal(path, digest):
+        raise RunError(f"{out} exists, but no journal of this plan; move it, or choose another --out")
+    with hold(path, "wait until it has finished, or choose another --out"):
+        journal = Journal(path, digest)
         if plan.evolution is not None:
-            yield from evolution.evolve(plan, plan.evolution, journal)
+            yield from evolution.run_evolution(plan, plan.evolution, journal)
         if plan.reinforcement is not None:
-            yield from reinforcement.reinforce(plan, plan.reinforcement, journal)
+            yield from reinforcement.run_reinforcement(plan, plan.reinforcement, journal)
         try:
-            runs.write_bytes(out, encoded(trained(plan, journal)))
+            write_bytes(out, encode_policy(build_policy(plan, journal)))
         except OSError as error:
             raise RunError(unwritable(out.parent, error)) from error
 
 
-def signature(plan: Plan) -> str:
-    """SHA-256 of all that the numbers in a journal follow from: plan, policy before it was trained, versions, format.
+def plan_digest(plan: PolicyPlan) -> str:
+    """Return the SHA-256 of everything that the numbers in a journal depend on.
 
-    Raises SettingError if what the plan needs is not installed.
+    These are the plan, the untrained policy, the package versions and the format. Raises SettingError if a package that
+    the plan needs is not installed.
     """
     for module in plan.modules:
-        need(module, "training such a policy")
-    theirs = {module: version(PACKAGES[module]) for module in plan.modules}
-    known = {"format": FORMAT, "plan": plan.values(), "versions": versions() | theirs}
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode() + encoded(blank(plan.kind))).hexdigest()
+        if find_spec(module) is None:
+            raise SettingError(
+                f"training such a policy needs {PACKAGES[module]}; install it with: pip install 'equipoise[rl]'"
+            )
+    versions = installed_versions() | {module: version(PACKAGES[module]) for module in plan.modules}
+    values = {"format": FORMAT, "plan": plan.to_json(), "versions": versions}
+    untrained = encode_policy(untrained_policy(plan.kind))
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode() + untrained).hexdigest()
 
 
-def trained(plan: Plan, journal: Journal) -> Policy:
-    """The policy that a whole journal of a plan comes to."""
+def build_policy(plan: PolicyPlan, journal: Journal) -> Policy:
+    """Build the policy of a complete journal."""
     if plan.evolution is not None:
-        return evolution.result(plan, plan.evolution, journal)
+        return evolution.build_policy(plan, plan.evolution, journal)
     assert plan.reinforcement is not None
-    return reinforcement.result(plan, journal)
+    return reinforcement.build_policy(plan, journal)
 
 
-def seconds_of(plan: Plan, out: Path) -> float:
-    """Seconds of CPU that a training has taken so far, over all its sittings."""
-    return round(sum(float(line.get("cpu", 0)) for line in lines_of(journal_of(out), signature(plan))), 1)
+def cpu_seconds(plan: PolicyPlan, out: Path) -> float:
+    """Return the CPU seconds of a training so far, over all processes that have worked on it."""
+    return round(sum(float(line.get("cpu", 0)) for line in read_journal(journal_path(out), plan_digest(plan))), 1)
 
 
-def journal_of(out: Path) -> Path:
-    """Where the journal of a policy's file lies."""
+def journal_path(out: Path) -> Path:
+    """Return the path of the journal of a policy file."""
     return out.with_name(out.name.removesuffix(".safetensors") + JOURNAL)

@@ -244,8 +244,17 @@ def _build_policy(metadata: PolicyMetadata, tensors: Mapping[str, FloatArray]) -
         every=metadata.every,
         critic=networks.get("critic"),
         log_std=tensors.get("log_std"),
-        training=metadata.training,
+        training=_migrate_training(metadata.training),
     )
+
+
+def _migrate_training(training: Mapping[str, object]) -> dict[str, object]:
+    """Return the description of a training with the present names: plans of older files call the model `gan`."""
+    plan = training.get("plan")
+    if not isinstance(plan, dict) or not isinstance(plan.get("task"), dict):
+        return dict(training)
+    task = {("model" if name == "gan" else name): value for name, value in plan["task"].items()}
+    return {**training, "plan": {**plan, "task": task}}
 
 
 def _digest(values: Mapping[str, object], tensors: Mapping[str, FloatArray]) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from equipoise.comparison import follow, planned
-from equipoise.comparison.folder import Folder, begin
-from equipoise.comparison.plan import Arm, PlugSpec, Plan, Regime, Task
-from equipoise.comparison.results import Row
+from equipoise.comparison import execution, plan_runs
+from equipoise.comparison.folder import ComparisonFolder, create_or_open
+from equipoise.comparison.plan import Arm, ComparisonPlan, PlugSpec, Regime, Task
+from equipoise.comparison.results import RunResult
 
-TINY = Plan(
+TINY = ComparisonPlan(
     arms={"fixed": Arm(), "annealed": Arm(controller=PlugSpec("annealed"))},
     tasks={
         "ring": Task(
@@ -26,45 +26,45 @@ TINY = Plan(
     },
     regimes={"mis_set": Regime(factors={"lr_d": 4.0})},
     seeds=(0, 1),
-    looks=4,
+    evaluations=4,
     samples=100,
 )
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Plan:
+def tiny() -> ComparisonPlan:
     """Two arms in two settings with two seeds."""
     return TINY
 
 
 @pytest.fixture(scope="session")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> ComparisonFolder:
     """A finished comparison. Not to be changed: copy it."""
-    folder = Folder(tmp_path_factory.mktemp("compared") / "tiny")
-    begin(folder, TINY, "seeds = [0, 1]\n")
-    for setting in planned.settings(TINY)[:1]:
-        follow.measure_anchors(folder, setting)
-    for run in planned.tests(TINY):
-        assert follow.follow(folder, run, lambda: False)
+    folder = ComparisonFolder(tmp_path_factory.mktemp("compared") / "tiny")
+    create_or_open(folder, TINY, "seeds = [0, 1]\n")
+    for setting in plan_runs.test_settings(TINY)[:1]:
+        execution.execute_anchors(folder, setting)
+    for run in plan_runs.test_runs(TINY):
+        assert execution.execute_run(folder, run, lambda: False)
     return folder
 
 
 @pytest.fixture(scope="session")
-def row() -> Callable[..., Row]:
+def row() -> Callable[..., RunResult]:
     """A row of which only what matters is told; the looks rise evenly to the score, 10 CPU seconds in all."""
 
-    def made(arm: str, seed: int, score: float, task: str = "ring", **told: Any) -> Row:
-        looks = tuple((10 * at, score * at / 10, float(at)) for at in range(1, 11))
+    def made(arm: str, seed: int, score: float, task: str = "ring", **told: Any) -> RunResult:
+        curve = tuple((10 * at, score * at / 10, float(at)) for at in range(1, 11))
         state = told.get("state", "ended")
         known = score if state == "ended" else None
         values: dict[str, Any] = {
             **{"name": f"{task}.{arm}.seed{seed}", "task": task, "regime": "well_set", "arm": arm, "seed": seed},
             **{"trial": None, "state": state, "score": score, "value": known, "metric": "modes", "better": "higher"},
             **{"last": known, "best": known, "last_fifth": known, "spread": 0.0, "cpu": 10.0, "seconds": 11.0},
-            **{"steps": 100, "collapse": 0.0, "verdict": "healthy", "rollbacks": 0, "lost": 0, "looks": looks},
+            **{"steps": 100, "collapse": 0.0, "verdict": "healthy", "rollbacks": 0, "lost": 0, "curve": curve},
             **{"also": {}, "experiment": None, "weights": None},
         }
-        return Row(**{**values, **told})
+        return RunResult(**{**values, **told})
 
     return made
 

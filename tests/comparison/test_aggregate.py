@@ -9,16 +9,16 @@ from scipy import stats
 from equipoise.comparison import aggregate
 from equipoise.comparison.aggregate import (
     DRAWS,
-    geometric_mean,
-    holm,
-    interquartile,
-    interquartile_difference,
+    estimate_geometric_mean,
+    estimate_interquartile_mean,
+    estimate_interquartile_mean_difference,
+    estimate_median,
+    estimate_probability_of_improvement,
+    holm_correction,
     interquartile_mean,
-    mcnemar,
+    mcnemar_exact,
     mean_ranks,
-    median,
-    probability_of_improvement,
-    wilcoxon,
+    wilcoxon_signed_rank,
 )
 
 SOURCE = np.random.default_rng(3)
@@ -37,7 +37,9 @@ def test_an_outlier_does_not_move_the_interquartile_mean() -> None:
 @pytest.mark.parametrize("count", [1, 2, 5, 9, 14, 20])
 def test_wilcoxon_agrees_with_scipy_where_no_sizes_are_equal(count: int) -> None:
     differences = SOURCE.normal(0.4, 1, size=count)
-    assert wilcoxon(differences) == pytest.approx(stats.wilcoxon(differences, method="exact").pvalue, rel=1e-12)
+    assert wilcoxon_signed_rank(differences) == pytest.approx(
+        stats.wilcoxon(differences, method="exact").pvalue, rel=1e-12
+    )
 
 
 def test_wilcoxon_counts_all_signs_where_sizes_are_equal() -> None:
@@ -47,15 +49,15 @@ def test_wilcoxon_counts_all_signs_where_sizes_are_equal() -> None:
     observed = ranks[kept > 0].sum()
     sums = [(ranks * signs).sum() for signs in itertools.product((0, 1), repeat=len(kept))]
     low, high = np.mean([one <= observed for one in sums]), np.mean([one >= observed for one in sums])
-    assert wilcoxon(differences) == pytest.approx(min(1.0, 2 * min(low, high)), rel=1e-12)
+    assert wilcoxon_signed_rank(differences) == pytest.approx(min(1.0, 2 * min(low, high)), rel=1e-12)
 
 
 def test_wilcoxon_of_few_pairs_cannot_be_sure() -> None:
     """Control.md, section 4: the smallest two-sided p-values are 0.0625 of five pairs and 0.03125 of six."""
-    assert wilcoxon(np.ones(5)) == 0.0625
-    assert wilcoxon(-np.ones(6)) == 0.03125
-    assert wilcoxon(np.zeros(4)) == 1.0
-    assert 0 < wilcoxon(np.arange(1.0, 201)) < 1e-50, "long ones do not overflow"
+    assert wilcoxon_signed_rank(np.ones(5)) == 0.0625
+    assert wilcoxon_signed_rank(-np.ones(6)) == 0.03125
+    assert wilcoxon_signed_rank(np.zeros(4)) == 1.0
+    assert 0 < wilcoxon_signed_rank(np.arange(1.0, 201)) < 1e-50, "long ones do not overflow"
 
 
 def test_mean_ranks_are_scipys() -> None:
@@ -67,24 +69,24 @@ def test_mcnemar_by_hand_and_by_the_binomial_test() -> None:
     """14 against 3 of 17 pairs that differ: 2 (1 + 17 + 136 + 680) / 2^17 (benchmarks.md, section 9)."""
     ours = [True] * 14 + [False] * 3 + [True] * 9 + [False] * 30
     theirs = [False] * 14 + [True] * 3 + [True] * 9 + [False] * 30
-    assert mcnemar(ours, theirs) == 2 * (1 + 17 + 136 + 680) / 2**17
-    assert mcnemar(ours, theirs) == pytest.approx(stats.binomtest(3, 17).pvalue, rel=1e-12)
-    assert mcnemar(ours, theirs) == mcnemar(theirs, ours)
-    assert mcnemar([True, False], [True, False]) == 1.0
+    assert mcnemar_exact(ours, theirs) == 2 * (1 + 17 + 136 + 680) / 2**17
+    assert mcnemar_exact(ours, theirs) == pytest.approx(stats.binomtest(3, 17).pvalue, rel=1e-12)
+    assert mcnemar_exact(ours, theirs) == mcnemar_exact(theirs, ours)
+    assert mcnemar_exact([True, False], [True, False]) == 1.0
 
 
 def test_holm_by_hand() -> None:
     """The example of Holm's method with four tests: 0.01, 0.04, 0.03, 0.005."""
-    corrected = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    corrected = holm_correction({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
     assert corrected == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
     assert list(corrected) == ["a", "b", "c", "d"]
-    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
-    assert holm({}) == {}
+    assert holm_correction({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+    assert holm_correction({}) == {}
 
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_law() -> None:
     scores = SOURCE.normal(0.5, 0.1, size=400)
-    result = aggregate.mean({"a": scores})
+    result = aggregate.estimate_mean({"a": scores})
     error = scores.std() / np.sqrt(len(scores))
     assert result.value == pytest.approx(scores.mean())
     assert (result.low, result.high) == pytest.approx(
@@ -95,31 +97,33 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_law() -> None:
 def test_runs_are_drawn_within_their_setting() -> None:
     """Settings far apart: drawn over both, the mean would scatter; within each, it cannot."""
     groups = {"easy": np.ones(10), "hard": np.zeros(10)}
-    result = aggregate.mean(groups)
+    result = aggregate.estimate_mean(groups)
     assert (result.value, result.low, result.high) == (0.5, 0.5, 0.5)
-    whole = aggregate.mean({"both": np.concatenate(list(groups.values()))})
+    whole = aggregate.estimate_mean({"both": np.concatenate(list(groups.values()))})
     assert whole.high - whole.low > 0.3
 
 
 def test_pairs_are_drawn_as_pairs() -> None:
     """A constant difference between scores that scatter widely is certain only if pairs stay together."""
     base = {"a": SOURCE.uniform(size=16)}
-    result = interquartile_difference({"a": base["a"] + 0.1}, base)
+    result = estimate_interquartile_mean_difference({"a": base["a"] + 0.1}, base)
     assert result.value == pytest.approx(0.1)
     assert (result.low, result.high) == pytest.approx((0.1, 0.1))
 
 
 def test_the_difference_is_that_of_the_means() -> None:
     ours, theirs = ({name: SOURCE.uniform(size=7) for name in "ab"} for _ in range(2))
-    result = interquartile_difference(ours, theirs)
-    assert result.value == pytest.approx(interquartile(ours).value - interquartile(theirs).value)
+    result = estimate_interquartile_mean_difference(ours, theirs)
+    assert result.value == pytest.approx(
+        estimate_interquartile_mean(ours).value - estimate_interquartile_mean(theirs).value
+    )
     assert result.low < result.value < result.high
 
 
 def test_probability_of_improvement_is_the_rank_sum_statistic() -> None:
     ours, theirs = {"a": SOURCE.normal(0.3, 1, 9)}, {"a": SOURCE.normal(size=9)}
     u = stats.mannwhitneyu(ours["a"], theirs["a"]).statistic
-    result = probability_of_improvement(ours, theirs)
+    result = estimate_probability_of_improvement(ours, theirs)
     assert result.value == pytest.approx(u / 81)
     assert result.low < result.value < result.high
 
@@ -127,19 +131,19 @@ def test_probability_of_improvement_is_the_rank_sum_statistic() -> None:
 def test_probability_of_improvement_is_a_mean_over_settings_and_ties_count_half() -> None:
     ours = {"a": np.array([1.0, 1.0]), "b": np.array([0.0, 0.0])}
     theirs = {"a": np.array([0.0, 0.0]), "b": np.array([0.0, 0.0])}
-    assert probability_of_improvement(ours, theirs).value == 0.75
+    assert estimate_probability_of_improvement(ours, theirs).value == 0.75
 
 
 def test_the_same_scores_give_the_same_interval_and_none_gives_an_error() -> None:
     groups = {"a": SOURCE.uniform(size=30)}
-    assert aggregate.mean(groups) == aggregate.mean(groups) != aggregate.mean(groups, seed=1)
+    assert aggregate.estimate_mean(groups) == aggregate.estimate_mean(groups) != aggregate.estimate_mean(groups, seed=1)
     assert DRAWS >= 10_000
     with pytest.raises(ValueError, match="no score"):
-        interquartile({"a": np.array([])})
+        estimate_interquartile_mean({"a": np.array([])})
 
 
 @pytest.mark.parametrize("sizes", [(40,), (3,), (5, 5), (3, 3, 3, 3)])
-@pytest.mark.parametrize("statistic", [aggregate.mean, interquartile])
+@pytest.mark.parametrize("statistic", [aggregate.estimate_mean, estimate_interquartile_mean])
 def test_ninety_five_of_a_hundred_intervals_hold_the_truth(statistic, sizes: tuple[int, ...], monkeypatch) -> None:
     monkeypatch.setattr(aggregate, "DRAWS", 1000)
     held = 0
@@ -150,36 +154,38 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(statistic, sizes: tup
 
 
 def test_an_interval_ends_where_scores_do_and_one_run_has_none() -> None:
-    result = aggregate.mean({"a": np.array([0.1, 0.9, 1.0])}, aggregate.UNIT)
+    result = aggregate.estimate_mean({"a": np.array([0.1, 0.9, 1.0])}, aggregate.UNIT)
     assert (result.low, result.high) == (0.0, 1.0)
-    assert aggregate.mean({"a": np.array([0.1, 0.9, 1.0])}).high > 1
-    assert aggregate.mean({"a": np.array([0.5]), "b": np.array([0.7])}) == aggregate.Estimate(0.6, 0.6, 0.6)
+    assert aggregate.estimate_mean({"a": np.array([0.1, 0.9, 1.0])}).high > 1
+    assert aggregate.estimate_mean({"a": np.array([0.5]), "b": np.array([0.7])}) == aggregate.IntervalEstimate(
+        0.6, 0.6, 0.6
+    )
 
 
 def test_the_interval_of_a_median_is_of_order_statistics_and_holds_infinities() -> None:
     """Of n draws from n, the median's bootstrap distribution is known: P(at or below the k-th) is binomial."""
     scores = np.sort(SOURCE.normal(size=9))
-    result = median({"one": scores})
+    result = estimate_median({"one": scores})
     assert result.value == np.median(scores)
     chances = [stats.binom.sf(4, 9, (place + 1) / 9) for place in range(9)]  # five or more draws at or below it
     low, high = (next(place for place, chance in enumerate(chances) if chance >= share) for share in (0.025, 0.975))
     assert (result.low, result.high) == (scores[low], scores[high])
-    late = median({"one": np.array([0.5, np.inf, np.inf, 0.25]), "other": np.array([np.inf, 0.5])})
+    late = estimate_median({"one": np.array([0.5, np.inf, np.inf, 0.25]), "other": np.array([np.inf, 0.5])})
     assert (late.value, late.high) == (0.5, np.inf)
-    assert median({"one": np.full(4, np.inf)}).low == np.inf
+    assert estimate_median({"one": np.full(4, np.inf)}).low == np.inf
 
 
 def test_a_geometric_mean_is_of_ratios() -> None:
-    result = geometric_mean({"easy": np.array([0.5, 0.5]), "hard": np.array([2.0, 2.0])})
+    result = estimate_geometric_mean({"easy": np.array([0.5, 0.5]), "hard": np.array([2.0, 2.0])})
     assert (result.value, result.low, result.high) == pytest.approx((1.0, 1.0, 1.0)), "drawn within each setting"
-    spread = geometric_mean({"one": np.array([0.5, 2.0])})
+    spread = estimate_geometric_mean({"one": np.array([0.5, 2.0])})
     assert spread.value == pytest.approx(1.0)
     assert spread.low < 0.5 < 2 < spread.high
     assert spread.low * spread.high == pytest.approx(1.0), "as far below as above, in logarithms"
 
 
 def test_the_lean_of_the_test_is_that_of_its_rank_sums() -> None:
-    assert aggregate.lean(np.array([3.0, -1.0, -1.5])) == 0, "3 against 1 + 2"
-    assert aggregate.lean(np.array([-3.0, 1.0, 1.5, 0.5])) == 1, "4 against 1 + 2 + 3"
-    assert aggregate.lean(np.array([-3.0, 1.0])) == -1
-    assert aggregate.lean(np.zeros(4)) == 0
+    assert aggregate.signed_rank_direction(np.array([3.0, -1.0, -1.5])) == 0, "3 against 1 + 2"
+    assert aggregate.signed_rank_direction(np.array([-3.0, 1.0, 1.5, 0.5])) == 1, "4 against 1 + 2 + 3"
+    assert aggregate.signed_rank_direction(np.array([-3.0, 1.0])) == -1
+    assert aggregate.signed_rank_direction(np.zeros(4)) == 0

@@ -8,12 +8,12 @@ from typing import ClassVar
 import pytest
 
 from equipoise.cli import main as cli
-from equipoise.comparison import follow, jobs, planned, tuning
-from equipoise.comparison.folder import Folder, begin, read_json, write_json
-from equipoise.comparison.jobs import Job, carry_out
-from equipoise.comparison.plan import Arm, Plan, Regime, Tuning, read
-from equipoise.comparison.planned import Setting
-from equipoise.comparison.results import Row
+from equipoise.comparison import execution, jobs, plan_runs, tuning
+from equipoise.comparison.folder import ComparisonFolder, create_or_open, read_json, write_json
+from equipoise.comparison.jobs import Job, execute_jobs
+from equipoise.comparison.plan import Arm, ComparisonPlan, Regime, Tuning, load_plan
+from equipoise.comparison.plan_runs import TaskSetting
+from equipoise.comparison.results import RunResult
 from equipoise.errors import RunError
 
 PLAN = """\
@@ -73,9 +73,9 @@ def test_one_that_fails_is_told_of_and_tried_again(
     lab(elsewhere, wrong=True)
     Path("plan.toml").write_text(PLAN)
     words = ["compare", "plan.toml", "--out", "out", "--processes", "2", "--json"]
-    plan, folder = read(Path("plan.toml")), Folder(Path("out"))
-    begin(folder, plan, PLAN)
-    follow.measure_anchors(folder, planned.settings(plan)[0])  # here, for a process takes seconds to begin
+    plan, folder = load_plan(Path("plan.toml")), ComparisonFolder(Path("out"))
+    create_or_open(folder, plan, PLAN)
+    execution.execute_anchors(folder, plan_runs.test_settings(plan)[0])  # here, for a process takes seconds to begin
     assert cli.run(words) == 3
     told = json.loads(capsys.readouterr().out)
     assert (told["done"], told["total"]) == (2, 3)
@@ -133,9 +133,9 @@ def pretended(monkeypatch: pytest.MonkeyPatch):
     """Processes that do nothing; those of an arm called "broken" end with a complaint."""
     Pretended.started, Pretended.together, Pretended.most = [], 0, 0
 
-    def start(job: Job, folder: Folder) -> Pretended:
+    def start(job: Job, folder: ComparisonFolder) -> Pretended:
         said = jobs._said(folder, job)
-        if isinstance(job.what, Setting) and "broken" not in job.name:
+        if isinstance(job.what, TaskSetting) and "broken" not in job.name:
             write_json(folder.anchors(job.what), {})
         said.write_text("hm\nValueError: broken\n" if "broken" in job.name else "")
         return Pretended(job.name, 1 if "broken" in job.name else 0, said)
@@ -145,22 +145,24 @@ def pretended(monkeypatch: pytest.MonkeyPatch):
     return Pretended
 
 
-def folder_of(plan: Plan, path: Path) -> Folder:
-    folder = Folder(path)
-    begin(folder, plan, "")
+def folder_of(plan: ComparisonPlan, path: Path) -> ComparisonFolder:
+    folder = ComparisonFolder(path)
+    create_or_open(folder, plan, "")
     return folder
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_so_many_at_a_time_in_order(tiny: Plan, tmp_path: Path, pretended: type[Pretended], processes: int) -> None:
+def test_so_many_at_a_time_in_order(
+    tiny: ComparisonPlan, tmp_path: Path, pretended: type[Pretended], processes: int
+) -> None:
     plan = dataclasses.replace(tiny, arms={"fixed": Arm(), "broken": Arm()})
-    seen = list(carry_out(plan, folder_of(plan, tmp_path / "out"), processes))
+    seen = list(execute_jobs(plan, folder_of(plan, tmp_path / "out"), processes))
     assert pretended.started[0] == "anchors.ring"
-    assert sorted(pretended.started[1:]) == sorted(run.name for run in planned.tests(plan))
+    assert sorted(pretended.started[1:]) == sorted(run.name for run in plan_runs.test_runs(plan))
     assert pretended.most == processes
     assert [one.done for one in seen if one.job and not one.failed] == [1, 2, 3, 4, 5]
     assert {one.job.name for one in seen if one.job and one.failed} == {
-        run.name for run in planned.tests(plan) if run.arm == "broken"
+        run.name for run in plan_runs.test_runs(plan) if run.arm == "broken"
     }
     assert {one.failed for one in seen if one.failed} == {"ValueError: broken"}
     assert all(one.total == 9 for one in seen)
@@ -168,35 +170,37 @@ def test_so_many_at_a_time_in_order(tiny: Plan, tmp_path: Path, pretended: type[
 
 @pytest.mark.parametrize("code", [130, -15])
 def test_what_is_interrupted_is_asked_to_save(
-    tiny: Plan, tmp_path: Path, pretended: type[Pretended], monkeypatch: pytest.MonkeyPatch, code: int
+    tiny: ComparisonPlan, tmp_path: Path, pretended: type[Pretended], monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """Also what had not come to listen for signals yet: it has not failed."""
     monkeypatch.setattr(pretended, "when_stopped", code)
     folder, events = folder_of(tiny, tmp_path / "out"), []
-    for event in carry_out(tiny, folder, 2, lambda: len(events) >= 3):
+    for event in execute_jobs(tiny, folder, 2, lambda: len(events) >= 3):
         events.append(event)
     assert not [event.failed for event in events if event.failed]
     assert len(events) in (3, 4), "two may end at once"
     assert pretended.together == 0
     assert len(pretended.started) < 9
-    running = carry_out(tiny, folder, 2)
+    running = execute_jobs(tiny, folder, 2)
     next(running), next(running)
     running.close()
     assert pretended.together == 0, "closing the iterator stops what runs"
 
 
-def test_two_at_once_do_not_get_into_each_others_way(tiny: Plan, tmp_path: Path, pretended: type[Pretended]) -> None:
+def test_two_at_once_do_not_get_into_each_others_way(
+    tiny: ComparisonPlan, tmp_path: Path, pretended: type[Pretended]
+) -> None:
     folder = folder_of(tiny, tmp_path / "out")
-    first = carry_out(tiny, folder, 1)
+    first = execute_jobs(tiny, folder, 1)
     next(first)
     with pytest.raises(RunError, match="in use by another process; wait until it has ended, or stop it"):
-        next(carry_out(tiny, folder, 1))
+        next(execute_jobs(tiny, folder, 1))
     first.close()
-    assert next(carry_out(tiny, folder, 1)).total == 9
+    assert next(execute_jobs(tiny, folder, 1)).total == 9
 
 
 def test_every_arm_gets_the_best_of_its_trials(
-    tiny: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row
+    tiny: ComparisonPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row
 ) -> None:
     """Mean scores by trial: 0.2, 0.6, 0.4 for one arm; 0.5, 0.5, 0.1 for the other, which stays as it is written."""
     arms = {name: Arm(search={"factors.lr_d": (0.5, 2.0)}) for name in ("one", "other")}
@@ -205,65 +209,67 @@ def test_every_arm_gets_the_best_of_its_trials(
     scores = {"one": (0.2, 0.6, 0.4), "other": (0.5, 0.5, 0.1)}
     shift = {8: 0.1, 9: -0.1}
 
-    def told(plan: Plan, folder: Folder, run: planned.Planned) -> Row:
+    def told(plan: ComparisonPlan, folder: ComparisonFolder, run: plan_runs.RunSpec) -> RunResult:
         assert run.trial is not None
-        made: Row = row(run.arm, run.seed, scores[run.arm][run.trial] + shift[run.seed])
+        made: RunResult = row(run.arm, run.seed, scores[run.arm][run.trial] + shift[run.seed])
         return made
 
     monkeypatch.setattr(tuning.results, "row", told)
     folder = folder_of(plan, tmp_path / "out")
-    tuning.choose(plan, folder)
+    tuning.select_trials(plan, folder)
     chosen = read_json(folder.tuned)
     assert chosen["one"]["trial"] == 1
-    assert chosen["one"]["tried"] == planned.drawn(plan, "one", 1)
+    assert chosen["one"]["tried"] == plan_runs.trial_options(plan, "one", 1)
     assert chosen["one"]["scores"] == pytest.approx([0.2, 0.6, 0.4])
     assert (chosen["other"]["trial"], chosen["other"]["tried"]) == (0, {})
 
 
-def test_without_anchors_nothing_is_trained(tiny: Plan, tmp_path: Path, pretended: type[Pretended]) -> None:
+def test_without_anchors_nothing_is_trained(tiny: ComparisonPlan, tmp_path: Path, pretended: type[Pretended]) -> None:
     plan = dataclasses.replace(tiny, tasks={"ring": tiny.tasks["ring"], "broken": tiny.tasks["ring"]})
     folder, seen = folder_of(plan, tmp_path / "out"), []
     with pytest.raises(RunError, match="nothing was trained, for there is nothing to score 'broken' by: ValueE"):
-        seen += carry_out(plan, folder, 2)
+        seen += execute_jobs(plan, folder, 2)
     assert sorted(pretended.started) == ["anchors.broken", "anchors.ring"]
 
 
 def test_nothing_is_chosen_while_a_trial_could_not_be_run(
-    tiny: Plan, tmp_path: Path, pretended: type[Pretended]
+    tiny: ComparisonPlan, tmp_path: Path, pretended: type[Pretended]
 ) -> None:
     """A crash is no score: what is chosen stands for good."""
     arms = {name: Arm(search={"factors.lr_d": (0.5, 2.0)}) for name in ("fixed", "broken")}
     plan = dataclasses.replace(tiny, arms=arms, tuning=Tuning(tasks=tiny.tasks, trials=2, seeds=(8,)))
     folder = folder_of(plan, tmp_path / "out")
-    for job in jobs.jobs(plan)[:2]:
+    for job in jobs.list_jobs(plan)[:2]:
         folder.anchors(job.what).parent.mkdir(exist_ok=True)
     with pytest.raises(RunError, match=r"no arm is tuned, and nothing tested: . of 4 trials could not be run, tun"):
-        list(carry_out(plan, folder, 2))
+        list(execute_jobs(plan, folder, 2))
     assert not folder.tuned.exists()
     assert not [name for name in pretended.started if not name.startswith(("anchors", "tuning"))]
 
 
-def test_trials_come_before_tests(tiny: Plan) -> None:
+def test_trials_come_before_tests(tiny: ComparisonPlan) -> None:
     arms = {name: Arm(search={"factors.lr_d": (0.5, 2.0)}) for name in tiny.arms}
     plan = dataclasses.replace(tiny, arms=arms, tuning=Tuning(tasks=tiny.tasks, trials=2, seeds=(8,)))
-    names = [job.name for job in jobs.jobs(plan)]
+    names = [job.name for job in jobs.list_jobs(plan)]
     assert names[:2] == ["anchors.tuning.ring", "anchors.ring"]
     assert names[2] == "tuning.ring.fixed.trial0.seed8"
     assert names.index("ring.fixed.seed0") == 2 + 4
     assert len(set(names)) == len(names)
 
 
-def test_a_regime_with_other_data_has_anchors_of_its_own(tiny: Plan, tmp_path: Path) -> None:
+def test_a_regime_with_other_data_has_anchors_of_its_own(tiny: ComparisonPlan, tmp_path: Path) -> None:
     few, wide = Regime(data={"training_points": 100}), Regime(data={"training_points": 100, "std": 0.3})
     plan = dataclasses.replace(tiny, regimes={**tiny.regimes, "few": few, "wide": wide}, seeds=(0,))
-    names = [job.name for job in jobs.jobs(plan) if isinstance(job.what, Setting)]
+    names = [job.name for job in jobs.list_jobs(plan) if isinstance(job.what, TaskSetting)]
     assert names == ["anchors.ring", "anchors.ring.wide"], "fewer points to train on leave the held-out ones alone"
     folder = folder_of(plan, tmp_path / "out")
-    for job in jobs.jobs(plan)[:2]:
-        assert isinstance(job.what, Setting)
-        follow.measure_anchors(folder, job.what)
-    scales = {regime: planned.anchored(plan, Setting("ring", regime)) for regime in ("well_set", "few", "wide")}
-    narrow, same, broad = (follow.read_anchors(folder, scale) for scale in scales.values())
+    for job in jobs.list_jobs(plan)[:2]:
+        assert isinstance(job.what, TaskSetting)
+        execution.execute_anchors(folder, job.what)
+    scales = {
+        regime: plan_runs.anchor_setting(plan, TaskSetting("ring", regime)) for regime in ("well_set", "few", "wide")
+    }
+    narrow, same, broad = (execution.read_anchors(folder, scale) for scale in scales.values())
     assert narrow == same
     assert narrow != broad
 
@@ -277,7 +283,7 @@ def test_a_dry_run_and_a_report_alone_run_nothing(
     assert not Path("comparisons").exists()
     assert cli.run(["compare", "plan.toml", "--report-only"]) == 2
     assert "comparisons/plan is not a comparison" in capsys.readouterr().err
-    folder_of(read(Path("plan.toml")), Path("comparisons/plan"))
+    folder_of(load_plan(Path("plan.toml")), Path("comparisons/plan"))
     assert cli.run(["compare", "plan.toml", "--report-only"]) == 0
     assert capsys.readouterr().out == "report: comparisons/plan/report.html\n"
     assert cli.run(["compare", "plan.toml", "--processes", "0"]) == 2
@@ -286,4 +292,4 @@ def test_a_dry_run_and_a_report_alone_run_nothing(
 
 
 def test_a_setting_is_no_run() -> None:
-    assert Job(Setting("ring", tuning=True)).name == "anchors.tuning.ring"
+    assert Job(TaskSetting("ring", tuning=True)).name == "anchors.tuning.ring"

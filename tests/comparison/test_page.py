@@ -12,24 +12,24 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from equipoise.comparison import aggregate, looks, page, pictures, planned, results
-from equipoise.comparison.folder import Folder
-from equipoise.comparison.plan import Arm, Plan
-from equipoise.comparison.results import Row
-from equipoise.comparison.summary import summarise, whole_blocks
+from equipoise.comparison import aggregate, figures, measurements, page, plan_runs, results
+from equipoise.comparison.folder import ComparisonFolder
+from equipoise.comparison.plan import Arm, ComparisonPlan
+from equipoise.comparison.results import RunResult
+from equipoise.comparison.summary import complete_blocks, summarise
 from equipoise.errors import RunError
-from equipoise.runs import run_folder as runs
+from equipoise.runs.run import Run
 
 
 @pytest.fixture(scope="module")
-def reported(compared: Folder, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+def reported(compared: ComparisonFolder, tmp_path_factory: pytest.TempPathFactory) -> ComparisonFolder:
     """A copy of the finished comparison with its report."""
-    folder = Folder(Path(shutil.copytree(compared.path, tmp_path_factory.mktemp("reported") / "tiny")))
-    assert page.write(folder) == folder.path / "report.html"
+    folder = ComparisonFolder(Path(shutil.copytree(compared.path, tmp_path_factory.mktemp("reported") / "tiny")))
+    assert page.write_report(folder) == folder.path / "report.html"
     return folder
 
 
-def test_the_page_has_everything_within_itself(reported: Folder) -> None:
+def test_the_page_has_everything_within_itself(reported: ComparisonFolder) -> None:
     text = (reported.path / "report.html").read_text()
     assert "<script" not in text
     assert not re.findall(r'(?:src|href)="(?!data:)', text), "nothing is loaded from elsewhere"
@@ -44,7 +44,7 @@ def test_the_page_has_everything_within_itself(reported: Folder) -> None:
             assert len(picture.convert("RGB").getcolors(100_000) or ()) > 10
 
 
-def test_every_run_stands_in_the_page_and_in_the_lines(reported: Folder) -> None:
+def test_every_run_stands_in_the_page_and_in_the_lines(reported: ComparisonFolder) -> None:
     text = (reported.path / "report.html").read_text()
     lines = [json.loads(line) for line in (reported.path / "results.jsonl").read_text().splitlines()]
     assert len(lines) == 8
@@ -61,7 +61,7 @@ def test_every_run_stands_in_the_page_and_in_the_lines(reported: Folder) -> None
     assert all(len(set(weights)) == 2 for weights in pairs.values()), "two arms, two ways"
 
 
-def test_plan_versions_and_digests_stand_in_the_page(reported: Folder) -> None:
+def test_plan_versions_and_digests_stand_in_the_page(reported: ComparisonFolder) -> None:
     text = (reported.path / "report.html").read_text()
     kept = json.loads((reported.path / "plan.json").read_text())
     assert kept["digest"] in text
@@ -72,57 +72,66 @@ def test_plan_versions_and_digests_stand_in_the_page(reported: Folder) -> None:
     assert "| ring.mis_set.annealed.seed1 | ended |" in markdown
 
 
-def test_a_report_of_little_says_so(compared: Folder, tmp_path: Path) -> None:
-    folder = Folder(Path(shutil.copytree(compared.path, tmp_path / "part")))
+def test_a_report_of_little_says_so(compared: ComparisonFolder, tmp_path: Path) -> None:
+    folder = ComparisonFolder(Path(shutil.copytree(compared.path, tmp_path / "part")))
     for run in (folder.path / "runs").glob("*annealed*"):
         shutil.rmtree(run)
     folder.failed("ring.annealed.seed0").parent.mkdir()
     folder.failed("ring.annealed.seed0").write_text("Traceback\nValueError: <b>no</b>\n")
-    text = page.write(folder).read_text()
+    text = page.write_report(folder).read_text()
     assert "1" in text
     assert "Of 8 runs planned 2 count so far." in text
     assert "ValueError: &lt;b&gt;no&lt;/b&gt;" in text, "foreign words are no markup"
     folder.failed("ring.annealed.seed0").unlink()
-    assert "nothing can be compared" in page.write(folder).read_text()
+    assert "nothing can be compared" in page.write_report(folder).read_text()
     with pytest.raises(RunError, match="is not a comparison"):
-        page.write(Folder(tmp_path))
+        page.write_report(ComparisonFolder(tmp_path))
 
 
-def test_the_snapshot_that_counts_is_the_plans(compared: Folder, tiny: Plan, tmp_path: Path) -> None:
+def test_the_snapshot_that_counts_is_the_plans(
+    compared: ComparisonFolder, tiny: ComparisonPlan, tmp_path: Path
+) -> None:
     """The same runs by another rule: the look at which the live metric was best, or the mean of the last fifth."""
-    run = planned.tests(tiny)[1]
-    live = {line["step"]: line["value"] for line in runs.Run(compared.run(run)).named("evaluated")}
+    run = plan_runs.test_runs(tiny)[1]
+    live = {line["step"]: line["value"] for line in Run(compared.run(run)).lines("evaluated")}
     best = max(sorted(live), key=lambda step: live[step])
-    by_best = results.row(dataclasses.replace(tiny, snapshot="best"), compared, run)
-    assert by_best.score == {step: score for step, score, _ in by_best.looks}[best]
-    by_fifth = results.row(dataclasses.replace(tiny, snapshot="last_fifth"), compared, run)
-    assert by_fifth.score == by_fifth.looks[-1][1], "of four looks the last alone lies in it"
+    by_best = results.load_result(dataclasses.replace(tiny, snapshot="best"), compared, run)
+    assert by_best.score == {step: score for step, score, _ in by_best.curve}[best]
+    by_fifth = results.load_result(dataclasses.replace(tiny, snapshot="last_fifth"), compared, run)
+    assert by_fifth.score == by_fifth.curve[-1][1], "of four looks the last alone lies in it"
 
 
-def test_the_mean_of_the_last_fifth_is_that_of_the_metric_too(compared: Folder, tiny: Plan, tmp_path: Path) -> None:
+def test_the_mean_of_the_last_fifth_is_that_of_the_metric_too(
+    compared: ComparisonFolder, tiny: ComparisonPlan, tmp_path: Path
+) -> None:
     """Of twenty looks at 12 steps those from step 9.6 on: 10, 11 and 12."""
-    folder, run = Folder(Path(shutil.copytree(compared.path, tmp_path / "fifth"))), planned.tests(tiny)[0]
-    last = looks.recorded(folder.looks(run))[-1]
+    folder, run = (
+        ComparisonFolder(Path(shutil.copytree(compared.path, tmp_path / "fifth"))),
+        plan_runs.test_runs(tiny)[0],
+    )
+    last = measurements.read_measurements(folder.measurements(run))[-1]
     for step, value in ((9, 0.9), (10, 0.1), (11, 0.3), (12, 0.2)):
-        looks.record(folder.looks(run), dataclasses.replace(last, step=step, value=value))
-    result = results.row(dataclasses.replace(tiny, snapshot="last_fifth"), folder, run)
+        measurements.append_measurement(folder.measurements(run), dataclasses.replace(last, step=step, value=value))
+    result = results.load_result(dataclasses.replace(tiny, snapshot="last_fifth"), folder, run)
     assert result.value == pytest.approx(0.2)
-    assert result.score == result.last_fifth == pytest.approx(sum(score for _, score, _ in result.looks[-3:]) / 3)
-    assert results.row(tiny, folder, run).value == 0.2
+    assert result.score == result.last_fifth == pytest.approx(sum(score for _, score, _ in result.curve[-3:]) / 3)
+    assert results.load_result(tiny, folder, run).value == 0.2
 
 
-def test_a_comparison_in_which_nothing_ended_has_a_page(compared: Folder, tmp_path: Path) -> None:
-    folder = Folder(Path(shutil.copytree(compared.path, tmp_path / "nothing")))
+def test_a_comparison_in_which_nothing_ended_has_a_page(compared: ComparisonFolder, tmp_path: Path) -> None:
+    folder = ComparisonFolder(Path(shutil.copytree(compared.path, tmp_path / "nothing")))
     folder.failed("x").parent.mkdir()
     for run in (folder.path / "runs").iterdir():
         shutil.rmtree(run)
         folder.failed(run.name).write_text("ValueError: no\n")
-    text = page.write(folder).read_text()
+    text = page.write_report(folder).read_text()
     assert "8 of 8" not in text.partition("<main>")[0]
     assert "Runs that could not be run" in text
 
 
-def test_a_dozen_arms_can_be_drawn(tiny: Plan, row: Callable[..., Row], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dozen_arms_can_be_drawn(
+    tiny: ComparisonPlan, row: Callable[..., RunResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(aggregate, "DRAWS", 100)
     names = [f"way_of_control_{number}" for number in range(12)]
     plan = dataclasses.replace(tiny, arms={name: Arm() for name in names}, baseline=names[0])
@@ -135,12 +144,12 @@ def test_a_dozen_arms_can_be_drawn(tiny: Plan, row: Callable[..., Row], monkeypa
         for number, name in enumerate(names)
         for looks in [{"looks": ()} if number == 3 else {}]
     ]
-    result, blocks = summarise(plan, rows), whole_blocks(plan, rows)
+    result, blocks = summarise(plan, rows), complete_blocks(plan, rows)
     assert result is not None
     sizes = []
     for png in (
-        *(draw(result, blocks) for draw in (pictures.quality, pictures.settings, pictures.curves)),
-        pictures.stability(result),
+        *(draw(result, blocks) for draw in (figures.plot_quality, figures.plot_settings, figures.plot_curves)),
+        figures.plot_stability(result),
     ):
         with Image.open(io.BytesIO(png)) as picture:
             sizes.append(picture.size)

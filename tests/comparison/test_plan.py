@@ -9,16 +9,24 @@ import numpy as np
 import pytest
 
 from equipoise.comparison import plan as plans
-from equipoise.comparison import planned
-from equipoise.comparison.folder import Folder, begin, opened
-from equipoise.comparison.plan import PlugSpec, Plan, Span, from_values, identity, read, smaller
-from equipoise.comparison.planned import Planned, Setting
+from equipoise.comparison import plan_runs
+from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
+from equipoise.comparison.plan import (
+    ComparisonPlan,
+    PlugSpec,
+    SearchRange,
+    data_key,
+    load_policy,
+    plan_from_values,
+    reduce_plan,
+)
+from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.core.events import Started, Turned
 from equipoise.errors import EquipoiseError, SettingError
-from equipoise.experiment import launch
-from equipoise.policy.blank import blank
-from equipoise.policy.files import encoded
-from equipoise.policy.files import read as read_policy
+from equipoise.experiment.assembly import assemble
+from equipoise.policy.files import encode_policy
+from equipoise.policy.files import load_policy as read_policy
+from equipoise.policy.kinds import untrained_policy
 from equipoise.training.loop import train
 
 HEAD = "seeds = [0, 1]\nsamples = 50\nlooks = 3\n"
@@ -38,16 +46,16 @@ MANY = TUNING_GRID.replace("trials = 3", "trials = 9")
 def said(tmp_path: Path):
     """A plan from its text."""
 
-    def plan(text: str) -> Plan:
+    def plan(text: str) -> ComparisonPlan:
         path = tmp_path / "plan.toml"
         path.write_text(text)
-        return read(path)
+        return load_policy(path)
 
     return plan
 
 
 @pytest.fixture
-def small(said: Any) -> Plan:
+def small(said: Any) -> ComparisonPlan:
     return said(HEAD + ARMS + TASK)
 
 
@@ -60,10 +68,10 @@ def test_a_plan_is_read_and_written_back(said) -> None:
     )
     plan = said(HEAD + ARMS + TASK + search + other + regime + tuning)
     assert plan.baseline == "fixed", "the first, unless another is named"
-    assert plan.arms["fixed"].search == {"factors.lr_d": Span(low=0.25, high=4.0), "knobs.beta1": (0.0, 0.5)}
+    assert plan.arms["fixed"].search == {"factors.lr_d": SearchRange(low=0.25, high=4.0), "knobs.beta1": (0.0, 0.5)}
     assert plan.tasks["ring"].model is not None
     assert plan.tasks["ring"].model.options == {"width": 8}
-    assert from_values(json.loads(json.dumps(plan.to_json())), "plan.json") == plan
+    assert plan_from_values(json.loads(json.dumps(plan.to_json())), "plan.json") == plan
 
 
 @pytest.mark.parametrize(
@@ -223,7 +231,7 @@ def test_a_plan_is_read_and_written_back(said) -> None:
 )
 def test_what_is_wrong_is_told_in_a_line(said, tmp_path: Path, text: str, line: str) -> None:
     with pytest.raises(EquipoiseError) as told:
-        planned.check(said(text))
+        plan_runs.check_plan(said(text))
     assert str(told.value).startswith(line.format(plan=tmp_path / "plan.toml"))
     assert "\n" not in str(told.value).partition(" cannot be read as TOML")[0]
 
@@ -232,16 +240,16 @@ def test_a_missing_file_is_named() -> None:
     with pytest.raises(
         SettingError, match=r"there is no file nowhere\.toml; the plans that come along lie in experiments"
     ):
-        read(Path("nowhere.toml"))
+        load_policy(Path("nowhere.toml"))
 
 
 def test_tuning_is_equal_for_all_and_apart_from_the_tests(said) -> None:
     searches = "".join(f'[arms.{arm}.search]\n"factors.lr_d" = [0.5, 2.0]\n' for arm in ("fixed", "annealed"))
     plan = said(HEAD + ARMS + TASK + searches + TUNING.replace("{data}", '{ name = "ring", modes = 5 }'))
-    trials = planned.trials(plan)
+    trials = plan_runs.tuning_runs(plan)
     assert len(trials) == 2 * 3
-    assert {run.setting for run in trials} == {Setting("other", tuning=True)}
-    assert len({run.name for run in (*trials, *planned.tests(plan))}) == len(trials) + 4
+    assert {run.setting for run in trials} == {TaskSetting("other", tuning=True)}
+    assert len({run.name for run in (*trials, *plan_runs.test_runs(plan))}) == len(trials) + 4
     with pytest.raises(SettingError, match="arms are tuned on 'other', the data that task 'ring' tests on"):
         said(HEAD + ARMS + TASK + searches + TUNING.replace("{data}", '"ring"'))
     with pytest.raises(SettingError, match="arm 'annealed' has nothing to tune, others get 3 trials; give it a search"):
@@ -274,7 +282,7 @@ def test_a_part_of_a_data_set_is_that_data_set(said) -> None:
 def test_the_same_data_by_another_way(elsewhere: Path, one: PlugSpec, other: PlugSpec) -> None:
     (elsewhere / "photos").mkdir()
     (elsewhere / "photos" / "a.png").touch()
-    assert identity(one) == identity(other)
+    assert data_key(one) == data_key(other)
 
 
 @pytest.mark.parametrize(
@@ -289,11 +297,11 @@ def test_the_same_data_by_another_way(elsewhere: Path, one: PlugSpec, other: Plu
     ids=lambda one: one.name,
 )
 def test_other_data(one: PlugSpec, other: PlugSpec) -> None:
-    assert identity(one) != identity(other)
+    assert data_key(one) != data_key(other)
 
 
-def test_arms_that_search_alike_try_alike(small: Plan) -> None:
-    rates = {"factors.lr_d": Span(low=0.25, high=4.0), "factors.lr_g": Span(low=0.25, high=4.0)}
+def test_arms_that_search_alike_try_alike(small: ComparisonPlan) -> None:
+    rates = {"factors.lr_d": SearchRange(low=0.25, high=4.0), "factors.lr_g": SearchRange(low=0.25, high=4.0)}
     spaces = {
         "fixed": {**rates, "knobs.beta1": (0.0, 0.3, 0.5)},
         "other": {"knobs.beta1": (0.0, 0.3, 0.5), **rates},
@@ -301,20 +309,20 @@ def test_arms_that_search_alike_try_alike(small: Plan) -> None:
     }
     arms = {name: plans.Arm(search=space) for name, space in spaces.items()}
     plan = dataclasses.replace(small, arms=arms, tuning=plans.Tuning(tasks={}, trials=40, seeds=(0,)))
-    drawn, other, fewer = ([planned.drawn(plan, arm, trial) for trial in range(40)] for arm in spaces)
+    drawn, other, fewer = ([plan_runs.trial_options(plan, arm, trial) for trial in range(40)] for arm in spaces)
     assert drawn == other, "neither its name nor the order of its keys gives an arm other draws"
     assert fewer == [{key: value for key, value in one.items() if key == "factors.lr_d"} for one in drawn]
     assert all(one["factors.lr_d"] != one["factors.lr_g"] for one in drawn[1:]), "each key is drawn for itself"
     again = dataclasses.replace(plan, tuning=plans.Tuning(tasks={}, trials=40, seeds=(0,), seed=1))
-    assert planned.drawn(again, "fixed", 1) != drawn[1]
+    assert plan_runs.trial_options(again, "fixed", 1) != drawn[1]
     assert drawn[0] == {}, "the first trial is the arm as it is written"
     assert all(0.25 <= one["factors.lr_d"] <= 4 for one in drawn[1:])
     assert {one["knobs.beta1"] for one in drawn[1:]} == {0.0, 0.3, 0.5}
     assert 10 < sum(one["factors.lr_d"] < 1 for one in drawn[1:]) < 30, "even on a logarithmic scale"
 
 
-def test_arms_of_a_seed_differ_in_nothing_but_control(small: Plan) -> None:
-    made = {run: planned.experiment(small, run, {}) for run in planned.tests(small)}
+def test_arms_of_a_seed_differ_in_nothing_but_control(small: ComparisonPlan) -> None:
+    made = {run: plan_runs.build_experiment(small, run, {}) for run in plan_runs.test_runs(small)}
     assert [run.seed for run in made] == [0, 0, 1, 1], "whole pairs first"
     for seed in (0, 1):
         first, second = (one for run, one in made.items() if run.seed == seed)
@@ -325,18 +333,18 @@ def test_arms_of_a_seed_differ_in_nothing_but_control(small: Plan) -> None:
 
 
 @pytest.mark.parametrize(("steps", "apart"), [(12, 10), (400, 10), (1000, 25), (2000, 50), (20_000, 50)])
-def test_a_short_run_is_read_as_often_as_a_long_one(small: Plan, steps: int, apart: int) -> None:
+def test_a_short_run_is_read_as_often_as_a_long_one(small: ComparisonPlan, steps: int, apart: int) -> None:
     longer = {name: dataclasses.replace(task, steps=steps) for name, task in small.tasks.items()}
     plan = dataclasses.replace(small, tasks=longer)
-    assert {planned.experiment(plan, run, {}).sense_every for run in planned.tests(plan)} == {apart}
+    assert {plan_runs.build_experiment(plan, run, {}).sense_every for run in plan_runs.test_runs(plan)} == {apart}
 
 
-def test_no_arm_turns_how_long_samples_are_averaged(small: Plan) -> None:
+def test_no_arm_turns_how_long_samples_are_averaged(small: ComparisonPlan) -> None:
     arms = {"r3gan": plans.Arm(controller=plans.PlugSpec("annealed:r3gan"))}
-    made = planned.experiment(
-        dataclasses.replace(small, arms=arms, baseline="r3gan"), Planned(Setting("ring"), "r3gan", 0), {}
+    made = plan_runs.build_experiment(
+        dataclasses.replace(small, arms=arms, baseline="r3gan"), RunSpec(TaskSetting("ring"), "r3gan", 0), {}
     )
-    started, *events = train(launch.assemble(made, None))
+    started, *events = train(assemble(made, None))
     assert isinstance(started, Started)
     assert "ema_half_life" in started.knobs
     assert "ema_half_life" not in started.turnable
@@ -345,38 +353,38 @@ def test_no_arm_turns_how_long_samples_are_averaged(small: Plan) -> None:
     assert "ema_half_life" not in turned
 
 
-def test_the_regime_spoils_every_arm_alike_after_its_own_settings(small: Plan) -> None:
+def test_the_regime_spoils_every_arm_alike_after_its_own_settings(small: ComparisonPlan) -> None:
     arms = {"plain": plans.Arm(), "own": plans.Arm(knobs={"lr_d": 1e-3}, factors={"lr_d": 0.75, "r1_gamma": 2.0})}
     regime = plans.Regime(factors={"lr_d": 4.0, "r1_gamma": 1 / 30}, data={"std": 0.05})
     plan = dataclasses.replace(small, arms=arms, regimes={"mis_set": regime})
-    assert planned.settings(plan) == [Setting("ring"), Setting("ring", "mis_set")]
-    plain, own = (planned.experiment(plan, Planned(Setting("ring", "mis_set"), arm, 0), {}) for arm in arms)
+    assert plan_runs.test_settings(plan) == [TaskSetting("ring"), TaskSetting("ring", "mis_set")]
+    plain, own = (plan_runs.build_experiment(plan, RunSpec(TaskSetting("ring", "mis_set"), arm, 0), {}) for arm in arms)
     assert plain.data is not None
     assert plain.data.options["std"] == 0.05
     assert plain.knobs == pytest.approx({"lr_d": 4 * 2e-3, "r1_gamma": 0.1 / 30})
     assert own.knobs == pytest.approx({"lr_d": 1e-3 * 0.75 * 4, "r1_gamma": 0.1 * 2 / 30})
     off = dataclasses.replace(regime, factors={"gp_weight": 4.0}, data={})
-    spared = planned.experiment(
-        dataclasses.replace(plan, regimes={"mis_set": off}), Planned(Setting("ring", "mis_set"), "plain", 0), {}
+    spared = plan_runs.build_experiment(
+        dataclasses.replace(plan, regimes={"mis_set": off}), RunSpec(TaskSetting("ring", "mis_set"), "plain", 0), {}
     )
     assert spared.knobs == {}, "what is off stays off"
 
 
-def test_what_was_tuned_goes_where_its_key_says(small: Plan) -> None:
+def test_what_was_tuned_goes_where_its_key_says(small: ComparisonPlan) -> None:
     tried = {"controller.factors": {"lr_g": "cosine(1, 0.1)"}, "knobs.beta1": 0.25, "factors.lr_d": 2.0}
-    made = planned.experiment(small, Planned(Setting("ring"), "annealed", 1), tried)
+    made = plan_runs.build_experiment(small, RunSpec(TaskSetting("ring"), "annealed", 1), tried)
     assert made.controller is not None
     assert made.controller.options["factors"] == {"lr_g": "cosine(1, 0.1)"}
     assert made.knobs == pytest.approx({"beta1": 0.25, "lr_d": 4e-3})
 
 
-def test_a_controller_that_draws_at_random_draws_otherwise_with_every_seed(small: Plan) -> None:
+def test_a_controller_that_draws_at_random_draws_otherwise_with_every_seed(small: ComparisonPlan) -> None:
     plan = dataclasses.replace(small, arms={"placebo": plans.Arm(controller=plans.PlugSpec("random"))})
-    seeds = [planned.experiment(plan, run, {}).controller for run in planned.tests(plan)]
+    seeds = [plan_runs.build_experiment(plan, run, {}).controller for run in plan_runs.test_runs(plan)]
     assert [choice.options["seed"] for choice in seeds if choice] == [0, 1]
 
 
-def test_controllers_in_a_chain_and_bandits_draw_otherwise_with_every_seed(small: Plan) -> None:
+def test_controllers_in_a_chain_and_bandits_draw_otherwise_with_every_seed(small: ComparisonPlan) -> None:
     chain = plans.PlugSpec("chain", {"of": "annealed,random", "settings": {"annealed": {"factors": {"lr_g": 0.5}}}})
     asked = {
         "chain": chain,
@@ -385,8 +393,8 @@ def test_controllers_in_a_chain_and_bandits_draw_otherwise_with_every_seed(small
     }
     plan = dataclasses.replace(small, arms={name: plans.Arm(controller=one) for name, one in asked.items()})
     made: dict[str, list[Any]] = {name: [] for name in asked}
-    for run in planned.tests(plan):
-        controller = planned.experiment(plan, run, {}).controller
+    for run in plan_runs.test_runs(plan):
+        controller = plan_runs.build_experiment(plan, run, {}).controller
         assert controller is not None
         made[run.arm].append(controller.options)
     assert [one["settings"]["random"]["seed"] for one in made["chain"]] == [0, 1]
@@ -397,13 +405,13 @@ def test_controllers_in_a_chain_and_bandits_draw_otherwise_with_every_seed(small
 
 def _policy(path: Path, seed: int = 0, **task: Any) -> str:
     training = {"plan": {"task": {"data": {"name": "equipoise.meta.points"}, **task}}}
-    policy = dataclasses.replace(blank("time_only"), training=training)
+    policy = dataclasses.replace(untrained_policy("time_only"), training=training)
     row = np.random.default_rng(seed).standard_normal(policy.actor.flat().size)
-    path.write_bytes(encoded(dataclasses.replace(policy, actor=policy.actor.with_flat(row))))
+    path.write_bytes(encode_policy(dataclasses.replace(policy, actor=policy.actor.with_flat(row))))
     return str(path)
 
 
-def test_another_file_for_a_policy_is_another_plan(small: Plan, tmp_path: Path) -> None:
+def test_another_file_for_a_policy_is_another_plan(small: ComparisonPlan, tmp_path: Path) -> None:
     word = _policy(tmp_path / "p.safetensors")
     told = {
         "alone": plans.PlugSpec("time_only", {"policy": word}),
@@ -413,64 +421,66 @@ def test_another_file_for_a_policy_is_another_plan(small: Plan, tmp_path: Path) 
     plan = dataclasses.replace(
         small, arms={name: plans.Arm(controller=one) for name, one in told.items()}, baseline="alone"
     )
-    folder = Folder(tmp_path / "out")
-    pinned = begin(folder, plan, "")
+    folder = ComparisonFolder(tmp_path / "out")
+    pinned = create_or_open(folder, plan, "")
     digest = read_policy(word).digest
     assert pinned.arms["alone"].controller.options["digest"] == digest
     assert pinned.arms["chained"].controller.options["settings"]["time_only"]["digest"] == digest
     assert pinned.arms["none"] == plan.arms["none"]
-    assert begin(folder, plan, "the same files go on") == begin(folder, pinned, "") == pinned
+    assert create_or_open(folder, plan, "the same files go on") == create_or_open(folder, pinned, "") == pinned
     _policy(tmp_path / "p.safetensors", seed=1)
     with pytest.raises(SettingError, match="as the run began with; put the old file back"):
-        begin(folder, plan, "")
-    for run in planned.tests(opened(folder)[0])[:2]:
+        create_or_open(folder, plan, "")
+    for run in plan_runs.test_runs(open_comparison(folder)[0])[:2]:
         with pytest.raises(SettingError, match="as the run began with; put the old file back"):
-            planned.experiment(opened(folder)[0], run, {})
+            plan_runs.build_experiment(open_comparison(folder)[0], run, {})
 
 
 def test_a_policy_of_ones_own_is_found_from_any_folder(
-    small: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: ComparisonPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = _policy(tmp_path / "p.safetensors")
     monkeypatch.chdir(tmp_path)
     arm = plans.Arm(controller=plans.PlugSpec("time_only", {"policy": "p.safetensors"}))
-    begun = begin(Folder(tmp_path / "out"), dataclasses.replace(small, arms={"a": arm}, baseline="a"), "")
+    begun = create_or_open(
+        ComparisonFolder(tmp_path / "out"), dataclasses.replace(small, arms={"a": arm}, baseline="a"), ""
+    )
     assert begun.arms["a"].controller.options["policy"] == full
 
 
-def test_what_a_policy_was_trained_on_is_read_from_its_file(small: Plan, tmp_path: Path) -> None:
+def test_what_a_policy_was_trained_on_is_read_from_its_file(small: ComparisonPlan, tmp_path: Path) -> None:
     for number, told in enumerate(({"data": "ring"}, {"data": {"name": "equipoise.data.ring", "modes": 8}})):
         word = _policy(tmp_path / f"{number}.safetensors", **told)
         arm = plans.Arm(controller=plans.PlugSpec("time_only", {"policy": word}))
         with pytest.raises(
             SettingError, match=r"the policy of arm 'a' was trained on '.*ring', the data that task 'ring'"
         ):
-            planned.check(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
+            plan_runs.check_plan(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
     word = _policy(tmp_path / "other.safetensors", data={"name": "ring", "modes": 5})
     arm = plans.Arm(controller=plans.PlugSpec("time_only", {"policy": word}))
-    planned.check(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
+    plan_runs.check_plan(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
 
 
-def test_a_plan_can_be_made_smaller(small: Plan) -> None:
-    made = smaller(small, steps=4, seeds=1)
+def test_a_plan_can_be_made_smaller(small: ComparisonPlan) -> None:
+    made = reduce_plan(small, steps=4, seeds=1)
     assert (made.tasks["ring"].steps, made.seeds) == (4, (0,))
-    assert smaller(small, None, None) == small
+    assert reduce_plan(small, None, None) == small
     with pytest.raises(SettingError, match="seeds = 3: the plan has 2"):
-        smaller(small, None, 3)
+        reduce_plan(small, None, 3)
     with pytest.raises(SettingError, match="steps = 0"):
-        smaller(small, 0, None)
+        reduce_plan(small, 0, None)
 
 
 @pytest.mark.parametrize(
     "path", sorted((Path(__file__).parents[2] / "experiments" / "compare").glob("*.toml")), ids=lambda path: path.stem
 )
 def test_plans_that_come_along_can_be_read(path: Path) -> None:
-    plan = read(path)
+    plan = load_policy(path)
     assert len(plan.arms) >= 2
     assert plan.baseline in plan.arms
 
 
-@pytest.mark.parametrize("kind", [Plan, plans.Arm, plans.Task, plans.Regime, plans.Tuning, Span])
+@pytest.mark.parametrize("kind", [ComparisonPlan, plans.Arm, plans.Task, plans.Regime, plans.Tuning, SearchRange])
 def test_every_key_of_a_plan_is_explained(kind: type[Any]) -> None:
     text = (Path(__file__).parents[2] / "docs" / "how-to" / "compare.md").read_text().partition("## The plan")[2]
     names = [field.name for field in dataclasses.fields(kind)]

@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from equipoise.comparison import follow, planned, scores
-from equipoise.comparison.folder import Folder
-from equipoise.comparison.plan import PlugSpec, Plan, Task
-from equipoise.comparison.planned import Setting
+from equipoise.comparison import execution, plan_runs, scores
+from equipoise.comparison.folder import ComparisonFolder
+from equipoise.comparison.plan import ComparisonPlan, PlugSpec, Task
+from equipoise.comparison.plan_runs import TaskSetting
 from equipoise.comparison.scores import Anchors
 from equipoise.errors import SettingError
 
@@ -47,8 +47,8 @@ def test_a_metric_must_tell_reals_from_what_is_worthless(better: str, worst: flo
         Anchors("modes", better, {"untrained": worst}, real)
 
 
-def test_anchors_of_points(compared: Folder) -> None:
-    result = follow.read_anchors(compared, Setting("ring"))
+def test_anchors_of_points(compared: ComparisonFolder) -> None:
+    result = execution.read_anchors(compared, TaskSetting("ring"))
     assert result is not None
     assert result.better == "higher"
     assert len(result.real) == scores.DRAWS
@@ -56,15 +56,15 @@ def test_anchors_of_points(compared: Folder) -> None:
     assert result.worthless.keys() == {"untrained", "noise", "one real"}
     assert result.worthless["one real"] > 0.99, "a point in the middle of a mode: high quality sees no variety"
     assert result.worst == min(result.worthless.values()) < 0.5
-    assert follow.read_anchors(compared, Setting("other")) is None
+    assert execution.read_anchors(compared, TaskSetting("other")) is None
 
 
-def test_a_data_set_with_few_images_is_anchored_by_halves_of_the_held_out_ones(tiny: Plan) -> None:
+def test_a_data_set_with_few_images_is_anchored_by_halves_of_the_held_out_ones(tiny: ComparisonPlan) -> None:
     """Of 100 digits to train on there are no three different sets; distances of halves are near 0 all the same."""
     digits = PlugSpec("digits", {"image_size": 16, "training_images": 100})
     task = Task(data=digits, model=PlugSpec("dcgan", {"width": 4}), reported=PlugSpec("kd_digits"))
     plan = dataclasses.replace(tiny, tasks={"few": task}, samples=300)
-    result = scores.anchors(plan, planned.settings(plan)[0], task)
+    result = scores.measure_anchors(plan, plan_runs.test_settings(plan)[0], task)
     assert len(set(result.real)) == scores.DRAWS
     assert result.floor < 0.1
     assert result.worst > 2

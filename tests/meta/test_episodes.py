@@ -1,4 +1,4 @@
-"""What short runs come to, and what policies are judged by."""
+"""Quality of short runs, advantages and merit of policies."""
 
 import math
 
@@ -8,7 +8,14 @@ import pytest
 from equipoise.core import catalog
 from equipoise.errors import SettingError
 from equipoise.experiment.settings import Experiment, PlugSpec
-from equipoise.meta.episodes import BOUND, Episode, advantages, least, merit, play
+from equipoise.meta.episodes import (
+    BOUND,
+    EpisodeResult,
+    compute_advantages,
+    compute_merit,
+    mean_lower_bound,
+    play_episodes,
+)
 
 NOISE = 0.002
 TINY = Experiment(
@@ -23,78 +30,78 @@ TINY = Experiment(
 )
 
 
-def test_quality_is_0_at_best_and_counts_the_end_and_the_way() -> None:
-    assert Episode(((10, -0.5), (20, 0.0)), False).quality(NOISE) == 0, "below the noise nothing is earned"
-    late = Episode(((10, 0.2), (20, 0.01)), False).quality(NOISE)
+def test_quality_is_at_most_0_and_depends_on_the_end_and_the_mean() -> None:
+    assert EpisodeResult(((10, -0.5), (20, 0.0)), False).quality(NOISE) == 0, "nothing is gained below the noise"
+    late = EpisodeResult(((10, 0.2), (20, 0.01)), False).quality(NOISE)
     phi = [-math.log((value + NOISE) / NOISE) for value in (0.2, 0.01)]
     assert late == pytest.approx(phi[1] + 0.3 * sum(phi) / 2)
-    soon = Episode(((10, 0.05), (20, 0.01)), False).quality(NOISE)
+    soon = EpisodeResult(((10, 0.05), (20, 0.01)), False).quality(NOISE)
     assert soon is not None
     assert late is not None
     assert soon > late
 
 
 @pytest.mark.parametrize(
-    "episode", [Episode(((10, 0.1),), True), Episode((), False), Episode(((10, math.nan),), False)]
+    "episode", [EpisodeResult(((10, 0.1),), True), EpisodeResult((), False), EpisodeResult(((10, math.nan),), False)]
 )
-def test_what_diverged_has_no_quality(episode: Episode) -> None:
+def test_diverged_run_has_no_quality(episode: EpisodeResult) -> None:
     assert episode.quality(NOISE) is None
 
 
-def test_advantages_are_bounded_and_a_crash_costs_all() -> None:
-    good, bad, lost = Episode(((1, 0.0),), False), Episode(((1, 9.9),), False), Episode((), True)
+def test_advantages_are_bounded_and_divergence_has_the_lowest() -> None:
+    good, bad, lost = EpisodeResult(((1, 0.0),), False), EpisodeResult(((1, 9.9),), False), EpisodeResult((), True)
     pairs = [(good, good), (good, bad), (bad, good), (lost, good), (good, lost), (lost, lost)]
-    mine, base = zip(*pairs, strict=True)
-    assert advantages(mine, base, NOISE) == [0, BOUND, -BOUND, -BOUND, BOUND, 0]
+    episodes, base = zip(*pairs, strict=True)
+    assert compute_advantages(episodes, base, NOISE) == [0, BOUND, -BOUND, -BOUND, BOUND, 0]
 
 
-def test_harm_done_to_a_few_counts_twice() -> None:
-    assert merit([1.0, 1.0, 1.0, 1.0]) == 1.5
-    assert merit([2.0, 2.0, 2.0, -2.0]) == pytest.approx(1.0 - 1.0)
-    assert merit([0.0] * 8) == 0
+def test_merit_weights_the_worst_quarter() -> None:
+    assert compute_merit([1.0, 1.0, 1.0, 1.0]) == 1.5
+    assert compute_merit([2.0, 2.0, 2.0, -2.0]) == pytest.approx(1.0 - 1.0)
+    assert compute_merit([0.0] * 8) == 0
 
 
-def test_runs_are_played_together_or_one_by_one_as_their_gan_allows() -> None:
+def test_perceptrons_are_stacked_and_other_models_played_alone() -> None:
     fixed = catalog.build("controllers", "fixed")
-    stacked = play([TINY, TINY], [fixed, fixed])
+    stacked = play_episodes([TINY, TINY], [fixed, fixed])
     assert stacked[0] == stacked[1], "the same task, seed and controller"
-    assert [step for step, _ in stacked[0].measured] == [10, 20]
+    assert [step for step, _ in stacked[0].distances] == [10, 20]
     deep = Experiment(**{**vars(TINY), "data": PlugSpec("equipoise.meta.pictures", {"reals": 32, "size": 16})})
     deep = Experiment(
         **{**vars(deep), "model": PlugSpec("dcgan", {"width": 2}), "metric": PlugSpec("fd_pixels"), "steps": 2}
     )
-    (alone,) = play([deep], [fixed])
-    assert alone.measured[-1][0] == 2
+    (alone,) = play_episodes([deep], [fixed])
+    assert alone.distances[-1][0] == 2
     assert not alone.diverged
 
 
-def test_a_run_that_diverges_is_told_apart() -> None:
-    sick = Experiment(
+def test_divergence_is_reported() -> None:
+    diverging = Experiment(
         **{**vars(TINY), "knobs": {"lr_g": 1e-2, "lr_d": 1e-2}, "data": PlugSpec("ring", {"radius": 1e38})}
     )
-    (episode,) = play([sick], [catalog.build("controllers", "fixed")])
+    (episode,) = play_episodes([diverging], [catalog.build("controllers", "fixed")])
     assert episode.diverged
 
 
 @pytest.mark.parametrize(
-    ("metric", "told"),
+    ("metric", "message"),
     [
-        ("none", "policies are trained by a distance: say a metric, such as equipoise.meta.held_out"),
-        ("coverage:samples", "of 'coverage:samples' more is better, and policies are trained by a distance: say"),
+        ("none", "set a metric, such as equipoise.meta.held_out"),
+        ("coverage:samples", "of 'coverage:samples' more is better"),
     ],
 )
 @pytest.mark.parametrize("model", ["mlp", "dcgan"])
-def test_a_task_without_a_metric_of_which_less_is_better_is_told(metric: str, told: str, model: str) -> None:
+def test_task_without_a_distance_metric_is_an_error(metric: str, message: str, model: str) -> None:
     data = "equipoise.meta.points" if model == "mlp" else "equipoise.meta.pictures"
     changed = {
         "data": PlugSpec(data, {"reals": 16}),
         "model": PlugSpec(model, {"width": 2}),
         "metric": PlugSpec(metric),
     }
-    with pytest.raises(SettingError, match=told):
-        play([Experiment(**{**vars(TINY), **changed})], [catalog.build("controllers", "fixed")])
+    with pytest.raises(SettingError, match=message):
+        play_episodes([Experiment(**{**vars(TINY), **changed})], [catalog.build("controllers", "fixed")])
 
 
-def test_what_a_mean_is_at_least_is_so_in_95_of_100_even_of_few() -> None:
-    drawn = np.random.default_rng(0).standard_normal((4000, 3))
-    assert np.mean([least(row) <= 0 for row in drawn.tolist()]) == pytest.approx(0.95, abs=0.01)
+def test_lower_bound_of_the_mean_covers_95_percent_for_few_values() -> None:
+    samples = np.random.default_rng(0).standard_normal((4000, 3))
+    assert np.mean([mean_lower_bound(row) <= 0 for row in samples.tolist()]) == pytest.approx(0.95, abs=0.01)

@@ -1,4 +1,4 @@
-"""Tasks that policies are trained on: their data, how they are drawn, and what may not be among them."""
+"""Training tasks of policies: their data, how they are sampled, and the data that are excluded."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.experiment.settings import complete
-from equipoise.meta.held_out import COUNT, HeldOut
-from equipoise.meta.pictures import Pictures
+from equipoise.experiment.completion import complete
+from equipoise.meta.held_out import COUNT, HeldOutDistance
+from equipoise.meta.pictures import ShapeImages
 from equipoise.meta.points import SHAPES, Points
-from equipoise.meta.tasks import Tasks, check_apart
+from equipoise.meta.tasks import TaskDistribution, check_training_data
 
-TASKS = Tasks(
+TASKS = TaskDistribution(
     {"data": {"name": "equipoise.meta.points"}, "model": "mlp", "metric": "equipoise.meta.held_out"},
     {"data.shape": ["moons", "cross"], "knobs.lr_d": [1e-3, 4e-3], "steps": [50, 60]},
 )
@@ -21,9 +21,9 @@ TASKS = Tasks(
 
 @pytest.mark.parametrize(
     "data",
-    [*(Points(shape=shape) for shape in SHAPES), *(Pictures(motif=motif) for motif in ("discs", "bars", "waves"))],
+    [*(Points(shape=shape) for shape in SHAPES), *(ShapeImages(motif=motif) for motif in ("discs", "bars", "waves"))],
 )
-def test_data_are_the_same_for_the_same_seed_and_lie_in_their_range(data: Points | Pictures) -> None:
+def test_data_are_reproducible_and_in_range(data: Points | ShapeImages) -> None:
     real = data.stream("held_out", 400, 3).batch(2).real
     assert tuple(real.shape[1:]) == data.spec.shape
     assert real.dtype == torch.float32
@@ -35,36 +35,36 @@ def test_data_are_the_same_for_the_same_seed_and_lie_in_their_range(data: Points
     assert real.std() > 0.1
 
 
-@pytest.mark.parametrize("data", [Points(reals=7), Pictures(reals=7)])
-def test_training_reals_are_few_and_held_out_ones_without_end(data: Points | Pictures) -> None:
+@pytest.mark.parametrize("data", [Points(reals=7), ShapeImages(reals=7)])
+def test_training_reals_are_limited_and_held_out_reals_unlimited(data: Points | ShapeImages) -> None:
     train = data.stream("train", 64, 0)
-    seen = torch.cat([train.batch(index).real for index in range(3)]).flatten(1)
-    assert len(seen.unique(dim=0)) == 7 == data.count("train")
+    reals = torch.cat([train.batch(index).real for index in range(3)]).flatten(1)
+    assert len(reals.unique(dim=0)) == 7 == data.count("train")
     fresh = torch.cat([data.stream("held_out", 64, 0).batch(index).real for index in range(3)]).flatten(1)
     assert len(fresh.unique(dim=0)) == 3 * 64
     assert data.count("held_out") is None
 
 
-def test_clusters_are_elsewhere_for_another_draw() -> None:
+def test_clusters_depend_on_the_draw() -> None:
     first, again, other = (
         Points(shape="clusters", draw=draw).stream("held_out", 512, 0).batch(0) for draw in (1, 1, 2)
     )
-    metric = HeldOut()
+    metric = HeldOutDistance()
     statistics = metric.statistics(first)
     assert metric.value(statistics, again.real) < 0.01 < metric.value(statistics, other.real)
 
 
-@pytest.mark.parametrize("wrong", [lambda: Points(reals=1), lambda: Pictures(reals=1), lambda: Pictures(size=4)])
-def test_data_that_cannot_be_are_told(wrong: Callable[[], object]) -> None:
-    with pytest.raises(SettingError, match=r"(reals = 1|size = 4): (there|it) must be at least"):
+@pytest.mark.parametrize("wrong", [lambda: Points(reals=1), lambda: ShapeImages(reals=1), lambda: ShapeImages(size=4)])
+def test_invalid_data_options_are_an_error(wrong: Callable[[], object]) -> None:
+    with pytest.raises(SettingError, match=r"(reals = 1|size = 4): it must be at least"):
         wrong()
 
 
-def test_the_distance_is_the_definition() -> None:
-    """Against the formula, written out pair by pair, a kernel at a time."""
+def test_distance_equals_its_definition() -> None:
+    """Compared with the formula, computed pair by pair and kernel by kernel."""
     source = torch.Generator().manual_seed(0)
     real, fake = torch.randn(20, 2, generator=source), torch.randn(24, 2, generator=source) * 0.5 + 1
-    metric = HeldOut()
+    metric = HeldOutDistance()
     statistics = metric.statistics(Points().stream("held_out", 8, 0).batch(0))
     from equipoise.core.data import Batch
 
@@ -82,8 +82,8 @@ def test_the_distance_is_the_definition() -> None:
     assert np.isnan(metric.value(statistics, fake / 0))
 
 
-def test_perfect_samples_are_nearer_than_copies_and_collapsed_ones() -> None:
-    data, metric = Points(shape="pinwheel", reals=64), HeldOut()
+def test_perfect_samples_are_closer_than_copies_and_collapsed_ones() -> None:
+    data, metric = Points(shape="pinwheel", reals=64), HeldOutDistance()
     statistics = metric.statistics(data.stream("held_out", COUNT, 0).batch(0))
     perfect = metric.value(statistics, data.stream("held_out", COUNT, 1).batch(0).real)
     copies = metric.value(statistics, data.stream("train", COUNT, 1).batch(0).real)
@@ -91,36 +91,34 @@ def test_perfect_samples_are_nearer_than_copies_and_collapsed_ones() -> None:
     assert abs(perfect) < 0.004 < copies < collapsed
 
 
-def test_the_same_seed_draws_the_same_tasks_and_all_alternatives() -> None:
-    drawn = TASKS.drawn(40, 1, 2)
-    assert drawn == TASKS.drawn(40, 1, 2)
-    assert drawn != TASKS.drawn(40, 1, 3)
-    assert {one.data.options["shape"] for one in drawn if one.data} == {"moons", "cross"}
-    assert {one.knobs["lr_d"] for one in drawn if one.knobs} == {1e-3, 4e-3}
-    assert {one.steps for one in drawn} == {50, 60}
-    assert len({one.seed for one in drawn}) == 40
-    assert complete(drawn[0]).repair is False
+def test_sampled_tasks_are_reproducible_and_cover_all_values() -> None:
+    tasks = TASKS.sample_many(40, 1, 2)
+    assert tasks == TASKS.sample_many(40, 1, 2)
+    assert tasks != TASKS.sample_many(40, 1, 3)
+    assert {one.data.options["shape"] for one in tasks if one.data} == {"moons", "cross"}
+    assert {one.knobs["lr_d"] for one in tasks if one.knobs} == {1e-3, 4e-3}
+    assert {one.steps for one in tasks} == {50, 60}
+    assert len({one.seed for one in tasks}) == 40
+    assert complete(tasks[0]).repair is False
 
 
 @pytest.mark.parametrize(
     "tasks",
     [
-        Tasks({"data": "digits"}, {}),
-        Tasks({"data": {"name": "openmoji", "image_size": 16}}, {}),
-        Tasks({"data": {"name": "equipoise.meta.pictures"}}, {"data.name": ["equipoise.meta.pictures", "digits"]}),
+        TaskDistribution({"data": "digits"}, {}),
+        TaskDistribution({"data": {"name": "openmoji", "image_size": 16}}, {}),
+        TaskDistribution(
+            {"data": {"name": "equipoise.meta.pictures"}}, {"data.name": ["equipoise.meta.pictures", "digits"]}
+        ),
     ],
 )
-def test_data_that_judge_controllers_are_refused(tasks: Tasks) -> None:
-    with pytest.raises(
-        SettingError, match=r"'(digits|openmoji)' is kept for judging controllers; train policies on other"
-    ):
-        check_apart([TASKS, tasks])
+def test_data_of_comparisons_are_refused(tasks: TaskDistribution) -> None:
+    with pytest.raises(SettingError, match=r"'(digits|openmoji)' is reserved"):
+        check_training_data([TASKS, tasks])
 
 
-def test_tasks_that_cannot_be_are_told() -> None:
-    with pytest.raises(
-        SettingError, match=r"'data.shape' is to be drawn, but data = 'ring' is no table; write it as one"
-    ):
-        Tasks({"data": "ring"}, {"data.shape": ["moons"]}).drawn(1, 0)
+def test_invalid_tasks_are_an_error() -> None:
+    with pytest.raises(SettingError, match=r"'data.shape' .* data = 'ring'"):
+        TaskDistribution({"data": "ring"}, {"data.shape": ["moons"]}).sample_many(1, 0)
     with pytest.raises(UnknownNameError, match="there is no setting in the plan's task 'step'; did you mean 'steps'"):
-        Tasks({"step": 5}, {}).drawn(1, 0)
+        TaskDistribution({"step": 5}, {}).sample_many(1, 0)

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.comparison import results
-from equipoise.comparison import execution
-from equipoise.comparison import measurements
-from equipoise.comparison import plan_runs
+from equipoise.comparison import execution, measurements, plan_runs, results
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
 from equipoise.comparison.measurements import Measurement, append_measurement, read_measurements
 from equipoise.comparison.plan import ComparisonPlan
@@ -28,7 +25,7 @@ RUN = RunSpec(TaskSetting("ring"), "annealed", 1)
 
 
 def steps(folder: ComparisonFolder, run: RunSpec) -> list[int]:
-    return [look.step for look in read_measurements(folder.looks(run))]
+    return [look.step for look in read_measurements(folder.measurements(run))]
 
 
 def test_a_run_is_looked_at_as_often_as_planned_and_keeps_its_weights_alone(compared: ComparisonFolder) -> None:
@@ -36,16 +33,18 @@ def test_a_run_is_looked_at_as_often_as_planned_and_keeps_its_weights_alone(comp
     names = {path.name for path in compared.run(RUN).iterdir()}
     assert "generator.safetensors" in names
     assert "checkpoints" not in names, "a hundred times as large as all else"
-    last = read_measurements(compared.looks(RUN))[-1]
+    last = read_measurements(compared.measurements(RUN))[-1]
     assert last.also.keys() == {"modes"}
-    clocks = [look.cpu for look in read_measurements(compared.looks(RUN))]
+    clocks = [look.cpu for look in read_measurements(compared.measurements(RUN))]
     assert 0 < clocks[0] < clocks[1] < clocks[2] < clocks[3]
 
 
 def test_a_look_is_what_evaluate_would_say(compared: ComparisonFolder, tiny: ComparisonPlan) -> None:
-    asked = EvaluationRequest(samples=compared.run(RUN), metrics=("high_quality", "modes"), count=tiny.samples, seed=measurements.SEED)
+    asked = EvaluationRequest(
+        samples=compared.run(RUN), metrics=("high_quality", "modes"), count=tiny.samples, seed=measurements.SEED
+    )
     said = {row.metric: row.value for row in evaluate(asked).rows}
-    last = read_measurements(compared.looks(RUN))[-1]
+    last = read_measurements(compared.measurements(RUN))[-1]
     assert last.value == said["high_quality"]
     assert last.also["modes"] == said["modes"]
 
@@ -73,7 +72,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(
     whole, again = (one.run(RUN) / "generator.safetensors" for one in (compared, folder))
     assert whole.read_bytes() == again.read_bytes()
     mine, other = (results.load_result(tiny, one, RUN) for one in (folder, compared))
-    assert [score for _, score, _ in mine.looks] == [score for _, score, _ in other.looks]
+    assert [score for _, score, _ in mine.curve] == [score for _, score, _ in other.curve]
     assert (mine.score, mine.value, mine.also) == (other.score, other.value, other.also)
 
 
@@ -90,9 +89,9 @@ def test_a_run_that_was_killed_goes_on_from_where_it_was_last_looked_at(
             break
     events.close()
     for step in (3, 6):
-        append_measurement(folder.looks(RUN), Measurement(step, 0.5, cpu=100.0 + step, seconds=200.0))
+        append_measurement(folder.measurements(RUN), Measurement(step, 0.5, cpu=100.0 + step, seconds=200.0))
     assert execution.execute_run(folder, RUN, lambda: False)
-    kept = read_measurements(folder.looks(RUN))
+    kept = read_measurements(folder.measurements(RUN))
     assert [look.step for look in kept] == [3, 6, 9, 12]
     assert 106 < kept[2].cpu < 150, "charged on top of what it had taken up to step 6"
     resumed = [json.loads(line) for line in (folder.run(RUN) / "events.jsonl").read_text().splitlines()]
@@ -155,7 +154,7 @@ def test_looks_survive_a_kill_at_any_byte(tmp_path: Path) -> None:
 
 def test_a_folder_is_of_one_plan(tiny: ComparisonPlan, tmp_path: Path, compared: ComparisonFolder) -> None:
     create_or_open(compared, tiny, "the same plan goes on")
-    assert open_comparison(compared)[0] == tiny
+    assert open_comparison(compared).plan == tiny
     with pytest.raises(RunError, match="holds a comparison by another plan; choose another folder with --out"):
         create_or_open(compared, dataclasses.replace(tiny, seeds=(0,)), "")
     (tmp_path / "mine").mkdir()
@@ -202,7 +201,7 @@ def test_without_anchors_a_run_has_no_score(compared: ComparisonFolder, tiny: Co
     folder = ComparisonFolder(Path(shutil.copytree(compared.path, tmp_path / "bare")))
     shutil.rmtree(folder.path / "anchors")
     result = results.load_result(tiny, folder, RUN)
-    assert (result.state, result.score, result.last, result.looks) == ("ended", None, None, ())
+    assert (result.state, result.score, result.last, result.curve) == ("ended", None, None, ())
     assert result.value is not None
     assert not result.counts
     assert summarise(tiny, results.load_results(tiny, folder)) is None, "nothing is compared, rather than nothings"

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.comparison import follow, page, planned
-from equipoise.comparison.cautions import Start, cautions, marks, undone
-from equipoise.comparison.folder import Folder, begin
-from equipoise.comparison.plan import Arm, PlugSpec, Plan, Regime, Tuning
+from equipoise.comparison import execution, page, plan_runs
+from equipoise.comparison.caveats import Start, find_caveats, label_arms, overwritten_knobs
+from equipoise.comparison.folder import ComparisonFolder, create_or_open
+from equipoise.comparison.plan import Arm, ComparisonPlan, PlugSpec, Regime, Tuning
 
 SEARCH = {"factors.lr_d": (0.5, 2.0), "knobs.beta1": (0.3, 0.4)}
 
 
 @pytest.fixture(scope="module")
-def run(tiny: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Folder]:
+def run(tiny: ComparisonPlan, tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparisonPlan, ComparisonFolder]:
     """Arms that leave, multiply and set the rate that a regime spoils, and that trials try; ppo without a distance.
 
     And one that decides to leave everything where it is, as one does that lacks its signal.
@@ -39,20 +39,20 @@ def run(tiny: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Fol
         looks=2,
         samples=500,
     )
-    folder = Folder(tmp_path_factory.mktemp("cautious") / "out")
-    begin(folder, plan, "")
-    follow.measure_anchors(folder, planned.Setting("ring"))
-    for one in planned.trials(plan):
-        assert follow.follow(folder, one, lambda: False)
-    follow.write_json(folder.tuned, {arm: {"trial": 0, "tried": {}, "scores": [0.0, 0.0]} for arm in arms})
-    for one in planned.tests(plan):
-        assert follow.follow(folder, one, lambda: False)
+    folder = ComparisonFolder(tmp_path_factory.mktemp("cautious") / "out")
+    create_or_open(folder, plan, "")
+    execution.execute_anchors(folder, plan_runs.TaskSetting("ring"))
+    for one in plan_runs.tuning_runs(plan):
+        assert execution.execute_run(folder, one, lambda: False)
+    execution.write_json(folder.tuned, {arm: {"trial": 0, "tried": {}, "scores": [0.0, 0.0]} for arm in arms})
+    for one in plan_runs.test_runs(plan):
+        assert execution.execute_run(folder, one, lambda: False)
     return plan, folder
 
 
-def test_arms_that_undo_what_they_are_compared_in_are_named(run: tuple[Plan, Folder]) -> None:
-    result = cautions(*run)
-    assert marks(result) == {
+def test_arms_that_undo_what_they_are_compared_in_are_named(run: tuple[ComparisonPlan, ComparisonFolder]) -> None:
+    result = find_caveats(*run)
+    assert label_arms(result) == {
         "sets": "sets (undoes mis_set, tuned in part)",
         "ppo": "ppo (undoes mis_set, not tuned, blind)",
         "stays": "stays (idle)",
@@ -64,8 +64,8 @@ def test_arms_that_undo_what_they_are_compared_in_are_named(run: tuple[Plan, Fol
     assert texts[-1].startswith("stays is idle in ring: it turned nothing in any run there")
 
 
-def test_cautions_stand_on_the_page_and_beside_the_names(run: tuple[Plan, Folder]) -> None:
-    text = page.write(run[1]).read_text()
+def test_cautions_stand_on_the_page_and_beside_the_names(run: tuple[ComparisonPlan, ComparisonFolder]) -> None:
+    text = page.write_report(run[1]).read_text()
     assert text.count("<strong>Caution.</strong>") == 7, "six of arms, and that nothing was learned in so few steps"
     assert "<strong>Caution.</strong> In ring half of the ways of control score below" in text
     markdown = (run[1].path / "results.md").read_text()
@@ -73,16 +73,18 @@ def test_cautions_stand_on_the_page_and_beside_the_names(run: tuple[Plan, Folder
     assert "| ppo (undoes mis_set, not tuned, blind) |" in markdown
 
 
-def test_of_runs_that_are_not_there_nothing_is_said(run: tuple[Plan, Folder], tmp_path: Path) -> None:
-    assert cautions(run[0], Folder(tmp_path)) == []
+def test_of_runs_that_are_not_there_nothing_is_said(
+    run: tuple[ComparisonPlan, ComparisonFolder], tmp_path: Path
+) -> None:
+    assert find_caveats(run[0], ComparisonFolder(tmp_path)) == []
 
 
-def test_a_plan_like_any_other_needs_no_caution(compared: Folder, tiny: Plan) -> None:
-    assert cautions(tiny, compared) == []
+def test_a_plan_like_any_other_needs_no_caution(compared: ComparisonFolder, tiny: ComparisonPlan) -> None:
+    assert find_caveats(tiny, compared) == []
 
 
 def test_a_knob_is_undone_where_it_stood_apart_and_stands_alike() -> None:
     starts = [Start({"a": 1.0, "b": 1.0, "c": 1.0}, {"a": 5.0, "b": 2.0, "c": 3.0})]
     starts.append(Start({"a": 2.0, "b": 2.0, "c": 1.0}, {"a": 5.0, "b": 4.0, "c": 3.0}))
-    assert undone(starts, ("a", "b", "c")) == ["a"], "b was moved, c was not set up differently"
-    assert undone(starts[:1], ("a",)) == []
+    assert overwritten_knobs(starts, ("a", "b", "c")) == ["a"], "b was moved, c was not set up differently"
+    assert overwritten_knobs(starts[:1], ("a",)) == []

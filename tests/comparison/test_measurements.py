@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from equipoise.comparison import follow, looks, planned
-from equipoise.comparison.folder import Folder, begin
-from equipoise.comparison.looks import Clock, Judge
-from equipoise.comparison.plan import Plan
+from equipoise.comparison import execution, measurements, plan_runs
+from equipoise.comparison.folder import ComparisonFolder, create_or_open
+from equipoise.comparison.measurements import ReportedMetric, RunClock
+from equipoise.comparison.plan import ComparisonPlan
 
 LONG = 1000.0
 
@@ -27,9 +27,9 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_clock_stands_still_while_it_is_stopped(passed: list[float]) -> None:
-    clock = Clock()
+    clock = RunClock()
     passed[0] += 3
-    with clock.stopped() as reading:
+    with clock.paused() as reading:
         passed[0] += LONG
     assert reading == pytest.approx((3, 3), abs=0.01)
     passed[0] += 2
@@ -40,16 +40,16 @@ def test_a_clock_stands_still_while_it_is_stopped(passed: list[float]) -> None:
 
 
 def test_looks_from_outside_are_not_charged(
-    tiny: Plan, tmp_path: Path, passed: list[float], monkeypatch: pytest.MonkeyPatch
+    tiny: ComparisonPlan, tmp_path: Path, passed: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither what the judge takes to begin nor what each of its looks takes; a step of the run is."""
-    known, judge_of, train = looks.judge_of, Judge.of_run, follow.launch.start
+    known, judge_of, train = measurements.build_reported_metric, ReportedMetric.of_run, execution.launch.start
 
-    def beginning(*told: object) -> Judge:
+    def beginning(*told: object) -> ReportedMetric:
         passed[0] += LONG
         return known(*told)
 
-    def looking(judge: Judge, folder: Path) -> float:
+    def looking(judge: ReportedMetric, folder: Path) -> float:
         passed[0] += LONG
         return judge_of(judge, folder)
 
@@ -59,12 +59,12 @@ def test_looks_from_outside_are_not_charged(
             yield event
 
     monkeypatch.setattr(looks, "judge_of", beginning)
-    monkeypatch.setattr(Judge, "of_run", looking)
-    monkeypatch.setattr(follow.launch, "start", training)
-    folder, run = Folder(tmp_path / "out"), planned.tests(tiny)[0]
-    begin(folder, tiny, "")
-    assert follow.follow(folder, run, lambda: False)
-    seen = looks.recorded(folder.looks(run))
+    monkeypatch.setattr(ReportedMetric, "of_run", looking)
+    monkeypatch.setattr(execution.launch, "start", training)
+    folder, run = ComparisonFolder(tmp_path / "out"), plan_runs.test_runs(tiny)[0]
+    create_or_open(folder, tiny, "")
+    assert execution.execute_run(folder, run, lambda: False)
+    seen = measurements.read_measurements(folder.measurements(run))
     assert len(seen) == 4
     assert passed[0] > 5 * LONG
     assert 12 <= seen[-1].cpu < LONG / 2

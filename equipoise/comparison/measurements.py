@@ -1,0 +1,137 @@
+"""Measurements of a run from outside: how good its samples are by a metric that the run itself cannot observe.
+
+Each checkpoint that is due is measured in the process of the run, without changing its random state. The cost of
+measuring is not charged to the run; everything else in the process is: training, probes, live metrics, checkpoints,
+rollbacks, the controller. Measurements are lines of JSON in a file next to the run folders.
+"""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from equipoise.comparison.plan import Task
+from equipoise.core import catalog
+from equipoise.core.data import Batch, DataSet
+from equipoise.core.metric import Metric, ReferenceSet
+from equipoise.evaluation.evaluate import evaluate
+from equipoise.evaluation.samples import generate_samples
+from equipoise.evaluation.subject import EvaluationRequest
+from equipoise.experiment.settings import Experiment, build_data
+from equipoise.inference.generator import Generator, load
+
+SEED = 7
+"""Seed of the evaluated latents, labels and reals: the same for every arm and seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Quality and cost of a run after a step. `value`: the reported metric, not finite if the samples were not.
+
+    `value` is None where only the time was recorded, when a run was interrupted. `cpu`, `seconds`: CPU and wall-clock
+    seconds of the run so far, without measurements. `also`: additional metrics, in the last measurement only.
+    """
+
+    step: int
+    value: float | None
+    cpu: float
+    seconds: float
+    also: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReportedMetric:
+    """The reported metric of a task, with the held-out reals that `count` samples are compared with."""
+
+    metric: Metric
+    statistics: object
+    reals: Batch
+    count: int
+
+    def of_samples(self, samples: Tensor) -> float:
+        """Return the metric of samples (N, ...) in the range of the data; NaN if any of them is not finite."""
+        return float(self.metric.value(self.statistics, samples)) if samples.isfinite().all() else math.nan
+
+    def of_generator(self, generator: Generator) -> float:
+        """Return the metric of samples from a generator."""
+        result = generate_samples(Path(), generator, self.count, SEED, self.reals.condition)
+        return self.of_samples(result.samples)
+
+    def of_run(self, folder: Path) -> float:
+        """Return the metric of the averaged generator in a run folder, as last saved. Keeps the global random state."""
+        with torch.random.fork_rng(devices=[]):
+            return self.of_generator(load(folder))
+
+
+def build_reported_metric(task: Task, experiment: Experiment, count: int) -> ReportedMetric:
+    """Build the reported metric of a task: `count` samples against as many held-out reals, or all there are."""
+    data: DataSet = build_data(experiment)
+    metric: Metric = catalog.build("metrics", task.reported.name, task.reported.options)
+    available = data.count("held_out")
+    reals: Batch = data.stream("held_out", count if available is None else min(count, available), SEED).batch(0)
+    return ReportedMetric(metric, metric.statistics(ReferenceSet(reals.real, reals.condition)), reals, count)
+
+
+def evaluate_additional_metrics(task: Task, folder: Path, count: int) -> dict[str, float]:
+    """Return the additional metrics of a task for the last samples of a run."""
+    if not task.also:
+        return {}
+    request = EvaluationRequest(samples=folder, metrics=task.also, count=count, seed=SEED)
+    return {row.metric: row.value for row in evaluate(request).rows}
+
+
+class RunClock:
+    """CPU and wall-clock seconds of this process since construction. Mutable: it can be set and paused."""
+
+    def __init__(self) -> None:
+        self.set(0.0, 0.0)
+
+    def set(self, cpu: float, seconds: float) -> None:
+        """Continue from these values."""
+        self._cpu, self._seconds = cpu - time.process_time(), seconds - time.monotonic()
+
+    def read(self) -> tuple[float, float]:
+        """Return CPU seconds and wall-clock seconds."""
+        return self._cpu + time.process_time(), self._seconds + time.monotonic()
+
+    @contextmanager
+    def paused(self) -> Iterator[tuple[float, float]]:
+        """Do not count what is done in this context; yields the reading at its start."""
+        reading = self.read()
+        yield reading
+        self.set(*reading)
+
+
+def append_measurement(path: Path, measurement: Measurement) -> None:
+    """Append a measurement to a file; removes an incomplete last line, which a killed process may have left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = dataclasses.asdict(measurement)
+    line["value"] = None if measurement.value is None else _to_json(measurement.value)
+    line["also"] = {name: _to_json(value) for name, value in measurement.also.items()}
+    with path.open("ab") as file:
+        file.truncate(path.read_bytes().rfind(b"\n") + 1)
+        file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+
+
+def read_measurements(path: Path) -> list[Measurement]:
+    """Read all measurements, by step; of two after the same step the later, as the run was resumed before that step."""
+    result = {}
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+        if line.endswith(b"\n"):
+            values = json.loads(line)
+            value = None if values["value"] is None else float(values["value"])
+            also = {name: float(other) for name, other in values["also"].items()}
+            result[values["step"]] = Measurement(**{**values, "value": value, "also": also})
+    return [result[step] for step in sorted(result)]
+
+
+def _to_json(value: float) -> float | str:
+    """Return a number as JSON allows it: one that is not finite as a string."""
+    return value if math.isfinite(value) else repr(value)

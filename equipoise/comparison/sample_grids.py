@@ -1,0 +1,83 @@
+"""The last samples of every arm in a setting, for the first seed that all arms have run: uncurated."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from equipoise.comparison.figures import NARROW, WIDE, make_panels
+from equipoise.comparison.folder import ComparisonFolder
+from equipoise.comparison.summary import Block, ComparisonSummary, blocks_by_setting
+from equipoise.report.plot_style import BLUE, panel_title, render_png
+from equipoise.runs.run import EXPERIMENT_FILE, Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HEIGHT = 2.3
+"""Inches: the height of the samples of one arm, of which three fit in a row on a desktop and one on a phone."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingSamples:
+    """PNG images of the samples of all arms in a setting, the best arm first, for a desktop and for a phone."""
+
+    setting: str
+    seed: int
+    wide: bytes
+    narrow: bytes
+
+
+def render_sample_grids(
+    folder: ComparisonFolder, summary: ComparisonSummary, blocks: Sequence[Block]
+) -> list[SettingSamples]:
+    """Render the samples of each setting, except those that are neither images nor points in the plane."""
+    result = []
+    for name, group in blocks_by_setting(blocks).items():
+        files = {arm: _last_samples(folder.path / "runs" / run.name) for arm, run in group[0].items()}
+        if any(files.values()):
+            seed = next(iter(group[0].values())).seed
+            wide, narrow = (render_png(partial(_samples_figure, summary, files, columns)) for columns in (WIDE, NARROW))
+            result.append(SettingSamples(name, seed, wide, narrow))
+    return result
+
+
+def _last_samples(run: Path) -> Path | None:
+    """Return the file with the last samples of a run, images or points in the plane."""
+    lines = Run(run).lines("sampled") if (run / EXPERIMENT_FILE).exists() else []
+    path = run / str(lines[-1]["samples"]) if lines else None
+    if path is None or not path.exists():
+        return None
+    if path.suffix == ".npy" and np.load(path, mmap_mode="r", allow_pickle=False).shape[1:] != (2,):
+        return None
+    return path
+
+
+def _samples_figure(summary: ComparisonSummary, files: Mapping[str, Path | None], columns: int) -> "Figure":
+    figure, panels = make_panels(len(summary.arms), HEIGHT, left=0.17, bottom=0.1, columns=columns)
+    for axes, one in zip(panels, summary.arms, strict=True):
+        _draw(axes, files[one.arm])
+        panel_title(axes, one.arm, legends=False)
+    return figure
+
+
+def _draw(axes: "Axes", path: Path | None) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if path is None:
+        axes.text(0.5, 0.5, "no samples", ha="center", va="center")
+    elif path.suffix == ".npy":
+        points = np.load(path, allow_pickle=False)
+        axes.scatter(points[:, 0], points[:, 1], s=1.5, color=BLUE, alpha=0.6, linewidths=0)
+        axes.set_aspect("equal", adjustable="datalim")
+    else:
+        with Image.open(path) as grid:
+            axes.imshow(np.asarray(grid.convert("RGB")), interpolation="nearest")

@@ -1,0 +1,178 @@
+"""A training run that waits at each decision of a policy for an action."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from equipoise.core.controller import Turn
+from equipoise.core.events import Evaluated, Event, Finished, Sensed
+from equipoise.core.knobs import Knobs
+from equipoise.core.observations import MetricReading, Observation, Signals
+from equipoise.experiment.assembly import assemble
+from equipoise.experiment.completion import complete
+from equipoise.experiment.settings import Experiment
+from equipoise.meta.stacked import is_evaluation_due, pilot_with_controller
+from equipoise.policy.files import Policy
+from equipoise.training.loop import Training, train
+
+Vector = npt.NDArray[np.float32]
+
+
+def decision_interval(every: float, steps: int) -> int:
+    """Steps between decisions, of a policy's `every`, in a run of so many that is read after each of them."""
+    wanted = every if every >= 1 else every * steps
+    return max(1, math.ceil(wanted - 1e-9))
+
+
+def count_decisions(every: float, steps: int) -> int:
+    """How many decisions such a run has; what would be decided after its last step is none."""
+    return (steps - 1) // decision_interval(every, steps)
+
+
+class PolicyInputs(Protocol):
+    """What a policy decides from: see controllers/_learned_controller.py."""
+
+    @property
+    def features(self) -> tuple[float, ...]:
+        """(n,) in [-1, 1]."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the policy is to decide now."""
+
+
+class PolicyController(Protocol):
+    """A controller that follows a policy and accepts actions from outside: controllers/_learned_controller.py."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy."""
+
+    def required_knobs(self) -> frozenset[str]:
+        """See Controller."""
+
+    def initial(self, knobs: Knobs) -> Any:
+        """See Controller."""
+
+    def observe(self, state: Any, observation: Observation) -> PolicyInputs:
+        """Advance the state by one observation, before a decision."""
+
+    def decide(self, inputs: Any, action: None) -> Turn[Any]:
+        """Return the turn that leaves the heads where they are."""
+
+    def act(self, state: Any, observation: Observation, action: Sequence[float]) -> Turn[Any]:
+        """Return the turn of an action (k,), for an observation that `state` includes already."""
+
+
+@dataclass(frozen=True)
+class StepwiseState:
+    """State of the policy's controller, and the features (n,) and due flag of its last observation."""
+
+    policy: object
+    features: tuple[float, ...] = ()
+    is_due: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class StepwiseController:
+    """Observes as a policy does and leaves the heads where they are; with an `action`, acts on the last observation."""
+
+    controller: PolicyController
+    action: Sequence[float] | None = None
+
+    def required_knobs(self) -> frozenset[str]:
+        """Return those of the policy's controller."""
+        return self.controller.required_knobs()
+
+    def initial(self, knobs: Knobs) -> StepwiseState:
+        """Return the state before the first observation."""
+        return StepwiseState(self.controller.initial(knobs))
+
+    def update(self, state: StepwiseState, observation: Observation) -> Turn[StepwiseState]:
+        """Observe; or act, and keep the features of the last observation."""
+        if self.action is not None:
+            turn = self.controller.act(state.policy, observation, self.action)
+            return Turn(turn.knobs, dataclasses.replace(state, policy=turn.state), turn.reasons, turn.reward)
+        inputs = self.controller.observe(state.policy, observation)
+        turn = self.controller.decide(inputs, None)
+        after = StepwiseState(turn.state, inputs.features, inputs.is_due)
+        return Turn(turn.knobs, after, turn.reasons, turn.reward)
+
+
+@dataclass(slots=True)
+class StepwiseRun:
+    """A run that waits at each decision of its policy.
+
+    `vector`: the features of the last reading, (n,) float32. `signals`: of the last reading, with the metrics evaluated
+    since then. `observation`: of the last reading.
+    """
+
+    training: Training
+    events: Iterator[Event]
+    controller: PolicyController
+    vector: Vector
+    signals: Signals = dataclasses.field(default_factory=Signals)
+    progress: float = 0.0
+    observation: Observation | None = None
+    finished: Finished | None = None
+
+    @classmethod
+    def of(cls, experiment: Experiment, controller: PolicyController) -> "StepwiseRun":
+        """Prepare a run that is read where its policy may decide, and nowhere else."""
+        training = assemble(complete(experiment), None)
+        training.pilot = pilot_with_controller(training, StepwiseController(controller))
+        training.pilot.sense_every = decision_interval(controller.policy.every, training.plan.steps)
+        training.pilot.eager = 0
+        zeros = np.zeros(len(controller.policy.feature_names), np.float32)
+        return cls(training, train(training), controller, zeros)
+
+    def advance(self) -> None:
+        """Train up to the next decision, or to the end; a run that has diverged ends without another decision.
+
+        A decision follows the evaluation that is due at its step, which is part of the reward of the previous action.
+        Its features are those from before the evaluation, as for a controller in a run.
+        """
+        for event in self.events:
+            self._record(event)
+            last = Evaluated if is_evaluation_due(self.training, event.step) else Sensed
+            if isinstance(event, last) and self._is_decision(event.step):
+                return
+
+    def act(self, action: Sequence[float]) -> None:
+        """Change the knobs as a controller with this action would have done at the last reading."""
+        assert self.observation is not None
+        pilot = self.training.pilot
+        observation = dataclasses.replace(self.observation, knobs=pilot.target)
+        pilot.decide(observation, StepwiseController(self.controller, action))
+
+    def _is_decision(self, step: int) -> bool:
+        """Whether there is a decision after a step: read, due, and with later steps that it can change."""
+        observation = self.observation
+        if observation is None or observation.step != step or observation.health.verdict == "diverged":
+            return False
+        return self._state().is_due and step < self.training.plan.steps
+
+    def _state(self) -> StepwiseState:
+        state = self.training.pilot.controller_state
+        assert isinstance(state, StepwiseState)
+        return state
+
+    def _record(self, event: Event) -> None:
+        match event:
+            case Sensed():
+                pilot = self.training.pilot
+                self.signals, self.progress = event.signals, event.progress
+                self.observation = Observation(
+                    event.step, event.progress, event.signals, event.health, pilot.target, pilot.turnable
+                )
+                self.vector = np.asarray(self._state().features, np.float32)
+            case Evaluated():
+                metrics = {**self.signals.metrics, event.metric: MetricReading(event.value, 0, event.better)}
+                self.signals = dataclasses.replace(self.signals, metrics=metrics)
+            case Finished():
+                self.finished = event
