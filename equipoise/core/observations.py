@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from equipoise.core.knobs import Knobs
 
@@ -78,6 +78,14 @@ class Signals:
     """Number of steps since the last reading with a non-finite loss or gradient (custom loop: loss or logit)."""
     metrics: Mapping[str, MetricReading] = field(default_factory=dict)
     """The last value of each metric by its id, and the number of images seen since it was measured."""
+
+
+class SignalReading(NamedTuple):
+    """The signals of one reading. `progress`: share of the planned run, in [0, 1]."""
+
+    step: int
+    progress: float
+    signals: Signals
 
 
 @dataclass(frozen=True, slots=True)

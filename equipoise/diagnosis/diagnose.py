@@ -13,10 +13,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from equipoise.core.observations import SERIOUS, Finding, Health, Signals, Verdict
+from equipoise.core.observations import SERIOUS, Finding, Health, SignalReading, Signals, Verdict
 from equipoise.diagnosis.history import SignalHistory, append_reading
 from equipoise.diagnosis.symptoms import SYMPTOMS
-from equipoise.diagnosis.training_log import SignalReading
 
 
 def diagnose(history: SignalHistory, step: int, progress: float, signals: Signals) -> tuple[Health, SignalHistory]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from equipoise.core.knobs import Knobs, KnobRange
+from equipoise.core.knobs import KnobRange, Knobs
 from equipoise.core.observations import SERIOUS, Finding, Health, Override, Remedy
 from equipoise.diagnosis.adjustments import adjust_knobs
 from equipoise.diagnosis.symptom import MILD, Repair

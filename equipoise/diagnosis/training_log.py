@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.core.observations import MetricReading, Signals
+from equipoise.core.observations import MetricReading, SignalReading, Signals
 from equipoise.errors import DataError
 
 MAX_READINGS = 2000
@@ -110,14 +110,6 @@ class MetricSeries(NamedTuple):
 
     series: StepSeries
     better: Better
-
-
-class SignalReading(NamedTuple):
-    """The signals at one step; `progress` is in [0, 1]."""
-
-    step: int
-    progress: float
-    signals: Signals
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,24 @@
 """Reading the observations, signals and overrides of a run from its events, to replay or diagnose it."""
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
 from equipoise.core.knobs import Knobs
-from equipoise.core.observations import Finding, Health, MetricReading, Observation, Override, Signals
+from equipoise.core.observations import (
+    Finding,
+    Health,
+    MetricReading,
+    Observation,
+    Override,
+    SignalReading,
+    Signals,
+)
 from equipoise.runs.run import Run
 
 _SIGNALS = TypeAdapter(Signals)
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
 _OVERRIDES = TypeAdapter(tuple[Override, ...])
-
-
-class LoggedSignals(NamedTuple):
-    """The signals of one reading, at a step and a progress from 0 to 1."""
-
-    step: int
-    progress: float
-    signals: Signals
 
 
 def read_observations(run: Run, knobs: Knobs) -> Iterator[Observation]:
@@ -39,16 +38,16 @@ def read_observations(run: Run, knobs: Knobs) -> Iterator[Observation]:
                 changed[line["knob"]] = line["to"]
 
 
-def read_signals(run: Run) -> Iterator[LoggedSignals]:
+def read_signals(run: Run) -> Iterator[SignalReading]:
     """Yield the signals of each reading, in order; then the metrics evaluated after the last reading, if any."""
-    last = LoggedSignals(0, 0.0, Signals())
+    last = SignalReading(0, 0.0, Signals())
     for line in run.lines("sensed"):
-        last = LoggedSignals(line["step"], line["progress"], parse_signals(line["signals"]))
+        last = SignalReading(line["step"], line["progress"], parse_signals(line["signals"]))
         yield last
     evaluated = [line for line in run.lines("evaluated") if line["step"] >= last.step]
     if evaluated:
         metrics = {line["metric"]: MetricReading(float(line["value"]), 0, line["better"]) for line in evaluated}
-        yield LoggedSignals(evaluated[-1]["step"], last.progress, Signals(metrics=metrics))
+        yield SignalReading(evaluated[-1]["step"], last.progress, Signals(metrics=metrics))
 
 
 def read_overrides(run: Run) -> dict[int, tuple[Override, ...]]:

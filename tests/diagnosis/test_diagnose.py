@@ -1,4 +1,4 @@
-"""`equipoise diagnose`: what it says of runs and of logs, for people and for programs."""
+"""`equipoise diagnose`: text and JSON output for runs and for logs of other programs."""
 
 import json
 import shutil
@@ -18,65 +18,66 @@ FIRST_EPOCH = (
 """A discriminator that wins in the first epoch, on 218 images."""
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert cli.run(["diagnose", *words]) == 0
+def run_diagnose(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    """Return the output of the command."""
+    assert cli.run(["diagnose", *args]) == 0
     return capsys.readouterr().out
 
 
-def log(folder: Path, text: str, name: str = "train.log") -> Path:
+def write_log(folder: Path, text: str, name: str = "train.log") -> Path:
     (folder / name).write_text(text)
     return folder / name
 
 
-def test_a_win_in_the_first_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = log(tmp_path, FIRST_EPOCH)
-    answer = json.loads(said(capsys, str(path), "--json"))
-    (finding,) = answer["findings"]
+def test_win_in_the_first_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_log(tmp_path, FIRST_EPOCH)
+    output = json.loads(run_diagnose(capsys, str(path), "--json"))
+    (finding,) = output["findings"]
     assert (finding["symptom"], finding["since"], finding["until"]) == ("discriminator_overpowering", 28, None)
     assert finding["severity"] > 0.9
     assert finding["evidence"]["loss_g"] == pytest.approx(46.32, abs=0.01)
     assert finding["advice"] == SYMPTOMS["discriminator_overpowering"].advice
-    assert answer["verdict"] == "unhealthy"
-    text = said(capsys, str(path))
+    assert output["verdict"] == "unhealthy"
+    text = run_diagnose(capsys, str(path))
     assert "discriminator_overpowering  from step 28 to the end" in text
     assert "augment_p" in text
     assert path.read_text() == FIRST_EPOCH
 
 
-def test_what_happened_and_when_and_what_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_collapse_and_unused_columns_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [f"{s},{1.0},{1.0},{200 / s if s < 60 else 20.0},3\n" for s in range(1, 101)]
-    path = log(tmp_path, "step,loss_d,loss_g,fid,colour\n" + "".join(rows), "log.csv")
-    answer = json.loads(said(capsys, str(path), "--json"))
-    (finding,) = answer["findings"]
+    path = write_log(tmp_path, "step,loss_d,loss_g,fid,colour\n" + "".join(rows), "log.csv")
+    output = json.loads(run_diagnose(capsys, str(path), "--json"))
+    (finding,) = output["findings"]
     assert finding["symptom"] == "collapse"
     assert 60 <= finding["since"] <= 65
     assert 0 < finding["confidence"] <= 1
     assert finding["evidence"]["fid_at_best"] == pytest.approx(200 / 59)
-    assert answer["not used"] == "colour"
-    assert "not used: colour" in said(capsys, str(path))
+    assert output["not used"] == "colour"
+    assert "not used: colour" in run_diagnose(capsys, str(path))
 
 
-def test_nan_is_a_divergence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = log(tmp_path, "step,loss_d,loss_g\n1,1,1\n2,nan,1\n3,inf,nan\n4,1,1\n", "log.csv")
-    answer = json.loads(said(capsys, str(path), "--json"))
-    (finding,) = answer["findings"]
+def test_nan_in_a_log_is_a_divergence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_log(tmp_path, "step,loss_d,loss_g\n1,1,1\n2,nan,1\n3,inf,nan\n4,1,1\n", "log.csv")
+    output = json.loads(run_diagnose(capsys, str(path), "--json"))
+    (finding,) = output["findings"]
     assert (finding["symptom"], finding["since"], finding["until"], finding["severity"]) == ("divergence", 2, 3, 1.0)
-    assert answer["verdict"] == "diverged"
+    assert output["verdict"] == "diverged"
 
 
-def test_a_run_of_ours_by_its_folder_or_its_log(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    by_folder = json.loads(said(capsys, str(trained), "--json"))
+def test_run_by_its_folder_or_its_events(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    by_folder = json.loads(run_diagnose(capsys, str(trained), "--json"))
     assert (by_folder["form"], by_folder["last"]) == ("a run", 12)
-    assert by_folder["readings"] == len(Run(trained).lines("sensed")) + 1, "and the metric at the end"
-    by_log = json.loads(said(capsys, str(trained / "events.jsonl"), "--json"))
+    assert by_folder["readings"] == len(Run(trained).lines("sensed")) + 1, "one more for the metric at the end"
+    by_log = json.loads(run_diagnose(capsys, str(trained / "events.jsonl"), "--json"))
     assert by_log["findings"] == by_folder["findings"]
     (last,) = Run(trained).lines("sensed")[-1:]
     ended = [finding for finding in by_folder["findings"] if finding["until"] is None]
-    assert {finding["symptom"] for finding in ended} == {each["symptom"] for each in last["health"]["findings"]}
+    assert {finding["symptom"] for finding in ended} == {finding["symptom"] for finding in last["health"]["findings"]}
 
 
-def test_a_run_is_read_as_it_was_judged_live(trained: Path, tmp_path: Path) -> None:
-    """The same function, reading for reading, over what the log kept."""
+def test_diagnosis_of_the_log_equals_that_of_the_live_run(trained: Path, tmp_path: Path) -> None:
+    """The same findings at every reading."""
     from equipoise.diagnosis.diagnose import diagnose
     from equipoise.diagnosis.history import SignalHistory
     from equipoise.runs.observations import parse_health, read_signals
@@ -87,9 +88,9 @@ def test_a_run_is_read_as_it_was_judged_live(trained: Path, tmp_path: Path) -> N
         assert health == parse_health(line["health"])
 
 
-@pytest.mark.parametrize("name", ["nowhere", "diary.txt"])
-def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    log(tmp_path, "it went well\n", "diary.txt")
+@pytest.mark.parametrize("name", ["nowhere", "notes.txt"])
+def test_unreadable_log_is_an_error_of_one_line(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write_log(tmp_path, "it went well\n", "notes.txt")
     assert cli.run(["diagnose", str(tmp_path / name)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("equipoise: ")

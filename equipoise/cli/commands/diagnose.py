@@ -24,7 +24,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Diagnose all readings of a run or a log in order, and print the result."""
     from equipoise.diagnosis import diagnose, readers
-    from equipoise.diagnosis.training_log import SignalReading, compute_readings
+    from equipoise.diagnosis.training_log import compute_readings
     from equipoise.runs.observations import read_signals
     from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE, Run
 
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     notes: dict[str, str] = {}
     if (folder / EXPERIMENT_FILE).exists():
         run = Run(folder)
-        log_format, unit, readings = "a run", "step", [SignalReading(*it) for it in read_signals(run)]
+        log_format, unit, readings = "a run", "step", list(read_signals(run))
     else:
         log = readers.read_log(path)
         log_format, unit, readings = log.log_format, log.unit, list(compute_readings(log))
