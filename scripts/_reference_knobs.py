@@ -8,8 +8,9 @@ from _reference_models import build_model
 from _reference_tables import markdown_table
 
 from equipoise.core import catalog
-from equipoise.core.knobs import AdversarialKnobs, Knobs, Range
-from equipoise.core.observations import Controller, Health, Observation, Signals
+from equipoise.core.knobs import AdversarialKnobs, Knobs, KnobRange
+from equipoise.core.controller import AnyController
+from equipoise.core.observations import Health, Observation, Signals
 from equipoise.diagnosis.adjustments import Rung
 from equipoise.diagnosis.symptoms import SYMPTOMS
 from equipoise.models.cyclegan import CycleGANKnobs
@@ -48,8 +49,8 @@ def _linked(knob: str, cls: type[Knobs]) -> str:
     return f"[`{knob}`](#{knob})" if cls in (Knobs, AdversarialKnobs) else f"`{knob}`"
 
 
-def _described(range: Range) -> str:
-    return range.help if range.move is None else f"{range.help}; changes by at most {range.move:g} per decision"
+def _described(range: KnobRange) -> str:
+    return range.help if range.max_change is None else f"{range.help}; changes by at most {range.max_change:g} per decision"
 
 
 def knob(name: str) -> str:
@@ -63,9 +64,9 @@ def knob(name: str) -> str:
     return "\n".join((first, _models(name), last, "", table)).rstrip() + "\n"
 
 
-def _scale(range: Range) -> str:
+def _scale(range: KnobRange) -> str:
     scale = SCALES.get(range.scale, f"{range.scale} scale")
-    return scale if range.move is None else f"{scale}; a controller changes it by at most {range.move:g} per decision"
+    return scale if range.max_change is None else f"{scale}; a controller changes it by at most {range.max_change:g} per decision"
 
 
 def _models(name: str) -> str:
@@ -92,10 +93,10 @@ def _changed_by(name: str) -> frozenset[str]:
 
     Once with every knob turnable, and once with all but augmentation.
     """
-    controller: Controller = catalog.build("controllers", name)
+    controller: AnyController = catalog.build("controllers", name)
     knobs = AdversarialKnobs(r1_gamma=1.0)
     signals = Signals(rank_train_fake=0.99, rank_train_held_out=0.9, sign_real=0.9, adversarial_d=0.1, ideal_d=1.4)
-    result = set(controller.turns())
+    result = set(controller.required_knobs())
     for turnable in (None, frozenset(knobs.ranges()) - {"augment_p"}):
         state = controller.initial(knobs)
         for step in range(1, 40):

@@ -41,7 +41,7 @@ def controller(name: str) -> str:
         (f"`{name}:{preset}`", ", ".join(f"`{option}` = {_format_value(value)}" for option, value in values.items()))
         for preset, values in catalog.presets("controllers", name).items()
     ]
-    required = ", ".join(f"`{knob}`" for knob in sorted(catalog.build("controllers", name).turns()))
+    required = ", ".join(f"`{knob}`" for knob in sorted(catalog.build("controllers", name).required_knobs()))
     parts = [f"Required knobs: {required or 'none'}."]
     header = ("option", "default", "values", "description")
     parts += [markdown_table(header, options).rstrip()] if options else ["No options."]
@@ -89,7 +89,7 @@ def settings(_: str) -> str:
 def commands(_: str) -> str:
     """Return one section per command, with its summary and the table of its arguments."""
     parts = []
-    for name in cli.COMMANDS:
+    for name in cli.command_modules():
         rows = [
             (f"`{' '.join(filter(None, (*action.option_strings[-1:], _metavar(action))))}`", action.help)
             for action in cli.parser(name)._actions
