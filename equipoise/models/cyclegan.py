@@ -76,11 +76,11 @@ GENERATOR_SCALES = {"least_squares": 2.0}
 class CycleGANKnobs(AdversarialKnobs):
     """Knobs of adversarial training, and the weights of the cycle and identity terms."""
 
-    cycle_weight: float = knob(10, 1e-2, 1e3, "", "log", "weight of |F(G(x)) - x|, the cycle from inputs", off=True)
+    cycle_weight: float = knob(10, 1e-2, 1e3, "", "log", "weight of |F(G(x)) - x|, the cycle from inputs", can_be_off=True)
     cycle_back_weight: float = knob(
-        10, 1e-2, 1e3, "", "log", "weight of |G(F(y)) - y|, the cycle from samples", off=True
+        10, 1e-2, 1e3, "", "log", "weight of |G(F(y)) - y|, the cycle from samples", can_be_off=True
     )
-    identity_weight: float = knob(5, 1e-2, 1e3, "", "log", "weight of |G(y) - y| + |F(x) - x|", off=True)
+    identity_weight: float = knob(5, 1e-2, 1e3, "", "log", "weight of |G(y) - y| + |F(x) - x|", can_be_off=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ class CycleGAN:
             memory={"pool": torch.zeros(0, targets, size, size), "pool_back": torch.zeros(0, sources, size, size)},
             averaged=GENERATORS,
             source=spec.source,
-            back=lambda networks, images: phases.translate(networks["generator_back"], images),
+            reverse=lambda networks, images: phases.translate(networks["generator_back"], images),
             ideal=adversarial.ideal,
         )
 

@@ -27,11 +27,11 @@ class DiracKnobs(Knobs):
 
     lr_g: float = knob(0.2, 1e-4, 1, "", "log", "learning rate of the generator")
     lr_d: float = knob(0.2, 1e-4, 1, "", "log", "learning rate of the discriminator")
-    beta1: float = knob(0, 0, 0.95, "", "linear", "momentum of both networks", move=0.1)
+    beta1: float = knob(0, 0, 0.95, "", "linear", "momentum of both networks", max_change=0.1)
     ema_half_life: float = knob(
-        0, 1, 1e7, "images", "log", "half-life of the generator's running average; off: no average", off=True
+        0, 1, 1e7, "images", "log", "half-life of the generator's running average; off: no average", can_be_off=True
     )
-    r1_gamma: float = knob(0, 1e-4, 1e2, "", "log", "gradient penalty at reals, gamma / 2 psi^2", off=True)
+    r1_gamma: float = knob(0, 1e-4, 1e2, "", "log", "gradient penalty at reals, gamma / 2 psi^2", can_be_off=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,12 +34,12 @@ class SeqGANKnobs(Knobs):
     lr_g: float = knob(3e-4, 1e-6, 1e-1, "", "log", "learning rate of the generator in adversarial training")
     lr_d: float = knob(1e-3, 1e-6, 1e-1, "", "log", "learning rate of the discriminator")
     lr_likelihood: float = knob(1e-2, 1e-6, 1e-1, "", "log", "learning rate of the generator in likelihood training")
-    beta1: float = knob(0.9, 0, 0.95, "", "linear", "Adam's decay of the mean gradient, both networks", move=0.1)
+    beta1: float = knob(0.9, 0, 0.95, "", "linear", "Adam's decay of the mean gradient, both networks", max_change=0.1)
     ema_half_life: float = knob(
-        0, 1, 1e7, "images", "log", "half-life of the generator's running average; off: no average", off=True
+        0, 1, 1e7, "images", "log", "half-life of the generator's running average; off: no average", can_be_off=True
     )
     likelihood_weight: float = knob(
-        0, 1e-4, 1e2, "", "log", "weight of the likelihood of real sentences in addition to the reward", off=True
+        0, 1e-4, 1e2, "", "log", "weight of the likelihood of real sentences in addition to the reward", can_be_off=True
     )
 
 

@@ -37,15 +37,15 @@ class TextGANKnobs(Knobs):
 
     lr_g: float = knob(1e-3, 1e-6, 1e-1, "", "log", "learning rate of the generator")
     lr_d: float = knob(5e-4, 1e-6, 1e-1, "", "log", "learning rate of the discriminator")
-    beta1: float = knob(0.5, 0, 0.95, "", "linear", "Adam's decay of the mean gradient, both networks", move=0.1)
+    beta1: float = knob(0.5, 0, 0.95, "", "linear", "Adam's decay of the mean gradient, both networks", max_change=0.1)
     ema_half_life: float = knob(
-        0, 1, 1e7, "images", "log", "half-life of the generator's running average; off: no average", off=True
+        0, 1, 1e7, "images", "log", "half-life of the generator's running average; off: no average", can_be_off=True
     )
     discrepancy_weight: float = knob(
-        1e-3, 1e-6, 1e1, "", "log", "weight of the discrepancy that the discriminator maximises", off=True
+        1e-3, 1e-6, 1e1, "", "log", "weight of the discrepancy that the discriminator maximises", can_be_off=True
     )
     reconstruction_weight: float = knob(
-        1e-3, 1e-6, 1e1, "", "log", "weight of reconstructing the latent from the discriminator's features", off=True
+        1e-3, 1e-6, 1e1, "", "log", "weight of reconstructing the latent from the discriminator's features", can_be_off=True
     )
     sharpness: float = knob(
         100, 1, 1000, "", "log", "L of softmax(L logits) at the end of training; log L increases linearly from 0"

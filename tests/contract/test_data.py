@@ -160,7 +160,7 @@ def test_batches_are_what_the_spec_says(build, name, split):
         ended = (batch.real == 0).sum(dim=1) if words.ends else 0
         assert torch.equal(batch.lengths, torch.full((8,), batch.real.shape[1]) - ended)
         for row, length in zip(batch.real.tolist(), batch.lengths.tolist(), strict=True):
-            assert len(words.split(words.text(row))) == length, "what follows an end is no word"
+            assert len(words.split(words.decode(row))) == length, "what follows an end is no word"
     if data.spec.is_image:
         assert -1 <= batch.real.min() < batch.real.max() <= 1
     if data.spec.classes == 0:

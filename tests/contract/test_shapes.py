@@ -21,8 +21,8 @@ from equipoise.controllers.annealed import Annealed
 from equipoise.core.events import Event, Finished, Resumed, Sampled, Saved, Sensed, Stepped
 from equipoise.pilot.pilot import ModelInfo, Pilot
 from equipoise.training import checkpoint, loop, step
-from equipoise.training.loop import Plan, Streams, Training, restore, train
-from equipoise.training.state import begin
+from equipoise.training.loop import Preview, Streams, Training, TrainingPlan, restore, train
+from equipoise.training.state import initial_state
 
 STEPS = 12
 KILLED_AFTER = 7
@@ -54,17 +54,21 @@ def seldom_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def fresh(name: str, folder: Path, save_every: int, seed: int = 3) -> Training:
     """A run as it is assembled anew in a process that has just begun."""
     model = TOYS.GAMES[name](torch.Generator().manual_seed(seed))
-    state = begin(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
+    state = initial_state(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
     stream = TOYS.STREAMS.get(name, TOYS.Points())
     controller = Annealed(factors={"lr_g": "cosine(1, 0.1)"}, schedules={"beta1": "linear(0.5, 0.2)"})
     pilot = Pilot(
-        controller, steps=STEPS, knobs=model.knobs, rules=ModelInfo(model.turnable, model.probability), sense_every=5
+        controller,
+        steps=STEPS,
+        knobs=model.knobs,
+        model_info=ModelInfo(model.turnable, model.probability),
+        sense_every=5,
     )
-    preview = (
+    preview = Preview(
         model.latent(6, torch.Generator().manual_seed(1), None),
         torch.arange(6) % 3 if model.num_classes else None,
     )
-    plan = Plan(STEPS, TOYS.BATCH, sample_every=4, save_every=save_every, checkpoints=folder)
+    plan = TrainingPlan(STEPS, TOYS.BATCH, sample_every=4, save_every=save_every, checkpoints=folder)
     return Training(state, pilot, Streams(stream, stream), plan, preview)
 
 

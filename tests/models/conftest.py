@@ -1,4 +1,4 @@
-"""A game on tiny images, set up and played with the real step; phases can be looked at without playing them."""
+"""A small model that is trained with the real training step, or whose losses are computed without an update."""
 
 import copy
 import dataclasses
@@ -13,7 +13,7 @@ from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSpec
 from equipoise.core.model import Loss, Model
 from equipoise.core.records import StepRecord
-from equipoise.training.state import TrainingState, begin
+from equipoise.training.state import TrainingState, initial_state
 from equipoise.training.step import run_step
 
 BATCH = 8
@@ -21,7 +21,7 @@ BATCH = 8
 
 @dataclasses.dataclass(frozen=True)
 class Reals:
-    """Random samples of a shape, labelled at random: the number of the batch decides and nothing else."""
+    """Random samples with random labels, determined by the index of the batch."""
 
     spec: DataSpec
     size: int = BATCH
@@ -34,8 +34,8 @@ class Reals:
 
 
 @dataclasses.dataclass
-class Table:
-    """Where a game is played: knobs stand where the GAN says unless they are named."""
+class Trainer:
+    """A model and its training state. Knobs have the defaults of the model unless they are arguments."""
 
     model: Model[Any]
     state: TrainingState
@@ -45,48 +45,48 @@ class Table:
         return run_step(self.state, self.reals, self.model.knobs.with_values(knobs), 0.0, measure=measure)
 
     def loss(self, phase: str, batch: Batch | None = None, **knobs: float) -> Loss:
-        """What a phase says, and nothing is moved; random numbers begin at the same place each time."""
-        kept = self.state.generator.get_state()
-        (result,) = (each for each in self.model.phases if each.name == phase)
+        """Compute the loss of a phase; weights and the random generator are not changed."""
+        random_state = self.state.generator.get_state()
+        (selected,) = (each for each in self.model.phases if each.name == phase)
         moment = self.state.moment(self.model.knobs.with_values(knobs), 0.0)
-        loss = result.loss(self.model.networks, batch or self.reals.batch(0), moment)
-        self.state.generator.set_state(kept)
+        loss = selected.loss(self.model.networks, batch or self.reals.batch(0), moment)
+        self.state.generator.set_state(random_state)
         return loss
 
     def weights(self, network: str) -> list[Tensor]:
         return [weight.detach().clone() for weight in self.model.networks[network].parameters()]
 
-    def seen(self) -> list[Tensor]:
-        """From now on: a list of all that the discriminator is shown, in order."""
-        shown: list[Tensor] = []
+    def record_inputs(self) -> list[Tensor]:
+        """Return a list to which all future inputs of the discriminator are appended."""
+        inputs: list[Tensor] = []
         discriminator = self.model.networks["discriminator"]
         features = discriminator.features
 
         def spy(samples: Tensor) -> Tensor:
-            shown.append(samples)
+            inputs.append(samples)
             return features(samples)
 
         discriminator.features = spy
-        return shown
+        return inputs
 
     def random_numbers(self) -> torch.Generator:
-        """A generator that stands where the next phase's stands."""
+        """Return a random generator with the state of the one that the next phase uses."""
         source = torch.Generator()
         source.set_state(self.state.generator.get_state())
         return source
 
-    def copy(self) -> "Table":
+    def copy(self) -> "Trainer":
         return copy.deepcopy(self)
 
 
-Deal = Callable[..., Table]
+CreateTrainer = Callable[..., Trainer]
 
 
 @pytest.fixture(scope="session")
-def deal() -> Deal:
-    """Set up a game; options of the GAN by name, its own knobs, the shape and classes of samples."""
+def create_trainer() -> CreateTrainer:
+    """Create a trainer from the name and options of a model, its knobs, and the shape and classes of samples."""
 
-    def dealt(
+    def create(
         model: str = "dcgan",
         shape: tuple[int, ...] = (1, 16, 16),
         classes: int = 0,
@@ -94,12 +94,14 @@ def deal() -> Deal:
         batch: int = BATCH,
         knobs: dict[str, float] | None = None,
         **options: Any,
-    ) -> Table:
+    ) -> Trainer:
         spec = DataSpec(shape, classes)
         small = {"width": 4, "latent_dim": 6} if len(shape) == 3 else {}
         recipe = catalog.build("models", model, {**small, **({} if knobs is None else {"knobs": knobs}), **options})
-        built = recipe.build(spec, torch.Generator().manual_seed(seed))
-        state = begin(built, built.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
-        return Table(built, state, Reals(spec, batch))
+        built_model = recipe.build(spec, torch.Generator().manual_seed(seed))
+        state = initial_state(
+            built_model, built_model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed)
+        )
+        return Trainer(built_model, state, Reals(spec, batch))
 
-    return dealt
+    return create

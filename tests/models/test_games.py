@@ -1,4 +1,4 @@
-"""All games that can be put together run; each part does what it is named for; published games are as published."""
+"""Combinations of losses and constraints, the effect of each option, and networks of published models."""
 
 import itertools
 import re
@@ -14,11 +14,15 @@ from equipoise.core.data import Batch, DataSpec
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES
 from equipoise.metrics.mixture_modes import MixtureModes
-from equipoise.training.state import begin
+from equipoise.training.state import initial_state
 from equipoise.training.step import run_step
 
 CONSTRAINTS = ("none", "weight_clipping", "gradient_penalty", "spectral_norm")
-ALL = list(itertools.product(LOSSES, CONSTRAINTS, ("fresh", "shared"), (0, 10)))
+# Every pair of values of two of: loss, constraint, fakes, number of classes.
+COMBINATIONS = [
+    (loss, constraint, ("fresh", "shared")[(a + b) % 2], (0, 10)[(a + b // 2) % 2])
+    for (a, loss), (b, constraint) in itertools.product(enumerate(LOSSES), enumerate(CONSTRAINTS))
+]
 SIZES = (16, 32, 64, 128)
 LAYERS = nn.Linear | nn.Conv2d
 
@@ -35,108 +39,110 @@ def finite(tensors: dict[str, Tensor]) -> bool:
     return all(value.isfinite().all() for value in tensors.values() if value.is_floating_point())
 
 
-@pytest.mark.parametrize(("loss", "constraint", "fakes", "classes"), ALL)
-def test_every_game_plays_two_steps(deal, loss: str, constraint: str, fakes: str, classes: int) -> None:
-    table = deal(loss=loss, constraint=constraint, fakes=fakes, classes=classes, penalty_interval=2)
-    before = {name: table.weights(name) for name in table.model.networks}
-    records = [table.step() for _ in range(2)]
+@pytest.mark.parametrize(("loss", "constraint", "fakes", "classes"), COMBINATIONS)
+def test_every_combination_trains_two_steps(
+    create_trainer, loss: str, constraint: str, fakes: str, classes: int
+) -> None:
+    trainer = create_trainer(loss=loss, constraint=constraint, fakes=fakes, classes=classes, penalty_interval=2)
+    before = {name: trainer.weights(name) for name in trainer.model.networks}
+    records = [trainer.step() for _ in range(2)]
     assert not any(record.non_finite for record in records)
-    assert finite(table.state.tensors())
-    assert table.model.num_classes == classes
+    assert finite(trainer.state.tensors())
+    assert trainer.model.num_classes == classes
     for name, weights in before.items():
-        assert any(not torch.equal(a, b) for a, b in zip(weights, table.weights(name), strict=True)), name
+        assert any(not torch.equal(a, b) for a, b in zip(weights, trainer.weights(name), strict=True)), name
 
 
-def test_weight_clipping_keeps_every_weight_within_the_bound(deal) -> None:
-    table = deal(constraint="weight_clipping", clip=0.02, knobs={"lr_d": 1e-2})
+def test_weight_clipping_bounds_every_weight(create_trainer) -> None:
+    trainer = create_trainer(constraint="weight_clipping", clip=0.02, knobs={"lr_d": 1e-2})
     for _ in range(3):
-        table.step()
-        weights = table.weights("discriminator")
+        trainer.step()
+        weights = trainer.weights("discriminator")
         assert max(weight.abs().max().item() for weight in weights) == pytest.approx(0.02)
-    assert max(weight.abs().max().item() for weight in table.weights("generator")) > 0.02
+    assert max(weight.abs().max().item() for weight in trainer.weights("generator")) > 0.02
 
 
 @pytest.mark.parametrize(("name", "classes"), [("dcgan", 0), ("dcgan", 10), ("sngan", 0)])
-def test_under_spectral_norm_no_layer_stretches_anything(deal, name: str, classes: int) -> None:
-    """The largest singular value of each layer's matrix is about one, at the start and after some steps."""
-    table = deal(name, constraint="spectral_norm", classes=classes, penalty_interval=1)
-    discriminator = table.model.networks["discriminator"]
+def test_spectral_norm_gives_layers_of_norm_one(create_trainer, name: str, classes: int) -> None:
+    """The largest singular value of each layer is about 1, at the start and after some steps."""
+    trainer = create_trainer(name, constraint="spectral_norm", classes=classes, penalty_interval=1)
+    discriminator = trainer.model.networks["discriminator"]
     layers = [module for module in discriminator.modules() if isinstance(module, LAYERS)]
     assert len(layers) >= 3
     for _ in range(3):
         with torch.no_grad():
-            stretch = [torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2).item() for layer in layers]
-        assert stretch == pytest.approx([1.0] * len(layers), abs=0.05)
-        table.step()
+            norms = [torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2).item() for layer in layers]
+        assert norms == pytest.approx([1.0] * len(layers), abs=0.05)
+        trainer.step()
     assert all(parametrize.is_parametrized(layer, "weight") for layer in layers)
 
 
-def test_without_the_constraint_layers_are_as_they_were_drawn(deal) -> None:
-    modules = deal(constraint="none").model.networks["discriminator"].modules()
+def test_layers_are_unconstrained_without_the_option(create_trainer) -> None:
+    modules = create_trainer(constraint="none").model.networks["discriminator"].modules()
     assert not any(parametrize.is_parametrized(module) for module in modules)
 
 
-def passes_of_the_generator(table, **knobs: float) -> int:
+def count_generator_passes(trainer, **knobs: float) -> int:
     passes: list[int] = []
-    hook = table.model.networks["generator"].register_forward_hook(lambda *_: passes.append(1))
-    table.step(**knobs)
+    hook = trainer.model.networks["generator"].register_forward_hook(lambda *_: passes.append(1))
+    trainer.step(**knobs)
     hook.remove()
     return len(passes)
 
 
-def test_shared_fakes_save_a_pass_of_the_generator(deal) -> None:
-    fresh, shared = (deal(fakes=fakes, knobs={}) for fakes in ("fresh", "shared"))
-    assert passes_of_the_generator(fresh) == 2
-    assert passes_of_the_generator(shared) == 1
-    assert passes_of_the_generator(fresh, discriminator_steps=3, generator_steps=2) == 5
-    assert passes_of_the_generator(shared, discriminator_steps=3, generator_steps=2) == 4
+def test_shared_fakes_save_a_generator_pass(create_trainer) -> None:
+    fresh, shared = (create_trainer(fakes=fakes, knobs={}) for fakes in ("fresh", "shared"))
+    assert count_generator_passes(fresh) == 2
+    assert count_generator_passes(shared) == 1
+    assert count_generator_passes(fresh, discriminator_steps=3, generator_steps=2) == 5
+    assert count_generator_passes(shared, discriminator_steps=3, generator_steps=2) == 4
 
 
-def test_shared_fakes_still_teach_the_generator(deal) -> None:
-    """The step of the generator is the one that its loss on those very fakes asks for."""
-    table = deal(fakes="shared", optimizer="sgd", knobs={"beta1": 0})
-    before = table.weights("generator")
-    source = table.random_numbers()
-    table.step(lr_d=1e-6, lr_g=1e-2)
-    twin = deal(fakes="shared", optimizer="sgd", knobs={"beta1": 0})
-    discriminator, generator = (twin.model.networks[name] for name in ("discriminator", "generator"))
+def test_shared_fakes_give_the_gradient_of_the_generator_loss(create_trainer) -> None:
+    """The generator's update is that of its loss on the fakes of the discriminator's phase."""
+    trainer = create_trainer(fakes="shared", optimizer="sgd", knobs={"beta1": 0})
+    before = trainer.weights("generator")
+    source = trainer.random_numbers()
+    trainer.step(lr_d=1e-6, lr_g=1e-2)
+    reference = create_trainer(fakes="shared", optimizer="sgd", knobs={"beta1": 0})
+    discriminator, generator = (reference.model.networks[name] for name in ("discriminator", "generator"))
     latent = torch.randn(8, 6, generator=source)
-    loss = softplus(-discriminator.judge(discriminator.features(generator(latent, None)), None)).mean()
-    wanted = torch.autograd.grad(loss, list(generator.parameters()))
-    for old, new, gradient in zip(before, table.weights("generator"), wanted, strict=True):
+    loss = softplus(-discriminator.logits(discriminator.features(generator(latent, None)), None)).mean()
+    expected = torch.autograd.grad(loss, list(generator.parameters()))
+    for old, new, gradient in zip(before, trainer.weights("generator"), expected, strict=True):
         torch.testing.assert_close(old - new, 1e-2 * gradient, rtol=2e-2, atol=1e-6)
 
 
-def test_shared_fakes_keep_the_labels_that_they_were_made_for(deal) -> None:
-    """With two updates of the discriminator the fakes are of the second batch, the generator's reals of the first."""
-    table = deal(fakes="shared", classes=10, knobs={})
-    asked: list[Tensor] = []
-    judge = table.model.networks["discriminator"].judge
+def test_shared_fakes_keep_their_labels(create_trainer) -> None:
+    """With two discriminator updates, fakes have the labels of the second batch, and reals are of the first."""
+    trainer = create_trainer(fakes="shared", classes=10, knobs={})
+    conditions: list[Tensor] = []
+    logits = trainer.model.networks["discriminator"].logits
 
     def spy(features: Tensor, condition: Tensor) -> Tensor:
-        asked.append(condition)
-        return judge(features, condition)
+        conditions.append(condition)
+        return logits(features, condition)
 
-    table.model.networks["discriminator"].judge = spy
-    table.step(discriminator_steps=2)
-    first, second = (table.reals.batch(index).condition for index in (0, 1))
+    trainer.model.networks["discriminator"].logits = spy
+    trainer.step(discriminator_steps=2)
+    first, second = (trainer.reals.batch(index).condition for index in (0, 1))
     assert not torch.equal(first, second)
-    assert torch.equal(asked[-1], second)
+    assert torch.equal(conditions[-1], second)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_only_the_relativistic_generator_looks_at_reals(deal, loss: str) -> None:
-    table = deal(loss=loss, knobs={})
-    one, other = table.reals.batch(0), Batch(-table.reals.batch(1).real.abs())
-    here, there = table.loss("generator", one), table.loss("generator", other)
-    assert (here.total.item() != there.total.item()) == (loss == "relativistic")
+def test_only_the_relativistic_generator_loss_depends_on_reals(create_trainer, loss: str) -> None:
+    trainer = create_trainer(loss=loss, knobs={})
+    one, other = trainer.reals.batch(0), Batch(-trainer.reals.batch(1).real.abs())
+    first_loss, second_loss = trainer.loss("generator", one), trainer.loss("generator", other)
+    assert (first_loss.total.item() != second_loss.total.item()) == (loss == "relativistic")
 
 
-def test_the_relativistic_generator_wants_fakes_above_reals(deal) -> None:
-    table = deal(loss="relativistic", knobs={})
-    batch, discriminator = table.reals.batch(0), table.model.networks["discriminator"]
-    result = table.loss("generator", batch)
-    real_logit = discriminator.judge(discriminator.features(batch.real), None)
+def test_relativistic_generator_loss_compares_fakes_with_reals(create_trainer) -> None:
+    trainer = create_trainer(loss="relativistic", knobs={})
+    batch, discriminator = trainer.reals.batch(0), trainer.model.networks["discriminator"]
+    result = trainer.loss("generator", batch)
+    real_logit = discriminator.logits(discriminator.features(batch.real), None)
     torch.testing.assert_close(result.total, softplus(-(result.logit_fake - real_logit)).mean())
 
 
@@ -148,22 +154,22 @@ def shapes_of(network: nn.Module) -> list[tuple[int, ...]]:
     ]
 
 
-def test_lab32_is_the_network_of_the_digits_lab() -> None:
-    """100 -> 256 x 4 x 4 -> 128 x 8 x 8 -> 64 x 16 x 16 -> 1 x 32 x 32, and back, without biases."""
+def test_lab32_has_the_networks_of_the_digits_lab() -> None:
+    """100 -> 256 x 4 x 4 -> 128 x 8 x 8 -> 64 x 16 x 16 -> 1 x 32 x 32, and the reverse, without biases."""
     model = build("dcgan:lab32", (1, 32, 32), classes=10)
     generator, discriminator = model.networks["generator"], model.networks["discriminator"]
     assert shapes_of(generator) == [(256 * 16, 100), (256, 128, 4, 4), (128, 64, 4, 4), (64, 1, 4, 4)]
     assert shapes_of(discriminator) == [(64, 1, 4, 4), (128, 64, 4, 4), (256, 128, 4, 4), (1, 256, 4, 4)]
-    in_generator = 100 * 256 * 16 + 2 * 256 + 256 * 128 * 16 + 2 * 128 + 128 * 64 * 16 + 2 * 64 + 64 * 16
-    in_discriminator = 64 * 16 + 64 * 128 * 16 + 2 * 128 + 128 * 256 * 16 + 2 * 256 + 256 * 16
-    assert (in_generator, in_discriminator) == (1_066_880, 661_248)
-    assert count(generator) == in_generator
-    assert count(discriminator) == in_discriminator
+    generator_count = 100 * 256 * 16 + 2 * 256 + 256 * 128 * 16 + 2 * 128 + 128 * 64 * 16 + 2 * 64 + 64 * 16
+    discriminator_count = 64 * 16 + 64 * 128 * 16 + 2 * 128 + 128 * 256 * 16 + 2 * 256 + 256 * 16
+    assert (generator_count, discriminator_count) == (1_066_880, 661_248)
+    assert count(generator) == generator_count
+    assert count(discriminator) == discriminator_count
     assert model.num_classes == 0
 
 
-def test_celeba64_is_the_dcgan_of_every_tutorial() -> None:
-    """PyTorch's own counts 3,576,704 and 2,765,568 weights."""
+def test_celeba64_equals_the_dcgan_of_the_pytorch_tutorial() -> None:
+    """The networks of the PyTorch tutorial have 3,576,704 and 2,765,568 weights."""
     model = build("dcgan:celeba64", (3, 64, 64))
     generator, discriminator = model.networks["generator"], model.networks["discriminator"]
     assert shapes_of(generator)[0] == (512 * 16, 100)
@@ -174,8 +180,8 @@ def test_celeba64_is_the_dcgan_of_every_tutorial() -> None:
 
 
 @pytest.mark.parametrize("preset", ["lab32", "celeba64"])
-def test_radfords_rules_hold_in_his_presets(preset: str) -> None:
-    """Batch norm but at the generator's exit and the discriminator's entry, ReLU and tanh, leaky ReLU of 0.2."""
+def test_presets_follow_radford(preset: str) -> None:
+    """Batch normalisation except in G's last and D's first layer, ReLU and tanh, leaky ReLU of slope 0.2."""
     model = build(f"dcgan:{preset}", (3, 64, 64))
     generator, discriminator = (
         [type(m).__name__ for m in model.networks[n].modules()] for n in sorted(model.networks)[::-1]
@@ -190,7 +196,7 @@ def test_radfords_rules_hold_in_his_presets(preset: str) -> None:
     assert not any((knobs.r1_gamma, knobs.r2_gamma, knobs.gp_weight, knobs.lecam_weight))
 
 
-def test_radfords_first_weights_are_narrow_and_normal() -> None:
+def test_initial_weights_follow_radford() -> None:
     model = build("dcgan:lab32")
     for network in model.networks.values():
         for module in network.modules():
@@ -203,85 +209,85 @@ def test_radfords_first_weights_are_narrow_and_normal() -> None:
 @pytest.mark.parametrize("name", ["dcgan", "sngan"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_images_of_every_size_and_depth(name: str, size: int, channels: int) -> None:
+def test_images_of_every_size_and_number_of_channels(name: str, size: int, channels: int) -> None:
     model = build(name, (channels, size, size), width=4)
     latent = model.latent(2, torch.Generator().manual_seed(0), None)
-    made = model.generate(model.networks, latent, None)
-    assert made.shape == (2, channels, size, size)
-    assert -1 <= made.min() <= made.max() <= 1
+    samples = model.generate(model.networks, latent, None)
+    assert samples.shape == (2, channels, size, size)
+    assert -1 <= samples.min() <= samples.max() <= 1
     discriminator = model.networks["discriminator"]
-    assert discriminator.judge(discriminator.features(made), None).shape == (2,)
+    assert discriminator.logits(discriminator.features(samples), None).shape == (2,)
 
 
 @pytest.mark.parametrize("shape", [(1, 24, 24), (1, 8, 8), (1, 256, 256), (1, 32, 16), (5, 32, 32), (2,)])
-def test_other_shapes_are_told(shape: tuple[int, ...]) -> None:
+def test_unsupported_shapes_raise(shape: tuple[int, ...]) -> None:
     with pytest.raises(SettingError, match="use --"):
         build("dcgan", shape)
 
 
-def test_the_label_decides_what_is_made_and_how_it_is_judged(deal) -> None:
-    model = deal(classes=3).model
+def test_samples_and_logits_depend_on_the_label(create_trainer) -> None:
+    model = create_trainer(classes=3).model
     latent = model.latent(2, torch.Generator().manual_seed(0), None)
     labels = [torch.tensor([0, 1]), torch.tensor([0, 2])]
     one, other = (model.generate({n: m.eval() for n, m in model.networks.items()}, latent, each) for each in labels)
     assert torch.equal(one[0], other[0])
     assert not torch.equal(one[1], other[1])
     discriminator = model.networks["discriminator"]
-    here, there = (discriminator.judge(discriminator.features(one), each) for each in labels)
-    assert here[0] == there[0]
-    assert here[1] != there[1]
+    first_logit, second_logit = (discriminator.logits(discriminator.features(one), each) for each in labels)
+    assert first_logit[0] == second_logit[0]
+    assert first_logit[1] != second_logit[1]
 
 
-def test_labels_that_there_are_not_cannot_be_asked_for() -> None:
+def test_conditional_needs_labels() -> None:
     with pytest.raises(SettingError, match="the data has no labels"):
         build("dcgan", conditional=True)
     assert build("dcgan", classes=10, conditional=False, width=4).num_classes == 0
 
 
-def of_the_discriminator(table, **knobs: float):
-    moment = table.state.moment(table.model.knobs.with_values(knobs), 0.0)
-    return table.model.optimizer("discriminator", moment)
+def discriminator_settings(trainer, **knobs: float):
+    moment = trainer.state.moment(trainer.model.knobs.with_values(knobs), 0.0)
+    return trainer.model.optimizer("discriminator", moment)
 
 
-def test_wgan_is_as_published(deal) -> None:
+def test_wgan_has_the_published_settings(create_trainer) -> None:
     """Arjovsky 2017, algorithm 1: RMSProp 5e-5, clip 0.01, five critic updates."""
-    table = deal("wgan", classes=10)
-    settings, knobs = of_the_discriminator(table), table.model.knobs
-    assert (settings.kind, settings.lr, settings.limit) == ("rmsprop", 5e-5, 0.01)
+    trainer = create_trainer("wgan", classes=10)
+    settings, knobs = discriminator_settings(trainer), trainer.model.knobs
+    assert (settings.kind, settings.lr, settings.weight_limit) == ("rmsprop", 5e-5, 0.01)
     assert (knobs.lr_g, knobs.discriminator_steps, knobs.generator_steps) == (5e-5, 5, 1)
-    result = table.loss("discriminator")
+    result = trainer.loss("discriminator")
     torch.testing.assert_close(result.total.detach(), result.logit_fake.mean() - result.logit_real.mean())
-    asked = table.loss("generator")
-    torch.testing.assert_close(asked.total, -asked.logit_fake.mean())
-    assert table.model.num_classes == 0
+    result_g = trainer.loss("generator")
+    torch.testing.assert_close(result_g.total, -result_g.logit_fake.mean())
+    assert trainer.model.num_classes == 0
 
 
-def test_wgan_gp_is_as_published(deal) -> None:
+def test_wgan_gp_has_the_published_settings(create_trainer) -> None:
     """Gulrajani 2017, algorithm 1: lambda 10, five critic updates, Adam 1e-4 with betas 0 and 0.9; section 4."""
-    table = deal("wgan_gp")
-    settings, knobs = of_the_discriminator(table), table.model.knobs
+    trainer = create_trainer("wgan_gp")
+    settings, knobs = discriminator_settings(trainer), trainer.model.knobs
     assert (settings.kind, settings.lr, settings.beta1, settings.beta2) == ("adam", 1e-4, 0.0, 0.9)
-    assert (knobs.lr_g, knobs.gp_weight, knobs.discriminator_steps, settings.limit) == (1e-4, 10, 5, None)
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in table.model.networks["discriminator"].modules())
-    assert any(isinstance(m, nn.BatchNorm2d) for m in table.model.networks["generator"].modules())
-    terms = table.loss("discriminator").terms
+    assert (knobs.lr_g, knobs.gp_weight, knobs.discriminator_steps, settings.weight_limit) == (1e-4, 10, 5, None)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in trainer.model.networks["discriminator"].modules())
+    assert any(isinstance(m, nn.BatchNorm2d) for m in trainer.model.networks["generator"].modules())
+    terms = trainer.loss("discriminator").terms
     assert set(terms) == {"adversarial", "gradient_penalty"}
 
 
-def test_sngan_is_as_published(deal) -> None:
+def test_sngan_has_the_published_settings(create_trainer) -> None:
     """Miyato 2018: hinge, spectral norm in every layer, Adam 2e-4 with betas 0.5 and 0.999, one critic update."""
-    table = deal("sngan")
-    settings, knobs = of_the_discriminator(table), table.model.knobs
+    trainer = create_trainer("sngan")
+    settings, knobs = discriminator_settings(trainer), trainer.model.knobs
     assert (settings.kind, settings.lr, settings.beta1, settings.beta2) == ("adam", 2e-4, 0.5, 0.999)
     assert (knobs.lr_g, knobs.discriminator_steps) == (2e-4, 1)
-    layers = [module for module in table.model.networks["discriminator"].modules() if isinstance(module, LAYERS)]
+    layers = [module for module in trainer.model.networks["discriminator"].modules() if isinstance(module, LAYERS)]
     assert all(parametrize.is_parametrized(layer, "weight") for layer in layers)
-    result = table.loss("discriminator")
+    result = trainer.loss("discriminator")
     expected = (1 - result.logit_real).relu().mean() + (1 + result.logit_fake).relu().mean()
     torch.testing.assert_close(result.total.detach(), expected)
 
 
-def test_the_discriminator_of_sngan_is_that_of_table_3() -> None:
+def test_sngan_discriminator_equals_table_3() -> None:
     """64 3x3, 64 4x4/2, 128 3x3, 128 4x4/2, 256 3x3, 256 4x4/2, 512 3x3 for 32 x 32 images, and a dense layer."""
     model = build("sngan", (3, 32, 32), width=64)
     layers = [m for m in model.networks["discriminator"].modules() if isinstance(m, nn.Conv2d)]
@@ -291,33 +297,33 @@ def test_the_discriminator_of_sngan_is_that_of_table_3() -> None:
     assert result[7] == (1, 4, 1)
 
 
-def after_three_steps(deal, seed: int) -> dict[str, bytes]:
-    table = deal(classes=10, seed=seed, constraint="gradient_penalty")
+def after_three_steps(create_trainer, seed: int) -> dict[str, bytes]:
+    trainer = create_trainer(classes=10, seed=seed, constraint="gradient_penalty")
     for _ in range(3):
-        table.step(augment_p=0.3, instance_noise=0.1)
-    return {name: value.numpy().tobytes() for name, value in table.state.tensors().items() if "/" in name}
+        trainer.step(augment_p=0.3, instance_noise=0.1)
+    return {name: value.numpy().tobytes() for name, value in trainer.state.tensors().items() if "/" in name}
 
 
-def test_the_same_seed_gives_the_same_bytes(deal) -> None:
-    one, same, other = (after_three_steps(deal, seed) for seed in (1, 1, 2))
+def test_same_seed_gives_the_same_bytes(create_trainer) -> None:
+    one, same, other = (after_three_steps(create_trainer, seed) for seed in (1, 1, 2))
     weights = [name for name in one if name.startswith("network/") and re.search(r"weight", name)]
     assert all(one[name] == same[name] for name in one if not name.startswith(("random/torch", "random/numpy")))
     assert all(one[name] != other[name] for name in weights)
 
 
-def test_a_perceptron_learns_the_ring() -> None:
-    """In 300 steps from no good point at all to every mode and a third of the points or more."""
+def test_mlp_learns_the_ring() -> None:
+    """In 300 steps, from no high-quality sample to all modes and at least a third of the samples."""
     data = catalog.build("data", "ring", {"std": 0.05})
     recipe = catalog.build("models", "mlp", {"width": 128, "latent_dim": 2})
     model = recipe.build(data.spec, torch.Generator().manual_seed(0))
-    state = begin(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(0))
+    state = initial_state(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(0))
     statistics = MixtureModes().statistics(data.stream("held_out", 1000, 0).batch(0))
     latent, stream = model.latent(1000, torch.Generator().manual_seed(1), None), data.stream("train", 128, 0)
     knobs = model.knobs.with_values({"r1_gamma": 0.05, "r2_gamma": 0, "ema_half_life": 2000})
 
     def counts():
         with torch.no_grad():
-            return MixtureModes().counts(statistics, model.generate(state.playing, latent, None))
+            return MixtureModes().counts(statistics, model.generate(state.sampling_networks, latent, None))
 
     start = counts()
     for _ in range(300):

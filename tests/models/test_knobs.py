@@ -1,4 +1,4 @@
-"""Every knob acts, and as its text says: small games on 16 x 16 images, played with the real step."""
+"""Every knob has the documented effect, in small models on 16 x 16 images."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from equipoise.nn import latents
 from equipoise.training.averaging import RAMP
 
 PLAIN: dict[str, Any] = {"knobs": {}, "penalty_interval": 1, "conditional": False, "fakes": "fresh"}
-ELSEWHERE = {
+CHANGED = {
     "lr_g": 1e-3,
     "lr_d": 1e-3,
     "beta1": 0.9,
@@ -39,15 +39,15 @@ COMPANIONS = {"real_label_low": {"real_label_high": 1.0}, "fake_label_low": {"fa
 
 
 @pytest.fixture
-def plain(deal):
-    """A game with every penalty off."""
-    return deal(**PLAIN)
+def plain(create_trainer):
+    """A model without penalties."""
+    return create_trainer(**PLAIN)
 
 
 @pytest.fixture
-def penalised(deal):
-    """A game under a gradient penalty, its weight at 0."""
-    return deal(**PLAIN | {"constraint": "gradient_penalty", "knobs": {"gp_weight": 0.0}})
+def penalised(create_trainer):
+    """A model with a gradient penalty of weight 0."""
+    return create_trainer(**PLAIN | {"constraint": "gradient_penalty", "knobs": {"gp_weight": 0.0}})
 
 
 def largest_change(before: list[Tensor], after: list[Tensor]) -> float:
@@ -58,82 +58,82 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def gradients(total: Tensor, table: Any) -> list[Tensor]:
-    weights = list(table.model.networks["discriminator"].parameters())
+def gradients(total: Tensor, trainer: Any) -> list[Tensor]:
+    weights = list(trainer.model.networks["discriminator"].parameters())
     return list(torch.autograd.grad(total, weights, allow_unused=True, materialize_grads=True))
 
 
 def test_there_is_a_value_for_every_knob() -> None:
-    assert list(ELSEWHERE) == list(AdversarialKnobs.ranges())
+    assert list(CHANGED) == list(AdversarialKnobs.ranges())
 
 
-@pytest.mark.parametrize("knob", ELSEWHERE)
-def test_every_knob_that_is_turnable_changes_the_game(penalised, knob: str) -> None:
-    """Labels need a range to be drawn from, so the other end may have to make room, in both games."""
+@pytest.mark.parametrize("knob", CHANGED)
+def test_every_turnable_knob_has_an_effect(penalised, knob: str) -> None:
+    """Some knobs of labels need a companion value, so that lowest and highest differ."""
     companions = {name: value for name, value in COMPANIONS.get(knob, {}).items() if name != knob}
     assert knob in penalised.model.turnable
-    turned = penalised.copy()
+    changed_trainer = penalised.copy()
     for _ in range(2):
         penalised.step(**companions)
-        turned.step(**companions, **{knob: ELSEWHERE[knob]})
-    mine, theirs = penalised.state.tensors(), turned.state.tensors()
-    changed = {name for name in mine if name.startswith(("network/", "averaged/"))}
-    assert any(not torch.equal(mine[name], theirs[name]) for name in changed)
+        changed_trainer.step(**companions, **{knob: CHANGED[knob]})
+    tensors, expected = penalised.state.tensors(), changed_trainer.state.tensors()
+    names = {name for name in tensors if name.startswith(("network/", "averaged/"))}
+    assert any(not torch.equal(tensors[name], expected[name]) for name in names)
 
 
-@pytest.mark.parametrize(("player", "other"), [("generator", "discriminator"), ("discriminator", "generator")])
-def test_a_learning_rate_is_the_size_of_the_first_step_of_adam(plain, player: str, other: str) -> None:
-    """Adam's first update of each weight is lr g / |g|, whatever the gradient; the other player's stays."""
-    knobs = {f"lr_{player[0]}": 4e-3, f"lr_{other[0]}": 1e-3}
-    before = {name: plain.weights(name) for name in (player, other)}
+@pytest.mark.parametrize(("network", "other"), [("generator", "discriminator"), ("discriminator", "generator")])
+def test_learning_rate_is_the_size_of_the_first_adam_step(plain, network: str, other: str) -> None:
+    """Adam's first update of each weight is lr g / |g|; each network has its own learning rate."""
+    knobs = {f"lr_{network[0]}": 4e-3, f"lr_{other[0]}": 1e-3}
+    before = {name: plain.weights(name) for name in (network, other)}
     plain.step(beta1=0, **knobs)
-    assert largest_change(before[player], plain.weights(player)) == pytest.approx(4e-3, rel=1e-3)
+    assert largest_change(before[network], plain.weights(network)) == pytest.approx(4e-3, rel=1e-3)
     assert largest_change(before[other], plain.weights(other)) == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_a_learning_rate_scales_the_step_of_plain_descent(deal) -> None:
-    """The discriminator moves first, so that it does not notice the generator's rate."""
-    slow = deal(**PLAIN, optimizer="sgd")
+def test_learning_rate_scales_the_step_of_sgd(create_trainer) -> None:
+    """The discriminator is updated first, so its update does not depend on the rate of the generator."""
+    slow = create_trainer(**PLAIN, optimizer="sgd")
     fast, start = slow.copy(), slow.weights("generator")
     slow.step(beta1=0, lr_g=3e-3)
     fast.step(beta1=0, lr_g=9e-3)
     assert same(slow.weights("discriminator"), fast.weights("discriminator"))
-    for first, here, there in zip(start, slow.weights("generator"), fast.weights("generator"), strict=True):
-        torch.testing.assert_close(there - first, 3 * (here - first), rtol=1e-3, atol=1e-6)
+    for first, after_slow, after_fast in zip(start, slow.weights("generator"), fast.weights("generator"), strict=True):
+        torch.testing.assert_close(after_fast - first, 3 * (after_slow - first), rtol=1e-3, atol=1e-6)
     assert largest_change(start, slow.weights("generator")) > 2e-5
 
 
-@pytest.mark.parametrize("player", ["generator", "discriminator"])
-def test_the_betas_decay_both_moments_of_adam(plain, player: str) -> None:
-    """After one step the moments are (1 - beta1) g and (1 - beta2) g^2, and the gradient is the same g."""
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_betas_are_the_decays_of_adam(plain, network: str) -> None:
+    """After one step the moments are (1 - beta1) g and (1 - beta2) g^2, with the same gradient g."""
     other = plain.copy()
     plain.step(beta1=0.75, beta2=0.99)
     other.step(beta1=0.0, beta2=0.5)
     mine, theirs = plain.state.tensors(), other.state.tensors()
-    if player == "discriminator":
+    if network == "discriminator":
         g = theirs["optimizer/discriminator/0/exp_avg"]
         torch.testing.assert_close(mine["optimizer/discriminator/0/exp_avg"], 0.25 * g)
-    g = mine[f"optimizer/{player}/0/exp_avg"] / 0.25
-    torch.testing.assert_close(mine[f"optimizer/{player}/0/exp_avg_sq"], 0.01 * g**2, rtol=1e-4, atol=1e-12)
-    assert plain.state.optimizers[player].param_groups[0]["betas"] == (0.75, 0.99)
+    g = mine[f"optimizer/{network}/0/exp_avg"] / 0.25
+    torch.testing.assert_close(mine[f"optimizer/{network}/0/exp_avg_sq"], 0.01 * g**2, rtol=1e-4, atol=1e-12)
+    assert plain.state.optimizers[network].param_groups[0]["betas"] == (0.75, 0.99)
 
 
-def test_beta2_decays_the_squares_of_rmsprop(deal) -> None:
-    table = deal("wgan", conditional=False)
-    table.step(beta2=0.9)
-    assert table.state.optimizers["generator"].param_groups[0]["alpha"] == 0.9
-    assert "beta1" not in table.model.turnable
+def test_beta2_is_the_decay_of_rmsprop(create_trainer) -> None:
+    trainer = create_trainer("wgan", conditional=False)
+    trainer.step(beta2=0.9)
+    assert trainer.state.optimizers["generator"].param_groups[0]["alpha"] == 0.9
+    assert "beta1" not in trainer.model.turnable
 
 
-def test_beta1_is_the_momentum_of_plain_descent(deal) -> None:
-    table = deal(**PLAIN, optimizer="sgd")
-    table.step(beta1=0.7)
-    assert table.state.optimizers["generator"].param_groups[0]["momentum"] == 0.7
-    assert "beta2" not in table.model.turnable
+def test_beta1_is_the_momentum_of_sgd(create_trainer) -> None:
+    trainer = create_trainer(**PLAIN, optimizer="sgd")
+    trainer.step(beta1=0.7)
+    assert trainer.state.optimizers["generator"].param_groups[0]["momentum"] == 0.7
+    assert "beta2" not in trainer.model.turnable
 
 
 @pytest.mark.parametrize(("d", "g"), [(1, 1), (3, 1), (1, 4), (2, 3)])
-def test_steps_count_the_updates_of_each_player(plain, d: int, g: int) -> None:
+def test_steps_are_the_number_of_updates(plain, d: int, g: int) -> None:
     for _ in range(2):
         plain.step(discriminator_steps=d, generator_steps=g)
     tensors = plain.state.tensors()
@@ -142,33 +142,33 @@ def test_steps_count_the_updates_of_each_player(plain, d: int, g: int) -> None:
 
 
 def by_hand(logit: Tensor, label: float | Tensor) -> Tensor:
-    """-t log sigma(d) - (1 - t) log(1 - sigma(d)), the long way."""
+    """-t log sigma(d) - (1 - t) log(1 - sigma(d)), without softplus."""
     d = logit.double()
     return -(label * d.sigmoid().log() + (1 - label) * (1 - d.sigmoid()).log()).mean()
 
 
 @pytest.mark.parametrize("loss", ["minimax", "non_saturating"])
 @pytest.mark.parametrize(("real", "fake"), [(1.0, 0.0), (0.9, 0.0), (0.9, 0.1), (1.2, 0.5), (0.0, 0.0)])
-def test_labels_stand_in_the_cross_entropy(deal, loss: str, real: float, fake: float) -> None:
-    """One-sided smoothing moves the real label, two-sided both."""
-    table = deal(**PLAIN, loss=loss)
+def test_labels_enter_the_cross_entropy(create_trainer, loss: str, real: float, fake: float) -> None:
+    """One-sided smoothing changes the label of reals, two-sided smoothing both."""
+    trainer = create_trainer(**PLAIN, loss=loss)
     ends = {"real_label_low": real, "real_label_high": real, "fake_label_low": fake, "fake_label_high": fake}
-    result = table.loss("discriminator", **ends)
+    result = trainer.loss("discriminator", **ends)
     expected = by_hand(result.logit_real, real) + by_hand(result.logit_fake, fake)
     torch.testing.assert_close(result.total.double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_smoothing_to_nine_tenths_adds_a_tenth_of_the_real_logit(plain) -> None:
-    """softplus(d) - softplus(-d) = d, so a label of t moves the loss by (1 - t) E D(x)."""
+def test_label_smoothing_adds_a_multiple_of_the_real_logit(plain) -> None:
+    """softplus(d) - softplus(-d) = d, so a label of t changes the loss by (1 - t) E D(x)."""
     hard = plain.loss("discriminator")
     soft = plain.loss("discriminator", real_label_low=0.9, real_label_high=0.9)
     torch.testing.assert_close(soft.total - hard.total, 0.1 * hard.logit_real.mean(), rtol=1e-3, atol=1e-6)
     assert soft.total != hard.total
 
 
-def test_labels_are_the_targets_of_least_squares(deal) -> None:
-    table = deal(**PLAIN, loss="least_squares")
-    result = table.loss(
+def test_labels_are_the_targets_of_least_squares(create_trainer) -> None:
+    trainer = create_trainer(**PLAIN, loss="least_squares")
+    result = trainer.loss(
         "discriminator", real_label_low=0.8, real_label_high=0.8, fake_label_high=0.3, fake_label_low=0.3
     )
     expected = (result.logit_real - 0.8).square().mean() / 2 + (result.logit_fake - 0.3).square().mean() / 2
@@ -176,19 +176,19 @@ def test_labels_are_the_targets_of_least_squares(deal) -> None:
 
 
 @pytest.mark.parametrize("batch", [64])
-def test_labels_are_drawn_for_each_sample_from_low_to_high(deal, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
-    asked: list[tuple[Tensor, ...]] = []
+def test_labels_are_uniform_per_sample(create_trainer, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    calls: list[tuple[Tensor, ...]] = []
     original = adversarial.LOSSES["non_saturating"]
 
-    def spy(*given: Tensor) -> Tensor:
-        asked.append(given)
-        return original.discriminator(*given)
+    def spy(*args: Tensor) -> Tensor:
+        calls.append(args)
+        return original.discriminator(*args)
 
     monkeypatch.setitem(adversarial.LOSSES, "non_saturating", dataclasses.replace(original, discriminator=spy))
-    table = deal(**PLAIN, batch=batch)
+    trainer = create_trainer(**PLAIN, batch=batch)
     ends = {"real_label_low": 0.7, "real_label_high": 1.2, "fake_label_low": 0.1, "fake_label_high": 0.3}
-    result = table.loss("discriminator", **ends)
-    real_logit, fake_logit, real_label, fake_label = asked[0]
+    result = trainer.loss("discriminator", **ends)
+    real_logit, fake_logit, real_label, fake_label = calls[0]
     for label, low, high in ((real_label, 0.7, 1.2), (fake_label, 0.1, 0.3)):
         assert label.shape == (batch,)
         assert low <= label.min() < low + 0.2 * (high - low)
@@ -200,8 +200,8 @@ def test_labels_are_drawn_for_each_sample_from_low_to_high(deal, monkeypatch: py
 
 
 @pytest.mark.parametrize("side", ["real", "fake"])
-def test_labels_may_change_places_while_a_controller_turns_them(plain, side: str) -> None:
-    """Low above high is the same range: no run stops half-way because one schedule overtook another."""
+def test_lowest_label_can_exceed_the_highest(plain, side: str) -> None:
+    """The interval is the same, so that a controller can change both independently."""
     ends = {f"{side}_label_low": 0.4, f"{side}_label_high": 0.2}
     logit = plain.loss("discriminator").logit_real if side == "real" else plain.loss("discriminator").logit_fake
     least, most = sorted(by_hand(logit, label).item() for label in (0.2, 0.4))
@@ -213,23 +213,23 @@ def test_labels_may_change_places_while_a_controller_turns_them(plain, side: str
 
 
 @pytest.mark.parametrize("loss", ["hinge", "wasserstein", "relativistic"])
-def test_labels_do_not_act_where_the_loss_has_none(deal, loss: str) -> None:
-    turnable = deal(**PLAIN, loss=loss).model.turnable
+def test_labels_are_not_turnable_if_the_loss_has_none(create_trainer, loss: str) -> None:
+    turnable = create_trainer(**PLAIN, loss=loss).model.turnable
     assert turnable.isdisjoint({"real_label_low", "real_label_high", "fake_label_low", "fake_label_high"})
-    assert deal(**PLAIN, loss="least_squares").model.turnable > turnable
+    assert create_trainer(**PLAIN, loss="least_squares").model.turnable > turnable
 
 
 @pytest.mark.parametrize("std", [0.1, 1.0])
 @pytest.mark.parametrize("phase", ["discriminator", "generator"])
-def test_instance_noise_is_the_deviation_of_what_is_added(deal, phase: str, std: float) -> None:
-    """On reals and on fakes, for both players: 64 images of 256 pixels know a deviation within 2 %."""
-    table = deal(**PLAIN, batch=64, loss="relativistic")
-    seen = table.seen()
-    table.loss(phase)
-    clean = list(seen)
-    seen.clear()
-    table.loss(phase, instance_noise=std)
-    for before, after in zip(torch.cat(clean).chunk(2), torch.cat(seen).chunk(2), strict=True):
+def test_instance_noise_is_the_standard_deviation_of_the_noise(create_trainer, phase: str, std: float) -> None:
+    """For reals and fakes, in both phases; 64 images of 256 pixels determine it within 2 %."""
+    trainer = create_trainer(**PLAIN, batch=64, loss="relativistic")
+    inputs = trainer.record_inputs()
+    trainer.loss(phase)
+    clean = list(inputs)
+    inputs.clear()
+    trainer.loss(phase, instance_noise=std)
+    for before, after in zip(torch.cat(clean).chunk(2), torch.cat(inputs).chunk(2), strict=True):
         added = after.detach() - before.detach()
         assert added.std().item() == pytest.approx(std, rel=0.03)
         assert added.mean().item() == pytest.approx(0, abs=0.04 * std)
@@ -238,81 +238,83 @@ def test_instance_noise_is_the_deviation_of_what_is_added(deal, phase: str, std:
 
 
 @pytest.mark.parametrize("p", [0.1, 0.4, 0.8])
-def test_augment_p_is_the_chance_of_each_augmentation(deal, p: float) -> None:
-    """An image stays as it was if all three kinds pass it by, or if it is shifted by nothing: once in 25."""
-    table = deal(**PLAIN, batch=512)
-    batch, seen = table.reals.batch(0), table.seen()
-    table.loss("discriminator", batch, augment_p=p)
-    real, fake = torch.cat(seen).chunk(2)
+def test_augment_p_is_the_probability_of_each_augmentation(create_trainer, p: float) -> None:
+    """An image is unchanged if no augmentation is applied, or only a translation by 0, with probability 1 / 25."""
+    trainer = create_trainer(**PLAIN, batch=512)
+    batch, inputs = trainer.reals.batch(0), trainer.record_inputs()
+    trainer.loss("discriminator", batch, augment_p=p)
+    real, fake = torch.cat(inputs).chunk(2)
     kept = (real == batch.real).flatten(1).all(1).float().mean().item()
     assert kept == pytest.approx((1 - p) ** 2 * (1 - p + p / 25), abs=0.06)
     assert fake.shape == real.shape
 
 
-def test_without_augmentation_the_discriminator_sees_the_very_images(plain) -> None:
-    batch, seen = plain.reals.batch(0), plain.seen()
+def test_discriminator_inputs_are_unchanged_without_augmentation(plain) -> None:
+    batch, inputs = plain.reals.batch(0), plain.record_inputs()
     plain.loss("discriminator", batch)
-    assert torch.equal(torch.cat(seen)[: len(batch)], batch.real)
+    assert torch.equal(torch.cat(inputs)[: len(batch)], batch.real)
 
 
-def test_the_gradient_of_the_generator_passes_augmentation_and_noise(plain) -> None:
+def test_augmentation_and_noise_are_differentiable(plain) -> None:
     before = plain.weights("generator")
     plain.step(augment_p=0.8, instance_noise=0.5)
     assert largest_change(before, plain.weights("generator")) > 0
 
 
-def squared_gradient(table: Any, samples: Tensor) -> Tensor:
-    """E |dD/dx|^2, image by image: slow, and surely what the formula says."""
-    discriminator = table.model.networks["discriminator"]
+def squared_gradient(trainer: Any, samples: Tensor) -> Tensor:
+    """Compute E |dD/dx|^2 image by image."""
+    discriminator = trainer.model.networks["discriminator"]
     norms = []
     for one in samples.detach():
         x = one[None].requires_grad_()
-        (g,) = torch.autograd.grad(discriminator.judge(discriminator.features(x), None).sum(), x, create_graph=True)
+        (g,) = torch.autograd.grad(discriminator.logits(discriminator.features(x), None).sum(), x, create_graph=True)
         norms.append(g.square().sum())
     return torch.stack(norms).mean()
 
 
 @pytest.mark.parametrize(("knob", "term", "place"), [("r1_gamma", "r1", 0), ("r2_gamma", "r2", 1)])
 def test_r1_and_r2_add_half_gamma_times_the_squared_gradient(plain, knob: str, term: str, place: int) -> None:
-    """R1 at reals, R2 at fakes; the weights feel exactly that much more."""
-    seen = plain.seen()
+    """R1 at reals, R2 at fakes; the gradient of the weights increases accordingly."""
+    inputs = plain.record_inputs()
     without = plain.loss("discriminator")
-    samples = torch.cat(seen).chunk(2)[place]
+    samples = torch.cat(inputs).chunk(2)[place]
     result = plain.loss("discriminator", **{knob: 10.0})
     square = squared_gradient(plain, samples)
     torch.testing.assert_close(result.terms[term], square.detach() / 2)
     torch.testing.assert_close(result.total, without.total + 10 / 2 * square)
     extra = gradients(10 / 2 * square, plain)
-    for mine, base, more in zip(gradients(result.total, plain), gradients(without.total, plain), extra, strict=True):
-        torch.testing.assert_close(mine, base + more, rtol=1e-3, atol=1e-6)
+    for gradient, base, penalty in zip(
+        gradients(result.total, plain), gradients(without.total, plain), extra, strict=True
+    ):
+        torch.testing.assert_close(gradient, base + penalty, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("knob", ["r1_gamma", "r2_gamma"])
-def test_a_lazy_penalty_counts_as_often_as_it_is_left_out(deal, knob: str) -> None:
-    """In a phase of its own every fourth step, four times as heavy; the others do not know of it."""
-    table = deal(**PLAIN | {"penalty_interval": 4})
+def test_lazy_penalty_is_weighted_by_the_interval(create_trainer, knob: str) -> None:
+    """In a separate phase every fourth step, with four times the weight."""
+    trainer = create_trainer(**PLAIN | {"penalty_interval": 4})
     term = knob.removesuffix("_gamma")
-    assert term not in table.loss("discriminator", **{knob: 2.0}).terms
-    result = table.loss("penalties", **{knob: 2.0})
+    assert term not in trainer.loss("discriminator", **{knob: 2.0}).terms
+    result = trainer.loss("penalties", **{knob: 2.0})
     torch.testing.assert_close(result.total.detach(), 4 * 2.0 * result.terms[term])
-    ran = [set(table.step(**{knob: 2.0}).phases) for _ in range(6)]
+    ran = [set(trainer.step(**{knob: 2.0}).phases) for _ in range(6)]
     assert ["penalties" in phases for phases in ran] == [True, False, False, False, True, False]
 
 
-def test_a_lazy_penalty_slows_adam_to_make_up_for_its_updates(deal) -> None:
+def test_lazy_penalty_adjusts_adam(create_trainer) -> None:
     """Karras 2020, appendix B: c = k / (k + 1), lr' = c lr, beta' = beta^c; only while a penalty is on."""
-    table = deal(**PLAIN | {"penalty_interval": 4})
-    table.step(r1_gamma=1.0, lr_d=1e-3, beta1=0.5, beta2=0.99)
-    group = table.state.optimizers["discriminator"].param_groups[0]
+    trainer = create_trainer(**PLAIN | {"penalty_interval": 4})
+    trainer.step(r1_gamma=1.0, lr_d=1e-3, beta1=0.5, beta2=0.99)
+    group = trainer.state.optimizers["discriminator"].param_groups[0]
     assert group["lr"] == pytest.approx(0.8e-3)
     assert group["betas"] == pytest.approx((0.5**0.8, 0.99**0.8))
-    table.step(lr_d=1e-3, beta1=0.5, beta2=0.99)
+    trainer.step(lr_d=1e-3, beta1=0.5, beta2=0.99)
     assert group["lr"] == 1e-3
     assert group["betas"] == (0.5, 0.99)
 
 
-def test_gp_weight_weighs_the_distance_of_the_gradients_norm_from_one(penalised) -> None:
-    """Gulrajani 2017, eq. 3, between real and fake, with the same random numbers drawn by hand."""
+def test_gp_weight_is_the_weight_of_the_gradient_penalty(penalised) -> None:
+    """Gulrajani 2017, eq. 3, with the same random numbers."""
     source, batch = penalised.random_numbers(), penalised.reals.batch(0)
     latent = latents.normal(len(batch), 6, source)
     fake = penalised.model.networks["generator"](latent, None)
@@ -322,7 +324,7 @@ def test_gp_weight_weighs_the_distance_of_the_gradients_norm_from_one(penalised)
     penalty = 0.0
     for one in between:
         x = one[None].requires_grad_()
-        (g,) = torch.autograd.grad(discriminator.judge(discriminator.features(x), None).sum(), x)
+        (g,) = torch.autograd.grad(discriminator.logits(discriminator.features(x), None).sum(), x)
         penalty += (g.norm() - 1) ** 2 / len(batch)
     result = penalised.loss("discriminator", batch, gp_weight=5.0)
     without = penalised.loss("discriminator", batch)
@@ -330,12 +332,12 @@ def test_gp_weight_weighs_the_distance_of_the_gradients_norm_from_one(penalised)
     torch.testing.assert_close((result.total - without.total).detach(), 5 * penalty, rtol=1e-4, atol=1e-4)
 
 
-def test_gp_weight_acts_only_under_that_constraint(deal) -> None:
-    assert deal(**PLAIN | {"knobs": None}, constraint="gradient_penalty").model.knobs.gp_weight == 10
-    assert "gp_weight" not in deal(**PLAIN).model.turnable
+def test_gp_weight_is_turnable_only_with_gradient_penalty(create_trainer) -> None:
+    assert create_trainer(**PLAIN | {"knobs": None}, constraint="gradient_penalty").model.knobs.gp_weight == 10
+    assert "gp_weight" not in create_trainer(**PLAIN).model.turnable
 
 
-def test_lecam_weight_draws_logits_to_the_other_sides_mean(plain) -> None:
+def test_lecam_weight_is_the_weight_of_the_lecam_penalty(plain) -> None:
     """In the first step the running means are those of the batch."""
     result, without = plain.loss("discriminator", lecam_weight=0.5), plain.loss("discriminator")
     real, fake = result.logit_real, result.logit_fake
@@ -346,14 +348,14 @@ def test_lecam_weight_draws_logits_to_the_other_sides_mean(plain) -> None:
     assert without.memory == {}
 
 
-def test_the_means_of_lecam_run_on(plain) -> None:
+def test_lecam_means_are_updated_every_step(plain) -> None:
     for _ in range(3):
         plain.step(lecam_weight=0.5)
     assert plain.state.memory["lecam_mass"].item() == pytest.approx(1 - 0.99**3)
 
 
-def test_feature_matching_weight_weighs_the_distance_of_mean_features(plain) -> None:
-    """Salimans 2016, section 3.1, over the features that the discriminator judges by."""
+def test_feature_matching_weight_is_the_weight_of_feature_matching(plain) -> None:
+    """Salimans 2016, section 3.1, of the features of the last layer."""
     batch, discriminator = plain.reals.batch(0), plain.model.networks["discriminator"]
     latent = latents.normal(len(batch), 6, plain.random_numbers())
     fake = plain.model.networks["generator"](latent, None)
@@ -365,35 +367,35 @@ def test_feature_matching_weight_weighs_the_distance_of_mean_features(plain) -> 
     assert "feature_matching" not in plain.loss("discriminator", batch, feature_matching_weight=3.0).terms
 
 
-def test_a_half_life_of_zero_is_no_average(plain) -> None:
+def test_half_life_of_0_disables_averaging(plain) -> None:
     for _ in range(2):
         plain.step(ema_half_life=0)
     current = plain.model.networks["generator"].state_dict()
-    for name, value in plain.state.averaged["generator"].state_dict().items():
+    for name, value in plain.state.averages["generator"].state_dict().items():
         assert torch.equal(value, current[name]), name
 
 
-def test_after_one_half_life_the_average_has_gone_half_the_way(plain) -> None:
-    """A batch of 8 is one half-life of 8 images, once the ramp is over."""
+def test_average_moves_halfway_in_one_half_life(plain) -> None:
+    """With batches of 8, a step is one half-life of 8 images after the ramp."""
     for _ in range(math.ceil(1 / RAMP)):
         plain.step(ema_half_life=8, lr_g=1e-3)
-    before = [weight.clone() for weight in plain.state.averaged["generator"].parameters()]
+    before = [weight.clone() for weight in plain.state.averages["generator"].parameters()]
     plain.step(ema_half_life=8, lr_g=1e-3)
-    after = plain.state.averaged["generator"].parameters()
-    for here, there, target in zip(before, after, plain.weights("generator"), strict=True):
-        torch.testing.assert_close(there, (here + target) / 2)
+    after = plain.state.averages["generator"].parameters()
+    for old, new, target in zip(before, after, plain.weights("generator"), strict=True):
+        torch.testing.assert_close(new, (old + target) / 2)
 
 
-def test_knobs_at_zero_leave_no_term_no_phase_and_no_pass(plain) -> None:
-    """The discriminator looks at two batches for itself and at one for the generator, and at no more."""
-    seen = plain.seen()
+def test_penalties_of_weight_0_are_skipped(plain) -> None:
+    """The discriminator processes two batches in its own phase and one in that of the generator."""
+    inputs = plain.record_inputs()
     record = plain.step()
     assert set(record.phases) == {"discriminator", "generator"}
     assert all(set(phase.terms) == {"adversarial"} for phase in record.phases.values())
-    assert len(torch.cat(seen)) == 3 * 8
+    assert len(torch.cat(inputs)) == 3 * 8
 
 
-def test_knobs_at_zero_draw_no_random_numbers_but_latents(plain) -> None:
+def test_knobs_at_0_draw_only_latents(plain) -> None:
     source = plain.random_numbers()
     plain.step()
     for _ in ("discriminator", "generator"):
@@ -411,6 +413,6 @@ def test_knobs_at_zero_draw_no_random_numbers_but_latents(plain) -> None:
         ("feature_matching_weight", "generator", "feature_matching"),
     ],
 )
-def test_a_penalty_that_is_off_has_no_term(penalised, knob: str, phase: str, term: str) -> None:
+def test_penalty_of_weight_0_has_no_term(penalised, knob: str, phase: str, term: str) -> None:
     assert term not in penalised.loss(phase).terms
     assert term in penalised.loss(phase, **{knob: 1.0}).terms

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.nn.augment import Kind, augment, instance_noise
+from equipoise.nn.augment import Augmentation, augment, instance_noise
 
-KINDS: tuple[Kind, ...] = ("colour", "translation", "cutout", "flip")
+KINDS: tuple[Augmentation, ...] = ("colour", "translation", "cutout", "flip")
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -35,7 +35,7 @@ def test_off_is_the_same_tensor_and_draws_nothing() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("p", [0.2, 0.7])
-def test_share_of_changed_samples(kind: Kind, p: float) -> None:
+def test_share_of_changed_samples(kind: Augmentation, p: float) -> None:
     x = images(2000, side=16)
     after = augment(x, p, seeded(1), (kind,))
     # Of the 25 shifts, up to 2 pixels each way, one is none at all.
@@ -137,7 +137,7 @@ def test_saturation_reaches_from_grey_to_double() -> None:
 
 
 @pytest.mark.parametrize("kinds", [(kind,) for kind in KINDS] + [KINDS])
-def test_differentiable(kinds: Sequence[Kind]) -> None:
+def test_differentiable(kinds: Sequence[Augmentation]) -> None:
     x = images(3, side=6).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: augment(x, 0.7, seeded(10), kinds), (x,))
 

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn.functional import instance_norm
 
 from equipoise.nn.dropout import dropout
-from equipoise.nn.normalise import InstanceNorm, unrecorded
-from equipoise.nn.patch import HALVINGS, PatchDiscriminator, least_side, patch_side
+from equipoise.nn.normalise import InstanceNorm, frozen_running_statistics
+from equipoise.nn.patch import HALVINGS, PatchDiscriminator, minimum_side, patch_side
 from equipoise.nn.residual import ResidualGenerator
 from equipoise.nn.unet import UNet
 
@@ -107,7 +107,7 @@ def test_a_logit_sees_its_patch_and_no_more(patch: int) -> None:
 @pytest.mark.parametrize("patch", HALVINGS)
 def test_below_the_least_side_there_is_nothing_to_look_at(patch: int) -> None:
     network = PatchDiscriminator(1, 2, patch, "batch").eval()
-    side = least_side(patch)
+    side = minimum_side(patch)
     assert network(torch.zeros(1, 1, side, side)).numel() == 1
     with pytest.raises(RuntimeError):
         network(torch.zeros(1, 1, side - 1, side - 1))
@@ -141,7 +141,7 @@ def test_unrecorded_passes_leave_no_trace_and_are_normalised_as_ever() -> None:
     network, images = nn.Sequential(nn.BatchNorm2d(3, momentum=0.3)), torch.randn(8, 3, 4, 4, generator=seeded()) + 5
     made = network(images)
     before = [buffer.clone() for buffer in network.buffers() if buffer.is_floating_point()]
-    with unrecorded(network):
+    with frozen_running_statistics(network):
         assert torch.equal(network(images), made)
     assert all(torch.equal(*pair) for pair in zip(before, network[0].buffers(), strict=False))
     assert network[0].momentum == 0.3

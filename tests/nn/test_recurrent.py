@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from equipoise.nn.drawing import draw, draw_likeliest_first
 from equipoise.nn.recurrent import Recurrent, roll_out
+from equipoise.nn.token_sampling import sample_tokens, sample_tokens_likeliest_first
 
 DRAWS = 40_000
 
@@ -32,7 +32,7 @@ def is_drawn_by(drawn: Tensor, shares: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("words", [1, 2, 3, 17, 200, 997])
-@pytest.mark.parametrize("sampler", [draw, draw_likeliest_first])
+@pytest.mark.parametrize("sampler", [sample_tokens, sample_tokens_likeliest_first])
 def test_words_are_drawn_by_their_probabilities(words: int, sampler) -> None:
     """Numbers of words with a divisor near their root, and primes, whose last block is not full."""
     source = torch.Generator().manual_seed(words)
@@ -46,20 +46,20 @@ def test_words_are_drawn_by_their_probabilities(words: int, sampler) -> None:
 
 def test_another_distribution_would_be_noticed() -> None:
     logits = torch.tensor([1.0, 0.9, -1.0])
-    drawn = draw(logits.repeat(DRAWS, 1), torch.rand(DRAWS, generator=torch.Generator().manual_seed(0)))
+    drawn = sample_tokens(logits.repeat(DRAWS, 1), torch.rand(DRAWS, generator=torch.Generator().manual_seed(0)))
     assert not is_drawn_by(drawn, torch.tensor([0.9, 1.0, -1.0]).softmax(dim=0))
 
 
 def test_words_without_probability_are_never_drawn_even_at_the_edges() -> None:
     logits = torch.full((2, 10), -torch.inf)
     logits[:, 4] = 0
-    for sampler in (draw, draw_likeliest_first):
+    for sampler in (sample_tokens, sample_tokens_likeliest_first):
         assert sampler(logits.clone(), torch.tensor([0.0, 1.0])).tolist() == [4, 4]
 
 
 def test_small_numbers_choose_the_likeliest_words() -> None:
     logits = torch.tensor([0.1, 0.5, 0.15, 0.25]).log().repeat(4, 1)
-    assert draw_likeliest_first(logits, torch.tensor([0.49, 0.74, 0.89, 0.95])).tolist() == [1, 3, 2, 0]
+    assert sample_tokens_likeliest_first(logits, torch.tensor([0.49, 0.74, 0.89, 0.95])).tolist() == [1, 3, 2, 0]
 
 
 def test_the_likelihood_is_that_of_a_plain_lstm_and_sums_to_one() -> None:
@@ -110,7 +110,7 @@ def test_sentences_are_written_by_their_likelihood() -> None:
 def test_surprise_is_the_mean_over_tokens_that_are_a_choice() -> None:
     made, tokens = network(4, ends=True), torch.tensor([[1, 0, 0], [2, 3, 1], [0, 0, 0]])
     wanted = -made.log_likelihood(tokens).sum() / (2 + 3 + 1)
-    torch.testing.assert_close(made.surprise(tokens).double(), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(made.negative_log_likelihood(tokens).double(), wanted, atol=1e-5, rtol=0)
 
 
 def test_a_temperature_divides_logits() -> None:

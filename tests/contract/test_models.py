@@ -17,7 +17,7 @@ from equipoise.core.model import Model
 from equipoise.core.tokens import ENDING, Vocabulary
 from equipoise.errors import SettingError
 from equipoise.training import checkpoint
-from equipoise.training.state import TrainingState, begin
+from equipoise.training.state import TrainingState, initial_state
 from equipoise.training.step import run_step
 
 NAMES = catalog.names("models")
@@ -32,7 +32,7 @@ SMALLEST = (
 )
 NARROW = {
     **{"width": 4, "latent_dim": 5, "embedding": 4, "hidden": 4, "widths": (1, 2), "maps": (3, 3)},
-    **{"likelihood_steps": 1, "judging_steps": 1, "autoencoding_steps": 1, "swapping_steps": 1},
+    **{"likelihood_steps": 1, "discriminator_pretraining_steps": 1, "autoencoding_steps": 1, "swapping_steps": 1},
 }
 BATCH = 4
 
@@ -78,7 +78,7 @@ def built(name: str, seed: int = 0) -> tuple[Model[Any], DataSpec]:
 
 def begun(name: str, seed: int = 0) -> tuple[TrainingState, Reals]:
     model, spec = built(name, seed)
-    state = begin(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
+    state = initial_state(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
     return state, Reals(spec)
 
 
@@ -184,7 +184,9 @@ def test_samples_are_shaped_and_ranged_like_the_data(name: str) -> None:
     state, reals = begun(name)
     model, spec = state.model, reals.spec
     with torch.no_grad():
-        made = model.generate(state.playing, model.latent(6, torch.Generator().manual_seed(0), None), made_of(model, 6))
+        made = model.generate(
+            state.sampling_networks, model.latent(6, torch.Generator().manual_seed(0), None), made_of(model, 6)
+        )
     assert made.shape == (6, *spec.shape)
     assert made.dtype == torch.float32
     assert made.isfinite().all()
