@@ -1,15 +1,15 @@
-"""What the collapse benchmark reads from the log of a run: losses and probabilities by epoch, and what was found."""
+"""Values that the collapse benchmark reads from the log of a run: losses and probabilities by epoch, and symptoms."""
 
 import statistics
 
 from equipoise.runs.run import EventLine
 
 HEALTHY = {"loss_d": (0.5, 2.0), "loss_g": (2.0, 6.0), "real": (0.6, 0.8), "fake": (0.2, 0.5)}
-"""What is called healthy where these fixes were advised."""
+"""The ranges that are called healthy in the source of these fixes."""
 
 
 def numbers(line: EventLine) -> dict[str, float]:
-    """The four numbers of a line of the log, means since the line before it."""
+    """Return the four values of a log line, means since the previous line."""
     signals, loss = line["signals"], line["loss"]
     return {
         "loss_d": loss["discriminator.adversarial"]["mean"],
@@ -20,14 +20,14 @@ def numbers(line: EventLine) -> dict[str, float]:
 
 
 def means(sensed: list[EventLine], after: int, until: int) -> dict[str, float]:
-    """Means over the lines of an epoch; of the next line where it has none of its own."""
-    chosen = [line for line in sensed if after < line["step"] <= until]
-    chosen = chosen or [next((line for line in sensed if line["step"] > until), sensed[-1])]
-    return {name: statistics.fmean(numbers(line)[name] for line in chosen) for name in HEALTHY}
+    """Return the means over the lines of an epoch, or the values of the next line if it has none."""
+    lines = [line for line in sensed if after < line["step"] <= until]
+    lines = lines or [next((line for line in sensed if line["step"] > until), sensed[-1])]
+    return {name: statistics.fmean(numbers(line)[name] for line in lines) for name in HEALTHY}
 
 
 def share_within(sensed: list[EventLine], name: str, after: int) -> float:
-    """The share of the steps after the first epoch at which a number was in its healthy range."""
+    """Return the share of the steps after the first epoch at which a value was in its healthy range."""
     low, high = HEALTHY[name]
     within = total = last = 0
     for line in sensed:
@@ -38,8 +38,8 @@ def share_within(sensed: list[EventLine], name: str, after: int) -> float:
     return within / total
 
 
-def result(sensed: list[EventLine]) -> dict[str, int]:
-    """Symptom -> the step at which it was first serious."""
+def serious_symptoms(sensed: list[EventLine]) -> dict[str, int]:
+    """Map each serious symptom to the first step at which it was serious."""
     first: dict[str, int] = {}
     for line in sensed:
         for finding in line["health"]["findings"]:

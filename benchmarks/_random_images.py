@@ -1,6 +1,6 @@
-"""Noise as a data set: 64 x 64 colour images whose content does not matter, for measuring speed alone.
+"""Noise as a data set: 64 x 64 colour images whose content does not matter, for measuring speed only.
 
-The throughput benchmark names it `benchmarks._random_images`, as a stranger's module would be named.
+The throughput benchmark names it `benchmarks._random_images`, like a module of a user.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ COUNTS: dict[Split, int] = {"train": 512, "held_out": 256}
 
 @dataclass(frozen=True, slots=True)
 class RandomImages:
-    """(3, 64, 64) float32 in [-1, 1], kept as uint8; no classes."""
+    """(3, 64, 64) float32 in [-1, 1], stored as uint8; no classes."""
 
     @property
     def spec(self) -> DataSpec:
-        """Colour images of 64 pixels."""
+        """Colour images of 64 x 64 pixels."""
         return DataSpec((3, 64, 64), flips=True)
 
     @property
@@ -30,11 +30,11 @@ class RandomImages:
         return Suggestion(model="dcgan:celeba64", steps=1000, batch_size=32)
 
     def count(self, split: Split) -> int:
-        """512 to train on, 256 held out."""
+        """Return 512 for `train`, 256 for `held_out`."""
         return COUNTS[split]
 
     def stream(self, split: Split, batch_size: int, seed: int) -> "RandomStream":
-        """Endless batches of a split."""
+        """Return an unlimited stream of batches of a split."""
         generator = torch.Generator().manual_seed(2 * seed + (split == "held_out"))
         pixels = torch.randint(0, 256, (COUNTS[split], 3, 64, 64), dtype=torch.uint8, generator=generator)
         return RandomStream(pixels, batch_size)
@@ -42,12 +42,12 @@ class RandomImages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RandomStream:
-    """`images`: (N, C, H, W) uint8, again and again in the same order."""
+    """`images`: (N, C, H, W) uint8, repeated in the same order."""
 
     images: Tensor
     batch_size: int
 
     def batch(self, index: int) -> Batch:
-        """Batch number `index`: real (B, C, H, W) float32 in [-1, 1], no condition."""
-        chosen = (torch.arange(self.batch_size) + index * self.batch_size) % len(self.images)
-        return Batch(self.images[chosen].float().div_(127.5).sub_(1.0))
+        """Return batch number `index`: real (B, C, H, W) float32 in [-1, 1], no condition."""
+        indices = (torch.arange(self.batch_size) + index * self.batch_size) % len(self.images)
+        return Batch(self.images[indices].float().div_(127.5).sub_(1.0))

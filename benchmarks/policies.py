@@ -38,7 +38,7 @@ def measure(item: Item) -> Result:
     plan = load_policy_plan(Path(PLAN))
     tasks = plan.checks.sample_many(item["tasks"], plan.seed, item["draw"])
     episodes_of_controller = play_episodes(tasks, [catalog.build("controllers", item["controller"]) for _ in tasks])
-    return {"episodes": [[episode.measured, episode.diverged] for episode in episodes_of_controller]}
+    return {"episodes": [[episode.distances, episode.diverged] for episode in episodes_of_controller]}
 
 
 def episodes(result: Result) -> list[EpisodeResult]:
@@ -80,7 +80,7 @@ def main() -> None:
     ends = [
         [
             name,
-            f"{statistics.median(episode.measured[-1][1] for episode in episodes_of_controller):.4f}",
+            f"{statistics.median(episode.distances[-1][1] for episode in episodes_of_controller):.4f}",
             sum(episode.diverged for episode in episodes_of_controller),
         ]
         for name, episodes_of_controller in episodes_by_controller.items()

@@ -1,23 +1,23 @@
 """Quality in bf16 against fp32: kernel distances to held-out digits at the end of the same runs.
 
-    python benchmarks/precision.py             about 8 minutes on 2 quiet cores; a restart goes on
+    python benchmarks/precision.py             about 8 minutes on 2 quiet cores; a restart continues
     python benchmarks/precision.py --table     rewrite precision.md from results/precision.jsonl
 
-How. The default recipe (`equipoise train digits`) for 800 steps, five seeds in bf16 and the same five in fp32, one
-thread a process, two processes at a time. At the end 4,000 samples of the averaged generator, 400 a class, computed in
-fp32 as `equipoise sample` does, are compared with the 1,000 held-out digits: v = `kd_digits`, unbiased.
+Method. The default recipe (`equipoise train digits`) for 800 steps, five seeds in bf16 and the same five in fp32, one
+thread per process, two processes in parallel. At the end 4,000 samples of the averaged generator, 400 per class,
+computed in fp32 as `equipoise sample` does, are compared with the 1,000 held-out digits: v = `kd_digits`, unbiased.
 
-The floor f is the same distance of the 4,000 training digits to the 1,000 held-out ones: what a perfect generator of
-the training digits would have. The question is about v - f, which may come near 0 or below it, where a ratio of two is
-noise. What the distance cannot tell apart is therefore added to both: the ratio of a seed is
+The floor f is the distance between the 4,000 training digits and the 1,000 held-out ones: that of a perfect generator
+of the training digits. The question is about v - f, which may be near 0 or below, where a ratio of two is noise.
+Therefore the resolution of the distance is added to both. The ratio of a seed is
 
     (max(v_bf16 - f, 0) + s) / (max(v_fp32 - f, 0) + s)
 
-where the resolution s is the standard deviation of the distance of reals to reals, over 20 random splits of all 5,000
-digits into 400 and 100 of each class. Far above the floor this is the plain ratio; two runs that are both within the
-resolution of the floor come out near 1, as they should, since no one could tell them from reals. A biased statistic,
-which is positive by itself, would do the same with a constant (its diagonal) that says nothing about the measurement.
-Raw distances are in the table, and the plain ratio of the mean distances above the floor is told beside it.
+where the resolution s is the standard deviation of the distance between reals, over 20 random splits of all 5,000
+digits into 400 and 100 of each class. Far above the floor this is the plain ratio; for two runs that are both within
+the resolution of the floor it is near 1, as it should be, since they cannot be distinguished from reals. A biased
+statistic, which is always positive, would do the same with a constant (its diagonal) that is unrelated to the
+measurement. The table contains raw distances; the plain ratio of the mean distances above the floor is given, too.
 
 Expected: geometric mean of the five ratios at most 1.1.
 """
@@ -29,8 +29,8 @@ from itertools import product
 from typing import Any
 
 import torch
-from _judging import generator_of, in_memory, reals
-from _results import Item, Result, Results, in_child, parser, table, write
+from _digit_samples import generator_of, in_memory, reals
+from _results import Item, Result, Results, create_parser, run_in_subprocess, table, write
 from torch import Tensor
 
 from equipoise.core.events import Finished
@@ -45,33 +45,36 @@ TARGET = 1.1
 
 
 def measure(item: Item) -> Result:
-    """The distance at the end of a run, or what reals come to."""
+    """Measure the distance at the end of a run, or that between reals."""
     torch.set_num_threads(1)
-    return floor(item["samples"]) if item["what"] == "reals" else trained(item)
+    return floor(item["samples"]) if item["what"] == "reals" else train_and_measure(item)
 
 
-def trained(item: Item) -> Result:
+def train_and_measure(item: Item) -> Result:
     """Train, and measure."""
     settings = {name: item[name] for name in ("precision", "seed", "steps")}
     training = in_memory(Experiment(data=PlugSpec("digits"), threads=1, device="cpu", **settings))
     *_, finished = train(training)
     assert isinstance(finished, Finished)
-    made = generator_of(training).sample(item["samples"], seed=7)
+    fake = generator_of(training).sample(item["samples"], seed=7)
     real = digit_features(reals("held_out", HELD_OUT).real)
-    distance = kernel_distance(real, digit_features(made))
+    distance = kernel_distance(real, digit_features(fake))
     return {"distance": distance, "verdict": finished.verdict, "seconds": finished.seconds}
 
 
 def floor(count: int) -> Result:
-    """Distances of reals to reals: training to held-out ones, and random splits of all of them."""
+    """Compute distances between reals: training against held-out, and random splits of all of them."""
     train_set, held_out = reals("train", 4000), reals("held_out", HELD_OUT)
-    seen, unseen = digit_features(train_set.real), digit_features(held_out.real)
+    training_features, held_out_features = digit_features(train_set.real), digit_features(held_out.real)
     assert train_set.condition is not None
     assert held_out.condition is not None
     labels = torch.cat([train_set.condition, held_out.condition])
-    features = torch.cat([seen, unseen])
+    features = torch.cat([training_features, held_out_features])
     splits = [_split_distance(features, labels, count, seed) for seed in range(SPLITS)]
-    return {"floor": kernel_distance(unseen, seen[_even(train_set.condition, count)]), "splits": splits}
+    return {
+        "floor": kernel_distance(held_out_features, training_features[_even(train_set.condition, count)]),
+        "splits": splits,
+    }
 
 
 def _split_distance(features: Tensor, labels: Tensor, count: int, seed: int) -> float:
@@ -82,19 +85,19 @@ def _split_distance(features: Tensor, labels: Tensor, count: int, seed: int) -> 
 
 
 def _even(labels: Tensor, count: int) -> Tensor:
-    """The first `count` places at which each of the ten classes is met equally often."""
+    """Return the first `count` indices with equally many of each of the ten classes."""
     return torch.cat([(labels == each).nonzero().flatten()[: count // 10] for each in range(10)])
 
 
-def write_table(results: Results, items: list[Item], asked: Any) -> None:
+def write_table(results: Results, items: list[Item], args: Any) -> None:
     head = [
-        "# Held-out kernel distance after training in bf16 and in fp32",
-        f"{results.head(items)} The default digits recipe, {asked.steps} steps, {asked.samples:,} samples a run.",
+        "# Kernel distance to held-out digits after training in bf16 and in fp32",
+        f"{results.provenance(items)} The default digits recipe, {args.steps} steps, {args.samples:,} samples per run.",
     ]
     reals_line = results.result(items[0])
     pairs = _pairs(results, items)
     if reals_line is None or not pairs:
-        write(asked.out / "precision.md", *head, "There is nothing to compare yet.")
+        write(args.out / "precision.md", *head, "There are no results yet.")
         return
     base, resolution = reals_line["floor"], statistics.stdev(reals_line["splits"])
     above = {seed: [max(value - base, 0.0) for value in pair] for seed, pair in pairs.items()}
@@ -109,43 +112,43 @@ def write_table(results: Results, items: list[Item], asked: Any) -> None:
         for seed, (low, full) in pairs.items()
     ]
     write(
-        asked.out / "precision.md",
+        args.out / "precision.md",
         *head,
         f"**Geometric mean of the ratios: {mean:.2f}** (standard error: a factor of {error:.2f}); target at most "
         f"{TARGET}: {'yes' if mean <= TARGET else 'no'}. Ratio of the mean distances above the floor: {plain}.",
         f"Floor (training digits to held-out digits): {base:.4f}. Resolution (standard deviation over {SPLITS} splits "
-        f"of reals): {resolution:.4f}, added to both sides of each ratio; why, says the head of "
+        f"of reals): {resolution:.4f}, added to numerator and denominator of each ratio; reason: docstring of "
         "`benchmarks/precision.py`.",
         table(("seed", "bf16", "fp32", "bf16 above the floor", "fp32 above the floor", "ratio"), rows),
     )
 
 
 def _pairs(results: Results, items: list[Item]) -> dict[int, tuple[float, float]]:
-    """Seed -> distances in bf16 and fp32, where both are measured."""
-    matches: dict[int, dict[str, float]] = {}
+    """Map seeds to distances in bf16 and fp32, where both are available."""
+    distances: dict[int, dict[str, float]] = {}
     for item in items[1:]:
         if result := results.result(item):
-            matches.setdefault(item["seed"], {})[item["precision"]] = result["distance"]
-    return {seed: (pair["bf16"], pair["fp32"]) for seed, pair in matches.items() if len(pair) == 2}
+            distances.setdefault(item["seed"], {})[item["precision"]] = result["distance"]
+    return {seed: (pair["bf16"], pair["fp32"]) for seed, pair in distances.items() if len(pair) == 2}
 
 
 def main() -> None:
-    made = parser(__doc__)
-    made.add_argument("--steps", type=int, default=800, help="length of a run")
-    made.add_argument("--seeds", type=int, default=5, help="runs in each precision")
-    made.add_argument("--samples", type=int, default=4000, help="samples of each run, a multiple of 10 up to 4,000")
-    asked = made.parse_args()
-    if asked.item:
-        print(json.dumps(measure(asked.item)))
+    parser = create_parser(__doc__)
+    parser.add_argument("--steps", type=int, default=800, help="length of a run")
+    parser.add_argument("--seeds", type=int, default=5, help="runs in each precision")
+    parser.add_argument("--samples", type=int, default=4000, help="samples per run, a multiple of 10 up to 4,000")
+    args = parser.parse_args()
+    if args.item:
+        print(json.dumps(measure(args.item)))
         return
-    items: list[Item] = [{"what": "reals", "samples": asked.samples}]
-    for seed, precision in product(range(asked.seeds), ("fp32", "bf16")):
-        rest = {"steps": asked.steps, "samples": asked.samples}
+    items: list[Item] = [{"what": "reals", "samples": args.samples}]
+    for seed, precision in product(range(args.seeds), ("fp32", "bf16")):
+        rest = {"steps": args.steps, "samples": args.samples}
         items.append({"what": "run", "precision": precision, "seed": seed, **rest})
-    results = Results(asked.out / "results" / "precision.jsonl")
-    if not asked.table:
-        results.measure(items, lambda item: in_child(__file__, item, threads=1), at_once=2)
-    write_table(results, items, asked)
+    results = Results(args.out / "results" / "precision.jsonl")
+    if not args.table:
+        results.measure(items, lambda item: run_in_subprocess(__file__, item, threads=1), processes=2)
+    write_table(results, items, args)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,19 @@
-"""How long the film and the page of a run of 10,000 steps take, and how large the film is.
+"""How long do the film and the page of a run of 10,000 steps take, and how large is the film?
 
-    python benchmarks/report.py             about 3 minutes; a restart goes on
+    python benchmarks/report.py             about 3 minutes; a restart continues
     python benchmarks/report.py --table     rewrite report.md from results/report.jsonl
 
-How. Two run folders are written through `runs.Log`, as a run writes them; what stands in them is made up, for nothing
-is trained here:
+Method. Two run folders are written with `Log`, as by a run; their content is synthetic, since nothing is trained:
 
-- `usual`: what `equipoise train digits --steps 10000` leaves. 100 + 198 readings, two learning rates turned at each,
-  100 sheets of 80 digits of 32 x 32 pixels, 10 metrics.
-- `full`: a reading, and turns of three knobs, after each step; a finding every now and then; 400 sheets of 64 colour
-  images of 64 x 64 pixels, 100 metrics.
+- `usual`: like `equipoise train digits --steps 10000`. 100 + 198 readings, two learning rates changed at each,
+  100 grids of 80 digits of 32 x 32 pixels, 10 metrics.
+- `full`: a reading, and changes of three knobs, after each step; occasional findings; 400 grids of 64 colour images
+  of 64 x 64 pixels, 100 metrics.
 
-The samples are the digits that come with the package, ever less buried in noise; in `full` some noise stays to the end,
-which is hard on the film's coder. A fresh process then makes figure and page, and another one the film, three times
-each; imports are part of it. Processor seconds are those of the process and of ffmpeg together: on a busy machine they
-say more than the clock does.
+The samples are the digits of the package with decreasing noise; in `full` some noise remains until the end, which is
+hard to encode. A new process then makes figure and page, and another one the film, three times each; imports are
+included. Processor time is that of the process and of ffmpeg together: on a busy machine it is more meaningful than
+wall-clock time.
 
 Expected: film and page together within 60 seconds, the film within 20 MB and within 30 seconds of length.
 """
@@ -30,8 +29,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from _results import Item, Result, Results, in_child, parser, spread, table, write
+from _results import Item, Result, Results, create_parser, format_range, run_in_subprocess, table, write
 
+from equipoise import data
 from equipoise.core.events import Evaluated, Event, Finished, Sampled, Sensed, Started, Turned
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Finding, Health, ScalarStats, Signals
@@ -40,20 +40,22 @@ from equipoise.runs.log import Log
 from equipoise.runs.run import Run
 
 STEPS, BATCH = 10_000, 64
-DIGITS = Path(runs.__file__).parent / "data" / "digits.npz"
+DIGITS = Path(data.__file__).parent / "digits.npz"
 
 
-def written(folder: Path, kind: str) -> None:
-    """A run folder with all that its film and page are made of."""
-    model, data = {"name": "dcgan", "options": {}}, {"name": "digits", "options": {}}
-    create_run(folder, {"gan": model, "data": data, "controller": "annealed", "steps": STEPS, "batch_size": BATCH})
+def write_run(folder: Path, kind: str) -> None:
+    """Write a run folder with everything that film and page need."""
+    model, data_set = {"name": "dcgan", "options": {}}, {"name": "digits", "options": {}}
+    create_run(
+        folder, {"model": model, "data": data_set, "controller": "annealed", "steps": STEPS, "batch_size": BATCH}
+    )
     with Log(folder) as log:
         for event in events(kind):
             log.record(event)
 
 
 def events(kind: str) -> Iterator[Event]:
-    """The events of a run."""
+    """Yield the events of a run."""
     rng = np.random.default_rng(0)
     full = kind == "full"
     networks = {"generator": 289_825, "discriminator": 187_105}
@@ -76,21 +78,23 @@ def events(kind: str) -> Iterator[Event]:
 
 
 def sensed(step: int, full: bool, rng: np.random.Generator) -> Sensed:
-    """A reading of losses, ranks, probabilities and gradients that wander."""
+    """Return a reading of losses, ranks, probabilities and gradients with random variation."""
     d, g, rank = 1.3 + 0.1 * rng.normal(), 0.9 + 0.1 * rng.normal(), 0.4 + 0.1 * rng.normal()
     loss = {
         "discriminator.total": ScalarStats(d, d - 0.2, d + 0.3, d),
         "generator.total": ScalarStats(g, g - 0.2, g + 0.3, g),
     }
-    held_out = float(step / STEPS / 4) if step % 50 == 0 else None
-    signals = Signals(rank, held_out, 0.2, 0.53, 0.47, g, d, 0.6 * g, 0.7 * d, 0.7 * d / (0.6 * g), 1e-3, 1e-3)
-    ails = full and step % 1000 > 900
-    result = (Finding("discriminator_overpowering", 0.6, {"rank_train_fake": rank}, since=step),) if ails else ()
+    rank_held_out = float(step / STEPS / 4) if step % 50 == 0 else None
+    signals = Signals(rank, rank_held_out, 0.2, 0.53, 0.47, g, d, 0.6 * g, 0.7 * d, 0.7 * d / (0.6 * g), 1e-3, 1e-3)
+    is_unhealthy = full and step % 1000 > 900
+    result = (
+        (Finding("discriminator_overpowering", 0.6, {"rank_train_fake": rank}, since=step),) if is_unhealthy else ()
+    )
     return Sensed(step, step * BATCH, step / STEPS, step * 0.14, loss, signals, Health(result))
 
 
 def sampled(step: int, full: bool, rng: np.random.Generator) -> Sampled:
-    """Digits that come out of noise as the run goes on."""
+    """Return digits with noise that decreases during the run."""
     share = 1 - math.exp(-6 * step / STEPS)
     share = 0.8 * share if full else share
     with np.load(DIGITS, allow_pickle=False) as file:
@@ -105,7 +109,7 @@ def sampled(step: int, full: bool, rng: np.random.Generator) -> Sampled:
 
 @functools.cache
 def reals(full: bool) -> npt.NDArray[np.float32]:
-    """Digits, (80, 1, 32, 32) or in colour and larger, (64, 3, 64, 64), in [-1, 1]."""
+    """Return digits, (80, 1, 32, 32) or in colour and larger, (64, 3, 64, 64), in [-1, 1]."""
     with np.load(DIGITS, allow_pickle=False) as file:
         digits = file["images"][:: 63 if full else 62][: 64 if full else 80, None].astype(np.float32) / 127.5 - 1
     digits = np.pad(digits, ((0, 0), (0, 0), (2, 2), (2, 2)), constant_values=-1)
@@ -113,8 +117,8 @@ def reals(full: bool) -> npt.NDArray[np.float32]:
 
 
 def measure(item: Item) -> Result:
-    """Seconds, seconds of the processor, and megabytes, of the page or the film of a run folder."""
-    begun, before = time.perf_counter(), _processor()
+    """Measure wall-clock time, processor time and megabytes of the page or the film of a run folder."""
+    start_time, before = time.perf_counter(), _processor()
     run = Run(Path(item["folder"]))
     if item["made"] == "film":
         from equipoise.report import film
@@ -126,53 +130,55 @@ def measure(item: Item) -> Result:
 
         path = page.write_report(run)
     return {
-        "seconds": time.perf_counter() - begun,
+        "seconds": time.perf_counter() - start_time,
         "processor": _processor() - before,
         "megabytes": path.stat().st_size / 1e6,
     }
 
 
 def _processor() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in usage)
 
 
-def repeated(item: Item) -> Result:
-    """All repeats of both in fresh processes, of a run folder written for them."""
+def measure_repeatedly(item: Item) -> Result:
+    """Run all repeats of both in new processes, on a run folder written for them."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / f"ten-thousand-{item['kind']}"
-        written(run, item["kind"])
+        write_run(run, item["kind"])
         return {
-            made: [in_child(__file__, {"made": made, "folder": str(run)}, 1) for _ in range(item["repeats"])]
-            for made in ("page", "film")
+            output: [
+                run_in_subprocess(__file__, {"made": output, "folder": str(run)}, 1) for _ in range(item["repeats"])
+            ]
+            for output in ("page", "film")
         }
 
 
 def row(item: Item, result: Result) -> list[str]:
-    """A line of the table."""
-    parts = [[one[what] for one in result[made]] for what in ("seconds", "processor") for made in ("page", "film")]
+    """Return a row of the table."""
+    parts = [[one[what] for one in result[output]] for what in ("seconds", "processor") for output in ("page", "film")]
     both = [page + film for page, film in zip(parts[0], parts[1], strict=True)]
-    sizes = [f"{result[made][0]['megabytes']:.1f}" for made in ("page", "film")]
-    return [f"`{item['kind']}`", *(spread(part, ".1f") for part in (*parts[:2], both, *parts[2:])), *sizes]
+    sizes = [f"{result[output][0]['megabytes']:.1f}" for output in ("page", "film")]
+    return [f"`{item['kind']}`", *(format_range(part, ".1f") for part in (*parts[:2], both, *parts[2:])), *sizes]
 
 
 def main() -> None:
-    made = parser(__doc__)
-    made.add_argument("--repeats", type=int, default=3, help="processes for each")
-    asked = made.parse_args()
-    if asked.item:
-        print(json.dumps(measure(asked.item)))
+    parser = create_parser(__doc__)
+    parser.add_argument("--repeats", type=int, default=3, help="processes per output")
+    args = parser.parse_args()
+    if args.item:
+        print(json.dumps(measure(args.item)))
         return
-    items: list[Item] = [{"kind": kind, "repeats": asked.repeats} for kind in ("usual", "full")]
-    results = Results(asked.out / "results" / "report.jsonl")
-    if not asked.table:
-        results.measure(items, repeated)
+    items: list[Item] = [{"kind": kind, "repeats": args.repeats} for kind in ("usual", "full")]
+    results = Results(args.out / "results" / "report.jsonl")
+    if not args.table:
+        results.measure(items, measure_repeatedly)
     heads = ("run", "page, s", "film, s", "both, s", "page, processor s", "film, processor s", "page, MB", "film, MB")
     write(
-        asked.out / "report.md",
-        "# Seconds until the film and the page of 10,000 steps are there",
-        f"{results.head(items)} Median [minimum, maximum] of {asked.repeats} processes each; at most 60 s and 20 MB "
-        "are wanted.",
+        args.out / "report.md",
+        "# Time to make the film and the page of 10,000 steps",
+        f"{results.provenance(items)} Median [minimum, maximum] of {args.repeats} processes each; limits: 60 s "
+        "and 20 MB.",
         table(heads, [row(item, result) for item in items if (result := results.result(item))]),
     )
 

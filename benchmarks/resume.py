@@ -1,20 +1,20 @@
-"""Exact resume: runs killed at 25 moments end with the bytes of the run that nobody killed.
+"""Exact resume: runs that are killed at 25 moments end with the same bytes as an uninterrupted run.
 
-    python benchmarks/resume.py             27 runs, two at a time, each killed one resumed; a restart goes on
+    python benchmarks/resume.py             27 runs, two in parallel, each killed one resumed; a restart continues
     python benchmarks/resume.py --table     rewrite resume.md from results/resume.jsonl
 
-How. `equipoise train digits --precision bf16 --controller annealed` (width 16, 120 steps, a checkpoint every 10) runs
-two times undisturbed. Then 20 runs of the same command get SIGKILL at moments spread evenly over the time from the
-birth of the run folder to the last event, and 5 more get it inside the writing of a checkpoint: as soon as the folder
-checkpoints/step-….partial is seen for the k-th time, or 3 to 12 ms later. Such a kill counts only if the partial
-folder is there afterwards; a kill that came too late (the run had finished, the checkpoint was whole) is done again.
-Each run is taken to its end by `equipoise resume`. Two processes at a time, one thread each.
+Method. `equipoise train digits --precision bf16 --controller annealed` (width 16, 120 steps, a checkpoint every 10)
+runs twice without interruption. Then 20 runs of the same command get SIGKILL at times spread evenly between the
+creation of the run folder and the last event, and 5 more get it while a checkpoint is written: as soon as the folder
+checkpoints/step-….partial appears for the k-th time, or 3 to 12 ms later. Such a kill counts only if the partial folder
+is still there; a kill that came too late (the run had finished, the checkpoint was complete) is repeated. Each run is
+completed by `equipoise resume`. Two processes in parallel, one thread each.
 
-Compared with the first undisturbed run, by SHA-256: generator.safetensors and discriminator.safetensors; the last
-checkpoint (every tensor, random states included, and its JSON but for seconds); the events that count (`Run.lines()`),
-but for the lines `resumed` and every key `seconds`; all sample pictures.
+Compared with the first uninterrupted run, by SHA-256: generator.safetensors and discriminator.safetensors; the last
+checkpoint (every tensor, random states included, and its JSON except seconds); the valid events (`Run.lines()`),
+except the lines `resumed` and all keys `seconds`; all sample images.
 
-Expected: all equal, in all rows.
+Expected: everything equal, in all rows.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _results import Item, Result, Results, environment, parser, table, write
+from _results import Item, Result, Results, create_parser, environment, table, write
 from torch import Tensor
 
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EVENTS_FILE, EXPERIMENT_FILE, SAMPLES_FOLDER, Run
@@ -40,36 +40,37 @@ from equipoise.training import checkpoint
 POLL = 3e-4
 TRIES = 8
 MOMENTS = (1, 3, 5, 7, 9)
-"""Which of the checkpoints are torn."""
+"""Numbers of the checkpoints whose writing is interrupted."""
 DELAY = 3e-3
-"""Seconds from seeing a partial folder to the kill: 0, 1, 2, 3 and 4 times so many. Writing took about 15 ms here."""
+"""Seconds from the appearance of a partial folder to the kill: 0, 1, 2, 3 and 4 times this. Writing took about 15
+ms."""
 COMPARED = ("weights", "checkpoint", "events", "samples")
 
 
 def train(folder: Path, steps: int) -> subprocess.Popen[bytes]:
     """Start the run."""
-    words = f"train digits --model dcgan --option width=16 --precision bf16 --controller annealed --steps {steps}"
-    saving = f"--save-every {max(1, steps // 12)} --threads 1"
-    return equipoise([*words.split(), *saving.split(), "--out", str(folder)], folder)
+    arguments = f"train digits --model dcgan --option width=16 --precision bf16 --controller annealed --steps {steps}"
+    checkpoint_arguments = f"--save-every {max(1, steps // 12)} --threads 1"
+    return equipoise([*arguments.split(), *checkpoint_arguments.split(), "--out", str(folder)], folder)
 
 
-def equipoise(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    """Start a command; what it says goes to a file beside the run folder."""
-    command = [sys.executable, "-m", "equipoise", *words]
-    with folder.with_suffix(".said").open("wb") as file:
+def equipoise(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    """Start a command; its output goes to a file next to the run folder."""
+    command = [sys.executable, "-m", "equipoise", *arguments]
+    with folder.with_suffix(".output").open("wb") as file:
         return subprocess.Popen(command, env=environment(1), stdout=file, stderr=file)
 
 
-def said(folder: Path) -> str:
-    """The end of what the last command said."""
-    return folder.with_suffix(".said").read_text()[-2000:]
+def last_output(folder: Path) -> str:
+    """Return the end of the output of the last command."""
+    return folder.with_suffix(".output").read_text()[-2000:]
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """What is compared, each as one SHA-256. Raises if the run has not come to its end."""
+    """Return the SHA-256 of everything that is compared. Exits if the run has not finished."""
     run = Run(folder)
     if not run.lines("finished"):
-        raise SystemExit(f"the run did not come to its end; it said:\n{said(folder)}")
+        raise SystemExit(f"the run did not finish; its output:\n{last_output(folder)}")
     last = checkpoint.read(checkpoint.find(run.checkpoints)[-1])
     values = {name: value for name, value in last.values.items() if name not in ("seconds", "sha256")}
     tensors = [part for name in sorted(last.tensors) for part in (name.encode(), _bytes(last.tensors[name]))]
@@ -95,79 +96,87 @@ def _without_seconds(line: Any) -> dict[str, Any]:
 
 
 def _digest(parts: Any) -> str:
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for part in parts:
-        whole.update(hashlib.sha256(part).digest())
-    return whole.hexdigest()
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()
 
 
-def undisturbed(item: Item, folder: Path) -> Result:
-    """A run that nobody kills, and its seconds from the birth of its folder to the last event."""
+def uninterrupted(item: Item, folder: Path) -> Result:
+    """Run without interruption; measure the time from the creation of its folder to the last event."""
     process = train(folder, item["steps"])
-    born = _wait(process, folder / EXPERIMENT_FILE, "")
-    ended = _wait(process, folder / EVENTS_FILE, '"event": "finished"')
+    created = _wait(process, folder / EXPERIMENT_FILE, "")
+    finished = _wait(process, folder / EVENTS_FILE, '"event": "finished"')
     process.wait()
-    return {"seconds": ended - born, **digests(folder)}
+    return {"seconds": finished - created, **digests(folder)}
 
 
 def _wait(process: subprocess.Popen[bytes], path: Path, text: str) -> float:
-    """The time at which a file is there and holds `text`."""
+    """Return the time at which a file exists and contains `text`."""
     while True:
-        ended = process.poll() is not None
+        finished = process.poll() is not None
         if path.exists() and text in path.read_text():
             return time.monotonic()
-        if ended:
-            raise SystemExit(f"the run ended with {process.returncode} before its time; it said:\n{said(path.parent)}")
+        if finished:
+            raise SystemExit(
+                f"the run ended with {process.returncode} too early; its output:\n{last_output(path.parent)}"
+            )
         time.sleep(0.02)
 
 
 def killed(item: Item, folder: Path, seconds: float) -> Result:
-    """A run that is killed and resumed. `seconds`: how long the undisturbed one took."""
+    """Kill and resume a run. `seconds`: duration of the uninterrupted one."""
     for attempt in range(TRIES):
         shutil.rmtree(folder, ignore_errors=True)
         process = train(folder, item["steps"])
         if item["kill"] == "time":
-            late, told = _kill_at(process, folder, item["share"] * seconds * 0.9**attempt)
+            is_late, description = _kill_at(process, folder, item["share"] * seconds * 0.9**attempt)
         else:
-            late, told = _kill_inside(process, folder, item["moment"], item["delay"] * 0.6**attempt)
-        if not late:
+            is_late, description = _kill_inside(process, folder, item["moment"], item["delay"] * 0.6**attempt)
+        if not is_late:
             break
     else:
-        raise SystemExit(f"{item} came too late {TRIES} times")
+        raise SystemExit(f"{item}: the kill was too late {TRIES} times")
     step = max((line["step"] for line in Run(folder).lines()), default=0)
-    result = [path.name for path in checkpoint.find(folder / CHECKPOINTS_FOLDER)]
-    again = equipoise(["resume", str(folder)], folder)
-    again.wait()
+    checkpoints = [path.name for path in checkpoint.find(folder / CHECKPOINTS_FOLDER)]
+    second = equipoise(["resume", str(folder)], folder)
+    second.wait()
     resumed = [line["step"] for line in _all_lines(folder) if line["event"] == "resumed"]
-    return {"told": told, "step": step, "resumed": resumed[0] if resumed else None, "found": result, **digests(folder)}
+    return {
+        "told": description,
+        "step": step,
+        "resumed": resumed[0] if resumed else None,
+        "found": checkpoints,
+        **digests(folder),
+    }
 
 
 def _kill_at(process: subprocess.Popen[bytes], folder: Path, seconds: float) -> tuple[bool, str]:
-    """Kill so long after the folder was born; whether that was too late, and what happened in words."""
-    born = _wait(process, folder / EXPERIMENT_FILE, "")
-    time.sleep(max(0.0, born + seconds - time.monotonic()))
+    """Kill at a time after the creation of the folder; return whether that was too late, and a description."""
+    created = _wait(process, folder / EXPERIMENT_FILE, "")
+    time.sleep(max(0.0, created + seconds - time.monotonic()))
     _kill(process)
-    late = bool(Run(folder).lines("finished"))
-    return late, f"{seconds:.2f} s"
+    is_late = bool(Run(folder).lines("finished"))
+    return is_late, f"{seconds:.2f} s"
 
 
 def _kill_inside(process: subprocess.Popen[bytes], folder: Path, moment: int, delay: float) -> tuple[bool, str]:
-    """Kill inside the writing of checkpoint number `moment`, `delay` seconds after it was seen."""
-    seen: set[str] = set()
+    """Kill while checkpoint number `moment` is written, `delay` seconds after it appeared."""
+    names: set[str] = set()
     for name in _partials(process, folder / CHECKPOINTS_FOLDER):
-        seen.add(name)
-        if len(seen) == moment:
+        names.add(name)
+        if len(names) == moment:
             time.sleep(delay)
             break
     _kill(process)
-    left = [path for path in (folder / CHECKPOINTS_FOLDER).glob("*.partial") if path.name in seen]
-    held = {file.name: file.stat().st_size for path in left for file in path.iterdir()}
-    files = ", ".join(f"{name} {size:,} bytes" for name, size in sorted(held.items())) or "nothing yet"
-    return not left, f"{left[0].name if left else 'no partial'} held {files}"
+    partial = [path for path in (folder / CHECKPOINTS_FOLDER).glob("*.partial") if path.name in names]
+    sizes = {file.name: file.stat().st_size for path in partial for file in path.iterdir()}
+    files = ", ".join(f"{name} {size:,} bytes" for name, size in sorted(sizes.items())) or "no files"
+    return not partial, f"{partial[0].name if partial else 'no partial'} contained {files}"
 
 
 def _partials(process: subprocess.Popen[bytes], folder: Path) -> Iterator[str]:
-    """Names of half-written checkpoints, as they are seen."""
+    """Yield the names of incomplete checkpoints as they appear."""
     while process.poll() is None:
         if folder.is_dir():
             yield from (name for name in os.listdir(folder) if name.endswith(".partial") and "replaced" not in name)
@@ -184,59 +193,61 @@ def _all_lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def row(item: Item, result: Result, reference: Result) -> list[str]:
-    """A killed run in the table."""
+    """Return the table row of a killed run."""
     where = f"{item['share']:.1%} of the run" if item["kill"] == "time" else f"checkpoint number {item['moment']}"
     resumed = "the start" if result["resumed"] is None else result["resumed"]
     equal = ["yes" if result[part] == reference[part] else "**no**" for part in COMPARED]
     return [f"{where}: {result['told']}", result["step"], resumed, *equal]
 
 
-def write_table(results: Results, undisturbed_items: list[Item], items: list[Item], out: Path) -> None:
-    reference, again = (results.result(item) for item in undisturbed_items)
-    rows, count, ran, steps = [], 0, 0, undisturbed_items[0]["steps"]
-    if reference and again:
-        same = ["yes" if again[part] == reference[part] else "**no**" for part in COMPARED]
-        rows.append([f"never, in {reference['seconds']:.1f} s; and once more", "", "", *same])
-        matches = [(item, result) for item in items if (result := results.result(item))]
-        rows += [row(item, result, reference) for item, result in matches]
-        ran = len(matches)
-        count = sum(all(result[part] == reference[part] for part in COMPARED) for _, result in matches)
+def write_table(results: Results, uninterrupted_items: list[Item], items: list[Item], out: Path) -> None:
+    reference, second = (results.result(item) for item in uninterrupted_items)
+    rows, count, ran, steps = [], 0, 0, uninterrupted_items[0]["steps"]
+    if reference and second:
+        equality = ["yes" if second[part] == reference[part] else "**no**" for part in COMPARED]
+        rows.append([f"never, {reference['seconds']:.1f} s; repeated", "", "", *equality])
+        killed_runs = [(item, result) for item in items if (result := results.result(item))]
+        rows += [row(item, result, reference) for item, result in killed_runs]
+        ran = len(killed_runs)
+        count = sum(all(result[part] == reference[part] for part in COMPARED) for _, result in killed_runs)
     columns = ("killed at", "last step in the log", "resumed from step", *(f"equal {part}" for part in COMPARED))
     write(
         out / "resume.md",
-        "# Killed runs, resumed, against the run that nobody killed",
-        f"{results.head([*undisturbed_items, *items])} **{count} of {ran} runs that were killed ended with all the "
-        f"same bytes**; {len(items)} are planned. {steps} steps a run, bf16, `annealed`, one thread a process, two at "
-        "a time. How: the head of `benchmarks/resume.py`.",
+        "# Killed and resumed runs against an uninterrupted run",
+        f"{results.provenance([*uninterrupted_items, *items])} **{count} of {ran} killed runs ended with "
+        f"exactly the same bytes**; {len(items)} are intended. {steps} steps per run, bf16, `annealed`, one thread per "
+        "process, two in parallel. Method: docstring of `benchmarks/resume.py`.",
         table(columns, rows),
     )
 
 
 def main() -> None:
-    made = parser(__doc__)
-    made.add_argument("--steps", type=int, default=120, help="length of the run; a checkpoint every twelfth of it")
-    made.add_argument("--times", type=int, default=20, help="kills spread over the run")
-    made.add_argument("--moments", type=int, default=len(MOMENTS), help="kills inside the writing of a checkpoint")
-    made.add_argument("--work", type=Path, help="where runs lie while they are needed; left out: the temporary folder")
-    asked = made.parse_args()
-    whole: list[Item] = [{"kill": "never", "copy": copy, "steps": asked.steps} for copy in (0, 1)]
-    shares = [(number + 0.5) / asked.times for number in range(asked.times)]
-    items: list[Item] = [{"kill": "time", "share": share, "steps": asked.steps} for share in shares]
-    for position, moment in enumerate(MOMENTS[: asked.moments]):
-        items.append({"kill": "writing", "moment": moment, "delay": position * DELAY, "steps": asked.steps})
-    results = Results(asked.out / "results" / "resume.jsonl")
+    parser = create_parser(__doc__)
+    parser.add_argument("--steps", type=int, default=120, help="length of the run; a checkpoint every twelfth of it")
+    parser.add_argument("--times", type=int, default=20, help="kills spread over the run")
+    parser.add_argument("--moments", type=int, default=len(MOMENTS), help="kills while a checkpoint is written")
+    parser.add_argument(
+        "--work", type=Path, help="folder of temporary runs; default: the temporary folder of the system"
+    )
+    args = parser.parse_args()
+    uninterrupted_items: list[Item] = [{"kill": "never", "copy": copy, "steps": args.steps} for copy in (0, 1)]
+    shares = [(number + 0.5) / args.times for number in range(args.times)]
+    items: list[Item] = [{"kill": "time", "share": share, "steps": args.steps} for share in shares]
+    for position, moment in enumerate(MOMENTS[: args.moments]):
+        items.append({"kill": "writing", "moment": moment, "delay": position * DELAY, "steps": args.steps})
+    results = Results(args.out / "results" / "resume.jsonl")
 
     def work(item: Item) -> Result:
-        with tempfile.TemporaryDirectory(dir=asked.work, prefix="equipoise-resume-") as folder:
+        with tempfile.TemporaryDirectory(dir=args.work, prefix="equipoise-resume-") as folder:
             if item["kill"] == "never":
-                return undisturbed(item, Path(folder) / "run")
-            seconds = min(result["seconds"] for each in whole if (result := results.result(each)))
+                return uninterrupted(item, Path(folder) / "run")
+            seconds = min(result["seconds"] for each in uninterrupted_items if (result := results.result(each)))
             return killed(item, Path(folder) / "run", seconds)
 
-    if not asked.table:
-        results.measure(whole, work, at_once=2)
-        results.measure(items, work, at_once=2)
-    write_table(results, whole, items, asked.out)
+    if not args.table:
+        results.measure(uninterrupted_items, work, processes=2)
+        results.measure(items, work, processes=2)
+    write_table(results, uninterrupted_items, items, args.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""A closed loop for the Dirac-GAN, and what may lie between a loop and its plant: noise, delay, a jump of the plant."""
+"""A controller for the Dirac-GAN, and disturbances between a controller and its system: noise, delay, a sudden
+change."""
 
 import dataclasses
 import math
@@ -6,55 +7,59 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from equipoise.core.observations import Controller, ControllerState, Observation, Turn
+from equipoise.core.controller import AnyController, Turn
+from equipoise.core.observations import Observation
+
+State = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Damping:
-    """Turns r1_gamma until the players' gradients shrink fast enough: perturb and observe.
+    """Changes r1_gamma until the gradients of both networks decrease fast enough: perturb and observe.
 
-    Each window it fits the slope of log |gradients| (both players'). While they shrink by less than `wanted` a step,
-    gamma goes on by the same factor as long as that helps, and the other way when it does not: the rate of decay has
-    one optimum in gamma, for less swings and more creeps. gamma stays below 1 / lr_d, where the discriminator's own
-    steps, psi <- (1 - h gamma) psi, begin to overshoot. It sees an observation, and does not know f'(0).
+    In each window it fits the slope of log |gradients| (of both networks). While they decrease by less than `target`
+    per step, gamma keeps changing by the same factor as long as that helps, and in the other direction otherwise: the
+    rate of decay has one optimum in gamma, since a smaller value oscillates and a larger one is slow. gamma stays below
+    1 / lr_d, where the discriminator's own steps, psi <- (1 - h gamma) psi, start to overshoot. It uses only the
+    observation, and does not know f'(0).
 
-    `window`: decisions, less than half a turn of the orbit at h = 0.2. `first`: gamma when it was off. `tiny`: with
-    gradients below this, and a penalty on, nothing is left to be done; without one they may have vanished far away.
+    `window`: decisions, less than half a period of the orbit at h = 0.2. `first`: gamma if it was 0. `tiny`: with
+    smaller gradients and a penalty nothing remains to be done; without a penalty they may have vanished far away.
     """
 
     window: int = 24
     first: float = 0.25
     factor: float = 2.0
-    wanted: float = 0.05
+    target: float = 0.05
     tiny: float = 1e-6
 
-    def turns(self) -> frozenset[str]:
+    def required_knobs(self) -> frozenset[str]:
         return frozenset({"r1_gamma"})
 
-    def initial(self, knobs: Any) -> ControllerState:
-        return {"seen": [], "slope": None, "power": self.factor}
+    def initial(self, knobs: Any) -> State:
+        return {"norms": [], "slope": None, "power": self.factor}
 
-    def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
+    def update(self, state: State, observation: Observation) -> Turn[State]:
         knobs, signals = observation.knobs, observation.signals
         if signals.gradient_norm_g is None or signals.gradient_norm_d is None:
             return Turn(knobs, state)
         size = math.hypot(signals.gradient_norm_g, signals.gradient_norm_d)
-        seen = [*state["seen"], math.log(max(size, 1e-30))]
-        if len(seen) < self.window:
-            return Turn(knobs, {**state, "seen": seen})
-        slope, power = fitted(seen), state["power"]
-        if slope < -self.wanted or (size < self.tiny and knobs.r1_gamma):
-            return Turn(knobs, {**state, "seen": []})
+        norms = [*state["norms"], math.log(max(size, 1e-30))]
+        if len(norms) < self.window:
+            return Turn(knobs, {**state, "norms": norms})
+        slope, power = fit_slope(norms), state["power"]
+        if slope < -self.target or (size < self.tiny and knobs.r1_gamma):
+            return Turn(knobs, {**state, "norms": []})
         if state["slope"] is not None and slope > state["slope"]:
             power = 1 / power
         gamma = knobs.r1_gamma * power if knobs.r1_gamma else self.first
         gamma = min(gamma, 1 / knobs.lr_d)
-        why = {"r1_gamma": f"log |gradients| changes by {slope:.3g} a step"}
-        return Turn(dataclasses.replace(knobs, r1_gamma=gamma), {"seen": [], "slope": slope, "power": power}, why)
+        why = {"r1_gamma": f"log |gradients| changes by {slope:.3g} per step"}
+        return Turn(dataclasses.replace(knobs, r1_gamma=gamma), {"norms": [], "slope": slope, "power": power}, why)
 
 
-def fitted(values: list[float]) -> float:
-    """The slope of the least-squares line."""
+def fit_slope(values: list[float]) -> float:
+    """Return the slope of the least-squares line."""
     centre = (len(values) - 1) / 2
     return sum((at - centre) * value for at, value in enumerate(values)) / sum(
         (at - centre) ** 2 for at in range(len(values))
@@ -63,26 +68,26 @@ def fitted(values: list[float]) -> float:
 
 @dataclass(frozen=True)
 class Disturbed:
-    """A controller whose world is not as it was: what it sees comes late or noisy, or the learning rates jump.
+    """A controller with disturbances: delayed or noisy observations, or a sudden change of the learning rates.
 
     `noise`: standard deviation of the logarithm of a factor on both gradient norms. `delay`: in decisions. `jump`:
-    (step, learning rate of both players from there on).
+    (step, learning rate of both networks from there on).
     """
 
-    controller: Controller
+    controller: AnyController
     noise: float = 0.0
     delay: int = 0
     jump: tuple[int, float] | None = None
 
-    def turns(self) -> frozenset[str]:
-        return self.controller.turns() | ({"lr_g", "lr_d"} if self.jump else set())
+    def required_knobs(self) -> frozenset[str]:
+        return self.controller.required_knobs() | ({"lr_g", "lr_d"} if self.jump else set())
 
-    def initial(self, knobs: Any) -> ControllerState:
-        return {"inner": dict(self.controller.initial(knobs)), "late": []}
+    def initial(self, knobs: Any) -> State:
+        return {"inner": self.controller.initial(knobs), "delayed": []}
 
-    def update(self, state: ControllerState, observation: Observation[Any]) -> Turn:
-        late = [*state["late"], observation.signals]
-        signals = late[0]
+    def update(self, state: State, observation: Observation) -> Turn[State]:
+        delayed = [*state["delayed"], observation.signals]
+        signals = delayed[0]
         if self.noise and signals.gradient_norm_g is not None and signals.gradient_norm_d is not None:
             source = random.Random(observation.step)
             factors = [math.exp(source.gauss(0, self.noise)) for _ in range(2)]
@@ -92,9 +97,9 @@ class Disturbed:
                 gradient_norm_d=signals.gradient_norm_d * factors[1],
             )
         turn = self.controller.update(state["inner"], dataclasses.replace(observation, signals=signals))
-        knobs, why = turn.knobs, dict(turn.why)
+        knobs, why = turn.knobs, dict(turn.reasons)
         if self.jump and observation.step >= self.jump[0]:
             knobs = dataclasses.replace(knobs, lr_g=self.jump[1], lr_d=self.jump[1])
-            why |= dict.fromkeys(("lr_g", "lr_d"), "the plant jumped")
-        kept = late[1:] if len(late) > self.delay else late
-        return Turn(knobs, {"inner": turn.state, "late": kept}, why)
+            why |= dict.fromkeys(("lr_g", "lr_d"), "sudden change of the system")
+        remaining = delayed[1:] if len(delayed) > self.delay else delayed
+        return Turn(knobs, {"inner": turn.state, "delayed": remaining}, why)

@@ -1,17 +1,17 @@
-"""The Dirac-GAN as a test bench: everything is known, so every row has an answer that can be wrong.
+"""The Dirac-GAN as a test bench: everything is known, so every row has an expected result.
 
-    python benchmarks/control/dirac.py             about 1 minute of one core; a restart goes on
+    python benchmarks/control/dirac.py             about 1 minute of one core; a restart continues
     python benchmarks/control/dirac.py --table     rewrite dirac.md from results/dirac.jsonl
 
-How. `dirac` in the loop that trains everything else (Mescheder 2018, section 2): generator theta, discriminator
-D(x) = psi x, data at 0, minimax loss, gradient descent with step h, 500 steps from theta = psi = 1, a decision every
-step. Its knobs are lr_g, lr_d, beta1 and r1_gamma. Without a penalty, simultaneous steps spiral outwards for every
-h > 0 and alternating ones orbit; gamma = 2 f'(0) = 1 damps best. So a controller of learning rates alone must fail on
-simultaneous steps, and one of gamma must succeed: that tells finding the cause from luck.
+Method. `dirac` in the usual training loop (Mescheder 2018, section 2): generator theta, discriminator D(x) = psi x,
+data at 0, minimax loss, gradient descent with step h, 500 steps from theta = psi = 1, a decision in every step. Its
+knobs are lr_g, lr_d, beta1 and r1_gamma. Without a penalty, simultaneous steps spiral outwards for every h > 0 and
+alternating ones orbit; gamma = 2 f'(0) = 1 damps best. So a controller of learning rates alone must fail with
+simultaneous steps, and one of gamma must succeed: this separates the right cause from luck.
 
-Converged: |(theta, psi)| below 0.001 from some step on to the end. Regret: that step over that of the best constant
-gamma. `damping` is a loop made for this bench (`_damping.py`), the others are those of the package; `repair` is what
-`equipoise train` does when it finds the oscillation.
+Converged: |(theta, psi)| below 0.001 from some step until the end. Regret: that step over that of the best constant
+gamma. `damping` is a controller written for this bench (`_damping.py`), the others are those of the package; `repair`
+is what `equipoise train` does when it detects the oscillation.
 """
 
 import math
@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from _damping import Damping, Disturbed
 from _plane import HERE
-from _results import Item, Result, Results, parser, table, write
+from _results import Item, Result, Results, create_parser, table, write
 
 from equipoise.controllers.annealed import Annealed
 from equipoise.core import catalog
+from equipoise.core.controller import AnyController
 from equipoise.core.events import Stepped
-from equipoise.core.observations import Controller
 from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.pilot.pilot import ModelInfo, Pilot
 from equipoise.training.loop import Streams, Training, TrainingPlan, train
@@ -33,14 +33,14 @@ from equipoise.training.state import initial_state
 
 STEPS, H, NEAR = 500, 0.2, 1e-3
 GAMMAS = (0.1, 0.3, 0.5, 0.7, 0.85, 1.0, 1.5, 2.0)
-"""Constants, among which the best is looked for."""
+"""Constants, of which the best is selected."""
 LR_ONLY = ("annealed", "gap_aware", "balance", "rank", "random")
 
 
-def controller_of(item: Item) -> Controller:
+def controller_of(item: Item) -> AnyController:
     name = item["controller"]
     if name == "damping":
-        inner: Controller = Damping()
+        inner: AnyController = Damping()
     elif name == "annealed gamma":
         inner = Annealed(schedules={"r1_gamma": "exponential(2, 0.5)"})
     else:
@@ -51,7 +51,7 @@ def controller_of(item: Item) -> Controller:
 
 
 def measure(item: Item) -> Result:
-    """One game: where it was after each step, as far as the table needs it."""
+    """Train one run; return its distance from the solution at the start, the end, and the extremes."""
     torch.set_num_threads(1)
     data = catalog.build("data", "origin")
     options = {"loss": "minimax"} | {name: item[name] for name in ("updates", "loss", "start") if name in item}
@@ -63,16 +63,24 @@ def measure(item: Item) -> Result:
         controller_of(item),
         steps=STEPS,
         knobs=knobs,
-        rules=ModelInfo.of(model),
+        model_info=ModelInfo.of(model),
         sense_every=1,
-        care=RepairSettings() if item.get("repair") else None,
+        repair=RepairSettings() if item.get("repair") else None,
     )
     if item["controller"] == "fixed" and not item.get("repair"):
-        pilot.sense_every = pilot.eager = STEPS  # nobody reads what is read
-    training = Training(state, pilot, Streams(data.stream("train", 1, 0)), TrainingPlan(STEPS, 1), (torch.zeros(1, 1), None))
+        pilot.sense_every = pilot.eager = STEPS  # readings are not used
+    training = Training(
+        state, pilot, Streams(data.stream("train", 1, 0)), TrainingPlan(STEPS, 1), (torch.zeros(1, 1), None)
+    )
     radii = [radius(state)]
     radii += [radius(state) for event in train(training) if isinstance(event, Stepped)]
-    return {"first": radii[0], "last": radii[-1], "least": min(radii), "most": max(radii), "converged": since(radii)}
+    return {
+        "first": radii[0],
+        "last": radii[-1],
+        "least": min(radii),
+        "most": max(radii),
+        "converged": converged_at(radii),
+    }
 
 
 def radius(state: Any) -> float:
@@ -80,102 +88,112 @@ def radius(state: Any) -> float:
     return math.hypot(networks["discriminator"].weight.item(), networks["generator"].weight.item())
 
 
-def since(radii: list[float]) -> int | None:
-    """The step from which on the game stays near its solution, None if it ends elsewhere."""
+def converged_at(radii: list[float]) -> int | None:
+    """Return the step from which the run stays near the solution, None if it ends elsewhere."""
     far = [step for step, value in enumerate(radii) if not value < NEAR]
     return len(radii) - len(radii[far[-1] + 1 :]) if not far or far[-1] + 1 < len(radii) else None
 
 
-def game(updates: str, controller: str, **more: Any) -> Item:
+def case(updates: str, controller: str, **more: Any) -> Item:
     return {"updates": updates, "controller": controller, **more}
 
 
 ROWS: tuple[tuple[str, Item, str], ...] = (
-    ("nothing turned", game("simultaneous", "fixed"), "grows"),
-    ("nothing turned", game("alternating", "fixed"), "orbits"),
-    *((f"{name}: learning rates alone", game("simultaneous", name), "not converged") for name in LR_ONLY),
-    ("annealed gamma, 2 to 0.5", game("simultaneous", "annealed gamma"), "converged"),
-    ("annealed gamma, 2 to 0.5", game("alternating", "annealed gamma"), "converged"),
-    ("damping", game("simultaneous", "damping"), "converged"),
-    ("damping", game("alternating", "damping"), "converged"),
-    ("damping, f'(0) = 1 (Wasserstein)", game("simultaneous", "damping", loss="wasserstein"), "converged"),
-    ("damping, h from 0.1 to 1 at step 200", game("simultaneous", "damping", h=0.1, jump=200, to=1.0), "converged"),
-    ("damping, gradients × e^N(0, 0.2)", game("simultaneous", "damping", noise=0.2), "converged"),
-    *((f"damping, {n} steps late", game("simultaneous", "damping", delay=n), "converged") for n in (1, 10)),
+    ("no control", case("simultaneous", "fixed"), "grows"),
+    ("no control", case("alternating", "fixed"), "orbits"),
+    *((f"{name}: learning rates only", case("simultaneous", name), "not converged") for name in LR_ONLY),
+    ("annealed gamma, 2 to 0.5", case("simultaneous", "annealed gamma"), "converged"),
+    ("annealed gamma, 2 to 0.5", case("alternating", "annealed gamma"), "converged"),
+    ("damping", case("simultaneous", "damping"), "converged"),
+    ("damping", case("alternating", "damping"), "converged"),
+    ("damping, f'(0) = 1 (Wasserstein)", case("simultaneous", "damping", loss="wasserstein"), "converged"),
+    ("damping, h from 0.1 to 1 at step 200", case("simultaneous", "damping", h=0.1, jump=200, to=1.0), "converged"),
+    ("damping, gradients × e^N(0, 0.2)", case("simultaneous", "damping", noise=0.2), "converged"),
+    *((f"damping, {n} steps delay", case("simultaneous", "damping", delay=n), "converged") for n in (1, 10)),
     (
         "damping from theta = psi = 20, non-saturating loss",
-        game("simultaneous", "damping", start=20.0, loss="non_saturating"),
+        case("simultaneous", "damping", start=20.0, loss="non_saturating"),
         "converged",
     ),
-    ("damping from theta = psi = 20", game("simultaneous", "damping", start=20.0), ""),
-    ("repair", game("simultaneous", "fixed", repair=True), ""),
-    ("nothing turned, non-saturating loss", game("simultaneous", "fixed", loss="non_saturating"), ""),
+    ("damping from theta = psi = 20", case("simultaneous", "damping", start=20.0), ""),
+    ("repair", case("simultaneous", "fixed", repair=True), ""),
+    ("no control, non-saturating loss", case("simultaneous", "fixed", loss="non_saturating"), ""),
 )
-CONSTANTS = [game(updates, "fixed", gamma=gamma) for updates in ("simultaneous", "alternating") for gamma in GAMMAS]
-LOSSES = [game("simultaneous", "fixed", gamma=gamma, loss="wasserstein") for gamma in (*GAMMAS, 2.5)]
+CONSTANTS = [case(updates, "fixed", gamma=gamma) for updates in ("simultaneous", "alternating") for gamma in GAMMAS]
+LOSSES = [case("simultaneous", "fixed", gamma=gamma, loss="wasserstein") for gamma in (*GAMMAS, 2.5)]
 
 
 def passed(expected: str, result: Result) -> str:
-    """Whether a row came out as the theory has it; nothing where it has no say."""
+    """Return whether a row agrees with the theory; empty where it makes no prediction."""
     if not expected:
         return ""
-    right = {
+    conditions = {
         "grows": result["last"] > 2 * result["first"],
         "orbits": 0.5 * result["first"] < result["least"] <= result["most"] < 2 * result["first"],
         "not converged": result["converged"] is None,
         "converged": result["converged"] is not None,
     }
-    return "pass" if right[expected] else "**fail**"
+    return "pass" if conditions[expected] else "**fail**"
 
 
 def oracle(results: Results, item: Item) -> tuple[float, int] | None:
-    """The best constant gamma for the same game, and its steps."""
-    games = (
-        LOSSES if item.get("loss") == "wasserstein" else [one for one in CONSTANTS if one["updates"] == item["updates"]]
+    """Return the best constant gamma for the same model and loss, and its steps."""
+    cases = (
+        LOSSES
+        if item.get("loss") == "wasserstein"
+        else [constant for constant in CONSTANTS if constant["updates"] == item["updates"]]
     )
-    known = [(result["converged"], one["gamma"]) for one in games if (result := results.result(one))]
-    best = min(((steps, gamma) for steps, gamma in known if steps is not None), default=None)
+    converged = [(result["converged"], constant["gamma"]) for constant in cases if (result := results.result(constant))]
+    best = min(((steps, gamma) for steps, gamma in converged if steps is not None), default=None)
     return None if best is None else (best[1], best[0])
 
 
 def write_table(results: Results, items: list[Item], out: Any) -> None:
     rows = []
-    for what, item, expected in ROWS:
+    for description, item, expected in ROWS:
         if result := results.result(item):
             steps = result["converged"]
             plain = not {"h", "start"} & item.keys()
             best = oracle(results, item) if steps is not None and plain else None
             regret = f"{steps / best[1]:.1f} (gamma {best[0]:g}: {best[1]})" if best else ""
-            told = "never" if steps is None else str(steps)
+            step = "never" if steps is None else str(steps)
             rows.append(
-                [what, item["updates"], f"{result['last']:.2g}", told, regret, expected, passed(expected, result)]
+                [
+                    description,
+                    item["updates"],
+                    f"{result['last']:.2g}",
+                    step,
+                    regret,
+                    expected,
+                    passed(expected, result),
+                ]
             )
-    judged = [row[-1] for row in rows if row[-1]]
+    outcomes = [row[-1] for row in rows if row[-1]]
     write(
         out / "dirac.md",
         "# Dirac-GAN: does control find the cause?",
-        f"`python benchmarks/control/dirac.py`; {results.head(items)}",
-        f"**{judged.count('pass')} of {len(judged)} rows pass.** Theta = psi = 1 at the start, minimax loss, h = 0.2, "
-        "500 steps, a decision every step. Converged: the step from which on |(theta, psi)| stays below 0.001. Regret: "
-        "that step over the best constant gamma's. What converges is a penalty: an annealed one, or `damping`, a loop "
-        "written for this game (`_damping.py`), which is no controller of the package; of these none turns gamma here "
-        "of itself, and learning rates alone do not mend it. Rows without an expectation are for information: `repair` "
-        "first slows both players when it finds an oscillation, which here is the wrong end; the non-saturating loss "
-        "draws inwards from afar, which theory near the solution does not show; the minimax loss has no gradient left "
-        "for the generator at theta psi = -400, whatever gamma is.",
-        table(["what", "updates", "at the end", "converged", "regret", "expected", ""], rows),
+        f"`python benchmarks/control/dirac.py`; {results.provenance(items)}",
+        f"**{outcomes.count('pass')} of {len(outcomes)} rows pass.** Theta = psi = 1 at the start, minimax loss, h = "
+        "0.2, 500 steps, a decision in every step. Converged: the step from which |(theta, psi)| stays below 0.001. "
+        "Regret: that step over that of the best constant gamma. A penalty converges: an annealed one, or `damping`, a "
+        "controller written for this benchmark (`_damping.py`). No controller of the package changes gamma here by "
+        "default, and learning rates alone do not help. Rows without an expectation are for information: `repair` "
+        "first lowers both learning rates when it detects an oscillation, which does not help here; the non-saturating "
+        "loss converges from far away, which the theory near the solution does not show; the minimax loss has no "
+        "gradient for the generator at theta psi = -400, for any gamma.",
+        table(["case", "updates", "at the end", "converged", "regret", "expected", ""], rows),
     )
 
 
 def main() -> None:
-    made = parser(__doc__)
-    made.set_defaults(out=HERE)
-    asked = made.parse_args()
+    parser = create_parser(__doc__)
+    parser.set_defaults(out=HERE)
+    args = parser.parse_args()
     items = [*(item for _, item, _ in ROWS), *CONSTANTS, *LOSSES]
-    results = Results(asked.out / "results" / "dirac.jsonl")
-    if not asked.table:
+    results = Results(args.out / "results" / "dirac.jsonl")
+    if not args.table:
         results.measure(items, measure)
-    write_table(results, items, asked.out)
+    write_table(results, items, args.out)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""How much is there to win by turning knobs while training runs, at all? Schedules against constants, both at random.
+"""How much can changing knobs during training improve results at all? Random schedules against random constants.
 
-    nice -n 10 python benchmarks/control/headroom.py             about 12 minutes of one core; a restart goes on
+    nice -n 10 python benchmarks/control/headroom.py             about 12 minutes of one core; a restart continues
     python benchmarks/control/headroom.py --table     rewrite headroom.md from results/headroom.jsonl
 
-How. Tasks and score as in `_plane.py`. Knobs, drawn evenly in these coordinates:
+Method. Tasks and score as in `_plane.py`. Knobs, sampled uniformly in these coordinates:
 
   log10 of the mean learning rate in [-3.3, -2.3], log2(lr_d / lr_g) in [-2, 2], log10 of both gammas in [-3, 0.5],
   instance noise in [0, 0.2] of the distance between modes
 
-A constant is one draw; a schedule is four, at 0, 1/3, 2/3 and the end of the run, and lines between them. 200 schedules
-and 50 constants run once (seed 0). The 6 best of each run on 3 other seeds, and the best of these by all 4 runs on 16
-fresh seeds, which alone are reported. A second row of schedules sees the first 50 only, so that trials are equal.
+A constant is one sample; a schedule is four, at 0, 1/3, 2/3 and the end of the run, interpolated linearly. 200
+schedules and 50 constants run once (seed 0). The 6 best of each run with 3 other seeds, and the best of these by all 4
+runs with 16 new seeds; only these are reported. A second row of schedules uses only the first 50, so that trials are
+equal.
 """
 
 import itertools
@@ -20,23 +21,25 @@ from typing import Any
 
 import numpy as np
 from _plane import BATCH, HERE, POINTS, STEPS, TASKS, WIDTH, Run, scores
-from _results import Item, Result, Results, parser, table, write
+from _results import Item, Result, Results, create_parser, table, write
 
 from equipoise.controllers.annealed import Annealed
 from equipoise.controllers.fixed import Fixed
 
 TRIALS = {"constants": 50, "schedules": 200, "schedules, 50 trials": 50}
-KNOTS, TOGETHER = 4, 50
+KNOTS, PER_ITEM = 4, 50
 FINALISTS, CHOICE_SEEDS, FRESH_SEEDS = 6, (1, 2, 3), tuple(range(100, 116))
 COORDINATES = {"log10_lr": (-3.3, -2.3), "log2_ratio": (-2.0, 2.0), "log10_gamma": (-3.0, 0.5), "noise": (0.0, 0.2)}
-PLANNED = len(TASKS) * (5 + 3 + 3)
-"""Items: trials of 50 draws, choices and finals of three rows, for each task."""
-APART = {"ring": 0.765, "grid": 1.0}
-"""Distance of neighbouring modes."""
+ITEM_COUNT = len(TASKS) * (5 + 3 + 3)
+"""Number of items: trials of 50 samples, selections and finals of three rows, for each task."""
+MODE_DISTANCE = {"ring": 0.765, "grid": 1.0}
+"""Distance between neighbouring modes."""
 
 
-def drawn(kind: str, number: int) -> dict[str, list[float]]:
-    """Coordinates at the knots, one knot for a constant; the first 50 schedules are the same for both of their rows."""
+def sample_coordinates(kind: str, number: int) -> dict[str, list[float]]:
+    """Sample coordinates at the knots, one for a constant; the first 50 schedules are the same for both of their
+    rows.
+    """
     is_constant = kind == "constants"
     source = np.random.default_rng([int(is_constant), number])
     knots = 1 if is_constant else KNOTS
@@ -44,22 +47,22 @@ def drawn(kind: str, number: int) -> dict[str, list[float]]:
 
 
 def knots_of(task: str, kind: str, number: int) -> list[dict[str, float]]:
-    """Knobs at each knot."""
-    coordinates = drawn(kind, number)
+    """Return the knobs at each knot."""
+    coordinates = sample_coordinates(kind, number)
     return [
         {
             "lr_g": 10**log_lr * 2 ** (-ratio / 2),
             "lr_d": 10**log_lr * 2 ** (ratio / 2),
             "r1_gamma": 10**log_gamma,
             "r2_gamma": 10**log_gamma,
-            "instance_noise": noise * APART[task],
+            "instance_noise": noise * MODE_DISTANCE[task],
         }
         for log_lr, ratio, log_gamma, noise in zip(*coordinates.values(), strict=True)
     ]
 
 
 def schedule(knots: Sequence[Mapping[str, float]]) -> Annealed:
-    """Lines between the knots: of the logarithm, of noise itself."""
+    """Return lines between the knots: of the logarithm, for noise of the value."""
     bounds = [f", {part / (len(knots) - 1):.6f}, " for part in range(1, len(knots) - 1)] + [""]
 
     def text(knob: str) -> str:
@@ -72,7 +75,7 @@ def schedule(knots: Sequence[Mapping[str, float]]) -> Annealed:
 
 
 def measure(item: Item) -> Result:
-    """The scores of some draws of one kind, each on all seeds, draw by draw."""
+    """Compute the scores of some samples of one kind, each with all seeds."""
     task = item["task"]
     runs: list[Run] = []
     for number in item["numbers"]:
@@ -87,11 +90,11 @@ def item_of(stage: str, task: str, kind: str, numbers: Sequence[int], seeds: Seq
 
 
 def trials(task: str) -> list[Item]:
-    """Every draw once. The row of 50 schedules needs none of its own."""
+    """Return the items that run every sample once. The row of 50 schedules needs none of its own."""
     return [
-        item_of("trial", task, kind, range(start, start + TOGETHER), [0])
+        item_of("trial", task, kind, range(start, start + PER_ITEM), [0])
         for kind in ("constants", "schedules")
-        for start in range(0, TRIALS[kind], TOGETHER)
+        for start in range(0, TRIALS[kind], PER_ITEM)
     ]
 
 
@@ -103,67 +106,69 @@ def finals(results: Results, task: str) -> list[Item]:
     return [item_of("final", task, kind, [winner(results, task, kind)], FRESH_SEEDS) for kind in TRIALS]
 
 
-def answered(results: Results, stage: str, task: str, kind: str) -> Iterator[tuple[int, list[float]]]:
-    """(number of the draw, its scores) of a stage."""
+def results_of(results: Results, stage: str, task: str, kind: str) -> Iterator[tuple[int, list[float]]]:
+    """Yield (number of the sample, its scores) of a stage."""
     for line in results.lines():
         item = line["item"]
         if (item["stage"], item["task"], item["kind"]) == (stage, task, kind):
-            each = len(item["seeds"])
-            for place, number in enumerate(item["numbers"]):
-                yield number, line["result"]["scores"][place * each : (place + 1) * each]
+            count = len(item["seeds"])
+            for index, number in enumerate(item["numbers"]):
+                yield number, line["result"]["scores"][index * count : (index + 1) * count]
 
 
 def ranked(results: Results, task: str, kind: str) -> list[int]:
-    """The draws of a row by their trial, best first."""
-    known = dict(answered(results, "trial", task, kind.partition(",")[0]))
-    return sorted((n for n in known if n < TRIALS[kind]), key=lambda number: -known[number][0])
+    """Return the numbers of the samples of a row by their trial, best first."""
+    scores_by_number = dict(results_of(results, "trial", task, kind.partition(",")[0]))
+    return sorted((n for n in scores_by_number if n < TRIALS[kind]), key=lambda number: -scores_by_number[number][0])
 
 
 def winner(results: Results, task: str, kind: str) -> int:
-    """The best finalist by its trial and the four runs that followed."""
-    tried = dict(answered(results, "trial", task, kind.partition(",")[0]))
-    known = {number: [*tried[number], *result] for number, result in answered(results, "choice", task, kind)}
-    return max(known, key=lambda number: statistics.mean(known[number]))
+    """Return the best finalist by its trial and the four runs that followed."""
+    trial_scores = dict(results_of(results, "trial", task, kind.partition(",")[0]))
+    scores_by_number = {
+        number: [*trial_scores[number], *result] for number, result in results_of(results, "choice", task, kind)
+    }
+    return max(scores_by_number, key=lambda number: statistics.mean(scores_by_number[number]))
 
 
 def main() -> None:
-    made = parser(__doc__)
-    made.set_defaults(out=HERE)
-    asked = made.parse_args()
-    results = Results(asked.out / "results" / "headroom.jsonl")
+    parser = create_parser(__doc__)
+    parser.set_defaults(out=HERE)
+    args = parser.parse_args()
+    results = Results(args.out / "results" / "headroom.jsonl")
     for task in TASKS:
-        while not asked.table and len(items := known_items(results, task)) > len(done(results, items)):
+        while not args.table and len(items := known_items(results, task)) > len(finished(results, items)):
             results.measure(items, measure)
-    write_table(results, asked.out)
+    write_table(results, args.out)
 
 
 def known_items(results: Results, task: str) -> list[Item]:
-    """What is to be measured as far as it is known: a stage follows from what came of the one before."""
+    """Return the items that are known so far: a stage depends on the results of the one before."""
     items = trials(task)
     for stage in (choices, finals):
-        if len(done(results, items)) == len(items):
+        if len(finished(results, items)) == len(items):
             items += stage(results, task)
     return items
 
 
-def done(results: Results, items: Sequence[Item]) -> list[Item]:
+def finished(results: Results, items: Sequence[Item]) -> list[Item]:
     return [item for item in items if results.line(item)]
 
 
 def rows_of(results: Results, task: str) -> tuple[list[list[Any]], list[list[Any]]]:
-    """A row a kind: how good its winner is, and what it is. Nothing while a task is not through."""
-    final = {kind: dict(answered(results, "final", task, kind)) for kind in TRIALS}
+    """Return a row per kind: the score of its winner, and its knobs. Empty while a task is incomplete."""
+    final = {kind: dict(results_of(results, "final", task, kind)) for kind in TRIALS}
     if not all(final.values()):
         return [], []
     base = next(iter(final["constants"].values()))
     rows, knobs = [], []
-    for kind, known in final.items():
-        tried = dict(answered(results, "trial", task, kind.partition(",")[0]))
-        first = [tried[number][0] for number in ranked(results, task, kind)]
-        number, result = next(iter(known.items()))
-        gain = "" if kind == "constants" else gained(result, base)
+    for kind, scores_by_number in final.items():
+        trial_scores = dict(results_of(results, "trial", task, kind.partition(",")[0]))
+        first = [trial_scores[number][0] for number in ranked(results, task, kind)]
+        number, result = next(iter(scores_by_number.items()))
+        gain = "" if kind == "constants" else format_gain(result, base)
         rows.append([task, kind, len(first), f"{statistics.median(first):.3f}", f"{first[0]:.3f}", mean(result), gain])
-        knobs.append([task, kind, *shown(task, kind, number)])
+        knobs.append([task, kind, *format_knobs(task, kind, number)])
     return rows, knobs
 
 
@@ -173,16 +178,17 @@ def write_table(results: Results, out: Any) -> None:
     rows, knobs = ([row for task in TASKS for row in rows_of(results, task)[part]] for part in (0, 1))
     write(
         out / "headroom.md",
-        "# Headroom: how much is there to win by turning knobs while training runs?",
-        f"`python benchmarks/control/headroom.py`; {results.head(items)} {len(done(results, items))} of {PLANNED} "
-        f"done; {seconds / 60:.1f} minutes of CPU.",
-        f"Perceptrons of width {WIDTH}, batches of {BATCH}, {STEPS:,} steps, {POINTS} training points, relativistic "
-        "loss with R1 and R2. Score: modes found × share of samples near one / 0.9889 × (1 - KL to evenness / ln "
-        "modes), from 0 to 1, of 2,500 samples of the averaged generator after the last step. Read the last two "
-        "columns: 16 seeds that chose nothing, mean ± standard error, and the difference of means from the constants'.",
-        table(["task", "kind", "trials", "median trial", "best trial", "winner, fresh seeds", "gain"], rows),
-        "What won; a schedule's values at 0, 1/3, 2/3 and the end of the run:",
-        table(["task", "kind", "draw", "lr_g", "lr_d", "gamma", "noise"], knobs),
+        "# Headroom: how much can changing knobs during training improve results?",
+        f"`python benchmarks/control/headroom.py`; {results.provenance(items)} {len(finished(results, items))} of "
+        f"{ITEM_COUNT} items finished; {seconds / 60:.1f} minutes of CPU.",
+        f"Perceptrons of width {WIDTH}, batch size {BATCH}, {STEPS:,} steps, {POINTS} training points, relativistic "
+        "loss with R1 and R2. Score: share of modes × share of samples near one / 0.9889 × (1 - KL from uniform / ln "
+        "modes), from 0 to 1, of 2,500 samples of the averaged generator after the last step. The last two "
+        "columns are the result: 16 seeds that were not used for selection, mean ± standard error, and the difference "
+        "to the constants.",
+        table(["task", "kind", "trials", "median trial", "best trial", "winner, new seeds", "gain"], rows),
+        "The winners; values of a schedule at 0, 1/3, 2/3 and the end of the run:",
+        table(["task", "kind", "number", "lr_g", "lr_d", "gamma", "noise"], knobs),
     )
 
 
@@ -190,14 +196,14 @@ def mean(result: Sequence[float]) -> str:
     return f"{statistics.mean(result):.3f} ± {statistics.stdev(result) / len(result) ** 0.5:.3f}"
 
 
-def gained(result: Sequence[float], base: Sequence[float]) -> str:
-    """Difference of means, with the standard error of two independent samples (seeds pair poorly), and in per cent."""
+def format_gain(result: Sequence[float], base: Sequence[float]) -> str:
+    """Format the difference of means, with the standard error of two independent samples, and in per cent."""
     difference = statistics.mean(result) - statistics.mean(base)
     error = (statistics.variance(result) / len(result) + statistics.variance(base) / len(base)) ** 0.5
     return f"{difference:+.3f} ± {error:.3f} ({difference / statistics.mean(base):+.0%})"
 
 
-def shown(task: str, kind: str, number: int) -> list[str]:
+def format_knobs(task: str, kind: str, number: int) -> list[str]:
     knots = knots_of(task, kind, number)
     names = ("lr_g", "lr_d", "r1_gamma", "instance_noise")
     return [str(number), *(" → ".join(f"{knot[name]:.2g}" for knot in knots) for name in names)]

@@ -1,18 +1,18 @@
-"""Every controller on eight and on nine Gaussians, well set and mis-set, twenty seeds each: who wins, and by how much?
+"""All controllers on eight and nine Gaussians, well set and mis-set, twenty seeds each: which is best, and by how much?
 
-    nice -n 10 python benchmarks/control/two_dimensional.py             about 32 minutes of one core; a restart goes on
-    python benchmarks/control/two_dimensional.py --table     rewrite two_dimensional.md from its results
+    nice -n 10 python benchmarks/control/two_dimensional.py             about 32 minutes of one core; a restart
+    continues python benchmarks/control/two_dimensional.py --table     rewrite two_dimensional.md from its results
 
-How. Tasks and score as in `_plane.py`; many runs are trained in one stack. An arm is a controller of the package, by
-name and preset; one that must turn a knob which points have not (augmentation) is left out. Before, each arm gets the
-same SIXTEEN bases to try (learning rates and penalty, drawn from about those among which headroom.py finds the best
+Method. Tasks and score as in `_plane.py`; many runs are trained in one stack. An arm is a controller of the package, by
+name and preset; one that requires a knob that models of points do not have (augmentation) is omitted. First, every arm
+tries the same SIXTEEN bases (learning rates and penalty, sampled from the region where headroom.py finds the best
 constants), one seed each, on two other tasks: six Gaussians on a wider ring, sixteen on a grid. The base with the best
-mean is kept: `fixed` is so a tuned constant. Then twenty seeds on ring and grid, which no arm was tuned on, from that
-base (well set), and from that base with lr_d / lr_g x 4 and both gammas / 30 (mis-set). Controllers look at coverage of
-held-out points, which is not what is reported. A run that diverged scores 0.
+mean is selected: so `fixed` is a tuned constant. Then twenty seeds on ring and grid, which were not used for tuning,
+from that base (well set), and from that base with lr_d / lr_g x 4 and both gammas / 30 (mis-set). Controllers observe
+coverage of held-out points, which is not what is reported. A run that diverged scores 0.
 
 Interquartile means over runs with 95 % intervals by a bootstrap within tasks, and the probability that a run of the arm
-beats one of the tuned constant, in comparison/aggregate.py (Agarwal 2021).
+beats one of the tuned constant, from comparison/aggregate.py (Agarwal 2021).
 """
 
 import itertools
@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from _plane import AT_ONCE, BATCH, HERE, POINTS, STEPS, TASKS, TUNING, WIDTH, Run, scores
-from _results import Item, Results, parser, table, write
+from _plane import BATCH, HERE, MAX_STACK, POINTS, STEPS, TASKS, TUNING, WIDTH, Run, scores
+from _results import Item, Results, create_parser, table, write
 
 from equipoise.comparison import aggregate
 from equipoise.comparison.aggregate import IntervalEstimate, ScoresBySetting
@@ -33,34 +33,37 @@ SEEDS = tuple(range(20))
 RANGES = AdversarialKnobs.ranges()
 BASELINE = "fixed"
 REGIMES = ("well set", "mis-set")
-IDLE = frozenset({"augment_p", "gp_weight"})
-"""Knobs that the perceptrons have not."""
+UNAVAILABLE = frozenset({"augment_p", "gp_weight"})
+"""Knobs that perceptrons do not have."""
 
 
 def arms() -> dict[str, Any]:
-    """Controllers by name and preset, each once, the constant first."""
+    """Return the controllers by name and preset, each once, the constant first."""
     names = catalog.names("controllers")
-    typed = [*names, *(f"{name}:{preset}" for name in names for preset in catalog.presets("controllers", name))]
+    candidates = [*names, *(f"{name}:{preset}" for name in names for preset in catalog.presets("controllers", name))]
     result: dict[str, Any] = {BASELINE: catalog.build("controllers", BASELINE)}
-    for name in sorted(typed):
+    for name in sorted(candidates):
         controller = catalog.build("controllers", name)
-        if controller not in result.values() and not controller.turns() & IDLE:
+        if controller not in result.values() and not controller.required_knobs() & UNAVAILABLE:
             result[name] = controller
     return result
 
 
 def base(number: int) -> dict[str, float]:
-    """Knobs of one trial. Rates have room for what headroom.md finds best (5.1e-3, 4.3e-3), gamma for its divisor."""
+    """Return the knobs of one trial. Ranges include the best of headroom.md (lr 5.1e-3, 4.3e-3), and room for gamma
+    to be divided.
+    """
     source = np.random.default_rng([2, number])
     lows, highs = np.log10([1e-3, 6e-4, 3e-3]), np.log10([1e-2, 8e-3, 1.0])
     lr_g, lr_d, gamma = (10 ** source.uniform(lows, highs)).tolist()
     return {"lr_g": lr_g, "lr_d": lr_d, "r1_gamma": gamma, "r2_gamma": gamma}
 
 
-def spoilt(knobs: Mapping[str, float]) -> dict[str, float]:
-    """The mis-set regime of control.md, section 5.10, but for the number of points, which are few in both.
+def mis_set(knobs: Mapping[str, float]) -> dict[str, float]:
+    """Return the knobs of the mis-set regime.
 
-    Where lr_d's range ends before the fourfold, lr_g falls by what is missing: every base loses the same balance.
+    Where the range of lr_d ends before four times its value, lr_g is lowered instead: every base loses the same
+    balance.
     """
     lr_d = min(4 * knobs["lr_d"], RANGES["lr_d"].high)
     gamma = knobs["r1_gamma"] / 30
@@ -72,65 +75,65 @@ def trial(task: str, arm: str) -> Item:
 
 
 def run(regime: str, task: str, arm: str, number: int) -> Item:
-    """`number`: the base that the arm was tuned to."""
+    """Return an item. `number`: the base that the arm was tuned to."""
     return {"stage": "run", "regime": regime, "task": task, "arm": arm, "base": number}
 
 
 def runs_of(item: Item) -> list[Run]:
-    """What an item asks for: a trial of each base, or all seeds."""
+    """Return the runs of an item: a trial of each base, or all seeds."""
     controller = catalog.build("controllers", item["arm"])
     if item["stage"] == "trial":
         return [(seed, base(number), controller) for number in range(TRIALS) for seed in TRIAL_SEEDS]
-    knobs = base(item["base"]) if item["regime"] == "well set" else spoilt(base(item["base"]))
+    knobs = base(item["base"]) if item["regime"] == "well set" else mis_set(base(item["base"]))
     return [(seed, knobs, controller) for seed in SEEDS]
 
 
 def measure(results: Results, items: Sequence[Item]) -> None:
-    """Answer items of one task, several arms in one stack."""
-    asked = [runs_of(item) for item in items]
-    result = scores(items[0]["task"], [run for runs in asked for run in runs], watched=True)
+    """Measure items of one task, several arms in one stack."""
+    args = [runs_of(item) for item in items]
+    result = scores(items[0]["task"], [run for runs in args for run in runs], watched=True)
     start = 0
-    for item, runs in zip(items, asked, strict=True):
+    for item, runs in zip(items, args, strict=True):
         stop = start + len(runs)
         results.append(
             item,
             {
                 "scores": result["scores"][start:stop],
                 "diverged": [number - start for number in result["diverged"] if start <= number < stop],
-                "cpu_seconds": result["cpu_seconds"] * len(runs) / sum(map(len, asked)),
+                "cpu_seconds": result["cpu_seconds"] * len(runs) / sum(map(len, args)),
             },
         )
         start = stop
 
 
 def stacks(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """Items of one task at a time, as many as a stack takes."""
-    for _, alike in itertools.groupby(items, lambda item: (item["stage"], item["task"])):
-        together = list(alike)
-        size = AT_ONCE // len(runs_of(together[0]))
-        yield from (together[start : start + size] for start in range(0, len(together), size))
+    """Yield items of one task at a time, as many as fit in a stack."""
+    for _, group in itertools.groupby(items, lambda item: (item["stage"], item["task"])):
+        batch = list(group)
+        size = MAX_STACK // len(runs_of(batch[0]))
+        yield from (batch[start : start + size] for start in range(0, len(batch), size))
 
 
-def tuned(results: Results, arm: str) -> int | None:
-    """The base that did best in the arm's trials, None while some are missing."""
+def tuned_base(results: Results, arm: str) -> int | None:
+    """Return the base that was best in the trials of the arm, None while some are missing."""
     result = [results.result(trial(task, arm)) for task in TUNING]
-    known = [one["scores"] for one in result if one]
-    if len(known) < len(TUNING):
+    scores_by_task = [one["scores"] for one in result if one]
+    if len(scores_by_task) < len(TUNING):
         return None
-    means = np.mean(known, axis=0).reshape(TRIALS, len(TRIAL_SEEDS)).mean(axis=1)
+    means = np.mean(scores_by_task, axis=0).reshape(TRIALS, len(TRIAL_SEEDS)).mean(axis=1)
     return int(means.argmax())
 
 
 def items_of(results: Results, names: Sequence[str]) -> list[Item]:
-    """What is to be measured as far as it is known: an arm's runs follow from its trials."""
+    """Return the items that are known so far: the runs of an arm depend on its trials."""
     items = [trial(task, arm) for task in TUNING for arm in names]
-    bases = {arm: number for arm in names if (number := tuned(results, arm)) is not None}
+    bases = {arm: number for arm in names if (number := tuned_base(results, arm)) is not None}
     return items + [run(regime, task, arm, n) for regime in REGIMES for task in TASKS for arm, n in bases.items()]
 
 
 def grouped(results: Results, regime: str, arm: str, tasks: Sequence[str]) -> ScoresBySetting | None:
-    """Task -> its scores, seed by seed; None while some are missing."""
-    number = tuned(results, arm)
+    """Map tasks to their scores, seed by seed; None while some are missing."""
+    number = tuned_base(results, arm)
     result = {task: results.result(run(regime, task, arm, number)) for task in tasks} if number is not None else {}
     if not result or not all(result.values()):
         return None
@@ -138,65 +141,86 @@ def grouped(results: Results, regime: str, arm: str, tasks: Sequence[str]) -> Sc
 
 
 def rows_of(results: Results, regime: str, names: Sequence[str]) -> list[list[Any]]:
-    """A row an arm, the best first."""
+    """Return a row per arm, the best first."""
     tasks = list(TASKS)
     best = grouped(results, regime, BASELINE, tasks)
     rows = []
     for arm in names:
-        known, number = grouped(results, regime, arm, tasks), tuned(results, arm)
-        if known is None or best is None or number is None:
+        scores_by_task, number = grouped(results, regime, arm, tasks), tuned_base(results, arm)
+        if scores_by_task is None or best is None or number is None:
             continue
-        alone = [aggregate.estimate_interquartile_mean({task: known[task]}) for task in tasks]
-        whole = aggregate.estimate_interquartile_mean(known)
-        chance = aggregate.estimate_probability_of_improvement(known, best) if arm != BASELINE else None
+        by_task = [aggregate.estimate_interquartile_mean({task: scores_by_task[task]}) for task in tasks]
+        whole = aggregate.estimate_interquartile_mean(scores_by_task)
+        chance = aggregate.estimate_probability_of_improvement(scores_by_task, best) if arm != BASELINE else None
         result = [results.result(run(regime, task, arm, number)) for task in tasks]
-        lost = sum(len(one["diverged"]) for one in result if one)
-        rows.append([whole.value, arm, *map(told, [*alone, whole]), told(chance) if chance else "", lost, number])
+        diverged = sum(len(one["diverged"]) for one in result if one)
+        rows.append(
+            [
+                whole.value,
+                arm,
+                *map(format_estimate, [*by_task, whole]),
+                format_estimate(chance) if chance else "",
+                diverged,
+                number,
+            ]
+        )
     return [row[1:] for row in sorted(rows, key=lambda row: -row[0])]
 
 
-def told(one: IntervalEstimate) -> str:
+def format_estimate(one: IntervalEstimate) -> str:
     return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
 
 
 def verdict(results: Results, regime: str, names: Sequence[str]) -> str:
-    """Who beats the tuned constant for sure, who loses to it for sure, and who is not told apart from it."""
+    """State which arms are significantly better or worse than the tuned constant, and which are neither."""
     tasks = list(TASKS)
     sides: dict[str, list[str]] = {"better": [], "worse": [], "neither": []}
     best = grouped(results, regime, BASELINE, tasks)
-    pairs = {arm: known for arm in names if arm != BASELINE and (known := grouped(results, regime, arm, tasks))}
+    pairs = {
+        arm: scores_by_task
+        for arm in names
+        if arm != BASELINE and (scores_by_task := grouped(results, regime, arm, tasks))
+    }
     if best is None or not pairs:
         return f"{regime.capitalize()}: not measured yet."
-    differences = {arm: np.concatenate([known[task] - best[task] for task in tasks]) for arm, known in pairs.items()}
-    p_values = aggregate.holm_correction({arm: aggregate.wilcoxon_signed_rank(result) for arm, result in differences.items()})
+    differences = {
+        arm: np.concatenate([scores_by_task[task] - best[task] for task in tasks])
+        for arm, scores_by_task in pairs.items()
+    }
+    p_values = aggregate.holm_correction(
+        {arm: aggregate.wilcoxon_signed_rank(result) for arm, result in differences.items()}
+    )
     for arm, result in differences.items():
-        sure = p_values[arm] < 0.05
-        sides["neither" if not sure else "better" if aggregate.signed_rank_direction(result) > 0 else "worse"].append(arm)
-    said = {side: ", ".join(result) or "none" for side, result in sides.items()}
+        is_significant = p_values[arm] < 0.05
+        sides[
+            "neither" if not is_significant else "better" if aggregate.signed_rank_direction(result) > 0 else "worse"
+        ].append(arm)
+    names_by_side = {side: ", ".join(result) or "none" for side, result in sides.items()}
     return (
-        f"{regime.capitalize()}: better than the tuned constant: {said['better']}; worse: {said['worse']}; "
-        f"not to be told apart: {said['neither']} (Wilcoxon, Holm over arms, 5 %)."
+        f"{regime.capitalize()}: better than the tuned constant: {names_by_side['better']}; worse: "
+        f"{names_by_side['worse']}; no significant difference: {names_by_side['neither']} (Wilcoxon test, Holm "
+        "correction over arms, 5 %)."
     )
 
 
-def caution(results: Results) -> list[str]:
-    """What must be known before the well-set regime is believed: whether spoiling the constant made it better."""
-    known = [grouped(results, regime, BASELINE, list(TASKS)) for regime in REGIMES]
-    if None in known:
+def caveat(results: Results) -> list[str]:
+    """Return a warning if the mis-set constant is better than the well-set one."""
+    scores_by_task = [grouped(results, regime, BASELINE, list(TASKS)) for regime in REGIMES]
+    if None in scores_by_task:
         return []
-    well, spoilt_ = (aggregate.estimate_interquartile_mean(one).value for one in known if one)
-    if spoilt_ <= well:
+    well_set_score, mis_set_score = (aggregate.estimate_interquartile_mean(one).value for one in scores_by_task if one)
+    if mis_set_score <= well_set_score:
         return []
     return [
-        f"**How well the constant was set:** badly. Spoilt it scores {spoilt_:.2f}, as tuned {well:.2f}: a faster "
-        "discriminator and a thirtieth of the penalty suit these two tasks better than what the trials on two others "
-        "chose. An arm that beats it well set, and not mis-set, has found better values, which a search for constants "
-        "finds too (headroom.md); it has not shown that turning knobs while training runs is needed."
+        f"**The constant is not well set.** Mis-set it scores {mis_set_score:.2f}, as tuned {well_set_score:.2f}: a "
+        "faster discriminator and a thirtieth of the penalty suit these two tasks better than the values selected on "
+        "two others. An arm that beats it well set, but not mis-set, has found better values, which a search for "
+        "constants finds, too (headroom.md); this does not show that changing knobs during training is necessary."
     ]
 
 
-def planned(names: Sequence[str]) -> int:
-    """Items: trials on both tuning tasks, runs on each task in each regime."""
+def item_count(names: Sequence[str]) -> int:
+    """Return the number of items: trials on both tuning tasks, runs on each task in each regime."""
     return len(names) * (len(TUNING) + len(REGIMES) * len(TASKS))
 
 
@@ -210,14 +234,14 @@ def write_table(results: Results, names: Sequence[str], out: Any) -> None:
         pages += [f"## {regime.capitalize()}", table(columns, rows_of(results, regime, names))]
     write(
         out / "two_dimensional.md",
-        "# Every controller in the plane",
-        f"`python benchmarks/control/two_dimensional.py`; {results.head(items)} {done} of {planned(names)} done; "
-        f"{seconds / 60:.1f} minutes of CPU.",
-        f"Perceptrons of width {WIDTH}, batches of {BATCH}, {STEPS:,} steps, {POINTS} training points, "
-        f"{len(SEEDS)} seeds. Interquartile mean of the score, from 0 to 1, and its 95 % interval. Tuning: {TRIALS} "
-        "bases for every arm, the same ones, tried on two other tasks.",
+        "# All controllers on two-dimensional data",
+        f"`python benchmarks/control/two_dimensional.py`; {results.provenance(items)} {done} of {item_count(names)} "
+        f"items finished; {seconds / 60:.1f} minutes of CPU.",
+        f"Perceptrons of width {WIDTH}, batch size {BATCH}, {STEPS:,} steps, {POINTS} training points, "
+        f"{len(SEEDS)} seeds. Interquartile mean of the score, from 0 to 1, and its 95 % interval. Tuning: the same "
+        f"{TRIALS} bases for every arm, tried on two other tasks.",
         *(verdict(results, regime, names) for regime in REGIMES),
-        *caution(results),
+        *caveat(results),
         *pages,
         "Bases, by number:",
         table(
@@ -228,20 +252,20 @@ def write_table(results: Results, names: Sequence[str], out: Any) -> None:
 
 
 def main() -> None:
-    made = parser(__doc__)
-    made.set_defaults(out=HERE)
-    made.add_argument("--only", nargs="+", metavar="ARM", help="measure these arms alone")
-    asked = made.parse_args()
-    names, results = list(arms()), Results(asked.out / "results" / "two_dimensional.jsonl")
-    wanted = [name for name in names if not asked.only or name in asked.only]
-    while not asked.table:
-        missing = [item for item in items_of(results, wanted) if not results.line(item)]
+    parser = create_parser(__doc__)
+    parser.set_defaults(out=HERE)
+    parser.add_argument("--only", nargs="+", metavar="ARM", help="measure only these arms")
+    args = parser.parse_args()
+    names, results = list(arms()), Results(args.out / "results" / "two_dimensional.jsonl")
+    selected = [name for name in names if not args.only or name in args.only]
+    while not args.table:
+        missing = [item for item in items_of(results, selected) if not results.line(item)]
         if not missing:
             break
-        for together in stacks(missing):
-            measure(results, together)
-            print(f"{len(results.lines())} of {planned(wanted)} done", flush=True)
-    write_table(results, names, asked.out)
+        for batch in stacks(missing):
+            measure(results, batch)
+            print(f"{len(results.lines())} of {item_count(selected)} finished", flush=True)
+    write_table(results, names, args.out)
 
 
 if __name__ == "__main__":
