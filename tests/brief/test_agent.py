@@ -1,4 +1,4 @@
-"""The brief's agent: when it decides, within which bounds, what it earns, and that it learns."""
+"""The agent of the brief: its decisions, their bounds, rewards and learning."""
 
 import json
 import math
@@ -11,21 +11,21 @@ from equipoise.brief.agent import calculate_diversity_score, calculate_rewards
 from equipoise.errors import SettingError
 
 
-def course(agent, batches=1000, optimizers=(), fid=lambda batch: 100.0 / (1 + batch / 100)):
-    """What was decided, by batch."""
+def train(agent, batches=1000, optimizers=(), fid=lambda batch: 100.0 / (1 + batch / 100)):
+    """The decisions, by batch."""
     result = {}
     for batch in range(1, batches + 1):
-        if chosen := agent.update(
+        if decision := agent.update(
             loss_g=1.5, loss_d=torch.tensor(0.9), fid=fid(batch), diversity=0.8, optimizers=optimizers
         ):
-            result[batch] = chosen
+            result[batch] = decision
     return result
 
 
 def test_it_decides_every_fifty_batches_within_the_bounds_of_the_brief() -> None:
     agent = PPOHyperparameterOptimizer(1000)
     assert agent.hyperparameters == (2e-4, 0.5)
-    result = course(agent)
+    result = train(agent)
     assert list(result) == list(range(50, 1001, 50))
     assert all(1e-4 - 1e-12 <= one.learning_rate <= 3e-4 + 1e-12 for one in result.values())
     assert all(0.3 - 1e-12 <= one.beta1 <= 0.7 + 1e-12 for one in result.values())
@@ -36,14 +36,14 @@ def test_it_writes_to_the_optimizers() -> None:
     weight = torch.nn.Parameter(torch.zeros(1))
     adam, sgd = torch.optim.Adam([weight], lr=1.0, betas=(0.9, 0.99)), torch.optim.SGD([weight], lr=1.0)
     agent = PPOHyperparameterOptimizer(1000)
-    chosen = course(agent, 50, (adam, sgd))[50]
-    assert adam.param_groups[0]["lr"] == sgd.param_groups[0]["lr"] == chosen.learning_rate
-    assert adam.param_groups[0]["betas"] == (chosen.beta1, 0.99)
+    decision = train(agent, 50, (adam, sgd))[50]
+    assert adam.param_groups[0]["lr"] == sgd.param_groups[0]["lr"] == decision.learning_rate
+    assert adam.param_groups[0]["betas"] == (decision.beta1, 0.99)
 
 
-def test_what_it_earned_is_the_reward_of_the_brief() -> None:
+def test_rewards_follow_the_brief() -> None:
     agent = PPOHyperparameterOptimizer(1000, learn=False)
-    course(agent)
+    train(agent)
     fids = [100.0 / (1 + batch / 100) for batch in range(50, 1001, 50)]
     pairs = zip([None, *fids], fids, range(50, 1001, 50), strict=False)
     expected = [calculate_rewards(before, now, 1.5, 0.9, 0.8, batch / 1000) for before, now, batch in pairs]
@@ -53,33 +53,33 @@ def test_what_it_earned_is_the_reward_of_the_brief() -> None:
     assert agent.rewards[1] == pytest.approx(by_hand)
 
 
-def test_it_learns_within_a_run_and_need_not() -> None:
+def test_learning_is_optional() -> None:
     learning, resting = PPOHyperparameterOptimizer(2000, seed=1), PPOHyperparameterOptimizer(2000, learn=False)
-    course(learning, 2000)
-    course(resting, 2000)
+    train(learning, 2000)
+    train(resting, 2000)
     assert learning.state_dict()["state"]["learning"]["updates"] > 0
-    assert "learning" not in resting.state_dict()["state"]
+    assert resting.state_dict()["state"]["learning"] is None
     again = PPOHyperparameterOptimizer(2000, seed=1)
-    assert course(again, 500) == course(PPOHyperparameterOptimizer(2000, seed=1), 500), "its seed decides"
+    assert train(again, 500) == train(PPOHyperparameterOptimizer(2000, seed=1), 500), "the seed determines it"
 
 
-def test_it_goes_on_from_its_state() -> None:
+def test_it_continues_from_its_state() -> None:
     whole, first, second = (PPOHyperparameterOptimizer(1000) for _ in range(3))
-    expected = course(whole, 600)
-    course(first, 420)
+    expected = train(whole, 600)
+    train(first, 420)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     rest = {}
     for batch in range(421, 601):
-        if chosen := second.update(loss_g=1.5, loss_d=0.9, fid=100.0 / (1 + batch / 100), diversity=0.8):
-            rest[batch] = chosen
+        if decision := second.update(loss_g=1.5, loss_d=0.9, fid=100.0 / (1 + batch / 100), diversity=0.8):
+            rest[batch] = decision
     assert rest.keys() == {450, 500, 550, 600}
     assert all(rest[batch] == pytest.approx(expected[batch]) for batch in rest)
 
 
 @pytest.mark.parametrize("learn", [True, False])
-def test_the_state_of_one_that_learns_is_no_state_of_one_that_does_not(learn) -> None:
+def test_the_state_of_a_learning_agent_needs_a_learning_agent(learn) -> None:
     saved = PPOHyperparameterOptimizer(100, learn=learn).state_dict()
-    with pytest.raises(SettingError, match=f"the state is that of an agent with learn={learn}; make it so"):
+    with pytest.raises(SettingError, match=f"the state belongs to an agent with learn={learn}"):
         PPOHyperparameterOptimizer(100, learn=not learn).load_state_dict(saved)
 
 
@@ -92,21 +92,21 @@ def test_diversity_is_the_variance_relative_to_reals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("losses", "message"),
     [
         ({"loss_g": math.nan, "loss_d": 1.0}, "loss_g is nan in batch 1"),
         ({"loss_g": None, "loss_d": 1.0}, "loss_g is missing"),
         ({"loss_g": 1.0, "loss_d": torch.ones(3)}, "loss_d must be one number"),
     ],
 )
-def test_an_impossible_loss_is_told(told, said: str) -> None:
+def test_an_invalid_loss_is_refused(losses, message: str) -> None:
     agent = PPOHyperparameterOptimizer(1000)
-    with pytest.raises(SettingError, match=said):
-        agent.update(**told)
+    with pytest.raises(SettingError, match=message):
+        agent.update(**losses)
     assert agent.state_dict()["batch"] == 0
 
 
-def test_wrong_settings_are_told() -> None:
+def test_invalid_settings_are_refused() -> None:
     with pytest.raises(SettingError, match="total_batches = 0: it must be at least 1"):
         PPOHyperparameterOptimizer(0)
     with pytest.raises(SettingError, match="there is no policy 'nowhere'"):

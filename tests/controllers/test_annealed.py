@@ -1,4 +1,4 @@
-"""Presets of the open loop: where they begin and end, and what they leave alone."""
+"""Presets of schedules: first and last values, and knobs that are ignored."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Health, Observation, Signals
 from equipoise.experiment import launch
 from equipoise.experiment.settings import Experiment, PlugSpec
-from equipoise.runs.run_folder import Run
+from equipoise.runs.run import Run
 
 BASE = AdversarialKnobs().with_values(
     {"lr_g": 1e-3, "lr_d": 2e-3, "r1_gamma": 0.5, "r2_gamma": 0.4, "instance_noise": 0.2, "ema_half_life": 8e3}
@@ -17,8 +17,8 @@ BASE = AdversarialKnobs().with_values(
 
 
 def at(controller, progress, turnable=None):
-    seen = Observation(1, progress, Signals(), Health(), BASE, turnable)
-    return controller.update(controller.initial(BASE), seen)
+    observation = Observation(1, progress, Signals(), Health(), BASE, turnable)
+    return controller.update(controller.initial(BASE), observation)
 
 
 def values(controller, progress):
@@ -26,7 +26,7 @@ def values(controller, progress):
 
 
 @pytest.mark.parametrize("shape", ["linear", "exponential", "cosine"])
-def test_three_shapes_share_their_ends(shape: str) -> None:
+def test_all_shapes_have_the_same_ends(shape: str) -> None:
     controller = catalog.build("controllers", f"annealed:{shape}")
     assert values(controller, 0.0) == BASE
     end = values(controller, 1.0)
@@ -40,7 +40,7 @@ def test_three_shapes_share_their_ends(shape: str) -> None:
     assert values(controller, 0.25).lr_g == pytest.approx(1e-3 * quarter)
 
 
-def test_r3gan_turns_its_five_along_cosines() -> None:
+def test_r3gan_has_five_cosine_schedules() -> None:
     controller = catalog.build("controllers", "annealed:r3gan")
     start, middle, end = (values(controller, progress) for progress in (0.0, 0.5, 1.0))
     assert (start.lr_g, start.r1_gamma, start.beta2, start.augment_p, start.ema_half_life) == (1e-3, 0.5, 0.9, 0, 0)
@@ -51,28 +51,28 @@ def test_r3gan_turns_its_five_along_cosines() -> None:
         assert getattr(middle, knob) == pytest.approx((getattr(start, knob) + getattr(end, knob)) / 2)
 
 
-def test_a_preset_leaves_alone_what_does_not_act_and_says_so() -> None:
+def test_a_preset_ignores_knobs_that_do_not_act() -> None:
     controller = catalog.build("controllers", "annealed:r3gan")
-    assert controller.turns() == {"lr_g", "lr_d"}
+    assert controller.required_knobs() == {"lr_g", "lr_d"}
     turn = at(controller, 0.5, frozenset({"lr_g", "lr_d", "beta2"}))
     assert BASE.differences(turn.knobs).keys() == {"lr_g", "lr_d", "beta2"}
-    idle = "augment_p, ema_half_life, r1_gamma, r2_gamma"
-    assert turn.why["lr_g"] == f"cosine(1, 0.25) at 50% of the run; left alone, for it does not act here: {idle}"
+    ignored = "augment_p, ema_half_life, r1_gamma, r2_gamma"
+    assert turn.reasons["lr_g"] == f"cosine(1, 0.25) at 50% of the run; ignored, since they do not act here: {ignored}"
 
 
-def test_a_run_on_points_leaves_augmentation_alone_unless_it_is_asked_for(tmp_path, capsys) -> None:
+def test_a_run_on_points_ignores_augmentation_unless_it_is_requested(tmp_path, capsys) -> None:
     ring = Experiment(data=PlugSpec("ring"), controller=PlugSpec("annealed:r3gan"), steps=6, options={"width": 4})
     list(launch.start(ring, tmp_path / "run"))
-    turned = Run(tmp_path / "run").named("turned")
+    turned = Run(tmp_path / "run").lines("turned")
     assert {line["knob"] for line in turned} == {"lr_g", "lr_d", "r1_gamma", "r2_gamma", "beta2", "ema_half_life"}
-    assert all(line["why"].endswith("left alone, for it does not act here: augment_p") for line in turned)
+    assert all(line["why"].endswith("ignored, since they do not act here: augment_p") for line in turned)
     words = ["train", "ring", "--controller", "annealed:r3gan", "--set", "augment_p=linear(0, 0.5)"]
     assert cli.run([*words, "--out", str(tmp_path / "other")]) == 2
-    assert "equipoise: augment_p does not act for mlp; those that do: " in capsys.readouterr().err
+    assert "equipoise: augment_p has no effect in mlp; those that have: " in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
 
-def test_what_is_asked_for_outright_is_not_left_alone() -> None:
-    asked = Annealed(schedules={"augment_p": "linear(0, 0.5)"})
-    assert asked.turns() == {"augment_p"}
-    assert Annealed(schedules={"augment_p": "linear(0, 0.5)"}, optional=("augment_p",)).turns() == frozenset()
+def test_an_explicit_schedule_is_required() -> None:
+    explicit = Annealed(schedules={"augment_p": "linear(0, 0.5)"})
+    assert explicit.required_knobs() == {"augment_p"}
+    assert Annealed(schedules={"augment_p": "linear(0, 0.5)"}, optional=("augment_p",)).required_knobs() == frozenset()

@@ -1,4 +1,4 @@
-"""The placebo: it sees nothing, is the same every time, and does no more than what it stands in for."""
+"""The placebo: it ignores signals, is reproducible, and stays within the bounds of `rank`."""
 
 import math
 from itertools import pairwise
@@ -15,36 +15,36 @@ BASE = AdversarialKnobs().with_values({"lr_g": 1e-3, "lr_d": 2e-3})
 STRONG = Signals(rank_train_fake=0.99, rank_train_held_out=0.9)
 
 
-def course(controller, count=80, signals=STRONG, turnable=None):
+def trajectory(controller, count=80, signals=STRONG, turnable=None):
     state, knobs, path = controller.initial(BASE), BASE, []
     for number in range(1, count + 1):
         turn = controller.update(state, Observation(number, number / count, signals, Health(), knobs, turnable))
-        state, knobs = turn.state, knobs.clamped(turn.knobs)
+        state, knobs = turn.state, knobs.step_towards(turn.knobs)
         path.append(knobs)
     return path
 
 
-def test_it_sees_nothing() -> None:
-    assert course(Random(), signals=STRONG) == course(Random(), signals=Signals())
+def test_it_ignores_signals() -> None:
+    assert trajectory(Random(), signals=STRONG) == trajectory(Random(), signals=Signals())
 
 
-def test_its_seed_decides() -> None:
-    assert course(Random(seed=3)) == course(Random(seed=3)) != course(Random(seed=4))
+def test_the_seed_determines_the_walk() -> None:
+    assert trajectory(Random(seed=3)) == trajectory(Random(seed=3)) != trajectory(Random(seed=4))
 
 
-def test_how_often_it_is_asked_does_not_matter() -> None:
-    often, seldom = course(Random(), 160), course(Random(), 40)
+def test_the_number_of_readings_does_not_matter() -> None:
+    often, seldom = trajectory(Random(), 160), trajectory(Random(), 40)
     assert often[3::4] == seldom
 
 
-def test_it_moves_a_step_at_a_time_within_the_bounds_of_rank() -> None:
+def test_it_moves_one_step_at_a_time_within_the_bounds_of_rank() -> None:
     octaves, strengths = [], []
     for seed in range(40):
-        path = course(Random(seed=seed), 40)
+        path = trajectory(Random(seed=seed), 40)
         octaves.append([round(-math.log2(knobs.lr_d / knobs.lr_g / 2), 9) for knobs in path])
         strengths.append([knobs.augment_p for knobs in path])
-    turned = Rank(half_life=1e-9)
-    ends = [course(turned, signals=Signals(rank_train_fake=rank))[-1] for rank in (1.0, -1.0)]
+    reference = Rank(half_life=1e-9)
+    ends = [trajectory(reference, signals=Signals(rank_train_fake=rank))[-1] for rank in (1.0, -1.0)]
     bounds = [-math.log2(end.lr_d / end.lr_g / 2) for end in ends]
     every = [one for path in octaves for one in path]
     assert (max(every), min(every)) == pytest.approx(bounds), "it reaches the bounds of rank and no further"
@@ -54,18 +54,18 @@ def test_it_moves_a_step_at_a_time_within_the_bounds_of_rank() -> None:
     assert abs(sum(moves) / len(moves)) < 0.02, "no side is favoured"
 
 
-def test_it_turns_the_knobs_of_rank() -> None:
+def test_it_changes_the_knobs_of_rank() -> None:
     for acting in ({"lr_g", "lr_d"}, {"lr_g", "lr_d", "augment_p"}):
-        pairs = [course(one, turnable=frozenset(acting)) for one in (Random(), Rank())]
-        placebo, distribution = ({name for knobs in path for name in BASE.differences(knobs)} for path in pairs)
-        assert placebo == distribution == acting
+        pairs = [trajectory(one, turnable=frozenset(acting)) for one in (Random(), Rank())]
+        placebo, rank = ({name for knobs in path for name in BASE.differences(knobs)} for path in pairs)
+        assert placebo == rank == acting
 
 
-def test_it_says_that_it_is_by_lot() -> None:
+def test_the_reason_names_the_random_step() -> None:
     turn = Random(seed=7).update(Random(seed=7).initial(BASE), Observation(1, 0.06, STRONG, Health(), BASE))
-    assert turn.why["lr_d"] == "by lot, number 1 of seed 7"
+    assert turn.reasons["lr_d"] == "random step 1 with seed 7"
 
 
-def test_what_cannot_be_is_told() -> None:
+def test_invalid_options_are_refused() -> None:
     with pytest.raises(SettingError, match=r"pace = 0: it must be from 0\.0001 to 1"):
         Random(pace=0)
