@@ -1,4 +1,4 @@
-"""What data sets give: batches, what one sample is, and what a data set must offer."""
+"""Types of data sets: batches, the description of a sample, and the interface of a data set."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,14 +13,13 @@ Split = Literal["train", "held_out"]
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """What one sample of a data set is.
+    """Description of one sample of a data set.
 
-    `shape` is that of one sample without the batch: (channels, height, width) in [-1, 1], or (2,) for points.
-    `classes` counts labels, 0 for none; `class_names` are their names, or empty. `flips` says that a mirror image is as
-    real as the original. `source` is the shape of the inputs that samples are to be made of, where the data have them;
-    `paired` names the splits in which each input belongs to its sample. `unit` is what -1 and 1 stand for in the data's
-    own unit, where it has one. `vocabulary` gives tokens their words where samples are sentences, of shape (T,); `law`
-    is the distribution that they were drawn from, where it is known.
+    `shape`: without the batch dimension, (channels, height, width) in [-1, 1] for images, (2,) for points, (T,) for
+    sentences. `classes`: number of labels, 0 for none; `class_names`: their names, or empty. `flips`: mirror images are
+    valid samples. `source`: shape of the inputs of translation data. `paired`: the splits in which each input belongs
+    to its sample. `unit`: the values that -1 and 1 represent, where the data have a unit. `vocabulary`: the words of
+    tokens, for text; `distribution`: the distribution of sentences, where it is known.
     """
 
     shape: tuple[int, ...]
@@ -40,19 +39,19 @@ class DataSpec:
 
     @property
     def is_points(self) -> bool:
-        """Whether samples are points: numbers in a row that are no tokens."""
+        """Whether samples are points: vectors of numbers that are not tokens."""
         return len(self.shape) == 1 and self.vocabulary is None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`real`: (B, ...) float32. `condition`: (B,) int64 labels, or None."""
+    """A batch of samples. `real`: (B, ...) float32. `condition`: (B,) int64 labels, or None."""
 
     real: Tensor
     condition: Tensor | None = None
 
     def to(self, target: device) -> Self:
-        """The same batch on another device, without waiting for the copy."""
+        """Return the batch on another device, with an asynchronous copy."""
         condition = None if self.condition is None else self.condition.to(target, non_blocking=True)
         return type(self)(self.real.to(target, non_blocking=True), condition)
 
@@ -62,12 +61,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class UnpairedBatch(Batch):
-    """A batch of two sets. `source`: (B, ...) float32, inputs that have nothing to do with `real` but their number."""
+    """A batch of samples and unrelated inputs. `source`: (B, ...) float32."""
 
     source: Tensor = field(kw_only=True)
 
     def to(self, target: device) -> Self:
-        """The same batch on another device, without waiting for the copy."""
+        """Return the batch on another device, with an asynchronous copy."""
         condition = None if self.condition is None else self.condition.to(target, non_blocking=True)
         real, source = (part.to(target, non_blocking=True) for part in (self.real, self.source))
         return type(self)(real, condition, source=source)
@@ -75,34 +74,34 @@ class UnpairedBatch(Batch):
 
 @dataclass(frozen=True, slots=True)
 class PairedBatch(UnpairedBatch):
-    """A batch of pairs: each of `source` is the input that belongs to its place in `real`."""
+    """A batch of pairs: `source[i]` is the input of `real[i]`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenBatch(Batch):
-    """A batch of sentences. `real`: (B, T) int64 tokens; `lengths`: (B,) int64, tokens before the end, T without one.
+    """A batch of sentences. `real`: (B, T) int64 tokens. `lengths`: (B,) int64, tokens before the end token.
 
-    Samples of a generator are float32 here as everywhere, in which tokens are exact.
+    Generated samples are float32, as for other data; token ids are exact in float32.
     """
 
     lengths: Tensor = field(kw_only=True)
 
     def to(self, target: device) -> Self:
-        """The same batch on another device, without waiting for the copy."""
+        """Return the batch on another device, with an asynchronous copy."""
         real, lengths = (part.to(target, non_blocking=True) for part in (self.real, self.lengths))
         return type(self)(real, self.condition, lengths=lengths)
 
 
 class Stream(Protocol):
-    """Endless batches by number. Pure: the same index gives the same batch, so a position is all there is to save."""
+    """An endless sequence of batches. Pure: the same index gives the same batch, so its position is its whole state."""
 
     def batch(self, index: int) -> Any:
-        """Batch number `index` of the stream, on the CPU."""
+        """Return batch number `index`, on the CPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What suits a data set: a GAN, a length, a metric, as the command line takes them."""
+    """Default settings for a data set: model, length, metric and controller, as on the command line."""
 
     model: str
     steps: int
@@ -113,9 +112,9 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How far a data set is with making itself ready: `done` of `total` pieces of a `task`.
+    """Progress of the preparation of a data set: `done` of `total` items of a `task`.
 
-    `note`: something that the user should know, such as that images were cropped, or that some could not be read.
+    `note`: information for the user, such as that images were cropped, or that some could not be read.
     """
 
     task: str
@@ -125,41 +124,41 @@ class Preparation:
 
 
 class NoPreparation:
-    """To mix into a data set that is ready as it is: nothing to download, to decode or to look through."""
+    """Mixin for a data set that needs no preparation: no download, no decoding, no open options."""
 
     __slots__ = ()
 
     def prepare(self) -> Iterator[Preparation]:
-        """Nothing to do."""
+        """Return an empty iterator."""
         return iter(())
 
     def resolve(self) -> Self:
-        """Its options say all there is to know."""
+        """Return the data set unchanged."""
         return self
 
 
 class DataSet(Protocol):
-    """A data set: a frozen dataclass; its fields are its options."""
+    """A data set: a frozen dataclass whose fields are its options."""
 
     def prepare(self) -> Iterator[Preparation]:
-        """Do what takes long, once: download, decode. Tells how far it is; cheap when it was done before."""
+        """Do the slow work once: download, decode. Yields progress; cheap if it was done before."""
 
     def resolve(self) -> Self:
-        """The same data with all that was found in them written into the options: size, classes, range, digest.
+        """Return the same data with everything read from them written into the options: size, classes, digest.
 
-        Prepares them first, if that was not done. Raises DataError if they are not those that the options tell of.
+        Prepares them first if necessary. Raises DataError if they are not the data that the options describe.
         """
 
     @property
     def spec(self) -> DataSpec:
-        """What one sample is."""
+        """Description of one sample."""
 
     @property
     def suggestion(self) -> Suggestion:
-        """What suits it."""
+        """Default settings for the data."""
 
     def count(self, split: Split) -> int | None:
-        """How many samples a split has; None if there is no end of them."""
+        """Return the number of samples of a split; None if it is endless."""
 
     def stream(self, split: Split, batch_size: int, seed: int) -> Stream:
-        """Endless shuffled batches of a split. Raises DataError if the split is smaller than a batch."""
+        """Return endless shuffled batches of a split. Raises DataError if the split is smaller than a batch."""

@@ -1,7 +1,7 @@
-"""The nouns of samples that are text: a vocabulary, which gives tokens their words, and a law, which they may obey.
+"""Types of text data: the vocabulary, which maps tokens to words, and the distribution of sentences, if known.
 
-A token is the number of a word, from 0. A sentence is a row of T tokens; where sentences end by themselves, token 0 is
-the end, and nothing but ends follows it.
+A token is the id of a word, from 0. A sentence is a row of T tokens. In a vocabulary with an end token, token 0 marks
+the end of a sentence, and only end tokens follow it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,16 +14,16 @@ from torch import Tensor
 from equipoise.errors import DataError
 
 END = 0
-"""The token after the last word of a sentence, where sentences end by themselves."""
+"""The end token, which follows the last word of a sentence."""
 ENDING = "<end>"
 UNKNOWN = "<unknown>"
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The words of tokens: `words[i]` is token i, the first one ENDING where sentences end by themselves.
+    """The words of a data set: `words[i]` is token i; the first word is ENDING if sentences have an end token.
 
-    `separator` stands between words: a blank, or nothing where words are characters.
+    `separator` is written between words: a space, or nothing for characters.
     """
 
     words: tuple[str, ...]
@@ -34,64 +34,66 @@ class Vocabulary:
 
     @property
     def ends(self) -> bool:
-        """Whether sentences end by themselves; if not, all are of the same length."""
+        """Whether sentences have an end token; otherwise all have the same length."""
         return self.words[:1] == (ENDING,)
 
-    def text(self, tokens: Iterable[float]) -> str:
-        """A row of tokens as it is read, up to its end. What is the number of no word is written as <unknown>."""
-        read = []
+    def decode(self, tokens: Iterable[float]) -> str:
+        """Return the text of a row of tokens, up to its end. Values that are not token ids become <unknown>."""
+        words = []
         for token in tokens:
-            known = 0 <= token < len(self.words)
-            if known and self.ends and int(token) == END:
+            is_token = 0 <= token < len(self.words)
+            if is_token and self.ends and int(token) == END:
                 break
-            read.append(self.words[int(token)] if known else UNKNOWN)
-        return self.separator.join(read)
+            words.append(self.words[int(token)] if is_token else UNKNOWN)
+        return self.separator.join(words)
 
     def split(self, text: str) -> list[str]:
-        """The words of a line."""
+        """Split a line into words."""
         return text.split() if self.separator else list(text)
 
-    def tokens(self, text: str, length: int, source: str) -> list[int]:
-        """A line as `length` tokens, cut there or filled up with ends.
+    def encode(self, text: str, length: int, source: str) -> list[int]:
+        """Return a line as `length` tokens, truncated or padded with end tokens.
 
-        Raises DataError, naming `source` and the word, for one that is not in the vocabulary unless <unknown> is, and
-        for a line that is too short where sentences do not end.
+        Raises DataError, naming `source` and the word, for a word outside the vocabulary unless it contains <unknown>,
+        and for a line that is too short if there is no end token.
         """
-        numbers = self.numbers()
-        spare = numbers.get(UNKNOWN)
+        ids = self.token_ids()
+        unknown = ids.get(UNKNOWN)
         result = []
         for word in self.split(text)[:length]:
-            token = numbers.get(word, spare)
+            token = ids.get(word, unknown)
             if token is None:
                 raise DataError(
-                    f"{source}: '{word[:40]}' is not among the {len(self.words):,} words that this data knows; "
-                    "leave that line out, or train on text that has the word"
+                    f"{source}: '{word[:40]}' is not one of the {len(self.words):,} words of the vocabulary; remove "
+                    "that line, or train on text that contains the word"
                 )
             result.append(token)
         if len(result) < length and not self.ends:
-            raise DataError(f"{source}: {len(result)} words, where every sentence has {length}; give whole sentences")
+            raise DataError(
+                f"{source}: {len(result)} words instead of {length}; sentences of this data have a fixed length"
+            )
         return result + [END] * (length - len(result))
 
-    def numbers(self) -> Mapping[str, int]:
-        """Word -> token."""
-        return _numbers(self.words)
+    def token_ids(self) -> Mapping[str, int]:
+        """Return word -> token."""
+        return _token_ids(self.words)
 
 
 @lru_cache(maxsize=8)
-def _numbers(words: tuple[str, ...]) -> Mapping[str, int]:
+def _token_ids(words: tuple[str, ...]) -> Mapping[str, int]:
     return {word: token for token, word in enumerate(words)}
 
 
 class SentenceDistribution(Protocol):
-    """The distribution that sentences were drawn from, where it is known exactly: a frozen value."""
+    """The exact distribution of sentences, where it is known: a frozen value."""
 
     def log_probability(self, tokens: Tensor) -> Tensor:
-        """(N,) float64, nats, of sentences (N, T) int64; minus infinity for what never occurs."""
+        """Return (N,) float64, nats, of sentences (N, T) int64; minus infinity outside the support."""
 
     def support(self) -> Tensor | None:
-        """(S, T) int64, every sentence that can occur; None if they are too many to be looked at."""
+        """Return (S, T) int64, all sentences with positive probability; None if they are too many to enumerate."""
 
 
-def readable(vocabulary: Vocabulary | None, samples: Tensor) -> tuple[str, ...] | None:
-    """Samples (N, T) as they are read; None for samples that are no text."""
-    return None if vocabulary is None else tuple(vocabulary.text(row) for row in samples.tolist())
+def decode_samples(vocabulary: Vocabulary | None, samples: Tensor) -> tuple[str, ...] | None:
+    """Return the texts of samples (N, T); None for samples that are not text."""
+    return None if vocabulary is None else tuple(vocabulary.decode(row) for row in samples.tolist())

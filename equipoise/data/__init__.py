@@ -1,1 +1,1 @@
-"""One data set a file: shape, range, classes, licence. A file dropped in is a data set."""
+"""One data set per file: shape, range, classes, licence. A new file is a new data set."""

@@ -1,78 +1,81 @@
-"""Files into rows of numbers: read, hashed and decoded in two threads, in order."""
+"""Parallel reading, hashing and decoding of files, in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from equipoise.data._files import File, content_digest
 from equipoise.errors import DataError
 
 THREADS = 2
-"""That decode: Pillow and numpy let go of the interpreter while they work."""
-AT_ONCE = 8
-"""Files that a thread takes at once."""
-AHEAD = 8
-"""Such takes that may wait for their turn; bounds memory, and the work lost to an interruption."""
+"""Decoding threads: Pillow and numpy release the interpreter lock."""
+FILES_PER_TASK = 8
+"""Files per task of a thread."""
+MAX_PENDING = 8
+"""Tasks in flight; bounds memory, and the work lost to an interruption."""
 
-Array = npt.NDArray[Any]
+DecodedArray = npt.NDArray[np.generic]
 
 
 class Decoded(NamedTuple):
-    """What a file holds. `rows`: (N, *shape), or one row of that shape. `facts`: counts, summed over all files."""
+    """The content of a file. `rows`: (N, *shape), or one row of that shape. `facts`: counts, summed over all files."""
 
-    rows: Array
+    rows: DecodedArray
     facts: Mapping[str, int]
 
 
-Decode = Callable[[bytes, str], Array | Decoded]
-"""From the content and the relative path of a file to its rows. Called in several threads. Raises DataError, whose
-message is the reason, if the content is not what it should be."""
+Decode = Callable[[bytes, str], DecodedArray | Decoded]
+"""Maps the content and the relative path of a file to its rows; called in several threads.
+
+Raises DataError, whose message is the reason, for invalid content.
+"""
 
 
-class Read(NamedTuple):
-    """A file that was read. `content`: its digest, "" if it could not be read. `rows`: None for a `reason`."""
+class DecodedFile(NamedTuple):
+    """A file after reading. `content`: its digest, "" if unreadable. `rows`: None if skipped, for the `reason`."""
 
     path: str
     content: str
-    rows: Array | None
+    rows: DecodedArray | None
     facts: Mapping[str, int]
     reason: str | None
 
 
-def read_all(folder: Path, files: Sequence[File], decode: Decode | None) -> Iterator[Read]:
-    """Every file in order, hashed, and decoded if there is a `decode`; a few ahead of the one that is asked for."""
-    waiting: deque[Future[list[Read]]] = deque()
+def decode_files(folder: Path, files: Sequence[File], decode: Decode | None) -> Iterator[DecodedFile]:
+    """Yield every file in order, hashed, and decoded if `decode` is given; some are processed ahead."""
+    pending: deque[Future[list[DecodedFile]]] = deque()
     pool = ThreadPoolExecutor(THREADS)
     try:
-        for start in range(0, len(files), AT_ONCE):
-            waiting.append(pool.submit(_take, folder, files[start : start + AT_ONCE], decode))
-            if len(waiting) > AHEAD:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+        for start in range(0, len(files), FILES_PER_TASK):
+            pending.append(pool.submit(_decode_task, folder, files[start : start + FILES_PER_TASK], decode))
+            if len(pending) > MAX_PENDING:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _take(folder: Path, files: Sequence[File], decode: Decode | None) -> list[Read]:
-    return [_read(folder, file, decode) for file in files]
+def _decode_task(folder: Path, files: Sequence[File], decode: Decode | None) -> list[DecodedFile]:
+    return [_decode_file(folder, file, decode) for file in files]
 
 
-def _read(folder: Path, file: File, decode: Decode | None) -> Read:
+def _decode_file(folder: Path, file: File, decode: Decode | None) -> DecodedFile:
     try:
         content = (folder / file.path).read_bytes()
     except OSError as error:
-        return Read(file.path, "", None, {}, f"cannot be read: {error.strerror or error}")
+        return DecodedFile(file.path, "", None, {}, f"cannot be read: {error.strerror or error}")
     digest = content_digest(content)
     if decode is None:
-        return Read(file.path, digest, None, {}, None)
+        return DecodedFile(file.path, digest, None, {}, None)
     try:
         result = decode(content, file.path)
     except DataError as error:
-        return Read(file.path, digest, None, {}, str(error))
+        return DecodedFile(file.path, digest, None, {}, str(error))
     rows, facts = result if isinstance(result, Decoded) else (result, {})
-    return Read(file.path, digest, rows, facts, None)
+    return DecodedFile(file.path, digest, rows, facts, None)

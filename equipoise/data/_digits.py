@@ -1,4 +1,4 @@
-"""The shipped digits as arrays, for the data sets made of them."""
+"""The digits shipped with the package as arrays, for the data sets made from them."""
 
 import hashlib
 import io
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from equipoise.core.data import Split
-from equipoise.data._arrays import resized
+from equipoise.data._arrays import resize_images
 from equipoise.errors import DataError
 
 FILE = Path(__file__).with_name("digits.npz")
@@ -20,31 +20,31 @@ COUNTS: dict[Split, int] = {"train": 4000, "held_out": 1000}
 SIZES = (16, 32, 64, 128)
 
 
-def part(size: int, split: Split) -> tuple[Tensor, Tensor]:
-    """The images of a split, (N, 1, size, size) uint8, and their labels, (N,) int64. Not to be changed.
+def split_arrays(size: int, split: Split) -> tuple[Tensor, Tensor]:
+    """Return the images of a split, (N, 1, size, size) uint8, and their labels, (N,) int64. Do not modify.
 
     Raises DataError if the shipped file is missing or damaged.
     """
     images, labels = _digits(size)
-    border = COUNTS["train"]
-    rows = slice(None, border) if split == "train" else slice(border, None)
+    first_held_out = COUNTS["train"]
+    rows = slice(None, first_held_out) if split == "train" else slice(first_held_out, None)
     return images[rows], labels[rows]
 
 
 @lru_cache(maxsize=len(SIZES))
 def _digits(size: int) -> tuple[Tensor, Tensor]:
-    """All images, (5000, 1, size, size) uint8, and their labels, (5000,) int64. Cached, not to be changed."""
-    images, labels = read(FILE)
-    return resized(F.pad(images, (2, 2, 2, 2)), size), labels
+    """Return all images, (5000, 1, size, size) uint8, and their labels, (5000,) int64. Cached; do not modify."""
+    images, labels = read_digits(FILE)
+    return resize_images(F.pad(images, (2, 2, 2, 2)), size), labels
 
 
-def read(file: Path) -> tuple[Tensor, Tensor]:
-    """Images (5000, 1, 28, 28) uint8 and labels (5000,) int64. Raises DataError if the file is not the shipped one."""
+def read_digits(file: Path) -> tuple[Tensor, Tensor]:
+    """Return images (5000, 1, 28, 28) uint8 and labels (5000,) int64. Raises DataError if the file is damaged."""
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}; install equipoise again") from error
+        raise DataError(f"cannot read {file}: {error.strerror}; reinstall equipoise") from error
     if hashlib.sha256(content).hexdigest() != DIGEST:
-        raise DataError(f"{file} is damaged: its SHA-256 is not the published one; install equipoise again")
+        raise DataError(f"{file} is damaged: its SHA-256 is not the published one; reinstall equipoise")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return torch.from_numpy(arrays["images"]).unsqueeze(1), torch.from_numpy(arrays["labels"]).long()

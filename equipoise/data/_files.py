@@ -1,4 +1,4 @@
-"""The files of a folder: which there are, what they hold, and what changed since."""
+"""Files of a folder: listing, content digests, the index of known digests, and changes."""
 
 import errno
 import hashlib
@@ -16,11 +16,15 @@ from equipoise.errors import DataError
 T = TypeVar("T")
 
 MAX_LISTED = 3
-"""Files that a message names before it only counts."""
+"""Files that a message names before it counts the rest."""
+
+
+MIN_HELD_OUT = 10
+"""Held-out samples from which on a data set suggests a metric: with fewer, its value is mostly noise."""
 
 
 class File(NamedTuple):
-    """`path`: below the folder, with slashes. `size`: bytes. `modified`: nanoseconds since 1970."""
+    """`path`: relative to the folder, with slashes. `size`: bytes. `modified`: nanoseconds since 1970."""
 
     path: str
     size: int
@@ -28,47 +32,47 @@ class File(NamedTuple):
 
 
 def list_files(folder: Path, endings: Collection[str]) -> tuple[File, ...]:
-    """All files below a folder with one of these endings (".png", in any case), sorted by path.
+    """Return all files below a folder with one of these extensions (".png", any case), sorted by path.
 
-    Hidden files and folders are left out, and run folders; links are followed, each folder is entered once. Raises
-    DataError if there is no such folder, if it is a file or may not be looked at, or if no such file is in it.
+    Hidden files and folders are excluded, and run folders; links are followed, each folder is entered once. Raises
+    DataError if the folder does not exist, is a file, is not readable, or contains no such file.
     """
     if not folder.exists():
-        raise DataError(f"there is no folder {folder}")
+        raise DataError(f"the folder {folder} does not exist")
     if not folder.is_dir():
-        raise DataError(f"{folder} is a file; give the folder that it lies in")
-    wanted = tuple(ending.lower() for ending in endings)
+        raise DataError(f"{folder} is a file; pass the folder that contains it")
+    suffixes = tuple(ending.lower() for ending in endings)
     try:
         result = [
             File(path, status.st_size, status.st_mtime_ns)
             for path, entry in find_files(str(folder))
-            if path.lower().endswith(wanted)
+            if path.lower().endswith(suffixes)
             for status in (entry.stat(),)
         ]
     except OSError as error:
-        raise DataError(f"cannot look into {error.filename or folder}: {error.strerror or error}") from error
+        raise DataError(f"cannot read {error.filename or folder}: {error.strerror or error}") from error
     if not result:
-        raise DataError(f"there is no file ending in {', '.join(endings)} in {folder}")
+        raise DataError(f"{folder} contains no files with the extension {', '.join(endings)}")
     return tuple(sorted(result))
 
 
 def content_digest(content: bytes) -> str:
-    """128 bits of BLAKE2b, as 32 hexadecimal digits."""
+    """Return 128 bits of BLAKE2b as 32 hexadecimal digits."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def combined_digest(contents: Mapping[str, str]) -> str:
-    """One digest of all files: of their paths and their content digests, in the order of paths."""
+    """Return one digest of all files: of their paths and content digests, in order of paths."""
     lines = (f"{contents[path]} {path}\n" for path in sorted(contents))
     return content_digest("".join(lines).encode("utf-8", "surrogateescape"))
 
 
 def describe_difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """From one table of path -> digest to another: "2 files were added (b.png, …), 1 file was altered (a.png)"."""
+    """Describe the change between two tables of path -> digest: "2 files were added (b.png, …)"."""
     parts = {
         "added": sorted(now.keys() - before.keys()),
         "removed": sorted(before.keys() - now.keys()),
-        "altered": sorted(path for path in before.keys() & now.keys() if before[path] != now[path]),
+        "modified": sorted(path for path in before.keys() & now.keys() if before[path] != now[path]),
     }
     return ", ".join(
         f"{format_count(len(paths))} {'was' if len(paths) == 1 else 'were'} {verb} "
@@ -79,32 +83,37 @@ def describe_difference(before: Mapping[str, str], now: Mapping[str, str]) -> st
 
 
 def format_count(number: int, noun: str = "file") -> str:
-    """A number and its noun: 1 file, 12,000 files."""
+    """Return a number and its noun: 1 file, 12,000 files."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def printable(path: str) -> str:
-    """A path that can be printed, whatever bytes its name is made of."""
+    """Return a printable path, whatever bytes its name contains."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def top_folder(path: str) -> str:
-    """The immediate subfolder that a file lies in, however deep; "" for a file beside the subfolders."""
+    """Return the top-level subfolder of a path; "" for a file outside of subfolders."""
     return path.partition("/")[0] if "/" in path else ""
 
 
 def format_reasons(reasons: Mapping[str, str]) -> str:
-    """The first few files with what is wrong with them, and how many more there are."""
+    """Return the first few files with their reasons, and the number of further ones."""
     first = [f"{printable(path)} ({reason})" for path, reason in list(reasons.items())[:MAX_LISTED]]
     more = len(reasons) - len(first)
     return ", ".join(first) + f" and {more:,} more" * (more > 0)
 
 
-def load_index(cache: Path, folder: Path, files: Sequence[File]) -> dict[str, str]:
-    """Path -> content digest, of those of `files` that have the size and the modification time of when they were read.
+def format_names(names: Sequence[str]) -> str:
+    """Return the first few names, and the number of further ones."""
+    more = len(names) - MAX_LISTED
+    return ", ".join(map(printable, names[:MAX_LISTED])) + (f" and {more:,} more" if more > 0 else "")
 
-    The digest is "" for a file that could not be read then. A table that is not there, or damaged, knows nothing: every
-    file is read again, which does no harm.
+
+def load_index(cache: Path, folder: Path, files: Sequence[File]) -> dict[str, str]:
+    """Return path -> content digest of those `files` whose size and modification time did not change since reading.
+
+    The digest is "" for a file that could not be read. A missing or damaged index is empty: every file is read again.
     """
     try:
         lines: dict[str, list[object]] = json.loads(_index(cache, folder).read_text())
@@ -115,7 +124,7 @@ def load_index(cache: Path, folder: Path, files: Sequence[File]) -> dict[str, st
 
 
 def save_index(cache: Path, folder: Path, files: Sequence[File], contents: Mapping[str, str]) -> None:
-    """Keep what `files` hold, in place of what was known of the folder. Raises DataError if it cannot be written."""
+    """Store the content digests of `files`, replacing the index of the folder. Raises DataError on write errors."""
     lines = {file.path: (file.size, file.modified, contents[file.path]) for file in files if file.path in contents}
     path = _index(cache, folder)
     with report_write_errors(cache):
@@ -131,22 +140,24 @@ def _index(cache: Path, folder: Path) -> Path:
 
 @contextmanager
 def report_write_errors(cache: Path) -> Iterator[None]:
-    """What the disk refuses a cache is told in one line."""
+    """Convert errors of the file system to DataError."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(f"the disk that holds the cache {cache} is full; make room there") from error
+            raise DataError(f"the disk that holds the cache {cache} is full; free some space") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise DataError(f"no permission to write to the cache {cache}; name another folder by cache") from error
+            raise DataError(
+                f"no permission to write to the cache {cache}; choose another folder with --option data.cache=FOLDER"
+            ) from error
         raise DataError(f"cannot write to the cache {cache}: {error.strerror or error}") from error
 
 
-def exhaust(making: Generator[Preparation, None, T]) -> T:
-    """What a making comes to in the end, its telling passed over."""
+def exhaust(preparation: Generator[Preparation, None, T]) -> T:
+    """Run a preparation to its end, and return its result."""
     while True:
         try:
-            next(making)
+            next(preparation)
         except StopIteration as end:
             result: T = end.value
             return result

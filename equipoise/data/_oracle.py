@@ -1,7 +1,7 @@
-"""The oracle of Yu 2017: an LSTM with random weights, whose sentences are the data and whose likelihoods the judge.
+"""The oracle of Yu et al. 2017: an LSTM with random weights that generates the sentences and gives their likelihood.
 
-The weights of every gate stand one below the other in torch's order, i, f, g, o; the original names them i, f, o, c.
-There is one bias a gate; torch's second one stays 0. The start is the word 0, which is also an ordinary word.
+Gate weights are stacked in torch's order, i, f, g, o; the original names them i, f, o, c. There is one bias per gate;
+torch's second one is 0. The start token is word 0, which is also an ordinary word.
 """
 
 import hashlib
@@ -21,28 +21,28 @@ from torch import Tensor
 from equipoise.errors import DataError
 from equipoise.nn.recurrent import Recurrent
 
-Array = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.float32]
 GATES = ("i", "f", "c", "o")
-"""As torch orders them; its g is the original's c."""
-DRAWN_AT_ONCE = 1000
+"""In torch's order; its g is the original's c."""
+SAMPLE_BATCH = 1000
 
 
-class Weights(NamedTuple):
-    """Of an oracle, float32, as the original multiplies them: a row of inputs times a matrix.
+class OracleWeights(NamedTuple):
+    """Weights of an oracle, float32, for row vectors times matrices, as in the original.
 
     `embedding`: (V, E); `inputs`: (E, 4 H), `states`: (H, 4 H), `biases`: (4 H,), by GATES; `exit`: (H, V), `last`: V
     """
 
-    embedding: Array
-    inputs: Array
-    states: Array
-    biases: Array
-    exit: Array
-    last: Array
+    embedding: FloatArray
+    inputs: FloatArray
+    states: FloatArray
+    biases: FloatArray
+    exit: FloatArray
+    last: FloatArray
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all numbers in this order, as little-endian float32."""
+        """SHA-256 of all values in this order, as little-endian float32."""
         content = hashlib.sha256()
         for array in self:
             content.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
@@ -50,8 +50,8 @@ class Weights(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class OracleLaw:
-    """What an oracle gives to sentences of `length`. `parameters`: a file; None for weights drawn by `seed`."""
+class OracleDistribution:
+    """Distribution of an oracle over sentences of `length`. `parameters`: a file; None for random weights from `seed`."""
 
     words: int
     length: int
@@ -61,108 +61,108 @@ class OracleLaw:
     digest: str | None = None
 
     def network(self) -> Recurrent:
-        """The oracle. Raises DataError if its file is not what it was."""
+        """Return the oracle. Raises DataError if its file changed."""
         return _network(self)
 
     def log_probability(self, tokens: Tensor) -> Tensor:
-        """(N,) float64, nats, of sentences (N, T) int64; minus infinity for one with a number of no word."""
+        """Return (N,) float64, nats, of sentences (N, T) int64; minus infinity for invalid tokens."""
         tokens = tokens.cpu()
-        known = ((tokens >= 0) & (tokens < self.words)).all(dim=1)
-        given = self.network().log_likelihood(tokens.clamp(0, self.words - 1))
-        return torch.where(known, given, -torch.inf)
+        is_valid = ((tokens >= 0) & (tokens < self.words)).all(dim=1)
+        values = self.network().log_likelihood(tokens.clamp(0, self.words - 1))
+        return torch.where(is_valid, values, -torch.inf)
 
     def support(self) -> None:
-        """Every row of words can occur."""
+        """None: every sequence of words is possible."""
 
-    def drawn(self, count: int, stream: int) -> Tensor:
-        """(count, length) int64 by numpy's PCG64 from (seed, stream), the same for every version of torch."""
-        source, network, made = np.random.default_rng([self.seed, stream]), self.network(), []
-        for start in range(0, count, DRAWN_AT_ONCE):
-            uniform = source.random((min(DRAWN_AT_ONCE, count - start), self.length), dtype=np.float32)
-            made.append(_sentences(network, torch.from_numpy(uniform)))
-        return torch.cat(made)
+    def sample(self, count: int, stream: int) -> Tensor:
+        """Return (count, length) int64 from numpy's PCG64 with (seed, stream), equal for every version of torch."""
+        source, network, batches = np.random.default_rng([self.seed, stream]), self.network(), []
+        for start in range(0, count, SAMPLE_BATCH):
+            uniform = source.random((min(SAMPLE_BATCH, count - start), self.length), dtype=np.float32)
+            batches.append(_sentences(network, torch.from_numpy(uniform)))
+        return torch.cat(batches)
 
 
-def seeded(words: int, size: int, seed: int) -> Weights:
-    """N(0, 1) for every weight and bias, as the original is: numpy's PCG64, arrays in the order of Weights."""
+def random_weights(words: int, size: int, seed: int) -> OracleWeights:
+    """Sample all weights and biases from N(0, 1), as the original does: numpy's PCG64, in the order of the fields."""
     source = np.random.default_rng(seed)
     shapes = ((words, size), (size, 4 * size), (size, 4 * size), (4 * size,), (size, words), (words,))
-    return Weights(*(source.standard_normal(shape, dtype=np.float32) for shape in shapes))
+    return OracleWeights(*(source.standard_normal(shape, dtype=np.float32) for shape in shapes))
 
 
-def read(path: Path) -> Weights:
-    """The weights of a .npz file: E, W, U and b of each gate (Wi, Ui, bi, Wf, … Wc), Wo and bo of the words.
+def read_weights(path: Path) -> OracleWeights:
+    """Read the weights of a .npz file: E, W, U and b of each gate (Wi, Ui, bi, Wf, … Wc), Wo and bo of the words.
 
-    The gate o and the words would share the names Wo and bo, so the gate's are Wog, Uog and bog, as the original calls
-    them. Raises DataError for a file that cannot be read, lacks an array, or holds one of another shape.
+    The gate o and the words would share the names Wo and bo, so the gate's are Wog, Uog and bog, as in the original.
+    Raises DataError for a file that cannot be read, lacks an array, or has one of another shape.
     """
-    names = ["E", *(f"{kind}{_named(gate)}" for kind in "WUb" for gate in GATES), "Wo", "bo"]
+    names = ["E", *(f"{kind}{_gate_name(gate)}" for kind in "WUb" for gate in GATES), "Wo", "bo"]
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             missing = [name for name in names if name not in file]
             if missing:
-                raise DataError(f"{path} has no array '{missing[0]}'; an oracle has {', '.join(names)}")
+                raise DataError(f"{path} lacks the array '{missing[0]}'; an oracle consists of {', '.join(names)}")
             arrays = {name: np.asarray(file[name]) for name in names}
     except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}") from error
+        raise DataError(f"{path} does not exist") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        # numpy's own words offer to unpickle the file
+        # numpy's message suggests unpickling the file.
         raise DataError(
-            f"{path} holds no arrays (.npz); write them by numpy.savez(FILE, E=..., Wi=..., ...)"
+            f"{path} is not a file of arrays (.npz); write it with numpy.savez(FILE, E=..., Wi=..., ...)"
         ) from error
-    _check(arrays, path)
-    stacked = {kind: np.concatenate([arrays[f"{kind}{_named(gate)}"] for gate in GATES], axis=-1) for kind in "WUb"}
+    _check_arrays(arrays, path)
+    stacked = {kind: np.concatenate([arrays[f"{kind}{_gate_name(gate)}"] for gate in GATES], axis=-1) for kind in "WUb"}
     whole = (arrays["E"], stacked["W"], stacked["U"], stacked["b"], arrays["Wo"], arrays["bo"])
-    return Weights(*(array.astype(np.float32) for array in whole))
+    return OracleWeights(*(array.astype(np.float32) for array in whole))
 
 
-def _named(gate: str) -> str:
+def _gate_name(gate: str) -> str:
     return "og" if gate == "o" else gate
 
 
-def _check(arrays: dict[str, npt.NDArray[np.generic]], path: Path) -> None:
+def _check_arrays(arrays: dict[str, npt.NDArray[np.generic]], path: Path) -> None:
     """Raise DataError for the first array that does not fit the others."""
     embedding = arrays["E"]
     if embedding.ndim != 2:
-        raise DataError(f"{path}: E has shape {embedding.shape}; it must be (words, numbers of a word)")
+        raise DataError(f"{path}: E has shape {embedding.shape}; it must be (words, embedding size)")
     words, size = embedding.shape
     hidden = arrays["Ui"].shape[0] if arrays["Ui"].ndim == 2 else 0
     shapes = {"W": (size, hidden), "U": (hidden, hidden), "b": (hidden,)}
-    wanted = {f"{kind}{_named(gate)}": shape for kind, shape in shapes.items() for gate in GATES}
-    for name, shape in {**wanted, "Wo": (hidden, words), "bo": (words,)}.items():
+    expected = {f"{kind}{_gate_name(gate)}": shape for kind, shape in shapes.items() for gate in GATES}
+    for name, shape in {**expected, "Wo": (hidden, words), "bo": (words,)}.items():
         if arrays[name].shape != shape:
             raise DataError(
-                f"{path}: {name} has shape {arrays[name].shape}, where {shape} fits E; give one oracle's own"
+                f"{path}: {name} has shape {arrays[name].shape}, expected {shape} from E; use the arrays of one oracle"
             )
     for name, array in arrays.items():
         if array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise DataError(f"{path}: {name} must hold finite real numbers")
+            raise DataError(f"{path}: {name} must contain finite real numbers")
 
 
 @lru_cache(maxsize=4)
-def _network(distribution: OracleLaw) -> Recurrent:
+def _network(distribution: OracleDistribution) -> Recurrent:
     weights = (
-        seeded(distribution.words, distribution.size, distribution.seed)
+        random_weights(distribution.words, distribution.size, distribution.seed)
         if distribution.parameters is None
-        else read(Path(distribution.parameters))
+        else read_weights(Path(distribution.parameters))
     )
     if distribution.digest not in (None, weights.digest):
         if distribution.parameters is None:
-            made = f"words = {distribution.words}, size = {distribution.size} and seed = {distribution.seed}"
-            raise DataError(f"{made} do not make the oracle of this digest; leave data.digest out")
-        raise DataError(f"{distribution.parameters} is not as it was when this run began; restore it, or train anew")
-    return built(weights)
+            options = f"words = {distribution.words}, size = {distribution.size} and seed = {distribution.seed}"
+            raise DataError(f"{options} do not give the oracle of this digest; remove data.digest")
+        raise DataError(f"{distribution.parameters} changed since this run started; restore it, or start a new run")
+    return build_network(weights)
 
 
 @torch.no_grad()
-def built(weights: Weights) -> Recurrent:
-    """The network of these weights, not to be trained."""
+def build_network(weights: OracleWeights) -> Recurrent:
+    """Return the frozen network of these weights."""
     words, size = weights.embedding.shape
     network = Recurrent(words, size, len(weights.states), ends=False).requires_grad_(False)
     embedding = torch.from_numpy(weights.embedding)
-    network.embedding.weight.copy_(torch.cat([embedding, embedding[:1]]))  # the start is the word 0
+    network.embedding.weight.copy_(torch.cat([embedding, embedding[:1]]))  # The start token is word 0.
     inputs, states, biases, second = network.lstm.all_weights[0]
     inputs.copy_(torch.from_numpy(weights.inputs).T)
     states.copy_(torch.from_numpy(weights.states).T)
@@ -175,9 +175,9 @@ def built(weights: Weights) -> Recurrent:
 
 @torch.no_grad()
 def _sentences(network: Recurrent, uniform: Tensor) -> Tensor:
-    """(N, T) int64 of numbers (N, T) from [0, 1)."""
-    state, made = network.start(len(uniform)), list[Tensor]()
+    """Return (N, T) int64 from uniform numbers (N, T) in [0, 1)."""
+    state, tokens = network.start(len(uniform)), list[Tensor]()
     for numbers in uniform.unbind(dim=1):
-        state = network.step(made[-1], state) if made else state
-        made.append(network.at(state, numbers))
-    return torch.stack(made, dim=1)
+        state = network.step(tokens[-1], state) if tokens else state
+        tokens.append(network.next_token(state, numbers))
+    return torch.stack(tokens, dim=1)

@@ -1,7 +1,8 @@
-"""Your own CSV files, each a window of numbers, such as a piece of a spectrogram; subfolders are types.
+"""A folder of CSV files, each a window of numbers, such as a piece of a spectrogram; subfolders are types.
 
-A file's first line is the top row of the image. Numbers are kept as they are and brought to [-1, 1] batch by batch;
-what -1 and 1 stand for is part of the run, so that samples can be written in the data's own unit again.
+The first line of a file is the top row of the image. Numbers are stored as they are and scaled to [-1, 1] batch by
+batch; the values that -1 and 1 represent are recorded with the run, so that samples can be written in the original
+unit.
 """
 
 import math
@@ -9,54 +10,63 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
-from equipoise.data._cache import File, Kept, changes, counted, fill, held_out, kept, listing, opened, shown
-from equipoise.data._files import last
-from equipoise.data._windows import Decoding, WindowStream, constant, extremes, share_outside
+from equipoise.data._cache import (
+    CachedFolder,
+    File,
+    describe_changes,
+    fill_cache,
+    format_count,
+    list_files,
+    load_cached,
+    open_cached,
+    printable,
+    split_by_digest,
+)
+from equipoise.data._files import MIN_HELD_OUT, exhaust, format_names, top_folder
+from equipoise.data._windows import WindowDecoder, WindowStream, constant_windows, share_outside, value_range
 from equipoise.errors import DataError, SettingError, UnknownNameError
 
 __all__ = ["CsvWindows"]
 
 ENDINGS = (".csv",)
 DECODING = 1
-"""To be raised when the same file is decoded to other numbers."""
+"""Version of the decoder; incremented when its output changes."""
 TASK = "reading windows"
 ATTEMPTS = 3
-"""At reading: another process that reads other types of the folder makes the cache forget which files these are."""
-NAMED = 3
-"""Files that a note names before it only counts."""
+"""Attempts at reading: another process that reads other types of the folder may replace the index."""
 
 
 @dataclass(frozen=True, slots=True)
 class CsvWindows:
-    """Windows of a folder: (1, rows, columns) float32 in [-1, 1], labelled by type if there is more than one.
+    """Windows of a folder: (1, rows, columns) float32 in [-1, 1], labelled by type if there are several.
 
-    Raises SettingError for an option out of its range.
+    Raises SettingError for an option out of range.
     """
 
     folder: str
-    """where the files are: FOLDER/type/name.csv, or FOLDER/name.csv"""
+    """folder of the files: FOLDER/type/name.csv, or FOLDER/name.csv"""
     types: tuple[str, ...] | None = None
-    """which subfolders, together; left out: all"""
+    """subfolders to use; default: all"""
     image_size: int | None = None
-    """resampled to so many rows and columns; left out: the windows' own, which must suit the GAN"""
+    """rows and columns after resampling; default: those of the windows, which must suit the model"""
     low: float | None = None
-    """what -1 stands for, in the data's own unit; left out: the least number that is trained on"""
+    """value that -1 represents, in the unit of the data; default: the smallest training value"""
     high: float | None = None
-    """what 1 stands for; left out: the greatest number that is trained on"""
+    """value that 1 represents; default: the largest training value"""
     held_out: float = 0.1
     """share of the windows that is never trained on, chosen by content"""
     cache: str = "runs/.cache"
-    """where decoded windows are kept"""
+    """folder of decoded windows"""
     window: tuple[int, int] | None = None
-    """rows and columns of an image; found"""
+    """rows and columns of a window; set automatically"""
     digest: str | None = None
-    """of all files; found, so that a run goes on with the windows that it began with"""
+    """of all files; set automatically, so that a resumed run uses the same windows"""
 
     def __post_init__(self) -> None:
         if self.image_size is not None and self.image_size < 1:
@@ -67,27 +77,27 @@ class CsvWindows:
             if value is not None and not math.isfinite(value):
                 raise SettingError(f"{name} = {value:g}: it must be a finite number")
         if self.low is not None and self.high is not None and self.low >= self.high:
-            raise SettingError(f"low = {self.low:g} is not below high = {self.high:g}")
+            raise SettingError(f"low = {self.low:g} must be below high = {self.high:g}")
 
     def prepare(self) -> Iterator[Preparation]:
-        """Read every file, once; tells what was found.
+        """Read every file once; yields notes.
 
-        Raises DataError for the first file that is no window, with its line, and if the folder is not the one that
-        `digest` is of; UnknownNameError for a type that there is not.
+        Raises DataError for the first file that is not a window, with its line, and if the folder changed since
+        `digest` was computed; UnknownNameError for an unknown type.
         """
-        yield from self._making()
+        yield from self._scan()
 
     def resolve(self) -> Self:
-        """The same with full paths, and types, range, size and digest as found.
+        """Return the same with full paths, and types, range, size and digest as read.
 
         Raises as `prepare` does, and DataError if every window is constant.
         """
-        resolve: Self = last(self._making())
-        return resolve
+        resolved: Self = exhaust(self._scan())
+        return resolved
 
     @property
     def spec(self) -> DataSpec:
-        """Grey images; a mirrored window would run backwards. Once settled, without a look at the folder."""
+        """Grey images; mirrored windows would run backwards in time. Does not read the folder once resolved."""
         if self.types is None or self.low is None or self.high is None or self.window is None:
             return self.resolve().spec
         shape = self.window if self.image_size is None else (self.image_size, self.image_size)
@@ -96,128 +106,122 @@ class CsvWindows:
 
     @property
     def suggestion(self) -> Suggestion:
-        """For hundreds of windows: small batches, of which there are several in an epoch."""
-        return Suggestion(model="dcgan", steps=3000, batch_size=min(16, self.count("train")), controller="annealed")
+        """For hundreds of windows: small batches, several per epoch."""
+        metric = "kd_efficientnet_lite0" if self.count("held_out") >= MIN_HELD_OUT else None
+        batch_size = min(16, self.count("train"))
+        return Suggestion("dcgan", steps=3000, batch_size=batch_size, metric=metric, controller="annealed")
 
     def count(self, split: Split) -> int:
-        """How many windows a split has."""
-        data, result = self._ready()
+        """Return the number of windows of a split."""
+        data, result = self._open()
         return len(_rows(result, data.held_out, split))
 
     def stream(self, split: Split, batch_size: int, seed: int) -> WindowStream:
-        """Endless shuffled batches of a split, with labels if there is more than one type.
+        """Return endless shuffled batches of a split, with labels if there are several types.
 
         Raises DataError if the split is smaller than a batch.
         """
-        data, result = self._ready()
+        data, result = self._open()
         spec = data.spec
         assert spec.unit is not None
         rows = torch.tensor(_rows(result, data.held_out, split), dtype=torch.int64)
         names = spec.class_names
-        labels = torch.tensor([names.index(_type(path)) for path in result.paths]) if names else None
+        labels = torch.tensor([names.index(top_folder(path)) for path in result.paths]) if names else None
         return WindowStream(result.array, rows, labels, spec.unit, batch_size, seed, split)
 
-    def _making(self) -> Generator[Preparation, None, Self]:
-        """Decode what is new, tell what was found, and return it settled."""
+    def _scan(self) -> Generator[Preparation, None, Self]:
+        """Decode new files, yield notes, and return the resolved data set."""
         folder, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
-        listed = listing(folder, ENDINGS)
-        types, files = self._chosen(listed)
-        if self.digest is not None and (what := changes(folder, cache, files, self.digest)):
+        listed = list_files(folder, ENDINGS)
+        types, files = self._select_types(listed)
+        if self.digest is not None and (change := describe_changes(folder, cache, files, self.digest)):
             raise DataError(
-                f"{folder} is not as it was when this run began: {what}; restore it, or train anew with --from RUN"
+                f"{folder} changed since this run started: {change}; restore it, or start a new run with --from RUN"
             )
         for _ in range(ATTEMPTS):
-            if result := kept(folder, cache, files, self._key()):
+            if result := load_cached(folder, cache, files, self._key()):
                 break
-            decode = Decoding.after(folder, files[0], self.image_size)
-            steps = fill(folder, cache, files, self._key(), decode, decode.target, np.float32, TASK, tolerance=0)
+            decode = WindowDecoder.from_first_file(folder, files[0], self.image_size)
+            steps = fill_cache(folder, cache, files, self._key(), decode, decode.target, np.float32, TASK, tolerance=0)
             yield from (step for step in steps if step.note is None)
         else:
-            raise DataError(f"{folder} changed while it was read; start again when nothing writes to it")
+            raise DataError(f"{folder} changed while it was read; run the command again when nothing writes to it")
         low, high = self._unit(result)
-        loose = [file.path for file in listed if types and not _type(file.path)]
-        for note in (*result.notes, *self._notes(result, types, loose)):
+        untyped = [file.path for file in listed if types and not top_folder(file.path)]
+        for note in (*result.notes, *self._notes(result, types, untyped)):
             yield Preparation(TASK, len(files), len(files), note)
         size = result.array.shape[1], result.array.shape[2]
-        whole = replace(self, folder=str(folder), cache=str(cache), types=types, low=low, high=high)
-        return replace(whole, window=size, digest=result.digest)
+        located = replace(self, folder=str(folder), cache=str(cache), types=types, low=low, high=high)
+        return replace(located, window=size, digest=result.digest)
 
-    def _unit(self, result: Kept) -> tuple[float, float]:
-        """What -1 and 1 stand for. Raises DataError if that is one number, as what is trained on is constant."""
+    def _unit(self, result: CachedFolder) -> tuple[float, float]:
+        """Return the values that -1 and 1 represent. Raises DataError if they are equal."""
         if result.facts["constant"] == len(result.array):
-            raise DataError(f"every window in {self.folder} is constant: there is nothing to learn; give other files")
-        least, greatest = extremes(result.array, _rows(result, self.held_out, "train"))
+            raise DataError(f"every window in {self.folder} is constant: there is nothing to learn; use other files")
+        least, greatest = value_range(result.array, _rows(result, self.held_out, "train"))
         low, high = least if self.low is None else self.low, greatest if self.high is None else self.high
         if low >= high:
             raise DataError(
-                f"the windows trained on in {self.folder} reach from {least:g} to {greatest:g}, which leaves nothing "
-                f"between low = {low:g} and high = {high:g}; leave these out, or give others"
+                f"the training windows in {self.folder} range from {least:g} to {greatest:g}, outside of low = {low:g} "
+                f"to high = {high:g}; remove or change these options"
             )
         return low, high
 
-    def _ready(self) -> tuple[Self, Kept]:
-        """Settled, and its windows: the folder is looked at only before that, or if the cache was deleted."""
-        if None not in (self.types, self.low, self.high, self.window) and (result := self._opened()):
+    def _open(self) -> tuple[Self, CachedFolder]:
+        """Return the resolved data set and its windows; reads the folder only if it must."""
+        if None not in (self.types, self.low, self.high, self.window) and (result := self._cached()):
             return self, result
         data = self.resolve()
-        if (result := data._opened()) is None:
-            raise DataError(f"the cache {data.cache} was changed while it was read; start again")
+        if (result := data._cached()) is None:
+            raise DataError(f"the cache {data.cache} was changed while it was read; run the command again")
         return data, result
 
-    def _opened(self) -> Kept | None:
-        return None if self.digest is None else opened(Path(self.cache), self.digest, self._key())
+    def _cached(self) -> CachedFolder | None:
+        return None if self.digest is None else open_cached(Path(self.cache), self.digest, self._key())
 
-    def _key(self) -> dict[str, Any]:
-        """What decides the numbers that a file is decoded to."""
+    def _key(self) -> dict[str, object]:
+        """Return the options that determine how files are decoded."""
         return {"data": "csv_windows", "decoding": DECODING, "image_size": self.image_size}
 
-    def _chosen(self, listed: Sequence[File]) -> tuple[tuple[str, ...], tuple[File, ...]]:
-        """The types, and the files that belong to them; all files if there are no types.
+    def _select_types(self, listed: Sequence[File]) -> tuple[tuple[str, ...], tuple[File, ...]]:
+        """Return the types, and the files that belong to them; all files if there are no types.
 
-        Raises UnknownNameError for a type that there is not.
+        Raises UnknownNameError for an unknown type.
         """
-        known = tuple(sorted({_type(file.path) for file in listed} - {""}))
-        types = known if self.types is None else tuple(dict.fromkeys(self.types))
+        available = tuple(sorted({top_folder(file.path) for file in listed} - {""}))
+        types = available if self.types is None else tuple(dict.fromkeys(self.types))
         for name in types if self.digest is None else ():
-            if name not in known:
-                raise UnknownNameError("type", name, known)
-        return types, tuple(file for file in listed if not types or _type(file.path) in types)
+            if name not in available:
+                raise UnknownNameError("type", name, available)
+        return types, tuple(file for file in listed if not types or top_folder(file.path) in types)
 
-    def _notes(self, result: Kept, types: Sequence[str], loose: Sequence[str]) -> Iterator[str]:
-        """What the user should know of the windows."""
+    def _notes(self, result: CachedFolder, types: Sequence[str], untyped: Sequence[str]) -> Iterator[str]:
+        """Yield what the user should know of the windows."""
         if types:
-            counts = Counter(map(_type, result.paths))
-            yield counted(len(types), "type") + ": " + ", ".join(f"{shown(name)} {counts[name]:,}" for name in types)
-        if loose:
-            yield f"{counted(len(loose))} beside the types left out: {_named(loose)}"
+            counts = Counter(map(top_folder, result.paths))
+            yield (
+                format_count(len(types), "type")
+                + ": "
+                + ", ".join(f"{printable(name)} {counts[name]:,}" for name in types)
+            )
+        if untyped:
+            yield f"{format_count(len(untyped))} outside of the types were skipped: {format_names(untyped)}"
         if number := result.facts["header"]:
-            yield f"{counted(number)} with a header, which was left out"
+            yield f"{format_count(number)} with a header, which was removed"
         if number := result.facts["row_names"]:
-            yield f"{counted(number)} with names before the rows, which were left out"
+            yield f"{format_count(number)} with row names, which were removed"
         if number := result.facts["constant"]:
-            paths = [result.paths[row] for row in constant(result.array)]
-            yield f"{counted(number, 'window')} constant, every number the same: {_named(paths)}"
+            paths = [result.paths[row] for row in constant_windows(result.array)]
+            yield f"{format_count(number, 'window')} constant (all numbers equal): {format_names(paths)}"
         if result.facts["stretched"]:
             yield f"the windows are not square: stretched to {self.image_size} x {self.image_size} (image_size)"
         if (self.low, self.high) == (None, None):
             return
         low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
         if share := share_outside(result.array, _rows(result, self.held_out, "train"), low, high):
-            yield f"{share:.2%} of the numbers lie outside {low:g} to {high:g} and are cut off there (low, high)"
+            yield f"{share:.2%} of the numbers lie outside {low:g} to {high:g} and are clipped (low, high)"
 
 
-def _type(path: str) -> str:
-    """The subfolder that a file belongs to, "" if it lies in the folder itself."""
-    first, slash, _ = path.partition("/")
-    return first if slash else ""
-
-
-def _rows(result: Kept, share: float, split: Split) -> list[int]:
-    train, out = held_out(result.digests, share)
+def _rows(result: CachedFolder, share: float, split: Split) -> list[int]:
+    train, out = split_by_digest(result.digests, share)
     return train if split == "train" else out
-
-
-def _named(paths: Sequence[str]) -> str:
-    """The first few paths, and how many more there are."""
-    more = len(paths) - NAMED
-    return ", ".join(map(shown, paths[:NAMED])) + (f" and {more:,} more" if more > 0 else "")

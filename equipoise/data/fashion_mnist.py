@@ -1,7 +1,7 @@
-"""Fashion-MNIST: 70,000 pieces of clothing in ten classes, in the form of MNIST.
+"""Fashion-MNIST: 70,000 images of clothing in ten classes, in the format of MNIST.
 
-Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747; Zalando SE, MIT licence.
-Read from a local copy, or downloaded on first use: see docs/reference/data.md.
+Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747; Zalando SE, MIT licence. Read from a local copy, or downloaded on first
+use: see docs/data.md.
 """
 
 import dataclasses
@@ -12,12 +12,12 @@ from typing import Self
 
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.data import _idx
-from equipoise.data._arrays import Shuffled
+from equipoise.data._arrays import ImageStream
 
 __all__ = ["FashionMNIST"]
 
 CLASSES = (*("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),)
-SOURCE = _idx.Source(
+SOURCE = _idx.IdxSource(
     "fashion_mnist",
     folders=("fashion_mnist", "FashionMNIST/raw"),
     mirrors=(
@@ -31,58 +31,58 @@ SOURCE = _idx.Source(
         "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
     },
 )
-"""The digests are those of torchvision 0.29, datasets/mnist.py, which lays the files into FashionMNIST/raw."""
+"""Digests as in torchvision 0.29, datasets/mnist.py, which stores the files in FashionMNIST/raw."""
 
 
 @dataclass(frozen=True, slots=True)
 class FashionMNIST:
-    """Pieces of clothing, light on black: (1, S, S) float32 in [-1, 1], labels 0 to 9.
+    """Clothing, light on black: (1, S, S) float32 in [-1, 1], labels 0 to 9.
 
-    60,000 to train on; the 10,000 of the published test set are held out. At 32 pixels a side they are the original 28
-    with two black ones around, at other sizes that resampled. Raises SettingError for a size that is not offered.
+    60,000 for training; the published test set, 10,000, is held out. At 32 pixels a side the original 28 with a border
+    of two black pixels, at other sizes resampled. Raises SettingError for an unsupported size.
     """
 
     root: str = "data"
-    """folder that holds, or gets, fashion_mnist/train-images-idx3-ubyte.gz and its like, packed or not"""
+    """folder that contains, or receives, fashion_mnist/train-images-idx3-ubyte.gz and the others, packed or unpacked"""
     image_size: int = 32
     """pixels a side: 16, 32 or 64"""
     published: bool = True
-    """take the published files only, by their MD5, unpacked by their number of images; false for others of that form"""
+    """accept only the published files, archives by MD5, unpacked files by their number of images; false for others"""
 
     def __post_init__(self) -> None:
         _idx.check_size("fashion_mnist", self.image_size)
 
     def prepare(self) -> Iterator[Preparation]:
-        """Download what is not there. Raises DataError, telling what to put where, if that fails."""
+        """Download missing files. Raises DataError, which says what to put where, if that fails."""
         return _idx.prepare(SOURCE, self.root)
 
     def resolve(self) -> Self:
-        """The same with a full path, downloaded and checked."""
+        """Return the same with a full path, downloaded and checked."""
         result = dataclasses.replace(self, root=str(Path(self.root).expanduser().resolve()))
         for split in _idx.COUNTS:
-            _idx.split_of(SOURCE, result.root, split, result.image_size, result.published)
+            _idx.load_split(SOURCE, result.root, split, result.image_size, result.published)
         return result
 
     @property
     def spec(self) -> DataSpec:
-        """Grey images of ten classes; a mirrored coat is one, but shoes all point to the left."""
+        """Grey images of ten classes; mirror images are not valid, because all shoes point to the left."""
         return DataSpec((1, self.image_size, self.image_size), classes=_idx.CLASSES, flips=False, class_names=CLASSES)
 
     @property
     def suggestion(self) -> Suggestion:
-        """Some minutes on one core; the longer, the better."""
+        """Minutes on one core; longer runs improve the result."""
         return Suggestion(model="dcgan", steps=3000, batch_size=64, controller="annealed")
 
     def count(self, split: Split) -> int:
-        """60,000 to train on, 10,000 held out; of other files as many as there are."""
+        """Return 60,000 for training, 10,000 held out; for other files, their number of images."""
         if self.published:
             return _idx.COUNTS[split]
-        return len(_idx.split_of(SOURCE, self.root, split, self.image_size, self.published)[1])
+        return len(_idx.load_split(SOURCE, self.root, split, self.image_size, self.published)[1])
 
-    def stream(self, split: Split, batch_size: int, seed: int) -> Shuffled:
-        """Endless shuffled batches of a split, downloaded first if need be.
+    def stream(self, split: Split, batch_size: int, seed: int) -> ImageStream:
+        """Return endless shuffled batches of a split, downloaded first if necessary.
 
         Raises DataError if the split is smaller than a batch, or if a file is damaged or cannot be downloaded.
         """
-        images, labels = _idx.split_of(SOURCE, self.root, split, self.image_size, self.published)
-        return Shuffled(images, labels, batch_size, seed, split)
+        images, labels = _idx.load_split(SOURCE, self.root, split, self.image_size, self.published)
+        return ImageStream(images, labels, batch_size, seed, split)

@@ -1,7 +1,7 @@
 """MNIST: 70,000 handwritten digits in ten classes.
 
-By Yann LeCun, Corinna Cortes and Christopher J. C. Burges; its licence is commonly stated as CC BY-SA 3.0.
-Read from a local copy, or downloaded on first use: see docs/reference/data.md.
+By Yann LeCun, Corinna Cortes and Christopher J. C. Burges; its licence is commonly stated as CC BY-SA 3.0. Read from a
+local copy, or downloaded on first use: see docs/data.md.
 """
 
 import dataclasses
@@ -12,11 +12,11 @@ from typing import Self
 
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.data import _idx
-from equipoise.data._arrays import Shuffled
+from equipoise.data._arrays import ImageStream
 
 __all__ = ["MNIST"]
 
-SOURCE = _idx.Source(
+SOURCE = _idx.IdxSource(
     "mnist",
     folders=("mnist", "MNIST/raw"),
     mirrors=(
@@ -30,58 +30,58 @@ SOURCE = _idx.Source(
         "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
     },
 )
-"""The digests are those of torchvision 0.29, datasets/mnist.py, which lays the files into MNIST/raw."""
+"""Digests as in torchvision 0.29, datasets/mnist.py, which stores the files in MNIST/raw."""
 
 
 @dataclass(frozen=True, slots=True)
 class MNIST:
     """Handwritten digits, white on black: (1, S, S) float32 in [-1, 1], labels 0 to 9.
 
-    60,000 to train on; the 10,000 of the published test set are held out. At 32 pixels a side they are the original 28
-    with two black ones around, at other sizes that resampled. Raises SettingError for a size that is not offered.
+    60,000 for training; the published test set, 10,000, is held out. At 32 pixels a side the original 28 with a border
+    of two black pixels, at other sizes resampled. Raises SettingError for an unsupported size.
     """
 
     root: str = "data"
-    """folder that holds, or gets, mnist/train-images-idx3-ubyte.gz and its like, packed or not"""
+    """folder that contains, or receives, mnist/train-images-idx3-ubyte.gz and the others, packed or unpacked"""
     image_size: int = 32
     """pixels a side: 16, 32 or 64"""
     published: bool = True
-    """take the published files only, by their MD5, unpacked by their number of images; false for others of that form"""
+    """accept only the published files, archives by MD5, unpacked files by their number of images; false for others"""
 
     def __post_init__(self) -> None:
         _idx.check_size("mnist", self.image_size)
 
     def prepare(self) -> Iterator[Preparation]:
-        """Download what is not there. Raises DataError, telling what to put where, if that fails."""
+        """Download missing files. Raises DataError, which says what to put where, if that fails."""
         return _idx.prepare(SOURCE, self.root)
 
     def resolve(self) -> Self:
-        """The same with a full path, downloaded and checked."""
+        """Return the same with a full path, downloaded and checked."""
         result = dataclasses.replace(self, root=str(Path(self.root).expanduser().resolve()))
         for split in _idx.COUNTS:
-            _idx.split_of(SOURCE, result.root, split, result.image_size, result.published)
+            _idx.load_split(SOURCE, result.root, split, result.image_size, result.published)
         return result
 
     @property
     def spec(self) -> DataSpec:
-        """Grey images of ten classes; a mirrored digit is none."""
+        """Grey images of ten classes; mirrored digits are not valid."""
         return DataSpec((1, self.image_size, self.image_size), classes=_idx.CLASSES, flips=False)
 
     @property
     def suggestion(self) -> Suggestion:
-        """Some minutes on one core; the longer, the better."""
+        """Minutes on one core; longer runs improve the result."""
         return Suggestion(model="dcgan", steps=3000, batch_size=64, metric="kd_digits", controller="annealed")
 
     def count(self, split: Split) -> int:
-        """60,000 to train on, 10,000 held out; of other files as many as there are."""
+        """Return 60,000 for training, 10,000 held out; for other files, their number of images."""
         if self.published:
             return _idx.COUNTS[split]
-        return len(_idx.split_of(SOURCE, self.root, split, self.image_size, self.published)[1])
+        return len(_idx.load_split(SOURCE, self.root, split, self.image_size, self.published)[1])
 
-    def stream(self, split: Split, batch_size: int, seed: int) -> Shuffled:
-        """Endless shuffled batches of a split, downloaded first if need be.
+    def stream(self, split: Split, batch_size: int, seed: int) -> ImageStream:
+        """Return endless shuffled batches of a split, downloaded first if necessary.
 
         Raises DataError if the split is smaller than a batch, or if a file is damaged or cannot be downloaded.
         """
-        images, labels = _idx.split_of(SOURCE, self.root, split, self.image_size, self.published)
-        return Shuffled(images, labels, batch_size, seed, split)
+        images, labels = _idx.load_split(SOURCE, self.root, split, self.image_size, self.published)
+        return ImageStream(images, labels, batch_size, seed, split)

@@ -1,7 +1,7 @@
 """2,164 emoji in colour, each with its outline drawing, in eleven groups, shipped with the package.
 
 OpenMoji 17.0.0, the open-source emoji and icon project, https://openmoji.org, CC BY-SA 4.0: see OPENMOJI-LICENSE.txt
-beside this file. `scripts/build_openmoji.py` rebuilds the pictures and says which emoji are left out and why.
+next to this file. `scripts/build_openmoji.py` rebuilds the images and documents which emoji are excluded and why.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from equipoise.core.data import DataSpec, NoPreparation, Split, Stream, Suggestion
-from equipoise.data._arrays import check_part, resized
-from equipoise.data._pairs import Apart, Images, Pairs
+from equipoise.data._arrays import check_training_images, resize_images
+from equipoise.data._pairs import ImageRows, PairedStream, UnpairedStream
 from equipoise.errors import DataError, SettingError
 
 __all__ = ["OpenMoji"]
@@ -36,22 +36,22 @@ GROUPS = (
 class OpenMoji(NoPreparation):
     """Emoji on white: colour (3, S, S) and outline (1, S, S), float32 in [-1, 1]; the label is the group of the emoji.
 
-    Drawn at 64 pixels a side, smaller ones resampled from that. Held out is a tenth, by a hash of the emoji's code;
-    emoji that look nearly alike, such as man and woman of one profession, lie on the same side.
-    Raises SettingError for a size that is not offered, or more images than there are.
+    Rendered at 64 pixels a side, smaller sizes resampled from that. A tenth is held out, by a hash of the emoji's code;
+    nearly identical emoji, such as man and woman of one profession, are in the same split. Raises SettingError for an
+    unsupported size, or more images than there are.
     """
 
     image_size: int = 32
     """pixels a side: 16, 32 or 64"""
     training_images: int | None = None
-    """so many to train on, evenly spread over the groups, for every seed the same; left out: all 1,952"""
+    """number of training images, evenly spread over the groups, equal for all seeds; default: all 1,952"""
     paired: bool = True
-    """whether outlines to train on come with their own emoji, or in an order of their own; those held out always do"""
+    """whether training outlines are paired with their emoji, or in an independent order; held-out ones always are"""
 
     def __post_init__(self) -> None:
         if self.image_size not in SIZES:
-            raise SettingError(f"image_size = {self.image_size} is not offered by 'openmoji'; use 16, 32 or 64")
-        check_part(self.training_images, COUNTS["train"])
+            raise SettingError(f"image_size = {self.image_size} is not supported by 'openmoji'; use 16, 32 or 64")
+        check_training_images(self.training_images, COUNTS["train"])
 
     @property
     def spec(self) -> DataSpec:
@@ -69,27 +69,27 @@ class OpenMoji(NoPreparation):
     @property
     def suggestion(self) -> Suggestion:
         """Minutes on one core at 32 pixels."""
-        return Suggestion(model="dcgan", steps=3000, batch_size=64, controller="annealed")
+        return Suggestion("dcgan", steps=3000, batch_size=64, metric="kd_efficientnet_lite0", controller="annealed")
 
     def count(self, split: Split) -> int:
-        """1,952 to train on, unless fewer are wanted; 212 held out."""
+        """Return 1,952 for training, or `training_images`; 212 held out."""
         return COUNTS[split] if split == "held_out" else self.training_images or COUNTS[split]
 
     def stream(self, split: Split, batch_size: int, seed: int) -> Stream:
-        """Endless shuffled batches of a split: pairs, or, to train on, both apart if they are not to be paired.
+        """Return endless shuffled batches of a split: pairs; for training without `paired`, unrelated sets.
 
         Raises DataError if the split is smaller than a batch, or if the shipped file is missing or damaged.
         """
         emoji = _emoji(self.image_size)
         start, count = 0 if split == "train" else COUNTS["train"], self.count(split)
         rows = start + torch.arange(count) * COUNTS[split] // count
-        kind = Pairs if split in self.spec.paired else Apart
-        return kind(
-            Images(emoji.colour, rows), Images(emoji.outline, rows), emoji.labels[rows], batch_size, seed, split
+        stream_type = PairedStream if split in self.spec.paired else UnpairedStream
+        return stream_type(
+            ImageRows(emoji.colour, rows), ImageRows(emoji.outline, rows), emoji.labels[rows], batch_size, seed, split
         )
 
 
-class Emoji(NamedTuple):
+class EmojiArrays(NamedTuple):
     """`colour` (N, 3, S, S) and `outline` (N, 1, S, S), uint8; `labels` (N,) int64."""
 
     colour: Tensor
@@ -98,22 +98,22 @@ class Emoji(NamedTuple):
 
 
 @lru_cache(maxsize=len(SIZES))
-def _emoji(size: int) -> Emoji:
-    """All emoji, those to train on first. Cached, not to be changed."""
-    whole = _read(FILE)
-    return Emoji(resized(whole.colour, size), resized(whole.outline, size), whole.labels)
+def _emoji(size: int) -> EmojiArrays:
+    """Return all emoji, training emoji first. Cached; do not modify."""
+    original = _read(FILE)
+    return EmojiArrays(resize_images(original.colour, size), resize_images(original.outline, size), original.labels)
 
 
-def _read(file: Path) -> Emoji:
-    """All emoji at 64 pixels. Raises DataError if the file is not the shipped one."""
+def _read(file: Path) -> EmojiArrays:
+    """Read all emoji at 64 pixels. Raises DataError if the file is not the shipped one."""
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}; install equipoise again") from error
+        raise DataError(f"cannot read {file}: {error.strerror}; reinstall equipoise") from error
     if hashlib.sha256(content).hexdigest() != DIGEST:
-        raise DataError(f"{file} is damaged: its SHA-256 is not the published one; install equipoise again")
+        raise DataError(f"{file} is damaged: its SHA-256 is not the published one; reinstall equipoise")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         colour = torch.from_numpy(arrays["colour"]).permute(0, 3, 1, 2).contiguous()
-        return Emoji(
+        return EmojiArrays(
             colour, torch.from_numpy(arrays["outline"]).unsqueeze(1), torch.from_numpy(arrays["labels"]).long()
         )

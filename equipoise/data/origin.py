@@ -1,4 +1,4 @@
-"""A single point, 0 on the line: all the data of the Dirac-GAN, whose dynamics can be computed by hand.
+"""A single point, 0 on the line: the data of the Dirac-GAN, whose dynamics can be computed by hand.
 
 Mescheder, Geiger and Nowozin 2018, "Which training methods for GANs do actually converge?", section 2. Computed, so
 without a licence or a digest.
@@ -25,14 +25,14 @@ class Origin(NoPreparation):
 
     @property
     def suggestion(self) -> Suggestion:
-        """The length of the paper's figures; no metric, as the parameter of the generator is the distance itself."""
+        """The length of the paper's figures; no metric, because the generator's parameter is the distance itself."""
         return Suggestion(model="dirac", steps=500, batch_size=1)
 
     def count(self, split: Split) -> None:
-        """There is no end of it."""
+        """None: endless."""
 
     def stream(self, split: Split, batch_size: int, seed: int) -> "PointStream":
-        """The point, again and again. Raises SettingError for a batch of none."""
+        """Return endless batches of the point. Raises SettingError for an empty batch."""
         return PointStream(batch_size)
 
 
@@ -46,5 +46,5 @@ class PointStream:
         check_batch_size(self.batch_size)
 
     def batch(self, index: int) -> Batch:
-        """Batch number `index`, the same for all: real (B, 1) float32, no condition."""
+        """Return batch number `index`, the same for all: real (B, 1) float32, no condition."""
         return Batch(torch.zeros(self.batch_size, 1))

@@ -1,8 +1,8 @@
-"""The sentences lab: 10 subjects, 10 verbs, 10 prepositions, 10 objects, of which 2,000 sentences are drawn.
+"""Sentences of 10 subjects, 10 verbs, 10 prepositions and 10 objects, of which 2,000 are sampled.
 
-"the cat sat on the mat": all 10,000 sentences can be written down, so what a generator has learnt can be computed
-instead of estimated. They are the word lists and, with seed 42, the very 2,000 sentences of a course's second lab on
-GANs. Computed, so without a licence or a digest.
+"the cat sat on the mat": all 10,000 sentences can be enumerated, so what a generator has learned can be computed
+instead of estimated. The word lists and, with seed 42, the 2,000 sentences are those of a course's second lab on GANs.
+Computed, so without a licence or a digest.
 """
 
 import itertools
@@ -32,31 +32,31 @@ SLOTS = (
     ),
 )
 LENGTH = 7
-"""Six words and the end."""
+"""Six words and the end token."""
 HELD_OUT = 1000
 VOCABULARY = Vocabulary((ENDING, *sorted({word for slot in SLOTS for phrase in slot for word in phrase.split()})))
 
 
 @dataclass(frozen=True, slots=True)
 class Sentences(NoPreparation):
-    """Sentences of six words and an end: (7,) int64, 43 words. None of the 1,000 held out is among those trained on.
+    """Sentences of six words and an end token: (7,) int64, 43 words. The 1,000 held-out sentences are not trained on.
 
-    Raises SettingError for no sentences, or for so many that nothing might be left to hold out.
+    Raises SettingError for a number of sentences that is not from 1 to 20,000.
     """
 
     drawn: int = 2000
-    """how many are drawn to train on, with replacement: up to 20,000"""
+    """number of training sentences, sampled with replacement: up to 20,000"""
     seed: int = 42
-    """of the drawing; 42 gives the lab's own"""
+    """of the sampling; 42 gives the sentences of the lab"""
 
     def __post_init__(self) -> None:
         if not 1 <= self.drawn <= 20_000:
-            raise SettingError(f"drawn = {self.drawn}: it must lie between 1 and 20000")
+            raise SettingError(f"drawn = {self.drawn}: it must be from 1 to 20000")
 
     @property
     def spec(self) -> DataSpec:
-        """Seven tokens, drawn by a law that is known."""
-        return DataSpec((LENGTH,), vocabulary=VOCABULARY, distribution=_Lab())
+        """Seven tokens, of a known distribution."""
+        return DataSpec((LENGTH,), vocabulary=VOCABULARY, distribution=_LabDistribution())
 
     @property
     def suggestion(self) -> Suggestion:
@@ -64,57 +64,57 @@ class Sentences(NoPreparation):
         return Suggestion(model="seqgan", steps=1600, batch_size=64, metric="validity")
 
     def count(self, split: Split) -> int:
-        """2,000 to train on unless it says otherwise, 1,000 held out."""
-        return len(_drawn(self.drawn, self.seed, split))
+        """Return `drawn` for training, 1,000 held out."""
+        return len(_sample(self.drawn, self.seed, split))
 
     def stream(self, split: Split, batch_size: int, seed: int) -> SentenceStream:
-        """Endless shuffled batches of a split. Raises DataError if the split is smaller than a batch."""
-        return SentenceStream(_drawn(self.drawn, self.seed, split), VOCABULARY.ends, batch_size, seed, split)
+        """Return endless shuffled batches of a split. Raises DataError if the split is smaller than a batch."""
+        return SentenceStream(_sample(self.drawn, self.seed, split), VOCABULARY.ends, batch_size, seed, split)
 
 
 @dataclass(frozen=True, slots=True)
-class _Lab:
+class _LabDistribution:
     """One phrase of each slot, all equally likely."""
 
     def log_probability(self, tokens: Tensor) -> Tensor:
-        """(N,) float64: -ln 10,000 = -9.21 nats for every sentence of the lab (N, 7), minus infinity for all else."""
-        keys, known = _keys(tokens.cpu()), _keys(_all()).sort().values
-        result = known[torch.searchsorted(known, keys).clamp_max(len(known) - 1)] == keys
-        return torch.where(result, -math.log(len(known)), -math.inf).double()
+        """Return (N,) float64: -ln 10,000 = -9.21 nats for valid sentences (N, 7), minus infinity for all others."""
+        keys, valid = _keys(tokens.cpu()), _keys(_all_sentences()).sort().values
+        is_valid = valid[torch.searchsorted(valid, keys).clamp_max(len(valid) - 1)] == keys
+        return torch.where(is_valid, -math.log(len(valid)), -math.inf).double()
 
     def support(self) -> Tensor:
-        """(10000, 7) int64."""
-        return _all()
+        """Return (10000, 7) int64."""
+        return _all_sentences()
 
 
 def _keys(tokens: Tensor) -> Tensor:
-    """(N,) int64, different for different sentences (N, T); -1 for one with a token that is none."""
-    places = len(VOCABULARY) ** torch.arange(tokens.shape[1])
-    known = ((tokens >= 0) & (tokens < len(VOCABULARY))).all(dim=1)
-    return torch.where(known, (tokens * places).sum(dim=1), -1)
+    """Return (N,) int64, different for different sentences (N, T); -1 for one with an invalid token."""
+    powers = len(VOCABULARY) ** torch.arange(tokens.shape[1])
+    is_valid = ((tokens >= 0) & (tokens < len(VOCABULARY))).all(dim=1)
+    return torch.where(is_valid, (tokens * powers).sum(dim=1), -1)
 
 
 @lru_cache
-def _all() -> Tensor:
-    """Every sentence, (10000, 7) int64, by the order of the slots. Cached, not to be changed."""
+def _all_sentences() -> Tensor:
+    """Return every sentence, (10000, 7) int64, in the order of the slots. Cached; do not modify."""
     return _tokens(" ".join(phrases) for phrases in itertools.product(*SLOTS))
 
 
 @lru_cache
-def _drawn(count: int, seed: int, split: Split) -> Tensor:
-    """Sentences (N, 7) int64 of a split. Cached, not to be changed.
+def _sample(count: int, seed: int, split: Split) -> Tensor:
+    """Return sentences (N, 7) int64 of a split. Cached; do not modify.
 
-    As the lab draws: four choices a sentence, by Python's own generator, which has chosen alike since version 3.2.
-    Held out is a sample of those that were not drawn, by the same generator later on.
+    Sampled as in the lab: four choices per sentence, with Python's own generator, which is unchanged since version 3.2.
+    Held-out sentences are sampled from the remaining ones, with the same generator afterwards.
     """
     source = random.Random(seed)
-    drawn = [" ".join(source.choice(slot) for slot in SLOTS) for _ in range(count)]
+    texts = [" ".join(source.choice(slot) for slot in SLOTS) for _ in range(count)]
     if split == "train":
-        return _tokens(drawn)
-    there = set(drawn)
-    others = [text for phrases in itertools.product(*SLOTS) if (text := " ".join(phrases)) not in there]
+        return _tokens(texts)
+    sampled = set(texts)
+    others = [text for phrases in itertools.product(*SLOTS) if (text := " ".join(phrases)) not in sampled]
     return _tokens(source.sample(others, HELD_OUT))
 
 
 def _tokens(texts: Iterable[str]) -> Tensor:
-    return torch.tensor([VOCABULARY.tokens(text, LENGTH, "sentences") for text in texts], dtype=torch.int64)
+    return torch.tensor([VOCABULARY.encode(text, LENGTH, "sentences") for text in texts], dtype=torch.int64)

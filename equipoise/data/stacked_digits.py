@@ -1,7 +1,8 @@
 """Three random digits as the three channels of an image: 1,000 modes that can be counted.
 
 Stacked MNIST (Metz, Poole, Pfau and Sohl-Dickstein 2017, "Unrolled generative adversarial networks", section 3.3; Lin,
-Khetan, Fanti and Oh 2018, "PacGAN", section 4.2), of the digits that the package ships: see `digits` for their licence.
+Khetan, Fanti and Oh 2018, "PacGAN", section 4.2), made of the digits shipped with the package: see `digits` for their
+licence.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from equipoise.core.data import Batch, DataSpec, NoPreparation, Split, Suggestion
 from equipoise.data._arrays import check_batch_size, generator_for
-from equipoise.data._digits import SIZES, part
+from equipoise.data._digits import SIZES, split_arrays
 from equipoise.errors import SettingError
 
 __all__ = ["StackedDigits"]
@@ -22,11 +23,11 @@ PLACES = torch.tensor([100, 10, 1])
 
 @dataclass(frozen=True, slots=True)
 class StackedDigits(NoPreparation):
-    """Stacks (3, S, S) float32 in [-1, 1], drawn anew without end; the label is the number that the channels read.
+    """Stacks (3, S, S) float32 in [-1, 1], sampled without end; the label is the number that the channels form.
 
-    The digits a, b and c in the first, second and third channel have the label 100a + 10b + c. Training stacks are made
+    The digits a, b and c in the first, second and third channel have the label 100a + 10b + c. Training stacks consist
     of training digits, held-out ones of held-out digits. The papers train without labels and at 28 pixels, on 60,000
-    digits or more; here there are 4,000 and 1,000. Raises SettingError for a size that is not offered.
+    digits or more; here there are 4,000 and 1,000. Raises SettingError for an unsupported size.
     """
 
     image_size: int = 32
@@ -35,32 +36,32 @@ class StackedDigits(NoPreparation):
     def __post_init__(self) -> None:
         if self.image_size not in SIZES:
             raise SettingError(
-                f"image_size = {self.image_size} is not offered by 'stacked_digits'; use 16, 32, 64 or 128"
+                f"image_size = {self.image_size} is not supported by 'stacked_digits'; use 16, 32, 64 or 128"
             )
 
     @property
     def spec(self) -> DataSpec:
-        """Images of three channels and 1,000 classes; a mirrored digit is none."""
+        """Images of three channels and 1,000 classes; mirrored digits are not valid."""
         return DataSpec((CHANNELS, self.image_size, self.image_size), classes=10**CHANNELS, flips=False)
 
     @property
     def suggestion(self) -> Suggestion:
-        """The textbook's DCGAN, as in the papers: it uses no labels, which would give the modes away."""
+        """The textbook DCGAN, as in the papers: it uses no labels, which would reveal the modes."""
         return Suggestion(model="dcgan:lab32", steps=2000, batch_size=64, metric="stacked_modes")
 
     def count(self, split: Split) -> None:
-        """There is no end of them."""
+        """None: endless."""
 
-    def stream(self, split: Split, batch_size: int, seed: int) -> "Stacks":
-        """Endless fresh stacks of a split's digits.
+    def stream(self, split: Split, batch_size: int, seed: int) -> "StackStream":
+        """Return endless new stacks of a split's digits.
 
-        Raises SettingError for a batch of none, DataError if the shipped file is missing or damaged.
+        Raises SettingError for an empty batch, DataError if the shipped file is missing or damaged.
         """
-        return Stacks(*part(self.image_size, split), batch_size, seed, split)
+        return StackStream(*split_arrays(self.image_size, split), batch_size, seed, split)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stacks:
+class StackStream:
     """Batches of stacks of `images`, (N, 1, S, S) uint8, with `labels` (N,): three independent draws each."""
 
     images: Tensor
@@ -73,8 +74,8 @@ class Stacks:
         check_batch_size(self.batch_size)
 
     def batch(self, index: int) -> Batch:
-        """Batch number `index`: real (B, 3, S, S) float32 in [-1, 1], condition (B,) int64 from 0 to 999."""
+        """Return batch number `index`: real (B, 3, S, S) float32 in [-1, 1], condition (B,) int64 from 0 to 999."""
         generator = generator_for(self.seed, self.split, index)
-        chosen = torch.randint(len(self.images), (self.batch_size, CHANNELS), generator=generator)
-        real = self.images[chosen, 0].float().div_(127.5).sub_(1.0)
-        return Batch(real, (self.labels[chosen] * PLACES).sum(dim=1))
+        indices = torch.randint(len(self.images), (self.batch_size, CHANNELS), generator=generator)
+        real = self.images[indices, 0].float().div_(127.5).sub_(1.0)
+        return Batch(real, (self.labels[indices] * PLACES).sum(dim=1))

@@ -1,7 +1,7 @@
-"""Your own text: a file in UTF-8 with a sentence on each line, of words or of characters, of any length.
+"""A text file in UTF-8 with one sentence per line, of words or of characters, of any length.
 
-Words are what stands between blanks. The vocabulary, the length and the digest of the file become part of the run, so
-that samples can be read without the file, and a run goes on with the text that it began with.
+Words are separated by whitespace. The vocabulary, the length and the digest of the file are recorded with the run, so
+that samples can be decoded without the file, and a resumed run uses the same text.
 """
 
 from collections import Counter
@@ -17,42 +17,41 @@ from torch import Tensor
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.core.tokens import ENDING, UNKNOWN, Vocabulary
 from equipoise.data._sentences import SentenceStream
-from equipoise.data._text import Lines, held_out, read, words_of
+from equipoise.data._text import TextFile, read_text, split_texts, words_by_frequency
 from equipoise.errors import DataError, SettingError
 
 __all__ = ["TextLines"]
 
 LONGEST = {"words": 32, "characters": 80}
-"""Tokens of a line that are kept unless `longest` says otherwise: what rewards cost grows with the square."""
+"""Default for `longest`, in tokens: the cost of rewards grows with the square of the length."""
 TASK = "reading lines"
 
 
 @dataclass(frozen=True, slots=True)
 class TextLines:
-    """Lines of a file: (T,) int64, an end behind the last word and as many more as T leaves room for.
+    """Lines of a file: (T,) int64, padded with end tokens.
 
-    Raises SettingError for an option out of its range.
+    Raises SettingError for an option out of range.
     """
 
     file: str
-    """where the text is"""
+    """path of the text"""
     unit: Literal["words", "characters"] = "words"
     """what a token is"""
     longest: int | None = None
-    """tokens of a line that are kept; left out: all of the longest line, but 32 words or 80 characters at most"""
+    """tokens of a line to keep; default: those of the longest line, at most 32 words or 80 characters"""
     most: int = 10_000
-    """words of the vocabulary at most"""
+    """largest size of the vocabulary"""
     rare: Literal["refuse", "mark"] = "refuse"
-    """what happens to words beyond that: the file is refused, or the rarest ones become <unknown>, and so do words of
-    held-out lines alone"""
+    """handling of other words: refuse the file, or mark the rarest, and those of held-out lines only, as <unknown>"""
     held_out: float = 0.1
-    """share of the different lines, as they are kept, that is never trained on, chosen by content"""
+    """share of the distinct truncated lines that is never trained on, chosen by content"""
     length: int | None = None
-    """tokens of a sentence, the end included; found"""
+    """tokens of a sentence, with the end token; set automatically"""
     words: tuple[str, ...] | None = None
-    """the vocabulary; found, or given: then a word that is not in it is refused"""
+    """the vocabulary; set automatically, or given: then other words are refused"""
     digest: str | None = None
-    """of the file; found, so that a run goes on with the text that it began with"""
+    """of the file; set automatically, so that a resumed run uses the same text"""
 
     def __post_init__(self) -> None:
         for name in ("longest", "most", "length"):
@@ -63,146 +62,149 @@ class TextLines:
             raise SettingError(f"held_out = {self.held_out:g}: it must be from 0 to 0.5")
 
     def prepare(self) -> Iterator[Preparation]:
-        """Read the file; tells what was found. Raises as `settled` does."""
-        data, result = self._found()
+        """Read the file; yields notes. Raises as `resolve` does."""
+        data, result = self._parse()
         for note in data._notes(result):
-            yield Preparation(TASK, len(result.cut), len(result.cut), note)
+            yield Preparation(TASK, len(result.truncated), len(result.truncated), note)
 
     def resolve(self) -> Self:
-        """The same with the full path, and length, vocabulary and digest as found.
+        """Return the same with the full path, and length, vocabulary and digest as read.
 
-        Raises DataError for a file that is empty, or no text, or of one line, or not the one that `digest` is of; for
+        Raises DataError for a file that is empty, not text, of one line, or changed since `digest` was computed; for
         more words than `most`; for a word that is not in `words`.
         """
-        return self._found()[0]
+        return self._parse()[0]
 
     @property
     def spec(self) -> DataSpec:
-        """Sentences. Once settled, without a look at the file."""
+        """Sentences. Does not read the file once resolved."""
         if self.length is None or self.words is None or self.digest is None:
             return self.resolve().spec
         return DataSpec((self.length,), vocabulary=self._vocabulary(self.words))
 
     @property
     def suggestion(self) -> Suggestion:
-        """An hour or so on one core."""
+        """About an hour on one core."""
         return Suggestion(model="seqgan", steps=2000, batch_size=min(64, self.count("train")), metric="bleu")
 
     def count(self, split: Split) -> int:
-        """How many lines a split has."""
+        """Return the number of lines of a split."""
         return len(self._rows(split))
 
     def stream(self, split: Split, batch_size: int, seed: int) -> SentenceStream:
-        """Endless shuffled batches of a split. Raises DataError if the split is smaller than a batch."""
+        """Return endless shuffled batches of a split. Raises DataError if the split is smaller than a batch."""
         return SentenceStream(self._rows(split), True, batch_size, seed, split)
 
-    def _found(self) -> tuple[Self, "_Read"]:
-        """Settled, and the lines of the file."""
+    def _parse(self) -> tuple[Self, "_ParsedText"]:
+        """Return the resolved data set, and the lines of the file."""
         path = Path(self.file).expanduser().resolve()
-        lines = read(path)
+        lines = read_text(path)
         if self.digest not in (None, lines.digest):
-            raise DataError(f"{path} is not as it was when this run began; restore it, or train anew with --from RUN")
-        blank = self._vocabulary(())
-        whole = [blank.split(text) for text in lines.texts]
-        length = self.length or min(self.longest or LONGEST[self.unit], max(map(len, whole)) + 1)
-        cut = [words[:length] for words in whole]
-        aside = held_out([blank.separator.join(words) for words in cut], self.held_out)
-        words = self.words or (ENDING, *self._chosen(cut, aside, path))
+            raise DataError(f"{path} changed since this run started; restore it, or start a new run with --from RUN")
+        empty = self._vocabulary(())
+        split_lines = [empty.split(text) for text in lines.texts]
+        length = self.length or min(self.longest or LONGEST[self.unit], max(map(len, split_lines)) + 1)
+        truncated = [words[:length] for words in split_lines]
+        held_out = split_texts([empty.separator.join(words) for words in truncated], self.held_out)
+        words = self.words or (ENDING, *self._choose_words(truncated, held_out, path))
         if words[:1] != (ENDING,):
             words = (ENDING, *words)
-        if len(set(map(tuple, cut))) == 1:
-            raise DataError(f"{path} holds one line alone, or the same again and again; give a file with many lines")
-        wanted = sum(aside)
-        if UNKNOWN in words:  # what differs in unknown words alone is one sentence
-            known = set(words)
-            rows = [tuple(word if word in known else UNKNOWN for word in line) for line in cut]
-            trained = {row for row, out in zip(rows, aside, strict=True) if not out}
-            aside = [out and row not in trained for row, out in zip(rows, aside, strict=True)]
+        if len(set(map(tuple, truncated))) == 1:
+            raise DataError(f"{path} contains only one distinct line; use a file with many lines")
+        target = sum(held_out)
+        if UNKNOWN in words:  # Lines that differ only in unknown words are equal.
+            vocabulary = set(words)
+            rows = [tuple(word if word in vocabulary else UNKNOWN for word in line) for line in truncated]
+            trained = {row for row, out in zip(rows, held_out, strict=True) if not out}
+            held_out = [out and row not in trained for row, out in zip(rows, held_out, strict=True)]
         data = replace(self, file=str(path), length=length, words=words, digest=lines.digest)
-        return data, _Read(lines, cut, aside, list(map(len, whole)), wanted - sum(aside))
+        return data, _ParsedText(lines, truncated, held_out, list(map(len, split_lines)), target - sum(held_out))
 
-    def _chosen(self, cut: Sequence[Sequence[str]], aside: Sequence[bool], path: Path) -> list[str]:
-        """The words of the vocabulary. Raises DataError if they are too many, or one of them is a mark of our own.
+    def _choose_words(self, truncated: Sequence[Sequence[str]], held_out: Sequence[bool], path: Path) -> list[str]:
+        """Return the words of the vocabulary. Raises DataError if they are too many, or if one is a reserved word.
 
-        With a mark for unknown words those of lines to train on alone, for held-out lines decide nothing; without one
-        those of all lines, for there is no other way to write them.
+        With rare = mark, those of training lines only, because held-out lines must not influence training; otherwise
+        those of all lines, because there is no other way to encode them.
         """
-        result = words_of(cut)
+        result = words_by_frequency(truncated)
         for mark in (ENDING, UNKNOWN):
             if mark in result:
-                raise DataError(f"{path} holds the word {mark}, which stands for something here; write it another way")
+                raise DataError(f"{path} contains the reserved word {mark}; replace it in the file")
         if self.rare == "mark":
-            seen = words_of([words for words, out in zip(cut, aside, strict=True) if not out])
-            if len(seen) < self.most and len(seen) == len(result):
-                return seen
-            return [UNKNOWN, *seen[: max(0, self.most - 2)]]
+            trained = words_by_frequency([words for words, out in zip(truncated, held_out, strict=True) if not out])
+            if len(trained) < self.most and len(trained) == len(result):
+                return trained
+            return [UNKNOWN, *trained[: max(0, self.most - 2)]]
         if len(result) < self.most:
             return result
-        others = "" if self.unit == "characters" else ", or data.unit=characters"
+        alternative = "" if self.unit == "characters" else ", or data.unit=characters"
         raise DataError(
-            f"{path} has {len(result):,} different {self.unit}, and an end: more than most = {self.most:,}; give "
-            f"--option data.most={len(result) + 1}, or data.rare=mark{others}"
+            f"{path} has {len(result):,} different {self.unit} and an end token: more than most = {self.most:,}; use "
+            f"--option data.most={len(result) + 1}, or data.rare=mark{alternative}"
         )
 
     def _vocabulary(self, words: tuple[str, ...]) -> Vocabulary:
         return Vocabulary(words, " " if self.unit == "words" else "")
 
     def _rows(self, split: Split) -> Tensor:
-        """(N, T) int64."""
+        """Return (N, T) int64."""
         data = self if self.digest and self.length and self.words else self.resolve()
         return _tokens(data, split)
 
-    def _notes(self, result: "_Read") -> Iterator[str]:
-        """What the user should know of the text."""
+    def _notes(self, result: "_ParsedText") -> Iterator[str]:
+        """Yield what the user should know of the text."""
         assert self.length is not None
         assert self.words is not None
         count, longest = len(result.sizes), max(result.sizes)
-        yield f"{count:,} lines of up to {longest} {self.unit}, {len(self.words):,} different ones with the end"
+        yield f"{count:,} lines of up to {longest} {self.unit}, {len(self.words):,} distinct ones with the end token"
         if number := sum(size > self.length for size in result.sizes):
-            yield f"{number:,} of {count:,} lines are cut after {self.length} {self.unit} (longest)"
-        trained, aside = (result.words(out=out) for out in (False, True))
+            yield f"{number:,} of {count:,} lines are truncated to {self.length} {self.unit} (longest)"
+        trained, held_out = (result.words(out=out) for out in (False, True))
         if UNKNOWN in self.words:
-            for words, of in ((trained, f"{self.unit} to train on"), (aside, f"{self.unit} held out")):
-                if lost := words.total() - sum(words[word] for word in self.words):
-                    yield f"{lost:,} of {words.total():,} {of} are not among the {len(self.words):,}: {UNKNOWN} (most)"
-            if result.spoilt:
-                yield f"{result.spoilt:,} lines differ from lines to train on in {UNKNOWN} alone: not held out"
-        elif alone := len(aside.keys() - trained.keys()):
+            for words, of in ((trained, f"training {self.unit}"), (held_out, f"held-out {self.unit}")):
+                if unknown := words.total() - sum(words[word] for word in self.words):
+                    yield f"{unknown:,} of {words.total():,} {of} are not in the vocabulary and become {UNKNOWN} (most)"
+            if result.collisions:
+                yield f"{result.collisions:,} lines equal training lines except for {UNKNOWN}: not held out"
+        elif count := len(held_out.keys() - trained.keys()):
             yield (
-                f"{alone:,} of them stand in held-out lines alone: nothing is learnt of these {self.unit}; "
-                f"rare=mark takes them as {UNKNOWN}"
+                f"{count:,} of them occur only in held-out lines: nothing is learned about these {self.unit}; "
+                f"rare=mark replaces them by {UNKNOWN}"
             )
 
 
-class _Read(NamedTuple):
-    """The lines of a file, `cut` to words that are kept, which of them are held out, and their sizes before.
+class _ParsedText(NamedTuple):
+    """The lines of a file, `truncated` to the words to keep, which of them are held out, and their lengths before.
 
-    `spoilt`: how many more would be held out, if they did not become the same sentences as lines to train on.
+    `collisions`: number of lines that are not held out because with <unknown> they equal training lines.
     """
 
-    lines: Lines
-    cut: list[list[str]]
-    aside: list[bool]
+    lines: TextFile
+    truncated: list[list[str]]
+    held_out: list[bool]
     sizes: list[int]
-    spoilt: int
+    collisions: int
 
     def words(self, *, out: bool) -> Counter[str]:
-        """How often each word stands in lines that are held out, or not."""
+        """Count the words of held-out lines, or of training lines."""
         return Counter(
-            word for words, aside in zip(self.cut, self.aside, strict=True) if aside == out for word in words
+            word
+            for words, held_out in zip(self.truncated, self.held_out, strict=True)
+            if held_out == out
+            for word in words
         )
 
 
 @lru_cache(maxsize=4)
 def _tokens(data: TextLines, split: Split) -> Tensor:
-    """The lines of a split, (N, T) int64. Cached, not to be changed. Raises DataError for a file that has changed."""
-    resolve, (lines, _, aside, *_) = data._found()
-    assert resolve.length is not None
-    assert resolve.words is not None
-    vocabulary = resolve._vocabulary(resolve.words)
+    """Return the lines of a split, (N, T) int64. Cached; do not modify. Raises DataError for a file that changed."""
+    resolved, (lines, _, held_out, *_) = data._parse()
+    assert resolved.length is not None
+    assert resolved.words is not None
+    vocabulary = resolved._vocabulary(resolved.words)
     rows = [
-        vocabulary.tokens(text, resolve.length, f"{resolve.file}, line {number}")
-        for text, number, out in zip(lines.texts, lines.numbers, aside, strict=True)
+        vocabulary.encode(text, resolved.length, f"{resolved.file}, line {number}")
+        for text, number, out in zip(lines.texts, lines.numbers, held_out, strict=True)
         if out == (split == "held_out")
     ]
-    return torch.tensor(rows, dtype=torch.int64).view(-1, resolve.length)
+    return torch.tensor(rows, dtype=torch.int64).view(-1, resolved.length)

@@ -1,7 +1,7 @@
-"""Two folders of images of your own that have nothing to do with each other but what they show: inputs and samples.
+"""Two folders of unrelated images of two domains: inputs and samples.
 
-Decoded once into a cache beside the runs, from where batches are mapped into memory; the folders themselves are only
-read. Their licence is yours to know. See docs/reference/data.md.
+Images are decoded once into a cache next to the runs, and memory-mapped from there; the folders themselves are never
+modified. Their licence is yours to check. See docs/data.md.
 """
 
 from dataclasses import dataclass
@@ -9,32 +9,32 @@ from typing import ClassVar
 
 from equipoise.core.data import DataSpec, Split, Stream, Suggestion
 from equipoise.data import _cache
-from equipoise.data._pairs import Apart
-from equipoise.data._sides import Found
-from equipoise.data._two_sided import TwoSided
+from equipoise.data._pairs import UnpairedStream
+from equipoise.data._translation_folder import TranslationFolder
+from equipoise.data._translation_images import TranslationImages
 
 __all__ = ["UnpairedFolders"]
 
 
 @dataclass(frozen=True, slots=True)
-class UnpairedFolders(TwoSided):
-    """Images (C, S, S) float32 in [-1, 1] of two subfolders of one folder, both with all that lies below them.
+class UnpairedFolders(TranslationFolder):
+    """Images (C, S, S) float32 in [-1, 1] of two subfolders of one folder, each with all its subfolders.
 
-    Raises SettingError for a value that cannot be.
+    Raises SettingError for an invalid option.
     """
 
     pairs: ClassVar[bool] = False
 
     source: str | None = None
-    """the subfolder of the inputs; left out: the first of two by name, or trainA"""
+    """the subfolder of the inputs; default: the first of two by name, or trainA"""
     target: str | None = None
-    """the subfolder of the samples; left out: the other one, or trainB"""
+    """the subfolder of the samples; default: the other one, or trainB"""
     held_out: float = 0.1
     """share of the images of each that is never trained on, chosen by content"""
 
     @property
     def spec(self) -> DataSpec:
-        """What one sample and one input are; once settled, without a look at the folder."""
+        """Description of one sample and one input; does not read the folder once resolved."""
         if self.image_size is None or self.channels is None or self.source_channels is None:
             return self.resolve().spec
         side = (self.image_size, self.image_size)
@@ -42,30 +42,30 @@ class UnpairedFolders(TwoSided):
 
     @property
     def suggestion(self) -> Suggestion:
-        """A first result within an hour on one core; of a small folder the batch is all there is."""
+        """A first result within an hour on one core; for a small folder, one batch is the whole set."""
         preset = f"cyclegan:cpu{64 if self.spec.shape[-1] >= 64 else 32}"
         return Suggestion(preset, steps=3000, batch_size=min(8, self.count("train")), controller="annealed:cyclegan")
 
     def count(self, split: Split) -> int:
-        """How many samples a split has; of inputs there may be more or fewer."""
-        data, result = self.ready()
-        return len(data._rows(result, result.layout.target, split))
+        """Return the number of samples of a split; there may be more or fewer inputs."""
+        data, images = self.open()
+        return len(data._rows(images, images.layout.target, split))
 
     def stream(self, split: Split, batch_size: int, seed: int) -> Stream:
-        """Endless batches of a split, inputs and samples each shuffled in an order of their own.
+        """Return endless batches of a split, inputs and samples each in an independent random order.
 
         Raises DataError if the split has fewer samples than a batch, or no inputs.
         """
-        data, result = self.ready()
-        sides = (result.layout.target, result.layout.source)
+        data, images = self.open()
+        sides = (images.layout.target, images.layout.source)
         real, source = (
-            result.images(side, data._rows(result, side, split), channels or 3)
+            images.images(side, data._rows(images, side, split), channels or 3)
             for side, channels in zip(sides, (data.channels, data.source_channels), strict=True)
         )
-        return Apart(real, source, None, batch_size, seed, split)
+        return UnpairedStream(real, source, None, batch_size, seed, split)
 
-    def _rows(self, result: Found, side: str, split: Split) -> list[int]:
-        """Rows of one side that belong to a split, by the content of its own images."""
-        own = result.rows(side)
-        train, aside = _cache.held_out([result.kept.digests[row] for row in own], self.held_out)
-        return [own[place] for place in (aside if split == "held_out" else train)]
+    def _rows(self, images: TranslationImages, side: str, split: Split) -> list[int]:
+        """Return the rows of one side that belong to a split, by the content of its own images."""
+        rows = images.rows(side)
+        train, held_out = _cache.split_by_digest([images.cached.digests[row] for row in rows], self.held_out)
+        return [rows[place] for place in (held_out if split == "held_out" else train)]

@@ -31,7 +31,7 @@ def generate_samples(folder: Path, generator: Generator, count: int, seed: int, 
     Raises DataError if the model takes labels and there are none.
     """
     sampled_labels = _labels(generator, count, seed, labels)
-    samples = generator.make(generator.latents(count, seed=seed), sampled_labels)
+    samples = generator.generate(generator.latents(count, seed=seed), sampled_labels)
     label_source = "as those of the reals" if sampled_labels is not None else None
     origin = {"run": str(folder), "step": generator.step, "weights": "averaged", "labels": label_source}
     return SampleSet(samples, origin)
@@ -39,7 +39,7 @@ def generate_samples(folder: Path, generator: Generator, count: int, seed: int, 
 
 def translate_inputs(folder: Path, generator: Generator, inputs: Tensor) -> SampleSet:
     """Generate one sample from each of `inputs` (N, ...), in the same order."""
-    samples = generator.make(generator.latents(len(inputs)), inputs)
+    samples = generator.generate(generator.latents(len(inputs)), inputs)
     origin = {"run": str(folder), "step": generator.step, "weights": "averaged", "of": "the inputs of the reals"}
     return SampleSet(samples, origin)
 
@@ -60,7 +60,7 @@ def sample_path_steps(
         between = [
             slerp(start[None], end[None], share + offset) for start, end, share in zip(*latents, shares, strict=True)
         ]
-        ends.append(generator.make(torch.cat(between), sampled_labels))
+        ends.append(generator.generate(torch.cat(between), sampled_labels))
     return ends[0], ends[1]
 
 
@@ -108,7 +108,7 @@ def _sentences(path: Path, spec: DataSpec) -> Tensor:
         raise DataError(f"{path} does not exist") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as text in UTF-8: {error}") from error
-    rows = [vocabulary.tokens(line, spec.shape[0], f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+    rows = [vocabulary.encode(line, spec.shape[0], f"{path}, line {number}") for number, line in enumerate(lines, 1)]
     return torch.tensor(rows, dtype=torch.float32).view(-1, *spec.shape)
 
 

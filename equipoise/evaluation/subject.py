@@ -17,7 +17,7 @@ from equipoise.evaluation.samples import SampleSet, generate_samples, read_sampl
 from equipoise.experiment.data_source import parse_data_source
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec, require
-from equipoise.inference.generator import Generator, load_generator
+from equipoise.inference.generator import Generator, load
 from equipoise.runs.run import EXPERIMENT_FILE, Run
 
 COUNT = 10_000
@@ -115,7 +115,7 @@ def open_request(request: EvaluationRequest) -> EvaluationContext:
     if (request.samples / EXPERIMENT_FILE).exists():
         source = str(request.samples / EXPERIMENT_FILE)
         experiment = parse_experiment(Run(request.samples).experiment(), source)
-        generator = load_generator(request.samples)
+        generator = load(request.samples)
     choice = _choice(request, experiment, generator)
     data = _build_data(choice)
     if generator is not None:
@@ -157,7 +157,7 @@ def _choice(request: EvaluationRequest, experiment: Experiment | None, generator
         raise SettingError(f"{request.samples} is not a run; name the reals with --against")
     choice = require(experiment.data, "data")
     # Options that define another distribution ask for other data on purpose: its digest differs.
-    if options.keys() & set(getattr(catalog.load("data", choice.name), "of_distribution", ())):
+    if options.keys() & set(getattr(catalog.load("data", choice.name), "distribution_options", ())):
         choice = PlugSpec(choice.name, {name: value for name, value in choice.options.items() if name != "digest"})
     return choice.with_options(**options)
 

@@ -78,7 +78,7 @@ def _noun(spec: DataSpec) -> str:
 def _encode_all(array: SampleArray, format: SampleFormat, spec: DataSpec) -> bytes:
     """Encode all samples as one file."""
     if spec.vocabulary is not None and format == "txt":
-        return encode_lines([spec.vocabulary.text(row) for row in array.tolist()])
+        return encode_lines([spec.vocabulary.decode(row) for row in array.tolist()])
     if format == "png":
         return encode_png(make_grid(array))
     return encode_npy(array) if format == "npy" else _points_csv(array)

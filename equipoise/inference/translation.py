@@ -111,8 +111,8 @@ class InputFolder:
     def _trained_on_converted_images(self) -> bool:
         """Whether the run was trained on colour images converted to grey, so that --grey is not needed."""
         data = self._training_data()
-        greyed = getattr(catalog.build("data", data.name, data.options), "greyed", None)
-        return greyed is not None and bool(greyed("target" if self.back else "source"))
+        is_greyed = getattr(catalog.build("data", data.name, data.options), "is_greyed", None)
+        return is_greyed is not None and bool(is_greyed("target" if self.back else "source"))
 
 
 def input_shape(generator: Generator, *, back: bool) -> tuple[int, ...]:
