@@ -32,6 +32,16 @@ class SettingSamples:
     wide: bytes
     narrow: bytes
 
+    @property
+    def alt(self) -> str:
+        """Text alternative of the image."""
+        return f"Samples of every arm in {self.setting}"
+
+    @property
+    def caption(self) -> str:
+        """Caption of the image."""
+        return f"{self.setting}, seed {self.seed}, last step, uncurated."
+
 
 def render_sample_grids(
     folder: ComparisonFolder, summary: ComparisonSummary, blocks: Sequence[Block]

@@ -253,8 +253,14 @@ def _migrate_training(training: Mapping[str, object]) -> dict[str, object]:
     plan = training.get("plan")
     if not isinstance(plan, dict) or not isinstance(plan.get("task"), dict):
         return dict(training)
-    task = {("model" if name == "gan" else name): value for name, value in plan["task"].items()}
-    return {**training, "plan": {**plan, "task": task}}
+    tables = {
+        table: {
+            ("model" + name[3:] if name.partition(".")[0] == "gan" else name): value for name, value in part.items()
+        }
+        for table, part in plan.items()
+        if table in ("task", "vary", "check") and isinstance(part, dict)
+    }
+    return {**training, "plan": {**plan, **tables}}
 
 
 def _digest(values: Mapping[str, object], tensors: Mapping[str, FloatArray]) -> str:

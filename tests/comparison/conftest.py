@@ -39,7 +39,7 @@ def tiny() -> ComparisonPlan:
 
 @pytest.fixture(scope="session")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> ComparisonFolder:
-    """A finished comparison. Not to be changed: copy it."""
+    """A finished comparison. Tests that change it use a copy."""
     folder = ComparisonFolder(tmp_path_factory.mktemp("compared") / "tiny")
     create_or_open(folder, TINY, "seeds = [0, 1]\n")
     for setting in plan_runs.test_settings(TINY)[:1]:
@@ -51,20 +51,20 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> ComparisonFolder:
 
 @pytest.fixture(scope="session")
 def row() -> Callable[..., RunResult]:
-    """A row of which only what matters is told; the looks rise evenly to the score, 10 CPU seconds in all."""
+    """Make the result of a run from what matters; its scores rise evenly to the last, in 10 CPU seconds."""
 
-    def made(arm: str, seed: int, score: float, task: str = "ring", **told: Any) -> RunResult:
+    def made(arm: str, seed: int, score: float, task: str = "ring", **fields: Any) -> RunResult:
         curve = tuple((10 * at, score * at / 10, float(at)) for at in range(1, 11))
-        state = told.get("state", "ended")
-        known = score if state == "ended" else None
+        state = fields.get("state", "ended")
+        final = score if state == "ended" else None
         values: dict[str, Any] = {
             **{"name": f"{task}.{arm}.seed{seed}", "task": task, "regime": "well_set", "arm": arm, "seed": seed},
-            **{"trial": None, "state": state, "score": score, "value": known, "metric": "modes", "better": "higher"},
-            **{"last": known, "best": known, "last_fifth": known, "spread": 0.0, "cpu": 10.0, "seconds": 11.0},
+            **{"trial": None, "state": state, "score": score, "value": final, "metric": "modes", "better": "higher"},
+            **{"last": final, "best": final, "last_fifth": final, "spread": 0.0, "cpu": 10.0, "seconds": 11.0},
             **{"steps": 100, "collapse": 0.0, "verdict": "healthy", "rollbacks": 0, "lost": 0, "curve": curve},
             **{"also": {}, "experiment": None, "weights": None},
         }
-        return RunResult(**{**values, **told})
+        return RunResult(**{**values, **fields})
 
     return made
 

@@ -1,4 +1,4 @@
-"""A run of a comparison: what is looked at, what is charged, and how it goes on after it was stopped."""
+"""A run of a comparison: its measurements, its cost, and resuming after an interruption."""
 
 import dataclasses
 import json
@@ -24,62 +24,62 @@ from equipoise.runs.run import Run
 RUN = RunSpec(TaskSetting("ring"), "annealed", 1)
 
 
-def steps(folder: ComparisonFolder, run: RunSpec) -> list[int]:
-    return [look.step for look in read_measurements(folder.measurements(run))]
+def measured_steps(folder: ComparisonFolder, run: RunSpec) -> list[int]:
+    return [one.step for one in read_measurements(folder.measurements(run))]
 
 
-def test_a_run_is_looked_at_as_often_as_planned_and_keeps_its_weights_alone(compared: ComparisonFolder) -> None:
-    assert steps(compared, RUN) == [3, 6, 9, 12]
+def test_run_is_measured_as_often_as_in_the_plan_and_keeps_only_its_weights(compared: ComparisonFolder) -> None:
+    assert measured_steps(compared, RUN) == [3, 6, 9, 12]
     names = {path.name for path in compared.run(RUN).iterdir()}
     assert "generator.safetensors" in names
-    assert "checkpoints" not in names, "a hundred times as large as all else"
+    assert "checkpoints" not in names
     last = read_measurements(compared.measurements(RUN))[-1]
     assert last.also.keys() == {"modes"}
-    clocks = [look.cpu for look in read_measurements(compared.measurements(RUN))]
+    clocks = [one.cpu for one in read_measurements(compared.measurements(RUN))]
     assert 0 < clocks[0] < clocks[1] < clocks[2] < clocks[3]
 
 
-def test_a_look_is_what_evaluate_would_say(compared: ComparisonFolder, tiny: ComparisonPlan) -> None:
-    asked = EvaluationRequest(
+def test_measurement_equals_that_of_evaluate(compared: ComparisonFolder, tiny: ComparisonPlan) -> None:
+    request = EvaluationRequest(
         samples=compared.run(RUN), metrics=("high_quality", "modes"), count=tiny.samples, seed=measurements.SEED
     )
-    said = {row.metric: row.value for row in evaluate(asked).rows}
+    expected = {row.metric: row.value for row in evaluate(request).rows}
     last = read_measurements(compared.measurements(RUN))[-1]
-    assert last.value == said["high_quality"]
-    assert last.also["modes"] == said["modes"]
+    assert last.value == expected["high_quality"]
+    assert last.also["modes"] == expected["modes"]
 
 
-def test_looking_changes_nothing(compared: ComparisonFolder, tiny: ComparisonPlan, tmp_path: Path) -> None:
-    """The same experiment without a look at it: the same weights, by their bytes."""
+def test_measuring_does_not_change_the_run(compared: ComparisonFolder, tiny: ComparisonPlan, tmp_path: Path) -> None:
+    """The weights of the same experiment without measurements are equal, byte for byte."""
     for _ in launch.start(plan_runs.build_experiment(tiny, RUN, {}), tmp_path / "alone"):
         pass
-    alone, seen = (path / "generator.safetensors" for path in (tmp_path / "alone", compared.run(RUN)))
-    assert alone.read_bytes() == seen.read_bytes()
+    alone, measured = (path / "generator.safetensors" for path in (tmp_path / "alone", compared.run(RUN)))
+    assert alone.read_bytes() == measured.read_bytes()
 
 
 @pytest.mark.parametrize("after", [4, 6, 11])
-def test_a_run_that_was_stopped_goes_on_to_the_same_end(
+def test_interrupted_run_resumes_to_the_same_weights(
     compared: ComparisonFolder, tiny: ComparisonPlan, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = ComparisonFolder(tmp_path / "again")
     create_or_open(folder, tiny, "")
     shutil.copytree(compared.path / "anchors", folder.path / "anchors")
     count = iter(range(100))
-    assert not execution.execute_run(folder, RUN, lambda: next(count) >= after), "stopped"
+    assert not execution.execute_run(folder, RUN, lambda: next(count) >= after)
     assert not execution.is_run_done(folder, tiny.tasks["ring"], RUN)
     assert results.load_result(tiny, folder, RUN).state == "unfinished"
     assert execution.execute_run(folder, RUN, lambda: False)
     whole, again = (one.run(RUN) / "generator.safetensors" for one in (compared, folder))
     assert whole.read_bytes() == again.read_bytes()
-    mine, other = (results.load_result(tiny, one, RUN) for one in (folder, compared))
-    assert [score for _, score, _ in mine.curve] == [score for _, score, _ in other.curve]
-    assert (mine.score, mine.value, mine.also) == (other.score, other.value, other.also)
+    resumed, reference = (results.load_result(tiny, one, RUN) for one in (folder, compared))
+    assert [score for _, score, _ in resumed.curve] == [score for _, score, _ in reference.curve]
+    assert (resumed.score, resumed.value, resumed.also) == (reference.score, reference.value, reference.also)
 
 
-def test_a_run_that_was_killed_goes_on_from_where_it_was_last_looked_at(
+def test_killed_run_resumes_from_its_last_measurement(
     tiny: ComparisonPlan, tmp_path: Path, compared: ComparisonFolder
 ) -> None:
-    """A kill between the checkpoint of step 9 and its look: what it had cost is not known, so it is made again."""
+    """Killed between the checkpoint of step 9 and its measurement: the cost is unknown, so the step is repeated."""
     folder = ComparisonFolder(tmp_path / "killed")
     create_or_open(folder, tiny, "")
     experiment = plan_runs.build_experiment(tiny, RUN, {})
@@ -91,40 +91,40 @@ def test_a_run_that_was_killed_goes_on_from_where_it_was_last_looked_at(
     for step in (3, 6):
         append_measurement(folder.measurements(RUN), Measurement(step, 0.5, cpu=100.0 + step, seconds=200.0))
     assert execution.execute_run(folder, RUN, lambda: False)
-    kept = read_measurements(folder.measurements(RUN))
-    assert [look.step for look in kept] == [3, 6, 9, 12]
-    assert 106 < kept[2].cpu < 150, "charged on top of what it had taken up to step 6"
-    resumed = [json.loads(line) for line in (folder.run(RUN) / "events.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in resumed if line["event"] == "resumed"] == [6]
+    recorded = read_measurements(folder.measurements(RUN))
+    assert [one.step for one in recorded] == [3, 6, 9, 12]
+    assert 106 < recorded[2].cpu < 150, "added to the cost up to step 6"
+    lines = [json.loads(line) for line in (folder.run(RUN) / "events.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["event"] == "resumed"] == [6]
     ends = [one.run(RUN) / "generator.safetensors" for one in (folder, compared)]
     assert ends[0].read_bytes() == ends[1].read_bytes()
 
 
-def test_a_run_of_which_there_is_no_checkpoint_begins_anew(tiny: ComparisonPlan, tmp_path: Path) -> None:
+def test_run_without_a_checkpoint_restarts(tiny: ComparisonPlan, tmp_path: Path) -> None:
     folder = ComparisonFolder(tmp_path / "early")
     create_or_open(folder, tiny, "")
     folder.run(RUN).mkdir(parents=True)
     (folder.run(RUN) / ".experiment.json.partial").write_text("{")
     assert execution.execute_run(folder, RUN, lambda: False)
-    assert steps(folder, RUN) == [3, 6, 9, 12]
+    assert measured_steps(folder, RUN) == [3, 6, 9, 12]
 
 
-def test_what_is_done_is_not_done_again(compared: ComparisonFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_run_is_not_repeated(compared: ComparisonFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> None:
-        raise AssertionError("nothing is left to do")
+        raise AssertionError("the run has finished")
 
     monkeypatch.setattr(launch, "start", never)
     assert execution.execute_run(compared, RUN, lambda: False)
 
 
-def test_a_run_that_diverged_counts_nothing_and_is_not_tried_again(
+def test_diverged_run_scores_0_and_is_not_repeated(
     tiny: ComparisonPlan, tmp_path: Path, compared: ComparisonFolder
 ) -> None:
     task = dataclasses.replace(
         tiny.tasks["ring"], data=dataclasses.replace(tiny.tasks["ring"].data, options={"radius": 1e38})
     )
     plan = dataclasses.replace(tiny, tasks={"ring": task}, repair=False)
-    folder = ComparisonFolder(tmp_path / "sick")
+    folder = ComparisonFolder(tmp_path / "diverging")
     create_or_open(folder, plan, "")
     shutil.copytree(compared.path / "anchors", folder.path / "anchors")
     assert execution.execute_run(folder, RUN, lambda: False)
@@ -134,14 +134,14 @@ def test_a_run_that_diverged_counts_nothing_and_is_not_tried_again(
     assert execution.is_run_done(folder, task, RUN)
 
 
-def test_looks_survive_a_kill_at_any_byte(tmp_path: Path) -> None:
-    path = tmp_path / "looks.jsonl"
+def test_measurements_survive_a_kill_at_any_byte(tmp_path: Path) -> None:
+    path = tmp_path / "measurements.jsonl"
     append_measurement(path, Measurement(1, 0.25, 1.0, 2.0))
     append_measurement(path, Measurement(2, float("nan"), 2.0, 3.0, {"modes": float("inf")}))
     whole = path.read_bytes()
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
-        assert [look.step for look in read_measurements(path)] in ([], [1])
+        assert [one.step for one in read_measurements(path)] in ([], [1])
         append_measurement(path, Measurement(3, None, 3.0, 4.0))
         assert read_measurements(path)[-1] == Measurement(3, None, 3.0, 4.0)
     path.write_bytes(whole)
@@ -152,10 +152,10 @@ def test_looks_survive_a_kill_at_any_byte(tmp_path: Path) -> None:
     assert second.also == {"modes": float("inf")}
 
 
-def test_a_folder_is_of_one_plan(tiny: ComparisonPlan, tmp_path: Path, compared: ComparisonFolder) -> None:
-    create_or_open(compared, tiny, "the same plan goes on")
+def test_folder_belongs_to_one_plan(tiny: ComparisonPlan, tmp_path: Path, compared: ComparisonFolder) -> None:
+    create_or_open(compared, tiny, "the same plan")
     assert open_comparison(compared).plan == tiny
-    with pytest.raises(RunError, match="holds a comparison by another plan; choose another folder with --out"):
+    with pytest.raises(RunError, match=r"another plan; .* --out"):
         create_or_open(compared, dataclasses.replace(tiny, seeds=(0,)), "")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("keep")
@@ -166,7 +166,7 @@ def test_a_folder_is_of_one_plan(tiny: ComparisonPlan, tmp_path: Path, compared:
 
 
 @pytest.mark.parametrize("left", [(), (".plan.json.partial",), ("plan.json",), ("plan.json", ".plan.toml.partial")])
-def test_a_kill_while_it_is_begun_strands_no_folder(
+def test_folder_can_be_used_after_a_kill_during_its_creation(
     tiny: ComparisonPlan, tmp_path: Path, left: tuple[str, ...]
 ) -> None:
     whole, folder = ComparisonFolder(tmp_path / "whole"), ComparisonFolder(tmp_path / "out")
@@ -179,7 +179,14 @@ def test_a_kill_while_it_is_begun_strands_no_folder(
         assert (folder.path / name).read_text() == (whole.path / name).read_text()
 
 
-def test_one_process_alone_works_at_a_thing(tmp_path: Path) -> None:
+def test_measurements_of_an_older_folder_are_used(tmp_path: Path) -> None:
+    folder = ComparisonFolder(tmp_path)
+    assert folder.measurements(RUN).parent.name == "measurements"
+    (tmp_path / "looks").mkdir()
+    assert folder.measurements(RUN).parent.name == "looks"
+
+
+def test_lock_excludes_other_processes(tmp_path: Path) -> None:
     with (
         hold(tmp_path / "locks" / "a", "wait"),
         pytest.raises(RunError, match="in use by another process; wait until"),
@@ -190,18 +197,18 @@ def test_one_process_alone_works_at_a_thing(tmp_path: Path) -> None:
         pass
 
 
-def test_the_verdict_of_a_finished_run_is_read_from_its_log(compared: ComparisonFolder) -> None:
+def test_final_event_of_a_run(compared: ComparisonFolder) -> None:
     line = execution.final_event(Run(compared.run(RUN)))
     assert line is not None
     assert line["reason"] == "steps"
     assert execution.final_event(Run(compared.path / "runs" / "none")) is None
 
 
-def test_without_anchors_a_run_has_no_score(compared: ComparisonFolder, tiny: ComparisonPlan, tmp_path: Path) -> None:
+def test_run_without_anchors_has_no_score(compared: ComparisonFolder, tiny: ComparisonPlan, tmp_path: Path) -> None:
     folder = ComparisonFolder(Path(shutil.copytree(compared.path, tmp_path / "bare")))
     shutil.rmtree(folder.path / "anchors")
     result = results.load_result(tiny, folder, RUN)
     assert (result.state, result.score, result.last, result.curve) == ("ended", None, None, ())
     assert result.value is not None
     assert not result.counts
-    assert summarise(tiny, results.load_results(tiny, folder)) is None, "nothing is compared, rather than nothings"
+    assert summarise(tiny, results.load_results(tiny, folder)) is None, "nothing is compared"

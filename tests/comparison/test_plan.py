@@ -1,7 +1,8 @@
-"""Plans: what is read, and a line for everything that can be wrong with one."""
+"""Plans: reading, and one line of error for everything that can be wrong."""
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from equipoise.comparison.plan import (
     PlugSpec,
     SearchRange,
     data_key,
-    load_policy,
+    load_plan,
     plan_from_values,
     reduce_plan,
 )
@@ -24,12 +25,11 @@ from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.core.events import Started, Turned
 from equipoise.errors import EquipoiseError, SettingError
 from equipoise.experiment.assembly import assemble
-from equipoise.policy.files import encode_policy
-from equipoise.policy.files import load_policy as read_policy
+from equipoise.policy.files import encode_policy, load_policy
 from equipoise.policy.kinds import untrained_policy
 from equipoise.training.loop import train
 
-HEAD = "seeds = [0, 1]\nsamples = 50\nlooks = 3\n"
+HEAD = "seeds = [0, 1]\nsamples = 50\nevaluations = 3\n"
 ARMS = '[arms.fixed]\n[arms.annealed]\ncontroller = "annealed"\n'
 TASK = (
     '[tasks.ring]\ndata = "ring"\nmodel = { name = "mlp", width = 8 }\nsteps = 12\nbatch_size = 16\n'
@@ -43,31 +43,31 @@ MANY = TUNING_GRID.replace("trials = 3", "trials = 9")
 
 
 @pytest.fixture
-def said(tmp_path: Path):
-    """A plan from its text."""
+def parse(tmp_path: Path) -> Callable[[str], ComparisonPlan]:
+    """Parse a plan from its text."""
 
     def plan(text: str) -> ComparisonPlan:
         path = tmp_path / "plan.toml"
         path.write_text(text)
-        return load_policy(path)
+        return load_plan(path)
 
     return plan
 
 
 @pytest.fixture
-def small(said: Any) -> ComparisonPlan:
-    return said(HEAD + ARMS + TASK)
+def small(parse: Callable[[str], ComparisonPlan]) -> ComparisonPlan:
+    return parse(HEAD + ARMS + TASK)
 
 
-def test_a_plan_is_read_and_written_back(said) -> None:
+def test_plan_is_read_and_written_back(parse: Callable[[str], ComparisonPlan]) -> None:
     search = '[arms.fixed.search]\n"factors.lr_d" = { low = 0.25, high = 4.0 }\n"knobs.beta1" = [0.0, 0.5]\n'
     other = '[arms.annealed.search]\n"controller.factors" = [{ lr_g = "cosine(1, 0.1)" }]\n'
     regime = "[regimes.mis_set]\nfactors = { lr_d = 4.0 }\n"
     tuning = (
         '[tuning]\ntrials = 2\nseeds = [9]\n[tuning.tasks.grid]\ndata = "grid"\nreported = "mixture_modes"\nsteps = 5\n'
     )
-    plan = said(HEAD + ARMS + TASK + search + other + regime + tuning)
-    assert plan.baseline == "fixed", "the first, unless another is named"
+    plan = parse(HEAD + ARMS + TASK + search + other + regime + tuning)
+    assert plan.baseline == "fixed", "the first by default"
     assert plan.arms["fixed"].search == {"factors.lr_d": SearchRange(low=0.25, high=4.0), "knobs.beta1": (0.0, 0.5)}
     assert plan.tasks["ring"].model is not None
     assert plan.tasks["ring"].model.options == {"width": 8}
@@ -85,7 +85,7 @@ def test_a_plan_is_read_and_written_back(said) -> None:
             'baseline = "fixd"\n' + HEAD + ARMS + TASK,
             "there is no arm in {plan} for its baseline 'fixd'; did you mean 'fixed'?",
         ),
-        ("seeds = []\n" + ARMS + TASK, "seeds in {plan}: there is none; give at least one, such as [0, 1, 2]"),
+        ("seeds = []\n" + ARMS + TASK, "seeds in {plan}: the list is empty; give at least one, such as [0, 1, 2]"),
         ("seeds = 3\n" + ARMS + TASK, "{plan}: seeds = 3: it must be a list"),
         (
             HEAD + '[arms.a]\ncontroller = ["rank"]\n' + TASK,
@@ -101,38 +101,41 @@ def test_a_plan_is_read_and_written_back(said) -> None:
         ),
         (
             HEAD + '[arms.a]\ncontroller = { name = "ppo", policy = "residual" }\n' + TASK,
-            "arm 'a' on 'ring': the policy 'residual' sees the features 'residual', not 'ppo' as this controller does",
+            "arm 'a' on 'ring': the policy 'residual' uses the features 'residual', but this controller needs 'ppo'",
         ),
         (
             HEAD + ARMS + TASK + TUNING_GRID.replace("seeds = [9]", "seeds = []"),
-            "seeds of [tuning] in {plan}: there is none; give at least one, such as [0, 1, 2]",
+            "seeds of [tuning] in {plan}: the list is empty; give at least one, such as [0, 1, 2]",
         ),
         (
             HEAD + ARMS + TASK + TUNING_GRID.replace("trials", "trails"),
             "there is no setting of [tuning] 'trails'; did you mean 'trials'?",
         ),
-        ("seeds = [1, 1]\n" + ARMS + TASK, "seeds in {plan}: each is a whole number from 0, and there once"),
+        ("seeds = [1, 1]\n" + ARMS + TASK, "seeds in {plan}: seeds must be different integers"),
         (
             HEAD + '[arms.a]\ntuned_on = ["ring"]\n' + TASK,
             "arm 'a' was tuned on 'ring', the data that task 'ring' tests on; tune on other data",
         ),
-        (HEAD + "lokks = 4\n" + ARMS + TASK, "there is no setting of {plan} 'lokks'; did you mean 'looks'?"),
+        (
+            HEAD + "evaluation = 4\n" + ARMS + TASK,
+            "there is no setting of {plan} 'evaluation'; did you mean 'evaluations'?",
+        ),
         (
             HEAD + '[arms.a]\ncontroler = "fixed"\n' + TASK,
             "there is no setting of arm 'a' 'controler'; did you mean 'controller'?",
         ),
         (HEAD + ARMS + TASK + "step = 4\n", "there is no setting of task 'ring' 'step'; did you mean 'steps'?"),
-        (HEAD + ARMS, "{plan} has no [tasks.…]; a plan needs one or more"),
-        (HEAD + TASK, "{plan} has no [arms.…]; a plan needs one or more"),
-        (ARMS + TASK, "{plan} does not say 'seeds'; every one of its kind needs it"),
+        (HEAD + ARMS, "{plan} has no [tasks.…]; a plan needs at least one"),
+        (HEAD + TASK, "{plan} has no [arms.…]; a plan needs at least one"),
+        (ARMS + TASK, "{plan} has no 'seeds'"),
         (
             HEAD + ARMS + '[tasks.ring]\ndata = "ring"\n',
-            "task 'ring' does not say 'reported'; every one of its kind needs it",
+            "task 'ring' has no 'reported'",
         ),
-        (HEAD + "[arms.'a b']\n" + TASK, "the arm 'a b': a name is made of letters, digits, _ and -, 40 at the most"),
+        (HEAD + "[arms.'a b']\n" + TASK, "the arm 'a b' has an invalid name"),
         (
             HEAD + ARMS + TASK + 'metric = "mixture_modes"\n',
-            "the run was steered by mixture_modes, which looks through the same features as mixture_modes; ",
+            "mixture_modes cannot be reported: the run was controlled by mixture_modes, which uses the same features",
         ),
         (
             HEAD + ARMS + TASK.replace("mixture_modes", "kd_digits"),
@@ -141,11 +144,11 @@ def test_a_plan_is_read_and_written_back(said) -> None:
         (HEAD + ARMS + TASK + 'also = ["modez"]\n', "there is no metric 'modez'; did you mean 'modes'?"),
         (
             'snapshot = "best"\n' + HEAD + ARMS + TASK,
-            "snapshot = 'best' goes by the live metric, and task 'ring' has none; give it one",
+            "snapshot = 'best' needs a live metric, and task 'ring' has none",
         ),
         (
             HEAD + ARMS + TASK + "[regimes.well_set]\nfactors = { lr_d = 4 }\n",
-            "regime 'well_set' in {plan} is the one that spoils nothing; give yours another name",
+            "regime 'well_set' in {plan} is reserved",
         ),
         (
             HEAD + ARMS + TASK + '[regimes.a]\ntasks = ["rung"]\n',
@@ -178,7 +181,7 @@ def test_a_plan_is_read_and_written_back(said) -> None:
         ),
         (
             HEAD + '[arms.a.search]\n"factors.lr_d" = { low = 4, high = 1 }\n' + TASK,
-            "a span from 4 to 1: low must be below high, and above 0 for log",
+            "the range from 4 to 1 is invalid",
         ),
         (
             HEAD + '[arms.a.search]\n"factors.lr_d" = { low = 1, hihg = 4 }\n' + TASK,
@@ -186,7 +189,7 @@ def test_a_plan_is_read_and_written_back(said) -> None:
         ),
         (
             HEAD + "[arms.a.search]\nlr_d = [1]\n" + TASK,
-            "there is no thing to tune of arm 'a' 'lr_d'; there is: controller.…, factors.…, knobs.…",
+            "there is no search key of arm 'a' 'lr_d'",
         ),
         (
             HEAD + '[arms.a]\ncontroller = "rank"\nsearch = { "controller.reach" = [0.2, -1.0, 0.3] }\n' + TASK + MANY,
@@ -209,7 +212,7 @@ def test_a_plan_is_read_and_written_back(said) -> None:
         ),
         (
             HEAD + '[arms.a]\nsearch = { "factors.lr_d" = [] }\n' + TASK + TUNING_GRID,
-            "factors.lr_d in the search of arm 'a' is to be drawn from nothing; give it values",
+            "factors.lr_d in the search of arm 'a' has no candidate values",
         ),
         (
             HEAD + ARMS + TASK + TUNING_GRID.replace("trials", "seed = -1\ntrials"),
@@ -217,52 +220,54 @@ def test_a_plan_is_read_and_written_back(said) -> None:
         ),
         (
             HEAD + ARMS + TASK + "[regimes.a]\ntasks = []\n",
-            "regime 'a' in {plan} is of no task; name some, or leave tasks out for all",
+            "regime 'a' in {plan} has no tasks",
         ),
-        ("looks = 1\nseeds = [0]\n" + ARMS + TASK, "looks = 1 in {plan}: it must be at least 2"),
-        ("failure = 1.0\n" + HEAD + ARMS + TASK, "failure = 1 in {plan}: it is a share, from 0 to below 1"),
+        ("evaluations = 1\nseeds = [0]\n" + ARMS + TASK, "evaluations = 1 in {plan}: it must be at least 2"),
+        ("failure = 1.0\n" + HEAD + ARMS + TASK, "failure = 1 in {plan}: it must be at least 0 and less than 1"),
         ("arms = 3\n" + HEAD + TASK, "[arms] in {plan} must be a table, not 3"),
         (
             HEAD + ARMS + TASK + TUNING_GRID.replace("tasks.other", 'tasks."small/grid"'),
-            "the tuning task 'small/grid': a name is made of letters, digits, _ and -, 40 at the most",
+            "the tuning task 'small/grid' has an invalid name",
         ),
         ("seeds = [0\n" + ARMS, "{plan} cannot be read as TOML: "),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line(said, tmp_path: Path, text: str, line: str) -> None:
-    with pytest.raises(EquipoiseError) as told:
-        plan_runs.check_plan(said(text))
-    assert str(told.value).startswith(line.format(plan=tmp_path / "plan.toml"))
-    assert "\n" not in str(told.value).partition(" cannot be read as TOML")[0]
+def test_invalid_plan_is_an_error_of_one_line(
+    parse: Callable[[str], ComparisonPlan], tmp_path: Path, text: str, line: str
+) -> None:
+    with pytest.raises(EquipoiseError) as error:
+        plan_runs.check_plan(parse(text))
+    assert str(error.value).startswith(line.format(plan=tmp_path / "plan.toml"))
+    assert "\n" not in str(error.value).partition(" cannot be read as TOML")[0]
 
 
-def test_a_missing_file_is_named() -> None:
-    with pytest.raises(
-        SettingError, match=r"there is no file nowhere\.toml; the plans that come along lie in experiments"
-    ):
-        load_policy(Path("nowhere.toml"))
+def test_missing_file_is_an_error() -> None:
+    with pytest.raises(SettingError, match=r"there is no file nowhere\.toml; .* experiments/compare"):
+        load_plan(Path("nowhere.toml"))
 
 
-def test_tuning_is_equal_for_all_and_apart_from_the_tests(said) -> None:
+def test_tuning_is_equal_for_all_arms_and_on_other_data(parse: Callable[[str], ComparisonPlan]) -> None:
     searches = "".join(f'[arms.{arm}.search]\n"factors.lr_d" = [0.5, 2.0]\n' for arm in ("fixed", "annealed"))
-    plan = said(HEAD + ARMS + TASK + searches + TUNING.replace("{data}", '{ name = "ring", modes = 5 }'))
+    plan = parse(HEAD + ARMS + TASK + searches + TUNING.replace("{data}", '{ name = "ring", modes = 5 }'))
     trials = plan_runs.tuning_runs(plan)
     assert len(trials) == 2 * 3
     assert {run.setting for run in trials} == {TaskSetting("other", tuning=True)}
     assert len({run.name for run in (*trials, *plan_runs.test_runs(plan))}) == len(trials) + 4
     with pytest.raises(SettingError, match="arms are tuned on 'other', the data that task 'ring' tests on"):
-        said(HEAD + ARMS + TASK + searches + TUNING.replace("{data}", '"ring"'))
-    with pytest.raises(SettingError, match="arm 'annealed' has nothing to tune, others get 3 trials; give it a search"):
-        said(HEAD + ARMS + TASK + searches.partition("[arms.annealed")[0] + TUNING.replace("{data}", '"grid"'))
-    with pytest.raises(SettingError, match="needs tasks, and two trials or more an arm"):
-        said(HEAD + ARMS + TASK + searches + TUNING.replace("{data}", '"grid"').replace("trials = 3", "trials = 1"))
+        parse(HEAD + ARMS + TASK + searches + TUNING.replace("{data}", '"ring"'))
+    with pytest.raises(SettingError, match="arm 'annealed' has no search"):
+        parse(HEAD + ARMS + TASK + searches.partition("[arms.annealed")[0] + TUNING.replace("{data}", '"grid"'))
+    with pytest.raises(SettingError, match="needs tasks, and at least two trials"):
+        parse(HEAD + ARMS + TASK + searches + TUNING.replace("{data}", '"grid"').replace("trials = 3", "trials = 1"))
 
 
-def test_a_part_of_a_data_set_is_that_data_set(said) -> None:
+def test_part_of_a_data_set_has_the_same_key(parse: Callable[[str], ComparisonPlan]) -> None:
     task = TASK.replace('"ring"', '{ name = "digits", training_images = 100 }').replace("mixture_modes", "kd_digits")
     with pytest.raises(SettingError, match="tuned on 'digits', the data that task 'ring' tests on"):
-        said(HEAD + '[arms.a]\ntuned_on = [{ name = "digits", image_size = 16 }]\n' + task)
-    assert said(HEAD + '[arms.a]\ntuned_on = [{ name = "ring", modes = 5 }]\n' + TASK), "another ring is other data"
+        parse(HEAD + '[arms.a]\ntuned_on = [{ name = "digits", image_size = 16 }]\n' + task)
+    assert parse(HEAD + '[arms.a]\ntuned_on = [{ name = "ring", modes = 5 }]\n' + TASK), (
+        "a ring with other modes is other data"
+    )
 
 
 @pytest.mark.parametrize(
@@ -279,7 +284,7 @@ def test_a_part_of_a_data_set_is_that_data_set(said) -> None:
     ],
     ids=lambda one: one.name,
 )
-def test_the_same_data_by_another_way(elsewhere: Path, one: PlugSpec, other: PlugSpec) -> None:
+def test_equal_data_have_equal_keys(elsewhere: Path, one: PlugSpec, other: PlugSpec) -> None:
     (elsewhere / "photos").mkdir()
     (elsewhere / "photos" / "a.png").touch()
     assert data_key(one) == data_key(other)
@@ -296,11 +301,11 @@ def test_the_same_data_by_another_way(elsewhere: Path, one: PlugSpec, other: Plu
     ],
     ids=lambda one: one.name,
 )
-def test_other_data(one: PlugSpec, other: PlugSpec) -> None:
+def test_different_data_have_different_keys(one: PlugSpec, other: PlugSpec) -> None:
     assert data_key(one) != data_key(other)
 
 
-def test_arms_that_search_alike_try_alike(small: ComparisonPlan) -> None:
+def test_arms_with_equal_searches_get_equal_trials(small: ComparisonPlan) -> None:
     rates = {"factors.lr_d": SearchRange(low=0.25, high=4.0), "factors.lr_g": SearchRange(low=0.25, high=4.0)}
     spaces = {
         "fixed": {**rates, "knobs.beta1": (0.0, 0.3, 0.5)},
@@ -309,23 +314,23 @@ def test_arms_that_search_alike_try_alike(small: ComparisonPlan) -> None:
     }
     arms = {name: plans.Arm(search=space) for name, space in spaces.items()}
     plan = dataclasses.replace(small, arms=arms, tuning=plans.Tuning(tasks={}, trials=40, seeds=(0,)))
-    drawn, other, fewer = ([plan_runs.trial_options(plan, arm, trial) for trial in range(40)] for arm in spaces)
-    assert drawn == other, "neither its name nor the order of its keys gives an arm other draws"
-    assert fewer == [{key: value for key, value in one.items() if key == "factors.lr_d"} for one in drawn]
-    assert all(one["factors.lr_d"] != one["factors.lr_g"] for one in drawn[1:]), "each key is drawn for itself"
+    options, other, fewer = ([plan_runs.trial_options(plan, arm, trial) for trial in range(40)] for arm in spaces)
+    assert options == other, "neither the name of an arm nor the order of its keys matters"
+    assert fewer == [{key: value for key, value in one.items() if key == "factors.lr_d"} for one in options]
+    assert all(one["factors.lr_d"] != one["factors.lr_g"] for one in options[1:]), "keys are sampled independently"
     again = dataclasses.replace(plan, tuning=plans.Tuning(tasks={}, trials=40, seeds=(0,), seed=1))
-    assert plan_runs.trial_options(again, "fixed", 1) != drawn[1]
-    assert drawn[0] == {}, "the first trial is the arm as it is written"
-    assert all(0.25 <= one["factors.lr_d"] <= 4 for one in drawn[1:])
-    assert {one["knobs.beta1"] for one in drawn[1:]} == {0.0, 0.3, 0.5}
-    assert 10 < sum(one["factors.lr_d"] < 1 for one in drawn[1:]) < 30, "even on a logarithmic scale"
+    assert plan_runs.trial_options(again, "fixed", 1) != options[1]
+    assert options[0] == {}, "the first trial is the arm as written"
+    assert all(0.25 <= one["factors.lr_d"] <= 4 for one in options[1:])
+    assert {one["knobs.beta1"] for one in options[1:]} == {0.0, 0.3, 0.5}
+    assert 10 < sum(one["factors.lr_d"] < 1 for one in options[1:]) < 30, "uniform on a logarithmic scale"
 
 
-def test_arms_of_a_seed_differ_in_nothing_but_control(small: ComparisonPlan) -> None:
-    made = {run: plan_runs.build_experiment(small, run, {}) for run in plan_runs.test_runs(small)}
-    assert [run.seed for run in made] == [0, 0, 1, 1], "whole pairs first"
+def test_arms_of_a_seed_differ_only_in_their_control(small: ComparisonPlan) -> None:
+    experiments = {run: plan_runs.build_experiment(small, run, {}) for run in plan_runs.test_runs(small)}
+    assert [run.seed for run in experiments] == [0, 0, 1, 1], "whole pairs first"
     for seed in (0, 1):
-        first, second = (one for run, one in made.items() if run.seed == seed)
+        first, second = (one for run, one in experiments.items() if run.seed == seed)
         assert first.seed == second.seed == seed
         assert first.controller != second.controller
         assert dataclasses.replace(first, controller=None) == dataclasses.replace(second, controller=None)
@@ -333,13 +338,13 @@ def test_arms_of_a_seed_differ_in_nothing_but_control(small: ComparisonPlan) -> 
 
 
 @pytest.mark.parametrize(("steps", "apart"), [(12, 10), (400, 10), (1000, 25), (2000, 50), (20_000, 50)])
-def test_a_short_run_is_read_as_often_as_a_long_one(small: ComparisonPlan, steps: int, apart: int) -> None:
+def test_interval_of_readings_depends_on_the_steps(small: ComparisonPlan, steps: int, apart: int) -> None:
     longer = {name: dataclasses.replace(task, steps=steps) for name, task in small.tasks.items()}
     plan = dataclasses.replace(small, tasks=longer)
     assert {plan_runs.build_experiment(plan, run, {}).sense_every for run in plan_runs.test_runs(plan)} == {apart}
 
 
-def test_no_arm_turns_how_long_samples_are_averaged(small: ComparisonPlan) -> None:
+def test_no_arm_changes_the_averaging_of_samples(small: ComparisonPlan) -> None:
     arms = {"r3gan": plans.Arm(controller=plans.PlugSpec("annealed:r3gan"))}
     made = plan_runs.build_experiment(
         dataclasses.replace(small, arms=arms, baseline="r3gan"), RunSpec(TaskSetting("ring"), "r3gan", 0), {}
@@ -348,12 +353,12 @@ def test_no_arm_turns_how_long_samples_are_averaged(small: ComparisonPlan) -> No
     assert isinstance(started, Started)
     assert "ema_half_life" in started.knobs
     assert "ema_half_life" not in started.turnable
-    turned = {event.knob for event in events if isinstance(event, Turned)}
-    assert {"lr_g", "beta2"} <= turned
-    assert "ema_half_life" not in turned
+    changed = {event.knob for event in events if isinstance(event, Turned)}
+    assert {"lr_g", "beta2"} <= changed
+    assert "ema_half_life" not in changed
 
 
-def test_the_regime_spoils_every_arm_alike_after_its_own_settings(small: ComparisonPlan) -> None:
+def test_regime_multiplies_the_knobs_of_every_arm(small: ComparisonPlan) -> None:
     arms = {"plain": plans.Arm(), "own": plans.Arm(knobs={"lr_d": 1e-3}, factors={"lr_d": 0.75, "r1_gamma": 2.0})}
     regime = plans.Regime(factors={"lr_d": 4.0, "r1_gamma": 1 / 30}, data={"std": 0.05})
     plan = dataclasses.replace(small, arms=arms, regimes={"mis_set": regime})
@@ -364,43 +369,43 @@ def test_the_regime_spoils_every_arm_alike_after_its_own_settings(small: Compari
     assert plain.knobs == pytest.approx({"lr_d": 4 * 2e-3, "r1_gamma": 0.1 / 30})
     assert own.knobs == pytest.approx({"lr_d": 1e-3 * 0.75 * 4, "r1_gamma": 0.1 * 2 / 30})
     off = dataclasses.replace(regime, factors={"gp_weight": 4.0}, data={})
-    spared = plan_runs.build_experiment(
+    unchanged = plan_runs.build_experiment(
         dataclasses.replace(plan, regimes={"mis_set": off}), RunSpec(TaskSetting("ring", "mis_set"), "plain", 0), {}
     )
-    assert spared.knobs == {}, "what is off stays off"
+    assert unchanged.knobs == {}, "0 remains 0"
 
 
-def test_what_was_tuned_goes_where_its_key_says(small: ComparisonPlan) -> None:
-    tried = {"controller.factors": {"lr_g": "cosine(1, 0.1)"}, "knobs.beta1": 0.25, "factors.lr_d": 2.0}
-    made = plan_runs.build_experiment(small, RunSpec(TaskSetting("ring"), "annealed", 1), tried)
+def test_tuned_options_are_applied_by_their_keys(small: ComparisonPlan) -> None:
+    options = {"controller.factors": {"lr_g": "cosine(1, 0.1)"}, "knobs.beta1": 0.25, "factors.lr_d": 2.0}
+    made = plan_runs.build_experiment(small, RunSpec(TaskSetting("ring"), "annealed", 1), options)
     assert made.controller is not None
     assert made.controller.options["factors"] == {"lr_g": "cosine(1, 0.1)"}
     assert made.knobs == pytest.approx({"beta1": 0.25, "lr_d": 4e-3})
 
 
-def test_a_controller_that_draws_at_random_draws_otherwise_with_every_seed(small: ComparisonPlan) -> None:
+def test_random_controller_gets_the_seed_of_the_run(small: ComparisonPlan) -> None:
     plan = dataclasses.replace(small, arms={"placebo": plans.Arm(controller=plans.PlugSpec("random"))})
     seeds = [plan_runs.build_experiment(plan, run, {}).controller for run in plan_runs.test_runs(plan)]
     assert [choice.options["seed"] for choice in seeds if choice] == [0, 1]
 
 
-def test_controllers_in_a_chain_and_bandits_draw_otherwise_with_every_seed(small: ComparisonPlan) -> None:
+def test_controllers_in_a_chain_get_the_seed_of_the_run(small: ComparisonPlan) -> None:
     chain = plans.PlugSpec("chain", {"of": "annealed,random", "settings": {"annealed": {"factors": {"lr_g": 0.5}}}})
-    asked = {
+    specs = {
         "chain": chain,
         "own": plans.PlugSpec("chain", {"of": ("random",), "settings": {"random": {"seed": 7}}}),
         "bandit": plans.PlugSpec("learnable", {"adapt": True}),
     }
-    plan = dataclasses.replace(small, arms={name: plans.Arm(controller=one) for name, one in asked.items()})
-    made: dict[str, list[Any]] = {name: [] for name in asked}
+    plan = dataclasses.replace(small, arms={name: plans.Arm(controller=one) for name, one in specs.items()})
+    options: dict[str, list[Any]] = {name: [] for name in specs}
     for run in plan_runs.test_runs(plan):
         controller = plan_runs.build_experiment(plan, run, {}).controller
         assert controller is not None
-        made[run.arm].append(controller.options)
-    assert [one["settings"]["random"]["seed"] for one in made["chain"]] == [0, 1]
-    assert made["chain"][0]["settings"]["annealed"] == {"factors": {"lr_g": 0.5}}
-    assert [one["settings"]["random"]["seed"] for one in made["own"]] == [7, 7], "who says how draws so"
-    assert [one["seed"] for one in made["bandit"]] == [0, 1]
+        options[run.arm].append(controller.options)
+    assert [one["settings"]["random"]["seed"] for one in options["chain"]] == [0, 1]
+    assert options["chain"][0]["settings"]["annealed"] == {"factors": {"lr_g": 0.5}}
+    assert [one["settings"]["random"]["seed"] for one in options["own"]] == [7, 7], "an explicit seed is kept"
+    assert [one["seed"] for one in options["bandit"]] == [0, 1]
 
 
 def _policy(path: Path, seed: int = 0, **task: Any) -> str:
@@ -411,61 +416,61 @@ def _policy(path: Path, seed: int = 0, **task: Any) -> str:
     return str(path)
 
 
-def test_another_file_for_a_policy_is_another_plan(small: ComparisonPlan, tmp_path: Path) -> None:
-    word = _policy(tmp_path / "p.safetensors")
-    told = {
-        "alone": plans.PlugSpec("time_only", {"policy": word}),
-        "chained": plans.PlugSpec("chain", {"of": ("time_only",), "settings": {"time_only": {"policy": word}}}),
+def test_changed_policy_file_is_another_plan(small: ComparisonPlan, tmp_path: Path) -> None:
+    path = _policy(tmp_path / "p.safetensors")
+    specs = {
+        "alone": plans.PlugSpec("time_only", {"policy": path}),
+        "chained": plans.PlugSpec("chain", {"of": ("time_only",), "settings": {"time_only": {"policy": path}}}),
         "none": plans.PlugSpec("rank"),
     }
     plan = dataclasses.replace(
-        small, arms={name: plans.Arm(controller=one) for name, one in told.items()}, baseline="alone"
+        small, arms={name: plans.Arm(controller=one) for name, one in specs.items()}, baseline="alone"
     )
     folder = ComparisonFolder(tmp_path / "out")
     pinned = create_or_open(folder, plan, "")
-    digest = read_policy(word).digest
+    digest = load_policy(path).digest
     assert pinned.arms["alone"].controller.options["digest"] == digest
     assert pinned.arms["chained"].controller.options["settings"]["time_only"]["digest"] == digest
     assert pinned.arms["none"] == plan.arms["none"]
-    assert create_or_open(folder, plan, "the same files go on") == create_or_open(folder, pinned, "") == pinned
+    assert create_or_open(folder, plan, "the same files") == create_or_open(folder, pinned, "") == pinned
     _policy(tmp_path / "p.safetensors", seed=1)
-    with pytest.raises(SettingError, match="as the run began with; put the old file back"):
+    with pytest.raises(SettingError, match="restore the old file"):
         create_or_open(folder, plan, "")
-    for run in plan_runs.test_runs(open_comparison(folder)[0])[:2]:
-        with pytest.raises(SettingError, match="as the run began with; put the old file back"):
-            plan_runs.build_experiment(open_comparison(folder)[0], run, {})
+    for run in plan_runs.test_runs(open_comparison(folder).plan)[:2]:
+        with pytest.raises(SettingError, match="restore the old file"):
+            plan_runs.build_experiment(open_comparison(folder).plan, run, {})
 
 
-def test_a_policy_of_ones_own_is_found_from_any_folder(
+def test_path_of_a_policy_file_is_resolved(
     small: ComparisonPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = _policy(tmp_path / "p.safetensors")
     monkeypatch.chdir(tmp_path)
     arm = plans.Arm(controller=plans.PlugSpec("time_only", {"policy": "p.safetensors"}))
-    begun = create_or_open(
+    pinned = create_or_open(
         ComparisonFolder(tmp_path / "out"), dataclasses.replace(small, arms={"a": arm}, baseline="a"), ""
     )
-    assert begun.arms["a"].controller.options["policy"] == full
+    assert pinned.arms["a"].controller.options["policy"] == full
 
 
-def test_what_a_policy_was_trained_on_is_read_from_its_file(small: ComparisonPlan, tmp_path: Path) -> None:
-    for number, told in enumerate(({"data": "ring"}, {"data": {"name": "equipoise.data.ring", "modes": 8}})):
-        word = _policy(tmp_path / f"{number}.safetensors", **told)
-        arm = plans.Arm(controller=plans.PlugSpec("time_only", {"policy": word}))
+def test_training_data_of_a_policy_are_read_from_its_file(small: ComparisonPlan, tmp_path: Path) -> None:
+    for number, task in enumerate(({"data": "ring"}, {"data": {"name": "equipoise.data.ring", "modes": 8}})):
+        path = _policy(tmp_path / f"{number}.safetensors", **task)
+        arm = plans.Arm(controller=plans.PlugSpec("time_only", {"policy": path}))
         with pytest.raises(
             SettingError, match=r"the policy of arm 'a' was trained on '.*ring', the data that task 'ring'"
         ):
             plan_runs.check_plan(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
-    word = _policy(tmp_path / "other.safetensors", data={"name": "ring", "modes": 5})
-    arm = plans.Arm(controller=plans.PlugSpec("time_only", {"policy": word}))
+    path = _policy(tmp_path / "other.safetensors", data={"name": "ring", "modes": 5})
+    arm = plans.Arm(controller=plans.PlugSpec("time_only", {"policy": path}))
     plan_runs.check_plan(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
 
 
-def test_a_plan_can_be_made_smaller(small: ComparisonPlan) -> None:
-    made = reduce_plan(small, steps=4, seeds=1)
-    assert (made.tasks["ring"].steps, made.seeds) == (4, (0,))
+def test_reduce_plan(small: ComparisonPlan) -> None:
+    reduced = reduce_plan(small, steps=4, seeds=1)
+    assert (reduced.tasks["ring"].steps, reduced.seeds) == (4, (0,))
     assert reduce_plan(small, None, None) == small
-    with pytest.raises(SettingError, match="seeds = 3: the plan has 2"):
+    with pytest.raises(SettingError, match="seeds = 3: it must be from 1 to 2"):
         reduce_plan(small, None, 3)
     with pytest.raises(SettingError, match="steps = 0"):
         reduce_plan(small, 0, None)
@@ -474,14 +479,19 @@ def test_a_plan_can_be_made_smaller(small: ComparisonPlan) -> None:
 @pytest.mark.parametrize(
     "path", sorted((Path(__file__).parents[2] / "experiments" / "compare").glob("*.toml")), ids=lambda path: path.stem
 )
-def test_plans_that_come_along_can_be_read(path: Path) -> None:
-    plan = load_policy(path)
+def test_example_plans_can_be_read(path: Path) -> None:
+    plan = load_plan(path)
     assert len(plan.arms) >= 2
     assert plan.baseline in plan.arms
 
 
+def test_old_keys_of_a_plan_are_accepted(parse: Callable[[str], ComparisonPlan]) -> None:
+    old = (HEAD + ARMS + TASK).replace("evaluations", "looks").replace("model =", "gan =")
+    assert parse(old) == parse(HEAD + ARMS + TASK)
+
+
 @pytest.mark.parametrize("kind", [ComparisonPlan, plans.Arm, plans.Task, plans.Regime, plans.Tuning, SearchRange])
-def test_every_key_of_a_plan_is_explained(kind: type[Any]) -> None:
+def test_every_key_of_a_plan_is_documented(kind: type[Any]) -> None:
     text = (Path(__file__).parents[2] / "docs" / "how-to" / "compare.md").read_text().partition("## The plan")[2]
     names = [field.name for field in dataclasses.fields(kind)]
     assert [name for name in names if f"`{name}`" not in text and f" {name}" not in text] == []
