@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.core.observations import Finding, Health, Override, ScalarStats, Signals, Verdict
+from equipoise.core.observations import Better, Finding, Health, Override, ScalarStats, Signals, Verdict
 
 REPAIR = "repair"
 """`Turned.by` of changes made by repair; of other changes it is the name of the controller."""
@@ -98,7 +98,7 @@ class Evaluated(Event):
 
     metric: str
     value: float
-    better: Literal["lower", "higher"]
+    better: Better
     count: int
     seconds: float
 

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 from equipoise.core.knobs import Knobs
 
 Verdict = Literal["healthy", "unhealthy", "diverged"]
+Better = Literal["lower", "higher"]
+"""Which direction of a metric is better."""
 
 SERIOUS = 0.5
 """Severity from which a finding is a problem that needs action; below it, a finding is a hint."""
@@ -28,7 +30,7 @@ class MetricReading:
 
     value: float
     age: int
-    better: Literal["lower", "higher"] = "lower"
+    better: Better = "lower"
 
 
 @dataclass(frozen=True, slots=True)

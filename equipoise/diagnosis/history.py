@@ -66,7 +66,7 @@ class SignalPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class MetricPoint:
     """A value of a metric and the step of the first reading that had it."""
 
     step: int
@@ -74,17 +74,17 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class MetricHistory:
+class MetricRecord:
     """The values of one metric in a run: the latest MEASUREMENTS, the number of all, the first and the best.
 
     `better` is "lower" or "higher"; `age` is the age of the last value in images, as of the last reading.
     """
 
     better: str
-    values: tuple[Measurement, ...]
+    values: tuple[MetricPoint, ...]
     count: int
-    first: Measurement
-    best: Measurement
+    first: MetricPoint
+    best: MetricPoint
     age: int
 
 
@@ -116,7 +116,7 @@ class SignalHistory:
     spans: tuple[SignalPoint, ...] = ()
     filling: tuple[SignalPoint, ...] = ()
     width: int = 1
-    metrics: Mapping[str, MetricHistory] = field(default_factory=dict)
+    metrics: Mapping[str, MetricRecord] = field(default_factory=dict)
     levels: LossLevels = LossLevels()
     since: Mapping[str, int] = field(default_factory=dict)
 
@@ -162,10 +162,10 @@ class SignalHistory:
         return cls(**{**values, **points, "metrics": metrics, "levels": LossLevels(**values["levels"])})
 
 
-def _metric_from_dict(values: Mapping[str, Any]) -> MetricHistory:
-    measurements = tuple(Measurement(**measurement) for measurement in values["values"])
-    first, best = Measurement(**values["first"]), Measurement(**values["best"])
-    return MetricHistory(**{**values, "values": measurements, "first": first, "best": best})
+def _metric_from_dict(values: Mapping[str, Any]) -> MetricRecord:
+    measurements = tuple(MetricPoint(**measurement) for measurement in values["values"])
+    first, best = MetricPoint(**values["first"]), MetricPoint(**values["best"])
+    return MetricRecord(**{**values, "values": measurements, "first": first, "best": best})
 
 
 def append_reading(
@@ -245,17 +245,17 @@ def _values_and_weights(points: Sequence[SignalPoint], name: str) -> tuple[list[
 
 
 def _updated_metrics(
-    earlier: Mapping[str, MetricHistory], step: int, signals: Signals
-) -> Iterator[tuple[str, MetricHistory]]:
+    earlier: Mapping[str, MetricRecord], step: int, signals: Signals
+) -> Iterator[tuple[str, MetricRecord]]:
     """Yield each metric of a reading with its new history.
 
     A reading gives the age of a value, not when it was measured: a value is new if it is younger than at the reading
     before, or different.
     """
     for name, reading in signals.metrics.items():
-        old, new = earlier.get(name), Measurement(step, reading.value)
+        old, new = earlier.get(name), MetricPoint(step, reading.value)
         if old is None:
-            yield name, MetricHistory(reading.better, (new,), 1, new, new, reading.age)
+            yield name, MetricRecord(reading.better, (new,), 1, new, new, reading.age)
         elif reading.age >= old.age and reading.value == old.values[-1].value:
             yield name, dataclasses.replace(old, age=reading.age)
         else:
@@ -263,4 +263,4 @@ def _updated_metrics(
             is_best = math.isfinite(new.value) and not sign * new.value >= sign * old.best.value
             values = (*old.values[-MEASUREMENTS + 1 :], new)
             best = new if is_best else old.best
-            yield name, MetricHistory(reading.better, values, old.count + 1, old.first, best, reading.age)
+            yield name, MetricRecord(reading.better, values, old.count + 1, old.first, best, reading.age)

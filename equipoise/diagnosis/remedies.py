@@ -109,8 +109,8 @@ class RepairState:
     def with_overrides(self, overrides: Sequence[Override]) -> "RepairState":
         """Return the state with these overrides in force; a knob has one override, the latest."""
         new = {override.knob for override in overrides}
-        kept = (override for override in self.overrides if override.knob not in new)
-        return dataclasses.replace(self, overrides=(*kept, *overrides))
+        remaining = (override for override in self.overrides if override.knob not in new)
+        return dataclasses.replace(self, overrides=(*remaining, *overrides))
 
     def to_dict(self) -> dict[str, object]:
         """Return the state as a dictionary that JSON can store."""

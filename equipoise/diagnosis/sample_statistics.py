@@ -29,7 +29,7 @@ def downsample(samples: Tensor) -> Tensor:
 def diversity(real: Tensor, fake: Tensor, p: float = 2.0) -> Tensor:
     """Compute E‖fake − fake'‖ₚ / E‖real − real'‖ₚ over pairs: a scalar, 1 for fakes as diverse as the reals.
 
-    `real`: (N, F), `fake`: (M, F). Near 0 all fakes are alike. Noise is diverse as well: values above 1 are no
+    `real`: (N, F), `fake`: (M, F). Near 0 all fakes are the same. Noise is diverse as well: values above 1 are no
     advantage. p = 0 counts the positions that differ (Hamming 1950), for tokens, whose numbers have no order.
     """
     return _mean_distance(fake, p) / _mean_distance(real, p).clamp_min(1e-12)

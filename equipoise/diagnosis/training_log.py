@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.core.observations import MetricReading, SignalReading, Signals
+from equipoise.core.observations import Better, MetricReading, SignalReading, Signals
 from equipoise.errors import DataError
 
 MAX_READINGS = 2000
@@ -23,8 +23,7 @@ EAGER = 100
 MAX_STEP = 2**53
 """From here on float64 does not distinguish a step from the next."""
 
-Better = Literal["lower", "higher"]
-Unit = Literal["step", "image", "epoch", "row"]
+StepUnit = Literal["step", "image", "epoch", "row"]
 Steps = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
 
@@ -57,7 +56,7 @@ METRIC_COLUMNS: Mapping[str, Better] = {
     **dict.fromkeys(("lpips", "is", "inceptionscore", "precision", "recall", "density"), "higher"),
 }
 """First part of a metric's normalised name, and which direction is better; a sample count or a variant may follow."""
-STEP_COLUMNS: Mapping[str, Unit] = {
+STEP_COLUMNS: Mapping[str, StepUnit] = {
     **dict.fromkeys(("step", "steps", "globalstep", "iter", "iters", "iteration", "iterations", "it", "i"), "step"),
     **dict.fromkeys(("update", "updates", "batch", "batches", "trainerglobalstep", "gstep"), "step"),
     **dict.fromkeys(("images", "nimg", "kimg", "progresskimg", "kimgs"), "image"),
@@ -124,12 +123,12 @@ class TrainingLog:
     signals: Mapping[str, StepSeries] = field(default_factory=dict)
     metrics: Mapping[str, MetricSeries] = field(default_factory=dict)
     total: int | None = None
-    unit: Unit = "step"
+    unit: StepUnit = "step"
     ignored: tuple[str, ...] = ()
 
     @classmethod
     def from_columns(
-        cls, log_format: str, columns: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], unit: Unit = "step"
+        cls, log_format: str, columns: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], unit: StepUnit = "step"
     ) -> "TrainingLog":
         """Build a log from columns (steps, values) by name; of several columns for a signal the first is used.
 
@@ -212,7 +211,7 @@ def compute_readings(log: TrainingLog) -> Iterator[SignalReading]:
     length = max(log.total or 0, int(steps[-1]), 1)
     metrics = {name: (each, np.searchsorted(each.series.steps, ends, "right")) for name, each in log.metrics.items()}
     for row, end in enumerate(ends.tolist()):
-        known = {
+        readings = {
             name: MetricReading(
                 float(metric.series.values[last - 1]), int(end - metric.series.steps[last - 1]), metric.better
             )
@@ -220,7 +219,7 @@ def compute_readings(log: TrainingLog) -> Iterator[SignalReading]:
             if (last := int(lasts[row]))
         }
         signals = {name: float(means[row]) for name, means in columns.items() if np.isfinite(means[row])}
-        yield SignalReading(end, end / length, Signals(**signals, non_finite=int(non_finite[row]), metrics=known))
+        yield SignalReading(end, end / length, Signals(**signals, non_finite=int(non_finite[row]), metrics=readings))
 
 
 def _first_rows(rows: int) -> Steps:

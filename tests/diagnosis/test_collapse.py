@@ -6,7 +6,7 @@ import pytest
 
 from equipoise.core.observations import Finding, MetricReading, Signals
 from equipoise.diagnosis.diagnose import diagnose
-from equipoise.diagnosis.history import COLLAPSE_CRITERIA, Measurement, MetricHistory, SignalHistory
+from equipoise.diagnosis.history import COLLAPSE_CRITERIA, MetricRecord, MetricPoint, SignalHistory
 from equipoise.diagnosis.symptoms.quality import quality_ratio
 
 
@@ -23,7 +23,7 @@ def fid(values: dict[int, float], losses=lambda step: {}):
     """Return signals of a run in which FID was measured at some steps."""
 
     def signals(step: int) -> Signals:
-        last = max((measured for measured in values if measured <= step), default=None)
+        last = max((time for time in values if time <= step), default=None)
         metrics = {} if last is None else {"fid": MetricReading(values[last], step - last)}
         return Signals(metrics=metrics, **losses(step))
 
@@ -48,7 +48,7 @@ def test_metric_1_5_times_as_bad_as_its_best_is_a_collapse() -> None:
     assert more[-1].confidence > first.confidence
 
 
-def test_smaller_loss_of_quality_must_be_measured_twice() -> None:
+def test_smaller_loss_of_quality_must_occur_twice() -> None:
     assert findings(190, fid({**GOOD, 160: 65.0})) == []
     assert findings(240, fid({**GOOD, 160: 65.0, 200: 66.0}))[0].since == 200
     assert findings(240, fid({**GOOD, 160: 65.0, 200: 55.0})) == []
@@ -111,9 +111,9 @@ def test_jump_of_both_losses_is_a_collapse() -> None:
     assert findings(170, lambda step: Signals(loss_d=wobble[step % 3], loss_g=signals(step).loss_g)) == []
 
 
-def metric_history(best: float, first: float = 200.0, better: str = "lower") -> MetricHistory:
-    start, top = Measurement(1, first), Measurement(2, best)
-    return MetricHistory(better, (start, top), 2, start, top, 0)
+def metric_record(best: float, first: float = 200.0, better: str = "lower") -> MetricRecord:
+    start, top = MetricPoint(1, first), MetricPoint(2, best)
+    return MetricRecord(better, (start, top), 2, start, top, 0)
 
 
 @pytest.mark.parametrize(
@@ -133,14 +133,14 @@ def metric_history(best: float, first: float = 200.0, better: str = "lower") -> 
 )
 def test_quality_ratio(name: str, best: float, better: str, value: float, times: float) -> None:
     """The floor of a kernel distance that began at 200 is 40: the estimate is unbiased and scatters about 0."""
-    assert quality_ratio(name, metric_history(best, better=better), value) == pytest.approx(times)
+    assert quality_ratio(name, metric_record(best, better=better), value) == pytest.approx(times)
 
 
 def test_noise_of_a_kernel_distance_is_no_collapse() -> None:
     """Values of a good run on digits that was once called a collapse at its sixth measurement."""
     values = (0.0323, 0.00656, 0.00497, 0.00307, 0.00395, 0.00388, 0.00408)
     assert all(
-        quality_ratio("kd_digits", metric_history(min(values), first=values[0]), value)
+        quality_ratio("kd_digits", metric_record(min(values), first=values[0]), value)
         < COLLAPSE_CRITERIA.ratio_won_long
         for value in values[1:]
     )

@@ -249,7 +249,7 @@ def test_missing_file_and_folder_without_a_log_are_errors_with_the_path(tmp_path
     assert str(tmp_path) in str(raised.value)
 
 
-def test_every_reader_is_found_and_documented() -> None:
+def test_every_reader_is_collected_and_documented() -> None:
     files = {path.stem for path in Path(readers.__path__[0]).glob("[a-z]*.py")}
     assert {type(reader).__module__.rpartition(".")[2] for reader in readers.READERS} == files
     orders = [reader.order for reader in readers.READERS]
@@ -303,8 +303,8 @@ def test_readings_are_means_with_a_count_of_non_finite_values() -> None:
         assert result[row].signals.loss_d == pytest.approx(np.nanmean(expected))
 
 
-def test_metric_is_known_from_its_step_on(tmp_path: Path) -> None:
+def test_metric_has_a_value_from_its_step_on(tmp_path: Path) -> None:
     result = list(compute_readings(readers.read_log(write_log(tmp_path, TABLE))))
-    known = [(reading.signals.metrics["fid"].value, reading.signals.metrics["fid"].age) for reading in result]
-    assert known == [(90.0, 0), (90.0, 1), (70.0, 0)]
+    metrics = [(reading.signals.metrics["fid"].value, reading.signals.metrics["fid"].age) for reading in result]
+    assert metrics == [(90.0, 0), (90.0, 1), (70.0, 0)]
     assert [reading.signals.non_finite for reading in result] == [0, 1, 0]

@@ -87,7 +87,7 @@ def findings(symptom: str, length: int, signals, step: int = 1) -> list[Finding]
     return result
 
 
-def test_win_in_the_first_epoch_is_found_within_two_readings() -> None:
+def test_win_in_the_first_epoch_is_detected_within_two_readings() -> None:
     """A fifth of 218 spectrograms is 14 steps: Loss_D 0.0001, Loss_G 45.9, D(x) 0.9999, D(G(z)) 0.0000."""
     lost = Signals(loss_d=1e-4, loss_g=45.9, probability_real=0.9999, probability_fake=1e-9, rank_train_fake=1.0)
     (first, *more) = findings("discriminator_overpowering", 3, lambda _: lost)
@@ -340,8 +340,8 @@ def restrict(history: SignalHistory, names: set[str]) -> SignalHistory:
     """Return a history without the signals that are not in `names`."""
 
     def points(before: tuple[SignalPoint, ...]) -> tuple[SignalPoint, ...]:
-        kept = ({name: value for name, value in point.values.items() if name in names} for point in before)
-        return tuple(dataclasses.replace(point, values=values) for point, values in zip(before, kept, strict=True))
+        remaining = ({name: value for name, value in point.values.items() if name in names} for point in before)
+        return tuple(dataclasses.replace(point, values=values) for point, values in zip(before, remaining, strict=True))
 
     parts = {name: points(getattr(history, name)) for name in ("recent", "spans", "filling")}
     levels = history.levels if {"loss_d", "loss_g"} <= names else LossLevels()

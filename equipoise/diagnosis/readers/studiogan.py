@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from equipoise.core.observations import Better
 from equipoise.diagnosis.training_log import (
     NUMBER,
-    Better,
     LogFile,
     MetricSeries,
     TrainingLog,

@@ -9,7 +9,7 @@ import math
 import statistics
 
 from equipoise.diagnosis.adjustments import RESTORE_DIVERSITY
-from equipoise.diagnosis.history import COLLAPSE_CRITERIA, RECENT, CollapseCriteria, MetricHistory, SignalHistory
+from equipoise.diagnosis.history import COLLAPSE_CRITERIA, RECENT, CollapseCriteria, MetricRecord, SignalHistory
 from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
 
 WORST = 3.0
@@ -123,7 +123,7 @@ def _loss_evidence(history: SignalHistory, won: float, jump: float) -> dict[str,
     return {**evidence, "jump": jump} if jump else evidence
 
 
-def quality_ratio(name: str, metric: MetricHistory, value: float) -> float:
+def quality_ratio(name: str, metric: MetricRecord, value: float) -> float:
     """Return how many times worse a value is than the best so far: 1 is equally good, infinity is not a number.
 
     value / best, or best / value where higher is better. Kernel distances are unbiased, so at their best they scatter
