@@ -20,10 +20,13 @@ from torch import Tensor
 from equipoise.cli import main as cli
 from equipoise.errors import CheckpointError, SettingError
 from equipoise.experiment import launch
-from equipoise.experiment.settings import Experiment, PlugSpec, complete
+from equipoise.experiment.assembly import assemble
+from equipoise.experiment.completion import complete
+from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.inference import generator
-from equipoise.inference.export import CHECKED, TOLERANCE, ExportError, export
-from equipoise.runs import run_folder as runs
+from equipoise.inference.export import CHECK_BATCH, TOLERANCE, ExportError, export
+from equipoise.runs.folders import create_run
+from equipoise.runs.run import CHECKPOINTS_FOLDER
 from equipoise.training import checkpoint
 
 
@@ -42,13 +45,13 @@ def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
 def begun(folder: Path, experiment: Experiment, spoil: Callable[[Tensor], None] = lambda tensor: None) -> Path:
     """A run that has one checkpoint and was never trained; `spoil` changes its tensors in place."""
     experiment = complete(experiment)
-    state = launch.assemble(experiment, None).state
+    state = assemble(experiment, None).state
     tensors = state.tensors()
     for name, tensor in tensors.items():
         if name.startswith("averaged/"):
             spoil(tensor)
-    runs.create(folder, experiment.to_json())
-    checkpoint.write(folder / runs.CHECKPOINTS, checkpoint.Checkpoint(0, tensors, state.values()))
+    create_run(folder, experiment.to_json())
+    checkpoint.write(folder / CHECKPOINTS_FOLDER, checkpoint.Checkpoint(0, tensors, state.values()))
     return folder
 
 
@@ -84,7 +87,7 @@ def test_tensors_are_those_of_the_run(trained: Path, tmp_path: Path, format: str
 
 def test_a_generator_of_ones_own_takes_the_weights(trained: Path, tmp_path: Path) -> None:
     export(trained, "torch", tmp_path)
-    made = generator.load_generator(trained)
+    made = generator.load(trained)
     expected = made.sample(5)
     for parameter in made.networks["generator"].parameters():
         parameter.fill_(float("nan"))
@@ -141,9 +144,9 @@ def graph(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("count", [1, 2, 37])
 def test_a_graph_makes_the_same_samples_in_batches_of_any_size(graph: Path, trained: Path, count: int) -> None:
-    ours = generator.load_generator(trained)
+    ours = generator.load(trained)
     latent, label = ours.latents(count, seed=3), ours.labels(count)
-    expected = ours.make(latent, label).numpy()
+    expected = ours.generate(latent, label).numpy()
     made = played(graph, latent, label)
     assert made.dtype == np.float32
     assert expected.std() > 0.05
@@ -151,7 +154,7 @@ def test_a_graph_makes_the_same_samples_in_batches_of_any_size(graph: Path, trai
 
 
 def test_a_graph_minds_its_labels(graph: Path, trained: Path) -> None:
-    ours = generator.load_generator(trained)
+    ours = generator.load(trained)
     latent = ours.latents(1).expand(10, -1)
     made = played(graph, latent, ours.labels(10))
     assert len({image.tobytes() for image in made}) == 10
@@ -288,7 +291,7 @@ def test_the_command(call, trained: Path) -> None:
     assert (code, err) == (0, "")
     names = ("generator.safetensors", "discriminator.safetensors", "model.json")
     files = [f"deep/out/{name}" for name in names]
-    assert json.loads(out) == {"files": files, "difference": 0.0, "latents": CHECKED}
+    assert json.loads(out) == {"files": files, "difference": 0.0, "latents": CHECK_BATCH}
 
 
 @pytest.mark.parametrize(

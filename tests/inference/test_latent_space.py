@@ -187,7 +187,7 @@ def test_a_number_is_that_of_any_sheet(size: int, truncation: float | None) -> N
     assert torch.equal(few.latents, many.latents[:4])
     for count in (64, 128):
         sheet = made.sample(count, seed=5, truncation=truncation)
-        torch.testing.assert_close(made.make(few.latents, None), sheet[numbers])
+        torch.testing.assert_close(made.generate(few.latents, None), sheet[numbers])
 
 
 def test_numbers_of_two_seeds() -> None:
@@ -203,7 +203,7 @@ def test_a_chosen_sample_keeps_its_class() -> None:
     result = latent_space.select_latents(made, picks)
     assert result.labels is not None
     assert result.labels.tolist() == [1, 0, 2]
-    torch.testing.assert_close(made.make(result.latents, result.labels), made.sample(64)[[4, 0, 8]])
+    torch.testing.assert_close(made.generate(result.latents, result.labels), made.sample(64)[[4, 0, 8]])
     asked = latent_space.select_latents(made, picks, label=2)
     assert asked.labels is not None
     assert asked.labels.tolist() == [2, 2, 2]
@@ -222,11 +222,11 @@ def test_a_strip_is_made_of_the_samples_of_its_path() -> None:
     assert strip.shape == (2, 4, 1, 16, 16)
     assert start.labels is not None
     for step, latents in enumerate(latent_space.interpolation_path(start.latents, end.latents, 4)):
-        torch.testing.assert_close(strip[:, step], made.make(latents, start.labels))
+        torch.testing.assert_close(strip[:, step], made.generate(latents, start.labels))
     frames = list(latent_space.generate_film(made, [start, end], 3))
     assert len(frames) == 6
     torch.testing.assert_close(frames[0], strip[:, 0])
-    torch.testing.assert_close(frames[3], made.make(end.latents, start.labels))
+    torch.testing.assert_close(frames[3], made.generate(end.latents, start.labels))
 
 
 # The commands.
@@ -302,19 +302,19 @@ def test_a_sheet_to_choose_from_and_a_sum(call, trained: Path) -> None:
 
 
 def test_a_sum_is_that_of_the_latents_named(call, trained: Path) -> None:
-    from equipoise.inference.generator import load_generator
+    from equipoise.inference.generator import load
 
     words = ("--minus", "5", "--plus", "3,17", "--out", "sum.npy", "--json")
     code, out, _ = call("arithmetic", trained, *words)
     told = json.loads(out)
-    made, latents = load_generator(trained), load_generator(trained).latents(64)
+    made, latents = load(trained), load(trained).latents(64)
     latent = (latents[3] + latents[17]) / 2 - latents[5]
     assert code == 0
     assert (told["formula"], told["path"]) == ("− A + B", "sum.npy")
     assert told["length"] == pytest.approx(float(latent.norm()), rel=1e-6)
     result = np.load("sum.npy", allow_pickle=False)
     assert result.shape == (9, 1, 16, 16)
-    expected = made.make(latent[None], torch.tensor([5]))  # in the class of the first sample named, number 5
+    expected = made.generate(latent[None], torch.tensor([5]))  # in the class of the first sample named, number 5
     np.testing.assert_allclose(result[4], expected[0].numpy(), atol=1e-6)
     assert len({image.tobytes() for image in result}) == 9
 
@@ -373,7 +373,7 @@ def test_what_is_wrong_is_told_in_a_line(call, trained: Path, tmp_path: Path, wo
 def test_points_have_no_labels_and_no_sheet(
     call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, said: str
 ) -> None:
-    monkeypatch.setattr("equipoise.inference.generator.load_generator", lambda folder: generator())
+    monkeypatch.setattr("equipoise.inference.generator.load", lambda folder: generator())
     command, *rest = words.split()
     code, out, err = call(command, "run", *rest)
     assert (code, out) == (2, "")
@@ -383,7 +383,7 @@ def test_points_have_no_labels_and_no_sheet(
 
 
 def test_points_have_ways(call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("equipoise.inference.generator.load_generator", lambda folder: generator())
+    monkeypatch.setattr("equipoise.inference.generator.load", lambda folder: generator())
     assert call("interpolate", "run", "--out", "ways.png")[0] == 0
     with Image.open("ways.png") as picture:
         assert len(set(np.asarray(picture.convert("RGB")).reshape(-1, 3).sum(1).tolist())) > 8, "a colour a way"

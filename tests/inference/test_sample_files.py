@@ -11,7 +11,7 @@ from PIL import Image
 import equipoise
 from equipoise.cli import main as cli
 from equipoise.core.data import DataSpec
-from equipoise.data._windows import scaled
+from equipoise.data._windows import scale_to_range
 from equipoise.errors import DataError, SettingError
 from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.inference.sample_files import to_data_unit, write_samples
@@ -49,7 +49,7 @@ def test_scaling_there_and_back_is_the_same_number():
     """To what float32 leaves of the range: half a unit in the last place of 1 on the way there, and rounding back."""
     numbers = torch.from_numpy(np.random.default_rng(0).uniform(-4.54, 40.42, 10_000)).float()
     unit = (-4.54, 40.42)
-    there = scaled(numbers, unit)
+    there = scale_to_range(numbers, unit)
     assert there.dtype == torch.float32
     assert np.abs(to_data_unit(there.numpy(), unit) - numbers.numpy()).max() <= (unit[1] - unit[0]) * 2**-24
 

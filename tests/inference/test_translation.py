@@ -11,13 +11,13 @@ from PIL import Image
 import equipoise
 from equipoise.cli import main as cli
 from equipoise.cli.arguments import parse
-from equipoise.cli.commands import _reporting
+from equipoise.cli.commands import _follow_run
 from equipoise.cli.commands.train import experiment_of
 from equipoise.experiment import launch
-from equipoise.experiment.settings import complete
+from equipoise.experiment.completion import complete
 from equipoise.inference import translation
 from equipoise.inference.generator import Generator
-from equipoise.runs.run_folder import Run
+from equipoise.runs.run import Run
 
 WORDS = (
     *("openmoji", "--image-size", "16", "--option", "width=2", "patch=16", "--steps", "6", "--batch-size", "4"),
@@ -28,7 +28,7 @@ WORDS = (
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """One command in this process, without pictures of runs: exit code, standard output, standard error."""
-    monkeypatch.setattr(_reporting, "report", lambda folder: (folder / "report.html", None))
+    monkeypatch.setattr(_follow_run, "write_report_files", lambda folder: (folder / "report.html", None))
 
     def called(*words: object) -> tuple[int, str, str]:
         code = cli.run([str(word) for word in words])
@@ -237,14 +237,14 @@ def test_commands_for_noise_name_the_one_for_images(call, run_of, command: str) 
 @both
 def test_a_run_measures_held_out_pairs_and_shows_them(run_of, model: str) -> None:
     run = Run(run_of(model))
-    (measured,) = run.named("evaluated")
+    (measured,) = run.lines("evaluated")
     assert (measured["metric"], measured["count"]) == ("paired_l1", 212)
     assert 0.1 < measured["value"] < 2
-    last = run.named("sampled")[-1]
+    last = run.lines("sampled")[-1]
     assert last["shows"] == ["input", "output", "truth"]
     sheet = np.asarray(opened(run.folder / last["samples"]), np.int16)
     assert sheet.shape == (8 * 18 - 2, 9 * 18 - 2, 3)
-    first = np.asarray(opened(run.folder / run.named("sampled")[0]["samples"]), np.int16)
+    first = np.asarray(opened(run.folder / run.lines("sampled")[0]["samples"]), np.int16)
     changed = [(sheet[:, 18 * n : 18 * n + 16] != first[:, 18 * n : 18 * n + 16]).any() for n in range(9)]
     assert changed == [n % 3 == 1 for n in range(9)], "outputs change, inputs and truths stay"
 
@@ -259,7 +259,7 @@ def test_evaluate_holds_each_sample_beside_its_truth(call, run_of, model: str) -
     code, out, _ = call("evaluate", run_of(model), "--metrics", "paired_l1,fd_pixels", "--json")
     assert code == 0
     rows = {row["metric"]: row for row in json.loads(out)["metrics"]}
-    (live,) = Run(run_of(model)).named("evaluated")
+    (live,) = Run(run_of(model)).lines("evaluated")
     assert rows["paired_l1"]["value"] == pytest.approx(live["value"], rel=1e-5)
     assert rows["paired_l1"]["samples"] == rows["paired_l1"]["reals"] == 212
     assert 0.2 < rows["paired_l1"]["floor"]["value"] < 0.6, "what reals get that belong to other inputs"

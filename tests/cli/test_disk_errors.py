@@ -1,0 +1,153 @@
+"""Missing permissions and full disks."""
+
+import contextlib
+import errno
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from equipoise.cli import main as cli
+from equipoise.training import checkpoint
+
+NOBODY = 65534
+
+
+@contextlib.contextmanager
+def without_root() -> Iterator[None]:
+    """Permissions do not bind root, so for as long as this lasts it is somebody else."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that everybody can get to, and its owner alone can write to."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("mode", [0o555, 0o000])
+def test_no_permission_to_create_a_run(trained: Path, public_folder: Path, refused, tiny: list[str], mode: int) -> None:
+    """In a folder that may only be read, and in one that may not even be looked into."""
+    closed = public_folder / "closed"
+    closed.mkdir()
+    closed.chmod(mode)
+    with without_root():
+        line = refused("train", *tiny, "--out", closed / "run")
+    assert line == f"no permission to write to {closed / 'run'}; choose another folder with --out"
+    closed.chmod(0o755)
+    assert list(closed.iterdir()) == []
+
+
+def test_no_permission_to_resume(trained: Path, public_folder: Path, refused_unchanged) -> None:
+    run = Path(shutil.copytree(trained, public_folder / "run"))
+    for path in (run, *run.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    with without_root():
+        line = refused_unchanged(run, "resume", run)
+    assert f"no permission to write to {run}" in line
+
+
+@pytest.mark.parametrize("name", ["grid.png", "numbers.npy", "folder"])
+def test_no_permission_to_write_samples(trained: Path, public_folder: Path, refused_unchanged, name: str) -> None:
+    run = Path(shutil.copytree(trained, public_folder / "run"))
+    for path in run.rglob("*"):
+        path.chmod(0o755)
+    closed = public_folder / "closed"
+    closed.mkdir()
+    closed.chmod(0o555)
+    with without_root():
+        line = refused_unchanged(public_folder, "sample", run, "--out", closed / name)
+    assert str(closed) in line
+    assert "ermission" in line
+
+
+def test_file_in_place_of_the_output_folder(trained: Path, public_folder: Path, refused_unchanged) -> None:
+    (public_folder / "file").write_text("in the way")
+    assert str(public_folder / "file") in refused_unchanged(
+        public_folder, "sample", trained, "--out", public_folder / "file" / "grid.png"
+    )
+
+
+def test_run_stops_on_a_full_disk_and_can_be_resumed(
+    refused, tiny: list[str], tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system tells it, in the middle of the second checkpoint."""
+    save, written = checkpoint.save_file, []
+
+    def full(tensors: object, path: Path) -> None:
+        written.append(path)
+        if len(written) == 2:
+            path.write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    run = tmp_path / "run"
+    code, line = run_to_error("train", *tiny, "--out", run)
+    assert code == 2
+    assert line == f"equipoise: the disk that holds {run} is full; make room, then: equipoise resume {run}"
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000005"]
+    assert cli.run(["resume", str(run)]) == 0
+    assert (run / "generator.safetensors").read_bytes() == (trained / "generator.safetensors").read_bytes()
+
+
+def run_to_error(*words: object) -> tuple[int, str]:
+    """Exit code and last line of a run that began."""
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        code = cli.run([str(word) for word in words])
+    assert "Traceback" not in err.getvalue()
+    return code, err.getvalue().splitlines()[-1]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of half a megabyte, where this user may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    options = ["-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    if mount is None or os.geteuid() != 0 or subprocess.run([mount, *options], capture_output=True).returncode:
+        pytest.skip("this user may not mount a disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("room", [8, 110])
+def test_disk_fills_during_a_run(small_disk: Path, tiny: list[str], trained: Path, room: int) -> None:
+    """Whatever it is that finds no room: an event, a sample, a checkpoint."""
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes((512 - room) * 1024))
+    run = small_disk / "run"
+    code, line = run_to_error("train", *tiny, "--out", run)
+    assert code == 2
+    assert line == f"equipoise: the disk that holds {run} is full; make room, then: equipoise resume {run}"
+    assert not list(run.rglob("*.partial"))
+    filler.unlink()
+    assert cli.run(["resume", str(run)]) == 0
+    assert (run / "generator.safetensors").read_bytes() == (trained / "generator.safetensors").read_bytes()
+
+
+def test_disk_is_full_from_the_start(small_disk: Path, tiny: list[str]) -> None:
+    (small_disk / "filler").write_bytes(bytes(512 * 1024))
+    code, line = run_to_error("train", *tiny, "--out", small_disk / "run")
+    assert code == 2
+    assert f"the disk that holds {small_disk / 'run'} is full; make room" in line
+    assert not list((small_disk / "run").rglob("*"))
