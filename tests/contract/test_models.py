@@ -1,4 +1,4 @@
-"""What every GAN keeps to, on the smallest data that it suits."""
+"""Contract of every model, on the smallest data that it supports."""
 
 import dataclasses
 import inspect
@@ -41,7 +41,7 @@ each = pytest.mark.parametrize("name", NAMES)
 
 @dataclasses.dataclass(frozen=True)
 class Reals:
-    """Batches of random samples; the number decides and nothing else."""
+    """Batches of random samples, determined by the index."""
 
     spec: DataSpec
 
@@ -57,43 +57,43 @@ class Reals:
         return PairedBatch(real, labels, source=torch.rand(BATCH, *self.spec.source, generator=source) * 2 - 1)
 
 
-def made_of(model: Model[Any], count: int) -> Tensor | None:
-    """What samples are made of besides a latent: labels, or inputs."""
+def inputs_of(model: Model[Any], count: int) -> Tensor | None:
+    """Return labels or inputs for the generator, None if it takes only a latent."""
     if model.source is not None:
         return torch.rand(count, *model.source, generator=torch.Generator().manual_seed(1)) * 2 - 1
     return torch.arange(count) % model.num_classes if model.num_classes else None
 
 
-def built(name: str, seed: int = 0) -> tuple[Model[Any], DataSpec]:
-    """The GAN on the first of the smallest specs that it takes, as narrow as its options allow."""
-    known = inspect.signature(catalog.load("models", name)).parameters
-    recipe = catalog.build("models", name, {option: value for option, value in NARROW.items() if option in known})
+def build_smallest(name: str, seed: int = 0) -> tuple[Model[Any], DataSpec]:
+    """Build the model for the first of the smallest specs that it supports, with small networks."""
+    options = inspect.signature(catalog.load("models", name)).parameters
+    recipe = catalog.build("models", name, {option: value for option, value in NARROW.items() if option in options})
     for spec in SMALLEST:
         try:
             return recipe.build(spec, torch.Generator().manual_seed(seed)), spec
         except SettingError:
             continue
-    raise AssertionError(f"{name} takes none of the smallest specs; add one that it takes to this test")
+    raise AssertionError(f"{name} supports none of the smallest specs; add one that it supports to this test")
 
 
-def begun(name: str, seed: int = 0) -> tuple[TrainingState, Reals]:
-    model, spec = built(name, seed)
+def start_training(name: str, seed: int = 0) -> tuple[TrainingState, Reals]:
+    model, spec = build_smallest(name, seed)
     state = initial_state(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
     return state, Reals(spec)
 
 
-def play(state: TrainingState, reals: Reals, steps: int = 3) -> list[Any]:
+def run_steps(state: TrainingState, reals: Reals, steps: int = 3) -> list[Any]:
     return [run_step(state, reals, state.model.knobs, 0.0, measure=True) for _ in range(steps)]
 
 
-def bits(tensors: dict[str, Tensor]) -> dict[str, bytes]:
-    """Global random states aside, which belong to whoever runs the test."""
-    kept = {name: value for name, value in tensors.items() if name not in ("random/torch", "random/numpy")}
-    return {name: value.detach().contiguous().numpy().tobytes() for name, value in kept.items()}
+def tensor_bytes(tensors: dict[str, Tensor]) -> dict[str, bytes]:
+    """Without global random states, which depend on other tests."""
+    selected = {name: value for name, value in tensors.items() if name not in ("random/torch", "random/numpy")}
+    return {name: value.detach().contiguous().numpy().tobytes() for name, value in selected.items()}
 
 
 @each
-def test_it_is_a_frozen_value(name: str) -> None:
+def test_recipe_is_a_frozen_dataclass(name: str) -> None:
     plug = catalog.load("models", name)
     assert dataclasses.is_dataclass(plug)
     assert plug.__dataclass_params__.frozen
@@ -102,7 +102,7 @@ def test_it_is_a_frozen_value(name: str) -> None:
 
 
 @each
-def test_its_file_names_a_paper(name: str) -> None:
+def test_module_docstring_names_a_paper(name: str) -> None:
     """An author and a year, as in "Radford, Metz and Chintala 2016"."""
     text = inspect.getdoc(inspect.getmodule(catalog.load("models", name)))
     papers = re.findall(r"[A-Z]\w+(?: et al\.)?,? ((?:19|20)\d\d)\b", text)
@@ -112,8 +112,8 @@ def test_its_file_names_a_paper(name: str) -> None:
 
 
 @each
-def test_its_knobs_stand_within_their_ranges(name: str) -> None:
-    model, _ = built(name)
+def test_knobs_are_within_their_ranges(name: str) -> None:
+    model, _ = build_smallest(name)
     for knob, range in model.knobs.ranges().items():
         assert range.contains(getattr(model.knobs, knob)), knob
     assert model.turnable <= model.knobs.ranges().keys()
@@ -121,8 +121,8 @@ def test_its_knobs_stand_within_their_ranges(name: str) -> None:
 
 
 @each
-def test_its_parts_fit_together(name: str) -> None:
-    model, spec = built(name)
+def test_fields_of_the_model_are_consistent(name: str) -> None:
+    model, spec = build_smallest(name)
     assert model.name == name
     assert set(model.averaged) <= model.networks.keys()
     assert {network for phase in model.phases for network in phase.updates} == model.networks.keys()
@@ -131,11 +131,11 @@ def test_its_parts_fit_together(name: str) -> None:
 
 
 @each
-def test_three_steps_are_finite_and_move_every_network(name: str) -> None:
-    state, reals = begun(name)
-    before = bits(state.tensors())
-    records = play(state, reals)
-    after = bits(state.tensors())
+def test_three_steps_are_finite_and_update_every_network(name: str) -> None:
+    state, reals = start_training(name)
+    before = tensor_bytes(state.tensors())
+    records = run_steps(state, reals)
+    after = tensor_bytes(state.tensors())
     assert not any(record.non_finite.item() for record in records)
     assert all(value.isfinite().all() for value in state.tensors().values() if value.is_floating_point())
     for network in state.model.networks:
@@ -145,9 +145,9 @@ def test_three_steps_are_finite_and_move_every_network(name: str) -> None:
 
 
 @each
-def test_what_it_says_is_shaped_as_the_readers_expect(name: str) -> None:
-    state, reals = begun(name)
-    (record,) = play(state, reals, 1)
+def test_shapes_of_losses_terms_and_logits(name: str) -> None:
+    state, reals = start_training(name)
+    (record,) = run_steps(state, reals, 1)
     for phase, result in record.phases.items():
         assert result.total.dim() == 0, phase
         assert all(term.dim() == 0 and not term.requires_grad for term in result.terms.values()), phase
@@ -158,46 +158,46 @@ def test_what_it_says_is_shaped_as_the_readers_expect(name: str) -> None:
 
 
 @each
-def test_a_checkpoint_brings_everything_back_to_the_bit(name: str, tmp_path: Path) -> None:
-    """In fresh objects of other weights; and the next steps are the same as if nothing had happened."""
-    state, reals = begun(name)
-    play(state, reals)
+def test_checkpoint_restores_the_state_exactly(name: str, tmp_path: Path) -> None:
+    """In a new model with different weights; the following steps are equal, too."""
+    state, reals = start_training(name)
+    run_steps(state, reals)
     path = checkpoint.write(tmp_path, checkpoint.Checkpoint(state.step, state.tensors(), state.values()))
     loaded = checkpoint.read(path)
-    fresh, _ = begun(name, seed=7)
+    fresh, _ = start_training(name, seed=7)
     fresh.restore(loaded.tensors, loaded.values, path.name)
-    assert bits(fresh.tensors()) == bits(state.tensors())
-    play(state, reals, 2)
-    play(fresh, reals, 2)
-    assert bits(fresh.tensors()) == bits(state.tensors())
+    assert tensor_bytes(fresh.tensors()) == tensor_bytes(state.tensors())
+    run_steps(state, reals, 2)
+    run_steps(fresh, reals, 2)
+    assert tensor_bytes(fresh.tensors()) == tensor_bytes(state.tensors())
     assert fresh.memory.keys() == state.memory.keys()
 
 
 @each
-def test_the_seed_decides_the_first_weights(name: str) -> None:
-    one, same = (bits(begun(name, seed)[0].tensors()) for seed in (3, 3))
+def test_seed_determines_the_initial_weights(name: str) -> None:
+    one, same = (tensor_bytes(start_training(name, seed)[0].tensors()) for seed in (3, 3))
     assert one == same
 
 
 @each
-def test_samples_are_shaped_and_ranged_like_the_data(name: str) -> None:
-    state, reals = begun(name)
+def test_samples_have_the_shape_and_range_of_the_data(name: str) -> None:
+    state, reals = start_training(name)
     model, spec = state.model, reals.spec
     with torch.no_grad():
-        made = model.generate(
-            state.sampling_networks, model.latent(6, torch.Generator().manual_seed(0), None), made_of(model, 6)
+        samples = model.generate(
+            state.sampling_networks, model.latent(6, torch.Generator().manual_seed(0), None), inputs_of(model, 6)
         )
-    assert made.shape == (6, *spec.shape)
-    assert made.dtype == torch.float32
-    assert made.isfinite().all()
+    assert samples.shape == (6, *spec.shape)
+    assert samples.dtype == torch.float32
+    assert samples.isfinite().all()
     if spec.is_image:
-        assert made.abs().max() <= 1
+        assert samples.abs().max() <= 1
 
 
 @each
 @pytest.mark.parametrize("truncation", [0.05, 0.7, 3.0])
-def test_truncated_latents_lie_within_the_bound(name: str, truncation: float) -> None:
-    model, _ = built(name)
+def test_truncated_latents_are_within_the_bound(name: str, truncation: float) -> None:
+    model, _ = build_smallest(name)
     latent = model.latent(500, torch.Generator().manual_seed(0), truncation)
     assert latent.abs().max() <= truncation + 1e-6
     again = model.latent(500, torch.Generator().manual_seed(0), truncation)
@@ -205,10 +205,10 @@ def test_truncated_latents_lie_within_the_bound(name: str, truncation: float) ->
 
 
 @each
-def test_every_network_has_settings_that_follow_the_knobs(name: str) -> None:
-    state, _ = begun(name)
-    turned = state.model.knobs.with_values({"lr_g": 1e-3, "lr_d": 3e-3})
-    moment = dataclasses.replace(state.moment(turned, 0.0), step=1)
+def test_optimizer_settings_follow_the_knobs(name: str) -> None:
+    state, _ = start_training(name)
+    changed_knobs = state.model.knobs.with_values({"lr_g": 1e-3, "lr_d": 3e-3})
+    moment = dataclasses.replace(state.moment(changed_knobs, 0.0), step=1)
     rates = {network: state.model.optimizer(network, moment).lr for network in state.model.networks}
     assert rates["generator"] == 1e-3
     assert 0.3 * 3e-3 <= rates["discriminator"] <= 3e-3
@@ -216,14 +216,16 @@ def test_every_network_has_settings_that_follow_the_knobs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_PRESETS)
-def test_it_can_be_built_as_it_is_typed(name: str) -> None:
-    model, spec = built(name)
-    made = model.generate(model.networks, model.latent(2, torch.Generator().manual_seed(0), None), made_of(model, 2))
-    assert made.shape == (2, *spec.shape)
+def test_models_and_presets_can_be_built(name: str) -> None:
+    model, spec = build_smallest(name)
+    samples = model.generate(
+        model.networks, model.latent(2, torch.Generator().manual_seed(0), None), inputs_of(model, 2)
+    )
+    assert samples.shape == (2, *spec.shape)
 
 
 @each
-def test_data_that_it_does_not_suit_is_told(name: str) -> None:
-    """One line that names another GAN or another size, for a spec that nothing suits."""
-    with pytest.raises(SettingError, match=r"use --|plays on"):
+def test_unsupported_data_raises(name: str) -> None:
+    """The message suggests a model or a size, for data that no model supports."""
+    with pytest.raises(SettingError, match="use --"):
         catalog.build("models", name).build(DataSpec((1, 17, 17)), torch.Generator().manual_seed(0))

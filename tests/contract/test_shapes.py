@@ -1,4 +1,4 @@
-"""The loop needs no branch: every shape of game trains, is killed, goes on in fresh objects, and ends bit-equal."""
+"""The training loop supports every kind of training without branches; resumed runs end bit-equal."""
 
 import ast
 import dataclasses
@@ -25,35 +25,35 @@ from equipoise.training.loop import Preview, Streams, Training, TrainingPlan, re
 from equipoise.training.state import initial_state
 
 STEPS = 12
-KILLED_AFTER = 7
+LAST_STEP = 7
 
 
-def shapes() -> ModuleType:
-    """The toys beside this file; tests are no package, so by path."""
-    place = importlib.util.spec_from_file_location("shapes", Path(__file__).with_name("shapes.py"))
-    assert place is not None
-    assert place.loader is not None
-    module = importlib.util.module_from_spec(place)
-    place.loader.exec_module(module)
+def load_shapes() -> ModuleType:
+    """Load shapes.py by path, since tests are not a package."""
+    spec = importlib.util.spec_from_file_location("shapes", Path(__file__).with_name("shapes.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 
-TOYS = shapes()
-# By game and the step of the checkpoint: right after a reading (5), and in the middle of a window (7).
-CASES = [(name, every) for name in TOYS.GAMES for every in (5, 7)]
-each = pytest.mark.parametrize("name", TOYS.GAMES)
+TOYS = load_shapes()
+# Name of the model, and step of the checkpoint: after a reading (5), or within a window (7).
+CASES = [(name, every) for name in TOYS.TOY_MODELS for every in (5, 7)]
+each = pytest.mark.parametrize("name", TOYS.TOY_MODELS)
 
 
 @pytest.fixture(autouse=True)
-def seldom_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Readings at 5 and 10 only, so that a checkpoint may fall into the middle of a window; and one start for all."""
+def rare_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read at steps 5 and 10 only, so that a checkpoint can be within a window; set the same seed for all tests."""
     seed_everything(0)
     monkeypatch.setattr("equipoise.pilot.pilot.EAGER", 0)
 
 
-def fresh(name: str, folder: Path, save_every: int, seed: int = 3) -> Training:
-    """A run as it is assembled anew in a process that has just begun."""
-    model = TOYS.GAMES[name](torch.Generator().manual_seed(seed))
+def create_training(name: str, folder: Path, save_every: int, seed: int = 3) -> Training:
+    """Create a run as in a new process."""
+    model = TOYS.TOY_MODELS[name](torch.Generator().manual_seed(seed))
     state = initial_state(model, model.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(seed))
     stream = TOYS.STREAMS.get(name, TOYS.Points())
     controller = Annealed(factors={"lr_g": "cosine(1, 0.1)"}, schedules={"beta1": "linear(0.5, 0.2)"})
@@ -78,69 +78,73 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
 
 
-def until(events: Iterator[Event], last: int) -> list[Event]:
-    """The events up to that step; whoever consumes them is killed then."""
+def events_until(events: Iterator[Event], last: int) -> list[Event]:
+    """Return the events up to a step and abandon the iterator, as if the process was interrupted."""
     return list(itertools.takewhile(lambda event: event.step <= last, events))
 
 
 def whole_state(training: Training) -> dict[str, Tensor]:
-    """Every tensor that there is, the pilot's and the global random states too: as they are now."""
-    theirs = {f"pilot/{name}": value for name, value in training.pilot.state()[0].items()}
-    return {name: value.detach().clone() for name, value in {**training.state.tensors(), **theirs}.items()}
+    """Copy all tensors, including those of the pilot and the global random states."""
+    pilot_tensors = {f"pilot/{name}": value for name, value in training.pilot.state()[0].items()}
+    return {name: value.detach().clone() for name, value in {**training.state.tensors(), **pilot_tensors}.items()}
 
 
 def values(training: Training) -> dict[str, Any]:
-    """Everything else, but for the clock."""
+    """Return all other values except for times."""
     return {**training.state.values(), "seconds": None, "pilot": training.pilot.state()[1]}
 
 
-def told(events: list[Event], after: int) -> list[Any]:
-    """What the events after a step say, but for the clock."""
-    kept = [event for event in events if event.step > after and not isinstance(event, Stepped | Saved)]
-    bare = [dataclasses.replace(event, seconds=0.0) if hasattr(event, "seconds") else event for event in kept]
-    return [(e.step, e.samples.tobytes()) if isinstance(e, Sampled) else e for e in bare]
+def comparable_events(events: list[Event], after: int) -> list[Any]:
+    """Return the events after a step without times."""
+    selected = [event for event in events if event.step > after and not isinstance(event, Stepped | Saved)]
+    timeless = [dataclasses.replace(event, seconds=0.0) if hasattr(event, "seconds") else event for event in selected]
+    return [(e.step, e.samples.tobytes()) if isinstance(e, Sampled) else e for e in timeless]
 
 
-def unequal(mine: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
-    assert mine.keys() == theirs.keys()
-    return [name for name, value in mine.items() if value.dtype != theirs[name].dtype or not same(value, theirs[name])]
+def unequal(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> list[str]:
+    assert tensors.keys() == expected.keys()
+    return [
+        name
+        for name, value in tensors.items()
+        if value.dtype != expected[name].dtype or not same(value, expected[name])
+    ]
 
 
-def same(mine: Tensor, theirs: Tensor) -> bool:
-    return mine.numpy().tobytes() == theirs.numpy().tobytes() and mine.shape == theirs.shape
+def same(first: Tensor, second: Tensor) -> bool:
+    return first.numpy().tobytes() == second.numpy().tobytes() and first.shape == second.shape
 
 
 @pytest.mark.parametrize(("name", "save_every"), sorted(CASES))
-def test_a_killed_run_goes_on_and_ends_bit_equal(name: str, save_every: int, tmp_path: Path) -> None:
+def test_resumed_run_ends_bit_equal(name: str, save_every: int, tmp_path: Path) -> None:
     seed_everything(0)
-    never_killed = fresh(name, tmp_path / "whole", save_every)
-    expected = list(train(never_killed))
+    uninterrupted = create_training(name, tmp_path / "whole", save_every)
+    expected = list(train(uninterrupted))
     assert isinstance(expected[-1], Finished)
     assert (expected[-1].reason, expected[-1].step) == ("steps", STEPS)
     assert sum(isinstance(event, Sensed) for event in expected) == 2
-    tensors, rest = whole_state(never_killed), values(never_killed)
+    tensors, rest = whole_state(uninterrupted), values(uninterrupted)
 
     seed_everything(0)
-    killed = fresh(name, tmp_path / "killed", save_every)
-    until(train(killed), KILLED_AFTER)
-    (last,) = checkpoint.find(tmp_path / "killed")
+    interrupted = create_training(name, tmp_path / "interrupted", save_every)
+    events_until(train(interrupted), LAST_STEP)
+    (last,) = checkpoint.find(tmp_path / "interrupted")
     assert last.name == f"step-{save_every:08d}"
 
     seed_everything(99)
-    resumed = fresh(name, tmp_path / "killed", save_every, seed=4)
+    resumed = create_training(name, tmp_path / "interrupted", save_every, seed=4)
     restore(resumed, last)
     events = list(train(resumed))
     assert isinstance(events[0], Resumed)
     assert events[0].step == save_every
     assert unequal(whole_state(resumed), tensors) == []
     assert values(resumed) == rest
-    assert told(events, save_every) == told(expected, save_every)
+    assert comparable_events(events, save_every) == comparable_events(expected, save_every)
 
 
 @each
-def test_every_network_moves_and_stays_finite(name: str, tmp_path: Path) -> None:
-    """A comparison of runs that stand still would prove nothing."""
-    training = fresh(name, tmp_path, 5)
+def test_every_network_changes_and_stays_finite(name: str, tmp_path: Path) -> None:
+    """Otherwise the comparison of runs would be meaningless."""
+    training = create_training(name, tmp_path, 5)
     before = whole_state(training)
     list(train(training))
     after = whole_state(training)
@@ -154,38 +158,41 @@ def test_every_network_moves_and_stays_finite(name: str, tmp_path: Path) -> None
 
 
 @each
-def test_another_start_is_another_run(name: str, tmp_path: Path) -> None:
-    one, other = fresh(name, tmp_path / "one", 5), fresh(name, tmp_path / "other", 5, seed=4)
+def test_different_seed_gives_a_different_run(name: str, tmp_path: Path) -> None:
+    one, other = create_training(name, tmp_path / "one", 5), create_training(name, tmp_path / "other", 5, seed=4)
     list(train(one))
     list(train(other))
-    mine, theirs = whole_state(one), whole_state(other)
-    assert len([key for key in mine if key.startswith("network/") and not torch.equal(mine[key], theirs[key])]) > 4
+    first, second = whole_state(one), whole_state(other)
+    assert len([key for key in first if key.startswith("network/") and not torch.equal(first[key], second[key])]) > 4
 
 
 @each
-def test_a_toy_is_short(name: str) -> None:
-    assert len(inspect.getsource(TOYS.GAMES[name]).splitlines()) <= 40
+def test_toy_models_are_short(name: str) -> None:
+    assert len(inspect.getsource(TOYS.TOY_MODELS[name]).splitlines()) <= 40
 
 
 def phases_at(name: str, number: int, tmp_path: Path) -> set[str]:
-    """Which phases ran in a step."""
-    training = fresh(name, tmp_path, 5)
+    """Return the phases of a step."""
+    training = create_training(name, tmp_path, 5)
     moment = dataclasses.replace(training.state.moment(training.pilot.knobs, 0.0), step=number)
     return {phase.name for phase in training.state.model.phases if phase.when(moment)}
 
 
-def test_the_toys_have_the_shapes_that_they_are_named_for(tmp_path: Path) -> None:
+def test_toy_models_have_the_phases_of_their_kind(tmp_path: Path) -> None:
     assert phases_at("growing_network", 3, tmp_path) == {"discriminator", "generator"}
     assert phases_at("growing_network", 4, tmp_path) == {"discriminator", "whole"}
     assert [len(phases_at("lazy_penalty", number, tmp_path)) for number in range(4)] == [3, 2, 2, 3]
-    assert phases_at("pre_training", 5, tmp_path) == {"rote"}
+    assert phases_at("pre_training", 5, tmp_path) == {"regression"}
     assert phases_at("pre_training", 6, tmp_path) == {"discriminator", "generator"}
     assert phases_at("simultaneous", 0, tmp_path) == {"both"}
-    assert len(fresh("two_pairs", tmp_path, 5).state.optimizers) == 4
+    assert len(create_training("two_pairs", tmp_path, 5).state.optimizers) == 4
 
 
 def test_memory_grows_with_the_run(tmp_path: Path) -> None:
-    pool, fading = fresh("image_pool", tmp_path / "a", 5), fresh("growing_network", tmp_path / "b", 5)
+    pool, fading = (
+        create_training("image_pool", tmp_path / "a", 5),
+        create_training("growing_network", tmp_path / "b", 5),
+    )
     sizes, fades = [], []
     for event in train(pool):
         if isinstance(event, Stepped):
@@ -198,24 +205,24 @@ def test_memory_grows_with_the_run(tmp_path: Path) -> None:
 
 
 def branches(source: str) -> list[str]:
-    """Comparisons with names of networks, phases or GANs, and questions about types."""
-    asked = []
+    """Return comparisons with names of networks, phases or models, and checks of types."""
+    conditions = []
     for node in ast.walk(ast.parse(source)):
         text = ast.unparse(node) if isinstance(node, ast.Compare | ast.Call) else ""
         if isinstance(node, ast.Compare) and re.search(r"\.name\b|'generator'|'discriminator'", text):
-            asked.append(text)
+            conditions.append(text)
         if isinstance(node, ast.Call) and re.match(r"(isinstance|hasattr|getattr|type)\(", text):
-            asked.append(text)
-    return asked
+            conditions.append(text)
+    return conditions
 
 
 @pytest.mark.parametrize("module", [loop, step], ids=["loop", "step"])
-def test_the_loop_never_asks_which_gan_it_has(module: ModuleType) -> None:
+def test_training_loop_does_not_depend_on_the_model(module: ModuleType) -> None:
     result = [text for text in branches(inspect.getsource(module)) if text != "phase.name in records"]
     assert result == []
 
 
-def test_a_question_would_be_found() -> None:
+def test_branches_finds_conditions() -> None:
     assert branches("if state.model.name == 'dcgan': pass")
     assert branches("if isinstance(gan, CycleGan): pass")
     assert branches("x = 1 if name == 'generator' else 2")

@@ -1,4 +1,4 @@
-"""The adversarial losses against second derivations of the same formulas, and at the edges of their range."""
+"""Adversarial losses compared with independent formulas, and for extreme logits."""
 
 import math
 from typing import get_args
@@ -21,7 +21,7 @@ def logits(seed: int, count: int = 64, dtype: torch.dtype = torch.float64) -> tu
 
 
 def best_response(name: str, share: float) -> float:
-    """The logit that a discriminator gives to a point of which `share` of the mass is real, by search on a grid."""
+    """Find the optimal logit at a point where a fraction `share` of the mass is real, by grid search."""
     loss = LOSSES[name].discriminator
     far = torch.tensor(50.0, dtype=torch.float64)
     at_real = [loss(d, -far, ONE, ZERO) for d in GRID]
@@ -30,12 +30,12 @@ def best_response(name: str, share: float) -> float:
     return float(GRID[int(torch.stack(values).argmin())])
 
 
-def test_names_match_the_literal() -> None:
+def test_option_type_has_the_names_of_the_losses() -> None:
     assert set(LOSSES) == set(get_args(AdversarialLossName))
 
 
 @pytest.mark.parametrize("name", ["minimax", "non_saturating"])
-def test_cross_entropy_is_that_of_probabilities(name: str) -> None:
+def test_cross_entropy_equals_that_of_probabilities(name: str) -> None:
     real, fake = logits(0)
     generator = torch.Generator().manual_seed(1)
     real_label = 0.7 + 0.3 * torch.rand(64, generator=generator, dtype=torch.float64)
@@ -44,14 +44,14 @@ def test_cross_entropy_is_that_of_probabilities(name: str) -> None:
     torch.testing.assert_close(LOSSES[name].discriminator(real, fake, real_label, fake_label), expected)
 
 
-def test_generators_of_cross_entropy() -> None:
+def test_generator_losses_of_cross_entropy() -> None:
     real, fake = logits(2)
     torch.testing.assert_close(LOSSES["minimax"].generator(fake, real), torch.log(1 - fake.sigmoid()).mean())
     torch.testing.assert_close(LOSSES["non_saturating"].generator(fake, real), -torch.log(fake.sigmoid()).mean())
 
 
 def test_minimax_is_a_zero_sum_game() -> None:
-    """What the discriminator gains by a change of the fakes alone, the generator loses."""
+    """A change of the fakes has opposite effects on both losses."""
     real, fake = logits(3)
     _, other = logits(4)
     loss = LOSSES["minimax"]
@@ -60,7 +60,7 @@ def test_minimax_is_a_zero_sum_game() -> None:
     torch.testing.assert_close(change_d, -change_g)
 
 
-def test_non_saturating_keeps_its_gradient_where_minimax_loses_it() -> None:
+def test_non_saturating_has_a_gradient_where_minimax_vanishes() -> None:
     gradients = {}
     for name in ("minimax", "non_saturating"):
         fake = torch.full((8,), -15.0, requires_grad=True)
@@ -76,7 +76,7 @@ def test_non_saturating_keeps_its_gradient_where_minimax_loses_it() -> None:
     ("hinge", 0.0, 2.0), ("wasserstein", 0.0, 0.0), ("relativistic", 0.0, math.log(2)),
 ])  # fmt: skip
 def test_value_at_equilibrium(name: str, at_equal: float, value: float) -> None:
-    """The published value of the discriminator's loss where fakes are as reals."""
+    """The published value of the discriminator loss for equal distributions."""
     logit = torch.full((16,), at_equal)
     assert float(LOSSES[name].discriminator(logit, logit, ONE, ZERO)) == pytest.approx(value, abs=1e-6)
 
@@ -108,7 +108,7 @@ def test_wasserstein_is_a_difference_of_means() -> None:
     torch.testing.assert_close(loss.generator(fake, real), -fake.mean())
 
 
-def test_relativistic_sees_only_differences_of_pairs() -> None:
+def test_relativistic_depends_on_differences_of_pairs_only() -> None:
     real, fake = logits(6)
     loss = LOSSES["relativistic"]
     expected = -torch.log((real - fake).sigmoid()).mean()
@@ -142,7 +142,7 @@ def test_bfloat16_logits_are_averaged_in_float32(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_flags_tell_the_truth(name: str) -> None:
+def test_flags_match_the_functions(name: str) -> None:
     real, fake = logits(8)
     loss = LOSSES[name]
     plain, smooth = (loss.discriminator(real, fake, torch.tensor(label), ZERO) for label in (1.0, 0.8))
@@ -151,8 +151,8 @@ def test_flags_tell_the_truth(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_both_players_pull_apart(name: str) -> None:
-    """Downhill, the discriminator lifts reals and sinks fakes, the generator lifts fakes."""
+def test_signs_of_the_gradients(name: str) -> None:
+    """A gradient step increases logits of reals and decreases those of fakes for D, increases those of fakes for G."""
     real = torch.zeros(4, requires_grad=True)
     fake = torch.zeros(4, requires_grad=True)
     # Between its targets 0 and 1, where both labels of least squares pull.
@@ -166,7 +166,7 @@ def test_both_players_pull_apart(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if loss.probability is not None])
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
-def test_probability_of_the_best_logit_is_the_share_of_reals(name: str, share: float) -> None:
+def test_probability_of_the_optimal_logit_is_the_fraction_of_reals(name: str, share: float) -> None:
     probability = LOSSES[name].probability
     assert probability is not None
     assert float(probability(torch.tensor(best_response(name, share)))) == pytest.approx(share, abs=0.03)

@@ -12,7 +12,7 @@ def features(count: int, shift: float = 0.0, seed: int = 0) -> torch.Tensor:
     return torch.randn(count, 5, generator=torch.Generator().manual_seed(seed)).double() + shift
 
 
-def test_it_is_the_sum_over_pairs() -> None:
+def test_mmd_equals_the_sum_over_pairs() -> None:
     first, second, width = features(3), features(4, 1.0, 1), 1.5
 
     def kernel(x, y):
@@ -24,26 +24,26 @@ def test_it_is_the_sum_over_pairs() -> None:
     assert mmd(first, second, width).item() == pytest.approx(wanted)
 
 
-def test_without_a_bandwidth_it_is_the_mean_over_five_around_the_median() -> None:
+def test_default_bandwidths_are_multiples_of_the_median() -> None:
     first, second = features(6), features(6, 1.0, 1)
     middle = torch.pdist(torch.cat([first, second])).median().item()
     wanted = sum(mmd(first, second, factor * middle).item() for factor in FACTORS) / len(FACTORS)
     assert mmd(first, second).item() == pytest.approx(wanted)
 
 
-def test_it_is_nothing_between_the_same_and_grows_with_the_distance() -> None:
+def test_mmd_is_0_for_equal_features_and_increases_with_distance() -> None:
     same = features(50)
     assert mmd(same, same.clone()).item() == pytest.approx(0, abs=1e-12)
     near, far = (mmd(same, features(50, shift, 1)).item() for shift in (0.3, 1.0))
     assert 0 < near < far
 
 
-def test_its_gradient_is_that_of_finite_differences() -> None:
+def test_gradient_equals_finite_differences() -> None:
     first, second = features(4).requires_grad_(), features(4, 1.0, 1)
     assert torch.autograd.gradcheck(lambda rows: mmd(rows, second, 2.0), first)
 
 
-def test_the_median_is_taken_for_a_constant() -> None:
+def test_median_is_constant_for_the_gradient() -> None:
     first, second = features(4).requires_grad_(), features(4, 1.0, 1)
     middle = torch.pdist(torch.cat([first.detach(), second])).median().item()
     fixed = sum(mmd(first, second, factor * middle) for factor in FACTORS) / len(FACTORS)
@@ -53,7 +53,7 @@ def test_the_median_is_taken_for_a_constant() -> None:
 
 
 def test_equal_features_have_a_finite_gradient() -> None:
-    """Where all are the same, distances are 0, and so is their median."""
+    """All distances and their median are 0."""
     first = torch.zeros(4, 3, requires_grad=True)
     mmd(first, torch.zeros(4, 3)).backward()
     assert first.grad.isfinite().all()

@@ -1,4 +1,4 @@
-"""Penalties against discriminators whose gradients are known by heart, and the running means of LeCam."""
+"""Penalties of discriminators with known gradients, and the running means of LeCam."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def linear(weight: Tensor) -> nn.Module:
     return nn.Sequential(nn.Flatten(), layer, nn.Flatten(0))
 
 
-def test_zero_centred_of_a_line_is_half_its_squared_slope() -> None:
+def test_zero_centred_of_a_linear_discriminator() -> None:
     weight = torch.randn(1, 16, generator=seeded())
     discriminator = linear(weight)
     penalty = zero_centred(discriminator, images())
@@ -34,7 +34,7 @@ def test_zero_centred_of_a_line_is_half_its_squared_slope() -> None:
     torch.testing.assert_close(parameter.grad, weight)
 
 
-def test_zero_centred_of_a_bowl_is_half_the_mean_squared_distance() -> None:
+def test_zero_centred_of_a_quadratic_discriminator() -> None:
     """D(x) = |x|^2 / 2 has the gradient x."""
     x = images()
     expected = sum(float(sample.square().sum()) for sample in x) / len(x) / 2
@@ -42,7 +42,7 @@ def test_zero_centred_of_a_bowl_is_half_the_mean_squared_distance() -> None:
     assert float(penalty.detach()) == pytest.approx(expected, rel=1e-5)
 
 
-def test_penalties_send_nothing_back_to_the_samples() -> None:
+def test_no_gradient_reaches_the_samples() -> None:
     discriminator = linear(torch.ones(1, 16))
     x = images().requires_grad_()
     total = zero_centred(discriminator, x) + gradient_penalty(discriminator, x, x * 2, seeded())
@@ -67,7 +67,7 @@ def test_zero_centred_agrees_with_finite_differences() -> None:
     assert float(weight.grad[2, 3]) == pytest.approx(float((above - below).detach()) / (2 * step), rel=1e-6)
 
 
-def test_penalties_leave_autocast_outside() -> None:
+def test_penalties_disable_autocast() -> None:
     discriminator = linear(torch.randn(1, 16, generator=seeded()))
     seen = []
     discriminator.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
@@ -82,7 +82,7 @@ def test_penalties_leave_autocast_outside() -> None:
     torch.testing.assert_close(plain[1], mixed[1])
 
 
-def test_penalties_take_bfloat16_samples() -> None:
+def test_penalties_accept_bfloat16_samples() -> None:
     discriminator = linear(torch.ones(1, 16))
     assert zero_centred(discriminator, images().bfloat16()).dtype == torch.float32
     penalty = gradient_penalty(discriminator, images().bfloat16(), images(1).bfloat16(), seeded())
@@ -90,14 +90,14 @@ def test_penalties_take_bfloat16_samples() -> None:
 
 
 @pytest.mark.parametrize(("slope", "expected"), [(1.0, 0.0), (3.0, 4.0), (0.25, 0.5625)])
-def test_gradient_penalty_of_a_line(slope: float, expected: float) -> None:
+def test_gradient_penalty_of_a_linear_discriminator(slope: float, expected: float) -> None:
     weight = torch.zeros(1, 16)
     weight[0, 5] = slope
     penalty = gradient_penalty(linear(weight), images(), images(1), seeded())
     assert float(penalty.detach()) == pytest.approx(expected, abs=1e-6)
 
 
-def test_gradient_penalty_looks_between_the_pairs() -> None:
+def test_gradient_penalty_interpolates_between_pairs() -> None:
     """Reals at 0 and fakes at 1 put the points on [0, 1]; D(x) = x^2 / 2 has the slope x there."""
     seen = []
 
@@ -114,7 +114,7 @@ def test_gradient_penalty_looks_between_the_pairs() -> None:
     assert float(penalty.detach()) == pytest.approx(1 / 3, abs=0.02)
 
 
-def test_gradient_penalty_mixes_a_sample_as_a_whole() -> None:
+def test_gradient_penalty_uses_one_coefficient_per_sample() -> None:
     seen = []
 
     def discriminator(x: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ def test_gradient_penalty_mixes_a_sample_as_a_whole() -> None:
     assert len(per_sample[:, 0].unique()) == 5
 
 
-def test_gradient_penalty_survives_a_flat_discriminator() -> None:
+def test_gradient_penalty_of_a_constant_discriminator_is_finite() -> None:
     discriminator = linear(torch.zeros(1, 16))
     penalty = gradient_penalty(discriminator, images(), images(1), seeded())
     penalty.backward()
@@ -135,7 +135,7 @@ def test_gradient_penalty_survives_a_flat_discriminator() -> None:
     assert all(bool(parameter.grad.isfinite().all()) for parameter in discriminator.parameters())
 
 
-def test_gradient_penalty_follows_the_generator() -> None:
+def test_gradient_penalty_uses_the_generator() -> None:
     def run(seed: int) -> float:
         return float(gradient_penalty(lambda x: x.flatten(1).pow(3).sum(1), images(), images(1), seeded(seed)).detach())
 
@@ -144,7 +144,7 @@ def test_gradient_penalty_follows_the_generator() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_lecam_starts_from_its_own_batch() -> None:
+def test_first_lecam_means_are_those_of_the_batch() -> None:
     real, fake = torch.tensor([4.0, 6.0]), torch.tensor([-2.0, 0.0])
     penalty, memory = lecam(real, fake, lecam_memory(CPU))
     assert float(memory["lecam_real"]) == 5.0
@@ -164,13 +164,13 @@ def test_lecam_means_are_weighted_averages_of_the_past() -> None:
     torch.testing.assert_close(memory["lecam_fake"], -expected)
 
 
-def test_lecam_leaves_modest_logits_alone() -> None:
+def test_lecam_is_0_for_logits_below_the_means() -> None:
     memory = {**lecam_memory(CPU), "lecam_mass": torch.tensor(1.0), "lecam_real": torch.tensor(-3.0)}
     memory["lecam_fake"] = torch.tensor(3.0)
     assert float(lecam(torch.zeros(4), torch.zeros(4), memory).penalty) == 0
 
 
-def test_lecam_never_writes_into_what_it_was_given() -> None:
+def test_lecam_does_not_modify_its_arguments() -> None:
     memory = lecam_memory(CPU)
     before = {name: value.clone() for name, value in memory.items()}
     real, fake = torch.randn(2, 8, generator=seeded()).requires_grad_()
@@ -182,7 +182,7 @@ def test_lecam_never_writes_into_what_it_was_given() -> None:
     assert penalty.requires_grad
 
 
-def test_lecam_draws_the_sides_together() -> None:
+def test_lecam_pulls_logits_together() -> None:
     logit = torch.tensor([[4.0, 5.0], [-4.0, -5.0]], requires_grad=True)
     lecam(logit[0], logit[1], lecam_memory(CPU)).penalty.backward()
     assert logit.grad is not None
@@ -205,7 +205,7 @@ def test_feature_matching_averages_over_layers() -> None:
         feature_matching(real, fake[:1])
 
 
-def test_feature_matching_moves_the_fakes_only() -> None:
+def test_feature_matching_has_a_gradient_for_fakes_only() -> None:
     real = torch.ones(4, 3, requires_grad=True)
     fake = torch.zeros(4, 3, requires_grad=True)
     feature_matching(real.bfloat16(), fake.bfloat16()).backward()

@@ -130,11 +130,11 @@ def test_baseline_of_a_token_does_not_depend_on_its_reward() -> None:
     value = torch.rand(4, 3, generator=torch.Generator().manual_seed(0))
     for name in ("batch", "prefix"):
         phases = _SeqGANPhases(SeqGAN(**SMALL, baseline=name), 3)
-        for row, place in itertools.product(range(4), range(3)):
+        for row, position in itertools.product(range(4), range(3)):
             other = value.clone()
-            other[row, place] += 1
-            assert phases.baselines(other)[row, place].item() == pytest.approx(
-                phases.baselines(value)[row, place].item()
+            other[row, position] += 1
+            assert phases.baselines(other)[row, position].item() == pytest.approx(
+                phases.baselines(value)[row, position].item()
             )
 
 

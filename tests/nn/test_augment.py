@@ -1,4 +1,4 @@
-"""Augmentation by what it does to images: how often, how far, and what stays as it was."""
+"""Augmentation: probability, range of the changes, and unchanged inputs."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def changed(before: Tensor, after: Tensor) -> Tensor:
     return (before != after).flatten(1).any(1)
 
 
-def test_off_is_the_same_tensor_and_draws_nothing() -> None:
+def test_zero_strength_returns_the_input_and_draws_nothing() -> None:
     generator, x = seeded(), images(2)
     before = generator.get_state()
     assert augment(x, 0.0, generator, KINDS) is x
@@ -35,7 +35,7 @@ def test_off_is_the_same_tensor_and_draws_nothing() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("p", [0.2, 0.7])
-def test_share_of_changed_samples(kind: Augmentation, p: float) -> None:
+def test_fraction_of_changed_samples(kind: Augmentation, p: float) -> None:
     x = images(2000, side=16)
     after = augment(x, p, seeded(1), (kind,))
     # Of the 25 shifts, up to 2 pixels each way, one is none at all.
@@ -43,8 +43,8 @@ def test_share_of_changed_samples(kind: Augmentation, p: float) -> None:
     assert float(changed(x, after).float().mean()) == pytest.approx(p * visible, abs=0.04)
 
 
-def test_kinds_are_chosen_independently() -> None:
-    """A flip and a cutout, told apart by what they do to an image of ones with a mark."""
+def test_kinds_are_applied_independently() -> None:
+    """A flip and a cutout are distinguished by their effect on an image of ones with a marker."""
     x = torch.ones(4000, 1, 8, 8)
     x[:, :, :, 0] = 2
     after = augment(x, 0.5, seeded(2), ("flip", "cutout"))
@@ -53,14 +53,14 @@ def test_kinds_are_chosen_independently() -> None:
     assert float((flipped & cut).float().mean()) == pytest.approx(0.25, abs=0.06)
 
 
-def test_everything_at_certainty() -> None:
+def test_all_kinds_are_applied_at_probability_1() -> None:
     x = images(200)
     assert bool(changed(x, augment(x, 1.0, seeded(), ("flip",))).all())
     assert torch.equal(augment(x, 1.0, seeded(), ("flip",)), torch.flip(x, [3]))
 
 
-def test_translation_stays_within_an_eighth() -> None:
-    """One bright pixel in the middle shows where each image went."""
+def test_translation_is_at_most_an_eighth() -> None:
+    """The position of a bright pixel shows the translation."""
     x = torch.full((3000, 1, 32, 24), -1.0)
     x[:, :, 16, 12] = 1
     after = augment(x, 1.0, seeded(3), ("translation",))
@@ -84,7 +84,7 @@ def test_translation_uncovers_the_fill(fill: float) -> None:
     assert int(uncovered.max()) == 2 * (2 * 16 + 2 * 14)
 
 
-def test_translation_moves_the_picture_unchanged() -> None:
+def test_translation_preserves_the_content() -> None:
     x = images(50)
     after = augment(x, 1.0, seeded(5), ("translation",), fill=7.0)
     for before, moved in zip(x, after, strict=True):
@@ -103,7 +103,7 @@ def test_cutout_is_a_square_of_half_the_side() -> None:
     assert bool(hole.any(0).all())
 
 
-def test_colour_moves_the_mean_by_brightness_alone() -> None:
+def test_only_brightness_changes_the_mean() -> None:
     x = images(4000, side=4)
     after = augment(x, 1.0, seeded(7), ("colour",))
     shift = after.mean((1, 2, 3)) - x.mean((1, 2, 3))
@@ -112,8 +112,8 @@ def test_colour_moves_the_mean_by_brightness_alone() -> None:
     assert float(shift.std()) == pytest.approx(12**-0.5, abs=0.01)
 
 
-def test_contrast_lies_between_half_and_one_and_a_half() -> None:
-    """Without colour there is no saturation: only the spread about the mean can change."""
+def test_contrast_is_between_half_and_one_and_a_half() -> None:
+    """Grey images have no saturation: only the deviation from the mean changes."""
     x = images(4000, channels=1, side=4)
     after = augment(x, 1.0, seeded(8), ("colour",))
     ratio = after.std((1, 2, 3)) / x.std((1, 2, 3))
@@ -122,8 +122,8 @@ def test_contrast_lies_between_half_and_one_and_a_half() -> None:
     assert float(ratio.mean()) == pytest.approx(1, abs=0.02)
 
 
-def test_saturation_reaches_from_grey_to_double() -> None:
-    """Distances between channels, relative to those between grey pixels, change by the saturation alone."""
+def test_saturation_is_between_0_and_2() -> None:
+    """Differences between channels, relative to those between grey values, change by the saturation only."""
     x = images(4000, side=4)
     after = augment(x, 1.0, seeded(9), ("colour",))
 
@@ -137,13 +137,13 @@ def test_saturation_reaches_from_grey_to_double() -> None:
 
 
 @pytest.mark.parametrize("kinds", [(kind,) for kind in KINDS] + [KINDS])
-def test_differentiable(kinds: Sequence[Augmentation]) -> None:
+def test_augmentation_is_differentiable(kinds: Sequence[Augmentation]) -> None:
     x = images(3, side=6).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: augment(x, 0.7, seeded(10), kinds), (x,))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_seed_decides_and_dtype_does_not(dtype: torch.dtype) -> None:
+def test_random_numbers_depend_on_the_seed_not_the_dtype(dtype: torch.dtype) -> None:
     x = images(64).to(dtype)
     global_state = torch.get_rng_state()
     once, again, other = (augment(x, 0.5, seeded(seed), KINDS) for seed in (11, 11, 12))
@@ -154,7 +154,7 @@ def test_seed_decides_and_dtype_does_not(dtype: torch.dtype) -> None:
     torch.testing.assert_close(once.float(), augment(x.float(), 0.5, seeded(11), KINDS), atol=0.03, rtol=0.03)
 
 
-def test_samples_not_chosen_are_untouched_and_the_input_too() -> None:
+def test_other_samples_and_the_input_are_unchanged() -> None:
     x = images(300)
     before = x.clone()
     after = augment(x, 0.3, seeded(13), ("colour",))
@@ -162,24 +162,24 @@ def test_samples_not_chosen_are_untouched_and_the_input_too() -> None:
     assert 150 < int((~changed(x, after)).sum()) < 270
 
 
-def test_odd_and_tiny_sides() -> None:
+def test_odd_and_small_sides() -> None:
     for side in (1, 3, 7, 28):
         x = images(8, 1, side)
         assert augment(x, 1.0, seeded(), KINDS).shape == x.shape
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
-def test_a_probability_is_one(p: float) -> None:
+def test_invalid_probability_raises(p: float) -> None:
     with pytest.raises(SettingError, match="between 0 and 1"):
         augment(images(1), p, seeded(), KINDS)
 
 
-def test_unknown_kind_is_answered_with_the_nearest() -> None:
+def test_unknown_kind_suggests_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'colour'"):
         augment(images(1), 0.5, seeded(), ["color"])  # type: ignore[list-item]
 
 
-def test_noise_has_the_deviation_asked_for() -> None:
+def test_noise_has_the_given_standard_deviation() -> None:
     x = images(400)
     noise = instance_noise(x, 0.3, seeded(14)) - x
     assert abs(float(noise.mean())) < 0.004
@@ -188,7 +188,7 @@ def test_noise_has_the_deviation_asked_for() -> None:
     assert not torch.equal(noise + x, instance_noise(x, 0.3, seeded(15)))
 
 
-def test_noise_lets_gradients_through_and_keeps_the_dtype() -> None:
+def test_noise_is_differentiable_and_preserves_the_dtype() -> None:
     x = torch.zeros(4, 2, dtype=torch.bfloat16, requires_grad=True)
     noisy = instance_noise(x, 0.5, seeded())
     noisy.sum().backward()

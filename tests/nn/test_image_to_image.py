@@ -1,4 +1,4 @@
-"""Networks from image to image and discriminators of patches: sizes as published, what they see, what is drawn."""
+"""Image-to-image networks and patch discriminators: published sizes, receptive fields, dropout."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_sizes_are_those_that_the_authors_program_prints() -> None:
+def test_sizes_equal_those_of_the_authors_program() -> None:
     """junyanz/pytorch-CycleGAN-and-pix2pix: grey images and 256 or 64 pixels in issue 1152, nine blocks in issue 45.
 
     Their U-Net has no bias in its first and its innermost convolution; their nine blocks had weights in the norms then.
@@ -35,15 +35,15 @@ def test_sizes_are_those_that_the_authors_program_prints() -> None:
 
 
 @pytest.mark.parametrize("size", [4, 16, 32, 128])
-def test_a_u_net_keeps_the_size_and_the_range(size: int) -> None:
+def test_unet_preserves_size_and_range(size: int) -> None:
     network = UNet((1, 3), size, 4, "batch", 0.5)
     made = network(torch.randn(2, 1, size, size) * 5)
     assert made.shape == (2, 3, size, size)
     assert made.abs().max() <= 1
 
 
-def test_a_u_net_goes_down_to_one_pixel_and_past_every_level() -> None:
-    """With all of the way up silenced but its last level, the input still gets through; without that one it cannot."""
+def test_unet_has_a_skip_connection_at_every_level() -> None:
+    """With all other decoder levels zeroed, the output depends on the input through the outermost skip connection."""
     network = UNet((1, 1), 16, 4, "instance", 0.0).eval()
     inner: list[torch.Size] = []
     network.down[-1].register_forward_hook(lambda module, given, made: inner.append(made.shape))
@@ -59,7 +59,7 @@ def test_a_u_net_goes_down_to_one_pixel_and_past_every_level() -> None:
     assert torch.equal(network(one), network(other))
 
 
-def test_dropout_is_drawn_from_the_generator_that_is_given_and_from_nothing_else() -> None:
+def test_dropout_uses_only_the_given_generator() -> None:
     network, images = UNet((1, 1), 32, 4, "instance", 0.5), torch.randn(2, 1, 32, 32)
     before = torch.get_rng_state()
     assert torch.equal(network(images, seeded(1)), network(images, seeded(1)))
@@ -68,19 +68,19 @@ def test_dropout_is_drawn_from_the_generator_that_is_given_and_from_nothing_else
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_what_is_kept_is_made_larger_to_match() -> None:
+def test_dropout_scales_the_remaining_values() -> None:
     made = dropout(torch.ones(400, 250), 0.2, seeded())
     assert set(made.unique().tolist()) == {0.0, 1.25}
     assert made.mean().item() == pytest.approx(1, abs=0.01)
 
 
-def test_instance_norm_is_that_of_torch() -> None:
+def test_instance_norm_equals_torch() -> None:
     maps = torch.randn(3, 5, 7, 4, generator=seeded()) * 3 + 2
     for laid_out in (maps, maps.contiguous(memory_format=torch.channels_last)):
         torch.testing.assert_close(InstanceNorm(5)(laid_out), instance_norm(maps), atol=1e-5, rtol=1e-5)
 
 
-def test_residual_blocks_keep_the_size_and_begin_near_their_input() -> None:
+def test_residual_blocks_preserve_the_size_and_start_near_identity() -> None:
     network = ResidualGenerator((3, 1), 4, 2, "instance")
     assert network(torch.randn(2, 3, 20, 20)).shape == (2, 1, 20, 20)
     block = next(layer for layer in network.layers if type(layer).__name__ == "ResidualBlock")
@@ -92,8 +92,8 @@ def test_residual_blocks_keep_the_size_and_begin_near_their_input() -> None:
 
 
 @pytest.mark.parametrize("patch", HALVINGS)
-def test_a_logit_sees_its_patch_and_no_more(patch: int) -> None:
-    """Pixels with a gradient are counted, in the middle of a large image; norms that see all of it are held still."""
+def test_receptive_field_of_a_logit(patch: int) -> None:
+    """Pixels with a gradient are counted, in the centre of a large image, without normalisation across pixels."""
     network = PatchDiscriminator(1, 2, patch, "batch").eval()
     images = torch.randn(1, 1, 3 * patch, 3 * patch, requires_grad=True)
     logits = network(images)
@@ -105,7 +105,7 @@ def test_a_logit_sees_its_patch_and_no_more(patch: int) -> None:
 
 
 @pytest.mark.parametrize("patch", HALVINGS)
-def test_below_the_least_side_there_is_nothing_to_look_at(patch: int) -> None:
+def test_images_below_the_minimum_side_raise(patch: int) -> None:
     network = PatchDiscriminator(1, 2, patch, "batch").eval()
     side = minimum_side(patch)
     assert network(torch.zeros(1, 1, side, side)).numel() == 1
@@ -115,8 +115,8 @@ def test_below_the_least_side_there_is_nothing_to_look_at(patch: int) -> None:
 
 @pytest.mark.parametrize("channels", [(3, 3), (1, 3), (3, 1)])
 @pytest.mark.parametrize("body", ["unet", "residual"])
-def test_a_net_that_makes_a_change_copies_when_it_makes_nothing(body: str, channels: tuple[int, int]) -> None:
-    """Grey images become colour ones of equal channels, colour ones the mean of theirs."""
+def test_residual_generator_with_zero_output_copies_its_input(body: str, channels: tuple[int, int]) -> None:
+    """Grey images become colour images of equal channels; colour images become the mean of their channels."""
     made: UNet | ResidualGenerator
     if body == "unet":
         made = UNet(channels, 16, 4, "batch", 0.0, change=True)
@@ -137,7 +137,7 @@ def _as_channels(images: torch.Tensor, channels: int) -> torch.Tensor:
     return images.mean(1, keepdim=True) if channels == 1 else images.expand(-1, channels, -1, -1)
 
 
-def test_unrecorded_passes_leave_no_trace_and_are_normalised_as_ever() -> None:
+def test_frozen_running_statistics() -> None:
     network, images = nn.Sequential(nn.BatchNorm2d(3, momentum=0.3)), torch.randn(8, 3, 4, 4, generator=seeded()) + 5
     made = network(images)
     before = [buffer.clone() for buffer in network.buffers() if buffer.is_floating_point()]

@@ -1,4 +1,4 @@
-"""First weights: sizes of signals, and the generator they are drawn from."""
+"""Initialisation: variance of activations, and the random generator."""
 
 import torch
 from torch import Generator, nn
@@ -11,7 +11,7 @@ def images(count: int, channels: int) -> torch.Tensor:
     return torch.randn(count, channels, 32, 32, generator=Generator().manual_seed(1))
 
 
-def test_he_keeps_the_size_of_signals_through_a_discriminator_without_normalisation() -> None:
+def test_he_preserves_the_variance_without_normalisation() -> None:
     network = PatchDiscriminator(3, 64, 16, "none")
     he_normal_(network, Generator().manual_seed(0))
     seen = images(64, 3)
@@ -24,7 +24,7 @@ def test_he_keeps_the_size_of_signals_through_a_discriminator_without_normalisat
     assert all(0.7 < size < 1.4 for size in sizes), sizes
 
 
-def test_he_hangs_on_its_generator_alone() -> None:
+def test_he_depends_on_its_generator_only() -> None:
     def drawn(seed: int) -> list[torch.Tensor]:
         network = PatchDiscriminator(3, 8, 34, "none")
         he_normal_(network, Generator().manual_seed(seed))

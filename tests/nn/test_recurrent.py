@@ -1,4 +1,4 @@
-"""Drawing by probabilities, sentences, and roll-outs of every prefix."""
+"""Sampling of tokens and sentences, and roll-outs of every prefix."""
 
 import itertools
 import math
@@ -22,7 +22,7 @@ def network(words: int = 5, ends: bool = False, seed: int = 0, spread: float = 0
 
 
 def is_drawn_by(drawn: Tensor, shares: Tensor) -> bool:
-    """Pearson's chi-square within 4.5 standard deviations of its mean; rare words taken together."""
+    """Pearson's chi-square within 4.5 standard deviations of its mean; rare words are combined."""
     counts, expected = torch.bincount(drawn, minlength=len(shares)).double(), shares.double() * len(drawn)
     rare = expected < 5
     pairs = [torch.cat([each[~rare], each[rare].sum()[None]]) for each in (counts, expected)]
@@ -33,8 +33,8 @@ def is_drawn_by(drawn: Tensor, shares: Tensor) -> bool:
 
 @pytest.mark.parametrize("words", [1, 2, 3, 17, 200, 997])
 @pytest.mark.parametrize("sampler", [sample_tokens, sample_tokens_likeliest_first])
-def test_words_are_drawn_by_their_probabilities(words: int, sampler) -> None:
-    """Numbers of words with a divisor near their root, and primes, whose last block is not full."""
+def test_tokens_are_sampled_by_their_probabilities(words: int, sampler) -> None:
+    """Vocabulary sizes with a divisor near their root, and primes, whose last block is padded."""
     source = torch.Generator().manual_seed(words)
     logits = torch.randn(words, generator=source) * 2
     draws = min(DRAWS, 4_000_000 // words)
@@ -44,25 +44,25 @@ def test_words_are_drawn_by_their_probabilities(words: int, sampler) -> None:
     assert is_drawn_by(drawn, logits.softmax(dim=0))
 
 
-def test_another_distribution_would_be_noticed() -> None:
+def test_goodness_of_fit_detects_a_different_distribution() -> None:
     logits = torch.tensor([1.0, 0.9, -1.0])
     drawn = sample_tokens(logits.repeat(DRAWS, 1), torch.rand(DRAWS, generator=torch.Generator().manual_seed(0)))
     assert not is_drawn_by(drawn, torch.tensor([0.9, 1.0, -1.0]).softmax(dim=0))
 
 
-def test_words_without_probability_are_never_drawn_even_at_the_edges() -> None:
+def test_tokens_of_probability_0_are_never_sampled() -> None:
     logits = torch.full((2, 10), -torch.inf)
     logits[:, 4] = 0
     for sampler in (sample_tokens, sample_tokens_likeliest_first):
         assert sampler(logits.clone(), torch.tensor([0.0, 1.0])).tolist() == [4, 4]
 
 
-def test_small_numbers_choose_the_likeliest_words() -> None:
+def test_small_numbers_select_the_most_likely_tokens() -> None:
     logits = torch.tensor([0.1, 0.5, 0.15, 0.25]).log().repeat(4, 1)
     assert sample_tokens_likeliest_first(logits, torch.tensor([0.49, 0.74, 0.89, 0.95])).tolist() == [1, 3, 2, 0]
 
 
-def test_the_likelihood_is_that_of_a_plain_lstm_and_sums_to_one() -> None:
+def test_likelihood_equals_that_of_an_lstm_and_sums_to_1() -> None:
     made = network(3)
     sentences = torch.tensor(list(itertools.product(range(3), repeat=4)))
     given = made.log_likelihood(sentences)
@@ -79,7 +79,7 @@ def test_the_likelihood_is_that_of_a_plain_lstm_and_sums_to_one() -> None:
     assert given[50].item() == pytest.approx(total, abs=1e-5)
 
 
-def test_nothing_follows_an_end_and_all_sentences_that_end_sum_to_one() -> None:
+def test_only_ends_follow_an_end() -> None:
     made = network(3, ends=True)
     every = {
         row if 0 not in row else (*row[: row.index(0)], *[0] * (4 - row.index(0)))
@@ -91,8 +91,8 @@ def test_nothing_follows_an_end_and_all_sentences_that_end_sum_to_one() -> None:
     assert any(0 in row[:-1] for row in written.tolist()), "some end before the last place"
 
 
-def test_sentences_are_written_by_their_likelihood() -> None:
-    """Both ways of drawing them."""
+def test_sentences_are_sampled_by_their_likelihood() -> None:
+    """With both methods of sampling."""
     made = network(3, ends=True)
     every = torch.tensor(list(itertools.product(range(3), repeat=3)))
     places = torch.tensor([9, 3, 1])
@@ -107,19 +107,19 @@ def test_sentences_are_written_by_their_likelihood() -> None:
         assert is_drawn_by((drawn * places).sum(dim=1), shares)
 
 
-def test_surprise_is_the_mean_over_tokens_that_are_a_choice() -> None:
+def test_negative_log_likelihood_is_the_mean_up_to_the_ends() -> None:
     made, tokens = network(4, ends=True), torch.tensor([[1, 0, 0], [2, 3, 1], [0, 0, 0]])
-    wanted = -made.log_likelihood(tokens).sum() / (2 + 3 + 1)
-    torch.testing.assert_close(made.negative_log_likelihood(tokens).double(), wanted, atol=1e-5, rtol=0)
+    expected = -made.log_likelihood(tokens).sum() / (2 + 3 + 1)
+    torch.testing.assert_close(made.negative_log_likelihood(tokens).double(), expected, atol=1e-5, rtol=0)
 
 
-def test_a_temperature_divides_logits() -> None:
+def test_temperature_divides_logits() -> None:
     made, tokens = network(), torch.tensor([[1, 2, 3]])
     torch.testing.assert_close(made.at_temperature(0.5)(tokens), made(tokens) * 2)
 
 
-def test_roll_outs_keep_their_prefixes_and_go_on_by_the_model() -> None:
-    """The token after each prefix is drawn by the softmax of that prefix's own sentence."""
+def test_roll_outs_preserve_prefixes() -> None:
+    """The token after each prefix is sampled from the softmax of that prefix."""
     made, source = network(4), torch.Generator().manual_seed(0)
     tokens = made.sentences(3, 4, source)
     result = roll_out(made, tokens, 4000, source)
@@ -131,8 +131,8 @@ def test_roll_outs_keep_their_prefixes_and_go_on_by_the_model() -> None:
         assert is_drawn_by(rows[:, known], shares)
 
 
-def test_roll_outs_go_on_to_the_end_by_the_model() -> None:
-    """Whole continuations of one token, against the exact probability of each."""
+def test_roll_outs_are_sampled_from_the_model() -> None:
+    """Complete continuations of one token, compared with their exact probabilities."""
     made, source = network(3), torch.Generator().manual_seed(0)
     tokens = torch.tensor([[2, 0, 1]])
     result = roll_out(made, tokens, DRAWS, source)[0, :, 0]
@@ -141,7 +141,7 @@ def test_roll_outs_go_on_to_the_end_by_the_model() -> None:
     assert is_drawn_by(result[:, 1] * 3 + result[:, 2], given / given.sum())
 
 
-def test_roll_outs_of_a_sentence_that_has_ended_are_itself() -> None:
+def test_roll_outs_of_an_ended_sentence_equal_the_sentence() -> None:
     made, source = network(4, ends=True), torch.Generator().manual_seed(0)
     tokens = torch.tensor([[2, 0, 0, 0], [1, 2, 3, 1]])
     result = roll_out(made, tokens, 50, source)
@@ -151,7 +151,7 @@ def test_roll_outs_of_a_sentence_that_has_ended_are_itself() -> None:
         assert 0 not in row or not any(row[row.index(0) :]), "nothing follows an end"
 
 
-def test_what_is_dropped_comes_from_the_generator() -> None:
+def test_dropout_uses_the_generator() -> None:
     made, tokens = network(), torch.tensor([[1, 2, 3]])
     one, same, other = (made(tokens, 0.5, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     assert torch.equal(one, same)

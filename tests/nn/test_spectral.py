@@ -1,4 +1,4 @@
-"""Spectral normalisation against singular values, and through everything that is done to a network."""
+"""Spectral normalisation: singular values, gradients, and state."""
 
 import copy
 import io
@@ -16,7 +16,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def resolve(module: nn.Module, looks: int = 100) -> Tensor:
-    """The weight after so many looks in training mode."""
+    """Return the weight after a number of accesses in training mode."""
     module.train()
     with torch.no_grad():
         for _ in range(looks):
@@ -42,12 +42,12 @@ def test_largest_singular_value_becomes_one(module: nn.Module) -> None:
     torch.testing.assert_close(weight, original / sigma, rtol=1e-3, atol=1e-4)
 
 
-def test_close_at_the_first_look() -> None:
+def test_close_at_the_first_access() -> None:
     module = spectral_norm(layers()[1], seeded()).eval()
     assert float(torch.linalg.matrix_norm(module.weight.detach().flatten(1), 2)) == pytest.approx(1, abs=0.05)
 
 
-def test_one_iteration_a_look_in_training_none_in_evaluation() -> None:
+def test_one_iteration_per_access_in_training_only() -> None:
     module = spectral_norm(nn.Linear(12, 7), seeded())
     quotient = module.parametrizations["weight"][0]
     before = quotient.u.clone(), quotient.v.clone()
@@ -77,7 +77,7 @@ def test_two_forward_passes_in_one_graph() -> None:
 
 
 def test_gradient_is_that_of_the_quotient() -> None:
-    """At a settled u and v, the derivative of <A, W / sigma(W)> by finite differences of the true norm."""
+    """At converged u and v, the derivative of <A, W / sigma(W)> by finite differences of the true norm."""
     module = spectral_norm(nn.Linear(6, 4, bias=False).double(), seeded())
     resolve(module, 500)
     module.eval()
@@ -90,7 +90,7 @@ def test_gradient_is_that_of_the_quotient() -> None:
     assert float(original.grad[1, 2]) == pytest.approx(float(above - below) / 2e-6, rel=1e-4)
 
 
-def test_scale_of_the_weight_does_not_matter() -> None:
+def test_result_does_not_depend_on_the_scale_of_the_weight() -> None:
     module = spectral_norm(nn.Linear(5, 3), seeded()).eval()
     before = module.weight.detach().clone()
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_scale_of_the_weight_does_not_matter() -> None:
     torch.testing.assert_close(module.weight, before)
 
 
-def test_state_survives_a_round_trip() -> None:
+def test_state_dict_round_trip() -> None:
     module = spectral_norm(nn.Conv2d(3, 8, 3), seeded())
     resolve(module, 3)
     file = io.BytesIO()
@@ -109,7 +109,7 @@ def test_state_survives_a_round_trip() -> None:
     assert torch.equal(resolve(module, 1), resolve(other, 1))
 
 
-def test_deep_copies_are_apart() -> None:
+def test_deep_copies_are_independent() -> None:
     module = spectral_norm(nn.Linear(12, 7), seeded())
     twin = copy.deepcopy(module)
     module.eval()
@@ -121,7 +121,7 @@ def test_deep_copies_are_apart() -> None:
     assert not torch.equal(twin.weight, before)
 
 
-def test_seed_decides() -> None:
+def test_seed_determines_the_vectors() -> None:
     def vector(seed: int) -> Tensor:
         torch.manual_seed(0)
         module = nn.Linear(64, 64)
@@ -151,7 +151,7 @@ def test_trains_in_bfloat16_and_in_inference_mode() -> None:
     assert float(torch.linalg.matrix_norm(resolve(low).float(), 2)) == pytest.approx(1, abs=0.02)
 
 
-def test_zero_weight_and_no_weight_are_refused() -> None:
+def test_zero_or_missing_weight_raises() -> None:
     module = nn.Linear(3, 2)
     nn.init.zeros_(module.weight)
     with pytest.raises(SettingError, match="Linear"):
