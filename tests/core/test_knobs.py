@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from equipoise.core.knobs import AdversarialKnobs, Knobs, Range, check_turnable, knob
+from equipoise.core.knobs import AdversarialKnobs, KnobRange, Knobs, check_turnable, knob
 from equipoise.errors import SettingError, UnknownNameError
 
 # "Knobs of an image GAN" in the design: default, lowest, highest, whether 0 is "off" below the lowest, a decision's
@@ -32,15 +32,15 @@ DESIGN = {
     "feature_matching_weight": (0, 1e-6, 1e1, True, None),
 }
 
-LINEAR = Range(0, 2, "std", "linear", "")
-LOG = Range(1e-4, 1e2, "", "log", "")
-OFF = Range(1e-4, 1e2, "", "log", "", off=True)
-WHOLE = Range(1, 10, "updates", "integer", "")
+LINEAR = KnobRange(0, 2, "std", "linear", "")
+LOG = KnobRange(1e-4, 1e2, "", "log", "")
+OFF = KnobRange(1e-4, 1e2, "", "log", "", can_be_off=True)
+WHOLE = KnobRange(1, 10, "updates", "integer", "")
 
 
-def test_the_knobs_are_those_of_the_design() -> None:
+def test_defaults_and_ranges() -> None:
     values, ranges = AdversarialKnobs().values(), AdversarialKnobs.ranges()
-    result = {name: (values[name], r.low, r.high, r.off, r.move) for name, r in ranges.items()}
+    result = {name: (values[name], r.low, r.high, r.can_be_off, r.max_change) for name, r in ranges.items()}
     assert result == DESIGN
     assert {name for name, r in ranges.items() if r.scale == "integer"} == {"discriminator_steps", "generator_steps"}
     assert all(ranges[name].scale == "log" for name in ("lr_g", "lr_d", "r1_gamma", "lecam_weight", "ema_half_life"))
@@ -48,23 +48,23 @@ def test_the_knobs_are_those_of_the_design() -> None:
 
 
 @pytest.mark.parametrize("knobs", [Knobs(), AdversarialKnobs()], ids=["two players", "GAN"])
-def test_every_default_stands_inside_its_range_and_is_explained(knobs: Knobs) -> None:
+def test_every_default_is_inside_its_range_and_has_help(knobs: Knobs) -> None:
     for name, value in knobs.values().items():
         range = knobs.ranges()[name]
         assert range.contains(value), name
         assert range.clamp(value) == value, name
         assert range.help, name
-        assert range.off == (range.low > 0 and range.contains(0)), name
-    assert knobs.clamped(knobs) == knobs
+        assert range.can_be_off == (range.low > 0 and range.contains(0)), name
+    assert knobs.step_towards(knobs) == knobs
     assert knobs.with_values(knobs.values()) == knobs
 
 
 def test_a_default_outside_its_range_cannot_be_declared() -> None:
-    with pytest.raises(ValueError, match="default 3 lies outside 0 to 2"):
+    with pytest.raises(ValueError, match="default 3 is outside its range: 0 to 2"):
         knob(3, 0, 2, "", "linear", "")
-    with pytest.raises(ValueError, match=r"default 1\.5 lies outside 1 to 10"):
+    with pytest.raises(ValueError, match=r"default 1\.5 is outside its range: 1 to 10"):
         knob(1.5, 1, 10, "", "integer", "")
-    with pytest.raises(ValueError, match="default 0 lies outside"):
+    with pytest.raises(ValueError, match="default 0 is outside"):
         knob(0, 1e-4, 1, "", "log", "")
 
 
@@ -89,7 +89,7 @@ def test_a_default_outside_its_range_cannot_be_declared() -> None:
         (WHOLE, 99.0, 10),
     ],
 )
-def test_clamping_gives_the_nearest_allowed_value(range: Range, asked: float, given: float) -> None:
+def test_clamp_returns_nearest_valid_value(range: KnobRange, asked: float, given: float) -> None:
     value = range.clamp(asked)
     assert value == given
     assert type(value) is type(given)
@@ -97,12 +97,12 @@ def test_clamping_gives_the_nearest_allowed_value(range: Range, asked: float, gi
 
 
 @pytest.mark.parametrize("range", [LINEAR, LOG, OFF, WHOLE], ids=lambda range: range.scale)
-def test_no_number_is_no_place_to_stand(range: Range) -> None:
+def test_nan_is_refused(range: KnobRange) -> None:
     with pytest.raises(SettingError, match="not a number"):
         range.clamp(math.nan)
 
 
-def test_off_lies_below_the_scale_and_nothing_else_does() -> None:
+def test_values_below_range_become_off() -> None:
     assert OFF.contains(0)
     assert not LOG.contains(0)
     assert not OFF.contains(5e-5)
@@ -120,35 +120,35 @@ def test_integers_stay_integers() -> None:
         knobs.with_values({"generator_steps": 2.5})
 
 
-def test_a_decision_moves_a_limited_knob_only_so_far() -> None:
+def test_step_towards_respects_max_change() -> None:
     here = Knobs().with_values({"beta1": 0.5})
-    assert here.clamped(here.with_values({"beta1": 0.9})).beta1 == pytest.approx(0.6)
-    assert here.clamped(here.with_values({"beta1": 0.0})).beta1 == pytest.approx(0.4)
-    assert here.clamped(here.with_values({"beta1": 0.55})).beta1 == 0.55
+    assert here.step_towards(here.with_values({"beta1": 0.9})).beta1 == pytest.approx(0.6)
+    assert here.step_towards(here.with_values({"beta1": 0.0})).beta1 == pytest.approx(0.4)
+    assert here.step_towards(here.with_values({"beta1": 0.55})).beta1 == 0.55
     near = Knobs().with_values({"beta1": 0.9})
-    assert near.clamped(dataclasses.replace(near, beta1=7.0)).beta1 == 0.95, "the range binds before the move does"
-    assert here.clamped(here.with_values({"lr_g": 1e-2})).lr_g == 1e-2, "a knob without a limit goes all the way"
+    assert near.step_towards(dataclasses.replace(near, beta1=7.0)).beta1 == 0.95, "the range binds before the move does"
+    assert here.step_towards(here.with_values({"lr_g": 1e-2})).lr_g == 1e-2, "a knob without a limit goes all the way"
 
 
-def test_nine_decisions_cover_what_one_may_not() -> None:
+def test_several_steps_reach_a_distant_target() -> None:
     knobs, target = Knobs().with_values({"beta1": 0.0}), Knobs().with_values({"beta1": 0.9})
     path = [knobs.beta1]
     for _ in range(10):
-        knobs = knobs.clamped(target)
+        knobs = knobs.step_towards(target)
         path.append(knobs.beta1)
     assert path == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.9])
     assert knobs.beta1 == 0.9
 
 
-def test_a_wish_that_is_no_number_is_refused_even_where_moves_are_limited() -> None:
+def test_nan_target_is_refused_with_max_change() -> None:
     for name in ("beta1", "lr_g", "discriminator_steps"):
         with pytest.raises(SettingError, match="not a number"):
-            Knobs().clamped(dataclasses.replace(Knobs(), **{name: math.nan}))
+            Knobs().step_towards(dataclasses.replace(Knobs(), **{name: math.nan}))
 
 
-def test_wishes_are_clamped_where_settings_are_refused() -> None:
+def test_targets_are_clamped_and_settings_refused() -> None:
     wish = dataclasses.replace(AdversarialKnobs(), lr_g=1.0, r1_gamma=1e-9, generator_steps=0)
-    stands = AdversarialKnobs().clamped(wish)
+    stands = AdversarialKnobs().step_towards(wish)
     assert (stands.lr_g, stands.r1_gamma, stands.generator_steps) == (1e-2, 0.0, 1)
     with pytest.raises(SettingError, match=r"r1_gamma = 1e-09 is outside its range: 0 \(off\) or 0\.0001 to 100"):
         AdversarialKnobs().with_values({"r1_gamma": 1e-9})
@@ -158,14 +158,14 @@ def test_wishes_are_clamped_where_settings_are_refused() -> None:
         Knobs().with_values({"lr_d": math.nan})
 
 
-def test_a_wrong_name_is_answered_with_the_nearest() -> None:
+def test_unknown_knob_suggests_a_similar_name() -> None:
     with pytest.raises(UnknownNameError, match="there is no knob 'r1_gama'; did you mean 'r1_gamma'"):
         AdversarialKnobs().with_values({"r1_gama": 1.0})
     with pytest.raises(UnknownNameError, match="no knob 'zzz'; there is: beta1, beta2, discriminator_steps"):
         Knobs().with_values({"zzz": 1.0})
 
 
-def test_turning_makes_a_new_value() -> None:
+def test_with_values_returns_a_new_object() -> None:
     before = Knobs()
     after = before.with_values({"lr_g": 1e-3, "beta1": 0.0})
     assert before == Knobs()
@@ -175,7 +175,7 @@ def test_turning_makes_a_new_value() -> None:
         before.lr_g = 1.0  # type: ignore[misc]
 
 
-def test_a_gan_adds_knobs_and_may_move_ranges() -> None:
+def test_model_can_add_knobs_and_change_ranges() -> None:
     @dataclass(frozen=True, slots=True)
     class Own(Knobs):
         lr_g: float = knob(0.2, 1e-4, 1, "", "log", "")
@@ -187,8 +187,8 @@ def test_a_gan_adds_knobs_and_may_move_ranges() -> None:
     assert Knobs.ranges()["lr_g"].high == 1e-2
 
 
-def test_a_knob_that_does_not_act_is_told() -> None:
+def test_knob_without_effect_is_reported() -> None:
     check_turnable(["lr_g"], ["lr_d", "lr_g"], "dirac")
     check_turnable([], [], "dirac")
-    with pytest.raises(SettingError, match="augment_p does not act for dirac; those that do: lr_d, lr_g"):
+    with pytest.raises(SettingError, match="augment_p has no effect in dirac; those that have: lr_d, lr_g"):
         check_turnable(["lr_g", "augment_p"], ["lr_g", "lr_d"], "dirac")

@@ -1,59 +1,56 @@
-"""What a word after `train` stands for: a data set, or a folder of one's own."""
+"""The data that a word after `train` names: a data set, a folder, or a text file."""
 
 from pathlib import Path
 
 import pytest
 
 from equipoise.errors import DataError, UnknownNameError
-from equipoise.experiment.data_source import is_folder, kind_of
-from equipoise.experiment.settings import Experiment, PlugSpec, complete, named_data
+from equipoise.experiment.completion import complete
+from equipoise.experiment.data_source import detect_reader, is_path, parse_data_source
+from equipoise.experiment.settings import Experiment, PlugSpec
+
+pytestmark = pytest.mark.usefixtures("working_folder")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def test_first_readable_file_decides_the_reader(working_folder: Path) -> None:
+    (working_folder / "photos" / "cats").mkdir(parents=True)
+    (working_folder / "photos" / "notes.txt").write_text("no data")
+    (working_folder / "photos" / "cats" / "a.JPEG").write_bytes(b"")
+    assert detect_reader("photos") == ("image_folder", (working_folder / "photos").resolve())
+    (working_folder / "windows").mkdir()
+    (working_folder / "windows" / "one.csv").write_text("1,2\n3,4\n")
+    assert detect_reader("windows")[0] == "csv_windows"
 
 
-def test_the_first_file_that_can_be_read_tells_what_a_folder_is(here: Path) -> None:
-    (here / "photos" / "cats").mkdir(parents=True)
-    (here / "photos" / "notes.txt").write_text("nothing to train on")
-    (here / "photos" / "cats" / "a.JPEG").write_bytes(b"")
-    assert kind_of("photos") == ("image_folder", (here / "photos").resolve())
-    (here / "windows").mkdir()
-    (here / "windows" / "one.csv").write_text("1,2\n3,4\n")
-    assert kind_of("windows")[0] == "csv_windows"
-
-
-def test_what_decides_is_what_is_read(here: Path) -> None:
-    """Class folders that are links; a run that left pictures beside windows; a table of labels behind the classes."""
-    (here / "elsewhere").mkdir()
-    (here / "elsewhere" / "a.png").write_bytes(b"")
-    (here / "linked").mkdir()
-    (here / "linked" / "cats").symlink_to(here / "elsewhere")
-    assert kind_of("linked")[0] == "image_folder"
-    (here / "mixed" / "run" / "samples").mkdir(parents=True)
+def test_detection_uses_the_files_that_are_read(working_folder: Path) -> None:
+    """Class folders that are links; images of a run next to windows; a table of labels after the classes."""
+    (working_folder / "other").mkdir()
+    (working_folder / "other" / "a.png").write_bytes(b"")
+    (working_folder / "linked").mkdir()
+    (working_folder / "linked" / "cats").symlink_to(working_folder / "other")
+    assert detect_reader("linked")[0] == "image_folder"
+    (working_folder / "mixed" / "run" / "samples").mkdir(parents=True)
     for name in ("experiment.json", "events.jsonl", "samples/step-00000000.png"):
-        (here / "mixed" / "run" / name).write_text("")
-    (here / "mixed" / "windows").mkdir()
-    (here / "mixed" / "windows" / "one.csv").write_text("1,2\n3,4\n")
-    assert kind_of("mixed")[0] == "csv_windows"
-    (here / "linked" / "labels.csv").write_text("a.png,cat\n")
-    assert kind_of("linked")[0] == "image_folder"
+        (working_folder / "mixed" / "run" / name).write_text("")
+    (working_folder / "mixed" / "windows").mkdir()
+    (working_folder / "mixed" / "windows" / "one.csv").write_text("1,2\n3,4\n")
+    assert detect_reader("mixed")[0] == "csv_windows"
+    (working_folder / "linked" / "labels.csv").write_text("a.png,cat\n")
+    assert detect_reader("linked")[0] == "image_folder"
 
 
-def test_a_data_set_wins_over_a_folder_of_its_name(here: Path) -> None:
-    (here / "digits").mkdir()
-    assert not is_folder("digits")
-    assert is_folder("./digits")
-    assert named_data("digits", 16) == PlugSpec("digits", {"image_size": 16})
+def test_name_of_data_set_takes_precedence_over_folder(working_folder: Path) -> None:
+    (working_folder / "digits").mkdir()
+    assert not is_path("digits")
+    assert is_path("./digits")
+    assert parse_data_source("digits", 16) == PlugSpec("digits", {"image_size": 16})
 
 
-def test_hidden_files_are_not_data(here: Path) -> None:
-    (here / "photos" / ".thumbnails").mkdir(parents=True)
-    (here / "photos" / ".thumbnails" / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"there is no image .* and no CSV file in photos"):
-        kind_of("photos")
+def test_hidden_files_are_ignored(working_folder: Path) -> None:
+    (working_folder / "photos" / ".thumbnails").mkdir(parents=True)
+    (working_folder / "photos" / ".thumbnails" / "a.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"photos contains no image .* and no CSV file"):
+        detect_reader("photos")
 
 
 @pytest.mark.parametrize(
@@ -63,12 +60,12 @@ def test_hidden_files_are_not_data(here: Path) -> None:
         ("./file.png", r"./file.png is a file; give a text file \(.txt\), or the"),
     ],
 )
-def test_what_is_no_folder(here: Path, word: str, message: str) -> None:
-    (here / "file.png").write_bytes(b"")
+def test_names_that_are_not_paths(working_folder: Path, word: str, message: str) -> None:
+    (working_folder / "file.png").write_bytes(b"")
     with pytest.raises(DataError, match=message):
         complete(Experiment(data=PlugSpec(word)))
 
 
-def test_a_word_that_is_neither() -> None:
+def test_unknown_word_is_reported() -> None:
     with pytest.raises(UnknownNameError, match="there is no data set 'digts'; did you mean 'digits'"):
         complete(Experiment(data=PlugSpec("digts")))

@@ -1,4 +1,4 @@
-"""Text from the command line: trained, killed, resumed, sampled, walked, judged and shown."""
+"""Text models from the command line: train, kill, resume, sample, interpolate, evaluate and report."""
 
 import dataclasses
 import io
@@ -22,14 +22,16 @@ from equipoise.cli import main as cli
 from equipoise.cli.commands.train import experiment_of
 from equipoise.data.sentences import Sentences
 from equipoise.errors import SettingError
-from equipoise.evaluation.subject import ANOTHER, Asked, gather, opened
+from equipoise.evaluation.subject import OTHER_TEXT_NOTE, EvaluationRequest, gather_data, open_request
 from equipoise.experiment import launch
-from equipoise.experiment.settings import Experiment, complete
+from equipoise.experiment.assembly import assemble
+from equipoise.experiment.completion import complete
+from equipoise.experiment.settings import Experiment
 from equipoise.inference.generator import load
-from equipoise.report import scenes, stage
-from equipoise.report.history import read
-from equipoise.report.samples import final
-from equipoise.runs.run_folder import Run
+from equipoise.report import film_frames, film_samples
+from equipoise.report.run_history import read_history
+from equipoise.report.samples import last_samples
+from equipoise.runs.run import Run
 from equipoise.training import checkpoint
 
 STEPS = 24
@@ -37,11 +39,11 @@ COMMON = (
     *("--steps", str(STEPS), "--batch-size", "8", "--sample-every", "12", "--evaluate-every", "12"),
     *("--save-every", "4", "--threads", "1"),
 )
-GANS = {
+MODEL_OPTIONS = {
     "seqgan": (
         "--option",
         "likelihood_steps=10",
-        "judging_steps=4",
+        "discriminator_pretraining_steps=4",
         "hidden=8",
         "widths=1,2",
         "maps=4,4",
@@ -53,30 +55,30 @@ PATIENCE = 120.0
 
 
 def words(model: str, folder: Path, data: str = "sentences") -> list[str]:
-    return ["train", data, "--model", model, *COMMON, *GANS[model], "--out", str(folder)]
+    return ["train", data, "--model", model, *COMMON, *MODEL_OPTIONS[model], "--out", str(folder)]
 
 
 def trained(typed: list[str]) -> None:
-    """A run without a film."""
+    """Train without a report."""
     for _ in launch.start(complete(experiment_of(arguments.parse(cli.parser("train"), typed[1:]))), Path(typed[-1])):
         pass
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of seqgan, with its page."""
+    """A finished run of seqgan with its report."""
     folder = tmp_path_factory.mktemp("text") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("equipoise.report.film.make", lambda run: None)  # it takes longer than all else
+        patch.setattr("equipoise.report.film.write_film", lambda run: None)  # it takes most of the time
         assert cli.run(words("seqgan", folder)) in (0, 3)
     return folder
 
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]):
-    """Run a command that must fail, and give back its one line."""
+    """Run a command that must fail, and return its error line."""
 
-    def asked(*words: object) -> str:
+    def error_line(*words: object) -> str:
         capsys.readouterr()
         assert cli.run([str(word) for word in words]) == 2
         err = capsys.readouterr().err
@@ -84,55 +86,47 @@ def refused(capsys: pytest.CaptureFixture[str]):
         assert err.count("\n") == 1
         return err
 
-    return asked
+    return error_line
 
 
-def left(folder: Path) -> dict[str, bytes]:
-    """Weights and samples, byte for byte, and every tensor of the last checkpoint."""
-    files = [*folder.glob("*.safetensors"), *folder.glob("samples/*")]
-    result = {str(path.relative_to(folder)): path.read_bytes() for path in files}
-    tensors = checkpoint.read(checkpoint.find(folder / "checkpoints")[-1]).tensors
-    return result | {name: value.numpy().tobytes() for name, value in tensors.items()}
-
-
-@pytest.mark.parametrize("model", GANS)
-def test_a_killed_run_ends_with_the_same_bytes(model: str, run: Path, tmp_path: Path) -> None:
-    """Killed as soon as its second checkpoint is there: in a phase before the game or early in it."""
+@pytest.mark.parametrize("model", MODEL_OPTIONS)
+def test_killed_text_run_resumes_to_the_same_bytes(model: str, run: Path, tmp_path: Path, final_bytes) -> None:
+    """Killed after its second checkpoint: during pre-training or early in adversarial training."""
     whole = run
     if model != "seqgan":
         whole = tmp_path / "whole"
         trained(words(model, whole))
     folder = tmp_path / "killed"
-    begun = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "equipoise", *words(model, folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    late = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while len(checkpoint.find(folder / "checkpoints")) < 2:
-        assert begun.poll() is None, "it ended too soon"
-        assert time.monotonic() < late, "it takes too long"
+        assert process.poll() is None, "it ended too soon"
+        assert time.monotonic() < deadline, "it takes too long"
         time.sleep(0.001)
-    begun.kill()
-    assert begun.wait() == -signal.SIGKILL
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
     assert not (folder / "generator.safetensors").exists()
     torch.manual_seed(99)
     *_, last = launch.resume(folder)
     assert (last.reason, last.step) == ("steps", STEPS)
-    mine, theirs = left(folder), left(whole)
-    assert mine.keys() == theirs.keys()
-    assert [name for name in theirs if mine[name] != theirs[name]] == []
+    result, expected = final_bytes(folder), final_bytes(whole)
+    assert result.keys() == expected.keys()
+    assert [name for name in expected if result[name] != expected[name]] == []
 
 
 @pytest.mark.parametrize(("model", "adversarial_start"), [("seqgan", 14), ("textgan", 12)])
-def test_a_run_that_ends_before_its_game_begins_says_so(model: str, adversarial_start: int, tmp_path: Path) -> None:
+def test_run_that_ends_during_pretraining_is_reported(model: str, adversarial_start: int, tmp_path: Path) -> None:
     told = []
     for steps in (adversarial_start, adversarial_start + 1):
-        typed = ["train", "sentences", "--model", model, *COMMON, *GANS[model], "--steps", str(steps)]
+        typed = ["train", "sentences", "--model", model, *COMMON, *MODEL_OPTIONS[model], "--steps", str(steps)]
         experiment = complete(experiment_of(arguments.parse(cli.parser("train"), typed[1:])))
         console = Console(file=io.StringIO())
-        terminal._Lines(console).take(next(launch.start(experiment, tmp_path / str(steps))))
+        terminal._ProgressLines(console).show(next(launch.start(experiment, tmp_path / str(steps))))
         told.append(console.file.getvalue())
     assert (
         f"no game in this run: it would begin after {adversarial_start} steps; give --steps more to play it\n"
@@ -141,7 +135,7 @@ def test_a_run_that_ends_before_its_game_begins_says_so(model: str, adversarial_
     assert "no game" not in told[1]
 
 
-def test_samples_are_kept_as_lines_and_shown(run: Path) -> None:
+def test_samples_are_written_as_lines_and_in_the_report(run: Path) -> None:
     files = sorted((run / "samples").iterdir())
     assert [file.name for file in files] == [f"step-{step:08d}.txt" for step in (0, 12, 24)]
     lines = files[-1].read_text().splitlines()
@@ -149,13 +143,13 @@ def test_samples_are_kept_as_lines_and_shown(run: Path) -> None:
     generator = load(run)
     known = set(generator.spec.vocabulary.words)
     assert all(word in known for line in lines for word in line.split())
-    assert final(read(Run(run))).texts == tuple(lines)
+    assert last_samples(read_history(Run(run))).texts == tuple(lines)
     page = (run / "report.html").read_text()
     assert lines[0] in page
     assert lines[-1] not in page.replace(lines[0], "") or lines[-1] in lines[:32], "the page shows the first ones"
     told = f"{STEPS * 8} sentences"
     assert f"for {STEPS} steps ({told}, " in page
-    assert final(read(Run(run))).moment == f"step {STEPS}, {told} seen"
+    assert last_samples(read_history(Run(run))).moment == f"step {STEPS}, {told} seen"
     with Image.open(run / "figures" / "training_progress.png") as figure:
         below = np.asarray(figure.convert("L"))[-400:]
     assert (below < 100).mean() > 0.005, "letters stand where samples are shown"
@@ -163,10 +157,10 @@ def test_samples_are_kept_as_lines_and_shown(run: Path) -> None:
 
 def test_a_film_has_room_for_sentences(run: Path) -> None:
     """The last frame, drawn without encoding one: letters at the left, and nothing else is moved."""
-    history = read(Run(run))
-    shown = final(history)
+    history = read_history(Run(run))
+    shown = last_samples(history)
     assert shown is not None
-    scene = scenes.scene(history, stage.of([shown]))
+    scene = film_frames.film_renderer(history, film_samples.sample_area([shown]))
     (empty,) = scene.frames([(24.0, dataclasses.replace(shown, texts=(" ",) * 64))])
     (frame,) = scene.frames([(24.0, shown)])
     change = np.asarray(ImageChops.difference(empty, frame).convert("L"))
@@ -180,36 +174,36 @@ def test_sentences_are_sampled_as_text(run: Path, tmp_path: Path, capsys: pytest
     generator = load(run)
     made = generator.sample(20, seed=3)
     assert made.dtype == torch.float32
-    assert out.read_text().splitlines() == [generator.spec.vocabulary.text(row) for row in made.tolist()]
+    assert out.read_text().splitlines() == [generator.spec.vocabulary.decode(row) for row in made.tolist()]
     assert cli.run(["sample", str(run), "--count", "4", "--out", str(tmp_path / "folder")]) == 0
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["sentences.txt"]
     assert cli.run(["sample", str(run), "--count", "4", "--out", str(tmp_path / "some.npy")]) == 0
     assert np.load(tmp_path / "some.npy").shape == (4, 7)
 
 
-def test_a_small_truncation_writes_what_is_likeliest(run: Path) -> None:
+def test_small_truncation_gives_most_likely_sentence(run: Path) -> None:
     generator = load(run)
     greedy = generator.sample(10, truncation=1e-6)
     assert len(greedy.unique(dim=0)) == 1
     words = generator.networks["generator"](greedy[:1].long())[0].argmax(dim=1).tolist()
-    text = generator.spec.vocabulary.text
+    text = generator.spec.vocabulary.decode
     assert text(words) == text(greedy[0].tolist())
 
 
-def test_samples_without_a_place_are_refused(run: Path, refused, tmp_path: Path) -> None:
+def test_unsuitable_output_formats_are_refused(run: Path, refused, tmp_path: Path) -> None:
     assert "name a file ending in .txt or .npy" in refused("sample", run, "--out", tmp_path / "grid.png")
     line = refused("sample", run, "--out", tmp_path / "folder", "--format", "csv")
     assert "these samples are sentences; use --format txt or npy" in line
     assert ".txt or .npy" in refused("interpolate", run, "--out", tmp_path / "walk.mp4")
 
 
-def test_a_walk_between_sentences_is_text(run: Path, tmp_path: Path) -> None:
+def test_interpolation_between_sentences_is_text(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "walk.txt"
     assert cli.run(["interpolate", str(run), "--rows", "2", "--steps", "4", "--out", str(out)]) == 0
     assert len(out.read_text().splitlines()) == 8
 
 
-def test_a_run_is_judged_by_all_that_suits_it(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_suitable_metrics_are_evaluated(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert cli.run(["evaluate", str(run), "--count", "200", "--json"]) == 0
     rows = {row["metric"]: row for row in json.loads(capsys.readouterr().out)["metrics"]}
@@ -219,12 +213,12 @@ def test_a_run_is_judged_by_all_that_suits_it(run: Path, capsys: pytest.CaptureF
     assert rows["bleu"]["floor"]["value"] > rows["bleu"]["value"]
 
 
-def test_words_of_other_data_mean_something_else(run: Path, refused) -> None:
+def test_other_vocabulary_is_refused(run: Path, refused) -> None:
     options = ("--option", "data.words=43", "data.length=7", "data.train=100", "--count", "10")
     assert "have other words" in refused("evaluate", run, "--against", "oracle", *options)
 
 
-def test_texts_are_judged_beside_data(tmp_path: Path, refused, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_file_is_evaluated_against_data(tmp_path: Path, refused, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("the cat sat on the mat\na cat sat on the mat\n")
     assert cli.run(["evaluate", str(file), "--against", "sentences", "--metrics", "validity", "--json"]) == 0
@@ -240,7 +234,7 @@ def test_texts_are_judged_beside_data(tmp_path: Path, refused, capsys: pytest.Ca
     assert "there is no file" in line
 
 
-def test_likelihood_needs_a_generator_that_gives_it(tmp_path: Path, refused) -> None:
+def test_likelihood_metric_needs_a_generator(tmp_path: Path, refused) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("the cat sat on the mat\n" * 3)
     line = refused("evaluate", file, "--against", "sentences", "--metrics", "nll_gen")
@@ -250,7 +244,7 @@ def test_likelihood_needs_a_generator_that_gives_it(tmp_path: Path, refused) -> 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_file_of_lines_is_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
+def test_text_file_is_training_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
     """By its name alone; a run of it knows its words without the file, and other words are refused by their line."""
     monkeypatch.chdir(tmp_path)
     Path("my.txt").write_text("\n".join(f"word{number % 7} and word{number % 11}" for number in range(200)))
@@ -265,7 +259,7 @@ def test_a_file_of_lines_is_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(Path("some.txt").read_text().splitlines()) == 3
 
 
-def test_a_text_is_judged_by_what_was_held_out_of_it_and_another_one_by_all_of_it(
+def test_own_text_is_compared_with_held_out_lines_and_other_text_with_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -273,18 +267,18 @@ def test_a_text_is_judged_by_what_was_held_out_of_it_and_another_one_by_all_of_i
     lines = sorted({" ".join(source.choices("abcdefgh", k=6)) for _ in range(1000)})[:900]
     Path("my.txt").write_text("\n".join(lines))
     trained(words("seqgan", Path("run"), "my.txt"))
-    own = gather(opened(Asked(samples=Path("run"), count=20)))
-    same = gather(opened(Asked(samples=Path("run"), against="my.txt", count=20)))
-    everything = gather(opened(Asked(samples=Path("run"), against="my.txt", count=900)))
+    own = gather_data(open_request(EvaluationRequest(samples=Path("run"), count=20)))
+    same = gather_data(open_request(EvaluationRequest(samples=Path("run"), against="my.txt", count=20)))
+    everything = gather_data(open_request(EvaluationRequest(samples=Path("run"), against="my.txt", count=900)))
     assert torch.equal(same.reals.real, own.reals.real)
     assert (len(everything.reals), len(everything.train), everything.split) == (90, 810, "held_out")
     reals, known = ({tuple(row) for row in rows.real.tolist()} for rows in (everything.reals, everything.train))
     assert not reals & known
     Path("other.txt").write_text("\n".join(line[::-1] for line in lines[:70]))
-    other = gather(opened(Asked(samples=Path("run"), against="other.txt", count=900)))
+    other = gather_data(open_request(EvaluationRequest(samples=Path("run"), against="other.txt", count=900)))
     assert (len(other.reals), len(other.train)) == (70, 810), "all of it, beside what the run was trained on"
     assert {tuple(row) for row in other.train.real.tolist()} == known
-    assert other.notes == (ANOTHER,)
+    assert other.notes == (OTHER_TEXT_NOTE,)
     capsys.readouterr()
     asked = ("evaluate", "run", "--against", "other.txt", "--metrics", "copy_rate,bleu,self_bleu", "--json")
     assert cli.run([*asked, "--count", "100"]) == 0
@@ -292,31 +286,31 @@ def test_a_text_is_judged_by_what_was_held_out_of_it_and_another_one_by_all_of_i
     assert [row["floor"]["count"] for row in told["metrics"]] == [35, 35, 35], "half of the reals beside the other half"
 
 
-def test_nothing_held_out_means_that_nothing_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_metric_without_held_out_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("my.txt").write_text("\n".join(f"word{number % 7} and word{number % 11}" for number in range(200)))
     typed = [*words("seqgan", Path("run"), "my.txt")[:-2], "data.held_out=0", "--out", "run"]
     trained(typed)
-    assert not Run(Path("run")).named("evaluated")
+    assert not Run(Path("run")).lines("evaluated")
     with pytest.raises(SettingError, match="nothing is held out; leave --metric out"):
         trained([*typed[:-1], "other", "--metric", "bleu", "--out", "other"])
 
 
-def test_copies_are_looked_for_among_all_that_was_trained_on_while_training(tmp_path: Path) -> None:
+def test_copy_rate_compares_with_all_training_sentences(tmp_path: Path) -> None:
     """1,812 different sentences of 2,000, of which 1,000 would miss half of the copies."""
     experiment = complete(Experiment(data="sentences", model="seqgan", metric="copy_rate", steps=1))
-    result = launch.assemble(experiment, None).evaluation
+    result = assemble(experiment, None).evaluation
     known = Sentences().stream("train", 2000, 0).batch(0).real
     assert result.metric.value(result.statistics, known) == 1
 
 
-def test_an_oracle_of_another_seed_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
+def test_oracle_of_another_seed_can_be_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
     monkeypatch.chdir(tmp_path)
     data = ["data.words=20", "data.length=5", "data.size=4", "data.train=300"]
     trained([*words("seqgan", Path("run"), "oracle")[:-2], *data, "--out", "run"])
-    asked = Asked(samples=Path("run"), options={"data": {"seed": "3"}}, metrics=("nll_oracle",), count=20)
-    own = opened(Asked(samples=Path("run"), metrics=("nll_oracle",)))
-    assert opened(asked).data.digest not in (None, own.data.digest)
+    asked = EvaluationRequest(samples=Path("run"), options={"data": {"seed": "3"}}, metrics=("nll_oracle",), count=20)
+    own = open_request(EvaluationRequest(samples=Path("run"), metrics=("nll_oracle",)))
+    assert open_request(asked).data.digest not in (None, own.data.digest)
     line = refused("evaluate", "run", "--option", "data.seed=3", f"data.digest={own.data.digest}")
     assert "words = 20, size = 4 and seed = 3 do not make the oracle of this digest; leave data.digest out" in line
 
@@ -331,7 +325,7 @@ def test_an_oracle_of_another_seed_can_be_asked_for(tmp_path: Path, monkeypatch:
         (("\n".join(f"w{n}" for n in range(10_001))).encode(), "10,001 different words, and an end: more than most"),
     ],
 )
-def test_files_that_cannot_be_trained_on_are_refused(
+def test_invalid_text_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused, content: bytes | None, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -341,14 +335,14 @@ def test_files_that_cannot_be_trained_on_are_refused(
     assert not Path("run").exists()
 
 
-def test_what_has_no_meaning_for_words_is_no_knob(refused, tmp_path: Path) -> None:
+def test_image_knobs_do_not_exist_for_text(refused, tmp_path: Path) -> None:
     for knob in ("augment_p", "instance_noise", "r1_gamma"):
         line = refused("train", "sentences", "--set", f"{knob}=0.1", "--out", tmp_path / "run")
         assert f"there is no knob '{knob}'" in line
     assert "makes images, not sentences; use --model seqgan" in refused("train", "sentences", "--model", "dcgan")
 
 
-def test_weights_are_exported_with_their_words_but_no_graph(run: Path, tmp_path: Path, refused) -> None:
+def test_text_model_is_exported_as_weights_only(run: Path, tmp_path: Path, refused) -> None:
     assert cli.run(["export", str(run), "--format", "safetensors", "--out", str(tmp_path / "weights")]) == 0
     about = json.loads((tmp_path / "weights" / "model.json").read_text())["outputs"]["samples"]
     assert (about["words"][:3], about["separator"]) == (["<end>", "a", "bird"], " ")

@@ -1,4 +1,4 @@
-"""Events on their way to a tracker: passed on unchanged, and found there again."""
+"""Trackers receive the events of a run, which are passed on unchanged."""
 
 import sys
 from pathlib import Path
@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equipoise.runs import tracking
-from equipoise.errors import SettingError
 from equipoise.core.events import Evaluated, Event, Finished, Resumed, Sampled, Sensed, Started, Turned
 from equipoise.core.observations import Health, ScalarStats, Signals
+from equipoise.errors import SettingError
+from equipoise.runs import tracking
 
 PICTURE = np.zeros((4, 1, 8, 8), np.float32)
 EVENTS: tuple[Event, ...] = (
     Started(0, 0, 100, 4, "fp32", {}, {}),
-    Sensed(10, 40, 0.1, 2.0, {"generator.total": ScalarStats(0.7, 0.5, 0.9, 0.6)}, Signals(rank_train_fake=0.25), Health()),
+    Sensed(
+        10, 40, 0.1, 2.0, {"generator.total": ScalarStats(0.7, 0.5, 0.9, 0.6)}, Signals(rank_train_fake=0.25), Health()
+    ),
     Turned(10, 40, "lr_g", 1e-3, 5e-4, "annealed", "cosine"),
     Evaluated(20, 80, "kd_digits", 0.125, "lower", 100, 0.1),
     Sampled(20, 80, PICTURE),
@@ -28,12 +30,12 @@ def passed(name: tracking.Name, folder: Path, events: tuple[Event, ...] = EVENTS
     return list(tracking.tracked(iter(events), name, folder, {"model": "dcgan"}))
 
 
-def test_off_changes_nothing(tmp_path: Path) -> None:
+def test_tracker_off_passes_events_unchanged(tmp_path: Path) -> None:
     assert passed("off", tmp_path) == list(EVENTS)
     assert not list(tmp_path.iterdir())
 
 
-def test_tensorboard_has_every_number_under_its_step(tmp_path: Path) -> None:
+def test_tensorboard_receives_every_number_with_its_step(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     assert passed("tensorboard", tmp_path) == list(EVENTS)
@@ -50,7 +52,7 @@ def test_tensorboard_has_every_number_under_its_step(tmp_path: Path) -> None:
     assert [one.step for one in result.Images("samples")] == [20]
 
 
-def test_going_on_takes_back_what_followed(tmp_path: Path) -> None:
+def test_resume_purges_later_steps(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     passed("tensorboard", tmp_path)
@@ -61,26 +63,26 @@ def test_going_on_takes_back_what_followed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def wandb(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A stand-in that remembers what it was told."""
-    seen = SimpleNamespace(init={}, logged=[], finished=False)
+    """A fake module that records calls."""
+    record = SimpleNamespace(init={}, logged=[], finished=False)
     module: Any = ModuleType("wandb")
     module.__spec__ = SimpleNamespace(name="wandb")
     module.Image = lambda image: f"image of {image.size[0]} x {image.size[1]}"
 
     def init(**settings: Any) -> SimpleNamespace:
-        seen.init = settings
+        record.init = settings
         return SimpleNamespace(
-            log=seen.logged.append,
-            finish=lambda: setattr(seen, "finished", True),
+            log=record.logged.append,
+            finish=lambda: setattr(record, "finished", True),
             define_metric=lambda name, step_metric: None,
         )
 
     module.init = init
     monkeypatch.setitem(sys.modules, "wandb", module)
-    return seen
+    return record
 
 
-def test_wandb_is_told_the_same(wandb: SimpleNamespace, tmp_path: Path) -> None:
+def test_wandb_receives_the_same_numbers(wandb: SimpleNamespace, tmp_path: Path) -> None:
     folder = tmp_path / "my run"
     assert passed("wandb", folder) == list(EVENTS)
     assert (wandb.init["name"], wandb.init["config"], wandb.init["resume"]) == ("my run", {"model": "dcgan"}, None)
@@ -89,21 +91,21 @@ def test_wandb_is_told_the_same(wandb: SimpleNamespace, tmp_path: Path) -> None:
     assert wandb.finished
 
 
-def test_a_resumed_run_is_the_same_run_there(wandb: SimpleNamespace, tmp_path: Path) -> None:
+def test_resumed_run_has_the_same_wandb_id(wandb: SimpleNamespace, tmp_path: Path) -> None:
     passed("wandb", tmp_path / "run")
     first = wandb.init["id"]
     passed("wandb", tmp_path / "run", (Resumed(15, 60),))
     assert (wandb.init["id"], wandb.init["resume"]) == (first, "allow")
 
 
-def test_a_closed_loop_closes_the_tracker(wandb: SimpleNamespace, tmp_path: Path) -> None:
+def test_closing_the_iterator_closes_the_tracker(wandb: SimpleNamespace, tmp_path: Path) -> None:
     events = tracking.tracked(iter(EVENTS), "wandb", tmp_path, {})
     next(events)
     events.close()
     assert wandb.finished
 
 
-def test_a_missing_package_is_told_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_reported_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     with pytest.raises(SettingError, match=r"--track wandb needs a package .*: pip install 'equipoise\[track\]'"):
         tracking.check("wandb")

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, bit for bit, and a damaged one says which and what to do."""
+"""Checkpoints: atomic, exact, and damaged ones are reported with a remedy."""
 
 import json
 import os
@@ -17,13 +17,13 @@ VALUES = {"step": 400, "images": 25600, "seconds": 1.25, "pilot": {"knobs": {"lr
 
 
 def tensors(seed: int = 0) -> dict[str, Tensor]:
-    """One of every kind that a state may hold; not a number and minus zero among them."""
+    """Return one tensor of every kind that a state can hold, including NaN and minus zero."""
     noise = torch.randn(4, 3, generator=torch.Generator().manual_seed(seed))
     return {
         "network/generator/weight": noise,
         "network/generator/low": noise.bfloat16(),
         "network/generator/half": noise.half(),
-        "network/generator/turned": noise.double().t(),
+        "network/generator/transposed": noise.double().t(),
         "optimizer/generator/0/step": torch.tensor(7.0),
         "memory/count": torch.tensor(2**40 + 1),
         "memory/flag": torch.tensor([True, False]),
@@ -42,7 +42,7 @@ def content(value: Tensor) -> bytes:
     return value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b""
 
 
-def test_what_is_read_is_what_was_written_to_the_bit(tmp_path: Path) -> None:
+def test_read_returns_what_was_written_bit_for_bit(tmp_path: Path) -> None:
     path = saved(tmp_path)
     assert path == tmp_path / "step-00000400"
     loaded, original = read(path), tensors()
@@ -56,20 +56,20 @@ def test_what_is_read_is_what_was_written_to_the_bit(tmp_path: Path) -> None:
         assert not result.requires_grad
 
 
-def test_only_safe_files_are_written(tmp_path: Path) -> None:
+def test_only_safetensors_and_json_are_written(tmp_path: Path) -> None:
     path = saved(tmp_path)
     assert sorted(file.name for file in path.iterdir()) == [STATE, TENSORS]
     assert json.loads((path / STATE).read_text())["format"] == FORMAT
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_the_same_state_makes_the_same_bytes(tmp_path: Path) -> None:
+def test_same_state_gives_same_bytes(tmp_path: Path) -> None:
     first, second = saved(tmp_path / "a"), saved(tmp_path / "b")
     for name in (STATE, TENSORS):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
-def test_a_step_written_again_is_replaced(tmp_path: Path) -> None:
+def test_checkpoint_of_same_step_is_replaced(tmp_path: Path) -> None:
     saved(tmp_path, seed=0)
     path = saved(tmp_path, seed=1)
     assert torch.equal(read(path).tensors["network/generator/weight"], tensors(1)["network/generator/weight"])
@@ -78,7 +78,7 @@ def test_a_step_written_again_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("file", [TENSORS, STATE])
-def test_a_file_cut_short_is_told(tmp_path: Path, file: str, share: float) -> None:
+def test_truncated_file_is_reported(tmp_path: Path, file: str, share: float) -> None:
     path = saved(tmp_path) / file
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
@@ -86,7 +86,7 @@ def test_a_file_cut_short_is_told(tmp_path: Path, file: str, share: float) -> No
 
 
 @pytest.mark.parametrize("place", [0, 8, 100, -1])
-def test_a_changed_byte_is_told(tmp_path: Path, place: int) -> None:
+def test_changed_byte_is_reported(tmp_path: Path, place: int) -> None:
     path = saved(tmp_path) / TENSORS
     whole = bytearray(path.read_bytes())
     whole[place] ^= 1
@@ -95,37 +95,37 @@ def test_a_changed_byte_is_told(tmp_path: Path, place: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "3", '"state"', "{}", '{"format": 1}', '{"step": 1}'])
-def test_a_state_that_is_no_state_is_told(tmp_path: Path, text: str) -> None:
+def test_invalid_state_is_reported(tmp_path: Path, text: str) -> None:
     path = saved(tmp_path)
     (path / STATE).write_text(text)
     assert_damaged(path, STATE)
 
 
-def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+def test_state_that_is_not_text_is_reported(tmp_path: Path) -> None:
     path = saved(tmp_path)
     (path / STATE).write_bytes(b"\xff\xfe\x00")
     assert_damaged(path, STATE)
 
 
 @pytest.mark.parametrize("file", [TENSORS, STATE])
-def test_a_missing_file_is_told(tmp_path: Path, file: str) -> None:
+def test_missing_file_is_reported(tmp_path: Path, file: str) -> None:
     path = saved(tmp_path)
     (path / file).unlink()
     assert_damaged(path, file)
 
 
 def assert_damaged(path: Path, file: str) -> None:
-    """The error names the file, the folder and the way out, in one line."""
+    """Check that the error names the file, the folder and a remedy in one line."""
     with pytest.raises(CheckpointError) as caught:
         read(path)
     message = str(caught.value)
     assert message.startswith(f"{path.name}/{file} ")
-    assert "delete that folder and the run goes on from the checkpoint before it" in message
+    assert "delete that folder" in message
     assert str(path) in message
     assert "\n" not in message
 
 
-def test_a_newer_format_is_not_deleted_but_read_by_a_newer_version(tmp_path: Path) -> None:
+def test_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:
     path = saved(tmp_path)
     state = json.loads((path / STATE).read_text())
     (path / STATE).write_text(json.dumps({**state, "format": FORMAT + 1}))
@@ -140,7 +140,7 @@ def names(folder: Path) -> list[str]:
     return [path.name for path in find(folder)]
 
 
-def test_the_last_three_and_the_best_are_kept(tmp_path: Path) -> None:
+def test_last_three_and_required_checkpoints_are_kept(tmp_path: Path) -> None:
     for step in (10, 20, 30, 40, 50):
         saved(tmp_path, step)
     assert names(tmp_path) == [f"step-000000{step}" for step in (10, 20, 30, 40, 50)], "oldest first"
@@ -153,7 +153,7 @@ def test_the_last_three_and_the_best_are_kept(tmp_path: Path) -> None:
     assert read(tmp_path / "step-00000030").step == 30
 
 
-def test_few_checkpoints_are_all_kept(tmp_path: Path) -> None:
+def test_fewer_than_three_checkpoints_are_all_kept(tmp_path: Path) -> None:
     prune(tmp_path, ())
     assert names(tmp_path) == []
     for step in (1, 2):
@@ -163,29 +163,29 @@ def test_few_checkpoints_are_all_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("room", "kept"), [(4, [2, 4, 5, 6]), (3, [2, 5, 6]), (2, [2, 6]), (1, [2, 6]), (0, [2, 6])])
-def test_above_the_cap_fewer_are_kept(
+def test_fewer_checkpoints_are_kept_above_the_size_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, kept: list[int]
 ) -> None:
-    """The newest and the best are kept whatever they weigh."""
+    """The newest and the required ones are always kept."""
     for step in range(1, 7):
         path = saved(tmp_path, step)
     size = sum(file.stat().st_size for file in path.iterdir())
-    monkeypatch.setattr(checkpoint, "CAP", room * size)
+    monkeypatch.setattr(checkpoint, "MAX_BYTES", room * size)
     prune(tmp_path, {2})
     assert names(tmp_path) == [f"step-0000000{step}" for step in kept]
 
 
-def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
+def test_partial_checkpoint_is_removed(tmp_path: Path) -> None:
     whole = saved(tmp_path, 10)
     half = tmp_path / "step-00000020.partial"
     half.mkdir()
     (half / TENSORS).write_bytes(b"half")
-    assert find(tmp_path) == [whole], "it does not count"
+    assert find(tmp_path) == [whole], "it is not listed"
     prune(tmp_path, ())
     assert list(tmp_path.iterdir()) == [whole]
 
 
-def test_leftovers_are_no_hindrance(tmp_path: Path) -> None:
+def test_leftover_partial_folder_is_replaced(tmp_path: Path) -> None:
     half = tmp_path / "step-00000400.partial"
     half.mkdir()
     (half / "something else").write_text("left over")
@@ -195,7 +195,7 @@ def test_leftovers_are_no_hindrance(tmp_path: Path) -> None:
 
 
 class KilledError(BaseException):
-    """A kill: nothing may catch it."""
+    """A kill, which nothing catches."""
 
 
 def kill(*given: object, **named: object) -> None:
@@ -211,7 +211,7 @@ PLACES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_kill_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_kill_while_writing_leaves_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     before = saved(tmp_path, 10)
     with monkeypatch.context() as patch:
         PLACES[place](patch)
@@ -226,7 +226,7 @@ def test_a_kill_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("place", ["save_file", "rename"])
-def test_a_full_disk_leaves_nothing_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_full_disk_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     def full(*given: object, **named: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -238,14 +238,14 @@ def test_a_full_disk_leaves_nothing_at_all(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == [before]
 
 
-def test_weights_of_another_network_are_told() -> None:
-    mine, theirs = nn.Linear(2, 3).state_dict(), nn.Linear(2, 5).state_dict()
-    check_shapes(mine, dict(mine), "generator", "step-00000400")
+def test_weights_of_another_network_are_reported() -> None:
+    expected, saved_weights = nn.Linear(2, 3).state_dict(), nn.Linear(2, 5).state_dict()
+    check_shapes(expected, dict(expected), "generator", "step-00000400")
+    with pytest.raises(CheckpointError, match=r"step-00000400 .* generator bias is 5 in the file and 3 in this model"):
+        check_shapes(expected, saved_weights, "generator", "step-00000400")
+    with pytest.raises(CheckpointError, match="generator weight is missing in the file and 3 x 2 in this model"):
+        check_shapes(expected, {"bias": expected["bias"]}, "generator", "step-00000400")
     with pytest.raises(
-        CheckpointError, match="step-00000400 is of another network: generator bias is 5 there and 3 here"
+        CheckpointError, match="generator scale is a single number in the file and missing in this model"
     ):
-        check_shapes(mine, theirs, "generator", "step-00000400")
-    with pytest.raises(CheckpointError, match="generator weight is missing there and 3 x 2 here; build the same GAN"):
-        check_shapes(mine, {"bias": mine["bias"]}, "generator", "step-00000400")
-    with pytest.raises(CheckpointError, match="generator scale is a single number there and missing here"):
-        check_shapes(mine, {**mine, "scale": torch.ones(())}, "generator", "step-00000400")
+        check_shapes(expected, {**expected, "scale": torch.ones(())}, "generator", "step-00000400")

@@ -1,4 +1,4 @@
-"""Watching changes no byte: probes, evaluation and samples leave networks, averages and random numbers alone."""
+"""Probes, evaluations and samples do not change networks, averages or random states."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSetting
 from equipoise.nn.spectral import spectral_norm
 from equipoise.pilot.pilot import Pilot
 from equipoise.training import probe
-from equipoise.training.loop import Evaluation, Plan, Streams, Training, train
-from equipoise.training.state import TrainingState, begin
+from equipoise.training.loop import MetricEvaluation, Preview, Streams, Training, TrainingPlan, train
+from equipoise.training.state import TrainingState, initial_state
 from equipoise.training.step import run_step
 
 BATCH = 16
@@ -26,7 +26,7 @@ STEPS = 12
 
 @dataclass(frozen=True)
 class Points:
-    """Points around a place of their own; every batch by its number alone."""
+    """Random points around a place; each batch depends on its index only."""
 
     place: float = 1.0
 
@@ -36,7 +36,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Level:
-    """How far the mean of the fakes is from 1."""
+    """Distance between the mean of the samples and 1."""
 
     better: ClassVar[Literal["lower"]] = "lower"
 
@@ -44,8 +44,8 @@ class Level:
         return abs(fake.mean().item() - 1)
 
 
-def judge(networks: Networks, samples: Tensor, moment: Moment[Any]) -> Tensor:
-    """The discriminator with noise on what it sees, which takes random numbers."""
+def noisy_logits(networks: Networks, samples: Tensor, moment: Moment[Any]) -> Tensor:
+    """Return logits of the discriminator for noisy samples, which needs random numbers."""
     noise = torch.randn(samples.shape, generator=moment.generator) * 0.1
     return networks["discriminator"](samples + noise).flatten()
 
@@ -54,17 +54,17 @@ def fake(networks: Networks, moment: Moment[Any]) -> Tensor:
     return networks["generator"](torch.randn(BATCH, 3, generator=moment.generator))
 
 
-def discriminate(networks: Networks, batch: Batch, moment: Moment[Any]) -> Loss:
+def discriminator_loss(networks: Networks, batch: Batch, moment: Moment[Any]) -> Loss:
     real_logit, fake_logit = (
-        judge(networks, batch.real, moment),
-        judge(networks, fake(networks, moment).detach(), moment),
+        noisy_logits(networks, batch.real, moment),
+        noisy_logits(networks, fake(networks, moment).detach(), moment),
     )
     total = nn.functional.softplus(-real_logit).mean() + nn.functional.softplus(fake_logit).mean()
     return Loss(total, {"adversarial": total.detach()}, real_logit.detach(), fake_logit.detach())
 
 
-def fool(networks: Networks, batch: Batch, moment: Moment[Any]) -> Loss:
-    return Loss(nn.functional.softplus(-judge(networks, fake(networks, moment), moment)).mean())
+def generator_loss(networks: Networks, batch: Batch, moment: Moment[Any]) -> Loss:
+    return Loss(nn.functional.softplus(-noisy_logits(networks, fake(networks, moment), moment)).mean())
 
 
 def model(**others: Any) -> Model[Knobs]:
@@ -77,29 +77,29 @@ def model(**others: Any) -> Model[Knobs]:
         name="toy",
         networks={"generator": generator, "discriminator": nn.Sequential(first, nn.BatchNorm1d(8), nn.ReLU(), last)},
         phases=(
-            Phase("discriminator", ("discriminator",), discriminate),
-            Phase("generator", ("generator",), fool),
+            Phase("discriminator", ("discriminator",), discriminator_loss),
+            Phase("generator", ("generator",), generator_loss),
         ),
         knobs=Knobs(),
         turnable=frozenset(Knobs.ranges()),
         optimizer=lambda network, moment: OptimizerSettings("adam", 1e-3, 0.5, 0.9),
         latent=lambda count, source, truncation: torch.randn(count, 3, generator=source),
         generate=lambda networks, latent, condition: networks["generator"](latent),
-        logits=lambda networks, batch, moment: judge(networks, batch.real, moment),
+        logits=lambda networks, batch, moment: noisy_logits(networks, batch.real, moment),
         **others,
     )
 
 
 def training(game: Model[Knobs], *, watched: bool) -> Training:
-    state = begin(game, game.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(5))
+    state = initial_state(game, game.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(5))
     latents = torch.randn(20, 3, generator=torch.Generator().manual_seed(6))
     return Training(
         state,
         Pilot("fixed", steps=STEPS, knobs=game.knobs, sense_every=3 if watched else 1000),
         Streams(Points(), Points(1.2) if watched else None),
-        Plan(STEPS, BATCH, sample_every=2 if watched else None, evaluate_every=4 if watched else None),
-        (latents, None),
-        Evaluation("level", Level(), None, latents, None) if watched else None,
+        TrainingPlan(STEPS, BATCH, sample_every=2 if watched else None, evaluate_every=4 if watched else None),
+        Preview(latents, None),
+        MetricEvaluation("level", Level(), None, latents, None) if watched else None,
     )
 
 
@@ -115,13 +115,13 @@ def differences(first: TrainingState, second: TrainingState) -> list[str]:
     return [name for name in mine if not torch.equal(mine[name], theirs[name])]
 
 
-def test_a_watched_run_ends_where_an_unwatched_one_does() -> None:
+def test_monitoring_does_not_change_the_training() -> None:
     alone, watched = training(model(), watched=False), training(model(), watched=True)
-    unseen = run(alone)
-    assert not [event for event in unseen if isinstance(event, Evaluated | Sampled)]
+    plain = run(alone)
+    assert not [event for event in plain if isinstance(event, Evaluated | Sampled)]
     events = run(watched)
     held_out = [e.signals.rank_train_held_out for e in events if isinstance(e, Sensed)]
-    assert sum(rank is not None for rank in held_out) == STEPS // 3, "it was watched"
+    assert sum(rank is not None for rank in held_out) == STEPS // 3, "it was monitored"
     assert len([event for event in events if isinstance(event, Evaluated)]) == STEPS // 4
     assert len([event for event in events if isinstance(event, Sampled)]) == STEPS // 2 + 1
     names = watched.state.tensors()
@@ -130,29 +130,29 @@ def test_a_watched_run_ends_where_an_unwatched_one_does() -> None:
     assert differences(alone.state, watched.state) == []
 
 
-def test_the_comparison_would_notice() -> None:
-    """One step more, or one random number more, and the states differ."""
+def test_comparison_of_states_detects_differences() -> None:
+    """States differ after one more random number or one more forward pass."""
     alone, other = training(model(), watched=False), training(model(), watched=False)
     run(alone)
     run(other)
     assert differences(alone.state, other.state) == []
     torch.rand(1, generator=other.state.generator)
     assert differences(alone.state, other.state) == ["random/moment"]
-    judge(other.state.model.networks, Points().batch(0).real, other.state.moment(Knobs(), 0.0))
+    noisy_logits(other.state.model.networks, Points().batch(0).real, other.state.moment(Knobs(), 0.0))
     changed = set(differences(alone.state, other.state))
     assert {"network/discriminator/1.running_mean", "network/discriminator/0.parametrizations.weight.0.u"} <= changed
 
 
-def stirred() -> TrainingState:
-    """A state whose buffers have moved away from where they began."""
+def trained_state() -> TrainingState:
+    """Return a state after three steps, whose buffers have changed."""
     game = model()
-    state = begin(game, game.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(5))
+    state = initial_state(game, game.knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(5))
     for _ in range(3):
         run_step(state, Points(), game.knobs, 0.0)
     return state
 
 
-def kept(state: TrainingState) -> dict[str, Tensor]:
+def copy_tensors(state: TrainingState) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in state.tensors().items()}
 
 
@@ -162,59 +162,59 @@ def assert_same(before: dict[str, Tensor], state: TrainingState) -> None:
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
 
 
-def test_probing_leaves_everything_in_place() -> None:
-    state = stirred()
-    before = kept(state)
+def test_probe_changes_no_tensor() -> None:
+    state = trained_state()
+    before = copy_tensors(state)
     places = [buffer.data_ptr() for buffer in state.model.networks["discriminator"].buffers()]
-    result = probe.logits(state, probe.batches(Points(), 0, BATCH), 0, Knobs(), 0.5)
-    assert result.shape == (probe.PROBE,)
+    result = probe.probe_logits(state, probe.draw_batches(Points(), 0, BATCH), 0, Knobs(), 0.5)
+    assert result.shape == (probe.PROBE_SAMPLES,)
     assert not result.requires_grad
     assert_same(before, state)
     assert places == [buffer.data_ptr() for buffer in state.model.networks["discriminator"].buffers()]
     assert state.model.networks["discriminator"].training
 
 
-def test_a_probe_is_of_the_discriminator_in_training() -> None:
-    """Batch statistics, spectral iterations and noise as in training: the same by hand, batch after batch."""
-    state, twin = stirred(), stirred()
-    result = probe.logits(state, probe.batches(Points(), 2, BATCH), 2, Knobs(), 0.5)
-    count = probe.PROBE // BATCH
+def test_probe_uses_discriminator_in_training_mode() -> None:
+    """Batch statistics, spectral iterations and noise are those of training: equal to a computation by hand."""
+    state, twin = trained_state(), trained_state()
+    result = probe.probe_logits(state, probe.draw_batches(Points(), 2, BATCH), 2, Knobs(), 0.5)
+    count = probe.PROBE_SAMPLES // BATCH
     moment = Moment(3, 3 * BATCH, 0.5, Knobs(), torch.Generator().manual_seed(2))
     with torch.no_grad():
-        expected = [judge(twin.model.networks, Points().batch(2 * count + i).real, moment) for i in range(count)]
+        expected = [noisy_logits(twin.model.networks, Points().batch(2 * count + i).real, moment) for i in range(count)]
     assert torch.equal(result, torch.cat(expected))
-    assert torch.equal(result, probe.logits(state, probe.batches(Points(), 2, BATCH), 2, Knobs(), 0.5)), (
-        "and the same again"
+    assert torch.equal(result, probe.probe_logits(state, probe.draw_batches(Points(), 2, BATCH), 2, Knobs(), 0.5)), (
+        "deterministic"
     )
-    assert not torch.equal(result, probe.logits(state, probe.batches(Points(), 3, BATCH), 3, Knobs(), 0.5)), (
-        "other batches another time"
-    )
+    assert not torch.equal(
+        result, probe.probe_logits(state, probe.draw_batches(Points(), 3, BATCH), 3, Knobs(), 0.5)
+    ), "each probe has other batches"
 
 
-def test_buffers_are_put_back_even_after_an_error() -> None:
-    state = stirred()
-    before = kept(state)
+def test_buffers_are_unchanged_after_an_error() -> None:
+    state = trained_state()
+    before = copy_tensors(state)
 
-    class LostError(Exception):
+    class ReadError(Exception):
         pass
 
     class Broken:
         def batch(self, index: int) -> Batch:
             if index:
-                raise LostError
+                raise ReadError
             return Points().batch(0)
 
-    with pytest.raises(LostError):
-        probe.logits(state, probe.batches(Broken(), 0, BATCH), 0, Knobs(), 0.5)
+    with pytest.raises(ReadError):
+        probe.probe_logits(state, probe.draw_batches(Broken(), 0, BATCH), 0, Knobs(), 0.5)
     assert_same(before, state)
 
 
-def test_untouched_puts_back_every_kind_of_buffer() -> None:
+def test_restored_buffers_restores_every_kind_of_buffer() -> None:
     network = nn.BatchNorm1d(2)
     network.register_buffer("flag", torch.tensor(True))
     network.register_buffer("hidden", torch.ones(3), persistent=False)
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    with probe.untouched([network]):
+    with probe.restored_buffers([network]):
         network(torch.randn(4, 2) + 3)
         network.flag.fill_(False)
         network.hidden.zero_()
@@ -224,32 +224,32 @@ def test_untouched_puts_back_every_kind_of_buffer() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 250])
-def test_samples_are_of_the_average_whatever_the_batch(batch_size: int) -> None:
-    state = stirred()
-    before = kept(state)
+def test_samples_come_from_the_average_for_any_batch_size(batch_size: int) -> None:
+    state = trained_state()
+    before = copy_tensors(state)
     latents = torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
-    made = probe.samples(state, latents, None, batch_size)
+    made = probe.generate_samples(state, latents, None, batch_size)
     with torch.no_grad():
-        expected = state.averaged["generator"](latents)
-        player = state.model.networks["generator"]
-        assert not torch.allclose(player.eval()(latents), expected), "the player itself stands elsewhere"
-        player.train()
+        expected = state.averages["generator"](latents)
+        network = state.model.networks["generator"]
+        assert not torch.allclose(network.eval()(latents), expected), "the network itself differs from its average"
+        network.train()
     torch.testing.assert_close(made, expected)
     assert made.dtype == torch.float32
     assert not made.requires_grad
     assert_same(before, state)
 
 
-def test_labels_go_with_their_latents() -> None:
+def test_labels_are_batched_with_latents() -> None:
     game = model()
-    seen: list[Sequence[int]] = []
+    batches: list[Sequence[int]] = []
 
     def generate(networks: Networks, latent: Tensor, condition: Tensor | None) -> Tensor:
         assert condition is not None
-        seen.append(condition.tolist())
+        batches.append(condition.tolist())
         return latent + condition[:, None]
 
-    state = begin(
+    state = initial_state(
         Model(**{**{name: getattr(game, name) for name in game.__slots__}, "generate": generate}),
         game.knobs,
         torch.device("cpu"),
@@ -257,13 +257,13 @@ def test_labels_go_with_their_latents() -> None:
         torch.Generator(),
     )
     labels = torch.arange(5)
-    made = probe.samples(state, torch.zeros(5, 3), labels, 2)
-    assert seen == [[0, 1], [2, 3], [4]]
+    made = probe.generate_samples(state, torch.zeros(5, 3), labels, 2)
+    assert batches == [[0, 1], [2, 3], [4]]
     assert torch.equal(made, labels[:, None].expand(5, 3).float())
 
 
-def test_samples_become_arrays_as_they_are() -> None:
+def test_to_array_preserves_bytes() -> None:
     made = torch.randn(4, 3, 2, 2)
-    array = probe.as_array(made)
+    array = probe.to_array(made)
     assert array.dtype == np.float32
     assert array.tobytes() == made.numpy().tobytes()

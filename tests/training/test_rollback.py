@@ -1,4 +1,4 @@
-"""Repair, from the finding to the weights: what is gone back to, what goes on, and what is told of it."""
+"""Rollbacks of a run: the weights that are loaded, what continues, and what is logged."""
 
 import dataclasses
 import json
@@ -12,41 +12,45 @@ import torch
 
 from equipoise.core.events import Event, Finished, Remedied, Saved, Stepped, Turned
 from equipoise.experiment import launch
-from equipoise.experiment.settings import Experiment, PlugSpec, complete
-from equipoise.pilot.replay import observations, overrides, replay
-from equipoise.runs.run_folder import Run
+from equipoise.experiment.assembly import assemble
+from equipoise.experiment.completion import complete
+from equipoise.experiment.launch import load_initial_weights
+from equipoise.experiment.settings import Experiment, PlugSpec
+from equipoise.pilot.replay import replay
+from equipoise.runs.observations import read_observations, read_overrides
+from equipoise.runs.run import Run
 from equipoise.training import checkpoint
 from equipoise.training.loop import Training, restore, save, train
-from equipoise.training.rollback import Sound
+from equipoise.training.rollback import RollbackPoints
 
 STEPS = 60
 
 
 def experiment(**settings: Any) -> Experiment:
     model = PlugSpec("dcgan", {"width": 4, "latent_dim": 6})
-    wanted: dict[str, Any] = {"steps": STEPS, "batch_size": 8, "save_every": 10, "threads": 1, "precision": "fp32"}
+    defaults: dict[str, Any] = {"steps": STEPS, "batch_size": 8, "save_every": 10, "threads": 1, "precision": "fp32"}
     return complete(
-        Experiment(data=PlugSpec("digits"), model=model, image_size=16, metric=PlugSpec("none"), **wanted, **settings)
+        Experiment(data=PlugSpec("digits"), model=model, image_size=16, metric=PlugSpec("none"), **defaults, **settings)
     )
 
 
 def assembled(folder: Path, **settings: Any) -> Training:
-    """A run in memory, its checkpoints in `folder`."""
-    mine = experiment(**settings)
-    training = launch.assemble(dataclasses.replace(mine, sample_every=None), folder)
-    launch.set_out(training, mine)
+    """Assemble a run whose checkpoints are in `folder`."""
+    settings_of_run = experiment(**settings)
+    training = assemble(dataclasses.replace(settings_of_run, sample_every=None), folder)
+    load_initial_weights(training, settings_of_run)
     return training
 
 
-def spoil(training: Training, at: int, what: Callable[[Training], None]) -> None:
-    """Do something to a run, once, in the step after `at` steps."""
+def damage(training: Training, at: int, change: Callable[[Training], None]) -> None:
+    """Change a run once, in the step after `at` steps."""
     first, *others = training.state.model.phases
     done = []
 
     def loss(networks: Any, batch: Any, moment: Any) -> Any:
         if moment.step == at and not done:
             done.append(at)
-            what(training)
+            change(training)
         return first.loss(networks, batch, moment)
 
     phases = (dataclasses.replace(first, loss=loss), *others)
@@ -66,9 +70,9 @@ def of(kind: type[Event], events: list[Event]) -> list[Any]:
     return [event for event in events if isinstance(event, kind)]
 
 
-def test_weights_that_are_not_numbers_are_replaced_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_nan_weights_are_rolled_back_and_training_continues(tmp_path: Path) -> None:
     training = assembled(tmp_path)
-    spoil(training, 34, plant_nan)
+    damage(training, 34, plant_nan)
     events = run(training)
     (remedied,) = of(Remedied, events)
     (finished,) = of(Finished, events)
@@ -77,19 +81,19 @@ def test_weights_that_are_not_numbers_are_replaced_and_the_run_goes_on(tmp_path:
     assert all(value.isfinite().all() for value in training.state.tensors().values() if value.is_floating_point())
 
 
-def test_without_repair_it_ends_there(tmp_path: Path) -> None:
+def test_run_without_repair_ends_diverged(tmp_path: Path) -> None:
     training = assembled(tmp_path, repair=False)
-    spoil(training, 34, plant_nan)
+    damage(training, 34, plant_nan)
     events = run(training)
     assert not of(Remedied, events)
-    assert (of(Finished, events)[0].reason, training.sound.start) == ("diverged", None)
+    assert (of(Finished, events)[0].reason, training.rollback_points.initial) == ("diverged", None)
 
 
-def test_before_the_first_checkpoint_the_start_is_gone_back_to(tmp_path: Path) -> None:
+def test_rollback_before_first_checkpoint_loads_initial_weights(tmp_path: Path) -> None:
     training = assembled(tmp_path)
-    start = training.sound.start
+    start = training.rollback_points.initial
     assert start is not None
-    spoil(training, 4, plant_nan)
+    damage(training, 4, plant_nan)
     events = train(training)
     for event in events:
         if isinstance(event, Remedied):
@@ -103,13 +107,13 @@ def test_before_the_first_checkpoint_the_start_is_gone_back_to(tmp_path: Path) -
     assert all(not optimizer.state for optimizer in training.state.optimizers.values())
 
 
-def test_clock_stream_and_chance_go_on_while_weights_go_back(tmp_path: Path) -> None:
+def test_rollback_keeps_step_stream_and_random_state(tmp_path: Path) -> None:
     training = assembled(tmp_path)
-    spoil(training, 34, plant_nan)
+    damage(training, 34, plant_nan)
     for event in train(training):
         if isinstance(event, Remedied):
             break
-    saved = checkpoint.read(tmp_path / checkpoint.name_of(30))
+    saved = checkpoint.read(tmp_path / checkpoint.folder_name(30))
     now = training.state.tensors()
     assert all(torch.equal(now[name], value) for name, value in saved.tensors.items() if name.startswith("network/"))
     assert not torch.equal(now["random/moment"], saved.tensors["random/moment"])
@@ -117,40 +121,40 @@ def test_clock_stream_and_chance_go_on_while_weights_go_back(tmp_path: Path) -> 
     assert saved.values["draws"] == 30
 
 
-def test_a_checkpoint_is_gone_back_to_once_then_an_older_one(tmp_path: Path) -> None:
+def test_each_checkpoint_is_used_for_one_rollback(tmp_path: Path) -> None:
     training = assembled(tmp_path)
-    spoil(training, 34, plant_nan)
+    damage(training, 34, plant_nan)
     first = training.state.model.phases[0]
-    spoil(training, 36, plant_nan)
+    damage(training, 36, plant_nan)
     assert training.state.model.phases[0] is not first
-    spoil(training, 38, plant_nan)
+    damage(training, 38, plant_nan)
     restored = [event.restored for event in of(Remedied, run(training))]
     assert restored == [30, 20, 10]
 
 
-def test_no_more_is_gone_back_once_too_many_steps_are_lost(tmp_path: Path) -> None:
+def test_no_rollback_after_too_many_lost_steps(tmp_path: Path) -> None:
     training = assembled(tmp_path)
     for at in range(20, 40, 2):
-        spoil(training, at, plant_nan)
+        damage(training, at, plant_nan)
     events = run(training)
     lost = [event.lost for event in of(Remedied, events)]
     assert sum(lost[:-1]) < 0.7 * STEPS <= sum(lost)
     assert of(Finished, events)[0].reason == "diverged"
 
 
-def test_weights_that_are_too_old_are_not_gone_back_to(tmp_path: Path) -> None:
+def test_rollback_does_not_use_weights_that_are_too_old(tmp_path: Path) -> None:
     training = assembled(tmp_path)
-    training.sound.steps = [10, 20]
+    training.rollback_points.steps = [10, 20]
     for step in (10, 20):
-        (tmp_path / checkpoint.name_of(step)).mkdir()
-    assert training.sound.before(tmp_path, since=40, oldest=30) is None
-    assert training.sound.start is not None
-    assert training.sound.before(tmp_path, since=40, oldest=0) == (0, training.sound.start)
+        (tmp_path / checkpoint.folder_name(step)).mkdir()
+    assert training.rollback_points.take(tmp_path, newest=40, oldest=30) is None
+    assert training.rollback_points.initial is not None
+    assert training.rollback_points.take(tmp_path, newest=40, oldest=0) == (0, training.rollback_points.initial)
 
 
-def test_knobs_are_turned_back_when_the_override_expires(tmp_path: Path) -> None:
+def test_knobs_return_when_override_expires(tmp_path: Path) -> None:
     training = assembled(tmp_path, knobs={"lr_d": 1e-2}, controller=PlugSpec("fixed"))
-    spoil(training, 11, plant_nan)
+    damage(training, 11, plant_nan)
     turned = of(Turned, run(training))
     assert [(one.step, one.knob, one.before, one.after, one.by) for one in turned] == [
         (12, "lr_d", 1e-2, pytest.approx(2e-3), "repair"),
@@ -160,61 +164,61 @@ def test_knobs_are_turned_back_when_the_override_expires(tmp_path: Path) -> None
 
 
 @pytest.fixture
-def spoilt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every run that is assembled is spoilt in its 35th step, once: also one that is resumed before it."""
-    assemble = launch.assemble
+def damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every assembled run is damaged once in its 35th step, also one that is resumed before it."""
+    original = launch.assemble
 
-    def spoiling(*arguments: Any, **named: Any) -> Training:
-        training = assemble(*arguments, **named)
-        spoil(training, 34, plant_nan)
+    def assemble_damaged(*arguments: Any, **named: Any) -> Training:
+        training = original(*arguments, **named)
+        damage(training, 34, plant_nan)
         return training
 
-    monkeypatch.setattr(launch, "assemble", spoiling)
+    monkeypatch.setattr(launch, "assemble", assemble_damaged)
 
 
-def left(folder: Path) -> dict[str, bytes]:
+def final_tensors(folder: Path) -> dict[str, bytes]:
     tensors = checkpoint.read(checkpoint.find(folder / "checkpoints")[-1]).tensors
     return {name: value.numpy().tobytes() for name, value in tensors.items()}
 
 
-@pytest.mark.usefixtures("spoilt")
+@pytest.mark.usefixtures("damaged")
 @pytest.mark.parametrize("stop", [30, 40])
-def test_a_repaired_run_that_was_cut_off_ends_with_the_same_bytes(tmp_path: Path, stop: int) -> None:
-    """Cut off before the repair, and after it."""
-    mine = experiment(knobs={"lr_d": 1e-2})
-    *_, last = launch.start(mine, tmp_path / "whole")
+def test_resumed_repaired_run_ends_with_same_bytes(tmp_path: Path, stop: int) -> None:
+    """Killed before the repair, and after it."""
+    settings_of_run = experiment(knobs={"lr_d": 1e-2})
+    *_, last = launch.start(settings_of_run, tmp_path / "whole")
     assert isinstance(last, Finished)
-    for event in (events := launch.start(mine, tmp_path / "cut")):
+    for event in (events := launch.start(settings_of_run, tmp_path / "cut")):
         if isinstance(event, Saved) and event.step == stop:
             events.close()
             break
     list(launch.resume(tmp_path / "cut"))
-    assert left(tmp_path / "cut") == left(tmp_path / "whole")
-    assert len(Run(tmp_path / "cut").named("remedied")) == 1
+    assert final_tensors(tmp_path / "cut") == final_tensors(tmp_path / "whole")
+    assert len(Run(tmp_path / "cut").lines("remedied")) == 1
 
 
-@pytest.mark.usefixtures("spoilt")
-def test_where_a_run_was_interrupted_is_no_place_to_go_back_to(tmp_path: Path) -> None:
-    """Stopped at 33, a save of its own, and spoilt in the step after: the whole run knows nothing of that save."""
-    mine, steps = experiment(knobs={"lr_d": 1e-2}), [0]
-    list(launch.start(mine, tmp_path / "whole"))
-    for event in launch.start(mine, tmp_path / "cut", lambda: steps[-1] >= 33):
+@pytest.mark.usefixtures("damaged")
+def test_checkpoint_of_interruption_is_no_rollback_point(tmp_path: Path) -> None:
+    """Interrupted at 33, with a checkpoint, and damaged in the next step: the complete run has no such checkpoint."""
+    settings_of_run, steps = experiment(knobs={"lr_d": 1e-2}), [0]
+    list(launch.start(settings_of_run, tmp_path / "whole"))
+    for event in launch.start(settings_of_run, tmp_path / "cut", lambda: steps[-1] >= 33):
         if isinstance(event, Stepped):
             steps.append(event.step)
     assert event.reason == "interrupted"
     list(launch.resume(tmp_path / "cut"))
-    assert left(tmp_path / "cut") == left(tmp_path / "whole")
+    assert final_tensors(tmp_path / "cut") == final_tensors(tmp_path / "whole")
 
 
-def test_weights_that_are_no_numbers_are_passed_over_even_if_nobody_had_looked(tmp_path: Path) -> None:
+def test_checkpoint_with_nan_weights_is_skipped(tmp_path: Path) -> None:
     for step, value in ((10, 1.0), (20, math.nan)):
         checkpoint.write(tmp_path, checkpoint.Checkpoint(step, {"network/a": torch.tensor([value])}, {"step": step}))
-    result = Sound(steps=[10, 20]).before(tmp_path, since=30, oldest=0)
+    result = RollbackPoints(steps=[10, 20]).take(tmp_path, newest=30, oldest=0)
     assert result is not None
     assert result[0] == 10
 
 
-def test_a_run_that_ails_still_does_so_when_it_is_resumed(tmp_path: Path) -> None:
+def test_verdict_is_restored_on_resume(tmp_path: Path) -> None:
     training = assembled(tmp_path)
     training.verdict = "unhealthy"
     path = tmp_path / save(training, tmp_path).checkpoint
@@ -223,24 +227,24 @@ def test_a_run_that_ails_still_does_so_when_it_is_resumed(tmp_path: Path) -> Non
     assert again.verdict == "unhealthy"
 
 
-@pytest.mark.usefixtures("spoilt")
-def test_the_log_replays_every_knob_across_a_repair(tmp_path: Path) -> None:
-    mine = experiment(knobs={"lr_d": 1e-2}, controller=PlugSpec("annealed"))
-    list(launch.start(mine, tmp_path / "run"))
+@pytest.mark.usefixtures("damaged")
+def test_log_replays_every_knob_across_a_repair(tmp_path: Path) -> None:
+    settings_of_run = experiment(knobs={"lr_d": 1e-2}, controller=PlugSpec("annealed"))
+    list(launch.start(settings_of_run, tmp_path / "run"))
     run_folder = Run(tmp_path / "run")
-    training = launch.assemble(mine, None)
+    training = assemble(settings_of_run, None)
     base = training.pilot.base
-    seen = list(observations(run_folder, base))
-    replayed = replay(training.pilot.controller, seen, base, overrides(run_folder))
-    logged = [observation.knobs for observation in seen[1:]]
+    observations = list(read_observations(run_folder, base))
+    replayed = replay(training.pilot.settings.controller, observations, base, read_overrides(run_folder))
+    logged = [observation.knobs for observation in observations[1:]]
     assert replayed[:-1] == logged
     assert len({knobs.lr_d for knobs in logged}) > 10
 
 
-@pytest.mark.usefixtures("spoilt")
-def test_the_log_tells_what_was_done_and_why(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("damaged")
+def test_remedied_line_names_finding_and_rollback(tmp_path: Path) -> None:
     list(launch.start(experiment(knobs={"lr_d": 1e-2}), tmp_path / "run"))
-    (line,) = Run(tmp_path / "run").named("remedied")
+    (line,) = Run(tmp_path / "run").lines("remedied")
     assert line["finding"]["symptom"] == "divergence"
     assert (line["step"], line["restored"], line["lost"], line["rung"]) == (35, 30, 5, 0)
     assert line["overrides"] == [{"knob": "lr_d", "value": 2e-3, "base": 1e-2, "until": 35 + STEPS // 10}]

@@ -60,7 +60,8 @@ def add_arguments(parser: Parser) -> None:
 
 def _add_flag(parser: Parser, name: str, spec: SettingSpec, hint: object) -> None:
     """Add the flag of one setting; its type decides how it is parsed."""
-    help, metavar = spec.flag_help or spec.help, spec.metavar or "|".join(spec.choices) or None
+    help = (spec.flag_help or spec.help).replace("%", "%%")  # argparse formats it
+    metavar = spec.metavar or "|".join(spec.choices) or None
     types = {get_origin(one) or one for one in get_args(hint)}
     if bool in types:
         action = "store_false" if spec.flags[0].startswith("--no-") else "store_true"
