@@ -13,7 +13,8 @@ from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.core.model import Model
 from equipoise.core.tokens import ENDING, Vocabulary
-from equipoise.experiment.settings import Experiment
+from equipoise.models._adversarial import AdversarialOptions
+from equipoise.models._convolutional import ConvolutionalOptions
 
 PAIRS = DataSpec((3, 32, 32), source=(3, 32, 32), paired=("train", "held_out"))
 TEXT = DataSpec((7,), vocabulary=Vocabulary((ENDING, "a", "b")))
@@ -23,14 +24,6 @@ SPECS = {
     **{"seqgan": TEXT, "textgan": TEXT},
 }
 """Data on which a model can be built; all others are built on `IMAGES`."""
-SHARED_DESCRIPTIONS = {
-    "optimizer": "of both players; `beta1` is the momentum of sgd, `beta2` the decay of rmsprop",
-    "latent_dim": "length of the latent vector, sampled from N(0, 1)",
-    "width": "units of a hidden layer of each player",
-    "depth": "hidden layers of each player",
-    "activation": "between the layers",
-}
-"""Descriptions of options that several models share."""
 
 
 def options(model: str) -> str:
@@ -47,12 +40,13 @@ def options(model: str) -> str:
 def option_descriptions(cls: type[Any]) -> dict[str, str]:
     """Map each option of a plug to its description.
 
-    It is the docstring of the field, or else follows "`name`:" in the docstring of the class or of a base class.
+    It is the docstring of the field, or else follows "`name`:" in the docstring of the class, a base class, or the
+    options that several models share.
     """
     helps = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(Experiment)}
-    result = {name: helps[name].partition(":")[0] for name in ("loss", "constraint")} | SHARED_DESCRIPTIONS
-    for base in reversed(cls.__mro__):
-        text = " ".join((base.__dict__.get("__doc__") or "").split())
+    result = {name: helps[name].partition(":")[0] for name in ("loss", "constraint")}
+    for owner in (AdversarialOptions, ConvolutionalOptions, *reversed(cls.__mro__)):
+        text = " ".join((owner.__dict__.get("__doc__") or "").split())
         pieces = re.split(r"((?:`\w+`, )*`\w+`): ", text)
         for names, description in zip(pieces[1::2], pieces[2::2], strict=True):
             result |= dict.fromkeys(re.findall(r"`(\w+)`", names), description.strip().rstrip("."))

@@ -12,7 +12,7 @@ from _reference_tables import field_docstrings, format_default, format_type, mar
 from equipoise.cli import main as cli
 from equipoise.core import catalog, events, schedules
 from equipoise.core.observations import Signals
-from equipoise.experiment.settings import Experiment
+from equipoise.experiment.settings import setting_specs
 
 KINDS: Mapping[str, catalog.PlugKind] = {
     **{"models": "models", "data": "data", "controllers": "controllers", "metrics": "metrics"},
@@ -75,15 +75,12 @@ def signals(_: str) -> str:
 
 
 def settings(_: str) -> str:
-    """Return the table of all settings of an experiment: key, flag and help text."""
-    flags = {action.dest: action.option_strings for action in cli.parser("train")._actions}
+    """Return the table of all settings of an experiment: key, flag, valid values and help text."""
     rows = []
-    for field in dataclasses.fields(Experiment):
-        flag = {"knobs": "--set", "options": "--option", "data": "DATA"}.get(field.name)
-        flag = flag or next(iter(flags.get(field.name, [])), None)
-        text = field.metadata.get("help", "version of these keys; written by the program")
-        rows.append((f"`{field.name}`", f"`{flag}`" if flag else "–", text))
-    return markdown_table(("key", "flag", "description"), rows)
+    for name, spec in setting_specs().items():
+        flag = "DATA" if name == "data" else next(iter(spec.flags), None)
+        rows.append((f"`{name}`", f"`{flag}`" if flag else "–", spec.values() or "–", spec.help))
+    return markdown_table(("key", "flag", "values", "description"), rows)
 
 
 def commands(_: str) -> str:
