@@ -13,6 +13,7 @@ from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.core.model import Model
 from equipoise.core.tokens import ENDING, Vocabulary
+from equipoise.experiment.settings import setting_specs
 from equipoise.models._adversarial import AdversarialOptions
 from equipoise.models._convolutional import ConvolutionalOptions
 
@@ -43,8 +44,8 @@ def option_descriptions(cls: type[Any]) -> dict[str, str]:
     It is the docstring of the field, or else follows "`name`:" in the docstring of the class, a base class, or the
     options that several models share.
     """
-    helps = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(Experiment)}
-    result = {name: helps[name].partition(":")[0] for name in ("loss", "constraint")}
+    specs = setting_specs()
+    result = {name: specs[name].help.partition(":")[0] for name in ("loss", "constraint")}
     for owner in (AdversarialOptions, ConvolutionalOptions, *reversed(cls.__mro__)):
         text = " ".join((owner.__dict__.get("__doc__") or "").split())
         pieces = re.split(r"((?:`\w+`, )*`\w+`): ", text)

@@ -21,13 +21,18 @@ from hashlib import blake2b
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from equipoise.errors import SettingError, UnknownNameError
 
 PlugKind = Literal["models", "data", "controllers", "metrics"]
+PlugClass = type[Any]
+"""The class of a plug: a dataclass whose fields are its options."""
+
+T = TypeVar("T")
+
 NOUNS: Mapping[PlugKind, str] = {
     "models": "model",
     "data": "data set",
@@ -96,7 +101,7 @@ def absolute_name(name: str) -> str:
     return path if preset is None else f"{path}:{preset}"
 
 
-def load(kind: PlugKind, name: str) -> type[Any]:
+def load(kind: PlugKind, name: str) -> PlugClass:
     """Load the class of a plug. Raises UnknownNameError, suggesting a similar name, SettingError for a wrong module."""
     base, _ = split_preset(name)
     if is_file(base):
@@ -145,7 +150,7 @@ def _module_of_file(kind: PlugKind, name: str) -> ModuleType:
     return module
 
 
-def _class_of_entry_point(kind: PlugKind, name: str) -> type[Any]:
+def _class_of_entry_point(kind: PlugKind, name: str) -> PlugClass:
     """Load an entry point. Raises SettingError if several packages define it, or it cannot be imported."""
     first, *others = installed_plugs(kind)[name]
     if others:
@@ -160,16 +165,16 @@ def _class_of_entry_point(kind: PlugKind, name: str) -> type[Any]:
     return _public_class(target) if isinstance(target, ModuleType) else target
 
 
-def _public_class(module: ModuleType) -> type[Any]:
+def _public_class(module: ModuleType) -> PlugClass:
     public = getattr(module, "__all__", [])
     if len(public) != 1:
         name = module.__name__ if not module.__name__.startswith("equipoise_plug_") else module.__file__
         raise SettingError(f"module '{name}' must name one public class in __all__, not {len(public)}")
-    result: type[Any] = getattr(module, public[0])
+    result: PlugClass = getattr(module, public[0])
     return result
 
 
-def presets(kind: PlugKind, name: str) -> dict[str, dict[str, Any]]:
+def presets(kind: PlugKind, name: str) -> dict[str, dict[str, object]]:
     """Return the options of each preset of a plug, by name."""
     return {preset: dict(options) for preset, options in getattr(load(kind, name), "presets", {}).items()}
 
@@ -191,7 +196,7 @@ def build(kind: PlugKind, name: str, options: Mapping[str, object] | None = None
     return construct(plug, values, f"{NOUNS[kind]} '{base}'")
 
 
-def construct(cls: type[Any], values: Mapping[str, object], owner: str) -> Any:
+def construct(cls: type[T], values: Mapping[str, object], owner: str) -> T:
     """Build `cls(**values)` with validated types. `owner`: what `cls` is, for messages.
 
     Raises UnknownNameError for an unknown name, suggesting a similar one, SettingError for an invalid value.
@@ -203,7 +208,8 @@ def construct(cls: type[Any], values: Mapping[str, object], owner: str) -> Any:
     if not dataclasses.is_dataclass(cls):
         raise SettingError(f"{owner} must be a dataclass, whose fields are its options; {cls.__name__} is not one")
     try:
-        return _adapter(cls).validate_python(_split_lists(cls, values))
+        result: T = _adapter(cls).validate_python(_split_lists(cls, values))
+        return result
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or owner
@@ -217,12 +223,12 @@ def construct(cls: type[Any], values: Mapping[str, object], owner: str) -> Any:
 
 
 @cache
-def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+def _adapter(cls: type[object]) -> TypeAdapter[Any]:
     """Create the validator of a class; it takes ten milliseconds, which matters for hundreds of small runs."""
     return TypeAdapter(cls)
 
 
-def _split_lists(cls: type[Any], values: Mapping[str, object]) -> dict[str, object]:
+def _split_lists(cls: type[object], values: Mapping[str, object]) -> dict[str, object]:
     """Split words at commas for options that are lists, as on the command line: types=type_2,type_3, or types=."""
     hints = get_type_hints(cls)
     lists = {name for name, hint in hints.items() if any(get_origin(one) is tuple for one in (hint, *get_args(hint)))}

@@ -6,7 +6,7 @@ Batch     Loss       StepRecord
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from torch import Generator, Tensor, nn
 
@@ -55,12 +55,19 @@ class Loss:
     carry: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def always(moment: Moment[Any]) -> bool:
+AnyMoment: TypeAlias = Moment[Any]
+"""A moment with the knobs of any model."""
+
+AnyBatch: TypeAlias = Any
+"""A batch of any kind: a :class:`~equipoise.core.data.Batch`, or that of a custom data set."""
+
+
+def always(moment: AnyMoment) -> bool:
     """Return True: the phase runs in every step."""
     return True
 
 
-def once(moment: Moment[Any]) -> int:
+def once(moment: AnyMoment) -> int:
     """Return 1: the phase makes one update per step."""
     return 1
 
@@ -74,9 +81,9 @@ class Phase:
 
     name: str
     updates: tuple[str, ...]
-    loss: Callable[[Networks, Any, Moment[Any]], Loss]
-    when: Callable[[Moment[Any]], bool] = always
-    repeats: Callable[[Moment[Any]], int] = once
+    loss: Callable[[Networks, AnyBatch, AnyMoment], Loss]
+    when: Callable[[AnyMoment], bool] = always
+    repeats: Callable[[AnyMoment], int] = once
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +127,7 @@ class Model(Generic[K]):
     optimizer: Callable[[str, Moment[K]], OptimizerSettings]
     latent: Callable[[int, Generator, float | None], Tensor]
     generate: Callable[[Networks, Tensor, Tensor | None], Tensor]
-    logits: Callable[[Networks, Any, Moment[K]], Tensor]
+    logits: Callable[[Networks, AnyBatch, Moment[K]], Tensor]
     memory: Memory = field(default_factory=dict)
     averaged: tuple[str, ...] = ("generator",)
     num_classes: int = 0

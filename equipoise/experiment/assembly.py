@@ -12,7 +12,7 @@ import torch
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController
 from equipoise.core.data import DataSet
-from equipoise.core.knobs import check_turnable
+from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.metric import FeatureMetric, Metric, PairedMetric, ReferenceSet
 from equipoise.core.model import Model
 from equipoise.diagnosis.remedies import RepairSettings
@@ -131,7 +131,7 @@ def _streams(data: DataSet, batch_size: int, seed: int) -> Streams:
     return Streams(train, small_held_out=small)
 
 
-def _model_info(model: Model[Any], experiment: Experiment, required: Set[str]) -> ModelInfo:
+def _model_info(model: Model[Knobs], experiment: Experiment, required: Set[str]) -> ModelInfo:
     """Return what the pilot knows of the model, without the frozen knobs. `required`: knobs the controller must change.
 
     Raises UnknownNameError for a knob that does not exist, SettingError for one that has no effect, or is both frozen
@@ -144,7 +144,7 @@ def _model_info(model: Model[Any], experiment: Experiment, required: Set[str]) -
     return dataclasses.replace(ModelInfo.of(model), turnable=model.turnable - frozen)
 
 
-def _check_knobs(model: Model[Any], names: Iterable[str]) -> None:
+def _check_knobs(model: Model[Knobs], names: Iterable[str]) -> None:
     known = model.knobs.ranges()
     for name in names:
         if name not in known:
@@ -153,7 +153,7 @@ def _check_knobs(model: Model[Any], names: Iterable[str]) -> None:
 
 
 def _metric_evaluation(
-    model: Model[Any], data: DataSet, spec: PlugSpec | None, seeds: Seeds
+    model: Model[Knobs], data: DataSet, spec: PlugSpec | None, seeds: Seeds
 ) -> MetricEvaluation | None:
     """Build the metric and its inputs. Raises SettingError if it does not suit the data or the model."""
     if spec is None:
@@ -182,7 +182,7 @@ def _metric_evaluation(
     return MetricEvaluation(spec.name, metric, statistics, latents, condition)
 
 
-def _build_metric(model: Model[Any], data: DataSet, spec: PlugSpec) -> Metric:
+def _build_metric(model: Model[Knobs], data: DataSet, spec: PlugSpec) -> Metric:
     metric: Metric = catalog.build("metrics", spec.name, spec.options)
     if not isinstance(metric, Metric):
         raise SettingError(f"'{spec.name}' cannot be computed during training; use equipoise evaluate afterwards")

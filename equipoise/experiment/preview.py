@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from equipoise.core.data import DataSet, Split
+from equipoise.core.knobs import Knobs
 from equipoise.core.model import Model
 from equipoise.training.loop import Preview
 from equipoise.training.sample_layout import SampleLayout, columns_for_groups
@@ -18,7 +19,7 @@ DISPLAYED_INPUTS = 24
 """Those of them in the sample grid."""
 
 
-def make_preview(model: Model[Any], data: DataSet, seed: int) -> Preview:
+def make_preview(model: Model[Knobs], data: DataSet, seed: int) -> Preview:
     """Draw latents and labels, or choose inputs, of the sample grids; one column per class."""
     generator = torch.Generator().manual_seed(seed)
     if model.source is not None:
@@ -30,7 +31,7 @@ def make_preview(model: Model[Any], data: DataSet, seed: int) -> Preview:
     return Preview(latents, torch.arange(count) % model.num_classes if model.num_classes else None)
 
 
-def make_sample_layout(model: Model[Any], data: DataSet, seed: int) -> SampleLayout:
+def make_sample_layout(model: Model[Knobs], data: DataSet, seed: int) -> SampleLayout:
     """Arrange the samples: one column per class, or each next to its input and, if known, its target."""
     if model.source is None:
         return SampleLayout(columns=model.num_classes or None)

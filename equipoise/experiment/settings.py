@@ -252,9 +252,9 @@ class Experiment:
         for name, spec in setting_specs().items():
             spec.check(name, getattr(self, name))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the settings that are not None, as JSON values."""
-        values: dict[str, Any] = TypeAdapter(Experiment).dump_python(self, mode="json")
+        values: dict[str, object] = TypeAdapter(Experiment).dump_python(self, mode="json")
         return {name: value for name, value in values.items() if value is not None}
 
 

@@ -19,8 +19,8 @@ class FormatStep:
     """What one format changed in comparison with the format before it. Each table maps old names to new names.
 
     `settings`: keys of an experiment. `options`: options of a plug, by (key of the experiment, name of the plug).
-    `events`: fields of a log line, by event. `checkpoint`: keys of state.json, as dotted paths through tables and
-    lists of tables -> new name of the last part. `verdicts`: values of a verdict, wherever one is stored.
+    `events`: fields of a log line, by event. `checkpoint`: keys of state.json, as dotted paths -> new name of the
+    last part; the state of the pilot is migrated by pilot/state.py. `verdicts`: values of a verdict, wherever stored.
     """
 
     settings: Names = field(default_factory=dict)
@@ -46,9 +46,6 @@ STEPS: Mapping[int, FormatStep] = {
         checkpoint={
             "unlearnt": "rolled_back_images",
             "sound": "healthy_steps",
-            "pilot.chart.given.anew": "restarted",
-            "pilot.chart.given": "applied",
-            "pilot.chart.lost": "lost_steps",
             "pilot.history.measured": "metrics",
             "pilot.history.levels.overwhelmed_since": "discriminator_won_since",
         },
@@ -105,11 +102,7 @@ def _rename_path(values: Mapping[str, object], path: list[str], new: str) -> dic
     if not rest:
         return rename_keys(values, {first: new})
     inner = values.get(first)
-    if isinstance(inner, Mapping):
-        return {**values, first: _rename_path(inner, rest, new)}
-    if isinstance(inner, list) and all(isinstance(item, Mapping) for item in inner):
-        return {**values, first: [_rename_path(item, rest, new) for item in inner]}
-    return dict(values)
+    return {**values, first: _rename_path(inner, rest, new)} if isinstance(inner, Mapping) else dict(values)
 
 
 def _rename_options(values: Mapping[str, object], key: str, plug: str, names: Names) -> dict[str, object]:

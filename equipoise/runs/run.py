@@ -43,7 +43,7 @@ class Run:
         """The folder of the checkpoints."""
         return self.folder / CHECKPOINTS_FOLDER
 
-    def experiment(self) -> dict[str, Any]:
+    def experiment(self) -> dict[str, object]:
         """Read experiment.json in the current format. Raises RunError if it cannot be read."""
         path = self.folder / EXPERIMENT_FILE
         try:
@@ -117,7 +117,8 @@ def summarize_run(run: Run) -> RunSummary:
     state = f"finished ({last['reason']}, {last['verdict']})" if last.get("event") == "finished" else "unfinished"
     if last.get("reason") == "interrupted":
         state = f"interrupted; equipoise resume {run.folder}"
-    return RunSummary(run.name, model, data, last.get("step", 0), experiment.get("steps"), state)
+    steps = experiment.get("steps")
+    return RunSummary(run.name, model, data, last.get("step", 0), steps if isinstance(steps, int) else None, state)
 
 
 def _plug_name(value: object) -> str | None:

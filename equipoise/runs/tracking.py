@@ -1,4 +1,4 @@
-"""A run's events, also written to where others look: TensorBoard or Weights & Biases."""
+"""Experiment trackers: the events of a run, also written to TensorBoard or Weights & Biases."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -14,32 +14,34 @@ from equipoise.core.observations import Signals
 from equipoise.errors import SettingError
 from equipoise.runs.artifacts import make_grid
 
-Name = Literal["tensorboard", "wandb", "off"]
+TrackerName = Literal["tensorboard", "wandb", "off"]
 
 
 class Tracker(Protocol):
-    """Somewhere to write numbers and pictures of a step to."""
+    """Receiver of the numbers and images of a run."""
 
-    def numbers(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers by name; a slash makes a group."""
+    def log_numbers(self, values: Mapping[str, float], step: int) -> None:
+        """Log numbers by name; a slash makes a group."""
 
-    def picture(self, name: str, image: Image, step: int) -> None:
-        """A grid of samples."""
+    def log_image(self, name: str, image: Image, step: int) -> None:
+        """Log a grid of samples."""
 
     def close(self) -> None:
         """Write what is still in memory."""
 
 
-def check(name: Name) -> None:
+def check_installed(name: TrackerName) -> None:
     """Raise SettingError if the package of a tracker is not installed."""
     if name != "off" and find_spec(name) is None:
         raise SettingError(f"--track {name} needs a package that is not installed: pip install 'equipoise[track]'")
 
 
-def tracked(events: Iterator[Event], name: Name, folder: Path, experiment: Mapping[str, Any]) -> Iterator[Event]:
-    """The same events, each written to the tracker `name` before it is passed on; with "off" nothing is.
+def track_events(
+    events: Iterator[Event], name: TrackerName, folder: Path, experiment: Mapping[str, object]
+) -> Iterator[Event]:
+    """Yield the events unchanged, each after it was written to the tracker `name`; "off" writes nothing.
 
-    The tracker is opened at the first event, when the run folder stands.
+    The tracker is opened at the first event, when the run folder exists.
     """
     if name == "off":
         yield from events
@@ -57,37 +59,38 @@ def tracked(events: Iterator[Event], name: Name, folder: Path, experiment: Mappi
 def _write(event: Event, tracker: Tracker) -> None:
     match event:
         case Sensed():
-            values = {f"loss/{name}": reading.mean for name, reading in event.loss.items()}
-            values |= {f"signals/{name}": value for name, value in _signals(event.signals).items()}
-            tracker.numbers(values | {"speed/images_per_second": event.images / max(event.seconds, 1e-9)}, event.step)
+            values = {f"loss/{name}": stats.mean for name, stats in event.loss.items()}
+            values |= {f"signals/{name}": value for name, value in _signal_values(event.signals).items()}
+            values["speed/images_per_second"] = event.images / max(event.seconds, 1e-9)
+            tracker.log_numbers(values, event.step)
         case Turned():
-            tracker.numbers({f"knobs/{event.knob}": event.after}, event.step)
+            tracker.log_numbers({f"knobs/{event.knob}": event.after}, event.step)
         case Evaluated():
-            tracker.numbers({f"metrics/{event.metric}": event.value}, event.step)
+            tracker.log_numbers({f"metrics/{event.metric}": event.value}, event.step)
         case Sampled() if event.samples.ndim == 4:
-            tracker.picture("samples", make_grid(event.samples, event.columns), event.step)
+            tracker.log_image("samples", make_grid(event.samples, event.columns), event.step)
 
 
-def _signals(signals: Signals) -> dict[str, float]:
+def _signal_values(signals: Signals) -> dict[str, float]:
     values = {name: getattr(signals, name) for name in Signals.__dataclass_fields__ if name != "metrics"}
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
 class _TensorBoard:
-    """Event files in RUN/tensorboard. What followed the step that a run goes on from is not shown any more."""
+    """Event files in RUN/tensorboard. A resumed run hides the values of later steps."""
 
-    def __init__(self, folder: Path, experiment: Mapping[str, Any], step: int) -> None:
+    def __init__(self, folder: Path, experiment: Mapping[str, object], step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        make: Any = SummaryWriter
-        self._writer: Any = make(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        make_writer: Any = SummaryWriter
+        self._writer = make_writer(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
         self._writer.add_text("experiment", str(dict(experiment)), step)
 
-    def numbers(self, values: Mapping[str, float], step: int) -> None:
+    def log_numbers(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def picture(self, name: str, image: Image, step: int) -> None:
+    def log_image(self, name: str, image: Image, step: int) -> None:
         import numpy as np
 
         self._writer.add_image(name, np.asarray(image), step, dataformats="HW" if image.mode == "L" else "HWC")
@@ -97,35 +100,35 @@ class _TensorBoard:
 
 
 class _Wandb:
-    """A Weights & Biases run of the run folder's name; its settings (key, offline mode, project) are the user's own."""
+    """A Weights & Biases run with the name of the run folder; key, offline mode and project are the user's settings."""
 
-    def __init__(self, folder: Path, experiment: Mapping[str, Any], step: int) -> None:
+    def __init__(self, folder: Path, experiment: Mapping[str, object], step: int) -> None:
         import wandb
 
-        where = folder.resolve()
-        identity = blake2b(str(where).encode(), digest_size=8).hexdigest()  # found again when the run is resumed
-        self._wandb: Any = wandb
-        self._run: Any = wandb.init(
+        module: Any = wandb
+        path = folder.resolve()
+        self._wandb = module
+        self._run = module.init(
             dir=str(folder),
-            name=where.name,
-            id=identity,
+            name=path.name,
+            id=blake2b(str(path).encode(), digest_size=8).hexdigest(),  # the same when the run is resumed
             config=dict(experiment),
             resume="allow" if step else None,
         )
-        # Steps of its own may only grow; ours is one more number, which a resumed run may repeat.
+        # The steps of wandb can only increase; ours is a separate number, which a resumed run can repeat.
         self._run.define_metric("*", step_metric="step")
 
-    def numbers(self, values: Mapping[str, float], step: int) -> None:
+    def log_numbers(self, values: Mapping[str, float], step: int) -> None:
         self._run.log({**values, "step": step})
 
-    def picture(self, name: str, image: Image, step: int) -> None:
+    def log_image(self, name: str, image: Image, step: int) -> None:
         self._run.log({name: self._wandb.Image(image), "step": step})
 
     def close(self) -> None:
         self._run.finish()
 
 
-TRACKERS: Mapping[str, Callable[[Path, Mapping[str, Any], int], Tracker]] = {
+TRACKERS: Mapping[str, Callable[[Path, Mapping[str, object], int], Tracker]] = {
     "tensorboard": _TensorBoard,
     "wandb": _Wandb,
 }

@@ -111,10 +111,11 @@ def test_options_of_plugs_are_renamed_wherever_they_are() -> None:
 
 def test_verdict_and_nested_keys_are_renamed() -> None:
     assert migrate_event({"event": "finished", "verdict": "ailing"})["verdict"] == "unhealthy"
-    chart = {"given": [{"step": 1, "anew": True}], "lost": 3}
-    result = migrate_checkpoint({"unlearnt": 4, "sound": [20], "verdict": "ailing", "pilot": {"chart": chart}})
+    history = {"measured": {}, "levels": {"loss_d": 1.0, "overwhelmed_since": 5}}
+    result = migrate_checkpoint({"unlearnt": 4, "sound": [20], "verdict": "ailing", "pilot": {"history": history}})
     assert (result["rolled_back_images"], result["healthy_steps"], result["verdict"]) == (4, [20], "unhealthy")
-    assert result["pilot"] == {"chart": {"applied": [{"step": 1, "restarted": True}], "lost_steps": 3}}
+    levels = {"loss_d": 1.0, "discriminator_won_since": 5}
+    assert result["pilot"] == {"history": {"metrics": {}, "levels": levels}}
 
 
 def test_migration_is_idempotent_and_changes_no_argument() -> None:

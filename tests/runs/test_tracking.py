@@ -26,8 +26,8 @@ EVENTS: tuple[Event, ...] = (
 )
 
 
-def passed(name: tracking.Name, folder: Path, events: tuple[Event, ...] = EVENTS) -> list[Event]:
-    return list(tracking.tracked(iter(events), name, folder, {"model": "dcgan"}))
+def passed(name: tracking.TrackerName, folder: Path, events: tuple[Event, ...] = EVENTS) -> list[Event]:
+    return list(tracking.track_events(iter(events), name, folder, {"model": "dcgan"}))
 
 
 def test_tracker_off_passes_events_unchanged(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_resumed_run_has_the_same_wandb_id(wandb: SimpleNamespace, tmp_path: Pat
 
 
 def test_closing_the_iterator_closes_the_tracker(wandb: SimpleNamespace, tmp_path: Path) -> None:
-    events = tracking.tracked(iter(EVENTS), "wandb", tmp_path, {})
+    events = tracking.track_events(iter(EVENTS), "wandb", tmp_path, {})
     next(events)
     events.close()
     assert wandb.finished
@@ -108,4 +108,4 @@ def test_closing_the_iterator_closes_the_tracker(wandb: SimpleNamespace, tmp_pat
 def test_missing_package_is_reported_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     with pytest.raises(SettingError, match=r"--track wandb needs a package .*: pip install 'equipoise\[track\]'"):
-        tracking.check("wandb")
+        tracking.check_installed("wandb")

@@ -32,11 +32,11 @@ def run(args: argparse.Namespace) -> int:
     experiment = load_run_experiment(folder)
     require(experiment.data, "data")
     track = experiment.track or "off"
-    tracking.check(track)
+    tracking.check_installed(track)
     prepare_data(experiment, quiet=args.json)
 
     def start(interrupted: Callable[[], bool]) -> Iterator["Event"]:
         events = launch.resume(folder, args.steps, interrupted)
-        return tracking.tracked(events, track, folder, experiment.to_json())
+        return tracking.track_events(events, track, folder, experiment.to_json())
 
     return follow_run(start, folder, args.json)

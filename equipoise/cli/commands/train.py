@@ -86,12 +86,12 @@ def run(args: argparse.Namespace) -> int:
         folder = Path(args.out) if args.out else next_free_folder(RUNS, _folder_stem(experiment))
         return _dry_run(experiment, folder, args.json)
     track = experiment.track or "off"
-    tracking.check(track)
+    tracking.check_installed(track)
     with nullcontext(Path(args.out)) if args.out else claim_folder(RUNS, _folder_stem(experiment)) as folder:
 
         def begin(interrupted: Callable[[], bool]) -> Iterator["Event"]:
             events = launch.start(experiment, folder, interrupted)
-            return tracking.tracked(events, track, folder, experiment.to_json())
+            return tracking.track_events(events, track, folder, experiment.to_json())
 
         return follow_run(begin, folder, args.json)
 
