@@ -147,7 +147,7 @@ class Experiment:
         "metric computed on held-out data during training; none: no metric", "--metric", metavar="NAME", plug="metrics"
     )
     loss: str | None = setting(
-        "adversarial loss: minimax, non_saturating, least_squares, hinge, wasserstein, relativistic",
+        "adversarial loss, such as non_saturating or hinge; the page of each model lists all",
         "--loss",
         metavar="NAME",
     )

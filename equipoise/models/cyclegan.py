@@ -76,7 +76,9 @@ GENERATOR_SCALES = {"least_squares": 2.0}
 class CycleGANKnobs(AdversarialKnobs):
     """Knobs of adversarial training, and the weights of the cycle and identity terms."""
 
-    cycle_weight: float = knob(10, 1e-2, 1e3, "", "log", "weight of |F(G(x)) - x|, the cycle from inputs", can_be_off=True)
+    cycle_weight: float = knob(
+        10, 1e-2, 1e3, "", "log", "weight of |F(G(x)) - x|, the cycle from inputs", can_be_off=True
+    )
     cycle_back_weight: float = knob(
         10, 1e-2, 1e3, "", "log", "weight of |G(F(y)) - y|, the cycle from samples", can_be_off=True
     )

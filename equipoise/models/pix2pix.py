@@ -60,7 +60,13 @@ class Pix2PixKnobs(AdversarialKnobs):
 
     l1_weight: float = knob(100, 1e-1, 1e4, "", "log", "weight of |y - G(x)| in the generator loss", can_be_off=True)
     adversarial_weight: float = knob(
-        1, 1e-3, 1e2, "", "log", "weight of the adversarial term; off: regression without a discriminator", can_be_off=True
+        1,
+        1e-3,
+        1e2,
+        "",
+        "log",
+        "weight of the adversarial term; off: regression without a discriminator",
+        can_be_off=True,
     )
 
 

@@ -45,7 +45,13 @@ class TextGANKnobs(Knobs):
         1e-3, 1e-6, 1e1, "", "log", "weight of the discrepancy that the discriminator maximises", can_be_off=True
     )
     reconstruction_weight: float = knob(
-        1e-3, 1e-6, 1e1, "", "log", "weight of reconstructing the latent from the discriminator's features", can_be_off=True
+        1e-3,
+        1e-6,
+        1e1,
+        "",
+        "log",
+        "weight of reconstructing the latent from the discriminator's features",
+        can_be_off=True,
     )
     sharpness: float = knob(
         100, 1, 1000, "", "log", "L of softmax(L logits) at the end of training; log L increases linearly from 0"
