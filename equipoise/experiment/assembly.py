@@ -20,8 +20,9 @@ from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.preview import make_preview, make_sample_layout
 from equipoise.experiment.settings import Experiment, PlugSpec, build_data, build_recipe, require
 from equipoise.pilot.pilot import SENSE_EVERY, ModelInfo, Pilot
-from equipoise.training import precision, probe
-from equipoise.training.loop import MetricEvaluation, Streams, Training, TrainingPlan, never_interrupted
+from equipoise.training import precision
+from equipoise.training.loop import Training
+from equipoise.training.plan import MetricEvaluation, SmallHeldOut, Streams, TrainingPlan, never_interrupted
 from equipoise.training.state import initial_state
 
 EVALUATION_SAMPLES = 1000
@@ -127,7 +128,7 @@ def _streams(data: DataSet, batch_size: int, seed: int) -> Streams:
         return Streams(train, data.stream("held_out", batch_size, seed))
     if count < MIN_HELD_OUT:
         return Streams(train)
-    small = probe.SmallHeldOut(data.stream("train", count, seed), data.stream("held_out", count, seed), count)
+    small = SmallHeldOut(data.stream("train", count, seed), data.stream("held_out", count, seed), count)
     return Streams(train, small_held_out=small)
 
 

@@ -22,7 +22,8 @@ from equipoise.runs.folders import create_run
 from equipoise.runs.log import Log
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, Run
 from equipoise.training import checkpoint, evaluation_cost
-from equipoise.training.loop import Training, never_interrupted, restore, train
+from equipoise.training.loop import Training, restore, train
+from equipoise.training.plan import never_interrupted
 from equipoise.training.rollback import initial_tensors
 from equipoise.training.state import TrainingState
 

@@ -7,7 +7,7 @@ import torch
 from equipoise.core.data import DataSet, Split
 from equipoise.core.knobs import Knobs
 from equipoise.core.model import Model
-from equipoise.training.loop import Preview
+from equipoise.training.plan import Preview
 from equipoise.training.sample_layout import SampleLayout, columns_for_groups
 
 POINTS = 1024

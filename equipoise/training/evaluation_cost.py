@@ -10,7 +10,8 @@ from torch.utils.flop_counter import flop_registry
 
 from equipoise.core.metric import FeatureMetric
 from equipoise.training import probe
-from equipoise.training.loop import MetricEvaluation, Training
+from equipoise.training.loop import Training
+from equipoise.training.plan import MetricEvaluation
 from equipoise.training.step import run_step
 
 MAX_SHARE = 0.05

@@ -2,14 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from torch import Tensor
-
-from equipoise.core.data import Stream
 from equipoise.core.events import (
     Evaluated,
     Event,
@@ -32,69 +28,11 @@ from equipoise.diagnosis.sample_statistics import MAX_SAMPLES
 from equipoise.pilot.pilot import Pilot
 from equipoise.pilot.step import Decision, KnobChange
 from equipoise.training import checkpoint, probe
+from equipoise.training.plan import MetricEvaluation, Preview, Streams, TrainingPlan
 from equipoise.training.rollback import RollbackPoints
 from equipoise.training.sample_layout import SampleLayout
 from equipoise.training.state import TrainingState
 from equipoise.training.step import run_step
-
-
-def never_interrupted() -> bool:
-    """Return False: nothing interrupts the training."""
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingPlan:
-    """Length of the training, and intervals in steps; None means never, or no limit.
-
-    `seconds` limits the training time, summed over resumes. Progress depends on steps alone, so that schedules do not
-    depend on the speed of the machine. `checkpoints`: their folder.
-    """
-
-    steps: int
-    batch_size: int
-    images: int | None = None
-    seconds: float | None = None
-    stop_at_equilibrium: bool = False
-    sample_every: int | None = None
-    evaluate_every: int | None = None
-    save_every: int | None = None
-    checkpoints: Path | None = None
-    interrupted: Callable[[], bool] = never_interrupted
-
-
-@dataclass(frozen=True, slots=True)
-class MetricEvaluation:
-    """A metric and its fixed inputs: `latents` (N, ...), and labels or inputs (N, ...)."""
-
-    name: str
-    metric: Metric
-    statistics: Any
-    latents: Tensor
-    condition: Tensor | None
-
-
-@dataclass(frozen=True, slots=True)
-class Streams:
-    """Training batches, and held-out batches of the same size or, if there are too few for that, `small_held_out`.
-
-    Both are None if there are too few held-out samples for a rank.
-    """
-
-    train: Stream
-    held_out: Stream | None = None
-    small_held_out: probe.SmallHeldOut | None = None
-
-
-class Preview(NamedTuple):
-    """Fixed inputs of the sample grids: `latents` (N, ...), and labels or inputs (N, ...), or None."""
-
-    latents: Tensor
-    condition: Tensor | None
-
-    def first(self, count: int | None) -> "Preview":
-        """Return the first `count` inputs; None for all."""
-        return Preview(self.latents[:count], None if self.condition is None else self.condition[:count])
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,19 +18,6 @@ PROBE_SAMPLES = 256
 
 GENERATION_BATCH = 250
 """Samples generated at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class SmallHeldOut:
-    """Held-out data that does not fill a training batch: all of it at once, and as many training samples at once.
-
-    `size`: batch size of both streams. Equal sizes make them comparable, because batch normalisation depends on the
-    other samples in the batch.
-    """
-
-    train: Stream
-    held_out: Stream
-    size: int
 
 
 def draw_batches(stream: Stream, index: int, batch_size: int) -> list[Batch]:

@@ -16,7 +16,8 @@ from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSetting
 from equipoise.nn.spectral import spectral_norm
 from equipoise.pilot.pilot import Pilot
 from equipoise.training import probe
-from equipoise.training.loop import MetricEvaluation, Preview, Streams, Training, TrainingPlan, train
+from equipoise.training.loop import Training, train
+from equipoise.training.plan import MetricEvaluation, Preview, Streams, TrainingPlan
 from equipoise.training.state import TrainingState, initial_state
 from equipoise.training.step import run_step
 

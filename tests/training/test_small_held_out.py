@@ -13,7 +13,8 @@ from equipoise.core.observations import Signals
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.completion import complete
 from equipoise.experiment.settings import Experiment, PlugSpec
-from equipoise.training.loop import Streams, Training, train
+from equipoise.training.loop import Training, train
+from equipoise.training.plan import Streams
 
 BATCH = 32
 

@@ -1,0 +1,83 @@
+"""What a training is given: its plan, data streams, metric, and inputs of the sample grids."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from equipoise.core.data import Stream
+from equipoise.core.metric import Metric
+
+
+def never_interrupted() -> bool:
+    """Return False: nothing interrupts the training."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """Length of the training, and intervals in steps; None means never, or no limit.
+
+    `seconds` limits the training time, summed over resumes. Progress depends on steps alone, so that schedules do not
+    depend on the speed of the machine. `checkpoints`: their folder.
+    """
+
+    steps: int
+    batch_size: int
+    images: int | None = None
+    seconds: float | None = None
+    stop_at_equilibrium: bool = False
+    sample_every: int | None = None
+    evaluate_every: int | None = None
+    save_every: int | None = None
+    checkpoints: Path | None = None
+    interrupted: Callable[[], bool] = never_interrupted
+
+
+@dataclass(frozen=True, slots=True)
+class MetricEvaluation:
+    """A metric and its fixed inputs: `latents` (N, ...), and labels or inputs (N, ...)."""
+
+    name: str
+    metric: Metric
+    statistics: Any
+    latents: Tensor
+    condition: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class SmallHeldOut:
+    """Held-out data that does not fill a training batch: all of it at once, and as many training samples at once.
+
+    `size`: batch size of both streams. Equal sizes make them comparable, because batch normalisation depends on the
+    other samples in the batch.
+    """
+
+    train: Stream
+    held_out: Stream
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Training batches, and held-out batches of the same size or, if there are too few for that, `small_held_out`.
+
+    Both are None if there are too few held-out samples for a rank.
+    """
+
+    train: Stream
+    held_out: Stream | None = None
+    small_held_out: SmallHeldOut | None = None
+
+
+class Preview(NamedTuple):
+    """Fixed inputs of the sample grids: `latents` (N, ...), and labels or inputs (N, ...), or None."""
+
+    latents: Tensor
+    condition: Tensor | None
+
+    def first(self, count: int | None) -> "Preview":
+        """Return the first `count` inputs; None for all."""
+        return Preview(self.latents[:count], None if self.condition is None else self.condition[:count])
