@@ -13,6 +13,8 @@ import equipoise
 
 ROLE = re.compile(r":\w+:`~?([^`]+)`")
 MEMORY_ADDRESS = re.compile(r"<(?:function )?([\w.<>]+) at 0x[0-9a-f]+>")
+ANNOTATED = re.compile(r"(?:typing\.)?Annotated\[([\w.]+), [^\]]*\)\]")
+OPTIONAL = re.compile(r"(?:typing\.)?Optional\[([\w.]+)\]")
 MAXIMUM_SIGNATURE = 100
 
 
@@ -58,8 +60,8 @@ def _hint(annotation: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """Shorten qualified names, and remove addresses of objects in memory."""
-    text = MEMORY_ADDRESS.sub(r"\1", text)
+    """Shorten qualified names and annotations, and remove addresses of objects in memory."""
+    text = OPTIONAL.sub(r"\1 | None", ANNOTATED.sub(r"\1", MEMORY_ADDRESS.sub(r"\1", text)))
     return re.sub(r"\b(?:equipoise|collections|typing|torch|pathlib|dataclasses)(?:\.[a-z_]\w*)*\.(?=[A-Z])", "", text)
 
 
@@ -87,9 +89,10 @@ def _methods(cls: type[Any]) -> str:
     rows = []
     for name, member in inspect.getmembers(cls):
         target = member.fget if isinstance(member, property) else member
-        is_own = inspect.isroutine(target) and getattr(target, "__module__", "").startswith("equipoise.")
+        is_own = inspect.isroutine(target) and (getattr(target, "__module__", None) or "").startswith("equipoise.")
         if name.startswith("_") or not is_own:
             continue
         call = name if isinstance(member, property) else f"{name}{'()' if callable(target) else ''}"
-        rows.append((f"`{call}`", (inspect.getdoc(member) or "").partition("\n\n")[0].replace("\n", " ")))
+        summary = (inspect.getdoc(member) or "").partition("\n\n")[0].replace("\n", " ")
+        rows.append((f"`{call}`", ROLE.sub(r"`\1`", summary)))
     return markdown_table(("method", "description"), rows).rstrip() if rows else ""

@@ -8,8 +8,8 @@ from _reference_models import build_model
 from _reference_tables import markdown_table
 
 from equipoise.core import catalog
-from equipoise.core.knobs import AdversarialKnobs, Knobs, KnobRange
 from equipoise.core.controller import AnyController
+from equipoise.core.knobs import AdversarialKnobs, KnobRange, Knobs
 from equipoise.core.observations import Health, Observation, Signals
 from equipoise.diagnosis.adjustments import Rung
 from equipoise.diagnosis.symptoms import SYMPTOMS
@@ -50,7 +50,8 @@ def _linked(knob: str, cls: type[Knobs]) -> str:
 
 
 def _described(range: KnobRange) -> str:
-    return range.help if range.max_change is None else f"{range.help}; changes by at most {range.max_change:g} per decision"
+    change = "" if range.max_change is None else f"; changes by at most {range.max_change:g} per decision"
+    return range.help + change
 
 
 def knob(name: str) -> str:
@@ -66,7 +67,10 @@ def knob(name: str) -> str:
 
 def _scale(range: KnobRange) -> str:
     scale = SCALES.get(range.scale, f"{range.scale} scale")
-    return scale if range.max_change is None else f"{scale}; a controller changes it by at most {range.max_change:g} per decision"
+    change = (
+        "" if range.max_change is None else f"; a controller changes it by at most {range.max_change:g} per decision"
+    )
+    return scale + change
 
 
 def _models(name: str) -> str:

@@ -4,7 +4,7 @@ from _reference_knobs import format_change
 from _reference_tables import markdown_table
 
 from equipoise.diagnosis.adjustments import Rung
-from equipoise.diagnosis.readers import READERS
+from equipoise.diagnosis.readers import log_readers
 from equipoise.diagnosis.symptom import Repair, Symptom
 from equipoise.diagnosis.symptoms import SYMPTOMS
 
@@ -18,7 +18,7 @@ def symptoms(_: str) -> str:
 
 def log_formats(_: str) -> str:
     """Return the table of log formats, in the order in which their readers are tried."""
-    return markdown_table(("program", "what is read"), [(reader.name, reader.contents) for reader in READERS])
+    return markdown_table(("program", "what is read"), [(reader.name, reader.contents) for reader in log_readers()])
 
 
 def _describe(symptom: Symptom) -> str:

@@ -28,7 +28,8 @@ from equipoise.core.controller import AnyController
 from equipoise.core.events import Stepped
 from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.pilot.pilot import ModelInfo, Pilot
-from equipoise.training.loop import Streams, Training, TrainingPlan, train
+from equipoise.training.loop import Training, train
+from equipoise.training.plan import Streams, TrainingPlan
 from equipoise.training.state import initial_state
 
 STEPS, H, NEAR = 500, 0.2, 1e-3

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pytest
 
 from equipoise.cli import main as cli
-from equipoise.cli.commands import _reporting
-from equipoise.experiment import launch
+from equipoise.cli.commands import _follow_run
+from equipoise.experiment import assembly
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if "decisions" not in page.parts)
@@ -75,9 +75,9 @@ def run_block(page: Path, block: Block, names: dict[str, object]) -> None:
 def run_command(args: list[str]) -> int:
     """Run a command and return its exit code, with few samples for metrics, and a report only from `report`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "EVALUATED", 250)
+        patch.setattr(assembly, "EVALUATION_SAMPLES", 250)
         if args[0] != "report":
-            patch.setattr(_reporting, "report", lambda folder: (folder / "report.html", None))
+            patch.setattr(_follow_run, "write_report_files", lambda folder: (folder / "report.html", None))
         return cli.run(reduce(args))
 
 
