@@ -6,7 +6,7 @@ import pytest
 
 from equipoise.core.observations import Finding, MetricReading, Signals
 from equipoise.diagnosis.diagnose import diagnose
-from equipoise.diagnosis.history import COLLAPSE_CRITERIA, MetricRecord, MetricPoint, SignalHistory
+from equipoise.diagnosis.history import COLLAPSE_CRITERIA, MetricPoint, MetricRecord, SignalHistory
 from equipoise.diagnosis.symptoms.quality import quality_ratio
 
 

@@ -4,6 +4,8 @@ import gzip
 import json
 import math
 import struct
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from equipoise.diagnosis.readers import tensorboard
 from equipoise.diagnosis.training_log import (
     EAGER,
     MAX_READINGS,
+    LogFile,
     TrainingLog,
     build_series,
     compute_readings,
@@ -237,7 +240,7 @@ def test_unknown_format_is_an_error_of_one_line_that_names_the_known_formats(tmp
         readers.read_log(path)
     message = str(raised.value)
     assert str(path) in message
-    assert all(reader.name in message for reader in readers.READERS)
+    assert all(reader.name in message for reader in readers.log_readers())
     assert "\n" not in message
 
 
@@ -249,12 +252,37 @@ def test_missing_file_and_folder_without_a_log_are_errors_with_the_path(tmp_path
     assert str(tmp_path) in str(raised.value)
 
 
+class MarkdownLog:
+    """A reader of an installed package."""
+
+    name = contents = "Markdown"
+    order = 15
+    folder_files = ()
+
+    def read(self, files: Sequence[LogFile]) -> TrainingLog | None:
+        if not files[0].text.startswith("# Log"):
+            return None
+        return TrainingLog(self.name, {"loss_d": build_series([1, 2], [0.5, 0.25])})
+
+
+def test_reader_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry_point = EntryPoint("markdown", f"{__name__}:MarkdownLog", "equipoise.readers")
+    monkeypatch.setattr(EntryPoint, "load", lambda self: MarkdownLog)
+    monkeypatch.setattr(readers, "installed_plugs", lambda kind: {"markdown": [entry_point]})
+    readers.log_readers.cache_clear()
+    try:
+        log = readers.read_log(write_log(tmp_path, "# Log\n"))
+        assert (log.log_format, values(log, "loss_d")) == ("Markdown", [(1, 0.5), (2, 0.25)])
+    finally:
+        readers.log_readers.cache_clear()
+
+
 def test_every_reader_is_collected_and_documented() -> None:
     files = {path.stem for path in Path(readers.__path__[0]).glob("[a-z]*.py")}
-    assert {type(reader).__module__.rpartition(".")[2] for reader in readers.READERS} == files
-    orders = [reader.order for reader in readers.READERS]
+    assert {type(reader).__module__.rpartition(".")[2] for reader in readers.log_readers()} == files
+    orders = [reader.order for reader in readers.log_readers()]
     assert orders == sorted(set(orders))
-    assert all(reader.name and reader.contents for reader in readers.READERS)
+    assert all(reader.name and reader.contents for reader in readers.log_readers())
 
 
 @pytest.mark.parametrize("text", [DCGAN, STUDIO, STATS, TABLE], ids=["dcgan", "studiogan", "stylegan", "table"])

@@ -1,7 +1,7 @@
 """Readers of the training logs of other programs: one file per program, with one public class in `__all__`.
 
-A reader is a class with the attributes and the method of `LogReader`; it is found automatically. Nothing in a log is
-executed or unpickled.
+A reader is a class with the attributes and the method of `LogReader`; it is found automatically, also through the entry
+points `equipoise.readers` of installed packages. Nothing in a log is executed or unpickled.
 """
 
 import gzip
@@ -9,11 +9,13 @@ import importlib
 import pkgutil
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from equipoise.core.catalog import installed_plugs
 from equipoise.diagnosis.training_log import LogFile, TrainingLog
-from equipoise.errors import DataError
+from equipoise.errors import DataError, SettingError
 
 
 class LogReader(Protocol):
@@ -36,20 +38,32 @@ class LogReader(Protocol):
         """
 
 
-def _readers() -> Iterator[LogReader]:
+@cache
+def log_readers() -> tuple[LogReader, ...]:
+    """Return all readers, in the order in which they are tried."""
+    return tuple(sorted((*_own_readers(), *_installed_readers()), key=lambda reader: reader.order))
+
+
+def _own_readers() -> Iterator[LogReader]:
     for info in pkgutil.iter_modules(__path__):
-        if not info.name.startswith("_"):
-            module = importlib.import_module(f"{__name__}.{info.name}")
-            (public,) = module.__all__
-            yield getattr(module, public)()
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        (public,) = module.__all__
+        yield getattr(module, public)()
 
 
-READERS: Sequence[LogReader] = tuple(sorted(_readers(), key=lambda reader: reader.order))
+def _installed_readers() -> Iterator[LogReader]:
+    """Yield the readers of installed packages. Raises SettingError if one cannot be imported."""
+    for name, (entry_point, *_) in installed_plugs("readers").items():
+        try:
+            yield entry_point.load()()
+        except ImportError as error:
+            message = f"the log reader '{name}' of {entry_point.value} cannot be imported: {error}"
+            raise SettingError(message) from error
 
 
 def format_names() -> str:
     """Return the names of all readable formats as one phrase."""
-    *names, last = (reader.name for reader in READERS)
+    *names, last = (reader.name for reader in log_readers())
     return f"{', '.join(names)} and {last}"
 
 
@@ -61,7 +75,7 @@ def read_log(path: Path) -> TrainingLog:
     if path.is_dir():
         return _read_folder(path)
     file = LogFile(path, _read_content(path))
-    for reader in READERS:
+    for reader in log_readers():
         if log := _read_with(reader, [file], path):
             return log
     raise DataError(f"{path} is not a log in a known format; known formats are {format_names()}")
@@ -69,13 +83,13 @@ def read_log(path: Path) -> TrainingLog:
 
 def _read_folder(path: Path) -> TrainingLog:
     """Read the log of a folder: that of the first reader whose files it contains."""
-    for reader in READERS:
+    for reader in log_readers():
         for pattern in reader.folder_files:
             if matches := sorted(path.glob(pattern)):
                 files = [LogFile(match, _read_content(match)) for match in matches]
                 log = _read_with(reader, files, path)
                 return log or read_log(matches[0])
-    patterns = ", ".join(pattern for reader in READERS for pattern in reader.folder_files)
+    patterns = ", ".join(pattern for reader in log_readers() for pattern in reader.folder_files)
     raise DataError(f"{path} is neither a run folder nor a folder with a log ({patterns}); give the path of a log file")
 
 
