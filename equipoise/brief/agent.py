@@ -5,14 +5,13 @@ short runs, and learning within this run unless `learn` is false. State: epoch p
 learning rate within 1e-4 to 3e-4, beta1 within 0.3 to 0.7. Reward: policy/reward.py, with its known weaknesses.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from equipoise.brief.inputs import finite_number
+from equipoise.brief.inputs import StateDict, finite_number
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController, state_from_json, state_to_json
 from equipoise.core.knobs import AdversarialKnobs
@@ -97,7 +96,7 @@ class PPOHyperparameterOptimizer:
             "rewards": list(self.rewards),
         }
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Load what :meth:`state_dict` returned. Raises SettingError if the policy or `learn` differ."""
         if state_dict["digest"] != self._digest:
             raise SettingError("the state belongs to another policy; create the agent with that policy")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from equipoise.errors import SettingError
 
 Losses = Mapping[str, Tensor | float | None]
 """Player, "g" or "d" -> the mean loss of the epoch, one number."""
+
+StateDict = Mapping[str, Any]
+"""A state dict, as saved in a checkpoint."""
 
 
 def epoch_progress(epoch: int, total_epochs: int) -> float:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from equipoise.brief.inputs import Losses, epoch_progress, gradient_norm, resolve_device, validate_losses
+from equipoise.brief.inputs import Losses, StateDict, epoch_progress, gradient_norm, resolve_device, validate_losses
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController, state_from_json, state_to_json
 from equipoise.core.knobs import AdversarialKnobs
@@ -25,7 +25,9 @@ from equipoise.core.schedules import SCHEDULES
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.policy.files import load_policy
 
-SchedulerConfig = Mapping[str, Mapping[str, Any]]
+ParameterOptions = Mapping[str, Any]
+"""Options of one parameter: `initial`, and `final` and `schedule`, or `bounds`."""
+SchedulerConfig = Mapping[str, ParameterOptions]
 """Parameter -> its options."""
 
 
@@ -84,7 +86,7 @@ class AnnealedScheduler:
         """Return the progress and the config."""
         return {"config": self.config, "progress": self._progress}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Load what :meth:`state_dict` returned. Raises SettingError if it belongs to another config."""
         _check_same_config(state_dict["config"], self.config)
         self._progress = float(state_dict["progress"])
@@ -170,7 +172,7 @@ class LearnableScheduler:
         state, knobs = state_to_json(self._state), self._knobs.values()
         return {"config": self.config, "digest": self._digest, "state": state, "knobs": knobs}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Load what :meth:`state_dict` returned. Raises SettingError if the config or the policy differ."""
         _check_same_config(state_dict["config"], self.config)
         if state_dict["digest"] != self._digest:
@@ -179,7 +181,7 @@ class LearnableScheduler:
         self._knobs = self._knobs.with_values(state_dict["knobs"])
 
 
-def _value_at(options: Mapping[str, Any], position: float) -> float:
+def _value_at(options: ParameterOptions, position: float) -> float:
     """The value of a parameter: its low bound at position -1, its initial value at 0, its high bound at 1."""
     low, high = map(float, options["bounds"])
     initial = float(options["initial"])
@@ -202,7 +204,7 @@ def _check_keys(name: str, options: Mapping[str, object], needed: Sequence[str],
             raise SettingError(f"'{name}' has no '{key}'; its keys are {', '.join((*needed, *optional))}")
 
 
-def _check_bounds(name: str, options: Mapping[str, Any]) -> None:
+def _check_bounds(name: str, options: ParameterOptions) -> None:
     bounds = options["bounds"]
     if len(bounds) != 2 or not bounds[0] <= options["initial"] <= bounds[1]:
         raise SettingError(f"'{name}': initial {options['initial']} must lie within bounds (low, high), not {bounds}")

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, cast
 
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController, Turn, renamed, request
-from equipoise.core.knobs import Knobs, KnobRange
+from equipoise.core.knobs import KnobRange, Knobs
 from equipoise.core.observations import Observation
 from equipoise.errors import SettingError
 

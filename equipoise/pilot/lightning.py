@@ -9,8 +9,9 @@ automatic optimization there is one.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, cast
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from equipoise.core.controller import AnyController
@@ -28,6 +29,16 @@ except ModuleNotFoundError as error:
 
 OUTPUTS = ("loss_g", "loss_d", "logit_real", "logit_fake", "logit_held_out", "real", "fake")
 PlayerName = Literal["generator", "discriminator"]
+
+
+class SavedCallback(TypedDict, total=False):
+    """The state of the callback in a checkpoint; empty before the fit starts."""
+
+    step: int
+    images: int
+    base: dict[str, float]
+    tensors: dict[str, Tensor]
+    values: dict[str, object]
 
 
 class PilotCallback(Callback):
@@ -52,7 +63,7 @@ class PilotCallback(Callback):
         self.options = options
         self.pilot: Pilot | None = None
         self.decision: Decision | None = None
-        self._saved: dict[str, Any] | None = None
+        self._saved: SavedCallback | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Create the pilot, restored if the fit resumes from a checkpoint. Raises SettingError on several devices."""
@@ -86,17 +97,17 @@ class PilotCallback(Callback):
             values |= {name: outputs[name] for name in OUTPUTS if outputs.get(name) is not None}
         self.decision = self.pilot.observe(**values)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the state of the pilot."""
         if self.pilot is None:
             return {}
         tensors, values = self.pilot.state()
-        place = {"step": self.pilot.step, "images": self.pilot.images, "base": self.pilot.base.values()}
-        return {**place, "tensors": tensors, "values": values}
+        progress = {"step": self.pilot.step, "images": self.pilot.images, "base": self.pilot.base.values()}
+        return {**progress, "tensors": tensors, "values": values}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
         """Store the state until the fit starts, when there are optimizers."""
-        self._saved = state_dict or None
+        self._saved = cast(SavedCallback, state_dict) or None
 
 
 def _optimizers(trainer: Trainer, players: Sequence[PlayerName]) -> dict[str, Optimizer]:

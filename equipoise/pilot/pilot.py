@@ -16,7 +16,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.optim import Optimizer
 
-from equipoise.core import catalog
+from equipoise.core import catalog, validation
 from equipoise.core.controller import AnyController
 from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.model import Model
@@ -24,7 +24,6 @@ from equipoise.core.observations import Observation, Override, Remedy
 from equipoise.core.records import StepRecord
 from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.diagnosis.signals import SignalWindow, accumulate
-from equipoise.errors import SettingError
 from equipoise.pilot import optimizers as torch_optimizers
 from equipoise.pilot.conflicts import LearningRateConflicts
 from equipoise.pilot.inputs import Number, step_record
@@ -32,6 +31,7 @@ from equipoise.pilot.snapshots import Rollback, Snapshots
 from equipoise.pilot.state import MetricValue, SavedPilot, controller_name, load_state, save_state
 from equipoise.pilot.step import (
     Decision,
+    IdealLoss,
     KnobChange,
     PilotInput,
     PilotSettings,
@@ -59,7 +59,7 @@ class ModelInfo:
 
     turnable: frozenset[str] | None = None
     probability: Callable[[Tensor], Tensor] | None = None
-    ideal: Callable[[Any], float] | None = None
+    ideal: IdealLoss | None = None
     published: Knobs | None = None
 
     @classmethod
@@ -97,9 +97,7 @@ class Pilot:
 
         Raises SettingError if the controller requires a knob that does not act.
         """
-        for name, value in (("steps", steps), ("sense_every", sense_every)):
-            if value < 1:
-                raise SettingError(f"{name} = {value}: it must be at least 1")
+        validation.check_at_least(1, steps=steps, sense_every=sense_every)
         self.optimizers, self.model_info = dict(optimizers or {}), model_info
         values = knobs() if isinstance(knobs, type) else knobs
         present = torch_optimizers.with_optimizer_values(values, self.optimizers)

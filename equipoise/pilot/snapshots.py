@@ -16,7 +16,7 @@ RECENT = 2
 class Stateful(Protocol):
     """A network, an optimizer, a scheduler: whatever has a state dict."""
 
-    def state_dict(self) -> Any:
+    def state_dict(self) -> object:
         """Return the state."""
 
     def load_state_dict(self, state_dict: Any, /) -> object:
@@ -32,7 +32,7 @@ class Rollback:
     """
 
     save: Callable[[], object]
-    restore: Callable[[Any], None]
+    restore: Callable[..., object]
     every: int = 250
 
     @classmethod

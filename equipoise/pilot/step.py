@@ -19,14 +19,16 @@ from equipoise.diagnosis.remedies import RepairContext, RepairSettings, apply_ov
 from equipoise.diagnosis.signals import SignalWindow, compute_signals
 from equipoise.pilot.state import PilotState, controller_name
 
+IdealLoss = Callable[[Any], float]
+"""Maps the knobs of a model to the discriminator's adversarial loss for perfect fakes."""
+
 
 @dataclass(frozen=True, slots=True)
 class PilotSettings:
     """What does not change during a run.
 
     `steps`: planned length. `base`: the user's knobs. `turnable`: names of the knobs that act. `published`: the knobs
-    of the model's paper, which repair restores. `repair`: None for no repair. `ideal`: knobs -> the discriminator's
-    adversarial loss for perfect fakes; None if unknown.
+    of the model's paper, which repair restores. `repair`: None for no repair. `ideal`: None if unknown.
     """
 
     controller: AnyController
@@ -35,7 +37,7 @@ class PilotSettings:
     turnable: frozenset[str]
     published: Knobs
     repair: RepairSettings | None = None
-    ideal: Callable[[Any], float] | None = None
+    ideal: IdealLoss | None = None
 
     def progress(self, step: int) -> float:
         """Return the progress of the run after a step, from 0 to 1."""
