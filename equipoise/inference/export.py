@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 import torch
 from safetensors.torch import load as safetensors_load
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 ExportFormat = Literal["onnx", "torch", "safetensors"]
 
+IMAGE_AXES = ("batch", "channel", "row", "column")
 MODEL = "model.json"
 ONNX = "generator.onnx"
 TRACE_BATCH = 2
@@ -51,6 +52,33 @@ of 256 grey levels."""
 PACKAGES_MISSING = (
     "--format onnx needs packages that are not installed; install them with: pip install 'equipoise[export]'"
 )
+
+
+class TensorDescription(TypedDict, total=False):
+    """An input or output of the generator: shape with "batch" first, and range or meaning of its values."""
+
+    shape: list[int | str]
+    dtype: str
+    axes: list[str]
+    lowest: float
+    highest: float
+    drawn_from: str
+    words: list[str]
+    separator: str
+    unit: dict[str, float]
+
+
+class ModelDescription(TypedDict):
+    """The content of model.json."""
+
+    model: str
+    data: str
+    step: int
+    inputs: dict[str, TensorDescription]
+    outputs: dict[str, TensorDescription]
+    class_names: list[str]
+    recipe: dict[str, object]
+    versions: dict[str, str]
 
 
 class ExportError(EquipoiseError):
@@ -97,12 +125,12 @@ def export(folder: str | Path, format: ExportFormat, out: Path, *, force: bool =
     return ExportResult(tuple(paths), difference)
 
 
-def describe_generator(generator: Generator, experiment: Experiment) -> dict[str, Any]:
+def describe_generator(generator: Generator, experiment: Experiment) -> ModelDescription:
     """Describe inputs, outputs and origin of a generator: the content of model.json."""
     spec, model = generator.spec, generator.model
-    samples: dict[str, Any] = {"shape": ["batch", *spec.shape], "dtype": "float32"}
+    samples: TensorDescription = {"shape": ["batch", *spec.shape], "dtype": "float32"}
     if spec.is_image:
-        samples |= {"axes": ["batch", "channel", "row", "column"], "lowest": -1.0, "highest": 1.0}
+        samples |= {"axes": list(IMAGE_AXES), "lowest": -1.0, "highest": 1.0}
     if spec.vocabulary is not None:
         samples |= {"words": list(spec.vocabulary.words), "separator": spec.vocabulary.separator}
     if spec.unit:
@@ -120,16 +148,21 @@ def describe_generator(generator: Generator, experiment: Experiment) -> dict[str
     }
 
 
-def _inputs(generator: Generator) -> dict[str, Any]:
+def _inputs(generator: Generator) -> dict[str, TensorDescription]:
     """Describe the inputs by name."""
     model = generator.model
     if model.source is not None:
-        axes = ["batch", "channel", "row", "column"]
         return {
-            "source": {"shape": ["batch", *model.source], "dtype": "float32", "axes": axes, "lowest": -1, "highest": 1}
+            "source": {
+                "shape": ["batch", *model.source],
+                "dtype": "float32",
+                "axes": list(IMAGE_AXES),
+                "lowest": -1,
+                "highest": 1,
+            }
         }
     latent = generator.latents(1)
-    inputs: dict[str, Any] = {"latent": {"shape": ["batch", *latent.shape[1:]], "dtype": "float32"}}
+    inputs: dict[str, TensorDescription] = {"latent": {"shape": ["batch", *latent.shape[1:]], "dtype": "float32"}}
     if _is_normal(model, latent):
         inputs["latent"]["drawn_from"] = "standard normal"
     if model.num_classes:
@@ -168,7 +201,7 @@ def _to_plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _export_tensors(
-    run: Run, generator: Generator, description: Mapping[str, Any], format: ExportFormat
+    run: Run, generator: Generator, description: ModelDescription, format: ExportFormat
 ) -> tuple[dict[str, bytes], float]:
     """Encode one file per network, those that generate samples first, and compare samples of the encoded weights."""
     averaged = generator.model.averaged
@@ -196,7 +229,7 @@ def _export_tensors(
     return contents, _largest_difference(_reference_samples(generator), _reference_samples(exported), 0.0)
 
 
-def _metadata(network: str, description: Mapping[str, Any], step: int) -> dict[str, str]:
+def _metadata(network: str, description: ModelDescription, step: int) -> dict[str, str]:
     """Metadata of a safetensors file: origin, and shapes of an input and a sample without the batch."""
     first = next(iter(description["inputs"]))
     return {
@@ -229,7 +262,7 @@ def _encode_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, st
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def _format_shape(description: Mapping[str, Any]) -> str:
+def _format_shape(description: TensorDescription) -> str:
     """Format a shape without its batch dimension: "1x32x32"."""
     return "x".join(map(str, description["shape"][1:]))
 
@@ -260,7 +293,7 @@ class _GeneratorModule(nn.Module):
         return self.model.generate(dict(self.networks), no_latent, first)
 
 
-def _export_onnx(generator: Generator, description: Mapping[str, Any]) -> tuple[dict[str, bytes], float]:
+def _export_onnx(generator: Generator, description: ModelDescription) -> tuple[dict[str, bytes], float]:
     """Encode the graph and compare its samples, computed by ONNX Runtime with a larger batch than for tracing."""
     if generator.spec.vocabulary is not None:
         raise ExportError("a graph cannot generate sentences word by word; use --format torch or safetensors")

@@ -26,15 +26,20 @@ MAX_NAMES = 3
 
 
 class ImageSource(Protocol):
-    """Images that are converted on access. `array`: uint8 (N, C, H, W); `luma`: colour images are converted to grey."""
+    """Images that are converted on access."""
 
-    array: Tensor
-    luma: bool
+    @property
+    def array(self) -> Tensor:
+        """All images as stored, uint8 (N, C, H, W)."""
+
+    @property
+    def luma(self) -> bool:
+        """Whether colour images are converted to grey."""
 
     def __len__(self) -> int:
         """Number of images."""
 
-    def taken(self, places: Tensor) -> Tensor:
+    def select(self, indices: Tensor) -> Tensor:
         """Return images (B, C, S, S), float32 in [-1, 1], at indices (B,) int64."""
 
 
@@ -136,7 +141,7 @@ def translate(
     on_sheet: list[Tensor] = []
     for start in range(0, len(files), CHUNK_SIZE):
         chunk = files[start : start + CHUNK_SIZE]
-        images = inputs.images.taken(torch.arange(start, start + len(chunk)))
+        images = inputs.images.select(torch.arange(start, start + len(chunk)))
         outputs = generator.translate(images, back=back)
         on_sheet = on_sheet or [images[:SHEET_IMAGES].clone(), outputs[:SHEET_IMAGES].clone()]
         for file, image in zip(chunk, outputs, strict=True):

@@ -23,7 +23,7 @@ from equipoise.report.plot_style import (
     value_axis,
 )
 from equipoise.report.run_history import KnobHistory, MetricHistory, RunHistory
-from equipoise.report.series import FloatArray, CurveSeries, corner_positions
+from equipoise.report.series import CurveSeries, FloatArray, corner_positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

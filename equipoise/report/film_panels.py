@@ -10,7 +10,7 @@ from equipoise.report.figure_panels import BINS, KNOB_RANGES, OTHER_COLOURS, PLA
 from equipoise.report.formatting import format_count, format_number, one_line, symptom_words
 from equipoise.report.plot_style import BLUE, GREEN, INK, ORANGE, PURPLE, RED
 from equipoise.report.run_history import KnobHistory, MetricHistory, RemedyRecord, RunHistory
-from equipoise.report.series import FloatArray, CurveSeries, corner_positions
+from equipoise.report.series import CurveSeries, FloatArray, corner_positions
 from equipoise.report.text_rendering import MUTED, TextSpan
 
 if TYPE_CHECKING:

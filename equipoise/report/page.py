@@ -204,7 +204,7 @@ def _knob_rows(history: RunHistory) -> list[tuple[str, ...]]:
 
 
 def _finding_rows(history: RunHistory) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one in history.symptom_periods():
         evidence = [f"{one_line(name)} {format_number(to_number(value))}" for name, value in one.evidence.items()]
         period = format_count(one.start), format_count(one.end)

@@ -155,7 +155,8 @@ class RunHistory:
     def rewards(self) -> CurveSeries:
         """Rewards of the controller's decisions; empty for a controller without rewards."""
         lines = [line for line in self.events_of("sensed") if line.get("reward") is not None]
-        return CurveSeries.of([to_number(line["step"]) for line in lines], [to_number(line["reward"]) for line in lines])
+        steps = [to_number(line["step"]) for line in lines]
+        return CurveSeries.of(steps, [to_number(line["reward"]) for line in lines])
 
     def knob_histories(self) -> list[KnobHistory]:
         """The knobs that changed, in the order of their first change."""

@@ -34,7 +34,10 @@ def test_flags_of_train(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.run(["train", "--help"])
     out = capsys.readouterr().out
-    flags = "model gan steps batch-size image-size seed out controller set loss constraint experiment precision device threads"
+    flags = (
+        "model gan steps batch-size image-size seed out controller set loss constraint experiment precision device "
+        "threads from dry-run"
+    )
     assert all(f"--{flag}" in out for flag in flags.split())
 
 

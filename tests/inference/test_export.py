@@ -1,4 +1,4 @@
-"""Exported networks: the same samples as the run's generator, read as other programs read them."""
+"""Exported networks generate the same samples as the run's generator, read as other programs read them."""
 
 import copy
 import io
@@ -17,7 +17,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from equipoise.cli import main as cli
 from equipoise.errors import CheckpointError, SettingError
 from equipoise.experiment import launch
 from equipoise.experiment.assembly import assemble
@@ -30,20 +29,8 @@ from equipoise.runs.run import CHECKPOINTS_FOLDER
 from equipoise.training import checkpoint
 
 
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """One command in an empty folder: exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def called(*words: object) -> tuple[int, str, str]:
-        code = cli.run([str(word) for word in words])
-        return code, *capsys.readouterr()
-
-    return called
-
-
-def begun(folder: Path, experiment: Experiment, spoil: Callable[[Tensor], None] = lambda tensor: None) -> Path:
-    """A run that has one checkpoint and was never trained; `spoil` changes its tensors in place."""
+def untrained_run(folder: Path, experiment: Experiment, spoil: Callable[[Tensor], None] = lambda tensor: None) -> Path:
+    """Write a run with one checkpoint, without training; `spoil` changes its tensors in place."""
     experiment = complete(experiment)
     state = assemble(experiment, None).state
     tensors = state.tensors()
@@ -55,8 +42,8 @@ def begun(folder: Path, experiment: Experiment, spoil: Callable[[Tensor], None] 
     return folder
 
 
-def played(folder: Path, latent: Tensor, label: Tensor | None) -> np.ndarray:
-    """What ONNX Runtime makes of an exported graph."""
+def run_graph(folder: Path, latent: Tensor, label: Tensor | None) -> np.ndarray:
+    """Samples of an exported graph, computed by ONNX Runtime."""
     session = onnxruntime.InferenceSession(folder / "generator.onnx", providers=["CPUExecutionProvider"])
     given = {name: it.numpy() for name, it in (("latent", latent), ("label", label)) if it is not None}
     (made,) = session.run(["samples"], given)
@@ -67,7 +54,7 @@ def played(folder: Path, latent: Tensor, label: Tensor | None) -> np.ndarray:
 
 
 @pytest.mark.parametrize("format", ["torch", "safetensors"])
-def test_tensors_are_those_of_the_run(trained: Path, tmp_path: Path, format: str) -> None:
+def test_tensors_equal_those_of_the_run(trained: Path, tmp_path: Path, format: str) -> None:
     made = export(trained, format, tmp_path / "out")
     ending = {"torch": "pth", "safetensors": "safetensors"}[format]
     assert [path.name for path in made.files] == [f"generator.{ending}", f"discriminator.{ending}", "model.json"]
@@ -85,7 +72,7 @@ def test_tensors_are_those_of_the_run(trained: Path, tmp_path: Path, format: str
             assert value.dtype == (torch.int64 if key.endswith("num_batches_tracked") else torch.float32)
 
 
-def test_a_generator_of_ones_own_takes_the_weights(trained: Path, tmp_path: Path) -> None:
+def test_weights_load_into_another_module(trained: Path, tmp_path: Path) -> None:
     export(trained, "torch", tmp_path)
     made = generator.load(trained)
     expected = made.sample(5)
@@ -95,7 +82,7 @@ def test_a_generator_of_ones_own_takes_the_weights(trained: Path, tmp_path: Path
     assert torch.equal(made.sample(5), expected)
 
 
-def test_safetensors_say_what_they_are(trained: Path, tmp_path: Path) -> None:
+def test_safetensors_have_metadata(trained: Path, tmp_path: Path) -> None:
     export(trained, "safetensors", tmp_path)
     with safe_open(tmp_path / "discriminator.safetensors", framework="pt") as file:
         result = file.metadata()
@@ -103,7 +90,7 @@ def test_safetensors_say_what_they_are(trained: Path, tmp_path: Path) -> None:
     assert result == {**facts, "latent": "6", "sample": "1x16x16"}
 
 
-def test_a_run_without_final_weights_gives_its_last_checkpoint(cut_off: Path, tmp_path: Path) -> None:
+def test_export_uses_the_last_checkpoint_without_final_weights(cut_off: Path, tmp_path: Path) -> None:
     export(cut_off, "safetensors", tmp_path / "out")
     last = checkpoint.read(cut_off / "checkpoints" / "step-00000010").tensors
     for name, prefix in (("generator", "averaged"), ("discriminator", "network")):
@@ -112,7 +99,7 @@ def test_a_run_without_final_weights_gives_its_last_checkpoint(cut_off: Path, tm
     assert json.loads((tmp_path / "out" / "model.json").read_text())["step"] == 10
 
 
-def test_a_run_in_low_precision_has_float32_weights(tmp_path: Path) -> None:
+def test_weights_of_low_precision_runs_are_float32(tmp_path: Path) -> None:
     experiment = Experiment(
         data=PlugSpec("digits"),
         model=PlugSpec("dcgan", {"width": 4, "latent_dim": 6}),
@@ -143,24 +130,24 @@ def graph(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("count", [1, 2, 37])
-def test_a_graph_makes_the_same_samples_in_batches_of_any_size(graph: Path, trained: Path, count: int) -> None:
+def test_graph_takes_any_batch_size(graph: Path, trained: Path, count: int) -> None:
     ours = generator.load(trained)
     latent, label = ours.latents(count, seed=3), ours.labels(count)
     expected = ours.generate(latent, label).numpy()
-    made = played(graph, latent, label)
+    made = run_graph(graph, latent, label)
     assert made.dtype == np.float32
     assert expected.std() > 0.05
     np.testing.assert_allclose(made, expected, atol=TOLERANCE, rtol=0)
 
 
-def test_a_graph_minds_its_labels(graph: Path, trained: Path) -> None:
+def test_graph_uses_labels(graph: Path, trained: Path) -> None:
     ours = generator.load(trained)
     latent = ours.latents(1).expand(10, -1)
-    made = played(graph, latent, ours.labels(10))
+    made = run_graph(graph, latent, ours.labels(10))
     assert len({image.tobytes() for image in made}) == 10
 
 
-def test_a_graph_names_its_ends_and_no_path_of_this_machine(graph: Path) -> None:
+def test_graph_has_named_inputs_and_no_local_paths(graph: Path) -> None:
     content = (graph / "generator.onnx").read_bytes()
     model = onnx.load(io.BytesIO(content))
     onnx.checker.check_model(model, full_check=True)
@@ -174,16 +161,16 @@ def test_a_graph_names_its_ends_and_no_path_of_this_machine(graph: Path) -> None
         assert word.encode() not in content
 
 
-def test_a_graph_of_a_single_weight(tmp_path: Path) -> None:
-    """A generator that looks at no latent but for how many there are."""
-    run = begun(tmp_path / "run", Experiment(data=PlugSpec("origin")), lambda tensor: tensor.fill_(0.625))
+def test_graph_of_a_single_weight(tmp_path: Path) -> None:
+    """A generator that uses only the batch size of its latents."""
+    run = untrained_run(tmp_path / "run", Experiment(data=PlugSpec("origin")), lambda tensor: tensor.fill_(0.625))
     assert export(run, "onnx", tmp_path).difference == 0
-    assert played(tmp_path, torch.zeros(3, 1), None).tolist() == [[0.625]] * 3
+    assert run_graph(tmp_path, torch.zeros(3, 1), None).tolist() == [[0.625]] * 3
     assert "drawn_from" not in json.loads((tmp_path / "model.json").read_text())["inputs"]["latent"]
 
 
-def test_what_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exporter that loses a little of the weights on the way."""
+def test_differing_export_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exporter that changes the weights slightly."""
     trace = torch.onnx.export
 
     def lossy(module: torch.nn.Module, *words: object, **flags: object) -> object:
@@ -192,25 +179,24 @@ def test_what_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
             parameter.mul_(1.01)
         return trace(worse, *words, **flags)
 
-    run = begun(tmp_path / "run", Experiment(data=PlugSpec("origin")), lambda tensor: tensor.fill_(0.5))
+    run = untrained_run(tmp_path / "run", Experiment(data=PlugSpec("origin")), lambda tensor: tensor.fill_(0.5))
     monkeypatch.setattr(torch.onnx, "export", lossy)
-    with pytest.raises(ExportError, match=r"makes other samples: they differ by 5\.0e-03; nothing is written"):
+    with pytest.raises(ExportError, match=r"differ by 5\.0e-03.*nothing was written"):
         export(run, "onnx", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_what_has_no_graph_is_told_in_a_line(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exporter_error_is_one_line(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*words: object, **flags: object) -> object:
         raise torch.onnx.OnnxExporterError("long") from ValueError("no such operator\nand much more")
 
     monkeypatch.setattr(torch.onnx, "export", refuse)
-    expected = "dcgan has no ONNX form: no such operator; --format torch takes any GAN"
-    with pytest.raises(ExportError, match=f"^{expected}$"):
+    with pytest.raises(ExportError, match=r"^dcgan .*: no such operator; --format torch [^\n]*$"):
         export(trained, "onnx", tmp_path / "out")
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
-def test_a_missing_package_is_told_with_its_extra(
+def test_missing_package_names_the_extra(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
@@ -219,10 +205,10 @@ def test_a_missing_package_is_told_with_its_extra(
     assert not (tmp_path / "out").exists()
 
 
-# model.json, and what is there already.
+# model.json and existing files.
 
 
-def test_the_model_is_described(graph: Path) -> None:
+def test_model_json(graph: Path) -> None:
     about = json.loads((graph / "model.json").read_text())
     assert about["inputs"] == {
         "latent": {"shape": ["batch", 6], "dtype": "float32", "drawn_from": "standard normal"},
@@ -234,7 +220,7 @@ def test_the_model_is_described(graph: Path) -> None:
     assert about["recipe"]["options"]["width"] == 4
 
 
-def test_all_formats_go_into_one_folder_and_again(trained: Path, tmp_path: Path) -> None:
+def test_all_formats_in_one_folder_repeatedly(trained: Path, tmp_path: Path) -> None:
     for _ in range(2):
         for format in ("torch", "safetensors"):
             export(trained, format, tmp_path / "out")
@@ -243,49 +229,49 @@ def test_all_formats_go_into_one_folder_and_again(trained: Path, tmp_path: Path)
     assert files == {"model.json", *networks}
 
 
-def test_other_files_are_not_written_over(trained: Path, tmp_path: Path, snapshot) -> None:
+def test_existing_files_need_force(trained: Path, tmp_path: Path, snapshot) -> None:
     (tmp_path / "discriminator.pth").write_text("years of work")
     before = snapshot(tmp_path)
-    with pytest.raises(ExportError, match=r"discriminator\.pth is there already and differs; .* --force"):
+    with pytest.raises(ExportError, match=r"discriminator\.pth exists .* --force"):
         export(trained, "torch", tmp_path)
     assert snapshot(tmp_path) == before
     assert export(trained, "torch", tmp_path, force=True).difference == 0
     assert torch.load(tmp_path / "discriminator.pth", weights_only=True)
 
 
-def test_the_run_is_left_as_it_was(run_folder: Path, tmp_path: Path, snapshot) -> None:
+def test_export_does_not_change_the_run(run_folder: Path, tmp_path: Path, snapshot) -> None:
     before = snapshot(run_folder)
     export(run_folder, "torch", tmp_path / "out")
     assert snapshot(run_folder) == before
 
 
-def test_bad_words(trained: Path, cut_off: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="there is no format 'tflite'; there is: onnx, torch, safetensors"):
+def test_unknown_format_and_missing_weights(trained: Path, cut_off: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"'tflite'.*onnx, torch, safetensors"):
         export(trained, "tflite", tmp_path / "out")  # type: ignore[arg-type]
     shutil.rmtree(cut_off / "checkpoints")
-    with pytest.raises(CheckpointError, match="has no weights yet; let it train to its first checkpoint"):
+    with pytest.raises(CheckpointError, match="has no weights yet"):
         export(cut_off, "torch", tmp_path / "out")
 
 
-def test_a_discriminator_that_is_missing_or_another(run_folder: Path, tmp_path: Path) -> None:
-    """A finished run may lose its file: the checkpoint has it. One of another width is refused."""
+def test_missing_and_wrong_discriminator(run_folder: Path, tmp_path: Path) -> None:
+    """A missing file is read from the checkpoint; one of another width raises."""
     (run_folder / "discriminator.safetensors").unlink()
     export(run_folder, "safetensors", tmp_path / "out")
     assert (tmp_path / "out" / "discriminator.safetensors").exists()
     shutil.copy(run_folder / "generator.safetensors", run_folder / "discriminator.safetensors")
-    with pytest.raises(CheckpointError, match="is of another network: discriminator"):
+    with pytest.raises(CheckpointError, match="discriminator"):
         export(run_folder, "safetensors", tmp_path / "out")
 
 
 # The command.
 
 
-def test_the_command(call, trained: Path) -> None:
+def test_export_command(call, trained: Path) -> None:
     code, out, err = call("export", trained, "--format", "torch", "--out", "deep/out")
     assert (code, err) == (0, "")
     assert out == (
         "deep/out/generator.pth, deep/out/discriminator.pth, deep/out/model.json\n"
-        "checked on 16 latents: deep/out/generator.pth makes the same samples, bit for bit\n"
+        "checked with 16 latents: deep/out/generator.pth generates bit-exact samples\n"
     )
     code, out, err = call("export", trained, "--format", "safetensors", "--out", "deep/out", "--json")
     assert (code, err) == (0, "")
@@ -295,27 +281,27 @@ def test_the_command(call, trained: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        ("--format tflite --out o", "there is no format 'tflite'; there is: onnx, torch, safetensors"),
+        ("--format tflite --out o", "'tflite'"),
         ("--out o", "--format"),
         ("--format torch", "--out"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line(call, trained: Path, tmp_path: Path, words: str, said: str) -> None:
+def test_invalid_arguments(call, trained: Path, tmp_path: Path, words: str, message: str) -> None:
     code, out, err = call("export", trained, *words.split())
     assert (code, out) == (2, "")
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_no_run(call) -> None:
+def test_folder_that_is_not_a_run(call) -> None:
     words = ("export", "nowhere", "--format", "torch", "--out", "o")
     assert call(*words) == (2, "", "equipoise: nowhere is not a run: it has no experiment.json\n")
 
 
-def test_a_file_where_a_folder_should_be(call, trained: Path, tmp_path: Path) -> None:
+def test_file_in_place_of_the_output_folder(call, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "o").write_text("a file")
     code, _, err = call("export", trained, "--format", "torch", "--out", "o")
     assert code == 2

@@ -1,4 +1,4 @@
-"""Samples as files: what goes where, and that numbers come back."""
+"""Files of samples: formats, and numbers that are read back."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_tables_are_in_the_datas_own_unit_and_upright(tmp_path):
+def test_csv_is_in_the_data_unit_top_row_first(tmp_path):
     made = samples(IMAGES)
     assert write_samples(made, tmp_path / "out", IMAGES, "csv") == tmp_path / "out"
     assert names(tmp_path / "out") == ["000000.csv", "000001.csv", "000002.csv"]
@@ -39,14 +39,14 @@ def test_tables_are_in_the_datas_own_unit_and_upright(tmp_path):
         assert np.abs(table - expected).max() <= 75.5 * 2**-24
 
 
-def test_the_ends_of_the_range_are_exact(tmp_path):
+def test_limits_of_the_unit_are_exact(tmp_path):
     ends = torch.tensor([-1.0, 1.0, 0.0, -1.0]).view(1, 1, 2, 2)
     write_samples(ends, tmp_path / "out", DataSpec((1, 2, 2), unit=(-4.25, 40.5)), "csv")
     assert (tmp_path / "out" / "000000.csv").read_text() == "-4.25,40.5\n18.125,-4.25\n"
 
 
-def test_scaling_there_and_back_is_the_same_number():
-    """To what float32 leaves of the range: half a unit in the last place of 1 on the way there, and rounding back."""
+def test_unit_conversion_is_reversible():
+    """Within float32 rounding: half a unit in the last place of 1, and the rounding of the inverse."""
     numbers = torch.from_numpy(np.random.default_rng(0).uniform(-4.54, 40.42, 10_000)).float()
     unit = (-4.54, 40.42)
     there = scale_to_range(numbers, unit)
@@ -54,7 +54,7 @@ def test_scaling_there_and_back_is_the_same_number():
     assert np.abs(to_data_unit(there.numpy(), unit) - numbers.numpy()).max() <= (unit[1] - unit[0]) * 2**-24
 
 
-def test_without_a_unit_tables_are_in_the_range_of_training(tmp_path):
+def test_csv_without_unit_is_in_the_training_range(tmp_path):
     spec = DataSpec((1, 4, 4))
     made = samples(spec)
     write_samples(made, tmp_path / "out", spec, "csv")
@@ -62,7 +62,7 @@ def test_without_a_unit_tables_are_in_the_range_of_training(tmp_path):
 
 
 @pytest.mark.parametrize("format", [None, "png"])
-def test_pictures(tmp_path, format):
+def test_images(tmp_path, format):
     made = samples(COLOUR)
     write_samples(made, tmp_path / "deep" / "grid.png", COLOUR, format)
     with Image.open(tmp_path / "deep" / "grid.png") as grid:
@@ -72,7 +72,7 @@ def test_pictures(tmp_path, format):
 
 
 @pytest.mark.parametrize("spec", [IMAGES, COLOUR, POINTS])
-def test_numbers_as_they_are(tmp_path, spec):
+def test_npy_is_unchanged(tmp_path, spec):
     made = samples(spec)
     write_samples(made, tmp_path / "x.npy", spec)
     write_samples(made, tmp_path / "out", spec, "npy")
@@ -81,7 +81,7 @@ def test_numbers_as_they_are(tmp_path, spec):
 
 
 @pytest.mark.parametrize("format", [None, "csv"])
-def test_points_are_rows(tmp_path, format):
+def test_points_are_csv_rows(tmp_path, format):
     made = samples(POINTS)
     write_samples(made, tmp_path / "x.csv", POINTS, format)
     write_samples(made, tmp_path / "out", POINTS, format)
@@ -90,34 +90,29 @@ def test_points_are_rows(tmp_path, format):
 
 
 @pytest.mark.parametrize(
-    ("spec", "name", "format", "told"),
+    ("spec", "name", "format", "words"),
     [
-        (
-            IMAGES,
-            "x.csv",
-            None,
-            "cannot write these samples to x.csv; name a file ending in .png or .npy, or a folder, w",
-        ),
-        (IMAGES, "x.jpg", None, "cannot write these samples to x.jpg; name a file ending in .png or .npy, or a folder"),
-        (POINTS, "x.png", None, "cannot write these samples to x.png; name a file ending in .csv or .npy, or a folder"),
-        (POINTS, "x", "png", "these samples are points, not images; use --format csv or npy"),
-        (COLOUR, "x", "csv", "a table holds one channel, these images have 3; use --format npy or png"),
-        (IMAGES, "x.csv", "csv", "each image becomes a table of its own; name a folder, not x.csv"),
-        (IMAGES, "x.npy", "png", "--format png does not go into x.npy; name a file ending in .png, or a folder"),
-        (POINTS, "x.csv", "npy", "--format npy does not go into x.csv; name a file ending in .npy, or a folder"),
+        (IMAGES, "x.csv", None, ("x.csv", ".png or .npy", "folder with --format csv")),
+        (IMAGES, "x.jpg", None, ("x.jpg", ".png or .npy", "folder")),
+        (POINTS, "x.png", None, ("x.png", ".csv or .npy", "folder")),
+        (POINTS, "x", "png", ("points", "--format csv or npy")),
+        (COLOUR, "x", "csv", ("3", "--format npy or png")),
+        (IMAGES, "x.csv", "csv", ("folder", "x.csv")),
+        (IMAGES, "x.npy", "png", ("--format png", "x.npy", ".png")),
+        (POINTS, "x.csv", "npy", ("--format npy", "x.csv", ".npy")),
     ],
 )
-def test_what_does_not_go_there(tmp_path, spec, name, format, told):
+def test_unsupported_format(tmp_path, spec, name, format, words):
     with pytest.raises(SettingError) as error:
         write_samples(samples(spec), tmp_path / name, spec, format)
-    assert str(error.value).startswith(told)
+    assert all(word in str(error.value) for word in words)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_windows_from_folder_to_tables(tmp_path, monkeypatch, capsys):
-    """Train on a folder of CSV files, sample tables of the same shape and unit; the files stay as they were.
+def test_csv_windows_round_trip(tmp_path, monkeypatch, capsys):
+    """Train on a folder of CSV files, sample tables of the same shape and unit, leave the files unchanged.
 
-    A run does not go on with others.
+    A run cannot be resumed with other files.
     """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "windows").mkdir()
@@ -142,5 +137,5 @@ def test_windows_from_folder_to_tables(tmp_path, monkeypatch, capsys):
     assert all(99.9 < table.min() < table.max() < 300.1 for table in tables)
     assert {path.name: path.read_bytes() for path in (tmp_path / "windows").iterdir()} == before
     shutil.copy("windows/3.csv", "windows/new.csv")
-    with pytest.raises(DataError, match=r"windows is not as it was when this run began: 1 file was added \(new.csv\)"):
+    with pytest.raises(DataError, match=r"1 file was added.*new\.csv"):
         next(equipoise.resume(tmp_path / "run", steps=3))

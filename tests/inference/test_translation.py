@@ -1,4 +1,4 @@
-"""From images to images, from the command line: trained, translated, judged; and what is told in one line."""
+"""Models that translate images: training, translation, evaluation and export from the command line."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,6 @@ from PIL import Image
 import equipoise
 from equipoise.cli import main as cli
 from equipoise.cli.arguments import parse
-from equipoise.cli.commands import _follow_run
 from equipoise.cli.commands.train import experiment_of
 from equipoise.experiment import launch
 from equipoise.experiment.completion import complete
@@ -25,26 +24,9 @@ WORDS = (
 )
 
 
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """One command in this process, without pictures of runs: exit code, standard output, standard error."""
-    monkeypatch.setattr(_follow_run, "write_report_files", lambda folder: (folder / "report.html", None))
-
-    def called(*words: object) -> tuple[int, str, str]:
-        code = cli.run([str(word) for word in words])
-        return code, *capsys.readouterr()
-
-    return called
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture(scope="module")
 def run_of(tmp_path_factory: pytest.TempPathFactory):
-    """Finished runs of both GANs by name. Not to be changed."""
+    """Return a function from a model name to its finished run. Read only."""
     made: dict[str, Path] = {}
 
     def of(model: str) -> Path:
@@ -63,7 +45,7 @@ both = pytest.mark.parametrize("model", ["pix2pix", "cyclegan"])
 
 
 def opened(path: str | Path) -> Image.Image:
-    """An image, read whole."""
+    """Read an image."""
     with Image.open(path) as image:
         image.load()
         return image
@@ -78,12 +60,12 @@ def save(path: Path, level: int = 40, size: tuple[int, int] = (16, 16), mode: st
 
 
 @both
-def test_a_folder_is_translated_file_by_file(call, run_of, model: str) -> None:
+def test_translate_writes_one_file_per_input(call, run_of, model: str) -> None:
     for name in ("one.png", "deep/two.png", "deep/three.bmp"):
         save(Path("in") / name, len(name))
     code, out, err = call("translate", run_of(model), "in", "--out", "out")
     assert (code, err) == (0, "")
-    assert out == "3 images in out\nsheet: out.png\n"
+    assert out == "3 images: out\nsheet: out.png\n"
     assert sorted(str(path) for path in Path("out").rglob("*.png")) == [
         "out/deep/three.png",
         "out/deep/two.png",
@@ -97,32 +79,30 @@ def test_a_folder_is_translated_file_by_file(call, run_of, model: str) -> None:
     assert opened("out.png").size[1] == 16
 
 
-def test_images_of_another_size_are_brought_to_the_generators_and_that_is_said(call, run_of) -> None:
+def test_inputs_are_resized_with_a_note(call, run_of) -> None:
     save(Path("in/wide.png"), size=(40, 20))
     save(Path("in/small.png"), size=(8, 8))
     code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "out")
     assert code == 0
-    assert "1 of 2 images not square: cropped to their middle (fit)" in err
-    assert "1 of 2 images smaller than 16 pixels: enlarged (image_size)" in err
+    assert "1 of 2 images" in err
+    assert "16 pixels" in err
     assert {opened(path).size for path in Path("out").iterdir()} == {(16, 16)}
 
 
-def test_colour_for_a_generator_that_takes_grey_is_one_line_with_a_way_out(call, run_of) -> None:
+def test_colour_inputs_of_a_grey_generator_need_a_flag(call, run_of) -> None:
     save(Path("in/grey.png"))
     for number in range(5):
         save(Path(f"in/c{number}.png"), number, mode="RGB")
     code, out, err = call("translate", run_of("pix2pix"), "in", "--out", "out")
     assert (code, out) == (2, "")
-    assert err == (
-        "equipoise: 5 of 6 images are in colour (c0.png, c1.png, c2.png and 2 more), and this generator takes grey "
-        "ones; give --grey to take them as grey\n"
-    )
+    assert err.count("\n") == 1
+    assert all(word in err for word in ("5 of 6 images", "(c0.png, c1.png, c2.png and 2 more)", "--grey"))
     assert not Path("out").exists()
     assert call("translate", run_of("pix2pix"), "in", "--out", "out", "--grey")[0] == 0
     assert len(list(Path("out").iterdir())) == 6
 
 
-def test_colour_is_made_grey_as_it_is_for_training(call, run_of) -> None:
+def test_grey_conversion_is_that_of_training(call, run_of) -> None:
     pixels = np.zeros((16, 16, 3), np.uint8)
     pixels[..., 1] = np.random.default_rng(0).integers(0, 256, (16, 16))
     Path("in").mkdir()
@@ -134,7 +114,7 @@ def test_colour_is_made_grey_as_it_is_for_training(call, run_of) -> None:
     assert np.abs(written.transpose(2, 0, 1) - expected.numpy()).max() <= 1 / 127
 
 
-def test_colour_that_was_trained_on_as_grey_need_not_be_asked_for(call) -> None:
+def test_run_trained_on_converted_images_needs_no_flag(call) -> None:
     for number in range(12):
         save(Path(f"data/a/{number}.png"), number, mode="RGB")
         save(Path(f"data/b/{number}.png"), 100 + number, mode="RGB")
@@ -146,13 +126,13 @@ def test_colour_that_was_trained_on_as_grey_need_not_be_asked_for(call) -> None:
     assert len(list(Path("out").iterdir())) == 12
 
 
-def test_a_large_folder_is_translated_piece_by_piece(call, run_of, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_translation_in_chunks(call, run_of, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(7):
         save(Path(f"in/{number}.png"), number)
     assert call("translate", run_of("pix2pix"), "in", "--out", "whole")[0] == 0
     seen = []
     whole = Generator.translate
-    monkeypatch.setattr(translation, "PIECE", 3)
+    monkeypatch.setattr(translation, "CHUNK_SIZE", 3)
     monkeypatch.setattr(Generator, "translate", lambda g, x, *, back: seen.append(len(x)) or whole(g, x, back=back))
     assert call("translate", run_of("pix2pix"), "in", "--out", "pieces")[0] == 0
     assert seen == [3, 3, 1]
@@ -161,7 +141,7 @@ def test_a_large_folder_is_translated_piece_by_piece(call, run_of, monkeypatch: 
         assert np.abs(there - here).max() <= 1
 
 
-def test_the_sheet_lies_beside_the_folder_however_that_is_called(call, run_of, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sheet_is_next_to_the_output_folder(call, run_of, monkeypatch: pytest.MonkeyPatch) -> None:
     save(Path("in/x.png"))
     Path("here").mkdir()
     monkeypatch.chdir("here")
@@ -173,33 +153,34 @@ def test_the_sheet_lies_beside_the_folder_however_that_is_called(call, run_of, m
     assert "--out / has no name" in err
 
 
-def test_colour_saved_grey_is_grey(call, run_of) -> None:
+def test_grey_images_with_three_channels_are_grey(call, run_of) -> None:
     grey = np.random.default_rng(0).integers(0, 256, (16, 16, 1), np.uint8)
     Path("in").mkdir()
     Image.fromarray(np.repeat(grey, 3, axis=2)).save("in/x.png")
     assert call("translate", run_of("pix2pix"), "in", "--out", "out")[0] == 0
 
 
-def test_the_way_back_makes_inputs_of_samples(call, run_of) -> None:
+def test_translate_back(call, run_of) -> None:
     save(Path("in/x.png"), mode="RGB")
     assert call("translate", run_of("cyclegan"), "in", "--out", "out", "--back")[0] == 0
     assert opened("out/x.png").mode == "L"
     code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "other", "--back")
-    assert (code, err) == (2, "equipoise: pix2pix has learnt one direction only; leave --back out\n")
+    assert code == 2
+    assert "remove --back" in err
 
 
-def test_inputs_are_never_replaced(call, run_of) -> None:
+def test_inputs_are_not_replaced(call, run_of) -> None:
     save(Path("in/x.png"))
     before = Path("in/x.png").read_bytes()
     for out in ("in", "in/deeper"):
         code, _, err = call("translate", run_of("pix2pix"), "in", "--out", out)
         assert code == 2
-        assert f"--out {out} lies in the folder that is read" in err
+        assert f"--out {out} is inside the input folder" in err
     assert [path.name for path in Path("in").iterdir()] == ["x.png"]
     assert Path("in/x.png").read_bytes() == before
 
 
-def test_files_of_one_name_keep_apart(call, run_of) -> None:
+def test_inputs_with_the_same_stem(call, run_of) -> None:
     save(Path("in/x.png"), 1)
     save(Path("in/x.bmp"), 2)
     assert call("translate", run_of("pix2pix"), "in", "--out", "out")[0] == 0
@@ -209,13 +190,13 @@ def test_files_of_one_name_keep_apart(call, run_of) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("RUN", "nowhere", "--out", "out"), "there is no folder"),
-        (("RUN", "empty", "--out", "out"), "there is no file ending in .png"),
-        (("DCGAN", "in", "--out", "out"), "dcgan makes images of noise, not of images; use equipoise sample"),
+        (("RUN", "nowhere", "--out", "out"), "nowhere"),
+        (("RUN", "empty", "--out", "out"), ".png"),
+        (("DCGAN", "in", "--out", "out"), "use equipoise sample"),
         (("in", "in", "--out", "out"), "in is not a run"),
     ],
 )
-def test_what_cannot_be_translated_is_told_in_one_line(call, run_of, trained: Path, words, line: str) -> None:
+def test_invalid_arguments(call, run_of, trained: Path, words, line: str) -> None:
     save(Path("in/x.png"))
     Path("empty").mkdir()
     named = {"RUN": str(run_of("pix2pix")), "DCGAN": str(trained)}
@@ -226,16 +207,14 @@ def test_what_cannot_be_translated_is_told_in_one_line(call, run_of, trained: Pa
 
 
 @pytest.mark.parametrize("command", ["sample", "interpolate"])
-def test_commands_for_noise_name_the_one_for_images(call, run_of, command: str) -> None:
+def test_commands_for_latents_suggest_translate(call, run_of, command: str) -> None:
     code, _, err = call(command, run_of("pix2pix"), "--out", "x.png")
-    assert (code, err) == (
-        2,
-        "equipoise: pix2pix makes images of images; give it some: equipoise translate RUN FOLDER\n",
-    )
+    assert code == 2
+    assert "use: equipoise translate RUN FOLDER" in err
 
 
 @both
-def test_a_run_measures_held_out_pairs_and_shows_them(run_of, model: str) -> None:
+def test_run_evaluates_held_out_pairs(run_of, model: str) -> None:
     run = Run(run_of(model))
     (measured,) = run.lines("evaluated")
     assert (measured["metric"], measured["count"]) == ("paired_l1", 212)
@@ -246,40 +225,39 @@ def test_a_run_measures_held_out_pairs_and_shows_them(run_of, model: str) -> Non
     assert sheet.shape == (8 * 18 - 2, 9 * 18 - 2, 3)
     first = np.asarray(opened(run.folder / run.lines("sampled")[0]["samples"]), np.int16)
     changed = [(sheet[:, 18 * n : 18 * n + 16] != first[:, 18 * n : 18 * n + 16]).any() for n in range(9)]
-    assert changed == [n % 3 == 1 for n in range(9)], "outputs change, inputs and truths stay"
+    assert changed == [n % 3 == 1 for n in range(9)], "outputs change, inputs and truths do not"
 
 
-def test_the_pairing_is_withheld_from_a_gan_that_learns_without(run_of) -> None:
+def test_pairs_are_hidden_from_an_unpaired_model(run_of) -> None:
     data = {model: Run(run_of(model)).experiment()["data"]["options"] for model in ("pix2pix", "cyclegan")}
     assert (data["pix2pix"]["paired"], data["cyclegan"]["paired"]) == (True, False)
 
 
 @both
-def test_evaluate_holds_each_sample_beside_its_truth(call, run_of, model: str) -> None:
+def test_evaluate_compares_each_sample_with_its_truth(call, run_of, model: str) -> None:
     code, out, _ = call("evaluate", run_of(model), "--metrics", "paired_l1,fd_pixels", "--json")
     assert code == 0
     rows = {row["metric"]: row for row in json.loads(out)["metrics"]}
     (live,) = Run(run_of(model)).lines("evaluated")
     assert rows["paired_l1"]["value"] == pytest.approx(live["value"], rel=1e-5)
     assert rows["paired_l1"]["samples"] == rows["paired_l1"]["reals"] == 212
-    assert 0.2 < rows["paired_l1"]["floor"]["value"] < 0.6, "what reals get that belong to other inputs"
+    assert 0.2 < rows["paired_l1"]["floor"]["value"] < 0.6, "of reals that belong to other inputs"
 
 
-def test_where_no_pairs_are_known_it_says_so(call, run_of, trained: Path) -> None:
+def test_paired_metric_needs_pairs(call, run_of, trained: Path) -> None:
     code, _, err = call("evaluate", run_of("cyclegan"), "--metrics", "paired_l1", "--split", "train")
     assert code == 2
-    assert "paired_l1 compares each sample with its own truth" in err
+    assert "paired_l1" in err
     code, _, err = call("evaluate", run_of("pix2pix"), "--against", "digits", "--metrics", "fd_pixels")
     assert code == 2
     words = ("openmoji", "--model", "dcgan", "--metric", "paired_l1", "--steps", "2", "--option", "width=2")
     code, _, err = call("train", *words, "--image-size", "16")
-    assert (code, err) == (
-        2,
-        "equipoise: 'paired_l1' needs samples that were made of inputs; dcgan makes them of noise\n",
-    )
+    assert code == 2
+    assert "'paired_l1'" in err
+    assert "dcgan" in err
 
 
-def test_a_folder_is_read_by_the_data_set_that_is_named(call) -> None:
+def test_data_flag_names_the_reader(call) -> None:
     for number in range(20):
         save(Path(f"mine/a/{number}.png"), number)
         save(Path(f"mine/b/{number}.png"), number + 100, mode="RGB")
@@ -289,25 +267,24 @@ def test_a_folder_is_read_by_the_data_set_that_is_named(call) -> None:
     options = Run(Path("run")).experiment()["data"]
     assert (options["name"], options["options"]["source"]) == ("paired_folder", "a")
     code, _, err = call("train", "mine", "--data", "ring")
-    assert (code, err) == (2, "equipoise: 'ring' reads no folder and no file; leave mine out: equipoise train ring\n")
+    assert code == 2
+    assert "equipoise train ring" in err
     code, _, err = call("train", "--data", "paired_folder")
     assert code == 2
-    assert "name it: equipoise train FOLDER --data paired_folder" in err
+    assert "equipoise train FOLDER --data paired_folder" in err
 
 
-def test_images_of_another_shape_are_refused_in_python(run_of) -> None:
+def test_images_of_another_shape_raise(run_of) -> None:
     generator = equipoise.load(run_of("pix2pix"))
-    with pytest.raises(
-        equipoise.EquipoiseError, match=r"these images are 3 x 16 x 16 and this generator takes 1 x 16 x 16"
-    ):
+    with pytest.raises(equipoise.EquipoiseError, match=r"3 x 16 x 16.* 1 x 16 x 16"):
         generator.translate(torch.zeros(2, 3, 16, 16))
-    with pytest.raises(equipoise.EquipoiseError, match="has not learnt to make inputs of samples"):
+    with pytest.raises(equipoise.EquipoiseError, match="not trained to translate images back"):
         generator.translate(torch.zeros(2, 3, 16, 16), back=True)
 
 
 @both
 @pytest.mark.parametrize("form", ["torch", "onnx"])
-def test_it_is_exported_as_what_it_is(call, run_of, model: str, form: str) -> None:
+def test_export_describes_the_source(call, run_of, model: str, form: str) -> None:
     code, _, err = call("export", run_of(model), "--format", form, "--out", "model")
     assert (code, err) == (0, "")
     about = json.loads(Path("model/model.json").read_text())

@@ -1,13 +1,13 @@
 import numpy as np
 
-from equipoise.report.series import StepSeries, corner_positions
+from equipoise.report.series import CurveSeries, corner_positions
 
 
 def test_decimation_preserves_extremes_and_mean() -> None:
     values = np.sin(np.arange(10_000) / 50)
     values[5_432] = 90
     values[7_777] = -80
-    series = StepSeries.of(range(10_000), values.tolist()).decimated(200)
+    series = CurveSeries.of(range(10_000), values.tolist()).decimated(200)
     assert len(series.steps) == 200
     assert series.high.max() == 90
     assert series.low.min() == -80
@@ -16,21 +16,21 @@ def test_decimation_preserves_extremes_and_mean() -> None:
 
 
 def test_short_series_is_unchanged() -> None:
-    series = StepSeries.of([1, 2, 3], [1, 2, 3], [0, 1, 2], [4, 5, 6])
+    series = CurveSeries.of([1, 2, 3], [1, 2, 3], [0, 1, 2], [4, 5, 6])
     assert series.decimated(3) is series
 
 
 def test_nan_leaves_a_gap() -> None:
     values = [1.0] * 500 + [float("nan")] * 500 + [3.0] * 500
-    series = StepSeries.of(range(1500), values).decimated(15)
+    series = CurveSeries.of(range(1500), values).decimated(15)
     assert np.isnan(series.mean[5:10]).all()
     assert (series.mean[:5] == 1).all()
     assert series.last == 3
-    assert not StepSeries.of([1, 2], [float("nan")] * 2)
+    assert not CurveSeries.of([1, 2], [float("nan")] * 2)
 
 
 def test_uneven_steps_use_every_nonempty_bin() -> None:
-    series = StepSeries.of([*range(100), *range(100, 100_000, 50)], [0.0] * 2098).decimated(50)
+    series = CurveSeries.of([*range(100), *range(100, 100_000, 50)], [0.0] * 2098).decimated(50)
     assert len(series.steps) == 50
     assert series.steps[0] < series.steps[-1] < 100_000
 

@@ -99,7 +99,7 @@ def _write_strip(
     if path.suffix.lower() == ".npy":
         content = encode_npy(samples)
     elif vocabulary is not None:
-        content = encode_lines([vocabulary.text(sentence) for row in samples.tolist() for sentence in row])
+        content = encode_lines([vocabulary.decode(sentence) for row in samples.tolist() for sentence in row])
     elif generator.spec.is_image:
         content = encode_png(make_grid(samples.reshape(-1, *generator.spec.shape), columns=steps))
     else:
