@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from equipoise.core.data import Preparation
 from equipoise.data._decoding import Decode, Decoded, DecodedFile, decode_files
 from equipoise.data._files import (
     File,
+    agree,
     combined_digest,
     content_digest,
     describe_difference,
@@ -63,7 +64,7 @@ ARRAY, ABOUT, FORMAT = "array.raw", "about.json", 1
 ABANDONED = 3600.0
 """Seconds without a write after which a temporary entry is considered abandoned, and removed."""
 
-DecodingKey = Mapping[str, Any]
+DecodingKey = Mapping[str, object]
 """Options of decoding, as JSON. A version number in it is incremented when decoding changes."""
 
 
@@ -164,8 +165,8 @@ def fill_cache(
                 yield Preparation(task, len(writer.contents), len(files))
         if len(writer.skipped) > tolerance * len(files):
             raise DataError(
-                f"{len(writer.skipped):,} of {format_count(len(files))} in {folder} cannot be used, more than {tolerance:.0%}: "
-                f"{format_reasons(writer.skipped)}; repair or remove them"
+                f"{len(writer.skipped):,} of {format_count(len(files))} in {folder} cannot be used, more than "
+                f"{tolerance:.0%}: {format_reasons(writer.skipped)}; repair or remove them"
             )
         if not writer.paths:
             raise DataError(f"no usable file in {folder}: all of {format_count(len(files))} are empty")
@@ -178,7 +179,7 @@ def fill_cache(
 class CacheWriter:
     """State of writing an entry."""
 
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
     contents: dict[str, str] = field(default_factory=dict)
     paths: list[str] = field(default_factory=list)
@@ -204,17 +205,16 @@ class CacheWriter:
         digest = self.row_digest[read.path] = content_digest(content)
         self.lowest_digest[digest] = min(read.content, self.lowest_digest.get(digest, read.content))
 
-    def metadata(self, files: Sequence[File], key: DecodingKey) -> dict[str, Any]:
+    def metadata(self, files: Sequence[File], key: DecodingKey) -> dict[str, object]:
         """Return everything but the rows, as JSON."""
         copies = len(self.row_digest) - len(self.lowest_digest)
         notes = []
         if self.skipped:
-            notes.append(
-                f"{len(self.skipped):,} of {format_count(len(files))} were skipped: {format_reasons(self.skipped)}"
-            )
+            count, verb = len(self.skipped), agree(len(self.skipped), "was", "were")
+            notes.append(f"{count:,} of {format_count(len(files))} {verb} skipped: {format_reasons(self.skipped)}")
         if copies:
             notes.append(
-                f"{format_count(copies)} {'has' if copies == 1 else 'have'} the same content as another; all are used"
+                f"{format_count(copies)} {agree(copies, 'has', 'have')} the same content as another; all are used"
             )
         return {
             "format": FORMAT,

@@ -87,6 +87,11 @@ def format_count(number: int, noun: str = "file") -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+def agree(number: int, singular: str, plural: str) -> str:
+    """Return the form of a verb that agrees with a number."""
+    return singular if number == 1 else plural
+
+
 def printable(path: str) -> str:
     """Return a printable path, whatever bytes its name contains."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

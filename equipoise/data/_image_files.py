@@ -22,7 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from equipoise.data._decoding import Decoded
-from equipoise.data._files import File, format_count
+from equipoise.data._files import File, agree, format_count
 from equipoise.errors import DataError
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -146,13 +146,19 @@ def _facts(size: tuple[int, int], transparent: bool, target: ImageFormat) -> dic
 def format_notes(facts: Mapping[str, int], count: int, target: ImageFormat) -> Iterator[str]:
     """Yield notes on how `count` images were converted."""
     total = format_count(count, "image")
-    done = {"crop": "centre-cropped", "pad": f"padded with {target.background}", "stretch": "stretched"}
-    if facts["not_square"]:
-        yield f"{facts['not_square']:,} of {total} are not square: {done[target.fit]} (fit)"
-    if facts["enlarged"]:
-        yield f"{facts['enlarged']:,} of {total} are smaller than {target.size} pixels: enlarged (image_size)"
-    if facts["transparent"]:
-        yield f"{facts['transparent']:,} of {total} are partly transparent: composited on {target.background} (background)"
+    actions = {"crop": "centre-cropped", "pad": f"padded with {target.background}", "stretch": "stretched"}
+    if number := facts["not_square"]:
+        yield f"{number:,} of {total} {agree(number, 'is', 'are')} not square: {actions[target.fit]} (fit)"
+    if number := facts["enlarged"]:
+        yield (
+            f"{number:,} of {total} {agree(number, 'is', 'are')} smaller than {target.size} pixels: "
+            "enlarged (image_size)"
+        )
+    if number := facts["transparent"]:
+        yield (
+            f"{number:,} of {total} {agree(number, 'is', 'are')} partly transparent: "
+            f"composited on {target.background} (background)"
+        )
 
 
 def default_size(folder: Path, files: Sequence[File]) -> int:
@@ -192,7 +198,7 @@ def _open(file: BinaryIO) -> ImageFile:
     if width * height > MAX_PIXELS:
         raise DataError(f"{width:,} x {height:,} pixels, more than {MAX_PIXELS:,}: not decoded")
     if picture.mode in DEPTHS:
-        raise DataError(f"{DEPTHS[picture.mode]}of unknown range; save it with 8 or 16 bits")
+        raise DataError(f"{DEPTHS[picture.mode]} of unknown range; save it with 8 or 16 bits")
     return picture
 
 

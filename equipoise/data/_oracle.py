@@ -51,7 +51,7 @@ class OracleWeights(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OracleDistribution:
-    """Distribution of an oracle over sentences of `length`. `parameters`: a file; None for random weights from `seed`."""
+    """Distribution of an oracle over sentences of `length`. `parameters`: a file; None for weights from `seed`."""
 
     words: int
     length: int

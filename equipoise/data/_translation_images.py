@@ -15,7 +15,7 @@ from torch import Tensor
 from equipoise.core.data import Preparation
 from equipoise.data import _cache
 from equipoise.data._cache import CachedFolder, Decoded, File, format_count, printable
-from equipoise.data._files import content_digest, format_names, top_folder
+from equipoise.data._files import agree, content_digest, format_names, top_folder
 from equipoise.data._image_files import (
     ENDINGS,
     ImageFormat,
@@ -138,13 +138,14 @@ def scan_folder(options: FolderOptions, *, pairs: bool) -> Generator[Preparation
     if cached is None:
         raise DataError(f"{options.folder} changed while it was read; run the command again when nothing writes to it")
     excluded = len(listed) - len(files)
-    skipped = f"{format_count(excluded, 'image')} outside of {layout.source} and {layout.target} were skipped"
+    places, verb = f"{layout.source} and {layout.target}", agree(excluded, "was", "were")
+    skipped = f"{format_count(excluded, 'image')} outside of {places} {verb} skipped"
     for note in (*cached.notes, *format_notes(cached.facts, len(cached.paths), form), *([skipped] if excluded else [])):
         yield Preparation(TASK, len(files), len(files), note)
     return TranslationImages(layout, form.size, cached)
 
 
-def open_decode(options: FolderOptions) -> TranslationImages | None:
+def open_decoded(options: FolderOptions) -> TranslationImages | None:
     """Return the images decoded before, without reading the folder; None if options are unresolved or the cache is
     missing.
     """
@@ -156,9 +157,9 @@ def open_decode(options: FolderOptions) -> TranslationImages | None:
     return TranslationImages(layout, options.size, cached) if cached else None
 
 
-def require_decode(options: FolderOptions) -> TranslationImages:
+def require_decoded(options: FolderOptions) -> TranslationImages:
     """Return the images decoded before. Raises DataError if the cache was deleted meanwhile."""
-    result = open_decode(options)
+    result = open_decoded(options)
     if result is None:
         raise DataError(f"the cache {options.cache} was changed while it was read; run the command again")
     return result
@@ -252,8 +253,9 @@ def check_halves(folder: Path, files: Sequence[File]) -> None:
     odd = [f"{path} {width} x {height}" for path, (width, height) in sizes.items() if not can_split(width, height)]
     if odd:
         raise DataError(
-            f"{format_count(len(odd), 'file')} of {len(files):,} in {folder} are not two images side by side: "
-            f"{format_names(odd)}; these must be wider than high, and of even width: repair or remove them"
+            f"{format_count(len(odd), 'file')} of {len(files):,} in {folder} "
+            f"{agree(len(odd), 'is', 'are')} not two images side by side: {format_names(odd)}; "
+            "these must be wider than high, and of even width: repair or remove them"
         )
 
 
@@ -265,8 +267,9 @@ def check_names(files: Sequence[File], layout: FolderLayout) -> None:
     )
     if alone:
         raise DataError(
-            f"{format_count(len(alone), 'image')} of {len(files):,} have no partner of the same name: "
-            f"{format_names(alone)}; pairs are {layout.source}/NAME and {layout.target}/NAME: rename or remove them"
+            f"{format_count(len(alone), 'image')} of {len(files):,} {agree(len(alone), 'has', 'have')} "
+            f"no partner of the same name: {format_names(alone)}; "
+            f"pairs are {layout.source}/NAME and {layout.target}/NAME: rename or remove them"
         )
     twice = sorted(path for side in sides for paths in side.values() if len(paths) > 1 for path in paths)
     if twice:
@@ -287,8 +290,8 @@ def check_sizes(folder: Path, files: Sequence[File], layout: FolderLayout) -> No
             odd.append(" and ".join(descriptions))
     if odd:
         raise DataError(
-            f"{format_count(len(odd), 'pair')} of {len(sources):,} have images of different sizes: "
-            f"{format_names(odd)}; resize them to the same size"
+            f"{format_count(len(odd), 'pair')} of {len(sources):,} {agree(len(odd), 'has', 'have')} "
+            f"images of different sizes: {format_names(odd)}; resize them to the same size"
         )
 
 

@@ -28,7 +28,7 @@ from equipoise.data._cache import (
     printable,
     split_by_digest,
 )
-from equipoise.data._files import MIN_HELD_OUT, exhaust, format_names, top_folder
+from equipoise.data._files import MIN_HELD_OUT, agree, exhaust, format_names, top_folder
 from equipoise.data._windows import WindowDecoder, WindowStream, constant_windows, share_outside, value_range
 from equipoise.errors import DataError, SettingError, UnknownNameError
 
@@ -205,7 +205,8 @@ class CsvWindows:
                 + ", ".join(f"{printable(name)} {counts[name]:,}" for name in types)
             )
         if untyped:
-            yield f"{format_count(len(untyped))} outside of the types were skipped: {format_names(untyped)}"
+            verb = agree(len(untyped), "was", "were")
+            yield f"{format_count(len(untyped))} outside of the types {verb} skipped: {format_names(untyped)}"
         if number := result.facts["header"]:
             yield f"{format_count(number)} with a header, which was removed"
         if number := result.facts["row_names"]:

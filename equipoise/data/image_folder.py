@@ -19,7 +19,7 @@ from equipoise.core.data import Batch, DataSpec, Preparation, Split, Stream, Sug
 from equipoise.data import _cache
 from equipoise.data._arrays import ImageStream, luma
 from equipoise.data._cache import CachedFolder, Decoded, format_count, printable
-from equipoise.data._files import MIN_HELD_OUT, exhaust, top_folder
+from equipoise.data._files import MIN_HELD_OUT, agree, exhaust, top_folder
 from equipoise.data._image_files import ENDINGS, Background, Fit, ImageFormat, decode, default_size, format_notes
 from equipoise.data._pairs import ImageRows
 from equipoise.errors import DataError, SettingError, nearest
@@ -188,7 +188,7 @@ class ImageFolder:
             more = ", …" * (len(self.classes) > MAX_LISTED_CLASSES)
             yield f"{len(self.classes):,} classes, by subfolder: {listed}{more}"
             if count := len(cached.paths) - sum(counts[name] for name in self.classes):
-                skipped = f"{format_count(count, 'image')} outside of these were skipped"
+                skipped = f"{format_count(count, 'image')} outside of these {agree(count, 'was', 'were')} skipped"
                 yield f"{skipped}; classes = [] uses all images, without labels"
 
 

@@ -69,7 +69,7 @@ class PairedFolder(TranslationFolder):
         return stream_type(real, source, None, batch_size, seed, split)
 
     def _rows(self, images: TranslationImages, split: Split) -> tuple[list[int], list[int]]:
-        """Return rows of inputs and samples, pair by pair; pairs with a common input or sample are in the same split."""
+        """Return rows of inputs and samples, pair by pair; pairs with a common image are in the same split."""
         sources, targets = images.pairs()
         train, held_out = _cache.split_by_digest(images.pair_groups(), self.held_out)
         places = held_out if split == "held_out" else train

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from equipoise.core import validation as bounds
+from equipoise.core import validation
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.errors import DataError
 from equipoise.metrics._feature_metric import FeatureKind, SelectableFeaturesMixin
@@ -42,8 +42,8 @@ class CT(SelectableFeaturesMixin):
     needs_train: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        bounds.at_least(1, cells=self.cells, least=self.least)
-        bounds.seeds(seed=self.seed)
+        validation.check_at_least(1, cells=self.cells, least=self.least)
+        validation.check_seeds(seed=self.seed)
         self.check_features("c_t")
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise.core import validation as bounds
+from equipoise.core import validation
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics._feature_metric import FeatureKind, SelectableFeaturesMixin
 from equipoise.metrics._manifold import count_balls, count_warnings, radii
@@ -30,7 +30,7 @@ class Density(SelectableFeaturesMixin):
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     def __post_init__(self) -> None:
-        bounds.at_least(1, neighbours=self.neighbours)
+        validation.check_at_least(1, neighbours=self.neighbours)
         self.check_features("density")
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:

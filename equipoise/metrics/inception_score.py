@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise.core import validation as bounds
+from equipoise.core import validation
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
@@ -34,7 +34,7 @@ class InceptionScore(FeatureMetricMixin):
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     def __post_init__(self) -> None:
-        bounds.at_least(1, splits=self.splits)
+        validation.check_at_least(1, splits=self.splits)
         require_package(PACKAGE, "inception_score")
 
     @property

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from torch import Tensor
 
-from equipoise.core import validation as bounds
+from equipoise.core import validation
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _kernel
@@ -38,8 +38,8 @@ class Kid(FeatureMetricMixin):
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     def __post_init__(self) -> None:
-        bounds.at_least(1, subsets=self.subsets)
-        bounds.at_least(2, subset_size=self.subset_size)
+        validation.check_at_least(1, subsets=self.subsets)
+        validation.check_at_least(2, subset_size=self.subset_size)
         require_package(PACKAGE, "kid")
 
     @property

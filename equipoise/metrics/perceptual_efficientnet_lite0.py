@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from equipoise.core import validation as bounds
+from equipoise.core import validation
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _image_distances
@@ -30,7 +30,7 @@ class PerceptualEfficientnetLite0(FeatureMetricMixin):
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     def __post_init__(self) -> None:
-        bounds.at_least(1, pairs=self.pairs)
+        validation.check_at_least(1, pairs=self.pairs)
 
     @property
     def features(self) -> RawSamples:

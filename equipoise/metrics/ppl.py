@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from equipoise.core import validation as bounds
+from equipoise.core import validation
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult
 from equipoise.errors import DataError
@@ -40,8 +40,8 @@ class Ppl:
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     def __post_init__(self) -> None:
-        bounds.within(1e-6, 1, epsilon=self.epsilon)
-        bounds.within(0, 0.49, trim=self.trim)
+        validation.check_within(1e-6, 1, epsilon=self.epsilon)
+        validation.check_within(0, 0.49, trim=self.trim)
         if self.distance == "vgg":
             _features_lpips.require_packages("ppl with distance = vgg")
 

@@ -137,7 +137,7 @@ def same(first, second):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_a_frozen_value_that_says_what_it_is(name):
+def test_data_set_is_a_frozen_documented_dataclass(name):
     plug = catalog.load("data", name)
     assert dataclasses.is_dataclass(plug)
     assert plug.__dataclass_params__.frozen
@@ -148,7 +148,7 @@ def test_it_is_a_frozen_value_that_says_what_it_is(name):
 
 @each
 @both_splits
-def test_batches_are_what_the_spec_says(build, name, split):
+def test_batches_match_the_spec(build, name, split):
     data = build(name)
     batch = data.stream(split, 8, 0).batch(3)
     assert batch.real.shape == (8, *data.spec.shape)
@@ -173,7 +173,7 @@ def test_batches_are_what_the_spec_says(build, name, split):
 
 @each
 @both_splits
-def test_inputs_are_what_the_spec_says(build, name, split):
+def test_inputs_match_the_spec(build, name, split):
     data = build(name)
     batch = data.stream(split, 8, 0).batch(1)
     if data.spec.source is None:
@@ -199,7 +199,7 @@ def test_streams_are_pure(build, name, split):
 
 
 @each
-def test_finite_splits_are_disjoint_and_whole(build, name):
+def test_finite_splits_are_disjoint_and_complete(build, name):
     data = build(name)
     if data.count("train") is None:
         assert data.count("held_out") is None
@@ -218,18 +218,18 @@ def test_finite_splits_are_disjoint_and_whole(build, name):
 
 @each
 @both_splits
-def test_too_large_a_batch_is_refused(build, name, split):
+def test_too_large_batch_is_refused(build, name, split):
     data = build(name)
     count = data.count(split)
     if count is None:
         return
     assert len(data.stream(split, count, 0).batch(0)) == count
-    with pytest.raises(DataError, match=f"{count} .*{split}.* {count + 1}.*{count} or less"):
+    with pytest.raises(DataError, match=f"{split}.* {count} .*{count + 1}.*{count} or less"):
         data.stream(split, count + 1, 0)
 
 
 @each
-def test_its_suggestion_can_be_followed(build, name):
+def test_suggestion_is_valid(build, name):
     data = build(name)
     suggestion = data.suggestion
     assert suggestion.steps >= 1
@@ -240,10 +240,10 @@ def test_its_suggestion_can_be_followed(build, name):
 
 
 @each
-def test_settling_writes_out_what_is_there_and_changes_nothing(build, name):
+def test_resolve_writes_options_and_changes_nothing(build, name):
     data = build(name)
-    for told in data.prepare():
-        assert 0 <= told.done <= told.total
+    for message in data.prepare():
+        assert 0 <= message.done <= message.total
     resolve = data.resolve()
     assert resolve.resolve() == resolve
     assert (resolve.spec, resolve.suggestion) == (data.spec, data.suggestion)
@@ -252,5 +252,5 @@ def test_settling_writes_out_what_is_there_and_changes_nothing(build, name):
     assert catalog.build("data", name, options) == resolve
 
 
-def test_every_data_set_is_held_to_this():
+def test_every_data_set_is_tested():
     assert sorted(READY) == NAMES

@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from equipoise.data import _cache
-from equipoise.data._cache import Decoded, changes, fill, held_out, kept, listing, opened
+from equipoise.data._cache import (
+    Decoded,
+    describe_changes,
+    fill_cache,
+    list_files,
+    load_cached,
+    open_cached,
+    split_by_digest,
+)
 from equipoise.errors import DataError
 
 KEY = {"data": "test", "decoder": 1}
@@ -41,11 +49,11 @@ def unwanted(content, path):
 
 
 def filled(folder, cache, decode=decode, **options):
-    files = listing(folder, ENDINGS)
-    told = list(fill(folder, cache, files, KEY, decode, (4,), "uint8", "reading", **options))
-    assert [one.done for one in told] == sorted(one.done for one in told)
-    assert told[-1].done == told[-1].total == len(files)
-    return kept(folder, cache, files, KEY)
+    files = list_files(folder, ENDINGS)
+    message = list(fill_cache(folder, cache, files, KEY, decode, (4,), "uint8", "reading", **options))
+    assert [one.done for one in message] == sorted(one.done for one in message)
+    assert message[-1].done == message[-1].total == len(files)
+    return load_cached(folder, cache, files, KEY)
 
 
 def entries(cache):
@@ -53,48 +61,48 @@ def entries(cache):
 
 
 def again(folder, cache, key=KEY):
-    return kept(folder, cache, listing(folder, ENDINGS), key)
+    return load_cached(folder, cache, list_files(folder, ENDINGS), key)
 
 
-def test_a_listing_is_sorted_and_relative_and_leaves_out_what_is_hidden(tmp_path):
+def test_list_files_is_sorted_relative_and_skips_hidden_files(tmp_path):
     write(
         tmp_path,
         dict.fromkeys(
             ("b.num", "A.NUM", "sub/ü 漢字 .txt", "sub/deep/c.num", ".hidden.num", ".git/d.num", "sub/e.csv"), b"1"
         ),
     )
-    result = listing(tmp_path, ENDINGS)
+    result = list_files(tmp_path, ENDINGS)
     assert [file.path for file in result] == ["A.NUM", "b.num", "sub/deep/c.num", "sub/ü 漢字 .txt"]
     assert all(file.size == 1 for file in result)
     assert result[1].modified == (tmp_path / "b.num").stat().st_mtime_ns
 
 
-def test_the_pictures_of_a_run_are_no_data(tmp_path):
+def test_run_folders_are_skipped(tmp_path):
     write(tmp_path, dict.fromkeys(("a.num", "runs/x/samples/b.num"), b"1"))
     write(tmp_path, dict.fromkeys(("runs/x/experiment.json", "runs/x/events.jsonl"), b"{}"))
-    assert [file.path for file in listing(tmp_path, ENDINGS)] == ["a.num"]
+    assert [file.path for file in list_files(tmp_path, ENDINGS)] == ["a.num"]
 
 
-def test_links_are_followed_and_a_circle_ends(tmp_path):
+def test_links_are_followed_without_endless_loops(tmp_path):
     elsewhere = write(tmp_path / "elsewhere", {"a.num": b"1"})
     folder = write(tmp_path / "folder", {"b.num": b"1"})
     (folder / "link").symlink_to(elsewhere)
     (folder / "self").symlink_to(folder)
     (folder / "nowhere.num").symlink_to(tmp_path / "gone.num")
-    assert [file.path for file in listing(folder, ENDINGS)] == ["b.num", "link/a.num"]
+    assert [file.path for file in list_files(folder, ENDINGS)] == ["b.num", "link/a.num"]
 
 
-def test_folders_that_cannot_be_are_refused(tmp_path):
+def test_invalid_folders_are_refused(tmp_path):
     write(tmp_path, {"file.num": b"1", "empty/other.csv": b"1"})
-    with pytest.raises(DataError, match=r"there is no folder .*gone"):
-        listing(tmp_path / "gone", ENDINGS)
-    with pytest.raises(DataError, match=r"file.num is a file; give the folder"):
-        listing(tmp_path / "file.num", ENDINGS)
-    with pytest.raises(DataError, match=r"there is no file ending in .num, .txt in .*empty"):
-        listing(tmp_path / "empty", ENDINGS)
+    with pytest.raises(DataError, match=r"gone does not exist"):
+        list_files(tmp_path / "gone", ENDINGS)
+    with pytest.raises(DataError, match=r"file.num is a file; pass the folder"):
+        list_files(tmp_path / "file.num", ENDINGS)
+    with pytest.raises(DataError, match=r"empty contains no files with the extension .num, .txt"):
+        list_files(tmp_path / "empty", ENDINGS)
 
 
-def test_rows_are_those_of_the_files_in_order(tmp_path):
+def test_rows_are_in_order_of_files(tmp_path):
     folder = write(tmp_path / "in", numbered(300))
     result = filled(folder, tmp_path / "cache")
     expected = torch.arange(300).view(-1, 1) // torch.tensor([2**24, 2**16, 2**8, 1]) % 256
@@ -105,22 +113,22 @@ def test_rows_are_those_of_the_files_in_order(tmp_path):
     assert (result.notes, result.skipped) == ((), {})
 
 
-def test_a_file_may_hold_several_rows_or_none(tmp_path):
+def test_file_may_contain_several_rows_or_none(tmp_path):
     folder = write(tmp_path / "in", {"a.num": b"", "b.num": b"abc", "c.num": b"d"})
-    files = listing(folder, ENDINGS)
+    files = list_files(folder, ENDINGS)
 
     def letters(content, path):
         return np.frombuffer(content, np.uint8).astype(np.float32).reshape(-1, 1, 1) * 0.5
 
-    assert list(fill(folder, tmp_path / "c", files, KEY, letters, (1, 1), np.float32, "reading"))
-    result = kept(folder, tmp_path / "c", files, KEY)
+    assert list(fill_cache(folder, tmp_path / "c", files, KEY, letters, (1, 1), np.float32, "reading"))
+    result = load_cached(folder, tmp_path / "c", files, KEY)
     assert result.array.dtype == torch.float32
     assert (result.array.flatten() * 2).tolist() == list(b"abcd")
     assert result.paths == ("b.num", "b.num", "b.num", "c.num")
     assert result.digests[0] == result.digests[1] != result.digests[3]
 
 
-def test_rows_are_mapped_not_held(tmp_path):
+def test_rows_are_memory_mapped(tmp_path):
     result = filled(write(tmp_path / "in", numbered(5)), tmp_path / "cache")
     if not Path("/proc/self/maps").exists():
         pytest.skip("only Linux tells what is mapped")
@@ -132,17 +140,17 @@ def test_rows_are_mapped_not_held(tmp_path):
     )
 
 
-def test_a_second_start_reads_no_file(tmp_path, monkeypatch):
+def test_second_start_reads_no_file(tmp_path, monkeypatch):
     folder = write(tmp_path / "in", numbered(20))
     first = filled(folder, tmp_path / "cache")
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read again"))
     second = again(folder, tmp_path / "cache")
     assert (second.digest, second.paths) == (first.digest, first.paths)
     assert torch.equal(second.array, first.array)
-    assert changes(folder, tmp_path / "cache", listing(folder, ENDINGS), first.digest) is None
+    assert describe_changes(folder, tmp_path / "cache", list_files(folder, ENDINGS), first.digest) is None
 
 
-def test_a_copy_elsewhere_and_a_touched_file_are_read_but_not_decoded(tmp_path):
+def test_copied_or_touched_files_are_hashed_but_not_decoded(tmp_path):
     folder, cache = write(tmp_path / "in", numbered(20)), tmp_path / "cache"
     first = filled(folder, cache)
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
@@ -154,7 +162,7 @@ def test_a_copy_elsewhere_and_a_touched_file_are_read_but_not_decoded(tmp_path):
     assert len(entries(cache)) == 1
 
 
-def test_other_content_names_or_options_are_other_entries(tmp_path):
+def test_entry_depends_on_content_names_and_options(tmp_path):
     folder, cache = write(tmp_path / "in", numbered(3)), tmp_path / "cache"
     seen = {filled(folder, cache).digest}
     write(folder, {"001.num": b"\0\0\0\7"})
@@ -168,9 +176,9 @@ def test_other_content_names_or_options_are_other_entries(tmp_path):
     assert again(folder, cache, {**KEY, "decoder": 2}) is None
 
 
-def test_an_interrupted_filling_leaves_nothing(tmp_path):
+def test_interrupted_write_leaves_no_entry(tmp_path):
     folder, cache = write(tmp_path / "in", numbered(50)), tmp_path / "cache"
-    filling = fill(folder, cache, listing(folder, ENDINGS), KEY, decode, (4,), "uint8", "reading")
+    filling = fill_cache(folder, cache, list_files(folder, ENDINGS), KEY, decode, (4,), "uint8", "reading")
     for _ in range(30):
         next(filling)
     filling.close()
@@ -179,7 +187,7 @@ def test_an_interrupted_filling_leaves_nothing(tmp_path):
     assert len(filled(folder, cache).array) == 50
 
 
-def test_what_a_kill_left_is_neither_used_nor_kept_for_ever(tmp_path):
+def test_abandoned_entries_are_ignored_and_removed(tmp_path):
     folder, cache = write(tmp_path / "in", numbered(5)), tmp_path / "cache"
     old, new = (write(cache / f".filling-{name}", {"array.raw": b"0000"}) for name in ("old", "new"))
     for path in (old, old / "array.raw"):
@@ -190,7 +198,7 @@ def test_what_a_kill_left_is_neither_used_nor_kept_for_ever(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["array.raw", "about.json"])
-def test_a_damaged_entry_is_filled_anew(tmp_path, name):
+def test_damaged_entry_is_rebuilt(tmp_path, name):
     folder, cache = write(tmp_path / "in", numbered(5)), tmp_path / "cache"
     first = filled(folder, cache)
     (entry,) = entries(cache)
@@ -203,7 +211,7 @@ def test_a_damaged_entry_is_filled_anew(tmp_path, name):
     assert second.digest == first.digest
 
 
-def test_a_damaged_index_is_made_anew(tmp_path):
+def test_damaged_index_is_rebuilt(tmp_path):
     folder, cache = write(tmp_path / "in", numbered(5)), tmp_path / "cache"
     filled(folder, cache)
     (index,) = (cache / "index").iterdir()
@@ -213,24 +221,24 @@ def test_a_damaged_index_is_made_anew(tmp_path):
         assert filled(folder, cache, unwanted) is not None
 
 
-def test_two_that_fill_at_once_do_no_harm(tmp_path):
+def test_concurrent_writes_are_safe(tmp_path):
     folder, cache = write(tmp_path / "in", numbered(40)), tmp_path / "cache"
-    files = listing(folder, ENDINGS)
-    both = [fill(folder, cache, files, KEY, decode, (4,), "uint8", "reading") for _ in range(2)]
+    files = list_files(folder, ENDINGS)
+    both = [fill_cache(folder, cache, files, KEY, decode, (4,), "uint8", "reading") for _ in range(2)]
     steps = [list(pair) for pair in zip(*both, strict=True)]
     assert len(steps) == 40
     assert len(entries(cache)) == 1
     assert len(again(folder, cache).array) == 40
 
 
-def test_a_few_bad_files_are_named_and_skipped(tmp_path):
+def test_few_bad_files_are_reported_and_skipped(tmp_path):
     folder = write(tmp_path / "in", numbered(100) | {f"{n:03d}.num": b"bad" for n in (3, 50, 70, 99)} | {"x.num": b""})
     result = filled(folder, tmp_path / "cache")
     assert result.skipped == dict.fromkeys(("003.num", "050.num", "070.num", "099.num"), "3 bytes") | {
         "x.num": "0 bytes"
     }
     assert result.notes == (
-        "5 of 101 files cannot be used: 003.num (3 bytes), 050.num (3 bytes), 070.num (3 bytes) and 2 more",
+        "5 of 101 files were skipped: 003.num (3 bytes), 050.num (3 bytes), 070.num (3 bytes) and 2 more",
     )
     assert len(result.array) == len(result.paths) == len(result.digests) == 96
     assert "003.num" not in result.paths
@@ -242,18 +250,18 @@ def test_too_many_bad_files_are_refused(tmp_path):
         filled(folder, tmp_path / "cache")
     assert str(error.value) == (
         f"6 of 100 files in {folder} cannot be used, more than 5%: 000.num (3 bytes), 001.num (3 bytes), "
-        "002.num (3 bytes) and 3 more; mend them, or move them out"
+        "002.num (3 bytes) and 3 more; repair or remove them"
     )
     assert entries(tmp_path / "cache") == []
 
 
-def test_without_tolerance_the_first_bad_file_speaks_for_itself(tmp_path):
+def test_zero_tolerance_reports_the_first_bad_file(tmp_path):
     folder = write(tmp_path / "in", numbered(3) | {"001.num": b"bad", "002.num": b""})
     with pytest.raises(DataError, match=r"^3 bytes$"):
         filled(folder, tmp_path / "cache", tolerance=0)
 
 
-def test_a_file_that_cannot_be_read_is_skipped_and_tried_again(tmp_path, monkeypatch):
+def test_unreadable_file_is_skipped_and_retried(tmp_path, monkeypatch):
     folder, cache, whole = write(tmp_path / "in", numbered(30)), tmp_path / "cache", Path.read_bytes
 
     def refuse(path):
@@ -272,94 +280,99 @@ def test_a_file_that_cannot_be_read_is_skipped_and_tried_again(tmp_path, monkeyp
     assert len(filled(folder, cache).array) == 30
 
 
-def test_copies_are_counted(tmp_path):
+def test_duplicate_files_are_counted(tmp_path):
     folder = write(tmp_path / "in", numbered(5) | {"x.num": b"\0\0\0\1", "y.num": b"\0\0\0\1", "z.num": b"\0\0\0\2"})
     result = filled(folder, tmp_path / "cache")
-    assert result.notes == ("3 files show the same as another; all are kept",)
+    assert result.notes == ("3 files have the same content as another; all are used",)
     assert len(result.array) == 8
     assert result.digests[1] == result.digests[5] == result.digests[6] != result.digests[2] == result.digests[7]
 
 
-def test_files_that_decode_alike_count_as_copies(tmp_path):
+def test_files_with_equal_rows_are_duplicates(tmp_path):
     folder = write(tmp_path / "in", {"a.num": b"A", "b.num": b"a", "c.num": b"b"})
-    files = listing(folder, ENDINGS)
-    lower = fill(folder, tmp_path / "c", files, KEY, lambda c, _: np.frombuffer(c.lower(), np.uint8), (1,), "uint8", "")
+    files = list_files(folder, ENDINGS)
+    lower = fill_cache(
+        folder, tmp_path / "c", files, KEY, lambda c, _: np.frombuffer(c.lower(), np.uint8), (1,), "uint8", ""
+    )
     assert len(list(lower)) == 3
-    result = kept(folder, tmp_path / "c", files, KEY)
+    result = load_cached(folder, tmp_path / "c", files, KEY)
     assert result.digests[0] == result.digests[1] == min(_cache.content_digest(b"A"), _cache.content_digest(b"a"))
-    assert result.notes == ("1 file shows the same as another; all are kept",)
+    assert result.notes == ("1 file has the same content as another; all are used",)
 
 
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (errno.ENOSPC, r"^the disk that holds the cache .*cache is full; make room there$"),
-        (errno.EROFS, r"^no permission to write to the cache .*cache; name another folder by cache$"),
+        (errno.ENOSPC, r"^the disk that holds the cache .*cache is full; free some space$"),
+        (
+            errno.EROFS,
+            r"^no permission to write to the cache .*cache; choose another folder with --option data.cache=FOLDER$",
+        ),
         (errno.EIO, r"^cannot write to the cache .*cache: "),
     ],
 )
-def test_what_the_disk_refuses_is_told_in_a_line(tmp_path, monkeypatch, number, words):
+def test_write_errors_are_reported_in_one_line(tmp_path, monkeypatch, number, words):
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(_cache._Filling, "take", refuse)
+    monkeypatch.setattr(_cache.CacheWriter, "add", refuse)
     with pytest.raises(DataError, match=words):
         filled(write(tmp_path / "in", numbered(3)), tmp_path / "cache")
     assert entries(tmp_path / "cache") == []
 
 
-def test_a_file_in_place_of_the_cache_is_told_in_a_line(tmp_path):
+def test_file_in_place_of_the_cache_is_reported(tmp_path):
     (tmp_path / "cache").write_text("")
     with pytest.raises(DataError, match=r"cannot write to the cache .*cache: File exists"):
         filled(write(tmp_path / "in", numbered(3)), tmp_path / "cache")
 
 
-def test_changes_are_told_in_words(tmp_path):
+def test_changes_are_described(tmp_path):
     folder, cache = write(tmp_path / "in", numbered(6)), tmp_path / "cache"
     first = filled(folder, cache)
     write(folder, {"004.num": b"\0\0\0\x55", "new 1.num": b"0000", "new 2.num": b"0001"})
     os.utime(folder / "004.num", ns=(1, 1))
     (folder / "000.num").unlink()
-    assert changes(folder, cache, listing(folder, ENDINGS), first.digest) == (
-        "2 files were added (new 1.num, …), 1 file was removed (000.num), 1 file was altered (004.num)"
+    assert describe_changes(folder, cache, list_files(folder, ENDINGS), first.digest) == (
+        "2 files were added (new 1.num, …), 1 file was removed (000.num), 1 file was modified (004.num)"
     )
     shutil.rmtree(cache)
-    assert changes(folder, cache, listing(folder, ENDINGS), first.digest) == "its files are others"
+    assert describe_changes(folder, cache, list_files(folder, ENDINGS), first.digest) == "its files differ"
 
 
-def test_an_entry_opens_without_the_folder(tmp_path):
+def test_entry_opens_without_the_folder(tmp_path):
     folder, cache = write(tmp_path / "in", numbered(6)), tmp_path / "cache"
     first = filled(folder, cache)
     shutil.rmtree(folder)
-    assert torch.equal(opened(cache, first.digest, KEY).array, first.array)
-    assert opened(cache, first.digest, {**KEY, "decoder": 2}) is None
+    assert torch.equal(open_cached(cache, first.digest, KEY).array, first.array)
+    assert open_cached(cache, first.digest, {**KEY, "decoder": 2}) is None
 
 
 @pytest.mark.parametrize(("count", "share", "expected"), [(100, 0.1, 10), (20, 0.1, 2), (4, 0.1, 1), (1, 0.5, 0)])
-def test_a_share_is_held_out(count, share, expected):
-    train, out = held_out([f"{n * 7919 % 1000:03d}" for n in range(count)], share)
+def test_share_is_held_out(count, share, expected):
+    train, out = split_by_digest([f"{n * 7919 % 1000:03d}" for n in range(count)], share)
     assert len(out) == expected
     assert sorted(train + out) == list(range(count))
     assert (train, out) == (sorted(train), sorted(out))
 
 
-def test_held_out_is_decided_by_content_not_by_order_or_name():
+def test_held_out_depends_only_on_content():
     digests = [_cache.content_digest(bytes([n])) for n in range(200)]
-    _, out = held_out(digests, 0.2)
-    _, backward = held_out(digests[::-1], 0.2)
+    _, out = split_by_digest(digests, 0.2)
+    _, backward = split_by_digest(digests[::-1], 0.2)
     assert {digests[row] for row in out} == {digests[::-1][row] for row in backward}
     assert {digests[row] for row in out} == set(sorted(digests)[:40])
 
 
 def test_equal_content_stays_together():
     digests = [f"{n // 4:02d}" for n in range(40)]
-    train, out = held_out(digests, 0.1)
+    train, out = split_by_digest(digests, 0.1)
     assert out == [0, 1, 2, 3]
     assert not {digests[row] for row in train} & {digests[row] for row in out}
 
 
-def test_something_stays_on_each_side():
-    assert held_out(["a"] * 9 + ["b"], 0.1) == (list(range(9)), [9])
-    assert held_out(["a", "b"], 0.5) == ([1], [0])
-    assert held_out(["a"] * 9, 0.5) == (list(range(9)), [])
-    assert held_out(["a", "b"], 0) == ([0, 1], [])
+def test_neither_split_is_empty():
+    assert split_by_digest(["a"] * 9 + ["b"], 0.1) == (list(range(9)), [9])
+    assert split_by_digest(["a", "b"], 0.5) == ([1], [0])
+    assert split_by_digest(["a"] * 9, 0.5) == (list(range(9)), [])
+    assert split_by_digest(["a", "b"], 0) == ([0, 1], [])

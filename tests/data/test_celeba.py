@@ -44,12 +44,12 @@ def write_archive(root, **more):
 
 
 def built(place, **options):
-    told = {"root": str(place), "cache": str(place / "cache"), "published": False, "image_size": 16, **options}
-    return catalog.build("data", "celeba", told)
+    message = {"root": str(place), "cache": str(place / "cache"), "published": False, "image_size": 16, **options}
+    return catalog.build("data", "celeba", message)
 
 
 @pytest.mark.parametrize("write", [write_folder, write_archive])
-def test_the_middle_is_cut_out_and_the_published_split_kept(tmp_path, write):
+def test_centre_crop_and_published_split(tmp_path, write):
     write(tmp_path)
     data = built(tmp_path, image_size=64)
     assert (data.count("train"), data.count("held_out")) == (10, 5), "up to 162770.jpg, and from there on"
@@ -62,7 +62,7 @@ def test_the_middle_is_cut_out_and_the_published_split_kept(tmp_path, write):
         assert red == pytest.approx(sorted(40 + 10 * (number % 20) for number in numbers), abs=3)
 
 
-def test_images_are_decoded_once_and_a_settled_run_goes_on_with_them(tmp_path):
+def test_images_are_decoded_once_and_reused_on_resume(tmp_path):
     folder = write_folder(tmp_path)
     data = built(tmp_path)
     assert [step.task for step in data.prepare()][-1] == "decoding images"
@@ -71,11 +71,11 @@ def test_images_are_decoded_once_and_a_settled_run_goes_on_with_them(tmp_path):
     assert resolve.resolve() == resolve
     assert resolve.stream("train", 2, 0).batch(0).real.equal(data.stream("train", 2, 0).batch(0).real)
     (folder / "000003.jpg").write_bytes(face(17))
-    with pytest.raises(DataError, match=r"is not as it was when this run began: 1 file was altered \(000003\.jpg\)"):
+    with pytest.raises(DataError, match=r"changed since this run started: 1 file was modified \(000003\.jpg\)"):
         resolve.resolve()
 
 
-def test_only_images_are_unpacked_and_never_elsewhere(tmp_path):
+def test_only_images_are_unpacked_into_the_cache(tmp_path):
     write_archive(tmp_path, **{"../../000010.jpg": face(1), "notes.txt": b"no image"})
     built(tmp_path).resolve()
     result = {path.name for path in tmp_path.rglob("*") if path.suffix in (".jpg", ".txt")}
@@ -83,56 +83,58 @@ def test_only_images_are_unpacked_and_never_elsewhere(tmp_path):
     assert result == inside == {f"{number:06}.jpg" for number in (*NUMBERS, 10)}
 
 
-def test_without_a_copy_one_line_says_what_to_put_where(tmp_path, monkeypatch, capsys):
+def test_missing_data_names_the_remedy(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.run(["train", "celeba", "--model", "dcgan:celeba64"]) == 2
     assert capsys.readouterr().err == (
-        f"equipoise: there is no CelebA in {tmp_path}/data/celeba, and no program may fetch it: get "
-        "img_align_celeba.zip from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and put it there, or name the "
-        "folder that holds it: --option data.root=FOLDER\n"
+        f"equipoise: CelebA is not in {tmp_path}/data/celeba and cannot be downloaded automatically: get "
+        "img_align_celeba.zip from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and put it there, or pass its "
+        "folder with --option data.root=FOLDER\n"
     )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_part_is_refused_unless_it_is_asked_for(tmp_path):
+def test_part_of_celeba_needs_published_false(tmp_path):
     write_folder(tmp_path)
     with pytest.raises(
-        DataError, match=r"is not the whole of CelebA: 000009\.jpg and 202,583 more are missing; unpack"
+        DataError, match=r"is not the complete CelebA: 000009\.jpg and 202,583 more are missing; unpack"
     ):
         built(tmp_path, published=True).resolve()
 
 
-def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path):
+def test_archive_with_wrong_digest_is_refused(tmp_path):
     write_archive(tmp_path)
-    with pytest.raises(DataError, match=r"img_align_celeba\.zip is damaged or another file: its MD5 .*; get it anew"):
+    with pytest.raises(
+        DataError, match=r"img_align_celeba\.zip is damaged, or is another file: its MD5 .*; get it again"
+    ):
         built(tmp_path, published=True).resolve()
 
 
 def test_damaged_files_are_refused(tmp_path):
     path = write_archive(tmp_path)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(DataError, match=r"img_align_celeba\.zip is damaged: it cannot be unpacked; get it anew from"):
+    with pytest.raises(DataError, match=r"img_align_celeba\.zip is damaged: it cannot be unpacked; get it again from"):
         built(tmp_path).resolve()
     assert [path.name for path in (tmp_path / "cache").iterdir()] == []
     path.unlink()
     folder = write_folder(tmp_path)
     (folder / "000004.jpg").write_bytes(face(4)[:500])
     with pytest.raises(
-        DataError, match=r"^img_align_celeba/000004\.jpg cannot be used: damaged or cut short; get img_align"
+        DataError, match=r"^img_align_celeba/000004\.jpg cannot be used: damaged or truncated; get img_align"
     ):
         built(tmp_path).resolve()
 
 
-def test_what_is_published_is_known_before_it_is_there():
+def test_spec_and_counts_need_no_files():
     data = catalog.build("data", "celeba")
     assert (data.count("train"), data.count("held_out")) == (162_770, 39_829)
     assert data.spec.shape == (3, 64, 64)
     assert data.suggestion.model == "dcgan:celeba64"
-    with pytest.raises(SettingError, match="image_size = 100 is not offered by 'celeba'; use 16, 32, 64 or 128"):
+    with pytest.raises(SettingError, match="image_size = 100 is not supported by 'celeba'; use 16, 32, 64 or 128"):
         catalog.build("data", "celeba", {"image_size": 100})
 
 
-def test_dcgan_celeba64_is_the_textbook_at_64_pixels():
+def test_dcgan_celeba64_suits_64_pixels():
     data = catalog.build("data", "celeba")
     assert catalog.presets("models", "dcgan")["celeba64"]["width"] == 64
     assert data.spec.shape[-1] == 64

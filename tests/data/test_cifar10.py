@@ -47,7 +47,7 @@ def built(root, **options):
 @pytest.mark.parametrize("split", ["train", "held_out"])
 @pytest.mark.parametrize("below", ["", "cifar10"])
 @pytest.mark.parametrize("packed", [True, False])
-def test_pixels_are_those_of_the_files_red_first_row_by_row(tmp_path, split, below, packed):
+def test_pixels_equal_the_files(tmp_path, split, below, packed):
     files = contents()
     if packed:
         write_archive(tmp_path / below / "cifar-10-binary.tar.gz", files)
@@ -68,7 +68,7 @@ def test_pixels_are_those_of_the_files_red_first_row_by_row(tmp_path, split, bel
     assert result == expected
 
 
-def test_without_a_copy_and_a_network_one_line_says_what_to_put_where(tmp_path, monkeypatch, capsys):
+def test_missing_data_offline_names_the_remedy(tmp_path, monkeypatch, capsys):
     def unreachable(url, timeout):
         raise urllib.error.URLError(TimeoutError("timed out"))
 
@@ -77,11 +77,11 @@ def test_without_a_copy_and_a_network_one_line_says_what_to_put_where(tmp_path, 
     assert cli.run(["train", "cifar10"]) == 2
     assert capsys.readouterr().err == (
         "equipoise: cannot download https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz: timed out; put "
-        f"cifar-10-binary.tar.gz into {tmp_path}/data/cifar10 by other means\n"
+        f"cifar-10-binary.tar.gz into {tmp_path}/data/cifar10 yourself\n"
     )
 
 
-def test_the_pickled_version_is_not_taken_for_a_copy(tmp_path, monkeypatch):
+def test_pickled_version_is_ignored(tmp_path, monkeypatch):
     asked = []
 
     def unreachable(url, timeout):
@@ -96,29 +96,29 @@ def test_the_pickled_version_is_not_taken_for_a_copy(tmp_path, monkeypatch):
     assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
 
 
-def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path):
+def test_archive_with_wrong_digest_is_refused(tmp_path):
     write_archive(tmp_path / "cifar10" / "cifar-10-binary.tar.gz", contents())
-    with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz is damaged or another file: its MD5 is"):
+    with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz is damaged, or is another file: its MD5 is"):
         built(tmp_path, published=True).resolve()
 
 
-def test_unpacked_files_of_another_length_are_refused(tmp_path):
+def test_unpacked_files_of_wrong_length_are_refused(tmp_path):
     write_folder(tmp_path / "cifar-10-batches-bin", contents())
-    with pytest.raises(DataError, match=r"data_batch_1\.bin of .* holds 10 images, not 10,000; delete it"):
+    with pytest.raises(DataError, match=r"data_batch_1\.bin of .* contains 10 images, not 10,000; delete it"):
         built(tmp_path, published=True).resolve()
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is cut short: 0 bytes are not images of 3,073"),
-        (bytes(3073 * 2 - 1), "is cut short: 6,145 bytes are not images of 3,073"),
-        (b"\x0a" + bytes(3072), "is no CIFAR-10: it has labels above 9"),
+        (b"", "is truncated: 0 bytes are not a multiple of 3,073"),
+        (bytes(3073 * 2 - 1), "is truncated: 6,145 bytes are not a multiple of 3,073"),
+        (b"\x0a" + bytes(3072), "is not CIFAR-10: it has labels above 9"),
     ],
 )
-def test_damaged_files_are_refused_with_the_way_out(content, message):
-    with pytest.raises(DataError, match=re.escape(f"test_batch.bin {message}; delete it to have it downloaded anew")):
-        cifar10.records("test_batch.bin", content)
+def test_damaged_files_name_the_remedy(content, message):
+    with pytest.raises(DataError, match=re.escape(f"test_batch.bin {message}; delete it to download it again")):
+        cifar10.parse_records("test_batch.bin", content)
 
 
 def test_damaged_archives_are_refused(tmp_path):
@@ -128,13 +128,13 @@ def test_damaged_archives_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz is damaged: it cannot be unpacked; delete it"):
         built(tmp_path).resolve()
     write_archive(path, {name: content for name, content in contents().items() if name != "data_batch_4.bin"})
-    with pytest.raises(DataError, match=r"there is no data_batch_4\.bin in .*cifar-10-binary\.tar\.gz; delete it"):
+    with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz lacks data_batch_4\.bin"):
         built(tmp_path).resolve()
 
 
-def test_what_is_published_is_known_before_it_is_there():
+def test_spec_and_counts_need_no_files():
     data = catalog.build("data", "cifar10")
     assert (data.count("train"), data.count("held_out")) == (50_000, 10_000)
     assert data.spec.class_names[3] == "cat"
-    with pytest.raises(SettingError, match="image_size = 64 is not offered by 'cifar10'; use 16 or 32"):
+    with pytest.raises(SettingError, match="image_size = 64 is not supported by 'cifar10'; use 16 or 32"):
         catalog.build("data", "cifar10", {"image_size": 64})

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from equipoise.core import catalog
 from equipoise.data import csv_windows
-from equipoise.data._tables import parsed
+from equipoise.data._tables import parse_table
 from equipoise.data.csv_windows import CsvWindows
 from equipoise.errors import DataError, SettingError, UnknownNameError
 
@@ -82,7 +82,7 @@ def back(real, data):
     return low + (real.double() + 1) / 2 * (high - low)
 
 
-def test_numbers_come_back_in_their_own_unit(data, windows):
+def test_unit_is_restored(data, windows):
     """Every window of both splits is a file, to the precision that float32 leaves of the range."""
     files = {path: np.loadtxt(path, delimiter=",") for path in windows.rglob("*.csv")}
     made = torch.cat([back(whole(data(windows), split).real, data(windows)) for split in ("train", "held_out")])
@@ -97,7 +97,7 @@ def test_numbers_come_back_in_their_own_unit(data, windows):
     assert not left
 
 
-def test_the_range_is_that_of_what_is_trained_on(data, windows):
+def test_range_is_that_of_the_training_windows(data, windows):
     result = data(windows).resolve()
     real = whole(data(windows)).real
     assert real.min() == -1
@@ -109,26 +109,26 @@ def test_the_range_is_that_of_what_is_trained_on(data, windows):
     assert result.high in numbers.astype(np.float32)
 
 
-def test_a_range_of_ones_own_cuts_off_and_says_so(data, windows):
+def test_custom_range_clips_and_reports(data, windows):
     low, high = 0.005, 9.995  # between the numbers, which have two decimals
     tight, numbers = data(windows, low=low, high=high), back(whole(data(windows)).real, data(windows))
     expected = (numbers.clamp(low, high) - low) / (high - low) * 2 - 1
     assert torch.allclose(whole(tight).real.double(), expected, atol=1e-5)
     share = float(((numbers < low) | (numbers > high)).double().mean())
     assert share > 0.01
-    assert f"{share:.2%} of the numbers lie outside 0.005 to 9.995 and are cut off there (low, high)" in notes(tight)
+    assert f"{share:.2%} of the numbers lie outside 0.005 to 9.995 and are clipped (low, high)" in notes(tight)
     assert not any("outside" in note for note in notes(data(windows)) + notes(data(windows).resolve()))
 
 
-def test_a_range_that_leaves_nothing_is_refused(data, windows):
-    assert "leaves nothing between low = 500 and high" in refused(data(windows, low=500.0))
-    with pytest.raises(SettingError, match="low = 2 is not below high = 1"):
+def test_range_outside_of_the_data_is_refused(data, windows):
+    assert "outside of low = 500 to high" in refused(data(windows, low=500.0))
+    with pytest.raises(SettingError, match="low = 2 must be below high = 1"):
         data(windows, low=2.0, high=1.0)
     with pytest.raises(SettingError, match="high = inf: it must be a finite number"):
         data(windows, high=float("inf"))
 
 
-def test_any_set_of_types(data, windows):
+def test_types_can_be_selected(data, windows):
     every = data(windows).resolve()
     assert every.types == ("type_2", "type_3", "type_5")
     assert every.spec.class_names == every.types
@@ -148,7 +148,7 @@ def test_any_set_of_types(data, windows):
     assert one.count("train") + one.count("held_out") == 30
 
 
-def test_labels_are_those_of_the_subfolders(data, tmp_path):
+def test_labels_are_subfolders(data, tmp_path):
     for number, kind in enumerate(("high", "low")):
         (tmp_path / "in" / kind / "deeper").mkdir(parents=True)
         for copy in range(5):
@@ -158,16 +158,16 @@ def test_labels_are_those_of_the_subfolders(data, tmp_path):
     assert torch.equal(batch.real.mean((1, 2, 3)) > 0, batch.condition == 0)
 
 
-def test_types_on_the_command_line_are_words_with_commas(windows, tmp_path):
+def test_types_are_comma_separated_on_the_command_line(windows, tmp_path):
     options = {"folder": str(windows), "types": "type_2, type_3", "cache": str(tmp_path)}
     assert catalog.build("data", "csv_windows", options).types == ("type_2", "type_3")
 
 
-def test_a_type_that_there_is_not(data, windows):
+def test_unknown_type_is_refused(data, windows):
     assert refused(data(windows, types=("type_33",))) == "there is no type 'type_33'; did you mean 'type_3'?"
 
 
-def test_files_in_the_folder_itself_are_windows_without_types(data, folder):
+def test_files_without_subfolders_have_no_types(data, folder):
     inner = data(folder / "тип 3").resolve()
     assert inner.types == ()
     assert inner.spec.classes == 0
@@ -175,13 +175,13 @@ def test_files_in_the_folder_itself_are_windows_without_types(data, folder):
     assert inner.count("held_out") == 1
 
 
-def test_files_beside_types_are_left_out_aloud(data, folder):
+def test_files_outside_of_types_are_skipped_and_reported(data, folder):
     (folder / "labels.csv").write_text("name,type\na,3\n")
-    assert "1 file beside the types left out: labels.csv" in notes(data(folder))
+    assert "1 file outside of the types was skipped: labels.csv" in notes(data(folder))
     assert data(folder).resolve().count("train") == 9
 
 
-def test_what_is_settled_says_all(data, folder):
+def test_resolved_data_set_needs_no_folder(data, folder):
     """Values alone give spec and batches, whatever the working folder; the folder is not asked."""
     result = data(folder).resolve()
     assert result.resolve() == result
@@ -191,12 +191,12 @@ def test_what_is_settled_says_all(data, folder):
     moved = folder.rename(folder.with_name("elsewhere"))
     assert again.spec == result.spec
     assert torch.equal(again.stream("train", 4, 1).batch(2).real, expected)
-    assert refused(again) == f"there is no folder {folder}"
+    assert refused(again) == f"the folder {folder} does not exist"
     assert data(moved).resolve().digest == result.digest
 
 
-@pytest.mark.parametrize("change", ["added", "removed", "altered"])
-def test_a_folder_that_changed_is_refused_when_a_run_goes_on(data, folder, change):
+@pytest.mark.parametrize("change", ["added", "removed", "modified"])
+def test_changed_folder_is_refused_on_resume(data, folder, change):
     result = data(folder).resolve()
     path = folder / "тип 3" / "Fenster 3 ☀.csv"
     if change == "added":
@@ -206,12 +206,12 @@ def test_a_folder_that_changed_is_refused_when_a_run_goes_on(data, folder, chang
     else:
         path.write_text(path.read_text().replace(",", ",1", 1))
     line = refused(result)
-    assert line.startswith(f"{folder} is not as it was when this run began: 1 file was {change} (тип 3/")
-    assert line.endswith("; restore it, or train anew with --from RUN")
+    assert line.startswith(f"{folder} changed since this run started: 1 file was {change} (тип 3/")
+    assert line.endswith("; restore it, or start a new run with --from RUN")
     assert data(folder).resolve().digest != result.digest
 
 
-def test_a_new_type_is_no_change_for_a_run_that_did_not_choose_it(data, folder):
+def test_new_type_does_not_change_selected_types(data, folder):
     result = data(folder).resolve()
     (folder / "type 9").mkdir()
     (folder / "type 9" / "a.csv").write_text((folder / "тип 3" / "Fenster 3 ☀.csv").read_text())
@@ -219,7 +219,7 @@ def test_a_new_type_is_no_change_for_a_run_that_did_not_choose_it(data, folder):
     assert data(folder).resolve().types == ("type 9", "тип 3")
 
 
-def test_other_bytes_of_the_same_numbers(folder):
+def test_equivalent_formats_give_equal_numbers(folder):
     """Semicolons, decimal commas, tabs, blanks, a BOM, Windows' line breaks, headers, names of rows."""
     pandas = "," + ",".join(map(str, range(16))) + "\n"
     styles = {
@@ -240,96 +240,96 @@ def test_other_bytes_of_the_same_numbers(folder):
         ),
     }
     plain = (folder / "тип 3" / "Fenster 0 ☀.csv").read_text()
-    expected = parsed(plain.encode(), "plain").values
+    expected = parse_table(plain.encode(), "plain").values
     for name, style in styles.items():
-        table = parsed(style(plain).encode(), name)
+        table = parse_table(style(plain).encode(), name)
         factor = 1000 if name == "exponents" else 1
         assert np.allclose(table.values, expected * factor, rtol=1e-6), name
         assert table.header == (name in ("comment", "header", "counted", "pandas")), name
         assert table.row_names == (name == "pandas"), name
 
 
-def test_headers_are_told(data, folder):
+def test_headers_are_reported(data, folder):
     path = folder / "тип 3" / "Fenster 0 ☀.csv"
     path.write_text(",".join(f"f{i}" for i in range(16)) + "\n" + path.read_text())
-    assert "1 file with a header, which was left out" in notes(data(folder))
+    assert "1 file with a header, which was removed" in notes(data(folder))
     assert data(folder).resolve().spec.shape == (1, 16, 16)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (
             lambda lines: [*lines[:4], lines[4].replace(",", ",abc,", 1), *lines[5:]],
-            "line 5: number 2 is 'abc', which is",
+            "line 5: value 2 is 'abc', which is",
         ),
-        (lambda lines: ["1,zwei" + lines[0][3:], *lines[1:]], "line 1: number 2 is 'zwei"),
+        (lambda lines: ["1,zwei" + lines[0][3:], *lines[1:]], "line 1: value 2 is 'zwei"),
         (
             lambda lines: [*lines[:2], "nan" + lines[2][lines[2].index(",") :], *lines[3:]],
-            "line 3: number 1 is nan, which",
+            "line 3: value 1 is nan, which",
         ),
-        (lambda lines: [*lines[:-1], lines[-1] + ",inf"], "line 16: number 17 is inf, which is not finite"),
-        (lambda lines: [*lines[:6], "1e39" + lines[6][lines[6].index(",") :], *lines[7:]], "line 7: number 1 is 1e39"),
-        (lambda lines: [*lines[:6], lines[6].replace(",", ",,", 1), *lines[7:]], "line 7: number 2 is missing"),
+        (lambda lines: [*lines[:-1], lines[-1] + ",inf"], "line 16: value 17 is inf, which is not finite"),
+        (lambda lines: [*lines[:6], "1e39" + lines[6][lines[6].index(",") :], *lines[7:]], "line 7: value 1 is 1e39"),
+        (lambda lines: [*lines[:6], lines[6].replace(",", ",,", 1), *lines[7:]], "line 7: value 2 is missing"),
         (
             lambda lines: [*lines[:9], lines[9].rsplit(",", 1)[0], *lines[10:]],
-            "line 10: 15 numbers, where line 1 has 16",
+            "line 10: 15 values instead of 16",
         ),
-        (lambda lines: [*lines[:9], "", lines[9] + ",3", *lines[10:]], "line 11: 17 numbers, where line 1 has 16"),
-        (lambda lines: lines[:-1], "line 15: the last of 15 rows, where тип 3/Fenster 0 ☀.csv has 16"),
-        (lambda lines: [*lines, lines[0]], "line 17: row 17 of 17, where тип 3/Fenster 0 ☀.csv has 16"),
+        (lambda lines: [*lines[:9], "", lines[9] + ",3", *lines[10:]], "line 11: 17 values instead of 16"),
+        (lambda lines: lines[:-1], "line 15: the last of 15 rows, but тип 3/Fenster 0 ☀.csv has 16"),
+        (lambda lines: [*lines, lines[0]], "line 17: row 17 of 17 rows, but тип 3/Fenster 0 ☀.csv has 16"),
         (
             lambda lines: [line.rsplit(",", 1)[0] for line in lines],
-            "line 1: 15 numbers, where тип 3/Fenster 0 ☀.csv has",
+            "line 1: 15 values instead of 16 as in тип 3/Fenster 0 ☀.csv",
         ),
-        (lambda lines: [line.replace(",", ",0x1f,", 1) for line in lines], "line 1: number 2 is '0x1f', which is no"),
+        (lambda lines: [line.replace(",", ",0x1f,", 1) for line in lines], "line 1: value 2 is '0x1f', which is no"),
         (
             lambda lines: [line.replace(",", ",1_0,", 1) for line in lines],
-            "line 1: number 2 is '1_0', which is no number",
+            "line 1: value 2 is '1_0', which is not a number",
         ),
     ],
 )
-def test_a_wrong_file_refuses_the_whole_set_with_its_line(data, folder, spoil, told):
+def test_invalid_file_is_refused_with_its_line(data, folder, spoil, message):
     path = folder / "тип 3" / "Fenster 4 ☀.csv"
     path.write_text("\n".join(spoil(path.read_text().splitlines())) + "\n")
     line = refused(data(folder))
-    assert line.startswith(f"{path}, {told}"), line
-    assert line.endswith(("mend that file, or move it out", "all windows of a run must have one shape"))
+    assert line.startswith(f"{path}, {message}"), line
+    assert line.endswith(("repair the file, or remove it", "all windows must have the same shape"))
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"\n \n", b"\xff\xfe1\x00,\x002\x00", b"1,2\n3,\xe4\n", b"\x00" * 40, b"# a\n"]
 )
-def test_what_is_no_table(data, folder, content):
+def test_files_that_are_not_tables_are_refused(data, folder, content):
     path = folder / "тип 3" / "Fenster 0 ☀.csv"
     path.write_bytes(content)
     line = refused(data(folder))
     assert line.startswith(str(path))
-    assert any(word in line for word in ("is empty", "no text in UTF-8", "holds no numbers"))
+    assert any(word in line for word in ("is empty", "not UTF-8 text", "contains no numbers"))
 
 
-def test_a_folder_without_windows(data, tmp_path):
-    assert refused(data(tmp_path / "nowhere")) == f"there is no folder {tmp_path / 'nowhere'}"
-    assert refused(data(tmp_path)) == f"there is no file ending in .csv in {tmp_path}"
+def test_folder_without_windows_is_refused(data, tmp_path):
+    assert refused(data(tmp_path / "nowhere")) == f"the folder {tmp_path / 'nowhere'} does not exist"
+    assert refused(data(tmp_path)) == f"{tmp_path} contains no files with the extension .csv"
 
 
-def test_a_constant_window_is_named_and_kept(data, folder):
+def test_constant_window_is_reported(data, folder):
     np.savetxt(folder / "тип 3" / "flat.csv", np.full((16, 16), 0.3), delimiter=",")
-    assert "1 window constant, every number the same: тип 3/flat.csv" in notes(data(folder))
-    assert "1 window constant, every number the same: тип 3/flat.csv" in notes(data(folder, image_size=12))
+    assert "1 window constant (all numbers equal): тип 3/flat.csv" in notes(data(folder))
+    assert "1 window constant (all numbers equal): тип 3/flat.csv" in notes(data(folder, image_size=12))
     result = data(folder).resolve()
     assert result.count("train") + result.count("held_out") == 11
 
 
-def test_nothing_but_constant_windows_is_refused(data, folder):
+def test_only_constant_windows_are_refused(data, folder):
     for number, path in enumerate(sorted(folder.rglob("*.csv"))):
         np.savetxt(path, np.full((16, 16), number), delimiter=",")
     assert refused(data(folder)) == (
-        f"every window in {folder} is constant: there is nothing to learn; give other files"
+        f"every window in {folder} is constant: there is nothing to learn; use other files"
     )
 
 
-def test_another_size_is_the_same_picture(data, windows):
+def test_resampling_preserves_the_content(data, windows):
     """Half the size by the smoothing bilinear filter: four neighbours in each direction, weighed 1 3 3 1."""
     small, large = data(windows, image_size=8, low=0.0, high=30.0), data(windows, low=0.0, high=30.0)
     assert small.resolve().spec.shape == (1, 8, 8)
@@ -341,43 +341,43 @@ def test_another_size_is_the_same_picture(data, windows):
     assert whole(large).real.shape[-1] == 16
 
 
-def test_windows_that_are_not_square_keep_their_shape_or_are_stretched_aloud(data, tmp_path):
+def test_non_square_windows_are_kept_or_stretched(data, tmp_path):
     (tmp_path / "in").mkdir()
     random = np.random.default_rng(0)
     for number in range(4):
         np.savetxt(tmp_path / "in" / f"{number}.csv", random.normal(size=(16, 12)), delimiter=",")
     result = data(tmp_path / "in").resolve()
     assert result.spec.shape == (1, 16, 12)
-    with pytest.raises(SettingError, match=r"dcgan makes square images .* not 1 x 16 x 12; use --image-size"):
+    with pytest.raises(SettingError, match=r"dcgan .* square images .* not 1 x 16 x 12; use --image-size"):
         catalog.build("models", "dcgan").build(result.spec, torch.Generator())
     stretched = data(tmp_path / "in", image_size=16)
     assert stretched.resolve().spec.shape == (1, 16, 16)
     assert "the windows are not square: stretched to 16 x 16 (image_size)" in notes(stretched)
 
 
-def test_a_second_start_reads_nothing(data, folder, monkeypatch):
+def test_second_start_reads_nothing(data, folder, monkeypatch):
     first = whole(data(folder)).real
-    monkeypatch.setattr("equipoise.data._windows.parsed", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("equipoise.data._windows.parse_table", lambda *_: pytest.fail("read again"))
     assert torch.equal(whole(data(folder)).real, first)
 
 
-def test_two_that_read_different_types_at_once_do_not_disturb_each_other(data, windows, monkeypatch):
+def test_concurrent_reading_of_different_types(data, windows, monkeypatch):
     """The other takes note of its files just after this one took note of its own."""
-    filled, others = csv_windows.fill, [data(windows, types=("type_5",))]
+    filled, others = csv_windows.fill_cache, [data(windows, types=("type_5",))]
 
     def disturbed(*words, **settings):
         yield from filled(*words, **settings)
         if others:
             yield from others.pop().prepare()
 
-    monkeypatch.setattr(csv_windows, "fill", disturbed)
+    monkeypatch.setattr(csv_windows, "fill_cache", disturbed)
     result = data(windows, types=("type_2",)).resolve()
     assert not others
     assert result.count("train") + result.count("held_out") == 5
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
-def test_the_held_out_share(data, windows, share):
+def test_held_out_share(data, windows, share):
     result = data(windows, held_out=share).resolve()
     assert result.count("held_out") == round(37 * share)
     sides = [
@@ -388,7 +388,7 @@ def test_the_held_out_share(data, windows, share):
     assert len(set.union(*sides)) == 37
 
 
-def test_streams_are_pure_and_batches_the_readers_own(data, windows):
+def test_streams_are_pure(data, windows):
     result = data(windows).resolve()
     stream = result.stream("train", 8, 3)
     first = stream.batch(5)
@@ -398,7 +398,7 @@ def test_streams_are_pure_and_batches_the_readers_own(data, windows):
     assert torch.equal(result.stream("train", 8, 3).batch(5).real, kept)
     assert not torch.equal(result.stream("train", 8, 4).batch(5).real, kept)
     with pytest.raises(
-        DataError, match=r"there are 4 windows in 'held_out', fewer than a batch of 5; use --batch-size 4"
+        DataError, match=r"the split 'held_out' contains 4 windows, fewer than a batch of 5; use --batch-size 4"
     ):
         result.stream("held_out", 5, 0)
 

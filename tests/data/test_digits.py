@@ -22,12 +22,12 @@ def test_classes_are_balanced(split, each):
     assert torch.bincount(whole(split).condition).tolist() == [each] * 10
 
 
-def test_no_digit_is_there_twice():
+def test_digits_are_distinct():
     digest = {image.numpy().tobytes() for split in ("train", "held_out") for image in whole(split).real}
     assert len(digest) == 5000
 
 
-def test_thirty_two_pixels_are_the_original_in_a_black_frame():
+def test_32_pixels_are_the_original_with_a_black_border():
     real = whole("held_out").real
     inside = F.pad(real[:, :, 2:-2, 2:-2], (2, 2, 2, 2), value=-1.0)
     assert torch.equal(inside, real)
@@ -36,7 +36,7 @@ def test_thirty_two_pixels_are_the_original_in_a_black_frame():
 
 
 @pytest.mark.parametrize("size", [16, 64, 128])
-def test_other_sizes_show_the_same_digits(size):
+def test_other_sizes_are_resampled(size):
     """Shrunk or blown up again to 32 pixels they are close to the original, in the same order, in the same class."""
     original, other = whole("held_out"), whole("held_out", size)
     assert other.real.shape == (1000, 1, size, size)
@@ -49,24 +49,26 @@ def test_other_sizes_show_the_same_digits(size):
 
 
 @pytest.mark.parametrize("size", [-32, 0, 28, 33, 48, 256])
-def test_a_size_that_is_not_offered_is_refused_with_the_way_out(size):
+def test_unsupported_size_names_the_remedy(size):
     with pytest.raises(SettingError) as error:
         catalog.build("data", "digits", {"image_size": size})
-    assert str(error.value) == f"image_size = {size} is not offered by 'digits'; use 16, 32, 64 or 128"
+    assert str(error.value) == f"image_size = {size} is not supported by 'digits'; use 16, 32, 64 or 128"
 
 
-def test_too_large_a_batch_is_refused():
-    with pytest.raises(DataError, match="there are 1000 images in 'held_out', fewer than a batch of 2000; use --batch"):
+def test_too_large_batch_is_refused():
+    with pytest.raises(
+        DataError, match="the split 'held_out' contains 1000 images, fewer than a batch of 2000; use --batch"
+    ):
         Digits().stream("held_out", 2000, 0)
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"cannot read .*digits\.npz: No such file or directory; install equipoise"):
-        _digits.read(tmp_path / "digits.npz")
+def test_missing_file_is_reported(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read .*digits\.npz: No such file or directory; reinstall equipoise"):
+        _digits.read_digits(tmp_path / "digits.npz")
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no archive", None])
-def test_a_damaged_file_is_refused_before_it_is_read(tmp_path, damage):
+def test_damaged_file_is_refused(tmp_path, damage):
     file = tmp_path / "digits.npz"
     shutil.copy(_digits.FILE, file)
     if damage is None:
@@ -75,10 +77,10 @@ def test_a_damaged_file_is_refused_before_it_is_read(tmp_path, damage):
         damage = bytes(content)
     file.write_bytes(damage)
     with pytest.raises(DataError, match=r"digits\.npz is damaged"):
-        _digits.read(file)
+        _digits.read_digits(file)
 
 
-def test_fewer_to_train_on_are_the_same_for_every_seed_and_leave_the_held_out_ones_alone():
+def test_training_images_is_independent_of_seed_and_held_out():
     few = Digits(image_size=16, training_images=100)
     assert (few.count("train"), few.count("held_out")) == (100, 1000)
 
@@ -92,6 +94,6 @@ def test_fewer_to_train_on_are_the_same_for_every_seed_and_leave_the_held_out_on
 
 
 @pytest.mark.parametrize("count", [0, -1, 4001])
-def test_no_more_than_there_are(count):
-    with pytest.raises(SettingError, match=f"training_images = {count}: it must lie between 1 and 4000"):
+def test_too_many_training_images_are_refused(count):
+    with pytest.raises(SettingError, match=f"training_images = {count}: it must be from 1 to 4000"):
         Digits(training_images=count)

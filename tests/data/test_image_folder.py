@@ -45,7 +45,7 @@ def data(tmp_path):
 
 
 def notes(made):
-    return [told.note for told in made.prepare() if told.note]
+    return [message.note for message in made.prepare() if message.note]
 
 
 def all_of(made, split):
@@ -54,14 +54,14 @@ def all_of(made, split):
     return ((batch.real + 1) * 127.5).round().byte().numpy(), batch.condition
 
 
-def test_every_image_is_in_one_split_as_it_is_in_its_file(tmp_path, data):
+def test_every_image_is_in_one_split(tmp_path, data):
     held = write(tmp_path / "in", several(40))
     result = [image.tobytes() for split in ("train", "held_out") for image in all_of(data(), split)[0]]
     assert sorted(result) == sorted(image.tobytes() for image in held.values())
     assert (data().count("train"), data().count("held_out")) == (36, 4)
 
 
-def test_settled_it_knows_all_without_the_folder(tmp_path, data, monkeypatch):
+def test_resolved_data_set_needs_no_folder(tmp_path, data, monkeypatch):
     write(tmp_path / "in", several(10))
     monkeypatch.chdir(tmp_path)
     resolve = ImageFolder("in").resolve()
@@ -73,11 +73,11 @@ def test_settled_it_knows_all_without_the_folder(tmp_path, data, monkeypatch):
     assert torch.equal(resolve.stream("train", 5, 1).batch(3).real, batch)
     shutil.rmtree(tmp_path / "runs")
     assert resolve.spec.shape == (3, 32, 32)
-    with pytest.raises(DataError, match=r"there is no folder .*in$"):
+    with pytest.raises(DataError, match=r"/in does not exist$"):
         resolve.stream("train", 5, 1)
 
 
-def test_a_deleted_cache_is_filled_again_with_the_same_bytes(tmp_path, data):
+def test_deleted_cache_is_rebuilt_identically(tmp_path, data):
     write(tmp_path / "in", several(10))
     resolve = data().resolve()
     before = resolve.stream("train", 5, 1).batch(3).real
@@ -85,10 +85,10 @@ def test_a_deleted_cache_is_filled_again_with_the_same_bytes(tmp_path, data):
     assert torch.equal(resolve.stream("train", 5, 1).batch(3).real, before)
 
 
-def test_a_second_start_decodes_nothing(tmp_path, data):
+def test_second_start_decodes_nothing(tmp_path, data):
     write(tmp_path / "in", several(10))
     first = list(data().prepare())
-    assert [told.done for told in first] == list(range(1, 11))
+    assert [message.done for message in first] == list(range(1, 11))
     assert list(data().prepare()) == []
     assert list(data().resolve().prepare()) == []
 
@@ -106,7 +106,7 @@ def test_a_second_start_decodes_nothing(tmp_path, data):
         ([(16, 16), (16, 16), (64, 64)], 16),
     ],
 )
-def test_a_size_is_chosen_by_the_median_of_the_shorter_sides(tmp_path, data, sides, size):
+def test_default_size_is_the_median_of_shorter_sides(tmp_path, data, sides, size):
     for number, side in enumerate(sides):
         write(tmp_path / "in", [f"{number}.png"], side)
     assert data().resolve().image_size == size
@@ -123,13 +123,13 @@ def test_grey_images_have_one_channel(tmp_path, data):
     assert {image.tobytes() for image in all_of(asked, "train")[0]} <= {image.tobytes() for image in held.values()}
 
 
-def test_one_colour_image_makes_all_colour(tmp_path, data):
+def test_one_colour_image_gives_three_channels(tmp_path, data):
     write(tmp_path / "in", several(9), grey=True)
     write(tmp_path / "in", ["z.png"])
     assert data().spec.shape == (3, 32, 32)
 
 
-def test_colour_asked_for_in_grey_is_its_luma(tmp_path, data):
+def test_colour_is_converted_to_grey_by_luma(tmp_path, data):
     """As Pillow has it: ITU-R BT.601."""
     held = write(tmp_path / "in", several(8))
     result, _ = all_of(data(channels=1, held_out=0), "train")
@@ -138,7 +138,7 @@ def test_colour_asked_for_in_grey_is_its_luma(tmp_path, data):
     assert np.abs(np.array(sorted(result.reshape(8, -1).astype(int).tolist())) - by_name).max() <= 1
 
 
-def test_subfolders_are_classes_however_deep_their_images_lie(tmp_path, data):
+def test_subfolders_are_classes_at_any_depth(tmp_path, data):
     pairs = {"class 10": 1, "class 2": 3, "ünï 漢字": 2}
     held = {}
     for number, (name, count) in enumerate(pairs.items()):
@@ -154,9 +154,9 @@ def test_subfolders_are_classes_however_deep_their_images_lie(tmp_path, data):
     assert notes(data())[-1] == "3 classes, by subfolder: class 2 3, class 10 1, ünï 漢字 2"
 
 
-def test_images_beside_the_classes_are_left_out_aloud(tmp_path, data):
+def test_images_outside_of_classes_are_skipped_and_reported(tmp_path, data):
     write(tmp_path / "in", [*several(4, "a/"), *several(5, "b/"), *several(3)])
-    assert notes(data())[-1] == "3 images in none of these: left out; classes = [] takes all, without labels"
+    assert notes(data())[-1] == "3 images outside of these were skipped; classes = [] uses all images, without labels"
     assert data().count("train") + data().count("held_out") == 9
     assert data(classes=()).count("train") + data(classes=()).count("held_out") == 12
     assert data(classes=()).spec.classes == 0
@@ -165,21 +165,21 @@ def test_images_beside_the_classes_are_left_out_aloud(tmp_path, data):
     assert data(classes=()).stream("train", 2, 0).batch(0).condition is None
 
 
-def test_some_of_the_subfolders_may_be_named(tmp_path, data):
+def test_classes_can_be_selected(tmp_path, data):
     write(tmp_path / "in", [*several(4, "cat/"), *several(5, "dog/"), *several(3, "newt/")])
     chosen = data(classes=("newt", "cat")).resolve()
     assert chosen.classes == ("newt", "cat")
     assert chosen.count("train") + chosen.count("held_out") == 7
-    with pytest.raises(DataError, match=r"there is no image of class 'cats' in .*in; did you mean 'cat'\?"):
+    with pytest.raises(DataError, match=r"class 'cats' has no images in .*in; did you mean 'cat'\?"):
         data(classes=("cats", "dog")).resolve()
 
 
-def test_a_single_subfolder_is_no_class(tmp_path, data):
+def test_single_subfolder_is_not_a_class(tmp_path, data):
     write(tmp_path / "in", several(5, "a/"))
     assert data().resolve().classes == ()
 
 
-def test_what_was_done_to_images_is_said_aloud(tmp_path, data):
+def test_conversions_are_reported(tmp_path, data):
     write(tmp_path / "in", several(30))
     write(tmp_path / "in", ["wide 1.png", "wide 2.png"], (50, 40))
     write(tmp_path / "in", ["small.png"], (20, 20))
@@ -187,35 +187,35 @@ def test_what_was_done_to_images_is_said_aloud(tmp_path, data):
     Image.new("RGBA", (32, 32)).save(tmp_path / "in" / "glass.png")
     (tmp_path / "in" / "words.png").write_text("These are words.")
     assert notes(data()) == [
-        "1 of 36 files cannot be used: words.png (not a PNG, JPEG, WebP, BMP or TIFF image)",
-        "1 file shows the same as another; all are kept",
-        "2 of 35 images not square: cropped to their middle (fit)",
-        "1 of 35 images smaller than 32 pixels: enlarged (image_size)",
-        "1 of 35 images transparent in part: laid on white (background)",
+        "1 of 36 files was skipped: words.png (not a PNG, JPEG, WebP, BMP or TIFF image)",
+        "1 file has the same content as another; all are used",
+        "2 of 35 images are not square: centre-cropped (fit)",
+        "1 of 35 images is smaller than 32 pixels: enlarged (image_size)",
+        "1 of 35 images is partly transparent: composited on white (background)",
     ]
     assert notes(data(fit="pad", background="black"))[2:] == [
-        "2 of 35 images not square: padded with black (fit)",
-        "1 of 35 images smaller than 32 pixels: enlarged (image_size)",
-        "1 of 35 images transparent in part: laid on black (background)",
+        "2 of 35 images are not square: padded with black (fit)",
+        "1 of 35 images is smaller than 32 pixels: enlarged (image_size)",
+        "1 of 35 images is partly transparent: composited on black (background)",
     ]
-    assert "2 of 35 images not square: stretched (fit)" in notes(data(fit="stretch"))
+    assert "2 of 35 images are not square: stretched (fit)" in notes(data(fit="stretch"))
     assert notes(data())[0].startswith("1 of 36 files"), "every start says it"
 
 
-def test_a_few_bad_images_among_good_ones_are_named_and_left_out(tmp_path, data):
+def test_few_bad_images_are_reported_and_skipped(tmp_path, data):
     write(tmp_path / "in", several(60))
     (tmp_path / "in" / "001.png").write_bytes(b"")
     whole = (tmp_path / "in" / "002.png").read_bytes()
     (tmp_path / "in" / "002.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "in" / "Größe 3.JPG").write_text("These are words.")
     assert notes(data()) == [
-        "3 of 61 files cannot be used: 001.png (empty), 002.png (damaged or cut short), "
+        "3 of 61 files were skipped: 001.png (empty), 002.png (damaged or truncated), "
         "Größe 3.JPG (not a PNG, JPEG, WebP, BMP or TIFF image)"
     ]
     assert data().count("train") + data().count("held_out") == 58
 
 
-def test_copies_are_never_on_both_sides(tmp_path, data):
+def test_duplicates_are_in_one_split(tmp_path, data):
     write(tmp_path / "in", several(20))
     for number in range(20):
         image = Image.open(tmp_path / "in" / f"{number:03d}.png")
@@ -225,7 +225,7 @@ def test_copies_are_never_on_both_sides(tmp_path, data):
     assert not sides[0] & sides[1]
 
 
-def test_held_out_images_stay_so_at_another_size(tmp_path, data):
+def test_held_out_images_are_independent_of_size(tmp_path, data):
     """In the red of a flat image stands its number."""
     for number in range(30):
         (tmp_path / "in").mkdir(exist_ok=True)
@@ -235,7 +235,7 @@ def test_held_out_images_stay_so_at_another_size(tmp_path, data):
     assert len(numbers[0]) == 3
 
 
-def test_a_changed_folder_is_not_the_one_it_was(tmp_path, data):
+def test_changed_folder_is_refused(tmp_path, data):
     write(tmp_path / "in", several(10))
     resolve = data().resolve()
     write(tmp_path / "in", ["new.png"], seed=1)
@@ -246,13 +246,13 @@ def test_a_changed_folder_is_not_the_one_it_was(tmp_path, data):
         with pytest.raises(DataError) as error:
             look()
         assert str(error.value) == (
-            f"{tmp_path / 'in'} is not as it was when this run began: 1 file was added (new.png), 1 file was removed "
-            "(007.png), 1 file was altered (004.png); restore it, or train anew with --from RUN"
+            f"{tmp_path / 'in'} changed since this run started: 1 file was added (new.png), 1 file was removed "
+            "(007.png), 1 file was modified (004.png); restore it, or start a new run with --from RUN"
         )
     assert dataclasses.replace(resolve, digest=None).resolve().digest != resolve.digest
 
 
-def test_a_folder_that_moved_is_the_same(tmp_path, data):
+def test_moved_folder_is_accepted(tmp_path, data):
     write(tmp_path / "in", several(10))
     resolve = data().resolve()
     (tmp_path / "in").rename(tmp_path / "there")
@@ -270,13 +270,13 @@ def test_a_folder_that_moved_is_the_same(tmp_path, data):
         ({"held_out": float("nan")}, "held_out = nan: it must be from 0 to 0.5"),
     ],
 )
-def test_settings_that_cannot_be(data, options, words):
+def test_invalid_settings_are_refused(data, options, words):
     with pytest.raises(SettingError, match=words):
         data(**options)
 
 
 @pytest.mark.parametrize("count", [1, 2, 20, 100])
-def test_the_suggested_batch_fits_a_small_folder(tmp_path, data, count):
+def test_suggestion_fits_a_small_folder(tmp_path, data, count):
     write(tmp_path / "in", several(count), (16, 16))
     assert data().suggestion.batch_size == min(64, data().count("train"))
     assert len(data().stream("train", data().suggestion.batch_size, 0).batch(7)) == data().suggestion.batch_size
@@ -306,14 +306,14 @@ def test_twenty_images_train_resume_and_sample(tmp_path, run):
     code, said = run("resume", "run", "--steps", "5")
     assert code == 2
     assert len(said) == 1
-    assert "1 file was added (new.png); restore it, or train anew with --from RUN" in said[0]
+    assert "1 file was added (new.png); restore it, or start a new run with --from RUN" in said[0]
     shutil.rmtree(folder)
     shutil.rmtree(tmp_path / "runs")
     assert run("sample", "run", "--out", "samples.png")[0] == 0
-    assert run("resume", "run", "--steps", "5") == (2, [f"equipoise: there is no folder {folder}"])
+    assert run("resume", "run", "--steps", "5") == (2, [f"equipoise: the folder {folder} does not exist"])
 
 
-def test_a_folder_of_bad_images_is_refused_in_one_line(tmp_path, run, snapshot):
+def test_folder_of_bad_images_is_refused(tmp_path, run, snapshot):
     write(tmp_path / "in", several(9))
     (tmp_path / "in" / "a.png").write_text("These are words.")
     before = snapshot(tmp_path / "in")
@@ -322,7 +322,7 @@ def test_a_folder_of_bad_images_is_refused_in_one_line(tmp_path, run, snapshot):
         2,
         [
             f"equipoise: 1 of 10 files in {tmp_path / 'in'} cannot be used, more than 5%: a.png (not a PNG, JPEG, "
-            "WebP, BMP or TIFF image); mend them, or move them out"
+            "WebP, BMP or TIFF image); repair or remove them"
         ],
     )
     assert snapshot(tmp_path / "in") == before

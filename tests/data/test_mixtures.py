@@ -14,7 +14,7 @@ from equipoise.errors import DataError, SettingError
 MANY = 100_000
 
 
-def test_the_ring_has_eight_different_modes_on_the_unit_circle():
+def test_ring_has_eight_modes_on_the_unit_circle():
     means = Ring().stream("train", 1, 0).means
     assert torch.allclose(means.norm(dim=1), torch.ones(8))
     nearest = torch.pdist(means).min()
@@ -42,7 +42,7 @@ def test_samples_have_the_moments_of_the_mixture(data):
 
 
 @pytest.mark.parametrize("data", [Ring(), Grid()])
-def test_splits_seeds_and_batches_share_no_sample(data):
+def test_splits_seeds_and_batches_are_independent(data):
     points = [
         tuple(point)
         for split in ("train", "held_out")
@@ -55,7 +55,7 @@ def test_splits_seeds_and_batches_share_no_sample(data):
 
 
 @pytest.mark.parametrize("name", ["ring", "grid"])
-def test_few_training_points_are_the_same_for_every_seed_and_each_is_seen_once_an_epoch(name):
+def test_training_points_are_independent_of_seed(name):
     data = catalog.build("data", name, {"training_points": 60})
     assert (data.count("train"), data.count("held_out")) == (60, None)
     epochs = []
@@ -69,21 +69,21 @@ def test_few_training_points_are_the_same_for_every_seed_and_each_is_seen_once_a
     assert not held_out & set(epochs[0])
 
 
-def test_few_training_points_carry_their_modes():
+def test_training_points_have_mode_labels():
     data = Grid(training_points=500)
     batch = data.stream("train", 500, 3).batch(0)
     means = data.stream("held_out", 1, 0).means
     assert torch.equal(torch.cdist(batch.real, means).argmin(dim=1), batch.condition)
 
 
-def test_more_points_in_a_batch_than_there_are_is_refused():
+def test_batch_larger_than_training_points_is_refused():
     with pytest.raises(
-        DataError, match="there are 60 points in 'train', fewer than a batch of 64; use --batch-size 60"
+        DataError, match="the split 'train' contains 60 points, fewer than a batch of 64; use --batch-size 60"
     ):
         Ring(training_points=60).stream("train", 64, 0)
 
 
-def test_the_origin_is_one_point_without_a_label():
+def test_origin_is_one_unlabelled_point():
     batch = Origin().stream("train", 3, 0).batch(5)
     assert batch.real.tolist() == [[0.0], [0.0], [0.0]]
     assert batch.condition is None
@@ -92,21 +92,21 @@ def test_the_origin_is_one_point_without_a_label():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("ring", {"modes": 0}, "modes = 0 does not suit 'ring'; use a number above 0"),
-        ("ring", {"std": -0.1}, "std = -0.1 does not suit 'ring'; use a number above 0"),
-        ("ring", {"radius": float("nan")}, "radius = nan does not suit 'ring'; use a number above 0"),
-        ("ring", {"training_points": 0}, "training_points = 0 does not suit 'ring'; use a number above 0"),
-        ("grid", {"side": -5}, "side = -5 does not suit 'grid'; use a number above 0"),
-        ("grid", {"spacing": float("inf")}, "spacing = inf does not suit 'grid'; use a number above 0"),
+        ("ring", {"modes": 0}, "modes = 0 must be above 0 for 'ring'"),
+        ("ring", {"std": -0.1}, "std = -0.1 must be above 0 for 'ring'"),
+        ("ring", {"radius": float("nan")}, "radius = nan must be above 0 for 'ring'"),
+        ("ring", {"training_points": 0}, "training_points = 0 must be above 0 for 'ring'"),
+        ("grid", {"side": -5}, "side = -5 must be above 0 for 'grid'"),
+        ("grid", {"spacing": float("inf")}, "spacing = inf must be above 0 for 'grid'"),
     ],
 )
-def test_impossible_mixtures_are_refused_with_the_way_out(name, options, message):
+def test_invalid_mixtures_are_refused(name, options, message):
     with pytest.raises(SettingError) as error:
         catalog.build("data", name, options)
     assert str(error.value) == message
 
 
 @pytest.mark.parametrize("name", ["ring", "grid", "origin"])
-def test_a_batch_of_none_is_refused(name):
-    with pytest.raises(SettingError, match="batch_size = 0 is too small"):
+def test_empty_batch_is_refused(name):
+    with pytest.raises(SettingError, match="batch_size = 0: it must be at least 1"):
         catalog.build("data", name).stream("train", 0, 0)

@@ -16,7 +16,7 @@ from equipoise.core import catalog
 from equipoise.data import _idx
 from equipoise.errors import DataError, SettingError
 
-NAMES = [name for names in _idx.NAMES.values() for name in names]
+NAMES = [name for names in _idx.FILE_NAMES.values() for name in names]
 both = pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 
 
@@ -29,7 +29,7 @@ def write(folder, counts=(20, 10), pack=gzip.compress, ending=".gz"):
     """The four files, of noise; what is in them."""
     folder.mkdir(parents=True)
     random, arrays = np.random.default_rng(0), {}
-    for (images, labels), count in zip(_idx.NAMES.values(), counts, strict=True):
+    for (images, labels), count in zip(_idx.FILE_NAMES.values(), counts, strict=True):
         arrays[images] = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         arrays[labels] = np.arange(count, dtype=np.uint8) % 10
     for name, array in arrays.items():
@@ -43,10 +43,10 @@ def built(name, root, **options):
 
 @both
 @pytest.mark.parametrize("split", ["train", "held_out"])
-def test_images_and_labels_are_those_of_the_files_in_a_black_frame(tmp_path, name, split):
+def test_images_and_labels_equal_the_files(tmp_path, name, split):
     arrays = write(tmp_path / name)
     data = built(name, tmp_path)
-    count, (images, labels) = data.count(split), (arrays[it] for it in _idx.NAMES[split])
+    count, (images, labels) = data.count(split), (arrays[it] for it in _idx.FILE_NAMES[split])
     batch = data.stream(split, count, 0).batch(0)
     seen = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
     pixels = ((batch.real + 1) * 127.5).round().byte()
@@ -64,7 +64,7 @@ def test_images_and_labels_are_those_of_the_files_in_a_black_frame(tmp_path, nam
         ("MNIST/raw", bytes, ""),
     ],
 )
-def test_copies_are_found_packed_or_not_and_where_torchvision_lays_them(tmp_path, folder, pack, ending):
+def test_local_copies_are_detected(tmp_path, folder, pack, ending):
     write(tmp_path / folder, pack=pack, ending=ending)
     data = built("mnist", tmp_path)
     assert list(data.prepare()) == []
@@ -72,7 +72,7 @@ def test_copies_are_found_packed_or_not_and_where_torchvision_lays_them(tmp_path
     assert (data.count("train"), data.count("held_out")) == (20, 10)
 
 
-def test_the_dot_of_the_original_names_will_do(tmp_path):
+def test_original_names_with_dot_are_accepted(tmp_path):
     write(tmp_path / "mnist", pack=bytes, ending="")
     for name in NAMES:
         (tmp_path / "mnist" / name).rename(tmp_path / "mnist" / name.replace("-idx", ".idx"))
@@ -80,7 +80,7 @@ def test_the_dot_of_the_original_names_will_do(tmp_path):
 
 
 @both
-def test_without_a_copy_and_a_network_one_line_says_what_to_put_where(tmp_path, name, monkeypatch, capsys):
+def test_missing_data_offline_names_the_remedy(tmp_path, name, monkeypatch, capsys):
     def unreachable(url, timeout):
         raise urllib.error.URLError(OSError(-2, "Name or service not known"))
 
@@ -91,62 +91,62 @@ def test_without_a_copy_and_a_network_one_line_says_what_to_put_where(tmp_path, 
     assert re.fullmatch(
         rf"equipoise: cannot download https://\S+/train-images-idx3-ubyte\.gz: Name or service not known; https://.*; "
         rf"put train-images-\S+, train-labels-\S+, t10k-images-\S+, t10k-labels-\S+ "
-        rf"into {re.escape(str(tmp_path))}/data/{name} by other means",
+        rf"into {re.escape(str(tmp_path))}/data/{name} yourself",
         printed,
     )
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_what_is_missing_is_downloaded_and_what_is_there_is_not(tmp_path, monkeypatch):
+def test_only_missing_files_are_downloaded(tmp_path, monkeypatch):
     write(tmp_path / "mnist")
     missing = tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz"
     content = missing.read_bytes()
     (tmp_path / "elsewhere").mkdir()
     moved = missing.rename(tmp_path / "elsewhere" / missing.name)
     digests = {missing.name.removesuffix(".gz"): hashlib.md5(content).hexdigest()}
-    source = _idx.Source("mnist", ("mnist",), (f"{moved.parent.as_uri()}/",), digests)
+    source = _idx.IdxSource("mnist", ("mnist",), (f"{moved.parent.as_uri()}/",), digests)
     assert [step.done for step in _idx.prepare(source, str(tmp_path))] == [len(content) // 1000]
     assert missing.read_bytes() == content
     assert list(_idx.prepare(source, str(tmp_path))) == []
 
 
 @both
-def test_a_packed_copy_that_is_not_the_published_one_is_refused(tmp_path, name):
+def test_packed_copy_with_wrong_digest_is_refused(tmp_path, name):
     write(tmp_path / name)
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is damaged or another file: its MD5 is"):
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is damaged, or is another file: its MD5 is"):
         built(name, tmp_path, published=True).resolve()
 
 
-def test_an_unpacked_copy_of_another_length_is_refused(tmp_path):
+def test_unpacked_copy_of_wrong_length_is_refused(tmp_path):
     write(tmp_path / "mnist", pack=bytes, ending="")
-    with pytest.raises(DataError, match="holds 20 x 28 x 28 numbers, not 60000 images of 28 x 28 pixels; delete it"):
+    with pytest.raises(DataError, match="contains 20 x 28 x 28 values, not 60000 images of 28 x 28 pixels; delete it"):
         built("mnist", tmp_path, published=True).resolve()
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no IDX file of bytes"),
-        (idx(np.zeros((2, 28, 28), np.uint8))[:-1], "is cut short, or longer than its first bytes say"),
-        (idx(np.zeros((2, 28, 28), np.uint8)) + b"\0", "is cut short, or longer"),
-        (b"\0\0\x08\x03\0\0", "is cut short, or longer"),
-        (b"\0\0\x0d\x01\0\0\0\0", "is no IDX file of bytes: it does not begin with 0, 0, 8"),
-        (idx(np.zeros((20, 28, 29), np.uint8)), "holds 20 x 28 x 29 numbers, not 20 images of 28 x 28 pixels"),
-        (idx(np.zeros((20, 784), np.uint8)), "holds 20 x 784 numbers"),
+        (b"", "is not an IDX file of bytes"),
+        (idx(np.zeros((2, 28, 28), np.uint8))[:-1], "is truncated, or longer than its header says"),
+        (idx(np.zeros((2, 28, 28), np.uint8)) + b"\0", "is truncated, or longer"),
+        (b"\0\0\x08\x03\0\0", "is truncated, or longer"),
+        (b"\0\0\x0d\x01\0\0\0\0", "is not an IDX file of bytes: it does not start with 0, 0, 8"),
+        (idx(np.zeros((20, 28, 29), np.uint8)), "contains 20 x 28 x 29 values, not 20 images of 28 x 28 pixels"),
+        (idx(np.zeros((20, 784), np.uint8)), "contains 20 x 784 values"),
     ],
 )
-def test_damaged_images_are_refused_with_the_way_out(tmp_path, content, message):
+def test_damaged_images_name_the_remedy(tmp_path, content, message):
     write(tmp_path / "mnist", pack=bytes, ending="")
     (tmp_path / "mnist" / "train-images-idx3-ubyte").write_bytes(content)
-    with pytest.raises(DataError, match=rf"train-images-idx3-ubyte {message}.*; delete it to have it downloaded anew"):
+    with pytest.raises(DataError, match=rf"train-images-idx3-ubyte {message}.*; delete it to download it again"):
         built("mnist", tmp_path).resolve()
 
 
 @pytest.mark.parametrize("labels", [np.zeros(19, np.uint8), np.full(20, 10, np.uint8)])
-def test_labels_that_do_not_belong_to_the_images_are_refused(tmp_path, labels):
+def test_labels_of_wrong_length_are_refused(tmp_path, labels):
     write(tmp_path / "mnist", pack=bytes, ending="")
     (tmp_path / "mnist" / "train-labels-idx1-ubyte").write_bytes(idx(labels))
-    with pytest.raises(DataError, match="train-labels-idx1-ubyte does not hold 20 labels from 0 to 9"):
+    with pytest.raises(DataError, match="train-labels-idx1-ubyte does not contain 20 labels from 0 to 9"):
         built("mnist", tmp_path).resolve()
 
 
@@ -155,19 +155,19 @@ def test_a_damaged_packed_copy_is_refused(tmp_path, cut):
     write(tmp_path / "mnist")
     file = tmp_path / "mnist" / "t10k-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[cut])
-    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz is damaged: it cannot be unpacked; delete it"):
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz is damaged: it cannot be decompressed; delete it"):
         built("mnist", tmp_path).resolve()
 
 
 @both
-def test_what_is_published_is_known_before_it_is_there(name):
+def test_spec_and_counts_need_no_files(name):
     data = catalog.build("data", name)
     assert (data.count("train"), data.count("held_out")) == (60_000, 10_000)
     assert data.spec.shape == (1, 32, 32)
 
 
 @both
-def test_a_size_that_is_not_offered_is_refused_with_the_way_out(name):
+def test_unsupported_size_names_the_remedy(name):
     with pytest.raises(SettingError) as error:
         catalog.build("data", name, {"image_size": 28})
-    assert str(error.value) == f"image_size = 28 is not offered by '{name}'; use 16, 32 or 64"
+    assert str(error.value) == f"image_size = 28 is not supported by '{name}'; use 16, 32 or 64"

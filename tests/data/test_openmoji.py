@@ -25,7 +25,7 @@ def file():
         return dict(arrays)
 
 
-def test_the_file_is_small_and_names_its_licence():
+def test_file_is_small_and_licensed():
     assert openmoji.FILE.stat().st_size < 3_000_000
     text = openmoji.FILE.with_name("OPENMOJI-LICENSE.txt").read_text()
     for words in (
@@ -37,7 +37,7 @@ def test_the_file_is_small_and_names_its_licence():
         assert words in text
 
 
-def test_counts_groups_and_order_are_those_of_the_file(file):
+def test_counts_groups_and_order_equal_the_file(file):
     held_out, codes = int(file["held_out"]), [code.decode() for code in file["codes"]]
     assert (OpenMoji().count("train"), OpenMoji().count("held_out")) == (len(codes) - held_out, held_out)
     assert abs(held_out / len(codes) - 0.1) < 0.005
@@ -47,7 +47,7 @@ def test_counts_groups_and_order_are_those_of_the_file(file):
     assert OpenMoji().spec.class_names == GROUPS
 
 
-def test_an_emoji_alone_is_held_out_by_the_hash_of_its_code(file):
+def test_held_out_depends_on_the_hash_of_the_code(file):
     """Derived anew for those that share no code with another; a few more follow one that looks alike."""
     codes, border = [code.decode() for code in file["codes"]], OpenMoji().count("train")
     single = [number for number, code in enumerate(codes) if "-" not in code]
@@ -57,7 +57,7 @@ def test_an_emoji_alone_is_held_out_by_the_hash_of_its_code(file):
     assert as_hashed / len(single) > 0.97
 
 
-def test_variants_of_an_emoji_lie_on_one_side(file):
+def test_variants_of_an_emoji_are_in_one_split(file):
     codes, border = [code.decode() for code in file["codes"]], OpenMoji().count("train")
     side = {code: number >= border for number, code in enumerate(codes)}
     families = (
@@ -70,7 +70,7 @@ def test_variants_of_an_emoji_lie_on_one_side(file):
         assert len({side[code] for code in family}) == 1
 
 
-def test_no_held_out_picture_is_nearly_one_to_train_on(file):
+def test_splits_have_no_near_duplicates(file):
     """The mean difference is 4 of 255 or more, here counted anew on the whole pictures."""
     colour = torch.from_numpy(file["colour"]).flatten(1)
     border = OpenMoji().count("train")
@@ -79,7 +79,7 @@ def test_no_held_out_picture_is_nearly_one_to_train_on(file):
         assert (train - picture).abs().mean(dim=1).min() >= 4
 
 
-def test_no_pair_is_without_colour_or_of_another_emoji(file):
+def test_pairs_are_coloured_and_aligned(file):
     """Where the outline is black, the coloured drawing is dark, too; in another emoji's drawing it need not be."""
     colour, outline = file["colour"].mean(axis=3), file["outline"]
     line = outline < 64
@@ -104,7 +104,7 @@ def test_batches_pair_colour_and_outline_of_the_same_emoji(file):
 
 
 @pytest.mark.parametrize("size", [16, 32])
-def test_smaller_sizes_show_the_same_emoji(size):
+def test_smaller_sizes_are_resampled(size):
     original, other = whole("held_out", 64), whole("held_out", size)
     assert other.real.shape == (212, 3, size, size)
     assert other.source.shape == (212, 1, size, size)
@@ -117,28 +117,28 @@ def test_smaller_sizes_show_the_same_emoji(size):
 
 
 @pytest.mark.parametrize("size", [0, 48, 128])
-def test_a_size_that_is_not_offered_is_refused_with_the_way_out(size):
+def test_unsupported_size_names_the_remedy(size):
     with pytest.raises(SettingError) as error:
         catalog.build("data", "openmoji", {"image_size": size})
-    assert str(error.value) == f"image_size = {size} is not offered by 'openmoji'; use 16, 32 or 64"
+    assert str(error.value) == f"image_size = {size} is not supported by 'openmoji'; use 16, 32 or 64"
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"cannot read .*openmoji\.npz: No such file or directory; install equipoise"):
+def test_missing_file_is_reported(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read .*openmoji\.npz: No such file or directory; reinstall equipoise"):
         openmoji._read(tmp_path / "openmoji.npz")
 
 
-def test_a_damaged_file_is_refused_before_it_is_read(tmp_path):
+def test_damaged_file_is_refused(tmp_path):
     file = tmp_path / "openmoji.npz"
     shutil.copy(openmoji.FILE, file)
     content = bytearray(file.read_bytes())
     content[1_000_000] ^= 1
     file.write_bytes(content)
-    with pytest.raises(DataError, match=r"openmoji\.npz is damaged: .*; install equipoise again"):
+    with pytest.raises(DataError, match=r"openmoji\.npz is damaged: .*; reinstall equipoise"):
         openmoji._read(file)
 
 
-def test_fewer_to_train_on_are_spread_over_the_groups_and_keep_their_outlines():
+def test_training_images_are_spread_over_groups():
     few = OpenMoji(image_size=16, training_images=100)
     assert (few.count("train"), few.count("held_out")) == (100, 212)
     batch, other = few.stream("train", 100, 0).batch(0), few.stream("train", 100, 1).batch(0)
@@ -149,5 +149,5 @@ def test_fewer_to_train_on_are_spread_over_the_groups_and_keep_their_outlines():
         return {(real.numpy().tobytes(), outline.numpy().tobytes()) for real, outline in both}
 
     assert pairs(batch) == pairs(other) < pairs(OpenMoji(image_size=16).stream("train", 1952, 0).batch(0))
-    with pytest.raises(SettingError, match="training_images = 1953: it must lie between 1 and 1952"):
+    with pytest.raises(SettingError, match="training_images = 1953: it must be from 1 to 1952"):
         OpenMoji(training_images=1953)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise.data._pictures import MOST_PIXELS, Form, decode, shorter_side
+from equipoise.data._image_files import MAX_PIXELS, ImageFormat, decode, shorter_side
 from equipoise.errors import DataError
 
 SIDE = 24
-SAME = Form(SIDE, "crop", "white")
+SAME = ImageFormat(SIDE, "crop", "white")
 LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "WEBP": {"lossless": True, "exact": True}}
 
 
@@ -77,7 +77,7 @@ def test_palettes(kind):
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 def test_transparency_shows_the_background(kind, background, value):
     pixels = noise(4)
-    result = rows(Image.fromarray(pixels), Form(SIDE, "crop", background), kind, **LOSSLESS[kind])
+    result = rows(Image.fromarray(pixels), ImageFormat(SIDE, "crop", background), kind, **LOSSLESS[kind])
     assert np.abs(result - over(pixels[:, :, :3], pixels[:, :, 3:], value)).max() <= 1
     assert decode(saved(Image.fromarray(pixels), kind), SAME).facts["transparent"] == 1
     pixels[:, :, 3] = 255
@@ -119,7 +119,7 @@ def test_16_bits_are_scaled_not_clipped(kind, order):
     assert result[0, :4, 0].tolist() == [0, 0, 1, 255]
 
 
-def test_inks_become_colours():
+def test_cmyk_is_converted():
     """Without a profile: what an ink leaves of the light, times what black leaves."""
     inks = noise(4)
     result = rows(Image.frombytes("CMYK", (SIDE, SIDE), inks.tobytes()), kind="TIFF")
@@ -127,14 +127,14 @@ def test_inks_become_colours():
     assert np.abs(result - left[:, :, :3] * left[:, :, 3:] / 255).max() <= 1
 
 
-def test_jpeg_of_inks():
+def test_cmyk_jpeg():
     flat = Image.new("CMYK", (SIDE, SIDE), (0, 255, 255, 0))
     assert np.abs(rows(flat, kind="JPEG", quality=95) - (255, 0, 0)).max() <= 3
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
-def test_a_camera_on_its_side(kind, orientation):
+def test_exif_orientation_is_applied(kind, orientation):
     """Exif 2.3, section 4.6.4: where the first row and the first column of the file belong."""
     upright = noise(3)
     turned = {
@@ -153,7 +153,7 @@ def test_a_camera_on_its_side(kind, orientation):
     assert (rows(image, kind=kind, exif=exif, **LOSSLESS[kind]) == upright).all()
 
 
-def test_a_damaged_note_of_the_camera_is_no_reason_to_refuse():
+def test_damaged_exif_is_ignored():
     pixels = noise(3)
     assert (rows(Image.fromarray(pixels), exif=b"Exif\0\0II*\0\xff\xff\xff") == pixels).all()
 
@@ -169,12 +169,12 @@ def stripes(width, height):
 
 
 @pytest.mark.parametrize("upright", [True, False])
-def test_what_becomes_of_images_that_are_not_square(upright):
+def test_fit_of_non_square_images(upright):
     pixels = stripes(90, 30) if upright else stripes(30, 90)
     image = Image.fromarray(pixels)
 
     def along(fit, background="white"):
-        result = rows(image, Form(30, fit, background))
+        result = rows(image, ImageFormat(30, fit, background))
         return result if upright else result.swapaxes(0, 1)
 
     assert (along("crop") == (0, 255, 0)).all()
@@ -200,29 +200,29 @@ def test_what_becomes_of_images_that_are_not_square(upright):
         (48, 23, "stretch", 1, 1),
     ],
 )
-def test_what_was_done_is_told(width, height, fit, not_square, enlarged):
-    facts = decode(saved(Image.new("RGB", (width, height))), Form(24, fit, "white")).facts
+def test_facts_describe_conversions(width, height, fit, not_square, enlarged):
+    facts = decode(saved(Image.new("RGB", (width, height))), ImageFormat(24, fit, "white")).facts
     assert (facts["not_square"], facts["enlarged"]) == (not_square, enlarged)
 
 
 @pytest.mark.parametrize("factor", [4, 5, 32])
-def test_fine_patterns_become_their_mean_not_noise(factor):
+def test_downsampling_does_not_alias(factor):
     """A chessboard of single pixels has nothing but the mean below its own frequency."""
     side = 16 * factor
     board = np.indices((side, side)).sum(axis=0) % 2 * 255
-    result = rows(Image.fromarray(board.astype(np.uint8)), Form(16, "crop", "white"))
+    result = rows(Image.fromarray(board.astype(np.uint8)), ImageFormat(16, "crop", "white"))
     assert np.abs(result[1:-1, 1:-1] - 127.5).max() <= 6
 
 
-def test_large_photographs_are_decoded_small_to_nearly_the_same():
+def test_reduced_decoding_is_accurate():
     y, x = np.mgrid[0:700, 0:900] / 100
     pixels = np.stack([np.sin(x * y), np.cos(3 * x), np.sin(y + x)], axis=2) * 127.5 + 127.5
     photo = Image.fromarray(pixels.astype(np.uint8))
-    form = Form(64, "crop", "white")
+    form = ImageFormat(64, "crop", "white")
     assert np.abs(rows(photo, form, "JPEG", quality=95) - rows(photo, form, "PNG")).mean() < 1.5
 
 
-def test_the_first_of_several_pages():
+def test_first_page_is_used():
     first, second = (Image.fromarray(noise(3) // part) for part in (1, 2))
     for kind, options in (("TIFF", {}), ("WEBP", LOSSLESS["WEBP"]), ("PNG", {})):
         result = rows(first, kind=kind, save_all=True, append_images=[second], **options)
@@ -246,18 +246,18 @@ def bomb():
     [
         (b"", "empty"),
         (b"These are words.", "not a PNG, JPEG, WebP, BMP or TIFF image"),
-        (b"\x89PNG\r\n\x1a\n", "damaged or cut short"),
+        (b"\x89PNG\r\n\x1a\n", "damaged or truncated"),
         (saved(Image.new("L", (9, 9)), "GIF"), "not a PNG, JPEG, WebP, BMP or TIFF image"),
         (
             saved(Image.new("F", (9, 9)), "TIFF"),
-            "floating-point numbers, whose range is not known; save it with 8 or 16 bits",
+            "floating-point values of unknown range; save it with 8 or 16 bits",
         ),
-        (saved(Image.new("I", (9, 9)), "TIFF"), "32-bit numbers, whose range is not known; save it with 8 or 16 bits"),
-        (bomb(), f"20,000 x 20,000 pixels, more than {MOST_PIXELS:,}: not decoded"),
+        (saved(Image.new("I", (9, 9)), "TIFF"), "32-bit values of unknown range; save it with 8 or 16 bits"),
+        (bomb(), f"20,000 x 20,000 pixels, more than {MAX_PIXELS:,}: not decoded"),
     ],
     ids=["empty", "words", "start", "gif", "float", "int", "bomb"],
 )
-def test_what_is_no_image_is_refused_with_its_reason(content, reason):
+def test_invalid_images_are_refused_with_a_reason(content, reason):
     with pytest.raises(DataError) as error:
         decode(content, SAME)
     assert str(error.value) == reason
@@ -266,20 +266,20 @@ def test_what_is_no_image_is_refused_with_its_reason(content, reason):
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 @pytest.mark.filterwarnings("ignore:Truncated File Read:UserWarning", "ignore:Corrupt EXIF:UserWarning")
-def test_what_was_cut_short_is_refused(kind, share):
+def test_truncated_images_are_refused(kind, share):
     content = saved(Image.fromarray(noise(3)), kind)
-    with pytest.raises(DataError, match=r"^damaged or cut short$"):
+    with pytest.raises(DataError, match=r"^damaged or truncated$"):
         decode(content[: int(share * len(content))], SAME)
 
 
-def test_a_flipped_bit_in_a_png_is_found():
+def test_png_checksum_is_verified():
     content = bytearray(saved(Image.fromarray(noise(3))))
     content[len(content) // 2] ^= 1
-    with pytest.raises(DataError, match=r"^damaged or cut short$"):
+    with pytest.raises(DataError, match=r"^damaged or truncated$"):
         decode(bytes(content), SAME)
 
 
-def test_a_header_tells_the_shorter_side(tmp_path):
+def test_shorter_side_is_read_from_the_header(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(saved(Image.new("RGB", (30, 50)), "JPEG"))
     assert shorter_side(path) == 30

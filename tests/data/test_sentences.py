@@ -13,7 +13,7 @@ import torch
 
 from equipoise.core import catalog
 from equipoise.core.tokens import UNKNOWN, Vocabulary
-from equipoise.data._oracle import Weights, built, read, seeded
+from equipoise.data._oracle import OracleWeights, build_network, random_weights, read_weights
 from equipoise.data.oracle import Oracle
 from equipoise.data.sentences import SLOTS, Sentences
 from equipoise.data.text_lines import TextLines
@@ -25,10 +25,10 @@ GATES = ("i", "f", "og", "c")
 def texts(data, split: str) -> list[str]:
     count = data.count(split)
     rows = data.stream(split, count, 0).batch(0).real.tolist()
-    return [data.spec.vocabulary.text(row) for row in rows]
+    return [data.spec.vocabulary.decode(row) for row in rows]
 
 
-def test_the_lab_draws_as_its_script_does() -> None:
+def test_sentences_equal_the_lab_script() -> None:
     """random.seed(42), then four choices a sentence; the first one is "the dog sat to the lake"."""
     state = random.getstate()
     random.seed(42)
@@ -44,7 +44,7 @@ def test_the_lab_draws_as_its_script_does() -> None:
 LAB = "9b7bea5e"
 
 
-def test_what_is_held_out_of_the_lab_was_never_drawn_and_is_allowed() -> None:
+def test_held_out_sentences_are_valid_and_disjoint() -> None:
     data = Sentences()
     train, held_out = (set(texts(data, split)) for split in ("train", "held_out"))
     assert len(held_out) == 1000
@@ -53,31 +53,31 @@ def test_what_is_held_out_of_the_lab_was_never_drawn_and_is_allowed() -> None:
     assert held_out | train < every
 
 
-def test_the_law_of_the_lab_knows_its_sentences_and_no_others() -> None:
+def test_distribution_covers_exactly_the_valid_sentences() -> None:
     distribution, words = Sentences().spec.distribution, Sentences().spec.vocabulary
     support = distribution.support()
     assert support.shape == (10_000, 7)
     assert distribution.log_probability(support).exp().sum().item() == pytest.approx(1)
     wrong = ("a cat sat on the mat", "the cat sat on the mat mat", "the cat sat on", "")
-    rows = torch.tensor([words.tokens(line, 7, "here") for line in wrong])
+    rows = torch.tensor([words.encode(line, 7, "here") for line in wrong])
     assert distribution.log_probability(rows).tolist() == [-math.inf] * 4
     assert distribution.log_probability(torch.tensor([[-1, 2, 3, 4, 5, 6, 0], [99, 2, 3, 4, 5, 6, 0]])).isinf().all()
 
 
 def test_too_many_sentences_leave_nothing_to_hold_out() -> None:
-    with pytest.raises(SettingError, match="drawn = 30000: it must lie between 1 and 20000"):
+    with pytest.raises(SettingError, match="drawn = 30000: it must be from 1 to 20000"):
         Sentences(drawn=30_000)
 
 
-def test_an_oracle_is_the_same_everywhere() -> None:
+def test_oracle_is_reproducible() -> None:
     """PCG64 in a documented order; torch has no part in it."""
     assert Oracle(words=200).resolve().digest.startswith("cf2b195e")
     assert Oracle(words=200, seed=1).resolve().digest.startswith("d1e6621d")
     source = np.random.default_rng(0)
-    assert np.array_equal(seeded(200, 32, 0).embedding, source.standard_normal((200, 32), dtype=np.float32))
+    assert np.array_equal(random_weights(200, 32, 0).embedding, source.standard_normal((200, 32), dtype=np.float32))
 
 
-def test_the_oracle_has_the_entropy_of_such_oracles() -> None:
+def test_oracle_entropy() -> None:
     """200 words: 3.08 to 3.24 nats per token over seeds, 7.8 to 8.1 of uniform words."""
     data = Oracle(words=200, train=2000).resolve()
     distribution = data.spec.distribution
@@ -88,7 +88,7 @@ def test_the_oracle_has_the_entropy_of_such_oracles() -> None:
     assert distribution.log_probability(torch.full((1, 20), 200)).item() == -math.inf
 
 
-def arrays_of(weights: Weights) -> dict[str, np.ndarray]:
+def arrays_of(weights: OracleWeights) -> dict[str, np.ndarray]:
     """As the original names and splits them."""
     hidden = len(weights.states)
     order = ("i", "f", "c", "og")
@@ -119,20 +119,20 @@ def by_hand(arrays: dict[str, np.ndarray], sentence: list[int]) -> float:
 @pytest.fixture
 def oracle_file(tmp_path: Path) -> Path:
     """An oracle of nine words and a state of six."""
-    np.savez(tmp_path / "oracle.npz", **arrays_of(seeded(9, 6, 3)))
+    np.savez(tmp_path / "oracle.npz", **arrays_of(random_weights(9, 6, 3)))
     return tmp_path / "oracle.npz"
 
 
-def test_an_oracle_from_a_file_is_the_one_that_the_file_describes(oracle_file: Path) -> None:
+def test_oracle_is_read_from_a_file(oracle_file: Path) -> None:
     data = catalog.build("data", "oracle", {"parameters": str(oracle_file), "length": 5, "train": 50}).resolve()
     assert data.words == 9
-    assert data.spec.distribution.digest == seeded(9, 6, 3).digest
-    arrays = arrays_of(seeded(9, 6, 3))
+    assert data.spec.distribution.digest == random_weights(9, 6, 3).digest
+    arrays = arrays_of(random_weights(9, 6, 3))
     sentences = data.stream("train", 50, 0).batch(0).real
     wanted = [by_hand(arrays, row) for row in sentences.tolist()]
     given = data.spec.distribution.log_probability(sentences)
     torch.testing.assert_close(given, torch.tensor(wanted).double(), atol=1e-4, rtol=0)
-    assert built(read(oracle_file)).lstm.bias_hh_l0.abs().max() == 0
+    assert build_network(read_weights(oracle_file)).lstm.bias_hh_l0.abs().max() == 0
 
 
 def spoilt(path: Path, **changes: np.ndarray | None) -> Path:
@@ -145,21 +145,21 @@ def spoilt(path: Path, **changes: np.ndarray | None) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"Uf": None}, r"has no array 'Uf'; an oracle has E, Wi"),
-        ({"Wc": np.zeros((7, 6), np.float32)}, r"Wc has shape \(7, 6\), where \(6, 6\) fits E"),
-        ({"Wo": np.zeros((6, 8), np.float32)}, r"Wo has shape \(6, 8\), where \(6, 9\) fits E"),
+        ({"Uf": None}, r"lacks the array 'Uf'; an oracle consists of E, Wi"),
+        ({"Wc": np.zeros((7, 6), np.float32)}, r"Wc has shape \(7, 6\), expected \(6, 6\) from E"),
+        ({"Wo": np.zeros((6, 8), np.float32)}, r"Wo has shape \(6, 8\), expected \(6, 9\) from E"),
         ({"E": np.zeros(9, np.float32)}, r"E has shape \(9,\)"),
-        ({"bo": np.zeros(9, np.int64)}, "bo must hold finite real numbers"),
-        ({"bo": np.full(9, np.nan, np.float32)}, "bo must hold finite real numbers"),
+        ({"bo": np.zeros(9, np.int64)}, "bo must contain finite real numbers"),
+        ({"bo": np.full(9, np.nan, np.float32)}, "bo must contain finite real numbers"),
     ],
 )
-def test_an_oracle_of_other_shapes_is_told(oracle_file: Path, changes, message: str) -> None:
+def test_oracle_of_wrong_shapes_is_refused(oracle_file: Path, changes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         Oracle(parameters=str(spoilt(oracle_file, **changes))).resolve()
 
 
-def test_files_that_are_no_oracle_are_told_and_nothing_is_unpickled(tmp_path: Path, oracle_file: Path) -> None:
-    with pytest.raises(DataError, match="there is no file"):
+def test_invalid_oracle_files_are_refused(tmp_path: Path, oracle_file: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
         Oracle(parameters=str(tmp_path / "no.npz")).resolve()
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         Oracle(parameters=str(tmp_path)).resolve()
@@ -171,20 +171,20 @@ def test_files_that_are_no_oracle_are_told_and_nothing_is_unpickled(tmp_path: Pa
     for name in ("alone.npy", "empty.npz", "text.npz", "cut.npz", pickled):
         with pytest.raises(DataError) as error:
             Oracle(parameters=str(tmp_path / name)).resolve()
-        assert f"{name} holds no arrays (.npz); write them by numpy.savez" in str(error.value)
+        assert f"{name} is not a file of arrays (.npz); write it with numpy.savez" in str(error.value)
         assert "pickle" not in str(error.value), "numpy's advice to unpickle it is not passed on"
 
 
-def test_another_oracle_in_the_same_file_is_noticed(oracle_file: Path) -> None:
+def test_changed_oracle_file_is_refused(oracle_file: Path) -> None:
     data = Oracle(parameters=str(oracle_file)).resolve()
     spoilt(oracle_file, bo=np.ones(9, np.float32))
-    with pytest.raises(DataError, match="is not as it was when this run began"):
+    with pytest.raises(DataError, match="changed since this run started"):
         data.resolve()
 
 
-def test_another_seed_makes_another_oracle_than_that_of_a_digest() -> None:
+def test_oracle_digest_is_checked() -> None:
     data = dataclasses.replace(Oracle(words=9, length=4, size=3, train=20).resolve(), seed=3)
-    with pytest.raises(DataError, match=r"^words = 9, size = 3 and seed = 3 do not make the oracle of this digest;"):
+    with pytest.raises(DataError, match=r"^words = 9, size = 3 and seed = 3 do not give the oracle of this digest;"):
         data.resolve()
 
 
@@ -201,41 +201,41 @@ def lines(tmp_path: Path):
 
 
 def notes(data: TextLines) -> list[str]:
-    return [told.note for told in data.prepare()]
+    return [message.note for message in data.prepare()]
 
 
-def test_lines_of_words_come_back_as_they_were(lines) -> None:
+def test_lines_are_encoded_and_decoded(lines) -> None:
     data = lines("the cat sat\n\n  a dog  \nthe cat\r\nthe\n", held_out=0.0).resolve()
     assert data.spec.shape == (4,)
     assert data.words == ("<end>", "the", "cat", "a", "dog", "sat"), "the most frequent first, then by letters"
     assert sorted(texts(data, "train")) == ["a dog", "the", "the cat", "the cat sat"]
     assert sorted(data.stream("train", 4, 0).batch(0).lengths.tolist()) == [1, 2, 2, 3]
-    assert notes(data) == ["4 lines of up to 3 words, 6 different ones with the end"]
+    assert notes(data) == ["4 lines of up to 3 words, 6 distinct ones with the end token"]
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_lines_of_any_system_are_the_same(lines, ending: str, mark: bytes) -> None:
+def test_line_endings_do_not_matter(lines, ending: str, mark: bytes) -> None:
     data = lines(mark + ending.join(("the cat sat", "a dog", "")).encode(), held_out=0.0)
     assert sorted(texts(data, "train")) == ["a dog", "the cat sat"]
     assert data.resolve().words == ("<end>", "a", "cat", "dog", "sat", "the")
 
 
-def test_characters_are_words_too(lines) -> None:
+def test_characters_as_tokens(lines) -> None:
     data = lines("aé b\nba\n", unit="characters", held_out=0.0).resolve()
     assert sorted(texts(data, "train")) == ["aé b", "ba"]
     assert data.spec.shape == (5,)
 
 
-def test_long_lines_are_cut_and_it_is_said(lines) -> None:
+def test_long_lines_are_truncated_and_reported(lines) -> None:
     data = lines("a b c d e\na b\na b c\n", longest=3, held_out=0.0)
     assert sorted(texts(data, "train")) == ["a b", "a b c", "a b c"]
-    assert notes(data)[1] == "1 of 3 lines are cut after 3 words (longest)"
+    assert notes(data)[1] == "1 of 3 lines are truncated to 3 words (longest)"
     many = lines(" ".join(["w"] * 100) + "\nw\n", held_out=0.0)
     assert many.resolve().length == 32
 
 
-def test_equal_lines_are_never_on_both_sides(lines) -> None:
+def test_equal_lines_are_in_one_split(lines) -> None:
     data = lines("\n".join(f"line {number % 10}" for number in range(100)), held_out=0.2)
     train, held_out = (set(texts(data, split)) for split in ("train", "held_out"))
     assert (len(train), len(held_out)) == (8, 2)
@@ -252,7 +252,7 @@ def test_equal_lines_are_never_on_both_sides(lines) -> None:
     ],
     ids=["alike in what is kept", "other blanks", "alike but for rare words"],
 )
-def test_lines_that_become_the_same_sentence_are_never_on_both_sides(lines, content: str) -> None:
+def test_lines_equal_after_marking_are_in_one_split(lines, content: str) -> None:
     data = lines(content, longest=4, most=8, rare="mark", held_out=0.3)
     train, held_out = (set(texts(data, split)) for split in ("train", "held_out"))
     assert train
@@ -260,72 +260,72 @@ def test_lines_that_become_the_same_sentence_are_never_on_both_sides(lines, cont
     assert data.count("train") + data.count("held_out") == len(content.splitlines())
 
 
-def test_held_out_lines_decide_no_word_where_one_can_be_unknown(lines) -> None:
+def test_held_out_lines_do_not_influence_the_vocabulary(lines) -> None:
     content = "\n".join(f"the cat number{number} sat" for number in range(20))
     data = lines(content, rare="mark", held_out=0.25)
     assert f"the cat {UNKNOWN} sat" in texts(data, "held_out")
     assert not any(UNKNOWN in text for text in texts(data, "train"))
     assert len(data.resolve().words) == 2 + 3 + 15
-    assert notes(data)[-1] == "5 of 20 words held out are not among the 20: <unknown> (most)"
+    assert notes(data)[-1] == "5 of 20 held-out words are not in the vocabulary and become <unknown> (most)"
     assert texts(data.resolve(), "held_out") == texts(data, "held_out")
     known = lines(content, held_out=0.25)
     assert len(known.resolve().words) == 1 + 3 + 20
-    assert notes(known)[-1].startswith("5 of them stand in held-out lines alone: nothing is learnt of these words")
+    assert notes(known)[-1].startswith("5 of them occur only in held-out lines")
 
 
-def test_words_behind_the_cut_are_no_words_of_the_vocabulary(lines) -> None:
+def test_truncated_words_are_not_in_the_vocabulary(lines) -> None:
     assert lines("a b c\nb a d\na a\n", longest=2, held_out=0.0).resolve().words == ("<end>", "a", "b")
 
 
-def test_settled_lines_need_no_file_to_be_read_again(lines) -> None:
+def test_resolved_text_needs_no_file(lines) -> None:
     data = lines("the cat\na dog\n").resolve()
     Path(data.file).unlink()
-    assert data.spec.vocabulary.text([1, 2, 0]) == "a cat"
-    with pytest.raises(DataError, match="there is no file"):
+    assert data.spec.vocabulary.decode([1, 2, 0]) == "a cat"
+    with pytest.raises(DataError, match="does not exist"):
         data.count("train")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "my.txt is empty; give a file with a sentence on each line"),
+        ("", "my.txt is empty; it must contain one sentence per line"),
         (" \n\t\n", "my.txt is empty"),
-        (b"\x89PNG\r\n\x1a\n\x00\x00", "my.txt, line 1: this is no text in UTF-8"),
-        (b"fine\nl\xe4ter\n", "my.txt, line 2: this is no text in UTF-8"),
-        (b"fine\n\nwith\x00nothing\n", "my.txt, line 3: this is no text in UTF-8"),
-        ("an <end> here\n", "holds the word <end>, which stands for something here"),
-        ("the cat sat", "my.txt holds one line alone, or the same again and again; give a file with many lines"),
-        ("the cat\n" * 200, "my.txt holds one line alone, or the same again and again"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "my.txt, line 1: not UTF-8 text"),
+        (b"fine\nl\xe4ter\n", "my.txt, line 2: not UTF-8 text"),
+        (b"fine\n\nwith\x00nothing\n", "my.txt, line 3: not UTF-8 text"),
+        ("an <end> here\n", "contains the reserved word <end>"),
+        ("the cat sat", "my.txt contains only one distinct line; use a file with many lines"),
+        ("the cat\n" * 200, "my.txt contains only one distinct line"),
     ],
 )
-def test_files_that_are_no_text_are_told(lines, content, message: str) -> None:
+def test_files_that_are_not_text_are_refused(lines, content, message: str) -> None:
     with pytest.raises(DataError, match=message):
         lines(content).resolve()
 
 
-def test_a_vocabulary_over_the_limit_is_refused_or_marked(lines) -> None:
+def test_vocabulary_limit(lines) -> None:
     content = "a a b\na b c d\n"
     with pytest.raises(DataError) as error:
         lines(content, most=4).resolve()
-    told = "4 different words, and an end: more than most = 4; give --option data.most=5, or data.rare=mark"
-    assert told in str(error.value)
+    message = "4 different words and an end token: more than most = 4; use --option data.most=5, or data.rare=mark"
+    assert message in str(error.value)
     assert len(lines(content, most=5).resolve().words) == 5
     data = lines(content, most=4, rare="mark", held_out=0.0).resolve()
     assert data.words == ("<end>", UNKNOWN, "a", "b")
     assert f"a b {UNKNOWN} {UNKNOWN}" in texts(data, "train")
-    assert notes(data)[-1] == "2 of 7 words to train on are not among the 4: <unknown> (most)"
+    assert notes(data)[-1] == "2 of 7 training words are not in the vocabulary and become <unknown> (most)"
 
 
-def test_an_unknown_word_is_named_with_its_line(lines) -> None:
+def test_unknown_word_is_reported_with_its_line(lines) -> None:
     data = lines("a b\nb zebra\n", words=("a", "b"), held_out=0.0)
-    with pytest.raises(DataError, match=r"my.txt, line 2: 'zebra' is not among the 3 words that this data knows"):
+    with pytest.raises(DataError, match=r"my.txt, line 2: 'zebra' is not one of the 3 words of the vocabulary"):
         data.count("train")
 
 
-def test_a_file_that_has_changed_is_noticed(lines) -> None:
+def test_changed_file_is_refused(lines) -> None:
     data = lines("a b\nb a\n").resolve()
     Path(data.file).write_text("a b\nb a\nb b\n")
-    with pytest.raises(DataError, match="is not as it was when this run began"):
+    with pytest.raises(DataError, match="changed since this run started"):
         data.resolve()
 
 
@@ -333,18 +333,18 @@ def test_a_file_that_has_changed_is_noticed(lines) -> None:
     ("options", "message"),
     [({"most": 0}, "most = 0"), ({"held_out": 0.9}, "held_out = 0.9"), ({"longest": 0}, "longest = 0")],
 )
-def test_options_out_of_range_are_told(lines, options, message: str) -> None:
+def test_options_out_of_range_are_refused(lines, options, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         lines("a\n", **options)
 
 
-def test_sentences_that_do_not_end_must_be_whole() -> None:
+def test_fixed_length_sentences_must_be_complete() -> None:
     words = Vocabulary(("x", "y"))
-    assert words.tokens("x y y x", 3, "here") == [0, 1, 1]
-    with pytest.raises(DataError, match="here: 2 words, where every sentence has 3"):
-        words.tokens("x y", 3, "here")
+    assert words.encode("x y y x", 3, "here") == [0, 1, 1]
+    with pytest.raises(DataError, match="here: 2 words instead of 3"):
+        words.encode("x y", 3, "here")
 
 
-def test_what_is_no_token_is_read_as_unknown() -> None:
+def test_invalid_tokens_decode_to_unknown() -> None:
     words = Vocabulary(("<end>", "a"))
-    assert words.text([1, 7, math.nan, 1, 0, 1]) == f"a {UNKNOWN} {UNKNOWN} a"
+    assert words.decode([1, 7, math.nan, 1, 0, 1]) == f"a {UNKNOWN} {UNKNOWN} a"

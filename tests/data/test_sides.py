@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from equipoise.core.data import PairedBatch, UnpairedBatch
-from equipoise.data._arrays import places_of
-from equipoise.data._pictures import ORIENTATION
-from equipoise.data._sides import joined
+from equipoise.data._arrays import batch_indices
+from equipoise.data._image_files import ORIENTATION
+from equipoise.data._translation_images import connected_groups
 from equipoise.data.openmoji import OpenMoji
 from equipoise.data.paired_folder import PairedFolder
 from equipoise.data.unpaired_folders import UnpairedFolders
@@ -73,11 +73,11 @@ def levels(images):
 
 
 def notes(data):
-    return [told.note for told in data.prepare() if told.note]
+    return [message.note for message in data.prepare() if message.note]
 
 
 @pytest.mark.parametrize("write", [write_two, write_beside])
-def test_each_input_comes_with_its_own_sample(tmp_path, paired, write):
+def test_inputs_are_paired_with_samples(tmp_path, paired, write):
     write(tmp_path / "data")
     data = paired().resolve()
     assert data.spec.shape == (3, 16, 16)
@@ -93,7 +93,7 @@ def test_each_input_comes_with_its_own_sample(tmp_path, paired, write):
     assert (data.count("train"), data.count("held_out")) == (27, 3)
 
 
-def test_both_ways_of_lying_are_written_out_and_the_other_way_round_can_be_asked_for(tmp_path, paired):
+def test_layout_is_resolved_and_can_be_reversed(tmp_path, paired):
     write_beside(tmp_path / "data")
     assert (paired().resolve().source, paired().resolve().target) == ("left", "right")
     other = paired(source="right").resolve()
@@ -107,7 +107,7 @@ def test_both_ways_of_lying_are_written_out_and_the_other_way_round_can_be_asked
     assert (other.spec.shape[0], other.spec.source[0]) == (1, 3)
 
 
-def test_withheld_pairs_are_side_by_side_by_chance_and_held_out_ones_are_not(tmp_path, paired):
+def test_unpaired_training_keeps_held_out_pairs(tmp_path, paired):
     write_two(tmp_path / "data")
     data = paired(paired=False).resolve()
     assert data.spec.paired == ("held_out",)
@@ -122,7 +122,7 @@ def test_withheld_pairs_are_side_by_side_by_chance_and_held_out_ones_are_not(tmp
     assert torch.equal(levels(held_out.real), levels(held_out.source))
 
 
-def test_the_same_holds_for_emoji():
+def test_unpaired_training_of_openmoji():
     given, withheld = (
         OpenMoji(16).stream("train", 64, 0).batch(0),
         OpenMoji(16, paired=False).stream("train", 64, 0).batch(0),
@@ -135,7 +135,7 @@ def test_the_same_holds_for_emoji():
     assert torch.equal(held_out.source, OpenMoji(16).stream("held_out", 64, 0).batch(0).source)
 
 
-def test_pairs_of_equal_inputs_lie_in_one_split(tmp_path, paired):
+def test_pairs_with_equal_inputs_are_in_one_split(tmp_path, paired):
     for number in range(20):
         save(flat(100 + number % 4), tmp_path / "data" / "in" / f"{number}.png")
         save(tinted(number), tmp_path / "data" / "out" / f"{number}.png")
@@ -148,7 +148,7 @@ def test_pairs_of_equal_inputs_lie_in_one_split(tmp_path, paired):
     assert not inputs[0] & inputs[1]
 
 
-def test_pairs_of_equal_samples_lie_in_one_split(tmp_path, paired):
+def test_pairs_with_equal_samples_are_in_one_split(tmp_path, paired):
     for number in range(20):
         save(flat(number), tmp_path / "data" / "in" / f"{number}.png")
         save(tinted(100 + number % 4), tmp_path / "data" / "out" / f"{number}.png")
@@ -158,7 +158,7 @@ def test_pairs_of_equal_samples_lie_in_one_split(tmp_path, paired):
     assert not set(levels(train.real).tolist()) & set(levels(aside.real).tolist())
 
 
-def test_halves_that_are_equal_lie_in_one_split_whatever_is_beside_them(tmp_path, paired):
+def test_pairs_with_equal_halves_are_in_one_split(tmp_path, paired):
     """Pair n has input n mod 4; of the first 12, sample n, of the rest those of the first four: 4 groups."""
     for number in range(16):
         image = Image.new("RGB", (32, 16))
@@ -172,12 +172,12 @@ def test_halves_that_are_equal_lie_in_one_split_whatever_is_beside_them(tmp_path
         assert not set(levels(getattr(train, side)).tolist()) & set(levels(getattr(aside, side)).tolist())
 
 
-def test_what_hangs_together_has_the_lowest_name():
-    assert joined("dcba", [1, 2, 2, 3], [7, 8, 9, 7]) == ["a", "b", "b", "a"]
-    assert joined("dcba", [1, 2, 2, 3], [7, 8, 9, 9]) == ["d", "a", "a", "a"]
+def test_connected_groups_have_the_lowest_name():
+    assert connected_groups("dcba", [1, 2, 2, 3], [7, 8, 9, 7]) == ["a", "b", "b", "a"]
+    assert connected_groups("dcba", [1, 2, 2, 3], [7, 8, 9, 9]) == ["d", "a", "a", "a"]
 
 
-def test_two_sets_need_not_be_of_one_size_and_are_shuffled_apart(tmp_path, unpaired):
+def test_unpaired_sets_are_shuffled_independently(tmp_path, unpaired):
     for number in range(40):
         save(tinted(number), tmp_path / "data" / "b" / f"{number}.png")
     for number in range(10):
@@ -195,25 +195,23 @@ def test_two_sets_need_not_be_of_one_size_and_are_shuffled_apart(tmp_path, unpai
     assert len(data.stream("held_out", 4, 0).batch(0)) == 4
 
 
-def test_the_published_layout_is_known_and_others_are_named(tmp_path, unpaired):
+def test_published_layout_is_detected(tmp_path, unpaired):
     for name in ("testA", "testB", "trainA", "trainB"):
         for number in range(4):
             save(tinted(number), tmp_path / "data" / name / f"{number}.png")
     data = unpaired(held_out=0.0)
-    assert "8 images neither in trainA nor in trainB: left out" in notes(data)
+    assert "8 images outside of trainA and trainB were skipped" in notes(data)
     assert (data.resolve().source, data.resolve().target) == ("trainA", "trainB")
     assert data.count("train") == 4
     other = unpaired(source="testB", target="trainA").resolve()
     assert (other.source, other.target) == ("testB", "trainA")
-    with pytest.raises(
-        DataError, match=r"no subfolder 'testC' .* there is: testA, testB, trainA, trainB; name both by"
-    ):
+    with pytest.raises(DataError, match=r"no subfolder 'testC' .* available: testA, testB, trainA, trainB"):
         unpaired(source="testC").resolve()
-    with pytest.raises(DataError, match="cannot both lie in trainA"):
+    with pytest.raises(DataError, match="cannot both be in trainA"):
         unpaired(source="trainA", target="trainA").resolve()
 
 
-def test_names_without_a_partner_are_named_and_counted(tmp_path, paired):
+def test_names_without_a_partner_are_reported(tmp_path, paired):
     write_two(tmp_path / "data")
     (tmp_path / "data" / "in" / "03.png").unlink()
     for number in (40, 41, 42):
@@ -221,42 +219,42 @@ def test_names_without_a_partner_are_named_and_counted(tmp_path, paired):
     with pytest.raises(DataError) as error:
         paired().resolve()
     assert str(error.value) == (
-        "4 images of 62 without a partner of the same name in the other folder: in/40.png, in/41.png, in/42.png and 1 "
-        "more; pairs are in/NAME and out/NAME: mend the names, or move them out"
+        "4 images of 62 have no partner of the same name: in/40.png, in/41.png, in/42.png and 1 "
+        "more; pairs are in/NAME and out/NAME: rename or remove them"
     )
 
 
-def test_endings_may_differ_but_a_name_stands_for_one_image(tmp_path, paired):
+def test_extensions_may_differ_but_names_are_unique(tmp_path, paired):
     write_two(tmp_path / "data", 10)
     Image.open(tmp_path / "data" / "in" / "00.png").save(tmp_path / "data" / "in" / "00.bmp")
-    with pytest.raises(DataError, match=r"^2 images of one name but for the ending: in/00\.bmp, in/00\.png; keep one"):
+    with pytest.raises(DataError, match=r"^2 images differ only in the extension: in/00\.bmp, in/00\.png; keep one"):
         paired().resolve()
     (tmp_path / "data" / "in" / "00.png").unlink()
     assert paired().count("train") == 9
 
 
-def test_pairs_of_two_sizes_are_named_and_counted(tmp_path, paired):
+def test_pairs_of_different_sizes_are_reported(tmp_path, paired):
     write_two(tmp_path / "data")
     save(flat(9, (16, 20)), tmp_path / "data" / "in" / "05.png")
     save(tinted(9, (32, 32)), tmp_path / "data" / "out" / "07.png")
     with pytest.raises(DataError) as error:
         paired().resolve()
     assert str(error.value) == (
-        "2 pairs of 30 with images of two sizes: in/05.png 16 x 20 and out/05.png 16 x 16, in/07.png 16 x 16 and "
-        "out/07.png 32 x 32; bring both images of a pair to the same"
+        "2 pairs of 30 have images of different sizes: in/05.png 16 x 20 and out/05.png 16 x 16, in/07.png 16 x 16 and "
+        "out/07.png 32 x 32; resize them to the same size"
     )
 
 
 @pytest.mark.parametrize("size", [(16, 16), (33, 16), (16, 32)])
-def test_what_is_no_two_images_is_named_and_counted(tmp_path, paired, size):
+def test_files_that_are_not_two_images_are_reported(tmp_path, paired, size):
     """However few they are."""
     write_beside(tmp_path / "data")
     save(tinted(9, size), tmp_path / "data" / "01.png")
-    with pytest.raises(DataError, match=r"^1 file of 30 in .* with no two images side by side: 01\.png \d+ x \d+;"):
+    with pytest.raises(DataError, match=r"^1 file of 30 in .* is not two images side by side: 01\.png \d+ x \d+;"):
         paired().resolve()
 
 
-def test_subfolders_that_are_called_left_and_right_are_subfolders(tmp_path, paired, unpaired):
+def test_subfolders_named_left_and_right(tmp_path, paired, unpaired):
     write_two(tmp_path / "data", names=("left", "right"))
     for options in ({}, {"source": "left"}, {"source": "left", "target": "right"}):
         data = paired(**options).resolve()
@@ -270,36 +268,36 @@ def test_subfolders_that_are_called_left_and_right_are_subfolders(tmp_path, pair
     assert len(data.stream("train", 8, 0).batch(0)) == 8, "as it was settled, without a look at the folder"
 
 
-def test_halves_in_subfolders_of_these_names_can_be_asked_for(tmp_path, paired, unpaired):
+def test_halves_in_subfolders_named_left_and_right(tmp_path, paired, unpaired):
     for side in ("left", "right"):
         write_beside(tmp_path / "data" / side, 10)
     data = paired(beside=True).resolve()
     assert (data.beside, data.count("train") + data.count("held_out")) == (True, 20)
     for made in (paired(beside=True, source="in"), unpaired(beside=True)):
-        with pytest.raises(SettingError, match=r"data\.beside = true: pairs lie left and right in each image"):
+        with pytest.raises(SettingError, match=r"data\.beside = true: pairs are the left and right half of each image"):
             made.resolve()
 
 
-def test_a_run_from_before_knows_that_its_pairs_lie_side_by_side(tmp_path, paired):
+def test_older_run_uses_halves(tmp_path, paired):
     write_beside(tmp_path / "data")
     resolve = dataclasses.replace(paired().resolve(), beside=None)
     shutil.rmtree(tmp_path / "data")
     assert resolve.stream("train", 8, 0).batch(0).source.shape == (8, 1, 16, 16)
 
 
-def test_what_others_decoded_does_not_make_pairs_of_two_sets(tmp_path, paired, unpaired):
+def test_pairs_are_checked_despite_a_filled_cache(tmp_path, paired, unpaired):
     write_two(tmp_path / "data")
     (tmp_path / "data" / "in" / "03.png").unlink()
     assert unpaired().count("train") == 27
-    with pytest.raises(DataError, match="1 image of 59 without a partner"):
+    with pytest.raises(DataError, match="1 image of 59 has no partner"):
         paired().resolve()
     save(flat(24, (16, 20)), tmp_path / "data" / "in" / "03.png")
     assert unpaired().count("train") == 27
-    with pytest.raises(DataError, match="1 pair of 30 with images of two sizes"):
+    with pytest.raises(DataError, match="1 pair of 30 has images of different sizes"):
         paired().resolve()
 
 
-def test_photographs_of_a_phone_that_lay_on_its_side_are_as_large_as_they_look(tmp_path, paired):
+def test_sizes_respect_exif_orientation(tmp_path, paired):
     write_two(tmp_path / "data")
     turned = Image.Exif()
     turned[ORIENTATION] = 6
@@ -312,26 +310,26 @@ def test_photographs_of_a_phone_that_lay_on_its_side_are_as_large_as_they_look(t
         paired().resolve()
 
 
-def test_a_pair_of_which_one_image_is_damaged_is_left_out_and_said_so(tmp_path, paired):
+def test_pair_with_a_damaged_image_is_skipped_and_reported(tmp_path, paired):
     write_two(tmp_path / "data")
     path = tmp_path / "data" / "out" / "04.png"
     path.write_bytes(path.read_bytes()[:40])
     data = paired(held_out=0.0)
-    assert any("1 of 60 files cannot be used" in note for note in notes(data))
+    assert any("1 of 60 files was skipped" in note for note in notes(data))
     batch = data.stream("train", 29, 0).batch(0)
     assert 4 * 8 not in levels(batch.source).tolist()
     assert torch.equal(levels(batch.real), levels(batch.source))
 
 
-def test_a_folder_that_changed_since_is_not_trained_on(tmp_path, paired):
+def test_changed_folder_is_refused(tmp_path, paired):
     write_two(tmp_path / "data")
     resolve = paired().resolve()
     save(tinted(3), tmp_path / "data" / "out" / "05.png")
-    with pytest.raises(DataError, match=r"1 file was altered \(out/05\.png\); restore it, or train anew"):
+    with pytest.raises(DataError, match=r"1 file was modified \(out/05\.png\); restore it, or start a new run"):
         resolve.resolve()
 
 
-def test_a_settled_folder_is_not_looked_at_again(tmp_path, paired):
+def test_resolved_folder_is_not_read_again(tmp_path, paired):
     write_two(tmp_path / "data")
     resolve = paired().resolve()
     shutil.rmtree(tmp_path / "data")
@@ -339,7 +337,7 @@ def test_a_settled_folder_is_not_looked_at_again(tmp_path, paired):
     assert resolve.spec.source == (1, 16, 16)
 
 
-def test_colour_can_be_taken_as_grey_and_grey_as_colour(tmp_path, paired):
+def test_channels_are_converted(tmp_path, paired):
     write_two(tmp_path / "data")
     data = paired(source_channels=3, channels=1)
     batch = data.stream("train", 4, 0).batch(0)
@@ -349,7 +347,7 @@ def test_colour_can_be_taken_as_grey_and_grey_as_colour(tmp_path, paired):
     torch.testing.assert_close(batch.real[:, 0, 0, 0], luma, atol=1e-5, rtol=0)
 
 
-def test_it_suggests_what_suits_it(tmp_path, paired, unpaired):
+def test_suggestion_depends_on_the_data(tmp_path, paired, unpaired):
     write_two(tmp_path / "data")
     assert dataclasses.astuple(paired().suggestion)[:2] == ("pix2pix:cpu32", 3000)
     assert paired().suggestion.metric == "paired_l1"
@@ -368,18 +366,18 @@ def test_it_suggests_what_suits_it(tmp_path, paired, unpaired):
         ({"held_out": 0.7}, "held_out = 0.7: it must be from 0 to 0.5"),
     ],
 )
-def test_values_that_cannot_be_are_refused(paired, unpaired, options, line):
+def test_invalid_values_are_refused(paired, unpaired, options, line):
     for made in (paired, unpaired):
         with pytest.raises(SettingError) as error:
             made(**options)
         assert str(error.value) == line
 
 
-def test_places_run_through_whole_epochs_however_large_a_batch_is():
+def test_batches_larger_than_an_epoch():
     for size in (1, 3, 7, 10, 23):
-        drawn = torch.cat([places_of(7, size, 0, "train", index) for index in range(70 // size)])
+        drawn = torch.cat([batch_indices(7, size, 0, "train", index) for index in range(70 // size)])
         whole = drawn[: len(drawn) // 7 * 7].view(-1, 7).sort(dim=1).values
         assert torch.equal(whole, torch.arange(7).expand_as(whole))
     assert np.array_equal(
-        places_of(7, 3, 0, "train", 5), torch.cat([places_of(7, 1, 0, "train", n) for n in (15, 16, 17)])
+        batch_indices(7, 3, 0, "train", 5), torch.cat([batch_indices(7, 1, 0, "train", n) for n in (15, 16, 17)])
     )

@@ -18,7 +18,7 @@ def digits(split):
 
 
 @pytest.mark.parametrize("split", ["train", "held_out"])
-def test_every_channel_is_a_digit_of_the_split_and_the_label_reads_them(split):
+def test_channels_are_digits_and_labels_are_numbers(split):
     known = digits(split)
     batch = StackedDigits(16).stream(split, 64, 0).batch(0)
     for stack, label in zip(batch.real, batch.condition, strict=True):
@@ -26,7 +26,7 @@ def test_every_channel_is_a_digit_of_the_split_and_the_label_reads_them(split):
         assert label == int(f"{first}{second}{third}")
 
 
-def test_all_thousand_modes_are_equally_likely_and_channels_independent():
+def test_modes_are_uniform():
     stream = StackedDigits(16).stream("train", MANY, 0)
     labels = torch.cat([stream.batch(index).condition for index in range(4)])
     counts = torch.bincount(labels, minlength=1000)
@@ -36,7 +36,7 @@ def test_all_thousand_modes_are_equally_likely_and_channels_independent():
     assert abs(chi_squared - 999) < 4.5 * (2 * 999) ** 0.5
 
 
-def test_no_stack_comes_twice_nor_in_both_splits():
+def test_stacks_do_not_repeat_across_batches_or_splits():
     seen = [
         stack.numpy().tobytes()
         for split in ("train", "held_out")
@@ -46,9 +46,9 @@ def test_no_stack_comes_twice_nor_in_both_splits():
     assert len(set(seen)) == 400
 
 
-def test_what_cannot_be_is_refused_with_the_way_out():
+def test_invalid_options_name_the_remedy():
     with pytest.raises(SettingError) as error:
         catalog.build("data", "stacked_digits", {"image_size": 28})
-    assert str(error.value) == "image_size = 28 is not offered by 'stacked_digits'; use 16, 32, 64 or 128"
-    with pytest.raises(SettingError, match="batch_size = 0 is too small"):
+    assert str(error.value) == "image_size = 28 is not supported by 'stacked_digits'; use 16, 32, 64 or 128"
+    with pytest.raises(SettingError, match="batch_size = 0: it must be at least 1"):
         StackedDigits().stream("train", 0, 0)
