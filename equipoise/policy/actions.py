@@ -1,4 +1,4 @@
-"""Actions of a policy: heads, each a position in [-1, 1] that stands for one knob or for several that move together.
+"""Actions of a policy: heads, each a position in [-1, 1] that sets one knob, or several that move together.
 
 - `octaves`: knob × 2^(weight · reach · position). At 0 the knob has exactly the value of the base controller.
 - `offset`: knob + weight · reach · position, likewise.

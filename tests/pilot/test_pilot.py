@@ -16,7 +16,7 @@ from equipoise.controllers.annealed import Annealed
 from equipoise.core import catalog
 from equipoise.core.controller import Turn, request, state_from_json, state_to_json
 from equipoise.core.knobs import AdversarialKnobs, Knobs
-from equipoise.core.observations import Observation
+from equipoise.core.observations import Health, Observation, Signals
 from equipoise.core.records import PhaseRecord, StepRecord
 from equipoise.core.schedules import linear, parse
 from equipoise.errors import SettingError, UnknownNameError
@@ -271,16 +271,16 @@ class Greedy:
         return frozenset({"lr_g", "beta1"})
 
 
-def replay_by_hand(controller: Any, base: Knobs, seen: list[Observation]) -> list[Mapping[str, float]]:
+def replay_by_hand(controller: Any, base: Knobs, observations: list[Observation]) -> list[Mapping[str, float]]:
     """The knobs after each decision, from the observations alone."""
     state = initial = controller.initial(base)
-    start = controller.update(state, Observation(0, 0.0, type(seen[0].signals)(), type(seen[0].health)(), base))
+    start = controller.update(state, Observation(0, 0.0, Signals(), Health(), base))
     knobs, state = (
         base.with_values({n: r.clamp(getattr(start.knobs, n)) for n, r in base.ranges().items()}),
         start.state,
     )
     result = []
-    for observation in seen:
+    for observation in observations:
         assert observation.knobs == knobs, "the observation has the replayed knobs"
         state = state_from_json(initial, json.loads(json.dumps(state_to_json(state))))
         turn = controller.update(state, observation)
@@ -357,8 +357,8 @@ def test_progress_stops_at_one() -> None:
     pilot = Pilot(
         annealed(lr_g="linear(1e-3, 1e-4)"), steps=5, knobs=Knobs(), model_info=ModelInfo(turnable=frozenset({"lr_g"}))
     )
-    seen = [pilot.observe(loss_g=torch.tensor(1.0)) for _ in range(12)]
-    assert [decision.observation.progress for decision in seen if decision] == [0.2, 0.4, 0.6, 0.8] + [1.0] * 8
+    decisions = [pilot.observe(loss_g=torch.tensor(1.0)) for _ in range(12)]
+    assert [decision.observation.progress for decision in decisions if decision] == [0.2, 0.4, 0.6, 0.8] + [1.0] * 8
     assert pilot.knobs.lr_g == pytest.approx(1e-4)
 
 
@@ -453,7 +453,7 @@ def test_restoring_keeps_the_rates_of_a_scheduler_and_of_a_second_group(loaded: 
     stopped, scheduler = start()
     first = Pilot(controller, steps=20, optimizers=stopped.optimizers)
     run(first, stopped, scheduler, 7)
-    (tensors, values), kept = first.state(), {name: one.state_dict() for name, one in stopped.optimizers.items()}
+    (tensors, values), states = first.state(), {name: one.state_dict() for name, one in stopped.optimizers.items()}
     again, second_scheduler = start()
     again.generator.load_state_dict(stopped.generator.state_dict())
     again.discriminator.load_state_dict(stopped.discriminator.state_dict())
@@ -461,7 +461,7 @@ def test_restoring_keeps_the_rates_of_a_scheduler_and_of_a_second_group(loaded: 
 
     def load() -> None:
         for name, one in again.optimizers.items():
-            one.load_state_dict(kept[name])
+            one.load_state_dict(states[name])
         second_scheduler.load_state_dict(scheduler.state_dict())
 
     if loaded == "before the pilot":

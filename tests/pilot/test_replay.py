@@ -23,21 +23,21 @@ def _run(folder: Path) -> Run:
 
 def test_the_log_reproduces_every_knob_exactly(tmp_path: Path) -> None:
     run = _run(tmp_path / "run")
-    seen = list(read_observations(run, AdversarialKnobs()))
+    observations = list(read_observations(run, AdversarialKnobs()))
     controller = catalog.build("controllers", "annealed", {"schedules": SCHEDULES})
     base = AdversarialKnobs().with_values(run.lines("started")[0]["knobs"])
-    again = replay(controller, seen, base)
-    assert [knobs.values() for knobs in again[:-1]] == [observation.knobs.values() for observation in seen[1:]]
-    assert len({knobs.lr_d for knobs in again}) == len(seen), "the learning rate changed at every reading"
-    assert seen[-1].progress == 100 / 120
-    assert seen[0].signals.rank_train_fake is not None
+    again = replay(controller, observations, base)
+    assert [knobs.values() for knobs in again[:-1]] == [observation.knobs.values() for observation in observations[1:]]
+    assert len({knobs.lr_d for knobs in again}) == len(observations), "the learning rate changed at every reading"
+    assert observations[-1].progress == 100 / 120
+    assert observations[0].signals.rank_train_fake is not None
 
 
 def test_another_controller_can_be_replayed(tmp_path: Path) -> None:
     run = _run(tmp_path / "run")
-    seen = list(read_observations(run, AdversarialKnobs()))
+    observations = list(read_observations(run, AdversarialKnobs()))
     base = AdversarialKnobs()
-    assert set(replay(catalog.build("controllers", "fixed"), seen, base)) == {base}
+    assert set(replay(catalog.build("controllers", "fixed"), observations, base)) == {base}
 
 
 def test_a_reading_covers_all_steps_since_the_last(tmp_path: Path) -> None:
