@@ -29,7 +29,7 @@ _HOMES = {
     "PilotCallback": "pilot.lightning",
     "Rollback": "pilot.snapshots",
     "ModelInfo": "pilot.pilot",
-    "Run": "runs.run_folder",
+    "Run": "runs.run",
     "OptimizerSettings": "core.model",
     "Signals": "core.observations",
     "StepRecord": "core.records",
