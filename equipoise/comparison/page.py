@@ -34,7 +34,7 @@ a run whose score is below {failure:.0%} of that of the baseline's median run in
 a run: {snapshot}. CPU time is that of the process of the run: training, probes, live metrics, checkpoints, rollbacks
 and the controller, without the reported metric. Intervals: bootstrap within each setting, 10,000 resamples, widened for
 small numbers of runs. P-values are two-sided and Holm-corrected for the number of arms. They count runs, not tasks, so
-they generalise to other seeds; the column "better in" shows how far tasks and regimes agree. The drop from the best to the
+they generalise to other seeds; the column "better in" shows how far tasks and regimes agree. The drop from best to
 last score and the standard deviation exist only for runs that ended."""
 SNAPSHOTS = {
     "last": "its last samples",

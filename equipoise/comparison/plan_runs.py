@@ -13,10 +13,10 @@ import torch
 from equipoise.comparison import arms
 from equipoise.comparison.plan import WELL_SET, Arm, ComparisonPlan, SearchRange, Task
 from equipoise.core import catalog
+from equipoise.core.controller import AnyController
 from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.metric import FeatureMetric, Metric, check_independent
 from equipoise.core.model import Model
-from equipoise.core.controller import AnyController
 from equipoise.errors import EquipoiseError, SettingError
 from equipoise.evaluation.evaluate import select_metrics
 from equipoise.evaluation.subject import EvaluationContext, EvaluationRequest

@@ -29,7 +29,8 @@ from equipoise.models.mlp import MLP
 from equipoise.pilot.pilot import Pilot
 from equipoise.pilot.step import Decision
 from equipoise.training import probe
-from equipoise.training.loop import MetricEvaluation, Training
+from equipoise.training.loop import Training
+from equipoise.training.plan import MetricEvaluation
 
 MAX_STACK = 64
 """Default number of runs in one stack; more do not fit the cache of a core and are not faster."""

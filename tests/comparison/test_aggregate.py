@@ -138,7 +138,7 @@ def test_the_same_scores_give_the_same_interval_and_none_gives_an_error() -> Non
     groups = {"a": SOURCE.uniform(size=30)}
     assert aggregate.estimate_mean(groups) == aggregate.estimate_mean(groups) != aggregate.estimate_mean(groups, seed=1)
     assert DRAWS >= 10_000
-    with pytest.raises(ValueError, match="no score"):
+    with pytest.raises(ValueError, match="without scores"):
         estimate_interquartile_mean({"a": np.array([])})
 
 

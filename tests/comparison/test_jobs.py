@@ -1,30 +1,40 @@
-"""Jobs in processes of their own: one that fails does not stop the rest, and what is done stays done."""
+"""Jobs in processes: failures do not stop the others, finished jobs are not repeated, interrupted ones are saved."""
 
+import contextlib
 import dataclasses
 import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from equipoise.cli import main as cli
-from equipoise.comparison import execution, jobs, plan_runs, tuning
-from equipoise.comparison.folder import ComparisonFolder, create_or_open, read_json, write_json
-from equipoise.comparison.jobs import Job, execute_jobs
+from equipoise.comparison import execution, jobs, plan_runs, processes, tuning
+from equipoise.comparison.execution import Job
+from equipoise.comparison.folder import ComparisonFolder, create_or_open, read_tuned_arms, write_json
+from equipoise.comparison.jobs import execute_jobs
 from equipoise.comparison.plan import Arm, ComparisonPlan, Regime, Tuning, load_plan
-from equipoise.comparison.plan_runs import TaskSetting
+from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.comparison.results import RunResult
 from equipoise.errors import RunError
 
 PLAN = """\
 seeds = [0]
 samples = 50
-looks = 2
+evaluations = 2
 
 [arms.fixed]
 
-[arms.mine]
-controller = "mylab.mine"
+[arms.error]
+controller = { name = "mylab.custom", failure = "error" }
+
+[arms.kill]
+controller = { name = "mylab.custom", failure = "kill" }
 
 [tasks.ring]
 data = "ring"
@@ -33,218 +43,287 @@ steps = 4
 batch_size = 16
 reported = "high_quality"
 """
-MINE = '''\
-"""A controller of one's own."""
+CONTROLLER = '''\
+"""A custom controller."""
 
+import os
 from dataclasses import dataclass
 
-from equipoise.observations import Turn
+from equipoise.core.controller import Turn
 
-__all__ = ["Mine"]
+__all__ = ["Custom"]
 
 
 @dataclass(frozen=True)
-class Mine:
-    """Turns nothing, or fails."""
+class Custom:
+    """Changes nothing, or fails."""
 
-    def turns(self):
+    failure: str
+
+    def required_knobs(self):
         return frozenset()
 
     def initial(self, knobs):
         return {}
 
     def update(self, state, observation):
-        if observation.step == 2 and WRONG:
-            raise ValueError("too curious")
+        if FAILS and observation.step == 2 and self.failure == "error":
+            raise ValueError("broken controller")
+        if FAILS and observation.step == 2 and self.failure == "kill":
+            os.kill(os.getpid(), 9)
         return Turn(observation.knobs, state)
 '''
 
 
-def lab(folder: Path, wrong: bool) -> None:
+def write_controller(folder: Path, *, fails: bool) -> None:
     (folder / "mylab").mkdir(exist_ok=True)
     (folder / "mylab" / "__init__.py").write_text("")
-    (folder / "mylab" / "mine.py").write_text(f"{MINE}\n\nWRONG = {wrong}\n")
+    (folder / "mylab" / "custom.py").write_text(f"{CONTROLLER}\n\nFAILS = {fails}\n")
 
 
-def test_one_that_fails_is_told_of_and_tried_again(
+def test_failed_runs_are_reported_and_tried_again(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(str(elsewhere))
-    lab(elsewhere, wrong=True)
+    write_controller(elsewhere, fails=True)
     Path("plan.toml").write_text(PLAN)
-    words = ["compare", "plan.toml", "--out", "out", "--processes", "2", "--json"]
+    args = ["compare", "plan.toml", "--out", "out", "--processes", "2", "--json"]
     plan, folder = load_plan(Path("plan.toml")), ComparisonFolder(Path("out"))
     create_or_open(folder, plan, PLAN)
-    execution.execute_anchors(folder, plan_runs.test_settings(plan)[0])  # here, for a process takes seconds to begin
-    assert cli.run(words) == 3
-    told = json.loads(capsys.readouterr().out)
-    assert (told["done"], told["total"]) == (2, 3)
-    assert told["failed"] == {"ring.mine.seed0": "ValueError: too curious"}
-    assert "Traceback" in Path("out/failed/ring.mine.seed0.txt").read_text()
-    assert told["cpu"] > 1, "the seconds of the processes that ran"
+    execution.execute_anchors(folder, plan_runs.test_settings(plan)[0])
+    assert cli.run(args) == 3
+    output = json.loads(capsys.readouterr().out)
+    assert (output["done"], output["total"]) == (2, 4)
+    assert output["failed"]["ring.error.seed0"] == "ValueError: broken controller"
+    assert "Traceback" in Path("out/failed/ring.error.seed0.txt").read_text()
+    assert "exit code -9" in output["failed"]["ring.kill.seed0"]
+    assert output["cpu"] > 0
     before = Path("out/runs/ring.fixed.seed0/generator.safetensors").stat().st_mtime_ns
     lines = [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
-    assert {line["arm"]: line["state"] for line in lines} == {"fixed": "ended", "mine": "failed"}
-    lab(elsewhere, wrong=False)
-    assert cli.run(words[:-1]) == 0
+    assert {line["arm"]: line["state"] for line in lines} == {"fixed": "ended", "error": "failed", "kill": "failed"}
+    write_controller(elsewhere, fails=False)
+    assert cli.run(args[:-1]) == 0
     out, err = capsys.readouterr()
-    assert out == "3 of 3 done; report: out/report.html\n"
-    assert "2 of 3 done: begun" in err
-    assert "3 of 3 done: ring.mine.seed0" in err
-    assert not Path("out/failed/ring.mine.seed0.txt").exists()
+    assert "4 of 4 done" in out
+    assert "out/report.html" in out
+    assert "2 of 4 done" in err
+    assert "done: ring.error.seed0" in err
+    assert not list(Path("out/failed").iterdir())
     assert Path("out/runs/ring.fixed.seed0/generator.safetensors").stat().st_mtime_ns == before
-    first, second = (json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines())
-    assert first["score"] == second["score"], "a controller that turns nothing is the fixed one, on the same seed"
-    assert first["weights"] == second["weights"]
+    lines = [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
+    assert len({line["score"] for line in lines}) == 1, "a controller that changes nothing equals fixed, same seed"
+    assert len({line["weights"] for line in lines}) == 1
 
 
-class Pretended:
-    """A process that ends when it is looked at for the third time, or when it is asked to."""
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def long_plan(tiny: ComparisonPlan) -> ComparisonPlan:
+    task = dataclasses.replace(tiny.tasks["ring"], steps=100_000, also=())
+    return dataclasses.replace(tiny, tasks={"ring": task}, evaluations=2000)
+
+
+def start_long_run(tiny: ComparisonPlan, folder: ComparisonFolder) -> tuple[RunSpec, processes.JobProcess]:
+    run = plan_runs.test_runs(long_plan(tiny))[0]
+    process = processes.start_process(folder, Job(run))
+    wait_until(lambda: folder.measurements(run).exists() or process.exit_code is not None)
+    return run, process
+
+
+def test_terminated_run_is_saved(tiny: ComparisonPlan, tmp_path: Path) -> None:
+    folder = ComparisonFolder(tmp_path / "out")
+    create_or_open(folder, long_plan(tiny), "")
+    run, process = start_long_run(tiny, folder)
+    process.terminate()
+    assert process.join() > 0, "CPU seconds"
+    assert process.exit_code == processes.INTERRUPTED
+    assert list((folder.run(run) / "checkpoints").glob("step-*"))
+
+
+PARENT = """\
+import os, pathlib, sys, time
+from equipoise.comparison import execution, folder, plan_runs, processes
+
+comparison = folder.ComparisonFolder(pathlib.Path(sys.argv[1]))
+run = plan_runs.test_runs(folder.open_comparison(comparison).plan)[0]
+process = processes.start_process(comparison, execution.Job(run))
+while process.exit_code is None and not comparison.measurements(run).exists():
+    time.sleep(0.02)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_run_is_saved_when_its_parent_is_killed(tiny: ComparisonPlan, tmp_path: Path) -> None:
+    folder = ComparisonFolder(tmp_path / "out")
+    create_or_open(folder, long_plan(tiny), "")
+    parent = subprocess.run([sys.executable, "-c", PARENT, str(folder.path)], check=False)
+    assert parent.returncode == -signal.SIGKILL
+    events = folder.run(plan_runs.test_runs(tiny)[0]) / "events.jsonl"
+    wait_until(lambda: '"interrupted"' in events.read_text())
+
+
+class FakeProcess:
+    """A process that ends when it is polled for the third time, or when it is terminated."""
 
     started: ClassVar[list[str]] = []
-    together = 0
+    running = 0
     most = 0
-    when_stopped = 130
+    code_when_terminated = processes.INTERRUPTED
 
-    def __init__(self, name: str, code: int, path: Path) -> None:
-        self.name, self.code, self.path, self.looked, self.stopped = name, code, path, 0, False
-        self.returncode: int | None = None
-        Pretended.started.append(name)
-        Pretended.together += 1
-        Pretended.most = max(Pretended.most, Pretended.together)
+    def __init__(self, name: str, code: int) -> None:
+        self.code, self.polls, self.terminated, self.ended = code, 0, False, False
+        FakeProcess.started.append(name)
+        FakeProcess.running += 1
+        FakeProcess.most = max(FakeProcess.most, FakeProcess.running)
 
-    def poll(self) -> int | None:
-        self.looked += 1
-        if self.returncode is None and (self.stopped or self.looked >= 3):
-            self.returncode = Pretended.when_stopped if self.stopped else self.code
-            Pretended.together -= 1
-        return self.returncode
+    @property
+    def exit_code(self) -> int | None:
+        self.polls += 1
+        if not self.ended and (self.terminated or self.polls >= 3):
+            self.ended = True
+            FakeProcess.running -= 1
+        return None if not self.ended else FakeProcess.code_when_terminated if self.terminated else self.code
 
     def terminate(self) -> None:
-        self.stopped = True
+        self.terminated = True
 
-    def wait(self) -> int:
-        self.stopped = True
-        return self.poll() or 0
+    def join(self) -> float:
+        self.terminated = self.terminated or not self.ended
+        return 0.0 if self.exit_code else 1.5
 
 
 @pytest.fixture
-def pretended(monkeypatch: pytest.MonkeyPatch):
-    """Processes that do nothing; those of an arm called "broken" end with a complaint."""
-    Pretended.started, Pretended.together, Pretended.most = [], 0, 0
+def fake_processes(monkeypatch: pytest.MonkeyPatch) -> type[FakeProcess]:
+    """Processes that do nothing; those of an arm or task "broken" fail."""
+    FakeProcess.started, FakeProcess.running, FakeProcess.most = [], 0, 0
 
-    def start(job: Job, folder: ComparisonFolder) -> Pretended:
-        said = jobs._said(folder, job)
-        if isinstance(job.what, TaskSetting) and "broken" not in job.name:
-            write_json(folder.anchors(job.what), {})
-        said.write_text("hm\nValueError: broken\n" if "broken" in job.name else "")
-        return Pretended(job.name, 1 if "broken" in job.name else 0, said)
+    def start(folder: ComparisonFolder, job: Job) -> FakeProcess:
+        is_broken = "broken" in job.name
+        if isinstance(job.spec, TaskSetting) and not is_broken:
+            write_json(folder.anchors(job.spec), {})
+        folder.output(job.name).write_text("output\nValueError: broken\n" if is_broken else "")
+        return FakeProcess(job.name, int(is_broken))
 
-    monkeypatch.setattr(jobs, "_started", start)
-    monkeypatch.setattr(jobs, "PAUSE", 0.0)
-    return Pretended
+    def wait(running: Iterable[FakeProcess]) -> None:
+        assert list(running)
+
+    monkeypatch.setattr(jobs, "start_process", start)
+    monkeypatch.setattr(jobs, "wait_for_any", wait)
+    return FakeProcess
 
 
-def folder_of(plan: ComparisonPlan, path: Path) -> ComparisonFolder:
+def create_folder(plan: ComparisonPlan, path: Path) -> ComparisonFolder:
     folder = ComparisonFolder(path)
     create_or_open(folder, plan, "")
     return folder
 
 
-@pytest.mark.parametrize("processes", [1, 3])
-def test_so_many_at_a_time_in_order(
-    tiny: ComparisonPlan, tmp_path: Path, pretended: type[Pretended], processes: int
+@pytest.mark.parametrize("count", [1, 3])
+def test_jobs_run_in_order_and_at_most_so_many_at_once(
+    tiny: ComparisonPlan, tmp_path: Path, fake_processes: type[FakeProcess], count: int
 ) -> None:
     plan = dataclasses.replace(tiny, arms={"fixed": Arm(), "broken": Arm()})
-    seen = list(execute_jobs(plan, folder_of(plan, tmp_path / "out"), processes))
-    assert pretended.started[0] == "anchors.ring"
-    assert sorted(pretended.started[1:]) == sorted(run.name for run in plan_runs.test_runs(plan))
-    assert pretended.most == processes
-    assert [one.done for one in seen if one.job and not one.failed] == [1, 2, 3, 4, 5]
-    assert {one.job.name for one in seen if one.job and one.failed} == {
+    events = list(execute_jobs(plan, create_folder(plan, tmp_path / "out"), count))
+    assert fake_processes.started[0] == "anchors.ring"
+    assert sorted(fake_processes.started[1:]) == sorted(run.name for run in plan_runs.test_runs(plan))
+    assert fake_processes.most == count
+    assert [one.done for one in events if one.job and not one.error] == [1, 2, 3, 4, 5]
+    assert {one.job.name for one in events if one.job and one.error} == {
         run.name for run in plan_runs.test_runs(plan) if run.arm == "broken"
     }
-    assert {one.failed for one in seen if one.failed} == {"ValueError: broken"}
-    assert all(one.total == 9 for one in seen)
+    assert {one.error for one in events if one.error} == {"ValueError: broken"}
+    assert all(one.total == 9 for one in events)
+    assert events[-1].cpu > 5 * 1.5, "CPU seconds of the jobs and of this process"
 
 
-@pytest.mark.parametrize("code", [130, -15])
-def test_what_is_interrupted_is_asked_to_save(
-    tiny: ComparisonPlan, tmp_path: Path, pretended: type[Pretended], monkeypatch: pytest.MonkeyPatch, code: int
+@pytest.mark.parametrize("code", [processes.INTERRUPTED, -15])
+def test_interrupted_jobs_are_terminated_and_not_failed(
+    tiny: ComparisonPlan,
+    tmp_path: Path,
+    fake_processes: type[FakeProcess],
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
 ) -> None:
-    """Also what had not come to listen for signals yet: it has not failed."""
-    monkeypatch.setattr(pretended, "when_stopped", code)
-    folder, events = folder_of(tiny, tmp_path / "out"), []
+    """A process that is terminated before it handles signals has not failed either."""
+    monkeypatch.setattr(fake_processes, "code_when_terminated", code)
+    folder = create_folder(tiny, tmp_path / "out")
+    events: list[jobs.JobProgress] = []
     for event in execute_jobs(tiny, folder, 2, lambda: len(events) >= 3):
         events.append(event)
-    assert not [event.failed for event in events if event.failed]
+    assert not [event.error for event in events if event.error]
     assert len(events) in (3, 4), "two may end at once"
-    assert pretended.together == 0
-    assert len(pretended.started) < 9
-    running = execute_jobs(tiny, folder, 2)
-    next(running), next(running)
-    running.close()
-    assert pretended.together == 0, "closing the iterator stops what runs"
+    assert fake_processes.running == 0
+    assert len(fake_processes.started) < 9
+    iterator = execute_jobs(tiny, folder, 2)
+    next(iterator), next(iterator)
+    iterator.close()
+    assert fake_processes.running == 0, "closing the iterator stops the jobs"
 
 
-def test_two_at_once_do_not_get_into_each_others_way(
-    tiny: ComparisonPlan, tmp_path: Path, pretended: type[Pretended]
+def test_second_execution_of_a_comparison_is_refused(
+    tiny: ComparisonPlan, tmp_path: Path, fake_processes: type[FakeProcess]
 ) -> None:
-    folder = folder_of(tiny, tmp_path / "out")
-    first = execute_jobs(tiny, folder, 1)
-    next(first)
-    with pytest.raises(RunError, match="in use by another process; wait until it has ended, or stop it"):
-        next(execute_jobs(tiny, folder, 1))
-    first.close()
+    folder = create_folder(tiny, tmp_path / "out")
+    with contextlib.closing(execute_jobs(tiny, folder, 1)) as first:
+        next(first)
+        with pytest.raises(RunError, match="in use by another process"):
+            next(execute_jobs(tiny, folder, 1))
     assert next(execute_jobs(tiny, folder, 1)).total == 9
 
 
-def test_every_arm_gets_the_best_of_its_trials(
-    tiny: ComparisonPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row
+def test_tuning_selects_the_best_trial_of_each_arm(
+    tiny: ComparisonPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: Callable[..., RunResult]
 ) -> None:
-    """Mean scores by trial: 0.2, 0.6, 0.4 for one arm; 0.5, 0.5, 0.1 for the other, which stays as it is written."""
+    """Mean scores by trial: 0.2, 0.6, 0.4 for one arm; 0.5, 0.5, 0.1 for the other, which remains as written."""
     arms = {name: Arm(search={"factors.lr_d": (0.5, 2.0)}) for name in ("one", "other")}
     task = dataclasses.replace(tiny.tasks["ring"], data=dataclasses.replace(tiny.tasks["ring"].data, name="grid"))
     plan = dataclasses.replace(tiny, arms=arms, tuning=Tuning(tasks={"grid": task}, trials=3, seeds=(8, 9)))
     scores = {"one": (0.2, 0.6, 0.4), "other": (0.5, 0.5, 0.1)}
     shift = {8: 0.1, 9: -0.1}
 
-    def told(plan: ComparisonPlan, folder: ComparisonFolder, run: plan_runs.RunSpec) -> RunResult:
+    def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) -> RunResult:
         assert run.trial is not None
-        made: RunResult = row(run.arm, run.seed, scores[run.arm][run.trial] + shift[run.seed])
-        return made
+        return row(run.arm, run.seed, scores[run.arm][run.trial] + shift[run.seed])
 
-    monkeypatch.setattr(tuning.results, "row", told)
-    folder = folder_of(plan, tmp_path / "out")
+    monkeypatch.setattr(tuning.results, "load_result", load_result)
+    folder = create_folder(plan, tmp_path / "out")
     tuning.select_trials(plan, folder)
-    chosen = read_json(folder.tuned)
-    assert chosen["one"]["trial"] == 1
-    assert chosen["one"]["tried"] == plan_runs.trial_options(plan, "one", 1)
-    assert chosen["one"]["scores"] == pytest.approx([0.2, 0.6, 0.4])
-    assert (chosen["other"]["trial"], chosen["other"]["tried"]) == (0, {})
+    tuned = read_tuned_arms(folder)
+    assert tuned["one"].trial == 1
+    assert tuned["one"].options == plan_runs.trial_options(plan, "one", 1)
+    assert tuned["one"].scores == pytest.approx([0.2, 0.6, 0.4])
+    assert (tuned["other"].trial, tuned["other"].options) == (0, {})
 
 
-def test_without_anchors_nothing_is_trained(tiny: ComparisonPlan, tmp_path: Path, pretended: type[Pretended]) -> None:
-    plan = dataclasses.replace(tiny, tasks={"ring": tiny.tasks["ring"], "broken": tiny.tasks["ring"]})
-    folder, seen = folder_of(plan, tmp_path / "out"), []
-    with pytest.raises(RunError, match="nothing was trained, for there is nothing to score 'broken' by: ValueE"):
-        seen += execute_jobs(plan, folder, 2)
-    assert sorted(pretended.started) == ["anchors.broken", "anchors.ring"]
+def test_tuned_arms_of_an_older_folder_are_read(tmp_path: Path) -> None:
+    folder = ComparisonFolder(tmp_path)
+    write_json(folder.tuned, {"a": {"trial": 1, "tried": {"factors.lr_d": 2.0}, "scores": [0.1, 0.2]}})
+    assert read_tuned_arms(folder)["a"].options == {"factors.lr_d": 2.0}
 
 
-def test_nothing_is_chosen_while_a_trial_could_not_be_run(
-    tiny: ComparisonPlan, tmp_path: Path, pretended: type[Pretended]
+def test_nothing_is_trained_without_anchors(
+    tiny: ComparisonPlan, tmp_path: Path, fake_processes: type[FakeProcess]
 ) -> None:
-    """A crash is no score: what is chosen stands for good."""
+    plan = dataclasses.replace(tiny, tasks={"ring": tiny.tasks["ring"], "broken": tiny.tasks["ring"]})
+    with pytest.raises(RunError, match=r"nothing was trained, .*'broken'.*: ValueError: broken"):
+        list(execute_jobs(plan, create_folder(plan, tmp_path / "out"), 2))
+    assert sorted(fake_processes.started) == ["anchors.broken", "anchors.ring"]
+
+
+def test_nothing_is_compared_after_a_failed_trial(
+    tiny: ComparisonPlan, tmp_path: Path, fake_processes: type[FakeProcess]
+) -> None:
     arms = {name: Arm(search={"factors.lr_d": (0.5, 2.0)}) for name in ("fixed", "broken")}
     plan = dataclasses.replace(tiny, arms=arms, tuning=Tuning(tasks=tiny.tasks, trials=2, seeds=(8,)))
-    folder = folder_of(plan, tmp_path / "out")
-    for job in jobs.list_jobs(plan)[:2]:
-        folder.anchors(job.what).parent.mkdir(exist_ok=True)
-    with pytest.raises(RunError, match=r"no arm is tuned, and nothing tested: . of 4 trials could not be run, tun"):
+    folder = create_folder(plan, tmp_path / "out")
+    with pytest.raises(RunError, match=r"nothing was compared: . of 4 trials failed, first tuning\."):
         list(execute_jobs(plan, folder, 2))
     assert not folder.tuned.exists()
-    assert not [name for name in pretended.started if not name.startswith(("anchors", "tuning"))]
+    assert not [name for name in fake_processes.started if not name.startswith(("anchors", "tuning"))]
 
 
 def test_trials_come_before_tests(tiny: ComparisonPlan) -> None:
@@ -257,39 +336,40 @@ def test_trials_come_before_tests(tiny: ComparisonPlan) -> None:
     assert len(set(names)) == len(names)
 
 
-def test_a_regime_with_other_data_has_anchors_of_its_own(tiny: ComparisonPlan, tmp_path: Path) -> None:
+def test_regime_with_other_data_has_its_own_anchors(tiny: ComparisonPlan, tmp_path: Path) -> None:
     few, wide = Regime(data={"training_points": 100}), Regime(data={"training_points": 100, "std": 0.3})
     plan = dataclasses.replace(tiny, regimes={**tiny.regimes, "few": few, "wide": wide}, seeds=(0,))
-    names = [job.name for job in jobs.list_jobs(plan) if isinstance(job.what, TaskSetting)]
-    assert names == ["anchors.ring", "anchors.ring.wide"], "fewer points to train on leave the held-out ones alone"
-    folder = folder_of(plan, tmp_path / "out")
+    names = [job.name for job in jobs.list_jobs(plan) if isinstance(job.spec, TaskSetting)]
+    assert names == ["anchors.ring", "anchors.ring.wide"], "fewer training points do not change the held-out data"
+    folder = create_folder(plan, tmp_path / "out")
     for job in jobs.list_jobs(plan)[:2]:
-        assert isinstance(job.what, TaskSetting)
-        execution.execute_anchors(folder, job.what)
-    scales = {
-        regime: plan_runs.anchor_setting(plan, TaskSetting("ring", regime)) for regime in ("well_set", "few", "wide")
-    }
-    narrow, same, broad = (execution.read_anchors(folder, scale) for scale in scales.values())
+        assert execution.execute_job(folder, job, lambda: False)
+    narrow, same, broad = (
+        execution.read_anchors(folder, plan_runs.anchor_setting(plan, TaskSetting("ring", regime)))
+        for regime in ("well_set", "few", "wide")
+    )
     assert narrow == same
     assert narrow != broad
 
 
-def test_a_dry_run_and_a_report_alone_run_nothing(
-    elsewhere: Path, capsys: pytest.CaptureFixture[str], pretended: type[Pretended]
+def test_dry_run_and_report_only_train_nothing(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], fake_processes: type[FakeProcess]
 ) -> None:
-    Path("plan.toml").write_text(PLAN.replace('controller = "mylab.mine"', 'controller = "annealed"'))
+    Path("plan.toml").write_text(
+        PLAN.replace("mylab.custom", "annealed").replace(', failure = "error"', "").replace(', failure = "kill"', "")
+    )
     assert cli.run(["compare", "plan.toml", "--dry-run"]) == 0
-    assert "2 runs, about" in capsys.readouterr().out
+    assert "3 runs" in capsys.readouterr().out
     assert not Path("comparisons").exists()
     assert cli.run(["compare", "plan.toml", "--report-only"]) == 2
     assert "comparisons/plan is not a comparison" in capsys.readouterr().err
-    folder_of(load_plan(Path("plan.toml")), Path("comparisons/plan"))
+    create_folder(load_plan(Path("plan.toml")), Path("comparisons/plan"))
     assert cli.run(["compare", "plan.toml", "--report-only"]) == 0
-    assert capsys.readouterr().out == "report: comparisons/plan/report.html\n"
+    assert "comparisons/plan/report.html" in capsys.readouterr().out
     assert cli.run(["compare", "plan.toml", "--processes", "0"]) == 2
     assert "--processes 0: it must be at least 1" in capsys.readouterr().err
-    assert pretended.started == []
+    assert fake_processes.started == []
 
 
-def test_a_setting_is_no_run() -> None:
+def test_name_of_a_job() -> None:
     assert Job(TaskSetting("ring", tuning=True)).name == "anchors.tuning.ring"
