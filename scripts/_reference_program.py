@@ -88,7 +88,10 @@ def commands(_: str) -> str:
     parts = []
     for name in cli.command_modules():
         rows = [
-            (f"`{' '.join(filter(None, (*action.option_strings[:1], _metavar(action))))}`", action.help)
+            (
+                f"`{' '.join(filter(None, (*action.option_strings[:1], _metavar(action))))}`",
+                (action.help or "").replace("%%", "%"),
+            )
             for action in cli.parser(name)._actions
             if action.dest != "help"
         ]

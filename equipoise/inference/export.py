@@ -17,19 +17,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from safetensors.torch import load as safetensors_load
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from equipoise.core.model import Model
 from equipoise.errors import EquipoiseError, SettingError
 from equipoise.experiment.files import parse_experiment
-from equipoise.experiment.settings import Experiment, installed_versions, require
 from equipoise.inference.generator import Generator, load, load_weights
-from equipoise.nn import latents
+from equipoise.inference.model_description import ModelDescription, TensorDescription, describe_generator
 from equipoise.runs.artifacts import write_bytes
 from equipoise.runs.run import EXPERIMENT_FILE, Run
 from equipoise.training.checkpoint import check_shapes
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 
 ExportFormat = Literal["onnx", "torch", "safetensors"]
 
-IMAGE_AXES = ("batch", "channel", "row", "column")
 MODEL = "model.json"
 ONNX = "generator.onnx"
 TRACE_BATCH = 2
@@ -52,33 +49,6 @@ of 256 grey levels."""
 PACKAGES_MISSING = (
     "--format onnx needs packages that are not installed; install them with: pip install 'equipoise[export]'"
 )
-
-
-class TensorDescription(TypedDict, total=False):
-    """An input or output of the generator: shape with "batch" first, and range or meaning of its values."""
-
-    shape: list[int | str]
-    dtype: str
-    axes: list[str]
-    lowest: float
-    highest: float
-    drawn_from: str
-    words: list[str]
-    separator: str
-    unit: dict[str, float]
-
-
-class ModelDescription(TypedDict):
-    """The content of model.json."""
-
-    model: str
-    data: str
-    step: int
-    inputs: dict[str, TensorDescription]
-    outputs: dict[str, TensorDescription]
-    class_names: list[str]
-    recipe: dict[str, object]
-    versions: dict[str, str]
 
 
 class ExportError(EquipoiseError):
@@ -125,51 +95,6 @@ def export(folder: str | Path, format: ExportFormat, out: Path, *, force: bool =
     return ExportResult(tuple(paths), difference)
 
 
-def describe_generator(generator: Generator, experiment: Experiment) -> ModelDescription:
-    """Describe inputs, outputs and origin of a generator: the content of model.json."""
-    spec, model = generator.spec, generator.model
-    samples: TensorDescription = {"shape": ["batch", *spec.shape], "dtype": "float32"}
-    if spec.is_image:
-        samples |= {"axes": list(IMAGE_AXES), "lowest": -1.0, "highest": 1.0}
-    if spec.vocabulary is not None:
-        samples |= {"words": list(spec.vocabulary.words), "separator": spec.vocabulary.separator}
-    if spec.unit:
-        samples["unit"] = {"-1": spec.unit[0], "1": spec.unit[1]}
-    recipe = require(experiment.model, "model")
-    return {
-        "model": model.name,
-        "data": require(experiment.data, "data").name,
-        "step": generator.step,
-        "inputs": _inputs(generator),
-        "outputs": {"samples": samples},
-        "class_names": list(spec.class_names),
-        "recipe": {"name": recipe.name, "options": recipe.options},
-        "versions": installed_versions(),
-    }
-
-
-def _inputs(generator: Generator) -> dict[str, TensorDescription]:
-    """Describe the inputs by name."""
-    model = generator.model
-    if model.source is not None:
-        return {
-            "source": {
-                "shape": ["batch", *model.source],
-                "dtype": "float32",
-                "axes": list(IMAGE_AXES),
-                "lowest": -1,
-                "highest": 1,
-            }
-        }
-    latent = generator.latents(1)
-    inputs: dict[str, TensorDescription] = {"latent": {"shape": ["batch", *latent.shape[1:]], "dtype": "float32"}}
-    if _is_normal(model, latent):
-        inputs["latent"]["drawn_from"] = "standard normal"
-    if model.num_classes:
-        inputs["label"] = {"shape": ["batch"], "dtype": "int64", "lowest": 0, "highest": model.num_classes - 1}
-    return inputs
-
-
 def _example_inputs(generator: Generator, count: int) -> dict[str, Tensor]:
     """Example inputs for the generator, by name."""
     model = generator.model
@@ -185,13 +110,6 @@ def _reference_samples(generator: Generator) -> Tensor:
     if "source" in inputs:
         return generator.translate(inputs["source"])
     return generator.generate(inputs["latent"], inputs.get("label"))
-
-
-def _is_normal(model: Model[Any], latent: Tensor) -> bool:
-    """Whether the model's latents are bit-exactly those of a standard normal distribution with the same seed."""
-    sampled = model.latent(CHECK_BATCH, torch.Generator().manual_seed(0), None)
-    normal = latents.normal(CHECK_BATCH, latent[0].numel(), torch.Generator().manual_seed(0))
-    return torch.equal(sampled.flatten(1), normal)
 
 
 def _to_plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

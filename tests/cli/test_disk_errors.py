@@ -20,7 +20,7 @@ NOBODY = 65534
 
 @contextlib.contextmanager
 def without_root() -> Iterator[None]:
-    """Permissions do not bind root, so for as long as this lasts it is somebody else."""
+    """Change the effective user while active, because permissions do not apply to root."""
     is_root = os.geteuid() == 0
     if is_root:
         os.seteuid(NOBODY)
@@ -33,7 +33,7 @@ def without_root() -> Iterator[None]:
 
 @pytest.fixture
 def public_folder() -> Iterator[Path]:
-    """A folder that everybody can get to, and its owner alone can write to."""
+    """A folder that all users can read and only its owner can write."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -44,7 +44,7 @@ def public_folder() -> Iterator[Path]:
 
 @pytest.mark.parametrize("mode", [0o555, 0o000])
 def test_no_permission_to_create_a_run(trained: Path, public_folder: Path, refused, tiny: list[str], mode: int) -> None:
-    """In a folder that may only be read, and in one that may not even be looked into."""
+    """In a folder that can be read but not written, and in one that cannot be read either."""
     closed = public_folder / "closed"
     closed.mkdir()
     closed.chmod(mode)
@@ -88,7 +88,7 @@ def test_file_in_place_of_the_output_folder(trained: Path, public_folder: Path, 
 def test_run_stops_on_a_full_disk_and_can_be_resumed(
     refused, tiny: list[str], tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the system tells it, in the middle of the second checkpoint."""
+    """The error of the operating system, while the second checkpoint is written."""
     save, written = checkpoint.save_file, []
 
     def full(tensors: object, path: Path) -> None:
@@ -109,7 +109,7 @@ def test_run_stops_on_a_full_disk_and_can_be_resumed(
 
 
 def run_to_error(*words: object) -> tuple[int, str]:
-    """Exit code and last line of a run that began."""
+    """Run a command; returns exit code and last line of standard error."""
     err = io.StringIO()
     with contextlib.redirect_stderr(err):
         code = cli.run([str(word) for word in words])
@@ -119,7 +119,7 @@ def run_to_error(*words: object) -> tuple[int, str]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of half a megabyte, where this user may mount one."""
+    """A file system of half a megabyte, if this user can mount one."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = shutil.which("mount")
@@ -132,7 +132,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("room", [8, 110])
 def test_disk_fills_during_a_run(small_disk: Path, tiny: list[str], trained: Path, room: int) -> None:
-    """Whatever it is that finds no room: an event, a sample, a checkpoint."""
+    """The disk fills while an event, a sample or a checkpoint is written."""
     filler = small_disk / "filler"
     filler.write_bytes(bytes((512 - room) * 1024))
     run = small_disk / "run"

@@ -82,7 +82,7 @@ def test_invalid_policy(refused_training, tmp_path_factory: pytest.TempPathFacto
 
 
 def write_changed_policy(content: bytes, path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """The file of a policy with something else in its JSON, and the digest of that."""
+    """Write a policy file with changed JSON and a digest that matches."""
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     values, tensors = json.loads(header["__metadata__"]["policy"]), load(content)
     values.pop("digest")
@@ -163,8 +163,8 @@ def test_samples_that_are_not_finite(refused, working_directory: Path) -> None:
     np.save("spoilt.npy", samples)
     line = refused("evaluate", "spoilt.npy", "--against", "ring", "--metrics", "precision:samples,modes")
     assert line.startswith("3 of 40 samples")
-    asked = EvaluationRequest(samples=Path("spoilt.npy"), against="ring", metrics=("precision:samples", "modes"))
-    for row in evaluate(asked).rows:
+    request = EvaluationRequest(samples=Path("spoilt.npy"), against="ring", metrics=("precision:samples", "modes"))
+    for row in evaluate(request).rows:
         assert math.isnan(row.value)
         assert "3 of 40" in row.warnings[0]
 
@@ -212,7 +212,7 @@ def test_log_with_some_malformed_lines(working_directory: Path, text: str, capsy
 
 
 def test_default_options_are_in_range() -> None:
-    """The defaults, and a choice beside them."""
+    """Check default options, and one other choice."""
     for kind in ("metrics", "controllers"):
         for name in catalog.names(kind):  # type: ignore[arg-type]
             catalog.build(kind, name)  # type: ignore[arg-type]

@@ -121,7 +121,7 @@ def test_damaged_run_is_listed(call, run_folder: Path) -> None:
 
 
 def test_closed_pipe_is_no_error(trained: Path) -> None:
-    """As in `equipoise --help | head -1`: a reader that goes away."""
+    """As in `equipoise --help | head -1`: the reader closes the pipe."""
     listing = subprocess.Popen(
         [sys.executable, "-m", "equipoise", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -38,7 +38,7 @@ def test_incomplete_checkpoint(refused_unchanged, cut_off: Path, file: str) -> N
 def test_resume_without_the_damaged_checkpoint(
     cut_off: Path, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Once the damaged checkpoint is deleted, the run ends as it would have."""
+    """After the damaged checkpoint is deleted, the run ends with the same weights."""
     shutil.rmtree(cut_off / CHECKPOINT)
     assert cli.run(["resume", str(cut_off)]) == 0
     assert "resuming from step 5" in capsys.readouterr().err
@@ -71,7 +71,7 @@ def test_checkpoint_with_other_shapes(refused_unchanged, cut_off: Path) -> None:
 
 
 def edit_json(path: Path, **values: object) -> None:
-    """Set keys of a JSON file; None takes a key away."""
+    """Set keys of a JSON file; None removes a key."""
     content = {**json.loads(path.read_text()), **values}
     path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
 

@@ -46,7 +46,7 @@ def test_same_seed_gives_same_samples(call, trained: Path) -> None:
 
 
 def test_label_applies_to_all_samples(call, trained: Path) -> None:
-    """Sample number i has label i unless one is asked for."""
+    """Without a label, sample i has label i."""
     each, sevens = generate(call, trained), generate(call, trained, "--label", "7")
     assert [np.allclose(a, b, atol=1e-6) for a, b in zip(each, sevens, strict=True)] == [i == 7 for i in range(10)]
 

@@ -18,12 +18,12 @@ from equipoise.runs.run import Run
 
 @pytest.fixture
 def no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dry_run run that trains no steps to see how long they take."""
+    """Replace the estimate of a dry run, which trains some steps."""
     monkeypatch.setattr("equipoise.experiment.estimates.estimate", lambda experiment: RunEstimate(1.0, 2**30))
 
 
 def without(words: list[str], *flags: str) -> list[str]:
-    """The words but for these flags and their values."""
+    """Remove flags and their values from arguments."""
     kept, skipping = [], False
     for word in words:
         skipping = word in flags or (skipping and not word.startswith("--"))
@@ -33,7 +33,7 @@ def without(words: list[str], *flags: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def run_by_command(tiny: list[str], tmp_path_factory: pytest.TempPathFactory):
-    """A run trained by the command itself, and what it printed."""
+    """A run trained by the command in another process, and its output."""
     folder = tmp_path_factory.mktemp("run_by_command") / "run"
     words = [sys.executable, "-m", "equipoise", "train", *tiny, "--seed", "5", "--out", str(folder)]
     return folder, subprocess.run(words, capture_output=True, text=True, timeout=120)
@@ -62,7 +62,7 @@ def test_run_folder_has_all_files(run_by_command) -> None:
 
 
 def test_experiment_file_reproduces_the_weights(run_by_command, call, working_directory: Path) -> None:
-    """The same settings as a file, the same bytes of weights: in another process, too."""
+    """The same experiment file gives bit-exact weights, in another process too."""
     folder, _ = run_by_command
     settings = json.loads((folder / "experiment.json").read_text())
     *_, last = equipoise.start(parse_experiment(settings, "settings"), working_directory / "again")
@@ -106,7 +106,7 @@ def test_dry_run_prints_json(call, tiny: list[str], working_directory: Path) -> 
 
 
 def dry_run(call, *words: str) -> dict:
-    """The experiment that these words ask for."""
+    """Return the experiment of a dry run with these arguments."""
     code, out, err = call("train", *words, "--dry-run", "--json")
     assert code == 0, err
     return json.loads(out)["experiment"]
@@ -187,7 +187,7 @@ def test_limits_of_images_and_seconds(call, tiny: list[str], rule: list[str], re
 def test_from_starts_with_the_weights_of_another_run(
     call, tiny: list[str], trained: Path, working_directory: Path
 ) -> None:
-    """The average after one step with no rate to speak of is still the other's."""
+    """After one step with a tiny learning rate, the averaged weights are nearly those of the other run."""
     still = ("--controller", "fixed", "--set", "lr_g=1e-6", "lr_d=1e-6", "--steps", "1")
     code, _, err = call("train", *tiny, *still, "--from", trained, "--out", "next")
     assert code == 0, err

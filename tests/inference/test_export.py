@@ -45,8 +45,8 @@ def untrained_run(folder: Path, experiment: Experiment, spoil: Callable[[Tensor]
 def run_graph(folder: Path, latent: Tensor, label: Tensor | None) -> np.ndarray:
     """Samples of an exported graph, computed by ONNX Runtime."""
     session = onnxruntime.InferenceSession(folder / "generator.onnx", providers=["CPUExecutionProvider"])
-    given = {name: it.numpy() for name, it in (("latent", latent), ("label", label)) if it is not None}
-    (made,) = session.run(["samples"], given)
+    inputs = {name: it.numpy() for name, it in (("latent", latent), ("label", label)) if it is not None}
+    (made,) = session.run(["samples"], inputs)
     return made
 
 
@@ -121,7 +121,7 @@ def test_weights_of_low_precision_runs_are_float32(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def graph(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one exported graph: convolutions, nearest upsampling, batch norm, labels."""
+    """Folder with an exported graph: convolutions, nearest upsampling, batch norm, labels."""
     folder = tmp_path_factory.mktemp("graph")
     made = export(trained, "onnx", folder)
     assert [path.name for path in made.files] == ["generator.onnx", "model.json"]

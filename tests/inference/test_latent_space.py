@@ -199,9 +199,9 @@ def test_selected_sample_keeps_its_class() -> None:
     assert result.labels is not None
     assert result.labels.tolist() == [1, 0, 2]
     torch.testing.assert_close(made.generate(result.latents, result.labels), made.sample(64)[[4, 0, 8]])
-    asked = latent_space.select_latents(made, picks, label=2)
-    assert asked.labels is not None
-    assert asked.labels.tolist() == [2, 2, 2]
+    relabelled = latent_space.select_latents(made, picks, label=2)
+    assert relabelled.labels is not None
+    assert relabelled.labels.tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize("number", [-1, 100_000])

@@ -33,8 +33,8 @@ def run_of(tmp_path_factory: pytest.TempPathFactory):
         if model not in made:
             made[model] = tmp_path_factory.mktemp(model) / "run"
             blocks = ("--option", "blocks=1") if model == "cyclegan" else ()
-            asked = parse(cli.parser("train"), [*WORDS, "--model", model, *blocks])
-            for _ in launch.start(complete(experiment_of(asked)), made[model]):
+            args = parse(cli.parser("train"), [*WORDS, "--model", model, *blocks])
+            for _ in launch.start(complete(experiment_of(args)), made[model]):
                 pass
         return made[model]
 
@@ -119,8 +119,8 @@ def test_run_trained_on_converted_images_needs_no_flag(call) -> None:
         save(Path(f"data/a/{number}.png"), number, mode="RGB")
         save(Path(f"data/b/{number}.png"), 100 + number, mode="RGB")
     options = ("--model", "pix2pix", "--option", "data.source_channels=1", *WORDS[4:6])
-    asked = parse(cli.parser("train"), ["data", "--data", "paired_folder", *options, *WORDS[6:]])
-    for _ in launch.start(complete(experiment_of(asked)), Path("run")):
+    args = parse(cli.parser("train"), ["data", "--data", "paired_folder", *options, *WORDS[6:]])
+    for _ in launch.start(complete(experiment_of(args)), Path("run")):
         pass
     assert call("translate", "run", "data/a", "--out", "out")[0] == 0
     assert len(list(Path("out").iterdir())) == 12
@@ -130,12 +130,12 @@ def test_translation_in_chunks(call, run_of, monkeypatch: pytest.MonkeyPatch) ->
     for number in range(7):
         save(Path(f"in/{number}.png"), number)
     assert call("translate", run_of("pix2pix"), "in", "--out", "whole")[0] == 0
-    seen = []
+    sizes = []
     whole = Generator.translate
     monkeypatch.setattr(translation, "CHUNK_SIZE", 3)
-    monkeypatch.setattr(Generator, "translate", lambda g, x, *, back: seen.append(len(x)) or whole(g, x, back=back))
+    monkeypatch.setattr(Generator, "translate", lambda g, x, *, back: sizes.append(len(x)) or whole(g, x, back=back))
     assert call("translate", run_of("pix2pix"), "in", "--out", "pieces")[0] == 0
-    assert seen == [3, 3, 1]
+    assert sizes == [3, 3, 1]
     for number in range(7):
         there, here = (np.asarray(opened(f"{out}/{number}.png"), int) for out in ("whole", "pieces"))
         assert np.abs(there - here).max() <= 1

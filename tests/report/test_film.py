@@ -66,12 +66,12 @@ def decoded(path: Path) -> Pixels:
 
 
 def test_a_film_is_what_browsers_and_players_take(filmed: Path) -> None:
-    said = ffmpeg_info(filmed)
-    assert re.search(r"Video: h264 \(High\).*yuv420p\(tv, bt709.*\), 1280x720", said), said
-    duration = re.search(r"Duration: 00:00:(\d+\.\d+)", said)
+    info = ffmpeg_info(filmed)
+    assert re.search(r"Video: h264 \(High\).*yuv420p\(tv, bt709.*\), 1280x720", info), info
+    duration = re.search(r"Duration: 00:00:(\d+\.\d+)", info)
     assert duration is not None
     assert float(duration[1]) == pytest.approx(film.MIN_SECONDS, abs=0.1)
-    assert "creation_time" not in said
+    assert "creation_time" not in info
     content = filmed.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat"), "players may begin before they have it all"
     assert len(content) < 20e6

@@ -32,9 +32,9 @@ def test_past_curves_are_strong_and_future_curves_faint(written: Maker) -> None:
 
 def test_clock_shows_step_images_time_and_verdict(written: Maker) -> None:
     renderer = renderer_of(written(list(full())))
-    now, below = renderer.clock.text_at(100)
-    assert text_of(now) == "step 100 of 400"
-    assert text_of(below) == "6,400 images 10 s healthy"
+    header, subheader = renderer.clock.text_at(100)
+    assert text_of(header) == "step 100 of 400"
+    assert text_of(subheader) == "6,400 images 10 s healthy"
     assert "unhealthy" in text_of(renderer.clock.text_at(205)[1])
     assert "unhealthy" not in text_of(renderer.clock.text_at(235)[1])
     assert text_of(renderer.clock.text_at(400)[1]) == "25,600 images 1 min 23 s ended healthy"

@@ -10,7 +10,7 @@ BLACK, WHITE = -1.0, 1.0
 
 
 def flat(*shades: float, size: int = 28, channels: int = 1) -> np.ndarray:
-    """Images of one shade each."""
+    """Images of one grey level each."""
     images = np.ones((len(shades), channels, size, size), np.float32)
     return images * np.asarray(shades, np.float32)[:, None, None, None]
 
