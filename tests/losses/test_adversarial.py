@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from equipoise.losses.adversarial import LOSSES, AdversarialLossName
+from equipoise.losses.adversarial import LOSSES, AdversarialLossName, WeightedPenalty, loss_terms, total_loss
 
 ONE, ZERO = torch.tensor(1.0), torch.tensor(0.0)
 GRID = torch.linspace(-4, 4, 41, dtype=torch.float64)
@@ -170,3 +170,13 @@ def test_probability_of_the_optimal_logit_is_the_fraction_of_reals(name: str, sh
     probability = LOSSES[name].probability
     assert probability is not None
     assert float(probability(torch.tensor(best_response(name, share)))) == pytest.approx(share, abs=0.03)
+
+
+def test_total_is_the_adversarial_term_plus_weighted_penalties() -> None:
+    adversarial, r1, lecam = torch.tensor(1.5, requires_grad=True), torch.tensor(2.0), torch.tensor(4.0)
+    penalties = {"r1": WeightedPenalty(0.5, r1), "lecam": WeightedPenalty(torch.tensor(0.25), lecam)}
+    assert total_loss(adversarial, penalties).item() == 1.5 + 0.5 * 2 + 0.25 * 4
+    assert total_loss(adversarial, {}).item() == 1.5
+    terms = loss_terms(adversarial, penalties)
+    assert {name: term.item() for name, term in terms.items()} == {"adversarial": 1.5, "r1": 2.0, "lecam": 4.0}
+    assert not terms["adversarial"].requires_grad
