@@ -21,7 +21,8 @@ from equipoise.controllers.annealed import Annealed
 from equipoise.core.events import Event, Finished, Resumed, Sampled, Saved, Sensed, Stepped
 from equipoise.pilot.pilot import ModelInfo, Pilot
 from equipoise.training import checkpoint, loop, step
-from equipoise.training.loop import Preview, Streams, Training, TrainingPlan, restore, train
+from equipoise.training.loop import Training, restore, train
+from equipoise.training.plan import Preview, Streams, TrainingPlan
 from equipoise.training.state import initial_state
 
 STEPS = 12

@@ -16,7 +16,8 @@ from equipoise.core import catalog
 from equipoise.core.events import Stepped
 from equipoise.errors import SettingError
 from equipoise.pilot.pilot import ModelInfo, Pilot
-from equipoise.training.loop import Preview, Streams, Training, TrainingPlan, train
+from equipoise.training.loop import Training, train
+from equipoise.training.plan import Preview, Streams, TrainingPlan
 from equipoise.training.state import initial_state
 
 H = 0.2
