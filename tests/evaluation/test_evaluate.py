@@ -115,12 +115,13 @@ def test_table_of_text_output(call, digits: Path) -> None:
     )
     assert code == 0
     head, first, second, blank, shared, beware = out.splitlines()
-    assert head.split() == ["metric", "value", "95", "%", "interval", "reals", "get", "samples", "reals", "features"]
+    assert head.split()[:5] == ["metric", "value", "95", "%", "interval"]
+    assert head.split()[-3:] == ["samples", "reals", "features"]
     assert first.startswith("kd_digits ↓")
     assert first.endswith("120  1,000  e30bfb54")
     assert second.startswith("recall ↑")
     assert blank == ""
-    assert shared == f"120 samples of {digits}, seed 0, beside 1,000 held_out reals of digits"
+    assert all(words in shared for words in (f"120 samples of {digits}", "seed 0", "1,000 held_out reals of digits"))
     assert beware.startswith("recall: 120 samples, but 1,000 reals")
 
 
@@ -155,11 +156,11 @@ def test_features_are_extracted_once(digits: Path, monkeypatch: pytest.MonkeyPat
 
 def test_labels_are_sampled_from_those_of_the_reals(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from equipoise.evaluation.samples import generate_samples
-    from equipoise.inference.generator import load_generator
+    from equipoise.inference.generator import load
 
-    generator = load_generator(trained)
+    generator = load(trained)
     labels_used: list[torch.Tensor] = []
-    monkeypatch.setattr(type(generator), "make", lambda self, latents, labels: labels_used.append(labels) or latents)
+    monkeypatch.setattr(type(generator), "generate", lambda self, latents, labels: labels_used.append(labels) or latents)
     object.__setattr__(generator.model, "num_classes", 10)
     labels = torch.tensor([3, 3, 3, 7])
     generate_samples(trained, generator, 2000, 0, labels)
@@ -275,7 +276,7 @@ def write_pickled_array(path: Path) -> None:
         (["small", "--against", "digits", "--metrics", "modes"], "the metric 'modes' does not suit this data"),
         (["small", "--against", "digits", "--split", "test"], "there is no split 'test'"),
         (["small", "--against", "digits", "--count", "1"], "count = 1: it must be at least 2"),
-        (["small", "--against", "digits", "--option", "weights=x"], "--option takes the owner of an option, too"),
+        (["small", "--against", "digits", "--option", "weights=x"], "--option needs the name of a metric"),
         (
             ["small", "--against", "digits", "--option", "fid.weights=x"],
             "--option fid.… belongs to a metric that is not selected",

@@ -227,7 +227,7 @@ def test_text_file_is_evaluated_against_data(tmp_path: Path, refused, capsys: py
     file.write_text("the cat sat on the mat\na frog sat on the mat\n")
     line = refused("evaluate", file, "--against", "sentences")
     assert "mine.txt, line 2: 'frog' is not one of the 43 words of the vocabulary" in line
-    assert "the reals are no sentences" in refused("evaluate", file, "--against", "digits")
+    assert "the reals are not text" in refused("evaluate", file, "--against", "digits")
     line = refused("evaluate", file.with_name("other.txt"), "--against", "sentences")
     assert "does not exist" in line
 
@@ -276,12 +276,12 @@ def test_own_text_is_compared_with_held_out_lines_and_other_text_with_all(
     assert not reals & known
     Path("other.txt").write_text("\n".join(line[::-1] for line in lines[:70]))
     other = gather_data(open_request(EvaluationRequest(samples=Path("run"), against="other.txt", count=900)))
-    assert (len(other.reals), len(other.train)) == (70, 810), "all of it, beside what the run was trained on"
+    assert (len(other.reals), len(other.train)) == (70, 810), "all of its lines, and the training data of the run"
     assert {tuple(row) for row in other.train.real.tolist()} == known
     assert other.notes == (OTHER_TEXT_NOTE,)
     capsys.readouterr()
-    words = ("evaluate", "run", "--against", "other.txt", "--metrics", "copy_rate,bleu,self_bleu", "--json")
-    assert cli.run([*words, "--count", "100"]) == 0
+    command = ("evaluate", "run", "--against", "other.txt", "--metrics", "copy_rate,bleu,self_bleu", "--json")
+    assert cli.run([*command, "--count", "100"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [row["floor"]["count"] for row in result["metrics"]] == [35, 35, 35], (
         "one half of the reals against the other"
@@ -320,7 +320,7 @@ def test_oracle_of_another_seed_can_be_evaluated(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "my.txt does not exist"),
+        (None, "there is no file ./my.txt"),
         (b"", "my.txt is empty"),
         (bytes(range(256)), "not UTF-8 text"),
         (b"the cat sat on the mat", "contains only one distinct line"),
