@@ -40,8 +40,8 @@ def code_blocks(page: Path) -> list[Block]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """Return the arguments of every `equipoise` command in a block."""
-    lines = text.replace("\\\n", " ").splitlines()
+    """Return the arguments of every `equipoise` command in a block, without redirections."""
+    lines = [line.partition(" > ")[0] for line in text.replace("\\\n", " ").splitlines()]
     commands = [
         shlex.split(line, comments=True) for line in lines if line.startswith(("equipoise ", "python -m equipoise "))
     ]
