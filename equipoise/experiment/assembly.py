@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from equipoise.core.controller import AnyController
 from equipoise.core.data import DataSet
 from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.metric import FeatureMetric, Metric, PairedMetric, ReferenceSet
-from equipoise.core.model import Model
+from equipoise.core.model import AnyBatch, Model
 from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.preview import make_preview, make_sample_layout
@@ -166,7 +165,7 @@ def _metric_evaluation(
             f"'{spec.name}' needs held-out data, and this data set has none; omit --metric, or give --metric none"
         )
     count = EVALUATION_SAMPLES if available is None else min(EVALUATION_SAMPLES, available)
-    held_out: Any = data.stream("held_out", count, seeds.data).batch(0)
+    held_out: AnyBatch = data.stream("held_out", count, seeds.data).batch(0)
     train = None
     if isinstance(metric, FeatureMetric) and metric.needs_train:
         most = MAX_TRAIN_SENTENCES if data.spec.vocabulary else EVALUATION_SAMPLES  # sentences are cheap to compare

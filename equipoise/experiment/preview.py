@@ -1,12 +1,10 @@
 """Inputs of the sample grids of a run, fixed from its start to its end, and how their samples are arranged."""
 
-from typing import Any
-
 import torch
 
 from equipoise.core.data import DataSet, Split
 from equipoise.core.knobs import Knobs
-from equipoise.core.model import Model
+from equipoise.core.model import AnyBatch, Model
 from equipoise.training.plan import Preview
 from equipoise.training.sample_layout import SampleLayout, columns_for_groups
 
@@ -41,7 +39,7 @@ def make_sample_layout(model: Model[Knobs], data: DataSet, seed: int) -> SampleL
     return SampleLayout(min(DISPLAYED_INPUTS, len(batch)), columns, batch.source[:DISPLAYED_INPUTS], target)
 
 
-def _preview_batch(data: DataSet, seed: int) -> tuple[Split, Any]:
+def _preview_batch(data: DataSet, seed: int) -> tuple[Split, AnyBatch]:
     """Return a batch with inputs and its split: held-out if there is such data, else training data."""
     split: Split = "train" if data.count("held_out") == 0 else "held_out"
     count = data.count(split)

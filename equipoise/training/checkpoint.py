@@ -34,13 +34,17 @@ STATE = "state.json"
 _PARTIAL = ".partial"
 
 
+CheckpointValues = Mapping[str, Any]
+"""The content of state.json."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A checkpoint in memory. Names of tensors are paths: `network/generator/…`, `pilot/…`."""
 
     step: int
     tensors: Mapping[str, Tensor]
-    values: Mapping[str, Any]
+    values: CheckpointValues
 
 
 def folder_name(step: int) -> str:

@@ -4,9 +4,9 @@ import copy
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from equipoise.core.knobs import Knobs
 from equipoise.core.model import Memory, Model, Moment
 from equipoise.training import transfer
-from equipoise.training.checkpoint import check_shapes
+from equipoise.training.checkpoint import CheckpointValues, check_shapes
 from equipoise.training.optimizers import make_optimizer, optimizer_weights
 from equipoise.training.precision import NumberFormat, make_scaler
 
@@ -78,7 +78,7 @@ class TrainingState:
             "random/python": random.getstate(),
         }
 
-    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], source: str) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], values: CheckpointValues, source: str) -> None:
         """Restore what :meth:`tensors` and :meth:`values` returned.
 
         Raises CheckpointError, naming `source`, if the shapes are those of other networks.
@@ -152,9 +152,11 @@ def initial_state(
     )
 
 
-def _numpy_state() -> tuple[Any, ...]:
+def _numpy_state() -> tuple[str, npt.NDArray[np.uint32], int, int, float]:
     """Return the state of numpy's global generator: name, keys, position, and a cached normal number."""
-    return tuple(np.random.get_state(legacy=True))
+    state = np.random.get_state(legacy=True)
+    assert isinstance(state, tuple)
+    return state
 
 
 def _with_layout_of(weight: Tensor, moment: Tensor) -> Tensor:

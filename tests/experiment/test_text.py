@@ -128,7 +128,7 @@ def test_run_that_ends_during_pretraining_is_reported(model: str, adversarial_st
         console = Console(file=io.StringIO())
         terminal._ProgressLines(console).show(next(launch.start(experiment, tmp_path / str(steps))))
         outputs.append(console.file.getvalue())
-    assert f"after {adversarial_start} steps" in outputs[0]
+    assert f"after step {adversarial_start}" in outputs[0]
     assert "--steps" in outputs[0]
     assert "adversarial" not in outputs[1]
 
