@@ -50,7 +50,7 @@ class ComparisonFolder:
         return self.path / "failed" / f"{job}.txt"
 
     def lock(self, name: str) -> Path:
-        """Return the path whose lock is held by whoever works on a run, or on the whole comparison."""
+        """Return the path whose lock a process holds while it works on a run, or on the whole comparison."""
         return self.path / "locks" / name
 
     def output(self, job: str) -> Path:

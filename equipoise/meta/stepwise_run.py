@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +24,16 @@ Vector = npt.NDArray[np.float32]
 
 
 def decision_interval(every: float, steps: int) -> int:
-    """Steps between decisions, of a policy's `every`, in a run of so many that is read after each of them."""
-    wanted = every if every >= 1 else every * steps
-    return max(1, math.ceil(wanted - 1e-9))
+    """Return the steps between two decisions in a run of `steps` steps that is read after each step.
+
+    `every`: that of a policy, a number of steps, or below 1 a share of the run.
+    """
+    interval = every if every >= 1 else every * steps
+    return max(1, math.ceil(interval - 1e-9))
 
 
 def count_decisions(every: float, steps: int) -> int:
-    """How many decisions such a run has; what would be decided after its last step is none."""
+    """Return the number of decisions of such a run; there is none after its last step."""
     return (steps - 1) // decision_interval(every, steps)
 
 
@@ -56,16 +59,16 @@ class PolicyController(Protocol):
     def required_knobs(self) -> frozenset[str]:
         """See Controller."""
 
-    def initial(self, knobs: Knobs) -> Any:
+    def initial(self, knobs: Knobs) -> object:
         """See Controller."""
 
-    def observe(self, state: Any, observation: Observation) -> PolicyInputs:
+    def observe(self, state: object, observation: Observation) -> PolicyInputs:
         """Advance the state by one observation, before a decision."""
 
-    def decide(self, inputs: Any, action: None) -> Turn[Any]:
+    def decide(self, inputs: PolicyInputs, action: None) -> Turn[object]:
         """Return the turn that leaves the heads where they are."""
 
-    def act(self, state: Any, observation: Observation, action: Sequence[float]) -> Turn[Any]:
+    def act(self, state: object, observation: Observation, action: Sequence[float]) -> Turn[object]:
         """Return the turn of an action (k,), for an observation that `state` includes already."""
 
 

@@ -25,24 +25,24 @@ SOURCE = np.random.default_rng(3)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 13, 20])
-def test_the_interquartile_mean_is_the_trimmed_mean(count: int) -> None:
+def test_interquartile_mean_equals_scipys_trimmed_mean(count: int) -> None:
     scores = SOURCE.normal(size=count)
     assert interquartile_mean(scores) == pytest.approx(stats.trim_mean(scores, 0.25), rel=1e-12)
 
 
-def test_an_outlier_does_not_move_the_interquartile_mean() -> None:
+def test_interquartile_mean_ignores_outliers() -> None:
     assert interquartile_mean(np.array([0.0, 1, 2, 3])) == interquartile_mean(np.array([-1e9, 1, 2, 1e9])) == 1.5
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 9, 14, 20])
-def test_wilcoxon_agrees_with_scipy_where_no_sizes_are_equal(count: int) -> None:
+def test_wilcoxon_equals_scipys_without_ties(count: int) -> None:
     differences = SOURCE.normal(0.4, 1, size=count)
     assert wilcoxon_signed_rank(differences) == pytest.approx(
         stats.wilcoxon(differences, method="exact").pvalue, rel=1e-12
     )
 
 
-def test_wilcoxon_counts_all_signs_where_sizes_are_equal() -> None:
+def test_wilcoxon_with_ties_counts_all_signs() -> None:
     differences = np.array([0.5, -0.5, 0.5, 0.25, 0.25, -1.0, 0.0, 2.0, 2.0])
     kept = differences[differences != 0]
     ranks = stats.rankdata(np.abs(kept))
@@ -52,7 +52,7 @@ def test_wilcoxon_counts_all_signs_where_sizes_are_equal() -> None:
     assert wilcoxon_signed_rank(differences) == pytest.approx(min(1.0, 2 * min(low, high)), rel=1e-12)
 
 
-def test_wilcoxon_of_few_pairs_cannot_be_sure() -> None:
+def test_wilcoxon_of_few_pairs_is_not_significant() -> None:
     """Control.md, section 4: the smallest two-sided p-values are 0.0625 of five pairs and 0.03125 of six."""
     assert wilcoxon_signed_rank(np.ones(5)) == 0.0625
     assert wilcoxon_signed_rank(-np.ones(6)) == 0.03125
@@ -60,12 +60,12 @@ def test_wilcoxon_of_few_pairs_cannot_be_sure() -> None:
     assert 0 < wilcoxon_signed_rank(np.arange(1.0, 201)) < 1e-50, "long ones do not overflow"
 
 
-def test_mean_ranks_are_scipys() -> None:
+def test_mean_ranks_equal_scipys() -> None:
     values = np.array([3.0, 1, 3, 2, 1, 1])
     assert mean_ranks(values).tolist() == stats.rankdata(values).tolist()
 
 
-def test_mcnemar_by_hand_and_by_the_binomial_test() -> None:
+def test_mcnemar_equals_the_binomial_test() -> None:
     """14 against 3 of 17 pairs that differ: 2 (1 + 17 + 136 + 680) / 2^17 (benchmarks.md, section 9)."""
     ours = [True] * 14 + [False] * 3 + [True] * 9 + [False] * 30
     theirs = [False] * 14 + [True] * 3 + [True] * 9 + [False] * 30
@@ -75,7 +75,7 @@ def test_mcnemar_by_hand_and_by_the_binomial_test() -> None:
     assert mcnemar_exact([True, False], [True, False]) == 1.0
 
 
-def test_holm_by_hand() -> None:
+def test_holm_correction() -> None:
     """The example of Holm's method with four tests: 0.01, 0.04, 0.03, 0.005."""
     corrected = holm_correction({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
     assert corrected == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
@@ -84,7 +84,7 @@ def test_holm_by_hand() -> None:
     assert holm_correction({}) == {}
 
 
-def test_the_interval_of_a_mean_is_that_of_the_normal_law() -> None:
+def test_interval_of_a_mean_equals_the_normal_interval() -> None:
     scores = SOURCE.normal(0.5, 0.1, size=400)
     result = aggregate.estimate_mean({"a": scores})
     error = scores.std() / np.sqrt(len(scores))
@@ -94,7 +94,7 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_law() -> None:
     )
 
 
-def test_runs_are_drawn_within_their_setting() -> None:
+def test_runs_are_resampled_within_their_setting() -> None:
     """Settings far apart: drawn over both, the mean would scatter; within each, it cannot."""
     groups = {"easy": np.ones(10), "hard": np.zeros(10)}
     result = aggregate.estimate_mean(groups)
@@ -103,7 +103,7 @@ def test_runs_are_drawn_within_their_setting() -> None:
     assert whole.high - whole.low > 0.3
 
 
-def test_pairs_are_drawn_as_pairs() -> None:
+def test_pairs_are_resampled_as_pairs() -> None:
     """A constant difference between scores that scatter widely is certain only if pairs stay together."""
     base = {"a": SOURCE.uniform(size=16)}
     result = estimate_interquartile_mean_difference({"a": base["a"] + 0.1}, base)
@@ -111,7 +111,7 @@ def test_pairs_are_drawn_as_pairs() -> None:
     assert (result.low, result.high) == pytest.approx((0.1, 0.1))
 
 
-def test_the_difference_is_that_of_the_means() -> None:
+def test_difference_of_interquartile_means() -> None:
     ours, theirs = ({name: SOURCE.uniform(size=7) for name in "ab"} for _ in range(2))
     result = estimate_interquartile_mean_difference(ours, theirs)
     assert result.value == pytest.approx(
@@ -120,7 +120,7 @@ def test_the_difference_is_that_of_the_means() -> None:
     assert result.low < result.value < result.high
 
 
-def test_probability_of_improvement_is_the_rank_sum_statistic() -> None:
+def test_probability_of_improvement_equals_the_rank_sum_statistic() -> None:
     ours, theirs = {"a": SOURCE.normal(0.3, 1, 9)}, {"a": SOURCE.normal(size=9)}
     u = stats.mannwhitneyu(ours["a"], theirs["a"]).statistic
     result = estimate_probability_of_improvement(ours, theirs)
@@ -128,13 +128,13 @@ def test_probability_of_improvement_is_the_rank_sum_statistic() -> None:
     assert result.low < result.value < result.high
 
 
-def test_probability_of_improvement_is_a_mean_over_settings_and_ties_count_half() -> None:
+def test_probability_of_improvement_averages_settings_and_counts_ties_half() -> None:
     ours = {"a": np.array([1.0, 1.0]), "b": np.array([0.0, 0.0])}
     theirs = {"a": np.array([0.0, 0.0]), "b": np.array([0.0, 0.0])}
     assert estimate_probability_of_improvement(ours, theirs).value == 0.75
 
 
-def test_the_same_scores_give_the_same_interval_and_none_gives_an_error() -> None:
+def test_intervals_are_reproducible_and_need_scores() -> None:
     groups = {"a": SOURCE.uniform(size=30)}
     assert aggregate.estimate_mean(groups) == aggregate.estimate_mean(groups) != aggregate.estimate_mean(groups, seed=1)
     assert DRAWS >= 10_000
@@ -144,7 +144,7 @@ def test_the_same_scores_give_the_same_interval_and_none_gives_an_error() -> Non
 
 @pytest.mark.parametrize("sizes", [(40,), (3,), (5, 5), (3, 3, 3, 3)])
 @pytest.mark.parametrize("statistic", [aggregate.estimate_mean, estimate_interquartile_mean])
-def test_ninety_five_of_a_hundred_intervals_hold_the_truth(statistic, sizes: tuple[int, ...], monkeypatch) -> None:
+def test_intervals_cover_95_percent(statistic, sizes: tuple[int, ...], monkeypatch) -> None:
     monkeypatch.setattr(aggregate, "DRAWS", 1000)
     held = 0
     for _ in range(200):
@@ -153,7 +153,7 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(statistic, sizes: tup
     assert 179 <= held <= 199, "chance gives fewer or more in one of a thousand seeds; the seed is fixed"
 
 
-def test_an_interval_ends_where_scores_do_and_one_run_has_none() -> None:
+def test_intervals_are_clipped_and_one_run_has_none() -> None:
     result = aggregate.estimate_mean({"a": np.array([0.1, 0.9, 1.0])}, aggregate.UNIT)
     assert (result.low, result.high) == (0.0, 1.0)
     assert aggregate.estimate_mean({"a": np.array([0.1, 0.9, 1.0])}).high > 1
@@ -162,7 +162,7 @@ def test_an_interval_ends_where_scores_do_and_one_run_has_none() -> None:
     )
 
 
-def test_the_interval_of_a_median_is_of_order_statistics_and_holds_infinities() -> None:
+def test_interval_of_a_median_may_be_infinite() -> None:
     """Of n draws from n, the median's bootstrap distribution is known: P(at or below the k-th) is binomial."""
     scores = np.sort(SOURCE.normal(size=9))
     result = estimate_median({"one": scores})
@@ -175,7 +175,7 @@ def test_the_interval_of_a_median_is_of_order_statistics_and_holds_infinities() 
     assert estimate_median({"one": np.full(4, np.inf)}).low == np.inf
 
 
-def test_a_geometric_mean_is_of_ratios() -> None:
+def test_geometric_mean() -> None:
     result = estimate_geometric_mean({"easy": np.array([0.5, 0.5]), "hard": np.array([2.0, 2.0])})
     assert (result.value, result.low, result.high) == pytest.approx((1.0, 1.0, 1.0)), "drawn within each setting"
     spread = estimate_geometric_mean({"one": np.array([0.5, 2.0])})
@@ -184,7 +184,7 @@ def test_a_geometric_mean_is_of_ratios() -> None:
     assert spread.low * spread.high == pytest.approx(1.0), "as far below as above, in logarithms"
 
 
-def test_the_lean_of_the_test_is_that_of_its_rank_sums() -> None:
+def test_signed_rank_direction() -> None:
     assert aggregate.signed_rank_direction(np.array([3.0, -1.0, -1.5])) == 0, "3 against 1 + 2"
     assert aggregate.signed_rank_direction(np.array([-3.0, 1.0, 1.5, 0.5])) == 1, "4 against 1 + 2 + 3"
     assert aggregate.signed_rank_direction(np.array([-3.0, 1.0])) == -1
