@@ -11,7 +11,6 @@ interruption leaves no incomplete entry, and two processes may write at once. Th
 
 import json
 import math
-import os
 import shutil
 import time
 from collections import Counter
@@ -41,6 +40,7 @@ from equipoise.data._files import (
     list_files,
     load_index,
     printable,
+    read_through,
     report_write_errors,
     save_index,
 )
@@ -256,24 +256,12 @@ def _map_entry(entry: Path, version: tuple[tuple[int, ...], ...]) -> CachedFolde
     path = entry / ARRAY
     if about["format"] != FORMAT or path.stat().st_size != count * dtype.itemsize:
         raise ValueError("incomplete, or of another version")
-    _read_through(path)
+    read_through(path)
     torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
     array = torch.from_file(str(path), shared=False, size=count, dtype=torch_dtype).view(-1, *shape)
     paths, digests = zip(*rows, strict=True)
     notes, facts = tuple(about["notes"]), about["facts"]
     return CachedFolder(about["digest"], array, paths, digests, notes, facts, about["skipped"])
-
-
-def _read_through(path: Path) -> None:
-    """Load a file into the page cache if it takes at most half of the memory.
-
-    Otherwise the first access to each page waits for the disk: 100 ms in the second step of a run.
-    """
-    if path.stat().st_size <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2:
-        piece = bytearray(2**20)
-        with path.open("rb", buffering=0) as file:
-            while file.readinto(piece):
-                pass
 
 
 def _name(digest: str, key: DecodingKey) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 from equipoise.errors import DataError
 from equipoise.nn.recurrent import Recurrent
 
-FloatArray = npt.NDArray[np.float32]
+OracleArray = npt.NDArray[np.float32]
 GATES = ("i", "f", "c", "o")
 """In torch's order; its g is the original's c."""
 SAMPLE_BATCH = 1000
@@ -33,12 +33,12 @@ class OracleWeights(NamedTuple):
     `embedding`: (V, E); `inputs`: (E, 4 H), `states`: (H, 4 H), `biases`: (4 H,), by GATES; `exit`: (H, V), `last`: V
     """
 
-    embedding: FloatArray
-    inputs: FloatArray
-    states: FloatArray
-    biases: FloatArray
-    exit: FloatArray
-    last: FloatArray
+    embedding: OracleArray
+    inputs: OracleArray
+    states: OracleArray
+    biases: OracleArray
+    exit: OracleArray
+    last: OracleArray
 
     @property
     def digest(self) -> str:

@@ -1,5 +1,6 @@
 """Streams over two sets of images: aligned pairs, and unrelated sets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -80,3 +81,20 @@ class UnpairedStream:
         source_indices = batch_indices(len(self.source), size, self.seed + SOURCE_SEED_OFFSET, split, index)
         labels = None if self.labels is None else self.labels.index_select(0, indices)
         return UnpairedBatch(self.real.select(indices), labels, source=self.source.select(source_indices))
+
+
+def connected_groups(names: Sequence[str], *marks: Sequence[str]) -> list[str]:
+    """Return the lowest name of each connected group: elements that share a mark are connected (union-find)."""
+    root = list(range(len(names)))
+
+    def find(place: int) -> int:
+        while root[place] != place:
+            root[place] = place = root[root[place]]
+        return place
+
+    for group in marks:
+        first: dict[str, int] = {}
+        for place, mark in enumerate(group):
+            ends = sorted((find(place), find(first.setdefault(mark, place))), key=lambda end: names[end])
+            root[ends[1]] = ends[0]
+    return [names[find(place)] for place in range(len(names))]

@@ -26,7 +26,7 @@ from equipoise.data._image_files import (
     format_notes,
     read_size,
 )
-from equipoise.data._pairs import ImageRows
+from equipoise.data._pairs import ImageRows, connected_groups
 from equipoise.errors import DataError, SettingError
 
 HALVES = ("left", "right")
@@ -163,23 +163,6 @@ def require_decoded(options: FolderOptions) -> TranslationImages:
     if result is None:
         raise DataError(f"the cache {options.cache} was changed while it was read; run the command again")
     return result
-
-
-def connected_groups(names: Sequence[str], *marks: Sequence[str]) -> list[str]:
-    """Return the lowest name of each connected group: elements that share a mark are connected (union-find)."""
-    root = list(range(len(names)))
-
-    def find(place: int) -> int:
-        while root[place] != place:
-            root[place] = place = root[root[place]]
-        return place
-
-    for group in marks:
-        first: dict[str, int] = {}
-        for place, mark in enumerate(group):
-            ends = sorted((find(place), find(first.setdefault(mark, place))), key=lambda end: names[end])
-            root[ends[1]] = ends[0]
-    return [names[find(place)] for place in range(len(names))]
 
 
 def check_options(image_size: int | None, channels: Sequence[int | None], held_out: float) -> None:

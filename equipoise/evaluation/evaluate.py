@@ -29,8 +29,8 @@ from equipoise.core.metric import (
     ReferenceSet,
     check_independent,
 )
-from equipoise.errors import DataError, MissingPackageError, SettingError
-from equipoise.evaluation.samples import sample_path_steps
+from equipoise.errors import MissingPackageError, SettingError
+from equipoise.evaluation.samples import count_non_finite, sample_path_steps
 from equipoise.evaluation.subject import (
     EvaluationContext,
     EvaluationData,
@@ -106,19 +106,6 @@ def evaluate(request: EvaluationRequest) -> EvaluationResult:
 def compute_metrics(metrics: Mapping[str, AnyMetric], data: EvaluationData) -> EvaluationResult:
     """Compute each metric, by name."""
     return EvaluationResult(tuple(_row(name, metric, data) for name, metric in metrics.items()), _protocol(data))
-
-
-def check_finite(samples: Tensor) -> None:
-    """Raise DataError if some of the samples (N, ...) contain non-finite values, for which no metric is defined."""
-    if count := _count_non_finite(samples):
-        raise DataError(
-            f"{count:,} of {len(samples):,} samples contain non-finite values, so no metric can be computed; fix the "
-            "file, or train with smaller lr_g and lr_d"
-        )
-
-
-def _count_non_finite(samples: Tensor) -> int:
-    return int((~samples.isfinite().flatten(1).all(dim=1)).sum())
 
 
 def select_metrics(context: EvaluationContext) -> dict[str, AnyMetric]:
@@ -219,7 +206,7 @@ def metrics_used_for_control(folder: Path, experiment: Experiment | None) -> dic
 def _row(name: str, metric: AnyMetric, data: EvaluationData) -> MetricRow:
     start = time.monotonic()
     floor, samples = None, len(data.sample_set.samples)
-    non_finite = _count_non_finite(data.sample_set.samples)
+    non_finite = count_non_finite(data.sample_set.samples)
     if isinstance(metric, PairedMetric) and not data.is_paired:
         raise SettingError(f"{name} compares each sample with its target; it needs a run that translates paired inputs")
     if non_finite:

@@ -160,3 +160,17 @@ def _pixels(file: Path, mode: str) -> npt.NDArray[np.uint8]:
             return np.asarray(image.convert(mode))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{file} cannot be read as an image; delete it, or pass another folder") from error
+
+
+def check_finite(samples: Tensor) -> None:
+    """Raise DataError if some of the samples (N, ...) contain non-finite values, for which no metric is defined."""
+    if count := count_non_finite(samples):
+        raise DataError(
+            f"{count:,} of {len(samples):,} samples contain non-finite values, so no metric can be computed; fix the "
+            "file, or train with smaller lr_g and lr_d"
+        )
+
+
+def count_non_finite(samples: Tensor) -> int:
+    """Return the number of samples (N, ...) that contain non-finite values."""
+    return int((~samples.isfinite().flatten(1).all(dim=1)).sum())

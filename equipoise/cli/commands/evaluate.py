@@ -51,8 +51,9 @@ def run(args: argparse.Namespace) -> int:
     if args.split not in SPLITS:
         raise UnknownNameError("split", args.split, SPLITS)
     validation.check_seeds(seed=args.seed)
-    from equipoise.evaluation.evaluate import check_finite, compute_metrics, default_features, select_metrics
+    from equipoise.evaluation.evaluate import compute_metrics, default_features, select_metrics
     from equipoise.evaluation.neighbours import write_neighbour_grid
+    from equipoise.evaluation.samples import check_finite
     from equipoise.evaluation.subject import EvaluationRequest, gather_data, open_request
 
     context = open_request(
