@@ -28,7 +28,7 @@ def run(folder: Path, controller: str) -> Run:
 
 def test_rewards_are_drawn_for_controllers_that_have_them(tmp_path: Path) -> None:
     rewarded, other = run(tmp_path / "rewarded", "ppo"), run(tmp_path / "other", "fixed")
-    lines = [line for line in rewarded.events_of("sensed") if line["reward"] is not None]
+    lines = [line for line in rewarded.lines("sensed") if line["reward"] is not None]
     assert [line["step"] for line in lines] == [50, 100]
     rewards = read_history(rewarded).rewards()
     assert rewards.steps.tolist() == [50, 100]
