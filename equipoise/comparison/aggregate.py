@@ -25,8 +25,8 @@ import numpy.typing as npt
 
 from equipoise.core.student_t import student_t_quantile
 
-FloatArray = npt.NDArray[np.float64]
-ScoresBySetting = Mapping[str, FloatArray]
+ScoreArray = npt.NDArray[np.float64]
+ScoresBySetting = Mapping[str, ScoreArray]
 
 DRAWS = 10_000
 """Bootstrap resamples: enough for the second digit of a bound."""
@@ -48,7 +48,7 @@ class IntervalEstimate:
     high: float
 
 
-def interquartile_mean(scores: FloatArray) -> float:
+def interquartile_mean(scores: ScoreArray) -> float:
     """Return the mean of (N,) scores without the lowest and the highest quarter, each rounded down to whole scores."""
     return float(_interquartile_means(scores[None])[0])
 
@@ -88,7 +88,7 @@ def estimate_interquartile_mean_difference(
 ) -> IntervalEstimate:
     """Estimate the interquartile mean of `first` minus that of `second`; pairs are resampled within each setting."""
 
-    def differences(samples: Sequence[FloatArray]) -> FloatArray:
+    def differences(samples: Sequence[ScoreArray]) -> ScoreArray:
         """Compute from pairs, (R, 2 N) per setting, the first arms before the second ones."""
         halves = [np.split(pairs, 2, axis=1) for pairs in samples]
         left, right = (np.concatenate([half[side] for half in halves], axis=1) for side in (0, 1))
@@ -107,9 +107,9 @@ def estimate_probability_of_improvement(
     P(X > Y) = mean over settings of 1 / (N K) Σ_i Σ_j [x_i > y_j] + [x_i = y_j] / 2. Both arms are resampled.
     """
 
-    def probabilities(samples: Sequence[FloatArray]) -> FloatArray:
+    def probabilities(samples: Sequence[ScoreArray]) -> ScoreArray:
         halves = [np.split(pairs, 2, axis=1) for pairs in samples]
-        shares: FloatArray = np.mean([_win_share(left, right) for left, right in halves], axis=0)
+        shares: ScoreArray = np.mean([_win_share(left, right) for left, right in halves], axis=0)
         return shares
 
     pairs = {name: np.stack((first[name], second[name]), axis=1) for name in first}
@@ -117,7 +117,7 @@ def estimate_probability_of_improvement(
     return _widen(value, draws, pairs, UNIT)
 
 
-def wilcoxon_signed_rank(differences: FloatArray) -> float:
+def wilcoxon_signed_rank(differences: ScoreArray) -> float:
     """Return the two-sided p-value of the signed-rank test of (N,) paired differences; 1 if all of them are 0.
 
     Exact: under the null hypothesis all 2^N signs of the ranks are equally likely. Zero differences are removed
@@ -137,7 +137,7 @@ def wilcoxon_signed_rank(differences: FloatArray) -> float:
     return float(min(1.0, 2 * probabilities[: positive + 1].sum(), 2 * probabilities[positive:].sum()))
 
 
-def signed_rank_direction(differences: FloatArray) -> int:
+def signed_rank_direction(differences: ScoreArray) -> int:
     """Return the sign of W+ - W-, the rank sums of the signed-rank test: 1, -1, or 0 if they are equal.
 
     This is the direction that the p-value of :func:`wilcoxon_signed_rank` refers to, whatever means or medians say.
@@ -147,11 +147,11 @@ def signed_rank_direction(differences: FloatArray) -> int:
     return int(np.sign((doubled * np.sign(nonzero)).sum()))
 
 
-def mean_ranks(values: FloatArray) -> FloatArray:
+def mean_ranks(values: ScoreArray) -> ScoreArray:
     """Return the ranks of (N,) values, from 1 for the smallest to N; equal values share their mean rank."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
-    ranks: FloatArray = (ends - (counts - 1) / 2)[places]
+    ranks: ScoreArray = (ends - (counts - 1) / 2)[places]
     return ranks
 
 
@@ -182,8 +182,8 @@ def holm_correction(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _bootstrap(
-    groups: ScoresBySetting, statistic: Callable[[Sequence[FloatArray]], FloatArray], seed: int, paired: bool = True
-) -> tuple[float, FloatArray]:
+    groups: ScoresBySetting, statistic: Callable[[Sequence[ScoreArray]], ScoreArray], seed: int, paired: bool = True
+) -> tuple[float, ScoreArray]:
     """Return a statistic of scores, and (R,) values of it on runs resampled with replacement within each setting.
 
     Groups are (N,), or (N, 2) for pairs, which the statistic gets as (R, N) or (R, 2 N), the first sides before the
@@ -201,13 +201,13 @@ def _bootstrap(
     return float(value), statistic(samples)
 
 
-def _percentiles(draws: FloatArray) -> tuple[float, float]:
+def _percentiles(draws: ScoreArray) -> tuple[float, float]:
     quantiles = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     low, high = np.quantile(draws, quantiles, method="nearest")  # infinite values cannot be interpolated
     return float(low), float(high)
 
 
-def _widen(value: float, draws: FloatArray, groups: ScoresBySetting, bounds: Bounds) -> IntervalEstimate:
+def _widen(value: float, draws: ScoreArray, groups: ScoresBySetting, bounds: Bounds) -> IntervalEstimate:
     """Return the percentile interval with its bounds moved away from the value, as few runs require."""
     runs = sum(map(len, groups.values()))
     degrees_of_freedom = runs - len(groups)
@@ -220,34 +220,34 @@ def _widen(value: float, draws: FloatArray, groups: ScoresBySetting, bounds: Bou
     return IntervalEstimate(value, low, high)
 
 
-def _take(scores: FloatArray, *rows: npt.NDArray[np.int64]) -> FloatArray:
+def _take(scores: ScoreArray, *rows: npt.NDArray[np.int64]) -> ScoreArray:
     """Return scores (N,) at rows (R, N); for pairs (N, 2) the first sides, then the second, at the last rows."""
     if scores.ndim == 1:
         return scores[rows[0]]
     return np.concatenate([scores[rows[0], 0], scores[rows[-1], 1]], axis=1)
 
 
-def _means(scores: FloatArray) -> FloatArray:
+def _means(scores: ScoreArray) -> ScoreArray:
     """Return the mean of each row of (R, N) scores."""
-    means: FloatArray = scores.mean(axis=1)
+    means: ScoreArray = scores.mean(axis=1)
     return means
 
 
-def _medians(scores: FloatArray) -> FloatArray:
+def _medians(scores: ScoreArray) -> ScoreArray:
     """Return the lower median of each row of (R, N) scores."""
-    medians: FloatArray = np.sort(scores, axis=1)[:, (scores.shape[1] - 1) // 2]
+    medians: ScoreArray = np.sort(scores, axis=1)[:, (scores.shape[1] - 1) // 2]
     return medians
 
 
-def _interquartile_means(scores: FloatArray) -> FloatArray:
+def _interquartile_means(scores: ScoreArray) -> ScoreArray:
     """Return the interquartile mean of each row of (R, N) scores."""
     cut = int(TRIMMED * scores.shape[1])
-    means: FloatArray = np.sort(scores, axis=1)[:, cut : scores.shape[1] - cut].mean(axis=1)
+    means: ScoreArray = np.sort(scores, axis=1)[:, cut : scores.shape[1] - cut].mean(axis=1)
     return means
 
 
-def _win_share(first: FloatArray, second: FloatArray) -> FloatArray:
+def _win_share(first: ScoreArray, second: ScoreArray) -> ScoreArray:
     """Return (R,): the share of pairs from (R, N) and (R, K) in which the first is higher; ties count half."""
     difference = first[:, :, None] - second[:, None, :]
-    shares: FloatArray = ((np.sign(difference) + 1) / 2).mean(axis=(1, 2))
+    shares: ScoreArray = ((np.sign(difference) + 1) / 2).mean(axis=(1, 2))
     return shares

@@ -10,7 +10,7 @@ import torch
 
 from equipoise.comparison import measurements, plan_runs, scores
 from equipoise.comparison.folder import ComparisonFolder, open_comparison, read_json, read_tuned_arms, write_json
-from equipoise.comparison.measurements import Measurement, RunClock
+from equipoise.comparison.measurements import CostClock, Measurement
 from equipoise.comparison.plan import ComparisonPlan, Task
 from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.core.events import Finished, FinishReason, Resumed, Saved
@@ -121,7 +121,7 @@ def _train(
     interrupted: Callable[[], bool],
 ) -> FinishReason:
     """Start or resume the training, measure each checkpoint that is due, and return the reason for the end."""
-    path, clock = folder.run(run), RunClock()
+    path, clock = folder.run(run), CostClock()
     with clock.paused():
         metric = measurements.build_reported_metric(plan_runs.get_task(plan, run.setting), experiment, plan.samples)
         last = _restore_last_measured(folder, run)

@@ -26,7 +26,7 @@ from equipoise.runs.artifacts import write_text
 from equipoise.runs.folders import require_free
 
 PLAN_FILE, PLAN_TOML = "plan.json", "plan.toml"
-JsonObject = dict[str, Any]
+JsonContent = dict[str, Any]
 """A JSON object, as the json module returns it."""
 
 
@@ -139,7 +139,7 @@ def write_json(path: Path, values: object) -> None:
     write_text(path, json.dumps(values, indent=2) + "\n")
 
 
-def read_json(path: Path) -> JsonObject:
+def read_json(path: Path) -> JsonContent:
     """Read a JSON object; {} if the file does not exist. Raises RunError if it cannot be read."""
     return _read(path) if path.exists() else {}
 
@@ -150,9 +150,9 @@ def _read_record(path: Path) -> PlanRecord:
     return PlanRecord(plan, values["plan"], values["digest"], values["versions"])
 
 
-def _read(path: Path) -> JsonObject:
+def _read(path: Path) -> JsonContent:
     try:
-        values: JsonObject = json.loads(path.read_text())
+        values: JsonContent = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}; restore it, or use another folder") from error
     return values

@@ -87,7 +87,7 @@ def evaluate_additional_metrics(task: Task, folder: Path, count: int) -> dict[st
     return {row.metric: row.value for row in evaluate(request).rows}
 
 
-class RunClock:
+class CostClock:
     """CPU and wall-clock seconds of this process since construction. Mutable: it can be set and paused."""
 
     def __init__(self) -> None:

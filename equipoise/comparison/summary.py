@@ -245,7 +245,7 @@ def _score_drop(run: RunResult) -> float | None:
     return None if run.best is None or run.last is None else run.best - run.last
 
 
-def _differences(first: ScoresBySetting, second: ScoresBySetting) -> aggregate.FloatArray:
+def _differences(first: ScoresBySetting, second: ScoresBySetting) -> aggregate.ScoreArray:
     """Return (N,) differences of pairs, of all settings."""
     return np.concatenate([first[name] - second[name] for name in first])
 

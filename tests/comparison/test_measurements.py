@@ -7,7 +7,7 @@ import pytest
 
 from equipoise.comparison import execution, measurements, plan_runs
 from equipoise.comparison.folder import ComparisonFolder, create_or_open
-from equipoise.comparison.measurements import ReportedMetric, RunClock
+from equipoise.comparison.measurements import CostClock, ReportedMetric
 from equipoise.comparison.plan import ComparisonPlan
 
 LONG = 1000.0
@@ -27,7 +27,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_paused_clock_does_not_advance(seconds: list[float]) -> None:
-    clock = RunClock()
+    clock = CostClock()
     seconds[0] += 3
     with clock.paused() as reading:
         seconds[0] += LONG
