@@ -1,7 +1,7 @@
 """Knobs: the hyperparameters that can be changed during training. Each is declared once, with its range.
 
 One declaration gives clamping, validation, the axis of a plot, the table of the docs and, for controllers that learn,
-the space of actions. A model extends :class:`Knobs` with fields of its own and names those that have an effect in it.
+the space of actions. A model extends :class:`Knobs` with additional fields and names those that have an effect in it.
 """
 
 import dataclasses

@@ -30,7 +30,7 @@ def choose_evaluate_every(training: Training, evaluation: MetricEvaluation, eval
 
     There are `evaluations` of them in the run, or fewer if they would take more than MAX_SHARE. Calls and the
     arithmetic of matrix products and convolutions are counted in one training step and one evaluation. The function
-    trains two steps, so it needs a training of its own; the first step, with its lazy penalties, is not counted.
+    trains two steps, so it needs a separate training; the first step, with its lazy penalties, is not counted.
     """
     plan, state = training.plan, training.state
     factor = 1.0 if state.precision == "fp32" else LOW_PRECISION

@@ -1,4 +1,4 @@
-"""Knobs: where they may stand, how far one decision turns them, and what is said of what cannot be."""
+"""Knobs: ranges, clamping, largest changes per decision, and error messages."""
 
 import dataclasses
 import math
@@ -9,8 +9,7 @@ import pytest
 from equipoise.core.knobs import AdversarialKnobs, KnobRange, Knobs, check_turnable, knob
 from equipoise.errors import SettingError, UnknownNameError
 
-# "Knobs of an image GAN" in the design: default, lowest, highest, whether 0 is "off" below the lowest, a decision's
-# furthest move.
+# "Knobs of an image GAN" in the design: default, low, high, whether the knob can be off, and its largest change.
 DESIGN = {
     "lr_g": (2e-4, 1e-6, 1e-2, False, None),
     "lr_d": (2e-4, 1e-6, 1e-2, False, None),
@@ -147,9 +146,9 @@ def test_nan_target_is_refused_with_max_change() -> None:
 
 
 def test_targets_are_clamped_and_settings_refused() -> None:
-    wish = dataclasses.replace(AdversarialKnobs(), lr_g=1.0, r1_gamma=1e-9, generator_steps=0)
-    stands = AdversarialKnobs().step_towards(wish)
-    assert (stands.lr_g, stands.r1_gamma, stands.generator_steps) == (1e-2, 0.0, 1)
+    target = dataclasses.replace(AdversarialKnobs(), lr_g=1.0, r1_gamma=1e-9, generator_steps=0)
+    knobs = AdversarialKnobs().step_towards(target)
+    assert (knobs.lr_g, knobs.r1_gamma, knobs.generator_steps) == (1e-2, 0.0, 1)
     with pytest.raises(SettingError, match=r"r1_gamma = 1e-09 is outside its range: 0 \(off\) or 0\.0001 to 100"):
         AdversarialKnobs().with_values({"r1_gamma": 1e-9})
     with pytest.raises(SettingError, match=r"lr_g = 1 is outside its range: 1e-06 to 0\.01"):
