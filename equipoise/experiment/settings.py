@@ -99,14 +99,14 @@ class SettingSpec:
                 raise SettingError(f"{name} = {value:g}: it must be {bound}")
 
     def values(self) -> str:
-        """Describe the valid values in a few words: "at least 1 step", "auto, fp32"; empty if any value is valid."""
+        """Describe the valid values in a few words: "at least 1 (steps)", "auto, fp32"; empty if any value is valid."""
         bounds = {"at least": self.minimum, "above": self.above}
         if self.choices:
             return ", ".join(self.choices)
         parts = [f"{words} {_number(bound)}" for words, bound in bounds.items() if bound is not None]
         if self.maximum is not None and self.maximum != MAX_SEED:
             parts.append(f"at most {_number(self.maximum)}")
-        return " ".join(filter(None, (", ".join(parts), self.unit)))
+        return " ".join(filter(None, (", ".join(parts), f"({self.unit})" if self.unit else "")))
 
 
 def _number(value: float | None) -> str:
