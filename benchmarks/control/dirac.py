@@ -29,7 +29,7 @@ from equipoise.core.events import Stepped
 from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.pilot.pilot import ModelInfo, Pilot
 from equipoise.training.loop import Training, train
-from equipoise.training.plan import Streams, TrainingPlan
+from equipoise.training.plan import Preview, Streams, TrainingPlan
 from equipoise.training.state import initial_state
 
 STEPS, H, NEAR = 500, 0.2, 1e-3
@@ -71,7 +71,7 @@ def measure(item: Item) -> Result:
     if item["controller"] == "fixed" and not item.get("repair"):
         pilot.sense_every = pilot.eager = STEPS  # readings are not used
     training = Training(
-        state, pilot, Streams(data.stream("train", 1, 0)), TrainingPlan(STEPS, 1), (torch.zeros(1, 1), None)
+        state, pilot, Streams(data.stream("train", 1, 0)), TrainingPlan(STEPS, 1), Preview(torch.zeros(1, 1), None)
     )
     radii = [radius(state)]
     radii += [radius(state) for event in train(training) if isinstance(event, Stepped)]
