@@ -27,7 +27,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from equipoise.cli.arguments import parse
     from equipoise.cli.commands.train import experiment_of
     from equipoise.experiment import launch
-    from equipoise.experiment.settings import complete
+    from equipoise.experiment.completion import complete
 
     folder = tmp_path_factory.mktemp("trained") / "run"
     for _ in launch.start(complete(experiment_of(parse(cli.parser("train"), TINY))), folder):

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from equipoise.core.knobs import Knobs
 from equipoise.errors import SettingError
-from equipoise.pilot.state import CoupledBetas, OptimizerSettings
+from equipoise.pilot.state import CoupledBetas, SavedOptimizerSettings
 
 LEARNING_RATES = {"generator": "lr_g", "discriminator": "lr_d"}
 BETAS = ("beta1", "beta2")
@@ -90,7 +90,7 @@ def write(optimizers: Optimizers, changes: Mapping[str, tuple[float, float]], co
                 )
 
 
-def settings(optimizers: Optimizers) -> OptimizerSettings:
+def settings(optimizers: Optimizers) -> SavedOptimizerSettings:
     """Return learning rate and betas of every group, for :func:`restore_settings`."""
     return {
         player: [(float(group["lr"]), group.get("betas")) for group in optimizer.param_groups]
@@ -98,7 +98,7 @@ def settings(optimizers: Optimizers) -> OptimizerSettings:
     }
 
 
-def restore_settings(optimizers: Optimizers, saved: OptimizerSettings) -> None:
+def restore_settings(optimizers: Optimizers, saved: SavedOptimizerSettings) -> None:
     """Write what :func:`settings` returned. Raises SettingError for optimizers with another number of groups."""
     for player, optimizer in optimizers.items():
         groups, settings = optimizer.param_groups, saved.get(player, ())

@@ -49,7 +49,7 @@ class ControllerSpec(NamedTuple):
     options: Mapping[str, object]
 
 
-OptimizerSettings = Mapping[str, Sequence[tuple[float, tuple[float, float] | None]]]
+SavedOptimizerSettings = Mapping[str, Sequence[tuple[float, tuple[float, float] | None]]]
 """Player -> learning rate and betas of each group of its optimizer."""
 CoupledBetas = Mapping[str, Sequence[Sequence[str]]]
 """Player -> the betas of each group that change with their knob."""
@@ -71,7 +71,7 @@ class SavedPilot:
     history: Mapping[str, object]
     phases: Mapping[str, tuple[tuple[str, ...], int | tuple[int, ...]]]
     controller_spec: ControllerSpec | None = None
-    settings: OptimizerSettings = field(default_factory=dict)
+    settings: SavedOptimizerSettings = field(default_factory=dict)
     coupled_betas: CoupledBetas | None = None
 
     @classmethod
@@ -90,7 +90,7 @@ def save_state(
     state: PilotState,
     controller: AnyController,
     window: SignalWindow,
-    settings: OptimizerSettings,
+    settings: SavedOptimizerSettings,
     coupled_betas: CoupledBetas,
 ) -> SavedPilot:
     """Return the JSON form of a pilot; the tensors of its window are saved separately."""
