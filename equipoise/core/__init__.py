@@ -1,1 +1,1 @@
-"""Types that every folder shares; no behaviour of a single plug, no file access but the catalog's."""
+"""Types shared by all folders: no behaviour of a single plug, and no file access except in the catalog."""

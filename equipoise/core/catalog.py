@@ -1,4 +1,4 @@
-"""Plugs by name. A plug is one file with one public class; there is no registry.
+"""Loading plugs by name. A plug is one file with one public class; there is no registry.
 
 `dcgan`           the public class of `equipoise.models.dcgan`, or of an entry point of an installed package
 `dcgan:celeba64`  the same with the options of that preset
@@ -48,9 +48,9 @@ PLAIN_MESSAGES: Mapping[str, str] = {
 
 
 def names(kind: PlugKind) -> list[str]:
-    """List the names of all plugs of a kind, sorted: those of this package and of installed packages.
+    """List the names of all plugs of a kind, sorted: from this package and from other installed packages.
 
-    Nothing is imported.
+    No plug is imported.
     """
     return sorted({*_own_names(kind), *installed_plugs(kind)})
 
@@ -77,7 +77,7 @@ def _entry_points(group: str) -> tuple[EntryPoint, ...]:
 
 
 def split_preset(name: str) -> tuple[str, str | None]:
-    """Split the name of a plug into its name without preset and its preset, None if there is none."""
+    """Split the name of a plug into its base name and its preset; the preset is None if there is none."""
     path, suffix, preset = name.rpartition(".py:")
     if suffix:
         return f"{path}.py", preset
@@ -102,13 +102,13 @@ def absolute_name(name: str) -> str:
 
 
 def load(kind: PlugKind, name: str) -> PlugClass:
-    """Load the class of a plug. Raises UnknownNameError, suggesting a similar name, SettingError for a wrong module."""
+    """Load the class of a plug. Raises UnknownNameError for an unknown name, SettingError for an invalid module."""
     base, _ = split_preset(name)
     if is_file(base):
         module = _module_of_file(kind, base)
     elif "/" in base or base.startswith("."):
         raise SettingError(
-            f"a custom {NOUNS[kind]} is named by its module, mylab.my_plug, or its file, ./my_plug.py, not '{base}'"
+            f"'{base}' is not a {NOUNS[kind]}; name a custom one by module, mylab.my_plug, or by file, ./my_plug.py"
         )
     elif base in _own_names(kind):
         module = importlib.import_module(f"equipoise.{kind}.{base}")
@@ -126,18 +126,18 @@ def _custom_module(kind: PlugKind, name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not name.startswith(error.name):
-            raise SettingError(f"module '{name}' needs a module that is not installed: {error.name}") from error
+            raise SettingError(f"module '{name}' needs a missing module; install it: {error.name}") from error
         raise UnknownNameError(f"module for a {NOUNS[kind]}", name, []) from error
 
 
 def _module_of_file(kind: PlugKind, name: str) -> ModuleType:
-    """Import a Python file, once per process; it is not found through sys.path, so its name can be any."""
+    """Import a Python file, once per process. Its name and folder can be any: sys.path is not used."""
     path = Path(name).expanduser().resolve()
     module_name = f"equipoise_plug_{blake2b(str(path).encode(), digest_size=8).hexdigest()}"
     if module_name in sys.modules:
         return sys.modules[module_name]
     if not path.is_file():
-        raise SettingError(f"there is no file {name} for a {NOUNS[kind]}")
+        raise SettingError(f"there is no file {name} for a {NOUNS[kind]}; check the path")
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -152,16 +152,16 @@ def _module_of_file(kind: PlugKind, name: str) -> ModuleType:
 
 def _class_of_entry_point(kind: PlugKind, name: str) -> PlugClass:
     """Load an entry point. Raises SettingError if several packages define it, or it cannot be imported."""
-    first, *others = installed_plugs(kind)[name]
-    if others:
-        values = ", ".join(sorted({entry.value for entry in (first, *others)}))
+    entry, *duplicates = installed_plugs(kind)[name]
+    if duplicates:
+        values = ", ".join(sorted({each.value for each in (entry, *duplicates)}))
         raise SettingError(
             f"several installed packages define the {NOUNS[kind]} '{name}': {values}; uninstall all but one"
         )
     try:
-        target = first.load()
+        target = entry.load()
     except ImportError as error:
-        raise SettingError(f"the {NOUNS[kind]} '{name}' of {first.value} cannot be imported: {error}") from error
+        raise SettingError(f"the {NOUNS[kind]} '{name}' of {entry.value} cannot be imported: {error}") from error
     return _public_class(target) if isinstance(target, ModuleType) else target
 
 
@@ -188,23 +188,23 @@ def build(kind: PlugKind, name: str, options: Mapping[str, object] | None = None
     values: dict[str, object] = {}
     base, preset = split_preset(name)
     if preset is not None:
-        known = presets(kind, name)
-        if preset not in known:
-            raise UnknownNameError(f"preset of {NOUNS[kind]} '{base}'", preset, known)
-        values |= known[preset]
+        available = presets(kind, name)
+        if preset not in available:
+            raise UnknownNameError(f"preset of {NOUNS[kind]} '{base}'", preset, available)
+        values |= available[preset]
     values |= options or {}
     return construct(plug, values, f"{NOUNS[kind]} '{base}'")
 
 
 def construct(cls: type[T], values: Mapping[str, object], owner: str) -> T:
-    """Build `cls(**values)` with validated types. `owner`: what `cls` is, for messages.
+    """Build `cls(**values)` with validated types. `owner`: description of `cls` in messages.
 
-    Raises UnknownNameError for an unknown name, suggesting a similar one, SettingError for an invalid value.
+    Raises UnknownNameError for an unknown name, SettingError for an invalid value.
     """
-    known = inspect.signature(cls).parameters
+    parameters = inspect.signature(cls).parameters
     for name in values:
-        if name not in known:
-            raise UnknownNameError(f"option of {owner}", name, known)
+        if name not in parameters:
+            raise UnknownNameError(f"option of {owner}", name, parameters)
     if not dataclasses.is_dataclass(cls):
         raise SettingError(f"{owner} must be a dataclass, whose fields are its options; {cls.__name__} is not one")
     try:
@@ -212,26 +212,26 @@ def construct(cls: type[T], values: Mapping[str, object], owner: str) -> T:
         return result
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or owner
+        option = ".".join(str(part) for part in first["loc"]) or owner
         if first["type"] == "literal_error":
             choices = re.findall(r"'([^']+)'", first["ctx"]["expected"])
-            raise UnknownNameError(where, str(first["input"]), choices) from error
+            raise UnknownNameError(option, str(first["input"]), choices) from error
         if first["type"] == "missing":
-            raise SettingError(f"{owner} needs {where}; give it as an option") from error
+            raise SettingError(f"{owner} needs {option}; give it as an option") from error
         problem = PLAIN_MESSAGES.get(first["type"], first["msg"].lower().removeprefix("value error, "))
-        raise SettingError(f"{owner}: {where} = {first['input']!r}: {problem}") from error
+        raise SettingError(f"{owner}: {option} = {first['input']!r}: {problem}") from error
 
 
 @cache
 def _adapter(cls: type[object]) -> TypeAdapter[Any]:
-    """Create the validator of a class; it takes ten milliseconds, which matters for hundreds of small runs."""
+    """Create the validator of a class, once: it takes ten milliseconds, which matters for hundreds of small runs."""
     return TypeAdapter(cls)
 
 
 def _split_lists(cls: type[object], values: Mapping[str, object]) -> dict[str, object]:
-    """Split words at commas for options that are lists, as on the command line: types=type_2,type_3, or types=."""
+    """Split strings at commas for options that are lists: types=type_2,type_3 on the command line, or types=."""
     hints = get_type_hints(cls)
-    lists = {name for name, hint in hints.items() if any(get_origin(one) is tuple for one in (hint, *get_args(hint)))}
+    lists = {name for name, hint in hints.items() if any(get_origin(part) is tuple for part in (hint, *get_args(hint)))}
     return {
         name: [part.strip() for part in value.split(",") if value]
         if name in lists and isinstance(value, str)

@@ -1,4 +1,4 @@
-"""The interface of a controller: two pure functions over an explicit, typed state, and that state as JSON.
+"""Interface of controllers: two pure functions of an explicit, typed state, and the state as JSON.
 
 state = controller.initial(knobs)
 turn = controller.update(state, observation)        # turn.knobs, turn.state, turn.reasons
@@ -44,8 +44,8 @@ class Controller(Protocol[S]):
     def required_knobs(self) -> frozenset[str]:
         """Return the names of the knobs without which the controller cannot work.
 
-        A run in which one of them has no effect is refused before it starts. Other knobs are changed only where
-        `observation.acts(knob)` is true.
+        If one of them has no effect in a model, an error is raised before the run starts. Other knobs are changed
+        only where `observation.acts(knob)` is true.
         """
 
     def initial(self, knobs: Knobs) -> S:
@@ -56,7 +56,7 @@ class Controller(Protocol[S]):
 
 
 AnyController = Controller[Any]
-"""A controller whose type of state is not known statically, such as one that was built by its name."""
+"""A controller with any type of state, such as one that was built by name."""
 
 
 def request(knobs: Knobs, values: Mapping[str, float]) -> Knobs:
@@ -83,19 +83,19 @@ def state_to_json(state: object) -> dict[str, object]:
 def state_from_json(initial: S, values: Mapping[str, object]) -> S:
     """Return the state that :func:`state_to_json` wrote.
 
-    `initial`: the initial state of the same controller, which gives the types, also those of the states of the
-    controllers within it. Raises pydantic.ValidationError if a value is missing or has another type.
+    `initial`: the initial state of the same controller, which provides the types, including those of the states of
+    nested controllers. Raises pydantic.ValidationError if a value is missing or has another type.
     """
     result: S = _typed(initial, values)
     return result
 
 
 def _typed(template: Any, value: Any) -> Any:
-    """`value` with the type of `template`, recursively: fields declared as `object` take the type of the template's."""
+    """Convert `value` to the type of `template`, recursively. A field declared as `object` gets the template's type."""
     if dataclasses.is_dataclass(template) and not isinstance(template, type):
         names = [item.name for item in dataclasses.fields(template)]
         if isinstance(value, Mapping):
-            if names == ["base"] and "base" not in value:  # `annealed` once wrote the mapping alone
+            if names == ["base"] and "base" not in value:  # earlier versions of `annealed` wrote only the mapping
                 value = {"base": value}
             value = TypeAdapter(type(template)).validate_python(value)
         fields = {name: _typed(getattr(template, name), getattr(value, name)) for name in names}

@@ -16,10 +16,10 @@ class DataSpec:
     """Description of one sample of a data set.
 
     `shape`: without the batch dimension, (channels, height, width) in [-1, 1] for images, (2,) for points, (T,) for
-    sentences. `classes`: number of labels, 0 for none; `class_names`: their names, or empty. `flips`: mirror images are
-    valid samples. `source`: shape of the inputs of translation data. `paired`: the splits in which each input belongs
-    to its sample. `unit`: the values that -1 and 1 represent, where the data have a unit. `vocabulary`: the words of
-    tokens, for text; `distribution`: the distribution of sentences, where it is known.
+    sentences. `classes`: number of labels, 0 for none; `class_names`: their names, or empty. `flips`: whether mirror
+    images are valid samples. `source`: shape of the inputs of translation data. `paired`: the splits in which each
+    input belongs to its sample. `unit`: the physical values that -1 and 1 represent, or None. `vocabulary`: the words
+    of text data. `distribution`: the exact distribution of sentences, or None if it is not known.
     """
 
     shape: tuple[int, ...]
@@ -93,7 +93,7 @@ class TokenBatch(Batch):
 
 
 class Stream(Protocol):
-    """An endless sequence of batches. Pure: the same index gives the same batch, so its position is its whole state."""
+    """An endless sequence of batches. Pure: the same index gives the same batch."""
 
     def batch(self, index: int) -> Any:
         """Return batch number `index`, on the CPU."""
@@ -124,7 +124,7 @@ class Preparation:
 
 
 class NoPreparation:
-    """Mixin for a data set that needs no preparation: no download, no decoding, no open options."""
+    """Mixin for a data set that needs no preparation: no download, no decoding, no options to fill in."""
 
     __slots__ = ()
 
@@ -144,9 +144,9 @@ class DataSet(Protocol):
         """Do the slow work once: download, decode. Yields progress; cheap if it was done before."""
 
     def resolve(self) -> Self:
-        """Return the same data with everything read from them written into the options: size, classes, digest.
+        """Return the data set with all options filled in that depend on its files: size, classes, digest.
 
-        Prepares them first if necessary. Raises DataError if they are not the data that the options describe.
+        Prepares the data first if necessary. Raises DataError if the files do not match the options.
         """
 
     @property

@@ -17,7 +17,7 @@ FinishReason = Literal["steps", "images", "seconds", "equilibrium", "interrupted
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened in a run, after `step` finished steps and `images` reals seen."""
+    """Something that happened in a run. `step`: finished steps. `images`: real samples seen up to now."""
 
     step: int
     images: int
@@ -25,7 +25,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Started(Event):
-    """A run starts. `parameters`: number of weights per network. `knobs`: initial values.
+    """A run started. `parameters`: number of weights per network. `knobs`: initial values.
 
     `transferred`: share of each network's weights that come from another run, in [0, 1]. `turnable`: names of the knobs
     that have an effect in this model, sorted. `adversarial_start`: the step at which adversarial training starts, after
@@ -107,9 +107,9 @@ class Evaluated(Event):
 class Sampled(Event):
     """Samples were generated from the same latents or inputs as before.
 
-    `samples`: (N, ...) float32 in the range of the data. `columns`: of the grid of images. `shows`: what each group of
-    images is, in order, such as input, output, truth; empty if all are samples. `texts`: decoded samples of text, else
-    None.
+    `samples`: (N, ...) float32 in the range of the data. `columns`: number of columns of the image grid, None for
+    automatic. `shows`: roles of the images in a group, in order, such as input, output, truth; empty if all images are
+    samples. `texts`: decoded samples of text data, else None.
     """
 
     samples: npt.NDArray[np.float32]
@@ -120,7 +120,7 @@ class Sampled(Event):
 
 @dataclass(frozen=True, slots=True)
 class Saved(Event):
-    """A checkpoint was saved completely. `best`: no earlier one had a better metric."""
+    """A checkpoint was saved completely. `best`: whether no earlier one had a better metric."""
 
     checkpoint: str
     best: bool
@@ -133,7 +133,7 @@ class Resumed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Finished(Event):
-    """The run ended after `seconds`, for `reason`, with this verdict on its health."""
+    """The run ended. `reason`: the stopping rule that applied. `verdict`: on its health. `seconds`: training time."""
 
     reason: FinishReason
     verdict: Verdict

@@ -1,4 +1,4 @@
-"""Files of a folder that hold data: hidden files and the files of run folders are excluded."""
+"""Finding data files in a folder. Hidden files and the files of run folders are excluded."""
 
 import os
 from collections.abc import Iterator

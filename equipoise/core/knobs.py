@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from equipoise.errors import SettingError, UnknownNameError
 
 Scale = Literal["linear", "log", "log_complement", "integer"]
-"""log_complement: even steps of log(1 - value), for decay rates close to 1."""
+"""Scale of a knob. log_complement: logarithmic in 1 - value, for decay rates close to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class KnobRange:
     max_change: float | None = None
 
     def contains(self, value: float) -> bool:
-        """Whether a value is valid; those of integer knobs must be whole numbers."""
+        """Return whether a value is valid; values of integer knobs must be whole numbers."""
         if not math.isfinite(value) or (self.scale == "integer" and value != round(value)):
             return False
         return self.low <= value <= self.high or (self.can_be_off and value == 0)
@@ -75,7 +75,7 @@ def knob(
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """Knobs of every model with two networks. Immutable: a change makes a new value."""
+    """Knobs of every model with two networks. Immutable; :meth:`with_values` returns a changed copy."""
 
     lr_g: float = knob(2e-4, 1e-6, 1e-2, "", "log", "learning rate of the generator")
     lr_d: float = knob(2e-4, 1e-6, 1e-2, "", "log", "learning rate of the discriminator")
@@ -120,16 +120,16 @@ class Knobs:
         """Return the knobs after one change towards `target`, limited by ranges and by `max_change`."""
         values = {}
         for name, range in self.ranges().items():
-            current, wanted = getattr(self, name), getattr(target, name)
+            current, value = getattr(self, name), getattr(target, name)
             if range.max_change is not None:
-                wanted = min(max(wanted, current - range.max_change), current + range.max_change)
-            values[name] = range.clamp(wanted)
+                value = min(max(value, current - range.max_change), current + range.max_change)
+            values[name] = range.clamp(value)
         return self.with_values(values)
 
     def differences(self, other: "Knobs") -> dict[str, tuple[float, float]]:
-        """Return (own value, other value) of each knob that differs, by name."""
-        own, others = self.values(), other.values()
-        return {name: (own[name], others[name]) for name in own if own[name] != others[name]}
+        """Return (value, value in `other`) of each knob that differs, by name."""
+        values, other_values = self.values(), other.values()
+        return {name: (value, other_values[name]) for name, value in values.items() if value != other_values[name]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +160,9 @@ class AdversarialKnobs(Knobs):
 
 
 def check_turnable(names: Iterable[str], turnable: Iterable[str], model: str) -> None:
-    """Raise SettingError for the first of `names` that has no effect in a model. `turnable`: those that have one."""
+    """Raise SettingError for the first of `names` that is not `turnable`: that has no effect in the model."""
     turnable = sorted(turnable)
-    hint = f"those that have: {', '.join(turnable)}" if turnable else "name the optimizers of the networks"
+    hint = f"knobs that have an effect: {', '.join(turnable)}" if turnable else "name the optimizers of the networks"
     for name in names:
         if name not in turnable:
             raise SettingError(f"{name} has no effect in {model}; {hint}")

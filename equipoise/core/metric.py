@@ -1,4 +1,4 @@
-"""Types of sample quality metrics: the reference set, the features compared, resampling, and the result.
+"""Types of sample quality metrics: reference set, features, resampling and result.
 
 features ──▶ statistics ──▶ result
 network      reference set   value and interval
@@ -15,6 +15,7 @@ from equipoise.core.data import Batch, DataSpec
 from equipoise.errors import SettingError
 
 LogLikelihood = Callable[[Tensor], Tensor]
+"""A function from sentences (N, T) int64 to their log-likelihoods (N,) float64, in nats."""
 
 CONFIDENCE = 0.95
 """Confidence level of intervals."""
@@ -48,13 +49,13 @@ class Metric(Protocol):
         """SHA-256 of the feature network's weights, or its first digits; None without a network."""
 
     def suits(self, spec: DataSpec) -> bool:
-        """Whether the metric is defined for such data."""
+        """Return whether the metric is defined for data with this description."""
 
     def statistics(self, real: ReferenceSet) -> Any:
-        """Statistics of the reals, computed once."""
+        """Compute the statistics of the reals, which :meth:`value` uses for any number of sample sets."""
 
     def value(self, statistics: Any, fake: Tensor) -> float:
-        """The metric of `fake`: (N, ...) float32 in the range of the data."""
+        """Compute the metric of `fake`: (N, ...) float32 in the range of the data."""
 
 
 class Features(Protocol):
@@ -130,10 +131,10 @@ class FeatureMetric(Metric, Protocol):
 
     @property
     def features(self) -> Features:
-        """The features compared. Cheap: weights are loaded at the first call."""
+        """The features that are compared. Cheap: weights are loaded at the first call."""
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
-        """Compute the metric of `fake`, features (N, D), relative to `real`, features of reals."""
+        """Compute the metric. `fake`: (N, D) features of samples. `real`: features of the reals."""
 
 
 @runtime_checkable
@@ -183,11 +184,11 @@ class LikelihoodMetric(Protocol):
     def compute_from_likelihood(
         self, log_likelihood: LogLikelihood, real: ReferenceSet, bootstrap: Bootstrap
     ) -> MetricResult:
-        """Compute the metric. `log_likelihood` maps sentences (N, T) int64 to nats, (N,) float64."""
+        """Compute the metric. `log_likelihood`: of the generator. `real`: held-out sentences."""
 
 
 def extract_features(features: Features, real: Batch) -> ReferenceSet:
-    """Replace reals by their features; labels and the description of the data are kept."""
+    """Return the features of reals, with their labels and the description of the data."""
     train, spec = (real.train, real.spec) if isinstance(real, ReferenceSet) else (None, None)
     return ReferenceSet(
         features(real.real), real.condition, train=None if train is None else features(train), spec=spec

@@ -24,7 +24,7 @@ Memory = Mapping[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Moment(Generic[K_co]):
-    """The moment at which a phase runs, and what it may use.
+    """The moment at which a phase runs, and the inputs available to it.
 
     `progress`: share of the planned steps, 0 to 1. `generator`: the only source of randomness. `memory`: buffers that
     outlive the step. `carried`: tensors of an earlier phase of this step, with their graph.
@@ -59,7 +59,7 @@ AnyMoment: TypeAlias = Moment[Any]
 """A moment with the knobs of any model."""
 
 AnyBatch: TypeAlias = Any
-"""A batch of any kind: a :class:`~equipoise.core.data.Batch`, or that of a custom data set."""
+"""A batch of any kind: a :class:`~equipoise.core.data.Batch`, or a batch of a custom data set."""
 
 
 def always(moment: AnyMoment) -> bool:
@@ -108,15 +108,15 @@ class Model(Generic[K]):
     """A model, ready to train and to sample.
 
     `knobs`: published values. `turnable`: names of the knobs that have an effect. `optimizer(network, moment)`:
-    settings of the optimizer of a network. `latent(count, generator, truncation)`: latents. `generate(networks, latent,
-    condition)`: samples; `condition` is a label each if `num_classes` is above 0, an input each if `source` is a shape,
-    else None. `logits(networks, batch, moment)`: logits of the discriminator for real samples. `memory`: initial
-    buffers. `averaged`: networks with a running average, which samples are generated from. `source`: shape of an input
-    of an image-to-image model. `reverse(networks, samples)`: inputs from samples, if the model learns that direction
-    too. `mixed_precision`: False if low precision would harm the samples. `probability`: turns logits into D(x), if
-    they are log-odds. `ideal(knobs)`: the discriminator's adversarial loss if fakes are distributed like real samples.
-    `vocabulary`: words of tokens. `log_likelihood(networks, samples)`: (N,) in nats. `adversarial_start`: first step of
-    adversarial training, after pre-training.
+    settings of the optimizer of a network. `latent(count, generator, truncation)`: latents (count, ...).
+    `generate(networks, latent, condition)`: samples (N, ...); `condition`: labels (N,) int64 if `num_classes` is above
+    0, inputs (N, ...) if `source` is a shape, else None. `logits(networks, batch, moment)`: logits of the discriminator
+    for real samples. `memory`: initial buffers. `averaged`: networks with a running average, which samples are
+    generated from. `source`: shape of an input of an image-to-image model. `reverse(networks, samples)`: inputs from
+    samples, if the model learns that direction too. `mixed_precision`: False if low precision would harm the samples.
+    `probability`: maps logits to D(x), if they are log-odds. `ideal(knobs)`: the discriminator's adversarial loss for
+    fakes that are distributed like the reals. `vocabulary`: the words of text. `log_likelihood(networks, samples)`:
+    (N,) in nats. `adversarial_start`: first step of adversarial training, after pre-training.
     """
 
     name: str
@@ -142,7 +142,7 @@ class Model(Generic[K]):
 
 
 class Recipe(Protocol):
-    """What to build: a frozen dataclass whose fields are the options of a model."""
+    """A builder of a model: a frozen dataclass whose fields are the options of the model."""
 
     def build(self, spec: DataSpec, generator: Generator) -> Model[Any]:
         """Build the model for data of this kind; initial weights are drawn from `generator`.

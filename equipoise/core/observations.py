@@ -1,4 +1,4 @@
-"""The state of a run at one reading, as numbers without tensors: everything that controllers and diagnosis use."""
+"""The state of a run at one reading, as plain numbers: the inputs of controllers and diagnosis."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -109,7 +109,7 @@ class Health:
 
     @property
     def verdict(self) -> Verdict:
-        """`diverged` with a divergence among the findings, `unhealthy` with a serious one, else `healthy`."""
+        """The verdict: `diverged` if a finding is a divergence, `unhealthy` if a finding is serious, else `healthy`."""
         if any(finding.symptom == "divergence" for finding in self.findings):
             return "diverged"
         return "unhealthy" if any(finding.severity >= SERIOUS for finding in self.findings) else "healthy"
@@ -127,7 +127,7 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What repair does about a finding: restore an earlier checkpoint or not, and override knobs until step `until`.
+    """Response of repair to a finding: whether to restore a checkpoint, and overrides of knobs until step `until`.
 
     `rung`: rung of the symptom's ladder; 0 resets knobs to their published values. `oldest`, `newest`: the range of
     steps whose checkpoints may be restored.

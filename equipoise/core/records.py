@@ -1,4 +1,4 @@
-"""What one training step computed, as tensors on the device."""
+"""Results of one training step, as tensors on the device."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -81,7 +81,7 @@ def warm_up(value: float, over: float = 1.0) -> Schedule:
 
 
 def join(*pieces: Schedule | float) -> Schedule:
-    """Schedules with rising shares of the run between them: each runs from 0 to 1 over its own part of the run.
+    """Several schedules in turn, with rising shares of the run between them: each runs from 0 to 1 in its part.
 
     >>> join(warm_up(1), 0.5, linear(1, 0))(0.75)
     0.5
@@ -126,8 +126,8 @@ def _schedule(node: ast.expr, text: str) -> Schedule:
     name = ast.unparse(node.func)
     if name not in SCHEDULES:
         raise UnknownNameError("schedule", name, SCHEDULES)
-    read = _piece if name == "join" else _number
-    positional = [read(argument, text) for argument in node.args]
+    parse_argument = _piece if name == "join" else _number
+    positional = [parse_argument(argument, text) for argument in node.args]
     named = {keyword.arg or "": _number(keyword.value, text) for keyword in node.keywords}
     try:
         return SCHEDULES[name](*positional, **named)

@@ -19,7 +19,7 @@ def student_t_quantile(probability: float, degrees_of_freedom: int) -> float:
             "they must be in [0.5, 1), and at least 1"
         )
     low, high = 0.0, math.pi / 2
-    for _ in range(100):  # bisection of the angle reaches the precision of a double long before
+    for _ in range(100):  # more than enough for the precision of a double
         middle = (low + high) / 2
         is_low = _central_probability(middle, degrees_of_freedom) < 2 * probability - 1
         low, high = (middle, high) if is_low else (low, middle)

@@ -16,7 +16,9 @@ from equipoise.errors import DataError
 END = 0
 """The end token, which follows the last word of a sentence."""
 ENDING = "<end>"
+"""The word of the end token in a vocabulary."""
 UNKNOWN = "<unknown>"
+"""The word that stands for all words outside the vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Vocabulary:
             result.append(token)
         if len(result) < length and not self.ends:
             raise DataError(
-                f"{source}: {len(result)} words instead of {length}; sentences of this data have a fixed length"
+                f"{source}: {len(result)} words instead of {length}; remove that line: all sentences of this data "
+                "have the same length"
             )
         return result + [END] * (length - len(result))
 
@@ -85,13 +88,13 @@ def _token_ids(words: tuple[str, ...]) -> Mapping[str, int]:
 
 
 class SentenceDistribution(Protocol):
-    """The exact distribution of sentences, where it is known: a frozen value."""
+    """The exact distribution of the sentences of a data set: a frozen, hashable value."""
 
     def log_probability(self, tokens: Tensor) -> Tensor:
-        """Return (N,) float64, nats, of sentences (N, T) int64; minus infinity outside the support."""
+        """Return log-probabilities (N,) float64 in nats of sentences (N, T) int64; -inf outside the support."""
 
     def support(self) -> Tensor | None:
-        """Return (S, T) int64, all sentences with positive probability; None if they are too many to enumerate."""
+        """Return all sentences with positive probability, (S, T) int64; None if there are too many to enumerate."""
 
 
 def decode_samples(vocabulary: Vocabulary | None, samples: Tensor) -> tuple[str, ...] | None:

@@ -68,7 +68,7 @@ def test_a_run_on_points_ignores_augmentation_unless_it_is_requested(tmp_path, c
     assert all(line["why"].endswith("ignored, since they do not act here: augment_p") for line in turned)
     words = ["train", "ring", "--controller", "annealed:r3gan", "--set", "augment_p=linear(0, 0.5)"]
     assert cli.run([*words, "--out", str(tmp_path / "other")]) == 2
-    assert "equipoise: augment_p has no effect in mlp; those that have: " in capsys.readouterr().err
+    assert "equipoise: augment_p has no effect in mlp; knobs that have an effect: " in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
 

@@ -125,14 +125,14 @@ def test_the_base_is_the_setting_of_the_optimizers() -> None:
 
 
 def test_fixed_changes_no_byte() -> None:
-    alone, observed = Loop(betas=(0.5, 0.9)), Loop(betas=(0.5, 0.9))
+    plain, observed = Loop(betas=(0.5, 0.9)), Loop(betas=(0.5, 0.9))
     pilot = Pilot("fixed", steps=30, optimizers=observed.optimizers)
     for _ in range(30):
-        alone.step()
+        plain.step()
         assert pilot.observe(**observed.step())
     for expected, network in (
-        (alone.generator, observed.generator),
-        (alone.discriminator, observed.discriminator),
+        (plain.generator, observed.generator),
+        (plain.discriminator, observed.discriminator),
     ):
         for key, value in expected.state_dict().items():
             assert torch.equal(value, network.state_dict()[key]), key
@@ -144,7 +144,7 @@ def test_optimizers_without_betas_work() -> None:
     for _ in range(4):
         pilot.observe(**loop.step())
     assert loop.optimizers["discriminator"].param_groups[0]["lr"] == 2e-3
-    with pytest.raises(SettingError, match="beta1 has no effect in this loop; those that have: lr_d, lr_g"):
+    with pytest.raises(SettingError, match="beta1 has no effect in this loop; knobs that have an effect: lr_d, lr_g"):
         Pilot(annealed(beta1="constant(0.5)"), steps=4, optimizers=loop.optimizers)
 
 
@@ -329,10 +329,14 @@ def test_a_required_knob_that_does_not_act_is_refused() -> None:
     with pytest.raises(SettingError, match=r"augment_p has no effect in this loop; .*: beta1, beta2, lr_d, lr_g"):
         Pilot(annealed(augment_p="linear(0, 0.8)"), steps=10, optimizers=loop.optimizers)
     only = {"generator": loop.optimizers["generator"]}
-    with pytest.raises(SettingError, match="lr_d has no effect in this loop; those that have: beta1, beta2, lr_g"):
+    with pytest.raises(
+        SettingError, match="lr_d has no effect in this loop; knobs that have an effect: beta1, beta2, lr_g"
+    ):
         Pilot("annealed", steps=10, optimizers=only)
     acting = frozenset({"lr_g", "lr_d"})
-    with pytest.raises(SettingError, match="r1_gamma has no effect in this model; those that have: lr_d, lr_g"):
+    with pytest.raises(
+        SettingError, match="r1_gamma has no effect in this model; knobs that have an effect: lr_d, lr_g"
+    ):
         Pilot(
             annealed(r1_gamma="constant(1)"), steps=10, knobs=AdversarialKnobs(), model_info=ModelInfo(turnable=acting)
         )
@@ -375,7 +379,7 @@ def test_metrics_age_in_images() -> None:
 
 @pytest.mark.parametrize(("level", "ends"), [(0.0, True), (3.0, False)])
 def test_an_equilibrium_is_detected(level: float, ends: bool) -> None:
-    """The same logits on both sides cannot be step_values apart; three standard deviations can."""
+    """Equal logits on both sides have rank 0; logits three standard deviations apart have rank near 1."""
     pilot = Pilot("fixed", steps=50, knobs=Knobs())
     generator = torch.Generator().manual_seed(0)
     for step in range(1, 31):
@@ -403,8 +407,8 @@ def test_a_pilot_continues_from_its_state(cut: int, sense_every: int) -> None:
         return values
 
     loop, other = Loop(), Loop()
-    whole = Pilot(Greedy(), steps=20, optimizers=loop.optimizers, sense_every=sense_every)
-    expected = run(whole, loop, range(20))
+    uninterrupted = Pilot(Greedy(), steps=20, optimizers=loop.optimizers, sense_every=sense_every)
+    expected = run(uninterrupted, loop, range(20))
     first = Pilot(Greedy(), steps=20, optimizers=other.optimizers, sense_every=sense_every)
     run(first, other, range(cut))
     tensors, values = first.state()
@@ -418,7 +422,7 @@ def test_a_pilot_continues_from_its_state(cut: int, sense_every: int) -> None:
     second = Pilot(Greedy(), steps=20, optimizers=fresh, knobs=first.base, sense_every=sense_every)
     second.restore(cut, 16 * cut, tensors, json.loads(json.dumps(values)))
     assert run(second, other, range(cut, 20)) == expected[cut:]
-    assert second.state()[1] == whole.state()[1]
+    assert second.state()[1] == uninterrupted.state()[1]
     last = expected[-1]
     assert last is not None
     assert (last.observation.signals.rank_train_held_out is None) == (sense_every == 1)
