@@ -1,4 +1,4 @@
-"""What several tests need: one tiny run, trained once, and copies of it to spoil."""
+"""Fixtures of several folders: one tiny run, trained once, copies of it, and commands called in this process."""
 
 import json
 import shutil
@@ -16,13 +16,13 @@ TINY = (
 
 @pytest.fixture(scope="session")
 def tiny() -> list[str]:
-    """The words after `train` for a run of a second."""
+    """Arguments of `train` for a run of a second."""
     return list(TINY)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of 12 steps with checkpoints after 5, 10 and 12. Not to be changed: copy it."""
+    """A finished run of 12 steps with checkpoints after 5, 10 and 12. Read only."""
     from equipoise.cli import main as cli
     from equipoise.cli.arguments import parse
     from equipoise.cli.commands.train import experiment_of
@@ -37,13 +37,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_folder(trained: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run, to be spoilt."""
+    """A copy of the finished run, which a test can change."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 @pytest.fixture
 def cut_off(run_folder: Path) -> Path:
-    """The same run as a kill after step 10 leaves it: no weights, no last checkpoint, no last events."""
+    """The run as if killed after step 10: no final weights, no last checkpoint, no last events."""
     shutil.rmtree(run_folder / "checkpoints" / "step-00000012")
     for name in ("generator", "discriminator"):
         (run_folder / f"{name}.safetensors").unlink()
@@ -54,10 +54,10 @@ def cut_off(run_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def snapshot() -> Callable[[Path], dict[str, bytes]]:
-    """Every file under a folder and its bytes, and every folder; nothing if it is not there."""
+    """Return a function from a folder to the bytes of every file in it, with subfolders; empty if it does not exist."""
 
-    def taken(folder: Path) -> dict[str, bytes]:
+    def read(folder: Path) -> dict[str, bytes]:
         paths = sorted(folder.rglob("*"))
         return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in paths}
 
-    return taken
+    return read

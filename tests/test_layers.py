@@ -12,7 +12,7 @@ import equipoise
 
 ROOT = Path(next(iter(equipoise.__path__)))
 
-# One line a folder: what it may import, beside `errors` and itself.
+# One line per folder: what it may import, in addition to `errors` and itself.
 MAY_IMPORT = {
     "errors": "",
     "core": "",
@@ -72,7 +72,7 @@ MOST_ARROWS = 130
 
 @dataclass(frozen=True)
 class Source:
-    """A module of the package: `name` is its path below the package, ("models", "dcgan")."""
+    """A module of the package: `name` is its path in the package, ("models", "dcgan")."""
 
     name: tuple[str, ...]
     tree: ast.Module
@@ -101,7 +101,7 @@ PUBLIC_API: tuple[str, ...] = ()
 
 
 def imported_names(tree: ast.AST) -> Iterator[tuple[str, ...]]:
-    """Everything that is imported, at the top or within functions; `from a import b` is both a and a.b."""
+    """Return all imported names, at the top or within functions; `from a import b` is both a and a.b."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (tuple(alias.name.split(".")) for alias in node.names)
@@ -112,13 +112,13 @@ def imported_names(tree: ast.AST) -> Iterator[tuple[str, ...]]:
 
 
 def imported_modules(tree: ast.AST) -> set[tuple[str, ...]]:
-    """The modules of the package that are imported, by their names below the package."""
+    """Return the imported modules of the package, by their names in the package."""
     names = {name[1:] for name in imported_names(tree) if name[0] == "equipoise"}
     return {name if name in MODULES else name[:-1] for name in names}
 
 
 def violations(source: Source) -> list[str]:
-    """What is wrong with the imports of one module."""
+    """Return the violations of the import rules in one module."""
     return [
         f"{source} imports equipoise.{'.'.join(target)}: {problem}"
         for target in sorted(imported_modules(source.tree))
@@ -141,7 +141,7 @@ def violation(importer: tuple[str, ...], target: tuple[str, ...]) -> str | None:
 
 
 def at_import(tree: ast.Module) -> ast.Module:
-    """The part of a module that runs when it is imported: without the bodies of functions."""
+    """Return the part of a module that runs when it is imported: without the bodies of functions."""
 
     class Strip(ast.NodeTransformer):
         def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
@@ -157,7 +157,7 @@ def at_import(tree: ast.Module) -> ast.Module:
 
 
 def reachable(start: tuple[str, ...]) -> set[tuple[str, ...]]:
-    """All modules of the package that importing one imports, its parent packages included."""
+    """Return all modules of the package that the import of one imports, with its parent packages."""
     seen: set[tuple[str, ...]] = set()
     todo = [start]
     while todo:

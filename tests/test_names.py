@@ -26,7 +26,7 @@ MOST_ANY = 100
 
 
 def words(name: str) -> set[str]:
-    """The words of a name, with and without a plural s: "EventHandlers" and "event_handlers" alike."""
+    """Return the words of a name, with and without a plural s; equal for "EventHandlers" and "event_handlers"."""
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
     return {part.lower() for part in parts} | {part.lower().removesuffix("s") for part in parts}
 
@@ -36,7 +36,7 @@ def is_banned(name: str) -> bool:
 
 
 def defined_names(source: str) -> Iterator[tuple[int, str]]:
-    """(line, name) of every class, function, argument, variable and attribute that the source defines."""
+    """Yield (line, name) of every class, function, argument, variable and attribute that the source defines."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case (
@@ -51,7 +51,7 @@ def defined_names(source: str) -> Iterator[tuple[int, str]]:
 
 
 def public_names(path: Path) -> Iterator[str]:
-    """Classes and type aliases at the top of a module whose names have no leading underscore."""
+    """Yield the classes and type aliases at the top of a module whose names have no leading underscore."""
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.ClassDef):
             names = [node.name]

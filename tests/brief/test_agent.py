@@ -64,8 +64,8 @@ def test_learning_is_optional() -> None:
 
 
 def test_it_continues_from_its_state() -> None:
-    whole, first, second = (PPOHyperparameterOptimizer(1000) for _ in range(3))
-    expected = train(whole, 600)
+    uninterrupted, first, second = (PPOHyperparameterOptimizer(1000) for _ in range(3))
+    expected = train(uninterrupted, 600)
     train(first, 420)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     rest = {}

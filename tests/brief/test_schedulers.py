@@ -168,7 +168,7 @@ def test_bounds_and_initial_values_are_those_of_the_config(sensitive_policy: str
 
 
 def test_a_score_teaches_it_how_far_to_go(sensitive_policy: str) -> None:
-    """A distance that rises whenever the policy is followed: it stops following."""
+    """A distance that increases whenever the policy is followed reduces the gain of the policy."""
     scheduler, rising = (LearnableScheduler(LEARNABLE, FEATURES, policy=sensitive_policy) for _ in range(2))
     for epoch in range(40):
         scheduler.update(epoch, 40, losses={"g": 0.7, "d": 1.4})
@@ -186,16 +186,16 @@ def test_both_continue_from_their_state(sensitive_policy: str) -> None:
         )
 
     for kind in (0, 1):
-        whole, first, second = schedulers()[kind], schedulers()[kind], schedulers()[kind]
+        uninterrupted, first, second = schedulers()[kind], schedulers()[kind], schedulers()[kind]
         for epoch in range(8):
-            whole.update(epoch, 8, losses=LOST[epoch])
+            uninterrupted.update(epoch, 8, losses=LOST[epoch])
             if epoch < 5:
                 first.update(epoch, 8, losses=LOST[epoch])
         second.load_state_dict(json.loads(json.dumps(first.state_dict())))
         assert second.get_parameters() == first.get_parameters()
         for epoch in range(5, 8):
             second.update(epoch, 8, losses=LOST[epoch])
-        assert second.get_parameters() == whole.get_parameters()
+        assert second.get_parameters() == uninterrupted.get_parameters()
 
 
 @pytest.mark.parametrize(

@@ -89,11 +89,11 @@ def test_run_stops_on_a_full_disk_and_can_be_resumed(
     refused, tiny: list[str], tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error of the operating system, while the second checkpoint is written."""
-    save, written = checkpoint.save_file, []
+    save, paths = checkpoint.save_file, []
 
     def full(tensors: object, path: Path) -> None:
-        written.append(path)
-        if len(written) == 2:
+        paths.append(path)
+        if len(paths) == 2:
             path.write_bytes(b"half of it")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         save(tensors, path)

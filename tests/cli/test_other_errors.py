@@ -72,13 +72,13 @@ INVALID_POLICIES = [
 
 @pytest.mark.parametrize(("words", "message"), INVALID_POLICIES, ids=[words for words, _ in INVALID_POLICIES])
 def test_invalid_policy(refused_training, tmp_path_factory: pytest.TempPathFactory, words: str, message: str) -> None:
-    made = {name: tmp_path_factory.mktemp("policies") / name for name in ("altered", "knobs", "features", "text")}
+    paths = {name: tmp_path_factory.mktemp("policies") / name for name in ("altered", "knobs", "features", "text")}
     content = policy_path("ppo").read_bytes()
-    made["altered"].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    made["text"].write_text("not a policy")
-    write_changed_policy(content, made["knobs"], lambda values: values["heads"][0].update(knobs={"warmth": 1.0}))
-    write_changed_policy(content, made["features"], lambda values: values["names"].append("luck"))
-    assert message in refused_training(*(word.format(**made) for word in words.split(" ")))
+    paths["altered"].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    paths["text"].write_text("not a policy")
+    write_changed_policy(content, paths["knobs"], lambda values: values["heads"][0].update(knobs={"warmth": 1.0}))
+    write_changed_policy(content, paths["features"], lambda values: values["names"].append("luck"))
+    assert message in refused_training(*(word.format(**paths) for word in words.split(" ")))
 
 
 def write_changed_policy(content: bytes, path: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -22,10 +22,10 @@ def test_overview(call) -> None:
 
 @pytest.mark.parametrize("command", cli.command_modules())
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         cli.run([command, "--help"])
     out = capsys.readouterr().out
-    assert left.value.code == 0
+    assert exit_info.value.code == 0
     assert f"equipoise {command}" in out
     assert ("--json" in out) == (command != "schema")
 

@@ -19,8 +19,8 @@ REMEDY = "delete that folder"
 @pytest.mark.parametrize("file", ["tensors.safetensors", "state.json"])
 def test_truncated_checkpoint(refused_unchanged, cut_off: Path, file: str, share: float) -> None:
     path = cut_off / CHECKPOINT / file
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
     line = refused_unchanged(cut_off, "resume", cut_off)
     assert f"step-00000010/{file}" in line
     assert REMEDY in line

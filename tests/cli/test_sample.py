@@ -69,7 +69,7 @@ def test_sample_writes_points_as_csv(call, working_directory: Path) -> None:
 
 def test_load_and_sample_in_python(trained: Path) -> None:
     generator = equipoise.load(trained)
-    made = generator.sample(8)
-    assert made.shape == (8, 1, 16, 16)
+    samples = generator.sample(8)
+    assert samples.shape == (8, 1, 16, 16)
     assert generator.step == 12
-    assert torch.equal(made, equipoise.load(str(trained)).sample(8, seed=0))
+    assert torch.equal(samples, equipoise.load(str(trained)).sample(8, seed=0))

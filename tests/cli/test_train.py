@@ -24,11 +24,11 @@ def no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def without(words: list[str], *flags: str) -> list[str]:
     """Remove flags and their values from arguments."""
-    kept, skipping = [], False
+    result, skipping = [], False
     for word in words:
         skipping = word in flags or (skipping and not word.startswith("--"))
-        kept += [] if skipping else [word]
-    return kept
+        result += [] if skipping else [word]
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -191,9 +191,9 @@ def test_from_starts_with_the_weights_of_another_run(
     still = ("--controller", "fixed", "--set", "lr_g=1e-6", "lr_d=1e-6", "--steps", "1")
     code, _, err = call("train", *tiny, *still, "--from", trained, "--out", "next")
     assert code == 0, err
-    mine, theirs = (equipoise.load(folder).networks["generator"] for folder in ("next", trained))
-    weight = dict(theirs.named_parameters())
-    for name, value in mine.named_parameters():
+    new, source = (equipoise.load(folder).networks["generator"] for folder in ("next", trained))
+    weight = dict(source.named_parameters())
+    for name, value in new.named_parameters():
         torch.testing.assert_close(value, weight[name], atol=1e-2, rtol=0)
     assert json.loads((working_directory / "next" / "experiment.json").read_text())["start_from"] == str(
         trained.resolve() / "checkpoints" / "step-00000012"

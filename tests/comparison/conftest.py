@@ -51,9 +51,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> ComparisonFolder:
 
 @pytest.fixture(scope="session")
 def row() -> Callable[..., RunResult]:
-    """Make the result of a run from what matters; its scores rise evenly to the last, in 10 CPU seconds."""
+    """Create the result of a run whose scores rise evenly to the last one, in 10 CPU seconds."""
 
-    def made(arm: str, seed: int, score: float, task: str = "ring", **fields: Any) -> RunResult:
+    def create(arm: str, seed: int, score: float, task: str = "ring", **fields: Any) -> RunResult:
         curve = tuple((10 * at, score * at / 10, float(at)) for at in range(1, 11))
         state = fields.get("state", "ended")
         final = score if state == "ended" else None
@@ -66,7 +66,7 @@ def row() -> Callable[..., RunResult]:
         }
         return RunResult(**{**values, **fields})
 
-    return made
+    return create
 
 
 @pytest.fixture

@@ -44,10 +44,10 @@ def test_wilcoxon_equals_scipys_without_ties(count: int) -> None:
 
 def test_wilcoxon_with_ties_counts_all_signs() -> None:
     differences = np.array([0.5, -0.5, 0.5, 0.25, 0.25, -1.0, 0.0, 2.0, 2.0])
-    kept = differences[differences != 0]
-    ranks = stats.rankdata(np.abs(kept))
-    observed = ranks[kept > 0].sum()
-    sums = [(ranks * signs).sum() for signs in itertools.product((0, 1), repeat=len(kept))]
+    nonzero = differences[differences != 0]
+    ranks = stats.rankdata(np.abs(nonzero))
+    observed = ranks[nonzero > 0].sum()
+    sums = [(ranks * signs).sum() for signs in itertools.product((0, 1), repeat=len(nonzero))]
     low, high = np.mean([one <= observed for one in sums]), np.mean([one >= observed for one in sums])
     assert wilcoxon_signed_rank(differences) == pytest.approx(min(1.0, 2 * min(low, high)), rel=1e-12)
 
@@ -67,11 +67,11 @@ def test_mean_ranks_equal_scipys() -> None:
 
 def test_mcnemar_equals_the_binomial_test() -> None:
     """14 against 3 of 17 pairs that differ: 2 (1 + 17 + 136 + 680) / 2^17 (benchmarks.md, section 9)."""
-    ours = [True] * 14 + [False] * 3 + [True] * 9 + [False] * 30
-    theirs = [False] * 14 + [True] * 3 + [True] * 9 + [False] * 30
-    assert mcnemar_exact(ours, theirs) == 2 * (1 + 17 + 136 + 680) / 2**17
-    assert mcnemar_exact(ours, theirs) == pytest.approx(stats.binomtest(3, 17).pvalue, rel=1e-12)
-    assert mcnemar_exact(ours, theirs) == mcnemar_exact(theirs, ours)
+    new = [True] * 14 + [False] * 3 + [True] * 9 + [False] * 30
+    base = [False] * 14 + [True] * 3 + [True] * 9 + [False] * 30
+    assert mcnemar_exact(new, base) == 2 * (1 + 17 + 136 + 680) / 2**17
+    assert mcnemar_exact(new, base) == pytest.approx(stats.binomtest(3, 17).pvalue, rel=1e-12)
+    assert mcnemar_exact(new, base) == mcnemar_exact(base, new)
     assert mcnemar_exact([True, False], [True, False]) == 1.0
 
 
@@ -95,12 +95,12 @@ def test_interval_of_a_mean_equals_the_normal_interval() -> None:
 
 
 def test_runs_are_resampled_within_their_setting() -> None:
-    """Settings far apart: drawn over both, the mean would scatter; within each, it cannot."""
+    """Two distant settings: resampling across both would scatter the mean, resampling within each cannot."""
     groups = {"easy": np.ones(10), "hard": np.zeros(10)}
     result = aggregate.estimate_mean(groups)
     assert (result.value, result.low, result.high) == (0.5, 0.5, 0.5)
-    whole = aggregate.estimate_mean({"both": np.concatenate(list(groups.values()))})
-    assert whole.high - whole.low > 0.3
+    pooled = aggregate.estimate_mean({"both": np.concatenate(list(groups.values()))})
+    assert pooled.high - pooled.low > 0.3
 
 
 def test_pairs_are_resampled_as_pairs() -> None:
@@ -112,26 +112,26 @@ def test_pairs_are_resampled_as_pairs() -> None:
 
 
 def test_difference_of_interquartile_means() -> None:
-    ours, theirs = ({name: SOURCE.uniform(size=7) for name in "ab"} for _ in range(2))
-    result = estimate_interquartile_mean_difference(ours, theirs)
+    new, base = ({name: SOURCE.uniform(size=7) for name in "ab"} for _ in range(2))
+    result = estimate_interquartile_mean_difference(new, base)
     assert result.value == pytest.approx(
-        estimate_interquartile_mean(ours).value - estimate_interquartile_mean(theirs).value
+        estimate_interquartile_mean(new).value - estimate_interquartile_mean(base).value
     )
     assert result.low < result.value < result.high
 
 
 def test_probability_of_improvement_equals_the_rank_sum_statistic() -> None:
-    ours, theirs = {"a": SOURCE.normal(0.3, 1, 9)}, {"a": SOURCE.normal(size=9)}
-    u = stats.mannwhitneyu(ours["a"], theirs["a"]).statistic
-    result = estimate_probability_of_improvement(ours, theirs)
+    new, base = {"a": SOURCE.normal(0.3, 1, 9)}, {"a": SOURCE.normal(size=9)}
+    u = stats.mannwhitneyu(new["a"], base["a"]).statistic
+    result = estimate_probability_of_improvement(new, base)
     assert result.value == pytest.approx(u / 81)
     assert result.low < result.value < result.high
 
 
 def test_probability_of_improvement_averages_settings_and_counts_ties_half() -> None:
-    ours = {"a": np.array([1.0, 1.0]), "b": np.array([0.0, 0.0])}
-    theirs = {"a": np.array([0.0, 0.0]), "b": np.array([0.0, 0.0])}
-    assert estimate_probability_of_improvement(ours, theirs).value == 0.75
+    new = {"a": np.array([1.0, 1.0]), "b": np.array([0.0, 0.0])}
+    base = {"a": np.array([0.0, 0.0]), "b": np.array([0.0, 0.0])}
+    assert estimate_probability_of_improvement(new, base).value == 0.75
 
 
 def test_intervals_are_reproducible_and_need_scores() -> None:
@@ -146,11 +146,11 @@ def test_intervals_are_reproducible_and_need_scores() -> None:
 @pytest.mark.parametrize("statistic", [aggregate.estimate_mean, estimate_interquartile_mean])
 def test_intervals_cover_95_percent(statistic, sizes: tuple[int, ...], monkeypatch) -> None:
     monkeypatch.setattr(aggregate, "DRAWS", 1000)
-    held = 0
+    covered = 0
     for _ in range(200):
         result = statistic({str(number): SOURCE.normal(size=size) for number, size in enumerate(sizes)})
-        held += result.low <= 0 <= result.high
-    assert 179 <= held <= 199, "chance gives fewer or more in one of a thousand seeds; the seed is fixed"
+        covered += result.low <= 0 <= result.high
+    assert 179 <= covered <= 199, "chance gives fewer or more in one of a thousand seeds; the seed is fixed"
 
 
 def test_intervals_are_clipped_and_one_run_has_none() -> None:
@@ -163,7 +163,7 @@ def test_intervals_are_clipped_and_one_run_has_none() -> None:
 
 
 def test_interval_of_a_median_may_be_infinite() -> None:
-    """Of n draws from n, the median's bootstrap distribution is known: P(at or below the k-th) is binomial."""
+    """The bootstrap distribution of the median is known: P(at or below the k-th value) is binomial."""
     scores = np.sort(SOURCE.normal(size=9))
     result = estimate_median({"one": scores})
     assert result.value == np.median(scores)

@@ -53,8 +53,8 @@ def test_measuring_does_not_change_the_run(compared: ComparisonFolder, tiny: Com
     """The weights of the same experiment without measurements are equal, byte for byte."""
     for _ in launch.start(plan_runs.build_experiment(tiny, RUN, {}), tmp_path / "alone"):
         pass
-    alone, measured = (path / "generator.safetensors" for path in (tmp_path / "alone", compared.run(RUN)))
-    assert alone.read_bytes() == measured.read_bytes()
+    plain, measured = (path / "generator.safetensors" for path in (tmp_path / "alone", compared.run(RUN)))
+    assert plain.read_bytes() == measured.read_bytes()
 
 
 @pytest.mark.parametrize("after", [4, 6, 11])
@@ -69,8 +69,8 @@ def test_interrupted_run_resumes_to_the_same_weights(
     assert not execution.is_run_done(folder, tiny.tasks["ring"], RUN)
     assert results.load_result(tiny, folder, RUN).state == "unfinished"
     assert execution.execute_run(folder, RUN, lambda: False)
-    whole, again = (one.run(RUN) / "generator.safetensors" for one in (compared, folder))
-    assert whole.read_bytes() == again.read_bytes()
+    uninterrupted, again = (one.run(RUN) / "generator.safetensors" for one in (compared, folder))
+    assert uninterrupted.read_bytes() == again.read_bytes()
     resumed, reference = (results.load_result(tiny, one, RUN) for one in (folder, compared))
     assert [score for _, score, _ in resumed.curve] == [score for _, score, _ in reference.curve]
     assert (resumed.score, resumed.value, resumed.also) == (reference.score, reference.value, reference.also)
@@ -138,13 +138,13 @@ def test_measurements_survive_a_kill_at_any_byte(tmp_path: Path) -> None:
     path = tmp_path / "measurements.jsonl"
     append_measurement(path, Measurement(1, 0.25, 1.0, 2.0))
     append_measurement(path, Measurement(2, float("nan"), 2.0, 3.0, {"modes": float("inf")}))
-    whole = path.read_bytes()
-    for cut in range(len(whole)):
-        path.write_bytes(whole[:cut])
+    content = path.read_bytes()
+    for cut in range(len(content)):
+        path.write_bytes(content[:cut])
         assert [one.step for one in read_measurements(path)] in ([], [1])
         append_measurement(path, Measurement(3, None, 3.0, 4.0))
         assert read_measurements(path)[-1] == Measurement(3, None, 3.0, 4.0)
-    path.write_bytes(whole)
+    path.write_bytes(content)
     append_measurement(path, Measurement(1, 0.5, 1.5, 2.5))
     first, second = read_measurements(path)
     assert first == Measurement(1, 0.5, 1.5, 2.5), "the later of two"
@@ -165,18 +165,18 @@ def test_folder_belongs_to_one_plan(tiny: ComparisonPlan, tmp_path: Path, compar
         open_comparison(ComparisonFolder(tmp_path / "mine"))
 
 
-@pytest.mark.parametrize("left", [(), (".plan.json.partial",), ("plan.json",), ("plan.json", ".plan.toml.partial")])
+@pytest.mark.parametrize("names", [(), (".plan.json.partial",), ("plan.json",), ("plan.json", ".plan.toml.partial")])
 def test_folder_can_be_used_after_a_kill_during_its_creation(
-    tiny: ComparisonPlan, tmp_path: Path, left: tuple[str, ...]
+    tiny: ComparisonPlan, tmp_path: Path, names: tuple[str, ...]
 ) -> None:
-    whole, folder = ComparisonFolder(tmp_path / "whole"), ComparisonFolder(tmp_path / "out")
-    create_or_open(whole, tiny, "seeds = [0, 1]\n")
+    complete, folder = ComparisonFolder(tmp_path / "whole"), ComparisonFolder(tmp_path / "out")
+    create_or_open(complete, tiny, "seeds = [0, 1]\n")
     folder.path.mkdir()
-    for name in left:
-        (folder.path / name).write_text("" if name.startswith(".") else (whole.path / name).read_text())
+    for name in names:
+        (folder.path / name).write_text("" if name.startswith(".") else (complete.path / name).read_text())
     assert create_or_open(folder, tiny, "seeds = [0, 1]\n") == tiny
     for name in ("plan.json", "plan.toml"):
-        assert (folder.path / name).read_text() == (whole.path / name).read_text()
+        assert (folder.path / name).read_text() == (complete.path / name).read_text()
 
 
 def test_measurements_of_an_older_folder_are_used(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds of both clocks, in a list; each reading takes a millisecond."""
     values = [0.0]
 
-    def read() -> float:
+    def advance() -> float:
         values[0] += 0.001
         return values[0]
 
-    monkeypatch.setattr(measurements, "time", SimpleNamespace(process_time=read, monotonic=read))
+    monkeypatch.setattr(measurements, "time", SimpleNamespace(process_time=advance, monotonic=advance))
     return values
 
 

@@ -346,10 +346,10 @@ def test_interval_of_readings_depends_on_the_steps(small: ComparisonPlan, steps:
 
 def test_no_arm_changes_the_averaging_of_samples(small: ComparisonPlan) -> None:
     arms = {"r3gan": plans.Arm(controller=plans.PlugSpec("annealed:r3gan"))}
-    made = plan_runs.build_experiment(
+    experiment = plan_runs.build_experiment(
         dataclasses.replace(small, arms=arms, baseline="r3gan"), RunSpec(TaskSetting("ring"), "r3gan", 0), {}
     )
-    started, *events = train(assemble(made, None))
+    started, *events = train(assemble(experiment, None))
     assert isinstance(started, Started)
     assert "ema_half_life" in started.knobs
     assert "ema_half_life" not in started.turnable
@@ -377,10 +377,10 @@ def test_regime_multiplies_the_knobs_of_every_arm(small: ComparisonPlan) -> None
 
 def test_tuned_options_are_applied_by_their_keys(small: ComparisonPlan) -> None:
     options = {"controller.factors": {"lr_g": "cosine(1, 0.1)"}, "knobs.beta1": 0.25, "factors.lr_d": 2.0}
-    made = plan_runs.build_experiment(small, RunSpec(TaskSetting("ring"), "annealed", 1), options)
-    assert made.controller is not None
-    assert made.controller.options["factors"] == {"lr_g": "cosine(1, 0.1)"}
-    assert made.knobs == pytest.approx({"beta1": 0.25, "lr_d": 4e-3})
+    experiment = plan_runs.build_experiment(small, RunSpec(TaskSetting("ring"), "annealed", 1), options)
+    assert experiment.controller is not None
+    assert experiment.controller.options["factors"] == {"lr_g": "cosine(1, 0.1)"}
+    assert experiment.knobs == pytest.approx({"beta1": 0.25, "lr_d": 4e-3})
 
 
 def test_random_controller_gets_the_seed_of_the_run(small: ComparisonPlan) -> None:

@@ -214,9 +214,9 @@ def test_cpu_ratio_is_a_geometric_mean(plan: ComparisonPlan, row: Made) -> None:
 
 def test_stability(plan: ComparisonPlan, row: Made) -> None:
     fields = {"best": 0.6, "last": 0.4, "spread": 0.05, "collapse": 0.25, "rollbacks": 1, "lost": 15}
-    spoilt = both_arms(row, regime="mis_set", **fields)
-    spoilt = [dataclasses.replace(one, score=0.01, last=0.01) if one.arm == "base" else one for one in spoilt]
-    result = summary(plan, [*both_arms(row, **fields), *spoilt])
+    mis_set = both_arms(row, regime="mis_set", **fields)
+    mis_set = [dataclasses.replace(one, score=0.01, last=0.01) if one.arm == "base" else one for one in mis_set]
+    result = summary(plan, [*both_arms(row, **fields), *mis_set])
     new = result.arm("new")
     assert new.score_drop is not None
     assert new.spread is not None
@@ -272,18 +272,18 @@ def test_p_values_are_corrected_for_the_number_of_arms(plan: ComparisonPlan, row
 def test_tables_are_as_wide_as_their_headings(plan: ComparisonPlan, row: Made) -> None:
     rows = both_arms(row, also={"precision": 0.5, "recall": 0.25})
     result, blocks = summary(plan, rows), complete_blocks(plan, rows)
-    made = [
+    texts = [
         tables.quality_table(result),
         tables.settings_table(result),
         tables.metrics_table(result, blocks),
         tables.efficiency_table(result),
     ]
-    made += [tables.stability_table(result), tables.runs_table(rows)]
-    made += [tables.tuning_table({"base": TunedArm(1, {"factors.lr_d": 0.5}, (0.1, 0.2))})]
-    for one in made:
-        assert one.rows
-        assert all(len(line) == len(one.headings) for line in one.rows), one.title
-        assert len(one.markdown().splitlines()) == 4 + len(one.rows)
+    texts += [tables.stability_table(result), tables.runs_table(rows)]
+    texts += [tables.tuning_table({"base": TunedArm(1, {"factors.lr_d": 0.5}, (0.1, 0.2))})]
+    for text in texts:
+        assert text.rows
+        assert all(len(line) == len(text.headings) for line in text.rows), text.title
+        assert len(text.markdown().splitlines()) == 4 + len(text.rows)
     assert len(tables.runs_table(rows).rows) == len(rows)
     (new,) = [line for line in tables.metrics_table(result, blocks).rows if line[1] == "new"]
     assert tables.metrics_table(result, blocks).headings[2:] == ("modes, reported", "precision", "recall")

@@ -16,7 +16,7 @@ from torch.nn.functional import mse_loss, one_hot, softplus
 from equipoise.core.data import Batch
 from equipoise.core.knobs import Knobs
 from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
-from equipoise.losses.penalties import zero_centred
+from equipoise.losses.penalties import r1_penalty
 
 BATCH = 8
 LATENT = 3
@@ -179,7 +179,7 @@ def lazy_penalty(source: Generator) -> Model[Knobs]:
     """R1 every third step, in a separate phase, weighted by three (Karras 2020, StyleGAN2, appendix B)."""
 
     def penalty_loss(networks: Networks, batch: Batch, moment: ToyMoment) -> Loss:
-        penalty = zero_centred(lambda samples: networks["discriminator"](samples), batch.real)
+        penalty = r1_penalty(lambda samples: networks["discriminator"](samples), batch.real)
         return Loss(3 * 0.5 * penalty, {"r1": penalty.detach()})
 
     lazy = Phase("penalties", ("discriminator",), penalty_loss, when=lambda moment: moment.step % 3 == 0)

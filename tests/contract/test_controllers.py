@@ -53,7 +53,7 @@ def observations():
 
 
 def decisions(controller, state, turnable=None):
-    """All decisions of a run, each on the knobs of the previous one. `turnable`: the knobs that act."""
+    """Return all decisions of a run, each on the knobs of the previous one. `turnable`: turnable knobs."""
     knobs, turns = BASE, []
     for observation in observations():
         turn = controller.update(state, dataclasses.replace(observation, knobs=knobs, turnable=turnable))
@@ -177,6 +177,6 @@ def test_it_keeps_deciding_in_a_run_that_is_resumed_with_more_steps(name: str) -
         turn = controller.update(state, Observation(step, progress, oscillating(number), Health(), knobs))
         state, knobs = turn.state, knobs.step_towards(turn.knobs)
         path.append(knobs)
-    whole, resumed = ({repr(knobs) for knobs in part} for part in (path[1:21], path[21:]))
-    assert len(resumed) >= len(whole) / 3
+    first, resumed = ({repr(knobs) for knobs in part} for part in (path[1:21], path[21:]))
+    assert len(resumed) >= len(first) / 3
     assert len({repr(knobs) for knobs in path[21:31]}) > 1, "not only at its end"

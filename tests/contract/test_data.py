@@ -1,4 +1,4 @@
-"""What every data set keeps to: its fields, its streams, its suggestion."""
+"""The contract of every data set: its fields, its streams, its suggestion."""
 
 import dataclasses
 import inspect
@@ -22,12 +22,12 @@ def options_of(name):
 
 
 def needs_nothing(name):
-    """Whether it can be had without a folder or another argument."""
+    """Return whether a data set can be built without a folder or another argument."""
     return all(parameter.default is not parameter.empty for parameter in options_of(name).values())
 
 
 def write_pictures(folder):
-    """100 pictures of noise, in two classes."""
+    """Write 100 images of noise in two classes."""
     pixels = np.random.default_rng(0).integers(0, 256, (100, 16, 20, 3), dtype=np.uint8)
     for number, image in enumerate(pixels):
         path = folder / f"class {number % 2}" / f"{number}.png"
@@ -36,7 +36,7 @@ def write_pictures(folder):
 
 
 def write_digits(folder):
-    """100 images of noise in the files of MNIST, 80 to train on."""
+    """Write 100 images of noise as the files of MNIST, 80 of them for training."""
     for part, count in (("train", 80), ("t10k", 20)):
         pixels = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
         for kind, array in (("images-idx3", pixels), ("labels-idx1", np.arange(count, dtype=np.uint8) % 10)):
@@ -47,7 +47,7 @@ def write_digits(folder):
 
 
 def write_photographs(folder):
-    """120 images of noise in the files of CIFAR-10, 20 in each."""
+    """Write 120 images of noise as the files of CIFAR-10, 20 in each."""
     folder = folder / "cifar-10-batches-bin"
     folder.mkdir(parents=True)
     rows = np.random.default_rng(0).integers(0, 256, (6, 20, 3073), dtype=np.uint8)
@@ -58,7 +58,7 @@ def write_photographs(folder):
 
 
 def write_faces(folder):
-    """150 images of noise in the folder of CelebA, 20 of them held out."""
+    """Write 150 images of noise as the folder of CelebA, 20 of them held out."""
     (folder / "img_align_celeba").mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (150, 109, 89, 3), dtype=np.uint8)
     for number, image in enumerate(pixels, 162_770 - 129):
@@ -66,7 +66,7 @@ def write_faces(folder):
 
 
 def write_windows(folder):
-    """100 windows of noise as CSV files, in two types."""
+    """Write 100 windows of noise as CSV files in two types."""
     numbers = np.random.default_rng(0).normal(size=(100, 16, 16))
     for number, window in enumerate(numbers):
         path = folder / f"type {number % 2}" / f"{number}.csv"
@@ -75,7 +75,7 @@ def write_windows(folder):
 
 
 def write_pairs(folder):
-    """100 pictures of noise and as many others, of the same names."""
+    """Write 100 images of noise, and 100 others with the same names."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, 100, 16, 16, 3), dtype=np.uint8)
     for side, images in zip(("a", "b"), pixels, strict=True):
         (folder / side).mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def write_pairs(folder):
 
 
 def write_lines(folder):
-    """200 different lines of up to six words."""
+    """Write 200 different lines of up to six words."""
     words = np.random.default_rng(0).integers(0, 30, (200, 6))
     folder.mkdir(parents=True)
     lines = [" ".join(f"w{word}" for word in row[: 2 + number % 5]) for number, row in enumerate(words)]
@@ -104,7 +104,7 @@ ROOTS = {"mnist": write_digits, "fashion_mnist": write_digits, "cifar10": write_
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory):
-    """What makes a data set by its name, one that reads a folder with a small one of its own."""
+    """Return a function from a name to a data set; one that reads a folder gets a small folder."""
     place = tmp_path_factory.mktemp("folders")
 
     def built(name):
@@ -204,7 +204,7 @@ def test_finite_splits_are_disjoint_and_complete(build, name):
     if data.count("train") is None:
         assert data.count("held_out") is None
         return
-    seen = []
+    splits = []
     for split in SPLITS:
         count = data.count(split)
         stream = data.stream(split, 1, 0)
@@ -212,8 +212,8 @@ def test_finite_splits_are_disjoint_and_complete(build, name):
         again = [stream.batch(index).real.numpy().tobytes() for index in range(count, 2 * count)]
         assert sorted(samples) == sorted(again)
         assert samples != again
-        seen.append(set(samples))
-    assert not seen[0] & seen[1]
+        splits.append(set(samples))
+    assert not splits[0] & splits[1]
 
 
 @each

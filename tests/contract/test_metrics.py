@@ -1,4 +1,4 @@
-"""What every metric keeps to, on every data set that it suits and that needs no files of one's own."""
+"""The contract of every metric, on every suitable data set that needs no files of the user."""
 
 import dataclasses
 import functools
@@ -25,7 +25,7 @@ def ready(kind, name):
 
 
 def built(name):
-    """A metric, by default; the features of digits, or of points, instead of a network that takes its time."""
+    """Return the metric with default options; features of digits or points replace slow networks."""
     fields = inspect.signature(catalog.load("metrics", name)).parameters
     return (
         [catalog.build("metrics", f"{name}:{kind}") for kind in ("digits", "samples")]
@@ -35,12 +35,12 @@ def built(name):
 
 
 def slow(metric):
-    """Whether a large network looks at each sample."""
+    """Return whether a large network processes each sample."""
     return "efficientnet" in type(metric).__module__
 
 
 def pairs():
-    """Every metric with the first two data sets that it suits, both without arguments."""
+    """Return every metric with the first two suitable data sets that need no arguments."""
     plugs = {name: catalog.build("data", name) for name in catalog.names("data") if ready("data", name)}
     data_sets = {name: plug for name, plug in plugs.items() if isinstance(plug, NoPreparation)}
     result = []
@@ -61,20 +61,20 @@ on_what_it_suits = pytest.mark.parametrize(("metric", "data"), pairs())
 
 @functools.lru_cache
 def reals(data, count):
-    """Held-out reals with training reals beside them, and as many other training reals."""
+    """Held-out reals with training reals, and as many other training reals."""
     plug = catalog.build("data", data)
     held_out, train = plug.stream("held_out", count, 0).batch(0), plug.stream("train", 2 * count, 0).batch(0).real
     return ReferenceSet(held_out.real, held_out.condition, train=train[count:], spec=plug.spec), train[:count]
 
 
 def samples_of(metric, data):
-    """Reals and samples."""
+    """Return reals and samples."""
     return reals(data, 12 if slow(metric) else 200)
 
 
 @functools.lru_cache
 def measure(metric, data):
-    """The metric's statistics of held-out reals, and other reals."""
+    """Return the metric's statistics of held-out reals, and other reals."""
     real, fake = samples_of(metric, data)
     return metric.statistics(real), fake
 
@@ -94,7 +94,7 @@ def test_metric_is_a_frozen_documented_dataclass(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if ready("metrics", name)])
 def test_metric_implements_a_protocol_and_has_a_digest(name):
-    """Asked before any weights are there."""
+    """The contract is checked before any weights are available."""
     metric = catalog.build("metrics", name)
     assert sum(isinstance(metric, kind) for kind in (Metric, PathMetric, LikelihoodMetric)) == 1
     digest = metric.features_digest
@@ -108,13 +108,13 @@ def test_metric_implements_a_protocol_and_has_a_digest(name):
 @on_what_it_suits
 def test_values_are_pure(metric, data):
     statistics, fake = measure(metric, data)
-    before, kept = torch.get_rng_state(), fake.clone()
+    before, copy = torch.get_rng_state(), fake.clone()
     first = metric.value(statistics, fake)
     assert type(first) is float
     assert math.isfinite(first)
     assert metric.value(metric.statistics(samples_of(metric, data)[0]), fake) == first
     assert torch.equal(torch.get_rng_state(), before), "the global generator is not touched"
-    assert torch.equal(fake, kept), "the samples are not touched"
+    assert torch.equal(fake, copy), "the samples are not touched"
 
 
 @on_what_it_suits

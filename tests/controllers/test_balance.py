@@ -108,9 +108,9 @@ def test_invalid_options_are_refused(wrong: dict[str, float]) -> None:
         Balance(**wrong)
 
 
-def fast_generator(until: float, **others: float):
+def fast_generator(until: float, **signals: float):
     """The update-to-weight ratio of the generator is high up to `until`, and low after it."""
-    return lambda progress: Signals(update_ratio_g=0.5 if progress <= until else 0.01, update_ratio_d=0.01, **others)
+    return lambda progress: Signals(update_ratio_g=0.5 if progress <= until else 0.01, update_ratio_d=0.01, **signals)
 
 
 def test_a_halved_rate_is_restored_one_decision_after_the_weights_are_calm() -> None:

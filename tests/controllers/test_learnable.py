@@ -92,7 +92,7 @@ def test_a_log_reproduces_every_knob(kind: str, tmp_path: Path) -> None:
     [(300, True, 20), (400, False, 16), (1000, False, 22), (2500, False, 25), (2000, False, 40), (4000, False, 40)],
 )
 def test_decisions_follow_readings_and_move_one_step(steps: int, training: bool, decisions: int) -> None:
-    """One fortieth of the run apart, at the first reading after it, as documented."""
+    """Decisions are at the first reading after each fortieth of the run, as documented."""
     controller, base = Learnable.from_policy(random_policy("time_only", 9.0)), AdversarialKnobs()
     rules = ModelInfo(turnable=frozenset({"lr_g", "lr_d"}))
     training_run = assemble(complete(dataclasses.replace(RING, steps=steps)), None)
@@ -224,12 +224,12 @@ def test_only_knobs_named_by_the_user_must_act() -> None:
 def test_the_digest_goes_into_the_experiment(tmp_path: Path) -> None:
     path = tmp_path / "p.safetensors"
     path.write_bytes(encode_policy(random_policy("residual")))
-    whole = complete(dataclasses.replace(RING, controller=PlugSpec("learnable", {"policy": str(path)})))
-    assert whole.controller is not None
-    assert len(whole.controller.options["digest"]) == 64
+    completed = complete(dataclasses.replace(RING, controller=PlugSpec("learnable", {"policy": str(path)})))
+    assert completed.controller is not None
+    assert len(completed.controller.options["digest"]) == 64
     path.write_bytes(encode_policy(untrained_policy("residual")))
     with pytest.raises(SettingError, match="restore the old file, or train a new run"):
-        assemble(whole, None)
+        assemble(completed, None)
 
 
 def test_time_only_depends_on_progress_alone() -> None:

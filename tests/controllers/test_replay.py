@@ -74,7 +74,7 @@ def prepare(choice: PlugSpec, folder: Path) -> tuple[Training, Run]:
 
 def corrupt_step_25(training: Training) -> None:
     """Set weights of the generator to NaN in step 25, five steps after a checkpoint."""
-    first, *others = training.state.model.phases
+    first, *rest = training.state.model.phases
 
     def loss(networks, batch, moment):
         if moment.step == 24:
@@ -82,7 +82,7 @@ def corrupt_step_25(training: Training) -> None:
                 next(networks["generator"].parameters()).fill_(math.nan)
         return first.loss(networks, batch, moment)
 
-    phases = (dataclasses.replace(first, loss=loss), *others)
+    phases = (dataclasses.replace(first, loss=loss), *rest)
     training.state.model = dataclasses.replace(training.state.model, phases=phases)
 
 
@@ -99,8 +99,8 @@ def test_a_log_reproduces_every_knob_across_a_rollback(spec: PlugSpec, tmp_path:
     assert observations[0].turnable == training.state.model.turnable
     assert any(observation.signals.rank_train_held_out is not None for observation in observations)
     assert observations[0].signals.ideal_d == pytest.approx(math.log(4))
-    chosen = run.experiment()["controller"]
-    controller = catalog.build("controllers", chosen["name"], chosen["options"])
+    plug = run.experiment()["controller"]
+    controller = catalog.build("controllers", plug["name"], plug["options"])
     again = replay(controller, observations, training.pilot.base, read_overrides(run))
     assert again[:-1] == [observation.knobs for observation in observations[1:]]
     assert again[-1] == training.pilot.knobs

@@ -68,7 +68,7 @@ def test_a_default_outside_its_range_cannot_be_declared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("range", "asked", "given"),
+    ("range", "value", "expected"),
     [
         (LINEAR, -0.1, 0.0),
         (LINEAR, 0.7, 0.7),
@@ -88,11 +88,11 @@ def test_a_default_outside_its_range_cannot_be_declared() -> None:
         (WHOLE, 99.0, 10),
     ],
 )
-def test_clamp_returns_nearest_valid_value(range: KnobRange, asked: float, given: float) -> None:
-    value = range.clamp(asked)
-    assert value == given
-    assert type(value) is type(given)
-    assert range.contains(value)
+def test_clamp_returns_nearest_valid_value(range: KnobRange, value: float, expected: float) -> None:
+    result = range.clamp(value)
+    assert result == expected
+    assert type(result) is type(expected)
+    assert range.contains(result)
 
 
 @pytest.mark.parametrize("range", [LINEAR, LOG, OFF, WHOLE], ids=lambda range: range.scale)
@@ -120,13 +120,13 @@ def test_integers_stay_integers() -> None:
 
 
 def test_step_towards_respects_max_change() -> None:
-    here = Knobs().with_values({"beta1": 0.5})
-    assert here.step_towards(here.with_values({"beta1": 0.9})).beta1 == pytest.approx(0.6)
-    assert here.step_towards(here.with_values({"beta1": 0.0})).beta1 == pytest.approx(0.4)
-    assert here.step_towards(here.with_values({"beta1": 0.55})).beta1 == 0.55
+    knobs = Knobs().with_values({"beta1": 0.5})
+    assert knobs.step_towards(knobs.with_values({"beta1": 0.9})).beta1 == pytest.approx(0.6)
+    assert knobs.step_towards(knobs.with_values({"beta1": 0.0})).beta1 == pytest.approx(0.4)
+    assert knobs.step_towards(knobs.with_values({"beta1": 0.55})).beta1 == 0.55
     near = Knobs().with_values({"beta1": 0.9})
     assert near.step_towards(dataclasses.replace(near, beta1=7.0)).beta1 == 0.95, "the range binds before the move does"
-    assert here.step_towards(here.with_values({"lr_g": 1e-2})).lr_g == 1e-2, "a knob without a limit goes all the way"
+    assert knobs.step_towards(knobs.with_values({"lr_g": 1e-2})).lr_g == 1e-2, "a knob without a limit goes all the way"
 
 
 def test_several_steps_reach_a_distant_target() -> None:
@@ -189,5 +189,5 @@ def test_model_can_add_knobs_and_change_ranges() -> None:
 def test_knob_without_effect_is_reported() -> None:
     check_turnable(["lr_g"], ["lr_d", "lr_g"], "dirac")
     check_turnable([], [], "dirac")
-    with pytest.raises(SettingError, match="augment_p has no effect in dirac; those that have: lr_d, lr_g"):
+    with pytest.raises(SettingError, match="augment_p has no effect in dirac; knobs that have an effect: lr_d, lr_g"):
         check_turnable(["lr_g", "augment_p"], ["lr_g", "lr_d"], "dirac")

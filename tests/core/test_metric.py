@@ -1,4 +1,4 @@
-"""Draws and the intervals that come of them."""
+"""Bootstrap resamples and the intervals computed from them."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_resamples_depend_only_on_seed_and_side():
 
 
 def test_interval_is_centred_on_the_value():
-    """Draws 1 to 101 have their quantiles at 3.5 and 98.5, and the mean 51; moved to lie around 7."""
+    """Resamples 1 to 101 have quantiles 3.5 and 98.5 and the mean 51; the interval is moved to be centred on 7."""
     low, high = MetricResult(7.0, torch.arange(1.0, 102.0)).interval
     assert (low, high) == pytest.approx((7 - 47.5, 7 + 47.5))
 

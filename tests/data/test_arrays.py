@@ -8,7 +8,7 @@ from equipoise.errors import DataError, SettingError
 
 
 def numbered(count, batch_size, split="train"):
-    """Images that can be message apart by their only pixel, labelled alike."""
+    """Images that are distinguished by their only pixel, which equals their label."""
     numbers = torch.arange(count)
     return ImageStream(numbers.byte().view(count, 1, 1, 1), numbers, batch_size, 0, split)
 
@@ -16,8 +16,8 @@ def numbered(count, batch_size, split="train"):
 @pytest.mark.parametrize(("count", "batch_size"), [(10, 3), (10, 5), (10, 10), (7, 6), (1, 1)])
 def test_every_image_occurs_once_per_epoch(count, batch_size):
     stream = numbered(count, batch_size)
-    seen = torch.cat([stream.batch(index).condition for index in range(3 * count)])
-    epochs = seen.view(-1, count)
+    labels = torch.cat([stream.batch(index).condition for index in range(3 * count)])
+    epochs = labels.view(-1, count)
     assert (epochs.sort(dim=1).values == torch.arange(count)).all()
 
 
@@ -32,7 +32,7 @@ def test_order_depends_on_epoch_seed_and_split():
 
 
 def test_permutation_is_uniform():
-    """The mean place of an image over many epochs is the middle: 49.5, with a standard error of 28.9 / √2000."""
+    """The mean position of an image over many epochs is 49.5, with a standard error of 28.9 / √2000."""
     places = torch.stack([permutation(100, 0, "train", epoch).argsort() for epoch in range(2000)]).double()
     assert (places.mean(dim=0) - 49.5).abs().max() < 4.5 * 28.87 / 2000**0.5
 
@@ -103,7 +103,7 @@ def test_resizing_to_the_same_size_changes_nothing():
 
 
 def test_halving_uses_a_triangle_filter():
-    """Four neighbours in each direction, weighed 1 3 3 1: the smoothing bilinear filter at half the size."""
+    """At half the size the antialiased bilinear filter weights four neighbours in each direction by 1 3 3 1."""
     images = torch.randint(0, 256, (2, 1, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
     weights = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
     inner = images[:, :, 1:-1, 1:-1].float()

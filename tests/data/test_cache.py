@@ -1,4 +1,4 @@
-"""The cache of decoded files: what is found, when it is read again, and what a kill leaves behind."""
+"""The cache of decoded files: which files are listed, when they are read again, and recovery from a kill."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ ENDINGS = (".num", ".txt")
 
 
 def write(folder, contents):
-    """Files of four bytes each, by relative path."""
+    """Write files of four bytes each; keys are relative paths."""
     for path, content in contents.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
@@ -38,21 +38,21 @@ def numbered(count):
 
 
 def decode(content, path):
-    """The four bytes as a row of four; three are too few."""
+    """Decode the four bytes as a row of four; raise an error for fewer."""
     if len(content) != 4:
         raise DataError(f"{len(content)} bytes")
     return Decoded(np.frombuffer(content, np.uint8), {"odd": content[3] % 2})
 
 
-def unwanted(content, path):
+def fail(content, path):
     raise AssertionError(f"{path} is decoded again")
 
 
 def filled(folder, cache, decode=decode, **options):
     files = list_files(folder, ENDINGS)
-    message = list(fill_cache(folder, cache, files, KEY, decode, (4,), "uint8", "reading", **options))
-    assert [one.done for one in message] == sorted(one.done for one in message)
-    assert message[-1].done == message[-1].total == len(files)
+    messages = list(fill_cache(folder, cache, files, KEY, decode, (4,), "uint8", "reading", **options))
+    assert [one.done for one in messages] == sorted(one.done for one in messages)
+    assert messages[-1].done == messages[-1].total == len(files)
     return load_cached(folder, cache, files, KEY)
 
 
@@ -60,7 +60,7 @@ def entries(cache):
     return sorted(path.name for path in cache.iterdir() if path.name != "index")
 
 
-def again(folder, cache, key=KEY):
+def load(folder, cache, key=KEY):
     return load_cached(folder, cache, list_files(folder, ENDINGS), key)
 
 
@@ -84,9 +84,9 @@ def test_run_folders_are_skipped(tmp_path):
 
 
 def test_links_are_followed_without_endless_loops(tmp_path):
-    elsewhere = write(tmp_path / "elsewhere", {"a.num": b"1"})
+    other = write(tmp_path / "elsewhere", {"a.num": b"1"})
     folder = write(tmp_path / "folder", {"b.num": b"1"})
-    (folder / "link").symlink_to(elsewhere)
+    (folder / "link").symlink_to(other)
     (folder / "self").symlink_to(folder)
     (folder / "nowhere.num").symlink_to(tmp_path / "gone.num")
     assert [file.path for file in list_files(folder, ENDINGS)] == ["b.num", "link/a.num"]
@@ -144,7 +144,7 @@ def test_second_start_reads_no_file(tmp_path, monkeypatch):
     folder = write(tmp_path / "in", numbered(20))
     first = filled(folder, tmp_path / "cache")
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read again"))
-    second = again(folder, tmp_path / "cache")
+    second = load(folder, tmp_path / "cache")
     assert (second.digest, second.paths) == (first.digest, first.paths)
     assert torch.equal(second.array, first.array)
     assert describe_changes(folder, tmp_path / "cache", list_files(folder, ENDINGS), first.digest) is None
@@ -154,26 +154,26 @@ def test_copied_or_touched_files_are_hashed_but_not_decoded(tmp_path):
     folder, cache = write(tmp_path / "in", numbered(20)), tmp_path / "cache"
     first = filled(folder, cache)
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
-    assert again(copy, cache) is None
-    assert filled(copy, cache, unwanted).digest == first.digest
+    assert load(copy, cache) is None
+    assert filled(copy, cache, fail).digest == first.digest
     os.utime(copy / "003.num", ns=(1, 1))
-    assert again(copy, cache) is None
-    assert filled(copy, cache, unwanted).digest == first.digest
+    assert load(copy, cache) is None
+    assert filled(copy, cache, fail).digest == first.digest
     assert len(entries(cache)) == 1
 
 
 def test_entry_depends_on_content_names_and_options(tmp_path):
     folder, cache = write(tmp_path / "in", numbered(3)), tmp_path / "cache"
-    seen = {filled(folder, cache).digest}
+    digests = {filled(folder, cache).digest}
     write(folder, {"001.num": b"\0\0\0\7"})
     os.utime(folder / "001.num", ns=(1, 1))
-    assert again(folder, cache) is None
-    seen.add(filled(folder, cache).digest)
+    assert load(folder, cache) is None
+    digests.add(filled(folder, cache).digest)
     (folder / "001.num").rename(folder / "009.num")
-    assert again(folder, cache) is None
-    seen.add(filled(folder, cache).digest)
-    assert len(seen) == len(entries(cache)) == 3
-    assert again(folder, cache, {**KEY, "decoder": 2}) is None
+    assert load(folder, cache) is None
+    digests.add(filled(folder, cache).digest)
+    assert len(digests) == len(entries(cache)) == 3
+    assert load(folder, cache, {**KEY, "decoder": 2}) is None
 
 
 def test_interrupted_write_leaves_no_entry(tmp_path):
@@ -183,7 +183,7 @@ def test_interrupted_write_leaves_no_entry(tmp_path):
         next(filling)
     filling.close()
     assert entries(cache) == []
-    assert again(folder, cache) is None
+    assert load(folder, cache) is None
     assert len(filled(folder, cache).array) == 50
 
 
@@ -204,7 +204,7 @@ def test_damaged_entry_is_rebuilt(tmp_path, name):
     (entry,) = entries(cache)
     damaged = cache / entry / name
     damaged.write_bytes(damaged.read_bytes()[:-3])
-    assert again(folder, cache) is None
+    assert load(folder, cache) is None
     second = filled(folder, cache)
     assert torch.equal(second.array, torch.arange(5).view(-1, 1).byte() * torch.tensor([0, 0, 0, 1]).byte())
     assert entries(cache) == [entry]
@@ -217,8 +217,8 @@ def test_damaged_index_is_rebuilt(tmp_path):
     (index,) = (cache / "index").iterdir()
     for text in ("[]", "{", '{"000.num": 3}'):
         index.write_text(text)
-        assert again(folder, cache) is None
-        assert filled(folder, cache, unwanted) is not None
+        assert load(folder, cache) is None
+        assert filled(folder, cache, fail) is not None
 
 
 def test_concurrent_writes_are_safe(tmp_path):
@@ -228,7 +228,7 @@ def test_concurrent_writes_are_safe(tmp_path):
     steps = [list(pair) for pair in zip(*both, strict=True)]
     assert len(steps) == 40
     assert len(entries(cache)) == 1
-    assert len(again(folder, cache).array) == 40
+    assert len(load(folder, cache).array) == 40
 
 
 def test_few_bad_files_are_reported_and_skipped(tmp_path):
@@ -262,21 +262,21 @@ def test_zero_tolerance_reports_the_first_bad_file(tmp_path):
 
 
 def test_unreadable_file_is_skipped_and_retried(tmp_path, monkeypatch):
-    folder, cache, whole = write(tmp_path / "in", numbered(30)), tmp_path / "cache", Path.read_bytes
+    folder, cache, read_bytes = write(tmp_path / "in", numbered(30)), tmp_path / "cache", Path.read_bytes
 
     def refuse(path):
         if path.name == "007.num":
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return whole(path)
+        return read_bytes(path)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", refuse)
         result = filled(folder, cache)
         assert result.skipped == {"007.num": "cannot be read: Permission denied"}
-        assert again(folder, cache).digest == result.digest
+        assert load(folder, cache).digest == result.digest
         with pytest.raises(DataError, match=r"007.num cannot be read: Permission denied$"):
             filled(write(tmp_path / "other", numbered(8)), cache, tolerance=0)
-    assert again(folder, cache) is None
+    assert load(folder, cache) is None
     assert len(filled(folder, cache).array) == 30
 
 

@@ -1,4 +1,4 @@
-"""CelebA: a folder or an archive of it, cut to its middle, in part, damaged, or not there."""
+"""CelebA: a folder or its archive, the centre crop, subsets, and damaged or missing files."""
 
 import io
 import zipfile
@@ -16,7 +16,7 @@ NUMBERS = (*range(1, 9), *range(162_769, 162_775), 202_599)
 
 
 def face(number):
-    """178 x 218 pixels, the middle of one colour; above and below, in 16 and 14 rows, another."""
+    """An image of 178 × 218 pixels: one colour in the centre, another in the first 16 and the last 14 rows."""
     pixels = np.full((218, 178, 3), (255, 0, 255), np.uint8)
     pixels[16:204] = (40 + 10 * (number % 20), 128, 60)
     content = io.BytesIO()

@@ -1,4 +1,4 @@
-"""CIFAR-10: the binary version, packed or not, damaged, or not to be had."""
+"""CIFAR-10: the binary version, packed or unpacked, and damaged or missing files."""
 
 import io
 import re
@@ -18,7 +18,7 @@ NAMES = [name for names in cifar10.FILES.values() for name in names]
 
 
 def contents(each=10):
-    """Six files of noise; labels in turn."""
+    """Write six files of noise with cyclic labels."""
     random = np.random.default_rng(0)
     rows = random.integers(0, 256, (len(NAMES), each, 3073), dtype=np.uint8)
     rows[:, :, 0] = np.arange(each) % 10
@@ -45,14 +45,14 @@ def built(root, **options):
 
 
 @pytest.mark.parametrize("split", ["train", "held_out"])
-@pytest.mark.parametrize("below", ["", "cifar10"])
+@pytest.mark.parametrize("subfolder", ["", "cifar10"])
 @pytest.mark.parametrize("packed", [True, False])
-def test_pixels_equal_the_files(tmp_path, split, below, packed):
+def test_pixels_equal_the_files(tmp_path, split, subfolder, packed):
     files = contents()
     if packed:
-        write_archive(tmp_path / below / "cifar-10-binary.tar.gz", files)
+        write_archive(tmp_path / subfolder / "cifar-10-binary.tar.gz", files)
     else:
-        write_folder(tmp_path / below / "cifar-10-batches-bin", files)
+        write_folder(tmp_path / subfolder / "cifar-10-batches-bin", files)
     data = built(tmp_path)
     count = data.count(split)
     assert count == {"train": 50, "held_out": 10}[split]
@@ -82,10 +82,10 @@ def test_missing_data_offline_names_the_remedy(tmp_path, monkeypatch, capsys):
 
 
 def test_pickled_version_is_ignored(tmp_path, monkeypatch):
-    asked = []
+    urls = []
 
     def unreachable(url, timeout):
-        asked.append(url)
+        urls.append(url)
         raise urllib.error.URLError(TimeoutError("timed out"))
 
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
@@ -93,7 +93,7 @@ def test_pickled_version_is_ignored(tmp_path, monkeypatch):
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"\x80\x04.")
     with pytest.raises(DataError, match="cannot download"):
         built(tmp_path).resolve()
-    assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
+    assert urls == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
 
 
 def test_archive_with_wrong_digest_is_refused(tmp_path):

@@ -21,7 +21,7 @@ COUNTS = {"type_2": 5, "type_3": 30, "type_5": 2}
 
 @pytest.fixture(scope="module")
 def bursts() -> ModuleType:
-    """The script that writes synthetic bursts."""
+    """The script that writes synthetic bursts, as a module."""
     path = Path(__file__).parents[2] / "scripts" / "make_bursts.py"
     spec = importlib.util.spec_from_file_location("make_bursts", path)
     assert spec is not None
@@ -33,7 +33,7 @@ def bursts() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def windows(bursts, tmp_path_factory) -> Path:
-    """A few small bursts of every type. Not to be changed."""
+    """A few small bursts of every type. Read only."""
     folder = tmp_path_factory.mktemp("bursts")
     bursts.write(folder, COUNTS, size=16)
     return folder
@@ -41,17 +41,17 @@ def windows(bursts, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def data(tmp_path):
-    """Windows of a folder, with a cache of their own."""
+    """Create the data set of a folder, with a separate cache."""
 
-    def made(folder, **options):
+    def create(folder, **options):
         return CsvWindows(str(folder), cache=str(tmp_path / "cache"), **options)
 
-    return made
+    return create
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Ten random windows of 16 x 16 in a folder of one's own, to be spoilt."""
+    """A folder of ten random windows of 16 × 16, which a test can change."""
     place = tmp_path / "Spektren von früher" / "тип 3"
     place.mkdir(parents=True)
     random = np.random.default_rng(0)
@@ -64,45 +64,47 @@ def notes(data):
     return [step.note for step in data.prepare() if step.note]
 
 
-def refused(data):
+def error_of(data):
     with pytest.raises((DataError, SettingError, UnknownNameError)) as error:
         data.resolve()
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def whole(data, split="train"):
+def all_windows(data, split="train"):
     data = data.resolve()
     return data.stream(split, data.count(split), 0).batch(0)
 
 
-def back(real, data):
-    """From [-1, 1] to the data's own unit."""
+def to_unit(real, data):
+    """Convert from [-1, 1] to the unit of the data."""
     low, high = data.resolve().spec.unit
     return low + (real.double() + 1) / 2 * (high - low)
 
 
 def test_unit_is_restored(data, windows):
-    """Every window of both splits is a file, to the precision that float32 leaves of the range."""
+    """Every window of both splits equals a file, up to the precision of float32 in this range."""
     files = {path: np.loadtxt(path, delimiter=",") for path in windows.rglob("*.csv")}
-    made = torch.cat([back(whole(data(windows), split).real, data(windows)) for split in ("train", "held_out")])
-    assert made.shape == (37, 1, 16, 16)
+    result = torch.cat(
+        [to_unit(all_windows(data(windows), split).real, data(windows)) for split in ("train", "held_out")]
+    )
+    assert result.shape == (37, 1, 16, 16)
     low, high = data(windows).resolve().spec.unit
-    left = dict(files)
-    for window in made.squeeze(1).numpy():
-        distances = {path: np.abs(values.clip(low, high) - window).max() for path, values in left.items()}
+    remaining = dict(files)
+    for window in result.squeeze(1).numpy():
+        distances = {path: np.abs(values.clip(low, high) - window).max() for path, values in remaining.items()}
         nearest = min(distances, key=distances.__getitem__)
         assert distances[nearest] <= (high - low) * 2**-23
-        del left[nearest]
-    assert not left
+        del remaining[nearest]
+    assert not remaining
 
 
 def test_range_is_that_of_the_training_windows(data, windows):
     result = data(windows).resolve()
-    real = whole(data(windows)).real
+    real = all_windows(data(windows)).real
     assert real.min() == -1
     assert real.max() == 1
-    held_out = whole(data(windows), "held_out").real
+    held_out = all_windows(data(windows), "held_out").real
     assert -1 <= held_out.min() < held_out.max() <= 1
     numbers = np.concatenate([np.loadtxt(path, delimiter=",").ravel() for path in windows.rglob("*.csv")])
     assert result.low in numbers.astype(np.float32)
@@ -110,10 +112,10 @@ def test_range_is_that_of_the_training_windows(data, windows):
 
 
 def test_custom_range_clips_and_reports(data, windows):
-    low, high = 0.005, 9.995  # between the numbers, which have two decimals
-    tight, numbers = data(windows, low=low, high=high), back(whole(data(windows)).real, data(windows))
+    low, high = 0.005, 9.995  # between two numbers, which have two decimals
+    tight, numbers = data(windows, low=low, high=high), to_unit(all_windows(data(windows)).real, data(windows))
     expected = (numbers.clamp(low, high) - low) / (high - low) * 2 - 1
-    assert torch.allclose(whole(tight).real.double(), expected, atol=1e-5)
+    assert torch.allclose(all_windows(tight).real.double(), expected, atol=1e-5)
     share = float(((numbers < low) | (numbers > high)).double().mean())
     assert share > 0.01
     assert f"{share:.2%} of the numbers lie outside 0.005 to 9.995 and are clipped (low, high)" in notes(tight)
@@ -121,7 +123,7 @@ def test_custom_range_clips_and_reports(data, windows):
 
 
 def test_range_outside_of_the_data_is_refused(data, windows):
-    assert "outside of low = 500 to high" in refused(data(windows, low=500.0))
+    assert "outside of low = 500 to high" in error_of(data(windows, low=500.0))
     with pytest.raises(SettingError, match="low = 2 must be below high = 1"):
         data(windows, low=2.0, high=1.0)
     with pytest.raises(SettingError, match="high = inf: it must be a finite number"):
@@ -134,9 +136,9 @@ def test_types_can_be_selected(data, windows):
     assert every.spec.class_names == every.types
     assert every.spec.classes == 3
     assert every.count("train") + every.count("held_out") == 37
-    assert torch.bincount(torch.cat([whole(every, split).condition for split in ("train", "held_out")])).tolist() == [
-        *(5, 30, 2)
-    ]
+    assert torch.bincount(
+        torch.cat([all_windows(every, split).condition for split in ("train", "held_out")])
+    ).tolist() == [*(5, 30, 2)]
     assert "3 types: type_2 5, type_3 30, type_5 2" in notes(every)
     two = data(windows, types=("type_5", "type_3")).resolve()
     assert two.spec.class_names == ("type_5", "type_3")
@@ -144,7 +146,7 @@ def test_types_can_be_selected(data, windows):
     one = data(windows, types=("type_3",)).resolve()
     assert one.spec.classes == 0
     assert one.spec.class_names == ()
-    assert whole(one).condition is None
+    assert all_windows(one).condition is None
     assert one.count("train") + one.count("held_out") == 30
 
 
@@ -154,7 +156,7 @@ def test_labels_are_subfolders(data, tmp_path):
         for copy in range(5):
             values = np.full((16, 16), 10.0 * (1 - number)) + np.arange(256).reshape(16, 16) / 256 + copy / 100
             np.savetxt(tmp_path / "in" / kind / "deeper" / f"{copy}.csv", values, delimiter=",")
-    batch = whole(data(tmp_path / "in"))
+    batch = all_windows(data(tmp_path / "in"))
     assert torch.equal(batch.real.mean((1, 2, 3)) > 0, batch.condition == 0)
 
 
@@ -164,7 +166,7 @@ def test_types_are_comma_separated_on_the_command_line(windows, tmp_path):
 
 
 def test_unknown_type_is_refused(data, windows):
-    assert refused(data(windows, types=("type_33",))) == "there is no type 'type_33'; did you mean 'type_3'?"
+    assert error_of(data(windows, types=("type_33",))) == "there is no type 'type_33'; did you mean 'type_3'?"
 
 
 def test_files_without_subfolders_have_no_types(data, folder):
@@ -182,7 +184,7 @@ def test_files_outside_of_types_are_skipped_and_reported(data, folder):
 
 
 def test_resolved_data_set_needs_no_folder(data, folder):
-    """Values alone give spec and batches, whatever the working folder; the folder is not asked."""
+    """Resolved options suffice for spec and batches in any working directory; the folder is not read."""
     result = data(folder).resolve()
     assert result.resolve() == result
     again = catalog.build("data", "csv_windows", dataclasses.asdict(result))
@@ -191,7 +193,7 @@ def test_resolved_data_set_needs_no_folder(data, folder):
     moved = folder.rename(folder.with_name("elsewhere"))
     assert again.spec == result.spec
     assert torch.equal(again.stream("train", 4, 1).batch(2).real, expected)
-    assert refused(again) == f"the folder {folder} does not exist"
+    assert error_of(again) == f"the folder {folder} does not exist"
     assert data(moved).resolve().digest == result.digest
 
 
@@ -205,7 +207,7 @@ def test_changed_folder_is_refused_on_resume(data, folder, change):
         path.unlink()
     else:
         path.write_text(path.read_text().replace(",", ",1", 1))
-    line = refused(result)
+    line = error_of(result)
     assert line.startswith(f"{folder} changed since this run started: 1 file was {change} (тип 3/")
     assert line.endswith("; restore it, or start a new run with --from RUN")
     assert data(folder).resolve().digest != result.digest
@@ -220,7 +222,7 @@ def test_new_type_does_not_change_selected_types(data, folder):
 
 
 def test_equivalent_formats_give_equal_numbers(folder):
-    """Semicolons, decimal commas, tabs, blanks, a BOM, Windows' line breaks, headers, names of rows."""
+    """Semicolons, decimal commas, tabs, spaces, a BOM, Windows line breaks, headers, and names of rows."""
     pandas = "," + ",".join(map(str, range(16))) + "\n"
     styles = {
         "semicolon": lambda text: text.replace(",", ";"),
@@ -292,7 +294,7 @@ def test_headers_are_reported(data, folder):
 def test_invalid_file_is_refused_with_its_line(data, folder, spoil, message):
     path = folder / "тип 3" / "Fenster 4 ☀.csv"
     path.write_text("\n".join(spoil(path.read_text().splitlines())) + "\n")
-    line = refused(data(folder))
+    line = error_of(data(folder))
     assert line.startswith(f"{path}, {message}"), line
     assert line.endswith(("repair the file, or remove it", "all windows must have the same shape"))
 
@@ -303,14 +305,14 @@ def test_invalid_file_is_refused_with_its_line(data, folder, spoil, message):
 def test_files_that_are_not_tables_are_refused(data, folder, content):
     path = folder / "тип 3" / "Fenster 0 ☀.csv"
     path.write_bytes(content)
-    line = refused(data(folder))
+    line = error_of(data(folder))
     assert line.startswith(str(path))
     assert any(word in line for word in ("is empty", "not UTF-8 text", "contains no numbers"))
 
 
 def test_folder_without_windows_is_refused(data, tmp_path):
-    assert refused(data(tmp_path / "nowhere")) == f"the folder {tmp_path / 'nowhere'} does not exist"
-    assert refused(data(tmp_path)) == f"{tmp_path} contains no files with the extension .csv"
+    assert error_of(data(tmp_path / "nowhere")) == f"the folder {tmp_path / 'nowhere'} does not exist"
+    assert error_of(data(tmp_path)) == f"{tmp_path} contains no files with the extension .csv"
 
 
 def test_constant_window_is_reported(data, folder):
@@ -324,21 +326,23 @@ def test_constant_window_is_reported(data, folder):
 def test_only_constant_windows_are_refused(data, folder):
     for number, path in enumerate(sorted(folder.rglob("*.csv"))):
         np.savetxt(path, np.full((16, 16), number), delimiter=",")
-    assert refused(data(folder)) == (
+    assert error_of(data(folder)) == (
         f"every window in {folder} is constant: there is nothing to learn; use other files"
     )
 
 
 def test_resampling_preserves_the_content(data, windows):
-    """Half the size by the smoothing bilinear filter: four neighbours in each direction, weighed 1 3 3 1."""
+    """At half the size the antialiased bilinear filter weights four neighbours in each direction by 1 3 3 1."""
     small, large = data(windows, image_size=8, low=0.0, high=30.0), data(windows, low=0.0, high=30.0)
     assert small.resolve().spec.shape == (1, 8, 8)
     real = torch.from_numpy(np.loadtxt(windows / "type_2" / "000.csv", delimiter=",")).float()[None, None]
     weights = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
     expected = F.conv2d(real[:, :, 1:-1, 1:-1], torch.outer(weights, weights)[None, None], stride=2)
-    result = torch.cat([back(whole(small, split).real, small) for split in ("train", "held_out")])[:, :, 1:-1, 1:-1]
+    result = torch.cat([to_unit(all_windows(small, split).real, small) for split in ("train", "held_out")])[
+        :, :, 1:-1, 1:-1
+    ]
     assert (result - expected.clamp(0, 30)).abs().amax((1, 2, 3)).min() < 1e-4
-    assert whole(large).real.shape[-1] == 16
+    assert all_windows(large).real.shape[-1] == 16
 
 
 def test_non_square_windows_are_kept_or_stretched(data, tmp_path):
@@ -356,23 +360,23 @@ def test_non_square_windows_are_kept_or_stretched(data, tmp_path):
 
 
 def test_second_start_reads_nothing(data, folder, monkeypatch):
-    first = whole(data(folder)).real
+    first = all_windows(data(folder)).real
     monkeypatch.setattr("equipoise.data._windows.parse_table", lambda *_: pytest.fail("read again"))
-    assert torch.equal(whole(data(folder)).real, first)
+    assert torch.equal(all_windows(data(folder)).real, first)
 
 
 def test_concurrent_reading_of_different_types(data, windows, monkeypatch):
-    """The other takes note of its files just after this one took note of its own."""
-    filled, others = csv_windows.fill_cache, [data(windows, types=("type_5",))]
+    """The second process updates the index immediately after the first."""
+    filled, second = csv_windows.fill_cache, [data(windows, types=("type_5",))]
 
     def disturbed(*words, **settings):
         yield from filled(*words, **settings)
-        if others:
-            yield from others.pop().prepare()
+        if second:
+            yield from second.pop().prepare()
 
     monkeypatch.setattr(csv_windows, "fill_cache", disturbed)
     result = data(windows, types=("type_2",)).resolve()
-    assert not others
+    assert not second
     assert result.count("train") + result.count("held_out") == 5
 
 
@@ -381,7 +385,7 @@ def test_held_out_share(data, windows, share):
     result = data(windows, held_out=share).resolve()
     assert result.count("held_out") == round(37 * share)
     sides = [
-        {one.numpy().tobytes() for one in whole(result, split).real}
+        {one.numpy().tobytes() for one in all_windows(result, split).real}
         for split in ("train", "held_out")[: 1 + (share > 0)]
     ]
     assert sum(map(len, sides)) == 37
@@ -392,11 +396,11 @@ def test_streams_are_pure(data, windows):
     result = data(windows).resolve()
     stream = result.stream("train", 8, 3)
     first = stream.batch(5)
-    kept = first.real.clone()
+    expected = first.real.clone()
     first.real.zero_()
-    assert torch.equal(stream.batch(5).real, kept)
-    assert torch.equal(result.stream("train", 8, 3).batch(5).real, kept)
-    assert not torch.equal(result.stream("train", 8, 4).batch(5).real, kept)
+    assert torch.equal(stream.batch(5).real, expected)
+    assert torch.equal(result.stream("train", 8, 3).batch(5).real, expected)
+    assert not torch.equal(result.stream("train", 8, 4).batch(5).real, expected)
     with pytest.raises(
         DataError, match=r"the split 'held_out' contains 4 windows, fewer than a batch of 5; use --batch-size 4"
     ):

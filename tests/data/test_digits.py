@@ -1,4 +1,4 @@
-"""The shipped digits."""
+"""The digits that are included in the package."""
 
 import shutil
 
@@ -12,23 +12,23 @@ from equipoise.data.digits import Digits
 from equipoise.errors import DataError, SettingError
 
 
-def whole(split, image_size=32):
+def all_digits(split, image_size=32):
     count = Digits().count(split)
     return Digits(image_size).stream(split, count, 0).batch(0)
 
 
 @pytest.mark.parametrize(("split", "each"), [("train", 400), ("held_out", 100)])
 def test_classes_are_balanced(split, each):
-    assert torch.bincount(whole(split).condition).tolist() == [each] * 10
+    assert torch.bincount(all_digits(split).condition).tolist() == [each] * 10
 
 
 def test_digits_are_distinct():
-    digest = {image.numpy().tobytes() for split in ("train", "held_out") for image in whole(split).real}
+    digest = {image.numpy().tobytes() for split in ("train", "held_out") for image in all_digits(split).real}
     assert len(digest) == 5000
 
 
 def test_32_pixels_are_the_original_with_a_black_border():
-    real = whole("held_out").real
+    real = all_digits("held_out").real
     inside = F.pad(real[:, :, 2:-2, 2:-2], (2, 2, 2, 2), value=-1.0)
     assert torch.equal(inside, real)
     assert real.min() == -1
@@ -37,8 +37,8 @@ def test_32_pixels_are_the_original_with_a_black_border():
 
 @pytest.mark.parametrize("size", [16, 64, 128])
 def test_other_sizes_are_resampled(size):
-    """Shrunk or blown up again to 32 pixels they are close to the original, in the same order, in the same class."""
-    original, other = whole("held_out"), whole("held_out", size)
+    """Resized back to 32 pixels, images are close to the originals, in the same order and with the same labels."""
+    original, other = all_digits("held_out"), all_digits("held_out", size)
     assert other.real.shape == (1000, 1, size, size)
     assert torch.equal(other.condition, original.condition)
     back = F.interpolate(other.real, size=(32, 32), mode="bilinear", antialias=True)

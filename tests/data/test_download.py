@@ -1,4 +1,4 @@
-"""Downloads: from a server on this machine, from none, and what must not be left behind."""
+"""Downloads from a local server and from none; a failed download leaves no file."""
 
 import functools
 import hashlib
@@ -18,12 +18,12 @@ NOWHERE = "http://127.0.0.1:9/file.bin"
 
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_):
-        """Tests print nothing."""
+        """Suppress the log of requests."""
 
 
 @pytest.fixture
 def server(tmp_path):
-    """The address of a folder `served` with a file in it."""
+    """URL of a local server for the folder `served`, which contains one file."""
     folder = tmp_path / "served"
     folder.mkdir()
     (folder / "file.bin").write_bytes(CONTENT)

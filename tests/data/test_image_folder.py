@@ -1,4 +1,4 @@
-"""A folder of pictures as data: what is settled, what is said aloud, what is refused, and a run on it."""
+"""A folder of images as data: detected options, messages, refused folders, and a run on it."""
 
 import dataclasses
 import os
@@ -19,74 +19,74 @@ from equipoise.experiment.settings import Experiment, PlugSpec
 
 
 def write(folder, names, size=(32, 32), grey=False, seed=0):
-    """Noise, or for grey ramps of one value a row, as PNG files; what they hold by name: (3, H, W)."""
-    generator, held = np.random.default_rng(seed), {}
+    """Write PNG files of noise, or of one grey value per row; return their pixels (3, H, W) by name."""
+    generator, pixels = np.random.default_rng(seed), {}
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = generator.integers(0, 256, (size[1], size[0], 1 if grey else 3), np.uint8)
-        Image.fromarray(pixels[:, :, 0] if grey else pixels).save(path)
-        held[name] = np.broadcast_to(pixels, (size[1], size[0], 3)).transpose(2, 0, 1)
-    return held
+        image = generator.integers(0, 256, (size[1], size[0], 1 if grey else 3), np.uint8)
+        Image.fromarray(image[:, :, 0] if grey else image).save(path)
+        pixels[name] = np.broadcast_to(image, (size[1], size[0], 3)).transpose(2, 0, 1)
+    return pixels
 
 
-def several(count, start="", end=".png"):
+def numbered(count, start="", end=".png"):
     return [f"{start}{number:03d}{end}" for number in range(count)]
 
 
 @pytest.fixture
 def data(tmp_path):
-    """The data set of a folder of this test."""
+    """Create the data set of a folder, with a cache in the temporary directory."""
 
-    def made(**options):
+    def create(**options):
         return ImageFolder(str(tmp_path / "in"), cache=str(tmp_path / "cache"), **options)
 
-    return made
+    return create
 
 
-def notes(made):
-    return [message.note for message in made.prepare() if message.note]
+def notes(data):
+    return [message.note for message in data.prepare() if message.note]
 
 
-def all_of(made, split):
-    """Every image of a split once, as uint8, and the labels."""
-    batch = made.stream(split, made.count(split), 0).batch(0)
+def all_images(data, split):
+    """Return every image of a split once, as uint8, and the labels."""
+    batch = data.stream(split, data.count(split), 0).batch(0)
     return ((batch.real + 1) * 127.5).round().byte().numpy(), batch.condition
 
 
 def test_every_image_is_in_one_split(tmp_path, data):
-    held = write(tmp_path / "in", several(40))
-    result = [image.tobytes() for split in ("train", "held_out") for image in all_of(data(), split)[0]]
-    assert sorted(result) == sorted(image.tobytes() for image in held.values())
+    images = write(tmp_path / "in", numbered(40))
+    result = [image.tobytes() for split in ("train", "held_out") for image in all_images(data(), split)[0]]
+    assert sorted(result) == sorted(image.tobytes() for image in images.values())
     assert (data().count("train"), data().count("held_out")) == (36, 4)
 
 
 def test_resolved_data_set_needs_no_folder(tmp_path, data, monkeypatch):
-    write(tmp_path / "in", several(10))
+    write(tmp_path / "in", numbered(10))
     monkeypatch.chdir(tmp_path)
-    resolve = ImageFolder("in").resolve()
-    assert resolve.folder == str(tmp_path / "in")
-    assert resolve.cache == str(tmp_path / "runs" / ".cache")
-    assert (resolve.image_size, resolve.channels, resolve.classes) == (32, 3, ())
-    batch = resolve.stream("train", 5, 1).batch(3).real
+    resolved = ImageFolder("in").resolve()
+    assert resolved.folder == str(tmp_path / "in")
+    assert resolved.cache == str(tmp_path / "runs" / ".cache")
+    assert (resolved.image_size, resolved.channels, resolved.classes) == (32, 3, ())
+    batch = resolved.stream("train", 5, 1).batch(3).real
     shutil.rmtree(tmp_path / "in")
-    assert torch.equal(resolve.stream("train", 5, 1).batch(3).real, batch)
+    assert torch.equal(resolved.stream("train", 5, 1).batch(3).real, batch)
     shutil.rmtree(tmp_path / "runs")
-    assert resolve.spec.shape == (3, 32, 32)
+    assert resolved.spec.shape == (3, 32, 32)
     with pytest.raises(DataError, match=r"/in does not exist$"):
-        resolve.stream("train", 5, 1)
+        resolved.stream("train", 5, 1)
 
 
 def test_deleted_cache_is_rebuilt_identically(tmp_path, data):
-    write(tmp_path / "in", several(10))
-    resolve = data().resolve()
-    before = resolve.stream("train", 5, 1).batch(3).real
+    write(tmp_path / "in", numbered(10))
+    resolved = data().resolve()
+    before = resolved.stream("train", 5, 1).batch(3).real
     shutil.rmtree(tmp_path / "cache")
-    assert torch.equal(resolve.stream("train", 5, 1).batch(3).real, before)
+    assert torch.equal(resolved.stream("train", 5, 1).batch(3).real, before)
 
 
 def test_second_start_decodes_nothing(tmp_path, data):
-    write(tmp_path / "in", several(10))
+    write(tmp_path / "in", numbered(10))
     first = list(data().prepare())
     assert [message.done for message in first] == list(range(1, 11))
     assert list(data().prepare()) == []
@@ -114,48 +114,50 @@ def test_default_size_is_the_median_of_shorter_sides(tmp_path, data, sides, size
 
 
 def test_grey_images_have_one_channel(tmp_path, data):
-    held = write(tmp_path / "in", several(9), grey=True)
+    images = write(tmp_path / "in", numbered(9), grey=True)
     assert data().spec.shape == (1, 32, 32)
-    result, _ = all_of(data(), "train")
-    assert {image.tobytes() for image in result} <= {image[:1].tobytes() for image in held.values()}
-    asked = data(channels=3)
-    assert asked.spec.shape == (3, 32, 32)
-    assert {image.tobytes() for image in all_of(asked, "train")[0]} <= {image.tobytes() for image in held.values()}
+    result, _ = all_images(data(), "train")
+    assert {image.tobytes() for image in result} <= {image[:1].tobytes() for image in images.values()}
+    colour = data(channels=3)
+    assert colour.spec.shape == (3, 32, 32)
+    assert {image.tobytes() for image in all_images(colour, "train")[0]} <= {
+        image.tobytes() for image in images.values()
+    }
 
 
 def test_one_colour_image_gives_three_channels(tmp_path, data):
-    write(tmp_path / "in", several(9), grey=True)
+    write(tmp_path / "in", numbered(9), grey=True)
     write(tmp_path / "in", ["z.png"])
     assert data().spec.shape == (3, 32, 32)
 
 
 def test_colour_is_converted_to_grey_by_luma(tmp_path, data):
-    """As Pillow has it: ITU-R BT.601."""
-    held = write(tmp_path / "in", several(8))
-    result, _ = all_of(data(channels=1, held_out=0), "train")
-    expected = [Image.fromarray(image.transpose(1, 2, 0)).convert("L") for image in held.values()]
+    """Luma as in Pillow: ITU-R BT.601."""
+    images = write(tmp_path / "in", numbered(8))
+    result, _ = all_images(data(channels=1, held_out=0), "train")
+    expected = [Image.fromarray(image.transpose(1, 2, 0)).convert("L") for image in images.values()]
     by_name = sorted(np.asarray(image).astype(int).flatten().tolist() for image in expected)
     assert np.abs(np.array(sorted(result.reshape(8, -1).astype(int).tolist())) - by_name).max() <= 1
 
 
 def test_subfolders_are_classes_at_any_depth(tmp_path, data):
     pairs = {"class 10": 1, "class 2": 3, "ünï 漢字": 2}
-    held = {}
+    images = {}
     for number, (name, count) in enumerate(pairs.items()):
-        held |= write(tmp_path / "in", several(count, f"{name}/deep/er/"), seed=number)
-    resolve = data(held_out=0.2).resolve()
-    assert resolve.classes == ("class 2", "class 10", "ünï 漢字")
-    assert resolve.spec.class_names == resolve.classes
-    assert resolve.spec.classes == 3
+        images |= write(tmp_path / "in", numbered(count, f"{name}/deep/er/"), seed=number)
+    resolved = data(held_out=0.2).resolve()
+    assert resolved.classes == ("class 2", "class 10", "ünï 漢字")
+    assert resolved.spec.class_names == resolved.classes
+    assert resolved.spec.classes == 3
     for split in ("train", "held_out"):
-        for image, label in zip(*all_of(resolve, split), strict=True):
-            (name,) = [name for name, pixels in held.items() if (pixels == image).all()]
-            assert name.startswith(resolve.classes[label] + "/")
+        for image, label in zip(*all_images(resolved, split), strict=True):
+            (name,) = [name for name, pixels in images.items() if (pixels == image).all()]
+            assert name.startswith(resolved.classes[label] + "/")
     assert notes(data())[-1] == "3 classes, by subfolder: class 2 3, class 10 1, ünï 漢字 2"
 
 
 def test_images_outside_of_classes_are_skipped_and_reported(tmp_path, data):
-    write(tmp_path / "in", [*several(4, "a/"), *several(5, "b/"), *several(3)])
+    write(tmp_path / "in", [*numbered(4, "a/"), *numbered(5, "b/"), *numbered(3)])
     assert notes(data())[-1] == "3 images outside of these were skipped; classes = [] uses all images, without labels"
     assert data().count("train") + data().count("held_out") == 9
     assert data(classes=()).count("train") + data(classes=()).count("held_out") == 12
@@ -166,21 +168,21 @@ def test_images_outside_of_classes_are_skipped_and_reported(tmp_path, data):
 
 
 def test_classes_can_be_selected(tmp_path, data):
-    write(tmp_path / "in", [*several(4, "cat/"), *several(5, "dog/"), *several(3, "newt/")])
-    chosen = data(classes=("newt", "cat")).resolve()
-    assert chosen.classes == ("newt", "cat")
-    assert chosen.count("train") + chosen.count("held_out") == 7
+    write(tmp_path / "in", [*numbered(4, "cat/"), *numbered(5, "dog/"), *numbered(3, "newt/")])
+    selected = data(classes=("newt", "cat")).resolve()
+    assert selected.classes == ("newt", "cat")
+    assert selected.count("train") + selected.count("held_out") == 7
     with pytest.raises(DataError, match=r"class 'cats' has no images in .*in; did you mean 'cat'\?"):
         data(classes=("cats", "dog")).resolve()
 
 
 def test_single_subfolder_is_not_a_class(tmp_path, data):
-    write(tmp_path / "in", several(5, "a/"))
+    write(tmp_path / "in", numbered(5, "a/"))
     assert data().resolve().classes == ()
 
 
 def test_conversions_are_reported(tmp_path, data):
-    write(tmp_path / "in", several(30))
+    write(tmp_path / "in", numbered(30))
     write(tmp_path / "in", ["wide 1.png", "wide 2.png"], (50, 40))
     write(tmp_path / "in", ["small.png"], (20, 20))
     shutil.copy(tmp_path / "in" / "000.png", tmp_path / "in" / "copy.png")
@@ -203,10 +205,10 @@ def test_conversions_are_reported(tmp_path, data):
 
 
 def test_few_bad_images_are_reported_and_skipped(tmp_path, data):
-    write(tmp_path / "in", several(60))
+    write(tmp_path / "in", numbered(60))
     (tmp_path / "in" / "001.png").write_bytes(b"")
-    whole = (tmp_path / "in" / "002.png").read_bytes()
-    (tmp_path / "in" / "002.png").write_bytes(whole[: len(whole) // 2])
+    content = (tmp_path / "in" / "002.png").read_bytes()
+    (tmp_path / "in" / "002.png").write_bytes(content[: len(content) // 2])
     (tmp_path / "in" / "Größe 3.JPG").write_text("These are words.")
     assert notes(data()) == [
         "3 of 61 files were skipped: 001.png (empty), 002.png (damaged or truncated), "
@@ -216,49 +218,49 @@ def test_few_bad_images_are_reported_and_skipped(tmp_path, data):
 
 
 def test_duplicates_are_in_one_split(tmp_path, data):
-    write(tmp_path / "in", several(20))
+    write(tmp_path / "in", numbered(20))
     for number in range(20):
         image = Image.open(tmp_path / "in" / f"{number:03d}.png")
         image.save(tmp_path / "in" / f"{number:03d}.bmp")
-    sides = [{image.tobytes() for image in all_of(data(held_out=0.2), split)[0]} for split in ("train", "held_out")]
+    sides = [{image.tobytes() for image in all_images(data(held_out=0.2), split)[0]} for split in ("train", "held_out")]
     assert [len(side) for side in sides] == [16, 4]
     assert not sides[0] & sides[1]
 
 
 def test_held_out_images_are_independent_of_size(tmp_path, data):
-    """In the red of a flat image stands its number."""
+    """The red value of each uniform image is its number."""
     for number in range(30):
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.new("RGB", (64, 64), (number, 0, 9)).save(tmp_path / "in" / f"{number}.png")
-    numbers = [set(all_of(data(image_size=size), "held_out")[0][:, 0].flatten()) for size in (16, 64)]
+    numbers = [set(all_images(data(image_size=size), "held_out")[0][:, 0].flatten()) for size in (16, 64)]
     assert numbers[0] == numbers[1]
     assert len(numbers[0]) == 3
 
 
 def test_changed_folder_is_refused(tmp_path, data):
-    write(tmp_path / "in", several(10))
-    resolve = data().resolve()
+    write(tmp_path / "in", numbered(10))
+    resolved = data().resolve()
     write(tmp_path / "in", ["new.png"], seed=1)
     write(tmp_path / "in", ["004.png"], seed=2)
     os.utime(tmp_path / "in" / "004.png", ns=(1, 1))
     (tmp_path / "in" / "007.png").unlink()
-    for look in (resolve.resolve, lambda: list(resolve.prepare())):
+    for read in (resolved.resolve, lambda: list(resolved.prepare())):
         with pytest.raises(DataError) as error:
-            look()
+            read()
         assert str(error.value) == (
             f"{tmp_path / 'in'} changed since this run started: 1 file was added (new.png), 1 file was removed "
             "(007.png), 1 file was modified (004.png); restore it, or start a new run with --from RUN"
         )
-    assert dataclasses.replace(resolve, digest=None).resolve().digest != resolve.digest
+    assert dataclasses.replace(resolved, digest=None).resolve().digest != resolved.digest
 
 
 def test_moved_folder_is_accepted(tmp_path, data):
-    write(tmp_path / "in", several(10))
-    resolve = data().resolve()
+    write(tmp_path / "in", numbered(10))
+    resolved = data().resolve()
     (tmp_path / "in").rename(tmp_path / "there")
-    moved = dataclasses.replace(resolve, folder=str(tmp_path / "there")).resolve()
-    assert moved.digest == resolve.digest
-    assert torch.equal(moved.stream("train", 4, 0).batch(1).real, resolve.stream("train", 4, 0).batch(1).real)
+    moved = dataclasses.replace(resolved, folder=str(tmp_path / "there")).resolve()
+    assert moved.digest == resolved.digest
+    assert torch.equal(moved.stream("train", 4, 0).batch(1).real, resolved.stream("train", 4, 0).batch(1).real)
 
 
 @pytest.mark.parametrize(
@@ -277,36 +279,40 @@ def test_invalid_settings_are_refused(data, options, words):
 
 @pytest.mark.parametrize("count", [1, 2, 20, 100])
 def test_suggestion_fits_a_small_folder(tmp_path, data, count):
-    write(tmp_path / "in", several(count), (16, 16))
+    write(tmp_path / "in", numbered(count), (16, 16))
     assert data().suggestion.batch_size == min(64, data().count("train"))
     assert len(data().stream("train", data().suggestion.batch_size, 0).batch(7)) == data().suggestion.batch_size
 
 
 @pytest.fixture
 def run(tmp_path, capsys, monkeypatch):
-    """A command in the folder of this test: its exit code and the last line of what it said."""
+    """Run a command; return its exit code and the last line of standard error."""
     monkeypatch.chdir(tmp_path)
 
-    def called(*words):
-        code = cli.run(list(words))
-        said = capsys.readouterr()
-        return code, (said.err + said.out).strip().splitlines()
+    def call(*args):
+        code = cli.run(list(args))
+        output = capsys.readouterr()
+        return code, (output.err + output.out).strip().splitlines()
 
-    return called
+    return call
 
 
 def test_twenty_images_train_resume_and_sample(tmp_path, run):
     folder = tmp_path / "meine Bilder 漢字"
-    write(folder, several(20), (20, 16))
+    write(folder, numbered(20), (20, 16))
     model = PlugSpec("dcgan", {"width": 4, "latent_dim": 6})
-    asked = Experiment(data=PlugSpec(folder.name), model=model, steps=3, batch_size=4, threads=1, precision="fp32")
-    assert [event.step for event in launch.start(asked, tmp_path / "run") if isinstance(event, Stepped)] == [1, 2, 3]
+    experiment = Experiment(data=PlugSpec(folder.name), model=model, steps=3, batch_size=4, threads=1, precision="fp32")
+    assert [event.step for event in launch.start(experiment, tmp_path / "run") if isinstance(event, Stepped)] == [
+        1,
+        2,
+        3,
+    ]
     assert [event.step for event in launch.resume(tmp_path / "run", 4) if isinstance(event, Stepped)] == [4]
     write(folder, ["new.png"], seed=1)
-    code, said = run("resume", "run", "--steps", "5")
+    code, lines = run("resume", "run", "--steps", "5")
     assert code == 2
-    assert len(said) == 1
-    assert "1 file was added (new.png); restore it, or start a new run with --from RUN" in said[0]
+    assert len(lines) == 1
+    assert "1 file was added (new.png); restore it, or start a new run with --from RUN" in lines[0]
     shutil.rmtree(folder)
     shutil.rmtree(tmp_path / "runs")
     assert run("sample", "run", "--out", "samples.png")[0] == 0
@@ -314,11 +320,11 @@ def test_twenty_images_train_resume_and_sample(tmp_path, run):
 
 
 def test_folder_of_bad_images_is_refused(tmp_path, run, snapshot):
-    write(tmp_path / "in", several(9))
+    write(tmp_path / "in", numbered(9))
     (tmp_path / "in" / "a.png").write_text("These are words.")
     before = snapshot(tmp_path / "in")
-    code, said = run("train", "in", "--steps", "1", "--out", "run")
-    assert (code, said) == (
+    code, lines = run("train", "in", "--steps", "1", "--out", "run")
+    assert (code, lines) == (
         2,
         [
             f"equipoise: 1 of 10 files in {tmp_path / 'in'} cannot be used, more than 5%: a.png (not a PNG, JPEG, "

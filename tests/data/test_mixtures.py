@@ -1,4 +1,4 @@
-"""Ring, grid and origin."""
+"""The data sets ring, grid and origin."""
 
 import math
 
@@ -50,7 +50,7 @@ def test_splits_seeds_and_batches_are_independent(data):
         for index in (0, 1, 2)
         for point in data.stream(split, 100, seed).batch(index).real.tolist()
     ]
-    # Float32 noise around a mean repeats a coordinate now and then; both at once do not.
+    # Single float32 coordinates can occur twice; both coordinates of a point do not.
     assert len(set(points)) == len(points) == 1200
 
 

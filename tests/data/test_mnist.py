@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: IDX files, packed or not, where torchvision lays them, damaged, or not to be had."""
+"""MNIST and Fashion-MNIST: IDX files, packed or unpacked, in the folders of torchvision, damaged, or missing."""
 
 import gzip
 import hashlib
@@ -21,12 +21,12 @@ both = pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 
 
 def idx(array):
-    """An array of bytes in the IDX format."""
+    """Return an array of bytes in the IDX format."""
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 def write(folder, counts=(20, 10), pack=gzip.compress, ending=".gz"):
-    """The four files, of noise; what is in them."""
+    """Write the four files with noise; return their contents."""
     folder.mkdir(parents=True)
     random, arrays = np.random.default_rng(0), {}
     for (images, labels), count in zip(_idx.FILE_NAMES.values(), counts, strict=True):
@@ -48,10 +48,10 @@ def test_images_and_labels_equal_the_files(tmp_path, name, split):
     data = built(name, tmp_path)
     count, (images, labels) = data.count(split), (arrays[it] for it in _idx.FILE_NAMES[split])
     batch = data.stream(split, count, 0).batch(0)
-    seen = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+    label_of = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
     pixels = ((batch.real + 1) * 127.5).round().byte()
     for image, label in zip(pixels, batch.condition, strict=True):
-        assert seen[image[0, 2:-2, 2:-2].numpy().tobytes()] == label
+        assert label_of[image[0, 2:-2, 2:-2].numpy().tobytes()] == label
     assert torch.nn.functional.pad(pixels[:, :, 2:-2, 2:-2], (2, 2, 2, 2)).equal(pixels)
 
 

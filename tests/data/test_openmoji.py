@@ -1,4 +1,4 @@
-"""The shipped emoji."""
+"""The emoji that are included in the package."""
 
 import hashlib
 import shutil
@@ -14,7 +14,7 @@ from equipoise.data.openmoji import GROUPS, OpenMoji
 from equipoise.errors import DataError, SettingError
 
 
-def whole(split, image_size=32):
+def all_pairs(split, image_size=32):
     count = OpenMoji().count(split)
     return OpenMoji(image_size).stream(split, count, 0).batch(0)
 
@@ -48,11 +48,11 @@ def test_counts_groups_and_order_equal_the_file(file):
 
 
 def test_held_out_depends_on_the_hash_of_the_code(file):
-    """Derived anew for those that share no code with another; a few more follow one that looks alike."""
+    """Computed independently for emoji that share no code point; a few more follow a similar emoji."""
     codes, border = [code.decode() for code in file["codes"]], OpenMoji().count("train")
     single = [number for number, code in enumerate(codes) if "-" not in code]
-    below = [hashlib.sha256(codes[number].encode()).hexdigest() < "1999999a" for number in single]
-    as_hashed = sum(out == (number >= border) for number, out in zip(single, below, strict=True))
+    in_lowest_tenth = [hashlib.sha256(codes[number].encode()).hexdigest() < "1999999a" for number in single]
+    as_hashed = sum(out == (number >= border) for number, out in zip(single, in_lowest_tenth, strict=True))
     assert len(single) > 1500
     assert as_hashed / len(single) > 0.97
 
@@ -71,7 +71,7 @@ def test_variants_of_an_emoji_are_in_one_split(file):
 
 
 def test_splits_have_no_near_duplicates(file):
-    """The mean difference is 4 of 255 or more, here counted anew on the whole pictures."""
+    """The mean difference is at least 4 of 255, computed on the whole images."""
     colour = torch.from_numpy(file["colour"]).flatten(1)
     border = OpenMoji().count("train")
     train = colour[:border].float()
@@ -80,15 +80,13 @@ def test_splits_have_no_near_duplicates(file):
 
 
 def test_pairs_are_coloured_and_aligned(file):
-    """Where the outline is black, the coloured drawing is dark, too; in another emoji's drawing it need not be."""
-    colour, outline = file["colour"].mean(axis=3), file["outline"]
-    line = outline < 64
-    own = np.array([picture[drawn].mean() for picture, drawn in zip(colour, line, strict=True) if drawn.any()])
-    others = np.array(
-        [p[drawn].mean() for p, drawn in zip(np.roll(colour, 7, axis=0), line, strict=True) if drawn.any()]
-    )
+    """Where the outline is black, the coloured image of the same emoji is dark; that of another emoji need not be."""
+    colour, is_black = file["colour"].mean(axis=3), file["outline"] < 64
+    other_colour = np.roll(colour, 7, axis=0)
+    own = np.array([image[mask].mean() for image, mask in zip(colour, is_black, strict=True) if mask.any()])
+    other = np.array([image[mask].mean() for image, mask in zip(other_colour, is_black, strict=True) if mask.any()])
     assert len(own) > 2100
-    assert own.mean() < 40 < 120 < others.mean()
+    assert own.mean() < 40 < 120 < other.mean()
 
 
 def test_batches_pair_colour_and_outline_of_the_same_emoji(file):
@@ -105,7 +103,7 @@ def test_batches_pair_colour_and_outline_of_the_same_emoji(file):
 
 @pytest.mark.parametrize("size", [16, 32])
 def test_smaller_sizes_are_resampled(size):
-    original, other = whole("held_out", 64), whole("held_out", size)
+    original, other = all_pairs("held_out", 64), all_pairs("held_out", size)
     assert other.real.shape == (212, 3, size, size)
     assert other.source.shape == (212, 1, size, size)
     assert torch.equal(other.condition, original.condition)

@@ -1,4 +1,4 @@
-"""Image files of every kind into arrays, against what the pixels are by definition."""
+"""Decoding of image files of every kind, compared with the definitions of their pixels."""
 
 import io
 import struct
@@ -28,7 +28,7 @@ def saved(image, kind="PNG", **options):
 
 
 def rows(image, form=SAME, kind="PNG", **options):
-    """(H, W, 3) int of the decoded file."""
+    """Return the pixels of a decoded file as int (H, W, 3)."""
     result = decode(saved(image, kind, **options), form).rows
     assert result.shape == (3, form.size, form.size)
     assert result.dtype == np.uint8
@@ -36,7 +36,7 @@ def rows(image, form=SAME, kind="PNG", **options):
 
 
 def over(colour, alpha, background):
-    """Porter and Duff 1984: colour over an opaque background, rounded."""
+    """Compute colour over an opaque background, rounded (Porter and Duff 1984)."""
     return np.rint((colour.astype(float) * alpha + background * (255.0 - alpha)) / 255)
 
 
@@ -120,11 +120,11 @@ def test_16_bits_are_scaled_not_clipped(kind, order):
 
 
 def test_cmyk_is_converted():
-    """Without a profile: what an ink leaves of the light, times what black leaves."""
+    """Without a profile: the transmission of the ink times that of black."""
     inks = noise(4)
     result = rows(Image.frombytes("CMYK", (SIDE, SIDE), inks.tobytes()), kind="TIFF")
-    left = 255.0 - inks.astype(float)
-    assert np.abs(result - left[:, :, :3] * left[:, :, 3:] / 255).max() <= 1
+    transmission = 255.0 - inks.astype(float)
+    assert np.abs(result - transmission[:, :, :3] * transmission[:, :, 3:] / 255).max() <= 1
 
 
 def test_cmyk_jpeg():
@@ -135,7 +135,7 @@ def test_cmyk_jpeg():
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 def test_exif_orientation_is_applied(kind, orientation):
-    """Exif 2.3, section 4.6.4: where the first row and the first column of the file belong."""
+    """Exif 2.3, section 4.6.4: the sides of the image on which the first row and column of the file are."""
     upright = noise(3)
     turned = {
         1: upright,
@@ -159,7 +159,7 @@ def test_damaged_exif_is_ignored():
 
 
 def stripes(width, height):
-    """Red, green and blue thirds along the longer side."""
+    """Write an image of red, green and blue thirds along the longer side."""
     pixels = np.zeros((height, width, 3), np.uint8)
     for third in range(3):
         longer = max(width, height)
@@ -207,7 +207,7 @@ def test_facts_describe_conversions(width, height, fit, not_square, enlarged):
 
 @pytest.mark.parametrize("factor", [4, 5, 32])
 def test_downsampling_does_not_alias(factor):
-    """A chessboard of single pixels has nothing but the mean below its own frequency."""
+    """A chessboard of single pixels has no content below its frequency except the mean."""
     side = 16 * factor
     board = np.indices((side, side)).sum(axis=0) % 2 * 255
     result = rows(Image.fromarray(board.astype(np.uint8)), ImageFormat(16, "crop", "white"))
@@ -231,7 +231,7 @@ def test_first_page_is_used():
 
 @cache
 def bomb():
-    """20,000 x 20,000 pixels of one bit in a whole PNG of 49 kB, made without holding 400 MB of them."""
+    """Return a valid PNG of 49 kB with 20,000 × 20,000 pixels of one bit, without 400 MB of memory."""
 
     def chunk(name, body):
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))

@@ -1,4 +1,4 @@
-"""The sentences lab, the oracle, and lines of a file."""
+"""The data sets sentences, oracle and text."""
 
 import dataclasses
 import hashlib
@@ -29,14 +29,14 @@ def texts(data, split: str) -> list[str]:
 
 
 def test_sentences_equal_the_lab_script() -> None:
-    """random.seed(42), then four choices a sentence; the first one is "the dog sat to the lake"."""
+    """random.seed(42), then four choices per sentence; the first one is "the dog sat to the lake"."""
     state = random.getstate()
     random.seed(42)
-    wanted = [" ".join(random.choice(slot) for slot in SLOTS) for _ in range(2000)]
+    expected = [" ".join(random.choice(slot) for slot in SLOTS) for _ in range(2000)]
     random.setstate(state)
     result = texts(Sentences(), "train")
-    assert sorted(result) == sorted(wanted)
-    assert wanted[0] == "the dog sat to the lake"
+    assert sorted(result) == sorted(expected)
+    assert expected[0] == "the dog sat to the lake"
     digest = hashlib.sha256("\n".join(sorted(result)).encode()).hexdigest()
     assert digest.startswith(LAB), digest
 
@@ -70,7 +70,7 @@ def test_too_many_sentences_leave_nothing_to_hold_out() -> None:
 
 
 def test_oracle_is_reproducible() -> None:
-    """PCG64 in a documented order; torch has no part in it."""
+    """The oracle uses PCG64 in a documented order, without torch."""
     assert Oracle(words=200).resolve().digest.startswith("cf2b195e")
     assert Oracle(words=200, seed=1).resolve().digest.startswith("d1e6621d")
     source = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def test_oracle_is_reproducible() -> None:
 
 
 def test_oracle_entropy() -> None:
-    """200 words: 3.08 to 3.24 nats per token over seeds, 7.8 to 8.1 of uniform words."""
+    """200 words: 3.08 to 3.24 nats per token over seeds, compared with 7.8 to 8.1 for uniform words."""
     data = Oracle(words=200, train=2000).resolve()
     distribution = data.spec.distribution
     own = -distribution.log_probability(data.stream("train", 2000, 0).batch(0).real).mean().item() / 20
@@ -89,7 +89,7 @@ def test_oracle_entropy() -> None:
 
 
 def arrays_of(weights: OracleWeights) -> dict[str, np.ndarray]:
-    """As the original names and splits them."""
+    """Names and shapes of the weights as in the original program."""
     hidden = len(weights.states)
     order = ("i", "f", "c", "og")
     cut = {gate: slice(place * hidden, (place + 1) * hidden) for place, gate in enumerate(order)}
@@ -100,7 +100,7 @@ def arrays_of(weights: OracleWeights) -> dict[str, np.ndarray]:
 
 
 def by_hand(arrays: dict[str, np.ndarray], sentence: list[int]) -> float:
-    """log p of a sentence by the original's own equations: row vectors times matrices, one gate at a time."""
+    """Compute log p of a sentence by the original equations: row vectors times matrices, one gate at a time."""
     hidden = cell = np.zeros(arrays["Ui"].shape[0])
     total, before = 0.0, 0
     for token in sentence:
@@ -118,7 +118,7 @@ def by_hand(arrays: dict[str, np.ndarray], sentence: list[int]) -> float:
 
 @pytest.fixture
 def oracle_file(tmp_path: Path) -> Path:
-    """An oracle of nine words and a state of six."""
+    """An oracle of nine words with a state of size six."""
     np.savez(tmp_path / "oracle.npz", **arrays_of(random_weights(9, 6, 3)))
     return tmp_path / "oracle.npz"
 
@@ -129,13 +129,13 @@ def test_oracle_is_read_from_a_file(oracle_file: Path) -> None:
     assert data.spec.distribution.digest == random_weights(9, 6, 3).digest
     arrays = arrays_of(random_weights(9, 6, 3))
     sentences = data.stream("train", 50, 0).batch(0).real
-    wanted = [by_hand(arrays, row) for row in sentences.tolist()]
-    given = data.spec.distribution.log_probability(sentences)
-    torch.testing.assert_close(given, torch.tensor(wanted).double(), atol=1e-4, rtol=0)
+    expected = [by_hand(arrays, row) for row in sentences.tolist()]
+    result = data.spec.distribution.log_probability(sentences)
+    torch.testing.assert_close(result, torch.tensor(expected).double(), atol=1e-4, rtol=0)
     assert build_network(read_weights(oracle_file)).lstm.bias_hh_l0.abs().max() == 0
 
 
-def spoilt(path: Path, **changes: np.ndarray | None) -> Path:
+def change_arrays(path: Path, **changes: np.ndarray | None) -> Path:
     with np.load(path) as file:
         arrays = {name: file[name] for name in file if name not in changes or changes[name] is not None}
     np.savez(path, **{**arrays, **{name: array for name, array in changes.items() if array is not None}})
@@ -155,7 +155,7 @@ def spoilt(path: Path, **changes: np.ndarray | None) -> Path:
 )
 def test_oracle_of_wrong_shapes_is_refused(oracle_file: Path, changes, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        Oracle(parameters=str(spoilt(oracle_file, **changes))).resolve()
+        Oracle(parameters=str(change_arrays(oracle_file, **changes))).resolve()
 
 
 def test_invalid_oracle_files_are_refused(tmp_path: Path, oracle_file: Path) -> None:
@@ -167,7 +167,7 @@ def test_invalid_oracle_files_are_refused(tmp_path: Path, oracle_file: Path) -> 
     (tmp_path / "empty.npz").write_bytes(b"")
     (tmp_path / "text.npz").write_text("words")
     (tmp_path / "cut.npz").write_bytes(oracle_file.read_bytes()[:400])
-    pickled = spoilt(oracle_file, E=np.array([{}], dtype=object)).name
+    pickled = change_arrays(oracle_file, E=np.array([{}], dtype=object)).name
     for name in ("alone.npy", "empty.npz", "text.npz", "cut.npz", pickled):
         with pytest.raises(DataError) as error:
             Oracle(parameters=str(tmp_path / name)).resolve()
@@ -177,7 +177,7 @@ def test_invalid_oracle_files_are_refused(tmp_path: Path, oracle_file: Path) -> 
 
 def test_changed_oracle_file_is_refused(oracle_file: Path) -> None:
     data = Oracle(parameters=str(oracle_file)).resolve()
-    spoilt(oracle_file, bo=np.ones(9, np.float32))
+    change_arrays(oracle_file, bo=np.ones(9, np.float32))
     with pytest.raises(DataError, match="changed since this run started"):
         data.resolve()
 
@@ -190,14 +190,14 @@ def test_oracle_digest_is_checked() -> None:
 
 @pytest.fixture
 def lines(tmp_path: Path):
-    """What writes a text and reads it."""
+    """Return a function that writes a text file and creates its data set."""
 
-    def read_as(content: str | bytes, **options) -> TextLines:
+    def create(content: str | bytes, **options) -> TextLines:
         path = tmp_path / "my.txt"
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return TextLines(str(path), **options)
 
-    return read_as
+    return create
 
 
 def notes(data: TextLines) -> list[str]:
@@ -268,9 +268,9 @@ def test_held_out_lines_do_not_influence_the_vocabulary(lines) -> None:
     assert len(data.resolve().words) == 2 + 3 + 15
     assert notes(data)[-1] == "5 of 20 held-out words are not in the vocabulary and become <unknown> (most)"
     assert texts(data.resolve(), "held_out") == texts(data, "held_out")
-    known = lines(content, held_out=0.25)
-    assert len(known.resolve().words) == 1 + 3 + 20
-    assert notes(known)[-1].startswith("5 of them occur only in held-out lines")
+    complete = lines(content, held_out=0.25)
+    assert len(complete.resolve().words) == 1 + 3 + 20
+    assert notes(complete)[-1].startswith("5 of them occur only in held-out lines")
 
 
 def test_truncated_words_are_not_in_the_vocabulary(lines) -> None:

@@ -1,4 +1,4 @@
-"""Two sides of a folder: pairs side by side or by name, sets that have nothing in common, and what is refused."""
+"""Folders with two sides: pairs side by side or by name, unpaired sets, and refused folders."""
 
 import dataclasses
 import shutil
@@ -20,13 +20,13 @@ from equipoise.errors import DataError, SettingError
 COUNT = 30
 
 
-def flat(level, size=(16, 16)):
-    """An image of one grey level."""
+def grey(level, size=(16, 16)):
+    """Return an image of one grey level."""
     return Image.new("L", size, level)
 
 
-def tinted(level, size=(16, 16)):
-    """An image of one colour that no grey one has."""
+def coloured(level, size=(16, 16)):
+    """Return an image of one colour that is not grey."""
     return Image.new("RGB", size, (level, 255 - level, 100))
 
 
@@ -35,40 +35,40 @@ def save(image, path):
     image.save(path)
 
 
-def write_two(folder, count=COUNT, names=("in", "out")):
-    """Pairs whose two images have the same level: grey inputs, colour samples."""
+def write_subfolders(folder, count=COUNT, names=("in", "out")):
+    """Write pairs whose two images have the same level: grey inputs, colour samples."""
     for number in range(count):
-        save(flat(8 * number), folder / names[0] / f"{number:02}.png")
-        save(tinted(8 * number), folder / names[1] / f"{number:02}.png")
+        save(grey(8 * number), folder / names[0] / f"{number:02}.png")
+        save(coloured(8 * number), folder / names[1] / f"{number:02}.png")
 
 
-def write_beside(folder, count=COUNT):
-    """The same pairs, side by side."""
+def write_halves(folder, count=COUNT):
+    """Write the same pairs side by side."""
     for number in range(count):
         image = Image.new("RGB", (32, 16))
-        image.paste(flat(8 * number).convert("RGB"), (0, 0))
-        image.paste(tinted(8 * number), (16, 0))
+        image.paste(grey(8 * number).convert("RGB"), (0, 0))
+        image.paste(coloured(8 * number), (16, 0))
         save(image, folder / f"{number:02}.png")
 
 
 @pytest.fixture
 def paired(tmp_path):
-    def made(**options):
+    def create(**options):
         return PairedFolder(str(tmp_path / "data"), cache=str(tmp_path / "cache"), **options)
 
-    return made
+    return create
 
 
 @pytest.fixture
 def unpaired(tmp_path):
-    def made(**options):
+    def create(**options):
         return UnpairedFolders(str(tmp_path / "data"), cache=str(tmp_path / "cache"), **options)
 
-    return made
+    return create
 
 
 def levels(images):
-    """The level that each image was written with."""
+    """Return the level with which each image was written."""
     return ((images[:, 0, 0, 0] + 1) * 127.5).round().long()
 
 
@@ -76,31 +76,31 @@ def notes(data):
     return [message.note for message in data.prepare() if message.note]
 
 
-@pytest.mark.parametrize("write", [write_two, write_beside])
+@pytest.mark.parametrize("write", [write_subfolders, write_halves])
 def test_inputs_are_paired_with_samples(tmp_path, paired, write):
     write(tmp_path / "data")
     data = paired().resolve()
     assert data.spec.shape == (3, 16, 16)
     assert data.spec.source == (1, 16, 16)
     assert data.spec.paired == ("train", "held_out")
-    seen = []
+    values = []
     for split in ("train", "held_out"):
         batch = data.stream(split, data.count(split), 0).batch(0)
         assert isinstance(batch, PairedBatch)
         assert torch.equal(levels(batch.real), levels(batch.source))
-        seen += levels(batch.real).tolist()
-    assert sorted(seen) == [8 * number for number in range(COUNT)]
+        values += levels(batch.real).tolist()
+    assert sorted(values) == [8 * number for number in range(COUNT)]
     assert (data.count("train"), data.count("held_out")) == (27, 3)
 
 
 def test_layout_is_resolved_and_can_be_reversed(tmp_path, paired):
-    write_beside(tmp_path / "data")
+    write_halves(tmp_path / "data")
     assert (paired().resolve().source, paired().resolve().target) == ("left", "right")
     other = paired(source="right").resolve()
     assert (other.source, other.target) == ("right", "left")
     assert (other.spec.shape[0], other.spec.source[0]) == (1, 3)
     shutil.rmtree(tmp_path / "data")
-    write_two(tmp_path / "data")
+    write_subfolders(tmp_path / "data")
     assert (paired().resolve().source, paired().resolve().target) == ("in", "out")
     other = paired(source="out").resolve()
     assert (other.source, other.target) == ("out", "in")
@@ -108,7 +108,7 @@ def test_layout_is_resolved_and_can_be_reversed(tmp_path, paired):
 
 
 def test_unpaired_training_keeps_held_out_pairs(tmp_path, paired):
-    write_two(tmp_path / "data")
+    write_subfolders(tmp_path / "data")
     data = paired(paired=False).resolve()
     assert data.spec.paired == ("held_out",)
     stream = data.stream("train", 27, 0)
@@ -123,13 +123,13 @@ def test_unpaired_training_keeps_held_out_pairs(tmp_path, paired):
 
 
 def test_unpaired_training_of_openmoji():
-    given, withheld = (
+    original, shuffled = (
         OpenMoji(16).stream("train", 64, 0).batch(0),
         OpenMoji(16, paired=False).stream("train", 64, 0).batch(0),
     )
-    assert torch.equal(given.real, withheld.real)
-    assert torch.equal(given.condition, withheld.condition)
-    assert not torch.equal(given.source, withheld.source)
+    assert torch.equal(original.real, shuffled.real)
+    assert torch.equal(original.condition, shuffled.condition)
+    assert not torch.equal(original.source, shuffled.source)
     assert OpenMoji(paired=False).spec.paired == ("held_out",)
     held_out = OpenMoji(16, paired=False).stream("held_out", 64, 0).batch(0)
     assert torch.equal(held_out.source, OpenMoji(16).stream("held_out", 64, 0).batch(0).source)
@@ -137,8 +137,8 @@ def test_unpaired_training_of_openmoji():
 
 def test_pairs_with_equal_inputs_are_in_one_split(tmp_path, paired):
     for number in range(20):
-        save(flat(100 + number % 4), tmp_path / "data" / "in" / f"{number}.png")
-        save(tinted(number), tmp_path / "data" / "out" / f"{number}.png")
+        save(grey(100 + number % 4), tmp_path / "data" / "in" / f"{number}.png")
+        save(coloured(number), tmp_path / "data" / "out" / f"{number}.png")
     data = paired(held_out=0.25)
     inputs = [
         set(levels(data.stream(split, data.count(split), 0).batch(0).source).tolist())
@@ -150,26 +150,26 @@ def test_pairs_with_equal_inputs_are_in_one_split(tmp_path, paired):
 
 def test_pairs_with_equal_samples_are_in_one_split(tmp_path, paired):
     for number in range(20):
-        save(flat(number), tmp_path / "data" / "in" / f"{number}.png")
-        save(tinted(100 + number % 4), tmp_path / "data" / "out" / f"{number}.png")
+        save(grey(number), tmp_path / "data" / "in" / f"{number}.png")
+        save(coloured(100 + number % 4), tmp_path / "data" / "out" / f"{number}.png")
     data = paired(held_out=0.25)
-    train, aside = (data.stream(split, data.count(split), 0).batch(0) for split in ("train", "held_out"))
-    assert len(aside) == 5
-    assert not set(levels(train.real).tolist()) & set(levels(aside.real).tolist())
+    train, held_out = (data.stream(split, data.count(split), 0).batch(0) for split in ("train", "held_out"))
+    assert len(held_out) == 5
+    assert not set(levels(train.real).tolist()) & set(levels(held_out.real).tolist())
 
 
 def test_pairs_with_equal_halves_are_in_one_split(tmp_path, paired):
     """Pair n has input n mod 4; of the first 12, sample n, of the rest those of the first four: 4 groups."""
     for number in range(16):
         image = Image.new("RGB", (32, 16))
-        image.paste(flat(number % 4).convert("RGB"), (0, 0))
-        image.paste(tinted(100 + number % 12), (16, 0))
+        image.paste(grey(number % 4).convert("RGB"), (0, 0))
+        image.paste(coloured(100 + number % 12), (16, 0))
         save(image, tmp_path / "data" / f"{number:02}.png")
     data = paired(held_out=0.25)
-    train, aside = (data.stream(split, data.count(split), 0).batch(0) for split in ("train", "held_out"))
-    assert len(aside) == 4
+    train, held_out = (data.stream(split, data.count(split), 0).batch(0) for split in ("train", "held_out"))
+    assert len(held_out) == 4
     for side in ("real", "source"):
-        assert not set(levels(getattr(train, side)).tolist()) & set(levels(getattr(aside, side)).tolist())
+        assert not set(levels(getattr(train, side)).tolist()) & set(levels(getattr(held_out, side)).tolist())
 
 
 def test_connected_groups_have_the_lowest_name():
@@ -179,9 +179,9 @@ def test_connected_groups_have_the_lowest_name():
 
 def test_unpaired_sets_are_shuffled_independently(tmp_path, unpaired):
     for number in range(40):
-        save(tinted(number), tmp_path / "data" / "b" / f"{number}.png")
+        save(coloured(number), tmp_path / "data" / "b" / f"{number}.png")
     for number in range(10):
-        save(flat(number), tmp_path / "data" / "a" / f"photo {number}.png")
+        save(grey(number), tmp_path / "data" / "a" / f"photo {number}.png")
     data = unpaired().resolve()
     assert (data.source, data.target) == ("a", "b")
     assert (data.spec.shape, data.spec.source, data.spec.paired) == ((3, 16, 16), (1, 16, 16), ())
@@ -198,7 +198,7 @@ def test_unpaired_sets_are_shuffled_independently(tmp_path, unpaired):
 def test_published_layout_is_detected(tmp_path, unpaired):
     for name in ("testA", "testB", "trainA", "trainB"):
         for number in range(4):
-            save(tinted(number), tmp_path / "data" / name / f"{number}.png")
+            save(coloured(number), tmp_path / "data" / name / f"{number}.png")
     data = unpaired(held_out=0.0)
     assert "8 images outside of trainA and trainB were skipped" in notes(data)
     assert (data.resolve().source, data.resolve().target) == ("trainA", "trainB")
@@ -212,10 +212,10 @@ def test_published_layout_is_detected(tmp_path, unpaired):
 
 
 def test_names_without_a_partner_are_reported(tmp_path, paired):
-    write_two(tmp_path / "data")
+    write_subfolders(tmp_path / "data")
     (tmp_path / "data" / "in" / "03.png").unlink()
     for number in (40, 41, 42):
-        save(flat(number), tmp_path / "data" / "in" / f"{number}.png")
+        save(grey(number), tmp_path / "data" / "in" / f"{number}.png")
     with pytest.raises(DataError) as error:
         paired().resolve()
     assert str(error.value) == (
@@ -225,7 +225,7 @@ def test_names_without_a_partner_are_reported(tmp_path, paired):
 
 
 def test_extensions_may_differ_but_names_are_unique(tmp_path, paired):
-    write_two(tmp_path / "data", 10)
+    write_subfolders(tmp_path / "data", 10)
     Image.open(tmp_path / "data" / "in" / "00.png").save(tmp_path / "data" / "in" / "00.bmp")
     with pytest.raises(DataError, match=r"^2 images differ only in the extension: in/00\.bmp, in/00\.png; keep one"):
         paired().resolve()
@@ -234,9 +234,9 @@ def test_extensions_may_differ_but_names_are_unique(tmp_path, paired):
 
 
 def test_pairs_of_different_sizes_are_reported(tmp_path, paired):
-    write_two(tmp_path / "data")
-    save(flat(9, (16, 20)), tmp_path / "data" / "in" / "05.png")
-    save(tinted(9, (32, 32)), tmp_path / "data" / "out" / "07.png")
+    write_subfolders(tmp_path / "data")
+    save(grey(9, (16, 20)), tmp_path / "data" / "in" / "05.png")
+    save(coloured(9, (32, 32)), tmp_path / "data" / "out" / "07.png")
     with pytest.raises(DataError) as error:
         paired().resolve()
     assert str(error.value) == (
@@ -247,15 +247,15 @@ def test_pairs_of_different_sizes_are_reported(tmp_path, paired):
 
 @pytest.mark.parametrize("size", [(16, 16), (33, 16), (16, 32)])
 def test_files_that_are_not_two_images_are_reported(tmp_path, paired, size):
-    """However few they are."""
-    write_beside(tmp_path / "data")
-    save(tinted(9, size), tmp_path / "data" / "01.png")
+    """Also for very few groups."""
+    write_halves(tmp_path / "data")
+    save(coloured(9, size), tmp_path / "data" / "01.png")
     with pytest.raises(DataError, match=r"^1 file of 30 in .* is not two images side by side: 01\.png \d+ x \d+;"):
         paired().resolve()
 
 
 def test_subfolders_named_left_and_right(tmp_path, paired, unpaired):
-    write_two(tmp_path / "data", names=("left", "right"))
+    write_subfolders(tmp_path / "data", names=("left", "right"))
     for options in ({}, {"source": "left"}, {"source": "left", "target": "right"}):
         data = paired(**options).resolve()
         assert (data.source, data.target, data.beside) == ("left", "right", False)
@@ -270,48 +270,48 @@ def test_subfolders_named_left_and_right(tmp_path, paired, unpaired):
 
 def test_halves_in_subfolders_named_left_and_right(tmp_path, paired, unpaired):
     for side in ("left", "right"):
-        write_beside(tmp_path / "data" / side, 10)
+        write_halves(tmp_path / "data" / side, 10)
     data = paired(beside=True).resolve()
     assert (data.beside, data.count("train") + data.count("held_out")) == (True, 20)
-    for made in (paired(beside=True, source="in"), unpaired(beside=True)):
+    for invalid in (paired(beside=True, source="in"), unpaired(beside=True)):
         with pytest.raises(SettingError, match=r"data\.beside = true: pairs are the left and right half of each image"):
-            made.resolve()
+            invalid.resolve()
 
 
 def test_older_run_uses_halves(tmp_path, paired):
-    write_beside(tmp_path / "data")
-    resolve = dataclasses.replace(paired().resolve(), beside=None)
+    write_halves(tmp_path / "data")
+    resolved = dataclasses.replace(paired().resolve(), beside=None)
     shutil.rmtree(tmp_path / "data")
-    assert resolve.stream("train", 8, 0).batch(0).source.shape == (8, 1, 16, 16)
+    assert resolved.stream("train", 8, 0).batch(0).source.shape == (8, 1, 16, 16)
 
 
 def test_pairs_are_checked_despite_a_filled_cache(tmp_path, paired, unpaired):
-    write_two(tmp_path / "data")
+    write_subfolders(tmp_path / "data")
     (tmp_path / "data" / "in" / "03.png").unlink()
     assert unpaired().count("train") == 27
     with pytest.raises(DataError, match="1 image of 59 has no partner"):
         paired().resolve()
-    save(flat(24, (16, 20)), tmp_path / "data" / "in" / "03.png")
+    save(grey(24, (16, 20)), tmp_path / "data" / "in" / "03.png")
     assert unpaired().count("train") == 27
     with pytest.raises(DataError, match="1 pair of 30 has images of different sizes"):
         paired().resolve()
 
 
 def test_sizes_respect_exif_orientation(tmp_path, paired):
-    write_two(tmp_path / "data")
-    turned = Image.Exif()
-    turned[ORIENTATION] = 6
+    write_subfolders(tmp_path / "data")
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
     (tmp_path / "data" / "in" / "05.png").unlink()
-    flat(40, (24, 16)).save(tmp_path / "data" / "in" / "05.jpg", exif=turned)
-    save(tinted(40, (16, 24)), tmp_path / "data" / "out" / "05.png")
+    grey(40, (24, 16)).save(tmp_path / "data" / "in" / "05.jpg", exif=exif)
+    save(coloured(40, (16, 24)), tmp_path / "data" / "out" / "05.png")
     assert paired(held_out=0.0).count("train") == COUNT
-    save(tinted(40, (24, 16)), tmp_path / "data" / "out" / "05.png")
+    save(coloured(40, (24, 16)), tmp_path / "data" / "out" / "05.png")
     with pytest.raises(DataError, match=r"in/05\.jpg 16 x 24 and out/05\.png 24 x 16"):
         paired().resolve()
 
 
 def test_pair_with_a_damaged_image_is_skipped_and_reported(tmp_path, paired):
-    write_two(tmp_path / "data")
+    write_subfolders(tmp_path / "data")
     path = tmp_path / "data" / "out" / "04.png"
     path.write_bytes(path.read_bytes()[:40])
     data = paired(held_out=0.0)
@@ -322,23 +322,23 @@ def test_pair_with_a_damaged_image_is_skipped_and_reported(tmp_path, paired):
 
 
 def test_changed_folder_is_refused(tmp_path, paired):
-    write_two(tmp_path / "data")
-    resolve = paired().resolve()
-    save(tinted(3), tmp_path / "data" / "out" / "05.png")
+    write_subfolders(tmp_path / "data")
+    resolved = paired().resolve()
+    save(coloured(3), tmp_path / "data" / "out" / "05.png")
     with pytest.raises(DataError, match=r"1 file was modified \(out/05\.png\); restore it, or start a new run"):
-        resolve.resolve()
+        resolved.resolve()
 
 
 def test_resolved_folder_is_not_read_again(tmp_path, paired):
-    write_two(tmp_path / "data")
-    resolve = paired().resolve()
+    write_subfolders(tmp_path / "data")
+    resolved = paired().resolve()
     shutil.rmtree(tmp_path / "data")
-    assert len(resolve.stream("train", 8, 0).batch(0)) == 8
-    assert resolve.spec.source == (1, 16, 16)
+    assert len(resolved.stream("train", 8, 0).batch(0)) == 8
+    assert resolved.spec.source == (1, 16, 16)
 
 
 def test_channels_are_converted(tmp_path, paired):
-    write_two(tmp_path / "data")
+    write_subfolders(tmp_path / "data")
     data = paired(source_channels=3, channels=1)
     batch = data.stream("train", 4, 0).batch(0)
     assert (batch.real.shape, batch.source.shape) == ((4, 1, 16, 16), (4, 3, 16, 16))
@@ -348,7 +348,7 @@ def test_channels_are_converted(tmp_path, paired):
 
 
 def test_suggestion_depends_on_the_data(tmp_path, paired, unpaired):
-    write_two(tmp_path / "data")
+    write_subfolders(tmp_path / "data")
     assert dataclasses.astuple(paired().suggestion)[:2] == ("pix2pix:cpu32", 3000)
     assert paired().suggestion.metric == "paired_l1"
     assert paired(held_out=0.0).suggestion.metric is None
@@ -367,17 +367,17 @@ def test_suggestion_depends_on_the_data(tmp_path, paired, unpaired):
     ],
 )
 def test_invalid_values_are_refused(paired, unpaired, options, line):
-    for made in (paired, unpaired):
+    for create in (paired, unpaired):
         with pytest.raises(SettingError) as error:
-            made(**options)
+            create(**options)
         assert str(error.value) == line
 
 
 def test_batches_larger_than_an_epoch():
     for size in (1, 3, 7, 10, 23):
-        drawn = torch.cat([batch_indices(7, size, 0, "train", index) for index in range(70 // size)])
-        whole = drawn[: len(drawn) // 7 * 7].view(-1, 7).sort(dim=1).values
-        assert torch.equal(whole, torch.arange(7).expand_as(whole))
+        indices = torch.cat([batch_indices(7, size, 0, "train", index) for index in range(70 // size)])
+        epochs = indices[: len(indices) // 7 * 7].view(-1, 7).sort(dim=1).values
+        assert torch.equal(epochs, torch.arange(7).expand_as(epochs))
     assert np.array_equal(
         batch_indices(7, 3, 0, "train", 5), torch.cat([batch_indices(7, 1, 0, "train", n) for n in (15, 16, 17)])
     )

@@ -1,4 +1,4 @@
-"""Stacks of three digits."""
+"""The data set of stacks of three digits."""
 
 import pytest
 import torch
@@ -12,17 +12,17 @@ MANY = 5000
 
 
 def digits(split):
-    """Each digit's bytes -> its class."""
+    """Return a mapping from the bytes of each digit to its class."""
     batch = Digits(16).stream(split, Digits().count(split), 0).batch(0)
     return {image.numpy().tobytes(): int(label) for image, label in zip(batch.real, batch.condition, strict=True)}
 
 
 @pytest.mark.parametrize("split", ["train", "held_out"])
 def test_channels_are_digits_and_labels_are_numbers(split):
-    known = digits(split)
+    classes = digits(split)
     batch = StackedDigits(16).stream(split, 64, 0).batch(0)
     for stack, label in zip(batch.real, batch.condition, strict=True):
-        first, second, third = (known[channel.numpy().tobytes()] for channel in stack)
+        first, second, third = (classes[channel.numpy().tobytes()] for channel in stack)
         assert label == int(f"{first}{second}{third}")
 
 
@@ -37,13 +37,13 @@ def test_modes_are_uniform():
 
 
 def test_stacks_do_not_repeat_across_batches_or_splits():
-    seen = [
+    stacks = [
         stack.numpy().tobytes()
         for split in ("train", "held_out")
         for index in (0, 1)
         for stack in StackedDigits(16).stream(split, 100, 0).batch(index).real
     ]
-    assert len(set(seen)) == 400
+    assert len(set(stacks)) == 400
 
 
 def test_invalid_options_name_the_remedy():

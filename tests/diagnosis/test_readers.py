@@ -287,14 +287,14 @@ def test_every_reader_is_collected_and_documented() -> None:
 
 @pytest.mark.parametrize("text", [DCGAN, STUDIO, STATS, TABLE], ids=["dcgan", "studiogan", "stylegan", "table"])
 def test_truncated_log_is_read_up_to_its_end(tmp_path: Path, text: str) -> None:
-    whole = readers.read_log(write_log(tmp_path, text))
+    complete = readers.read_log(write_log(tmp_path, text))
     for share in (0.75, 0.8, 0.9, 0.99):
         cut = text[: int(share * len(text))]
         log = readers.read_log(write_log(tmp_path, cut))
         for name, column in log.signals.items():
             count = len(column.steps)
-            assert column.steps.tolist() == whole.signals[name].steps[:count].tolist()
-            np.testing.assert_array_equal(column.values, whole.signals[name].values[:count])
+            assert column.steps.tolist() == complete.signals[name].steps[:count].tolist()
+            np.testing.assert_array_equal(column.values, complete.signals[name].values[:count])
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "utf-8-sig"])

@@ -277,10 +277,10 @@ def test_partly_filled_window_survives_a_checkpoint(cut: int, lazy: int, monkeyp
         return Pilot("fixed", steps=20, knobs=Knobs(), model_info=ModelInfo(probability=torch.sigmoid), sense_every=7)
 
     steps = records(14, lazy)
-    whole, first, second = pilot(), pilot(), pilot()
-    for pilot_before_cut in (whole, first):
+    uninterrupted, first, second = pilot(), pilot(), pilot()
+    for pilot_before_cut in (uninterrupted, first):
         pilot_before_cut.record_metric("fid", 12.5, 0)
-    expected = [decision for record in steps if (decision := whole.observe(record))]
+    expected = [decision for record in steps if (decision := uninterrupted.observe(record))]
     for record in steps[:cut]:
         assert first.observe(record) is None
     tensors, values = first.state()

@@ -39,7 +39,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_images(folder: Path, images: torch.Tensor) -> Path:
-    """Images (N, 1, H, W) in [-1, 1] as a folder of PNGs."""
+    """Write images (N, 1, H, W) in [-1, 1] as a folder of PNG files."""
     folder.mkdir(parents=True)
     for number, image in enumerate(images):
         write_bytes(folder / f"{number:04d}.png", encode_png(make_grid(image[None].numpy())))
@@ -48,13 +48,13 @@ def write_images(folder: Path, images: torch.Tensor) -> Path:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 training digits of 16 x 16 pixels as a folder of images."""
+    """Folder of 120 training digits of 16 × 16 pixels."""
     return write_images(tmp_path_factory.mktemp("digits") / "images", Digits(16).stream("train", 120, 5).batch(0).real)
 
 
 @pytest.fixture(scope="module")
 def points(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """500 points of the ring as an array."""
+    """Array file of 500 points of the ring."""
     path = tmp_path_factory.mktemp("points") / "points.npy"
     np.save(path, Ring().stream("train", 500, 5).batch(0).real.numpy())
     return path
@@ -62,7 +62,7 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("few", [False, True])
 def test_reals_are_not_compared_with_themselves(few: bool, points: Path, call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --split train, and with training reals in place of too few held-out ones."""
+    """With --split train, and if training reals replace too few held-out ones."""
     if few:
         monkeypatch.setattr(subject, "MIN_HELD_OUT", 10**9)
     split = () if few else ("--split", "train")
@@ -114,13 +114,13 @@ def test_table_of_text_output(call, digits: Path) -> None:
         digits, "--against", "digits", "--option", "data.image_size=16", "--metrics", "kd_digits,recall"
     )
     assert code == 0
-    head, first, second, blank, shared, beware = out.splitlines()
+    head, first, second, empty, shared, beware = out.splitlines()
     assert head.split()[:5] == ["metric", "value", "95", "%", "interval"]
     assert head.split()[-3:] == ["samples", "reals", "features"]
     assert first.startswith("kd_digits ↓")
     assert first.endswith("120  1,000  e30bfb54")
     assert second.startswith("recall ↑")
-    assert blank == ""
+    assert empty == ""
     assert all(words in shared for words in (f"120 samples of {digits}", "seed 0", "1,000 held_out reals of digits"))
     assert beware.startswith("recall: 120 samples, but 1,000 reals")
 

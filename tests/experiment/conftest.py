@@ -1,4 +1,4 @@
-"""Shared by the tests of experiments: a working folder, and what two runs must have in common to count as equal."""
+"""Comparison of two runs: their weights, samples, checkpoints and events."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def final_bytes() -> Callable[[Path], dict[str, bytes]]:
-    """Weights and samples of a run, and every tensor of its last checkpoint, random states included."""
+    """Return weights and samples of a run, and every tensor of its last checkpoint with random states."""
 
     def read(folder: Path) -> dict[str, bytes]:
         paths = (*folder.glob("*.safetensors"), *folder.glob("samples/*"))
@@ -32,7 +32,7 @@ def final_bytes() -> Callable[[Path], dict[str, bytes]]:
 
 @pytest.fixture(scope="session")
 def valid_events() -> Callable[[Path], list[Any]]:
-    """The valid events of a run without seconds and without resumed lines."""
+    """Return the valid events of a run without times and without resumed lines."""
 
     def without_clock(value: Any) -> Any:
         if isinstance(value, dict):
@@ -49,9 +49,9 @@ def assert_equal_runs(
     """Check that two runs have the same bytes and events."""
 
     def check(folder: Path, expected: Path) -> None:
-        result, wanted = final_bytes(folder), final_bytes(expected)
-        assert result.keys() == wanted.keys()
-        assert [name for name in wanted if result[name] != wanted[name]] == []
+        files, expected_files = final_bytes(folder), final_bytes(expected)
+        assert files.keys() == expected_files.keys()
+        assert [name for name in expected_files if files[name] != expected_files[name]] == []
         assert valid_events(folder) == valid_events(expected)
 
     return check

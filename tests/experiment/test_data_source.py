@@ -1,4 +1,4 @@
-"""The data that a word after `train` names: a data set, a folder, or a text file."""
+"""The data argument of `train`: a data set, a folder, or a text file."""
 
 from pathlib import Path
 

@@ -41,7 +41,7 @@ def trained(folder: str, experiment: Experiment = RING) -> Path:
 
 
 def remove_results(folder: Path) -> Path:
-    """Leave what a kill before the first checkpoint leaves."""
+    """Delete the files that do not exist yet if a run is killed before its first checkpoint."""
     shutil.rmtree(folder / "checkpoints")
     for file in folder.glob("*.safetensors"):
         file.unlink()
@@ -67,13 +67,13 @@ def test_resume_without_checkpoint_restarts_from_same_weights(
     """Also from another current folder, and after the other run was resumed."""
     source = trained("first")
     second = trained("second", dataclasses.replace(RING, seed=1, start_from="first"))
-    whole = weights(second)
+    expected = weights(second)
     list(launch.resume(source, 8))
     (working_folder / "subfolder").mkdir()
     monkeypatch.chdir("subfolder")
     list(launch.resume(remove_results(working_folder / second)))
     again = weights(working_folder / second)
-    assert all(torch.equal(again[name], value) for name, value in whole.items())
+    assert all(torch.equal(again[name], value) for name, value in expected.items())
 
 
 def test_resume_fails_if_initial_weights_are_missing(working_folder: Path) -> None:
@@ -106,7 +106,7 @@ def test_one_process_at_a_time_uses_a_run(working_folder: Path) -> None:
 
 
 def test_run_folder_is_created_by_one_process(working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes find the folder free; the second one is refused."""
+    """Two processes see an unused folder; the second one is refused."""
     calls: list[Path] = []
 
     def create_meanwhile(folder: Path) -> None:
@@ -143,9 +143,9 @@ def test_new_length_removes_other_limits(
 @pytest.mark.parametrize(("rule", "most"), [({"images": 16}, 2 / 4000), ({"seconds": 1e-3}, 0.0)])
 def test_estimate_respects_limits_of_images_and_seconds(rule: dict[str, Any], most: float) -> None:
     long = dataclasses.replace(RING, steps=1_000_000)
-    whole = estimates.estimate(complete(long)).seconds
+    unlimited = estimates.estimate(complete(long)).seconds
     short = estimates.estimate(complete(dataclasses.replace(long, **rule))).seconds
-    assert short <= max(1e-3, most * whole)
+    assert short <= max(1e-3, most * unlimited)
 
 
 def test_interrupt_during_report_keeps_the_run(
@@ -157,7 +157,7 @@ def test_interrupt_during_report_keeps_the_run(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("equipoise.report.progress_figure.write_progress_figure", interrupted)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without one
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a background job
     words = ("--steps", "2", "--batch-size", "8", "--model", "mlp", "--option", "width=4", "--metric", "none")
     try:
         assert cli.run(["train", "ring", *words, "--out", "run"]) == 130

@@ -48,13 +48,13 @@ def start_and_kill(model: str, folder: Path) -> None:
 def test_killed_translation_run_resumes_to_the_same_bytes(
     model: str, tmp_path: Path, assert_equal_runs, final_bytes
 ) -> None:
-    whole, folder = tmp_path / "whole", tmp_path / "killed"
-    *_, last = launch.start(complete(experiment_of(arguments.parse(cli.parser("train"), words(model)))), whole)
+    uninterrupted, folder = tmp_path / "whole", tmp_path / "killed"
+    *_, last = launch.start(complete(experiment_of(arguments.parse(cli.parser("train"), words(model)))), uninterrupted)
     assert (last.reason, last.step) == ("steps", STEPS)
     start_and_kill(model, folder)
     assert not (folder / "generator.safetensors").exists()
     *_, last = launch.resume(folder)
     assert (last.reason, last.step) == ("steps", STEPS)
-    assert_equal_runs(folder, whole)
+    assert_equal_runs(folder, uninterrupted)
     if model == "cyclegan":
-        assert {f"memory/{name}" for name in ("pool", "pool_back")} <= final_bytes(whole).keys()
+        assert {f"memory/{name}" for name in ("pool", "pool_back")} <= final_bytes(uninterrupted).keys()

@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def written(tmp_path: Path, text: str) -> Path:
+def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "wrong.toml"
     path.write_text(text)
     return path
@@ -57,16 +57,16 @@ def experiment_from(*words: str) -> Experiment:
 
 
 def test_toml_to_json_and_back_gives_same_experiment(file: Path) -> None:
-    whole = complete(load_experiment(file))
-    text = json.dumps(whole.to_json(), allow_nan=False)
+    experiment = complete(load_experiment(file))
+    text = json.dumps(experiment.to_json(), allow_nan=False)
     again = parse_experiment(json.loads(text), "experiment.json")
-    assert again == whole
+    assert again == experiment
     assert json.dumps(again.to_json()) == text
 
 
 def test_completion_is_idempotent(file: Path) -> None:
-    whole = complete(load_experiment(file))
-    assert complete(whole) == whole
+    experiment = complete(load_experiment(file))
+    assert complete(experiment) == experiment
 
 
 def test_metric_none_disables_evaluation() -> None:
@@ -84,18 +84,18 @@ def test_plug_is_a_name_or_a_table(file: Path) -> None:
 
 
 def test_only_data_is_required() -> None:
-    whole = complete(Experiment(data=PlugSpec("digits")))
-    suggestion = build_data(whole).suggestion
-    assert whole.model is not None
-    assert (whole.model.name, whole.steps, whole.batch_size) == (
+    experiment = complete(Experiment(data=PlugSpec("digits")))
+    suggestion = build_data(experiment).suggestion
+    assert experiment.model is not None
+    assert (experiment.model.name, experiment.steps, experiment.batch_size) == (
         suggestion.model,
         suggestion.steps,
         suggestion.batch_size,
     )
-    assert whole.metric == PlugSpec("kd_digits", {})
-    assert whole.seed == 0
-    assert all((whole.sample_every, whole.save_every))
-    assert whole.evaluate_every is None, "it is chosen at the start of the run"
+    assert experiment.metric == PlugSpec("kd_digits", {})
+    assert experiment.seed == 0
+    assert all((experiment.sample_every, experiment.save_every))
+    assert experiment.evaluate_every is None, "it is chosen at the start of the run"
 
 
 def test_missing_data_is_reported_with_example() -> None:
@@ -106,31 +106,37 @@ def test_missing_data_is_reported_with_example() -> None:
 @pytest.mark.parametrize("data", ["digits", "ring", "grid", "origin"])
 def test_all_options_are_written_out(data: str) -> None:
     """A later version with other defaults runs the same."""
-    whole = complete(Experiment(data=PlugSpec(data)))
-    for kind, choice in (("data", whole.data), ("models", whole.model), ("controllers", whole.controller)):
+    experiment = complete(Experiment(data=PlugSpec(data)))
+    for kind, choice in (
+        ("data", experiment.data),
+        ("models", experiment.model),
+        ("controllers", experiment.controller),
+    ):
         assert choice is not None
-        built = {"data": build_data, "models": build_recipe}.get(kind, lambda _: None)(whole)
+        built = {"data": build_data, "models": build_recipe}.get(kind, lambda _: None)(experiment)
         fields = {field.name for field in dataclasses.fields(built)} if built is not None else choice.options.keys()
         assert choice.options.keys() == fields
-    assert {"python", "equipoise", "torch", "numpy"} <= (whole.versions or {}).keys()
+    assert {"python", "equipoise", "torch", "numpy"} <= (experiment.versions or {}).keys()
 
 
 def test_options_override_preset() -> None:
-    whole = complete(Experiment(data=PlugSpec("digits"), model=PlugSpec("dcgan:lab32", {"width": 6}), loss="hinge"))
-    assert whole.model is not None
-    assert whole.model.name == "dcgan:lab32"
-    options = whole.model.options
+    experiment = complete(
+        Experiment(data=PlugSpec("digits"), model=PlugSpec("dcgan:lab32", {"width": 6}), loss="hinge")
+    )
+    assert experiment.model is not None
+    assert experiment.model.name == "dcgan:lab32"
+    options = experiment.model.options
     assert (options["width"], options["loss"], options["discriminator_norm"]) == (6, "hinge", "batch")
     assert options["knobs"] == {"lr_g": 2e-4, "lr_d": 2e-4, "beta1": 0.5, "beta2": 0.999}
-    assert build_recipe(parse_experiment(whole.to_json(), "experiment.json")) == build_recipe(whole)
+    assert build_recipe(parse_experiment(experiment.to_json(), "experiment.json")) == build_recipe(experiment)
 
 
 def test_loss_constraint_and_size_become_options(file: Path) -> None:
-    whole = complete(dataclasses.replace(load_experiment(file), constraint="spectral_norm"))
-    assert (whole.loss, whole.constraint, whole.image_size) == (None, None, None)
-    assert whole.model is not None
-    assert (whole.model.options["loss"], whole.model.options["constraint"]) == ("hinge", "spectral_norm")
-    assert whole.data == PlugSpec("digits", {"image_size": 16, "training_images": None})
+    experiment = complete(dataclasses.replace(load_experiment(file), constraint="spectral_norm"))
+    assert (experiment.loss, experiment.constraint, experiment.image_size) == (None, None, None)
+    assert experiment.model is not None
+    assert (experiment.model.options["loss"], experiment.model.options["constraint"]) == ("hinge", "spectral_norm")
+    assert experiment.data == PlugSpec("digits", {"image_size": 16, "training_images": None})
 
 
 def test_flags_take_precedence_over_file(file: Path) -> None:
@@ -149,7 +155,7 @@ def test_schedule_is_added_to_those_of_the_file(file: Path) -> None:
 
 
 def test_data_argument_takes_precedence_over_file(tmp_path: Path) -> None:
-    path = written(tmp_path, 'data = "grid"\nsteps = 9')
+    path = write(tmp_path, 'data = "grid"\nsteps = 9')
     result = experiment_from("ring", "--experiment", str(path))
     assert result.data is not None
     assert (result.data.name, result.steps) == ("ring", 9)
@@ -171,7 +177,7 @@ def test_data_argument_takes_precedence_over_file(tmp_path: Path) -> None:
 )
 def test_unknown_names_suggest_similar_ones(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(UnknownNameError, match=words.replace("?", r"\?")):
-        complete(load_experiment(written(tmp_path, text)))
+        complete(load_experiment(write(tmp_path, text)))
 
 
 @pytest.mark.parametrize(
@@ -190,7 +196,7 @@ def test_unknown_names_suggest_similar_ones(tmp_path: Path, text: str, words: st
 )
 def test_invalid_value_is_reported_with_its_key(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(SettingError) as caught:
-        complete(load_experiment(written(tmp_path, text)))
+        complete(load_experiment(write(tmp_path, text)))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 

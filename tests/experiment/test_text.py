@@ -92,10 +92,10 @@ def refused(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize("model", MODEL_OPTIONS)
 def test_killed_text_run_resumes_to_the_same_bytes(model: str, run: Path, tmp_path: Path, final_bytes) -> None:
     """Killed after its second checkpoint: during pre-training or early in adversarial training."""
-    whole = run
+    uninterrupted = run
     if model != "seqgan":
-        whole = tmp_path / "whole"
-        trained(words(model, whole))
+        uninterrupted = tmp_path / "whole"
+        trained(words(model, uninterrupted))
     folder = tmp_path / "killed"
     process = subprocess.Popen(
         [sys.executable, "-m", "equipoise", *words(model, folder)],
@@ -114,7 +114,7 @@ def test_killed_text_run_resumes_to_the_same_bytes(model: str, run: Path, tmp_pa
     torch.manual_seed(99)
     *_, last = launch.resume(folder)
     assert (last.reason, last.step) == ("steps", STEPS)
-    result, expected = final_bytes(folder), final_bytes(whole)
+    result, expected = final_bytes(folder), final_bytes(uninterrupted)
     assert result.keys() == expected.keys()
     assert [name for name in expected if result[name] != expected[name]] == []
 
@@ -139,8 +139,8 @@ def test_samples_are_written_as_lines_and_in_the_report(run: Path) -> None:
     lines = files[-1].read_text().splitlines()
     assert len(lines) == 64
     generator = load(run)
-    known = set(generator.spec.vocabulary.words)
-    assert all(word in known for line in lines for word in line.split())
+    words = set(generator.spec.vocabulary.words)
+    assert all(word in words for line in lines for word in line.split())
     assert last_samples(read_history(Run(run))).texts == tuple(lines)
     page = (run / "report.html").read_text()
     assert lines[0] in page
@@ -149,18 +149,18 @@ def test_samples_are_written_as_lines_and_in_the_report(run: Path) -> None:
     assert f"for {STEPS} steps ({count}, " in page
     assert last_samples(read_history(Run(run))).description == f"step {STEPS}, {count} seen"
     with Image.open(run / "figures" / "training_progress.png") as figure:
-        below = np.asarray(figure.convert("L"))[-400:]
-    assert (below < 100).mean() > 0.005, "letters are drawn where the samples are"
+        bottom = np.asarray(figure.convert("L"))[-400:]
+    assert (bottom < 100).mean() > 0.005, "letters are drawn where the samples are"
 
 
 def test_a_film_has_room_for_sentences(run: Path) -> None:
-    """The last frame, drawn without encoding one: letters at the left, and nothing else is moved."""
+    """The last frame, drawn without encoding: text at the left, and the other parts in the same place."""
     history = read_history(Run(run))
-    shown = last_samples(history)
-    assert shown is not None
-    scene = film_frames.film_renderer(history, film_samples.sample_area([shown]))
-    (empty,) = scene.frames([(24.0, dataclasses.replace(shown, texts=(" ",) * 64))])
-    (frame,) = scene.frames([(24.0, shown)])
+    last = last_samples(history)
+    assert last is not None
+    scene = film_frames.film_renderer(history, film_samples.sample_area([last]))
+    (empty,) = scene.frames([(24.0, dataclasses.replace(last, texts=(" ",) * 64))])
+    (frame,) = scene.frames([(24.0, last)])
     change = np.asarray(ImageChops.difference(empty, frame).convert("L"))
     assert (change[:, :700] > 100).mean() > 0.005
     assert not change[:, 700:].any()
@@ -170,9 +170,9 @@ def test_sentences_are_sampled_as_text(run: Path, tmp_path: Path, capsys: pytest
     out = tmp_path / "new" / "some.txt"
     assert cli.run(["sample", str(run), "--count", "20", "--seed", "3", "--out", str(out)]) == 0
     generator = load(run)
-    made = generator.sample(20, seed=3)
-    assert made.dtype == torch.float32
-    assert out.read_text().splitlines() == [generator.spec.vocabulary.decode(row) for row in made.tolist()]
+    samples = generator.sample(20, seed=3)
+    assert samples.dtype == torch.float32
+    assert out.read_text().splitlines() == [generator.spec.vocabulary.decode(row) for row in samples.tolist()]
     assert cli.run(["sample", str(run), "--count", "4", "--out", str(tmp_path / "folder")]) == 0
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["sentences.txt"]
     assert cli.run(["sample", str(run), "--count", "4", "--out", str(tmp_path / "some.npy")]) == 0
@@ -243,7 +243,7 @@ def test_likelihood_metric_needs_a_generator(tmp_path: Path, refused) -> None:
 
 
 def test_text_file_is_training_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
-    """By its name alone; a run of it knows its words without the file, and other words are refused by their line."""
+    """The file name suffices; a run knows its words without the file, and unknown words are refused by their line."""
     monkeypatch.chdir(tmp_path)
     Path("my.txt").write_text("\n".join(f"word{number % 7} and word{number % 11}" for number in range(200)))
     trained(words("seqgan", Path("run"), "my.txt"))
@@ -272,12 +272,12 @@ def test_own_text_is_compared_with_held_out_lines_and_other_text_with_all(
     everything = gather_data(open_request(EvaluationRequest(samples=Path("run"), against="my.txt", count=900)))
     assert torch.equal(same.reals.real, own.reals.real)
     assert (len(everything.reals), len(everything.train), everything.split) == (90, 810, "held_out")
-    reals, known = ({tuple(row) for row in rows.real.tolist()} for rows in (everything.reals, everything.train))
-    assert not reals & known
+    reals, train = ({tuple(row) for row in rows.real.tolist()} for rows in (everything.reals, everything.train))
+    assert not reals & train
     Path("other.txt").write_text("\n".join(line[::-1] for line in lines[:70]))
     other = gather_data(open_request(EvaluationRequest(samples=Path("run"), against="other.txt", count=900)))
     assert (len(other.reals), len(other.train)) == (70, 810), "all of its lines, and the training data of the run"
-    assert {tuple(row) for row in other.train.real.tolist()} == known
+    assert {tuple(row) for row in other.train.real.tolist()} == train
     assert other.notes == (OTHER_TEXT_NOTE,)
     capsys.readouterr()
     command = ("evaluate", "run", "--against", "other.txt", "--metrics", "copy_rate,bleu,self_bleu", "--json")
@@ -299,11 +299,11 @@ def test_no_metric_without_held_out_data(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_copy_rate_compares_with_all_training_sentences(tmp_path: Path) -> None:
-    """1,812 different sentences of 2,000, of which 1,000 would miss half of the copies."""
+    """Of 2,000 sentences 1,812 differ; a comparison with only 1,000 would miss half of the copies."""
     experiment = complete(Experiment(data="sentences", model="seqgan", metric="copy_rate", steps=1))
     result = assemble(experiment, None).evaluation
-    known = Sentences().stream("train", 2000, 0).batch(0).real
-    assert result.metric.value(result.statistics, known) == 1
+    train = Sentences().stream("train", 2000, 0).batch(0).real
+    assert result.metric.value(result.statistics, train) == 1
 
 
 def test_oracle_of_another_seed_can_be_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:

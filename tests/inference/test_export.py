@@ -46,8 +46,8 @@ def run_graph(folder: Path, latent: Tensor, label: Tensor | None) -> np.ndarray:
     """Samples of an exported graph, computed by ONNX Runtime."""
     session = onnxruntime.InferenceSession(folder / "generator.onnx", providers=["CPUExecutionProvider"])
     inputs = {name: it.numpy() for name, it in (("latent", latent), ("label", label)) if it is not None}
-    (made,) = session.run(["samples"], inputs)
-    return made
+    (samples,) = session.run(["samples"], inputs)
+    return samples
 
 
 # state_dicts.
@@ -55,12 +55,12 @@ def run_graph(folder: Path, latent: Tensor, label: Tensor | None) -> np.ndarray:
 
 @pytest.mark.parametrize("format", ["torch", "safetensors"])
 def test_tensors_equal_those_of_the_run(trained: Path, tmp_path: Path, format: str) -> None:
-    made = export(trained, format, tmp_path / "out")
+    result = export(trained, format, tmp_path / "out")
     ending = {"torch": "pth", "safetensors": "safetensors"}[format]
-    assert [path.name for path in made.files] == [f"generator.{ending}", f"discriminator.{ending}", "model.json"]
-    assert made.difference == 0
+    assert [path.name for path in result.files] == [f"generator.{ending}", f"discriminator.{ending}", "model.json"]
+    assert result.difference == 0
     last = checkpoint.read(checkpoint.find(trained / "checkpoints")[-1]).tensors
-    for path, prefix in zip(made.files, ("averaged/generator/", "network/discriminator/"), strict=False):
+    for path, prefix in zip(result.files, ("averaged/generator/", "network/discriminator/"), strict=False):
         tensors = torch.load(path, weights_only=True) if format == "torch" else load_file(path)
         expected = {key.removeprefix(prefix): value for key, value in last.items() if key.startswith(prefix)}
         assert type(tensors) is dict
@@ -74,12 +74,12 @@ def test_tensors_equal_those_of_the_run(trained: Path, tmp_path: Path, format: s
 
 def test_weights_load_into_another_module(trained: Path, tmp_path: Path) -> None:
     export(trained, "torch", tmp_path)
-    made = generator.load(trained)
-    expected = made.sample(5)
-    for parameter in made.networks["generator"].parameters():
+    loaded = generator.load(trained)
+    expected = loaded.sample(5)
+    for parameter in loaded.networks["generator"].parameters():
         parameter.fill_(float("nan"))
-    made.networks["generator"].load_state_dict(torch.load(tmp_path / "generator.pth", weights_only=True))
-    assert torch.equal(made.sample(5), expected)
+    loaded.networks["generator"].load_state_dict(torch.load(tmp_path / "generator.pth", weights_only=True))
+    assert torch.equal(loaded.sample(5), expected)
 
 
 def test_safetensors_have_metadata(trained: Path, tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def test_weights_of_low_precision_runs_are_float32(tmp_path: Path) -> None:
 def graph(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with an exported graph: convolutions, nearest upsampling, batch norm, labels."""
     folder = tmp_path_factory.mktemp("graph")
-    made = export(trained, "onnx", folder)
-    assert [path.name for path in made.files] == ["generator.onnx", "model.json"]
-    assert made.difference <= TOLERANCE
+    result = export(trained, "onnx", folder)
+    assert [path.name for path in result.files] == ["generator.onnx", "model.json"]
+    assert result.difference <= TOLERANCE
     return folder
 
 
@@ -134,17 +134,17 @@ def test_graph_takes_any_batch_size(graph: Path, trained: Path, count: int) -> N
     ours = generator.load(trained)
     latent, label = ours.latents(count, seed=3), ours.labels(count)
     expected = ours.generate(latent, label).numpy()
-    made = run_graph(graph, latent, label)
-    assert made.dtype == np.float32
+    samples = run_graph(graph, latent, label)
+    assert samples.dtype == np.float32
     assert expected.std() > 0.05
-    np.testing.assert_allclose(made, expected, atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(samples, expected, atol=TOLERANCE, rtol=0)
 
 
 def test_graph_uses_labels(graph: Path, trained: Path) -> None:
     ours = generator.load(trained)
     latent = ours.latents(1).expand(10, -1)
-    made = run_graph(graph, latent, ours.labels(10))
-    assert len({image.tobytes() for image in made}) == 10
+    samples = run_graph(graph, latent, ours.labels(10))
+    assert len({image.tobytes() for image in samples}) == 10
 
 
 def test_graph_has_named_inputs_and_no_local_paths(graph: Path) -> None:

@@ -42,12 +42,12 @@ def test_rows_go_from_start_to_end(call, trained: Path) -> None:
     assert code == 0
     assert result["ways"] == [["0/3", "1/23"], ["0/12", "0/4"]]
     assert (result["kind"], result["steps"], result["path"]) == ("linear", 5, "numbers.npy")
-    made = np.load("numbers.npy", allow_pickle=False)
-    assert made.shape == (2, 5, 1, 16, 16)
+    samples = np.load("numbers.npy", allow_pickle=False)
+    assert samples.shape == (2, 5, 1, 16, 16)
     for seed, number, row, step in ((0, 3, 0, 0), (0, 12, 1, 0), (1, 23, 0, 4)):
         call("sample", trained, "--count", 64, "--seed", seed, "--out", "all.npy")
         expected = np.load("all.npy", allow_pickle=False)[number]
-        np.testing.assert_allclose(made[row, step], expected, atol=1e-6)
+        np.testing.assert_allclose(samples[row, step], expected, atol=1e-6)
 
 
 def test_label_applies_to_all_rows(call, trained: Path) -> None:
@@ -93,14 +93,14 @@ def test_result_is_the_sum_of_the_latents(call, trained: Path) -> None:
     words = ("--minus", "5", "--plus", "3,17", "--out", "sum.npy", "--json")
     code, out, _ = call("arithmetic", trained, *words)
     result = json.loads(out)
-    made, latents = load(trained), load(trained).latents(64)
+    model, latents = load(trained), load(trained).latents(64)
     latent = (latents[3] + latents[17]) / 2 - latents[5]
     assert code == 0
     assert (result["formula"], result["path"]) == ("− A + B", "sum.npy")
     assert result["length"] == pytest.approx(float(latent.norm()), rel=1e-6)
     result = np.load("sum.npy", allow_pickle=False)
     assert result.shape == (9, 1, 16, 16)
-    expected = made.generate(latent[None], torch.tensor([5]))  # in the class of the first sample named, number 5
+    expected = model.generate(latent[None], torch.tensor([5]))  # in the class of the first sample named, number 5
     np.testing.assert_allclose(result[4], expected[0].numpy(), atol=1e-6)
     assert len({image.tobytes() for image in result}) == 9
 

@@ -25,7 +25,7 @@ def generator(model: str = "mlp", spec: DataSpec | None = None, **options: objec
     return Generator(built, {name: network.eval() for name, network in built.networks.items()}, spec, 0)
 
 
-# How long and how wide: between two vectors.
+# Length and angle between two vectors.
 
 
 @pytest.mark.parametrize("kind", latent_space.INTERPOLATIONS)
@@ -154,8 +154,8 @@ def test_combine_adds_and_subtracts_means() -> None:
 
 def test_combination_of_three_means_of_three_has_the_usual_length() -> None:
     groups = normal(2000, 3, 3, 64)
-    made = torch.stack([latent_space.combine_latents([a, c], [b]) for a, b, c in groups])
-    assert float(made.var()) == pytest.approx(1, abs=4 * math.sqrt(2 / made.numel()))
+    combined = torch.stack([latent_space.combine_latents([a, c], [b]) for a, b, c in groups])
+    assert float(combined.var()) == pytest.approx(1, abs=4 * math.sqrt(2 / combined.numel()))
 
 
 def test_neighbours_are_within_the_spread() -> None:
@@ -174,32 +174,34 @@ def test_neighbours_are_within_the_spread() -> None:
 @pytest.mark.parametrize("truncation", [None, 0.5])
 def test_number_means_the_same_in_any_selection(size: int, truncation: float | None) -> None:
     """Sample 3 is the same for any selection, and the same as of 64 or 128 samples."""
-    made = generator(latent_dim=size, width=8)
+    model = generator(latent_dim=size, width=8)
     numbers = [3, 63, 0, 3]
-    few = latent_space.select_latents(made, [SampleId(5, number) for number in numbers], truncation=truncation)
-    many = latent_space.select_latents(made, [SampleId(5, number) for number in [*numbers, 100]], truncation=truncation)
+    few = latent_space.select_latents(model, [SampleId(5, number) for number in numbers], truncation=truncation)
+    many = latent_space.select_latents(
+        model, [SampleId(5, number) for number in [*numbers, 100]], truncation=truncation
+    )
     assert few.labels is None
     assert torch.equal(few.latents, many.latents[:4])
     for count in (64, 128):
-        sheet = made.sample(count, seed=5, truncation=truncation)
-        torch.testing.assert_close(made.generate(few.latents, None), sheet[numbers])
+        sheet = model.sample(count, seed=5, truncation=truncation)
+        torch.testing.assert_close(model.generate(few.latents, None), sheet[numbers])
 
 
 def test_selection_from_two_seeds() -> None:
-    made = generator(latent_dim=16)
-    result = latent_space.select_latents(made, [SampleId(1, 4), SampleId(2, 4)]).latents
-    assert torch.equal(result[0], made.latents(64, seed=1)[4])
-    assert torch.equal(result[1], made.latents(64, seed=2)[4])
+    model = generator(latent_dim=16)
+    result = latent_space.select_latents(model, [SampleId(1, 4), SampleId(2, 4)]).latents
+    assert torch.equal(result[0], model.latents(64, seed=1)[4])
+    assert torch.equal(result[1], model.latents(64, seed=2)[4])
 
 
 def test_selected_sample_keeps_its_class() -> None:
-    made = generator("dcgan", DataSpec((1, 16, 16), classes=3), width=4, latent_dim=6)
+    model = generator("dcgan", DataSpec((1, 16, 16), classes=3), width=4, latent_dim=6)
     picks = [SampleId(0, number) for number in (4, 0, 8)]
-    result = latent_space.select_latents(made, picks)
+    result = latent_space.select_latents(model, picks)
     assert result.labels is not None
     assert result.labels.tolist() == [1, 0, 2]
-    torch.testing.assert_close(made.generate(result.latents, result.labels), made.sample(64)[[4, 0, 8]])
-    relabelled = latent_space.select_latents(made, picks, label=2)
+    torch.testing.assert_close(model.generate(result.latents, result.labels), model.sample(64)[[4, 0, 8]])
+    relabelled = latent_space.select_latents(model, picks, label=2)
     assert relabelled.labels is not None
     assert relabelled.labels.tolist() == [2, 2, 2]
 
@@ -211,14 +213,14 @@ def test_number_out_of_range(number: int) -> None:
 
 
 def test_strip_has_the_samples_of_its_path() -> None:
-    made = generator("dcgan", DataSpec((1, 16, 16), classes=3), width=4, latent_dim=6)
-    start, end = (latent_space.select_latents(made, [SampleId(seed, 1), SampleId(seed, 2)]) for seed in (0, 9))
-    strip = latent_space.generate_strip(made, start, end, 4)
+    model = generator("dcgan", DataSpec((1, 16, 16), classes=3), width=4, latent_dim=6)
+    start, end = (latent_space.select_latents(model, [SampleId(seed, 1), SampleId(seed, 2)]) for seed in (0, 9))
+    strip = latent_space.generate_strip(model, start, end, 4)
     assert strip.shape == (2, 4, 1, 16, 16)
     assert start.labels is not None
     for step, latents in enumerate(latent_space.interpolation_path(start.latents, end.latents, 4)):
-        torch.testing.assert_close(strip[:, step], made.generate(latents, start.labels))
-    frames = list(latent_space.generate_film(made, [start, end], 3))
+        torch.testing.assert_close(strip[:, step], model.generate(latents, start.labels))
+    frames = list(latent_space.generate_film(model, [start, end], 3))
     assert len(frames) == 6
     torch.testing.assert_close(frames[0], strip[:, 0])
-    torch.testing.assert_close(frames[3], made.generate(end.latents, start.labels))
+    torch.testing.assert_close(frames[3], model.generate(end.latents, start.labels))

@@ -20,8 +20,8 @@ IMAGES, COLOUR, POINTS = DataSpec((1, 4, 6), unit=(-20.0, 55.5)), DataSpec((3, 4
 
 
 def samples(spec, count=3):
-    drawn = torch.rand(count, *spec.shape, generator=torch.Generator().manual_seed(0))
-    return drawn * 2 - 1
+    uniform = torch.rand(count, *spec.shape, generator=torch.Generator().manual_seed(0))
+    return uniform * 2 - 1
 
 
 def names(folder):
@@ -29,10 +29,10 @@ def names(folder):
 
 
 def test_csv_is_in_the_data_unit_top_row_first(tmp_path):
-    made = samples(IMAGES)
-    assert write_samples(made, tmp_path / "out", IMAGES, "csv") == tmp_path / "out"
+    values = samples(IMAGES)
+    assert write_samples(values, tmp_path / "out", IMAGES, "csv") == tmp_path / "out"
     assert names(tmp_path / "out") == ["000000.csv", "000001.csv", "000002.csv"]
-    for number, image in enumerate(made):
+    for number, image in enumerate(values):
         table = np.loadtxt(tmp_path / "out" / f"{number:06d}.csv", delimiter=",")
         assert table.shape == (4, 6)
         expected = -20 + 75.5 * (image[0].double().numpy() + 1) / 2
@@ -49,43 +49,43 @@ def test_unit_conversion_is_reversible():
     """Within float32 rounding: half a unit in the last place of 1, and the rounding of the inverse."""
     numbers = torch.from_numpy(np.random.default_rng(0).uniform(-4.54, 40.42, 10_000)).float()
     unit = (-4.54, 40.42)
-    there = scale_to_range(numbers, unit)
-    assert there.dtype == torch.float32
-    assert np.abs(to_data_unit(there.numpy(), unit) - numbers.numpy()).max() <= (unit[1] - unit[0]) * 2**-24
+    scaled = scale_to_range(numbers, unit)
+    assert scaled.dtype == torch.float32
+    assert np.abs(to_data_unit(scaled.numpy(), unit) - numbers.numpy()).max() <= (unit[1] - unit[0]) * 2**-24
 
 
 def test_csv_without_unit_is_in_the_training_range(tmp_path):
     spec = DataSpec((1, 4, 4))
-    made = samples(spec)
-    write_samples(made, tmp_path / "out", spec, "csv")
-    assert np.array_equal(np.loadtxt(tmp_path / "out" / "000001.csv", delimiter=",").astype(np.float32), made[1, 0])
+    values = samples(spec)
+    write_samples(values, tmp_path / "out", spec, "csv")
+    assert np.array_equal(np.loadtxt(tmp_path / "out" / "000001.csv", delimiter=",").astype(np.float32), values[1, 0])
 
 
 @pytest.mark.parametrize("format", [None, "png"])
 def test_images(tmp_path, format):
-    made = samples(COLOUR)
-    write_samples(made, tmp_path / "deep" / "grid.png", COLOUR, format)
+    values = samples(COLOUR)
+    write_samples(values, tmp_path / "deep" / "grid.png", COLOUR, format)
     with Image.open(tmp_path / "deep" / "grid.png") as grid:
         assert grid.size == (10, 10)
-    write_samples(made, tmp_path / "each", COLOUR, format)
+    write_samples(values, tmp_path / "each", COLOUR, format)
     assert names(tmp_path / "each") == ["000000.png", "000001.png", "000002.png"]
 
 
 @pytest.mark.parametrize("spec", [IMAGES, COLOUR, POINTS])
 def test_npy_is_unchanged(tmp_path, spec):
-    made = samples(spec)
-    write_samples(made, tmp_path / "x.npy", spec)
-    write_samples(made, tmp_path / "out", spec, "npy")
+    values = samples(spec)
+    write_samples(values, tmp_path / "x.npy", spec)
+    write_samples(values, tmp_path / "out", spec, "npy")
     for path in (tmp_path / "x.npy", tmp_path / "out" / "samples.npy"):
-        assert np.array_equal(np.load(path, allow_pickle=False), made.numpy())
+        assert np.array_equal(np.load(path, allow_pickle=False), values.numpy())
 
 
 @pytest.mark.parametrize("format", [None, "csv"])
 def test_points_are_csv_rows(tmp_path, format):
-    made = samples(POINTS)
-    write_samples(made, tmp_path / "x.csv", POINTS, format)
-    write_samples(made, tmp_path / "out", POINTS, format)
-    assert np.allclose(np.loadtxt(tmp_path / "x.csv", delimiter=","), made.numpy(), rtol=1e-6)
+    values = samples(POINTS)
+    write_samples(values, tmp_path / "x.csv", POINTS, format)
+    write_samples(values, tmp_path / "out", POINTS, format)
+    assert np.allclose(np.loadtxt(tmp_path / "x.csv", delimiter=","), values.numpy(), rtol=1e-6)
     assert (tmp_path / "out" / "points.csv").read_text() == (tmp_path / "x.csv").read_text()
 
 

@@ -27,16 +27,16 @@ WORDS = (
 @pytest.fixture(scope="module")
 def run_of(tmp_path_factory: pytest.TempPathFactory):
     """Return a function from a model name to its finished run. Read only."""
-    made: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
 
     def of(model: str) -> Path:
-        if model not in made:
-            made[model] = tmp_path_factory.mktemp(model) / "run"
+        if model not in folders:
+            folders[model] = tmp_path_factory.mktemp(model) / "run"
             blocks = ("--option", "blocks=1") if model == "cyclegan" else ()
             args = parse(cli.parser("train"), [*WORDS, "--model", model, *blocks])
-            for _ in launch.start(complete(experiment_of(args)), made[model]):
+            for _ in launch.start(complete(experiment_of(args)), folders[model]):
                 pass
-        return made[model]
+        return folders[model]
 
     return of
 
@@ -74,8 +74,8 @@ def test_translate_writes_one_file_per_input(call, run_of, model: str) -> None:
     generator = equipoise.load(run_of(model))
     pixels = np.asarray(opened("in/one.png"), np.float32) / 127.5 - 1
     expected = generator.translate(torch.from_numpy(pixels)[None, None])[0]
-    written = np.asarray(opened("out/one.png"), np.float32) / 127.5 - 1
-    assert np.abs(written.transpose(2, 0, 1) - expected.numpy()).max() <= 1 / 127
+    result = np.asarray(opened("out/one.png"), np.float32) / 127.5 - 1
+    assert np.abs(result.transpose(2, 0, 1) - expected.numpy()).max() <= 1 / 127
     assert opened("out.png").size[1] == 16
 
 
@@ -110,8 +110,8 @@ def test_grey_conversion_is_that_of_training(call, run_of) -> None:
     assert call("translate", run_of("pix2pix"), "in", "--out", "out", "--grey")[0] == 0
     luma = torch.from_numpy(0.587 * pixels[..., 1] / 127.5 - 1).float()
     expected = equipoise.load(run_of("pix2pix")).translate(luma[None, None])[0]
-    written = np.asarray(opened("out/x.png"), np.float32) / 127.5 - 1
-    assert np.abs(written.transpose(2, 0, 1) - expected.numpy()).max() <= 1 / 127
+    result = np.asarray(opened("out/x.png"), np.float32) / 127.5 - 1
+    assert np.abs(result.transpose(2, 0, 1) - expected.numpy()).max() <= 1 / 127
 
 
 def test_run_trained_on_converted_images_needs_no_flag(call) -> None:
@@ -131,14 +131,16 @@ def test_translation_in_chunks(call, run_of, monkeypatch: pytest.MonkeyPatch) ->
         save(Path(f"in/{number}.png"), number)
     assert call("translate", run_of("pix2pix"), "in", "--out", "whole")[0] == 0
     sizes = []
-    whole = Generator.translate
+    translate = Generator.translate
     monkeypatch.setattr(translation, "CHUNK_SIZE", 3)
-    monkeypatch.setattr(Generator, "translate", lambda g, x, *, back: sizes.append(len(x)) or whole(g, x, back=back))
+    monkeypatch.setattr(
+        Generator, "translate", lambda g, x, *, back: sizes.append(len(x)) or translate(g, x, back=back)
+    )
     assert call("translate", run_of("pix2pix"), "in", "--out", "pieces")[0] == 0
     assert sizes == [3, 3, 1]
     for number in range(7):
-        there, here = (np.asarray(opened(f"{out}/{number}.png"), int) for out in ("whole", "pieces"))
-        assert np.abs(there - here).max() <= 1
+        expected, result = (np.asarray(opened(f"{out}/{number}.png"), int) for out in ("whole", "pieces"))
+        assert np.abs(expected - result).max() <= 1
 
 
 def test_sheet_is_next_to_the_output_folder(call, run_of, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,9 +218,9 @@ def test_commands_for_latents_suggest_translate(call, run_of, command: str) -> N
 @both
 def test_run_evaluates_held_out_pairs(run_of, model: str) -> None:
     run = Run(run_of(model))
-    (measured,) = run.lines("evaluated")
-    assert (measured["metric"], measured["count"]) == ("paired_l1", 212)
-    assert 0.1 < measured["value"] < 2
+    (evaluation,) = run.lines("evaluated")
+    assert (evaluation["metric"], evaluation["count"]) == ("paired_l1", 212)
+    assert 0.1 < evaluation["value"] < 2
     last = run.lines("sampled")[-1]
     assert last["shows"] == ["input", "output", "truth"]
     sheet = np.asarray(opened(run.folder / last["samples"]), np.int16)

@@ -18,17 +18,17 @@ def test_mmd_equals_the_sum_over_pairs() -> None:
     def kernel(x, y):
         return math.exp(-(x - y).square().sum().item() / (2 * width**2))
 
-    wanted = sum(kernel(x, y) for x in first for y in first) / 9
-    wanted += sum(kernel(x, y) for x in second for y in second) / 16
-    wanted -= 2 * sum(kernel(x, y) for x in first for y in second) / 12
-    assert mmd(first, second, width).item() == pytest.approx(wanted)
+    expected = sum(kernel(x, y) for x in first for y in first) / 9
+    expected += sum(kernel(x, y) for x in second for y in second) / 16
+    expected -= 2 * sum(kernel(x, y) for x in first for y in second) / 12
+    assert mmd(first, second, width).item() == pytest.approx(expected)
 
 
 def test_default_bandwidths_are_multiples_of_the_median() -> None:
     first, second = features(6), features(6, 1.0, 1)
     middle = torch.pdist(torch.cat([first, second])).median().item()
-    wanted = sum(mmd(first, second, factor * middle).item() for factor in FACTORS) / len(FACTORS)
-    assert mmd(first, second).item() == pytest.approx(wanted)
+    expected = sum(mmd(first, second, factor * middle).item() for factor in FACTORS) / len(FACTORS)
+    assert mmd(first, second).item() == pytest.approx(expected)
 
 
 def test_mmd_is_0_for_equal_features_and_increases_with_distance() -> None:
@@ -47,9 +47,9 @@ def test_median_is_constant_for_the_gradient() -> None:
     first, second = features(4).requires_grad_(), features(4, 1.0, 1)
     middle = torch.pdist(torch.cat([first.detach(), second])).median().item()
     fixed = sum(mmd(first, second, factor * middle) for factor in FACTORS) / len(FACTORS)
-    (wanted,) = torch.autograd.grad(fixed, first)
+    (expected,) = torch.autograd.grad(fixed, first)
     (result,) = torch.autograd.grad(mmd(first, second), first)
-    torch.testing.assert_close(result, wanted)
+    torch.testing.assert_close(result, expected)
 
 
 def test_equal_features_have_a_finite_gradient() -> None:

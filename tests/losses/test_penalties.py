@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equipoise.losses.penalties import feature_matching, gradient_penalty, lecam, lecam_memory, zero_centred
+from equipoise.losses.penalties import feature_matching, gradient_penalty, lecam, lecam_memory, r1_penalty
 
 CPU = torch.device("cpu")
 
@@ -24,67 +24,69 @@ def linear(weight: Tensor) -> nn.Module:
     return nn.Sequential(nn.Flatten(), layer, nn.Flatten(0))
 
 
-def test_zero_centred_of_a_linear_discriminator() -> None:
+def test_r1_penalty_of_a_linear_discriminator() -> None:
     weight = torch.randn(1, 16, generator=seeded())
     discriminator = linear(weight)
-    penalty = zero_centred(discriminator, images())
+    penalty = r1_penalty(discriminator, images())
     torch.testing.assert_close(penalty, weight.square().sum() / 2)
     penalty.backward()
     (parameter,) = discriminator.parameters()
     torch.testing.assert_close(parameter.grad, weight)
 
 
-def test_zero_centred_of_a_quadratic_discriminator() -> None:
+def test_r1_penalty_of_a_quadratic_discriminator() -> None:
     """D(x) = |x|^2 / 2 has the gradient x."""
     x = images()
     expected = sum(float(sample.square().sum()) for sample in x) / len(x) / 2
-    penalty = zero_centred(lambda x: x.flatten(1).square().sum(1) / 2, x)
+    penalty = r1_penalty(lambda x: x.flatten(1).square().sum(1) / 2, x)
     assert float(penalty.detach()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_no_gradient_reaches_the_samples() -> None:
     discriminator = linear(torch.ones(1, 16))
     x = images().requires_grad_()
-    total = zero_centred(discriminator, x) + gradient_penalty(discriminator, x, x * 2, seeded())
+    total = r1_penalty(discriminator, x) + gradient_penalty(discriminator, x, x * 2, seeded())
     total.backward()
     assert x.grad is None
     assert all(parameter.grad is not None for parameter in discriminator.parameters())
 
 
-def test_zero_centred_agrees_with_finite_differences() -> None:
+def test_r1_penalty_agrees_with_finite_differences() -> None:
     """The double backward pass through a small network, in float64."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.Tanh(), nn.Linear(5, 1), nn.Flatten(0)).double()
     weight = network[1].weight
-    zero_centred(network, images().double()).backward()
+    r1_penalty(network, images().double()).backward()
     step = 1e-5
     with torch.no_grad():
         weight[2, 3] += step
-    above = zero_centred(network, images().double())
+    after_increase = r1_penalty(network, images().double())
     with torch.no_grad():
         weight[2, 3] -= 2 * step
-    below = zero_centred(network, images().double())
-    assert float(weight.grad[2, 3]) == pytest.approx(float((above - below).detach()) / (2 * step), rel=1e-6)
+    after_decrease = r1_penalty(network, images().double())
+    assert float(weight.grad[2, 3]) == pytest.approx(
+        float((after_increase - after_decrease).detach()) / (2 * step), rel=1e-6
+    )
 
 
 def test_penalties_disable_autocast() -> None:
     discriminator = linear(torch.randn(1, 16, generator=seeded()))
-    seen = []
-    discriminator.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    plain = zero_centred(discriminator, images()), gradient_penalty(discriminator, images(), images(1), seeded())
+    dtypes = []
+    discriminator.register_forward_hook(lambda module, inputs, output: dtypes.append(output.dtype))
+    plain = r1_penalty(discriminator, images()), gradient_penalty(discriminator, images(), images(1), seeded())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = (
-            zero_centred(discriminator, images()),
+            r1_penalty(discriminator, images()),
             gradient_penalty(discriminator, images(), images(1).bfloat16().float(), seeded()),
         )
-    assert set(seen) == {torch.float32}
+    assert set(dtypes) == {torch.float32}
     assert bool(plain[0] == mixed[0])
     torch.testing.assert_close(plain[1], mixed[1])
 
 
 def test_penalties_accept_bfloat16_samples() -> None:
     discriminator = linear(torch.ones(1, 16))
-    assert zero_centred(discriminator, images().bfloat16()).dtype == torch.float32
+    assert r1_penalty(discriminator, images().bfloat16()).dtype == torch.float32
     penalty = gradient_penalty(discriminator, images().bfloat16(), images(1).bfloat16(), seeded())
     assert float(penalty.detach()) == pytest.approx(9.0)
 
@@ -99,14 +101,14 @@ def test_gradient_penalty_of_a_linear_discriminator(slope: float, expected: floa
 
 def test_gradient_penalty_interpolates_between_pairs() -> None:
     """Reals at 0 and fakes at 1 put the points on [0, 1]; D(x) = x^2 / 2 has the slope x there."""
-    seen = []
+    inputs = []
 
     def discriminator(x: Tensor) -> Tensor:
-        seen.append(x.detach())
+        inputs.append(x.detach())
         return x.square().sum(1) / 2
 
     penalty = gradient_penalty(discriminator, torch.zeros(4000, 1), torch.ones(4000, 1), seeded())
-    points = seen[0]
+    points = inputs[0]
     assert points.min() >= 0
     assert points.max() <= 1
     assert float(points.mean()) == pytest.approx(0.5, abs=0.02)
@@ -115,14 +117,14 @@ def test_gradient_penalty_interpolates_between_pairs() -> None:
 
 
 def test_gradient_penalty_uses_one_coefficient_per_sample() -> None:
-    seen = []
+    inputs = []
 
     def discriminator(x: Tensor) -> Tensor:
-        seen.append(x.detach())
+        inputs.append(x.detach())
         return x.flatten(1).sum(1)
 
     gradient_penalty(discriminator, torch.zeros(5, 2, 3, 3), torch.ones(5, 2, 3, 3), seeded())
-    per_sample = seen[0].flatten(1)
+    per_sample = inputs[0].flatten(1)
     assert bool((per_sample == per_sample[:, :1]).all())
     assert len(per_sample[:, 0].unique()) == 5
 
@@ -149,7 +151,7 @@ def test_first_lecam_means_are_those_of_the_batch() -> None:
     penalty, memory = lecam(real, fake, lecam_memory(CPU))
     assert float(memory["lecam_real"]) == 5.0
     assert float(memory["lecam_fake"]) == -1.0
-    # Reals lie 5 and 7 above the fakes' mean, fakes 7 and 5 below the reals'.
+    # Reals are 5 and 7 above the mean of fakes, fakes 7 and 5 below that of reals.
     assert float(penalty) == pytest.approx(37 + 37)
 
 

@@ -70,9 +70,9 @@ def test_perceptrons_are_stacked_and_other_models_played_alone() -> None:
     deep = Experiment(
         **{**vars(deep), "model": PlugSpec("dcgan", {"width": 2}), "metric": PlugSpec("fd_pixels"), "steps": 2}
     )
-    (alone,) = play_episodes([deep], [fixed])
-    assert alone.distances[-1][0] == 2
-    assert not alone.diverged
+    (episode,) = play_episodes([deep], [fixed])
+    assert episode.distances[-1][0] == 2
+    assert not episode.diverged
 
 
 def test_divergence_is_reported() -> None:

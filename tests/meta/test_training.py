@@ -55,25 +55,25 @@ def test_killed_training_resumes_to_the_same_file(
     plan: PolicyPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(cast(dict[str, PolicyKind], KINDS), "ppo", dataclasses.replace(KINDS["ppo"], every=3.0))
-    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
-    progress = [(one.done, one.total) for one in train_policy(plan, whole)]
-    assert progress == [(done, progress[0][1]) for done in range(1, progress[0][1] + 1)]
+    uninterrupted, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    progress = [(one.done, one.total) for one in train_policy(plan, uninterrupted)]
+    assert progress == [(count, progress[0][1]) for count in range(1, progress[0][1] + 1)]
     next(train_policy(plan, cut))
     assert not cut.exists()
     journal = cut.with_name(f"cut{JOURNAL}")
     journal.write_bytes(journal.read_bytes() + b'{"generation": 1, "mer')
     again = list(train_policy(plan, cut))
-    assert cut.read_bytes() == whole.read_bytes()
+    assert cut.read_bytes() == uninterrupted.read_bytes()
     assert len(again) <= len(progress)
     policy = load_policy(str(cut)).policy
     assert policy.features == plan.kind
     assert policy.training["plan"] == plan.to_json()
     assert np.abs(policy.actor.flat()).max() > 0
-    before = whole.stat().st_mtime_ns
-    for _ in train_policy(plan, whole):
+    before = uninterrupted.stat().st_mtime_ns
+    for _ in train_policy(plan, uninterrupted):
         pass
-    assert whole.read_bytes() == cut.read_bytes()
-    assert whole.stat().st_mtime_ns >= before
+    assert uninterrupted.read_bytes() == cut.read_bytes()
+    assert uninterrupted.stat().st_mtime_ns >= before
 
 
 def test_evolution_optimises_the_merit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,14 +191,14 @@ def test_opening_a_journal_only_removes_an_incomplete_line(tmp_path: Path) -> No
     path = tmp_path / "j"
     journal = Journal(path, "digest")
     journal.append({"generation": 0})
-    whole, before = path.read_bytes(), path.stat()
+    content, before = path.read_bytes(), path.stat()
     Journal(path, "digest")
-    assert path.read_bytes() == whole
-    path.write_bytes(whole + b'{"gen')
+    assert path.read_bytes() == content
+    path.write_bytes(content + b'{"gen')
     assert [line.get("generation") for line in read_journal(path, "digest")] == [None, 0]
-    assert path.read_bytes() == whole + b'{"gen', "reading does not write"
+    assert path.read_bytes() == content + b'{"gen', "reading does not write"
     Journal(path, "digest")
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == content
     assert path.stat().st_ino == before.st_ino, "the file is not rewritten"
     assert read_journal(tmp_path / "none", "digest") == []
     assert not (tmp_path / "none").exists()

@@ -1,4 +1,4 @@
-"""The same figures as torch-fidelity, on features of our own that are registered with it."""
+"""Metric values equal those of torch-fidelity on a custom feature extractor that is registered with it."""
 
 import warnings
 
@@ -20,14 +20,14 @@ def images(count, seed, low):
 
 
 def features(pictures):
-    """Twelve numbers of an image, and four logits; float32."""
+    """Extract twelve features of an image, and four logits; float32."""
     pooled = pictures.float().div(255).view(len(pictures), 3, 2, 2, 4).mean(dim=4).flatten(1)
     return pooled, 9 * pooled[:, :4]
 
 
 @pytest.fixture(scope="module")
 def library():
-    """What torch-fidelity says of 90 images beside 70 others."""
+    """Metrics of torch-fidelity for 90 images compared with 70 others."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import torch_fidelity
@@ -63,7 +63,7 @@ def library():
                 return self.pictures[row]
 
         torch_fidelity.register_feature_extractor("small", Small)
-        asked = dict.fromkeys(("fid", "kid", "isc", "prc"), True)
+        metrics = dict.fromkeys(("fid", "kid", "isc", "prc"), True)
         return torch_fidelity.calculate_metrics(
             input1=Pictures(images(90, 0, 40)),
             input2=Pictures(images(70, 1, 0)),
@@ -72,14 +72,14 @@ def library():
             cache=False,
             verbose=False,
             save_cpu_ram=True,
-            **asked,
+            **metrics,
             **SETTINGS,
         )
 
 
 @pytest.fixture(scope="module")
 def ours():
-    """Features and logits of the same images: fake, real."""
+    """Return features and logits of the same images: fake, real."""
     return features(images(90, 0, 40)), features(images(70, 1, 0))
 
 
@@ -110,12 +110,12 @@ def test_precision_and_recall(library, ours):
 
 @pytest.mark.parametrize("count", [50, 200])
 def test_frechet_of_many_features_as_the_library_has_it(count):
-    """Fewer samples than features and more."""
+    """Fewer samples than features, and more samples than features."""
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
     source = np.random.default_rng(0)
     real = torch.from_numpy(source.normal(size=(count, 96))) @ torch.from_numpy(source.normal(size=(96, 96)))
     fake = 0.9 * torch.from_numpy(source.normal(size=(count + 9, 96))) + 0.3
-    theirs = fid_statistics_to_metric(fid_features_to_statistics(fake), fid_features_to_statistics(real), False)
+    expected = fid_statistics_to_metric(fid_features_to_statistics(fake), fid_features_to_statistics(real), False)
     result = _frechet.compute(real, fake, Bootstrap(), alternative="kid").value
-    assert result == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)
+    assert result == pytest.approx(expected["frechet_inception_distance"], rel=1e-6)

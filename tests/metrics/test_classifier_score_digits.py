@@ -1,4 +1,4 @@
-"""The formula of the Inception score on the digits' network."""
+"""The formula of the Inception score on the digits network."""
 
 import math
 

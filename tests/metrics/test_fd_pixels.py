@@ -1,4 +1,4 @@
-"""The pixel distance of pictures averaged down."""
+"""The pixel distance of downsampled images."""
 
 import pytest
 import torch

@@ -25,7 +25,7 @@ def distance(real, fake):
 
 @pytest.mark.parametrize(("sizes", "dimensions"), [((40, 30), 6), ((12, 9), 20), ((200, 300), 64), ((9, 40), 30)])
 def test_distance_equals_a_second_derivation(sizes, dimensions):
-    """By eigenvalues of covariances, and by singular values of the rows themselves."""
+    """Computed from eigenvalues of covariances, and from singular values of the rows."""
     real, fake = normal(sizes[0], dimensions, 0), normal(sizes[1], dimensions, 1, 1.3, 0.4)
     by_eigenvalues = frechet_distance(compute_moments(real), compute_moments(fake))
     assert low_rank_distance(real, fake) == pytest.approx(by_eigenvalues, rel=1e-6)
@@ -63,12 +63,12 @@ def test_fewer_than_two_samples_are_refused():
 
 
 def test_interval_contains_values_of_other_samples():
-    """Of 30 pairs of sets, 28 or 29 intervals hold the mean of all; 24 or fewer come once in five hundred times."""
+    """28 or 29 of 30 intervals are expected to contain the mean of all; 24 or fewer have a probability of 1/500."""
     pairs = [(normal(150, 4, 2 * seed), normal(250, 4, 2 * seed + 1, 1.3, 0.5)) for seed in range(30)]
     figures = [_frechet.compute(real, fake, Bootstrap(60), alternative="kd") for real, fake in pairs]
     middle = sum(result.value for result in figures) / len(figures)
-    held = [result.interval[0] < middle < result.interval[1] for result in figures]
-    assert sum(held) >= 25
+    contains = [result.interval[0] < middle < result.interval[1] for result in figures]
+    assert sum(contains) >= 25
     widths = [result.interval[1] - result.interval[0] for result in figures]
     values = torch.tensor([result.value for result in figures])
     assert sum(widths) / len(widths) == pytest.approx(3.92 * values.std().item(), rel=0.35)
@@ -76,12 +76,12 @@ def test_interval_contains_values_of_other_samples():
 
 def test_first_order_resamples_approximate_exact_ones(monkeypatch):
     real, fake = normal(600, 5, 0), normal(800, 5, 1, 1.4, 0.5)
-    whole = _frechet.compute(real, fake, Bootstrap(60), alternative="kd").resampled
+    exact = _frechet.compute(real, fake, Bootstrap(60), alternative="kd").resampled
     monkeypatch.setattr(_frechet, "MAX_EXACT_FEATURES", 0)
     first = _frechet.compute(real, fake, Bootstrap(60), alternative="kd").resampled
-    assert not torch.equal(first, whole)
-    assert torch.corrcoef(torch.stack([first, whole]))[0, 1] > 0.99
-    assert first.std() == pytest.approx(whole.std().item(), rel=0.1)
+    assert not torch.equal(first, exact)
+    assert torch.corrcoef(torch.stack([first, exact]))[0, 1] > 0.99
+    assert first.std() == pytest.approx(exact.std().item(), rel=0.1)
 
 
 def test_fewer_samples_than_features_give_a_warning():
@@ -107,7 +107,7 @@ def test_fd_digits_ranks_samples_by_quality():
 
 
 def test_fd_pixels_equals_the_lab_formula():
-    """The digits lab: mean and covariance of flattened pixels, here with the other derivation of the root."""
+    """The formula of the digits lab, mean and covariance of flattened pixels, with another derivation of the root."""
     held_out = Digits(16).stream("held_out", 150, 0).batch(0).real
     train = Digits(16).stream("train", 120, 0).batch(0).real
     result = FdPixels().value(FdPixels().statistics(ReferenceSet(held_out)), train)

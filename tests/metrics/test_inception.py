@@ -1,4 +1,4 @@
-"""Inception's metrics: where the weights come from, and what becomes of images. No download is tried."""
+"""Metrics of Inception: where the weights are read from, and preprocessing of images. Nothing is downloaded."""
 
 import urllib.error
 
@@ -18,7 +18,7 @@ from equipoise.metrics.kid import Kid
 
 @pytest.fixture(autouse=True)
 def forgotten(tmp_path, monkeypatch):
-    """No weights of another test, and none of the user's."""
+    """Use neither weights of other tests nor those of the user."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     _features_inception.load.cache_clear()
     yield
@@ -71,30 +71,30 @@ def test_partial_download_leaves_no_file(tmp_path, monkeypatch):
     torch.save({"a": torch.arange(3)}, source)
     published = WeightsFile(source.as_uri(), "", 1)
     assert _weights.load_tensors(published, None, "x")["a"].tolist() == [0, 1, 2]
-    kept = tmp_path / "hub" / "checkpoints"
-    assert [path.name for path in kept.iterdir()] == ["source.pth"]
+    folder = tmp_path / "hub" / "checkpoints"
+    assert [path.name for path in folder.iterdir()] == ["source.pth"]
     source.unlink()
     assert _weights.load_tensors(published, None, "x")["a"].tolist() == [0, 1, 2], "not asked for twice"
-    (kept / "source.pth").unlink()
+    (folder / "source.pth").unlink()
     with pytest.raises(DataError, match="cannot be downloaded"):
         _weights.load_tensors(published, None, "x")
-    assert list(kept.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_network_equals_torch_fidelitys(tmp_path, monkeypatch):
     """With random weights: equal features for equal bytes, and no random numbers are used."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    drawn = {}
+    weights = {}
 
-    def kept(self, state):
-        drawn.update({name: value.clone() for name, value in self.state_dict().items()})
+    def save_state(self, state):
+        weights.update({name: value.clone() for name, value in self.state_dict().items()})
 
     with monkeypatch.context() as patch:
-        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", kept)
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", save_state)
         patch.setattr(torch, "load", lambda *_, **__: {})
         library = FeatureExtractorInceptionV3("any", ["2048", "logits_unbiased"], feature_extractor_weights_path="any")
-    monkeypatch.setattr(_weights, "load_tensors", lambda *_: drawn)
+    monkeypatch.setattr(_weights, "load_tensors", lambda *_: weights)
     before = torch.get_rng_state()
     result = InceptionFeatures()(grey(2).expand(-1, 3, -1, -1))
     assert torch.equal(torch.get_rng_state(), before)
@@ -106,15 +106,15 @@ def test_network_equals_torch_fidelitys(tmp_path, monkeypatch):
 
 
 def test_nan_pixels_become_black():
-    spoilt = grey(1)
-    spoilt[0, 0, 0, 0], spoilt[0, 0, 0, 1] = float("nan"), float("inf")
-    pixels = _features_inception._bytes(spoilt)
+    images = grey(1)
+    images[0, 0, 0, 0], images[0, 0, 0, 1] = float("nan"), float("inf")
+    pixels = _features_inception._bytes(images)
     assert pixels.dtype == torch.uint8
     assert pixels[0, :, 0, :2].tolist() == [[0, 255]] * 3
 
 
 def test_score_of_certain_predictions():
-    """N samples, each surely one of C names, evenly: exp KL = C. All unsure: 1."""
+    """Certain predictions, evenly over C classes, give exp KL = C; uniform predictions give 1."""
     sure = 60 * torch.eye(5).repeat(12, 1)
     assert compute_score(sure, 1, Bootstrap()).value == pytest.approx(5, rel=1e-6)
     result = compute_score(torch.zeros(60, 5), 3, Bootstrap(20))

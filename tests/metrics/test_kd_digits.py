@@ -1,4 +1,4 @@
-"""The kernel distance, the network below it, and both together."""
+"""The kernel distance, its feature network, and both together."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def held_out(count=1000, image_size=32):
 
 
 def by_loops(first, second):
-    """The formula of the docstring, pair by pair."""
+    """Compute the formula of the docstring, pair by pair."""
 
     def mean(left, right, same):
         pairs = [(x, y) for i, x in enumerate(left) for j, y in enumerate(right) if not (same and i == j)]
@@ -60,10 +60,12 @@ def test_kernel_distance_equals_a_second_derivation(sizes, shift):
 
 
 def test_kernel_distance_is_unbiased_and_grows_with_the_shift():
-    drawn = torch.tensor([kernel_distance(normal(60, 4, 2 * seed), normal(40, 4, 2 * seed + 1)) for seed in range(400)])
-    assert drawn.mean().abs() < 3 * drawn.std() / 400**0.5
-    assert (drawn < 0).any()
-    assert kernel_distance(normal(200, 4, 0), normal(200, 4, 1, 0.5)) > drawn.max()
+    distances = torch.tensor(
+        [kernel_distance(normal(60, 4, 2 * seed), normal(40, 4, 2 * seed + 1)) for seed in range(400)]
+    )
+    assert distances.mean().abs() < 3 * distances.std() / 400**0.5
+    assert (distances < 0).any()
+    assert kernel_distance(normal(200, 4, 0), normal(200, 4, 1, 0.5)) > distances.max()
 
 
 def test_kernel_distance_of_float32_features_is_computed_in_float64():
@@ -160,15 +162,15 @@ def test_metric_ranks_samples_by_quality():
     digits = Digits().stream("train", 4000, 0).batch(0)
     generator = torch.Generator().manual_seed(0)
 
-    def measured(images):
+    def distance(images):
         return metric.value(statistics, images)
 
-    perfect = measured(digits.real[:1000])
-    faint = measured(digits.real[:1000] + 0.05 * torch.randn(1000, 1, 32, 32, generator=generator))
-    one_missing = measured(digits.real[digits.condition != 3][:1000])
-    one_only = measured(digits.real[digits.condition == 3])
-    one_image = measured(digits.real[:1].expand(1000, -1, -1, -1))
-    noise = measured(torch.rand(1000, 1, 32, 32, generator=generator) * 2 - 1)
+    perfect = distance(digits.real[:1000])
+    faint = distance(digits.real[:1000] + 0.05 * torch.randn(1000, 1, 32, 32, generator=generator))
+    one_missing = distance(digits.real[digits.condition != 3][:1000])
+    one_only = distance(digits.real[digits.condition == 3])
+    one_image = distance(digits.real[:1].expand(1000, -1, -1, -1))
+    noise = distance(torch.rand(1000, 1, 32, 32, generator=generator) * 2 - 1)
     assert abs(perfect) < 0.02
     assert max(perfect, faint) < one_missing < one_only < min(one_image, noise)
     assert max(one_image, noise) < 8, "with features of one length, k lies between 1 and 8"

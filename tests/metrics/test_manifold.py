@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage, by hand and by their definitions."""
+"""Precision, recall, density and coverage, compared with values by hand and with their definitions."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def points(count, seed, scale=1.0, shift=0.0):
 
 
 def by_definition(real, fake, k):
-    """All four, pair by pair: Kynkäänniemi 2019, equation 2; Naeem 2020, equations 3 and 4."""
+    """Compute all four pair by pair: Kynkäänniemi 2019, equation 2; Naeem 2020, equations 3 and 4."""
     real, fake = real.double(), fake.double()
 
     def away(x, y):
@@ -29,10 +29,10 @@ def by_definition(real, fake, k):
     def radius(x, others):
         return sorted(away(x, other) for other in others)[k]
 
-    ours, theirs = [radius(x, real) for x in real], [radius(y, fake) for y in fake]
-    inside = [[away(x, y) <= r for x, r in zip(real, ours, strict=True)] for y in fake]
-    covered = [any(away(x, y) <= r for y, r in zip(fake, theirs, strict=True)) for x in real]
-    near = [any(away(x, y) < r for y in fake) for x, r in zip(real, ours, strict=True)]
+    real_radii, fake_radii = [radius(x, real) for x in real], [radius(y, fake) for y in fake]
+    inside = [[away(x, y) <= r for x, r in zip(real, real_radii, strict=True)] for y in fake]
+    covered = [any(away(x, y) <= r for y, r in zip(fake, fake_radii, strict=True)) for x in real]
+    near = [any(away(x, y) < r for y in fake) for x, r in zip(real, real_radii, strict=True)]
     return (
         sum(map(any, inside)) / len(fake),
         sum(covered) / len(real),
@@ -57,7 +57,7 @@ def test_values_computed_by_hand():
 
 
 def test_coverage_of_perfect_samples_equals_theory():
-    """E[coverage] = 1 - (N - 1) … (N - k) / ((2N - 1) … (2N - k)) for as many samples as reals, whatever they are."""
+    """E[coverage] = 1 - (N - 1) … (N - k) / ((2N - 1) … (2N - k)) for N samples and N reals of any distribution."""
     count, k, share = 200, 5, 1.0
     for step in range(1, k + 1):
         share *= (count - step) / (2 * count - step)
@@ -71,7 +71,7 @@ def test_coverage_of_perfect_samples_equals_theory():
 
 
 def test_interval_of_a_proportion_has_binomial_width():
-    """Of a mean of N draws of 0 and 1: ± 1.96 √(p (1 - p) / N)."""
+    """The interval of a proportion: ± 1.96 √(p (1 - p) / N)."""
     result = Precision("samples").compute(ReferenceSet(points(100, 0)), points(400, 1, 1.5), Bootstrap(1000))
     low, high = result.interval
     assert low < result.value < high

@@ -1,4 +1,4 @@
-"""Finding copies: of samples that are, and that are none."""
+"""Detection of copies, for samples that are copies and samples that are not."""
 
 import math
 
@@ -22,23 +22,23 @@ def reals():
 
 
 def copies(train, seed):
-    """Training points, hardly moved."""
+    """Return training points with very little noise."""
     return train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:400]] + 0.02 * points(
         400, 9
     )
 
 
 def test_rank_z_computed_by_hand():
-    """U of (1, 5) over (2, 3, 3): 5 is above three, 1 above none; equal ones count half."""
+    """U of (1, 5) over (2, 3, 3): 5 is above three, 1 above none; ties count half."""
     spread = math.sqrt(2 * 3 * 6 / 12)
     assert rank_z(torch.tensor([1.0, 5.0]), torch.tensor([2.0, 3.0, 3.0])) == pytest.approx((3 - 3) / spread)
     assert rank_z(torch.tensor([3.0, 5.0]), torch.tensor([2.0, 3.0, 3.0])) == pytest.approx((2 + 3 - 3) / spread)
 
 
 def test_rank_z_is_standard_normal_for_equal_distributions():
-    drawn = torch.tensor([rank_z(points(30, 2 * seed)[:, 0], points(20, 2 * seed + 1)[:, 0]) for seed in range(400)])
-    assert abs(drawn.mean()) < 4 / 20
-    assert drawn.std() == pytest.approx(1, abs=0.15)
+    values = torch.tensor([rank_z(points(30, 2 * seed)[:, 0], points(20, 2 * seed + 1)[:, 0]) for seed in range(400)])
+    assert abs(values.mean()) < 4 / 20
+    assert values.std() == pytest.approx(1, abs=0.15)
 
 
 def test_kmeans_finds_clear_clusters():
@@ -70,7 +70,7 @@ def test_auth_pct_separates_copies_from_samples(reals):
 
 
 def test_auth_pct_computed_by_hand():
-    """Training points 0, 1, 5: nearest others at 1, 1, 4. Samples 0.4, 2.5 and 5: 0.4 < 1, 1.5 > 1, 0 < 4."""
+    """Training points 0, 1, 5 have nearest neighbours at 1, 1, 4. Samples 0.4, 2.5, 5: 0.4 < 1, 1.5 > 1, 0 < 4."""
     train, fake = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.4], [2.5], [5.0]])
     real = ReferenceSet(fake[:0], train=train)
     assert AuthPct("samples").compute(real, fake, Bootstrap()).value == pytest.approx(100 / 3)

@@ -1,4 +1,4 @@
-"""Counting modes, against samples whose counts are known."""
+"""Mode counts, compared with samples whose counts are known."""
 
 import math
 
@@ -49,7 +49,7 @@ def test_statistics_estimate_the_mixture(data):
 
 
 def test_counts_computed_by_hand():
-    """Four modes, std 1; eight samples: four good in two modes, three and one, and four that are not."""
+    """Four modes with std 1; of eight samples four are good, three in one mode and one in another."""
     means = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]], dtype=torch.float64)
     good = [[0.0, 0.0], [2.9, 0.0], [0.0, -2.9], [10.0, 2.9]]
     bad = [[3.1, 0.0], [5.0, 5.0], [math.nan, 0.0], [math.inf, 10.0]]

@@ -1,4 +1,4 @@
-"""Modes, share and evenness as figures of their own, of mixtures and of stacked digits."""
+"""Mode counts as metrics, for mixtures and for stacked digits."""
 
 import math
 
@@ -53,7 +53,7 @@ def test_stacked_digits_are_classified_per_channel():
 
 
 def test_stacks_are_counted_evenly():
-    """Numbers 0 to 999, each once: all modes, no unevenness; one number alone: one mode, ln 1000."""
+    """Numbers 0 to 999 once each: all modes, divergence 0; one number only: one mode, divergence ln 1000."""
     every, one = torch.arange(1000.0)[:, None], torch.full((50, 1), 7.0)
     nothing = ReferenceSet(torch.zeros(0, 1))
     assert StackedModes().compute(nothing, every, Bootstrap()).value == 1000

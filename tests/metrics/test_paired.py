@@ -1,4 +1,4 @@
-"""Each sample beside its own real: by pixels and by features; never beside another's."""
+"""Paired metrics compare each sample with its own real, by pixels and by features."""
 
 import pytest
 import torch

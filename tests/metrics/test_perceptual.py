@@ -22,7 +22,7 @@ def pictures(count, seed, size=40):
 
 @pytest.fixture(scope="module")
 def alex():
-    """torchmetrics' LPIPS with its channel weights, on a randomly initialised AlexNet."""
+    """Return LPIPS of torchmetrics with its channel weights, on a randomly initialised AlexNet."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torchmetrics.functional.image.lpips import _LPIPS
@@ -39,8 +39,8 @@ def test_lpips_equals_torchmetrics(alex, monkeypatch):
             backbone[f"features.{name}"] = value
     from torchvision import models
 
-    whole = models.get_model("alexnet", weights=None).state_dict() | backbone
-    monkeypatch.setattr(_weights, "load_tensors", lambda *_: whole)
+    weights = models.get_model("alexnet", weights=None).state_dict() | backbone
+    monkeypatch.setattr(_weights, "load_tensors", lambda *_: weights)
     _features_lpips.load.cache_clear()
     result = Lpips().distance(pictures(3, 0), pictures(3, 1))
     _features_lpips.load.cache_clear()
@@ -58,7 +58,7 @@ def test_lpips_without_weights_names_the_alternative(tmp_path):
 
 
 def test_distance_equals_the_formula():
-    """Two places, two channels, one layer: unit vectors and their squared differences, by hand."""
+    """One layer with two positions and two channels: squared differences of unit vectors, computed by hand."""
     first = torch.tensor([[[[3.0, 1.0]], [[4.0, 0.0]]]])
     second = torch.tensor([[[[0.0, 0.0]], [[2.0, 5.0]]]])
     by_hand = ((0.6 - 0) ** 2 + (0.8 - 1) ** 2 + 1 + 1) / 2
@@ -97,7 +97,7 @@ def test_identical_images_have_no_diversity(digits):
 
 
 def test_preprocessing_of_efficientnet():
-    """(p - 127) / 128 of bytes p, as the network was trained, three channels of 96 x 96."""
+    """Inputs are (p - 127) / 128 of bytes p, as in training of the network, in three channels of 96 × 96."""
     images = torch.stack([torch.full((1, 10, 10), value) for value in (-1.0, 1.0)])
     result = preprocess(images)
     assert result.shape == (2, 3, 96, 96)
@@ -139,7 +139,7 @@ def test_path_length_is_trimmed_and_scaled(monkeypatch):
 
 
 def test_path_length_grows_with_the_step():
-    """A step twice as far is a distance about four times as large, of images that change evenly."""
+    """Twice the step gives about four times the distance, for images that change uniformly."""
     start, way = pictures(4, 0), pictures(4, 1) - pictures(4, 0)
     near, far = (
         Ppl(trim=0.0).compute_along_path(start, start + share * way, Bootstrap()).value for share in (0.002, 0.004)

@@ -1,4 +1,4 @@
-"""Metrics of sentences: BLEU against nltk, enumeration against the definition, likelihood against counting."""
+"""Metrics of sentences: BLEU compared with nltk, enumeration with definitions, likelihood with counts."""
 
 import itertools
 import math
@@ -34,46 +34,46 @@ def by_nltk(references: list[list[int]], sentence: list[int], order: int) -> flo
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
 def test_bleu_equals_nltk(order: int) -> None:
-    """Of short sentences and long ones, with words repeated, and with none that a reference has."""
+    """For short and long sentences, with repeated words, and without any word of the references."""
     references, samples = lines(30, 0), [*lines(40, 1, words=8), [99, 98], [0] * 12]
-    known = ReferenceNgrams.build(references, order)
+    ngrams = ReferenceNgrams.build(references, order)
     for sentence in samples:
-        assert known.bleu(sentence) == pytest.approx(by_nltk(references, sentence, order), abs=1e-12)
+        assert ngrams.bleu(sentence) == pytest.approx(by_nltk(references, sentence, order), abs=1e-12)
 
 
 @pytest.mark.parametrize("order", [2, 4])
 def test_self_bleu_excludes_only_the_sentence_itself(order: int) -> None:
-    """Sentences that occur twice, and the only one of its length, included."""
+    """Includes sentences that occur twice, and one whose length occurs once."""
     samples = [*lines(25, 2, words=3), *lines(5, 2, words=3), [1] * 20]
-    known = ReferenceNgrams.build(samples, order)
+    ngrams = ReferenceNgrams.build(samples, order)
     for place, sentence in enumerate(samples):
         others = samples[:place] + samples[place + 1 :]
-        assert known.bleu(sentence, place) == pytest.approx(by_nltk(others, sentence, order), abs=1e-12)
+        assert ngrams.bleu(sentence, place) == pytest.approx(by_nltk(others, sentence, order), abs=1e-12)
 
 
 def test_self_bleu_warns_of_empty_sentences() -> None:
-    """nltk gives them 0, the best value, and so does ours."""
+    """nltk gives them 0, the best value; so does this implementation."""
     fake = torch.tensor([[1, 2, 0, 0], [2, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
-    seen = ReferenceSet(fake, spec=DataSpec((4,), vocabulary=ENDS))
+    reference = ReferenceSet(fake, spec=DataSpec((4,), vocabulary=ENDS))
     metric = catalog.build("metrics", "self_bleu")
     assert ReferenceNgrams.build([[1, 2], []], 4).bleu([], 1) == by_nltk([[1, 2]], [], 4) == 0
-    (warning,) = metric.compute(seen, fake, Bootstrap()).warnings
+    (warning,) = metric.compute(reference, fake, Bootstrap()).warnings
     assert "50.0% of samples are empty" in warning
-    assert metric.compute(seen, fake[:2], Bootstrap()).warnings == ()
+    assert metric.compute(reference, fake[:2], Bootstrap()).warnings == ()
     with pytest.raises(DataError, match=r"self_bleu .* 1 is too few"):
-        metric.compute(seen, fake[:1], Bootstrap())
+        metric.compute(reference, fake[:1], Bootstrap())
 
 
 def test_bleu_averages_over_samples_up_to_their_end() -> None:
     real = torch.tensor([[1, 2, 1, 0], [2, 2, 0, 0], [1, 1, 1, 1]])
     fake = torch.tensor([[1, 2, 0, 0], [2, 1, 1, 0]])
     cut = [[1, 2, 1], [2, 2], [1, 1, 1, 1]]
-    seen = ReferenceSet(real, spec=DataSpec((4,), vocabulary=ENDS))
-    result = catalog.build("metrics", "bleu:2").compute(seen, fake, Bootstrap()).value
+    reference = ReferenceSet(real, spec=DataSpec((4,), vocabulary=ENDS))
+    result = catalog.build("metrics", "bleu:2").compute(reference, fake, Bootstrap()).value
     assert result == pytest.approx((by_nltk(cut, [1, 2], 2) + by_nltk(cut, [2, 1, 1], 2)) / 2, abs=1e-6)
-    result = catalog.build("metrics", "self_bleu:3").compute(seen, fake, Bootstrap()).value
-    wanted = (by_nltk([[2, 1, 1]], [1, 2], 3) + by_nltk([[1, 2]], [2, 1, 1], 3)) / 2
-    assert result == pytest.approx(wanted, abs=1e-6)
+    result = catalog.build("metrics", "self_bleu:3").compute(reference, fake, Bootstrap()).value
+    expected = (by_nltk([[2, 1, 1]], [1, 2], 3) + by_nltk([[1, 2]], [2, 1, 1], 3)) / 2
+    assert result == pytest.approx(expected, abs=1e-6)
 
 
 def test_copy_rate_and_novelty_count_sentences() -> None:
@@ -90,13 +90,13 @@ def test_copy_rate_and_novelty_count_sentences() -> None:
 
 @dataclass(frozen=True)
 class Law:
-    """x is followed by anything, y by x alone: six of nine sentences of two words, by known shares."""
+    """x is followed by any word, y only by x: six of nine sentences of two words, with known probabilities."""
 
     def log_probability(self, tokens: Tensor) -> Tensor:
         shares = torch.tensor([[0.1, 0.2, 0.3], [0.25, 0, 0], [0, 0.05, 0.1]], dtype=torch.float64)
-        known = ((tokens >= 0) & (tokens < 3)).all(dim=1)
+        is_valid = ((tokens >= 0) & (tokens < 3)).all(dim=1)
         rows = tokens.clamp(0, 2)
-        return torch.where(known, shares[rows[:, 0], rows[:, 1]].log(), -math.inf)
+        return torch.where(is_valid, shares[rows[:, 0], rows[:, 1]].log(), -math.inf)
 
     def support(self) -> Tensor:
         return torch.tensor([[0, 0], [0, 1], [0, 2], [1, 0], [2, 1], [2, 2]])
@@ -106,7 +106,7 @@ SPEC = DataSpec((2,), vocabulary=ENDLESS, distribution=Law())
 
 
 def model(tokens: Tensor) -> Tensor:
-    """A generator: two independent words."""
+    """A generator of two independent words."""
     shares = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()
     return shares[tokens].sum(dim=1)
 
@@ -117,14 +117,14 @@ def test_enumerated_metrics_equal_the_definitions() -> None:
     g = {row: math.exp(model(torch.tensor([row])).item()) for row in rows}
     allowed = [row for row in rows if p[row]]
     mass = sum(g[row] for row in allowed)
-    wanted = {
+    expected = {
         "sentence_mass": mass,
         "sentence_forward_kl": sum(p[row] * math.log(p[row] / g[row]) for row in allowed),
         "sentence_reverse_kl": sum(g[row] / mass * math.log(g[row] / mass / p[row]) for row in allowed),
         "sentence_entropy": -sum(g[row] / mass * math.log(g[row] / mass) for row in allowed),
     }
     real = ReferenceSet(torch.zeros(1, 2, dtype=torch.int64), spec=SPEC)
-    for name, value in wanted.items():
+    for name, value in expected.items():
         metric = catalog.build("metrics", name)
         assert isinstance(metric, LikelihoodMetric)
         assert metric.suits(SPEC)
@@ -171,8 +171,8 @@ def test_nll_of_sentences_that_end_counts_the_end_once() -> None:
 
 
 def test_invalid_tokens_are_marked() -> None:
-    seen = TokenFeatures()(torch.tensor([[0.0, 2.0], [math.nan, 1.0], [0.5, math.inf], [-3.0, 1.0]]))
-    assert seen.tolist() == [[0, 2], [-1, 1], [-1, -1], [-1, 1]]
+    tokens = TokenFeatures()(torch.tensor([[0.0, 2.0], [math.nan, 1.0], [0.5, math.inf], [-3.0, 1.0]]))
+    assert tokens.tolist() == [[0, 2], [-1, 1], [-1, -1], [-1, 1]]
 
 
 def test_unknown_distribution_is_refused() -> None:

@@ -84,9 +84,9 @@ def test_tabulated_radii_equal_theory(updates: str, gamma: float, radius: float)
 
 @CASES
 def test_a_step_has_the_spectral_radius_of_theory(updates: str, gamma: float, radius: float) -> None:
-    measured = matrix(trajectory(60, updates=updates, r1_gamma=gamma))
-    assert measured == pytest.approx(theory(updates, gamma), abs=1e-5)
-    assert radius_of(measured) == pytest.approx(radius, abs=1e-3)
+    result = matrix(trajectory(60, updates=updates, r1_gamma=gamma))
+    assert result == pytest.approx(theory(updates, gamma), abs=1e-5)
+    assert radius_of(result) == pytest.approx(radius, abs=1e-3)
 
 
 @CASES
@@ -124,20 +124,20 @@ def test_penalty_converges_from_a_distant_start(updates: str) -> None:
 @pytest.mark.parametrize("gamma", [0.0, 0.3])
 def test_discriminator_steps_have_an_effect(count: int, gamma: float) -> None:
     """Each multiplies by its matrix; the determinant is (1 - h gamma)^n."""
-    measured = matrix(trajectory(60, r1_gamma=gamma, discriminator_steps=count))
-    assert measured == pytest.approx(theory("alternating", gamma, count), abs=1e-5)
-    assert np.linalg.det(measured) == pytest.approx((1 - H * gamma) ** count, abs=1e-5)
+    result = matrix(trajectory(60, r1_gamma=gamma, discriminator_steps=count))
+    assert result == pytest.approx(theory("alternating", gamma, count), abs=1e-5)
+    assert np.linalg.det(result) == pytest.approx((1 - H * gamma) ** count, abs=1e-5)
 
 
 def test_generator_steps_have_an_effect() -> None:
-    measured = matrix(trajectory(60, r1_gamma=0.3, generator_steps=3))
+    result = matrix(trajectory(60, r1_gamma=0.3, generator_steps=3))
     generator, discriminator = np.array([[1, 0], [H / 2, 1]]), np.array([[1 - 0.3 * H, -H / 2], [0, 1]])
-    assert measured == pytest.approx(np.linalg.matrix_power(generator, 3) @ discriminator, abs=1e-5)
+    assert result == pytest.approx(np.linalg.matrix_power(generator, 3) @ discriminator, abs=1e-5)
 
 
 def test_learning_rates_affect_their_own_network() -> None:
-    measured = matrix(trajectory(60, updates="simultaneous", lr_d=0.1, lr_g=0.4))
-    assert measured == pytest.approx(np.array([[1, -0.05], [0.2, 1]]), abs=1e-5)
+    result = matrix(trajectory(60, updates="simultaneous", lr_d=0.1, lr_g=0.4))
+    assert result == pytest.approx(np.array([[1, -0.05], [0.2, 1]]), abs=1e-5)
 
 
 def test_losses_are_equivalent_at_the_equilibrium() -> None:

@@ -109,12 +109,12 @@ def test_betas_are_the_decays_of_adam(plain, network: str) -> None:
     other = plain.copy()
     plain.step(beta1=0.75, beta2=0.99)
     other.step(beta1=0.0, beta2=0.5)
-    mine, theirs = plain.state.tensors(), other.state.tensors()
+    state, default_state = plain.state.tensors(), other.state.tensors()
     if network == "discriminator":
-        g = theirs["optimizer/discriminator/0/exp_avg"]
-        torch.testing.assert_close(mine["optimizer/discriminator/0/exp_avg"], 0.25 * g)
-    g = mine[f"optimizer/{network}/0/exp_avg"] / 0.25
-    torch.testing.assert_close(mine[f"optimizer/{network}/0/exp_avg_sq"], 0.01 * g**2, rtol=1e-4, atol=1e-12)
+        g = default_state["optimizer/discriminator/0/exp_avg"]
+        torch.testing.assert_close(state["optimizer/discriminator/0/exp_avg"], 0.25 * g)
+    g = state[f"optimizer/{network}/0/exp_avg"] / 0.25
+    torch.testing.assert_close(state[f"optimizer/{network}/0/exp_avg_sq"], 0.01 * g**2, rtol=1e-4, atol=1e-12)
     assert plain.state.optimizers[network].param_groups[0]["betas"] == (0.75, 0.99)
 
 
@@ -208,8 +208,8 @@ def test_lowest_label_can_exceed_the_highest(plain, side: str) -> None:
     other = {"real": ("fake", 0.0), "fake": ("real", 1.0)}[side]
     rest = plain.loss("discriminator")
     result = plain.loss("discriminator", **ends).total.item()
-    others = by_hand(rest.logit_fake if other[0] == "fake" else rest.logit_real, other[1]).item()
-    assert least - 1e-6 <= result - others <= most + 1e-6
+    other_loss = by_hand(rest.logit_fake if other[0] == "fake" else rest.logit_real, other[1]).item()
+    assert least - 1e-6 <= result - other_loss <= most + 1e-6
 
 
 @pytest.mark.parametrize("loss", ["hinge", "wasserstein", "relativistic"])
@@ -244,8 +244,8 @@ def test_augment_p_is_the_probability_of_each_augmentation(create_trainer, p: fl
     batch, inputs = trainer.reals.batch(0), trainer.record_inputs()
     trainer.loss("discriminator", batch, augment_p=p)
     real, fake = torch.cat(inputs).chunk(2)
-    kept = (real == batch.real).flatten(1).all(1).float().mean().item()
-    assert kept == pytest.approx((1 - p) ** 2 * (1 - p + p / 25), abs=0.06)
+    share = (real == batch.real).flatten(1).all(1).float().mean().item()
+    assert share == pytest.approx((1 - p) ** 2 * (1 - p + p / 25), abs=0.06)
     assert fake.shape == real.shape
 
 

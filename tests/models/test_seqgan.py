@@ -183,8 +183,8 @@ def phases_of(steps: int, **options: Any) -> list[tuple[str, ...]]:
 
 def test_order_of_phases() -> None:
     result = phases_of(9, likelihood_steps=2, discriminator_pretraining_steps=2, generator_every=3)
-    alone, both = ("discriminator",), ("discriminator", "generator")
-    assert result == [("likelihood",)] * 2 + [alone] * 2 + [both, alone, alone, both, alone]
+    first, both = ("discriminator",), ("discriminator", "generator")
+    assert result == [("likelihood",)] * 2 + [first] * 2 + [both, first, first, both, first]
 
 
 def test_each_phase_updates_its_own_network() -> None:

@@ -38,7 +38,7 @@ def test_zero_strength_returns_the_input_and_draws_nothing() -> None:
 def test_fraction_of_changed_samples(kind: Augmentation, p: float) -> None:
     x = images(2000, side=16)
     after = augment(x, p, seeded(1), (kind,))
-    # Of the 25 shifts, up to 2 pixels each way, one is none at all.
+    # One of the 25 shifts of up to 2 pixels in each direction leaves the image unchanged.
     visible = 24 / 25 if kind == "translation" else 1.0
     assert float(changed(x, after).float().mean()) == pytest.approx(p * visible, abs=0.04)
 
@@ -88,8 +88,8 @@ def test_translation_preserves_the_content() -> None:
     x = images(50)
     after = augment(x, 1.0, seeded(5), ("translation",), fill=7.0)
     for before, moved in zip(x, after, strict=True):
-        kept = moved[moved != 7.0]
-        assert bool(torch.isin(kept, before).all())
+        inside = moved[moved != 7.0]
+        assert bool(torch.isin(inside, before).all())
 
 
 def test_cutout_is_a_square_of_half_the_side() -> None:

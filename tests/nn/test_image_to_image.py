@@ -37,16 +37,16 @@ def test_sizes_equal_those_of_the_authors_program() -> None:
 @pytest.mark.parametrize("size", [4, 16, 32, 128])
 def test_unet_preserves_size_and_range(size: int) -> None:
     network = UNet((1, 3), size, 4, "batch", 0.5)
-    made = network(torch.randn(2, 1, size, size) * 5)
-    assert made.shape == (2, 3, size, size)
-    assert made.abs().max() <= 1
+    result = network(torch.randn(2, 1, size, size) * 5)
+    assert result.shape == (2, 3, size, size)
+    assert result.abs().max() <= 1
 
 
 def test_unet_has_a_skip_connection_at_every_level() -> None:
     """With all other decoder levels zeroed, the output depends on the input through the outermost skip connection."""
     network = UNet((1, 1), 16, 4, "instance", 0.0).eval()
     inner: list[torch.Size] = []
-    network.down[-1].register_forward_hook(lambda module, given, made: inner.append(made.shape))
+    network.down[-1].register_forward_hook(lambda module, inputs, output: inner.append(output.shape))
     one, other = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
     other[0, 0, 3, 4] = 1
     assert not torch.equal(network(one), network(other))
@@ -55,7 +55,7 @@ def test_unet_has_a_skip_connection_at_every_level() -> None:
         nn.init.zeros_(layer[0].weight)
     assert not torch.equal(network(one), network(other))
     with torch.no_grad():
-        network.last.weight[4:] = 0  # what comes past the outermost level
+        network.last.weight[4:] = 0  # the output of the outermost skip connection
     assert torch.equal(network(one), network(other))
 
 
@@ -69,9 +69,9 @@ def test_dropout_uses_only_the_given_generator() -> None:
 
 
 def test_dropout_scales_the_remaining_values() -> None:
-    made = dropout(torch.ones(400, 250), 0.2, seeded())
-    assert set(made.unique().tolist()) == {0.0, 1.25}
-    assert made.mean().item() == pytest.approx(1, abs=0.01)
+    result = dropout(torch.ones(400, 250), 0.2, seeded())
+    assert set(result.unique().tolist()) == {0.0, 1.25}
+    assert result.mean().item() == pytest.approx(1, abs=0.01)
 
 
 def test_instance_norm_equals_torch() -> None:
@@ -100,7 +100,7 @@ def test_receptive_field_of_a_logit(patch: int) -> None:
     middle = logits.shape[-1] // 2
     (gradient,) = torch.autograd.grad(logits[0, 0, middle, middle], images)
     rows, columns = (gradient[0, 0].abs().sum(dim=1 - axis).nonzero().flatten() for axis in (0, 1))
-    assert [int(seen.max() - seen.min()) + 1 for seen in (rows, columns)] == [patch, patch]
+    assert [int(positions.max() - positions.min()) + 1 for positions in (rows, columns)] == [patch, patch]
     assert patch_side(HALVINGS[patch]) == patch
 
 
@@ -117,20 +117,20 @@ def test_images_below_the_minimum_side_raise(patch: int) -> None:
 @pytest.mark.parametrize("body", ["unet", "residual"])
 def test_residual_generator_with_zero_output_copies_its_input(body: str, channels: tuple[int, int]) -> None:
     """Grey images become colour images of equal channels; colour images become the mean of their channels."""
-    made: UNet | ResidualGenerator
+    network: UNet | ResidualGenerator
     if body == "unet":
-        made = UNet(channels, 16, 4, "batch", 0.0, change=True)
-        layer: nn.Module = made.last
+        network = UNet(channels, 16, 4, "batch", 0.0, change=True)
+        layer: nn.Module = network.last
     else:
-        made = ResidualGenerator(channels, 4, 1, "batch", change=True)
-        layer = made.layers[-1]
+        network = ResidualGenerator(channels, 4, 1, "batch", change=True)
+        layer = network.layers[-1]
     source = torch.rand(2, channels[0], 16, 16, generator=seeded()) * 2 - 1
-    assert not torch.allclose(made(source), _as_channels(source, channels[1]))
+    assert not torch.allclose(network(source), _as_channels(source, channels[1]))
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
-    assert torch.equal(made(source), _as_channels(source, channels[1]))
+    assert torch.equal(network(source), _as_channels(source, channels[1]))
     nn.init.constant_(layer.bias, 0.5)
-    assert torch.equal(made(source), (_as_channels(source, channels[1]) + 0.5).clamp(max=1))
+    assert torch.equal(network(source), (_as_channels(source, channels[1]) + 0.5).clamp(max=1))
 
 
 def _as_channels(images: torch.Tensor, channels: int) -> torch.Tensor:
@@ -139,9 +139,9 @@ def _as_channels(images: torch.Tensor, channels: int) -> torch.Tensor:
 
 def test_frozen_running_statistics() -> None:
     network, images = nn.Sequential(nn.BatchNorm2d(3, momentum=0.3)), torch.randn(8, 3, 4, 4, generator=seeded()) + 5
-    made = network(images)
+    expected = network(images)
     before = [buffer.clone() for buffer in network.buffers() if buffer.is_floating_point()]
     with frozen_running_statistics(network):
-        assert torch.equal(network(images), made)
+        assert torch.equal(network(images), expected)
     assert all(torch.equal(*pair) for pair in zip(before, network[0].buffers(), strict=False))
     assert network[0].momentum == 0.3

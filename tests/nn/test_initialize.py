@@ -14,23 +14,23 @@ def images(count: int, channels: int) -> torch.Tensor:
 def test_he_preserves_the_variance_without_normalisation() -> None:
     network = PatchDiscriminator(3, 64, 16, "none")
     he_normal_(network, Generator().manual_seed(0))
-    seen = images(64, 3)
+    activations = images(64, 3)
     sizes = []
     for layer in network.layers:
-        seen = layer(seen)
+        activations = layer(activations)
         if isinstance(layer, nn.LeakyReLU):
-            sizes.append(seen[:, :, 2:-2, 2:-2].square().mean().item())  # zeros beyond the border take some away
-    # Mean square m -> variance 2 m / (1 + a^2) -> mean square m behind a rectifier of slope a: it stays at 1.
+            sizes.append(activations[:, :, 2:-2, 2:-2].square().mean().item())  # padding reduces the variance
+    # Mean square m -> variance 2 m / (1 + a^2) -> mean square m after a rectifier of slope a: it remains 1.
     assert all(0.7 < size < 1.4 for size in sizes), sizes
 
 
 def test_he_depends_on_its_generator_only() -> None:
-    def drawn(seed: int) -> list[torch.Tensor]:
+    def initial_weights(seed: int) -> list[torch.Tensor]:
         network = PatchDiscriminator(3, 8, 34, "none")
         he_normal_(network, Generator().manual_seed(seed))
         return list(network.parameters())
 
-    first, same, other = drawn(0), drawn(0), drawn(1)
+    first, same, other = initial_weights(0), initial_weights(0), initial_weights(1)
     assert all(torch.equal(one, two) for one, two in zip(first, same, strict=True))
     assert not torch.equal(first[0], other[0])
     assert all(not weight.any() for weight in first if weight.ndim == 1)  # biases

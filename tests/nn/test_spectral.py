@@ -15,11 +15,11 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def resolve(module: nn.Module, looks: int = 100) -> Tensor:
+def converge(module: nn.Module, count: int = 100) -> Tensor:
     """Return the weight after a number of accesses in training mode."""
     module.train()
     with torch.no_grad():
-        for _ in range(looks):
+        for _ in range(count):
             weight = module.weight
     assert isinstance(weight, Tensor)
     return weight
@@ -33,7 +33,7 @@ def layers() -> list[nn.Module]:
 @pytest.mark.parametrize("module", layers(), ids=lambda module: type(module).__name__)
 def test_largest_singular_value_becomes_one(module: nn.Module) -> None:
     original = module.weight.detach().clone()
-    weight = resolve(spectral_norm(module, seeded()))
+    weight = converge(spectral_norm(module, seeded()))
     if isinstance(module, nn.ConvTranspose2d):
         original, weight = original.transpose(0, 1), weight.transpose(0, 1)
     sigma = torch.linalg.matrix_norm(original.flatten(1), 2)
@@ -79,15 +79,15 @@ def test_two_forward_passes_in_one_graph() -> None:
 def test_gradient_is_that_of_the_quotient() -> None:
     """At converged u and v, the derivative of <A, W / sigma(W)> by finite differences of the true norm."""
     module = spectral_norm(nn.Linear(6, 4, bias=False).double(), seeded())
-    resolve(module, 500)
+    converge(module, 500)
     module.eval()
     target = torch.randn(4, 6, generator=seeded(1), dtype=torch.float64)
     (module.weight * target).sum().backward()
     original = module.parametrizations["weight"].original
     w, step = original.detach().clone(), torch.zeros(4, 6, dtype=torch.float64)
     step[1, 2] = 1e-6
-    above, below = ((m / torch.linalg.matrix_norm(m, 2) * target).sum() for m in (w + step, w - step))
-    assert float(original.grad[1, 2]) == pytest.approx(float(above - below) / 2e-6, rel=1e-4)
+    increased, decreased = ((m / torch.linalg.matrix_norm(m, 2) * target).sum() for m in (w + step, w - step))
+    assert float(original.grad[1, 2]) == pytest.approx(float(increased - decreased) / 2e-6, rel=1e-4)
 
 
 def test_result_does_not_depend_on_the_scale_of_the_weight() -> None:
@@ -100,13 +100,13 @@ def test_result_does_not_depend_on_the_scale_of_the_weight() -> None:
 
 def test_state_dict_round_trip() -> None:
     module = spectral_norm(nn.Conv2d(3, 8, 3), seeded())
-    resolve(module, 3)
+    converge(module, 3)
     file = io.BytesIO()
     torch.save(module.state_dict(), file)
     file.seek(0)
     other = spectral_norm(nn.Conv2d(3, 8, 3), seeded(9))
     other.load_state_dict(torch.load(file, weights_only=True))
-    assert torch.equal(resolve(module, 1), resolve(other, 1))
+    assert torch.equal(converge(module, 1), converge(other, 1))
 
 
 def test_deep_copies_are_independent() -> None:
@@ -114,7 +114,7 @@ def test_deep_copies_are_independent() -> None:
     twin = copy.deepcopy(module)
     module.eval()
     before = module.weight.clone()
-    resolve(twin, 5)
+    converge(twin, 5)
     with torch.no_grad():
         twin.parametrizations["weight"].original.add_(1)
     assert torch.equal(module.weight, before)
@@ -148,7 +148,7 @@ def test_trains_in_bfloat16_and_in_inference_mode() -> None:
     module(torch.ones(1, 12)).sum().backward()
     low = spectral_norm(nn.Linear(12, 7).bfloat16(), seeded())
     assert low.weight.dtype == torch.bfloat16
-    assert float(torch.linalg.matrix_norm(resolve(low).float(), 2)) == pytest.approx(1, abs=0.02)
+    assert float(torch.linalg.matrix_norm(converge(low).float(), 2)) == pytest.approx(1, abs=0.02)
 
 
 def test_zero_or_missing_weight_raises() -> None:

@@ -35,12 +35,12 @@ def test_logits_may_have_any_shape() -> None:
 def test_held_out_logits_make_a_rank() -> None:
     train, held_out = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 1.5, 2.5])
     decision = pilot().observe(logit_real=train, logit_held_out=held_out)
-    alone = pilot().observe(logit_real=train)
+    without_held_out = pilot().observe(logit_real=train)
     assert decision is not None
-    assert alone is not None
+    assert without_held_out is not None
     pairs = [(a > b) - (a < b) for a in train.tolist() for b in held_out.tolist()]
     assert decision.observation.signals.rank_train_held_out == pytest.approx(sum(pairs) / 9)
-    assert alone.observation.signals.rank_train_held_out is None
+    assert without_held_out.observation.signals.rank_train_held_out is None
 
 
 def test_the_ideal_loss_is_computed_from_the_knobs() -> None:

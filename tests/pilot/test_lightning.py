@@ -133,18 +133,18 @@ def test_a_diverged_fit_is_rolled_back(tmp_path: Path) -> None:
 
 
 def test_a_fit_resumes_from_a_checkpoint(tmp_path: Path) -> None:
-    whole, first, second = Game(), Game(), Game()
+    uninterrupted, first, second = Game(), Game(), Game()
     long = PilotCallback(FALLING, steps=30)
-    fit(whole, long, tmp_path, epochs=3)
+    fit(uninterrupted, long, tmp_path, epochs=3)
     trainer = fit(first, PilotCallback(FALLING, steps=30), tmp_path, epochs=1)
     trainer.save_checkpoint(tmp_path / "one.ckpt")
     resumed = PilotCallback(FALLING, steps=30)
     fit(second, resumed, tmp_path, epochs=3, ckpt_path=tmp_path / "one.ckpt")
-    assert second.rates == whole.rates[10:]
+    assert second.rates == uninterrupted.rates[10:]
     assert long.pilot is not None
     assert resumed.pilot is not None
     assert resumed.pilot.state()[1] == long.pilot.state()[1]
-    for resumed_weight, weight in zip(second.parameters(), whole.parameters(), strict=True):
+    for resumed_weight, weight in zip(second.parameters(), uninterrupted.parameters(), strict=True):
         assert torch.equal(resumed_weight, weight)
 
 
@@ -162,13 +162,13 @@ class Scheduled(Game):
 
 
 def test_resuming_keeps_the_rates_of_schedulers(tmp_path: Path) -> None:
-    whole, first, second = Scheduled(), Scheduled(), Scheduled()
-    fit(whole, PilotCallback("rank", steps=30), tmp_path, epochs=3)
+    uninterrupted, first, second = Scheduled(), Scheduled(), Scheduled()
+    fit(uninterrupted, PilotCallback("rank", steps=30), tmp_path, epochs=3)
     trainer = fit(first, PilotCallback("rank", steps=30), tmp_path, epochs=2)
     trainer.save_checkpoint(tmp_path / "two.ckpt")
     fit(second, PilotCallback("rank", steps=30), tmp_path, epochs=3, ckpt_path=tmp_path / "two.ckpt")
-    assert whole.rates[0] > whole.rates[20], "a tenth, moved by the controller"
-    assert second.rates == whole.rates[20:]
+    assert uninterrupted.rates[0] > uninterrupted.rates[20], "a tenth, moved by the controller"
+    assert second.rates == uninterrupted.rates[20:]
 
 
 def test_the_length_of_the_fit_counts_batches(tmp_path: Path) -> None:

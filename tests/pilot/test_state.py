@@ -1,4 +1,4 @@
-"""The JSON form of a pilot: it belongs to one controller, and states of earlier versions can be loaded."""
+"""The JSON state of a pilot: it belongs to one controller, and states of earlier versions can be loaded."""
 
 import json
 from collections.abc import Mapping

@@ -21,7 +21,7 @@ def observation(step: float, **signals: object) -> Observation:
 
 
 def last(name: str, observations: list[Observation]) -> dict[str, float]:
-    """The features after all of them, by name."""
+    """Return the features by name after all observations."""
     features, memory, vector = feature_set(name), FeatureMemory(), ()
     for each in observations:
         memory = state_from_json(memory, json.loads(json.dumps(state_to_json(memory))))

@@ -39,7 +39,7 @@ Maker = Callable[..., Run]
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Maker:
+def write_run(tmp_path: Path) -> Maker:
     """Return a function that writes a run folder from events, a name and an experiment."""
 
     def write(events: list[Event], name: str = "run-1", experiment: dict[str, Any] = EXPERIMENT) -> Run:
@@ -60,7 +60,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def empty_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace figures by a 2 x 2 image, which costs no time."""
+    """Replace figures by a 2 × 2 image to save time."""
     figure = encode_png(Image.new("L", (2, 2)))
     monkeypatch.setattr("equipoise.report.progress_figure.render_png", lambda make_figure: figure)
 

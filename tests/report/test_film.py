@@ -80,19 +80,19 @@ def test_a_film_is_what_browsers_and_players_take(filmed: Path) -> None:
 
 def test_the_last_frame_is_held_and_is_the_poster(filmed: Path) -> None:
     frames = decoded(filmed)
-    held = round(film.HOLD_SECONDS * film.FRAME_RATE)
+    hold = round(film.HOLD_SECONDS * film.FRAME_RATE)
     assert len(frames) == round(film.MIN_SECONDS * film.FRAME_RATE)
     with Image.open(filmed.with_name("poster.png")) as image:
         poster = np.asarray(image).astype(float)
-    # Colours are halved in resolution and everything is compressed: alike, not equal.
-    errors = np.abs(frames[-held - 3 :] - poster).mean(axis=(1, 2, 3))
-    assert errors[-held:].max() < 1.5
+    # Colours have half the resolution and frames are compressed, so they are similar but not equal.
+    errors = np.abs(frames[-hold - 3 :] - poster).mean(axis=(1, 2, 3))
+    assert errors[-hold:].max() < 1.5
     assert np.abs(frames[0] - poster).mean() > 3
 
 
 @pytest.mark.usefixtures("low_frame_rate")
-def test_film_is_deterministic(written: Maker) -> None:
-    run = written(list(full()))
+def test_film_is_deterministic(write_run: Maker) -> None:
+    run = write_run(list(full()))
     contents = []
     for _ in range(2):
         path = film.write_film(run)
@@ -139,19 +139,19 @@ def test_bit_rate_is_limited(tmp_path: Path) -> None:
     ],
     ids=["one sheet", "nothing else", "points", "odd shapes", "interrupted", "resumed", "odd numbers"],
 )
-def test_film_of_sparse_or_malformed_runs(written: Maker, events: list[Event]) -> None:
-    path = film.write_film(written(events))
+def test_film_of_sparse_or_malformed_runs(write_run: Maker, events: list[Event]) -> None:
+    path = film.write_film(write_run(events))
     assert path is not None
     assert len(decoded(path)) == 16
 
 
 @pytest.mark.usefixtures("low_frame_rate")
-def test_film_of_a_diverged_run(written: Maker) -> None:
+def test_film_of_a_diverged_run(write_run: Maker) -> None:
     lost = ScalarStats(math.nan, math.nan, math.nan, math.nan)
     result = Health((Finding("divergence", 1.0, {}, since=20),))
     losses = {"discriminator.total": lost, "generator.total": lost}
     last = Sensed(20, 20 * BATCH, 0.05, 2.0, losses, Signals(), result)
-    run = written([started(), pictures(0), sensed(10), last, Finished(20, 20 * BATCH, "diverged", "diverged", 2.0)])
+    run = write_run([started(), pictures(0), sensed(10), last, Finished(20, 20 * BATCH, "diverged", "diverged", 2.0)])
     assert film.write_film(run) is not None
     clock = renderer_of(run).clock
     assert "healthy" in text_of(clock.text_at(12)[1])
@@ -160,8 +160,8 @@ def test_film_of_a_diverged_run(written: Maker) -> None:
     assert text_of(loss.text_at(20)) == "discriminator – generator –"
 
 
-def test_run_without_samples_has_no_film(written: Maker) -> None:
-    run = written([started(), sensed(1)])
+def test_run_without_samples_has_no_film(write_run: Maker) -> None:
+    run = write_run([started(), sensed(1)])
     assert film.write_film(run) is None
     assert not (run.folder / "film").exists()
     with pytest.raises(RunError, match="not a run"):
@@ -169,15 +169,15 @@ def test_run_without_samples_has_no_film(written: Maker) -> None:
 
 
 @pytest.mark.usefixtures("low_frame_rate")
-def test_damaged_samples_leave_a_note(written: Maker) -> None:
-    run = written([started(), pictures(0), sensed(5), pictures(5)])
+def test_damaged_samples_leave_a_note(write_run: Maker) -> None:
+    run = write_run([started(), pictures(0), sensed(5), pictures(5)])
     (run.folder / "samples" / "step-00000000.png").write_bytes(b"\x89PNG")
     assert film.write_film(run) is not None
-    whole, noted = (
+    intact, damaged = (
         np.asarray(first_frame(run, step))[film_samples.TOP : film_samples.TOP + 400, : film_samples.WIDTH]
         for step in (5, 0)
     )
-    assert 0 < (noted < 128).mean() < 0.05 < (whole < 128).mean()
+    assert 0 < (damaged < 128).mean() < 0.05 < (intact < 128).mean()
 
 
 def missing(monkeypatch: pytest.MonkeyPatch) -> str:
@@ -203,14 +203,14 @@ def invalid_option(monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.usefixtures("low_frame_rate", "empty_figures")
 @pytest.mark.parametrize("spoil", [missing, absent, failing, invalid_option])
 def test_failed_film_prints_one_line_and_the_report_is_written(
-    written: Maker,
+    write_run: Maker,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     spoil: Callable[[pytest.MonkeyPatch], str],
 ) -> None:
     from equipoise.cli import main as cli
 
-    run = written([started(), pictures(0), sensed(5)])
+    run = write_run([started(), pictures(0), sensed(5)])
     expected = spoil(monkeypatch)
     assert cli.run(["report", str(run.folder)]) == 0
     out, err = capsys.readouterr()
@@ -223,8 +223,8 @@ def test_failed_film_prints_one_line_and_the_report_is_written(
 
 
 @pytest.mark.usefixtures("low_frame_rate")
-def test_failed_film_keeps_the_previous_one(written: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = written([started(), pictures(0), sensed(5)])
+def test_failed_film_keeps_the_previous_one(write_run: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run([started(), pictures(0), sensed(5)])
     path = film.write_film(run)
     assert path is not None
     before = path.read_bytes()
@@ -241,10 +241,10 @@ def test_failed_film_keeps_the_previous_one(written: Maker, monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("low_frame_rate", "empty_figures")
-def test_report_command_writes_film_and_page(written: Maker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_command_writes_film_and_page(write_run: Maker, capsys: pytest.CaptureFixture[str]) -> None:
     from equipoise.cli import main as cli
 
-    run = written([started(), pictures(0), sensed(5)])
+    run = write_run([started(), pictures(0), sensed(5)])
     assert cli.run(["report", str(run.folder), "--no-film"]) == 0
     assert not (run.folder / "film").exists()
     assert "<video" not in (run.folder / "report.html").read_text()
@@ -266,13 +266,13 @@ def test_page_links_the_film_and_embeds_its_poster(filmed: Path) -> None:
     assert text.count('<a href="film/training_progress.mp4">') == 1
     poster = film.read_poster(Run(filmed.parents[1]))
     assert poster is not None
-    with Image.open(io.BytesIO(poster)) as mine, Image.open(filmed.with_name("poster.png")) as theirs:
-        assert np.array_equal(np.asarray(mine), np.asarray(theirs))
+    with Image.open(io.BytesIO(poster)) as embedded, Image.open(filmed.with_name("poster.png")) as file:
+        assert np.array_equal(np.asarray(embedded), np.asarray(file))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n", "small"])
-def test_unreadable_poster_is_ignored(written: Maker, content: bytes | str | None) -> None:
-    run = written([started()])
+def test_unreadable_poster_is_ignored(write_run: Maker, content: bytes | str | None) -> None:
+    run = write_run([started()])
     folder = run.folder / "film"
     folder.mkdir()
     (folder / "training_progress.mp4").write_bytes(b"a film")
@@ -283,8 +283,8 @@ def test_unreadable_poster_is_ignored(written: Maker, content: bytes | str | Non
     assert film.read_poster(run) is None
 
 
-def test_unwritable_folder_raises(written: Maker) -> None:
-    run = written([started(), Sampled(0, 0, np.zeros((4, 1, 8, 8), np.float32))])
+def test_unwritable_folder_raises(write_run: Maker) -> None:
+    run = write_run([started(), Sampled(0, 0, np.zeros((4, 1, 8, 8), np.float32))])
     (run.folder / "film").write_text("in the way")
     with pytest.raises(RunError, match="no film: cannot write to"):
         film.write_film(run)

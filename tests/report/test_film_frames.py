@@ -17,8 +17,8 @@ from .conftest import BATCH, Maker, first_frame, full, pictures, renderer_of, se
 Pixels = npt.NDArray[np.uint8]
 
 
-def test_past_curves_are_strong_and_future_curves_faint(written: Maker) -> None:
-    run = written([event for event in full() if not isinstance(event, Resumed)])
+def test_past_curves_are_strong_and_future_curves_faint(write_run: Maker) -> None:
+    run = write_run([event for event in full() if not isinstance(event, Resumed)])
     renderer = renderer_of(run)
     frame, past, ahead = (np.asarray(picture) for picture in (first_frame(run, 200), renderer.past, renderer.future))
     cursor = int(renderer.placements[0].axes.transData.transform((200, 0))[0])
@@ -30,8 +30,8 @@ def test_past_curves_are_strong_and_future_curves_faint(written: Maker) -> None:
     assert dark[0] > 20 > dark[1]
 
 
-def test_clock_shows_step_images_time_and_verdict(written: Maker) -> None:
-    renderer = renderer_of(written(list(full())))
+def test_clock_shows_step_images_time_and_verdict(write_run: Maker) -> None:
+    renderer = renderer_of(write_run(list(full())))
     header, subheader = renderer.clock.text_at(100)
     assert text_of(header) == "step 100 of 400"
     assert text_of(subheader) == "6,400 images 10 s healthy"
@@ -40,8 +40,8 @@ def test_clock_shows_step_images_time_and_verdict(written: Maker) -> None:
     assert text_of(renderer.clock.text_at(400)[1]) == "25,600 images 1 min 23 s ended healthy"
 
 
-def test_panels_show_values_of_the_step(written: Maker) -> None:
-    history = read_history(written(list(full())))
+def test_panels_show_values_of_the_step(write_run: Maker) -> None:
+    history = read_history(write_run(list(full())))
     panels = {panel.title: panel for panel in film_panels.film_panels(history)}
     assert list(panels)[:3] == ["Loss", "D rank", "kd_digits"]
     level = 0.7 + 0.2 * math.sin(100 / 40)
@@ -54,15 +54,15 @@ def test_panels_show_values_of_the_step(written: Maker) -> None:
 
 
 @pytest.mark.usefixtures("empty_figures")
-def test_remedies_are_on_film_and_page(written: Maker) -> None:
+def test_remedies_are_on_film_and_page(write_run: Maker) -> None:
     finding = Finding("divergence", 1.0, {"non_finite": 3}, since=55)
-    held = (Override("lr_d", 5e-5, 2e-4, 90),)
+    overrides = (Override("lr_d", 5e-5, 2e-4, 90),)
     events = [
         *(started(), pictures(0), sensed(50), sensed(60, health=Health((finding,)))),
-        Remedied(60, 60 * BATCH, finding, 1, 40, 20, held, 90),
+        Remedied(60, 60 * BATCH, finding, 1, 40, 20, overrides, 90),
         *(sensed(70), sensed(100), pictures(100)),
     ]
-    run = written(events)
+    run = write_run(events)
     panel = next(panel for panel in film_panels.film_panels(read_history(run)) if panel.title == "Findings")
     assert text_of(panel.text_at(60)) == "divergence 100% rollback to step 40"
     assert text_of(panel.text_at(70)) == "rollback to step 40"
@@ -85,9 +85,9 @@ def test_knobs_with_the_same_changes_share_a_panel() -> None:
     )
 
 
-def test_number_of_knob_panels_is_limited(written: Maker) -> None:
+def test_number_of_knob_panels_is_limited(write_run: Maker) -> None:
     events = [turned(step, f"knob_{i}", step, step + i) for i in range(7) for step in range(i + 1)]
-    history = read_history(written([started(), pictures(0), sensed(9), *events]))
+    history = read_history(write_run([started(), pictures(0), sensed(9), *events]))
     knobs = [panel for panel in film_panels.film_panels(history) if panel.is_strip]
     assert len(knobs) == film_panels.MAX_KNOB_PANELS
     assert film_panels.count_hidden_knobs(history) == 7 - film_panels.MAX_KNOB_PANELS
@@ -95,15 +95,15 @@ def test_number_of_knob_panels_is_limited(written: Maker) -> None:
 
 
 def test_text_is_truncated_and_values_have_fixed_width() -> None:
-    def drawn(parts: list[TextSpan], width: float) -> Pixels:
+    def draw(parts: list[TextSpan], width: float) -> Pixels:
         picture = Image.new("RGB", (400, 30), "white")
         text_rendering.draw_row(ImageDraw.Draw(picture), 10, 20, parts, width)
         return np.asarray(picture)
 
-    long = drawn([TextSpan("a very long name that does not fit into the row")], 120)
+    long = draw([TextSpan("a very long name that does not fit into the row")], 120)
     assert (long[:, 132:] == 255).all()
     assert (long[:, :130] < 128).any()
     ends = [
-        np.nonzero((drawn([TextSpan("x", "0" * n), TextSpan("|")], 380) < 99).any(axis=(0, 2)))[0].max() for n in (1, 5)
+        np.nonzero((draw([TextSpan("x", "0" * n), TextSpan("|")], 380) < 99).any(axis=(0, 2)))[0].max() for n in (1, 5)
     ]
     assert ends[0] == ends[1]

@@ -12,11 +12,11 @@ from equipoise.runs.artifacts import make_grid
 from .conftest import Maker, first_frame, pictures, started
 
 
-def test_images_are_drawn_at_integer_scale(written: Maker) -> None:
-    run = written([started(), pictures(0)])
+def test_images_are_drawn_at_integer_scale(write_run: Maker) -> None:
+    run = write_run([started(), pictures(0)])
     frame = np.asarray(first_frame(run, 0))
     with Image.open(run.folder / "samples" / "step-00000000.png") as image:
-        sheet = np.asarray(image)  # four by four images of 8 pixels: 38 pixels, which fit 16 times
+        sheet = np.asarray(image)  # 4 × 4 images of 8 pixels with gaps are 38 pixels, which fit 16 times
     scale = min(film_samples.WIDTH, film_samples.HEIGHT) // 38
     large = np.kron(sheet, np.ones((scale, scale), np.uint8))
     left, top = (

@@ -96,7 +96,7 @@ def test_page_is_one_file_without_scripts_or_external_resources(reported: Path) 
         assert rule in text
 
 
-def test_names_are_escaped(written: Maker) -> None:
+def test_names_are_escaped(write_run: Maker) -> None:
     experiment = {
         "data": HOSTILE,
         "model": {"name": HOSTILE, "options": {HOSTILE: HOSTILE}},
@@ -110,7 +110,7 @@ def test_names_are_escaped(written: Maker) -> None:
         Evaluated(1, BATCH, HOSTILE, 1.0, HOSTILE, 9, 0.1),
         Finished(1, BATCH, HOSTILE, HOSTILE, 1.0),
     ]
-    text = write_report(written(events, "a&b<i>'\"", experiment)).read_text()
+    text = write_report(write_run(events, "a&b<i>'\"", experiment)).read_text()
     page = Reader(text)
     assert "<script" not in text
     assert "a&b<i>'\"" in page.words
@@ -118,34 +118,34 @@ def test_names_are_escaped(written: Maker) -> None:
     assert not page.all("i")
 
 
-def test_page_of_an_empty_run(written: Maker) -> None:
+def test_page_of_an_empty_run(write_run: Maker) -> None:
     for number, events in enumerate(([], [started()], [started(), sensed(1), sensed(2), sensed(3)])):
-        page = Reader(write_report(written(events, f"run-{number}", {})).read_text())
+        page = Reader(write_report(write_run(events, f"run-{number}", {})).read_text())
         assert "it has not finished" in page.words
         assert "No samples were taken" in page.words
         assert "every knob kept" in page.words
 
 
-def test_damaged_sample_is_reported(written: Maker) -> None:
-    run = written([started(), pictures(0), sensed(5), pictures(5)])
+def test_damaged_sample_is_reported(write_run: Maker) -> None:
+    run = write_run([started(), pictures(0), sensed(5), pictures(5)])
     (run.folder / "samples" / "step-00000005.png").write_bytes(b"\x89PNG")
     page = Reader(write_report(run).read_text())
     assert "samples/step-00000005.png is damaged" in page.words
 
 
-def test_images_are_encoded_again(written: Maker) -> None:
-    run = written([pictures(0)])
+def test_images_are_encoded_again(write_run: Maker) -> None:
+    run = write_run([pictures(0)])
     path = run.folder / "samples" / "step-00000000.png"
     path.write_bytes(path.read_bytes() + b"<script>hidden text</script>")
     source = Reader(write_report(run).read_text()).all("img")[0]["src"] or ""
     content = base64.b64decode(source.partition(",")[2])
     assert b"hidden text" not in content
-    with Image.open(path) as theirs, Image.open(io.BytesIO(content)) as mine:
-        assert np.array_equal(np.asarray(theirs), np.asarray(mine))
+    with Image.open(path) as original, Image.open(io.BytesIO(content)) as embedded:
+        assert np.array_equal(np.asarray(original), np.asarray(embedded))
 
 
-def test_page_draws_a_missing_figure_and_embeds_an_existing_one(written: Maker) -> None:
-    run = written([started(), sensed(1)])
+def test_page_draws_a_missing_figure_and_embeds_an_existing_one(write_run: Maker) -> None:
+    run = write_run([started(), sensed(1)])
     figure = run.folder / "figures" / "training_progress.png"
     write_page(run)
     assert figure.exists()
@@ -154,8 +154,8 @@ def test_page_draws_a_missing_figure_and_embeds_an_existing_one(written: Maker) 
     assert base64.b64encode(figure.read_bytes()).decode() in (run.folder / "report.html").read_text()
 
 
-def test_missing_or_unwritable_run_raises(written: Maker) -> None:
-    run = written([started()])
+def test_missing_or_unwritable_run_raises(write_run: Maker) -> None:
+    run = write_run([started()])
     with pytest.raises(RunError, match="not a run"):
         write_report(Run(run.folder / "none"))
     (run.folder / "report.html").mkdir()
@@ -230,5 +230,5 @@ def test_report_does_not_import_torch() -> None:
         "import sys; import equipoise.report.page;"
         "print([name for name in ('torch', 'matplotlib', 'pydantic') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"

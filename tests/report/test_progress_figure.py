@@ -29,10 +29,10 @@ def test_figure_of_a_full_run(reported: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == [path.name], "no partial file is left"
 
 
-def test_changed_knob_has_a_panel(written: Maker) -> None:
+def test_changed_knob_has_a_panel(write_run: Maker) -> None:
     constant: list[Event] = [started(), *(sensed(step) for step in range(1, 20))]
-    before = write_progress_figure(written(constant, "constant"))
-    after = write_progress_figure(written([*constant, turned(9, "r1_gamma", 0, 0.1)], "moved"))
+    before = write_progress_figure(write_run(constant, "constant"))
+    after = write_progress_figure(write_run([*constant, turned(9, "r1_gamma", 0, 0.1)], "moved"))
     assert size(after)[1] > size(before)[1]
 
 
@@ -49,31 +49,31 @@ def test_changed_knob_has_a_panel(written: Maker) -> None:
     ],
     ids=["no events", "started", "three steps", "one sheet", "points, no metric", "odd shapes", "unknown knob"],
 )
-def test_figure_of_sparse_or_malformed_runs(written: Maker, events: list[Event]) -> None:
-    width, height = size(write_progress_figure(written(events)))
+def test_figure_of_sparse_or_malformed_runs(write_run: Maker, events: list[Event]) -> None:
+    width, height = size(write_progress_figure(write_run(events)))
     assert width == 1600
     assert height > 200
 
 
-def test_ranks_are_drawn_with_and_without_probabilities(written: Maker) -> None:
-    with_them = histories.read_history(written([sensed(50)], "with"))
-    without = histories.read_history(written([sensed(50, probability=False)], "without"))
+def test_ranks_are_drawn_with_and_without_probabilities(write_run: Maker) -> None:
+    with_them = histories.read_history(write_run([sensed(50)], "with"))
+    without = histories.read_history(write_run([sensed(50, probability=False)], "without"))
     assert figure_panels.probabilities(with_them) is not None
     assert figure_panels.probabilities(without) is None
     assert figure_panels.ranks(without) is not None
 
 
-def test_samples_are_first_middle_and_last(written: Maker) -> None:
-    run = written([pictures(step) for step in (0, 10, 48, 70, 100)])
+def test_samples_are_first_middle_and_last(write_run: Maker) -> None:
+    run = write_run([pictures(step) for step in (0, 10, 48, 70, 100)])
     assert [one.step for one in samples.representative_samples(histories.read_history(run))] == [0, 48, 100]
     assert [
-        one.step for one in samples.representative_samples(histories.read_history(written([pictures(3)], "one")))
+        one.step for one in samples.representative_samples(histories.read_history(write_run([pictures(3)], "one")))
     ] == [3]
 
 
 @pytest.mark.parametrize("kind", ["cut", "empty", "missing", "pickle", "outside", "text"])
-def test_damaged_samples_leave_a_note(written: Maker, kind: str) -> None:
-    run = written([pictures(0) if kind != "pickle" else points(0)])
+def test_damaged_samples_leave_a_note(write_run: Maker, kind: str) -> None:
+    run = write_run([pictures(0) if kind != "pickle" else points(0)])
     path = next((run.folder / "samples").iterdir())
     if kind == "cut":
         path.write_bytes(path.read_bytes()[:-40])
@@ -94,10 +94,10 @@ def test_damaged_samples_leave_a_note(written: Maker, kind: str) -> None:
     assert size(write_progress_figure(run))[0] == 1600
 
 
-def test_figure_ignores_matplotlib_settings(written: Maker) -> None:
+def test_figure_ignores_matplotlib_settings(write_run: Maker) -> None:
     import matplotlib
 
-    run = written([started(), sensed(1)])
+    run = write_run([started(), sensed(1)])
     first = write_progress_figure(run).read_bytes()
     with matplotlib.rc_context({"font.size": 30, "axes.grid": False, "savefig.dpi": 10}):
         settings = dict(matplotlib.rcParams)
@@ -105,8 +105,8 @@ def test_figure_ignores_matplotlib_settings(written: Maker) -> None:
         assert dict(matplotlib.rcParams) == settings
 
 
-def test_unwritable_or_missing_run_raises(written: Maker) -> None:
-    run = written([started()])
+def test_unwritable_or_missing_run_raises(write_run: Maker) -> None:
+    run = write_run([started()])
     (run.folder / "figures").write_text("in the way")
     with pytest.raises(RunError, match="cannot write"):
         write_progress_figure(run)

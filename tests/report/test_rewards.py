@@ -27,14 +27,14 @@ def run(folder: Path, controller: str) -> Run:
 
 
 def test_rewards_are_drawn_for_controllers_that_have_them(tmp_path: Path) -> None:
-    rewarded, other = run(tmp_path / "rewarded", "ppo"), run(tmp_path / "other", "fixed")
-    lines = [line for line in rewarded.lines("sensed") if line["reward"] is not None]
+    ppo, fixed = run(tmp_path / "rewarded", "ppo"), run(tmp_path / "other", "fixed")
+    lines = [line for line in ppo.lines("sensed") if line["reward"] is not None]
     assert [line["step"] for line in lines] == [50, 100]
-    rewards = read_history(rewarded).rewards()
+    rewards = read_history(ppo).rewards()
     assert rewards.steps.tolist() == [50, 100]
     assert rewards.mean.tolist() == [line["reward"] for line in lines]
-    assert figure_panels.rewards(read_history(rewarded)) is not None
-    assert figure_panels.rewards(read_history(other)) is None
-    panel_counts = [len(progress_figure._panels(read_history(one), 3)) for one in (rewarded, other)]
+    assert figure_panels.rewards(read_history(ppo)) is not None
+    assert figure_panels.rewards(read_history(fixed)) is None
+    panel_counts = [len(progress_figure._panels(read_history(one), 3)) for one in (ppo, fixed)]
     assert panel_counts[0] > panel_counts[1]
-    assert progress_figure.write_progress_figure(rewarded).stat().st_size > 10_000
+    assert progress_figure.write_progress_figure(ppo).stat().st_size > 10_000

@@ -13,8 +13,8 @@ from equipoise.runs.run import Run
 from .conftest import BATCH, Maker, full, sensed, started
 
 
-def test_history_reads_all_events(written: Maker) -> None:
-    history = read_history(written(list(full())))
+def test_history_reads_all_events(write_run: Maker) -> None:
+    history = read_history(write_run(list(full())))
     assert (history.step, history.images) == (400, 25_600)
     assert history.seconds == 83
     assert history.loss_names() == ["discriminator.total", "generator.total"]
@@ -30,16 +30,16 @@ def test_history_reads_all_events(written: Maker) -> None:
 
 
 @pytest.mark.parametrize("better", ["lower", "higher"])
-def test_best_value_is_finite(written: Maker, better: str) -> None:
+def test_best_value_is_finite(write_run: Maker, better: str) -> None:
     values = (math.nan, 2.0, 1.0, math.inf)
     events = [Evaluated(step, step, "m", value, better, 9, 0.1) for step, value in enumerate(values)]  # type: ignore[arg-type]
-    (metric,) = read_history(written(events)).metrics()
+    (metric,) = read_history(write_run(events)).metrics()
     assert metric.best_index == (2 if better == "lower" else 1)
     assert metric.last_index == 2
 
 
-def test_summary_names_experiment_length_and_ending(written: Maker) -> None:
-    text = summarise_run(read_history(written(list(full()))))
+def test_summary_names_experiment_length_and_ending(write_run: Maker) -> None:
+    text = summarise_run(read_history(write_run(list(full()))))
     assert text.startswith("The model dcgan:lab32 was trained on digits")
     for words in (
         "annealed",
@@ -62,20 +62,20 @@ def test_summary_names_experiment_length_and_ending(written: Maker) -> None:
         ("fire", "unhealthy", "it ended unhealthy (fire)"),
     ],
 )
-def test_summary_of_every_ending(written: Maker, reason: str, verdict: str, words: str) -> None:
+def test_summary_of_every_ending(write_run: Maker, reason: str, verdict: str, words: str) -> None:
     events = [started(), sensed(3), Finished(3, 192, reason, verdict, 2.0)]  # type: ignore[arg-type]
-    assert words in summarise_run(read_history(written(events)))
+    assert words in summarise_run(read_history(write_run(events)))
 
 
-def test_resumed_run_has_not_finished(written: Maker) -> None:
+def test_resumed_run_has_not_finished(write_run: Maker) -> None:
     events = [started(), sensed(3), Finished(3, 192, "interrupted", "healthy", 2.0), Resumed(3, 192), sensed(4)]
-    text = summarise_run(read_history(written(events)))
+    text = summarise_run(read_history(write_run(events)))
     assert "4 of 400 steps" in text
     assert "it has not finished" in text
 
 
-def test_missing_and_damaged_runs_raise(written: Maker) -> None:
-    run = written([started(), sensed(1), sensed(2)])
+def test_missing_and_damaged_runs_raise(write_run: Maker) -> None:
+    run = write_run([started(), sensed(1), sensed(2)])
     with pytest.raises(RunError, match="not a run"):
         read_history(Run(run.folder / "elsewhere"))
     path = run.folder / "events.jsonl"
@@ -84,8 +84,8 @@ def test_missing_and_damaged_runs_raise(written: Maker) -> None:
         read_history(run)
 
 
-def test_malformed_lines_are_tolerated(written: Maker) -> None:
-    run = written([], experiment={"model": 3, "data": {"file": 1}, "controller": None})
+def test_malformed_lines_are_tolerated(write_run: Maker) -> None:
+    run = write_run([], experiment={"model": 3, "data": {"file": 1}, "controller": None})
     odd = [
         {"event": "started", "step": 0, "parameters": [1], "knobs": 7},
         {"event": "sensed", "step": 1, "loss": {"x.total": 3, "y.total": {"mean": "nan"}}, "health": []},

@@ -1,4 +1,4 @@
-"""The groups of images on a sheet are named wherever the sheet is samples."""
+"""The groups of images of a sample sheet are named in the page and in the figure."""
 
 import numpy as np
 import pytest
@@ -21,9 +21,9 @@ def test_captions_name_the_groups() -> None:
     samples = Samples(40, 320, sheet=sheet(), groups=GROUPS)
     assert samples.description == "step 40, 320 images seen; from left to right: input, output, truth"
     assert "inputs in every frame (input, output, truth)" in SampleArea(cell=(16, 16)).caption(samples)
-    alone = Samples(40, 320, sheet=sheet())
-    assert alone.description == "step 40, 320 images seen"
-    assert SampleArea(cell=(16, 16)).caption(alone).startswith("Same latents")
+    plain = Samples(40, 320, sheet=sheet())
+    assert plain.description == "step 40, 320 images seen"
+    assert SampleArea(cell=(16, 16)).caption(plain).startswith("Same latents")
 
 
 def test_figure_names_the_groups() -> None:

@@ -1,4 +1,4 @@
-"""Reading and writing the log of a run: every event is kept exactly, and a kill at any byte is harmless."""
+"""Reading and writing the log of a run: events are stored exactly, and the log is readable after a kill at any byte."""
 
 import dataclasses
 import json
@@ -116,8 +116,8 @@ def test_resumed_line_supersedes_later_steps(folder: Path) -> None:
     assert steps(folder) == [50, 100]
     events = [line["event"] for line in Run(folder).lines()]
     assert events == ["started", "sensed", "saved", "resumed", "sensed"]
-    whole = (folder / "events.jsonl").read_text()
-    assert whole.count('"sensed"') == 4, "the file is append-only"
+    text = (folder / "events.jsonl").read_text()
+    assert text.count('"sensed"') == 4, "the file is append-only"
 
 
 def test_run_can_be_resumed_repeatedly(folder: Path) -> None:
@@ -132,13 +132,13 @@ def test_run_can_be_resumed_repeatedly(folder: Path) -> None:
     assert steps(folder) == [50, 100, 150]
 
 
-@pytest.mark.parametrize("left", [1, 5, 20, -1])
-def test_partial_last_line_is_ignored(folder: Path, left: int) -> None:
+@pytest.mark.parametrize("size", [1, 5, 20, -1])
+def test_partial_last_line_is_ignored(folder: Path, size: int) -> None:
     log(folder, STARTED, sensed(50), sensed(100))
     path = folder / "events.jsonl"
-    *whole, last = path.read_bytes().splitlines(keepends=True)
-    assert len(whole) == 2
-    path.write_bytes(b"".join(whole) + last[:left])
+    *complete, last = path.read_bytes().splitlines(keepends=True)
+    assert len(complete) == 2
+    path.write_bytes(b"".join(complete) + last[:size])
     assert steps(folder) == [50]
     log(folder, sensed(200))
     assert steps(folder) == [50, 200], "the next event starts a new line"
@@ -148,10 +148,10 @@ def test_partial_last_line_is_ignored(folder: Path, left: int) -> None:
 def test_log_is_readable_after_a_kill_at_any_byte(folder: Path) -> None:
     log(folder, STARTED, sensed(50), Saved(50, 3200, "step-00000050", False))
     path = folder / "events.jsonl"
-    whole = path.read_bytes()
-    ends = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
-    for length in range(len(whole) + 1):
-        path.write_bytes(whole[:length])
+    content = path.read_bytes()
+    ends = [place + 1 for place, byte in enumerate(content) if byte == ord("\n")]
+    for length in range(len(content) + 1):
+        path.write_bytes(content[:length])
         assert len(Run(folder).lines()) == sum(end <= length for end in ends)
 
 
@@ -175,7 +175,7 @@ def test_run_without_log_has_no_events(folder: Path) -> None:
 
 
 def test_missing_saved_line_is_restored_on_resume(folder: Path) -> None:
-    """A kill between the checkpoint and its line leaves the line out."""
+    """After a kill between the checkpoint and its line, the line is missing."""
     best = Evaluated(50, 3200, "kd_digits", 0.1, "lower", 100, 1.0)
     worse = dataclasses.replace(best, step=100, images=6400, value=0.2)
     log(folder, STARTED, best, Saved(50, 3200, "step-00000050", True), worse)

@@ -80,17 +80,17 @@ def test_checkpoint_of_same_step_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", [TENSORS, STATE])
 def test_truncated_file_is_reported(tmp_path: Path, file: str, share: float) -> None:
     path = saved(tmp_path) / file
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * share)])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
     assert_damaged(path.parent, file)
 
 
 @pytest.mark.parametrize("place", [0, 8, 100, -1])
 def test_changed_byte_is_reported(tmp_path: Path, place: int) -> None:
     path = saved(tmp_path) / TENSORS
-    whole = bytearray(path.read_bytes())
-    whole[place] ^= 1
-    path.write_bytes(whole)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
     assert_damaged(path.parent, TENSORS)
 
 
@@ -162,9 +162,9 @@ def test_fewer_than_three_checkpoints_are_all_kept(tmp_path: Path) -> None:
     assert names(tmp_path) == ["step-00000001", "step-00000002"]
 
 
-@pytest.mark.parametrize(("room", "kept"), [(4, [2, 4, 5, 6]), (3, [2, 5, 6]), (2, [2, 6]), (1, [2, 6]), (0, [2, 6])])
+@pytest.mark.parametrize(("room", "steps"), [(4, [2, 4, 5, 6]), (3, [2, 5, 6]), (2, [2, 6]), (1, [2, 6]), (0, [2, 6])])
 def test_fewer_checkpoints_are_kept_above_the_size_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, kept: list[int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, steps: list[int]
 ) -> None:
     """The newest and the required ones are always kept."""
     for step in range(1, 7):
@@ -172,17 +172,17 @@ def test_fewer_checkpoints_are_kept_above_the_size_limit(
     size = sum(file.stat().st_size for file in path.iterdir())
     monkeypatch.setattr(checkpoint, "MAX_BYTES", room * size)
     prune(tmp_path, {2})
-    assert names(tmp_path) == [f"step-0000000{step}" for step in kept]
+    assert names(tmp_path) == [f"step-0000000{step}" for step in steps]
 
 
 def test_partial_checkpoint_is_removed(tmp_path: Path) -> None:
-    whole = saved(tmp_path, 10)
+    checkpoint = saved(tmp_path, 10)
     half = tmp_path / "step-00000020.partial"
     half.mkdir()
     (half / TENSORS).write_bytes(b"half")
-    assert find(tmp_path) == [whole], "it is not listed"
+    assert find(tmp_path) == [checkpoint], "it is not listed"
     prune(tmp_path, ())
-    assert list(tmp_path.iterdir()) == [whole]
+    assert list(tmp_path.iterdir()) == [checkpoint]
 
 
 def test_leftover_partial_folder_is_replaced(tmp_path: Path) -> None:
@@ -195,10 +195,10 @@ def test_leftover_partial_folder_is_replaced(tmp_path: Path) -> None:
 
 
 class KilledError(BaseException):
-    """A kill, which nothing catches."""
+    """Simulate a kill, which no handler catches."""
 
 
-def kill(*given: object, **named: object) -> None:
+def kill(*args: object, **kwargs: object) -> None:
     raise KilledError
 
 
@@ -227,7 +227,7 @@ def test_kill_while_writing_leaves_no_checkpoint(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("place", ["save_file", "rename"])
 def test_full_disk_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    def full(*given: object, **named: object) -> None:
+    def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
     before = saved(tmp_path, 10)

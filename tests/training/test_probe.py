@@ -27,7 +27,7 @@ STEPS = 12
 
 @dataclass(frozen=True)
 class Points:
-    """Random points around a place; each batch depends on its index only."""
+    """Random points around a centre; each batch depends only on its index."""
 
     place: float = 1.0
 
@@ -68,7 +68,7 @@ def generator_loss(networks: Networks, batch: Batch, moment: Moment[Any]) -> Los
     return Loss(nn.functional.softplus(-noisy_logits(networks, fake(networks, moment), moment)).mean())
 
 
-def model(**others: Any) -> Model[Knobs]:
+def model(**fields: Any) -> Model[Knobs]:
     """Batch norm in the generator, batch norm and spectral norm in the discriminator."""
     torch.manual_seed(0)
     source = torch.Generator().manual_seed(0)
@@ -87,7 +87,7 @@ def model(**others: Any) -> Model[Knobs]:
         latent=lambda count, source, truncation: torch.randn(count, 3, generator=source),
         generate=lambda networks, latent, condition: networks["generator"](latent),
         logits=lambda networks, batch, moment: noisy_logits(networks, batch.real, moment),
-        **others,
+        **fields,
     )
 
 
@@ -111,36 +111,36 @@ def run(one: Training) -> list[Event]:
 
 
 def differences(first: TrainingState, second: TrainingState) -> list[str]:
-    mine, theirs = first.tensors(), second.tensors()
-    assert mine.keys() == theirs.keys()
-    return [name for name in mine if not torch.equal(mine[name], theirs[name])]
+    values, others = first.tensors(), second.tensors()
+    assert values.keys() == others.keys()
+    return [name for name in values if not torch.equal(values[name], others[name])]
 
 
 def test_monitoring_does_not_change_the_training() -> None:
-    alone, watched = training(model(), watched=False), training(model(), watched=True)
-    plain = run(alone)
-    assert not [event for event in plain if isinstance(event, Evaluated | Sampled)]
-    events = run(watched)
+    plain, monitored = training(model(), watched=False), training(model(), watched=True)
+    plain_events = run(plain)
+    assert not [event for event in plain_events if isinstance(event, Evaluated | Sampled)]
+    events = run(monitored)
     held_out = [e.signals.rank_train_held_out for e in events if isinstance(e, Sensed)]
     assert sum(rank is not None for rank in held_out) == STEPS // 3, "it was monitored"
     assert len([event for event in events if isinstance(event, Evaluated)]) == STEPS // 4
     assert len([event for event in events if isinstance(event, Sampled)]) == STEPS // 2 + 1
-    names = watched.state.tensors()
+    names = monitored.state.tensors()
     assert any("running_mean" in name for name in names)
     assert any("parametrizations.weight.0.u" in name for name in names)
-    assert differences(alone.state, watched.state) == []
+    assert differences(plain.state, monitored.state) == []
 
 
 def test_comparison_of_states_detects_differences() -> None:
     """States differ after one more random number or one more forward pass."""
-    alone, other = training(model(), watched=False), training(model(), watched=False)
-    run(alone)
+    plain, other = training(model(), watched=False), training(model(), watched=False)
+    run(plain)
     run(other)
-    assert differences(alone.state, other.state) == []
+    assert differences(plain.state, other.state) == []
     torch.rand(1, generator=other.state.generator)
-    assert differences(alone.state, other.state) == ["random/moment"]
+    assert differences(plain.state, other.state) == ["random/moment"]
     noisy_logits(other.state.model.networks, Points().batch(0).real, other.state.moment(Knobs(), 0.0))
-    changed = set(differences(alone.state, other.state))
+    changed = set(differences(plain.state, other.state))
     assert {"network/discriminator/1.running_mean", "network/discriminator/0.parametrizations.weight.0.u"} <= changed
 
 
@@ -229,15 +229,15 @@ def test_samples_come_from_the_average_for_any_batch_size(batch_size: int) -> No
     state = trained_state()
     before = copy_tensors(state)
     latents = torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
-    made = probe.generate_samples(state, latents, None, batch_size)
+    samples = probe.generate_samples(state, latents, None, batch_size)
     with torch.no_grad():
         expected = state.averages["generator"](latents)
         network = state.model.networks["generator"]
         assert not torch.allclose(network.eval()(latents), expected), "the network itself differs from its average"
         network.train()
-    torch.testing.assert_close(made, expected)
-    assert made.dtype == torch.float32
-    assert not made.requires_grad
+    torch.testing.assert_close(samples, expected)
+    assert samples.dtype == torch.float32
+    assert not samples.requires_grad
     assert_same(before, state)
 
 
@@ -258,13 +258,13 @@ def test_labels_are_batched_with_latents() -> None:
         torch.Generator(),
     )
     labels = torch.arange(5)
-    made = probe.generate_samples(state, torch.zeros(5, 3), labels, 2)
+    samples = probe.generate_samples(state, torch.zeros(5, 3), labels, 2)
     assert batches == [[0, 1], [2, 3], [4]]
-    assert torch.equal(made, labels[:, None].expand(5, 3).float())
+    assert torch.equal(samples, labels[:, None].expand(5, 3).float())
 
 
 def test_to_array_preserves_bytes() -> None:
-    made = torch.randn(4, 3, 2, 2)
-    array = probe.to_array(made)
+    samples = torch.randn(4, 3, 2, 2)
+    array = probe.to_array(samples)
     assert array.dtype == np.float32
-    assert array.tobytes() == made.numpy().tobytes()
+    assert array.tobytes() == samples.numpy().tobytes()

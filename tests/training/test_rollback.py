@@ -44,16 +44,16 @@ def assembled(folder: Path, **settings: Any) -> Training:
 
 def damage(training: Training, at: int, change: Callable[[Training], None]) -> None:
     """Change a run once, in the step after `at` steps."""
-    first, *others = training.state.model.phases
-    done = []
+    first, *rest = training.state.model.phases
+    damaged_steps = []
 
     def loss(networks: Any, batch: Any, moment: Any) -> Any:
-        if moment.step == at and not done:
-            done.append(at)
+        if moment.step == at and not damaged_steps:
+            damaged_steps.append(at)
             change(training)
         return first.loss(networks, batch, moment)
 
-    phases = (dataclasses.replace(first, loss=loss), *others)
+    phases = (dataclasses.replace(first, loss=loss), *rest)
     training.state.model = dataclasses.replace(training.state.model, phases=phases)
 
 

@@ -28,10 +28,10 @@ def test_parts_are_interleaved_and_grey_images_expanded() -> None:
 
 
 def test_samples_alone_are_unchanged() -> None:
-    made = torch.randn(5, 2)
-    assert SampleLayout().arrange(made) is made
+    samples = torch.randn(5, 2)
+    assert SampleLayout().arrange(samples) is samples
     assert SampleLayout().image_roles == ()
-    assert interleave_images([made]) is made
+    assert interleave_images([samples]) is samples
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
@@ -44,10 +44,10 @@ def test_held_out_inputs_are_arranged_with_their_targets() -> None:
     layout, (latents, inputs) = make_sample_layout(model, data, 3), make_preview(model, data, 3)
     assert len(latents) == len(inputs) == TRANSLATION_INPUTS
     assert torch.equal(layout.source, inputs[:DISPLAYED_INPUTS])
-    whole = data.stream("held_out", data.count("held_out"), 0).batch(0)
+    batch = data.stream("held_out", data.count("held_out"), 0).batch(0)
     for source, target in zip(layout.source[:4], layout.target[:4], strict=True):
-        place = (whole.source == source).flatten(1).all(1).nonzero()[0]
-        assert torch.equal(whole.real[place[0]], target)
+        place = (batch.source == source).flatten(1).all(1).nonzero()[0]
+        assert torch.equal(batch.real[place[0]], target)
     again = make_preview(model, data, 3)[1]
     assert torch.equal(again, inputs)
     assert not torch.equal(make_preview(model, data, 4)[1], inputs)

@@ -58,9 +58,9 @@ def test_few_held_out_samples_are_ranked_in_one_batch(tmp_path: Path) -> None:
 
 def test_sample_statistics_do_not_use_few_held_out_samples(tmp_path: Path) -> None:
     """20 samples are too few: diversity and coverage use training samples."""
-    watched, alone = assembled(tmp_path / "1", 200), assembled(tmp_path / "2", 200)
-    alone.streams = Streams(alone.streams.train)
-    result, expected = signals(watched), signals(alone)
+    with_held_out, without_held_out = assembled(tmp_path / "1", 200), assembled(tmp_path / "2", 200)
+    without_held_out.streams = Streams(without_held_out.streams.train)
+    result, expected = signals(with_held_out), signals(without_held_out)
     assert expected.rank_train_held_out is None
     assert expected.coverage is not None
     assert dataclasses.replace(result, rank_train_held_out=None) == expected

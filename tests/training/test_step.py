@@ -64,7 +64,7 @@ def sgd(network: str, moment: Moment[Any]) -> OptimizerSettings:
 
 
 def game(
-    phases: Sequence[Phase], optimizer: Callable[[str, Moment[Any]], OptimizerSettings] = adam, **others: Any
+    phases: Sequence[Phase], optimizer: Callable[[str, Moment[Any]], OptimizerSettings] = adam, **fields: Any
 ) -> Model[Knobs]:
     torch.manual_seed(0)
     return Model(
@@ -77,7 +77,7 @@ def game(
         latent=lambda count, source, truncation: torch.randn(count, 2, generator=source),
         generate=lambda networks, latent, condition: networks["generator"](latent),
         logits=lambda networks, batch, moment: networks["discriminator"](batch.real).flatten(),
-        **others,
+        **fields,
     )
 
 
@@ -393,12 +393,12 @@ def test_memory_is_replaced_not_mutated() -> None:
     phase = Phase("generator", ("generator",), remember, repeats=lambda moment: 2)
     model = game((phase, dataclasses.replace(phase, name="again")), memory=at_first)
     state = start(model)
-    held = state.memory
+    memory = state.memory
     run_step(state, RecordingStream(), OFF, 0.0)
     assert [value.item() for value in counts] == [0, 1, 2, 3], "each update reads the last value"
     assert state.memory["count"].item() == 4
-    assert state.memory is not held
-    assert held["count"].item() == 0
+    assert state.memory is not memory
+    assert memory["count"].item() == 0
     assert model.memory["count"].item() == 0
     assert torch.equal(state.memory["other"], torch.ones(2)), "other buffers are kept"
 

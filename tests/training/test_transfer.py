@@ -20,8 +20,8 @@ def networks(size: int, *, channels: int = 1, classes: int = 0, seed: int = 0) -
 def longest_common(target: list[tuple[int, ...]], source: list[tuple[int, ...]]) -> int:
     """Compute the length of the longest common subsequence by brute force."""
     for length in range(min(len(target), len(source)), 0, -1):
-        others = {tuple(chosen) for chosen in itertools.combinations(source, length)}
-        if any(tuple(chosen) in others for chosen in itertools.combinations(target, length)):
+        subsequences = {tuple(candidate) for candidate in itertools.combinations(source, length)}
+        if any(tuple(candidate) in subsequences for candidate in itertools.combinations(target, length)):
             return length
     return 0
 
