@@ -1,1 +1,1 @@
-"""Controllers, one per file: what each observes and which knobs it changes. Every file here is found by name."""
+"""Controllers, one per file, loaded by file name. A controller reads observations and changes knobs."""

@@ -1,10 +1,10 @@
-"""Learning within one run how far to follow a policy: a bandit whose rewards are improvements of a metric.
+"""A bandit that learns within one run how far to follow a policy, from improvements of a metric.
 
-Three arms: gains of 0 (the base controller alone), 1/2 and 1 on what the policy requests. A pull lasts from one
+Three arms: gains of 0 (the base controller alone), 1/2 and 1 on the requests of the policy. A pull lasts from one
 evaluation of a metric to the next; its reward is the improvement of the metric in units of its usual change. Thompson
 sampling (Thompson 1933) for Gaussian rewards of unit variance under a N(m, 1) prior; older rewards are discounted by
-DISCOUNT per pull, since a game changes while it is played. Random numbers depend on the number of the pull and a seed,
-so that a log reproduces every choice. Without a metric nothing is learned, and the gain remains 1.
+DISCOUNT per pull, because the best arm changes during training. Random numbers depend on the number of the pull and a
+seed, so that a log reproduces every choice. Without a metric nothing is learned, and the gain remains 1.
 """
 
 import dataclasses
@@ -18,14 +18,17 @@ from equipoise.core.observations import MetricReading, Signals
 
 GAINS = (0.0, 0.5, 1.0)
 PRIOR = (0.0, 0.0, 0.5)
-"""Prior means of the arms. The policy was selected for good results, so the data has to show otherwise."""
+"""Prior means of the arms. The policy was selected for good results, so its gain of 1 is preferred."""
 DISCOUNT = 0.9
 
 
 @dataclass(frozen=True)
 class BanditState:
-    """`arm`: the present one. `counts`, `sums`: discounted pulls and rewards of each arm. `squares`: the sum of squared
-    improvements, for their scale. `value`, `age`: the last metric and its age in images; None before the first."""
+    """State of the bandit. `arm`: index of the current arm. `counts`, `sums`: discounted pulls and rewards of each arm.
+
+    `squares`: sum of squared improvements, which gives their scale. `value`, `age`: the last value of the metric and
+    its age in images; None before the first.
+    """
 
     arm: int
     pulls: int
@@ -62,7 +65,7 @@ def update(state: BanditState, signals: Signals, seed: int = 0) -> BanditState:
 
 
 def gain(state: BanditState) -> float:
-    """Return how far the policy is followed now, from 0 to 1."""
+    """Return the current gain on the actions of the policy, from 0 to 1."""
     return GAINS[state.arm]
 
 
@@ -74,9 +77,9 @@ def relative_improvement(before: float, reading: MetricReading) -> float:
 
 
 def _sample_arm(counts: Sequence[float], sums: Sequence[float], pull: int, seed: int) -> int:
-    """The arm with the highest sample from its posterior N((m + sum) / (1 + count), 1 / (1 + count))."""
-    # With seed 0 the same as default_rng(pull), which older logs used: numpy pads entropy with zeros.
+    """Return the arm with the highest sample from its posterior N((m + sum) / (1 + count), 1 / (1 + count))."""
+    # With seed 0 this equals default_rng(pull), which older runs used: numpy pads the entropy with zeros.
     noise = np.random.default_rng([pull, seed]).standard_normal(len(GAINS)).tolist()
     arms = zip(PRIOR, counts, sums, noise, strict=True)
-    samples = [(mean + total) / (1 + count) + draw / math.sqrt(1 + count) for mean, count, total, draw in arms]
+    samples = [(mean + total) / (1 + count) + normal / math.sqrt(1 + count) for mean, count, total, normal in arms]
     return samples.index(max(samples))

@@ -1,4 +1,4 @@
-"""Parts of feedback controllers: filters of their signals, and the actuators that their outputs move.
+"""Parts of feedback controllers: filters of signals, and the actuators that map outputs to knobs.
 
 Every output is bounded, so that a controller can change no more than a careful user would.
 """
@@ -10,22 +10,22 @@ from equipoise.core.knobs import Knobs
 from equipoise.core.observations import Observation
 
 MAX_ELAPSED = 0.05
-"""Share of a run: a signal that was missing for longer than this counts as if it had been missing for this long."""
+"""Longest time between two readings of a signal, as a share of the run; longer gaps are shortened to it."""
 
 RATIO_OCTAVES = 2.0
-"""The learning-rate ratio moves by up to this many octaves, a factor of 4, to either side of the user's value."""
+"""Largest change of the learning-rate ratio to either side of the user's value, in octaves: a factor of 4."""
 GAMMA_OCTAVES = 3.0
-"""A penalty rises by up to this many octaves, a factor of 8, above the user's value."""
+"""Largest increase of a penalty above the user's value, in octaves: a factor of 8."""
 MAX_AUGMENT_P = 0.8
 """Above this value augmentations leak into the samples (Karras 2020, ADA, section 2.2 and figure 3)."""
 
 
-def finite(value: float | None) -> float | None:
+def finite_or_none(value: float | None) -> float | None:
     """Return the value of a signal, or None if it is missing or not finite."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def elapsed(progress: float, since: float) -> float:
+def elapsed_share(progress: float, since: float) -> float:
     """Return the share of the run since an earlier progress, within [0, MAX_ELAPSED].
 
     Progress decreases where a run is resumed with more steps.
@@ -33,8 +33,8 @@ def elapsed(progress: float, since: float) -> float:
     return min(max(progress - since, 0.0), MAX_ELAPSED)
 
 
-def smoothed(level: float | None, value: float, span: float, half_life: float) -> float:
-    """Update an exponential moving average, `span` after its last value; `half_life` in the same unit.
+def moving_average(level: float | None, value: float, span: float, half_life: float) -> float:
+    """Update an exponential moving average, `level`, with a value that is `span` newer; `half_life` in the same unit.
 
     The first value initialises the average (`level` is None).
     """
@@ -63,7 +63,7 @@ def actuator_base(knobs: Knobs) -> dict[str, float]:
 
 
 def learning_rates(base: Mapping[str, float], octaves: float) -> dict[str, float]:
-    """Return learning rates with lr_d / lr_g lowered by `octaves`; their geometric mean stays that of `base`."""
+    """Return learning rates with lr_d / lr_g lowered by `octaves`; their geometric mean is unchanged."""
     half = 2.0 ** (octaves / 2)
     return {"lr_g": base["lr_g"] * half, "lr_d": base["lr_d"] / half}
 

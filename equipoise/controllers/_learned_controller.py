@@ -1,7 +1,7 @@
-"""The controller behind `learnable`, `time_only` and `ppo`: a policy moves what a base controller requests.
+"""The controller behind `learnable`, `time_only` and `ppo`: a policy adjusts the requests of a base controller.
 
-The base controller runs as if the policy were not there; what it requests is remembered, and the heads of the policy
-move it. With every head at 0 the knobs are those of the base controller, bit for bit.
+The base controller runs as if it were alone. Its requests are part of the state, and the heads of the policy adjust
+them. With every head at 0 the knobs are those of the base controller, bit for bit.
 """
 
 import dataclasses
@@ -20,16 +20,19 @@ from equipoise.policy.files import LoadedPolicy, Policy, load_policy
 from equipoise.policy.network import FloatArray
 
 RATES = frozenset({"lr_g", "lr_d"})
-"""These knobs act in every model."""
+"""Knobs that act in every model."""
+
 Action = Sequence[float] | FloatArray
 
 
 @dataclass(frozen=True)
 class PolicyState:
-    """`base_state`: of the base controller; None without one. `base_knobs`: the values that it requests.
+    """State of the policy and of its base controller.
 
-    `has_started`: false before the first decision, which no limit on moves binds. `positions`: of the heads, (k,) in
-    [-1, 1]. `features`: memory of the features. `last_decision`: progress or step of the last decision of the policy.
+    `base_state`: state of the base controller; None without one. `base_knobs`: the values that it requests.
+    `has_started`: False before the first decision, which `max_change` does not limit. `positions`: of the heads, (k,)
+    in [-1, 1]. `features`: memory of the features. `last_decision`: progress or step of the last decision of the
+    policy.
     """
 
     base_state: Annotated[object, renamed("base_state", "below")]
@@ -41,10 +44,10 @@ class PolicyState:
 
 
 class PolicyInput(NamedTuple):
-    """What a policy decides from. `features`: (n,) in [-1, 1]. `is_due`: whether it is to decide now.
+    """Inputs of a decision of a policy. `features`: (n,) in [-1, 1]. `is_due`: whether a decision is due.
 
-    `knobs` and `reasons`: of the base controller. `state`: the new state, apart from the positions of the heads.
-    `acting`: the knobs of the heads that act.
+    `knobs` and `reasons`: those of the base controller. `state`: the new state, with the positions of the heads before
+    the decision. `acting`: knobs of the heads that have an effect in the model.
     """
 
     features: tuple[float, ...]
@@ -57,10 +60,10 @@ class PolicyInput(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LearnedController:
-    """Follows a policy on top of its base controller; without one, on top of the user's values.
+    """Controller that follows a policy on top of its base controller, or of the user's values if it has none.
 
-    `heads`: those of the policy, restricted to the knobs that they may change. `owner`: the name of the policy in
-    messages and reasons. `explicit`: knobs that the user named, which must act; others are skipped where they do not.
+    `heads`: heads of the policy, restricted to the knobs that they may change. `owner`: name of the policy in messages
+    and reasons. `explicit`: knobs that the user named, which must act; other knobs that do not act are skipped.
     """
 
     policy: Policy
@@ -77,12 +80,12 @@ class LearnedController:
         return cls(policy, heads, base, owner, frozenset(knobs or ()))
 
     def required_knobs(self) -> frozenset[str]:
-        """Return the knobs that the user named, learning rates of the heads, and those of the base controller."""
-        of_base = self.base.required_knobs() if self.base else frozenset()
-        return self.explicit | of_base | (head_knobs(self.heads) & RATES)
+        """Return the knobs named by the user, the learning rates of the heads, and those that the base requires."""
+        base_knobs = self.base.required_knobs() if self.base else frozenset()
+        return self.explicit | base_knobs | (head_knobs(self.heads) & RATES)
 
     def initial(self, knobs: Knobs) -> PolicyState:
-        """Return all heads at 0, and no features yet."""
+        """Return the state before the first decision: all heads at 0, no features."""
         return PolicyState(
             base_state=self.base.initial(knobs) if self.base else None,
             base_knobs=knobs.values(),
@@ -101,18 +104,20 @@ class LearnedController:
         acting = frozenset(knob for knob in head_knobs(self.heads) if observation.acts(knob))
         if not acting and self.base is None:
             names = ", ".join(sorted(head_knobs(self.heads)))
-            raise SettingError(f"the policy '{self.owner}' changes {names}, none of which acts here; choose another")
+            raise SettingError(
+                f"the policy '{self.owner}' changes {names}, none of which acts here; choose another policy"
+            )
         features, memory = self.policy.feature_set.compute(state.features, observation, state.positions)
         clock = float(observation.progress if self.policy.every < 1 else observation.step)
         last = min(state.last_decision, clock)  # progress decreases where a run is resumed with more steps
         is_due = observation.step > 0 and clock - last >= self.policy.every - 1e-9
-        after = PolicyState(
+        updated = PolicyState(
             base_state, knobs.values(), True, state.positions, memory, last_decision=clock if is_due else last
         )
-        return PolicyInput(features, is_due, knobs, after, reasons, acting)
+        return PolicyInput(features, is_due, knobs, updated, reasons, acting)
 
     def decide(self, inputs: PolicyInput, action: Action | None, reward: float | None = None) -> Turn[PolicyState]:
-        """Return the turn of an action (k,); None leaves the heads where they are."""
+        """Return the turn that applies an action (k,); None does not move the heads."""
         positions = inputs.state.positions
         if action is not None:
             positions = tuple(move_heads(self.heads, positions, action))
@@ -124,18 +129,18 @@ class LearnedController:
         return Turn(request(inputs.knobs, values), state, reasons, reward)
 
     def update(self, state: PolicyState, observation: Observation) -> Turn[PolicyState]:
-        """Return what the base controller requests, moved by the policy where its decision is due."""
+        """Return the request of the base controller, adjusted by the policy."""
         inputs = self.observe(state, observation)
         return self.decide(inputs, self.policy.actor(inputs.features) if inputs.is_due else None)
 
     def act(self, state: PolicyState, observation: Observation, action: Action) -> Turn[PolicyState]:
-        """Return the turn of an action (k,) from outside, for an observation that `state` includes already."""
+        """Return the turn that applies an action (k,) of the caller; `state` includes the observation already."""
         knobs = observation.knobs.with_values(state.base_knobs)
         acting = frozenset(knob for knob in head_knobs(self.heads) if observation.acts(knob))
         return self.decide(PolicyInput((), True, knobs, state, {}, acting), action)
 
     def _advance_base(self, state: PolicyState, observation: Observation) -> tuple[Knobs, object, Mapping[str, str]]:
-        """The base controller, on the knobs that it alone has changed: its request, its state, and its reasons."""
+        """Update the base controller on the knobs as it has changed them; returns its request, state and reasons."""
         before = observation.knobs.with_values(state.base_knobs)
         if self.base is None:
             return before, None, {}

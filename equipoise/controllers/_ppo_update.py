@@ -1,11 +1,12 @@
-"""Proximal policy optimisation within a run, in numpy: a few dozen decisions, and a policy that stays near its file.
+"""Proximal policy optimisation (PPO) within a run, in numpy, from a few dozen decisions.
 
     L = -E min(ρ A, clip(ρ, 1 - ε, 1 + ε) A) + c E (V - R)²        (Schulman 2017, equations 7 and 9, no entropy bonus)
     A_t = Σ_l λ^l δ_{t+l},  δ_t = r_t + V_{t+1} - V_t              (Schulman 2016, equation 16, undiscounted)
 
 ρ: the ratio of the new probability of an action to the old. Constants are those of Stable-Baselines3 2.7, except for
-the discount: only the end of a run counts. An update stops before the policy would diverge from its file by more than
-`leash`, in Kullback-Leibler divergence. The state is plain numbers, so that a log reproduces what was learned.
+the discount: only the end of a run counts. An update stops before the Kullback-Leibler divergence of
+the policy from the one in its file would exceed `leash`. The state is plain numbers, so that a log reproduces the
+learned policy.
 """
 
 import dataclasses
@@ -37,9 +38,10 @@ class LearningStep:
 
 @dataclass(frozen=True)
 class LearningState:
-    """`weights`, `mean`, `square`: (w,) weights of the learner and Adam's moments. `updates`: Adam steps so far.
+    """State of learning. `weights`, `mean`, `square`: (w,) weights of the learner and Adam's moments.
 
-    `decisions`: made so far. `steps`: decisions since the last update.
+    `updates`: number of Adam steps so far. `decisions`: number of decisions so far. `steps`: those since the last
+    update of the policy.
     """
 
     weights: tuple[float, ...]
@@ -51,7 +53,7 @@ class LearningState:
 
 
 class Learner(NamedTuple):
-    """What is trained: `actor` (with a linear last layer), `critic`, and `log_std` (k,)."""
+    """Weights that are trained: `actor` (with a linear last layer), `critic`, and `log_std` (k,)."""
 
     actor: PolicyNetwork
     critic: PolicyNetwork
@@ -98,7 +100,7 @@ def initial_state(policy: Policy) -> LearningState:
 
 
 def sample_action(learner: Learner, features: Sequence[float], seed: Sequence[int]) -> tuple[FloatArray, float]:
-    """Sample an action (k,) and return it with its log-probability density; random by `seed` alone."""
+    """Sample an action (k,) and return it with its log-probability density; `seed` is the only source of randomness."""
     mean = learner.actor.layers(np.asarray(features, np.float64))[-1]
     action = mean + np.exp(learner.log_std) * np.random.default_rng(seed).standard_normal(mean.size)
     return action, float(_log_density(mean, learner.log_std, action))
@@ -118,14 +120,16 @@ def make_rollout(learner: Learner, steps: Sequence[LearningStep], last: Sequence
 
 
 def loss_gradient(learner: Learner, batch: Rollout) -> FloatArray:
-    """Return dL/dweights in the order of :meth:`Learner.flat`. Advantages are used as they are."""
+    """Return dL/dweights in the order of :meth:`Learner.flat`. Advantages are not normalised."""
     count, layers = len(batch.features), learner.actor.layers(batch.features)
     error, precision = batch.actions - layers[-1], np.exp(-2 * learner.log_std)
     ratio = np.exp(_log_density(layers[-1], learner.log_std, batch.actions) - batch.log_probabilities)
     clipped = np.clip(ratio, 1 - CLIP, 1 + CLIP)
-    by_log = np.where(ratio * batch.advantages <= clipped * batch.advantages, -ratio * batch.advantages / count, 0.0)
-    actor = learner.actor.gradient(layers, by_log[:, None] * error * precision)
-    log_std = (by_log[:, None] * (error**2 * precision - 1)).sum(axis=0)
+    log_gradient = np.where(
+        ratio * batch.advantages <= clipped * batch.advantages, -ratio * batch.advantages / count, 0.0
+    )
+    actor = learner.actor.gradient(layers, log_gradient[:, None] * error * precision)
+    log_std = (log_gradient[:, None] * (error**2 * precision - 1)).sum(axis=0)
     critic_layers = learner.critic.layers(batch.features)
     value_error = critic_layers[-1][:, 0] - batch.returns
     critic = learner.critic.gradient(critic_layers, (VALUE_WEIGHT * 2 * value_error / count)[:, None])
@@ -175,7 +179,7 @@ def divergence(learner: Learner, reference: Learner, features: FloatArray) -> fl
 
 
 def _log_density(mean: FloatArray, log_std: FloatArray, action: FloatArray) -> FloatArray:
-    """log N(action; mean, std²), summed over the last axis."""
+    """Compute log N(action; mean, std²), summed over the last axis."""
     scaled = (action - mean) * np.exp(-log_std)
     constant = 0.5 * mean.shape[-1] * math.log(2 * math.pi)
     result: FloatArray = -0.5 * (scaled**2).sum(axis=-1) - log_std.sum() - constant

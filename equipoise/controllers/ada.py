@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from equipoise.controllers._feedback import MAX_AUGMENT_P, deadband_error, elapsed, finite, format_comparison
+from equipoise.controllers._feedback import (
+    MAX_AUGMENT_P,
+    deadband_error,
+    elapsed_share,
+    finite_or_none,
+    format_comparison,
+)
 from equipoise.core import validation
 from equipoise.core.controller import Turn, request
 from equipoise.core.knobs import Knobs
@@ -25,18 +31,18 @@ TARGETS: Mapping[OverfittingSignal, float] = {"rank_train_held_out": 0.2, "sign_
 
 @dataclass(frozen=True)
 class ADAState:
-    """`progress`: the progress of the run at the last reading of the signal."""
+    """State of ADA. `progress`: progress of the run at the last reading of the signal."""
 
     progress: float
 
 
 @dataclass(frozen=True)
 class ADA:
-    """Changes `augment_p` by the sign of an overfitting signal (Karras 2020, section 3.1).
+    """Controller of `augment_p` by the sign of an overfitting signal (Karras 2020, section 3.1).
 
     Two differences from the paper make it suit short runs and little data. The time from p = 0 to p = 1 is a share of
-    the run instead of the paper's 500 kimg of 25,000. Within a deadband around the target, p does not change. p is its
-    own integral and is bounded, so no integrator winds up.
+    the run instead of the paper's 500 kimg of 25,000. Within a deadband around the target, p does not change. p is
+    itself the integral and is bounded, so there is no integrator windup.
 
     `signal`: r. rank_train_held_out has the same meaning for every loss; sign_real is the paper's r_t, for losses whose
     logits have a zero. `target`: of the signal; default: 0.6 for sign_real, 0.2 for rank_train_held_out. `deadband`:
@@ -73,12 +79,12 @@ class ADA:
 
     def update(self, state: ADAState, observation: Observation) -> Turn[ADAState]:
         """Move augment_p by one step, if the signal is available."""
-        value = finite(getattr(observation.signals, self.signal))
+        value = finite_or_none(getattr(observation.signals, self.signal))
         if value is None:
             return Turn(observation.knobs, state)
         target = TARGETS[self.signal] if self.target is None else self.target
         error = deadband_error(value, target, self.deadband)
-        move = min(elapsed(observation.progress, state.progress) / self.share, self.step)
+        move = min(elapsed_share(observation.progress, state.progress) / self.share, self.step)
         p = observation.knobs.values()["augment_p"] + (move if error > 0 else -move if error < 0 else 0.0)
         knobs = request(observation.knobs, {"augment_p": min(max(p, 0.0), self.most)})
         reason = format_comparison(self.signal, value, target, self.deadband)

@@ -1,4 +1,4 @@
-"""Open loop: a schedule per knob, a function of the progress of the run alone.
+"""Open-loop control: a schedule per knob, a function of the progress of the run alone.
 
 knob = base · schedule(progress)        for `factors`, base: the user's value
 knob = schedule(progress)               for `schedules`
@@ -20,9 +20,9 @@ PENALTIES = ("r1_gamma", "r2_gamma")
 
 
 def _decay(shape: str) -> dict[str, object]:
-    """Options for learning rates that decay to 1/50, penalties to 1/10 and noise to 1/100, all along one shape.
+    """Return options that decay learning rates to 1/50, penalties to 1/10 and noise to 1/100, all along one shape.
 
-    1/100 since an exponential cannot reach 0; the three shapes start and end at the same values.
+    Noise decays to 1/100 because an exponential cannot reach 0; all three shapes start and end at the same values.
     """
     ends = dict.fromkeys(RATES, 0.02) | dict.fromkeys(PENALTIES, 0.1) | {"instance_noise": 0.01}
     factors = {knob: f"{shape}(1, {end:g})" for knob, end in ends.items()}
@@ -31,30 +31,31 @@ def _decay(shape: str) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class AnnealedState:
-    """`base`: the user's values of the knobs that have a factor."""
+    """State of `annealed`. `base`: the user's values of the knobs that have a factor."""
 
     base: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Annealed:
-    """Sets each knob that has a schedule to schedule(progress).
+    """Controller that sets each knob to the value of its schedule at the current progress.
 
     Without options both learning rates decay to 1/50 along a cosine: the part of the R3GAN recipe (Huang 2024,
     appendix E) that suits every GAN, with the final value that gave the best digits.
 
     `schedules`: knob -> schedule of its value, in the notation of :mod:`equipoise.core.schedules`. `factors`: knob ->
     schedule of a factor on the user's value. `optional`: knobs whose schedules are ignored where the knob does not act;
-    for every other knob that does not act, the run is refused.
+    every other knob must act, or an error is raised before the run starts.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "linear": _decay("linear"),
         "exponential": _decay("exponential"),
         "cosine": _decay("cosine"),
-        # R3GAN's five (Huang 2024, appendix E and the CIFAR-10 preset of its code), over the run instead of 20M images:
-        # lr 2e-4 to 5e-5, gamma 0.05 to 0.005, beta2 0.9 to 0.99, p 0 to 0.55. Its average's half-life goes from 0 to
-        # 5M images; ours to the user's value, since a controller does not know how many images the run has.
+        # The five schedules of R3GAN (Huang 2024, appendix E and the CIFAR-10 preset of its code), over the run, not
+        # 20M images: lr 2e-4 to 5e-5, gamma 0.05 to 0.005, beta2 0.9 to 0.99, p 0 to 0.55. There the half-life of the
+        # average goes from 0 to 5M images; here to the user's value, because a controller does not know the number of
+        # images.
         "r3gan": {
             "factors": {
                 **dict.fromkeys(RATES, "cosine(1, 0.25)"),
@@ -83,11 +84,11 @@ class Annealed:
         return (frozenset(self.schedules) | frozenset(self.factors)) - frozenset(self.optional)
 
     def initial(self, knobs: Knobs) -> AnnealedState:
-        """Return the user's values, which the factors multiply."""
+        """Return the state with the user's values, which the factors multiply."""
         return AnnealedState({name: value for name, value in knobs.values().items() if name in self.factors})
 
     def update(self, state: AnnealedState, observation: Observation) -> Turn[AnnealedState]:
-        """Evaluate every schedule at the present progress."""
+        """Evaluate every schedule at the current progress."""
         progress = observation.progress
         values = {name: state.base.get(name, 0) * parse(text)(progress) for name, text in self.factors.items()}
         values |= {name: parse(text)(progress) for name, text in self.schedules.items()}

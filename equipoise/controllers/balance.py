@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Annotated, NamedTuple
 
-from equipoise.controllers._feedback import elapsed, finite, smoothed
+from equipoise.controllers._feedback import elapsed_share, finite_or_none, moving_average
 from equipoise.core import validation
 from equipoise.core.controller import Turn, renamed, request
 from equipoise.core.knobs import Knobs
@@ -40,10 +40,10 @@ class RateChange(NamedTuple):
 
 @dataclass(frozen=True)
 class BalanceState:
-    """`lr_g`, `lr_d`: the user's values. `level`: the moving average of the accuracy, None before the first reading.
+    """State of `balance`. `lr_g`, `lr_d`: the user's values. `level`: moving average of the accuracy, None at first.
 
     `progress`, `last_decision`: progress of the run at the last reading and at the last decision. `halvings`: learning
-    rate -> how often rules 2 and 3 have halved it on balance. `calm`: learning rates that no such rule applied to at
+    rate -> net number of halvings by rules 2 and 3. `calm`: learning rates to which neither of these rules applied at
     the last decision.
     """
 
@@ -58,7 +58,7 @@ class BalanceState:
 
 @dataclass(frozen=True)
 class Balance:
-    """Halves and doubles learning rates by three rules, with one decision every `pace` of the run.
+    """Controller that halves and doubles learning rates by three rules, with one decision every `pace` of the run.
 
     1. Accuracy of the discriminator above `high`: halve lr_d (3D-GAN, Wu 2016, section 3.3, skips its update above
     0.8); below `low`: double it, up to the user's value.
@@ -112,9 +112,9 @@ class Balance:
         """Update the accuracy; apply the rules if a decision is due."""
         signals, progress = observation.signals, observation.progress
         level = state.level
-        if (rank := finite(signals.rank_train_fake)) is not None:
-            span = elapsed(progress, state.progress)
-            level = smoothed(level, accuracy(rank), span, self.half_life)
+        if (rank := finite_or_none(signals.rank_train_fake)) is not None:
+            span = elapsed_share(progress, state.progress)
+            level = moving_average(level, accuracy(rank), span, self.half_life)
         last = min(state.last_decision, progress)  # progress decreases where a run is resumed with more steps
         state = dataclasses.replace(state, level=level, progress=progress, last_decision=last)
         if progress < max(self.warm_up, last + self.pace - 1e-9):
@@ -122,7 +122,7 @@ class Balance:
         return self._decide(state, observation)
 
     def _decide(self, state: BalanceState, observation: Observation) -> Turn[BalanceState]:
-        """Apply the three rules."""
+        """Return the turn after applying the three rules."""
         knobs, by_updates = observation.knobs, self._by_updates(observation.signals)
         ratios = _update_ratios(observation.signals)
         calm = tuple(name for name, ratio in ratios.items() if ratio is not None and name not in by_updates)
@@ -140,26 +140,27 @@ class Balance:
         return Turn(request(knobs, values), state, reasons)
 
     def _by_accuracy(self, level: float | None) -> dict[str, RateChange]:
-        """Rule 1."""
+        """Return the changes by rule 1."""
         if level is not None and level > self.high:
-            return {"lr_d": RateChange(0.5, f"discriminator accuracy {level:.0%}, above {self.high:.0%}")}
+            return {"lr_d": RateChange(0.5, f"halved: discriminator accuracy {level:.0%} > {self.high:.0%}")}
         if level is not None and level < self.low:
-            return {"lr_d": RateChange(2.0, f"discriminator accuracy {level:.0%}, below {self.low:.0%}")}
+            return {"lr_d": RateChange(2.0, f"doubled: discriminator accuracy {level:.0%} < {self.low:.0%}")}
         return {}
 
     def _by_updates(self, signals: Signals) -> dict[str, RateChange]:
-        """Rules 2 and 3, which override rule 1: the rate of a player that runs away is not raised."""
+        """Return the changes by rules 2 and 3, which override rule 1: the rate of a diverging player is not raised."""
         result: dict[str, RateChange] = {}
         ratios = _update_ratios(signals)
         for name, other_name in (("lr_g", "lr_d"), ("lr_d", "lr_g")):
             ratio, other = ratios[name], ratios[other_name]
             if ratio is not None and other is not None and ratio > self.apart * other:
-                result[name] = RateChange(0.5, f"update-to-weight ratio {ratio:.2g}, of the other player {other:.2g}")
+                limit = f"{self.apart:g} times that of the other network, {other:.2g}"
+                result[name] = RateChange(0.5, f"halved: update-to-weight ratio {ratio:.2g} > {limit}")
             if ratio is not None and ratio > self.fastest:
-                result[name] = RateChange(0.5, f"update-to-weight ratio {ratio:.2g}, above {self.fastest:g}")
+                result[name] = RateChange(0.5, f"halved: update-to-weight ratio {ratio:.2g} > {self.fastest:g}")
         return result
 
 
 def _update_ratios(signals: Signals) -> dict[str, float | None]:
-    """The update-to-weight ratio of each player, by its learning rate."""
-    return {"lr_g": finite(signals.update_ratio_g), "lr_d": finite(signals.update_ratio_d)}
+    """Return the update-to-weight ratio of each player, by the name of its learning rate."""
+    return {"lr_g": finite_or_none(signals.update_ratio_g), "lr_d": finite_or_none(signals.update_ratio_d)}

@@ -21,7 +21,7 @@ __all__ = ["Chain"]
 
 @dataclass(frozen=True)
 class LinkState:
-    """State of one controller of the chain. `changes`: knob -> its value, of those that it moved from the base."""
+    """State of one controller of the chain. `changes`: values of the knobs that it moved from the base, by name."""
 
     state: object
     changes: Annotated[Mapping[str, float], renamed("changes", "moved")]
@@ -29,7 +29,7 @@ class LinkState:
 
 @dataclass(frozen=True)
 class ChainState:
-    """`base`: the user's values. `has_started`: false before the first decision, which no limit on moves binds."""
+    """State of a chain. `base`: the user's values. `has_started`: False before the first decision."""
 
     base: Mapping[str, float]
     has_started: Annotated[bool, renamed("has_started", "begun")]
@@ -38,14 +38,14 @@ class ChainState:
 
 @dataclass(frozen=True)
 class Chain:
-    """Runs several controllers, each of which observes the knobs as if it alone had changed them.
+    """Controller that runs several others, each of which observes the knobs as if it alone had changed them.
 
     A knob that one controller moves from the user's base has that value. Where several move it, the changes are
     combined: factors on the base multiply on a logarithmic scale, as for the overrides of a repair; differences add on
     other scales. Where the base is 0 (off), the last controller wins.
 
     `of`: names of controllers, with presets, separated by commas. `settings`: options of these, by name as in `of`; the
-    digests of learned policies are filled in.
+    digests of learned policies are filled in by the program.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -60,7 +60,9 @@ class Chain:
             raise SettingError("a chain needs at least one controller, such as of = rank,annealed:cosine")
         for name in self.settings:
             if name not in self.of:
-                raise SettingError(f"settings for '{name}', which is not in the chain {','.join(self.of)}")
+                raise SettingError(
+                    f"settings for '{name}', which is not in the chain {','.join(self.of)}; add it to 'of'"
+                )
         digests = {name: _digest(member) for name, member in zip(self.of, self.members, strict=True)}
         options = {name: {**self.settings.get(name, {}), **digest} for name, digest in digests.items() if digest}
         object.__setattr__(self, "settings", {**self.settings, **options})
@@ -76,7 +78,7 @@ class Chain:
         return frozenset().union(*(member.required_knobs() for member in self.members))
 
     def initial(self, knobs: Knobs) -> ChainState:
-        """Return the initial state of each controller; the user's values are the base of all of them."""
+        """Return the initial states of all controllers; the user's values are their common base."""
         links = tuple(LinkState(member.initial(knobs), {}) for member in self.members)
         return ChainState(knobs.values(), has_started=False, links=links)
 
@@ -120,11 +122,11 @@ def _add_change(range: KnobRange, start: float, value: float, target: float) -> 
 
 
 def _digest(member: AnyController) -> dict[str, str]:
-    """The digest of the policy of a controller, as an option; empty for a controller without a policy."""
+    """Return the digest of a controller's policy, as an option; empty for a controller without a policy."""
     digest = getattr(member, "digest", None)
     return {"digest": cast(str, digest)} if digest else {}
 
 
 def _in_range(knobs: Knobs) -> dict[str, float]:
-    """Values of a first decision, within their ranges: limits on moves do not bind it."""
+    """Return the values of a first decision, clamped to their ranges; `max_change` does not limit it."""
     return {name: range.clamp(getattr(knobs, name)) for name, range in knobs.ranges().items()}

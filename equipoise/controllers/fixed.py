@@ -11,15 +11,15 @@ __all__ = ["Fixed"]
 
 @dataclass(frozen=True)
 class FixedState:
-    """Empty: the controller has no memory."""
+    """Empty state: the controller has no memory."""
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """Keeps every knob at the value that the user set."""
+    """Controller that leaves every knob at the value that the user set."""
 
     def required_knobs(self) -> frozenset[str]:
-        """Return no knob."""
+        """Return an empty set."""
         return frozenset()
 
     def initial(self, knobs: Knobs) -> FixedState:

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from equipoise.controllers._feedback import finite, smoothed
+from equipoise.controllers._feedback import finite_or_none, moving_average
 from equipoise.core import validation
 from equipoise.core.controller import Turn, request
 from equipoise.core.knobs import Knobs
@@ -20,8 +20,10 @@ __all__ = ["GapAware"]
 
 @dataclass(frozen=True)
 class GapAwareState:
-    """`lr_d`: the user's value. `level`: the moving average of V, None before the first reading. `step`: of the last
-    reading."""
+    """State of `gap_aware`. `lr_d`: the user's value. `level`: moving average of V, None before the first reading.
+
+    `step`: step of the last reading.
+    """
 
     lr_d: float
     level: float | None
@@ -30,11 +32,11 @@ class GapAwareState:
 
 @dataclass(frozen=True)
 class GapAware:
-    """Scales lr_d by s(V - V*): V is the smoothed adversarial loss of the discriminator, V* that for perfect fakes.
+    """Controller of lr_d by s(V - V*): V is the smoothed adversarial loss of the discriminator, V* its ideal value.
 
-    x >= 0: the discriminator is behind; x < 0: it is ahead. Constants are those of the authors' code. V* depends on
-    the loss and its labels, so label smoothing changes it; penalties do not count. Where V* is not known, nothing is
-    changed.
+    x >= 0: the discriminator is behind; x < 0: it is ahead. Constants are those of the authors' code. V* is the
+    value for perfect fakes; it depends on the loss and its labels, so label smoothing changes it; penalties do not
+    count. If V* is not known, nothing is changed.
 
     `decay`: of the moving average of V, per step. `slowest`: the smallest factor. `fastest`: the largest factor.
     `band`: X as a share of V*. `absolute`: X in logits for a loss whose V* is 0, such as Wasserstein's; our choice,
@@ -67,12 +69,12 @@ class GapAware:
 
     def update(self, state: GapAwareState, observation: Observation) -> Turn[GapAwareState]:
         """Set lr_d to its base times s(V - V*), if both losses are known."""
-        loss, ideal = finite(observation.signals.adversarial_d), finite(observation.signals.ideal_d)
+        loss, ideal = finite_or_none(observation.signals.adversarial_d), finite_or_none(observation.signals.ideal_d)
         if loss is None or ideal is None:
             return Turn(observation.knobs, state)
         # A reading is the mean over the steps since the last one, and is weighted as that many values.
         steps = max(1, observation.step - state.step)
-        level = smoothed(state.level, loss, steps, half_life_of(self.decay))
+        level = moving_average(state.level, loss, steps, half_life_of(self.decay))
         factor = self.factor(level - ideal, ideal)
         side = "behind" if level >= ideal else "ahead"
         reason = f"adversarial_d {level:.3f}, ideal {ideal:.3f}: discriminator {side}, rate x {factor:.2f}"

@@ -1,9 +1,10 @@
-"""A learned policy: a small network that changes a few knobs by the signals, trained over many short runs.
+"""A learned policy: a small network that maps signals to changes of a few knobs, trained over many short runs.
 
-`residual` moves what `rank` requests: the ratio and the pace of the learning rates, the penalties, the instance noise.
-A policy of zeros is `rank`, bit for bit. `brief` has the features, knobs, bounds and initial values of the brief, for
-parity. Policies are trained by `equipoise train-policy`, by evolution strategies on the distance to held-out reals:
-descending the gradient of the players' own losses would learn to blind the discriminator (shown in the tests).
+`residual` adjusts the requests of `rank`: the ratio and the pace of the learning rates, the penalties, the instance
+noise. With all outputs at 0 it equals `rank`, bit for bit. `brief` has the features, knobs, bounds and initial values
+of the brief, for comparison. Policies are trained with `equipoise train-policy`, by evolution strategies on the
+distance to held-out reals: the gradient of the players' losses would favour policies that disable the discriminator
+(shown in the tests).
 """
 
 import dataclasses
@@ -26,18 +27,18 @@ __all__ = ["Learnable"]
 
 @dataclass(frozen=True)
 class LearnableState(PolicyState):
-    """State of the policy; `adapting`: of the bandit, None unless the controller adapts."""
+    """State of the policy. `adapting`: state of the bandit, None unless the controller adapts."""
 
     adapting: BanditState | None = None
 
 
 @dataclass(frozen=True)
 class Learnable:
-    """Follows a policy. Raises SettingError if it does not exist or has other features.
+    """Controller that follows a policy. Raises SettingError if the policy does not exist or has other features.
 
-    `policy`: the name of a shipped policy, or a file. `features`: the feature set that it must have. `knobs`: those of
-    its knobs to change; default: all that act. `adapt`: learn within the run how far to follow the policy. `seed`: of
-    the exploration of `adapt`. `digest`: of the policy; filled in by the program.
+    `policy`: the name of a shipped policy, or a file. `features`: the feature set that it must have. `knobs`: the knobs
+    of the policy to change; default: all that act. `adapt`: learn within the run how far to follow the policy. `seed`:
+    of the exploration of `adapt`. `digest`: of the policy; filled in by the program.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -64,11 +65,11 @@ class Learnable:
 
     @staticmethod
     def from_policy(policy: Policy) -> LearnedController:
-        """Return a controller that follows a policy which is not in a file yet, for training one."""
+        """Return a controller that follows a policy in memory, for training one."""
         return LearnedController.of(policy, "policy")
 
     def required_knobs(self) -> frozenset[str]:
-        """Return the knobs named by the user, learning rates of the policy, and those of its base controller."""
+        """Return the knobs named by the user, the learning rates of the policy, and those that its base requires."""
         return self._controller.required_knobs()
 
     def initial(self, knobs: Knobs) -> LearnableState:
@@ -77,7 +78,7 @@ class Learnable:
         return _with_bandit(state, _bandit.initial_state() if self.adapt else None)
 
     def update(self, state: LearnableState, observation: Observation) -> Turn[LearnableState]:
-        """Return what the base controller requests, moved by the policy where its decision is due."""
+        """Return the request of the base controller, adjusted by the policy."""
         inputs = self._controller.observe(state, observation)
         action, bandit = self._controller.policy.actor(inputs.features) if inputs.is_due else None, state.adapting
         if bandit is not None:

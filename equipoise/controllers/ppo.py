@@ -1,8 +1,8 @@
 """A policy trained by reinforcement learning (PPO): the learning rate and beta1 of both players, every 50 steps.
 
-For parity with the brief: its features are progress, pixel FID and both losses; it sets one learning rate within 1e-4
-to 3e-4 and beta1 within 0.3 to 0.7. Policies are trained by `equipoise train-policy` with Stable-Baselines3 (the extra
-`rl`); following a policy, and learning within a run, needs numpy alone.
+For comparison with the brief: its features are progress, pixel FID and both losses; it sets one learning rate within
+1e-4 to 3e-4 and beta1 within 0.3 to 0.7. Policies are trained by `equipoise train-policy` with Stable-Baselines3 (the
+extra `rl`); following a policy, and learning within a run, needs numpy alone.
 """
 
 import dataclasses
@@ -26,8 +26,10 @@ __all__ = ["PPO"]
 
 @dataclass(frozen=True)
 class PPOState(PolicyState):
-    """State of the policy. `distance`: the metric at the last decision, None if unknown. `learning`: None unless it
-    learns."""
+    """State of the policy. `distance`: the metric at the last decision, None if unknown.
+
+    `learning`: state of learning within the run, None unless the controller learns.
+    """
 
     distance: float | None = None
     learning: LearningState | None = None
@@ -35,19 +37,19 @@ class PPOState(PolicyState):
 
 @dataclass(frozen=True)
 class PPO:
-    """Follows a policy, and computes the reward of each decision.
+    """Controller that follows a policy, and computes the reward of each decision.
 
     Raises SettingError if the policy does not exist or has other features.
 
-    `policy`: the name of a shipped policy, or a file. `knobs`: those of its knobs to change; default: all that act.
-    `learn`: explore, and continue learning within the run. `rollout`: decisions per update of the policy. `leash`: the
-    largest Kullback-Leibler divergence of the learned policy from the file. `seed`: of the exploration. `digest`: of
-    the policy; filled in by the program.
+    `policy`: the name of a shipped policy, or a file. `knobs`: the knobs of the policy to change; default: all that
+    act. `learn`: explore, and continue learning within the run. `rollout`: decisions per update of the policy. `leash`:
+    the largest Kullback-Leibler divergence of the learned policy from the file. `seed`: of the exploration. `digest`:
+    of the policy; filled in by the program.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"brief": {"policy": "ppo"}, "learning": {"learn": True}}
     sees_distance: ClassVar[bool] = True
-    """Whether a metric of which lower is better is a feature; without one this controller decides by the rest alone."""
+    """Whether a metric (lower is better) is one of the features. Without one, only the other features are used."""
 
     policy: str = "ppo"
     knobs: tuple[str, ...] | None = None
@@ -78,27 +80,30 @@ class PPO:
         return _with_learning(self._controller.initial(knobs), None, learning)
 
     def update(self, state: PPOState, observation: Observation) -> Turn[PPOState]:
-        """Return the action of the policy where its decision is due, and the reward of the previous one."""
+        """Return the action of the policy if a decision is due, and the reward of the previous decision."""
         inputs = self._controller.observe(state, observation)
         if not inputs.is_due:
             turn = self._controller.decide(inputs, None)
             return Turn(turn.knobs, _with_learning(turn.state, state.distance, state.learning), turn.reasons)
-        paid = reward(state.distance, observation.signals, observation.progress)
+        last_reward = reward(state.distance, observation.signals, observation.progress)
         if state.learning is None:
-            learning, turn = None, self._controller.decide(inputs, self._controller.policy.actor(inputs.features), paid)
+            learning, turn = (
+                None,
+                self._controller.decide(inputs, self._controller.policy.actor(inputs.features), last_reward),
+            )
         else:
-            learning, action = self._explore(state.learning, inputs.features, paid)
-            turn = self._controller.decide(inputs, [min(1.0, max(-1.0, number)) for number in action], paid)
-        after = _with_learning(turn.state, distance(observation.signals), learning)
-        return Turn(turn.knobs, after, turn.reasons, turn.reward)
+            learning, action = self._explore(state.learning, inputs.features, last_reward)
+            turn = self._controller.decide(inputs, [min(1.0, max(-1.0, number)) for number in action], last_reward)
+        updated = _with_learning(turn.state, distance(observation.signals), learning)
+        return Turn(turn.knobs, updated, turn.reasons, turn.reward)
 
     def _explore(
-        self, state: LearningState, features: tuple[float, ...], paid: float
+        self, state: LearningState, features: tuple[float, ...], last_reward: float
     ) -> tuple[LearningState, tuple[float, ...]]:
         """Record the reward of the last action, learn if a rollout is complete, and sample an unclipped action (k,)."""
         policy, steps = self._controller.policy, state.steps
         if steps:
-            steps = (*steps[:-1], dataclasses.replace(steps[-1], reward=paid))
+            steps = (*steps[:-1], dataclasses.replace(steps[-1], reward=last_reward))
         state = dataclasses.replace(state, steps=steps)
         if len(steps) >= self.rollout:
             state = _ppo_update.learn(state, policy, features, self.leash)

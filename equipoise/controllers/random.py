@@ -1,4 +1,4 @@
-"""Placebo: moves the actuators of `rank` as far and as often, at random. Its gains come from movement alone."""
+"""Placebo: moves the actuators of `rank` over the same range at random, to measure the effect of movement alone."""
 
 import math
 from collections.abc import Mapping
@@ -14,13 +14,15 @@ from equipoise.core.observations import Observation
 __all__ = ["Random"]
 
 STEPS = 16
-"""Steps from one bound of an actuator to the other: a quarter of an octave of the ratio, 0.05 of augment_p."""
+"""Steps between the bounds of an actuator; each is a quarter of an octave of the ratio, or 0.05 of augment_p."""
 
 
 @dataclass(frozen=True)
 class RandomState:
-    """`base`: the user's values. `count`: decisions so far. `balance`, `strength`: positions of the two actuators,
-    from 0 to STEPS."""
+    """State of `random`. `base`: the user's values. `count`: decisions so far.
+
+    `balance`, `strength`: positions of the two actuators, from 0 to STEPS.
+    """
 
     base: Mapping[str, float]
     count: int
@@ -30,9 +32,9 @@ class RandomState:
 
 @dataclass(frozen=True)
 class Random:
-    """Random walk between the bounds of `rank`: at each decision each actuator moves a step down, up or not at all.
+    """Random walk within the bounds of `rank`: at each decision each actuator moves one step down, up or not at all.
 
-    It reads no signal. `seed`: of the random numbers; the same seed gives the same walk in every run. `pace`: share of
+    No signal is used. `seed`: of the random numbers; the same seed gives the same walk in every run. `pace`: share of
     the run between two decisions, 1/40 as for learned controllers. `warm_up`: share of the run before the first one.
     """
 
@@ -49,18 +51,18 @@ class Random:
         return frozenset({"lr_g", "lr_d"})
 
     def initial(self, knobs: Knobs) -> RandomState:
-        """Return both actuators at the resting positions of `rank`: the middle, and the bottom."""
+        """Return the state with both actuators at the initial positions of `rank`: the middle, and the lower bound."""
         return RandomState(actuator_base(knobs), count=0, balance=STEPS // 2, strength=0)
 
     def update(self, state: RandomState, observation: Observation) -> Turn[RandomState]:
-        """Make as many random steps as are due."""
+        """Move the actuators by the random steps that are due."""
         balance, strength = state.balance, state.strength
         due = max(0, math.floor((observation.progress - self.warm_up) / self.pace + 1e-9) + 1)
         count = min(state.count, due)  # progress decreases where a run is resumed with more steps
         if due == count:
             return Turn(observation.knobs, RandomState(state.base, count, balance, strength))
         while count < due:
-            # One source per step, so that the state needs nothing but the count.
+            # A new source for each step, so that the state needs only the count.
             source = Source(f"{self.seed}:{count}")
             balance = min(max(balance + math.floor(3 * source.random()) - 1, 0), STEPS)
             strength = min(max(strength + math.floor(3 * source.random()) - 1, 0), STEPS)

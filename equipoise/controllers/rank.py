@@ -17,12 +17,12 @@ from equipoise.controllers._feedback import (
     RATIO_OCTAVES,
     actuator_base,
     deadband_error,
-    elapsed,
-    finite,
+    elapsed_share,
+    finite_or_none,
     format_comparison,
     learning_rates,
+    moving_average,
     regularization,
-    smoothed,
 )
 from equipoise.core import validation
 from equipoise.core.controller import Turn, request
@@ -35,8 +35,10 @@ __all__ = ["Rank"]
 
 @dataclass(frozen=True)
 class LoopState:
-    """State of one control loop: the smoothed `level` of its signal (None before the first reading), its `integral`,
-    and the `progress` of the run at its last reading."""
+    """State of one control loop. `level`: the smoothed signal, None before the first reading.
+
+    `integral`: in the range of the output. `progress`: progress of the run at the last reading.
+    """
 
     level: float | None = None
     integral: float = 0.0
@@ -45,7 +47,7 @@ class LoopState:
 
 @dataclass(frozen=True)
 class RankState:
-    """`base`: the user's values of the knobs. One state for each loop."""
+    """State of `rank`. `base`: the user's values of the knobs. `balance`, `overfit`: states of the two loops."""
 
     base: Mapping[str, float]
     balance: LoopState
@@ -93,7 +95,7 @@ class Rank:
         return frozenset({"lr_g", "lr_d"})
 
     def initial(self, knobs: Knobs) -> RankState:
-        """Return both loops at rest, at the user's values."""
+        """Return the state before the first reading, with the user's values."""
         return RankState(actuator_base(knobs), LoopState(), LoopState())
 
     def update(self, state: RankState, observation: Observation) -> Turn[RankState]:
@@ -102,12 +104,12 @@ class Rank:
         values: dict[str, float] = {}
         reasons: dict[str, str] = {}
         balance, overfit = state.balance, state.overfit
-        if (rank := finite(signals.rank_train_fake)) is not None:
+        if (rank := finite_or_none(signals.rank_train_fake)) is not None:
             balance, u = self._advance(balance, rank, progress, self.balance, self.balance_band)
             changes = learning_rates(state.base, RATIO_OCTAVES * u)
             values |= changes
             reasons |= _reasons(changes, "rank_train_fake", balance, self.balance, self.balance_band)
-        if (rank := finite(signals.rank_train_held_out)) is not None:
+        if (rank := finite_or_none(signals.rank_train_held_out)) is not None:
             overfit, u = self._advance(overfit, rank, progress, self.overfit, self.overfit_band, low=0.0)
             changes = regularization(state.base, observation, u)
             values |= changes
@@ -118,9 +120,9 @@ class Rank:
     def _advance(
         self, loop: LoopState, value: float, progress: float, target: float, band: float, low: float = -1.0
     ) -> tuple[LoopState, float]:
-        """Return the state of a loop after one more reading, and its output u from `low` to 1."""
-        span = elapsed(progress, loop.progress)
-        level = smoothed(loop.level, value, span, self.half_life)
+        """Return the state of a loop after a reading, and its output u in [low, 1]."""
+        span = elapsed_share(progress, loop.progress)
+        level = moving_average(loop.level, value, span, self.half_life)
         if progress < self.warm_up:
             return LoopState(level, 0.0, progress), 0.0
         error = min(max(deadband_error(level, target, band) / self.reach, -1.0), 1.0)
@@ -129,7 +131,7 @@ class Rank:
 
 
 def proportional_integral(integral: float, error: float, gain: float, span: float, low: float) -> tuple[float, float]:
-    """Return the new integral and the output u from `low` to 1.
+    """Return the new integral and the output u in [low, 1].
 
     u = gain · e + I; the integral does not grow while u would leave its bounds.
     """

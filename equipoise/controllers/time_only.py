@@ -1,7 +1,7 @@
-"""A learned schedule: a policy that observes nothing but the progress of the run.
+"""A learned schedule: a policy whose only input is the progress of the run.
 
-It moves what `annealed` requests, with the heads of `learnable`. Compare learned controllers with it: one that uses
-signals and is no better has learned a schedule.
+It adjusts the requests of `annealed`, with the heads of `learnable`. Compare learned controllers with it: one that uses
+signals and is no better has only learned a schedule.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,12 @@ __all__ = ["TimeOnly"]
 
 @dataclass(frozen=True)
 class TimeOnly:
-    """Follows a policy whose only feature is progress. Raises SettingError if it does not exist or has other features.
+    """Controller that follows a policy whose only feature is progress.
 
-    `policy`: the name of a shipped policy, or a file. `knobs`: those of its knobs to change; default: all that act.
-    `digest`: of the policy; filled in by the program.
+    Raises SettingError if the policy does not exist or has other features.
+
+    `policy`: the name of a shipped policy, or a file. `knobs`: the knobs of the policy to change; default: all that
+    act. `digest`: of the policy; filled in by the program.
     """
 
     policy: str = "time_only"
@@ -45,5 +47,5 @@ class TimeOnly:
         return self._controller.initial(knobs)
 
     def update(self, state: PolicyState, observation: Observation) -> Turn[PolicyState]:
-        """Return what `annealed` requests, moved by the learned schedule."""
+        """Return the request of `annealed`, adjusted by the policy."""
         return self._controller.update(state, observation)
