@@ -18,7 +18,7 @@ __all__ = ["Balance"]
 NORMAL = NormalDist()
 MIN_TAIL = 1e-6
 """An AUC nearer to 0 or 1 than this is clamped: the inverse of the normal distribution is unbounded."""
-RECOVERED = "the update-to-weight ratio is again as low as before the rate was halved"
+RECOVERED = "doubled: neither rule that halved it applies any longer"
 
 
 def accuracy(rank: float) -> float:

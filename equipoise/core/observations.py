@@ -117,7 +117,12 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A knob held at `value`, where the controller's value was `base`, until step `until`."""
+    """A change of one knob by repair, until step `until`.
+
+    On a logarithmic scale the controller's value is multiplied by `value / base`, so that a schedule continues in
+    proportion; on others the knob is set to `value`. `base`: the controller's value when the override was added, or the
+    user's for a reset to the published value.
+    """
 
     knob: str
     value: float

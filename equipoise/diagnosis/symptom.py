@@ -13,7 +13,10 @@ MILD = 0.2
 
 
 class SeverityScale(NamedTuple):
-    """Values, rising or falling, at which the severity is MILD (0.2), SERIOUS (0.5) and 1; it is linear in between."""
+    """Values, rising or falling, at which the severity is MILD (0.2), SERIOUS (0.5) and 1; it is linear in between.
+
+    Repair acts from `serious` on; below it a finding is a hint.
+    """
 
     mild: float
     serious: float
@@ -50,12 +53,12 @@ Detector = Callable[[SignalHistory], Detection | None]
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """How repair treats a symptom.
+    """How repair responds to a symptom.
 
     `ladder`: the rungs, mildest first; each time the symptom is found again, the next one is applied. An empty ladder
-    means rollback only: no knob caused the problem.
-    `rolls_back`: the symptom spoils the weights, so they are restored from an earlier checkpoint first. Otherwise they
-    get worse slowly, and repair waits until the symptom has persisted.
+    means rollback only.
+    `rolls_back`: the symptom damages the weights, so they are restored from an earlier checkpoint first. Without it the
+    weights are kept, and repair waits until the symptom has persisted.
     `is_sudden`: the weights were good until one step before, however early in the run: the latest checkpoint before
     the symptom is restored.
     `acts_on_hints`: early in a run, a mild finding suffices for resetting knobs to their published values. Only for
@@ -75,8 +78,8 @@ class Repair:
 class Symptom:
     """A kind of problem that can be detected in a run or a log: everything the package knows about it.
 
-    `order`: position among all symptoms, in findings and in tables; of two equally severe findings repair treats the
-    earlier one. `reads`: the signals that the detector uses, by their names in Signals; a log that has none of them
+    `order`: position among all symptoms, in findings and in tables; of two equally severe findings repair responds to
+    the earlier one. Unique. `reads`: the signals that the detector uses, by their names in Signals; a log that has none of them
     cannot show the symptom. `test` and `scales`: the test in words and formulas, and the severity scale of each
     quantity in it. `source`: literature and experiments behind the test and its thresholds. `advice`: what to change
     with the knobs of this package; `custom_loop_advice`: the same for a custom training loop. `repair`: None if repair

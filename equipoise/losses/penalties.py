@@ -31,16 +31,21 @@ def input_gradient(discriminator: LogitFunction, samples: Tensor) -> Tensor:
 
 
 def half_squared_norm(gradient: Tensor) -> Tensor:
-    """E |dD(x)/dx|^2 / 2 of input gradients (B, ...): Mescheder 2018, eq. 9 without its gamma."""
+    """Compute E |dD(x)/dx|^2 / 2 from input gradients (B, ...): the value of R1 and R2."""
     return gradient.flatten(1).square().sum(1).mean() / 2
 
 
-def zero_centred(discriminator: LogitFunction, samples: Tensor) -> Tensor:
-    """E |dD(x)/dx|^2 / 2: Mescheder 2018, eq. 9 without its gamma. R1 at reals, R2 (eq. 10) at fakes.
+def r1_penalty(discriminator: LogitFunction, real: Tensor) -> Tensor:
+    """Compute R1, E |dD(x)/dx|^2 / 2 at reals (B, ...): Mescheder 2018, eq. 9.
 
-    The factor 1/2 is included: gamma = 10 in the paper is a weight of 10 on this penalty.
+    The factor 1/2 of the paper is included, its gamma is not: gamma = 10 is a weight of 10 on this penalty.
     """
-    return half_squared_norm(input_gradient(discriminator, samples))
+    return half_squared_norm(input_gradient(discriminator, real))
+
+
+def r2_penalty(discriminator: LogitFunction, fake: Tensor) -> Tensor:
+    """Compute R2, the same expression at fakes (B, ...): Mescheder 2018, eq. 10."""
+    return half_squared_norm(input_gradient(discriminator, fake))
 
 
 def gradient_penalty(discriminator: LogitFunction, real: Tensor, fake: Tensor, generator: Generator) -> Tensor:

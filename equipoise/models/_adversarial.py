@@ -30,7 +30,8 @@ from equipoise.losses.penalties import (
     gradient_penalty,
     lecam,
     lecam_memory,
-    zero_centred,
+    r1_penalty,
+    r2_penalty,
 )
 from equipoise.nn import latents
 from equipoise.nn.augment import Augmentation, augment, instance_noise
@@ -171,7 +172,7 @@ class _AdversarialPhases:
     is_conditional: bool
 
     def discriminator_loss(self, networks: Networks, batch: Batch, moment: AdversarialMoment) -> Loss:
-        """Compute L_D on real and fake samples; penalties whose weight is 0 are skipped, lazy ones have their phase."""
+        """Compute L_D. Penalties of weight 0 are skipped; lazy R1 and R2 are computed in :meth:`lazy_penalties`."""
         knobs, labels = moment.knobs, self._labels(batch)
         is_shared = self.options.fakes == "shared"
         with torch.set_grad_enabled(is_shared):
@@ -309,8 +310,12 @@ def _logit_function(networks: Networks, labels: Tensor | None) -> LogitFunction:
 
 def _r1_and_r2(d: LogitFunction, x: Tensor, gz: Tensor, knobs: AdversarialKnobs) -> dict[str, WeightedPenalty]:
     """Compute R1 at reals and R2 at fakes, those with a weight."""
-    inputs = {"r1": (knobs.r1_gamma, x), "r2": (knobs.r2_gamma, gz)}
-    return {name: WeightedPenalty(gamma, zero_centred(d, s)) for name, (gamma, s) in inputs.items() if gamma}
+    penalties: dict[str, WeightedPenalty] = {}
+    if knobs.r1_gamma:
+        penalties["r1"] = WeightedPenalty(knobs.r1_gamma, r1_penalty(d, x))
+    if knobs.r2_gamma:
+        penalties["r2"] = WeightedPenalty(knobs.r2_gamma, r2_penalty(d, gz))
+    return penalties
 
 
 def _generate(networks: Networks, latent: Tensor, condition: Tensor | None) -> Tensor:

@@ -24,7 +24,7 @@ from equipoise.core.knobs import AdversarialKnobs, check_turnable, knob
 from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES, AdversarialLossName
-from equipoise.losses.penalties import zero_centred
+from equipoise.losses.penalties import r1_penalty
 from equipoise.models._adversarial import discriminator_steps, generator_steps, validate_counts
 from equipoise.models._translation import (
     PatchAdversarialLoss,
@@ -292,7 +292,7 @@ class _CycleGANPhases:
 
 
 def _r1(network: nn.Module, real: Tensor) -> Tensor:
-    return zero_centred(lambda images: mean_logit(network(images)), real)
+    return r1_penalty(lambda images: mean_logit(network(images)), real)
 
 
 def _optimizer_settings(network: str, moment: Moment[CycleGANKnobs]) -> OptimizerSettings:

@@ -21,7 +21,7 @@ from equipoise.core.knobs import AdversarialKnobs, check_turnable, knob
 from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES, AdversarialLossName
-from equipoise.losses.penalties import zero_centred
+from equipoise.losses.penalties import r1_penalty
 from equipoise.models._adversarial import discriminator_steps, generator_steps, validate_counts
 from equipoise.models._translation import (
     PatchAdversarialLoss,
@@ -168,7 +168,7 @@ class _Pix2PixPhases:
         # L_D = L_adv(D(x, y), D(x, G(x))) / 2 + γ R1(y): Isola 2017, eq. 1 and section 3.3; Mescheder 2018, eq. 9.
         total = adversarial / 2
         if gamma:
-            r1 = zero_centred(lambda images: mean_logit(d(_pairs(batch.source, images))), batch.real)
+            r1 = r1_penalty(lambda images: mean_logit(d(_pairs(batch.source, images))), batch.real)
             total, terms = total + gamma * r1, terms | {"r1": r1.detach()}
         return Loss(
             total,

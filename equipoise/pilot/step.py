@@ -113,7 +113,10 @@ def pilot_step(settings: PilotSettings, state: PilotState, inputs: PilotInput) -
         remedy, repair = prescribe(settings.repair, context, state.repair, health, state.target, step)
         state = replace(state, repair=repair)
     if remedy is not None:
-        state, overridden = add_overrides(state, remedy.overrides, step, remedy.finding.symptom)
+        reason = f"{remedy.finding.symptom}, remedy {remedy.rung} of its ladder"
+        if remedy.rung == 0:
+            reason = f"{remedy.finding.symptom}, reset of knobs far from their published values"
+        state, overridden = add_overrides(state, remedy.overrides, step, reason)
         changes += overridden
     return state, Decision(statistics.loss, observation, changes, remedy, reward=reward)
 

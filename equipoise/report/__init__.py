@@ -1,1 +1,1 @@
-"""Figures, film and HTML page of a run, made from its run folder alone."""
+"""Reports: figures, film and HTML page of a run, computed from its run folder alone."""

@@ -1,4 +1,4 @@
-"""Panels of the progress figure: each function draws one aspect of a run's history onto axes."""
+"""Panels of the progress figure. Each public function returns a function that draws a panel, or None without data."""
 
 import math
 from collections import Counter
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BINS = 500
-"""Bins into which a long run is divided along a panel, about one per pixel."""
+"""Number of bins into which a long run is divided along a panel, about one per pixel."""
 PLAYER_COLOURS = {"discriminator": ORANGE, "generator": BLUE}
 OTHER_COLOURS = (GREEN, PURPLE, SKY, GREY)
 MARKERS = ("o", "^", "s", "D")
@@ -39,7 +39,7 @@ DrawFunction = Callable[["Axes"], None]
 
 
 def losses(history: RunHistory) -> DrawFunction | None:
-    """Draw the totals of both players, or of every phase: mean and range."""
+    """Return a function that draws the total losses of both players, or of every phase: mean and range."""
     curves = loss_curves(history)
     if not curves:
         return None
@@ -55,7 +55,7 @@ def losses(history: RunHistory) -> DrawFunction | None:
 
 
 def loss_curves(history: RunHistory) -> dict[str, CurveSeries]:
-    """Totals by phase name; the losses of both players where a run has no totals. Empty series are left out."""
+    """Return the total loss by phase name; for runs without totals the losses of both players. Omits empty series."""
     curves = {name.removesuffix(".total"): history.loss(name) for name in history.loss_names()}
     if not any(curves.values()):
         curves = {"discriminator": history.signal("loss_d"), "generator": history.signal("loss_g")}
@@ -63,7 +63,7 @@ def loss_curves(history: RunHistory) -> dict[str, CurveSeries]:
 
 
 def ranks(history: RunHistory) -> DrawFunction | None:
-    """Draw how well the discriminator separates training reals from fakes and from held-out reals."""
+    """Return a function that draws how well D separates training reals from fakes and from held-out reals."""
     colours = {"vs fakes": ORANGE, "vs held-out (overfitting)": PURPLE}
     signals = (history.signal("rank_train_fake"), history.signal("rank_train_held_out"))
     curves = {name: series for name, series in zip(colours, signals, strict=True) if series}
@@ -82,7 +82,7 @@ def ranks(history: RunHistory) -> DrawFunction | None:
 
 
 def probabilities(history: RunHistory) -> DrawFunction | None:
-    """Draw D(x) and D(G(z)), where the loss makes the discriminator's output a probability."""
+    """Return a function that draws D(x) and D(G(z)), if the loss makes the output of D a probability."""
     curves = {"D(x)": history.signal("probability_real"), "D(G(z))": history.signal("probability_fake")}
     curves = {name: series for name, series in curves.items() if series}
     if not curves:
@@ -99,7 +99,7 @@ def probabilities(history: RunHistory) -> DrawFunction | None:
 
 
 def gradients(history: RunHistory) -> DrawFunction | None:
-    """Draw the gradient norms of both players."""
+    """Return a function that draws the gradient norms of both players."""
     curves = {
         "discriminator": history.signal("gradient_norm_d"),
         "generator": history.signal("gradient_norm_g"),
@@ -117,28 +117,28 @@ def gradients(history: RunHistory) -> DrawFunction | None:
 
 
 def learning_rates(history: RunHistory) -> DrawFunction | None:
-    """Draw the learning rates of both players."""
-    changed = {one.knob: one for one in history.knob_histories()}
+    """Return a function that draws the learning rates of both players."""
+    histories = {changes.knob: changes for changes in history.knob_histories()}
     base = history.started.get("knobs", {})
-    rates = [one for name in ("lr_d", "lr_g") if (one := changed.get(name) or _constant_knob(name, base))]
+    rates = [rate for name in ("lr_d", "lr_g") if (rate := histories.get(name) or _constant_knob(name, base))]
     if not rates:
         return None
 
     def draw(axes: "Axes") -> None:
         panel_title(axes, "Learning rates")
-        for one in rates:
-            player = "generator" if one.knob == "lr_g" else "discriminator"
-            style = (0, (4, 3)) if one.knob == "lr_g" else "-"
-            label = f"{player[0].upper()}: {_change_summary(one)}"
-            _draw_steps(axes, one, history.step, PLAYER_COLOURS[player], label, style)
+        for rate in rates:
+            player = "generator" if rate.knob == "lr_g" else "discriminator"
+            style = (0, (4, 3)) if rate.knob == "lr_g" else "-"
+            label = f"{player[0].upper()}: {_change_summary(rate)}"
+            _draw_steps(axes, rate, history.step, PLAYER_COLOURS[player], label, style)
         panel_legend(axes)
-        value_axis(axes, "learning rate", "log", min(_smallest_positive(one.values) for one in rates))
+        value_axis(axes, "learning rate", "log", min(_smallest_positive(rate.values) for rate in rates))
 
     return draw
 
 
 def rewards(history: RunHistory) -> DrawFunction | None:
-    """Draw the reward of each decision, for a controller that has rewards."""
+    """Return a function that draws the reward of each decision, if the controller has rewards."""
     series = history.rewards()
     if not series:
         return None
@@ -153,7 +153,7 @@ def rewards(history: RunHistory) -> DrawFunction | None:
 
 
 def knob(history: RunHistory, changes: KnobHistory) -> DrawFunction:
-    """Draw one knob that changed, and what changed it."""
+    """Return a function that draws one knob that changed, and what changed it."""
     range = KNOB_RANGES.get(changes.knob)
 
     def draw(axes: "Axes") -> None:
@@ -173,7 +173,7 @@ def knob(history: RunHistory, changes: KnobHistory) -> DrawFunction:
 
 
 def metric(history: MetricHistory) -> DrawFunction:
-    """Draw a metric with its best value marked."""
+    """Return a function that draws a metric with its best value marked."""
 
     def draw(axes: "Axes") -> None:
         name, best = one_line(history.name, 30), history.best_index
@@ -191,7 +191,7 @@ def metric(history: MetricHistory) -> DrawFunction:
 
 
 def findings(history: RunHistory) -> DrawFunction | None:
-    """Draw when each symptom was detected; a darker bar is more severe."""
+    """Return a function that draws when each symptom was detected; a darker bar is more severe."""
     periods = history.symptom_periods()
     if not periods:
         return None
@@ -247,7 +247,7 @@ def _change_summary(changes: KnobHistory) -> str:
 
 
 def _one_minus(changes: KnobHistory) -> KnobHistory:
-    """1 − value: the quantity that a "log_complement" scale is logarithmic in."""
+    """Return the history of 1 − value, in which a "log_complement" scale is logarithmic."""
     return KnobHistory(
         changes.knob, changes.steps, tuple(1 - value for value in changes.values), changes.by, changes.why
     )
@@ -264,12 +264,12 @@ def _axis_scale(range: KnobRange | None) -> str | None:
 
 
 def _smallest_positive(values: Sequence[float] | FloatArray) -> float:
-    """The smallest positive number; infinity if there is none."""
+    """Return the smallest positive number; infinity if there is none."""
     return min((float(value) for value in values if value > 0), default=math.inf)
 
 
 def _scale_for_outliers(arrays: Sequence[FloatArray], share: float = 0.9) -> tuple[str | None, float]:
-    """Scale for numbers of which a few are over 30 times larger than a `share` of them, and the linear limit of it."""
+    """Return "symlog" and its linear limit if a few values are over 30 times the quantile `share`; None otherwise."""
     sizes = np.abs(np.concatenate(arrays))
     sizes = sizes[np.isfinite(sizes)]
     limit = float(np.quantile(sizes, share)) if sizes.size else 0.0

@@ -1,6 +1,6 @@
 """The film of a run: samples of the same latents over time, next to curves, findings and knobs.
 
-Time is proportional to training steps; the samples of a step are shown until the next ones were taken. Samples are
+Time is proportional to training steps; each set of samples is shown until the step of the next one. Samples are
 never blended: the mean of two images is not an output of the generator.
 """
 
@@ -22,16 +22,16 @@ FOLDER, FILE, POSTER = "film", "training_progress.mp4", "poster.png"
 FRAME_RATE = 15
 """Frames per second."""
 MIN_SECONDS, MAX_SECONDS, HOLD_SECONDS = 8.0, 30.0, 1.5
-"""Length of the film, and of its last frame, which is held."""
+"""Minimum and maximum length of the film, and how long its last frame is repeated."""
 SECONDS_PER_SAMPLE = 0.2
-"""How long each set of samples is shown, as far as the limits above allow."""
+"""How long each set of samples is shown, within the limits above."""
 
 
 def write_film(run: Run) -> Path | None:
-    """Write film/training_progress.mp4 of a run, and its last frame as film/poster.png; returns the path of the film.
+    """Write film/training_progress.mp4 of a run, and its last frame as film/poster.png; return the path of the film.
 
-    1280 x 720 pixels, 8 to 30 seconds, below 20 MB; the same run folder gives the same bytes. None for a run without
-    samples. Raises RunError if the folder is not a run, is damaged, or cannot be written, and if ffmpeg is not
+    1280 x 720 pixels, 8 to 30 seconds, below 20 MB; the same run folder gives the same bytes. Returns None for a run
+    without samples. Raises RunError if the folder is not a run, is damaged, or cannot be written, and if ffmpeg is not
     installed or fails.
     """
     history = read_history(run)
@@ -61,13 +61,16 @@ def read_poster(run: Run) -> bytes | None:
 
 
 def _frame_steps(end: int, count: int) -> list[float]:
-    """Training step of each frame, from 0 to `end`, without the held frames. `count`: number of sample files."""
+    """Return the training step of each frame, from 0 to `end`, before the repetitions of the last frame.
+
+    `count`: number of sample files.
+    """
     seconds = min(MAX_SECONDS, max(MIN_SECONDS, SECONDS_PER_SAMPLE * count + HOLD_SECONDS)) - HOLD_SECONDS
     return [float(step) for step in np.linspace(0, end, round(seconds * FRAME_RATE))]
 
 
 def _sample_indices(lines: Sequence[EventLine], steps: Sequence[float]) -> list[int]:
-    """Index of the samples that each frame shows: the latest by then; the first ones before them."""
+    """Return the index of the samples that each frame shows: the latest ones; before their step the first ones."""
     sample_steps = [to_number(line["step"], 0) for line in lines]
     return [max(0, int(position) - 1) for position in np.searchsorted(sample_steps, steps, side="right")]
 
@@ -75,7 +78,7 @@ def _sample_indices(lines: Sequence[EventLine], steps: Sequence[float]) -> list[
 def _steps_and_samples(
     run: Run, lines: Sequence[EventLine], steps: Sequence[float], indices: Sequence[int]
 ) -> Iterator[tuple[float, Samples]]:
-    """Yield step and samples of each frame; each file is loaded once."""
+    """Yield the step and the samples of each frame; load each file once."""
     previous, samples = -1, None
     for step, index in zip(steps, indices, strict=True):
         if samples is None or index != previous:
@@ -84,7 +87,7 @@ def _steps_and_samples(
 
 
 def _hold_last_frame(frames: Iterator[Image.Image], last: list[Image.Image]) -> Iterator[Image.Image]:
-    """Yield the frames and repeat the last one, which is stored in `last` too."""
+    """Yield the frames and repeat the last one; store it in `last`."""
     for frame in frames:
         last[:] = [frame]
         yield frame

@@ -1,4 +1,4 @@
-"""The frames of a film. Everything constant is drawn once, and each frame is composed from it."""
+"""Frames of a film: everything constant is drawn once, and each frame is composed from these pictures."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ SIZE = WIDTH, HEIGHT = 1280, 720
 DPI = 100
 """Pixels per inch of the figure behind the frames: a frame is 12.8 by 7.2 inches."""
 FILM_STYLE = {**STYLE, **dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 11.6)}
-"""The style of figures with text of 11.6 points: 16 pixels."""
+"""Style of the report figures, with text of 11.6 points (16 pixels)."""
 TEXT_LEFT, AXES_LEFT, AXES_RIGHT, TOP, BOTTOM = 712, 776, 1248, 72, 664
 """Pixels: left edge of texts, left and right edge of axes, upper edge of the first panel, lower edge of the last."""
 TEXT_WIDTH = WIDTH - TEXT_LEFT - 8
@@ -43,7 +43,7 @@ REASONS = {
     "equilibrium": "equilibrium",
     "interrupted": "interrupted",
 }
-"""Short text for why a run ended before its last step."""
+"""Reason for which a run ended before its last step -> short text."""
 FUTURE_OPACITY = 0.22
 
 
@@ -57,7 +57,7 @@ class PanelPlacement:
     axes: "Axes"
 
     def points_at(self, step: float) -> list[tuple[float, float, str]]:
-        """Position of each visible curve at a step, in pixels from left and top, and its colour."""
+        """Return the position of each visible curve at a step, in pixels from left and top, and its colour."""
         bottom, top = sorted(self.axes.get_ylim())
         heights = [(curve.height(step), curve.colour) for curve in self.panel.curves]
         points = [(*self.axes.transData.transform((step, y)), colour) for y, colour in heights if bottom <= y <= top]
@@ -66,10 +66,10 @@ class PanelPlacement:
 
 @dataclass(frozen=True)
 class RunClock:
-    """Images seen, seconds of training and verdict by step.
+    """Images seen, seconds of training and verdict, as functions of the step.
 
-    `total_steps`: 0 if unknown. `end`: the last step, and how the run ended, in words. `sample_noun`: "images" or
-    "sentences".
+    `images`, `seconds`: steps (N,) and values (N,). `verdicts`: (step, verdict) pairs in order. `total_steps`: 0 if
+    unknown. `end`: the last step, and how the run ended, in words. `sample_noun`: "images" or "sentences".
     """
 
     images: tuple[FloatArray, FloatArray]
@@ -80,7 +80,7 @@ class RunClock:
     sample_noun: str
 
     def text_at(self, step: float) -> tuple[list[TextSpan], list[TextSpan]]:
-        """Two lines of text: the step; and images, time and verdict. At the end, how the run ended."""
+        """Return two lines of text: the step; and images, time and verdict, at the end how the run ended."""
         of_total = f" of {format_count(self.total_steps)}" if self.total_steps else ""
         header = TextSpan(f"step {format_count(step)}{of_total}", bold=True, size=LARGE)
         images = format_count(float(np.interp(step, *self.images)))
@@ -100,7 +100,7 @@ class RunClock:
 
 @dataclass(frozen=True)
 class FilmRenderer:
-    """Composes frames from a picture of the whole run (`past`) and one with faint curves (`future`).
+    """Composes frames from a picture with all curves (`past`) and one with faint curves (`future`).
 
     `note` is appended to the caption under the samples.
     """
@@ -113,7 +113,7 @@ class FilmRenderer:
     note: str
 
     def frames(self, steps_and_samples: Iterable[tuple[float, Samples]]) -> Iterator[Image.Image]:
-        """Yield a frame for each step and the samples to show then; samples are drawn only when they change."""
+        """Yield a frame for each pair of a step and samples; samples are drawn only when they change."""
         previous: Samples | None = None
         background = self.past
         for step, samples in steps_and_samples:
@@ -134,12 +134,13 @@ class FilmRenderer:
         if self.placements:
             x = round(float(self.placements[0].axes.transData.transform((step, 0))[0]))
             frame.paste(self.future.crop((x, 0, *SIZE)), (x, 0))
-        for one in self.placements:
-            box = one.axes.bbox
+        for placement in self.placements:
+            box = placement.axes.bbox
             frame.paste(GREY, (x - 1, HEIGHT - round(box.y1), x + 1, HEIGHT - round(box.y0)))
-            for point_x, point_y, colour in one.points_at(step):
+            for point_x, point_y, colour in placement.points_at(step):
                 draw.ellipse((point_x - 4, point_y - 4, point_x + 4, point_y + 4), fill=colour, outline="white")
-            draw_row(draw, one.left, one.baseline, one.panel.text_at(step), TEXT_WIDTH - (one.left - TEXT_LEFT))
+            max_width = TEXT_WIDTH - (placement.left - TEXT_LEFT)
+            draw_row(draw, placement.left, placement.baseline, placement.panel.text_at(step), max_width)
         header, subheader = self.clock.text_at(step)
         draw_row(draw, TEXT_LEFT, HEADER_BASELINE, header, TEXT_WIDTH)
         draw_row(draw, TEXT_LEFT, SUBHEADER_BASELINE, subheader, TEXT_WIDTH)
@@ -147,7 +148,7 @@ class FilmRenderer:
 
 
 def film_renderer(history: RunHistory, area: SampleArea) -> FilmRenderer:
-    """Draw everything constant: titles, axes, and the curves of the whole run, strong and faint."""
+    """Return the renderer of a run; draws everything constant: titles, axes, and all curves, strong and faint."""
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -156,7 +157,7 @@ def film_renderer(history: RunHistory, area: SampleArea) -> FilmRenderer:
         figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI, facecolor="white")
         FigureCanvasAgg(figure)
         area.add_axes(figure)
-        placed = [_place_panel(figure, *one, history) for one in _panel_rows(film_panels(history))]
+        placed = [_place_panel(figure, *row, history) for row in _panel_rows(film_panels(history))]
         placements = [placement for placement, _ in placed]
         if placements:
             placements[-1].axes.tick_params(labelbottom=True)
@@ -173,13 +174,13 @@ def film_renderer(history: RunHistory, area: SampleArea) -> FilmRenderer:
 
 
 def _panel_rows(panels: Sequence[FilmPanel]) -> list[tuple[FilmPanel, int, int]]:
-    """Panels, and the upper and lower edge of their axes in pixels; panels with a value axis share the free height."""
+    """Return panels, and upper and lower edge of their axes in pixels. Panels with a value axis are equally high."""
     strips = sum(panel.is_strip for panel in panels) * (TITLE_HEIGHT + STRIP_HEIGHT + SPACING)
-    others = len(panels) - sum(panel.is_strip for panel in panels)
-    height_of_others = min(MAX_HEIGHT, (BOTTOM - TOP - strips) // others - TITLE_HEIGHT - SPACING) if others else 0
+    tall_panels = len(panels) - sum(panel.is_strip for panel in panels)
+    tall = min(MAX_HEIGHT, (BOTTOM - TOP - strips) // tall_panels - TITLE_HEIGHT - SPACING) if tall_panels else 0
     rows, top = [], TOP
     for panel in panels:
-        height = STRIP_HEIGHT if panel.is_strip else height_of_others
+        height = STRIP_HEIGHT if panel.is_strip else tall
         rows.append((panel, top + TITLE_HEIGHT, top + TITLE_HEIGHT + height))
         top += TITLE_HEIGHT + height + SPACING
     return rows
@@ -188,7 +189,7 @@ def _panel_rows(panels: Sequence[FilmPanel]) -> list[tuple[FilmPanel, int, int]]
 def _place_panel(
     figure: "Figure", panel: FilmPanel, top: int, bottom: int, history: RunHistory
 ) -> tuple[PanelPlacement, list["Artist"]]:
-    """Draw a panel in its place; returns its placement and the artists that depend on time."""
+    """Draw a panel; return its placement and the artists that depend on time."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     box = (AXES_LEFT / WIDTH, 1 - bottom / HEIGHT, (AXES_RIGHT - AXES_LEFT) / WIDTH, (bottom - top) / HEIGHT)
@@ -216,8 +217,9 @@ def _render(figure: "Figure", history: RunHistory, placements: Sequence[PanelPla
     subject = TextSpan(_subject(history), colour=MUTED)
     draw_row(draw, film_samples.LEFT, HEADER_BASELINE, [name], film_samples.WIDTH)
     draw_row(draw, film_samples.LEFT, SUBHEADER_BASELINE, [subject], film_samples.WIDTH)
-    for one in placements:
-        draw_row(draw, TEXT_LEFT, one.baseline, [TextSpan(one.panel.title, bold=True)], TEXT_WIDTH)
+    for placement in placements:
+        title = TextSpan(placement.panel.title, bold=True)
+        draw_row(draw, TEXT_LEFT, placement.baseline, [title], TEXT_WIDTH)
     return picture
 
 
@@ -243,7 +245,7 @@ def _ending(history: RunHistory) -> str:
 
 
 def _verdict(line: EventLine) -> str:
-    """Verdict of a reading, with the same rule as Health.verdict in core/observations.py."""
+    """Return the verdict of a reading by the same rule as Health.verdict in core/observations.py."""
     symptoms = [finding.get("symptom") for finding in findings_of(line)]
     return "diverged" if "divergence" in symptoms else "unhealthy" if symptoms else "healthy"
 

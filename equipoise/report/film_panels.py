@@ -1,4 +1,4 @@
-"""The panels of a film: a few curves each, with the current value next to each name."""
+"""Panels of a film: a few curves each, with the current value next to each name."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_PANELS, MAX_KNOB_PANELS = 3, 4
-"""More would be too small to read at 720 lines."""
+"""Maximum numbers of panels: more would be too small to read at a height of 720 pixels."""
 CURVE_QUANTILE, CURVE_SLACK = 0.98, 0.5
 METRIC_QUANTILE, METRIC_SLACK = 0.75, 3.0
 """The value axis spans from quantile 1 − q to q, extended on both sides by `slack` times that distance. The few values
@@ -36,12 +36,12 @@ class FilmCurve:
     is_step_function: bool = False
 
     def value(self, step: float) -> float:
-        """The last value at or before a step; NaN before the first."""
+        """Return the last value at or before a step; NaN before the first."""
         index = int(np.searchsorted(self.series.steps, step, side="right")) - 1
         return float(self.series.mean[index]) if index >= 0 else float("nan")
 
     def height(self, step: float) -> float:
-        """Vertical position of the drawn curve at a step; NaN outside of it."""
+        """Return the y value of the drawn curve at a step; NaN outside of the curve."""
         steps, values = self.points
         if not len(steps) or step < steps[0]:
             return float("nan")
@@ -52,7 +52,7 @@ class FilmCurve:
 
 @dataclass(frozen=True)
 class FilmPanel:
-    """A panel: how to draw it, and the text that it shows at a step. `is_strip`: low, without a value axis."""
+    """A panel: how to draw it, and the text that it shows at a step. `is_strip`: it is low and has no value axis."""
 
     title: str
     draw: Callable[["Axes"], None]
@@ -62,8 +62,8 @@ class FilmPanel:
 
 
 def film_panels(history: RunHistory) -> list[FilmPanel]:
-    """The panels of a film: at most three with a value axis, then findings, then the knobs that changed."""
-    metrics = [_metric_panel(one) for one in history.metrics() if one.last_index is not None]
+    """Return the panels of a film: at most three with a value axis, then findings, then the knobs that changed."""
+    metrics = [_metric_panel(metric) for metric in history.metrics() if metric.last_index is not None]
     panels = [
         _loss_panel(history),
         _rank_panel(history),
@@ -80,7 +80,7 @@ def film_panels(history: RunHistory) -> list[FilmPanel]:
 
 
 def count_hidden_knobs(history: RunHistory) -> int:
-    """Number of changed knobs for which there is no panel."""
+    """Return the number of changed knobs for which there is no panel."""
     return len(history.knob_histories()) - sum(len(group) for group in _visible_groups(history))
 
 
@@ -113,7 +113,7 @@ def _curve_panel(
     colours: Sequence[str],
     limits: tuple[float, float] | None = None,
 ) -> FilmPanel | None:
-    """A panel of means over bands from minimum to maximum; None without data. `limits`: of the value axis."""
+    """Return a panel of means over bands from minimum to maximum; None without data. `limits`: of the value axis."""
     present = {name: series for name, series in series_by_name.items() if series}
     if not present:
         return None
@@ -152,7 +152,7 @@ def _metric_panel(metric: MetricHistory) -> FilmPanel:
 
 
 def _axis_limits(arrays: Sequence[FloatArray], quantile: float, slack: float) -> tuple[float, float]:
-    """Limits of a value axis that ignore outliers; see CURVE_QUANTILE."""
+    """Return limits of a value axis that ignore outliers; see CURVE_QUANTILE."""
     values = np.concatenate(arrays)
     values = values[np.isfinite(values)]
     low, high = (float(edge) for edge in np.quantile(values, (1 - quantile, quantile)))
@@ -172,7 +172,7 @@ def _three_digits(value: float) -> str:
 
 
 def _findings_panel(history: RunHistory) -> FilmPanel:
-    """When symptoms were detected, darker if more severe, and remedies as vertical lines."""
+    """Return a panel of when symptoms were detected, darker if more severe, with remedies as vertical lines."""
     periods, remedies = history.symptom_periods(), history.remedies()
     min_width = max(1.0, history.step / 150)
 
@@ -222,7 +222,7 @@ def _group_knobs(changes: Sequence[KnobHistory], end: float) -> list[list[KnobHi
 
 
 def _relative_heights(changes: KnobHistory, end: float) -> tuple[FloatArray, FloatArray]:
-    """Steps, and the knob's value from 0 (its lowest in the run) to 1 (its highest) on the knob's own scale.
+    """Return the steps, and the values of a knob on its own scale, from 0 (lowest in the run) to 1 (highest).
 
     The value before a change at step 0 is ignored.
     """

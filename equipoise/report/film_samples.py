@@ -1,4 +1,4 @@
-"""The samples on the frames of a film: images at integer scale, points and numbers on axes, texts as lines."""
+"""Samples on the frames of a film: images at integer scale, points and numbers on axes, texts as lines."""
 
 import textwrap
 from collections.abc import Iterable
@@ -23,20 +23,21 @@ LEFT, TOP, WIDTH, HEIGHT = 16, 72, 676, 608
 AXIS_MARGIN = 60
 """Pixels for ticks and labels, to the left of axes and under them."""
 MIN_IMAGE_SIZE = 48
-"""Pixels of an image on the screen; if a whole sheet would be smaller, part of it is shown."""
+"""Minimum pixels of an image on the screen; if the images of a sheet were smaller, only part of it is shown."""
 GAP, GAP_VALUE = 2, 128
-"""Pixels and grey value between two images of a sheet, as make_grid draws it."""
+"""Pixels between two images of a sheet and their grey value, as in make_grid."""
 MAX_LINES, LINE_HEIGHT = 22, 27
 """Number of texts on a frame, and pixels from one to the next."""
 POINT_RADIUS, POINT_OPACITY, BINS = 3, 0.6, 40
-"""Radius of a point in pixels, its opacity, and bars of a histogram."""
+"""Radius of a point in pixels, its opacity, and number of bars of a histogram."""
 
 
 @dataclass(frozen=True)
 class SampleArea:
-    """What is constant through a film. `cell`: size (width, height) of one image of a sheet; None without images.
+    """The area of the samples, which is the same in all frames.
 
-    `limits`: range of points or numbers. `max_count`: the highest bar of all histograms, in samples.
+    `cell`: size (width, height) of one image of a sheet; None without images. `limits`: range of points or numbers.
+    `max_count`: the highest bar of all histograms, in samples.
     """
 
     cell: tuple[int, int] | None = None
@@ -77,10 +78,10 @@ class SampleArea:
             _draw_note(frame, samples.shape_note)
 
     def caption(self, samples: Samples) -> str:
-        """Say what the frame shows: same inputs or latents, step, and how many of all samples."""
+        """Format what the frame shows: same inputs or latents, step, and how many of all samples."""
         groups = ", ".join(samples.groups)
-        what = f"Same inputs in every frame ({groups})" if groups else "Same latents in every frame"
-        text = f"{what}; step {format_count(samples.step)}"
+        content = f"Same inputs in every frame ({groups})" if groups else "Same latents in every frame"
+        text = f"{content}; step {format_count(samples.step)}"
         if samples.sheet is not None and self.cell:
             (columns, rows), all_cells = _fit(samples.sheet, self.cell)[1:], _cell_counts(samples.sheet, self.cell)
             is_part = columns * rows < all_cells[0] * all_cells[1]
@@ -118,7 +119,7 @@ class SampleArea:
 
 
 def sample_area(newest_first: Iterable[Samples]) -> SampleArea:
-    """Choose the area for all samples of a film: the first sheet decides; limits of numbers hold all samples."""
+    """Return the area for all samples of a film: the first sheet decides; limits of numbers include all samples."""
     numbers = []
     for samples in newest_first:
         if samples.sheet is not None:
@@ -139,7 +140,7 @@ def _bar_heights(values: npt.NDArray[np.float64], limits: tuple[float, float]) -
 
 
 def _cell_size(sheet: Image.Image) -> tuple[int, int]:
-    """Width and height of one image of a sheet, found from the grey gaps; the size of the sheet if it has none."""
+    """Return the width and height of one image of a sheet, from the grey gaps; without gaps the size of the sheet."""
     pixels = np.asarray(sheet)
     grey = pixels == GAP_VALUE if pixels.ndim == 2 else (pixels[..., :3] == GAP_VALUE).all(axis=2)
     widths, heights = _candidate_sizes(grey.all(axis=0)), _candidate_sizes(grey.all(axis=1))
@@ -148,7 +149,7 @@ def _cell_size(sheet: Image.Image) -> tuple[int, int]:
 
 
 def _candidate_sizes(grey: npt.NDArray[np.bool_]) -> list[int]:
-    """Sizes of images, ascending, that explain which lines of a sheet are grey throughout."""
+    """Return the image sizes, ascending, that are consistent with the lines of a sheet that are all grey."""
     length = len(grey)
     sizes = [size for size in range(4, length + 1) if (length + GAP) % (size + GAP) == 0]
     return [size for size in sizes if all(grey[size + line :: size + GAP].all() for line in range(GAP))] or [length]
@@ -159,7 +160,7 @@ def _cell_counts(sheet: Image.Image, cell: tuple[int, int]) -> tuple[int, int]:
 
 
 def _fit(sheet: Image.Image, cell: tuple[int, int]) -> tuple[int, int, int]:
-    """Scale, columns and rows to show: the whole sheet if its images are large enough, else as many as fit."""
+    """Return scale, columns and rows to show: the whole sheet if its images are large enough, else what fits."""
     columns, rows = _cell_counts(sheet, cell)
     scale_of_all = min(WIDTH // sheet.width, HEIGHT // sheet.height)
     if scale_of_all >= 1 and scale_of_all * min(cell) >= MIN_IMAGE_SIZE:
@@ -170,7 +171,7 @@ def _fit(sheet: Image.Image, cell: tuple[int, int]) -> tuple[int, int, int]:
 
 
 def _scale_sheet(sheet: Image.Image, cell: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]]:
-    """Crop and scale a sheet for the frame; returns it and its upper left corner on the frame."""
+    """Crop and scale a sheet for the frame; return it and its upper left corner on the frame."""
     scale, columns, rows = _fit(sheet, cell)
     part = sheet.crop((0, 0, columns * (cell[0] + GAP) - GAP, rows * (cell[1] + GAP) - GAP))
     part = part.resize((part.width * scale, part.height * scale), Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""Numbers, durations and untrusted text as people read them."""
+"""Formatting of numbers, durations and untrusted text for people."""
 
 import math
 
@@ -26,11 +26,11 @@ def format_duration(seconds: float) -> str:
     """Format seconds: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min"
 

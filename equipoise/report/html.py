@@ -1,4 +1,4 @@
-"""Render HTML pages from jinja2 templates with autoescape: every value is text, never markup."""
+"""Rendering of HTML pages from jinja2 templates with autoescape: every value is text, never markup."""
 
 import base64
 import functools

@@ -24,7 +24,7 @@ TILE_SIZE = 84
 FRAME_SIZE = 480
 """Approximate pixels of the longer side of a film frame, to which smaller ones are enlarged."""
 FONT_SIZE, LINE_HEIGHT, GAP, MARGIN = 13, 18, 4, 26
-"""Pixels: letters, a line of them, between two images, between two groups."""
+"""Pixels: size of letters, height of a line, between two images, between two groups."""
 MAX_ROWS = 4
 """Maximum number of images in a column of a group."""
 
@@ -70,7 +70,7 @@ def film_frame(images: ImageArray) -> Image.Image:
 
 
 def plot_paths(points: npt.NDArray[np.float32]) -> bytes:
-    """Plot interpolations (N, steps, D) as PNG bytes: in the plane if D is 2, else every coordinate over the steps."""
+    """Plot interpolations (N, steps, D) as paths if D is 2, else as coordinates over steps; return PNG bytes."""
     return render_png(lambda: _paths_figure(points))
 
 

@@ -1,4 +1,4 @@
-"""The HTML page of a run: one file that opens from disk, on screens of any size and on paper."""
+"""HTML page of a run: one file that can be opened from disk, for screens of any size and for print."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,9 @@ from equipoise.runs.run import FIGURES_FOLDER, Run
 FILE = "report.html"
 TEMPLATE = "report/templates/run.html"
 MAX_TEXTS = 32
-"""Number of text samples on the page."""
+"""Maximum number of text samples on the page."""
+MAX_CHANGES = 500
+"""Number of knob changes on the page, the last ones; all of them are in events.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class EmbeddedFigure:
 
 
 def write_report(run: Run) -> Path:
-    """Draw the figures of a run, then write its page; returns the path of report.html.
+    """Write the progress figure of a run, then its page; return the path of report.html.
 
     Raises RunError if the folder is not a run, is damaged, or cannot be written.
     """
@@ -61,7 +63,7 @@ def write_report(run: Run) -> Path:
 
 
 def write_page(run: Run) -> Path:
-    """Write report.html with the figures and the film that the run folder has; returns its path.
+    """Write report.html with the figures and the film in the run folder; return its path.
 
     The progress figure is drawn first if it does not exist. Raises RunError as :func:`write_report` does.
     """
@@ -77,6 +79,7 @@ def write_page(run: Run) -> Path:
         progress=_progress(history),
         metrics=_metric_rows(history),
         knobs=_knob_rows(history),
+        changes=_change_rows(history),
         findings=_finding_rows(history),
         remedies=_remedy_rows(history),
         command=rerun_command(history.experiment),
@@ -96,7 +99,7 @@ def write_page(run: Run) -> Path:
 def _last_samples(history: RunHistory) -> LastSamples:
     samples = last_samples(history)
     if samples is None:
-        return LastSamples("No samples were taken in this run.")
+        return LastSamples("This run has saved no samples.")
     if samples.texts:
         return _text_samples(samples)
     png = samples_png(samples)
@@ -104,8 +107,8 @@ def _last_samples(history: RunHistory) -> LastSamples:
         return LastSamples(_as_sentence(samples.note))
     data = plug_name(history.experiment, "data") or "the data"
     is_sheet = samples.sheet is not None
-    what = "Sheet of generated images" if is_sheet else "Plot of generated samples"
-    alt = f"{what}, {samples.description}, trained on {data}"
+    content = "Sheet of generated images" if is_sheet else "Plot of generated samples"
+    alt = f"{content}, {samples.description}, trained on {data}"
     caption = f"Generated samples, {samples.description}"
     return LastSamples(caption, png, alt, "samples sheet" if is_sheet else "samples")
 
@@ -145,7 +148,7 @@ def _metric_numbers(metric: MetricHistory) -> list[tuple[str, str]]:
 
 
 def _film(run: Run) -> EmbeddedFilm | None:
-    """The film, if the run folder has one."""
+    """Return the film of the run folder; None without one."""
     if not (run.folder / film.FOLDER / film.FILE).is_file():
         return None
     return EmbeddedFilm(f"{film.FOLDER}/{film.FILE}", film.read_poster(run))
@@ -156,7 +159,7 @@ def _progress(history: RunHistory) -> EmbeddedFigure:
         f"{name.removesuffix('.total')} loss {format_number(history.loss(name).last)}" for name in history.loss_names()
     ]
     last_losses = f"; at the end: {', '.join(losses)}" if losses else ""
-    resumed = " Dotted vertical lines: the run was resumed there." if history.events_of("resumed") else ""
+    resumed = " Dotted vertical lines: the run was resumed." if history.events_of("resumed") else ""
     return EmbeddedFigure(
         png=_progress_png(history.run),
         narrow=progress_figure.narrow_figure(history),
@@ -171,7 +174,9 @@ def _progress_png(run: Run) -> bytes:
     try:
         return (path if path.exists() else progress_figure.write_progress_figure(run)).read_bytes()
     except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror or error}); delete it and it is drawn again") from error
+        raise RunError(
+            f"{path} cannot be read ({error.strerror or error}); delete it, and write the report again"
+        ) from error
 
 
 def _metric_rows(history: RunHistory) -> list[tuple[str, ...]]:
@@ -185,6 +190,20 @@ def _metric_rows(history: RunHistory) -> list[tuple[str, ...]]:
             format_count(one.sample_count),
         )
         for one in history.metrics()
+    ]
+
+
+def _change_rows(history: RunHistory) -> list[tuple[str, ...]]:
+    """Return step, knob, old and new value, source and reason of the last MAX_CHANGES knob changes."""
+    lines = history.events_of("turned")[-MAX_CHANGES:]
+    return [
+        (
+            format_count(int(to_number(line.get("step"), 0))),
+            one_line(str(line.get("knob"))),
+            *(format_number(to_number(line.get(key))) for key in ("from", "to")),
+            *(one_line(str(line.get(key, "")), 400) for key in ("by", "why")),
+        )
+        for line in lines
     ]
 
 

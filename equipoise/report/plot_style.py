@@ -52,7 +52,7 @@ STYLE = {
 
 
 def render_png(make_figure: Callable[[], "Figure"]) -> bytes:
-    """Create and render a figure in this style, independent of the user's matplotlib settings; PNG bytes."""
+    """Create and render a figure in this style, independent of the user's matplotlib settings; return PNG bytes."""
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -72,14 +72,14 @@ def panel_title(axes: "Axes", text: str, *, legends: bool = True) -> None:
 
 
 def panel_legend(axes: "Axes") -> None:
-    """Put the legend between title and panel, where it covers no curve: in one row, or two if one is too wide."""
+    """Draw the legend between title and panel, where it covers no curve, in one row or, if that is too wide, in two."""
     if _legend(axes, 4).get_window_extent().width > LEGEND_OVERHANG * axes.bbox.width:
         _legend(axes, 2)
         axes.set_title(axes.get_title(loc="left"), loc="left", pad=30, color=INK)
 
 
 def step_axis(axes: "Axes", history: RunHistory, *, images: bool) -> None:
-    """Set up the horizontal axis: steps, optionally a second row with the images seen, and marks of resumes."""
+    """Set up the horizontal axis: steps, lines where the run was resumed, and with `images` a row of images seen."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     end = max(1, history.step)

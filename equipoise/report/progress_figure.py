@@ -1,4 +1,4 @@
-"""The progress figure of a run: losses, metrics, findings, signals, knobs and samples on one printable page."""
+"""Progress figure of a run: losses, metrics, findings, signals, knobs and samples on one printable page."""
 
 import math
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Panel:
 
 
 def write_progress_figure(run: Run) -> Path:
-    """Write figures/training_progress.png of a run; returns its path.
+    """Write figures/training_progress.png of a run; return its path.
 
     Raises RunError if the folder is not a run, is damaged, or cannot be written.
     """
@@ -60,7 +60,7 @@ def write_progress_figure(run: Run) -> Path:
 
 
 def narrow_figure(history: RunHistory) -> bytes:
-    """Render the figure in one column and without header, for phones; PNG bytes."""
+    """Render the figure in one column and without header, for phones; return PNG bytes."""
     return render_png(lambda: _figure(history, 1))
 
 
@@ -69,7 +69,7 @@ def _figure(history: RunHistory, columns: int) -> "Figure":
 
     rows, samples = _rows(_panels(history, columns), columns), representative_samples(history)
     row_heights = [max(panel.height + (IMAGES_ROW if panel.images else 0) for panel in row) for row in rows]
-    sample_bottom = BOTTOM if any(one.values is not None for one in samples) else IMAGE_BOTTOM
+    sample_bottom = BOTTOM if any(sample_set.values is not None for sample_set in samples) else IMAGE_BOTTOM
     plot_height = sample_plots.sheet_height(samples, COLUMN_WIDTH - LEFT - RIGHT)
     sample_height = plot_height + TOP + sample_bottom if samples else 0.0
     header = HEADER_HEIGHT if columns > 1 else 0.0
@@ -85,10 +85,10 @@ def _figure(history: RunHistory, columns: int) -> "Figure":
             column += panel.columns
         top -= height
     limits = value_limits(samples)
-    for index, one in enumerate(samples):
+    for index, sample_set in enumerate(samples):
         row_index, column = divmod(index, columns)
         axes = _add_axes(figure, column, 1, top - row_index * sample_height, sample_height, bottom=sample_bottom)
-        sample_plots.draw_samples(axes, one, limits)
+        sample_plots.draw_samples(axes, sample_set, limits)
     if not rows and not samples:
         _draw_placeholder(_add_axes(figure, 0, columns, top, 1.0))
     if header:
@@ -114,9 +114,9 @@ def _add_axes(
 
 
 def _panels(history: RunHistory, columns: int) -> list[Panel]:
-    """The panels for which the run has data, most important first; none wider than `columns`."""
-    metrics = [Panel(figure_panels.metric(one)) for one in history.metrics()]
-    changed = [one for one in history.knob_histories() if one.knob not in ("lr_g", "lr_d")]
+    """Return the panels for which the run has data, most important first, at most `columns` wide."""
+    metrics = [Panel(figure_panels.metric(metric)) for metric in history.metrics()]
+    knobs = [changes for changes in history.knob_histories() if changes.knob not in ("lr_g", "lr_d")]
     losses, findings = figure_panels.losses(history), figure_panels.findings(history)
     signals = (
         figure_panels.rewards,
@@ -133,7 +133,7 @@ def _panels(history: RunHistory, columns: int) -> list[Panel]:
         *([Panel(findings, columns=columns, height=findings_height, left=NAMES_LEFT)] if findings else []),
         *(Panel(drawing) for drawing in drawings),
         *metrics[1:],
-        *(Panel(figure_panels.knob(history, one)) for one in changed),
+        *(Panel(figure_panels.knob(history, changes)) for changes in knobs),
     ]
 
 

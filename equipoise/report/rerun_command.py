@@ -10,11 +10,11 @@ MODEL_FLAGS = ("loss", "constraint")
 """Options of a model that have their own flag."""
 INTERVAL_FLAGS = ("sense_every", "sample_every", "evaluate_every", "save_every")
 PATH_OPTIONS = ("folder", "file")
-"""The option with the path of the user's data: if it is a data set's first, it is typed instead of the name."""
+"""Options with the path of the user's data. If it is the first option of a data set, it replaces the name as DATA."""
 DEFAULTS = ("", "auto", "off")
-"""Values that are the same as no flag."""
+"""Values that have the same effect as no flag."""
 MAX_LIST_LENGTH = 32
-"""Longer lists, such as a vocabulary, are not typed: they are read from the data again."""
+"""Longer lists, such as a vocabulary, are omitted: they are read from the data again."""
 
 
 def rerun_command(experiment: JsonObject) -> str:
@@ -56,13 +56,13 @@ def _name_and_options(experiment: JsonObject, key: str) -> tuple[str, JsonObject
 
 
 def _path_option(options: JsonObject) -> tuple[str, ...]:
-    """Name of the option with the path of the user's data; empty for other data sets."""
+    """Return the name of the option with the path of the user's data; empty for other data sets."""
     first = next(iter(options), "")
     return (first,) if first in PATH_OPTIONS and isinstance(options[first], str) else ()
 
 
 def _source(name: str, options: JsonObject) -> list[str]:
-    """The data: a name, or a path and the data set that reads it."""
+    """Return the words for the data: a name, or a path and the data set that reads it."""
     path = [str(options[option]) for option in _path_option(options)]
     return [*path, "--data", name] if path else [name or "DATA"]
 
@@ -87,12 +87,12 @@ def _pair_flag(flag: str, values: Mapping[str, object]) -> list[str]:
 
 
 def _pairs(values: Mapping[str, object]) -> Iterator[str]:
-    """Format options as NAME=VALUE, lists with commas; values that cannot be typed that way are left out."""
+    """Format options as NAME=VALUE, lists with commas; values that cannot be written that way are omitted."""
     for name, value in values.items():
         if isinstance(value, str | int | float):
             yield f"{name}={_format_value(value)}"
         elif isinstance(value, list | tuple) and len(value) <= MAX_LIST_LENGTH and (value or name.startswith("data.")):
-            words = [_format_value(one) for one in value]
+            words = [_format_value(item) for item in value]
             if all(word == word.strip() != "" and "," not in word for word in words):
                 yield f"{name}={','.join(words)}"
 

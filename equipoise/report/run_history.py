@@ -1,4 +1,4 @@
-"""The events of a run, arranged for reports. Missing and malformed fields are tolerated."""
+"""The events of a run by topic, for reports. Missing and malformed fields are tolerated."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,15 +30,15 @@ class KnobHistory:
 
 @dataclass(frozen=True)
 class SymptomPeriod:
-    """A symptom over consecutive readings that detected it, from step `start` to step `end`."""
+    """Consecutive readings that detected the same symptom, from step `start` to step `end`."""
 
     name: str
     start: float
     end: float
     severity: float
-    """the highest of the period, 0 to 1"""
+    """highest severity in the period, 0 to 1"""
     evidence: JsonObject
-    """that of the last reading"""
+    """evidence at the last reading of the period"""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class RunHistory:
     lines: Sequence[EventLine]
 
     def events_of(self, kind: str) -> list[EventLine]:
-        """The lines of one kind of event, such as "sensed"."""
+        """Return the lines of one kind of event, such as "sensed"."""
         return [line for line in self.lines if line["event"] == kind]
 
     @property
@@ -116,7 +116,7 @@ class RunHistory:
 
     @property
     def sample_noun(self) -> str:
-        """What the samples are: "sentences" if they were saved as text, else "images"."""
+        """Noun for the samples: "sentences" if they were saved as text, else "images"."""
         texts = any(str(line.get("samples", "")).endswith(".txt") for line in self.events_of("sampled"))
         return "sentences" if texts else "images"
 
@@ -127,13 +127,13 @@ class RunHistory:
         return max((to_number(line.get("seconds"), 0) for line in lines), default=0)
 
     def images_at(self, step: float) -> float:
-        """Number of real samples seen after `step`, interpolated between the events."""
+        """Return the number of real samples seen up to `step`, interpolated between the events."""
         images = {to_number(line["step"], 0): to_number(line.get("images"), 0) for line in self.lines}
         steps = sorted(images)
         return float(np.interp(step, steps, [images[one] for one in steps])) if steps else 0.0
 
     def loss(self, name: str) -> CurveSeries:
-        """Readings of one loss term, named "phase.term", with their minima and maxima."""
+        """Return the means, minima and maxima of a loss term, named "phase.term", at each reading."""
         lines = [line for line in self.events_of("sensed") if name in to_mapping(line.get("loss"))]
         readings = [to_mapping(line["loss"][name]) for line in lines]
         steps = [to_number(line["step"]) for line in lines]
@@ -141,25 +141,25 @@ class RunHistory:
         return CurveSeries.of(steps, mean, low, high)
 
     def loss_names(self) -> list[str]:
-        """Names of all totals, in the order of their first reading."""
+        """Return the names of all totals, in the order of their first reading."""
         names = {name: None for line in self.events_of("sensed") for name in to_mapping(line.get("loss"))}
         return [name for name in names if name.endswith(".total")]
 
     def signal(self, name: str) -> CurveSeries:
-        """Readings of one signal, where it is available."""
+        """Return the values of a signal at the readings where it is available."""
         lines = [line for line in self.events_of("sensed") if name in to_mapping(line.get("signals"))]
         return CurveSeries.of(
             [to_number(line["step"]) for line in lines], [to_number(line["signals"][name]) for line in lines]
         )
 
     def rewards(self) -> CurveSeries:
-        """Rewards of the controller's decisions; empty for a controller without rewards."""
+        """Return the rewards of the controller's decisions; empty for a controller without rewards."""
         lines = [line for line in self.events_of("sensed") if line.get("reward") is not None]
         steps = [to_number(line["step"]) for line in lines]
         return CurveSeries.of(steps, [to_number(line["reward"]) for line in lines])
 
     def knob_histories(self) -> list[KnobHistory]:
-        """The knobs that changed, in the order of their first change."""
+        """Return the history of each knob that changed, in the order of their first change."""
         changes: dict[str, list[EventLine]] = {}
         for line in self.events_of("turned"):
             changes.setdefault(str(line.get("knob")), []).append(line)
@@ -175,7 +175,7 @@ class RunHistory:
         ]
 
     def metrics(self) -> list[MetricHistory]:
-        """The metrics, in the order of their first evaluation."""
+        """Return the history of each metric, in the order of their first evaluation."""
         evaluations: dict[str, list[EventLine]] = {}
         for line in self.events_of("evaluated"):
             evaluations.setdefault(str(line.get("metric")), []).append(line)
@@ -191,7 +191,7 @@ class RunHistory:
         ]
 
     def symptom_periods(self) -> list[SymptomPeriod]:
-        """The detected symptoms in order of time; consecutive readings with the same symptom are one period."""
+        """Return the periods of all detected symptoms, in order of their start."""
         ended: list[SymptomPeriod] = []
         current: dict[str, SymptomPeriod] = {}
         for line in self.events_of("sensed"):
@@ -202,7 +202,7 @@ class RunHistory:
         return sorted((*ended, *current.values()), key=lambda period: period.start)
 
     def remedies(self) -> list[RemedyRecord]:
-        """The remedies that were applied, in order."""
+        """Return the remedies that were applied, in order."""
         return [
             RemedyRecord(
                 to_number(line["step"], 0),
@@ -221,7 +221,7 @@ def read_history(run: Run) -> RunHistory:
 
 
 def to_number(value: Any, default: float = math.nan) -> float:
-    """Convert a JSON value to a finite number; `default` if it is not one."""
+    """Convert a JSON value to a finite number; return `default` if that is not possible."""
     try:
         result = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -230,12 +230,12 @@ def to_number(value: Any, default: float = math.nan) -> float:
 
 
 def to_mapping(value: object) -> JsonObject:
-    """Return a JSON object as it is; an empty one for any other value."""
+    """Return the value if it is a JSON object, an empty object otherwise."""
     return value if isinstance(value, Mapping) else {}
 
 
 def findings_of(line: EventLine) -> list[JsonObject]:
-    """The findings of a "sensed" line."""
+    """Return the findings of a "sensed" line."""
     return _to_mappings(to_mapping(line.get("health")).get("findings"))
 
 

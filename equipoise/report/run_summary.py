@@ -1,4 +1,4 @@
-"""A run in one sentence: what was trained on which data, for how long, and how it ended."""
+"""Summary of a run in one sentence: model, data, duration and ending."""
 
 from collections.abc import Mapping
 
@@ -13,32 +13,32 @@ ENDINGS: Mapping[str, str] = {
     "interrupted": "it was interrupted while {verdict} and can be resumed",
     "diverged": "it was stopped because it diverged",
 }
-"""Text for each reason that a run can end with; {verdict} is replaced by the verdict."""
+"""Reason for the end of a run -> text; {verdict} is replaced by the verdict."""
 UNFINISHED = "it has not finished: it is still running or was terminated"
 
 
 def plug_name(experiment: Mapping[str, object], key: str) -> str | None:
-    """Name of an experiment's data, model or controller, stored as a string or as a table with a name."""
+    """Return the name of an experiment's data, model or controller, stored as a string or as a table with a name."""
     value = experiment.get(key)
     name = to_mapping(value).get("name", to_mapping(value).get(key)) if isinstance(value, Mapping) else value
     return one_line(name) if isinstance(name, str) and name.strip() else None
 
 
 def format_length(history: RunHistory) -> str:
-    """Steps done, and of how many if the run is not complete: 300 of 1,000 steps."""
+    """Format the steps done, with the total if the run is not complete: 300 of 1,000 steps."""
     total = to_number(history.started.get("steps"), 0)
     done = format_count(history.step)
     return f"{done} of {format_count(total)} steps" if total > history.step else f"{done} steps"
 
 
 def run_state(history: RunHistory) -> str:
-    """Verdict of a finished run; "unfinished" for any other."""
+    """Return the verdict of a finished run; "unfinished" for any other."""
     finished = history.finished
     return one_line(finished.get("verdict", "finished")) if finished else "unfinished"
 
 
 def summarise_run(history: RunHistory) -> str:
-    """Describe in one sentence what was trained on what, for how long, how it ended, and its best metric value."""
+    """Describe model, data, controller, duration, ending and best metric value of a run in one sentence."""
     model, data, controller = (plug_name(history.experiment, key) for key in ("model", "data", "controller"))
     subject = f"The model {model}" if model else "A model"
     on_data = f" on {data}" if data else ""
@@ -50,7 +50,7 @@ def summarise_run(history: RunHistory) -> str:
 
 
 def format_best(metric: MetricHistory) -> str | None:
-    """Best value of a metric as text; None if no value is finite."""
+    """Format the best value of a metric; None if no value is finite."""
     if metric.best_index is None:
         return None
     value, step = metric.values[metric.best_index], metric.steps[metric.best_index]

@@ -1,4 +1,4 @@
-"""Plots of samples: a sheet of images as it is, points as a scatter plot, numbers as a histogram, texts as lines."""
+"""Plots of samples: sheets of images, scatter plots of points, histograms of numbers, lines of text."""
 
 import io
 import textwrap
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_POINTS = 5000
-"""Points of a scatter plot: the first of the samples."""
+"""Maximum number of points in a scatter plot, the first of the samples."""
 MAX_TEXTS, MAX_TEXT_LENGTH = 18, 56
-"""Texts shown of one step, and letters of each."""
+"""Maximum number of texts shown of one step, and of letters of each."""
 
 
 def sheet_height(samples: Sequence[Samples], width: float) -> float:
-    """Height at which the sheets fill `width`, within limits; same unit as `width`."""
+    """Return the height at which the sheets fill `width`, within limits, in the unit of `width`."""
     ratios = [one.sheet.height / one.sheet.width for one in samples if one.sheet is not None]
     if not ratios and not any(one.values is not None or one.texts for one in samples):
         return 0.8

@@ -1,4 +1,4 @@
-"""The saved samples of a run, read defensively: files in a run folder are untrusted."""
+"""Loading of the saved samples of a run. Files in a run folder are untrusted."""
 
 import math
 import warnings
@@ -16,7 +16,7 @@ from equipoise.report.run_history import RunHistory, to_number
 from equipoise.runs.run import EventLine, Run
 
 MAX_BYTES = 256 * 2**20
-"""A larger file of samples was not written by a run."""
+"""Maximum size of a file of samples; a larger one was not written by a run."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,17 @@ class Samples:
 
     @property
     def images_seen(self) -> str:
-        """Number of real samples seen until then: 3,840 images."""
+        """Number of real samples seen up to the step: 3,840 images."""
         return f"{format_count(self.images)} {'sentences' if self.texts else 'images'}"
 
     @property
     def shape_note(self) -> str:
-        """Why nothing can be drawn: the note, or the shape of numbers that have no plot."""
+        """Reason why nothing can be drawn: the note, or the shape of numbers that cannot be plotted."""
         return self.note or ("" if self.values is None else f"no plot for numbers of shape {self.values.shape}")
 
 
 def representative_samples(history: RunHistory, count: int = 3) -> list[Samples]:
-    """Load the first and the last samples, and those nearest to even spacing between: at most `count`, in order."""
+    """Load at most `count` sets of samples in order: the first, the last, and evenly spaced ones in between."""
     lines = history.events_of("sampled")
     if not lines:
         return []
@@ -70,7 +70,7 @@ def last_samples(history: RunHistory) -> Samples | None:
 
 
 def value_limits(samples: Sequence[Samples]) -> tuple[float, float]:
-    """Compute a range that holds nearly all numbers of all samples, with a margin."""
+    """Compute the range of all but the most extreme 0.4 % of the numbers, with a margin."""
     finite = [one.values[np.isfinite(one.values)].ravel() for one in samples if one.values is not None]
     values = np.concatenate(finite) if finite else np.zeros(0)
     if not values.size:
@@ -81,9 +81,9 @@ def value_limits(samples: Sequence[Samples]) -> tuple[float, float]:
 
 
 def load_samples(run: Run, line: EventLine) -> Samples:
-    """Load the samples of a "sampled" line; a file that cannot be read leaves a note."""
+    """Load the samples of a "sampled" line; for a file that cannot be read, return a note."""
     step, images = int(to_number(line["step"], 0)), int(to_number(line.get("images"), 0))
-    name = one_line(line.get("samples", "a file that the log does not name"))
+    name = one_line(line.get("samples", "unnamed file"))
     try:
         path = _path_within(run.folder, line.get("samples"))
         if path.suffix == ".png":

@@ -1,4 +1,4 @@
-"""Values over training steps, and their reduction to as many points as a plot can show, extremes included."""
+"""Curves over training steps, and their reduction to the resolution of a plot, extremes included."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CurveSeries:
-    """Values in order of steps, each array (N,): mean, minimum and maximum of an interval. NaN leaves a gap."""
+    """Mean, minimum and maximum of an interval at each step, arrays (N,) in order of steps. NaN leaves a gap."""
 
     steps: FloatArray
     mean: FloatArray
@@ -27,11 +27,11 @@ class CurveSeries:
         high: Sequence[float] | None = None,
     ) -> "CurveSeries":
         """Build a series from lists, sorted by step. `low` and `high` default to the mean."""
-        at, middle = np.asarray(steps, dtype=np.float64), np.asarray(mean, dtype=np.float64)
-        lowest = middle if low is None else np.fmin(np.asarray(low, dtype=np.float64), middle)
-        highest = middle if high is None else np.fmax(np.asarray(high, dtype=np.float64), middle)
-        order = np.argsort(at, kind="stable")
-        return cls(at[order], middle[order], lowest[order], highest[order])
+        all_steps, means = np.asarray(steps, dtype=np.float64), np.asarray(mean, dtype=np.float64)
+        lowest = means if low is None else np.fmin(np.asarray(low, dtype=np.float64), means)
+        highest = means if high is None else np.fmax(np.asarray(high, dtype=np.float64), means)
+        order = np.argsort(all_steps, kind="stable")
+        return cls(all_steps[order], means[order], lowest[order], highest[order])
 
     def __bool__(self) -> bool:
         """Whether the series has a finite value to draw."""
@@ -58,7 +58,7 @@ class CurveSeries:
 
 
 def corner_positions(steps: FloatArray, values: FloatArray, bins: int) -> npt.NDArray[np.intp]:
-    """Indices that preserve the shape of a step function: first, lowest, highest and last value of each bin."""
+    """Return indices that preserve the shape of a step function: first, lowest, highest and last value of each bin."""
     if len(steps) <= 4 * bins:
         return np.arange(len(steps))
     starts = _bin_starts(steps, bins)
@@ -72,7 +72,7 @@ def corner_positions(steps: FloatArray, values: FloatArray, bins: int) -> npt.ND
 
 
 def _bin_starts(steps: FloatArray, bins: int) -> npt.NDArray[np.intp]:
-    """Index of the first value of each bin that is not empty."""
+    """Return the index of the first value of each bin that is not empty."""
     width = max(float(steps[-1] - steps[0]), 1e-12) / bins
     bin_of_step = np.minimum((steps - steps[0]) // width, bins - 1)
     return np.flatnonzero(np.diff(bin_of_step, prepend=-1.0))

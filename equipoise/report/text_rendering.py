@@ -1,4 +1,4 @@
-"""Text on the frames of a film, in the font of the figures; rendered text is cached."""
+"""Rendering of text on the frames of a film, in the font of the figures. Rendered text is cached."""
 
 import functools
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 from equipoise.report.plot_style import INK
 
 FONT_SIZE = 16
-"""Pixels per em: the smallest size that is easy to read at 720 lines."""
+"""Pixels per em: the smallest size that is easy to read at a height of 720 pixels."""
 SWATCH_WIDTH = 16
-"""Pixels of the colour key before a text."""
+"""Width in pixels of the colour key before a text."""
 MUTED = "#5A5A5A"
 """Colour of secondary text; contrast 6.9 to 1 on white."""
 
@@ -21,7 +21,7 @@ MUTED = "#5A5A5A"
 class TextSpan:
     """Text of one style; with `swatch`, a colour key of that colour is drawn before it.
 
-    `value` is drawn after the text in a field of fixed minimum width, so that what follows does not move as it changes.
+    `value` is drawn after the text in a field of fixed minimum width, so that later texts do not move when it changes.
     """
 
     text: str
@@ -53,7 +53,7 @@ def draw_row(
 
 
 def text_width(style: TextSpan, text: str) -> float:
-    """Width of a text in the style of a span, in pixels."""
+    """Return the width of a text in the style of a span, in pixels."""
     return _render(text, style.size, style.bold)[1]
 
 
@@ -83,7 +83,7 @@ def _truncate(span: TextSpan, max_width: float) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _render(text: str, size: int, bold: bool) -> tuple[Image.Image, float]:
-    """Render a text as a mask with `size` pixels above its baseline, and its width in pixels."""
+    """Render a text as a mask with `size` pixels above its baseline; return the mask and its width in pixels."""
     font = load_font(size, bold=bold)
     width = font.getlength(text)
     mask = Image.new("L", (int(width) + 2, 3 * size // 2))

@@ -1,4 +1,4 @@
-"""Encode frames as a film: H.264 in MP4, which browsers, phones and QuickTime play."""
+"""Encoding of frames as a film: H.264 in MP4, which browsers, phones and QuickTime play."""
 
 import contextlib
 import subprocess
@@ -18,7 +18,7 @@ FFMPEG_MISSING = "ffmpeg is not installed; install it with: pip install imageio-
 
 
 def write_video(path: Path, frames: Iterable[Image.Image], size: tuple[int, int], rate: int) -> None:
-    """Write RGB frames of `size` (width, height; both even), `rate` per second, as a film; whole or not at all.
+    """Write RGB frames of `size` (width, height; both even), `rate` per second, as a film, atomically.
 
     The same frames give the same bytes with the same build of ffmpeg. Raises RunError if ffmpeg is not installed or
     fails, and if the file cannot be written.
@@ -47,7 +47,7 @@ def _find_ffmpeg() -> str:
 
 
 def _command(ffmpeg: str, path: Path, size: tuple[int, int], rate: int) -> list[str]:
-    """Compose the command: one thread and no metadata, so that the bytes depend on the frames alone."""
+    """Return the command of ffmpeg: one thread and no metadata, so that the bytes depend on the frames alone."""
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", str(rate), "-i", "pipe:0"]
     # Players assume BT.709 for films of this size; ffmpeg would convert by BT.601 and tag neither.
     tags = "color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"

@@ -19,10 +19,10 @@ def run_step(
 ) -> StepRecord:
     """Run every phase that is due, as often as it repeats, and count the step.
 
-    Repeat i of any phase uses batch i of the step, so each discriminator update has new real samples, and both
-    networks of an alternating step share theirs. Tensors that a phase carries are passed only to the first repeat of
-    later phases: after an update, their graph belongs to old weights. `measure`: compute update ratios, which needs a
-    copy of the weights.
+    Repeat i of every phase uses batch i of the step: each discriminator update has new real samples, and in an
+    alternating step both networks use the same batch. Tensors that a phase carries are passed only to the first repeat
+    of later phases: after an update, their graph belongs to old weights. `measure`: compute update ratios, which needs
+    a copy of the weights.
     """
     batches: list[Batch] = []
     carried: Mapping[str, Tensor] = {}
@@ -38,6 +38,7 @@ def run_step(
             moment = Moment(
                 start.step, start.images, progress, knobs, state.generator, state.memory, carried if repeat == 0 else {}
             )
+            # Phase.loss of a GAN is discriminator_loss, generator_loss or lazy_penalties in models/_adversarial.py.
             with autocast(state.precision, state.device):
                 loss = phase.loss(state.model.networks, batches[repeat], moment)
             records[phase.name], failed = _update(state, phase, loss, moment, measure)
@@ -83,7 +84,7 @@ def _update(
             ratios[name] = _update_ratio(before, weights[name])
     state.scaler.update()
     total = loss.total.detach()
-    # In fp16 the scaler regularly finds infinite gradients and skips those updates: that is no failure.
+    # In fp16 the scaler regularly finds infinite gradients and skips those updates: this is not a failure.
     checked = [total] if state.scaler.is_enabled() else [total, *norms.values()]
     failed = ~torch.stack([value.float() for value in checked]).isfinite().all()
     return PhaseRecord(total, loss.terms, norms, ratios, loss.logit_real, loss.logit_fake), failed

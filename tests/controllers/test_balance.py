@@ -96,7 +96,7 @@ def test_a_missing_signal_changes_nothing(missing: float | None) -> None:
 def test_the_reason_names_the_rule() -> None:
     observation = Observation(50, 0.5, Signals(rank_train_fake=0.95), Health(), BASE)
     turn = Balance().update(Balance().initial(BASE), observation)
-    assert turn.reasons == {"lr_d": "discriminator accuracy 92%, above 80%"}
+    assert turn.reasons == {"lr_d": "halved: discriminator accuracy 92% > 80%"}
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ noise for every latent during twenty epochs, and improve abruptly after a hundre
 VERY_YOUNG = 0.1
 """Up to this share of the run such a generator is no finding."""
 HINT_ONLY = 0.4
-"""Severity limit of findings that must not be repaired."""
+"""Upper limit of the severity of findings that repair may act on only as hints: see `Repair.acts_on_hints`."""
 
 
 def detect_mode_collapse(history: SignalHistory) -> Detection | None:
