@@ -23,7 +23,7 @@ from equipoise.report.plot_style import (
     value_axis,
 )
 from equipoise.report.run_history import KnobHistory, MetricHistory, RunHistory
-from equipoise.report.series import CurveSeries, FloatArray, corner_positions
+from equipoise.report.series import CurveSeries, CurveValues, corner_positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -263,12 +263,12 @@ def _axis_scale(range: KnobRange | None) -> str | None:
     return "log" if range and range.scale.startswith("log") else range.scale if range else None
 
 
-def _smallest_positive(values: Sequence[float] | FloatArray) -> float:
+def _smallest_positive(values: Sequence[float] | CurveValues) -> float:
     """Return the smallest positive number; infinity if there is none."""
     return min((float(value) for value in values if value > 0), default=math.inf)
 
 
-def _scale_for_outliers(arrays: Sequence[FloatArray], share: float = 0.9) -> tuple[str | None, float]:
+def _scale_for_outliers(arrays: Sequence[CurveValues], share: float = 0.9) -> tuple[str | None, float]:
     """Return "symlog" and its linear limit if a few values are over 30 times the quantile `share`; None otherwise."""
     sizes = np.abs(np.concatenate(arrays))
     sizes = sizes[np.isfinite(sizes)]

@@ -16,7 +16,7 @@ from equipoise.report.plot_style import GREEN, GREY, RED, STYLE, step_axis
 from equipoise.report.run_history import RunHistory, findings_of, to_number
 from equipoise.report.run_summary import plug_name, run_state
 from equipoise.report.samples import Samples
-from equipoise.report.series import FloatArray
+from equipoise.report.series import CurveValues
 from equipoise.report.text_rendering import MUTED, TextSpan, draw_row, text_width
 from equipoise.runs.run import EventLine
 
@@ -72,8 +72,8 @@ class RunClock:
     unknown. `end`: the last step, and how the run ended, in words. `sample_noun`: "images" or "sentences".
     """
 
-    images: tuple[FloatArray, FloatArray]
-    seconds: tuple[FloatArray, FloatArray]
+    images: tuple[CurveValues, CurveValues]
+    seconds: tuple[CurveValues, CurveValues]
     verdicts: Sequence[tuple[float, str]]
     total_steps: int
     end: tuple[float, str]

@@ -10,7 +10,7 @@ from equipoise.report.figure_panels import BINS, KNOB_RANGES, OTHER_COLOURS, PLA
 from equipoise.report.formatting import format_count, format_number, one_line, symptom_words
 from equipoise.report.plot_style import BLUE, GREEN, INK, ORANGE, PURPLE, RED
 from equipoise.report.run_history import KnobHistory, MetricHistory, RemedyRecord, RunHistory
-from equipoise.report.series import CurveSeries, FloatArray, corner_positions
+from equipoise.report.series import CurveSeries, CurveValues, corner_positions
 from equipoise.report.text_rendering import MUTED, TextSpan
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class FilmCurve:
     name: str
     colour: str
     series: CurveSeries
-    points: tuple[FloatArray, FloatArray]
+    points: tuple[CurveValues, CurveValues]
     is_step_function: bool = False
 
     def value(self, step: float) -> float:
@@ -151,7 +151,7 @@ def _metric_panel(metric: MetricHistory) -> FilmPanel:
     return FilmPanel(one_line(metric.name, 24), draw, text_at, (curve,))
 
 
-def _axis_limits(arrays: Sequence[FloatArray], quantile: float, slack: float) -> tuple[float, float]:
+def _axis_limits(arrays: Sequence[CurveValues], quantile: float, slack: float) -> tuple[float, float]:
     """Return limits of a value axis that ignore outliers; see CURVE_QUANTILE."""
     values = np.concatenate(arrays)
     values = values[np.isfinite(values)]
@@ -221,7 +221,7 @@ def _group_knobs(changes: Sequence[KnobHistory], end: float) -> list[list[KnobHi
     return groups
 
 
-def _relative_heights(changes: KnobHistory, end: float) -> tuple[FloatArray, FloatArray]:
+def _relative_heights(changes: KnobHistory, end: float) -> tuple[CurveValues, CurveValues]:
     """Return the steps, and the values of a knob on its own scale, from 0 (lowest in the run) to 1 (highest).
 
     The value before a change at step 0 is ignored.
@@ -239,7 +239,7 @@ def _relative_heights(changes: KnobHistory, end: float) -> tuple[FloatArray, Flo
     return steps, heights
 
 
-def _knob_points(changes: KnobHistory, end: float) -> tuple[FloatArray, FloatArray]:
+def _knob_points(changes: KnobHistory, end: float) -> tuple[CurveValues, CurveValues]:
     steps = np.array([0.0, *changes.steps, max(end, *changes.steps)])
     values = np.array([*changes.values, changes.values[-1]])
     is_last_of_step = np.append(np.diff(steps) > 0, True)

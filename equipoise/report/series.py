@@ -6,17 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+CurveValues = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class CurveSeries:
     """Mean, minimum and maximum of an interval at each step, arrays (N,) in order of steps. NaN leaves a gap."""
 
-    steps: FloatArray
-    mean: FloatArray
-    low: FloatArray
-    high: FloatArray
+    steps: CurveValues
+    mean: CurveValues
+    low: CurveValues
+    high: CurveValues
 
     @classmethod
     def of(
@@ -57,7 +57,7 @@ class CurveSeries:
         return CurveSeries(steps, mean, np.fmin.reduceat(self.low, starts), np.fmax.reduceat(self.high, starts))
 
 
-def corner_positions(steps: FloatArray, values: FloatArray, bins: int) -> npt.NDArray[np.intp]:
+def corner_positions(steps: CurveValues, values: CurveValues, bins: int) -> npt.NDArray[np.intp]:
     """Return indices that preserve the shape of a step function: first, lowest, highest and last value of each bin."""
     if len(steps) <= 4 * bins:
         return np.arange(len(steps))
@@ -71,7 +71,7 @@ def corner_positions(steps: FloatArray, values: FloatArray, bins: int) -> npt.ND
     return np.array(sorted(positions), dtype=np.intp)
 
 
-def _bin_starts(steps: FloatArray, bins: int) -> npt.NDArray[np.intp]:
+def _bin_starts(steps: CurveValues, bins: int) -> npt.NDArray[np.intp]:
     """Return the index of the first value of each bin that is not empty."""
     width = max(float(steps[-1] - steps[0]), 1e-12) / bins
     bin_of_step = np.minimum((steps - steps[0]) // width, bins - 1)

@@ -13,6 +13,7 @@ from equipoise.core.data import DataSpec, PairedBatch, UnpairedBatch
 from equipoise.core.model import Loss, Model
 from equipoise.core.records import StepRecord
 from equipoise.errors import SettingError
+from equipoise.losses.adversarial import LOSSES
 from equipoise.training.state import TrainingState, initial_state
 from equipoise.training.step import run_step
 
@@ -268,7 +269,7 @@ def test_generator_uses_matching_pairs_with_more_discriminator_steps(steps: int)
 
 
 @BOTH
-@pytest.mark.parametrize("loss", ["non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"])
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("knobs", [{}, {"augment_p": 0.5, "instance_noise": 0.1, "r1_gamma": 1.0}])
 def test_every_loss_trains_with_every_knob(name: str, loss: str, knobs: dict[str, float]) -> None:
     trainer = create_trainer(name, loss=loss)
