@@ -122,7 +122,7 @@ def experiment_of(item: Item, root: Path) -> Experiment:
     changes: dict[str, Any] = {"before": {"knobs": BEFORE}, "after": {}}.get(
         arm, {"knobs": STRONGER, "constraint": "gradient_penalty"}
     )
-    return file.overlaid(Experiment(**shared, **changes))
+    return file.merge(Experiment(**shared, **changes))
 
 
 def epochs_of(item: Item) -> tuple[int, ...]:

@@ -1,1 +1,1 @@
-"""Experiments: settings from TOML, JSON or flags, the objects built from them, and the run that they start."""
+"""Experiments: reading settings from TOML, JSON or flags, building objects from them, and starting runs."""

@@ -1,4 +1,4 @@
-"""From a completed experiment to the objects that train it: names become plugs, one seed becomes several."""
+"""Building the objects of a training from a completed experiment: plugs by name, and seeds from one seed."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Set
@@ -25,12 +25,13 @@ from equipoise.training.plan import MetricEvaluation, SmallHeldOut, Streams, Tra
 from equipoise.training.state import initial_state
 
 EVALUATION_SAMPLES = 1000
+"""Largest number of samples in an evaluation during training."""
 MAX_TRAIN_SENTENCES = 20_000
-"""Training sentences at most that a metric compares samples with."""
+"""Largest number of training sentences that a metric compares samples with."""
 EVALUATIONS = 10
-"""Evaluations of the metric in a run by default, where they are cheap."""
+"""Default number of evaluations in a run, unless they are expensive."""
 MIN_HELD_OUT = 16
-"""Held-out samples that a rank needs if they do not fill a batch: for 256 against 16, its standard error is 0.15."""
+"""Smallest number of held-out samples for a rank: for 256 training samples against 16, its standard error is 0.15."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ def assemble(
 ) -> Training:
     """Build the objects of a completed experiment, ready to train.
 
-    `checkpoints`: their folder; None: no checkpoints. Raises EquipoiseError for settings that do not fit together.
+    `checkpoints`: folder of the checkpoints; None: no checkpoints. Raises EquipoiseError for settings that do not fit
+    together.
     """
     experiment.check_ranges()
     data, recipe = build_data(experiment).resolve(), build_recipe(experiment)
@@ -109,19 +111,21 @@ def _training_plan(experiment: Experiment, checkpoints: Path | None, interrupted
 
 
 def select_device(name: str) -> torch.device:
-    """Return a device by name; "auto" is a GPU if there is one. Raises SettingError if it is not available."""
+    """Return a device by name; "auto" selects a GPU if there is one. Raises SettingError if it is not available."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.Generator(device)
     except (RuntimeError, AssertionError) as error:
-        raise SettingError(f"there is no device '{name}' on this machine; use --device cpu, or omit it") from error
+        raise SettingError(
+            f"there is no device '{name}' on this machine; use --device cpu, or omit --device"
+        ) from error
     return device
 
 
 def _streams(data: DataSet, batch_size: int, seed: int) -> Streams:
-    """Return training samples, and held-out ones in batches of the same size, or in smaller ones if there are few."""
+    """Return streams of training and held-out samples; with few held-out samples, their batches are smaller."""
     train, count = data.stream("train", batch_size, seed), data.count("held_out")
     if count is None or count >= batch_size:
         return Streams(train, data.stream("held_out", batch_size, seed))
@@ -132,23 +136,23 @@ def _streams(data: DataSet, batch_size: int, seed: int) -> Streams:
 
 
 def _model_info(model: Model[Knobs], experiment: Experiment, required: Set[str]) -> ModelInfo:
-    """Return what the pilot knows of the model, without the frozen knobs. `required`: knobs the controller must change.
+    """Describe the model for the pilot, without frozen knobs. `required`: knobs that the controller must change.
 
     Raises UnknownNameError for a knob that does not exist, SettingError for one that has no effect, or is both frozen
     and required.
     """
     frozen = frozenset(experiment.freeze or ())
     _check_knobs(model, (*(experiment.knobs or {}), *sorted(frozen), *sorted(required)))
-    if both := sorted(frozen & required):
-        raise SettingError(f"the controller changes {both[0]}, which --freeze fixes; remove one of the two")
+    if conflicts := sorted(frozen & required):
+        raise SettingError(f"the controller changes {conflicts[0]}, which --freeze fixes; remove one of the two")
     return dataclasses.replace(ModelInfo.of(model), turnable=model.turnable - frozen)
 
 
 def _check_knobs(model: Model[Knobs], names: Iterable[str]) -> None:
-    known = model.knobs.ranges()
+    ranges = model.knobs.ranges()
     for name in names:
-        if name not in known:
-            raise UnknownNameError("knob", name, known)
+        if name not in ranges:
+            raise UnknownNameError("knob", name, ranges)
     check_turnable(names, model.turnable, model.name)
 
 
@@ -168,13 +172,13 @@ def _metric_evaluation(
     held_out: AnyBatch = data.stream("held_out", count, seeds.data).batch(0)
     train = None
     if isinstance(metric, FeatureMetric) and metric.needs_train:
-        most = MAX_TRAIN_SENTENCES if data.spec.vocabulary else EVALUATION_SAMPLES  # sentences are cheap to compare
-        train = data.stream("train", min(data.count("train") or most, most), seeds.data).batch(0).real
+        limit = MAX_TRAIN_SENTENCES if data.spec.vocabulary else EVALUATION_SAMPLES  # sentences are cheap to compare
+        train = data.stream("train", min(data.count("train") or limit, limit), seeds.data).batch(0).real
     generator = torch.Generator().manual_seed(seeds.latents + 1)
     latents = model.latent(EVALUATION_SAMPLES if model.source is None else count, generator, None)
     condition = None
     if model.num_classes:
-        # Labels are random, like those of the held-out data: classes of equal size would look better than real data do.
+        # Random labels, as in the held-out data: with classes of equal size, samples could score better than reals.
         condition = torch.randint(model.num_classes, (EVALUATION_SAMPLES,), generator=generator)
     if model.source is not None:
         condition = held_out.source
@@ -187,7 +191,7 @@ def _build_metric(model: Model[Knobs], data: DataSet, spec: PlugSpec) -> Metric:
     if not isinstance(metric, Metric):
         raise SettingError(f"'{spec.name}' cannot be computed during training; use equipoise evaluate afterwards")
     if not metric.suits(data.spec):
-        raise SettingError(f"the metric '{spec.name}' does not suit this data; omit it")
+        raise SettingError(f"the metric '{spec.name}' does not suit this data; choose another, or --metric none")
     if isinstance(metric, PairedMetric) and model.source is None:
         raise SettingError(f"'{spec.name}' needs a model that translates inputs; {model.name} generates from noise")
     return metric

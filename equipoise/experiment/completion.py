@@ -1,4 +1,4 @@
-"""Completing an experiment: settings that are None get values that suit the data, written out in full."""
+"""Completing an experiment: settings that are None are filled in with values that suit the data."""
 
 import dataclasses
 import os
@@ -19,26 +19,27 @@ if TYPE_CHECKING:
     from equipoise.core.data import DataSet, DataSpec, Preparation
 
 SAMPLES_PER_RUN = 100
-"""Sample grids in a run by default."""
+"""Default number of sample grids in a run."""
 SAVE_EVERY = 250
+"""Default number of steps between two checkpoints."""
 MULTITHREADED_PIXELS = 64
-"""From this image width on, more than one thread makes training faster (benchmarks/throughput.md)."""
+"""Smallest image width at which several threads make training faster (benchmarks/throughput.md)."""
 
 
 def complete(experiment: Experiment) -> Experiment:
-    """Fill in every setting that is None, except limits, which None turns off.
+    """Fill in every setting that is None, except limits, where None means no limit.
 
     The data set suggests the model, the length, the metric and the controller. Options of plugs are written out in
-    full, so that a later version with other defaults runs the same. Raises EquipoiseError for invalid settings.
+    full, so that a later version with other defaults gives the same run. Raises EquipoiseError for invalid settings.
     """
     experiment.check_ranges()
     data_spec = _data_spec(experiment)
     start_from = _checkpoint_path(experiment.start_from)
-    data = _build_data(data_spec)
+    data = _build_resolved_data(data_spec)
     model = experiment.model or _model_of_checkpoint(start_from) or PlugSpec(data.suggestion.model)
     if _pairing(model) == "withheld" and "train" in data.spec.paired and "paired" not in data_spec.options:
         data_spec = data_spec.with_options(paired=False)
-        data = _build_data(data_spec)
+        data = _build_resolved_data(data_spec)
     model = model.with_options(**(experiment.options or {}))
     model = model.with_options(loss=experiment.loss, constraint=experiment.constraint)
     controller = experiment.controller or PlugSpec(data.suggestion.controller)
@@ -59,7 +60,7 @@ def complete(experiment: Experiment) -> Experiment:
 
 def prepare_data(experiment: Experiment) -> "Iterator[Preparation]":
     """Prepare the data of an experiment, completed or not, yielding the progress."""
-    return catalog_data(_data_spec(experiment)).prepare()
+    return build_unresolved_data(_data_spec(experiment)).prepare()
 
 
 def _with_default_numbers(experiment: Experiment, data: "DataSet") -> Experiment:
@@ -83,7 +84,7 @@ def _with_default_numbers(experiment: Experiment, data: "DataSet") -> Experiment
 
 
 def _complete_metric(experiment: Experiment, model: PlugSpec, data: "DataSet") -> PlugSpec | None:
-    """Return the metric of the experiment, or the one suggested, with all options; None without held-out data."""
+    """Return the metric of the experiment, or the suggested one, with all options; None without held-out data."""
     metric: PlugSpec | None = experiment.metric
     if metric is None and data.count("held_out") != 0:
         is_paired = _pairing(model) and "held_out" in data.spec.paired
@@ -93,33 +94,33 @@ def _complete_metric(experiment: Experiment, model: PlugSpec, data: "DataSet") -
 
 
 def _data_spec(experiment: Experiment) -> PlugSpec:
-    """Return the data set by name. Raises SettingError if the experiment names no data."""
+    """Return the data set of an experiment. Raises SettingError if it has none."""
     if experiment.data is None:
         raise SettingError("no data given; use equipoise train digits, or equipoise train FOLDER")
     return parse_data_source(experiment.data.name, experiment.image_size).with_options(**experiment.data.options)
 
 
-def catalog_data(spec: PlugSpec) -> "DataSet":
-    """Build a data set, without reading its files."""
+def build_unresolved_data(spec: PlugSpec) -> "DataSet":
+    """Build a data set without reading its files."""
     data: DataSet = catalog.build("data", spec.name, spec.options)
     return data
 
 
-def _build_data(spec: PlugSpec) -> "DataSet":
-    """Build a data set and read what its options leave open, such as the number of classes."""
-    return catalog_data(spec).resolve()
+def _build_resolved_data(spec: PlugSpec) -> "DataSet":
+    """Build a data set, and fill in the options that depend on its files, such as the number of classes."""
+    return build_unresolved_data(spec).resolve()
 
 
 def _pairing(model: PlugSpec) -> Literal["needed", "withheld"] | None:
-    """Return how a model uses pairs: needed for training, or withheld and used by metrics only; None: not at all."""
+    """Return how a model uses pairs: "needed" for training, "withheld" for metrics only, or None if it does not."""
     result: Literal["needed", "withheld"] | None = getattr(catalog.load("models", model.name), "pairing", None)
     return result
 
 
 def _checkpoint_path(start_from: str | None) -> str | None:
-    """Return the absolute path of the checkpoint to start from, which later checkpoints of that run do not change.
+    """Return the absolute path of the checkpoint to start from, so that later checkpoints of that run are not used.
 
-    For a run without checkpoints it is the folder; loading the weights reports the error.
+    For a run without checkpoints, return its folder: the error is raised when the weights are loaded.
     """
     if start_from is None:
         return None
@@ -151,7 +152,7 @@ def _with_absolute_policy(controller: PlugSpec) -> PlugSpec:
 
 
 def _with_all_options(kind: catalog.PlugKind, spec: PlugSpec) -> PlugSpec:
-    """Return a plug with every option written out, those of its preset included."""
+    """Return a plug with every option written out, including those of its preset."""
     return _write_out(spec.name, catalog.build(kind, spec.name, spec.options))
 
 

@@ -1,4 +1,4 @@
-"""Training data from what the user typed: the name of a data set, a folder, or a text file."""
+"""Parsing of the data argument: the name of a data set, a folder, or a text file."""
 
 import dataclasses
 import os
@@ -17,7 +17,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def parse_data_source(word: str, image_size: int | None = None) -> PlugSpec:
-    """Return the data set that a word names: a data set, a folder of images or CSV files, or a text file."""
+    """Return the data set for a word: a name of a data set, a folder of images or CSV files, or a text file."""
     if not is_path(word):
         return PlugSpec(word).with_options(image_size=image_size)
     reader, path = detect_reader(word)
@@ -25,24 +25,25 @@ def parse_data_source(word: str, image_size: int | None = None) -> PlugSpec:
 
 
 def is_path(word: str) -> bool:
-    """Whether a word is a folder or a text file. Names of data sets take precedence; `./digits` is the folder."""
+    """Return whether a word is a folder or a text file. The name of a data set takes precedence over a folder."""
     if catalog.is_file(word):  # a custom data set: ./my_data.py
         return False
     path = Path(word).expanduser()
-    has_form_of_path = os.sep in word or word in (".", "..", "~") or path.suffix.lower() in TEXT_SUFFIXES
-    return has_form_of_path or (word.partition(":")[0] not in catalog.names("data") and path.is_dir())
+    has_path_syntax = os.sep in word or word in (".", "..", "~") or path.suffix.lower() in TEXT_SUFFIXES
+    return has_path_syntax or (word.partition(":")[0] not in catalog.names("data") and path.is_dir())
 
 
 def detect_reader(word: str) -> tuple[FolderReader, Path]:
-    """Return the data set that reads a path, and its absolute path.
+    """Return the name of the data set that reads a path, and the absolute path.
 
-    A folder is read as images or as CSV windows, depending on its first file of either kind, in the order in which the
-    data set reads them. Raises DataError if the path does not exist, or the folder has no such file.
+    A folder is read as images or as CSV windows, depending on its first file of either kind, in the order of
+    :func:`~equipoise.core.files.find_files`. Raises DataError if the path does not exist, or the folder has no such
+    file.
     """
     path = Path(word).expanduser().resolve()
     is_text = path.suffix.lower() in TEXT_SUFFIXES
     if not path.exists():
-        raise DataError(f"there is no {'file' if is_text else 'folder'} {word}")
+        raise DataError(f"there is no {'file' if is_text else 'folder'} {word}; check the path")
     if not path.is_dir():
         if is_text:
             return "text_lines", path
@@ -56,7 +57,7 @@ def detect_reader(word: str) -> tuple[FolderReader, Path]:
                 return "image_folder", path
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
-    raise DataError(f"{word} contains no image ({', '.join(IMAGE_SUFFIXES)}) and no CSV file")
+    raise DataError(f"{word} contains no image ({', '.join(IMAGE_SUFFIXES)}) and no CSV file; give a folder that does")
 
 
 def read_path_with(reader: str, path: str) -> PlugSpec:

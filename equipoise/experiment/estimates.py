@@ -15,14 +15,14 @@ from equipoise.training.loop import train
 
 @dataclass(frozen=True, slots=True)
 class RunEstimate:
-    """Estimate from a few steps: seconds of the whole run, and the peak memory of the process up to now, in bytes."""
+    """Estimate from a few steps. `seconds`: of the whole run. `memory`: peak memory of the process so far, in bytes."""
 
     seconds: float
     memory: int
 
 
 def estimate(experiment: Experiment, steps: int = 4) -> RunEstimate:
-    """Train a few steps in memory and measure them, without the first, which is slower.
+    """Estimate a run by training a few steps in memory, without the first, which is slower.
 
     The limits `images` and `seconds` of the experiment are taken into account.
     """

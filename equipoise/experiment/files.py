@@ -19,10 +19,10 @@ def parse_experiment(values: Mapping[str, object], source: str) -> Experiment:
     Raises UnknownNameError or SettingError, naming `source` and the key.
     """
     values = migrate_experiment(values)
-    known = {field.name for field in dataclasses.fields(Experiment)}
+    names = {field.name for field in dataclasses.fields(Experiment)}
     for name in values:
-        if name not in known:
-            raise UnknownNameError(f"setting in {source}", name, known)
+        if name not in names:
+            raise UnknownNameError("setting", name, names, f"in {source}")
     if (version := values.get("format", FORMAT)) != FORMAT:
         raise SettingError(
             f"{source} has format {version}, newer than this version reads ({FORMAT}); upgrade equipoise"
@@ -41,7 +41,7 @@ def load_experiment(path: Path) -> Experiment:
         text = path.read_text()
         values = json.loads(text) if is_json else tomllib.loads(text)
     except FileNotFoundError as error:
-        raise SettingError(f"there is no file {path}") from error
+        raise SettingError(f"there is no file {path}; check the path") from error
     except (OSError, ValueError) as error:
         raise SettingError(f"{path} cannot be read as {'JSON' if is_json else 'TOML'}: {error}") from error
     if not isinstance(values, dict):

@@ -1,4 +1,4 @@
-"""Starting and resuming runs: the loop is driven, and its events are written to a run folder."""
+"""Starting and resuming runs: runs the training loop and writes its events to a run folder."""
 
 import contextlib
 import dataclasses
@@ -28,13 +28,13 @@ from equipoise.training.rollback import initial_tensors
 from equipoise.training.state import TrainingState
 
 MIN_SHARE = 0.05
-"""If less than this share of every network fits, the checkpoint is probably of another model or width by mistake."""
+"""Smallest share of a network that must fit; below it, the checkpoint is probably of another model or width."""
 
 
 def start(experiment: Experiment, folder: Path, interrupted: Callable[[], bool] = never_interrupted) -> Iterator[Event]:
-    """Run an experiment in a new folder, yielding its events as they are logged.
+    """Run an experiment in a new folder, yielding its events after they are logged.
 
-    Errors in the experiment are raised before the folder is created.
+    Raises EquipoiseError for an invalid experiment, before the folder is created.
     """
     experiment = choose_evaluation_interval(complete(experiment))
     training = assemble(experiment, folder / CHECKPOINTS_FOLDER, interrupted)
@@ -42,7 +42,7 @@ def start(experiment: Experiment, folder: Path, interrupted: Callable[[], bool] 
     create_run(folder, experiment.to_json())
     _seed_global_generators(require(experiment.seed, "seed"))
     with _disk_errors(folder), Log(folder) as log:
-        yield from _logged(training, log)
+        yield from _record_events(training, log)
 
 
 def resume(
@@ -59,7 +59,7 @@ def resume(
     training = assemble(experiment, run.checkpoints, interrupted)
     with _disk_errors(folder), Log(folder) as log:
         saved = checkpoint.find(run.checkpoints)
-        _load_initial_weights_again(training, experiment, folder, has_checkpoint=bool(saved))
+        _reload_initial_weights(training, experiment, folder, has_checkpoint=bool(saved))
         _seed_global_generators(require(experiment.seed, "seed"))
         if saved:
             _restore(training, saved[-1])
@@ -68,7 +68,7 @@ def resume(
             if steps <= finished_steps:
                 raise SettingError(f"{folder} has finished {finished_steps} steps; give --steps a larger number")
             write_text(folder / EXPERIMENT_FILE, json.dumps(experiment.to_json(), indent=2) + "\n")
-        yield from _logged(training, log)
+        yield from _record_events(training, log)
 
 
 def choose_evaluation_interval(experiment: Experiment) -> Experiment:
@@ -83,17 +83,15 @@ def choose_evaluation_interval(experiment: Experiment) -> Experiment:
 
 
 def load_initial_weights(training: Training, experiment: Experiment) -> None:
-    """Load the weights of another run if the experiment names one; keep the initial weights for a rollback."""
+    """Load the weights of another run if the experiment names one; store the initial weights for rollbacks."""
     if experiment.start_from:
         training.transferred = transfer_weights(training.state, Path(experiment.start_from))
     if training.pilot.settings.repair is not None:
         training.rollback_points.initial = initial_tensors(training.state)
 
 
-def _load_initial_weights_again(
-    training: Training, experiment: Experiment, folder: Path, *, has_checkpoint: bool
-) -> None:
-    """Do the same for a resumed run, which needs the weights of another run only if it has no checkpoint itself."""
+def _reload_initial_weights(training: Training, experiment: Experiment, folder: Path, *, has_checkpoint: bool) -> None:
+    """Load the initial weights of a resumed run. Those of another run may be missing if the run has a checkpoint."""
     try:
         load_initial_weights(training, experiment)
     except (RunError, CheckpointError) as error:
@@ -121,7 +119,7 @@ def _seed_global_generators(seed: int) -> None:
     random.seed(seed)
 
 
-def _logged(training: Training, log: Log) -> Iterator[Event]:
+def _record_events(training: Training, log: Log) -> Iterator[Event]:
     for event in train(training):
         if isinstance(event, Finished) and event.reason not in ("interrupted", "diverged"):
             write_weights(training.state, log.run.folder)
@@ -130,7 +128,7 @@ def _logged(training: Training, log: Log) -> Iterator[Event]:
 
 
 def transfer_weights(state: TrainingState, start: Path) -> dict[str, float]:
-    """Load what fits of the weights of another run; returns the share of each network that was loaded, from 0 to 1.
+    """Load the weights of another run that fit; returns the share of each network that was loaded, from 0 to 1.
 
     `start`: a checkpoint, or a run, whose last checkpoint is used. Raises CheckpointError if there is none, or if
     less than MIN_SHARE of every network fits.
@@ -146,12 +144,12 @@ def transfer_weights(state: TrainingState, start: Path) -> dict[str, float]:
 
 
 def write_weights(state: TrainingState, folder: Path) -> None:
-    """Write the final weights, one safetensors file per network; of the generator its running average."""
+    """Write the final weights, one safetensors file per network; for the generator, its running average."""
     for name, network in state.sampling_networks.items():
         tensors = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
         partial = folder / f".{name}.safetensors.partial"
         save_file(tensors, partial, metadata={"step": str(state.step)})
-        partial.chmod(0o644)  # safetensors makes it readable for its owner only, unlike the other files
+        partial.chmod(0o644)  # safetensors creates files that only their owner can read, unlike the other files
         partial.replace(folder / f"{name}.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""Inputs of the sample grids of a run, fixed from its start to its end, and how their samples are arranged."""
+"""Inputs of the sample grids of a run, the same from its start to its end, and the layout of their samples."""
 
 import torch
 
@@ -10,15 +10,17 @@ from equipoise.training.sample_layout import SampleLayout, columns_for_groups
 
 POINTS = 1024
 IMAGES = 64
+"""Number of samples in a grid: of points, and of images without labels."""
 ROWS = 8
+"""Images per class."""
 TRANSLATION_INPUTS = 128
-"""Inputs whose samples are compared with real samples now and then."""
+"""Number of inputs whose samples are compared with real samples at readings."""
 DISPLAYED_INPUTS = 24
-"""Those of them in the sample grid."""
+"""Number of these inputs in the sample grid."""
 
 
 def make_preview(model: Model[Knobs], data: DataSet, seed: int) -> Preview:
-    """Draw latents and labels, or choose inputs, of the sample grids; one column per class."""
+    """Return latents and labels, or inputs, for the sample grids; one column per class."""
     generator = torch.Generator().manual_seed(seed)
     if model.source is not None:
         inputs = _preview_batch(data, seed)[1].source
@@ -30,7 +32,7 @@ def make_preview(model: Model[Knobs], data: DataSet, seed: int) -> Preview:
 
 
 def make_sample_layout(model: Model[Knobs], data: DataSet, seed: int) -> SampleLayout:
-    """Arrange the samples: one column per class, or each next to its input and, if known, its target."""
+    """Return the layout of the samples: one column per class, or each next to its input and, if known, its target."""
     if model.source is None:
         return SampleLayout(columns=model.num_classes or None)
     split, batch = _preview_batch(data, seed)

@@ -19,7 +19,7 @@ Schema = dict[str, object]
 TYPES: Mapping[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string", tuple: "array"}
 CUSTOM_PLUG: Schema = {"type": "string", "pattern": "[./]", "description": "a custom module or file"}
 UNUSED_KEYS = ("title", "default")
-"""Keys of pydantic's schemas that say nothing to a user."""
+"""Keys of pydantic's schemas that are of no use to a user."""
 
 
 def experiment_schema() -> Schema:
@@ -48,8 +48,9 @@ def _setting_schema(name: str, spec: SettingSpec, hint: object) -> Schema:
     description = f"{spec.help} [{spec.unit}]" if spec.unit else spec.help
     if name == "knobs":
         return {"description": description, "allOf": [{"$ref": "#/definitions/knobs"}]}
-    types = [get_origin(one) or one for one in get_args(hint) or (hint,)]
-    result: Schema = {"description": description, "type": next((TYPES[one] for one in types if one in TYPES), "object")}
+    types = [get_origin(part) or part for part in get_args(hint) or (hint,)]
+    json_type = next((TYPES[kind] for kind in types if kind in TYPES), "object")
+    result: Schema = {"description": description, "type": json_type}
     if spec.choices:
         result |= {"type": "string", "enum": list(spec.choices)}
     if name == "freeze":
@@ -101,13 +102,13 @@ def _for_early_drafts(value: object) -> object:
 
 
 def _knobs_schema() -> Schema:
-    """Return the schema of the table of knobs; where models differ, the range covers all of them."""
+    """Return the schema of the table of knobs; if ranges differ between models, it allows all of them."""
     properties: Schema = {}
     for name, ranges in _knob_ranges().items():
         first = ranges[0]
-        bounds: Schema = {"minimum": min(one.low for one in ranges), "maximum": max(one.high for one in ranges)}
+        bounds: Schema = {"minimum": min(item.low for item in ranges), "maximum": max(item.high for item in ranges)}
         number: Schema = {"type": "integer" if first.scale == "integer" else "number", **bounds}
-        can_be_off = any(one.can_be_off for one in ranges)
+        can_be_off = any(item.can_be_off for item in ranges)
         unit = f" [{first.unit}]" if first.unit else ""
         value: Schema = {"anyOf": [{"enum": [0]}, number]} if can_be_off else number
         properties[name] = {"description": f"{first.help}{unit}", **value}
@@ -126,8 +127,8 @@ def _knob_ranges() -> dict[str, list[KnobRange]]:
 
 
 def _subclasses(cls: type[Knobs]) -> Iterator[type[Knobs]]:
-    """Yield a class and its subclasses in the modules of plugs, not those that tests define."""
+    """Yield a class and its subclasses in the modules of this package, recursively."""
     yield cls
-    for subclass in sorted(cls.__subclasses__(), key=lambda one: (one.__module__, one.__name__)):
+    for subclass in sorted(cls.__subclasses__(), key=lambda subclass: (subclass.__module__, subclass.__name__)):
         if subclass.__module__.partition(".")[0] == "equipoise":
             yield from _subclasses(subclass)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # These types import torch, which would slow down `equipoise 
     from equipoise.core.model import Recipe
 
 NO_METRIC = "none"
-"""The name of the metric that measures nothing."""
+"""Value of the setting `metric` for no metric."""
 
 Options = Mapping[str, Any]
 """Options of a plug by name."""
@@ -40,8 +40,8 @@ class PlugSpec:
 
     def with_options(self, **options: object) -> "PlugSpec":
         """Return the same plug with more options; options that are None are ignored."""
-        given = {name: value for name, value in options.items() if value is not None}
-        return PlugSpec(self.name, {**self.options, **given})
+        values = {name: value for name, value in options.items() if value is not None}
+        return PlugSpec(self.name, {**self.options, **values})
 
 
 def parse_plug(value: object) -> object:
@@ -54,7 +54,7 @@ def parse_plug(value: object) -> object:
     if isinstance(value, Mapping) and "name" in value:
         options = value["options"] if "options" in value else {k: v for k, v in value.items() if k != "name"}
         if not isinstance(value["name"], str):
-            raise ValueError("its name must be a word")
+            raise ValueError("its name must be a string")
         if not isinstance(options, Mapping):
             raise ValueError("its options must be a table")
         return PlugSpec(value["name"], options)
@@ -66,11 +66,11 @@ Plug = Annotated[PlugSpec, BeforeValidator(parse_plug)]
 
 @dataclass(frozen=True, slots=True)
 class SettingSpec:
-    """What is known about one setting besides its name and type.
+    """Declaration of a setting, in addition to its name and type.
 
-    `flags`: on the command line, the first one in the reference; empty if it is no flag. `flag_help`: help of the flag
-    where it differs from `help`. `minimum`, `above` (exclusive) and `maximum`: range of a number. `choices`: valid
-    names; `plug`: the kind of plug that it names.
+    `flags`: its flags on the command line, of which the reference shows the first; empty if it has none. `flag_help`:
+    help of the flag if it differs from `help`. `minimum`, `above` (exclusive) and `maximum`: range of a number.
+    `choices`: valid names; `plug`: the kind of plug that it names.
     """
 
     help: str
@@ -85,7 +85,7 @@ class SettingSpec:
     plug: PlugKind | None = None
 
     def check(self, name: str, value: object) -> None:
-        """Raise SettingError for a number outside the range, UnknownNameError for a name that is no choice."""
+        """Raise SettingError for a number outside the range, UnknownNameError for a name that is not a choice."""
         if isinstance(value, str) and self.choices and value not in self.choices:
             raise UnknownNameError(name, value, self.choices)
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -119,7 +119,7 @@ def setting(help: str, *flags: str, **spec: Any) -> Any:
 
 
 def count(help: str, *flags: str, unit: str = "steps", maximum: float | None = None) -> Any:
-    """Declare an optional setting that is a whole number from 1."""
+    """Declare an optional setting that is an integer of at least 1."""
     return setting(help, *flags, metavar="N", minimum=1, maximum=maximum, unit=unit)
 
 
@@ -233,7 +233,7 @@ class Experiment:
             except ValueError as error:
                 raise SettingError(f"{name} = {value!r}: {error}") from error
 
-    def overlaid(self, other: "Experiment") -> Self:
+    def merge(self, other: "Experiment") -> Self:
         """Return this experiment with the settings of `other` that are not None; knobs and options are merged."""
         values = {name: getattr(other, name) for name in setting_specs()}
         values = {name: value for name, value in values.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Files of a run besides the log, written atomically: text, images, arrays, and the samples of an event."""
+"""Files of a run other than the log, written atomically: text, images, arrays, and the samples of an event."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""Creating run folders and choosing their names, safely with several processes."""
+"""Creating run folders and choosing their names; safe if several processes do so at once."""
 
 import contextlib
 import itertools
@@ -55,7 +55,7 @@ def _is_leftover(path: Path) -> bool:
 def next_free_folder(folder: Path, stem: str) -> Path:
     """Return `folder`/`stem`-N for the lowest N from 1 that does not exist."""
     existing = {path.name for path in folder.glob(f"{stem}-*")} if folder.exists() else set()
-    return folder / next(f"{stem}-{n}" for n in itertools.count(1) if f"{stem}-{n}" not in existing)
+    return folder / next(f"{stem}-{number}" for number in itertools.count(1) if f"{stem}-{number}" not in existing)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Exclusive use of a file by one process. The operating system releases the lock when the process ends."""
+"""Locks that give one process exclusive use of a file. The operating system releases them when the process ends."""
 
 import errno
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from equipoise.errors import RunError, unwritable
 
 BUSY = "wait until it has finished, or stop it"
+"""Remedy for a file that another process uses."""
 SUFFIX = ".lock"
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 """Errors of a file system without locks, such as some network drives: other processes are not excluded there."""
@@ -21,7 +22,7 @@ def lock_of(path: Path) -> Path:
 
 
 def is_lock(path: Path) -> bool:
-    """Whether a path is a lock file."""
+    """Return whether a path is a lock file."""
     return path.name.startswith(".") and path.name.endswith(SUFFIX)
 
 

@@ -16,7 +16,7 @@ from equipoise.runs.locks import BUSY, hold
 from equipoise.runs.run import EVENTS_FILE, SAMPLES_FOLDER, EventLine, Run
 
 FIELDS_IN_FILES = ("samples", "columns", "texts", "shows")
-"""Fields of Sampled that are written to a file of their own, or only where they are not empty."""
+"""Fields of Sampled that are written to a separate file, or only if they are not empty."""
 
 
 class Log:
@@ -44,7 +44,7 @@ class Log:
         self._resources.close()
 
     def record(self, event: Event) -> None:
-        """Append an event; samples are written to a file of their own first. Stepped events are not recorded."""
+        """Append an event; samples are written to a separate file first. Stepped events are not recorded."""
         if isinstance(event, Stepped):
             return
         if isinstance(event, Resumed):
@@ -62,7 +62,7 @@ class Log:
         self._file.flush()
 
     def _restore_saved(self, event: Resumed) -> None:
-        """Add the `saved` line of a checkpoint if a kill between the checkpoint and its line left it out."""
+        """Add the `saved` line of a checkpoint if the process was killed before it could write the line."""
         if any(line["step"] == event.step for line in self.run.lines("saved")):
             return
         lines = [line for line in self.run.lines("evaluated") if line["step"] <= event.step]
@@ -75,7 +75,7 @@ class Log:
 
 
 def _remove_partial_line(path: Path, file: TextIO) -> None:
-    """Truncate the log after its last line break; a kill may have cut the last line short."""
+    """Truncate the log after its last line break: the last line is incomplete if the process was killed."""
     content = path.read_bytes()
     complete = content.rfind(b"\n") + 1
     if complete != len(content):
@@ -83,7 +83,7 @@ def _remove_partial_line(path: Path, file: TextIO) -> None:
 
 
 def _to_json(event: Event) -> dict[str, object]:
-    """Convert an event to JSON values. Nested None values are left out; non-finite numbers become strings."""
+    """Convert an event to JSON values. Nested None values are omitted; non-finite numbers become strings."""
     values = {
         field.name: _to_json_value(getattr(event, field.name))
         for field in dataclasses.fields(event)

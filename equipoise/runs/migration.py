@@ -16,7 +16,7 @@ Names = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class FormatStep:
-    """What one format changed in comparison with the format before it. Each table maps old names to new names.
+    """Changes from one format to the next. Each table maps old names to new names.
 
     `settings`: keys of an experiment. `options`: options of a plug, by (key of the experiment, name of the plug).
     `events`: fields of a log line, by event. `checkpoint`: keys of state.json, as dotted paths -> new name of the
@@ -52,13 +52,13 @@ STEPS: Mapping[int, FormatStep] = {
         verdicts={"ailing": "unhealthy"},
     ),
 }
-"""The format that a step leads to -> what it changed."""
+"""Format -> changes from the format before it."""
 
 
 def migrate_experiment(values: Mapping[str, object]) -> dict[str, object]:
     """Return an experiment in the current format. Without `format`, as in most TOML files, old keys are accepted too.
 
-    A key that exists under its old and its new name is left alone, so that it is reported as unknown.
+    A key that exists under both its old and its new name is not renamed, so that the old one is reported as unknown.
     """
     result = dict(values)
     version = result.get("format", 1)
@@ -93,7 +93,7 @@ def migrate_checkpoint(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def rename_keys(values: Mapping[str, object], names: Names) -> dict[str, object]:
-    """Rename keys, keeping their order; a key whose new name exists already is left alone."""
+    """Rename keys, keeping their order; a key whose new name exists already is not renamed."""
     return {names[key] if key in names and names[key] not in values else key: item for key, item in values.items()}
 
 
@@ -107,12 +107,12 @@ def _rename_path(values: Mapping[str, object], path: list[str], new: str) -> dic
 
 def _rename_options(values: Mapping[str, object], key: str, plug: str, names: Names) -> dict[str, object]:
     """Rename options of the plug under a key: in its own table, in `options`, or next to its name, as in TOML."""
-    choice = values.get(key)
-    if not isinstance(choice, Mapping) or str(choice.get("name")).partition(":")[0] != plug:
+    spec = values.get(key)
+    if not isinstance(spec, Mapping) or str(spec.get("name")).partition(":")[0] != plug:
         return dict(values)
-    options = choice.get("options")
-    choice = {**choice, "options": rename_keys(options, names)} if isinstance(options, Mapping) else choice
-    return {**values, key: rename_keys(choice, names)}
+    options = spec.get("options")
+    spec = {**spec, "options": rename_keys(options, names)} if isinstance(options, Mapping) else spec
+    return {**values, key: rename_keys(spec, names)}
 
 
 def _rename_verdict(values: Mapping[str, object], verdicts: Names) -> dict[str, object]:

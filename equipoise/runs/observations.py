@@ -22,8 +22,8 @@ _OVERRIDES = TypeAdapter(tuple[Override, ...])
 
 
 def read_observations(run: Run, knobs: Knobs) -> Iterator[Observation]:
-    """Yield the observation of the controller at each reading, in order. `knobs`: any of the kind of the run's."""
-    changed: dict[str, float] = {}
+    """Yield the observation of the controller at each reading. `knobs`: of the run's model, with any values."""
+    changes: dict[str, float] = {}
     turnable: frozenset[str] | None = None
     for line in run.lines():
         match line["event"]:
@@ -31,11 +31,11 @@ def read_observations(run: Run, knobs: Knobs) -> Iterator[Observation]:
                 knobs = knobs.with_values(line["knobs"])
                 turnable = frozenset(line["turnable"]) if line.get("turnable") else None
             case "sensed":
-                knobs, changed = knobs.with_values(changed), {}
+                knobs, changes = knobs.with_values(changes), {}
                 signals, health = parse_signals(line["signals"]), parse_health(line["health"])
                 yield Observation(line["step"], line["progress"], signals, health, knobs, turnable)
             case "turned":
-                changed[line["knob"]] = line["to"]
+                changes[line["knob"]] = line["to"]
 
 
 def read_signals(run: Run) -> Iterator[SignalReading]:

@@ -4,7 +4,7 @@ runs/<name>/experiment.json            all settings needed to run it again, incl
             events.jsonl               append-only, one event per line; survives a kill at any byte
             checkpoints/               written by training/checkpoint.py
             samples/                   one file per Sampled event
-            figures/  film/            made by report/, as is report.html
+            figures/  film/            written by report/, as is report.html
             generator.safetensors …    the final weights
 """
 
@@ -59,7 +59,7 @@ class Run:
     def lines(self, event: str | None = None) -> list[EventLine]:
         """Read the valid events in order, all of them or those of one kind.
 
-        Lines superseded by a later `resumed` or `started` line, and a last line that was cut short, are excluded.
+        Lines superseded by a later `resumed` or `started` line, and an incomplete last line, are excluded.
         Raises RunError for a damaged line that is not the last.
         """
         valid: list[EventLine] = []
@@ -67,7 +67,7 @@ class Run:
             if line["event"] == "started":
                 valid = []
             elif line["event"] == "resumed":
-                valid = [it for it in valid if it["step"] <= line["step"] and it["event"] != "finished"]
+                valid = [old for old in valid if old["step"] <= line["step"] and old["event"] != "finished"]
             valid.append(line)
         return [line for line in valid if event in (None, line["event"])]
 
@@ -79,7 +79,7 @@ class Run:
             return
         for number, text in enumerate(texts, 1):
             if number == len(texts):
-                return  # Text after the last line break is an event that was cut short, or nothing.
+                return  # Text after the last line break is an incomplete event, or empty.
             try:
                 line = json.loads(text)
                 if not isinstance(line["event"], str) or not isinstance(line["step"], int):
@@ -96,7 +96,7 @@ def find_runs(folder: Path) -> list[Run]:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A run in one row. `state`: unfinished, finished (with reason and verdict), interrupted, or damaged."""
+    """Summary of a run in one row. `state`: unfinished, finished (with reason and verdict), interrupted, or damaged."""
 
     name: str
     model: str | None = None

@@ -1,4 +1,4 @@
-"""Experiment trackers: the events of a run, also written to TensorBoard or Weights & Biases."""
+"""Experiment trackers: writing the events of a run to TensorBoard or Weights & Biases as well."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -27,7 +27,7 @@ class Tracker(Protocol):
         """Log a grid of samples."""
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write pending values and close the tracker."""
 
 
 def check_installed(name: TrackerName) -> None:
@@ -39,7 +39,7 @@ def check_installed(name: TrackerName) -> None:
 def track_events(
     events: Iterator[Event], name: TrackerName, folder: Path, experiment: Mapping[str, object]
 ) -> Iterator[Event]:
-    """Yield the events unchanged, each after it was written to the tracker `name`; "off" writes nothing.
+    """Yield the events unchanged, after writing each to the tracker `name`; "off" writes nothing.
 
     The tracker is opened at the first event, when the run folder exists.
     """
@@ -77,7 +77,7 @@ def _signal_values(signals: Signals) -> dict[str, float]:
 
 
 class _TensorBoard:
-    """Event files in RUN/tensorboard. A resumed run hides the values of later steps."""
+    """Tracker that writes event files to RUN/tensorboard. A resumed run hides earlier values of later steps."""
 
     def __init__(self, folder: Path, experiment: Mapping[str, object], step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -100,7 +100,7 @@ class _TensorBoard:
 
 
 class _Wandb:
-    """A Weights & Biases run with the name of the run folder; key, offline mode and project are the user's settings."""
+    """Tracker that logs to Weights & Biases, under the name of the run folder, with the user's settings of wandb."""
 
     def __init__(self, folder: Path, experiment: Mapping[str, object], step: int) -> None:
         import wandb
@@ -115,7 +115,7 @@ class _Wandb:
             config=dict(experiment),
             resume="allow" if step else None,
         )
-        # The steps of wandb can only increase; ours is a separate number, which a resumed run can repeat.
+        # The steps of wandb can only increase; a separate number can repeat in a resumed run.
         self._run.define_metric("*", step_metric="step")
 
     def log_numbers(self, values: Mapping[str, float], step: int) -> None:

@@ -1,1 +1,1 @@
-"""Training: the only code that changes weights. The step, the loop, averaging, checkpoints and rollbacks."""
+"""Training, the only code that changes weights: step, loop, averaging, checkpoints and rollbacks."""

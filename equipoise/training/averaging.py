@@ -6,8 +6,11 @@ import torch
 from torch import nn
 
 RAMP = 0.3
-"""The half-life is at most this share of the images seen, so that the initial weights are forgotten. StyleGAN 2 uses
-0.05 in runs of millions of images (Karras et al. 2020); in runs of fifty thousand, 0.3 gave better digits."""
+"""Largest half-life as a share of the images seen, so that the initial weights are forgotten.
+
+StyleGAN 2 uses 0.05 in runs of millions of images (Karras et al. 2020); in runs of fifty thousand, 0.3 gave better
+digits.
+"""
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ from equipoise.runs.run import CHECKPOINTS_FOLDER
 FORMAT = 2
 KEEP_LAST = 3
 MAX_BYTES = 2 * 1024**3
-"""Size of all checkpoints of a run at most; the newest, the best and those for rollbacks are always kept."""
+"""Largest size of all checkpoints of a run; the newest, the best and those for rollbacks are never deleted."""
 
 TENSORS = "tensors.safetensors"
 STATE = "state.json"
@@ -53,7 +53,7 @@ def folder_name(step: int) -> str:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint under `folder` atomically: a kill at any byte leaves all of it or none. Returns its path."""
+    """Write a checkpoint to `folder` atomically, even if the process is killed. Returns its path."""
     final = folder / folder_name(checkpoint.step)
     partial = folder / f"{final.name}{_PARTIAL}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,11 +109,11 @@ def read(path: Path) -> Checkpoint:
 def check_shapes(expected: Mapping[str, Tensor], saved: Mapping[str, Tensor], network: str, source: str) -> None:
     """Raise CheckpointError, naming `source`, if names or shapes of saved weights differ from those of a network."""
     for key in sorted(expected.keys() | saved.keys()):
-        ours, stored = expected.get(key), saved.get(key)
-        if ours is None or stored is None or ours.shape != stored.shape:
+        current, stored = expected.get(key), saved.get(key)
+        if current is None or stored is None or current.shape != stored.shape:
             raise CheckpointError(
                 f"{source} belongs to another network: {network} {key} is {_shape(stored)} in the file and "
-                f"{_shape(ours)} in this model; use the model, width and image size of the run that wrote it"
+                f"{_shape(current)} in this model; use the model, width and image size of the run that wrote it"
             )
 
 
@@ -131,9 +131,9 @@ def latest(path: Path) -> Path | None:
 
 
 def prune(folder: Path, required: Collection[int | None]) -> None:
-    """Delete partial checkpoints, and all but the last three and those of the `required` steps.
+    """Delete partial checkpoints, and all others except the last three and those of the `required` steps.
 
-    If together they exceed MAX_BYTES, fewer of the last three are kept, but always the newest and the required ones.
+    If they exceed MAX_BYTES, more are deleted, but never the newest or the required ones.
     """
     for path in folder.glob(f"*{_PARTIAL}"):
         shutil.rmtree(path, ignore_errors=True)

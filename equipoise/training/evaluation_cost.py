@@ -1,4 +1,4 @@
-"""Cost of evaluations in comparison with training, in operations, not seconds, so that it is the same everywhere."""
+"""Cost of evaluations relative to training, in operations instead of seconds, so that it is reproducible."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +15,16 @@ from equipoise.training.plan import MetricEvaluation
 from equipoise.training.step import run_step
 
 MAX_SHARE = 0.05
-"""Share of the time of a run that evaluations may take."""
+"""Largest share of the time of a run that evaluations may take."""
 COST_SAMPLES = 16
-"""Samples for which the cost is counted; the cost of all is in proportion."""
+"""Number of samples for which the cost is counted; the cost of all samples is proportional."""
 LOW_PRECISION = 2.0
 """Factor by which arithmetic in bf16 or fp16, as in training, is cheaper than in fp32, as in feature networks."""
 CALL = 2_000_000
-"""Operations that one core computes in the time that one kernel call takes, Python and autograd included: 40 µs at 50
-per nanosecond, fitted to two sizes of DCGAN and two metrics. In small networks, calls dominate."""
+"""Cost of one kernel call, including Python and autograd, in operations: 40 µs at 50 operations per nanosecond.
+
+Fitted to two sizes of DCGAN and two metrics on one core. In small networks, calls dominate.
+"""
 
 
 def choose_evaluate_every(training: Training, evaluation: MetricEvaluation, evaluations: int) -> int:
@@ -30,7 +32,8 @@ def choose_evaluate_every(training: Training, evaluation: MetricEvaluation, eval
 
     There are `evaluations` of them in the run, or fewer if they would take more than MAX_SHARE. Calls and the
     arithmetic of matrix products and convolutions are counted in one training step and one evaluation. The function
-    trains two steps, so it needs a separate training; the first step, with its lazy penalties, is not counted.
+    trains two steps, so pass a training that is not used afterwards; the first step, with its lazy penalties, is not
+    counted.
     """
     plan, state = training.plan, training.state
     factor = 1.0 if state.precision == "fp32" else LOW_PRECISION
@@ -76,7 +79,7 @@ class OperationCounter(TorchDispatchMode):
         named = kwargs or {}
         count_flops = flop_registry.get(func.overloadpacket)
         if count_flops is None:
-            with self:  # operators made of others, such as convolutions under inference_mode
+            with self:  # composite operators, such as convolutions under inference_mode
                 result = func.decompose(*args, **named)
             if result is not NotImplemented:
                 return result

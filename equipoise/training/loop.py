@@ -53,8 +53,8 @@ class BestValue:
 class Training:
     """One run in memory: everything that the loop needs.
 
-    `layout`: arrangement of the preview's samples. `transferred`: share of each network's weights from another run.
-    `verdict`: that of the last reading, updated after a rollback.
+    `layout`: of the sample grid. `transferred`: share of each network's weights that come from another run, in [0, 1].
+    `verdict`: verdict of the last reading, updated after a rollback.
     """
 
     state: TrainingState
@@ -85,8 +85,8 @@ def train(training: Training) -> Iterator[Event]:
             record = _with_probe(training, record)
         if decision := pilot.observe(record):
             training.verdict = decision.observation.health.verdict
-            yield _sensed(state, decision)
-            yield from _turned(training, decision.changes)
+            yield _sensed_event(state, decision)
+            yield from _turned_events(training, decision.changes)
             if decision.remedy:
                 remedied = _apply_remedy(training, decision.remedy)
                 training.verdict = _verdict_after(remedied, training.verdict)
@@ -129,25 +129,25 @@ def _first_events(training: Training) -> Iterator[Event]:
         turnable=tuple(sorted(pilot.turnable)),
         adversarial_start=state.model.adversarial_start,
     )
-    yield from _turned(training, pilot.initial_changes)
+    yield from _turned_events(training, pilot.initial_changes)
     if plan.sample_every:
-        yield _sampled(training)
+        yield _sampled_event(training)
 
 
 def _due_outputs(training: Training, reason: FinishReason | None) -> Iterator[Event]:
-    """Sample, evaluate and save where it is due after this step; the checkpoint is always the last event of a step.
+    """Yield the samples, the evaluation and the checkpoint that are due after this step, the checkpoint last.
 
     All three are due after the last step of a run. After an interruption there is only a checkpoint, so that the
-    resumed run equals one without interruption. After a divergence there is nothing.
+    resumed run equals an uninterrupted one. After a divergence none of them is due.
     """
     step, plan = training.state.step, training.plan
     if reason == "diverged":
         return
     is_last = reason not in (None, "interrupted")
     if plan.sample_every and (is_last or step % plan.sample_every == 0):
-        yield _sampled(training)
+        yield _sampled_event(training)
     if training.evaluation and plan.evaluate_every and (is_last or step % plan.evaluate_every == 0):
-        yield _evaluated(training, training.evaluation)
+        yield _evaluated_event(training, training.evaluation)
     is_due = plan.save_every and (is_last or step % plan.save_every == 0)
     if plan.checkpoints and plan.save_every and (is_due or reason is not None):
         if training.verdict == "healthy" and is_due:
@@ -166,7 +166,7 @@ def _with_probe(training: Training, record: StepRecord) -> StepRecord:
     if streams.held_out is not None:
         held_out = probe.draw_batches(streams.held_out, index, size)
         record = replace(record, held_out=probe.real_samples(held_out))
-    elif (small := streams.small_held_out) is not None:  # too few to compare samples with
+    elif (small := streams.small_held_out) is not None:  # too few for sample statistics
         train = probe.draw_batches(small.train, index, small.size)
         held_out = probe.draw_batches(small.held_out, index, small.size)
     else:
@@ -178,7 +178,7 @@ def _with_probe(training: Training, record: StepRecord) -> StepRecord:
     )
 
 
-def _sensed(state: TrainingState, decision: Decision) -> Sensed:
+def _sensed_event(state: TrainingState, decision: Decision) -> Sensed:
     observation = decision.observation
     return Sensed(
         state.step,
@@ -192,7 +192,7 @@ def _sensed(state: TrainingState, decision: Decision) -> Sensed:
     )
 
 
-def _turned(training: Training, changes: tuple[KnobChange, ...]) -> Iterator[Turned]:
+def _turned_events(training: Training, changes: tuple[KnobChange, ...]) -> Iterator[Turned]:
     state = training.state
     for change in changes:
         yield Turned(state.step, state.images, change.knob, change.before, change.after, change.source, change.reason)
@@ -220,7 +220,7 @@ def _verdict_after(remedied: Remedied, verdict: Verdict) -> Verdict:
     return "unhealthy" if verdict == "diverged" and remedied.restored is not None else verdict
 
 
-def _sampled(training: Training) -> Sampled:
+def _sampled_event(training: Training) -> Sampled:
     state, layout = training.state, training.layout
     samples = probe.generate_samples(state, *training.preview.first(layout.count))
     texts = decode_samples(state.model.vocabulary, samples)
@@ -228,7 +228,7 @@ def _sampled(training: Training) -> Sampled:
     return Sampled(state.step, state.images, grid, layout.columns, layout.image_roles, texts)
 
 
-def _evaluated(training: Training, evaluation: MetricEvaluation) -> Evaluated:
+def _evaluated_event(training: Training, evaluation: MetricEvaluation) -> Evaluated:
     state, start, better = training.state, time.monotonic(), evaluation.metric.better
     samples = probe.generate_samples(state, evaluation.latents, evaluation.condition)
     value = evaluation.metric.value(evaluation.statistics, samples)

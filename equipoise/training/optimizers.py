@@ -1,4 +1,4 @@
-"""Optimizers: one per network, its settings a function of the moment."""
+"""Optimizers: one per network, with settings that can change at every step."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from equipoise.core.model import OptimizerSettings
 
 
 def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
-    """Create the optimizer of a network. Only its kind is final; :func:`apply_settings` sets the rest in each step."""
+    """Create the optimizer of a network. Only its kind is fixed: :func:`apply_settings` sets the rest in each step."""
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     match settings.kind:
         case "adam":

@@ -1,4 +1,4 @@
-"""What a training is given: its plan, data streams, metric, and inputs of the sample grids."""
+"""Inputs of a training: plan, data streams, metric, and inputs of the sample grids."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class TrainingPlan:
     """Length of the training, and intervals in steps; None means never, or no limit.
 
     `seconds` limits the training time, summed over resumes. Progress depends on steps alone, so that schedules do not
-    depend on the speed of the machine. `checkpoints`: their folder.
+    depend on the speed of the machine. `checkpoints`: folder of the checkpoints. `interrupted`: whether to stop now.
     """
 
     steps: int
@@ -38,7 +38,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True, slots=True)
 class MetricEvaluation:
-    """A metric and its fixed inputs: `latents` (N, ...), and labels or inputs (N, ...)."""
+    """A metric and its fixed inputs. `latents`: (N, ...). `condition`: labels or inputs (N, ...), or None."""
 
     name: str
     metric: Metric
@@ -49,10 +49,10 @@ class MetricEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class SmallHeldOut:
-    """Held-out data that does not fill a training batch: all of it at once, and as many training samples at once.
+    """Streams for held-out data that does not fill a training batch: all of it as one batch.
 
-    `size`: batch size of both streams. Equal sizes make them comparable, because batch normalisation depends on the
-    other samples in the batch.
+    `train`, `held_out`: streams of `size` samples per batch. Equal sizes make their logits comparable, because batch
+    normalisation depends on the other samples in the batch.
     """
 
     train: Stream
@@ -73,7 +73,7 @@ class Streams:
 
 
 class Preview(NamedTuple):
-    """Fixed inputs of the sample grids: `latents` (N, ...), and labels or inputs (N, ...), or None."""
+    """Fixed inputs of the sample grids. `latents`: (N, ...). `condition`: labels or inputs (N, ...), or None."""
 
     latents: Tensor
     condition: Tensor | None

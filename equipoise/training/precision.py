@@ -17,7 +17,7 @@ def resolve_precision(name: str, device: torch.device, mixed: bool) -> NumberFor
     `mixed`: whether the model tolerates low precision. Raises SettingError for an unknown name.
     """
     if name not in get_args(PrecisionName):
-        raise SettingError(f"there is no precision '{name}'; there is: {', '.join(get_args(PrecisionName))}")
+        raise SettingError(f"there is no precision '{name}'; choose one of {', '.join(get_args(PrecisionName))}")
     if name != "auto":
         return cast(NumberFormat, name)
     if not mixed:
@@ -30,7 +30,7 @@ def resolve_precision(name: str, device: torch.device, mixed: bool) -> NumberFor
 
 
 def autocast(precision: NumberFormat, device: torch.device) -> torch.autocast:
-    """Return the context in which forward passes run."""
+    """Return the autocast context for forward passes; it is disabled for fp32."""
     return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
 
 

@@ -1,4 +1,4 @@
-"""Reading the networks without changing them: a probe changes no byte of the training."""
+"""Probes: logits and samples of the current networks, computed without changing the training state."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,10 +14,10 @@ from equipoise.training.precision import autocast
 from equipoise.training.state import TrainingState
 
 PROBE_SAMPLES = 256
-"""Logits per side, rounded up to whole batches; the standard error of a rank of 256 against 256 is 0.05."""
+"""Logits per set, rounded up to whole batches; the standard error of a rank of 256 against 256 is 0.05."""
 
 GENERATION_BATCH = 250
-"""Samples generated at once."""
+"""Number of samples generated at once."""
 
 
 def draw_batches(stream: Stream, index: int, batch_size: int) -> list[Batch]:

@@ -1,4 +1,4 @@
-"""Choice of the weights that a rollback loads."""
+"""Selection of the weights that a rollback loads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

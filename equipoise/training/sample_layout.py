@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 MAX_COLUMNS = 9
-"""Images per row at most if several belong together: a film has room for ten images of 32 pixels, enlarged twice."""
+"""Largest number of images per row in grids of groups: a film has room for ten images of 32 pixels at double size."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +29,7 @@ class SampleLayout:
         return roles if len(roles) > 1 else ()
 
     def arrange(self, samples: Tensor) -> Tensor:
-        """Return samples (count, ...) with their inputs and targets, in the order of the grid."""
+        """Return samples (count, ...) together with their inputs and targets, in the order of the grid."""
         return interleave_images([part for part in (self.source, samples, self.target) if part is not None])
 
 

@@ -1,4 +1,4 @@
-"""Everything that a training step changes, and so everything that a checkpoint must hold."""
+"""The training state: everything that a training step changes and a checkpoint stores."""
 
 import copy
 import random
@@ -66,7 +66,7 @@ class TrainingState:
         return result
 
     def values(self) -> dict[str, object]:
-        """Return everything else, as JSON values."""
+        """Return the rest of the state, as JSON values: counters, loss scaler and random state."""
         return {
             "step": self.step,
             "images": self.images,
@@ -97,7 +97,7 @@ class TrainingState:
     def roll_back(self, tensors: Mapping[str, Tensor], source: str) -> None:
         """Restore weights, averages, optimizers and buffers from what :meth:`tensors` returned, and nothing else.
 
-        Counters, random generators and the position in the stream are kept, so that the next steps are new ones.
+        Counters, random generators and the position in the stream do not change, so that the next steps differ.
         """
         self.load_networks(tensors, source)
         for name, optimizer in self.optimizers.items():
@@ -118,7 +118,7 @@ class TrainingState:
                 network.load_state_dict(saved)
 
     def transfer_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, float]:
-        """Load the weights of other networks that fit; returns the share of each network's weights, from 0 to 1."""
+        """Load the weights of other networks that fit; returns the loaded share of each network, from 0 to 1."""
         for name, network in self.averages.items():
             transfer.transfer_weights(network, _with_prefix(tensors, f"averaged/{name}/"))
         return {

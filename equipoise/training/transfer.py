@@ -2,8 +2,8 @@
 
 Layer names change with the depth of a network, but their order and shapes do not. So the two lists of tensors are
 aligned like two texts, by their longest common subsequence (Wagner and Fischer 1974), where two tensors match if they
-have the same kind (weight, bias, running mean, …) and shape. A generator of 64 pixels is one of 32 pixels with another
-block; what both have is transferred, and what only one has keeps its initial weights.
+have the same kind (weight, bias, running mean, …) and shape. A generator of 64 pixels has one block more than one of
+32 pixels; the common tensors are transferred, and the others keep their initial weights.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ SAME_NAME = 0.01
 
 
 def align_tensors(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> dict[str, str]:
-    """Match the tensors of two networks: names in `target` -> names in `source`, in the order of both."""
+    """Return the matching tensors of two networks: names in `target` -> names in `source`, in the order of both."""
     rows, columns = sorted(target, key=_sort_key), sorted(source, key=_sort_key)
     best = np.zeros((len(rows) + 1, len(columns) + 1))
     for i in reversed(range(len(rows))):
@@ -42,14 +42,14 @@ def transfer_weights(network: torch.nn.Module, source: Mapping[str, Tensor]) -> 
     """Load the tensors of `source` that fit; returns the share of the network's weights that were loaded, 0 to 1."""
     target = network.state_dict()
     pairs = align_tensors(target, source)
-    network.load_state_dict({**target, **{name: source[other] for name, other in pairs.items()}})
+    network.load_state_dict({**target, **{name: source[match] for name, match in pairs.items()}})
     weights = dict(network.named_parameters())
     loaded = sum(weight.numel() for name, weight in weights.items() if name in pairs)
     return loaded / max(1, sum(weight.numel() for weight in weights.values()))
 
 
 def _sort_key(name: str) -> list[tuple[int, str]]:
-    """Sort "layers.10" after "layers.9": files do not keep the order of layers."""
+    """Return a key that sorts "layers.10" after "layers.9": files do not preserve the order of layers."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
 
 

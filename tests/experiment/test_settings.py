@@ -164,15 +164,15 @@ def test_data_argument_takes_precedence_over_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('data = "digits"\nstpes = 5', "setting in .*wrong.toml 'stpes'; did you mean 'steps'?"),
-        ('dtaa = "digits"', "'dtaa'; did you mean 'data'?"),
+        ('data = "digits"\nstpes = 5', "setting 'stpes' in .*wrong.toml; did you mean 'steps'?"),
+        ('dtaa = "digits"', "'dtaa' in .*; did you mean 'data'?"),
         (
             'data = "digits"\n[model]\nname = "dcgan"\nwidht = 3',
-            "option of model 'dcgan' 'widht'; did you mean 'width'?",
+            "option 'widht' of model 'dcgan'; did you mean 'width'?",
         ),
         ('data = "digits"\n[model]\nname = "dcgan"\nloss = "hing"', "'hing'; did you mean 'hinge'?"),
         ('data = "digitz"', "data set 'digitz'; did you mean 'digits'?"),
-        ('data = "digits"\nmodel = "dcgan:lab23"', "preset of model 'dcgan' 'lab23'; did you mean 'lab32'?"),
+        ('data = "digits"\nmodel = "dcgan:lab23"', "preset 'lab23' of model 'dcgan'; did you mean 'lab32'?"),
     ],
 )
 def test_unknown_names_suggest_similar_ones(tmp_path: Path, text: str, words: str) -> None:
@@ -209,10 +209,8 @@ def test_missing_file_is_reported(tmp_path: Path) -> None:
 def test_overlaid_merges_knobs_and_replaces_other_settings() -> None:
     one = Experiment(data=PlugSpec("digits"), steps=5, seed=1, knobs={"lr_g": 1e-3, "beta1": 0.1})
     other = Experiment(steps=9, knobs={"beta1": 0.9})
-    assert one.overlaid(other) == Experiment(
-        data=PlugSpec("digits"), steps=9, seed=1, knobs={"lr_g": 1e-3, "beta1": 0.9}
-    )
-    assert other.overlaid(Experiment()) == other
+    assert one.merge(other) == Experiment(data=PlugSpec("digits"), steps=9, seed=1, knobs={"lr_g": 1e-3, "beta1": 0.9})
+    assert other.merge(Experiment()) == other
 
 
 @pytest.mark.parametrize(

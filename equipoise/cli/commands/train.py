@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ORDER = 10
 PLUGS = ("data", "model", "controller", "metric")
 PAIRS = ("knobs", "options")
-"""Settings whose flags take NAME=VALUE words."""
+"""Settings whose flags take NAME=VALUE pairs."""
 RUNS = Path("runs")
 
 
@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
     specs, types = setting_specs(), get_type_hints(Experiment)
     parser.add_argument("data", metavar="DATA", nargs="?", help=f"{specs['data'].help}; see equipoise list data")
     parser.add_argument(
-        "--data", dest="reader", metavar="NAME", help="data set that reads the folder DATA: paired_folder, …"
+        "--data", dest="reader", metavar="NAME", help="data set that reads the folder DATA, such as paired_folder"
     )
     for name, spec in specs.items():
         if spec.flags:
@@ -62,7 +62,7 @@ def _add_flag(parser: Parser, name: str, spec: SettingSpec, hint: object) -> Non
     """Add the flag of one setting; its type decides how it is parsed."""
     help = (spec.flag_help or spec.help).replace("%", "%%")  # argparse formats it
     metavar = spec.metavar or "|".join(spec.choices) or None
-    types = {get_origin(one) or one for one in get_args(hint)}
+    types = {get_origin(part) or part for part in get_args(hint)}
     if bool in types:
         action = "store_false" if spec.flags[0].startswith("--no-") else "store_true"
         parser.add_argument(*spec.flags, dest=name, action=action, default=None, help=help)
@@ -71,7 +71,7 @@ def _add_flag(parser: Parser, name: str, spec: SettingSpec, hint: object) -> Non
     elif tuple in types:
         parser.add_argument(*spec.flags, dest=name, nargs="+", metavar=metavar, help=help)
     else:
-        number = next((one for one in (int, float) if one in types), str)
+        number = next((kind for kind in (int, float) if kind in types), str)
         parser.add_argument(*spec.flags, dest=name, type=number, metavar=metavar, help=help)
 
 
@@ -104,7 +104,7 @@ def experiment_of(args: argparse.Namespace) -> Experiment:
     file = load_experiment(Path(args.experiment)) if args.experiment else Experiment()
     knobs, schedules = _split_knobs(parse_pairs(args.knobs, "--set"))
     model_options, plug_options = _split_options(parse_pairs(args.options, "--option"))
-    experiment = file.overlaid(_experiment_of_flags(args, knobs, model_options))
+    experiment = file.merge(_experiment_of_flags(args, knobs, model_options))
     if args.policy is not None:
         _check_takes_policy(experiment)
         plug_options.setdefault("controller", {})["policy"] = args.policy
@@ -145,12 +145,12 @@ def _with_plug(experiment: Experiment, key: str, plug: PlugSpec) -> Experiment:
 
 
 def _check_takes_policy(experiment: Experiment) -> None:
-    """Raise SettingError if the controller of the experiment takes no policy."""
+    """Raise SettingError if the controller of the experiment does not follow a policy."""
     names = [name for name in catalog.names("controllers") if _takes_policy(name)]
     name = experiment.controller.name if experiment.controller else None
     if name is None or not _takes_policy(name):
-        problem = f"the controller '{name}' takes none" if name else "no controller is named"
-        raise SettingError(f"--policy names a policy, but {problem}; add --controller {', '.join(names)}")
+        problem = f"the controller '{name}' does not follow a policy" if name else "no controller is set"
+        raise SettingError(f"--policy has no effect: {problem}; add --controller with one of: {', '.join(names)}")
 
 
 def _takes_policy(controller: str) -> bool:
@@ -175,18 +175,18 @@ def _with_schedules(experiment: Experiment, schedules: Mapping[str, str]) -> Exp
     # A schedule that the user gave must have an effect: it is not optional.
     optional = [name for name in controller.options["optional"] if name not in schedules]
     controller = controller.with_options(schedules=merged, factors=factors, optional=optional)
-    return experiment.overlaid(Experiment(controller=controller))
+    return experiment.merge(Experiment(controller=controller))
 
 
 def _split_options(options: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Split options into those of the model, and those of other plugs by the word before the dot."""
+    """Split options into those of the model and, by the word before the dot, those of the other plugs."""
     model_options: dict[str, str] = {}
     plug_options: dict[str, dict[str, str]] = {}
     for name, text in options.items():
         plug, dot, option = name.rpartition(".")
         plug = "model" if plug == "gan" else plug
         if dot and plug not in PLUGS:
-            raise UnknownNameError(f"owner of the option '{option}'", plug, PLUGS)
+            raise UnknownNameError("plug", plug, PLUGS, f"for the option '{option}'")
         if plug in ("", "model"):
             model_options[option] = text
         else:
@@ -201,7 +201,7 @@ def _with_options(experiment: Experiment, key: str, options: Mapping[str, str]) 
         suggested: PlugSpec | None = getattr(complete(experiment), key)
         plug = suggested and PlugSpec(suggested.name)
     if plug is None:
-        raise SettingError(f"there is no {key} for --option {key}.{next(iter(options))}; name one")
+        raise SettingError(f"--option {key}.{next(iter(options))} needs a {key}; set one with --{key}")
     return plug.with_options(**options)
 
 
@@ -214,7 +214,7 @@ def _split_knobs(values: Mapping[str, str]) -> tuple[dict[str, float], dict[str,
         except ValueError as error:
             if "(" not in text:
                 raise SettingError(
-                    f"{name} = '{text}': it must be a number, or a schedule like 'linear(0.1, 0)'"
+                    f"{name} = '{text}': it must be a number, or a schedule such as 'linear(0.1, 0)'"
                 ) from error
             schedules[name] = text
     return knobs, schedules
