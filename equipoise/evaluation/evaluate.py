@@ -1,4 +1,4 @@
-"""Evaluation of samples: selects metrics, computes their values, and records the protocol.
+"""Evaluation of samples: selection of metrics, their values, and the protocol.
 
 samples ─▶ features ─▶ value, interval, warnings        (each network processes each set once, for all metrics)
 reals   ─▶ features ─▶ real-vs-real reference: the value for other reals instead of samples
@@ -44,9 +44,9 @@ from equipoise.experiment.settings import Experiment, installed_versions
 from equipoise.runs.run import Run
 
 RESAMPLES = 200
-"""Bootstrap resamples per interval."""
+"""Number of bootstrap resamples per interval."""
 MAX_PATHS = 1000
-"""Largest number of steps of a path length; each takes two samples."""
+"""Largest number of steps for a path length; each needs two samples."""
 DIGITS = ("fd_digits", "kd_digits", "precision", "recall", "density", "coverage")
 IMAGES = ("fd_efficientnet_lite0", "kd_efficientnet_lite0", "precision", "recall", "density", "coverage")
 PAIRS = ("paired_l1", "paired_efficientnet_lite0")
@@ -59,7 +59,7 @@ AnyMetric = Metric | PathMetric | LikelihoodMetric
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """Real-vs-real reference: the value of `count` reals instead of samples. A bound on what a generator can reach."""
+    """Real-vs-real reference: the value of a metric for `count` reals instead of samples, a bound for generators."""
 
     value: float
     count: int
@@ -67,10 +67,10 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """One metric: its value, and everything needed to interpret it.
+    """Value of one metric, and everything needed to interpret it.
 
-    `interval`: 95 %, None if the metric has none. `features`: digest of the feature network. `seconds`: time taken,
-    excluding features that an earlier metric already extracted.
+    `interval`: 95 % interval, None if the metric has none. `features`: digest of the feature network. `seconds`: time
+    taken, excluding features that an earlier metric already extracted.
     """
 
     metric: str
@@ -87,7 +87,7 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """All rows, and their common `protocol`, as JSON."""
+    """Result of an evaluation. `rows`: one per metric. `protocol`: how all of them were computed, as JSON values."""
 
     rows: tuple[MetricRow, ...]
     protocol: Mapping[str, Any]
@@ -96,7 +96,7 @@ class EvaluationResult:
 def evaluate(request: EvaluationRequest) -> EvaluationResult:
     """Evaluate samples. The same seed gives the same values.
 
-    Raises EquipoiseError if something cannot be read, does not fit, or must not be reported.
+    Raises EquipoiseError if samples or data cannot be read or do not fit, or if a metric must not be reported.
     """
     context = open_request(request)
     metrics = select_metrics(context)
@@ -104,7 +104,7 @@ def evaluate(request: EvaluationRequest) -> EvaluationResult:
 
 
 def compute_metrics(metrics: Mapping[str, AnyMetric], data: EvaluationData) -> EvaluationResult:
-    """Compute each metric, by name."""
+    """Compute metrics. `metrics`: name -> metric."""
     return EvaluationResult(tuple(_row(name, metric, data) for name, metric in metrics.items()), _protocol(data))
 
 
@@ -136,9 +136,9 @@ def _requested(context: EvaluationContext) -> Iterator[tuple[str, AnyMetric]]:
 
 
 def _defaults(context: EvaluationContext) -> Iterator[tuple[str, AnyMetric | MissingPackageError]]:
-    """Yield the default metrics; in place of one that needs a package that is not installed, the error."""
+    """Yield the default metrics; for one that needs a package that is not installed, yield the error instead."""
     spec = context.data.spec
-    for name in (*_paired_metrics(context), *default_metrics(context.choice.name, spec), *_likelihoods(context)):
+    for name in (*_paired_metrics(context), *default_metrics(context.plug.name, spec), *_likelihoods(context)):
         try:
             yield name, _build(name, context)
         except MissingPackageError as error:
@@ -146,10 +146,10 @@ def _defaults(context: EvaluationContext) -> Iterator[tuple[str, AnyMetric | Mis
 
 
 def _build(name: str, context: EvaluationContext) -> AnyMetric:
-    """Build a metric with the requested options, and the default features where neither name nor options choose."""
+    """Build a metric with the requested options, and the default features unless name or options select others."""
     options: dict[str, str] = {}
     if ":" not in name and "features_from" in inspect.signature(catalog.load("metrics", name)).parameters:
-        options = {"features_from": default_features(context.choice.name, context.data.spec)}
+        options = {"features_from": default_features(context.plug.name, context.data.spec)}
     options |= context.request.options.get(name.partition(":")[0], {})
     metric: AnyMetric = catalog.build("metrics", name, options)
     return metric
@@ -191,16 +191,16 @@ def _is_independent(used: Mapping[str, str | None], name: str, metric: AnyMetric
 def metrics_used_for_control(folder: Path, experiment: Experiment | None) -> dict[str, str | None]:
     """Return the metrics that a controller or a remedy of a run used, with the digests of their features.
 
-    The log contains the reason of each change: a metric that appears in no reason was only recorded.
+    The log contains the reason of each change: a metric that no reason mentions was only recorded.
     """
-    choice = experiment.training_metric if experiment else None
-    if choice is None:
+    plug = experiment.training_metric if experiment else None
+    if plug is None:
         return {}
     reasons = [json.dumps(line) for line in Run(folder).lines() if line["event"] in ("turned", "remedied")]
-    if not any(choice.name in reason for reason in reasons):
+    if not any(plug.name in reason for reason in reasons):
         return {}
-    metric: AnyMetric = catalog.build("metrics", choice.name, choice.options)
-    return {choice.name: metric.features_digest}
+    metric: AnyMetric = catalog.build("metrics", plug.name, plug.options)
+    return {plug.name: metric.features_digest}
 
 
 def _row(name: str, metric: AnyMetric, data: EvaluationData) -> MetricRow:
@@ -254,17 +254,17 @@ def _compute(metric: FeatureMetric, data: EvaluationData) -> tuple[MetricResult,
 
 
 def _has_other_reals(data: EvaluationData) -> bool:
-    """Whether the training reals differ from the reals that samples are compared with."""
+    """Return whether the training reals differ from the reals that samples are compared with."""
     return data.split == "held_out" and data.context.separate_training_data is None
 
 
 def _real_reference(
     metric: FeatureMetric, real: ReferenceSet, extract: Callable[[Part], Tensor] | None
 ) -> Floor | None:
-    """Compute the metric of training reals instead of samples, of as many as possible.
+    """Compute the metric of training reals instead of samples, as many as there are samples.
 
-    Without `extract`, because the metric already uses the training reals, compute it of one half of the reals relative
-    to the other half; None for fewer than two reals in each half.
+    Without `extract`, because the metric already uses the training reals, compute it for one half of the reals
+    relative to the other half; None for fewer than two reals in each half.
     """
     if extract is not None:
         fake = extract("other_reals")
@@ -296,7 +296,7 @@ def _compute_from_likelihood(name: str, metric: LikelihoodMetric, data: Evaluati
 
 
 def _protocol(data: EvaluationData) -> dict[str, Any]:
-    """Describe what all rows have in common."""
+    """Return the common protocol of all rows, as JSON values."""
     protocol = describe_data(data)
     if not data.context.request.metrics:
         missing = (error for _, error in _defaults(data.context) if isinstance(error, MissingPackageError))

@@ -10,23 +10,28 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from equipoise.core import catalog
 from equipoise.core.data import DataSpec
+from equipoise.core.metric import ReferenceSet
 from equipoise.errors import DataError, SettingError
+from equipoise.evaluation.subject import EvaluationData
 from equipoise.experiment.data_source import IMAGE_SUFFIXES
 from equipoise.inference.generator import Generator
 from equipoise.inference.latent_space import slerp
+from equipoise.metrics.auth_pct import AuthPct
+from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleSet:
-    """`samples`: (N, ...) float32, images in [-1, 1]. `origin`: where they come from, as JSON."""
+    """Samples to evaluate. `samples`: (N, ...) float32, images in [-1, 1]. `origin`: their source, as JSON values."""
 
     samples: Tensor
     origin: Mapping[str, object]
 
 
 def generate_samples(folder: Path, generator: Generator, count: int, seed: int, labels: Tensor | None) -> SampleSet:
-    """Generate `count` samples with the averaged generator, with labels from `labels` (M,) if it takes any.
+    """Generate `count` samples with the averaged generator; a conditional one gets labels sampled from `labels` (M,).
 
     Raises DataError if the model takes labels and there are none.
     """
@@ -47,12 +52,13 @@ def translate_inputs(folder: Path, generator: Generator, inputs: Tensor) -> Samp
 def sample_path_steps(
     generator: Generator, count: int, seed: int, labels: Tensor | None, epsilon: float
 ) -> tuple[Tensor, Tensor]:
-    """Generate samples (count, ...) at both ends of steps of length `epsilon` on great circles between two random
-    latents.
+    """Generate samples (count, ...) at the start and at the end of steps of length `epsilon`.
+
+    Steps lie on great circles between two random latents. Raises SettingError for a model without latents.
     """
     if generator.model.source is not None:
-        raise SettingError(f"{generator.model.name} has no latents: it translates images")
-    latents = [generator.latents(count, seed=each) for each in (seed, seed + 1)]
+        raise SettingError(f"{generator.model.name} has no latents: it translates images; remove the metric")
+    latents = [generator.latents(count, seed=number) for number in (seed, seed + 1)]
     shares = torch.rand(count, generator=torch.Generator().manual_seed(seed + 2)).tolist()
     sampled_labels = _labels(generator, count, seed, labels)
     ends = []
@@ -68,9 +74,7 @@ def _labels(generator: Generator, count: int, seed: int, labels: Tensor | None) 
     if not generator.model.num_classes:
         return None
     if labels is None:
-        raise DataError(
-            "the generator takes labels, but the reals have no labels; name data with labels with --against"
-        )
+        raise DataError("the generator takes labels, but the reals have none; name labelled data with --against")
     source = torch.Generator().manual_seed(seed + 3)
     return labels[torch.randint(len(labels), (count,), generator=source)]
 
@@ -88,7 +92,7 @@ def read_samples(path: Path, count: int | None, spec: DataSpec) -> SampleSet:
     elif path.is_dir():
         samples = _images(path, count, spec)
     else:
-        raise DataError(f"{path} is not a run, a folder of images, an array (.npy) or a text (.txt)")
+        raise DataError(f"{path} is not a run, a folder of images, an array (.npy) or a text (.txt); give one of these")
     if len(samples) < 2:
         raise DataError(f"{path} contains {len(samples)} sample; metrics need at least 2, better a thousand")
     if tuple(samples.shape[1:]) != spec.shape:
@@ -105,7 +109,7 @@ def _sentences(path: Path, spec: DataSpec) -> Tensor:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
+        raise DataError(f"{path} does not exist; check the path") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as text in UTF-8: {error}") from error
     rows = [vocabulary.encode(line, spec.shape[0], f"{path}, line {number}") for number, line in enumerate(lines, 1)]
@@ -116,7 +120,7 @@ def _array(path: Path) -> Tensor:
     try:
         numbers = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist") from error
+        raise DataError(f"{path} does not exist; check the path") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError) as error:  # numpy's message suggests unpickling the file.
@@ -154,7 +158,7 @@ def _images(folder: Path, count: int | None, spec: DataSpec) -> Tensor:
 
 
 def _pixels(file: Path, mode: str) -> npt.NDArray[np.uint8]:
-    """Return (H, W) or (H, W, 3)."""
+    """Read the pixels of an image: (H, W) or (H, W, 3) uint8."""
     try:
         with Image.open(file) as image:
             return np.asarray(image.convert(mode))
@@ -163,7 +167,7 @@ def _pixels(file: Path, mode: str) -> npt.NDArray[np.uint8]:
 
 
 def check_finite(samples: Tensor) -> None:
-    """Raise DataError if some of the samples (N, ...) contain non-finite values, for which no metric is defined."""
+    """Raise DataError if any of the samples (N, ...) contains non-finite values: metrics are not defined for them."""
     if count := count_non_finite(samples):
         raise DataError(
             f"{count:,} of {len(samples):,} samples contain non-finite values, so no metric can be computed; fix the "
@@ -174,3 +178,28 @@ def check_finite(samples: Tensor) -> None:
 def count_non_finite(samples: Tensor) -> int:
     """Return the number of samples (N, ...) that contain non-finite values."""
     return int((~samples.isfinite().flatten(1).all(dim=1)).sum())
+
+
+ROWS = 12
+"""Number of samples in the grid."""
+NEIGHBOURS = 5
+"""Number of training reals per sample."""
+
+
+def write_neighbour_grid(data: EvaluationData, path: Path, features_from: str) -> Path:
+    """Write a PNG with one sample and its nearest training reals per row, the most suspicious sample first.
+
+    Raises SettingError if samples are not images, or if the file does not end in .png.
+    """
+    if data.sample_set.samples.ndim != 4 or path.suffix.lower() != ".png":
+        raise SettingError(f"--neighbours needs image samples and a file that ends in .png, not {path.name}")
+    metric: AuthPct = catalog.build("metrics", "auth_pct", {"features_from": features_from})
+    train, fake = data.features(metric.features, "train"), data.features(metric.features, "samples")
+    nearest = metric.closest(ReferenceSet(fake[:0], train=train), fake, ROWS, min(NEIGHBOURS, len(train)))
+    rows = [
+        torch.cat([data.sample_set.samples[sample][None], data.train.real[neighbours]])
+        for sample, neighbours in zip(nearest.sample.tolist(), nearest.train, strict=True)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, encode_png(make_grid(torch.cat(rows).numpy(), columns=len(rows[0]))))
+    return path

@@ -1,4 +1,4 @@
-"""What is evaluated: a request, the data set and generator it refers to, and the samples and reals themselves."""
+"""Inputs of an evaluation: the request, its data set and generator, and the samples and reals."""
 
 import inspect
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ Part = Literal["samples", "reals", "train", "other_reals"]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRequest:
-    """What to evaluate, and with which metrics; None selects defaults."""
+    """Arguments of an evaluation: samples, reals and metrics; None selects defaults."""
 
     samples: Path
     """a run, a folder of images or an array"""
@@ -45,40 +45,41 @@ class EvaluationRequest:
     metrics: tuple[str, ...] = ()
     """names, optionally with a preset after a colon; empty for the defaults of the data"""
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """by name of a metric, or `data`"""
+    """options by the name of a metric, or by `data` for those of the data set"""
     count: int | None = None
     """number of samples; None for COUNT of a run, all of a folder"""
     split: Split = "held_out"
     """split of the reals"""
     seed: int = 0
-    """of latents, labels, reals and resamples"""
+    """seed of latents, labels, reals and resamples"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationContext:
-    """An opened request: the `data` of the reals and its `choice`; for runs also `experiment` and `generator`.
+    """An opened request. `data`, `plug`: the data set of the reals, and its name and options.
 
-    `separate_training_data`: training data of the run if the reals are another text; None if it is `data`.
+    `experiment`, `generator`: those of the run, None for samples from files. `separate_training_data`: training data of
+    the run if the reals are another text; None if it is `data`.
     """
 
     request: EvaluationRequest
     data: DataSet
-    choice: PlugSpec
+    plug: PlugSpec
     experiment: Experiment | None
     generator: Generator | None
     separate_training_data: DataSet | None = None
 
     @property
     def training_data(self) -> DataSet:
-        """The data that samples may be copies of."""
+        """The data that is searched for copies."""
         return self.data if self.separate_training_data is None else self.separate_training_data
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationData:
-    """Samples, `reals` of a split, and `train`, at most MAX_TRAIN_REALS training reals that samples may be copies of.
+    """Samples, `reals` of a split, and `train`, up to MAX_TRAIN_REALS training reals that are searched for copies.
 
-    `is_paired`: each sample was generated from the input of the real at the same index.
+    `is_paired`: whether each sample was generated from the input of the real at the same index.
     """
 
     context: EvaluationContext
@@ -91,7 +92,7 @@ class EvaluationData:
     _features: dict[tuple[Features, Part], Tensor] = field(default_factory=dict)
 
     def features(self, features: Features, part: Part) -> Tensor:
-        """Return the features (N, D) of a part. Each part is processed once per feature network, and cached."""
+        """Return the features (N, D) of a part. The result is cached per feature network."""
         samples, train = self.sample_set.samples, self.train.real
         parts: dict[Part, Tensor] = {
             "samples": samples,
@@ -107,7 +108,7 @@ class EvaluationData:
 def open_request(request: EvaluationRequest) -> EvaluationContext:
     """Open the data set and the run of a request.
 
-    Raises EquipoiseError if one of them is missing, cannot be read, or does not fit the other.
+    Raises EquipoiseError if one of them is missing or cannot be read, or if they do not fit together.
     """
     if request.count is not None and request.count < 2:
         raise SettingError(f"count = {request.count}: it must be at least 2")
@@ -116,13 +117,13 @@ def open_request(request: EvaluationRequest) -> EvaluationContext:
         source = str(request.samples / EXPERIMENT_FILE)
         experiment = parse_experiment(Run(request.samples).experiment(), source)
         generator = load(request.samples)
-    choice = _choice(request, experiment, generator)
-    data = _build_data(choice)
+    plug = _select_data(request, experiment, generator)
+    data = _build_data(plug)
     if generator is not None:
         _check_fit(generator, data)
-    is_other_text = choice.name == "text_lines" and "digest" not in choice.options
+    is_other_text = plug.name == "text_lines" and "digest" not in plug.options
     separate = _build_data(require(experiment.data, "data")) if experiment is not None and is_other_text else None
-    return EvaluationContext(request, data, choice, experiment, generator, separate)
+    return EvaluationContext(request, data, plug, experiment, generator, separate)
 
 
 def _check_fit(generator: Generator, data: DataSet) -> None:
@@ -138,44 +139,44 @@ def _check_fit(generator: Generator, data: DataSet) -> None:
         raise DataError("the run translates images, but the reals have no such inputs; omit --against")
 
 
-def _build_data(choice: PlugSpec) -> DataSet:
-    data: DataSet = catalog.build("data", choice.name, choice.options).resolve()
+def _build_data(plug: PlugSpec) -> DataSet:
+    data: DataSet = catalog.build("data", plug.name, plug.options).resolve()
     return data
 
 
-def _choice(request: EvaluationRequest, experiment: Experiment | None, generator: Generator | None) -> PlugSpec:
-    """Return the data set of the reals: as requested, otherwise the training data of the run."""
+def _select_data(request: EvaluationRequest, experiment: Experiment | None, generator: Generator | None) -> PlugSpec:
+    """Return the data set of the reals: the requested one, otherwise the training data of the run."""
     options = request.options.get("data", {})
     if request.against is not None:
-        choice = parse_data_source(request.against)
-        if generator is not None and "image_size" in inspect.signature(catalog.load("data", choice.name)).parameters:
-            choice = choice.with_options(image_size=generator.spec.shape[-1])
-        if experiment is not None and generator is not None and choice.name == "text_lines":
-            choice = _text(choice, require(experiment.data, "data"), generator.spec)
-        return choice.with_options(**options)
+        plug = parse_data_source(request.against)
+        if generator is not None and "image_size" in inspect.signature(catalog.load("data", plug.name)).parameters:
+            plug = plug.with_options(image_size=generator.spec.shape[-1])
+        if experiment is not None and generator is not None and plug.name == "text_lines":
+            plug = _text(plug, require(experiment.data, "data"), generator.spec)
+        return plug.with_options(**options)
     if experiment is None:
         raise SettingError(f"{request.samples} is not a run; name the reals with --against")
-    choice = require(experiment.data, "data")
-    # Options that define another distribution ask for other data on purpose: its digest differs.
-    if options.keys() & set(getattr(catalog.load("data", choice.name), "distribution_options", ())):
-        choice = PlugSpec(choice.name, {name: value for name, value in choice.options.items() if name != "digest"})
-    return choice.with_options(**options)
+    plug = require(experiment.data, "data")
+    # Options that define another distribution select other data on purpose: its digest differs.
+    if options.keys() & set(getattr(catalog.load("data", plug.name), "distribution_options", ())):
+        plug = PlugSpec(plug.name, {name: value for name, value in plug.options.items() if name != "digest"})
+    return plug.with_options(**options)
 
 
-def _text(choice: PlugSpec, trained: PlugSpec, spec: DataSpec) -> PlugSpec:
-    """Return a text with the vocabulary and the length of a run, split as in the run if it is the run's own text.
+def _text(plug: PlugSpec, trained: PlugSpec, spec: DataSpec) -> PlugSpec:
+    """Return a text with the vocabulary and the length of a run, split as in the run if it is the same text.
 
     Another text has no training split, because none of it was trained on.
     """
     if spec.vocabulary is None:
-        return choice
-    if trained.name == choice.name:
-        same = trained.with_options(file=choice.options["file"])
+        return plug
+    if trained.name == plug.name:
+        same = trained.with_options(file=plug.options["file"])
         with suppress(DataError):  # The digest of another text differs.
             _build_data(same)
             return same
     unit = "words" if spec.vocabulary.separator else "characters"
-    return choice.with_options(unit=unit, words=spec.vocabulary.words, length=spec.shape[0], held_out=0.0)
+    return plug.with_options(unit=unit, words=spec.vocabulary.words, length=spec.shape[0], held_out=0.0)
 
 
 def gather_data(context: EvaluationContext) -> EvaluationData:
@@ -184,8 +185,8 @@ def gather_data(context: EvaluationContext) -> EvaluationData:
     samples_read = read_samples(request.samples, request.count, data.spec) if generator is None else None
     count = len(samples_read.samples) if samples_read else request.count or COUNT
 
-    def load_reals(data: DataSet, split: Split, most: int) -> Batch:
-        batch: Batch = data.stream(split, _available(data, split, most, count), request.seed).batch(0)
+    def load_reals(data: DataSet, split: Split, limit: int) -> Batch:
+        batch: Batch = data.stream(split, _available(data, split, limit, count), request.seed).batch(0)
         return batch
 
     held_out = _available(data, "held_out", COUNT, COUNT)
@@ -196,7 +197,7 @@ def gather_data(context: EvaluationContext) -> EvaluationData:
     translates = generator is not None and generator.model.source is not None
     sample_set = _generate(request, generator, count, reals) if generator else samples_read
     assert sample_set is not None
-    note = f"only {held_out} held-out reals: training reals are used instead, so memorised samples look good"
+    note = f"only {held_out} held-out reals: training reals are used instead, so memorised samples score well"
     notes = (note,) if is_small else ()
     if context.separate_training_data is not None:
         notes = (OTHER_TEXT_NOTE,)
@@ -211,20 +212,20 @@ def _generate(request: EvaluationRequest, generator: Generator, count: int, real
     return generate_samples(request.samples, generator, count, request.seed, reals.condition)
 
 
-def _available(data: DataSet, split: Split, most: int, unlimited: int) -> int:
-    """Return how many reals of a split to use: all up to `most`, or `unlimited` for endless data."""
+def _available(data: DataSet, split: Split, limit: int, unlimited: int) -> int:
+    """Return the number of reals of a split to use: all, up to `limit`, or `unlimited` for endless data."""
     count = data.count(split)
-    return unlimited if count is None else min(count, most)
+    return unlimited if count is None else min(count, limit)
 
 
 def describe_data(data: EvaluationData) -> dict[str, Any]:
-    """Describe the samples and the reals, as JSON."""
-    choice = data.context.choice
+    """Return a description of the samples and the reals, as JSON values."""
+    plug = data.context.plug
     return {
         "samples": {**data.sample_set.origin, "count": len(data.sample_set.samples)},
         "reals": {
-            "data": choice.name,
-            "options": dict(choice.options),
+            "data": plug.name,
+            "options": dict(plug.options),
             "split": data.split,
             "count": len(data.reals),
         },

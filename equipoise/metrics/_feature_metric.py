@@ -7,10 +7,9 @@ from torch import Tensor
 
 from equipoise.core.data import Batch, DataSpec
 from equipoise.core.metric import Bootstrap, FeatureMetric, Features, ReferenceSet, extract_features
-from equipoise.metrics._features_digits import DigitFeatures
 from equipoise.metrics._features_efficientnet import EfficientNetFeatures
 from equipoise.metrics._features_inception import InceptionFeatures
-from equipoise.metrics._features_samples import FlattenedSamples
+from equipoise.metrics._features_small import DigitFeatures, FlattenedSamples
 from equipoise.metrics._weights import require_package
 
 FeatureKind = Literal["digits", "efficientnet_lite0", "inception", "samples"]

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
-from equipoise.metrics import _naming
+from equipoise.metrics import _digits_classifier
 from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
-from equipoise.metrics._features_digits import DigitLogits
+from equipoise.metrics._features_small import DigitLogits
 
 __all__ = ["ClassifierScoreDigits"]
 
@@ -35,5 +35,5 @@ class ClassifierScoreDigits(FeatureMetricMixin):
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute from logits (N, 10) of samples, in a single split because small splits lower the score."""
-        result = _naming.compute_score(fake, 1, bootstrap)
+        result = _digits_classifier.compute_score(fake, 1, bootstrap)
         return MetricResult(result.value, result.resampled)

@@ -13,7 +13,7 @@ from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _frechet
 from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
-from equipoise.metrics._features_digits import DigitFeatures
+from equipoise.metrics._features_small import DigitFeatures
 
 __all__ = ["FdDigits"]
 

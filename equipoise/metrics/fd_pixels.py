@@ -15,7 +15,7 @@ from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.errors import SettingError
 from equipoise.metrics import _frechet
 from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
-from equipoise.metrics._features_samples import DownsampledImages, FlattenedSamples
+from equipoise.metrics._features_small import DownsampledImages, FlattenedSamples
 
 __all__ = ["FdPixels"]
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from equipoise.core import validation
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
+from equipoise.metrics._digits_classifier import compute_score
 from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
 from equipoise.metrics._features_inception import PACKAGE, POOLED, InceptionFeatures
-from equipoise.metrics._naming import compute_score
 from equipoise.metrics._weights import require_package
 
 __all__ = ["InceptionScore"]

@@ -14,7 +14,7 @@ from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _features_lpips, _image_distances
 from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
-from equipoise.metrics._features_samples import RawSamples
+from equipoise.metrics._features_small import RawSamples
 
 __all__ = ["Lpips"]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from equipoise.core.data import Batch, DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _mixture
-from equipoise.metrics._features_samples import FlattenedSamples
+from equipoise.metrics._features_small import FlattenedSamples
 from equipoise.metrics._mixture import GaussianMixture, ModeCounts, ModeStatistics
 
 __all__ = ["MixtureModes"]

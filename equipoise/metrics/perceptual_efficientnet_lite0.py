@@ -15,7 +15,7 @@ from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _image_distances
 from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
 from equipoise.metrics._features_efficientnet import DIGEST, perceptual_distance
-from equipoise.metrics._features_samples import RawSamples
+from equipoise.metrics._features_small import RawSamples
 
 __all__ = ["PerceptualEfficientnetLite0"]
 

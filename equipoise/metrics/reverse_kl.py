@@ -14,7 +14,7 @@ from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _mixture
 from equipoise.metrics._feature_metric import FeatureMetricMixin
-from equipoise.metrics._features_samples import FlattenedSamples
+from equipoise.metrics._features_small import FlattenedSamples
 
 __all__ = ["ReverseKl"]
 

@@ -14,7 +14,7 @@ from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _mixture
 from equipoise.metrics._feature_metric import FeatureMetricMixin
-from equipoise.metrics._features_digits import StackedDigitNumbers
+from equipoise.metrics._features_small import StackedDigitNumbers
 
 __all__ = ["StackedModes"]
 

@@ -1,1 +1,1 @@
-"""Building blocks of networks: layers, initialisation, augmentation, sampling. Nothing depends on a training method."""
+"""Building blocks of networks, independent of the training method: layers, initialisation, augmentation, sampling."""

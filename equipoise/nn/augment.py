@@ -1,12 +1,12 @@
 """Differentiable augmentation of all inputs of a discriminator, real and fake.
 
 Zhao 2020, Differentiable Augmentation for Data-Efficient GAN Training (DiffAugment), with two changes: each
-augmentation is applied to a sample with probability p, as in Karras 2020 (ADA), so that the strength is one number and,
-below about 0.8, augmentations do not leak into the generated samples; and the value of the border that a translation
-uncovers is an argument.
+augmentation is applied to a sample with probability p, as in Karras 2020 (ADA), so that one number is the strength and,
+below about 0.8, augmentations do not leak into the generated samples; and the value of the border of a translated image
+is an argument.
 
 Images are (B, C, H, W) in [-1, 1]; colour augmentation can exceed that range, as in the paper. All random numbers come
-from the generator, which is on the device of the images; their number depends on the shape and the kinds only.
+from `generator`, on the device of the images; how many are used depends only on the shape and the kinds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +32,9 @@ def augment(
 ) -> Tensor:
     """Apply each of `kinds`, in order, to each sample with probability `p`.
 
-    If p is 0, the input is returned and no random numbers are drawn. `fill`: value that a translation uncovers; -1 is
-    the black background of digits and spectrograms, so that a shifted digit is a valid digit; 0 is the paper's grey.
+    If p is 0, the input is returned and no random numbers are used. `fill`: value of the border of a translated image:
+    -1 is the black background of digits and spectrograms, so that a shifted digit is a valid digit; 0 is grey, as in
+    the paper. Raises SettingError for p outside [0, 1], UnknownNameError for an unknown kind.
     """
     if not 0 <= p <= 1:
         raise SettingError(f"the probability of augmentation is {p:g}; it must be between 0 and 1")
@@ -48,7 +49,7 @@ def augment(
 
 
 def instance_noise(images: Tensor, std: float, generator: Generator) -> Tensor:
-    """Compute x + std N(0, 1), any shape: Sønderby 2017. If std is 0, the input is returned and nothing is drawn."""
+    """Compute x + std N(0, 1) for any shape (Sønderby 2017). If std is 0, return the input without random numbers."""
     if std == 0:
         return images
     noise = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
@@ -56,14 +57,14 @@ def instance_noise(images: Tensor, std: float, generator: Generator) -> Tensor:
 
 
 def _uniform(images: Tensor, generator: Generator, low: float, high: float, dtype: torch.dtype | None = None) -> Tensor:
-    """Draw (B, 1, 1, 1) from U(low, high)."""
+    """Sample (B, 1, 1, 1) from U(low, high)."""
     shape = (len(images), 1, 1, 1)
-    draw = torch.rand(shape, generator=generator, device=images.device) * (high - low) + low
-    return draw.to(dtype or images.dtype)
+    values = torch.rand(shape, generator=generator, device=images.device) * (high - low) + low
+    return values.to(dtype or images.dtype)
 
 
 def _integers(images: Tensor, generator: Generator, low: int, high: int) -> Tensor:
-    """Draw (B, 1) int64 uniformly from low..high, both included."""
+    """Sample (B, 1) int64 uniformly from low..high, both included."""
     return torch.randint(low, high + 1, (len(images), 1), generator=generator, device=images.device)
 
 
@@ -92,7 +93,7 @@ def _translation(images: Tensor, generator: Generator, fill: float) -> Tensor:
     padded = pad(images, (max_right, max_right, max_down, max_down), value=fill)
     rows = torch.arange(height, device=images.device) + max_down - down
     columns = torch.arange(width, device=images.device) + max_right - right
-    # Two gathers, rows then columns, take half the time of one index by both (0.7 of it with the backward pass).
+    # Two gathers, rows then columns, take half the time of indexing both at once (0.7 with the backward pass).
     rowwise = padded.gather(2, rows[:, None, :, None].expand(-1, channels, -1, padded.shape[3]))
     return rowwise.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))
 
@@ -105,9 +106,9 @@ def _cutout(images: Tensor, generator: Generator, fill: float) -> Tensor:
 
 
 def _cut_mask(images: Tensor, generator: Generator, side: int) -> Tensor:
-    """Return (B, side) bool: half of a side around a random centre."""
+    """Return a mask (B, side) bool that covers half of a side around a random centre."""
     length = int(side * CUTOUT + 0.5)
-    # The centre of an even length is between two pixels, so there is one more centre.
+    # The centre of an even length lies between two pixels, so there is one more position.
     first = _integers(images, generator, 0, side - length % 2) - length // 2
     position = torch.arange(side, device=images.device)
     return (position >= first) & (position < first + length)

@@ -50,8 +50,8 @@ def he_normal_(network: nn.Module, generator: Generator, slope: float = 0.2) -> 
 def fan_in_(network: nn.Module, generator: Generator) -> None:
     """Initialise weights and biases from U(-b, b), b = 1 / sqrt(weights per output) (LeCun 1998, section 4.6).
 
-    Embeddings are drawn from N(0, 1). A transposed convolution of stride s has in (k / s)^2 weights per output; we
-    count out k^2 as torch does, which is equal if channels halve while the size doubles.
+    Embeddings are initialised from N(0, 1). A transposed convolution of stride s has in (k / s)^2 weights per output;
+    out k^2 is used, as in torch, which is equal if channels halve while the size doubles.
     """
     for module in network.modules():
         if isinstance(module, _WEIGHTED):

@@ -7,10 +7,10 @@ from torch import Generator, Tensor
 
 
 def normal(count: int, size: int, generator: Generator, truncation: float | None = None) -> Tensor:
-    """Draw (count, size) float32 from N(0, 1), on the generator's device.
+    """Sample (count, size) float32 from N(0, 1), on the generator's device.
 
-    `truncation` T > 0: draw from N(0, 1) conditioned on |z| <= T, by the inverse distribution function (the truncation
-    trick of Brock 2019, section 3.1, without rejection). None: no truncation.
+    `truncation` T > 0: sample from N(0, 1) conditioned on |z| <= T, by the inverse distribution function (the
+    truncation trick of Brock 2019, section 3.1, without rejection). None: no truncation.
     """
     if truncation is None:
         return torch.randn(count, size, generator=generator, device=generator.device)
@@ -20,6 +20,6 @@ def normal(count: int, size: int, generator: Generator, truncation: float | None
 
 
 def uniform(count: int, size: int, generator: Generator, truncation: float | None = None) -> Tensor:
-    """Draw (count, size) float32 from [0, 1), on the generator's device; from [0, T) for a `truncation` T below 1."""
+    """Sample (count, size) float32 from [0, 1), on the generator's device; from [0, T) for a `truncation` T below 1."""
     numbers = torch.rand(count, size, generator=generator, device=generator.device)
     return numbers if truncation is None else numbers * min(1.0, truncation)

@@ -1,4 +1,4 @@
-"""Pool of earlier samples, so that a discriminator keeps seeing them (Shrivastava 2017, section 2.3)."""
+"""Pool of earlier samples, which a discriminator is also trained on (Shrivastava 2017, section 2.3)."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ class PoolExchange(NamedTuple):
 
 
 def exchange_with_pool(pool: Tensor, new: Tensor, size: int, generator: Generator) -> PoolExchange:
-    """Exchange each of the new samples (B, ...) for an earlier one with probability 1/2: Zhu 2017, section 4.
+    """Exchange each of the new samples (B, ...) for an earlier one with probability 1/2 (Zhu 2017, section 4).
 
     Until the pool (P, ...) has `size` samples, new ones are added and returned unchanged. Then each can be exchanged
     with a different sample of the pool; of a batch larger than the pool, only the first `size` can. Results are
@@ -22,14 +22,14 @@ def exchange_with_pool(pool: Tensor, new: Tensor, size: int, generator: Generato
     """
     new = new.detach()
     room = min(size - len(pool), len(new))
-    entering, rest = new[:room], new[room:]
-    pool = torch.cat([pool, entering])
-    count = min(len(rest), len(pool))
+    added, candidates = new[:room], new[room:]
+    pool = torch.cat([pool, added])
+    count = min(len(candidates), len(pool))
     if not count:
         return PoolExchange(new, pool)
     indices = torch.randperm(len(pool), generator=generator, device=new.device)[:count]
     is_exchanged = torch.rand(count, generator=generator, device=new.device) < 0.5
     mask = is_exchanged.view(-1, *(1,) * (new.dim() - 1))
     earlier = pool[indices]
-    samples = torch.cat([entering, torch.where(mask, earlier, rest[:count]), rest[count:]])
-    return PoolExchange(samples, pool.index_copy(0, indices, torch.where(mask, rest[:count], earlier)))
+    samples = torch.cat([added, torch.where(mask, earlier, candidates[:count]), candidates[count:]])
+    return PoolExchange(samples, pool.index_copy(0, indices, torch.where(mask, candidates[:count], earlier)))

@@ -8,12 +8,13 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from equipoise.core.tokens import END
-from equipoise.nn.dropout import dropout
+from equipoise.nn.layers import dropout
 from equipoise.nn.token_sampling import sample_tokens, sample_tokens_likeliest_first
 
 IGNORE_INDEX = -1
+"""Target of tokens that the loss ignores."""
 CHUNK_LOGITS = 320_000
-"""Logits computed at once, in whole rows, so that they fit the cache of a core."""
+"""Number of logits computed at once, in whole rows, so that they fit into the cache of a core."""
 
 
 class LSTMState(NamedTuple):
@@ -28,7 +29,7 @@ class LSTMState(NamedTuple):
 
 
 class Recurrent(nn.Module):
-    """p(y_t | y_1 … y_{t-1}) by an embedding, one LSTM layer (Hochreiter and Schmidhuber 1997) and a linear layer.
+    """Language model p(y_t | y_1 … y_{t-1}): embedding, LSTM (Hochreiter and Schmidhuber 1997) and linear layer.
 
     The last row of the embedding is the start of a sentence. `ends`: token 0 ends a sentence; only token 0 follows it.
     """
@@ -43,10 +44,10 @@ class Recurrent(nn.Module):
     def forward(self, tokens: Tensor, p: float = 0.0, generator: Generator | None = None) -> Tensor:
         """Compute logits (B, T, V) of each token of sentences (B, T), given the previous tokens.
 
-        `p`: probability of dropout before and after the LSTM (Zaremba 2014); without a generator there is none.
+        `p`: probability of dropout before and after the LSTM (Zaremba 2014); no dropout without a generator.
         """
-        before = torch.cat([tokens.new_full((len(tokens), 1), self.words), tokens[:, :-1]], dim=1)
-        hidden, _ = self.lstm(dropout(self.embedding(before), p, generator))
+        inputs = torch.cat([tokens.new_full((len(tokens), 1), self.words), tokens[:, :-1]], dim=1)
+        hidden, _ = self.lstm(dropout(self.embedding(inputs), p, generator))
         logits: Tensor = self.exit(dropout(hidden, p, generator))
         return logits
 
@@ -57,7 +58,7 @@ class Recurrent(nn.Module):
         return result * self.choice_mask(tokens)
 
     def negative_log_likelihood(self, tokens: Tensor, p: float = 0.0, generator: Generator | None = None) -> Tensor:
-        """Compute -log p of the tokens of sentences (B, T), given the previous ones: mean up to the ends, scalar."""
+        """Compute the mean of -log p over the tokens of sentences (B, T) up to their ends, given previous tokens."""
         logits = self(tokens, p, generator)
         targets = tokens.masked_fill(self.choice_mask(tokens) == 0, IGNORE_INDEX) if self.ends else tokens
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX)
@@ -85,7 +86,7 @@ class Recurrent(nn.Module):
         return is_open.float()  # all tokens after an end are ends
 
     def open_after(self, tokens: Tensor) -> Tensor:
-        """Whether the sentence continues after each of these tokens: bool, of the same shape."""
+        """Return whether the sentence continues after each of these tokens: bool, of the same shape."""
         return tokens != END if self.ends else torch.ones_like(tokens, dtype=torch.bool)
 
     def start(self, count: int) -> LSTMState:

@@ -6,8 +6,7 @@ Image-to-Image Translation using Cycle-Consistent Adversarial Networks"), append
 
 from torch import Tensor, nn
 
-from equipoise.nn.normalise import Norm, normalisation
-from equipoise.nn.output import to_images
+from equipoise.nn.layers import Norm, normalisation, to_images
 
 
 class ResidualGenerator(nn.Module):
@@ -21,41 +20,45 @@ class ResidualGenerator(nn.Module):
         super().__init__()
         self.change = change
         bias = norm != "batch"
-        layers: list[nn.Module] = [*_reflected(channels[0], width, 7, bias), normalisation(norm, width), nn.ReLU()]
-        for wide in (width, 2 * width):
-            halved = nn.Conv2d(wide, 2 * wide, 3, 2, 1, bias=bias)
-            layers += [halved, normalisation(norm, 2 * wide), nn.ReLU()]
+        layers: list[nn.Module] = [
+            *_padded_convolution(channels[0], width, 7, bias),
+            normalisation(norm, width),
+            nn.ReLU(),
+        ]
+        for channels_in in (width, 2 * width):
+            down = nn.Conv2d(channels_in, 2 * channels_in, 3, 2, 1, bias=bias)
+            layers += [down, normalisation(norm, 2 * channels_in), nn.ReLU()]
         layers += [ResidualBlock(4 * width, norm) for _ in range(blocks)]
-        for wide in (4 * width, 2 * width):
-            doubled = nn.ConvTranspose2d(wide, wide // 2, 3, 2, 1, output_padding=1, bias=bias)
-            layers += [doubled, normalisation(norm, wide // 2), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, *_reflected(width, channels[1], 7, bias=True))
+        for channels_in in (4 * width, 2 * width):
+            up = nn.ConvTranspose2d(channels_in, channels_in // 2, 3, 2, 1, output_padding=1, bias=bias)
+            layers += [up, normalisation(norm, channels_in // 2), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, *_padded_convolution(width, channels[1], 7, bias=True))
 
     def forward(self, source: Tensor) -> Tensor:
-        """(B, C, S, S) -> (B, C', S, S) in [-1, 1]; S must be a multiple of 4, at least 8."""
+        """Translate (B, C, S, S) -> (B, C', S, S) in [-1, 1]; S must be a multiple of 4, at least 8."""
         return to_images(self.layers(source), source if self.change else None)
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(conv(relu(norm(conv(x))))), both convolutions 3 x 3, without ReLU after the sum (Gross 2016)."""
+    """Block x + norm(conv(relu(norm(conv(x))))), both convolutions 3 x 3, without ReLU after the sum (Gross 2016)."""
 
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
         bias = norm != "batch"
         self.layers = nn.Sequential(
-            *_reflected(channels, channels, 3, bias),
+            *_padded_convolution(channels, channels, 3, bias),
             normalisation(norm, channels),
             nn.ReLU(),
-            *_reflected(channels, channels, 3, bias),
+            *_padded_convolution(channels, channels, 3, bias),
             normalisation(norm, channels),
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W); H and W must be at least 2."""
+        """Transform (B, C, H, W) -> (B, C, H, W); H and W must be at least 2."""
         change: Tensor = self.layers(maps)
         return maps + change
 
 
-def _reflected(before: int, after: int, kernel: int, bias: bool) -> list[nn.Module]:
+def _padded_convolution(channels_in: int, channels_out: int, kernel: int, bias: bool) -> list[nn.Module]:
     """Return a convolution with reflection padding, which preserves the size."""
-    return [nn.ReflectionPad2d(kernel // 2), nn.Conv2d(before, after, kernel, bias=bias)]
+    return [nn.ReflectionPad2d(kernel // 2), nn.Conv2d(channels_in, channels_out, kernel, bias=bias)]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class SentenceFeatures(nn.Module):
-    """Max over time of convolutions of several widths (Kim 2014, section 2): sentences -> (B, sum of maps).
+    """Features of sentences: max over time of convolutions of several widths (Kim 2014, section 2), (B, sum of maps).
 
     `widths`: widths of the convolutions in words; `maps`: feature maps of each. A sentence is (B, T) tokens, or
     (B, T, V) weights of words, whose embeddings are averaged.
@@ -29,7 +29,7 @@ class SentenceFeatures(nn.Module):
 
 
 class Highway(nn.Module):
-    """t relu(W x + b) + (1 - t) x, t = sigmoid(V x + c) (Srivastava 2015, equation 3)."""
+    """Highway layer t relu(W x + b) + (1 - t) x, t = sigmoid(V x + c) (Srivastava 2015, equation 3)."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Highway(nn.Module):
         self.gate = nn.Linear(size, size)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F) -> (B, F)."""
+        """Transform features (B, F) -> (B, F)."""
         gate: Tensor = self.gate(features).sigmoid()
         changed: Tensor = self.change(features).relu()
         return gate * changed + (1 - gate) * features

@@ -12,7 +12,7 @@ from equipoise.errors import SettingError
 M = TypeVar("M", bound=nn.Module)
 
 FIRST_ITERATIONS = 15
-"""Power iterations at construction, so that a new network is normalised from the start; our choice."""
+"""Number of power iterations at construction, so that a new network is normalised from the start; our choice."""
 
 
 def spectral_norm(module: M, generator: Generator) -> M:
@@ -20,21 +20,22 @@ def spectral_norm(module: M, generator: Generator) -> M:
 
     W is reshaped to a matrix (out, all others): (out, in k k) for convolutions. Transposed convolutions have `out` in
     dimension 1, per group if they are grouped. Registered as a parametrization: the trained weight is
-    `module.parametrizations.weight.original`. Initialise weights first, since assignments to the quotient have no
-    effect. Raises SettingError for a weight that is zero, which cannot be normalised.
+    `module.parametrizations.weight.original`. Initialise weights first: assignments to `module.weight` have no effect
+    afterwards. Raises SettingError for a weight that is zero, which cannot be normalised.
     """
     transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
     weight = module.weight
     if not isinstance(weight, Tensor) or not bool(weight.detach().any()):
         raise SettingError(
-            f"spectral normalisation needs a nonzero weight; that of {type(module).__name__} is zero or missing"
+            f"spectral normalisation needs a nonzero weight, but that of {type(module).__name__} is zero or missing; "
+            "initialise it first"
         )
     parametrize.register_parametrization(module, "weight", SpectralQuotient(weight, 1 if transposed else 0, generator))
     return module
 
 
 class SpectralQuotient(nn.Module):
-    """W -> W / (u^T W v), with unit vectors `u` (out,) and `v` (rest,), buffers that approximate W's singular vectors.
+    """Module W -> W / (u^T W v); unit vectors `u` (out,) and `v` (rest,) are buffers that approximate singular vectors.
 
     In training mode every access to the weight performs one power iteration, in evaluation mode none. Computed in
     float32 or wider, with autocast off, and returned in the dtype of the weight.

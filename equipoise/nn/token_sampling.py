@@ -1,4 +1,4 @@
-"""Sampling of tokens from logits by uniform random numbers, faster than `torch.multinomial`."""
+"""Sampling of tokens from logits with given uniform random numbers, faster than `torch.multinomial`."""
 
 import math
 
@@ -51,7 +51,7 @@ def _block_width(words: int) -> int:
 def _first_above(cumulative: Tensor, target: Tensor) -> Tensor:
     """Return the index (N,) of the first cumulative sum (N, K) above each target (N,).
 
-    If none is, return the last one that increases.
+    If there is none, return the last index at which the sum increases.
     """
     cumulative = cumulative.contiguous()
     last = torch.searchsorted(cumulative, cumulative[:, -1:].contiguous())

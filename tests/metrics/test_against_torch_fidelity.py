@@ -8,7 +8,7 @@ import torch
 
 from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.metrics import _frechet, kid
-from equipoise.metrics._naming import compute_score
+from equipoise.metrics._digits_classifier import compute_score
 from equipoise.metrics.precision import Precision
 from equipoise.metrics.recall import Recall
 

@@ -8,8 +8,8 @@ import torch
 from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.errors import DataError
 from equipoise.metrics import _features_inception, _weights
+from equipoise.metrics._digits_classifier import compute_score
 from equipoise.metrics._features_inception import InceptionFeatures
-from equipoise.metrics._naming import compute_score
 from equipoise.metrics._weights import WeightsFile
 from equipoise.metrics.fid import Fid
 from equipoise.metrics.inception_score import InceptionScore

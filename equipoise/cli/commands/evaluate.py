@@ -25,13 +25,17 @@ def add_arguments(parser: Parser) -> None:
         "--against", metavar="DATA|FOLDER", help="real data; default: the data that the run was trained on"
     )
     parser.add_argument(
-        "--metrics", metavar="NAME,…", help="default: those that suit the data; see equipoise list metrics"
+        "--metrics", metavar="NAME,…", help="metrics; default: those that suit the data; see equipoise list metrics"
     )
-    parser.add_argument("--count", type=int, metavar="N", help="samples; default: 10,000 of a run, all of a folder")
+    parser.add_argument(
+        "--count", type=int, metavar="N", help="number of samples; default: 10,000 of a run, all of a folder"
+    )
     parser.add_argument(
         "--split", default="held_out", metavar="held_out|train", help="split of the data; default: held_out"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same result; default: 0")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="seed; the same seed gives the same result; default: 0"
+    )
     parser.add_argument(
         "--option",
         action="extend",
@@ -41,7 +45,9 @@ def add_arguments(parser: Parser) -> None:
         help="option of a metric or of the data: fid.weights=PATH, data.image_size=64",
     )
     parser.add_argument(
-        "--neighbours", metavar="OUT.png", help="draw the samples most similar to training images, next to those images"
+        "--neighbours",
+        metavar="OUT.png",
+        help="write the samples most similar to training images, next to those images",
     )
     add_json_flag(parser)
 
@@ -52,8 +58,7 @@ def run(args: argparse.Namespace) -> int:
         raise UnknownNameError("split", args.split, SPLITS)
     validation.check_seeds(seed=args.seed)
     from equipoise.evaluation.evaluate import compute_metrics, default_features, select_metrics
-    from equipoise.evaluation.neighbours import write_neighbour_grid
-    from equipoise.evaluation.samples import check_finite
+    from equipoise.evaluation.samples import check_finite, write_neighbour_grid
     from equipoise.evaluation.subject import EvaluationRequest, gather_data, open_request
 
     context = open_request(
@@ -77,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     }
     text = _format_result(evaluated)
     if args.neighbours:
-        features = default_features(context.choice.name, context.data.spec)
+        features = default_features(context.plug.name, context.data.spec)
         path = write_neighbour_grid(data, Path(args.neighbours), features)
         result["neighbours"], text = str(path), f"{text}\nneighbours: {path}"
     print_result(args.json, result, text)
