@@ -1,11 +1,15 @@
 """Fixtures of several folders: one tiny run, trained once, copies of it, and commands called in this process."""
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 TINY = (
     *("digits", "--model", "dcgan", "--option", "width=4", "latent_dim=6", "--image-size", "16", "--steps", "12"),
@@ -61,3 +65,62 @@ def snapshot() -> Callable[[Path], dict[str, bytes]]:
         return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in paths}
 
     return read
+
+
+@pytest.fixture
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change to the temporary folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Omit the film from reports, which takes longer than a short run."""
+    monkeypatch.setattr("equipoise.report.film.write_film", lambda run: None)
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs a command: exit code, standard output, standard error."""
+    from equipoise.cli import main as cli
+
+    def run(*args: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = cli.run([str(arg) for arg in args])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def error_line(call: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
+    """Return a function that runs a command that must fail with exit code 2, and returns its one line of error."""
+
+    def run(*args: object) -> str:
+        code, out, err = call(*args)
+        assert (code, out) == (2, ""), err
+        assert err.startswith("equipoise: ")
+        assert err.endswith("\n")
+        assert err.count("\n") == 1, err
+        assert "Traceback" not in err
+        return err.removeprefix("equipoise: ").rstrip("\n")
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Callable[[str], ModuleType]:
+    """Return a function that imports a script of scripts/ as a module."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(str(ROOT / "scripts"))
+            spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -229,9 +229,9 @@ def test_a_missing_or_invalid_loss_is_refused_in_one_line(losses, message: str) 
 
 def test_invalid_settings_are_refused() -> None:
     config = AnnealedScheduler.create_default_config()
-    with pytest.raises(UnknownNameError, match="there is no schedule of 'noise_var' 'cosin'; did you mean 'cosine'"):
+    with pytest.raises(UnknownNameError, match="there is no schedule 'cosin' for 'noise_var'; did you mean 'cosine'"):
         AnnealedScheduler({"noise_var": {"initial": 1, "final": 0, "schedule": "cosin"}})
-    with pytest.raises(UnknownNameError, match="there is no key of 'noise_var' 'finl'; did you mean 'final'"):
+    with pytest.raises(UnknownNameError, match="there is no key 'finl' of 'noise_var'; did you mean 'final'"):
         AnnealedScheduler({"noise_var": {"initial": 1, "finl": 0}})
     with pytest.raises(SettingError, match="'noise_var' has no 'final'"):
         AnnealedScheduler({"noise_var": {"initial": 1}})
@@ -242,11 +242,11 @@ def test_invalid_settings_are_refused() -> None:
     with pytest.raises(SettingError, match="total_epochs = 0"):
         AnnealedScheduler(config).update(0, 0)
     with pytest.raises(
-        UnknownNameError, match="there is no feature of the policy 'brief' 'los_g'; did you mean 'loss_g'"
+        UnknownNameError, match="there is no feature 'los_g' of the policy 'brief'; did you mean 'loss_g'"
     ):
         LearnableScheduler(LEARNABLE, ["los_g"])
     with pytest.raises(
-        UnknownNameError, match="there is no parameter of the policy 'brief' 'noise'; did you mean 'noise_var'"
+        UnknownNameError, match="there is no parameter 'noise' of the policy 'brief'; did you mean 'noise_var'"
     ):
         LearnableScheduler({"noise": {"initial": 1, "bounds": (0, 2)}}, FEATURES)
     with pytest.raises(

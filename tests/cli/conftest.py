@@ -1,20 +1,18 @@
-"""Fixtures to run commands in this process, in an empty working directory."""
+"""Commands in this process: an empty working directory, fast reports, and commands that must fail."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from equipoise.cli import main as cli
 from equipoise.runs.run import Run
 
-Call = Callable[..., tuple[int, str, str]]
-Refused = Callable[..., str]
+ErrorLine = Callable[..., str]
 
 
 @pytest.fixture(autouse=True)
 def working_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Change to an empty folder."""
+    """Change to an empty folder, in every test; run folders are in `tmp_path`."""
     folder = tmp_path_factory.mktemp("working_directory")
     monkeypatch.chdir(folder)
     return folder
@@ -35,7 +33,7 @@ def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         (run.folder / "report.html").write_text("a report")
         return run.folder / "report.html"
 
-    # A damaged run is still found out: its files are read.
+    # The files are read, so that a damaged run is still detected.
     figure = "equipoise.report.progress_figure.write_progress_figure"
     monkeypatch.setattr(figure, lambda run: (run.experiment(), run.lines()))
     monkeypatch.setattr("equipoise.report.film.write_film", lambda run: None)
@@ -43,38 +41,11 @@ def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Return a function that runs a command: exit code, standard output, standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        code = cli.run([str(word) for word in words])
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
-def refused(call: Call) -> Refused:
-    """Return a function that runs a command that must fail with exit code 2, and returns its one line of error."""
-
-    def run(*words: object) -> str:
-        code, out, err = call(*words)
-        assert (code, out) == (2, ""), err
-        assert err.startswith("equipoise: ")
-        assert err.endswith("\n")
-        assert err.count("\n") == 1, err
-        assert "Traceback" not in err
-        return err.removeprefix("equipoise: ").rstrip("\n")
-
-    return run
-
-
-@pytest.fixture
-def refused_training(refused: Refused, tiny: list[str], working_directory: Path) -> Refused:
+def training_error(error_line: ErrorLine, tiny: list[str], working_directory: Path) -> ErrorLine:
     """Return a function that runs a training that must fail without writing any file, and returns its error."""
 
-    def run(*words: object) -> str:
-        line = refused("train", *tiny, *words)
+    def run(*args: object) -> str:
+        line = error_line("train", *tiny, *args)
         assert list(working_directory.iterdir()) == []
         return line
 
@@ -82,12 +53,12 @@ def refused_training(refused: Refused, tiny: list[str], working_directory: Path)
 
 
 @pytest.fixture
-def refused_unchanged(refused: Refused, snapshot: Callable[[Path], dict[str, bytes]]) -> Refused:
+def error_without_changes(error_line: ErrorLine, snapshot: Callable[[Path], dict[str, bytes]]) -> ErrorLine:
     """Return a function that runs a command that must fail without changing a folder, and returns its error."""
 
-    def run(folder: Path, *words: object) -> str:
+    def run(folder: Path, *args: object) -> str:
         before = snapshot(folder)
-        line = refused(*words)
+        line = error_line(*args)
         assert snapshot(folder) == before
         return line
 

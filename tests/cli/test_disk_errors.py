@@ -43,29 +43,31 @@ def public_folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("mode", [0o555, 0o000])
-def test_no_permission_to_create_a_run(trained: Path, public_folder: Path, refused, tiny: list[str], mode: int) -> None:
+def test_no_permission_to_create_a_run(
+    trained: Path, public_folder: Path, error_line, tiny: list[str], mode: int
+) -> None:
     """In a folder that can be read but not written, and in one that cannot be read either."""
     closed = public_folder / "closed"
     closed.mkdir()
     closed.chmod(mode)
     with without_root():
-        line = refused("train", *tiny, "--out", closed / "run")
+        line = error_line("train", *tiny, "--out", closed / "run")
     assert line == f"no permission to write to {closed / 'run'}; choose another folder with --out"
     closed.chmod(0o755)
     assert list(closed.iterdir()) == []
 
 
-def test_no_permission_to_resume(trained: Path, public_folder: Path, refused_unchanged) -> None:
+def test_no_permission_to_resume(trained: Path, public_folder: Path, error_without_changes) -> None:
     run = Path(shutil.copytree(trained, public_folder / "run"))
     for path in (run, *run.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     with without_root():
-        line = refused_unchanged(run, "resume", run)
+        line = error_without_changes(run, "resume", run)
     assert f"no permission to write to {run}" in line
 
 
 @pytest.mark.parametrize("name", ["grid.png", "numbers.npy", "folder"])
-def test_no_permission_to_write_samples(trained: Path, public_folder: Path, refused_unchanged, name: str) -> None:
+def test_no_permission_to_write_samples(trained: Path, public_folder: Path, error_without_changes, name: str) -> None:
     run = Path(shutil.copytree(trained, public_folder / "run"))
     for path in run.rglob("*"):
         path.chmod(0o755)
@@ -73,20 +75,20 @@ def test_no_permission_to_write_samples(trained: Path, public_folder: Path, refu
     closed.mkdir()
     closed.chmod(0o555)
     with without_root():
-        line = refused_unchanged(public_folder, "sample", run, "--out", closed / name)
+        line = error_without_changes(public_folder, "sample", run, "--out", closed / name)
     assert str(closed) in line
     assert "ermission" in line
 
 
-def test_file_in_place_of_the_output_folder(trained: Path, public_folder: Path, refused_unchanged) -> None:
+def test_file_in_place_of_the_output_folder(trained: Path, public_folder: Path, error_without_changes) -> None:
     (public_folder / "file").write_text("in the way")
-    assert str(public_folder / "file") in refused_unchanged(
+    assert str(public_folder / "file") in error_without_changes(
         public_folder, "sample", trained, "--out", public_folder / "file" / "grid.png"
     )
 
 
 def test_run_stops_on_a_full_disk_and_can_be_resumed(
-    refused, tiny: list[str], tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+    error_line, tiny: list[str], tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error of the operating system, while the second checkpoint is written."""
     save, paths = checkpoint.save_file, []
@@ -102,7 +104,7 @@ def test_run_stops_on_a_full_disk_and_can_be_resumed(
     run = tmp_path / "run"
     code, line = run_to_error("train", *tiny, "--out", run)
     assert code == 2
-    assert line == f"equipoise: the disk that holds {run} is full; make room, then: equipoise resume {run}"
+    assert line == f"equipoise: the disk of {run} is full; free some space, then: equipoise resume {run}"
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000005"]
     assert cli.run(["resume", str(run)]) == 0
     assert (run / "generator.safetensors").read_bytes() == (trained / "generator.safetensors").read_bytes()
@@ -138,7 +140,7 @@ def test_disk_fills_during_a_run(small_disk: Path, tiny: list[str], trained: Pat
     run = small_disk / "run"
     code, line = run_to_error("train", *tiny, "--out", run)
     assert code == 2
-    assert line == f"equipoise: the disk that holds {run} is full; make room, then: equipoise resume {run}"
+    assert line == f"equipoise: the disk of {run} is full; free some space, then: equipoise resume {run}"
     assert not list(run.rglob("*.partial"))
     filler.unlink()
     assert cli.run(["resume", str(run)]) == 0
@@ -149,5 +151,5 @@ def test_disk_is_full_from_the_start(small_disk: Path, tiny: list[str]) -> None:
     (small_disk / "filler").write_bytes(bytes(512 * 1024))
     code, line = run_to_error("train", *tiny, "--out", small_disk / "run")
     assert code == 2
-    assert f"the disk that holds {small_disk / 'run'} is full; make room" in line
+    assert f"the disk of {small_disk / 'run'} is full; free some space" in line
     assert not list((small_disk / "run").rglob("*"))

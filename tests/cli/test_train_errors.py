@@ -30,21 +30,21 @@ WRONG_NAMES = [
 
 
 @pytest.mark.parametrize(("words", "named", "offered"), WRONG_NAMES, ids=[words for words, _, _ in WRONG_NAMES])
-def test_unknown_names_suggest_the_nearest(refused_training, words: str, named: str, offered: str) -> None:
-    line = refused_training("--controller", "annealed", *words.split(" "))
+def test_unknown_names_suggest_the_nearest(training_error, words: str, named: str, offered: str) -> None:
+    line = training_error("--controller", "annealed", *words.split(" "))
     assert named in line
     assert offered in line
 
 
-def test_unknown_data_set(refused, working_directory: Path) -> None:
-    line = refused("train", "digist")
+def test_unknown_data_set(error_line, working_directory: Path) -> None:
+    line = error_line("train", "digist")
     assert "data set 'digist'" in line
     assert "'digits'" in line
     assert list(working_directory.iterdir()) == []
 
 
-def test_missing_data(refused) -> None:
-    assert "equipoise train digits" in refused("train")
+def test_missing_data(error_line) -> None:
+    assert "equipoise train digits" in error_line("train")
 
 
 @pytest.mark.parametrize(
@@ -57,30 +57,30 @@ def test_missing_data(refused) -> None:
         ("data = ", "lab.toml", "TOML"),
     ],
 )
-def test_invalid_experiment_file(refused, working_directory: Path, text: str, named: str, offered: str) -> None:
+def test_invalid_experiment_file(error_line, working_directory: Path, text: str, named: str, offered: str) -> None:
     (working_directory / "lab.toml").write_text(text)
-    line = refused("train", "--experiment", "lab.toml")
+    line = error_line("train", "--experiment", "lab.toml")
     assert named in line
     assert offered in line
     assert [path.name for path in working_directory.iterdir()] == ["lab.toml"]
 
 
-def test_missing_experiment_file(refused_training) -> None:
-    assert "none.toml" in refused_training("--experiment", "none.toml")
+def test_missing_experiment_file(training_error) -> None:
+    assert "none.toml" in training_error("--experiment", "none.toml")
 
 
 @pytest.mark.parametrize("value", ["0.5", "constant(0.5)"])
-def test_knob_without_effect_in_the_model(refused_training, value: str) -> None:
-    line = refused_training("--controller", "annealed", "--set", f"gp_weight={value}")
+def test_knob_without_effect_in_the_model(training_error, value: str) -> None:
+    line = training_error("--controller", "annealed", "--set", f"gp_weight={value}")
     assert "gp_weight has no effect in dcgan" in line
     assert "r1_gamma" in line
 
 
-def test_frozen_knob_of_the_controller(refused_training) -> None:
-    line = refused_training("--controller", "annealed", "--freeze", "beta2", "lr_g")
+def test_frozen_knob_of_the_controller(training_error) -> None:
+    line = training_error("--controller", "annealed", "--freeze", "beta2", "lr_g")
     assert "lr_g" in line
     assert "beta2" not in line
-    assert "did you mean 'lr_g'" in refused_training("--freeze", "lr_gg")
+    assert "did you mean 'lr_g'" in training_error("--freeze", "lr_gg")
 
 
 INVALID_VALUES = [
@@ -117,55 +117,55 @@ INVALID_VALUES = [
 
 
 @pytest.mark.parametrize(("words", "message"), INVALID_VALUES, ids=[words for words, _ in INVALID_VALUES])
-def test_invalid_value(refused_training, words: str, message: str) -> None:
-    assert message in refused_training("--controller", "annealed", *words.split(" "))
+def test_invalid_value(training_error, words: str, message: str) -> None:
+    assert message in training_error("--controller", "annealed", *words.split(" "))
 
 
-def test_batch_larger_than_the_data(refused_training) -> None:
-    line = refused_training("--batch-size", "4001")
+def test_batch_larger_than_the_data(training_error) -> None:
+    line = training_error("--batch-size", "4001")
     assert all(word in line for word in ("'train'", "4000 images", "--batch-size 4000"))
 
 
 @pytest.mark.parametrize("size", [0, 17, 48, 4096])
-def test_unsupported_image_size(refused_training, size: int) -> None:
-    line = refused_training("--image-size", size)
+def test_unsupported_image_size(training_error, size: int) -> None:
+    line = training_error("--image-size", size)
     assert f"image_size = {size}" in line
     assert "16, 32, 64 or 128" in line
 
 
 @pytest.mark.parametrize("model", ["dcgan", "sngan"])
-def test_image_model_for_points(refused, working_directory: Path, model: str) -> None:
-    assert "--model mlp" in refused("train", "ring", "--model", model)
+def test_image_model_for_points(error_line, working_directory: Path, model: str) -> None:
+    assert "--model mlp" in error_line("train", "ring", "--model", model)
     assert list(working_directory.iterdir()) == []
 
 
-def test_existing_run_folder(refused_unchanged, tiny: list[str], run_folder: Path) -> None:
-    line = refused_unchanged(run_folder, "train", *tiny, "--out", run_folder)
+def test_existing_run_folder(error_without_changes, tiny: list[str], run_folder: Path) -> None:
+    line = error_without_changes(run_folder, "train", *tiny, "--out", run_folder)
     assert f"{run_folder} exists already" in line
     assert f"equipoise resume {run_folder}" in line
     assert "--out" in line
 
 
-def test_folder_with_other_files(refused_unchanged, tiny: list[str], tmp_path: Path) -> None:
+def test_folder_with_other_files(error_without_changes, tiny: list[str], tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("ten years of work")
-    line = refused_unchanged(tmp_path, "train", *tiny, "--out", tmp_path)
+    line = error_without_changes(tmp_path, "train", *tiny, "--out", tmp_path)
     assert f"{tmp_path} exists already" in line
     assert "--out" in line
     assert "resume" not in line
 
 
-def test_file_in_place_of_the_run_folder(refused_unchanged, tiny: list[str], tmp_path: Path) -> None:
+def test_file_in_place_of_the_run_folder(error_without_changes, tiny: list[str], tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file")
-    assert "exists already" in refused_unchanged(tmp_path, "train", *tiny, "--out", tmp_path / "run")
-    assert "cannot write to" in refused_unchanged(tmp_path, "train", *tiny, "--out", tmp_path / "run" / "below")
+    assert "exists already" in error_without_changes(tmp_path, "train", *tiny, "--out", tmp_path / "run")
+    assert "cannot write to" in error_without_changes(tmp_path, "train", *tiny, "--out", tmp_path / "run" / "below")
 
 
-def test_missing_run_to_start_from(refused_training) -> None:
-    assert "nowhere has no checkpoint to start from" in refused_training("--from", "nowhere")
+def test_missing_run_to_start_from(training_error) -> None:
+    assert "nowhere has no checkpoint to start from" in training_error("--from", "nowhere")
 
 
-def test_run_to_start_from_with_other_shapes(refused_training, trained: Path) -> None:
-    line = refused_training("--from", trained, "--option", "width=8")
+def test_run_to_start_from_with_other_shapes(training_error, trained: Path) -> None:
+    line = training_error("--from", trained, "--option", "width=8")
     assert all(word in line for word in ("step-00000012", "1% of the generator", "0% of the discriminator"))
 
 
@@ -213,20 +213,20 @@ TINY_RING = ("ring", "--model", "mlp", "--option", "width=4", "--steps", "2", "-
         ("--controller random --option controller.pace=1e-9", "pace = 1e-09: it must be from 0.0001 to 1"),
     ],
 )
-def test_number_out_of_range(refused, working_directory: Path, words: str, message: str) -> None:
-    assert message in refused("train", *TINY_RING, *words.split(" "))
+def test_number_out_of_range(error_line, working_directory: Path, words: str, message: str) -> None:
+    assert message in error_line("train", *TINY_RING, *words.split(" "))
     assert list(working_directory.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data = {name = 3}", "data = {'name': 3}: its name must be a word"),
+        ("data = {name = 3}", "data = {'name': 3}: its name must be a string"),
         ('data = {name = "ring", options = 3}', "data = {'name': 'ring', 'options': 3}: its options must be a table"),
     ],
 )
-def test_experiment_file_with_an_invalid_plug(refused, working_directory: Path, text: str, message: str) -> None:
+def test_experiment_file_with_an_invalid_plug(error_line, working_directory: Path, text: str, message: str) -> None:
     (working_directory / "lab.toml").write_text(text)
-    assert message in refused("train", "--experiment", "lab.toml")
-    with pytest.raises(SettingError, match=r"data = .*: its name must be a word"):
+    assert message in error_line("train", "--experiment", "lab.toml")
+    with pytest.raises(SettingError, match=r"data = .*: its name must be a string"):
         Experiment(data={"name": 3})  # type: ignore[arg-type]

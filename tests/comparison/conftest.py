@@ -1,7 +1,6 @@
 """A small comparison, run once in this process, and rows without runs."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,10 +66,3 @@ def row() -> Callable[..., RunResult]:
         return RunResult(**{**values, **fields})
 
     return create
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path

@@ -18,7 +18,7 @@ from equipoise.errors import RunError
 from equipoise.evaluation.evaluate import evaluate
 from equipoise.evaluation.subject import EvaluationRequest
 from equipoise.experiment import launch
-from equipoise.runs.locks import hold
+from equipoise.runs.folders import hold
 from equipoise.runs.run import Run
 
 RUN = RunSpec(TaskSetting("ring"), "annealed", 1)

@@ -14,7 +14,7 @@ from typing import ClassVar
 import pytest
 
 from equipoise.cli import main as cli
-from equipoise.comparison import execution, jobs, plan_runs, processes, tuning
+from equipoise.comparison import execution, jobs, plan_runs, processes
 from equipoise.comparison.execution import Job
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, read_tuned_arms, write_json
 from equipoise.comparison.jobs import execute_jobs
@@ -82,10 +82,10 @@ def write_controller(folder: Path, *, fails: bool) -> None:
 
 
 def test_failed_runs_are_reported_and_tried_again(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    working_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.syspath_prepend(str(elsewhere))
-    write_controller(elsewhere, fails=True)
+    monkeypatch.syspath_prepend(str(working_directory))
+    write_controller(working_directory, fails=True)
     Path("plan.toml").write_text(PLAN)
     args = ["compare", "plan.toml", "--out", "out", "--processes", "2", "--json"]
     plan, folder = load_plan(Path("plan.toml")), ComparisonFolder(Path("out"))
@@ -101,12 +101,12 @@ def test_failed_runs_are_reported_and_tried_again(
     before = Path("out/runs/ring.fixed.seed0/generator.safetensors").stat().st_mtime_ns
     lines = [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
     assert {line["arm"]: line["state"] for line in lines} == {"fixed": "ended", "error": "failed", "kill": "failed"}
-    write_controller(elsewhere, fails=False)
+    write_controller(working_directory, fails=False)
     assert cli.run(args[:-1]) == 0
     out, err = capsys.readouterr()
-    assert "4 of 4 done" in out
+    assert "4 of 4 jobs done" in out
     assert "out/report.html" in out
-    assert "2 of 4 done" in err
+    assert "2 of 4 jobs done" in err
     assert "done: ring.error.seed0" in err
     assert not list(Path("out/failed").iterdir())
     assert Path("out/runs/ring.fixed.seed0/generator.safetensors").stat().st_mtime_ns == before
@@ -289,9 +289,9 @@ def test_tuning_selects_the_best_trial_of_each_arm(
         assert run.trial is not None
         return row(run.arm, run.seed, scores[run.arm][run.trial] + shift[run.seed])
 
-    monkeypatch.setattr(tuning.results, "load_result", load_result)
+    monkeypatch.setattr(jobs.results, "load_result", load_result)
     folder = create_folder(plan, tmp_path / "out")
-    tuning.select_trials(plan, folder)
+    arms.select_trials(plan, folder)
     tuned = read_tuned_arms(folder)
     assert tuned["one"].trial == 1
     assert tuned["one"].options == plan_runs.trial_options(plan, "one", 1)
@@ -353,7 +353,7 @@ def test_regime_with_other_data_has_its_own_anchors(tiny: ComparisonPlan, tmp_pa
 
 
 def test_dry_run_and_report_only_train_nothing(
-    elsewhere: Path, capsys: pytest.CaptureFixture[str], fake_processes: type[FakeProcess]
+    working_directory: Path, capsys: pytest.CaptureFixture[str], fake_processes: type[FakeProcess]
 ) -> None:
     Path("plan.toml").write_text(
         PLAN.replace("mylab.custom", "annealed").replace(', failure = "error"', "").replace(', failure = "kill"', "")

@@ -83,9 +83,9 @@ def test_plan_is_read_and_written_back(parse: Callable[[str], ComparisonPlan]) -
         ),
         (
             'baseline = "fixd"\n' + HEAD + ARMS + TASK,
-            "there is no arm in {plan} for its baseline 'fixd'; did you mean 'fixed'?",
+            "there is no arm 'fixd' in {plan}, named as baseline; did you mean 'fixed'?",
         ),
-        ("seeds = []\n" + ARMS + TASK, "seeds in {plan}: the list is empty; give at least one, such as [0, 1, 2]"),
+        ("seeds = []\n" + ARMS + TASK, "seeds in {plan}: the list is empty; add at least one seed, such as [0, 1, 2]"),
         ("seeds = 3\n" + ARMS + TASK, "{plan}: seeds = 3: it must be a list"),
         (
             HEAD + '[arms.a]\ncontroller = ["rank"]\n' + TASK,
@@ -93,11 +93,11 @@ def test_plan_is_read_and_written_back(parse: Callable[[str], ComparisonPlan]) -
         ),
         (
             HEAD + '[arms.a]\ncontroller = { name = "annealed", schedulez = {} }\n' + TASK,
-            "arm 'a' on 'ring': there is no option of controller 'annealed' 'schedulez'; did you mean 'schedules'?",
+            "arm 'a' on 'ring': there is no option 'schedulez' of controller 'annealed'; did you mean 'schedules'?",
         ),
         (
             HEAD + '[arms.a]\ncontroller = "fixed"\nsearch = { "controller.gain" = [1] }\n' + TASK + TUNING_GRID,
-            "arm 'a' on 'ring', trial 1 (controller.gain = 1): there is no option of controller 'fixed' 'gain'; there",
+            "arm 'a' on 'ring', trial 1 (controller.gain = 1): there is no option 'gain' of controller 'fixed'; none",
         ),
         (
             HEAD + '[arms.a]\ncontroller = { name = "ppo", policy = "residual" }\n' + TASK,
@@ -105,11 +105,11 @@ def test_plan_is_read_and_written_back(parse: Callable[[str], ComparisonPlan]) -
         ),
         (
             HEAD + ARMS + TASK + TUNING_GRID.replace("seeds = [9]", "seeds = []"),
-            "seeds of [tuning] in {plan}: the list is empty; give at least one, such as [0, 1, 2]",
+            "seeds of [tuning] in {plan}: the list is empty; add at least one seed, such as [0, 1, 2]",
         ),
         (
             HEAD + ARMS + TASK + TUNING_GRID.replace("trials", "trails"),
-            "there is no setting of [tuning] 'trails'; did you mean 'trials'?",
+            "there is no setting 'trails' of [tuning]; did you mean 'trials'?",
         ),
         ("seeds = [1, 1]\n" + ARMS + TASK, "seeds in {plan}: seeds must be different integers"),
         (
@@ -118,15 +118,15 @@ def test_plan_is_read_and_written_back(parse: Callable[[str], ComparisonPlan]) -
         ),
         (
             HEAD + "evaluation = 4\n" + ARMS + TASK,
-            "there is no setting of {plan} 'evaluation'; did you mean 'evaluations'?",
+            "there is no setting 'evaluation' of {plan}; did you mean 'evaluations'?",
         ),
         (
             HEAD + '[arms.a]\ncontroler = "fixed"\n' + TASK,
-            "there is no setting of arm 'a' 'controler'; did you mean 'controller'?",
+            "there is no setting 'controler' of arm 'a'; did you mean 'controller'?",
         ),
-        (HEAD + ARMS + TASK + "step = 4\n", "there is no setting of task 'ring' 'step'; did you mean 'steps'?"),
-        (HEAD + ARMS, "{plan} has no [tasks.…]; a plan needs at least one"),
-        (HEAD + TASK, "{plan} has no [arms.…]; a plan needs at least one"),
+        (HEAD + ARMS + TASK + "step = 4\n", "there is no setting 'step' of task 'ring'; did you mean 'steps'?"),
+        (HEAD + ARMS, "{plan} has no [tasks.…]; add at least one"),
+        (HEAD + TASK, "{plan} has no [arms.…]; add at least one"),
         (ARMS + TASK, "{plan} has no 'seeds'"),
         (
             HEAD + ARMS + '[tasks.ring]\ndata = "ring"\n',
@@ -139,7 +139,7 @@ def test_plan_is_read_and_written_back(parse: Callable[[str], ComparisonPlan]) -
         ),
         (
             HEAD + ARMS + TASK.replace("mixture_modes", "kd_digits"),
-            "the metric 'kd_digits' does not suit task 'ring'; report another",
+            "the metric 'kd_digits' does not suit the data of task 'ring'; set 'reported' to another",
         ),
         (HEAD + ARMS + TASK + 'also = ["modez"]\n', "there is no metric 'modez'; did you mean 'modes'?"),
         (
@@ -152,7 +152,7 @@ def test_plan_is_read_and_written_back(parse: Callable[[str], ComparisonPlan]) -
         ),
         (
             HEAD + ARMS + TASK + '[regimes.a]\ntasks = ["rung"]\n',
-            "there is no task in {plan} for regime 'a' 'rung'; did you mean 'ring'?",
+            "there is no task 'rung' in {plan} for regime 'a'; did you mean 'ring'?",
         ),
         (
             HEAD + ARMS + TASK + "[regimes.a]\nfactors = { lrd = 4 }\n",
@@ -164,20 +164,20 @@ def test_plan_is_read_and_written_back(parse: Callable[[str], ComparisonPlan]) -
         ),
         (
             HEAD + "[arms.a]\nknobs = { ema_half_life = 5 }\n" + TASK,
-            "arm 'a' on 'ring': ema_half_life is the same for every arm; set it in the task",
+            "arm 'a' on 'ring': ema_half_life must be the same for every arm; set it in the task",
         ),
         (
             HEAD
             + '[arms.a]\ncontroller = { name = "annealed", factors = { ema_half_life = "cosine(0, 1)" } }\n'
             + TASK,
-            "arm 'a' on 'ring': ema_half_life is the same for every arm; set it in the task",
+            "arm 'a' on 'ring': ema_half_life must be the same for every arm; set it in the task",
         ),
         (
             HEAD
             + '[arms.a]\ncontroller = "annealed"\nsearch = { "controller.schedules" = [{ ema_half_life = 9 }] }\n'
             + TASK
             + MANY,
-            "arm 'a' on 'ring', trial 1 (controller.schedules = {{'ema_half_life': 9}}): ema_half_life is the",
+            "arm 'a' on 'ring', trial 1 (controller.schedules = {{'ema_half_life': 9}}): ema_half_life must be the",
         ),
         (
             HEAD + '[arms.a.search]\n"factors.lr_d" = { low = 4, high = 1 }\n' + TASK,
@@ -185,11 +185,11 @@ def test_plan_is_read_and_written_back(parse: Callable[[str], ComparisonPlan]) -
         ),
         (
             HEAD + '[arms.a.search]\n"factors.lr_d" = { low = 1, hihg = 4 }\n' + TASK,
-            "there is no setting of factors.lr_d in the search of arm 'a' 'hihg'; did you mean 'high'?",
+            "there is no setting 'hihg' of factors.lr_d in the search of arm 'a'; did you mean 'high'?",
         ),
         (
             HEAD + "[arms.a.search]\nlr_d = [1]\n" + TASK,
-            "there is no search key of arm 'a' 'lr_d'",
+            "there is no search key 'lr_d' for arm 'a'",
         ),
         (
             HEAD + '[arms.a]\ncontroller = "rank"\nsearch = { "controller.reach" = [0.2, -1.0, 0.3] }\n' + TASK + MANY,
@@ -280,13 +280,13 @@ def test_part_of_a_data_set_has_the_same_key(parse: Callable[[str], ComparisonPl
             PlugSpec("image_folder", {"folder": "photos"}),
             PlugSpec("image_folder", {"folder": "./photos", "flips": True}),
         ),
-        (PlugSpec("./photos"), PlugSpec("paired_folder", {"folder": "elsewhere/../photos"})),
+        (PlugSpec("./photos"), PlugSpec("paired_folder", {"folder": "working_directory/../photos"})),
     ],
     ids=lambda one: one.name,
 )
-def test_equal_data_have_equal_keys(elsewhere: Path, one: PlugSpec, other: PlugSpec) -> None:
-    (elsewhere / "photos").mkdir()
-    (elsewhere / "photos" / "a.png").touch()
+def test_equal_data_have_equal_keys(working_directory: Path, one: PlugSpec, other: PlugSpec) -> None:
+    (working_directory / "photos").mkdir()
+    (working_directory / "photos" / "a.png").touch()
     assert data_key(one) == data_key(other)
 
 

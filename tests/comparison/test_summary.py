@@ -132,7 +132,7 @@ def test_settings_without_learning_are_reported(plan: ComparisonPlan, row: Made)
     middle = result.arms[0].settings["ring"].value
     assert conclusions.warn_unlearned_settings(result, {"ring": ("noise", 0.0)}) == []
     (warning,) = conclusions.warn_unlearned_settings(result, {"ring": ("untrained", middle + 0.1)})
-    assert warning.startswith("In ring half of the arms")
+    assert warning.startswith("In ring, half of the arms")
     assert f"an untrained generator scores {middle + 0.1:.3f}" in warning
 
 

@@ -112,7 +112,7 @@ def test_invalid_options_are_refused() -> None:
         Chain(of=())
     with pytest.raises(SettingError, match="settings for 'ada', which is not in the chain annealed,rank"):
         Chain(settings={"ada": {}})
-    with pytest.raises(UnknownNameError, match="there is no option of controller 'rank' 'trget'"):
+    with pytest.raises(UnknownNameError, match="there is no option 'trget' of controller 'rank'"):
         Chain(settings={"rank": {"trget": 1}})
 
 

@@ -9,8 +9,8 @@ from equipoise.controllers.gap_aware import GapAware
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.model import PhaseRecord, StepRecord
 from equipoise.core.observations import Health, Observation, Signals
-from equipoise.core.records import PhaseRecord, StepRecord
 from equipoise.diagnosis.signals import SignalWindow, accumulate, compute_signals
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES

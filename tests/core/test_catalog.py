@@ -99,7 +99,7 @@ def test_presets_are_copies() -> None:
         ("data", "rings", "there is no data set 'rings'; did you mean 'ring'?"),
         ("controllers", "aneal", "there is no controller 'aneal'; did you mean 'annealed'?"),
         ("metrics", "mixture_mode", "there is no metric 'mixture_mode'; did you mean 'mixture_modes'?"),
-        ("controllers", "zzz", "there is no controller 'zzz'; there is: ada, annealed, "),
+        ("controllers", "zzz", "there is no controller 'zzz'; available: ada, annealed, "),
         ("models", "_adversarial", "there is no model '_adversarial'"),
         ("models", "", "there is no model ''"),
     ],
@@ -111,13 +111,13 @@ def test_unknown_plug_suggests_a_similar_name(kind: catalog.PlugKind, name: str,
 
 
 def test_unknown_preset_or_option_suggests_a_similar_name() -> None:
-    with pytest.raises(UnknownNameError, match="no preset of model 'mlp' 'unroled'; did you mean 'unrolled'"):
+    with pytest.raises(UnknownNameError, match="no preset 'unroled' of model 'mlp'; did you mean 'unrolled'"):
         catalog.build("models", "mlp:unroled")
-    with pytest.raises(UnknownNameError, match=r"no preset of controller 'fixed' 'gentle'; there are none$"):
+    with pytest.raises(UnknownNameError, match=r"no preset 'gentle' of controller 'fixed'; none are available$"):
         catalog.build("controllers", "fixed:gentle")
-    with pytest.raises(UnknownNameError, match="no option of model 'mlp' 'widht'; did you mean 'width'"):
+    with pytest.raises(UnknownNameError, match="no option 'widht' of model 'mlp'; did you mean 'width'"):
         catalog.build("models", "mlp:unrolled", {"widht": 3})
-    with pytest.raises(UnknownNameError, match="no option of controller 'fixed' 'gain'"):
+    with pytest.raises(UnknownNameError, match="no option 'gain' of controller 'fixed'"):
         catalog.build("controllers", "fixed", {"gain": 3})
 
 
@@ -161,9 +161,9 @@ def test_errors_of_custom_modules_are_reported_the_same_way(write) -> None:
         catalog.build("controllers", name, {"strenght": 1})
     with pytest.raises(SettingError, match="tries = 'many': input should be a valid integer"):
         catalog.build("controllers", name, {"tries": "many"})
-    with pytest.raises(UnknownNameError, match=r"there is no module for a controller 'custom_lab\.nugde'"):
+    with pytest.raises(UnknownNameError, match=r"there is no module 'custom_lab\.nugde'"):
         catalog.load("controllers", "custom_lab.nugde")
-    with pytest.raises(UnknownNameError, match=r"there is no module for a model 'no_such_lab\.gan'"):
+    with pytest.raises(UnknownNameError, match=r"there is no module 'no_such_lab\.gan'"):
         catalog.load("models", "no_such_lab.gan:preset")
 
 
@@ -184,7 +184,7 @@ def test_building_twice_gives_equal_values() -> None:
 def test_unknown_choice_suggests_a_similar_one() -> None:
     with pytest.raises(UnknownNameError, match="no loss 'hinged'; did you mean 'hinge'"):
         catalog.build("models", "mlp", {"loss": "hinged"})
-    with pytest.raises(UnknownNameError, match="no activation 'None'; there is: leaky_relu, relu, tanh"):
+    with pytest.raises(UnknownNameError, match="no activation 'None'; available: leaky_relu, relu, tanh"):
         catalog.build("models", "mlp", {"activation": None})
 
 

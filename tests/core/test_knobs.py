@@ -160,7 +160,7 @@ def test_targets_are_clamped_and_settings_refused() -> None:
 def test_unknown_knob_suggests_a_similar_name() -> None:
     with pytest.raises(UnknownNameError, match="there is no knob 'r1_gama'; did you mean 'r1_gamma'"):
         AdversarialKnobs().with_values({"r1_gama": 1.0})
-    with pytest.raises(UnknownNameError, match="no knob 'zzz'; there is: beta1, beta2, discriminator_steps"):
+    with pytest.raises(UnknownNameError, match="no knob 'zzz'; available: beta1, beta2, discriminator_steps"):
         Knobs().with_values({"zzz": 1.0})
 
 

@@ -148,7 +148,7 @@ def test_invalid_schedule_is_an_error(text: str, message: str) -> None:
     [
         ("cosin(1, 0)", "there is no schedule 'cosin'; did you mean 'cosine'?"),
         ("warmup(1)", "there is no schedule 'warmup'; did you mean 'warm_up'?"),
-        ("quadratic_bezier(1)", "; there is: constant, cosine, exponential, join, linear, step, warm_up"),
+        ("quadratic_bezier(1)", "; available: constant, cosine, exponential, join, linear, step, warm_up"),
         ("__import__('os')", "there is no schedule '__import__'"),
         ("__import__('os').system('true')", "there is no schedule '__import__"),
         ("schedules.linear(1, 0)", "there is no schedule 'schedules.linear'"),

@@ -1,7 +1,7 @@
 """Windows of numbers from folders of CSV files."""
 
 import dataclasses
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -20,15 +20,9 @@ COUNTS = {"type_2": 5, "type_3": 30, "type_5": 2}
 
 
 @pytest.fixture(scope="module")
-def bursts() -> ModuleType:
+def bursts(load_script: Callable[[str], ModuleType]) -> ModuleType:
     """The script that writes synthetic bursts, as a module."""
-    path = Path(__file__).parents[2] / "scripts" / "make_bursts.py"
-    spec = importlib.util.spec_from_file_location("make_bursts", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("make_bursts")
 
 
 @pytest.fixture(scope="module")

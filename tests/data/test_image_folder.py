@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from equipoise.cli import main as cli
 from equipoise.core import catalog
 from equipoise.core.events import Stepped
 from equipoise.data.image_folder import ImageFolder
@@ -284,52 +283,30 @@ def test_suggestion_fits_a_small_folder(tmp_path, data, count):
     assert len(data().stream("train", data().suggestion.batch_size, 0).batch(7)) == data().suggestion.batch_size
 
 
-@pytest.fixture
-def run(tmp_path, capsys, monkeypatch):
-    """Run a command; return its exit code and the last line of standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args):
-        code = cli.run(list(args))
-        output = capsys.readouterr()
-        return code, (output.err + output.out).strip().splitlines()
-
-    return call
-
-
-def test_twenty_images_train_resume_and_sample(tmp_path, run):
+def test_twenty_images_train_resume_and_sample(tmp_path, working_directory, call, error_line):
     folder = tmp_path / "meine Bilder 漢字"
     write(folder, numbered(20), (20, 16))
     model = PlugSpec("dcgan", {"width": 4, "latent_dim": 6})
     experiment = Experiment(data=PlugSpec(folder.name), model=model, steps=3, batch_size=4, threads=1, precision="fp32")
-    assert [event.step for event in launch.start(experiment, tmp_path / "run") if isinstance(event, Stepped)] == [
-        1,
-        2,
-        3,
-    ]
-    assert [event.step for event in launch.resume(tmp_path / "run", 4) if isinstance(event, Stepped)] == [4]
+    first, rest = launch.start(experiment, tmp_path / "run"), launch.resume(tmp_path / "run", 4)
+    assert [event.step for event in first if isinstance(event, Stepped)] == [1, 2, 3]
+    assert [event.step for event in rest if isinstance(event, Stepped)] == [4]
     write(folder, ["new.png"], seed=1)
-    code, lines = run("resume", "run", "--steps", "5")
-    assert code == 2
-    assert len(lines) == 1
-    assert "1 file was added (new.png); restore it, or start a new run with --from RUN" in lines[0]
+    line = error_line("resume", "run", "--steps", "5")
+    assert "1 file was added (new.png); restore it, or start a new run with --from RUN" in line
     shutil.rmtree(folder)
     shutil.rmtree(tmp_path / "runs")
-    assert run("sample", "run", "--out", "samples.png")[0] == 0
-    assert run("resume", "run", "--steps", "5") == (2, [f"equipoise: the folder {folder} does not exist"])
+    assert call("sample", "run", "--out", "samples.png")[0] == 0
+    assert error_line("resume", "run", "--steps", "5") == f"the folder {folder} does not exist"
 
 
-def test_folder_of_bad_images_is_refused(tmp_path, run, snapshot):
+def test_folder_of_bad_images_is_refused(tmp_path, working_directory, error_line, snapshot):
     write(tmp_path / "in", numbered(9))
     (tmp_path / "in" / "a.png").write_text("These are words.")
     before = snapshot(tmp_path / "in")
-    code, lines = run("train", "in", "--steps", "1", "--out", "run")
-    assert (code, lines) == (
-        2,
-        [
-            f"equipoise: 1 of 10 files in {tmp_path / 'in'} cannot be used, more than 5%: a.png (not a PNG, JPEG, "
-            "WebP, BMP or TIFF image); repair or remove them"
-        ],
+    assert error_line("train", "in", "--steps", "1", "--out", "run") == (
+        f"1 of 10 files in {tmp_path / 'in'} cannot be used, more than 5%: a.png (not a PNG, JPEG, "
+        "WebP, BMP or TIFF image); repair or remove them"
     )
     assert snapshot(tmp_path / "in") == before
     assert not (tmp_path / "run").exists()

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from equipoise.core.knobs import Knobs
+from equipoise.core.model import PhaseRecord, StepRecord
 from equipoise.core.observations import MetricReading
-from equipoise.core.records import PhaseRecord, StepRecord
 from equipoise.diagnosis.signals import MAX_LOGITS, SignalWindow, WindowStats, accumulate, compute_signals, rank
 from equipoise.pilot.pilot import ModelInfo, Pilot
 

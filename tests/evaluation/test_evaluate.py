@@ -1,7 +1,9 @@
 """`equipoise evaluate`: input, output, and one-line errors."""
 
+import functools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from equipoise.cli import main as cli
 from equipoise.core.metric import check_independent
 from equipoise.data.digits import Digits
 from equipoise.data.ring import Ring
@@ -18,24 +19,16 @@ from equipoise.evaluation import evaluate as evaluation
 from equipoise.evaluation import subject
 from equipoise.evaluation.evaluate import evaluate, metrics_used_for_control
 from equipoise.evaluation.subject import EvaluationRequest
-from equipoise.metrics._features_digits import DigitFeatures
+from equipoise.metrics._features_small import DigitFeatures
 from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
+
+pytestmark = pytest.mark.usefixtures("working_directory")
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]):
-    """One command in this process: exit code, standard output, standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        code = cli.run(["evaluate", *(str(word) for word in words)])
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def call(call: Callable[..., tuple[int, str, str]]):
+    """Return a function that runs `evaluate`: exit code, standard output, standard error."""
+    return functools.partial(call, "evaluate")
 
 
 def write_images(folder: Path, images: torch.Tensor) -> Path:

@@ -1,5 +1,10 @@
-"""Comparison of two runs: their weights, samples, checkpoints and events."""
+"""Runs that are killed in another process, and the comparison of two runs."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +14,49 @@ import pytest
 from equipoise.runs.run import Run
 from equipoise.training import checkpoint
 
+PATIENCE = 120.0
+"""Seconds until a process is too slow."""
 
-@pytest.fixture
-def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+
+@pytest.fixture(scope="session")
+def start_process() -> Callable[..., subprocess.Popen[str]]:
+    """Return a function that starts a command in another process."""
+
+    def start(*args: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "equipoise", *(str(arg) for arg in args)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[[Callable[[], bool], subprocess.Popen[str]], None]:
+    """Return a function that waits for a condition; the process must not end before."""
+
+    def wait(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert process.poll() is None, "the process ended too early"
+            assert time.monotonic() < deadline, "the process is too slow"
+            time.sleep(0.001)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def kill_after_second_checkpoint(start_process, wait_until) -> Callable[..., None]:
+    """Return a function that starts a training in another process and kills it after its second checkpoint."""
+
+    def kill(folder: Path, *args: object) -> None:
+        process = start_process(*args, "--out", folder)
+        wait_until(lambda: len(checkpoint.find(folder / "checkpoints")) >= 2, process)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert not (folder / "generator.safetensors").exists()
+
+    return kill
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ RING = Experiment(
 )
 
 
-pytestmark = pytest.mark.usefixtures("working_folder")
+pytestmark = pytest.mark.usefixtures("working_directory")
 
 
 def trained(folder: str, experiment: Experiment = RING) -> Path:
@@ -53,30 +53,30 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return dict(checkpoint.read(checkpoint.find(folder / "checkpoints")[-1]).tensors)
 
 
-def test_start_from_is_stored_as_absolute_checkpoint_path(working_folder: Path) -> None:
+def test_start_from_is_stored_as_absolute_checkpoint_path(working_directory: Path) -> None:
     trained("first")
     start = complete(dataclasses.replace(RING, start_from="first")).start_from
-    assert start == str(working_folder / "first" / "checkpoints" / "step-00000004")
+    assert start == str(working_directory / "first" / "checkpoints" / "step-00000004")
     assert complete(dataclasses.replace(RING, start_from=start)).start_from == start
     assert complete(dataclasses.replace(RING, model=None, start_from=start)).model == complete(RING).model
 
 
 def test_resume_without_checkpoint_restarts_from_same_weights(
-    working_folder: Path, monkeypatch: pytest.MonkeyPatch
+    working_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also from another current folder, and after the other run was resumed."""
     source = trained("first")
     second = trained("second", dataclasses.replace(RING, seed=1, start_from="first"))
     expected = weights(second)
     list(launch.resume(source, 8))
-    (working_folder / "subfolder").mkdir()
+    (working_directory / "subfolder").mkdir()
     monkeypatch.chdir("subfolder")
-    list(launch.resume(remove_results(working_folder / second)))
-    again = weights(working_folder / second)
+    list(launch.resume(remove_results(working_directory / second)))
+    again = weights(working_directory / second)
     assert all(torch.equal(again[name], value) for name, value in expected.items())
 
 
-def test_resume_fails_if_initial_weights_are_missing(working_folder: Path) -> None:
+def test_resume_fails_if_initial_weights_are_missing(working_directory: Path) -> None:
     source = trained("first")
     second = trained("second", dataclasses.replace(RING, seed=1, start_from="first"))
     shutil.rmtree(source)
@@ -94,7 +94,7 @@ def after_first_step(events: Iterator[Event]) -> Iterator[Event]:
     return events
 
 
-def test_one_process_at_a_time_uses_a_run(working_folder: Path) -> None:
+def test_one_process_at_a_time_uses_a_run(working_directory: Path) -> None:
     folder = Path("run")
     first = after_first_step(launch.start(RING, folder))
     settings = (folder / "experiment.json").read_bytes()
@@ -105,7 +105,7 @@ def test_one_process_at_a_time_uses_a_run(working_folder: Path) -> None:
     assert list(launch.resume(folder, 6))[-1].step == 6
 
 
-def test_run_folder_is_created_by_one_process(working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_folder_is_created_by_one_process(working_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes see an unused folder; the second one is refused."""
     calls: list[Path] = []
 
@@ -122,7 +122,7 @@ def test_run_folder_is_created_by_one_process(working_folder: Path, monkeypatch:
     assert json.loads(Path("run/experiment.json").read_text()) == {"by": "first"}
 
 
-def test_claimed_names_are_unique(working_folder: Path) -> None:
+def test_claimed_names_are_unique(working_directory: Path) -> None:
     with claim_folder(Path("runs"), "ring") as first, claim_folder(Path("runs"), "ring") as second:
         assert (first.name, second.name) == ("ring-1", "ring-2")
         (second / "experiment.json").write_text("{}")
@@ -131,7 +131,7 @@ def test_claimed_names_are_unique(working_folder: Path) -> None:
 
 @pytest.mark.parametrize("rule", [{"images": 16}, {"seconds": 1e-9}, {"stop_at_equilibrium": True}])
 def test_new_length_removes_other_limits(
-    working_folder: Path, rule: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    working_directory: Path, rule: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("equipoise.pilot.pilot.Pilot.at_equilibrium", True)
     folder = trained("run", dataclasses.replace(RING, **rule))  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ def test_estimate_respects_limits_of_images_and_seconds(rule: dict[str, Any], mo
 
 
 def test_interrupt_during_report_keeps_the_run(
-    working_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    working_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import signal
 

@@ -3,12 +3,7 @@
 import dataclasses
 import io
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +27,9 @@ from equipoise.report import film_frames, film_samples
 from equipoise.report.run_history import read_history
 from equipoise.report.samples import last_samples
 from equipoise.runs.run import Run
-from equipoise.training import checkpoint
 
 STEPS = 24
-COMMON = (
+SHARED_OPTIONS = (
     *("--steps", str(STEPS), "--batch-size", "8", "--sample-every", "12", "--evaluate-every", "12"),
     *("--save-every", "4", "--threads", "1"),
 )
@@ -51,16 +45,15 @@ MODEL_OPTIONS = {
     ),
     "textgan": ("--option", "autoencoding_steps=8", "swapping_steps=4", "hidden=8", "widths=1,2", "maps=4,4"),
 }
-PATIENCE = 120.0
 
 
-def words(model: str, folder: Path, data: str = "sentences") -> list[str]:
-    return ["train", data, "--model", model, *COMMON, *MODEL_OPTIONS[model], "--out", str(folder)]
+def arguments_of(model: str, folder: Path, data: str = "sentences") -> list[str]:
+    return ["train", data, "--model", model, *SHARED_OPTIONS, *MODEL_OPTIONS[model], "--out", str(folder)]
 
 
-def trained(typed: list[str]) -> None:
-    """Train without a report."""
-    for _ in launch.start(complete(experiment_of(arguments.parse(cli.parser("train"), typed[1:]))), Path(typed[-1])):
+def train_without_report(args: list[str]) -> None:
+    """Train with the arguments of a command line, but write no report."""
+    for _ in launch.start(complete(experiment_of(arguments.parse(cli.parser("train"), args[1:]))), Path(args[-1])):
         pass
 
 
@@ -70,47 +63,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("text") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("equipoise.report.film.write_film", lambda run: None)  # it takes most of the time
-        assert cli.run(words("seqgan", folder)) in (0, 3)
+        assert cli.run(arguments_of("seqgan", folder)) in (0, 3)
     return folder
 
 
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]):
-    """Run a command that must fail, and return its error line."""
-
-    def error_line(*words: object) -> str:
-        capsys.readouterr()
-        assert cli.run([str(word) for word in words]) == 2
-        err = capsys.readouterr().err
-        assert err.startswith("equipoise: ")
-        assert err.count("\n") == 1
-        return err
-
-    return error_line
-
-
 @pytest.mark.parametrize("model", MODEL_OPTIONS)
-def test_killed_text_run_resumes_to_the_same_bytes(model: str, run: Path, tmp_path: Path, final_bytes) -> None:
+def test_killed_text_run_resumes_to_the_same_bytes(
+    model: str, run: Path, tmp_path: Path, kill_after_second_checkpoint, final_bytes
+) -> None:
     """Killed after its second checkpoint: during pre-training or early in adversarial training."""
     uninterrupted = run
     if model != "seqgan":
         uninterrupted = tmp_path / "whole"
-        trained(words(model, uninterrupted))
+        train_without_report(arguments_of(model, uninterrupted))
     folder = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "equipoise", *words(model, folder)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    deadline = time.monotonic() + PATIENCE
-    while len(checkpoint.find(folder / "checkpoints")) < 2:
-        assert process.poll() is None, "it ended too soon"
-        assert time.monotonic() < deadline, "it takes too long"
-        time.sleep(0.001)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert not (folder / "generator.safetensors").exists()
+    kill_after_second_checkpoint(folder, *arguments_of(model, folder)[:-2])
     torch.manual_seed(99)
     *_, last = launch.resume(folder)
     assert (last.reason, last.step) == ("steps", STEPS)
@@ -123,8 +90,8 @@ def test_killed_text_run_resumes_to_the_same_bytes(model: str, run: Path, tmp_pa
 def test_run_that_ends_during_pretraining_is_reported(model: str, adversarial_start: int, tmp_path: Path) -> None:
     outputs = []
     for steps in (adversarial_start, adversarial_start + 1):
-        typed = ["train", "sentences", "--model", model, *COMMON, *MODEL_OPTIONS[model], "--steps", str(steps)]
-        experiment = complete(experiment_of(arguments.parse(cli.parser("train"), typed[1:])))
+        args = ["train", "sentences", "--model", model, *SHARED_OPTIONS, *MODEL_OPTIONS[model], "--steps", str(steps)]
+        experiment = complete(experiment_of(arguments.parse(cli.parser("train"), args[1:])))
         console = Console(file=io.StringIO())
         terminal._ProgressLines(console).show(next(launch.start(experiment, tmp_path / str(steps))))
         outputs.append(console.file.getvalue())
@@ -166,16 +133,16 @@ def test_a_film_has_room_for_sentences(run: Path) -> None:
     assert not change[:, 700:].any()
 
 
-def test_sentences_are_sampled_as_text(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sentences_are_sampled_as_text(run: Path, tmp_path: Path, call) -> None:
     out = tmp_path / "new" / "some.txt"
-    assert cli.run(["sample", str(run), "--count", "20", "--seed", "3", "--out", str(out)]) == 0
+    assert call("sample", run, "--count", "20", "--seed", "3", "--out", out)[0] == 0
     generator = load(run)
     samples = generator.sample(20, seed=3)
     assert samples.dtype == torch.float32
     assert out.read_text().splitlines() == [generator.spec.vocabulary.decode(row) for row in samples.tolist()]
-    assert cli.run(["sample", str(run), "--count", "4", "--out", str(tmp_path / "folder")]) == 0
+    assert call("sample", run, "--count", "4", "--out", tmp_path / "folder")[0] == 0
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["sentences.txt"]
-    assert cli.run(["sample", str(run), "--count", "4", "--out", str(tmp_path / "some.npy")]) == 0
+    assert call("sample", run, "--count", "4", "--out", tmp_path / "some.npy")[0] == 0
     assert np.load(tmp_path / "some.npy").shape == (4, 7)
 
 
@@ -188,85 +155,81 @@ def test_small_truncation_gives_most_likely_sentence(run: Path) -> None:
     assert text(words) == text(greedy[0].tolist())
 
 
-def test_unsuitable_output_formats_are_refused(run: Path, refused, tmp_path: Path) -> None:
-    assert ".txt or .npy" in refused("sample", run, "--out", tmp_path / "grid.png")
-    line = refused("sample", run, "--out", tmp_path / "folder", "--format", "csv")
+def test_unsuitable_output_formats_are_refused(run: Path, error_line, tmp_path: Path) -> None:
+    assert ".txt or .npy" in error_line("sample", run, "--out", tmp_path / "grid.png")
+    line = error_line("sample", run, "--out", tmp_path / "folder", "--format", "csv")
     assert "these samples are sentences; use --format txt or npy" in line
-    assert ".txt or .npy" in refused("interpolate", run, "--out", tmp_path / "walk.mp4")
+    assert ".txt or .npy" in error_line("interpolate", run, "--out", tmp_path / "walk.mp4")
 
 
-def test_interpolation_between_sentences_is_text(run: Path, tmp_path: Path) -> None:
+def test_interpolation_between_sentences_is_text(run: Path, tmp_path: Path, call) -> None:
     out = tmp_path / "walk.txt"
-    assert cli.run(["interpolate", str(run), "--rows", "2", "--steps", "4", "--out", str(out)]) == 0
+    assert call("interpolate", run, "--rows", "2", "--steps", "4", "--out", out)[0] == 0
     assert len(out.read_text().splitlines()) == 8
 
 
-def test_all_suitable_metrics_are_evaluated(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    capsys.readouterr()
-    assert cli.run(["evaluate", str(run), "--count", "200", "--json"]) == 0
-    rows = {row["metric"]: row for row in json.loads(capsys.readouterr().out)["metrics"]}
+def test_all_suitable_metrics_are_evaluated(run: Path, call) -> None:
+    code, out, _ = call("evaluate", run, "--count", 200, "--json")
+    assert code == 0
+    rows = {row["metric"]: row for row in json.loads(out)["metrics"]}
     likelihoods = ("nll_gen", "sentence_mass", "sentence_forward_kl", "sentence_reverse_kl", "sentence_entropy")
     assert list(rows) == ["validity", "bleu", "self_bleu", "copy_rate", "novelty", *likelihoods]
     assert rows["sentence_entropy"]["value"] <= np.log(10_000) + 1e-6
     assert rows["bleu"]["floor"]["value"] > rows["bleu"]["value"]
 
 
-def test_other_vocabulary_is_refused(run: Path, refused) -> None:
+def test_other_vocabulary_is_refused(run: Path, error_line) -> None:
     options = ("--option", "data.words=43", "data.length=7", "data.train=100", "--count", "10")
-    assert "different vocabularies" in refused("evaluate", run, "--against", "oracle", *options)
+    assert "different vocabularies" in error_line("evaluate", run, "--against", "oracle", *options)
 
 
-def test_text_file_is_evaluated_against_data(tmp_path: Path, refused, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_file_is_evaluated_against_data(tmp_path: Path, call, error_line) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("the cat sat on the mat\na cat sat on the mat\n")
-    assert cli.run(["evaluate", str(file), "--against", "sentences", "--metrics", "validity", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["metrics"][0]["value"] == 0.5
+    _, out, _ = call("evaluate", file, "--against", "sentences", "--metrics", "validity", "--json")
+    assert json.loads(out)["metrics"][0]["value"] == 0.5
     file.write_bytes(b"\xef\xbb\xbfthe cat sat on the mat\r\na bird sat on the mat\r\n")
-    assert cli.run(["evaluate", str(file), "--against", "sentences", "--metrics", "validity", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["metrics"][0]["value"] == 1
+    _, out, _ = call("evaluate", file, "--against", "sentences", "--metrics", "validity", "--json")
+    assert json.loads(out)["metrics"][0]["value"] == 1
     file.write_text("the cat sat on the mat\na frog sat on the mat\n")
-    line = refused("evaluate", file, "--against", "sentences")
+    line = error_line("evaluate", file, "--against", "sentences")
     assert "mine.txt, line 2: 'frog' is not one of the 43 words of the vocabulary" in line
-    assert "the reals are not text" in refused("evaluate", file, "--against", "digits")
-    line = refused("evaluate", file.with_name("other.txt"), "--against", "sentences")
+    assert "the reals are not text" in error_line("evaluate", file, "--against", "digits")
+    line = error_line("evaluate", file.with_name("other.txt"), "--against", "sentences")
     assert "does not exist" in line
 
 
-def test_likelihood_metric_needs_a_generator(tmp_path: Path, refused) -> None:
+def test_likelihood_metric_needs_a_generator(tmp_path: Path, error_line) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("the cat sat on the mat\n" * 3)
-    line = refused("evaluate", file, "--against", "sentences", "--metrics", "nll_gen")
+    line = error_line("evaluate", file, "--against", "sentences", "--metrics", "nll_gen")
     assert "nll_gen needs a generator" in line
-    line = refused("train", "sentences", "--metric", "nll_gen", "--out", tmp_path / "run")
+    line = error_line("train", "sentences", "--metric", "nll_gen", "--out", tmp_path / "run")
     assert "'nll_gen' cannot be computed during training" in line
     assert not (tmp_path / "run").exists()
 
 
-def test_text_file_is_training_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
+def test_text_file_is_training_data(working_directory: Path, call, error_line) -> None:
     """The file name suffices; a run knows its words without the file, and unknown words are refused by their line."""
-    monkeypatch.chdir(tmp_path)
     Path("my.txt").write_text("\n".join(f"word{number % 7} and word{number % 11}" for number in range(200)))
-    trained(words("seqgan", Path("run"), "my.txt"))
+    train_without_report(arguments_of("seqgan", Path("run"), "my.txt"))
     options = json.loads(Path("run/experiment.json").read_text())["data"]
     assert options["name"] == "text_lines"
-    assert options["options"]["file"] == str(tmp_path / "my.txt")
+    assert options["options"]["file"] == str(working_directory / "my.txt")
     Path("other.txt").write_text("word1 and word2\nword1 and zebra\n")
-    assert "other.txt, line 2: 'zebra' is not one of" in refused(
+    assert "other.txt, line 2: 'zebra' is not one of" in error_line(
         "evaluate", "run", "--against", "other.txt", "--count", "10"
     )
     Path("my.txt").unlink()
-    assert cli.run(["sample", "run", "--count", "3", "--out", "some.txt"]) == 0
+    assert call("sample", "run", "--count", "3", "--out", "some.txt")[0] == 0
     assert len(Path("some.txt").read_text().splitlines()) == 3
 
 
-def test_own_text_is_compared_with_held_out_lines_and_other_text_with_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_own_text_is_compared_with_held_out_lines_and_other_text_with_all(working_directory: Path, call) -> None:
     source = random.Random(0)
     lines = sorted({" ".join(source.choices("abcdefgh", k=6)) for _ in range(1000)})[:900]
     Path("my.txt").write_text("\n".join(lines))
-    trained(words("seqgan", Path("run"), "my.txt"))
+    train_without_report(arguments_of("seqgan", Path("run"), "my.txt"))
     own = gather_data(open_request(EvaluationRequest(samples=Path("run"), count=20)))
     same = gather_data(open_request(EvaluationRequest(samples=Path("run"), against="my.txt", count=20)))
     everything = gather_data(open_request(EvaluationRequest(samples=Path("run"), against="my.txt", count=900)))
@@ -279,23 +242,21 @@ def test_own_text_is_compared_with_held_out_lines_and_other_text_with_all(
     assert (len(other.reals), len(other.train)) == (70, 810), "all of its lines, and the training data of the run"
     assert {tuple(row) for row in other.train.real.tolist()} == train
     assert other.notes == (OTHER_TEXT_NOTE,)
-    capsys.readouterr()
     command = ("evaluate", "run", "--against", "other.txt", "--metrics", "copy_rate,bleu,self_bleu", "--json")
-    assert cli.run([*command, "--count", "100"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert [row["floor"]["count"] for row in result["metrics"]] == [35, 35, 35], (
+    code, out, _ = call(*command, "--count", 100)
+    assert code == 0
+    assert [row["floor"]["count"] for row in json.loads(out)["metrics"]] == [35, 35, 35], (
         "one half of the reals against the other"
     )
 
 
-def test_no_metric_without_held_out_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_no_metric_without_held_out_data(working_directory: Path) -> None:
     Path("my.txt").write_text("\n".join(f"word{number % 7} and word{number % 11}" for number in range(200)))
-    typed = [*words("seqgan", Path("run"), "my.txt")[:-2], "data.held_out=0", "--out", "run"]
-    trained(typed)
+    args = [*arguments_of("seqgan", Path("run"), "my.txt")[:-2], "data.held_out=0", "--out", "run"]
+    train_without_report(args)
     assert not Run(Path("run")).lines("evaluated")
     with pytest.raises(SettingError, match="'bleu' needs held-out data"):
-        trained([*typed[:-1], "other", "--metric", "bleu", "--out", "other"])
+        train_without_report([*args[:-1], "other", "--metric", "bleu", "--out", "other"])
 
 
 def test_copy_rate_compares_with_all_training_sentences(tmp_path: Path) -> None:
@@ -306,14 +267,13 @@ def test_copy_rate_compares_with_all_training_sentences(tmp_path: Path) -> None:
     assert result.metric.value(result.statistics, train) == 1
 
 
-def test_oracle_of_another_seed_can_be_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_oracle_of_another_seed_can_be_evaluated(working_directory: Path, error_line) -> None:
     data = ["data.words=20", "data.length=5", "data.size=4", "data.train=300"]
-    trained([*words("seqgan", Path("run"), "oracle")[:-2], *data, "--out", "run"])
+    train_without_report([*arguments_of("seqgan", Path("run"), "oracle")[:-2], *data, "--out", "run"])
     request = EvaluationRequest(samples=Path("run"), options={"data": {"seed": "3"}}, metrics=("nll_oracle",), count=20)
     own = open_request(EvaluationRequest(samples=Path("run"), metrics=("nll_oracle",)))
     assert open_request(request).data.digest not in (None, own.data.digest)
-    line = refused("evaluate", "run", "--option", "data.seed=3", f"data.digest={own.data.digest}")
+    line = error_line("evaluate", "run", "--option", "data.seed=3", f"data.digest={own.data.digest}")
     assert "words = 20, size = 4 and seed = 3 do not give the oracle of this digest" in line
 
 
@@ -328,27 +288,26 @@ def test_oracle_of_another_seed_can_be_evaluated(tmp_path: Path, monkeypatch: py
     ],
 )
 def test_invalid_text_files_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused, content: bytes | None, message: str
+    working_directory: Path, error_line, content: bytes | None, message: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     if content is not None:
         Path("my.txt").write_bytes(content)
-    assert message in refused("train", "./my.txt", "--out", "run")
+    assert message in error_line("train", "./my.txt", "--out", "run")
     assert not Path("run").exists()
 
 
-def test_image_knobs_do_not_exist_for_text(refused, tmp_path: Path) -> None:
+def test_image_knobs_do_not_exist_for_text(error_line, tmp_path: Path) -> None:
     for knob in ("augment_p", "instance_noise", "r1_gamma"):
-        line = refused("train", "sentences", "--set", f"{knob}=0.1", "--out", tmp_path / "run")
+        line = error_line("train", "sentences", "--set", f"{knob}=0.1", "--out", tmp_path / "run")
         assert f"there is no knob '{knob}'" in line
-    assert "generates images, not sentences; use --model seqgan" in refused("train", "sentences", "--model", "dcgan")
+    assert "generates images, not sentences; use --model seqgan" in error_line("train", "sentences", "--model", "dcgan")
 
 
-def test_text_model_is_exported_as_weights_only(run: Path, tmp_path: Path, refused) -> None:
-    assert cli.run(["export", str(run), "--format", "safetensors", "--out", str(tmp_path / "weights")]) == 0
+def test_text_model_is_exported_as_weights_only(run: Path, tmp_path: Path, call, error_line) -> None:
+    assert call("export", run, "--format", "safetensors", "--out", tmp_path / "weights")[0] == 0
     about = json.loads((tmp_path / "weights" / "model.json").read_text())["outputs"]["samples"]
     assert (about["words"][:3], about["separator"]) == (["<end>", "a", "bird"], " ")
-    assert "use --format torch or safetensors" in refused(
+    assert "use --format torch or safetensors" in error_line(
         "export", run, "--format", "onnx", "--out", tmp_path / "graph"
     )
     assert not (tmp_path / "graph").exists()

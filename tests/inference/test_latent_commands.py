@@ -9,20 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from equipoise.core import catalog
-from equipoise.core.data import DataSpec
-from equipoise.inference.generator import Generator
-
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def generator(model: str = "mlp", spec: DataSpec | None = None, **options: object) -> Generator:
-    """An untrained generator."""
-    spec = spec or DataSpec((2,))
-    built = catalog.build("models", model, options).build(spec, torch.Generator().manual_seed(1))
-    return Generator(built, {name: network.eval() for name, network in built.networks.items()}, spec, 0)
 
 
 def test_interpolate_writes_rows(call, trained: Path) -> None:
@@ -81,7 +70,7 @@ def test_arithmetic_writes_sheet_and_result(call, trained: Path) -> None:
         *("--plus", "3,17,22", "--minus", "5,9", "--plus", "1/2"),
     )
     assert (code, err) == (0, "")
-    assert out.startswith("64 samples with their numbers: sheet.png\nA − B + C: sum.png; length of its latent ")
+    assert out.startswith("64 samples with their numbers: sheet.png\nA − B + C: sum.png; length of the latent ")
     for name in ("sheet.png", "sum.png"):
         with Image.open(name) as picture:
             assert picture.width > 300
@@ -108,7 +97,7 @@ def test_result_is_the_sum_of_the_latents(call, trained: Path) -> None:
 INVALID = [
     (
         "interpolate --out s.png --from 3,x --to 4,5",
-        "--from takes numbers of samples, 3,17 or 5/3 for sample 3 of seed",
+        "--from takes sample numbers, such as 3,17, or 5/3 for sample 3 of seed",
     ),
     ("interpolate --out s.png --from 3 --to -4", "--to"),
     ("interpolate --out s.png --from 3", "--from has 1 samples and --to has 0"),
@@ -120,18 +109,18 @@ INVALID = [
     ("interpolate --out s.png --stops 3", ".mp4, or remove --stops"),
     ("interpolate --out s.mp4 --stops 1", "stops = 1: it must be at least 2"),
     ("interpolate --out s.mp4 --stops 0", "stops = 0: it must be at least 2"),
-    ("interpolate --out s.gif", "s.gif; use a file name ending in .png or .mp4 or .npy"),
-    ("interpolate --out s", "s; use a file name ending in .png or .mp4 or .npy"),
+    ("interpolate --out s.gif", "s.gif has no supported extension; use a file name ending in .png or .mp4 or .npy"),
+    ("interpolate --out s", "s has no supported extension; use a file name ending in .png or .mp4 or .npy"),
     ("interpolate --out deep/s.png --label 10", "label 10 does not exist"),
     ("interpolate --out s.png --truncation 0", "truncation = 0: it must be above 0"),
     ("interpolate --out s.png --kind cubic", "--kind"),
     ("arithmetic", "--show sheet.png"),
     ("arithmetic --plus 3", "--out result.png"),
     ("arithmetic --out s.png", "--plus 3,17,22"),
-    ("arithmetic --plus 3, --out s.png", "--plus takes numbers of samples"),
-    ("arithmetic --plus 3 --minus 4.5 --out s.png", "--minus takes numbers of samples"),
-    ("arithmetic --plus 3 --out s.jpg", "s.jpg; use a file name ending in .png or .npy"),
-    ("arithmetic --show s.npy", "s.npy; use a file name ending in .png"),
+    ("arithmetic --plus 3, --out s.png", "--plus takes sample numbers"),
+    ("arithmetic --plus 3 --minus 4.5 --out s.png", "--minus takes sample numbers"),
+    ("arithmetic --plus 3 --out s.jpg", "s.jpg has no supported extension; use a file name ending in .png or .npy"),
+    ("arithmetic --show s.npy", "s.npy has no supported extension; use a file name ending in .png"),
     ("arithmetic --plus 3 --out deep/s.png --label -1", "label -1 does not exist"),
 ]
 
@@ -150,14 +139,14 @@ def test_invalid_arguments(call, trained: Path, tmp_path: Path, words: str, mess
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("interpolate --out s.png --label 3", "remove --label"),
-        ("interpolate --out s.mp4", "s.mp4; use a file name ending in .png or .npy"),
+        ("interpolate --out s.png --label 3", "omit the label (--label)"),
+        ("interpolate --out s.mp4", "s.mp4 has no supported extension; use a file name ending in .png or .npy"),
         ("arithmetic --show s.png", "points cannot be drawn"),
         ("arithmetic --plus 1 --out s.png", "points cannot be drawn"),
     ],
 )
 def test_invalid_arguments_for_points(
-    call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, message: str
+    call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, message: str, generator
 ) -> None:
     monkeypatch.setattr("equipoise.inference.generator.load", lambda folder: generator())
     command, *rest = words.split()
@@ -168,7 +157,7 @@ def test_invalid_arguments_for_points(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interpolation_of_points_is_plotted(call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interpolation_of_points_is_plotted(call, monkeypatch: pytest.MonkeyPatch, generator) -> None:
     monkeypatch.setattr("equipoise.inference.generator.load", lambda folder: generator())
     assert call("interpolate", "run", "--out", "ways.png")[0] == 0
     with Image.open("ways.png") as picture:

@@ -6,23 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.errors import SettingError
 from equipoise.inference import latent_space
-from equipoise.inference.generator import Generator
 from equipoise.inference.latent_space import SampleId, lerp, slerp
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def generator(model: str = "mlp", spec: DataSpec | None = None, **options: object) -> Generator:
-    """An untrained generator."""
-    spec = spec or DataSpec((2,))
-    built = catalog.build("models", model, options).build(spec, torch.Generator().manual_seed(1))
-    return Generator(built, {name: network.eval() for name, network in built.networks.items()}, spec, 0)
 
 
 # Length and angle between two vectors.
@@ -172,7 +163,7 @@ def test_neighbours_are_within_the_spread() -> None:
 
 @pytest.mark.parametrize("size", [2, 5, 16, 100])
 @pytest.mark.parametrize("truncation", [None, 0.5])
-def test_number_means_the_same_in_any_selection(size: int, truncation: float | None) -> None:
+def test_number_means_the_same_in_any_selection(size: int, truncation: float | None, generator) -> None:
     """Sample 3 is the same for any selection, and the same as of 64 or 128 samples."""
     model = generator(latent_dim=size, width=8)
     numbers = [3, 63, 0, 3]
@@ -187,14 +178,14 @@ def test_number_means_the_same_in_any_selection(size: int, truncation: float | N
         torch.testing.assert_close(model.generate(few.latents, None), sheet[numbers])
 
 
-def test_selection_from_two_seeds() -> None:
+def test_selection_from_two_seeds(generator) -> None:
     model = generator(latent_dim=16)
     result = latent_space.select_latents(model, [SampleId(1, 4), SampleId(2, 4)]).latents
     assert torch.equal(result[0], model.latents(64, seed=1)[4])
     assert torch.equal(result[1], model.latents(64, seed=2)[4])
 
 
-def test_selected_sample_keeps_its_class() -> None:
+def test_selected_sample_keeps_its_class(generator) -> None:
     model = generator("dcgan", DataSpec((1, 16, 16), classes=3), width=4, latent_dim=6)
     picks = [SampleId(0, number) for number in (4, 0, 8)]
     result = latent_space.select_latents(model, picks)
@@ -207,12 +198,12 @@ def test_selected_sample_keeps_its_class() -> None:
 
 
 @pytest.mark.parametrize("number", [-1, 100_000])
-def test_number_out_of_range(number: int) -> None:
+def test_number_out_of_range(number: int, generator) -> None:
     with pytest.raises(SettingError, match=f"sample number {number} does not exist; numbers are 0 to 99,999"):
         latent_space.select_latents(generator(), [SampleId(0, number)])
 
 
-def test_strip_has_the_samples_of_its_path() -> None:
+def test_strip_has_the_samples_of_its_path(generator) -> None:
     model = generator("dcgan", DataSpec((1, 16, 16), classes=3), width=4, latent_dim=6)
     start, end = (latent_space.select_latents(model, [SampleId(seed, 1), SampleId(seed, 2)]) for seed in (0, 9))
     strip = latent_space.generate_strip(model, start, end, 4)

@@ -248,7 +248,7 @@ def test_invalid_action_is_an_error(action: Any) -> None:
 
 
 def test_invalid_arguments_are_an_error() -> None:
-    with pytest.raises(SettingError, match="the instance set is empty; give at least one experiment"):
+    with pytest.raises(SettingError, match="the instance set is empty; add at least one experiment"):
         GanTraining([])
     with pytest.raises(SettingError, match="cutoff = 0: it must be at least 1"):
         GanTraining(cutoff=0)

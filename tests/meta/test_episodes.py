@@ -87,7 +87,7 @@ def test_divergence_is_reported() -> None:
     ("metric", "message"),
     [
         ("none", "set a metric, such as equipoise.meta.held_out"),
-        ("coverage:samples", "of 'coverage:samples' more is better"),
+        ("coverage:samples", "for 'coverage:samples' higher is better"),
     ],
 )
 @pytest.mark.parametrize("model", ["mlp", "dcgan"])

@@ -155,7 +155,7 @@ def test_command_trains_a_policy_and_prints_its_path(tmp_path: Path, capsys: pyt
 
 def test_journal_of_another_plan_is_refused(tmp_path: Path) -> None:
     Journal(tmp_path / "j", plan_digest(ES))
-    with pytest.raises(SettingError, match=r"j is of another plan.*; delete it to"):
+    with pytest.raises(SettingError, match=r"j belongs to another plan.*; delete it to"):
         Journal(tmp_path / "j", plan_digest(dataclasses.replace(ES, seed=9)))
     (tmp_path / "j").write_text("nonsense\n")
     with pytest.raises(SettingError, match=r"j is damaged: .*; delete it"):
@@ -228,7 +228,7 @@ def test_file_of_another_origin_is_not_overwritten(tmp_path: Path) -> None:
     assert out.read_text() == TOML
     assert list(tmp_path.iterdir()) == [out]
     Journal(tmp_path / f"plan.toml{JOURNAL}", plan_digest(dataclasses.replace(ES, seed=9)))
-    with pytest.raises(SettingError, match=r"plan\.toml\.journal\.jsonl is of another plan"):
+    with pytest.raises(SettingError, match=r"plan\.toml\.journal\.jsonl belongs to another plan"):
         next(train_policy(ES, out))
     assert out.read_text() == TOML
 
@@ -278,7 +278,7 @@ def test_missing_package_is_an_error(
         ),
         (
             TOML.replace('metric = "equipoise.meta.held_out"', 'metric = "coverage:samples"') + "[evolution]\n",
-            r"of 'coverage:samples' more is better",
+            r"for 'coverage:samples' higher is better",
         ),
         (
             TOML + '[check]\nmetric = ["equipoise.meta.held_out", "none"]\n[evolution]\n',

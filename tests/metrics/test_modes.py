@@ -9,7 +9,7 @@ from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, ReferenceSet
 from equipoise.data.digits import Digits
 from equipoise.data.grid import Grid
-from equipoise.metrics._features_digits import StackedDigitNumbers
+from equipoise.metrics._features_small import StackedDigitNumbers
 from equipoise.metrics.high_quality import HighQuality
 from equipoise.metrics.mixture_modes import MixtureModes
 from equipoise.metrics.modes import Modes

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSpec
-from equipoise.core.model import Loss, Model
-from equipoise.core.records import StepRecord
+from equipoise.core.model import Loss, Model, StepRecord
 from equipoise.training.state import TrainingState, initial_state
 from equipoise.training.step import run_step
 

@@ -13,7 +13,7 @@ from equipoise.core.knobs import AdversarialKnobs
 from equipoise.losses import adversarial
 from equipoise.losses.adversarial import LOSSES
 from equipoise.nn import latents
-from equipoise.training.averaging import RAMP
+from equipoise.training.weights import RAMP
 
 PLAIN: dict[str, Any] = {"knobs": {}, "penalty_interval": 1, "conditional": False, "fakes": "fresh"}
 CHANGED = {

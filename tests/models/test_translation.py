@@ -10,8 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_l
 
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec, PairedBatch, UnpairedBatch
-from equipoise.core.model import Loss, Model
-from equipoise.core.records import StepRecord
+from equipoise.core.model import Loss, Model, StepRecord
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES
 from equipoise.training.state import TrainingState, initial_state

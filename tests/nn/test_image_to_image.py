@@ -5,11 +5,9 @@ import torch
 from torch import nn
 from torch.nn.functional import instance_norm
 
-from equipoise.nn.dropout import dropout
-from equipoise.nn.normalise import InstanceNorm, frozen_running_statistics
-from equipoise.nn.patch import HALVINGS, PatchDiscriminator, minimum_side, patch_side
+from equipoise.nn.image_translation import HALVINGS, PatchDiscriminator, UNet, minimum_side, patch_side
+from equipoise.nn.layers import InstanceNorm, dropout, frozen_running_statistics
 from equipoise.nn.residual import ResidualGenerator
-from equipoise.nn.unet import UNet
 
 
 def count(network: nn.Module) -> int:

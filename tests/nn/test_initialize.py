@@ -3,8 +3,8 @@
 import torch
 from torch import Generator, nn
 
+from equipoise.nn.image_translation import PatchDiscriminator
 from equipoise.nn.initialize import he_normal_
-from equipoise.nn.patch import PatchDiscriminator
 
 
 def images(count: int, channels: int) -> torch.Tensor:

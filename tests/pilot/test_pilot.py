@@ -16,8 +16,8 @@ from equipoise.controllers.annealed import Annealed
 from equipoise.core import catalog
 from equipoise.core.controller import Turn, request, state_from_json, state_to_json
 from equipoise.core.knobs import AdversarialKnobs, Knobs
+from equipoise.core.model import PhaseRecord, StepRecord
 from equipoise.core.observations import Health, Observation, Signals
-from equipoise.core.records import PhaseRecord, StepRecord
 from equipoise.core.schedules import linear, parse
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.pilot.pilot import EAGER, ModelInfo, Pilot

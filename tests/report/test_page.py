@@ -16,7 +16,7 @@ from PIL import Image
 from equipoise.core.events import Evaluated, Finished
 from equipoise.errors import RunError
 from equipoise.report.page import write_page, write_report
-from equipoise.report.rerun_command import rerun_command
+from equipoise.report.run_summary import rerun_command
 from equipoise.runs.run import Run
 
 from .conftest import BATCH, EXPERIMENT, Maker, pictures, sensed, started, turned
@@ -68,7 +68,7 @@ def test_page_has_all_sections(reported: Path) -> None:
         "slider <b>",
         "discriminator overpowering",
         "rank_train_fake 0.97",
-        "the run was resumed there",
+        "the run was resumed",
         "equipoise train digits --image-size 32",
         '"seed": 7',
         "2.14.1",
@@ -122,7 +122,7 @@ def test_page_of_an_empty_run(write_run: Maker) -> None:
     for number, events in enumerate(([], [started()], [started(), sensed(1), sensed(2), sensed(3)])):
         page = Reader(write_report(write_run(events, f"run-{number}", {})).read_text())
         assert "it has not finished" in page.words
-        assert "No samples were taken" in page.words
+        assert "saved no samples" in page.words
         assert "every knob kept" in page.words
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from equipoise.errors import RunError
-from equipoise.runs.folders import create_run, next_free_folder
-from equipoise.runs.locks import hold, is_lock
+from equipoise.runs.folders import create_run, hold, is_lock, next_free_folder
 from equipoise.runs.log import Log
 from equipoise.runs.run import Run, find_runs
 
@@ -45,7 +44,7 @@ def test_empty_and_new_folders_are_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (28, "the disk that holds .*run is full; make room, then: equipoise resume"),
+        (28, "the disk of .*run is full; free some space, then: equipoise resume"),
         (13, "no permission to write to .*run; choose another folder with --out"),
         (30, "no permission to write to"),
         (5, "cannot write to .*run: Input/output error"),

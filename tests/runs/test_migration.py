@@ -16,6 +16,8 @@ from equipoise.runs.migration import FORMAT, migrate_checkpoint, migrate_event, 
 from equipoise.runs.run import Run, summarize_run
 from equipoise.training import checkpoint
 
+pytestmark = pytest.mark.usefixtures("no_film")
+
 FORMAT_1 = Path(__file__).parents[1] / "fixtures" / "format_1_ring"
 
 

@@ -1,8 +1,8 @@
 """The synthetic bursts are deterministic, and each type drifts at the expected speed."""
 
-import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,13 +13,9 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "make_bursts.py"
 
 
 @pytest.fixture(scope="module")
-def bursts() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_bursts", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def bursts(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    """The script that writes synthetic bursts, as a module."""
+    return load_script("make_bursts")
 
 
 def contents(folder):

@@ -3,10 +3,11 @@
 import dataclasses
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
-from equipoise.experiment import launch
+from equipoise.experiment import assembly, launch
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.completion import complete
 from equipoise.experiment.settings import Experiment, PlugSpec
@@ -35,22 +36,28 @@ def test_kernel_calls_are_counted() -> None:
     assert count_operations(lambda: numbers.add(1).mul(2).exp()).calls == 3
 
 
-def chosen_interval(**changes: object) -> int:
+def evaluation_interval(**changes: object) -> int:
     training = assemble(complete(dataclasses.replace(DIGITS, **changes)), None)  # type: ignore[arg-type]
     assert training.evaluation is not None
     return choose_evaluate_every(training, training.evaluation, 10)
 
 
-def test_expensive_metric_is_evaluated_less_often() -> None:
-    cheap = chosen_interval(steps=40_000, batch_size=64)
-    expensive = chosen_interval(steps=40_000, batch_size=64, metric=PlugSpec("kd_efficientnet_lite0"))
-    assert cheap == 4000, "ten evaluations with a small classifier"
-    assert expensive > 4000, "fewer with an ImageNet network for a model of width 8"
+@pytest.fixture(scope="module")
+def expensive_interval() -> int:
+    """Interval of a metric with an ImageNet network for a model of width 8, with few samples."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assembly, "EVALUATION_SAMPLES", 100)
+        return evaluation_interval(metric=PlugSpec("kd_efficientnet_lite0"), batch_size=16)
 
 
-def test_larger_batch_allows_more_evaluations() -> None:
-    small, large = (chosen_interval(metric=PlugSpec("kd_efficientnet_lite0"), batch_size=size) for size in (16, 256))
-    assert small > large
+def test_expensive_metric_is_evaluated_less_often(expensive_interval: int) -> None:
+    assert evaluation_interval(steps=40_000, batch_size=64) == 4000, "ten evaluations with a small classifier"
+    assert expensive_interval > DIGITS.steps / 10, "fewer than ten with a large network"
+
+
+def test_larger_batch_allows_more_evaluations(expensive_interval: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assembly, "EVALUATION_SAMPLES", 100)
+    assert evaluation_interval(metric=PlugSpec("kd_efficientnet_lite0"), batch_size=256) < expensive_interval
 
 
 def test_evaluation_interval_is_written_to_experiment(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
-from equipoise.training.transfer import align_tensors, transfer_weights
+from equipoise.training.weights import align_tensors, transfer_weights
 
 
 def networks(size: int, *, channels: int = 1, classes: int = 0, seed: int = 0) -> dict[str, nn.Module]:

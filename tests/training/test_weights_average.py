@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from equipoise.training.averaging import RAMP, average_decay, update_averages
+from equipoise.training.weights import RAMP, average_decay, update_averages
 
 
 class Mixed(nn.Module):
