@@ -1,1 +1,1 @@
-"""One metric per file: features, statistics, value. A new file is a new metric."""
+"""Metrics, one per file: features, statistics and value. A new file defines a new metric."""

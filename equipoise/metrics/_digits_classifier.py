@@ -1,4 +1,4 @@
-"""A small frozen classifier of handwritten digits, whose features the digit metrics compare.
+"""A small frozen classifier of handwritten digits: features for the digit metrics, and its classifier score.
 
 `scripts/train_digits_classifier.py` reproduces the weights from the digits shipped with the package.
 """
@@ -31,7 +31,7 @@ def block(channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1)
 
 
 class DigitsClassifier(nn.Module):
-    """Four convolutions, `FEATURES` features, ten logits; 130,000 weights.
+    """Classifier of four convolutions, `FEATURES` features and ten logits; 130,000 weights.
 
     Input: (B, 1, H, W) or (B, 3, H, W) in [-1, 1], any size and float dtype; resized to 32 x 32, channels averaged to
     grey. Computes in float32 even under autocast.
@@ -97,12 +97,12 @@ def _read(file: Path) -> DigitsClassifier:
 
 
 def digit_features(images: Tensor) -> Tensor:
-    """Return features of the shipped network, computed in batches on the CPU: (N, FEATURES) float32."""
+    """Compute features of the shipped network, in batches on the CPU: (N, FEATURES) float32."""
     return _in_batches(load().features, images)
 
 
 def digit_logits(images: Tensor) -> Tensor:
-    """Return logits of the shipped network, computed in batches on the CPU: (N, 10) float32."""
+    """Compute logits of the shipped network, in batches on the CPU: (N, 10) float32."""
     return _in_batches(load(), images)
 
 

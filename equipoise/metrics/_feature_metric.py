@@ -1,4 +1,4 @@
-"""Shared by metrics that compare features: the interface used during training, and the choice of features."""
+"""Mixins of metrics that compare features: the interface used during training, and the choice of features."""
 
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
@@ -24,7 +24,7 @@ PRESETS: Mapping[str, Mapping[str, str]] = {kind: {"features_from": kind} for ki
 
 
 class FeatureMetricMixin:
-    """Implements `Metric` for a `FeatureMetric`: the statistics are the features of the reals."""
+    """Mixin that implements `Metric` for a `FeatureMetric`: the statistics are the features of the reals."""
 
     __slots__ = ()
 
@@ -32,7 +32,7 @@ class FeatureMetricMixin:
 
     @property
     def features_digest(self: FeatureMetric) -> str | None:
-        """Digest of the features."""
+        """Digest of the feature network; None without a network."""
         return self.features.digest
 
     def statistics(self: FeatureMetric, real: Batch) -> ReferenceSet:
@@ -45,7 +45,7 @@ class FeatureMetricMixin:
 
 
 class SelectableFeaturesMixin(FeatureMetricMixin):
-    """A metric on features that its option `features_from` selects."""
+    """Mixin for a metric on features that its option `features_from` selects."""
 
     __slots__ = ()
 
@@ -59,7 +59,7 @@ class SelectableFeaturesMixin(FeatureMetricMixin):
         return FEATURES[self.features_from]()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Images; points only with `features_from = samples`, which needs no network."""
+        """Return whether the data are images; or points, which need `features_from = samples`."""
         if self.features_from == "samples":
             return spec.is_points or spec.is_image
         return is_grey_or_colour(spec)
@@ -71,5 +71,5 @@ class SelectableFeaturesMixin(FeatureMetricMixin):
 
 
 def is_grey_or_colour(spec: DataSpec) -> bool:
-    """Whether the data are grey or colour images, of any size: what image networks can read."""
+    """Return whether the data are grey or colour images, of any size, which image networks can read."""
     return spec.is_image and spec.shape[0] in (1, 3)

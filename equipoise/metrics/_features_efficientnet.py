@@ -23,7 +23,7 @@ DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 SIZE = 96
 """Side in pixels to which images are resized. The training size, 224, would take nine times as long."""
 MAP_BLOCKS = (0, 2, 4, 10, 15)
-"""Last blocks of each resolution: 1/2, 1/4, 1/8, 1/16 and 1/32 of the image's side."""
+"""Indices of the last block of each resolution: 1/2, 1/4, 1/8, 1/16 and 1/32 of the image's side."""
 BATCH_SIZE = 100
 
 
@@ -82,7 +82,7 @@ def load() -> Any:
 
 
 def perceptual_distance(first: Tensor, second: Tensor) -> Tensor:
-    """Return (B,) float32: the perceptual distance of images with all channel weights 1."""
+    """Compute the perceptual distance of images (B, C, H, W) with all channel weights 1: (B,) float32."""
     network = load()
     return _image_distances.distance(
         feature_maps(network, preprocess(first)), feature_maps(network, preprocess(second))

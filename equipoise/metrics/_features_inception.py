@@ -27,9 +27,9 @@ BATCH_SIZE = 50
 class InceptionFeatures:
     """2,048 pooled features followed by 1,008 logits without bias, of images in [-1, 1] with one or three channels.
 
-    Both together, because a forward pass takes a second per four images on one core. Images are rounded to bytes and
-    resized to 299 x 299 as in TensorFlow. `weights`: path of the published file; None uses torch's hub folder, or
-    downloads it.
+    They are computed together, because a forward pass takes a second per four images on one core. Images are rounded to
+    bytes and resized to 299 x 299 as in TensorFlow. `weights`: path of the published file; None uses torch's hub
+    folder, or downloads it.
     """
 
     weights: str | None = None
@@ -58,7 +58,7 @@ def load(weights: str | None) -> Any:
 
     tensors = _weights.load_tensors(WEIGHTS, weights, "fd_efficientnet_lite0, which needs no download")
     clean = io.BytesIO()
-    torch.save(tensors, clean)  # torch-fidelity unpickles anything, so it is given a file that contains tensors only.
+    torch.save(tensors, clean)  # torch-fidelity unpickles any object, so the file must contain only tensors.
     clean.seek(0)
     state = torch.get_rng_state()
     network = FeatureExtractorInceptionV3(

@@ -1,4 +1,4 @@
-"""Samples as features, without a network."""
+"""Features without a large network: the samples themselves, and those of the digits classifier."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,7 +16,7 @@ class FlattenedSamples:
 
     @property
     def digest(self) -> None:
-        """None: no network."""
+        """None, because there is no network."""
 
     def __call__(self, samples: Tensor) -> Tensor:
         """Return (N, D) float32 of (N, ...)."""
@@ -31,7 +31,7 @@ class DownsampledImages:
 
     @property
     def digest(self) -> None:
-        """None: no network."""
+        """None, because there is no network."""
 
     def __call__(self, samples: Tensor) -> Tensor:
         """Return (N, D) float32 of (N, C, H, W)."""

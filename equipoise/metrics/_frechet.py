@@ -17,8 +17,7 @@ from equipoise.core.metric import Bootstrap, MetricResult
 from equipoise.errors import DataError
 
 MAX_EXACT_FEATURES = 128
-"""Number of features up to which every resample is computed exactly; above, to first order, because one takes seconds.
-"""
+"""Largest number of features for which resamples are computed exactly; otherwise to first order, which is faster."""
 SINGULAR = 1e-10
 """Eigenvalues below this share of the largest are treated as 0 in a division."""
 
@@ -101,7 +100,7 @@ def _resample(real: Tensor, fake: Tensor, bootstrap: Bootstrap, value: float) ->
     return value + change + fake_weights.double() @ _influence(fake, second, first) / len(fake)
 
 
-def _influence(features: Tensor, own: GaussianMoments, other: GaussianMoments) -> Tensor:
+def _influence(features: Tensor, moments: GaussianMoments, other: GaussianMoments) -> Tensor:
     """Return the first-order influence of each row on d² (von Mises): (N,) float64 with mean 0.
 
         ψ(x) = 2 (μ - μ')·(x - μ) + (x - μ)ᵀ (I - T) (x - μ) - tr(Σ (I - T)),   T = Σ'^½ (Σ'^½ Σ Σ'^½)^-½ Σ'^½
@@ -109,12 +108,12 @@ def _influence(features: Tensor, own: GaussianMoments, other: GaussianMoments) -
     T, the optimal transport map, is the derivative of 2 tr(Σ'^½ Σ Σ'^½)^½ with respect to Σ.
     """
     root = _root(other.covariance)
-    values, vectors = torch.linalg.eigh(root @ own.covariance @ root)
+    values, vectors = torch.linalg.eigh(root @ moments.covariance @ root)
     inverse = torch.where(values > SINGULAR * values.max(), values, math.inf).rsqrt()
     transport = root @ (vectors * inverse) @ vectors.T @ root
     slope = torch.eye(len(root), dtype=torch.float64) - transport
-    centred = features.double() - own.mean
-    influence = 2 * centred @ (own.mean - other.mean) + ((centred @ slope) * centred).sum(dim=1)
+    centred = features.double() - moments.mean
+    influence = 2 * centred @ (moments.mean - other.mean) + ((centred @ slope) * centred).sum(dim=1)
     result: Tensor = influence - influence.mean()
     return result
 

@@ -17,11 +17,11 @@ from equipoise.core.metric import Bootstrap, MetricResult
 from equipoise.errors import DataError
 
 ROWS = 1024
-"""Kernel rows computed at once: 80 MB for 10,000 samples."""
+"""Number of kernel rows computed at once: 80 MB for 10,000 samples."""
 
 
 class PairMeans(NamedTuple):
-    """Mean of k over pairs: of the samples, and of each resample, (R,) float64."""
+    """Mean of k over pairs. `mean`: of the samples. `resampled`: of each resample, (R,) float64."""
 
     mean: float
     resampled: Tensor
@@ -50,7 +50,7 @@ def compute(real: Tensor, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
 
 
 def kernel(first: Tensor, second: Tensor) -> Tensor:
-    """Return k of each row with each row: (m, n)."""
+    """Compute k of each row (m, d) with each row (n, d): (m, n)."""
     products = (first @ second.T).div_(first.shape[1]).add_(1)
     return products.square().mul_(products)
 

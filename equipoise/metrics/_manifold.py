@@ -12,7 +12,7 @@ from torch import Tensor
 from equipoise.errors import DataError
 
 ROWS = 1024
-"""Distance rows computed at once: 80 MB for 10,000 samples."""
+"""Number of distance rows computed at once: 80 MB for 10,000 samples."""
 UNEQUAL = 1.25
 """Ratio of the two counts above which a warning is given."""
 
@@ -33,23 +33,25 @@ def iter_distances(first: Tensor, second: Tensor) -> Iterator[Tensor]:
         yield square.clamp_(min=0).sqrt_()
 
 
-def nearest_neighbours(points: Tensor, others: Tensor, k: int) -> Neighbours:
-    """Return the k nearest of `others` (N, D) to each of `points` (M, D). Raises DataError for fewer than k."""
-    if len(others) < k:
-        raise DataError(f"there are {len(others)} samples, too few for {k} neighbours; increase --count")
-    result = [block.topk(k, largest=False) for block in iter_distances(points, others)]
-    return Neighbours(torch.cat([each.values for each in result]), torch.cat([each.indices for each in result]))
+def nearest_neighbours(points: Tensor, candidates: Tensor, k: int) -> Neighbours:
+    """Return the k nearest of `candidates` (N, D) to each of `points` (M, D). Raises DataError for fewer than k."""
+    if len(candidates) < k:
+        raise DataError(f"there are {len(candidates)} samples, too few for {k} neighbours; increase --count")
+    result = [block.topk(k, largest=False) for block in iter_distances(points, candidates)]
+    return Neighbours(
+        torch.cat([nearest.values for nearest in result]), torch.cat([nearest.indices for nearest in result])
+    )
 
 
 def radii(features: Tensor, k: int) -> Tensor:
-    """Return (N,) float64: distance of each row (N, D) to its k-th nearest other row. DataError for N <= k."""
+    """Return the distance of each row (N, D) to its k-th nearest other row: (N,) float64. DataError for N <= k."""
     if len(features) <= k:
         raise DataError(f"there are {len(features)} samples, too few for {k} neighbours each; increase --count")
     return torch.cat([block.topk(k + 1, largest=False).values[:, k] for block in iter_distances(features, features)])
 
 
 def count_balls(points: Tensor, centres: Tensor, radius: Tensor, border: bool) -> Tensor:
-    """Return (M,) float64: number of balls (N centres, N radii) that contain each point; `border`: surface included."""
+    """Count the balls (N centres, N radii) that contain each point: (M,) float64; `border`: include their surface."""
     result = []
     for block in iter_distances(points, centres):
         result.append((block <= radius if border else block < radius).sum(dim=1))
@@ -57,7 +59,7 @@ def count_balls(points: Tensor, centres: Tensor, radius: Tensor, border: bool) -
 
 
 def count_warnings(real: Tensor, fake: Tensor) -> tuple[str, ...]:
-    """Warn if the counts differ much: with more samples, balls are smaller."""
+    """Return a warning if the counts differ much: with more samples, balls are smaller."""
     if max(len(real), len(fake)) <= UNEQUAL * min(len(real), len(fake)):
         return ()
     return (

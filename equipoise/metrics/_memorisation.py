@@ -1,4 +1,4 @@
-"""Tests for copies of training data, from distances to the nearest training reals."""
+"""Tests for copies of training data, based on distances to the nearest training reals."""
 
 import math
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from torch import Tensor
 from equipoise.metrics._manifold import nearest_neighbours
 
 ROUNDS = 20
-"""Iterations of Lloyd's algorithm; cells need not be optimal, only the same for both sets."""
+"""Number of iterations of Lloyd's algorithm; cells need not be optimal, only the same for both sets."""
 
 
 class NearestDistances(NamedTuple):
-    """Per sample: `distance` (N,) float64 to the nearest training real, and the k-means `cell` (N,) it lies in."""
+    """Nearest training reals of N samples. `distance`: (N,) float64. `cell`: (N,) int64, k-means cell of the sample."""
 
     distance: Tensor
     cell: Tensor
@@ -46,9 +46,9 @@ def rank_z(fake: Tensor, held_out: Tensor) -> float:
     """
     fake, ordered = fake.contiguous(), held_out.sort().values
     ranks = torch.searchsorted(ordered, fake) + torch.searchsorted(ordered, fake, right=True)
-    count, others = len(fake), len(held_out)
-    spread = math.sqrt(count * others * (count + others + 1) / 12)
-    return (ranks.sum().item() / 2 - count * others / 2) / spread
+    m, n = len(fake), len(held_out)
+    spread = math.sqrt(m * n * (m + n + 1) / 12)
+    return (ranks.sum().item() / 2 - m * n / 2) / spread
 
 
 def copying_score(fake: NearestDistances, held_out: NearestDistances, least: int) -> float:

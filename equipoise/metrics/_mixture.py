@@ -14,7 +14,7 @@ GOOD_WITHIN = 3.0
 
 
 class GaussianMixture(NamedTuple):
-    """A mixture estimated from reals: `means` (K, 2) float64 by label, one `std` for all modes and directions."""
+    """A mixture estimated from reals. `means`: (K, 2) float64, by label. `std`: common to all modes and directions."""
 
     means: Tensor
     std: float
@@ -34,7 +34,7 @@ class ModeCounts(NamedTuple):
 
 
 class ModeStatistics(NamedTuple):
-    """The same for each resample: (R,) float64 each."""
+    """Statistics of :class:`ModeCounts` for each resample, (R,) float64 each."""
 
     modes: Tensor
     high_quality: Tensor
@@ -47,7 +47,7 @@ def fit_mixture(real: Batch) -> GaussianMixture:
     Raises DataError if there are no labels, a label below the largest has no sample, or there are too few samples.
     """
     if real.condition is None:
-        raise DataError("counting modes needs labels of the modes, but this data has no labels")
+        raise DataError("counting modes needs labels of the modes, but this data has no labels; omit the metric")
     points, labels = real.real.double().cpu(), real.condition.cpu()
     sizes = torch.bincount(labels)
     if not sizes.all():
@@ -61,7 +61,7 @@ def fit_mixture(real: Batch) -> GaussianMixture:
 
 
 def assign_modes(mixture: GaussianMixture, fake: Tensor) -> Tensor:
-    """Return (N, K) float64: 1 where fake (N, 2) is a good sample of a mode, the nearest one, else 0."""
+    """Assign good samples of fake (N, 2) to their nearest mode: (N, K) float64, 1 for that mode, else 0."""
     offsets = fake.double().cpu()[:, None] - mixture.means
     distance, mode = offsets.square().sum(dim=2).sqrt().min(dim=1)
     good = distance < GOOD_WITHIN * mixture.std
@@ -78,6 +78,6 @@ def mode_statistics(good: Tensor, weights: Tensor) -> ModeStatistics:
 
 
 def count_modes(good: Tensor) -> ModeCounts:
-    """Return the statistics of `good` (N, K)."""
+    """Count modes from `good` (N, K), the result of :func:`assign_modes`."""
     result = mode_statistics(good, torch.ones(1, len(good)))
     return ModeCounts(int(result.modes.item()), result.high_quality.item(), result.reverse_kl.item())

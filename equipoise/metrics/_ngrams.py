@@ -40,34 +40,35 @@ class ReferenceNgrams:
         for owner, sentence in enumerate(sentences):
             for grams, counts in zip(result, count_ngrams(sentence, order), strict=True):
                 for gram, count in counts.items():
-                    most = grams.get(gram)
-                    if most is None:
+                    highest = grams.get(gram)
+                    if highest is None:
                         grams[gram] = NgramCount(count, owner, 0)
-                    elif count > most.count:
-                        grams[gram] = NgramCount(count, owner, most.count)
-                    elif count > most.next:
-                        grams[gram] = NgramCount(most.count, most.owner, count)
+                    elif count > highest.count:
+                        grams[gram] = NgramCount(count, owner, highest.count)
+                    elif count > highest.next:
+                        grams[gram] = NgramCount(highest.count, highest.owner, count)
         return cls(result, Counter(map(len, sentences)))
 
     def bleu(self, sentence: Sentence, owner: int | None = None) -> float:
         """Return BLEU of one sentence, in [0, 1]; the reference `owner`, the sentence itself, is excluded."""
         logarithms = []
         for n, counts in enumerate(count_ngrams(sentence, len(self.grams))):
-            hits = sum(min(count, self._most(n, gram, owner)) for gram, count in counts.items())
+            hits = sum(min(count, self._highest_count(n, gram, owner)) for gram, count in counts.items())
             if n == 0 and not hits:
                 return 0.0
             logarithms.append(math.log((hits or EPSILON) / max(1, counts.total())))
         return self._brevity(len(sentence), owner is not None) * math.exp(math.fsum(logarithms) / len(logarithms))
 
-    def _most(self, n: int, gram: Gram, owner: int | None) -> int:
-        most = self.grams[n].get(gram)
-        if most is None:
+    def _highest_count(self, n: int, gram: Gram, owner: int | None) -> int:
+        highest = self.grams[n].get(gram)
+        if highest is None:
             return 0
-        return most.next if most.owner == owner else most.count
+        return highest.next if highest.owner == owner else highest.count
 
     def _brevity(self, length: int, excludes_itself: bool) -> float:
-        """Return the brevity penalty: below 1 if shorter than the reference nearest in length (of ties, the shorter
-        one).
+        """Return the brevity penalty, below 1 for a sentence shorter than the reference of the nearest length.
+
+        Of two nearest lengths, the shorter one is used.
         """
         lengths = (other for other, count in self.lengths.items() if count > (excludes_itself and other == length))
         nearest = min(lengths, key=lambda other: (abs(other - length), other))

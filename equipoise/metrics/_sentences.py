@@ -1,4 +1,4 @@
-"""Shared by metrics of text: tokens as features, access to the reference set, and enumeration of all sentences."""
+"""Parts of text metrics: tokens as features, access to the reference set, and enumeration of all sentences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ INVALID = -1
 
 @dataclass(frozen=True, slots=True)
 class TokenFeatures:
-    """The tokens themselves."""
+    """Features that are the tokens themselves."""
 
     @property
     def digest(self) -> None:
-        """None: no network."""
+        """None, because there is no network."""
 
     def __call__(self, samples: Tensor) -> Tensor:
         """Return (N, T) int64 of samples (N, T), int64 or float32; values that are not token ids become INVALID."""
@@ -34,7 +34,7 @@ class TokenFeatures:
 
 
 class SentenceMetricMixin:
-    """A metric whose features are tokens."""
+    """Mixin for a metric whose features are tokens."""
 
     __slots__ = ()
 
@@ -42,23 +42,23 @@ class SentenceMetricMixin:
 
     @property
     def features(self) -> TokenFeatures:
-        """The tokens."""
+        """The tokens of the sentences."""
         return TokenFeatures()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences."""
+        """Return whether the data are sentences."""
         return spec.vocabulary is not None
 
 
 class LikelihoodMetricMixin:
-    """A metric of likelihood, which uses no feature network."""
+    """Mixin for a metric of likelihood, which uses no feature network."""
 
     __slots__ = ()
 
     features_digest: ClassVar[None] = None
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences."""
+        """Return whether the data are sentences."""
         return spec.vocabulary is not None
 
 
@@ -76,7 +76,7 @@ class EnumeratedLikelihoods(NamedTuple):
 
 
 def is_enumerable(spec: DataSpec) -> bool:
-    """Whether all sentences of the data can be enumerated."""
+    """Return whether all sentences of the data can be enumerated."""
     return spec.vocabulary is not None and spec.distribution is not None and spec.distribution.support() is not None
 
 

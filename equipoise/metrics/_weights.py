@@ -1,4 +1,4 @@
-"""Published files of weights: local or downloaded, used only if their SHA-256 is correct."""
+"""Published files of weights, local or downloaded; they are used only if their SHA-256 is correct."""
 
 import hashlib
 import importlib.util

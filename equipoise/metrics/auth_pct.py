@@ -33,7 +33,7 @@ class NearestTrainingSamples(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AuthPct(SelectableFeaturesMixin):
-    """Perfect samples stay below 100, since held-out reals are as close by chance: see the real-vs-real reference."""
+    """Share of authentic samples in percent. Perfect samples stay below 100: see the real-vs-real reference."""
 
     features_from: FeatureKind = "efficientnet_lite0"
     """digits, efficientnet_lite0, inception or samples"""

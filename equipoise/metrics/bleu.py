@@ -23,7 +23,7 @@ __all__ = ["BLEU"]
 
 @dataclass(frozen=True, slots=True)
 class BLEU(SentenceMetricMixin, FeatureMetricMixin):
-    """0 to 1. Raises SettingError for `order` below 1."""
+    """Mean BLEU of samples, from 0 to 1. Raises SettingError for `order` below 1."""
 
     order: int = 4
     """the longest n-grams; all lengths have equal weight"""
@@ -36,7 +36,7 @@ class BLEU(SentenceMetricMixin, FeatureMetricMixin):
             raise SettingError(f"order = {self.order}: it must be at least 1")
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
-        """Compute from held-out sentences (M, T) int64 and samples (N, T) int64."""
+        """Compute the metric from held-out sentences (M, T) int64 and samples (N, T) int64."""
         ends = require_sentences(real, "bleu")
         references = ReferenceNgrams.build(strip_endings(real.real, ends), self.order)
         return MetricResult.from_mean(

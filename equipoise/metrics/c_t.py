@@ -27,7 +27,7 @@ __all__ = ["CT"]
 
 @dataclass(frozen=True, slots=True)
 class CT(SelectableFeaturesMixin):
-    """A z score over k-means cells of the training reals."""
+    """Test for copies: a mean z score over k-means cells of the training reals."""
 
     features_from: FeatureKind = "efficientnet_lite0"
     """digits, efficientnet_lite0, inception or samples"""

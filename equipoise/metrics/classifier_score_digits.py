@@ -20,7 +20,7 @@ __all__ = ["ClassifierScoreDigits"]
 
 @dataclass(frozen=True, slots=True)
 class ClassifierScoreDigits(FeatureMetricMixin):
-    """Between 1 and 10. One image per digit suffices for 10: it does not measure variety within a class."""
+    """Inception score from 1 to 10. One image per digit suffices for 10: variety within a class is not measured."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
@@ -30,10 +30,10 @@ class ClassifierScoreDigits(FeatureMetricMixin):
         return DigitLogits()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images of any size."""
+        """Return whether the data are grey or colour images, of any size."""
         return is_grey_or_colour(spec)
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
-        """Compute from logits (N, 10) of samples, in a single split because small splits lower the score."""
+        """Compute the metric from logits (N, 10) of samples, in one split, because small splits lower the score."""
         result = _digits_classifier.compute_score(fake, 1, bootstrap)
         return MetricResult(result.value, result.resampled)

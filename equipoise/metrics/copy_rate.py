@@ -19,7 +19,7 @@ __all__ = ["CopyRate"]
 
 @dataclass(frozen=True, slots=True)
 class CopyRate(SentenceMetricMixin, FeatureMetricMixin):
-    """0 to 1."""
+    """Share of copied samples, from 0 to 1."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     needs_train: ClassVar[bool] = True
@@ -27,7 +27,7 @@ class CopyRate(SentenceMetricMixin, FeatureMetricMixin):
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from training sentences (T, T') int64 and samples (N, T') int64.
 
-        Raises DataError without the former.
+        Raises DataError without training sentences.
         """
         if (fake < 0).any():
             return MetricResult(math.nan)  # Invalid tokens are not copies, but not better than copies.

@@ -19,7 +19,7 @@ __all__ = ["Coverage"]
 
 @dataclass(frozen=True, slots=True)
 class Coverage(SelectableFeaturesMixin):
-    """Variety, robust to outliers among the samples."""
+    """Share of covered reals, a measure of variety that is robust to outliers among the samples."""
 
     features_from: FeatureKind = "efficientnet_lite0"
     """digits, efficientnet_lite0, inception or samples"""
@@ -35,7 +35,7 @@ class Coverage(SelectableFeaturesMixin):
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from features (M, D) of reals and (N, D) of samples; reals are resampled.
 
-        Raises DataError for too few.
+        Raises DataError for too few samples or reals.
         """
         is_covered = nearest_neighbours(real.real, fake, 1).distance[:, 0] < radii(real.real, self.neighbours)
         return MetricResult.from_mean(is_covered.double(), bootstrap, side=0, warnings=count_warnings(real.real, fake))

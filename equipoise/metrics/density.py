@@ -20,7 +20,7 @@ __all__ = ["Density"]
 
 @dataclass(frozen=True, slots=True)
 class Density(SelectableFeaturesMixin):
-    """Fidelity, robust to outliers among the reals."""
+    """Mean number of balls per sample, a measure of fidelity that is robust to outliers among the reals."""
 
     features_from: FeatureKind = "efficientnet_lite0"
     """digits, efficientnet_lite0, inception or samples"""
@@ -36,7 +36,7 @@ class Density(SelectableFeaturesMixin):
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from features (M, D) of reals and (N, D) of samples; samples are resampled.
 
-        Raises DataError for too few.
+        Raises DataError for too few samples or reals.
         """
         counts = count_balls(fake, real.real, radii(real.real, self.neighbours), border=False)
         return MetricResult.from_mean(counts / self.neighbours, bootstrap, warnings=count_warnings(real.real, fake))

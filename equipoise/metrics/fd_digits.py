@@ -20,7 +20,7 @@ __all__ = ["FdDigits"]
 
 @dataclass(frozen=True, slots=True)
 class FdDigits(FeatureMetricMixin):
-    """Biased upward for few samples: 10,000 perfect samples against 1,000 reals are still above 0."""
+    """Fréchet distance, biased upward for few samples: 10,000 perfect samples against 1,000 reals are above 0."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
@@ -30,12 +30,12 @@ class FdDigits(FeatureMetricMixin):
         return DigitFeatures()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images of any size."""
+        """Return whether the data are grey or colour images, of any size."""
         return is_grey_or_colour(spec)
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from features (M, D) of reals and (N, D) of samples.
 
-        Raises DataError for fewer than 2 of either.
+        Raises DataError for fewer than 2 samples or reals.
         """
         return _frechet.compute(real.real, fake, bootstrap, alternative="kd_digits")

@@ -20,7 +20,7 @@ __all__ = ["FdEfficientnetLite0"]
 
 @dataclass(frozen=True, slots=True)
 class FdEfficientnetLite0(FeatureMetricMixin):
-    """Strongly biased upward below about 5,000 samples: use kd_efficientnet_lite0 there."""
+    """Fréchet distance, strongly biased upward below about 5,000 samples: use kd_efficientnet_lite0 there."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
@@ -30,12 +30,12 @@ class FdEfficientnetLite0(FeatureMetricMixin):
         return EfficientNetFeatures()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images of any size."""
+        """Return whether the data are grey or colour images, of any size."""
         return is_grey_or_colour(spec)
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from features (M, D) of reals and (N, D) of samples.
 
-        Raises DataError for fewer than 2 of either.
+        Raises DataError for fewer than 2 samples or reals.
         """
         return _frechet.compute(real.real, fake, bootstrap, alternative="kd_efficientnet_lite0")

@@ -24,7 +24,7 @@ MAX_VALUES = 64 * 64
 
 @dataclass(frozen=True, slots=True)
 class FdPixels(FeatureMetricMixin):
-    """Images of up to 64 x 64 pixels in one channel: the covariance has an entry for each pair of pixels.
+    """Fréchet distance of up to 4,096 pixels: the covariance has an entry for each pair.
 
     Larger images, and colour images, must be averaged down to `side` x `side`. Raises SettingError for a side below 1.
     """
@@ -44,13 +44,13 @@ class FdPixels(FeatureMetricMixin):
         return FlattenedSamples() if self.side is None else DownsampledImages(self.side)
 
     def suits(self, spec: DataSpec) -> bool:
-        """Images with at most 4,096 values after averaging."""
+        """Return whether the data are images with at most 4,096 values after averaging."""
         shape = spec.shape if self.side is None else (spec.shape[0], *(min(self.side, n) for n in spec.shape[1:]))
         return is_grey_or_colour(spec) and math.prod(shape) <= MAX_VALUES
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from features (M, D) of reals and (N, D) of samples.
 
-        Raises DataError for fewer than 2 of either.
+        Raises DataError for fewer than 2 samples or reals.
         """
         return _frechet.compute(real.real, fake, bootstrap, alternative="kd_efficientnet_lite0")

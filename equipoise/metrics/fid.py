@@ -22,7 +22,7 @@ __all__ = ["Fid"]
 
 @dataclass(frozen=True, slots=True)
 class Fid(FeatureMetricMixin):
-    """Minutes per 1,000 images on one core; the weights (96 MB) are downloaded once, or given."""
+    """Fréchet Inception distance; minutes per 1,000 images on one core. Weights (96 MB) are downloaded once."""
 
     weights: str | None = None
     """path of the weights; default: torch's hub folder, downloaded if missing"""
@@ -38,12 +38,12 @@ class Fid(FeatureMetricMixin):
         return InceptionFeatures(self.weights)
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images of any size."""
+        """Return whether the data are grey or colour images, of any size."""
         return is_grey_or_colour(spec)
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from features (M, 3056) of reals and (N, 3056) of samples.
 
-        Raises DataError for fewer than 2 of either.
+        Raises DataError for fewer than 2 samples or reals.
         """
         return _frechet.compute(real.real[:, :POOLED], fake[:, :POOLED], bootstrap, alternative="kid")

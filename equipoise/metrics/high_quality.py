@@ -21,17 +21,17 @@ __all__ = ["HighQuality"]
 
 @dataclass(frozen=True, slots=True)
 class HighQuality(FeatureMetricMixin):
-    """Insensitive to missing modes: see `modes`."""
+    """Share of good samples, from 0 to 1. It is insensitive to missing modes: see `modes`."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     @property
     def features(self) -> FlattenedSamples:
-        """The coordinates."""
+        """The coordinates of the points."""
         return FlattenedSamples()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Labelled points in the plane."""
+        """Return whether the data are labelled points in the plane."""
         return spec.shape == (2,) and spec.classes > 0
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:

@@ -24,7 +24,7 @@ __all__ = ["InceptionScore"]
 
 @dataclass(frozen=True, slots=True)
 class InceptionScore(FeatureMetricMixin):
-    """Between 1 and 1,008; published values use 50,000 samples. Small splits bias it downward."""
+    """Inception score, from 1 to 1,008. Published values use 50,000 samples; small splits bias it downward."""
 
     weights: str | None = None
     """path of the weights; default: torch's hub folder, downloaded if missing"""
@@ -43,7 +43,7 @@ class InceptionScore(FeatureMetricMixin):
         return InceptionFeatures(self.weights)
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images of any size."""
+        """Return whether the data are grey or colour images, of any size."""
         return is_grey_or_colour(spec)
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:

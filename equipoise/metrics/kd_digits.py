@@ -21,7 +21,7 @@ __all__ = ["KdDigits"]
 
 @dataclass(frozen=True, slots=True)
 class KdDigits(FeatureMetricMixin):
-    """About 0 for perfect samples, above 4 for a single class, below 8. It can be negative.
+    """Kernel distance: about 0 for perfect samples, 4 to 8 for a single class. It can be negative.
 
     The estimate is unbiased for independent samples, but the 1,000 held-out digits contain exactly 100 of each class,
     which is more even than chance, so 1,000 perfect samples score -0.006 ± 0.001. Values below 0 are never better than
@@ -36,12 +36,12 @@ class KdDigits(FeatureMetricMixin):
         return DigitFeatures()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images of any size."""
+        """Return whether the data are grey or colour images, of any size."""
         return is_grey_or_colour(spec)
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from features (M, D) of reals and (N, D) of samples.
 
-        Raises DataError for fewer than 2 of either.
+        Raises DataError for fewer than 2 samples or reals.
         """
         return _kernel.compute(real.real, fake, bootstrap)

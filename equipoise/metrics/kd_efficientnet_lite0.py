@@ -20,7 +20,7 @@ __all__ = ["KdEfficientnetLite0"]
 
 @dataclass(frozen=True, slots=True)
 class KdEfficientnetLite0(FeatureMetricMixin):
-    """Unbiased: few samples make it uncertain, not worse. It can be negative."""
+    """Kernel distance, unbiased: few samples make it uncertain, not larger. It can be negative."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
@@ -30,12 +30,12 @@ class KdEfficientnetLite0(FeatureMetricMixin):
         return EfficientNetFeatures()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images of any size."""
+        """Return whether the data are grey or colour images, of any size."""
         return is_grey_or_colour(spec)
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from features (M, D) of reals and (N, D) of samples.
 
-        Raises DataError for fewer than 2 of either.
+        Raises DataError for fewer than 2 samples or reals.
         """
         return _kernel.compute(real.real, fake, bootstrap)

@@ -26,7 +26,7 @@ SUBSET_SEED = 2020
 
 @dataclass(frozen=True, slots=True)
 class Kid(FeatureMetricMixin):
-    """With fewer than 1,000 samples or reals, subsets have the size of the smaller set."""
+    """Kernel Inception distance. With fewer than 1,000 samples or reals, subsets have the size of the smaller set."""
 
     weights: str | None = None
     """path of the weights; default: torch's hub folder, downloaded if missing"""
@@ -48,13 +48,13 @@ class Kid(FeatureMetricMixin):
         return InceptionFeatures(self.weights)
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images of any size."""
+        """Return whether the data are grey or colour images, of any size."""
         return is_grey_or_colour(spec)
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from features (M, 3056) of reals and (N, 3056) of samples.
 
-        Raises DataError for fewer than 2 of either.
+        Raises DataError for fewer than 2 samples or reals.
         """
         real_features, fake_features = real.real[:, :POOLED], fake[:, :POOLED]
         resampled = _kernel.compute(real_features, fake_features, bootstrap).resampled if bootstrap.count else None

@@ -24,7 +24,7 @@ MIN_SIDE = 32
 
 @dataclass(frozen=True, slots=True)
 class Lpips(FeatureMetricMixin):
-    """The weights, 233 MB (AlexNet) or 528 MB (VGG-16), are downloaded once, or given."""
+    """Mean LPIPS distance. The weights, 233 MB (AlexNet) or 528 MB (VGG-16), are downloaded once."""
 
     backbone: _features_lpips.Backbone = "alex"
     """alex or vgg"""
@@ -45,7 +45,7 @@ class Lpips(FeatureMetricMixin):
         return RawSamples(_features_lpips.BACKBONES[self.backbone].published.digest)
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images of at least 32 pixels a side."""
+        """Return whether the data are grey or colour images of at least 32 pixels a side."""
         return is_grey_or_colour(spec) and min(spec.shape[1:]) >= MIN_SIDE
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:

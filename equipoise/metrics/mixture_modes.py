@@ -21,22 +21,22 @@ __all__ = ["MixtureModes"]
 
 @dataclass(frozen=True, slots=True)
 class MixtureModes:
-    """For points in the plane whose labels are the modes."""
+    """Product of the shares of covered modes and of good samples, for points in the plane labelled by mode."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     needs_train: ClassVar[bool] = False
 
     @property
     def features(self) -> FlattenedSamples:
-        """The coordinates."""
+        """The coordinates of the points."""
         return FlattenedSamples()
 
     @property
     def features_digest(self) -> None:
-        """None: no network."""
+        """None, because there is no network."""
 
     def suits(self, spec: DataSpec) -> bool:
-        """Labelled points in the plane."""
+        """Return whether the data are labelled points in the plane."""
         return spec.shape == (2,) and spec.classes > 0
 
     def statistics(self, real: Batch) -> GaussianMixture:
@@ -56,7 +56,7 @@ class MixtureModes:
         return _mixture.count_modes(_mixture.assign_modes(statistics, fake))
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
-        """Compute as `value`, from labelled reals (M, 2) and samples (N, 2)."""
+        """Compute the same as `value`, from labelled reals (M, 2) and samples (N, 2)."""
         good = _mixture.assign_modes(_mixture.fit_mixture(real), fake)
         value = _product(_mixture.mode_statistics(good, torch.ones(1, len(fake))), good.shape[1]).item()
         if not bootstrap.count:

@@ -21,17 +21,17 @@ __all__ = ["Modes"]
 
 @dataclass(frozen=True, slots=True)
 class Modes(FeatureMetricMixin):
-    """At most 8 for the ring, 25 for the grid."""
+    """Number of covered modes, at most 8 for the ring, 25 for the grid."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     @property
     def features(self) -> FlattenedSamples:
-        """The coordinates."""
+        """The coordinates of the points."""
         return FlattenedSamples()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Labelled points in the plane."""
+        """Return whether the data are labelled points in the plane."""
         return spec.shape == (2,) and spec.classes > 0
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:

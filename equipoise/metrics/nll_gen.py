@@ -18,14 +18,14 @@ __all__ = ["NLLGen"]
 
 @dataclass(frozen=True, slots=True)
 class NLLGen(LikelihoodMetricMixin):
-    """Its exponential is the perplexity per token."""
+    """Negative log-likelihood in nats per token; its exponential is the perplexity."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     def compute_from_likelihood(
         self, log_likelihood: LogLikelihood, real: ReferenceSet, bootstrap: Bootstrap
     ) -> MetricResult:
-        """Compute from held-out sentences (M, T) int64, which are resampled for the interval."""
+        """Compute the metric from held-out sentences (M, T) int64, which are resampled for the interval."""
         nats = -log_likelihood(real.real).double().cpu()
         if require_sentences(real, "nll_gen"):
             tokens = (real.real != END).sum(dim=1).add(1).clamp_max(real.real.shape[1]).double()

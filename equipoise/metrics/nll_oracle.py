@@ -19,12 +19,12 @@ __all__ = ["NLLOracle"]
 
 @dataclass(frozen=True, slots=True)
 class NLLOracle(SentenceMetricMixin, FeatureMetricMixin):
-    """Published values use 9,984 samples and one oracle: they are not comparable across oracles."""
+    """Negative log-likelihood in nats per token. Published values use 9,984 samples; compare only for one oracle."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences of a known distribution whose support cannot be enumerated."""
+        """Return whether the data are sentences of a known distribution that cannot be enumerated."""
         return spec.vocabulary is not None and spec.distribution is not None and spec.distribution.support() is None
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:

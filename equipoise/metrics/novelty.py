@@ -19,7 +19,7 @@ __all__ = ["Novelty"]
 
 @dataclass(frozen=True, slots=True)
 class Novelty(SentenceMetricMixin, FeatureMetricMixin):
-    """0 to 1: distinct samples that were not trained on, divided by all samples. Noise is novel too."""
+    """Number of distinct samples that were not trained on, divided by all samples, from 0 to 1. Noise is novel too."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     needs_train: ClassVar[bool] = True
@@ -27,7 +27,7 @@ class Novelty(SentenceMetricMixin, FeatureMetricMixin):
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from training sentences (T, T') int64 and samples (N, T') int64.
 
-        Raises DataError without the former.
+        Raises DataError without training sentences.
         """
         train, keys = set(sentence_keys(require_train(real, "novelty"))), sentence_keys(fake)
         counts = Counter(keys)

@@ -21,7 +21,7 @@ __all__ = ["PairedEfficientnetLite0"]
 
 @dataclass(frozen=True, slots=True)
 class PairedEfficientnetLite0(FeatureMetricMixin):
-    """Unlike pixel differences, it measures whether edges and textures match those of the target."""
+    """Mean perceptual distance. Unlike pixel differences, it compares edges and textures with the target."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     is_paired: ClassVar[Literal[True]] = True
@@ -32,13 +32,13 @@ class PairedEfficientnetLite0(FeatureMetricMixin):
         return RawSamples(DIGEST)
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images whose held-out inputs are paired with their targets."""
+        """Return whether the data are grey or colour images with paired held-out inputs."""
         return is_grey_or_colour(spec) and "held_out" in spec.paired
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from images (M, C, H, W) and (N, C, H, W) in the same order.
 
-        Raises DataError for fewer reals.
+        Raises DataError if there are fewer reals than samples.
         """
         target = _image_distances.matching_reals(real.real, fake)
         return MetricResult.from_mean(

@@ -20,24 +20,24 @@ __all__ = ["PairedL1"]
 
 @dataclass(frozen=True, slots=True)
 class PairedL1(FeatureMetricMixin):
-    """On [-1, 1]; 2 is black instead of white."""
+    """Mean absolute difference of pixels in [-1, 1], from 0 to 2."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     is_paired: ClassVar[Literal[True]] = True
 
     @property
     def features(self) -> FlattenedSamples:
-        """The pixels."""
+        """The pixels as a vector."""
         return FlattenedSamples()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Data whose held-out inputs are paired with their targets."""
+        """Return whether held-out inputs are paired with their targets."""
         return "held_out" in spec.paired
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from pixels (M, D) of reals and (N, D) of samples in the same order.
 
-        Raises DataError for fewer reals.
+        Raises DataError if there are fewer reals than samples.
         """
         differences = (_image_distances.matching_reals(real.real, fake) - fake).abs().double().mean(dim=1)
         return MetricResult.from_mean(differences, bootstrap)

@@ -22,7 +22,7 @@ __all__ = ["PerceptualEfficientnetLite0"]
 
 @dataclass(frozen=True, slots=True)
 class PerceptualEfficientnetLite0(FeatureMetricMixin):
-    """Compare with the real-vs-real reference: noise is diverse too."""
+    """Mean perceptual distance. Compare with the real-vs-real reference: noise is diverse too."""
 
     pairs: int = 1000
     """largest number of pairs of samples"""
@@ -38,7 +38,7 @@ class PerceptualEfficientnetLite0(FeatureMetricMixin):
         return RawSamples(DIGEST)
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images of any size."""
+        """Return whether the data are grey or colour images, of any size."""
         return is_grey_or_colour(spec)
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:

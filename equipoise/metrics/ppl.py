@@ -26,7 +26,7 @@ __all__ = ["Ppl"]
 
 @dataclass(frozen=True, slots=True)
 class Ppl:
-    """Needs a generator: it is computed for runs, not for folders of images."""
+    """Perceptual path length. It needs a generator, so it is computed for runs, not for folders of images."""
 
     distance: Literal["efficientnet_lite0", "vgg"] = "efficientnet_lite0"
     """efficientnet_lite0, or vgg for LPIPS as published"""
@@ -53,13 +53,13 @@ class Ppl:
         return _features_efficientnet.DIGEST
 
     def suits(self, spec: DataSpec) -> bool:
-        """Grey or colour images of any size."""
+        """Return whether the data are grey or colour images, of any size."""
         return is_grey_or_colour(spec)
 
     def compute_along_path(self, starts: Tensor, ends: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from samples (N, C, H, W) at the start and at the end of steps.
 
-        Raises DataError for no steps.
+        Raises DataError if there are no steps.
         """
         if not len(starts):
             raise DataError("a path length needs at least one step; increase --count")

@@ -20,7 +20,7 @@ __all__ = ["Precision"]
 
 @dataclass(frozen=True, slots=True)
 class Precision(SelectableFeaturesMixin):
-    """Fidelity. Comparable only between equal numbers of reals, features and neighbours."""
+    """Precision, a measure of fidelity. Compare only with equal numbers of reals, features and neighbours."""
 
     features_from: FeatureKind = "efficientnet_lite0"
     """digits, efficientnet_lite0, inception or samples"""
@@ -36,7 +36,7 @@ class Precision(SelectableFeaturesMixin):
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from features (M, D) of reals and (N, D) of samples; samples are resampled.
 
-        Raises DataError for too few.
+        Raises DataError for too few samples or reals.
         """
         counts = count_balls(fake, real.real, radii(real.real, self.neighbours), border=True)
         return MetricResult.from_mean((counts > 0).double(), bootstrap, warnings=count_warnings(real.real, fake))

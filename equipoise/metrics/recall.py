@@ -20,7 +20,7 @@ __all__ = ["Recall"]
 
 @dataclass(frozen=True, slots=True)
 class Recall(SelectableFeaturesMixin):
-    """Variety. Comparable only between equal numbers of samples, features and neighbours."""
+    """Recall, a measure of variety. Compare only with equal numbers of samples, features and neighbours."""
 
     features_from: FeatureKind = "efficientnet_lite0"
     """digits, efficientnet_lite0, inception or samples"""
@@ -36,7 +36,7 @@ class Recall(SelectableFeaturesMixin):
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from features (M, D) of reals and (N, D) of samples; reals are resampled.
 
-        Raises DataError for too few.
+        Raises DataError for too few samples or reals.
         """
         counts = count_balls(real.real, fake, radii(fake, self.neighbours), border=True)
         return MetricResult.from_mean(

@@ -21,17 +21,17 @@ __all__ = ["ReverseKl"]
 
 @dataclass(frozen=True, slots=True)
 class ReverseKl(FeatureMetricMixin):
-    """ln K if all samples are in one mode, or none is good."""
+    """Reverse KL divergence in nats, from 0 to ln K: ln K if all good samples are in one mode, or none is good."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     @property
     def features(self) -> FlattenedSamples:
-        """The coordinates."""
+        """The coordinates of the points."""
         return FlattenedSamples()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Labelled points in the plane."""
+        """Return whether the data are labelled points in the plane."""
         return spec.shape == (2,) and spec.classes > 0
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:

@@ -22,7 +22,7 @@ __all__ = ["SelfBLEU"]
 
 @dataclass(frozen=True, slots=True)
 class SelfBLEU(SentenceMetricMixin, FeatureMetricMixin):
-    """0 to 1; it increases with the number of samples. Raises SettingError for `order` below 1."""
+    """Self-BLEU, from 0 to 1; it increases with the number of samples. Raises SettingError for `order` below 1."""
 
     order: int = 4
     """the longest n-grams; all lengths have equal weight"""
@@ -37,7 +37,7 @@ class SelfBLEU(SentenceMetricMixin, FeatureMetricMixin):
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
         """Compute the metric from samples (N, T) int64; warns of empty ones.
 
-        Raises DataError for fewer than two.
+        Raises DataError for fewer than two samples.
         """
         if len(fake) < 2:
             raise DataError(f"self_bleu compares samples with each other: {len(fake)} is too few; use at least 2")

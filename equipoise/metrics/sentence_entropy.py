@@ -16,17 +16,17 @@ __all__ = ["SentenceEntropy"]
 
 @dataclass(frozen=True, slots=True)
 class SentenceEntropy(LikelihoodMetricMixin):
-    """Nats per sentence."""
+    """Entropy in nats per sentence."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences that can be enumerated."""
+        """Return whether the data are sentences that can be enumerated."""
         return is_enumerable(spec)
 
     def compute_from_likelihood(
         self, log_likelihood: LogLikelihood, real: ReferenceSet, bootstrap: Bootstrap
     ) -> MetricResult:
-        """Compute exactly, so without an interval."""
+        """Compute the exact value, without an interval."""
         log_q = enumerate_likelihoods(log_likelihood, real, "sentence_entropy").model
         return MetricResult(-(log_q.exp() * log_q).sum().item())

@@ -16,17 +16,17 @@ __all__ = ["SentenceForwardKL"]
 
 @dataclass(frozen=True, slots=True)
 class SentenceForwardKL(LikelihoodMetricMixin):
-    """Nats per sentence; probability assigned to invalid sentences counts, because the support lacks it."""
+    """Forward KL divergence in nats per sentence. Probability assigned to invalid sentences increases it."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences that can be enumerated."""
+        """Return whether the data are sentences that can be enumerated."""
         return is_enumerable(spec)
 
     def compute_from_likelihood(
         self, log_likelihood: LogLikelihood, real: ReferenceSet, bootstrap: Bootstrap
     ) -> MetricResult:
-        """Compute exactly, so without an interval."""
+        """Compute the exact value, without an interval."""
         result = enumerate_likelihoods(log_likelihood, real, "sentence_forward_kl")
         return MetricResult((result.distribution.exp() * (result.distribution - result.log_likelihood)).sum().item())

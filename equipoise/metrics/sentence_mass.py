@@ -15,16 +15,16 @@ __all__ = ["SentenceMass"]
 
 @dataclass(frozen=True, slots=True)
 class SentenceMass(LikelihoodMetricMixin):
-    """0 to 1."""
+    """Probability of all valid sentences, from 0 to 1."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences that can be enumerated."""
+        """Return whether the data are sentences that can be enumerated."""
         return is_enumerable(spec)
 
     def compute_from_likelihood(
         self, log_likelihood: LogLikelihood, real: ReferenceSet, bootstrap: Bootstrap
     ) -> MetricResult:
-        """Compute exactly, so without an interval."""
+        """Compute the exact value, without an interval."""
         return MetricResult(enumerate_likelihoods(log_likelihood, real, "sentence_mass").mass)

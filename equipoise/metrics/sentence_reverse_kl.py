@@ -16,17 +16,17 @@ __all__ = ["SentenceReverseKL"]
 
 @dataclass(frozen=True, slots=True)
 class SentenceReverseKL(LikelihoodMetricMixin):
-    """Nats per sentence."""
+    """Reverse KL divergence in nats per sentence."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences that can be enumerated."""
+        """Return whether the data are sentences that can be enumerated."""
         return is_enumerable(spec)
 
     def compute_from_likelihood(
         self, log_likelihood: LogLikelihood, real: ReferenceSet, bootstrap: Bootstrap
     ) -> MetricResult:
-        """Compute exactly, so without an interval."""
+        """Compute the exact value, without an interval."""
         result = enumerate_likelihoods(log_likelihood, real, "sentence_reverse_kl")
         return MetricResult((result.model.exp() * (result.model - result.distribution)).sum().item())

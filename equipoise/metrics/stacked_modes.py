@@ -23,7 +23,7 @@ MODES = 1000
 
 @dataclass(frozen=True, slots=True)
 class StackedModes(FeatureMetricMixin):
-    """One sample suffices for a stack; noise covers many stacks by chance."""
+    """Number of covered stacks, at most 1,000. One sample covers a stack; noise covers many by chance."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
@@ -33,11 +33,11 @@ class StackedModes(FeatureMetricMixin):
         return StackedDigitNumbers()
 
     def suits(self, spec: DataSpec) -> bool:
-        """Three digits in three channels, with 1,000 classes."""
+        """Return whether the data are images of three channels with 1,000 classes."""
         return spec.is_image and spec.shape[0] == 3 and spec.classes == MODES
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
-        """Compute from the numbers (N, 1) that samples form; reals are not used."""
+        """Compute the metric from the numbers (N, 1) that samples form; reals are not used."""
         good = torch.nn.functional.one_hot(fake[:, 0].long(), MODES).double()
         value = _mixture.mode_statistics(good, torch.ones(1, len(fake))).modes.item()
         if not bootstrap.count:

@@ -18,12 +18,12 @@ __all__ = ["Validity"]
 
 @dataclass(frozen=True, slots=True)
 class Validity(SentenceMetricMixin, FeatureMetricMixin):
-    """0 to 1. A single sentence, repeated, is valid: see novelty."""
+    """Share of valid samples, from 0 to 1. One valid sentence repeated scores 1: see novelty."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
     def suits(self, spec: DataSpec) -> bool:
-        """Sentences that can be enumerated."""
+        """Return whether the data are sentences that can be enumerated."""
         return is_enumerable(spec)
 
     def compute(self, real: ReferenceSet, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
