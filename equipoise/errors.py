@@ -1,12 +1,12 @@
-"""Every exception of Equipoise.
+"""The exceptions of the package.
 
-EquipoiseError           one line for people: names the thing and the way out; the command line exits with 2
-├── UnknownNameError     a plug, preset, knob, option or key that does not exist; the nearest right one is offered
-├── SettingError         a value outside its range, or settings that cannot go together
-│   └── MissingPackageError  a setting that needs an extra that is not installed
-├── DataError            data that cannot be read, or is too little
-├── RunError             a run folder that is in the way, damaged, not writable, or not a run
-└── CheckpointError      a checkpoint that is cut short, of other shapes, or of a newer version
+EquipoiseError           a problem that the user can solve; one line that names the problem and the remedy
+├── UnknownNameError     a plug, preset, knob, option or key that does not exist; suggests the most similar name
+├── SettingError         a value outside its range, or settings that contradict each other
+│   └── MissingPackageError  a setting that needs an optional package that is not installed
+├── DataError            data that cannot be read, or too few data
+├── RunError             a run folder that exists already, is damaged or not writable, or is not a run
+└── CheckpointError      a checkpoint that is truncated, does not fit the model, or is of a newer version
 """
 
 import difflib
@@ -16,22 +16,29 @@ from pathlib import Path
 
 
 class EquipoiseError(Exception):
-    """The base of all errors that are the reader's to mend."""
+    """Base class of all errors that the user can correct. The command line prints the message and exits with 2."""
 
 
 class UnknownNameError(EquipoiseError):
-    """A name that does not exist."""
+    """A name that does not exist.
 
-    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"there is no {what} '{name}'{nearest(name, known)}")
+    The message is "there is no KIND 'NAME' WHERE" with the most similar of the `available` names, or all of them.
+    `available` None: no suggestion. `where`: optional words after the name, such as "of model 'dcgan'" or "in
+    plan.toml".
+    """
+
+    def __init__(self, kind: str, name: str, available: Iterable[str] | None, where: str = "") -> None:
+        place = f" {where}" if where else ""
+        suggestion = "" if available is None else nearest(name, available)
+        super().__init__(f"there is no {kind} '{name}'{place}{suggestion}")
 
 
 class SettingError(EquipoiseError):
-    """A setting that cannot be."""
+    """An invalid setting, or settings that contradict each other."""
 
 
 class MissingPackageError(SettingError):
-    """A setting that needs a package of an extra that is not installed."""
+    """A setting that needs an optional package that is not installed."""
 
 
 class DataError(EquipoiseError):
@@ -46,19 +53,19 @@ class CheckpointError(EquipoiseError):
     """A checkpoint that cannot be used."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence that offers what was probably meant: a near match, else everything there is."""
-    known = sorted(known)
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+def nearest(name: str, available: Iterable[str]) -> str:
+    """Format a suggestion as the end of a message: the most similar of the available names, otherwise all of them."""
+    names = sorted(available)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if match:
         return f"; did you mean '{match[0]}'?"
-    return f"; there is: {', '.join(known)}" if known else "; there are none"
+    return f"; available: {', '.join(names)}" if names else "; none are available"
 
 
 def unwritable(folder: Path, error: OSError) -> str:
-    """One line for people on why a folder cannot be written, and the way out."""
+    """Format why a folder cannot be written, and the remedy, in one line."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk that holds {folder} is full; make room, then: equipoise resume {folder}"
+        return f"the disk of {folder} is full; free some space, then: equipoise resume {folder}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to write to {folder}; choose another folder with --out"
     return f"cannot write to {folder}: {error.strerror or error}"

@@ -1,4 +1,4 @@
-"""The classes named by the brief, for loops written with them: epoch schedulers, a pair of networks, a PPO agent."""
+"""Classes with the names of the project brief, for custom loops: epoch schedulers, a pair of networks, a PPO agent."""
 
 from equipoise.brief.agent import Hyperparameters, PPOHyperparameterOptimizer
 from equipoise.brief.networks import GAN

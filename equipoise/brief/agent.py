@@ -1,7 +1,7 @@
-"""The brief's agent: PPO on learning rate and beta1, called in every batch of a custom loop, deciding every 50.
+"""The brief's agent: a PPO policy that sets learning rate and beta1 every 50 batches of a custom loop.
 
-The policy is that of the controller `ppo` (controllers/ppo.py): trained in advance with Stable-Baselines3 over many
-short runs, and learning within this run unless `learn` is false. State: epoch progress, FID, both losses. Actions: a
+The policy is the one of the controller `ppo` (controllers/ppo.py): it was trained with Stable-Baselines3 on many short
+runs, and continues to learn during the run unless `learn` is false. State: epoch progress, FID, both losses. Actions: a
 learning rate within 1e-4 to 3e-4, beta1 within 0.3 to 0.7. Reward: policy/reward.py, with its known weaknesses.
 """
 
@@ -21,7 +21,7 @@ from equipoise.policy.files import load_policy
 from equipoise.policy.reward import reward
 
 EVERY = 50
-"""Batches between two decisions."""
+"""Number of batches between two decisions."""
 
 
 class Hyperparameters(NamedTuple):
@@ -32,12 +32,15 @@ class Hyperparameters(NamedTuple):
 
 
 class PPOHyperparameterOptimizer:
-    """Observes every batch, decides every 50, and records the reward of each decision."""
+    """Agent that observes every batch, decides every 50 batches, and records the reward of each decision.
+
+    `rewards`: rewards of the decisions so far.
+    """
 
     def __init__(self, total_batches: int, *, policy: str = "ppo", learn: bool = True, seed: int = 0) -> None:
         """Create an agent for a training of `total_batches`.
 
-        `policy`: the name of a shipped policy, or a file. `learn`: continue learning; `seed` is that of exploration.
+        `policy`: the name of a shipped policy, or a file. `learn`: continue learning. `seed`: seed of the exploration.
         Raises SettingError for a policy that does not exist or is of another kind.
         """
         if total_batches < 1:
@@ -45,7 +48,7 @@ class PPOHyperparameterOptimizer:
         self.total_batches, self._digest = total_batches, load_policy(policy).digest
         options = {"policy": policy, "learn": learn, "seed": seed}
         self._controller: AnyController = catalog.build("controllers", "ppo", options)
-        self._learns = learn
+        self._learn = learn
         self._knobs = AdversarialKnobs(lr_g=2e-4, lr_d=2e-4, beta1=0.5)
         self._initial = self._state = self._controller.initial(self._knobs)
         self._batch = 0
@@ -53,7 +56,7 @@ class PPOHyperparameterOptimizer:
 
     @property
     def hyperparameters(self) -> Hyperparameters:
-        """The last decision; before the first one 2e-4 and 0.5, the initial values of the brief."""
+        """The last decision; before the first decision 2e-4 and 0.5, the initial values of the brief."""
         return Hyperparameters(self._knobs.lr_g, self._knobs.beta1)
 
     def update(
@@ -65,7 +68,7 @@ class PPOHyperparameterOptimizer:
         diversity: float | None = None,
         optimizers: tuple[Optimizer, ...] = (),
     ) -> Hyperparameters | None:
-        """Count a batch; after every 50th decide, write the decision to the optimizers and return it; otherwise None.
+        """Record a batch; after every 50th, decide, write the decision to the optimizers and return it. Otherwise None.
 
         `fid`: the latest distance, lower is better. `diversity`: of fakes relative to reals, see
         :func:`calculate_diversity_score`. Raises SettingError for a loss that is missing or not finite.
@@ -97,12 +100,12 @@ class PPOHyperparameterOptimizer:
         }
 
     def load_state_dict(self, state_dict: StateDict) -> None:
-        """Load what :meth:`state_dict` returned. Raises SettingError if the policy or `learn` differ."""
+        """Load a state that :meth:`state_dict` returned. Raises SettingError if the policy or `learn` differ."""
         if state_dict["digest"] != self._digest:
             raise SettingError("the state belongs to another policy; create the agent with that policy")
-        learns = state_dict["state"].get("learning") is not None
-        if learns != self._learns:
-            raise SettingError(f"the state belongs to an agent with learn={learns}; create this agent with it")
+        saved_learn = state_dict["state"].get("learning") is not None
+        if saved_learn != self._learn:
+            raise SettingError(f"the state belongs to an agent with learn={saved_learn}; create the agent with it")
         self._state = state_from_json(self._initial, state_dict["state"])
         self._knobs = self._knobs.with_values(state_dict["knobs"])
         self._batch, self.rewards = int(state_dict["batch"]), list(state_dict["rewards"])
@@ -127,7 +130,7 @@ def calculate_rewards(
 def calculate_diversity_score(fake: Tensor, real: Tensor) -> float:
     """Return the pixel variance across a batch of fakes (N, ...), relative to that of reals: 1 is equal diversity.
 
-    Noise has variance, too: use this score for display, and for the brief's reward.
+    Noise has a high score, too: use the score only for display and for the reward of the brief.
     """
     variances = [torch.var(batch.detach().float(), dim=0, correction=0).mean().item() for batch in (fake, real)]
     return variances[0] / variances[1] if variances[1] > 0 else 0.0

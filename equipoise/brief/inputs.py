@@ -1,4 +1,4 @@
-"""Validation of what a training loop passes to the brief's classes: the epoch, the losses, the networks."""
+"""Validation of the arguments of the brief's classes: epoch, losses, networks, device."""
 
 import math
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ def epoch_progress(epoch: int, total_epochs: int) -> float:
     if total_epochs < 1:
         raise SettingError(f"total_epochs = {total_epochs}: it must be at least 1")
     if not 0 <= epoch < total_epochs:
-        raise SettingError(f"epoch = {epoch}: epochs of {total_epochs} run from 0 to {total_epochs - 1}")
+        raise SettingError(f"epoch = {epoch}: it must be from 0 to {total_epochs - 1}")
     return epoch / max(1, total_epochs - 1)
 
 
@@ -38,7 +38,10 @@ def finite_number(value: Tensor | float | None, name: str, when: str) -> float:
         raise SettingError(f"{name} must be one number, not {type(value).__name__}")
     result = float(value.detach() if isinstance(value, Tensor) else value)
     if not math.isfinite(result):
-        raise SettingError(f"{name} is {result} in {when}: the networks have diverged; nothing was updated")
+        raise SettingError(
+            f"{name} is {result} in {when}: the networks have diverged; nothing was updated, restart with smaller "
+            "learning rates"
+        )
     return result
 
 
@@ -51,7 +54,7 @@ def validate_losses(losses: Losses | None, epoch: int) -> dict[str, float]:
 
 
 def gradient_norm(network: nn.Module | None) -> float | None:
-    """Return the Euclidean norm of a network's present gradient; None without a gradient or without a network."""
+    """Return the Euclidean norm of a network's current gradient; None without a gradient or without a network."""
     gradients = [] if network is None else [w.grad for w in network.parameters() if w.grad is not None]
     return torch.nn.utils.get_total_norm(gradients).item() if gradients else None
 

@@ -15,8 +15,8 @@ from equipoise.errors import SettingError
 class GAN:
     """A generator and a discriminator for images of 16, 32, 64 or 128 pixels: Radford 2016, figure 1, N(0, 0.02).
 
-    `generator(z)`: z (B, nz) or (B, nz, 1, 1) of N(0, 1) -> images (B, nc, img_size, img_size) in [-1, 1].
-    `discriminator(x)`: such images -> logits (B,), for BCEWithLogitsLoss. Both are modules, on `device`.
+    `generator`: module that maps z (B, nz) or (B, nz, 1, 1) of N(0, 1) to images (B, nc, img_size, img_size) in [-1,
+    1]. `discriminator`: module that maps such images to logits (B,), for BCEWithLogitsLoss. Both are on `device`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class GAN:
 
 
 class _Generator(nn.Module):
-    """Accepts latents as tutorials shape them, (B, nz, 1, 1), or flat."""
+    """Generator that accepts flat latents, and latents of shape (B, nz, 1, 1) as in many tutorials."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -1,12 +1,12 @@
-"""The brief's schedulers: parameters of training by epoch, along a curve or by a learned policy.
+"""The brief's schedulers, which set training parameters by epoch: along a curve, or by a learned policy.
 
     scheduler.update(epoch, total_epochs, generator=…, discriminator=…, losses={"g": loss_g, "d": loss_d})
     noise_var = scheduler.get_parameters()["noise_var"]
 
 `noise_var`: variance of Gaussian noise on images in [-1, 1]; `augmentation_strength`: 0 to 1; `regularization_weight`:
-of a gradient penalty. The learned one follows the network of `learnable:brief` (controllers/learnable.py), trained in
-advance over many short runs on the distance to held-out data. Descending the gradient of the players' own losses would
-teach it to blind the discriminator.
+of a gradient penalty. The learned scheduler uses the network of `learnable:brief` (controllers/learnable.py), which was
+trained on many short runs to reduce the distance to held-out data. Training it on the losses of the players would
+reward a weak discriminator.
 """
 
 import json
@@ -32,12 +32,13 @@ SchedulerConfig = Mapping[str, ParameterOptions]
 
 
 class AnnealedScheduler:
-    """Moves each parameter from `initial` to `final` along a curve over the epochs: linear, exponential or cosine."""
+    """Scheduler that moves each parameter from `initial` to `final` along a linear, exponential or cosine curve."""
 
     def __init__(self, config: SchedulerConfig) -> None:
-        """`config`: parameter -> {"initial": …, "final": …, "schedule": "linear" | "exponential" | "cosine"}.
+        """Create the scheduler.
 
-        Raises SettingError for invalid values, UnknownNameError for an unknown key or curve.
+        `config`: parameter -> {"initial": …, "final": …, "schedule": "linear" | "exponential" | "cosine"}. Raises
+        SettingError for invalid values, UnknownNameError for an unknown key or curve.
         """
         self.config = {name: dict(options) for name, options in config.items()}
         for name, options in self.config.items():
@@ -54,7 +55,7 @@ class AnnealedScheduler:
     def create_default_config(
         schedule: Literal["linear", "exponential", "cosine"] = "cosine",
     ) -> dict[str, dict[str, object]]:
-        """Return the brief's three parameters, from its initial values to nearly 0: an exponential cannot end at 0.
+        """Return a config of the brief's three parameters, from their initial values to nearly 0.
 
         >>> AnnealedScheduler.create_default_config()["noise_var"]
         {'initial': 1.0, 'final': 0.001, 'schedule': 'cosine'}
@@ -79,7 +80,7 @@ class AnnealedScheduler:
         self._progress = progress
 
     def get_parameters(self) -> dict[str, float]:
-        """Return every parameter's value; before the first update that of the first epoch."""
+        """Return the value of each parameter; before the first update, the value of the first epoch."""
         return {name: curve(self._progress) for name, curve in self._curves.items()}
 
     def state_dict(self) -> dict[str, object]:
@@ -87,16 +88,16 @@ class AnnealedScheduler:
         return {"config": self.config, "progress": self._progress}
 
     def load_state_dict(self, state_dict: StateDict) -> None:
-        """Load what :meth:`state_dict` returned. Raises SettingError if it belongs to another config."""
+        """Load a state that :meth:`state_dict` returned. Raises SettingError if it belongs to another config."""
         _check_same_config(state_dict["config"], self.config)
         self._progress = float(state_dict["progress"])
 
 
 class LearnableScheduler:
-    """Sets each parameter within its bounds, by a meta-network that observes the training.
+    """Scheduler that sets each parameter within its bounds, by a meta-network that observes the training.
 
-    The network is not trained here: its output depends on what it observes. Given a `score` in `update`, such as a
-    distance to held-out data, it also learns within the run how far to follow the network (controllers/_bandit.py).
+    The weights of the network do not change. With a `score` in `update`, such as a distance to held-out data, the
+    scheduler learns during the run how far to follow the network (controllers/_bandit.py).
     """
 
     def __init__(
@@ -107,9 +108,11 @@ class LearnableScheduler:
         *,
         policy: str = "brief",
     ) -> None:
-        """`config`: parameter -> {"initial": …, "bounds": (low, high)}. `state_features`: which of loss_g, loss_d,
-        grad_norm_g, grad_norm_d it observes; it always observes epoch_progress. `device`: where the networks are; the
-        policy, of a few dozen weights, runs on the CPU. `policy`: the name of a shipped policy, or a file of
+        """Create the scheduler.
+
+        `config`: parameter -> {"initial": …, "bounds": (low, high)}. `state_features`: observed features among loss_g,
+        loss_d, grad_norm_g, grad_norm_d, in addition to epoch_progress. `device`: device of the networks of the GAN;
+        the policy, with a few dozen weights, runs on the CPU. `policy`: the name of a shipped policy, or a file of
         `equipoise train-policy`.
 
         Raises UnknownNameError for a parameter, key or feature that the policy does not have, SettingError for invalid
@@ -120,11 +123,11 @@ class LearnableScheduler:
         self._heads = [head.name for head in loaded.policy.heads]
         for feature in state_features:
             if feature not in loaded.policy.feature_names:
-                raise UnknownNameError(f"feature of the policy '{policy}'", feature, loaded.policy.feature_names)
+                raise UnknownNameError("feature", feature, loaded.policy.feature_names, f"of the policy '{policy}'")
         self.config = {name: dict(options) for name, options in config.items()}
         for name, options in self.config.items():
             if name not in self._heads:
-                raise UnknownNameError(f"parameter of the policy '{policy}'", name, self._heads)
+                raise UnknownNameError("parameter", name, self._heads, f"of the policy '{policy}'")
             _check_keys(name, options, ("initial", "bounds"), ())
             _check_bounds(name, options)
         self.state_features, self._digest = tuple(state_features), loaded.digest
@@ -144,7 +147,7 @@ class LearnableScheduler:
         *,
         score: float | None = None,
     ) -> None:
-        """Observe an epoch, counted from 0, and decide. Gradients are read from the networks as they are.
+        """Observe an epoch, counted from 0, and decide. Reads the current gradients of the networks.
 
         `losses`: of "g" and "d", required if a loss is a feature. `score`: lower is better. Raises SettingError for a
         loss that is missing or not finite; no parameter changes then.
@@ -163,7 +166,7 @@ class LearnableScheduler:
         self._state, self._knobs = turn.state, self._knobs.step_towards(turn.knobs)
 
     def get_parameters(self) -> dict[str, float]:
-        """Return every parameter's value, within its bounds; `initial` before the first update."""
+        """Return the value of each parameter, within its bounds; `initial` before the first update."""
         positions = dict(zip(self._heads, self._state.positions, strict=True))
         return {name: _value_at(options, positions[name]) for name, options in self.config.items()}
 
@@ -173,7 +176,7 @@ class LearnableScheduler:
         return {"config": self.config, "digest": self._digest, "state": state, "knobs": knobs}
 
     def load_state_dict(self, state_dict: StateDict) -> None:
-        """Load what :meth:`state_dict` returned. Raises SettingError if the config or the policy differ."""
+        """Load a state that :meth:`state_dict` returned. Raises SettingError if the config or the policy differ."""
         _check_same_config(state_dict["config"], self.config)
         if state_dict["digest"] != self._digest:
             raise SettingError("the state belongs to another policy; create the scheduler with that policy")
@@ -182,7 +185,7 @@ class LearnableScheduler:
 
 
 def _value_at(options: ParameterOptions, position: float) -> float:
-    """The value of a parameter: its low bound at position -1, its initial value at 0, its high bound at 1."""
+    """Return the value of a parameter: its low bound at position -1, its initial value at 0, its high bound at 1."""
     low, high = map(float, options["bounds"])
     initial = float(options["initial"])
     return initial + position * (high - initial if position > 0 else initial - low)
@@ -191,14 +194,14 @@ def _value_at(options: ParameterOptions, position: float) -> float:
 def _curve(name: str, schedule: str) -> Callable[..., Callable[[float], float]]:
     curves = ("linear", "exponential", "cosine")
     if schedule not in curves:
-        raise UnknownNameError(f"schedule of '{name}'", schedule, curves)
+        raise UnknownNameError("schedule", schedule, curves, f"for '{name}'")
     return SCHEDULES[schedule]
 
 
 def _check_keys(name: str, options: Mapping[str, object], needed: Sequence[str], optional: Sequence[str]) -> None:
     for key in options:
         if key not in (*needed, *optional):
-            raise UnknownNameError(f"key of '{name}'", key, (*needed, *optional))
+            raise UnknownNameError("key", key, (*needed, *optional), f"of '{name}'")
     for key in needed:
         if key not in options:
             raise SettingError(f"'{name}' has no '{key}'; its keys are {', '.join((*needed, *optional))}")
@@ -211,6 +214,8 @@ def _check_bounds(name: str, options: ParameterOptions) -> None:
 
 
 def _check_same_config(saved: SchedulerConfig, config: SchedulerConfig) -> None:
-    """Compare as JSON, in which bounds are lists."""
+    """Raise SettingError if two configs differ; compared as JSON, in which bounds are lists."""
     if json.dumps(saved, sort_keys=True) != json.dumps(config, sort_keys=True):
-        raise SettingError("the state belongs to a scheduler with another config; create this one with it")
+        raise SettingError(
+            "the state belongs to a scheduler with another config; create the scheduler with that config"
+        )

@@ -1,11 +1,12 @@
-"""Arguments shared by all commands, and errors of the command line in one line.
+"""Arguments that commands share, and one-line messages for errors in them.
 
 Based on argparse alone: see docs/decisions/0001-argparse.md. Nothing in this module imports torch.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from equipoise.errors import EquipoiseError, SettingError, nearest
 
@@ -30,19 +31,19 @@ def make_parser(command: str, summary: str, add_arguments: Callable[[Parser], No
 
 
 def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
-    """Parse the words after the command. Raises UsageError, which suggests the most similar flag for an unknown one."""
+    """Parse the words after the command. Raises UsageError; for an unknown flag it suggests the most similar one."""
     result, unknown = parser.parse_known_args(words)
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
         wrong = next((word for word in unknown if word.startswith("-")), unknown[0])
         suggestion = nearest(wrong.partition("=")[0], flags) if wrong.startswith("-") else ""
-        raise UsageError(f"{parser.prog} does not take '{wrong}'{suggestion}")
+        raise UsageError(f"unknown argument '{wrong}'{suggestion or f'; see {parser.prog} --help'}")
     return result
 
 
 def add_json_flag(parser: Parser) -> None:
     """Add the flag --json, for results that a program can read."""
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
 
 
 def parse_pairs(words: Sequence[str], flag: str) -> dict[str, str]:
@@ -54,3 +55,41 @@ def parse_pairs(words: Sequence[str], flag: str) -> dict[str, str]:
             raise SettingError(f"{flag} takes name=value, not '{word}'")
         result[name.strip()] = value.strip()
     return result
+
+
+if TYPE_CHECKING:
+    from equipoise.inference.latent_space import SampleId
+
+
+def parse_sample_ids(text: str, seed: int, flag: str) -> "list[SampleId]":
+    """Parse "3,17,5/22": samples 3 and 17 of `seed`, and 22 of seed 5. Raises SettingError for anything else."""
+    from equipoise.inference.latent_space import SampleId
+
+    result = []
+    for word in text.split(","):
+        first, slash, second = word.strip().partition("/")
+        numbers = (first, second) if slash else (str(seed), first)
+        if not all(number.isascii() and number.isdigit() for number in numbers):
+            raise SettingError(
+                f"{flag} takes sample numbers, such as 3,17, or 5/3 for sample 3 of seed 5, not '{word}'"
+            )
+        result.append(SampleId(*map(int, numbers)))
+    return result
+
+
+def output_path(out: str, extensions: Collection[str]) -> Path:
+    """Return the path of an output file. Raises SettingError if its extension is not one of these."""
+    path = Path(out)
+    if path.suffix.lower() not in extensions:
+        raise SettingError(
+            f"{path.name} has no supported extension; use a file name ending in {' or '.join(extensions)}"
+        )
+    return path
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file atomically, and create its folder if necessary."""
+    from equipoise.runs.artifacts import write_bytes
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, content)

@@ -1,4 +1,4 @@
-"""Entry point of the command line. `equipoise --help` imports neither torch nor other slow packages."""
+"""Entry point of the command line. `equipoise --help` does not import torch or other slow packages."""
 
 import functools
 import importlib
@@ -21,11 +21,11 @@ LESS_MEMORY = {
     "evaluate": "use a smaller --count",
     "sample": "use a smaller --count",
 }
-"""How to reduce the memory of a command."""
+"""How to reduce the memory that a command needs, by command."""
 
 
 class Command(Protocol):
-    """A module in cli/commands."""
+    """Interface of a module in cli/commands."""
 
     ORDER: int
     add_arguments: Callable[[arguments.Parser], None]
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def run(words: list[str]) -> int:
-    """Run one command and return its exit code. An error that the user can correct is one line on standard error."""
+    """Run one command and return its exit code. Errors that the user can correct are printed as one line to stderr."""
     try:
         code = _run_command(words)
         sys.stdout.flush()  # within the try: a reader that has closed the pipe is not an error
@@ -62,7 +62,7 @@ def run(words: list[str]) -> int:
 
 @functools.cache
 def command_modules() -> dict[str, Command]:
-    """The modules of all commands by command name, in the order of the overview."""
+    """Return the modules of all commands by command name, in the order of the overview."""
     names = [info.name for info in pkgutil.iter_modules(commands.__path__) if not info.name.startswith("_")]
     modules = {
         name.rstrip("_").replace("_", "-"): cast(Command, importlib.import_module(f"{commands.__name__}.{name}"))
@@ -93,7 +93,7 @@ def _run_command(words: list[str]) -> int:
     command = words[0]
     if command not in command_modules():
         suggestion = nearest(command, command_modules())
-        raise arguments.UsageError(f"command '{command}' does not exist{suggestion}; see equipoise --help")
+        raise arguments.UsageError(f"unknown command '{command}'{suggestion}")
     return command_modules()[command].run(arguments.parse(parser(command), words[1:]))
 
 

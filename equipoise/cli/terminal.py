@@ -24,7 +24,7 @@ from equipoise.core.events import (
 from equipoise.report.formatting import format_duration
 
 INTERVAL = 10.0
-"""Seconds between two lines without a terminal."""
+"""Seconds between two lines of progress if the output is not a terminal."""
 ESTIMATE_STEP = 10
 """Step after which the time and memory of the run are estimated."""
 RATE_STEPS = 100
@@ -34,11 +34,11 @@ FINISH_REASONS = {
     "seconds": "time limit",
     "equilibrium": "equilibrium",
 }
-"""Text for each reason to finish before the last step; others are printed as they are."""
+"""Text for each reason to finish before the last step; other reasons are printed unchanged."""
 
 
 def show_run(events: Iterator[Event], *, quiet: bool = False) -> Finished:
-    """Print events as they arrive; returns the last one."""
+    """Print the events of a run as they arrive, and return the last one."""
     console = Console(stderr=True, quiet=quiet)
     with ExitStack() as stack:
         has_bar = console.is_terminal and not quiet
@@ -69,7 +69,7 @@ def show_preparation(steps: Iterator[Preparation], *, quiet: bool = False) -> No
 
 
 class _ProgressLines:
-    """One line per interval."""
+    """Prints progress as one line per interval, for output that is not a terminal."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -100,7 +100,7 @@ class _ProgressLines:
 
 
 class _ProgressBar:
-    """A progress bar; evaluations, knob changes and remedies scroll above it."""
+    """Shows a progress bar, and prints evaluations, knob changes and remedies above it."""
 
     def __init__(self, console: Console, stack: ExitStack) -> None:
         self.progress = stack.enter_context(
@@ -159,13 +159,13 @@ class _Rate:
 
 
 class _RareEvents:
-    """Texts of evaluations, knob changes, remedies and the end. A knob is reported at most once per interval."""
+    """Formats evaluations, knob changes, remedies and the end. A knob is reported at most once per interval."""
 
     def __init__(self) -> None:
         self._reported: dict[str, tuple[float, float]] = {}
 
     def format(self, event: Evaluated | Turned | Remedied | Finished) -> str:
-        """Format an event in one line; empty for one that is not reported."""
+        """Format an event in one line; empty if the event is not reported."""
         match event:
             case Evaluated():
                 return f"step {event.step}: {event.metric} {event.value:.4g} ({event.better} is better)"
@@ -223,7 +223,7 @@ def _estimate_text(rate: _Rate, steps: int) -> str:
 
 def _remedy_text(event: Remedied) -> str:
     rollback = [] if event.restored is None else [f"rollback to step {event.restored}"]
-    actions = rollback + [f"{one.knob} {one.base:.3g} → {one.value:.3g}" for one in event.overrides]
+    actions = rollback + [f"{override.knob} {override.base:.3g} → {override.value:.3g}" for override in event.overrides]
     until = f" until step {event.until}" if event.overrides else ""
     symptom = event.finding.symptom.replace("_", " ")
     return f"step {event.step}: {symptom}: {', '.join(actions) or 'no action'}{until}"

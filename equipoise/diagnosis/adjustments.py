@@ -1,4 +1,4 @@
-"""Changes of knobs for repair: one adjustment of a knob, rungs of several adjustments, and those that symptoms share.
+"""Changes of knobs for repair: single adjustments, rungs of several adjustments, and ladders shared by symptoms.
 
 The order within a ladder follows the evidence: augmentation and gradient penalties (Karras 2020, ADA; Zhao 2020;
 Mescheder 2018), then the ratio of the learning rates, then label and instance noise, then steps per player.
@@ -16,7 +16,7 @@ class Adjustment:
     """A change of one knob. `kind` says how the new value follows from the current one:
 
     - "multiply": value · amount; `start` if the knob is off (0)
-    - "set": amount, unless the value is more than SCALE times larger or smaller than that
+    - "set": amount, unless the value is more than SCALE times larger or smaller than amount
     - "at_least", "at_most": max(value, amount), min(value, amount)
     - "increase": value + amount, but not above `limit`
     """
@@ -30,8 +30,8 @@ class Adjustment:
 
 Rung = tuple[Adjustment, ...]
 SCALE = 50.0
-"""A knob that differs by more than this factor from the value that it would be set to belongs to a model of another
-scale, and is left unchanged."""
+"""A knob that differs from its new value by more than this factor belongs to a model of another scale, and is not
+changed."""
 
 INCREASE_AUGMENTATION = Adjustment("augment_p", "increase", 0.2, limit=0.6)
 INCREASE_R1 = Adjustment("r1_gamma", "multiply", 4.0, start=1.0)
@@ -53,10 +53,10 @@ STABLE_SETTINGS: Rung = (
     Adjustment("discriminator_steps", "at_most", 1.0),
     Adjustment("ema_half_life", "at_most", 2000.0),
 )
-"""R1 without momentum (Mescheder 2018, section 6: gamma 10, Adam with beta1 = 0), which allows a learning rate at which
-the generator learns before the discriminator has won. These are the settings of the default recipe, which learns the
-digits data set where the textbook's DCGAN does not in the same time (benchmarks/digits.md). Faster changes need a
-shorter running average. Chosen on seed 100 of benchmarks/rescue.py."""
+"""R1 without momentum (Mescheder 2018, section 6: gamma 10, Adam with beta1 = 0) allows a learning rate at which the
+generator learns before the discriminator has won. These are the settings of the default recipe, which learns the digits
+data set in a time in which the textbook's DCGAN does not (benchmarks/digits.md). Faster changes need a shorter running
+average. Selected on seed 100 of benchmarks/rescue.py."""
 
 RESTORE_DIVERSITY: tuple[Rung, ...] = (
     STABLE_SETTINGS,
@@ -64,13 +64,13 @@ RESTORE_DIVERSITY: tuple[Rung, ...] = (
     (INSTANCE_NOISE, *HALVE_LEARNING_RATES),
     (NO_MOMENTUM, INCREASE_R1, *HALVE_LEARNING_RATES),
 )
-"""Ladder of symptoms of a generator whose samples lose quality or diversity."""
+"""Ladder for symptoms of lost sample quality or diversity."""
 
 
 def adjust_knobs(rung: Rung, knobs: Knobs, turnable: frozenset[str]) -> dict[str, float]:
     """Return the knobs that a rung changes and their new values, clamped to their ranges.
 
-    Knobs that are not in `turnable` have no effect in this model and are skipped.
+    Knobs that are not in `turnable`, the knobs with an effect in this model, are skipped.
     """
     values = knobs.values()
     for adjustment in rung:

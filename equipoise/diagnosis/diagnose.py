@@ -1,11 +1,11 @@
-"""Apply all symptoms: to one reading of a live run, or to all readings of a run or a log.
+"""Detection of all symptoms: at one reading of a live run, or at all readings of a run or a log.
 
     history = SignalHistory()
     for step, progress, signals in readings:
         health, history = diagnose(history, step, progress, signals)
 
-A symptom whose signals are missing is never found. Each reading is diagnosed from the past alone, so a live run, its
-log read again, and the log of another program give the same findings.
+A symptom whose signals are missing is not detected. Each reading is diagnosed only from the past, so a live run and its
+log give the same findings.
 """
 
 import dataclasses
@@ -21,8 +21,8 @@ from equipoise.diagnosis.symptoms import SYMPTOMS
 def diagnose(history: SignalHistory, step: int, progress: float, signals: Signals) -> tuple[Health, SignalHistory]:
     """Return the findings after one more reading, and the history extended by it.
 
-    `step` rises from reading to reading; `progress` is in [0, 1]. `since` of a finding is the step of the first of the
-    consecutive readings that detected it, or an earlier step if the evidence shows that.
+    `step` increases from reading to reading; `progress` is in [0, 1]. `since` of a finding is the step of the first of
+    the consecutive readings that detected it, or an earlier step if the evidence shows one.
     """
     history = append_reading(history, step, progress, signals)
     findings = []
@@ -37,10 +37,10 @@ def diagnose(history: SignalHistory, step: int, progress: float, signals: Signal
 
 @dataclass(frozen=True, slots=True)
 class SymptomEpisode:
-    """A symptom over a whole run.
+    """All findings of one symptom in a run.
 
     `finding`: the most severe finding, with the step of the first one as `since`. `until`: the step of the last
-    reading that found it, None if that is the last reading of the log. `count`: in how many separate periods.
+    reading that detected it, None if that is the last reading of the log. `count`: number of separate periods.
     """
 
     finding: Finding
@@ -59,7 +59,7 @@ class RunDiagnosis:
 
 
 def diagnose_run(readings: Iterable[SignalReading]) -> RunDiagnosis:
-    """Diagnose readings one after the other and join the findings of each symptom to an episode."""
+    """Diagnose readings in order, and combine the findings of each symptom into an episode."""
     history, step, count = SignalHistory(), 0, 0
     verdict: Verdict = "healthy"
     episodes: dict[str, SymptomEpisode] = {}
@@ -88,7 +88,7 @@ def _extend(episode: SymptomEpisode | None, finding: Finding, step: int, is_cont
 
 
 def episode_to_dict(episode: SymptomEpisode, unit: str = "step") -> dict[str, object]:
-    """Return an episode as a dictionary for JSON; `unit` is what the log counts."""
+    """Return an episode as a dictionary for JSON. `unit`: unit of the steps of the log, such as "epoch"."""
     finding = episode.finding
     symptom = SYMPTOMS[finding.symptom]
     return {
@@ -135,7 +135,7 @@ def format_diagnosis(
 
 def _format_severity(finding: Finding) -> str:
     if finding.severity == 0:
-        return "for information, no problem"
+        return "for information, not a problem"
     return f"{'serious' if finding.severity >= SERIOUS else 'mild'}, severity {finding.severity:.2f}"
 
 

@@ -1,4 +1,4 @@
-"""The bounded history of a run's signals that symptom detectors read. Pure: each reading makes a new history.
+"""Bounded history of the signals of a run, which symptom detectors read. Immutable: each reading returns a new history.
 
 A run of any length is stored as at most 2 × SPANS means over equal numbers of readings, plus the last RECENT readings
 unchanged. Memory and cost are therefore the same for a thousand readings and for a million.
@@ -16,11 +16,11 @@ from equipoise.core.observations import Signals
 RECENT = 64
 """Number of latest readings that are stored unchanged."""
 SPANS = 128
-"""The whole run is stored as SPANS to 2 × SPANS means, once it has that many readings."""
+"""The run is stored as SPANS to 2 × SPANS means, once it has at least SPANS readings."""
 MEASUREMENTS = 256
 """Number of latest values stored per metric; the first and the best value are stored in addition."""
 LEVEL_SHARE = 0.1
-"""The level of a loss is its median over this share of the spans, …"""
+"""The level of a loss is its median over this share of the latest spans, …"""
 LEVEL_LEAST = 10
 """… but over at least this number of spans."""
 EARLY = 0.05
@@ -29,7 +29,7 @@ EARLY = 0.05
 
 @dataclass(frozen=True, slots=True)
 class CollapseCriteria:
-    """Thresholds of the symptom `collapse`, chosen on 25 published training logs with one run left out at a time.
+    """Thresholds of the symptom `collapse`, selected on 25 published training logs by leave-one-run-out.
 
     See benchmarks/field_logs.md. The discriminator counts as having won by its losses while its loss is at most
     `loss_d_share` of its highest level and the generator's loss is at least `loss_g_rise` (a share) above its lowest
@@ -75,7 +75,7 @@ class MetricPoint:
 
 @dataclass(frozen=True, slots=True)
 class MetricRecord:
-    """The values of one metric in a run: the latest MEASUREMENTS, the number of all, the first and the best.
+    """The values of one metric in a run: the latest MEASUREMENTS values, the number of all, the first and the best.
 
     `better` is "lower" or "higher"; `age` is the age of the last value in images, as of the last reading.
     """
@@ -93,7 +93,7 @@ class LossLevels:
     """Current levels of both losses (medians over the last tenth of the run so far) and their extremes so far.
 
     `discriminator_won_since`: the step since which the discriminator has won by its losses (see CollapseCriteria).
-    None if it has not won now, or if that is undefined: a loss that is sometimes negative has no level to compare with.
+    None if it has not won, or if that is undefined because a loss was negative at some time.
     """
 
     loss_d: float | None = None
@@ -106,7 +106,7 @@ class LossLevels:
 
 @dataclass(frozen=True, slots=True)
 class SignalHistory:
-    """Everything that detectors know about a run.
+    """Everything that the detectors can use about a run.
 
     `spans`: means of `width` readings each, over the whole run; `filling`: the readings of the next, incomplete span.
     `since`: for each current symptom, the step since which every reading has detected it.
@@ -142,10 +142,10 @@ class SignalHistory:
 
     def early(self, name: str, least: int = 5) -> float | None:
         """Return the median of a signal at the beginning of the run; None if it has fewer than `least` values."""
-        whole = self.whole(name)
-        values = [value for step, value in whole if step <= EARLY * self.step]
+        pairs = self.whole(name)
+        values = [value for step, value in pairs if step <= EARLY * self.step]
         if len(values) < least:
-            values = [value for _, value in whole[:least]]
+            values = [value for _, value in pairs[:least]]
         return statistics.median(values) if len(values) >= least else None
 
     def to_dict(self) -> dict[str, object]:
@@ -175,7 +175,7 @@ def append_reading(
     signals: Signals,
     criteria: CollapseCriteria = COLLAPSE_CRITERIA,
 ) -> SignalHistory:
-    """Return the history extended by one reading. `step` rises from reading to reading; `progress` is in [0, 1]."""
+    """Return the history extended by one reading. `step` increases from reading to reading; `progress` is in [0, 1]."""
     point = SignalPoint(step, progress, finite_signals(signals))
     filling, spans, width = (*history.filling, point), history.spans, history.width
     if len(filling) >= width:
@@ -195,14 +195,14 @@ def append_reading(
 
 def finite_signals(signals: Signals) -> dict[str, float]:
     """Return the signals that are finite numbers, by name."""
-    values = ((each.name, getattr(signals, each.name)) for each in dataclasses.fields(signals))
+    values = ((signal.name, getattr(signals, signal.name)) for signal in dataclasses.fields(signals))
     return {name: float(value) for name, value in values if isinstance(value, int | float) and math.isfinite(value)}
 
 
 def _update_levels(
     levels: LossLevels, spans: Sequence[SignalPoint], step: int, criteria: CollapseCriteria
 ) -> LossLevels:
-    """Return the levels after one more reading; they are undefined before there are LEVEL_LEAST spans."""
+    """Return the levels after one more reading; None with fewer than LEVEL_LEAST spans."""
     last = spans[-max(LEVEL_LEAST, round(LEVEL_SHARE * len(spans))) :]
     d, g = ([point.values[name] for point in last if name in point.values] for name in ("loss_d", "loss_g"))
     if min(len(d), len(g)) < LEVEL_LEAST:
@@ -233,7 +233,7 @@ def has_discriminator_won(levels: LossLevels, criteria: CollapseCriteria = COLLA
 
 
 def _mean_point(points: Sequence[SignalPoint]) -> SignalPoint:
-    """Average points: the mean of each signal over the readings that had it."""
+    """Return the mean of each signal over the readings that have it."""
     names = dict.fromkeys(name for point in points for name in point.values)
     values = {name: statistics.fmean(*_values_and_weights(points, name)) for name in names}
     return SignalPoint(points[-1].step, points[-1].progress, values, sum(point.count for point in points))
@@ -249,8 +249,8 @@ def _updated_metrics(
 ) -> Iterator[tuple[str, MetricRecord]]:
     """Yield each metric of a reading with its new history.
 
-    A reading gives the age of a value, not when it was measured: a value is new if it is younger than at the reading
-    before, or different.
+    A reading contains the age of a value, not the step of its measurement: a value is new if it differs from the one at
+    the previous reading, or is younger.
     """
     for name, reading in signals.metrics.items():
         old, new = earlier.get(name), MetricPoint(step, reading.value)

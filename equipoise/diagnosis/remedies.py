@@ -1,11 +1,11 @@
-"""Findings in, remedies out: what repair changes in an unhealthy run, for how long, and whether it rolls back. Pure.
+"""Remedies for findings: rollbacks, and the knobs that repair changes in an unhealthy run. Pure functions.
 
     context = RepairContext(steps=steps, published=model.knobs, turnable=model.turnable, base=knobs_of_the_user)
     remedy, state = prescribe(RepairSettings(), context, state, health, target_of_the_controller, step)
     knobs = apply_overrides(state, target_of_the_controller, step)
 
-Rung 0 resets knobs that are far from their published values to these: most unhealthy runs were configured so. Then the
-ladder of the symptom (`Repair.ladder`) is climbed, one rung each time the symptom is found again. Every override
+Rung 0 resets knobs that are far from their published values, the most frequent cause of unhealthy runs. Then the ladder
+of the symptom (`Repair.ladder`) is climbed, one rung each time the symptom is detected again. Every override
 expires; if the symptom returns after that, the same override lasts until the end of the run. After each remedy there is
 a pause, and the number of remedies in a run is limited.
 """
@@ -27,7 +27,7 @@ FAR = 3.0
 FAR_COMPLEMENT = 5.0
 """The same for 1 − beta2."""
 FAR_LINEAR = 0.3
-"""A linear knob is far if the difference is this share of its range."""
+"""A knob with a linear scale is far from its published value if the difference is at least this share of its range."""
 OPTIONAL_REGULARISATION: Mapping[str, float] = {
     "augment_p": 0.6,
     "instance_noise": 0.2,
@@ -37,27 +37,27 @@ OPTIONAL_REGULARISATION: Mapping[str, float] = {
     "lecam_weight": 1.0,
     "feature_matching_weight": 1.0,
 }
-"""Regularisation that is off in the published settings may have been turned on deliberately: up to these values it is
-not far. The values of noise, augmentation and R1 are those of their sources (Sønderby 2017; Karras 2020: p below 0.8;
+"""Regularisation that is off in the published settings may have been turned on deliberately: up to these values it does
+not count as far. The values of noise, augmentation and R1 are from (Sønderby 2017; Karras 2020: p below 0.8;
 Mescheder 2018: gamma 10)."""
 CONFIDENT = 0.5
-"""Confidence from which repair acts on a finding."""
+"""Minimum confidence of a finding that repair acts on."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepairSettings:
-    """How much repair may do. Durations are shares of the planned steps of the run.
+    """Limits of repair. Durations are shares of the planned steps of the run.
 
-    - `max_remedies`: number of remedies in a run.
+    - `max_remedies`: maximum number of remedies in a run.
     - `pause`: time without remedies after a remedy; `pause_after_restart`: after a rollback to the start, since a run
       needs time to begin.
-    - `duration`: how long an override lasts at first; `divergence_duration`: after a divergence, which may never happen
-      again. After a rollback to the start it lasts to the end, since there was no healthy time before.
+    - `duration`: how long an override lasts at first; `divergence_duration`: the same after a divergence, which may not
+      happen again. After a rollback to the start it lasts to the end, since the run was never healthy before.
     - `permanent_after`: an override that would expire after this point of the run lasts to the end.
-    - `max_lost`: steps that rollbacks may cost in all; beyond it there are only overrides.
+    - `max_lost`: maximum of all steps lost by rollbacks; beyond it there are only overrides.
     - `max_rollback`: how far a rollback may reach (after a divergence: to the start). During this first part of the run
-      a rollback goes to the start: there is little to lose, and weights that failed so early are worth little.
-    - `persistence`: how long a symptom that does not spoil weights must have been found.
+      a rollback goes to the start, because little is lost and weights that failed so early have little value.
+    - `persistence`: how long a symptom that does not damage weights must have been detected.
     - `changes_knobs`: False for rollbacks without overrides, for comparison.
     """
 
@@ -75,8 +75,11 @@ class RepairSettings:
 
 @dataclass(frozen=True, slots=True)
 class RepairContext:
-    """What repair knows of a run: its planned steps, the published knobs of the model, which knobs act (`turnable`),
-    and the values that the user set (`base`)."""
+    """Information about a run that repair uses.
+
+    `steps`: planned steps. `published`: published knobs of the model. `turnable`: names of the knobs that have an
+    effect. `base`: the values that the user set.
+    """
 
     steps: int
     published: Knobs
@@ -86,7 +89,7 @@ class RepairContext:
 
 @dataclass(frozen=True, slots=True)
 class AppliedRemedy:
-    """A remedy of the past: step, symptom, rung, the step until which it lasts, and whether the run was restarted."""
+    """A past remedy: step, symptom, rung, the step until which it lasts, and whether the run was restarted."""
 
     step: int
     symptom: str
@@ -107,7 +110,7 @@ class RepairState:
     lost_steps: int = 0
 
     def with_overrides(self, overrides: Sequence[Override]) -> "RepairState":
-        """Return the state with these overrides in force; a knob has one override, the latest."""
+        """Return the state with these overrides applied; a knob has one override, the latest."""
         new = {override.knob for override in overrides}
         remaining = (override for override in self.overrides if override.knob not in new)
         return dataclasses.replace(self, overrides=(*remaining, *overrides))
@@ -128,8 +131,8 @@ def prescribe(
 ) -> tuple[Remedy | None, RepairState]:
     """Return the remedy for the most severe finding, or None, and the new state.
 
-    `target`: the knobs as the controller wants them, without overrides. The remedy's overrides come into force with
-    :meth:`RepairState.with_overrides`.
+    `target`: the knobs that the controller requests, without overrides. The overrides of the remedy must be applied
+    with :meth:`RepairState.with_overrides`.
     """
     state = _without_expired(state, step)
     is_early = step <= settings.max_rollback * context.steps
@@ -173,7 +176,7 @@ def apply_overrides(state: RepairState, target: Knobs, step: int) -> Knobs:
 
 
 def knobs_far_from_published(context: RepairContext) -> dict[str, float]:
-    """Return the published values of the turnable knobs that the user set far from them, by knob."""
+    """Return knob -> published value of the turnable knobs whose base value is far from it."""
     ranges, published = context.base.ranges(), context.published.values()
     return {
         name: published[name]
@@ -197,16 +200,16 @@ def _is_far(name: str, knob_range: KnobRange, value: float, published: float) ->
 
 
 def _unrepaired_far_knobs(context: RepairContext, state: RepairState) -> dict[str, float]:
-    """Return the published values of knobs that are far from them and have no override, by knob."""
+    """Return knob -> published value of the knobs whose base value is far from it and that have no override."""
     overridden = {override.knob for override in state.overrides}
     return {name: value for name, value in knobs_far_from_published(context).items() if name not in overridden}
 
 
 def _finding_to_repair(health: Health, latest_since: int, least_hint: float) -> Finding | None:
-    """Return the most severe finding that repair acts on, of those that are confident and that have a ladder.
+    """Return the most severe finding that repair acts on; None if there is none.
 
-    It must be serious, or have severity `least_hint` if its symptom `acts_on_hints`. A symptom that does not spoil
-    weights must have been found since step `latest_since` or before.
+    Its confidence must be at least CONFIDENT. It must be serious, or have at least severity `least_hint` if its symptom
+    `acts_on_hints`. A symptom that does not damage weights must have been detected since step `latest_since` or before.
     """
     candidates = [
         finding
@@ -267,7 +270,9 @@ def _effective_value(override: Override, target: Knobs, knob_range: KnobRange) -
 
 
 def _without_expired(state: RepairState, step: int) -> RepairState:
-    return dataclasses.replace(state, overrides=tuple(one for one in state.overrides if step < one.until))
+    return dataclasses.replace(
+        state, overrides=tuple(override for override in state.overrides if step < override.until)
+    )
 
 
 def _record(state: RepairState, remedy: Remedy, step: int) -> RepairState:

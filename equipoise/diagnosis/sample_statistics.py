@@ -1,6 +1,6 @@
-"""Compare a few fakes with a few reals: diversity, coverage, and copying.
+"""Statistics that compare small sets of fakes and reals: diversity, coverage, and copying.
 
-Each is estimated from some dozens of samples per side and is meant for monitoring; metrics/ measures quality.
+Each is estimated from a few dozen samples per side, for monitoring; metrics/ measures quality.
 """
 
 import torch
@@ -12,7 +12,7 @@ SIDE = 8
 MAX_SAMPLES = 128
 """Largest number of samples compared per side."""
 NEIGHBOURS = 5
-"""k of coverage, as Naeem 2020 chooses it (section 4.1)."""
+"""k of coverage, as in Naeem 2020, section 4.1."""
 MIN_SAMPLES = 16
 """With fewer samples per side there are no statistics."""
 
@@ -29,8 +29,8 @@ def downsample(samples: Tensor) -> Tensor:
 def diversity(real: Tensor, fake: Tensor, p: float = 2.0) -> Tensor:
     """Compute E‖fake − fake'‖ₚ / E‖real − real'‖ₚ over pairs: a scalar, 1 for fakes as diverse as the reals.
 
-    `real`: (N, F), `fake`: (M, F). Near 0 all fakes are the same. Noise is diverse as well: values above 1 are no
-    advantage. p = 0 counts the positions that differ (Hamming 1950), for tokens, whose numbers have no order.
+    `real`: (N, F), `fake`: (M, F). At 0 all fakes are identical. Noise is diverse, too: values above 1 are not
+    better. p = 0 counts the positions that differ (Hamming 1950), for tokens, whose numbers have no order.
     """
     return _mean_distance(fake, p) / _mean_distance(real, p).clamp_min(1e-12)
 
@@ -72,7 +72,7 @@ def compute_sample_statistics(train: Tensor, fake: Tensor, held_out: Tensor | No
     with fewer than MIN_SAMPLES different reals or fakes, with fakes of another shape, or with non-finite fakes.
 
     Reals of an integer dtype are tokens: they have diversity only, since positions that differ are too coarse for
-    neighbours. Identical fakes do count there: they are what diversity is to detect.
+    neighbours. For tokens, identical fakes are not removed, because diversity must detect them.
     """
     if not train.is_floating_point():
         return _token_statistics(train if held_out is None else held_out, fake)

@@ -1,4 +1,4 @@
-"""Compute signals from step records. Pure: a window of steps is accumulated on the device, then read once.
+"""Computation of signals from step records. Pure: a window of steps is accumulated on the device, then read once.
 
 Accumulating only enqueues work on the device; reading waits for it, once for all numbers.
 """
@@ -11,12 +11,12 @@ from operator import add
 import torch
 from torch import Tensor
 
+from equipoise.core.model import PhaseRecord, StepRecord
 from equipoise.core.observations import MetricReading, ScalarStats, Signals
-from equipoise.core.records import PhaseRecord, StepRecord
 from equipoise.diagnosis.sample_statistics import compute_sample_statistics
 
 Probability = Callable[[Tensor], Tensor]
-"""Logits to D(x) in [0, 1], of the same shape."""
+"""Maps logits to D(x) in [0, 1], of the same shape."""
 StepCounts = Sequence[int] | int
 """Number of steps of each scalar. Checkpoints of older versions have one number for all scalars of a phase."""
 
@@ -85,7 +85,7 @@ class RunningStats:
         )
 
     def _merge_by_name(self, later: "RunningStats") -> "RunningStats":
-        """Merge where some scalars are in one of the two only."""
+        """Merge statistics of which some scalars are in only one of the two."""
         first, second = self._split(), later._split()
         both = {name: first[name].merge(second[name]) for name in first if name in second}
         parts = (first | second | both).values()
@@ -107,7 +107,7 @@ class SignalWindow:
     """Everything accumulated since the last reading.
 
     `phases`: running statistics of each phase's scalars. `updates`: last update-to-weight ratio of each network,
-    scalars, measured occasionally. `probe_*`: logits of the current discriminator for training and held-out reals.
+    a scalar, measured occasionally. `probe_*`: logits of the current discriminator for training and held-out reals.
     `real`, `fake`, `held_out`: the latest samples for comparison.
     """
 
@@ -211,7 +211,7 @@ def compute_signals(
 ) -> WindowStats:
     """Read a window from the device: the only place where the host waits for numbers.
 
-    `ideal`: the discriminator's adversarial loss for fakes that are distributed as the reals, if it is known.
+    `ideal`: the discriminator's adversarial loss for fakes with the distribution of the reals; None if unknown.
     """
     stats = _read_stats(window)
     first = _first_by_name(stats)

@@ -1,4 +1,4 @@
-"""The record of a symptom: how it is detected, what it means, what to do about it, and how repair treats it."""
+"""The record of a symptom: its detection, its meaning, advice, and its repair."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from equipoise.diagnosis.adjustments import Rung
 from equipoise.diagnosis.history import SignalHistory
 
 MILD = 0.2
-"""Lowest severity of a finding that is a problem. Findings of severity 0 are for information."""
+"""Minimum severity of a finding that is a problem. Findings of severity 0 are for information."""
 
 
 class SeverityScale(NamedTuple):
@@ -23,7 +23,7 @@ class SeverityScale(NamedTuple):
     worst: float
 
     def severity(self, value: float) -> float | None:
-        """Return the severity of a value in [0.2, 1]; None if the value is short of `mild` or not a number."""
+        """Return the severity of a value in [0.2, 1]; None if the value does not reach `mild` or is not a number."""
         sign = 1 if self.worst > self.mild else -1
         value, mild, serious, worst = sign * value, sign * self.mild, sign * self.serious, sign * self.worst
         if not value >= mild:
@@ -35,7 +35,7 @@ class SeverityScale(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Result of a detector: severity and confidence in [0, 1], and the numbers they follow from.
+    """Result of a detector: severity and confidence in [0, 1], and the numbers from which they follow.
 
     `since`: the step since which the evidence shows the symptom, 0 for the start of the run. None: since the first
     reading that detected it.
@@ -55,16 +55,14 @@ Detector = Callable[[SignalHistory], Detection | None]
 class Repair:
     """How repair responds to a symptom.
 
-    `ladder`: the rungs, mildest first; each time the symptom is found again, the next one is applied. An empty ladder
-    means rollback only.
-    `rolls_back`: the symptom damages the weights, so they are restored from an earlier checkpoint first. Without it the
-    weights are kept, and repair waits until the symptom has persisted.
-    `is_sudden`: the weights were good until one step before, however early in the run: the latest checkpoint before
-    the symptom is restored.
-    `acts_on_hints`: early in a run, a mild finding suffices for resetting knobs to their published values. Only for
-    symptoms that samples and logits show directly. Those relative to a run's own first steps, such as a gradient that
-    has shrunk, mean little so early (a healthy WGAN-GP of benchmarks/rescue.py was repaired because of one).
-    `combines_first_rung`: the first rung is applied together with that reset.
+    `ladder`: the rungs, mildest first; each time the symptom is detected again, the next one is applied. An empty
+    ladder means rollback only. `rolls_back`: the symptom damages the weights, so they are restored from an earlier
+    checkpoint first. Without it the weights are kept, and repair waits until the symptom has persisted. `is_sudden`:
+    the weights were good one step before, even early in the run, so the latest checkpoint before the symptom is
+    restored. `acts_on_hints`: early in a run, a mild finding suffices for resetting knobs to their published values.
+    Only for symptoms that samples and logits show directly. Symptoms relative to the first steps of the run, such as a
+    gradient that has shrunk, mean little so early (a healthy WGAN-GP of benchmarks/rescue.py was repaired for that
+    reason). `combines_first_rung`: the first rung is applied together with this reset.
     """
 
     ladder: tuple[Rung, ...]
@@ -76,11 +74,11 @@ class Repair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Symptom:
-    """A kind of problem that can be detected in a run or a log: everything the package knows about it.
+    """A kind of problem that can be detected in a run or a log.
 
     `order`: position among all symptoms, in findings and in tables; of two equally severe findings repair responds to
-    the earlier one. Unique. `reads`: the signals that the detector uses, by their names in Signals; a log that has none of them
-    cannot show the symptom. `test` and `scales`: the test in words and formulas, and the severity scale of each
+    the earlier one. Unique. `reads`: the signals that the detector uses, by their names in Signals; a log that has none
+    of them cannot show the symptom. `test` and `scales`: the test in words and formulas, and the severity scale of each
     quantity in it. `source`: literature and experiments behind the test and its thresholds. `advice`: what to change
     with the knobs of this package; `custom_loop_advice`: the same for a custom training loop. `repair`: None if repair
     never acts on it.

@@ -1,6 +1,6 @@
-"""The common form of training logs: signals and metrics by step, and the readings that a live run would have had.
+"""Common representation of training logs: signals and metrics by step, and the readings that a live run would have.
 
-`TrainingLog.from_columns` recognises signals and metrics by the names that other programs give to their columns.
+`TrainingLog.from_columns` recognises signals and metrics by the column names of other programs.
 """
 
 import math
@@ -18,10 +18,10 @@ from equipoise.core.observations import Better, MetricReading, SignalReading, Si
 from equipoise.errors import DataError
 
 MAX_READINGS = 2000
-"""A longer log gives this number of readings: the first EAGER rows, then means over equal numbers of rows."""
+"""Maximum number of readings of a log: the first EAGER rows, then means over equal numbers of rows."""
 EAGER = 100
 MAX_STEP = 2**53
-"""From here on float64 does not distinguish a step from the next."""
+"""Upper limit of steps: above it float64 does not distinguish a step from the next."""
 
 StepUnit = Literal["step", "image", "epoch", "row"]
 Steps = npt.NDArray[np.int64]
@@ -55,7 +55,7 @@ METRIC_COLUMNS: Mapping[str, Better] = {
     **dict.fromkeys(("fid", "kid", "fd", "kd", "swd"), "lower"),
     **dict.fromkeys(("lpips", "is", "inceptionscore", "precision", "recall", "density"), "higher"),
 }
-"""First part of a metric's normalised name, and which direction is better; a sample count or a variant may follow."""
+"""First part of the normalised name of a metric -> which direction is better. A count or a variant may follow."""
 STEP_COLUMNS: Mapping[str, StepUnit] = {
     **dict.fromkeys(("step", "steps", "globalstep", "iter", "iters", "iteration", "iterations", "it", "i"), "step"),
     **dict.fromkeys(("update", "updates", "batch", "batches", "trainerglobalstep", "gstep"), "step"),
@@ -77,12 +77,12 @@ def normalise_name(name: str) -> str:
 
 
 def match_signal(name: str) -> str | None:
-    """Return the signal that a column holds; None if it holds none."""
+    """Return the signal that a column contains, by its name; None if it is not a signal."""
     return next((_SIGNAL_OF[variant] for variant in _name_variants(name) if variant in _SIGNAL_OF), None)
 
 
 def match_metric(name: str) -> tuple[str, Better] | None:
-    """Return the metric that a column holds (under its own name) and which direction is better; None if none."""
+    """Return the name of the metric in a column and which direction is better; None if it is not a metric."""
     for variant in _name_variants(name):
         if match := _METRIC.fullmatch(variant):
             return name.strip().rpartition("/")[2].lower(), METRIC_COLUMNS[match[1]]
@@ -90,22 +90,22 @@ def match_metric(name: str) -> tuple[str, Better] | None:
 
 
 def _name_variants(name: str) -> Iterator[str]:
-    """Yield the normalised name, and the same without an uninformative prefix: "train/d_loss"."""
+    """Yield the normalised name, and the name without an uninformative prefix, as in "train/d_loss"."""
     yield normalise_name(name)
-    first, _, rest = name.partition("/") if "/" in name else name.partition("_")
-    if rest and normalise_name(first) in _PREFIXES:
-        yield normalise_name(rest)
+    prefix, _, base = name.partition("/") if "/" in name else name.partition("_")
+    if base and normalise_name(prefix) in _PREFIXES:
+        yield normalise_name(base)
 
 
 class StepSeries(NamedTuple):
-    """One column of a log: `steps` (N,) rising, and `values` (N,), which may hold nan and inf as they were written."""
+    """One column of a log: `steps` (N,), increasing, and `values` (N,), which may contain nan and inf."""
 
     steps: Steps
     values: Values
 
 
 class MetricSeries(NamedTuple):
-    """A column that is a metric, and which direction is better."""
+    """A column with a metric, and which direction is better."""
 
     series: StepSeries
     better: Better
@@ -115,7 +115,7 @@ class MetricSeries(NamedTuple):
 class TrainingLog:
     """A training log: `signals` by the names of Signals, `metrics` by their own names.
 
-    `log_format`: which program's. `total`: planned length in `unit`s, None if the log does not say. `ignored`: names of
+    `log_format`: name of the format. `total`: planned length in `unit`s, None if unknown. `ignored`: names of
     columns that are neither signals nor metrics.
     """
 
@@ -145,13 +145,13 @@ class TrainingLog:
         if not signals and not metrics:
             names = ", ".join(ignored[:8]) or "there are no columns"
             raise DataError(
-                f"no known column ({names}); known names are, for instance, loss_d, loss_g, D(x), D(G(z)), fid"
+                f"no column is a known signal or metric ({names}); use names such as loss_d, loss_g, D(x), D(G(z)), fid"
             )
         return cls(log_format, signals, metrics, unit=unit, ignored=tuple(ignored))
 
     @property
     def steps(self) -> Steps:
-        """All steps that have a value, (N,), rising."""
+        """All steps that have a value, (N,), increasing."""
         steps = np.zeros(0, np.int64)
         for series in (*self.signals.values(), *(metric.series for metric in self.metrics.values())):
             if not np.array_equal(series.steps, steps):  # most columns have the same steps
@@ -176,10 +176,10 @@ class LogFile:
 
 
 def build_series(steps: npt.ArrayLike, values: npt.ArrayLike) -> StepSeries:
-    """Build a series from steps (N,) and values (N,) in the order in which they were written.
+    """Build a series from steps (N,) and values (N,) in the order of the log.
 
-    A step that is not above the one before means that the run was resumed there: earlier entries from that step on are
-    dropped. Raises DataError for steps beyond MAX_STEP.
+    A step that is not larger than the previous one means that the run was resumed from there: earlier entries from that
+    step on are dropped. Raises DataError for steps beyond MAX_STEP.
     """
     try:
         exact_steps, exact_values = np.asarray(steps, np.float64), np.asarray(values, np.float64)
@@ -187,14 +187,14 @@ def build_series(steps: npt.ArrayLike, values: npt.ArrayLike) -> StepSeries:
         raise DataError(f"a step or value is too large for a 64-bit float; steps must be below {MAX_STEP:,}") from error
     if not (np.abs(exact_steps) < MAX_STEP).all():
         raise DataError(f"a step is not a number below {MAX_STEP:,}; correct that line")
-    at = exact_steps.astype(np.int64)
-    later = np.minimum.accumulate(at[::-1])[::-1]
-    is_valid = np.append(at[:-1] < later[1:], True) if len(at) else np.zeros(0, bool)
-    return StepSeries(at[is_valid], exact_values[is_valid])
+    whole_steps = exact_steps.astype(np.int64)
+    later = np.minimum.accumulate(whole_steps[::-1])[::-1]
+    is_valid = np.append(whole_steps[:-1] < later[1:], True) if len(whole_steps) else np.zeros(0, bool)
+    return StepSeries(whole_steps[is_valid], exact_values[is_valid])
 
 
 def compute_readings(log: TrainingLog) -> Iterator[SignalReading]:
-    """Yield the readings that a live run would have had, in order.
+    """Yield the readings that a live run would have, in order.
 
     Progress is the share of the planned length, or of the last step if that is unknown or larger.
     """
@@ -209,7 +209,9 @@ def compute_readings(log: TrainingLog) -> Iterator[SignalReading]:
         start=np.zeros(len(ends), np.int64),
     )
     length = max(log.total or 0, int(steps[-1]), 1)
-    metrics = {name: (each, np.searchsorted(each.series.steps, ends, "right")) for name, each in log.metrics.items()}
+    metrics = {
+        name: (metric, np.searchsorted(metric.series.steps, ends, "right")) for name, metric in log.metrics.items()
+    }
     for row, end in enumerate(ends.tolist()):
         readings = {
             name: MetricReading(
@@ -252,7 +254,7 @@ NUMBER = r"([-+]?(?:\d[\d.]*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf|inf
 
 
 def parse_number(word: str) -> float:
-    """Return a word as a number; nan if it is not one."""
+    """Convert a word to a number; nan if it is not a number."""
     try:
         return float(word)
     except ValueError:
@@ -260,7 +262,7 @@ def parse_number(word: str) -> float:
 
 
 def parse_numbers(words: Sequence[str]) -> Values:
-    """Return words as numbers (N,); a word that is not one, such as a garbled number, becomes nan."""
+    """Convert words to numbers (N,); a word that is not a number becomes nan."""
     try:
         return np.fromiter(map(float, words), np.float64, len(words))
     except ValueError:
@@ -268,8 +270,10 @@ def parse_numbers(words: Sequence[str]) -> Values:
 
 
 def log_from_epoch_lines(log_format: str, lines: Sequence[Sequence[str]]) -> TrainingLog | None:
-    """Build a log from lines (epoch, epochs, batch, batches, loss_d, loss_g, D(x), D(G(z))) of words; the last two are
-    optional. None if there are no lines."""
+    """Build a log from lines of words (epoch, epochs, batch, batches, loss_d, loss_g, D(x), D(G(z))).
+
+    The last two are optional. Returns None without lines.
+    """
     if not lines:
         return None
     columns = list(zip(*lines, strict=True))
@@ -278,7 +282,7 @@ def log_from_epoch_lines(log_format: str, lines: Sequence[Sequence[str]]) -> Tra
     names = ("loss_d", "loss_g", "probability_real", "probability_fake")
     series = {name: _sparse_series(steps, words) for name, words in zip(names, columns[4:], strict=False)}
     total = int(min(epochs[-1] * batches[-1], MAX_STEP))
-    return TrainingLog(log_format, {name: each for name, each in series.items() if len(each.steps)}, {}, total)
+    return TrainingLog(log_format, {name: column for name, column in series.items() if len(column.steps)}, {}, total)
 
 
 def _sparse_series(steps: Values, words: Sequence[str]) -> StepSeries:

@@ -1,1 +1,1 @@
-"""Using a trained generator: load, sample, latent space, translate, export."""
+"""Inference with a trained generator: loading, sampling, latent space, translation, export."""

@@ -1,10 +1,10 @@
-"""Export the networks of a run for other programs, each checked against the run's own generator.
+"""Export of the networks of a run for other programs, checked against the generator of the run.
 
 onnx          generator.onnx: the generator as a graph, latent (and label) -> samples, or source image -> samples
 torch         generator.pth, discriminator.pth: state_dicts of plain tensors
 safetensors   the same tensors, without pickle
 
-model.json is written with each of them: shapes, ranges and meaning of inputs and outputs.
+Each format includes model.json: shapes, ranges and meaning of inputs and outputs.
 """
 
 import copy
@@ -42,7 +42,7 @@ ONNX = "generator.onnx"
 TRACE_BATCH = 2
 """Batch size for tracing a graph: torch treats a batch of 1 as a constant."""
 CHECK_BATCH = 16
-"""Number of latents for which an exported generator is compared with the run's."""
+"""Number of latents for which an exported generator is compared with the generator of the run."""
 TOLERANCE = 1e-4
 """Largest allowed difference between samples of an ONNX graph and of the generator, on a range of 2: a fiftieth of one
 of 256 grey levels."""
@@ -57,7 +57,7 @@ class ExportError(EquipoiseError):
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """The files written, the generator's first, and the largest difference between samples of the export and the run.
+    """The written files, those of the generator first, and the largest difference between samples of export and run.
 
     Samples of 16 latents are compared, in the range of the data; 0.0 means bit-exact equality.
     """
@@ -96,7 +96,7 @@ def export(folder: str | Path, format: ExportFormat, out: Path, *, force: bool =
 
 
 def _example_inputs(generator: Generator, count: int) -> dict[str, Tensor]:
-    """Example inputs for the generator, by name."""
+    """Return example inputs for the generator, by name."""
     model = generator.model
     if model.source is not None:
         return {"source": torch.rand(count, *model.source, generator=torch.Generator().manual_seed(0)) * 2 - 1}
@@ -105,7 +105,7 @@ def _example_inputs(generator: Generator, count: int) -> dict[str, Tensor]:
 
 
 def _reference_samples(generator: Generator) -> Tensor:
-    """Samples of a generator for the example inputs, to compare an export with."""
+    """Return the samples of a generator for the example inputs."""
     inputs = _example_inputs(generator, CHECK_BATCH)
     if "source" in inputs:
         return generator.translate(inputs["source"])
@@ -113,7 +113,7 @@ def _reference_samples(generator: Generator) -> Tensor:
 
 
 def _to_plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to the CPU, contiguous, floating point ones as float32."""
+    """Copy tensors to the CPU, as contiguous tensors; convert floating point ones to float32."""
     copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
     return {key: value.float() if value.is_floating_point() else value for key, value in copies.items()}
 
@@ -148,7 +148,7 @@ def _export_tensors(
 
 
 def _metadata(network: str, description: ModelDescription, step: int) -> dict[str, str]:
-    """Metadata of a safetensors file: origin, and shapes of an input and a sample without the batch."""
+    """Return the metadata of a safetensors file: origin, and shapes of an input and a sample without the batch."""
     first = next(iter(description["inputs"]))
     return {
         "network": network,
@@ -186,17 +186,19 @@ def _format_shape(description: TensorDescription) -> str:
 
 
 def _largest_difference(expected: Tensor, exported: Tensor, tolerance: float) -> float:
-    """Largest difference between samples. Raises ExportError if it exceeds the tolerance or is not a number."""
+    """Return the largest difference between samples. Raises ExportError if it exceeds the tolerance or is NaN."""
     difference = float((expected - exported).abs().max())
     if expected.shape != exported.shape or not difference <= tolerance:
         raise ExportError(
-            f"the samples of the exported generator differ by {difference:.1e} from the run's; nothing was written"
+            f"the samples of the exported generator differ by {difference:.1e} from those of the run; nothing was "
+            "written; use another --format"
         )
     return difference
 
 
 class _GeneratorModule(nn.Module):
-    """A generator as one module: latent (B, ...) and optionally label (B,), or source image -> samples (B, ...)."""
+    """A generator as one module. Maps latent (B, ...) and optionally label (B,), or source image, to samples (B,
+    ...)."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -257,14 +259,14 @@ def _trace(generator: Generator, names: Sequence[str]) -> "ModelProto":
     )
     assert program is not None
     graph = program.model_proto
-    if not all(end.type.tensor_type.shape.dim[0].dim_param for end in (*graph.graph.input, *graph.graph.output)):
+    if not all(value.type.tensor_type.shape.dim[0].dim_param for value in (*graph.graph.input, *graph.graph.output)):
         raise ValueError("its batch size is fixed; Model.generate must use latent.shape[0], not len(latent)")
     return graph
 
 
 @contextmanager
 def _suppress_exporter_output() -> Iterator[None]:
-    """Suppress warnings and logs of the exporter: the samples are compared instead."""
+    """Suppress warnings and logs of the exporter; the exported samples are checked afterwards."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""The trained generator of a run: load it from its folder and generate samples."""
+"""Loading of the trained generator of a run, and generation of samples."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,14 +20,18 @@ from equipoise.runs.run import EXPERIMENT_FILE, Run
 from equipoise.training import checkpoint
 
 CHUNK_SIZE = 250
-"""Samples generated at once."""
+"""Number of samples generated at once."""
 MAX_COUNT = 10**9
-"""Samples of one call."""
+"""Maximum number of samples of one call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """The averaged networks of a run, for sampling. `step`: training step of the weights."""
+    """The averaged networks of a run, for sampling.
+
+    `model`: defines how to sample. `networks`: by name. `spec`: shape of the samples. `step`: training step of the
+    weights.
+    """
 
     model: Model[Any]
     networks: dict[str, nn.Module]
@@ -52,11 +56,11 @@ class Generator:
             raise SettingError(f"count = {count}: it must be at {'least 1' if count < 1 else f'most {MAX_COUNT:,}'}")
         validation.check_seeds(seed=seed)
         if truncation is not None and not truncation > 0:
-            raise SettingError(f"truncation = {truncation:g}: it must be above 0; smaller is closer to the mean sample")
+            raise SettingError(f"truncation = {truncation:g}: it must be above 0; use a value such as 1")
         return self.model.latent(count, torch.Generator().manual_seed(seed), truncation)
 
     def labels(self, count: int, label: int | None = None) -> Tensor | None:
-        """Labels (count,), int64: all `label`, or each class in turn if it is None; None for a model without labels.
+        """Return labels (count,), int64: all `label`, or each class in turn for None; None for a model without labels.
 
         Raises SettingError for a label out of range, and for a model that translates images.
         """
@@ -68,7 +72,7 @@ class Generator:
         if label is None:
             return torch.arange(count) % classes if classes else None
         if not classes:
-            raise SettingError("this generator was trained without labels; remove --label")
+            raise SettingError("this generator was trained without labels; omit the label (--label)")
         if not 0 <= label < classes:
             raise SettingError(f"label {label} does not exist; labels are 0 to {classes - 1}")
         return torch.full((count,), label)
@@ -109,7 +113,7 @@ class Generator:
 
 
 def load(folder: str | Path) -> Generator:
-    """Load the generator of a run, finished or not: the final weights, else those of the last checkpoint.
+    """Load the generator of a run: its final weights, or those of the last checkpoint if the run has not finished.
 
     Raises RunError if the folder is not a run, CheckpointError if it has no weights or they do not fit the model.
     """
@@ -137,7 +141,7 @@ class NetworkWeights:
 
 
 def load_weights(run: Run, name: str, *, averaged: bool = True) -> NetworkWeights:
-    """Load the weights of one network: the final ones, or those of a newer checkpoint.
+    """Load the weights of one network: the final weights, or those of a newer checkpoint.
 
     `averaged`: read the running average of the weights from a checkpoint. Raises CheckpointError if there are no
     weights, or they cannot be read.

@@ -1,4 +1,4 @@
-"""The latent space of a generator: interpolation, and arithmetic with the latents of selected samples."""
+"""Interpolation and arithmetic in the latent space of a generator."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,11 +17,12 @@ BLOCK_SIZE = 64
 """Latents are drawn in multiples of this number: torch draws normal numbers in blocks of 16 and handles a last block
 that is not full differently, so a latent would otherwise depend on how many follow it."""
 MAX_NUMBER = 100_000
-"""Samples can be selected by a number below this."""
+"""Upper limit of the number of a selected sample."""
 SPREAD = 0.25
 """Half the width of the uniform noise for neighbours of a latent (Radford 2016, figure 7)."""
 OPPOSITE_TOLERANCE = 1e-9
-"""Radians from opposite below which two directions count as opposite: float64 loses the plane that they span."""
+"""Two directions count as opposite if their angle differs from pi by less than this, in radians: float64 cannot
+represent the plane that they span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def select_latents(
 
 
 def lerp(start: Tensor, end: Tensor, t: float) -> Tensor:
-    """(1 - t) start + t end."""
+    """Interpolate linearly: (1 - t) start + t end, for tensors of the same shape and t in [0, 1]."""
     return (1 - t) * start + t * end
 
 
@@ -79,8 +80,8 @@ def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
     them; then the length is unbounded for nearly opposite vectors of different lengths, which are common in few
     dimensions. Here the length stays between both, and for equal lengths the results are the same.
 
-    Parallel vectors, and zero vectors, which have no direction, are interpolated linearly. For opposite vectors, which
-    any great circle joins, the path passes the axis that is most perpendicular to them.
+    Parallel vectors, and zero vectors, which have no direction, are interpolated linearly. Opposite vectors are joined
+    by infinitely many great circles; the path goes through the axis that is most perpendicular to them.
     """
     a, b = start.flatten(1).double(), end.flatten(1).double()
     lengths = [vector.norm(dim=1, keepdim=True) for vector in (a, b)]
@@ -123,7 +124,8 @@ def interpolation_path(start: Tensor, end: Tensor, steps: int, kind: Interpolati
 def interpolation_loop(stops: Tensor, steps: int, kind: Interpolation = "spherical") -> Tensor:
     """Interpolate through stops (S, N, ...) and back to the first, `steps` from each to the next: (S steps, N, ...).
 
-    Repeated playback has no duplicate frame. Raises SettingError for fewer than 2 stops or 1 step.
+    The first stop is not repeated at the end, so that a film can be played in a loop. Raises SettingError for fewer
+    than 2 stops or 1 step.
     """
     if len(stops) < 2:
         raise SettingError(f"stops = {len(stops)}: it must be at least 2")
@@ -168,7 +170,8 @@ def neighbouring_latents(latent: Tensor, count: int, generator: torch.Generator,
 
 
 def _perpendicular(unit: Tensor) -> Tensor:
-    """Unit vectors perpendicular to unit vectors (N, D), from the axis of their smallest entry; zeros if D is 1."""
+    """Return unit vectors perpendicular to unit vectors (N, D), towards the axis of their smallest entry; 0 if D =
+    1."""
     axis = torch.zeros_like(unit).scatter_(1, unit.abs().argmin(1, keepdim=True), 1.0)
     remainder = axis - (axis * unit).sum(1, keepdim=True) * unit
     length: Tensor = remainder.norm(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Description of a generator for other programs: inputs, outputs and origin, as written to model.json."""
+"""Description of a generator for other programs, the content of model.json: inputs, outputs and origin."""
 
 from typing import Any, TypedDict
 

@@ -1,4 +1,4 @@
-"""Write samples to files: images, sentences, arrays, tables."""
+"""Writing of samples to files: images, sentences, arrays, tables."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ SampleArray = npt.NDArray[np.float32]
 def write_samples(samples: Tensor, path: Path, spec: DataSpec, format: SampleFormat | None = None) -> Path:
     """Write samples (N, ...), float32 in the range of training, to a file, or to a folder if `path` has no extension.
 
-    png: a grid of all images, or in a folder one file per image. npy: the array as it is. csv: points as the rows of
+    png: a grid of all images, or in a folder one file per image. npy: the array unchanged. csv: points as the rows of
     one table; images only into a folder, one table each, in the data's own unit if it has one. txt: one sentence per
     line. `format` None: by the extension of `path`; in a folder png for images, csv for points, txt for sentences.
     Raises SettingError if these samples cannot be written in that format.
@@ -49,7 +49,7 @@ def _resolve_format(path: Path, spec: DataSpec, format: SampleFormat | None) -> 
     if spec.vocabulary is not None:
         supported = ("txt", "npy")
     if format is None:
-        default = next((one for one in supported if extension in ("", one)), None)
+        default = next((name for name in supported if extension in ("", name)), None)
         if default is None:
             raise SettingError(
                 f"cannot write these samples to {path.name}; use a file name ending in .{supported[0]} or "

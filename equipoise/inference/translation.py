@@ -1,4 +1,4 @@
-"""Translate the user's images with the generator of a run: read and resize them, translate, write."""
+"""Translation of a folder of images with the generator of a run: read and resize them, translate, write."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,9 @@ from equipoise.runs.run import EXPERIMENT_FILE, Run
 from equipoise.training.sample_layout import columns_for_groups, interleave_images
 
 SHEET_IMAGES = 48
-"""Number of input images on the sheet."""
+"""Maximum number of input images on the sheet."""
 MAX_NAMES = 3
-"""Number of files that a message names."""
+"""Maximum number of files that a message names."""
 
 
 class ImageSource(Protocol):
@@ -44,7 +44,7 @@ class ImageSource(Protocol):
 
 
 class ImageReader(Protocol):
-    """What translation needs of the data set `image_folder`."""
+    """The interface of the data set `image_folder` that translation uses."""
 
     def prepare(self) -> Iterator[Preparation]:
         """Read and cache images that are not cached yet."""
@@ -55,7 +55,7 @@ class ImageReader(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TranslationInputs:
-    """Images to translate, (C, S, S) each, and their paths relative to their folder, in the same order."""
+    """Images to translate, each (C, S, S), and their paths relative to their folder, in the same order."""
 
     paths: tuple[str, ...]
     images: ImageSource
@@ -63,7 +63,7 @@ class TranslationInputs:
 
 @dataclass(frozen=True, slots=True)
 class TranslationResult:
-    """The files written, in the order of the inputs, and a sheet with inputs and outputs side by side."""
+    """The written files, in the order of the inputs, and a sheet with inputs and outputs side by side."""
 
     files: tuple[Path, ...]
     sheet: Path
@@ -83,7 +83,7 @@ class InputFolder:
     grey: bool = False
 
     def preparations(self, generator: Generator) -> Iterator[Preparation]:
-        """Read images that are not cached yet; yields progress, and notes on images that were converted."""
+        """Read images that are not cached yet; yield progress, and notes on converted images."""
         return self._reader(generator).prepare()
 
     def inputs(self, generator: Generator) -> TranslationInputs:
@@ -121,7 +121,7 @@ class InputFolder:
 
 
 def input_shape(generator: Generator, *, back: bool) -> tuple[int, ...]:
-    """Shape (C, S, S) of the input images. Raises SettingError for a model that does not translate them."""
+    """Return the shape (C, S, S) of input images. Raises SettingError for a model that does not translate images."""
     model = generator.model
     if model.source is None:
         raise SettingError(f"{model.name} generates images from noise, not from images; use equipoise sample")
@@ -133,27 +133,27 @@ def input_shape(generator: Generator, *, back: bool) -> tuple[int, ...]:
 def translate(
     generator: Generator, inputs: TranslationInputs, out: Path, sheet: Path, *, back: bool = False
 ) -> TranslationResult:
-    """Translate images and write a PNG each to the folder `out`, named by its input, and a sheet of both.
+    """Translate images; write one PNG per input to the folder `out`, named by the input, and a sheet of both.
 
     At most CHUNK_SIZE images are in memory at a time.
     """
     files = [out / name for name in _output_names(inputs.paths)]
-    on_sheet: list[Tensor] = []
+    sheet_images: list[Tensor] = []
     for start in range(0, len(files), CHUNK_SIZE):
         chunk = files[start : start + CHUNK_SIZE]
         images = inputs.images.select(torch.arange(start, start + len(chunk)))
         outputs = generator.translate(images, back=back)
-        on_sheet = on_sheet or [images[:SHEET_IMAGES].clone(), outputs[:SHEET_IMAGES].clone()]
+        sheet_images = sheet_images or [images[:SHEET_IMAGES].clone(), outputs[:SHEET_IMAGES].clone()]
         for file, image in zip(chunk, outputs, strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(file, encode_png(make_grid(image[None].numpy())))
-    both = interleave_images(on_sheet)
+    both = interleave_images(sheet_images)
     write_bytes(sheet, encode_png(make_grid(both.numpy(), columns=min(columns_for_groups(2), len(both)))))
     return TranslationResult(tuple(files), sheet)
 
 
 def sheet_path(folder: Path, out: Path) -> Path:
-    """Path of the sheet: OUT.png.
+    """Return the path of the sheet: OUT.png.
 
     Raises SettingError if the output would be written into the folder of the inputs, or if `out` has no name.
     """
@@ -161,7 +161,7 @@ def sheet_path(folder: Path, out: Path) -> Path:
     if target == source or source in target.parents:
         raise SettingError(f"--out {out} is inside the input folder; use another folder, so that no image is replaced")
     if not target.name:
-        raise SettingError(f"--out {out} has no name for the sheet, which is written to NAME.png; use a folder in it")
+        raise SettingError(f"--out {out} has no name, which the sheet NAME.png needs; use a folder in it")
     named = target if out.name in ("", "..") else out
     return named.with_name(f"{named.name}.png")
 

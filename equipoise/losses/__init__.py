@@ -1,1 +1,1 @@
-"""Pure loss functions of tensors: adversarial losses, penalties, discrepancies. Each states its paper and equation."""
+"""Loss functions of tensors: adversarial losses, penalties, discrepancies, with paper and equation. Pure functions."""

@@ -46,7 +46,7 @@ class AdversarialLoss:
 
 
 class WeightedPenalty(NamedTuple):
-    """One regulariser of a loss: its weight λ, a number or a tensor, and the value of its penalty R, scalar."""
+    """One regulariser of a loss: its weight λ, a number or a tensor, and the value of its penalty R, a scalar."""
 
     weight: float | Tensor
     value: Tensor
@@ -58,7 +58,7 @@ def total_loss(adversarial: Tensor, penalties: Mapping[str, WeightedPenalty]) ->
 
 
 def loss_terms(adversarial: Tensor, penalties: Mapping[str, WeightedPenalty]) -> dict[str, Tensor]:
-    """Return the summands of :func:`total_loss` for display: detached, penalties without their weights."""
+    """Return the summands of :func:`total_loss` for display, detached; penalties without their weights."""
     return {"adversarial": adversarial.detach()} | {name: penalty.detach() for name, (_, penalty) in penalties.items()}
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Bandwidths as multiples of the median distance: a single one is insensitive to other scales (Li 2015)."""
+"""Bandwidths as multiples of the median distance. A single bandwidth is insensitive to other scales (Li 2015)."""
 
 
 def mmd(first: Tensor, second: Tensor, bandwidth: float | None = None) -> Tensor:

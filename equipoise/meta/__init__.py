@@ -1,4 +1,4 @@
-"""Training as something to learn from: many small runs at once, a Gymnasium environment, and the training of policies.
+"""Meta-learning: training of policies on many short runs, a Gymnasium environment, and stacked runs.
 
 With the extra `rl`, importing this package registers `equipoise/GanTraining-v0` with Gymnasium.
 """

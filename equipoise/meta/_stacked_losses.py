@@ -1,7 +1,7 @@
 """Losses of stacked runs of the model `mlp`: the functions of losses/, mapped over the runs.
 
 Each run has its own knobs and its own random generator, which draws the same numbers in the same order as in a single
-run. The order of the phases in models/_adversarial.py is repeated here for that reason; the formulas are not.
+run. For this reason the order of operations in models/_adversarial.py is repeated in this file; the formulas are not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,20 +19,22 @@ from equipoise.meta._stacked_networks import StackedPerceptrons
 
 @dataclass(frozen=True, slots=True)
 class StackedKnobs:
-    """Knobs of R runs: (R,) float64 by name. `active`: names of those that are not 0 in all runs."""
+    """Knobs of R runs: (R,) float64 by name. `active`: names of the knobs that are nonzero in at least one run."""
 
     values: Mapping[str, Tensor]
     active: frozenset[str]
 
     @classmethod
     def stack(cls, knobs: Sequence[Knobs], device: torch.device) -> "StackedKnobs":
-        """Stack the knobs of runs, in their order."""
-        table = torch.tensor([list(one.values().values()) for one in knobs], dtype=torch.float64, device=device)
+        """Stack the knobs of several runs, in order."""
+        table = torch.tensor(
+            [list(run_knobs.values().values()) for run_knobs in knobs], dtype=torch.float64, device=device
+        )
         values = dict(zip(knobs[0].ranges(), table.unbind(1), strict=True))
         return cls(values, frozenset(name for name, value in values.items() if bool(value.any())))
 
     def select(self, rows: Tensor) -> "StackedKnobs":
-        """Return the knobs of some of the runs."""
+        """Return the knobs of the runs at indices `rows`."""
         return StackedKnobs({name: value[rows] for name, value in self.values.items()}, self.active)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -41,7 +43,7 @@ class StackedKnobs:
 
 @dataclass(frozen=True, slots=True)
 class StackedLoss:
-    """Result of a phase: `total`, `adversarial` (R,), logits (R, B), new values of buffers (R,)."""
+    """Losses of a phase: `total` and `adversarial` (R,), logits (R, B), and `memory`, new values of buffers (R,)."""
 
     total: Tensor
     adversarial: Tensor
@@ -52,7 +54,7 @@ class StackedLoss:
 
 @dataclass(frozen=True, slots=True)
 class StackedMoment:
-    """Inputs of a phase in addition to weights and data: knobs, a random generator per run, and buffers (R,)."""
+    """Inputs of a phase in addition to weights and data: knobs, one random generator per run, and buffers (R,)."""
 
     knobs: StackedKnobs
     generators: Sequence[Generator]
@@ -61,7 +63,7 @@ class StackedMoment:
 
 @dataclass(frozen=True, slots=True)
 class StackedLosses:
-    """The losses of both networks. `loss`: the adversarial loss of all runs."""
+    """The loss functions of both networks. `loss`: the adversarial loss of all runs."""
 
     loss: AdversarialLoss
     generator: StackedPerceptrons
@@ -121,7 +123,7 @@ class StackedLosses:
         return self.generator.forward(weights, latents)
 
     def _sample_labels(self, side: str, logit: Tensor, moment: StackedMoment) -> Tensor:
-        """Draw (R, B), uniform between the lowest and highest label of each run; nothing is drawn if they are equal."""
+        """Sample labels (R, B), uniform between the lowest and highest label of each run; none if both are equal."""
         low, high = moment.knobs[f"{side}_low"], moment.knobs[f"{side}_high"]
         labels = low.to(logit.dtype)[:, None].expand_as(logit)
         if not self.loss.has_labels or torch.equal(low, high):
@@ -134,14 +136,14 @@ class StackedLosses:
 
 
 def weighted(weight: Tensor, penalty: Tensor) -> WeightedPenalty:
-    """Return weights and penalties (R,); the penalty is 0 where the weight is 0, even if its value is not finite."""
+    """Return weights and penalties (R,). The penalty is 0 where the weight is 0, even if it is not finite."""
     return WeightedPenalty(weight.to(penalty.dtype), torch.where(weight > 0, penalty, 0.0))
 
 
 def add_instance_noise(samples: Tensor, moment: StackedMoment, mask: Tensor | None = None) -> Tensor:
-    """Compute x + std N(0, 1), (R, B, D), with the std of each run.
+    """Compute x + std · N(0, 1), (R, B, D), with the std of each run.
 
-    Nothing is drawn for runs where the std is 0, or where `mask` (R,) is 0.
+    Runs with a std of 0, or where `mask` (R,) is 0, use no random numbers.
     """
     if "instance_noise" not in moment.knobs.active:
         return samples
@@ -154,6 +156,6 @@ def add_instance_noise(samples: Tensor, moment: StackedMoment, mask: Tensor | No
 
 
 def unsupported_option(options: Mapping[str, object]) -> str | None:
-    """Return the first option of a model whose value cannot be stacked, None if all can."""
+    """Return the first option of a model whose value is not supported in a stack; None if all are supported."""
     required = {"constraint": "none", "fakes": "fresh", "penalty_interval": 1, "optimizer": "adam"}
     return next((name for name, value in required.items() if options.get(name, value) != value), None)

@@ -1,4 +1,4 @@
-"""Perceptrons of one architecture, evaluated together: the weights of R of them are the rows of a matrix.
+"""Stacked perceptrons: R networks of one architecture are evaluated together, each row of a matrix holds one of them.
 
 A linear layer of all networks is one batched product. Rows do not depend on each other, so a diverged network does not
 affect the others.
@@ -24,7 +24,7 @@ class Logits(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StackedPerceptrons:
-    """Perceptrons of the architecture of one network. `modules`: its linear layers and activation functions, in order.
+    """Functions of R perceptrons of one architecture. `modules`: linear layers and activation functions, in order.
 
     Only the activation functions of `modules` are called; weights are passed as (R, P), where each row is in the order
     of `torch.nn.utils.parameters_to_vector`.
@@ -34,25 +34,25 @@ class StackedPerceptrons:
 
     @classmethod
     def from_network(cls, network: nn.Module) -> "StackedPerceptrons":
-        """Use the architecture of a perceptron of the model `mlp`."""
+        """Build from the architecture of a perceptron of the model `mlp`."""
         return cls(tuple(module for module in network.modules() if not list(module.children())))
 
     @property
     def in_features(self) -> int:
-        """Numbers of an input."""
+        """Size of an input."""
         return next(self._linear_layers()).in_features
 
     def forward(self, weights: Tensor, inputs: Tensor) -> Tensor:
-        """weights (R, P), inputs (R, B, in) -> outputs (R, B, out)."""
+        """Compute outputs (R, B, out) from weights (R, P) and inputs (R, B, in)."""
         *hidden, (weight, bias) = self._layers(weights)
         return torch.baddbmm(bias[:, None], self._features(hidden, inputs), weight.mT)
 
     def logits(self, weights: Tensor, samples: Tensor) -> Logits:
-        """weights (R, P), samples (R, B, D) -> features and logits.
+        """Compute features and logits from weights (R, P) and samples (R, B, D).
 
-        Reals and fakes take separate calls, as in the model `mlp`: where only the difference of their logits enters
-        the loss, the gradients of the last bias then cancel exactly. In a joint pass, rounding would leave a residual
-        that Adam scales to full steps.
+        Reals and fakes are passed in separate calls, as in the model `mlp`: if the loss depends only on the difference
+        of their logits, the gradients of the last bias then cancel exactly. In a joint pass, rounding would leave a
+        residual that Adam scales to full steps.
         """
         *hidden, (weight, bias) = self._layers(weights)
         features = self._features(hidden, samples)

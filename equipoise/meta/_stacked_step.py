@@ -1,4 +1,4 @@
-"""One step of stacked runs of perceptrons: the only functions that change their weights."""
+"""One training step of stacked perceptrons. Only the functions of this module change their weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -9,12 +9,11 @@ import torch
 from torch import Generator, Tensor
 
 from equipoise.core.data import Stream
-from equipoise.core.model import Memory
-from equipoise.core.records import PhaseRecord
+from equipoise.core.model import Memory, PhaseRecord
 from equipoise.diagnosis import signals as sensing
 from equipoise.diagnosis.signals import Probability, RunningStats, SignalWindow
 from equipoise.meta._stacked_losses import StackedKnobs, StackedLoss, StackedLosses, StackedMoment
-from equipoise.training import averaging
+from equipoise.training import weights
 
 EPS = 1e-8
 """Epsilon of Adam, the default of core.model.OptimizerSettings."""
@@ -22,7 +21,7 @@ EPS = 1e-8
 
 @dataclass(frozen=True, slots=True)
 class StackedNetwork:
-    """One network of every run: weights and Adam's two moments (R, P) float32, number of updates (R,) int64."""
+    """One network of each run: weights and both moments of Adam (R, P) float32, number of updates (R,) int64."""
 
     weights: Tensor
     mean: Tensor
@@ -30,11 +29,11 @@ class StackedNetwork:
     updates: Tensor
 
     def select(self, rows: Tensor) -> Self:
-        """Return copies of some rows."""
+        """Return a copy with the rows at indices `rows`."""
         return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def write(self, rows: Tensor, network: "StackedNetwork") -> None:
-        """Overwrite some rows."""
+        """Overwrite the rows at indices `rows` with those of `network`."""
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(network, field.name)
 
@@ -60,7 +59,8 @@ class Stack:
     """State of runs that are trained together, one row per run. Mutable.
 
     `networks`: generator and discriminator. `averaged`: (R, P), running averages of the generators. `memory`: buffers
-    (R,). `window`: statistics since the last reading, one row per run. `draws`: batches taken from each stream.
+    (R,). `window`: statistics since the last reading, one row per run. `draws`: number of batches read from each
+    stream.
     """
 
     losses: StackedLosses
@@ -82,7 +82,7 @@ class Stack:
         return self.step * self.batch_size
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Remove all other runs."""
+        """Remove all runs except those at indices `rows`."""
         index = torch.tensor(rows, dtype=torch.int64, device=self.averaged.device)
         self.networks = {name: network.select(index) for name, network in self.networks.items()}
         self.averaged, self.draws = self.averaged[index], self.draws[index]
@@ -94,7 +94,7 @@ class Stack:
 
 
 def run_step(stack: Stack, *, measure: bool = False) -> None:
-    """Run one step: the updates of both networks, in each run as often as its knobs say; see training/step.py.
+    """Run one step: update both networks of each run as often as its knobs specify; see training/step.py.
 
     `measure`: record the relative change of the weights.
     """
@@ -123,7 +123,7 @@ def run_step(stack: Stack, *, measure: bool = False) -> None:
 
 @dataclass(frozen=True, slots=True)
 class StackedUpdate:
-    """Record of one update: losses, `norm` of the gradient, `ratio` of change to weights, (R,); logits (R, B)."""
+    """Record of one update: losses, gradient `norm` and `ratio` |change| / |weights|, each (R,); logits (R, B)."""
 
     total: Tensor
     adversarial: Tensor
@@ -137,7 +137,7 @@ class StackedUpdate:
         return ~(self.total.isfinite() & self.norm.isfinite())
 
     def replace_rows(self, rows: Tensor, update: "StackedUpdate") -> "StackedUpdate":
-        """Return this record with some rows from another one."""
+        """Return this record with the rows at indices `rows` replaced by those of `update`."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         changes = {name: getattr(update, name) for name, value in values.items() if value is not None}
         changed = {name: values[name].index_copy(0, rows, value) for name, value in changes.items()}
@@ -145,14 +145,14 @@ class StackedUpdate:
 
 
 def _batch(stack: Stack, repeat: int) -> Tensor:
-    """Return the reals (R, B, D) of one repeat."""
+    """Return the reals (R, B, D) of one repetition of the update."""
     draws = stack.draws.tolist()
     batches = [stream.batch(index + repeat).real for stream, index in zip(stack.streams, draws, strict=True)]
     return torch.stack(batches).to(stack.averaged.device)
 
 
 def _update(stack: Stack, name: str, real: Tensor, rows: Tensor | None, measure: bool) -> StackedUpdate:
-    """Update one network of all runs, or of some `rows`."""
+    """Update one network of all runs, or of the runs at indices `rows`."""
     if rows is None:
         moment = StackedMoment(stack.knobs, stack.generators, stack.memory)
         loss, update = _optimize(stack.losses, name, stack.networks, real, moment, measure)
@@ -199,7 +199,7 @@ def _change_ratio(before: Tensor, after: Tensor) -> Tensor:
 @torch.no_grad()
 def _update_averages(stack: Stack) -> None:
     half_lives = stack.knobs["ema_half_life"].tolist()
-    decays = [averaging.average_decay(half_life, stack.batch_size, stack.images) for half_life in half_lives]
+    decays = [weights.average_decay(half_life, stack.batch_size, stack.images) for half_life in half_lives]
     decay = torch.tensor(decays, dtype=torch.float64, device=stack.averaged.device)
     stack.averaged.lerp_(stack.networks["generator"].weights, _column(1 - decay, stack.averaged.dtype))
 

@@ -1,4 +1,4 @@
-"""Base of data sets that are sampled from a distribution: a fixed number of training reals, fresh held-out reals."""
+"""Base class of data sets sampled from a distribution: a fixed number of training reals, fresh held-out reals."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from equipoise.errors import SettingError
 
 @dataclass(frozen=True, slots=True)
 class SyntheticData(NoPreparation, ABC):
-    """Reals without labels, of shape (N, ...) float32. Raises SettingError for fewer than two training reals."""
+    """Unlabelled reals (N, ...) float32 of a distribution. Raises SettingError for fewer than two training reals."""
 
     reals: int
     """number of training reals; held-out reals are unlimited"""
@@ -29,7 +29,7 @@ class SyntheticData(NoPreparation, ABC):
         """Sample (count, ...) float32 from the distribution."""
 
     def count(self, split: Split) -> int | None:
-        """Return the number of training reals; None, unlimited, for held-out reals."""
+        """Return the number of training reals; None for held-out reals, which are unlimited."""
         return self.reals if split == "train" else None
 
     def stream(self, split: Split, batch_size: int, seed: int) -> "SyntheticStream":
@@ -45,7 +45,7 @@ class SyntheticData(NoPreparation, ABC):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SyntheticStream:
-    """Batches by number: rows of `reals` (N, ...), or fresh samples where it is None."""
+    """Batches by number: rows of `reals` (N, ...), or fresh samples if it is None."""
 
     source: SyntheticData
     reals: Tensor | None
@@ -61,6 +61,7 @@ class SyntheticStream:
 
 
 def generator_for(seed: int, kind: str, index: int) -> Generator:
-    """Return the generator of draw number `index` of a kind; PyTorch uses 32 bits of a seed, so no draw repeats."""
+    """Return the random generator of draw number `index` of a kind; all seeds differ in the 32 bits that PyTorch
+    uses."""
     offset = int.from_bytes(hashlib.blake2b(f"{seed} {kind}".encode(), digest_size=4).digest())
     return Generator().manual_seed((index * 0x9E3779B1 ^ offset) & 0xFFFFFFFF)

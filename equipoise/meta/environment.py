@@ -1,4 +1,4 @@
-"""Training as a Gymnasium environment: `equipoise/GanTraining-v0`.
+"""Gymnasium environment in which an episode is the training of a GAN: `equipoise/GanTraining-v0`.
 
     import gymnasium
     import equipoise.meta
@@ -6,14 +6,14 @@
 
 An episode is a run, sampled from the instance set (a contextual Markov decision process; Biedenkapp 2020, Dynamic
 Algorithm Configuration). Observations and actions are the features and heads of a kind of policy, as in a run with a
-controller: a policy that is trained here can be used there. There are two differences:
+controller, so a policy that is trained in the environment can be used by a controller. There are two differences:
 
-- A run is read at its decisions only, as soon as the policy may decide. Other runs are read after each of their first
-  hundred steps, which would take most of the time here, and every fifty steps from then on; there, a policy that may
+- Readings. The environment reads a run only when the policy may decide. Other runs are read after each of the first
+  hundred steps, which would take most of the time in short runs, and every fifty steps afterwards; a policy that may
   decide more often waits for the next reading.
-- The reward of an action includes all measurements up to its end, also that at the step of the next decision, which is
-  not observed there yet. The controller `ppo` computes its reward from what it observes, measurements before the step
-  of a decision, so that a late effect of an action is credited to the next action.
+- Rewards. The reward of an action includes all measurements up to the step of the next decision, that step included.
+  The controller `ppo` observes only the measurements before the step of a decision, so a late effect of an action is
+  credited to the next action.
 """
 
 import dataclasses
@@ -47,10 +47,10 @@ INSTANCES: Sequence[Mapping[str, object]] = tuple(
     }
     for shape in ("moons", "spirals", "pinwheel", "clusters")
 )
-"""Runs of a second each."""
+"""Default instances: runs of about a second each."""
 NOISE = 0.002
 MAX_RESTARTS = 10
-"""Runs in a row that may diverge before their first decision until an episode is given up."""
+"""Maximum number of consecutive runs that diverge before their first decision; after these, `reset` fails."""
 
 Info = dict[str, object]
 
@@ -76,13 +76,13 @@ class GanTraining(gymnasium.Env[Vector, Vector]):
         reward: Literal["brief", "distance"] = "brief",
         every: float | None = None,
     ) -> None:
-        """`every`: steps between decisions, or a share of the run if below 1; default: that of the kind.
+        """`every`: steps between decisions, or a share of the run if below 1; default: the interval of the kind.
 
         Raises SettingError for an empty instance set, a cutoff below 1 or an `every` that is not positive,
         UnknownNameError for an unknown kind.
         """
         if not instance_set:
-            raise SettingError("the instance set is empty; give at least one experiment")
+            raise SettingError("the instance set is empty; add at least one experiment")
         if cutoff < 1:
             raise SettingError(f"cutoff = {cutoff}: it must be at least 1")
         if reward not in ("brief", "distance"):
@@ -91,7 +91,7 @@ class GanTraining(gymnasium.Env[Vector, Vector]):
         self.metadata = {"render_modes": []}
         policy = untrained_policy(kind)
         self.policy = policy if every is None else dataclasses.replace(policy, every=every)
-        self.instance_set = [_parse_instance(one) for one in instance_set]
+        self.instance_set = [_parse_instance(instance) for instance in instance_set]
         self.cutoff, self.reward = cutoff, reward
         self._controller = catalog.load("controllers", "learnable").from_policy(self.policy)
         self.observation_space = Box(-1.0, 1.0, (len(self.policy.feature_names),), np.float32)
@@ -117,8 +117,13 @@ class GanTraining(gymnasium.Env[Vector, Vector]):
                 self._run, self._decisions, self._last_distance = run, 0, distance(run.signals)
                 return run.vector.copy(), {**_info(run), "instance": number, "seed": run_seed}
             if run.finished.reason != "diverged":
-                raise SettingError(f"instance {number} ends at step {run.finished.step}, before its first decision")
-        raise SettingError(f"{MAX_RESTARTS} runs diverged before their first decision, the last of instance {number}")
+                raise SettingError(
+                    f"instance {number} ends at step {run.finished.step}, before its first decision; increase steps"
+                )
+        raise SettingError(
+            f"{MAX_RESTARTS} runs diverged before their first decision, the last of instance {number}; reduce its lr_g "
+            "and lr_d"
+        )
 
     def step(self, action: Vector) -> tuple[Vector, float, bool, bool, Info]:
         """Apply an action, and train to the next decision.
@@ -164,7 +169,7 @@ class GanTraining(gymnasium.Env[Vector, Vector]):
 
 
 class RecordRewards(gymnasium.Wrapper[Vector, Vector, Vector, Vector]):
-    """Wrapper that plays the instances in order, and records the reward of each decision in `rewards`."""
+    """Wrapper that selects the instances in order, and records the reward of each decision in `rewards`."""
 
     def __init__(self, env: GanTraining) -> None:
         super().__init__(env)
@@ -173,7 +178,7 @@ class RecordRewards(gymnasium.Wrapper[Vector, Vector, Vector, Vector]):
         self._next = 0
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, object] | None = None) -> tuple[Vector, Info]:
-        """Start the next instance; the first follows the last."""
+        """Start the next instance; after the last one, the first again."""
         number = self._next % self._count
         self._next += 1
         return self.env.reset(seed=seed, options={**(options or {}), "instance": number})

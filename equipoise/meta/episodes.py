@@ -1,11 +1,11 @@
-"""Short runs under a policy, and their quality: how close samples are to held-out reals, and how soon.
+"""Short runs under a policy, and their quality, which depends on the distance to held-out reals over the run.
 
-    phi = -log((max(distance, 0) + eps) / eps)          0 at best; nothing is gained below the noise eps
+    phi = -log((max(distance, 0) + eps) / eps)          at most 0; distances below the noise eps gain little
     quality = phi at the end + 0.3 mean phi
 
-The advantage of a run is its quality minus that of its base policy on the same task: same weights, data and random
-draws. It is in [-3, 3]; a diverged run has -3. The merit of a policy is mean + ½ mean of the worst quarter, so that a
-policy which is better on average but ruins a few runs is not selected.
+The advantage of a run is its quality minus the quality of its base policy on the same task: same weights, data and
+random numbers. It is clipped to [-3, 3]; a diverged run has -3. The merit of a policy is mean + ½ mean of the worst
+quarter, so that a policy that is better on average but ruins a few runs is not selected.
 """
 
 import math
@@ -28,19 +28,19 @@ ANYTIME = 0.3
 BOUND = 3.0
 CONFIDENCE = 0.95
 READINGS = 20
-"""Readings of a short run, each of which costs as much as ten steps of a perceptron. A policy that may decide at every
-fortieth of a run makes about as many decisions: see :func:`set_short_run_readings`."""
+"""Number of readings of a short run, each of which costs as much as ten steps of a perceptron. A policy that may decide
+every fortieth of a run makes about this number of decisions: see :func:`set_short_run_readings`."""
 STACK_SIZE = 64
 
 
 class EpisodeResult(NamedTuple):
-    """`distances`: (step, distance) of each evaluation. `diverged`: whether the run was stopped as it diverged."""
+    """Result of a run. `distances`: (step, distance) of each evaluation. `diverged`: whether the run diverged."""
 
     distances: tuple[tuple[int, float], ...]
     diverged: bool
 
     def quality(self, noise: float) -> float | None:
-        """Return the quality, see above; None if the run diverged. `noise`: eps, twice the standard error."""
+        """Return the quality as defined above; None if the run diverged. `noise`: eps, twice the standard error."""
         values = [value for _, value in self.distances]
         if self.diverged or not values or not all(map(math.isfinite, values)):
             return None
@@ -49,9 +49,9 @@ class EpisodeResult(NamedTuple):
 
 
 def play_episodes(experiments: Sequence[Experiment], controllers: Sequence[AnyController]) -> list[EpisodeResult]:
-    """Train each experiment under its controller, in memory; perceptrons many at once, other models one by one.
+    """Train each experiment under its controller, in memory: perceptrons in stacks, other models one by one.
 
-    Raises SettingError for an experiment without a metric of which less is better.
+    Raises SettingError for an experiment without a metric where lower is better.
     """
     if require(complete(experiments[0]).model, "model").name.partition(":")[0] == "mlp":
         return _play_stacked(experiments, controllers)
@@ -59,12 +59,14 @@ def play_episodes(experiments: Sequence[Experiment], controllers: Sequence[AnyCo
 
 
 def check_distance_metric(training: Training) -> None:
-    """Raise SettingError for a run without a metric of which less is better."""
+    """Raise SettingError for a run without a metric where lower is better."""
     if training.evaluation is None:
-        raise SettingError("policies are trained on a distance; set a metric, such as equipoise.meta.held_out")
+        raise SettingError(
+            "policies are trained on a distance, and the run has no metric; set one, such as equipoise.meta.held_out"
+        )
     if training.evaluation.metric.better != "lower":
         raise SettingError(
-            f"policies are trained on a distance, but of '{training.evaluation.name}' more is better; set another "
+            f"policies are trained on a distance, but for '{training.evaluation.name}' higher is better; set another "
             "metric, such as equipoise.meta.held_out"
         )
 
@@ -72,8 +74,8 @@ def check_distance_metric(training: Training) -> None:
 def set_short_run_readings(training: Training) -> None:
     """Read a short run READINGS times, and after each step of its first twentieth instead of its first hundred steps.
 
-    A run of 300 steps has 34 readings: after each of the first 15 steps, and every 15 steps from then on. A policy that
-    may decide every 7.5 steps then decides 20 times: after step 8, and from step 30 on at each reading.
+    A run of 300 steps has 34 readings: after each of the first 15 steps, and every 15 steps afterwards. A policy that
+    may decide every 7.5 steps then decides 20 times: after step 8, and at each reading from step 30 on.
     """
     pilot = training.pilot
     pilot.sense_every = max(1, training.plan.steps // READINGS)

@@ -1,9 +1,9 @@
-"""Training of policies by evolution strategies: weights are sampled, evaluated on short runs, and selected.
+"""Training of policies by an evolution strategy: weights are sampled, evaluated on short runs, and selected.
 
 Separable CMA-ES (Ros and Hansen 2008), from the package `cma`: a variance per weight and no covariances, so that a
-hundred weights can be trained in a few hundred episodes. All policies of a generation play the same fresh tasks, with
-the same weights, data and random draws, and are compared with their base policy on each (see episodes). Whole runs are
-evaluated, as truncated ones favour small steps (Wu 2018, short-horizon bias).
+hundred weights can be trained in a few hundred episodes. All policies of a generation are evaluated on the same new
+tasks, with the same initial weights, data and random numbers, relative to their base policy (see episodes). Runs are
+evaluated to their end, because truncated runs favour small steps (Wu 2018, short-horizon bias).
 """
 
 import math
@@ -25,7 +25,7 @@ from equipoise.policy.kinds import untrained_policy
 
 
 class EvolutionStrategy(Protocol):
-    """The part of `cma.CMAEvolutionStrategy` that is used."""
+    """Interface of `cma.CMAEvolutionStrategy`, as far as it is used."""
 
     mean: npt.NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class EvolutionStrategy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PolicyProgress:
-    """Progress of a policy training: `done` of `total` parts; `message`: the result of the last of them."""
+    """Progress of a policy training: `done` of `total` parts; `message`: the result of the last part."""
 
     done: int
     total: int
@@ -46,7 +46,7 @@ class PolicyProgress:
 
 
 def run_evolution(plan: PolicyPlan, settings: EvolutionSettings, journal: Journal) -> Iterator[PolicyProgress]:
-    """Train one generation at a time, each recorded in the journal; recorded generations are not played again."""
+    """Train one generation at a time and record it in the journal; recorded generations are not repeated."""
     strategy, start = _create_strategy(plan, settings), untrained_policy(plan.kind)
     total = settings.generations + 1
     done = journal.of("generation")
@@ -56,7 +56,7 @@ def run_evolution(plan: PolicyPlan, settings: EvolutionSettings, journal: Journa
             tasks = plan.tasks.sample_many(settings.tasks, plan.seed, 1, number)
             policies = [_with_weights(start, weights) for weights in solutions]
             advantages = measure_advantages(policies, start, tasks, settings.noise)
-            journal.append({"generation": number, "merits": [compute_merit(one) for one in advantages]})
+            journal.append({"generation": number, "merits": [compute_merit(values) for values in advantages]})
             done = journal.of("generation")
         merits = done[number]["merits"]
         strategy.tell(solutions, [-value for value in merits])
@@ -70,7 +70,7 @@ def run_evolution(plan: PolicyPlan, settings: EvolutionSettings, journal: Journa
 
 
 def build_policy(plan: PolicyPlan, settings: EvolutionSettings, journal: Journal) -> Policy:
-    """Build the policy of a complete journal: the mean of the last generation."""
+    """Build the policy from a complete journal: the mean of the distribution after the last generation."""
     strategy, start = _create_strategy(plan, settings), untrained_policy(plan.kind)
     for line in journal.of("generation"):
         strategy.tell(strategy.ask(), [-value for value in line["merits"]])
@@ -87,7 +87,7 @@ def build_policy(plan: PolicyPlan, settings: EvolutionSettings, journal: Journal
 def measure_advantages(
     policies: Sequence[Policy], base: Policy, tasks: Sequence[Experiment], noise: float
 ) -> list[list[float]]:
-    """Play tasks; returns the advantages of each policy over `base`, one per task."""
+    """Train on tasks; return the advantages of each policy over `base`, one per task."""
     players = [base, *policies]
     episodes = play_episodes(list(tasks) * len(players), [_controller(policy) for policy in players for _ in tasks])
     rows = [episodes[start : start + len(tasks)] for start in range(0, len(episodes), len(tasks))]

@@ -1,10 +1,10 @@
-"""Distance of points to held-out reals, the objective of policies: lower is better, 0 for samples as good as reals.
+"""Distance of points to held-out reals, the objective of policies: lower is better, about 0 for perfect samples.
 
     MMD² = E k(x, x') + E k(y, y') - 2 E k(x, y),   k(x, y) = mean over s of exp(-|x - y|² / (2 s²))
 
 The unbiased squared maximum mean discrepancy (Gretton 2012, lemma 6) with Gaussian kernels of six widths s, from twice
 the median distance of reals to a sixteenth of it, each half the previous one, so that both the width of a mode and a
-missing mode count. The reals are held-out ones: copies of training reals do not get a distance of 0.
+missing mode matter. The reals are held out, so that copies of training reals do not have a distance of 0.
 """
 
 import math
@@ -20,11 +20,11 @@ __all__ = ["HeldOutDistance"]
 
 WIDEST, HALVINGS = 2.0, 5
 COUNT = 512
-"""Most reals and samples that are compared: the distance of perfect samples has a deviation of about 0.0005."""
+"""Maximum number of compared reals and samples. The distance of perfect samples has a standard deviation of 0.0005."""
 
 
 class ReferenceKernel(NamedTuple):
-    """`real` (N, D); `within`: the mean kernel among them; `width`: s of the widest kernel."""
+    """Reals (N, D); `within`: mean kernel of two different reals; `width`: s of the widest kernel."""
 
     real: Tensor
     within: float
@@ -68,10 +68,10 @@ def _within(points: Tensor, width: float) -> float:
 
 
 def _kernel(first: Tensor, second: Tensor, width: float) -> Tensor:
-    """(N, D), (M, D) -> (N, M). Halving the width is the fourth power of the kernel, so one exponential is enough."""
-    apart = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
-    one = apart.square_().div_(-2 * width**2).exp_()
-    total = one.clone()
+    """Compute the kernels (N, M) of (N, D) and (M, D). Halving s is the fourth power, so one exponential suffices."""
+    distances = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
+    kernel = distances.square_().div_(-2 * width**2).exp_()
+    total = kernel.clone()
     for _ in range(HALVINGS):
-        total += one.square_().square_()
+        total += kernel.square_().square_()
     return total.div_(HALVINGS + 1)

@@ -1,4 +1,4 @@
-"""The journal of a policy training, one JSON object per line, from which it resumes after a kill."""
+"""The journal of a policy training, one JSON object per line, from which an interrupted training is resumed."""
 
 import json
 import os
@@ -13,9 +13,9 @@ JournalLine = Mapping[str, Any]
 
 
 def read_journal(path: Path, digest: str) -> list[JournalLine]:
-    """Read a journal without an incomplete last line; [] if it does not exist. Writes nothing.
+    """Read a journal without an incomplete last line; return [] if it does not exist. Writes nothing.
 
-    Raises SettingError if it is damaged or of another plan, RunError if it cannot be read.
+    Raises SettingError if it is damaged or belongs to another plan, RunError if it cannot be read.
     """
     try:
         content = path.read_bytes()
@@ -29,19 +29,19 @@ def read_journal(path: Path, digest: str) -> list[JournalLine]:
         raise SettingError(f"{path} is damaged: {error}; delete it to restart") from error
     if lines and lines[0].get("plan") != digest:
         raise SettingError(
-            f"{path} is of another plan, or was written with other package versions; delete it to restart, or choose "
-            "another --out"
+            f"{path} belongs to another plan, or was written with other package versions; delete it to restart, or "
+            "choose another --out"
         )
     return lines
 
 
 class Journal:
-    """Appends lines to a journal, the first of which holds the digest of the plan. Mutable."""
+    """Writer of a journal, the first line of which contains the digest of the plan. Mutable."""
 
     def __init__(self, path: Path, digest: str) -> None:
         """Open or create a journal, and remove an incomplete last line; a lock must exclude other processes.
 
-        Raises SettingError if it is of another plan, RunError if it cannot be written.
+        Raises SettingError if it belongs to another plan, RunError if it cannot be written.
         """
         self.path = path
         self.lines = read_journal(path, digest)

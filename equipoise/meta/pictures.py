@@ -28,7 +28,7 @@ class ShapeImages(SyntheticData):
     """Options that define the distribution."""
 
     motif: Literal["discs", "bars", "waves"] = "discs"
-    """what an image shows"""
+    """shape in the images"""
     reals: int = 1000
     """number of training reals; held-out reals are unlimited"""
     size: int = 16

@@ -1,4 +1,4 @@
-"""Settings of a policy training: one frozen value, from a TOML file. Examples are in experiments/policies/."""
+"""The plan of a policy training: a frozen dataclass, read from TOML. Examples are in experiments/policies/."""
 
 import dataclasses
 import json
@@ -20,12 +20,12 @@ from equipoise.meta.tasks import TaskDistribution, check_training_data
 from equipoise.policy.kinds import KINDS
 
 Choices = Mapping[str, Sequence[Any]]
-"""Setting.option -> values; a string is accepted as a sequence here, so that the plan itself reports it."""
+"""Setting.option -> values. The type accepts a string as a sequence; the plan then raises a clear error."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvolutionSettings:
-    """Evolution strategies: `generations` of `population` policies, each evaluated on `tasks` fresh tasks.
+    """Settings of an evolution strategy: `generations` of `population` policies, each evaluated on `tasks` new tasks.
 
     `sigma`: standard deviation of the weights of the first generation. `noise`: of the distance; see episodes.
     `check`: number of tasks on which the result is compared with its base policy at the end.
@@ -46,11 +46,12 @@ class EvolutionSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ReinforcementSettings:
-    """Proximal policy optimisation: `rollouts` of `environments` × `decisions` decisions, with one update each.
+    """Settings of proximal policy optimisation: `rollouts` of `environments` × `decisions` decisions, one update each.
 
-    Each rollout starts fresh runs, so `decisions` must be at least the number of decisions of a run. Undiscounted, as
-    only the result of a run counts. `rate`: learning rate; `epochs`: passes over each rollout; the other constants are
-    those of Stable-Baselines3. `check`: number of tasks on which the return is compared with an untrained policy's.
+    Each rollout starts new runs, so `decisions` must be at least the number of decisions of a run. Rewards are not
+    discounted, because only the result of a run counts. `rate`: learning rate; `epochs`: passes over each rollout; the
+    other constants are the defaults of Stable-Baselines3. `check`: number of tasks on which the return is compared with
+    an untrained policy's.
     """
 
     rollouts: int = 10
@@ -68,9 +69,12 @@ class ReinforcementSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyPlan:
-    """`kind`: features and knobs of the policy. `task`, `vary`: distribution of the training tasks; see tasks.
+    """Plan of a policy training.
+
+    `kind`: features and knobs of the policy. `task`, `vary`: distribution of the training tasks; see tasks.
 
     `check`: replacements of `vary` for the final evaluation, so that it uses data that the policy was not trained on.
+    Exactly one of `evolution` and `reinforcement` is set. Raises SettingError for invalid settings.
     """
 
     kind: Literal["residual", "time_only", "brief", "ppo"]
@@ -90,7 +94,7 @@ class PolicyPlan:
             if isinstance(choices, str):
                 raise SettingError(f"'{name}' must be a list of values; write ['{choices}']")
             if not choices:
-                raise SettingError(f"'{name}' has no values to sample from; give at least one")
+                raise SettingError(f"'{name}' has no values to sample from; add at least one")
         if any(name.partition(".")[0] == "controller" for name in (*self.task, *self.vary, *self.check)):
             raise SettingError("the controller of a task is the policy that is trained on it; omit 'controller'")
         if self.seed < 0:
@@ -126,7 +130,7 @@ def load_policy_plan(path: Path) -> PolicyPlan:
     try:
         values = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
-        raise SettingError(f"there is no file {path}") from error
+        raise SettingError(f"there is no file {path}; see experiments/policies for examples") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingError(f"{path} cannot be read as TOML: {error}") from error
     for name in ("kind", "task"):
@@ -154,7 +158,9 @@ def _check_trainable(plan: PolicyPlan, first: Experiment, experiment: Experiment
     training = assemble(experiment, None)
     check_distance_metric(training)
     pair = (first, experiment)
-    if plan.evolution is not None and any(require(one.model, "model").name.partition(":")[0] == "mlp" for one in pair):
+    if plan.evolution is not None and any(
+        require(item.model, "model").name.partition(":")[0] == "mlp" for item in pair
+    ):
         validate_stackable(pair)
     if plan.reinforcement is not None:
         _check_decisions(plan.reinforcement, count_decisions(KINDS[plan.kind].every, training.plan.steps))
@@ -172,9 +178,9 @@ def _check_decisions(settings: ReinforcementSettings, count: int) -> None:
 
 
 def _check_positive(table: str, settings: EvolutionSettings | ReinforcementSettings) -> None:
-    for one in dataclasses.fields(settings):
-        value = getattr(settings, one.name)
+    for option in dataclasses.fields(settings):
+        value = getattr(settings, option.name)
         if not value > 0:
-            raise SettingError(f"[{table}] {one.name} = {value:g}: it must be above 0")
+            raise SettingError(f"[{table}] {option.name} = {value:g}: it must be above 0")
     if settings.check < 2:
         raise SettingError(f"[{table}] check = {settings.check}: a confidence bound needs at least 2")

@@ -1,4 +1,4 @@
-"""Points in the plane, of shapes that no other data set of the package has, on which policies are trained.
+"""Points in the plane with shapes that no other data set of the package has, for the training of policies.
 
 Controllers are compared on other data sets, such as ring and grid. There are few training reals, so that a
 discriminator can memorise them. The points are computed, so there is no licence and no digest.
@@ -25,7 +25,7 @@ class Points(SyntheticData):
     """Points (2,) float32 within about [-1.5, 1.5]. Raises SettingError for fewer than two reals.
 
     `shape`: moons (two half circles), spirals (two arms), pinwheel (five bent arms), checkerboard (eight squares),
-    clusters (seven Gaussians of different place, width and weight), cross (two thin bars).
+    clusters (seven Gaussians of different position, width and weight), cross (two thin bars).
     """
 
     distribution_options: ClassVar[tuple[str, ...]] = ("shape", "noise", "draw")

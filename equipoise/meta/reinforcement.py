@@ -1,8 +1,8 @@
-"""Training of policies by reinforcement: proximal policy optimisation (Schulman 2017) on short runs.
+"""Training of policies by reinforcement learning: proximal policy optimisation (Schulman 2017) on short runs.
 
-The algorithm is that of Stable-Baselines3. A rollout is a number of decisions in several environments, followed by one
-update. Each rollout builds a new model from the weights and Adam moments of the previous one, with its own seed, so
-that a killed training resumes from a file of numbers exactly.
+The algorithm is the implementation of Stable-Baselines3. A rollout is a number of decisions in several environments,
+followed by one update. Each rollout builds a new model from the weights and Adam moments of the previous one, with its
+own seed, so that an interrupted training resumes exactly from a file of tensors.
 """
 
 import dataclasses
@@ -36,14 +36,14 @@ SUFFIX = ".weights"
 
 
 def run_reinforcement(plan: PolicyPlan, settings: ReinforcementSettings, journal: Journal) -> Iterator[PolicyProgress]:
-    """Train one rollout at a time, each recorded in the journal, with its weights in a file next to it."""
+    """Train one rollout at a time; record it in the journal, and its weights in a file next to the journal."""
     total = settings.rollouts + 1
     for number in range(len(journal.of("rollout")), settings.rollouts):
         model = _build_model(plan, settings, number, _load_checkpoint(journal))
         model.learn(settings.environments * settings.decisions)
         environments = model.get_env()
         assert environments is not None
-        rewards = [reward for one in environments.get_attr("rewards") for reward in one]
+        rewards = [reward for values in environments.get_attr("rewards") for reward in values]
         environments.close()
         write_bytes(_checkpoint_path(journal, number), _encode_checkpoint(model))
         journal.append({"rollout": number, "reward": float(np.mean(rewards)), "decisions": len(rewards)})
@@ -59,7 +59,7 @@ def run_reinforcement(plan: PolicyPlan, settings: ReinforcementSettings, journal
 
 
 def build_policy(plan: PolicyPlan, journal: Journal) -> Policy:
-    """Build the policy of a complete journal."""
+    """Build the policy from a complete journal."""
     rewards = [round(line["reward"], 6) for line in journal.of("rollout")]
     decisions = sum(line["decisions"] for line in journal.of("rollout"))
     gains = journal.of("check")[-1]["check"]
@@ -95,7 +95,7 @@ def export_networks(state: Mapping[str, Tensor]) -> tuple[PolicyNetwork, PolicyN
 def _build_model(
     plan: PolicyPlan, settings: ReinforcementSettings, number: int, checkpoint: Mapping[str, Tensor]
 ) -> "PPO":
-    """Build the model for one rollout, from the checkpoint of the previous one ({}: none)."""
+    """Build the model for one rollout from the checkpoint of the previous one; {} without one."""
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -156,12 +156,13 @@ def _restore(model: "PPO", checkpoint: Mapping[str, Tensor]) -> None:
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names have a prefix, without it."""
+    """Return the tensors whose names start with a prefix, with the prefix removed."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _load_checkpoint(journal: Journal) -> dict[str, Tensor]:
-    """Load the checkpoint of the last rollout of a journal; {} before the first. Raises SettingError if it is lost."""
+    """Load the checkpoint of the last rollout of a journal; {} before the first. Raises SettingError if it is
+    missing."""
     from safetensors.torch import load
 
     done = len(journal.of("rollout"))
@@ -184,7 +185,7 @@ def _load_policy(plan: PolicyPlan, journal: Journal) -> Policy:
 
 
 def _return(plan: PolicyPlan, policy: Policy, seed: int) -> float:
-    """Return the sum of rewards of one run of the final evaluation, each decision that of the policy."""
+    """Return the sum of rewards of a policy in one run of the final evaluation."""
     from equipoise.meta.environment import GanTraining
 
     environment = GanTraining(plan.checks.sample_many(1, plan.seed, 2, seed))

@@ -33,14 +33,15 @@ from equipoise.training.loop import Training
 from equipoise.training.plan import MetricEvaluation
 
 MAX_STACK = 64
-"""Default number of runs in one stack; more do not fit the cache of a core and are not faster."""
+"""Default number of runs in one stack; larger stacks exceed the cache of a core and are not faster."""
 
 
 @dataclass(frozen=True, slots=True)
 class StackedRun:
-    """Result of one run. `training`: its networks, averages, optimizers and pilot, as a single run leaves them.
+    """Result of one run.
 
-    `metric_values`: (step, value) of the metric, as often as the experiment requests.
+    `training`: networks, averages, optimizers and pilot, in the same form as for a single run. `metric_values`: (step,
+    value) of each evaluation of the metric.
     """
 
     training: Training
@@ -62,8 +63,8 @@ def train_together(
     """Train experiments in stacks of up to `max_stack` runs; return the results in their order.
 
     All must use the model `mlp` with the same options, batch size and number of steps; data, seed, knobs, controller
-    and metric may differ. `controllers`: one for each, instead of those of the experiments. Diverged runs are removed
-    from the stack. Raises SettingError for an experiment that cannot be stacked, naming the setting.
+    and metric may differ. `controllers`: one per experiment, instead of the controllers of the experiments. Diverged
+    runs are removed from the stack. Raises SettingError for an experiment that cannot be stacked, naming the setting.
     """
     result: list[StackedRun] = []
     for start in range(0, max(1, len(experiments)), max_stack):
@@ -76,21 +77,21 @@ def train_together(
 
 
 class StackedTraining:
-    """Training of one stack. Mutable, and run once by :meth:`readings`.
+    """Training of one stack of runs, executed once by :meth:`readings`. Mutable.
 
     `trainings`: one per run. `run_numbers`: for each row of the stack, the number of its run.
     """
 
     def __init__(self, experiments: Sequence[Experiment], controllers: Sequence[AnyController] | None = None) -> None:
         """Prepare the runs; see :func:`train_together`."""
-        completed = [one if one.versions else complete(one) for one in experiments]
+        completed = [experiment if experiment.versions else complete(experiment) for experiment in experiments]
         validate_stackable(completed)
         self.trainings = [assemble(experiment, None) for experiment in completed]
         for training, controller in zip(self.trainings, controllers or (), strict=controllers is not None):
             training.pilot = pilot_with_controller(training, controller)
         if any(training.streams.held_out is None for training in self.trainings):
             raise SettingError(
-                "stacked runs need held-out data of at least one batch, and this data has less; reduce the batch size"
+                "stacked runs need at least one batch of held-out data, and these data have less; reduce the batch size"
             )
         self.stack = _create_stack(self.trainings, cast(MLP, build_recipe(completed[0])))
         self.run_numbers = list(range(len(self.trainings)))
@@ -98,7 +99,7 @@ class StackedTraining:
         self._metric_values: list[list[tuple[int, float]]] = [[] for _ in self.trainings]
 
     def readings(self) -> Iterator[Mapping[int, Decision]]:
-        """Train to the end; yield the decisions of each reading, by number, of runs that had not diverged before."""
+        """Train to the end; at each reading, yield the decision of each run that has not diverged, by its number."""
         pilot, steps = self.trainings[0].pilot, self.trainings[0].plan.steps
         while self.run_numbers and self.stack.step < steps:
             is_due = pilot.is_due(self.stack.step + 1)
@@ -111,7 +112,7 @@ class StackedTraining:
         self._remove(range(len(self.run_numbers)))
 
     def results(self) -> list[StackedRun]:
-        """Return the result of each run, in their order."""
+        """Return the results of all runs, in order."""
         return [
             StackedRun(
                 training, "diverged" if number in self._diverged else "steps", tuple(self._metric_values[number])
@@ -152,13 +153,13 @@ class StackedTraining:
         """Add logits of training and held-out reals, reals and samples to the windows, as training.probe does."""
         stack, trainings = self.stack, [self.trainings[number] for number in self.run_numbers]
         number, device = stack.step // trainings[0].pilot.sense_every, stack.averaged.device
-        train = _probe_reals([one.streams.train for one in trainings], number, stack)
-        held_out = _probe_reals([cast(Stream, one.streams.held_out) for one in trainings], number, stack)
+        train = _probe_reals([training.streams.train for training in trainings], number, stack)
+        held_out = _probe_reals([cast(Stream, training.streams.held_out) for training in trainings], number, stack)
         discriminator, weights = stack.losses.discriminator, stack.networks["discriminator"].weights
         train_logits, held_out_logits = (
             discriminator.logits(weights, _add_probe_noise(reals, number, stack)).logit for reals in (train, held_out)
         )
-        latents = torch.stack([one.preview[0][:MAX_SAMPLES] for one in trainings]).to(device)
+        latents = torch.stack([training.preview[0][:MAX_SAMPLES] for training in trainings]).to(device)
         fakes = stack.losses.generator.forward(stack.averaged, latents)
         rows = zip(windows, train_logits, held_out_logits, train, fakes, held_out, strict=True)
         return [
@@ -188,7 +189,7 @@ class StackedTraining:
 def validate_stackable(experiments: Sequence[Experiment]) -> None:
     """Raise SettingError if completed experiments cannot be trained in one stack."""
     if not experiments:
-        raise SettingError("there is no experiment to train; provide at least one")
+        raise SettingError("there are no experiments to train; pass at least one")
     for experiment in experiments:
         for name in ("images", "seconds", "start_from"):
             if getattr(experiment, name) is not None:
@@ -210,7 +211,7 @@ def validate_stackable(experiments: Sequence[Experiment]) -> None:
         _validate_same(name, [getattr(experiment, name) for experiment in experiments])
     options = [require(experiment.model, "model").options for experiment in experiments]
     for name in sorted(options[0].keys() - {"knobs"}):
-        _validate_same(name, [one[name] for one in options])
+        _validate_same(name, [values[name] for values in options])
 
 
 def _validate_same(name: str, values: Sequence[object]) -> None:
@@ -227,7 +228,7 @@ def pilot_with_controller(training: Training, controller: AnyController) -> Pilo
 
 
 def is_evaluation_due(training: Training, step: int, is_last: bool = False) -> bool:
-    """Whether the metric is computed after this step; it always is after the last one."""
+    """Whether the metric is computed after this step; always True after the last step."""
     every = training.plan.evaluate_every
     return training.evaluation is not None and every is not None and (is_last or step % every == 0)
 
@@ -261,7 +262,7 @@ def _stack_networks(networks: Sequence[torch.nn.Module]) -> StackedNetwork:
 
 
 def _copy_to_training(stack: Stack, row: int, training: Training) -> None:
-    """Set the state of a run to that of a row."""
+    """Copy a row of the stack to the state of a run."""
     state = training.state
     for name, stacked in stack.networks.items():
         network = state.model.networks[name]

@@ -26,31 +26,31 @@ Vector = npt.NDArray[np.float32]
 def decision_interval(every: float, steps: int) -> int:
     """Return the steps between two decisions in a run of `steps` steps that is read after each step.
 
-    `every`: that of a policy, a number of steps, or below 1 a share of the run.
+    `every`: interval of a policy, a number of steps, or a share of the run if below 1.
     """
     interval = every if every >= 1 else every * steps
     return max(1, math.ceil(interval - 1e-9))
 
 
 def count_decisions(every: float, steps: int) -> int:
-    """Return the number of decisions of such a run; there is none after its last step."""
+    """Return the number of decisions of such a run; there is no decision after the last step."""
     return (steps - 1) // decision_interval(every, steps)
 
 
 class PolicyInputs(Protocol):
-    """What a policy decides from: see controllers/_learned_controller.py."""
+    """Interface of the inputs of a policy: see controllers/_learned_controller.py."""
 
     @property
     def features(self) -> tuple[float, ...]:
-        """(n,) in [-1, 1]."""
+        """Features (n,) in [-1, 1]."""
 
     @property
     def is_due(self) -> bool:
-        """Whether the policy is to decide now."""
+        """Whether a decision of the policy is due."""
 
 
 class PolicyController(Protocol):
-    """A controller that follows a policy and accepts actions from outside: controllers/_learned_controller.py."""
+    """Interface of controllers that follow a policy and accept external actions: controllers/_learned_controller.py."""
 
     @property
     def policy(self) -> Policy:
@@ -66,10 +66,10 @@ class PolicyController(Protocol):
         """Advance the state by one observation, before a decision."""
 
     def decide(self, inputs: PolicyInputs, action: None) -> Turn[object]:
-        """Return the turn that leaves the heads where they are."""
+        """Return a turn that does not move the heads."""
 
     def act(self, state: object, observation: Observation, action: Sequence[float]) -> Turn[object]:
-        """Return the turn of an action (k,), for an observation that `state` includes already."""
+        """Return the turn for an action (k,) and an observation that `state` already includes."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ class StepwiseState:
 
 @dataclass(frozen=True, eq=False)
 class StepwiseController:
-    """Observes as a policy does and leaves the heads where they are; with an `action`, acts on the last observation."""
+    """Controller that observes like a policy without moving the heads; with an `action`, it moves them accordingly."""
 
     controller: PolicyController
     action: Sequence[float] | None = None
 
     def required_knobs(self) -> frozenset[str]:
-        """Return those of the policy's controller."""
+        """Return the knobs that the policy's controller requires."""
         return self.controller.required_knobs()
 
     def initial(self, knobs: Knobs) -> StepwiseState:
@@ -97,7 +97,7 @@ class StepwiseController:
         return StepwiseState(self.controller.initial(knobs))
 
     def update(self, state: StepwiseState, observation: Observation) -> Turn[StepwiseState]:
-        """Observe; or act, and keep the features of the last observation."""
+        """Observe, or with an action move the heads and preserve the features of the last observation."""
         if self.action is not None:
             turn = self.controller.act(state.policy, observation, self.action)
             return Turn(turn.knobs, dataclasses.replace(state, policy=turn.state), turn.reasons, turn.reward)
@@ -111,8 +111,8 @@ class StepwiseController:
 class StepwiseRun:
     """A run that waits at each decision of its policy.
 
-    `vector`: the features of the last reading, (n,) float32. `signals`: of the last reading, with the metrics evaluated
-    since then. `observation`: of the last reading.
+    `vector`: features of the last reading, (n,) float32. `signals`: signals of the last reading, with the metrics
+    evaluated since then. `observation`: observation of the last reading. `finished`: the last event of an ended run.
     """
 
     training: Training
@@ -126,7 +126,7 @@ class StepwiseRun:
 
     @classmethod
     def of(cls, experiment: Experiment, controller: PolicyController) -> "StepwiseRun":
-        """Prepare a run that is read where its policy may decide, and nowhere else."""
+        """Prepare a run that is read only at the steps where its policy may decide."""
         training = assemble(complete(experiment), None)
         training.pilot = pilot_with_controller(training, StepwiseController(controller))
         training.pilot.sense_every = decision_interval(controller.policy.every, training.plan.steps)
@@ -147,14 +147,14 @@ class StepwiseRun:
                 return
 
     def act(self, action: Sequence[float]) -> None:
-        """Change the knobs as a controller with this action would have done at the last reading."""
+        """Change the knobs as a controller with this action would have changed them at the last reading."""
         assert self.observation is not None
         pilot = self.training.pilot
         observation = dataclasses.replace(self.observation, knobs=pilot.target)
         pilot.decide(observation, StepwiseController(self.controller, action))
 
     def _is_decision(self, step: int) -> bool:
-        """Whether there is a decision after a step: read, due, and with later steps that it can change."""
+        """Whether a decision follows a step: the step was read, a decision is due, and it is not the last step."""
         observation = self.observation
         if observation is None or observation.step != step or observation.health.verdict == "diverged":
             return False

@@ -1,4 +1,4 @@
-"""Distributions of short runs on which policies are trained: an experiment, some of whose settings are sampled.
+"""Distributions of short runs on which policies are trained: an experiment with some settings sampled.
 
 [task]                                      # as in the file of an experiment
 data = { name = "equipoise.meta.points" }
@@ -19,12 +19,13 @@ from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec
 
 TEST_DATA = ("digits", "openmoji", "stacked_digits", "ring", "grid")
-"""Data sets on which controllers are compared: no policy may be trained on them, by whatever name or path."""
+"""Data sets on which controllers are compared. Policies must not be trained on them, under any name or path."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskDistribution:
-    """`task`: settings of an experiment. `vary`: "setting.option" -> values that are sampled uniformly."""
+    """A distribution of experiments. `task`: settings of an experiment. `vary`: "setting.option" -> values that are
+    sampled uniformly."""
 
     task: Mapping[str, object]
     vary: Mapping[str, Sequence[object]]
@@ -40,7 +41,7 @@ class TaskDistribution:
         return [self.sample(generator) for _ in range(count)]
 
     def single_changes(self) -> Iterator[tuple[str, Experiment]]:
-        """Yield the task with the first value of each list, then each other value alone, with a description.
+        """Yield tasks with descriptions: the first value of each list, then each other value, one changed at a time.
 
         Raises EquipoiseError for a setting that does not exist.
         """
@@ -51,7 +52,7 @@ class TaskDistribution:
                 yield f"{name} = {choice!r}", self._build({**first, name: choice}, 0)
 
     def data(self) -> Iterator[PlugSpec]:
-        """Yield all data that may be sampled."""
+        """Yield all data sets that may be sampled."""
         names = sorted(name for name in self.vary if name.partition(".")[0] == "data")
         for values in itertools.product(*(self.vary[name] for name in names)):
             data_values = dict(zip(names, values, strict=True))
@@ -70,8 +71,8 @@ class TaskDistribution:
 
 def check_training_data(distributions: Sequence[TaskDistribution]) -> None:
     """Raise SettingError if controllers are compared on any of the data."""
-    for one in distributions:
-        for data in one.data():
+    for distribution in distributions:
+        for data in distribution.data():
             if data.name.partition(":")[0].rpartition(".")[2] in TEST_DATA:
                 raise SettingError(
                     f"'{data.name}' is reserved for comparisons of controllers; train policies on other data"
@@ -84,6 +85,8 @@ def _set_value(settings: dict[str, object], name: str, value: object) -> None:
     for table in tables:
         inner = settings.setdefault(table, {})
         if not isinstance(inner, dict):
-            raise SettingError(f"'{name}' varies an option of {table} = {inner!r}, which is no table; write it as one")
+            raise SettingError(
+                f"'{name}' varies an option of {table} = {inner!r}, which is not a table; write it as a table"
+            )
         settings = inner
     settings[key] = value

@@ -1,4 +1,4 @@
-"""Training of a policy from a plan: a journal while it runs, a policy file at the end."""
+"""Training of a policy from a plan: writes a journal during the training and a policy file at the end."""
 
 import hashlib
 import json
@@ -16,27 +16,27 @@ from equipoise.meta.plan import PolicyPlan
 from equipoise.policy.files import Policy, encode_policy
 from equipoise.policy.kinds import untrained_policy
 from equipoise.runs.artifacts import write_bytes
-from equipoise.runs.locks import hold
+from equipoise.runs.folders import hold
 
 JOURNAL = ".journal.jsonl"
 FORMAT = 1
-"""Format of journals; to be increased whenever the tasks or the rewards of a plan change."""
+"""Format of journals; increase it whenever the tasks or the rewards of a plan change."""
 PACKAGES = {"gymnasium": "gymnasium", "stable_baselines3": "stable-baselines3", "cma": "cma"}
-"""Module of the extra `rl` -> name of its package."""
+"""Module of the extra `rl` -> package name."""
 
 
 def train_policy(plan: PolicyPlan, out: Path) -> Iterator[PolicyProgress]:
-    """Train a policy into the file `out`; a journal next to it makes it possible to resume after a kill.
+    """Train a policy and write it to the file `out`; yield progress. A journal next to it allows resuming.
 
-    With a complete journal the same file is written without training. Raises SettingError if the journal is of another
-    plan or other versions, or if a package is not installed; RunError if `out` is a folder, or a file without a journal
-    of this plan, if another process trains it, or if it cannot be written.
+    With a complete journal the same file is written without training. Raises SettingError if the journal belongs to
+    another plan or other versions, or if a package is not installed; RunError if `out` is a folder, or a file without a
+    journal of this plan, if another process trains it, or if it cannot be written.
     """
     path, digest = journal_path(out), plan_digest(plan)
     if out.is_dir():
-        raise RunError(f"{out} is a folder; give --out a file in it, such as {out / 'policy.safetensors'}")
+        raise RunError(f"{out} is a folder; use a file in it, such as --out {out / 'policy.safetensors'}")
     if out.exists() and not read_journal(path, digest):
-        raise RunError(f"{out} exists, but no journal of this plan; move it, or choose another --out")
+        raise RunError(f"{out} exists without a journal of this plan; move it, or choose another --out")
     with hold(path, "wait until it has finished, or choose another --out"):
         journal = Journal(path, digest)
         if plan.evolution is not None:
@@ -50,15 +50,14 @@ def train_policy(plan: PolicyPlan, out: Path) -> Iterator[PolicyProgress]:
 
 
 def plan_digest(plan: PolicyPlan) -> str:
-    """Return the SHA-256 of everything that the numbers in a journal depend on.
+    """Return the SHA-256 of the plan, the untrained policy, the package versions and the format of journals.
 
-    These are the plan, the untrained policy, the package versions and the format. Raises SettingError if a package that
-    the plan needs is not installed.
+    The numbers in a journal depend on nothing else. Raises SettingError if a required package is not installed.
     """
     for module in plan.modules:
         if find_spec(module) is None:
             raise SettingError(
-                f"training such a policy needs {PACKAGES[module]}; install it with: pip install 'equipoise[rl]'"
+                f"this training needs the package {PACKAGES[module]}; install it with: pip install 'equipoise[rl]'"
             )
     versions = installed_versions() | {module: version(PACKAGES[module]) for module in plan.modules}
     values = {"format": FORMAT, "plan": plan.to_json(), "versions": versions}
@@ -67,7 +66,7 @@ def plan_digest(plan: PolicyPlan) -> str:
 
 
 def build_policy(plan: PolicyPlan, journal: Journal) -> Policy:
-    """Build the policy of a complete journal."""
+    """Build the policy from a complete journal."""
     if plan.evolution is not None:
         return evolution.build_policy(plan, plan.evolution, journal)
     assert plan.reinforcement is not None

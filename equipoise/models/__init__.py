@@ -1,1 +1,1 @@
-"""One model per file: its paper, networks, knobs, presets and phases. A new file in this folder is a new model."""
+"""Models, one per file: options, networks, knobs, presets and phases. To add a model, add a file to this folder."""

@@ -1,7 +1,7 @@
-"""Generator against discriminator with one logit per sample: phases of training, composed from the options of a recipe.
+"""Adversarial training with one logit per sample: the phases and losses that the options of a recipe define.
 
-A recipe is a frozen dataclass that has the fields of :class:`AdversarialOptions`; its `build` makes the networks and
-passes both to :func:`adversarial_model`. A generator is called as (latent (B, L), labels (B,) or None) -> samples; a
+A recipe is a frozen dataclass that has the fields of :class:`AdversarialOptions`; its `build` builds the networks and
+passes both to :func:`adversarial_model`. A generator maps a latent (B, L) and labels (B,), or None, to samples; a
 discriminator implements :class:`Discriminator`.
 """
 
@@ -113,7 +113,8 @@ def adversarial_model(
 ) -> Model[AdversarialKnobs]:
     """Compose a model of a generator, a discriminator and the options of a recipe.
 
-    `generator` draws the initial vectors of spectral normalisation. `augmentations`: those that suit the data.
+    `networks`: "generator" and "discriminator". `generator`: random generator of the initial vectors of spectral
+    normalisation. `augmentations`: augmentations that suit the data.
     `classes`: number of labels that the networks use, 0 for none.
     """
     if options.constraint == "spectral_norm":
@@ -206,7 +207,7 @@ class _AdversarialPhases:
         )
 
     def lazy_penalties(self, networks: Networks, batch: Batch, moment: AdversarialMoment) -> Loss:
-        """Compute the R1 and R2 penalties in a phase of their own, weighted by the interval k."""
+        """Compute the R1 and R2 penalties in a separate phase, weighted by the interval k."""
         labels = self._labels(batch)
         with torch.no_grad():
             x = self._augment(batch.real, moment)
@@ -250,7 +251,7 @@ class _AdversarialPhases:
         return _logit_function(networks, self._labels(batch))(self._augment(batch.real, moment))
 
     def optimizer_settings(self, network: str, moment: AdversarialMoment) -> OptimizerSettings:
-        """Return the settings of one network.
+        """Return the optimizer settings of one network.
 
         With lazy penalties the discriminator takes k + 1 updates where it took k; c = k / (k + 1) compensates in its
         learning rate and decays (Karras 2020, appendix B).
@@ -283,9 +284,9 @@ class _AdversarialPhases:
 
 
 def sample_labels(low: float, high: float, logits: Tensor, moment: AdversarialMoment) -> Tensor:
-    """Draw labels (B, 1, ...) for logits (B, ...): one per sample, uniform between `low` and `high`, in either order.
+    """Sample labels (B, 1, ...) for logits (B, ...): one per sample, uniform between `low` and `high`, in either order.
 
-    If both are equal, return a scalar and draw nothing.
+    If both are equal, returns a scalar and uses no random numbers.
     """
     if low == high:
         return torch.full((), low, device=logits.device)

@@ -1,4 +1,4 @@
-"""Networks of DCGAN and its relatives, for images of 16 to 128 pixels, with or without class labels."""
+"""Convolutional networks of DCGAN and related models, for images of 16 to 128 pixels, with or without labels."""
 
 import itertools
 import math
@@ -18,7 +18,7 @@ BatchNormalisation = Literal["batch", "none"]
 Initialisation = Literal["normal", "fan_in"]
 Upsampling = Literal["transposed", "nearest"]
 DiscriminatorLayers = Callable[[int, Sequence[int]], list[nn.Module]]
-"""(channels, widths) -> layers from images to (B, W, 4, 4), convolutions among them."""
+"""Function (channels, widths) -> layers that map images to (B, W, 4, 4), including convolutions."""
 
 INITIALISERS: Mapping[Initialisation, Callable[[nn.Module, Generator], None]] = {"normal": normal_, "fan_in": fan_in_}
 SIZES = (16, 32, 64, 128)
@@ -121,7 +121,8 @@ def strided_layers(channels: int, widths: Sequence[int], norm: BatchNormalisatio
 
 
 class _Generator(nn.Module):
-    """Project the latent to 4 x 4, then double the size until it is reached (Radford 2016, figure 1)."""
+    """Generator: projects the latent to 4 x 4, then doubles the size up to that of the image (Radford 2016, figure
+    1)."""
 
     def __init__(self, options: ConvolutionalOptions, widths: Sequence[int], channels: int, classes: int) -> None:
         super().__init__()
@@ -141,7 +142,7 @@ class _Generator(nn.Module):
         )
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> Tensor:
-        """latent (B, L), labels (B,) or None -> images (B, C, S, S) in [-1, 1]."""
+        """Generate images (B, C, S, S) in [-1, 1] from latents (B, L), and labels (B,) or None."""
         if self.embedding is not None:
             latent = torch.cat([latent, self.embedding(condition)], dim=1)
         images: Tensor = self.layers(latent)
@@ -159,7 +160,7 @@ def _normalised_relu(channels: int, norm: BatchNormalisation) -> list[nn.Module]
 
 
 class ProjectionDiscriminator(nn.Module):
-    """Layers down to 4 x 4, then one logit, plus the inner product of the features with a weight vector per class.
+    """Discriminator: layers down to 4 x 4, then one logit, plus the inner product of features and a vector per class.
 
     Miyato and Koyama 2018, figure 2, where features are pooled first; without pooling the projection depends on the
     position of features.
@@ -173,12 +174,12 @@ class ProjectionDiscriminator(nn.Module):
         self.projection = nn.Linear(width * 16, classes, bias=False) if classes else None
 
     def features(self, samples: Tensor) -> Tensor:
-        """images (B, C, S, S) in [-1, 1] -> (B, W, 4, 4)."""
+        """Compute features (B, W, 4, 4) of images (B, C, S, S) in [-1, 1]."""
         features: Tensor = self.layers(samples)
         return features
 
     def logits(self, features: Tensor, condition: Tensor | None) -> Tensor:
-        """(B, W, 4, 4), labels (B,) or None -> logits (B,)."""
+        """Compute logits (B,) from features (B, W, 4, 4), and labels (B,) or None."""
         logits: Tensor = self.last(features).flatten()
         if self.projection is None or condition is None:
             return logits

@@ -8,15 +8,15 @@ from torch import Generator, Tensor, nn
 from equipoise.core.data import DataSpec
 from equipoise.core.tokens import Vocabulary
 from equipoise.errors import SettingError
-from equipoise.nn.dropout import dropout
+from equipoise.nn.layers import dropout
 from equipoise.nn.sentences import Highway, SentenceFeatures
 
 CHUNK = 256
-"""Sentences per pass without gradients: more do not fit the cache of a core."""
+"""Number of sentences per pass without gradients; larger chunks exceed the cache of a core."""
 
 
 class SentenceDiscriminator(nn.Module):
-    """Convolutions, one highway layer, dropout, one logit (Yu 2017, appendix B)."""
+    """Discriminator of sentences: convolutions, a highway layer, dropout, one logit (Yu 2017, appendix B)."""
 
     def __init__(self, words: int, embedding: int, widths: Sequence[int], maps: Sequence[int], dropout: float) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class SentenceDiscriminator(nn.Module):
         self.last = nn.Linear(sum(maps), 1)
 
     def forward(self, sentences: Tensor, generator: Generator | None = None) -> Tensor:
-        """(B, T) int64 -> logits (B,). `generator` draws the dropout; None disables it."""
+        """Compute logits (B,) of sentences (B, T) int64. `generator`: for dropout; None disables it."""
         features = self.highway(self.features(sentences).relu())
         logits: Tensor = self.last(dropout(features, self.dropout, generator))
         return logits.squeeze(1)
@@ -53,7 +53,7 @@ def convolutions_for(
     Raises SettingError if there are none, or if the lists differ in length.
     """
     if len(widths) != len(maps):
-        raise SettingError(f"widths has {len(widths)} numbers, maps {len(maps)}; give one number of maps per width")
+        raise SettingError(f"widths has {len(widths)} numbers, maps {len(maps)}; set one number of maps per width")
     if min((*widths, *maps), default=0) < 1:
         raise SettingError("widths and maps: they must be at least 1")
     pairs = [(width, count) for width, count in zip(widths, maps, strict=True) if width <= length]

@@ -13,9 +13,9 @@ from equipoise.errors import SettingError
 from equipoise.losses.adversarial import AdversarialLoss
 from equipoise.models._adversarial import LABEL_KNOBS, sample_labels
 from equipoise.nn.augment import Augmentation, augment, instance_noise
+from equipoise.nn.image_translation import HALVINGS
 from equipoise.nn.initialize import he_normal_, normal_
-from equipoise.nn.normalise import Norm
-from equipoise.nn.patch import HALVINGS
+from equipoise.nn.layers import Norm
 
 TURNABLE = frozenset(
     {
@@ -24,7 +24,7 @@ TURNABLE = frozenset(
     }
 )
 GREY = 0.0
-"""Value that a shifted image uncovers: neither the black background of digits nor the white one of drawings."""
+"""Value of pixels that a shift uncovers; differs from the black background of digits and the white one of drawings."""
 
 
 def validate_translation_spec(name: str, spec: DataSpec, sizes: Sequence[int]) -> tuple[int, int, int]:
@@ -34,7 +34,7 @@ def validate_translation_spec(name: str, spec: DataSpec, sizes: Sequence[int]) -
     """
     if spec.source is None:
         raise SettingError(
-            f"{name} translates images, and this data has no input images; provide a folder with both by "
+            f"{name} translates images, and this data has no input images; use a folder with both and "
             "--data paired_folder or unpaired_folders, or use --model dcgan"
         )
     if not spec.is_image or len(spec.source) != 3 or spec.source[1:] != spec.shape[1:]:
@@ -94,7 +94,7 @@ class PatchAdversarialLoss:
     def real_and_fake_logits(
         self, network: nn.Module, real: Tensor, fake: Tensor, moment: Moment[AdversarialKnobs]
     ) -> tuple[Tensor, Tensor]:
-        """Compute logits of equally many reals and fakes, in one pass if images are independent of each other."""
+        """Compute logits of equal numbers of reals and fakes, in one pass if the discriminator is per sample."""
         if not self.is_per_sample:
             return self.logits(network, real, moment), self.logits(network, fake, moment)
         real_logit, fake_logit = self.logits(network, torch.cat([real, fake]), moment).chunk(2)

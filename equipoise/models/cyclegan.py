@@ -6,9 +6,9 @@ equations 2 and 3 and the identity term of section 5.2:
     L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda (E |F(G(x)) - x|_1 + E |G(F(y)) - y|_1)
                                   + lambda / 2 (E |G(y) - y|_1 + E |F(x) - x|_1)
 
-x are inputs, y samples, G maps x to y and F maps y to x; lambda is 10, in the authors' code separately for each cycle.
-The adversarial loss is least squares: (D(G(x)) - 1)^2 for the generator, half the usual loss for the discriminator. The
-discriminator also sees earlier fakes, from a pool of 50 (section 4).
+x are inputs, y samples, G maps x to y and F maps y to x; lambda is 10; the authors' code has a separate one for each
+cycle. The adversarial loss is least squares: (D(G(x)) - 1)^2 for the generator, half the usual loss for the
+discriminator. The discriminator also sees earlier fakes, from a pool of 50 (section 4).
 """
 
 from collections.abc import Mapping
@@ -35,11 +35,10 @@ from equipoise.models._translation import (
     validate_translation_spec,
 )
 from equipoise.nn.augment import Augmentation
-from equipoise.nn.normalise import Norm, frozen_running_statistics
-from equipoise.nn.patch import PatchDiscriminator, minimum_side
+from equipoise.nn.image_translation import PatchDiscriminator, UNet, minimum_side
+from equipoise.nn.layers import Norm, frozen_running_statistics
 from equipoise.nn.pool import exchange_with_pool
 from equipoise.nn.residual import ResidualGenerator
-from equipoise.nn.unet import UNet
 
 __all__ = ["CycleGAN"]
 
@@ -54,9 +53,9 @@ SHORT_RUN_KNOBS: Mapping[str, float] = {
     "cycle_back_weight": 2,
     "identity_weight": 0,
 }
-"""For narrow networks and a few thousand steps. Without R1, discriminators respond to imperceptible patterns and
-generators produce arbitrary colours. The cycle from samples has a lower weight, as outlines cannot encode the lost
-colours. Residual generators need no identity term to preserve backgrounds."""
+"""Knobs for narrow networks and a few thousand steps. Without R1, discriminators respond to imperceptible patterns and
+generators produce arbitrary colours. The cycle from samples has a lower weight, because outlines cannot encode the lost
+colours. Residual generators preserve backgrounds without an identity term."""
 NARROW_UNET: Mapping[str, object] = {
     "width": 16,
     "body": "unet",
@@ -66,8 +65,8 @@ NARROW_UNET: Mapping[str, object] = {
     "patch": 34,
     "discriminator_norm": "none",
 }
-"""A U-Net preserves strokes from the first step. Statistics of a single image would hide from discriminators how much
-colour it has, and from generators how bright its background is."""
+"""Options of a narrow U-Net, which preserves strokes from the first step. Instance normalisation would remove the
+amount of colour from the input of discriminators, and the brightness of the background from the input of generators."""
 GENERATOR_SCALES = {"least_squares": 2.0}
 """Factor of the generator loss: (D(G(x)) - 1)^2 / 2 in Mao 2017, without the 1/2 in Zhu 2017."""
 
@@ -101,7 +100,7 @@ class CycleGAN:
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "cpu32": {**NARROW_UNET, "knobs": SHORT_RUN_KNOBS},
         "cpu64": {**NARROW_UNET, "knobs": SHORT_RUN_KNOBS},
-        # Section 7.1; use a batch size of 1.
+        # Zhu 2017, section 7.1; use a batch size of 1.
         "horse2zebra256": {"width": 64, "blocks": 9, "patch": 70, "norm": "instance"},
     }
     pairing: ClassVar[Literal["withheld"]] = "withheld"
@@ -135,7 +134,7 @@ class CycleGAN:
         sources, targets, size = validate_translation_spec("cyclegan", spec, sizes)
         if {sources, targets} not in ({1}, {3}, {1, 3}):
             raise SettingError(
-                f"cyclegan supports grey and colour images, not {sources} and {targets} channels; use --data"
+                f"cyclegan supports grey and colour images, not {sources} and {targets} channels; use other data"
             )
         augmentations: tuple[Augmentation, ...] = (
             *("colour", "translation", "cutout"),
@@ -194,8 +193,8 @@ class CycleGAN:
 class _CycleGANPhases:
     """The losses of all four networks.
 
-    `channels`: input channels of the generators; grey images are repeated to colour. Their outputs have the channels of
-    the target domain, so that grey images cannot encode colours for the way back.
+    `channels`: input channels of the generators; grey images are expanded to colour. Outputs have the channels of the
+    target domain, so that grey images cannot encode colours for the translation back.
     """
 
     adversarial: PatchAdversarialLoss
@@ -265,7 +264,7 @@ class _CycleGANPhases:
     def translate(self, network: nn.Module, images: Tensor | None) -> Tensor:
         """Pass images (B, C, H, W), grey or colour, through a generator: (B, C', H, W) float32."""
         if images is None:
-            raise SettingError("cyclegan needs input images; provide them: equipoise translate RUN FOLDER")
+            raise SettingError("cyclegan needs input images; use: equipoise translate RUN FOLDER")
         translated: Tensor = network(self._expand_channels(images)).float()
         return translated
 
@@ -274,8 +273,8 @@ class _CycleGANPhases:
     ) -> tuple[Tensor, Tensor | None]:
         """Translate images, and images of the target domain for the identity term, None if that is off.
 
-        Running statistics of batch normalisation are updated by translated images only, which are the inputs in
-        inference; statistics mixed with those of the other uses gave generators that copy their input in inference.
+        Running statistics of batch normalisation are updated only when translating inputs, as in inference. When
+        updated by all passes, generators copied their input in inference.
         """
         if not knobs.identity_weight:
             return self.translate(network, images), None

@@ -1,9 +1,9 @@
-"""DCGAN: fully convolutional networks (Radford, Metz and Chintala 2016), with later methods of training.
+"""DCGAN: fully convolutional networks (Radford, Metz and Chintala 2016), by default with later training methods.
 
-The networks are those of Radford's figure 1, except for the upsampling. The default settings are those that generated
-the best digits in our tests (benchmarks/digits.md): R1 (Mescheder 2018) instead of normalisation in the discriminator,
-labels by projection (Miyato and Koyama 2018), Adam without momentum at ten times the paper's learning rate. The paper's
-own networks and settings are presets.
+The networks are those of Radford's figure 1, except for the upsampling. The default settings gave the best digits in
+the benchmarks of this package (benchmarks/digits.md): R1 (Mescheder 2018) instead of normalisation in the
+discriminator, labels by projection (Miyato and Koyama 2018), Adam without momentum at ten times the paper's learning
+rate. The paper's own networks and settings are presets.
 """
 
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ TEXTBOOK: Mapping[str, object] = {
 
 @dataclass(frozen=True, kw_only=True)
 class DCGAN:
-    """Options of DCGAN."""
+    """Options of DCGAN: see AdversarialOptions in _adversarial.py and ConvolutionalOptions in _convolutional.py."""
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "lab32": TEXTBOOK,  # the networks of the digits lab, at 32 x 32

@@ -1,7 +1,7 @@
 """Dirac-GAN: Mescheder, Geiger and Nowozin 2018, "Which Training Methods for GANs do actually Converge?", section 2.
 
-Each network has one weight: the generator puts all its mass at theta, the discriminator is D(x) = psi x, and all data
-are 0. The dynamics are known in closed form: the eigenvalues of the update, the critical damping gamma = 2 f'(0) = 1
+Each network has one weight: all samples of the generator are theta, the discriminator is D(x) = psi x, and all data are
+0. The dynamics are known in closed form: the eigenvalues of the update, the critical damping gamma = 2 f'(0) = 1
 for the logistic losses, and that simultaneous gradient descent without a penalty never converges.
 """
 

@@ -1,9 +1,9 @@
-"""Multilayer perceptrons for points in the plane (the toys of Metz 2017, Lin 2018, Srivastava 2017).
+"""Multilayer perceptrons for points in the plane (toy problems of Metz 2017, Lin 2018, Srivastava 2017).
 
 Two hidden layers are enough for rings and grids of Gaussians, where modes can be counted. By default, training uses the
-relativistic loss with R1 and R2 in every update (Huang 2024: lazy penalties fail on such toy data). The latent has two
-dimensions, as in Lin 2018 (PacGAN): after 3,000 steps, 90 % of the samples were near a mode of the ring, compared with
-a third for a latent of 64 dimensions.
+relativistic loss with R1 and R2 in every update (Huang 2024: lazy penalties fail on such toy problems). The latent has
+two dimensions, as in Lin 2018 (PacGAN): after 3,000 steps, 90 % of the samples were near a mode of the ring, compared
+with a third for a latent of 64 dimensions.
 """
 
 import itertools
@@ -107,7 +107,7 @@ class _Generator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> Tensor:
-        """latent (B, L) -> points (B, D)."""
+        """Generate points (B, D) from latents (B, L)."""
         points: Tensor = self.layers(latent)
         return points
 
@@ -119,11 +119,11 @@ class _Discriminator(nn.Module):
         self.last = layers[-1]
 
     def features(self, samples: Tensor) -> Tensor:
-        """points (B, D) -> (B, width)."""
+        """Compute features (B, width) of points (B, D)."""
         features: Tensor = self.hidden(samples)
         return features
 
     def logits(self, features: Tensor, condition: Tensor | None) -> Tensor:
-        """(B, width) -> logits (B,)."""
+        """Compute logits (B,) from features (B, width)."""
         logits: Tensor = self.last(features)
         return logits.squeeze(1)

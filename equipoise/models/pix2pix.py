@@ -4,7 +4,7 @@ Isola, Zhu, Zhou and Efros 2017, "Image-to-Image Translation with Conditional Ad
 
     G* = arg min_G max_D E log D(x, y) + E log(1 - D(x, G(x, z))) + lambda E |y - G(x, z)|_1
 
-x is the input, y the sample of the pair, lambda 100. The noise z is dropout (section 3.2.1). By section 3.3 the
+x is the input and y the sample of a pair; lambda is 100. The noise z is dropout (section 3.2.1). As in section 3.3, the
 generator minimises -log D(x, G(x, z)) instead, and the loss of the discriminator is halved.
 """
 
@@ -32,16 +32,15 @@ from equipoise.models._translation import (
     validate_translation_spec,
 )
 from equipoise.nn.augment import Augmentation
-from equipoise.nn.normalise import Norm
-from equipoise.nn.patch import PatchDiscriminator, minimum_side
-from equipoise.nn.unet import UNet
+from equipoise.nn.image_translation import PatchDiscriminator, UNet, minimum_side
+from equipoise.nn.layers import Norm
 
 __all__ = ["Pix2Pix"]
 
 SIZES = (16, 32, 64, 128, 256, 512)
 SHORT_RUN_KNOBS: Mapping[str, float] = {"lr_g": 1e-3, "lr_d": 2e-4, "r1_gamma": 0.3, "ema_half_life": 4000}
-"""For narrow networks and a few thousand steps. At the paper's rate of 2e-4 samples are still grey after 700 steps of
-16 emoji; an average over 10,000 images would still contain the initial weights."""
+"""Knobs for narrow networks and a few thousand steps. At the paper's learning rate of 2e-4, samples are still grey
+after 700 steps with 16 emoji; a running average over 10,000 images would still contain the initial weights."""
 NARROW_UNET: Mapping[str, object] = {
     "width": 16,
     "norm": "batch",
@@ -50,8 +49,8 @@ NARROW_UNET: Mapping[str, object] = {
     "patch": 34,
     "discriminator_norm": "none",
 }
-"""A residual to the input preserves strokes and backgrounds; batch statistics would hide from the discriminator how
-much colour an image has."""
+"""Options of a narrow U-Net. A residual to the input preserves strokes and backgrounds; normalisation would remove the
+amount of colour from the input of the discriminator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class Pix2Pix:
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "cpu32": {**NARROW_UNET, "knobs": SHORT_RUN_KNOBS},
         "cpu64": {**NARROW_UNET, "knobs": SHORT_RUN_KNOBS},
-        # Section 6.2 with a batch size of 1, where batch normalisation equals instance normalisation.
+        # Isola 2017, section 6.2, with a batch size of 1, where batch normalisation equals instance normalisation.
         "facades256": {"width": 64, "patch": 70, "norm": "instance", "dropout": 0.5},
     }
     pairing: ClassVar[Literal["needed"]] = "needed"
@@ -218,6 +217,6 @@ def _optimizer_settings(network: str, moment: Moment[Pix2PixKnobs]) -> Optimizer
 def _generate(networks: Networks, latent: Tensor, condition: Tensor | None) -> Tensor:
     """Translate inputs (B, C, H, W) without dropout, so that the result is deterministic."""
     if condition is None:
-        raise SettingError("pix2pix needs input images; provide them: equipoise translate RUN FOLDER")
+        raise SettingError("pix2pix needs input images; use: equipoise translate RUN FOLDER")
     images: Tensor = networks["generator"](condition)
     return images.float()

@@ -1,4 +1,4 @@
-"""SeqGAN: text generation by policy gradients, as tokens are discrete (Yu, Zhang, Wang and Yu 2017, "SeqGAN").
+"""SeqGAN: text generation by policy gradients, because tokens are discrete (Yu, Zhang, Wang and Yu 2017, "SeqGAN").
 
 The generator is a policy p(y_t | y_1 … y_{t-1}), an LSTM. The reward of a sentence is D(y); the reward of a prefix is
 the mean over continuations sampled from the policy (Monte-Carlo search, equation 4). Before adversarial training, the
@@ -29,7 +29,7 @@ __all__ = ["SeqGAN"]
 
 @dataclass(frozen=True, slots=True)
 class SeqGANKnobs(Knobs):
-    """Adam's usual settings for recurrent networks; the running average is off, as in the paper."""
+    """Knobs of SeqGAN. Defaults: usual settings of Adam for recurrent networks; no running average, as in the paper."""
 
     lr_g: float = knob(3e-4, 1e-6, 1e-1, "", "log", "learning rate of the generator in adversarial training")
     lr_d: float = knob(1e-3, 1e-6, 1e-1, "", "log", "learning rate of the discriminator")
@@ -67,7 +67,7 @@ class SeqGAN:
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         # Yu 2017, appendix, and the authors' code for the oracle of 5,000 words and 20 tokens. Their discriminator
-        # updates use 64 sentences, half of them real; ours 64 real and 64 generated ones, so we make half as many.
+        # updates use 64 sentences, half of them real. Ours use 64 real and 64 generated ones, so half as many are made.
         "paper": {
             "embedding": 32,
             "hidden": 32,
@@ -94,7 +94,7 @@ class SeqGAN:
                 "discriminator_steps": 10,
             },
         },
-        # For an oracle of some hundred words on a CPU, chosen by the NLL_gen of held-out sentences and by cost.
+        # For an oracle of a few hundred words on a CPU, selected by the NLL_gen of held-out sentences and by cost.
         "oracle": {
             "hidden": 64,
             "dropout": 0.1,

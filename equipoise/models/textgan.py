@@ -1,4 +1,4 @@
-"""TextGAN: soft sentences, so that features can be matched by a kernel (Zhang et al. 2017, "TextGAN").
+"""TextGAN: text generation by soft sentences, whose features are matched by a kernel (Zhang et al. 2017, "TextGAN").
 
 The discriminator learns features that maximise the discrepancy MMD(f(s), f(G(z))) and allow z to be reconstructed; the
 generator minimises the discrepancy alone. In training, its words are softmax(L logits), with L increasing during
@@ -33,7 +33,7 @@ __all__ = ["TextGAN"]
 
 @dataclass(frozen=True, slots=True)
 class TextGANKnobs(Knobs):
-    """Learning rates, weights of the discriminator's two regularisers, and the sharpness of soft words."""
+    """Knobs of TextGAN: learning rates, weights of the discriminator's two regularisers, sharpness of soft words."""
 
     lr_g: float = knob(1e-3, 1e-6, 1e-1, "", "log", "learning rate of the generator")
     lr_d: float = knob(5e-4, 1e-6, 1e-1, "", "log", "learning rate of the discriminator")
@@ -150,7 +150,8 @@ class TextGAN:
 
 
 class FeatureMatchingDiscriminator(nn.Module):
-    """Features f(s) in (-1, 1), D(s) by two layers, and a reconstruction of z by two more (Zhang 2017, figure 1)."""
+    """Discriminator: features f(s) in (-1, 1), D(s) by two layers, z reconstructed by two more (Zhang 2017, figure
+    1)."""
 
     def __init__(self, sentence_features: SentenceFeatures, size: int, head: int) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """WGAN: Arjovsky, Chintala and Bottou 2017, "Wasserstein GAN", algorithm 1, on the networks of DCGAN.
 
-Weight clipping keeps the critic Lipschitz; RMSProp, because momentum was harmful in the paper's experiments.
+Weight clipping keeps the critic Lipschitz. The optimizer is RMSProp, because momentum was harmful in the paper's
+experiments.
 """
 
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""Monitoring and control of any training loop: a pure step, and an adapter that applies it to torch optimizers."""
+"""Monitoring and control of a training loop: a pure step function, and an adapter that applies it to optimizers."""

@@ -1,4 +1,4 @@
-"""Detection of a scheduler that overwrites the learning rates of a pilot by recomputing them."""
+"""Detection of schedulers that overwrite the learning rates of a pilot."""
 
 import math
 import warnings
@@ -7,25 +7,26 @@ from collections.abc import Iterator, Mapping
 from torch.optim import Optimizer
 
 PROOF = 3
-"""Consecutive changes of the pilot that were overwritten before a warning is given."""
+"""Number of consecutive changes of the pilot that are overwritten before a warning is issued."""
 NEARER = 10
-"""A change counts as overwritten if the next rate fits that better by this factor, in logarithms of the rate."""
+"""A change counts as overwritten if this explains the next rate better by this factor, in logarithms of the rate."""
 
 WARNING = (
-    "the learning rate of the {player} is reset after every change by the pilot; LambdaLR, CyclicLR, OneCycleLR, "
-    "CosineAnnealingWarmRestarts, schedules of transformers or your own loop do so; let only one of the two set it"
+    "the learning rate of the {player} is reset after every change by the pilot, for instance by LambdaLR, CyclicLR, "
+    "OneCycleLR, CosineAnnealingWarmRestarts, a schedule of transformers or your own loop; let only one of them set it"
 )
 
 GroupKey = tuple[str, int]
-"""A player and the index of a group of its optimizer."""
+"""A player and the index of a parameter group of its optimizer."""
 
 
 class LearningRateConflicts:
     """Compares the learning rates in every step with those that the pilot wrote. Mutable.
 
-    A rate that continues from the pilot's value at the pace of the next step was accepted; one that continues from the
-    value before it was recomputed. Changes in every step hide that, and so do schedulers that step once per epoch.
-    Rates that are tensors are ignored: they may be on a device.
+    A rate that continues from the value of the pilot, with the ratio of the next step, was accepted; a rate that
+    continues from the value before it was overwritten. Conflicts are not detected if the pilot changes the rate in
+    every step, or if the scheduler steps once per epoch. Rates that are tensors are ignored, as they may be on a
+    device.
     """
 
     def __init__(self, optimizers: Mapping[str, Optimizer]) -> None:
@@ -40,7 +41,7 @@ class LearningRateConflicts:
         self.written = dict(self._rates())
 
     def check(self) -> None:
-        """Compare the rates, once per step; warn, once, of a learning rate that is reset after every change."""
+        """Compare the rates, once per step; warn once if a learning rate is reset after every change."""
         for key, rate in self._rates():
             before, written = self.before.get(key, rate), self.written.get(key, rate)
             paces = self.paces.pop(key, None)
@@ -63,5 +64,5 @@ class LearningRateConflicts:
 
 
 def _pace(before: float, after: float) -> float:
-    """log(after / before); NaN where a rate is 0."""
+    """Return log(after / before); NaN if a rate is 0."""
     return math.log(after / before) if min(before, after) > 0 else math.nan

@@ -1,4 +1,4 @@
-"""Validation of what a custom loop passes for one step, and its conversion to a StepRecord."""
+"""Validation of the values that a custom loop passes for one step, and their conversion to a StepRecord."""
 
 from collections.abc import Mapping
 from numbers import Real
@@ -6,15 +6,15 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from equipoise.core.records import PhaseRecord, StepRecord
+from equipoise.core.model import PhaseRecord, StepRecord
 from equipoise.errors import SettingError
 
 Number = Tensor | float
 StepValues = Mapping[str, Number | None]
-"""By name: losses are numbers, logits tensors of any shape, samples tensors (N, ...); None for values not passed."""
+"""Name -> value: losses are numbers, logits tensors of any shape, samples tensors (N, ...); None if not passed."""
 
 GradientNorms = Mapping[str, Mapping[str, Tensor]]
-"""Norms by player, as in PhaseRecord."""
+"""Player -> gradient norms, as in PhaseRecord."""
 
 
 def step_record(step: int, images: int, values: StepValues, gradients: GradientNorms) -> StepRecord:
@@ -36,7 +36,7 @@ def step_record(step: int, images: int, values: StepValues, gradients: GradientN
         ),
         "generator": PhaseRecord(total=losses["loss_g"], gradient_norms=norms.get("generator", {})),
     }
-    # Not gradients: overflows in fp16 are common, and skipped by a GradScaler.
+    # Gradients are not checked: overflows in fp16 are common, and a GradScaler skips them.
     finite = [value.isfinite().all() for value in (*losses.values(), *logits.values()) if value is not None]
     return StepRecord(
         step,
@@ -51,14 +51,14 @@ def step_record(step: int, images: int, values: StepValues, gradients: GradientN
 
 
 def _device_of(values: StepValues, gradients: GradientNorms) -> torch.device:
-    """The device of all statistics: that of the gradients, otherwise of the first tensor."""
+    """Return the device for the statistics: that of the gradients, otherwise that of the first tensor."""
     tensors = [norm for norms in gradients.values() for norm in norms.values()]
     tensors += [value for value in values.values() if isinstance(value, Tensor)]
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def _loss(name: str, value: Number | None, device: torch.device) -> Tensor | None:
-    """A loss as a scalar tensor."""
+    """Convert a loss to a scalar tensor."""
     if value is None:
         return None
     if isinstance(value, Tensor) and value.numel() == 1:
@@ -69,7 +69,7 @@ def _loss(name: str, value: Number | None, device: torch.device) -> Tensor | Non
 
 
 def _logits(name: str, value: Number | None, device: torch.device) -> Tensor | None:
-    """Logits in their own shape; a scalar becomes (1,)."""
+    """Return logits in their own shape; a scalar becomes (1,)."""
     if value is None:
         return None
     if not isinstance(value, Tensor):

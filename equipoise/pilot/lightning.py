@@ -1,9 +1,9 @@
-"""A pilot for PyTorch Lightning: a callback that reads the output of training_step and changes the optimizers.
+"""Pilot for PyTorch Lightning: a callback that reads the output of training_step and changes the optimizers.
 
     trainer = Trainer(callbacks=[PilotCallback("rank")], max_epochs=5)
 
 `training_step` returns (or logs) any of loss_g, loss_d, logit_real, logit_fake, logit_held_out, real and fake, as
-:meth:`equipoise.pilot.pilot.Pilot.observe` takes them. Lightning needs manual optimization for two optimizers; with
+described in :meth:`equipoise.pilot.pilot.Pilot.observe`. Lightning needs manual optimization for two optimizers; with
 automatic optimization there is one.
 """
 
@@ -42,7 +42,7 @@ class SavedCallback(TypedDict, total=False):
 
 
 class PilotCallback(Callback):
-    """Observes every batch of the fit and changes the optimizers. Checkpoints include its state."""
+    """Callback that observes every batch of the fit and changes the optimizers. Checkpoints include its state."""
 
     def __init__(
         self,
@@ -53,11 +53,13 @@ class PilotCallback(Callback):
         steps: int | None = None,
         **options: Any,
     ) -> None:
-        """`players`: the player of each optimizer of configure_optimizers, in order. `repair`: repair an unhealthy run,
-        by knobs and by rollbacks to copies of weights and optimizers in memory. `steps`: batches of the whole fit;
-        default: those of the trainer. `options`: other arguments of Pilot, such as `model_info`.
+        """Create the callback.
 
-        The start of the fit raises SettingError if there are not as many optimizers as players.
+        `players`: the player of each optimizer of configure_optimizers, in order. `repair`: repair an unhealthy run by
+        knob changes, and by rollbacks to copies of weights and optimizers in memory. `steps`: number of batches of the
+        fit; default: from the trainer. `options`: other arguments of Pilot, such as `model_info`.
+
+        The start of the fit raises SettingError if the numbers of optimizers and players differ.
         """
         self.controller, self.players, self.repair, self.steps = controller, tuple(players), repair, steps
         self.options = options
@@ -88,7 +90,7 @@ class PilotCallback(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Pass one step to the pilot: the output of training_step, and logged losses."""
+        """Pass the output of training_step and logged losses of one step to the pilot."""
         assert self.pilot is not None, "on_train_start comes first"
         values: dict[str, Any] = {
             name: value for name, value in trainer.callback_metrics.items() if name in ("loss_g", "loss_d")
@@ -106,12 +108,12 @@ class PilotCallback(Callback):
         return {**progress, "tensors": tensors, "values": values}
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        """Store the state until the fit starts, when there are optimizers."""
+        """Store the state until the start of the fit, when the optimizers exist."""
         self._saved = cast(SavedCallback, state_dict) or None
 
 
 def _optimizers(trainer: Trainer, players: Sequence[PlayerName]) -> dict[str, Optimizer]:
-    """The optimizers of the fit, by player."""
+    """Return the optimizers of the fit by player."""
     if len(trainer.optimizers) != len(players):
         raise SettingError(
             f"configure_optimizers returns {len(trainer.optimizers)} optimizers, but the players are "
@@ -121,9 +123,10 @@ def _optimizers(trainer: Trainer, players: Sequence[PlayerName]) -> dict[str, Op
 
 
 def _count_batches(trainer: Trainer, optimizers: int) -> int:
-    """Batches of the whole fit. With max_steps Lightning counts optimizer steps: two per batch, or one in several.
+    """Return the number of batches of the fit.
 
-    With accumulated gradients, the remaining batches at the end of an epoch make one more step.
+    With max_steps Lightning counts optimizer steps: one per batch and optimizer, or one per several batches with
+    accumulated gradients; the remaining batches at the end of an epoch give one more step.
     """
     per_epoch, epochs = trainer.num_training_batches, trainer.max_epochs
     per_step: float = trainer.accumulate_grad_batches

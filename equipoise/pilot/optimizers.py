@@ -1,4 +1,4 @@
-"""Reading and writing torch optimizers: learning rates, betas, gradients."""
+"""Reading and writing of torch optimizers: learning rates, betas, gradients."""
 
 from collections.abc import Iterable, Mapping
 
@@ -18,10 +18,10 @@ Optimizers = Mapping[str, Optimizer]
 
 
 def optimizer_values(optimizers: Optimizers) -> dict[str, float]:
-    """Return knob -> present value, each from the first group of its optimizer; betas from the last optimizer.
+    """Return knob -> current value, each from the first group of its optimizer; betas from the last optimizer.
 
-    With a torch scheduler, the learning rate is the initial one: the knob is what the factor of the scheduler
-    multiplies. Raises SettingError for optimizers with other names.
+    With a torch scheduler, the learning rate is the initial one, which the scheduler multiplies by its factor. Raises
+    SettingError for optimizers with other names.
     """
     unknown = set(optimizers) - LEARNING_RATES.keys()
     if unknown:
@@ -35,13 +35,14 @@ def optimizer_values(optimizers: Optimizers) -> dict[str, float]:
 
 
 def with_optimizer_values(knobs: Knobs, optimizers: Optimizers) -> Knobs:
-    """Return knobs with the present values of the optimizers, clamped to their ranges."""
+    """Return knobs with the current values of the optimizers, clamped to their ranges."""
     ranges = knobs.ranges()
     return knobs.with_values({name: ranges[name].clamp(value) for name, value in optimizer_values(optimizers).items()})
 
 
 def turnable_knobs(optimizers: Optimizers, turnable: frozenset[str] | None) -> frozenset[str]:
-    """Return the knobs that can be changed: `turnable`, default those of the optimizers; not those out of range."""
+    """Return the knobs that can be changed: `turnable`, by default those of the optimizers, without those out of
+    range."""
     names = optimizer_values(optimizers) if turnable is None else turnable
     return frozenset(names) - _out_of_range(optimizers)
 
@@ -72,8 +73,8 @@ def coupled_betas(optimizers: Optimizers) -> CoupledBetas:
 def write(optimizers: Optimizers, changes: Mapping[str, tuple[float, float]], coupled: CoupledBetas) -> None:
     """Write changed knobs (knob -> before, after) to the optimizers, and nothing else.
 
-    A group whose learning rate differs from the knob (a second group, a torch scheduler) keeps its ratio to it; a group
-    whose beta differed from the knob at the start keeps its beta.
+    The learning rate of a group that differs from the knob (a second group, a torch scheduler) keeps its ratio to it. A
+    beta that differed from the knob at the start does not change.
     """
     for player, optimizer in optimizers.items():
         before, after = changes.get(LEARNING_RATES[player], (1.0, 1.0))
@@ -91,7 +92,7 @@ def write(optimizers: Optimizers, changes: Mapping[str, tuple[float, float]], co
 
 
 def settings(optimizers: Optimizers) -> SavedOptimizerSettings:
-    """Return learning rate and betas of every group, for :func:`restore_settings`."""
+    """Return the learning rate and betas of every group, for :func:`restore_settings`."""
     return {
         player: [(float(group["lr"]), group.get("betas")) for group in optimizer.param_groups]
         for player, optimizer in optimizers.items()
@@ -99,7 +100,8 @@ def settings(optimizers: Optimizers) -> SavedOptimizerSettings:
 
 
 def restore_settings(optimizers: Optimizers, saved: SavedOptimizerSettings) -> None:
-    """Write what :func:`settings` returned. Raises SettingError for optimizers with another number of groups."""
+    """Write the settings that :func:`settings` returned. Raises SettingError for optimizers with another number of
+    groups."""
     for player, optimizer in optimizers.items():
         groups, settings = optimizer.param_groups, saved.get(player, ())
         if len(groups) != len(settings):
@@ -114,13 +116,13 @@ def restore_settings(optimizers: Optimizers, saved: SavedOptimizerSettings) -> N
 
 
 def gradient_norm(optimizers: Optimizers, player: str) -> dict[str, Tensor]:
-    """Return the Euclidean norm of a player's present gradient, by the player's name; empty without gradients."""
+    """Return player -> Euclidean norm of its current gradient, a scalar; empty without gradients."""
     groups = optimizers[player].param_groups if player in optimizers else []
     gradients = [weight.grad for group in groups for weight in group["params"] if weight.grad is not None]
     return {player: torch.nn.utils.get_total_norm(gradients)} if gradients else {}
 
 
 def _out_of_range(optimizers: Optimizers) -> frozenset[str]:
-    """The knobs whose value in the optimizers is out of range: they cannot be changed."""
+    """Return the knobs whose value in the optimizers is out of range, which cannot be changed."""
     ranges = Knobs.ranges()
     return frozenset(name for name, value in optimizer_values(optimizers).items() if not ranges[name].contains(value))

@@ -19,9 +19,8 @@ from torch.optim import Optimizer
 from equipoise.core import catalog, validation
 from equipoise.core.controller import AnyController
 from equipoise.core.knobs import Knobs, check_turnable
-from equipoise.core.model import Model
+from equipoise.core.model import Model, StepRecord
 from equipoise.core.observations import Observation, Override, Remedy
-from equipoise.core.records import StepRecord
 from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.diagnosis.signals import SignalWindow, accumulate
 from equipoise.pilot import optimizers as torch_optimizers
@@ -43,18 +42,19 @@ from equipoise.pilot.step import (
 )
 
 SENSE_EVERY = 50
-"""Default number of steps between two readings. Each of the first EAGER steps is read: most failures start there."""
+"""Default number of steps between two readings. The first EAGER steps are all read, because most failures start
+there."""
 EAGER = 100
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a loop knows about its model; None where it is not known.
+    """Information about the model of a loop; None for unknown parts.
 
-    `turnable`: names of the knobs that act; default: those of the optimizers. `probability`: maps logits to D(x) in
-    [0, 1], of the same shape, where the loss makes them log-odds. `ideal`: knobs -> the adversarial loss of the
-    discriminator for perfect fakes, which gap_aware needs. `published`: the knobs of the model's paper, which repair
-    restores where the user's are far from them; default: the user's.
+    `turnable`: names of the knobs that have an effect; default: those of the optimizers. `probability`: maps logits to
+    D(x) in [0, 1], of the same shape, if the loss makes them log-odds. `ideal`: knobs -> the adversarial loss of the
+    discriminator for perfect fakes, which gap_aware needs. `published`: the knobs of the model's paper, to which
+    repair resets knobs of the user that are far from them; default: the knobs of the user.
     """
 
     turnable: frozenset[str] | None = None
@@ -69,10 +69,10 @@ class ModelInfo:
 
 
 class Pilot:
-    """Monitors a training loop and changes its knobs. Mutable; everything that it remembers is in :meth:`state`.
+    """Monitor of a training loop that changes its knobs. Mutable; :meth:`state` returns its state.
 
-    Constructing a pilot changes nothing: :meth:`start`, or else the first :meth:`observe`, writes the first decision of
-    the controller to the optimizers.
+    The constructor does not change the optimizers: :meth:`start`, or otherwise the first :meth:`observe`, writes the
+    first decision of the controller.
     """
 
     def __init__(
@@ -87,15 +87,15 @@ class Pilot:
         repair: RepairSettings | None = None,
         rollback: Rollback | None = None,
     ) -> None:
-        """`steps`: length of the run, for its progress.
+        """Create a pilot for a run of `steps` steps.
 
-        `optimizers`: "generator" and "discriminator", whose gradients are read and whose settings are written. `knobs`:
-        a class, for its defaults and the present settings of the optimizers; or values, which the optimizers are set
-        to. `model_info`: what is known about the model. `sense_every`: steps between two readings after the first
-        hundred. `repair`: limits of the repair; default: none without `rollback`, RepairSettings() with it. `rollback`:
-        how a custom loop is saved and restored.
+        `controller`: name of a controller, or an instance. `optimizers`: "generator" and "discriminator", whose
+        gradients are read and whose settings are written. `knobs`: a class, for its defaults and the current settings
+        of the optimizers; or values to which the optimizers are set. `model_info`: information about the model.
+        `sense_every`: steps between two readings after the first hundred. `repair`: limits of the repair; default: none
+        without `rollback`, RepairSettings() with it. `rollback`: how a custom loop is saved and restored.
 
-        Raises SettingError if the controller requires a knob that does not act.
+        Raises SettingError if the controller requires a knob that has no effect.
         """
         validation.check_at_least(1, steps=steps, sense_every=sense_every)
         self.optimizers, self.model_info = dict(optimizers or {}), model_info
@@ -137,7 +137,7 @@ class Pilot:
 
     @property
     def turnable(self) -> frozenset[str]:
-        """The names of the knobs that act."""
+        """The names of the knobs that have an effect."""
         return self.settings.turnable
 
     @property
@@ -179,9 +179,10 @@ class Pilot:
     ) -> Decision | None:
         """Record one step; at a reading, decide and change knobs. Between readings nothing is read from the device.
 
-        A custom loop passes, after backward, losses (one number each), logits (any shape) of its training batch, of
-        fakes and of held-out reals, and `real` and `fake` samples (N, ...) for sample statistics; each may be omitted.
-        Gradients are read from the optimizers. Raises SettingError for a value of the wrong kind.
+        A custom loop calls it after backward with losses (one number each), logits (any shape) of the training batch,
+        of fakes and of held-out reals, and `real` and `fake` samples (N, ...) for sample statistics. Each may be
+        omitted. Gradients are read from the optimizers. Returns None between readings. Raises SettingError for a value
+        of the wrong kind.
         """
         self.start()
         if record is None:
@@ -200,7 +201,7 @@ class Pilot:
     def read(self, window: SignalWindow, step: int, images: int) -> Decision:
         """Decide and change knobs after a window of steps: the second half of :meth:`observe`.
 
-        For loops that accumulate statistics themselves, and decide themselves when a reading is due.
+        For loops that accumulate statistics and decide when a reading is due themselves.
         """
         self.start()
         self.step, self.images = step, images
@@ -209,7 +210,7 @@ class Pilot:
         return replace(decision, restored=self._save_or_restore(decision.observation, decision.remedy))
 
     def decide(self, observation: Observation, controller: AnyController | None = None) -> tuple[KnobChange, ...]:
-        """Let the controller decide on an observation from elsewhere; or another controller with the same state."""
+        """Let the controller, or another `controller` with the same state, decide on a given observation."""
         settings = self.settings if controller is None else replace(self.settings, controller=controller)
         self._state, changes, _ = decide(settings, self._state, observation)
         self._write(changes)
@@ -222,28 +223,28 @@ class Pilot:
         return changes
 
     def record_rollback(self, lost_steps: int) -> None:
-        """Tell the pilot that weights of `lost_steps` ago were loaded: measurements since then no longer count."""
+        """Record that weights of `lost_steps` ago were loaded: measurements since then no longer count."""
         self._state, self._window = after_rollback(self._state, lost_steps), SignalWindow()
 
     def record_metric(
         self, metric: str, value: float, images: int, better: Literal["lower", "higher"] = "lower"
     ) -> None:
-        """Tell the pilot the value of a metric, evaluated after `images` reals, and which direction is better."""
+        """Record the value of a metric, evaluated after `images` reals, and which direction is better."""
         metrics = {**self._state.metrics, metric: MetricValue(value, images, better)}
         self._state = replace(self._state, metrics=metrics)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
-        """Return everything that the pilot remembers: tensors by name, and JSON values."""
+        """Return the state of the pilot: tensors by name, and JSON values."""
         settings = torch_optimizers.settings(self.optimizers)
         saved = save_state(self._state, self.settings.controller, self._window, settings, self._coupled_betas)
         return self._window.tensors(), saved.to_dict()
 
     def restore(self, step: int, images: int, tensors: Mapping[str, Tensor], values: Mapping[str, object]) -> None:
-        """Load what :meth:`state` returned. A loop with a `rollback` loads its own checkpoint first.
+        """Load a state that :meth:`state` returned. A loop with a `rollback` loads its own checkpoint first.
 
-        Every group of the optimizers gets its settings of then: neither the factor of a torch scheduler nor the ratio
-        of a second group follows from the knobs. Raises SettingError for another controller, or optimizers with other
-        groups.
+        The settings of every group of the optimizers are restored, because the factor of a torch scheduler and the
+        ratio of a second group do not follow from the knobs. Raises SettingError for another controller, or optimizers
+        with other groups.
         """
         saved = SavedPilot.of(values)
         self._state = load_state(saved, self.base, self.settings.controller)
@@ -256,7 +257,10 @@ class Pilot:
             self._snapshots = Snapshots(self._snapshots.rollback, step)
 
     def _check_knobs(self, different: Iterable[str]) -> None:
-        """Raise SettingError for a knob that is to change and cannot; `different`: the user's from the optimizers'."""
+        """Raise SettingError for a knob that must change and cannot.
+
+        `different`: knobs whose value by the user differs from the optimizers.
+        """
         required, owner = self.settings.controller.required_knobs(), "this loop"
         torch_optimizers.check_in_range(self.optimizers, sorted({*different, *required}))
         if self.model_info.turnable is not None:
@@ -272,7 +276,7 @@ class Pilot:
     def _save_or_restore(self, observation: Observation, remedy: Remedy | None) -> int | None:
         """Save a healthy custom loop, roll back an unhealthy one; return the step of the rollback, or None.
 
-        Learning rates and betas keep their present values, whatever `restore` of the loop does to them.
+        Learning rates and betas keep their current values, even if `restore` of the loop changes them.
         """
         if self._snapshots is None:
             return None

@@ -1,7 +1,7 @@
-"""Recompute the decisions of a run from its observations.
+"""Recomputation of the decisions of a run from its observations.
 
-The observations of a log reproduce every knob of the run exactly. With another controller, they show what it would have
-changed on the observations of this run, not what the run would have become.
+The observations of a log reproduce every knob of the run exactly. Another controller makes
+the decisions that it would have made on these observations; how the run would have developed remains unknown.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ def replay(
     """Return the knobs after each observation, for a controller that starts from `base`.
 
     `overrides`: step -> the overrides of the remedy that was applied at that step. Raises SettingError if the
-    controller requires a knob that does not act in the run.
+    controller requires a knob that has no effect in the run.
     """
     observations = list(observations)
     turnable = observations[0].turnable if observations else None

@@ -1,4 +1,4 @@
-"""Rollback of a custom loop: how it saves and restores itself, and the choice of a snapshot.
+"""Rollback of a custom loop: functions that save and restore it, and the selection of a snapshot.
 
 rollback = Rollback.of(generator, discriminator, opt_g, opt_d)          # copies in memory
 rollback = Rollback(save=lambda: write(path), restore=lambda path: read(path), every=1000)
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 RECENT = 2
-"""Snapshots in addition to that of the start."""
+"""Number of snapshots in addition to the one of the start."""
 
 
 class Stateful(Protocol):
-    """A network, an optimizer, a scheduler: whatever has a state dict."""
+    """Interface of objects with a state dict, such as networks, optimizers and schedulers."""
 
     def state_dict(self) -> object:
         """Return the state."""
@@ -25,10 +25,11 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """How a loop is saved and restored. `every`: healthy steps between two snapshots.
+    """Functions that save and restore a loop. `every`: minimum number of steps between two snapshots.
 
-    `save()` returns what `restore(snapshot)` needs: copies, or a path. It must not change while training continues.
-    Three snapshots exist at a time. Learning rates and betas need not be included: they keep the pilot's values.
+    `save()` returns a snapshot for `restore(snapshot)`, such as copies or a path, which must not change while training
+    continues. At most three snapshots exist at a time. Learning rates and betas need not be included, because the pilot
+    restores them.
     """
 
     save: Callable[[], object]
@@ -37,7 +38,7 @@ class Rollback:
 
     @classmethod
     def of(cls, *parts: Stateful, every: int = 250) -> Self:
-        """Save networks, optimizers and the like as copies in memory, on the device where they are."""
+        """Save objects with a state dict as copies in memory, on their device."""
 
         def save() -> list[object]:
             return [copy.deepcopy(part.state_dict()) for part in parts]
@@ -50,9 +51,9 @@ class Rollback:
 
 
 class Snapshots:
-    """Snapshots of a loop: of its start, and of the last times that it was healthy. Mutable.
+    """Snapshots of a loop: of its start, and of the latest healthy steps. Mutable.
 
-    Each is restored once only: if the run fails again from there, an older one follows, in the end the start.
+    Each recent snapshot is restored at most once: if the run fails again, an older one follows, finally the start.
     """
 
     def __init__(self, rollback: Rollback, step: int = 0) -> None:

@@ -27,7 +27,7 @@ class MetricValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PilotState:
-    """Everything that a pilot remembers, apart from the window of the steps since the last reading.
+    """State of a pilot, without the window of the steps since the last reading.
 
     `knobs`: the effective values. `target`: the values that the controller requests, without the overrides of a repair.
     `controller`: the state of the controller. `repair`: overrides and past remedies. `metrics`: the last value of each
@@ -57,7 +57,7 @@ CoupledBetas = Mapping[str, Sequence[Sequence[str]]]
 
 @dataclass(frozen=True, slots=True)
 class SavedPilot:
-    """The JSON form of a pilot.
+    """State of a pilot as JSON values.
 
     `phases`: phase -> names and counts of the statistics whose tensors are saved. `settings`: of the optimizers.
     `controller_spec` and `coupled_betas` are None in states of early versions.
@@ -123,12 +123,12 @@ def load_state(saved: SavedPilot, base: Knobs, controller: AnyController) -> Pil
 
 
 def controller_name(controller: AnyController) -> str:
-    """Return the name of a controller: that of its class, in lower case with underscores."""
+    """Return the name of a controller: the name of its class, in lower case with underscores."""
     return re.sub("(?<=[a-z])(?=[A-Z])", "_", type(controller).__name__).lower()
 
 
 def controller_spec(controller: AnyController) -> ControllerSpec:
-    """Return the name and options of a controller; a controller that is no dataclass has no options."""
+    """Return the name and options of a controller; a controller that is not a dataclass has no options."""
     options: Mapping[str, object] = {}
     if dataclasses.is_dataclass(controller) and not isinstance(controller, type):
         options = json.loads(json.dumps(dataclasses.asdict(controller), default=str))
@@ -154,16 +154,16 @@ def check_same_controller(saved: ControllerSpec, controller: AnyController) -> N
 
 
 RENAMED = {"wish": "target", "chart": "repair", "identity": "controller_spec", "following": "coupled_betas"}
-"""Keys of earlier versions -> those of the present one."""
+"""Key of earlier versions -> present key."""
 
 
 def _with_present_names(values: Mapping[str, object]) -> dict[str, object]:
-    """The JSON values of an earlier version with the names of the present one."""
+    """Return the JSON values of an earlier version with the present names."""
     result = {RENAMED.get(name, name): value for name, value in values.items()}
     repair = result.get("repair")
     if isinstance(repair, Mapping) and "given" in repair:
         names = {"anew": "restarted"}
-        applied = [{names.get(name, name): value for name, value in one.items()} for one in repair["given"]]
+        applied = [{names.get(name, name): value for name, value in remedy.items()} for remedy in repair["given"]]
         result["repair"] = {"overrides": repair["overrides"], "applied": applied, "lost_steps": repair["lost"]}
     spec = result.get("controller_spec")
     if isinstance(spec, Mapping):

@@ -2,7 +2,7 @@
 
     statistics ─▶ signals ─▶ health ─▶ controller ─▶ remedies ─▶ knobs
 
-Nothing here has state or knows an optimizer: every function takes a :class:`PilotState` and returns a new one.
+All functions are pure and independent of optimizers: they take a :class:`PilotState` and return a new one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,10 +25,10 @@ IdealLoss = Callable[[Any], float]
 
 @dataclass(frozen=True, slots=True)
 class PilotSettings:
-    """What does not change during a run.
+    """Settings that do not change during a run.
 
-    `steps`: planned length. `base`: the user's knobs. `turnable`: names of the knobs that act. `published`: the knobs
-    of the model's paper, which repair restores. `repair`: None for no repair. `ideal`: None if unknown.
+    `steps`: planned length. `base`: the user's knobs. `turnable`: names of the knobs that have an effect. `published`:
+    the knobs of the model's paper, which repair restores. `repair`: None for no repair. `ideal`: None if unknown.
     """
 
     controller: AnyController
@@ -82,8 +82,8 @@ class Decision:
 def initial_state(settings: PilotSettings, knobs: Knobs) -> tuple[PilotState, tuple[KnobChange, ...]]:
     """Return the state before the first step, and the changes that lead to it.
 
-    `knobs`: the present values, which differ from the base where the user passed others than the optimizers have. The
-    first decision of the controller is a setting: limits on moves do not apply to it.
+    `knobs`: the current values, which differ from the base if the user passed other values than the optimizers have.
+    The first decision of the controller is not limited by the maximum change of a knob.
     """
     controller, base = settings.controller, settings.base
     observation = Observation(0, settings.progress(0), Signals(), Health(), base, settings.turnable)
@@ -147,7 +147,7 @@ def add_overrides(
 
 
 def after_rollback(state: PilotState, lost_steps: int) -> PilotState:
-    """Return the state after weights of `lost_steps` ago were loaded: what was measured since then no longer counts.
+    """Return the state after weights of `lost_steps` ago were loaded: later measurements no longer count.
 
     The state of the controller, the clock and the budget of remedies do not change.
     """

@@ -3,5 +3,5 @@
 observation ──▶ features ──▶ network ──▶ positions of heads ──▶ knobs
                 [-1, 1]^n                [-1, 1]^k
 
-numpy only, no torch: controllers use policies during a run, meta/ trains them.
+Based on numpy, without torch. Controllers use policies during a run; meta/ trains them.
 """

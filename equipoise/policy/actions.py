@@ -1,10 +1,10 @@
-"""Actions of a policy: heads, each a position in [-1, 1] that sets one knob, or several that move together.
+"""Actions of a policy. A head is one output, a position in [-1, 1] that sets one knob, or several knobs together.
 
-- `octaves`: knob × 2^(weight · reach · position). At 0 the knob has exactly the value of the base controller.
+- `octaves`: knob × 2^(weight · reach · position). At position 0 the knob has exactly the value of the base controller.
 - `offset`: knob + weight · reach · position, likewise.
-- `between`: the head has its own value, `initial` at 0, `low` at -1 and `high` at 1, linear between; the knob is that
-  value converted by `unit`: itself, the square root of a variance, or 0.8 × a strength (the brief's `noise_var` is the
-  square of `instance_noise`, its `augmentation_strength` is `augment_p` / 0.8).
+- `between`: the head has its own value: `low` at -1, `initial` at 0 and `high` at 1, linear in between. The knob is this
+  value converted by `unit`: unchanged, the square root of a variance, or 0.8 × a strength. (The brief's `noise_var` is
+  the square of `instance_noise`, its `augmentation_strength` is `augment_p` / 0.8.)
 
 A head moves by at most `step` per decision towards the position that its policy requests.
 """
@@ -25,9 +25,10 @@ MAX_AUGMENT_P = 0.8
 
 @dataclass(frozen=True)
 class Head:
-    """One action. `knobs`: knob -> weight. `reach`: in octaves, or in the unit of the knob.
+    """One output of a policy. `knobs`: knob -> weight. `reach`: in octaves, or in the unit of the knob.
 
-    `low`, `initial`, `high`: of `between` only. `one`: change only the acting knob with the largest weight.
+    `step`: maximum move per decision. `low`, `initial`, `high`: of `between` only. `one`: change only the knob with the
+    largest weight among those that have an effect.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Head:
     one: bool = False
 
     def active_knobs(self, acting: Collection[str]) -> list[str]:
-        """Return the knobs that this head changes, where `acting` are the knobs that act."""
+        """Return the knobs that this head changes. `acting`: the knobs that have an effect in the model."""
         result = sorted((knob for knob in self.knobs if knob in acting), key=lambda knob: -self.knobs[knob])
         return result[:1] if self.one else result
 
@@ -74,9 +75,10 @@ def head_knobs(heads: Iterable[Head]) -> frozenset[str]:
 
 
 def restrict_heads(heads: Sequence[Head], knobs: Sequence[str] | None, owner: str) -> tuple[Head, ...]:
-    """Return the same heads, changing only these knobs; None for all of theirs.
+    """Return the heads restricted to these knobs; None for no restriction.
 
-    A head without a knob remains, so that the network keeps its size. Raises SettingError for a knob of no head.
+    A head without knobs remains, so that the network keeps its size. Raises SettingError for a knob that no head
+    changes.
     """
     if knobs is None:
         return tuple(heads)
@@ -90,7 +92,7 @@ def restrict_heads(heads: Sequence[Head], knobs: Sequence[str] | None, owner: st
 
 
 def check_heads(heads: Sequence[Head], owner: str) -> None:
-    """Raise SettingError for an unknown knob, or for one that a head would set outside its range."""
+    """Raise SettingError for an unknown knob, or a knob that a head could set outside its range."""
     ranges = AdversarialKnobs.ranges()
     for head in heads:
         for knob in head.knobs:
@@ -113,7 +115,8 @@ def move_heads(heads: Sequence[Head], positions: Sequence[float], action: Iterab
 def apply_heads(
     heads: Sequence[Head], positions: Sequence[float], knobs: Knobs, acting: Collection[str]
 ) -> dict[str, float]:
-    """Return knob -> value, not clamped, of the `acting` knobs of the heads; `knobs`: the values without the heads."""
+    """Return knob -> value, not clamped, of the knobs of the heads that are in `acting`. `knobs`: values without the
+    heads."""
     values = {knob: value for knob, value in knobs.values().items() if knob in acting and knob in head_knobs(heads)}
     for head, position in zip(heads, positions, strict=True):
         values |= {knob: head.value(position, knob, values[knob]) for knob in head.active_knobs(acting)}

@@ -1,12 +1,12 @@
-"""Features of a policy: an observation, and running statistics of earlier ones, as numbers in [-1, 1].
+"""Features of a policy: numbers in [-1, 1] from an observation and running statistics of earlier ones.
 
 A signal that is not available counts as 0, the middle of the range. Feature sets:
 
 - `residual`: ranks, gradients compared with the first twentieth of the run, update ratios, sample statistics, findings,
-  positions of the heads; levels and slopes. No raw losses and no numbers of channels, which do not transfer to another
-  model. Not available as signals are gradient cosines, Adam's signal-to-noise ratio, norms of input gradients, the
-  Vendi score, the rank of held-out reals against fakes, and the number of reals. Distances to held-out reals are
-  excluded on purpose: a measure that a policy optimises ceases to be a measure (Goodhart's law).
+  positions of the heads; levels and slopes. Raw losses and numbers of channels are not included, because they do not
+  transfer to other models. Gradient cosines, Adam's signal-to-noise ratio, norms of input gradients, the Vendi score,
+  the rank of held-out reals against fakes, and the number of reals are not available as signals. Distances to held-out
+  reals are excluded on purpose: a measure that a policy optimises ceases to be a good measure (Goodhart's law).
 - `brief`: both losses and gradient norms as standard scores over the run so far, and progress.
 - `ppo`: progress, pixel FID relative to the first of the run, and both raw losses, which do not transfer between GANs.
 - `time_only`: progress alone, as five hat functions: linear interpolation between knots at 0, 25, 50, 75 and 100 %.
@@ -22,16 +22,16 @@ from equipoise.core.observations import Observation, Signals
 from equipoise.errors import UnknownNameError
 
 DECISION = 1 / 40
-"""The share of a run between two decisions; the unit of half-lives: 1 for levels, SLOW for what slopes compare with."""
+"""Share of a run between two decisions, the unit of half-lives: 1 for levels, SLOW for the averages of slopes."""
 SLOW = 4
 WARM_UP = 0.05
-"""The share of a run that its gradients are compared with."""
+"""Share of a run, from its start, that gradient norms are compared with."""
 FEWEST = 5
-"""Readings before a standard score is computed, however short the warm-up was."""
+"""Minimum number of readings for a standard score, regardless of the length of the warm-up."""
 RANK_ERROR = 0.051
 """Standard error of a rank of 256 reals against 256 (sqrt((n + m + 1) / (3 n m)), Mann and Whitney 1947)."""
 USUAL_UPDATE = 1e-3
-"""|change| / |weights| of a network that learns well; a rule of thumb (Karpathy, CS231n notes, Neural Networks 3)."""
+"""Typical |change| / |weights| of a network that learns well (Karpathy, CS231n notes, Neural Networks 3)."""
 HATS = 5
 
 
@@ -52,14 +52,14 @@ class RunningStatistics(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FeatureMemory:
-    """`progress`: of the last observation. `tracks`: quantity -> its statistics."""
+    """Memory between two observations. `progress`: of the last observation. `tracks`: quantity -> its statistics."""
 
     progress: Annotated[float, renamed("progress", "at")] = 0.0
     tracks: Mapping[str, RunningStatistics] = field(default_factory=dict)
 
 
 class FeatureVector(NamedTuple):
-    """`values`: (n,) in [-1, 1]. `memory`: to be passed with the next observation."""
+    """Features of an observation. `values`: (n,) in [-1, 1]. `memory`: input for the next observation."""
 
     values: tuple[float, ...]
     memory: FeatureMemory
@@ -67,7 +67,7 @@ class FeatureVector(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StatisticsTable:
-    """Statistics of all quantities, by name; features read them. 0 for a quantity without values."""
+    """Statistics of all quantities by name, from which features are computed; 0 for a quantity without values."""
 
     tracks: Mapping[str, RunningStatistics]
 
@@ -95,9 +95,9 @@ class StatisticsTable:
 class FeatureSet:
     """A function from observations to feature vectors.
 
-    `names`: of the features, without the positions of the heads, which follow if `positions` is set. `quantities`: the
-    quantities of an observation that are tracked. `read`: statistics and progress -> features. `warm_up`: whether the
-    mean and deviation of standard scores are those of the warm-up alone, not of the run so far.
+    `names`: names of the features, without the positions of the heads, which are appended if `positions` is set.
+    `quantities`: observation -> tracked quantities. `read`: statistics and progress -> features. `warm_up`: whether
+    standard scores use the mean and deviation of the warm-up, instead of the run so far.
     """
 
     names: tuple[str, ...]
@@ -128,7 +128,7 @@ def feature_set(name: str) -> FeatureSet:
 def _updated_tracks(
     memory: FeatureMemory, observation: Observation, quantities: Mapping[str, float | None], warm_up: bool
 ) -> dict[str, RunningStatistics]:
-    """All statistics after one more observation. Missing and non-finite values are skipped."""
+    """Return all statistics after one more observation. Missing and non-finite values are skipped."""
     elapsed = max(0.0, observation.progress - memory.progress)
     tracks = dict(memory.tracks)
     for name, value in quantities.items():
@@ -139,7 +139,10 @@ def _updated_tracks(
 
 
 def _updated(track: RunningStatistics | None, value: float, elapsed: float, is_fixed: bool) -> RunningStatistics:
-    """The statistics after one more value, `elapsed` after the last; `is_fixed`: mean and deviation do not change."""
+    """Return the statistics after one more value.
+
+    `elapsed`: share of the run since the last value. `is_fixed`: mean and deviation do not change.
+    """
     if track is None:
         return RunningStatistics(value, value, value, 1, value, 0.0)
     quick = 0.5 ** (elapsed / DECISION)
@@ -157,7 +160,7 @@ def _log(value: float | None, base: float = 2) -> float | None:
 
 
 def _shrunk(rank: float | None) -> float | None:
-    """rho |rho| / (|rho| + 2 SE): a rank within its standard error counts less."""
+    """Return rho |rho| / (|rho| + 2 SE), which reduces a rank within its standard error."""
     return None if rank is None else rank * abs(rank) / (abs(rank) + 2 * RANK_ERROR)
 
 
@@ -230,7 +233,7 @@ def _ppo(table: StatisticsTable, progress: float) -> list[float]:
 
 
 def distance(signals: Signals) -> float | None:
-    """Return the last value of the first metric of which lower is better, such as the pixel FID of the brief.
+    """Return the last value of the first metric where lower is better, such as the pixel FID of the brief.
 
     None if there is no such metric, or if its value is not finite.
     """
@@ -253,4 +256,4 @@ FEATURES: Mapping[str, FeatureSet] = {
     "ppo": FeatureSet(("epoch_progress", "fid", "loss_g", "loss_d"), _ppo_quantities, _ppo),
     "time_only": FeatureSet(tuple(f"hat_{knot}" for knot in range(HATS)), lambda observation: {}, _hats),
 }
-"""By name; the file of a policy names the one that it needs."""
+"""Name -> feature set; the file of a policy contains the name of its set."""

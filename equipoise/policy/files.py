@@ -1,10 +1,10 @@
-"""The file of a policy: safetensors with its weights, and in their metadata everything else, as JSON.
+"""The file of a policy: safetensors with its weights, and JSON metadata with everything else.
 
     policy = {"format": 1, "features": "residual", "names": […], "heads": [{"name": …, "kind": …, "knobs": {…}, …}],
               "base": "rank", "every": 0.025, "networks": {"actor": {"layers": 2, "squash": "tanh"}},
               "training": {…}, "digest": "sha256 of all the others and of the weights"}
 
-It is one file, so that it is complete or absent. Nothing in it is ever unpickled.
+A single file is either complete or absent. It contains no pickled objects.
 """
 
 import hashlib
@@ -28,16 +28,16 @@ FORMAT = 1
 SUFFIX = ".safetensors"
 SHIPPED = Path(__file__).parents[1] / "controllers" / "policies"
 LARGEST = 16 * 2**20
-"""Largest accepted file in bytes; shipped policies have about ten thousand."""
+"""Maximum size of a file in bytes; shipped policies have about 10,000."""
 
 BaseController = Literal["fixed", "annealed", "rank"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """A policy: `features` in, positions of `heads` out, `actor` between them, on top of the controller `base`.
+    """A policy: `actor` maps `features` to positions of `heads`, which modify the knobs of the controller `base`.
 
-    `every`: time between decisions; below 1 a share of the run, from 1 on a number of steps. `critic` and `log_std`
+    `every`: interval between decisions, a share of the run if below 1, else a number of steps. `critic` and `log_std`
     (k,), the log standard deviations of exploration, belong to policies trained by PPO. `training`: how it was trained,
     as JSON values.
     """
@@ -53,17 +53,17 @@ class Policy:
 
     @property
     def feature_set(self) -> FeatureSet:
-        """The set of its features."""
+        """The feature set of the policy."""
         return feature_set(self.features)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """The names of its features, in order."""
+        """The names of the features, in order."""
         return self.feature_set.all_names([head.name for head in self.heads])
 
     @property
     def knobs(self) -> frozenset[str]:
-        """The knobs that its heads change."""
+        """The knobs that the heads change."""
         return head_knobs(self.heads)
 
 
@@ -77,7 +77,7 @@ class LoadedPolicy:
 
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
-    """Metadata of a network: its number of layers, and what its outputs are mapped by."""
+    """Metadata of a network: number of layers, and function of the last layer's output."""
 
     layers: int
     squash: Squash
@@ -85,7 +85,7 @@ class NetworkShape:
 
 @dataclass(frozen=True, slots=True)
 class PolicyMetadata:
-    """The metadata of a file, without its format and digest. `names`: of the features."""
+    """Metadata of a file, without format and digest. `names`: names of the features."""
 
     features: str
     names: list[str]
@@ -97,7 +97,7 @@ class PolicyMetadata:
 
 
 def encode_policy(policy: Policy) -> bytes:
-    """Return the bytes of a policy's file: the same for the same policy."""
+    """Return the content of a policy's file; the same policy gives the same bytes."""
     from safetensors.numpy import save
 
     values, tensors = _metadata_of(policy), _tensors_of(policy)
@@ -106,15 +106,15 @@ def encode_policy(policy: Policy) -> bytes:
 
 
 def policy_path(name: str) -> Path:
-    """Return the file of a policy: a shipped one by its name, otherwise a path."""
+    """Return the path of a policy: the shipped file for the name of a shipped policy, otherwise `name` as a path."""
     path = SHIPPED / f"{name}{SUFFIX}"
     return path if "/" not in name and os.path.isfile(path) else Path(name)  # isfile: False for names too long
 
 
 def resolve_policy_paths(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of a controller, or of the links of a chain, with absolute paths of policy files.
+    """Return options of a controller, or of the controllers of a chain, with absolute paths of policy files.
 
-    Names of shipped policies, and names without a file, are not changed.
+    Names of shipped policies, and paths that do not exist, are not changed.
     """
     result = dict(options)
     for name, value in options.items():
@@ -153,10 +153,14 @@ def _load(path: Path, modified: int, size: int) -> LoadedPolicy:
     """Load a file; `modified` and `size` make the cache reload a file that has changed."""
     values, tensors = _read_content(path)
     if values.get("format") != FORMAT:
-        raise SettingError(f"{path} has format {values.get('format')}, this version reads {FORMAT}; upgrade equipoise")
+        raise SettingError(
+            f"{path} has format {values.get('format')}, but this version reads {FORMAT}; upgrade equipoise"
+        )
     digest = values.pop("digest", None)
     if digest != _digest(values, tensors):
-        raise SettingError(f"{path} does not match its digest: it was altered or damaged; fetch or train it again")
+        raise SettingError(
+            f"{path} does not match its digest: it was modified or is damaged; download or train it again"
+        )
     try:
         metadata = TypeAdapter(PolicyMetadata).validate_python(values)
         policy = _build_policy(metadata, tensors)
@@ -186,7 +190,7 @@ def _not_a_policy(path: Path) -> SettingError:
 
 
 def _check(policy: Policy, names: Sequence[str], owner: str) -> None:
-    """Raise SettingError for features that are not those of this version, or shapes that do not fit."""
+    """Raise SettingError if the features differ from those of this version, or if shapes do not fit."""
     try:
         expected = policy.feature_names
     except UnknownNameError as error:
@@ -194,14 +198,15 @@ def _check(policy: Policy, names: Sequence[str], owner: str) -> None:
     if list(names) != list(expected):
         different = sorted(set(names) ^ set(expected)) or ["their order"]
         raise SettingError(
-            f"{owner} was trained on other features of '{policy.features}' than this version has "
+            f"{owner} was trained on features of '{policy.features}' that differ from this version "
             f"({', '.join(different)}); train it again"
         )
     check_heads(policy.heads, owner)
     sizes = policy.actor.sizes
     if (sizes[0], sizes[-1]) != (len(expected), len(policy.heads)):
         raise SettingError(
-            f"{owner} maps {sizes[0]} numbers to {sizes[-1]}, not {len(expected)} to {len(policy.heads)}"
+            f"{owner} maps {sizes[0]} numbers to {sizes[-1]}, not {len(expected)} to {len(policy.heads)}; train it "
+            "again"
         )
 
 
@@ -214,7 +219,9 @@ def _metadata_of(policy: Policy) -> dict[str, object]:
         "heads": [asdict(head) for head in policy.heads],
         "base": policy.base,
         "every": policy.every,
-        "networks": {name: {"layers": len(one.biases), "squash": one.squash} for name, one in networks.items()},
+        "networks": {
+            name: {"layers": len(network.biases), "squash": network.squash} for name, network in networks.items()
+        },
         "training": dict(policy.training),
     }
 
@@ -264,7 +271,7 @@ def _migrate_training(training: Mapping[str, object]) -> dict[str, object]:
 
 
 def _digest(values: Mapping[str, object], tensors: Mapping[str, FloatArray]) -> str:
-    """SHA-256 of the JSON with sorted keys, then of every tensor's name, shape and bytes in order of their names."""
+    """Return the SHA-256 of the JSON with sorted keys, and of name, shape, dtype and bytes of all tensors by name."""
     result = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for name in sorted(tensors):
         result.update(f"{name} {tensors[name].shape} {tensors[name].dtype}".encode())
@@ -273,7 +280,7 @@ def _digest(values: Mapping[str, object], tensors: Mapping[str, FloatArray]) -> 
 
 
 def _first_error(error: Exception) -> str:
-    """The first error, in one line."""
+    """Format the first error in one line."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"

@@ -1,4 +1,4 @@
-"""Kinds of policies and their untrained forms, with their features and heads. An untrained policy outputs 0.
+"""Kinds of policies: their features, heads, and untrained networks. An untrained policy outputs 0.
 
 | kind | features | heads | base controller |
 | --- | --- | --- | --- |
@@ -7,9 +7,9 @@
 | brief | losses, gradient norms, progress | noise_var, augmentation_strength, regularization_weight | fixed |
 | ppo | progress, pixel FID, losses | learning rate 1e-4–3e-4, beta1 0.3–0.7, every 50 steps | fixed |
 
-Reaches and steps of the first two are our choice: the ratio of the learning rates by 2 octaves, their pace by 4,
-penalties by 3, noise by 0.2, in steps small enough for Adam's moments to follow. Bounds and initial values of the last
-two are those of the brief.
+The reaches and steps of the first two kinds were chosen for this package: the ratio of the learning rates by 2 octaves,
+their pace by 4, penalties by 3, noise by 0.2, in steps small enough for Adam's moments to follow. The bounds and
+initial values of the last two are from the brief.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ BETA1 = Head("beta1", "between", {"beta1": 1.0}, low=0.3, initial=0.5, high=0.7)
 
 @dataclass(frozen=True)
 class PolicyKind:
-    """The parts of a kind of policy: see Policy. `hidden`: units of each hidden layer of the actor."""
+    """A kind of policy; for the fields see Policy. `hidden`: units of each hidden layer of the actor."""
 
     features: str
     heads: tuple[Head, ...]
@@ -64,7 +64,7 @@ KINDS: Mapping[str, PolicyKind] = {
 
 
 def untrained_policy(name: str, seed: int = 0) -> Policy:
-    """Return an untrained policy of a kind. Raises UnknownNameError."""
+    """Return an untrained policy of a kind. Raises UnknownNameError for an unknown kind."""
     if name not in KINDS:
         raise UnknownNameError("kind of policy", name, KINDS)
     kind = KINDS[name]

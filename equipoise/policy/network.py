@@ -14,9 +14,9 @@ Squash = Literal["tanh", "clip", "none"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyNetwork:
-    """y = squash(W_n tanh(… tanh(W_1 x + b_1) …) + b_n).
+    """Multilayer perceptron: y = squash(W_n tanh(… tanh(W_1 x + b_1) …) + b_n).
 
-    `weights`: W, each (out, in); `biases`: b, each (out,). `squash`: tanh, a clip to [-1, 1], or nothing.
+    `weights`: W, each (out, in). `biases`: b, each (out,). `squash`: tanh, clip to [-1, 1], or none.
     """
 
     weights: tuple[FloatArray, ...]
@@ -25,8 +25,8 @@ class PolicyNetwork:
 
     @classmethod
     def start(cls, sizes: Sequence[int], squash: Squash, generator: np.random.Generator) -> "PolicyNetwork":
-        """Initialise layers of these sizes: the last one is zero, so that every output is 0; others are N(0, 1 / in)
-        (LeCun 1998)."""
+        """Initialise layers of these sizes: weights of N(0, 1 / in) (LeCun 1998), zeros in the last layer and
+        biases."""
         pairs = [*itertools.pairwise(sizes)]
         weights = [generator.standard_normal((outputs, inputs)) / inputs**0.5 for inputs, outputs in pairs[:-1]]
         last = np.zeros((pairs[-1][1], pairs[-1][0]))
@@ -38,7 +38,7 @@ class PolicyNetwork:
         return (self.weights[0].shape[1], *(len(bias) for bias in self.biases))
 
     def __call__(self, vector: Sequence[float] | FloatArray) -> FloatArray:
-        """(..., in) -> (..., out)."""
+        """Compute the outputs (..., out) of inputs (..., in)."""
         return self.apply_squash(self.layers(np.asarray(vector, np.float64))[-1])
 
     def layers(self, vector: FloatArray) -> list[FloatArray]:
@@ -50,7 +50,7 @@ class PolicyNetwork:
         return result
 
     def apply_squash(self, values: FloatArray) -> FloatArray:
-        """Map the output of the last layer to actions."""
+        """Apply `squash` to the output of the last layer."""
         match self.squash:
             case "tanh":
                 return np.tanh(values)
@@ -65,10 +65,11 @@ class PolicyNetwork:
         return np.concatenate([part.ravel() for layer in layers for part in layer])
 
     def with_flat(self, vector: Sequence[float] | FloatArray) -> "PolicyNetwork":
-        """Return the network with other weights, the inverse of :meth:`flat`. Raises ValueError for another length."""
+        """Return the network with weights from a vector, the inverse of :meth:`flat`. Raises ValueError for another
+        length."""
         numbers, start = np.asarray(vector, np.float64), 0
         if numbers.size != (size := self.flat().size):
-            raise ValueError(f"{numbers.size} numbers for {size} weights")
+            raise ValueError(f"the network has {size} weights, but the vector has {numbers.size} numbers")
         parts: list[FloatArray] = []
         for weight, bias in zip(self.weights, self.biases, strict=True):
             for part in (weight, bias):
@@ -79,7 +80,7 @@ class PolicyNetwork:
     def gradient(self, layers: Sequence[FloatArray], output_gradient: FloatArray) -> FloatArray:
         """Return dL/dweights of a batch, in the order of :meth:`flat`.
 
-        `layers`: those of :meth:`layers` for inputs (B, in); `output_gradient`: dL/dy (B, out) before the squash.
+        `layers`: result of :meth:`layers` for inputs (B, in). `output_gradient`: dL/dy (B, out) before the squash.
         """
         result: list[FloatArray] = []
         for number in reversed(range(len(self.weights))):

@@ -7,9 +7,8 @@ from pathlib import Path
 from equipoise.errors import RunError, unwritable
 from equipoise.report import film, html, progress_figure
 from equipoise.report.formatting import format_count, format_duration, format_number, one_line, symptom_words
-from equipoise.report.rerun_command import rerun_command
 from equipoise.report.run_history import MetricHistory, RunHistory, read_history, to_mapping, to_number
-from equipoise.report.run_summary import plug_name, run_state, summarise_run
+from equipoise.report.run_summary import plug_name, rerun_command, run_state, summarise_run
 from equipoise.report.sample_plots import samples_png
 from equipoise.report.samples import Samples, last_samples, representative_samples
 from equipoise.runs.artifacts import write_text

@@ -1,4 +1,4 @@
-"""Shared by commands that train: prepare data, show the progress of a run, stop it safely, write its report."""
+"""Shared functions of commands that train: prepare data, show progress, stop a run safely, write its report."""
 
 import signal
 import sys
@@ -25,9 +25,9 @@ def prepare_data(experiment: "Experiment", *, quiet: bool) -> None:
 
 
 def follow_run(start: "Callable[[Callable[[], bool]], Iterator[Event]]", folder: Path, as_json: bool) -> int:
-    """Train while printing progress, then write film and report and print the result; returns the exit code.
+    """Train while printing progress, then write film and report, print the result and return the exit code.
 
-    `start`: takes a function that returns whether to stop, and returns the events of the run.
+    `start`: function that takes a function which returns whether to stop, and returns the events of the run.
     """
     from equipoise.cli.terminal import show_run
 
@@ -57,7 +57,7 @@ def follow_run(start: "Callable[[Callable[[], bool]], Iterator[Event]]", folder:
 
 
 def write_report_files(folder: Path, *, film: bool = True) -> tuple[Path, Path | None]:
-    """Write figures, film and page of a run; returns the paths of the page and of the film, None without a film.
+    """Write figures, film and page of a run; return the paths of the page and of the film (None without a film).
 
     If the film fails, an error is printed and the page is written without it. Raises RunError if figures or page fail.
     """
@@ -77,13 +77,13 @@ def write_report_files(folder: Path, *, film: bool = True) -> tuple[Path, Path |
 
 
 def report_text(page: Path, film: Path | None) -> str:
-    """Say where page and film are."""
+    """Format the paths of the page and the film."""
     return (f"film: {film}\n" if film else "") + f"report: {page}"
 
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Catch Ctrl-C and SIGTERM: the first requests a stop, which the yielded function returns; the second exits."""
+    """Catch Ctrl-C and SIGTERM: the first requests a stop, reported by the yielded function; the second exits."""
     is_interrupted = False
 
     def on_signal(number: int, frame: object) -> None:
@@ -102,11 +102,11 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
 
 def _unhealthy_text(finished: "Finished", folder: Path) -> str:
-    """Say why a run ended unhealthy and what to do."""
+    """Format why a run ended unhealthy and what to do."""
     from equipoise.runs.run import Run
 
     if finished.verdict == "diverged":
         return f"the run diverged at step {finished.step}: a loss or gradient was not finite; reduce lr_d and lr_g"
     findings = Run(folder).lines("sensed")[-1]["health"]["findings"]
-    symptoms = ", ".join(one["symptom"].replace("_", " ") for one in findings if one["severity"] >= SERIOUS)
+    symptoms = ", ".join(finding["symptom"].replace("_", " ") for finding in findings if finding["severity"] >= SERIOUS)
     return f"the run ended unhealthy: {symptoms}. For evidence and advice: equipoise diagnose {folder}"

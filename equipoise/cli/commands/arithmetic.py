@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.cli.arguments import Parser, add_json_flag
-from equipoise.cli.commands._sample_selection import output_path, parse_sample_ids, write_file
+from equipoise.cli.arguments import Parser, add_json_flag, output_path, parse_sample_ids, write_file
 from equipoise.cli.output import print_result
 from equipoise.errors import SettingError
 
@@ -26,7 +25,7 @@ SHEET_COLUMNS = 8
 
 @dataclass(frozen=True)
 class ArithmeticResult:
-    """Where the result is, its formula, and the length of its latent next to the mean length of ordinary latents."""
+    """Path and formula of the result, the length of its latent, and the mean length of random latents."""
 
     path: str
     formula: str
@@ -44,16 +43,20 @@ def add_arguments(parser: Parser) -> None:
             action="append",
             type=functools.partial(_with_sign, sign),
             metavar="NUMBERS",
-            help=f"samples whose mean latent is {action}: 3,17,22; can be repeated",
+            help=f"numbers of samples whose mean latent is {action}, such as 3,17,22; can be repeated",
         )
     parser.add_argument(
-        "--out", metavar="PATH", help="output: result.png, or result.npy with the result and 8 neighbours"
+        "--out", metavar="PATH", help="output file with the result and 8 neighbours: result.png or result.npy"
     )
-    parser.add_argument("--show", metavar="PATH", help=f"write {SHEET_SAMPLES} samples with their numbers: sheet.png")
     parser.add_argument(
-        "--label", type=int, metavar="K", help="class of all samples; default: that of the first sample"
+        "--show", metavar="PATH", help=f"write a sheet of {SHEET_SAMPLES} samples with their numbers, such as sheet.png"
     )
-    parser.add_argument("--truncation", type=float, metavar="T", help="latents within [-T, T]: better, less diverse")
+    parser.add_argument(
+        "--label", type=int, metavar="K", help="class of all samples; default: the class of the first sample"
+    )
+    parser.add_argument(
+        "--truncation", type=float, metavar="T", help="limit latents to [-T, T]: better but less diverse samples"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the numbered samples; default: 0")
     add_json_flag(parser)
 
@@ -63,10 +66,12 @@ def run(args: argparse.Namespace) -> int:
     from equipoise.inference.generator import load
 
     if bool(args.groups) != bool(args.out):
-        raise SettingError("give samples and an output file together: --plus 3,17,22 --minus 5,9 --out result.png")
+        raise SettingError(
+            "--plus and --minus need --out, and --out needs samples: --plus 3,17,22 --minus 5,9 --out result.png"
+        )
     if not args.out and not args.show:
         raise SettingError(
-            "see the samples with --show sheet.png, then use: --plus 3,17,22 --minus 5,9 --out result.png"
+            "no samples are selected; show them with --show sheet.png, then use: --plus 3,17,22 --minus 5,9 --out a.png"
         )
     if args.groups and len(args.groups) > len(LETTERS):
         raise SettingError(f"there are {len(args.groups)} groups; at most {len(LETTERS)} are supported")
@@ -81,15 +86,15 @@ def run(args: argparse.Namespace) -> int:
         combined = _write_combination(args, generator)
         result |= vars(combined)
         texts.append(
-            f"{combined.formula}: {combined.path}; length of its latent {combined.length:.2f}, "
-            f"mean of others {combined.usual_length:.2f}"
+            f"{combined.formula}: {combined.path}; length of the latent {combined.length:.2f}, "
+            f"mean length of random latents {combined.usual_length:.2f}"
         )
     print_result(args.json, result, "\n".join(texts))
     return 0
 
 
 def _with_sign(sign: str, text: str) -> tuple[str, str]:
-    """Argument type of both flags, which append to one list, so that their order is preserved."""
+    """Return the sign with the argument. Both flags append to one list, so that their order is preserved."""
     return sign, text
 
 

@@ -1,4 +1,4 @@
-"""Compare controllers by a plan: every arm on every task with every seed, and a report."""
+"""Compare controllers: run every arm of a plan on every task with every seed, and write a report."""
 
 import argparse
 import os
@@ -22,15 +22,19 @@ ORDER = 110
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `compare`."""
-    parser.add_argument("plan", metavar="PLAN.toml", help="arms, tasks and seeds; examples: experiments/compare")
+    parser.add_argument(
+        "plan", metavar="PLAN.toml", help="plan with arms, tasks and seeds; examples: experiments/compare"
+    )
     parser.add_argument("--out", metavar="FOLDER", help="folder for runs and report; default: comparisons/PLAN")
     parser.add_argument(
         "--processes", type=int, metavar="N", help="parallel runs, one thread each; default: the number of cores"
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="steps of every run, to try a plan; default: as planned")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="number of steps of every run, to try a plan; default: the plan's"
+    )
     parser.add_argument("--seeds", type=int, metavar="N", help="use only the first N seeds of the plan; default: all")
-    parser.add_argument("--report-only", action="store_true", help="write the report of the existing runs only")
-    parser.add_argument("--dry-run", action="store_true", help="print the number of runs and the estimated time only")
+    parser.add_argument("--report-only", action="store_true", help="only write the report of the existing runs")
+    parser.add_argument("--dry-run", action="store_true", help="only print the number of runs and the estimated time")
     add_json_flag(parser)
 
 
@@ -79,9 +83,9 @@ def _execute(plan: "ComparisonPlan", folder: "ComparisonFolder", processes: int,
         "seconds": time.monotonic() - start,
     }
     lines = [f"{name} failed: {error}" for name, error in failed.items()]
-    lines.append(f"{last.done} of {last.total} done; report: {report}")
+    lines.append(f"{last.done} of {last.total} jobs done; report: {report}")
     if is_stopped:
-        lines.append("stopped; everything is saved. Continue with the same command")
+        lines.append("stopped; everything is saved. To continue, run the same command again")
     print_result(as_json, result, "\n".join(lines))
     return INTERRUPTED if is_stopped else UNHEALTHY if failed else 0
 
@@ -97,16 +101,15 @@ def _show_progress(events: "Iterator[JobProgress]", quiet: bool) -> "Iterator[Jo
         bar = progress.add_task("comparing")
         for event in events:
             progress.update(bar, completed=event.done, total=event.total)
-            name = event.job.name if event.job else "started"
-            line = f"{event.done} of {event.total} done: {name}"
-            if event.error:
-                line = f"{event.done} of {event.total} done; failed: {name}: {event.error}"
+            line = f"{event.done} of {event.total} jobs done"
+            if event.job:
+                line += f"; {event.job.name} failed: {event.error}" if event.error else f": {event.job.name}"
             progress.console.print(line, highlight=False, soft_wrap=True, markup=False)
             yield event
 
 
 def _dry_run(plan: "ComparisonPlan", processes: int, as_json: bool) -> int:
-    """Print the number of runs and their estimated time, from a few steps of the baseline in each setting."""
+    """Print the number of runs and their time, estimated from a few steps of the baseline in each setting."""
     import dataclasses
 
     from equipoise.comparison import plan_runs
@@ -120,8 +123,8 @@ def _dry_run(plan: "ComparisonPlan", processes: int, as_json: bool) -> int:
         experiment = plan_runs.build_experiment(plan, first, {})
         seconds_per_run[setting] = estimate(dataclasses.replace(experiment, metric=None)).seconds
     seconds = sum(seconds_per_run[run.setting] for run in runs)
-    lines = [f"{setting.name:32} {format_duration(one)} per run" for setting, one in seconds_per_run.items()]
-    lines.append(f"{len(runs)} runs, about {format_duration(seconds)} of training, plus evaluations;")
-    lines.append(f"with {processes} in parallel: {format_duration(seconds / processes)}; nothing was written")
+    lines = [f"{setting.name:32} {format_duration(duration)} per run" for setting, duration in seconds_per_run.items()]
+    lines.append(f"{len(runs)} runs, about {format_duration(seconds)} of training, plus evaluations")
+    lines.append(f"with {processes} runs in parallel: {format_duration(seconds / processes)}; nothing was written")
     print_result(as_json, {"runs": len(runs), "seconds": seconds, "processes": processes}, "\n".join(lines))
     return 0

@@ -16,7 +16,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "log",
         metavar="RUN_OR_LOG",
-        help=f"a run folder, or the log of another program, .gz too. Formats: {readers.format_names()}",
+        help=f"a run folder, or the log of another program, optionally .gz. Formats: {readers.format_names()}",
     )
     add_json_flag(parser)
 

@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
         raise UnknownNameError("split", args.split, SPLITS)
     validation.check_seeds(seed=args.seed)
     from equipoise.evaluation.evaluate import compute_metrics, default_features, select_metrics
-    from equipoise.evaluation.samples import check_finite, write_neighbour_grid
+    from equipoise.evaluation.neighbours import write_neighbour_grid
+    from equipoise.evaluation.samples import check_finite
     from equipoise.evaluation.subject import EvaluationRequest, gather_data, open_request
 
     context = open_request(

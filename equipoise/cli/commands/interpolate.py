@@ -5,8 +5,7 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.cli.arguments import Parser, add_json_flag
-from equipoise.cli.commands._sample_selection import output_path, parse_sample_ids, write_file
+from equipoise.cli.arguments import Parser, add_json_flag, output_path, parse_sample_ids, write_file
 from equipoise.cli.output import print_result
 from equipoise.errors import SettingError
 
@@ -24,21 +23,35 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("--out", required=True, metavar="PATH", help="output: strip.png, film.mp4, or array.npy")
     parser.add_argument(
-        "--from", dest="start", metavar="NUMBERS", help="start samples: 3,17, or 5/3 for number 3 of seed 5"
+        "--from",
+        dest="start",
+        metavar="NUMBERS",
+        help="numbers of the start samples: 3,17, or 5/3 for sample 3 of seed 5",
     )
     parser.add_argument(
-        "--to", dest="end", metavar="NUMBERS", help="end samples, as many as --from; default: the first ones"
+        "--to",
+        dest="end",
+        metavar="NUMBERS",
+        help="numbers of the end samples, the same count as --from; default of both: the first samples",
     )
-    parser.add_argument("--rows", type=int, metavar="N", help=f"interpolations; default: {ROWS}, in a film {FILM_ROWS}")
+    parser.add_argument(
+        "--rows", type=int, metavar="N", help=f"number of interpolations; default: {ROWS}, in a film {FILM_ROWS}"
+    )
     parser.add_argument(
         "--steps", type=int, metavar="N", help=f"images per row; default: {STEPS}, in a film {FILM_STEPS} per stop"
     )
-    parser.add_argument("--stops", type=int, metavar="N", help=f"samples in the loop of a film; default: {STOPS}")
+    parser.add_argument(
+        "--stops", type=int, metavar="N", help=f"number of samples in the loop of a film; default: {STOPS}"
+    )
     parser.add_argument(
         "--kind", choices=("linear", "spherical"), default="spherical", help="kind of interpolation; default: spherical"
     )
-    parser.add_argument("--label", type=int, metavar="K", help="class of all samples; default: that of each start")
-    parser.add_argument("--truncation", type=float, metavar="T", help="latents within [-T, T]: better, less diverse")
+    parser.add_argument(
+        "--label", type=int, metavar="K", help="class of all samples; default: the class of each start sample"
+    )
+    parser.add_argument(
+        "--truncation", type=float, metavar="T", help="limit latents to [-T, T]: better but less diverse samples"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the numbered samples; default: 0")
     add_json_flag(parser)
 
@@ -59,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _stops(args: argparse.Namespace) -> "list[list[SampleId]]":
-    """Samples of all rows at each stop: two stops for a strip, --stops for a film."""
+    """Return the samples of all rows at each stop: two stops for a strip, --stops for a film."""
     from equipoise.inference.latent_space import SampleId
 
     is_film = args.out.lower().endswith(".mp4")
@@ -87,7 +100,7 @@ def _stops(args: argparse.Namespace) -> "list[list[SampleId]]":
 def _write_strip(
     args: argparse.Namespace, generator: "Generator", stops: "list[list[SampleId]]", path: Path
 ) -> tuple[dict[str, object], str]:
-    """Write one row per interpolation; returns details for JSON and the text of the result."""
+    """Write one row per interpolation; return details for JSON and the text of the result."""
     from equipoise.inference.latent_space import generate_strip, select_latents
     from equipoise.report.image_grids import plot_paths
     from equipoise.runs.artifacts import encode_lines, encode_npy, encode_png, make_grid
@@ -111,7 +124,7 @@ def _write_strip(
 def _write_film(
     args: argparse.Namespace, generator: "Generator", stops: "list[list[SampleId]]", path: Path
 ) -> tuple[dict[str, object], str]:
-    """Write a film of all interpolations; returns details for JSON and the text of the result."""
+    """Write a film of all interpolations; return details for JSON and the text of the result."""
     from equipoise.inference.latent_space import generate_film, select_latents
     from equipoise.report.image_grids import film_frame
     from equipoise.report.video_encoding import write_video

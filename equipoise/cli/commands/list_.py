@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     kinds: tuple[catalog.PlugKind, ...] = get_args(catalog.PlugKind)
     kinds = tuple(kind for kind in ("models", "data", "controllers", "metrics") if kind in kinds)
     if args.kind is not None and args.kind not in kinds:
-        raise UnknownNameError("list", args.kind, kinds)
+        raise UnknownNameError("kind of plug", args.kind, kinds)
     result, lines = {}, []
     for kind in kinds:
         if args.kind not in (None, kind):
@@ -32,9 +32,10 @@ def run(args: argparse.Namespace) -> int:
             name: {"summary": catalog.summary(kind, name), "presets": sorted(catalog.presets(kind, name))}
             for name in catalog.names(kind)
         }
+        width = max(map(len, catalog.names(kind)))
         lines.append(f"{kind}:")
         for name in catalog.names(kind):
-            lines.append(f"  {name:14} {catalog.summary(kind, name)}")
-            lines.extend(f"  {'':14}   {name}:{preset}" for preset in sorted(catalog.presets(kind, name)))
+            lines.append(f"  {name:{width}} {catalog.summary(kind, name)}")
+            lines.extend(f"  {'':{width}}   {name}:{preset}" for preset in sorted(catalog.presets(kind, name)))
     print_result(args.json, result, "\n".join(lines))
     return 0

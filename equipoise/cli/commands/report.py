@@ -13,12 +13,12 @@ ORDER = 100
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `report`."""
     parser.add_argument("run", metavar="RUN", help="run folder")
-    parser.add_argument("--no-film", action="store_true", help="do not write the film; an existing one is kept")
+    parser.add_argument("--no-film", action="store_true", help="do not write the film; an existing film is not changed")
     add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the report and print where it is."""
+    """Write the report and print its path."""
     page, film = _follow_run.write_report_files(Path(args.run), film=not args.no_film)
     result = {"report": str(page), "film": str(film) if film else None}
     print_result(args.json, result, _follow_run.report_text(page, film))

@@ -17,7 +17,7 @@ ORDER = 20
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `resume`."""
     parser.add_argument("run", metavar="RUN", help="run folder")
-    parser.add_argument("--steps", type=int, metavar="N", help="new total number of steps; default: that of the run")
+    parser.add_argument("--steps", type=int, metavar="N", help="new total number of steps; default: the run's")
     add_json_flag(parser)
 
 

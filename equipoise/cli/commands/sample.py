@@ -22,11 +22,15 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--format",
         choices=("csv", "png", "npy", "txt"),
-        help="file format; csv in a folder: one table per image, in the data's own unit; default: by the name of --out",
+        help="file format; csv with a folder: one table per image, in the unit of the data; default: by --out",
     )
-    parser.add_argument("--truncation", type=float, metavar="T", help="latents within [-T, T]: better, less diverse")
+    parser.add_argument(
+        "--truncation", type=float, metavar="T", help="limit latents to [-T, T]: better but less diverse samples"
+    )
     parser.add_argument("--label", type=int, metavar="K", help="class of all samples; default: each class in turn")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same samples; default: 0")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="seed; the same seed gives the same samples; default: 0"
+    )
     add_json_flag(parser)
 
 

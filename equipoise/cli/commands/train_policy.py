@@ -9,13 +9,15 @@ from equipoise.cli.output import INTERRUPTED, print_result
 
 ORDER = 120
 CONTROLLERS = {"residual": "learnable", "brief": "learnable:brief"}
-"""Controller of a kind of policy, where it has another name."""
+"""Kind of policy -> its controller, where the names differ."""
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `train-policy`."""
     parser.add_argument(
-        "plan", metavar="PLAN.toml", help="kind of policy, training method and tasks; examples: experiments/policies"
+        "plan",
+        metavar="PLAN.toml",
+        help="plan with the kind of policy, the training method and the tasks; examples: experiments/policies",
     )
     parser.add_argument("--out", metavar="FILE", help="policy file; default: policies/PLAN.safetensors")
     add_json_flag(parser)
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         show_preparation(parts, quiet=args.json)
     except KeyboardInterrupt:
-        print("stopped; completed parts are saved. Continue with the same command", file=sys.stderr)
+        print("stopped; completed parts are saved. To continue, run the same command again", file=sys.stderr)
         return INTERRUPTED
     loaded = load_policy(str(out))
     seconds = cpu_seconds(plan, out)

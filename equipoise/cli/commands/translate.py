@@ -17,7 +17,7 @@ def add_arguments(parser: Parser) -> None:
         "--out", required=True, metavar="FOLDER", help="output folder; FOLDER.png shows inputs and outputs"
     )
     parser.add_argument(
-        "--back", action="store_true", help="translate from target to source, if the model has learned it"
+        "--back", action="store_true", help="translate from target to source, for models trained in both directions"
     )
     parser.add_argument(
         "--grey", action="store_true", help="convert colour images to grey for a generator of grey images"

@@ -1,4 +1,4 @@
-"""Readers of the training logs of other programs: one file per program, with one public class in `__all__`.
+"""Readers of training logs of other programs: one file per program, with one public class in `__all__`.
 
 A reader is a class with the attributes and the method of `LogReader`; it is found automatically, also through the entry
 points `equipoise.readers` of installed packages. Nothing in a log is executed or unpickled.
@@ -19,11 +19,11 @@ from equipoise.errors import DataError, SettingError
 
 
 class LogReader(Protocol):
-    """Reads the logs of one program.
+    """Interface of readers, each for the logs of one program.
 
-    `name`: the program, for messages and docs; `contents`: what is read, for the docs. `order`: readers are tried from
-    low to high, the general ones last. `folder_files`: patterns of the files that it reads from a folder, the first
-    that matches counts.
+    `name`: the program, for messages and docs. `contents`: description of the log, for the docs. `order`: readers are
+    tried in ascending order, general ones last. `folder_files`: patterns of files in a folder; the first that matches
+    is read.
     """
 
     name: str
@@ -34,7 +34,7 @@ class LogReader(Protocol):
     def read(self, files: Sequence[LogFile]) -> TrainingLog | None:
         """Read one file, or all the files of a folder that match; None if they are in another format.
 
-        Raises DataError if the format is right and the content is not usable.
+        Raises DataError if the format matches but the content is not usable.
         """
 
 
@@ -68,9 +68,9 @@ def format_names() -> str:
 
 
 def read_log(path: Path) -> TrainingLog:
-    """Read a log file (.gz too), or a folder that contains one.
+    """Read a log file, optionally .gz, or a folder that contains one.
 
-    Raises DataError if the path does not exist, the format is unknown, or the log holds no usable numbers.
+    Raises DataError if the path does not exist, the format is unknown, or the log contains no usable numbers.
     """
     if path.is_dir():
         return _read_folder(path)
@@ -82,7 +82,7 @@ def read_log(path: Path) -> TrainingLog:
 
 
 def _read_folder(path: Path) -> TrainingLog:
-    """Read the log of a folder: that of the first reader whose files it contains."""
+    """Read the log of a folder with the first reader whose files it contains."""
     for reader in log_readers():
         for pattern in reader.folder_files:
             if matches := sorted(path.glob(pattern)):
@@ -90,7 +90,7 @@ def _read_folder(path: Path) -> TrainingLog:
                 log = _read_with(reader, files, path)
                 return log or read_log(matches[0])
     patterns = ", ".join(pattern for reader in log_readers() for pattern in reader.folder_files)
-    raise DataError(f"{path} is neither a run folder nor a folder with a log ({patterns}); give the path of a log file")
+    raise DataError(f"{path} is neither a run folder nor a folder with a log ({patterns}); use the path of a log file")
 
 
 def _read_with(reader: LogReader, files: Sequence[LogFile], path: Path) -> TrainingLog | None:
@@ -100,7 +100,9 @@ def _read_with(reader: LogReader, files: Sequence[LogFile], path: Path) -> Train
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     if log is not None and not len(log.steps):
-        raise DataError(f"{path} ({log.log_format}) holds no losses, probabilities or metrics to diagnose")
+        raise DataError(
+            f"{path} ({log.log_format}) contains no losses, probabilities or metrics to diagnose; use another log"
+        )
     return log
 
 
@@ -108,14 +110,14 @@ def _read_content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"there is no {path}; give a run folder or a log") from error
+        raise DataError(f"{path} does not exist; use the path of a run folder or of a log") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     return _decompress(content) if content[:2] == b"\x1f\x8b" else content
 
 
 def _decompress(content: bytes) -> bytes:
-    """Decompress a .gz file; a truncated one as far as it goes."""
+    """Decompress a .gz file; of a truncated file, the part that is readable."""
     try:
         return gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile):

@@ -12,11 +12,11 @@ LINE = re.compile(
     r"(?:\s+D\(x\):\s*(\S+))?(?:\s+D\(G\(z\)\):\s*(\S+))?"
 )
 """[1/500][0/14] Loss_D: 0.0001 Loss_G: 45.8796 D(x): 0.9999 D(G(z)): 0.0000 / 0.0000
-A number is anything without a space: logs of this format are the longest, and this halves the time."""
+Numbers match any characters but spaces: logs of this format are the longest, and this halves the time."""
 
 
 class PyTorchDCGAN:
-    """Lines with epoch, batch, both losses and, optionally, D(x) and D(G(z)) before the generator's update."""
+    """Reads lines with epoch, batch, both losses and, optionally, D(x) and D(G(z)) before the generator's update."""
 
     name = "PyTorch DCGAN example"
     contents = "`[1/500][0/14] Loss_D: … Loss_G: … D(x): … D(G(z)): … / …`; D(x) and D(G(z)) are optional"

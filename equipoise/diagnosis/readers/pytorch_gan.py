@@ -14,7 +14,7 @@ LINE = re.compile(
 
 
 class PyTorchGAN:
-    """Lines with epoch, batch and both losses."""
+    """Reads lines with epoch, batch and both losses."""
 
     name = "PyTorch-GAN"
     contents = "`[Epoch 0/200] [Batch 0/938] [D loss: …] [G loss: …]`"

@@ -27,7 +27,7 @@ METRICS: Sequence[tuple[str, str, Better]] = (("FID", "fid", "lower"), ("Incepti
 
 
 class StudioGAN:
-    """Lines with step, progress and both losses; lines with FID or Inception score."""
+    """Reads lines with step, progress and both losses, and lines with FID or Inception score."""
 
     name = "PyTorch-StudioGAN"
     contents = "losses, FID, Inception score"

@@ -32,7 +32,8 @@ SNAPSHOT_LINE = re.compile(rf"network-snapshot-(\d+)[^\n]*?\b((?:fid|kid|is)\w*)
 
 
 class StyleGAN:
-    """stats.jsonl: a line of JSON per tick, each statistic as {"num": …, "mean": …, "std": …}. log.txt: metrics."""
+    """Reads stats.jsonl, a line of JSON per tick with statistics {"num": …, "mean": …, "std": …}; or metrics of
+    log.txt."""
 
     name = "StyleGAN"
     contents = (
@@ -63,7 +64,7 @@ def _read_stats(file: LogFile) -> TrainingLog | None:
     if not rows:
         return None
     if not columns:
-        raise DataError(f"no line has a number for {KIMG}; give the stats.jsonl as StyleGAN wrote it")
+        raise DataError(f"no line has a number for {KIMG}; use the original stats.jsonl of StyleGAN")
     names = {name: signal for name in columns if (signal := match_signal(name))}
     signals = {signal: build_series(*zip(*columns[name], strict=True)) for name, signal in names.items()}
     ignored = tuple(sorted(columns.keys() - names.keys() - {KIMG}))
@@ -95,13 +96,13 @@ def _json_metrics(text: str) -> dict[str, MetricSeries]:
     """Read lines {"results": {"fid50k_full": …}, "snapshot_pkl": "network-snapshot-000200.pkl"}: metrics by name."""
     values: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for row in _json_lines(text, '"results"'):
-        at = SNAPSHOT_NAME.search(str(row.get("snapshot_pkl") or ""))
+        match = SNAPSHOT_NAME.search(str(row.get("snapshot_pkl") or ""))
         results = row.get("results")
-        if at and isinstance(results, dict):
+        if match and isinstance(results, dict):
             for name, value in results.items():
                 number = _json_number(value)
                 if number is not None and match_metric(str(name)):
-                    values[str(name)].append((int(at[1]) * 1000, number))
+                    values[str(name)].append((int(match[1]) * 1000, number))
     return {name: _metric_series(name, rows) for name, rows in values.items()}
 
 

@@ -17,10 +17,10 @@ PREFERRED_UNITS = ("step", "image", "epoch")
 
 
 class Table:
-    """A table whose first line names its columns, at least two.
+    """Reads a table with at least two columns, which the first line names.
 
-    An empty cell, or a word in place of a number, is a value that was not written. Rows whose length differs from the
-    header's, such as a truncated one, are skipped. Without a column of steps, images or epochs, rows are counted.
+    An empty cell, or a word in place of a number, is a missing value. Rows whose length differs from the header's, such
+    as a truncated one, are skipped. Without a column of steps, images or epochs, the row number is the step.
     """
 
     name = "CSV with a header"
@@ -53,7 +53,7 @@ class Table:
 
 
 def _parse(text: str) -> tuple[list[str], list[list[str]]] | None:
-    """Split a table into column names and rows; None if the first line is no header or there are no rows."""
+    """Split a table into column names and rows; None if the first line is not a header or there are no rows."""
     head, _, _ = text.partition("\n")
     separator = max(SEPARATORS, key=head.count)
     try:
@@ -68,7 +68,7 @@ def _parse(text: str) -> tuple[list[str], list[list[str]]] | None:
 
 
 def _parse_cells(cells: Sequence[str]) -> tuple[Values, npt.NDArray[np.bool_]]:
-    """Return the numbers of a column, and which cells hold one; nan and inf are numbers."""
+    """Return the numbers of a column, and a mask of cells that contain one; nan and inf are numbers."""
     try:
         return np.fromiter(map(float, cells), np.float64, len(cells)), np.ones(len(cells), bool)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Reader of TensorBoard's event files, without TensorBoard: scalars by tag.
+"""Reader of the scalars in TensorBoard event files. Does not need TensorBoard.
 
 A file is a sequence of records (length 8 bytes, checksum 4, data, checksum 4), each an Event in protocol buffers' wire
 format (event.proto, summary.proto, tensor.proto of TensorFlow): step = field 2, summary = 5, in it values = 1 with
@@ -22,7 +22,7 @@ Field = tuple[int, int | bytes]
 
 
 class TensorBoard:
-    """The scalars of event files, in the order of their file names, which is that of time."""
+    """Reads the scalars of event files, in the order of the file names, which is chronological."""
 
     name = "TensorBoard"
     contents = "event files or a folder of them; TensorBoard is not needed"

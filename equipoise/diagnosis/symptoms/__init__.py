@@ -1,6 +1,6 @@
-"""The symptoms: one `Symptom` record each, in files by family.
+"""The symptoms: one `Symptom` record each, in one file per family.
 
-A new symptom is a new record in one of these files or in a new file: records at module level are found automatically.
+To add a symptom, add a record to one of these files or to a new file: records at module level are found automatically.
 """
 
 import importlib
@@ -21,6 +21,6 @@ SYMPTOMS: Mapping[str, Symptom] = {record.id: record for record in sorted(_recor
 
 
 def repair_of(symptom: str) -> Repair | None:
-    """Return how repair treats a symptom; None if it does not, or if there is no such symptom."""
+    """Return the repair of a symptom; None if it has none, or if the symptom does not exist."""
     record = SYMPTOMS.get(symptom)
     return record.repair if record else None

@@ -1,8 +1,8 @@
-"""Symptoms of sample quality over time: collapse (quality is lost for good) and plateau (it no longer improves).
+"""Symptoms of sample quality over time: collapse (a lasting loss of quality) and plateau (no more improvement).
 
-Both look backwards only: at each reading only the past is known. A metric far from its best shows a collapse by itself.
-Metrics are measured rarely, so weaker evidence suffices while the losses show that the discriminator has won: a small
-loss of quality is then the beginning of a large one. Without any metric, only the duration of that win is left.
+Both use only the readings so far. A metric far from its best value is sufficient evidence of a collapse. Metrics are
+measured rarely, so weaker evidence suffices while the losses show that the discriminator has won: a small loss of
+quality is then the beginning of a large one. Without a metric, only the duration of that win is used.
 """
 
 import math
@@ -13,31 +13,31 @@ from equipoise.diagnosis.history import COLLAPSE_CRITERIA, RECENT, CollapseCrite
 from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
 
 WORST = 3.0
-"""Ratio value / best at which all quality is lost; the field logs end at 2.8 to 5."""
+"""Ratio value / best at which the severity is 1; collapsed runs of the field logs end at 2.8 to 5."""
 COLLAPSE_RATIO = SeverityScale(COLLAPSE_CRITERIA.ratio_twice, COLLAPSE_CRITERIA.ratio, WORST)
 """Ratio value / best of a metric; 1 is as good as the best so far."""
 LEAST_SEVERITY = 0.6
 LEAST_SCORE = 0.05
-"""A metric where higher is better counts as 0 below this."""
+"""Values of a metric where higher is better are raised to at least this before ratios are computed."""
 NOISE_FACTOR = 5
 """A kernel distance to 1,000 digits has a standard error of about 0.003 near 0. The default recipe's first value is
 0.03; with a twentieth of it as the floor, a good run with 0.0031, 0.0040 and 0.0039 was called a collapse."""
 LASTING = 0.05
-"""All values of the last twentieth of the run so far must be worse, not only the last: frequent measurements show the
-noise of a metric."""
+"""All values in this last share of the run so far must be worse, because frequent measurements show the noise of a
+metric."""
 JUMP = 4.0
-"""Both losses jump by this number of standard deviations of what they did before, the discriminator's down, the
-generator's up; losses of healthy logs stay below 2.5 in either."""
+"""Jump of both losses in standard deviations of their previous values, the discriminator's down, the generator's up.
+Losses of healthy logs stay below 2.5."""
 READINGS_AFTER_JUMP = 8
 """Readings after a jump that are compared with the other recent ones."""
 PLATEAU = 0.4
-"""Share of the run, and of its measurements, since the best one."""
+"""Minimum share of the run, and of its measurements, since the best value."""
 PLATEAU_MEASUREMENTS = 8
 """Smallest number of measurements for a plateau."""
 
 
 def detect_collapse(history: SignalHistory, criteria: CollapseCriteria = COLLAPSE_CRITERIA) -> Detection | None:
-    """Detect a lasting loss of quality. Once detected, it lasts until the quality is back."""
+    """Detect a lasting loss of quality. The finding persists until the quality has recovered."""
     won, jump = _won_share(history), _jump(history)
     by_metric = [_by_metric(history, name, won, jump, criteria) for name in history.metrics]
     detections = [detection for detection in by_metric if detection]
@@ -51,7 +51,7 @@ def detect_collapse(history: SignalHistory, criteria: CollapseCriteria = COLLAPS
 
 
 def detect_plateau(history: SignalHistory) -> Detection | None:
-    """Detect a metric that has not improved for a good part of the run: more steps bring little."""
+    """Detect a metric that has not improved for a large part of the run."""
     for name, metric in history.metrics.items():
         late = sum(1 for measurement in metric.values if measurement.step > metric.best.step)
         waited = (history.step - metric.best.step) / max(1, history.step)
@@ -89,7 +89,7 @@ def _won_share(history: SignalHistory) -> float:
 
 
 def _jump(history: SignalHistory) -> float:
-    """Return by how many standard deviations both losses have jumped (the smaller of the two); 0 if below JUMP.
+    """Return the jump of both losses in standard deviations (the smaller of the two); 0 if below JUMP.
 
     The deviation is robust: 1.4826 · median |loss − median(loss)|.
     """
@@ -108,13 +108,13 @@ def _jump(history: SignalHistory) -> float:
 
 
 def _has_good_coverage(history: SignalHistory) -> bool:
-    """Return whether coverage is close to its best: losses alone then prove nothing."""
+    """Return whether coverage is close to its best value, so that losses alone are no evidence of a collapse."""
     values, best = history.last("coverage", 2), max((value for _, value in history.whole("coverage")), default=0.0)
     return bool(values) and statistics.fmean(values) >= 0.6 * best > 0
 
 
 def _loss_evidence(history: SignalHistory, won: float, jump: float) -> dict[str, float]:
-    """Return the numbers by which the losses support a collapse, if they do."""
+    """Return the evidence of the losses for a collapse; empty if there is none."""
     levels = history.levels
     evidence: dict[str, float] = {}
     if won and levels.loss_d is not None and levels.loss_g is not None:
@@ -124,11 +124,11 @@ def _loss_evidence(history: SignalHistory, won: float, jump: float) -> dict[str,
 
 
 def quality_ratio(name: str, metric: MetricRecord, value: float) -> float:
-    """Return how many times worse a value is than the best so far: 1 is equally good, infinity is not a number.
+    """Return how many times worse a value is than the best so far: 1 if equally good, infinity if not finite.
 
-    value / best, or best / value where higher is better. Kernel distances are unbiased, so at their best they scatter
-    about 0: their best counts as at least a fifth of the first value. A metric where higher is better (most are shares)
-    counts as at least 0.05.
+    value / best, or best / value where higher is better. Kernel distances are unbiased, so their best values scatter
+    around 0; the best counts as at least a fifth of the first value. Metrics where higher is better (most are shares)
+    count as at least 0.05.
     """
     best = metric.best.value
     if not math.isfinite(value):
@@ -144,15 +144,15 @@ COLLAPSE = Symptom(
     order=40,
     detect=detect_collapse,
     reads=("metrics", "loss_d", "loss_g", "rank_train_fake", "coverage"),
-    meaning="quality was lost and has not come back",
+    meaning="the sample quality has dropped and not recovered",
     test="a metric at least 1.5 times as bad as its best, or 1.25 times at two measurements in a row; 1.15 times while "
     "the discriminator has won by its losses, 1.05 times once it has won for half of the run (severity at least 0.6); "
     "without metrics and ranks, a win for half of the run or a jump of both losses by four standard deviations "
     "(severity 0.6)",
     scales={"metric / best": COLLAPSE_RATIO},
     source="25 published logs, one run left out at a time (benchmarks/field_logs.md)",
-    advice="return to the best checkpoint and change something before you resume: increase augment_p, multiply "
-    "r1_gamma by two to four, reduce lr_d; without a change, the earlier weights are the best you will get",
+    advice="return to the best checkpoint and change the settings before you resume: increase augment_p, multiply "
+    "r1_gamma by two to four, reduce lr_d; without a change, the quality will not exceed that of the best checkpoint",
     custom_loop_advice="keep the checkpoint of the best FID; from there, use more augmentation, a larger R1 weight, a "
     "smaller learning rate of the discriminator, or spectral normalisation",
     repair=Repair(RESTORE_DIVERSITY, combines_first_rung=True),
@@ -163,10 +163,10 @@ PLATEAU_SYMPTOM = Symptom(
     order=120,
     detect=detect_plateau,
     reads=("metrics",),
-    meaning="the metric has not improved for a good part of the run",
+    meaning="the metric has not improved for a large part of the run",
     test="at least 40 % of the run, and of its measurements (eight or more), have passed since the best value of a "
     "metric (severity 0.2)",
-    source="convention",
+    source="convention, not calibrated",
     advice="stop, and use the best checkpoint; or let the learning rates fall (annealed) for the last few per cent",
     custom_loop_advice="stop, or let both learning rates fall; keep the best checkpoint",
 )

@@ -1,4 +1,4 @@
-"""Symptoms seen in samples and held-out reals: lost diversity, dropped modes, overfitting, memorisation."""
+"""Symptoms that samples and held-out reals show: lost diversity, dropped modes, overfitting, memorisation."""
 
 import statistics
 
@@ -19,54 +19,58 @@ REMAINING_COVERAGE = SeverityScale(0.6, 0.45, 0.1)
 CHANCE_COVERAGE = 0.2
 """Coverage that single readings of 128 reals may reach by chance."""
 NO_COVERAGE = 0.05
-"""Coverage up to which no fake counts as near a real. Every run starts so; after a tenth of a run whose knobs are far
-from their published values it is a hint (seed 100 of benchmarks/rescue.py)."""
+"""Coverage up to which no fake counts as near a real, as at the start of every run. In a run with knobs far from their
+published values it is a hint after a tenth of the run (seed 100 of benchmarks/rescue.py)."""
 OVERFITTING = SeverityScale(0.3, 0.5, 0.9)
 """rank_train_held_out. Its standard error is 0.05 with 256 logits per side, 0.15 with 16 held-out reals."""
 COPYING = SeverityScale(0.3, 0.5, 0.9)
-"""As a rank: at 0.5, three fakes of four are nearer to a single training real than held-out reals are."""
+"""`copying`, a rank: at 0.5, three of four fakes are nearer to a single training real than held-out reals are."""
 YOUNG = 2 / 3
-"""Up to this share of the run a generator that never was diverse may still be starting: slow models produce the same
-noise for every latent during twenty epochs, and improve abruptly after a hundred
+"""Up to this share of the run, a generator that was never diverse may still become diverse: slow models generate the
+same noise for every latent during twenty epochs, and improve abruptly after a hundred
 (benchmarks/first_epoch_collapse.md)."""
 VERY_YOUNG = 0.1
-"""Up to this share of the run such a generator is no finding."""
+"""Up to this share of the run, such a generator is not reported."""
 HINT_ONLY = 0.4
 """Upper limit of the severity of findings that repair may act on only as hints: see `Repair.acts_on_hints`."""
 
 
 def detect_mode_collapse(history: SignalHistory) -> Detection | None:
-    """Detect fakes that are far less diverse than reals, after having been more diverse, or still, late in the run."""
-    values, most = history.last("diversity", 3), max((value for _, value in history.whole("diversity")), default=0.0)
+    """Detect fakes that are far less diverse than reals, after having been more diverse, or late in the run."""
+    values, highest = history.last("diversity", 3), max((value for _, value in history.whole("diversity")), default=0.0)
     if len(values) < 2:
         return None
     now = statistics.median(values)
     severity = DIVERSITY.severity(now)
-    if severity is None or (most < 2 * now and history.progress < VERY_YOUNG):
+    if severity is None or (highest < 2 * now and history.progress < VERY_YOUNG):
         return None
-    was_never_diverse = most < DIVERSITY.mild
+    was_never_diverse = highest < DIVERSITY.mild
     if was_never_diverse and history.progress < YOUNG:
         severity = min(severity, HINT_ONLY)
     since = 0 if was_never_diverse else None
-    return Detection(severity, 0.8, {"diversity": now, "diversity_at_most": most}, since)
+    return Detection(severity, 0.8, {"diversity": now, "diversity_at_most": highest}, since)
 
 
 def detect_mode_dropping(history: SignalHistory) -> Detection | None:
-    """Detect reals that no longer have fakes near them, though the fakes are diverse; or that never had any."""
+    """Detect reals that have no fakes near them any more although the fakes are diverse, or that never had any."""
     values, diversity = history.last("coverage", 4), history.last("diversity", 2)
-    whole = [value for _, value in history.whole("coverage")]
-    if len(whole) >= 2 and max(whole) <= CHANCE_COVERAGE and statistics.median(whole[-5:]) <= NO_COVERAGE:
-        return Detection(MILD, 0.6, {"coverage": max(whole)}, since=0) if history.progress >= VERY_YOUNG else None
-    if len(values) < 4 or len(whole) < 8 or (diversity and statistics.fmean(diversity) < DIVERSITY.serious):
+    all_values = [value for _, value in history.whole("coverage")]
+    if (
+        len(all_values) >= 2
+        and max(all_values) <= CHANCE_COVERAGE
+        and statistics.median(all_values[-5:]) <= NO_COVERAGE
+    ):
+        return Detection(MILD, 0.6, {"coverage": max(all_values)}, since=0) if history.progress >= VERY_YOUNG else None
+    if len(values) < 4 or len(all_values) < 8 or (diversity and statistics.fmean(diversity) < DIVERSITY.serious):
         return None
-    best = max(statistics.fmean(whole[i : i + 3]) for i in range(len(whole) - 2))
+    best = max(statistics.fmean(all_values[i : i + 3]) for i in range(len(all_values) - 2))
     now = statistics.fmean(values)
     severity = REMAINING_COVERAGE.severity(now / best) if best >= 0.3 else None
     return None if severity is None else Detection(severity, 0.6, {"coverage": now, "coverage_at_best": best})
 
 
 def detect_overfitting(history: SignalHistory) -> Detection | None:
-    """Detect a discriminator that scores the reals it trains on above reals it has not seen: it memorises them."""
+    """Detect a discriminator that memorises: it gives training reals higher scores than held-out reals."""
     values = history.last("rank_train_held_out", 4)
     if len(values) < 2:
         return None
@@ -76,7 +80,7 @@ def detect_overfitting(history: SignalHistory) -> Detection | None:
 
 
 def detect_memorisation(history: SignalHistory) -> Detection | None:
-    """Detect fakes that are nearer to single training reals than held-out reals are: copies."""
+    """Detect copies: fakes that are nearer to single training reals than held-out reals are."""
     values = history.last("copying", 4)
     if len(values) < 4:
         return None
@@ -90,7 +94,7 @@ MODE_COLLAPSE = Symptom(
     order=50,
     detect=detect_mode_collapse,
     reads=("diversity",),
-    meaning="the generator's samples all look alike",
+    meaning="the generator's samples are nearly identical",
     test="median of `diversity` over three readings, once it was twice as high; or, if it never reached 0.5, from a "
     "tenth of the run on (severity at most 0.4 during the first two thirds of the run)",
     scales={"diversity": DIVERSITY},
@@ -107,14 +111,14 @@ MODE_DROPPING = Symptom(
     order=60,
     detect=detect_mode_dropping,
     reads=("coverage", "diversity"),
-    meaning="kinds of reals that had fakes near them no longer have any",
+    meaning="some kinds of reals are no longer generated, or never were",
     test="mean of `coverage` over four readings relative to its best mean of three, which is at least 0.3, while "
     "`diversity` is at least 0.3; severity 0.2 if, after a tenth of the run, it never exceeded chance (0.2) and is "
     "at most 0.05",
     scales={"coverage / best": REMAINING_COVERAGE},
     source="coverage: Naeem 2020, equation 7, with a standard error of 0.04 at 0.5 for 128 reals",
-    advice="increase r1_gamma and reduce lr_g; discriminator_steps 2; a longer ema_half_life averages out modes that "
-    "come and go",
+    advice="increase r1_gamma, reduce lr_g, set discriminator_steps to 2; a longer ema_half_life averages over modes "
+    "that appear and disappear",
     custom_loop_advice="give the discriminator more updates or reduce the generator's learning rate; average the "
     "generator's weights",
     repair=Repair(RESTORE_DIVERSITY, acts_on_hints=True),
@@ -125,7 +129,7 @@ DISCRIMINATOR_OVERFITTING = Symptom(
     order=70,
     detect=detect_overfitting,
     reads=("rank_train_held_out",),
-    meaning="the discriminator scores reals it trains on above reals it has not seen: it memorises them",
+    meaning="the discriminator memorises: it gives training reals higher scores than held-out reals",
     test="mean of `rank_train_held_out` over four readings",
     scales={"rank_train_held_out": OVERFITTING},
     source="Karras 2020 (ADA), section 2",

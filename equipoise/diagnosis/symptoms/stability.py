@@ -15,22 +15,22 @@ CYCLE = SeverityScale(0.45, 0.6, 0.9)
 over many lags rarely exceeds 0.4."""
 CYCLE_READINGS = 64
 SWING = 0.1
-"""Smallest standard deviation of a cycle: of a rank as it is, of a loss relative to its level."""
+"""Minimum standard deviation of a cycle: absolute for a rank, relative to its mean for a loss."""
 READINGS_BEFORE = 4
-"""Number of readings that define the rank before a drop."""
+"""Number of readings before a drop whose median is the rank before it."""
 STEADY = 0.15
-"""Largest difference among them: if the rank oscillates, a low value is not a sudden drop."""
+"""Maximum difference between these readings: if the rank oscillates, a low value is not a sudden drop."""
 DROP = 0.2
-"""Smallest drop of the rank: ten standard errors of a mean over 50 steps of a rank of 64 against 64 logits."""
+"""Minimum drop of the rank: ten standard errors of a mean over 50 steps of a rank of 64 against 64 logits."""
 STEPS_PER_READING = 25
-"""Number of steps that a reading must average: ranks of single steps are too noisy."""
+"""Minimum number of steps that a reading averages: ranks of single steps are too noisy."""
 REMAINING = SeverityScale(0.6, 0.45, 0.1)
-"""Share of the rank that remains. A healthy discriminator loses some hundredths from reading to reading; one whose
-weights were reset kept 9 % and 36 % (seeds 100 and 101 of benchmarks/rescue.py)."""
+"""Share of the rank that remains. A healthy discriminator loses a few hundredths from reading to reading; after
+their weights were reset, discriminators had 9 % and 36 % left (seeds 100 and 101 of benchmarks/rescue.py)."""
 
 
 def detect_divergence(history: SignalHistory) -> Detection | None:
-    """Detect a loss or gradient that is not finite: nothing after it can be trusted."""
+    """Detect a loss or gradient that is not finite."""
     count = int(history.recent[-1].values["non_finite"])
     return Detection(1.0, 1.0, {"non_finite": count}) if count else None
 
@@ -38,8 +38,8 @@ def detect_divergence(history: SignalHistory) -> Detection | None:
 def detect_oscillation(history: SignalHistory) -> Detection | None:
     """Detect ranks or losses that cycle: high autocorrelation at some lag, and equally negative at half of it.
 
-    Over the last 64 readings, once all of them are in the second half of the run so far: training that settles
-    oscillates at first.
+    Uses the last 64 readings, if all of them are in the second half of the run so far, because training may oscillate
+    at the beginning.
     """
     detections = []
     for name in ("rank_train_fake", "loss_g", "loss_d"):
@@ -70,9 +70,9 @@ def strongest_cycle(values: Sequence[float]) -> tuple[int, float]:
     """
     series = np.asarray(values, np.float64)
     count = len(series)
-    at = np.arange(count) - (count - 1) / 2
+    time = np.arange(count) - (count - 1) / 2
     residual = series - series.mean()
-    residual -= (residual @ at) / (at @ at) * at
+    residual -= (residual @ time) / (time @ time) * time
     total = float(residual @ residual)
     if total <= 1e-24 * max(1.0, float(series @ series)):
         return 0, 0.0
@@ -90,8 +90,8 @@ def _is_uneven(steps: Sequence[int]) -> bool:
 def detect_forgetting(history: SignalHistory) -> Detection | None:
     """Detect a discriminator that lost most of its ability to tell reals from fakes between two readings.
 
-    Learning does not cause that. The cause is a step that ruined its weights or its optimizer state, or replaced them.
-    (Gradual forgetting shows as mode dropping: Thanh-Tung and Tran 2018.)
+    Learning does not cause this. The cause is a step that destroyed or replaced its weights or its optimizer state.
+    (Gradual forgetting appears as mode dropping: Thanh-Tung and Tran 2018.)
     """
     points = [point for point in history.recent if "rank_train_fake" in point.values][-READINGS_BEFORE - 1 :]
     gaps = [later.step - earlier.step for earlier, later in itertools.pairwise(points)]
@@ -112,10 +112,10 @@ DIVERGENCE = Symptom(
     order=10,
     detect=detect_divergence,
     reads=("non_finite",),
-    meaning="a loss or a gradient is not a finite number; everything after it is lost",
+    meaning="a loss or a gradient is not a finite number; the training cannot recover",
     test="`non_finite` > 0 (severity 1)",
     source="definition",
-    advice="return to a checkpoint from before, halve lr_g and lr_d, and turn on r1_gamma or gp_weight if it is off",
+    advice="return to an earlier checkpoint, halve lr_g and lr_d, and turn on r1_gamma or gp_weight if it is off",
     custom_loop_advice="stop at the first NaN, reload, clip gradients or halve both learning rates; in fp16 check the "
     "loss scale",
     repair=Repair(
@@ -139,9 +139,9 @@ FORGETTING = Symptom(
     "the drop is at least 0.2, and each reading averages at least 25 steps",
     scales={"rank_train_fake / median before": REMAINING},
     source="healthy and reset discriminators of benchmarks/rescue.py, seeds 100 and 101",
-    advice="return to the checkpoint before it; if it happens again, reduce both learning rates",
-    custom_loop_advice="return to the weights from before it; look for what replaced or ruined the discriminator's "
-    "weights or its optimizer's state",
+    advice="return to the checkpoint before the drop; if it happens again, reduce both learning rates",
+    custom_loop_advice="return to the weights before the drop; find out which step replaced or destroyed the "
+    "discriminator's weights or its optimizer's state",
     repair=Repair((), is_sudden=True),
 )
 

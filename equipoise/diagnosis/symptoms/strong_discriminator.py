@@ -18,25 +18,25 @@ from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
 
 SATURATED_RANK = 0.98
-"""rank_train_fake of a discriminator that is almost never wrong: it orders 99 of 100 pairs correctly."""
+"""Minimum rank_train_fake of a saturated discriminator, which orders 99 of 100 pairs correctly."""
 SATURATED_PROBABILITY = 0.02
-"""1 − D(x) and D(G(z)) of such a discriminator, where the loss gives probabilities: the same 99 of 100, averaged over
-both sides."""
+"""Maximum 1 − D(x) and D(G(z)) of a saturated discriminator, if the loss gives probabilities: the same 99 of 100,
+averaged over both sides."""
 GENERATOR_LOSS = SeverityScale(8.0, 16.6, 40.0)
 """Loss of the generator in nats, where it is −log D(G(z)). 16.6 = 24 ln 2: D(G(z)) is below the last bit of a float32
-next to 1, so the discriminator's own gradient is exactly 0 and nothing it does can bring the generator back. At 8, the
-level at which DCGAN on CIFAR-10 still improves (StudioGAN's log), the finding is a hint."""
+next to 1, so the discriminator's own gradient is exactly 0 and the generator cannot recover. At 8, the level
+at which DCGAN on CIFAR-10 still improves (StudioGAN's log), the finding is a hint."""
 GRADIENT_DECADES = SeverityScale(-0.7, -1.0, -2.0)
 """log10 of the generator's gradient norm relative to the beginning of the run; a tenth is serious. The gradient
 vanishes as the discriminator approaches its optimum (Arjovsky and Bottou 2017, theorem 2.4)."""
 MARGIN = SeverityScale(0.6, 0.75, 0.95)
 """D(x) − D(G(z)) while no fake is near a real. The textbook's DCGAN on digits, which learns, has 0.45 to 0.58 in its
-first fifth; with a learning rate ten times too high, momentum of 0.9, or on 218 windows it exceeds 0.75 within a tenth
-of the run (seed 100 of benchmarks/rescue.py)."""
+first fifth; with a learning rate ten times too high, a momentum of 0.9, or only 218 windows, it exceeds 0.75 within a
+tenth of the run (seed 100 of benchmarks/rescue.py)."""
 GRADIENT_GROWTH = SeverityScale(2.0, 3.0, 10.0)
-"""Growth of a critic's gradient norm since the beginning, while no fake is near a real: nothing bounds it any more."""
+"""Growth of a critic's gradient norm since the beginning, while no fake is near a real: it is no longer bounded."""
 STARTED = 0.1
-"""Share of the run after which some fake should be near a real."""
+"""Share of the run after which at least some fakes should be near a real."""
 WON_FOR = 0.25
 """Share of the run for which a saturated discriminator with no fake near a real counts as having won."""
 NEAR_NONE = 0.05
@@ -44,8 +44,9 @@ NEAR_NONE = 0.05
 LOW_COVERAGE = 0.3
 """Coverage up to which few reals have a fake near them."""
 LEARNT = 0.5
-"""A generator whose loss is below this share of its initial value may have a small gradient: the gradient fell with the
-loss, for instance where an L1 distance is part of it (pix2pix). The loss of a starved generator stays, or rises."""
+"""A generator whose loss is below this share of its initial value may have a small gradient, because the gradient
+decreased with the loss, for instance if an L1 distance is part of it (pix2pix). Without a useful gradient, the loss
+stays constant or increases."""
 
 WEAKEN_DISCRIMINATOR: tuple[Rung, ...] = (
     STABLE_SETTINGS,
@@ -59,14 +60,19 @@ WEAKEN_DISCRIMINATOR: tuple[Rung, ...] = (
 def detect_overpowering(history: SignalHistory) -> Detection | None:
     """Detect a discriminator that is almost never wrong while the generator gets no useful gradient.
 
-    Being right alone is no problem: DCGAN's discriminator on CIFAR-10 nearly always is, and its FID improves for 42,000
-    steps. So one more condition is required: a generator's loss beyond recovery, a vanished gradient, or, over a
-    quarter of the run, no fake near any real.
+    High accuracy alone is not a problem: the discriminator of DCGAN on CIFAR-10 is nearly always right while the FID
+    improves for 42,000 steps. One more condition is required: a loss from which the generator cannot recover, a
+    vanished gradient, or no fake near any real for a quarter of the run.
     """
     saturation = _saturation(history)
     if not saturation:
         return _far_ahead(history) or (None if saturation is None else _by_losses(history))
-    conditions = (_lost(history), _starved(history), _never_near(history), _far_ahead(history))
+    conditions = (
+        _generator_loss_too_large(history),
+        _generator_gradient_vanished(history),
+        _never_near(history),
+        _far_ahead(history),
+    )
     detections = [detection for detection in conditions if detection]
     if not detections:
         return None
@@ -78,12 +84,12 @@ def detect_overpowering(history: SignalHistory) -> Detection | None:
 
 
 def detect_vanishing_gradient(history: SignalHistory) -> Detection | None:
-    """Detect a generator whose gradient is a small part of what it was although it has not finished learning.
+    """Detect a generator whose gradient has become a small fraction of its initial value before it has learned.
 
-    The cause is a discriminator that is certain (Arjovsky and Bottou 2017, theorem 2.4). Where the loss gives
-    probabilities, they must be far apart; and fakes near reals prove that there was a gradient.
+    The cause is a nearly perfect discriminator (Arjovsky and Bottou 2017, theorem 2.4). If the loss gives
+    probabilities, they must be far apart. Not detected while fakes are near reals, which proves a useful gradient.
     """
-    detection, rank = _starved(history), history.last("rank_train_fake", 10)
+    detection, rank = _generator_gradient_vanished(history), history.last("rank_train_fake", 10)
     if detection is None or not rank or statistics.fmean(rank) < 0.8:
         return None
     margin, coverage = _margin(history), history.last("coverage", 3)
@@ -93,7 +99,7 @@ def detect_vanishing_gradient(history: SignalHistory) -> Detection | None:
 
 
 def _by_losses(history: SignalHistory) -> Detection | None:
-    """Detect by losses alone, where neither ranks nor probabilities exist: a hint at most."""
+    """Detect by losses alone, if neither ranks nor probabilities exist; at most a hint."""
     levels = history.levels
     if levels.discriminator_won_since is None or levels.loss_d is None or levels.loss_g is None:
         return None
@@ -102,9 +108,9 @@ def _by_losses(history: SignalHistory) -> Detection | None:
 
 
 def _saturation(history: SignalHistory) -> dict[str, float] | None:
-    """Return the numbers that show a saturated discriminator; None if one contradicts, empty if there are none.
+    """Return the evidence of a saturated discriminator; None if a number contradicts it, empty without numbers.
 
-    Ranks are averaged over up to ten readings because they are noisy, probabilities over two.
+    Ranks, which are noisy, are averaged over up to ten readings, probabilities over two.
     """
     ranks, real, fake = (
         history.last(name, count)
@@ -122,8 +128,8 @@ def _saturation(history: SignalHistory) -> dict[str, float] | None:
     return result if right and result.get("probability_fake", 0.0) <= SATURATED_PROBABILITY else None
 
 
-def _lost(history: SignalHistory) -> Detection | None:
-    """Detect −log D(G(z)) beyond GENERATOR_LOSS; only where the loss gives probabilities."""
+def _generator_loss_too_large(history: SignalHistory) -> Detection | None:
+    """Detect −log D(G(z)) beyond GENERATOR_LOSS; only if the loss gives probabilities."""
     fake, loss = history.last("probability_fake", 2), history.last("loss_g", 2)
     if len(fake) < 2 or len(loss) < 2:
         return None
@@ -132,8 +138,9 @@ def _lost(history: SignalHistory) -> Detection | None:
     return None if severity is None else Detection(severity, 0.9, {"loss_g": level})
 
 
-def _starved(history: SignalHistory) -> Detection | None:
-    """Detect a generator gradient far below the beginning of the run, unless the loss has fallen, too."""
+def _generator_gradient_vanished(history: SignalHistory) -> Detection | None:
+    """Detect a generator gradient far below its value at the beginning of the run, unless the loss has decreased,
+    too."""
     initial, loss = history.early("loss_g", 10), history.last("loss_g", 10)
     if initial is not None and initial > 0 and loss and statistics.median(loss) < LEARNT * initial:
         return None
@@ -148,11 +155,11 @@ def _starved(history: SignalHistory) -> Detection | None:
 
 
 def _never_near(history: SignalHistory) -> Detection | None:
-    """Detect that for a quarter of the run the discriminator was as certain as now, and no fake came near a real."""
-    start, whole = history.progress - WON_FOR, (*history.spans, *history.filling)
-    if not whole or whole[0].progress > start:
+    """Detect that for a quarter of the run the discriminator was saturated and no fake was near a real."""
+    start, all_points = history.progress - WON_FOR, (*history.spans, *history.filling)
+    if not all_points or all_points[0].progress > start:
         return None
-    points = [point for point in whole if point.progress >= start]
+    points = [point for point in all_points if point.progress >= start]
     ranks = [point.values["rank_train_fake"] for point in points if "rank_train_fake" in point.values]
     coverage = [point.values["coverage"] for point in points if "coverage" in point.values]
     if len(coverage) < 3 or not ranks or min(ranks) < SATURATED_RANK or max(coverage) > NEAR_NONE:
@@ -163,7 +170,7 @@ def _never_near(history: SignalHistory) -> Detection | None:
 def _far_ahead(history: SignalHistory) -> Detection | None:
     """Detect that after a tenth of the run no fake is near a real and the discriminator is right by a wide margin.
 
-    The margin is D(x) − D(G(z)). A critic has none; for it the growth of its gradient counts.
+    The margin is D(x) − D(G(z)). For a critic, which has no margin, the growth of its gradient norm is used.
     """
     coverage, ranks = [value for _, value in history.whole("coverage")], history.last("rank_train_fake", 10)
     duration = history.progress - next(iter((*history.spans, *history.filling))).progress
@@ -185,7 +192,7 @@ def _far_ahead(history: SignalHistory) -> Detection | None:
 
 
 def _margin(history: SignalHistory) -> float | None:
-    """Return D(x) − D(G(z)) over the last ten readings; None where the loss gives no probabilities."""
+    """Return D(x) − D(G(z)) over the last ten readings; None if the loss gives no probabilities."""
     real, fake = history.last("probability_real", 10), history.last("probability_fake", 10)
     return statistics.fmean(real) - statistics.fmean(fake) if real and fake else None
 
@@ -212,7 +219,7 @@ OVERPOWERING = Symptom(
     },
     source="Arjovsky and Bottou 2017, theorem 2.4; 16.6 nats = 24 ln 2, where D(G(z)) is below the last bit of a "
     "float32 next to 1; benchmarks/rescue.py",
-    advice="increase augment_p to 0.3 or more (first of all with little data), then r1_gamma, then reduce lr_d to a "
+    advice="increase augment_p to 0.3 or more (the first choice if data are few), then r1_gamma, then reduce lr_d to a "
     "quarter; real_label_low 0.8 and instance_noise 0.05 help at the start",
     custom_loop_advice="apply the same augmentation to reals and fakes before the discriminator (DiffAugment), add R1, "
     "train the discriminator with a smaller learning rate; label smoothing hides the problem more than it solves it",
@@ -224,7 +231,7 @@ VANISHING_GRADIENT = Symptom(
     order=30,
     detect=detect_vanishing_gradient,
     reads=(*("rank_train_fake", "probability_real", "probability_fake", "loss_g", "gradient_norm_g", "coverage"),),
-    meaning="the generator's gradient is a small part of what it was while the discriminator wins",
+    meaning="the generator's gradient has become a small fraction of its initial value while the discriminator wins",
     test="median of `gradient_norm_g` over ten readings relative to that of the first 5 % of the run, while "
     "`rank_train_fake` ≥ 0.8 and, as far as they are available, D(x) − D(G(z)) ≥ 0.6, coverage ≤ 0.3 and loss_g at "
     "least half of its initial value",

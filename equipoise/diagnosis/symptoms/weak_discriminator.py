@@ -1,4 +1,4 @@
-"""Symptoms of a discriminator that cannot tell reals from fakes: dead, or at the equilibrium."""
+"""Symptoms of a discriminator that does not distinguish reals from fakes: dead, or at the equilibrium."""
 
 import statistics
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ NO_DISCRIMINATION = 0.05
 """|rank_train_fake| of a discriminator that is no better than chance, averaged over 20 readings or more: twice the
 standard error of 0.1 / sqrt(20)."""
 DISCRIMINATES = 0.15
-"""rank_train_fake of a discriminator that does tell reals from fakes: three times NO_DISCRIMINATION."""
+"""Minimum rank_train_fake of a discriminator that distinguishes reals from fakes: three times NO_DISCRIMINATION."""
 FLAT = 0.01
-"""|D(x) − D(G(z))| of a discriminator with the same output for all samples, although its ranks tell the two apart."""
+"""Maximum |D(x) − D(G(z))| of a flat discriminator: nearly the same output for all samples."""
 HIGH_COVERAGE = 2 / 3
 """Coverage above which a flat discriminator is an equilibrium."""
 CRITIC_LOSS = SeverityScale(0.02, 0.01, 0.0)
@@ -23,14 +23,14 @@ EQUILIBRIUM_RANK = 0.1
 """|rank_train_fake| that counts as "no better than chance": about one standard error of a rank of n = 64 against m = 64
 logits, sqrt((n + m + 1) / (3 n m)) = 0.10 (Mann and Whitney 1947)."""
 EQUILIBRIUM_SPAN = 0.1
-"""Share of the run for which it must hold."""
+"""Share of the run for which the rank must be this low."""
 
 
 def detect_dead(history: SignalHistory) -> Detection | None:
     """Detect a discriminator that is no better than chance although fakes differ from reals.
 
-    Or one whose loss has come to rest near 0. That is for losses that have no lower bound: a Wasserstein critic whose
-    estimate is a hundredth of what it was.
+    Also detects a critic whose loss has settled near 0. This applies to losses without a lower bound, such as the loss
+    of a Wasserstein critic whose estimate has fallen to a hundredth of its largest value.
     """
     ranks = history.last("rank_train_fake", 20)
     if len(ranks) == 20 and abs(statistics.fmean(ranks)) < NO_DISCRIMINATION:
@@ -43,7 +43,7 @@ def detect_dead(history: SignalHistory) -> Detection | None:
 
 
 def detect_equilibrium(history: SignalHistory) -> Detection | None:
-    """Detect that the discriminator has not told reals from fakes for a tenth of the run. No problem: severity 0."""
+    """Detect that the discriminator has not distinguished reals from fakes for a tenth of the run; severity 0."""
     progress = {point.step: point.progress for point in (*history.spans, *history.filling)}
     ranks = [(progress[step], rank) for step, rank in history.whole("rank_train_fake")]
     if not at_equilibrium(ranks) or detect_dead(history):
@@ -55,7 +55,7 @@ def at_equilibrium(ranks: Sequence[tuple[float, float]]) -> bool:
     """Return whether the ranks over the last tenth of a run show that reals and fakes are indistinguishable.
 
     `ranks`: pairs (progress in [0, 1], rank_train_fake in [-1, 1]), in order. Over the span, the mean of the ranks and
-    the change of their least-squares line must both be within ±EQUILIBRIUM_RANK, and the readings must fill the span.
+    the change of their least-squares line must both be within ±EQUILIBRIUM_RANK, and earlier readings must exist.
     """
     if not ranks:
         return False
@@ -73,10 +73,10 @@ def at_equilibrium(ranks: Sequence[tuple[float, float]]) -> bool:
 
 
 def _flat(history: SignalHistory) -> Detection | None:
-    """Detect a discriminator that tells fakes from reals by a negligible margin: its slope is penalised away.
+    """Detect a discriminator that separates fakes from reals by a negligible margin, because penalties flatten it.
 
-    Only while few reals have a fake near them: at the equilibrium a discriminator is as flat. With more coverage, or
-    with ranks that do not show that it tells the two apart, the finding is a hint.
+    Only while few reals have a fake near them, because the discriminator is also flat at the equilibrium. With more
+    coverage, or with ranks that do not show that it distinguishes the two, the finding is a hint.
     """
     coverage = history.last("coverage", 3)
     if not coverage or statistics.fmean(coverage) > HIGH_COVERAGE:
@@ -92,16 +92,16 @@ def _flat(history: SignalHistory) -> Detection | None:
 
 
 def _critic_at_rest(history: SignalHistory) -> Detection | None:
-    """Detect a critic's loss, negative at the beginning, that has come to rest near 0."""
+    """Detect a critic loss that was negative at the beginning and has settled near 0."""
     start, now = history.early("loss_d", 20), history.last("loss_d", 20)
     if start is None or len(now) < 20 or start >= 0 or max(now) - min(now) <= 0:
         return None
     strongest = -min(value for _, value in history.whole("loss_d"))
-    left = max(abs(value) for value in now) / strongest
-    severity = CRITIC_LOSS.severity(left)
+    remaining = max(abs(value) for value in now) / strongest
+    severity = CRITIC_LOSS.severity(remaining)
     if severity is None:
         return None
-    return Detection(severity, 0.7, {"loss_d": statistics.fmean(now), "of_strongest": left})
+    return Detection(severity, 0.7, {"loss_d": statistics.fmean(now), "of_strongest": remaining})
 
 
 DEAD = Symptom(
@@ -109,8 +109,8 @@ DEAD = Symptom(
     order=100,
     detect=detect_dead,
     reads=("rank_train_fake", "coverage", "diversity", "probability_real", "probability_fake", "loss_d"),
-    meaning="the discriminator tells reals from fakes no better than chance although they differ, so the generator "
-    "gets no useful gradient",
+    meaning="the discriminator distinguishes reals from fakes no better than chance although they differ, so the "
+    "generator gets no useful gradient",
     test="|mean of `rank_train_fake` over twenty readings| < 0.05 although coverage < 0.1 or diversity < 0.3 "
     "(severity 0.8); or |D(x) − D(G(z))| ≤ 0.01 in each of twenty readings although coverage ≤ 2/3 (severity 0.6 if "
     "coverage ≤ 0.3 and `rank_train_fake` ≥ 0.15, else 0.2); or a Wasserstein critic's |loss_d| near 0 for twenty "
@@ -139,7 +139,7 @@ EQUILIBRIUM = Symptom(
     order=130,
     detect=detect_equilibrium,
     reads=("rank_train_fake", "coverage", "diversity", "probability_real", "probability_fake", "loss_d"),
-    meaning="the discriminator no longer tells reals from fakes; this is no problem",
+    meaning="the discriminator no longer distinguishes reals from fakes; this is not a problem",
     test="over the last tenth of the run, the mean of `rank_train_fake` and the change of its least-squares line are "
     "both within ±0.1, and the discriminator is not dead (severity 0)",
     source="0.1 = standard error √((n + m + 1) / (3 n m)) of a rank of 64 against 64 logits (Mann and Whitney 1947)",
