@@ -1,1 +1,1 @@
-"""One data set per file: shape, range, classes, licence. A new file is a new data set."""
+"""Data sets, one per file: shape, range, classes and licence. A new file defines a new data set."""

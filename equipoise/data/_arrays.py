@@ -1,4 +1,4 @@
-"""Streams over images in memory, and the random generators that make every stream a pure function."""
+"""Streams over images in memory, and seeded generators, which make every stream a pure function."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from equipoise.core.data import Batch, Split
 from equipoise.errors import DataError, SettingError
 
 RESIZE_BATCH = 512
+"""Number of images resized at once."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of ITU-R BT.601, which Pillow uses to convert colour to grey."""
 
@@ -19,9 +20,9 @@ LUMA = (0.299, 0.587, 0.114)
 def generator_for(seed: int, split: Split, number: int) -> Generator:
     """Return a CPU generator for draw `number` (0 to 2^31 - 1) of a split.
 
-    torch's CPU generator uses only the lower 32 bits of its seed, so a hash of all three arguments would repeat within
-    a long run. Here the top bit is the split, and `number` is mapped one-to-one to the other bits: no two draws of a
-    stream share a generator, nor do a train and a held-out stream, whatever their seeds.
+    torch's CPU generator uses only the lower 32 bits of its seed, so a hash of all three arguments would have
+    collisions within a long run. Here the top bit is the split, and `number` is mapped one-to-one to the other bits: no
+    two draws of a stream share a generator, nor do a train and a held-out stream, whatever their seeds.
     """
     offset = int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=4).digest())
     scattered = (number * 0x9E3779B1 ^ offset) & 0x7FFFFFFF
@@ -69,8 +70,8 @@ class ImageStream:
     def batch(self, index: int) -> Batch:
         """Return batch number `index`: real (B, C, H, W) float32 in [-1, 1], condition (B,) int64 or None."""
         indices = batch_indices(len(self), self.batch_size, self.seed, self.split, index)
-        places = indices if self.rows is None else self.rows.index_select(0, indices)
-        real = self.images.index_select(0, places).float().div_(127.5).sub_(1.0)
+        rows = indices if self.rows is None else self.rows.index_select(0, indices)
+        real = self.images.index_select(0, rows).float().div_(127.5).sub_(1.0)
         return Batch(real, None if self.labels is None else self.labels.index_select(0, indices))
 
 
@@ -78,7 +79,7 @@ def check_split_size(count: int, batch_size: int, split: Split, noun: str) -> No
     """Raise DataError if a split has fewer samples than a batch, SettingError for an empty batch."""
     check_batch_size(batch_size)
     if count == 0:
-        raise DataError(f"the split '{split}' contains no {noun}")
+        raise DataError(f"the split '{split}' contains no {noun}; add some, or change the split of the data")
     if count < batch_size:
         raise DataError(
             f"the split '{split}' contains {count} {noun}, fewer than a batch of {batch_size}; "
@@ -86,10 +87,10 @@ def check_split_size(count: int, batch_size: int, split: Split, noun: str) -> No
         )
 
 
-def check_training_images(count: int | None, whole: int) -> None:
+def check_training_images(count: int | None, available: int) -> None:
     """Raise SettingError for a subset of the training images that is empty or larger than the set."""
-    if count is not None and not 1 <= count <= whole:
-        raise SettingError(f"training_images = {count}: it must be from 1 to {whole}")
+    if count is not None and not 1 <= count <= available:
+        raise SettingError(f"training_images = {count}: it must be from 1 to {available}")
 
 
 def check_batch_size(batch_size: int) -> None:

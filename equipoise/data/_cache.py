@@ -1,11 +1,11 @@
-"""Cache of decoded files on disk, memory-mapped, and addressed by content.
+"""On-disk cache of decoded files, memory-mapped and addressed by content.
 
     cache/<digest>-<key>/array.raw     the decoded rows, concatenated
                          about.json    the file of each row, and statistics of decoding
-          index/<folder>.json          size, modification time and digest of every file: a second start only stats
+          index/<folder>.json          size, modification time and digest of every file, so unchanged files are not read
 
-The digest is that of all relative paths and contents, the key that of the decoding options: a copy of the folder
-elsewhere has the same entry. An entry is written under a temporary name and renamed when it is complete, so an
+The digest is computed from all relative paths and contents, the key from the decoding options: a copy of the folder in
+another place has the same entry. An entry is written under a temporary name and renamed when it is complete, so an
 interruption leaves no incomplete entry, and two processes may write at once. The cache may be deleted.
 """
 
@@ -65,16 +65,17 @@ ABANDONED = 3600.0
 """Seconds without a write after which a temporary entry is considered abandoned, and removed."""
 
 DecodingKey = Mapping[str, object]
-"""Options of decoding, as JSON. A version number in it is incremented when decoding changes."""
+"""Options of decoding, as JSON values. They include a version number, incremented when decoding changes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedFolder:
     """The decoded rows of a folder.
 
-    `digest`: of all paths and contents. `array`: (N, *shape), memory-mapped, read-only. `paths`, `digests`: of the file
-    of each row; files that decode to the same rows share the lowest of their digests. `notes`: information for the
-    user. `facts`: counts made while decoding. `skipped`: path -> reason of files that could not be decoded.
+    `digest`: of all paths and contents. `array`: (N, *shape), memory-mapped, read-only. `paths`, `digests`: path and
+    digest of the file of each row; files that decode to the same rows share the lowest of their digests. `notes`:
+    information for the user. `facts`: counts made while decoding. `skipped`: path -> reason of files that could not be
+    decoded.
     """
 
     digest: str
@@ -88,7 +89,7 @@ class CachedFolder:
 
 def load_cached(folder: Path, cache: Path, files: Sequence[File], key: DecodingKey) -> CachedFolder | None:
     """Return the cached rows of these files; None if files must be read, or were not decoded with this key."""
-    contents = _known_digests(folder, cache, files)
+    contents = _indexed_digests(folder, cache, files)
     return open_cached(cache, combined_digest(contents), key) if len(contents) == len(files) else None
 
 
@@ -97,13 +98,13 @@ def open_cached(cache: Path, digest: str, key: DecodingKey) -> CachedFolder | No
     entry = cache / _name(digest, key)
     try:
         files = [(entry / name).stat() for name in (ARRAY, ABOUT)]
-        return _map_entry(entry, tuple((one.st_ino, one.st_mtime_ns, one.st_size) for one in files))
+        return _map_entry(entry, tuple((status.st_ino, status.st_mtime_ns, status.st_size) for status in files))
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError):
         return None
 
 
 def describe_changes(folder: Path, cache: Path, files: Sequence[File], digest: str) -> str | None:
-    """Describe how a folder changed since it had this digest; None if it did not. Reads files of unknown digest."""
+    """Describe how a folder changed since it had this digest; None if it did not. Reads files not in the index."""
     contents = _content_digests(folder, cache, files)
     if combined_digest(contents) == digest:
         return None
@@ -116,21 +117,21 @@ def describe_changes(folder: Path, cache: Path, files: Sequence[File], digest: s
 def split_by_digest(digests: Sequence[str], share: float) -> tuple[list[int], list[int]]:
     """Split rows into training and held-out rows: about `share` of all are held out, those with the lowest digests.
 
-    Both lists are in ascending order. Rows of equal digest stay together. At least one digest is held out if there are
-    two and `share` is above 0, and at least one is trained on.
+    Both lists are in ascending order. Rows of equal digest are in the same split. If there are at least two digests and
+    `share` is above 0, neither split is empty; otherwise all rows are trained on.
     """
     groups: dict[str, list[int]] = {}
     for row, digest in enumerate(digests):
         groups.setdefault(digest, []).append(row)
     target = round(share * len(digests))
-    out: list[int] = []
+    selected: list[int] = []
     for digest in sorted(groups):
-        if len(out) + len(groups[digest]) <= min(target, len(digests) - 1):
-            out += groups[digest]
-    if not out and share > 0 and len(groups) > 1:
-        out = groups[min(groups, key=lambda digest: (len(groups[digest]), digest))]
-    held_out = set(out)
-    return [row for row in range(len(digests)) if row not in held_out], sorted(out)
+        if len(selected) + len(groups[digest]) <= min(target, len(digests) - 1):
+            selected += groups[digest]
+    if not selected and share > 0 and len(groups) > 1:
+        selected = groups[min(groups, key=lambda digest: (len(groups[digest]), digest))]
+    held_out = set(selected)
+    return [row for row in range(len(digests)) if row not in held_out], sorted(selected)
 
 
 def fill_cache(
@@ -144,7 +145,7 @@ def fill_cache(
     task: str,
     tolerance: float = 0.05,
 ) -> Iterator[Preparation]:
-    """Read and decode every file once, in order, into the cache, from which :func:`load_cached` returns the rows.
+    """Read and decode every file once, in order, into the cache; :func:`load_cached` then returns the rows.
 
     Files decoded before, in another folder or with other modification times, are recognised by hashing. A file that
     cannot be decoded is skipped. Raises DataError if more than `tolerance` of all files are skipped (with 0, at the
@@ -169,7 +170,7 @@ def fill_cache(
                 f"{tolerance:.0%}: {format_reasons(writer.skipped)}; repair or remove them"
             )
         if not writer.paths:
-            raise DataError(f"no usable file in {folder}: all of {format_count(len(files))} are empty")
+            raise DataError(f"no usable file in {folder}: all of {format_count(len(files))} are empty; add others")
         (partial / ABOUT).write_text(json.dumps(writer.metadata(files, key)))
         _publish(partial, cache, combined_digest(writer.contents), key)
     save_index(cache, folder, files, writer.contents)
@@ -177,7 +178,7 @@ def fill_cache(
 
 @dataclass
 class CacheWriter:
-    """State of writing an entry."""
+    """Writer of the rows and the metadata of a new entry."""
 
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
@@ -206,7 +207,7 @@ class CacheWriter:
         self.lowest_digest[digest] = min(read.content, self.lowest_digest.get(digest, read.content))
 
     def metadata(self, files: Sequence[File], key: DecodingKey) -> dict[str, object]:
-        """Return everything but the rows, as JSON."""
+        """Return the content of about.json, as JSON values."""
         copies = len(self.row_digest) - len(self.lowest_digest)
         notes = []
         if self.skipped:
@@ -230,16 +231,16 @@ class CacheWriter:
         }
 
 
-def _known_digests(folder: Path, cache: Path, files: Sequence[File]) -> dict[str, str]:
-    """Return path -> content digest of files whose digest is known; files that could not be read are tried again."""
+def _indexed_digests(folder: Path, cache: Path, files: Sequence[File]) -> dict[str, str]:
+    """Return path -> content digest of files in the index; files that could not be read before are read again."""
     contents = load_index(cache, folder, files)
     unread = [file for file in files if contents.get(file.path) == ""]
     return contents | {read.path: read.content for read in decode_files(folder, unread, None)}
 
 
 def _content_digests(folder: Path, cache: Path, files: Sequence[File]) -> dict[str, str]:
-    """Return path -> content digest of all files; unknown ones are read and stored in the index."""
-    contents = _known_digests(folder, cache, files)
+    """Return path -> content digest of all files; files that are not in the index are read and added to it."""
+    contents = _indexed_digests(folder, cache, files)
     missing = [file for file in files if file.path not in contents]
     if missing:
         contents |= {read.path: read.content for read in decode_files(folder, missing, None)}
@@ -273,12 +274,12 @@ def _key(key: DecodingKey) -> str:
 
 
 def _names_digest(files: Sequence[File], key: DecodingKey) -> str:
-    """Return a digest of what is known without reading: paths, sizes and the key."""
+    """Return a digest of paths, sizes and the key, which needs no reading of files."""
     return content_digest(json.dumps([_key(key), [file[:2] for file in files]]).encode())
 
 
 def _has_same_names(cache: Path, files: Sequence[File], key: DecodingKey) -> bool:
-    """Whether an entry was made from files of the same names and sizes, so that hashing may replace decoding."""
+    """Return whether an entry has files of the same names and sizes, so that hashing may replace decoding."""
     digest = _names_digest(files, key)
     for about in cache.glob(f"*-{_key(key)[:16]}/{ABOUT}"):
         with suppress(OSError, ValueError, KeyError):
@@ -289,11 +290,11 @@ def _has_same_names(cache: Path, files: Sequence[File], key: DecodingKey) -> boo
 
 @contextmanager
 def _temporary_entry(cache: Path) -> Iterator[Path]:
-    """Create a new folder in the cache, removed afterwards unless it was renamed. Abandoned ones are removed."""
+    """Create a temporary folder in the cache, removed afterwards unless renamed. Also removes abandoned ones."""
     with report_write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
         for path in cache.glob(".filling-*"):
-            newest = max((one.stat().st_mtime for one in (path, *path.glob("*"))), default=0.0)
+            newest = max((part.stat().st_mtime for part in (path, *path.glob("*"))), default=0.0)
             if time.time() - newest > ABANDONED:
                 shutil.rmtree(path, ignore_errors=True)
         partial = Path(mkdtemp(prefix=".filling-", dir=cache))
@@ -304,7 +305,7 @@ def _temporary_entry(cache: Path) -> Iterator[Path]:
 
 
 def _publish(partial: Path, cache: Path, digest: str, key: DecodingKey) -> None:
-    """Rename a complete entry, replacing an incomplete one; do nothing if another process was faster."""
+    """Rename a complete entry, replacing an incomplete one; do nothing if another process has written it."""
     entry = cache / _name(digest, key)
     partial.chmod(0o755)  # mkdtemp denies access to other users.
     with suppress(OSError):

@@ -17,7 +17,7 @@ THREADS = 2
 FILES_PER_TASK = 8
 """Files per task of a thread."""
 MAX_PENDING = 8
-"""Tasks in flight; bounds memory, and the work lost to an interruption."""
+"""Largest number of pending tasks; bounds memory, and the work that is lost by an interruption."""
 
 DecodedArray = npt.NDArray[np.generic]
 
@@ -37,7 +37,7 @@ Raises DataError, whose message is the reason, for invalid content.
 
 
 class DecodedFile(NamedTuple):
-    """A file after reading. `content`: its digest, "" if unreadable. `rows`: None if skipped, for the `reason`."""
+    """A file that was read. `content`: its digest, "" if unreadable. `rows`: None if skipped. `reason`: of skipping."""
 
     path: str
     content: str
@@ -47,7 +47,7 @@ class DecodedFile(NamedTuple):
 
 
 def decode_files(folder: Path, files: Sequence[File], decode: Decode | None) -> Iterator[DecodedFile]:
-    """Yield every file in order, hashed, and decoded if `decode` is given; some are processed ahead."""
+    """Read, hash and decode files in parallel; yields them in order. `decode`: None to hash only."""
     pending: deque[Future[list[DecodedFile]]] = deque()
     pool = ThreadPoolExecutor(THREADS)
     try:

@@ -1,4 +1,4 @@
-"""The digits shipped with the package as arrays, for the data sets made from them."""
+"""Arrays of the digits shipped with the package, for the data sets that use them."""
 
 import hashlib
 import io

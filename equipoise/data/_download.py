@@ -35,13 +35,13 @@ class PublishedFile:
     urls: tuple[str, ...]
 
 
-def first_existing(places: Sequence[Path]) -> Path | None:
-    """Return the first of these files that exists."""
-    return next((place for place in places if place.is_file()), None)
+def first_existing(paths: Sequence[Path]) -> Path | None:
+    """Return the first of these files that exists, or None."""
+    return next((path for path in paths if path.is_file()), None)
 
 
 def read_file(path: Path, md5: str | None) -> bytes:
-    """Read a file. Raises DataError if it cannot be read, or if its digest is not `md5`, when given."""
+    """Read a file. Raises DataError if it cannot be read, or if its MD5 is not `md5` (None: any)."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -52,7 +52,7 @@ def read_file(path: Path, md5: str | None) -> bytes:
 
 
 def check_file(path: Path, md5: str, remedy: str = REMEDY) -> None:
-    """Raise DataError if a file cannot be read or its digest is not `md5`; reads large files in chunks."""
+    """Raise DataError if a file cannot be read or its MD5 is not `md5`. The file is read in chunks."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
@@ -80,7 +80,7 @@ def download(files: Sequence[PublishedFile], folder: Path) -> Iterator[Preparati
 
 
 class _UnreachableError(Exception):
-    """A file that is available from none of its URLs, and why."""
+    """No URL of a file can be reached; the message contains the reasons."""
 
 
 def _download_any(file: PublishedFile, target: Path) -> Iterator[Preparation]:
@@ -115,7 +115,7 @@ def _download_from(url: str, file: PublishedFile, target: Path) -> Iterator[Prep
 
 @contextmanager
 def _temporary_file(target: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file next to the target, removed afterwards unless it was renamed."""
+    """Open a temporary file next to the target; it is removed afterwards unless it was renamed."""
     path = target.with_name(f".{target.name}.{os.getpid()}.partial")
     with _report_write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def _report_write_errors(target: Path) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return in few words why a server was not reached."""
+    """Describe in a few words why a server was not reached."""
     if isinstance(error, urllib.error.HTTPError):
         return f"the server answers {error.code} {error.reason}"
     reason = error.reason if isinstance(error, urllib.error.URLError) else error

@@ -1,4 +1,4 @@
-"""Files of a folder: listing, content digests, the index of known digests, and changes."""
+"""Files of a folder: listing, content digests, the index of digests, and changes."""
 
 import errno
 import hashlib
@@ -16,15 +16,13 @@ from equipoise.errors import DataError
 T = TypeVar("T")
 
 MAX_LISTED = 3
-"""Files that a message names before it counts the rest."""
-
-
+"""Largest number of files that a message names; the others are counted."""
 MIN_HELD_OUT = 10
-"""Held-out samples from which on a data set suggests a metric: with fewer, its value is mostly noise."""
+"""Smallest number of held-out samples for which a data set suggests a metric: with fewer, it is mostly noise."""
 
 
 class File(NamedTuple):
-    """`path`: relative to the folder, with slashes. `size`: bytes. `modified`: nanoseconds since 1970."""
+    """A file. `path`: relative to the folder, with slashes. `size`: in bytes. `modified`: in nanoseconds since 1970."""
 
     path: str
     size: int
@@ -34,7 +32,7 @@ class File(NamedTuple):
 def list_files(folder: Path, endings: Collection[str]) -> tuple[File, ...]:
     """Return all files below a folder with one of these extensions (".png", any case), sorted by path.
 
-    Hidden files and folders are excluded, and run folders; links are followed, each folder is entered once. Raises
+    Hidden files, hidden folders and run folders are excluded; links are followed, but no folder is read twice. Raises
     DataError if the folder does not exist, is a file, is not readable, or contains no such file.
     """
     if not folder.exists():
@@ -62,7 +60,7 @@ def content_digest(content: bytes) -> str:
 
 
 def combined_digest(contents: Mapping[str, str]) -> str:
-    """Return one digest of all files: of their paths and content digests, in order of paths."""
+    """Return a digest of all files, computed from their paths and content digests."""
     lines = (f"{contents[path]} {path}\n" for path in sorted(contents))
     return content_digest("".join(lines).encode("utf-8", "surrogateescape"))
 
@@ -93,7 +91,7 @@ def agree(number: int, singular: str, plural: str) -> str:
 
 
 def printable(path: str) -> str:
-    """Return a printable path, whatever bytes its name contains."""
+    """Return a printable form of a path with any bytes."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -103,14 +101,14 @@ def top_folder(path: str) -> str:
 
 
 def format_reasons(reasons: Mapping[str, str]) -> str:
-    """Return the first few files with their reasons, and the number of further ones."""
+    """Format the first few files with their reasons, and the number of further ones."""
     first = [f"{printable(path)} ({reason})" for path, reason in list(reasons.items())[:MAX_LISTED]]
     more = len(reasons) - len(first)
     return ", ".join(first) + f" and {more:,} more" * (more > 0)
 
 
 def format_names(names: Sequence[str]) -> str:
-    """Return the first few names, and the number of further ones."""
+    """Format the first few names, and the number of further ones."""
     more = len(names) - MAX_LISTED
     return ", ".join(map(printable, names[:MAX_LISTED])) + (f" and {more:,} more" if more > 0 else "")
 
@@ -118,7 +116,8 @@ def format_names(names: Sequence[str]) -> str:
 def load_index(cache: Path, folder: Path, files: Sequence[File]) -> dict[str, str]:
     """Return path -> content digest of those `files` whose size and modification time did not change since reading.
 
-    The digest is "" for a file that could not be read. A missing or damaged index is empty: every file is read again.
+    The digest is "" for a file that could not be read. A missing or damaged index counts as empty: every file is read
+    again.
     """
     try:
         lines: dict[str, list[object]] = json.loads(_index(cache, folder).read_text())
@@ -171,10 +170,10 @@ def exhaust(preparation: Generator[Preparation, None, T]) -> T:
 def read_through(path: Path) -> None:
     """Load a file into the page cache if it takes at most half of the memory.
 
-    Otherwise the first access to each page waits for the disk: 100 ms in the second step of a run.
+    Otherwise the first access to each page waits for the disk, which costs 100 ms in the second step of a run.
     """
     if path.stat().st_size <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2:
-        piece = bytearray(2**20)
+        buffer = bytearray(2**20)
         with path.open("rb", buffering=0) as file:
-            while file.readinto(piece):
+            while file.readinto(buffer):
                 pass

@@ -51,7 +51,7 @@ class IdxSource:
         packed = f"{name}.gz"
         return PublishedFile(packed, self.md5[name], tuple(f"{mirror}{packed}" for mirror in self.mirrors))
 
-    def places(self, root: Path, name: str) -> list[Path]:
+    def candidate_paths(self, root: Path, name: str) -> list[Path]:
         """Return the possible paths of one of the four files: packed or unpacked, also with the dot of LeCun's tool."""
         dotted = name.replace("-idx", ".idx")
         return [root / folder / file for folder in self.folders for file in (f"{name}.gz", name, dotted)]
@@ -64,13 +64,13 @@ def check_size(name: str, image_size: int) -> None:
 
 
 def prepare(source: IdxSource, root: str) -> Iterator[Preparation]:
-    """Download missing files. Raises DataError, which says which files to put where."""
+    """Download missing files. Raises DataError, which names the missing files and their folder."""
     folder = Path(root).expanduser().resolve()
     missing = [
         name
         for names in FILE_NAMES.values()
         for name in names
-        if not _download.first_existing(source.places(folder, name))
+        if not _download.first_existing(source.candidate_paths(folder, name))
     ]
     yield from _download.download([source.published(name) for name in missing], folder / source.folders[0])
 
@@ -78,14 +78,15 @@ def prepare(source: IdxSource, root: str) -> Iterator[Preparation]:
 def load_split(source: IdxSource, root: str, split: Split, size: int, published: bool) -> tuple[Tensor, Tensor]:
     """Return the images of a split, (N, 1, size, size) uint8, and labels, (N,) int64, downloaded if necessary.
 
-    At 32 pixels a side the original 28 with a border of two black pixels, otherwise resampled. Do not modify. Raises
+    At 32 pixels a side, images are the original 28 pixels with a border of two black pixels; other sizes are
+    resampled. Do not modify. Raises
     DataError if a file is damaged or, with `published`, is not the published one.
     """
     for _ in prepare(source, root):
         pass
     folder = Path(root).expanduser().resolve()
     images, labels = (
-        _local(_download.first_existing(source.places(folder, name)), source.md5[name] if published else None)
+        _local(_download.first_existing(source.candidate_paths(folder, name)), source.md5[name] if published else None)
         for name in FILE_NAMES[split]
     )
     return _arrays(images, labels, size, COUNTS[split] if published else None)
@@ -102,14 +103,14 @@ class LocalFile(NamedTuple):
 
 def _local(path: Path | None, md5: str | None) -> LocalFile:
     if path is None:
-        raise DataError("a file was removed while it was read; start again")
+        raise DataError("a file was removed while it was read; run the command again")
     status = path.stat()
     return LocalFile(path, status.st_mtime_ns, status.st_size, md5 if path.suffix == ".gz" else None)
 
 
 @lru_cache(maxsize=2)
 def _arrays(images: LocalFile, labels: LocalFile, size: int, count: int | None) -> tuple[Tensor, Tensor]:
-    """Read, check and resize. `count`: expected number of images, None for any."""
+    """Read, check and resize a split. `count`: expected number of images, None for any."""
     pixels, classes = (parse_idx(file.path, _download.read_file(file.path, file.md5)) for file in (images, labels))
     expected = len(pixels) if count is None else count
     if pixels.shape != (expected, SIDE, SIDE):

@@ -36,10 +36,10 @@ SIGNATURES: Mapping[bytes, type[ImageFile]] = {
     b"BM": BmpImageFile,
     **dict.fromkeys((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), TiffImageFile),
 }
-"""First bytes -> decoder.
+"""First bytes of a file -> decoder.
 
-Taken from Pillow one by one, because `Image.open` tries further formats, and warns of large images before their size
-can be checked.
+Pillow's decoders are selected directly, because `Image.open` tries further formats, and warns of large images before
+their size can be checked.
 """
 MAX_PIXELS = 178_956_970
 """Twice Pillow's MAX_IMAGE_PIXELS, above which it reports a decompression bomb."""
@@ -49,14 +49,14 @@ REDUCING_GAP = 2.0
 Pillow's documentation of `reducing_gap` calls the result close to fair resampling from 2.0 on.
 """
 ORIENTATION = 0x0112
-"""The tag of Exif 2.3, table 4; 1 is upright."""
+"""Tag of the orientation (Exif 2.3, table 4); its value 1 is upright."""
 ROTATED = range(5, 9)
 """Orientations that swap width and height."""
 SIZES = (16, 32, 64, 128)
 MAX_DEFAULT_SIZE = 64
-"""The largest default size: larger ones take hours on a CPU."""
+"""Largest default size: larger images take hours on a CPU."""
 SIZE_SAMPLE = 256
-"""Number of headers that are read to choose a size."""
+"""Number of headers that are read to determine the default size."""
 DEPTHS = {"F": "floating-point values", "I": "32-bit values"}
 
 
@@ -98,12 +98,12 @@ def decode_halves(content: bytes, target: ImageFormat) -> Decoded:
 
 
 def can_split(width: int, height: int) -> bool:
-    """Whether an image of this size can be two images side by side."""
+    """Return whether an image of this size can be two images side by side."""
     return width > height and width % 2 == 0
 
 
 class LoadedImage(NamedTuple):
-    """An upright RGB image; its size in the file; whether the background is visible."""
+    """An upright RGB `picture`. `size`: in the file. `transparent`: whether the background is visible."""
 
     picture: Image.Image
     size: tuple[int, int]
@@ -132,12 +132,12 @@ def _load(content: bytes, target: ImageFormat, halves: int) -> LoadedImage:
 
 
 def _pixels(picture: Image.Image, target: ImageFormat) -> npt.NDArray[np.uint8]:
-    """Return (3, size, size)."""
+    """Return the pixels in the target format: (3, size, size) uint8."""
     return np.asarray(_square(picture, target)).transpose(2, 0, 1)
 
 
 def _facts(size: tuple[int, int], transparent: bool, target: ImageFormat) -> dict[str, int]:
-    """Return facts, 0 or 1, of an image of this size in its file."""
+    """Return the facts `not_square`, `enlarged` and `transparent`, 0 or 1, of an image of this size in its file."""
     shorter = max(size) if target.fit == "pad" else min(size)
     facts = {"not_square": size[0] != size[1], "enlarged": shorter < target.size, "transparent": transparent}
     return {name: int(value) for name, value in facts.items()}
@@ -180,8 +180,8 @@ def read_size(path: Path) -> tuple[int, int] | None:
     try:
         with path.open("rb") as file:
             picture = _open(file)
-            lies = _orientation(picture, Image.Image.getexif) in ROTATED
-            return picture.size[::-1] if lies else picture.size
+            is_rotated = _orientation(picture, Image.Image.getexif) in ROTATED
+            return picture.size[::-1] if is_rotated else picture.size
     except Exception:  # Decoding reports the reason.
         return None
 
@@ -210,7 +210,8 @@ def _upright(picture: ImageFile) -> Image.Image:
 def _orientation(picture: ImageFile, exif: Callable[[ImageFile], Image.Exif]) -> int:
     """Return the Exif orientation, 1 to 8; 1 if it is missing or damaged.
 
-    `exif` reads the metadata: that of Image reads only what precedes the pixels, that of a PNG decodes the whole image.
+    `exif` reads the metadata: `Image.getexif` reads only the bytes before the pixels, `PngImageFile.getexif` decodes
+    the whole image.
     """
     with suppress(Exception):
         return int(exif(picture).get(ORIENTATION, 1))
@@ -230,24 +231,24 @@ def _opaque(picture: Image.Image, background: Background) -> tuple[Image.Image, 
 
 
 def _from_16_bits(values: npt.NDArray[np.uint16]) -> Image.Image:
-    """Convert grey of 0 to 65,535 to 0 to 255, rounded: 65,535 = 257 * 255."""
+    """Convert grey values from [0, 65535] to [0, 255], rounded: 65,535 = 257 * 255."""
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
 def _square(picture: Image.Image, target: ImageFormat) -> Image.Image:
-    """Return (size, size) pixels: cropped to the centre, padded with background, or stretched."""
+    """Resize an image to (size, size) pixels: cropped to the centre, padded with the background, or stretched."""
     width, height = picture.size
     size, shorter, longer = target.size, min(picture.size), max(picture.size)
     if target.fit == "crop":
         left, top = (width - shorter) / 2, (height - shorter) / 2
-        return _resized(picture, (size, size), (left, top, left + shorter, top + shorter))
+        return _resize(picture, (size, size), (left, top, left + shorter, top + shorter))
     if target.fit == "stretch" or width == height:
-        return _resized(picture, (size, size), (0, 0, width, height))
+        return _resize(picture, (size, size), (0, 0, width, height))
     inside = (max(1, round(size * width / longer)), max(1, round(size * height / longer)))
     canvas = Image.new("RGB", (size, size), target.background)
-    canvas.paste(_resized(picture, inside, (0, 0, width, height)), ((size - inside[0]) // 2, (size - inside[1]) // 2))
+    canvas.paste(_resize(picture, inside, (0, 0, width, height)), ((size - inside[0]) // 2, (size - inside[1]) // 2))
     return canvas
 
 
-def _resized(picture: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+def _resize(picture: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS, box, REDUCING_GAP)

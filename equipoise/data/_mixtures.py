@@ -12,7 +12,7 @@ from equipoise.errors import SettingError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MixtureStream:
-    """Batches of x = mean_k + std * n, k uniform and n standard normal, sampled independently for every index.
+    """Stream of x = mean_k + std * n, k uniform and n standard normal, sampled independently for every index.
 
     `means`: (K, D) float32. Raises SettingError for an empty batch.
     """
@@ -59,7 +59,7 @@ class FinitePointStream:
 def mixture_stream(
     means: Tensor, std: float, training_points: int | None, split: Split, batch_size: int, seed: int
 ) -> MixtureStream | FinitePointStream:
-    """Return a stream of new samples; for training with `training_points`, of a finite set, equal for all seeds."""
+    """Return a stream of new samples, or, for training with `training_points`, of a finite set equal for all seeds."""
     if training_points is None or split == "held_out":
         return MixtureStream(means, std, batch_size, seed, split)
     batch = MixtureStream(means, std, training_points, 0, "train").batch(0)

@@ -30,7 +30,8 @@ SAMPLE_BATCH = 1000
 class OracleWeights(NamedTuple):
     """Weights of an oracle, float32, for row vectors times matrices, as in the original.
 
-    `embedding`: (V, E); `inputs`: (E, 4 H), `states`: (H, 4 H), `biases`: (4 H,), by GATES; `exit`: (H, V), `last`: V
+    `embedding`: (V, E). `inputs`: (E, 4 H), `states`: (H, 4 H), `biases`: (4 H,), in the order of GATES. `exit`: (H,
+    V). `last`: (V,).
     """
 
     embedding: OracleArray
@@ -61,33 +62,33 @@ class OracleDistribution:
     digest: str | None = None
 
     def network(self) -> Recurrent:
-        """Return the oracle. Raises DataError if its file changed."""
+        """Return the oracle. Raises DataError if its file was changed."""
         return _network(self)
 
     def log_probability(self, tokens: Tensor) -> Tensor:
-        """Return (N,) float64, nats, of sentences (N, T) int64; minus infinity for invalid tokens."""
+        """Return log-probabilities (N,) float64 in nats of sentences (N, T) int64; -inf for invalid tokens."""
         tokens = tokens.cpu()
         is_valid = ((tokens >= 0) & (tokens < self.words)).all(dim=1)
         values = self.network().log_likelihood(tokens.clamp(0, self.words - 1))
         return torch.where(is_valid, values, -torch.inf)
 
     def support(self) -> None:
-        """None: every sequence of words is possible."""
+        """Return None, because every sequence of words is possible."""
 
     def sample(self, count: int, stream: int) -> Tensor:
-        """Return (count, length) int64 from numpy's PCG64 with (seed, stream), equal for every version of torch."""
-        source, network, batches = np.random.default_rng([self.seed, stream]), self.network(), []
+        """Sample (count, length) int64 with numpy's PCG64 and (seed, stream), independent of the version of torch."""
+        rng, network, batches = np.random.default_rng([self.seed, stream]), self.network(), []
         for start in range(0, count, SAMPLE_BATCH):
-            uniform = source.random((min(SAMPLE_BATCH, count - start), self.length), dtype=np.float32)
+            uniform = rng.random((min(SAMPLE_BATCH, count - start), self.length), dtype=np.float32)
             batches.append(_sentences(network, torch.from_numpy(uniform)))
         return torch.cat(batches)
 
 
 def random_weights(words: int, size: int, seed: int) -> OracleWeights:
     """Sample all weights and biases from N(0, 1), as the original does: numpy's PCG64, in the order of the fields."""
-    source = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     shapes = ((words, size), (size, 4 * size), (size, 4 * size), (4 * size,), (size, words), (words,))
-    return OracleWeights(*(source.standard_normal(shape, dtype=np.float32) for shape in shapes))
+    return OracleWeights(*(rng.standard_normal(shape, dtype=np.float32) for shape in shapes))
 
 
 def read_weights(path: Path) -> OracleWeights:
@@ -114,8 +115,8 @@ def read_weights(path: Path) -> OracleWeights:
         ) from error
     _check_arrays(arrays, path)
     stacked = {kind: np.concatenate([arrays[f"{kind}{_gate_name(gate)}"] for gate in GATES], axis=-1) for kind in "WUb"}
-    whole = (arrays["E"], stacked["W"], stacked["U"], stacked["b"], arrays["Wo"], arrays["bo"])
-    return OracleWeights(*(array.astype(np.float32) for array in whole))
+    parts = (arrays["E"], stacked["W"], stacked["U"], stacked["b"], arrays["Wo"], arrays["bo"])
+    return OracleWeights(*(array.astype(np.float32) for array in parts))
 
 
 def _gate_name(gate: str) -> str:
@@ -138,7 +139,7 @@ def _check_arrays(arrays: dict[str, npt.NDArray[np.generic]], path: Path) -> Non
             )
     for name, array in arrays.items():
         if array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise DataError(f"{path}: {name} must contain finite real numbers")
+            raise DataError(f"{path}: {name} must contain finite real numbers; use the arrays of one oracle")
 
 
 @lru_cache(maxsize=4)
@@ -162,7 +163,7 @@ def build_network(weights: OracleWeights) -> Recurrent:
     words, size = weights.embedding.shape
     network = Recurrent(words, size, len(weights.states), ends=False).requires_grad_(False)
     embedding = torch.from_numpy(weights.embedding)
-    network.embedding.weight.copy_(torch.cat([embedding, embedding[:1]]))  # The start token is word 0.
+    network.embedding.weight.copy_(torch.cat([embedding, embedding[:1]]))  # the start token is word 0
     inputs, states, biases, second = network.lstm.all_weights[0]
     inputs.copy_(torch.from_numpy(weights.inputs).T)
     states.copy_(torch.from_numpy(weights.states).T)
@@ -175,7 +176,7 @@ def build_network(weights: OracleWeights) -> Recurrent:
 
 @torch.no_grad()
 def _sentences(network: Recurrent, uniform: Tensor) -> Tensor:
-    """Return (N, T) int64 from uniform numbers (N, T) in [0, 1)."""
+    """Generate sentences (N, T) int64 from uniform numbers (N, T) in [0, 1)."""
     state, tokens = network.start(len(uniform)), list[Tensor]()
     for numbers in uniform.unbind(dim=1):
         state = network.step(tokens[-1], state) if tokens else state

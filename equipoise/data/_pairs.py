@@ -72,7 +72,7 @@ class UnpairedStream:
     def __post_init__(self) -> None:
         check_split_size(len(self.real), self.batch_size, self.split, "images")
         if not len(self.source):
-            raise DataError(f"the split '{self.split}' contains no inputs")
+            raise DataError(f"the split '{self.split}' contains no inputs; add some, or change data.held_out")
 
     def batch(self, index: int) -> UnpairedBatch:
         """Return batch number `index`: real and source (B, C, H, W) float32 in [-1, 1], condition (B,) or None."""
@@ -84,17 +84,17 @@ class UnpairedStream:
 
 
 def connected_groups(names: Sequence[str], *marks: Sequence[str]) -> list[str]:
-    """Return the lowest name of each connected group: elements that share a mark are connected (union-find)."""
+    """Return the lowest name in the group of each element; elements that share a mark are connected (union-find)."""
     root = list(range(len(names)))
 
-    def find(place: int) -> int:
-        while root[place] != place:
-            root[place] = place = root[root[place]]
-        return place
+    def find(index: int) -> int:
+        while root[index] != index:
+            root[index] = index = root[root[index]]
+        return index
 
     for group in marks:
         first: dict[str, int] = {}
-        for place, mark in enumerate(group):
-            ends = sorted((find(place), find(first.setdefault(mark, place))), key=lambda end: names[end])
-            root[ends[1]] = ends[0]
-    return [names[find(place)] for place in range(len(names))]
+        for index, mark in enumerate(group):
+            roots = sorted((find(index), find(first.setdefault(mark, index))), key=lambda each: names[each])
+            root[roots[1]] = roots[0]
+    return [names[find(index)] for index in range(len(names))]

@@ -10,7 +10,7 @@ from equipoise.errors import DataError
 
 LARGEST = float(np.finfo(np.float32).max)
 SEPARATORS = (";", "\t", ",")
-"""Tried in this order; with the first two, a comma is a decimal point. Without any of them, whitespace separates."""
+"""Separators, tried in this order; with the first two, a comma is a decimal point. Without them: whitespace."""
 REMEDY = "repair the file, or remove it"
 
 NumberedLine = tuple[int, str]
@@ -18,7 +18,7 @@ NumberedLine = tuple[int, str]
 
 
 class NumberTable(NamedTuple):
-    """A table of numbers. `values`: (rows, columns) float32, finite. `lines`: the line number of every row, from 1.
+    """Numbers of a file. `values`: (rows, columns) float32, finite. `lines`: the line number of every row, from 1.
 
     `header`, `row_names`: whether names above the columns, or before the rows, were removed.
     """
@@ -54,7 +54,7 @@ def parse_table(content: bytes, name: str) -> NumberTable:
 
 
 def _split_lines(content: bytes, name: str) -> list[NumberedLine]:
-    """Return the lines that are not blank."""
+    """Return the lines that are not empty."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -78,7 +78,7 @@ def _fields(line: str, separator: str | None) -> list[str]:
 
 
 def _is_header(names: list[str], rows: int) -> bool:
-    """Whether the first line names the columns of a table with this number of rows."""
+    """Return whether the first line names the columns of a table with this number of rows."""
     if names[0] == "" and len(names) > 1:
         names = names[1:]
         rows = len(names)  # An empty name above row names suffices: only pandas writes it.
@@ -87,7 +87,7 @@ def _is_header(names: list[str], rows: int) -> bool:
 
 
 def _is_number(field: str) -> bool:
-    """Whether a field is a number, finite or not."""
+    """Return whether a field is a number, finite or not."""
     try:
         float(field)
     except ValueError:
@@ -96,7 +96,7 @@ def _is_number(field: str) -> bool:
 
 
 def _numbers(texts: list[str], separator: str | None) -> npt.NDArray[np.float64] | None:
-    """Return (rows, columns) float64; None if a line is invalid."""
+    """Parse lines to (rows, columns) float64; None if a line is invalid."""
     try:
         values = np.loadtxt(texts, delimiter=separator, dtype=np.float64, ndmin=2, comments=None)
     except ValueError:
@@ -109,9 +109,9 @@ def _first_error(texts: list[str], numbers: list[int], separator: str | None) ->
     columns = len(_fields(texts[0], separator))
     for number, text in zip(numbers, texts, strict=True):
         fields = _fields(text, separator)
-        for place, field in enumerate(fields, 1):
+        for column, field in enumerate(fields, 1):
             if problem := _field_error(field):
-                return f"line {number}: value {place} {problem}"
+                return f"line {number}: value {column} {problem}"
         if len(fields) != columns:
             return f"line {number}: {len(fields)} values instead of {columns} as in line {numbers[0]}"
     raise AssertionError("numpy cannot read what Python can")

@@ -1,19 +1,26 @@
-"""Text files: their lines, words in order of frequency, and the split of lines."""
+"""Text files: their lines, words in order of frequency, and the split of lines; streams of sentences."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
+from equipoise.core.data import Split, TokenBatch
+from equipoise.core.tokens import END
+from equipoise.data._arrays import batch_indices, check_split_size
 from equipoise.errors import DataError
 
 MAX_BYTES = 2**30
-"""Files larger than 1 GiB are refused, because all lines are kept in memory."""
+"""Largest size of a file: all lines are loaded into memory."""
 
 
 class TextFile(NamedTuple):
-    """The non-blank lines of a text, their line numbers from 1, and the SHA-256 of the file."""
+    """The non-empty lines of a text, their line numbers from 1, and the SHA-256 of the file."""
 
     texts: tuple[str, ...]
     numbers: tuple[int, ...]
@@ -52,11 +59,36 @@ def words_by_frequency(split: Sequence[Sequence[str]]) -> list[str]:
 
 
 def split_texts(texts: Sequence[str], share: float) -> list[bool]:
-    """Return which of the truncated lines are held out: about `share` of the distinct ones, by lowest digests.
+    """Return whether each of the truncated lines is held out: about `share` of the distinct ones, by lowest digests.
 
-    Equal lines stay together; at least one is held out if `share` is above 0, and at least one is trained on.
+    Equal lines are in the same split. Some line is held out if `share` is above 0, and some line is trained on.
     """
     ordered = sorted(set(texts), key=lambda text: hashlib.sha256(text.encode()).digest())
     count = min(max(round(share * len(ordered)), int(share > 0)), len(ordered) - 1)
-    out = set(ordered[:count])
-    return [text in out for text in texts]
+    held_out = set(ordered[:count])
+    return [text in held_out for text in texts]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SentenceStream:
+    """Endless epochs over sentences (N, T) int64, each in a new random order, without labels.
+
+    `ends`: whether token 0 ends a sentence. Raises DataError if there are fewer sentences than a batch, SettingError
+    for an empty batch.
+    """
+
+    sentences: Tensor
+    ends: bool
+    batch_size: int
+    seed: int
+    split: Split
+
+    def __post_init__(self) -> None:
+        check_split_size(len(self.sentences), self.batch_size, self.split, "sentences")
+
+    def batch(self, index: int) -> TokenBatch:
+        """Return batch number `index`: real (B, T) int64, lengths (B,) int64."""
+        indices = batch_indices(len(self.sentences), self.batch_size, self.seed, self.split, index)
+        tokens = self.sentences.index_select(0, indices)
+        lengths = (tokens != END).sum(dim=1) if self.ends else torch.full((len(tokens),), tokens.shape[1])
+        return TokenBatch(tokens, lengths=lengths)

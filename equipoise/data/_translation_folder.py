@@ -1,4 +1,4 @@
-"""Base of translation data sets in a folder: their options, and how the folder is read."""
+"""Base class of translation data sets in a folder: options, and reading of the folder."""
 
 import dataclasses
 from collections.abc import Generator, Iterator
@@ -15,9 +15,9 @@ from equipoise.data._translation_images import FolderOptions, TranslationImages
 
 @dataclass(frozen=True, slots=True)
 class TranslationFolder:
-    """Inputs and samples, (C, S, S) float32 in [-1, 1] each. Raises SettingError for an invalid option.
+    """Translation data in a folder: inputs and samples, (C, S, S) float32 in [-1, 1] each.
 
-    `pairs`: whether images of the same name must belong together.
+    `pairs`: whether images of the same name must be pairs. Raises SettingError for an invalid option.
     """
 
     pairs: ClassVar[bool]
@@ -57,12 +57,12 @@ class TranslationFolder:
         yield from self._scan()
 
     def resolve(self) -> Self:
-        """Return the same with full paths, and size, sides, channels and digest as read."""
+        """Return the data set with full paths, and with size, sides, channels and digest as read."""
         resolved: Self = exhaust(self._scan())
         return resolved
 
     def open(self) -> tuple[Self, TranslationImages]:
-        """Return the resolved data set and its images; reads the folder only if it must."""
+        """Return the resolved data set and its images; reads the folder only if necessary."""
         if None not in (self.channels, self.source_channels) and (
             images := _translation_images.open_decoded(self._folder_options())
         ):
@@ -71,7 +71,7 @@ class TranslationFolder:
         return data, _translation_images.require_decoded(data._folder_options())
 
     def is_greyed(self, side: Literal["source", "target"]) -> bool:
-        """Whether colour images of a side are converted to grey; False if the cache was deleted."""
+        """Return whether colour images of a side are converted to grey; False if the cache was deleted."""
         channels, result = (
             self.source_channels if side == "source" else self.channels,
             _translation_images.open_decoded(self._folder_options()),

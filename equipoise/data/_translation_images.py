@@ -1,6 +1,6 @@
 """Images of a translation data set: inputs and samples, as halves of every image or in two subfolders.
 
-Finds, checks and decodes them; how inputs and samples are related is up to the data set.
+This module finds, checks and decodes them; the data set defines how inputs and samples are related.
 """
 
 import re
@@ -49,7 +49,7 @@ class FolderLayout(NamedTuple):
 
 
 class FolderOptions(NamedTuple):
-    """How to read a folder; None for values to be determined, `size` overrides that of `form`."""
+    """Options of reading a folder; None for values to be determined. `size` overrides the size in `form`."""
 
     folder: Path
     cache: Path
@@ -73,13 +73,13 @@ class TranslationImages(NamedTuple):
         return [row for row, path in enumerate(self.cached.paths) if self.layout.beside or top_folder(path) == side]
 
     def pairs(self) -> tuple[list[int], list[int]]:
-        """Return the rows of inputs and of samples, pair by pair; images whose partner was skipped are excluded."""
+        """Return the rows of the inputs and samples of all pairs, without images whose partner was skipped."""
         paths = self.cached.paths
         if self.layout.beside:
             return list(range(len(paths))), list(range(len(paths)))
         sources, targets = ({pair_name(paths[row]): row for row in self.rows(side)} for side in self.layout.sides)
-        both = [name for name in sources if name in targets]
-        return [sources[name] for name in both], [targets[name] for name in both]
+        names = [name for name in sources if name in targets]
+        return [sources[name] for name in names], [targets[name] for name in names]
 
     def pair_groups(self) -> list[str]:
         """Return a group name for each of `pairs`: pairs that share an input or a sample are in the same group."""
@@ -93,7 +93,7 @@ class TranslationImages(NamedTuple):
         return connected_groups(names, names, [self.cached.digests[row] for row in targets])
 
     def array(self, side: str) -> Tensor:
-        """Return (N, 3, S, S) uint8, of which `rows` are those of the side."""
+        """Return images (N, 3, S, S) uint8; the images of the side are in its `rows`."""
         first = 3 * HALVES.index(side) if self.layout.beside else 0
         return self.cached.array[:, first : first + 3]
 
@@ -105,13 +105,13 @@ class TranslationImages(NamedTuple):
         return ImageRows(array[:, :1], selected) if self.is_grey(side) else ImageRows(array, selected, luma=True)
 
     def is_grey(self, side: str) -> bool:
-        """Whether every image of a side is grey."""
+        """Return whether every image of a side is grey."""
         chunks = torch.split(self.array(side).index_select(0, torch.tensor(self.rows(side))), 4096)
         return all(bool((chunk[:, :1] == chunk).all()) for chunk in chunks)
 
 
 def scan_folder(options: FolderOptions, *, pairs: bool) -> Generator[Preparation, None, TranslationImages]:
-    """Scan a folder and decode new images. `pairs`: images of the same name must belong together.
+    """Scan a folder and decode new images. `pairs`: whether images of the same name must be pairs.
 
     Raises DataError for an invalid folder, or if it changed since the digest was computed.
     """
@@ -146,8 +146,9 @@ def scan_folder(options: FolderOptions, *, pairs: bool) -> Generator[Preparation
 
 
 def open_decoded(options: FolderOptions) -> TranslationImages | None:
-    """Return the images decoded before, without reading the folder; None if options are unresolved or the cache is
-    missing.
+    """Return the images from the cache, without reading the folder.
+
+    None if options are unresolved or the cache is missing.
     """
     if options.size is None or options.source is None or options.target is None or options.digest is None:
         return None
@@ -158,7 +159,7 @@ def open_decoded(options: FolderOptions) -> TranslationImages | None:
 
 
 def require_decoded(options: FolderOptions) -> TranslationImages:
-    """Return the images decoded before. Raises DataError if the cache was deleted meanwhile."""
+    """Return the images from the cache. Raises DataError if it was deleted in the meantime."""
     result = open_decoded(options)
     if result is None:
         raise DataError(f"the cache {options.cache} was changed while it was read; run the command again")
@@ -179,7 +180,7 @@ def check_options(image_size: int | None, channels: Sequence[int | None], held_o
 def resolve_layout(
     files: Sequence[File], source: str | None, target: str | None, beside: bool | None = None, *, pairs: bool
 ) -> FolderLayout:
-    """Determine the location of both sides: as given, or two subfolders, or trainA and trainB, or, for pairs, halves.
+    """Determine the location of both sides: as set, or two subfolders, or trainA and trainB, or, for pairs, halves.
 
     Subfolders named left and right are subfolders unless `beside` is true. Raises DataError for a missing subfolder, or
     if the location is ambiguous, SettingError for invalid halves.
@@ -210,7 +211,7 @@ def resolve_layout(
 
 
 def _uses_halves(tops: Sequence[str], source: str | None, target: str | None) -> bool:
-    """Whether pairs are halves of one image."""
+    """Return whether pairs are halves of one image."""
     named = {name for name in (source, target) if name is not None}
     if not named:
         return len(tops) != 2
@@ -245,19 +246,20 @@ def check_halves(folder: Path, files: Sequence[File]) -> None:
 def check_names(files: Sequence[File], layout: FolderLayout) -> None:
     """Raise DataError for images without a partner of the same name in the other subfolder, or with two."""
     sides = [_by_name(files, side) for side in layout.sides]
-    alone = sorted(
+    unpaired = sorted(
         {path for side, other in (sides, sides[::-1]) for n in side.keys() - other.keys() for path in side[n]}
     )
-    if alone:
+    if unpaired:
         raise DataError(
-            f"{format_count(len(alone), 'image')} of {len(files):,} {agree(len(alone), 'has', 'have')} "
-            f"no partner of the same name: {format_names(alone)}; "
+            f"{format_count(len(unpaired), 'image')} of {len(files):,} {agree(len(unpaired), 'has', 'have')} "
+            f"no partner of the same name: {format_names(unpaired)}; "
             f"pairs are {layout.source}/NAME and {layout.target}/NAME: rename or remove them"
         )
-    twice = sorted(path for side in sides for paths in side.values() if len(paths) > 1 for path in paths)
-    if twice:
+    duplicates = sorted(path for side in sides for paths in side.values() if len(paths) > 1 for path in paths)
+    if duplicates:
         raise DataError(
-            f"{format_count(len(twice), 'image')} differ only in the extension: {format_names(twice)}; keep one of each"
+            f"{format_count(len(duplicates), 'image')} differ only in the extension: {format_names(duplicates)}; "
+            "keep one of each"
         )
 
 
@@ -279,7 +281,7 @@ def check_sizes(folder: Path, files: Sequence[File], layout: FolderLayout) -> No
 
 
 def pair_name(path: str) -> str:
-    """Return what the two images of a pair have in common: the path in the subfolder, without its extension."""
+    """Return the common name of the two images of a pair: the path in the subfolder, without its extension."""
     return re.sub(r"\.[^./]*$", "", path.partition("/")[2])
 
 

@@ -1,4 +1,4 @@
-"""Windows of numbers from text files, and their batches."""
+"""Windows of numbers from text files, and streams over them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from equipoise.data._tables import NumberTable, parse_table
 from equipoise.errors import DataError
 
 CHUNK = 256
-"""Windows processed at once, to bound memory."""
+"""Number of windows processed at once, to bound memory."""
 
 WindowArray = npt.NDArray[np.float32]
-"""(rows, columns)."""
+"""A window of numbers: (rows, columns) float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowDecoder:
-    """Decodes a file to a window of `shape`, that of `first`, resampled to a square of `size` if given."""
+    """Decoder of files to windows of `shape`, the shape of the file `first`. `size`: side after resampling, or None."""
 
     folder: Path
     first: str
@@ -62,7 +62,7 @@ class WindowDecoder:
             "constant": constant_windows,
             "stretched": self.size is not None and self.shape[0] != self.shape[1],
         }
-        # Resampling rounds, so a constant window would not stay constant.
+        # Resampling rounds: a constant window would not remain constant.
         window = np.full(self.target, table.values[0, 0]) if constant_windows else resample(table.values, self.target)
         return Decoded(window, {fact: int(value) for fact, value in facts.items()})
 
@@ -87,13 +87,13 @@ def resample(window: WindowArray, shape: tuple[int, int]) -> WindowArray:
 
 
 def value_range(windows: Tensor, rows: Sequence[int]) -> tuple[float, float]:
-    """Return the smallest and the largest number in the given windows (N, rows, columns)."""
+    """Return the smallest and the largest number in `rows` of windows (N, rows, columns)."""
     bounds = [windows[part].aminmax() for part in _chunks(rows)]
-    return min(float(each.min) for each in bounds), max(float(each.max) for each in bounds)
+    return min(float(part.min) for part in bounds), max(float(part.max) for part in bounds)
 
 
 def share_outside(windows: Tensor, rows: Sequence[int], low: float, high: float) -> float:
-    """Return the share of numbers in the given windows that are below `low` or above `high`."""
+    """Return the share of numbers in `rows` of windows that are below `low` or above `high`."""
     parts = (windows[part] for part in _chunks(rows))
     return sum(int(((part < low) | (part > high)).sum()) for part in parts) / (len(rows) * windows[0].numel())
 
@@ -105,7 +105,7 @@ def _chunks(rows: Sequence[int]) -> list[Tensor]:
 def constant_windows(windows: Tensor) -> list[int]:
     """Return the indices of windows (N, rows, columns) whose numbers are all equal."""
     bounds = [windows[part].flatten(1).aminmax(dim=1) for part in _chunks(range(len(windows)))]
-    result: list[int] = torch.cat([each.min == each.max for each in bounds]).nonzero().flatten().tolist()
+    result: list[int] = torch.cat([part.min == part.max for part in bounds]).nonzero().flatten().tolist()
     return result
 
 

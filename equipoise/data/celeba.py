@@ -35,10 +35,10 @@ MD5 = "00d2c5bc6d35e252742224ab0c1e8fcb"
 PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 COUNT = 202_599
 TRAIN = 162_770
-"""The last training image.
+"""Number of the last training image.
 
-list_eval_partition.txt: images up to 162770.jpg for training, up to 182637.jpg for validation, the rest for tests; no
-person is in two of the three.
+In list_eval_partition.txt: images up to 162770.jpg for training, up to 182637.jpg for validation, the rest for tests;
+no person is in two of the three.
 """
 COUNTS: dict[Split, int] = {"train": TRAIN, "held_out": COUNT - TRAIN}
 NAME = re.compile(r"\d{6}\.jpg")
@@ -53,10 +53,10 @@ PROGRESS_EVERY = 500
 class CelebA:
     """Faces (3, S, S) float32 in [-1, 1], without labels, decoded once into a cache.
 
-    The central 178 x 178 of the 178 x 218 pixels, downsampled: the crop of common DCGAN examples (PyTorch's DCGAN
-    tutorial: Resize, then CenterCrop). Others use a smaller crop, 108 to 160 pixels, so published values are comparable
-    only for the same crop. 162,770 images for training; those for validation and tests, 39,829, are held out. Raises
-    SettingError for an unsupported size.
+    Images are the central 178 x 178 of 178 x 218 pixels, downsampled: the crop of common DCGAN examples (PyTorch's
+    DCGAN tutorial: Resize, then CenterCrop). Others use a smaller crop, 108 to 160 pixels, so published values are
+    comparable only for the same crop. 162,770 images for training; those for validation and tests, 39,829, are held
+    out. Raises SettingError for an unsupported size.
     """
 
     root: str = "data"
@@ -75,11 +75,11 @@ class CelebA:
             raise SettingError(f"image_size = {self.image_size} is not supported by 'celeba'; use 16, 32, 64 or 128")
 
     def prepare(self) -> Iterator[Preparation]:
-        """Unpack and decode, if not done before. Raises DataError, which says what to put where, if it is missing."""
+        """Unpack and decode the images if necessary. Raises DataError with instructions if the archive is missing."""
         yield from self._scan()
 
     def resolve(self) -> Self:
-        """Return the same with full paths and the digest as read."""
+        """Return the data set with full paths and the digest as read."""
         resolved: Self = exhaust(self._scan())
         return resolved
 
@@ -90,7 +90,7 @@ class CelebA:
 
     @property
     def suggestion(self) -> Suggestion:
-        """Five epochs of batches of 128, as in PyTorch's DCGAN tutorial: minutes on a GPU, many hours on a CPU."""
+        """Settings for five epochs, as in PyTorch's DCGAN tutorial: minutes on a GPU, many hours on a CPU."""
         return Suggestion(model="dcgan:celeba64", steps=6400, batch_size=128)
 
     def count(self, split: Split) -> int:
@@ -125,15 +125,15 @@ class CelebA:
         return dataclasses.replace(self, root=str(root), cache=str(cache), digest=cached.digest)
 
     def _unpack(self, root: Path, cache: Path) -> Generator[Preparation, None, Path]:
-        """Return the folder of the images, as it is or unpacked into the cache."""
-        places = (root / "celeba", root)
-        for folder in (place / ALIGNED for place in places):
+        """Return the folder of the images: the existing one, or one in the cache with the unpacked archive."""
+        locations = (root / "celeba", root)
+        for folder in (location / ALIGNED for location in locations):
             if folder.is_dir():
                 return folder
-        if (archive := _download.first_existing([place / ARCHIVE for place in places])) is None:
+        if (archive := _download.first_existing([location / ARCHIVE for location in locations])) is None:
             raise DataError(
-                f"CelebA is not in {places[0]} and cannot be downloaded automatically: get {ARCHIVE} from {PAGE} and "
-                f"put it there, or pass its folder with --option data.root=FOLDER"
+                f"CelebA is not in {locations[0]} and cannot be downloaded automatically: get {ARCHIVE} from {PAGE} "
+                f"and put it there, or pass its folder with --option data.root=FOLDER"
             )
         status = archive.stat()
         target = cache / f"celeba-{content_digest(f'{archive} {status.st_size} {status.st_mtime_ns}'.encode())}"
@@ -145,7 +145,7 @@ class CelebA:
         return target
 
     def _open(self) -> CachedFolder:
-        """Return the images; reads the folder only once, or if the cache was deleted."""
+        """Return the images; reads the folder only if they are not in the cache."""
         key = _key(self.image_size)
         if self.digest is not None and (cached := _cache.open_cached(Path(self.cache), self.digest, key)):
             return cached

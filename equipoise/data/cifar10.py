@@ -49,8 +49,8 @@ SIZES = (16, 32)
 class CIFAR10:
     """Photographs of animals and vehicles: (3, S, S) float32 in [-1, 1], labels 0 to 9.
 
-    50,000 for training; the published test set, 10,000, is held out. 32 pixels a side are the original, 16 are
-    resampled. Raises SettingError for an unsupported size.
+    50,000 images for training; the published test set of 10,000 is held out. The original has 32 pixels a side; images
+    of 16 are resampled. Raises SettingError for an unsupported size.
     """
 
     root: str = "data"
@@ -66,13 +66,13 @@ class CIFAR10:
             raise SettingError(f"image_size = {self.image_size} is not supported by 'cifar10'; use 16 or 32")
 
     def prepare(self) -> Iterator[Preparation]:
-        """Download missing files. Raises DataError, which says what to put where, if that fails."""
+        """Download missing files. Raises DataError with instructions if that fails."""
         root = Path(self.root).expanduser().resolve()
         if _local(root) is None:
             yield from _download.download([ARCHIVE], root / "cifar10")
 
     def resolve(self) -> Self:
-        """Return the same with a full path, downloaded and checked."""
+        """Return the data set with a full path, after downloading and checking its files."""
         result = dataclasses.replace(self, root=str(Path(self.root).expanduser().resolve()))
         for split in FILES:
             result._part(split)
@@ -86,7 +86,7 @@ class CIFAR10:
 
     @property
     def suggestion(self) -> Suggestion:
-        """A first result within an hour on one core; good ones need a GPU."""
+        """Settings for a first result within an hour on one core; good results need a GPU."""
         return Suggestion(model="dcgan", steps=10_000, batch_size=64, controller="annealed")
 
     def count(self, split: Split) -> int:
@@ -117,7 +117,7 @@ class LocalArchive(NamedTuple):
 
 
 def _local(root: Path) -> LocalArchive | None:
-    """Return the first copy that exists."""
+    """Return the first local copy that exists, or None."""
     archives = [folder / ARCHIVE.name for folder in (root / "cifar10", root)]
     folders = [folder / UNPACKED for folder in (root / "cifar10", root)]
     path = _download.first_existing(archives) or next((folder for folder in folders if folder.is_dir()), None)
@@ -129,7 +129,7 @@ def _arrays(local: LocalArchive, split: Split, size: int, published: bool) -> tu
     """Return the images of a split, (N, 3, size, size) uint8, and labels, (N,) int64. Cached; do not modify."""
     if published and local.path.is_file():
         _download.check_file(local.path, ARCHIVE.md5)
-    contents = (_unpack if local.path.is_file() else _read)(local.path, FILES[split])
+    contents = (_read_archive if local.path.is_file() else _read_folder)(local.path, FILES[split])
     parts = [
         parse_records(f"{name} of {local.path}", content) for name, content in zip(FILES[split], contents, strict=True)
     ]
@@ -142,13 +142,13 @@ def _arrays(local: LocalArchive, split: Split, size: int, published: bool) -> tu
     return resize_images(images, size), labels
 
 
-def _read(folder: Path, names: tuple[str, ...]) -> list[bytes]:
+def _read_folder(folder: Path, names: tuple[str, ...]) -> list[bytes]:
     """Read the files of a folder. Raises DataError if one is missing."""
     return [_download.read_file(folder / name, None) for name in names]
 
 
-def _unpack(archive: Path, names: tuple[str, ...]) -> list[bytes]:
-    """Read files of the archive, in any folder of it. Raises DataError if it is damaged, or one is missing."""
+def _read_archive(archive: Path, names: tuple[str, ...]) -> list[bytes]:
+    """Read files from any folder of the archive. Raises DataError if it is damaged, or a file is missing."""
     contents: dict[str, bytes] = {}
     try:
         with tarfile.open(archive, "r:gz") as archived:

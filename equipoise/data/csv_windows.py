@@ -39,12 +39,12 @@ DECODING = 1
 """Version of the decoder; incremented when its output changes."""
 TASK = "reading windows"
 ATTEMPTS = 3
-"""Attempts at reading: another process that reads other types of the folder may replace the index."""
+"""Number of attempts at reading: another process that reads other types of the folder may replace the index."""
 
 
 @dataclass(frozen=True, slots=True)
 class CsvWindows:
-    """Windows of a folder: (1, rows, columns) float32 in [-1, 1], labelled by type if there are several.
+    """Windows of numbers in a folder: (1, rows, columns) float32 in [-1, 1], labelled by type if there are several.
 
     Raises SettingError for an option out of range.
     """
@@ -80,15 +80,15 @@ class CsvWindows:
             raise SettingError(f"low = {self.low:g} must be below high = {self.high:g}")
 
     def prepare(self) -> Iterator[Preparation]:
-        """Read every file once; yields notes.
+        """Read every file once; yields progress and notes.
 
-        Raises DataError for the first file that is not a window, with its line, and if the folder changed since
-        `digest` was computed; UnknownNameError for an unknown type.
+        Raises DataError, naming file and line, for the first file that is not a window, and if the folder changed
+        since `digest` was computed; UnknownNameError for an unknown type.
         """
         yield from self._scan()
 
     def resolve(self) -> Self:
-        """Return the same with full paths, and types, range, size and digest as read.
+        """Return the data set with full paths, and with types, range, size and digest as read.
 
         Raises as `prepare` does, and DataError if every window is constant.
         """
@@ -97,7 +97,7 @@ class CsvWindows:
 
     @property
     def spec(self) -> DataSpec:
-        """Grey images; mirrored windows would run backwards in time. Does not read the folder once resolved."""
+        """Grey images; mirror images are not valid: time would run backwards. Reads the folder unless resolved."""
         if self.types is None or self.low is None or self.high is None or self.window is None:
             return self.resolve().spec
         shape = self.window if self.image_size is None else (self.image_size, self.image_size)
@@ -106,7 +106,7 @@ class CsvWindows:
 
     @property
     def suggestion(self) -> Suggestion:
-        """For hundreds of windows: small batches, several per epoch."""
+        """Settings for hundreds of windows: small batches, several per epoch."""
         metric = "kd_efficientnet_lite0" if self.count("held_out") >= MIN_HELD_OUT else None
         batch_size = min(16, self.count("train"))
         return Suggestion("dcgan", steps=3000, batch_size=batch_size, metric=metric, controller="annealed")
@@ -158,17 +158,17 @@ class CsvWindows:
         """Return the values that -1 and 1 represent. Raises DataError if they are equal."""
         if result.facts["constant"] == len(result.array):
             raise DataError(f"every window in {self.folder} is constant: there is nothing to learn; use other files")
-        least, greatest = value_range(result.array, _rows(result, self.held_out, "train"))
-        low, high = least if self.low is None else self.low, greatest if self.high is None else self.high
+        minimum, maximum = value_range(result.array, _rows(result, self.held_out, "train"))
+        low, high = minimum if self.low is None else self.low, maximum if self.high is None else self.high
         if low >= high:
             raise DataError(
-                f"the training windows in {self.folder} range from {least:g} to {greatest:g}, outside of low = {low:g} "
-                f"to high = {high:g}; remove or change these options"
+                f"the training windows in {self.folder} range from {minimum:g} to {maximum:g}, outside of "
+                f"low = {low:g} to high = {high:g}; remove or change these options"
             )
         return low, high
 
     def _open(self) -> tuple[Self, CachedFolder]:
-        """Return the resolved data set and its windows; reads the folder only if it must."""
+        """Return the resolved data set and its windows; reads the folder only if necessary."""
         if None not in (self.types, self.low, self.high, self.window) and (result := self._cached()):
             return self, result
         data = self.resolve()
@@ -184,7 +184,7 @@ class CsvWindows:
         return {"data": "csv_windows", "decoding": DECODING, "image_size": self.image_size}
 
     def _select_types(self, listed: Sequence[File]) -> tuple[tuple[str, ...], tuple[File, ...]]:
-        """Return the types, and the files that belong to them; all files if there are no types.
+        """Return the types and their files; all files if there are no types.
 
         Raises UnknownNameError for an unknown type.
         """
@@ -196,7 +196,7 @@ class CsvWindows:
         return types, tuple(file for file in listed if not types or top_folder(file.path) in types)
 
     def _notes(self, result: CachedFolder, types: Sequence[str], untyped: Sequence[str]) -> Iterator[str]:
-        """Yield what the user should know of the windows."""
+        """Yield notes on the windows for the user."""
         if types:
             counts = Counter(map(top_folder, result.paths))
             yield (
@@ -224,5 +224,5 @@ class CsvWindows:
 
 
 def _rows(result: CachedFolder, share: float, split: Split) -> list[int]:
-    train, out = split_by_digest(result.digests, share)
-    return train if split == "train" else out
+    train, held_out = split_by_digest(result.digests, share)
+    return train if split == "train" else held_out

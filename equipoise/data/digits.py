@@ -20,8 +20,8 @@ __all__ = ["Digits"]
 class Digits(NoPreparation):
     """MNIST digits, white on black: (1, S, S) float32 in [-1, 1], labels 0 to 9.
 
-    At 32 pixels a side the original 28 with a border of two black pixels, at other sizes resampled. Raises SettingError
-    for an unsupported size, or more images than there are.
+    At 32 pixels a side, images are the original 28 pixels with a border of two black pixels; other sizes are resampled.
+    Raises SettingError for an unsupported size, or for more images than exist.
     """
 
     image_size: int = 32
@@ -41,7 +41,7 @@ class Digits(NoPreparation):
 
     @property
     def suggestion(self) -> Suggestion:
-        """Minutes on one core."""
+        """Settings for a run of minutes on one core."""
         return Suggestion(model="dcgan", steps=1200, batch_size=64, metric="kd_digits", controller="annealed")
 
     def count(self, split: Split) -> int:

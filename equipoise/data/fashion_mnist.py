@@ -38,8 +38,9 @@ SOURCE = _idx.IdxSource(
 class FashionMNIST:
     """Clothing, light on black: (1, S, S) float32 in [-1, 1], labels 0 to 9.
 
-    60,000 for training; the published test set, 10,000, is held out. At 32 pixels a side the original 28 with a border
-    of two black pixels, at other sizes resampled. Raises SettingError for an unsupported size.
+    60,000 images for training; the published test set of 10,000 is held out. At 32 pixels a side, images are the
+    original 28 pixels with a border of two black pixels; other sizes are resampled. Raises SettingError for an
+    unsupported size.
     """
 
     root: str = "data"
@@ -53,11 +54,11 @@ class FashionMNIST:
         _idx.check_size("fashion_mnist", self.image_size)
 
     def prepare(self) -> Iterator[Preparation]:
-        """Download missing files. Raises DataError, which says what to put where, if that fails."""
+        """Download missing files. Raises DataError with instructions if that fails."""
         return _idx.prepare(SOURCE, self.root)
 
     def resolve(self) -> Self:
-        """Return the same with a full path, downloaded and checked."""
+        """Return the data set with a full path, after downloading and checking its files."""
         result = dataclasses.replace(self, root=str(Path(self.root).expanduser().resolve()))
         for split in _idx.COUNTS:
             _idx.load_split(SOURCE, result.root, split, result.image_size, result.published)
@@ -70,7 +71,7 @@ class FashionMNIST:
 
     @property
     def suggestion(self) -> Suggestion:
-        """Minutes on one core; longer runs improve the result."""
+        """Settings for a run of minutes on one core; longer runs improve the result."""
         return Suggestion(model="dcgan", steps=3000, batch_size=64, controller="annealed")
 
     def count(self, split: Split) -> int:

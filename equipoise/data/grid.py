@@ -1,7 +1,7 @@
 """Twenty-five narrow Gaussians on a square grid: points in the plane, for counting missing modes.
 
-The means are those of PacGAN (Lin et al. 2018): {-4, -2, 0, 2, 4} in both directions. Computed, so without a licence or
-a digest.
+The means are those of PacGAN (Lin et al. 2018): {-4, -2, 0, 2, 4} in both directions. The points are computed, so there
+is no licence and no digest.
 """
 
 from dataclasses import dataclass
@@ -46,14 +46,14 @@ class Grid(NoPreparation):
 
     @property
     def suggestion(self) -> Suggestion:
-        """A few minutes on one core."""
+        """Settings for a run of a few minutes on one core."""
         return Suggestion(model="mlp", steps=5000, batch_size=256, metric="mixture_modes", controller="annealed")
 
     def count(self, split: Split) -> int | None:
-        """None: endless, except for training with `training_points`."""
+        """Return `training_points` for training; None, for endless data, without them and held out."""
         return self.training_points if split == "train" else None
 
     def stream(self, split: Split, batch_size: int, seed: int) -> MixtureStream | FinitePointStream:
-        """Endless batches. Raises SettingError for a batch of none, DataError for one of more points than there are."""
+        """Return endless batches. Raises SettingError for an empty batch, DataError for fewer points than a batch."""
         line = (torch.arange(self.side) - (self.side - 1) / 2) * self.spacing
         return mixture_stream(torch.cartesian_prod(line, line), self.std, self.training_points, split, batch_size, seed)

@@ -1,7 +1,7 @@
 """A folder of images: PNG, JPEG, WebP, BMP or TIFF, of any size and colour; subfolders are classes.
 
 Images are decoded once into a cache next to the runs, and memory-mapped from there; the folder itself is never
-modified. Its licence is yours to check. See docs/data.md.
+modified. Check the licence of your images. See docs/data.md.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ __all__ = ["ImageFolder"]
 DECODER = 1
 """Version of the decoder; incremented when its output changes."""
 MAX_LISTED_CLASSES = 8
-"""Classes that a note lists."""
+"""Largest number of classes that a note lists."""
 TASK = "decoding images"
 
 
@@ -74,7 +74,7 @@ class ImageFolder:
         yield from self._scan()
 
     def resolve(self) -> Self:
-        """Return the same with full paths, and size, channels, classes and digest as read."""
+        """Return the data set with full paths, and with size, channels, classes and digest as read."""
         resolved: Self = exhaust(self._scan())
         return resolved
 
@@ -88,7 +88,7 @@ class ImageFolder:
 
     @property
     def suggestion(self) -> Suggestion:
-        """A first result within an hour on two cores; for a small folder, one batch is the whole set."""
+        """Settings for a first result within an hour on two cores; a small folder is a single batch."""
         metric = "kd_efficientnet_lite0" if self.count("held_out") >= MIN_HELD_OUT else None
         batch_size = min(64, self.count("train"))
         return Suggestion("dcgan", steps=5000, batch_size=batch_size, metric=metric, controller="annealed")
@@ -149,7 +149,7 @@ class ImageFolder:
         return result
 
     def _open(self) -> tuple[Self, CachedFolder]:
-        """Return the resolved data set and its images; reads the folder only if it must."""
+        """Return the resolved data set and its images; reads the folder only if necessary."""
         if None not in (self.channels, self.classes) and (cached := self._cached()):
             return self, cached
         data = self.resolve()
@@ -165,10 +165,10 @@ class ImageFolder:
         )
 
     def _rows(self, cached: CachedFolder, split: Split) -> list[int]:
-        """Return the rows of a split: of all images, or of those that have a class."""
+        """Return the rows of a split: among all images, or among those that have a class."""
         rows = [row for row, path in enumerate(cached.paths) if not self.classes or top_folder(path) in self.classes]
         train, held_out = _cache.split_by_digest([cached.digests[row] for row in rows], self.held_out)
-        return [rows[place] for place in (held_out if split == "held_out" else train)]
+        return [rows[index] for index in (held_out if split == "held_out" else train)]
 
     def _class_names(self, cached: CachedFolder) -> tuple[str, ...]:
         """Return the subfolders that are classes. Raises DataError if a requested one contains no image."""
@@ -181,7 +181,7 @@ class ImageFolder:
         return self.classes
 
     def _notes(self, cached: CachedFolder) -> Iterator[str]:
-        """Yield what the user should know of the classes."""
+        """Yield notes on the classes for the user."""
         if self.classes:
             counts = Counter(top_folder(path) for path in cached.paths)
             listed = ", ".join(f"{printable(name)} {counts[name]:,}" for name in self.classes[:MAX_LISTED_CLASSES])
@@ -194,7 +194,7 @@ class ImageFolder:
 
 @dataclass(frozen=True, slots=True)
 class GreyStream:
-    """Batches of colour images, converted to grey by luma."""
+    """Stream of colour images, converted to grey by luma."""
 
     colour: ImageStream
 

@@ -36,9 +36,9 @@ GROUPS = (
 class OpenMoji(NoPreparation):
     """Emoji on white: colour (3, S, S) and outline (1, S, S), float32 in [-1, 1]; the label is the group of the emoji.
 
-    Rendered at 64 pixels a side, smaller sizes resampled from that. A tenth is held out, by a hash of the emoji's code;
-    nearly identical emoji, such as man and woman of one profession, are in the same split. Raises SettingError for an
-    unsupported size, or more images than there are.
+    Images are rendered at 64 pixels a side; smaller sizes are resampled from these. A tenth is held out, by a hash of
+    the emoji's code; nearly identical emoji, such as man and woman of one profession, are in the same split. Raises
+    SettingError for an unsupported size, or for more images than exist.
     """
 
     image_size: int = 32
@@ -68,7 +68,7 @@ class OpenMoji(NoPreparation):
 
     @property
     def suggestion(self) -> Suggestion:
-        """Minutes on one core at 32 pixels."""
+        """Settings for a run of minutes on one core at 32 pixels."""
         return Suggestion("dcgan", steps=3000, batch_size=64, metric="kd_efficientnet_lite0", controller="annealed")
 
     def count(self, split: Split) -> int:
@@ -90,7 +90,7 @@ class OpenMoji(NoPreparation):
 
 
 class EmojiArrays(NamedTuple):
-    """`colour` (N, 3, S, S) and `outline` (N, 1, S, S), uint8; `labels` (N,) int64."""
+    """Arrays of emoji: `colour` (N, 3, S, S) and `outline` (N, 1, S, S), uint8; `labels` (N,) int64."""
 
     colour: Tensor
     outline: Tensor

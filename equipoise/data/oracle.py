@@ -2,7 +2,8 @@
 
 The benchmark of SeqGAN: 20 words of a vocabulary of 5,000, 10,000 sentences for training. Oracles of different seeds
 differ by 0.3 nats per token in their entropy, as much as published methods do: values are comparable only for the same
-oracle. The original weights have no licence and are not shipped; pass them as a file. Computed, so without a licence.
+oracle. The original weights have no licence and are not shipped; pass them as a file. Sentences of a random oracle are
+computed, so they have no licence.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,13 +17,13 @@ from torch import Tensor
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.core.tokens import Vocabulary
 from equipoise.data._oracle import OracleDistribution, random_weights, read_weights
-from equipoise.data._sentences import SentenceStream
+from equipoise.data._text import SentenceStream
 from equipoise.errors import SettingError
 
 __all__ = ["Oracle"]
 
 HELD_OUT = 5
-"""Ratio of training sentences to held-out sentences."""
+"""Number of training sentences per held-out sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Oracle:
         return iter(())
 
     def resolve(self) -> Self:
-        """Return the same with the digest of the oracle, and, for a file, its number of words and full path.
+        """Return the data set with the digest of the oracle, and, for a file, its number of words and full path.
 
         Raises DataError for a file that is not an oracle, or that changed since `digest` was computed.
         """
@@ -85,7 +86,7 @@ class Oracle:
 
     @property
     def suggestion(self) -> Suggestion:
-        """Minutes on one core for hundreds of words, hours for thousands."""
+        """Settings for a run of minutes on one core for hundreds of words, hours for thousands."""
         return Suggestion(model="seqgan:oracle", steps=4000, batch_size=64, metric="nll_oracle")
 
     def count(self, split: Split) -> int:

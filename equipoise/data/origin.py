@@ -1,7 +1,7 @@
 """A single point, 0 on the line: the data of the Dirac-GAN, whose dynamics can be computed by hand.
 
-Mescheder, Geiger and Nowozin 2018, "Which training methods for GANs do actually converge?", section 2. Computed, so
-without a licence or a digest.
+Mescheder, Geiger and Nowozin 2018, "Which training methods for GANs do actually converge?", section 2. The point is
+computed, so there is no licence and no digest.
 """
 
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class Origin(NoPreparation):
 
     @property
     def suggestion(self) -> Suggestion:
-        """The length of the paper's figures; no metric, because the generator's parameter is the distance itself."""
+        """Settings of the paper's figures; no metric, because the generator's parameter is the distance itself."""
         return Suggestion(model="dirac", steps=500, batch_size=1)
 
     def count(self, split: Split) -> None:
-        """None: endless."""
+        """Return None: the data is endless."""
 
     def stream(self, split: Split, batch_size: int, seed: int) -> "PointStream":
         """Return endless batches of the point. Raises SettingError for an empty batch."""
@@ -38,7 +38,7 @@ class Origin(NoPreparation):
 
 @dataclass(frozen=True, slots=True)
 class PointStream:
-    """Batches of zeros."""
+    """Stream of batches of zeros."""
 
     batch_size: int
 

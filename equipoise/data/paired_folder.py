@@ -1,7 +1,7 @@
 """A folder of pairs of input and sample: side by side in one image, or in two subfolders with the same names.
 
 Images are decoded once into a cache next to the runs, and memory-mapped from there; the folder itself is never
-modified. Its licence is yours to check. See docs/data.md.
+modified. Check the licence of your images. See docs/data.md.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class PairedFolder(TranslationFolder):
 
     @property
     def suggestion(self) -> Suggestion:
-        """A first result within half an hour on one core; for a small folder, one batch is the whole set."""
+        """Settings for a first result within half an hour on one core; a small folder is a single batch."""
         size, train = self.spec.shape[-1], self.count("train")
         model = f"{'pix2pix' if self.paired else 'cyclegan'}:cpu{64 if size >= 64 else 32}"
         metric = "paired_l1" if self.count("held_out") else None
@@ -69,8 +69,8 @@ class PairedFolder(TranslationFolder):
         return stream_type(real, source, None, batch_size, seed, split)
 
     def _rows(self, images: TranslationImages, split: Split) -> tuple[list[int], list[int]]:
-        """Return rows of inputs and samples, pair by pair; pairs with a common image are in the same split."""
+        """Return the rows of the inputs and samples of a split; pairs with a common image are in the same split."""
         sources, targets = images.pairs()
         train, held_out = _cache.split_by_digest(images.pair_groups(), self.held_out)
-        places = held_out if split == "held_out" else train
-        return [sources[place] for place in places], [targets[place] for place in places]
+        pairs = held_out if split == "held_out" else train
+        return [sources[pair] for pair in pairs], [targets[pair] for pair in pairs]

@@ -1,7 +1,7 @@
 """Eight narrow Gaussians on a circle: points in the plane, for counting missing modes.
 
 The means are those of PacGAN (Lin et al. 2018): (cos 2πk/8, sin 2πk/8). Other code divides the circle into seven and
-counts one mode twice. Computed, so without a licence or a digest.
+counts one mode twice. The points are computed, so there is no licence and no digest.
 """
 
 import math
@@ -47,15 +47,15 @@ class Ring(NoPreparation):
 
     @property
     def suggestion(self) -> Suggestion:
-        """A few minutes on one core."""
+        """Settings for a run of a few minutes on one core."""
         return Suggestion(model="mlp", steps=5000, batch_size=256, metric="mixture_modes", controller="annealed")
 
     def count(self, split: Split) -> int | None:
-        """None: endless, except for training with `training_points`."""
+        """Return `training_points` for training; None, for endless data, without them and held out."""
         return self.training_points if split == "train" else None
 
     def stream(self, split: Split, batch_size: int, seed: int) -> MixtureStream | FinitePointStream:
-        """Endless batches. Raises SettingError for a batch of none, DataError for one of more points than there are."""
+        """Return endless batches. Raises SettingError for an empty batch, DataError for fewer points than a batch."""
         angles = [2 * math.pi * mode / self.modes for mode in range(self.modes)]
         means = self.radius * torch.tensor([(math.cos(angle), math.sin(angle)) for angle in angles])
         return mixture_stream(means, self.std, self.training_points, split, batch_size, seed)

@@ -1,8 +1,8 @@
 """Sentences of 10 subjects, 10 verbs, 10 prepositions and 10 objects, of which 2,000 are sampled.
 
 "the cat sat on the mat": all 10,000 sentences can be enumerated, so what a generator has learned can be computed
-instead of estimated. The word lists and, with seed 42, the 2,000 sentences are those of a course's second lab on GANs.
-Computed, so without a licence or a digest.
+instead of estimated. The word lists and, with seed 42, the 2,000 sentences are those of the second GAN lab of a course.
+The sentences are computed, so there is no licence and no digest.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec, NoPreparation, Split, Suggestion
 from equipoise.core.tokens import ENDING, Vocabulary
-from equipoise.data._sentences import SentenceStream
+from equipoise.data._text import SentenceStream
 from equipoise.errors import SettingError
 
 __all__ = ["Sentences"]
@@ -60,7 +60,7 @@ class Sentences(NoPreparation):
 
     @property
     def suggestion(self) -> Suggestion:
-        """Minutes on one core."""
+        """Settings for a run of minutes on one core."""
         return Suggestion(model="seqgan", steps=1600, batch_size=64, metric="validity")
 
     def count(self, split: Split) -> int:
@@ -74,21 +74,21 @@ class Sentences(NoPreparation):
 
 @dataclass(frozen=True, slots=True)
 class _LabDistribution:
-    """One phrase of each slot, all equally likely."""
+    """Distribution of sentences with one phrase of each slot, all equally likely."""
 
     def log_probability(self, tokens: Tensor) -> Tensor:
-        """Return (N,) float64: -ln 10,000 = -9.21 nats for valid sentences (N, 7), minus infinity for all others."""
+        """Return (N,) float64: -ln 10,000 = -9.21 nats for valid sentences (N, 7), -inf for others."""
         keys, valid = _keys(tokens.cpu()), _keys(_all_sentences()).sort().values
         is_valid = valid[torch.searchsorted(valid, keys).clamp_max(len(valid) - 1)] == keys
         return torch.where(is_valid, -math.log(len(valid)), -math.inf).double()
 
     def support(self) -> Tensor:
-        """Return (10000, 7) int64."""
+        """Return all sentences, (10000, 7) int64."""
         return _all_sentences()
 
 
 def _keys(tokens: Tensor) -> Tensor:
-    """Return (N,) int64, different for different sentences (N, T); -1 for one with an invalid token."""
+    """Return keys (N,) int64, different for different sentences (N, T); -1 for a sentence with an invalid token."""
     powers = len(VOCABULARY) ** torch.arange(tokens.shape[1])
     is_valid = ((tokens >= 0) & (tokens < len(VOCABULARY))).all(dim=1)
     return torch.where(is_valid, (tokens * powers).sum(dim=1), -1)
@@ -107,13 +107,13 @@ def _sample(count: int, seed: int, split: Split) -> Tensor:
     Sampled as in the lab: four choices per sentence, with Python's own generator, which is unchanged since version 3.2.
     Held-out sentences are sampled from the remaining ones, with the same generator afterwards.
     """
-    source = random.Random(seed)
-    texts = [" ".join(source.choice(slot) for slot in SLOTS) for _ in range(count)]
+    rng = random.Random(seed)
+    texts = [" ".join(rng.choice(slot) for slot in SLOTS) for _ in range(count)]
     if split == "train":
         return _tokens(texts)
     sampled = set(texts)
-    others = [text for phrases in itertools.product(*SLOTS) if (text := " ".join(phrases)) not in sampled]
-    return _tokens(source.sample(others, HELD_OUT))
+    remaining = [text for phrases in itertools.product(*SLOTS) if (text := " ".join(phrases)) not in sampled]
+    return _tokens(rng.sample(remaining, HELD_OUT))
 
 
 def _tokens(texts: Iterable[str]) -> Tensor:

@@ -18,7 +18,7 @@ from equipoise.errors import SettingError
 __all__ = ["StackedDigits"]
 
 CHANNELS = 3
-PLACES = torch.tensor([100, 10, 1])
+PLACE_VALUES = torch.tensor([100, 10, 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class StackedDigits(NoPreparation):
 
     @property
     def suggestion(self) -> Suggestion:
-        """The textbook DCGAN, as in the papers: it uses no labels, which would reveal the modes."""
+        """Settings of the papers: a DCGAN without labels, which would reveal the modes."""
         return Suggestion(model="dcgan:lab32", steps=2000, batch_size=64, metric="stacked_modes")
 
     def count(self, split: Split) -> None:
-        """None: endless."""
+        """Return None: the data is endless."""
 
     def stream(self, split: Split, batch_size: int, seed: int) -> "StackStream":
         """Return endless new stacks of a split's digits.
@@ -62,7 +62,7 @@ class StackedDigits(NoPreparation):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StackStream:
-    """Batches of stacks of `images`, (N, 1, S, S) uint8, with `labels` (N,): three independent draws each."""
+    """Stream of stacks of three random `images`, (N, 1, S, S) uint8, with `labels` (N,)."""
 
     images: Tensor
     labels: Tensor
@@ -78,4 +78,4 @@ class StackStream:
         generator = generator_for(self.seed, self.split, index)
         indices = torch.randint(len(self.images), (self.batch_size, CHANNELS), generator=generator)
         real = self.images[indices, 0].float().div_(127.5).sub_(1.0)
-        return Batch(real, (self.labels[indices] * PLACES).sum(dim=1))
+        return Batch(real, (self.labels[indices] * PLACE_VALUES).sum(dim=1))

@@ -16,14 +16,13 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.core.tokens import ENDING, UNKNOWN, Vocabulary
-from equipoise.data._sentences import SentenceStream
-from equipoise.data._text import TextFile, read_text, split_texts, words_by_frequency
+from equipoise.data._text import SentenceStream, TextFile, read_text, split_texts, words_by_frequency
 from equipoise.errors import DataError, SettingError
 
 __all__ = ["TextLines"]
 
 LONGEST = {"words": 32, "characters": 80}
-"""Default for `longest`, in tokens: the cost of rewards grows with the square of the length."""
+"""Default of `longest`, in tokens: the cost of rewards grows with the square of the length."""
 TASK = "reading lines"
 
 
@@ -68,7 +67,7 @@ class TextLines:
             yield Preparation(TASK, len(result.truncated), len(result.truncated), note)
 
     def resolve(self) -> Self:
-        """Return the same with the full path, and length, vocabulary and digest as read.
+        """Return the data set with the full path, and with length, vocabulary and digest as read.
 
         Raises DataError for a file that is empty, not text, of one line, or changed since `digest` was computed; for
         more words than `most`; for a word that is not in `words`.
@@ -77,14 +76,14 @@ class TextLines:
 
     @property
     def spec(self) -> DataSpec:
-        """Sentences. Does not read the file once resolved."""
+        """Description of a sentence. Reads the file unless resolved."""
         if self.length is None or self.words is None or self.digest is None:
             return self.resolve().spec
         return DataSpec((self.length,), vocabulary=self._vocabulary(self.words))
 
     @property
     def suggestion(self) -> Suggestion:
-        """About an hour on one core."""
+        """Settings for a run of about an hour on one core."""
         return Suggestion(model="seqgan", steps=2000, batch_size=min(64, self.count("train")), metric="bleu")
 
     def count(self, split: Split) -> int:
@@ -123,8 +122,8 @@ class TextLines:
     def _choose_words(self, truncated: Sequence[Sequence[str]], held_out: Sequence[bool], path: Path) -> list[str]:
         """Return the words of the vocabulary. Raises DataError if they are too many, or if one is a reserved word.
 
-        With rare = mark, those of training lines only, because held-out lines must not influence training; otherwise
-        those of all lines, because there is no other way to encode them.
+        With rare = mark, these are words of training lines only, because held-out lines must not influence training;
+        otherwise words of all lines, because held-out lines could not be encoded without them.
         """
         result = words_by_frequency(truncated)
         for mark in (ENDING, UNKNOWN):
@@ -147,12 +146,12 @@ class TextLines:
         return Vocabulary(words, " " if self.unit == "words" else "")
 
     def _rows(self, split: Split) -> Tensor:
-        """Return (N, T) int64."""
+        """Return the sentences of a split: (N, T) int64."""
         data = self if self.digest and self.length and self.words else self.resolve()
         return _tokens(data, split)
 
     def _notes(self, result: "_ParsedText") -> Iterator[str]:
-        """Yield what the user should know of the text."""
+        """Yield notes on the text for the user."""
         assert self.length is not None
         assert self.words is not None
         count, longest = len(result.sizes), max(result.sizes)
@@ -161,9 +160,10 @@ class TextLines:
             yield f"{number:,} of {count:,} lines are truncated to {self.length} {self.unit} (longest)"
         trained, held_out = (result.words(out=out) for out in (False, True))
         if UNKNOWN in self.words:
-            for words, of in ((trained, f"training {self.unit}"), (held_out, f"held-out {self.unit}")):
-                if unknown := words.total() - sum(words[word] for word in self.words):
-                    yield f"{unknown:,} of {words.total():,} {of} are not in the vocabulary and become {UNKNOWN} (most)"
+            for words, noun in ((trained, f"training {self.unit}"), (held_out, f"held-out {self.unit}")):
+                total = words.total()
+                if unknown := total - sum(words[word] for word in self.words):
+                    yield f"{unknown:,} of {total:,} {noun} are not in the vocabulary and become {UNKNOWN} (most)"
             if result.collisions:
                 yield f"{result.collisions:,} lines equal training lines except for {UNKNOWN}: not held out"
         elif count := len(held_out.keys() - trained.keys()):
@@ -174,9 +174,10 @@ class TextLines:
 
 
 class _ParsedText(NamedTuple):
-    """The lines of a file, `truncated` to the words to keep, which of them are held out, and their lengths before.
+    """Parsed lines of a file. `truncated`: their words, up to the length. `sizes`: numbers of words before truncation.
 
-    `collisions`: number of lines that are not held out because with <unknown> they equal training lines.
+    `held_out`: whether each line is held out. `collisions`: number of lines that are not held out because with
+    <unknown> they equal training lines.
     """
 
     lines: TextFile

@@ -1,7 +1,7 @@
 """Two folders of unrelated images of two domains: inputs and samples.
 
 Images are decoded once into a cache next to the runs, and memory-mapped from there; the folders themselves are never
-modified. Their licence is yours to check. See docs/data.md.
+modified. Check the licence of your images. See docs/data.md.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class UnpairedFolders(TranslationFolder):
 
     @property
     def suggestion(self) -> Suggestion:
-        """A first result within an hour on one core; for a small folder, one batch is the whole set."""
+        """Settings for a first result within an hour on one core; a small folder is a single batch."""
         preset = f"cyclegan:cpu{64 if self.spec.shape[-1] >= 64 else 32}"
         return Suggestion(preset, steps=3000, batch_size=min(8, self.count("train")), controller="annealed:cyclegan")
 
@@ -68,4 +68,4 @@ class UnpairedFolders(TranslationFolder):
         """Return the rows of one side that belong to a split, by the content of its own images."""
         rows = images.rows(side)
         train, held_out = _cache.split_by_digest([images.cached.digests[row] for row in rows], self.held_out)
-        return [rows[place] for place in (held_out if split == "held_out" else train)]
+        return [rows[index] for index in (held_out if split == "held_out" else train)]
