@@ -10,16 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from equipoise.core import catalog
 from equipoise.core.data import DataSpec
-from equipoise.core.metric import ReferenceSet
 from equipoise.errors import DataError, SettingError
-from equipoise.evaluation.subject import EvaluationData
 from equipoise.experiment.data_source import IMAGE_SUFFIXES
 from equipoise.inference.generator import Generator
 from equipoise.inference.latent_space import slerp
-from equipoise.metrics.auth_pct import AuthPct
-from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +69,7 @@ def _labels(generator: Generator, count: int, seed: int, labels: Tensor | None) 
     if not generator.model.num_classes:
         return None
     if labels is None:
-        raise DataError("the generator takes labels, but the reals have none; name labelled data with --against")
+        raise DataError("the generator takes labels, but the reals have no labels; name labelled data with --against")
     source = torch.Generator().manual_seed(seed + 3)
     return labels[torch.randint(len(labels), (count,), generator=source)]
 
@@ -178,28 +173,3 @@ def check_finite(samples: Tensor) -> None:
 def count_non_finite(samples: Tensor) -> int:
     """Return the number of samples (N, ...) that contain non-finite values."""
     return int((~samples.isfinite().flatten(1).all(dim=1)).sum())
-
-
-ROWS = 12
-"""Number of samples in the grid."""
-NEIGHBOURS = 5
-"""Number of training reals per sample."""
-
-
-def write_neighbour_grid(data: EvaluationData, path: Path, features_from: str) -> Path:
-    """Write a PNG with one sample and its nearest training reals per row, the most suspicious sample first.
-
-    Raises SettingError if samples are not images, or if the file does not end in .png.
-    """
-    if data.sample_set.samples.ndim != 4 or path.suffix.lower() != ".png":
-        raise SettingError(f"--neighbours needs image samples and a file that ends in .png, not {path.name}")
-    metric: AuthPct = catalog.build("metrics", "auth_pct", {"features_from": features_from})
-    train, fake = data.features(metric.features, "train"), data.features(metric.features, "samples")
-    nearest = metric.closest(ReferenceSet(fake[:0], train=train), fake, ROWS, min(NEIGHBOURS, len(train)))
-    rows = [
-        torch.cat([data.sample_set.samples[sample][None], data.train.real[neighbours]])
-        for sample, neighbours in zip(nearest.sample.tolist(), nearest.train, strict=True)
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, encode_png(make_grid(torch.cat(rows).numpy(), columns=len(rows[0]))))
-    return path
