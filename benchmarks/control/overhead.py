@@ -32,7 +32,7 @@ from _plane import HERE
 from _results import Item, Result, Results, create_parser, format_range, table, write
 
 from equipoise.core.events import Event, Sensed, Stepped
-from equipoise.core.records import StepRecord
+from equipoise.core.model import StepRecord
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.completion import complete
 from equipoise.experiment.settings import Experiment, PlugSpec

@@ -1,1 +1,1 @@
-"""Controllers against each other, fairly: a plan, its runs, what they come to, and the page that says so."""
+"""Fair comparison of controllers: the plan, the execution of its runs, their statistics, and the report."""

@@ -29,10 +29,10 @@ ScoreArray = npt.NDArray[np.float64]
 ScoresBySetting = Mapping[str, ScoreArray]
 
 DRAWS = 10_000
-"""Bootstrap resamples: enough for the second digit of a bound."""
+"""Number of bootstrap resamples: enough for two digits of a bound."""
 CONFIDENCE = 0.95
 TRIMMED = 0.25
-"""Share of scores that the interquartile mean removes at either end."""
+"""Share of scores that the interquartile mean removes at each end."""
 Bounds = tuple[float, float]
 UNIT: Bounds = (0.0, 1.0)
 """Range of scores and shares, and of their intervals."""
@@ -54,7 +54,7 @@ def interquartile_mean(scores: ScoreArray) -> float:
 
 
 def estimate_interquartile_mean(groups: ScoresBySetting, bounds: Bounds = UNBOUNDED, seed: int = 0) -> IntervalEstimate:
-    """Estimate the interquartile mean over all runs; resampled within each setting. Raises ValueError without scores.
+    """Estimate the interquartile mean over all runs, resampled within each setting. Raises ValueError without scores.
 
     `bounds`: range of the quantity, to which the interval is clipped.
     """
@@ -63,22 +63,22 @@ def estimate_interquartile_mean(groups: ScoresBySetting, bounds: Bounds = UNBOUN
 
 
 def estimate_mean(groups: ScoresBySetting, bounds: Bounds = UNBOUNDED, seed: int = 0) -> IntervalEstimate:
-    """Estimate the mean over all runs; resampled within each setting. `bounds`: range of the quantity."""
+    """Estimate the mean over all runs, resampled within each setting. `bounds`: range of the quantity."""
     value, draws = _bootstrap(groups, lambda samples: _means(np.concatenate(samples, axis=1)), seed)
     return _widen(value, draws, groups, bounds)
 
 
 def estimate_median(groups: ScoresBySetting, seed: int = 0) -> IntervalEstimate:
-    """Estimate the lower median over all runs, some of which may be infinite; resampled within each setting.
+    """Estimate the lower median over all runs, some of which may be infinite, resampled within each setting.
 
-    The bounds are values of runs and not widened: those of three runs cover the true value in 75 of 100 cases.
+    The bounds are values of runs and are not widened: for three runs they cover the true value in 75 of 100 cases.
     """
     value, draws = _bootstrap(groups, lambda samples: _medians(np.concatenate(samples, axis=1)), seed)
     return IntervalEstimate(value, *_percentiles(draws))
 
 
 def estimate_geometric_mean(groups: ScoresBySetting, seed: int = 0) -> IntervalEstimate:
-    """Estimate the geometric mean over all runs of positive values; resampled within each setting."""
+    """Estimate the geometric mean over all runs of positive values, resampled within each setting."""
     logs = estimate_mean({name: np.log(values) for name, values in groups.items()}, seed=seed)
     return IntervalEstimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high))
 
@@ -86,10 +86,10 @@ def estimate_geometric_mean(groups: ScoresBySetting, seed: int = 0) -> IntervalE
 def estimate_interquartile_mean_difference(
     first: ScoresBySetting, second: ScoresBySetting, seed: int = 0
 ) -> IntervalEstimate:
-    """Estimate the interquartile mean of `first` minus that of `second`; pairs are resampled within each setting."""
+    """Estimate the difference of the interquartile means, `first` minus `second`; resamples pairs in each setting."""
 
     def differences(samples: Sequence[ScoreArray]) -> ScoreArray:
-        """Compute from pairs, (R, 2 N) per setting, the first arms before the second ones."""
+        """Compute (R,) differences from pairs (R, 2 N) per setting, the scores of `first` before those of `second`."""
         halves = [np.split(pairs, 2, axis=1) for pairs in samples]
         left, right = (np.concatenate([half[side] for half in halves], axis=1) for side in (0, 1))
         return _interquartile_means(left) - _interquartile_means(right)
@@ -140,7 +140,7 @@ def wilcoxon_signed_rank(differences: ScoreArray) -> float:
 def signed_rank_direction(differences: ScoreArray) -> int:
     """Return the sign of W+ - W-, the rank sums of the signed-rank test: 1, -1, or 0 if they are equal.
 
-    This is the direction that the p-value of :func:`wilcoxon_signed_rank` refers to, whatever means or medians say.
+    This is the direction of the p-value of :func:`wilcoxon_signed_rank`; that of means or medians can differ.
     """
     nonzero = differences[differences != 0]
     doubled = np.rint(2 * mean_ranks(np.abs(nonzero))).astype(np.int64)
@@ -161,8 +161,8 @@ def mcnemar_exact(first: Sequence[bool], second: Sequence[bool]) -> float:
     With b pairs in which only `first` failed and c in which only `second` did,
     p = 2 Σ_{i <= min(b, c)} C(b + c, i) / 2^(b + c), at most 1.
     """
-    only_first = sum(one and not other for one, other in zip(first, second, strict=True))
-    only_second = sum(other and not one for one, other in zip(first, second, strict=True))
+    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
+    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
     pairs = only_first + only_second
     tail = sum(math.comb(pairs, i) for i in range(min(only_first, only_second) + 1))
     p: float = 2 * tail / 2**pairs
@@ -172,7 +172,7 @@ def mcnemar_exact(first: Sequence[bool], second: Sequence[bool]) -> float:
 def holm_correction(p_values: Mapping[str, float]) -> dict[str, float]:
     """Return p-values corrected for multiple tests by Holm's method, which controls the family-wise error rate.
 
-    The k-th smallest of m is multiplied by m - k + 1, is no smaller than those before it, and at most 1.
+    The k-th smallest of m p-values is multiplied by m - k + 1; the results are non-decreasing and at most 1.
     """
     corrected, highest = {}, 0.0
     for index, (name, value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
@@ -186,8 +186,8 @@ def _bootstrap(
 ) -> tuple[float, ScoreArray]:
     """Return a statistic of scores, and (R,) values of it on runs resampled with replacement within each setting.
 
-    Groups are (N,), or (N, 2) for pairs, which the statistic gets as (R, N) or (R, 2 N), the first sides before the
-    second ones. `paired`: resample pairs, instead of each side independently.
+    Groups are (N,), or (N, 2) for pairs. The statistic receives (R, N), or (R, 2 N) for pairs: first all left sides,
+    then all right sides. `paired`: resample pairs instead of each side independently.
     """
     if not groups or not all(map(len, groups.values())):
         raise ValueError("there is a setting without scores")
@@ -208,7 +208,7 @@ def _percentiles(draws: ScoreArray) -> tuple[float, float]:
 
 
 def _widen(value: float, draws: ScoreArray, groups: ScoresBySetting, bounds: Bounds) -> IntervalEstimate:
-    """Return the percentile interval with its bounds moved away from the value, as few runs require."""
+    """Return the percentile interval, widened for small numbers of runs."""
     runs = sum(map(len, groups.values()))
     degrees_of_freedom = runs - len(groups)
     if not degrees_of_freedom:
@@ -221,7 +221,7 @@ def _widen(value: float, draws: ScoreArray, groups: ScoresBySetting, bounds: Bou
 
 
 def _take(scores: ScoreArray, *rows: npt.NDArray[np.int64]) -> ScoreArray:
-    """Return scores (N,) at rows (R, N); for pairs (N, 2) the first sides, then the second, at the last rows."""
+    """Return scores (N,) at rows (R, N); for pairs (N, 2) the left sides, then the right sides at the last rows."""
     if scores.ndim == 1:
         return scores[rows[0]]
     return np.concatenate([scores[rows[0], 0], scores[rows[-1], 1]], axis=1)

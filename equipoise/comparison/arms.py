@@ -1,6 +1,6 @@
 """Controllers of arms: their random seeds, and the policies that they follow.
 
-Controllers in a chain are treated one by one; their options are in the chain's `settings`.
+The controllers of a chain are processed one by one; their options are in the `settings` of the chain.
 """
 
 import dataclasses

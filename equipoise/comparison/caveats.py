@@ -1,10 +1,10 @@
-"""Caveats of arms that a reader must know before trusting their rank, derived from the logs of their runs.
+"""Caveats on the rank of an arm, derived from the logs of its runs.
 
-- The arm overwrites a regime: its first decision sets a knob to the same value wherever the regime put it, so only the
+- The arm overwrites a regime: its first decision sets a knob to a fixed value, whatever the regime set, so only the
   other arms are mis-set.
 - The arm cannot be tuned in this way: its first decision overwrites a knob that its trials were meant to vary.
-- The arm is blind: it controls by a distance, and no run of the task measured a metric of which less is better.
-- The arm is idle: it changed nothing in any run of the task, as a signal or a reason was missing.
+- The arm is blind: it controls by a distance, and no run of the task measured a metric where lower is better.
+- The arm is idle: it changed nothing in any run of the task, because a signal was missing or there was no reason to.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ from equipoise.runs.run import EXPERIMENT_FILE, Run
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """`label`: short form, shown with the arm's name in a table. `text`: the same as a sentence."""
+    """A caveat of an arm. `label`: short form, shown with the name of the arm in a table. `text`: a sentence."""
 
     arm: str
     label: str
@@ -52,13 +52,13 @@ def find_caveats(plan: ComparisonPlan, folder: ComparisonFolder) -> list[Caveat]
 def label_arms(caveats: Iterable[Caveat]) -> dict[str, str]:
     """Return arm -> its name with the labels of its caveats."""
     labels: dict[str, list[str]] = {}
-    for one in caveats:
-        labels.setdefault(one.arm, []).append(one.label)
+    for caveat in caveats:
+        labels.setdefault(caveat.arm, []).append(caveat.label)
     return {arm: f"{arm} ({', '.join(dict.fromkeys(group))})" for arm, group in labels.items()}
 
 
 def overwritten_knobs(starts: Iterable[InitialKnobs], knobs: Iterable[str]) -> list[str]:
-    """Return the knobs that were configured differently in some runs, and equal in those after the first decision."""
+    """Return the knobs whose configured values differ between runs but are equal after the first decision."""
     pairs = list(combinations(starts, 2))
     return [
         knob
@@ -83,13 +83,13 @@ def _overwritten_regimes(plan: ComparisonPlan, arm: str, starts: Mapping[RunSpec
     for name, regime in plan.regimes.items():
         knobs: list[str] = []
         for task in regime.tasks or plan.tasks:
-            own = [
+            own_starts = [
                 start
                 for run, start in starts.items()
                 if run.arm == arm and run.trial is None and run.setting.task == task
                 if run.setting.regime in (WELL_SET, name)
             ]
-            knobs += overwritten_knobs(own, regime.factors)
+            knobs += overwritten_knobs(own_starts, regime.factors)
         if knobs:
             names = ", ".join(dict.fromkeys(knobs))
             text = f"{arm} is not mis-set by {name} in {names}: its first decision overwrites the value of the regime."
@@ -103,7 +103,7 @@ def _overwritten_trials(plan: ComparisonPlan, arm: str, starts: Mapping[RunSpec,
     for run, start in starts.items():
         if run.arm == arm and run.trial is not None:
             by_setting.setdefault(run.setting.name, []).append(start)
-    names = dict.fromkeys(knob for own in by_setting.values() for knob in overwritten_knobs(own, knobs))
+    names = dict.fromkeys(knob for group in by_setting.values() for knob in overwritten_knobs(group, knobs))
     if names:
         text = (
             f"Tuning {', '.join(names)} has no effect on {arm}: its first decision overwrites the value of the trial."
@@ -112,17 +112,17 @@ def _overwritten_trials(plan: ComparisonPlan, arm: str, starts: Mapping[RunSpec,
 
 
 def _blind_arms(plan: ComparisonPlan, folder: ComparisonFolder) -> Iterator[Caveat]:
-    reason = "it controls by a distance, and there is no live metric of which less is better."
+    reason = "it controls by a distance, and there is no live metric where lower is better."
     for name, arm in plan.arms.items():
-        controllers = (catalog.load("controllers", one) for one in arms.controller_names(arm.controller))
+        controllers = (catalog.load("controllers", controller) for controller in arms.controller_names(arm.controller))
         if any(getattr(controller, "sees_distance", False) for controller in controllers):
             yield from _caveat_of_tasks(plan, folder, name, _measures_distance, "blind", reason)
 
 
 def _idle_arms(plan: ComparisonPlan, folder: ComparisonFolder) -> Iterator[Caveat]:
     reason = (
-        "it changed nothing in any run, as a signal that it reads or a reason was missing, so these runs equal those "
-        "of fixed."
+        "it changed nothing in any run, because a signal was missing or there was no reason to, so these runs equal "
+        "those of fixed."
     )
     for name, arm in plan.arms.items():
         if arms.controller_names(arm.controller) != ["fixed"]:

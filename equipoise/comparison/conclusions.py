@@ -1,4 +1,4 @@
-"""Answers on quality, efficiency and stability in words, from the statistics alone."""
+"""Conclusions on quality, efficiency and stability in words, from the statistics alone."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from equipoise.report.formatting import format_duration
 
 WORTHLESS = {"untrained": "an untrained generator", "noise": "noise", "one real": "one real repeated"}
 MANY_ARMS = 4
-"""Number of arms from which on they are summarised as "all but …" where that is shorter."""
+"""Lists of at least this number of arms are shortened to "all but …" where possible."""
 MIN_SCORE_DROP = 0.001
 CORRECTED_P = "Holm-corrected p"
 
@@ -41,38 +41,39 @@ def describe_quality(summary: ComparisonSummary) -> str:
 
 
 def _describe_significance(summary: ComparisonSummary) -> str:
-    others = [(one, one.versus_baseline) for one in summary.arms if one.versus_baseline]
-    better = [one for one, versus in others if versus.significance > 0]
-    worse = [one for one, versus in others if versus.significance < 0]
-    conflicting = [one for one, versus in others if versus.p < SIGNIFICANCE_LEVEL and not versus.significance]
-    rest = [one for one, versus in others if versus.p >= SIGNIFICANCE_LEVEL]
+    pairs = [(arm, arm.versus_baseline) for arm in summary.arms if arm.versus_baseline]
+    better = [arm for arm, versus in pairs if versus.significance > 0]
+    worse = [arm for arm, versus in pairs if versus.significance < 0]
+    conflicting = [arm for arm, versus in pairs if versus.p < SIGNIFICANCE_LEVEL and not versus.significance]
+    equal = [arm for arm, versus in pairs if versus.p >= SIGNIFICANCE_LEVEL]
     base, level = summary.baseline, f"({CORRECTED_P} < {SIGNIFICANCE_LEVEL:g})"
     sentences = [f"Significantly better than {base} {level}: {_with_settings(summary, better)}."] if better else []
     if worse:
         sentences.append(f"Significantly worse than {base} {level}: {_with_settings(summary, worse)}.")
     if conflicting:
         sentences.append(
-            f"Inconclusive: {_names(conflicting)}, as the signed-rank test and the interquartile means disagree on "
-            "which side is better."
+            f"Inconclusive: {_names(conflicting)}, because the signed-rank test and the interquartile means disagree "
+            "on which arm is better."
         )
-    if len(rest) == len(others):
+    if len(equal) == len(pairs):
         sentences.append(f"No arm differs significantly from {base} ({CORRECTED_P} ≥ {SIGNIFICANCE_LEVEL:g}).")
-    elif rest:
-        sentences.append(f"No significant difference from {base}: {_names(rest)}.")
+    elif equal:
+        sentences.append(f"No significant difference from {base}: {_names(equal)}.")
     if better or worse:
         sentences.append("The tests count runs, not tasks: they generalise to other seeds, not to other data.")
     return " ".join(sentences)
 
 
 def _describe_low_power(summary: ComparisonSummary) -> str:
-    """Warn if even the clearest outcome could not be significant: n pairs that all agree have p = 2 / 2^n.
+    """Warn if no outcome could be significant: n pairs that all agree have p = 2 / 2^n.
 
     Pairs with equal scores, such as two runs as good as reals, do not count.
     """
-    pairs, others = max(one.versus_baseline.pairs for one in summary.arms if one.versus_baseline), len(summary.arms) - 1
-    if others * 2 / 2**pairs < SIGNIFICANCE_LEVEL:
+    pairs = max(arm.versus_baseline.pairs for arm in summary.arms if arm.versus_baseline)
+    comparisons = len(summary.arms) - 1
+    if comparisons * 2 / 2**pairs < SIGNIFICANCE_LEVEL:
         return ""
-    return f" With only {_count(pairs, 'pair')} of different scores no difference can be significant."
+    return f" With only {_count(pairs, 'pair')} of different scores, no difference can be significant."
 
 
 def describe_efficiency(summary: ComparisonSummary) -> str:
@@ -107,11 +108,11 @@ def _describe_speed(summary: ComparisonSummary, base: ArmSummary) -> str:
     if first is base:
         return text
     own = format_estimate(base.steps_to_baseline, format_share)
-    return f"{text} As scores fluctuate, {base.arm} itself first reaches it after {own} of the steps."
+    return f"{text} Because scores fluctuate, {base.arm} itself first reaches it after {own} of the steps."
 
 
 def describe_stability(summary: ComparisonSummary) -> str:
-    """Describe failures, losses of score, fluctuation and lost variety."""
+    """Describe failures, drops of the score, fluctuation and lost variety."""
     sentences = [_describe_failures(summary)]
     drops = [(one.score_drop, one) for one in summary.arms if one.score_drop and one.score_drop.value >= MIN_SCORE_DROP]
     if drops:
@@ -184,7 +185,7 @@ def warn_unlearned_settings(summary: ComparisonSummary, worthless: Mapping[str, 
         means = [one.settings[name].value for one in summary.arms if name in one.settings]
         if means and (middle := median(means)) < score:
             warnings.append(
-                f"In {name} half of the arms score less than {middle:.3f}, while {WORTHLESS[kind]} scores {score:.3f}: "
+                f"In {name}, half of the arms score below {middle:.3f}, while {WORTHLESS[kind]} scores {score:.3f}; "
                 "nothing that the metric measures was learned, so ranks and times are meaningless there. Train longer, "
                 "or choose an easier task."
             )
@@ -192,23 +193,23 @@ def warn_unlearned_settings(summary: ComparisonSummary, worthless: Mapping[str, 
 
 
 def format_estimate(estimate: IntervalEstimate, number: Callable[[float], str]) -> str:
-    """Format as "0.61 (0.55 to 0.66)"; the value alone where the bounds look the same."""
+    """Format an estimate as "0.61 (0.55 to 0.66)"; without bounds if they look the same as the value."""
     value, low, high = (number(one) for one in (estimate.value, estimate.low, estimate.high))
     return value if value == low == high else f"{value} ({low} to {high})"
 
 
 def format_interval(estimate: IntervalEstimate) -> str:
-    """Format as "0.610 (0.550 to 0.660)"."""
+    """Format an estimate with three decimals: "0.610 (0.550 to 0.660)"."""
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
 def format_share(value: float) -> str:
-    """Format as "75%"; "never" for an infinite one."""
+    """Format a share as "75%"; an infinite one as "never"."""
     return f"{value:.0%}" if math.isfinite(value) else "never"
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Join as "a, b and c"."""
+    """Join names as "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -229,7 +230,7 @@ def _names(arms: Sequence[ArmSummary]) -> str:
 
 
 def _with_settings(summary: ComparisonSummary, arms: Sequence[ArmSummary]) -> str:
-    """Name arms, and in how many settings each is better if there are several."""
+    """Format the names of arms, with the number of settings in which each is better if there are several."""
     total = len(summary.thresholds)
     if total == 1:
         return _names(arms)
@@ -243,6 +244,6 @@ def _with_settings(summary: ComparisonSummary, arms: Sequence[ArmSummary]) -> st
 
 
 def _names_or_rest(summary: ComparisonSummary, arms: Sequence[ArmSummary]) -> str:
-    """Name arms, or the others after "all but" where those are fewer."""
-    rest = [one for one in summary.arms if one not in arms]
-    return f"all but {_names(rest)}" if len(arms) >= MANY_ARMS and len(rest) < len(arms) else _names(arms)
+    """Format the names of arms, or those of the other arms after "all but" if they are fewer."""
+    excluded = [arm for arm in summary.arms if arm not in arms]
+    return f"all but {_names(excluded)}" if len(arms) >= MANY_ARMS and len(excluded) < len(arms) else _names(arms)

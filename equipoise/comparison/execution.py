@@ -17,7 +17,7 @@ from equipoise.core.events import Finished, FinishReason, Resumed, Saved
 from equipoise.errors import RunError
 from equipoise.experiment import launch
 from equipoise.experiment.settings import Experiment, require
-from equipoise.runs.locks import BUSY, hold
+from equipoise.runs.folders import BUSY, hold
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, EventLine, Run
 from equipoise.training import checkpoint
 
@@ -37,7 +37,7 @@ class Job:
 
 
 def execute_job(folder: ComparisonFolder, job: Job, interrupted: Callable[[], bool]) -> bool:
-    """Execute a job in this process with one thread; returns whether it is complete, or was interrupted and saved."""
+    """Execute a job in this process with one thread; return True if it is complete, False if interrupted and saved."""
     torch.set_num_threads(1)
     if isinstance(job.spec, TaskSetting):
         execute_anchors(folder, job.spec)
@@ -46,7 +46,7 @@ def execute_job(folder: ComparisonFolder, job: Job, interrupted: Callable[[], bo
 
 
 def is_job_done(folder: ComparisonFolder, plan: ComparisonPlan, job: Job) -> bool:
-    """Whether nothing is left to do."""
+    """Whether a job is complete."""
     if isinstance(job.spec, TaskSetting):
         return folder.anchors(job.spec).exists()
     return is_run_done(folder, plan_runs.get_task(plan, job.spec.setting), job.spec)
@@ -66,7 +66,7 @@ def read_anchors(folder: ComparisonFolder, setting: TaskSetting) -> scores.Ancho
 
 
 def execute_run(folder: ComparisonFolder, run: RunSpec, interrupted: Callable[[], bool]) -> bool:
-    """Start or resume a run; returns whether it finished. Waits while another process works on the same run."""
+    """Start or resume a run; return whether it finished. Waits while another process works on the same run."""
     with hold(folder.lock(run.name), BUSY, wait=True):
         torch.set_num_threads(1)
         plan = open_comparison(folder).plan
@@ -143,12 +143,14 @@ def _train(
 
 
 def _restore_last_measured(folder: ComparisonFolder, run: RunSpec) -> Measurement | None:
-    """Return the last measurement that has a checkpoint; deletes newer checkpoints, whose cost is unknown.
+    """Return the last measurement that has a checkpoint, and delete newer checkpoints, whose cost is unknown.
 
     Returns None, and deletes the run, if it has to restart: the process was killed before the first measurement.
     """
     path = folder.run(run)
-    by_step = {one.step: one for one in measurements.read_measurements(folder.measurements(run))}
+    by_step = {
+        measurement.step: measurement for measurement in measurements.read_measurements(folder.measurements(run))
+    }
     checkpoints = checkpoint.find(path / CHECKPOINTS_FOLDER) if (path / EXPERIMENT_FILE).exists() else []
     while checkpoints:
         step = int(checkpoints[-1].name.removeprefix("step-"))
@@ -160,5 +162,5 @@ def _restore_last_measured(folder: ComparisonFolder, run: RunSpec) -> Measuremen
 
 
 def _remove_checkpoints(path: Path) -> None:
-    """Delete the checkpoints of a finished run, a hundred times as large as the rest; its weights remain."""
+    """Delete the checkpoints of a finished run, 99 % of its size; its final weights remain."""
     shutil.rmtree(path / CHECKPOINTS_FOLDER, ignore_errors=True)

@@ -1,14 +1,21 @@
-"""Figures of a comparison, as PNG: quality, each setting, learning curves, stability.
+"""Figures of a comparison as PNG: quality, each setting, learning curves, stability, and grids of samples.
 
 Arms are rows, not colours, so that a dozen of them can be distinguished; curves have a panel per setting, with colours
 for the best arms. Each figure is `columns` panels wide: three for a desktop, one for a phone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from statistics import median_low
 from typing import TYPE_CHECKING
 
+import numpy as np
+from PIL import Image
+
 from equipoise.comparison.aggregate import IntervalEstimate
+from equipoise.comparison.folder import ComparisonFolder
 from equipoise.comparison.results import RunResult
 from equipoise.comparison.summary import Block, ComparisonSummary, blocks_by_setting
 from equipoise.report.plot_style import (
@@ -26,21 +33,22 @@ from equipoise.report.plot_style import (
     panel_title,
     render_png,
 )
+from equipoise.runs.run import EXPERIMENT_FILE, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
-"""Colours of curves; further arms are in the tables only."""
+"""Colours of curves; other arms are in the tables only."""
 WIDE, NARROW = 3, 1
 """Panels in a row, on a desktop and on a phone."""
 ROW_HEIGHT, TOP, BOTTOM, CURVE_HEIGHT = 0.24, 0.42, 0.5, 2.2
 """Inches: a row of an arm, the space above and below the rows, a panel of curves."""
 CHARACTER_WIDTH, LEGEND_HEIGHT, LEGEND_ROW = 0.066, 0.3, 0.15
-"""Inches: a character of a name, a legend above all panels, and each further row of it."""
+"""Inches: width of a character of a name, height of a legend above all panels, and of each additional row."""
 LEGEND_COLUMNS = 2
-"""Columns of a legend, per panel."""
+"""Columns of the legend per panel."""
 
 
 def plot_quality(summary: ComparisonSummary, blocks: Sequence[Block], columns: int = WIDE) -> bytes:
@@ -124,7 +132,7 @@ def _curves_figure(summary: ComparisonSummary, blocks: Sequence[Block], columns:
 
 
 def _quartiles(runs: Sequence[RunResult]) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Return steps, and the quartiles and median of the scores there; a diverged run scores 0 from then on."""
+    """Return steps, and lower quartile, median and upper quartile of the scores; a diverged run scores 0 afterwards."""
     import numpy as np
 
     longest = max((run.curve for run in runs), key=len)
@@ -153,7 +161,7 @@ def _stability_figure(summary: ComparisonSummary, columns: int) -> "Figure":
 
 
 def _arm_panels(summary: ComparisonSummary, count: int, columns: int) -> "tuple[Figure, list[Axes]]":
-    """Make panels with a row per arm, the best at the top, labelled with the names of the arms."""
+    """Create panels with a row per arm, the best at the top, labelled with the names of the arms."""
     names = 0.2 + CHARACTER_WIDTH * max(len(one.arm) for one in summary.arms)
     height = TOP + ROW_HEIGHT * len(summary.arms) + BOTTOM
     figure, panels = make_panels(count, height, left=names, columns=columns)
@@ -170,9 +178,9 @@ def _arm_panels(summary: ComparisonSummary, count: int, columns: int) -> "tuple[
 def make_panels(
     count: int, height: float, left: float = 0.55, header: float = 0.0, bottom: float = BOTTOM, columns: int = WIDE
 ) -> "tuple[Figure, list[Axes]]":
-    """Make a figure of `count` panels of `height` inches, `columns` in a row, with a free `header` above all.
+    """Create a figure of `count` panels of `height` inches, `columns` in a row, with a free `header` above.
 
-    The figure is as wide as `columns` columns of a report, also if it has fewer panels.
+    The figure always has the width of `columns` columns of a report, even if it has fewer panels.
     """
     from matplotlib.figure import Figure
 
@@ -201,3 +209,81 @@ def _plot_scores(axes: "Axes", summary: ComparisonSummary, blocks: Sequence[Bloc
 def _plot_interval(axes: "Axes", row: int, estimate: IntervalEstimate, colour: str) -> None:
     axes.plot([estimate.low, estimate.high], [row] * 2, color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
     axes.plot([estimate.value], [row], "o", color=colour, markersize=5, markeredgecolor="white", zorder=4)
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HEIGHT = 2.3
+"""Height in inches of the samples of one arm. Three fit in a row on a desktop, one on a phone."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingSamples:
+    """PNG images of the samples of all arms in a setting, the best arm first, for a desktop and for a phone."""
+
+    setting: str
+    seed: int
+    wide: bytes
+    narrow: bytes
+
+    @property
+    def alt(self) -> str:
+        """Text alternative of the image."""
+        return f"Samples of every arm in {self.setting}"
+
+    @property
+    def caption(self) -> str:
+        """Caption of the image."""
+        return f"{self.setting}, seed {self.seed}, last step, uncurated."
+
+
+def render_sample_grids(
+    folder: ComparisonFolder, summary: ComparisonSummary, blocks: Sequence[Block]
+) -> list[SettingSamples]:
+    """Render the samples of each setting, except those that are neither images nor points in the plane."""
+    result = []
+    for name, group in blocks_by_setting(blocks).items():
+        files = {arm: _last_samples(folder.path / "runs" / run.name) for arm, run in group[0].items()}
+        if any(files.values()):
+            seed = next(iter(group[0].values())).seed
+            wide, narrow = (render_png(partial(_samples_figure, summary, files, columns)) for columns in (WIDE, NARROW))
+            result.append(SettingSamples(name, seed, wide, narrow))
+    return result
+
+
+def _last_samples(run: Path) -> Path | None:
+    """Return the file with the last samples of a run, images or points in the plane."""
+    lines = Run(run).lines("sampled") if (run / EXPERIMENT_FILE).exists() else []
+    path = run / str(lines[-1]["samples"]) if lines else None
+    if path is None or not path.exists():
+        return None
+    if path.suffix == ".npy" and np.load(path, mmap_mode="r", allow_pickle=False).shape[1:] != (2,):
+        return None
+    return path
+
+
+def _samples_figure(summary: ComparisonSummary, files: Mapping[str, Path | None], columns: int) -> "Figure":
+    figure, panels = make_panels(len(summary.arms), HEIGHT, left=0.17, bottom=0.1, columns=columns)
+    for axes, one in zip(panels, summary.arms, strict=True):
+        _draw(axes, files[one.arm])
+        panel_title(axes, one.arm, legends=False)
+    return figure
+
+
+def _draw(axes: "Axes", path: Path | None) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if path is None:
+        axes.text(0.5, 0.5, "no samples", ha="center", va="center")
+    elif path.suffix == ".npy":
+        points = np.load(path, allow_pickle=False)
+        axes.scatter(points[:, 0], points[:, 1], s=1.5, color=BLUE, alpha=0.6, linewidths=0)
+        axes.set_aspect("equal", adjustable="datalim")
+    else:
+        with Image.open(path) as grid:
+            axes.imshow(np.asarray(grid.convert("RGB")), interpolation="nearest")

@@ -1,12 +1,12 @@
-"""The folder of a comparison: the only reader and writer of its format.
+"""The folder of a comparison. Only this module reads and writes its format.
 
-FOLDER/plan.json        the plan, its digest and the package versions that it was started with
+FOLDER/plan.json        the plan, its digest and the package versions at the start
        plan.toml        the plan as written by the user
-       anchors/         by task, and by setting with other data: metrics of worthless samples and of reals
+       anchors/         per task, and per setting with other data: metrics of worthless samples and of reals
        tuned.json       the selected settings of each arm
-       runs/            a run folder each
-       measurements/    by run: quality after each measured step, and the cost up to it; "looks" in older folders
-       failed/          by run: the output of one that failed
+       runs/            one run folder per run
+       measurements/    per run: quality after each measured step, and the cost up to it; "looks" in older folders
+       failed/          per failed run: its output
        results.jsonl  results.md  report.html
 """
 
@@ -27,7 +27,7 @@ from equipoise.runs.folders import require_free
 
 PLAN_FILE, PLAN_TOML = "plan.json", "plan.toml"
 JsonContent = dict[str, Any]
-"""A JSON object, as the json module returns it."""
+"""A JSON object, as returned by the json module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class ComparisonFolder:
         return self.path / "failed" / f"{job}.txt"
 
     def lock(self, name: str) -> Path:
-        """Return the path whose lock a process holds while it works on a run, or on the whole comparison."""
+        """Return the path that a process locks while it works on a run, or on the whole comparison."""
         return self.path / "locks" / name
 
     def output(self, job: str) -> Path:
@@ -87,9 +87,9 @@ class TunedArm:
 
 
 def create_or_open(folder: ComparisonFolder, plan: ComparisonPlan, text: str) -> ComparisonPlan:
-    """Create the folder, or check that it holds the same plan; returns the plan with its policies pinned.
+    """Create the folder, or check that it contains the same plan; return the plan with its policies pinned.
 
-    `text`: the plan as written by the user. Raises RunError if the folder holds anything else or cannot be written,
+    `text`: the plan as written by the user. Raises RunError if the folder contains anything else or cannot be written,
     SettingError if the file of a policy has changed since the comparison was started.
     """
     plan = pin_policies(plan)
@@ -97,7 +97,7 @@ def create_or_open(folder: ComparisonFolder, plan: ComparisonPlan, text: str) ->
     if path.exists():
         existing = pin_policies(_read_record(path).plan)  # older files name policies without digests
         if json.dumps(existing.to_json(), sort_keys=True) != json.dumps(values, sort_keys=True):
-            raise RunError(f"{folder.path} holds a comparison of another plan; choose another folder with --out")
+            raise RunError(f"{folder.path} contains a comparison of another plan; choose another folder with --out")
     else:
         require_free(folder.path)
     try:
@@ -114,12 +114,12 @@ def open_comparison(folder: ComparisonFolder) -> PlanRecord:
     """Read plan.json of a comparison. Raises RunError if the folder is not a comparison."""
     path = folder.path / PLAN_FILE
     if not path.exists():
-        raise RunError(f"{folder.path} is not a comparison: it has no {PLAN_FILE}")
+        raise RunError(f"{folder.path} is not a comparison: it has no {PLAN_FILE}; check the path")
     return _read_record(path)
 
 
 def read_tuned_arms(folder: ComparisonFolder) -> dict[str, TunedArm]:
-    """Read tuned.json: arm -> its selected settings; {} before tuning has finished, or without tuning."""
+    """Read tuned.json: arm -> its selected settings. Return {} before the end of tuning, and without tuning."""
     return {
         arm: TunedArm(
             entry["trial"], entry["options"] if "options" in entry else entry["tried"], tuple(entry["scores"])
@@ -134,13 +134,13 @@ def json_digest(values: Mapping[str, object]) -> str:
 
 
 def write_json(path: Path, values: object) -> None:
-    """Write a file atomically; creates the folder around it."""
+    """Write values as JSON to a file, atomically; create its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(values, indent=2) + "\n")
 
 
 def read_json(path: Path) -> JsonContent:
-    """Read a JSON object; {} if the file does not exist. Raises RunError if it cannot be read."""
+    """Read a JSON object; return {} if the file does not exist. Raises RunError if it cannot be read."""
     return _read(path) if path.exists() else {}
 
 

@@ -1,22 +1,24 @@
 """Jobs of a plan: all anchors first, then the tuning trials, then the runs that are compared.
 
-Finished jobs are skipped, interrupted ones resumed. A failed job does not stop the others of its phase. Nothing is
-trained without anchors, and nothing is compared before every trial has run: a missing score would count as a result.
+Finished jobs are skipped, interrupted ones are resumed. A failed job does not stop the others of its phase. Runs are
+trained only if all anchors exist, and compared only if all trials have run.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
-from equipoise.comparison import plan_runs, tuning
+from equipoise.comparison import plan_runs, results
 from equipoise.comparison.execution import Job, is_job_done
-from equipoise.comparison.folder import ComparisonFolder
+from equipoise.comparison.folder import ComparisonFolder, TunedArm, write_json
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.comparison.processes import INTERRUPTED, JobProcess, start_process, wait_for_any
 from equipoise.errors import RunError
-from equipoise.runs.locks import BUSY, hold
+from equipoise.runs.folders import BUSY, hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,9 @@ def list_jobs(plan: ComparisonPlan) -> list[Job]:
 def execute_jobs(
     plan: ComparisonPlan, folder: ComparisonFolder, processes: int, interrupted: Callable[[], bool] = lambda: False
 ) -> Iterator[JobProgress]:
-    """Execute all jobs of an existing folder, `processes` at a time. Closing the iterator stops and saves them.
+    """Execute all jobs of an existing folder, `processes` at a time; yield progress.
+
+    Closing the iterator stops the jobs and saves them.
 
     Raises RunError if another process executes this comparison, if anchors could not be measured (nothing is trained),
     or if a tuning trial failed (nothing is compared).
@@ -69,7 +73,7 @@ def execute_jobs(
             if phase is trials:
                 _check_anchors(jobs, folder)
             if phase is tests and plan.tuning is not None and not folder.tuned.exists():
-                tuning.select_trials(plan, folder)
+                select_trials(plan, folder)
             for ended in _execute(phase, folder, processes, interrupted):
                 done, cpu = done + (ended.error is None), cpu + ended.cpu
                 yield JobProgress(done, len(jobs), ended.job, ended.error, cpu + sum(os.times()[:2]))
@@ -78,21 +82,21 @@ def execute_jobs(
 
 
 def _check_anchors(jobs: Sequence[Job], folder: ComparisonFolder) -> None:
-    """Raise RunError for anchors that could not be measured, without which every score would be missing."""
+    """Raise RunError for anchors that could not be measured: without them there are no scores."""
     for job in jobs:
         if isinstance(job.spec, TaskSetting) and not folder.anchors(job.spec).exists():
             output = folder.failed(job.name)
-            reason = _last_line(output) if output.exists() else "there is no output"
+            reason = _last_line(output) if output.exists() else "no output was written"
             raise RunError(
-                f"nothing was trained, as the anchors of '{job.spec.name}' could not be measured: {reason}; fix the "
-                "cause and run the same command again, or change the plan and choose another folder with --out"
+                f"nothing was trained, because the anchors of '{job.spec.name}' could not be measured: {reason}; fix "
+                "the cause and run the same command again, or change the plan and choose another folder with --out"
             )
 
 
 def _execute(
     phase: Sequence[Job], folder: ComparisonFolder, processes: int, interrupted: Callable[[], bool]
 ) -> Iterator[_Ended]:
-    """Execute jobs in processes; yields each that has finished or failed, but not those that were interrupted."""
+    """Execute jobs in processes; yield each job that has finished or failed, but not interrupted ones."""
     waiting, running = list(reversed(phase)), dict[Job, JobProcess]()
     is_stopping = False
     try:
@@ -136,3 +140,26 @@ def _error(folder: ComparisonFolder, job: Job, code: int | None) -> str | None:
 
 def _last_line(output: Path) -> str:
     return [line for line in output.read_text(errors="replace").splitlines() if line.strip()][-1].strip()
+
+
+def select_trials(plan: ComparisonPlan, folder: ComparisonFolder) -> None:
+    """Select the trial of each arm with the highest mean score over tasks and seeds (the first of equal ones); save it.
+
+    A diverged trial scores 0. The selection is final: raises RunError while the score of a trial is missing.
+    """
+    assert plan.tuning is not None
+    rows = {run: results.load_result(plan, folder, run) for run in plan_runs.tuning_runs(plan)}
+    if missing := [run.name for run, row in rows.items() if row.state == "failed" or not row.counts]:
+        raise RunError(
+            f"arms could not be tuned, so nothing was compared: {len(missing)} of {len(rows)} trials failed, first "
+            f"{missing[0]}; their output is in {folder.path / 'failed'}; to try them again, run the same command"
+        )
+    tuned = {}
+    for arm in plan.arms:
+        means = [
+            fmean(row.known_score for run, row in rows.items() if run.arm == arm and run.trial == trial)
+            for trial in range(plan.tuning.trials)
+        ]
+        best = max(range(len(means)), key=means.__getitem__)
+        tuned[arm] = dataclasses.asdict(TunedArm(best, plan_runs.trial_options(plan, arm, best), tuple(means)))
+    write_json(folder.tuned, tuned)

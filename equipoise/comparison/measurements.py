@@ -1,4 +1,4 @@
-"""Measurements of a run from outside: how good its samples are by a metric that the run itself cannot observe.
+"""Measurements of the quality of a run by a metric that the run itself cannot observe, and of its cost.
 
 Each checkpoint that is due is measured in the process of the run, without changing its random state. The cost of
 measuring is not charged to the run; everything else in the process is: training, probes, live metrics, checkpoints,
@@ -65,13 +65,13 @@ class ReportedMetric:
         return self.of_samples(result.samples)
 
     def of_run(self, folder: Path) -> float:
-        """Return the metric of the averaged generator in a run folder, as last saved. Keeps the global random state."""
+        """Return the metric of the last saved averaged generator in a run folder. Keeps the global random state."""
         with torch.random.fork_rng(devices=[]):
             return self.of_generator(load(folder))
 
 
 def build_reported_metric(task: Task, experiment: Experiment, count: int) -> ReportedMetric:
-    """Build the reported metric of a task: `count` samples against as many held-out reals, or all there are."""
+    """Build the reported metric of a task: `count` samples against the same number of held-out reals, if available."""
     data: DataSet = build_data(experiment)
     metric: Metric = catalog.build("metrics", task.reported.name, task.reported.options)
     available = data.count("held_out")
@@ -88,7 +88,8 @@ def evaluate_additional_metrics(task: Task, folder: Path, count: int) -> dict[st
 
 
 class CostClock:
-    """CPU and wall-clock seconds of this process since construction. Mutable: it can be set and paused."""
+    """Clock of the CPU and wall-clock seconds of this process since its construction. Mutable: can be set and
+    paused."""
 
     def __init__(self) -> None:
         self.set(0.0, 0.0)
@@ -103,14 +104,14 @@ class CostClock:
 
     @contextmanager
     def paused(self) -> Iterator[tuple[float, float]]:
-        """Do not count what is done in this context; yields the reading at its start."""
+        """Context manager that pauses the clock; yields the reading at its start."""
         reading = self.read()
         yield reading
         self.set(*reading)
 
 
 def append_measurement(path: Path, measurement: Measurement) -> None:
-    """Append a measurement to a file; removes an incomplete last line, which a killed process may have left."""
+    """Append a measurement to a file, after removing an incomplete last line of a killed process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = dataclasses.asdict(measurement)
     line["value"] = None if measurement.value is None else _to_json(measurement.value)
@@ -121,17 +122,18 @@ def append_measurement(path: Path, measurement: Measurement) -> None:
 
 
 def read_measurements(path: Path) -> list[Measurement]:
-    """Read all measurements, by step; of two after the same step the later, as the run was resumed before that step."""
+    """Read all measurements in order of steps. Of two with the same step (the run was resumed), the later one
+    counts."""
     result = {}
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
         if line.endswith(b"\n"):
             values = json.loads(line)
             value = None if values["value"] is None else float(values["value"])
-            also = {name: float(other) for name, other in values["also"].items()}
+            also = {name: float(number) for name, number in values["also"].items()}
             result[values["step"]] = Measurement(**{**values, "value": value, "also": also})
     return [result[step] for step in sorted(result)]
 
 
 def _to_json(value: float) -> float | str:
-    """Return a number as JSON allows it: one that is not finite as a string."""
+    """Convert a number to JSON; one that is not finite becomes a string."""
     return value if math.isfinite(value) else repr(value)

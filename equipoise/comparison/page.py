@@ -1,4 +1,4 @@
-"""The report of a comparison: results.jsonl, results.md, and report.html, one file that opens from disk."""
+"""Report of a comparison: results.jsonl, results.md, and report.html, one file that can be opened from disk."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,11 +8,11 @@ from pathlib import Path
 from equipoise.comparison import conclusions, figures, plan_runs, results, tables
 from equipoise.comparison.caveats import find_caveats, label_arms
 from equipoise.comparison.execution import read_anchors
+from equipoise.comparison.figures import render_sample_grids
 from equipoise.comparison.folder import PLAN_TOML, ComparisonFolder, PlanRecord, open_comparison, read_tuned_arms
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import TaskSetting
 from equipoise.comparison.results import RunResult
-from equipoise.comparison.sample_grids import render_sample_grids
 from equipoise.comparison.scores import Anchors
 from equipoise.comparison.summary import Block, ComparisonSummary, complete_blocks, summarise
 from equipoise.comparison.tables import ReportTable
@@ -22,20 +22,20 @@ from equipoise.runs.artifacts import write_text
 
 PAGE, TABLE, LINES = "report.html", "results.md", "results.jsonl"
 TEMPLATE = "comparison/templates/comparison.html"
-NO_BLOCKS = "No seed has been run by every arm yet, so nothing can be compared."
+NO_BLOCKS = "No seed has been run by all arms yet, so nothing can be compared."
 METHOD = """\
-With the same seed all arms start from the same weights and get the same order of reals and number of steps; latents
-are equal until the knobs of one arm draw more or fewer random numbers than those of another, as noise and augmentation
-do. All samples come from the same running average of the weights. They are evaluated with the reported metric on
-held-out data, never through the network of the live metric; two metrics without a network both compare the samples
-themselves and differ in the statistic only. Where a data set has a fixed number of held-out reals, the reported metric,
-the live metric and the probes use the same ones. A run that diverged or crashed scores 0 and counts as failed; so does
-a run whose score is below {failure:.0%} of that of the baseline's median run in the task, in regime well_set. Score of
-a run: {snapshot}. CPU time is that of the process of the run: training, probes, live metrics, checkpoints, rollbacks
-and the controller, without the reported metric. Intervals: bootstrap within each setting, 10,000 resamples, widened for
+With the same seed, all arms start from the same weights and get the same order of reals and number of steps. Latents
+are equal until the arms draw different numbers of random values, for instance for noise or augmentation. All samples
+come from the same running average of the weights. They are evaluated with the reported metric on held-out data, never
+through the network of the live metric; two metrics without a network both compare the samples themselves and differ
+only in the statistic. Where a data set has a fixed number of held-out reals, the reported metric, the live metric and
+the probes use the same ones. A run that diverged or crashed scores 0 and counts as failed; so does a run whose score is
+below {failure:.0%} of the score of the baseline's median run in the task, in regime well_set. Score of a run:
+{snapshot}. CPU time is measured for the process of the run: training, probes, live metrics, checkpoints, rollbacks and
+the controller, without the reported metric. Intervals: bootstrap within each setting, 10,000 resamples, widened for
 small numbers of runs. P-values are two-sided and Holm-corrected for the number of arms. They count runs, not tasks, so
-they generalise to other seeds; the column "better in" shows how far tasks and regimes agree. The drop from best to
-last score and the standard deviation exist only for runs that ended."""
+they generalise to other seeds; the column "better in" shows how far tasks and regimes agree. The drop from best to last
+score and the standard deviation exist only for runs that ended."""
 SNAPSHOTS = {
     "last": "its last samples",
     "best": "the samples with the best live metric, the same rule for every arm",
@@ -55,7 +55,7 @@ class ReportFigure:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonReport:
-    """Content of results.md, and of the page without its figures. `tables`: all but that of all runs."""
+    """Content of results.md, and of the page without its figures. `tables`: all tables except `runs`."""
 
     name: str
     scope: str
@@ -68,12 +68,12 @@ class ComparisonReport:
         """Return the report as Markdown."""
         paragraphs = [(f"**{title}.** {text}") for title, text in self.answers]
         paragraphs += [f"**Caveat.** {text}" for text in self.warnings]
-        tables = [one.markdown() for one in (*self.tables, self.runs)]
+        tables = [table.markdown() for table in (*self.tables, self.runs)]
         return "\n\n".join((f"# {self.name}", self.scope, *paragraphs, *tables)) + "\n"
 
 
 def write_report(folder: ComparisonFolder) -> Path:
-    """Write the report on all runs that exist; returns the path of report.html.
+    """Write the report on all existing runs; return the path of report.html.
 
     Raises RunError if the folder is not a comparison, is damaged, or cannot be written.
     """
@@ -100,14 +100,15 @@ def _report(
     anchors: Mapping[TaskSetting, Anchors],
 ) -> ComparisonReport:
     caveats = find_caveats(plan, folder)
-    answers, warnings, content = [], [one.text for one in caveats], []
+    answers, warnings, content = [], [caveat.text for caveat in caveats], []
     if summary:
         answers = [
             ("Quality", conclusions.describe_quality(summary)),
             ("Efficiency", conclusions.describe_efficiency(summary)),
             ("Stability", conclusions.describe_stability(summary)),
         ]
-        worthless = {one.name: anchors[one].best_worthless for one in plan_runs.test_settings(plan) if one in anchors}
+        settings = [setting for setting in plan_runs.test_settings(plan) if setting in anchors]
+        worthless = {setting.name: anchors[setting].best_worthless for setting in settings}
         warnings = [*conclusions.warn_unlearned_settings(summary, worthless), *warnings]
         content.append(tables.quality_table(summary, label_arms(caveats)))
         if len(summary.thresholds) > 1:  # a single setting would repeat the first table
@@ -116,7 +117,9 @@ def _report(
         content += [tables.efficiency_table(summary), tables.stability_table(summary)]
     if tuned := read_tuned_arms(folder):
         content.append(tables.tuning_table(tuned))
-    content.append(tables.anchors_table({one.name: own for one, own in anchors.items() if not one.tuning}))
+    content.append(
+        tables.anchors_table({setting.name: values for setting, values in anchors.items() if not setting.tuning})
+    )
     return ComparisonReport(
         name=folder.path.resolve().name,
         scope=conclusions.describe_scope(summary) if summary else NO_BLOCKS,
@@ -161,10 +164,10 @@ def _blocks(plan: ComparisonPlan, runs: Sequence[RunResult]) -> list[Block]:
 
 
 def _read_anchors(plan: ComparisonPlan, folder: ComparisonFolder) -> dict[TaskSetting, Anchors]:
-    """Read the anchors that exist, by the setting that they were measured in, tuning included."""
+    """Read the existing anchors, by the setting in which they were measured, including tuning."""
     settings = [*plan_runs.test_settings(plan), *(run.setting for run in plan_runs.tuning_runs(plan))]
-    own = dict.fromkeys(plan_runs.anchor_setting(plan, one) for one in settings)
-    return {one: anchors for one in own if (anchors := read_anchors(folder, one)) is not None}
+    anchor_settings = dict.fromkeys(plan_runs.anchor_setting(plan, setting) for setting in settings)
+    return {setting: anchors for setting in anchor_settings if (anchors := read_anchors(folder, setting)) is not None}
 
 
 def _figures(summary: ComparisonSummary, blocks: Sequence[Block]) -> list[ReportFigure]:
@@ -183,7 +186,7 @@ def _figures(summary: ComparisonSummary, blocks: Sequence[Block]) -> list[Report
             render(
                 lambda columns: figures.plot_settings(summary, blocks, columns),
                 "Scores in each setting",
-                "Line: the median run. Dotted: that of the baseline.",
+                "Line: the median run. Dotted line: the median run of the baseline.",
             )
         )
     content.append(

@@ -24,11 +24,11 @@ WELL_SET = "well_set"
 PATH_OPTIONS = ("folder", "file")
 """Options of data sets that hold a path."""
 NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
-"""Names of arms, tasks and regimes: they become parts of folder names, separated by dots."""
+"""Valid names of arms, tasks and regimes, which are parts of folder names, separated by dots."""
 RENAMED_KEYS = {"looks": "evaluations"}
-"""Old key of a plan -> its name now."""
+"""Old key of a plan -> present key."""
 RENAMED_TASK_KEYS = {"gan": "model"}
-"""Old key of a task -> its name now."""
+"""Old key of a task -> present key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,8 @@ class SearchRange:
 class Arm:
     """A way of control. `knobs` and `factors` set the initial knobs, in addition to those of the task.
 
-    `search`: what is tuned: `knobs.NAME`, `factors.NAME` or `controller.OPTION` -> candidate values or a range.
-    `tuned_on`: data on which its settings were chosen beforehand, such as the training data of a policy.
+    `search`: settings to tune: `knobs.NAME`, `factors.NAME` or `controller.OPTION` -> candidate values or a range.
+    `tuned_on`: data that its settings were selected on beforehand, such as the training data of a policy.
     """
 
     controller: Plug = field(default_factory=lambda: PlugSpec("fixed"))
@@ -67,7 +67,7 @@ class Arm:
 class Task:
     """Something to train. `metric`: the live metric, visible to controllers; `reported`: the metric of the comparison.
 
-    `also`: additional metrics of the last samples. Default of the other fields: what suits the data; no live metric.
+    `also`: additional metrics of the last samples. Defaults: no live metric; the other fields as suggested by the data.
     """
 
     data: Plug
@@ -83,17 +83,19 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Regime:
-    """Mis-set start of a task: knobs are multiplied by `factors` after the arm's own; `data`: options of the data."""
+    """Mis-set start of a task. `factors`: multiply the knobs, after the factors of the arm. `data`: options of the
+    data."""
 
     factors: Mapping[str, float] = field(default_factory=dict)
     data: Mapping[str, object] = field(default_factory=dict)
     tasks: tuple[str, ...] | None = None
-    """tasks that the regime applies to; None for all"""
+    """tasks to which the regime applies; None for all"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """Tuning before the comparison: each arm gets `trials` settings, the first of which is the arm as written."""
+    """Tuning before the comparison: `trials` settings of each arm are tried, the first of which is the arm as
+    written."""
 
     tasks: Mapping[str, Task]
     trials: int
@@ -138,7 +140,7 @@ def load_plan(path: Path) -> ComparisonPlan:
     try:
         values = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
-        raise SettingError(f"there is no file {path}; example plans are in experiments/compare") from error
+        raise SettingError(f"there is no file {path}; see experiments/compare for examples") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingError(f"{path} cannot be read as TOML: {error}") from error
     return plan_from_values(values, str(path))
@@ -149,7 +151,7 @@ def plan_from_values(values: Mapping[str, object], source: str) -> ComparisonPla
     parsed = _rename_keys(values, RENAMED_KEYS)
     for name in ("arms", "tasks"):
         if not _table(parsed.get(name), f"[{name}] in {source}"):
-            raise SettingError(f"{source} has no [{name}.…]; a plan needs at least one")
+            raise SettingError(f"{source} has no [{name}.…]; add at least one")
     parsed["arms"] = _parse_tables(Arm, parsed.get("arms"), "arm", f"[arms] in {source}")
     parsed["tasks"] = _parse_tables(Task, parsed.get("tasks"), "task", f"[tasks] in {source}")
     parsed["regimes"] = _parse_tables(Regime, parsed.get("regimes"), "regime", f"[regimes] in {source}")
@@ -193,7 +195,7 @@ def _parse(cls: type[T], values: object, owner: str) -> T:
     names = {one.name for one in fields}
     for name in table:
         if name not in names:
-            raise UnknownNameError(f"setting of {owner}", name, names)
+            raise UnknownNameError("setting", name, names, f"of {owner}")
     if cls is Arm:
         table["search"] = _parse_search(table.get("search"), owner)
     missing = [
@@ -202,13 +204,13 @@ def _parse(cls: type[T], values: object, owner: str) -> T:
         if one.name not in table and one.default is one.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise SettingError(f"{owner} has no '{missing[0]}', which is required")
+        raise SettingError(f"{owner} has no '{missing[0]}', which is required; add it")
     result: T = catalog.construct(cls, table, owner)
     return result
 
 
 def _parse_search(values: object, owner: str) -> dict[str, object]:
-    """Parse what an arm tunes: each entry is a table with a range, or a list of values."""
+    """Parse the search of an arm: each entry is a table with a range, or a list of values."""
     return {
         key: _parse(SearchRange, space, f"{key} in the search of {owner}") if isinstance(space, Mapping) else space
         for key, space in _table(values, f"the search of {owner}").items()
@@ -226,7 +228,7 @@ def _rename_keys(values: Mapping[str, object], names: Mapping[str, str]) -> dict
 
 
 def _check(plan: ComparisonPlan, source: str) -> None:
-    """Check what can be checked without building anything. Raises SettingError or UnknownNameError."""
+    """Check a plan without building anything. Raises SettingError or UnknownNameError."""
     tuning_tasks = plan.tuning.tasks if plan.tuning else {}
     parts = (("arm", plan.arms), ("task", plan.tasks), ("regime", plan.regimes), ("tuning task", tuning_tasks))
     for kind, names in parts:
@@ -234,7 +236,7 @@ def _check(plan: ComparisonPlan, source: str) -> None:
             if not NAME.fullmatch(name):
                 raise SettingError(f"the {kind} '{name}' has an invalid name; use 1 to 40 letters, digits, _ and -")
     if plan.baseline not in plan.arms:
-        raise UnknownNameError(f"arm in {source} for its baseline", plan.baseline, plan.arms)
+        raise UnknownNameError("arm", plan.baseline, plan.arms, f"in {source}, named as baseline")
     _check_regimes(plan, source)
     _check_seeds(plan.seeds, f"seeds in {source}")
     for key, value in (("evaluations", plan.evaluations), ("samples", plan.samples)):
@@ -257,7 +259,7 @@ def _check_regimes(plan: ComparisonPlan, source: str) -> None:
             raise SettingError(f"regime '{name}' in {source} has no tasks; name some, or omit tasks to use all")
         for task in regime.tasks or ():
             if task not in plan.tasks:
-                raise UnknownNameError(f"task in {source} for regime '{name}'", task, plan.tasks)
+                raise UnknownNameError("task", task, plan.tasks, f"in {source} for regime '{name}'")
 
 
 def _check_tuning(plan: ComparisonPlan, source: str) -> None:
@@ -275,24 +277,26 @@ def _check_tuning(plan: ComparisonPlan, source: str) -> None:
         for data in arm.tuned_on:
             check_disjoint_data(plan, f"arm '{name}' was tuned on '{data.name}'", data)
         if tuning is not None and not arm.search:
-            raise SettingError(f"arm '{name}' has no search, but every arm gets {tuning.trials} trials; give it one")
+            raise SettingError(
+                f"arm '{name}' has no search, but each arm has {tuning.trials} tuning trials; add a search"
+            )
         for key, space in arm.search.items():
             if not isinstance(space, SearchRange) and not space:
                 raise SettingError(f"{key} in the search of arm '{name}' has no candidate values; add some")
             owner, dot, _ = key.partition(".")
             if not dot or owner not in ("knobs", "factors", "controller"):
-                raise UnknownNameError(f"search key of arm '{name}'", key, ("knobs.…", "factors.…", "controller.…"))
+                raise UnknownNameError("search key", key, ("knobs.…", "factors.…", "controller.…"), f"for arm '{name}'")
 
 
 def check_disjoint_data(plan: ComparisonPlan, reason: str, data: PlugSpec) -> None:
-    """Raise SettingError for data that a task tests on, whatever their amount or the form of their path."""
+    """Raise SettingError for data that a task tests on, regardless of their amount and of the form of their path."""
     for name, task in plan.tasks.items():
         if data_key(task.data) == data_key(data):
             raise SettingError(f"{reason}, the data that task '{name}' tests on; tune on other data")
 
 
 def data_key(data: PlugSpec) -> tuple[str, str]:
-    """Return what identifies data: their path; else the name, and the options that define the distribution."""
+    """Return the identity of data: their path, or the name and the options that define the distribution."""
     spec = parse_data_source(data.name).with_options(**data.options)
     built = catalog.build("data", spec.name, spec.options)
     for option in PATH_OPTIONS:
@@ -309,6 +313,6 @@ def base_name(data: str) -> str:
 
 def _check_seeds(seeds: tuple[int, ...], name: str) -> None:
     if not seeds:
-        raise SettingError(f"{name}: the list is empty; give at least one, such as [0, 1, 2]")
+        raise SettingError(f"{name}: the list is empty; add at least one seed, such as [0, 1, 2]")
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise SettingError(f"{name}: seeds must be different integers of at least 0")
+        raise SettingError(f"{name}: seeds must be different integers, at least 0")

@@ -27,12 +27,12 @@ from equipoise.pilot.pilot import SENSE_EVERY, Pilot
 from equipoise.training.loop import Training
 
 READINGS, MIN_SENSE_EVERY = 40, 10
-"""Readings of a short run, so that a controller gets enough decisions, and the fewest steps between two of them: more
-frequent readings would exceed the 5 % of the time that monitoring may take."""
+"""Number of readings of a short run, so that a controller makes enough decisions, and the minimum number of steps
+between two readings: more frequent ones would take more than 5 % of the time."""
 AVERAGING = "ema_half_life"
-"""The knob that is the same for every arm: averaging over more images alone improves the samples."""
+"""The knob that must be the same for every arm, because a longer average alone improves the samples."""
 AMOUNT_OPTIONS = frozenset({"training_images", "training_points"})
-"""Options of data that do not change the held-out data."""
+"""Options of data sets that do not change the held-out data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +76,14 @@ def test_settings(plan: ComparisonPlan) -> list[TaskSetting]:
 
 
 def anchor_setting(plan: ComparisonPlan, setting: TaskSetting) -> TaskSetting:
-    """Return the setting whose anchors apply: itself if its regime changes the held-out data, else the task itself."""
+    """Return the setting whose anchors apply: the setting if its regime changes the held-out data, else the task."""
     regime = plan.regimes.get(setting.regime)
     has_own_data = regime is not None and not regime.data.keys() <= AMOUNT_OPTIONS
     return setting if has_own_data else TaskSetting(setting.task, tuning=setting.tuning)
 
 
 def test_runs(plan: ComparisonPlan) -> list[RunSpec]:
-    """Return the runs that are compared. All arms of a seed are adjacent, so that unfinished comparisons have pairs."""
+    """Return the compared runs. All arms of a seed are adjacent, so that unfinished comparisons contain pairs."""
     return [RunSpec(setting, arm, seed) for seed in plan.seeds for setting in test_settings(plan) for arm in plan.arms]
 
 
@@ -103,7 +103,7 @@ def tuning_runs(plan: ComparisonPlan) -> list[RunSpec]:
 def trial_options(plan: ComparisonPlan, arm: str, trial: int) -> dict[str, object]:
     """Return the settings of a tuning trial: search key -> value. Trial 0 is the arm as written, {}.
 
-    Arms that search the same values under the same key get the same ones, trial by trial.
+    Arms with the same key and the same candidate values get the same value in each trial.
     """
     if trial == 0 or plan.tuning is None:
         return {}
@@ -116,10 +116,10 @@ def trial_options(plan: ComparisonPlan, arm: str, trial: int) -> dict[str, objec
 def build_experiment(plan: ComparisonPlan, run: RunSpec, options: Mapping[str, object]) -> Experiment:
     """Return the complete experiment of a run. `options`: tuned settings of the arm, as in :func:`trial_options`.
 
-    A regime mis-sets every arm equally before the first decision of its controller; a controller that sets a knob to
-    an absolute value overwrites that (see caveats). The same seed gives the same initial weights and order of reals
-    for every arm. Latents, noise and augmentation share one generator, so the latents are equal only until one arm
-    draws more or fewer numbers for the other two. Raises EquipoiseError for invalid settings.
+    A regime mis-sets all arms equally before the first decision of the controller. A controller that sets a knob to
+    an absolute value overwrites it (see caveats). The same seed gives the same initial weights and order of reals
+    for every arm. Latents, noise and augmentation share one random generator, so the latents are equal only until
+    the arms draw different numbers of values for noise or augmentation. Raises EquipoiseError for invalid settings.
     """
     task, arm = get_task(plan, run.setting), apply_options(plan.arms[run.arm], options)
     base = base_experiment(plan, task, run.setting, run.seed)
@@ -137,15 +137,15 @@ def build_experiment(plan: ComparisonPlan, run: RunSpec, options: Mapping[str, o
 
 
 def _initial_knobs(defaults: Knobs, plan: ComparisonPlan, setting: TaskSetting, arm: Arm) -> Knobs:
-    """Return the model's knobs with those of task and arm, times the factors of the arm, times those of the regime.
+    """Return the knobs of model, task and arm, multiplied by the factors of the arm and of the regime.
 
-    Raises EquipoiseError for a name that is no knob, or a value out of range.
+    Raises EquipoiseError for an unknown knob, or a value out of range.
     """
     knobs = defaults.with_values({**get_task(plan, setting).knobs, **arm.knobs}).values()
     regime = plan.regimes.get(setting.regime)
     for factors in (arm.factors, regime.factors if regime else {}):
         for name in factors:
-            defaults.with_values({name: knobs.get(name, 0.0)})  # raises for a name that is no knob
+            defaults.with_values({name: knobs.get(name, 0.0)})  # raises for an unknown knob
         knobs = {name: value * factors.get(name, 1.0) for name, value in knobs.items()}
     return defaults.with_values(knobs)
 
@@ -177,8 +177,8 @@ def _number(key: str, value: object) -> float:
 def check_plan(plan: ComparisonPlan) -> None:
     """Build every arm in every setting once, so that errors appear before hours of training.
 
-    The settings of all tuning trials are known in advance and any of them may be selected, so each is checked in every
-    setting. Raises EquipoiseError, naming the arm, the setting and the trial.
+    Any tuning trial may be selected, so the settings of all trials are checked in every setting. Raises EquipoiseError,
+    naming the arm, the setting and the trial.
     """
     settings = [*test_settings(plan), *dict.fromkeys(run.setting for run in tuning_runs(plan))]
     for setting in settings:
@@ -216,17 +216,20 @@ def check_metrics(plan: ComparisonPlan, setting: TaskSetting) -> None:
     data, live = build_data(experiment), experiment.training_metric
     reported = catalog.build("metrics", task.reported.name, task.reported.options)
     if not isinstance(reported, Metric) or not reported.suits(data.spec):
-        raise SettingError(f"the metric '{task.reported.name}' does not suit task '{setting.task}'; report another")
+        raise SettingError(
+            f"the metric '{task.reported.name}' does not suit the data of task '{setting.task}'; set 'reported' to "
+            "another metric"
+        )
     if live is not None:
         live_metric: Metric = catalog.build("metrics", live.name, live.options)
         digests = {live.name.partition(":")[0]: live_metric.features_digest}
         check_independent(digests, {task.reported.name.partition(":")[0]: reported.features_digest})
     request = EvaluationRequest(samples=Path(), metrics=task.also)
     also = select_metrics(EvaluationContext(request, data, task.data, None, None)) if task.also else {}
-    two = data.stream("train", 2, 0).batch(0).real
+    pair = data.stream("train", 2, 0).batch(0).real
     for metric in (reported, *also.values()):
         if isinstance(metric, FeatureMetric):
-            metric.features(two)  # raises now, not after hours, if the network is not available
+            metric.features(pair)  # raises now, not after hours, if the network is not available
 
 
 def _check_first_decision(plan: ComparisonPlan, setting: TaskSetting, arm: Arm, training: Training) -> None:
@@ -247,11 +250,11 @@ def _check_averaging(arm: Arm) -> None:
     controller: AnyController = catalog.build("controllers", arm.controller.name, arm.controller.options)
     search = (key.partition(".")[2] for key in arm.search)
     if AVERAGING in {*arm.knobs, *arm.factors, *search, *controller.required_knobs()}:
-        raise SettingError(f"{AVERAGING} is the same for every arm; set it in the task")
+        raise SettingError(f"{AVERAGING} must be the same for every arm; set it in the task")
 
 
 def base_experiment(plan: ComparisonPlan, task: Task, setting: TaskSetting, seed: int) -> Experiment:
-    """Return the complete experiment of a task in a regime before an arm is applied: controller `fixed`, task knobs."""
+    """Return the complete experiment of a task in a regime without an arm: controller `fixed`, knobs of the task."""
     regime = plan.regimes.get(setting.regime)
     data = task.data.with_options(**(regime.data if regime else {}))
     experiment = complete(

@@ -1,6 +1,6 @@
-"""Jobs in processes of their own, one thread each.
+"""Execution of jobs in separate processes, one thread each.
 
-Each job gets a fresh process, so that no job can change the global state of another, and a killed one affects no other.
+Each job gets a new process, so that no job changes the global state of another, and a killed job affects no other.
 Processes are forked from a server that has imported PyTorch already (start method `forkserver`, `spawn` where that does
 not exist), which saves 4 of 4.4 CPU seconds of a short job. Scripts that run a comparison therefore need the usual
 `if __name__ == "__main__":`. `concurrent.futures` is not used: if one process of its pool is killed, the pool and all
@@ -27,9 +27,10 @@ from equipoise.errors import EquipoiseError
 FAILED, INTERRUPTED = 2, 130
 """Exit codes of a job that reported an error, and of one that was interrupted, saved, and can be resumed."""
 POLL_SECONDS = 0.1
-"""Longest time until an interruption is noticed."""
+"""Maximum time in seconds until an interruption is noticed."""
 PRELOADED_MODULES = (execute_job.__module__, "torch._dynamo")
-"""Modules that the server imports: 2.4 s of CPU, and 1.5 s for the one that the first optimizer step imports."""
+"""Modules that the server imports. The first takes 2.4 s of CPU time; the second, which the first optimizer step
+imports, 1.5 s."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -50,7 +51,7 @@ class JobProcess:
         self.process.terminate()
 
     def join(self) -> float:
-        """Wait until the process has ended; returns its CPU seconds, 0 if it was killed."""
+        """Wait until the process has ended; return its CPU seconds, 0 if it was killed."""
         self.process.join()
         try:
             return float(self.cpu.recv())
@@ -83,7 +84,7 @@ def _context() -> ForkServerContext | SpawnContext:
 
 def wait_for_any(processes: Iterable[JobProcess]) -> None:
     """Wait until one of the processes has ended, at most POLL_SECONDS."""
-    wait([one.process.sentinel for one in processes], POLL_SECONDS)
+    wait([process.process.sentinel for process in processes], POLL_SECONDS)
 
 
 def _run_job(folder: ComparisonFolder, job: Job, cpu: Connection) -> None:
@@ -117,7 +118,7 @@ def _stop_with_parent(stop: threading.Event) -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let processes that are started in this context compute with one thread."""
+    """Context manager: processes that are started in it compute with one thread."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:

@@ -1,4 +1,4 @@
-"""The result of each run of a comparison, computed from its folder and its measurements alone."""
+"""Results of the runs of a comparison, computed from their folders and measurements alone."""
 
 import dataclasses
 import hashlib
@@ -21,7 +21,7 @@ from equipoise.runs.artifacts import write_text
 from equipoise.runs.run import EXPERIMENT_FILE, EventLine, Run
 
 COLLAPSE_SYMPTOMS = ("collapse", "mode_collapse", "mode_dropping")
-"""Symptoms of lost variety."""
+"""Symptoms that count as lost variety."""
 LAST_FIFTH = 0.8
 """Progress at which the last fifth of a run starts."""
 SECOND_HALF = 0.5
@@ -31,7 +31,7 @@ RunStatus = Literal["ended", "diverged", "failed", "unfinished"]
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """Result of a run. Numbers are None where they do not exist; scores are from 0 to 1, see scores.py.
+    """Result of a run. Missing numbers are None; scores are from 0 to 1, see scores.py.
 
     `score`: by the snapshot of the plan; 0 if the run diverged or failed, None without anchors. `value`: the reported
     metric by the same snapshot, None unless the run ended. `last`, `best`, `last_fifth`, `spread` (standard deviation
@@ -94,10 +94,11 @@ def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) ->
     path = folder.run(run)
     anchors = execution.read_anchors(folder, plan_runs.anchor_setting(plan, run.setting))
     lines = Run(path).lines() if (path / EXPERIMENT_FILE).exists() else []
-    measured = [one for one in measurements.read_measurements(folder.measurements(run)) if one.value is not None]
+    recorded = measurements.read_measurements(folder.measurements(run))
+    measured = [measurement for measurement in recorded if measurement.value is not None]
     state = _state(plan, folder, run)
     steps = int(json.loads((path / EXPERIMENT_FILE).read_text())["steps"]) if lines else 0
-    late = [index for index, one in enumerate(measured) if one.step >= LAST_FIFTH * steps]
+    late = [index for index, measurement in enumerate(measured) if measurement.step >= LAST_FIFTH * steps]
     snapshot = late if plan.snapshot == "last_fifth" else [_snapshot_index(plan, lines, measured)]
     has_ended = state == "ended"
     scores = _scores(anchors, measured, late, snapshot) if has_ended and anchors else _Scores()
@@ -156,7 +157,7 @@ def _scores(anchors: Anchors, measured: Sequence[Measurement], late: Sequence[in
 
 
 def write_results(path: Path, results: Sequence[RunResult]) -> None:
-    """Write one JSON line per run. The curve is called `looks` there, as in the published results of benchmarks."""
+    """Write one JSON line per run. The key of the curve is `looks`, as in the published results of benchmarks."""
     lines = []
     for result in results:
         values = {("looks" if key == "curve" else key): value for key, value in dataclasses.asdict(result).items()}
@@ -172,7 +173,7 @@ def _state(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) -> RunS
 
 
 def _snapshot_index(plan: ComparisonPlan, lines: Sequence[EventLine], measured: Sequence[Measurement]) -> int:
-    """Return the index of the one measurement that counts: the last, or that with the best live metric."""
+    """Return the index of the measurement that counts: the last, or the one with the best live metric."""
     live = {line["step"]: line for line in lines if line["event"] == "evaluated"}
     if plan.snapshot != "best" or not live:
         return -1
@@ -196,7 +197,7 @@ def _file_digest(path: Path) -> str | None:
 
 
 def _to_json(values: object) -> object:
-    """Return values as JSON allows them: numbers that are not finite as strings."""
+    """Convert values to JSON; numbers that are not finite become strings."""
     if isinstance(values, float) and not math.isfinite(values):
         return repr(values)
     if isinstance(values, Mapping):

@@ -1,10 +1,10 @@
-"""Scores from 0 to 1 that compare across tasks, computed from metric values by two anchors of each task.
+"""Scores from 0 to 1 that are comparable across tasks, computed from metric values by two anchors of each task.
 
 Score 0 is the worst of three kinds of worthless samples: from the untrained generator, noise with the mean and
 standard deviation of the reals, and one real repeated. The untrained generator alone is not enough: its nearly uniform
 images are closer to emoji on white than the first shapes of a training. Score 1 is the value of reals in place of
-samples. Distances fall over orders of magnitude, so their logarithms are compared, down to the largest distance of
-reals to reals, below which differences are noise. Metrics of which more is better are compared linearly.
+samples. Distances span orders of magnitude, so scores are linear in their logarithm, down to the largest distance of
+reals to reals, below which differences are noise. For metrics where higher is better, scores are linear in the value.
 
     lower is better    score = log(worst / max(value, floor)) / log(worst / floor),  floor = max |real|
     higher is better   score = (value - worst) / (mean(real) - worst)
@@ -29,7 +29,7 @@ from equipoise.experiment.settings import build_data, build_recipe
 from equipoise.inference.generator import Generator
 
 REAL_SETS = 3
-"""Sets of reals that are measured in place of samples."""
+"""Number of sets of reals that are measured in place of samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Anchors:
         is_valid = self.worst > self.floor > 0 if self.better == "lower" else self.worst < fmean(self.real)
         if not is_valid:
             raise SettingError(
-                f"{self.metric} does not distinguish reals from worthless samples; report another metric"
+                f"{self.metric} does not distinguish reals from worthless samples; set 'reported' to another metric"
             )
 
     @property

@@ -1,6 +1,6 @@
-"""Statistics of a comparison by arm: quality, efficiency, stability, and each arm against the baseline.
+"""Statistics of each arm of a comparison: quality, efficiency, stability, and the comparison with the baseline.
 
-Only complete blocks count, seeds of a setting that every arm has run, so that an unfinished comparison is fair too.
+Only complete blocks count (a seed of a setting that every arm has run), so that unfinished comparisons are fair, too.
 """
 
 import math
@@ -18,16 +18,17 @@ from equipoise.comparison.results import RunResult
 SIGNIFICANCE_LEVEL = 0.05
 
 Block = Mapping[str, RunResult]
-"""Arm -> its run, of one setting and seed."""
+"""Arm -> its run, for one setting and seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineComparison:
-    """An arm against the baseline. `p` (Wilcoxon), `failure_p` (McNemar): Holm-corrected for the number of arms.
+    """Comparison of an arm with the baseline.
 
-    `difference`: of the interquartile means. `improvement`: probability of improvement. `pairs`: pairs of runs with
-    different scores, the sample size of p. `direction`: of the signed-rank test, 1 for better, -1 for worse.
-    `settings_better`: settings in which the mean score is higher than the baseline's.
+    `p` (Wilcoxon), `failure_p` (McNemar): p-values, Holm-corrected for the number of arms. `difference`: of the
+    interquartile means. `improvement`: probability of improvement. `pairs`: pairs of runs with different scores, the
+    sample size of p. `direction`: of the signed-rank test, 1 for better, -1 for worse. `settings_better`: settings in
+    which the mean score is higher than the baseline's.
     """
 
     difference: IntervalEstimate
@@ -82,7 +83,7 @@ class ArmSummary:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonSummary:
-    """Statistics of all arms, best quality first. `runs`: how many count, of `total_runs` in the plan.
+    """Statistics of all arms, best quality first. `runs`: number of runs that count, of `total_runs` in the plan.
 
     `thresholds`: setting -> the final score of the baseline's median run.
     """
@@ -95,7 +96,7 @@ class ComparisonSummary:
 
     def arm(self, name: str) -> ArmSummary:
         """Return the statistics of one arm."""
-        return next(one for one in self.arms if one.arm == name)
+        return next(summary for summary in self.arms if summary.arm == name)
 
 
 def summarise(plan: ComparisonPlan, runs: Sequence[RunResult]) -> ComparisonSummary | None:
@@ -105,16 +106,16 @@ def summarise(plan: ComparisonPlan, runs: Sequence[RunResult]) -> ComparisonSumm
     if not blocks:
         return None
     failure_scores = _failure_scores(plan, blocks)
-    baseline = {name: [block[plan.baseline] for block in inside] for name, inside in blocks_by_setting(blocks).items()}
+    baseline = {name: [block[plan.baseline] for block in group] for name, group in blocks_by_setting(blocks).items()}
     thresholds = {
-        name: max(failure_scores[inside[0].task], median_low(run.known_score for run in inside))
-        for name, inside in baseline.items()
+        name: max(failure_scores[runs[0].task], median_low(run.known_score for run in runs))
+        for name, runs in baseline.items()
     }
     versus_baseline = _compare_with_baseline(plan, blocks, failure_scores)
     arms = [
         _summarise_arm(plan, blocks, arm, thresholds, failure_scores, versus_baseline.get(arm)) for arm in plan.arms
     ]
-    ranked = sorted(arms, key=lambda one: -one.quality.value)
+    ranked = sorted(arms, key=lambda arm: -arm.quality.value)
     return ComparisonSummary(tuple(ranked), plan.baseline, len(blocks) * len(plan.arms), len(tests), thresholds)
 
 
@@ -131,14 +132,14 @@ def _compare_with_baseline(
     plan: ComparisonPlan, blocks: Sequence[Block], failure_scores: Mapping[str, float]
 ) -> dict[str, BaselineComparison]:
     """Compare each arm with the baseline: arm -> effect sizes and corrected p-values."""
-    others = [arm for arm in plan.arms if arm != plan.baseline]
+    compared = [arm for arm in plan.arms if arm != plan.baseline]
     scores = {arm: _scores(blocks, arm) for arm in plan.arms}
     base = scores[plan.baseline]
-    differences = {arm: _differences(scores[arm], base) for arm in others}
+    differences = {arm: _differences(scores[arm], base) for arm in compared}
     failed = {arm: [_has_failed(block[arm], failure_scores) for block in blocks] for arm in plan.arms}
-    p = aggregate.holm_correction({arm: aggregate.wilcoxon_signed_rank(differences[arm]) for arm in others})
+    p = aggregate.holm_correction({arm: aggregate.wilcoxon_signed_rank(differences[arm]) for arm in compared})
     failure_p = aggregate.holm_correction(
-        {arm: aggregate.mcnemar_exact(failed[arm], failed[plan.baseline]) for arm in others}
+        {arm: aggregate.mcnemar_exact(failed[arm], failed[plan.baseline]) for arm in compared}
     )
     return {
         arm: BaselineComparison(
@@ -150,7 +151,7 @@ def _compare_with_baseline(
             direction=aggregate.signed_rank_direction(differences[arm]),
             settings_better=sum(float(group.mean()) > float(base[name].mean()) for name, group in scores[arm].items()),
         )
-        for arm in others
+        for arm in compared
     }
 
 
@@ -219,7 +220,7 @@ def blocks_by_setting(blocks: Sequence[Block]) -> dict[str, list[Block]]:
 
 
 def group_by_setting(runs: Iterable[RunResult], value: Callable[[RunResult], float | None]) -> ScoresBySetting:
-    """Group a number of each run by setting, (N,) each; omits None, NaN and settings without a number."""
+    """Group a number of each run by setting: name -> (N,). Omits None, NaN and settings without a number."""
     result: dict[str, list[float]] = {}
     for run in runs:
         if (number := value(run)) is not None and not math.isnan(number):
@@ -229,8 +230,7 @@ def group_by_setting(runs: Iterable[RunResult], value: Callable[[RunResult], flo
 
 def _scores(blocks: Sequence[Block], arm: str) -> ScoresBySetting:
     return {
-        name: np.array([block[arm].known_score for block in inside])
-        for name, inside in blocks_by_setting(blocks).items()
+        name: np.array([block[arm].known_score for block in group]) for name, group in blocks_by_setting(blocks).items()
     }
 
 
@@ -259,13 +259,13 @@ def _time_to_threshold(run: RunResult, threshold: float) -> tuple[float, float]:
 
 
 def _baseline_cpu(blocks: Sequence[Block], baseline: str) -> dict[str, float]:
-    """Return setting -> mean CPU seconds of a run of the baseline; without settings in which it never ended."""
+    """Return setting -> mean CPU seconds of a run of the baseline; omits settings in which no run of it ended."""
     groups = group_by_setting((block[baseline] for block in blocks), lambda run: run.cpu)
     return {name: float(group.mean()) for name, group in groups.items()}
 
 
 def _share(cpu: float, baseline_cpu: float | None) -> float:
-    """Return CPU seconds as a share of a run of the baseline; infinite where that never ended."""
+    """Return CPU seconds as a share of a run of the baseline; infinite if no run of it ended."""
     return cpu / baseline_cpu if baseline_cpu else math.inf
 
 

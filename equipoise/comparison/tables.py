@@ -1,4 +1,4 @@
-"""The tables of a comparison: headings and rows of cells, for the page and for Markdown."""
+"""Tables of a comparison: headings and rows of cells, for the page and for Markdown."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -79,8 +79,10 @@ def metrics_table(summary: ComparisonSummary, blocks: Sequence[Block]) -> Report
     rows = []
     for name, group in blocks_by_setting(blocks).items():
         for one in summary.arms:
-            own = [block[one.arm] for block in group]
-            rows.append((name, one.arm, *(_metric(own, metric, is_reported) for metric, is_reported in columns)))
+            runs_of_arm = [block[one.arm] for block in group]
+            rows.append(
+                (name, one.arm, *(_metric(runs_of_arm, metric, is_reported) for metric, is_reported in columns))
+            )
     labels = (f"{metric}, reported" if is_reported else metric for metric, is_reported in columns)
     title = "Quality: metric values, interquartile mean with 95 % interval"
     return ReportTable(title, ("setting", "arm", *labels), tuple(rows))
@@ -107,7 +109,7 @@ def efficiency_table(summary: ComparisonSummary) -> ReportTable:
 
 
 def stability_table(summary: ComparisonSummary) -> ReportTable:
-    """Tabulate failures and losses of score."""
+    """Tabulate failures, drops and fluctuation of the score, lost variety and rollbacks."""
     rows = tuple(
         (
             one.arm,
@@ -131,7 +133,7 @@ def stability_table(summary: ComparisonSummary) -> ReportTable:
 
 
 def runs_table(runs: Sequence[RunResult]) -> ReportTable:
-    """Tabulate every run of the plan, whatever its state."""
+    """Tabulate all runs of the plan, also unfinished and failed ones."""
     rows = tuple(
         (
             run.name,
@@ -183,7 +185,7 @@ def anchors_table(anchors: Mapping[str, Anchors]) -> ReportTable:
 
 
 def _metric(runs: Sequence[RunResult], metric: str, is_reported: bool) -> str:
-    """Format a metric of the runs of an arm in one setting, and how many of them have none."""
+    """Format a metric of the runs of an arm in one setting, with the number of runs that lack it."""
     groups = group_by_setting(runs, lambda run: _value(run, metric, is_reported))
     if not groups:
         return NONE
@@ -203,13 +205,13 @@ def _estimate(estimate: IntervalEstimate | None, number_format: str) -> str:
 
 
 def _of_ended(one: ArmSummary, text: str) -> str:
-    """Add the number of ended runs, the only ones that have such a statistic, if they are not all."""
+    """Append the number of ended runs, to which the statistic refers, if not all runs have ended."""
     is_complete = one.ended == one.runs or text == NONE
     return text if is_complete else f"{text}, of {one.ended} ended run{'s' * (one.ended > 1)}"
 
 
 def _share_until(estimate: IntervalEstimate) -> str:
-    """Format a share of a run; infinite ones are never reached."""
+    """Format a share of a run; an infinite one was not reached."""
     return format_estimate(estimate, format_share) if math.isfinite(estimate.value) else "not in half of the runs"
 
 

@@ -127,7 +127,8 @@ def _custom_module(kind: PlugKind, name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not name.startswith(error.name):
             raise SettingError(f"module '{name}' needs a missing module; install it: {error.name}") from error
-        raise UnknownNameError(f"module for a {NOUNS[kind]}", name, []) from error
+        place = f"for a {NOUNS[kind]}; check its name and the Python path"
+        raise UnknownNameError("module", name, None, place) from error
 
 
 def _module_of_file(kind: PlugKind, name: str) -> ModuleType:
@@ -190,7 +191,7 @@ def build(kind: PlugKind, name: str, options: Mapping[str, object] | None = None
     if preset is not None:
         available = presets(kind, name)
         if preset not in available:
-            raise UnknownNameError(f"preset of {NOUNS[kind]} '{base}'", preset, available)
+            raise UnknownNameError("preset", preset, available, f"of {NOUNS[kind]} '{base}'")
         values |= available[preset]
     values |= options or {}
     return construct(plug, values, f"{NOUNS[kind]} '{base}'")
@@ -204,7 +205,7 @@ def construct(cls: type[T], values: Mapping[str, object], owner: str) -> T:
     parameters = inspect.signature(cls).parameters
     for name in values:
         if name not in parameters:
-            raise UnknownNameError(f"option of {owner}", name, parameters)
+            raise UnknownNameError("option", name, parameters, f"of {owner}")
     if not dataclasses.is_dataclass(cls):
         raise SettingError(f"{owner} must be a dataclass, whose fields are its options; {cls.__name__} is not one")
     try:

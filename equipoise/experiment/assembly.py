@@ -19,7 +19,7 @@ from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.preview import make_preview, make_sample_layout
 from equipoise.experiment.settings import Experiment, PlugSpec, build_data, build_recipe, require
 from equipoise.pilot.pilot import SENSE_EVERY, ModelInfo, Pilot
-from equipoise.training import precision
+from equipoise.training import optimizers
 from equipoise.training.loop import Training
 from equipoise.training.plan import MetricEvaluation, SmallHeldOut, Streams, TrainingPlan, never_interrupted
 from equipoise.training.state import initial_state
@@ -72,7 +72,7 @@ def assemble(
         model,
         knobs,
         device,
-        precision.resolve_precision(experiment.precision or "auto", device, model.mixed_precision),
+        optimizers.resolve_precision(experiment.precision or "auto", device, model.mixed_precision),
         torch.Generator(device).manual_seed(seeds.moment),
     )
     pilot = Pilot(

@@ -1,4 +1,6 @@
-"""U-Net: image-to-image generator that goes down to a single pixel, with a skip connection at each level.
+"""Networks for image translation: the U-Net generator and the patch discriminator.
+
+The U-Net goes down to a single pixel, with a skip connection at each level.
 
 Ronneberger 2015, in the form of Isola 2017 ("Image-to-Image Translation with Conditional Adversarial Networks"),
 appendix 6.1.1.

@@ -1,4 +1,4 @@
-"""Normalisation of feature maps."""
+"""Small layers: normalisation, dropout with an explicit generator, and output as an image or a residual."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ class InstanceNorm(nn.Module):
 
 
 def normalisation(norm: Norm, channels: int) -> nn.Module:
-    """Return a normalisation layer: "batch" with a weight and a bias per channel, "instance" without, or the identity."""
+    """Return a normalisation layer: "batch" with weight and bias per channel, "instance" without, or the identity."""
     if norm == "none":
         return nn.Identity()
     return nn.BatchNorm2d(channels) if norm == "batch" else InstanceNorm(channels)

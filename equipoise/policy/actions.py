@@ -2,7 +2,7 @@
 
 - `octaves`: knob × 2^(weight · reach · position). At position 0 the knob has exactly the value of the base controller.
 - `offset`: knob + weight · reach · position, likewise.
-- `between`: the head has its own value: `low` at -1, `initial` at 0 and `high` at 1, linear in between. The knob is this
+- `between`: the head has its own value, `low` at -1, `initial` at 0, `high` at 1, linear in between. The knob is this
   value converted by `unit`: unchanged, the square root of a variance, or 0.8 × a strength. (The brief's `noise_var` is
   the square of `instance_noise`, its `augmentation_strength` is `augment_p` / 0.8.)
 

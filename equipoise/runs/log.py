@@ -12,7 +12,7 @@ from typing import TextIO
 from equipoise.core.events import Event, Resumed, Sampled, Saved, Stepped
 from equipoise.errors import RunError, unwritable
 from equipoise.runs.artifacts import write_samples
-from equipoise.runs.locks import BUSY, hold
+from equipoise.runs.folders import BUSY, hold
 from equipoise.runs.run import EVENTS_FILE, SAMPLES_FOLDER, EventLine, Run
 
 FIELDS_IN_FILES = ("samples", "columns", "texts", "shows")

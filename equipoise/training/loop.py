@@ -21,8 +21,8 @@ from equipoise.core.events import (
     Turned,
 )
 from equipoise.core.metric import Metric
+from equipoise.core.model import StepRecord
 from equipoise.core.observations import Remedy, Verdict
-from equipoise.core.records import StepRecord
 from equipoise.core.tokens import decode_samples
 from equipoise.diagnosis.sample_statistics import MAX_SAMPLES
 from equipoise.pilot.pilot import Pilot

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from equipoise.core.data import Batch, Stream
 from equipoise.core.knobs import Knobs
 from equipoise.core.model import Moment
-from equipoise.training.precision import autocast
+from equipoise.training.optimizers import autocast
 from equipoise.training.state import TrainingState
 
 PROBE_SAMPLES = 256

@@ -13,10 +13,9 @@ from torch.optim import Optimizer
 
 from equipoise.core.knobs import Knobs
 from equipoise.core.model import Memory, Model, Moment
-from equipoise.training import transfer
+from equipoise.training import weights
 from equipoise.training.checkpoint import CheckpointValues, check_shapes
-from equipoise.training.optimizers import make_optimizer, optimizer_weights
-from equipoise.training.precision import NumberFormat, make_scaler
+from equipoise.training.optimizers import NumberFormat, make_optimizer, make_scaler, optimizer_weights
 
 
 @dataclass(slots=True)
@@ -120,9 +119,9 @@ class TrainingState:
     def transfer_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, float]:
         """Load the weights of other networks that fit; returns the loaded share of each network, from 0 to 1."""
         for name, network in self.averages.items():
-            transfer.transfer_weights(network, _with_prefix(tensors, f"averaged/{name}/"))
+            weights.transfer_weights(network, _with_prefix(tensors, f"averaged/{name}/"))
         return {
-            name: transfer.transfer_weights(network, _with_prefix(tensors, f"network/{name}/"))
+            name: weights.transfer_weights(network, _with_prefix(tensors, f"network/{name}/"))
             for name, network in self.model.networks.items()
         }
 

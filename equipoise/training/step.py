@@ -7,10 +7,9 @@ from torch import Tensor
 
 from equipoise.core.data import Batch, Stream
 from equipoise.core.knobs import Knobs
-from equipoise.core.model import Loss, Moment, Phase
-from equipoise.core.records import PhaseRecord, StepRecord
-from equipoise.training import averaging, optimizers
-from equipoise.training.precision import autocast
+from equipoise.core.model import Loss, Moment, Phase, PhaseRecord, StepRecord
+from equipoise.training import optimizers, weights
+from equipoise.training.optimizers import autocast
 from equipoise.training.state import TrainingState
 
 
@@ -51,8 +50,8 @@ def run_step(
     state.images += len(batches[0]) if batches else 0
     if batches and state.averages:
         learned_images = state.images - state.rolled_back_images
-        decay = averaging.average_decay(knobs.ema_half_life, len(batches[0]), learned_images)
-        averaging.update_averages(state.averages, state.model.networks, decay)
+        decay = weights.average_decay(knobs.ema_half_life, len(batches[0]), learned_images)
+        weights.update_averages(state.averages, state.model.networks, decay)
     non_finite = torch.stack(failures).any() if failures else None
     return StepRecord(state.step, state.images, records, non_finite=non_finite)
 

@@ -237,7 +237,7 @@ def test_invalid_settings_are_refused() -> None:
         AnnealedScheduler({"noise_var": {"initial": 1}})
     with pytest.raises(SettingError, match=r"exponential\(1, 0\)"):
         AnnealedScheduler({"noise_var": {"initial": 1, "final": 0, "schedule": "exponential"}})
-    with pytest.raises(SettingError, match="epoch = 4: epochs of 4 run from 0 to 3"):
+    with pytest.raises(SettingError, match="epoch = 4: it must be from 0 to 3"):
         AnnealedScheduler(config).update(4, 4)
     with pytest.raises(SettingError, match="total_epochs = 0"):
         AnnealedScheduler(config).update(0, 0)

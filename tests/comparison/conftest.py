@@ -1,13 +1,14 @@
 """A small comparison, run once in this process, and rows without runs."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from equipoise.comparison import execution, plan_runs
 from equipoise.comparison.folder import ComparisonFolder, create_or_open
-from equipoise.comparison.plan import Arm, ComparisonPlan, PlugSpec, Regime, Task
+from equipoise.comparison.plan import Arm, ComparisonPlan, PlugSpec, Regime, Task, load_plan
 from equipoise.comparison.results import RunResult
 
 TINY = ComparisonPlan(
@@ -28,6 +29,21 @@ TINY = ComparisonPlan(
     evaluations=4,
     samples=100,
 )
+
+SMALL = """
+seeds = [0, 1]
+samples = 50
+evaluations = 3
+[arms.fixed]
+[arms.annealed]
+controller = "annealed"
+[tasks.ring]
+data = "ring"
+model = { name = "mlp", width = 8 }
+steps = 12
+batch_size = 16
+reported = "mixture_modes"
+"""
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +82,21 @@ def row() -> Callable[..., RunResult]:
         return RunResult(**{**values, **fields})
 
     return create
+
+
+@pytest.fixture
+def parse(tmp_path: Path) -> Callable[[str], ComparisonPlan]:
+    """Return a function that parses a plan from its text."""
+
+    def plan(text: str) -> ComparisonPlan:
+        path = tmp_path / "plan.toml"
+        path.write_text(text)
+        return load_plan(path)
+
+    return plan
+
+
+@pytest.fixture
+def small(parse: Callable[[str], ComparisonPlan]) -> ComparisonPlan:
+    """Two arms, one task and two seeds."""
+    return parse(SMALL)

@@ -291,7 +291,7 @@ def test_tuning_selects_the_best_trial_of_each_arm(
 
     monkeypatch.setattr(jobs.results, "load_result", load_result)
     folder = create_folder(plan, tmp_path / "out")
-    arms.select_trials(plan, folder)
+    jobs.select_trials(plan, folder)
     tuned = read_tuned_arms(folder)
     assert tuned["one"].trial == 1
     assert tuned["one"].options == plan_runs.trial_options(plan, "one", 1)

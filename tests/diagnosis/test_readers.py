@@ -119,7 +119,7 @@ def test_stylegan_log_text(tmp_path: Path) -> None:
         write_log(tmp_path, ticks + "network-snapshot-000012        time 8m 02s      fid50k   34.75\n")
     )
     assert values(older, "fid50k") == [(12000, 34.75)]
-    with pytest.raises(DataError, match="holds no losses, probabilities or metrics"):
+    with pytest.raises(DataError, match="contains no losses, probabilities or metrics"):
         readers.read_log(write_log(tmp_path, ticks))
 
 

@@ -78,6 +78,7 @@ class Trainer:
         return copy.deepcopy(self)
 
 
+PLAIN: dict[str, Any] = {"knobs": {}, "penalty_interval": 1, "conditional": False, "fakes": "fresh"}
 CreateTrainer = Callable[..., Trainer]
 
 
@@ -104,3 +105,25 @@ def create_trainer() -> CreateTrainer:
         return Trainer(built_model, state, Reals(spec, batch))
 
     return create
+
+
+@pytest.fixture(scope="session")
+def create_plain(create_trainer: CreateTrainer) -> CreateTrainer:
+    """Create a trainer without penalties, labels and knobs that differ from the defaults."""
+
+    def create(**options: Any) -> Trainer:
+        return create_trainer(**PLAIN | options)
+
+    return create
+
+
+@pytest.fixture
+def plain(create_plain: CreateTrainer) -> Trainer:
+    """A model without penalties."""
+    return create_plain()
+
+
+@pytest.fixture
+def penalised(create_plain: CreateTrainer) -> Trainer:
+    """A model with a gradient penalty of weight 0."""
+    return create_plain(constraint="gradient_penalty", knobs={"gp_weight": 0.0})

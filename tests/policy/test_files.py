@@ -129,7 +129,9 @@ def test_a_wrong_digest_is_refused(file: Path) -> None:
         tensors["actor.0.bias"][0] += 1
 
     alter(file, change, sign=False)
-    with pytest.raises(SettingError, match=r"mine.safetensors does not match its digest: it was altered or damaged"):
+    with pytest.raises(
+        SettingError, match=r"mine.safetensors does not match its digest: it was modified or is damaged"
+    ):
         load_policy(str(file))
 
 
@@ -138,15 +140,15 @@ def test_a_wrong_digest_is_refused(file: Path) -> None:
     [
         (
             lambda v, t: v["names"].append("luck"),
-            r"trained on other features of 'residual' than this version has \(luck\)",
+            r"trained on features of 'residual' that differ from this version \(luck\)",
         ),
-        (lambda v, t: v["names"].reverse(), r"trained on other features .* \(their order\)"),
+        (lambda v, t: v["names"].reverse(), r"trained on features .* \(their order\)"),
         (lambda v, t: v.update(features="weather"), "needs a feature set that this version does not have: .*'weather'"),
         (lambda v, t: v["heads"][0]["knobs"].update(lr_x=1.0), "changes 'lr_x', which is not a knob"),
-        (lambda v, t: v["heads"].pop(), "trained on other features"),
+        (lambda v, t: v["heads"].pop(), "trained on features"),
         (lambda v, t: v.update(base="luck"), "is not a policy that this version can read: base"),
         (lambda v, t: v.pop("heads"), "is not a policy that this version can read: heads: field required"),
-        (lambda v, t: v.update(format=2), "has format 2, this version reads 1; upgrade equipoise"),
+        (lambda v, t: v.update(format=2), "has format 2, but this version reads 1; upgrade equipoise"),
         (lambda v, t: t.update({"actor.0.weight": np.zeros((4, 5))}), "maps 5 numbers to 4, not 23 to 4"),
     ],
 )

@@ -56,5 +56,5 @@ def test_weights_survive_flattening() -> None:
     again = network.with_flat(network.flat())
     assert all(np.array_equal(a, b) for a, b in zip(network.weights, again.weights, strict=True))
     assert all(np.array_equal(a, b) for a, b in zip(network.biases, again.biases, strict=True))
-    with pytest.raises(ValueError, match="25 numbers for 26 weights"):
+    with pytest.raises(ValueError, match="26 weights, but the vector has 25 numbers"):
         network.with_flat(network.flat()[1:])
