@@ -32,7 +32,7 @@ _HOMES = {
     "Run": "runs.run",
     "OptimizerSettings": "core.model",
     "Signals": "core.observations",
-    "StepRecord": "core.records",
+    "StepRecord": "core.model",
     "knob": "core.knobs",
     "load": "inference.generator",
     "resume": "experiment.launch",

@@ -88,7 +88,7 @@ def test_next_free_folder(tmp_path: Path) -> None:
 
 def test_lock_excludes_other_processes_and_ends_with_its_process(tmp_path: Path) -> None:
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom equipoise.runs.locks import hold\n"
+        "import sys, time\nfrom pathlib import Path\nfrom equipoise.runs.folders import hold\n"
         "with hold(Path(sys.argv[1]), 'wait'):\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
     path = tmp_path / "sub" / "job"
