@@ -109,7 +109,7 @@ def create_trainer() -> CreateTrainer:
 
 @pytest.fixture(scope="session")
 def create_plain(create_trainer: CreateTrainer) -> CreateTrainer:
-    """Create a trainer without penalties, labels and knobs that differ from the defaults."""
+    """Create a trainer without penalties and labels, with fresh fakes in every phase."""
 
     def create(**options: Any) -> Trainer:
         return create_trainer(**PLAIN | options)

@@ -96,7 +96,7 @@ def test_betas_are_the_decays_of_adam(plain, network: str) -> None:
     assert plain.state.optimizers[network].param_groups[0]["betas"] == (0.75, 0.99)
 
 
-def test_beta2_is_the_decay_of_rmsprop(create_plain) -> None:
+def test_beta2_is_the_decay_of_rmsprop(create_trainer) -> None:
     trainer = create_trainer("wgan", conditional=False)
     trainer.step(beta2=0.9)
     assert trainer.state.optimizers["generator"].param_groups[0]["alpha"] == 0.9

@@ -12,7 +12,7 @@ from equipoise.losses.adversarial import LOSSES
 
 
 def by_hand(logit: Tensor, label: float | Tensor) -> Tensor:
-    """-t log sigma(d) - (1 - t) log(1 - sigma(d)), without softplus."""
+    """Compute -t log sigma(d) - (1 - t) log(1 - sigma(d)), without softplus."""
     d = logit.double()
     return -(label * d.sigmoid().log() + (1 - label) * (1 - d.sigmoid()).log()).mean()
 
