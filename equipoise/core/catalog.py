@@ -93,7 +93,7 @@ def is_file(name: str) -> bool:
 
 
 def absolute_name(name: str) -> str:
-    """Return the name of a plug, independent of the current folder: the path of a file is made absolute."""
+    """Return the name of a plug, with an absolute path if it is a file, so that it is valid in any folder."""
     if not is_file(name):
         return name
     base, preset = split_preset(name)

@@ -136,9 +136,13 @@ class Knobs:
 class AdversarialKnobs(Knobs):
     """Knobs of a GAN that maps noise to samples, with a discriminator that returns one logit per sample."""
 
-    real_label_low: float = knob(1, 0, 1.2, "", "linear", "lowest label of a real sample; drawn per sample")
+    real_label_low: float = knob(
+        1, 0, 1.2, "", "linear", "lowest label of a real sample; labels are uniformly distributed"
+    )
     real_label_high: float = knob(1, 0, 1.2, "", "linear", "highest label of a real sample")
-    fake_label_low: float = knob(0, 0, 0.5, "", "linear", "lowest label of a fake sample; drawn per sample")
+    fake_label_low: float = knob(
+        0, 0, 0.5, "", "linear", "lowest label of a fake sample; labels are uniformly distributed"
+    )
     fake_label_high: float = knob(0, 0, 0.5, "", "linear", "highest label of a fake sample")
     instance_noise: float = knob(0, 0, 2, "std", "linear", "Gaussian noise on all inputs of the discriminator")
     augment_p: float = knob(0, 0, 0.8, "probability", "linear", "probability of each differentiable augmentation")

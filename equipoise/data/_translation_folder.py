@@ -41,13 +41,13 @@ class TranslationFolder:
     background: Background = "white"
     """colour behind transparent pixels, and of padding"""
     flips: bool = False
-    """whether mirror images are valid samples, and may be made by augmentation"""
+    """whether mirror images are valid samples, so that augmentation may use them"""
     held_out: float = 0.1
-    """share that is never trained on, chosen by content"""
+    """share that is held out, selected by a hash of the content"""
     cache: str = "runs/.cache"
     """folder of decoded images"""
     digest: str | None = None
-    """of all files; set automatically, so that a resumed run uses the same images"""
+    """digest of all files; set automatically, so that a resumed run uses the same images"""
 
     def __post_init__(self) -> None:
         _translation_images.check_options(self.image_size, (self.source_channels, self.channels), self.held_out)

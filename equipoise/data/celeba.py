@@ -64,11 +64,11 @@ class CelebA:
     image_size: int = 64
     """pixels a side: 16, 32, 64 or 128"""
     published: bool = True
-    """accept only the complete set, the archive by its MD5, the folder by its names; false for a part of it"""
+    """whether the complete set is required, checked by MD5 (archive) or file names (folder); false for a part of it"""
     cache: str = "runs/.cache"
     """folder of decoded images"""
     digest: str | None = None
-    """of all files; set automatically, so that a resumed run uses the same images"""
+    """digest of all files; set automatically, so that a resumed run uses the same images"""
 
     def __post_init__(self) -> None:
         if self.image_size not in SIZES:

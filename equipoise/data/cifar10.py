@@ -58,8 +58,7 @@ class CIFAR10:
     image_size: int = 32
     """pixels a side: 16 or 32"""
     published: bool = True
-    """accept only the published files, the archive by MD5, unpacked files by their number of images; false for others
-    """
+    """whether the published files are required, checked by MD5 (archive) or number of images; false for other files"""
 
     def __post_init__(self) -> None:
         if self.image_size not in SIZES:

@@ -1,6 +1,6 @@
 """A folder of CSV files, each a window of numbers, such as a piece of a spectrogram; subfolders are types.
 
-The first line of a file is the top row of the image. Numbers are stored as they are and scaled to [-1, 1] batch by
+The first line of a file is the top row of the image. Numbers are stored unchanged and scaled to [-1, 1] batch by
 batch; the values that -1 and 1 represent are recorded with the run, so that samples can be written in the original
 unit.
 """
@@ -60,13 +60,13 @@ class CsvWindows:
     high: float | None = None
     """value that 1 represents; default: the largest training value"""
     held_out: float = 0.1
-    """share of the windows that is never trained on, chosen by content"""
+    """share of the windows that is held out, selected by a hash of the content"""
     cache: str = "runs/.cache"
     """folder of decoded windows"""
     window: tuple[int, int] | None = None
     """rows and columns of a window; set automatically"""
     digest: str | None = None
-    """of all files; set automatically, so that a resumed run uses the same windows"""
+    """digest of all files; set automatically, so that a resumed run uses the same windows"""
 
     def __post_init__(self) -> None:
         if self.image_size is not None and self.image_size < 1:

@@ -48,7 +48,7 @@ class FashionMNIST:
     image_size: int = 32
     """pixels a side: 16, 32 or 64"""
     published: bool = True
-    """accept only the published files, archives by MD5, unpacked files by their number of images; false for others"""
+    """whether the published files are required, checked by MD5 (archives) or number of images; false for other files"""
 
     def __post_init__(self) -> None:
         _idx.check_size("fashion_mnist", self.image_size)

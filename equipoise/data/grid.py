@@ -23,7 +23,7 @@ class Grid(NoPreparation):
     """
 
     distribution_options: ClassVar[tuple[str, ...]] = ("side", "spacing", "std")
-    """Options that define another distribution."""
+    """Options that change the distribution."""
 
     side: int = 5
     """Gaussians per side; side² in total, all equally likely"""

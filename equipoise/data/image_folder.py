@@ -51,15 +51,15 @@ class ImageFolder:
     background: Background = "white"
     """colour behind transparent pixels, and of padding"""
     flips: bool = False
-    """whether mirror images are valid samples, and may be made by augmentation"""
+    """whether mirror images are valid samples, so that augmentation may use them"""
     classes: tuple[str, ...] | None = None
     """subfolders that are classes; default: all of them if there are at least two; empty: no classes"""
     held_out: float = 0.1
-    """share of the images that is never trained on, chosen by content"""
+    """share of the images that is held out, selected by a hash of the content"""
     cache: str = "runs/.cache"
     """folder of decoded images"""
     digest: str | None = None
-    """of all files; set automatically, so that a resumed run uses the same images"""
+    """digest of all files; set automatically, so that a resumed run uses the same images"""
 
     def __post_init__(self) -> None:
         if self.image_size is not None and not 1 <= self.image_size <= 1024:

@@ -46,7 +46,7 @@ class OpenMoji(NoPreparation):
     training_images: int | None = None
     """number of training images, evenly spread over the groups, equal for all seeds; default: all 1,952"""
     paired: bool = True
-    """whether training outlines are paired with their emoji, or in an independent order; held-out ones always are"""
+    """whether training outlines are paired with their emoji; held-out outlines always are"""
 
     def __post_init__(self) -> None:
         if self.image_size not in SIZES:

@@ -35,7 +35,7 @@ class Oracle:
 
     presets: ClassVar[Mapping[str, Mapping[str, int]]] = {"small": {"words": 200}}
     distribution_options: ClassVar[tuple[str, ...]] = ("words", "size", "seed", "parameters")
-    """Options that define another oracle, with another digest."""
+    """Options that change the oracle, and so its digest."""
 
     words: int = 5000
     """size of the vocabulary"""
@@ -44,13 +44,13 @@ class Oracle:
     size: int = 32
     """size of the embedding and of the state, for a random oracle"""
     seed: int = 0
-    """of the oracle's weights, and of its sentences"""
+    """seed of the oracle's weights and of its sentences"""
     train: int = 10_000
     """number of training sentences; a fifth as many are held out"""
     parameters: str | None = None
     """weights of the oracle as a .npz file: E, Wi, Ui, bi, Wf, Uf, bf, Wog, Uog, bog, Wc, Uc, bc, Wo, bo"""
     digest: str | None = None
-    """of the weights; set automatically"""
+    """digest of the weights; set automatically"""
 
     def __post_init__(self) -> None:
         for name in ("words", "length", "size", "train"):

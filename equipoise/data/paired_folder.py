@@ -32,7 +32,7 @@ class PairedFolder(TranslationFolder):
     paired: bool = True
     """whether training inputs are paired with their samples, or in an independent order; held-out ones always are"""
     held_out: float = 0.1
-    """share of the pairs that is never trained on, chosen by content"""
+    """share of the pairs that is held out, selected by a hash of the content"""
 
     @property
     def spec(self) -> DataSpec:

@@ -24,7 +24,7 @@ class Ring(NoPreparation):
     """
 
     distribution_options: ClassVar[tuple[str, ...]] = ("modes", "radius", "std")
-    """Options that define another distribution."""
+    """Options that change the distribution."""
 
     modes: int = 8
     """number of Gaussians, all equally likely"""

@@ -47,7 +47,7 @@ class Sentences(NoPreparation):
     drawn: int = 2000
     """number of training sentences, sampled with replacement: up to 20,000"""
     seed: int = 42
-    """of the sampling; 42 gives the sentences of the lab"""
+    """seed of the sampling; 42 for the sentences of the lab"""
 
     def __post_init__(self) -> None:
         if not 1 <= self.drawn <= 20_000:

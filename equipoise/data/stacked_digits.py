@@ -1,8 +1,8 @@
 """Three random digits as the three channels of an image: 1,000 modes that can be counted.
 
 Stacked MNIST (Metz, Poole, Pfau and Sohl-Dickstein 2017, "Unrolled generative adversarial networks", section 3.3; Lin,
-Khetan, Fanti and Oh 2018, "PacGAN", section 4.2), made of the digits shipped with the package: see `digits` for their
-licence.
+Khetan, Fanti and Oh 2018, "PacGAN", section 4.2), composed of the digits shipped with the package: see `digits` for
+their licence.
 """
 
 from dataclasses import dataclass

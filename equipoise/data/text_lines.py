@@ -36,21 +36,21 @@ class TextLines:
     file: str
     """path of the text"""
     unit: Literal["words", "characters"] = "words"
-    """what a token is"""
+    """unit of a token"""
     longest: int | None = None
-    """tokens of a line to keep; default: those of the longest line, at most 32 words or 80 characters"""
+    """largest number of tokens of a line; default: the longest line, at most 32 words or 80 characters"""
     most: int = 10_000
     """largest size of the vocabulary"""
     rare: Literal["refuse", "mark"] = "refuse"
-    """handling of other words: refuse the file, or mark the rarest, and those of held-out lines only, as <unknown>"""
+    """handling of other words: refuse the file, or replace the rarest, and any only in held-out lines, by <unknown>"""
     held_out: float = 0.1
-    """share of the distinct truncated lines that is never trained on, chosen by content"""
+    """share of the distinct truncated lines that is held out, selected by a hash of the content"""
     length: int | None = None
     """tokens of a sentence, with the end token; set automatically"""
     words: tuple[str, ...] | None = None
-    """the vocabulary; set automatically, or given: then other words are refused"""
+    """the vocabulary; default: the words of the file; if set, other words are refused"""
     digest: str | None = None
-    """of the file; set automatically, so that a resumed run uses the same text"""
+    """digest of the file; set automatically, so that a resumed run uses the same text"""
 
     def __post_init__(self) -> None:
         for name in ("longest", "most", "length"):

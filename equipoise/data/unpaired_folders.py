@@ -30,7 +30,7 @@ class UnpairedFolders(TranslationFolder):
     target: str | None = None
     """the subfolder of the samples; default: the other one, or trainB"""
     held_out: float = 0.1
-    """share of the images of each that is never trained on, chosen by content"""
+    """share of the images of each side that is held out, selected by a hash of the content"""
 
     @property
     def spec(self) -> DataSpec:

@@ -3,7 +3,7 @@
     d(x, y) = Σ_l 1 / (h_l w_l) Σ_{h,w} Σ_c w_lc (x̂_lhwc - ŷ_lhwc)²        (Zhang et al. 2018, equation 1)
 
 with x̂ normalised to unit length over channels. LPIPS has weights w fitted to human judgements, on AlexNet or VGG-16;
-with all weights 1, on any network, it is what the same paper calls the uncalibrated baseline.
+with all weights 1, on any network, it is the uncalibrated baseline of the same paper.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,7 @@
 """N-gram overlap of samples with each other: lower is more diverse; compare with the real-vs-real reference.
 
 Self-BLEU (Zhu et al. 2018, Texygen, section 3.2.4): the mean BLEU of each sample against all others, excluding itself.
-A value below that of as many reals is no advantage: noise repeats nothing.
+A value below the real-vs-real reference is not an advantage: noise repeats nothing.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """KL(generator || data) in nats over valid sentences, by enumeration: lower is better, at least 0.
 
-sum q (log q - log p) with q = p_G / mass, over the support of the data: outside it would be infinite, and
-`sentence_mass` reports how much probability lies there.
+sum q (log q - log p) with q = p_G / mass, over the support of the data: outside, the divergence would be
+infinite; `sentence_mass` reports the probability inside.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Arrangement of samples in a grid: alone, or each next to its input and its target."""
+"""Layout of sample grids: samples only, or each sample next to its input and its target."""
 
 from dataclasses import dataclass
 

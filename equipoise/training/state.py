@@ -22,7 +22,7 @@ from equipoise.training.optimizers import NumberFormat, make_optimizer, make_sca
 class TrainingState:
     """Networks, optimizers, buffers, random state and counters of a run.
 
-    `averages`: running averages of networks, by name. `draws`: batches drawn from the training stream.
+    `averages`: running averages of networks, by name. `draws`: number of batches read from the training stream.
     `rolled_back_images`: how many of `images` the current weights have not learned from because of rollbacks.
     """
 
