@@ -31,10 +31,10 @@ def describe_quality(summary: ComparisonSummary) -> str:
     """Describe which arm has the best samples, and which differences from the baseline are significant."""
     best, base = summary.arms[0], summary.arm(summary.baseline)
     if best is base:
-        text = f"No arm scores higher than {base.arm}, {format_interval(base.quality)}."
+        text = f"No arm scores higher than {base.name}, {format_interval(base.quality)}."
     else:
-        text = f"{best.arm} has the highest score, {format_interval(best.quality)}; "
-        text += f"{base.arm} scores {format_interval(base.quality)}."
+        text = f"{best.name} has the highest score, {format_interval(best.quality)}; "
+        text += f"{base.name} scores {format_interval(base.quality)}."
     if len(summary.arms) == 1:
         return text
     return f"{text} {_describe_significance(summary)}{_describe_low_power(summary)}"
@@ -81,8 +81,8 @@ def describe_efficiency(summary: ComparisonSummary) -> str:
     base = summary.arm(summary.baseline)
     sentences = []
     if base.cpu_seconds is not None:
-        sentences.append(f"A run of {base.arm} takes {format_duration(base.cpu_seconds)} of CPU time on average.")
-    ratios = [(one.cpu_ratio, one.arm) for one in summary.arms if one.cpu_ratio is not None and one is not base]
+        sentences.append(f"A run of {base.name} takes {format_duration(base.cpu_seconds)} of CPU time on average.")
+    ratios = [(arm.cpu_ratio, arm.name) for arm in summary.arms if arm.cpu_ratio is not None and arm is not base]
     if ratios:
         ratios.sort(key=lambda pair: pair[0].value)
         (least, least_arm), (most, most_arm) = ratios[0], max(ratios, key=lambda pair: pair[0].value)
@@ -96,80 +96,82 @@ def describe_efficiency(summary: ComparisonSummary) -> str:
 
 
 def _describe_speed(summary: ComparisonSummary, base: ArmSummary) -> str:
-    first = min(summary.arms, key=lambda one: (one.steps_to_baseline.value, one.cpu_to_baseline.value))
-    target = f"the final score of the median run of {base.arm}"
+    first = min(summary.arms, key=lambda arm: (arm.steps_to_baseline.value, arm.cpu_to_baseline.value))
+    target = f"the final score of the median run of {base.name}"
     if not math.isfinite(first.steps_to_baseline.value):
         return f"No arm reaches {target} in more than half of its runs."
-    steps, cpu = (format_estimate(one, format_share) for one in (first.steps_to_baseline, first.cpu_to_baseline))
+    steps, cpu = (
+        format_estimate(estimate, format_share) for estimate in (first.steps_to_baseline, first.cpu_to_baseline)
+    )
     text = (
-        f"{first.arm} is the first to reach {target}: after {steps} of the steps and {cpu} of the CPU time of "
-        f"{base.arm} (medians), in {first.reached} of {first.runs} runs."
+        f"{first.name} is the first to reach {target}: after {steps} of the steps and {cpu} of the CPU time of "
+        f"{base.name} (medians), in {first.reached} of {first.runs} runs."
     )
     if first is base:
         return text
     own = format_estimate(base.steps_to_baseline, format_share)
-    return f"{text} Because scores fluctuate, {base.arm} itself first reaches it after {own} of the steps."
+    return f"{text} Because scores fluctuate, {base.name} itself first reaches it after {own} of the steps."
 
 
 def describe_stability(summary: ComparisonSummary) -> str:
     """Describe failures, drops of the score, fluctuation and lost variety."""
     sentences = [_describe_failures(summary)]
-    drops = [(one.score_drop, one) for one in summary.arms if one.score_drop and one.score_drop.value >= MIN_SCORE_DROP]
+    drops = [(arm.score_drop, arm) for arm in summary.arms if arm.score_drop and arm.score_drop.value >= MIN_SCORE_DROP]
     if drops:
-        largest, one = max(drops, key=lambda pair: pair[0].value)
-        part = "" if one.ended == one.runs else f", in {_count(one.ended, 'run')} that ended"
+        largest, arm = max(drops, key=lambda pair: pair[0].value)
+        part = "" if arm.ended == arm.runs else f", in {_count(arm.ended, 'run')} that ended"
         sentences.append(
-            f"The mean drop from best to last score is largest with {one.arm}: {format_interval(largest)}{part}."
+            f"The mean drop from best to last score is largest with {arm.name}: {format_interval(largest)}{part}."
         )
     return " ".join([*sentences, *_describe_spread(summary), *_describe_collapse(summary)])
 
 
 def _describe_failures(summary: ComparisonSummary) -> str:
-    base, fewest = summary.arm(summary.baseline), min(one.failures for one in summary.arms)
-    most = max(summary.arms, key=lambda one: one.failures)
+    base, fewest = summary.arm(summary.baseline), min(arm.failures for arm in summary.arms)
+    most = max(summary.arms, key=lambda arm: arm.failures)
     if most.failures == fewest:
         text = f"{fewest} of {base.runs} runs failed in every arm."
     else:
-        best = _names_or_rest(summary, [one for one in summary.arms if one.failures == fewest])
-        text = f"Fewest failures, {fewest} of {base.runs} runs: {best}; most, {most.failures}: {most.arm}."
+        best = _names_or_rest(summary, [arm for arm in summary.arms if arm.failures == fewest])
+        text = f"Fewest failures, {fewest} of {base.runs} runs: {best}; most, {most.failures}: {most.name}."
     significant = [
-        one for one in summary.arms if one.versus_baseline and one.versus_baseline.failure_p < SIGNIFICANCE_LEVEL
+        arm for arm in summary.arms if arm.versus_baseline and arm.versus_baseline.failure_p < SIGNIFICANCE_LEVEL
     ]
     if significant:
-        return f"{text} The difference from {base.arm} is significant for {_names(significant)}."
+        return f"{text} The difference from {base.name} is significant for {_names(significant)}."
     return f"{text} No difference in failures is significant."
 
 
 def _describe_spread(summary: ComparisonSummary) -> list[str]:
     """Describe fluctuation. Arms with failures are not called steady: a run that learns nothing does not fluctuate."""
-    ranked = sorted(((one.spread, one) for one in summary.arms if one.spread), key=lambda pair: pair[0].value)
+    ranked = sorted(((arm.spread, arm) for arm in summary.arms if arm.spread), key=lambda pair: pair[0].value)
     if len(ranked) < 2:
         return []
     most, least = (f"{ranked[index][0].value:.3f}" for index in (-1, 0))
     subject = "The standard deviation of the score over the last fifth of a run is"
     if most == least:
         return [f"{subject} {least} with every arm."]
-    text = f"{subject} largest with {ranked[-1][1].arm} ({most})"
-    steady = [(spread, one) for spread, one in ranked[:-1] if not one.failures]
+    text = f"{subject} largest with {ranked[-1][1].name} ({most})"
+    steady = [(spread, arm) for spread, arm in ranked[:-1] if not arm.failures]
     if steady:
-        spread, one = steady[0]
+        spread, arm = steady[0]
         group = "" if not any(other.failures for other in summary.arms) else " among the arms without failures"
-        text += f", smallest{group} with {one.arm} ({spread.value:.3f})"
+        text += f", smallest{group} with {arm.name} ({spread.value:.3f})"
     return [f"{text}."]
 
 
 def _describe_collapse(summary: ComparisonSummary) -> list[str]:
-    shares = [(one.collapse, one.arm) for one in summary.arms if one.collapse]
+    shares = [(arm.collapse, arm.name) for arm in summary.arms if arm.collapse]
     if not shares:
         return []
     worst, arm = max(shares, key=lambda pair: pair[0].value)
     if not worst.value:
         return ["No reading shows lost variety, so there is no sign of collapse."]
-    is_equal = min(one.value for one, _ in shares) == worst.value
+    is_equal = min(share.value for share, _ in shares) == worst.value
     where = "equally frequent with every arm" if is_equal else f"most frequent with {arm}"
     text = f"Lost variety, a sign of collapse, is {where}: {format_estimate(worst, _percent)} of the readings of the "
     text += "second half of a run"
-    if without := [name for one, name in shares if not one.value]:
+    if without := [name for share, name in shares if not share.value]:
         names = join_names(without) if len(without) < MANY_ARMS else f"{len(without)} other arms"
         text += f"; it does not occur with {names}"
     return [f"{text}."]
@@ -182,7 +184,7 @@ def warn_unlearned_settings(summary: ComparisonSummary, worthless: Mapping[str, 
     """
     warnings = []
     for name, (kind, score) in worthless.items():
-        means = [one.settings[name].value for one in summary.arms if name in one.settings]
+        means = [arm.settings[name].value for arm in summary.arms if name in arm.settings]
         if means and (middle := median(means)) < score:
             warnings.append(
                 f"In {name}, half of the arms score below {middle:.3f}, while {WORTHLESS[kind]} scores {score:.3f}; "
@@ -194,7 +196,7 @@ def warn_unlearned_settings(summary: ComparisonSummary, worthless: Mapping[str, 
 
 def format_estimate(estimate: IntervalEstimate, number: Callable[[float], str]) -> str:
     """Format an estimate as "0.61 (0.55 to 0.66)"; without bounds if they look the same as the value."""
-    value, low, high = (number(one) for one in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (number(bound) for bound in (estimate.value, estimate.low, estimate.high))
     return value if value == low == high else f"{value} ({low} to {high})"
 
 
@@ -226,7 +228,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _names(arms: Sequence[ArmSummary]) -> str:
-    return join_names([one.arm for one in arms])
+    return join_names([arm.name for arm in arms])
 
 
 def _with_settings(summary: ComparisonSummary, arms: Sequence[ArmSummary]) -> str:
@@ -236,9 +238,9 @@ def _with_settings(summary: ComparisonSummary, arms: Sequence[ArmSummary]) -> st
         return _names(arms)
     return join_names(
         [
-            f"{one.arm} (better in {one.versus_baseline.settings_better} of {total} settings)"
-            for one in arms
-            if one.versus_baseline
+            f"{arm.name} (better in {arm.versus_baseline.settings_better} of {total} settings)"
+            for arm in arms
+            if arm.versus_baseline
         ]
     )
 

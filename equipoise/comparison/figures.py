@@ -74,10 +74,10 @@ def plot_stability(summary: ComparisonSummary, columns: int = WIDE) -> bytes:
 def _quality_figure(summary: ComparisonSummary, blocks: Sequence[Block], columns: int) -> "Figure":
     figure, (left, right) = _arm_panels(summary, 2, columns)
     _plot_scores(left, summary, blocks)
-    for row, one in enumerate(summary.arms):
-        _plot_interval(left, row, one.quality, GREY if one.arm == summary.baseline else BLUE)
-        if one.versus_baseline:
-            _plot_interval(right, row, one.versus_baseline.improvement, BLUE)
+    for row, arm in enumerate(summary.arms):
+        _plot_interval(left, row, arm.quality, GREY if arm.name == summary.baseline else BLUE)
+        if arm.versus_baseline:
+            _plot_interval(right, row, arm.versus_baseline.improvement, BLUE)
     panel_title(left, "Score: 0 worthless, 1 as good as reals", legends=False)
     left.set_xlabel("interquartile mean, 95 %; dots: runs")
     panel_title(right, f"Probability of improvement on {summary.baseline}", legends=False)
@@ -92,8 +92,8 @@ def _settings_figure(summary: ComparisonSummary, blocks: Sequence[Block], column
     figure, panels = _arm_panels(summary, len(groups), columns)
     for axes, (name, group) in zip(panels, groups.items(), strict=True):
         _plot_scores(axes, summary, group)
-        for row, one in enumerate(summary.arms):
-            middle = median_low(block[one.arm].known_score for block in group)
+        for row, arm in enumerate(summary.arms):
+            middle = median_low(block[arm.name].known_score for block in group)
             axes.plot([middle] * 2, [row - 0.32, row + 0.32], color=INK, linewidth=2, solid_capstyle="butt")
         axes.axvline(summary.thresholds[name], color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
         panel_title(axes, name, legends=False)
@@ -103,7 +103,7 @@ def _settings_figure(summary: ComparisonSummary, blocks: Sequence[Block], column
 
 def _curves_figure(summary: ComparisonSummary, blocks: Sequence[Block], columns: int) -> "Figure":
     groups = blocks_by_setting(blocks)
-    arms = [one.arm for one in summary.arms[: len(COLOURS)]]
+    arms = [arm.name for arm in summary.arms[: len(COLOURS)]]
     if summary.baseline not in arms:
         arms[-1] = summary.baseline
     legend_columns = LEGEND_COLUMNS * columns
@@ -144,14 +144,14 @@ def _quartiles(runs: Sequence[RunResult]) -> tuple[list[float], list[float], lis
 def _stability_figure(summary: ComparisonSummary, columns: int) -> "Figure":
     figure, panels = _arm_panels(summary, 3, columns)
     contents: tuple[tuple[str, list[IntervalEstimate | None], str], ...] = (
-        ("Failed runs", [one.failure_rate for one in summary.arms], "share of runs, 95 % interval"),
-        ("Drop from best to last score", [one.score_drop for one in summary.arms], "of runs that ended, 95 % interval"),
-        ("Lost variety", [one.collapse for one in summary.arms], "share of readings, second half of a run"),
+        ("Failed runs", [arm.failure_rate for arm in summary.arms], "share of runs, 95 % interval"),
+        ("Drop from best to last score", [arm.score_drop for arm in summary.arms], "of runs that ended, 95 % interval"),
+        ("Lost variety", [arm.collapse for arm in summary.arms], "share of readings, second half of a run"),
     )
     for axes, (name, estimates, label) in zip(panels, contents, strict=True):
-        for row, (one, estimate) in enumerate(zip(summary.arms, estimates, strict=True)):
+        for row, (arm, estimate) in enumerate(zip(summary.arms, estimates, strict=True)):
             if estimate:
-                _plot_interval(axes, row, estimate, GREY if one.arm == summary.baseline else ORANGE)
+                _plot_interval(axes, row, estimate, GREY if arm.name == summary.baseline else ORANGE)
         axes.set_xlim(0, max([0.05, *(estimate.high for estimate in estimates if estimate)]) * 1.08)
         axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
         axes.locator_params(axis="x", nbins=5)
@@ -162,11 +162,11 @@ def _stability_figure(summary: ComparisonSummary, columns: int) -> "Figure":
 
 def _arm_panels(summary: ComparisonSummary, count: int, columns: int) -> "tuple[Figure, list[Axes]]":
     """Create panels with a row per arm, the best at the top, labelled with the names of the arms."""
-    names = 0.2 + CHARACTER_WIDTH * max(len(one.arm) for one in summary.arms)
+    names = 0.2 + CHARACTER_WIDTH * max(len(arm.name) for arm in summary.arms)
     height = TOP + ROW_HEIGHT * len(summary.arms) + BOTTOM
     figure, panels = make_panels(count, height, left=names, columns=columns)
     for axes in panels:
-        axes.set_yticks(range(len(summary.arms)), [one.arm for one in summary.arms])
+        axes.set_yticks(range(len(summary.arms)), [arm.name for arm in summary.arms])
         axes.set_ylim(len(summary.arms) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
@@ -199,8 +199,8 @@ def make_panels(
 
 def _plot_scores(axes: "Axes", summary: ComparisonSummary, blocks: Sequence[Block]) -> None:
     """Plot the score of each run as a dot, shifted vertically by its index so that equal scores are visible."""
-    for row, one in enumerate(summary.arms):
-        scores = [block[one.arm].known_score for block in blocks]
+    for row, arm in enumerate(summary.arms):
+        scores = [block[arm.name].known_score for block in blocks]
         heights = [row + ((index * 0.618) % 1 - 0.5) * 0.5 for index in range(len(scores))]
         axes.scatter(scores, heights, s=7, color=SKY, alpha=0.7, linewidths=0, zorder=2)
     axes.set_xlim(-0.03, 1.03)
@@ -266,9 +266,9 @@ def _last_samples(run: Path) -> Path | None:
 
 def _samples_figure(summary: ComparisonSummary, files: Mapping[str, Path | None], columns: int) -> "Figure":
     figure, panels = make_panels(len(summary.arms), HEIGHT, left=0.17, bottom=0.1, columns=columns)
-    for axes, one in zip(panels, summary.arms, strict=True):
-        _draw(axes, files[one.arm])
-        panel_title(axes, one.arm, legends=False)
+    for axes, arm in zip(panels, summary.arms, strict=True):
+        _draw(axes, files[arm.name])
+        panel_title(axes, arm.name, legends=False)
     return figure
 
 

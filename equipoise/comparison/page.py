@@ -140,7 +140,7 @@ def _render_page(
 ) -> str:
     plan = record.plan
     blocks = _blocks(plan, runs)
-    features = {one.metric: one.features for one in anchors.values() if one.features}
+    features = {anchor.metric: anchor.features for anchor in anchors.values() if anchor.features}
     return html.render(
         TEMPLATE,
         title=f"{report.name}: comparison of controllers",

@@ -192,16 +192,16 @@ def _parse(cls: type[T], values: object, owner: str) -> T:
     if cls is Task:
         table = _rename_keys(table, RENAMED_TASK_KEYS)
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cast(Any, cls))
-    names = {one.name for one in fields}
+    names = {option.name for option in fields}
     for name in table:
         if name not in names:
             raise UnknownNameError("setting", name, names, f"of {owner}")
     if cls is Arm:
         table["search"] = _parse_search(table.get("search"), owner)
     missing = [
-        one.name
-        for one in fields
-        if one.name not in table and one.default is one.default_factory is dataclasses.MISSING
+        option.name
+        for option in fields
+        if option.name not in table and option.default is option.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise SettingError(f"{owner} has no '{missing[0]}', which is required; add it")

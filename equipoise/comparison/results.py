@@ -125,7 +125,11 @@ def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) ->
         verdict=lines[-1].get("verdict") if lines else None,
         rollbacks=sum(line["event"] == "remedied" and line.get("restored") is not None for line in lines),
         lost=sum(line["lost"] for line in lines if line["event"] == "remedied"),
-        curve=tuple((one.step, anchors.score(one.value or 0.0), one.cpu) for one in measured) if anchors else (),
+        curve=tuple(
+            (measurement.step, anchors.score(measurement.value or 0.0), measurement.cpu) for measurement in measured
+        )
+        if anchors
+        else (),
         also=dict(measured[-1].also) if has_ended else {},
         experiment=_file_digest(path / EXPERIMENT_FILE),
         weights=_file_digest(path / "generator.safetensors"),
@@ -145,7 +149,7 @@ class _Scores:
 
 def _scores(anchors: Anchors, measured: Sequence[Measurement], late: Sequence[int], snapshot: Sequence[int]) -> _Scores:
     """Score the measurements of a run. `late`: indices in the last fifth; `snapshot`: indices that count."""
-    scores = [anchors.score(one.value or 0.0) for one in measured]
+    scores = [anchors.score(measurement.value or 0.0) for measurement in measured]
     late_scores = [scores[index] for index in late]
     return _Scores(
         score=fmean(scores[index] for index in snapshot),
@@ -177,7 +181,11 @@ def _snapshot_index(plan: ComparisonPlan, lines: Sequence[EventLine], measured: 
     live = {line["step"]: line for line in lines if line["event"] == "evaluated"}
     if plan.snapshot != "best" or not live:
         return -1
-    values = [(float(live[one.step]["value"]), index) for index, one in enumerate(measured) if one.step in live]
+    values = [
+        (float(live[measurement.step]["value"]), index)
+        for index, measurement in enumerate(measured)
+        if measurement.step in live
+    ]
     sign = 1 if next(iter(live.values()))["better"] == "lower" else -1
     return min(((sign * value, index) for value, index in values if value == value), default=(0.0, -1))[1]
 
@@ -186,7 +194,10 @@ def _collapse_share(lines: Sequence[EventLine]) -> float | None:
     """Return the share of the readings of the second half with a serious finding of lost variety."""
     readings = [line for line in lines if line["event"] == "sensed" and line["progress"] >= SECOND_HALF]
     has_collapse = [
-        any(one["symptom"] in COLLAPSE_SYMPTOMS and one["severity"] >= SERIOUS for one in line["health"]["findings"])
+        any(
+            finding["symptom"] in COLLAPSE_SYMPTOMS and finding["severity"] >= SERIOUS
+            for finding in line["health"]["findings"]
+        )
         for line in readings
     ]
     return fmean(has_collapse) if has_collapse else None

@@ -59,7 +59,7 @@ class ArmSummary:
     standard deviation over the last fifth. `collapse`: mean share of readings with lost variety.
     """
 
-    arm: str
+    name: str
     runs: int
     quality: IntervalEstimate
     settings: Mapping[str, IntervalEstimate]
@@ -96,7 +96,7 @@ class ComparisonSummary:
 
     def arm(self, name: str) -> ArmSummary:
         """Return the statistics of one arm."""
-        return next(summary for summary in self.arms if summary.arm == name)
+        return next(arm for arm in self.arms if arm.name == name)
 
 
 def summarise(plan: ComparisonPlan, runs: Sequence[RunResult]) -> ComparisonSummary | None:
@@ -168,7 +168,7 @@ def _summarise_arm(
     until = {run.name: _time_to_threshold(run, thresholds[run.setting]) for run in runs}
     failed = group_by_setting(runs, lambda run: float(_has_failed(run, failure_scores)))
     return ArmSummary(
-        arm=arm,
+        name=arm,
         runs=len(runs),
         quality=aggregate.estimate_interquartile_mean(scores, aggregate.UNIT),
         settings={name: aggregate.estimate_mean({name: group}, aggregate.UNIT) for name, group in scores.items()},

@@ -42,12 +42,12 @@ def quality_table(summary: ComparisonSummary, labels: Mapping[str, str] | None =
     """Tabulate interquartile means, and each arm against the baseline. `labels`: arm -> its name with caveats."""
     rows = tuple(
         (
-            (labels or {}).get(one.arm, one.arm),
-            format_interval(one.quality),
-            *_versus_baseline(one.versus_baseline, len(summary.thresholds)),
-            str(one.runs),
+            (labels or {}).get(arm.name, arm.name),
+            format_interval(arm.quality),
+            *_versus_baseline(arm.versus_baseline, len(summary.thresholds)),
+            str(arm.runs),
         )
-        for one in summary.arms
+        for arm in summary.arms
     )
     headings = (
         *("arm", "score", "difference from baseline", "probability of improvement"),
@@ -66,7 +66,7 @@ def _versus_baseline(versus: BaselineComparison | None, settings: int) -> tuple[
 def settings_table(summary: ComparisonSummary) -> ReportTable:
     """Tabulate mean scores, setting by setting."""
     names = list(summary.arms[0].settings)
-    rows = tuple((one.arm, *(format_interval(one.settings[name]) for name in names)) for one in summary.arms)
+    rows = tuple((arm.name, *(format_interval(arm.settings[name]) for name in names)) for arm in summary.arms)
     return ReportTable("Quality: mean score with 95 % interval in each setting", ("arm", *names), rows)
 
 
@@ -78,10 +78,10 @@ def metrics_table(summary: ComparisonSummary, blocks: Sequence[Block]) -> Report
     columns = [*((name, True) for name in reported), *((name, False) for name in also)]
     rows = []
     for name, group in blocks_by_setting(blocks).items():
-        for one in summary.arms:
-            runs_of_arm = [block[one.arm] for block in group]
+        for arm in summary.arms:
+            runs_of_arm = [block[arm.name] for block in group]
             rows.append(
-                (name, one.arm, *(_metric(runs_of_arm, metric, is_reported) for metric, is_reported in columns))
+                (name, arm.name, *(_metric(runs_of_arm, metric, is_reported) for metric, is_reported in columns))
             )
     labels = (f"{metric}, reported" if is_reported else metric for metric, is_reported in columns)
     title = "Quality: metric values, interquartile mean with 95 % interval"
@@ -92,14 +92,14 @@ def efficiency_table(summary: ComparisonSummary) -> ReportTable:
     """Tabulate the cost of runs, and the time until they are as good as the baseline."""
     rows = tuple(
         (
-            one.arm,
-            NONE if one.cpu_seconds is None else _of_ended(one, format_duration(one.cpu_seconds)),
-            "baseline" if one.arm == summary.baseline else _estimate(one.cpu_ratio, ".2f"),
-            f"{one.reached} of {one.runs}",
-            _share_until(one.steps_to_baseline),
-            _share_until(one.cpu_to_baseline),
+            arm.name,
+            NONE if arm.cpu_seconds is None else _of_ended(arm, format_duration(arm.cpu_seconds)),
+            "baseline" if arm.name == summary.baseline else _estimate(arm.cpu_ratio, ".2f"),
+            f"{arm.reached} of {arm.runs}",
+            _share_until(arm.steps_to_baseline),
+            _share_until(arm.cpu_to_baseline),
         )
-        for one in summary.arms
+        for arm in summary.arms
     )
     headings = (
         *("arm", "CPU time of a run, mean", "relative to baseline, pairs that ended"),
@@ -112,18 +112,18 @@ def stability_table(summary: ComparisonSummary) -> ReportTable:
     """Tabulate failures, drops and fluctuation of the score, lost variety and rollbacks."""
     rows = tuple(
         (
-            one.arm,
-            f"{one.failures} of {one.runs}",
-            _estimate(one.failure_rate, ".0%"),
-            str(one.diverged),
-            str(one.crashed),
-            f"{one.versus_baseline.failure_p:.3g}" if one.versus_baseline else "baseline",
-            _of_ended(one, _estimate(one.score_drop, ".3f")),
-            _of_ended(one, _estimate(one.spread, ".3f")),
-            "none" if one.collapse and not one.collapse.high else _estimate(one.collapse, ".1%"),
-            f"{one.rollbacks} ({one.lost_steps:,} steps)",
+            arm.name,
+            f"{arm.failures} of {arm.runs}",
+            _estimate(arm.failure_rate, ".0%"),
+            str(arm.diverged),
+            str(arm.crashed),
+            f"{arm.versus_baseline.failure_p:.3g}" if arm.versus_baseline else "baseline",
+            _of_ended(arm, _estimate(arm.score_drop, ".3f")),
+            _of_ended(arm, _estimate(arm.spread, ".3f")),
+            "none" if arm.collapse and not arm.collapse.high else _estimate(arm.collapse, ".1%"),
+            f"{arm.rollbacks} ({arm.lost_steps:,} steps)",
         )
-        for one in summary.arms
+        for arm in summary.arms
     )
     headings = (
         *("arm", "failed", "share", "of these diverged", "crashed", "p (McNemar, Holm)"),
@@ -158,12 +158,12 @@ def tuning_table(tuned: Mapping[str, TunedArm]) -> ReportTable:
             arm,
             ", ".join(
                 f"{key} = {format_number(value) if isinstance(value, float) else value}"
-                for key, value in one.options.items()
+                for key, value in tuned_arm.options.items()
             )
             or "as written",
-            ", ".join(f"{score:.3f}" for score in one.scores),
+            ", ".join(f"{score:.3f}" for score in tuned_arm.scores),
         )
-        for arm, one in tuned.items()
+        for arm, tuned_arm in tuned.items()
     )
     return ReportTable("Tuning", ("arm", "selected", "mean score of each trial, the first as written"), rows)
 
@@ -173,12 +173,12 @@ def anchors_table(anchors: Mapping[str, Anchors]) -> ReportTable:
     rows = tuple(
         (
             name,
-            f"{one.metric}, {one.better} is better",
-            ", ".join(f"{kind} {format_number(value)}" for kind, value in one.worthless.items()),
-            ", ".join(format_number(value) for value in one.real),
-            (one.features or "")[:22] or "no network: the samples themselves",
+            f"{values.metric}, {values.better} is better",
+            ", ".join(f"{kind} {format_number(value)}" for kind, value in values.worthless.items()),
+            ", ".join(format_number(value) for value in values.real),
+            (values.features or "")[:22] or "no network: the samples themselves",
         )
-        for name, one in anchors.items()
+        for name, values in anchors.items()
     )
     headings = ("setting", "reported metric", "score 0: the worst of", "score 1: reals", "features, SHA-256")
     return ReportTable("Anchors of the scores", headings, rows)
@@ -204,10 +204,10 @@ def _estimate(estimate: IntervalEstimate | None, number_format: str) -> str:
     return NONE if estimate is None else format_estimate(estimate, lambda value: format(value, number_format))
 
 
-def _of_ended(one: ArmSummary, text: str) -> str:
+def _of_ended(arm: ArmSummary, text: str) -> str:
     """Append the number of ended runs, to which the statistic refers, if not all runs have ended."""
-    is_complete = one.ended == one.runs or text == NONE
-    return text if is_complete else f"{text}, of {one.ended} ended run{'s' * (one.ended > 1)}"
+    is_complete = arm.ended == arm.runs or text == NONE
+    return text if is_complete else f"{text}, of {arm.ended} ended run{'s' * (arm.ended > 1)}"
 
 
 def _share_until(estimate: IntervalEstimate) -> str:

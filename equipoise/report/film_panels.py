@@ -177,20 +177,20 @@ def _findings_panel(history: RunHistory) -> FilmPanel:
     min_width = max(1.0, history.step / 150)
 
     def draw(axes: "Axes") -> None:
-        for one in periods:
-            width = max(min_width, one.end - one.start)
-            start = min(one.start, max(0.0, history.step - width))
-            axes.broken_barh([(start, width)], (0, 1), facecolors=RED, alpha=0.25 + 0.6 * one.severity, linewidth=0)
+        for period in periods:
+            width = max(min_width, period.end - period.start)
+            start = min(period.start, max(0.0, history.step - width))
+            axes.broken_barh([(start, width)], (0, 1), facecolors=RED, alpha=0.25 + 0.6 * period.severity, linewidth=0)
         for remedy in remedies:
             axes.axvline(remedy.step, color=BLUE, linewidth=3)
         axes.set_ylim(0, 1)
 
     def text_at(step: float) -> list[TextSpan]:
-        current = [one for one in periods if one.start <= step <= max(one.end, one.start + min_width)]
-        names = dict.fromkeys(f"{symptom_words(one.name, 30)} {one.severity:.0%}" for one in current)
-        active = [one for one in remedies if one.step <= step <= max(one.until, one.step + min_width)][-1:]
+        current = [period for period in periods if period.start <= step <= max(period.end, period.start + min_width)]
+        names = dict.fromkeys(f"{symptom_words(period.name, 30)} {period.severity:.0%}" for period in current)
+        active = [remedy for remedy in remedies if remedy.step <= step <= max(remedy.until, remedy.step + min_width)]
         spans = [TextSpan(name, swatch=RED) for name in names]
-        spans += [TextSpan(_remedy_text(one), swatch=BLUE) for one in active]
+        spans += [TextSpan(_remedy_text(remedy), swatch=BLUE) for remedy in active[-1:]]
         return spans or [TextSpan("none", colour=MUTED)]
 
     return FilmPanel("Findings", draw, text_at, is_strip=True)
@@ -209,15 +209,15 @@ def _visible_groups(history: RunHistory) -> list[list[KnobHistory]]:
 def _group_knobs(changes: Sequence[KnobHistory], end: float) -> list[list[KnobHistory]]:
     """Group knobs with the same relative changes at the same steps, such as learning rates; most changes first."""
     groups: list[list[KnobHistory]] = []
-    for one in sorted(changes, key=lambda one: -len(one.steps)):
-        heights = _relative_heights(one, end)[1]
+    for knob in sorted(changes, key=lambda knob: -len(knob.steps)):
+        heights = _relative_heights(knob, end)[1]
         for group in groups:
             first = group[0]
-            if first.steps == one.steps and np.allclose(_relative_heights(first, end)[1], heights, atol=0.02):
-                group.append(one)
+            if first.steps == knob.steps and np.allclose(_relative_heights(first, end)[1], heights, atol=0.02):
+                group.append(knob)
                 break
         else:
-            groups.append([one])
+            groups.append([knob])
     return groups
 
 
@@ -251,13 +251,13 @@ def _knob_panel(group: Sequence[KnobHistory], end: float) -> FilmPanel:
     corners = corner_positions(steps, heights, BINS)
     curves = tuple(
         FilmCurve(
-            one_line(one.knob, 24),
+            one_line(knob.knob, 24),
             INK,
-            CurveSeries.of(*map(list, _knob_points(one, end))),
+            CurveSeries.of(*map(list, _knob_points(knob, end))),
             (steps, heights),
             is_step_function=True,
         )
-        for one in group
+        for knob in group
     )
 
     def draw(axes: "Axes") -> None:

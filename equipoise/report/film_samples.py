@@ -126,12 +126,12 @@ def sample_area(newest_first: Iterable[Samples]) -> SampleArea:
             return SampleArea(cell=_cell_size(samples.sheet))
         if samples.values is not None:
             numbers.append(Samples(samples.step, samples.images, values=samples.values[:MAX_POINTS]))
-    arrays = [one.values for one in numbers if one.values is not None]
+    arrays = [sample_set.values for sample_set in numbers if sample_set.values is not None]
     limits = value_limits(numbers)
     if arrays and arrays[0].ndim == 2 and arrays[0].shape[1] == 2:
         return SampleArea(points=True, limits=limits)
     scalars = [values.ravel() for values in arrays if values.size == len(values)]
-    max_count = max((int(_bar_heights(one, limits).max()) for one in scalars), default=0)
+    max_count = max((int(_bar_heights(values, limits).max()) for values in scalars), default=0)
     return SampleArea(limits=limits, max_count=max_count)
 
 

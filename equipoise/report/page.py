@@ -164,7 +164,7 @@ def _progress(history: RunHistory) -> EmbeddedFigure:
         narrow=progress_figure.narrow_figure(history),
         alt=f"Losses, signals, knobs, metrics and samples over {format_count(history.step)} steps{last_losses}",
         caption=f"D: discriminator, G: generator.{resumed}",
-        notes=tuple(_as_sentence(one.note) for one in representative_samples(history) if one.note),
+        notes=tuple(_as_sentence(sample_set.note) for sample_set in representative_samples(history) if sample_set.note),
     )
 
 
@@ -181,14 +181,14 @@ def _progress_png(run: Run) -> bytes:
 def _metric_rows(history: RunHistory) -> list[tuple[str, ...]]:
     return [
         (
-            one_line(one.name),
-            f"{one_line(one.better)} is better",
-            format_count(len(one.values)),
-            "none" if one.best_index is None else format_number(one.values[one.best_index]),
-            "none" if one.last_index is None else format_number(one.values[one.last_index]),
-            format_count(one.sample_count),
+            one_line(metric.name),
+            f"{one_line(metric.better)} is better",
+            format_count(len(metric.values)),
+            "none" if metric.best_index is None else format_number(metric.values[metric.best_index]),
+            "none" if metric.last_index is None else format_number(metric.values[metric.last_index]),
+            format_count(metric.sample_count),
         )
-        for one in history.metrics()
+        for metric in history.metrics()
     ]
 
 
@@ -209,37 +209,39 @@ def _change_rows(history: RunHistory) -> list[tuple[str, ...]]:
 def _knob_rows(history: RunHistory) -> list[tuple[str, ...]]:
     return [
         (
-            one_line(one.knob),
-            format_number(one.values[0]),
-            format_number(one.values[-1]),
-            f"{format_number(min(one.values))} to {format_number(max(one.values))}",
-            format_count(len(one.steps)),
-            ", ".join(one_line(source) for source in dict.fromkeys(one.by)),
-            one_line(one.why, 200) or "not recorded",
+            one_line(knob.knob),
+            format_number(knob.values[0]),
+            format_number(knob.values[-1]),
+            f"{format_number(min(knob.values))} to {format_number(max(knob.values))}",
+            format_count(len(knob.steps)),
+            ", ".join(one_line(source) for source in dict.fromkeys(knob.by)),
+            one_line(knob.why, 200) or "not recorded",
         )
-        for one in history.knob_histories()
+        for knob in history.knob_histories()
     ]
 
 
 def _finding_rows(history: RunHistory) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    for one in history.symptom_periods():
-        evidence = [f"{one_line(name)} {format_number(to_number(value))}" for name, value in one.evidence.items()]
-        period = format_count(one.start), format_count(one.end)
-        rows.append((symptom_words(one.name), *period, f"{one.severity:.0%}", ", ".join(evidence) or "not recorded"))
+    for period in history.symptom_periods():
+        evidence = [f"{one_line(name)} {format_number(to_number(value))}" for name, value in period.evidence.items()]
+        steps = format_count(period.start), format_count(period.end)
+        rows.append(
+            (symptom_words(period.name), *steps, f"{period.severity:.0%}", ", ".join(evidence) or "not recorded")
+        )
     return rows
 
 
 def _remedy_rows(history: RunHistory) -> list[tuple[str, ...]]:
     return [
         (
-            format_count(one.step),
-            symptom_words(one.symptom),
-            "none" if one.restored_step is None else f"to step {format_count(one.restored_step)}",
-            ", ".join(f"{one_line(name)} {format_number(value)}" for name, value in one.overrides.items()) or "none",
-            format_count(one.until),
+            format_count(remedy.step),
+            symptom_words(remedy.symptom),
+            "none" if remedy.restored_step is None else f"to step {format_count(remedy.restored_step)}",
+            ", ".join(f"{one_line(name)} {format_number(value)}" for name, value in remedy.overrides.items()) or "none",
+            format_count(remedy.until),
         )
-        for one in history.remedies()
+        for remedy in history.remedies()
     ]
 
 

@@ -130,7 +130,7 @@ class RunHistory:
         """Return the number of real samples seen up to `step`, interpolated between the events."""
         images = {to_number(line["step"], 0): to_number(line.get("images"), 0) for line in self.lines}
         steps = sorted(images)
-        return float(np.interp(step, steps, [images[one] for one in steps])) if steps else 0.0
+        return float(np.interp(step, steps, [images[known_step] for known_step in steps])) if steps else 0.0
 
     def loss(self, name: str) -> CurveSeries:
         """Return the means, minima and maxima of a loss term, named "phase.term", at each reading."""
@@ -208,7 +208,7 @@ class RunHistory:
                 to_number(line["step"], 0),
                 str(to_mapping(line.get("finding")).get("symptom")),
                 None if line.get("restored") is None else to_number(line["restored"]),
-                {str(one.get("knob")): to_number(one.get("value")) for one in _to_mappings(line.get("overrides"))},
+                {str(item.get("knob")): to_number(item.get("value")) for item in _to_mappings(line.get("overrides"))},
                 to_number(line.get("until"), to_number(line["step"], 0)),
             )
             for line in self.events_of("remedied")
@@ -240,7 +240,7 @@ def findings_of(line: EventLine) -> list[JsonObject]:
 
 
 def _to_mappings(value: object) -> list[JsonObject]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list | tuple) else []
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
 
 
 def _extend(period: SymptomPeriod | None, name: str, finding: JsonObject, step: float) -> SymptomPeriod:

@@ -24,8 +24,10 @@ MAX_TEXTS, MAX_TEXT_LENGTH = 18, 56
 
 def sheet_height(samples: Sequence[Samples], width: float) -> float:
     """Return the height at which the sheets fill `width`, within limits, in the unit of `width`."""
-    ratios = [one.sheet.height / one.sheet.width for one in samples if one.sheet is not None]
-    if not ratios and not any(one.values is not None or one.texts for one in samples):
+    ratios = [
+        sample_set.sheet.height / sample_set.sheet.width for sample_set in samples if sample_set.sheet is not None
+    ]
+    if not ratios and not any(sample_set.values is not None or sample_set.texts for sample_set in samples):
         return 0.8
     return min(1.6, max(0.4, *ratios)) * width if ratios else width
 

@@ -71,7 +71,11 @@ def last_samples(history: RunHistory) -> Samples | None:
 
 def value_limits(samples: Sequence[Samples]) -> tuple[float, float]:
     """Compute the range of all but the most extreme 0.4 % of the numbers, with a margin."""
-    finite = [one.values[np.isfinite(one.values)].ravel() for one in samples if one.values is not None]
+    finite = [
+        sample_set.values[np.isfinite(sample_set.values)].ravel()
+        for sample_set in samples
+        if sample_set.values is not None
+    ]
     values = np.concatenate(finite) if finite else np.zeros(0)
     if not values.size:
         return -1.0, 1.0

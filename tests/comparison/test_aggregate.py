@@ -177,7 +177,7 @@ def test_interval_of_a_median_may_be_infinite() -> None:
 
 def test_geometric_mean() -> None:
     result = estimate_geometric_mean({"easy": np.array([0.5, 0.5]), "hard": np.array([2.0, 2.0])})
-    assert (result.value, result.low, result.high) == pytest.approx((1.0, 1.0, 1.0)), "drawn within each setting"
+    assert (result.value, result.low, result.high) == pytest.approx((1.0, 1.0, 1.0)), "resampled within each setting"
     spread = estimate_geometric_mean({"one": np.array([0.5, 2.0])})
     assert spread.value == pytest.approx(1.0)
     assert spread.low < 0.5 < 2 < spread.high

@@ -223,7 +223,7 @@ def create_folder(plan: ComparisonPlan, path: Path) -> ComparisonFolder:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_jobs_run_in_order_and_at_most_so_many_at_once(
+def test_jobs_run_in_order_and_at_most_a_fixed_number_at_once(
     tiny: ComparisonPlan, tmp_path: Path, fake_processes: type[FakeProcess], count: int
 ) -> None:
     plan = dataclasses.replace(tiny, arms={"fixed": Arm(), "broken": Arm()})

@@ -40,7 +40,7 @@ def both_arms(row: Made, **fields: Any) -> list[RunResult]:
 
 def test_arm_that_wins_every_pair_is_significantly_better(plan: ComparisonPlan, row: Made) -> None:
     result = summary(plan, both_arms(row))
-    assert [one.arm for one in result.arms] == ["new", "base"], "the best first"
+    assert [arm.name for arm in result.arms] == ["new", "base"], "the best first"
     new, base = result.arms
     assert base.versus_baseline is None
     assert new.versus_baseline is not None

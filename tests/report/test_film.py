@@ -65,7 +65,7 @@ def decoded(path: Path) -> Pixels:
     return np.frombuffer(content, np.uint8).reshape(-1, 720, 1280, 3)
 
 
-def test_a_film_is_what_browsers_and_players_take(filmed: Path) -> None:
+def test_film_format_is_supported_by_browsers_and_players(filmed: Path) -> None:
     info = ffmpeg_info(filmed)
     assert re.search(r"Video: h264 \(High\).*yuv420p\(tv, bt709.*\), 1280x720", info), info
     duration = re.search(r"Duration: 00:00:(\d+\.\d+)", info)
@@ -78,7 +78,7 @@ def test_a_film_is_what_browsers_and_players_take(filmed: Path) -> None:
     assert {file.name for file in filmed.parent.iterdir()} == {"training_progress.mp4", "poster.png"}
 
 
-def test_the_last_frame_is_held_and_is_the_poster(filmed: Path) -> None:
+def test_the_last_frame_is_repeated_and_is_the_poster(filmed: Path) -> None:
     frames = decoded(filmed)
     hold = round(film.HOLD_SECONDS * film.FRAME_RATE)
     assert len(frames) == round(film.MIN_SECONDS * film.FRAME_RATE)
@@ -201,17 +201,17 @@ def invalid_option(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.usefixtures("low_frame_rate", "empty_figures")
-@pytest.mark.parametrize("spoil", [missing, absent, failing, invalid_option])
+@pytest.mark.parametrize("damage", [missing, absent, failing, invalid_option])
 def test_failed_film_prints_one_line_and_the_report_is_written(
     write_run: Maker,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    spoil: Callable[[pytest.MonkeyPatch], str],
+    damage: Callable[[pytest.MonkeyPatch], str],
 ) -> None:
     from equipoise.cli import main as cli
 
     run = write_run([started(), pictures(0), sensed(5)])
-    expected = spoil(monkeypatch)
+    expected = damage(monkeypatch)
     assert cli.run(["report", str(run.folder)]) == 0
     out, err = capsys.readouterr()
     assert out == f"report: {run.folder / 'report.html'}\n"
