@@ -167,7 +167,7 @@ def test_bounds_and_initial_values_are_those_of_the_config(sensitive_policy: str
         assert (other["noise_var"] - 0.2) / 0.1 == pytest.approx(one["noise_var"] - 1.0), "at the same place between"
 
 
-def test_a_score_teaches_it_how_far_to_go(sensitive_policy: str) -> None:
+def test_a_score_adapts_the_gain_of_the_policy(sensitive_policy: str) -> None:
     """A distance that increases whenever the policy is followed reduces the gain of the policy."""
     scheduler, rising = (LearnableScheduler(LEARNABLE, FEATURES, policy=sensitive_policy) for _ in range(2))
     for epoch in range(40):

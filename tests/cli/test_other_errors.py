@@ -160,10 +160,10 @@ def test_controller_option_out_of_range(option: str, wrong: float) -> None:
 def test_samples_that_are_not_finite(error_line, working_directory: Path) -> None:
     samples = np.zeros((40, 2), np.float32)
     samples[3:6] = np.nan
-    np.save("spoilt.npy", samples)
-    line = error_line("evaluate", "spoilt.npy", "--against", "ring", "--metrics", "precision:samples,modes")
+    np.save("invalid.npy", samples)
+    line = error_line("evaluate", "invalid.npy", "--against", "ring", "--metrics", "precision:samples,modes")
     assert line.startswith("3 of 40 samples")
-    request = EvaluationRequest(samples=Path("spoilt.npy"), against="ring", metrics=("precision:samples", "modes"))
+    request = EvaluationRequest(samples=Path("invalid.npy"), against="ring", metrics=("precision:samples", "modes"))
     for row in evaluate(request).rows:
         assert math.isnan(row.value)
         assert "3 of 40" in row.warnings[0]

@@ -149,6 +149,6 @@ def test_truncated_last_event_is_ignored(cut_off: Path, trained: Path) -> None:
     assert (cut_off / "generator.safetensors").read_bytes() == (trained / "generator.safetensors").read_bytes()
 
 
-def test_fewer_steps_than_done(error_without_changes, run_folder: Path) -> None:
+def test_fewer_steps_than_completed(error_without_changes, run_folder: Path) -> None:
     line = error_without_changes(run_folder, "resume", run_folder, "--steps", "12")
     assert "--steps" in line

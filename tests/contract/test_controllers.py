@@ -125,7 +125,7 @@ def test_every_change_has_a_reason(name: str) -> None:
 
 
 @every_controller
-def test_it_changes_only_knobs_that_act(name: str) -> None:
+def test_it_changes_only_knobs_with_an_effect(name: str) -> None:
     controller = catalog.build("controllers", name)
     acting = controller.required_knobs() | NEEDS_ONE_OF.get(name, set())
     for turn in decisions(controller, controller.initial(BASE), acting):

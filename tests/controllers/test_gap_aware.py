@@ -83,7 +83,7 @@ def test_the_rate_is_that_of_the_paper(loss: float, factor: float) -> None:
     assert rates(GapAware(), [loss], 2.0) == [pytest.approx(1e-3 * factor)]
 
 
-def test_it_is_a_factor_on_the_base_and_does_not_pile_up() -> None:
+def test_it_multiplies_the_base_and_does_not_accumulate() -> None:
     assert rates(GapAware(), [1.0] * 30, 2.0) == pytest.approx([1e-4] * 30)
 
 
@@ -101,7 +101,7 @@ def test_the_loss_is_smoothed_by_the_step() -> None:
     assert one[-1] == pytest.approx(1e-3 * 0.1 ** ((2 - level) / 0.2))
 
 
-def test_a_loss_without_a_scale_has_an_absolute_one() -> None:
+def test_a_loss_with_ideal_0_has_an_absolute_scale() -> None:
     assert rates(GapAware(absolute=4.0), [-2.0], 0.0) == [pytest.approx(1e-3 * 0.1**0.5)]
     assert rates(GapAware(absolute=4.0), [-20.0], 0.0) == [pytest.approx(1e-4)]
     assert rates(GapAware(absolute=4.0), [2.0], 0.0) == [pytest.approx(1e-3 * 2**0.5)]

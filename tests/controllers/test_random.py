@@ -28,7 +28,7 @@ def test_it_ignores_signals() -> None:
     assert trajectory(Random(), signals=STRONG) == trajectory(Random(), signals=Signals())
 
 
-def test_the_seed_determines_the_walk() -> None:
+def test_the_seed_determines_the_path() -> None:
     assert trajectory(Random(seed=3)) == trajectory(Random(seed=3)) != trajectory(Random(seed=4))
 
 

@@ -57,7 +57,7 @@ def test_centre_crop_and_published_split(tmp_path, write):
         batch = data.stream(split, len(numbers), 0).batch(0)
         assert batch.condition is None
         pixels = (batch.real + 1) * 127.5
-        assert (pixels - pixels.mean(dim=(2, 3), keepdim=True)).abs().max() < 4, "nothing of what is above and below"
+        assert (pixels - pixels.mean(dim=(2, 3), keepdim=True)).abs().max() < 4, "nothing of the rows above and below"
         red = sorted(pixels[:, 0].mean(dim=(1, 2)).tolist())
         assert red == pytest.approx(sorted(40 + 10 * (number % 20) for number in numbers), abs=3)
 

@@ -253,7 +253,7 @@ def test_headers_are_reported(data, folder):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (
             lambda lines: [*lines[:4], lines[4].replace(",", ",abc,", 1), *lines[5:]],
@@ -285,9 +285,9 @@ def test_headers_are_reported(data, folder):
         ),
     ],
 )
-def test_invalid_file_is_refused_with_its_line(data, folder, spoil, message):
+def test_invalid_file_is_refused_with_its_line(data, folder, damage, message):
     path = folder / "тип 3" / "Fenster 4 ☀.csv"
-    path.write_text("\n".join(spoil(path.read_text().splitlines())) + "\n")
+    path.write_text("\n".join(damage(path.read_text().splitlines())) + "\n")
     line = error_of(data(folder))
     assert line.startswith(f"{path}, {message}"), line
     assert line.endswith(("repair the file, or remove it", "all windows must have the same shape"))

@@ -200,7 +200,7 @@ def test_conversions_are_reported(tmp_path, data):
         "1 of 35 images is partly transparent: composited on black (background)",
     ]
     assert "2 of 35 images are not square: stretched (fit)" in notes(data(fit="stretch"))
-    assert notes(data())[0].startswith("1 of 36 files"), "every start says it"
+    assert notes(data())[0].startswith("1 of 36 files"), "reported at every start"
 
 
 def test_few_bad_images_are_reported_and_skipped(tmp_path, data):

@@ -140,7 +140,7 @@ def test_training_images_are_spread_over_groups():
     few = OpenMoji(image_size=16, training_images=100)
     assert (few.count("train"), few.count("held_out")) == (100, 212)
     batch, other = few.stream("train", 100, 0).batch(0), few.stream("train", 100, 1).batch(0)
-    assert len(batch.condition.unique()) == 10, "of one group there are too few to have a hundredth"
+    assert len(batch.condition.unique()) == 10, "one group is too small for a hundredth"
 
     def pairs(batch):
         both = zip(batch.real, batch.source, strict=True)

@@ -250,7 +250,7 @@ def test_equal_lines_are_in_one_split(lines) -> None:
         "\n".join(" " * (number % 3 + 1) + f"line{' ' * (number % 4 + 1)}{number % 6}" for number in range(40)),
         "\n".join(map(" ".join, itertools.product("abc", "abc", "abc"))) + "".join(f"\na b {n}" for n in range(30)),
     ],
-    ids=["alike in what is kept", "other blanks", "alike but for rare words"],
+    ids=["equal after truncation", "different spaces", "equal except for rare words"],
 )
 def test_lines_equal_after_marking_are_in_one_split(lines, content: str) -> None:
     data = lines(content, longest=4, most=8, rare="mark", held_out=0.3)

@@ -247,7 +247,7 @@ def test_pairs_of_different_sizes_are_reported(tmp_path, paired):
 
 @pytest.mark.parametrize("size", [(16, 16), (33, 16), (16, 32)])
 def test_files_that_are_not_two_images_are_reported(tmp_path, paired, size):
-    """Also for very few groups."""
+    """A single such file is an error, although a few damaged files are skipped."""
     write_halves(tmp_path / "data")
     save(coloured(9, size), tmp_path / "data" / "01.png")
     with pytest.raises(DataError, match=r"^1 file of 30 in .* is not two images side by side: 01\.png \d+ x \d+;"):
@@ -265,7 +265,7 @@ def test_subfolders_named_left_and_right(tmp_path, paired, unpaired):
     assert (back.spec.shape[0], back.spec.source[0], back.count("train")) == (1, 3, 27)
     assert unpaired().resolve().spec.source == (1, 16, 16)
     shutil.rmtree(tmp_path / "data")
-    assert len(data.stream("train", 8, 0).batch(0)) == 8, "as it was settled, without a look at the folder"
+    assert len(data.stream("train", 8, 0).batch(0)) == 8, "resolved options suffice; the folder is not read"
 
 
 def test_halves_in_subfolders_named_left_and_right(tmp_path, paired, unpaired):

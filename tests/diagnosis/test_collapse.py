@@ -85,7 +85,7 @@ def test_losses_alone_are_no_evidence_while_coverage_is_high() -> None:
     assert findings(500, lambda step: Signals(**won_from(100)(step), coverage=0.9 if step < 150 else 0.1))
 
 
-def test_collapse_lasts_until_quality_is_back() -> None:
+def test_collapse_lasts_until_quality_has_recovered() -> None:
     values = {**GOOD, 160: 90.0, 200: 62.0, 240: 52.0, 280: 51.0}
     result = findings(300, fid(values))
     assert len(result) == 80, "62 is still a fifth worse than 50; 52 is not"

@@ -238,13 +238,13 @@ def test_pause_after_a_remedy_and_limited_number_of_remedies() -> None:
 
 
 @pytest.mark.parametrize("symptom", ["discriminator_overfitting", "oscillation", "memorisation"])
-def test_symptom_that_does_not_spoil_weights_must_persist(symptom: str) -> None:
+def test_symptom_that_does_not_damage_weights_must_persist(symptom: str) -> None:
     health = unhealthy(symptom)
     assert prescribe(SETTINGS, context(), START, health, PUBLISHED, 139)[0] is None, "found since step 90"
     assert prescribe(SETTINGS, context(), START, health, PUBLISHED, 140)[0] is not None
 
 
-def test_symptom_that_does_not_spoil_weights_is_not_rolled_back() -> None:
+def test_symptom_that_does_not_damage_weights_is_not_rolled_back() -> None:
     remedy, _ = prescribe(SETTINGS, context(), START, unhealthy("discriminator_overfitting"), PUBLISHED, 200)
     assert remedy is not None
     assert (remedy.restore, remedy.overrides[0].knob) == (False, "augment_p")

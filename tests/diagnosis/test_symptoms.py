@@ -169,7 +169,7 @@ def test_discriminator_that_forgets_between_two_readings() -> None:
 def test_win_without_a_fake_near_a_real() -> None:
     far = Signals(rank_train_fake=1.0, coverage=0.0)
     (first, *_) = findings("discriminator_overpowering", 200, lambda _: far)
-    assert first.since >= 50, "every run starts so"
+    assert first.since >= 50, "as at the start of every run"
     near = Signals(rank_train_fake=1.0, coverage=0.3)
     assert findings("discriminator_overpowering", 200, lambda _: near) == []
 

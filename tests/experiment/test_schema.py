@@ -61,7 +61,7 @@ def test_completed_experiments_are_valid(validator: jsonschema.Draft7Validator, 
         {"freeze": ["lr"]},
     ],
 )
-def test_invalid_values_are_found(validator: jsonschema.Draft7Validator, values: dict[str, Any]) -> None:
+def test_invalid_values_are_detected(validator: jsonschema.Draft7Validator, values: dict[str, Any]) -> None:
     assert not validator.is_valid(values)
 
 

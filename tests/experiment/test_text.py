@@ -117,7 +117,7 @@ def test_samples_are_written_as_lines_and_in_the_report(run: Path) -> None:
     assert last_samples(read_history(Run(run))).description == f"step {STEPS}, {count} seen"
     with Image.open(run / "figures" / "training_progress.png") as figure:
         bottom = np.asarray(figure.convert("L"))[-400:]
-    assert (bottom < 100).mean() > 0.005, "letters are drawn where the samples are"
+    assert (bottom < 100).mean() > 0.005, "the samples are drawn as text"
 
 
 def test_a_film_has_room_for_sentences(run: Path) -> None:

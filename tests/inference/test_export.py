@@ -29,14 +29,14 @@ from equipoise.runs.run import CHECKPOINTS_FOLDER
 from equipoise.training import checkpoint
 
 
-def untrained_run(folder: Path, experiment: Experiment, spoil: Callable[[Tensor], None] = lambda tensor: None) -> Path:
-    """Write a run with one checkpoint, without training; `spoil` changes its tensors in place."""
+def untrained_run(folder: Path, experiment: Experiment, damage: Callable[[Tensor], None] = lambda tensor: None) -> Path:
+    """Write a run with one checkpoint, without training; `damage` changes its tensors in place."""
     experiment = complete(experiment)
     state = assemble(experiment, None).state
     tensors = state.tensors()
     for name, tensor in tensors.items():
         if name.startswith("averaged/"):
-            spoil(tensor)
+            damage(tensor)
     create_run(folder, experiment.to_json())
     checkpoint.write(folder / CHECKPOINTS_FOLDER, checkpoint.Checkpoint(0, tensors, state.values()))
     return folder

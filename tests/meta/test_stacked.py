@@ -157,7 +157,7 @@ def test_stacked_training_is_deterministic():
         assert largest_difference(one.training, other.training)[0] == 0
 
 
-def test_a_run_can_be_gone_on_with_train_single():
+def test_a_run_can_be_continued_as_a_single_run():
     """Its final state includes random generators and the position in the data stream."""
     (run,) = train_together([BASE])
     run.training.plan = replace(run.training.plan, steps=30)

@@ -109,7 +109,7 @@ def test_precision_and_recall(library, ours):
 
 
 @pytest.mark.parametrize("count", [50, 200])
-def test_frechet_of_many_features_as_the_library_has_it(count):
+def test_frechet_of_many_features_equals_torch_fidelity(count):
     """Fewer samples than features, and more samples than features."""
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 

@@ -9,7 +9,7 @@ from equipoise.core.data import Batch, DataSpec
 from equipoise.errors import SettingError
 
 
-def test_a_side_averages_pictures_down_first() -> None:
+def test_images_are_downsampled_by_averaging_first() -> None:
     source = torch.Generator().manual_seed(0)
     real, fake = (torch.rand(60, 3, 8, 8, generator=source) * 2 - 1 for _ in range(2))
     small = catalog.build("metrics", "fd_pixels", {"side": 4})
@@ -21,13 +21,13 @@ def test_a_side_averages_pictures_down_first() -> None:
     assert large.value(large.statistics(Batch(real)), fake) == plain.value(plain.statistics(Batch(real)), fake)
 
 
-def test_pictures_in_colour_suit_it_once_they_are_small() -> None:
+def test_small_colour_images_are_suitable() -> None:
     colour = DataSpec((3, 64, 64))
     assert not catalog.build("metrics", "fd_pixels").suits(colour)
     assert catalog.build("metrics", "fd_pixels", {"side": 16}).suits(colour)
     assert catalog.build("metrics", "fd_pixels").suits(DataSpec((1, 64, 64)))
 
 
-def test_a_side_that_cannot_be_is_told() -> None:
+def test_unsupported_size_is_refused() -> None:
     with pytest.raises(SettingError, match="side = 0: it must be at least 1"):
         catalog.build("metrics", "fd_pixels", {"side": 0})

@@ -74,7 +74,7 @@ def test_partial_download_leaves_no_file(tmp_path, monkeypatch):
     folder = tmp_path / "hub" / "checkpoints"
     assert [path.name for path in folder.iterdir()] == ["source.pth"]
     source.unlink()
-    assert _weights.load_tensors(published, None, "x")["a"].tolist() == [0, 1, 2], "not asked for twice"
+    assert _weights.load_tensors(published, None, "x")["a"].tolist() == [0, 1, 2], "not downloaded twice"
     (folder / "source.pth").unlink()
     with pytest.raises(DataError, match="cannot be downloaded"):
         _weights.load_tensors(published, None, "x")

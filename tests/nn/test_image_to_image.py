@@ -62,7 +62,7 @@ def test_dropout_uses_only_the_given_generator() -> None:
     before = torch.get_rng_state()
     assert torch.equal(network(images, seeded(1)), network(images, seeded(1)))
     assert not torch.equal(network(images, seeded(1)), network(images, seeded(2)))
-    assert torch.equal(network(images), network(images)), "none without a generator"
+    assert torch.equal(network(images), network(images)), "no dropout without a generator"
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -208,7 +208,7 @@ def test_held_out_ranks_cost_one_read(reads: list[str]) -> None:
     assert len(reads) == 1
 
 
-def test_a_required_knob_that_does_not_act_is_refused(create_loop) -> None:
+def test_a_required_knob_without_effect_is_refused(create_loop) -> None:
     loop = create_loop()
     with pytest.raises(SettingError, match=r"augment_p has no effect in this loop; .*: beta1, beta2, lr_d, lr_g"):
         Pilot(annealed(augment_p="linear(0, 0.8)"), steps=10, optimizers=loop.optimizers)

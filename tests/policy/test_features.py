@@ -30,7 +30,7 @@ def last(name: str, observations: list[Observation]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", FEATURES)
-def test_every_feature_has_a_name_and_bounds_whatever_is_observation(name: str) -> None:
+def test_every_feature_has_a_name_and_bounds_for_any_observation(name: str) -> None:
     features, memory = feature_set(name), FeatureMemory()
     extreme = [0.0, -1e30, 1e30, math.inf, -math.inf, math.nan, 1e-30]
     fields = [one.name for one in dataclasses.fields(Signals) if one.name not in ("non_finite", "metrics")]

@@ -329,7 +329,7 @@ def test_gradient_norms_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "expected"),
+    ("damage", "expected"),
     [
         (lambda total: total, False),
         (lambda total: total * torch.nan, True),
@@ -338,10 +338,10 @@ def test_gradient_norms_by_hand() -> None:
     ],
     ids=["finite", "loss is not a number", "loss is infinite", "gradient alone is infinite"],
 )
-def test_non_finite_values_are_flagged(spoil: Callable[[Tensor], Tensor], expected: bool) -> None:
+def test_non_finite_values_are_flagged(damage: Callable[[Tensor], Tensor], expected: bool) -> None:
     def sometimes(networks: Networks, batch: Batch, moment: Moment[Any]) -> Tensor:
         total = fool(networks, batch, moment)
-        return spoil(total) if len(first.reals) == 5 else total
+        return damage(total) if len(first.reals) == 5 else total
 
     first = RecordingLoss(sometimes)
     phases = (
