@@ -126,11 +126,10 @@ def format_diagnosis(
     diagnosis: RunDiagnosis, log_format: str, unit: str = "step", notes: Mapping[str, str] | None = None
 ) -> str:
     """Format the diagnosis of a run as text: a head line, `notes` on the log (name: text), and all episodes."""
-    plural = "" if diagnosis.step == 1 else "s"
-    head = f"{log_format}: {diagnosis.readings:,} readings up to {diagnosis.step:,} {unit}{plural}"
+    head = f"{log_format}: {diagnosis.readings:,} readings up to {unit} {diagnosis.step:,}"
     body = [line for episode in diagnosis.episodes for line in ("", *format_episode(episode, unit))]
     lines = [f"{name}: {text}" for name, text in (notes or {}).items()]
-    return "\n".join([f"{head}; final verdict: {diagnosis.verdict}", *lines, *(body or ["", "no symptoms found"])])
+    return "\n".join([f"{head}; final verdict: {diagnosis.verdict}", *lines, *(body or ["", "no symptoms detected"])])
 
 
 def _format_severity(finding: Finding) -> str:

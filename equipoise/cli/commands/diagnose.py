@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     result = diagnose.diagnose_run(readings)
     episodes = [diagnose.episode_to_dict(episode, unit) for episode in result.episodes]
     fields = {"log": str(path), "form": log_format, "readings": result.readings, "last": result.step, "unit": unit}
-    text = diagnose.format_diagnosis(result, log_format, unit, notes)
+    title = "run" if log_format == "a run" else log_format
+    text = diagnose.format_diagnosis(result, title, unit, notes)
     print_result(args.json, {**fields, **notes, "verdict": result.verdict, "findings": episodes}, text)
     return 0
