@@ -86,7 +86,7 @@ def test_divergence_is_reported() -> None:
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
-        ("none", "set a metric, such as equipoise.meta.held_out"),
+        ("none", "set one, such as equipoise.meta.held_out"),
         ("coverage:samples", "for 'coverage:samples' higher is better"),
     ],
 )

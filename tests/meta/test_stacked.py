@@ -209,7 +209,7 @@ def test_adam_equals_torch_with_changing_settings_per_run():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ([], "there is no experiment"),
+        ([], "there are no experiments"),
         ([{"repair": True}], "repair"),
         ([{"seconds": 9.0}], "'seconds'"),
         ([{"precision": "bf16"}], "fp32 only, not bf16"),

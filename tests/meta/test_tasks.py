@@ -120,5 +120,5 @@ def test_data_of_comparisons_are_refused(tasks: TaskDistribution) -> None:
 def test_invalid_tasks_are_an_error() -> None:
     with pytest.raises(SettingError, match=r"'data.shape' .* data = 'ring'"):
         TaskDistribution({"data": "ring"}, {"data.shape": ["moons"]}).sample_many(1, 0)
-    with pytest.raises(UnknownNameError, match="there is no setting in the plan's task 'step'; did you mean 'steps'"):
+    with pytest.raises(UnknownNameError, match="there is no setting 'step' in the plan's task; did you mean 'steps'"):
         TaskDistribution({"step": 5}, {}).sample_many(1, 0)

@@ -223,7 +223,7 @@ def test_folder_as_output_is_an_error(tmp_path: Path) -> None:
 def test_file_of_another_origin_is_not_overwritten(tmp_path: Path) -> None:
     out = tmp_path / "plan.toml"
     out.write_text(TOML)
-    with pytest.raises(RunError, match=r"plan\.toml exists, .* --out"):
+    with pytest.raises(RunError, match=r"plan\.toml exists without .* --out"):
         next(train_policy(ES, out))
     assert out.read_text() == TOML
     assert list(tmp_path.iterdir()) == [out]
@@ -239,7 +239,9 @@ def test_missing_package_is_an_error(
 ) -> None:
     monkeypatch.setattr(training, "find_spec", lambda name: None if name == module else object())
     plan = ES if module == "cma" else PPO
-    with pytest.raises(SettingError, match=rf"needs {package}; install it with: pip install 'equipoise\[rl\]'"):
+    with pytest.raises(
+        SettingError, match=rf"needs the package {package}; install it with: pip install 'equipoise\[rl\]'"
+    ):
         list(train_policy(plan, tmp_path / "p.safetensors"))
 
 
@@ -252,7 +254,7 @@ def test_missing_package_is_an_error(
         (TOML + "[evolution]\npopulation = 3\n", "population = 3: it must be at least 4"),
         (TOML + "[evolution]\ngenerations = 0\n", r"\[evolution\] generations = 0: it must be above 0"),
         (TOML + "[evolution]\ncheck = 1\n", r"\[evolution\] check = 1: .* at least 2"),
-        (TOML + "[evolution]\ngeneration = 3\n", "there is no option of .*'generation'; did you mean 'generations'"),
+        (TOML + "[evolution]\ngeneration = 3\n", "there is no option 'generation' of .*; did you mean 'generations'"),
         (TOML + '[vary]\n"data.shape" = []\n[evolution]\n', "'data.shape' has no values"),
         (TOML.replace("equipoise.meta.points", "digits") + "[evolution]\n", "'digits' is reserved"),
         (
@@ -274,7 +276,7 @@ def test_missing_package_is_an_error(
         ),
         (
             TOML.replace("meta.held_out", "meta.nowhere") + "[evolution]\n",
-            r"\[vary\], the first value of each list: there is no module for a metric 'equipoise\.meta\.nowhere'",
+            r"\[vary\], the first value of each list: there is no module 'equipoise\.meta\.nowhere'",
         ),
         (
             TOML.replace('metric = "equipoise.meta.held_out"', 'metric = "coverage:samples"') + "[evolution]\n",
@@ -282,7 +284,7 @@ def test_missing_package_is_an_error(
         ),
         (
             TOML + '[check]\nmetric = ["equipoise.meta.held_out", "none"]\n[evolution]\n',
-            r"\[check\], metric = 'none': .* set a metric",
+            r"\[check\], metric = 'none': .* has no metric; set one",
         ),
         (
             TOML + "[check]\nsteps = [4, 6]\n[evolution]\n",
