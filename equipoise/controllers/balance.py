@@ -135,7 +135,7 @@ class Balance:
             values[name] = min(max(current * change.factor, base / self.most), base)
             if values[name] != current and (name in by_updates or change.factor > 1):
                 halvings[name] = max(0, halvings[name] + (1 if name in by_updates else -1))
-        reasons = {name: change.reason for name, change in changes.items()}
+        reasons = {name: change.reason for name, change in changes.items() if values[name] != getattr(knobs, name)}
         state = dataclasses.replace(state, last_decision=observation.progress, halvings=halvings, calm=calm)
         return Turn(request(knobs, values), state, reasons)
 

@@ -4,7 +4,7 @@ e = clip(deadband(r - target) / reach, -1, 1)        r: a smoothed rank in [-1, 
 I <- I + e Δt / span                                 anti-windup: unless u is at its bound and e would push it on
 u = clip(proportional · e + I)
 
-lr_d / lr_g = base · 2^(-2 u)                        r = rank_train_fake,     u in [-1, 1]
+lr_d = base · 2^(-u), lr_g = base · 2^u              r = rank_train_fake,     u in [-1, 1]
 augment_p = base + u (0.8 - base)                    r = rank_train_held_out, u in [0, 1]; where it acts, else
 r1_gamma = base · 2^(3 u)
 """
@@ -108,12 +108,12 @@ class Rank:
             balance, u = self._advance(balance, rank, progress, self.balance, self.balance_band)
             changes = learning_rates(state.base, RATIO_OCTAVES * u)
             values |= changes
-            reasons |= _reasons(changes, "rank_train_fake", balance, self.balance, self.balance_band)
+            reasons |= _reasons(changes, u, "rank_train_fake", balance, self.balance, self.balance_band)
         if (rank := finite_or_none(signals.rank_train_held_out)) is not None:
             overfit, u = self._advance(overfit, rank, progress, self.overfit, self.overfit_band, low=0.0)
             changes = regularization(state.base, observation, u)
             values |= changes
-            reasons |= _reasons(changes, "rank_train_held_out", overfit, self.overfit, self.overfit_band)
+            reasons |= _reasons(changes, u, "rank_train_held_out", overfit, self.overfit, self.overfit_band)
         state = dataclasses.replace(state, balance=balance, overfit=overfit)
         return Turn(request(observation.knobs, values), state, reasons)
 
@@ -143,6 +143,11 @@ def proportional_integral(integral: float, error: float, gain: float, span: floa
     return updated, u
 
 
-def _reasons(names: Mapping[str, float], signal: str, loop: LoopState, target: float, band: float) -> dict[str, str]:
+def _reasons(
+    names: Mapping[str, float], u: float, signal: str, loop: LoopState, target: float, band: float
+) -> dict[str, str]:
     assert loop.level is not None
-    return dict.fromkeys(names, format_comparison(signal, loop.level, target, band))
+    reason = (
+        f"smoothed {format_comparison(signal, loop.level, target, band)}; u = {u:.3f} (integral {loop.integral:.3f})"
+    )
+    return dict.fromkeys(names, reason)

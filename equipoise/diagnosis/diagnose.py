@@ -5,7 +5,7 @@
         health, history = diagnose(history, step, progress, signals)
 
 A symptom whose signals are missing is not detected. Each reading is diagnosed only from the past, so a live run and its
-log give the same findings.
+log give the same findings up to the first rollback, where a live run starts a new history.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Adversarial losses: the functions that the discriminator and the generator minimise, and the total of a phase.
 
-A loss is one entry of LOSSES, the only place that names it: option types, command-line choices and docs are derived
-from that table. To add a loss, write its two functions here and add an entry.
+A loss is one entry of LOSSES: option types, the check of --loss, and the options in the docs are derived from that
+table. To add a loss, write its two functions here and add an entry.
 
 Every discriminator loss takes (real_logit, fake_logit, real_label, fake_label), every generator loss (fake_logit,
 real_logit); arguments that a loss does not need are ignored. Logits are (B,), unbounded, of any float dtype; labels are

@@ -311,8 +311,9 @@ def _logit_function(networks: Networks, labels: Tensor | None) -> LogitFunction:
 
 def _r1_and_r2(d: LogitFunction, x: Tensor, gz: Tensor, knobs: AdversarialKnobs) -> dict[str, WeightedPenalty]:
     """Compute R1 at reals and R2 at fakes, those with a weight."""
-    penalties = {"r1": (knobs.r1_gamma, r1_penalty, x), "r2": (knobs.r2_gamma, r2_penalty, gz)}
-    return {name: WeightedPenalty(gamma, r(d, inputs)) for name, (gamma, r, inputs) in penalties.items() if gamma}
+    r1 = {"r1": WeightedPenalty(knobs.r1_gamma, r1_penalty(d, x))} if knobs.r1_gamma else {}
+    r2 = {"r2": WeightedPenalty(knobs.r2_gamma, r2_penalty(d, gz))} if knobs.r2_gamma else {}
+    return r1 | r2
 
 
 def _generate(networks: Networks, latent: Tensor, condition: Tensor | None) -> Tensor:

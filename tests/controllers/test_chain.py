@@ -95,7 +95,8 @@ def test_reasons_name_their_controllers() -> None:
     state = Chain().initial(BASE)
     observation = Observation(20, 0.5, Signals(rank_train_fake=0.95), Health(), BASE)
     reason = Chain().update(state, observation).reasons["lr_d"]
-    assert reason == "annealed: cosine(1, 0.02) at 50% of the run; rank: rank_train_fake 0.95 > 0.80"
+    assert reason.startswith("annealed: cosine(1, 0.02) at 50% of the run; rank: ")
+    assert "rank_train_fake 0.95 > 0.80" in reason
 
 
 def test_it_is_built_from_a_list_of_names() -> None:
