@@ -38,7 +38,7 @@ _HOMES = {
     "resume": "experiment.launch",
     "start": "experiment.launch",
 }
-"""Where each public name lives. They are imported when they are asked for: torch alone takes seconds."""
+"""Where each public name lives. They are imported on first access: importing torch takes seconds."""
 
 __all__ = sorted(_HOMES)
 

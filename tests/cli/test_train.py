@@ -233,7 +233,7 @@ def test_remedy_is_printed(call, tiny: list[str], monkeypatch: pytest.MonkeyPatc
     result = Finding("mode_collapse", 0.9, {"diversity": 0.1}, since=3)
     healths = iter([Health()] * 4 + [Health((result,))])
     monkeypatch.setattr(step, "diagnose", lambda history, *_: (next(healths, Health()), history))
-    code, _, err = call("train", *tiny, "--set", "lr_d=1e-2", "--out", "mended")
+    code, _, err = call("train", *tiny, "--set", "lr_d=1e-2", "--out", "repaired")
     assert code == 0
     (line,) = (line for line in err.splitlines() if line.startswith("step 5: mode collapse: "))
     assert "lr_d 0.01 → 0.002" in line
