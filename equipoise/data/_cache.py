@@ -37,25 +37,27 @@ from equipoise.data._files import (
     describe_difference,
     format_count,
     format_reasons,
-    list_files,
     load_index,
     printable,
     read_through,
     report_write_errors,
     save_index,
 )
+from equipoise.data._sources import Source, open_folder
+from equipoise.data._splits import split_by_digest
 from equipoise.errors import DataError
 
 __all__ = [
     "CachedFolder",
     "Decoded",
+    "Decoding",
     "File",
     "describe_changes",
     "fill_cache",
     "format_count",
-    "list_files",
     "load_cached",
     "open_cached",
+    "open_folder",
     "printable",
     "split_by_digest",
 ]
@@ -87,10 +89,10 @@ class CachedFolder:
     skipped: Mapping[str, str]
 
 
-def load_cached(folder: Path, cache: Path, files: Sequence[File], key: DecodingKey) -> CachedFolder | None:
-    """Return the cached rows of these files; None if files must be read, or were not decoded with this key."""
-    contents = _indexed_digests(folder, cache, files)
-    return open_cached(cache, combined_digest(contents), key) if len(contents) == len(files) else None
+def load_cached(source: Source, cache: Path, key: DecodingKey) -> CachedFolder | None:
+    """Return the cached rows of a source; None if items must be read, or were not decoded with this key."""
+    contents = _indexed_digests(source, cache)
+    return open_cached(cache, combined_digest(contents), key) if len(contents) == len(source.files) else None
 
 
 def open_cached(cache: Path, digest: str, key: DecodingKey) -> CachedFolder | None:
@@ -103,9 +105,9 @@ def open_cached(cache: Path, digest: str, key: DecodingKey) -> CachedFolder | No
         return None
 
 
-def describe_changes(folder: Path, cache: Path, files: Sequence[File], digest: str) -> str | None:
-    """Describe how a folder changed since it had this digest; None if it did not. Reads files not in the index."""
-    contents = _content_digests(folder, cache, files)
+def describe_changes(source: Source, cache: Path, digest: str) -> str | None:
+    """Describe how a source changed since it had this digest; None if it did not. Reads items not in the index."""
+    contents = _content_digests(source, cache)
     if combined_digest(contents) == digest:
         return None
     for about in sorted(cache.glob(f"{digest}-*/{ABOUT}")):
@@ -114,66 +116,54 @@ def describe_changes(folder: Path, cache: Path, files: Sequence[File], digest: s
     return "its files differ"
 
 
-def split_by_digest(digests: Sequence[str], share: float) -> tuple[list[int], list[int]]:
-    """Split rows into training and held-out rows: about `share` of all are held out, those with the lowest digests.
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the items of a source become rows of the cache.
 
-    Both lists are in ascending order. Rows of equal digest are in the same split. If there are at least two digests and
-    `share` is above 0, neither split is empty; otherwise all rows are trained on.
+    `key`: all options of decoding. `decode`: called once for each item. `shape`, `dtype`: of a row. `task`: as
+    progress is reported. `tolerance`: largest share of items that may be skipped; with 0, the first one that cannot be
+    decoded is an error with its own message.
     """
-    groups: dict[str, list[int]] = {}
-    for row, digest in enumerate(digests):
-        groups.setdefault(digest, []).append(row)
-    target = round(share * len(digests))
-    selected: list[int] = []
-    for digest in sorted(groups):
-        if len(selected) + len(groups[digest]) <= min(target, len(digests) - 1):
-            selected += groups[digest]
-    if not selected and share > 0 and len(groups) > 1:
-        selected = groups[min(groups, key=lambda digest: (len(groups[digest]), digest))]
-    held_out = set(selected)
-    return [row for row in range(len(digests)) if row not in held_out], sorted(selected)
+
+    key: DecodingKey
+    decode: Decode
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    task: str
+    tolerance: float = 0.05
 
 
-def fill_cache(
-    folder: Path,
-    cache: Path,
-    files: Sequence[File],
-    key: DecodingKey,
-    decode: Decode,
-    shape: tuple[int, ...],
-    dtype: npt.DTypeLike,
-    task: str,
-    tolerance: float = 0.05,
-) -> Iterator[Preparation]:
-    """Read and decode every file once, in order, into the cache; :func:`load_cached` then returns the rows.
+def fill_cache(source: Source, cache: Path, decoding: Decoding) -> Iterator[Preparation]:
+    """Read and decode every item once, in order, into the cache; :func:`load_cached` then returns the rows.
 
-    Files decoded before, in another folder or with other modification times, are recognised by hashing. A file that
-    cannot be decoded is skipped. Raises DataError if more than `tolerance` of all files are skipped (with 0, at the
-    first one, with its own message), and if the cache cannot be written.
+    Items decoded before, in another folder or with other modification times, are recognised by hashing. An item that
+    cannot be decoded is skipped. Raises DataError if more than `decoding.tolerance` of all are skipped, and if the
+    cache cannot be written.
     """
-    if _has_same_names(cache, files, key) and open_cached(
-        cache, combined_digest(_content_digests(folder, cache, files)), key
-    ):
+    files, key, task, tolerance = source.files, decoding.key, decoding.task, decoding.tolerance
+    if _has_same_names(cache, files, key) and open_cached(cache, combined_digest(_content_digests(source, cache)), key):
         yield Preparation(task, len(files), len(files))
         return
     with _temporary_entry(cache) as partial:
-        writer = CacheWriter(np.dtype(dtype), shape)
+        writer = CacheWriter(np.dtype(decoding.dtype), decoding.shape)
         with (partial / ARRAY).open("wb") as array:
-            for read in decode_files(folder, files, decode):
-                if read.reason is not None and not tolerance:
-                    raise DataError(read.reason if read.content else f"{folder / read.path} {read.reason}")
-                writer.add(read, array)
+            for item in decode_files(source, files, decoding.decode):
+                if item.reason is not None and not tolerance:
+                    raise DataError(item.reason if item.content else f"{source.location / item.path} {item.reason}")
+                writer.add(item, array)
                 yield Preparation(task, len(writer.contents), len(files))
         if len(writer.skipped) > tolerance * len(files):
             raise DataError(
-                f"{len(writer.skipped):,} of {format_count(len(files))} in {folder} cannot be used, more than "
+                f"{len(writer.skipped):,} of {format_count(len(files))} in {source.location} cannot be used, more than "
                 f"{tolerance:.0%}: {format_reasons(writer.skipped)}; repair or remove them"
             )
         if not writer.paths:
-            raise DataError(f"no usable file in {folder}: all of {format_count(len(files))} are empty; add others")
+            raise DataError(
+                f"no usable file in {source.location}: all of {format_count(len(files))} are empty; add others"
+            )
         (partial / ABOUT).write_text(json.dumps(writer.metadata(files, key)))
         _publish(partial, cache, combined_digest(writer.contents), key)
-    save_index(cache, folder, files, writer.contents)
+    save_index(cache, source.location, files, writer.contents)
 
 
 @dataclass
@@ -231,20 +221,20 @@ class CacheWriter:
         }
 
 
-def _indexed_digests(folder: Path, cache: Path, files: Sequence[File]) -> dict[str, str]:
-    """Return path -> content digest of files in the index; files that could not be read before are read again."""
-    contents = load_index(cache, folder, files)
-    unread = [file for file in files if contents.get(file.path) == ""]
-    return contents | {read.path: read.content for read in decode_files(folder, unread, None)}
+def _indexed_digests(source: Source, cache: Path) -> dict[str, str]:
+    """Return path -> content digest of items in the index; items that could not be read before are read again."""
+    contents = load_index(cache, source.location, source.files)
+    unread = [file for file in source.files if contents.get(file.path) == ""]
+    return contents | {item.path: item.content for item in decode_files(source, unread, None)}
 
 
-def _content_digests(folder: Path, cache: Path, files: Sequence[File]) -> dict[str, str]:
-    """Return path -> content digest of all files; files that are not in the index are read and added to it."""
-    contents = _indexed_digests(folder, cache, files)
-    missing = [file for file in files if file.path not in contents]
+def _content_digests(source: Source, cache: Path) -> dict[str, str]:
+    """Return path -> content digest of all items; items that are not in the index are read and added to it."""
+    contents = _indexed_digests(source, cache)
+    missing = [file for file in source.files if file.path not in contents]
     if missing:
-        contents |= {read.path: read.content for read in decode_files(folder, missing, None)}
-        save_index(cache, folder, files, contents)
+        contents |= {item.path: item.content for item in decode_files(source, missing, None)}
+        save_index(cache, source.location, source.files, contents)
     return contents
 
 

@@ -3,13 +3,13 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from equipoise.data._files import File, content_digest
+from equipoise.data._sources import Source
 from equipoise.errors import DataError
 
 THREADS = 2
@@ -46,13 +46,13 @@ class DecodedFile(NamedTuple):
     reason: str | None
 
 
-def decode_files(folder: Path, files: Sequence[File], decode: Decode | None) -> Iterator[DecodedFile]:
-    """Read, hash and decode files in parallel; yields them in order. `decode`: None to hash only."""
+def decode_files(source: Source, files: Sequence[File], decode: Decode | None) -> Iterator[DecodedFile]:
+    """Read, hash and decode items of a source in parallel; yields them in order. `decode`: None to hash only."""
     pending: deque[Future[list[DecodedFile]]] = deque()
     pool = ThreadPoolExecutor(THREADS)
     try:
         for start in range(0, len(files), FILES_PER_TASK):
-            pending.append(pool.submit(_decode_task, folder, files[start : start + FILES_PER_TASK], decode))
+            pending.append(pool.submit(_decode_task, source, files[start : start + FILES_PER_TASK], decode))
             if len(pending) > MAX_PENDING:
                 yield from pending.popleft().result()
         while pending:
@@ -61,13 +61,15 @@ def decode_files(folder: Path, files: Sequence[File], decode: Decode | None) -> 
         pool.shutdown(cancel_futures=True)
 
 
-def _decode_task(folder: Path, files: Sequence[File], decode: Decode | None) -> list[DecodedFile]:
-    return [_decode_file(folder, file, decode) for file in files]
+def _decode_task(source: Source, files: Sequence[File], decode: Decode | None) -> list[DecodedFile]:
+    return [_decode_file(source, file, decode) for file in files]
 
 
-def _decode_file(folder: Path, file: File, decode: Decode | None) -> DecodedFile:
+def _decode_file(source: Source, file: File, decode: Decode | None) -> DecodedFile:
     try:
-        content = (folder / file.path).read_bytes()
+        content = source.read(file.path)
+    except DataError as error:
+        return DecodedFile(file.path, "", None, {}, str(error))
     except OSError as error:
         return DecodedFile(file.path, "", None, {}, f"cannot be read: {error.strerror or error}")
     digest = content_digest(content)

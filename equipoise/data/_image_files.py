@@ -6,9 +6,8 @@ aliases (Parmar, Zhang and Zhu 2022, "On Aliased Resizing and Surprising Subtlet
 
 import io
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +21,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from equipoise.data._decoding import Decoded
-from equipoise.data._files import File, agree, format_count
+from equipoise.data._files import agree, format_count
+from equipoise.data._sources import Source
 from equipoise.errors import DataError
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -161,24 +161,25 @@ def format_notes(facts: Mapping[str, int], count: int, target: ImageFormat) -> I
         )
 
 
-def default_size(folder: Path, files: Sequence[File]) -> int:
+def default_size(source: Source) -> int:
     """Return the largest default size that the median of the shorter sides reaches, with tolerance 1/8."""
+    files = source.files
     step = max(1, len(files) // SIZE_SAMPLE)
-    sides = [side for file in files[::step][:SIZE_SAMPLE] if (side := shorter_side(folder / file.path))]
+    sides = [side for file in files[::step][:SIZE_SAMPLE] if (side := shorter_side(source, file.path))]
     middle = statistics.median(sides) if sides else MAX_DEFAULT_SIZE
     return max((size for size in SIZES if size <= min(MAX_DEFAULT_SIZE, middle * 8 / 7)), default=SIZES[0])
 
 
-def shorter_side(path: Path) -> int | None:
+def shorter_side(source: Source, path: str) -> int | None:
     """Return the shorter side of an image in pixels, from its header; None if it cannot be read."""
-    size = read_size(path)
+    size = read_size(source, path)
     return min(size) if size else None
 
 
-def read_size(path: Path) -> tuple[int, int] | None:
+def read_size(source: Source, path: str) -> tuple[int, int] | None:
     """Return width and height of an image in pixels, upright, from its header; None if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with source.open(path) as file:
             picture = _open(file)
             is_rotated = _orientation(picture, Image.Image.getexif) in ROTATED
             return picture.size[::-1] if is_rotated else picture.size

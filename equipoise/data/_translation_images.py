@@ -14,7 +14,7 @@ from torch import Tensor
 
 from equipoise.core.data import Preparation
 from equipoise.data import _cache
-from equipoise.data._cache import CachedFolder, Decoded, File, format_count, printable
+from equipoise.data._cache import CachedFolder, Decoded, Decoding, File, format_count, printable
 from equipoise.data._files import agree, content_digest, format_names, top_folder
 from equipoise.data._image_files import (
     ENDINGS,
@@ -27,6 +27,7 @@ from equipoise.data._image_files import (
     read_size,
 )
 from equipoise.data._pairs import ImageRows, connected_groups
+from equipoise.data._sources import Source
 from equipoise.errors import DataError, SettingError
 
 HALVES = ("left", "right")
@@ -115,26 +116,25 @@ def scan_folder(options: FolderOptions, *, pairs: bool) -> Generator[Preparation
 
     Raises DataError for an invalid folder, or if it changed since the digest was computed.
     """
-    listed = _cache.list_files(options.folder, ENDINGS)
+    folder = _cache.open_folder(options.folder, ENDINGS)
+    listed = folder.files
     layout = resolve_layout(listed, options.source, options.target, options.beside, pairs=pairs)
     files = listed if layout.beside else tuple(file for file in listed if top_folder(file.path) in layout.sides)
-    if options.digest is not None and (
-        change := _cache.describe_changes(options.folder, options.cache, files, options.digest)
-    ):
+    source = folder.select(files)
+    if options.digest is not None and (change := _cache.describe_changes(source, options.cache, options.digest)):
         raise DataError(
             f"{options.folder} changed since this run started: {change}; restore it, or start a new run with --from RUN"
         )
-    form = options.form._replace(size=options.size or default_size(options.folder, files))
+    form = options.form._replace(size=options.size or default_size(source))
     if pairs and options.digest is None:  # The cache may have been filled by a data set that needs no pairs.
-        check_pairs(options.folder, files, layout)
-    cached = _cache.load_cached(options.folder, options.cache, files, _key(form, layout))
+        check_pairs(source, layout)
+    cached = _cache.load_cached(source, options.cache, _key(form, layout))
     if cached is None:
         shape = (6 if layout.beside else 3, form.size, form.size)
         decoder = partial(_decode, form, layout.beside)
-        yield from _cache.fill_cache(
-            options.folder, options.cache, files, _key(form, layout), decoder, shape, "uint8", TASK
-        )
-        cached = _cache.load_cached(options.folder, options.cache, files, _key(form, layout))
+        decoding = Decoding(_key(form, layout), decoder, shape, "uint8", TASK)
+        yield from _cache.fill_cache(source, options.cache, decoding)
+        cached = _cache.load_cached(source, options.cache, _key(form, layout))
     if cached is None:
         raise DataError(f"{options.folder} changed while it was read; run the command again when nothing writes to it")
     excluded = len(listed) - len(files)
@@ -222,22 +222,22 @@ def _other(half: str | None) -> str:
     return HALVES[half == HALVES[0]]
 
 
-def check_pairs(folder: Path, files: Sequence[File], layout: FolderLayout) -> None:
+def check_pairs(source: Source, layout: FolderLayout) -> None:
     """Raise DataError for images that are not pairs, by names and headers only."""
     if layout.beside:
-        check_halves(folder, files)
+        check_halves(source)
     else:
-        check_names(files, layout)
-        check_sizes(folder, files, layout)
+        check_names(source.files, layout)
+        check_sizes(source, layout)
 
 
-def check_halves(folder: Path, files: Sequence[File]) -> None:
+def check_halves(source: Source) -> None:
     """Raise DataError for files that cannot be two images side by side; unreadable files are ignored."""
-    sizes = {file.path: size for file in files if (size := read_size(folder / file.path))}
+    sizes = {file.path: size for file in source.files if (size := read_size(source, file.path))}
     odd = [f"{path} {width} x {height}" for path, (width, height) in sizes.items() if not can_split(width, height)]
     if odd:
         raise DataError(
-            f"{format_count(len(odd), 'file')} of {len(files):,} in {folder} "
+            f"{format_count(len(odd), 'file')} of {len(source.files):,} in {source.location} "
             f"{agree(len(odd), 'is', 'are')} not two images side by side: {format_names(odd)}; "
             "these must be wider than high, and of even width: repair or remove them"
         )
@@ -263,13 +263,13 @@ def check_names(files: Sequence[File], layout: FolderLayout) -> None:
         )
 
 
-def check_sizes(folder: Path, files: Sequence[File], layout: FolderLayout) -> None:
+def check_sizes(source: Source, layout: FolderLayout) -> None:
     """Raise DataError for pairs whose images differ in size; unreadable files are ignored."""
-    sources, targets = (_by_name(files, side) for side in layout.sides)
+    sources, targets = (_by_name(source.files, side) for side in layout.sides)
     odd = []
     for name in sorted(sources):
         paths = [sources[name][0], targets[name][0]]
-        sizes = [read_size(folder / path) for path in paths]
+        sizes = [read_size(source, path) for path in paths]
         if None not in sizes and sizes[0] != sizes[1]:
             descriptions = [f"{path} {size[0]} x {size[1]}" for path, size in zip(paths, sizes, strict=True) if size]
             odd.append(" and ".join(descriptions))

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from equipoise.core.data import Batch, Split
 from equipoise.data._arrays import batch_indices, check_split_size
 from equipoise.data._cache import Decoded, File, printable
+from equipoise.data._sources import Source
 from equipoise.data._tables import NumberTable, parse_table
 from equipoise.errors import DataError
 
@@ -34,11 +35,11 @@ class WindowDecoder:
     size: int | None
 
     @classmethod
-    def from_first_file(cls, folder: Path, first: File, size: int | None) -> Self:
+    def from_first_file(cls, source: Source, first: File, size: int | None) -> Self:
         """Create a decoder with the shape of the first file. Raises DataError if that is not a window."""
-        name = printable(first.path)
+        folder, name = source.location, printable(first.path)
         try:
-            content = (folder / first.path).read_bytes()
+            content = source.read(first.path)
         except OSError as error:
             raise DataError(f"cannot read {folder}/{name}: {error.strerror or error}") from error
         rows, columns = parse_table(content, f"{folder}/{name}").values.shape

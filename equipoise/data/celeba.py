@@ -21,7 +21,7 @@ import torch
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.data import _cache, _download
 from equipoise.data._arrays import ImageStream
-from equipoise.data._cache import CachedFolder, Decoded, File
+from equipoise.data._cache import CachedFolder, Decoded, Decoding, File
 from equipoise.data._files import content_digest, exhaust, report_write_errors
 from equipoise.data._image_files import ImageFormat, decode
 from equipoise.errors import DataError, SettingError
@@ -110,16 +110,18 @@ class CelebA:
         """Unpack and decode new files, and return the resolved data set."""
         root, cache = Path(self.root).expanduser().resolve(), Path(self.cache).expanduser().resolve()
         folder = yield from self._unpack(root, cache)
-        files = tuple(file for file in _cache.list_files(folder, (".jpg",)) if NAME.fullmatch(file.path))
+        listed = _cache.open_folder(folder, (".jpg",))
+        source = listed.select([file for file in listed.files if NAME.fullmatch(file.path)])
         if self.published:
-            _check_names(folder, files)
-        if self.digest is not None and (change := _cache.describe_changes(folder, cache, files, self.digest)):
+            _check_names(folder, source.files)
+        if self.digest is not None and (change := _cache.describe_changes(source, cache, self.digest)):
             raise DataError(f"{folder} changed since this run started: {change}; restore it, or start a new run")
         key, size = _key(self.image_size), self.image_size
-        if (cached := _cache.load_cached(folder, cache, files, key)) is None:
+        if (cached := _cache.load_cached(source, cache, key)) is None:
             work = partial(_decode, ImageFormat(size, "crop", "white"))
-            yield from _cache.fill_cache(folder, cache, files, key, work, (3, size, size), "uint8", DECODING, 0.0)
-            cached = _cache.load_cached(folder, cache, files, key)
+            decoding = Decoding(key, work, (3, size, size), "uint8", DECODING, tolerance=0.0)
+            yield from _cache.fill_cache(source, cache, decoding)
+            cached = _cache.load_cached(source, cache, key)
         if cached is None:
             raise DataError(f"{folder} changed while it was read; run the command again when nothing writes to it")
         return dataclasses.replace(self, root=str(root), cache=str(cache), digest=cached.digest)

@@ -18,13 +18,14 @@ import torch
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.data._cache import (
     CachedFolder,
+    Decoding,
     File,
     describe_changes,
     fill_cache,
     format_count,
-    list_files,
     load_cached,
     open_cached,
+    open_folder,
     printable,
     split_by_digest,
 )
@@ -132,22 +133,24 @@ class CsvWindows:
     def _scan(self) -> Generator[Preparation, None, Self]:
         """Decode new files, yield notes, and return the resolved data set."""
         folder, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
-        listed = list_files(folder, ENDINGS)
-        types, files = self._select_types(listed)
-        if self.digest is not None and (change := describe_changes(folder, cache, files, self.digest)):
+        listed = open_folder(folder, ENDINGS)
+        types, files = self._select_types(listed.files)
+        source = listed.select(files)
+        if self.digest is not None and (change := describe_changes(source, cache, self.digest)):
             raise DataError(
                 f"{folder} changed since this run started: {change}; restore it, or start a new run with --from RUN"
             )
         for _ in range(ATTEMPTS):
-            if result := load_cached(folder, cache, files, self._key()):
+            if result := load_cached(source, cache, self._key()):
                 break
-            decode = WindowDecoder.from_first_file(folder, files[0], self.image_size)
-            steps = fill_cache(folder, cache, files, self._key(), decode, decode.target, np.float32, TASK, tolerance=0)
+            decode = WindowDecoder.from_first_file(source, files[0], self.image_size)
+            decoding = Decoding(self._key(), decode, decode.target, np.float32, TASK, tolerance=0)
+            steps = fill_cache(source, cache, decoding)
             yield from (step for step in steps if step.note is None)
         else:
             raise DataError(f"{folder} changed while it was read; run the command again when nothing writes to it")
         low, high = self._unit(result)
-        untyped = [file.path for file in listed if types and not top_folder(file.path)]
+        untyped = [file.path for file in listed.files if types and not top_folder(file.path)]
         for note in (*result.notes, *self._notes(result, types, untyped)):
             yield Preparation(TASK, len(files), len(files), note)
         size = result.array.shape[1], result.array.shape[2]

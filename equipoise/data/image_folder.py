@@ -18,7 +18,7 @@ import torch
 from equipoise.core.data import Batch, DataSpec, Preparation, Split, Stream, Suggestion
 from equipoise.data import _cache
 from equipoise.data._arrays import ImageStream, luma
-from equipoise.data._cache import CachedFolder, Decoded, format_count, printable
+from equipoise.data._cache import CachedFolder, Decoded, Decoding, format_count, printable
 from equipoise.data._files import MIN_HELD_OUT, agree, exhaust, top_folder
 from equipoise.data._image_files import ENDINGS, Background, Fit, ImageFormat, decode, default_size, format_notes
 from equipoise.data._pairs import ImageRows
@@ -126,18 +126,19 @@ class ImageFolder:
     def _scan(self) -> Generator[Preparation, None, Self]:
         """Decode new images, yield notes, and return the resolved data set."""
         folder, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
-        files = _cache.list_files(folder, ENDINGS)
-        if self.digest is not None and (change := _cache.describe_changes(folder, cache, files, self.digest)):
+        source = _cache.open_folder(folder, ENDINGS)
+        if self.digest is not None and (change := _cache.describe_changes(source, cache, self.digest)):
             raise DataError(
                 f"{folder} changed since this run started: {change}; restore it, or start a new run with --from RUN"
             )
-        form = ImageFormat(self.image_size or default_size(folder, files), self.fit, self.background)
+        form = ImageFormat(self.image_size or default_size(source), self.fit, self.background)
         located = dataclasses.replace(self, folder=str(folder), cache=str(cache), image_size=form.size)
-        cached = located._cached() if self.digest else _cache.load_cached(folder, cache, files, _key(form))
+        cached = located._cached() if self.digest else _cache.load_cached(source, cache, _key(form))
         if cached is None:
             shape, decoder = (3, form.size, form.size), partial(_decode, form)
-            yield from _cache.fill_cache(folder, cache, files, _key(form), decoder, shape, "uint8", TASK)
-            cached = _cache.load_cached(folder, cache, files, _key(form))
+            decoding = Decoding(_key(form), decoder, shape, "uint8", TASK)
+            yield from _cache.fill_cache(source, cache, decoding)
+            cached = _cache.load_cached(source, cache, _key(form))
         if cached is None:
             raise DataError(f"{folder} changed while it was read; run the command again when nothing writes to it")
         channels = self.channels or (1 if _all_grey(cached) else 3)
@@ -145,7 +146,7 @@ class ImageFolder:
             located, channels=channels, classes=self._class_names(cached), digest=cached.digest
         )
         for note in (*cached.notes, *format_notes(cached.facts, len(cached.paths), form), *result._notes(cached)):
-            yield Preparation(TASK, len(files), len(files), note)
+            yield Preparation(TASK, len(source.files), len(source.files), note)
         return result
 
     def _open(self) -> tuple[Self, CachedFolder]:

@@ -12,13 +12,16 @@ import torch
 from equipoise.data import _cache
 from equipoise.data._cache import (
     Decoded,
+    Decoding,
     describe_changes,
     fill_cache,
-    list_files,
     load_cached,
     open_cached,
-    split_by_digest,
+    open_folder,
 )
+from equipoise.data._files import list_files
+from equipoise.data._sources import FolderStorage
+from equipoise.data._splits import split_by_digest
 from equipoise.errors import DataError
 
 KEY = {"data": "test", "decoder": 1}
@@ -49,11 +52,12 @@ def fail(content, path):
 
 
 def filled(folder, cache, decode=decode, **options):
-    files = list_files(folder, ENDINGS)
-    messages = list(fill_cache(folder, cache, files, KEY, decode, (4,), "uint8", "reading", **options))
+    source = open_folder(folder, ENDINGS)
+    decoding = Decoding(KEY, decode, (4,), "uint8", "reading", **options)
+    messages = list(fill_cache(source, cache, decoding))
     assert [one.done for one in messages] == sorted(one.done for one in messages)
-    assert messages[-1].done == messages[-1].total == len(files)
-    return load_cached(folder, cache, files, KEY)
+    assert messages[-1].done == messages[-1].total == len(source.files)
+    return load_cached(source, cache, KEY)
 
 
 def entries(cache):
@@ -61,7 +65,7 @@ def entries(cache):
 
 
 def load(folder, cache, key=KEY):
-    return load_cached(folder, cache, list_files(folder, ENDINGS), key)
+    return load_cached(open_folder(folder, ENDINGS), cache, key)
 
 
 def test_list_files_is_sorted_relative_and_skips_hidden_files(tmp_path):
@@ -115,13 +119,13 @@ def test_rows_are_in_order_of_files(tmp_path):
 
 def test_file_may_contain_several_rows_or_none(tmp_path):
     folder = write(tmp_path / "in", {"a.num": b"", "b.num": b"abc", "c.num": b"d"})
-    files = list_files(folder, ENDINGS)
+    files = open_folder(folder, ENDINGS)
 
     def letters(content, path):
         return np.frombuffer(content, np.uint8).astype(np.float32).reshape(-1, 1, 1) * 0.5
 
-    assert list(fill_cache(folder, tmp_path / "c", files, KEY, letters, (1, 1), np.float32, "reading"))
-    result = load_cached(folder, tmp_path / "c", files, KEY)
+    assert list(fill_cache(files, tmp_path / "c", Decoding(KEY, letters, (1, 1), np.float32, "reading")))
+    result = load_cached(files, tmp_path / "c", KEY)
     assert result.array.dtype == torch.float32
     assert (result.array.flatten() * 2).tolist() == list(b"abcd")
     assert result.paths == ("b.num", "b.num", "b.num", "c.num")
@@ -143,11 +147,11 @@ def test_rows_are_memory_mapped(tmp_path):
 def test_second_start_reads_no_file(tmp_path, monkeypatch):
     folder = write(tmp_path / "in", numbered(20))
     first = filled(folder, tmp_path / "cache")
-    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr(FolderStorage, "open", lambda _, path: pytest.fail(f"{path} is read again"))
     second = load(folder, tmp_path / "cache")
     assert (second.digest, second.paths) == (first.digest, first.paths)
     assert torch.equal(second.array, first.array)
-    assert describe_changes(folder, tmp_path / "cache", list_files(folder, ENDINGS), first.digest) is None
+    assert describe_changes(open_folder(folder, ENDINGS), tmp_path / "cache", first.digest) is None
 
 
 def test_copied_or_touched_files_are_hashed_but_not_decoded(tmp_path):
@@ -178,7 +182,7 @@ def test_entry_depends_on_content_names_and_options(tmp_path):
 
 def test_interrupted_write_leaves_no_entry(tmp_path):
     folder, cache = write(tmp_path / "in", numbered(50)), tmp_path / "cache"
-    filling = fill_cache(folder, cache, list_files(folder, ENDINGS), KEY, decode, (4,), "uint8", "reading")
+    filling = fill_cache(open_folder(folder, ENDINGS), cache, Decoding(KEY, decode, (4,), "uint8", "reading"))
     for _ in range(30):
         next(filling)
     filling.close()
@@ -223,8 +227,8 @@ def test_damaged_index_is_rebuilt(tmp_path):
 
 def test_concurrent_writes_are_safe(tmp_path):
     folder, cache = write(tmp_path / "in", numbered(40)), tmp_path / "cache"
-    files = list_files(folder, ENDINGS)
-    both = [fill_cache(folder, cache, files, KEY, decode, (4,), "uint8", "reading") for _ in range(2)]
+    files = open_folder(folder, ENDINGS)
+    both = [fill_cache(files, cache, Decoding(KEY, decode, (4,), "uint8", "reading")) for _ in range(2)]
     steps = [list(pair) for pair in zip(*both, strict=True)]
     assert len(steps) == 40
     assert len(entries(cache)) == 1
@@ -262,15 +266,15 @@ def test_zero_tolerance_reports_the_first_bad_file(tmp_path):
 
 
 def test_unreadable_file_is_skipped_and_retried(tmp_path, monkeypatch):
-    folder, cache, read_bytes = write(tmp_path / "in", numbered(30)), tmp_path / "cache", Path.read_bytes
+    folder, cache, open_file = write(tmp_path / "in", numbered(30)), tmp_path / "cache", FolderStorage.open
 
-    def refuse(path):
-        if path.name == "007.num":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return read_bytes(path)
+    def refuse(storage, path):
+        if path == "007.num":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return open_file(storage, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", refuse)
+        patch.setattr(FolderStorage, "open", refuse)
         result = filled(folder, cache)
         assert result.skipped == {"007.num": "cannot be read: Permission denied"}
         assert load(folder, cache).digest == result.digest
@@ -290,12 +294,11 @@ def test_duplicate_files_are_counted(tmp_path):
 
 def test_files_with_equal_rows_are_duplicates(tmp_path):
     folder = write(tmp_path / "in", {"a.num": b"A", "b.num": b"a", "c.num": b"b"})
-    files = list_files(folder, ENDINGS)
-    lower = fill_cache(
-        folder, tmp_path / "c", files, KEY, lambda c, _: np.frombuffer(c.lower(), np.uint8), (1,), "uint8", ""
-    )
+    files = open_folder(folder, ENDINGS)
+    decoding = Decoding(KEY, lambda c, _: np.frombuffer(c.lower(), np.uint8), (1,), "uint8", "")
+    lower = fill_cache(files, tmp_path / "c", decoding)
     assert len(list(lower)) == 3
-    result = load_cached(folder, tmp_path / "c", files, KEY)
+    result = load_cached(files, tmp_path / "c", KEY)
     assert result.digests[0] == result.digests[1] == min(_cache.content_digest(b"A"), _cache.content_digest(b"a"))
     assert result.notes == ("1 file has the same content as another; all are used",)
 
@@ -333,11 +336,11 @@ def test_changes_are_described(tmp_path):
     write(folder, {"004.num": b"\0\0\0\x55", "new 1.num": b"0000", "new 2.num": b"0001"})
     os.utime(folder / "004.num", ns=(1, 1))
     (folder / "000.num").unlink()
-    assert describe_changes(folder, cache, list_files(folder, ENDINGS), first.digest) == (
+    assert describe_changes(open_folder(folder, ENDINGS), cache, first.digest) == (
         "2 files were added (new 1.num, …), 1 file was removed (000.num), 1 file was modified (004.num)"
     )
     shutil.rmtree(cache)
-    assert describe_changes(folder, cache, list_files(folder, ENDINGS), first.digest) == "its files differ"
+    assert describe_changes(open_folder(folder, ENDINGS), cache, first.digest) == "its files differ"
 
 
 def test_entry_opens_without_the_folder(tmp_path):

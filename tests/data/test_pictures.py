@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from equipoise.data._image_files import MAX_PIXELS, ImageFormat, decode, shorter_side
+from equipoise.data._sources import FolderStorage, Source
 from equipoise.errors import DataError
 
 SIDE = 24
@@ -280,10 +281,10 @@ def test_png_checksum_is_verified():
 
 
 def test_shorter_side_is_read_from_the_header(tmp_path):
-    path = tmp_path / "a.jpg"
+    path, source = tmp_path / "a.jpg", Source(tmp_path, (), FolderStorage(tmp_path))
     path.write_bytes(saved(Image.new("RGB", (30, 50)), "JPEG"))
-    assert shorter_side(path) == 30
+    assert shorter_side(source, "a.jpg") == 30
     path.write_bytes(b"")
-    assert shorter_side(path) is None
+    assert shorter_side(source, "a.jpg") is None
     path.write_bytes(bomb())
-    assert shorter_side(path) is None
+    assert shorter_side(source, "a.jpg") is None
