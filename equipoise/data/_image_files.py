@@ -27,6 +27,7 @@ from equipoise.errors import DataError
 
 Fit = Literal["crop", "pad", "stretch"]
 Background = Literal["white", "black"]
+Layout = Literal["NHWC", "NCHW"]
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 SIGNATURES: Mapping[bytes, type[ImageFile]] = {
@@ -61,11 +62,29 @@ DEPTHS = {"F": "floating-point values", "I": "32-bit values"}
 
 
 class ImageFormat(NamedTuple):
-    """The target format of images: (3, size, size) uint8. `fit`: handling of non-square images; see `ImageFolder`."""
+    """The target format of images: (3, size, size), uint8 without `black` and `white`, else float32 in [-1, 1].
+
+    `fit`: handling of non-square images; see `ImageFolder`. `black`, `white`: values that become -1 and 1; None for 8
+    bits. `layout`: of arrays with channels; None: from their shape. `full_scale`: whether images of 8 bits keep the
+    scale of 0 to 255 whatever `black` and `white` are.
+    """
 
     size: int
     fit: Fit
     background: Background
+    black: float | None = None
+    white: float | None = None
+    layout: Layout | None = None
+    full_scale: bool | None = None
+
+    @property
+    def dtype(self) -> Literal["uint8", "float32"]:
+        """Type of the decoded pixels."""
+        return "uint8" if self.black is None or self.white is None else "float32"
+
+    def key(self) -> dict[str, object]:
+        """Return the options as JSON values, without those of deeper images if they are not set."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 def decode(content: bytes, target: ImageFormat) -> Decoded:

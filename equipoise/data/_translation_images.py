@@ -302,7 +302,7 @@ def _half_digests(cached: CachedFolder) -> list[tuple[str, str]]:
 
 def _key(form: ImageFormat, layout: FolderLayout) -> dict[str, object]:
     """Return the options that determine how files are decoded."""
-    return {"data": "sides", "decoder": DECODER, "beside": layout.beside, **form._asdict()}
+    return {"data": "sides", "decoder": DECODER, "beside": layout.beside, **form.key()}
 
 
 def _decode(form: ImageFormat, beside: bool, content: bytes, path: str) -> Decoded:

@@ -211,7 +211,7 @@ def _decode(form: ImageFormat, content: bytes, path: str) -> Decoded:
 
 def _key(form: ImageFormat) -> dict[str, object]:
     """Return the options that determine how files are decoded."""
-    return {"data": "image_folder", "decoder": DECODER, **form._asdict()}
+    return {"data": "image_folder", "decoder": DECODER, **form.key()}
 
 
 def _all_grey(cached: CachedFolder) -> bool:
