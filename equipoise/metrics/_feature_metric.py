@@ -1,6 +1,7 @@
 """Mixins of metrics that compare features: the interface used during training, and the choice of features."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -9,15 +10,20 @@ from equipoise.core.data import Batch, DataSpec
 from equipoise.core.metric import Bootstrap, FeatureMetric, Features, ReferenceSet, extract_features
 from equipoise.metrics._features_efficientnet import EfficientNetFeatures
 from equipoise.metrics._features_inception import InceptionFeatures
-from equipoise.metrics._features_small import DigitFeatures, FlattenedSamples
+from equipoise.metrics._features_mobilenet import MobilenetFeatures, require_weights
+from equipoise.metrics._features_small import DigitFeatures, DownsampledImages, FlattenedSamples
 from equipoise.metrics._weights import require_package
 
-FeatureKind = Literal["digits", "efficientnet_lite0", "inception", "samples"]
+FeatureKind = Literal["digits", "efficientnet_lite0", "mobilenet_v2", "inception", "pixels", "samples"]
+PIXELS = 32
+"""Side in pixels to which `pixels` averages images: copies remain close after compression."""
 
 FEATURES: Mapping[str, Callable[[], Features]] = {
     "digits": DigitFeatures,
     "efficientnet_lite0": EfficientNetFeatures,
+    "mobilenet_v2": MobilenetFeatures,
     "inception": InceptionFeatures,
+    "pixels": partial(DownsampledImages, PIXELS),
     "samples": FlattenedSamples,
 }
 PRESETS: Mapping[str, Mapping[str, str]] = {kind: {"features_from": kind} for kind in FEATURES}
@@ -62,12 +68,16 @@ class SelectableFeaturesMixin(FeatureMetricMixin):
         """Return whether the data are images; or points, which need `features_from = samples`."""
         if self.features_from == "samples":
             return spec.is_points or spec.is_image
+        if self.features_from == "pixels":
+            return spec.is_image
         return is_grey_or_colour(spec)
 
     def check_features(self, metric: str) -> None:
         """Raise MissingPackageError if the selected features need a package that is not installed."""
         if self.features_from == "inception":
             require_package("torch_fidelity", f"{metric}:inception")
+        if self.features_from == "mobilenet_v2":
+            require_weights(f"{metric}:mobilenet_v2")
 
 
 def is_grey_or_colour(spec: DataSpec) -> bool:

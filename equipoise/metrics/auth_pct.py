@@ -36,7 +36,7 @@ class AuthPct(SelectableFeaturesMixin):
     """Share of authentic samples in percent. Perfect samples stay below 100: see the real-vs-real reference."""
 
     features_from: FeatureKind = "efficientnet_lite0"
-    """digits, efficientnet_lite0, inception or samples"""
+    """digits, efficientnet_lite0, mobilenet_v2, inception, pixels or samples"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     needs_train: ClassVar[bool] = True

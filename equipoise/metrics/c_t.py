@@ -30,7 +30,7 @@ class CT(SelectableFeaturesMixin):
     """Test for copies: a mean z score over k-means cells of the training reals."""
 
     features_from: FeatureKind = "efficientnet_lite0"
-    """digits, efficientnet_lite0, inception or samples"""
+    """digits, efficientnet_lite0, mobilenet_v2, inception, pixels or samples"""
     cells: int = 5
     """number of cells; each should hold a hundred held-out reals"""
     least: int = 20

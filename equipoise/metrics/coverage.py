@@ -22,7 +22,7 @@ class Coverage(SelectableFeaturesMixin):
     """Share of covered reals, a measure of variety that is robust to outliers among the samples."""
 
     features_from: FeatureKind = "efficientnet_lite0"
-    """digits, efficientnet_lite0, inception or samples"""
+    """digits, efficientnet_lite0, mobilenet_v2, inception, pixels or samples"""
     neighbours: int = 5
     """k of the k-th nearest neighbour that defines the radius of a ball"""
 

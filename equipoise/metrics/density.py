@@ -23,7 +23,7 @@ class Density(SelectableFeaturesMixin):
     """Mean number of balls per sample, a measure of fidelity that is robust to outliers among the reals."""
 
     features_from: FeatureKind = "efficientnet_lite0"
-    """digits, efficientnet_lite0, inception or samples"""
+    """digits, efficientnet_lite0, mobilenet_v2, inception, pixels or samples"""
     neighbours: int = 5
     """k of the k-th nearest neighbour that defines the radius of a ball"""
 

@@ -23,7 +23,7 @@ class Recall(SelectableFeaturesMixin):
     """Recall, a measure of variety. Compare only with equal numbers of samples, features and neighbours."""
 
     features_from: FeatureKind = "efficientnet_lite0"
-    """digits, efficientnet_lite0, inception or samples"""
+    """digits, efficientnet_lite0, mobilenet_v2, inception, pixels or samples"""
     neighbours: int = 3
     """k of the k-th nearest neighbour that defines the radius of a ball"""
 
