@@ -4,22 +4,62 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
+import torch
 from torch import Tensor, device
 
 from equipoise.core.tokens import SentenceDistribution, Vocabulary
 
 Split = Literal["train", "held_out"]
 
+Bound = float | tuple[float, ...]
+"""A physical value: one for all numbers of a sample, or one per column of a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableLayout:
+    """How samples are written as tables, as their files were.
+
+    `rows`: times if a row holds the numbers of one moment, channels if a row is one channel of a sample, samples if a
+    row is a whole sample, so that many samples are one table. `names`: of the columns, for the first line; or empty.
+    """
+
+    rows: Literal["times", "channels", "samples"] = "times"
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MelSettings:
+    """Settings of a mel spectrogram: `window` and `hop` in samples of sound, number of `bands` from 0 Hz upwards."""
+
+    window: int
+    hop: int
+    bands: int
+
+
+@dataclass(frozen=True, slots=True)
+class SoundFormat:
+    """How samples become sound. `sample_rate`: in Hz. `mel`: of log-mel spectrograms, or None for a waveform.
+
+    `length`: number of samples of sound in one sample of the data set.
+    """
+
+    sample_rate: int
+    length: int
+    mel: MelSettings | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
     """Description of one sample of a data set.
 
-    `shape`: without the batch dimension, (channels, height, width) in [-1, 1] for images, (2,) for points, (T,) for
-    sentences. `classes`: number of labels, 0 for none; `class_names`: their names, or empty. `flips`: whether mirror
-    images are valid samples. `source`: shape of the inputs of translation data. `paired`: the splits in which each
-    input belongs to its sample. `unit`: the physical values that -1 and 1 represent, or None. `vocabulary`: the words
-    of text data. `distribution`: the exact distribution of sentences, or None if it is not known.
+    `shape`: without the batch dimension, (channels, height, width) in [-1, 1] for images, (channels, length) in [-1, 1]
+    for sequences such as time series and sound, (2,) for points, (T,) for sentences. `classes`: number of labels, 0 for
+    none; `class_names`: their names, or empty. `flips`: whether mirror images are valid samples. `source`: shape of the
+    inputs of translation data. `paired`: the splits in which each input belongs to its sample. `unit`: the physical
+    values that -1 and 1 represent, or None; either of them may be one value per column of a table, which is the last
+    axis of an image and a channel of a sequence. `table`: how samples are written as tables. `sound`: how they become
+    sound. `vocabulary`: the words of text data. `distribution`: the exact distribution of sentences, or None if it is
+    not known.
     """
 
     shape: tuple[int, ...]
@@ -28,7 +68,9 @@ class DataSpec:
     class_names: tuple[str, ...] = ()
     source: tuple[int, ...] | None = None
     paired: tuple[Split, ...] = ()
-    unit: tuple[float, float] | None = None
+    unit: tuple[Bound, Bound] | None = None
+    table: TableLayout | None = None
+    sound: SoundFormat | None = None
     vocabulary: Vocabulary | None = None
     distribution: SentenceDistribution | None = None
 
@@ -36,6 +78,22 @@ class DataSpec:
     def is_image(self) -> bool:
         """Whether samples are images: (channels, height, width)."""
         return len(self.shape) == 3
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether samples are sequences: (channels, length)."""
+        return len(self.shape) == 2
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """The values that -1 and 1 represent, float64, shaped so that they broadcast over a sample.
+
+        -1 and 1 themselves without a unit.
+        """
+        low, high = (torch.tensor(bound, dtype=torch.float64) for bound in self.unit or (-1.0, 1.0))
+        if not self.is_sequence:
+            return low, high
+        return low.unsqueeze(-1), high.unsqueeze(-1)
 
     @property
     def is_points(self) -> bool:

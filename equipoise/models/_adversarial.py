@@ -119,7 +119,7 @@ def adversarial_model(
     """
     if options.constraint == "spectral_norm":
         for module in networks["discriminator"].modules():
-            if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding):
                 spectral_norm(module, generator)
     turnable = _turnable_knobs(options, augmentations)
     phases = _AdversarialPhases(options, LOSSES[options.loss], tuple(augmentations), bool(classes))

@@ -21,12 +21,13 @@ from equipoise.models._adversarial import (
 )
 from equipoise.models._convolutional import (
     BatchNormalisation,
+    ConvolutionLayers,
     Initialisation,
     Upsampling,
     convolutional_networks,
     count_classes,
-    image_augmentations,
-    validate_image_spec,
+    suitable_augmentations,
+    validate_convolutional_spec,
 )
 
 __all__ = ["SNGAN"]
@@ -60,28 +61,28 @@ class SNGAN:
         validate_adversarial_options(self)
 
     def build(self, spec: DataSpec, generator: Generator) -> Model[AdversarialKnobs]:
-        """Build the model for images like `spec`, with weights drawn from `generator`.
+        """Build the model for images or sequences like `spec`, with weights drawn from `generator`.
 
         Raises SettingError for other data.
         """
-        validate_image_spec("sngan", self, spec)
+        validate_convolutional_spec("sngan", self, spec)
         networks = convolutional_networks(self, spec, generator, _table_3_layers)
         return adversarial_model(
             "sngan",
             self,
             networks,
             generator,
-            augmentations=image_augmentations(spec),
+            augmentations=suitable_augmentations(spec),
             classes=count_classes(self, spec),
         )
 
 
-def _table_3_layers(channels: int, widths: Sequence[int]) -> list[nn.Module]:
+def _table_3_layers(layers: ConvolutionLayers, channels: int, widths: Sequence[int]) -> list[nn.Module]:
     """Build pairs of 3 x 3 and strided 4 x 4 convolutions, and a last 3 x 3 that doubles the channels (table 3)."""
-    layers: list[nn.Module] = []
+    modules: list[nn.Module] = []
     before = channels
     for width in widths:
-        layers += [nn.Conv2d(before, width, 3, 1, 1), nn.LeakyReLU(0.1)]
-        layers += [nn.Conv2d(width, width, 4, 2, 1), nn.LeakyReLU(0.1)]
+        modules += [layers.convolution(before, width, 3, 1, 1), nn.LeakyReLU(0.1)]
+        modules += [layers.convolution(width, width, 4, 2, 1), nn.LeakyReLU(0.1)]
         before = width
-    return [*layers, nn.Conv2d(before, 2 * before, 3, 1, 1), nn.LeakyReLU(0.1)]
+    return [*modules, layers.convolution(before, 2 * before, 3, 1, 1), nn.LeakyReLU(0.1)]

@@ -26,8 +26,8 @@ from equipoise.models._convolutional import (
     Upsampling,
     convolutional_networks,
     count_classes,
-    image_augmentations,
-    validate_image_spec,
+    suitable_augmentations,
+    validate_convolutional_spec,
 )
 
 __all__ = ["WGAN"]
@@ -64,17 +64,17 @@ class WGAN:
         validate_adversarial_options(self)
 
     def build(self, spec: DataSpec, generator: Generator) -> Model[AdversarialKnobs]:
-        """Build the model for images like `spec`, with weights drawn from `generator`.
+        """Build the model for images or sequences like `spec`, with weights drawn from `generator`.
 
         Raises SettingError for other data.
         """
-        validate_image_spec("wgan", self, spec)
+        validate_convolutional_spec("wgan", self, spec)
         networks = convolutional_networks(self, spec, generator)
         return adversarial_model(
             "wgan",
             self,
             networks,
             generator,
-            augmentations=image_augmentations(spec),
+            augmentations=suitable_augmentations(spec),
             classes=count_classes(self, spec),
         )

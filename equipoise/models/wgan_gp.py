@@ -25,8 +25,8 @@ from equipoise.models._convolutional import (
     Upsampling,
     convolutional_networks,
     count_classes,
-    image_augmentations,
-    validate_image_spec,
+    suitable_augmentations,
+    validate_convolutional_spec,
 )
 
 __all__ = ["WGANGP"]
@@ -63,17 +63,17 @@ class WGANGP:
         validate_adversarial_options(self)
 
     def build(self, spec: DataSpec, generator: Generator) -> Model[AdversarialKnobs]:
-        """Build the model for images like `spec`, with weights drawn from `generator`.
+        """Build the model for images or sequences like `spec`, with weights drawn from `generator`.
 
         Raises SettingError for other data.
         """
-        validate_image_spec("wgan_gp", self, spec)
+        validate_convolutional_spec("wgan_gp", self, spec)
         networks = convolutional_networks(self, spec, generator)
         return adversarial_model(
             "wgan_gp",
             self,
             networks,
             generator,
-            augmentations=image_augmentations(spec),
+            augmentations=suitable_augmentations(spec),
             classes=count_classes(self, spec),
         )

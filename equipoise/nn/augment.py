@@ -5,7 +5,8 @@ augmentation is applied to a sample with probability p, as in Karras 2020 (ADA),
 below about 0.8, augmentations do not leak into the generated samples; and the value of the border of a translated image
 is an argument.
 
-Images are (B, C, H, W) in [-1, 1]; colour augmentation can exceed that range, as in the paper. All random numbers come
+Images are (B, C, H, W) in [-1, 1]; colour augmentation can exceed that range, as in the paper. Sequences are (B, C, T)
+in [-1, 1]; the augmentations shift, amplitude and gap are those of images in one dimension. All random numbers come
 from `generator`, on the device of the images; how many are used depends only on the shape and the kinds.
 """
 
@@ -18,7 +19,7 @@ from torch.nn.functional import pad
 
 from equipoise.errors import SettingError, UnknownNameError
 
-Augmentation = Literal["colour", "translation", "cutout", "flip"]
+Augmentation = Literal["colour", "translation", "cutout", "flip", "shift", "amplitude", "gap"]
 
 TRANSLATION = 1 / 8
 """Maximum shift, as a fraction of the side (Zhao 2020)."""
@@ -57,8 +58,8 @@ def instance_noise(images: Tensor, std: float, generator: Generator) -> Tensor:
 
 
 def _uniform(images: Tensor, generator: Generator, low: float, high: float, dtype: torch.dtype | None = None) -> Tensor:
-    """Sample (B, 1, 1, 1) from U(low, high)."""
-    shape = (len(images), 1, 1, 1)
+    """Sample (B, 1, 1, 1), or (B, 1, 1) for sequences, from U(low, high)."""
+    shape = (len(images), *(1,) * (images.ndim - 1))
     values = torch.rand(shape, generator=generator, device=images.device) * (high - low) + low
     return values.to(dtype or images.dtype)
 
@@ -119,9 +120,37 @@ def _flip(images: Tensor, generator: Generator, fill: float) -> Tensor:
     return images.flip(-1)
 
 
+def _shift(sequences: Tensor, generator: Generator, fill: float) -> Tensor:
+    """Shift by up to an eighth of the length; the value at the border is repeated."""
+    length = sequences.shape[2]
+    most = int(length * TRANSLATION + 0.5)
+    right = _integers(sequences, generator, -most, most)
+    positions = (torch.arange(length, device=sequences.device) - right).clamp(0, length - 1)
+    return sequences.gather(2, positions[:, None, :].expand(-1, sequences.shape[1], -1))
+
+
+def _amplitude(sequences: Tensor, generator: Generator, fill: float) -> Tensor:
+    """Change level and amplitude: + U(-0.25, 0.25), contrast * U(0.7, 1.4); half of the changes of an image.
+
+    Contrast scales the difference from the mean of each channel.
+    """
+    level = _uniform(sequences, generator, -0.25, 0.25)
+    contrast = _uniform(sequences, generator, 0.7, 1.4)
+    mean = sequences.mean(2, keepdim=True)
+    return mean + level + contrast * (sequences - mean)
+
+
+def _gap(sequences: Tensor, generator: Generator, fill: float) -> Tensor:
+    """Set half of the length to 0, around a centre that is uniform in the sequence; clipped at the border."""
+    return sequences.masked_fill(_cut_mask(sequences, generator, sequences.shape[2])[:, None, :], 0)
+
+
 _KINDS: Final[Mapping[str, Callable[[Tensor, Generator, float], Tensor]]] = {
     "colour": _colour,
     "translation": _translation,
     "cutout": _cutout,
     "flip": _flip,
+    "shift": _shift,
+    "amplitude": _amplitude,
+    "gap": _gap,
 }

@@ -3,7 +3,8 @@
 import torch
 from torch import Generator, nn
 
-_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
+_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+_NORMALISED = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @torch.no_grad()
@@ -25,7 +26,7 @@ def normal_(network: nn.Module, generator: Generator, std: float = 0.02) -> None
     for module in network.modules():
         if isinstance(module, (*_WEIGHTED, nn.Embedding)):
             module.weight.normal_(0, std, generator=generator)
-        elif isinstance(module, nn.BatchNorm2d) and module.affine:
+        elif isinstance(module, _NORMALISED) and module.affine:
             module.weight.normal_(1, std, generator=generator)
         bias = getattr(module, "bias", None)
         if isinstance(bias, torch.Tensor):

@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import group_norm
 
 Norm = Literal["batch", "instance", "none"]
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class InstanceNorm(nn.Module):
@@ -42,7 +43,8 @@ def frozen_running_statistics(*networks: nn.Module) -> Iterator[None]:
     Use it for inputs that do not occur in inference. Batches in training mode are still normalised by their own
     statistics.
     """
-    norms = [module for network in networks for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    modules = [module for network in networks for module in network.modules()]
+    norms = [module for module in modules if isinstance(module, _BATCH_NORMS)]
     momenta = [norm.momentum for norm in norms]
     try:
         for norm in norms:

@@ -195,3 +195,31 @@ def test_noise_is_differentiable_and_preserves_the_dtype() -> None:
     assert noisy.dtype == torch.bfloat16
     assert x.grad is not None
     assert bool((x.grad == 1).all())
+
+
+@pytest.mark.parametrize("kind", ["shift", "amplitude", "gap"])
+def test_sequences_are_augmented_in_one_dimension(kind: Augmentation) -> None:
+    x = torch.rand(500, 3, 40, generator=seeded()) * 2 - 1
+    after = augment(x, 0.5, seeded(1), (kind,))
+    assert after.shape == x.shape
+    # A shift by 0 is one of the 11 shifts of up to 5 positions.
+    visible = 10 / 11 if kind == "shift" else 1.0
+    assert float(changed(x, after).float().mean()) == pytest.approx(0.5 * visible, abs=0.07)
+
+
+def test_shift_moves_all_channels_alike_and_repeats_the_border() -> None:
+    x = torch.arange(40.0).repeat(300, 2, 1)
+    after = augment(x, 1.0, seeded(2), ("shift",))
+    assert torch.equal(after[:, 0], after[:, 1])
+    moved = (x - after)[:, 0, 20]
+    assert sorted(moved.unique().tolist()) == list(range(-5, 6))
+    assert (after >= 0).all()
+    assert (after <= 39).all()
+
+
+def test_gap_covers_at_most_half_of_all_channels() -> None:
+    after = augment(torch.ones(300, 2, 40), 1.0, seeded(3), ("gap",))
+    empty = (after == 0).sum(2)
+    assert torch.equal(empty[:, 0], empty[:, 1])
+    assert int(empty.max()) == 20
+    assert int(empty.min()) >= 10
