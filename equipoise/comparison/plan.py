@@ -205,7 +205,7 @@ def _parse(cls: type[T], values: object, owner: str) -> T:
     ]
     if missing:
         raise SettingError(f"{owner} has no '{missing[0]}', which is required; add it")
-    result: T = catalog.construct(cls, table, owner)
+    result: T = catalog.construct(cls, table, owner, source=owner)
     return result
 
 

@@ -25,6 +25,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from equipoise.core.validation import check_type
 from equipoise.errors import SettingError, UnknownNameError
 
 PlugKind = Literal["models", "data", "controllers", "metrics"]
@@ -180,8 +181,8 @@ def presets(kind: PlugKind, name: str) -> dict[str, dict[str, object]]:
     return {preset: dict(options) for preset, options in getattr(load(kind, name), "presets", {}).items()}
 
 
-def build(kind: PlugKind, name: str, options: Mapping[str, object] | None = None) -> Any:
-    """Build a plug with the options of its preset, overridden by `options`.
+def build(kind: PlugKind, name: str, options: Mapping[str, object] | None = None, *, source: str | None = None) -> Any:
+    """Build a plug with the options of its preset, overridden by `options`. `source`: as in :func:`construct`.
 
     Raises UnknownNameError for a plug, preset or option that does not exist, SettingError for a value of a wrong type.
     """
@@ -194,13 +195,15 @@ def build(kind: PlugKind, name: str, options: Mapping[str, object] | None = None
             raise UnknownNameError("preset", preset, available, f"of {NOUNS[kind]} '{base}'")
         values |= available[preset]
     values |= options or {}
-    return construct(plug, values, f"{NOUNS[kind]} '{base}'")
+    return construct(plug, values, f"{NOUNS[kind]} '{base}'", source=source)
 
 
-def construct(cls: type[T], values: Mapping[str, object], owner: str) -> T:
+def construct(cls: type[T], values: Mapping[str, object], owner: str, *, source: str | None = None) -> T:
     """Build `cls(**values)` with validated types. `owner`: description of `cls` in messages.
 
-    Raises UnknownNameError for an unknown name, SettingError for an invalid value.
+    `source`: the file that the values come from, whose types must be right; None if they come from the command line,
+    where each value is text, which is converted. Raises UnknownNameError for an unknown name, SettingError for an
+    invalid value.
     """
     parameters = inspect.signature(cls).parameters
     for name in values:
@@ -208,6 +211,10 @@ def construct(cls: type[T], values: Mapping[str, object], owner: str) -> T:
             raise UnknownNameError("option", name, parameters, f"of {owner}")
     if not dataclasses.is_dataclass(cls):
         raise SettingError(f"{owner} must be a dataclass, whose fields are its options; {cls.__name__} is not one")
+    if source is not None:
+        hints = get_type_hints(cls)
+        for name, value in values.items():
+            check_type(f"{source}: {name}", value, hints[name])
     try:
         result: T = _adapter(cls).validate_python(_split_lists(cls, values))
         return result

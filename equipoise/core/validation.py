@@ -1,6 +1,13 @@
-"""Range checks of numeric options. Plugs call them when they are built, so that errors are reported before training."""
+"""Checks of ranges and types of settings.
+
+Plugs check their numbers when they are built, so that errors are reported before training. Values from files are not
+converted: `repair = "yes"` is an error, not true.
+"""
 
 import math
+from collections.abc import Mapping
+from types import NoneType
+from typing import Literal, Union, get_args, get_origin
 
 from equipoise.errors import SettingError
 
@@ -40,3 +47,75 @@ def check_seeds(**values: int) -> None:
 
 def _without_none(values: dict[str, float | None]) -> list[tuple[str, float]]:
     return [(name, value) for name, value in values.items() if value is not None]
+
+
+TYPE_WORDS: Mapping[object, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a list",
+    Mapping: "a table",
+}
+"""Words for the types of settings, for users who write TOML."""
+
+
+def check_type(name: str, value: object, hint: object) -> None:
+    """Raise SettingError for a value that is not of the type `hint`, or None where that is allowed.
+
+    A whole number is a valid `float`. Of other types than those in TYPE_WORDS, nothing is checked.
+    """
+    options = _alternatives(hint)
+    kinds = [get_origin(option) or option for option in options]
+    if any(kind not in (*TYPE_WORDS, Literal, NoneType) for kind in kinds):
+        return
+    for option, kind in zip(options, kinds, strict=True):
+        if _is_kind(value, kind):
+            _check_items(name, value, option)
+            return
+    words = [TYPE_WORDS[kind] for kind in kinds if kind in TYPE_WORDS] or [TYPE_WORDS[str]]
+    raise SettingError(f"{name} = {_short(value)}: it must be {' or '.join(words)}, not {_kind_of(value)}")
+
+
+def _alternatives(hint: object) -> tuple[object, ...]:
+    """Return the members of a union, or the type itself."""
+    is_union = get_origin(hint) is Union or type(hint).__name__ == "UnionType"
+    return get_args(hint) if is_union else (hint,)
+
+
+def _is_kind(value: object, kind: object) -> bool:
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    if kind is NoneType:
+        return value is None
+    if kind in (str, Literal):
+        return isinstance(value, str)
+    if kind is tuple:
+        return isinstance(value, list | tuple)
+    if kind is Mapping:
+        return isinstance(value, Mapping)
+    return isinstance(value, int | float if kind is float else int)
+
+
+def _check_items(name: str, value: object, hint: object) -> None:
+    """Check the items of a list, or the values of a table."""
+    arguments = get_args(hint)
+    if isinstance(value, Mapping) and len(arguments) == 2:
+        for key, item in value.items():
+            check_type(f"{name}.{key}", item, arguments[1])
+    elif isinstance(value, list | tuple) and len(arguments) == 2 and arguments[1] is Ellipsis:
+        for item in value:
+            check_type(name, item, arguments[0])
+
+
+def _short(value: object) -> str:
+    """Return a value as text of at most 60 characters, on one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _kind_of(value: object) -> str:
+    if isinstance(value, float):
+        return "a decimal number"
+    words = next((words for kind, words in TYPE_WORDS.items() if _is_kind(value, kind)), None)
+    return words or ("a list" if isinstance(value, list | tuple) else type(value).__name__)

@@ -67,7 +67,7 @@ def assemble(
     torch.set_num_threads(require(experiment.threads, "threads"))
     model = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
     model_info = _model_info(model, experiment, controller.required_knobs())
-    knobs = model.knobs.with_values(experiment.knobs or {})
+    knobs = model.knobs.with_values(experiment.initial_knobs)
     state = initial_state(
         model,
         knobs,
@@ -106,6 +106,7 @@ def _training_plan(experiment: Experiment, checkpoints: Path | None, interrupted
         evaluate_every=experiment.evaluate_every or max(1, steps // EVALUATIONS),
         save_every=experiment.save_every,
         checkpoints=checkpoints,
+        keep_best=experiment.keep != "last",
         interrupted=interrupted,
     )
 

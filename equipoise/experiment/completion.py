@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,9 +30,11 @@ def complete(experiment: Experiment) -> Experiment:
     """Fill in every setting that is None, except limits, where None means no limit.
 
     The data set suggests the model, the length, the metric and the controller. Options of plugs are written out in
-    full, so that a later version with other defaults gives the same run. Raises EquipoiseError for invalid settings.
+    full, so that a later version with other defaults gives the same run. With a time budget, the steps remain None:
+    :func:`~equipoise.experiment.time_budget.set_steps` measures them. Raises EquipoiseError for invalid settings.
     """
     experiment.check_ranges()
+    experiment = _with_time_limit(experiment)
     data_spec = _data_spec(experiment)
     start_from = _checkpoint_path(experiment.start_from)
     data = _build_resolved_data(data_spec)
@@ -43,11 +45,14 @@ def complete(experiment: Experiment) -> Experiment:
     model = model.with_options(**(experiment.options or {}))
     model = model.with_options(loss=experiment.loss, constraint=experiment.constraint)
     controller = experiment.controller or PlugSpec(data.suggestion.controller)
+    controller = _with_all_options("controllers", _with_absolute_policy(controller))
+    knobs, schedules = _split_knobs(experiment.knobs or {})
     return dataclasses.replace(
         _with_default_numbers(experiment, data),
         data=_write_out(data_spec.name, data),
         model=_with_all_options("models", model),
-        controller=_with_all_options("controllers", _with_absolute_policy(controller)),
+        controller=_with_schedules(controller, schedules) if schedules else controller,
+        knobs=knobs,
         metric=_complete_metric(experiment, model, data),
         loss=None,
         constraint=None,
@@ -65,7 +70,7 @@ def prepare_data(experiment: Experiment) -> "Iterator[Preparation]":
 
 def _with_default_numbers(experiment: Experiment, data: "DataSet") -> Experiment:
     """Fill in the settings that are neither plugs nor options of plugs."""
-    steps = experiment.steps or data.suggestion.steps
+    steps = experiment.steps or (None if experiment.budget else data.suggestion.steps)
     return dataclasses.replace(
         experiment,
         steps=steps,
@@ -75,11 +80,55 @@ def _with_default_numbers(experiment: Experiment, data: "DataSet") -> Experiment
         device=experiment.device or "auto",
         threads=experiment.threads or _default_threads(data.spec),
         stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
-        sample_every=experiment.sample_every or max(1, round(steps / SAMPLES_PER_RUN)),
+        sample_every=experiment.sample_every or (default_sample_every(steps) if steps else None),
         save_every=experiment.save_every or SAVE_EVERY,
+        keep=experiment.keep or "best",
         repair=experiment.repair is not False,
         track=experiment.track or "off",
-        knobs=experiment.knobs or {},
+    )
+
+
+def default_sample_every(steps: int) -> int:
+    """Return the default number of steps between two sample grids in a run of `steps` steps."""
+    return max(1, round(steps / SAMPLES_PER_RUN))
+
+
+def _with_time_limit(experiment: Experiment) -> Experiment:
+    """Return the time given in seconds or minutes as a budget or, if the steps are given too, as a limit in seconds."""
+    if experiment.seconds is not None and experiment.minutes is not None:
+        raise SettingError("seconds and minutes are both given; use one of --seconds and --minutes")
+    seconds = experiment.seconds if experiment.minutes is None else 60 * experiment.minutes
+    if seconds is None:
+        return experiment
+    if experiment.steps is None:
+        return dataclasses.replace(experiment, seconds=None, minutes=None, budget=seconds)
+    return dataclasses.replace(experiment, seconds=seconds, minutes=None)
+
+
+def _split_knobs(values: Mapping[str, float | str]) -> tuple[dict[str, float], dict[str, str]]:
+    """Split the initial values of knobs into numbers and schedules. Raises SettingError for other text."""
+    numbers, schedules = {}, {}
+    for name, value in values.items():
+        if not isinstance(value, str):
+            numbers[name] = value
+        elif "(" in value:
+            schedules[name] = value
+        else:
+            raise SettingError(f"{name} = '{value}': it must be a number, or a schedule such as 'linear(0.1, 0)'")
+    return numbers, schedules
+
+
+def _with_schedules(controller: PlugSpec, schedules: Mapping[str, str]) -> PlugSpec:
+    """Add schedules to those of the `annealed` controller. Raises SettingError for another controller."""
+    if catalog.split_preset(controller.name)[0] != "annealed":
+        name, text = next(iter(schedules.items()))
+        raise SettingError(f"{name} = '{text}' is a schedule, which needs --controller annealed")
+    options = controller.options
+    return controller.with_options(
+        schedules={**options["schedules"], **schedules},
+        factors={name: text for name, text in options["factors"].items() if name not in schedules},
+        # A schedule that the user gave must have an effect: it is not optional.
+        optional=[name for name in options["optional"] if name not in schedules],
     )
 
 

@@ -27,7 +27,7 @@ def parse_experiment(values: Mapping[str, object], source: str) -> Experiment:
         raise SettingError(
             f"{source} has format {version}, newer than this version reads ({FORMAT}); upgrade equipoise"
         )
-    experiment: Experiment = catalog.construct(Experiment, values, source)
+    experiment: Experiment = catalog.construct(Experiment, values, source, source=source)
     return experiment
 
 
@@ -46,7 +46,11 @@ def load_experiment(path: Path) -> Experiment:
         raise SettingError(f"{path} cannot be read as {'JSON' if is_json else 'TOML'}: {error}") from error
     if not isinstance(values, dict):
         raise SettingError(f"{path} is not a table of settings; give a TOML file, or the experiment.json of a run")
-    return parse_experiment(values, str(path))
+    experiment = parse_experiment(values, str(path))
+    for kind, spec in experiment.plugs().items():
+        if spec.options and catalog.split_preset(spec.name)[0] in catalog.names(kind):
+            catalog.build(kind, spec.name, spec.options, source=str(path))
+    return experiment
 
 
 def load_run_experiment(folder: Path) -> Experiment:

@@ -4,12 +4,12 @@ import contextlib
 import dataclasses
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from torch import Tensor
 
 from equipoise.core.events import Event, Finished
 from equipoise.errors import CheckpointError, RunError, SettingError, unwritable
@@ -21,7 +21,7 @@ from equipoise.runs.artifacts import write_text
 from equipoise.runs.folders import create_run
 from equipoise.runs.log import Log
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, Run
-from equipoise.training import checkpoint, evaluation_cost
+from equipoise.training import checkpoint, evaluation_cost, weight_files
 from equipoise.training.loop import Training, restore, train
 from equipoise.training.plan import never_interrupted
 from equipoise.training.rollback import initial_tensors
@@ -46,13 +46,14 @@ def start(experiment: Experiment, folder: Path, interrupted: Callable[[], bool] 
 
 
 def resume(
-    folder: Path, steps: int | None = None, interrupted: Callable[[], bool] = never_interrupted
+    folder: str | Path, steps: int | None = None, interrupted: Callable[[], bool] = never_interrupted
 ) -> Iterator[Event]:
     """Resume a run from its last checkpoint, or from the start if it has none.
 
     `steps`: new length of the whole run, which removes its limits of images and seconds and the stop at equilibrium.
     Raises RunError if another process uses the run, or the weights that it starts from no longer exist.
     """
+    folder = Path(folder)
     run, experiment = Run(folder), load_run_experiment(folder)
     if steps is not None:
         experiment = dataclasses.replace(experiment, steps=steps, images=None, seconds=None, stop_at_equilibrium=False)
@@ -122,7 +123,7 @@ def _seed_global_generators(seed: int) -> None:
 def _record_events(training: Training, log: Log) -> Iterator[Event]:
     for event in train(training):
         if isinstance(event, Finished) and event.reason not in ("interrupted", "diverged"):
-            write_weights(training.state, log.run.folder)
+            write_final_weights(training, log.run.folder)
         log.record(event)
         yield event
 
@@ -143,14 +144,22 @@ def transfer_weights(state: TrainingState, start: Path) -> dict[str, float]:
     return shares
 
 
-def write_weights(state: TrainingState, folder: Path) -> None:
-    """Write the final weights, one safetensors file per network; for the generator, its running average."""
-    for name, network in state.sampling_networks.items():
-        tensors = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
-        partial = folder / f".{name}.safetensors.partial"
-        save_file(tensors, partial, metadata={"step": str(state.step)})
-        partial.chmod(0o644)  # safetensors creates files that only their owner can read, unlike the other files
-        partial.replace(folder / f"{name}.safetensors")
+def write_final_weights(training: Training, folder: Path) -> None:
+    """Write the final weights, one safetensors file per network; for the generator, its running average.
+
+    These are the weights of the best evaluation if the run keeps them and their checkpoint is intact, else the last.
+    """
+    state, plan, best = training.state, training.plan, training.best.step
+    networks: dict[str, Mapping[str, Tensor]] = {
+        name: network.state_dict() for name, network in state.sampling_networks.items()
+    }
+    step = state.step
+    if plan.keep_best and plan.checkpoints and best is not None and best != step:
+        with contextlib.suppress(CheckpointError):
+            saved = checkpoint.read(plan.checkpoints / checkpoint.folder_name(best))
+            networks = {name: saved.network(name, averaged=name in state.averages) for name in networks}
+            step = best
+    weight_files.write_weights(folder, networks, step, state.step)
 
 
 @contextlib.contextmanager

@@ -6,17 +6,21 @@ complete` with a value that suits the data.
 """
 
 import dataclasses
+import functools
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hints
 
 from pydantic import BeforeValidator, TypeAdapter
 
 from equipoise.core import catalog
 from equipoise.core.catalog import PlugKind
-from equipoise.core.validation import MAX_SEED
+from equipoise.core.validation import MAX_SEED, check_type
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.runs.migration import FORMAT
 
@@ -49,8 +53,8 @@ def parse_plug(value: object) -> object:
 
     Raises ValueError for a table with a name or options of the wrong type.
     """
-    if isinstance(value, str):
-        return PlugSpec(value)
+    if isinstance(value, str | Path):
+        return PlugSpec(str(value))
     if isinstance(value, Mapping) and "name" in value:
         options = value["options"] if "options" in value else {k: v for k, v in value.items() if k != "name"}
         if not isinstance(value["name"], str):
@@ -91,6 +95,7 @@ class SettingSpec:
         if not isinstance(value, int | float) or isinstance(value, bool):
             return
         for is_valid, bound in (
+            (math.isfinite(value), "a finite number"),
             (self.minimum is None or value >= self.minimum, f"at least {_number(self.minimum)}"),
             (self.above is None or value > self.above, f"above {_number(self.above)}"),
             (self.maximum is None or value <= self.maximum, f"at most {_number(self.maximum)}"),
@@ -164,7 +169,23 @@ class Experiment:
     )
     steps: int | None = count("length of the run; in one step each network is updated in turn", "--steps")
     images: int | None = count("stop after this number of real images", "--images", unit="images")
-    seconds: float | None = setting("stop after this training time", "--seconds", metavar="S", above=0, unit="seconds")
+    seconds: float | None = setting(
+        "time budget: the number of steps is set from a measurement at the start, so that schedules end when the time "
+        "does; with `steps`: stop after this training time",
+        "--seconds",
+        metavar="S",
+        above=0,
+        unit="seconds",
+    )
+    minutes: float | None = setting(
+        "time budget in minutes, instead of `seconds`", "--minutes", metavar="M", above=0, unit="minutes"
+    )
+    budget: float | None = setting(
+        "time budget that `steps` was set from; written by the program, which stops at 1.25 times this training time "
+        "at the latest",
+        above=0,
+        unit="seconds",
+    )
     stop_at_equilibrium: bool | None = setting(
         "stop when the discriminator can no longer distinguish real samples from fakes", "--stop-at-equilibrium"
     )
@@ -203,6 +224,12 @@ class Experiment:
         "--evaluate-every",
     )
     save_every: int | None = count("steps between two checkpoints", "--save-every")
+    keep: Literal["best", "last"] | None = setting(
+        "weights of a finished run: best: those of the evaluation with the best metric, if one was computed; last: those "
+        "of the last step; default: best",
+        "--keep",
+        choices=("best", "last"),
+    )
     repair: bool | None = setting(
         "repair an unhealthy run by rollbacks and changes of knobs; default: true",
         "--no-repair",
@@ -211,8 +238,8 @@ class Experiment:
     track: Literal["tensorboard", "wandb", "off"] | None = setting(
         "log to this experiment tracker too", "--track", choices=("tensorboard", "wandb", "off")
     )
-    knobs: Mapping[str, float] | None = setting(
-        "initial values of knobs",
+    knobs: Mapping[str, float | str] | None = setting(
+        'initial values of knobs; with the controller annealed also schedules: "linear(0.001, 0)"',
         "--set",
         flag_help="initial value of a knob, or, with --controller annealed, its schedule: augment_p='linear(0, 0.5)'",
         metavar="KNOB=VALUE",
@@ -225,13 +252,16 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for name, spec in setting_specs().items():
-            if spec.plug is None:
-                continue
-            value = getattr(self, name)
+            value, hint = getattr(self, name), setting_types()[name]
             try:
-                object.__setattr__(self, name, parse_plug(value))
+                value = _python_value(value, hint) if spec.plug is None else parse_plug(value)
             except ValueError as error:
                 raise SettingError(f"{name} = {value!r}: {error}") from error
+            object.__setattr__(self, name, value)
+            if spec.plug is None:
+                check_type(name, value, hint)
+            elif not isinstance(value, PlugSpec | None):
+                raise SettingError(_plug_message(name, value))
 
     def merge(self, other: "Experiment") -> Self:
         """Return this experiment with the settings of `other` that are not None; knobs and options are merged."""
@@ -240,12 +270,28 @@ class Experiment:
         for table in ("knobs", "options"):
             if table in values:
                 values[table] = {**(getattr(self, table) or {}), **values[table]}
+        if "seconds" in values or "minutes" in values:
+            values = {"seconds": None, "minutes": None, **values}
+            if self.budget is not None:  # `steps` was set from another budget
+                values = {"steps": None, **values}
+        if self.budget is not None and values.keys() & {"steps", "seconds", "minutes"}:
+            values = {"budget": None, **values}
         return dataclasses.replace(self, **values)
 
     @property
     def training_metric(self) -> PlugSpec | None:
         """The metric computed during training; None if there is none."""
         return None if self.metric is None or self.metric.name == NO_METRIC else self.metric
+
+    @property
+    def initial_knobs(self) -> dict[str, float]:
+        """The initial values of knobs of a completed experiment, where schedules are options of the controller."""
+        return {name: value for name, value in (self.knobs or {}).items() if not isinstance(value, str)}
+
+    def plugs(self) -> dict[PlugKind, PlugSpec]:
+        """Return the plugs that are set, by kind."""
+        plugs = {spec.plug: getattr(self, name) for name, spec in setting_specs().items() if spec.plug}
+        return {kind: plug for kind, plug in plugs.items() if plug is not None}
 
     def check_ranges(self) -> None:
         """Raise SettingError for a number outside the range of its setting, UnknownNameError for an invalid choice."""
@@ -258,6 +304,33 @@ class Experiment:
         return {name: value for name, value in values.items() if value is not None}
 
 
+def _python_value(value: object, hint: object) -> object:
+    """Convert a number of another library, such as numpy, to one of Python, a list to a tuple, and a path to text."""
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, Path):
+        return str(value)
+    if type(value) in (bool, int, float) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) and int in get_args(hint) else float(value)
+
+
+def _plug_message(name: str, value: object) -> str:
+    remedy = "give a name, or PlugSpec(name, options)"
+    if name == "data":
+        remedy = (
+            "save an array as a .npy file, and give the path of that file or of a folder, or the name of a data set"
+        )
+    return f"{name} must be a text, not {type(value).__name__}; {remedy}"
+
+
+@functools.cache
+def setting_types() -> Mapping[str, object]:
+    """Return the type of each setting by name."""
+    return get_type_hints(Experiment)
+
+
+@functools.cache
 def setting_specs() -> dict[str, SettingSpec]:
     """Return the declaration of each setting by name, in order."""
     return {field.name: field.metadata["spec"] for field in dataclasses.fields(Experiment)}

@@ -32,7 +32,7 @@ WITHOUT_FILM = """
 import sys
 from equipoise.cli import main
 from equipoise.report import film
-film.write_film = lambda run: None
+film.film_steps = lambda run: iter(())
 sys.exit(main.run(sys.argv[1:]))
 """
 KILLED_AT = (0.02, 0.35, 0.65, 0.93)

@@ -97,12 +97,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def experiment_of(args: argparse.Namespace) -> Experiment:
-    """Build the experiment: the file, overridden by the flags. Prepares the data.
-
-    Schedules given with --set become options of the controller.
-    """
+    """Build the experiment: the file, overridden by the flags. Prepares the data."""
     file = load_experiment(Path(args.experiment)) if args.experiment else Experiment()
-    knobs, schedules = _split_knobs(parse_pairs(args.knobs, "--set"))
+    knobs = {name: _knob_value(text) for name, text in parse_pairs(args.knobs, "--set").items()}
     model_options, plug_options = _split_options(parse_pairs(args.options, "--option"))
     experiment = file.merge(_experiment_of_flags(args, knobs, model_options))
     if args.policy is not None:
@@ -113,11 +110,11 @@ def experiment_of(args: argparse.Namespace) -> Experiment:
             experiment = _with_plug(experiment, key, _with_options(experiment, key, plug_options[key]))
         if key == "data" and experiment.data:
             prepare_data(experiment, quiet=args.json)
-    return _with_schedules(experiment, schedules) if schedules else experiment
+    return experiment
 
 
 def _experiment_of_flags(
-    args: argparse.Namespace, knobs: Mapping[str, float], options: Mapping[str, str]
+    args: argparse.Namespace, knobs: Mapping[str, float | str], options: Mapping[str, str]
 ) -> Experiment:
     names = [name for name, spec in setting_specs().items() if spec.flags and name not in (*PLUGS, *PAIRS, "freeze")]
     experiment = Experiment(
@@ -164,20 +161,6 @@ def _read_data(path: str | None, reader: str) -> PlugSpec:
     return read_path_with(reader, path)
 
 
-def _with_schedules(experiment: Experiment, schedules: Mapping[str, str]) -> Experiment:
-    """Add schedules to those of the `annealed` controller. Raises SettingError for another controller."""
-    controller = require(complete(experiment).controller, "controller")
-    if controller.name.partition(":")[0] != "annealed":
-        name, text = next(iter(schedules.items()))
-        raise SettingError(f"{name}={text} is a schedule, which needs --controller annealed")
-    merged = {**controller.options["schedules"], **schedules}
-    factors = {name: text for name, text in controller.options["factors"].items() if name not in schedules}
-    # A schedule that the user gave must have an effect: it is not optional.
-    optional = [name for name in controller.options["optional"] if name not in schedules]
-    controller = controller.with_options(schedules=merged, factors=factors, optional=optional)
-    return experiment.merge(Experiment(controller=controller))
-
-
 def _split_options(options: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Split options into those of the model and, by the word before the dot, those of the other plugs."""
     model_options: dict[str, str] = {}
@@ -205,19 +188,12 @@ def _with_options(experiment: Experiment, key: str, options: Mapping[str, str]) 
     return plug.with_options(**options)
 
 
-def _split_knobs(values: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]]:
-    """Split the values of --set into numbers and schedules."""
-    knobs, schedules = {}, {}
-    for name, text in values.items():
-        try:
-            knobs[name] = float(text)
-        except ValueError as error:
-            if "(" not in text:
-                raise SettingError(
-                    f"{name} = '{text}': it must be a number, or a schedule such as 'linear(0.1, 0)'"
-                ) from error
-            schedules[name] = text
-    return knobs, schedules
+def _knob_value(text: str) -> float | str:
+    """Return a value of --set as a number, or the text of a schedule."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _folder_stem(experiment: Experiment) -> str:
