@@ -274,7 +274,7 @@ def base_experiment(plan: ComparisonPlan, task: Task, setting: TaskSetting, seed
     every = max(1, steps // plan.evaluations)
     sense_every = min(SENSE_EVERY, max(steps // READINGS, MIN_SENSE_EVERY))
     return dataclasses.replace(
-        experiment, sense_every=sense_every, sample_every=steps, evaluate_every=every, save_every=every
+        experiment, sense_every=sense_every, sample_every=steps, evaluate_every=every, save_every=every, keep="last"
     )
 
 

@@ -21,16 +21,17 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from safetensors.torch import load as safetensors_load
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from equipoise.errors import EquipoiseError, SettingError
 from equipoise.experiment.files import parse_experiment
-from equipoise.inference.generator import Generator, load, load_weights
+from equipoise.inference.generator import Generator, build_generator
 from equipoise.inference.model_description import ModelDescription, TensorDescription, describe_generator
+from equipoise.inference.run_weights import RunWeights, StepChoice, select_weights
 from equipoise.runs.artifacts import write_bytes
-from equipoise.runs.run import EXPERIMENT_FILE, Run
+from equipoise.runs.run import EXPERIMENT_FILE
 from equipoise.training.checkpoint import check_shapes
+from equipoise.training.weight_files import encode_safetensors
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -66,23 +67,26 @@ class ExportResult:
     difference: float
 
 
-def export(folder: str | Path, format: ExportFormat, out: Path, *, force: bool = False) -> ExportResult:
-    """Write the networks of a run to the folder `out`, which is created if necessary.
+def export(
+    folder: str | Path, format: ExportFormat, out: Path, *, step: StepChoice | None = None, force: bool = False
+) -> ExportResult:
+    """Write the networks of a run, or of one of its checkpoints, to the folder `out`, which is created if necessary.
 
-    Existing files with other content are replaced only with `force`. Weights are float32 for every training precision.
-    Raises ExportError if the samples differ or a file exists, CheckpointError for a run without weights, SettingError
-    for an unknown format.
+    `step`: see :func:`equipoise.inference.generator.load`. Existing files with other content are replaced only with
+    `force`. Weights are float32 for every training precision. Raises ExportError if the samples differ or a file
+    exists, CheckpointError for a run without weights, SettingError for an unknown format.
     """
     if format not in get_args(ExportFormat):
         raise SettingError(f"format '{format}' does not exist; use one of: {', '.join(get_args(ExportFormat))}")
-    run = Run(Path(folder))
+    weights = select_weights(folder, step)
+    run = weights.run
     experiment = parse_experiment(run.experiment(), str(run.folder / EXPERIMENT_FILE))
-    generator = load(folder)
+    generator = build_generator(weights)
     description = describe_generator(generator, experiment)
     if format == "onnx":
         contents, difference = _export_onnx(generator, description)
     else:
-        contents, difference = _export_tensors(run, generator, description, format)
+        contents, difference = _export_tensors(weights, generator, description, format)
     contents[MODEL] = (json.dumps(description, indent=2) + "\n").encode()
     paths = {out / name: content for name, content in contents.items()}
     if not force:
@@ -119,21 +123,21 @@ def _to_plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _export_tensors(
-    run: Run, generator: Generator, description: ModelDescription, format: ExportFormat
+    selection: RunWeights, generator: Generator, description: ModelDescription, format: ExportFormat
 ) -> tuple[dict[str, bytes], float]:
     """Encode one file per network, those that generate samples first, and compare samples of the encoded weights."""
     averaged = generator.model.averaged
     contents: dict[str, bytes] = {}
     restored = dict(generator.networks)
     for name in (*averaged, *(name for name in generator.networks if name not in averaged)):
-        weights = load_weights(run, name, averaged=name in averaged)
-        check_shapes(generator.networks[name].state_dict(), weights.tensors, name, weights.source)
-        tensors = _to_plain(weights.tensors)
+        selected = selection.network(name, averaged=name in averaged)
+        check_shapes(generator.networks[name].state_dict(), selected.weights.tensors, name, selected.source)
+        tensors = _to_plain(selected.weights.tensors)
         file_name = f"{name}.pth" if format == "torch" else f"{name}.safetensors"
         content = (
             _encode_pickle(tensors)
             if format == "torch"
-            else _encode_safetensors(tensors, _metadata(name, description, weights.step))
+            else encode_safetensors(tensors, _metadata(name, description, selected.weights.step))
         )
         decoded = torch.load(io.BytesIO(content), weights_only=True) if format == "torch" else safetensors_load(content)
         if decoded.keys() != tensors.keys() or not all(torch.equal(decoded[key], tensors[key]) for key in tensors):
@@ -164,20 +168,6 @@ def _encode_pickle(tensors: Mapping[str, Tensor]) -> bytes:
     buffer = io.BytesIO()
     torch.save(dict(tensors), buffer)
     return buffer.getvalue()
-
-
-def _encode_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Encode a safetensors file: 8 bytes with the length of the JSON header, the header, the tensors.
-
-    Format: https://huggingface.co/docs/safetensors. The package writes metadata in any order; here the order is fixed,
-    so that the same tensors give the same bytes.
-    """
-    content = save(dict(tensors), dict(metadata))
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end]) | {"__metadata__": metadata}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _format_shape(description: TensorDescription) -> str:

@@ -1,22 +1,21 @@
 """Loading of the trained generator of a run, and generation of samples."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from equipoise.core import validation
 from equipoise.core.data import DataSpec
 from equipoise.core.model import Model
-from equipoise.errors import CheckpointError, SettingError
+from equipoise.errors import SettingError
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import build_data, build_recipe
-from equipoise.runs.run import EXPERIMENT_FILE, Run
+from equipoise.inference.run_weights import RunWeights, StepChoice, select_weights
+from equipoise.runs.run import EXPERIMENT_FILE
 from equipoise.training import checkpoint
 
 CHUNK_SIZE = 250
@@ -112,53 +111,27 @@ class Generator:
             return torch.cat([model.reverse(self.networks, chunk) for chunk in torch.split(images, CHUNK_SIZE)])
 
 
-def load(folder: str | Path) -> Generator:
-    """Load the generator of a run: its final weights, or those of the last checkpoint if the run has not finished.
+def load(folder: str | Path, step: StepChoice | None = None) -> Generator:
+    """Load the generator of a run, RUN, or of one of its checkpoints, RUN/checkpoints/step-N.
 
-    Raises RunError if the folder is not a run, CheckpointError if it has no weights or they do not fit the model.
+    `step`: a number of steps, "best" for the evaluation with the best metric, "last" for the newest weights; None for
+    the final weights of a run, or those of its newest checkpoint if it has not finished. Raises RunError if the folder
+    is not a run, CheckpointError if there are no such weights, or they are damaged or do not fit the model.
     """
-    run = Run(Path(folder))
+    return build_generator(select_weights(folder, step))
+
+
+def build_generator(weights: RunWeights) -> Generator:
+    """Build the generator of a run with selected weights. Raises CheckpointError as :func:`load`."""
+    run = weights.run
     experiment = parse_experiment(run.experiment(), str(run.folder / EXPERIMENT_FILE))
     data = build_data(experiment)
     model = build_recipe(experiment).build(data.spec, torch.Generator().manual_seed(0))
     networks = {name: model.networks[name].eval().requires_grad_(False) for name in model.averaged}
     step = 0
     for name, network in networks.items():
-        weights = load_weights(run, name)
-        checkpoint.check_shapes(network.state_dict(), weights.tensors, name, weights.source)
-        network.load_state_dict(weights.tensors)
-        step = weights.step
+        selected = weights.network(name)
+        checkpoint.check_shapes(network.state_dict(), selected.weights.tensors, name, selected.source)
+        network.load_state_dict(selected.weights.tensors)
+        step = selected.weights.step
     return Generator(model, {**model.networks, **networks}, data.spec, step)
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkWeights:
-    """The tensors of one network by their names in its state_dict, the file they are from, and the training step."""
-
-    tensors: Mapping[str, Tensor]
-    source: str
-    step: int
-
-
-def load_weights(run: Run, name: str, *, averaged: bool = True) -> NetworkWeights:
-    """Load the weights of one network: the final weights, or those of a newer checkpoint.
-
-    `averaged`: read the running average of the weights from a checkpoint. Raises CheckpointError if there are no
-    weights, or they cannot be read.
-    """
-    saved = checkpoint.find(run.checkpoints)
-    path = run.folder / f"{name}.safetensors"
-    try:
-        if path.exists():
-            with safe_open(path, framework="pt") as file:
-                step = int(file.metadata()["step"])
-            if not saved or saved[-1].name <= checkpoint.folder_name(step):
-                return NetworkWeights(load_file(path), str(path), step)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read; delete it to use the last checkpoint instead") from error
-    if not saved:
-        raise CheckpointError(f"{run.folder} has no weights yet; train until its first checkpoint")
-    loaded = checkpoint.read(saved[-1])
-    prefix = f"{'averaged' if averaged else 'network'}/{name}/"
-    tensors = {key.removeprefix(prefix): value for key, value in loaded.tensors.items() if key.startswith(prefix)}
-    return NetworkWeights(tensors, str(saved[-1]), loaded.step)

@@ -1,7 +1,7 @@
 """Checkpoints: one folder each, with safetensors and JSON, written atomically.
 
 checkpoints/step-00000400/tensors.safetensors    weights, averages, optimizers, memory, random states
-checkpoints/step-00000400/state.json             counters, the state of the pilot, and the digest of the tensors
+checkpoints/step-00000400/state.json             counters, the state of the pilot, and the digests of both files
 """
 
 import errno
@@ -31,6 +31,8 @@ MAX_BYTES = 2 * 1024**3
 
 TENSORS = "tensors.safetensors"
 STATE = "state.json"
+STATE_DIGEST = "state_sha256"
+"""Key of the digest of the other values of state.json; earlier versions did not write it."""
 _PARTIAL = ".partial"
 
 
@@ -45,6 +47,11 @@ class Checkpoint:
     step: int
     tensors: Mapping[str, Tensor]
     values: CheckpointValues
+
+    def network(self, name: str, *, averaged: bool) -> dict[str, Tensor]:
+        """Return the tensors of a network by their names in its state_dict; `averaged`: of its running average."""
+        prefix = f"{'averaged' if averaged else 'network'}/{name}/"
+        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
 
 
 def folder_name(step: int) -> str:
@@ -67,7 +74,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
         }
         save_file(tensors, partial / TENSORS)
         state = {"format": FORMAT, "sha256": _digest(partial / TENSORS), **checkpoint.values}
-        (partial / STATE).write_text(json.dumps(state))
+        (partial / STATE).write_text(json.dumps({**state, STATE_DIGEST: _state_digest(state)}))
         for file in partial.iterdir():
             _sync(file)
         replaced = folder / f"{final.name}.replaced{_PARTIAL}"
@@ -95,6 +102,8 @@ def read(path: Path) -> Checkpoint:
             f"{path.name} has format {version}, newer than this version reads ({FORMAT}); upgrade equipoise: {path}"
         )
     try:
+        if STATE_DIGEST in values and values.pop(STATE_DIGEST) != _state_digest(values):
+            raise CheckpointError(f"{path.name}/{STATE} was altered; {remedy}")
         digest, step = values["sha256"], int(values["step"])
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path.name}/{STATE} lacks {error}; {remedy}") from error
@@ -130,10 +139,11 @@ def latest(path: Path) -> Path | None:
     return saved[-1] if saved else None
 
 
-def prune(folder: Path, required: Collection[int | None]) -> None:
+def prune(folder: Path, required: Collection[int | None], *, uncounted: int | None = None) -> None:
     """Delete partial checkpoints, and all others except the last three and those of the `required` steps.
 
-    If they exceed MAX_BYTES, more are deleted, but never the newest or the required ones.
+    If they exceed MAX_BYTES, more are deleted, but never the newest or the required ones. `uncounted`: step of a
+    required checkpoint that is not counted among the last three.
     """
     for path in folder.glob(f"*{_PARTIAL}"):
         shutil.rmtree(path, ignore_errors=True)
@@ -141,12 +151,18 @@ def prune(folder: Path, required: Collection[int | None]) -> None:
     names = {folder_name(step) for step in required if step is not None}
     protected = {checkpoints[-1]} | {path for path in checkpoints if path.name in names} if checkpoints else set()
     remaining = MAX_BYTES - sum(map(_size, protected))
-    for age, path in enumerate(reversed(checkpoints)):
+    counted = [path for path in checkpoints if uncounted is None or path.name != folder_name(uncounted)]
+    for age, path in enumerate(reversed(counted)):
         if path in protected:
             continue
         remaining -= _size(path)
         if age >= KEEP_LAST or remaining < 0:
             shutil.rmtree(path)
+
+
+def remove(folder: Path, step: int) -> None:
+    """Delete the checkpoint of a step if it exists."""
+    shutil.rmtree(folder / folder_name(step), ignore_errors=True)
 
 
 def _as_os_error(error: OSError | SafetensorError) -> OSError:
@@ -159,6 +175,10 @@ def _as_os_error(error: OSError | SafetensorError) -> OSError:
 
 def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.iterdir())
+
+
+def _state_digest(values: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

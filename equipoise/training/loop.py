@@ -37,10 +37,14 @@ from equipoise.training.step import run_step
 
 @dataclass(slots=True)
 class BestValue:
-    """The best value of the metric so far, and its step."""
+    """The best value of the metric so far, and its step.
+
+    `extra`: the same step if its checkpoint was saved only for this reason, between two regular ones.
+    """
 
     value: float | None = None
     step: int | None = None
+    extra: int | None = None
 
     def update(self, value: float, step: int, metric: Metric) -> None:
         """Update with the value at a step; non-finite values are ignored."""
@@ -138,7 +142,8 @@ def _due_outputs(training: Training, reason: FinishReason | None) -> Iterator[Ev
     """Yield the samples, the evaluation and the checkpoint that are due after this step, the checkpoint last.
 
     All three are due after the last step of a run. After an interruption there is only a checkpoint, so that the
-    resumed run equals an uninterrupted one. After a divergence none of them is due.
+    resumed run equals an uninterrupted one. After a divergence none of them is due. An evaluation that is the best so
+    far is saved between two checkpoints, too, if the run keeps its best weights.
     """
     step, plan = training.state.step, training.plan
     if reason == "diverged":
@@ -149,10 +154,11 @@ def _due_outputs(training: Training, reason: FinishReason | None) -> Iterator[Ev
     if training.evaluation and plan.evaluate_every and (is_last or step % plan.evaluate_every == 0):
         yield _evaluated_event(training, training.evaluation)
     is_due = plan.save_every and (is_last or step % plan.save_every == 0)
-    if plan.checkpoints and plan.save_every and (is_due or reason is not None):
+    is_regular = bool(is_due or reason is not None)
+    if plan.checkpoints and plan.save_every and (is_regular or (plan.keep_best and training.best.step == step)):
         if training.verdict == "healthy" and is_due:
             training.rollback_points.steps.append(step)
-        yield save(training, plan.checkpoints)
+        yield save(training, plan.checkpoints, extra=not is_regular)
 
 
 def _with_probe(training: Training, record: StepRecord) -> StepRecord:
@@ -238,20 +244,29 @@ def _evaluated_event(training: Training, evaluation: MetricEvaluation) -> Evalua
     return Evaluated(state.step, state.images, evaluation.name, value, better, len(evaluation.latents), seconds)
 
 
-def save(training: Training, folder: Path) -> Saved:
-    """Write a checkpoint of the whole training, and delete those that are no longer needed."""
+def save(training: Training, folder: Path, *, extra: bool = False) -> Saved:
+    """Write a checkpoint of the whole training, and delete those that are no longer needed.
+
+    `extra`: whether it is saved only because its metric is the best so far. At most one of these exists.
+    """
     state, best, steps = training.state, training.best, training.rollback_points.steps
+    previous = best.extra
+    if best.step == state.step:
+        best.extra = state.step if extra else None
     pilot_tensors, pilot_values = training.pilot.state()
     tensors = {**state.tensors(), **{f"pilot/{name}": value for name, value in pilot_tensors.items()}}
     values = {
         **state.values(),
         "pilot": pilot_values,
         "best": [best.value, best.step],
+        "extra_step": best.extra,
         "healthy_steps": steps,
         "verdict": training.verdict,
     }
     path = checkpoint.write(folder, checkpoint.Checkpoint(state.step, tensors, values))
-    checkpoint.prune(folder, {best.step, *steps[-2:]})
+    if previous is not None and previous != best.extra:
+        checkpoint.remove(folder, previous)
+    checkpoint.prune(folder, {best.step, *steps[-2:]}, uncounted=best.extra)
     return Saved(state.step, state.images, path.name, best.step == state.step)
 
 
@@ -266,5 +281,6 @@ def restore(training: Training, path: Path) -> None:
     }
     training.pilot.restore(loaded.step, training.state.images, pilot_tensors, loaded.values["pilot"])
     training.best.value, training.best.step = loaded.values["best"]
+    training.best.extra = loaded.values.get("extra_step")
     training.rollback_points.steps = loaded.values["healthy_steps"]
     training.verdict = loaded.values.get("verdict", "healthy")

@@ -21,7 +21,8 @@ class TrainingPlan:
     """Length of the training, and intervals in steps; None means never, or no limit.
 
     `seconds` limits the training time, summed over resumes. Progress depends on steps alone, so that schedules do not
-    depend on the speed of the machine. `checkpoints`: folder of the checkpoints. `interrupted`: whether to stop now.
+    depend on the speed of the machine. `checkpoints`: folder of the checkpoints. `keep_best`: whether the final weights
+    are those with the best metric, so that each best evaluation is saved. `interrupted`: whether to stop now.
     """
 
     steps: int
@@ -33,6 +34,7 @@ class TrainingPlan:
     evaluate_every: int | None = None
     save_every: int | None = None
     checkpoints: Path | None = None
+    keep_best: bool = False
     interrupted: Callable[[], bool] = never_interrupted
 
 
