@@ -1,4 +1,4 @@
-"""Decoding of image files to square arrays: PNG, JPEG, WebP, BMP and TIFF of any depth and colour.
+"""Decoding of image files to square arrays: every format that Pillow reads, HEIC, and numpy arrays, of any depth.
 
 Downsampled with Pillow's Lanczos filter over all covered pixels: nearest or bilinear sampling without antialiasing
 aliases (Parmar, Zhang and Zhu 2022, "On Aliased Resizing and Surprising Subtleties in GAN Evaluation").
@@ -6,59 +6,55 @@ aliases (Parmar, Zhang and Zhu 2022, "On Aliased Resizing and Surprising Subtlet
 
 import io
 import statistics
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.ImageFile import ImageFile
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from equipoise.data._decoding import Decoded
-from equipoise.data._files import agree, format_count
+from equipoise.data._image_formats import ENDINGS as ENDINGS
+from equipoise.data._image_formats import MAX_PIXELS as MAX_PIXELS
+from equipoise.data._image_formats import ORIENTATION as ORIENTATION
+from equipoise.data._image_formats import ROTATED, has_pages, open_image, orientation, upright
+from equipoise.data._pixel_values import Layout as Layout
+from equipoise.data._pixel_values import (
+    PixelValues,
+    detect_layout,
+    is_array,
+    is_cut,
+    is_deep,
+    read_array,
+    read_array_header,
+    read_picture_values,
+    split_alpha,
+    strip_axes,
+)
 from equipoise.data._sources import Source
 from equipoise.errors import DataError
 
 Fit = Literal["crop", "pad", "stretch"]
 Background = Literal["white", "black"]
-Layout = Literal["NHWC", "NCHW"]
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-SIGNATURES: Mapping[bytes, type[ImageFile]] = {
-    b"\x89PNG\r\n\x1a\n": PngImageFile,
-    b"\xff\xd8\xff": JpegImageFile,
-    b"RIFF": WebPImageFile,
-    b"BM": BmpImageFile,
-    **dict.fromkeys((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), TiffImageFile),
-}
-"""First bytes of a file -> decoder.
-
-Pillow's decoders are selected directly, because `Image.open` tries further formats, and warns of large images before
-their size can be checked.
-"""
-MAX_PIXELS = 178_956_970
-"""Twice Pillow's MAX_IMAGE_PIXELS, above which it reports a decompression bomb."""
 REDUCING_GAP = 2.0
 """Factor above the target size to which an image is first decoded or averaged.
 
 Pillow's documentation of `reducing_gap` calls the result close to fair resampling from 2.0 on.
 """
-ORIENTATION = 0x0112
-"""Tag of the orientation (Exif 2.3, table 4); its value 1 is upright."""
-ROTATED = range(5, 9)
-"""Orientations that swap width and height."""
 SIZES = (16, 32, 64, 128)
 MAX_DEFAULT_SIZE = 64
 """Largest default size: larger images take hours on a CPU."""
 SIZE_SAMPLE = 256
 """Number of headers that are read to determine the default size."""
 DEPTHS = {"F": "floating-point values", "I": "32-bit values"}
+OUTSIDE_SHARE = 0.001
+"""Share of the values of an image beyond black and white from which the image is counted as clipped."""
+BRIGHT = 240
+"""Smallest value of an image, of 255, that is nearly white everywhere."""
+ONE_COLOUR = 2
+"""Largest difference of the pixels of an image of a single colour, of 255: JPEG adds as much."""
 
 
 class ImageFormat(NamedTuple):
@@ -88,32 +84,34 @@ class ImageFormat(NamedTuple):
 
 
 def decode(content: bytes, target: ImageFormat) -> Decoded:
-    """Decode an image file to (3, size, size) uint8, upright, composited on the background; the first of several pages.
+    """Decode an image file to (3, size, size), upright, composited on the background; the first of several pages.
 
-    Facts, 0 or 1: `grey`, `not_square`, `enlarged`, `transparent`. Raises DataError with a short reason for content
-    that is not an image, damaged, too large, or not of 8 or 16 bits.
+    Facts, 0 or 1: `grey`, `not_square`, `enlarged`, `shrunk`, `transparent`, `pages`, `cut` (16 bits of which 8 are
+    read), `outside` (values beyond black and white), `one_colour`, and `up_to_N` (no value needs more than N bits).
+    Raises DataError with a short reason for content that is not an image, damaged, too large, not finite, or of a
+    number of channels or bits that is not read.
     """
     loaded = _load(content, target, halves=1)
-    pixels = _pixels(loaded.picture, target)
+    pixels = _pixels(loaded.planes, target)
     grey = (pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all()
-    return Decoded(pixels, {"grey": int(grey), **_facts(loaded.size, loaded.transparent, target)})
+    return Decoded(pixels, {"grey": int(grey), **_facts(loaded.size, loaded, target), **_value_facts(pixels)})
 
 
 def decode_halves(content: bytes, target: ImageFormat) -> Decoded:
-    """Decode two images side by side in one file to (6, size, size) uint8, the left one first; facts as for `decode`.
+    """Decode two images side by side in one file to (6, size, size), the left one first; facts as for `decode`.
 
     Raises DataError as `decode` does, and for an image that is not wider than high, or of odd width.
     """
     loaded = _load(content, target, halves=2)
-    width, height = loaded.picture.size
+    width, height = loaded.planes[0].size
     if not can_split(width, height):
         raise DataError(
             f"{width} x {height} pixels: two images side by side must be wider than high, and of even width"
         )
-    halves = [loaded.picture.crop((left, 0, left + width // 2, height)) for left in (0, width // 2)]
-    pixels = np.concatenate([_pixels(half, target) for half in halves])
+    boxes = [(left, 0, left + width // 2, height) for left in (0, width // 2)]
+    pixels = np.concatenate([_pixels([plane.crop(box) for plane in loaded.planes], target) for box in boxes])
     half = (loaded.size[0] // 2, loaded.size[1])
-    return Decoded(pixels, _facts(half, loaded.transparent, target))
+    return Decoded(pixels, _facts(half, loaded, target))
 
 
 def can_split(width: int, height: int) -> bool:
@@ -122,11 +120,14 @@ def can_split(width: int, height: int) -> bool:
 
 
 class LoadedImage(NamedTuple):
-    """An upright RGB `picture`. `size`: in the file. `transparent`: whether the background is visible."""
+    """An upright image. `planes`: one RGB image, or 1 or 3 images of floats in [-1, 1]. `size`: in the file.
 
-    picture: Image.Image
+    `facts`: names of the facts that are true.
+    """
+
+    planes: list[Image.Image]
     size: tuple[int, int]
-    transparent: bool
+    facts: frozenset[str]
 
 
 def _load(content: bytes, target: ImageFormat, halves: int) -> LoadedImage:
@@ -134,50 +135,110 @@ def _load(content: bytes, target: ImageFormat, halves: int) -> LoadedImage:
     if not content:
         raise DataError("empty")
     try:
-        picture = _open(io.BytesIO(content))
-        size = picture.size
-        if isinstance(picture, PngImageFile):
-            PngImageFile(io.BytesIO(content)).verify()  # Decoding does not check the checksums.
-        if isinstance(picture, JpegImageFile) and halves == 1:  # the border between halves must not be averaged
-            minimum_side = round(REDUCING_GAP * target.size)
-            picture.draft(None, (minimum_side, minimum_side))  # decodes at 1/2, 1/4 or 1/8 of the size if that suffices
-        picture.load()
-        upright, transparent = _opaque(_upright(picture), target.background)
+        if is_array(content):
+            return _load_array(content, target)
+        return _load_picture(content, target, halves)
     except DataError:
         raise
-    except Exception as error:  # Pillow's decoders raise many types of errors for invalid bytes.
+    except Exception as error:  # Decoders raise many types of errors for invalid bytes.
         raise DataError("damaged or truncated") from error
-    return LoadedImage(upright, size, transparent)
 
 
-def _pixels(picture: Image.Image, target: ImageFormat) -> npt.NDArray[np.uint8]:
-    """Return the pixels in the target format: (3, size, size) uint8."""
-    return np.asarray(_square(picture, target)).transpose(2, 0, 1)
+def _load_picture(content: bytes, target: ImageFormat, halves: int) -> LoadedImage:
+    picture = open_image(io.BytesIO(content))
+    size = picture.size
+    if isinstance(picture, PngImageFile):
+        PngImageFile(io.BytesIO(content)).verify()  # Decoding does not check the checksums.
+    if is_deep(picture) and target.black is not None:
+        loaded = _scale(read_picture_values(content), target)
+        return loaded._replace(size=size, facts=loaded.facts | ({"pages"} if has_pages(picture) else frozenset()))
+    if picture.mode in DEPTHS:
+        raise DataError(f"{DEPTHS[picture.mode]} of unknown range; save it with 8 or 16 bits")
+    facts = {"cut"} if is_cut(picture) or (is_deep(picture) and picture.mode.startswith("RGB")) else set()
+    if isinstance(picture, JpegImageFile) and halves == 1:  # the border between halves must not be averaged
+        minimum_side = round(REDUCING_GAP * target.size)
+        picture.draft(None, (minimum_side, minimum_side))  # decodes at 1/2, 1/4 or 1/8 of the size if that suffices
+    picture.load()
+    rgb, transparent = _opaque(upright(picture), target.background)
+    facts |= {"transparent"} if transparent else set()
+    facts |= {"pages"} if has_pages(picture) else set()
+    return _loaded_8_bits(rgb, size, facts, target)
 
 
-def _facts(size: tuple[int, int], transparent: bool, target: ImageFormat) -> dict[str, int]:
-    """Return the facts `not_square`, `enlarged` and `transparent`, 0 or 1, of an image of this size in its file."""
+def _load_array(content: bytes, target: ImageFormat) -> LoadedImage:
+    """Load a numpy array: of 8 bits as an image file would be, otherwise scaled."""
+    values = read_array(content, target.layout)
+    size = (values.shape[1], values.shape[0])
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * np.uint8(255)
+    if values.dtype == np.uint8:
+        picture = Image.fromarray(np.ascontiguousarray(values[:, :, 0] if values.shape[2] == 1 else values))
+        rgb, transparent = _opaque(picture, target.background)
+        return _loaded_8_bits(rgb, size, {"transparent"} if transparent else set(), target)
+    if target.black is None:
+        raise DataError(f"{values.dtype} values of unknown range; set data.black and data.white")
+    return _scale(split_alpha(values), target)
+
+
+def _loaded_8_bits(rgb: Image.Image, size: tuple[int, int], facts: set[str], target: ImageFormat) -> LoadedImage:
+    """Return an RGB image: as it is, or scaled by black and white if these apply to images of 8 bits."""
+    if target.black is None or target.full_scale:
+        return LoadedImage([rgb], size, frozenset(facts))
+    loaded = _scale(PixelValues(np.asarray(rgb)), target)
+    return loaded._replace(size=size, facts=loaded.facts | facts)
+
+
+def _scale(pixels: PixelValues, target: ImageFormat) -> LoadedImage:
+    """Scale values so that black is -1 and white is 1, clipped, and composite them on the background."""
+    black, white = target.black or 0.0, 1.0 if target.white is None else target.white
+    if not np.isfinite(pixels.values).all():
+        raise DataError("has values that are not finite numbers (NaN or infinity)")
+    scaled = ((pixels.values.astype(np.float64) - black) * (2 / (white - black)) - 1).astype(np.float32)
+    facts = {"outside"} if (np.abs(scaled) > 1 + 1e-6).mean() > OUTSIDE_SHARE else set()
+    scaled = np.clip(-scaled if pixels.inverted else scaled, -1, 1)
+    if pixels.alpha is not None:
+        alpha = pixels.alpha[:, :, None]
+        scaled = scaled * alpha + _backdrop(target) * (1 - alpha)
+        facts |= {"transparent"} if (alpha < 1).any() else set()
+    height, width, channels = scaled.shape
+    planes = [Image.fromarray(np.ascontiguousarray(scaled[:, :, channel])) for channel in range(channels)]
+    return LoadedImage(planes, (width, height), frozenset(facts))
+
+
+def _backdrop(target: ImageFormat) -> float:
+    """Return the background in [-1, 1]."""
+    return 1.0 if target.background == "white" else -1.0
+
+
+def _pixels(planes: list[Image.Image], target: ImageFormat) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+    """Return the pixels in the target format: (3, size, size)."""
+    squares = [np.asarray(_square(plane, target)) for plane in planes]
+    if planes[0].mode == "RGB":
+        pixels: npt.NDArray[np.uint8] = squares[0].transpose(2, 0, 1)
+        return pixels if target.black is None else pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    scaled = np.clip(np.stack(squares), -1, 1).astype(np.float32)
+    return np.repeat(scaled, 3 // len(planes), axis=0)
+
+
+def _facts(size: tuple[int, int], loaded: LoadedImage, target: ImageFormat) -> dict[str, int]:
+    """Return the facts, 0 or 1, of an image of this size in its file."""
     shorter = max(size) if target.fit == "pad" else min(size)
-    facts = {"not_square": size[0] != size[1], "enlarged": shorter < target.size, "transparent": transparent}
+    facts = {
+        "not_square": size[0] != size[1],
+        "enlarged": shorter < target.size,
+        "shrunk": shorter > target.size,
+        **{name: name in loaded.facts for name in ("transparent", "pages", "cut", "outside")},
+    }
     return {name: int(value) for name, value in facts.items()}
 
 
-def format_notes(facts: Mapping[str, int], count: int, target: ImageFormat) -> Iterator[str]:
-    """Yield notes on how `count` images were converted."""
-    total = format_count(count, "image")
-    actions = {"crop": "centre-cropped", "pad": f"padded with {target.background}", "stretch": "stretched"}
-    if number := facts["not_square"]:
-        yield f"{number:,} of {total} {agree(number, 'is', 'are')} not square: {actions[target.fit]} (fit)"
-    if number := facts["enlarged"]:
-        yield (
-            f"{number:,} of {total} {agree(number, 'is', 'are')} smaller than {target.size} pixels: "
-            "enlarged (image_size)"
-        )
-    if number := facts["transparent"]:
-        yield (
-            f"{number:,} of {total} {agree(number, 'is', 'are')} partly transparent: "
-            f"composited on {target.background} (background)"
-        )
+def _value_facts(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> dict[str, int]:
+    """Return the facts on the values: whether there is a single colour, and the number of bits that are used."""
+    spread = float(np.ptp(pixels, axis=(1, 2)).max()) * (1 if pixels.dtype == np.uint8 else 127.5)
+    facts = {"one_colour": int(spread <= ONE_COLOUR)}
+    if pixels.dtype == np.uint8:
+        facts |= {f"up_to_{int(pixels.max()).bit_length()}": 1, "bright": int(pixels.min() >= BRIGHT)}
+    return facts
 
 
 def default_size(source: Source) -> int:
@@ -199,43 +260,22 @@ def read_size(source: Source, path: str) -> tuple[int, int] | None:
     """Return width and height of an image in pixels, upright, from its header; None if it cannot be read."""
     try:
         with source.open(path) as file:
-            picture = _open(file)
-            is_rotated = _orientation(picture, Image.Image.getexif) in ROTATED
+            start = file.read(8)
+            file.seek(0)
+            if is_array(start):
+                return _array_size(read_array_header(file).shape)
+            picture = open_image(file)
+            is_rotated = orientation(picture, Image.Image.getexif) in ROTATED
             return picture.size[::-1] if is_rotated else picture.size
     except Exception:  # Decoding reports the reason.
         return None
 
 
-def _open(file: BinaryIO) -> ImageFile:
-    """Open an image: reads the header, not the pixels."""
-    start = file.read(8)
-    file.seek(0)
-    decoder = next((decoder for first, decoder in SIGNATURES.items() if start.startswith(first)), None)
-    if decoder is None:
-        raise DataError("not a PNG, JPEG, WebP, BMP or TIFF image")
-    picture = decoder(file)
-    width, height = picture.size
-    if width * height > MAX_PIXELS:
-        raise DataError(f"{width:,} x {height:,} pixels, more than {MAX_PIXELS:,}: not decoded")
-    if picture.mode in DEPTHS:
-        raise DataError(f"{DEPTHS[picture.mode]} of unknown range; save it with 8 or 16 bits")
-    return picture
-
-
-def _upright(picture: ImageFile) -> Image.Image:
-    """Rotate the image as its Exif orientation says; unchanged if that is damaged."""
-    return ImageOps.exif_transpose(picture) if _orientation(picture, type(picture).getexif) in range(2, 9) else picture
-
-
-def _orientation(picture: ImageFile, exif: Callable[[ImageFile], Image.Exif]) -> int:
-    """Return the Exif orientation, 1 to 8; 1 if it is missing or damaged.
-
-    `exif` reads the metadata: `Image.getexif` reads only the bytes before the pixels, `PngImageFile.getexif` decodes
-    the whole image.
-    """
-    with suppress(Exception):
-        return int(exif(picture).get(ORIENTATION, 1))
-    return 1
+def _array_size(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return width and height of an image in an array."""
+    inner = strip_axes(shape)
+    height, width = inner[1:] if detect_layout(inner) == "NCHW" else inner[:2]
+    return width, height
 
 
 def _opaque(picture: Image.Image, background: Background) -> tuple[Image.Image, bool]:
@@ -265,7 +305,8 @@ def _square(picture: Image.Image, target: ImageFormat) -> Image.Image:
     if target.fit == "stretch" or width == height:
         return _resize(picture, (size, size), (0, 0, width, height))
     inside = (max(1, round(size * width / longer)), max(1, round(size * height / longer)))
-    canvas = Image.new("RGB", (size, size), target.background)
+    colour: float | str = _backdrop(target) if picture.mode == "F" else target.background
+    canvas = Image.new(picture.mode, (size, size), colour)
     canvas.paste(_resize(picture, inside, (0, 0, width, height)), ((size - inside[0]) // 2, (size - inside[1]) // 2))
     return canvas
 

@@ -23,9 +23,9 @@ from equipoise.data._image_files import (
     decode,
     decode_halves,
     default_size,
-    format_notes,
     read_size,
 )
+from equipoise.data._image_notes import format_notes
 from equipoise.data._pairs import ImageRows, connected_groups
 from equipoise.data._sources import Source
 from equipoise.errors import DataError, SettingError

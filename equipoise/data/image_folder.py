@@ -20,7 +20,8 @@ from equipoise.data import _cache
 from equipoise.data._arrays import ImageStream, luma
 from equipoise.data._cache import CachedFolder, Decoded, Decoding, format_count, printable
 from equipoise.data._files import MIN_HELD_OUT, agree, exhaust, top_folder
-from equipoise.data._image_files import ENDINGS, Background, Fit, ImageFormat, decode, default_size, format_notes
+from equipoise.data._image_files import ENDINGS, Background, Fit, ImageFormat, decode, default_size
+from equipoise.data._image_notes import format_notes
 from equipoise.data._pairs import ImageRows
 from equipoise.errors import DataError, SettingError, nearest
 

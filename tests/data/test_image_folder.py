@@ -188,16 +188,20 @@ def test_conversions_are_reported(tmp_path, data):
     Image.new("RGBA", (32, 32)).save(tmp_path / "in" / "glass.png")
     (tmp_path / "in" / "words.png").write_text("These are words.")
     assert notes(data()) == [
-        "1 of 36 files was skipped: words.png (not a PNG, JPEG, WebP, BMP or TIFF image)",
+        "1 of 36 files was skipped: words.png (not an image in a known format)",
         "1 file has the same content as another; all are used",
         "2 of 35 images are not square: centre-cropped (fit)",
         "1 of 35 images is smaller than 32 pixels: enlarged (image_size)",
+        "2 of 35 images are larger than 32 pixels: shrunk (image_size)",
         "1 of 35 images is partly transparent: composited on white (background)",
+        "1 of 35 images is of a single colour",
     ]
     assert notes(data(fit="pad", background="black"))[2:] == [
         "2 of 35 images are not square: padded with black (fit)",
         "1 of 35 images is smaller than 32 pixels: enlarged (image_size)",
+        "2 of 35 images are larger than 32 pixels: shrunk (image_size)",
         "1 of 35 images is partly transparent: composited on black (background)",
+        "1 of 35 images is of a single colour",
     ]
     assert "2 of 35 images are not square: stretched (fit)" in notes(data(fit="stretch"))
     assert notes(data())[0].startswith("1 of 36 files"), "reported at every start"
@@ -211,7 +215,7 @@ def test_few_bad_images_are_reported_and_skipped(tmp_path, data):
     (tmp_path / "in" / "Größe 3.JPG").write_text("These are words.")
     assert notes(data()) == [
         "3 of 61 files were skipped: 001.png (empty), 002.png (damaged or truncated), "
-        "Größe 3.JPG (not a PNG, JPEG, WebP, BMP or TIFF image)"
+        "Größe 3.JPG (not an image in a known format)"
     ]
     assert data().count("train") + data().count("held_out") == 58
 
@@ -305,8 +309,8 @@ def test_folder_of_bad_images_is_refused(tmp_path, working_directory, error_line
     (tmp_path / "in" / "a.png").write_text("These are words.")
     before = snapshot(tmp_path / "in")
     assert error_line("train", "in", "--steps", "1", "--out", "run") == (
-        f"1 of 10 files in {tmp_path / 'in'} cannot be used, more than 5%: a.png (not a PNG, JPEG, "
-        "WebP, BMP or TIFF image); repair or remove them"
+        f"1 of 10 files in {tmp_path / 'in'} cannot be used, more than 5%: a.png (not an image "
+        "in a known format); repair or remove them"
     )
     assert snapshot(tmp_path / "in") == before
     assert not (tmp_path / "run").exists()

@@ -246,9 +246,8 @@ def bomb():
     ("content", "reason"),
     [
         (b"", "empty"),
-        (b"These are words.", "not a PNG, JPEG, WebP, BMP or TIFF image"),
+        (b"These are words.", "not an image in a known format"),
         (b"\x89PNG\r\n\x1a\n", "damaged or truncated"),
-        (saved(Image.new("L", (9, 9)), "GIF"), "not a PNG, JPEG, WebP, BMP or TIFF image"),
         (
             saved(Image.new("F", (9, 9)), "TIFF"),
             "floating-point values of unknown range; save it with 8 or 16 bits",
@@ -256,7 +255,7 @@ def bomb():
         (saved(Image.new("I", (9, 9)), "TIFF"), "32-bit values of unknown range; save it with 8 or 16 bits"),
         (bomb(), f"20,000 x 20,000 pixels, more than {MAX_PIXELS:,}: not decoded"),
     ],
-    ids=["empty", "words", "start", "gif", "float", "int", "bomb"],
+    ids=["empty", "words", "start", "float", "int", "bomb"],
 )
 def test_invalid_images_are_refused_with_a_reason(content, reason):
     with pytest.raises(DataError) as error:
