@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from typing import BinaryIO, Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +90,7 @@ def split_alpha(values: NumberArray) -> PixelValues:
     if values.shape[2] in (1, 3):
         return PixelValues(values)
     alpha = values[:, :, -1].astype(np.float32)
-    full = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else max(1.0, float(alpha.max(initial=0)))
+    full = 2.0 ** (8 * values.dtype.itemsize) - 1 if values.dtype.kind == "u" else max(1.0, float(alpha.max(initial=0)))
     return PixelValues(values[:, :, :-1], np.clip(alpha / np.float32(full), 0, 1))
 
 
@@ -135,7 +135,7 @@ def read_array(content: bytes, layout: Layout | None) -> NumberArray:
             return to_channels_last(_read_values(member, header, archive.getinfo(name).file_size), layout)
 
 
-def read_array_header(file: BinaryIO) -> ArrayHeader:
+def read_array_header(file: IO[bytes]) -> ArrayHeader:
     """Return type and shape of the image in an .npy or .npz file, without its values. Raises as `read_array` does."""
     start = file.read(len(NPZ_START))
     file.seek(0)
@@ -145,7 +145,7 @@ def read_array_header(file: BinaryIO) -> ArrayHeader:
         return _choose_array(archive)[1]
 
 
-def read_header(file: "BinaryIO | zipfile.ZipExtFile") -> ArrayHeader:
+def read_header(file: IO[bytes]) -> ArrayHeader:
     """Read the header of an .npy file; the file is then at its first value. Raises DataError for a type of no use."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -156,7 +156,7 @@ def read_header(file: "BinaryIO | zipfile.ZipExtFile") -> ArrayHeader:
     return ArrayHeader(dtype, shape, fortran_order)
 
 
-def _read_values(file: "BinaryIO | zipfile.ZipExtFile", header: ArrayHeader, size: int) -> NumberArray:
+def _read_values(file: IO[bytes], header: ArrayHeader, size: int) -> NumberArray:
     """Read the values that follow a header, of a file of `size` bytes."""
     check_image_shape(header.shape)
     count = int(np.prod(header.shape, dtype=np.int64))
