@@ -13,9 +13,6 @@ from equipoise.inference.generator import Generator
 
 Interpolation = Literal["linear", "spherical"]
 
-BLOCK_SIZE = 64
-"""Latents are drawn in multiples of this number: torch draws normal numbers in blocks of 16 and handles a last block
-that is not full differently, so a latent would otherwise depend on how many follow it."""
 MAX_NUMBER = 100_000
 """Upper limit of the number of a selected sample."""
 SPREAD = 0.25
@@ -45,7 +42,11 @@ class SelectedLatents:
 
 
 def select_latents(
-    generator: Generator, samples: Sequence[SampleId], *, label: int | None = None, truncation: float | None = None
+    generator: Generator,
+    samples: Sequence[SampleId],
+    *,
+    label: int | str | None = None,
+    truncation: float | None = None,
 ) -> SelectedLatents:
     """Return the latents and labels of selected samples; `label`, `truncation`: as in `Generator.sample`.
 
@@ -54,8 +55,7 @@ def select_latents(
     for sample in samples:
         if not 0 <= sample.number < MAX_NUMBER:
             raise SettingError(f"sample number {sample.number} does not exist; numbers are 0 to {MAX_NUMBER - 1:,}")
-    last = max((sample.number for sample in samples), default=0)
-    count = math.ceil((last + 1) / BLOCK_SIZE) * BLOCK_SIZE
+    count = max((sample.number for sample in samples), default=0) + 1
     latents = {
         seed: generator.latents(count, truncation=truncation, seed=seed) for seed in {sample.seed for sample in samples}
     }

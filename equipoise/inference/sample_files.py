@@ -1,6 +1,6 @@
 """Writing of samples to files: images, sentences, arrays, tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,28 +10,40 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec
 from equipoise.errors import SettingError
-from equipoise.runs.artifacts import encode_lines, encode_npy, encode_png, make_grid, write_bytes
+from equipoise.runs.artifacts import check_overwrite, encode_lines, encode_npy, encode_png, make_grid, write_bytes
 
 SampleFormat = Literal["png", "npy", "csv", "txt"]
 SampleArray = npt.NDArray[np.float32]
 
 
-def write_samples(samples: Tensor, path: Path, spec: DataSpec, format: SampleFormat | None = None) -> Path:
+def write_samples(
+    samples: Tensor,
+    path: Path,
+    spec: DataSpec,
+    format: SampleFormat | None = None,
+    *,
+    subfolders: Sequence[str] = (),
+    force: bool = False,
+) -> Path:
     """Write samples (N, ...), float32 in the range of training, to a file, or to a folder if `path` has no extension.
 
     png: a grid of all images, or in a folder one file per image. npy: the array unchanged. csv: points as the rows of
-    one table; images only into a folder, one table each, in the data's own unit if it has one. txt: one sentence per
-    line. `format` None: by the extension of `path`; in a folder png for images, csv for points, txt for sentences.
-    Raises SettingError if these samples cannot be written in that format.
+    one table; several images only into a folder, one table each, in the data's own unit if it has one. txt: one
+    sentence per line. `format` None: by the extension of `path`; in a folder png for images, csv for points, txt for
+    sentences. `subfolders`: of each sample with its own file in a folder; empty for none. Raises SettingError if these
+    samples cannot be written in that format, RunError if a file exists and `force` is not set.
     """
-    resolved = _resolve_format(path, spec, format)
+    resolved = _resolve_format(path, spec, format, len(samples))
     array = samples.numpy()
     if path.suffix:
+        check_overwrite([path], force=force)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, _encode_all(array, resolved, spec))
         return path
-    path.mkdir(parents=True, exist_ok=True)
-    for name, content in _folder_files(array, resolved, spec):
+    names = _folder_names(len(array), resolved, spec, subfolders)
+    check_overwrite([path / name for name in names], force=force)
+    for name, content in zip(names, _folder_contents(array, resolved, spec), strict=True):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path / name, content)
     return path
 
@@ -42,10 +54,12 @@ def to_data_unit(array: SampleArray, unit: tuple[float, float]) -> SampleArray:
     return (low + (array.astype(np.float64) + 1) / 2 * (high - low)).astype(np.float32)
 
 
-def _resolve_format(path: Path, spec: DataSpec, format: SampleFormat | None) -> SampleFormat:
-    """Choose the format for `path`. Raises SettingError if these samples cannot be written in it."""
+def _resolve_format(path: Path, spec: DataSpec, format: SampleFormat | None, count: int) -> SampleFormat:
+    """Choose the format for `count` samples and `path`. Raises SettingError if they cannot be written in it."""
     extension = path.suffix.lower().removeprefix(".")
     supported: tuple[SampleFormat, ...] = ("png", "npy") if spec.is_image else ("csv", "npy")
+    if format is None and extension == "csv" and count == 1 and spec.is_image:
+        format = "csv"
     if spec.vocabulary is not None:
         supported = ("txt", "npy")
     if format is None:
@@ -62,7 +76,7 @@ def _resolve_format(path: Path, spec: DataSpec, format: SampleFormat | None) -> 
         raise SettingError("these samples are points, not images; use --format csv or npy")
     if format == "csv" and spec.is_image and spec.shape[0] != 1:
         raise SettingError(f"a table holds one channel, these images have {spec.shape[0]}; use --format npy or png")
-    if format == "csv" and spec.is_image and extension:
+    if format == "csv" and spec.is_image and extension and count > 1:
         raise SettingError(f"each image is written to its own table; use a folder, not {path.name}")
     if extension not in ("", format):
         raise SettingError(
@@ -81,18 +95,26 @@ def _encode_all(array: SampleArray, format: SampleFormat, spec: DataSpec) -> byt
         return encode_lines([spec.vocabulary.decode(row) for row in array.tolist()])
     if format == "png":
         return encode_png(make_grid(array))
-    return encode_npy(array) if format == "npy" else _points_csv(array)
+    if format == "npy":
+        return encode_npy(array)
+    return _image_csv(array[0], spec.unit or (-1, 1)) if spec.is_image else _points_csv(array)
 
 
-def _folder_files(array: SampleArray, format: SampleFormat, spec: DataSpec) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of each file of a folder."""
+def _folder_names(count: int, format: SampleFormat, spec: DataSpec, subfolders: Sequence[str]) -> list[str]:
+    """Return the name of each file of a folder."""
     if not spec.is_image or format == "npy":
-        names = {"csv": "points.csv", "txt": "sentences.txt"}
-        yield names.get(format, "samples.npy"), _encode_all(array, format, spec)
+        return [{"csv": "points.csv", "txt": "sentences.txt"}.get(format, "samples.npy")]
+    prefixes = [f"{folder}/" for folder in subfolders] or [""] * count
+    return [f"{prefix}{number:06d}.{format}" for number, prefix in enumerate(prefixes)]
+
+
+def _folder_contents(array: SampleArray, format: SampleFormat, spec: DataSpec) -> Iterator[bytes]:
+    """Yield the content of each file of a folder."""
+    if not spec.is_image or format == "npy":
+        yield _encode_all(array, format, spec)
         return
-    for number, image in enumerate(array):
-        content = encode_png(make_grid(image[None])) if format == "png" else _image_csv(image, spec.unit or (-1, 1))
-        yield f"{number:06d}.{format}", content
+    for image in array:
+        yield _encode_all(image[None], format, spec)
 
 
 def _image_csv(image: SampleArray, unit: tuple[float, float]) -> bytes:

@@ -14,11 +14,13 @@ from equipoise.core.data import Preparation
 from equipoise.errors import DataError, SettingError
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import PlugSpec, require
-from equipoise.inference.generator import CHUNK_SIZE, Generator
+from equipoise.inference.generator import Generator
 from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
 from equipoise.runs.run import EXPERIMENT_FILE, Run
 from equipoise.training.sample_layout import columns_for_groups, interleave_images
 
+CHUNK_SIZE = 250
+"""Number of images in memory at a time."""
 SHEET_IMAGES = 48
 """Maximum number of input images on the sheet."""
 MAX_NAMES = 3

@@ -1,8 +1,10 @@
 """Files of a run other than the log, written atomically: text, images, arrays, and the samples of an event."""
 
 import io
+import json
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +12,60 @@ import numpy.typing as npt
 from PIL import Image
 
 from equipoise.core.events import Sampled
+from equipoise.errors import RunError, SettingError
 
 PARTIAL = ".partial"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, in UTF-8: it is written completely or not at all."""
-    write_bytes(path, text.encode())
+    """Write a text file atomically, in UTF-8: it is written completely or not at all.
+
+    Surrogates, as in file names that are not UTF-8, are written as escapes.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def encode_json(values: Mapping[str, object], name: str) -> str:
+    """Return values as indented JSON. Raises SettingError for a number that JSON cannot represent; `name`: the file."""
+    try:
+        return json.dumps(values, indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        keys = ".".join(_non_finite_keys(values))
+        raise SettingError(f"{keys} is not a finite number, which {name} cannot hold; give a finite number") from error
+
+
+def _non_finite_keys(value: object) -> list[str]:
+    """Return the keys that lead to the first number that is not finite; empty if all numbers are finite."""
+    items: Iterable[tuple[object, object]] = ()
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    for key, item in items:
+        inner = _non_finite_keys(item)
+        if inner or (isinstance(item, float) and not math.isfinite(item)):
+            return [str(key), *inner]
+    return []
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: it is written completely or not at all."""
-    partial = path.with_name(f".{path.name}{PARTIAL}")
+    """Write a file atomically: it is written completely or not at all, also if two processes write it at once."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         partial.write_bytes(content)
         partial.replace(path)
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def check_overwrite(paths: Iterable[Path], *, force: bool) -> None:
+    """Raise RunError if files that a command is about to write exist, unless `force` is set. Folders may exist."""
+    existing = [] if force else [path for path in paths if path.is_symlink() or path.exists()]
+    if existing:
+        more = f" and {len(existing) - 1:,} other files of the output" if len(existing) > 1 else ""
+        verb = "exist" if more else "exists"
+        raise RunError(f"{existing[0]}{more} {verb} already; choose another --out, or replace with --force")
 
 
 def write_samples(folder: Path, event: Sampled) -> str:
@@ -56,7 +94,7 @@ def encode_png(image: Image.Image) -> bytes:
 
 def encode_lines(texts: Sequence[str]) -> bytes:
     """Encode texts in UTF-8, one per line; line breaks within a text become spaces."""
-    return "".join(" ".join(text.splitlines()) + "\n" for text in texts).encode()
+    return "".join(" ".join(text.splitlines()) + "\n" for text in texts).encode("utf-8", "backslashreplace")
 
 
 def encode_npy(array: npt.NDArray[np.float32]) -> bytes:

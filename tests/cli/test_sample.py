@@ -36,7 +36,7 @@ def test_sample_writes_single_images(call, trained: Path, working_directory: Pat
 
 
 def generate(call, run: Path, *words: str) -> np.ndarray:
-    assert call("sample", run, "--count", "10", "--out", "generate.npy", *words)[0] == 0
+    assert call("sample", run, "--count", "10", "--out", "generate.npy", "--force", *words)[0] == 0
     return np.load("generate.npy", allow_pickle=False)
 
 

@@ -10,12 +10,13 @@ from equipoise.cli.commands import _follow_run
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.inference.generator import Generator
+from equipoise.report.steps import ReportFiles
 
 
 @pytest.fixture
 def call(call: Callable[..., tuple[int, str, str]], working_directory: Path, monkeypatch: pytest.MonkeyPatch):
     """Return a function that runs a command without a report: exit code, standard output, standard error."""
-    monkeypatch.setattr(_follow_run, "write_report_files", lambda folder: (folder / "report.html", None))
+    monkeypatch.setattr(_follow_run, "write_report_files", lambda folder, **_: ReportFiles(folder / "report.html"))
     return call
 
 

@@ -34,7 +34,7 @@ def test_rows_go_from_start_to_end(call, trained: Path) -> None:
     samples = np.load("numbers.npy", allow_pickle=False)
     assert samples.shape == (2, 5, 1, 16, 16)
     for seed, number, row, step in ((0, 3, 0, 0), (0, 12, 1, 0), (1, 23, 0, 4)):
-        call("sample", trained, "--count", 64, "--seed", seed, "--out", "all.npy")
+        call("sample", trained, "--count", 64, "--seed", seed, "--out", "all.npy", "--force")
         expected = np.load("all.npy", allow_pickle=False)[number]
         np.testing.assert_allclose(samples[row, step], expected, atol=1e-6)
 

@@ -7,6 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equipoise.cli.arguments import Parser, add_json_flag, output_path, parse_sample_ids, write_file
+from equipoise.cli.commands._trained_run import (
+    add_force_flag,
+    add_label_flag,
+    add_run_arguments,
+    label_of,
+    load_generator,
+)
 from equipoise.cli.output import print_result
 from equipoise.errors import SettingError
 
@@ -35,7 +42,7 @@ class ArithmeticResult:
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `arithmetic`."""
-    parser.add_argument("run", metavar="RUN", help="run folder")
+    add_run_arguments(parser)
     for flag, (sign, action) in SIGNS.items():
         parser.add_argument(
             flag,
@@ -51,19 +58,18 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--show", metavar="PATH", help=f"write a sheet of {SHEET_SAMPLES} samples with their numbers, such as sheet.png"
     )
-    parser.add_argument(
-        "--label", type=int, metavar="K", help="class of all samples; default: the class of the first sample"
-    )
+    add_label_flag(parser, "default: all for the selected samples, and the class of the first one for the result")
     parser.add_argument(
         "--truncation", type=float, metavar="T", help="limit latents to [-T, T]: better but less diverse samples"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the numbered samples; default: 0")
+    add_force_flag(parser)
     add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the sheet of numbered samples, the result, or both."""
-    from equipoise.inference.generator import load
+    from equipoise.runs.artifacts import check_overwrite
 
     if bool(args.groups) != bool(args.out):
         raise SettingError(
@@ -75,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.groups and len(args.groups) > len(LETTERS):
         raise SettingError(f"there are {len(args.groups)} groups; at most {len(LETTERS)} are supported")
-    generator = load(args.run)
+    check_overwrite([Path(path) for path in (args.show, args.out) if path], force=args.force)
+    generator = load_generator(args)
     result: dict[str, object] = {}
     texts = []
     if args.show:
@@ -106,7 +113,7 @@ def _write_sheet(args: argparse.Namespace, generator: "Generator") -> Path:
     path = output_path(args.show, (".png",))
     _require_images(generator)
     sample_ids = [SampleId(args.seed, number) for number in range(SHEET_SAMPLES)]
-    selected = select_latents(generator, sample_ids, label=args.label, truncation=args.truncation)
+    selected = select_latents(generator, sample_ids, label=label_of(args), truncation=args.truncation)
     samples = generator.generate(selected.latents, selected.labels)
     captions = [str(number) for number in range(SHEET_SAMPLES)]
     write_file(path, encode_png(captioned_grid(samples.numpy(), captions, SHEET_COLUMNS)))
@@ -126,7 +133,7 @@ def _write_combination(args: argparse.Namespace, generator: "Generator") -> Arit
     flags = {sign: flag for flag, (sign, _) in SIGNS.items()}
     groups = [
         select_latents(
-            generator, parse_sample_ids(text, args.seed, flags[sign]), label=args.label, truncation=args.truncation
+            generator, parse_sample_ids(text, args.seed, flags[sign]), label=label_of(args), truncation=args.truncation
         )
         for sign, text in args.groups
     ]

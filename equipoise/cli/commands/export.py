@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.commands._trained_run import add_force_flag, add_run_arguments, step_of
 from equipoise.cli.output import print_result
 
 ORDER = 80
@@ -11,7 +12,7 @@ ORDER = 80
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `export`."""
-    parser.add_argument("run", metavar="RUN", help="run folder")
+    add_run_arguments(parser)
     parser.add_argument(
         "--format",
         required=True,
@@ -19,7 +20,7 @@ def add_arguments(parser: Parser) -> None:
         help="onnx: graph for any runtime; torch: state_dicts in .pth files; safetensors: the same without pickle",
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="output folder")
-    parser.add_argument("--force", action="store_true", help="replace existing files")
+    add_force_flag(parser)
     add_json_flag(parser)
 
 
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Export the networks and print the files."""
     from equipoise.inference.export import CHECK_BATCH, export
 
-    exported = export(args.run, args.format, Path(args.out), force=args.force)
+    exported = export(args.run, args.format, Path(args.out), step=step_of(args), force=args.force)
     files = [str(path) for path in exported.files]
     is_equal = exported.difference == 0
     difference = "generates bit-exact samples" if is_equal else f"differs by at most {exported.difference:.1e}"

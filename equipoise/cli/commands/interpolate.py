@@ -6,6 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equipoise.cli.arguments import Parser, add_json_flag, output_path, parse_sample_ids, write_file
+from equipoise.cli.commands._trained_run import (
+    add_force_flag,
+    add_label_flag,
+    add_run_arguments,
+    label_of,
+    load_generator,
+)
 from equipoise.cli.output import print_result
 from equipoise.errors import SettingError
 
@@ -20,7 +27,7 @@ FILM_ROWS, FILM_STEPS, STOPS, FPS = 16, 24, 4, 24
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `interpolate`."""
-    parser.add_argument("run", metavar="RUN", help="run folder")
+    add_run_arguments(parser)
     parser.add_argument("--out", required=True, metavar="PATH", help="output: strip.png, film.mp4, or array.npy")
     parser.add_argument(
         "--from",
@@ -46,22 +53,22 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--kind", choices=("linear", "spherical"), default="spherical", help="kind of interpolation; default: spherical"
     )
-    parser.add_argument(
-        "--label", type=int, metavar="K", help="class of all samples; default: the class of each start sample"
-    )
+    add_label_flag(parser, "default: all, so that a row has the class of its start")
     parser.add_argument(
         "--truncation", type=float, metavar="T", help="limit latents to [-T, T]: better but less diverse samples"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the numbered samples; default: 0")
+    add_force_flag(parser)
     add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Interpolate and write the result."""
-    from equipoise.inference.generator import load
+    from equipoise.runs.artifacts import check_overwrite
 
     stops = _stops(args)
-    generator = load(args.run)
+    check_overwrite([Path(args.out)], force=args.force)
+    generator = load_generator(args)
     extensions = {3: (".png", ".mp4", ".npy"), 1: (".png", ".npy")}.get(len(generator.spec.shape), (".npy",))
     path = output_path(args.out, extensions if generator.spec.vocabulary is None else (".txt", ".npy"))
     write = _write_film if path.suffix.lower() == ".mp4" else _write_strip
@@ -106,7 +113,7 @@ def _write_strip(
     from equipoise.runs.artifacts import encode_lines, encode_npy, encode_png, make_grid
 
     steps = args.steps if args.steps is not None else STEPS
-    start, end = (select_latents(generator, stop, label=args.label, truncation=args.truncation) for stop in stops)
+    start, end = (select_latents(generator, stop, label=label_of(args), truncation=args.truncation) for stop in stops)
     samples = generate_strip(generator, start, end, steps, args.kind).numpy()
     vocabulary = generator.spec.vocabulary
     if path.suffix.lower() == ".npy":
@@ -130,7 +137,7 @@ def _write_film(
     from equipoise.report.video_encoding import write_video
 
     steps = args.steps if args.steps is not None else FILM_STEPS
-    selected = [select_latents(generator, stop, label=args.label, truncation=args.truncation) for stop in stops]
+    selected = [select_latents(generator, stop, label=label_of(args), truncation=args.truncation) for stop in stops]
     frames = (film_frame(samples.numpy()) for samples in generate_film(generator, selected, steps, args.kind))
     first = next(frames)
     path.parent.mkdir(parents=True, exist_ok=True)

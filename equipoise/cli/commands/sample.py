@@ -4,6 +4,14 @@ import argparse
 from pathlib import Path
 
 from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.commands._trained_run import (
+    ALL_CLASSES,
+    add_force_flag,
+    add_label_flag,
+    add_run_arguments,
+    label_of,
+    load_generator,
+)
 from equipoise.cli.output import print_result
 
 ORDER = 40
@@ -11,13 +19,14 @@ ORDER = 40
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `sample`."""
-    parser.add_argument("run", metavar="RUN", help="run folder")
+    add_run_arguments(parser)
     parser.add_argument("--count", type=int, default=64, metavar="N", help="number of samples; default: 64")
     parser.add_argument(
         "--out",
         required=True,
         metavar="PATH",
-        help="output: grid.png, sentences.txt, array.npy, points.csv, or a folder for single images",
+        help="output: grid.png, sentences.txt, array.npy, points.csv, or a folder for single images; "
+        "with --count 1, one picture as one file",
     )
     parser.add_argument(
         "--format",
@@ -27,20 +36,24 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--truncation", type=float, metavar="T", help="limit latents to [-T, T]: better but less diverse samples"
     )
-    parser.add_argument("--label", type=int, metavar="K", help="class of all samples; default: each class in turn")
+    add_label_flag(parser, "in a folder, one subfolder per class; default: each class in turn, without subfolders")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="seed; the same seed gives the same samples; default: 0"
     )
+    add_force_flag(parser)
     add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Generate samples and write them."""
-    from equipoise.inference.generator import load
     from equipoise.inference.sample_files import write_samples
+    from equipoise.runs.artifacts import check_overwrite
 
-    generator = load(args.run)
-    samples = generator.sample(args.count, label=args.label, truncation=args.truncation, seed=args.seed)
-    path = write_samples(samples, Path(args.out), generator.spec, args.format)
+    out = Path(args.out)
+    check_overwrite([out] if out.suffix else [], force=args.force)
+    generator = load_generator(args)
+    samples = generator.sample(args.count, label=label_of(args), truncation=args.truncation, seed=args.seed)
+    subfolders = generator.class_folders(args.count) if args.label == ALL_CLASSES else []
+    path = write_samples(samples, out, generator.spec, args.format, subfolders=subfolders, force=args.force)
     print_result(args.json, {"count": len(samples), "path": str(path)}, f"{len(samples)} samples: {path}")
     return 0
