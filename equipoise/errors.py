@@ -5,12 +5,14 @@ EquipoiseError           a problem that the user can solve; one line that names 
 ├── SettingError         a value outside its range, or settings that contradict each other
 │   └── MissingPackageError  a setting that needs an optional package that is not installed
 ├── DataError            data that cannot be read, or too few data
+│   └── UndefinedMetricError  too few samples or reals for a metric, or reals of a kind that cannot answer its question
 ├── RunError             a run folder that exists already, is damaged or not writable, or is not a run
 └── CheckpointError      a checkpoint that is truncated, does not fit the model, or is of a newer version
 """
 
 import difflib
 import errno
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -45,6 +47,10 @@ class DataError(EquipoiseError):
     """Data that cannot be used."""
 
 
+class UndefinedMetricError(DataError):
+    """A metric that has no meaningful value for these samples and reals; the message says what is missing."""
+
+
 class RunError(EquipoiseError):
     """A run folder that cannot be used."""
 
@@ -62,10 +68,32 @@ def nearest(name: str, available: Iterable[str]) -> str:
     return f"; available: {', '.join(names)}" if names else "; none are available"
 
 
-def unwritable(folder: Path, error: OSError) -> str:
-    """Format why a folder cannot be written, and the remedy, in one line."""
+def unwritable(folder: Path, error: OSError, *, then: str = "", has_out: bool = False) -> str:
+    """Format why a folder cannot be written, and the remedy, in one line.
+
+    `then`: the command to run when there is space again; default: the same command. `has_out`: whether the command can
+    write to another folder, with --out.
+    """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk of {folder} is full; free some space, then: equipoise resume {folder}"
+        remedy = f"then: {then}" if then else "then run the command again"
+        return f"the disk of {folder} is full; free some space, {remedy}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"no permission to write to {folder}; choose another folder with --out"
+        remedy = "choose another folder with --out" if has_out else "make it writable, or use a copy of it"
+        return f"no permission to write to {folder}; {remedy}"
     return f"cannot write to {folder}: {error.strerror or error}"
+
+
+def shell_path(path: Path) -> str:
+    """Return a path as a word of a command line: quoted if necessary, and not mistaken for a flag."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def resume_command(folder: Path) -> str:
+    """Return the command that resumes a run."""
+    return f"equipoise resume {shell_path(folder)}"
+
+
+def report_command(folder: Path) -> str:
+    """Return the command that writes the report of a run."""
+    return f"equipoise report {shell_path(folder)}"

@@ -23,27 +23,58 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
-def make_parser(command: str, summary: str, add_arguments: Callable[[Parser], None]) -> Parser:
-    """Create the parser of one command."""
-    parser = Parser(prog=f"equipoise {command}", description=summary, allow_abbrev=False)
+def make_parser(
+    command: str, summary: str, add_arguments: Callable[[Parser], None], examples: Sequence[str] = ()
+) -> Parser:
+    """Create the parser of one command. `examples`: commands at the end of its help."""
+    parser = Parser(
+        prog=f"equipoise {command}",
+        description=summary,
+        epilog="\n  ".join(("examples:", *examples)) if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     add_arguments(parser)
     return parser
 
 
 def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
-    """Parse the words after the command. Raises UsageError; for an unknown flag it suggests the most similar one."""
+    """Parse the words after the command, and keep them as `words`.
+
+    Raises UsageError; for an unknown flag it suggests the most similar one.
+    """
     result, unknown = parser.parse_known_args(words)
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
         wrong = next((word for word in unknown if word.startswith("-")), unknown[0])
         suggestion = nearest(wrong.partition("=")[0], flags) if wrong.startswith("-") else ""
         raise UsageError(f"unknown argument '{wrong}'{suggestion or f'; see {parser.prog} --help'}")
+    result.words = tuple(words)
     return result
 
 
 def add_json_flag(parser: Parser) -> None:
     """Add the flag --json, for results that a program can read."""
-    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result, or the error, as one line of JSON and nothing else"
+    )
+
+
+def add_output_flags(parser: Parser) -> None:
+    """Add the flags of commands that take long: --verbose, --quiet and --json."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--verbose", action="store_true", help="print every change of a knob, and more details")
+    group.add_argument("--quiet", action="store_true", help="print nothing but errors and the result")
+    add_json_flag(parser)
+
+
+def output_folder(text: str | None) -> Path | None:
+    """Return the folder that --out names; None without the flag. Raises SettingError for an empty name."""
+    if text is None:
+        return None
+    if not text.strip():
+        raise SettingError("--out is empty; give it the name of a folder, such as --out runs/first")
+    return Path(text).expanduser()
 
 
 def parse_pairs(words: Sequence[str], flag: str) -> dict[str, str]:

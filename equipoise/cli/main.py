@@ -6,58 +6,61 @@ import inspect
 import os
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
-from equipoise.cli import arguments, commands
-from equipoise.cli.output import INTERRUPTED, USAGE_ERROR
-from equipoise.errors import EquipoiseError, nearest
+from equipoise.cli import arguments, commands, signals, unexpected
+from equipoise.cli.output import INTERRUPTED, USAGE_ERROR, discard_output, prepare_streams, print_error
+from equipoise.errors import EquipoiseError, RunError, nearest
 
-OUT_OF_MEMORY = ("out of memory", "allocate memory", "Storage size calculation overflowed", "Overflow when unpacking")
-"""Parts of torch's messages if memory is exhausted or a size exceeds any memory."""
-LESS_MEMORY = {
-    "train": "use a smaller --batch-size or a smaller model (--option width=…)",
-    "resume": "close other programs, or train again with a smaller --batch-size or model",
-    "evaluate": "use a smaller --count",
-    "sample": "use a smaller --count",
-}
-"""How to reduce the memory that a command needs, by command."""
+HELP_FLAGS = ("-h", "--help")
 
 
 class Command(Protocol):
-    """Interface of a module in cli/commands."""
+    """Interface of a module in cli/commands.
+
+    `EXAMPLES`: commands shown at the end of its help. `JSON_KEYS`: key of the JSON result -> what it is.
+    """
 
     ORDER: int
+    EXAMPLES: Sequence[str]
+    JSON_KEYS: Mapping[str, str]
     add_arguments: Callable[[arguments.Parser], None]
     run: Callable[..., int]
 
 
 def main() -> None:
-    """Run the command line and exit with 0, 2 (user error), 3 (unhealthy run) or 130 (interrupted)."""
-    sys.path.append(os.getcwd())  # for the user's own modules, as `python -m equipoise` has it
+    """Run the command line and exit with 0, 1 (defect), 2 (user error), 3 (unhealthy run) or 130 (interrupted)."""
+    prepare_streams()
+    signals.install()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(words: list[str]) -> int:
     """Run one command and return its exit code. Errors that the user can correct are printed as one line to stderr."""
+    as_json = "--json" in words
     try:
-        code = _run_command(words)
+        code = _run_safely(words, as_json)
         sys.stdout.flush()  # within the try: a reader that has closed the pipe is not an error
         return code
-    except EquipoiseError as error:
-        return _print_error(str(error))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 0
+
+
+def _run_safely(words: list[str], as_json: bool) -> int:
+    """Run one command; print every error in one line."""
+    try:
+        return _run_command(words)
+    except EquipoiseError as error:
+        return print_error(str(error), as_json=as_json)
+    except BrokenPipeError:
+        raise
     except KeyboardInterrupt:
-        print("\nequipoise: stopped", file=sys.stderr)
-        return INTERRUPTED
-    except (MemoryError, RuntimeError, TypeError) as error:
-        if not isinstance(error, MemoryError) and not any(message in str(error) for message in OUT_OF_MEMORY):
-            raise
-        return _print_error(f"not enough memory; {LESS_MEMORY.get(words[0], 'close other programs')}")
-    except OSError as error:
-        return _print_error(f"{error.filename or 'the system'}: {error.strerror or error}")
+        return print_error("stopped", INTERRUPTED, as_json=as_json)
+    except Exception as error:
+        message, code = unexpected.describe(error, words[0])
+        return print_error(message, code, as_json=as_json)
 
 
 @functools.cache
@@ -73,7 +76,8 @@ def command_modules() -> dict[str, Command]:
 
 def parser(command: str) -> arguments.Parser:
     """Create the parser of a command."""
-    return arguments.make_parser(command, summary(command), command_modules()[command].add_arguments)
+    module = _module(command)
+    return arguments.make_parser(command, summary(command), module.add_arguments, getattr(module, "EXAMPLES", ()))
 
 
 def summary(command: str) -> str:
@@ -82,7 +86,7 @@ def summary(command: str) -> str:
 
 
 def _run_command(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help"):
+    if not words or words[0] in HELP_FLAGS or (words[0] == "help" and not words[1:]):
         print(_overview())
         return 0 if words else USAGE_ERROR
     if words[0] == "--version":
@@ -90,16 +94,30 @@ def _run_command(words: list[str]) -> int:
 
         print(version("equipoise"))
         return 0
-    command = words[0]
+    if words[0] == "help":
+        parser(words[1]).print_help()
+        return 0
+    module = _module(words[0])
+    if not any(flag in words for flag in HELP_FLAGS):
+        _add_current_folder()
+    return module.run(arguments.parse(parser(words[0]), words[1:]))
+
+
+def _module(command: str) -> Command:
+    """Return the module of a command. Raises UsageError for an unknown command."""
     if command not in command_modules():
-        suggestion = nearest(command, command_modules())
-        raise arguments.UsageError(f"unknown command '{command}'{suggestion}")
-    return command_modules()[command].run(arguments.parse(parser(command), words[1:]))
+        raise arguments.UsageError(f"unknown command '{command}'{nearest(command, command_modules())}")
+    return command_modules()[command]
 
 
-def _print_error(message: str) -> int:
-    print(f"equipoise: {' '.join(message.splitlines())}", file=sys.stderr)  # user input may contain line breaks
-    return USAGE_ERROR
+def _add_current_folder() -> None:
+    """Let the user's own modules in the current folder be imported, as `python -m equipoise` does."""
+    try:
+        folder = os.getcwd()
+    except OSError as error:
+        raise RunError("the current folder no longer exists; change to another folder, then try again") from error
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def _overview() -> str:
@@ -108,5 +126,6 @@ def _overview() -> str:
     return (
         "equipoise: train adversarial networks and keep them balanced\n\n"
         f"usage: equipoise COMMAND …\n\n{rows}\n\n"
-        "Start with: equipoise train digits        Help on a command: equipoise COMMAND --help"
+        "Start with: equipoise train digits        Help on a command: equipoise help COMMAND\n"
+        "Version: equipoise --version              Models, data, controllers, metrics: equipoise list"
     )

@@ -1,13 +1,16 @@
-"""Progress of a run on standard error: a bar with the main signals in a terminal, else one line per interval."""
+"""Progress on standard error: a bar with the main signals in a terminal, else one line per interval."""
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Collection, Generator, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
-from equipoise.core.data import Preparation
+from equipoise.cli.output import Verbosity
+from equipoise.cli.progress_bar import TrainingBar, make_task_bar, signal_parts
 from equipoise.core.events import (
     REPAIR,
     Evaluated,
@@ -15,16 +18,16 @@ from equipoise.core.events import (
     Finished,
     Remedied,
     Resumed,
-    Saved,
     Sensed,
     Started,
     Stepped,
     Turned,
 )
+from equipoise.core.printing import printable
 from equipoise.report.formatting import format_duration
 
 INTERVAL = 10.0
-"""Seconds between two lines of progress if the output is not a terminal."""
+"""Seconds between two lines of progress if the output is not a terminal, and between two reports of the same knob."""
 ESTIMATE_STEP = 10
 """Step after which the time and memory of the run are estimated."""
 RATE_STEPS = 100
@@ -36,110 +39,138 @@ FINISH_REASONS = {
 }
 """Text for each reason to finish before the last step; other reasons are printed unchanged."""
 
+T = TypeVar("T")
 
-def show_run(events: Iterator[Event], *, quiet: bool = False) -> Finished:
+
+@dataclass(frozen=True)
+class RunDisplay:
+    """How the progress of a run is shown.
+
+    `scheduled`: knobs that follow a schedule; their changes are in the log and the report, and printed if verbose.
+    `after_seconds`: estimated duration of what follows the training, for the time left.
+    """
+
+    verbosity: Verbosity = Verbosity.NORMAL
+    scheduled: Collection[str] = ()
+    after_seconds: float = 0.0
+
+
+class Step(Protocol):
+    """Progress of one part of a long task: `done` of `total` items of `task`."""
+
+    @property
+    def task(self) -> str:
+        """Name of the part."""
+
+    @property
+    def done(self) -> int:
+        """Number of finished items."""
+
+    @property
+    def total(self) -> int:
+        """Number of all items."""
+
+    @property
+    def note(self) -> str | None:
+        """Information for the user; None if there is none."""
+
+
+def show_run(events: Iterator[Event], display: RunDisplay) -> Finished:
     """Print the events of a run as they arrive, and return the last one."""
-    console = Console(stderr=True, quiet=quiet)
-    with ExitStack() as stack:
-        has_bar = console.is_terminal and not quiet
-        display: _ProgressBar | _ProgressLines = _ProgressBar(console, stack) if has_bar else _ProgressLines(console)
+    is_quiet = display.verbosity is Verbosity.QUIET
+    console = make_console(quiet=is_quiet)
+    bar = TrainingBar(console, display.after_seconds) if console.is_terminal and not is_quiet else None
+    with bar.progress if bar else nullcontext():
+        lines = _ProgressLines(console, display, bar)
         for event in events:
-            display.show(event)
+            lines.show(event)
             if isinstance(event, Finished):
                 return event
     raise AssertionError("the last event of a run is Finished")
 
 
-def show_preparation(steps: Iterator[Preparation], *, quiet: bool = False) -> None:
-    """Print the progress of data preparation, and notes on the data."""
-    console = Console(stderr=True, quiet=quiet)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as progress:
+def show_preparation(steps: Iterator[Step], *, quiet: bool = False) -> list[str]:
+    """Print the progress of data preparation, and notes on the data; return the notes."""
+    notes: list[str] = []
+
+    def with_notes() -> Generator[Step, None, None]:
+        for step in steps:
+            notes.extend([step.note] if step.note else [])
+            yield step
+
+    show_steps(with_notes(), quiet=quiet)
+    return notes
+
+
+def show_steps(steps: Generator[Step, None, T], *, quiet: bool = False) -> T:
+    """Show a bar per task in a terminal, else a line per interval, and the notes; return the generator's result."""
+    console = make_console(quiet=quiet)
+    with make_task_bar(console, is_active=console.is_terminal and not quiet) as progress:
         bars: dict[str, TaskID] = {}
         last = time.monotonic()
-        for step in steps:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                result: T = end.value
+                return result
             if step.task not in bars:
-                bars[step.task] = progress.add_task(step.task)
+                bars[step.task] = progress.add_task(printable(step.task))
             progress.update(bars[step.task], completed=step.done, total=step.total)
             if step.note:
-                progress.console.print(step.note, highlight=False, soft_wrap=True, markup=False)
+                _print(progress.console, step.note)
             elif not console.is_terminal and time.monotonic() - last >= INTERVAL:
                 last = time.monotonic()
-                console.print(f"{step.task}: {step.done:,} of {step.total:,}", highlight=False)
+                _print(console, f"{step.task}: {step.done:,} of {step.total:,}")
+
+
+def make_console(*, quiet: bool = False) -> Console:
+    """Return a console for standard error that prints text as it is: without markup, emoji codes and highlights."""
+    return Console(stderr=True, quiet=quiet, markup=False, emoji=False, highlight=False)
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(printable(text, keep="\n"), soft_wrap=True)
 
 
 class _ProgressLines:
-    """Prints progress as one line per interval, for output that is not a terminal."""
+    """Prints the events of a run. The readings are shown in the bar, or without one as one line per interval.
 
-    def __init__(self, console: Console) -> None:
+    If verbose and without a bar, every reading is printed.
+    """
+
+    def __init__(self, console: Console, display: RunDisplay | None = None, bar: TrainingBar | None = None) -> None:
         self.console = console
+        self.display = display or RunDisplay()
+        self.bar = bar
         self.steps = 0
         self.last = time.monotonic()
         self.rate = _Rate()
-        self.messages = _RareEvents()
+        self.messages = _RareEvents(self.display)
 
     def show(self, event: Event) -> None:
+        """Show an event."""
         match event:
             case Started():
                 self.steps = event.steps
-                self.console.print(_started_text(event), highlight=False, soft_wrap=True)
-            case Resumed():
-                self.console.print(f"resuming from step {event.step}", highlight=False)
             case Stepped():
                 self.rate.update(event)
                 if event.step == ESTIMATE_STEP and self.steps:
-                    self.console.print(_estimate_text(self.rate, self.steps), highlight=False)
-            case Sensed() if time.monotonic() - self.last >= INTERVAL:
-                self.last = time.monotonic()
-                speed = f"{self.rate.images:.0f} samples/s"
-                text = f"step {event.step}  {event.progress:.0%}  {speed}  {format_signals(event)}"
-                self.console.print(text, highlight=False, soft_wrap=True)
-            case Evaluated() | Turned() | Remedied() | Finished():
-                if text := self.messages.format(event):
-                    self.console.print(text, highlight=False, soft_wrap=True)
+                    _print(self.console, _estimate_text(self.rate, self.steps))
+            case Sensed() if self.bar is None:
+                self._print_reading(event)
+        if self.bar:
+            self.bar.update(event, self.rate.images)
+        if text := self.messages.format(event):
+            _print(self.console, text)
 
-
-class _ProgressBar:
-    """Shows a progress bar, and prints evaluations, knob changes and remedies above it."""
-
-    def __init__(self, console: Console, stack: ExitStack) -> None:
-        self.progress = stack.enter_context(
-            Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[signals]}"),
-                console=console,
+    def _print_reading(self, event: Sensed) -> None:
+        if self.display.verbosity is Verbosity.VERBOSE or time.monotonic() - self.last >= INTERVAL:
+            self.last = time.monotonic()
+            speed = f"{self.rate.images:.0f} samples/s"
+            _print(
+                self.console, "  ".join((f"step {event.step}", f"{event.progress:.0%}", speed, *signal_parts(event)))
             )
-        )
-        self.bar: TaskID = self.progress.add_task("training", total=None, signals="")
-        self.rate = _Rate()
-        self.messages = _RareEvents()
-        self.steps = 0
-
-    def show(self, event: Event) -> None:
-        match event:
-            case Started():
-                self.steps = event.steps
-                self.progress.update(self.bar, total=event.steps)
-                self.progress.console.print(_started_text(event), highlight=False)
-            case Resumed():
-                self.progress.console.print(f"resuming from step {event.step}", highlight=False)
-            case Stepped():
-                self.rate.update(event)
-                self.progress.update(self.bar, completed=event.step)
-                if event.step == ESTIMATE_STEP and self.steps:
-                    self.progress.console.print(_estimate_text(self.rate, self.steps), highlight=False)
-            case Sensed():
-                if event.progress:
-                    self.progress.update(self.bar, total=round(event.step / event.progress))
-                self.progress.update(self.bar, signals=f"{self.rate.images:.0f} samples/s  {format_signals(event)}")
-            case Saved():
-                self.progress.update(self.bar, description=f"saved {event.step}")
-            case Evaluated() | Turned() | Remedied() | Finished():
-                if text := self.messages.format(event):
-                    self.progress.console.print(text, highlight=False)
 
 
 class _Rate:
@@ -159,50 +190,50 @@ class _Rate:
 
 
 class _RareEvents:
-    """Formats evaluations, knob changes, remedies and the end. A knob is reported at most once per interval."""
+    """Formats the start, evaluations, decisions, remedies and the end of a run.
 
-    def __init__(self) -> None:
+    A knob is reported at most once per interval, and if it follows a schedule not at all; if verbose, every change is.
+    """
+
+    def __init__(self, display: RunDisplay) -> None:
+        self._display = display
         self._reported: dict[str, tuple[float, float]] = {}
 
-    def format(self, event: Evaluated | Turned | Remedied | Finished) -> str:
-        """Format an event in one line; empty if the event is not reported."""
+    def format(self, event: Event) -> str:
+        """Format an event; empty if the event is not reported."""
         match event:
+            case Started():
+                return _started_text(event)
+            case Resumed():
+                return f"resuming from step {event.step}"
             case Evaluated():
                 return f"step {event.step}: {event.metric} {event.value:.4g} ({event.better} is better)"
             case Turned():
-                return "" if event.by == REPAIR else self._knob_text(event)
+                return self._knob_text(event)
             case Remedied():
                 return _remedy_text(event)
             case Finished():
                 return _finished_text(event)
+        return ""
 
     def _knob_text(self, event: Turned) -> str:
-        now = time.monotonic()
-        last_time, last_value = self._reported.setdefault(event.knob, (now, event.before))
-        if now - last_time < INTERVAL:
-            return ""
-        self._reported[event.knob] = now, event.after
+        last_value = event.before
+        if self._display.verbosity is not Verbosity.VERBOSE:
+            if event.by == REPAIR or event.knob in self._display.scheduled:
+                return ""
+            now = time.monotonic()
+            last_time, last_value = self._reported.get(event.knob, (-INTERVAL, event.before))
+            if now - last_time < INTERVAL:
+                return ""
+            self._reported[event.knob] = now, event.after
         change = f"{event.knob} from {last_value:.3g} to {event.after:.3g}"
         return f"step {event.step}: {event.by} changed {change}: {event.why}"
-
-
-def format_signals(event: Sensed) -> str:
-    """Format the main signals of a reading in one line."""
-    signals = event.signals
-    values = {
-        "loss D": signals.loss_d,
-        "G": signals.loss_g,
-        "D(x)": signals.probability_real,
-        "D(G(z))": signals.probability_fake,
-        "rank": signals.rank_train_fake,
-        "held-out rank": signals.rank_train_held_out,
-    }
-    return "  ".join(f"{name} {value:.2f}" for name, value in values.items() if value is not None)
 
 
 def _started_text(event: Started) -> str:
     networks = ", ".join(f"{name} {count:,} weights" for name, count in event.parameters.items())
     text = f"{event.steps} steps, batch size {event.batch_size}, {event.precision}; {networks}"
+    text = "\n".join((text, *event.notes))
     if event.transferred:
         shares = ", ".join(f"{share:.0%} of the {name}" for name, share in event.transferred.items())
         text += f"\nweights transferred: {shares}; other layers are initialised from scratch"

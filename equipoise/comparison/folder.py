@@ -106,7 +106,7 @@ def create_or_open(folder: ComparisonFolder, plan: ComparisonPlan, text: str) ->
         if not toml.exists():  # written last: the process may have been killed between the two
             write_text(toml, text)
     except OSError as error:
-        raise RunError(unwritable(folder.path, error)) from error
+        raise RunError(unwritable(folder.path, error, has_out=True)) from error
     return plan
 
 

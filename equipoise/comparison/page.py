@@ -88,7 +88,7 @@ def write_report(folder: ComparisonFolder) -> Path:
         write_text(folder.path / TABLE, report.markdown())
         write_text(folder.path / PAGE, page)
     except OSError as error:
-        raise RunError(unwritable(folder.path, error)) from error
+        raise RunError(unwritable(folder.path, error, has_out=True)) from error
     return folder.path / PAGE
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 from equipoise.core import catalog
-from equipoise.core.controller import AnyController, Turn, renamed, request
+from equipoise.core.controller import AnyController, Turn, renamed, request, scheduled_knobs
 from equipoise.core.knobs import Knobs
 from equipoise.core.observations import Observation
 from equipoise.errors import SettingError
@@ -83,6 +83,15 @@ class LearnedController:
         """Return the knobs named by the user, the learning rates of the heads, and those that the base requires."""
         base_knobs = self.base.required_knobs() if self.base else frozenset()
         return self.explicit | base_knobs | (head_knobs(self.heads) & RATES)
+
+    @property
+    def changed_knobs(self) -> frozenset[str]:
+        """The knobs that the policy changes, or its base by a schedule."""
+        return head_knobs(self.heads) | self.scheduled_knobs()
+
+    def scheduled_knobs(self) -> frozenset[str]:
+        """Return the knobs that the base changes by a schedule, and the policy does not change."""
+        return (scheduled_knobs(self.base) if self.base else frozenset()) - head_knobs(self.heads)
 
     def initial(self, knobs: Knobs) -> PolicyState:
         """Return the state before the first decision: all heads at 0, no features."""

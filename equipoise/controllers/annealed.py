@@ -83,6 +83,10 @@ class Annealed:
         """Return the knobs that have a schedule, except the optional ones."""
         return (frozenset(self.schedules) | frozenset(self.factors)) - frozenset(self.optional)
 
+    def scheduled_knobs(self) -> frozenset[str]:
+        """Return all knobs with a schedule."""
+        return frozenset(self.schedules) | frozenset(self.factors)
+
     def initial(self, knobs: Knobs) -> AnnealedState:
         """Return the state with the user's values, which the factors multiply."""
         return AnnealedState({name: value for name, value in knobs.values().items() if name in self.factors})

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Annotated, ClassVar, cast
 
 from equipoise.core import catalog
-from equipoise.core.controller import AnyController, Turn, renamed, request
+from equipoise.core.controller import AnyController, Turn, renamed, request, scheduled_knobs
 from equipoise.core.knobs import KnobRange, Knobs
 from equipoise.core.observations import Observation
 from equipoise.errors import SettingError
@@ -76,6 +76,14 @@ class Chain:
     def required_knobs(self) -> frozenset[str]:
         """Return all knobs that any of the controllers requires."""
         return frozenset().union(*(member.required_knobs() for member in self.members))
+
+    def scheduled_knobs(self) -> frozenset[str]:
+        """Return the knobs with a schedule that none of the other controllers requires."""
+        by_member = [scheduled_knobs(member) for member in self.members]
+        decided = [
+            member.required_knobs() - scheduled for member, scheduled in zip(self.members, by_member, strict=True)
+        ]
+        return frozenset().union(*by_member) - frozenset().union(*decided)
 
     def initial(self, knobs: Knobs) -> ChainState:
         """Return the initial states of all controllers; the user's values are their common base."""

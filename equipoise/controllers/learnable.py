@@ -72,6 +72,10 @@ class Learnable:
         """Return the knobs named by the user, the learning rates of the policy, and those that its base requires."""
         return self._controller.required_knobs()
 
+    def scheduled_knobs(self) -> frozenset[str]:
+        """Return the knobs with a schedule that the policy does not change."""
+        return self._controller.scheduled_knobs()
+
     def initial(self, knobs: Knobs) -> LearnableState:
         """Return the state before the first decision."""
         state = self._controller.initial(knobs)

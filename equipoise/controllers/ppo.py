@@ -74,6 +74,10 @@ class PPO:
         """Return the knobs named by the user, and the learning rates of the policy."""
         return self._controller.required_knobs()
 
+    def scheduled_knobs(self) -> frozenset[str]:
+        """Return the knobs with a schedule that the policy does not change."""
+        return self._controller.scheduled_knobs()
+
     def initial(self, knobs: Knobs) -> PPOState:
         """Return the state before the first decision."""
         learning = _ppo_update.initial_state(self._controller.policy) if self.learn else None

@@ -42,6 +42,10 @@ class TimeOnly:
         """Return the knobs named by the user, and both learning rates."""
         return self._controller.required_knobs()
 
+    def scheduled_knobs(self) -> frozenset[str]:
+        """Return all knobs that the policy changes: its only input is the progress."""
+        return self._controller.changed_knobs
+
     def initial(self, knobs: Knobs) -> PolicyState:
         """Return the state before the first decision."""
         return self._controller.initial(knobs)

@@ -8,6 +8,7 @@
 Entry points belong to the group `equipoise.models`, `equipoise.data`, `equipoise.controllers` or `equipoise.metrics`.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
@@ -15,7 +16,7 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
 from importlib.metadata import EntryPoint, entry_points
@@ -25,8 +26,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from equipoise.core.own_code import describe_error, place_of_error
 from equipoise.core.validation import check_type
-from equipoise.errors import SettingError, UnknownNameError
+from equipoise.errors import EquipoiseError, SettingError, UnknownNameError
 
 PlugKind = Literal["models", "data", "controllers", "metrics"]
 PlugClass = type[Any]
@@ -124,12 +126,32 @@ def load(kind: PlugKind, name: str) -> PlugClass:
 
 def _custom_module(kind: PlugKind, name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with _import_errors(f"module '{name}'"):
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is None or not name.startswith(error.name):
-            raise SettingError(f"module '{name}' needs a missing module; install it: {error.name}") from error
         place = f"for a {NOUNS[kind]}; check its name and the Python path"
         raise UnknownNameError("module", name, None, place) from error
+
+
+@contextlib.contextmanager
+def _import_errors(owner: str) -> Iterator[None]:
+    """Convert every error of an import to a SettingError that names the line; `owner`: what is imported.
+
+    A ModuleNotFoundError of the module that is imported, not of one that it needs, is raised unchanged.
+    """
+    try:
+        yield
+    except EquipoiseError:
+        raise
+    except (Exception, SystemExit) as error:
+        place = place_of_error(error)
+        if isinstance(error, ModuleNotFoundError):
+            if place is None and error.name and f"'{error.name}" in owner:
+                raise
+            raise SettingError(f"{place or owner} needs a missing module; install it: {error.name}") from error
+        if place is None:
+            raise SettingError(f"{owner} cannot be imported: {describe_error(error)}") from error
+        raise SettingError(f"{place}: {describe_error(error)}; correct it, then try again") from error
 
 
 def _module_of_file(kind: PlugKind, name: str) -> ModuleType:
@@ -145,7 +167,8 @@ def _module_of_file(kind: PlugKind, name: str) -> ModuleType:
     assert spec.loader is not None
     module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with _import_errors(f"'{name}'"):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[module_name]
         raise
@@ -160,10 +183,8 @@ def _class_of_entry_point(kind: PlugKind, name: str) -> PlugClass:
         raise SettingError(
             f"several installed packages define the {NOUNS[kind]} '{name}': {values}; uninstall all but one"
         )
-    try:
+    with _import_errors(f"the {NOUNS[kind]} '{name}' of {entry.value}"):
         target = entry.load()
-    except ImportError as error:
-        raise SettingError(f"the {NOUNS[kind]} '{name}' of {entry.value} cannot be imported: {error}") from error
     return _public_class(target) if isinstance(target, ModuleType) else target
 
 

@@ -6,7 +6,7 @@ turn = controller.update(state, observation)        # turn.knobs, turn.state, tu
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -57,6 +57,16 @@ class Controller(Protocol[S]):
 
 AnyController = Controller[Any]
 """A controller with any type of state, such as one that was built by name."""
+
+
+def scheduled_knobs(controller: AnyController) -> frozenset[str]:
+    """Return the knobs that a controller changes by a schedule (open loop): functions of the progress alone.
+
+    A controller declares them with an optional method of the same name; without it there are none. Their changes are
+    logged as all changes are, but not printed.
+    """
+    declared: Callable[[], frozenset[str]] | None = getattr(controller, "scheduled_knobs", None)
+    return declared() if declared else frozenset()
 
 
 def request(knobs: Knobs, values: Mapping[str, float]) -> Knobs:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from equipoise.core import printing
 from equipoise.core.data import Preparation
 from equipoise.core.files import find_files
 from equipoise.errors import DataError
@@ -92,7 +93,7 @@ def agree(number: int, singular: str, plural: str) -> str:
 
 def printable(path: str) -> str:
     """Return a printable form of a path with any bytes."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return printing.printable(path)
 
 
 def top_folder(path: str) -> str:

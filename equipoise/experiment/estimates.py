@@ -3,29 +3,40 @@
 import dataclasses
 import math
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from equipoise.core.events import Stepped
 from equipoise.experiment.assembly import assemble
+from equipoise.experiment.completion import complete
 from equipoise.experiment.launch import transfer_weights
 from equipoise.experiment.settings import Experiment
+from equipoise.experiment.time_budget import set_steps
 from equipoise.training.loop import train
 
 
 @dataclass(frozen=True, slots=True)
 class RunEstimate:
-    """Estimate from a few steps. `seconds`: of the whole run. `memory`: peak memory of the process so far, in bytes."""
+    """Estimate from a few steps. `seconds`: of the whole run. `memory`: peak memory of the process so far, in bytes.
+
+    `experiment`: all settings of the run, with the steps that follow from a time budget. `parameters`: number of
+    weights of each network.
+    """
 
     seconds: float
     memory: int
+    experiment: Experiment
+    parameters: Mapping[str, int] = field(default_factory=dict)
 
 
-def estimate(experiment: Experiment, steps: int = 4) -> RunEstimate:
+def estimate(experiment: Experiment, steps: int = 4, *, reserved: float = 0.0) -> RunEstimate:
     """Estimate a run by training a few steps in memory, without the first, which is slower.
 
-    The limits `images` and `seconds` of the experiment are taken into account.
+    The limits `images` and `seconds` of the experiment are taken into account. `reserved`: seconds of a time budget
+    that the report takes.
     """
+    experiment = set_steps(complete(experiment), reserved=reserved)
     training = assemble(experiment, None)
     if experiment.start_from:
         transfer_weights(training.state, Path(experiment.start_from))
@@ -36,7 +47,11 @@ def estimate(experiment: Experiment, steps: int = 4) -> RunEstimate:
     ends = [event.seconds for event in train(training) if isinstance(event, Stepped)]
     step_seconds = (ends[-1] - ends[0]) / max(1, len(ends) - 1)
     total = min(plan.steps, math.ceil(plan.images / plan.batch_size)) if plan.images else plan.steps
-    return RunEstimate(min(step_seconds * total, plan.seconds or math.inf), peak_memory())
+    parameters = {
+        name: sum(weight.numel() for weight in network.parameters())
+        for name, network in training.state.model.networks.items()
+    }
+    return RunEstimate(min(step_seconds * total, plan.seconds or math.inf), peak_memory(), experiment, parameters)
 
 
 def peak_memory() -> int:

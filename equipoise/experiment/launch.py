@@ -2,22 +2,21 @@
 
 import contextlib
 import dataclasses
-import json
-import random
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from equipoise.core.events import Event, Finished
-from equipoise.errors import CheckpointError, RunError, SettingError, unwritable
-from equipoise.experiment.assembly import EVALUATIONS, assemble
-from equipoise.experiment.completion import complete
+from equipoise.errors import CheckpointError, RunError, SettingError, resume_command, shell_path, unwritable
+from equipoise.experiment.assembly import EVALUATIONS, assemble, seed_global_generators
+from equipoise.experiment.completion import complete, with_moved_data
 from equipoise.experiment.files import load_run_experiment
 from equipoise.experiment.settings import Experiment, require
-from equipoise.runs.artifacts import write_text
+from equipoise.experiment.time_budget import set_steps
+from equipoise.runs.artifacts import encode_json, write_text
 from equipoise.runs.folders import create_run
 from equipoise.runs.log import Log
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, Run
@@ -31,45 +30,101 @@ MIN_SHARE = 0.05
 """Smallest share of a network that must fit; below it, the checkpoint is probably of another model or width."""
 
 
-def start(experiment: Experiment, folder: Path, interrupted: Callable[[], bool] = never_interrupted) -> Iterator[Event]:
+def start(
+    experiment: Experiment, folder: str | Path, interrupted: Callable[[], bool] = never_interrupted
+) -> Iterator[Event]:
     """Run an experiment in a new folder, yielding its events after they are logged.
 
     Raises EquipoiseError for an invalid experiment, before the folder is created.
     """
-    experiment = choose_evaluation_interval(complete(experiment))
+    folder, experiment = as_path(folder), settle(experiment)
     training = assemble(experiment, folder / CHECKPOINTS_FOLDER, interrupted)
     load_initial_weights(training, experiment)
     create_run(folder, experiment.to_json())
-    _seed_global_generators(require(experiment.seed, "seed"))
+    seed_global_generators(require(experiment.seed, "seed"))
     with _disk_errors(folder), Log(folder) as log:
         yield from _record_events(training, log)
+
+
+def settle(experiment: Experiment, *, begin: float | None = None, reserved: float = 0.0) -> Experiment:
+    """Complete an experiment, and set what is measured before a run: the steps of a time budget, and how often to
+    evaluate. A settled experiment is returned unchanged.
+
+    `begin`, `reserved`: start of the time budget and seconds for the report, see
+    :func:`~equipoise.experiment.time_budget.set_steps`. Raises EquipoiseError for an invalid experiment, and for one
+    that needs more memory than there is.
+    """
+    begin = time.monotonic() if begin is None else begin
+    experiment = complete(experiment)
+    return choose_evaluation_interval(set_steps(experiment, begin=begin, reserved=reserved))
 
 
 def resume(
-    folder: str | Path, steps: int | None = None, interrupted: Callable[[], bool] = never_interrupted
+    folder: str | Path,
+    steps: int | None = None,
+    interrupted: Callable[[], bool] = never_interrupted,
+    *,
+    data: str | Path | None = None,
 ) -> Iterator[Event]:
-    """Resume a run from its last checkpoint, or from the start if it has none.
+    """Resume a run from its last checkpoint, or from the start if it was killed before the first one.
 
     `steps`: new length of the whole run, which removes its limits of images and seconds and the stop at equilibrium.
-    Raises RunError if another process uses the run, or the weights that it starts from no longer exist.
+    `data`: new location of the data, which must have the same content. Raises RunError if another process uses the run,
+    or if its checkpoints or the weights that it starts from no longer exist.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     run, experiment = Run(folder), load_run_experiment(folder)
+    saved = find_checkpoints(run)
+    if data is not None:
+        experiment = with_moved_data(experiment, data)
     if steps is not None:
-        experiment = dataclasses.replace(experiment, steps=steps, images=None, seconds=None, stop_at_equilibrium=False)
+        experiment = dataclasses.replace(
+            experiment, steps=steps, images=None, seconds=None, budget=None, stop_at_equilibrium=False
+        )
     training = assemble(experiment, run.checkpoints, interrupted)
     with _disk_errors(folder), Log(folder) as log:
-        saved = checkpoint.find(run.checkpoints)
+        saved = find_checkpoints(run)  # again: another process may have saved one before it released the run
         _reload_initial_weights(training, experiment, folder, has_checkpoint=bool(saved))
-        _seed_global_generators(require(experiment.seed, "seed"))
+        seed_global_generators(require(experiment.seed, "seed"))
         if saved:
             _restore(training, saved[-1])
-        if steps is not None:
-            finished_steps = training.state.step
-            if steps <= finished_steps:
-                raise SettingError(f"{folder} has finished {finished_steps} steps; give --steps a larger number")
-            write_text(folder / EXPERIMENT_FILE, json.dumps(experiment.to_json(), indent=2) + "\n")
+        if steps is not None and steps <= training.state.step:
+            raise SettingError(f"{folder} has finished {training.state.step} steps; give --steps a larger number")
+        if steps is not None or data is not None:
+            write_text(folder / EXPERIMENT_FILE, encode_json(experiment.to_json(), EXPERIMENT_FILE))
         yield from _record_events(training, log)
+
+
+def as_path(value: str | Path) -> Path:
+    """Return the path of a run folder. Raises SettingError for a value of another type."""
+    if not isinstance(value, str | Path):
+        raise SettingError(f"the run folder must be a text or a Path, not {type(value).__name__}")
+    return Path(value).expanduser()
+
+
+def find_checkpoints(run: Run) -> list[Path]:
+    """List the checkpoints of a run, oldest first. Raises RunError if they existed and are missing or unreadable."""
+    try:
+        names = sorted(os.listdir(run.checkpoints))
+    except FileNotFoundError:
+        names = []
+    except OSError as error:
+        raise RunError(
+            f"{run.checkpoints} cannot be read: {error.strerror or error}; make it readable, then: "
+            f"{resume_command(run.folder)}"
+        ) from error
+    saved = checkpoint.find(run.checkpoints) if names else []
+    if saved:
+        return saved
+    last = max((line["step"] for line in run.lines("saved")), default=None)
+    weights = sorted(path.name for path in run.folder.glob("*.safetensors"))
+    if last is not None or weights:
+        evidence = f"its log has one of step {last}" if last is not None else f"it has {weights[0]}"
+        raise RunError(
+            f"{run.checkpoints} has no checkpoint, but {evidence}; restore that folder (is its drive mounted?), or "
+            f"start again in another folder: equipoise train --experiment {shell_path(run.folder / EXPERIMENT_FILE)}"
+        )
+    return []
 
 
 def choose_evaluation_interval(experiment: Experiment) -> Experiment:
@@ -111,13 +166,6 @@ def _restore(training: Training, saved: Path) -> None:
             f"{saved.name}/{checkpoint.STATE} was altered; delete that folder to resume from the checkpoint before "
             f"it: {saved}"
         ) from error
-
-
-def _seed_global_generators(seed: int) -> None:
-    """Seed the global generators: this package does not use them, but a custom model or data set may."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-    random.seed(seed)
 
 
 def _record_events(training: Training, log: Log) -> Iterator[Event]:
@@ -168,4 +216,4 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(unwritable(folder, error)) from error
+        raise RunError(unwritable(folder, error, then=resume_command(folder))) from error

@@ -50,7 +50,7 @@ class Journal:
             with path.open("ab") as file:
                 file.truncate(path.read_bytes().rfind(b"\n") + 1)
         except OSError as error:
-            raise RunError(unwritable(path.parent, error)) from error
+            raise RunError(unwritable(path.parent, error, has_out=True)) from error
         self._last_cpu = time.process_time()
         if not self.lines:
             self.append({"plan": digest})

@@ -46,7 +46,7 @@ def train_policy(plan: PolicyPlan, out: Path) -> Iterator[PolicyProgress]:
         try:
             write_bytes(out, encode_policy(build_policy(plan, journal)))
         except OSError as error:
-            raise RunError(unwritable(out.parent, error)) from error
+            raise RunError(unwritable(out.parent, error, has_out=True)) from error
 
 
 def plan_digest(plan: PolicyPlan) -> str:

@@ -4,17 +4,18 @@ Time is proportional to training steps; each set of samples is shown until the s
 never blended: the mean of two images is not an output of the generator.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from equipoise.errors import RunError, unwritable
+from equipoise.errors import RunError, report_command, unwritable
 from equipoise.report import film_frames, video_encoding
 from equipoise.report.film_samples import sample_area
 from equipoise.report.run_history import read_history, to_number
 from equipoise.report.samples import Samples, load_samples
+from equipoise.report.steps import ReportStep
 from equipoise.runs.artifacts import encode_png, write_bytes
 from equipoise.runs.run import EventLine, Run
 
@@ -23,6 +24,8 @@ FRAME_RATE = 15
 """Frames per second."""
 MIN_SECONDS, MAX_SECONDS, HOLD_SECONDS = 8.0, 30.0, 1.5
 """Minimum and maximum length of the film, and how long its last frame is repeated."""
+SECONDS_PER_FRAME = 0.03
+"""Seconds to draw and encode a frame, for estimates: measured on one core of 2026."""
 SECONDS_PER_SAMPLE = 0.2
 """How long each set of samples is shown, within the limits above."""
 
@@ -34,6 +37,17 @@ def write_film(run: Run) -> Path | None:
     without samples. Raises RunError if the folder is not a run, is damaged, or cannot be written, and if ffmpeg is not
     installed or fails.
     """
+    steps = film_steps(run)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            path: Path | None = end.value
+            return path
+
+
+def film_steps(run: Run) -> Generator[ReportStep, None, Path | None]:
+    """Write the film as :func:`write_film` does, yielding the progress after each frame; return the path."""
     history = read_history(run)
     lines = history.events_of("sampled")
     if not lines:
@@ -44,10 +58,17 @@ def write_film(run: Run) -> Path | None:
     renderer = film_frames.film_renderer(history, area)
     path = run.folder / FOLDER / FILE
     last: list[Image.Image] = []
-    frames = renderer.frames(_steps_and_samples(run, lines, steps, indices))
-    video_encoding.write_video(path, _hold_last_frame(frames, last), film_frames.SIZE, FRAME_RATE)
+    frames = _hold_last_frame(renderer.frames(_steps_and_samples(run, lines, steps, indices)), last)
+    count = len(steps) + round(HOLD_SECONDS * FRAME_RATE)
+    for done in video_encoding.video_steps(path, frames, film_frames.SIZE, FRAME_RATE):
+        yield ReportStep("film", done, count)
     _write_poster(path.with_name(POSTER), last[0])
     return path
+
+
+def estimate_seconds(samples: int) -> float:
+    """Estimate how long the film of a run with this number of sample files takes to write."""
+    return SECONDS_PER_FRAME * (len(_frame_steps(1, samples)) + round(HOLD_SECONDS * FRAME_RATE))
 
 
 def read_poster(run: Run) -> bytes | None:
@@ -98,4 +119,5 @@ def _write_poster(path: Path, frame: Image.Image) -> None:
     try:
         write_bytes(path, encode_png(frame))
     except OSError as error:
-        raise RunError(f"no film: {unwritable(path.parent, error)}") from error
+        run_folder = path.parents[1]
+        raise RunError(f"no film: {unwritable(run_folder, error, then=report_command(run_folder))}") from error

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from equipoise.errors import RunError, unwritable
+from equipoise.errors import RunError, report_command, unwritable
 from equipoise.report import film, html, progress_figure
 from equipoise.report.formatting import format_count, format_duration, format_number, one_line, symptom_words
 from equipoise.report.run_history import MetricHistory, RunHistory, read_history, to_mapping, to_number
@@ -91,7 +91,7 @@ def write_page(run: Run) -> Path:
     try:
         write_text(path, page)
     except OSError as error:
-        raise RunError(unwritable(run.folder, error)) from error
+        raise RunError(unwritable(run.folder, error, then=report_command(run.folder))) from error
     return path
 
 

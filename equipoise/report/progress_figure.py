@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.errors import RunError, unwritable
+from equipoise.errors import RunError, report_command, unwritable
 from equipoise.report import figure_panels, sample_plots
 from equipoise.report.figure_panels import DrawFunction
 from equipoise.report.formatting import format_count, one_line
@@ -55,7 +55,7 @@ def write_progress_figure(run: Run) -> Path:
         path.parent.mkdir(exist_ok=True)
         write_bytes(path, content)
     except OSError as error:
-        raise RunError(unwritable(path.parent, error)) from error
+        raise RunError(unwritable(run.folder, error, then=report_command(run.folder))) from error
     return path
 
 

@@ -1,9 +1,10 @@
 """Encoding of frames as a film: H.264 in MP4, which browsers, phones and QuickTime play."""
 
 import contextlib
+import os
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -23,10 +24,19 @@ def write_video(path: Path, frames: Iterable[Image.Image], size: tuple[int, int]
     The same frames give the same bytes with the same build of ffmpeg. Raises RunError if ffmpeg is not installed or
     fails, and if the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    for _ in video_steps(path, frames, size, rate):
+        pass
+
+
+def video_steps(path: Path, frames: Iterable[Image.Image], size: tuple[int, int], rate: int) -> Iterator[int]:
+    """Write a film as :func:`write_video` does, and yield the number of frames after each frame.
+
+    If the iterator is closed before its end, no file is written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(exist_ok=True)
-        _encode(_command(_find_ffmpeg(), partial, size, rate), frames)
+        yield from _encode(_command(_find_ffmpeg(), partial, size, rate), frames)
         partial.replace(path)
     except OSError as error:
         raise RunError(f"no film: {unwritable(path.parent, error)}") from error
@@ -60,7 +70,7 @@ def _command(ffmpeg: str, path: Path, size: tuple[int, int], rate: int) -> list[
     return [ffmpeg, *quiet, *source, *colours, *codec, *limits, *no_metadata, *target]
 
 
-def _encode(command: list[str], frames: Iterable[Image.Image]) -> None:
+def _encode(command: list[str], frames: Iterable[Image.Image]) -> Iterator[int]:
     """Run ffmpeg on the frames, in its own process group, so that Ctrl-C reaches only this process."""
     with tempfile.TemporaryFile() as error_output:
         try:
@@ -70,7 +80,7 @@ def _encode(command: list[str], frames: Iterable[Image.Image]) -> None:
         except OSError as error:
             raise RunError(f"no film: ffmpeg ({command[0]}) cannot be started: {error.strerror or error}") from error
         try:
-            _write_frames(ffmpeg, frames)
+            yield from _write_frames(ffmpeg, frames)
             code = ffmpeg.wait()
         finally:
             ffmpeg.kill()
@@ -81,11 +91,13 @@ def _encode(command: list[str], frames: Iterable[Image.Image]) -> None:
             raise RunError(f"no film: ffmpeg failed: {' '.join(lines[-1].split())}")
 
 
-def _write_frames(ffmpeg: "subprocess.Popen[bytes]", frames: Iterable[Image.Image]) -> None:
+def _write_frames(ffmpeg: "subprocess.Popen[bytes]", frames: Iterable[Image.Image]) -> Iterator[int]:
+    """Write the frames to ffmpeg, and yield their number after each."""
     assert ffmpeg.stdin is not None
     try:
         with ffmpeg.stdin as pipe:
-            for frame in frames:
+            for count, frame in enumerate(frames, 1):
                 pipe.write(frame.tobytes())
+                yield count
     except BrokenPipeError:
         return  # ffmpeg has failed; its exit code and error output say why.

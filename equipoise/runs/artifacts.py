@@ -59,13 +59,16 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
-def check_overwrite(paths: Iterable[Path], *, force: bool) -> None:
-    """Raise RunError if files that a command is about to write exist, unless `force` is set. Folders may exist."""
+def check_overwrite(paths: Iterable[Path], *, force: bool, flag: str = "--out") -> None:
+    """Raise RunError if files that a command is about to write exist, unless `force` is set. Folders may exist.
+
+    `flag`: the flag that names the output.
+    """
     existing = [] if force else [path for path in paths if path.is_symlink() or path.exists()]
     if existing:
         more = f" and {len(existing) - 1:,} other files of the output" if len(existing) > 1 else ""
         verb = "exist" if more else "exists"
-        raise RunError(f"{existing[0]}{more} {verb} already; choose another --out, or replace with --force")
+        raise RunError(f"{existing[0]}{more} {verb} already; choose another {flag}, or replace with --force")
 
 
 def write_samples(folder: Path, event: Sampled) -> str:

@@ -3,15 +3,14 @@
 import contextlib
 import errno
 import itertools
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from equipoise.errors import RunError, unwritable
-from equipoise.runs.artifacts import PARTIAL, write_text
+from equipoise.errors import RunError, resume_command, unwritable
+from equipoise.runs.artifacts import PARTIAL, encode_json, write_text
 from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE
 
 
@@ -21,19 +20,20 @@ def create_run(folder: Path, experiment: Mapping[str, object]) -> None:
     Raises RunError if the folder exists and is not empty, or cannot be written.
     """
     require_free(folder)
+    text = encode_json(experiment, EXPERIMENT_FILE)
     log = folder / EVENTS_FILE
     try:
-        with hold(log, BUSY, owner=folder):
+        with hold(log, BUSY, owner=folder, has_out=True):
             if (folder / EXPERIMENT_FILE).exists():  # created by another process in the meantime
                 require_free(folder)
             log.touch()
-            write_text(folder / EXPERIMENT_FILE, json.dumps(experiment, indent=2) + "\n")
+            write_text(folder / EXPERIMENT_FILE, text)
     except OSError as error:
         with contextlib.suppress(OSError):
             log.unlink(missing_ok=True)
             lock_of(log).unlink(missing_ok=True)
             folder.rmdir()
-        raise RunError(unwritable(folder, error)) from error
+        raise RunError(unwritable(folder, error, has_out=True)) from error
 
 
 def require_free(folder: Path) -> None:
@@ -46,8 +46,8 @@ def require_free(folder: Path) -> None:
             return
         is_run = (folder / EXPERIMENT_FILE).exists()
     except OSError as error:
-        raise RunError(unwritable(folder, error)) from error
-    hint = f"resume it with: equipoise resume {folder}; or" if is_run else "it is not empty;"
+        raise RunError(unwritable(folder, error, has_out=True)) from error
+    hint = f"resume it with: {resume_command(folder)}; or" if is_run else "it is not empty;"
     raise RunError(f"{folder} exists already; {hint} choose another folder with --out")
 
 
@@ -76,7 +76,7 @@ def claim_folder(folder: Path, stem: str) -> Iterator[Path]:
         except FileExistsError:
             continue
         except OSError as error:
-            raise RunError(unwritable(path, error)) from error
+            raise RunError(unwritable(path, error, has_out=True)) from error
     try:
         yield path
     finally:
@@ -104,11 +104,14 @@ def is_lock(path: Path) -> bool:
 
 
 @contextmanager
-def hold(path: Path, remedy: str, *, owner: Path | None = None, wait: bool = False) -> Iterator[None]:
+def hold(
+    path: Path, remedy: str, *, owner: Path | None = None, wait: bool = False, has_out: bool = False
+) -> Iterator[None]:
     """Hold the lock of a file for this process; creates the folder around it if necessary.
 
     `wait`: wait for another process instead of raising. Raises RunError, naming `owner` (default: `path`)
-    and `remedy`, if another process holds the lock, or if the lock file cannot be created.
+    and `remedy`, if another process holds the lock, or if the lock file cannot be created. `has_out`: whether the
+    command can write to another folder.
     """
     lock = FileLock(lock_of(path), timeout=-1 if wait else 0)
     try:
@@ -118,7 +121,7 @@ def hold(path: Path, remedy: str, *, owner: Path | None = None, wait: bool = Fal
         raise RunError(f"{owner or path} is in use by another process; {remedy}") from error
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            raise RunError(unwritable(path.parent, error)) from error
+            raise RunError(unwritable(path.parent, error, has_out=has_out)) from error
     try:
         yield
     finally:

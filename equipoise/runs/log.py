@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from equipoise.core.events import Event, Resumed, Sampled, Saved, Stepped
-from equipoise.errors import RunError, unwritable
+from equipoise.errors import RunError, resume_command, unwritable
 from equipoise.runs.artifacts import write_samples
 from equipoise.runs.folders import BUSY, hold
 from equipoise.runs.run import EVENTS_FILE, SAMPLES_FOLDER, EventLine, Run
@@ -34,7 +34,7 @@ class Log:
                 self._file: TextIO = stack.enter_context(path.open("a+", encoding="utf-8"))
                 _remove_partial_line(path, self._file)
             except OSError as error:
-                raise RunError(unwritable(folder, error)) from error
+                raise RunError(unwritable(folder, error, then=resume_command(folder))) from error
             self._resources = stack.pop_all()
 
     def __enter__(self) -> "Log":

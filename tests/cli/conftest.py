@@ -36,7 +36,7 @@ def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     # The files are read, so that a damaged run is still detected.
     figure = "equipoise.report.progress_figure.write_progress_figure"
     monkeypatch.setattr(figure, lambda run: (run.experiment(), run.lines()))
-    monkeypatch.setattr("equipoise.report.film.write_film", lambda run: None)
+    monkeypatch.setattr("equipoise.report.film.film_steps", lambda run: iter(()))
     monkeypatch.setattr("equipoise.report.page.write_page", write_page)
 
 

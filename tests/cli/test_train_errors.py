@@ -53,7 +53,7 @@ def test_missing_data(error_line) -> None:
         ('data = "digits"\nstpes = 5', "'stpes'", "'steps'"),
         ('data = "digits"\n[knobs]\nlr_q = 0.1', "'lr_q'", "'lr_"),
         ('data = "digits"\n[model]\nname = "dcgan"\nwidht = 5', "'widht'", "'width'"),
-        ('data = "digits"\nsteps = "many"', "steps", "integer"),
+        ('data = "digits"\nsteps = "many"', "steps", "whole number"),
         ("data = ", "lab.toml", "TOML"),
     ],
 )
@@ -103,7 +103,7 @@ INVALID_VALUES = [
     ("--threads 0", "threads = 0: it must be at least 1"),
     ("--threads -2", "threads = -2: it must be at least 1"),
     ("--seconds 0", "seconds = 0: it must be above 0"),
-    ("--seconds nan", "seconds = nan: it must be above 0"),
+    ("--seconds nan", "seconds = nan: it must be a finite number"),
     ("--seed -1", "seed = -1: it must be at least 0"),
     ("--option width=0", "width = 0: it must be at least 1"),
     ("--option latent_dim=-3", "latent_dim = -3: it must be at least 1"),

@@ -15,6 +15,7 @@ import pytest
 from equipoise.cli import main as cli
 from equipoise.cli.commands import _follow_run
 from equipoise.experiment import assembly
+from equipoise.report.steps import ReportFiles
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if "decisions" not in page.parts)
@@ -77,7 +78,7 @@ def run_command(args: list[str]) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assembly, "EVALUATION_SAMPLES", 250)
         if args[0] != "report":
-            patch.setattr(_follow_run, "write_report_files", lambda folder: (folder / "report.html", None))
+            patch.setattr(_follow_run, "write_report_files", lambda folder, **_: ReportFiles(folder / "report.html"))
         return cli.run(reduce(args))
 
 

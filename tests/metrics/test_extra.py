@@ -30,7 +30,7 @@ from equipoise.cli import main
 from equipoise.experiment import assembly
 from equipoise.report import film
 assembly.EVALUATION_SAMPLES = 16
-film.write_film = lambda run: None
+film.film_steps = lambda run: iter(())
 for words in json.loads(sys.argv[1]):
     print("exit code", main.run(words))
 """

@@ -1,104 +1,133 @@
 """Shared functions of commands that train: prepare data, show progress, stop a run safely, write its report."""
 
-import signal
-import sys
+import argparse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.cli.output import INTERRUPTED, UNHEALTHY, print_result
+from equipoise.cli.arguments import Parser, add_output_flags
+from equipoise.cli.output import INTERRUPTED, UNHEALTHY, Verbosity, print_error, print_result, verbosity_of
+from equipoise.cli.signals import StopRequest, interruptible
 from equipoise.core.observations import SERIOUS
-from equipoise.errors import EquipoiseError, RunError, unwritable
+from equipoise.errors import RunError, report_command, resume_command, shell_path, unwritable
 
 if TYPE_CHECKING:
+    from equipoise.cli.terminal import RunDisplay
     from equipoise.core.events import Event, Finished
     from equipoise.experiment.settings import Experiment
+    from equipoise.report.steps import ReportFiles
 
 
-def prepare_data(experiment: "Experiment", *, quiet: bool) -> None:
-    """Prepare the data of an experiment, if necessary, with a progress bar and notes on the data."""
+def prepare_data(experiment: "Experiment", *, quiet: bool) -> list[str]:
+    """Prepare the data of an experiment, if necessary, with a progress bar and notes on the data; return the notes."""
     from equipoise.cli.terminal import show_preparation
     from equipoise.experiment import completion
 
-    show_preparation(completion.prepare_data(experiment), quiet=quiet)
+    return show_preparation(completion.prepare_data(experiment), quiet=quiet)
 
 
-def follow_run(start: "Callable[[Callable[[], bool]], Iterator[Event]]", folder: Path, as_json: bool) -> int:
+@dataclass(frozen=True)
+class FollowOptions:
+    """Options of commands that train. `film`: whether the report has a film."""
+
+    verbosity: Verbosity = Verbosity.NORMAL
+    as_json: bool = False
+    film: bool = True
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "FollowOptions":
+        """Read the flags of :func:`add_follow_flags`."""
+        return cls(verbosity_of(args), args.json, not args.no_film)
+
+
+def add_follow_flags(parser: Parser) -> None:
+    """Add the flags of commands that train."""
+    parser.add_argument("--no-film", action="store_true", help="do not write the film of the run")
+    add_output_flags(parser)
+
+
+def follow_run(
+    start: "Callable[[Callable[[], bool]], Iterator[Event]]",
+    folder: Path,
+    experiment: "Experiment",
+    options: FollowOptions,
+) -> int:
     """Train while printing progress, then write film and report, print the result and return the exit code.
 
     `start`: function that takes a function which returns whether to stop, and returns the events of the run.
     """
     from equipoise.cli.terminal import show_run
 
-    with interruptible() as interrupted:
-        finished = show_run(start(interrupted), quiet=as_json)
+    with interruptible() as request:
+        finished = show_run(_defer_stops(start(request), request), _display(experiment, options))
     is_interrupted = finished.reason == "interrupted"
-    page = film = None
+    report: ReportFiles | None = None
     if is_interrupted:
-        text = f"stopped after step {finished.step}; everything is saved. Resume with: equipoise resume {folder}"
+        text = f"stopped after step {finished.step}; everything is saved. Resume with: {resume_command(folder)}"
     else:
         try:
-            page, film = write_report_files(folder)
-        except OSError as error:
-            raise RunError(unwritable(folder, error)) from error
+            report = write_report_files(folder, film=options.film, quiet=options.verbosity is Verbosity.QUIET)
         except KeyboardInterrupt:
-            message = f"stopped; the run is complete, but its report is not. Write it with: equipoise report {folder}"
-            print(f"\nequipoise: {message}", file=sys.stderr)
-            return INTERRUPTED
-        text = report_text(page, film)
-    files = {name: str(path) if path else None for name, path in (("report", page), ("film", film))}
+            message = f"stopped; the run is complete, but its report is not. Write it with: {report_command(folder)}"
+            return print_error(message, INTERRUPTED, as_json=options.as_json)
+        text = report_text(report)
+    files = {
+        "report": str(report.page) if report else None,
+        "film": str(report.film) if report and report.film else None,
+    }
     outcome = {name: getattr(finished, name) for name in ("step", "images", "seconds", "reason", "verdict")}
     is_unhealthy = finished.verdict != "healthy" and not is_interrupted
     if is_unhealthy:
         text = f"{text}\n{_unhealthy_text(finished, folder)}"
-    print_result(as_json, {"run": str(folder), **files, **outcome}, text)
+    print_result(options.as_json, {"run": str(folder), **files, **outcome}, text)
     return INTERRUPTED if is_interrupted else UNHEALTHY if is_unhealthy else 0
 
 
-def write_report_files(folder: Path, *, film: bool = True) -> tuple[Path, Path | None]:
-    """Write figures, film and page of a run; return the paths of the page and of the film (None without a film).
+def _defer_stops(events: "Iterator[Event]", request: StopRequest) -> "Iterator[Event]":
+    """Yield the same events. From the first one on, when there is something to save, a signal only requests a stop."""
+    for event in events:
+        request.defer()
+        yield event
+
+
+def _display(experiment: "Experiment", options: FollowOptions) -> "RunDisplay":
+    """Return how to show a run: its knobs with schedules, and an estimate of the time for the report."""
+    from equipoise.cli.terminal import RunDisplay
+    from equipoise.core import catalog
+    from equipoise.core.controller import AnyController, scheduled_knobs
+    from equipoise.report.steps import estimate_seconds
+
+    controller = experiment.controller
+    scheduled: frozenset[str] = frozenset()
+    if controller is not None:
+        built: AnyController = catalog.build("controllers", controller.name, controller.options)
+        scheduled = scheduled_knobs(built)
+    samples = (experiment.steps or 0) // (experiment.sample_every or 1) + 1
+    return RunDisplay(options.verbosity, scheduled, estimate_seconds(samples, film=options.film))
+
+
+def write_report_files(folder: Path, *, film: bool = True, quiet: bool = False) -> "ReportFiles":
+    """Write figures, film and page of a run, with a progress bar unless `quiet`; return their paths.
 
     If the film fails, an error is printed and the page is written without it. Raises RunError if figures or page fail.
     """
-    from equipoise.report.film import write_film
-    from equipoise.report.page import write_page
-    from equipoise.report.progress_figure import write_progress_figure
+    from equipoise.cli.terminal import show_steps
+    from equipoise.report.steps import report_steps
     from equipoise.runs.run import Run
 
-    run, film_path = Run(folder), None
-    write_progress_figure(run)
-    if film:
-        try:
-            film_path = write_film(run)
-        except EquipoiseError as error:
-            print(f"equipoise: {error}", file=sys.stderr)
-    return write_page(run), film_path
-
-
-def report_text(page: Path, film: Path | None) -> str:
-    """Format the paths of the page and the film."""
-    return (f"film: {film}\n" if film else "") + f"report: {page}"
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Catch Ctrl-C and SIGTERM: the first requests a stop, reported by the yielded function; the second exits."""
-    is_interrupted = False
-
-    def on_signal(number: int, frame: object) -> None:
-        nonlocal is_interrupted
-        if is_interrupted:
-            sys.exit(INTERRUPTED)
-        is_interrupted = True
-        print("\nsaving after this step; press Ctrl-C again to stop immediately", file=sys.stderr)
-
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: is_interrupted
-    finally:
-        for number, action in previous.items():
-            signal.signal(number, action)
+        files = show_steps(report_steps(Run(folder), film=film), quiet=quiet)
+    except OSError as error:
+        raise RunError(unwritable(folder, error, then=report_command(folder))) from error
+    if files.film_error:
+        print_error(files.film_error)
+    return files
+
+
+def report_text(files: "ReportFiles") -> str:
+    """Format the paths of the page and the film."""
+    return (f"film: {files.film}\n" if files.film else "") + f"report: {files.page}"
 
 
 def _unhealthy_text(finished: "Finished", folder: Path) -> str:
@@ -109,4 +138,4 @@ def _unhealthy_text(finished: "Finished", folder: Path) -> str:
         return f"the run diverged at step {finished.step}: a loss or gradient was not finite; reduce lr_d and lr_g"
     findings = Run(folder).lines("sensed")[-1]["health"]["findings"]
     symptoms = ", ".join(finding["symptom"].replace("_", " ") for finding in findings if finding["severity"] >= SERIOUS)
-    return f"the run ended unhealthy: {symptoms}. For evidence and advice: equipoise diagnose {folder}"
+    return f"the run ended unhealthy: {symptoms}. For evidence and advice: equipoise diagnose {shell_path(folder)}"

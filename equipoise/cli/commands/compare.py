@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.cli.arguments import Parser, add_json_flag
-from equipoise.cli.commands._follow_run import interruptible
-from equipoise.cli.output import INTERRUPTED, UNHEALTHY, print_result
+from equipoise.cli.arguments import Parser, add_output_flags, output_folder
+from equipoise.cli.output import INTERRUPTED, UNHEALTHY, Verbosity, print_result, verbosity_of
+from equipoise.cli.signals import interruptible
+from equipoise.core.printing import printable
 from equipoise.errors import SettingError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--seeds", type=int, metavar="N", help="use only the first N seeds of the plan; default: all")
     parser.add_argument("--report-only", action="store_true", help="only write the report of the existing runs")
     parser.add_argument("--dry-run", action="store_true", help="only print the number of runs and the estimated time")
-    add_json_flag(parser)
+    add_output_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     processes = os.cpu_count() or 1 if args.processes is None else args.processes
     if processes < 1:
         raise SettingError(f"--processes {processes}: it must be at least 1")
-    folder = ComparisonFolder(Path(args.out) if args.out else Path("comparisons") / path.stem)
+    folder = ComparisonFolder(output_folder(args.out) or Path("comparisons") / path.stem)
     if args.report_only:
         report = page.write_report(folder)
         print_result(args.json, {"report": str(report)}, f"report: {report}")
@@ -58,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return _dry_run(plan, processes, args.json)
     plan = create_or_open(folder, plan, path.read_text())
-    return _execute(plan, folder, processes, args.json)
+    return _execute(plan, folder, processes, args)
 
 
-def _execute(plan: "ComparisonPlan", folder: "ComparisonFolder", processes: int, as_json: bool) -> int:
+def _execute(plan: "ComparisonPlan", folder: "ComparisonFolder", processes: int, args: argparse.Namespace) -> int:
     """Execute all jobs that are not done, write the report and print the result."""
     from equipoise.comparison import page
     from equipoise.comparison.jobs import JobProgress, execute_jobs
@@ -69,7 +70,9 @@ def _execute(plan: "ComparisonPlan", folder: "ComparisonFolder", processes: int,
     failed: dict[str, str] = {}
     last, start = JobProgress(0, 0), time.monotonic()
     with interruptible() as interrupted:
-        for last in _show_progress(execute_jobs(plan, folder, processes, interrupted), as_json):
+        interrupted.defer()
+        is_quiet = verbosity_of(args) is Verbosity.QUIET
+        for last in _show_progress(execute_jobs(plan, folder, processes, interrupted), is_quiet):
             if last.job and last.error:
                 failed[last.job.name] = last.error
         is_stopped = interrupted() and last.done < last.total
@@ -86,17 +89,18 @@ def _execute(plan: "ComparisonPlan", folder: "ComparisonFolder", processes: int,
     lines.append(f"{last.done} of {last.total} jobs done; report: {report}")
     if is_stopped:
         lines.append("stopped; everything is saved. To continue, run the same command again")
-    print_result(as_json, result, "\n".join(lines))
+    print_result(args.json, result, "\n".join(lines))
     return INTERRUPTED if is_stopped else UNHEALTHY if failed else 0
 
 
 def _show_progress(events: "Iterator[JobProgress]", quiet: bool) -> "Iterator[JobProgress]":
     """Yield the same events while printing them, with a progress bar in a terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True, quiet=quiet)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    from equipoise.cli.terminal import make_console
+
+    console = make_console(quiet=quiet)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
         bar = progress.add_task("comparing")
         for event in events:
@@ -104,7 +108,7 @@ def _show_progress(events: "Iterator[JobProgress]", quiet: bool) -> "Iterator[Jo
             line = f"{event.done} of {event.total} jobs done"
             if event.job:
                 line += f"; {event.job.name} failed: {event.error}" if event.error else f": {event.job.name}"
-            progress.console.print(line, highlight=False, soft_wrap=True, markup=False)
+            progress.console.print(printable(line), soft_wrap=True)
             yield event
 
 

@@ -19,7 +19,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report and print its path."""
-    page, film = _follow_run.write_report_files(Path(args.run), film=not args.no_film)
-    result = {"report": str(page), "film": str(film) if film else None}
-    print_result(args.json, result, _follow_run.report_text(page, film))
+    files = _follow_run.write_report_files(Path(args.run), film=not args.no_film, quiet=args.json)
+    result = {"report": str(files.page), "film": str(files.film) if files.film else None}
+    print_result(args.json, result, _follow_run.report_text(files))
     return 0

@@ -3,18 +3,19 @@
 import argparse
 import dataclasses
 import inspect
-import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args, get_origin, get_type_hints
 
-from equipoise.cli.arguments import Parser, add_json_flag, parse_pairs
-from equipoise.cli.commands._follow_run import follow_run, prepare_data
-from equipoise.cli.output import print_result
+from equipoise.cli.arguments import Parser, output_folder, parse_pairs
+from equipoise.cli.commands._dry_run import show_dry_run
+from equipoise.cli.commands._follow_run import FollowOptions, add_follow_flags, follow_run, prepare_data
+from equipoise.cli.output import Verbosity, verbosity_of
 from equipoise.core import catalog
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.experiment.completion import complete
+from equipoise.experiment.completion import SAMPLES_PER_RUN, complete
 from equipoise.experiment.data_source import read_path_with
 from equipoise.experiment.files import load_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec, SettingSpec, require, setting_specs
@@ -53,9 +54,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the settings, the time and the memory of the run without starting it; prepares the data",
+        help="print what the run would do, its time and memory, without starting it; prepares the data",
     )
-    add_json_flag(parser)
+    add_follow_flags(parser)
 
 
 def _add_flag(parser: Parser, name: str, spec: SettingSpec, hint: object) -> None:
@@ -77,27 +78,33 @@ def _add_flag(parser: Parser, name: str, spec: SettingSpec, hint: object) -> Non
 
 def run(args: argparse.Namespace) -> int:
     """Train a model."""
-    experiment = complete(experiment_of(args))
+    notes: list[str] = []
+    begin_of_budget = time.monotonic()
+    experiment = complete(experiment_of(args, notes))
+    out = output_folder(args.out)
     from equipoise.experiment import launch
+    from equipoise.report.steps import estimate_seconds
     from equipoise.runs import tracking
     from equipoise.runs.folders import claim_folder, next_free_folder
 
     if args.dry_run:
-        folder = Path(args.out) if args.out else next_free_folder(RUNS, _folder_stem(experiment))
-        return _dry_run(experiment, folder, args.json)
+        folder = out or next_free_folder(RUNS, _folder_stem(experiment))
+        return show_dry_run(experiment, folder, notes, args.words, args.json)
     track = experiment.track or "off"
-    tracking.check_installed(track)
-    with nullcontext(Path(args.out)) if args.out else claim_folder(RUNS, _folder_stem(experiment)) as folder:
+    tracking.check_ready(track)
+    report_seconds = estimate_seconds(SAMPLES_PER_RUN, film=not args.no_film)
+    experiment = launch.settle(experiment, begin=begin_of_budget, reserved=report_seconds)
+    with nullcontext(out) if out else claim_folder(RUNS, _folder_stem(experiment)) as folder:
 
         def begin(interrupted: Callable[[], bool]) -> Iterator["Event"]:
             events = launch.start(experiment, folder, interrupted)
             return tracking.track_events(events, track, folder, experiment.to_json())
 
-        return follow_run(begin, folder, args.json)
+        return follow_run(begin, folder, experiment, FollowOptions.of(args))
 
 
-def experiment_of(args: argparse.Namespace) -> Experiment:
-    """Build the experiment: the file, overridden by the flags. Prepares the data."""
+def experiment_of(args: argparse.Namespace, notes: list[str] | None = None) -> Experiment:
+    """Build the experiment: the file, overridden by the flags. Prepares the data, and adds notes on it to `notes`."""
     file = load_experiment(Path(args.experiment)) if args.experiment else Experiment()
     knobs = {name: _knob_value(text) for name, text in parse_pairs(args.knobs, "--set").items()}
     model_options, plug_options = _split_options(parse_pairs(args.options, "--option"))
@@ -109,7 +116,9 @@ def experiment_of(args: argparse.Namespace) -> Experiment:
         if key in plug_options:
             experiment = _with_plug(experiment, key, _with_options(experiment, key, plug_options[key]))
         if key == "data" and experiment.data:
-            prepare_data(experiment, quiet=args.json)
+            data_notes = prepare_data(experiment, quiet=verbosity_of(args) is Verbosity.QUIET)
+            if notes is not None:
+                notes.extend(data_notes)
     return experiment
 
 
@@ -200,19 +209,3 @@ def _folder_stem(experiment: Experiment) -> str:
     """Return the first part of the name of a run folder: digits-dcgan."""
     plugs = (require(experiment.data, "data"), require(experiment.model, "model"))
     return "-".join(Path(plug.name).name.replace(".py", "").replace(":", "-") for plug in plugs)
-
-
-def _dry_run(experiment: Experiment, folder: Path, as_json: bool) -> int:
-    from equipoise.experiment.estimates import estimate
-    from equipoise.report.formatting import format_duration
-    from equipoise.runs.folders import require_free
-
-    require_free(folder)
-    cost = estimate(experiment)
-    settings = experiment.to_json()
-    text = "\n".join(f"{name:20} {json.dumps(value)}" for name, value in settings.items())
-    duration, memory = format_duration(cost.seconds), f"{cost.memory / 2**30:.1f} GiB"
-    text += f"\n\nrun folder: {folder}\nestimated time: {duration}\nestimated memory: {memory}"
-    result = {"experiment": settings, "out": str(folder), "seconds": cost.seconds, "memory": cost.memory}
-    print_result(as_json, result, text)
-    return 0

@@ -1,11 +1,10 @@
 """Train a policy for a learned controller in many short runs."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from equipoise.cli.arguments import Parser, add_json_flag
-from equipoise.cli.output import INTERRUPTED, print_result
+from equipoise.cli.arguments import Parser, add_output_flags, output_folder
+from equipoise.cli.output import INTERRUPTED, Verbosity, print_error, print_result, verbosity_of
 
 ORDER = 120
 CONTROLLERS = {"residual": "learnable", "brief": "learnable:brief"}
@@ -20,7 +19,7 @@ def add_arguments(parser: Parser) -> None:
         help="plan with the kind of policy, the training method and the tasks; examples: experiments/policies",
     )
     parser.add_argument("--out", metavar="FILE", help="policy file; default: policies/PLAN.safetensors")
-    add_json_flag(parser)
+    add_output_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,15 +32,15 @@ def run(args: argparse.Namespace) -> int:
 
     path = Path(args.plan)
     plan = load_policy_plan(path)
-    out = Path(args.out) if args.out else Path("policies") / f"{path.stem}.safetensors"
+    out = output_folder(args.out) or Path("policies") / f"{path.stem}.safetensors"
     parts = (
         Preparation(f"training {plan.kind}", part.done, part.total, part.message) for part in train_policy(plan, out)
     )
     try:
-        show_preparation(parts, quiet=args.json)
+        show_preparation(parts, quiet=verbosity_of(args) is Verbosity.QUIET)
     except KeyboardInterrupt:
-        print("stopped; completed parts are saved. To continue, run the same command again", file=sys.stderr)
-        return INTERRUPTED
+        message = "stopped; completed parts are saved. To continue, run the same command again"
+        return print_error(message, INTERRUPTED, as_json=args.json)
     loaded = load_policy(str(out))
     seconds = cpu_seconds(plan, out)
     result = {
