@@ -135,19 +135,16 @@ def choose_scale(statistics: ValueStatistics) -> Scale:
 
 def _whole_scale(statistics: ValueStatistics) -> Scale:
     """Return the scale of whole numbers: from 0 to the end of the depth that is used, or only the range that is."""
-    bottom, top = statistics.quantiles[0], statistics.quantiles[-1]
-    depth, usual = _depth(statistics.high), _depth(top)
+    low, high = statistics.inner_low, statistics.inner_high
+    depth, usual = _depth(statistics.high), _depth(high)
     reason = f"{depth} bits are used"
     higher = sum(count for bits, count in statistics.highest.items() if int(bits) > usual)
     if depth > usual and (depth - usual >= FAR_BITS or higher <= FEW_IMAGES * statistics.measured):
-        reason = (
-            f"{usual} bits are used, except by 0.1% of the values, up to {_number(statistics.high)}, which are clipped"
-        )
+        reason = f"{usual} bits are used, except by a few values up to {_number(statistics.high)}, which are clipped"
         depth = usual
     full = 2.0**depth - 1
-    if top - bottom < NARROW * full and statistics.low > 0:
-        low, high = _robust_ends(statistics)
-        return Scale(low, high, f"only {(top - bottom) / full:.1%} of {depth} bits are used")
+    if high - low < NARROW * full and low > 0:
+        return Scale(low, high, f"only {(high - low) / full:.1%} of {depth} bits are used")
     return Scale(0.0, full, reason)
 
 
@@ -159,34 +156,20 @@ def _depth(value: float) -> int:
 
 def _fraction_scale(statistics: ValueStatistics) -> Scale:
     """Return the scale of fractions and signed numbers: a usual one that they use, or from end to end."""
-    low, high = _robust_ends(statistics)
+    low, high = statistics.inner_low, statistics.inner_high
+    is_clipped = (low, high) != (statistics.low, statistics.high)
     spread = high - low
     for black, white in ((0.0, 1.0), (-1.0, 1.0)):
         margin = TOLERANCE * (white - black)
         fits = black - margin <= low and high <= white + margin
         if fits and spread >= NARROW * (white - black) and (black == 0 or low < -margin):
             return Scale(black, white, f"the values are in [{black:g}, {white:g}]")
-    if -1 <= low < BYTES_HIGH / 2 and BYTES_HIGH <= high <= 256 and not _is_clipped(statistics):
+    if -1 <= low < BYTES_HIGH / 2 and BYTES_HIGH <= high <= 256:
         return Scale(0.0, 255.0, "the values are in [0, 255]")
     reason = "from the lowest to the highest value"
-    if _is_clipped(statistics):
-        reason = "without 0.1% of the values at an end that is far from the others, which are clipped"
+    if is_clipped:
+        reason += ", except a few values far from all others, which are clipped"
     return Scale(low, high, reason)
-
-
-def _is_clipped(statistics: ValueStatistics) -> bool:
-    return _robust_ends(statistics) != (statistics.low, statistics.high)
-
-
-def _robust_ends(statistics: ValueStatistics) -> tuple[float, float]:
-    """Return the lowest and highest value; in place of one that is far from the others, the 0.1% percentile."""
-    bottom, top = statistics.quantiles[0], statistics.quantiles[-1]
-    spread = top - bottom
-    if spread <= 0:
-        return statistics.low, statistics.high
-    low = bottom if bottom - statistics.low > spread else statistics.low
-    high = top if statistics.high - top > spread else statistics.high
-    return low, high
 
 
 def _depth_notes(statistics: ValueStatistics, scale: Scale, *, full_scale: bool) -> Iterator[str]:

@@ -32,7 +32,7 @@ from equipoise.data._pixel_values import (
 from equipoise.data._sources import Source
 from equipoise.errors import DataError
 
-VERSION = 1
+VERSION = 2
 """Version of the statistics; incremented when they change."""
 TASK = "measuring values"
 MAX_MEASURED = 4000
@@ -49,6 +49,8 @@ BORDER_SHARE = 1 / 8
 MARK_VALUES = 16
 """Smallest number of other values from which a lonely extreme value counts as a mark of missing values."""
 MARK_SHARE = 0.001
+TYPE_LIMITS, HUGE = (2**15 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1), 1e15
+"""Large values that mark missing values: the largest ones of whole numbers, and those that fractions use."""
 
 
 class ItemKind(NamedTuple):
@@ -67,7 +69,8 @@ class ValueStatistics:
     `types`: number of measured images per type, such as uint16. `layouts`: number of arrays per layout; `ambiguous`:
     of those that could be both. `whole`: whether all values are whole numbers; `mixed`: whether the images of some
     types have whole numbers and others fractions. `low`, `high`: extremes without `mark`, a value far from all others;
-    `mark_share`: its share. `quantiles`: at PERCENTILES. `highest`: number of images per bits of their largest value.
+    `mark_share`: its share. `inner_low`, `inner_high`: extremes without rare values that are far from the others.
+    `quantiles`: at PERCENTILES. `highest`: number of images per bits of their largest value.
     `constant`: number of images with a single value; `inverted`: whose smaller values are brighter, as their file
     says; `bright_borders`, `dark_borders`: whose border is far brighter or darker than their centre.
     """
@@ -82,6 +85,8 @@ class ValueStatistics:
     mixed: bool = False
     low: float = 0.0
     high: float = 0.0
+    inner_low: float = 0.0
+    inner_high: float = 0.0
     quantiles: tuple[float, ...] = (0.0,) * len(PERCENTILES)
     mark: float | None = None
     mark_share: float = 0.0
@@ -125,15 +130,15 @@ def _measure(source: Source) -> Generator[Preparation, None, ValueStatistics]:
     paths = [file.path for file in source.files]
     known: dict[bytes, ItemKind] = {}
     kinds = {path: _item_kind(source, path, known) for path in paths if not path.lower().endswith(EIGHT_BIT_ENDINGS)}
-    layouts = Counter(kind.layout for kind in kinds.values() if kind.layout)
-    base = ValueStatistics(len(paths), layouts=layouts, ambiguous=sum(kind.ambiguous for kind in kinds.values()))
+    layouts: Counter[str] = Counter(kind.layout for kind in kinds.values() if kind.layout)
+    base = ValueStatistics(len(paths), layouts=dict(layouts), ambiguous=sum(kind.ambiguous for kind in kinds.values()))
     deep = [file for file in source.files if file.path in kinds and kinds[file.path].deep]
     step = -(-len(deep) // MAX_MEASURED)
     chosen = deep[:: step or 1]
     if not chosen:
         return base
     kept = min(MAX_VALUES_PER_IMAGE, max(MIN_VALUES_PER_IMAGE, MAX_VALUES // len(chosen)))
-    layout: Layout | None = max(layouts, key=lambda name: layouts[name], default=None)
+    layout: Layout | None = "NCHW" if layouts["NCHW"] > layouts["NHWC"] else "NHWC" if layouts else None
     rows: list[npt.NDArray[np.float64]] = []
     facts: Counter[str] = Counter()
     for number, read in enumerate(decode_files(source, chosen, partial(_read_values, kept, layout)), start=1):
@@ -212,12 +217,13 @@ def _summarise(
 ) -> ValueStatistics:
     heads = np.stack([row[:HEAD] for row in rows])
     sample = np.sort(np.concatenate([row[HEAD:] for row in rows]))
-    low, high = float(heads[:, 0].min()), float(heads[:, 1].max())
-    mark, share = _find_mark(sample, low, high)
+    mark, share = _find_mark(sample)
+    ends = heads[:, :2].ravel()
     if mark is not None:
-        sample = sample[sample != mark]
-        low, high = float(sample[0]), float(sample[-1])
+        sample, ends = sample[sample != mark], ends[ends != mark]
     quantiles = tuple(float(value) for value in np.percentile(sample, PERCENTILES))
+    values = np.unique(np.concatenate([sample, ends]))
+    inner_low, inner_high = _inner_ends(values, quantiles[0], quantiles[-1])
     contrast = (heads[:, 2] - heads[:, 3]) / max(quantiles[-1] - quantiles[0], 1e-300)
     return ValueStatistics(
         base.images,
@@ -228,30 +234,45 @@ def _summarise(
         ambiguous=base.ambiguous,
         whole=facts["whole"] == len(rows),
         mixed=0 < facts["whole"] < len(rows),
-        low=low,
-        high=high,
+        low=float(values[0]),
+        high=float(values[-1]),
+        inner_low=inner_low,
+        inner_high=inner_high,
         quantiles=quantiles,
         mark=mark,
         mark_share=share,
         highest={name.removeprefix("highest "): count for name, count in facts.items() if name.startswith("highest ")},
         constant=facts["constant"],
         inverted=facts["inverted"],
-        bright_borders=int((contrast > 0.3).sum()),
-        dark_borders=int((contrast < -0.3).sum()),
+        bright_borders=int((contrast > 0.3).sum()) if mark is None else 0,
+        dark_borders=int((contrast < -0.3).sum()) if mark is None else 0,
     )
 
 
-def _find_mark(sample: npt.NDArray[np.float64], low: float, high: float) -> tuple[float | None, float]:
+def _find_mark(sample: npt.NDArray[np.float64]) -> tuple[float | None, float]:
     """Return an extreme value that marks missing values, such as -9999, and its share; None if there is none.
 
-    It is exactly repeated, negative or the largest value, and farther from the others than these are spread.
+    It is exactly repeated, and farther from the others than these are spread: a negative value, or the largest one of
+    a type, or one that no physical unit has.
     """
-    for extreme in (low, high):
+    low, high = float(sample[0]), float(sample[-1])
+    candidates = [low] * (low < 0) + [high] * (high in TYPE_LIMITS or high > HUGE)
+    for extreme in candidates:
         rest = sample[sample != extreme]
         share = 1 - len(rest) / len(sample)
-        if (extreme == low and low >= 0) or share < MARK_SHARE or len(np.unique(rest)) < MARK_VALUES:
+        if share < MARK_SHARE or len(np.unique(rest)) < MARK_VALUES:
             continue
         gap = rest[0] - extreme if extreme == low else extreme - rest[-1]
         if gap > rest[-1] - rest[0]:
             return extreme, share
     return None, 0.0
+
+
+def _inner_ends(values: npt.NDArray[np.float64], bottom: float, top: float) -> tuple[float, float]:
+    """Return the extremes of sorted values up to the first wide gap beyond the percentiles `bottom` and `top`."""
+    widest = (top - bottom) / 2
+    above, below = values[values >= top], values[values <= bottom][::-1]
+    far_above, far_below = np.flatnonzero(np.diff(above) > widest), np.flatnonzero(-np.diff(below) > widest)
+    high = above[far_above[0]] if len(far_above) else values[-1]
+    low = below[far_below[0]] if len(far_below) else values[0]
+    return float(low), float(high)
