@@ -114,6 +114,12 @@ def decode_halves(content: bytes, target: ImageFormat) -> Decoded:
     return Decoded(pixels, _facts(half, loaded, target))
 
 
+def decode_whole(content: bytes, target: ImageFormat) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+    """Decode an image file at its own size: (3, H, W), upright, composited on the background; see `decode`."""
+    loaded = _load(content, target, halves=2)  # 2: at full size
+    return _merge([np.asarray(plane) for plane in loaded.planes], loaded.planes[0].mode, target)
+
+
 def can_split(width: int, height: int) -> bool:
     """Return whether an image of this size can be two images side by side."""
     return width > height and width % 2 == 0
@@ -212,12 +218,18 @@ def _backdrop(target: ImageFormat) -> float:
 
 def _pixels(planes: list[Image.Image], target: ImageFormat) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
     """Return the pixels in the target format: (3, size, size)."""
-    squares = [np.asarray(_square(plane, target)) for plane in planes]
-    if planes[0].mode == "RGB":
-        pixels: npt.NDArray[np.uint8] = squares[0].transpose(2, 0, 1)
+    return _merge([np.asarray(_square(plane, target)) for plane in planes], planes[0].mode, target)
+
+
+def _merge(
+    arrays: list[npt.NDArray[np.uint8]], mode: str, target: ImageFormat
+) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+    """Return one array (3, H, W) of an RGB image, or of 1 or 3 planes of floats."""
+    if mode == "RGB":
+        pixels: npt.NDArray[np.uint8] = arrays[0].transpose(2, 0, 1)
         return pixels if target.black is None else pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
-    scaled = np.clip(np.stack(squares), -1, 1).astype(np.float32)
-    return np.repeat(scaled, 3 // len(planes), axis=0)
+    scaled = np.clip(np.stack(arrays), -1, 1).astype(np.float32)
+    return np.repeat(scaled, 3 // len(arrays), axis=0)
 
 
 def _facts(size: tuple[int, int], loaded: LoadedImage, target: ImageFormat) -> dict[str, int]:
@@ -243,17 +255,26 @@ def _value_facts(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> dic
 
 def default_size(source: Source) -> int:
     """Return the largest default size that the median of the shorter sides reaches, with tolerance 1/8."""
-    files = source.files
-    step = max(1, len(files) // SIZE_SAMPLE)
-    sides = [side for file in files[::step][:SIZE_SAMPLE] if (side := shorter_side(source, file.path))]
+    sides = [min(size) for size in _sample_sizes(source)]
     middle = statistics.median(sides) if sides else MAX_DEFAULT_SIZE
     return max((size for size in SIZES if size <= min(MAX_DEFAULT_SIZE, middle * 8 / 7)), default=SIZES[0])
 
 
-def shorter_side(source: Source, path: str) -> int | None:
-    """Return the shorter side of an image in pixels, from its header; None if it cannot be read."""
-    size = read_size(source, path)
-    return min(size) if size else None
+def own_size(source: Source) -> int:
+    """Return the side of the images in pixels if they are squares of one size, otherwise the default size."""
+    sizes = set(_sample_sizes(source))
+    if len(sizes) == 1:
+        width, height = sizes.pop()
+        if width == height:
+            return width
+    return default_size(source)
+
+
+def _sample_sizes(source: Source) -> list[tuple[int, int]]:
+    """Read width and height of images spread over the source, at most SIZE_SAMPLE of them, from their headers."""
+    files = source.files
+    step = max(1, len(files) // SIZE_SAMPLE)
+    return [size for file in files[::step][:SIZE_SAMPLE] if (size := read_size(source, file.path))]
 
 
 def read_size(source: Source, path: str) -> tuple[int, int] | None:

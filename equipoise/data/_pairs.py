@@ -1,9 +1,9 @@
 """Streams over two sets of images: aligned pairs, and unrelated sets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, uint8
 
 from equipoise.core.data import PairedBatch, Split, UnpairedBatch
 from equipoise.data._arrays import batch_indices, check_split_size, luma
@@ -15,7 +15,10 @@ SOURCE_SEED_OFFSET = 0x5EED
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageRows:
-    """A subset of images. `array`: (N, C, H, W) uint8. `rows`: (M,) int64, the subset. `luma`: convert to grey."""
+    """A subset of images. `array`: (N, C, H, W), uint8 or float32 in [-1, 1]. `rows`: (M,) int64, the subset.
+
+    `luma`: convert to grey.
+    """
 
     array: Tensor
     rows: Tensor
@@ -26,7 +29,8 @@ class ImageRows:
 
     def select(self, indices: Tensor) -> Tensor:
         """Return (B, C, H, W) float32 in [-1, 1], of indices (B,) into `rows`."""
-        images = self.array.index_select(0, self.rows.index_select(0, indices)).float().div_(127.5).sub_(1.0)
+        stored = self.array.index_select(0, self.rows.index_select(0, indices))
+        images = stored.float().div_(127.5).sub_(1.0) if stored.dtype == uint8 else stored
         return luma(images) if self.luma else images
 
 
@@ -84,7 +88,16 @@ class UnpairedStream:
 
 
 def connected_groups(names: Sequence[str], *marks: Sequence[str]) -> list[str]:
-    """Return the lowest name in the group of each element; elements that share a mark are connected (union-find)."""
+    """Return the lowest name in the group of each element; elements that share a mark are connected."""
+    pairs: list[tuple[int, int]] = []
+    for group in marks:
+        first: dict[str, int] = {}
+        pairs += [(index, first.setdefault(mark, index)) for index, mark in enumerate(group)]
+    return join_pairs(names, pairs)
+
+
+def join_pairs(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
+    """Return the lowest name in the group of each element; `pairs` of elements are connected (union-find)."""
     root = list(range(len(names)))
 
     def find(index: int) -> int:
@@ -92,9 +105,7 @@ def connected_groups(names: Sequence[str], *marks: Sequence[str]) -> list[str]:
             root[index] = index = root[root[index]]
         return index
 
-    for group in marks:
-        first: dict[str, int] = {}
-        for index, mark in enumerate(group):
-            roots = sorted((find(index), find(first.setdefault(mark, index))), key=lambda each: names[each])
-            root[roots[1]] = roots[0]
+    for pair in pairs:
+        lower, upper = sorted(map(find, pair), key=lambda each: names[each])
+        root[upper] = lower
     return [names[find(index)] for index in range(len(names))]

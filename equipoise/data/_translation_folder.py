@@ -9,8 +9,11 @@ from typing import ClassVar, Literal, Self
 from equipoise.core.data import Preparation
 from equipoise.data import _translation_images
 from equipoise.data._files import exhaust
-from equipoise.data._image_files import Background, Fit, ImageFormat
+from equipoise.data._image_files import Background, Fit, ImageFormat, Layout
+from equipoise.data._pictures import Pictures, open_pictures
+from equipoise.data._sides import LayoutOptions
 from equipoise.data._translation_images import FolderOptions, TranslationImages
+from equipoise.data._value_range import ValueRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class TranslationFolder:
     pairs: ClassVar[bool]
 
     folder: str
-    """folder that contains the images"""
+    """folder, archive (.zip, .tar) or Parquet file that contains the images"""
     image_size: int | None = None
     """pixels a side; default: the largest of 16, 32 and 64 that half of the images (nearly) reach"""
     source: str | None = None
@@ -42,8 +45,19 @@ class TranslationFolder:
     """colour behind transparent pixels, and of padding"""
     flips: bool = False
     """whether mirror images are valid samples, so that augmentation may use them"""
+    black: float | None = None
+    """value that becomes black (-1); default: from the files, 0 for images of 8 bits"""
+    white: float | None = None
+    """value that becomes white (1); default: from the files, 255 for images of 8 bits"""
+    layout: Layout | None = None
+    """axes of arrays with channels: NHWC or NCHW; default: from their shape"""
+    full_scale: bool | None = None
+    """whether images of 8 bits keep the scale of 0 to 255 whatever black and white are; default: if there are deeper
+    ones, too"""
+    splits: bool | None = None
+    """whether folders named train, valid and test, or trainA and testA, are splits; default: detected"""
     held_out: float = 0.1
-    """share that is held out, selected by a hash of the content"""
+    """share that is held out, selected by a hash of the content, if no folder is a split"""
     cache: str = "runs/.cache"
     """folder of decoded images"""
     digest: str | None = None
@@ -70,6 +84,15 @@ class TranslationFolder:
         data = self.resolve()
         return data, _translation_images.require_decoded(data._folder_options())
 
+    def pictures(self, channels: int) -> Generator[Preparation, None, Pictures]:
+        """Open all images, each at its own size, without sides, splits and cache: the inputs of a translation.
+
+        The folder may be an image file or an array, too. Yields progress; see `open_pictures`.
+        """
+        options = self._folder_options()
+        wanted = ValueRange(self.black, self.white, self.layout, self.full_scale)
+        return (yield from open_pictures(options.folder, options.cache, options.form, wanted, channels))
+
     def is_greyed(self, side: Literal["source", "target"]) -> bool:
         """Return whether colour images of a side are converted to grey; False if the cache was deleted."""
         channels, result = (
@@ -86,7 +109,12 @@ class TranslationFolder:
             self,
             folder=str(options.folder),
             cache=str(options.cache),
-            image_size=result.size,
+            image_size=result.form.size,
+            black=result.form.black,
+            white=result.form.white,
+            layout=result.form.layout,
+            full_scale=result.form.full_scale,
+            splits=result.layout.splits,
             source=result.layout.source,
             target=result.layout.target,
             beside=result.layout.beside,
@@ -97,5 +125,12 @@ class TranslationFolder:
 
     def _folder_options(self) -> FolderOptions:
         folder, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
-        form = ImageFormat(self.image_size or 0, self.fit, self.background)
-        return FolderOptions(folder, cache, self.image_size, form, self.source, self.target, self.beside, self.digest)
+        size, values = self.image_size, (self.black, self.white, self.layout, self.full_scale)
+        form = ImageFormat(size or 0, self.fit, self.background, *values)
+        layout = LayoutOptions(self.source, self.target, self.beside, self.splits)
+        return FolderOptions(folder, cache, size, form, layout, self.digest)
+
+    @property
+    def _unit(self) -> tuple[float, float] | None:
+        """The values that -1 and 1 represent; None for images of 8 bits."""
+        return None if self.black is None or self.white is None else (self.black, self.white)

@@ -3,8 +3,8 @@
 This module finds, checks and decodes them; the data set defines how inputs and samples are related.
 """
 
-import re
-from collections.abc import Generator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,75 +12,84 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from equipoise.core.data import Preparation
+from equipoise.core.data import Preparation, Split
 from equipoise.data import _cache
-from equipoise.data._cache import CachedFolder, Decoded, Decoding, File, format_count, printable
-from equipoise.data._files import agree, content_digest, format_names, top_folder
-from equipoise.data._image_files import (
-    ENDINGS,
-    ImageFormat,
-    can_split,
-    decode,
-    decode_halves,
-    default_size,
-    read_size,
-)
+from equipoise.data._cache import CachedFolder, Decoded, Decoding, format_count
+from equipoise.data._files import agree, content_digest, format_names
+from equipoise.data._image_files import ImageFormat, can_split, decode, decode_halves, default_size, read_size
 from equipoise.data._image_notes import format_notes
+from equipoise.data._image_sources import format_left_out, open_images
 from equipoise.data._pairs import ImageRows, connected_groups
+from equipoise.data._sides import (
+    HALVES,
+    ImagePlace,
+    LayoutOptions,
+    SideLayout,
+    check_names,
+    images_by_name,
+    place_images,
+    resolve_layout,
+)
 from equipoise.data._sources import Source
+from equipoise.data._splits import SplitName, split_by_digest
+from equipoise.data._value_range import ValueRange, measure_range
 from equipoise.errors import DataError, SettingError
 
-HALVES = ("left", "right")
 DECODER = 1
 """Version of the decoder; incremented when its output changes."""
 TASK = "decoding images"
 
 
-class FolderLayout(NamedTuple):
-    """Location of inputs and samples: "left" and "right" of every image if `beside`, otherwise two subfolders."""
-
-    source: str
-    target: str
-    beside: bool
-
-    @property
-    def sides(self) -> tuple[str, str]:
-        """Location of the inputs, and of the samples."""
-        return self.source, self.target
-
-
 class FolderOptions(NamedTuple):
-    """Options of reading a folder; None for values to be determined. `size` overrides the size in `form`."""
+    """Options of reading a folder or archive; None for values to be determined. `size` overrides the one in `form`."""
 
     folder: Path
     cache: Path
     size: int | None
     form: ImageFormat
-    source: str | None
-    target: str | None
-    beside: bool | None
+    layout: LayoutOptions
     digest: str | None
 
 
 class TranslationImages(NamedTuple):
-    """The decoded images of a folder."""
+    """The decoded images of a folder, and the format in which they were decoded."""
 
-    layout: FolderLayout
-    size: int
+    layout: SideLayout
+    form: ImageFormat
     cached: CachedFolder
+
+    def places(self) -> list[ImagePlace]:
+        """Return the meaning of the path of each row."""
+        places = place_images(self.cached.paths, splits=self.layout.splits)
+        return [places[path] for path in self.cached.paths]
 
     def rows(self, side: str) -> list[int]:
         """Return the rows of one side."""
-        return [row for row, path in enumerate(self.cached.paths) if self.layout.beside or top_folder(path) == side]
+        return [row for row, place in enumerate(self.places()) if self.layout.beside or place.side == side]
 
     def pairs(self) -> tuple[list[int], list[int]]:
         """Return the rows of the inputs and samples of all pairs, without images whose partner was skipped."""
-        paths = self.cached.paths
+        places = self.places()
         if self.layout.beside:
-            return list(range(len(paths))), list(range(len(paths)))
-        sources, targets = ({pair_name(paths[row]): row for row in self.rows(side)} for side in self.layout.sides)
+            return list(range(len(places))), list(range(len(places)))
+        sources, targets = ({places[row].name: row for row in self.rows(side)} for side in self.layout.sides)
         names = [name for name in sources if name in targets]
         return [sources[name] for name in names], [targets[name] for name in names]
+
+    def divide(self, rows: Sequence[int], groups: Sequence[str], split: Split, held_out: float) -> list[int]:
+        """Return the indices into `rows` of a split: by the folders that name splits, else a share by `groups`.
+
+        Held out are the validation images if there are any, else the test images; no others are ever trained on.
+        """
+        places = self.places()
+        names: list[SplitName | None] = [places[row].split for row in rows]
+        other: SplitName = "valid" if "valid" in names else "test"
+        if other in names:
+            return [
+                i for i, name in enumerate(names) if (name in ("train", None) if split == "train" else name == other)
+            ]
+        train, rest = split_by_digest(groups, held_out)
+        return rest if split == "held_out" else train
 
     def pair_groups(self) -> list[str]:
         """Return a group name for each of `pairs`: pairs that share an input or a sample are in the same group."""
@@ -94,7 +103,7 @@ class TranslationImages(NamedTuple):
         return connected_groups(names, names, [self.cached.digests[row] for row in targets])
 
     def array(self, side: str) -> Tensor:
-        """Return images (N, 3, S, S) uint8; the images of the side are in its `rows`."""
+        """Return images (N, 3, S, S), uint8 or float32 in [-1, 1]; the images of the side are in its `rows`."""
         first = 3 * HALVES.index(side) if self.layout.beside else 0
         return self.cached.array[:, first : first + 3]
 
@@ -116,33 +125,60 @@ def scan_folder(options: FolderOptions, *, pairs: bool) -> Generator[Preparation
 
     Raises DataError for an invalid folder, or if it changed since the digest was computed.
     """
-    folder = _cache.open_folder(options.folder, ENDINGS)
-    listed = folder.files
-    layout = resolve_layout(listed, options.source, options.target, options.beside, pairs=pairs)
-    files = listed if layout.beside else tuple(file for file in listed if top_folder(file.path) in layout.sides)
-    source = folder.select(files)
+    folder = open_images(options.folder)
+    paths = [file.path for file in folder.files]
+    asked = options.layout
+    if options.digest is not None and asked.splits is None:  # a run of a version that ignored splits
+        asked = asked._replace(splits=False)
+    layout = resolve_layout(paths, asked, pairs=pairs)
+    places = place_images(paths, splits=layout.splits)
+    source = folder.select([file for file in folder.files if layout.beside or places[file.path].side in layout.sides])
     if options.digest is not None and (change := _cache.describe_changes(source, options.cache, options.digest)):
         raise DataError(
             f"{options.folder} changed since this run started: {change}; restore it, or start a new run with --from RUN"
         )
     form = options.form._replace(size=options.size or default_size(source))
-    if pairs and options.digest is None:  # The cache may have been filled by a data set that needs no pairs.
-        check_pairs(source, layout)
+    measured = ValueRange()
+    if options.digest is None:
+        if pairs:  # The cache may have been filled by a data set that needs no pairs.
+            check_pairs(source, layout)
+        wanted = ValueRange(form.black, form.white, form.layout, form.full_scale)
+        measured = yield from measure_range(source, options.cache, wanted)
+        form = measured.apply(form)
     cached = _cache.load_cached(source, options.cache, _key(form, layout))
     if cached is None:
         shape = (6 if layout.beside else 3, form.size, form.size)
         decoder = partial(_decode, form, layout.beside)
-        decoding = Decoding(_key(form, layout), decoder, shape, "uint8", TASK)
+        decoding = Decoding(_key(form, layout), decoder, shape, form.dtype, TASK)
         yield from _cache.fill_cache(source, options.cache, decoding)
         cached = _cache.load_cached(source, options.cache, _key(form, layout))
     if cached is None:
         raise DataError(f"{options.folder} changed while it was read; run the command again when nothing writes to it")
-    excluded = len(listed) - len(files)
-    places, verb = f"{layout.source} and {layout.target}", agree(excluded, "was", "were")
-    skipped = f"{format_count(excluded, 'image')} outside of {places} {verb} skipped"
-    for note in (*cached.notes, *format_notes(cached.facts, len(cached.paths), form), *([skipped] if excluded else [])):
-        yield Preparation(TASK, len(files), len(files), note)
-    return TranslationImages(layout, form.size, cached)
+    result, count = TranslationImages(layout, form, cached), len(source.files)
+    for note in (*measured.notes, *_notes(folder, source, result)):
+        yield Preparation(TASK, count, count, note)
+    return result
+
+
+def _notes(folder: Source, source: Source, images: TranslationImages) -> Iterator[str]:
+    """Yield notes for the user. `folder`: all that was read; `source`: the images of both sides."""
+    cached, layout = images.cached, images.layout
+    yield from folder.notes
+    if folder.left_out:
+        yield format_left_out(folder.left_out)
+    yield from cached.notes
+    yield from format_notes(cached.facts, len(cached.paths), images.form)
+    if excluded := len(folder.files) - len(source.files):
+        places, verb = f"{layout.source} and {layout.target}", agree(excluded, "was", "were")
+        yield f"{format_count(excluded, 'image')} outside of {places} {verb} skipped"
+    counts = Counter(place.split or "train" for place in images.places())
+    if len(counts) > 1:
+        held_out = "valid" if counts["valid"] else "test"
+        unused = f"; {counts['test']:,} test images are not used" if held_out == "valid" and counts["test"] else ""
+        yield (
+            f"splits by folder: {counts['train']:,} images are trained on, {counts[held_out]:,} {held_out} images are "
+            f"held out{unused}"
+        )
 
 
 def open_decoded(options: FolderOptions) -> TranslationImages | None:
@@ -150,12 +186,14 @@ def open_decoded(options: FolderOptions) -> TranslationImages | None:
 
     None if options are unresolved or the cache is missing.
     """
-    if options.size is None or options.source is None or options.target is None or options.digest is None:
+    source, target, beside, splits = options.layout
+    if options.size is None or source is None or target is None or options.digest is None:
         return None
-    beside = options.source in HALVES if options.beside is None else options.beside  # not recorded by older runs
-    layout = FolderLayout(options.source, options.target, beside)
-    cached = _cache.open_cached(options.cache, options.digest, _key(options.form._replace(size=options.size), layout))
-    return TranslationImages(layout, options.size, cached) if cached else None
+    beside = source in HALVES if beside is None else beside  # not recorded by older runs, which ignored splits, too
+    layout = SideLayout(source, target, beside, bool(splits))
+    form = options.form._replace(size=options.size)
+    cached = _cache.open_cached(options.cache, options.digest, _key(form, layout))
+    return TranslationImages(layout, form, cached) if cached else None
 
 
 def require_decoded(options: FolderOptions) -> TranslationImages:
@@ -177,57 +215,12 @@ def check_options(image_size: int | None, channels: Sequence[int | None], held_o
         raise SettingError(f"held_out = {held_out:g}: it must be from 0 to 0.5")
 
 
-def resolve_layout(
-    files: Sequence[File], source: str | None, target: str | None, beside: bool | None = None, *, pairs: bool
-) -> FolderLayout:
-    """Determine the location of both sides: as set, or two subfolders, or trainA and trainB, or, for pairs, halves.
-
-    Subfolders named left and right are subfolders unless `beside` is true. Raises DataError for a missing subfolder, or
-    if the location is ambiguous, SettingError for invalid halves.
-    """
-    tops = sorted({top_folder(file.path) for file in files} - {""})
-    if beside is None:
-        beside = pairs and _uses_halves(tops, source, target)
-    if beside:
-        first = source or (_other(target) if target in HALVES else "left")
-        if not pairs or first not in HALVES or target not in (None, _other(first)):
-            raise SettingError(
-                "data.beside = true: pairs are the left and right half of each image; remove it, or source and target"
-            )
-        return FolderLayout(first, _other(first), beside=True)
-    default = tuple(tops) if len(tops) == 2 else ("trainA", "trainB")  # the layout of the data sets of Zhu et al. 2017
-    first = source or next((name for name in default if name != target), default[0])
-    second = target or next((name for name in default if name != first), default[1])
-    for name in (first, second):
-        if name not in tops:
-            available = ", ".join(map(printable, tops)) or "none"
-            raise DataError(
-                f"there is no subfolder '{name}' with images; available: {available}; choose with "
-                "--option data.source=… data.target=…"
-            )
-    if first == second:
-        raise DataError(f"inputs and samples cannot both be in {first}; choose two subfolders")
-    return FolderLayout(first, second, beside=False)
-
-
-def _uses_halves(tops: Sequence[str], source: str | None, target: str | None) -> bool:
-    """Return whether pairs are halves of one image."""
-    named = {name for name in (source, target) if name is not None}
-    if not named:
-        return len(tops) != 2
-    return named <= set(HALVES) and not set(HALVES) <= set(tops)
-
-
-def _other(half: str | None) -> str:
-    return HALVES[half == HALVES[0]]
-
-
-def check_pairs(source: Source, layout: FolderLayout) -> None:
+def check_pairs(source: Source, layout: SideLayout) -> None:
     """Raise DataError for images that are not pairs, by names and headers only."""
     if layout.beside:
         check_halves(source)
     else:
-        check_names(source.files, layout)
+        check_names([file.path for file in source.files], layout)
         check_sizes(source, layout)
 
 
@@ -243,29 +236,10 @@ def check_halves(source: Source) -> None:
         )
 
 
-def check_names(files: Sequence[File], layout: FolderLayout) -> None:
-    """Raise DataError for images without a partner of the same name in the other subfolder, or with two."""
-    sides = [_by_name(files, side) for side in layout.sides]
-    unpaired = sorted(
-        {path for side, other in (sides, sides[::-1]) for n in side.keys() - other.keys() for path in side[n]}
-    )
-    if unpaired:
-        raise DataError(
-            f"{format_count(len(unpaired), 'image')} of {len(files):,} {agree(len(unpaired), 'has', 'have')} "
-            f"no partner of the same name: {format_names(unpaired)}; "
-            f"pairs are {layout.source}/NAME and {layout.target}/NAME: rename or remove them"
-        )
-    duplicates = sorted(path for side in sides for paths in side.values() if len(paths) > 1 for path in paths)
-    if duplicates:
-        raise DataError(
-            f"{format_count(len(duplicates), 'image')} differ only in the extension: {format_names(duplicates)}; "
-            "keep one of each"
-        )
-
-
-def check_sizes(source: Source, layout: FolderLayout) -> None:
+def check_sizes(source: Source, layout: SideLayout) -> None:
     """Raise DataError for pairs whose images differ in size; unreadable files are ignored."""
-    sources, targets = (_by_name(source.files, side) for side in layout.sides)
+    listed = [file.path for file in source.files]
+    sources, targets = (images_by_name(listed, layout, side) for side in layout.sides)
     odd = []
     for name in sorted(sources):
         paths = [sources[name][0], targets[name][0]]
@@ -280,19 +254,6 @@ def check_sizes(source: Source, layout: FolderLayout) -> None:
         )
 
 
-def pair_name(path: str) -> str:
-    """Return the common name of the two images of a pair: the path in the subfolder, without its extension."""
-    return re.sub(r"\.[^./]*$", "", path.partition("/")[2])
-
-
-def _by_name(files: Sequence[File], side: str) -> Mapping[str, list[str]]:
-    result: dict[str, list[str]] = {}
-    for file in files:
-        if top_folder(file.path) == side:
-            result.setdefault(pair_name(file.path), []).append(file.path)
-    return result
-
-
 @lru_cache(maxsize=4)
 def _half_digests(cached: CachedFolder) -> list[tuple[str, str]]:
     """Return digests of the left and of the right half of each row."""
@@ -300,7 +261,7 @@ def _half_digests(cached: CachedFolder) -> list[tuple[str, str]]:
     return [(content_digest(a.tobytes()), content_digest(b.tobytes())) for a, b in zip(left, right, strict=True)]
 
 
-def _key(form: ImageFormat, layout: FolderLayout) -> dict[str, object]:
+def _key(form: ImageFormat, layout: SideLayout) -> dict[str, object]:
     """Return the options that determine how files are decoded."""
     return {"data": "sides", "decoder": DECODER, "beside": layout.beside, **form.key()}
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from equipoise.core.data import DataSpec, Split, Stream, Suggestion
-from equipoise.data import _cache
 from equipoise.data._pairs import PairedStream, UnpairedStream
 from equipoise.data._translation_folder import TranslationFolder
 from equipoise.data._translation_images import TranslationImages
@@ -32,7 +31,7 @@ class PairedFolder(TranslationFolder):
     paired: bool = True
     """whether training inputs are paired with their samples, or in an independent order; held-out ones always are"""
     held_out: float = 0.1
-    """share of the pairs that is held out, selected by a hash of the content"""
+    """share of the pairs that is held out, selected by a hash of the content, if no folder is a split"""
 
     @property
     def spec(self) -> DataSpec:
@@ -41,7 +40,8 @@ class PairedFolder(TranslationFolder):
             return self.resolve().spec
         side = (self.image_size, self.image_size)
         splits: tuple[Split, ...] = ("train", "held_out") if self.paired else ("held_out",)
-        return DataSpec((self.channels, *side), flips=self.flips, source=(self.source_channels, *side), paired=splits)
+        source = (self.source_channels, *side)
+        return DataSpec((self.channels, *side), flips=self.flips, source=source, paired=splits, unit=self._unit)
 
     @property
     def suggestion(self) -> Suggestion:
@@ -71,6 +71,5 @@ class PairedFolder(TranslationFolder):
     def _rows(self, images: TranslationImages, split: Split) -> tuple[list[int], list[int]]:
         """Return the rows of the inputs and samples of a split; pairs with a common image are in the same split."""
         sources, targets = images.pairs()
-        train, held_out = _cache.split_by_digest(images.pair_groups(), self.held_out)
-        pairs = held_out if split == "held_out" else train
+        pairs = images.divide(sources, images.pair_groups(), split, self.held_out)
         return [sources[pair] for pair in pairs], [targets[pair] for pair in pairs]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from equipoise.core.data import DataSpec, Split, Stream, Suggestion
-from equipoise.data import _cache
 from equipoise.data._pairs import UnpairedStream
 from equipoise.data._translation_folder import TranslationFolder
 from equipoise.data._translation_images import TranslationImages
@@ -30,7 +29,7 @@ class UnpairedFolders(TranslationFolder):
     target: str | None = None
     """the subfolder of the samples; default: the other one, or trainB"""
     held_out: float = 0.1
-    """share of the images of each side that is held out, selected by a hash of the content"""
+    """share of the images of each side that is held out, selected by a hash of the content, if no folder is a split"""
 
     @property
     def spec(self) -> DataSpec:
@@ -38,7 +37,8 @@ class UnpairedFolders(TranslationFolder):
         if self.image_size is None or self.channels is None or self.source_channels is None:
             return self.resolve().spec
         side = (self.image_size, self.image_size)
-        return DataSpec((self.channels, *side), flips=self.flips, source=(self.source_channels, *side))
+        source = (self.source_channels, *side)
+        return DataSpec((self.channels, *side), flips=self.flips, source=source, unit=self._unit)
 
     @property
     def suggestion(self) -> Suggestion:
@@ -67,5 +67,5 @@ class UnpairedFolders(TranslationFolder):
     def _rows(self, images: TranslationImages, side: str, split: Split) -> list[int]:
         """Return the rows of one side that belong to a split, by the content of its own images."""
         rows = images.rows(side)
-        train, held_out = _cache.split_by_digest([images.cached.digests[row] for row in rows], self.held_out)
-        return [rows[index] for index in (held_out if split == "held_out" else train)]
+        digests = [images.cached.digests[row] for row in rows]
+        return [rows[index] for index in images.divide(rows, digests, split, self.held_out)]

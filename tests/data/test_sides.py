@@ -76,6 +76,66 @@ def notes(data):
     return [message.note for message in data.prepare() if message.note]
 
 
+TRAIN = [(number, "train") for number in range(6)]
+TEST = [(number, "test") for number in (6, 7)]
+SPLIT_LAYOUTS = {
+    "train/in/{0}.png": "train/out/{0}.png",
+    "in/train/{0}.png": "out/train/{0}.png",
+    "set/trainA/{0}.png": "set/trainB/{0}.png",
+    "train_input/{0}.png": "train_target/{0}.png",
+}
+
+
+def is_trained(data, split):
+    """Return the numbers of the pairs of a split."""
+    return sorted((levels(data.stream(split, data.count(split), 0).batch(0).source) // 8).tolist())
+
+
+@pytest.mark.parametrize(("sources", "targets"), SPLIT_LAYOUTS.items())
+def test_images_of_other_splits_are_never_trained_on(tmp_path, paired, sources, targets):
+    for number, split in TRAIN + TEST:
+        for pattern, image in ((sources, grey(8 * number)), (targets, coloured(8 * number))):
+            save(image, tmp_path / "data" / pattern.replace("train", split).format(number))
+    assert is_trained(paired(), "train") == [0, 1, 2, 3, 4, 5]
+    assert is_trained(paired(), "held_out") == [6, 7]
+    resolved = paired().resolve()
+    assert (resolved.splits, is_trained(resolved, "held_out")) == (True, [6, 7])
+
+
+def test_halves_in_folders_of_splits(tmp_path, paired):
+    """With validation images, the test images are not used at all."""
+    write_halves(tmp_path / "all", 9)
+    for number in range(9):
+        folder = tmp_path / "data" / "facades" / ("train" if number < 5 else "val" if number < 7 else "test")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / "all" / f"{number:02}.png", folder / f"{number}.png")
+    assert is_trained(paired(), "train") == [0, 1, 2, 3, 4]
+    assert is_trained(paired(), "held_out") == [5, 6]
+    assert any(note.endswith("2 valid images are held out; 2 test images are not used") for note in notes(paired()))
+
+
+def test_pairs_in_an_archive(tmp_path, paired):
+    write_subfolders(tmp_path / "data")
+    shutil.make_archive(str(tmp_path / "pairs"), "zip", tmp_path / "data")
+    data = PairedFolder(str(tmp_path / "pairs.zip"), cache=str(tmp_path / "cache")).resolve()
+    assert (data.source, data.target, data.count("train")) == ("in", "out", 27)
+    assert data.digest == paired().resolve().digest
+
+
+def test_pairs_of_16_bits_use_their_range(tmp_path, paired):
+    """Values from 0 to 4095 are scaled by 4095, not by 65535."""
+    for number in range(12):
+        for side in ("in", "out"):
+            values = (
+                np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16) if number else np.zeros((16, 16), np.uint16)
+            )
+            save(Image.fromarray(np.roll(values, number)), tmp_path / "data" / side / f"{number}.png")
+    data = paired().resolve()
+    assert (data.black, data.white, data.spec.unit) == (0, 4095, (0, 4095))
+    real = data.stream("train", data.count("train"), 0).batch(0).real
+    assert (real.dtype, real.min().item(), real.max().item()) == (torch.float32, -1, 1)
+
+
 @pytest.mark.parametrize("write", [write_subfolders, write_halves])
 def test_inputs_are_paired_with_samples(tmp_path, paired, write):
     write(tmp_path / "data")
@@ -200,7 +260,10 @@ def test_published_layout_is_detected(tmp_path, unpaired):
         for number in range(4):
             save(coloured(number), tmp_path / "data" / name / f"{number}.png")
     data = unpaired(held_out=0.0)
-    assert "8 images outside of trainA and trainB were skipped" in notes(data)
+    assert "splits by folder: 8 images are trained on, 8 test images are held out" in notes(data)
+    assert (data.count("train"), data.count("held_out")) == (4, 4)
+    old = dataclasses.replace(unpaired(splits=False).resolve(), splits=None)
+    assert (old.count("train"), old.count("held_out")) == (3, 1), "a run of a version that ignored splits"
     assert (data.resolve().source, data.resolve().target) == ("trainA", "trainB")
     assert data.count("train") == 4
     other = unpaired(source="testB", target="trainA").resolve()

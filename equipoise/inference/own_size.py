@@ -1,0 +1,90 @@
+"""Application of a fully convolutional network to images of any size: padding to its multiple, tiles for large images.
+
+A network of d layers of stride 2 and as many transposed ones keeps the size of images whose sides are multiples of 2^d.
+Other images are padded by reflection, and the result is cropped. The memory of a network grows with the area of the
+image; a large image is therefore processed in overlapping tiles, which are cross-faded.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+MAX_AREA = 1024 * 1024
+"""Largest number of pixels that are processed at once: the generators of the papers need 1 to 2 GB for so many."""
+OVERLAP = 128
+"""Width in pixels in which two tiles are cross-faded."""
+
+
+def apply_at_own_size(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int) -> Tensor:
+    """Apply a network to images (N, C, H, W) of any size: (N, C', H, W).
+
+    `network` keeps the size of images whose sides are multiples of `multiple`.
+    """
+    height, width = images.shape[2:]
+    if math.prod(_padded(side, multiple) for side in (height, width)) <= MAX_AREA:
+        sides = [(_padded(side, multiple) - side) // 2 for side in (height, width)]
+        top, left = sides
+        padded = pad_by_reflection(images, *((side, _padded(side, multiple)) for side in (height, width)))
+        return network(padded)[:, :, top : top + height, left : left + width]
+    return _apply_to_tiles(network, images, multiple)
+
+
+def pad_by_reflection(images: Tensor, *sides: tuple[int, int]) -> Tensor:
+    """Extend images (N, C, H, W) to new sides, half of it before and half behind, by reflection without the edge.
+
+    `sides`: old and new height, old and new width. Unlike torch's padding, the extension may exceed the side.
+    """
+    rows, columns = (_reflected(old, new) for old, new in sides)
+    return images[:, :, rows[:, None], columns]
+
+
+def _reflected(old: int, new: int) -> Tensor:
+    """Return the index of the pixel that is at each of `new` positions."""
+    period = max(1, 2 * (old - 1))
+    positions = (torch.arange(new) - (new - old) // 2) % period
+    return torch.minimum(positions, period - positions) if old > 1 else torch.zeros(new, dtype=torch.int64)
+
+
+def _padded(side: int, multiple: int) -> int:
+    return math.ceil(side / multiple) * multiple
+
+
+def _apply_to_tiles(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int) -> Tensor:
+    """Apply a network to overlapping tiles of equal size, and sum the results, weighted by ramps that add up to 1."""
+    height, width = images.shape[2:]
+    (rows, tile_height), (columns, tile_width) = (_tiles(side, multiple) for side in (height, width))
+    new_sides = [steps[-1] + tile for steps, tile in ((rows, tile_height), (columns, tile_width))]
+    padded = pad_by_reflection(images, (height, new_sides[0]), (width, new_sides[1]))
+    result: Tensor | None = None
+    for top in rows:
+        for left in columns:
+            tile = network(padded[:, :, top : top + tile_height, left : left + tile_width])
+            if result is None:
+                result = tile.new_zeros(tile.shape[0], tile.shape[1], *new_sides)
+            ramp = _ramp(tile_height, top, rows)[:, None] * _ramp(tile_width, left, columns)
+            result[:, :, top : top + tile_height, left : left + tile_width] += tile * ramp
+    assert result is not None
+    top, left = (new_sides[0] - height) // 2, (new_sides[1] - width) // 2
+    return result[:, :, top : top + height, left : left + width]
+
+
+def _tiles(side: int, multiple: int) -> tuple[list[int], int]:
+    """Return the first pixel of each tile of a side, and the size of a tile, a multiple of `multiple`."""
+    largest = max(math.isqrt(MAX_AREA) // multiple * multiple, _padded(2 * OVERLAP, multiple))
+    if side <= largest:
+        return [0], _padded(side, multiple)
+    count = math.ceil((side - OVERLAP) / (largest - OVERLAP))
+    tile = _padded(math.ceil((side - OVERLAP) / count) + OVERLAP, multiple)
+    return [index * (tile - OVERLAP) for index in range(count)], tile
+
+
+def _ramp(tile: int, start: int, starts: list[int]) -> Tensor:
+    """Return the weights of the pixels of a tile: rising and falling where it overlaps with another one."""
+    weights, slope = torch.ones(tile), (torch.arange(OVERLAP) + 0.5) / OVERLAP
+    if start != starts[0]:
+        weights[:OVERLAP] = slope
+    if start != starts[-1]:
+        weights[-OVERLAP:] = 1 - slope
+    return weights
