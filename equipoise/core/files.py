@@ -1,18 +1,57 @@
-"""Finding data files in a folder. Hidden files and the files of run folders are excluded."""
+"""Finding data files in a folder, and the kinds of files by their extensions.
+
+Hidden files, the files of run folders, and those that systems and programs leave behind are excluded.
+"""
 
 import os
 from collections.abc import Iterator
 
 RUN_FILES = {"experiment.json", "events.jsonl"}
 """Files of a run folder: images in it are samples, not data."""
+JUNK_FOLDERS = frozenset(
+    {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__"}
+)
+"""Folders of macOS, Synology, Windows, Linux and Python, in lower case: previews and deleted files, not data."""
+JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+
+IMAGE_ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".j2k", ".jpx"),
+    *(".pgm", ".ppm", ".pnm", ".pbm", ".heic", ".heif", ".hif", ".avif"),
+)
+ARRAY_ENDINGS = (".npy", ".npz")
+PARQUET_ENDINGS = (".parquet",)
+ZIP_ENDINGS = (".zip",)
+COMPRESSED_TAR_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+TAR_ENDINGS = (".tar", *COMPRESSED_TAR_ENDINGS)
+ARCHIVE_ENDINGS = (*ZIP_ENDINGS, *TAR_ENDINGS)
+TABLE_ENDINGS = (".csv", ".tsv")
+SOUND_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+TEXT_ENDINGS = (".txt",)
 
 
-def find_files(folder: str) -> "Iterator[tuple[str, os.DirEntry[str]]]":
+def find_files(folder: str, *, junk: bool = False) -> "Iterator[tuple[str, os.DirEntry[str]]]":
     """Yield (path relative to the folder, with slashes, and entry) of each file, sorted by name, subfolders included.
 
-    Links are followed; each folder is visited once. Raises OSError for a folder that cannot be read.
+    `junk`: whether to include what systems leave behind, except hidden files. Links are followed; each folder is
+    visited once. Raises OSError for a folder that cannot be read.
     """
-    yield from _find(folder, "", set())
+    for path, entry in _find(folder, "", set()):
+        if junk or not is_junk(path):
+            yield path, entry
+
+
+def is_junk(path: str) -> bool:
+    """Return whether a path, with slashes, is hidden or left behind by a system: .DS_Store, __MACOSX/a.png."""
+    *folders, name = path.split("/")
+    is_hidden = any(part.startswith(".") for part in (*folders, name))
+    return is_hidden or name.lower() in JUNK_FILES or any(part.lower() in JUNK_FOLDERS for part in folders)
+
+
+def ending(path: str) -> str:
+    """Return the extension of a path in lower case, with its dot: ".png", ".tar.gz"; "" if it has none."""
+    name = path.rpartition("/")[2].lower()
+    double = next((double for double in COMPRESSED_TAR_ENDINGS if name.endswith(double)), None)
+    return double or os.path.splitext(name)[1]
 
 
 def _find(folder: str, path: str, visited: set[tuple[int, int]]) -> "Iterator[tuple[str, os.DirEntry[str]]]":

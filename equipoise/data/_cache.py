@@ -13,14 +13,12 @@ import json
 import math
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -28,21 +26,21 @@ import torch
 from torch import Tensor
 
 from equipoise.core.data import Preparation
-from equipoise.data._decoding import Decode, Decoded, DecodedFile, decode_files
+from equipoise.data._cache_writer import FORMAT, CacheWriter, DecodingKey, key_digest, names_digest
+from equipoise.data._decoding import Decode, Decoded, decode_files
 from equipoise.data._files import (
     File,
-    agree,
     combined_digest,
-    content_digest,
     describe_difference,
+    file_checksum,
     format_count,
     format_reasons,
     load_index,
     printable,
-    read_through,
     report_write_errors,
     save_index,
 )
+from equipoise.data._near_copies import near_copies
 from equipoise.data._sources import Source, open_folder
 from equipoise.data._splits import split_by_digest
 from equipoise.errors import DataError
@@ -62,12 +60,9 @@ __all__ = [
     "split_by_digest",
 ]
 
-ARRAY, ABOUT, FORMAT = "array.raw", "about.json", 1
+ARRAY, ABOUT = "array.raw", "about.json"
 ABANDONED = 3600.0
 """Seconds without a write after which a temporary entry is considered abandoned, and removed."""
-
-DecodingKey = Mapping[str, object]
-"""Options of decoding, as JSON values. They include a version number, incremented when decoding changes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,15 +70,16 @@ class CachedFolder:
     """The decoded rows of a folder.
 
     `digest`: of all paths and contents. `array`: (N, *shape), memory-mapped, read-only. `paths`, `digests`: path and
-    digest of the file of each row; files that decode to the same rows share the lowest of their digests. `notes`:
-    information for the user. `facts`: counts made while decoding. `skipped`: path -> reason of files that could not be
-    decoded.
+    digest of the file of each row; files that decode to the same rows share the lowest of their digests. `groups`: the
+    lowest digest among near-identical rows, for each row. `notes`: information for the user. `facts`: counts made while
+    decoding. `skipped`: path -> reason of files that could not be decoded.
     """
 
     digest: str
     array: Tensor
     paths: tuple[str, ...]
     digests: tuple[str, ...]
+    groups: tuple[str, ...]
     notes: tuple[str, ...]
     facts: Mapping[str, int]
     skipped: Mapping[str, str]
@@ -122,7 +118,8 @@ class Decoding:
 
     `key`: all options of decoding. `decode`: called once for each item. `shape`, `dtype`: of a row. `task`: as
     progress is reported. `tolerance`: largest share of items that may be skipped; with 0, the first one that cannot be
-    decoded is an error with its own message.
+    decoded is an error with its own message. `compare`: whether rows are images (C, H, W) of which near-identical ones
+    are counted.
     """
 
     key: DecodingKey
@@ -131,6 +128,7 @@ class Decoding:
     dtype: npt.DTypeLike
     task: str
     tolerance: float = 0.05
+    compare: bool = False
 
 
 def fill_cache(source: Source, cache: Path, decoding: Decoding) -> Iterator[Preparation]:
@@ -141,9 +139,13 @@ def fill_cache(source: Source, cache: Path, decoding: Decoding) -> Iterator[Prep
     cache cannot be written.
     """
     files, key, task, tolerance = source.files, decoding.key, decoding.task, decoding.tolerance
-    if _has_same_names(cache, files, key) and open_cached(cache, combined_digest(_content_digests(source, cache)), key):
-        yield Preparation(task, len(files), len(files))
-        return
+    if _has_same_names(cache, files, key):
+        digest = combined_digest(_content_digests(source, cache))
+        if open_cached(cache, digest, key):
+            yield Preparation(task, len(files), len(files))
+            return
+        if (cache / _name(digest, key)).is_dir():
+            yield Preparation(task, 0, len(files), f"the cache {cache} was damaged: {source.location} is decoded again")
     with _temporary_entry(cache) as partial:
         writer = CacheWriter(np.dtype(decoding.dtype), decoding.shape)
         with (partial / ARRAY).open("wb") as array:
@@ -152,73 +154,23 @@ def fill_cache(source: Source, cache: Path, decoding: Decoding) -> Iterator[Prep
                     raise DataError(item.reason if item.content else f"{source.location / item.path} {item.reason}")
                 writer.add(item, array)
                 yield Preparation(task, len(writer.contents), len(files))
-        if len(writer.skipped) > tolerance * len(files):
-            raise DataError(
-                f"{len(writer.skipped):,} of {format_count(len(files))} in {source.location} cannot be used, more than "
-                f"{tolerance:.0%}: {format_reasons(writer.skipped)}; repair or remove them"
-            )
-        if not writer.paths:
-            raise DataError(
-                f"no usable file in {source.location}: all of {format_count(len(files))} are empty; add others"
-            )
-        (partial / ABOUT).write_text(json.dumps(writer.metadata(files, key)))
+        _check_skipped(writer, source, tolerance)
+        groups = near_copies(_map_array(partial / ARRAY, writer), writer.row_digests()) if decoding.compare else None
+        (partial / ABOUT).write_text(json.dumps(writer.metadata(files, key, groups)))
         _publish(partial, cache, combined_digest(writer.contents), key)
     save_index(cache, source.location, files, writer.contents)
 
 
-@dataclass
-class CacheWriter:
-    """Writer of the rows and the metadata of a new entry."""
-
-    dtype: np.dtype[np.generic]
-    shape: tuple[int, ...]
-    contents: dict[str, str] = field(default_factory=dict)
-    paths: list[str] = field(default_factory=list)
-    lowest_digest: dict[str, str] = field(default_factory=dict)
-    row_digest: dict[str, str] = field(default_factory=dict)
-    facts: Counter[str] = field(default_factory=Counter)
-    skipped: dict[str, str] = field(default_factory=dict)
-
-    def add(self, read: DecodedFile, array: BinaryIO) -> None:
-        """Write the rows of a file, or record why there are none."""
-        self.contents[read.path] = read.content
-        if read.rows is None:
-            self.skipped[read.path] = read.reason or "cannot be decoded"
-            return
-        rows = np.ascontiguousarray(read.rows).reshape(-1, *self.shape)
-        if rows.dtype != self.dtype:
-            raise TypeError(f"{read.path} was decoded to {rows.dtype}, not {self.dtype}")
-        content = rows.tobytes()
-        array.write(content)
-        self.facts.update(read.facts)
-        self.paths += [read.path] * len(rows)
-        # Files with equal rows share the lowest digest, so none is held out while its copy is trained on.
-        digest = self.row_digest[read.path] = content_digest(content)
-        self.lowest_digest[digest] = min(read.content, self.lowest_digest.get(digest, read.content))
-
-    def metadata(self, files: Sequence[File], key: DecodingKey) -> dict[str, object]:
-        """Return the content of about.json, as JSON values."""
-        copies = len(self.row_digest) - len(self.lowest_digest)
-        notes = []
-        if self.skipped:
-            count, verb = len(self.skipped), agree(len(self.skipped), "was", "were")
-            notes.append(f"{count:,} of {format_count(len(files))} {verb} skipped: {format_reasons(self.skipped)}")
-        if copies:
-            notes.append(
-                f"{format_count(copies)} {agree(copies, 'has', 'have')} the same content as another; all are used"
-            )
-        return {
-            "format": FORMAT,
-            "alike": _names_digest(files, key),
-            "digest": combined_digest(self.contents),
-            "shape": self.shape,
-            "dtype": self.dtype.name,
-            "files": self.contents,
-            "rows": [(path, self.lowest_digest[self.row_digest[path]]) for path in self.paths],
-            "notes": notes,
-            "facts": self.facts,
-            "skipped": self.skipped,
-        }
+def _check_skipped(writer: CacheWriter, source: Source, tolerance: float) -> None:
+    """Raise DataError if too many items were skipped, or all are empty."""
+    total = format_count(len(writer.contents))
+    if len(writer.skipped) > tolerance * len(writer.contents):
+        raise DataError(
+            f"{len(writer.skipped):,} of {total} in {source.location} cannot be used, more than "
+            f"{tolerance:.0%}: {format_reasons(writer.skipped)}; repair or remove them"
+        )
+    if not writer.paths:
+        raise DataError(f"no usable file in {source.location}: all of {total} are empty; add others")
 
 
 def _indexed_digests(source: Source, cache: Path) -> dict[str, str]:
@@ -243,35 +195,36 @@ def _map_entry(entry: Path, version: tuple[tuple[int, ...], ...]) -> CachedFolde
     """Memory-map an entry; `version` distinguishes rewritten entries. Raises various errors if it is incomplete."""
     about = json.loads((entry / ABOUT).read_text())
     shape, dtype, rows = tuple(about["shape"]), np.dtype(about["dtype"]), about["rows"]
-    count = len(rows) * math.prod(shape)
     path = entry / ARRAY
-    if about["format"] != FORMAT or path.stat().st_size != count * dtype.itemsize:
+    if about["format"] != FORMAT or path.stat().st_size != len(rows) * math.prod(shape) * dtype.itemsize:
         raise ValueError("incomplete, or of another version")
-    read_through(path)
-    torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
-    array = torch.from_file(str(path), shared=False, size=count, dtype=torch_dtype).view(-1, *shape)
-    paths, digests = zip(*rows, strict=True)
+    if file_checksum(path) != about["checksum"]:
+        raise ValueError("damaged")
+    array = _map_rows(path, len(rows), shape, dtype)
+    paths, digests, groups = zip(*rows, strict=True)
     notes, facts = tuple(about["notes"]), about["facts"]
-    return CachedFolder(about["digest"], array, paths, digests, notes, facts, about["skipped"])
+    return CachedFolder(about["digest"], array, paths, digests, groups, notes, facts, about["skipped"])
+
+
+def _map_array(path: Path, writer: CacheWriter) -> Tensor:
+    return _map_rows(path, len(writer.paths), writer.shape, writer.dtype)
+
+
+def _map_rows(path: Path, count: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Tensor:
+    """Memory-map (count, *shape) rows, read-only."""
+    torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
+    size = count * math.prod(shape)
+    return torch.from_file(str(path), shared=False, size=size, dtype=torch_dtype).view(-1, *shape)
 
 
 def _name(digest: str, key: DecodingKey) -> str:
-    return f"{digest}-{_key(key)[:16]}"
-
-
-def _key(key: DecodingKey) -> str:
-    return content_digest(json.dumps([FORMAT, dict(key)], sort_keys=True).encode())
-
-
-def _names_digest(files: Sequence[File], key: DecodingKey) -> str:
-    """Return a digest of paths, sizes and the key, which needs no reading of files."""
-    return content_digest(json.dumps([_key(key), [file[:2] for file in files]]).encode())
+    return f"{digest}-{key_digest(key)[:16]}"
 
 
 def _has_same_names(cache: Path, files: Sequence[File], key: DecodingKey) -> bool:
     """Return whether an entry has files of the same names and sizes, so that hashing may replace decoding."""
-    digest = _names_digest(files, key)
-    for about in cache.glob(f"*-{_key(key)[:16]}/{ABOUT}"):
+    digest = names_digest(files, key)
+    for about in cache.glob(f"*-{key_digest(key)[:16]}/{ABOUT}"):
         with suppress(OSError, ValueError, KeyError):
             if json.loads(about.read_text())["alike"] == digest:
                 return True

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,13 +169,15 @@ def exhaust(preparation: Generator[Preparation, None, T]) -> T:
             return result
 
 
-def read_through(path: Path) -> None:
-    """Load a file into the page cache if it takes at most half of the memory.
+def file_checksum(path: Path) -> int:
+    """Return the CRC-32 of a file, which detects bytes that a disk, a copy or a crash has changed.
 
-    Otherwise the first access to each page waits for the disk, which costs 100 ms in the second step of a run.
+    Reading also loads the file into the page cache, so that the steps of a run do not wait for the disk. 1 GB takes
+    0.6 s on one core of 2023 if the disk is faster; BLAKE2b would take 3 s.
     """
-    if path.stat().st_size <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2:
-        buffer = bytearray(2**20)
-        with path.open("rb", buffering=0) as file:
-            while file.readinto(buffer):
-                pass
+    result, buffer = 0, bytearray(2**20)
+    view = memoryview(buffer)
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            result = zlib.crc32(view[:size], result)
+    return result

@@ -20,17 +20,32 @@ class Storage(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LabelTable:
+    """Values for items that may be labels. `name`: of the file or array. `columns`: name of a column -> path -> value.
+
+    `problems`: why values were not read, for the user; each begins with a name.
+    """
+
+    name: str
+    columns: Mapping[str, Mapping[str, str]]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Items of a folder, an archive, an array or a table.
 
     `location`: the folder or file; an absolute path. `files`: the items, sorted by path. `storage`: reads them.
-    `left_out`: path -> reason of files that are no items.
+    `left_out`: path -> reason of files that are no items; those in a folder or an archive can be read too. `tables`:
+    labels that the file holds next to its items. `notes`: information for the user.
     """
 
     location: Path
     files: tuple[File, ...]
     storage: Storage
     left_out: Mapping[str, str] = field(default_factory=dict)
+    tables: tuple[LabelTable, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def open(self, path: str) -> BinaryIO:
         """Open an item at its first byte. Raises OSError, or DataError with a short reason."""

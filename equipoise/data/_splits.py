@@ -1,6 +1,40 @@
 """Splits of a data set: which samples are trained on, and which are held out."""
 
+import re
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+SplitName = Literal["train", "valid", "test"]
+SPLIT_WORDS: dict[str, SplitName] = {
+    **dict.fromkeys(("train", "training", "trainset", "trn"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "validate"), "valid"),
+    **dict.fromkeys(("test", "testing", "testset", "tst"), "test"),
+}
+"""Words for the splits of data sets that others have divided; tests are never trained on."""
+DOMAIN = re.compile(r"(train|test|valid|val)([AB])")
+"""Folders of unpaired data sets, as of CycleGAN (Zhu et al. 2017): trainA, trainB, testA, testB."""
+
+
+class SplitFolder(NamedTuple):
+    """A name that contains a split. `rest`: the name without it: "A" of trainA, "images" of train_images."""
+
+    split: SplitName
+    rest: str
+
+
+def parse_split(name: str) -> SplitFolder | None:
+    """Return the split that a folder, file or array is named after; None if it is not.
+
+    Case does not matter: train, Training, val, TEST, trainA, train_images, x_train, train-00000-of-00002.parquet.
+    """
+    if match := DOMAIN.fullmatch(name):
+        return SplitFolder(SPLIT_WORDS[match[1]], match[2])
+    words = [word for word in re.split(r"[^A-Za-z]+", name) if word]
+    places = [place for place, word in enumerate(words) if word.lower() in SPLIT_WORDS]
+    if len(places) != 1:
+        return None
+    (place,) = places
+    return SplitFolder(SPLIT_WORDS[words[place].lower()], "_".join(words[:place] + words[place + 1 :]).lower())
 
 
 def split_by_digest(digests: Sequence[str], share: float) -> tuple[list[int], list[int]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from equipoise.data import _cache
+from equipoise.data import _cache_writer
 from equipoise.data._cache import (
     Decoded,
     Decoding,
@@ -19,7 +19,7 @@ from equipoise.data._cache import (
     open_cached,
     open_folder,
 )
-from equipoise.data._files import list_files
+from equipoise.data._files import content_digest, list_files
 from equipoise.data._sources import FolderStorage
 from equipoise.data._splits import split_by_digest
 from equipoise.errors import DataError
@@ -299,7 +299,7 @@ def test_files_with_equal_rows_are_duplicates(tmp_path):
     lower = fill_cache(files, tmp_path / "c", decoding)
     assert len(list(lower)) == 3
     result = load_cached(files, tmp_path / "c", KEY)
-    assert result.digests[0] == result.digests[1] == min(_cache.content_digest(b"A"), _cache.content_digest(b"a"))
+    assert result.digests[0] == result.digests[1] == min(content_digest(b"A"), content_digest(b"a"))
     assert result.notes == ("1 file has the same content as another; all are used",)
 
 
@@ -318,7 +318,7 @@ def test_write_errors_are_reported_in_one_line(tmp_path, monkeypatch, number, wo
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(_cache.CacheWriter, "add", refuse)
+    monkeypatch.setattr(_cache_writer.CacheWriter, "add", refuse)
     with pytest.raises(DataError, match=words):
         filled(write(tmp_path / "in", numbered(3)), tmp_path / "cache")
     assert entries(tmp_path / "cache") == []
@@ -360,7 +360,7 @@ def test_share_is_held_out(count, share, expected):
 
 
 def test_held_out_depends_only_on_content():
-    digests = [_cache.content_digest(bytes([n])) for n in range(200)]
+    digests = [content_digest(bytes([n])) for n in range(200)]
     _, out = split_by_digest(digests, 0.2)
     _, backward = split_by_digest(digests[::-1], 0.2)
     assert {digests[row] for row in out} == {digests[::-1][row] for row in backward}

@@ -1,0 +1,257 @@
+"""Arrays of NumPy files as items: every row of an array is one image, as the bytes of a .npy file.
+
+Read: a .npy file, memory-mapped; a .npz file with arrays of images and of labels, per split or not; a folder of .npy
+files that are such arrays together. Pickled arrays are never loaded.
+"""
+
+import io
+import math
+import os
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from equipoise.data._files import MAX_LISTED, File, printable
+from equipoise.data._sources import LabelTable, Source
+from equipoise.data._splits import parse_split
+from equipoise.errors import DataError, nearest
+
+NumpyArray = npt.NDArray[np.generic]
+IMAGE_KEYS = ("images", "image", "imgs", "img", "pictures", "x", "data", "samples", "features", "arr_0")
+"""Words of the names of arrays of images, preferred in this order, without the split: train_images, x_train."""
+LABEL_KEYS = ("labels", "label", "y", "targets", "target", "classes", "class", "arr_1")
+CHANNELS = (1, 2, 3, 4)
+ERRORS = (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+
+
+class StoredArray(NamedTuple):
+    """An array in a file. `load`: reads it, or maps it to memory."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    load: Callable[[], NumpyArray]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayStorage:
+    """Rows of arrays. An item is called KEY/NUMBER. An array is loaded when its first row is read."""
+
+    stored: Mapping[str, StoredArray]
+    loaded: dict[str, NumpyArray] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def open(self, path: str) -> BinaryIO:
+        """Return a row as a .npy file. Raises DataError if the array is damaged."""
+        key, _, row = path.rpartition("/")
+        with self.lock:
+            if key not in self.loaded:
+                try:
+                    self.loaded[key] = self.stored[key].load()
+                except ERRORS as error:
+                    raise DataError(f"the array {printable(key)} is damaged; save the file again") from error
+        content = io.BytesIO()
+        np.save(content, self.loaded[key][int(row)], allow_pickle=False)
+        content.seek(0)
+        return content
+
+
+def open_array(path: Path) -> Source:
+    """Return the rows of a .npy file (N, H, W), (N, H, W, C) or (N, C, H, W). Raises DataError for other files."""
+    stored = _stored_npy(path)
+    if problem := _problem(stored):
+        raise DataError(f"{path} {problem}")
+    return _rows_of({"": stored}, path, path.stat().st_mtime_ns)
+
+
+def open_archive_of_arrays(path: Path, key: str | None) -> Source:
+    """Return the rows of the array of images in a .npz file, or of one for each split; with its labels if it has any.
+
+    `key`: name of the array, or of several with a common part, such as images for train_images. Raises DataError if
+    the file is damaged or has no such array, or several and `key` is None.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            stored = {name.removesuffix(".npy"): _stored_member(path, archive, name) for name in names}
+    except ERRORS as error:
+        raise DataError(f"{path} is damaged, or no .npz file; save it again with numpy.savez") from error
+    return _open_group(stored, path, path.stat().st_mtime_ns, key)
+
+
+def open_folder_of_arrays(folder: Path, files: Sequence[File], key: str | None) -> Source | None:
+    """Return the rows of the arrays of images in a folder of .npy files; None if every file is one image.
+
+    A folder holds arrays of images if there are as many labels as rows of an array, or an array has four dimensions.
+    """
+    stored = {file.path.removesuffix(".npy"): _stored_npy(folder / file.path) for file in files}
+    shapes = [array.shape for array in stored.values()]
+    lengths = {shape[0] for shape in shapes if _is_label_shape(shape)}
+    if not any(len(shape) == 4 or (len(shape) == 3 and shape[0] in lengths) for shape in shapes):
+        return None
+    return _open_group(stored, folder, max(file.modified for file in files), key)
+
+
+def _open_group(stored: Mapping[str, StoredArray], location: Path, modified: int, key: str | None) -> Source:
+    """Return the rows of the arrays of images in a group of arrays."""
+    chosen = _choose(stored, location, key)
+    source = _rows_of({name: stored[name] for name in chosen}, location, modified)
+    labels = _find_labels(stored, chosen)
+    others = [name for name in stored if name not in (*chosen, *labels.values())]
+    note = f"images: {', '.join(_describe(name, stored) for name in chosen)}"
+    if others:
+        note += f"; not used: {', '.join(_describe(name, stored) for name in others)} (key)"
+    return replace(source, tables=_read_labels(stored, labels), notes=(note,))
+
+
+def _describe(name: str, stored: Mapping[str, StoredArray]) -> str:
+    return f"{printable(name)} {' x '.join(map(str, stored[name].shape)) or 'a single number'}"
+
+
+def _choose(stored: Mapping[str, StoredArray], location: Path, key: str | None) -> tuple[str, ...]:
+    """Return the names of the arrays of images: one for each split, or one. Raises DataError if it is not certain."""
+    possible = [name for name, array in stored.items() if not _problem(array)]
+    if key is not None:
+        chosen = [name for name in stored if key == name] or [name for name in stored if _role(name) == _role(key)]
+        if not chosen:
+            raise DataError(f"{location} has no array '{key}'{nearest(key, possible)}")
+        for name in chosen:
+            if problem := _problem(stored[name]):
+                raise DataError(f"{location}: the array {printable(name)} {problem}")
+        return tuple(chosen)
+    if not possible:
+        listed = ", ".join(f"{printable(name)} {_problem(array)}" for name, array in list(stored.items())[:MAX_LISTED])
+        raise DataError(f"{location} holds no array of images: {listed or 'it is empty'}")
+    roles = list(dict.fromkeys(map(_role, possible)))
+    preferred = [role for role in IMAGE_KEYS if role in roles]
+    if len(roles) > 1 and not preferred:
+        names = ", ".join(_describe(name, stored) for name in possible)
+        raise DataError(
+            f"{location} holds several arrays that may be images: {names}; choose one with --option "
+            f"data.key={possible[0]}"
+        )
+    role = preferred[0] if preferred else roles[0]
+    return tuple(name for name in possible if _role(name) == role)
+
+
+def _role(name: str) -> str:
+    """Return what an array holds, by its name without the split: "images" for train_images, "x" for X_train."""
+    split = parse_split(name)
+    return split.rest if split else name.lower()
+
+
+def _find_labels(stored: Mapping[str, StoredArray], chosen: Sequence[str]) -> dict[str, str]:
+    """Return the array of labels for each chosen array of images that has one."""
+    result = {}
+    for name in chosen:
+        rows, split = stored[name].shape[0], _split(name)
+        possible = [
+            other
+            for other, array in stored.items()
+            if other not in chosen and _split(other) == split and array.shape[:1] == (rows,) and len(array.shape) <= 2
+        ]
+        named = [other for key in LABEL_KEYS for other in possible if _role(other) == key]
+        vectors = [other for other in possible if _is_label_shape(stored[other].shape)]
+        if named or len(vectors) == 1:
+            result[name] = (named or vectors)[0]
+    return result
+
+
+def _split(name: str) -> str | None:
+    split = parse_split(name)
+    return split.split if split else None
+
+
+def _is_label_shape(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+
+
+def _read_labels(stored: Mapping[str, StoredArray], labels: Mapping[str, str]) -> tuple[LabelTable, ...]:
+    """Read the arrays of labels: integers, text, or one column of 0 and 1 for each class."""
+    values: dict[str, str] = {}
+    problems = []
+    for images, name in labels.items():
+        try:
+            array = stored[name].load()
+        except ERRORS:
+            problems.append(f"{printable(name)}: damaged")
+            continue
+        names = _label_names(array.reshape(len(array), -1))
+        if names is None:
+            problems.append(f"{_describe(name, stored)}: neither one label for each image nor one of several columns")
+        else:
+            values |= {_row_path(images, row): label for row, label in enumerate(names)}
+    name = next(iter(labels.values()), "")
+    return (LabelTable(name, {_role(name): values}, tuple(problems)),) if labels else ()
+
+
+def _label_names(array: NumpyArray) -> list[str] | None:
+    """Return the labels of (N, K) values: of one column, or the column with the 1 of each row; None if neither."""
+    if array.shape[1] > 1:
+        is_one_hot = bool(((array == 0) | (array == 1)).all()) and bool((array.sum(1) == 1).all())
+        return [str(column) for column in array.argmax(1)] if is_one_hot else None
+    if array.dtype.kind == "S":
+        return [str(value, "utf-8", "replace") for value in array[:, 0].tolist()]
+    return [f"{value:g}" if isinstance(value, float) else str(value) for value in array[:, 0].tolist()]
+
+
+def _rows_of(images: Mapping[str, StoredArray], location: Path, modified: int) -> Source:
+    """Return the rows of arrays as items."""
+    files = []
+    for name, stored in images.items():
+        size = math.prod(stored.shape[1:]) * stored.dtype.itemsize
+        files += [File(_row_path(name, row), size, modified) for row in range(stored.shape[0])]
+    return Source(location, tuple(sorted(files)), ArrayStorage(images))
+
+
+def _row_path(name: str, row: int) -> str:
+    return f"{name}/{row:07d}" if name else f"{row:07d}"
+
+
+def _stored_npy(path: Path) -> StoredArray:
+    """Read the header of a .npy file. Raises DataError if it is damaged, or holds Python objects."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ERRORS as error:
+        raise DataError(f"{path} is damaged, or holds Python objects instead of numbers; save it again") from error
+    return StoredArray(array.shape, array.dtype, lambda: array)
+
+
+def _stored_member(path: Path, archive: zipfile.ZipFile, name: str) -> StoredArray:
+    """Read the header of an array in a .npz file. The array is read when it is used."""
+    with archive.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    return StoredArray(tuple(shape), dtype, partial(_load_member, path, name, math.prod(shape) * dtype.itemsize))
+
+
+def _load_member(path: Path, name: str, size: int) -> NumpyArray:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory // 2:
+        raise DataError(
+            f"{path}: the array {printable(name)} takes {size / 2**30:.1f} GiB, more than half of the memory; save it "
+            "as a .npy file, which is read in parts"
+        )
+    with np.load(path, allow_pickle=False) as arrays:
+        result: NumpyArray = arrays[name.removesuffix(".npy")]
+        return result
+
+
+def _problem(stored: StoredArray) -> str:
+    """Return why an array is not a set of images; empty if it is."""
+    if not (np.issubdtype(stored.dtype, np.number) or stored.dtype == np.bool_):
+        return f"holds values of type {stored.dtype}; save numbers, as uint8, uint16 or float32"
+    shape = stored.shape
+    if len(shape) == 3 and (shape[0] in CHANNELS or shape[2] in CHANNELS) and min(shape[:2]) > 4:
+        return f"of shape {shape} is one image; give an array of several: (N, H, W, C)"
+    if len(shape) not in (3, 4) or 0 in shape:
+        return f"has the shape {shape}; images are (N, H, W), (N, H, W, C) or (N, C, H, W)"
+    return ""

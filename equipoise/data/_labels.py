@@ -1,0 +1,199 @@
+"""Labels of images: from tables, or from subfolders; which column they are in, and what is said about them."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from equipoise.data._files import MAX_LISTED, agree, format_count, printable
+from equipoise.data._label_files import find_tables
+from equipoise.data._layout import Placement
+from equipoise.data._sources import LabelTable, Source
+from equipoise.errors import DataError, nearest
+
+FOLDERS, NONE, AUTO = "folders", "none", "auto"
+LABEL_COLUMNS = (
+    *("label", "labels", "class", "class_name", "classname", "class_label", "label_name", "category", "category_name"),
+    *("target", "species", "breed", "diagnosis", "dx", "cls", "class_id", "label_id", "category_id", "y"),
+)
+"""Names of columns that are labels if several could be, in lower case."""
+MAX_NUMBERS = 20
+"""Largest number of different numbers in a column that is used as labels without being called so; more are measures."""
+MAX_LENGTH = 100
+"""Largest length of a class name, in characters; more are texts."""
+SMALL_CLASS = 10
+"""Number of images below which a class is reported as small."""
+MAX_LISTED_CLASSES = 8
+"""Largest number of classes that a note lists."""
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+DATASET_JSON = "dataset.json"
+
+
+class Labels(NamedTuple):
+    """Labels of images. `source`: "folders", "none", or the name of a table. `by_path`: "" for images without.
+
+    `used`: files that were read. `notes`: information for the user.
+    """
+
+    source: str
+    by_path: Mapping[str, str]
+    used: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class LabelColumn(NamedTuple):
+    """A column that may be labels. `table`: name of its file. `values`: of the images that have one."""
+
+    table: str
+    name: str
+    values: Mapping[str, str]
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the name of the column says that it holds labels."""
+        return self.name.lower() in LABEL_COLUMNS
+
+    @property
+    def problem(self) -> str:
+        """Why the values are no labels; empty if they may be."""
+        different = set(self.values.values())
+        if len(different) < 2:
+            return "has one value for all images" if different else "has no value for these images"
+        if max(map(len, different)) > MAX_LENGTH or len(different) > max(2, len(self.values) // 2):
+            return "differs for nearly every image"
+        numbers = [value for value in different if NUMBER.fullmatch(value)]
+        if len(numbers) < len(different):
+            return ""
+        if any(not value.isdecimal() for value in numbers):
+            return "holds measures"
+        return f"holds {len(numbers):,} different numbers" if len(numbers) > MAX_NUMBERS and not self.is_named else ""
+
+
+def read_labels(source: Source, placements: Mapping[str, Placement], labels: str, column: str | None) -> Labels:
+    """Return the labels of the images in `placements`.
+
+    `labels`: auto, none, folders, or the name of a label file. `column`: of a table. With "auto", a table whose column
+    is certain comes before subfolders. Raises DataError for a file or column that does not exist or holds no labels.
+    """
+    if labels == NONE:
+        return Labels(NONE, dict.fromkeys(placements, ""))
+    by_folder = {path: placement.folder for path, placement in placements.items()}
+    if labels == FOLDERS:
+        return Labels(FOLDERS, by_folder)
+    files, used = find_tables(source, tuple(placements))
+    tables = _select_tables([*source.tables, *files], labels, source)
+    columns = _merge_columns(tables, placements)
+    chosen = _choose(columns, column, source)
+    has_folders = len(set(by_folder.values()) - {""}) > 1
+    if chosen and (chosen.is_named or column or labels != AUTO or not has_folders):
+        notes = tuple(_unused_tables(tables, columns, chosen))
+        values = {path: chosen.values.get(path, "") for path in placements}
+        return Labels(f"{chosen.table}, {chosen.name}", values, tuple(used), notes)
+    notes = tuple(_unused_tables(tables, columns, None))
+    if labels != AUTO:
+        raise DataError(f"{source.location}: {'; '.join(notes) or f'{labels} holds no labels'}")
+    is_numbered = any(_file_name(table.name) == DATASET_JSON for table in tables)
+    if is_numbered and all(name.isdecimal() for name in by_folder.values()):
+        by_folder = dict.fromkeys(placements, "")
+    return Labels(FOLDERS, by_folder, (), notes)
+
+
+def _select_tables(tables: Sequence[LabelTable], labels: str, source: Source) -> list[LabelTable]:
+    """Return the tables of a name, or all of them. Raises DataError if there are none."""
+    result = [table for table in tables if labels in (AUTO, table.name, _file_name(table.name))]
+    if not result and labels != AUTO:
+        available = [*(_file_name(table.name) for table in tables), FOLDERS, NONE]
+        raise DataError(f"{source.location} has no label file '{printable(labels)}'{nearest(labels, available)}")
+    return result
+
+
+def _merge_columns(tables: Sequence[LabelTable], placements: Mapping[str, Placement]) -> list[LabelColumn]:
+    """Return all columns; those of the same name in files of the same name, such as one per split, are one."""
+    merged: dict[tuple[str, str], dict[str, str]] = {}
+    for table in tables:
+        for name, values in table.columns.items():
+            column = merged.setdefault((_file_name(table.name), name), {})
+            column.update((path, value) for path, value in values.items() if value and path in placements)
+    return [LabelColumn(table, name, _whole_numbers(values)) for (table, name), values in merged.items()]
+
+
+def _file_name(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _whole_numbers(values: dict[str, str]) -> dict[str, str]:
+    """Write whole numbers as such if all values are: pandas writes 1.0 for 1 if some are missing."""
+    if values and all(re.fullmatch(r"-?\d+\.0+", value) for value in values.values()):
+        return {path: value.partition(".")[0] for path, value in values.items()}
+    return values
+
+
+def _choose(columns: Sequence[LabelColumn], name: str | None, source: Source) -> LabelColumn | None:
+    """Return the column of labels; None if there is none, or several could be. Raises DataError for an unknown name."""
+    if name is not None:
+        for column in columns:
+            if column.name == name and len(set(column.values.values())) > 1:
+                return column
+        available = [column.name for column in columns if not column.problem]
+        raise DataError(f"{source.location} has no label column '{printable(name)}'{nearest(name, available)}")
+    possible = [column for column in columns if not column.problem]
+    different: list[LabelColumn] = []
+    for column in [column for column in possible if column.is_named] or possible:
+        same = next((number for number, other in enumerate(different) if _is_same(column, other)), None)
+        if same is None:
+            different.append(column)
+        elif any(value.isdecimal() for value in different[same].values.values()):
+            different[same] = column  # names in place of their numbers
+    return different[0] if len(different) == 1 else None
+
+
+def _is_same(first: LabelColumn, second: LabelColumn) -> bool:
+    """Return whether two columns divide the images in the same way."""
+    if first.values.keys() != second.values.keys():
+        return False
+    pairs = {(value, second.values[path]) for path, value in first.values.items()}
+    return len(pairs) == len({value for value, _ in pairs}) == len({value for _, value in pairs})
+
+
+def _unused_tables(
+    tables: Sequence[LabelTable], columns: Sequence[LabelColumn], chosen: LabelColumn | None
+) -> Iterator[str]:
+    """Yield why tables, or columns of the chosen one, are not used."""
+    for name in dict.fromkeys(_file_name(table.name) for table in tables):
+        own = [column for column in columns if column.table == name]
+        possible = [column for column in own if not column.problem and column is not chosen]
+        listed = ", ".join(printable(column.name) for column in possible[:MAX_LISTED])
+        if chosen and chosen.table == name:
+            if possible:
+                yield f"{printable(name)} has other columns that could be labels: {listed} (label_column)"
+            continue
+        if possible:
+            option = f"choose with --option data.label_column={possible[0].name}"
+            could = "holds values that could be labels" if len(possible) == 1 else "has several columns of labels"
+            yield f"{printable(name)} is not used: it {could}: {listed}; {option}"
+            continue
+        problems = [problem for table in tables if _file_name(table.name) == name for problem in table.problems]
+        problems += [f"{printable(name)}: {printable(column.name)} {column.problem}" for column in own]
+        yield f"{printable(name)} is not used for labels: {'; '.join(problems[:MAX_LISTED]) or 'it holds none'}"
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Return a sort key that places class 2 before class 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+
+
+def describe_classes(labels: Labels, names: Sequence[str], counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield the classes with their numbers of training images, small ones, and how many images have none."""
+    listed = ", ".join(f"{printable(name)} {counts[name]:,}" for name in names[:MAX_LISTED_CLASSES])
+    place = "subfolder" if labels.source == FOLDERS else printable(labels.source)
+    yield f"{len(names):,} classes, by {place}: {listed}{', …' * (len(names) > MAX_LISTED_CLASSES)}"
+    small = [name for name in names if counts[name] < SMALL_CLASS]
+    if small:
+        shown = ", ".join(f"{printable(name)} {counts[name]:,}" for name in small[:MAX_LISTED])
+        more = f" and {len(small) - MAX_LISTED:,} more" if len(small) > MAX_LISTED else ""
+        yield (
+            f"{len(small):,} {agree(len(small), 'class has', 'classes have')} fewer than {SMALL_CLASS} "
+            f"images: {shown}{more}; samples of so few are copies: add images, or choose others with data.classes"
+        )
+    if count := counts[""]:
+        without = f"{format_count(count, 'image')} outside of these {agree(count, 'was', 'were')} skipped"
+        yield f"{without}; classes = [] uses all images, without labels"
