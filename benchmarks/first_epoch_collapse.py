@@ -42,7 +42,9 @@ from PIL import Image
 from torch import Tensor
 
 import equipoise
-from equipoise.data._windows import resample, scale_to_range
+from equipoise.core.data import DataSpec
+from equipoise.data._window_decoder import resample
+from equipoise.data._windows import scale_to_range
 from equipoise.experiment.files import load_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.inference.sample_files import to_data_unit
@@ -161,12 +163,16 @@ def bounds(item: Item, epoch: int) -> tuple[int, int]:
     return last_step(item, epoch - 1) if epoch > 1 else 0, last_step(item, epoch)
 
 
+def with_unit(unit: tuple[float, float]) -> DataSpec:
+    """Return the description of images whose values -1 and 1 represent these decibels."""
+    return DataSpec((1, 64, 64), unit=unit)
+
+
 def sample_statistics(item: Item, folder: Path) -> dict[str, float]:
     """Compare samples with bursts that are not training data."""
     generator = equipoise.load(folder)
-    unit = generator.spec.unit
-    assert unit is not None
-    samples = scale_to_range(torch.from_numpy(to_data_unit(generator.sample(218, seed=7).numpy(), unit)), UNIT)
+    decibels = to_data_unit(generator.sample(218, seed=7).numpy(), generator.spec)
+    samples = scale_to_range(torch.from_numpy(decibels), with_unit(UNIT))
     real, fake = thumbnails(unseen(item["arm"] == "stronger")), thumbnails(samples)
     diversity = float(torch.pdist(fake).mean() / torch.pdist(real).mean())
     return {"distance": 1000 * kernel_distance(real, fake), "diversity": diversity}
@@ -176,7 +182,7 @@ def unseen(all_types: bool, seed: int = UNSEEN) -> Tensor:
     """Return bursts of another seed, (N, 1, 64, 64) in [-1, 1]: of type III, or of all types."""
     counts = COUNTS if all_types else {"type_3": COUNTS["type_3"]}
     windows = [resample(values.astype(np.float32), (64, 64)) for _, values in script().windows(counts, seed=seed)]
-    return scale_to_range(torch.from_numpy(np.stack(windows)).unsqueeze(1), UNIT)
+    return scale_to_range(torch.from_numpy(np.stack(windows)).unsqueeze(1), with_unit(UNIT))
 
 
 def thumbnails(windows: Tensor) -> Tensor:
@@ -274,10 +280,10 @@ def picture(root: Path, path: Path) -> None:
         folder = folder_of(item, root)
         if (folder / "generator.safetensors").exists():
             generator = equipoise.load(folder)
-            assert generator.spec.unit is not None
-            decibels = to_data_unit(generator.sample(ROWS * COLUMNS, seed=7).numpy(), generator.spec.unit)
-            panels.append(scale_to_range(torch.from_numpy(decibels), (UNIT[0], 35.0)))
-    panels[0] = scale_to_range(torch.from_numpy(to_data_unit(panels[0].numpy(), UNIT)), (UNIT[0], 35.0))
+            decibels = to_data_unit(generator.sample(ROWS * COLUMNS, seed=7).numpy(), generator.spec)
+            panels.append(scale_to_range(torch.from_numpy(decibels), with_unit((UNIT[0], 35.0))))
+    first = to_data_unit(panels[0].numpy(), with_unit(UNIT))
+    panels[0] = scale_to_range(torch.from_numpy(first), with_unit((UNIT[0], 35.0)))
     sheets = [make_grid(panel[: ROWS * COLUMNS].numpy(), columns=COLUMNS) for panel in panels]
     width, height = sheets[0].size
     sheet = Image.new("L", (len(sheets) * (width + GAP) - GAP, height), 255)

@@ -1,100 +1,41 @@
-"""Windows of numbers from text files, and streams over them."""
+"""Windows of numbers in [-1, 1]: splits, scales, and streams."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from itertools import groupby
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from equipoise.core.data import Batch, Split
+from equipoise.core.data import Batch, DataSpec, Split
 from equipoise.data._arrays import batch_indices, check_split_size
-from equipoise.data._cache import Decoded, File, printable
-from equipoise.data._sources import Source
-from equipoise.data._tables import NumberTable, parse_table
-from equipoise.errors import DataError
+from equipoise.data._cache import CachedFolder
+from equipoise.data._files import content_digest
+from equipoise.data._splits import split_by_digest
+from equipoise.data._window_plans import WindowPlan
 
 CHUNK = 256
 """Number of windows processed at once, to bound memory."""
-
-WindowArray = npt.NDArray[np.float32]
-"""A window of numbers: (rows, columns) float32."""
-
-
-@dataclass(frozen=True, slots=True)
-class WindowDecoder:
-    """Decoder of files to windows of `shape`, the shape of the file `first`. `size`: side after resampling, or None."""
-
-    folder: Path
-    first: str
-    shape: tuple[int, int]
-    size: int | None
-
-    @classmethod
-    def from_first_file(cls, source: Source, first: File, size: int | None) -> Self:
-        """Create a decoder with the shape of the first file. Raises DataError if that is not a window."""
-        folder, name = source.location, printable(first.path)
-        try:
-            content = source.read(first.path)
-        except OSError as error:
-            raise DataError(f"cannot read {folder}/{name}: {error.strerror or error}") from error
-        rows, columns = parse_table(content, f"{folder}/{name}").values.shape
-        return cls(folder, name, (rows, columns), size)
-
-    @property
-    def target(self) -> tuple[int, int]:
-        """Rows and columns of the decoded windows."""
-        return self.shape if self.size is None else (self.size, self.size)
-
-    def __call__(self, content: bytes, path: str) -> Decoded:
-        """Decode the content of a file. Raises DataError, with file and line, if it is not a window of that shape."""
-        name = f"{self.folder}/{printable(path)}"
-        table = parse_table(content, name)
-        if table.values.shape != self.shape:
-            raise DataError(f"{name}, {_shape_error(table, self.first, self.shape)}")
-        constant_windows = bool(table.values.min() == table.values.max())
-        facts = {
-            "header": table.header,
-            "row_names": table.row_names,
-            "constant": constant_windows,
-            "stretched": self.size is not None and self.shape[0] != self.shape[1],
-        }
-        # Resampling rounds: a constant window would not remain constant.
-        window = np.full(self.target, table.values[0, 0]) if constant_windows else resample(table.values, self.target)
-        return Decoded(window, {fact: int(value) for fact, value in facts.items()})
+MAX_BLOCKS = 5
+"""Largest number of blocks of time that are held out of one table."""
+MIN_FILES = 10
+"""Number of long tables from which whole tables are held out."""
 
 
-def _shape_error(table: NumberTable, first: str, shape: tuple[int, ...]) -> str:
-    """Describe where a table differs from the expected shape."""
-    (rows, columns), remedy = table.values.shape, "all windows must have the same shape"
-    if columns != shape[1]:
-        return f"line {table.lines[0]}: {columns} values instead of {shape[1]} as in {first}; {remedy}"
-    if rows > shape[0]:
-        return f"line {table.lines[shape[0]]}: row {shape[0] + 1} of {rows} rows, but {first} has {shape[0]}; {remedy}"
-    return f"line {table.lines[-1]}: the last of {rows} rows, but {first} has {shape[0]}; {remedy}"
+def value_ranges(windows: Tensor, rows: Sequence[int], axis: int) -> tuple[Tensor, Tensor]:
+    """Return the smallest and the largest number of each column (axis 2) or row (axis 1) of windows (N, rows, columns).
+
+    `rows`: the windows that count.
+    """
+    over = (0, 3 - axis)
+    parts = [windows[part] for part in _chunks(rows)]
+    low = torch.stack([part.amin(over) for part in parts]).amin(0)
+    return low, torch.stack([part.amax(over) for part in parts]).amax(0)
 
 
-def resample(window: WindowArray, shape: tuple[int, int]) -> WindowArray:
-    """Resample a window to `shape`: bilinear with antialiasing."""
-    if window.shape == shape:
-        return window
-    batch = torch.from_numpy(window)[None, None]
-    result: WindowArray = F.interpolate(batch, size=shape, mode="bilinear", antialias=True)[0, 0].numpy()
-    return result
-
-
-def value_range(windows: Tensor, rows: Sequence[int]) -> tuple[float, float]:
-    """Return the smallest and the largest number in `rows` of windows (N, rows, columns)."""
-    bounds = [windows[part].aminmax() for part in _chunks(rows)]
-    return min(float(part.min) for part in bounds), max(float(part.max) for part in bounds)
-
-
-def share_outside(windows: Tensor, rows: Sequence[int], low: float, high: float) -> float:
-    """Return the share of numbers in `rows` of windows that are below `low` or above `high`."""
+def share_outside(windows: Tensor, rows: Sequence[int], low: Tensor, high: Tensor) -> float:
+    """Return the share of numbers in `rows` of windows (N, rows, columns) that are below `low` or above `high`."""
     parts = (windows[part] for part in _chunks(rows))
     return sum(int(((part < low) | (part > high)).sum()) for part in parts) / (len(rows) * windows[0].numel())
 
@@ -115,13 +56,15 @@ class WindowStream:
     """Endless epochs over windows, each in a new random order, split into batches.
 
     `windows`: (N, rows, columns) float32 in the unit of the data. `rows`: (M,) int64, the windows to use. `labels`:
-    (N,) int64, or None. `unit`: the values that -1 and 1 represent; values beyond are clipped.
+    (N,) int64, or None. `spec`: of the samples; values beyond its unit are clipped. `is_transposed`: whether the rows
+    of a window are the positions of a sequence.
     """
 
     windows: Tensor
     rows: Tensor
     labels: Tensor | None
-    unit: tuple[float, float]
+    spec: DataSpec
+    is_transposed: bool
     batch_size: int
     seed: int
     split: Split
@@ -130,13 +73,65 @@ class WindowStream:
         check_split_size(len(self.rows), self.batch_size, self.split, "windows")
 
     def batch(self, index: int) -> Batch:
-        """Return batch number `index`: real (B, 1, rows, columns) float32 in [-1, 1], condition (B,) int64 or None."""
+        """Return batch number `index`: real (B, ...) float32 in [-1, 1], condition (B,) int64 or None."""
         indices = self.rows[batch_indices(len(self.rows), self.batch_size, self.seed, self.split, index)]
-        real = scale_to_range(self.windows[indices].unsqueeze(1), self.unit)
+        windows = self.windows[indices]
+        samples = windows.unsqueeze(1) if self.spec.is_image else windows
+        real = scale_to_range(samples.transpose(1, 2) if self.is_transposed else samples, self.spec)
         return Batch(real, None if self.labels is None else self.labels[indices])
 
 
-def scale_to_range(numbers: Tensor, unit: tuple[float, float]) -> Tensor:
-    """Return 2 (x - low) / (high - low) - 1, clipped to [-1, 1], float32: the values used in training."""
-    low, high = unit
-    return ((numbers.double() - low) * (2 / (high - low)) - 1).clamp_(-1, 1).float()
+def scale_to_range(numbers: Tensor, spec: DataSpec) -> Tensor:
+    """Return 2 (x - low) / (high - low) - 1, clipped to [-1, 1], float32: the values used in training.
+
+    0 where low equals high, as in a column that is constant.
+    """
+    low, high = spec.bounds
+    span = high - low
+    factor = torch.where(span > 0, 2 / span.where(span > 0, torch.ones_like(span)), torch.zeros_like(span))
+    offset = torch.where(span > 0, torch.ones_like(span), torch.zeros_like(span))
+    return ((numbers.double() - low) * factor - offset).clamp_(-1, 1).float().contiguous()
+
+
+def split_windows(result: CachedFolder, plan: WindowPlan, share: float) -> tuple[list[int], list[int]]:
+    """Split windows into training and held-out windows, about `share` of all.
+
+    Tables that are one window each are selected by their digests, and so are series, and long tables if there are at
+    least ten. Otherwise blocks of time of each table are held out; training windows that overlap them are not used.
+    """
+    if plan.rows_are == "series":
+        return split_by_digest([content_digest(window.numpy().tobytes()) for window in result.array], share)
+    if plan.stride is None or len(set(result.paths)) >= MIN_FILES:
+        return split_by_digest(result.digests, share)
+    window = plan.shape[0] if plan.rows_are == "time" else plan.shape[1]
+    train: list[int] = []
+    held_out: list[int] = []
+    for _, group in groupby(range(len(result.paths)), key=result.paths.__getitem__):
+        rows = list(group)
+        blocks = time_blocks(len(rows), share, math.ceil(window / plan.stride) - 1)
+        held_out += [rows[position] for block in blocks for position in block]
+        train += [rows[position] for position in _outside(len(rows), blocks, math.ceil(window / plan.stride) - 1)]
+    return train, held_out
+
+
+def time_blocks(count: int, share: float, gap: int) -> list[range]:
+    """Return the blocks of `count` consecutive windows that are held out, about `share` of all.
+
+    `gap`: number of following windows that overlap one. One block is at the end; more of them, up to five, are spread
+    evenly, so that the held-out windows are of all times. Empty if too few windows would remain.
+    """
+    total = max(1, round(share * count)) if share > 0 else 0
+    if not total or count - total - gap < 1:
+        return []
+    number = max(1, min(MAX_BLOCKS, total // max(1, 2 * gap)))
+    if number == 1:
+        return [range(count - total, count)]
+    sizes = [total // number + (index < total % number) for index in range(number)]
+    starts = [round((index + 0.5) * count / number - size / 2) for index, size in enumerate(sizes)]
+    return [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+
+
+def _outside(count: int, blocks: Sequence[range], gap: int) -> list[int]:
+    """Return the positions that are at least `gap` away from all blocks."""
+    near = {position for block in blocks for position in range(block.start - gap, block.stop + gap)}
+    return [position for position in range(count) if position not in near]

@@ -1,84 +1,115 @@
-"""A folder of CSV files, each a window of numbers, such as a piece of a spectrogram; subfolders are types.
+"""Tables of numbers: windows such as pieces of spectrograms, or long time series that are cut into windows.
 
-The first line of a file is the top row of the image. Numbers are stored unchanged and scaled to [-1, 1] batch by
+CSV and TSV files, and .npy arrays; subfolders are types. Numbers are stored unchanged and scaled to [-1, 1] batch by
 batch; the values that -1 and 1 represent are recorded with the run, so that samples can be written in the original
-unit.
+unit. Narrow windows are sequences, (columns, rows); others are images, whose top row is the first line of a file.
 """
 
-import math
-from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
+from equipoise.core.data import DataSpec, Preparation, Split, Suggestion, TableLayout
 from equipoise.data._cache import (
     CachedFolder,
     Decoding,
     File,
     describe_changes,
     fill_cache,
-    format_count,
     load_cached,
     open_cached,
-    open_folder,
     printable,
-    split_by_digest,
 )
-from equipoise.data._files import MIN_HELD_OUT, agree, exhaust, format_names, top_folder
-from equipoise.data._windows import WindowDecoder, WindowStream, constant_windows, share_outside, value_range
+from equipoise.data._columns import ColumnSelection
+from equipoise.data._files import MIN_HELD_OUT, exhaust, top_folder
+from equipoise.data._scales import RangeRule, choose_bounds, single_bound
+from equipoise.data._sources import Source
+from equipoise.data._tables import MissingRule
+from equipoise.data._window_decoder import WindowDecoder, open_tables, read_text_table
+from equipoise.data._window_notes import describe_blocks, describe_clipping, describe_windows
+from equipoise.data._window_plans import LAYOUTS, RowMeaning, SampleKind, WindowOptions, WindowPlan, make_plan
+from equipoise.data._windows import WindowStream, split_windows, value_ranges
 from equipoise.errors import DataError, SettingError, UnknownNameError
 
 __all__ = ["CsvWindows"]
 
-ENDINGS = (".csv",)
 DECODING = 1
 """Version of the decoder; incremented when its output changes."""
 TASK = "reading windows"
 ATTEMPTS = 3
 """Number of attempts at reading: another process that reads other types of the folder may replace the index."""
+PEEKED_FILES = 5
+"""Number of files from which it is decided how a folder is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class CsvWindows:
-    """Windows of numbers in a folder: (1, rows, columns) float32 in [-1, 1], labelled by type if there are several.
+    """Windows of numbers: float32 in [-1, 1], labelled by type if there are several.
 
-    Raises SettingError for an option out of range.
+    Images (1, rows, columns), or sequences (columns, rows) if windows are narrow or their columns are of different
+    kinds. Raises SettingError for an option out of range.
     """
 
     folder: str
-    """folder of the files: FOLDER/type/name.csv, or FOLDER/name.csv"""
+    """folder of the files, FOLDER/type/name.csv or FOLDER/name.csv, or one file"""
     types: tuple[str, ...] | None = None
     """subfolders to use; default: all"""
     image_size: int | None = None
-    """rows and columns after resampling; default: those of the windows, which must suit the model"""
-    low: float | None = None
-    """value that -1 represents, in the unit of the data; default: the smallest training value"""
-    high: float | None = None
-    """value that 1 represents; default: the largest training value"""
+    """rows and columns after resampling; default: those of the windows"""
+    low: float | tuple[float, ...] | None = None
+    """value that -1 represents, in the unit of the data, or one per column; default: the smallest training value"""
+    high: float | tuple[float, ...] | None = None
+    """value that 1 represents, or one per column; default: the largest training value"""
+    scale: RangeRule = "auto"
+    """one range for all columns, or one per column; auto: per column if their ranges differ in kind"""
+    columns: tuple[str | int, ...] | None = None
+    """columns to use, by name or by number from 1; default: all columns of numbers but dates and an index"""
+    label: str | None = None
+    """column that holds the label of each series, by name or number; none: no column; default: found by its values"""
+    missing: MissingRule = "refuse"
+    """missing values: refuse the file, or interpolate linearly between the values before and after in the column"""
+    rows_are: RowMeaning | Literal["auto"] = "auto"
+    """what a row is: a moment (time), a series that is a sample (series), or a channel of a sample (channels)"""
+    window: int | tuple[int, ...] | None = None
+    """rows of a window, into which longer tables are cut; set automatically, together with its columns"""
+    stride: int | None = None
+    """rows between the starts of consecutive windows; default: a quarter of a window. None if tables are windows"""
+    kind: SampleKind | Literal["auto"] = "auto"
+    """image or sequence; auto: sequences if windows are narrow, or their columns have different ranges"""
     held_out: float = 0.1
-    """share of the windows that is held out, selected by a hash of the content"""
+    """share of the windows that is held out: by a hash of the content, or whole blocks of time of long tables"""
     cache: str = "runs/.cache"
     """folder of decoded windows"""
-    window: tuple[int, int] | None = None
-    """rows and columns of a window; set automatically"""
+    names: tuple[str, ...] = ()
+    """names of the columns; set automatically"""
+    labels: tuple[str, ...] = ()
+    """labels of the series; set automatically"""
     digest: str | None = None
     """digest of all files; set automatically, so that a resumed run uses the same windows"""
 
     def __post_init__(self) -> None:
-        if self.image_size is not None and self.image_size < 1:
-            raise SettingError(f"image_size = {self.image_size}: it must be at least 1")
+        for name in ("low", "high"):
+            object.__setattr__(self, name, single_bound(name, getattr(self, name)))
+        if isinstance(self.window, int):
+            object.__setattr__(self, "window", (self.window,))
+        rows = self.rows_of_window if isinstance(self.window, tuple) and len(self.window) == 1 else None
+        for name, value in (("image_size", self.image_size), ("window", rows), ("stride", self.stride)):
+            if value is not None and value < 1:
+                raise SettingError(f"{name} = {value}: it must be at least 1")
         if not 0 <= self.held_out <= 0.5:
             raise SettingError(f"held_out = {self.held_out:g}: it must be from 0 to 0.5")
-        for name, value in (("low", self.low), ("high", self.high)):
-            if value is not None and not math.isfinite(value):
-                raise SettingError(f"{name} = {value:g}: it must be a finite number")
-        if self.low is not None and self.high is not None and self.low >= self.high:
+        if isinstance(self.low, float) and isinstance(self.high, float) and self.low >= self.high:
             raise SettingError(f"low = {self.low:g} must be below high = {self.high:g}")
+
+    @property
+    def rows_of_window(self) -> int | None:
+        """Rows of a window, None if they are not known."""
+        return self.window[0] if isinstance(self.window, tuple) and self.window else None
 
     def prepare(self) -> Iterator[Preparation]:
         """Read every file once; yields progress and notes.
@@ -89,7 +120,7 @@ class CsvWindows:
         yield from self._scan()
 
     def resolve(self) -> Self:
-        """Return the data set with full paths, and with types, range, size and digest as read.
+        """Return the data set with full paths, and with types, columns, range, size and digest as read.
 
         Raises as `prepare` does, and DataError if every window is constant.
         """
@@ -98,24 +129,35 @@ class CsvWindows:
 
     @property
     def spec(self) -> DataSpec:
-        """Grey images; mirror images are not valid: time would run backwards. Reads the folder unless resolved."""
-        if self.types is None or self.low is None or self.high is None or self.window is None:
+        """Grey images or sequences; mirror images are not valid: time would run backwards.
+
+        Reads the folder unless resolved.
+        """
+        if not self._is_resolved or self.types is None or self.low is None or self.high is None:
             return self.resolve().spec
-        shape = self.window if self.image_size is None else (self.image_size, self.image_size)
-        names = self.types if len(self.types) > 1 else ()
-        return DataSpec((1, *shape), classes=len(names), class_names=names, unit=(self.low, self.high))
+        plan = self._resolved_plan()
+        names = self.labels or (self.types if len(self.types) > 1 else ())
+        shape = plan.shape if self.image_size is None else (self.image_size, self.image_size)
+        return DataSpec(
+            (1, *shape) if self.kind != "sequence" else shape[::-1] if plan.rows_are == "time" else shape,
+            classes=len(names),
+            class_names=names,
+            unit=(self.low, self.high),
+            table=TableLayout(LAYOUTS[plan.rows_are], self.names),
+        )
 
     @property
     def suggestion(self) -> Suggestion:
         """Settings for hundreds of windows: small batches, several per epoch."""
-        metric = "kd_efficientnet_lite0" if self.count("held_out") >= MIN_HELD_OUT else None
+        features = "coverage:samples" if self.spec.is_sequence else "kd_efficientnet_lite0"
+        metric = features if self.count("held_out") >= MIN_HELD_OUT else None
         batch_size = min(16, self.count("train"))
         return Suggestion("dcgan", steps=3000, batch_size=batch_size, metric=metric, controller="annealed")
 
     def count(self, split: Split) -> int:
         """Return the number of windows of a split."""
         data, result = self._open()
-        return len(_rows(result, data.held_out, split))
+        return len(data._rows(result, split))
 
     def stream(self, split: Split, batch_size: int, seed: int) -> WindowStream:
         """Return endless shuffled batches of a split, with labels if there are several types.
@@ -123,56 +165,113 @@ class CsvWindows:
         Raises DataError if the split is smaller than a batch.
         """
         data, result = self._open()
-        spec = data.spec
-        assert spec.unit is not None
-        rows = torch.tensor(_rows(result, data.held_out, split), dtype=torch.int64)
-        names = spec.class_names
-        labels = torch.tensor([names.index(top_folder(path)) for path in result.paths]) if names else None
-        return WindowStream(result.array, rows, labels, spec.unit, batch_size, seed, split)
+        spec, rows = data.spec, torch.tensor(data._rows(result, split), dtype=torch.int64)
+        labels = None
+        if data.labels:
+            labels = result.array[:, 0, -1].long()
+        elif spec.class_names:
+            labels = torch.tensor([spec.class_names.index(top_folder(path)) for path in result.paths])
+        is_transposed = spec.is_sequence and data.rows_are in ("time", "auto")
+        return WindowStream(data._numbers(result), rows, labels, spec, is_transposed, batch_size, seed, split)
 
     def _scan(self) -> Generator[Preparation, None, Self]:
         """Decode new files, yield notes, and return the resolved data set."""
         folder, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
-        listed = open_folder(folder, ENDINGS)
+        listed = open_tables(folder)
         types, files = self._select_types(listed.files)
         source = listed.select(files)
         if self.digest is not None and (change := describe_changes(source, cache, self.digest)):
             raise DataError(
                 f"{folder} changed since this run started: {change}; restore it, or start a new run with --from RUN"
             )
+        plan = self._resolved_plan() if self._is_resolved else self._plan(source)
+        located = replace(self, folder=str(folder), cache=str(cache), types=types)._with_plan(plan)
         for _ in range(ATTEMPTS):
-            if result := load_cached(source, cache, self._key()):
+            if result := load_cached(source, cache, located._key()):
                 break
-            decode = WindowDecoder.from_first_file(source, files[0], self.image_size)
-            decoding = Decoding(self._key(), decode, decode.target, np.float32, TASK, tolerance=0)
-            steps = fill_cache(source, cache, decoding)
-            yield from (step for step in steps if step.note is None)
+            decode = WindowDecoder(listed.location, printable(files[0].path), plan, self.image_size)
+            decoding = Decoding(located._key(), decode, decode.target, np.float32, TASK, tolerance=0)
+            yield from (step for step in fill_cache(source, cache, decoding) if step.note is None)
         else:
             raise DataError(f"{folder} changed while it was read; run the command again when nothing writes to it")
-        low, high = self._unit(result)
+        resolved, note = located._with_range(result, plan)
         untyped = [file.path for file in listed.files if types and not top_folder(file.path)]
-        for note in (*result.notes, *self._notes(result, types, untyped)):
-            yield Preparation(TASK, len(files), len(files), note)
-        size = result.array.shape[1], result.array.shape[2]
-        located = replace(self, folder=str(folder), cache=str(cache), types=types, low=low, high=high)
-        return replace(located, window=size, digest=result.digest)
+        notes = (*result.notes, *plan.describe(), *resolved._notes(result, plan, untyped), *filter(None, [note]))
+        for text in (*notes, *self._notes_on_range(resolved, result)):
+            yield Preparation(TASK, len(files), len(files), text)
+        return replace(resolved, digest=result.digest)
 
-    def _unit(self, result: CachedFolder) -> tuple[float, float]:
-        """Return the values that -1 and 1 represent. Raises DataError if they are equal."""
+    @property
+    def _is_resolved(self) -> bool:
+        return self.digest is not None and isinstance(self.window, tuple) and len(self.window) == 2
+
+    def _plan(self, source: Source) -> WindowPlan:
+        """Decide from the first files how the folder is read."""
+        step = max(1, len(source.files) // PEEKED_FILES)
+        tables = [read_text_table(source, file) for file in source.files[::step][:PEEKED_FILES]]
+        columns = None if self.columns is None else tuple(map(str, self.columns))
+        options = WindowOptions(columns, self.label, self.missing, self.rows_are, self.rows_of_window, self.stride)
+        return make_plan(tables, len(source.files), options)
+
+    def _resolved_plan(self) -> WindowPlan:
+        """Return the plan of a data set whose options are filled in."""
+        assert isinstance(self.window, tuple)
+        rows, columns = self.window
+        positions = None if self.columns is None else tuple(int(column) - 1 for column in self.columns)
+        label = int(self.label) - 1 if self.label and self.label.isdigit() else None
+        rows_are: RowMeaning = "time" if self.rows_are == "auto" else self.rows_are
+        selection = ColumnSelection(positions, label)
+        return WindowPlan(selection, rows_are, (rows, columns), self.stride, self.names, self.labels, self.missing)
+
+    def _with_plan(self, plan: WindowPlan) -> Self:
+        """Fill in the options that the plan decides."""
+        positions, label = plan.selection.positions, plan.selection.label
+        return replace(
+            self,
+            columns=None if positions is None else tuple(str(position + 1) for position in positions),
+            label="none" if label is None else str(label + 1),
+            rows_are=plan.rows_are,
+            window=plan.shape,
+            stride=plan.stride,
+            names=plan.names,
+            labels=plan.labels,
+        )
+
+    def _with_range(self, result: CachedFolder, plan: WindowPlan) -> tuple[Self, str | None]:
+        """Fill in range and kind, and return a note. Raises DataError for windows that have no range."""
         if result.facts["constant"] == len(result.array):
             raise DataError(f"every window in {self.folder} is constant: there is nothing to learn; use other files")
-        minimum, maximum = value_range(result.array, _rows(result, self.held_out, "train"))
-        low, high = minimum if self.low is None else self.low, maximum if self.high is None else self.high
-        if low >= high:
+        train = self._rows(result, "train")
+        axis = 2 if plan.rows_are == "time" else 1
+        lowest, highest = value_ranges(self._numbers(result), train, axis)
+        rule: RangeRule = "all" if self.kind == "image" and axis == 1 else self.scale
+        if self.image_size not in (None, plan.shape[1]) and rule != "column":
+            rule = "all"  # Resampling mixes columns.
+        bounds = choose_bounds(lowest, highest, (self.low, self.high), rule, plan.names, plan.is_narrow)
+        low, high = bounds.low, bounds.high
+        if isinstance(low, float) and isinstance(high, float) and low >= high:
             raise DataError(
-                f"the training windows in {self.folder} range from {minimum:g} to {maximum:g}, outside of "
+                f"the training windows in {self.folder} range from {lowest.min():g} to {highest.max():g}, outside of "
                 f"low = {low:g} to high = {high:g}; remove or change these options"
             )
-        return low, high
+        is_sequence = self.image_size is None and (plan.is_narrow or isinstance(low, tuple))
+        kind: SampleKind = ("sequence" if is_sequence else "image") if self.kind == "auto" else self.kind
+        kind = "image" if self._is_resolved and self.kind == "auto" else kind  # A run of an earlier version.
+        return replace(self, low=low, high=high, kind=kind), bounds.note
+
+    def _numbers(self, result: CachedFolder) -> Tensor:
+        """Return the windows (N, rows, columns), without their labels."""
+        return result.array[..., :-1] if self.labels else result.array
+
+    def _rows(self, result: CachedFolder, split: Split) -> list[int]:
+        return self._split(result)[split != "train"]
+
+    def _split(self, result: CachedFolder) -> tuple[list[int], list[int]]:
+        return split_windows(result, self._resolved_plan(), self.held_out)
 
     def _open(self) -> tuple[Self, CachedFolder]:
         """Return the resolved data set and its windows; reads the folder only if necessary."""
-        if None not in (self.types, self.low, self.high, self.window) and (result := self._cached()):
+        if self._is_resolved and None not in (self.types, self.low, self.high) and (result := self._cached()):
             return self, result
         data = self.resolve()
         if (result := data._cached()) is None:
@@ -184,7 +283,16 @@ class CsvWindows:
 
     def _key(self) -> dict[str, object]:
         """Return the options that determine how files are decoded."""
-        return {"data": "csv_windows", "decoding": DECODING, "image_size": self.image_size}
+        key: dict[str, object] = {"data": "csv_windows", "decoding": DECODING, "image_size": self.image_size}
+        others: dict[str, object] = {
+            "columns": self.columns,
+            "labels": self.labels,
+            "window": self.stride and self.window,
+            "stride": self.stride,
+            "missing": self.missing if self.missing != "refuse" else None,
+            "rows_are": self.rows_are if self.rows_are not in ("auto", "time") else None,
+        }
+        return key | {name: value for name, value in others.items() if value}
 
     def _select_types(self, listed: Sequence[File]) -> tuple[tuple[str, ...], tuple[File, ...]]:
         """Return the types and their files; all files if there are no types.
@@ -198,34 +306,14 @@ class CsvWindows:
                 raise UnknownNameError("type", name, available)
         return types, tuple(file for file in listed if not types or top_folder(file.path) in types)
 
-    def _notes(self, result: CachedFolder, types: Sequence[str], untyped: Sequence[str]) -> Iterator[str]:
-        """Yield notes on the windows for the user."""
-        if types:
-            counts = Counter(map(top_folder, result.paths))
-            yield (
-                format_count(len(types), "type")
-                + ": "
-                + ", ".join(f"{printable(name)} {counts[name]:,}" for name in types)
-            )
-        if untyped:
-            verb = agree(len(untyped), "was", "were")
-            yield f"{format_count(len(untyped))} outside of the types {verb} skipped: {format_names(untyped)}"
-        if number := result.facts["header"]:
-            yield f"{format_count(number)} with a header, which was removed"
-        if number := result.facts["row_names"]:
-            yield f"{format_count(number)} with row names, which were removed"
-        if number := result.facts["constant"]:
-            paths = [result.paths[row] for row in constant_windows(result.array)]
-            yield f"{format_count(number, 'window')} constant (all numbers equal): {format_names(paths)}"
-        if result.facts["stretched"]:
-            yield f"the windows are not square: stretched to {self.image_size} x {self.image_size} (image_size)"
-        if (self.low, self.high) == (None, None):
-            return
-        low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
-        if share := share_outside(result.array, _rows(result, self.held_out, "train"), low, high):
-            yield f"{share:.2%} of the numbers lie outside {low:g} to {high:g} and are clipped (low, high)"
+    def _notes(self, result: CachedFolder, plan: WindowPlan, untyped: Sequence[str]) -> Iterator[str]:
+        """Yield notes on the windows of the resolved data set."""
+        yield from describe_windows(result, plan, self.types or (), untyped)
+        if plan.stride is not None and self.held_out:
+            yield describe_blocks(self._split(result), len(result.array))
 
-
-def _rows(result: CachedFolder, share: float, split: Split) -> list[int]:
-    train, held_out = split_by_digest(result.digests, share)
-    return train if split == "train" else held_out
+    def _notes_on_range(self, resolved: Self, result: CachedFolder) -> Iterator[str]:
+        """Yield a note on numbers that are clipped, if the user set the range."""
+        if (self.low, self.high) != (None, None) and resolved.low is not None and resolved.high is not None:
+            numbers, rows = self._numbers(result), resolved._rows(result, "train")
+            yield from describe_clipping(numbers, rows, (resolved.low, resolved.high), resolved.rows_are)

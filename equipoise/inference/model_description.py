@@ -5,12 +5,14 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
+from equipoise.core.data import Bound
 from equipoise.core.model import Model
 from equipoise.experiment.settings import Experiment, installed_versions, require
 from equipoise.inference.generator import Generator
 from equipoise.nn import latents
 
 IMAGE_AXES = ("batch", "channel", "row", "column")
+SEQUENCE_AXES = ("batch", "channel", "position")
 NORMAL_CHECK_COUNT = 16
 """Number of latents that are compared with a standard normal distribution."""
 
@@ -26,7 +28,7 @@ class TensorDescription(TypedDict, total=False):
     drawn_from: str
     words: list[str]
     separator: str
-    unit: dict[str, float]
+    unit: dict[str, Bound]
 
 
 class ModelDescription(TypedDict):
@@ -52,6 +54,8 @@ def describe_generator(generator: Generator, experiment: Experiment) -> ModelDes
         samples |= {"words": list(spec.vocabulary.words), "separator": spec.vocabulary.separator}
     if spec.unit:
         samples["unit"] = {"-1": spec.unit[0], "1": spec.unit[1]}
+    if spec.is_sequence:
+        samples |= {"axes": list(SEQUENCE_AXES), "lowest": -1.0, "highest": 1.0}
     recipe = require(experiment.model, "model")
     return {
         "model": model.name,

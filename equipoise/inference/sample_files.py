@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from equipoise.core.data import DataSpec
+from equipoise.core.data import DataSpec, TableLayout
 from equipoise.errors import SettingError
 from equipoise.runs.artifacts import check_overwrite, encode_lines, encode_npy, encode_png, make_grid, write_bytes
 
@@ -28,8 +28,9 @@ def write_samples(
     """Write samples (N, ...), float32 in the range of training, to a file, or to a folder if `path` has no extension.
 
     png: a grid of all images, or in a folder one file per image. npy: the array unchanged. csv: points as the rows of
-    one table; several images only into a folder, one table each, in the data's own unit if it has one. txt: one
-    sentence per line. `format` None: by the extension of `path`; in a folder png for images, csv for points, txt for
+    one table; images and sequences with the rows and columns, the header and the unit of the data's own tables: one
+    table each, several of them only into a folder, or one table if each row of the data is a sample. txt: one sentence
+    per line. `format` None: by the extension of `path`; in a folder png for images, csv for points, txt for
     sentences. `subfolders`: of each sample with its own file in a folder; empty for none. Raises SettingError if these
     samples cannot be written in that format, RunError if a file exists and `force` is not set.
     """
@@ -48,10 +49,16 @@ def write_samples(
     return path
 
 
-def to_data_unit(array: SampleArray, unit: tuple[float, float]) -> SampleArray:
-    """Map [-1, 1] linearly to the data's own unit (low, high): low + (x + 1) / 2 (high - low), float32."""
-    low, high = unit
-    return (low + (array.astype(np.float64) + 1) / 2 * (high - low)).astype(np.float32)
+def to_data_unit(array: SampleArray, spec: DataSpec) -> SampleArray:
+    """Map samples in [-1, 1] linearly to the unit of the data, per column if it has one for each.
+
+    low + (x + 1) / 2 (high - low), float32; unchanged without a unit.
+    """
+    if spec.unit is None:
+        return array
+    low, high = (bound.numpy() for bound in spec.bounds)
+    values: SampleArray = (low + (array.astype(np.float64) + 1) / 2 * (high - low)).astype(np.float32)
+    return values
 
 
 def _resolve_format(path: Path, spec: DataSpec, format: SampleFormat | None, count: int) -> SampleFormat:
@@ -60,6 +67,7 @@ def _resolve_format(path: Path, spec: DataSpec, format: SampleFormat | None, cou
     supported: tuple[SampleFormat, ...] = ("png", "npy") if spec.is_image else ("csv", "npy")
     if format is None and extension == "csv" and count == 1 and spec.is_image:
         format = "csv"
+    is_split = _is_split(spec)
     if spec.vocabulary is not None:
         supported = ("txt", "npy")
     if format is None:
@@ -73,11 +81,11 @@ def _resolve_format(path: Path, spec: DataSpec, format: SampleFormat | None, cou
     if (format == "txt") != (spec.vocabulary is not None) and format != "npy":
         raise SettingError(f"these samples are {_noun(spec)}; use --format {supported[0]} or {supported[1]}")
     if format == "png" and not spec.is_image:
-        raise SettingError("these samples are points, not images; use --format csv or npy")
+        raise SettingError(f"these samples are {_noun(spec)}, not images; use --format csv or npy")
     if format == "csv" and spec.is_image and spec.shape[0] != 1:
         raise SettingError(f"a table holds one channel, these images have {spec.shape[0]}; use --format npy or png")
-    if format == "csv" and spec.is_image and extension and count > 1:
-        raise SettingError(f"each image is written to its own table; use a folder, not {path.name}")
+    if format == "csv" and is_split and extension and count > 1:
+        raise SettingError(f"each sample is written to its own table; use a folder, not {path.name}")
     if extension not in ("", format):
         raise SettingError(
             f"--format {format} does not match {path.name}; use a file name ending in .{format}, or a folder"
@@ -86,7 +94,14 @@ def _resolve_format(path: Path, spec: DataSpec, format: SampleFormat | None, cou
 
 
 def _noun(spec: DataSpec) -> str:
-    return "sentences" if spec.vocabulary is not None else "images" if spec.is_image else "points"
+    kinds = {"sentences": spec.vocabulary is not None, "images": spec.is_image, "sequences": spec.is_sequence}
+    return next((noun for noun, is_kind in kinds.items() if is_kind), "points")
+
+
+def _is_split(spec: DataSpec) -> bool:
+    """Return whether each sample of a folder has a file of its own."""
+    is_one_table = spec.table is not None and spec.table.rows == "samples"
+    return spec.is_image or (spec.is_sequence and not is_one_table)
 
 
 def _encode_all(array: SampleArray, format: SampleFormat, spec: DataSpec) -> bytes:
@@ -97,29 +112,46 @@ def _encode_all(array: SampleArray, format: SampleFormat, spec: DataSpec) -> byt
         return encode_png(make_grid(array))
     if format == "npy":
         return encode_npy(array)
-    return _image_csv(array[0], spec.unit or (-1, 1)) if spec.is_image else _points_csv(array)
+    return _table_csv(array, spec) if spec.is_image or spec.is_sequence else _points_csv(array)
 
 
 def _folder_names(count: int, format: SampleFormat, spec: DataSpec, subfolders: Sequence[str]) -> list[str]:
     """Return the name of each file of a folder."""
-    if not spec.is_image or format == "npy":
-        return [{"csv": "points.csv", "txt": "sentences.txt"}.get(format, "samples.npy")]
+    if not _is_split(spec) or format == "npy":
+        table = "series.csv" if spec.is_sequence else "points.csv"
+        return [{"csv": table, "txt": "sentences.txt"}.get(format, "samples.npy")]
     prefixes = [f"{folder}/" for folder in subfolders] or [""] * count
     return [f"{prefix}{number:06d}.{format}" for number, prefix in enumerate(prefixes)]
 
 
 def _folder_contents(array: SampleArray, format: SampleFormat, spec: DataSpec) -> Iterator[bytes]:
     """Yield the content of each file of a folder."""
-    if not spec.is_image or format == "npy":
+    if not _is_split(spec) or format == "npy":
         yield _encode_all(array, format, spec)
         return
     for image in array:
         yield _encode_all(image[None], format, spec)
 
 
-def _image_csv(image: SampleArray, unit: tuple[float, float]) -> bytes:
-    """Encode an image (1, H, W) as rows of numbers, top row first, with all digits that float32 has."""
-    return "".join(",".join(row) + "\n" for row in to_data_unit(image[0], unit).astype(str)).encode()
+def _table_csv(array: SampleArray, spec: DataSpec) -> bytes:
+    """Encode a sample, or samples that are rows of one table, as their tables were: names, rows and columns, unit.
+
+    Numbers have all digits that float32 has. The first line of an image is its top row.
+    """
+    layout = spec.table or TableLayout()
+    values = to_data_unit(array, spec)
+    if layout.rows == "samples":
+        rows = values.reshape(len(values), -1)
+    else:
+        rows = values[0, 0] if spec.is_image else values[0] if layout.rows == "channels" else values[0].T
+    lines = [",".join(map(_quoted, layout.names))] * bool(layout.names)
+    return "".join(f"{line}\n" for line in (*lines, *(",".join(row) for row in rows.astype(str)))).encode()
+
+
+def _quoted(name: str) -> str:
+    """Return a name as a field of a table."""
+    is_plain = not any(mark in name for mark in ',"\n\r')
+    return name if is_plain else '"' + name.replace('"', '""') + '"'
 
 
 def _points_csv(array: SampleArray) -> bytes:

@@ -64,10 +64,15 @@ class SelectableFeaturesMixin(FeatureMetricMixin):
         """The selected features."""
         return FEATURES[self.features_from]()
 
+    @property
+    def suited_to(self) -> str:
+        """The data that the selected features are defined for."""
+        return {"samples": "points, sequences or images", "pixels": "images"}.get(self.features_from, "grey or colour images")
+
     def suits(self, spec: DataSpec) -> bool:
-        """Return whether the data are images; or points, which need `features_from = samples`."""
+        """Return whether the data are images; or points or sequences, which need `features_from = samples`."""
         if self.features_from == "samples":
-            return spec.is_points or spec.is_image
+            return spec.is_points or spec.is_image or spec.is_sequence
         if self.features_from == "pixels":
             return spec.is_image
         return is_grey_or_colour(spec)

@@ -49,9 +49,10 @@ def test_unit_conversion_is_reversible():
     """Within float32 rounding: half a unit in the last place of 1, and the rounding of the inverse."""
     numbers = torch.from_numpy(np.random.default_rng(0).uniform(-4.54, 40.42, 10_000)).float()
     unit = (-4.54, 40.42)
-    scaled = scale_to_range(numbers, unit)
+    spec = DataSpec((1, 100, 100), unit=unit)
+    scaled = scale_to_range(numbers, spec)
     assert scaled.dtype == torch.float32
-    assert np.abs(to_data_unit(scaled.numpy(), unit) - numbers.numpy()).max() <= (unit[1] - unit[0]) * 2**-24
+    assert np.abs(to_data_unit(scaled.numpy(), spec) - numbers.numpy()).max() <= (unit[1] - unit[0]) * 2**-24
 
 
 def test_csv_without_unit_is_in_the_training_range(tmp_path):

@@ -1,0 +1,65 @@
+"""Notes on how a folder of tables was read, for the user."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from equipoise.core.data import Bound
+from equipoise.data._cache import CachedFolder, format_count, printable
+from equipoise.data._files import agree, format_names, top_folder
+from equipoise.data._window_plans import WindowPlan
+from equipoise.data._windows import constant_windows, share_outside
+
+
+def describe_windows(
+    result: CachedFolder, plan: WindowPlan, types: Sequence[str], untyped: Sequence[str]
+) -> Iterator[str]:
+    """Yield notes on the decoded windows. `untyped`: files outside of the types."""
+    facts = result.facts
+    if types:
+        counts = Counter(map(top_folder, result.paths))
+        shares = ", ".join(f"{printable(name)} {counts[name]:,}" for name in types)
+        yield f"{format_count(len(types), 'type')}: {shares}"
+    if untyped:
+        verb = agree(len(untyped), "was", "were")
+        yield f"{format_count(len(untyped))} outside of the types {verb} skipped: {format_names(untyped)}"
+    if plan.labels:
+        classes = torch.bincount(result.array[:, 0, -1].long(), minlength=len(plan.labels)).tolist()
+        pairs = ", ".join(f"{printable(name)} {count:,}" for name, count in zip(plan.labels, classes, strict=True))
+        yield f"{format_count(len(plan.labels), 'label')}: {pairs}"
+    if number := facts["header"]:
+        yield f"{format_count(number)} with a header, which was removed"
+    if number := facts["row_names"]:
+        yield f"{format_count(number)} with row names, which were removed"
+    if number := facts.get("interpolated", 0):
+        yield f"{format_count(number, 'missing value')} interpolated (data.missing)"
+    if number := facts["constant"]:
+        paths = [result.paths[row] for row in constant_windows(result.array)]
+        yield f"{format_count(number, 'window')} constant (all numbers equal): {format_names(paths)}"
+    if facts["stretched"]:
+        rows, columns = result.array.shape[1:]
+        yield f"the windows are not square: stretched to {rows} x {columns} (image_size)"
+    if plan.stride is not None and (number := facts.get("unused", 0)):
+        yield f"{format_count(number, 'row')} at the end of tables are in no window"
+
+
+def describe_clipping(
+    windows: Tensor, rows: Sequence[int], bounds: tuple[Bound, Bound], rows_are: str
+) -> Iterator[str]:
+    """Yield a note on numbers in `rows` of windows (N, rows, columns) that are outside of bounds, if there are any."""
+    low, high = (torch.tensor(bound) for bound in bounds)
+    if low.ndim and rows_are != "time":
+        low, high = low.unsqueeze(-1), high.unsqueeze(-1)
+    if share := share_outside(windows, rows, low, high):
+        text = "the range" if low.ndim else f"{low:g} to {high:g}"
+        yield f"{share:.2%} of the numbers lie outside {text} and are clipped (low, high)"
+
+
+def describe_blocks(split: tuple[Sequence[int], Sequence[int]], total: int) -> str:
+    """Describe a split of `total` windows, which may overlap, into training and held-out windows."""
+    train, held_out = map(len, split)
+    text = f"{held_out:,} of {total:,} windows are held out, in blocks of time"
+    unused = total - train - held_out
+    return f"{text}; {unused:,} others that overlap them are not used" if unused else text
