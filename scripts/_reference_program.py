@@ -93,7 +93,7 @@ def commands(_: str) -> str:
                 (action.help or "").replace("%%", "%"),
             )
             for action in cli.parser(name)._actions
-            if action.dest != "help"
+            if action.dest != "help" and action.help != argparse.SUPPRESS
         ]
         table = markdown_table(("argument", "description"), rows)
         parts.append(f"## equipoise {name}\n\n{cli.summary(name)}\n\n{table}")

@@ -29,7 +29,8 @@ class Started(Event):
 
     `transferred`: share of each network's weights that come from another run, in [0, 1]. `turnable`: names of the knobs
     that have an effect in this model, sorted. `adversarial_start`: the step at which adversarial training starts, after
-    pre-training.
+    pre-training. `notes`: information for the user about the settings, such as how the steps follow from a time budget.
+    `reals`: low, high, mean and deviation of the first batch of reals, if they use little of [-1, 1] or leave it.
     """
 
     steps: int
@@ -40,6 +41,8 @@ class Started(Event):
     transferred: Mapping[str, float] = field(default_factory=dict)
     turnable: tuple[str, ...] = ()
     adversarial_start: int = 0
+    notes: tuple[str, ...] = ()
+    reals: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

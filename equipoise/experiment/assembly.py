@@ -1,7 +1,10 @@
 """Building the objects of a training from a completed experiment: plugs by name, and seeds from one seed."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Set
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +67,10 @@ def assemble(
     controller: AnyController = catalog.build("controllers", controller_spec.name, controller_spec.options)
     seeds = Seeds.of(require(experiment.seed, "seed"))
     device = select_device(experiment.device or "auto")
-    torch.set_num_threads(require(experiment.threads, "threads"))
-    model = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
+    threads = min(require(experiment.threads, "threads"), available_cores())
+    torch.set_num_threads(threads)
+    with _seeded_global_generators(seeds.weights):
+        model = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
     model_info = _model_info(model, experiment, controller.required_knobs())
     knobs = model.knobs.with_values(experiment.initial_knobs)
     state = initial_state(
@@ -91,7 +96,45 @@ def assemble(
         preview=make_preview(model, data, seeds.latents),
         layout=make_sample_layout(model, data, seeds.latents),
         evaluation=_metric_evaluation(model, data, experiment.training_metric, seeds),
+        notes=_notes(experiment, threads),
     )
+
+
+def available_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _seeded_global_generators(seed: int) -> Iterator[None]:
+    """Seed the global generators in the context, for custom models that draw their weights from them."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=()):
+        seed_global_generators(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def seed_global_generators(seed: int) -> None:
+    """Seed the global generators: this package does not use them, but a custom model or data set may."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def _notes(experiment: Experiment, threads: int) -> tuple[str, ...]:
+    """Return what the user should know about the settings of the run."""
+    notes = []
+    if experiment.threads is not None and experiment.threads > threads:
+        notes.append(f"threads = {experiment.threads}: this machine has {threads} cores, so {threads} threads are used")
+    if experiment.budget is not None and experiment.steps is not None:
+        notes.append(
+            f"{experiment.steps:,} steps fit into the time budget of {experiment.budget:g} seconds, by a measurement"
+        )
+    return tuple(notes)
 
 
 def _training_plan(experiment: Experiment, checkpoints: Path | None, interrupted: Callable[[], bool]) -> TrainingPlan:
@@ -100,15 +143,26 @@ def _training_plan(experiment: Experiment, checkpoints: Path | None, interrupted
         steps=steps,
         batch_size=require(experiment.batch_size, "batch_size"),
         images=experiment.images,
-        seconds=experiment.seconds,
+        seconds=_time_limit(experiment),
         stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
         sample_every=experiment.sample_every,
         evaluate_every=experiment.evaluate_every or max(1, steps // EVALUATIONS),
         save_every=experiment.save_every,
         checkpoints=checkpoints,
-        keep_best=experiment.keep != "last",
+        keep_best=experiment.keep == "best",
         interrupted=interrupted,
     )
+
+
+OVERRUN = 1.25
+"""Training time at which a run with a time budget ends in any case, as a multiple of the budget."""
+
+
+def _time_limit(experiment: Experiment) -> float | None:
+    """Return the training time in seconds after which a run ends; None for no limit."""
+    if experiment.seconds is None and experiment.budget is not None:
+        return OVERRUN * experiment.budget
+    return experiment.seconds
 
 
 def select_device(name: str) -> torch.device:

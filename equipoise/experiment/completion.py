@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import TypeAdapter
 
 from equipoise.core import catalog
-from equipoise.errors import SettingError
+from equipoise.errors import DataError, SettingError
 from equipoise.experiment.data_source import parse_data_source
 from equipoise.experiment.files import parse_experiment
-from equipoise.experiment.settings import NO_METRIC, Experiment, Options, PlugSpec, installed_versions
+from equipoise.experiment.settings import NO_METRIC, Experiment, Options, PlugSpec, installed_versions, require
 from equipoise.runs.run import CHECKPOINTS_FOLDER, Run
 
 if TYPE_CHECKING:
@@ -66,6 +66,27 @@ def complete(experiment: Experiment) -> Experiment:
 def prepare_data(experiment: Experiment) -> "Iterator[Preparation]":
     """Prepare the data of an experiment, completed or not, yielding the progress."""
     return build_unresolved_data(_data_spec(experiment)).prepare()
+
+
+def with_moved_data(experiment: Experiment, location: str | Path) -> Experiment:
+    """Return a completed experiment that reads its data at another location.
+
+    Whether the content is the same is checked when the data is read. Raises SettingError if the data set reads no path,
+    or recorded no digest of its content; DataError if the location does not exist.
+    """
+    spec = require(experiment.data, "data")
+    options = list(spec.options)
+    path = Path(location).expanduser().resolve()
+    if not options or "digest" not in options:
+        raise SettingError(f"'{spec.name}' reads no folder and no file; omit --data")
+    if spec.options["digest"] is None:
+        raise SettingError(
+            f"this run recorded no digest of its data, so {path} cannot be compared with it; omit --data"
+        )
+    if not path.exists():
+        raise DataError(f"there is no folder or file {location}; check the path")
+    name = dataclasses.fields(catalog.load("data", spec.name))[0].name
+    return dataclasses.replace(experiment, data=spec.with_options(**{name: str(path)}))
 
 
 def _with_default_numbers(experiment: Experiment, data: "DataSet") -> Experiment:

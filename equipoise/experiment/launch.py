@@ -116,8 +116,10 @@ def find_checkpoints(run: Run) -> list[Path]:
     saved = checkpoint.find(run.checkpoints) if names else []
     if saved:
         return saved
-    last = max((line["step"] for line in run.lines("saved")), default=None)
-    weights = sorted(path.name for path in run.folder.glob("*.safetensors"))
+    lines = run.lines()
+    last = max((line["step"] for line in lines if line["event"] == "saved"), default=None)
+    has_trained = not lines or any(line["step"] for line in lines)
+    weights = sorted(path.name for path in run.folder.glob("*.safetensors")) if has_trained else []
     if last is not None or weights:
         evidence = f"its log has one of step {last}" if last is not None else f"it has {weights[0]}"
         raise RunError(

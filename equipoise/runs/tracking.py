@@ -1,5 +1,6 @@
 """Experiment trackers: writing the events of a run to TensorBoard or Weights & Biases as well."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from hashlib import blake2b
@@ -11,10 +12,14 @@ from PIL.Image import Image
 
 from equipoise.core.events import Evaluated, Event, Resumed, Sampled, Sensed, Turned
 from equipoise.core.observations import Signals
-from equipoise.errors import SettingError
+from equipoise.errors import MissingPackageError, RunError, SettingError, resume_command
 from equipoise.runs.artifacts import make_grid
 
 TrackerName = Literal["tensorboard", "wandb", "off"]
+
+
+WITHOUT_KEY = ("offline", "disabled", "dryrun")
+"""Modes of wandb that need no key."""
 
 
 class Tracker(Protocol):
@@ -30,10 +35,38 @@ class Tracker(Protocol):
         """Write pending values and close the tracker."""
 
 
-def check_installed(name: TrackerName) -> None:
-    """Raise SettingError if the package of a tracker is not installed."""
+def check_ready(name: TrackerName) -> None:
+    """Raise SettingError if a tracker cannot be used, before a run folder is created.
+
+    Raises MissingPackageError if its package is not installed, SettingError if wandb would need a key that it does not
+    have.
+    """
     if name != "off" and find_spec(name) is None:
-        raise SettingError(f"--track {name} needs a package that is not installed: pip install 'equipoise[track]'")
+        raise MissingPackageError(
+            f"--track {name} needs a package that is not installed: pip install 'equipoise[track]'"
+        )
+    if name == "wandb":
+        _check_wandb()
+
+
+def _check_wandb() -> None:
+    """Raise SettingError unless wandb is offline, or has a valid key in the environment or of an earlier login."""
+    import wandb
+
+    module: Any = wandb
+    remedy = "to keep the run on this machine, set WANDB_MODE=offline"
+    try:
+        if module.setup().settings.mode in WITHOUT_KEY:
+            return
+        if "prompt" in inspect.signature(module.login).parameters:
+            has_key = module.login(prompt=False)
+        else:  # versions before 0.30
+            has_key = module.api.api_key
+    except Exception as error:
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        raise SettingError(f"--track wandb cannot log in: {problem}; {remedy}") from error
+    if not has_key:
+        raise SettingError(f"--track wandb needs a key, and there is none; log in with: wandb login; or, {remedy}")
 
 
 def track_events(
@@ -50,10 +83,20 @@ def track_events(
         tracker: Tracker | None = None
         for event in events:
             if tracker is None:
-                tracker = TRACKERS[name](folder, experiment, event.step if isinstance(event, Resumed) else 0)
+                tracker = _open(name, folder, experiment, event.step if isinstance(event, Resumed) else 0)
                 stack.callback(tracker.close)
             _write(event, tracker)
             yield event
+
+
+def _open(name: str, folder: Path, experiment: Mapping[str, object], step: int) -> Tracker:
+    """Open a tracker. Raises RunError with one line if it fails: the network, the account, or a version."""
+    try:
+        return TRACKERS[name](folder, experiment, step)
+    except Exception as error:
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        remedy = "set WANDB_MODE=offline" if name == "wandb" else f"reinstall {name}"
+        raise RunError(f"--track {name} cannot start: {problem}; {remedy}, then: {resume_command(folder)}") from error
 
 
 def _write(event: Event, tracker: Tracker) -> None:

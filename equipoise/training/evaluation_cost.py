@@ -30,10 +30,17 @@ Fitted to two sizes of DCGAN and two metrics on one core. In small networks, cal
 def choose_evaluate_every(training: Training, evaluation: MetricEvaluation, evaluations: int) -> int:
     """Return the number of steps between two evaluations.
 
-    There are `evaluations` of them in the run, or fewer if they would take more than MAX_SHARE. Calls and the
-    arithmetic of matrix products and convolutions are counted in one training step and one evaluation. The function
-    trains two steps, so pass a training that is not used afterwards; the first step, with its lazy penalties, is not
-    counted.
+    There are `evaluations` of them in the run, or fewer if they would take more than MAX_SHARE. The function trains two
+    steps, so pass a training that is not used afterwards.
+    """
+    return max(1, training.plan.steps // evaluations, smallest_interval(training, evaluation))
+
+
+def smallest_interval(training: Training, evaluation: MetricEvaluation) -> int:
+    """Return the number of steps between two evaluations that take MAX_SHARE of the time.
+
+    Calls and the arithmetic of matrix products and convolutions are counted in one training step and one evaluation.
+    The first of two steps, with its lazy penalties, is not counted.
     """
     plan, state = training.plan, training.state
     factor = 1.0 if state.precision == "fp32" else LOW_PRECISION
@@ -43,11 +50,10 @@ def choose_evaluate_every(training: Training, evaluation: MetricEvaluation, eval
 
     train()
     step = count_operations(train)
-    cost, samples = count_operations(lambda: _evaluate_few(training, evaluation)), len(evaluation.latents)
+    cost, samples = count_operations(lambda: evaluate_few(training, evaluation)), len(evaluation.latents)
     operations = factor * cost.operations * samples / COST_SAMPLES
     evaluation_cost = operations + CALL * cost.calls * math.ceil(samples / probe.GENERATION_BATCH)
-    default = max(1, plan.steps // evaluations)
-    return max(default, round(evaluation_cost / (MAX_SHARE * (step.operations + CALL * step.calls))))
+    return round(evaluation_cost / (MAX_SHARE * (step.operations + CALL * step.calls)))
 
 
 def count_operations(function: Callable[[], object]) -> "OperationCounter":
@@ -91,7 +97,7 @@ class OperationCounter(TorchDispatchMode):
         return result
 
 
-def _evaluate_few(training: Training, evaluation: MetricEvaluation) -> None:
+def evaluate_few(training: Training, evaluation: MetricEvaluation) -> None:
     """Generate COST_SAMPLES samples and compute their features, as the metric does."""
     condition = None if evaluation.condition is None else evaluation.condition[:COST_SAMPLES]
     samples = probe.generate_samples(training.state, evaluation.latents[:COST_SAMPLES], condition)

@@ -3,17 +3,15 @@
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from equipoise.core.events import (
-    Evaluated,
     Event,
     Finished,
     FinishReason,
     Remedied,
     Resumed,
-    Sampled,
     Saved,
     Sensed,
     Started,
@@ -21,13 +19,10 @@ from equipoise.core.events import (
     Turned,
 )
 from equipoise.core.metric import Metric
-from equipoise.core.model import StepRecord
 from equipoise.core.observations import Remedy, Verdict
-from equipoise.core.tokens import decode_samples
-from equipoise.diagnosis.sample_statistics import MAX_SAMPLES
 from equipoise.pilot.pilot import Pilot
 from equipoise.pilot.step import Decision, KnobChange
-from equipoise.training import checkpoint, probe
+from equipoise.training import checkpoint, outputs
 from equipoise.training.plan import MetricEvaluation, Preview, Streams, TrainingPlan
 from equipoise.training.rollback import RollbackPoints
 from equipoise.training.sample_layout import SampleLayout
@@ -58,7 +53,9 @@ class Training:
     """One run in memory: everything that the loop needs.
 
     `layout`: of the sample grid. `transferred`: share of each network's weights that come from another run, in [0, 1].
-    `verdict`: verdict of the last reading, updated after a rollback.
+    `verdict`: verdict of the last reading, updated after a rollback. `pending`: whether the evaluation that was due
+    after the last step was aborted, so that it is the first thing to do when the run is resumed. `notes`: information
+    for the user about the settings of this run.
     """
 
     state: TrainingState
@@ -72,6 +69,8 @@ class Training:
     verdict: Verdict = "healthy"
     rollback_points: RollbackPoints = field(default_factory=RollbackPoints)
     layout: SampleLayout = field(default_factory=SampleLayout)
+    pending: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def train(training: Training) -> Iterator[Event]:
@@ -80,13 +79,16 @@ def train(training: Training) -> Iterator[Event]:
     yield from _first_events(training)
     clock = time.monotonic() - state.seconds
     reason = _finish_reason(training)
+    if training.pending:
+        yield from _due_outputs(training, reason)
+        reason = "interrupted" if training.pending else reason
     while reason is None:
         due = pilot.is_due(state.step + 1)
         record = run_step(state, training.streams.train, pilot.knobs, state.step / plan.steps, measure=due)
         state.seconds = time.monotonic() - clock
         yield Stepped(state.step, state.images, state.seconds)
         if due and state.step % pilot.sense_every == 0:
-            record = _with_probe(training, record)
+            record = outputs.add_probe(training, record)
         if decision := pilot.observe(record):
             training.verdict = decision.observation.health.verdict
             yield _sensed_event(state, decision)
@@ -97,6 +99,7 @@ def train(training: Training) -> Iterator[Event]:
                 yield remedied
         reason = _finish_reason(training)
         yield from _due_outputs(training, reason)
+        reason = "interrupted" if training.pending else reason
     yield Finished(state.step, state.images, reason, training.verdict, state.seconds)
 
 
@@ -132,10 +135,12 @@ def _first_events(training: Training) -> Iterator[Event]:
         transferred=training.transferred,
         turnable=tuple(sorted(pilot.turnable)),
         adversarial_start=state.model.adversarial_start,
+        notes=training.notes,
+        reals=outputs.unusual_range(training.streams.train),
     )
     yield from _turned_events(training, pilot.initial_changes)
     if plan.sample_every:
-        yield _sampled_event(training)
+        yield outputs.sample_grid(training)
 
 
 def _due_outputs(training: Training, reason: FinishReason | None) -> Iterator[Event]:
@@ -143,45 +148,26 @@ def _due_outputs(training: Training, reason: FinishReason | None) -> Iterator[Ev
 
     All three are due after the last step of a run. After an interruption there is only a checkpoint, so that the
     resumed run equals an uninterrupted one. After a divergence none of them is due. An evaluation that is the best so
-    far is saved between two checkpoints, too, if the run keeps its best weights.
+    far is saved between two checkpoints, too, if the run keeps its best weights. If a stop is requested during the
+    evaluation, it is aborted, and repeated when the run is resumed.
     """
-    step, plan = training.state.step, training.plan
+    step, plan, evaluation = training.state.step, training.plan, training.evaluation
     if reason == "diverged":
         return
     is_last = reason not in (None, "interrupted")
-    if plan.sample_every and (is_last or step % plan.sample_every == 0):
-        yield _sampled_event(training)
-    if training.evaluation and plan.evaluate_every and (is_last or step % plan.evaluate_every == 0):
-        yield _evaluated_event(training, training.evaluation)
+    if plan.sample_every and (is_last or step % plan.sample_every == 0) and not training.pending:
+        yield outputs.sample_grid(training)
+    if evaluation and plan.evaluate_every and (is_last or step % plan.evaluate_every == 0):
+        measured = outputs.measure_metric(training, evaluation)
+        training.pending = measured is None
+        if measured:
+            yield outputs.record_metric(training, evaluation, measured)
     is_due = plan.save_every and (is_last or step % plan.save_every == 0)
-    is_regular = bool(is_due or reason is not None)
+    is_regular = bool(is_due or reason is not None or training.pending)
     if plan.checkpoints and plan.save_every and (is_regular or (plan.keep_best and training.best.step == step)):
-        if training.verdict == "healthy" and is_due:
+        if training.verdict == "healthy" and is_due and not training.pending:
             training.rollback_points.steps.append(step)
         yield save(training, plan.checkpoints, extra=not is_regular)
-
-
-def _with_probe(training: Training, record: StepRecord) -> StepRecord:
-    """Add samples, and the logits of training and held-out data, to the record of a step."""
-    state, streams, size = training.state, training.streams, training.plan.batch_size
-    index, knobs = state.step // training.pilot.sense_every, training.pilot.knobs
-    progress = state.step / training.plan.steps
-    train = probe.draw_batches(streams.train, index, size)
-    fake = probe.generate_samples(state, *training.preview.first(MAX_SAMPLES))
-    record = replace(record, real=probe.real_samples(train), fake=fake)
-    if streams.held_out is not None:
-        held_out = probe.draw_batches(streams.held_out, index, size)
-        record = replace(record, held_out=probe.real_samples(held_out))
-    elif (small := streams.small_held_out) is not None:  # too few for sample statistics
-        train = probe.draw_batches(small.train, index, small.size)
-        held_out = probe.draw_batches(small.held_out, index, small.size)
-    else:
-        return record
-    return replace(
-        record,
-        probe_train=probe.probe_logits(state, train, index, knobs, progress),
-        probe_held_out=probe.probe_logits(state, held_out, index, knobs, progress),
-    )
 
 
 def _sensed_event(state: TrainingState, decision: Decision) -> Sensed:
@@ -226,24 +212,6 @@ def _verdict_after(remedied: Remedied, verdict: Verdict) -> Verdict:
     return "unhealthy" if verdict == "diverged" and remedied.restored is not None else verdict
 
 
-def _sampled_event(training: Training) -> Sampled:
-    state, layout = training.state, training.layout
-    samples = probe.generate_samples(state, *training.preview.first(layout.count))
-    texts = decode_samples(state.model.vocabulary, samples)
-    grid = probe.to_array(layout.arrange(samples))
-    return Sampled(state.step, state.images, grid, layout.columns, layout.image_roles, texts)
-
-
-def _evaluated_event(training: Training, evaluation: MetricEvaluation) -> Evaluated:
-    state, start, better = training.state, time.monotonic(), evaluation.metric.better
-    samples = probe.generate_samples(state, evaluation.latents, evaluation.condition)
-    value = evaluation.metric.value(evaluation.statistics, samples)
-    training.pilot.record_metric(evaluation.name, value, state.images, better)
-    training.best.update(value, state.step, evaluation.metric)
-    seconds = time.monotonic() - start
-    return Evaluated(state.step, state.images, evaluation.name, value, better, len(evaluation.latents), seconds)
-
-
 def save(training: Training, folder: Path, *, extra: bool = False) -> Saved:
     """Write a checkpoint of the whole training, and delete those that are no longer needed.
 
@@ -262,6 +230,7 @@ def save(training: Training, folder: Path, *, extra: bool = False) -> Saved:
         "extra_step": best.extra,
         "healthy_steps": steps,
         "verdict": training.verdict,
+        "pending": training.pending,
     }
     path = checkpoint.write(folder, checkpoint.Checkpoint(state.step, tensors, values))
     if previous is not None and previous != best.extra:
@@ -284,3 +253,4 @@ def restore(training: Training, path: Path) -> None:
     training.best.extra = loaded.values.get("extra_step")
     training.rollback_points.steps = loaded.values["healthy_steps"]
     training.verdict = loaded.values.get("verdict", "healthy")
+    training.pending = loaded.values.get("pending", False)

@@ -1,9 +1,10 @@
 """Inputs of a training: plan, data streams, metric, and inputs of the sample grids."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -14,6 +15,24 @@ from equipoise.core.metric import Metric
 def never_interrupted() -> bool:
     """Return False: nothing interrupts the training."""
     return False
+
+
+@runtime_checkable
+class RaisingRequest(Protocol):
+    """A function `interrupted` that can also raise KeyboardInterrupt when a stop is requested."""
+
+    def raising(self) -> AbstractContextManager[None]:
+        """Return a context in which a request raises KeyboardInterrupt."""
+
+
+@contextmanager
+def abortable(interrupted: Callable[[], bool]) -> Iterator[None]:
+    """Let a request to stop raise KeyboardInterrupt in the context, if `interrupted` can; for long computations."""
+    if isinstance(interrupted, RaisingRequest):
+        with interrupted.raising():
+            yield
+    else:
+        yield
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,16 +42,16 @@ def test_empty_and_new_folders_are_accepted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "message"),
+    ("number", "message", "of_log"),
     [
-        (28, "the disk of .*run is full; free some space, then: equipoise resume"),
-        (13, "no permission to write to .*run; choose another folder with --out"),
-        (30, "no permission to write to"),
-        (5, "cannot write to .*run: Input/output error"),
+        (28, "the disk of .*run is full; free some space, then run the command again", "then: equipoise resume"),
+        (13, "no permission to write to .*run; choose another folder with --out", "no permission .*; make it writable"),
+        (30, "no permission to write to", "no permission to write to"),
+        (5, "cannot write to .*run: Input/output error", "Input/output error"),
     ],
 )
 def test_unwritable_folder_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, message: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, message: str, of_log: str
 ) -> None:
     def refuse(*args: object, **options: object) -> None:
         raise OSError(number, {5: "Input/output error"}.get(number, "refused"))
@@ -63,7 +63,7 @@ def test_unwritable_folder_is_reported(
     create_run(tmp_path / "run", {})
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", refuse)
-        with pytest.raises(RunError, match=message):
+        with pytest.raises(RunError, match=of_log):
             Log(tmp_path / "run")
 
 

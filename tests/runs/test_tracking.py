@@ -10,7 +10,7 @@ import pytest
 
 from equipoise.core.events import Evaluated, Event, Finished, Resumed, Sampled, Sensed, Started, Turned
 from equipoise.core.observations import Health, ScalarStats, Signals
-from equipoise.errors import SettingError
+from equipoise.errors import RunError, SettingError
 from equipoise.runs import tracking
 
 PICTURE = np.zeros((4, 1, 8, 8), np.float32)
@@ -78,6 +78,10 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         )
 
     module.init = init
+    record.settings = SimpleNamespace(mode="online")
+    record.login = lambda prompt: None
+    module.setup = lambda: SimpleNamespace(settings=record.settings)
+    module.login = lambda prompt: record.login(prompt)
     monkeypatch.setitem(sys.modules, "wandb", module)
     return record
 
@@ -108,4 +112,35 @@ def test_closing_the_iterator_closes_the_tracker(wandb: SimpleNamespace, tmp_pat
 def test_missing_package_is_reported_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     with pytest.raises(SettingError, match=r"--track wandb needs a package .*: pip install 'equipoise\[track\]'"):
-        tracking.check_installed("wandb")
+        tracking.check_ready("wandb")
+
+
+def test_wandb_without_a_key_is_reported_with_the_way_out(wandb: SimpleNamespace) -> None:
+    with pytest.raises(SettingError, match=r"needs a key, and there is none; log in with: wandb login; .*offline"):
+        tracking.check_ready("wandb")
+    wandb.login = lambda prompt: True
+    tracking.check_ready("wandb")
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_wandb_offline_needs_no_key(wandb: SimpleNamespace, mode: str) -> None:
+    wandb.settings.mode = mode
+    tracking.check_ready("wandb")
+
+
+def test_wandb_that_cannot_log_in_is_reported_in_one_line(wandb: SimpleNamespace) -> None:
+    def fail(prompt: bool) -> bool:
+        raise OSError("no route to host\nTraceback of many lines")
+
+    wandb.login = fail
+    with pytest.raises(SettingError, match=r"cannot log in: no route to host; .* WANDB_MODE=offline$"):
+        tracking.check_ready("wandb")
+
+
+def test_tracker_that_cannot_start_names_the_command_to_resume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("the project is read-only\nmore")
+
+    monkeypatch.setitem(tracking.TRACKERS, "wandb", fail)
+    with pytest.raises(RunError, match=r"cannot start: the project is read-only; .*then: equipoise resume .*run$"):
+        passed("wandb", tmp_path / "run")

@@ -20,6 +20,8 @@ MAX_CLASSES = 12
 """Largest number of classes that are listed by name."""
 MAX_OPTIONS = 100
 """Largest number of characters of an option; longer ones are omitted, and are part of the JSON result."""
+INTERNAL_OPTIONS = ("cache", "digest")
+"""Options that the program fills in."""
 FLAGS_OF_DRY_RUN = ("--dry-run", "--json", "--quiet", "--verbose")
 
 
@@ -159,7 +161,7 @@ def _plug_text(kind: catalog.PlugKind, plug: "PlugSpec | None") -> str:
         return "none"
     defaults = default_options(catalog.load(kind, plug.name))
     options = [
-        f"{name}={value}" for name, value in plug.options.items() if value != defaults.get(name) and _is_short(value)
+        f"{name}={value}" for name, value in plug.options.items() if name not in INTERNAL_OPTIONS and value != defaults.get(name) and _is_short(value)
     ]
     name = shell_path(Path(plug.name)) if catalog.is_file(plug.name) else plug.name
     return f"{name} ({', '.join(options)})" if options else name

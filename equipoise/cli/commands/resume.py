@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from equipoise.cli.arguments import Parser
 from equipoise.cli.commands._follow_run import FollowOptions, add_follow_flags, follow_run, prepare_data
 from equipoise.cli.output import Verbosity, verbosity_of
-
 from equipoise.errors import SettingError
 from equipoise.experiment.settings import require, setting_specs
 

@@ -1,0 +1,78 @@
+"""Time budgets: setting the number of steps of a run from a measurement before it starts.
+
+The run itself does not depend on time: with the same number of steps, the same seed gives the same bytes, and schedules
+are complete when the run ends (docs/decisions/0017-time-budget.md).
+"""
+
+import dataclasses
+import math
+import time
+
+from equipoise.experiment.assembly import EVALUATIONS, SENSE_EVERY, assemble
+from equipoise.experiment.completion import SAVE_EVERY, default_sample_every
+from equipoise.experiment.settings import Experiment, require
+from equipoise.training.evaluation_cost import smallest_interval
+from equipoise.training.loop import Training
+from equipoise.training.timing import Intervals, RunCosts, measure_costs, run_seconds
+
+MEASURING_SHARE = 0.05
+"""Share of the budget for the measurement."""
+MAX_MEASURING = 15.0
+"""Largest number of seconds for the measurement, unless single parts of the run are slower."""
+OVERHEAD_SHARE = 0.5
+"""Largest share of the budget that preparation and report may take from training."""
+MANY_STEPS = 10**9
+
+
+def set_steps(experiment: Experiment, *, begin: float | None = None, reserved: float = 0.0) -> Experiment:
+    """Set the number of steps of a completed experiment with a time budget; other experiments are returned unchanged.
+
+    `begin`: time.monotonic() when the budget began; default: now. `reserved`: seconds for the report after the run.
+    Both are subtracted from the budget, up to half of it. The limit of images is respected, too.
+    """
+    if experiment.steps is not None or experiment.budget is None:
+        return experiment
+    begin = time.monotonic() if begin is None else begin
+    budget = experiment.budget
+    # The measured training is long, so that schedules barely change during the measurement.
+    training = assemble(dataclasses.replace(experiment, steps=MANY_STEPS, budget=None), None)
+    smallest = smallest_interval(training, training.evaluation) if training.evaluation else 1
+    costs = measure_costs(training, min(MAX_MEASURING, MEASURING_SHARE * budget))
+    overhead = time.monotonic() - begin + reserved
+    available = budget - min(overhead, OVERHEAD_SHARE * budget)
+    limit = MANY_STEPS
+    if experiment.images is not None:
+        limit = math.ceil(experiment.images / require(experiment.batch_size, "batch_size"))
+    steps = _largest(costs, experiment, training, smallest, available, limit)
+    return _with_steps(experiment, training, steps, smallest)
+
+
+def _largest(
+    costs: RunCosts, experiment: Experiment, training: Training, smallest: int, available: float, limit: int
+) -> int:
+    """Return the largest number of steps, from 1 to `limit`, that takes at most `available` seconds."""
+    low, high = 1, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        every = _intervals(_with_steps(experiment, training, middle, smallest))
+        low, high = (middle, high) if run_seconds(costs, middle, every) <= available else (low, middle - 1)
+    return low
+
+
+def _with_steps(experiment: Experiment, training: Training, steps: int, smallest: int) -> Experiment:
+    """Return the experiment with `steps`, and the intervals that depend on them."""
+    every = experiment.evaluate_every
+    if every is None and training.evaluation is not None:
+        every = max(1, steps // EVALUATIONS, smallest)
+    sample_every = experiment.sample_every or default_sample_every(steps)
+    return dataclasses.replace(experiment, steps=steps, sample_every=sample_every, evaluate_every=every)
+
+
+def _intervals(experiment: Experiment) -> Intervals:
+    return Intervals(
+        sense=experiment.sense_every or SENSE_EVERY,
+        sample=require(experiment.sample_every, "sample_every"),
+        evaluate=experiment.evaluate_every or MANY_STEPS,
+        save=experiment.save_every or SAVE_EVERY,
+        keep_best=experiment.keep == "best",
+    )

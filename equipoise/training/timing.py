@@ -1,0 +1,147 @@
+"""Duration of the parts of a run, measured on a training that is not used afterwards."""
+
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from equipoise.pilot.pilot import EAGER
+from equipoise.runs.artifacts import write_samples
+from equipoise.training import outputs
+from equipoise.training.evaluation_cost import COST_SAMPLES, evaluate_few
+from equipoise.training.loop import Training, save
+from equipoise.training.step import run_step
+
+PERIOD = 8
+"""Steps that are measured at least, unless they are slow: the default interval of lazy penalties."""
+MOST_STEPS = 400
+"""Steps that are measured at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCosts:
+    """Seconds of the parts of a run. `start`: step at which adversarial training starts, after pre-training.
+
+    `pretraining`, `step`: one step without a reading, before and after `start`. `early_reading`: what a reading among
+    the first steps adds; `reading`: what one with a probe adds. `sampling`, `evaluation`, `saving`: each time.
+    """
+
+    start: int
+    pretraining: float
+    step: float
+    early_reading: float
+    reading: float
+    sampling: float
+    evaluation: float
+    saving: float
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Steps between two readings, samples, evaluations and checkpoints. `keep_best`: each evaluation is saved, too."""
+
+    sense: int
+    sample: int
+    evaluate: int
+    save: int
+    keep_best: bool
+
+
+def run_seconds(costs: RunCosts, steps: int, every: Intervals) -> float:
+    """Return the seconds that a run of `steps` steps takes."""
+    readings, evaluations = steps // every.sense, math.ceil(steps / every.evaluate)
+    early = min(steps, EAGER) - min(steps, EAGER) // every.sense
+    saves = math.ceil(steps / every.save) + evaluations * every.keep_best
+    return (
+        costs.pretraining * min(steps, costs.start)
+        + costs.step * max(0, steps - costs.start)
+        + costs.early_reading * early
+        + costs.reading * readings
+        + costs.sampling * (1 + math.ceil(steps / every.sample))
+        + costs.evaluation * evaluations
+        + costs.saving * saves
+    )
+
+
+def measure_costs(training: Training, seconds: float) -> RunCosts:
+    """Measure the parts of a run in about `seconds`; slow parts take longer, because each is run at least once.
+
+    Steps are taken and the pilot changes knobs, so pass a training that is not used afterwards.
+    """
+    start = max(0, training.state.model.adversarial_start)
+    pretraining = _step_seconds(training, seconds / 2) if start else 0.0
+    training.state.step = start
+    step = _step_seconds(training, seconds / 4 if start else seconds / 2)
+    with tempfile.TemporaryDirectory(prefix="equipoise-") as folder:
+        return RunCosts(
+            start,
+            pretraining,
+            step,
+            early_reading=max(0.0, _reading_seconds(training, with_probe=False, repeats=3) - step),
+            reading=max(0.0, _reading_seconds(training, with_probe=True) - step),
+            sampling=_duration(lambda: write_samples(Path(folder), outputs.sample_grid(training))),
+            evaluation=_evaluation_seconds(training, seconds),
+            saving=_duration(lambda: save(training, Path(folder) / "checkpoints")),
+        )
+
+
+def _duration(function: Callable[[], object]) -> float:
+    begin = time.monotonic()
+    function()
+    return time.monotonic() - begin
+
+
+def _take_step(training: Training, *, measure: bool = False, with_probe: bool = False) -> None:
+    """Take one step as the loop does; `measure`: with a reading."""
+    state = training.state
+    progress = state.step / training.plan.steps
+    record = run_step(state, training.streams.train, training.pilot.knobs, progress, measure=measure)
+    if with_probe:
+        record = outputs.add_probe(training, record)
+    if measure:
+        training.pilot.observe(record)
+
+
+def _step_seconds(training: Training, seconds: float) -> float:
+    """Return the mean duration of a step, after warm-up steps unless these take all the time."""
+    begin = time.monotonic()
+    warm_up = 0
+    while warm_up < PERIOD and time.monotonic() - begin < seconds / 2:
+        _take_step(training)
+        warm_up += 1
+    middle = time.monotonic()
+    count = 0
+    while time.monotonic() - begin < seconds and count < MOST_STEPS:
+        for _ in range(PERIOD if warm_up == PERIOD else 1):
+            _take_step(training)
+            count += 1
+    if count < PERIOD:
+        return (time.monotonic() - begin) / max(1, warm_up + count)
+    return (time.monotonic() - middle) / count
+
+
+def _reading_seconds(training: Training, *, with_probe: bool, repeats: int = 1) -> float:
+    """Return the mean duration of a step with a reading, after one that is not counted."""
+
+    def take() -> None:
+        if with_probe:  # the next step is one with a probe
+            sense_every = training.pilot.sense_every
+            training.state.step = (training.state.step // sense_every + 1) * sense_every - 1
+        _take_step(training, measure=True, with_probe=with_probe)
+
+    take()
+    return sum(_duration(take) for _ in range(repeats)) / repeats
+
+
+def _evaluation_seconds(training: Training, seconds: float) -> float:
+    """Return the duration of an evaluation; of a slow one, estimated from a few samples."""
+    evaluation = training.evaluation
+    if evaluation is None:
+        return 0.0
+    evaluate_few(training, evaluation)
+    few = _duration(lambda: evaluate_few(training, evaluation)) * len(evaluation.latents) / COST_SAMPLES
+    if few > seconds / 2:
+        return few
+    return _duration(lambda: outputs.measure_metric(training, evaluation))
