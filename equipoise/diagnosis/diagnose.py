@@ -12,10 +12,16 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from equipoise.core.observations import SERIOUS, Finding, Health, SignalReading, Signals, Verdict
 from equipoise.diagnosis.history import SignalHistory, append_reading
 from equipoise.diagnosis.symptoms import SYMPTOMS
+from equipoise.diagnosis.symptoms.data import DATA_OUT_OF_RANGE
+
+MIN_READINGS = 5
+"""Smallest number of readings without a finding that are called healthy: trends need as many."""
+RunVerdict = Verdict | Literal["unknown"]
 
 
 def diagnose(history: SignalHistory, step: int, progress: float, signals: Signals) -> tuple[Health, SignalHistory]:
@@ -50,17 +56,33 @@ class SymptomEpisode:
 
 @dataclass(frozen=True, slots=True)
 class RunDiagnosis:
-    """Diagnosis of a whole run: episodes in order of time, number of readings, last step, and final verdict."""
+    """Diagnosis of a whole run: episodes, number of readings, last step, and final verdict.
+
+    The episode of the data comes first, the others in order of time. `missing`: what is missing for a verdict if it is
+    unknown.
+    """
 
     episodes: tuple[SymptomEpisode, ...]
     readings: int
     step: int
-    verdict: Verdict
+    verdict: RunVerdict
+    missing: str = ""
 
 
-def diagnose_run(readings: Iterable[SignalReading]) -> RunDiagnosis:
-    """Diagnose readings in order, and combine the findings of each symptom into an episode."""
-    history, step, count = SignalHistory(), 0, 0
+def sort_readings(readings: Iterable[SignalReading]) -> tuple[list[SignalReading], bool]:
+    """Return readings in ascending order of steps, and whether they were in another order."""
+    given = list(readings)
+    result = sorted(given, key=lambda reading: reading.step)
+    return result, [reading.step for reading in given] != [reading.step for reading in result]
+
+
+def diagnose_run(readings: Iterable[SignalReading], reals: Mapping[str, float] | None = None) -> RunDiagnosis:
+    """Diagnose readings in order, and combine the findings of each symptom into an episode.
+
+    `reals`: statistics of the first reals of the run, if their range is unusual. Without a finding, the verdict of
+    fewer than MIN_READINGS readings is unknown.
+    """
+    history, step, count = SignalHistory(reals=reals or {}), 0, 0
     verdict: Verdict = "healthy"
     episodes: dict[str, SymptomEpisode] = {}
     current: frozenset[str] = frozenset()
@@ -71,11 +93,19 @@ def diagnose_run(readings: Iterable[SignalReading]) -> RunDiagnosis:
         for finding in health.findings:
             is_continued = finding.symptom in previous
             episodes[finding.symptom] = _extend(episodes.get(finding.symptom), finding, step, is_continued)
-    order = sorted(episodes.values(), key=lambda episode: (episode.finding.since, -episode.finding.severity))
+    order = sorted(episodes.values(), key=_episode_order)
     ended = tuple(
         dataclasses.replace(episode, until=None if episode.until == step else episode.until) for episode in order
     )
+    if not episodes and count < MIN_READINGS:
+        missing = "there are no readings" if not count else f"there are only {count} readings"
+        return RunDiagnosis((), count, step, "unknown", f"{missing}; at least {MIN_READINGS} are needed")
     return RunDiagnosis(ended, count, step, "diverged" if "divergence" in episodes else verdict)
+
+
+def _episode_order(episode: SymptomEpisode) -> tuple[bool, int, float]:
+    """Return a sort key: what the data show comes first, because it may be the cause of all others; then by time."""
+    return episode.finding.symptom != DATA_OUT_OF_RANGE.id, episode.finding.since, -episode.finding.severity
 
 
 def _extend(episode: SymptomEpisode | None, finding: Finding, step: int, is_continued: bool) -> SymptomEpisode:
@@ -129,7 +159,9 @@ def format_diagnosis(
     head = f"{log_format}: {diagnosis.readings:,} readings up to {unit} {diagnosis.step:,}"
     body = [line for episode in diagnosis.episodes for line in ("", *format_episode(episode, unit))]
     lines = [f"{name}: {text}" for name, text in (notes or {}).items()]
-    return "\n".join([f"{head}; final verdict: {diagnosis.verdict}", *lines, *(body or ["", "no symptoms detected"])])
+    missing = f" ({diagnosis.missing})" if diagnosis.missing else ""
+    body = body or ["", "no symptoms detected"]
+    return "\n".join([f"{head}; final verdict: {diagnosis.verdict}{missing}", *lines, *body])
 
 
 def _format_severity(finding: Finding) -> str:

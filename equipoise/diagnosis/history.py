@@ -109,7 +109,8 @@ class SignalHistory:
     """Everything that the detectors can use about a run.
 
     `spans`: means of `width` readings each, over the whole run; `filling`: the readings of the next, incomplete span.
-    `since`: for each current symptom, the step since which every reading has detected it.
+    `since`: for each current symptom, the step since which every reading has detected it. `reals`: statistics of the
+    first reals of the run, if their range is unusual: `low`, `high`, `mean`, `deviation`.
     """
 
     recent: tuple[SignalPoint, ...] = ()
@@ -119,6 +120,7 @@ class SignalHistory:
     metrics: Mapping[str, MetricRecord] = field(default_factory=dict)
     levels: LossLevels = LossLevels()
     since: Mapping[str, int] = field(default_factory=dict)
+    reals: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def step(self) -> int:

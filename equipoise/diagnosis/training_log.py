@@ -22,6 +22,8 @@ MAX_READINGS = 2000
 EAGER = 100
 MAX_STEP = 2**53
 """Upper limit of steps: above it float64 does not distinguish a step from the next."""
+DESCENDING_SHARE = 0.9
+"""Share of falling steps above which a log has its newest rows first; runs are not resumed that often."""
 
 StepUnit = Literal["step", "image", "epoch", "row"]
 Steps = npt.NDArray[np.int64]
@@ -98,10 +100,14 @@ def _name_variants(name: str) -> Iterator[str]:
 
 
 class StepSeries(NamedTuple):
-    """One column of a log: `steps` (N,), increasing, and `values` (N,), which may contain nan and inf."""
+    """One column of a log: `steps` (N,), increasing, and `values` (N,), which may contain nan and inf.
+
+    `descending`: whether the log had the rows in descending order.
+    """
 
     steps: Steps
     values: Values
+    descending: bool = False
 
 
 class MetricSeries(NamedTuple):
@@ -150,6 +156,12 @@ class TrainingLog:
         return cls(log_format, signals, metrics, unit=unit, ignored=tuple(ignored))
 
     @property
+    def order_note(self) -> str:
+        """What was done about the order of the rows; "" if nothing."""
+        series = (*self.signals.values(), *(metric.series for metric in self.metrics.values()))
+        return "the rows were in descending order; sorted" if any(part.descending for part in series) else ""
+
+    @property
     def steps(self) -> Steps:
         """All steps that have a value, (N,), increasing."""
         steps = np.zeros(0, np.int64)
@@ -179,7 +191,8 @@ def build_series(steps: npt.ArrayLike, values: npt.ArrayLike) -> StepSeries:
     """Build a series from steps (N,) and values (N,) in the order of the log.
 
     A step that is not larger than the previous one means that the run was resumed from there: earlier entries from that
-    step on are dropped. Raises DataError for steps beyond MAX_STEP.
+    step on are dropped. Rows in descending order, newest first, are reversed. Raises DataError for steps beyond
+    MAX_STEP.
     """
     try:
         exact_steps, exact_values = np.asarray(steps, np.float64), np.asarray(values, np.float64)
@@ -188,9 +201,14 @@ def build_series(steps: npt.ArrayLike, values: npt.ArrayLike) -> StepSeries:
     if not (np.abs(exact_steps) < MAX_STEP).all():
         raise DataError(f"a step is not a number below {MAX_STEP:,}; correct that line")
     whole_steps = exact_steps.astype(np.int64)
+    changes = np.diff(whole_steps)
+    descending = bool(len(changes) > 1 and (changes < 0).mean() > DESCENDING_SHARE)
+    if descending:
+        order = np.argsort(whole_steps[::-1], kind="stable")
+        whole_steps, exact_values = whole_steps[::-1][order], exact_values[::-1][order]
     later = np.minimum.accumulate(whole_steps[::-1])[::-1]
     is_valid = np.append(whole_steps[:-1] < later[1:], True) if len(whole_steps) else np.zeros(0, bool)
-    return StepSeries(whole_steps[is_valid], exact_values[is_valid])
+    return StepSeries(whole_steps[is_valid], exact_values[is_valid], descending)
 
 
 def compute_readings(log: TrainingLog) -> Iterator[SignalReading]:

@@ -1,5 +1,6 @@
 """`equipoise diagnose`: text and JSON output for runs and for logs of other programs."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from equipoise.cli import main as cli
 from equipoise.diagnosis.symptoms import SYMPTOMS
-from equipoise.runs.run import Run
+from equipoise.runs.run import EVENTS_FILE, Run
 
 FIRST_EPOCH = (
     "[0/500][0/14]\tLoss_D: 2.0881\tLoss_G: 19.9227\tD(x): 0.5726\tD(G(z)): 0.4000 / 0.0000\n"
@@ -96,3 +97,79 @@ def test_unreadable_log_is_an_error_of_one_line(tmp_path: Path, name: str, capsy
     assert error.startswith("equipoise: ")
     assert error.count("\n") == 1
     assert name in error
+
+
+def test_unusual_reals_are_named_before_the_players(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """12-bit values in 16-bit files train on nearly black images."""
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    lines = [json.loads(line) for line in (folder / EVENTS_FILE).read_text().splitlines()]
+    assert not lines[0].get("reals"), "the reals of this run are usual"
+    lines[0]["reals"] = {"low": -0.99, "high": -0.87, "mean": -0.95, "deviation": 0.03}
+    (folder / EVENTS_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    output = json.loads(run_diagnose(capsys, str(folder), "--json"))
+    first = output["findings"][0]
+    assert (first["symptom"], first["since"], first["until"]) == ("data_out_of_range", 0, None)
+    assert first["severity"] >= 0.5
+    assert first["evidence"]["real_deviation"] == 0.03
+    assert output["verdict"] == "unhealthy"
+    text = run_diagnose(capsys, str(folder))
+    assert text.index("data_out_of_range") < text.index("equipoise inspect")
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_run_without_a_log_is_unknown(
+    trained: Path, tmp_path: Path, content: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    (folder / EVENTS_FILE).unlink()
+    if content is not None:
+        (folder / EVENTS_FILE).write_text(content)
+    output = json.loads(run_diagnose(capsys, str(folder), "--json"))
+    assert (output["verdict"], output["missing"]) == ("unknown", "events.jsonl is missing or empty")
+    assert "final verdict: unknown (events.jsonl is missing or empty)" in run_diagnose(capsys, str(folder))
+
+
+def test_few_rows_without_a_symptom_are_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_log(tmp_path, "step,loss_d,loss_g\n1,1,1\n", "log.csv")
+    output = json.loads(run_diagnose(capsys, str(path), "--json"))
+    assert (output["verdict"], output["missing"]) == ("unknown", "there are only 1 readings; at least 5 are needed")
+
+
+def test_rows_in_descending_order_are_sorted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{s},{1.0},{1.0},{200 / s if s < 60 else 20.0}\n" for s in range(1, 101)]
+    header = "step,loss_d,loss_g,fid\n"
+    ascending = write_log(tmp_path, header + "".join(rows), "a.csv")
+    descending = write_log(tmp_path, header + "".join(rows[::-1]), "b.csv")
+    expected, output = (json.loads(run_diagnose(capsys, str(path), "--json")) for path in (ascending, descending))
+    assert output["findings"] == expected["findings"] != []
+    assert output["readings"] == 100
+    assert output["order"] == "the rows were in descending order; sorted"
+    assert "order" not in expected
+
+
+def test_readings_of_a_run_in_descending_order_are_sorted(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    expected = json.loads(run_diagnose(capsys, str(folder), "--json"))
+    first, *others = (folder / EVENTS_FILE).read_text().splitlines(keepends=True)
+    (folder / EVENTS_FILE).write_text("".join([first, *others[::-1]]))
+    output = json.loads(run_diagnose(capsys, str(folder), "--json"))
+    assert output["last"] == expected["last"]
+    assert output["order"] == "the readings were not in the order of steps; sorted"
+
+
+def test_a_compressed_log_is_bounded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.csv.gz"
+    path.write_bytes(gzip.compress(b"step,loss_d,loss_g\n" + b"1,0,0\n" * 1_000_000))
+    monkeypatch.setattr("equipoise.diagnosis.readers.MAX_BYTES", 2**20)
+    assert cli.run(["diagnose", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "has more than 1 MiB when it is decompressed" in error
+    assert error.count("\n") == 1
+    path.write_bytes(gzip.compress(FIRST_EPOCH.encode())[:-4])
+    assert "discriminator_overpowering" in run_diagnose(capsys, str(path)), "the readable part of a truncated file"

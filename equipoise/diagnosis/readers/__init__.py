@@ -4,10 +4,10 @@ A reader is a class with the attributes and the method of `LogReader`; it is fou
 points `equipoise.readers` of installed packages. Nothing in a log is executed or unpickled.
 """
 
-import gzip
 import importlib
 import pkgutil
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,11 @@ from typing import Protocol
 from equipoise.core.catalog import installed_plugs
 from equipoise.diagnosis.training_log import LogFile, TrainingLog
 from equipoise.errors import DataError, SettingError
+
+MAX_BYTES = 64 * 2**20
+"""Largest decompressed size of a log: reading it takes about ten times as much memory."""
+BLOCK = 2**16
+"""Bytes that are decompressed at once, so that a damaged file gives what precedes the damage."""
 
 
 class LogReader(Protocol):
@@ -113,16 +118,24 @@ def _read_content(path: Path) -> bytes:
         raise DataError(f"{path} does not exist; use the path of a run folder or of a log") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    return _decompress(content) if content[:2] == b"\x1f\x8b" else content
+    return _decompress(content, path) if content[:2] == b"\x1f\x8b" else content
 
 
-def _decompress(content: bytes) -> bytes:
-    """Decompress a .gz file; of a truncated file, the part that is readable."""
-    try:
-        return gzip.decompress(content)
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        stream = zlib.decompressobj(wbits=31)
+def _decompress(content: bytes, path: Path) -> bytes:
+    """Decompress a .gz file; of a truncated file, the part that is readable. Raises DataError beyond MAX_BYTES."""
+    result, stream = bytearray(), zlib.decompressobj(wbits=31)
+    parts = deque(content[start : start + BLOCK] for start in range(0, len(content), BLOCK))
+    while parts and len(result) <= MAX_BYTES:
         try:
-            return stream.decompress(content)
+            result += stream.decompress(stream.unconsumed_tail + parts.popleft(), MAX_BYTES + 1 - len(result))
         except zlib.error:
-            return b""
+            break
+        if stream.eof and (rest := stream.unused_data):  # one file after another
+            stream = zlib.decompressobj(wbits=31)
+            parts.appendleft(rest)
+    if len(result) > MAX_BYTES:
+        raise DataError(
+            f"{path} has more than {MAX_BYTES >> 20} MiB when it is decompressed; keep every tenth row, or only the "
+            "columns of losses and metrics"
+        )
+    return bytes(result)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -13,6 +14,10 @@ from equipoise.diagnosis.training_log import STEP_COLUMNS, LogFile, TrainingLog,
 __all__ = ["Table"]
 
 SEPARATORS = (",", ";", "\t")
+BLOCK = 10_000
+"""Number of rows that are converted at once."""
+Column = tuple[Values, npt.NDArray[np.bool_]]
+"""Values (N,), and a mask of the rows that have one."""
 PREFERRED_UNITS = ("step", "image", "epoch")
 
 
@@ -33,12 +38,12 @@ class Table:
         parsed = _parse(files[0].text)
         if parsed is None:
             return None
-        names, rows = parsed
-        columns = {name: _parse_cells(cells) for name, cells in zip(names, zip(*rows, strict=True), strict=True)}
+        names, columns = parsed
+        rows = len(next(iter(columns.values()))[0])
         units = {name: unit for name in names if (unit := STEP_COLUMNS.get(normalise_name(name)))}
         counter = min(units, key=lambda name: PREFERRED_UNITS.index(units[name]), default=None)
         if counter is None:
-            steps, has_step = np.arange(1, len(rows) + 1, dtype=np.float64), np.ones(len(rows), bool)
+            steps, has_step = np.arange(1, rows + 1, dtype=np.float64), np.ones(rows, bool)
         else:
             steps, has_step = columns[counter]
             if normalise_name(counter).endswith(("kimg", "kimgs")):
@@ -52,22 +57,31 @@ class Table:
         return TrainingLog.from_columns("table", selected, unit=units[counter] if counter else "row")
 
 
-def _parse(text: str) -> tuple[list[str], list[list[str]]] | None:
-    """Split a table into column names and rows; None if the first line is not a header or there are no rows."""
+def _parse(text: str) -> tuple[list[str], dict[str, Column]] | None:
+    """Return column names and columns of a table; None if the first line is not a header or there are no rows.
+
+    Rows are converted in blocks, because the text of the cells takes ten times the memory of their numbers.
+    """
     head, _, _ = text.partition("\n")
-    separator = max(SEPARATORS, key=head.count)
+    reader = csv.reader(io.StringIO(text), delimiter=max(SEPARATORS, key=head.count))
     try:
-        rows = list(csv.reader(io.StringIO(text), delimiter=separator))
+        names = [name.strip().lstrip("\ufeff") for name in next(reader, [])]
+        if len(names) < 2 or any(_parse_cell(name) is not None or not name.isprintable() for name in names):
+            return None
+        blocks: list[list[Column]] = []
+        while block := list(itertools.islice(reader, BLOCK)):
+            rows = [row for row in block if len(row) == len(names)]
+            blocks += [[_parse_cells(cells) for cells in zip(*rows, strict=True)]] if rows else []
     except csv.Error:
         return None
-    names = [name.strip().lstrip("\ufeff") for name in rows[0]] if rows else []
-    if len(names) < 2 or any(_parse_cell(name) is not None or not name.isprintable() for name in names):
+    if not blocks:
         return None
-    body = [row for row in rows[1:] if len(row) == len(names)]
-    return (names, body) if body else None
+    parts = (zip(*column, strict=True) for column in zip(*blocks, strict=True))
+    columns = [(np.concatenate(list(values)), np.concatenate(list(masks))) for values, masks in parts]
+    return names, dict(zip(names, columns, strict=True))
 
 
-def _parse_cells(cells: Sequence[str]) -> tuple[Values, npt.NDArray[np.bool_]]:
+def _parse_cells(cells: Sequence[str]) -> Column:
     """Return the numbers of a column, and a mask of cells that contain one; nan and inf are numbers."""
     try:
         return np.fromiter(map(float, cells), np.float64, len(cells)), np.ones(len(cells), bool)
