@@ -1,21 +1,19 @@
 """Generated parts of the pages of models: options, presets, and the knobs that have an effect."""
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, get_type_hints
 
 import torch
-from _reference_tables import field_docstrings, format_default, format_type, markdown_table
+from _reference_tables import format_default, format_type, markdown_table
 
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.core.model import Model
+from equipoise.core.plug_options import option_texts
 from equipoise.core.tokens import ENDING, Vocabulary
 from equipoise.experiment.settings import setting_specs
-from equipoise.models._adversarial import AdversarialOptions
-from equipoise.models._convolutional import ConvolutionalOptions
 
 PAIRS = DataSpec((3, 32, 32), source=(3, 32, 32), paired=("train", "held_out"))
 TEXT = DataSpec((7,), vocabulary=Vocabulary((ENDING, "a", "b")))
@@ -41,17 +39,10 @@ def options(model: str) -> str:
 def option_descriptions(cls: type[Any]) -> dict[str, str]:
     """Map each option of a plug to its description.
 
-    It is the docstring of the field, or else follows "`name`:" in the docstring of the class, a base class, or the
-    options that several models share.
+    For options of several kinds of plugs, it is the help of the setting.
     """
     specs = setting_specs()
-    result = {name: specs[name].help.partition(":")[0] for name in ("loss", "constraint")}
-    for owner in (AdversarialOptions, ConvolutionalOptions, *reversed(cls.__mro__)):
-        text = " ".join((owner.__dict__.get("__doc__") or "").split())
-        pieces = re.split(r"((?:`\w+`, )*`\w+`): ", text)
-        for names, description in zip(pieces[1::2], pieces[2::2], strict=True):
-            result |= dict.fromkeys(re.findall(r"`(\w+)`", names), description.strip().rstrip("."))
-    return result | {name: text.rstrip(".") for name, text in field_docstrings(cls).items()}
+    return {name: specs[name].help.partition(":")[0] for name in ("loss", "constraint")} | option_texts(cls)
 
 
 def presets(model: str) -> str:

@@ -84,7 +84,7 @@ def settings(_: str) -> str:
 
 
 def commands(_: str) -> str:
-    """Return one section per command, with its summary and the table of its arguments."""
+    """Return one section per command: summary, arguments, examples, and the keys of its JSON result."""
     parts = []
     for name in cli.command_modules():
         rows = [
@@ -96,7 +96,11 @@ def commands(_: str) -> str:
             if action.dest != "help" and action.help != argparse.SUPPRESS
         ]
         table = markdown_table(("argument", "description"), rows)
-        parts.append(f"## equipoise {name}\n\n{cli.summary(name)}\n\n{table}")
+        module = cli.command_modules()[name]
+        examples = "\n".join(module.EXAMPLES)
+        keys = markdown_table(("key of the JSON result", "value"), [(f"`{k}`", v) for k, v in module.JSON_KEYS.items()])
+        json_part = f"\n{keys}" if module.JSON_KEYS else ""
+        parts.append(f"## equipoise {name}\n\n{cli.summary(name)}\n\n{table}\n```sh skip\n{examples}\n```\n{json_part}")
     return "\n".join(parts)
 
 

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1]
 
 def describe_error(error: BaseException) -> str:
     """Return the type and the message of an error, in one line."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -161,7 +161,9 @@ def _plug_text(kind: catalog.PlugKind, plug: "PlugSpec | None") -> str:
         return "none"
     defaults = default_options(catalog.load(kind, plug.name))
     options = [
-        f"{name}={value}" for name, value in plug.options.items() if name not in INTERNAL_OPTIONS and value != defaults.get(name) and _is_short(value)
+        f"{name}={value}"
+        for name, value in plug.options.items()
+        if name not in INTERNAL_OPTIONS and value != defaults.get(name) and _is_short(value)
     ]
     name = shell_path(Path(plug.name)) if catalog.is_file(plug.name) else plug.name
     return f"{name} ({', '.join(options)})" if options else name

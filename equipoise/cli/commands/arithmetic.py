@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from equipoise.inference.latent_space import SelectedLatents
 
 ORDER = 70
+EXAMPLES = (
+    "equipoise arithmetic runs/digits-dcgan-1 --show sheet.png",
+    "equipoise arithmetic runs/digits-dcgan-1 --plus 3,17 --minus 5 --out result.png",
+)
+JSON_KEYS: dict[str, str] = {
+    "show": "path of the sheet, with --show",
+    "path, formula, length, usual_length": (
+        "with --out: the file, the formula, the length of its latent, and the mean length of random latents"
+    ),
+}
 SIGNS = {"--plus": ("+", "added"), "--minus": ("−", "subtracted")}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SHEET_SAMPLES = 64

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from equipoise.comparison.plan import ComparisonPlan
 
 ORDER = 110
+EXAMPLES = (
+    "equipoise compare experiments/compare/brief.toml --dry-run",
+    "equipoise compare experiments/compare/brief.toml --processes 2",
+    "equipoise compare experiments/compare/brief.toml --report-only",
+)
+JSON_KEYS: dict[str, str] = {
+    "report": "path of the report",
+    "done, total": "finished jobs, all jobs",
+    "failed": "name of each failed job -> error",
+    "cpu, seconds": "CPU seconds, elapsed seconds",
+    "runs, processes": "with --dry-run, and `seconds` of all runs: number of runs, of parallel runs",
+}
 
 
 def add_arguments(parser: Parser) -> None:

@@ -8,6 +8,12 @@ from equipoise.cli.commands._trained_run import add_force_flag, add_run_argument
 from equipoise.cli.output import print_result
 
 ORDER = 80
+EXAMPLES = ("equipoise export runs/digits-dcgan-1 --format onnx --out exported",)
+JSON_KEYS: dict[str, str] = {
+    "files": "paths of the files",
+    "difference": "largest difference between the samples of the exported and the original generator",
+    "latents": "number of latents that were compared",
+}
 
 
 def add_arguments(parser: Parser) -> None:

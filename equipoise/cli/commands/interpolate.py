@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from equipoise.inference.latent_space import SampleId
 
 ORDER = 60
+EXAMPLES = (
+    "equipoise interpolate runs/digits-dcgan-1 --out strip.png",
+    "equipoise interpolate runs/digits-dcgan-1 --from 3,17 --to 5,22 --out film.mp4",
+)
+JSON_KEYS: dict[str, str] = {
+    "path": "the output",
+    "kind": "linear or spherical",
+    "ways": "for each row the samples that it connects",
+    "steps, frames, fps": "images per row; of films also their number of frames, and frames per second",
+}
 ROWS, STEPS = 8, 10
 FILM_ROWS, FILM_STEPS, STOPS, FPS = 16, 24, 4, 24
 

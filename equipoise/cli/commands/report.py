@@ -8,6 +8,14 @@ from equipoise.cli.commands import _follow_run
 from equipoise.cli.output import print_result
 
 ORDER = 100
+EXAMPLES = (
+    "equipoise report runs/digits-dcgan-1",
+    "equipoise report runs/digits-dcgan-1 --no-film",
+)
+JSON_KEYS: dict[str, str] = {
+    "report": "path of report.html",
+    "film": "path of the film, or null",
+}
 
 
 def add_arguments(parser: Parser) -> None:

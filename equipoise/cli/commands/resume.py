@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from equipoise.experiment.settings import Experiment
 
 ORDER = 20
+EXAMPLES = (
+    "equipoise resume runs/digits-dcgan-1",
+    "equipoise resume runs/digits-dcgan-1 --steps 2400",
+)
+JSON_KEYS: dict[str, str] = {
+    "run, report, film, step, images, seconds, reason, verdict": "as of `train`",
+}
 FIXED = "fixed_"
 """Prefix of the destinations of flags that a resumed run does not take."""
 

@@ -8,6 +8,13 @@ from equipoise.cli.arguments import Parser, add_json_flag
 from equipoise.cli.output import print_result
 
 ORDER = 140
+EXAMPLES = (
+    "equipoise runs",
+    "equipoise runs experiments --json",
+)
+JSON_KEYS: dict[str, str] = {
+    "name, model, data, step, steps, state": "of each run, in a list",
+}
 
 
 def add_arguments(parser: Parser) -> None:

@@ -15,6 +15,14 @@ from equipoise.cli.commands._trained_run import (
 from equipoise.cli.output import print_result
 
 ORDER = 40
+EXAMPLES = (
+    "equipoise sample runs/digits-dcgan-1 --count 64 --out grid.png",
+    "equipoise sample runs/digits-dcgan-1 --count 1000 --out samples --label 7",
+)
+JSON_KEYS: dict[str, str] = {
+    "count": "number of samples",
+    "path": "the file or folder",
+}
 
 
 def add_arguments(parser: Parser) -> None:

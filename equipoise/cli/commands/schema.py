@@ -6,6 +6,8 @@ import json
 from equipoise.cli.arguments import Parser
 
 ORDER = 150
+EXAMPLES = ("equipoise schema > experiment.schema.json",)
+JSON_KEYS: dict[str, str] = {}
 
 
 def add_arguments(parser: Parser) -> None:

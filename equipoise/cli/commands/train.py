@@ -24,6 +24,25 @@ if TYPE_CHECKING:
     from equipoise.core.events import Event
 
 ORDER = 10
+EXAMPLES = (
+    "equipoise train digits",
+    "equipoise train photographs --image-size 64 --minutes 30",
+    "equipoise train digits --model wgan_gp --controller annealed --set lr_d=4e-4",
+    "equipoise train photographs --dry-run",
+)
+JSON_KEYS: dict[str, str] = {
+    "run": "the run folder",
+    "report": "path of report.html, or null",
+    "film": "path of the film, or null",
+    "step, images, seconds": "finished steps, real samples seen, seconds of training",
+    "reason": "why it ended: steps, images, seconds, equilibrium, interrupted, diverged",
+    "verdict": "healthy, unhealthy or diverged",
+    "experiment, out, seconds, report_seconds, memory, parameters, data, command": (
+        "instead of all these with --dry-run: the settings, the run folder, the estimated seconds of "
+        "training and of the report, the memory in bytes, the number of weights per network, `shape`, "
+        "`train`, `held_out`, `classes` and `notes` of the data, and the command that starts the run"
+    ),
+}
 PLUGS = ("data", "model", "controller", "metric")
 PAIRS = ("knobs", "options")
 """Settings whose flags take NAME=VALUE pairs."""

@@ -7,6 +7,13 @@ from equipoise.cli.arguments import Parser, add_output_flags, output_folder
 from equipoise.cli.output import INTERRUPTED, Verbosity, print_error, print_result, verbosity_of
 
 ORDER = 120
+EXAMPLES = ("equipoise train-policy experiments/policies/residual.toml",)
+JSON_KEYS: dict[str, str] = {
+    "policy": "path of the policy",
+    "digest": "its digest",
+    "check": "result of the check on held-out tasks",
+    "cpu_seconds": "CPU time of its training",
+}
 CONTROLLERS = {"residual": "learnable", "brief": "learnable:brief"}
 """Kind of policy -> its controller, where the names differ."""
 
