@@ -49,9 +49,9 @@ def batch_indices(count: int, batch_size: int, seed: int, split: Split, index: i
 class ImageStream:
     """Endless epochs over images, each in a new random order, split into batches.
 
-    `images`: (N, C, H, W) uint8. `rows`: (M,) int64, the images to use; None for all. `labels`: (M,) int64, or None.
-    Batches cross epoch boundaries, so no image is dropped. Raises DataError if there are fewer images than a batch,
-    SettingError for an empty batch.
+    `images`: (N, C, H, W) uint8, or float32 in [-1, 1]. `rows`: (M,) int64, the images to use; None for all. `labels`:
+    (M,) int64, or None. Batches cross epoch boundaries, so no image is dropped. Raises DataError if there are fewer
+    images than a batch, SettingError for an empty batch.
     """
 
     images: Tensor
@@ -71,8 +71,20 @@ class ImageStream:
         """Return batch number `index`: real (B, C, H, W) float32 in [-1, 1], condition (B,) int64 or None."""
         indices = batch_indices(len(self), self.batch_size, self.seed, self.split, index)
         rows = indices if self.rows is None else self.rows.index_select(0, indices)
-        real = self.images.index_select(0, rows).float().div_(127.5).sub_(1.0)
+        real = to_range(self.images.index_select(0, rows))
         return Batch(real, None if self.labels is None else self.labels.index_select(0, indices))
+
+
+@dataclass(frozen=True, slots=True)
+class GreyStream:
+    """Stream of colour images, converted to grey by luma."""
+
+    colour: ImageStream
+
+    def batch(self, index: int) -> Batch:
+        """Return batch number `index`: real (B, 1, H, W) float32 in [-1, 1], condition (B,) int64 or None."""
+        batch = self.colour.batch(index)
+        return Batch(luma(batch.real), batch.condition)
 
 
 def check_split_size(count: int, batch_size: int, split: Split, noun: str) -> None:
@@ -97,6 +109,11 @@ def check_batch_size(batch_size: int) -> None:
     """Raise SettingError for an empty batch."""
     if batch_size < 1:
         raise SettingError(f"batch_size = {batch_size}: it must be at least 1")
+
+
+def to_range(images: Tensor) -> Tensor:
+    """Return images (N, C, H, W) as float32 in [-1, 1], from uint8 or from that."""
+    return images.float().div_(127.5).sub_(1.0) if images.dtype == torch.uint8 else images
 
 
 def luma(images: Tensor) -> Tensor:

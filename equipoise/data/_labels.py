@@ -76,7 +76,7 @@ def read_labels(source: Source, placements: Mapping[str, Placement], labels: str
     """
     if labels == NONE:
         return Labels(NONE, dict.fromkeys(placements, ""))
-    by_folder = {path: placement.folder for path, placement in placements.items()}
+    by_folder = {path: placement.label for path, placement in placements.items()}
     if labels == FOLDERS:
         return Labels(FOLDERS, by_folder)
     files, used = find_tables(source, tuple(placements))
@@ -181,19 +181,22 @@ def natural_order(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
-def describe_classes(labels: Labels, names: Sequence[str], counts: Mapping[str, int]) -> Iterator[str]:
-    """Yield the classes with their numbers of training images, small ones, and how many images have none."""
+def describe_classes(source: str, names: Sequence[str], counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield the classes with their numbers of images, small ones, and how many images are in none of them.
+
+    `source`: where the labels are from.
+    """
     listed = ", ".join(f"{printable(name)} {counts[name]:,}" for name in names[:MAX_LISTED_CLASSES])
-    place = "subfolder" if labels.source == FOLDERS else printable(labels.source)
+    place = "subfolder" if source == FOLDERS else printable(source)
     yield f"{len(names):,} classes, by {place}: {listed}{', …' * (len(names) > MAX_LISTED_CLASSES)}"
     small = [name for name in names if counts[name] < SMALL_CLASS]
     if small:
         shown = ", ".join(f"{printable(name)} {counts[name]:,}" for name in small[:MAX_LISTED])
         more = f" and {len(small) - MAX_LISTED:,} more" if len(small) > MAX_LISTED else ""
         yield (
-            f"{len(small):,} {agree(len(small), 'class has', 'classes have')} fewer than {SMALL_CLASS} "
-            f"images: {shown}{more}; samples of so few are copies: add images, or choose others with data.classes"
+            f"{len(small):,} {agree(len(small), 'class has', 'classes have')} fewer than {SMALL_CLASS} images: "
+            f"{shown}{more}; samples of so few are copies: add images, or choose others with data.classes"
         )
-    if count := counts[""]:
-        without = f"{format_count(count, 'image')} outside of these {agree(count, 'was', 'were')} skipped"
-        yield f"{without}; classes = [] uses all images, without labels"
+    if count := sum(counts.values()) - sum(counts[name] for name in names):
+        skipped = f"{format_count(count, 'image')} outside of these {agree(count, 'was', 'were')} skipped"
+        yield f"{skipped}; classes = [] uses all images, without labels"

@@ -36,10 +36,10 @@ NUMBER_WIDTH = 5
 
 
 class Placement(NamedTuple):
-    """What the folders of a path mean. `split`: None if there are none. `folder`: of its class; "" if it has none."""
+    """What the folders of a path mean. `split`: None if there are none. `label`: of its folder; "" if it has none."""
 
     split: SplitName | None
-    folder: str
+    label: str
 
 
 class FolderLayout(NamedTuple):

@@ -1,13 +1,14 @@
-"""A folder of images: PNG, JPEG, WebP, BMP or TIFF, of any size and colour; subfolders are classes.
+"""Images in a folder, an archive, an array or a Parquet file, of any size, colour and depth, with or without labels.
 
-Images are decoded once into a cache next to the runs, and memory-mapped from there; the folder itself is never
+PNG, JPEG, WebP, BMP, TIFF, GIF, HEIC and others, also in .zip or .tar, WebDataset shards, arrays (.npy, .npz), and
+Parquet files as of Hugging Face. Folders called train, valid and test are splits; labels are read from label files or
+subfolders. Images are decoded once into a cache next to the runs, and memory-mapped from there; your files are never
 modified. Check the licence of your images. See docs/data.md.
 """
 
 import dataclasses
-import re
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,34 +16,48 @@ from typing import Self
 
 import torch
 
-from equipoise.core.data import Batch, DataSpec, Preparation, Split, Stream, Suggestion
+from equipoise.core.data import DataSpec, Preparation, Split, Stream, Suggestion
 from equipoise.data import _cache
-from equipoise.data._arrays import ImageStream, luma
-from equipoise.data._cache import CachedFolder, Decoded, Decoding, format_count, printable
-from equipoise.data._files import MIN_HELD_OUT, agree, exhaust, top_folder
-from equipoise.data._image_files import ENDINGS, Background, Fit, ImageFormat, decode, default_size
+from equipoise.data._arrays import GreyStream, ImageStream
+from equipoise.data._assignment import (
+    AssignedImages,
+    Assignment,
+    AssignmentOptions,
+    SplitOption,
+    assign,
+    assign_by_top_folder,
+    load_assignment,
+    save_assignment,
+)
+from equipoise.data._cache import CachedFolder, Decoded, Decoding
+from equipoise.data._files import MIN_HELD_OUT, exhaust
+from equipoise.data._image_files import Background, Fit, ImageFormat, Layout, decode, default_size, own_size
 from equipoise.data._image_notes import format_notes
+from equipoise.data._image_sources import open_images
+from equipoise.data._labels import AUTO, describe_classes, natural_order
 from equipoise.data._pairs import ImageRows
+from equipoise.data._sources import Source
+from equipoise.data._value_range import ValueRange, measure_range
 from equipoise.errors import DataError, SettingError, nearest
 
 __all__ = ["ImageFolder"]
 
 DECODER = 1
 """Version of the decoder; incremented when its output changes."""
-MAX_LISTED_CLASSES = 8
-"""Largest number of classes that a note lists."""
+OLD_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+"""Files that were read before other formats were: a run from that time resumes with the same images."""
 TASK = "decoding images"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
-    """Images (C, S, S) float32 in [-1, 1] from a folder and all its subfolders, except hidden ones.
+    """Images (C, S, S) float32 in [-1, 1] from a folder and all its subfolders, except hidden ones, or from a file.
 
     Raises SettingError for an invalid option.
     """
 
     folder: str
-    """folder that contains the images"""
+    """folder that contains the images, or a file: .zip, .tar, .tar.gz, .npy, .npz or .parquet"""
     image_size: int | None = None
     """pixels a side; default: the largest of 16, 32 and 64 that half of the images (nearly) reach"""
     channels: int | None = None
@@ -54,13 +69,31 @@ class ImageFolder:
     flips: bool = False
     """whether mirror images are valid samples, so that augmentation may use them"""
     classes: tuple[str, ...] | None = None
-    """subfolders that are classes; default: all of them if there are at least two; empty: no classes"""
+    """labels that are classes; default: all of them if there are at least two; empty: no classes"""
+    labels: str = AUTO
+    """where labels are from: auto, none, folders, or the name of a label file such as labels.csv"""
+    label_column: str | None = None
+    """column of the labels in a label file or Parquet file, if several could be"""
+    split: SplitOption = "auto"
+    """images to use if folders are splits: auto (train, holding out valid), all, or one; none: they are no splits"""
+    key: str | None = None
+    """array of images in a .npz file, or column of a Parquet file, if several could be"""
+    black: float | None = None
+    """value that -1 represents; default: 0 for images of 8 bits, otherwise as the set uses it"""
+    white: float | None = None
+    """value that 1 represents; default: 255 for images of 8 bits, otherwise as the set uses it"""
+    layout: Layout | None = None
+    """place of the channels in arrays: NHWC (last) or NCHW (first); default: from their shapes"""
     held_out: float = 0.1
-    """share of the images that is held out, selected by a hash of the content"""
+    """share of the images that is held out, selected by a hash of the content, unless there is a split valid"""
     cache: str = "runs/.cache"
     """folder of decoded images"""
     digest: str | None = None
     """digest of all files; set automatically, so that a resumed run uses the same images"""
+    assignment: str | None = None
+    """digest of all splits and labels; set automatically, so that a resumed run uses the same ones"""
+    full_scale: bool | None = None
+    """whether images of 8 bits among deeper ones keep their own scale; set automatically"""
 
     def __post_init__(self) -> None:
         if self.image_size is not None and not 1 <= self.image_size <= 1024:
@@ -71,7 +104,7 @@ class ImageFolder:
             raise SettingError(f"held_out = {self.held_out:g}: it must be from 0 to 0.5")
 
     def prepare(self) -> Iterator[Preparation]:
-        """Scan the folder and decode new images. Raises DataError if it changed since `digest` was computed."""
+        """Read the folder or file and decode new images. Raises DataError if it changed since `digest` was computed."""
         yield from self._scan()
 
     def resolve(self) -> Self:
@@ -85,7 +118,8 @@ class ImageFolder:
         if self.image_size is None or self.channels is None or self.classes is None:
             return self.resolve().spec
         shape = (self.channels, self.image_size, self.image_size)
-        return DataSpec(shape, len(self.classes), self.flips, self.classes)
+        unit = None if self.black is None or self.white is None else (self.black, self.white)
+        return DataSpec(shape, len(self.classes), self.flips, self.classes, unit=unit)
 
     @property
     def suggestion(self) -> Suggestion:
@@ -96,27 +130,40 @@ class ImageFolder:
 
     def count(self, split: Split) -> int:
         """Return the number of images of a split."""
-        data, cached = self._open()
-        return len(data._rows(cached, split))
+        data, images = self._open()
+        return len(data._rows(images, split))
+
+    def skipped(self) -> Mapping[str, str]:
+        """Return path -> reason of every file that is not used: of another kind or split, or damaged."""
+        _, images = self._open()
+        return {**images.assignment.left_out, **images.cached.skipped}
 
     def stream(self, split: Split, batch_size: int, seed: int) -> Stream:
         """Return endless shuffled batches of a split, with labels if there are classes.
 
         Raises DataError if the split is smaller than a batch.
         """
-        data, cached = self._open()
-        rows, names = data._rows(cached, split), data.classes or ()
-        labels = torch.tensor([names.index(top_folder(cached.paths[row])) for row in rows]) if names else None
-        images = cached.array[:, :1] if data.channels == 1 and _all_grey(cached) else cached.array
-        shuffled = ImageStream(images, labels, batch_size, seed, split, torch.tensor(rows, dtype=torch.int64))
-        return shuffled if images.shape[1] == data.channels else GreyStream(shuffled)
+        data, images = self._open()
+        cached, rows, names = images.cached, data._rows(images, split), data.classes or ()
+        numbers = {name: number for number, name in enumerate(names)}
+        labels = torch.tensor([numbers[images.label(row)] for row in rows]) if names else None
+        array = cached.array[:, :1] if data.channels == 1 and _all_grey(cached) else cached.array
+        shuffled = ImageStream(array, labels, batch_size, seed, split, torch.tensor(rows, dtype=torch.int64))
+        return shuffled if array.shape[1] == data.channels else GreyStream(shuffled)
+
+    def own_size(self) -> int:
+        """Return the side of the images in pixels if they are squares of one size, otherwise the default size.
+
+        Reads headers only.
+        """
+        return own_size(open_images(Path(self.folder).expanduser().resolve(), self.key))
 
     def all_images(self, channels: int) -> tuple[tuple[str, ...], ImageRows]:
-        """Return paths and images of the whole folder, both splits, in order of paths, with 1 or 3 `channels`.
+        """Return paths and images of both splits, in order of paths, with 1 or 3 `channels`.
 
         Colour is converted to grey by luma, as in training.
         """
-        _, cached = self._open()
+        cached = self._open()[1].cached
         rows = torch.arange(len(cached.paths))
         if channels == 3:
             return cached.paths, ImageRows(cached.array, rows)
@@ -126,55 +173,110 @@ class ImageFolder:
 
     def _scan(self) -> Generator[Preparation, None, Self]:
         """Decode new images, yield notes, and return the resolved data set."""
-        folder, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
-        source = _cache.open_folder(folder, ENDINGS)
-        if self.digest is not None and (change := _cache.describe_changes(source, cache, self.digest)):
-            raise DataError(
-                f"{folder} changed since this run started: {change}; restore it, or start a new run with --from RUN"
-            )
-        form = ImageFormat(self.image_size or default_size(source), self.fit, self.background)
-        located = dataclasses.replace(self, folder=str(folder), cache=str(cache), image_size=form.size)
-        cached = located._cached() if self.digest else _cache.load_cached(source, cache, _key(form))
+        location, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
+        source, assignment, notes = self._read(location)
+        self._check_unchanged(source, cache, assignment)
+        form, range_notes = yield from self._choose_format(source, cache)
+        cached = _cache.load_cached(source, cache, _key(form))
         if cached is None:
-            shape, decoder = (3, form.size, form.size), partial(_decode, form)
-            decoding = Decoding(_key(form), decoder, shape, "uint8", TASK)
+            decoder, shape = partial(_decode, form), (3, form.size, form.size)
+            decoding = Decoding(_key(form), decoder, shape, form.dtype, TASK, compare=True)
             yield from _cache.fill_cache(source, cache, decoding)
             cached = _cache.load_cached(source, cache, _key(form))
         if cached is None:
-            raise DataError(f"{folder} changed while it was read; run the command again when nothing writes to it")
-        channels = self.channels or (1 if _all_grey(cached) else 3)
+            raise DataError(f"{location} changed while it was read; run the command again when nothing writes to it")
+        save_assignment(cache, assignment)
         result = dataclasses.replace(
-            located, channels=channels, classes=self._class_names(cached), digest=cached.digest
+            self,
+            folder=str(location),
+            cache=str(cache),
+            digest=cached.digest,
+            image_size=form.size,
+            channels=self.channels or (1 if _all_grey(cached) else 3),
+            classes=self._class_names(cached, assignment),
+            assignment=None if self._is_old else assignment.digest,
+            black=form.black,
+            white=form.white,
+            layout=form.layout,
+            full_scale=form.full_scale,
         )
-        for note in (*cached.notes, *format_notes(cached.facts, len(cached.paths), form), *result._notes(cached)):
+        images = AssignedImages(cached, assignment, is_old=self._is_old)
+        facts = format_notes(cached.facts, len(cached.paths), form)
+        for note in (*notes, *range_notes, *cached.notes, *facts, *result._notes(images)):
             yield Preparation(TASK, len(source.files), len(source.files), note)
         return result
 
-    def _open(self) -> tuple[Self, CachedFolder]:
-        """Return the resolved data set and its images; reads the folder only if necessary."""
-        if None not in (self.channels, self.classes) and (cached := self._cached()):
-            return self, cached
-        data = self.resolve()
-        if (cached := data._cached()) is None:
-            raise DataError(f"the cache {data.cache} was changed while it was read; run the command again")
-        return data, cached
+    @property
+    def _is_old(self) -> bool:
+        """Whether a run of an earlier version recorded these options: before splits and label files were read."""
+        return self.digest is not None and self.assignment is None
 
-    def _cached(self) -> CachedFolder | None:
+    def _read(self, location: Path) -> tuple[Source, Assignment, list[str]]:
+        """Return the images to use, their splits and labels, and notes."""
+        if self._is_old:
+            source = _cache.open_folder(location, OLD_ENDINGS)
+            return source, assign_by_top_folder([file.path for file in source.files]), []
+        options = AssignmentOptions(self.labels, self.label_column, self.split)
+        return assign(open_images(location, self.key), options)
+
+    def _check_unchanged(self, source: Source, cache: Path, assignment: Assignment) -> None:
+        """Raise DataError if images, splits or labels changed since the digests were computed."""
+        if self.digest is None:
+            return
+        change = _cache.describe_changes(source, cache, self.digest)
+        if change is None and self.assignment not in (None, assignment.digest):
+            change = "its labels or splits differ"
+        if change:
+            raise DataError(
+                f"{source.location} changed since this run started: {change}; restore it, or start a new run with "
+                "--from RUN"
+            )
+
+    def _choose_format(
+        self, source: Source, cache: Path
+    ) -> Generator[Preparation, None, tuple[ImageFormat, tuple[str, ...]]]:
+        """Return the format in which images are decoded, with the range of values that the set uses, and notes."""
+        values = ValueRange(self.black, self.white, self.layout, self.full_scale)
+        if self.digest is None:
+            values = yield from measure_range(source, cache, values)
+        form = ImageFormat(self.image_size or default_size(source), self.fit, self.background)
+        return values.apply(form), values.notes
+
+    def _open(self) -> tuple[Self, AssignedImages]:
+        """Return the resolved data set and its images; reads the folder or file only if necessary."""
+        if None not in (self.channels, self.classes) and (images := self._cached()):
+            return self, images
+        data = self.resolve()
+        if (images := data._cached()) is None:
+            raise DataError(f"the cache {data.cache} was changed while it was read; run the command again")
+        return data, images
+
+    def _cached(self) -> AssignedImages | None:
         if self.digest is None or self.image_size is None:
             return None
-        return _cache.open_cached(
-            Path(self.cache), self.digest, _key(ImageFormat(self.image_size, self.fit, self.background))
-        )
+        form = ImageFormat(self.image_size, self.fit, self.background)
+        values = ValueRange(self.black, self.white, self.layout, self.full_scale)
+        cached = _cache.open_cached(Path(self.cache), self.digest, _key(values.apply(form)))
+        if cached is None:
+            return None
+        if self.assignment is None:
+            return AssignedImages(cached, assign_by_top_folder(cached.paths), is_old=True)
+        assignment = load_assignment(Path(self.cache), self.assignment)
+        return None if assignment is None else AssignedImages(cached, assignment)
 
-    def _rows(self, cached: CachedFolder, split: Split) -> list[int]:
+    def _rows(self, images: AssignedImages, split: Split) -> list[int]:
         """Return the rows of a split: among all images, or among those that have a class."""
-        rows = [row for row, path in enumerate(cached.paths) if not self.classes or top_folder(path) in self.classes]
-        train, held_out = _cache.split_by_digest([cached.digests[row] for row in rows], self.held_out)
+        cached, classes = images.cached, set(self.classes or ())
+        rows = [row for row in range(len(cached.paths)) if not classes or images.label(row) in classes]
+        groups = cached.digests if images.is_old else cached.groups
+        paths = [cached.paths[row] for row in rows]
+        train, held_out = images.assignment.divide(paths, [groups[row] for row in rows], self.held_out)
         return [rows[index] for index in (held_out if split == "held_out" else train)]
 
-    def _class_names(self, cached: CachedFolder) -> tuple[str, ...]:
-        """Return the subfolders that are classes. Raises DataError if a requested one contains no image."""
-        result = sorted({top_folder(path) for path in cached.paths} - {""}, key=_natural_order)
+    def _class_names(self, cached: CachedFolder, assignment: Assignment) -> tuple[str, ...]:
+        """Return the labels that are classes. Raises DataError if a requested one has no image."""
+        images = [assignment.images[path] for path in cached.paths]
+        result = sorted({label for split, label in images if split != "valid"} - {""}, key=natural_order)
         if self.classes is None:
             return tuple(result) if len(result) > 1 else ()
         for name in self.classes:
@@ -182,28 +284,11 @@ class ImageFolder:
                 raise DataError(f"class '{name}' has no images in {self.folder}{nearest(name, result)}")
         return self.classes
 
-    def _notes(self, cached: CachedFolder) -> Iterator[str]:
+    def _notes(self, images: AssignedImages) -> Iterator[str]:
         """Yield notes on the classes for the user."""
         if self.classes:
-            counts = Counter(top_folder(path) for path in cached.paths)
-            listed = ", ".join(f"{printable(name)} {counts[name]:,}" for name in self.classes[:MAX_LISTED_CLASSES])
-            more = ", …" * (len(self.classes) > MAX_LISTED_CLASSES)
-            yield f"{len(self.classes):,} classes, by subfolder: {listed}{more}"
-            if count := len(cached.paths) - sum(counts[name] for name in self.classes):
-                skipped = f"{format_count(count, 'image')} outside of these {agree(count, 'was', 'were')} skipped"
-                yield f"{skipped}; classes = [] uses all images, without labels"
-
-
-@dataclass(frozen=True, slots=True)
-class GreyStream:
-    """Stream of colour images, converted to grey by luma."""
-
-    colour: ImageStream
-
-    def batch(self, index: int) -> Batch:
-        """Return batch number `index`: real (B, 1, H, W) float32 in [-1, 1], condition (B,) int64 or None."""
-        batch = self.colour.batch(index)
-        return Batch(luma(batch.real), batch.condition)
+            counts = Counter(images.label(row) for row in range(len(images.cached.paths)))
+            yield from describe_classes(images.assignment.labels, self.classes, counts)
 
 
 def _decode(form: ImageFormat, content: bytes, path: str) -> Decoded:
@@ -217,8 +302,3 @@ def _key(form: ImageFormat) -> dict[str, object]:
 
 def _all_grey(cached: CachedFolder) -> bool:
     return cached.facts["grey"] == len(cached.paths)
-
-
-def _natural_order(name: str) -> list[tuple[int, str]]:
-    """Return a sort key that places class 2 before class 10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]

@@ -1,63 +1,140 @@
-"""Parsing of the data argument: the name of a data set, a folder, or a text file."""
+"""Parsing of the data argument: the name of a data set, or a folder or file, whose content decides how it is read."""
 
 import dataclasses
 import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from equipoise.core import catalog
-from equipoise.core.files import find_files
-from equipoise.errors import DataError, SettingError
+from equipoise.core.files import (
+    ARCHIVE_ENDINGS,
+    ARRAY_ENDINGS,
+    IMAGE_ENDINGS,
+    PARQUET_ENDINGS,
+    SOUND_ENDINGS,
+    TABLE_ENDINGS,
+    TEXT_ENDINGS,
+    ending,
+    find_files,
+)
+from equipoise.errors import DataError, SettingError, UnknownNameError
 from equipoise.experiment.settings import PlugSpec
 
 FolderReader = Literal["image_folder", "csv_windows", "text_lines"]
-TEXT_SUFFIXES = (".txt",)
-WINDOW_SUFFIXES = (".csv",)
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+FileKind = Literal["image", "array", "container", "table", "sound", "text"]
+KINDS: Mapping[str, FileKind] = {
+    **dict.fromkeys(IMAGE_ENDINGS, "image"),
+    **dict.fromkeys(ARRAY_ENDINGS, "array"),
+    **dict.fromkeys((*ARCHIVE_ENDINGS, *PARQUET_ENDINGS), "container"),
+    **dict.fromkeys(TABLE_ENDINGS, "table"),
+    **dict.fromkeys(SOUND_ENDINGS, "sound"),
+    **dict.fromkeys(TEXT_ENDINGS, "text"),
+}
+READERS: Mapping[FileKind, FolderReader] = {
+    "image": "image_folder",
+    "array": "image_folder",
+    "container": "image_folder",
+    "table": "csv_windows",
+}
+"""What reads a folder of each kind of files. A folder of another kind is refused."""
+FEW_IMAGES = 10
+"""Number of images next to archives or Parquet files up to which they are taken for previews."""
+NARROW_SIDE, NARROW_RATIO = 8, 8
+"""Arrays with a side below the first, or this many times as long as wide, are series of numbers, not images."""
 
 
 def parse_data_source(word: str, image_size: int | None = None) -> PlugSpec:
-    """Return the data set for a word: a name of a data set, a folder of images or CSV files, or a text file."""
-    if not is_path(word):
-        return PlugSpec(word).with_options(image_size=image_size)
-    reader, path = detect_reader(word)
-    return read_path_with(reader, str(path)).with_options(image_size=image_size)
+    """Return the data set for a word: a name of a data set, or a folder or file of images, numbers or text.
+
+    Raises UnknownNameError if there is neither a data set nor a folder or file of this name.
+    """
+    if is_path(word):
+        reader, path = detect_reader(word)
+        return read_path_with(reader, str(path)).with_options(image_size=image_size)
+    names = catalog.names("data")
+    is_own = any(mark in word for mark in ".:/") or catalog.is_file(word)  # a module, a file, or a preset
+    if word not in names and not is_own:
+        raise UnknownNameError("data set", word, names, "and no folder or file of that name")
+    return PlugSpec(word).with_options(image_size=image_size)
 
 
 def is_path(word: str) -> bool:
-    """Return whether a word is a folder or a text file. The name of a data set takes precedence over a folder."""
+    """Return whether a word is a folder or file. The name of a data set takes precedence over a folder."""
     if catalog.is_file(word):  # a custom data set: ./my_data.py
         return False
     path = Path(word).expanduser()
-    has_path_syntax = os.sep in word or word in (".", "..", "~") or path.suffix.lower() in TEXT_SUFFIXES
-    return has_path_syntax or (word.partition(":")[0] not in catalog.names("data") and path.is_dir())
+    has_path_syntax = os.sep in word or word in (".", "..", "~") or ending(path.name) in KINDS
+    return has_path_syntax or (word.partition(":")[0] not in catalog.names("data") and path.exists())
 
 
 def detect_reader(word: str) -> tuple[FolderReader, Path]:
     """Return the name of the data set that reads a path, and the absolute path.
 
-    A folder is read as images or as CSV windows, depending on its first file of either kind, in the order of
-    :func:`~equipoise.core.files.find_files`. Raises DataError if the path does not exist, or the folder has no such
-    file.
+    A folder is read by the kind of files that most of it consists of: tables next to as many images are labels.
+    Raises DataError if the path does not exist, or holds nothing that can be read.
     """
     path = Path(word).expanduser().resolve()
-    is_text = path.suffix.lower() in TEXT_SUFFIXES
+    kind = KINDS.get(ending(path.name))
     if not path.exists():
-        raise DataError(f"there is no {'file' if is_text else 'folder'} {word}; check the path")
+        raise DataError(f"there is no {'file' if kind else 'folder'} {word}; check the path")
     if not path.is_dir():
-        if is_text:
-            return "text_lines", path
-        raise DataError(f"{word} is a file; give a text file (.txt), or the folder that holds the images or CSV files")
+        return _detect_file_reader(word, path, kind), path
     try:
-        for name, _ in find_files(str(path)):
-            suffix = Path(name).suffix.lower()
-            if suffix in WINDOW_SUFFIXES:
-                return "csv_windows", path
-            if suffix in IMAGE_SUFFIXES:
-                return "image_folder", path
+        names = [name for name, _ in find_files(str(path))]
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
-    raise DataError(f"{word} contains no image ({', '.join(IMAGE_SUFFIXES)}) and no CSV file; give a folder that does")
+    counts = Counter(KINDS.get(ending(name)) for name in names)
+    main = _main_kind(counts)
+    reader = None if main is None else READERS.get(main)
+    if main == "array" and (first := next((name for name in names if name.lower().endswith(".npy")), None)):
+        return ("csv_windows" if _is_series(path / first) else "image_folder"), path
+    if reader is not None:
+        return reader, path
+    other = f"; it has {counts['sound']:,} sound files" if counts["sound"] else ""
+    raise DataError(
+        f"{word} contains no image ({', '.join(IMAGE_ENDINGS[:7])}, …), no array or archive of images, and no CSV file"
+        f"{other}; give a folder that does"
+    )
+
+
+def _main_kind(counts: "Counter[FileKind | None]") -> FileKind | None:
+    """Return the kind of files that a folder consists of; None if there are none of a kind that is read."""
+    images, tables, containers = counts["image"], counts["table"], counts["container"]
+    if containers and images <= FEW_IMAGES and not counts["array"] and tables <= containers:
+        return "container"
+    if images and (images >= tables or counts["image"] > FEW_IMAGES):
+        return "image" if images >= counts["array"] else "array"
+    kinds: tuple[FileKind, ...] = ("image", "array", "table", "sound")
+    return max(kinds, key=lambda kind: counts[kind]) if any(counts[kind] for kind in kinds) else None
+
+
+def _detect_file_reader(word: str, path: Path, kind: FileKind | None) -> FolderReader:
+    """Return the name of the data set that reads a file. Raises DataError if none does."""
+    if kind == "text":
+        return "text_lines"
+    if kind == "array" and path.suffix.lower() == ".npy" and _is_series(path):
+        return "csv_windows"
+    if kind in ("array", "container", "table"):
+        return READERS[kind]
+    raise DataError(
+        f"{word} is a file; give a text file (.txt), a table (.csv), an array (.npy, .npz), an archive (.zip, .tar), a "
+        "Parquet file, or the folder that holds the images or CSV files"
+    )
+
+
+def _is_series(path: Path) -> bool:
+    """Return whether the array in a .npy file is a series of numbers, not one or several images."""
+    try:
+        shape: tuple[int, ...] = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except (OSError, ValueError, EOFError):  # The data set reports it.
+        return False
+    if len(shape) != 2:
+        return len(shape) < 2
+    return min(shape) < NARROW_SIDE or max(shape) >= NARROW_RATIO * min(shape)
 
 
 def read_path_with(reader: str, path: str) -> PlugSpec:

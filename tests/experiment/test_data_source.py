@@ -57,7 +57,7 @@ def test_hidden_files_are_ignored(working_directory: Path) -> None:
     ("word", "message"),
     [
         ("./nowhere", "there is no folder ./nowhere"),
-        ("./file.png", r"./file.png is a file; give a text file \(.txt\), or the"),
+        ("./file.png", r"./file.png is a file; give a text file \(.txt\), a table"),
     ],
 )
 def test_names_that_are_not_paths(working_directory: Path, word: str, message: str) -> None:
@@ -67,5 +67,7 @@ def test_names_that_are_not_paths(working_directory: Path, word: str, message: s
 
 
 def test_unknown_word_is_reported() -> None:
-    with pytest.raises(UnknownNameError, match="there is no data set 'digts'; did you mean 'digits'"):
+    with pytest.raises(
+        UnknownNameError, match="there is no data set 'digts' and no folder or file of that name; did you mean 'digits'"
+    ):
         complete(Experiment(data=PlugSpec("digts")))
