@@ -5,7 +5,6 @@ aliases (Parmar, Zhang and Zhu 2022, "On Aliased Resizing and Surprising Subtlet
 """
 
 import io
-import statistics
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,21 +17,17 @@ from equipoise.data._decoding import Decoded
 from equipoise.data._image_formats import ENDINGS as ENDINGS
 from equipoise.data._image_formats import MAX_PIXELS as MAX_PIXELS
 from equipoise.data._image_formats import ORIENTATION as ORIENTATION
-from equipoise.data._image_formats import ROTATED, has_pages, open_image, orientation, upright
+from equipoise.data._image_formats import has_pages, open_image, upright
 from equipoise.data._pixel_values import Layout as Layout
 from equipoise.data._pixel_values import (
     PixelValues,
-    detect_layout,
     is_array,
     is_cut,
     is_deep,
     read_array,
-    read_array_header,
     read_picture_values,
     split_alpha,
-    strip_axes,
 )
-from equipoise.data._sources import Source
 from equipoise.errors import DataError
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -43,11 +38,6 @@ REDUCING_GAP = 2.0
 
 Pillow's documentation of `reducing_gap` calls the result close to fair resampling from 2.0 on.
 """
-SIZES = (16, 32, 64, 128)
-MAX_DEFAULT_SIZE = 64
-"""Largest default size: larger images take hours on a CPU."""
-SIZE_SAMPLE = 256
-"""Number of headers that are read to determine the default size."""
 DEPTHS = {"F": "floating-point values", "I": "32-bit values"}
 OUTSIDE_SHARE = 0.001
 """Share of the values of an image beyond black and white from which the image is counted as clipped."""
@@ -251,52 +241,6 @@ def _value_facts(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> dic
     if pixels.dtype == np.uint8:
         facts |= {f"up_to_{int(pixels.max()).bit_length()}": 1, "bright": int(pixels.min() >= BRIGHT)}
     return facts
-
-
-def default_size(source: Source) -> int:
-    """Return the largest default size that the median of the shorter sides reaches, with tolerance 1/8."""
-    sides = [min(size) for size in _sample_sizes(source)]
-    middle = statistics.median(sides) if sides else MAX_DEFAULT_SIZE
-    return max((size for size in SIZES if size <= min(MAX_DEFAULT_SIZE, middle * 8 / 7)), default=SIZES[0])
-
-
-def own_size(source: Source) -> int:
-    """Return the side of the images in pixels if they are squares of one size, otherwise the default size."""
-    sizes = set(_sample_sizes(source))
-    if len(sizes) == 1:
-        width, height = sizes.pop()
-        if width == height:
-            return width
-    return default_size(source)
-
-
-def _sample_sizes(source: Source) -> list[tuple[int, int]]:
-    """Read width and height of images spread over the source, at most SIZE_SAMPLE of them, from their headers."""
-    files = source.files
-    step = max(1, len(files) // SIZE_SAMPLE)
-    return [size for file in files[::step][:SIZE_SAMPLE] if (size := read_size(source, file.path))]
-
-
-def read_size(source: Source, path: str) -> tuple[int, int] | None:
-    """Return width and height of an image in pixels, upright, from its header; None if it cannot be read."""
-    try:
-        with source.open(path) as file:
-            start = file.read(8)
-            file.seek(0)
-            if is_array(start):
-                return _array_size(read_array_header(file).shape)
-            picture = open_image(file)
-            is_rotated = orientation(picture, Image.Image.getexif) in ROTATED
-            return picture.size[::-1] if is_rotated else picture.size
-    except Exception:  # Decoding reports the reason.
-        return None
-
-
-def _array_size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return width and height of an image in an array."""
-    inner = strip_axes(shape)
-    height, width = inner[1:] if detect_layout(inner) == "NCHW" else inner[:2]
-    return width, height
 
 
 def _opaque(picture: Image.Image, background: Background) -> tuple[Image.Image, bool]:

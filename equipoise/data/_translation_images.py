@@ -16,8 +16,9 @@ from equipoise.core.data import Preparation, Split
 from equipoise.data import _cache
 from equipoise.data._cache import CachedFolder, Decoded, Decoding, format_count
 from equipoise.data._files import agree, content_digest, format_names
-from equipoise.data._image_files import ImageFormat, can_split, decode, decode_halves, default_size, read_size
+from equipoise.data._image_files import ImageFormat, can_split, decode, decode_halves
 from equipoise.data._image_notes import format_notes
+from equipoise.data._image_sizes import default_size, read_size
 from equipoise.data._image_sources import format_left_out, open_images
 from equipoise.data._pairs import ImageRows, connected_groups
 from equipoise.data._sides import (

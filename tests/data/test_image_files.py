@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from equipoise.data._image_files import ImageFormat, decode, read_size
+from equipoise.data._image_files import ImageFormat, decode
 from equipoise.data._image_notes import format_notes
+from equipoise.data._image_sizes import read_size
 from equipoise.data._sources import FolderStorage, Source
 from equipoise.errors import DataError
 

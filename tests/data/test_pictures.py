@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise.data._image_files import MAX_PIXELS, ImageFormat, decode, shorter_side
+from equipoise.data._image_files import MAX_PIXELS, ImageFormat, decode
+from equipoise.data._image_sizes import read_size
 from equipoise.data._sources import FolderStorage, Source
 from equipoise.errors import DataError
 
@@ -279,11 +280,11 @@ def test_png_checksum_is_verified():
         decode(bytes(content), SAME)
 
 
-def test_shorter_side_is_read_from_the_header(tmp_path):
+def test_the_size_is_read_from_the_header(tmp_path):
     path, source = tmp_path / "a.jpg", Source(tmp_path, (), FolderStorage(tmp_path))
     path.write_bytes(saved(Image.new("RGB", (30, 50)), "JPEG"))
-    assert shorter_side(source, "a.jpg") == 30
+    assert read_size(source, "a.jpg") == (30, 50)
     path.write_bytes(b"")
-    assert shorter_side(source, "a.jpg") is None
+    assert read_size(source, "a.jpg") is None
     path.write_bytes(bomb())
-    assert shorter_side(source, "a.jpg") is None
+    assert read_size(source, "a.jpg") is None
