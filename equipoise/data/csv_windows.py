@@ -149,7 +149,7 @@ class CsvWindows:
     @property
     def suggestion(self) -> Suggestion:
         """Settings for hundreds of windows: small batches, several per epoch."""
-        features = "coverage:samples" if self.spec.is_sequence else "kd_efficientnet_lite0"
+        features = "kd_sequences" if self.spec.is_sequence else "kd_efficientnet_lite0"
         metric = features if self.count("held_out") >= MIN_HELD_OUT else None
         batch_size = min(16, self.count("train"))
         return Suggestion("dcgan", steps=3000, batch_size=batch_size, metric=metric, controller="annealed")

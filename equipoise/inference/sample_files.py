@@ -77,7 +77,7 @@ def _resolve_format(path: Path, spec: DataSpec, format: SampleFormat | None, cou
                 f"cannot write these samples to {path.name}; use a file name ending in .{supported[0]} or "
                 f".{supported[1]}, or a folder{' with --format csv' * (extension == 'csv')}"
             )
-        return default
+        format = default
     if (format == "txt") != (spec.vocabulary is not None) and format != "npy":
         raise SettingError(f"these samples are {_noun(spec)}; use --format {supported[0]} or {supported[1]}")
     if format == "png" and not spec.is_image:

@@ -13,6 +13,7 @@ from PIL import Image
 from equipoise.errors import RunError
 from equipoise.report.formatting import format_count, one_line
 from equipoise.report.run_history import RunHistory, to_number
+from equipoise.report.sequence_sheets import draw_sequences
 from equipoise.runs.run import EventLine, Run
 
 MAX_BYTES = 256 * 2**20
@@ -21,7 +22,7 @@ MAX_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples of the generator at one step: a sheet of images, numbers (N, ...) or texts.
+    """Samples of the generator at one step: a sheet of images or of plots of sequences, numbers (N, ...) or texts.
 
     If none of them could be read, `note` says why. `groups`: what each group of images on the sheet shows, from left
     to right, such as ("input", "output").
@@ -94,7 +95,10 @@ def load_samples(run: Run, line: EventLine) -> Samples:
             return Samples(step, images, sheet=_load_sheet(path), groups=_group_names(line.get("shows")))
         if path.suffix == ".txt":
             return Samples(step, images, texts=_load_texts(path))
-        return Samples(step, images, values=_load_values(path))
+        values = _load_values(path)
+        if values.ndim == 3:
+            return Samples(step, images, sheet=draw_sequences(values))
+        return Samples(step, images, values=values)
     except RunError as error:
         return Samples(step, images, note=f"the samples of step {format_count(step)} are missing: {name} {error}")
 
