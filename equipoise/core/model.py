@@ -112,11 +112,13 @@ class Model(Generic[K]):
     `generate(networks, latent, condition)`: samples (N, ...); `condition`: labels (N,) int64 if `num_classes` is above
     0, inputs (N, ...) if `source` is a shape, else None. `logits(networks, batch, moment)`: logits of the discriminator
     for real samples. `memory`: initial buffers. `averaged`: networks with a running average, which samples are
-    generated from. `source`: shape of an input of an image-to-image model. `reverse(networks, samples)`: inputs from
-    samples, if the model learns that direction too. `mixed_precision`: False if low precision would harm the samples.
-    `probability`: maps logits to D(x), if they are log-odds. `ideal(knobs)`: the discriminator's adversarial loss for
-    fakes that are distributed like the reals. `vocabulary`: the words of text. `log_likelihood(networks, samples)`:
-    (N,) in nats. `adversarial_start`: first step of adversarial training, after pre-training.
+    generated from. `source`: shape of an input of an image-to-image model. `multiple`: inputs whose height and width
+    are other multiples of this give samples of their size; None: `source` is the only size.
+    `reverse(networks, samples)`: inputs from samples, if the model learns that direction too. `mixed_precision`: False
+    if low precision would harm the samples. `probability`: maps logits to D(x), if they are log-odds. `ideal(knobs)`:
+    the discriminator's adversarial loss for fakes that are distributed like the reals. `vocabulary`: the words of text.
+    `log_likelihood(networks, samples)`: (N,) in nats. `adversarial_start`: first step of adversarial training, after
+    pre-training.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Model(Generic[K]):
     averaged: tuple[str, ...] = ("generator",)
     num_classes: int = 0
     source: tuple[int, ...] | None = None
+    multiple: int | None = None
     reverse: Callable[[Networks, Tensor], Tensor] | None = None
     mixed_precision: bool = True
     probability: Callable[[Tensor], Tensor] | None = None

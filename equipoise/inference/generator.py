@@ -15,6 +15,7 @@ from equipoise.core.model import Model
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import build_data, build_recipe
+from equipoise.inference.own_size import apply_at_own_size
 from equipoise.inference.run_weights import RunWeights, StepChoice, select_weights
 from equipoise.runs.run import EXPERIMENT_FILE
 from equipoise.training import checkpoint
@@ -126,33 +127,43 @@ class Generator:
     def generate(self, latents: Tensor, conditions: Tensor | None) -> Tensor:
         """Generate samples (N, ...) from latents (N, ...) and labels (N,) or input images (N, ...).
 
-        Each sample is the same, bit for bit, whatever it is generated with.
+        A sample from noise is the same, bit for bit, whatever it is generated with.
         """
         size = BATCH_SIZE if self.spec.vocabulary is None else SENTENCES_BATCH_SIZE
         samples = []
         for start in range(0, len(latents), size):
             rows = torch.arange(start, start + size).clamp(max=len(latents) - 1)  # the last batch repeats its last row
+            rows = rows if self.model.source is None else rows.unique()  # images may be large
             batch = self.model.generate(self.networks, latents[rows], None if conditions is None else conditions[rows])
             samples.append(batch[: len(latents) - start])
         return torch.cat(samples).float()
 
     def translate(self, images: Tensor, *, back: bool = False) -> Tensor:
-        """Translate images (N, C, S, S), float32 in [-1, 1], to (N, C', S, S).
+        """Translate images (N, C, H, W), float32 in [-1, 1], to (N, C', H, W).
 
-        `back`: from the target domain to the source domain, for a model trained in both directions. Raises SettingError
-        for a model that does not translate images in this direction, and for images of another shape.
+        H and W may differ from those of training if `model.multiple` is set; see `inference/own_size.py`. `back`: from
+        the target domain to the source domain, for a model trained in both directions. Raises SettingError for a model
+        that does not translate images in this direction, and for images of another shape.
         """
         model = self.model
         shape = self.spec.shape if back else model.source
         if model.source is None or shape is None or (back and model.reverse is None):
             raise SettingError(f"{model.name} was not trained to translate images{' back' if back else ''}")
-        if tuple(images.shape[1:]) != shape:
-            actual, expected = (" x ".join(map(str, part)) for part in (images.shape[1:], shape))
-            raise SettingError(f"these images are {actual}, but this generator takes {expected}; resize them")
+        actual = tuple(images.shape[1:])
+        if images.ndim != 4 or actual[0] != shape[0] or (actual != shape and model.multiple is None):
+            described, expected = (" x ".join(map(str, part)) for part in (actual, shape))
+            raise SettingError(f"these images are {described}, but this generator takes {expected}; resize them")
+        if actual == shape or model.multiple is None:
+            return self._translate_batch(images, back=back)
+        return apply_at_own_size(lambda padded: self._translate_batch(padded, back=back), images, model.multiple)
+
+    @torch.no_grad()
+    def _translate_batch(self, images: Tensor, *, back: bool) -> Tensor:
+        """Translate images (N, C, H, W) of a size that the networks take."""
+        model = self.model
         if not back or model.reverse is None:
             return self.generate(model.latent(len(images), torch.Generator(), None), images)
-        with torch.no_grad():
-            return torch.cat([model.reverse(self.networks, chunk) for chunk in torch.split(images, BATCH_SIZE)])
+        return torch.cat([model.reverse(self.networks, chunk) for chunk in torch.split(images, BATCH_SIZE)])
 
 
 def load(folder: str | Path, step: StepChoice | None = None) -> Generator:

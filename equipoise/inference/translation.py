@@ -1,12 +1,15 @@
-"""Translation of a folder of images with the generator of a run: read and resize them, translate, write."""
+"""Translation of images with the generator of a run: each is read, translated at its own size, and written."""
 
 from collections import Counter
+from collections.abc import Generator as Steps
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from equipoise.core import catalog
@@ -15,111 +18,144 @@ from equipoise.errors import DataError, SettingError
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import PlugSpec, require
 from equipoise.inference.generator import Generator
-from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
-from equipoise.runs.run import EXPERIMENT_FILE, Run
-from equipoise.training.sample_layout import columns_for_groups, interleave_images
+from equipoise.inference.run_weights import find_run
+from equipoise.inference.translation_sheet import TranslationSheet
+from equipoise.runs.artifacts import check_overwrite, encode_png, write_bytes
+from equipoise.runs.run import EXPERIMENT_FILE
 
-CHUNK_SIZE = 250
-"""Number of images in memory at a time."""
-SHEET_IMAGES = 48
-"""Maximum number of input images on the sheet."""
+TranslationFit = Literal["native", "resize", "crop", "pad", "stretch"]
+"""How images of other sizes than in training are translated. native: at their own size. resize: at the scale of
+training, and the result is resized back. crop, pad, stretch: as squares of the size of training, which they remain."""
+
+TASK = "translating images"
 MAX_NAMES = 3
 """Maximum number of files that a message names."""
+MAX_PIXELS = 64_000_000
+"""Largest number of pixels of an image that is translated at its own size; it takes 2 GB of memory."""
+LARGE = 4
+"""Factor by which images exceed the size of training from which a note suggests --fit resize."""
 
 
-class ImageSource(Protocol):
-    """Images that are converted on access."""
+class DecodedPicture(Protocol):
+    """An image to translate."""
 
     @property
-    def array(self) -> Tensor:
-        """All images as stored, uint8 (N, C, H, W)."""
+    def pixels(self) -> Tensor:
+        """(C, H, W) float32 in [-1, 1]."""
 
     @property
-    def luma(self) -> bool:
-        """Whether colour images are converted to grey."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-
-    def select(self, indices: Tensor) -> Tensor:
-        """Return images (B, C, S, S), float32 in [-1, 1], at indices (B,) int64."""
+    def is_converted(self) -> bool:
+        """Whether it is a colour image that was converted to grey."""
 
 
-class ImageReader(Protocol):
-    """The interface of the data set `image_folder` that translation uses."""
+class PictureSource(Protocol):
+    """Images to translate, decoded on access."""
 
-    def prepare(self) -> Iterator[Preparation]:
-        """Read and cache images that are not cached yet."""
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Their relative paths."""
 
-    def all_images(self, channels: int) -> tuple[Sequence[str], ImageSource]:
-        """Paths and images with a number of channels."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Information for the user."""
+
+    def read(self, path: str, *, is_square: bool) -> DecodedPicture:
+        """Decode an image: whole, or as a square as in training. Raises OSError or DataError with a short reason."""
+
+    def final_notes(self) -> Iterator[str]:
+        """Information for the user on the squares that were read."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TranslationInputs:
-    """Images to translate, each (C, S, S), and their paths relative to their folder, in the same order."""
+class PictureReader(Protocol):
+    """The interface of the data set `unpaired_folders` that translation uses."""
 
-    paths: tuple[str, ...]
-    images: ImageSource
+    def pictures(self, channels: int) -> Steps[Preparation, None, PictureSource]:
+        """Open all images with a number of channels; yield progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationRequest:
+    """What to translate, and where to write it.
+
+    `run`: the run or checkpoint that the generator is from. `inputs`: an image, a folder, an archive or an array.
+    `out`: output folder, or a file ending in .png for one image. `fit`: None for native where the generator takes any
+    size, else resize. `back`: from the target domain to the source domain. `grey`: convert colour images to grey if the
+    generator takes grey ones. `force`: replace files that exist.
+    """
+
+    run: Path
+    inputs: Path
+    out: Path
+    fit: TranslationFit | None = None
+    back: bool = False
+    grey: bool = False
+    force: bool = False
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the output is one file."""
+        return self.out.suffix.lower() == ".png"
 
 
 @dataclass(frozen=True, slots=True)
 class TranslationResult:
-    """The written files, in the order of the inputs, and a sheet with inputs and outputs side by side."""
+    """The written files in the order of the inputs, and a sheet with inputs and outputs; None for a single file.
 
-    files: tuple[Path, ...]
-    sheet: Path
-
-
-@dataclass(frozen=True, slots=True)
-class InputFolder:
-    """A folder of images, read with the size and options that the run was trained with.
-
-    `back`: translate from the target domain to the source domain. `grey`: convert colour images to grey if the
-    generator takes grey ones.
+    `skipped`: path -> reason of inputs that could not be read.
     """
 
-    run: Path
-    folder: Path
-    back: bool = False
-    grey: bool = False
+    files: tuple[Path, ...]
+    sheet: Path | None
+    skipped: dict[str, str]
 
-    def preparations(self, generator: Generator) -> Iterator[Preparation]:
-        """Read images that are not cached yet; yield progress, and notes on converted images."""
-        return self._reader(generator).prepare()
 
-    def inputs(self, generator: Generator) -> TranslationInputs:
-        """Return all images, in the order of their paths.
+class _Scale(NamedTuple):
+    """How images are translated: their `fit`, and the side of training in pixels."""
 
-        Raises DataError for a folder without images, and for colour images if the generator takes grey ones.
-        """
-        channels = input_shape(generator, back=self.back)[0]
-        paths, images = self._reader(generator).all_images(channels)
-        if images.luma and not self.grey and not self._trained_on_converted_images():
-            _require_grey(paths, images.array)
-        return TranslationInputs(tuple(paths), images)
+    fit: TranslationFit
+    side: int
 
-    def _reader(self, generator: Generator) -> ImageReader:
-        """Build the data set that reads the folder. Raises SettingError for a model that does not translate images."""
-        shape = input_shape(generator, back=self.back)
-        options = self._training_data().options
-        fit = {name: options[name] for name in ("fit", "background") if name in options}
-        cache = options.get("cache") or str(self.run.resolve().parent / ".cache")
-        paths = {"folder": str(self.folder), "cache": cache}
-        reader: ImageReader = catalog.build(
-            "data", "image_folder", {**paths, **fit, "image_size": shape[-1], "classes": []}
-        )
-        return reader
 
-    def _training_data(self) -> PlugSpec:
-        experiment = parse_experiment(Run(self.run).experiment(), str(self.run / EXPERIMENT_FILE))
-        return require(experiment.data, "data")
+def translate(generator: Generator, request: TranslationRequest) -> Steps[Preparation, None, TranslationResult]:
+    """Translate images one by one; write a PNG for each, named by the input, and a sheet. Yields progress and notes.
 
-    def _trained_on_converted_images(self) -> bool:
-        """Whether the run was trained on colour images converted to grey, so that --grey is not needed."""
-        data = self._training_data()
-        is_greyed = getattr(catalog.build("data", data.name, data.options), "is_greyed", None)
-        return is_greyed is not None and bool(is_greyed("target" if self.back else "source"))
+    Inputs that cannot be read are skipped and reported. Raises DataError without usable inputs, and for colour images
+    if the generator takes grey ones, RunError if a file exists already, SettingError for a model that does not
+    translate images.
+    """
+    sheet_path = _check_output(request)
+    shape = input_shape(generator, back=request.back)
+    scale = _Scale(_resolve_fit(generator, request.fit), shape[-1])
+    pictures = yield from _reader(request, scale).pictures(shape[0])
+    files = {path: request.out if request.is_file else request.out / name for path, name in _names(pictures.paths)}
+    if request.is_file and len(files) > 1:
+        raise SettingError(f"--out {request.out} is one file, but there are {len(files):,} images; use a folder")
+    check_overwrite([*files.values(), *([sheet_path] if sheet_path else [])], force=request.force)
+    for note in pictures.notes:
+        yield Preparation(TASK, 0, len(files), note)
+    if shape[0] == 1 and not request.grey and not _trained_on_converted_images(request):
+        _require_grey(pictures)
+    written, skipped, sheet, largest = [], {}, TranslationSheet(), 0
+    for done, (path, file) in enumerate(files.items(), 1):
+        try:
+            picture = pictures.read(path, is_square=scale.fit in ("crop", "pad", "stretch")).pixels
+            output = _translate_picture(generator, picture, scale, back=request.back)
+        except (OSError, DataError) as error:
+            skipped[path] = str(error)
+            continue
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(file, encode_png(to_image(output)))
+        written.append(file)
+        sheet.add(picture, output)
+        largest = max(largest, min(picture.shape[1:]))
+        yield Preparation(TASK, done, len(files))
+    for note in (*_final_notes(skipped, len(files), largest, scale), *pictures.final_notes()):
+        yield Preparation(TASK, len(files), len(files), note)
+    if not written:
+        raise DataError(f"none of the images in {request.inputs} can be translated: {_format_reasons(skipped)}")
+    if sheet_path:
+        write_bytes(sheet_path, encode_png(sheet.draw()))
+    return TranslationResult(tuple(written), sheet_path, skipped)
 
 
 def input_shape(generator: Generator, *, back: bool) -> tuple[int, ...]:
@@ -132,55 +168,126 @@ def input_shape(generator: Generator, *, back: bool) -> tuple[int, ...]:
     return generator.spec.shape if back else model.source
 
 
-def translate(
-    generator: Generator, inputs: TranslationInputs, out: Path, sheet: Path, *, back: bool = False
-) -> TranslationResult:
-    """Translate images; write one PNG per input to the folder `out`, named by the input, and a sheet of both.
+def to_image(pixels: Tensor) -> Image.Image:
+    """Return an image of 8 bits from (C, H, W) in [-1, 1], C = 1 or 3; values outside are clipped, NaN is grey."""
+    scaled = torch.nan_to_num(pixels, nan=0.0).clamp_(-1, 1).add_(1).mul_(127.5).round_()
+    array = scaled.to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
-    At most CHUNK_SIZE images are in memory at a time.
+
+def _check_output(request: TranslationRequest) -> Path | None:
+    """Return the path of the sheet: OUT.png; None if the output is one file.
+
+    Raises SettingError if the output would be written into the folder of the inputs, or if it has no name.
     """
-    files = [out / name for name in _output_names(inputs.paths)]
-    sheet_images: list[Tensor] = []
-    for start in range(0, len(files), CHUNK_SIZE):
-        chunk = files[start : start + CHUNK_SIZE]
-        images = inputs.images.select(torch.arange(start, start + len(chunk)))
-        outputs = generator.translate(images, back=back)
-        sheet_images = sheet_images or [images[:SHEET_IMAGES].clone(), outputs[:SHEET_IMAGES].clone()]
-        for file, image in zip(chunk, outputs, strict=True):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(file, encode_png(make_grid(image[None].numpy())))
-    both = interleave_images(sheet_images)
-    write_bytes(sheet, encode_png(make_grid(both.numpy(), columns=min(columns_for_groups(2), len(both)))))
-    return TranslationResult(tuple(files), sheet)
-
-
-def sheet_path(folder: Path, out: Path) -> Path:
-    """Return the path of the sheet: OUT.png.
-
-    Raises SettingError if the output would be written into the folder of the inputs, or if `out` has no name.
-    """
-    source, target = folder.resolve(), out.resolve()
-    if target == source or source in target.parents:
-        raise SettingError(f"--out {out} is inside the input folder; use another folder, so that no image is replaced")
+    source, target = request.inputs.resolve(), request.out.resolve()
+    if request.is_file:
+        return None
+    if request.inputs.is_dir() and (target == source or source in target.parents):
+        raise SettingError(
+            f"--out {request.out} is inside the input folder; use another folder, so that no image is replaced"
+        )
     if not target.name:
-        raise SettingError(f"--out {out} has no name, which the sheet NAME.png needs; use a folder in it")
-    named = target if out.name in ("", "..") else out
+        raise SettingError(f"--out {request.out} has no name, which the sheet NAME.png needs; use a folder in it")
+    named = target if request.out.name in ("", "..") else request.out
     return named.with_name(f"{named.name}.png")
 
 
-def _output_names(paths: Sequence[str]) -> Iterator[str]:
-    """Replace extensions: a/b.jpg -> a/b.png; a/b.jpg.png if two inputs differ only in their extension."""
+def _resolve_fit(generator: Generator, fit: TranslationFit | None) -> TranslationFit:
+    """Return the fit, or its default. Raises SettingError for one that does not exist, or that the model lacks."""
+    takes_any_size = generator.model.multiple is not None
+    if fit is None:
+        return "native" if takes_any_size else "resize"
+    if fit not in get_args(TranslationFit):
+        raise SettingError(f"fit '{fit}' does not exist; use one of: {', '.join(get_args(TranslationFit))}")
+    if fit == "native" and not takes_any_size:
+        raise SettingError(f"{generator.model.name} takes images of one size only; use --fit resize")
+    return fit
+
+
+def _reader(request: TranslationRequest, scale: _Scale) -> PictureReader:
+    """Build the data set that reads the images, with the options that the run was trained with."""
+    trained = _training_data(request)
+    names = ("background", "black", "white", "layout", "full_scale")
+    options = {name: trained.options[name] for name in names if trained.options.get(name) is not None}
+    cache = trained.options.get("cache") or str(find_run(request.run)[0].folder.resolve().parent / ".cache")
+    square = {"fit": scale.fit} if scale.fit in ("crop", "pad", "stretch") else {}
+    values = {**options, **square, "folder": str(request.inputs), "cache": cache, "image_size": scale.side}
+    reader: PictureReader = catalog.build("data", "unpaired_folders", values)
+    return reader
+
+
+def _training_data(request: TranslationRequest) -> PlugSpec:
+    run = find_run(request.run)[0]
+    experiment = parse_experiment(run.experiment(), str(run.folder / EXPERIMENT_FILE))
+    return require(experiment.data, "data")
+
+
+def _trained_on_converted_images(request: TranslationRequest) -> bool:
+    """Whether the run was trained on colour images converted to grey, so that --grey is not needed."""
+    data = _training_data(request)
+    is_greyed = getattr(catalog.build("data", data.name, data.options), "is_greyed", None)
+    return is_greyed is not None and bool(is_greyed("target" if request.back else "source"))
+
+
+def _translate_picture(generator: Generator, picture: Tensor, scale: _Scale, *, back: bool) -> Tensor:
+    """Translate an image (C, H, W): (C', H, W)."""
+    height, width = picture.shape[1:]
+    if height * width > MAX_PIXELS:
+        raise DataError(f"{width:,} x {height:,} pixels, more than {MAX_PIXELS:,}: reduce it")
+    if scale.fit != "resize":
+        return generator.translate(picture[None], back=back)[0]
+    factor = scale.side / min(height, width)
+    sides = (max(scale.side, round(height * factor)), max(scale.side, round(width * factor)))
+    if generator.model.multiple is None:
+        sides = (scale.side, scale.side)
+    return _resize(generator.translate(_resize(picture, sides)[None], back=back)[0], (height, width))
+
+
+def _resize(pixels: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Resize (C, H, W) to other sides, with Pillow's Lanczos filter as in training."""
+    if tuple(pixels.shape[1:]) == sides:
+        return pixels
+    planes = [Image.fromarray(plane).resize(sides[::-1], Image.Resampling.LANCZOS) for plane in pixels.numpy()]
+    return torch.from_numpy(np.stack([np.asarray(plane) for plane in planes])).clamp_(-1, 1)
+
+
+def _names(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield paths and output names: a/b.jpg -> a/b.png; a/b.jpg.png if two inputs differ only in their extension."""
     stems = [str(PurePosixPath(path).with_suffix("")) for path in paths]
     counts = Counter(stems)
     for path, stem in zip(paths, stems, strict=True):
-        yield f"{stem if counts[stem] == 1 else path}.png"
+        yield path, f"{stem if counts[stem] == 1 else path}.png"
 
 
-def _require_grey(paths: Sequence[str], images: Tensor) -> None:
-    colour = [path for path, image in zip(paths, images, strict=True) if not bool((image[:1] == image).all())]
+def _require_grey(pictures: PictureSource) -> None:
+    """Raise DataError if there are colour images. Images that cannot be read are ignored."""
+    colour = []
+    for path in pictures.paths:
+        try:
+            colour += [path] if pictures.read(path, is_square=False).is_converted else []
+        except (OSError, DataError):
+            continue
     if colour:
         more = f" and {len(colour) - MAX_NAMES:,} more" if len(colour) > MAX_NAMES else ""
         raise DataError(
-            f"{len(colour):,} of {len(paths):,} images are in colour ({', '.join(colour[:MAX_NAMES])}{more}), but this "
-            "generator takes grey images; add --grey to convert them"
+            f"{len(colour):,} of {len(pictures.paths):,} images are in colour ({', '.join(colour[:MAX_NAMES])}{more}), "
+            "but this generator takes grey images; add --grey to convert them"
         )
+
+
+def _final_notes(skipped: dict[str, str], count: int, largest: int, scale: _Scale) -> Iterator[str]:
+    if skipped:
+        verb = "was" if len(skipped) == 1 else "were"
+        yield f"{len(skipped):,} of {count:,} images {verb} skipped: {_format_reasons(skipped)}"
+    if scale.fit == "native" and largest >= LARGE * scale.side:
+        yield (
+            f"images of up to {largest:,} pixels were translated at their own size by a generator that was trained at "
+            f"{scale.side}: objects appear larger than it has seen; --fit resize translates at the scale of training"
+        )
+
+
+def _format_reasons(skipped: dict[str, str]) -> str:
+    listed = [f"{path} ({reason})" for path, reason in list(skipped.items())[:MAX_NAMES]]
+    more = f" and {len(skipped) - MAX_NAMES:,} more" if len(skipped) > MAX_NAMES else ""
+    return f"{', '.join(listed)}{more}"

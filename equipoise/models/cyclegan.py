@@ -161,6 +161,7 @@ class CycleGAN:
             memory={"pool": torch.zeros(0, targets, size, size), "pool_back": torch.zeros(0, sources, size, size)},
             averaged=GENERATORS,
             source=spec.source,
+            multiple=size if self.body == "unet" else ResidualGenerator.MULTIPLE,
             reverse=lambda networks, images: phases.translate(networks["generator_back"], images),
             ideal=adversarial.ideal,
         )

@@ -146,6 +146,7 @@ class Pix2Pix:
             generate=_generate,
             logits=phases.logits_of_reals,
             source=spec.source,
+            multiple=size,  # the U-Net halves the sides down to one pixel
             ideal=adversarial.ideal,
         )
 

@@ -4,6 +4,8 @@ Johnson, Alahi and Fei-Fei 2016 ("Perceptual Losses for Real-Time Style Transfer
 Image-to-Image Translation using Cycle-Consistent Adversarial Networks"), appendix 7.2.
 """
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from equipoise.nn.layers import Norm, normalisation, to_images
@@ -11,6 +13,9 @@ from equipoise.nn.layers import Norm, normalisation, to_images
 
 class ResidualGenerator(nn.Module):
     """c7s1-W, d2W, d4W, R4W ..., u2W, uW, c7s1-C' in the paper's notation, W the width; reflection padding."""
+
+    MULTIPLE: ClassVar[int] = 8
+    """Sides that are multiples of this are kept: 4 for two layers of stride 2, and reflection needs at least 8."""
 
     def __init__(self, channels: tuple[int, int], width: int, blocks: int, norm: Norm, change: bool = False) -> None:
         """`channels`: of input and output. `blocks`: residual blocks; the paper has 6 at 128 pixels, 9 at 256.
@@ -35,7 +40,7 @@ class ResidualGenerator(nn.Module):
         self.layers = nn.Sequential(*layers, *_padded_convolution(width, channels[1], 7, bias=True))
 
     def forward(self, source: Tensor) -> Tensor:
-        """Translate (B, C, S, S) -> (B, C', S, S) in [-1, 1]; S must be a multiple of 4, at least 8."""
+        """Translate (B, C, H, W) -> (B, C', H, W) in [-1, 1]; H and W must be multiples of 4, at least 8."""
         return to_images(self.layers(source), source if self.change else None)
 
 

@@ -1,20 +1,39 @@
-"""Translate a folder of images with the generator of a run."""
+"""Translate images with the generator of a run, each at its own size."""
 
 import argparse
 from pathlib import Path
 
 from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.commands._trained_run import RUN_HELP, add_force_flag, add_run_arguments, load_generator
 from equipoise.cli.output import print_result
 
 ORDER = 50
+EXAMPLES = ("equipoise translate runs/pairs-pix2pix-1 sketches --out translated",)
+JSON_KEYS: dict[str, str] = {
+    "count": "number of images",
+    "path": "the output",
+    "sheet": "path of the sheet of inputs and outputs",
+}
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `translate`."""
-    parser.add_argument("run", metavar="RUN", help="run folder of a model that translates images")
-    parser.add_argument("folder", metavar="FOLDER", help="input images, including subfolders")
+    add_run_arguments(parser, f"{RUN_HELP}; of a model that translates images")
     parser.add_argument(
-        "--out", required=True, metavar="FOLDER", help="output folder; FOLDER.png shows inputs and outputs"
+        "inputs", metavar="INPUT", help="an image, a folder of images with its subfolders, an archive or an array"
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="FOLDER|FILE.png",
+        help="output folder, FOLDER.png shows inputs and outputs; or a file for one image",
+    )
+    parser.add_argument(
+        "--fit",
+        metavar="native|resize|crop|pad|stretch",
+        help="native: at the image's own size; resize: at the scale of training, then back to the image's size; crop, "
+        "pad, stretch: as squares of the size of training, which the outputs remain; default: native if the generator "
+        "takes any size, else resize",
     )
     parser.add_argument(
         "--back", action="store_true", help="translate from target to source, for models trained in both directions"
@@ -22,22 +41,27 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--grey", action="store_true", help="convert colour images to grey for a generator of grey images"
     )
+    add_force_flag(parser)
     add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Translate the images and write them."""
-    from equipoise.cli.terminal import show_preparation
-    from equipoise.inference.generator import load
-    from equipoise.inference.translation import InputFolder, sheet_path, translate
+    from equipoise.cli.terminal import show_steps
+    from equipoise.inference.translation import TranslationRequest, translate
 
-    folder, out = Path(args.folder), Path(args.out)
-    sheet = sheet_path(folder, out)
-    generator = load(args.run)
-    inputs = InputFolder(Path(args.run), folder, args.back, args.grey)
-    show_preparation(inputs.preparations(generator), quiet=args.json)
-    translated = translate(generator, inputs.inputs(generator), out, sheet, back=args.back)
-    count = len(translated.files)
-    result = {"count": count, "path": str(out), "sheet": str(translated.sheet)}
-    print_result(args.json, result, f"{count} image{'s' * (count != 1)}: {out}\nsheet: {translated.sheet}")
+    inputs, out = Path(args.inputs).expanduser(), Path(args.out).expanduser()
+    generator = load_generator(args)
+    request = TranslationRequest(Path(args.run), inputs, out, args.fit, args.back, args.grey, args.force)
+    translated = show_steps(translate(generator, request), quiet=args.json)
+    count, sheet = len(translated.files), translated.sheet
+    result = {
+        "count": count,
+        "path": str(out),
+        "sheet": None if sheet is None else str(sheet),
+        "files": [str(path) for path in translated.files],
+        "skipped": translated.skipped,
+    }
+    text = f"{count} image{'s' * (count != 1)}: {out}" + (f"\nsheet: {sheet}" if sheet else "")
+    print_result(args.json, result, text)
     return 0
