@@ -11,10 +11,12 @@ from torch import Tensor
 
 from equipoise.core.events import Event, Finished
 from equipoise.errors import CheckpointError, RunError, SettingError, resume_command, shell_path, unwritable
-from equipoise.experiment.assembly import EVALUATIONS, assemble, seed_global_generators
+from equipoise.experiment.assembly import EVALUATIONS, assemble, check_schedules, seed_global_generators
 from equipoise.experiment.completion import complete, with_moved_data
+from equipoise.experiment.data_record import record_data
 from equipoise.experiment.files import load_run_experiment
-from equipoise.experiment.settings import Experiment, require
+from equipoise.experiment.resources import check_memory
+from equipoise.experiment.settings import Experiment, build_data, require
 from equipoise.experiment.time_budget import set_steps
 from equipoise.runs.artifacts import encode_json, write_text
 from equipoise.runs.folders import create_run
@@ -39,10 +41,12 @@ def start(
     """
     folder, experiment = as_path(folder), settle(experiment)
     training = assemble(experiment, folder / CHECKPOINTS_FOLDER, interrupted)
+    check_schedules(training)
     load_initial_weights(training, experiment)
     create_run(folder, experiment.to_json())
     seed_global_generators(require(experiment.seed, "seed"))
     with _disk_errors(folder), Log(folder) as log:
+        record_data(folder, build_data(experiment).resolve())
         yield from _record_events(training, log)
 
 
@@ -56,6 +60,7 @@ def settle(experiment: Experiment, *, begin: float | None = None, reserved: floa
     """
     begin = time.monotonic() if begin is None else begin
     experiment = complete(experiment)
+    check_memory(experiment)
     return choose_evaluation_interval(set_steps(experiment, begin=begin, reserved=reserved))
 
 
@@ -134,6 +139,7 @@ def choose_evaluation_interval(experiment: Experiment) -> Experiment:
     if experiment.evaluate_every is not None:
         return experiment
     training = assemble(experiment, None)
+    check_schedules(training)
     if training.evaluation is None:
         return experiment
     every = evaluation_cost.choose_evaluate_every(training, training.evaluation, EVALUATIONS)

@@ -182,7 +182,9 @@ def metric(history: MetricHistory) -> DrawFunction:
         if best is not None:
             step, value = history.steps[best], history.values[best]
             label = f"best {format_number(value)} at step {format_count(step)}"
-            axes.plot([step], [value], "*", color=RED, markersize=12, label=label, linestyle="", zorder=5)
+            axes.plot(
+                [step], [value], "*", color=RED, markersize=12, label=label, linestyle="", zorder=5, clip_on=False
+            )
         panel_legend(axes)
         scale, linear_limit = _scale_for_outliers([np.asarray(history.values)], share=0.5)
         value_axis(axes, f"{name} ({history.better} is better)", scale, linear_limit)

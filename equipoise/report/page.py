@@ -4,8 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from equipoise.core.printing import printable
 from equipoise.errors import RunError, report_command, unwritable
 from equipoise.report import film, html, progress_figure
+from equipoise.report.data_section import data_section
 from equipoise.report.formatting import format_count, format_duration, format_number, one_line, symptom_words
 from equipoise.report.run_history import MetricHistory, RunHistory, read_history, to_mapping, to_number
 from equipoise.report.run_summary import plug_name, rerun_command, run_state, summarise_run
@@ -69,13 +71,14 @@ def write_page(run: Run) -> Path:
     history = read_history(run)
     page = html.render(
         TEMPLATE,
-        title=run.name,
+        title=printable(run.name),
         state=run_state(history),
         summary=summarise_run(history),
         samples=_last_samples(history),
         key_numbers=_key_numbers(history),
         film=_film(run),
         progress=_progress(history),
+        data=data_section(history),
         metrics=_metric_rows(history),
         knobs=_knob_rows(history),
         changes=_change_rows(history),

@@ -23,6 +23,8 @@ COLUMN_WIDTH, DPI = 10 / 3, 160
 one column is 533 pixels and fits a phone."""
 LEGEND_OVERHANG = 1.06
 """Maximum width of a one-row legend relative to its panel: there is free space to the right."""
+STYLE_LEGEND_SIZE = 7.2
+"""Size of the text of legends in points."""
 
 STYLE = {
     "text.parse_math": False,
@@ -40,7 +42,7 @@ STYLE = {
     "grid.color": FAINT,
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.3,
-    "legend.fontsize": 7.2,
+    "legend.fontsize": STYLE_LEGEND_SIZE,
     "xtick.labelsize": 7.5,
     "ytick.labelsize": 7.5,
     "xtick.color": GREY,
@@ -72,10 +74,18 @@ def panel_title(axes: "Axes", text: str, *, legends: bool = True) -> None:
 
 
 def panel_legend(axes: "Axes") -> None:
-    """Draw the legend between title and panel, where it covers no curve, in one row or, if that is too wide, in two."""
-    if _legend(axes, 4).get_window_extent().width > LEGEND_OVERHANG * axes.bbox.width:
-        _legend(axes, 2)
-        axes.set_title(axes.get_title(loc="left"), loc="left", pad=30, color=INK)
+    """Draw the legend between title and panel, where it covers no curve, in one row or, if that is too wide, in two.
+
+    If two rows are too wide as well, the text is made smaller.
+    """
+    count, limit = len(axes.get_legend_handles_labels()[1]), LEGEND_OVERHANG * axes.bbox.width
+    if not count or _legend(axes, min(count, 4)).get_window_extent().width <= limit:
+        return
+    columns = math.ceil(count / 2)
+    axes.set_title(axes.get_title(loc="left"), loc="left", pad=30, color=INK)
+    width = _legend(axes, columns).get_window_extent().width
+    if width > limit:
+        _legend(axes, columns, STYLE_LEGEND_SIZE * limit / width)
 
 
 def step_axis(axes: "Axes", history: RunHistory, *, images: bool) -> None:
@@ -131,8 +141,9 @@ def value_axis(axes: "Axes", label: str, scale: str | None = None, smallest: flo
     axes.yaxis.minorticks_off()
 
 
-def _legend(axes: "Axes", columns: int) -> "Legend":
+def _legend(axes: "Axes", columns: int, size: float = STYLE_LEGEND_SIZE) -> "Legend":
     return axes.legend(
+        fontsize=size,
         loc="lower left",
         bbox_to_anchor=(0, 1),
         ncols=columns,

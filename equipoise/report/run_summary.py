@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping
 
+from equipoise.core.printing import printable
 from equipoise.report.formatting import format_count, format_duration, format_number, one_line
 from equipoise.report.run_history import JsonObject, MetricHistory, RunHistory, to_mapping, to_number
 
@@ -107,7 +108,15 @@ def rerun_command(experiment: JsonObject) -> str:
         + start_from,
         [word for name in INTERVAL_FLAGS for word in _flag(name, experiment.get(name))],
     ]
-    return " \\\n  ".join(shlex.join(line) for line in lines if line)
+    return " \\\n  ".join(" ".join(map(quote_word, line)) for line in lines if line)
+
+
+def quote_word(word: str) -> str:
+    """Quote a word for a shell; words with control characters or bytes that are not UTF-8 as bash writes them."""
+    if printable(word) == word:
+        return shlex.quote(word)
+    quoted = word.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{printable(quoted)}'"
 
 
 def _name_and_options(experiment: JsonObject, key: str) -> tuple[str, JsonObject]:

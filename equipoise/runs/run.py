@@ -1,6 +1,8 @@
 """Reading a run folder: its experiment and its events.
 
 runs/<name>/experiment.json            all settings needed to run it again, including versions
+            data.json                  what was read: counts, shape, unit and notes
+            skipped.txt                the files that were left out, each with its reason, if there are any
             events.jsonl               append-only, one event per line; survives a kill at any byte
             checkpoints/               written by training/checkpoint.py
             samples/                   one file per Sampled event
@@ -22,6 +24,8 @@ EVENTS_FILE = "events.jsonl"
 CHECKPOINTS_FOLDER = "checkpoints"
 SAMPLES_FOLDER = "samples"
 FIGURES_FOLDER = "figures"
+DATA_FILE = "data.json"
+SKIPPED_FILE = "skipped.txt"
 
 EventLine = Mapping[str, Any]
 """One line of events.jsonl as JSON values: `event`, `step`, `images` and the fields of that event."""
