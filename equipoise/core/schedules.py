@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
+from equipoise.core.knobs import KnobRange
 from equipoise.errors import SettingError, UnknownNameError
 
 Schedule = Callable[[float], float]
@@ -118,6 +119,25 @@ def parse(text: str | float) -> Schedule:
         return _schedule(ast.parse(str(text).strip(), mode="eval").body, str(text))
     except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise SettingError(f"cannot read the schedule '{text}'; write it like linear(0.1, 0)") from error
+
+
+POINTS = 1000
+"""Number of parts of the run at whose ends the values of a schedule are checked."""
+
+
+def check_range(name: str, text: str | float, limits: KnobRange) -> None:
+    """Raise SettingError if a schedule of the value of a knob leaves its range.
+
+    On a logarithmic scale, values from 0 to the lowest are valid, and the lowest is used: a rate that decays to 0.
+    """
+    schedule = parse(text)
+    values = [schedule(point / POINTS) for point in range(POINTS + 1)]
+    low, high = min(values), max(values)
+    lowest = 0.0 if limits.scale == "log" or limits.can_be_off else limits.low
+    if low >= lowest and high <= limits.high:
+        return
+    value = high if high > limits.high else low
+    raise SettingError(f"{name} = '{text}' reaches {value:g}, which is outside its range: {limits}")
 
 
 def _schedule(node: ast.expr, text: str) -> Schedule:

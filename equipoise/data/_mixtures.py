@@ -67,6 +67,12 @@ def mixture_stream(
     return FinitePointStream(batch.real, batch.condition, batch_size, seed)
 
 
+MAX_MODES = 100_000
+"""Largest number of Gaussians: more than points in any run, and 100 times as many take gigabytes."""
+MAX_POINTS = 100_000_000
+"""Largest number of training points, which are held in memory: 2 GB."""
+
+
 def check_positive(owner: str, **values: float) -> None:
     """Raise SettingError for the first value that is not finite and positive."""
     for name, value in values.items():

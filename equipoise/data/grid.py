@@ -4,13 +4,22 @@ The means are those of PacGAN (Lin et al. 2018): {-4, -2, 0, 2, 4} in both direc
 is no licence and no digest.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from equipoise.core.data import DataSpec, NoPreparation, Split, Suggestion
-from equipoise.data._mixtures import FinitePointStream, MixtureStream, check_positive, mixture_stream
+from equipoise.core.validation import check_within
+from equipoise.data._mixtures import (
+    MAX_MODES,
+    MAX_POINTS,
+    FinitePointStream,
+    MixtureStream,
+    check_positive,
+    mixture_stream,
+)
 
 __all__ = ["Grid"]
 
@@ -38,6 +47,8 @@ class Grid(NoPreparation):
         check_positive("grid", side=self.side, spacing=self.spacing, std=self.std)
         if self.training_points is not None:
             check_positive("grid", training_points=self.training_points)
+        check_within(1, math.isqrt(MAX_MODES), side=self.side)
+        check_within(1, MAX_POINTS, training_points=self.training_points)
 
     @property
     def spec(self) -> DataSpec:

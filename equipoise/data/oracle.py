@@ -16,11 +16,15 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.core.tokens import Vocabulary
+from equipoise.core.validation import check_within
 from equipoise.data._oracle import OracleDistribution, random_weights, read_weights
 from equipoise.data._text import SentenceStream
 from equipoise.errors import SettingError
 
 __all__ = ["Oracle"]
+
+MAX_WORDS, MAX_LENGTH, MAX_SIZE, MAX_SENTENCES = 1_000_000, 10_000, 4096, 10_000_000
+"""Largest vocabulary, sentence, hidden state and training set, all of which are held in memory."""
 
 HELD_OUT = 5
 """Number of training sentences per held-out sentence."""
@@ -53,9 +57,10 @@ class Oracle:
     """digest of the weights; set automatically"""
 
     def __post_init__(self) -> None:
-        for name in ("words", "length", "size", "train"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} = {getattr(self, name)}: it must be at least 1")
+        check_within(1, MAX_WORDS, words=self.words)
+        check_within(1, MAX_LENGTH, length=self.length)
+        check_within(1, MAX_SIZE, size=self.size)
+        check_within(1, MAX_SENTENCES, train=self.train)
         if self.seed < 0:
             raise SettingError(f"seed = {self.seed}: it must be at least 0")
 

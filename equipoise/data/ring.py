@@ -11,7 +11,15 @@ from typing import ClassVar
 import torch
 
 from equipoise.core.data import DataSpec, NoPreparation, Split, Suggestion
-from equipoise.data._mixtures import FinitePointStream, MixtureStream, check_positive, mixture_stream
+from equipoise.core.validation import check_within
+from equipoise.data._mixtures import (
+    MAX_MODES,
+    MAX_POINTS,
+    FinitePointStream,
+    MixtureStream,
+    check_positive,
+    mixture_stream,
+)
 
 __all__ = ["Ring"]
 
@@ -39,6 +47,8 @@ class Ring(NoPreparation):
         check_positive("ring", modes=self.modes, radius=self.radius, std=self.std)
         if self.training_points is not None:
             check_positive("ring", training_points=self.training_points)
+        check_within(1, MAX_MODES, modes=self.modes)
+        check_within(1, MAX_POINTS, training_points=self.training_points)
 
     @property
     def spec(self) -> DataSpec:

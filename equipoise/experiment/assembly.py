@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from equipoise.core.data import DataSet
 from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.metric import FeatureMetric, Metric, PairedMetric, ReferenceSet
 from equipoise.core.model import AnyBatch, Model
+from equipoise.core.schedules import check_range
 from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.preview import make_preview, make_sample_layout
@@ -201,6 +202,18 @@ def _model_info(model: Model[Knobs], experiment: Experiment, required: Set[str])
     if conflicts := sorted(frozen & required):
         raise SettingError(f"the controller changes {conflicts[0]}, which --freeze fixes; remove one of the two")
     return dataclasses.replace(ModelInfo.of(model), turnable=model.turnable - frozen)
+
+
+def check_schedules(training: Training) -> None:
+    """Raise SettingError if a schedule of the controller `annealed` leaves the range of its knob.
+
+    Not checked when a run is resumed: earlier versions limited the values without a word.
+    """
+    schedules: Mapping[str, str | float] = getattr(training.pilot.settings.controller, "schedules", {})
+    ranges = training.pilot.base.ranges()
+    for name, text in schedules.items():
+        if name in ranges:
+            check_range(name, text, ranges[name])
 
 
 def _check_knobs(model: Model[Knobs], names: Iterable[str]) -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from equipoise.core.events import Stepped
-from equipoise.experiment.assembly import assemble
+from equipoise.experiment.assembly import assemble, check_schedules
 from equipoise.experiment.completion import complete
 from equipoise.experiment.launch import transfer_weights
+from equipoise.experiment.resources import check_memory
 from equipoise.experiment.settings import Experiment
 from equipoise.experiment.time_budget import set_steps
 from equipoise.training.loop import train
@@ -36,8 +37,11 @@ def estimate(experiment: Experiment, steps: int = 4, *, reserved: float = 0.0) -
     The limits `images` and `seconds` of the experiment are taken into account. `reserved`: seconds of a time budget
     that the report takes.
     """
-    experiment = set_steps(complete(experiment), reserved=reserved)
+    experiment = complete(experiment)
+    check_memory(experiment)
+    experiment = set_steps(experiment, reserved=reserved)
     training = assemble(experiment, None)
+    check_schedules(training)
     if experiment.start_from:
         transfer_weights(training.state, Path(experiment.start_from))
     plan = training.plan

@@ -225,8 +225,8 @@ class Experiment:
     )
     save_every: int | None = count("steps between two checkpoints", "--save-every")
     keep: Literal["best", "last"] | None = setting(
-        "weights of a finished run: best: those of the evaluation with the best metric, if one was computed; last: those "
-        "of the last step; default: best",
+        "weights of a finished run: best: those of the evaluation with the best metric, if one was computed; last: "
+        "those of the last step; default: best",
         "--keep",
         choices=("best", "last"),
     )

@@ -1,0 +1,196 @@
+"""Memory that an experiment needs at least, compared with what is available, before anything large is built."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from equipoise.core import catalog
+from equipoise.core.data import DataSpec
+from equipoise.core.model import AnyBatch, AnyMoment, Loss, Networks, Phase
+from equipoise.errors import SettingError
+from equipoise.experiment.assembly import assemble, select_device
+from equipoise.experiment.settings import Experiment, build_data, build_recipe, require
+from equipoise.training.step import run_step
+
+BYTES_PER_WEIGHT = 16
+"""A weight, its gradient and two moments of Adam, in float32."""
+MOST_TENSORS = 50_000
+"""Largest number of weight tensors: each layer takes time in every step, however small it is."""
+COPIES_OF_BATCH = 3
+"""Reals, fakes and the gradient of the fakes."""
+FREE_SHARE = 1 / 200
+"""Share of the available memory below which a batch is not examined further."""
+SMALL_BATCH = 4
+"""Batch size of the step whose activations are counted."""
+GIB = 2**30
+
+
+class _TooLargeError(Exception):
+    """The networks exceed a limit while they are built."""
+
+
+@dataclasses.dataclass(slots=True)
+class _WeightCounter:
+    """Counter of the weights of the modules that are built, which raises _TooLargeError above a limit of bytes."""
+
+    limit: float
+    weights: int = 0
+    tensors: int = 0
+
+    def add(self, module: nn.Module, name: str, weight: Tensor | None) -> None:
+        """Count one weight tensor; called by torch."""
+        if weight is None:
+            return
+        self.weights += weight.numel()
+        self.tensors += 1
+        if self.bytes > self.limit or self.tensors > MOST_TENSORS:
+            raise _TooLargeError
+
+    @property
+    def bytes(self) -> int:
+        """The number of bytes that the weights need in training."""
+        return BYTES_PER_WEIGHT * self.weights
+
+
+def check_memory(experiment: Experiment) -> None:
+    """Raise SettingError if a completed experiment needs more memory than is available.
+
+    The networks are built without memory, on torch's device "meta". The activations of a large batch are counted in a
+    step with a small one. Both are lower bounds: a run that passes can still be too large.
+    """
+    available = available_memory(select_device(experiment.device or "auto"))
+    if available is None:
+        return
+    spec = build_data(experiment).resolve().spec
+    _check_weights(experiment, spec, available)
+    batch_size = require(experiment.batch_size, "batch_size")
+    lower_bound = COPIES_OF_BATCH * batch_size * prod(spec.shape) * 4
+    if lower_bound > FREE_SHARE * available:
+        lower_bound = max(lower_bound, batch_size * _activation_bytes(experiment))
+    if lower_bound > available:
+        fitting = max(1, batch_size * available // (2 * lower_bound))
+        raise SettingError(
+            f"batch_size = {batch_size:,} needs at least {_gib(lower_bound)} of memory, and {_gib(available)} are "
+            f"available; reduce it: --batch-size {fitting}"
+        )
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Return the memory in bytes that a new process can use on a device; None if it is unknown."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        values = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    except (OSError, ValueError, IndexError):
+        return None
+    return min([*values, *_container_limit()], default=None)
+
+
+def _container_limit() -> list[int]:
+    """Return the memory that the control group of this process (a container) leaves; empty without a limit."""
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        folder = Path("/sys/fs/cgroup")
+        try:
+            return [max(0, int((folder / limit).read_text()) - int((folder / used).read_text()))]
+        except (OSError, ValueError):  # no control group, or the limit "max"
+            continue
+    return []
+
+
+def _check_weights(experiment: Experiment, spec: DataSpec, available: int) -> None:
+    counter = _WeightCounter(available)
+    hook = register_module_parameter_registration_hook(counter.add)
+    try:
+        with torch.device("meta"):
+            build_recipe(experiment).build(spec, torch.Generator())
+    except _TooLargeError as error:
+        option = _largest_option(experiment)
+        if counter.bytes > available:
+            problem = f"need more than {_gib(counter.bytes)} of memory, and {_gib(available)} are available"
+        else:
+            problem = f"have more than {MOST_TENSORS:,} layers, each of which takes time in every step"
+        raise SettingError(f"the networks {problem}; reduce {option}") from error
+    except Exception:  # A custom model may not support this device; errors of its options are raised later.
+        return
+    finally:
+        hook.remove()
+
+
+def _largest_option(experiment: Experiment) -> str:
+    """Return the option of the model that is largest relative to its default, with its value, and its flag."""
+    model = require(experiment.model, "model")
+    defaults = {option.name: option.default for option in dataclasses.fields(catalog.load("models", model.name))}
+    ratios = {
+        name: value / defaults[name]
+        for name, value in model.options.items()
+        if _is_count(value) and _is_count(defaults.get(name))
+    }
+    if not ratios or max(ratios.values()) <= 1:
+        return "the width or the image size: --option width=…, --image-size …"
+    name = max(ratios, key=lambda name: ratios[name])
+    return f"{name} = {model.options[name]:,}: --option {name}=…"
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _activation_bytes(experiment: Experiment) -> int:
+    """Return the bytes per sample that the largest phase of a step keeps for its backward pass."""
+    small = dataclasses.replace(experiment, batch_size=SMALL_BATCH, metric=None, steps=experiment.steps or 1)
+    training = assemble(small, None)
+    state, counts = training.state, _ByteCounter()
+    weights = [weight for network in state.model.networks.values() for weight in network.parameters()]
+    counts.seen.update(weight.untyped_storage().data_ptr() for weight in weights)
+    phases = [dataclasses.replace(phase, loss=_counted(phase, counts)) for phase in state.model.phases]
+    state.model = dataclasses.replace(state.model, phases=phases)
+    run_step(state, training.streams.train, training.pilot.knobs, 0.0)
+    return max(counts.phases, default=0) // SMALL_BATCH
+
+
+@dataclasses.dataclass(slots=True)
+class _ByteCounter:
+    """Bytes of the tensors that autograd keeps, each storage once; `phases`: one number per phase."""
+
+    seen: set[int] = dataclasses.field(default_factory=set)
+    phases: list[int] = dataclasses.field(default_factory=list)
+
+    @contextmanager
+    def phase(self) -> Iterator[None]:
+        """Count in the context."""
+        seen, total = set(self.seen), 0
+
+        def keep(tensor: Tensor) -> Tensor:
+            nonlocal total
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in seen:
+                seen.add(storage.data_ptr())
+                total += storage.nbytes()
+            return tensor
+
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            yield
+        self.phases.append(total)
+
+
+def _counted(phase: Phase, counts: _ByteCounter) -> Callable[[Networks, AnyBatch, AnyMoment], Loss]:
+    def loss(networks: Networks, batch: AnyBatch, moment: AnyMoment) -> Loss:
+        with counts.phase():
+            return phase.loss(networks, batch, moment)
+
+    return loss
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:,.0f} GiB" if size >= 10 * GIB else f"{size / GIB:.1f} GiB"
