@@ -84,7 +84,7 @@ def evaluate_additional_metrics(task: Task, folder: Path, count: int) -> dict[st
     if not task.also:
         return {}
     request = EvaluationRequest(samples=folder, metrics=task.also, count=count, seed=SEED)
-    return {row.metric: row.value for row in evaluate(request).rows}
+    return {row.metric: math.nan if row.value is None else row.value for row in evaluate(request).rows}
 
 
 class CostClock:

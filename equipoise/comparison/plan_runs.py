@@ -18,7 +18,8 @@ from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.metric import FeatureMetric, Metric, check_independent
 from equipoise.core.model import Model
 from equipoise.errors import EquipoiseError, SettingError
-from equipoise.evaluation.evaluate import select_metrics
+from equipoise.evaluation.selection import select_metrics
+from equipoise.evaluation.sources import OpenedData
 from equipoise.evaluation.subject import EvaluationContext, EvaluationRequest
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.completion import complete
@@ -225,7 +226,7 @@ def check_metrics(plan: ComparisonPlan, setting: TaskSetting) -> None:
         digests = {live.name.partition(":")[0]: live_metric.features_digest}
         check_independent(digests, {task.reported.name.partition(":")[0]: reported.features_digest})
     request = EvaluationRequest(samples=Path(), metrics=task.also)
-    also = select_metrics(EvaluationContext(request, data, task.data, None, None)) if task.also else {}
+    also = select_metrics(EvaluationContext(request, OpenedData(task.data, data))) if task.also else {}
     pair = data.stream("train", 2, 0).batch(0).real
     for metric in (reported, *also.values()):
         if isinstance(metric, FeatureMetric):

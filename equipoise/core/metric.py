@@ -4,15 +4,18 @@ features ──▶ statistics ──▶ result
 network      reference set   value and interval
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSpec
-from equipoise.errors import SettingError
+from equipoise.errors import EquipoiseError, SettingError
 
 LogLikelihood = Callable[[Tensor], Tensor]
 """A function from sentences (N, T) int64 to their log-likelihoods (N,) float64, in nats."""
@@ -26,18 +29,20 @@ class ReferenceSet(Batch):
     """The reals that samples are compared with: held-out reals with their labels, and optionally training reals.
 
     `train`: (T, ...) training reals, or None if no metric needs them. `spec`: description of the data; metrics of text
-    need it.
+    need it. `held_out`: how many of the reals were not trained on, which tests for copies require; None for all.
     """
 
     train: Tensor | None = field(default=None, kw_only=True)
     spec: DataSpec | None = field(default=None, kw_only=True)
+    held_out: int | None = field(default=None, kw_only=True)
 
 
 @runtime_checkable
 class Metric(Protocol):
     """A measure of sample quality relative to held-out reals: a frozen dataclass.
 
-    Metrics that also report intervals implement :class:`FeatureMetric`.
+    Metrics that also report intervals implement :class:`FeatureMetric`. A class attribute `suited_to` may name the data
+    that a metric is defined for ("points in the plane"); messages quote it.
     """
 
     @property
@@ -189,10 +194,39 @@ class LikelihoodMetric(Protocol):
 
 def extract_features(features: Features, real: Batch) -> ReferenceSet:
     """Return the features of reals, with their labels and the description of the data."""
-    train, spec = (real.train, real.spec) if isinstance(real, ReferenceSet) else (None, None)
-    return ReferenceSet(
-        features(real.real), real.condition, train=None if train is None else features(train), spec=spec
-    )
+    reals = real if isinstance(real, ReferenceSet) else ReferenceSet(real.real, real.condition)
+    train = None if reals.train is None else features(reals.train)
+    return dataclasses.replace(reals, real=features(reals.real), train=train)
+
+
+def describe_spec(spec: DataSpec) -> str:
+    """Describe data in a few words: "colour images of 64 x 64 pixels", "points with 2 coordinates"."""
+    if spec.vocabulary is not None:
+        return "sentences"
+    if spec.is_image:
+        colour = {1: "grey images", 3: "colour images"}.get(spec.shape[0], f"images of {spec.shape[0]} channels")
+        return f"{colour} of {spec.shape[2]} x {spec.shape[1]} pixels"
+    if len(spec.shape) == 1:
+        return f"points with {spec.shape[0]} coordinates"
+    return f"sequences of {spec.shape[-1]} steps and {spec.shape[0]} channels"
+
+
+def suitable_metrics(spec: DataSpec) -> tuple[str, ...]:
+    """Return the names of the metrics that suit the data, without those that need packages that are not installed."""
+    result = []
+    for name in catalog.names("metrics"):
+        with suppress(EquipoiseError):
+            if catalog.build("metrics", name).suits(spec):
+                result.append(name)
+    return tuple(result)
+
+
+def explain_unsuitable(name: str, metric: object, spec: DataSpec) -> str:
+    """Explain why a metric does not suit the data, and which metrics do."""
+    suited_to = getattr(metric, "suited_to", None)
+    reason = f"it needs {suited_to}, these are {describe_spec(spec)}" if suited_to else describe_spec(spec)
+    suitable = ", ".join(suitable_metrics(spec)) or "none"
+    return f"the metric '{name}' does not suit this data: {reason}; suitable: {suitable}"
 
 
 def check_independent(used: Mapping[str, str | None], reported: Mapping[str, str | None]) -> None:

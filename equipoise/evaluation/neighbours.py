@@ -17,14 +17,14 @@ NEIGHBOURS = 5
 """Number of training reals per sample."""
 
 
-def write_neighbour_grid(data: EvaluationData, path: Path, features_from: str) -> Path:
+def write_neighbour_grid(data: EvaluationData, path: Path) -> Path:
     """Write a PNG with one sample and its nearest training reals per row, the most suspicious sample first.
 
     Raises SettingError if samples are not images, or if the file does not end in .png.
     """
     if data.sample_set.samples.ndim != 4 or path.suffix.lower() != ".png":
         raise SettingError(f"--neighbours needs image samples and a file that ends in .png, not {path.name}")
-    metric: AuthPct = catalog.build("metrics", "auth_pct", {"features_from": features_from})
+    metric: AuthPct = catalog.build("metrics", "auth_pct", {"features_from": "pixels"})
     train, fake = data.features(metric.features, "train"), data.features(metric.features, "samples")
     nearest = metric.closest(ReferenceSet(fake[:0], train=train), fake, ROWS, min(NEIGHBOURS, len(train)))
     rows = [

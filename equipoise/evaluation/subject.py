@@ -1,37 +1,47 @@
 """Inputs of an evaluation: the request, its data set and generator, and the samples and reals."""
 
-import inspect
+import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
 from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSet, DataSpec, Split, UnpairedBatch
-from equipoise.core.metric import Features
+from equipoise.core.metric import Features, describe_spec
 from equipoise.errors import DataError, SettingError
-from equipoise.evaluation.samples import SampleSet, generate_samples, read_samples, translate_inputs
-from equipoise.experiment.data_source import parse_data_source
+from equipoise.evaluation.samples import (
+    SampleSet,
+    count_shared,
+    generate_samples,
+    load_samples,
+    read_samples,
+    translate_inputs,
+)
+from equipoise.evaluation.sources import OpenedData, check_options, open_data, open_for_run, open_pair
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec, require
-from equipoise.inference.generator import Generator, load
+from equipoise.inference.generator import Generator, build_generator
+from equipoise.inference.run_weights import StepChoice, is_run, select_weights
 from equipoise.runs.run import EXPERIMENT_FILE, Run
 
 COUNT = 10_000
-"""Default number of samples."""
+"""Default number of samples of a run, and of reals of a split."""
 MAX_TRAIN_REALS = 20_000
 """Largest number of training reals that are searched for copies."""
-OTHER_TEXT_NOTE = (
-    "the reals are all sentences of another text; copies are searched for in the text that the run was trained on"
-)
+MAX_VALUES = 500_000_000
+"""Largest number of float32 values of samples or reals in files, 2 GB: 40,000 colour images of 64 x 64 pixels."""
 MIN_HELD_OUT = 50
 """With fewer held-out reals, training reals are used instead."""
+MAX_TRAINED_ON = 0.01
+"""Largest share of training reals among reals that count as held out."""
 
 Part = Literal["samples", "reals", "train", "other_reals"]
 """`train`: training reals. `other_reals`: training reals, as many as samples if there are enough."""
+RealSplit = Literal["train", "held_out", "all"]
+"""The part of the data that the reals are; `all`: every item of a folder or file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,35 +49,48 @@ class EvaluationRequest:
     """Arguments of an evaluation: samples, reals and metrics; None selects defaults."""
 
     samples: Path
-    """a run, a folder of images or an array"""
+    """a run or checkpoint, or samples in a folder or file"""
     against: str | None = None
-    """a data set or a folder; None for the training data of the run"""
+    """a data set, or reals in a folder or file; None for the training data of the run"""
     metrics: tuple[str, ...] = ()
     """names, optionally with a preset after a colon; empty for the defaults of the data"""
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """options by the name of a metric, or by `data` for those of the data set"""
+    """options by the name of a metric, or by `data` for those of the data set, on both sides"""
     count: int | None = None
     """number of samples; None for COUNT of a run, all of a folder"""
     split: Split = "held_out"
     """split of the reals"""
     seed: int = 0
     """seed of latents, labels, reals and resamples"""
+    step: StepChoice | None = None
+    """step of the run; None for its final weights"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationContext:
-    """An opened request. `data`, `plug`: the data set of the reals, and its name and options.
+    """An opened request. `reals`: the data set of the reals. `samples`: of samples in files, if a data set reads them.
 
-    `experiment`, `generator`: those of the run, None for samples from files. `separate_training_data`: training data of
-    the run if the reals are another text; None if it is `data`.
+    `run`, `experiment`, `generator`: of the run, None for samples from files. `separate_training_data`: training data
+    of the run if the reals are others; None if it is the data of the reals.
     """
 
     request: EvaluationRequest
-    data: DataSet
-    plug: PlugSpec
-    experiment: Experiment | None
-    generator: Generator | None
+    reals: OpenedData
+    samples: OpenedData | None = None
+    run: Run | None = None
+    experiment: Experiment | None = None
+    generator: Generator | None = None
     separate_training_data: DataSet | None = None
+
+    @property
+    def data(self) -> DataSet:
+        """The data set of the reals."""
+        return self.reals.data
+
+    @property
+    def plug(self) -> PlugSpec:
+        """Name and options of the data set of the reals."""
+        return self.reals.plug
 
     @property
     def training_data(self) -> DataSet:
@@ -79,17 +102,26 @@ class EvaluationContext:
 class EvaluationData:
     """Samples, `reals` of a split, and `train`, up to MAX_TRAIN_REALS training reals that are searched for copies.
 
-    `is_paired`: whether each sample was generated from the input of the real at the same index.
+    `is_paired`: whether each sample was generated from the input of the real at the same index. `trained_on`: how many
+    of the reals are training reals.
     """
 
     context: EvaluationContext
     sample_set: SampleSet
     reals: Batch
     train: Batch
-    split: Split
-    notes: tuple[str, ...] = ()
+    split: RealSplit
     is_paired: bool = False
+    trained_on: int = 0
     _features: dict[tuple[Features, Part], Tensor] = field(default_factory=dict)
+
+    @property
+    def held_out(self) -> int | None:
+        """Number of held-out reals; None if all reals are held out, apart from a few."""
+        if self.trained_on <= MAX_TRAINED_ON * len(self.reals):
+            return None
+        is_replaced = self.split == "train" and self.context.request.split == "held_out"
+        return self.context.data.count("held_out") if is_replaced else len(self.reals) - self.trained_on
 
     def features(self, features: Features, part: Part) -> Tensor:
         """Return the features (N, D) of a part. The result is cached per feature network."""
@@ -112,18 +144,45 @@ def open_request(request: EvaluationRequest) -> EvaluationContext:
     """
     if request.count is not None and request.count < 2:
         raise SettingError(f"count = {request.count}: it must be at least 2")
-    experiment, generator = None, None
-    if (request.samples / EXPERIMENT_FILE).exists():
-        source = str(request.samples / EXPERIMENT_FILE)
-        experiment = parse_experiment(Run(request.samples).experiment(), source)
-        generator = load(request.samples)
-    plug = _select_data(request, experiment, generator)
-    data = _build_data(plug)
-    if generator is not None:
-        _check_fit(generator, data)
-    is_other_text = plug.name == "text_lines" and "digest" not in plug.options
-    separate = _build_data(require(experiment.data, "data")) if experiment is not None and is_other_text else None
-    return EvaluationContext(request, data, plug, experiment, generator, separate)
+    options = request.options.get("data", {})
+    if is_run(request.samples):
+        return _open_run(request, options)
+    if request.against is None:
+        raise SettingError(f"{request.samples} is not a run; name the reals with --against")
+    if request.step is not None:
+        raise SettingError(f"{request.samples} is not a run, so it has no step {request.step}; omit --step")
+    reals, samples = open_pair(request.samples, request.against, options)
+    return EvaluationContext(request, reals, samples)
+
+
+def _open_run(request: EvaluationRequest, options: Mapping[str, str]) -> EvaluationContext:
+    """Open a run or one of its checkpoints, and the reals: the training data of the run unless others are named."""
+    weights = select_weights(request.samples, request.step)
+    run = weights.run
+    experiment = parse_experiment(run.experiment(), str(run.folder / EXPERIMENT_FILE))
+    generator = build_generator(weights)
+    trained = require(experiment.data, "data")
+    separate: DataSet | None = None
+    if request.against is None:
+        check_options(options, [trained.name])
+        reals = open_data(_with_own_options(trained, options))
+    else:
+        reals, training_data = open_for_run(request.against, trained, generator.spec, options), open_data(trained).data
+        separate = None if reals.data == training_data else training_data
+    _check_fit(generator, reals.data)
+    if separate is not None and separate.spec.shape != reals.data.spec.shape:
+        separate = None
+    return EvaluationContext(request, reals, None, run, experiment, generator, separate)
+
+
+def _with_own_options(trained: PlugSpec, options: Mapping[str, str]) -> PlugSpec:
+    """Return the training data of a run with other options.
+
+    Options that define another distribution select other data on purpose: its digest differs.
+    """
+    if options.keys() & set(getattr(catalog.load("data", trained.name), "distribution_options", ())):
+        trained = PlugSpec(trained.name, {name: value for name, value in trained.options.items() if name != "digest"})
+    return trained.with_options(**options)
 
 
 def _check_fit(generator: Generator, data: DataSet) -> None:
@@ -139,76 +198,71 @@ def _check_fit(generator: Generator, data: DataSet) -> None:
         raise DataError("the run translates images, but the reals have no such inputs; omit --against")
 
 
-def _build_data(plug: PlugSpec) -> DataSet:
-    data: DataSet = catalog.build("data", plug.name, plug.options).resolve()
-    return data
-
-
-def _select_data(request: EvaluationRequest, experiment: Experiment | None, generator: Generator | None) -> PlugSpec:
-    """Return the data set of the reals: the requested one, otherwise the training data of the run."""
-    options = request.options.get("data", {})
-    if request.against is not None:
-        plug = parse_data_source(request.against)
-        if generator is not None and "image_size" in inspect.signature(catalog.load("data", plug.name)).parameters:
-            plug = plug.with_options(image_size=generator.spec.shape[-1])
-        if experiment is not None and generator is not None and plug.name == "text_lines":
-            plug = _text(plug, require(experiment.data, "data"), generator.spec)
-        return plug.with_options(**options)
-    if experiment is None:
-        raise SettingError(f"{request.samples} is not a run; name the reals with --against")
-    plug = require(experiment.data, "data")
-    # Options that define another distribution select other data on purpose: its digest differs.
-    if options.keys() & set(getattr(catalog.load("data", plug.name), "distribution_options", ())):
-        plug = PlugSpec(plug.name, {name: value for name, value in plug.options.items() if name != "digest"})
-    return plug.with_options(**options)
-
-
-def _text(plug: PlugSpec, trained: PlugSpec, spec: DataSpec) -> PlugSpec:
-    """Return a text with the vocabulary and the length of a run, split as in the run if it is the same text.
-
-    Another text has no training split, because none of it was trained on.
-    """
-    if spec.vocabulary is None:
-        return plug
-    if trained.name == plug.name:
-        same = trained.with_options(file=plug.options["file"])
-        with suppress(DataError):  # The digest of another text differs.
-            _build_data(same)
-            return same
-    unit = "words" if spec.vocabulary.separator else "characters"
-    return plug.with_options(unit=unit, words=spec.vocabulary.words, length=spec.shape[0], held_out=0.0)
-
-
 def gather_data(context: EvaluationContext) -> EvaluationData:
     """Generate or read the samples, and load reals. Raises DataError if samples do not fit the reals."""
     request, data, generator = context.request, context.data, context.generator
-    samples_read = read_samples(request.samples, request.count, data.spec) if generator is None else None
+    samples_read = _read_samples(context) if generator is None else None
     count = len(samples_read.samples) if samples_read else request.count or COUNT
 
     def load_reals(data: DataSet, split: Split, limit: int) -> Batch:
         batch: Batch = data.stream(split, _available(data, split, limit, count), request.seed).batch(0)
         return batch
 
-    held_out = _available(data, "held_out", COUNT, COUNT)
-    is_small = request.split == "held_out" and held_out < MIN_HELD_OUT
-    split: Split = "train" if is_small else request.split
-    reals = load_reals(data, split, request.count or COUNT)
+    split = _choose_split(context)
+    source: Split = "train" if split == "all" else split
+    reals = load_reals(data, source, request.count or (_limit(data.spec) if context.reals.is_whole else COUNT))
     train = load_reals(context.training_data, "train", MAX_TRAIN_REALS)
+    sample_set = samples_read or _generate(context, count, reals, train)
+    is_same = context.separate_training_data is None
+    trained_on = len(reals) if is_same and source == "train" else 0
+    if not is_same:
+        trained_on = count_shared(reals.real, train.real)
     translates = generator is not None and generator.model.source is not None
-    sample_set = _generate(request, generator, count, reals) if generator else samples_read
-    assert sample_set is not None
-    note = f"only {held_out} held-out reals: training reals are used instead, so memorised samples score well"
-    notes = (note,) if is_small else ()
-    if context.separate_training_data is not None:
-        notes = (OTHER_TEXT_NOTE,)
-    return EvaluationData(context, sample_set, reals, train, split, notes, translates and split in data.spec.paired)
+    is_paired = translates and split in data.spec.paired
+    return EvaluationData(context, sample_set, reals, train, split, is_paired, trained_on)
 
 
-def _generate(request: EvaluationRequest, generator: Generator, count: int, reals: Batch) -> SampleSet:
-    """Generate samples of a run: `count` from noise, or one from the input of each real."""
+def _choose_split(context: EvaluationContext) -> RealSplit:
+    """Return the part of the data that the reals are: the requested split, if it is large enough."""
+    split, data = context.request.split, context.data
+    held_out = data.count("held_out")
+    if context.reals.is_whole:
+        return split if held_out else "all"
+    is_small = _available(data, "held_out", COUNT, COUNT) < MIN_HELD_OUT
+    return "train" if split == "held_out" and is_small else split
+
+
+def _read_samples(context: EvaluationContext) -> SampleSet:
+    """Read samples from files, as many as requested, within the limit of memory. Raises DataError for fewer than 2."""
+    request, spec = context.request, context.data.spec
+    if context.samples is None:
+        return read_samples(request.samples, request.count, spec)
+    data = context.samples.data
+    split: Split = request.split if data.count("held_out") else "train"
+    available = _available(data, split, request.count or _limit(spec), 0)
+    if available < 2:
+        raise DataError(f"{request.samples} contains {available} sample; metrics need at least 2, better a thousand")
+    if data.spec.shape != spec.shape or data.spec.vocabulary != spec.vocabulary:
+        raise DataError(
+            f"the samples are {describe_spec(data.spec)}, but the reals are {describe_spec(spec)}; compare those of "
+            "one kind and size"
+        )
+    return load_samples(request.samples, data, split, available, request.seed)
+
+
+def _generate(context: EvaluationContext, count: int, reals: Batch, train: Batch) -> SampleSet:
+    """Generate samples of a run: `count` from noise, or one from the input of each real.
+
+    Labels are those of the reals or, if these have none, of the training data.
+    """
+    generator, request = context.generator, context.request
+    assert generator is not None
     if generator.model.source is not None:
         assert isinstance(reals, UnpairedBatch)
         return translate_inputs(request.samples, generator, reals.source)
+    if generator.model.num_classes and reals.condition is None and train.condition is not None:
+        samples = generate_samples(request.samples, generator, count, request.seed, train.condition)
+        return SampleSet(samples.samples, {**samples.origin, "labels": "as those of the training data"})
     return generate_samples(request.samples, generator, count, request.seed, reals.condition)
 
 
@@ -218,17 +272,6 @@ def _available(data: DataSet, split: Split, limit: int, unlimited: int) -> int:
     return unlimited if count is None else min(count, limit)
 
 
-def describe_data(data: EvaluationData) -> dict[str, Any]:
-    """Return a description of the samples and the reals, as JSON values."""
-    plug = data.context.plug
-    return {
-        "samples": {**data.sample_set.origin, "count": len(data.sample_set.samples)},
-        "reals": {
-            "data": plug.name,
-            "options": dict(plug.options),
-            "split": data.split,
-            "count": len(data.reals),
-        },
-        "seed": data.context.request.seed,
-        "notes": list(data.notes),
-    }
+def _limit(spec: DataSpec) -> int:
+    """Return the largest number of samples in files that are used, for the memory that they take."""
+    return max(2, MAX_VALUES // math.prod(spec.shape))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from equipoise.core.metric import Bootstrap, MetricResult
-from equipoise.errors import DataError
+from equipoise.errors import DataError, UndefinedMetricError
 
 FILE = Path(__file__).with_name("digits_classifier.safetensors")
 DIGEST = "e30bfb5469e0ee8897829bb5536ed8a449991e8a7dfe114da68624d7872b9050"
@@ -123,7 +123,9 @@ def compute_score(logits: Tensor, splits: int, bootstrap: Bootstrap) -> MetricRe
     Raises DataError for fewer samples than splits.
     """
     if len(logits) < splits:
-        raise DataError(f"{len(logits)} samples are too few for {splits} splits; increase --count or reduce splits")
+        raise UndefinedMetricError(
+            f"{len(logits)} samples are too few for {splits} splits; increase --count or reduce splits"
+        )
     shuffled = logits[np.random.RandomState(SHUFFLE_SEED).permutation(len(logits))].double()
     share, logarithm = shuffled.softmax(dim=1), shuffled.log_softmax(dim=1)
     weights = bootstrap.weights(len(logits), 1).double()

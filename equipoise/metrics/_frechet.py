@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from equipoise.core.metric import Bootstrap, MetricResult
-from equipoise.errors import DataError
+from equipoise.errors import UndefinedMetricError
 
 MAX_EXACT_FEATURES = 128
 """Largest number of features for which resamples are computed exactly; otherwise to first order, which is faster."""
@@ -32,7 +32,7 @@ class GaussianMoments(NamedTuple):
 def compute_moments(features: Tensor, weights: Tensor | None = None) -> GaussianMoments:
     """Compute moments of features (N, D), rows weighted by `weights` (N,). Raises DataError for fewer than two rows."""
     if len(features) < 2:
-        raise DataError(f"a Fréchet distance needs at least 2 samples on each side, not {len(features)}")
+        raise UndefinedMetricError(f"a Fréchet distance needs at least 2 samples on each side, not {len(features)}")
     rows = features.double()
     counts = torch.ones(len(rows), dtype=torch.float64) if weights is None else weights.double()
     mean = counts @ rows / counts.sum()
@@ -71,7 +71,9 @@ def low_rank_distance(real: Tensor, fake: Tensor) -> float:
     if not all(rows.isfinite().all() for rows in sets):
         return math.nan
     if min(map(len, sets)) < 2:
-        raise DataError(f"a Fréchet distance needs at least 2 samples on each side, not {min(map(len, sets))}")
+        raise UndefinedMetricError(
+            f"a Fréchet distance needs at least 2 samples on each side, not {min(map(len, sets))}"
+        )
     first, second = ((rows - rows.mean(dim=0)) / math.sqrt(len(rows) - 1) for rows in sets)
     mean_distance = (sets[0].mean(dim=0) - sets[1].mean(dim=0)).square().sum()
     root_trace = torch.linalg.svdvals(first @ second.T).sum()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from equipoise.core.metric import Bootstrap, MetricResult
-from equipoise.errors import DataError
+from equipoise.errors import DataError, UndefinedMetricError
 
 EPSILON = 1e-8
 """Added to squared lengths, as torchmetrics does; the authors add 1e-10 to lengths."""
@@ -53,7 +53,7 @@ def diversity(image_distance: ImageDistance, samples: Tensor, pairs: int, bootst
     """
     count = min(pairs, len(samples) // 2)
     if not count:
-        raise DataError("diversity needs at least 2 samples; increase --count")
+        raise UndefinedMetricError("diversity needs at least 2 samples; increase --count")
     values = distances_in_batches(image_distance, samples[0 : 2 * count : 2], samples[1 : 2 * count : 2])
     return MetricResult.from_mean(values, bootstrap)
 

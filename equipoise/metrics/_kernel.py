@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from equipoise.core.metric import Bootstrap, MetricResult
-from equipoise.errors import DataError
+from equipoise.errors import UndefinedMetricError
 
 ROWS = 1024
 """Number of kernel rows computed at once: 80 MB for 10,000 samples."""
@@ -38,7 +38,9 @@ def kernel_distance(first: Tensor, second: Tensor) -> float:
 def compute(real: Tensor, fake: Tensor, bootstrap: Bootstrap) -> MetricResult:
     """Compute MMD² between features (m, d) and (n, d). Raises DataError for fewer than two rows."""
     if min(len(real), len(fake)) < 2:
-        raise DataError(f"a kernel distance needs at least 2 samples on each side, not {len(real)} and {len(fake)}")
+        raise UndefinedMetricError(
+            f"a kernel distance needs at least 2 samples on each side, not {len(real)} and {len(fake)}"
+        )
     real, fake = real.double(), fake.double()
     real_weights, fake_weights = bootstrap.weights(len(real), 0), bootstrap.weights(len(fake), 1)
     within = _within(real, real_weights), _within(fake, fake_weights)

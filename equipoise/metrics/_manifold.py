@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from equipoise.errors import DataError
+from equipoise.errors import UndefinedMetricError
 
 ROWS = 1024
 """Number of distance rows computed at once: 80 MB for 10,000 samples."""
@@ -36,7 +36,7 @@ def iter_distances(first: Tensor, second: Tensor) -> Iterator[Tensor]:
 def nearest_neighbours(points: Tensor, candidates: Tensor, k: int) -> Neighbours:
     """Return the k nearest of `candidates` (N, D) to each of `points` (M, D). Raises DataError for fewer than k."""
     if len(candidates) < k:
-        raise DataError(f"there are {len(candidates)} samples, too few for {k} neighbours; increase --count")
+        raise UndefinedMetricError(f"there are {len(candidates)} samples, too few for {k} neighbours; increase --count")
     result = [block.topk(k, largest=False) for block in iter_distances(points, candidates)]
     return Neighbours(
         torch.cat([nearest.values for nearest in result]), torch.cat([nearest.indices for nearest in result])
@@ -46,7 +46,9 @@ def nearest_neighbours(points: Tensor, candidates: Tensor, k: int) -> Neighbours
 def radii(features: Tensor, k: int) -> Tensor:
     """Return the distance of each row (N, D) to its k-th nearest other row: (N,) float64. DataError for N <= k."""
     if len(features) <= k:
-        raise DataError(f"there are {len(features)} samples, too few for {k} neighbours each; increase --count")
+        raise UndefinedMetricError(
+            f"there are {len(features)} samples, too few for {k} neighbours each; increase --count"
+        )
     return torch.cat([block.topk(k + 1, largest=False).values[:, k] for block in iter_distances(features, features)])
 
 

@@ -12,6 +12,17 @@ ROUNDS = 20
 """Number of iterations of Lloyd's algorithm; cells need not be optimal, only the same for both sets."""
 
 
+NETWORKS = ("efficientnet_lite0", "mobilenet_v2", "inception")
+"""Features that respond to the traces of compression more than to the picture."""
+
+
+def feature_warnings(metric: str, features_from: str) -> tuple[str, ...]:
+    """Return a warning for features with which re-saved copies look new, see benchmarks/metrics/copies.md."""
+    if features_from not in NETWORKS:
+        return ()
+    return (f"copies that were re-saved as JPEG look new to {features_from}; {metric}:pixels recognises them",)
+
+
 class NearestDistances(NamedTuple):
     """Nearest training reals of N samples. `distance`: (N,) float64. `cell`: (N,) int64, k-means cell of the sample."""
 

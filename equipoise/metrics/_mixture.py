@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from equipoise.core.data import Batch
-from equipoise.errors import DataError
+from equipoise.errors import DataError, UndefinedMetricError
 
 GOOD_WITHIN = 3.0
 """Radius in standard deviations around a mean within which a sample is good, as in PacGAN (Lin et al. 2018)."""
@@ -52,9 +52,13 @@ def fit_mixture(real: Batch) -> GaussianMixture:
     sizes = torch.bincount(labels)
     if not sizes.all():
         absent = int(sizes.argmin())
-        raise DataError(f"mode {absent} has no sample among {len(points)} held-out samples; use more samples")
+        raise UndefinedMetricError(
+            f"mode {absent} has no sample among {len(points)} held-out samples; use more samples"
+        )
     if len(points) <= len(sizes):
-        raise DataError(f"{len(points)} held-out samples are too few for {len(sizes)} modes; use more samples")
+        raise UndefinedMetricError(
+            f"{len(points)} held-out samples are too few for {len(sizes)} modes; use more samples"
+        )
     means = torch.zeros(len(sizes), 2, dtype=torch.float64).index_add_(0, labels, points) / sizes[:, None]
     squares = (points - means[labels]).square().sum()
     return GaussianMixture(means, math.sqrt(squares / (2 * (len(points) - len(sizes)))))

@@ -39,6 +39,7 @@ class SentenceMetricMixin:
     __slots__ = ()
 
     needs_train: ClassVar[bool] = False
+    suited_to: ClassVar[str] = "sentences"
 
     @property
     def features(self) -> TokenFeatures:
@@ -56,6 +57,7 @@ class LikelihoodMetricMixin:
     __slots__ = ()
 
     features_digest: ClassVar[None] = None
+    suited_to: ClassVar[str] = "sentences"
 
     def suits(self, spec: DataSpec) -> bool:
         """Return whether the data are sentences."""

@@ -15,6 +15,7 @@ from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.errors import DataError
 from equipoise.metrics._feature_metric import FeatureKind, SelectableFeaturesMixin
 from equipoise.metrics._manifold import nearest_neighbours, radii
+from equipoise.metrics._memorisation import feature_warnings
 
 __all__ = ["AuthPct"]
 
@@ -35,7 +36,7 @@ class NearestTrainingSamples(NamedTuple):
 class AuthPct(SelectableFeaturesMixin):
     """Share of authentic samples in percent. Perfect samples stay below 100: see the real-vs-real reference."""
 
-    features_from: FeatureKind = "efficientnet_lite0"
+    features_from: FeatureKind = "pixels"
     """digits, efficientnet_lite0, mobilenet_v2, inception, pixels or samples"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
@@ -50,7 +51,9 @@ class AuthPct(SelectableFeaturesMixin):
         Raises DataError without training reals.
         """
         is_new = (_ratio(_train(real), fake) > 1) & fake.flatten(1).isfinite().all(dim=1)
-        return MetricResult.from_mean(100 * is_new.double(), bootstrap)
+        return MetricResult.from_mean(
+            100 * is_new.double(), bootstrap, feature_warnings("auth_pct", self.features_from)
+        )
 
     def closest(self, real: ReferenceSet, fake: Tensor, samples: int, k: int) -> NearestTrainingSamples:
         """Return the samples nearest to training reals, `samples` of them, each with its k nearest training reals."""
@@ -68,9 +71,18 @@ def _train(real: ReferenceSet) -> Tensor:
 def _ratio(train: Tensor, fake: Tensor) -> Tensor:
     """Return (N,) float64: distance to the nearest training real, divided by that real's nearest-neighbour distance.
 
-    A training real that occurs twice has the nearest-neighbour distance 0: every sample except an exact copy is
-    farther.
+    A training real that occurs several times counts once: otherwise its nearest-neighbour distance would be 0, and
+    every sample except an exact copy would be farther. Raises UndefinedMetricError for one distinct training real.
     """
-    neighbours = nearest_neighbours(fake, train, 1)
-    spacing = radii(train, 1)[neighbours.row[:, 0]]
+    distinct = train[_first_rows(train)]
+    neighbours = nearest_neighbours(fake, distinct, 1)
+    spacing = radii(distinct, 1)[neighbours.row[:, 0]]
     return torch.where(neighbours.distance[:, 0] == 0, 0.0, neighbours.distance[:, 0] / spacing)
+
+
+def _first_rows(features: Tensor) -> list[int]:
+    """Return the index of the first occurrence of each distinct row of features (N, D), in ascending order."""
+    first: dict[bytes, int] = {}
+    for index, row in enumerate(features):
+        first.setdefault(row.contiguous().numpy().tobytes(), index)
+    return list(first.values())

@@ -23,6 +23,7 @@ class ClassifierScoreDigits(FeatureMetricMixin):
     """Inception score from 1 to 10. One image per digit suffices for 10: variety within a class is not measured."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    suited_to: ClassVar[str] = "grey or colour images"
 
     @property
     def features(self) -> DigitLogits:

@@ -23,6 +23,7 @@ class FdDigits(FeatureMetricMixin):
     """Fréchet distance, biased upward for few samples: 10,000 perfect samples against 1,000 reals are above 0."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "grey or colour images"
 
     @property
     def features(self) -> DigitFeatures:

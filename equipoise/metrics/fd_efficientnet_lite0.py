@@ -23,6 +23,7 @@ class FdEfficientnetLite0(FeatureMetricMixin):
     """Fréchet distance, strongly biased upward below about 5,000 samples: use kd_efficientnet_lite0 there."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "grey or colour images"
 
     @property
     def features(self) -> EfficientNetFeatures:

@@ -23,6 +23,7 @@ class FdMobilenetV2(FeatureMetricMixin):
     """Fréchet distance, strongly biased upward below about 5,000 samples: use kd_mobilenet_v2 there."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "grey or colour images"
 
     def __post_init__(self) -> None:
         require_weights("fd_mobilenet_v2")

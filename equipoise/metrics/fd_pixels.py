@@ -33,6 +33,9 @@ class FdPixels(FeatureMetricMixin):
     """pixels a side to which images are averaged down; default: no averaging"""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = (
+        "grey or colour images of at most 4,096 values, to which the option side averages larger ones"
+    )
 
     def __post_init__(self) -> None:
         if self.side is not None and self.side < 1:

@@ -28,6 +28,7 @@ class Fid(FeatureMetricMixin):
     """path of the weights; default: torch's hub folder, downloaded if missing"""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "grey or colour images"
 
     def __post_init__(self) -> None:
         require_package(PACKAGE, "fid")

@@ -24,6 +24,7 @@ class HighQuality(FeatureMetricMixin):
     """Share of good samples, from 0 to 1. It is insensitive to missing modes: see `modes`."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    suited_to: ClassVar[str] = "labelled points in the plane"
 
     @property
     def features(self) -> FlattenedSamples:

@@ -32,6 +32,7 @@ class InceptionScore(FeatureMetricMixin):
     """number of splits that the score is averaged over"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    suited_to: ClassVar[str] = "grey or colour images"
 
     def __post_init__(self) -> None:
         validation.check_at_least(1, splits=self.splits)

@@ -29,6 +29,7 @@ class KdDigits(FeatureMetricMixin):
     """
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "grey or colour images"
 
     @property
     def features(self) -> DigitFeatures:

@@ -23,6 +23,7 @@ class KdEfficientnetLite0(FeatureMetricMixin):
     """Kernel distance, unbiased: few samples make it uncertain, not larger. It can be negative."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "grey or colour images"
 
     @property
     def features(self) -> EfficientNetFeatures:

@@ -23,6 +23,7 @@ class KdMobilenetV2(FeatureMetricMixin):
     """Kernel distance, unbiased: few samples make it uncertain, not larger. It can be negative."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "grey or colour images"
 
     def __post_init__(self) -> None:
         require_weights("kd_mobilenet_v2")

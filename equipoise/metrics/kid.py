@@ -36,6 +36,7 @@ class Kid(FeatureMetricMixin):
     """samples per subset"""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "grey or colour images"
 
     def __post_init__(self) -> None:
         validation.check_at_least(1, subsets=self.subsets)

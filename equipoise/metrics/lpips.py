@@ -34,6 +34,7 @@ class Lpips(FeatureMetricMixin):
     """largest number of pairs of samples"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    suited_to: ClassVar[str] = f"grey or colour images of at least {MIN_SIDE} pixels a side"
 
     def __post_init__(self) -> None:
         validation.check_at_least(1, pairs=self.pairs)

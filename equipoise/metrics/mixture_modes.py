@@ -24,6 +24,7 @@ class MixtureModes:
     """Product of the shares of covered modes and of good samples, for points in the plane labelled by mode."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    suited_to: ClassVar[str] = "labelled points in the plane"
     needs_train: ClassVar[bool] = False
 
     @property

@@ -24,6 +24,7 @@ class Modes(FeatureMetricMixin):
     """Number of covered modes, at most 8 for the ring, 25 for the grid."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    suited_to: ClassVar[str] = "labelled points in the plane"
 
     @property
     def features(self) -> FlattenedSamples:

@@ -22,6 +22,7 @@ class NLLOracle(SentenceMetricMixin, FeatureMetricMixin):
     """Negative log-likelihood in nats per token. Published values use 9,984 samples; compare only for one oracle."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "sentences of a known distribution that cannot be enumerated"
 
     def suits(self, spec: DataSpec) -> bool:
         """Return whether the data are sentences of a known distribution that cannot be enumerated."""

@@ -24,6 +24,7 @@ class PairedEfficientnetLite0(FeatureMetricMixin):
     """Mean perceptual distance. Unlike pixel differences, it compares edges and textures with the target."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "grey or colour images with paired held-out inputs"
     is_paired: ClassVar[Literal[True]] = True
 
     @property

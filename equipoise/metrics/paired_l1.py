@@ -23,6 +23,7 @@ class PairedL1(FeatureMetricMixin):
     """Mean absolute difference of pixels in [-1, 1], from 0 to 2."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "images with paired held-out inputs"
     is_paired: ClassVar[Literal[True]] = True
 
     @property

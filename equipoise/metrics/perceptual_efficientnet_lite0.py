@@ -28,6 +28,7 @@ class PerceptualEfficientnetLite0(FeatureMetricMixin):
     """largest number of pairs of samples"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    suited_to: ClassVar[str] = "grey or colour images"
 
     def __post_init__(self) -> None:
         validation.check_at_least(1, pairs=self.pairs)

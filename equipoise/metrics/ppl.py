@@ -17,7 +17,7 @@ from torch import Tensor
 from equipoise.core import validation
 from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult
-from equipoise.errors import DataError
+from equipoise.errors import UndefinedMetricError
 from equipoise.metrics import _features_efficientnet, _features_lpips, _image_distances
 from equipoise.metrics._feature_metric import is_grey_or_colour
 
@@ -38,6 +38,7 @@ class Ppl:
     """share of steps that is discarded at each end"""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "grey or colour images"
 
     def __post_init__(self) -> None:
         validation.check_within(1e-6, 1, epsilon=self.epsilon)
@@ -62,7 +63,7 @@ class Ppl:
         Raises DataError if there are no steps.
         """
         if not len(starts):
-            raise DataError("a path length needs at least one step; increase --count")
+            raise UndefinedMetricError("a path length needs at least one step; increase --count")
         steps = _image_distances.distances_in_batches(self._image_distance, starts, ends) / self.epsilon**2
         low, high = (
             torch.quantile(steps, share, interpolation=edge).item()

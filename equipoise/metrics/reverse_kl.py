@@ -24,6 +24,7 @@ class ReverseKl(FeatureMetricMixin):
     """Reverse KL divergence in nats, from 0 to ln K: ln K if all good samples are in one mode, or none is good."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "labelled points in the plane"
 
     @property
     def features(self) -> FlattenedSamples:

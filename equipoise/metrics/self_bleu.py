@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
-from equipoise.errors import DataError, SettingError
+from equipoise.errors import SettingError, UndefinedMetricError
 from equipoise.metrics._feature_metric import FeatureMetricMixin
 from equipoise.metrics._ngrams import ReferenceNgrams
 from equipoise.metrics._sentences import SentenceMetricMixin, require_sentences, strip_endings
@@ -40,7 +40,9 @@ class SelfBLEU(SentenceMetricMixin, FeatureMetricMixin):
         Raises DataError for fewer than two samples.
         """
         if len(fake) < 2:
-            raise DataError(f"self_bleu compares samples with each other: {len(fake)} is too few; use at least 2")
+            raise UndefinedMetricError(
+                f"self_bleu compares samples with each other: {len(fake)} is too few; use at least 2"
+            )
         sentences = strip_endings(fake, require_sentences(real, "self_bleu"))
         references = ReferenceNgrams.build(sentences, self.order)
         values = [references.bleu(sentence, owner) for owner, sentence in enumerate(sentences)]

@@ -19,6 +19,7 @@ class SentenceEntropy(LikelihoodMetricMixin):
     """Entropy in nats per sentence."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    suited_to: ClassVar[str] = "sentences of a known distribution that can be enumerated"
 
     def suits(self, spec: DataSpec) -> bool:
         """Return whether the data are sentences that can be enumerated."""

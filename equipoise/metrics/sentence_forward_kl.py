@@ -19,6 +19,7 @@ class SentenceForwardKL(LikelihoodMetricMixin):
     """Forward KL divergence in nats per sentence. Probability assigned to invalid sentences increases it."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "sentences of a known distribution that can be enumerated"
 
     def suits(self, spec: DataSpec) -> bool:
         """Return whether the data are sentences that can be enumerated."""

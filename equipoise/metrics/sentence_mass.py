@@ -18,6 +18,7 @@ class SentenceMass(LikelihoodMetricMixin):
     """Probability of all valid sentences, from 0 to 1."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    suited_to: ClassVar[str] = "sentences of a known distribution that can be enumerated"
 
     def suits(self, spec: DataSpec) -> bool:
         """Return whether the data are sentences that can be enumerated."""

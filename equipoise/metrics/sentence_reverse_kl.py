@@ -19,6 +19,7 @@ class SentenceReverseKL(LikelihoodMetricMixin):
     """Reverse KL divergence in nats per sentence."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "sentences of a known distribution that can be enumerated"
 
     def suits(self, spec: DataSpec) -> bool:
         """Return whether the data are sentences that can be enumerated."""

@@ -26,6 +26,7 @@ class StackedModes(FeatureMetricMixin):
     """Number of covered stacks, at most 1,000. One sample covers a stack; noise covers many by chance."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    suited_to: ClassVar[str] = "images of three channels with 1,000 classes"
 
     @property
     def features(self) -> StackedDigitNumbers:

@@ -26,6 +26,7 @@ class StackedReverseKl(FeatureMetricMixin):
     """Reverse KL divergence in nats, from 0 to ln 1000 = 6.91, which is reached if all samples show one stack."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    suited_to: ClassVar[str] = "images of three channels with 1,000 classes"
 
     @property
     def features(self) -> StackedDigitNumbers:

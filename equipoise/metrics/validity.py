@@ -21,6 +21,7 @@ class Validity(SentenceMetricMixin, FeatureMetricMixin):
     """Share of valid samples, from 0 to 1. One valid sentence repeated scores 1: see novelty."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    suited_to: ClassVar[str] = "sentences of a known distribution that can be enumerated"
 
     def suits(self, spec: DataSpec) -> bool:
         """Return whether the data are sentences that can be enumerated."""

@@ -17,10 +17,12 @@ from equipoise.data.ring import Ring
 from equipoise.errors import DataError, SettingError
 from equipoise.evaluation import evaluate as evaluation
 from equipoise.evaluation import subject
-from equipoise.evaluation.evaluate import evaluate, metrics_used_for_control
+from equipoise.evaluation.evaluate import evaluate
+from equipoise.evaluation.selection import metrics_used_for_control
 from equipoise.evaluation.subject import EvaluationRequest
 from equipoise.metrics._features_small import DigitFeatures
 from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
+from equipoise.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("working_directory")
 
@@ -140,7 +142,7 @@ def test_features_are_extracted_once(digits: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(DigitFeatures, "__call__", count_calls)
     monkeypatch.setattr(subject, "MAX_TRAIN_REALS", 200)
     options = {"data": {"image_size": "16"}}
-    names = ("kd_digits", "recall", "auth_pct")
+    names = ("kd_digits", "recall", "auth_pct:digits")
     rows = evaluate(EvaluationRequest(samples=digits, against="digits", metrics=names, options=options, count=90)).rows
     assert sizes == [90, 90, 90, 200], "reals, samples, as many training reals, and all of them to search for copies"
     assert ["200 of 4,000 training reals" in warning for warning in rows[-1].warnings] == [True]
@@ -226,9 +228,10 @@ def log_metric_as_reason(folder: Path) -> None:
 def test_metric_used_for_control_is_refused(call, run_folder: Path) -> None:
     from equipoise.experiment.files import load_run_experiment
 
-    assert metrics_used_for_control(run_folder, load_run_experiment(run_folder)) == {}
+    run, experiment = Run(run_folder), load_run_experiment(run_folder)
+    assert metrics_used_for_control(run, experiment) == {}
     log_metric_as_reason(run_folder)
-    assert metrics_used_for_control(run_folder, load_run_experiment(run_folder)) == {"kd_digits": DigitFeatures.digest}
+    assert metrics_used_for_control(run, experiment) == {"kd_digits": DigitFeatures.digest}
     code, _, err = call(run_folder, "--metrics", "fd_digits", "--count", 60)
     assert code == 2
     assert "fd_digits cannot be reported: the run was controlled by kd_digits" in err
@@ -253,20 +256,18 @@ def write_pickled_array(path: Path) -> None:
     ("words", "line"),
     [
         (["nowhere"], "nowhere is not a run; name the reals with --against"),
-        (["nowhere", "--against", "digits"], "nowhere is not a run, a folder of images, an array (.npy)"),
+        (["nowhere", "--against", "digits"], "nowhere does not exist; give a run, or samples"),
         (
             ["one", "--against", "digits"],
             "one contains 1 sample",
         ),
-        (["empty", "--against", "digits"], "empty contains no images"),
-        (["mixed", "--against", "digits"], "0.png is 16 x 16 pixels, 1.png 20 x 16; metrics need images of one size"),
-        (["small", "--against", "digits"], "the samples in small are 1 x 16 x 16, but the reals are 1 x 32 x 32"),
-        (["broken", "--against", "digits"], "0.png cannot be read as an image; delete it"),
-        (["small", "--against", "ring"], "the reals are points; pass an array (.npy) of points"),
+        (["empty", "--against", "digits"], "empty contains no image"),
+        (["broken", "--against", "digits"], "0.png (not an image in a known format)"),
+        (["small", "--against", "ring"], "the reals are points with 2 coordinates; small cannot be compared with them"),
         (["pickle.npy", "--against", "ring"], "pickle.npy is not an array of numbers; write it with numpy.save"),
         (["whole.npy", "--against", "ring"], "whole.npy is int64 of shape (5, 2)"),
         (["far.npy", "--against", "digits"], "far.npy contains image values outside [-1, 1]"),
-        (["small", "--against", "digts"], "there is no data set 'digts'; did you mean 'digits'?"),
+        (["small", "--against", "digts"], "there is no data set 'digts' and no folder or file of that name; did you mean 'digits'?"),
         (["small", "--against", "digits", "--metrics", "fidd"], "there is no metric 'fidd'; did you mean 'fid'?"),
         (["small", "--against", "digits", "--metrics", "modes"], "the metric 'modes' does not suit this data"),
         (["small", "--against", "digits", "--split", "test"], "there is no split 'test'"),
@@ -309,4 +310,4 @@ def test_run_without_weights_is_refused(call, run_folder: Path) -> None:
     (run_folder / "generator.safetensors").unlink()
     code, _, err = call(run_folder)
     assert code == 2
-    assert "has no weights yet" in err
+    assert "generator.safetensors is missing" in err

@@ -17,7 +17,8 @@ from equipoise.cli import main as cli
 from equipoise.cli.commands.train import experiment_of
 from equipoise.data.sentences import Sentences
 from equipoise.errors import SettingError
-from equipoise.evaluation.subject import OTHER_DATA_NOTE, EvaluationRequest, gather_data, open_request
+from equipoise.evaluation.description import OTHER_DATA_NOTE, format_notes
+from equipoise.evaluation.subject import EvaluationRequest, gather_data, open_request
 from equipoise.experiment import launch
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.completion import complete
@@ -241,7 +242,7 @@ def test_own_text_is_compared_with_held_out_lines_and_other_text_with_all(workin
     other = gather_data(open_request(EvaluationRequest(samples=Path("run"), against="other.txt", count=900)))
     assert (len(other.reals), len(other.train)) == (70, 810), "all of its lines, and the training data of the run"
     assert {tuple(row) for row in other.train.real.tolist()} == train
-    assert OTHER_DATA_NOTE in other.notes
+    assert OTHER_DATA_NOTE in format_notes(other)
     command = ("evaluate", "run", "--against", "other.txt", "--metrics", "copy_rate,bleu,self_bleu", "--json")
     code, out, _ = call(*command, "--count", 100)
     assert code == 0

@@ -18,6 +18,8 @@ NEED_EXTRA = {
     "kid": {},
     "inception_score": {},
     "lpips": {},
+    "fd_mobilenet_v2": {},
+    "kd_mobilenet_v2": {},
     "ppl": {"distance": "vgg"},
     "precision": {"features_from": "inception"},
     "c_t": {"features_from": "inception"},
@@ -53,7 +55,7 @@ def test_metric_names_the_missing_extra(name: str) -> None:
 @pytest.mark.usefixtures("without_extra")
 def test_all_other_metrics_need_no_extra() -> None:
     for name in catalog.names("metrics"):
-        if name not in ("fid", "kid", "inception_score", "lpips"):
+        if name not in NEED_EXTRA or NEED_EXTRA[name]:
             catalog.build("metrics", name)
 
 

@@ -1,11 +1,13 @@
-"""Evaluate the samples of a run, or a folder of images, with metrics."""
+"""Evaluate the samples of a run, or those in a folder or file, with metrics."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equipoise.cli.arguments import Parser, add_json_flag, parse_pairs
+from equipoise.cli.commands._trained_run import add_force_flag, step_of
 from equipoise.cli.output import print_result
 from equipoise.core import validation
 from equipoise.errors import SettingError, UnknownNameError
@@ -14,15 +16,32 @@ if TYPE_CHECKING:
     from equipoise.evaluation.evaluate import EvaluationResult, MetricRow
 
 ORDER = 30
+EXAMPLES = (
+    "equipoise evaluate runs/digits-dcgan-1",
+    "equipoise evaluate generated --against photographs",
+    "equipoise evaluate runs/digits-dcgan-1 --metrics precision,recall --count 1000",
+)
+JSON_KEYS: dict[str, str] = {
+    "metrics": "a list with a table per metric",
+    "protocol": "what was compared: samples, reals, seed, notes",
+    "neighbours": "path of the sheet, with --neighbours",
+}
 SPLITS = ("held_out", "train")
 COLUMNS = ("metric", "value", "95 % interval", "real-vs-real", "samples", "reals", "features")
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `evaluate`."""
-    parser.add_argument("samples", metavar="RUN|FOLDER|FILE.npy", help="a run, a folder of images, or an array")
     parser.add_argument(
-        "--against", metavar="DATA|FOLDER", help="real data; default: the data that the run was trained on"
+        "samples",
+        metavar="RUN|PATH",
+        help="a run or one of its checkpoints, or samples: a folder, an archive, an array, a table or a text",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="DATA|PATH",
+        help="reals: a data set, or a folder or file, of which every item is used; default: the held-out data of the "
+        "run",
     )
     parser.add_argument(
         "--metrics", metavar="NAME,…", help="metrics; default: those that suit the data; see equipoise list metrics"
@@ -31,7 +50,16 @@ def add_arguments(parser: Parser) -> None:
         "--count", type=int, metavar="N", help="number of samples; default: 10,000 of a run, all of a folder"
     )
     parser.add_argument(
-        "--split", default="held_out", metavar="held_out|train", help="split of the data; default: held_out"
+        "--split",
+        default="held_out",
+        metavar="held_out|train",
+        help="split of the data, unless it is a folder without splits; default: held_out",
+    )
+    parser.add_argument(
+        "--step", metavar="best|last|N", help="step of the run; default: its final weights, the best by its metric"
+    )
+    parser.add_argument(
+        "--image-size", type=int, metavar="N", help="side in pixels at which images are compared, if not of a run"
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="seed; the same seed gives the same result; default: 0"
@@ -42,13 +70,14 @@ def add_arguments(parser: Parser) -> None:
         nargs="+",
         default=[],
         metavar="NAME.OPTION=VALUE",
-        help="option of a metric or of the data: fid.weights=PATH, data.image_size=64",
+        help="option of a metric, or of the data on both sides: fid.weights=PATH, data.fit=pad",
     )
     parser.add_argument(
         "--neighbours",
         metavar="OUT.png",
         help="write the samples most similar to training images, next to those images",
     )
+    add_force_flag(parser)
     add_json_flag(parser)
 
 
@@ -57,20 +86,26 @@ def run(args: argparse.Namespace) -> int:
     if args.split not in SPLITS:
         raise UnknownNameError("split", args.split, SPLITS)
     validation.check_seeds(seed=args.seed)
-    from equipoise.evaluation.evaluate import compute_metrics, default_features, select_metrics
+    from equipoise.evaluation.evaluate import compute_metrics
     from equipoise.evaluation.neighbours import write_neighbour_grid
     from equipoise.evaluation.samples import check_finite
+    from equipoise.evaluation.selection import select_metrics
     from equipoise.evaluation.subject import EvaluationRequest, gather_data, open_request
+    from equipoise.runs.artifacts import check_overwrite
 
+    neighbours = Path(args.neighbours).expanduser() if args.neighbours else None
+    if neighbours is not None:
+        check_overwrite([neighbours], force=args.force, flag="--neighbours")
     context = open_request(
         EvaluationRequest(
-            samples=Path(args.samples),
+            samples=Path(args.samples).expanduser(),
             against=args.against,
             metrics=tuple(filter(None, (args.metrics or "").split(","))),
-            options=_parse_options(args.option),
+            options=_options(args),
             count=args.count,
             split=args.split,
             seed=args.seed,
+            step=step_of(args),
         )
     )
     metrics = select_metrics(context)
@@ -82,12 +117,19 @@ def run(args: argparse.Namespace) -> int:
         "protocol": dict(evaluated.protocol),
     }
     text = _format_result(evaluated)
-    if args.neighbours:
-        features = default_features(context.plug.name, context.data.spec)
-        path = write_neighbour_grid(data, Path(args.neighbours), features)
+    if neighbours is not None:
+        path = write_neighbour_grid(data, neighbours)
         result["neighbours"], text = str(path), f"{text}\nneighbours: {path}"
     print_result(args.json, result, text)
     return 0
+
+
+def _options(args: argparse.Namespace) -> dict[str, dict[str, str]]:
+    """Return the options of metrics and data, by owner; --image-size is one of the data."""
+    options = _parse_options(args.option)
+    if args.image_size is not None:
+        options["data"] = {**options.get("data", {}), "image_size": str(args.image_size)}
+    return options
 
 
 def _parse_options(words: list[str]) -> dict[str, dict[str, str]]:
@@ -110,10 +152,10 @@ def _format_result(result: "EvaluationResult") -> str:
 
 
 def _format_warnings(result: "EvaluationResult") -> list[str]:
-    """Format each warning once, after the metrics that it concerns."""
+    """Format each reason and each warning once, after the metrics that it concerns."""
     metrics: dict[str, list[str]] = {}
     for row in result.rows:
-        for warning in row.warnings:
+        for warning in (*([row.reason] if row.reason else []), *row.warnings):
             metrics.setdefault(warning, []).append(row.metric)
     return [f"{', '.join(names)}: {warning}" for warning, names in metrics.items()]
 
@@ -132,14 +174,27 @@ def _cells(row: "MetricRow") -> tuple[str, ...]:
     floor = f"{row.floor.value:.4g}" if row.floor else "–"
     floor_count = f" ({row.floor.count:,})" if row.floor and row.floor.count != row.samples else ""
     counts = f"{row.samples:,}", f"{row.reals:,}"
-    return name, f"{row.value:.4g}", interval, floor + floor_count, *counts, (row.features or "–")[:8]
+    return (
+        name,
+        "–" if row.value is None else f"{row.value:.4g}",
+        interval,
+        floor + floor_count,
+        *counts,
+        (row.features or "–")[:8],
+    )
+
+
+def _format_reals(reals: Mapping[str, object]) -> str:
+    """Format the reals: their number, their split, and where they are from."""
+    if reals["split"] == "all":
+        return f"all {reals['count']:,} reals of {reals['path']}"
+    return f"{reals['count']:,} {reals['split']} reals of {reals['path'] or reals['data']}"
 
 
 def _format_protocol(result: "EvaluationResult") -> list[str]:
     reals, samples = result.protocol["reals"], result.protocol["samples"]
     source = f"{samples['run']}, step {samples['step']}," if "run" in samples else f"{samples['files']},"
     return [
-        f"{samples['count']:,} samples of {source} seed {result.protocol['seed']}, "
-        f"against {reals['count']:,} {reals['split']} reals of {reals['data']}",
+        f"{samples['count']:,} samples of {source} seed {result.protocol['seed']}, against {_format_reals(reals)}",
         *result.protocol["notes"],
     ]
