@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from equipoise.errors import CheckpointError, SettingError
+from equipoise.errors import CheckpointError, SettingError, shell_path
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, EventLine, Run
 from equipoise.training import checkpoint
 from equipoise.training.checkpoint import Checkpoint
@@ -175,3 +175,37 @@ def _format_steps(run: Run, final: tuple[int, int] | None) -> str:
 
 def _rank(line: EventLine) -> float:
     return float(line["value"]) * (1 if line["better"] == "lower" else -1)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsSummary:
+    """Which weights a run ended with, and which are the best.
+
+    `text`: for people, with a command; "" without evaluations. `weights_step`: step of the final weights; None without any. `best`: None without evaluations.
+    """
+
+    text: str
+    weights_step: int | None
+    best: BestStep | None
+
+
+def summarize_weights(folder: Path) -> WeightsSummary:
+    """Summarise the final weights and the best step of a run that has ended."""
+    run = Run(folder)
+    best, final = find_best_step(run), _final_steps(run)
+    step = None if final is None else final[0]
+    if best is None:
+        return WeightsSummary("", step, None)
+    value = f"the best by {best.metric} ({best.value:.4g})"
+    samples = run.lines("sampled")
+    translates = bool(samples) and "input" in samples[-1].get("shows", ())
+    command = f"equipoise {'translate' if translates else 'sample'} {shell_path(folder)}{' INPUT' * translates}"
+    if final is not None and step == best.step:
+        other = f"; those of the last step: {command} --step last --out OUT" if final[1] != step else ""
+        text = f"weights: step {best.step:,}, {value}: {command} --out OUT{other}"
+    else:
+        is_available = (run.checkpoints / checkpoint.folder_name(best.step)).is_dir()
+        use = f": {command} --step best --out OUT" if is_available else ", whose checkpoint was not kept"
+        text = f"weights: step {step:,}, the last; " if step is not None else "no final weights; "
+        text += f"step {best.step:,} was {value}{use}"
+    return WeightsSummary(text, step, best)

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from equipoise.cli.terminal import RunDisplay
     from equipoise.core.events import Event, Finished
     from equipoise.experiment.settings import Experiment
+    from equipoise.inference.run_weights import WeightsSummary
     from equipoise.report.steps import ReportFiles
 
 
@@ -58,11 +59,13 @@ def follow_run(
     `start`: function that takes a function which returns whether to stop, and returns the events of the run.
     """
     from equipoise.cli.terminal import show_run
+    from equipoise.inference.run_weights import summarize_weights
 
     with interruptible() as request:
         finished = show_run(_defer_stops(start(request), request), _display(experiment, options))
     is_interrupted = finished.reason == "interrupted"
     report: ReportFiles | None = None
+    weights: WeightsSummary | None = None
     if is_interrupted:
         text = f"stopped after step {finished.step}; everything is saved. Resume with: {resume_command(folder)}"
     else:
@@ -71,7 +74,8 @@ def follow_run(
         except KeyboardInterrupt:
             message = f"stopped; the run is complete, but its report is not. Write it with: {report_command(folder)}"
             return print_error(message, INTERRUPTED, as_json=options.as_json)
-        text = report_text(report)
+        weights = summarize_weights(folder)
+        text = "\n".join(filter(None, (report_text(report), weights.text)))
     files = {
         "report": str(report.page) if report else None,
         "film": str(report.film) if report and report.film else None,
@@ -80,7 +84,9 @@ def follow_run(
     is_unhealthy = finished.verdict != "healthy" and not is_interrupted
     if is_unhealthy:
         text = f"{text}\n{_unhealthy_text(finished, folder)}"
-    print_result(options.as_json, {"run": str(folder), **files, **outcome}, text)
+    best = asdict(weights.best) if weights is not None and weights.best is not None else None
+    steps = {"weights_step": weights.weights_step if weights is not None else None, "best": best}
+    print_result(options.as_json, {"run": str(folder), **files, **outcome, **steps}, text)
     return INTERRUPTED if is_interrupted else UNHEALTHY if is_unhealthy else 0
 
 

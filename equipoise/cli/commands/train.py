@@ -37,6 +37,8 @@ JSON_KEYS: dict[str, str] = {
     "step, images, seconds": "finished steps, real samples seen, seconds of training",
     "reason": "why it ended: steps, images, seconds, equilibrium, interrupted, diverged",
     "verdict": "healthy, unhealthy or diverged",
+    "weights_step": "step of the final weights, or null",
+    "best": "`step`, `metric` and `value` of the best evaluation, or null",
     "experiment, out, seconds, report_seconds, memory, parameters, data, command": (
         "instead of all these with --dry-run: the settings, the run folder, the estimated seconds of "
         "training and of the report, the memory in bytes, the number of weights per network, `shape`, "

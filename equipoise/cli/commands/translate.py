@@ -12,7 +12,9 @@ EXAMPLES = ("equipoise translate runs/pairs-pix2pix-1 sketches --out translated"
 JSON_KEYS: dict[str, str] = {
     "count": "number of images",
     "path": "the output",
-    "sheet": "path of the sheet of inputs and outputs",
+    "sheet": "path of the sheet of inputs and outputs, or null",
+    "files": "paths of the written images, in the order of the inputs",
+    "skipped": "path of each input that could not be read: reason",
 }
 
 
