@@ -6,6 +6,10 @@ Hidden files, the files of run folders, and those that systems and programs leav
 import os
 from collections.abc import Iterator
 
+IMAGE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of image files. Formats whose signature is shorter, and may be chance, are recognised by extension."""
+START_BYTES = 16
+"""Number of bytes that show whether a file is an image."""
 RUN_FILES = {"experiment.json", "events.jsonl"}
 """Files of a run folder: images in it are samples, not data."""
 JUNK_FOLDERS = frozenset(
@@ -45,6 +49,11 @@ def is_junk(path: str) -> bool:
     *folders, name = path.split("/")
     is_hidden = any(part.startswith(".") for part in (*folders, name))
     return is_hidden or name.lower() in JUNK_FILES or any(part.lower() in JUNK_FOLDERS for part in folders)
+
+
+def is_image_start(start: bytes) -> bool:
+    """Return whether a file that starts with these bytes, at least 12, is an image, whatever its name is."""
+    return start.startswith(IMAGE_STARTS) or (start.startswith(b"RIFF") and start[8:12] == b"WEBP")
 
 
 def ending(path: str) -> str:

@@ -188,7 +188,7 @@ def _read_labels(stored: Mapping[str, StoredArray], labels: Mapping[str, str]) -
             problems.append(f"{_describe(name, stored)}: neither one label for each image nor one of several columns")
         else:
             values |= {_row_path(images, row): label for row, label in enumerate(names)}
-    name = next(iter(labels.values()), "")
+    name = next((name for name in labels.values() if _split(name) == "train"), next(iter(labels.values()), ""))
     return (LabelTable(name, {_role(name): values}, tuple(problems)),) if labels else ()
 
 

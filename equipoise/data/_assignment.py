@@ -133,7 +133,7 @@ def _no_training_images(source: Source, layout: FolderLayout, option: SplitOptio
 def _describe_splits(source: Source, layout: FolderLayout, option: SplitOption) -> Iterator[str]:
     """Yield a note on the splits in which the images are divided."""
     counts = Counter(placement.split for placement in layout.placements.values() if placement.split)
-    if not counts:
+    if not counts or counts.keys() == {"train"}:
         return
     listed = ", ".join(f"{name} {counts[name]:,}" for name in ("train", "valid", "test") if counts[name])
     if option in ("all", "train", "valid", "test"):

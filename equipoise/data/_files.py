@@ -103,10 +103,13 @@ def top_folder(path: str) -> str:
 
 
 def format_reasons(reasons: Mapping[str, str]) -> str:
-    """Format the first few files with their reasons, and the number of further ones."""
-    first = [f"{printable(path)} ({reason})" for path, reason in list(reasons.items())[:MAX_LISTED]]
-    more = len(reasons) - len(first)
-    return ", ".join(first) + f" and {more:,} more" * (more > 0)
+    """Format the first few files of each of the first few reasons, and the number of further ones."""
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(path)
+    listed = [f"{format_names(paths)} ({reason})" for reason, paths in list(by_reason.items())[:MAX_LISTED]]
+    more = sum(len(paths) for paths in list(by_reason.values())[MAX_LISTED:])
+    return ", ".join(listed) + f" and {more:,} more" * (more > 0)
 
 
 def format_names(names: Sequence[str]) -> str:

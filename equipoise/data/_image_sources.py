@@ -11,11 +11,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
-from equipoise.core.files import ARCHIVE_ENDINGS, ARRAY_ENDINGS, PARQUET_ENDINGS, ending, find_files
+from equipoise.core.files import (
+    ARCHIVE_ENDINGS,
+    ARRAY_ENDINGS,
+    PARQUET_ENDINGS,
+    START_BYTES,
+    ending,
+    find_files,
+    is_image_start,
+)
 from equipoise.data._archives import CompressedTarStorage, open_archive
 from equipoise.data._array_sources import open_archive_of_arrays, open_array, open_folder_of_arrays
 from equipoise.data._files import File, agree, format_count, printable
-from equipoise.data._image_formats import ENDINGS, SIGNATURES
+from equipoise.data._image_formats import ENDINGS
 from equipoise.data._parquet import open_parquet
 from equipoise.data._sources import FolderStorage, Source, Storage
 from equipoise.errors import DataError
@@ -41,8 +49,6 @@ REASONS: Mapping[str, str] = {
 }
 TEXTS = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".xml", ".md", ".html", ".yaml", ".yml", ".cls", ".py"})
 """Extensions whose files are not opened to see whether they are images after all."""
-START = 16
-"""Number of bytes that show whether a file is an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +111,9 @@ def select_images(source: Source) -> Source:
 def _is_image(source: Source, file: File) -> bool:
     try:
         with source.open(file.path) as content:
-            start = content.read(START)
+            return is_image_start(content.read(START_BYTES))
     except (OSError, DataError):
         return False
-    if start.startswith(b"RIFF"):
-        return start[8:12] == b"WEBP"
-    return any(len(first) > 2 and start.startswith(first) for first in SIGNATURES)  # two bytes may be chance
 
 
 def _reason(suffix: str) -> str:

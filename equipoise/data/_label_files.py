@@ -9,7 +9,6 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from equipoise.core.files import ending
 from equipoise.data._files import printable
@@ -38,7 +37,9 @@ class ImageNames:
 
     def __init__(self, paths: Iterable[str]) -> None:
         self.by_name: dict[str, str | None] = {}
+        self.count = 0
         for path in paths:
+            self.count += 1
             parts = path.lower().split("/")
             for start in range(len(parts)):
                 name = "/".join(parts[start:])
@@ -46,6 +47,9 @@ class ImageNames:
                     # A name that fits several images fits none.
                     self.by_name[key] = path if self.by_name.get(key, path) == path else None
             self.by_name[path] = path
+
+    def __len__(self) -> int:
+        return self.count
 
     def find(self, value: str, folder: str = "") -> str | None:
         """Return the image of a name; `folder`: of the label file. None if there is none, or several."""
@@ -66,17 +70,17 @@ def find_tables(source: Source, images: Sequence[str]) -> tuple[list[LabelTable]
     A file that looks like a table of labels but cannot be used is a table without columns, with the reason.
     """
     names = ImageNames(images)
-    stems = {_stem(path) for path in images}
+    by_stem = {_stem(file.path): file.path for file in source.files}
     result: list[LabelTable] = []
     used: list[str] = []
-    candidates = [path for path in sorted(source.left_out) if _may_be_table(path) and _stem(path) not in stems]
+    candidates = [path for path in sorted(source.left_out) if _may_be_table(path) and _stem(path) not in by_stem]
     for path in candidates[:MAX_TABLES]:
         result.append(_read_table(source, path, names))
         used += [path] if result[-1].columns else []
     for suffix in SIDE_ENDINGS:
-        files = [path for path in sorted(source.left_out) if path.endswith(suffix) and _stem(path) in stems]
+        files = [path for path in sorted(source.left_out) if path.endswith(suffix) and _stem(path) in by_stem]
         if files:
-            result.append(_read_side_files(source, files, suffix, images))
+            result.append(_read_side_files(source, files, suffix, by_stem))
             used += files if result[-1].columns else []
     return result, used
 
@@ -98,13 +102,13 @@ def _read_table(source: Source, path: str, names: ImageNames) -> LabelTable:
         with source.open(path) as file:
             content = file.read(MAX_SIZE + 1)
         if len(content) > MAX_SIZE:
-            return LabelTable(shown, {}, (f"{shown} is larger than {MAX_SIZE // 2**20} MiB",))
+            return LabelTable(shown, {}, (f"larger than {MAX_SIZE // 2**20} MiB",))
         text = _decode_text(content)
         rows = list(_json_rows(text, path) if ending(path) in (".json", ".jsonl") else _csv_rows(text, names))
     except (OSError, DataError, ValueError, csv.Error, RecursionError) as error:
-        return LabelTable(shown, {}, (f"{shown} cannot be read: {printable(str(error))}",))
+        return LabelTable(shown, {}, (f"damaged: {printable(str(error))}",))
     if not rows:
-        return LabelTable(shown, {}, (f"{shown} contains no labels",))
+        return LabelTable(shown, {}, ("it contains no labels",))
     return _match(rows, shown, path.rpartition("/")[0], names)
 
 
@@ -177,22 +181,16 @@ def _text(value: object) -> str:
     return json.dumps(value)
 
 
-class Column(NamedTuple):
-    """A column of names of images: `matches`, path or None for each row."""
-
-    name: str
-    matches: list[str | None]
-
-
 def _match(rows: Sequence[Row], shown: str, folder: str, names: ImageNames) -> LabelTable:
     """Return the columns of a table by image."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     sample = rows[:: max(1, len(rows) // 1000)]
-    counts = {name: sum(names.find(row.get(name, ""), folder) is not None for row in sample) for name in columns}
+    # Different images are counted, because numbers of classes may be names of images too.
+    counts = {name: len({names.find(row.get(name, ""), folder) for row in sample} - {None}) for name in columns}
     best = max(columns, key=lambda name: counts[name])
     matches = [names.find(row.get(best, ""), folder) for row in rows]
-    if not any(matches):
-        return LabelTable(shown, {}, (f"{shown} names none of the images",))
+    if counts[best] < min(2, len(names)):
+        return LabelTable(shown, {}, ("it names none of the images",))
     values: dict[str, dict[str, str]] = {}
     conflicts: Counter[str] = Counter()
     for name in columns:
@@ -204,7 +202,7 @@ def _match(rows: Sequence[Row], shown: str, folder: str, names: ImageNames) -> L
     return LabelTable(
         shown,
         _one_hot({name: column for name, column in values.items() if column and not conflicts[name]}),
-        tuple(f"{shown}: {printable(name)} has several values for an image" for name in conflicts if conflicts[name]),
+        tuple(f"column {printable(name)} has several values for an image" for name in conflicts if conflicts[name]),
     )
 
 
@@ -223,17 +221,17 @@ def _one_hot(columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     return {name: column for name, column in columns.items() if name not in binary} | {"class": result}
 
 
-def _read_side_files(source: Source, files: Sequence[str], suffix: str, images: Sequence[str]) -> LabelTable:
+def _read_side_files(source: Source, files: Sequence[str], suffix: str, by_stem: Mapping[str, str]) -> LabelTable:
     """Read one file per image. The table has no columns if they hold no labels."""
-    shown, by_stem = f"{len(files):,} {suffix} files next to images", {_stem(path): path for path in images}
+    shown = f"{suffix} files next to images"
     step = max(1, len(files) // SAMPLE)
     sample = [_side_label(source, path) for path in files[::step][:SAMPLE]]
     values = [value for value in sample if value]
     is_label = len(values) > len(sample) // 2 and all(len(value) <= 100 and "\n" not in value for value in values)
     if not is_label or (suffix == ".txt" and len(set(values)) > max(2, len(values) // 2)):
-        return LabelTable(shown, {}, (f"{shown} hold no labels",))
+        return LabelTable(shown, {}, ("they hold no labels",))
     labels = ((by_stem[_stem(path)], _side_label(source, path)) for path in files)
-    return LabelTable(f"the {suffix} files", {"label": {path: label for path, label in labels if label}})
+    return LabelTable(shown, {"label": {path: label for path, label in labels if label}})
 
 
 def _side_label(source: Source, path: str) -> str:

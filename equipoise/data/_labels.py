@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from equipoise.core.files import ending
 from equipoise.data._files import MAX_LISTED, agree, format_count, printable
 from equipoise.data._label_files import find_tables
 from equipoise.data._layout import Placement
-from equipoise.data._sources import LabelTable, Source
+from equipoise.data._sources import PARQUET_COLUMNS, LabelTable, Source
 from equipoise.errors import DataError, nearest
 
 FOLDERS, NONE, AUTO = "folders", "none", "auto"
@@ -53,6 +54,11 @@ class LabelColumn(NamedTuple):
         return self.name.lower() in LABEL_COLUMNS
 
     @property
+    def is_titled(self) -> bool:
+        """Whether the column has a name in the file: files and arrays of labels alone have none."""
+        return self.table == PARQUET_COLUMNS or ending(self.table) in (".csv", ".tsv", ".jsonl", ".txt")
+
+    @property
     def problem(self) -> str:
         """Why the values are no labels; empty if they may be."""
         different = set(self.values.values())
@@ -87,7 +93,8 @@ def read_labels(source: Source, placements: Mapping[str, Placement], labels: str
     if chosen and (chosen.is_named or column or labels != AUTO or not has_folders):
         notes = tuple(_unused_tables(tables, columns, chosen))
         values = {path: chosen.values.get(path, "") for path in placements}
-        return Labels(f"{chosen.table}, {chosen.name}", values, tuple(used), notes)
+        place = f"{chosen.table}, column {chosen.name}" if chosen.is_titled else chosen.table
+        return Labels(place, values, tuple(used), notes)
     notes = tuple(_unused_tables(tables, columns, None))
     if labels != AUTO:
         raise DataError(f"{source.location}: {'; '.join(notes) or f'{labels} holds no labels'}")
@@ -164,16 +171,17 @@ def _unused_tables(
         listed = ", ".join(printable(column.name) for column in possible[:MAX_LISTED])
         if chosen and chosen.table == name:
             if possible:
-                yield f"{printable(name)} has other columns that could be labels: {listed} (label_column)"
+                yield f"{printable(name)}: other columns could be labels too: {listed} (label_column)"
             continue
         if possible:
             option = f"choose with --option data.label_column={possible[0].name}"
             could = "holds values that could be labels" if len(possible) == 1 else "has several columns of labels"
-            yield f"{printable(name)} is not used: it {could}: {listed}; {option}"
+            yield f"{printable(name)}: not used, because it {could}: {listed}; {option}"
             continue
         problems = [problem for table in tables if _file_name(table.name) == name for problem in table.problems]
-        problems += [f"{printable(name)}: {printable(column.name)} {column.problem}" for column in own]
-        yield f"{printable(name)} is not used for labels: {'; '.join(problems[:MAX_LISTED]) or 'it holds none'}"
+        problems += [f"column {printable(column.name)} {column.problem}" for column in own]
+        if name != PARQUET_COLUMNS:
+            yield f"{printable(name)}: not used for labels ({'; '.join(problems[:MAX_LISTED]) or 'it holds none'})"
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from equipoise.data._files import File, printable
-from equipoise.data._sources import LabelTable, Source
+from equipoise.data._sources import PARQUET_COLUMNS, LabelTable, Source
 from equipoise.errors import DataError, MissingPackageError, nearest
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def open_parquet(location: Path, files: Sequence[Path], key: str | None) -> Sour
     if not items or column is None:
         raise DataError(f"{location} contains no rows")
     storage = ParquetStorage(tuple(files), column, positions)
-    tables = (LabelTable("the columns", columns),) if columns else ()
+    tables = (LabelTable(PARQUET_COLUMNS, columns),) if columns else ()
     return replace(Source(location, tuple(sorted(items)), storage), tables=tables, notes=(f"images: column {column}",))
 
 

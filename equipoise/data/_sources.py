@@ -11,6 +11,9 @@ from typing import BinaryIO, Protocol, Self
 
 from equipoise.data._files import File, list_files
 
+PARQUET_COLUMNS = "the Parquet file"
+"""Name of the table of the columns of Parquet files."""
+
 
 class Storage(Protocol):
     """Access to the bytes of items, by path; used by several threads."""

@@ -17,6 +17,7 @@ from typing import Self
 import torch
 
 from equipoise.core.data import DataSpec, Preparation, Split, Stream, Suggestion
+from equipoise.core.inspection import Inspection
 from equipoise.data import _cache
 from equipoise.data._arrays import GreyStream, ImageStream
 from equipoise.data._assignment import (
@@ -31,9 +32,11 @@ from equipoise.data._assignment import (
 )
 from equipoise.data._cache import CachedFolder, Decoded, Decoding
 from equipoise.data._files import MIN_HELD_OUT, exhaust
-from equipoise.data._image_files import Background, Fit, ImageFormat, Layout, decode, default_size, own_size
+from equipoise.data._image_files import Background, Fit, ImageFormat, Layout, decode
 from equipoise.data._image_notes import format_notes
+from equipoise.data._image_sizes import default_size, own_size
 from equipoise.data._image_sources import open_images
+from equipoise.data._inspection import inspect_images
 from equipoise.data._labels import AUTO, describe_classes, natural_order
 from equipoise.data._pairs import ImageRows
 from equipoise.data._sources import Source
@@ -157,6 +160,21 @@ class ImageFolder:
         Reads headers only.
         """
         return own_size(open_images(Path(self.folder).expanduser().resolve(), self.key))
+
+    def inspect(self) -> Inspection:
+        """Decode all images, whatever split they are in, and return what is known of each one."""
+        location, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
+        every = dataclasses.replace(self, split="all", digest=None, assignment=None)
+        source, assignment, _ = every._read(location)
+        try:
+            notes = self._read(location)[2]
+        except DataError as error:
+            notes = [f"training would be refused: {error}"]
+        form, range_notes = exhaust(every._choose_format(source, cache))
+        decoding = Decoding(
+            _key(form), partial(_decode, form), (3, form.size, form.size), form.dtype, TASK, compare=True
+        )
+        return inspect_images(source, cache, form, decoding, assignment, (*notes, *range_notes))
 
     def all_images(self, channels: int) -> tuple[tuple[str, ...], ImageRows]:
         """Return paths and images of both splits, in order of paths, with 1 or 3 `channels`.
@@ -287,7 +305,8 @@ class ImageFolder:
     def _notes(self, images: AssignedImages) -> Iterator[str]:
         """Yield notes on the classes for the user."""
         if self.classes:
-            counts = Counter(images.label(row) for row in range(len(images.cached.paths)))
+            placements = (images.assignment.images[path] for path in images.cached.paths)
+            counts = Counter(label for split, label in placements if split != "valid")
             yield from describe_classes(images.assignment.labels, self.classes, counts)
 
 

@@ -9,22 +9,24 @@ from typing import Literal
 
 import numpy as np
 
-from equipoise.core import catalog
+from equipoise.core import catalog, printing
 from equipoise.core.files import (
     ARCHIVE_ENDINGS,
     ARRAY_ENDINGS,
     IMAGE_ENDINGS,
     PARQUET_ENDINGS,
     SOUND_ENDINGS,
+    START_BYTES,
     TABLE_ENDINGS,
     TEXT_ENDINGS,
     ending,
     find_files,
+    is_image_start,
 )
 from equipoise.errors import DataError, SettingError, UnknownNameError
 from equipoise.experiment.settings import PlugSpec
 
-FolderReader = Literal["image_folder", "csv_windows", "text_lines"]
+FolderReader = Literal["image_folder", "csv_windows", "text_lines", "audio_folder"]
 FileKind = Literal["image", "array", "container", "table", "sound", "text"]
 KINDS: Mapping[str, FileKind] = {
     **dict.fromkeys(IMAGE_ENDINGS, "image"),
@@ -39,10 +41,15 @@ READERS: Mapping[FileKind, FolderReader] = {
     "array": "image_folder",
     "container": "image_folder",
     "table": "csv_windows",
+    "sound": "audio_folder",
 }
 """What reads a folder of each kind of files. A folder of another kind is refused."""
 FEW_IMAGES = 10
 """Number of images next to archives or Parquet files up to which they are taken for previews."""
+MAX_OPENED = 100
+"""Number of files that are opened to see whether they are images, if no name says so."""
+MAX_LISTED = 3
+"""Number of kinds of files that a message names."""
 NARROW_SIDE, NARROW_RATIO = 8, 8
 """Arrays with a side below the first, or this many times as long as wide, are series of numbers, not images."""
 
@@ -88,28 +95,38 @@ def detect_reader(word: str) -> tuple[FolderReader, Path]:
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
     counts = Counter(KINDS.get(ending(name)) for name in names)
+    if not counts.keys() & READERS.keys():
+        counts["image"] = sum(_is_unnamed_image(path / name) for name in names[:MAX_OPENED])
     main = _main_kind(counts)
     reader = None if main is None else READERS.get(main)
     if main == "array" and (first := next((name for name in names if name.lower().endswith(".npy")), None)):
         return ("csv_windows" if _is_series(path / first) else "image_folder"), path
     if reader is not None:
         return reader, path
-    other = f"; it has {counts['sound']:,} sound files" if counts["sound"] else ""
+    endings = Counter(ending(name) or "without extension" for name in names).most_common(MAX_LISTED)
+    other = f"; it has {', '.join(f'{count:,} {suffix}' for suffix, count in endings)}" if names else ""
     raise DataError(
-        f"{word} contains no image ({', '.join(IMAGE_ENDINGS[:7])}, …), no array or archive of images, and no CSV file"
-        f"{other}; give a folder that does"
+        f"{word} contains no image ({', '.join(IMAGE_ENDINGS[:7])}, …), no array or archive of images, no CSV file "
+        f"and no sound{printing.printable(other)}; give a folder that does"
     )
+
+
+def _is_unnamed_image(path: Path) -> bool:
+    """Return whether a file is an image although its name does not say so."""
+    try:
+        with path.open("rb") as file:
+            return is_image_start(file.read(START_BYTES))
+    except OSError:
+        return False
 
 
 def _main_kind(counts: "Counter[FileKind | None]") -> FileKind | None:
     """Return the kind of files that a folder consists of; None if there are none of a kind that is read."""
-    images, tables, containers = counts["image"], counts["table"], counts["container"]
-    if containers and images <= FEW_IMAGES and not counts["array"] and tables <= containers:
+    kinds: tuple[FileKind, ...] = ("image", "array", "sound", "table")  # of equal numbers, the first
+    main = max(kinds, key=lambda kind: counts[kind])
+    if counts["container"] and counts[main] <= (FEW_IMAGES if main == "image" else counts["container"]):
         return "container"
-    if images and (images >= tables or counts["image"] > FEW_IMAGES):
-        return "image" if images >= counts["array"] else "array"
-    kinds: tuple[FileKind, ...] = ("image", "array", "table", "sound")
-    return max(kinds, key=lambda kind: counts[kind]) if any(counts[kind] for kind in kinds) else None
+    return main if counts[main] else None
 
 
 def _detect_file_reader(word: str, path: Path, kind: FileKind | None) -> FolderReader:
@@ -118,7 +135,7 @@ def _detect_file_reader(word: str, path: Path, kind: FileKind | None) -> FolderR
         return "text_lines"
     if kind == "array" and path.suffix.lower() == ".npy" and _is_series(path):
         return "csv_windows"
-    if kind in ("array", "container", "table"):
+    if kind in ("array", "container", "table", "sound"):
         return READERS[kind]
     raise DataError(
         f"{word} is a file; give a text file (.txt), a table (.csv), an array (.npy, .npz), an archive (.zip, .tar), a "

@@ -242,7 +242,7 @@ def test_few_bad_files_are_reported_and_skipped(tmp_path):
         "x.num": "0 bytes"
     }
     assert result.notes == (
-        "5 of 101 files were skipped: 003.num (3 bytes), 050.num (3 bytes), 070.num (3 bytes) and 2 more",
+        "5 of 101 files were skipped: 003.num, 050.num, 070.num and 1 more (3 bytes), x.num (0 bytes)",
     )
     assert len(result.array) == len(result.paths) == len(result.digests) == 96
     assert "003.num" not in result.paths
@@ -253,8 +253,8 @@ def test_too_many_bad_files_are_refused(tmp_path):
     with pytest.raises(DataError) as error:
         filled(folder, tmp_path / "cache")
     assert str(error.value) == (
-        f"6 of 100 files in {folder} cannot be used, more than 5%: 000.num (3 bytes), 001.num (3 bytes), "
-        "002.num (3 bytes) and 3 more; repair or remove them"
+        f"6 of 100 files in {folder} cannot be used, more than 5%: 000.num, 001.num, 002.num and 3 more "
+        "(3 bytes); repair or remove them"
     )
     assert entries(tmp_path / "cache") == []
 

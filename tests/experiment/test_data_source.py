@@ -49,7 +49,7 @@ def test_name_of_data_set_takes_precedence_over_folder(working_directory: Path) 
 def test_hidden_files_are_ignored(working_directory: Path) -> None:
     (working_directory / "photos" / ".thumbnails").mkdir(parents=True)
     (working_directory / "photos" / ".thumbnails" / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"photos contains no image .* and no CSV file"):
+    with pytest.raises(DataError, match=r"photos contains no image .* no CSV file"):
         detect_reader("photos")
 
 
