@@ -66,7 +66,7 @@ def check_overwrite(paths: Iterable[Path], *, force: bool, flag: str = "--out") 
     """
     existing = [] if force else [path for path in paths if path.is_symlink() or path.exists()]
     if existing:
-        more = f" and {len(existing) - 1:,} other files of the output" if len(existing) > 1 else ""
+        more = f" and {len(existing) - 1:,} more files of the output" if len(existing) > 1 else ""
         verb = "exist" if more else "exists"
         raise RunError(f"{existing[0]}{more} {verb} already; choose another {flag}, or replace with --force")
 

@@ -1,6 +1,7 @@
 """Models that translate images: training, translation, evaluation and export from the command line."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,7 @@ from equipoise.cli.arguments import parse
 from equipoise.cli.commands.train import experiment_of
 from equipoise.experiment import launch
 from equipoise.experiment.completion import complete
-from equipoise.inference import translation
-from equipoise.inference.generator import Generator
+from equipoise.inference import own_size, translation
 from equipoise.runs.run import Run
 
 WORDS = (
@@ -56,7 +56,7 @@ def save(path: Path, level: int = 40, size: tuple[int, int] = (16, 16), mode: st
     pixels = np.random.default_rng(level).integers(
         0, 256, (size[1], size[0], {"L": 1, "RGB": 3, "RGBA": 4}[mode]), np.uint8
     )
-    Image.fromarray(pixels.squeeze()).save(path)
+    Image.fromarray(pixels[:, :, 0] if mode == "L" else pixels).save(path)
 
 
 @both
@@ -79,14 +79,138 @@ def test_translate_writes_one_file_per_input(call, run_of, model: str) -> None:
     assert opened("out.png").size[1] == 16
 
 
-def test_inputs_are_resized_with_a_note(call, run_of) -> None:
+SIZES = {"wide.png": (40, 20), "tall.png": (9, 33), "small.png": (8, 8), "one.png": (1, 1), "square.png": (16, 16)}
+
+
+@both
+@pytest.mark.parametrize("fit", [None, "native", "resize"])
+def test_outputs_have_the_size_of_their_inputs(call, run_of, model: str, fit: str | None) -> None:
+    for name, size in SIZES.items():
+        save(Path("in") / name, size=size)
+    code, _, err = call("translate", run_of(model), "in", "--out", "out", *(("--fit", fit) if fit else ()))
+    assert (code, err) == (0, "")
+    assert {path.name: opened(path).size for path in Path("out").iterdir()} == SIZES
+    cell = (40, 33)
+    assert opened("out.png").size[1] % (cell[1] + 2) == cell[1]
+    native = fit != "resize"
+    generator = equipoise.load(run_of(model))
+    pixels = torch.from_numpy(np.asarray(opened("in/wide.png"), np.float32) / 127.5 - 1)[None, None]
+    result = np.asarray(opened("out/wide.png"), np.float32).transpose(2, 0, 1) / 127.5 - 1
+    assert (np.abs(result - generator.translate(pixels)[0].numpy()).max() <= 1 / 127) == native
+
+
+@pytest.mark.parametrize(("fit", "action"), [("crop", "centre-cropped"), ("pad", "padded"), ("stretch", "stretched")])
+def test_fits_of_training_give_squares_with_notes(call, run_of, fit: str, action: str) -> None:
+    for name, size in SIZES.items():
+        save(Path("in") / name, size=size)
+    code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "out", "--fit", fit)
+    assert code == 0
+    assert f"2 of 5 images are not square: {action}" in err
+    assert {opened(path).size for path in Path("out").iterdir()} == {(16, 16)}
+    code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "other", "--fit", "zoom")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "use one of: native, resize, crop, pad, stretch" in err
+
+
+def test_one_size_generators_resize_and_restore(call, run_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a model of one's own that takes the size of training only."""
+    from equipoise.inference import generator as module
+
+    build = module.build_generator
+
+    def of_one_size(weights):
+        built = build(weights)
+        object.__setattr__(built.model, "multiple", None)
+        return built
+
+    monkeypatch.setattr(module, "build_generator", of_one_size)
     save(Path("in/wide.png"), size=(40, 20))
-    save(Path("in/small.png"), size=(8, 8))
+    assert call("translate", run_of("pix2pix"), "in", "--out", "out")[0] == 0
+    assert opened("out/wide.png").size == (40, 20)
+    code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "out", "--fit", "native")
+    assert code == 2
+    assert "takes images of one size only; use --fit resize" in err
+
+
+def test_single_file_and_archive(call, run_of) -> None:
+    for name in ("a/one.png", "two.png"):
+        save(Path("in") / name, len(name), size=(24, 18))
+    code, out, _ = call("translate", run_of("pix2pix"), "in/two.png", "--out", "two.png")
+    assert (code, out) == (0, "1 image: two.png\n")
+    assert call("translate", run_of("pix2pix"), "in/two.png", "--out", "single")[0] == 0
+    shutil.make_archive("pictures", "zip", "in")
+    code, out, _ = call("translate", run_of("pix2pix"), "pictures.zip", "--out", "out", "--json")
+    result = json.loads(out)
+    assert (code, result["count"], result["sheet"], result["skipped"]) == (0, 2, "out.png", {})
+    assert result["files"] == ["out/a/one.png", "out/two.png"]
+    contents = [Path(path).read_bytes() for path in ("two.png", "single/two.png", "out/two.png")]
+    assert contents[0] == contents[1] == contents[2]
+    assert opened("two.png").size == (24, 18)
+    code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "one.png")
+    assert code == 2
+    assert "--out one.png is one file, but there are 2 images; use a folder" in err
+
+
+def test_every_kind_of_image_is_translated(call, run_of) -> None:
+    """EXIF, 16 bits, transparency, palettes and arrays are read as in training; damaged files are skipped."""
+    level = np.random.default_rng(1).integers(0, 256, (20, 12)).astype(np.uint8)
+    grey = Image.fromarray(level)
+    Path("in").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    grey.save("in/plain.png")
+    grey.transpose(Image.Transpose.ROTATE_90).save("in/turned.png", exif=exif)
+    Image.fromarray(level.astype(np.uint16) * 257).save("in/deep.png")
+    grey.convert("P").save("in/palette.gif")
+    grey.convert("RGBA").save("in/clear.webp", lossless=True)
+    (Path("in") / "damaged.png").write_bytes((Path("in") / "plain.png").read_bytes()[:60])
+    (Path("in") / "film.mp4").write_bytes(b"0")
+    code, out, err = call("translate", run_of("pix2pix"), "in", "--out", "out", "--json")
+    result = json.loads(out)
+    assert (code, result["count"], list(result["skipped"])) == (0, 5, ["damaged.png"])
+    code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "again")
+    assert "1 of 6 images was skipped: damaged.png (damaged or truncated)" in err
+    assert "1 file was left out: 1 .mp4" in err
+    expected = np.asarray(opened("out/plain.png"), int)
+    for name in ("turned", "deep", "palette", "clear"):
+        assert opened(f"out/{name}.png").size == (12, 20), name
+        assert np.abs(np.asarray(opened(f"out/{name}.png"), int) - expected).max() <= 2, name
+
+
+def test_only_damaged_images_are_an_error(call, run_of) -> None:
+    Path("in").mkdir()
+    (Path("in") / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "out")
+    assert code == 2
+    assert "none of the images in in can be translated: damaged.png (damaged or truncated)" in err
+    assert not Path("out").exists()
+
+
+def test_large_images_are_translated_in_tiles(call, run_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The note tells that the images are larger than those of training."""
+    monkeypatch.setattr(own_size, "MAX_AREA", 64 * 64)
+    monkeypatch.setattr(own_size, "OVERLAP", 16)
+    save(Path("in/large.png"), size=(150, 100))
     code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "out")
     assert code == 0
-    assert "1 of 2 images" in err
-    assert "16 pixels" in err
-    assert {opened(path).size for path in Path("out").iterdir()} == {(16, 16)}
+    assert "images of up to 100 pixels were translated at their own size by a generator that was trained at 16" in err
+    assert opened("out/large.png").size == (150, 100)
+    monkeypatch.setattr(translation, "MAX_PIXELS", 100)
+    code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "other")
+    assert code == 2
+    assert "150 x 100 pixels, more than 100: reduce it" in err
+
+
+def test_files_are_not_replaced_without_force(call, run_of) -> None:
+    save(Path("in/x.png"))
+    Path("out").mkdir()
+    (Path("out") / "mine.txt").write_text("mine")
+    assert call("translate", run_of("pix2pix"), "in", "--out", "out")[0] == 0
+    code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "out")
+    assert code == 2
+    assert "out/x.png and 1 more files of the output exist already" in err
+    assert call("translate", run_of("pix2pix"), "in", "--out", "out", "--force")[0] == 0
+    assert (Path("out") / "mine.txt").read_text() == "mine"
 
 
 def test_colour_inputs_of_a_grey_generator_need_a_flag(call, run_of) -> None:
@@ -124,23 +248,6 @@ def test_run_trained_on_converted_images_needs_no_flag(call) -> None:
         pass
     assert call("translate", "run", "data/a", "--out", "out")[0] == 0
     assert len(list(Path("out").iterdir())) == 12
-
-
-def test_translation_in_chunks(call, run_of, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(7):
-        save(Path(f"in/{number}.png"), number)
-    assert call("translate", run_of("pix2pix"), "in", "--out", "whole")[0] == 0
-    sizes = []
-    translate = Generator.translate
-    monkeypatch.setattr(translation, "CHUNK_SIZE", 3)
-    monkeypatch.setattr(
-        Generator, "translate", lambda g, x, *, back: sizes.append(len(x)) or translate(g, x, back=back)
-    )
-    assert call("translate", run_of("pix2pix"), "in", "--out", "pieces")[0] == 0
-    assert sizes == [3, 3, 1]
-    for number in range(7):
-        expected, result = (np.asarray(opened(f"{out}/{number}.png"), int) for out in ("whole", "pieces"))
-        assert np.abs(expected - result).max() <= 1
 
 
 def test_sheet_is_next_to_the_output_folder(call, run_of, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +300,7 @@ def test_inputs_with_the_same_stem(call, run_of) -> None:
     ("words", "line"),
     [
         (("RUN", "nowhere", "--out", "out"), "nowhere"),
-        (("RUN", "empty", "--out", "out"), ".png"),
+        (("RUN", "empty", "--out", "out"), "empty contains no image"),
         (("DCGAN", "in", "--out", "out"), "use equipoise sample"),
         (("in", "in", "--out", "out"), "in is not a run"),
     ],
