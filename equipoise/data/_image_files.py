@@ -5,6 +5,7 @@ aliases (Parmar, Zhang and Zhu 2022, "On Aliased Resizing and Surprising Subtlet
 """
 
 import io
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from equipoise.data._decoding import Decoded
+from equipoise.data._cache import Decoded, Decoding
 from equipoise.data._image_formats import ENDINGS as ENDINGS
 from equipoise.data._image_formats import MAX_PIXELS as MAX_PIXELS
 from equipoise.data._image_formats import ORIENTATION as ORIENTATION
@@ -33,6 +34,9 @@ from equipoise.errors import DataError
 Fit = Literal["crop", "pad", "stretch"]
 Background = Literal["white", "black"]
 
+DECODER = 1
+"""Version of the decoder; incremented when its output changes."""
+TASK = "decoding images"
 REDUCING_GAP = 2.0
 """Factor above the target size to which an image is first decoded or averaged.
 
@@ -108,6 +112,21 @@ def decode_whole(content: bytes, target: ImageFormat) -> npt.NDArray[np.uint8] |
     """Decode an image file at its own size: (3, H, W), upright, composited on the background; see `decode`."""
     loaded = _load(content, target, halves=2)  # 2: at full size
     return _merge([np.asarray(plane) for plane in loaded.planes], loaded.planes[0].mode, target)
+
+
+def decoding_key(target: ImageFormat) -> dict[str, object]:
+    """Return the options that determine how a set of images is decoded."""
+    return {"data": "image_folder", "decoder": DECODER, **target.key()}
+
+
+def image_decoding(target: ImageFormat) -> Decoding:
+    """Return how a set of images becomes rows of the cache."""
+    shape = (3, target.size, target.size)
+    return Decoding(decoding_key(target), partial(_decode_item, target), shape, target.dtype, TASK, compare=True)
+
+
+def _decode_item(target: ImageFormat, content: bytes, path: str) -> Decoded:
+    return decode(content, target)
 
 
 def can_split(width: int, height: int) -> bool:

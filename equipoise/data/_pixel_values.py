@@ -14,7 +14,7 @@ from equipoise.data._image_formats import SAMPLE_FORMAT_TAG, check_pixels, descr
 from equipoise.errors import DataError
 
 Layout = Literal["NHWC", "NCHW"]
-NumberArray = npt.NDArray[np.number]
+PixelArray = npt.NDArray[np.number]
 
 NPY_START, NPZ_START = b"\x93NUMPY", b"PK\x03\x04"
 CHANNELS = (1, 3, 4)
@@ -40,7 +40,7 @@ class PixelValues(NamedTuple):
     `inverted`: whether smaller values are brighter.
     """
 
-    values: NumberArray
+    values: PixelArray
     alpha: npt.NDArray[np.float32] | None = None
     inverted: bool = False
 
@@ -85,7 +85,7 @@ def read_picture_values(content: bytes) -> PixelValues:
     return split_alpha(high << 8 | np.asarray(upright(low)))
 
 
-def split_alpha(values: NumberArray) -> PixelValues:
+def split_alpha(values: PixelArray) -> PixelValues:
     """Separate the transparency of (H, W, 2) or (H, W, 4) pixels."""
     if values.shape[2] in (1, 3):
         return PixelValues(values)
@@ -94,10 +94,10 @@ def split_alpha(values: NumberArray) -> PixelValues:
     return PixelValues(values[:, :, :-1], np.clip(alpha / np.float32(full), 0, 1))
 
 
-def _grey_values(picture: ImageFile) -> NumberArray:
+def _grey_values(picture: ImageFile) -> PixelArray:
     """Return (H, W) values of an image of mode I;16, I or F, unsigned where the file says so."""
     is_unsigned = isinstance(picture, TiffImageFile) and picture.tag_v2.get(SAMPLE_FORMAT_TAG, (1,))[0] == 1
-    values: NumberArray = np.asarray(upright(picture))
+    values: PixelArray = np.asarray(upright(picture))
     if values.dtype.kind == "u":
         return values.astype(np.uint16)
     return values.view(np.uint32) if picture.mode == "I" and is_unsigned else values
@@ -120,7 +120,7 @@ def _set_raw_mode(picture: ImageFile, mode: str) -> None:
     ]
 
 
-def read_array(content: bytes, layout: Layout | None) -> NumberArray:
+def read_array(content: bytes, layout: Layout | None) -> PixelArray:
     """Return the image in an .npy or .npz file: (H, W, C), C of 1, 3 or 4.
 
     Raises DataError with a short reason, and errors of many types for a damaged file.
@@ -156,14 +156,14 @@ def read_header(file: IO[bytes]) -> ArrayHeader:
     return ArrayHeader(dtype, shape, fortran_order)
 
 
-def _read_values(file: IO[bytes], header: ArrayHeader, size: int) -> NumberArray:
+def _read_values(file: IO[bytes], header: ArrayHeader, size: int) -> PixelArray:
     """Read the values that follow a header, of a file of `size` bytes."""
     check_image_shape(header.shape)
     count = int(np.prod(header.shape, dtype=np.int64))
     if count * header.dtype.itemsize > size:
         raise DataError("damaged or truncated")
     values = np.frombuffer(file.read(count * header.dtype.itemsize), header.dtype, count)
-    shaped: NumberArray = values.reshape(header.shape, order="F" if header.fortran_order else "C")
+    shaped: PixelArray = values.reshape(header.shape, order="F" if header.fortran_order else "C")
     return shaped
 
 
@@ -226,7 +226,7 @@ def is_ambiguous(shape: tuple[int, ...]) -> bool:
     return len(inner) == 3 and inner[0] in CHANNELS and inner[2] in CHANNELS
 
 
-def to_channels_last(values: NumberArray, layout: Layout | None) -> NumberArray:
+def to_channels_last(values: PixelArray, layout: Layout | None) -> PixelArray:
     """Return an image as (H, W, C). Raises DataError if the axis of the channels in this layout is no such axis."""
     image = values.reshape(strip_axes(values.shape))
     if image.ndim == 2:

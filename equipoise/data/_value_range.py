@@ -52,7 +52,7 @@ class ValueRange(NamedTuple):
         return form._replace(black=self.black, white=self.white, layout=self.layout, full_scale=self.full_scale)
 
 
-class Scale(NamedTuple):
+class ValueScale(NamedTuple):
     """Values that become black and white, and the reason as a phrase."""
 
     black: float
@@ -89,7 +89,7 @@ def choose_range(statistics: ValueStatistics, options: ValueRange) -> ValueRange
     has_bytes = statistics.deep < statistics.images
     full_scale = has_bytes if options.full_scale is None else options.full_scale
     is_set = options.black is not None or options.white is not None
-    used = Scale(black, white, "as set" if is_set else scale.reason)
+    used = ValueScale(black, white, "as set" if is_set else scale.reason)
     notes = (*notes, *_depth_notes(statistics, used, full_scale=full_scale), *_doubts(statistics, used))
     return ValueRange(black, white, layout, full_scale, notes)
 
@@ -123,17 +123,17 @@ def _choose_layout(statistics: ValueStatistics, layout: Layout | None) -> tuple[
     return result, (f"the axes of the arrays are read as {order}, {reason}{doubt} (data.layout={chosen})",)
 
 
-def choose_scale(statistics: ValueStatistics) -> Scale:
+def choose_scale(statistics: ValueStatistics) -> ValueScale:
     """Return the scale that a set of images uses."""
     low, high = statistics.low, statistics.high
     if low == high:
-        return Scale(low, low + 1, "all values are equal")
+        return ValueScale(low, low + 1, "all values are equal")
     if statistics.whole and low >= 0:
         return _whole_scale(statistics)
     return _fraction_scale(statistics)
 
 
-def _whole_scale(statistics: ValueStatistics) -> Scale:
+def _whole_scale(statistics: ValueStatistics) -> ValueScale:
     """Return the scale of whole numbers: from 0 to the end of the depth that is used, or only the range that is."""
     low, high = statistics.inner_low, statistics.inner_high
     depth, usual = _depth(statistics.high), _depth(high)
@@ -144,8 +144,8 @@ def _whole_scale(statistics: ValueStatistics) -> Scale:
         depth = usual
     full = 2.0**depth - 1
     if high - low < NARROW * full and low > 0:
-        return Scale(low, high, f"only {(high - low) / full:.1%} of {depth} bits are used")
-    return Scale(0.0, full, reason)
+        return ValueScale(low, high, f"only {(high - low) / full:.1%} of {depth} bits are used")
+    return ValueScale(0.0, full, reason)
 
 
 def _depth(value: float) -> int:
@@ -154,7 +154,7 @@ def _depth(value: float) -> int:
     return next(depth for depth in DEPTHS if depth >= bits)
 
 
-def _fraction_scale(statistics: ValueStatistics) -> Scale:
+def _fraction_scale(statistics: ValueStatistics) -> ValueScale:
     """Return the scale of fractions and signed numbers: a usual one that they use, or from end to end."""
     low, high = statistics.inner_low, statistics.inner_high
     is_clipped = (low, high) != (statistics.low, statistics.high)
@@ -163,16 +163,16 @@ def _fraction_scale(statistics: ValueStatistics) -> Scale:
         margin = TOLERANCE * (white - black)
         fits = black - margin <= low and high <= white + margin
         if fits and spread >= NARROW * (white - black) and (black == 0 or low < -margin):
-            return Scale(black, white, f"the values are in [{black:g}, {white:g}]")
+            return ValueScale(black, white, f"the values are in [{black:g}, {white:g}]")
     if -1 <= low < BYTES_HIGH / 2 and BYTES_HIGH <= high <= 256:
-        return Scale(0.0, 255.0, "the values are in [0, 255]")
+        return ValueScale(0.0, 255.0, "the values are in [0, 255]")
     reason = "from the lowest to the highest value"
     if is_clipped:
         reason += ", except a few values far from all others, which are clipped"
-    return Scale(low, high, reason)
+    return ValueScale(low, high, reason)
 
 
-def _depth_notes(statistics: ValueStatistics, scale: Scale, *, full_scale: bool) -> Iterator[str]:
+def _depth_notes(statistics: ValueStatistics, scale: ValueScale, *, full_scale: bool) -> Iterator[str]:
     """Yield notes on what was measured, and on the scale that is used."""
     total = format_count(statistics.images, "image")
     types = " and ".join(sorted(statistics.types))
@@ -196,7 +196,7 @@ def _depth_notes(statistics: ValueStatistics, scale: Scale, *, full_scale: bool)
         yield f"{number:,} of {total} {agree(number, 'says', 'say')} that 0 is white: inverted"
 
 
-def _doubts(statistics: ValueStatistics, scale: Scale) -> Iterator[str]:
+def _doubts(statistics: ValueStatistics, scale: ValueScale) -> Iterator[str]:
     """Yield notes on what may be wrong with the values or the scale."""
     if number := statistics.constant:
         total = format_count(statistics.measured, "deep image")
@@ -213,7 +213,7 @@ def _doubts(statistics: ValueStatistics, scale: Scale) -> Iterator[str]:
         yield f"{bright:,} images have far brighter borders than centres, {dark:,} far darker: some may be negatives"
 
 
-def _tail_notes(statistics: ValueStatistics, scale: Scale) -> Iterator[str]:
+def _tail_notes(statistics: ValueStatistics, scale: ValueScale) -> Iterator[str]:
     """Yield a note if most values are near black and a few are far brighter."""
     _, _, middle, nearly_all, _ = statistics.quantiles
     spread = scale.white - scale.black

@@ -129,7 +129,9 @@ def _load(path: Path, files: str) -> ValueStatistics | None:
 def _measure(source: Source) -> Generator[Preparation, None, ValueStatistics]:
     paths = [file.path for file in source.files]
     known: dict[bytes, ItemKind] = {}
-    kinds = {path: _item_kind(source, path, known) for path in paths if not path.lower().endswith(EIGHT_BIT_ENDINGS)}
+    kinds = {
+        path: read_item_kind(source, path, known) for path in paths if not path.lower().endswith(EIGHT_BIT_ENDINGS)
+    }
     layouts: Counter[str] = Counter(kind.layout for kind in kinds.values() if kind.layout)
     base = ValueStatistics(len(paths), layouts=dict(layouts), ambiguous=sum(kind.ambiguous for kind in kinds.values()))
     deep = [file for file in source.files if file.path in kinds and kinds[file.path].deep]
@@ -149,7 +151,7 @@ def _measure(source: Source) -> Generator[Preparation, None, ValueStatistics]:
     return _summarise(base, len(deep), rows, facts) if rows else base
 
 
-def _item_kind(source: Source, path: str, known: dict[bytes, ItemKind]) -> ItemKind:
+def read_item_kind(source: Source, path: str, known: dict[bytes, ItemKind]) -> ItemKind:
     """Return what the header of an item says; `known`: headers of arrays that were seen before."""
     try:
         with source.open(path) as file:

@@ -10,7 +10,6 @@ import dataclasses
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -30,9 +29,17 @@ from equipoise.data._assignment import (
     load_assignment,
     save_assignment,
 )
-from equipoise.data._cache import CachedFolder, Decoded, Decoding
-from equipoise.data._files import MIN_HELD_OUT, exhaust
-from equipoise.data._image_files import Background, Fit, ImageFormat, Layout, decode
+from equipoise.data._cache import CachedFolder
+from equipoise.data._files import MIN_HELD_OUT, agree, exhaust, format_count
+from equipoise.data._image_files import (
+    TASK,
+    Background,
+    Fit,
+    ImageFormat,
+    Layout,
+    decoding_key,
+    image_decoding,
+)
 from equipoise.data._image_notes import format_notes
 from equipoise.data._image_sizes import default_size, own_size
 from equipoise.data._image_sources import open_images
@@ -45,11 +52,8 @@ from equipoise.errors import DataError, SettingError, nearest
 
 __all__ = ["ImageFolder"]
 
-DECODER = 1
-"""Version of the decoder; incremented when its output changes."""
 OLD_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """Files that were read before other formats were: a run from that time resumes with the same images."""
-TASK = "decoding images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +175,7 @@ class ImageFolder:
         except DataError as error:
             notes = [f"training would be refused: {error}"]
         form, range_notes = exhaust(every._choose_format(source, cache))
-        decoding = Decoding(
-            _key(form), partial(_decode, form), (3, form.size, form.size), form.dtype, TASK, compare=True
-        )
-        return inspect_images(source, cache, form, decoding, assignment, (*notes, *range_notes))
+        return inspect_images(source, cache, form, image_decoding(form), assignment, (*notes, *range_notes))
 
     def all_images(self, channels: int) -> tuple[tuple[str, ...], ImageRows]:
         """Return paths and images of both splits, in order of paths, with 1 or 3 `channels`.
@@ -195,12 +196,10 @@ class ImageFolder:
         source, assignment, notes = self._read(location)
         self._check_unchanged(source, cache, assignment)
         form, range_notes = yield from self._choose_format(source, cache)
-        cached = _cache.load_cached(source, cache, _key(form))
+        cached = _cache.load_cached(source, cache, decoding_key(form))
         if cached is None:
-            decoder, shape = partial(_decode, form), (3, form.size, form.size)
-            decoding = Decoding(_key(form), decoder, shape, form.dtype, TASK, compare=True)
-            yield from _cache.fill_cache(source, cache, decoding)
-            cached = _cache.load_cached(source, cache, _key(form))
+            yield from _cache.fill_cache(source, cache, image_decoding(form))
+            cached = _cache.load_cached(source, cache, decoding_key(form))
         if cached is None:
             raise DataError(f"{location} changed while it was read; run the command again when nothing writes to it")
         save_assignment(cache, assignment)
@@ -274,7 +273,7 @@ class ImageFolder:
             return None
         form = ImageFormat(self.image_size, self.fit, self.background)
         values = ValueRange(self.black, self.white, self.layout, self.full_scale)
-        cached = _cache.open_cached(Path(self.cache), self.digest, _key(values.apply(form)))
+        cached = _cache.open_cached(Path(self.cache), self.digest, decoding_key(values.apply(form)))
         if cached is None:
             return None
         if self.assignment is None:
@@ -308,15 +307,9 @@ class ImageFolder:
             placements = (images.assignment.images[path] for path in images.cached.paths)
             counts = Counter(label for split, label in placements if split != "valid")
             yield from describe_classes(images.assignment.labels, self.classes, counts)
-
-
-def _decode(form: ImageFormat, content: bytes, path: str) -> Decoded:
-    return decode(content, form)
-
-
-def _key(form: ImageFormat) -> dict[str, object]:
-    """Return the options that determine how files are decoded."""
-    return {"data": "image_folder", "decoder": DECODER, **form.key()}
+        if count := images.count_leaks():
+            total, verb = format_count(count, "validation image"), agree(count, "is", "are")
+            yield f"{total} {verb} nearly identical to a training image: held-out figures look better than they are"
 
 
 def _all_grey(cached: CachedFolder) -> bool:

@@ -155,7 +155,7 @@ def _find_copies(
     for image in images:
         equal[image.content].append(image.path)
         near[image.group].setdefault(image.content, image.path)
-    copies = tuple(tuple(paths) for paths in equal.values() if len(paths) > 1)
+    copies = tuple(tuple(sorted(paths, key=lambda path: (len(path), path))) for paths in equal.values() if paths[1:])
     return copies, tuple(tuple(paths.values()) for paths in near.values() if len(paths) > 1)
 
 

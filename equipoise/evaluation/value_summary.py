@@ -27,8 +27,8 @@ class ValueSummary:
 class SampleSummary:
     """Summary of the samples of a data set.
 
-    `train`, `held_out`: numbers of samples, None if endless. `values`: statistics in the unit of the data, of `measured`
-    training samples. `words`: size of the vocabulary of text, else None.
+    `train`, `held_out`: numbers of samples, None if endless. `values`: statistics in the unit of the data, of
+    `measured` training samples. `words`: size of the vocabulary of text, else None.
     """
 
     shape: tuple[int, ...]

@@ -1,0 +1,80 @@
+"""Inspection of a set of images: size, depth, split, label and copies of each one, whatever split it is in."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from equipoise.core.files import ending
+from equipoise.core.inspection import InspectedImage, Inspection
+from equipoise.data import _cache
+from equipoise.data._assignment import Assignment
+from equipoise.data._cache import CachedFolder, Decoding
+from equipoise.data._image_files import ImageFormat
+from equipoise.data._image_notes import format_notes
+from equipoise.data._image_sizes import read_size
+from equipoise.data._layout import read_layout
+from equipoise.data._pairs import ImageRows
+from equipoise.data._sources import Source
+from equipoise.data._value_statistics import ItemKind, read_item_kind
+from equipoise.errors import DataError
+
+
+def inspect_images(
+    source: Source, cache: Path, form: ImageFormat, decoding: Decoding, assignment: Assignment, notes: Sequence[str]
+) -> Inspection:
+    """Decode all images of a source, or read them from the cache, and describe each one.
+
+    A set of which so many images are damaged that training would refuse it is inspected too.
+    """
+    cached, refusal = _decode_all(source, cache, decoding)
+    layout = read_layout([file.path for file in source.files])
+    sizes = {file.path: file.size for file in source.files}
+    known: dict[bytes, ItemKind] = {}
+    images = [
+        InspectedImage(
+            path,
+            ending(path),
+            sizes[path],
+            *(read_size(source, path) or (0, 0)),
+            read_item_kind(source, path, known).deep,
+            layout.placements[path].split or "",
+            assignment.images[path].label,
+            cached.digests[row],
+            cached.groups[row],
+        )
+        for row, path in enumerate(cached.paths)
+        if path in layout.placements
+    ]
+    rows = torch.tensor([row for row, path in enumerate(cached.paths) if path in layout.placements], dtype=torch.int64)
+    selected = ImageRows(cached.array, rows)
+
+    def pixels(places: Sequence[int]) -> Tensor:
+        return selected.select(torch.tensor(places, dtype=torch.int64))
+
+    all_notes = (*notes, *refusal, *cached.notes, *format_notes(cached.facts, len(cached.paths), form))
+    return Inspection(images, pixels, form.size, form.fit, cached.skipped, dict(assignment.left_out), all_notes)
+
+
+def _decode_all(source: Source, cache: Path, decoding: Decoding) -> tuple[CachedFolder, tuple[str, ...]]:
+    """Return the decoded images, and the reason why training would refuse them, if it would."""
+    try:
+        return _fill(source, cache, decoding), ()
+    except DataError as error:
+        key = {**decoding.key, "data": "inspection"}  # Training must not take this entry for one that it accepted.
+        return _fill(source, cache, dataclasses.replace(decoding, key=key, tolerance=1.0)), (
+            f"training would be refused: {error}",
+        )
+
+
+def _fill(source: Source, cache: Path, decoding: Decoding) -> CachedFolder:
+    cached = _cache.load_cached(source, cache, decoding.key)
+    if cached is None:
+        for _ in _cache.fill_cache(source, cache, decoding):
+            pass
+        cached = _cache.load_cached(source, cache, decoding.key)
+    if cached is None:
+        raise DataError(f"{source.location} changed while it was read; run the command again when nothing writes to it")
+    return cached
