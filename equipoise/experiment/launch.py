@@ -79,7 +79,8 @@ def resume(
     """
     folder = as_path(folder)
     run, experiment = Run(folder), load_run_experiment(folder)
-    saved = find_checkpoints(run)
+    run.check_types()
+    find_checkpoints(run)
     if data is not None:
         experiment = with_moved_data(experiment, data)
     if steps is not None:
@@ -169,7 +170,7 @@ def _reload_initial_weights(training: Training, experiment: Experiment, folder: 
 def _restore(training: Training, saved: Path) -> None:
     try:
         restore(training, saved)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise CheckpointError(
             f"{saved.name}/{checkpoint.STATE} was altered; delete that folder to resume from the checkpoint before "
             f"it: {saved}"

@@ -22,7 +22,11 @@ _OVERRIDES = TypeAdapter(tuple[Override, ...])
 
 
 def read_observations(run: Run, knobs: Knobs) -> Iterator[Observation]:
-    """Yield the observation of the controller at each reading. `knobs`: of the run's model, with any values."""
+    """Yield the observation of the controller at each reading. `knobs`: of the run's model, with any values.
+
+    Raises RunError for a log line whose fields have wrong types.
+    """
+    run.check_types()
     changes: dict[str, float] = {}
     turnable: frozenset[str] | None = None
     for line in run.lines():
@@ -39,7 +43,11 @@ def read_observations(run: Run, knobs: Knobs) -> Iterator[Observation]:
 
 
 def read_signals(run: Run) -> Iterator[SignalReading]:
-    """Yield the signals of each reading, in order; then the metrics evaluated after the last reading, if any."""
+    """Yield the signals of each reading, in order; then the metrics evaluated after the last reading, if any.
+
+    Raises RunError for a log line whose fields have wrong types.
+    """
+    run.check_types()
     last = SignalReading(0, 0.0, Signals())
     for line in run.lines("sensed"):
         last = SignalReading(line["step"], line["progress"], parse_signals(line["signals"]))

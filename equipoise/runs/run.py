@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equipoise.errors import RunError
+from equipoise.errors import RunError, resume_command
 from equipoise.runs.migration import migrate_event, migrate_experiment
 
 EXPERIMENT_FILE = "experiment.json"
@@ -53,7 +53,9 @@ class Run:
         try:
             values = json.loads(path.read_text())
         except FileNotFoundError as error:
-            raise RunError(f"{self.folder} is not a run: it has no {EXPERIMENT_FILE}") from error
+            raise RunError(_not_a_run(self.folder)) from error
+        except NotADirectoryError as error:
+            raise RunError(f"{self.folder} is not a run: it is a file; give the run folder") from error
         except (OSError, ValueError) as error:
             raise RunError(f"{path} cannot be read: {error}; restore the original file") from error
         if not isinstance(values, dict):
@@ -75,12 +77,28 @@ class Run:
             valid.append(line)
         return [line for line in valid if event in (None, line["event"])]
 
+    def check_types(self) -> None:
+        """Raise RunError for the first log line with a field of a wrong type, for readers that rely on the types.
+
+        Reports show what can be shown of any line.
+        """
+        from equipoise.runs.event_types import describe_problem  # imports pydantic
+
+        for line in self.lines():
+            if problem := describe_problem(line):
+                raise RunError(
+                    f"{self.folder / EVENTS_FILE}, event '{line['event']}' of step {line['step']}: {problem}; restore "
+                    "that line, or delete it"
+                )
+
     def _all_lines(self) -> Iterator[EventLine]:
         path = self.folder / EVENTS_FILE
         try:
             texts = path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror or error}; restore the original file") from error
         for number, text in enumerate(texts, 1):
             if number == len(texts):
                 return  # Text after the last line break is an incomplete event, or empty.
@@ -94,8 +112,30 @@ class Run:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """List all runs directly inside a folder, sorted by name."""
-    return [Run(path.parent) for path in sorted(folder.glob(f"*/{EXPERIMENT_FILE}"))]
+    """List the runs directly inside a folder, sorted by name; of a run folder, this run alone.
+
+    Raises RunError if there is no such folder, or it cannot be read.
+    """
+    if (folder / EXPERIMENT_FILE).is_file():
+        return [Run(folder)]
+    try:
+        inner = sorted(path for path in folder.iterdir() if (path / EXPERIMENT_FILE).is_file())
+    except OSError as error:
+        problem = "there is no folder" if isinstance(error, FileNotFoundError) else f"{error.strerror or error}:"
+        raise RunError(f"{problem} {folder}; give a folder of runs, such as: equipoise runs runs") from error
+    return [Run(path) for path in inner]
+
+
+def _not_a_run(folder: Path) -> str:
+    """Format why a folder is not a run, and what to do."""
+    if not folder.exists():
+        return f"{folder} is not a run: there is no such folder; list the runs with: equipoise runs"
+    try:
+        inner = find_runs(folder)
+    except RunError:
+        inner = []
+    remedy = f"give one of the runs in it, such as {inner[0].folder}" if inner else "list the runs with: equipoise runs"
+    return f"{folder} is not a run: it has no {EXPERIMENT_FILE}; {remedy}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +154,15 @@ def summarize_run(run: Run) -> RunSummary:
     """Summarise a run; a damaged one is reported in `state` instead of raising."""
     try:
         experiment, lines = run.experiment(), run.lines()
+        run.check_types()
     except RunError as error:
         return RunSummary(run.name, state=f"damaged: {error}")
     model, data = (_plug_name(experiment.get(key)) for key in ("model", "data"))
     last = lines[-1] if lines else {}
-    state = f"finished ({last['reason']}, {last['verdict']})" if last.get("event") == "finished" else "unfinished"
+    is_finished = last.get("event") == "finished"
+    state = f"finished ({last.get('reason')}, {last.get('verdict')})" if is_finished else "unfinished"
     if last.get("reason") == "interrupted":
-        state = f"interrupted; equipoise resume {run.folder}"
+        state = f"interrupted; {resume_command(run.folder)}"
     steps = experiment.get("steps")
     return RunSummary(run.name, model, data, last.get("step", 0), steps if isinstance(steps, int) else None, state)
 

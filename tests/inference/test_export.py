@@ -298,7 +298,11 @@ def test_invalid_arguments(call, trained: Path, tmp_path: Path, words: str, mess
 
 def test_folder_that_is_not_a_run(call) -> None:
     words = ("export", "nowhere", "--format", "torch", "--out", "o")
-    assert call(*words) == (2, "", "equipoise: nowhere is not a run: there is no such folder; list the runs with: equipoise runs\n")
+    assert call(*words) == (
+        2,
+        "",
+        "equipoise: nowhere is not a run: there is no such folder; list the runs with: equipoise runs\n",
+    )
 
 
 def test_file_in_place_of_the_output_folder(call, trained: Path, tmp_path: Path) -> None:

@@ -171,5 +171,9 @@ def test_interpolation_of_points_is_plotted(call, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("command", ["interpolate --out s.png", "arithmetic --show s.png"])
 def test_folder_that_is_not_a_run(call, tmp_path: Path, command: str) -> None:
     name, *rest = command.split()
-    assert call(name, "nowhere", *rest) == (2, "", "equipoise: nowhere is not a run: there is no such folder; list the runs with: equipoise runs\n")
+    assert call(name, "nowhere", *rest) == (
+        2,
+        "",
+        "equipoise: nowhere is not a run: there is no such folder; list the runs with: equipoise runs\n",
+    )
     assert list(tmp_path.iterdir()) == []
