@@ -11,6 +11,7 @@ import re
 import struct
 import tarfile
 import threading
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -179,7 +180,7 @@ class TarStorage:
             return _read_extent(file, self.extents[path])
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class CompressedTarStorage:
     """Members of a compressed tar, by path. The first read decompresses the archive into a temporary file."""
 
@@ -194,7 +195,12 @@ class CompressedTarStorage:
         with self.lock:
             if self.plain is None:
                 self.plain = self._to_temporary_file()
+                weakref.finalize(self, self.plain.close)
             return _read_extent(self.plain, self.extents[path])
+
+    def __del__(self) -> None:
+        if self.plain is not None:
+            self.plain.close()
 
     def _to_temporary_file(self) -> IO[bytes]:
         """Decompress up to the end of the last member."""

@@ -74,6 +74,13 @@ class AssignedImages(NamedTuple):
         """Return the label of a row; "" if it has none."""
         return self.assignment.images[self.cached.paths[row]].label
 
+    def count_leaks(self) -> int:
+        """Return the number of validation images that are nearly identical to a training image."""
+        splits = [self.assignment.images[path].split for path in self.cached.paths]
+        pairs = list(zip(splits, self.cached.groups, strict=True))
+        trained = {group for split, group in pairs if split == "train"}
+        return sum(split == "valid" and group in trained for split, group in pairs)
+
 
 def assign(source: Source, options: AssignmentOptions) -> tuple[Source, Assignment, list[str]]:
     """Return the images to use, their splits and labels, and notes for the user.
@@ -148,13 +155,13 @@ def _describe_splits(source: Source, layout: FolderLayout, option: SplitOption) 
 
 def _test_command(source: Source, layout: FolderLayout) -> str:
     """Return the command that evaluates against the test images."""
-    path = next(path for path, placement in layout.placements.items() if placement.split == "test")
-    folders = path.split("/")[:-1]
+    paths = [path for path, placement in layout.placements.items() if placement.split == "test"]
+    folders = paths[0].split("/")[:-1]
     depth = next(
         (depth for depth, name in enumerate(folders, 1) if (split := parse_split(name)) and split.split == "test"), 0
     )
-    folder = source.location.joinpath(*folders[:depth])
-    if depth == 1 and folder.exists():
+    folder, prefix = source.location.joinpath(*folders[:depth]), "/".join(folders[:depth])
+    if folder.exists() and all(path.startswith(f"{prefix}/") for path in paths):
         return f"equipoise evaluate RUN --against {printable(str(folder))}"
     return f"equipoise evaluate RUN --against {printable(str(source.location))} --option data.split=test"
 

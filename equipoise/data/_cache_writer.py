@@ -96,7 +96,7 @@ class CacheWriter:
         one, two = map(printable, examples[0])
         return (
             f"{format_count(different, 'image')} {agree(different, 'is', 'are')} nearly identical to another (such as "
-            f"{one} and {two}); all are used, in the same split"
+            f"{one} and {two}); all are used"
         )
 
 

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from equipoise.core.files import ending
+from equipoise.core.files import IMAGE_ENDINGS, ending
 from equipoise.data._files import printable
 from equipoise.data._sources import LabelTable, Source
 from equipoise.errors import DataError
@@ -22,6 +22,8 @@ MAX_SIZE = 2**28
 """Largest size of a label file, in bytes."""
 MAX_TABLES = 64
 """Largest number of label files that are read; more are one file per image."""
+MAX_SAMPLE = 1000
+"""Number of rows from which the column of names is recognised."""
 DELIMITERS = (",", ";", "\t", "|", " ")
 SIDE_ENDINGS = (".cls", ".json", ".txt")
 """One file per image with its label: `.cls` and `.json` of WebDataset."""
@@ -184,12 +186,9 @@ def _text(value: object) -> str:
 def _match(rows: Sequence[Row], shown: str, folder: str, names: ImageNames) -> LabelTable:
     """Return the columns of a table by image."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    sample = rows[:: max(1, len(rows) // 1000)]
-    # Different images are counted, because numbers of classes may be names of images too.
-    counts = {name: len({names.find(row.get(name, ""), folder) for row in sample} - {None}) for name in columns}
-    best = max(columns, key=lambda name: counts[name])
-    matches = [names.find(row.get(best, ""), folder) for row in rows]
-    if counts[best] < min(2, len(names)):
+    best = _name_column(rows, columns, folder, names)
+    matches = [names.find(row.get(best, ""), folder) for row in rows] if best else []
+    if not any(matches):
         return LabelTable(shown, {}, ("it names none of the images",))
     values: dict[str, dict[str, str]] = {}
     conflicts: Counter[str] = Counter()
@@ -204,6 +203,25 @@ def _match(rows: Sequence[Row], shown: str, folder: str, names: ImageNames) -> L
         _one_hot({name: column for name, column in values.items() if column and not conflicts[name]}),
         tuple(f"column {printable(name)} has several values for an image" for name in conflicts if conflicts[name]),
     )
+
+
+def _name_column(rows: Sequence[Row], columns: Sequence[str], folder: str, names: ImageNames) -> str | None:
+    """Return the column with the names of images; None if there is none.
+
+    Values with the extension of an image are names. Others are if nearly all of them differ: the numbers of classes may
+    be names of images too.
+    """
+    sample = rows[:: max(1, len(rows) // MAX_SAMPLE)]
+    values = {name: [value for row in sample if (value := row.get(name, ""))] for name in columns}
+    files = [
+        name for name in columns if sum(ending(value) in IMAGE_ENDINGS for value in values[name]) > len(sample) // 2
+    ]
+    images = {
+        name: [path for value in values[name] if (path := names.find(value, folder))] for name in files or columns
+    }
+    best = max(images, key=lambda name: len(set(images[name])))
+    is_certain = best in files or 2 * len(set(images[best])) > len(images[best])
+    return best if is_certain else None
 
 
 def _one_hot(columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:

@@ -29,7 +29,7 @@ NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 DATASET_JSON = "dataset.json"
 
 
-class Labels(NamedTuple):
+class ImageLabels(NamedTuple):
     """Labels of images. `source`: "folders", "none", or the name of a table. `by_path`: "" for images without.
 
     `used`: files that were read. `notes`: information for the user.
@@ -74,17 +74,17 @@ class LabelColumn(NamedTuple):
         return f"holds {len(numbers):,} different numbers" if len(numbers) > MAX_NUMBERS and not self.is_named else ""
 
 
-def read_labels(source: Source, placements: Mapping[str, Placement], labels: str, column: str | None) -> Labels:
+def read_labels(source: Source, placements: Mapping[str, Placement], labels: str, column: str | None) -> ImageLabels:
     """Return the labels of the images in `placements`.
 
     `labels`: auto, none, folders, or the name of a label file. `column`: of a table. With "auto", a table whose column
     is certain comes before subfolders. Raises DataError for a file or column that does not exist or holds no labels.
     """
     if labels == NONE:
-        return Labels(NONE, dict.fromkeys(placements, ""))
+        return ImageLabels(NONE, dict.fromkeys(placements, ""))
     by_folder = {path: placement.label for path, placement in placements.items()}
     if labels == FOLDERS:
-        return Labels(FOLDERS, by_folder)
+        return ImageLabels(FOLDERS, by_folder)
     files, used = find_tables(source, tuple(placements))
     tables = _select_tables([*source.tables, *files], labels, source)
     columns = _merge_columns(tables, placements)
@@ -94,14 +94,14 @@ def read_labels(source: Source, placements: Mapping[str, Placement], labels: str
         notes = tuple(_unused_tables(tables, columns, chosen))
         values = {path: chosen.values.get(path, "") for path in placements}
         place = f"{chosen.table}, column {chosen.name}" if chosen.is_titled else chosen.table
-        return Labels(place, values, tuple(used), notes)
+        return ImageLabels(place, values, tuple(used), notes)
     notes = tuple(_unused_tables(tables, columns, None))
     if labels != AUTO:
         raise DataError(f"{source.location}: {'; '.join(notes) or f'{labels} holds no labels'}")
     is_numbered = any(_file_name(table.name) == DATASET_JSON for table in tables)
     if is_numbered and all(name.isdecimal() for name in by_folder.values()):
         by_folder = dict.fromkeys(placements, "")
-    return Labels(FOLDERS, by_folder, (), notes)
+    return ImageLabels(FOLDERS, by_folder, (), notes)
 
 
 def _select_tables(tables: Sequence[LabelTable], labels: str, source: Source) -> list[LabelTable]:

@@ -54,7 +54,7 @@ def read_layout(paths: Sequence[str], *, splits: bool = True) -> FolderLayout:
     left_out = _find_masks(paths)
     rest = {path: _folders(path) for path in paths if path not in left_out}
     rest = _without_shared(rest)
-    found: dict[str, SplitName | None] = dict.fromkeys(rest, None)
+    split_of: dict[str, SplitName | None] = dict.fromkeys(rest, None)
     for level in (0, 1):
         names = _split_names(rest, level) if splits else {}
         if names:
@@ -62,17 +62,17 @@ def read_layout(paths: Sequence[str], *, splits: bool = True) -> FolderLayout:
                 name = folders[level] if len(folders) > level else ""
                 if name in names:
                     split = names[name]
-                    found[path], domain = split, parse_split(name)
+                    split_of[path], domain = split, parse_split(name)
                     own = [domain.rest] if domain and domain.rest in ("A", "B") else []
                     rest[path] = [*folders[:level], *own, *folders[level + 1 :]]
                 else:
                     left_out[path] = "outside of the folders of the splits"
                     del rest[path]
             break
-    rest = _without_images_folders(rest, found)
+    rest = _without_images_folders(rest, split_of)
     parts = _numbered_parts(rest)
     placements = {
-        path: Placement(found[path], folders[0] if folders and not parts else "") for path, folders in rest.items()
+        path: Placement(split_of[path], folders[0] if folders and not parts else "") for path, folders in rest.items()
     }
     return FolderLayout(placements, left_out)
 

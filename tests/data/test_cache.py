@@ -379,3 +379,18 @@ def test_neither_split_is_empty():
     assert split_by_digest(["a", "b"], 0.5) == ([1], [0])
     assert split_by_digest(["a"] * 9, 0.5) == (list(range(9)), [])
     assert split_by_digest(["a", "b"], 0) == ([0, 1], [])
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "flipped"])
+def test_damaged_bytes_are_noticed(tmp_path, damage):
+    folder, cache = write(tmp_path / "in", numbered(50)), tmp_path / "cache"
+    first = filled(folder, cache).array.clone()
+    (entry,) = entries(cache)
+    content = bytearray((cache / entry / "array.raw").read_bytes())
+    content[80:120] = bytes(40) if damage == "zeroed" else bytes(byte ^ 1 for byte in content[80:120])
+    (cache / entry / "array.raw").write_bytes(content)
+    assert load(folder, cache) is None
+    decoding = Decoding(KEY, decode, (4,), "uint8", "reading")
+    notes = [message.note for message in fill_cache(open_folder(folder, ENDINGS), cache, decoding) if message.note]
+    assert notes == [f"the cache {cache} was damaged: {folder} is decoded again"]
+    assert torch.equal(load(folder, cache).array, first)

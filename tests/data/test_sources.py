@@ -1,0 +1,379 @@
+"""Images in archives, arrays and Parquet files: read in place, with the same result as from a folder."""
+
+import io
+import json
+import os
+import tarfile
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from equipoise.data import _archives, _image_sources
+from equipoise.data.image_folder import ImageFolder
+from equipoise.errors import DataError, MissingPackageError
+from equipoise.experiment.data_source import parse_data_source
+
+COUNT = 24
+
+
+def png(number, side=16):
+    pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+PICTURES = [png(number) for number in range(COUNT)]
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Create the data set of a file or folder, with a cache in the temporary directory."""
+
+    def create(name, **options):
+        plug = parse_data_source(str(tmp_path / name))
+        assert plug.name == "image_folder"
+        return ImageFolder(plug.options["folder"], cache=str(tmp_path / "cache"), **options)
+
+    return create
+
+
+def notes(data):
+    return [message.note for message in data.prepare() if message.note]
+
+
+def pixels(data):
+    """Return the images of both splits as bytes, sorted."""
+    batches = [data.stream(split, data.count(split), 0).batch(0).real for split in ("train", "held_out")]
+    return sorted(((image + 1) * 127.5).round().byte().numpy().tobytes() for batch in batches for image in batch)
+
+
+EXPECTED = sorted(np.asarray(Image.open(io.BytesIO(content))).transpose(2, 0, 1).tobytes() for content in PICTURES)
+
+
+def label_counts(data):
+    """Return the number of images per class name in each split."""
+    names, result = data.spec.class_names, {}
+    for split in ("train", "held_out"):
+        labels = data.stream(split, data.count(split), 0).batch(0).condition
+        result[split] = {name: int((labels == number).sum()) for number, name in enumerate(names)}
+    return result
+
+
+def write_zip(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def write_tar(path, members):
+    with tarfile.open(path, f"w:{path.suffix[1:] if path.suffix != '.tar' else ''}") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def by_class(start=""):
+    return {f"{start}{'cat' if n % 3 else 'dog'}/{n}.png": content for n, content in enumerate(PICTURES)}
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tar.xz", "a.tar.bz2"])
+def test_archives_are_read_in_place(tmp_path, read, name, monkeypatch):
+    write = write_zip if name.endswith(".zip") else write_tar
+    write(tmp_path / name, by_class("photos/") | {"photos/notes.txt": b"x", "__MACOSX/photos/cat/._1.png": b"x"})
+    data = read(name).resolve()
+    assert pixels(data) == EXPECTED
+    assert data.classes == ("cat", "dog")
+    assert "1 file was left out: 1 .txt (not an image)" in notes(read(name))
+    assert data.skipped() == {"photos/notes.txt": "not an image"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, "cache"]
+    monkeypatch.setattr(_image_sources, "select_images", lambda source: pytest.fail("the archive is opened again"))
+    assert data.stream("train", 4, 0).batch(0).real.shape == (4, 3, 16, 16)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_hostile_members_are_left_out(tmp_path, read, kind):
+    hostile = {"../../up.png": PICTURES[0], "/root.png": PICTURES[1], "a/../../b.png": PICTURES[2]}
+    write = write_zip if kind == "zip" else write_tar
+    write(tmp_path / f"a.{kind}", by_class() | hostile)
+    assert "3 files were left out: 3 .png (its path leads out of the archive)" in notes(read(f"a.{kind}"))
+    assert pixels(read(f"a.{kind}")) == EXPECTED
+    assert not list(tmp_path.parent.glob("up.png"))
+
+
+def test_links_in_a_tar_are_left_out(tmp_path, read):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, content in by_class().items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        link = tarfile.TarInfo("cat/link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    assert read("a.tar").resolve().skipped() == {"cat/link.png": "a link, a device or a sparse file"}
+
+
+def test_large_and_damaged_members_are_left_out(tmp_path, read, monkeypatch):
+    write_zip(tmp_path / "a.zip", by_class() | {"cat/bomb.png": PICTURES[0] + b"\0" * 5000})
+    monkeypatch.setattr(_archives, "MAX_MEMBER", 4000)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    place = content.index(PICTURES[5]) + 100
+    content[place : place + 50] = bytes(50)
+    (tmp_path / "a.zip").write_bytes(content)
+    assert read("a.zip").resolve().skipped() == {
+        "cat/bomb.png": _archives.TOO_LARGE,
+        "cat/5.png": "damaged in the archive",
+    }
+
+
+def test_encrypted_archive_is_refused_in_one_line(tmp_path, read):
+    write_zip(tmp_path / "a.zip", by_class())
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    for start, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = content.find(start)
+        while place >= 0:
+            content[place + offset] |= 1
+            place = content.find(start, place + 4)
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"a.zip is encrypted; unpack it with its password, and give the folder$"):
+        read("a.zip").resolve()
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.npy", "a.npz", "a.parquet"])
+@pytest.mark.parametrize("damage", ["garbage", "empty", "half"])
+def test_damaged_files_are_refused_in_one_line(tmp_path, read, name, damage):
+    path = tmp_path / name
+    if name.endswith(".npy"):
+        np.save(path, np.zeros((30, 16, 16), np.uint8))
+    elif name.endswith(".npz"):
+        np.savez(path, images=np.zeros((30, 16, 16), np.uint8))
+    elif name.endswith(".parquet"):
+        pq.write_table(pa.table({"image": PICTURES}), path)
+    else:
+        (write_zip if name.endswith("zip") else write_tar)(path, by_class())
+    content = path.read_bytes()
+    path.write_bytes({"garbage": b"\x01garbage" * 99, "empty": b"", "half": content[: len(content) // 2]}[damage])
+    with pytest.raises(DataError) as error:
+        read(name).resolve()
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_archive_without_images_is_refused(tmp_path, read):
+    write_zip(tmp_path / "a.zip", {"a.txt": b"x", "b.mp4": b"x"})
+    with pytest.raises(
+        DataError, match=r"a.zip contains no image: 2 files were left out: 1 .txt \(not an image\), 1 .mp4"
+    ):
+        read("a.zip").resolve()
+
+
+def shard(start, count, **labels):
+    result = {}
+    for number in range(start, start + count):
+        result[f"{number:06d}.png"] = PICTURES[number]
+        result |= {f"{number:06d}.{suffix}": value(number).encode() for suffix, value in labels.items()}
+    return result
+
+
+def test_web_dataset_shards_have_labels(tmp_path, read):
+    (tmp_path / "shards").mkdir()
+    labels = {"cls": lambda n: str(n % 3), "txt": lambda n: f"a caption, {n}", "json": lambda n: json.dumps({"id": n})}
+    write_tar(tmp_path / "shards" / "part-000000.tar", shard(0, 12, **labels))
+    write_tar(tmp_path / "shards" / "part-000001.tar", shard(12, 12, **labels))
+    data = read("shards").resolve()
+    assert pixels(data) == EXPECTED
+    assert data.classes == ("0", "1", "2")
+    assert ".txt files next to images: not used for labels (they hold no labels)" in notes(read("shards"))
+    (tmp_path / "shards" / "part-000001.tar").rename(tmp_path / "one.tar")
+    assert read("one.tar").resolve().classes == ("0", "1", "2")
+
+
+def test_splits_and_labels_of_shards(tmp_path, read):
+    (tmp_path / "shards").mkdir()
+    for name, start in (("train-0000", 0), ("val-0000", 12), ("test-0000", 18)):
+        label = {"json": lambda n: json.dumps({"label": "rose" if n % 2 else "iris"})}
+        write_tar(tmp_path / "shards" / f"{name}.tar", shard(start, 12 if name.startswith("train") else 6, **label))
+    data = read("shards").resolve()
+    assert label_counts(data) == {"train": {"iris": 6, "rose": 6}, "held_out": {"iris": 3, "rose": 3}}
+    assert set(data.skipped().values()) == {"test images: never trained on"}
+
+
+ARRAYS = {
+    "grey": (COUNT, 16, 16),
+    "colour": (COUNT, 16, 16, 3),
+    "first": (COUNT, 3, 16, 16),
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_arrays_of_bytes(tmp_path, read, kind, suffix):
+    values = np.random.default_rng(0).integers(0, 256, ARRAYS[kind], np.uint8)
+    if suffix == "npy":
+        np.save(tmp_path / "a.npy", values)
+    else:
+        np.savez(tmp_path / "a.npz", values)
+    data = read(f"a.{suffix}").resolve()
+    expected = values.transpose(0, 3, 1, 2) if kind == "colour" else values.reshape(COUNT, -1, 16, 16)
+    assert data.spec.shape == expected.shape[1:]
+    assert data.spec.unit is None
+    assert pixels(data) == sorted(image.tobytes() for image in expected)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0), (900.0, 1500.0)])
+def test_arrays_of_fractions_keep_their_unit(tmp_path, read, low, high):
+    values = np.random.default_rng(0).uniform(low, high, (COUNT, 16, 16)).astype(np.float32)
+    values[0, 0, :2] = low, high
+    np.save(tmp_path / "a.npy", values)
+    data = read("a.npy").resolve()
+    assert data.spec.unit == pytest.approx((low, high))
+    batches = [data.stream(split, data.count(split), 0).batch(0).real for split in ("train", "held_out")]
+    result = np.concatenate([batch.numpy() for batch in batches]).ravel()
+    assert np.sort((result + 1) / 2 * (high - low) + low) == pytest.approx(
+        np.sort(values.ravel()), abs=(high - low) * 1e-5
+    )
+
+
+def test_splits_and_labels_of_medmnist(tmp_path, read):
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 30), ("val", 12), ("test", 9)):
+        arrays[f"{split}_images"] = generator.integers(0, 256, (count, 28, 28), np.uint8)
+        arrays[f"{split}_labels"] = np.arange(count).reshape(-1, 1) % 3
+    np.savez(tmp_path / "a.npz", **arrays)
+    data = read("a.npz").resolve()
+    assert label_counts(data) == {"train": dict.fromkeys("012", 10), "held_out": dict.fromkeys("012", 4)}
+    told = notes(read("a.npz"))
+    assert told[0] == "images: train_images 30 x 28 x 28, val_images 12 x 28 x 28, test_images 9 x 28 x 28"
+    assert any("9 test images never trained on" in note and "data.split=test" in note for note in told)
+    assert (read("a.npz", split="test", held_out=0.0).count("train"), read("a.npz", split="all").count("train")) == (
+        9,
+        46,
+    )
+
+
+def test_labels_of_arrays_may_be_text_or_one_hot(tmp_path, read):
+    images = np.random.default_rng(0).integers(0, 256, (COUNT, 16, 16), np.uint8)
+    np.savez(tmp_path / "text.npz", x=images, y=np.array(["rose", "iris"] * 12))
+    np.savez(tmp_path / "hot.npz", x=images, y=np.eye(3)[np.arange(COUNT) % 3])
+    np.savez(tmp_path / "many.npz", x=images, y=np.ones((COUNT, 14)))
+    assert read("text.npz").resolve().classes == ("iris", "rose")
+    assert read("hot.npz").resolve().classes == ("0", "1", "2")
+    assert read("many.npz").resolve().classes == ()
+    assert any("y: not used for labels" in note for note in notes(read("many.npz")))
+
+
+def test_array_of_images_is_chosen_by_key(tmp_path, read):
+    first, second = np.random.default_rng(0).integers(0, 256, (2, COUNT, 16, 16), np.uint8)
+    np.savez(tmp_path / "a.npz", before=first, after=second)
+    with pytest.raises(
+        DataError, match=r"several arrays that may be images: before 24 x 16 x 16, after .* data.key=before"
+    ):
+        read("a.npz").resolve()
+    with pytest.raises(DataError, match=r"has no array 'aftr'; did you mean 'after'"):
+        read("a.npz", key="aftr").resolve()
+    assert pixels(read("a.npz", key="after")) == sorted(image.tobytes() for image in second[:, None])
+
+
+def test_python_objects_are_never_loaded(tmp_path, read):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    np.save(tmp_path / "a.npy", np.array([Bomb()] * 20), allow_pickle=True)
+    np.savez(tmp_path / "a.npz", images=np.array([Bomb()] * 20))
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(DataError):
+            read(name).resolve()
+    assert not (tmp_path / "executed").exists()
+
+
+def test_folders_of_arrays(tmp_path, read):
+    """One image in each file; or arrays of images and labels as files."""
+    values = np.random.default_rng(0).integers(0, 256, (COUNT, 16, 16), np.uint8)
+    for folder in ("tiles", "set"):
+        (tmp_path / folder).mkdir()
+    for number, value in enumerate(values):
+        np.savez(tmp_path / "tiles" / f"{number}.npz", height=value)
+    np.save(tmp_path / "set" / "X_train.npy", values[:16])
+    np.save(tmp_path / "set" / "y_train.npy", np.arange(16) % 2)
+    np.save(tmp_path / "set" / "X_test.npy", values[16:])
+    assert pixels(read("tiles")) == sorted(value.tobytes() for value in values)
+    data = read("set").resolve()
+    assert pixels(data) == sorted(value.tobytes() for value in values[:16])
+    assert data.classes == ("0", "1")
+
+
+def hugging_face(start, count):
+    description = {"info": {"features": {"label": {"names": ["rose", "iris"], "_type": "ClassLabel"}}}}
+    images = [{"bytes": PICTURES[number], "path": f"{number}.png"} for number in range(start, start + count)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"image": pa.array(images, kind), "label": [number % 2 for number in range(count)]})
+    return table.replace_schema_metadata({"huggingface": json.dumps(description)})
+
+
+def test_parquet_of_hugging_face(tmp_path, read):
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    (tmp_path / "set" / "README.md").write_text("")
+    (tmp_path / "set" / "preview.png").write_bytes(PICTURES[0])
+    for name, start, count in (("train-00000-of-00002", 0, 8), ("train-00001-of-00002", 8, 8), ("test-00000", 16, 8)):
+        pq.write_table(hugging_face(start, count), tmp_path / "set" / "data" / f"{name}.parquet", row_group_size=3)
+    data = read("set", held_out=0.25).resolve()
+    assert (data.classes, data.count("train"), data.count("held_out")) == (("iris", "rose"), 12, 4)
+    assert {"README.md": "not an image", "preview.png": "next to Parquet files"}.items() <= data.skipped().items()
+    one = read("set/data/train-00000-of-00002.parquet").resolve()
+    assert pixels(one) == sorted(
+        np.asarray(Image.open(io.BytesIO(content))).transpose(2, 0, 1).tobytes() for content in PICTURES[:8]
+    )
+
+
+def test_parquet_of_bytes_and_lists(tmp_path, read):
+    values = np.random.default_rng(0).integers(0, 256, (COUNT, 16, 16), np.uint8)
+    pq.write_table(pa.table({"pic": PICTURES, "kind": ["a", "b"] * 12}), tmp_path / "bytes.parquet")
+    pq.write_table(pa.table({"image": values.tolist()}), tmp_path / "lists.parquet")
+    pq.write_table(pa.table({"a": [1, 2], "b": ["x", "y"]}), tmp_path / "none.parquet")
+    assert read("bytes.parquet").resolve().classes == ("a", "b")
+    assert pixels(read("lists.parquet")) == sorted(value.tobytes() for value in values)
+    with pytest.raises(DataError, match=r"none.parquet has no column of images: a, b; it must hold the bytes"):
+        read("none.parquet").resolve()
+
+
+def test_parquet_needs_its_package(tmp_path, read, monkeypatch):
+    pq.write_table(hugging_face(0, 8), tmp_path / "a.parquet")
+    monkeypatch.setattr("equipoise.data._parquet.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'equipoise\[parquet\]'"):
+        read("a.parquet").resolve()
+
+
+def make(path, kind):
+    if kind == "npz":
+        np.savez(path, images=np.random.default_rng(1).integers(0, 256, (COUNT, 16, 16), np.uint8))
+    elif kind == "parquet":
+        pq.write_table(hugging_face(0, COUNT), path)
+    else:
+        (write_zip if kind == "zip" else write_tar)(path, by_class())
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "npz", "parquet"])
+def test_second_start_decodes_nothing_and_changes_are_noticed(tmp_path, read, kind):
+    path = tmp_path / f"a.{kind}"
+    make(path, kind)
+    data = read(path.name).resolve()
+    assert [message for message in read(path.name).prepare() if not message.note] == []
+    assert [message for message in data.prepare() if not message.note] == []
+    before = data.stream("train", 8, 3).batch(5).real
+    path.rename(tmp_path / "moved")
+    assert bool((data.stream("train", 8, 3).batch(5).real == before).all())
+    if kind == "npz":
+        np.savez(path, images=np.zeros((COUNT, 16, 16), np.uint8) + np.arange(COUNT, dtype=np.uint8)[:, None, None])
+    elif kind == "parquet":
+        pq.write_table(hugging_face(0, COUNT - 1), path)
+    else:
+        (write_zip if kind == "zip" else write_tar)(path, dict(list(by_class().items())[:-1]))
+    with pytest.raises(DataError, match=r"changed since this run started"):
+        list(data.prepare())
