@@ -96,21 +96,31 @@ def scale_to_range(numbers: Tensor, spec: DataSpec) -> Tensor:
 def split_windows(result: CachedFolder, plan: WindowPlan, share: float) -> tuple[list[int], list[int]]:
     """Split windows into training and held-out windows, about `share` of all.
 
-    Tables that are one window each are selected by their digests, and so are series, and long tables if there are at
-    least ten. Otherwise blocks of time of each table are held out; training windows that overlap them are not used.
+    Tables that are one window each are selected by their digests, and so are series.
     """
     if plan.rows_are == "series":
         return split_by_digest([content_digest(window.numpy().tobytes()) for window in result.array], share)
-    if plan.stride is None or len(set(result.paths)) >= MIN_FILES:
+    if plan.stride is None:
         return split_by_digest(result.digests, share)
-    window = plan.shape[0] if plan.rows_are == "time" else plan.shape[1]
+    return split_recordings(result, plan.shape[0] if plan.rows_are == "time" else plan.shape[1], plan.stride, share)
+
+
+def split_recordings(result: CachedFolder, length: int, stride: int, share: float) -> tuple[list[int], list[int]]:
+    """Split the windows of recordings, of `length` and one every `stride`: whole recordings, if there are at least ten.
+
+    Otherwise blocks of time of each recording are held out; training windows that overlap them are not used.
+    """
+    recordings = len(set(result.paths))
+    if recordings >= MIN_FILES or recordings == len(result.paths):
+        return split_by_digest(result.digests, share)
+    gap = math.ceil(length / stride) - 1
     train: list[int] = []
     held_out: list[int] = []
     for _, group in groupby(range(len(result.paths)), key=result.paths.__getitem__):
         rows = list(group)
-        blocks = time_blocks(len(rows), share, math.ceil(window / plan.stride) - 1)
+        blocks = time_blocks(len(rows), share, gap)
         held_out += [rows[position] for block in blocks for position in block]
-        train += [rows[position] for position in _outside(len(rows), blocks, math.ceil(window / plan.stride) - 1)]
+        train += [rows[position] for position in _outside(len(rows), blocks, gap)]
     return train, held_out
 
 

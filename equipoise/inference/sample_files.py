@@ -1,4 +1,4 @@
-"""Writing of samples to files: images, sentences, arrays, tables."""
+"""Writing of samples to files: images, sentences, arrays, tables, sound."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,13 +6,15 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from equipoise.core.data import DataSpec, TableLayout
 from equipoise.errors import SettingError
+from equipoise.inference.sound_files import encode_wav, to_waveforms
 from equipoise.runs.artifacts import check_overwrite, encode_lines, encode_npy, encode_png, make_grid, write_bytes
 
-SampleFormat = Literal["png", "npy", "csv", "txt"]
+SampleFormat = Literal["png", "npy", "csv", "txt", "wav"]
 SampleArray = npt.NDArray[np.float32]
 
 
@@ -30,9 +32,10 @@ def write_samples(
     png: a grid of all images, or in a folder one file per image. npy: the array unchanged. csv: points as the rows of
     one table; images and sequences with the rows and columns, the header and the unit of the data's own tables: one
     table each, several of them only into a folder, or one table if each row of the data is a sample. txt: one sentence
-    per line. `format` None: by the extension of `path`; in a folder png for images, csv for points, txt for
-    sentences. `subfolders`: of each sample with its own file in a folder; empty for none. Raises SettingError if these
-    samples cannot be written in that format, RunError if a file exists and `force` is not set.
+    per line. wav: sound, one file each. `format` None: by the extension of `path`; in a folder wav for sound, png for
+    images, csv for points and sequences, txt for sentences. `subfolders`: of each sample with its own file in a folder;
+    empty for none. Raises SettingError if these samples cannot be written in that format, RunError if a file exists and
+    `force` is not set.
     """
     resolved = _resolve_format(path, spec, format, len(samples))
     array = samples.numpy()
@@ -64,12 +67,9 @@ def to_data_unit(array: SampleArray, spec: DataSpec) -> SampleArray:
 def _resolve_format(path: Path, spec: DataSpec, format: SampleFormat | None, count: int) -> SampleFormat:
     """Choose the format for `count` samples and `path`. Raises SettingError if they cannot be written in it."""
     extension = path.suffix.lower().removeprefix(".")
-    supported: tuple[SampleFormat, ...] = ("png", "npy") if spec.is_image else ("csv", "npy")
+    supported = _supported(spec)
     if format is None and extension == "csv" and count == 1 and spec.is_image:
         format = "csv"
-    is_split = _is_split(spec)
-    if spec.vocabulary is not None:
-        supported = ("txt", "npy")
     if format is None:
         default = next((name for name in supported if extension in ("", name)), None)
         if default is None:
@@ -84,13 +84,24 @@ def _resolve_format(path: Path, spec: DataSpec, format: SampleFormat | None, cou
         raise SettingError(f"these samples are {_noun(spec)}, not images; use --format csv or npy")
     if format == "csv" and spec.is_image and spec.shape[0] != 1:
         raise SettingError(f"a table holds one channel, these images have {spec.shape[0]}; use --format npy or png")
-    if format == "csv" and is_split and extension and count > 1:
-        raise SettingError(f"each sample is written to its own table; use a folder, not {path.name}")
+    if format == "wav" and spec.sound is None:
+        raise SettingError(f"these samples are {_noun(spec)}, not sound; use --format {supported[0]} or {supported[1]}")
+    if (format == "wav" or (format == "csv" and _is_split(spec))) and extension and count > 1:
+        kind = "sound file" if format == "wav" else "table"
+        raise SettingError(f"each sample is written to its own {kind}; use a folder, not {path.name}")
     if extension not in ("", format):
         raise SettingError(
             f"--format {format} does not match {path.name}; use a file name ending in .{format}, or a folder"
         )
     return format
+
+
+def _supported(spec: DataSpec) -> tuple[SampleFormat, ...]:
+    """Return the formats that the extension of a file may select; the first is that of a folder by default."""
+    if spec.vocabulary is not None:
+        return "txt", "npy"
+    image: tuple[SampleFormat, ...] = ("png", "npy") if spec.is_image else ("csv", "npy")
+    return ("wav", *image) if spec.sound is not None else image
 
 
 def _noun(spec: DataSpec) -> str:
@@ -112,6 +123,9 @@ def _encode_all(array: SampleArray, format: SampleFormat, spec: DataSpec) -> byt
         return encode_png(make_grid(array))
     if format == "npy":
         return encode_npy(array)
+    if format == "wav" and spec.sound is not None:
+        waveforms = to_waveforms(torch.from_numpy(array), spec, spec.sound)
+        return encode_wav(waveforms[0], spec.sound.sample_rate)
     return _table_csv(array, spec) if spec.is_image or spec.is_sequence else _points_csv(array)
 
 

@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("csv", "png", "npy", "txt"),
+        choices=("csv", "png", "npy", "txt", "wav"),
         help="file format; csv with a folder: one table per image, in the unit of the data; default: by --out",
     )
     parser.add_argument(
