@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from equipoise.core.data import Preparation
+from equipoise.core.files import ending
 from equipoise.data._cache_writer import FORMAT, CacheWriter, DecodingKey, key_digest, names_digest
 from equipoise.data._decoding import Decode, Decoded, decode_files
 from equipoise.data._files import (
@@ -119,7 +120,8 @@ class Decoding:
     `key`: all options of decoding. `decode`: called once for each item. `shape`, `dtype`: of a row. `task`: as
     progress is reported. `tolerance`: largest share of items that may be skipped; with 0, the first one that cannot be
     decoded is an error with its own message. `compare`: whether rows are images (C, H, W) of which near-identical ones
-    are counted.
+    are counted. `optional`: extensions of formats of which decoders read some variants only; those that they do not
+    read are skipped, however many there are.
     """
 
     key: DecodingKey
@@ -129,6 +131,7 @@ class Decoding:
     task: str
     tolerance: float = 0.05
     compare: bool = False
+    optional: tuple[str, ...] = ()
 
 
 def fill_cache(source: Source, cache: Path, decoding: Decoding) -> Iterator[Preparation]:
@@ -154,20 +157,21 @@ def fill_cache(source: Source, cache: Path, decoding: Decoding) -> Iterator[Prep
                     raise DataError(item.reason if item.content else f"{source.location / item.path} {item.reason}")
                 writer.add(item, array)
                 yield Preparation(task, len(writer.contents), len(files))
-        _check_skipped(writer, source, tolerance)
+        _check_skipped(writer, source, decoding)
         groups = near_copies(_map_array(partial / ARRAY, writer), writer.row_digests()) if decoding.compare else None
         (partial / ABOUT).write_text(json.dumps(writer.metadata(files, key, groups)))
         _publish(partial, cache, combined_digest(writer.contents), key)
     save_index(cache, source.location, files, writer.contents)
 
 
-def _check_skipped(writer: CacheWriter, source: Source, tolerance: float) -> None:
+def _check_skipped(writer: CacheWriter, source: Source, decoding: Decoding) -> None:
     """Raise DataError if too many items were skipped, or all are empty."""
     total = format_count(len(writer.contents))
-    if len(writer.skipped) > tolerance * len(writer.contents):
+    skipped = {path: why for path, why in writer.skipped.items() if ending(path) not in decoding.optional}
+    if len(skipped) > decoding.tolerance * len(writer.contents) or (writer.skipped and not writer.paths):
         raise DataError(
             f"{len(writer.skipped):,} of {total} in {source.location} cannot be used, more than "
-            f"{tolerance:.0%}: {format_reasons(writer.skipped)}; repair or remove them"
+            f"{decoding.tolerance:.0%}: {format_reasons(writer.skipped)}; repair or remove them"
         )
     if not writer.paths:
         raise DataError(f"no usable file in {source.location}: all of {total} are empty; add others")

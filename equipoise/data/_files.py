@@ -31,11 +31,11 @@ class File(NamedTuple):
     modified: int
 
 
-def list_files(folder: Path, endings: Collection[str]) -> tuple[File, ...]:
+def list_files(folder: Path, endings: Collection[str], *, junk: bool = False) -> tuple[File, ...]:
     """Return all files below a folder with one of these extensions (".png", any case), sorted by path.
 
-    Hidden files, hidden folders and run folders are excluded; links are followed, but no folder is read twice. Raises
-    DataError if the folder does not exist, is a file, is not readable, or contains no such file.
+    Hidden files, hidden folders and run folders are excluded, and without `junk` what systems leave behind; links are
+    followed, but no folder is read twice. Raises DataError if the folder does not exist, is a file, is not readable, or contains no such file.
     """
     if not folder.exists():
         raise DataError(f"the folder {folder} does not exist")
@@ -45,7 +45,7 @@ def list_files(folder: Path, endings: Collection[str]) -> tuple[File, ...]:
     try:
         result = [
             File(path, status.st_size, status.st_mtime_ns)
-            for path, entry in find_files(str(folder))
+            for path, entry in find_files(str(folder), junk=junk)
             if path.lower().endswith(suffixes)
             for status in (entry.stat(),)
         ]

@@ -16,9 +16,9 @@ from PIL.PngImagePlugin import PngImageFile
 
 from equipoise.data._cache import Decoded, Decoding
 from equipoise.data._image_formats import ENDINGS as ENDINGS
+from equipoise.data._image_formats import HEIF_ENDINGS, has_pages, open_image, upright
 from equipoise.data._image_formats import MAX_PIXELS as MAX_PIXELS
 from equipoise.data._image_formats import ORIENTATION as ORIENTATION
-from equipoise.data._image_formats import has_pages, open_image, upright
 from equipoise.data._pixel_values import Layout as Layout
 from equipoise.data._pixel_values import (
     PixelValues,
@@ -122,7 +122,15 @@ def decoding_key(target: ImageFormat) -> dict[str, object]:
 def image_decoding(target: ImageFormat) -> Decoding:
     """Return how a set of images becomes rows of the cache."""
     shape = (3, target.size, target.size)
-    return Decoding(decoding_key(target), partial(_decode_item, target), shape, target.dtype, TASK, compare=True)
+    return Decoding(
+        decoding_key(target),
+        partial(_decode_item, target),
+        shape,
+        target.dtype,
+        TASK,
+        compare=True,
+        optional=HEIF_ENDINGS,
+    )
 
 
 def _decode_item(target: ImageFormat, content: bytes, path: str) -> Decoded:

@@ -18,6 +18,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from equipoise.errors import DataError
 
+HEIF_ENDINGS = (".heic", ".heif", ".hif")
+"""Extensions of the format of phones, which needs an optional package."""
 EIGHT_BIT_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif"),
     *(".heic", ".heif", ".hif", ".avif", ".pbm"),

@@ -23,12 +23,11 @@ from equipoise.core.files import (
 from equipoise.data._archives import CompressedTarStorage, open_archive
 from equipoise.data._array_sources import open_archive_of_arrays, open_array, open_folder_of_arrays
 from equipoise.data._files import File, agree, format_count, printable
-from equipoise.data._image_formats import ENDINGS
+from equipoise.data._image_formats import ENDINGS, HEIF_ENDINGS
 from equipoise.data._parquet import open_parquet
 from equipoise.data._sources import FolderStorage, Source, Storage
 from equipoise.errors import DataError
 
-HEIF_ENDINGS = (".heic", ".heif", ".hif")
 CONTAINER_ENDINGS = (*ARCHIVE_ENDINGS, *PARQUET_ENDINGS)
 FEW_IMAGES = 10
 """Number of images next to archives or Parquet files up to which they are taken for previews."""

@@ -78,6 +78,6 @@ class FolderStorage:
         return (self.folder / path).open("rb")
 
 
-def open_folder(folder: Path, endings: Collection[str]) -> Source:
+def open_folder(folder: Path, endings: Collection[str], *, junk: bool = False) -> Source:
     """Return the files below a folder with one of these extensions; see :func:`~equipoise.data._files.list_files`."""
-    return Source(folder, list_files(folder, endings), FolderStorage(folder))
+    return Source(folder, list_files(folder, endings, junk=junk), FolderStorage(folder))

@@ -231,7 +231,7 @@ class ImageFolder:
     def _read(self, location: Path) -> tuple[Source, Assignment, list[str]]:
         """Return the images to use, their splits and labels, and notes."""
         if self._is_old:
-            source = _cache.open_folder(location, OLD_ENDINGS)
+            source = _cache.open_folder(location, OLD_ENDINGS, junk=True)
             return source, assign_by_top_folder([file.path for file in source.files]), []
         options = AssignmentOptions(self.labels, self.label_column, self.split)
         return assign(open_images(location, self.key), options)

@@ -133,7 +133,7 @@ def _detect_file_reader(word: str, path: Path, kind: FileKind | None) -> FolderR
     """Return the name of the data set that reads a file. Raises DataError if none does."""
     if kind == "text":
         return "text_lines"
-    if kind == "array" and path.suffix.lower() == ".npy" and _is_series(path):
+    if kind == "array" and path.suffix.lower() == ".npy" and _is_table(path):
         return "csv_windows"
     if kind in ("array", "container", "table", "sound"):
         return READERS[kind]
@@ -143,15 +143,27 @@ def _detect_file_reader(word: str, path: Path, kind: FileKind | None) -> FolderR
     )
 
 
-def _is_series(path: Path) -> bool:
-    """Return whether the array in a .npy file is a series of numbers, not one or several images."""
+def _shape(path: Path) -> tuple[int, ...] | None:
+    """Return the shape of the array in a .npy file; None if it cannot be read, which the data set reports."""
     try:
         shape: tuple[int, ...] = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (OSError, ValueError, EOFError):  # The data set reports it.
+    except (OSError, ValueError, EOFError):
+        return None
+    return shape
+
+
+def _is_table(path: Path) -> bool:
+    """Return whether the array in a .npy file is a table or a series of numbers, not several images."""
+    shape = _shape(path)
+    return shape is not None and len(shape) <= 2
+
+
+def _is_series(path: Path) -> bool:
+    """Return whether the array in a .npy file of a folder is a series of numbers, not one or several images."""
+    shape = _shape(path)
+    if shape is None or len(shape) > 2:
         return False
-    if len(shape) != 2:
-        return len(shape) < 2
-    return min(shape) < NARROW_SIDE or max(shape) >= NARROW_RATIO * min(shape)
+    return len(shape) < 2 or min(shape) < NARROW_SIDE or max(shape) >= NARROW_RATIO * min(shape)
 
 
 def read_path_with(reader: str, path: str) -> PlugSpec:

@@ -154,8 +154,8 @@ def test_subfolders_are_classes_at_any_depth(tmp_path, data):
             assert name.startswith(resolved.classes[label] + "/")
     assert notes(data())[-2:] == [
         "3 classes, by subfolder: class 2 3, class 10 1, ünï 漢字 2",
-        "3 classes have fewer than 10 images: class 2 3, class 10 1, ünï 漢字 2; samples of so few are copies: add images, "
-        "or choose others with data.classes",
+        "3 classes have fewer than 10 images: class 2 3, class 10 1, ünï 漢字 2; samples of so few are copies: add "
+        "images, or choose others with data.classes",
     ]
 
 
@@ -318,3 +318,72 @@ def test_folder_of_bad_images_is_refused(tmp_path, working_directory, error_line
     )
     assert snapshot(tmp_path / "in") == before
     assert not (tmp_path / "run").exists()
+
+
+def phone_folder(folder):
+    """Write the case of the issue: turned photographs, and what phones, Macs and Windows leave behind."""
+    generator = np.random.default_rng(12)
+    for name in ("__MACOSX/photos", "photos/.ipynb_checkpoints", "photos/@eaDir"):
+        (folder / name).mkdir(parents=True)
+    for number in range(60):
+        pixels = np.full((60, 80, 3), (190.0, 210.0, 250.0))
+        pixels[int(generator.integers(25, 35)) :] = (50, 80, 30)
+        pixels = (pixels + generator.normal(0, 8, pixels.shape)).clip(0, 255).astype(np.uint8)
+        picture, exif = Image.fromarray(pixels), Image.Exif()
+        if number % 3 == 0:
+            exif[0x112], picture = 6, picture.rotate(90, expand=True)
+        picture.save(folder / f"photos/IMG_{number:04d}.JPG", exif=exif)
+    for number in range(3):
+        shutil.copy(folder / "photos/IMG_0001.JPG", folder / f"photos/IMG_0001 ({number + 1}).JPG")
+    picture.resize((20, 15)).save(folder / "photos/@eaDir/SYNO_1.jpg")
+    picture.save(folder / "photos/.ipynb_checkpoints/IMG-checkpoint.jpg")
+    for name in ("__MACOSX/photos/._IMG_0001.JPG", "photos/Thumbs.db", "photos/desktop.ini", ".DS_Store"):
+        (folder / name).write_bytes(b"x" * 50)
+    picture.save(folder / "photos/a.gif")
+
+
+def test_photographs_of_a_phone(tmp_path, data):
+    phone_folder(tmp_path / "in")
+    for number in range(9):
+        (tmp_path / "in" / "photos" / f"{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+        (tmp_path / "in" / "photos" / f"{number}.MOV").write_bytes(b"x")
+    messages = notes(data(image_size=32))
+    assert "9 files were left out: 9 .mov (video: extract frames)" in messages
+    assert "3 files have the same content as another; all are used" in messages
+    assert not any("nearly identical" in message for message in messages)
+    resolved = data(image_size=32).resolve()
+    assert resolved.count("train") + resolved.count("held_out") == 64
+    assert len(resolved.skipped()) == 18
+    images, _ = all_images(resolved, "train")
+    assert (images[:, 2, :8].mean((1, 2)) > images[:, 2, -8:].mean((1, 2)) + 100).all(), "the sky is above the ground"
+
+
+def test_heic_without_its_package_is_counted(tmp_path, data, monkeypatch):
+    write(tmp_path / "in", numbered(10))
+    for number in range(4):
+        (tmp_path / "in" / f"{number}.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    monkeypatch.setattr("equipoise.data._image_sources.find_spec", lambda name: None)
+    assert "4 files were left out: 4 .heic (install equipoise[heic])" in notes(data())
+
+
+def test_images_with_a_wrong_or_missing_extension_are_read(tmp_path, data):
+    write(tmp_path / "in", numbered(10))
+    (tmp_path / "in" / "000.png").rename(tmp_path / "in" / "000.jpg")
+    (tmp_path / "in" / "001.png").rename(tmp_path / "in" / "001")
+    (tmp_path / "in" / "002.png").rename(tmp_path / "in" / "002.download")
+    assert data().resolve().count("train") == 9
+    assert data().resolve().skipped() == {}
+
+
+def test_left_out_files_are_listed_in_the_run(tmp_path, working_directory):
+    write(tmp_path / "in", numbered(12), (16, 16))
+    (tmp_path / "in" / "007.png").write_bytes((tmp_path / "in" / "007.png").read_bytes()[:100])
+    (tmp_path / "in" / "clip\x1b.mp4").write_bytes(b"x")
+    write(tmp_path / "in", numbered(30, "more"), (16, 16), seed=1)
+    model = PlugSpec("dcgan", {"width": 4, "latent_dim": 6})
+    experiment = Experiment(data=PlugSpec("in"), model=model, steps=1, batch_size=4, threads=1, precision="fp32")
+    list(launch.start(experiment, tmp_path / "run"))
+    assert (tmp_path / "run" / "skipped.txt").read_text().splitlines() == [
+        "007.png\tdamaged or truncated",
+        "clip\\x1b.mp4\tvideo: extract frames",
+    ]

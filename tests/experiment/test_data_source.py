@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from equipoise.errors import DataError, UnknownNameError
@@ -71,3 +72,68 @@ def test_unknown_word_is_reported() -> None:
         UnknownNameError, match="there is no data set 'digts' and no folder or file of that name; did you mean 'digits'"
     ):
         complete(Experiment(data=PlugSpec("digts")))
+
+
+def write(folder: Path, **counts: int) -> None:
+    """Write empty files: the number of each extension."""
+    folder.mkdir()
+    for suffix, count in counts.items():
+        for number in range(count):
+            (folder / f"{number}.{suffix}").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("counts", "reader"),
+    [
+        ({"png": 30, "csv": 1}, "image_folder"),
+        ({"png": 30, "csv": 30}, "image_folder"),
+        ({"png": 1, "csv": 30}, "csv_windows"),
+        ({"png": 30, "json": 30}, "image_folder"),
+        ({"wav": 30, "csv": 1, "png": 2}, "audio_folder"),
+        ({"npz": 30}, "image_folder"),
+        ({"parquet": 2, "png": 1}, "image_folder"),
+        ({"zip": 1}, "image_folder"),
+        ({"tar": 3, "txt": 1}, "image_folder"),
+        ({"HEIC": 3}, "image_folder"),
+    ],
+)
+def test_most_files_decide_the_reader(working_directory: Path, counts: dict[str, int], reader: str) -> None:
+    write(working_directory / "in", **counts)
+    assert detect_reader("in")[0] == reader
+
+
+@pytest.mark.parametrize(
+    ("shape", "reader"),
+    [((20, 16, 16), "image_folder"), ((64, 64), "image_folder"), ((128, 3), "csv_windows"), ((500,), "csv_windows")],
+)
+def test_shape_of_arrays_decides_the_reader(working_directory: Path, shape: tuple[int, ...], reader: str) -> None:
+    np.save(working_directory / "a.npy", np.zeros(shape))
+    (working_directory / "in").mkdir()
+    np.save(working_directory / "in" / "a.npy", np.zeros(shape))
+    assert detect_reader("in")[0] == reader
+    if shape != (64, 64):  # alone, a table of numbers
+        assert detect_reader("a.npy")[0] == reader
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tgz", "a.npz", "a.parquet"])
+def test_files_of_images(working_directory: Path, name: str) -> None:
+    (working_directory / name).write_bytes(b"")
+    assert is_path(name)
+    assert parse_data_source(name) == PlugSpec("image_folder", {"folder": str((working_directory / name).resolve())})
+
+
+def test_missing_file_is_reported() -> None:
+    with pytest.raises(DataError, match=r"there is no file faces.zip; check the path"):
+        parse_data_source("faces.zip")
+
+
+def test_images_without_extension_are_noticed(working_directory: Path) -> None:
+    (working_directory / "in").mkdir()
+    (working_directory / "in" / "IMG_1").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert detect_reader("in")[0] == "image_folder"
+
+
+def test_other_files_are_named(working_directory: Path) -> None:
+    write(working_directory / "in", mp4=3, md=1)
+    with pytest.raises(DataError, match=r"no sound; it has 3 .mp4, 1 .md; give a folder that does$"):
+        detect_reader("in")
