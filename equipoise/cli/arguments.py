@@ -78,13 +78,17 @@ def output_folder(text: str | None) -> Path | None:
 
 
 def parse_pairs(words: Sequence[str], flag: str) -> dict[str, str]:
-    """Parse `name=value` words into a mapping. Raises SettingError for a word without an equals sign."""
-    result = {}
+    """Parse `name=value` words into a mapping.
+
+    Raises SettingError for a word without an equals sign, and for a name that is given two values.
+    """
+    result: dict[str, str] = {}
     for word in words:
-        name, equals, value = word.partition("=")
+        name, equals, value = (part.strip() for part in word.partition("="))
         if not equals or not name:
             raise SettingError(f"{flag} takes name=value, not '{word}'")
-        result[name.strip()] = value.strip()
+        if result.setdefault(name, value) != value:
+            raise SettingError(f"{flag} sets {name} twice, to {result[name]} and to {value}; remove one of them")
     return result
 
 

@@ -187,7 +187,10 @@ def test_unknown_names_suggest_similar_ones(tmp_path: Path, text: str, words: st
         ('data = "digits"\nsteps = 2.5', "steps = 2.5: it must be a whole number, not a decimal number"),
         ("data = 3", "data = 3: "),
         ('data = "digits"\n[knobs]\nlr_g = "fast"', "lr_g = 'fast': it must be a number, or a schedule"),
-        ('data = "digits"\n[model]\nname = "dcgan"\nwidth = "wide"', "width = 'wide': it must be a whole number, not a text"),
+        (
+            'data = "digits"\n[model]\nname = "dcgan"\nwidth = "wide"',
+            "width = 'wide': it must be a whole number, not a text",
+        ),
         ('data = "digits"\nsteps = 0', "steps = 0: it must be at least 1"),
         ('data = "digits"\nbatch_size = -4', "batch_size = -4: it must be at least 1"),
         ('data = "digits', "wrong.toml cannot be read as TOML"),
