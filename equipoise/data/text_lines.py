@@ -69,7 +69,7 @@ class TextLines:
     def resolve(self) -> Self:
         """Return the data set with the full path, and with length, vocabulary and digest as read.
 
-        Raises DataError for a file that is empty, not text, of one line, or changed since `digest` was computed; for
+        Raises DataError for a file that is empty, not text, of one line of which a share is held out, or changed since `digest` was computed; for
         more words than `most`; for a word that is not in `words`.
         """
         return self._parse()[0]
@@ -108,7 +108,7 @@ class TextLines:
         words = self.words or (ENDING, *self._choose_words(truncated, held_out, path))
         if words[:1] != (ENDING,):
             words = (ENDING, *words)
-        if len(set(map(tuple, truncated))) == 1:
+        if self.held_out and len(set(map(tuple, truncated))) == 1:
             raise DataError(f"{path} contains only one distinct line; use a file with many lines")
         target = sum(held_out)
         if UNKNOWN in words:  # Lines that differ only in unknown words are equal.

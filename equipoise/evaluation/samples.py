@@ -96,7 +96,10 @@ def read_samples(path: Path, count: int | None, spec: DataSpec) -> SampleSet:
         raise DataError(f"{path} contains {len(samples)} sample; metrics need at least 2, better a thousand")
     if tuple(samples.shape[1:]) != spec.shape:
         actual, expected = (" x ".join(map(str, shape)) for shape in (samples.shape[1:], spec.shape))
-        raise DataError(f"the samples in {path} are {actual}, but the reals are {expected}; resize them")
+        raise DataError(
+            f"the samples in {path} have {actual} values each, but the reals are {describe_spec(spec)}, {expected} "
+            "values; compare samples of one kind and size"
+        )
     return SampleSet(samples, {"files": str(path)})
 
 
@@ -122,10 +125,7 @@ def _array(path: Path) -> Tensor:
         raise DataError(f"{path} is not an array of numbers; write it with numpy.save") from error
     if numbers.dtype.kind != "f" or numbers.ndim < 2:
         raise DataError(f"{path} is {numbers.dtype} of shape {numbers.shape}; it must be float (N, C, H, W) or (N, D)")
-    samples = torch.from_numpy(numbers.astype(np.float32))
-    if samples.ndim == 4 and samples.abs().nan_to_num().max() > 1:
-        raise DataError(f"{path} contains image values outside [-1, 1]; rescale them")
-    return samples
+    return torch.from_numpy(numbers.astype(np.float32))
 
 
 def check_finite(samples: Tensor) -> None:

@@ -23,6 +23,8 @@ from equipoise.experiment.settings import PlugSpec
 
 MAX_SIZE = 128
 """Largest size in pixels at which images are compared by default: feature networks resize them to 96 or 299."""
+MAX_BYTE = 255
+"""Largest value of images of 8 bits."""
 FORMAT_OPTIONS = frozenset(
     {"image_size", "channels", "fit", "background", "alpha", "black", "white", "layout", "cache"}
     | {"low", "high", "window", "stride", "columns", "unit", "words", "length", "rare"}
@@ -34,6 +36,9 @@ OUTER: Mapping[str, Callable[[Iterable[float]], float]] = {
     **dict.fromkeys(("high", "white", "channels", "length"), max),
 }
 """Options whose values on both sides are combined, and how."""
+
+FRACTIONS = ((-1, 1), (0, 1))
+"""Ranges of arrays that are scales of their own, such as that of generated samples; they are not combined."""
 
 OptionValues = Mapping[str, object]
 
@@ -66,12 +71,17 @@ class OpenedPair(NamedTuple):
 def open_data(plug: PlugSpec, *, is_whole: bool = False) -> OpenedData:
     """Prepare and resolve a data set. `is_whole`: use all of it, without labels, instead of holding out a share."""
     if is_whole:
-        whole: OptionValues = {"held_out": 0.0, "classes": ()}
-        plug = plug.with_options(**{name: value for name, value in whole.items() if name in option_names(plug.name)})
+        whole = {"held_out": 0.0, "labels": "none", "split": plug.options.get("split", "all")}
+        plug = plug.with_options(**_known(plug.name, whole))
     data: DataSet = catalog.build("data", plug.name, plug.options)
     notes = tuple(preparation.note for preparation in data.prepare() if preparation.note)
     resolved: DataSet = data.resolve()
     return OpenedData(plug, resolved, notes, is_whole)
+
+
+def _known(name: str, values: OptionValues) -> dict[str, object]:
+    """Return the options that a data set has."""
+    return {option: value for option, value in values.items() if option in option_names(name)}
 
 
 def option_names(name: str) -> frozenset[str]:
@@ -85,18 +95,27 @@ def open_for_run(against: str, trained: PlugSpec, spec: DataSpec, options: Optio
     A path is used as a whole, unless it is the text that the run was trained on.
     """
     plug = parse_data_source(against)
-    names = option_names(plug.name)
+    check_options(options, [plug.name])
     if spec.is_image:
-        shape = {"image_size": spec.shape[-1], "channels": spec.shape[0]}
-        plug = plug.with_options(**{name: value for name, value in shape.items() if name in names})
+        plug = plug.with_options(**_known(plug.name, {"image_size": spec.shape[-1], "channels": spec.shape[0]}))
     if not is_path(against):
         return open_data(plug.with_options(**options))
     if plug.name == "text_lines" and spec.vocabulary is not None:
         return _open_text_for_run(plug, trained, spec, options)
     if trained.name == plug.name:
-        shared = {name: value for name, value in trained.options.items() if name in FORMAT_OPTIONS & names}
-        plug = plug.with_options(**{name: value for name, value in shared.items() if name not in plug.options})
+        shared = {name: value for name, value in trained.options.items() if name in FORMAT_OPTIONS}
+        plug = PlugSpec(plug.name, {**shared, **plug.options})
+        if _is_deep(trained):  # images of 8 bits in the folder have their own scale
+            plug = plug.with_options(full_scale=True)
     return open_data(plug.with_options(**options), is_whole=True)
+
+
+def _is_deep(trained: PlugSpec) -> bool:
+    """Return whether images that a run was trained on have values of more than 8 bits, or fractions."""
+    black, white = (trained.options.get(name) for name in ("black", "white"))
+    if not isinstance(black, int | float) or not isinstance(white, int | float):
+        return False
+    return white > MAX_BYTE or white <= 1 or black < 0
 
 
 def _open_text_for_run(plug: PlugSpec, trained: PlugSpec, spec: DataSpec, options: OptionValues) -> OpenedData:
@@ -134,26 +153,23 @@ def open_pair(samples: Path, against: str, options: OptionValues) -> OpenedPair:
     return OpenedPair(*opened)
 
 
-def detect_sample_reader(samples: Path) -> str | None:
-    """Return the name of the data set that reads samples; None if there is none. Raises DataError without the path."""
+def detect_sample_reader(samples: Path) -> str:
+    """Return the name of the data set that reads samples. Raises DataError if there are none."""
     if not samples.exists():
         raise DataError(f"{samples} does not exist; give a run, or samples in a folder, an archive, an array or a text")
-    if samples.suffix.lower() == ".npy":
-        return None
     return detect_reader(str(samples))[0]
 
 
-def _open_against_name(samples: Path, reader: str | None, plug: PlugSpec, options: OptionValues) -> OpenedPair:
+def _open_against_name(samples: Path, reader: str, plug: PlugSpec, options: OptionValues) -> OpenedPair:
     """Open samples and a named data set: images of the samples get its size and colour."""
     names = option_names(plug.name)
-    check_options(options, [plug.name] if reader is None else [plug.name, reader])
-    plug = plug.with_options(**{name: value for name, value in options.items() if name in names})
+    check_options(options, [plug.name, reader])
+    plug = plug.with_options(**_known(plug.name, options))
     reals = open_data(plug)
     if reader != "image_folder" or not _is_square(reals.data.spec):
         return OpenedPair(reals, None)
     sample_plug = read_path_with(reader, str(samples))
-    of_samples = option_names(reader)
-    sample_plug = sample_plug.with_options(**{name: value for name, value in options.items() if name in of_samples})
+    sample_plug = sample_plug.with_options(**_known(reader, options))
     if "image_size" in names - options.keys() and (size := own_size(sample_plug)):
         with suppress(SettingError):  # It has certain sizes only; samples are resized then.
             reals = open_data(plug.with_options(image_size=min(size, reals.data.spec.shape[-1])))
@@ -184,7 +200,11 @@ def check_options(options: OptionValues, readers: list[str]) -> None:
 def _shared_options(first: DataSet, second: DataSet) -> dict[str, object]:
     """Return the options that two data sets of one kind resolved differently, with the value that both must have."""
     result: dict[str, object] = {}
+    ranges = [(getattr(data, "black", None), getattr(data, "white", None)) for data in (first, second)]
+    has_own_scales = any(values in FRACTIONS for values in ranges)
     for name, choose in OUTER.items():
+        if has_own_scales and name in ("black", "white"):
+            continue
         values = [value for data in (first, second) if (value := getattr(data, name, None)) is not None]
         if len(values) == 2 and values[0] != values[1]:
             result[name] = _outer(values, choose, name)

@@ -67,7 +67,9 @@ class SelectableFeaturesMixin(FeatureMetricMixin):
     @property
     def suited_to(self) -> str:
         """The data that the selected features are defined for."""
-        return {"samples": "points, sequences or images", "pixels": "images"}.get(self.features_from, "grey or colour images")
+        return {"samples": "points, sequences or images", "pixels": "images"}.get(
+            self.features_from, "grey or colour images"
+        )
 
     def suits(self, spec: DataSpec) -> bool:
         """Return whether the data are images; or points or sequences, which need `features_from = samples`."""
