@@ -103,7 +103,7 @@ def _check(black: float, white: float) -> None:
 
 def _check_kinds(statistics: ValueStatistics) -> None:
     """Raise DataError for whole numbers and fractions of different scales in one set."""
-    if statistics.mixed and statistics.high > INCOMPARABLE:
+    if statistics.mixed and statistics.kind_ratio > INCOMPARABLE:
         types = ", ".join(f"{count:,} of {name}" for name, count in sorted(statistics.types.items()))
         raise DataError(
             f"the images have different kinds of values ({types}) up to {_number(statistics.high)}, without a common "

@@ -32,7 +32,7 @@ from equipoise.data._pixel_values import (
 from equipoise.data._sources import Source
 from equipoise.errors import DataError
 
-VERSION = 2
+VERSION = 3
 """Version of the statistics; incremented when they change."""
 TASK = "measuring values"
 MAX_MEASURED = 4000
@@ -54,25 +54,30 @@ TYPE_LIMITS, HUGE = (2**15 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1), 1e15
 
 
 class ItemKind(NamedTuple):
-    """What the header of an image says. `layout`: of an array with channels. `ambiguous`: whether it could be both."""
+    """What the header of an image says. `layout`: of an array with channels. `ambiguous`: whether it could be both.
+
+    `readable`: whether there is a header.
+    """
 
     deep: bool = False
     layout: Layout | None = None
     ambiguous: bool = False
+    readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ValueStatistics:
     """Statistics of the values of a set of images.
 
-    `images`, `deep`, `measured`: number of images, of those with more than 8 bits, and of those that were read.
-    `types`: number of measured images per type, such as uint16. `layouts`: number of arrays per layout; `ambiguous`:
-    of those that could be both. `whole`: whether all values are whole numbers; `mixed`: whether the images of some
-    types have whole numbers and others fractions. `low`, `high`: extremes without `mark`, a value far from all others;
-    `mark_share`: its share. `inner_low`, `inner_high`: extremes without rare values that are far from the others.
-    `quantiles`: at PERCENTILES. `highest`: number of images per bits of their largest value.
-    `constant`: number of images with a single value; `inverted`: whose smaller values are brighter, as their file
-    says; `bright_borders`, `dark_borders`: whose border is far brighter or darker than their centre.
+    `images`, `deep`, `measured`: number of images with a header, of those with more than 8 bits, and of those that were
+    read. `types`: number of measured images per type, such as uint16. `layouts`: number of arrays per layout;
+    `ambiguous`: of those that could be both. `whole`: whether all values are whole numbers; `mixed`: whether some
+    images have whole numbers and others fractions; `kind_ratio`: of the largest values of both kinds, 1 otherwise.
+    `low`, `high`: extremes without `mark`, a value far from all others; `mark_share`: its share. `inner_low`,
+    `inner_high`: extremes without rare values that are far from the others. `quantiles`: at PERCENTILES. `highest`:
+    number of images per bits of their largest value. `constant`: number of images with a single value; `inverted`:
+    whose smaller values are brighter, as their file says; `bright_borders`, `dark_borders`: whose border is far
+    brighter or darker than their centre.
     """
 
     images: int
@@ -83,6 +88,7 @@ class ValueStatistics:
     ambiguous: int = 0
     whole: bool = True
     mixed: bool = False
+    kind_ratio: float = 1.0
     low: float = 0.0
     high: float = 0.0
     inner_low: float = 0.0
@@ -105,7 +111,7 @@ def measure_values(source: Source, cache: Path) -> Generator[Preparation, None, 
     if stored is not None:
         return stored
     result = yield from _measure(source)
-    if result.deep or len(source.files) > result.measured:
+    if any(not file.path.lower().endswith(EIGHT_BIT_ENDINGS) for file in source.files):
         with report_write_errors(cache):
             path.parent.mkdir(parents=True, exist_ok=True)
             partial_path = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -133,7 +139,8 @@ def _measure(source: Source) -> Generator[Preparation, None, ValueStatistics]:
         path: read_item_kind(source, path, known) for path in paths if not path.lower().endswith(EIGHT_BIT_ENDINGS)
     }
     layouts: Counter[str] = Counter(kind.layout for kind in kinds.values() if kind.layout)
-    base = ValueStatistics(len(paths), layouts=dict(layouts), ambiguous=sum(kind.ambiguous for kind in kinds.values()))
+    readable = len(paths) - sum(not kind.readable for kind in kinds.values())
+    base = ValueStatistics(readable, layouts=dict(layouts), ambiguous=sum(kind.ambiguous for kind in kinds.values()))
     deep = [file for file in source.files if file.path in kinds and kinds[file.path].deep]
     step = -(-len(deep) // MAX_MEASURED)
     chosen = deep[:: step or 1]
@@ -170,11 +177,11 @@ def read_item_kind(source: Source, path: str, known: dict[bytes, ItemKind]) -> I
                 known[start] = kind
             return kind
     except Exception:  # Decoding reports the reason.
-        return ItemKind()
+        return ItemKind(readable=False)
 
 
-HEAD = 4
-"""Number of statistics before the values in a row: low, high, border, centre."""
+HEAD = 5
+"""Number of statistics before the values in a row: low, high, border, centre, and whether all are whole numbers."""
 
 
 def _read_values(kept: int, layout: Layout | None, content: bytes, path: str) -> Decoded:
@@ -202,7 +209,7 @@ def _read_values(kept: int, layout: Layout | None, content: bytes, path: str) ->
         "constant": int(low == high),
         "inverted": int(pixels.inverted),
     }
-    return Decoded(np.concatenate([[low, high, border, centre], sample]), facts)
+    return Decoded(np.concatenate([[low, high, border, centre, float(is_whole)], sample]), facts)
 
 
 def _load_values(content: bytes, layout: Layout | None) -> PixelValues:
@@ -236,6 +243,7 @@ def _summarise(
         ambiguous=base.ambiguous,
         whole=facts["whole"] == len(rows),
         mixed=0 < facts["whole"] < len(rows),
+        kind_ratio=_kind_ratio(heads),
         low=float(values[0]),
         high=float(values[-1]),
         inner_low=inner_low,
@@ -249,6 +257,15 @@ def _summarise(
         bright_borders=int((contrast > 0.3).sum()) if mark is None else 0,
         dark_borders=int((contrast < -0.3).sum()) if mark is None else 0,
     )
+
+
+def _kind_ratio(heads: npt.NDArray[np.float64]) -> float:
+    """Return the ratio of the largest absolute values of whole numbers and of fractions, at least 1."""
+    largest, is_whole = np.abs(heads[:, :2]).max(axis=1), heads[:, 4] > 0
+    if is_whole.all() or not is_whole.any():
+        return 1.0
+    whole, fractions = float(largest[is_whole].max()), float(largest[~is_whole].max())
+    return max(whole, fractions) / max(min(whole, fractions), 1e-300)
 
 
 def _find_mark(sample: npt.NDArray[np.float64]) -> tuple[float | None, float]:

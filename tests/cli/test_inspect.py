@@ -58,7 +58,7 @@ def test_a_folder_of_images(inspect, call, tmp_path):
     code, out, err = call("inspect", "in", "--no-estimate")
     assert (code, err) == (0, "")
     assert "4 are not square: the centre crop removes 50% of each on average" in out
-    assert "1 more than one of each, in 1 group of equal pixels: 003.png = copy.png" in out
+    assert "1 surplus in 1 group of equal pixels: 003.png = copy.png" in out
     assert "1 damaged: broken.png (empty)" in out
 
 

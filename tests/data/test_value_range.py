@@ -260,4 +260,13 @@ def test_unusable_images_do_not_count(write, measure):
     np.save(content, np.full((SIDE, SIDE), np.nan))
     (folder / "nan.npy").write_bytes(content.getvalue())
     (folder / "cut.png").write_bytes((folder / "0-000.png").read_bytes()[:60])
-    assert measure(folder).white == 4095
+    (folder / "words.png").write_text("no image")
+    measured = measure(folder)
+    assert (measured.white, measured.full_scale) == (4095, False)
+    assert not any("8 bits, and" in note for note in measured.notes)
+
+
+def test_whole_numbers_and_fractions_of_one_unit_are_scaled_together(write, measure):
+    folder = write(pictures(5, 3000).astype(np.int16) - 500, (pictures(5, 3000, seed=1) - 500).astype(np.float32))
+    measured = measure(folder)
+    assert (measured.black, measured.white) == pytest.approx((-500, 2499), abs=1)

@@ -163,7 +163,7 @@ def _copy_lines(summary: "ImageSummary") -> Iterator[str]:
             number = sum(len(group) - 1 for group in groups)
             listed = "; ".join(" = ".join(map(printable, group[:3])) for group in groups[:3])
             count = f"{len(groups):,} group{'s' * (len(groups) != 1)}"
-            yield f"{number:,} more than one of each, in {count} {what}: {listed}{_more(groups, 3)}"
+            yield f"{number:,} surplus in {count} {what}: {listed}{_more(groups, 3)}"
 
 
 def _unusual_lines(summary: "ImageSummary") -> Iterator[str]:
