@@ -15,7 +15,7 @@ from equipoise.core import catalog
 from equipoise.core.controller import AnyController
 from equipoise.core.data import DataSet
 from equipoise.core.knobs import Knobs, check_turnable
-from equipoise.core.metric import FeatureMetric, Metric, PairedMetric, ReferenceSet
+from equipoise.core.metric import FeatureMetric, Metric, PairedMetric, ReferenceSet, explain_unsuitable
 from equipoise.core.model import AnyBatch, Model
 from equipoise.core.schedules import check_range
 from equipoise.diagnosis.remedies import RepairSettings
@@ -130,7 +130,7 @@ def _notes(experiment: Experiment, threads: int) -> tuple[str, ...]:
     """Return what the user should know about the settings of the run."""
     notes = []
     if experiment.threads is not None and experiment.threads > threads:
-        notes.append(f"threads = {experiment.threads}: this machine has {threads} cores, so {threads} threads are used")
+        notes.append(f"threads = {experiment.threads} is more than the cores of this machine; {threads} used")
     if experiment.budget is not None and experiment.steps is not None:
         notes.append(
             f"{experiment.steps:,} steps fit into the time budget of {experiment.budget:g} seconds, by a measurement"
@@ -259,7 +259,7 @@ def _build_metric(model: Model[Knobs], data: DataSet, spec: PlugSpec) -> Metric:
     if not isinstance(metric, Metric):
         raise SettingError(f"'{spec.name}' cannot be computed during training; use equipoise evaluate afterwards")
     if not metric.suits(data.spec):
-        raise SettingError(f"the metric '{spec.name}' does not suit this data; choose another, or --metric none")
+        raise SettingError(f"{explain_unsuitable(spec.name, metric, data.spec)}; choose one, or --metric none")
     if isinstance(metric, PairedMetric) and model.source is None:
         raise SettingError(f"'{spec.name}' needs a model that translates inputs; {model.name} generates from noise")
     return metric

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from equipoise.core import catalog, printing
 from equipoise.core.files import (
@@ -143,27 +144,34 @@ def _detect_file_reader(word: str, path: Path, kind: FileKind | None) -> FolderR
     )
 
 
-def _shape(path: Path) -> tuple[int, ...] | None:
-    """Return the shape of the array in a .npy file; None if it cannot be read, which the data set reports."""
+def _open_array(path: Path) -> npt.NDArray[np.generic] | None:
+    """Map the array in a .npy file to memory; None if it cannot be read, which the data set reports."""
     try:
-        shape: tuple[int, ...] = np.load(path, mmap_mode="r", allow_pickle=False).shape
+        array: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return shape
+    return array
 
 
 def _is_table(path: Path) -> bool:
-    """Return whether the array in a .npy file is a table or a series of numbers, not several images."""
-    shape = _shape(path)
-    return shape is not None and len(shape) <= 2
+    """Return whether the array in a .npy file is a table, a series of numbers or several series, not several images.
+
+    Several series are (N, length, channels), long and narrow, of numbers that are no bytes.
+    """
+    array = _open_array(path)
+    if array is None or array.ndim != 3 or array.dtype == np.uint8:
+        return array is not None and array.ndim <= 2
+    count, length, channels = array.shape
+    is_colour_image = channels in (3, 4) and max(count, length) < 2 * min(count, length)
+    return channels < 2 * NARROW_SIDE and length >= 2 * channels and not is_colour_image
 
 
 def _is_series(path: Path) -> bool:
     """Return whether the array in a .npy file of a folder is a series of numbers, not one or several images."""
-    shape = _shape(path)
-    if shape is None or len(shape) > 2:
+    array = _open_array(path)
+    if array is None or array.ndim > 2:
         return False
-    return len(shape) < 2 or min(shape) < NARROW_SIDE or max(shape) >= NARROW_RATIO * min(shape)
+    return array.ndim < 2 or min(array.shape) < NARROW_SIDE or max(array.shape) >= NARROW_RATIO * min(array.shape)
 
 
 def read_path_with(reader: str, path: str) -> PlugSpec:

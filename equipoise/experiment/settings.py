@@ -294,9 +294,16 @@ class Experiment:
         return {kind: plug for kind, plug in plugs.items() if plug is not None}
 
     def check_ranges(self) -> None:
-        """Raise SettingError for a number outside the range of its setting, UnknownNameError for an invalid choice."""
+        """Raise SettingError for a number outside the range of its setting, UnknownNameError for an invalid choice.
+
+        Options of plugs, whose ranges the plugs check, must be finite.
+        """
         for name, spec in setting_specs().items():
-            spec.check(name, getattr(self, name))
+            value = getattr(self, name)
+            spec.check(name, value)
+            for option, number in value.options.items() if isinstance(value, PlugSpec) else ():
+                if isinstance(number, float) and not math.isfinite(number):
+                    raise SettingError(f"{name}.{option} = {number}: it must be a finite number")
 
     def to_json(self) -> dict[str, object]:
         """Return the settings that are not None, as JSON values."""

@@ -152,3 +152,39 @@ def test_truncated_last_event_is_ignored(cut_off: Path, trained: Path) -> None:
 def test_fewer_steps_than_completed(error_without_changes, run_folder: Path) -> None:
     line = error_without_changes(run_folder, "resume", run_folder, "--steps", "12")
     assert "--steps" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--batch-size", "16"), "--batch-size too; start a new run from its weights: equipoise train digits --from "),
+        (("--controller", "rank"), "--controller rank"),
+        (("--set", "lr_g=1e-3"), "--set lr_g=1e-3"),
+        (("--no-repair",), "--no-repair"),
+        (("--seconds", "3"), "--seconds 3"),
+    ],
+)
+def test_settings_of_a_resumed_run_point_to_a_new_run(
+    error_without_changes, run_folder: Path, flags: tuple[str, ...], words: str
+) -> None:
+    line = error_without_changes(run_folder, "resume", run_folder, *flags)
+    assert "a resumed run keeps its settings" in line
+    assert words in line
+
+
+def test_help_of_resume_does_not_list_settings() -> None:
+    out = cli.parser("resume").format_help()
+    assert "--data" in out
+    assert "--batch-size" not in out
+
+
+def test_resume_without_checkpoints(error_without_changes, run_folder: Path) -> None:
+    shutil.rmtree(run_folder / "checkpoints")
+    line = error_without_changes(run_folder, "resume", run_folder)
+    assert "has no checkpoint, but its log has one of step 12" in line
+
+
+def test_experiment_file_with_a_text_for_a_number_names_file_and_key(error_without_changes, run_folder: Path) -> None:
+    edit_json(run_folder / "experiment.json", steps="12")
+    line = error_without_changes(run_folder, "resume", run_folder)
+    assert "experiment.json: steps = '12': it must be a whole number, not a text" in line
