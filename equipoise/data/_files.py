@@ -35,7 +35,8 @@ def list_files(folder: Path, endings: Collection[str], *, junk: bool = False) ->
     """Return all files below a folder with one of these extensions (".png", any case), sorted by path.
 
     Hidden files, hidden folders and run folders are excluded, and without `junk` what systems leave behind; links are
-    followed, but no folder is read twice. Raises DataError if the folder does not exist, is a file, is not readable, or contains no such file.
+    followed, but no folder is read twice. Raises DataError if the folder does not exist, is a file, is not readable, or
+    contains no such file.
     """
     if not folder.exists():
         raise DataError(f"the folder {folder} does not exist")
