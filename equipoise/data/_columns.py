@@ -39,11 +39,13 @@ DATE_OR_TIME = re.compile(rf"({_DATE}([T ,]+{_TIME})?|{_TIME}|\d+ days? {_TIME})
 class ColumnSelection:
     """The columns of a table that are used. `positions`: from 0, in order; None for all.
 
-    `label`: position of the column that holds the label of each row, or None. `left_out`: name -> kind of the others.
+    `label`: position of the column that holds the label of each row, or None. `group`: position of the column that
+    names the recording of each row, such as a station, or None. `left_out`: name -> kind of the others.
     """
 
     positions: tuple[int, ...] | None = None
     label: int | None = None
+    group: int | None = None
     left_out: Mapping[str, ColumnKind] = field(default_factory=dict)
 
 
@@ -157,7 +159,7 @@ def describe_left_out(selection: ColumnSelection) -> Iterator[str]:
     for name, kind in selection.left_out.items():
         kinds.setdefault(kind, []).append(name)
     phrases: Mapping[ColumnKind, Callable[[str], str]] = {
-        "label": lambda names: f"{names} holds the label of each row",
+        "label": lambda names: f"{names} holds the label of each row (data.label)",
         "numbers": lambda names: f"not used: {names} (data.columns)",
     }
     for kind, names in kinds.items():

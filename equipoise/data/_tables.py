@@ -55,18 +55,20 @@ class TextTable(NamedTuple):
 
 
 class NumberTable(NamedTuple):
-    """Numbers of a file. `values`: (rows, columns) float32, finite. `lines`: the line number of every row, from 1.
+    """Numbers of a file. `values`: (rows, columns) float64, in the range of float32. `lines`: of the rows, from 1.
 
     `header`, `row_names`: whether names above the columns, or before the rows, were removed. `names`: of the columns,
-    or empty. `labels`: text of the label of each row, or empty. `interpolated`: number of missing values.
+    or empty. `labels`, `groups`: text of the label and of the recording of each row, or empty. `interpolated`: number
+    of missing values.
     """
 
-    values: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float64]
     lines: list[int]
     header: bool = False
     row_names: bool = False
     names: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     interpolated: int = 0
 
 
@@ -109,20 +111,25 @@ def to_numbers(table: TextTable, selection: ColumnSelection, missing: MissingRul
         return _from_array(table, table.array, selection, missing)
     names = table.names if positions is None else tuple(table.names[i] for i in positions if i < len(table.names))
     labels: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     texts, separator, interpolated = table.texts, table.separator, 0
     if positions is not None:
         rows = [table.fields(row) for row in range(len(table.texts))]
         _check_lengths(table, rows)
-        labels = () if selection.label is None else tuple(row[selection.label] for row in rows)
+        labels = () if selection.label is None else tuple(_label(row[selection.label]) for row in rows)
+        groups = () if selection.group is None else tuple(row[selection.group] for row in rows)
         texts, separator = ["\t".join(row[position] for position in positions) for row in rows], "\t"
     values = _numbers(texts, separator)
     if values is None and missing == "interpolate":
         values, interpolated = _interpolated(texts, separator)
     if values is None:
         raise DataError(f"{table.name}, {_first_error(table, texts, separator, positions)}")
-    return NumberTable(
-        values.astype(np.float32), table.lines, table.header, table.row_names, names, labels, interpolated
-    )
+    return NumberTable(values, table.lines, table.header, table.row_names, names, labels, groups, interpolated)
+
+
+def _label(text: str) -> str:
+    """Return the text of a label; those that are numbers without superfluous digits: 1 for 1.000."""
+    return f"{float(text):g}" if is_number(text) else text
 
 
 def _from_array(
@@ -142,7 +149,7 @@ def _from_array(
                 f"{table.name}, row {row + 1}: value {column + 1} is {values[row, column]}, not finite; {remedy}"
             )
         values = filled
-    return NumberTable(values.astype(np.float32), table.lines, labels=labels, interpolated=interpolated)
+    return NumberTable(values, table.lines, labels=labels, interpolated=interpolated)
 
 
 def _split_lines(content: bytes, name: str) -> list[NumberedLine]:

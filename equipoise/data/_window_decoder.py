@@ -1,7 +1,9 @@
 """Decoding of tables to windows of numbers: text, and .npy files."""
 
 import io
+import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,12 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
+from equipoise.data._array_sources import ArrayStorage, StoredArray
 from equipoise.data._cache import Decoded, File, printable
 from equipoise.data._columns import ColumnSelection
 from equipoise.data._sources import FolderStorage, Source, open_folder
 from equipoise.data._tables import NumberTable, TextTable, parse_text, to_numbers
-from equipoise.data._window_plans import WindowPlan
+from equipoise.data._window_plans import WindowPlan, recordings
 from equipoise.errors import DataError
 
 NUMPY = b"\x93NUMPY"
@@ -31,7 +34,22 @@ def open_tables(path: Path) -> Source:
     if not path.is_file():
         return open_folder(path, ENDINGS)
     status = path.stat()
+    if path.suffix.lower() == ".npy" and (array := _stored_windows(path)) is not None:
+        digits = len(str(array.shape[0] - 1))
+        size = array.dtype.itemsize * math.prod(array.shape[1:])
+        files = tuple(File(f"{row:0{digits}d}", size, status.st_mtime_ns) for row in range(array.shape[0]))
+        return Source(path, files, ArrayStorage({"": array}))
     return Source(path.parent, (File(path.name, status.st_size, status.st_mtime_ns),), FolderStorage(path.parent))
+
+
+def _stored_windows(path: Path) -> StoredArray | None:
+    """Return the array of a .npy file if it holds several windows: (N, rows, columns); None otherwise."""
+    load = partial(np.load, path, mmap_mode="r", allow_pickle=False)
+    try:
+        array = load()
+    except (OSError, ValueError, EOFError):  # Reading the file as a table reports it.
+        return None
+    return StoredArray(array.shape, array.dtype, load) if array.ndim == 3 and array.size else None
 
 
 def read_text_table(source: Source, file: File) -> TextTable:
@@ -128,21 +146,19 @@ class WindowDecoder:
         """Return the windows (N, rows, columns) of a table, and the number of rows that are in none."""
         (rows, columns), plan = self.plan.shape, self.plan
         if plan.rows_are == "series" and table.values.shape[1] == columns:
-            return table.values[:, None, :], 0
+            return table.values[:, None, :].astype(np.float32), 0
         if plan.stride is None:
             if table.values.shape != plan.shape:
                 raise DataError(f"{name}, {_shape_error(table, self.first, plan.shape)}")
-            return table.values[None], 0
+            return table.values[None].astype(np.float32), 0
         values = table.values if plan.rows_are == "time" else table.values.T
         if values.shape[1] != (columns if plan.rows_are == "time" else rows):
             raise DataError(f"{name}, {_shape_error(table, self.first, plan.shape)}")
+        parts = [values[rows] for rows in recordings(table.groups)] if table.groups else [values]
         window = rows if plan.rows_are == "time" else columns
-        starts = range(0, len(values) - window + 1, plan.stride)
-        windows = np.empty((len(starts), window, values.shape[1]), np.float32)
-        for index, start in enumerate(starts):
-            windows[index] = values[start : start + window]
-        unused = len(values) - (starts[-1] + window if starts else 0)
-        return windows if plan.rows_are == "time" else windows.transpose(0, 2, 1), unused
+        cut = [_cut(part.astype(np.float32), window, plan.stride) for part in parts]
+        windows = np.concatenate([each for each, _ in cut])
+        return windows if plan.rows_are == "time" else windows.transpose(0, 2, 1), sum(unused for _, unused in cut)
 
     def _classes(self, table: NumberTable, name: str) -> WindowArray:
         """Return the class of each row of a table, (rows, 1, 1)."""
@@ -155,6 +171,15 @@ class WindowDecoder:
                 )
         classes: WindowArray = np.array([labels.index(label) for label in table.labels], np.float32)[:, None, None]
         return classes
+
+
+def _cut(values: WindowArray, window: int, stride: int) -> tuple[WindowArray, int]:
+    """Return the windows (N, window, columns) of rows, one every `stride`, and the number of rows that are in none."""
+    starts = range(0, len(values) - window + 1, stride)
+    windows = np.empty((len(starts), window, values.shape[1]), np.float32)
+    for index, start in enumerate(starts):
+        windows[index] = values[start : start + window]
+    return windows, len(values) - (starts[-1] + window if starts else 0)
 
 
 def _shape_error(table: NumberTable, first: str, shape: tuple[int, ...]) -> str:

@@ -5,6 +5,7 @@ Everything is decided from the first tables of a folder, unless an option says i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -43,6 +44,8 @@ WINDOWS = (64, 32, 16)
 MIN_WINDOWS = 20
 MAX_WINDOWS = 20_000
 """Number of windows from which consecutive ones overlap less by default."""
+ALTERNATING = 3
+"""Mean number of consecutive rows of a recording below which the rows of recordings alternate."""
 PROBES = 200
 """Number of rows from which the kinds of columns are found."""
 
@@ -53,6 +56,7 @@ class WindowOptions:
 
     columns: tuple[str, ...] | None = None
     label: str | None = None
+    group: str | None = None
     missing: MissingRule = "refuse"
     rows_are: RowMeaning | Literal["auto"] = "auto"
     window: int | None = None
@@ -99,7 +103,7 @@ def select_columns(table: TextTable, options: WindowOptions) -> tuple[ColumnSele
         positions = tuple(column for column in range(count) if kinds[column] == "numbers" and column != label)
         if not positions:
             raise DataError(f"{table.name} has no column of numbers; {REMEDY}")
-        numbers = to_numbers(table, _whole_or(positions, count, None), options.missing).values.astype(np.float64)
+        numbers = to_numbers(table, _whole_or(positions, count, None), options.missing).values
         kinds, label = _axes_and_label(table, positions, numbers, kinds, label, options)
         positions = tuple(column for column in positions if kinds[column] == "numbers") or positions[-1:]
     left_out = {
@@ -107,8 +111,32 @@ def select_columns(table: TextTable, options: WindowOptions) -> tuple[ColumnSele
         for column in range(count)
         if column not in positions
     }
-    selection = replace(_whole_or(positions, count, label), left_out=left_out)
+    group = _group_column(table, kinds, options.group)
+    selection = replace(_whole_or(positions, count, label), group=group, left_out=left_out)
     return selection, to_numbers(table, selection, options.missing)
+
+
+def _group_column(table: TextTable, kinds: Sequence[ColumnKind], chosen: str | None) -> int | None:
+    """Return the position of the column that names the recording of each row: the only category, unless chosen."""
+    if chosen is not None:
+        return None if chosen == "none" else named_positions([chosen], table.names, len(kinds))[0]
+    categories = [column for column, kind in enumerate(kinds) if kind == "category"]
+    return categories[0] if len(categories) == 1 else None
+
+
+def recordings(groups: Sequence[str]) -> list[list[int]]:
+    """Return the rows of each recording of a table, by the text that names the recording of each row.
+
+    Where the rows of recordings alternate, as those of two stations at each time, a recording is all rows of its text;
+    otherwise one ends where the text changes.
+    """
+    runs = [list(run) for _, run in groupby(range(len(groups)), key=groups.__getitem__)]
+    if len(groups) >= ALTERNATING * len(runs):
+        return runs
+    rows: dict[str, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows.setdefault(group, []).append(row)
+    return list(rows.values())
 
 
 def _whole_or(positions: tuple[int, ...], count: int, label: int | None) -> ColumnSelection:
@@ -155,13 +183,35 @@ def make_plan(tables: Sequence[TextTable], count: int, options: WindowOptions) -
         # A category of moments is no label of samples.
         name = next(name for name, kind in selection.left_out.items() if kind == "label")
         selection = replace(selection, label=None, left_out={**selection.left_out, name: "category"})
+    if meaning == "time" and len(set(first.groups)) > 1:
+        selection, lengths, note = _grouped(selection, first.groups, options)
+        notes = (*notes, note)
+    else:
+        selection = replace(selection, group=None)
     plan = WindowPlan(selection, meaning, (rows, columns), names=first.names, missing=options.missing, notes=notes)
     if meaning == "series":
         if options.window is not None or options.stride is not None:
             raise SettingError("window and stride cut series along rows of times; omit them, or set rows_are = time")
         labels = tuple(sorted(set(first.labels), key=_label_order))
         return replace(plan, shape=(1, columns), labels=labels if len(labels) > 1 else ())
+    if selection.group is not None:
+        plan = replace(plan, shape=(max(lengths), columns))
     return _cut(plan, count, lengths if meaning == "time" else [columns], options, "date or time" in kinds)
+
+
+def _grouped(
+    selection: ColumnSelection, groups: Sequence[str], options: WindowOptions
+) -> tuple[ColumnSelection, list[int], str]:
+    """Return the selection, the rows of each recording, and a note.
+
+    A category of which recordings would be shorter than a window, such as a day of the week, is not used.
+    """
+    name = next((name for name, kind in selection.left_out.items() if kind == "category"), "the column")
+    lengths = sorted(map(len, recordings(groups)))
+    if options.group is None and lengths[len(lengths) // 2] < (options.window or WINDOWS[-1]):
+        note = f"windows may contain several values of {name}; data.group={name} if it names recordings"
+        return replace(selection, group=None), [len(groups)], note
+    return selection, lengths, f"{len(lengths):,} recordings by {name}; no window is of two of them (data.group)"
 
 
 def _label_order(label: str) -> tuple[float, str]:
@@ -182,11 +232,14 @@ def _row_meaning(
     if "date or time" in kinds or options.window is not None or options.stride is not None:
         return "time", ()
     if rows < NARROW and columns >= max(NARROW, 4 * rows) and not is_named and (count > 1 or rows == 1):
-        return "channels", (f"each of the {rows} rows of a file is read as a channel (data.rows_are=time otherwise)",)
+        text = (
+            f"each of the {rows} rows of a file is read as a channel" if rows > 1 else "each row is read as one series"
+        )
+        return "channels", (f"{text} (data.rows_are=time otherwise)",)
     is_single = count == 1 or (count <= MAX_LONG_FILES and _vary(lengths))
     if not is_single or columns < NARROW or (is_named and "label" not in kinds):
         return "time", ()
-    down, across = (np.abs(np.diff(table.values.astype(np.float64), axis=axis)).mean() for axis in (0, 1))
+    down, across = (np.abs(np.diff(table.values, axis=axis)).mean() for axis in (0, 1))
     if "label" in kinds or (rows > 1 and across < down):
         text = f"each of the {rows:,} rows is read as one series of {columns:,} values"
         return "series", (f"{text}; if rows are times instead: data.rows_are=time",)
@@ -208,7 +261,8 @@ def _are_numbered(names: Sequence[str]) -> bool:
 def _cut(plan: WindowPlan, count: int, lengths: Sequence[int], options: WindowOptions, is_dated: bool) -> WindowPlan:
     """Return the plan with the window of long tables; unchanged if each table is a window."""
     channels = plan.shape[1] if plan.rows_are == "time" else plan.shape[0]
-    if options.window is None and options.stride is None and not _is_long(channels, count, lengths, is_dated):
+    is_long = plan.selection.group is not None or _is_long(channels, count, lengths, is_dated)
+    if options.window is None and options.stride is None and not is_long:
         return plan
     total = sum(lengths) / len(lengths) * count
     window = options.window or _default_window(channels, total, min(lengths))

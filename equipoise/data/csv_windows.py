@@ -71,6 +71,8 @@ class CsvWindows:
     """columns to use, by name or by number from 1; default: all columns of numbers but dates and an index"""
     label: str | None = None
     """column that holds the label of each series, by name or number; none: no column; default: found by its values"""
+    group: str | None = None
+    """column that names the recording of each row, such as a station; windows are of one; none; default: found"""
     missing: MissingRule = "refuse"
     """missing values: refuse the file, or interpolate linearly between the values before and after in the column"""
     rows_are: RowMeaning | Literal["auto"] = "auto"
@@ -97,19 +99,13 @@ class CsvWindows:
             object.__setattr__(self, name, single_bound(name, getattr(self, name)))
         if isinstance(self.window, int):
             object.__setattr__(self, "window", (self.window,))
-        rows = self.rows_of_window if isinstance(self.window, tuple) and len(self.window) == 1 else None
-        for name, value in (("image_size", self.image_size), ("window", rows), ("stride", self.stride)):
+        for name, value in (("image_size", self.image_size), ("window", self._rows), ("stride", self.stride)):
             if value is not None and value < 1:
                 raise SettingError(f"{name} = {value}: it must be at least 1")
         if not 0 <= self.held_out <= 0.5:
             raise SettingError(f"held_out = {self.held_out:g}: it must be from 0 to 0.5")
         if isinstance(self.low, float) and isinstance(self.high, float) and self.low >= self.high:
             raise SettingError(f"low = {self.low:g} must be below high = {self.high:g}")
-
-    @property
-    def rows_of_window(self) -> int | None:
-        """Rows of a window, None if they are not known."""
-        return self.window[0] if isinstance(self.window, tuple) and self.window else None
 
     def prepare(self) -> Iterator[Preparation]:
         """Read every file once; yields progress and notes.
@@ -157,7 +153,7 @@ class CsvWindows:
     def count(self, split: Split) -> int:
         """Return the number of windows of a split."""
         data, result = self._open()
-        return len(data._rows(result, split))
+        return len(data._split(result)[split != "train"])
 
     def stream(self, split: Split, batch_size: int, seed: int) -> WindowStream:
         """Return endless shuffled batches of a split, with labels if there are several types.
@@ -165,7 +161,7 @@ class CsvWindows:
         Raises DataError if the split is smaller than a batch.
         """
         data, result = self._open()
-        spec, rows = data.spec, torch.tensor(data._rows(result, split), dtype=torch.int64)
+        spec, rows = data.spec, torch.tensor(data._split(result)[split != "train"], dtype=torch.int64)
         labels = None
         if data.labels:
             labels = result.array[:, 0, -1].long()
@@ -205,12 +201,18 @@ class CsvWindows:
     def _is_resolved(self) -> bool:
         return self.digest is not None and isinstance(self.window, tuple) and len(self.window) == 2
 
+    @property
+    def _rows(self) -> int | None:
+        """Rows of a window, None if they are not known."""
+        return self.window[0] if isinstance(self.window, tuple) and self.window else None
+
     def _plan(self, source: Source) -> WindowPlan:
         """Decide from the first files how the folder is read."""
         step = max(1, len(source.files) // PEEKED_FILES)
         tables = [read_text_table(source, file) for file in source.files[::step][:PEEKED_FILES]]
         columns = None if self.columns is None else tuple(map(str, self.columns))
-        options = WindowOptions(columns, self.label, self.missing, self.rows_are, self.rows_of_window, self.stride)
+        given = (columns, self.label, self.group, self.missing, self.rows_are)
+        options = WindowOptions(*given, self._rows, self.stride)
         return make_plan(tables, len(source.files), options)
 
     def _resolved_plan(self) -> WindowPlan:
@@ -218,18 +220,19 @@ class CsvWindows:
         assert isinstance(self.window, tuple)
         rows, columns = self.window
         positions = None if self.columns is None else tuple(int(column) - 1 for column in self.columns)
-        label = int(self.label) - 1 if self.label and self.label.isdigit() else None
+        label, group = (int(name) - 1 if name and name.isdigit() else None for name in (self.label, self.group))
         rows_are: RowMeaning = "time" if self.rows_are == "auto" else self.rows_are
-        selection = ColumnSelection(positions, label)
+        selection = ColumnSelection(positions, label, group)
         return WindowPlan(selection, rows_are, (rows, columns), self.stride, self.names, self.labels, self.missing)
 
     def _with_plan(self, plan: WindowPlan) -> Self:
         """Fill in the options that the plan decides."""
-        positions, label = plan.selection.positions, plan.selection.label
+        selection = plan.selection
         return replace(
             self,
-            columns=None if positions is None else tuple(str(position + 1) for position in positions),
-            label="none" if label is None else str(label + 1),
+            columns=None if selection.positions is None else tuple(str(index + 1) for index in selection.positions),
+            label="none" if selection.label is None else str(selection.label + 1),
+            group="none" if selection.group is None else str(selection.group + 1),
             rows_are=plan.rows_are,
             window=plan.shape,
             stride=plan.stride,
@@ -241,7 +244,7 @@ class CsvWindows:
         """Fill in range and kind, and return a note. Raises DataError for windows that have no range."""
         if result.facts["constant"] == len(result.array):
             raise DataError(f"every window in {self.folder} is constant: there is nothing to learn; use other files")
-        train = self._rows(result, "train")
+        train = self._split(result)[0]
         axis = 2 if plan.rows_are == "time" else 1
         lowest, highest = value_ranges(self._numbers(result), train, axis)
         rule: RangeRule = "all" if self.kind == "image" and axis == 1 else self.scale
@@ -262,9 +265,6 @@ class CsvWindows:
     def _numbers(self, result: CachedFolder) -> Tensor:
         """Return the windows (N, rows, columns), without their labels."""
         return result.array[..., :-1] if self.labels else result.array
-
-    def _rows(self, result: CachedFolder, split: Split) -> list[int]:
-        return self._split(result)[split != "train"]
 
     def _split(self, result: CachedFolder) -> tuple[list[int], list[int]]:
         return split_windows(result, self._resolved_plan(), self.held_out)
@@ -287,6 +287,7 @@ class CsvWindows:
         others: dict[str, object] = {
             "columns": self.columns,
             "labels": self.labels,
+            "group": self.group if self.stride and self.group != "none" else None,
             "window": self.stride and self.window,
             "stride": self.stride,
             "missing": self.missing if self.missing != "refuse" else None,
@@ -315,5 +316,5 @@ class CsvWindows:
     def _notes_on_range(self, resolved: Self, result: CachedFolder) -> Iterator[str]:
         """Yield a note on numbers that are clipped, if the user set the range."""
         if (self.low, self.high) != (None, None) and resolved.low is not None and resolved.high is not None:
-            numbers, rows = self._numbers(result), resolved._rows(result, "train")
+            numbers, rows = self._numbers(result), resolved._split(result)[0]
             yield from describe_clipping(numbers, rows, (resolved.low, resolved.high), resolved.rows_are)

@@ -79,7 +79,8 @@ def griffin_lim(decibels: Tensor, settings: MelSettings, sample_rate: int, seed:
         projected = _stft(_istft(magnitude * phases, settings, length), settings)
         accelerated = projected - previous * (MOMENTUM / (1 + MOMENTUM))
         phases, previous = accelerated / accelerated.abs().clamp_min(1e-16), projected
-    return _istft(magnitude * phases, settings, length).reshape(*decibels.shape[:-2], length)
+    result: Tensor = _istft(magnitude * phases, settings, length)
+    return result.reshape(*decibels.shape[:-2], length)
 
 
 def _invert(bands: Tensor, power: Tensor) -> Tensor:
@@ -88,7 +89,7 @@ def _invert(bands: Tensor, power: Tensor) -> Tensor:
     Least squares by the multiplicative updates of Lee and Seung 2001 ("Algorithms for Non-negative Matrix
     Factorization", theorem 1), from the pseudo-inverse.
     """
-    result = (torch.linalg.pinv(bands) @ power).clamp_min(FLOOR)
+    result: Tensor = (torch.linalg.pinv(bands) @ power).clamp_min(FLOOR)
     for _ in range(INVERSIONS):
         result = result * (bands.T @ power) / (bands.T @ (bands @ result)).clamp_min(FLOOR**2)
     return result
