@@ -141,9 +141,11 @@ class ImageFolder:
         return len(data._rows(images, split))
 
     def skipped(self) -> Mapping[str, str]:
-        """Return path -> reason of every file that is not used: of another kind or split, or damaged."""
-        _, images = self._open()
-        return {**images.assignment.left_out, **images.cached.skipped}
+        """Return path -> reason of every file that is not used: of another kind, split or class, or damaged."""
+        data, images = self._open()
+        reason, classes = "has none of the classes; labels=none uses all images", set(data.classes or ())
+        paths = (path for row, path in enumerate(images.cached.paths) if classes and images.label(row) not in classes)
+        return {**images.assignment.left_out, **images.cached.skipped, **dict.fromkeys(paths, reason)}
 
     def stream(self, split: Split, batch_size: int, seed: int) -> Stream:
         """Return endless shuffled batches of a split, with labels if there are classes.
