@@ -32,7 +32,7 @@ class Command(Protocol):
 def main() -> None:
     """Run the command line and exit with 0, 1 (defect), 2 (user error), 3 (unhealthy run) or 130 (interrupted)."""
     prepare_streams()
-    signals.install()
+    signals.prepare()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -77,7 +77,7 @@ def command_modules() -> dict[str, Command]:
 def parser(command: str) -> arguments.Parser:
     """Create the parser of a command."""
     module = _module(command)
-    return arguments.make_parser(command, summary(command), module.add_arguments, getattr(module, "EXAMPLES", ()))
+    return arguments.make_parser(command, summary(command), module.add_arguments, module.EXAMPLES)
 
 
 def summary(command: str) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from equipoise.core.printing import printable
@@ -40,9 +41,10 @@ def verbosity_of(args: argparse.Namespace) -> Verbosity:
     return Verbosity.VERBOSE if args.verbose else Verbosity.NORMAL
 
 
-def print_result(as_json: bool, result: object, text: str) -> None:
-    """Print `text`, or `result` as one line of JSON."""
-    print(json.dumps(result) if as_json else printable(text, keep="\n"))
+def print_result(as_json: bool, result: object, text: str | Sequence[str]) -> None:
+    """Print `text`, or `result` as one line of JSON. In a sequence each text is a line: its line breaks are escaped."""
+    lines = printable(text, keep="\n") if isinstance(text, str) else "\n".join(map(printable, text))
+    print(json.dumps(result) if as_json else lines)
 
 
 def print_error(message: str, code: int = USAGE_ERROR, *, as_json: bool = False) -> int:

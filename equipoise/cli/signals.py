@@ -17,17 +17,21 @@ from types import FrameType
 from equipoise.cli.output import INTERRUPTED
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-Action = Callable[[int, FrameType | None], object] | int | None
+SignalAction = Callable[[int, FrameType | None], object] | int | None
 GRACE_SECONDS = 0.8
 """Seconds after SIGTERM or SIGHUP until the process ends in any case, if a long computation keeps Python waiting."""
 
 
 class StopRequest:
-    """Whether the user requested a stop. `is_immediate`: whether a signal ends the command at once."""
+    """Whether the user requested a stop. `is_immediate`: whether a signal ends the command at once.
+
+    `is_program`: whether this process is the program, whose signals :func:`install` may handle, and has not yet.
+    """
 
     def __init__(self) -> None:
         self.is_requested = False
         self.is_immediate = True
+        self.is_program = False
         self.is_raising = False
 
     def __call__(self) -> bool:
@@ -51,11 +55,20 @@ class StopRequest:
 _request = StopRequest()
 
 
-def install() -> None:
-    """Let SIGTERM and SIGHUP end the process as Ctrl-C does, and within a second in any case.
+def prepare() -> None:
+    """Declare that this process is the program, so that `install` has an effect."""
+    _request.is_program = True
 
-    Signals that the parent process ignores, as `nohup` does with SIGHUP, remain ignored.
+
+def install() -> None:
+    """Let SIGTERM and SIGHUP end the process as Ctrl-C does, and within a second in any case; to be called once.
+
+    Until then they end it at once, without removing temporary files: it is called after the slow imports, during which
+    Python cannot react. Signals that the parent process ignores, as `nohup` does with SIGHUP, remain ignored.
     """
+    if not _request.is_program:
+        return
+    _request.is_program = False
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -77,6 +90,7 @@ def interruptible() -> Iterator[StopRequest]:
         if request.is_raising:
             raise KeyboardInterrupt
 
+    install()
     previous = _set_actions(on_signal)
     try:
         yield request
@@ -86,10 +100,10 @@ def interruptible() -> Iterator[StopRequest]:
             signal.signal(number, action)
 
 
-def _set_actions(action: Action) -> dict[int, Action]:
+def _set_actions(action: SignalAction) -> dict[int, SignalAction]:
     """Set the action of every stop signal that is not ignored; return the previous actions."""
     previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    active: dict[int, Action] = {}
+    active: dict[int, SignalAction] = {}
     for number, before in previous.items():
         if before not in (signal.SIG_IGN, None):
             active[number] = before

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from rich.console import Console
 from rich.progress import TaskID
 
+from equipoise.cli import signals
 from equipoise.cli.output import Verbosity
 from equipoise.cli.progress_bar import TrainingBar, make_task_bar, signal_parts
 from equipoise.core.events import (
@@ -104,6 +105,7 @@ def show_preparation(steps: Iterator[Step], *, quiet: bool = False) -> list[str]
 
 def show_steps(steps: Generator[Step, None, T], *, quiet: bool = False) -> T:
     """Show a bar per task in a terminal, else a line per interval, and the notes; return the generator's result."""
+    signals.install()
     console = make_console(quiet=quiet)
     with make_task_bar(console, is_active=console.is_terminal and not quiet) as progress:
         bars: dict[str, TaskID] = {}

@@ -19,7 +19,9 @@ from equipoise.runs.run import Run
 @pytest.fixture
 def no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the estimate of a dry run, which trains some steps."""
-    monkeypatch.setattr("equipoise.experiment.estimates.estimate", lambda experiment, **_: RunEstimate(1.0, 2**30, experiment))
+    monkeypatch.setattr(
+        "equipoise.experiment.estimates.estimate", lambda experiment, **_: RunEstimate(1.0, 2**30, experiment)
+    )
 
 
 def without(words: list[str], *flags: str) -> list[str]:

@@ -67,7 +67,7 @@ def follow_run(
     report: ReportFiles | None = None
     weights: WeightsSummary | None = None
     if is_interrupted:
-        text = f"stopped after step {finished.step}; everything is saved. Resume with: {resume_command(folder)}"
+        lines = [f"stopped after step {finished.step}; everything is saved. Resume with: {resume_command(folder)}"]
     else:
         try:
             report = write_report_files(folder, film=options.film, quiet=options.verbosity is Verbosity.QUIET)
@@ -75,7 +75,7 @@ def follow_run(
             message = f"stopped; the run is complete, but its report is not. Write it with: {report_command(folder)}"
             return print_error(message, INTERRUPTED, as_json=options.as_json)
         weights = summarize_weights(folder)
-        text = "\n".join(filter(None, (report_text(report), weights.text)))
+        lines = [*report_lines(report), *weights.text.splitlines()]
     files = {
         "report": str(report.page) if report else None,
         "film": str(report.film) if report and report.film else None,
@@ -83,10 +83,10 @@ def follow_run(
     outcome = {name: getattr(finished, name) for name in ("step", "images", "seconds", "reason", "verdict")}
     is_unhealthy = finished.verdict != "healthy" and not is_interrupted
     if is_unhealthy:
-        text = f"{text}\n{_unhealthy_text(finished, folder)}"
+        lines.append(_unhealthy_text(finished, folder))
     best = asdict(weights.best) if weights is not None and weights.best is not None else None
     steps = {"weights_step": weights.weights_step if weights is not None else None, "best": best}
-    print_result(options.as_json, {"run": str(folder), **files, **outcome, **steps}, text)
+    print_result(options.as_json, {"run": str(folder), **files, **outcome, **steps}, lines)
     return INTERRUPTED if is_interrupted else UNHEALTHY if is_unhealthy else 0
 
 
@@ -131,9 +131,9 @@ def write_report_files(folder: Path, *, film: bool = True, quiet: bool = False) 
     return files
 
 
-def report_text(files: "ReportFiles") -> str:
-    """Format the paths of the page and the film."""
-    return (f"film: {files.film}\n" if files.film else "") + f"report: {files.page}"
+def report_lines(files: "ReportFiles") -> list[str]:
+    """Format the paths of the film and the page, one per line."""
+    return [*([f"film: {files.film}"] if files.film else []), f"report: {files.page}"]
 
 
 def _unhealthy_text(finished: "Finished", folder: Path) -> str:

@@ -29,5 +29,5 @@ def run(args: argparse.Namespace) -> int:
     """Write the report and print its path."""
     files = _follow_run.write_report_files(Path(args.run), film=not args.no_film, quiet=args.json)
     result = {"report": str(files.page), "film": str(files.film) if files.film else None}
-    print_result(args.json, result, _follow_run.report_text(files))
+    print_result(args.json, result, _follow_run.report_lines(files))
     return 0
