@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from equipoise.core import catalog
 from equipoise.data import csv_windows
-from equipoise.data._tables import parse_table
 from equipoise.data.csv_windows import CsvWindows
 from equipoise.errors import DataError, SettingError, UnknownNameError
 
@@ -213,36 +212,6 @@ def test_new_type_does_not_change_selected_types(data, folder):
     (folder / "type 9" / "a.csv").write_text((folder / "тип 3" / "Fenster 3 ☀.csv").read_text())
     assert result.resolve() == result
     assert data(folder).resolve().types == ("type 9", "тип 3")
-
-
-def test_equivalent_formats_give_equal_numbers(folder):
-    """Semicolons, decimal commas, tabs, spaces, a BOM, Windows line breaks, headers, and names of rows."""
-    pandas = "," + ",".join(map(str, range(16))) + "\n"
-    styles = {
-        "semicolon": lambda text: text.replace(",", ";"),
-        "decimal comma": lambda text: text.replace(",", ";").replace(".", ","),
-        "tab": lambda text: text.replace(",", "\t"),
-        "blanks": lambda text: "  " + text.replace(",", "   ").replace("\n", "\n  ").rstrip(),
-        "bom": lambda text: "\ufeff" + text,
-        "windows": lambda text: text.replace("\n", "\r\n") + "\r\n\r\n",
-        "spaces": lambda text: text.replace(",", " , "),
-        "comment": lambda text: "# 20 to 90 MHz\n" + text,
-        "header": lambda text: ",".join(f"f{i}" for i in range(16)) + "\n" + text,
-        "counted": lambda text: pandas[1:] + text,
-        "pandas": lambda text: pandas + "".join(f"2026-11-{i},{line}\n" for i, line in enumerate(text.splitlines())),
-        "exponents": lambda text: "\n".join(
-            ",".join(f"{float(x) * 1e3:.17e}".replace("e+", "E+") for x in line.split(","))
-            for line in text.splitlines()
-        ),
-    }
-    plain = (folder / "тип 3" / "Fenster 0 ☀.csv").read_text()
-    expected = parse_table(plain.encode(), "plain").values
-    for name, style in styles.items():
-        table = parse_table(style(plain).encode(), name)
-        factor = 1000 if name == "exponents" else 1
-        assert np.allclose(table.values, expected * factor, rtol=1e-6), name
-        assert table.header == (name in ("comment", "header", "counted", "pandas")), name
-        assert table.row_names == (name == "pandas"), name
 
 
 def test_headers_are_reported(data, folder):
