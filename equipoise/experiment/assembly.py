@@ -68,8 +68,7 @@ def assemble(
     controller: AnyController = catalog.build("controllers", controller_spec.name, controller_spec.options)
     seeds = Seeds.of(require(experiment.seed, "seed"))
     device = select_device(experiment.device or "auto")
-    threads = min(require(experiment.threads, "threads"), available_cores())
-    torch.set_num_threads(threads)
+    threads = _set_threads(experiment)
     with _seeded_global_generators(seeds.weights):
         model = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
     model_info = _model_info(model, experiment, controller.required_knobs())
@@ -99,6 +98,13 @@ def assemble(
         evaluation=_metric_evaluation(model, data, experiment.training_metric, seeds),
         notes=_notes(experiment, threads),
     )
+
+
+def _set_threads(experiment: Experiment) -> int:
+    """Set the number of threads of torch, at most one per core, and return it."""
+    threads = min(require(experiment.threads, "threads"), available_cores())
+    torch.set_num_threads(threads)
+    return threads
 
 
 def available_cores() -> int:

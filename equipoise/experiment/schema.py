@@ -11,13 +11,16 @@ from pydantic import TypeAdapter
 from equipoise.core import catalog
 from equipoise.core.catalog import PlugKind
 from equipoise.core.knobs import KnobRange, Knobs
-from equipoise.experiment.settings import Experiment, SettingSpec, setting_specs
+from equipoise.experiment.declaration import SettingSpec
+from equipoise.experiment.settings import Experiment, setting_specs
 
 Schema = dict[str, object]
 """A JSON schema, or a part of one, as JSON values."""
 
 TYPES: Mapping[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string", tuple: "array"}
 CUSTOM_PLUG: Schema = {"type": "string", "pattern": "[./]", "description": "a custom module or file"}
+SCHEDULE: Schema = {"type": "string", "pattern": r"\("}
+"""A schedule of a knob: linear(0.001, 0)."""
 UNUSED_KEYS = ("title", "default")
 """Keys of pydantic's schemas that are of no use to a user."""
 
@@ -110,8 +113,8 @@ def _knobs_schema() -> Schema:
         number: Schema = {"type": "integer" if first.scale == "integer" else "number", **bounds}
         can_be_off = any(item.can_be_off for item in ranges)
         unit = f" [{first.unit}]" if first.unit else ""
-        value: Schema = {"anyOf": [{"enum": [0]}, number]} if can_be_off else number
-        properties[name] = {"description": f"{first.help}{unit}", **value}
+        values = [*([{"enum": [0]}] if can_be_off else []), number, SCHEDULE]
+        properties[name] = {"description": f"{first.help}{unit}", "anyOf": values}
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 

@@ -12,16 +12,16 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_type_hints
 
 from pydantic import BeforeValidator, TypeAdapter
 
 from equipoise.core import catalog
 from equipoise.core.catalog import PlugKind
 from equipoise.core.validation import MAX_SEED, check_type
-from equipoise.errors import SettingError, UnknownNameError
+from equipoise.errors import SettingError
+from equipoise.experiment.declaration import SettingSpec, describe_wrong_plug, to_python
 from equipoise.runs.migration import FORMAT
 
 if TYPE_CHECKING:  # These types import torch, which would slow down `equipoise train --help`.
@@ -66,56 +66,6 @@ def parse_plug(value: object) -> object:
 
 
 Plug = Annotated[PlugSpec, BeforeValidator(parse_plug)]
-
-
-@dataclass(frozen=True, slots=True)
-class SettingSpec:
-    """Declaration of a setting, in addition to its name and type.
-
-    `flags`: its flags on the command line, of which the reference shows the first; empty if it has none. `flag_help`:
-    help of the flag if it differs from `help`. `minimum`, `above` (exclusive) and `maximum`: range of a number.
-    `choices`: valid names; `plug`: the kind of plug that it names.
-    """
-
-    help: str
-    flags: tuple[str, ...] = ()
-    flag_help: str | None = None
-    metavar: str | None = None
-    minimum: float | None = None
-    above: float | None = None
-    maximum: float | None = None
-    unit: str = ""
-    choices: tuple[str, ...] = ()
-    plug: PlugKind | None = None
-
-    def check(self, name: str, value: object) -> None:
-        """Raise SettingError for a number outside the range, UnknownNameError for a name that is not a choice."""
-        if isinstance(value, str) and self.choices and value not in self.choices:
-            raise UnknownNameError(name, value, self.choices)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            return
-        for is_valid, bound in (
-            (math.isfinite(value), "a finite number"),
-            (self.minimum is None or value >= self.minimum, f"at least {_number(self.minimum)}"),
-            (self.above is None or value > self.above, f"above {_number(self.above)}"),
-            (self.maximum is None or value <= self.maximum, f"at most {_number(self.maximum)}"),
-        ):
-            if not is_valid:
-                raise SettingError(f"{name} = {value:g}: it must be {bound}")
-
-    def values(self) -> str:
-        """Describe the valid values in a few words: "at least 1 (steps)", "auto, fp32"; empty if any value is valid."""
-        bounds = {"at least": self.minimum, "above": self.above}
-        if self.choices:
-            return ", ".join(self.choices)
-        parts = [f"{words} {_number(bound)}" for words, bound in bounds.items() if bound is not None]
-        if self.maximum is not None and self.maximum != MAX_SEED:
-            parts.append(f"at most {_number(self.maximum)}")
-        return " ".join(filter(None, (", ".join(parts), f"({self.unit})" if self.unit else "")))
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:g}" if value < MAX_SEED else "2^63 - 1"
 
 
 def setting(help: str, *flags: str, **spec: Any) -> Any:
@@ -254,14 +204,14 @@ class Experiment:
         for name, spec in setting_specs().items():
             value, hint = getattr(self, name), setting_types()[name]
             try:
-                value = _python_value(value, hint) if spec.plug is None else parse_plug(value)
+                value = to_python(value, hint) if spec.plug is None else parse_plug(value)
             except ValueError as error:
                 raise SettingError(f"{name} = {value!r}: {error}") from error
             object.__setattr__(self, name, value)
             if spec.plug is None:
                 check_type(name, value, hint)
             elif not isinstance(value, PlugSpec | None):
-                raise SettingError(_plug_message(name, value))
+                raise SettingError(describe_wrong_plug(name, value))
 
     def merge(self, other: "Experiment") -> Self:
         """Return this experiment with the settings of `other` that are not None; knobs and options are merged."""
@@ -309,26 +259,6 @@ class Experiment:
         """Return the settings that are not None, as JSON values."""
         values: dict[str, object] = TypeAdapter(Experiment).dump_python(self, mode="json")
         return {name: value for name, value in values.items() if value is not None}
-
-
-def _python_value(value: object, hint: object) -> object:
-    """Convert a number of another library, such as numpy, to one of Python, a list to a tuple, and a path to text."""
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(value, Path):
-        return str(value)
-    if type(value) in (bool, int, float) or not isinstance(value, Real):
-        return value
-    return int(value) if isinstance(value, Integral) and int in get_args(hint) else float(value)
-
-
-def _plug_message(name: str, value: object) -> str:
-    remedy = "give a name, or PlugSpec(name, options)"
-    if name == "data":
-        remedy = (
-            "save an array as a .npy file, and give the path of that file or of a folder, or the name of a data set"
-        )
-    return f"{name} must be a text, not {type(value).__name__}; {remedy}"
 
 
 @functools.cache

@@ -8,9 +8,10 @@ import dataclasses
 import math
 import time
 
-from equipoise.experiment.assembly import EVALUATIONS, SENSE_EVERY, assemble
+from equipoise.experiment.assembly import EVALUATIONS, assemble
 from equipoise.experiment.completion import SAVE_EVERY, default_sample_every
 from equipoise.experiment.settings import Experiment, require
+from equipoise.pilot.pilot import SENSE_EVERY
 from equipoise.training.evaluation_cost import smallest_interval
 from equipoise.training.loop import Training
 from equipoise.training.timing import Intervals, RunCosts, measure_costs, run_seconds

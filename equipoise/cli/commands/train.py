@@ -17,8 +17,9 @@ from equipoise.core import catalog
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.completion import SAMPLES_PER_RUN, complete
 from equipoise.experiment.data_source import read_path_with
+from equipoise.experiment.declaration import SettingSpec
 from equipoise.experiment.files import load_experiment
-from equipoise.experiment.settings import Experiment, PlugSpec, SettingSpec, require, setting_specs
+from equipoise.experiment.settings import Experiment, PlugSpec, require, setting_specs
 
 if TYPE_CHECKING:
     from equipoise.core.events import Event
