@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def _non_finite_keys(value: object) -> list[str]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically: it is written completely or not at all, also if two processes write it at once."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
     try:
         partial.write_bytes(content)
         partial.replace(path)
