@@ -174,7 +174,7 @@ def _notes(folder: Source, source: Source, images: TranslationImages) -> Iterato
         yield f"{format_count(excluded, 'image')} outside of {places} {verb} skipped"
     counts = Counter(place.split or "train" for place in images.places())
     if len(counts) > 1:
-        held_out = "valid" if counts["valid"] else "test"
+        held_out: SplitName = "valid" if counts["valid"] else "test"
         unused = f"; {counts['test']:,} test images are not used" if held_out == "valid" and counts["test"] else ""
         yield (
             f"splits by folder: {counts['train']:,} images are trained on, {counts[held_out]:,} {held_out} images are "

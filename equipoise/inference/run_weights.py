@@ -83,8 +83,10 @@ def is_run(path: str | Path) -> bool:
 
 def parse_step(text: str) -> StepChoice:
     """Parse a step: a number, `best` or `last`. Raises SettingError for anything else."""
-    if text == "best" or text == "last":
-        return text
+    if text == "best":
+        return "best"
+    if text == "last":
+        return "last"
     if text.isascii() and text.isdigit():
         return int(text)
     raise SettingError(f"there is no step '{text}'; use best, last, or a number of steps")
