@@ -15,10 +15,11 @@ from typing import Literal, NamedTuple
 from equipoise.data._cache import CachedFolder
 from equipoise.data._files import content_digest, format_count, printable, report_write_errors, top_folder
 from equipoise.data._image_sources import format_left_out
+from equipoise.data._label_files import find_tables
 from equipoise.data._labels import AUTO, FOLDERS, read_labels
 from equipoise.data._layout import FolderLayout, Placement, read_layout
-from equipoise.data._sources import Source
-from equipoise.data._splits import SplitName, parse_split, split_by_digest
+from equipoise.data._sources import LabelTable, Source
+from equipoise.data._splits import SPLIT_WORDS, SplitName, is_split_column, parse_split, split_by_digest
 from equipoise.errors import DataError
 
 SplitOption = Literal["auto", "all", "none", "train", "valid", "test"]
@@ -88,13 +89,18 @@ def assign(source: Source, options: AssignmentOptions) -> tuple[Source, Assignme
     Raises DataError if no image is left, or labels are not as the options say.
     """
     layout = read_layout([file.path for file in source.files], splits=options.split != "none")
-    left_out = {**source.left_out, **layout.left_out}
     images, others = _select_split(layout, options.split)
-    left_out |= others
+    files = find_tables(source, images.keys())
+    tables = [*source.tables, *dict.fromkeys(files.values())]
+    if options.split != "none" and (divided := _divide_by_table(layout, tables)):
+        layout = divided
+        images, others = _select_split(layout, options.split)
     if not images:
         raise DataError(_no_training_images(source, layout, options.split))
-    labels = read_labels(source, images, options.labels, options.label_column)
-    left_out = {path: reason for path, reason in left_out.items() if path not in labels.used}
+    labels = read_labels(source, images, tables, options.labels, options.label_column)
+    used = {path for path, table in files.items() if labels.table in (table.name, table.name.rpartition("/")[2])}
+    left_out = {**source.left_out, **layout.left_out, **others}
+    left_out = {path: reason for path, reason in left_out.items() if path not in used}
     placed = {path: Placement(split, labels.by_path[path]) for path, (split, _) in images.items()}
     notes = [*source.notes, *_describe_splits(source, layout, options.split), *labels.notes]
     if unread := {path: reason for path, reason in left_out.items() if path not in others}:
@@ -106,6 +112,22 @@ def assign(source: Source, options: AssignmentOptions) -> tuple[Source, Assignme
 def assign_by_top_folder(paths: Iterable[str]) -> Assignment:
     """Return the assignment of runs before splits and label files were read: labels are the top-level subfolders."""
     return Assignment({path: Placement(None, top_folder(path)) for path in paths}, FOLDERS, {})
+
+
+def _divide_by_table(layout: FolderLayout, tables: Sequence[LabelTable]) -> FolderLayout | None:
+    """Return the layout with the splits that a column of a table names; None if folders are splits, or none does."""
+    if any(placement.split for placement in layout.placements.values()):
+        return None
+    columns = (values for table in tables for values in table.columns.values())
+    splits = next((values for values in columns if is_split_column(values)), None)
+    if splits is None:
+        return None
+    named = {path: SPLIT_WORDS[value.strip().lower()] for path, value in splits.items()}
+    placements = {
+        path: placement._replace(split=named[path]) for path, placement in layout.placements.items() if path in named
+    }
+    missing = dict.fromkeys(layout.placements.keys() - placements.keys(), "in no split of the table of labels")
+    return FolderLayout(placements, {**layout.left_out, **missing})
 
 
 def _select_split(layout: FolderLayout, option: SplitOption) -> tuple[dict[str, Placement], dict[str, str]]:

@@ -8,7 +8,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from equipoise.core.files import IMAGE_ENDINGS, ending
 from equipoise.data._files import printable
@@ -66,25 +66,23 @@ class ImageNames:
         return self.by_name.get(_stem(name.rpartition("/")[2]))
 
 
-def find_tables(source: Source, images: Sequence[str]) -> tuple[list[LabelTable], list[str]]:
-    """Return the tables of labels among the files of a source that are no images, and the paths of their files.
+def find_tables(source: Source, images: Collection[str]) -> dict[str, LabelTable]:
+    """Return path -> table of the tables of labels among the files of a source that are no images.
 
-    A file that looks like a table of labels but cannot be used is a table without columns, with the reason.
+    A file that looks like a table of labels but cannot be used is a table without columns, with the reason. Files of
+    single images are one table.
     """
     names = ImageNames(images)
     by_stem = {_stem(file.path): file.path for file in source.files}
-    result: list[LabelTable] = []
-    used: list[str] = []
+    result: dict[str, LabelTable] = {}
     candidates = [path for path in sorted(source.left_out) if _may_be_table(path) and _stem(path) not in by_stem]
     for path in candidates[:MAX_TABLES]:
-        result.append(_read_table(source, path, names))
-        used += [path] if result[-1].columns else []
+        result[path] = _read_table(source, path, names)
     for suffix in SIDE_ENDINGS:
         files = [path for path in sorted(source.left_out) if path.endswith(suffix) and _stem(path) in by_stem]
         if files:
-            result.append(_read_side_files(source, files, suffix, by_stem))
-            used += files if result[-1].columns else []
-    return result, used
+            result |= dict.fromkeys(files, _read_side_files(source, files, suffix, by_stem))
+    return result
 
 
 def _may_be_table(path: str) -> bool:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from equipoise.core.files import ending
 from equipoise.data._files import MAX_LISTED, agree, format_count, printable
-from equipoise.data._label_files import find_tables
 from equipoise.data._layout import Placement
 from equipoise.data._sources import PARQUET_COLUMNS, LabelTable, Source
+from equipoise.data._splits import is_split_column
 from equipoise.errors import DataError, nearest
 
 FOLDERS, NONE, AUTO = "folders", "none", "auto"
@@ -17,6 +17,8 @@ LABEL_COLUMNS = (
     *("target", "species", "breed", "diagnosis", "dx", "cls", "class_id", "label_id", "category_id", "y"),
 )
 """Names of columns that are labels if several could be, in lower case."""
+MIN_LABELLED = 0.5
+"""Smallest share of images with a label for which a column is used without being asked for: others are skipped."""
 MAX_NUMBERS = 20
 """Largest number of different numbers in a column that is used as labels without being called so; more are measures."""
 MAX_LENGTH = 100
@@ -32,21 +34,25 @@ DATASET_JSON = "dataset.json"
 class ImageLabels(NamedTuple):
     """Labels of images. `source`: "folders", "none", or the name of a table. `by_path`: "" for images without.
 
-    `used`: files that were read. `notes`: information for the user.
+    `table`: name of the table that is used. `notes`: information for the user.
     """
 
     source: str
     by_path: Mapping[str, str]
-    used: tuple[str, ...] = ()
+    table: str | None = None
     notes: tuple[str, ...] = ()
 
 
 class LabelColumn(NamedTuple):
-    """A column that may be labels. `table`: name of its file. `values`: of the images that have one."""
+    """A column that may be labels. `table`: name of its file. `values`: of the images that have one.
+
+    `images`: number of images in the set.
+    """
 
     table: str
     name: str
     values: Mapping[str, str]
+    images: int
 
     @property
     def is_named(self) -> bool:
@@ -64,6 +70,8 @@ class LabelColumn(NamedTuple):
         different = set(self.values.values())
         if len(different) < 2:
             return "has one value for all images" if different else "has no value for these images"
+        if len(self.values) < MIN_LABELLED * self.images:
+            return f"has values for {len(self.values):,} of {self.images:,} images only"
         if max(map(len, different)) > MAX_LENGTH or len(different) > max(2, len(self.values) // 2):
             return "differs for nearly every image"
         numbers = [value for value in different if NUMBER.fullmatch(value)]
@@ -74,8 +82,14 @@ class LabelColumn(NamedTuple):
         return f"holds {len(numbers):,} different numbers" if len(numbers) > MAX_NUMBERS and not self.is_named else ""
 
 
-def read_labels(source: Source, placements: Mapping[str, Placement], labels: str, column: str | None) -> ImageLabels:
-    """Return the labels of the images in `placements`.
+def read_labels(
+    source: Source,
+    placements: Mapping[str, Placement],
+    tables: Sequence[LabelTable],
+    labels: str = AUTO,
+    column: str | None = None,
+) -> ImageLabels:
+    """Return the labels of the images in `placements`, from `tables` or from their folders.
 
     `labels`: auto, none, folders, or the name of a label file. `column`: of a table. With "auto", a table whose column
     is certain comes before subfolders. Raises DataError for a file or column that does not exist or holds no labels.
@@ -85,23 +99,24 @@ def read_labels(source: Source, placements: Mapping[str, Placement], labels: str
     by_folder = {path: placement.label for path, placement in placements.items()}
     if labels == FOLDERS:
         return ImageLabels(FOLDERS, by_folder)
-    files, used = find_tables(source, tuple(placements))
-    tables = _select_tables([*source.tables, *files], labels, source)
+    tables = _select_tables(tables, labels, source)
     columns = _merge_columns(tables, placements)
     chosen = _choose(columns, column, source)
     has_folders = len(set(by_folder.values()) - {""}) > 1
+    if chosen is None and labels != AUTO:
+        chosen = _only_named(columns)
     if chosen and (chosen.is_named or column or labels != AUTO or not has_folders):
         notes = tuple(_unused_tables(tables, columns, chosen))
         values = {path: chosen.values.get(path, "") for path in placements}
         place = f"{chosen.table}, column {chosen.name}" if chosen.is_titled else chosen.table
-        return ImageLabels(place, values, tuple(used), notes)
+        return ImageLabels(place, values, chosen.table, notes)
     notes = tuple(_unused_tables(tables, columns, None))
     if labels != AUTO:
         raise DataError(f"{source.location}: {'; '.join(notes) or f'{labels} holds no labels'}")
     is_numbered = any(_file_name(table.name) == DATASET_JSON for table in tables)
     if is_numbered and all(name.isdecimal() for name in by_folder.values()):
         by_folder = dict.fromkeys(placements, "")
-    return ImageLabels(FOLDERS, by_folder, (), notes)
+    return ImageLabels(FOLDERS, by_folder, None, notes)
 
 
 def _select_tables(tables: Sequence[LabelTable], labels: str, source: Source) -> list[LabelTable]:
@@ -118,9 +133,12 @@ def _merge_columns(tables: Sequence[LabelTable], placements: Mapping[str, Placem
     merged: dict[tuple[str, str], dict[str, str]] = {}
     for table in tables:
         for name, values in table.columns.items():
+            if is_split_column(values):
+                continue
             column = merged.setdefault((_file_name(table.name), name), {})
             column.update((path, value) for path, value in values.items() if value and path in placements)
-    return [LabelColumn(table, name, _whole_numbers(values)) for (table, name), values in merged.items()]
+    count = len(placements)
+    return [LabelColumn(table, name, _whole_numbers(values), count) for (table, name), values in merged.items()]
 
 
 def _file_name(name: str) -> str:
@@ -151,6 +169,12 @@ def _choose(columns: Sequence[LabelColumn], name: str | None, source: Source) ->
         elif any(value.isdecimal() for value in different[same].values.values()):
             different[same] = column  # names in place of their numbers
     return different[0] if len(different) == 1 else None
+
+
+def _only_named(columns: Sequence[LabelColumn]) -> LabelColumn | None:
+    """Return the only column that is called labels and has several values, whatever share of images it covers."""
+    named = [column for column in columns if column.is_named and len(set(column.values.values())) > 1]
+    return named[0] if len(named) == 1 else None
 
 
 def _is_same(first: LabelColumn, second: LabelColumn) -> bool:

@@ -178,9 +178,9 @@ def _label_columns(file: "pq.ParquetFile", images: str) -> dict[str, list[str]]:
     result = {}
     for column in file.schema_arrow:
         kind = column.type
-        if column.name != images and (
-            pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_boolean(kind)
-        ):
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        if column.name != images and (is_text or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
             values = file.read(columns=[column.name]).column(0).to_pylist()
             labels = names.get(column.name, ())
             result[column.name] = [_label(value, labels) for value in values]

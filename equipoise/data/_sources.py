@@ -22,7 +22,7 @@ class Storage(Protocol):
         """Open an item at its first byte. Raises OSError, or DataError with a short reason."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LabelTable:
     """Values for items that may be labels. `name`: of the file or array. `columns`: name of a column -> path -> value.
 

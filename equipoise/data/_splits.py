@@ -1,7 +1,7 @@
 """Splits of a data set: which samples are trained on, and which are held out."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 SplitName = Literal["train", "valid", "test"]
@@ -35,6 +35,13 @@ def parse_split(name: str) -> SplitFolder | None:
         return None
     (place,) = places
     return SplitFolder(SPLIT_WORDS[words[place].lower()], "_".join(words[:place] + words[place + 1 :]).lower())
+
+
+def is_split_column(values: Mapping[str, str]) -> bool:
+    """Return whether the values of a table are names of splits: at least two, one of them train."""
+    different = {value.strip().lower() for value in set(values.values())}
+    splits = {SPLIT_WORDS.get(value) for value in different}
+    return len(splits) > 1 and "train" in splits and None not in splits
 
 
 def split_by_digest(digests: Sequence[str], share: float) -> tuple[list[int], list[int]]:

@@ -322,3 +322,21 @@ def test_runs_before_label_files_were_read_keep_their_images(folder, data):
     assert [message for message in recorded.prepare() if not message.note] == []
     assert recorded.count("train") + recorded.count("held_out") == COUNT
     assert label_counts(recorded) == label_counts(old)
+
+
+def test_labels_of_few_images_are_not_used_unless_asked_for(folder, data):
+    folder(flat() | {"labels.csv": "file,label\n" + "".join(f"{n}.png,{n % 2}\n" for n in range(6))})
+    assert data().resolve().classes == ()
+    assert "labels.csv: not used for labels (column label has values for 6 of 24 images only)" in notes(data())
+    assert totals(data(labels="labels.csv").resolve()) == {"0": 3, "1": 3}
+
+
+def test_splits_may_be_a_column_of_the_labels(folder, data):
+    splits = ["train"] * 14 + ["val"] * 6 + ["test"] * 4
+    rows = "".join(f"{n}.png,{'ab'[n % 2]},{split}\n" for n, split in enumerate(splits))
+    folder(flat("images/{}.png") | {"meta.csv": "file,breed,split\n" + rows})
+    assert label_counts(data().resolve()) == {"train": {"a": 7, "b": 7}, "held_out": {"a": 3, "b": 3}}
+    told = notes(data())
+    assert told[0] == "images by split: train 14, valid 6, test 4; trained on: train; valid is held out"
+    assert told[1].endswith("--option data.split=test")
+    assert data(split="none").resolve().count("train") > 14
