@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image
 
@@ -83,6 +84,15 @@ def write_pairs(folder):
             Image.fromarray(image).save(folder / side / f"{number}.png")
 
 
+def write_sounds(folder):
+    """Write 100 tones of half a second as WAV files in two types."""
+    time = np.arange(4000) / 8000
+    for number in range(100):
+        path = folder / f"type {number % 2}" / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.5 * np.sin(2 * np.pi * (200 + 20 * number) * time), 8000)
+
+
 def write_lines(folder):
     """Write 200 different lines of up to six words."""
     words = np.random.default_rng(0).integers(0, 30, (200, 6))
@@ -93,7 +103,7 @@ def write_lines(folder):
 
 FOLDERS = {
     **{"image_folder": write_pictures, "csv_windows": write_windows, "text_lines": write_lines},
-    **{"paired_folder": write_pairs, "unpaired_folders": write_pairs},
+    **{"paired_folder": write_pairs, "unpaired_folders": write_pairs, "audio_folder": write_sounds},
 }
 """Data sets that read a folder, and what writes a small one with at least eight held-out samples."""
 SMALLER = {"oracle": {"words": 50, "train": 500}}

@@ -23,7 +23,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 KNOBS = [*AdversarialKnobs.ranges()]
 NAME_IN_COMMAND = {
     **{"image_folder": "photographs", "csv_windows": "windows", "paired_folder": "pairs", "unpaired_folders": "apart"},
-    **{"text_lines": "my.txt"},
+    **{"text_lines": "my.txt", "audio_folder": "sounds"},
 }
 """Data sets of the user's files: the folder or file that the command of their page names."""
 
