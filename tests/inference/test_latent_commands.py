@@ -148,7 +148,7 @@ def test_invalid_arguments(call, trained: Path, tmp_path: Path, words: str, mess
 def test_invalid_arguments_for_points(
     call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, message: str, generator
 ) -> None:
-    monkeypatch.setattr("equipoise.inference.generator.load", lambda folder: generator())
+    monkeypatch.setattr("equipoise.inference.generator.load", lambda folder, step: generator())
     command, *rest = words.split()
     code, out, err = call(command, "run", *rest)
     assert (code, out) == (2, "")
@@ -158,7 +158,7 @@ def test_invalid_arguments_for_points(
 
 
 def test_interpolation_of_points_is_plotted(call, monkeypatch: pytest.MonkeyPatch, generator) -> None:
-    monkeypatch.setattr("equipoise.inference.generator.load", lambda folder: generator())
+    monkeypatch.setattr("equipoise.inference.generator.load", lambda folder, step: generator())
     assert call("interpolate", "run", "--out", "ways.png")[0] == 0
     with Image.open("ways.png") as picture:
         assert len(set(np.asarray(picture.convert("RGB")).reshape(-1, 3).sum(1).tolist())) > 8, (
