@@ -45,6 +45,8 @@ Pillow's documentation of `reducing_gap` calls the result close to fair resampli
 DEPTHS = {"F": "floating-point values", "I": "32-bit values"}
 OUTSIDE_SHARE = 0.001
 """Share of the values of an image beyond black and white from which the image is counted as clipped."""
+DARK_BITS = 5
+"""Images whose values use at most this number of bits are nearly black: 31 of 255."""
 BRIGHT = 240
 """Smallest value of an image, of 255, that is nearly white everywhere."""
 ONE_COLOUR = 2
@@ -264,7 +266,8 @@ def _facts(size: tuple[int, int], loaded: LoadedImage, target: ImageFormat) -> d
 def _value_facts(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> dict[str, int]:
     """Return the facts on the values: whether there is a single colour, and the number of bits that are used."""
     spread = float(np.ptp(pixels, axis=(1, 2)).max()) * (1 if pixels.dtype == np.uint8 else 127.5)
-    facts = {"one_colour": int(spread <= ONE_COLOUR)}
+    is_dark = pixels.dtype == np.uint8 and pixels.max() < 2**DARK_BITS  # such as masks of 0 and 1
+    facts = {"one_colour": int(spread <= (0 if is_dark else ONE_COLOUR))}
     if pixels.dtype == np.uint8:
         facts |= {f"up_to_{int(pixels.max()).bit_length()}": 1, "bright": int(pixels.min() >= BRIGHT)}
     return facts

@@ -3,10 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from equipoise.data._files import agree, format_count
-from equipoise.data._image_files import BRIGHT, ImageFormat
-
-DARK_BITS = 5
-"""Images whose values use at most this number of bits are nearly black: 31 of 255."""
+from equipoise.data._image_files import BRIGHT, DARK_BITS, ImageFormat
 
 
 def format_notes(facts: Mapping[str, int], count: int, target: ImageFormat) -> Iterator[str]:

@@ -64,9 +64,11 @@ def _decode_all(source: Source, cache: Path, decoding: Decoding) -> tuple[Cached
         return _fill(source, cache, decoding), ()
     except DataError as error:
         key = {**decoding.key, "data": "inspection"}  # Training must not take this entry for one that it accepted.
-        return _fill(source, cache, dataclasses.replace(decoding, key=key, tolerance=1.0)), (
-            f"training would be refused: {error}",
-        )
+        try:
+            cached = _fill(source, cache, dataclasses.replace(decoding, key=key, tolerance=1.0))
+        except DataError:  # There is no usable image.
+            raise error from None
+        return cached, (f"training would be refused: {error}",)
 
 
 def _fill(source: Source, cache: Path, decoding: Decoding) -> CachedFolder:

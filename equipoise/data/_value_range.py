@@ -163,9 +163,9 @@ def _fraction_scale(statistics: ValueStatistics) -> ValueScale:
         margin = TOLERANCE * (white - black)
         fits = black - margin <= low and high <= white + margin
         if fits and spread >= NARROW * (white - black) and (black == 0 or low < -margin):
-            return ValueScale(black, white, f"the values are in [{black:g}, {white:g}]")
+            return ValueScale(black, white, f"scale [{black:g}, {white:g}]")
     if -1 <= low < BYTES_HIGH / 2 and BYTES_HIGH <= high <= 256:
-        return ValueScale(0.0, 255.0, "the values are in [0, 255]")
+        return ValueScale(0.0, 255.0, "scale [0, 255]")
     reason = "from the lowest to the highest value"
     if is_clipped:
         reason += ", except a few values far from all others, which are clipped"

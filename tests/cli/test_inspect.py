@@ -108,6 +108,17 @@ def test_a_set_that_training_refuses_is_inspected(inspect, call, tmp_path):
     assert "cannot be used, more than 5%" in err, "the inspection does not make training accept them"
 
 
+def test_a_set_without_any_image_is_refused(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        np.save(tmp_path / "in" / f"{number}.npy", np.zeros((16, 16, 5), np.uint8))
+    code, out, err = call("inspect", "in", "--no-estimate")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "5 channels: 1 (grey), 3 (colour) or 4" in err
+    assert "more than 5%" in err
+
+
 def test_a_contact_sheet(inspect, call, tmp_path):
     write_images(tmp_path / "in" / "a", 10)
     write_images(tmp_path / "in" / "b", 10, seed=1)

@@ -348,6 +348,9 @@ def test_shrinking_and_slivers_are_reported():
         "all images are nearly black: no value is above 15 of 255; if they are label maps or use fewer bits, set "
         "data.white=15",
     ]
+    mask = Image.fromarray(random(SIDE, SIDE, high=2, dtype=np.uint8))
+    facts = decode(saved(mask, "PNG"), EIGHT).facts
+    assert [note[-12:] for note in format_notes(facts, 1, EIGHT)] == ["data.white=1"]
     plain = decode(saved(Image.new("L", (SIDE, SIDE), 7), "PNG"), EIGHT).facts
     assert list(format_notes(plain, 1, EIGHT)) == ["1 of 1 image is of a single colour"]
     light = random(SIDE, SIDE, high=10, dtype=np.uint8) + np.uint8(245)
