@@ -89,7 +89,7 @@ class CsvWindows:
     """folder of decoded windows"""
     names: tuple[str, ...] = ()
     """names of the columns; set automatically"""
-    labels: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
     """labels of the series; set automatically"""
     digest: str | None = None
     """digest of all files; set automatically, so that a resumed run uses the same windows"""
@@ -132,7 +132,7 @@ class CsvWindows:
         if not self._is_resolved or self.types is None or self.low is None or self.high is None:
             return self.resolve().spec
         plan = self._resolved_plan()
-        names = self.labels or (self.types if len(self.types) > 1 else ())
+        names = self.label_names or (self.types if len(self.types) > 1 else ())
         shape = plan.shape if self.image_size is None else (self.image_size, self.image_size)
         return DataSpec(
             (1, *shape) if self.kind != "sequence" else shape[::-1] if plan.rows_are == "time" else shape,
@@ -163,7 +163,7 @@ class CsvWindows:
         data, result = self._open()
         spec, rows = data.spec, torch.tensor(data._split(result)[split != "train"], dtype=torch.int64)
         labels = None
-        if data.labels:
+        if data.label_names:
             labels = result.array[:, 0, -1].long()
         elif spec.class_names:
             labels = torch.tensor([spec.class_names.index(top_folder(path)) for path in result.paths])
@@ -223,7 +223,7 @@ class CsvWindows:
         label, group = (int(name) - 1 if name and name.isdigit() else None for name in (self.label, self.group))
         rows_are: RowMeaning = "time" if self.rows_are == "auto" else self.rows_are
         selection = ColumnSelection(positions, label, group)
-        return WindowPlan(selection, rows_are, (rows, columns), self.stride, self.names, self.labels, self.missing)
+        return WindowPlan(selection, rows_are, (rows, columns), self.stride, self.names, self.label_names, self.missing)
 
     def _with_plan(self, plan: WindowPlan) -> Self:
         """Fill in the options that the plan decides."""
@@ -237,7 +237,7 @@ class CsvWindows:
             window=plan.shape,
             stride=plan.stride,
             names=plan.names,
-            labels=plan.labels,
+            label_names=plan.labels,
         )
 
     def _with_range(self, result: CachedFolder, plan: WindowPlan) -> tuple[Self, str | None]:
@@ -264,7 +264,7 @@ class CsvWindows:
 
     def _numbers(self, result: CachedFolder) -> Tensor:
         """Return the windows (N, rows, columns), without their labels."""
-        return result.array[..., :-1] if self.labels else result.array
+        return result.array[..., :-1] if self.label_names else result.array
 
     def _split(self, result: CachedFolder) -> tuple[list[int], list[int]]:
         return split_windows(result, self._resolved_plan(), self.held_out)
@@ -286,7 +286,7 @@ class CsvWindows:
         key: dict[str, object] = {"data": "csv_windows", "decoding": DECODING, "image_size": self.image_size}
         others: dict[str, object] = {
             "columns": self.columns,
-            "labels": self.labels,
+            "labels": self.label_names,
             "group": self.group if self.stride and self.group != "none" else None,
             "window": self.stride and self.window,
             "stride": self.stride,

@@ -28,6 +28,7 @@ MAX_BYTE = 255
 FORMAT_OPTIONS = frozenset(
     {"image_size", "channels", "fit", "background", "alpha", "black", "white", "layout", "cache"}
     | {"low", "high", "window", "stride", "columns", "unit", "words", "length", "rare"}
+    | {"kind", "scale", "rows_are", "missing", "group", "label", "representation", "sample_rate", "seconds", "bands"}
 )
 """Options that say how files are read, not which files: those of a run apply to the reals that it is compared with."""
 
@@ -96,7 +97,8 @@ def open_for_run(against: str, trained: PlugSpec, spec: DataSpec, options: Optio
     """
     plug = parse_data_source(against)
     check_options(options, [plug.name])
-    if spec.is_image:
+    is_own_size = trained.name == plug.name and trained.options.get("image_size", 0) is None  # that of its windows
+    if spec.is_image and not is_own_size:
         plug = plug.with_options(**_known(plug.name, {"image_size": spec.shape[-1], "channels": spec.shape[0]}))
     if not is_path(against):
         return open_data(plug.with_options(**options))
@@ -219,8 +221,10 @@ def _shared_options(first: DataSet, second: DataSet) -> dict[str, object]:
 def _outer(bounds: Sequence[Bound], choose: Callable[[Iterable[float]], float], name: str) -> Bound:
     """Return the lowest or highest of several bounds; column by column for tables."""
     columns = [(bound,) if isinstance(bound, int | float) else tuple(bound) for bound in bounds]
+    most = max(map(len, columns))
+    columns = [row * most if len(row) == 1 else row for row in columns]
     if len({len(row) for row in columns}) > 1:
         numbers = " and ".join(str(len(row)) for row in columns)
         raise DataError(f"samples and reals have different numbers of columns ({name}: {numbers}); compare equal ones")
     result = tuple(choose(values) for values in zip(*columns, strict=True))
-    return result[0] if isinstance(bounds[0], int | float) else result
+    return result[0] if all(isinstance(bound, int | float) for bound in bounds) else result
