@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import wave  # before the permissions change: the standard library may not be readable then
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from equipoise.cli import main as cli
 from equipoise.training import checkpoint
 
 NOBODY = 65534
+assert wave
 
 
 @contextlib.contextmanager

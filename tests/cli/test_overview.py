@@ -109,8 +109,10 @@ def test_runs_have_their_state(call, trained: Path, cut_off: Path, working_direc
 
 
 def test_folder_without_runs(call, working_directory: Path) -> None:
-    assert call("runs", "nowhere") == (0, "nowhere contains no runs\n", "")
-    assert json.loads(call("runs", "nowhere", "--json")[1]) == []
+    assert "there is no folder nowhere" in call("runs", "nowhere")[2]
+    (working_directory / "empty").mkdir()
+    assert call("runs", "empty")[1].startswith("empty contains no runs")
+    assert json.loads(call("runs", "empty", "--json")[1]) == []
 
 
 def test_damaged_run_is_listed(call, run_folder: Path) -> None:
