@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -12,6 +13,7 @@ from equipoise.data._image_files import ENDINGS, ImageFormat, decode
 from equipoise.data._sources import open_folder
 from equipoise.data._value_range import ValueRange, measure_range
 from equipoise.data._value_statistics import ValueStatistics
+from equipoise.data.image_folder import ImageFolder
 from equipoise.errors import DataError, SettingError
 
 SIDE = 16
@@ -270,3 +272,41 @@ def test_whole_numbers_and_fractions_of_one_unit_are_scaled_together(write, meas
     folder = write(pictures(5, 3000).astype(np.int16) - 500, (pictures(5, 3000, seed=1) - 500).astype(np.float32))
     measured = measure(folder)
     assert (measured.black, measured.white) == pytest.approx((-500, 2499), abs=1)
+
+
+def test_training_batches_have_the_brightness_of_the_8_bit_original(write, tmp_path):
+    """The same pictures as 8-bit, as 12-bit values in 16-bit files, and half of each."""
+    original = pictures(24).astype(np.uint8)
+    deep = original.astype(np.uint16) * 16
+    for sets in ((original,), (deep,), (original[::2], deep[1::2])):
+        folder = write(*sets).rename(tmp_path / f"set-{len(list(tmp_path.iterdir()))}")
+        data = ImageFolder(str(folder), held_out=0.0, cache=str(tmp_path / "cache")).resolve()
+        real = data.stream("train", 24, seed=0).batch(0).real
+        assert abs((real.mean().item() + 1) * 127.5 - original.mean()) < 1
+        assert data.spec.unit == (None if data.white is None else (0.0, 4095.0))
+
+
+def test_elevations_are_the_same_in_every_kind_of_file(tmp_path):
+    """Metres in .npz, .npy and TIFF files, one image each, and in one array; the unit is kept."""
+    heights = (pictures(20, 2) * 3000 - 400).astype(np.float32)
+    for name in ("npz", "npy", "tif"):
+        (tmp_path / name).mkdir()
+    for number, image in enumerate(heights):
+        np.savez(tmp_path / "npz" / f"{number:02d}.npz", height=image)
+        np.save(tmp_path / "npy" / f"{number:02d}.npy", image)
+        Image.fromarray(image).save(tmp_path / "tif" / f"{number:02d}.tif")
+    np.save(tmp_path / "all.npy", heights)
+    for name in ("npz", "npy", "tif", "all.npy"):
+        data = ImageFolder(str(tmp_path / name), held_out=0.0, cache=str(tmp_path / "cache")).resolve()
+        assert data.spec.unit == (heights.min(), heights.max())
+        _, images = data.all_images(1)
+        low, high = data.spec.unit
+        values = (images.select(torch.arange(20)).numpy()[:, 0] + 1) / 2 * (high - low) + low
+        assert np.abs(values - heights).max() < 0.01
+
+
+def test_a_resumed_data_set_keeps_its_scale(write, tmp_path):
+    folder = write(pictures(20, 4096).astype(np.uint16))
+    data = ImageFolder(str(folder), cache=str(tmp_path / "cache")).resolve()
+    assert (data.black, data.white, data.full_scale) == (0, 4095, False)
+    assert data.resolve() == data
