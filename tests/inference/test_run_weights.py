@@ -130,6 +130,16 @@ def test_damaged_best_checkpoint_leaves_the_last_weights(tmp_path: Path, monkeyp
     assert "step 24, the last; step 16 was the best" in summarize_weights(tmp_path / "run").text
 
 
+def test_best_weights_outlive_their_checkpoint(best_run: Path, tmp_path: Path) -> None:
+    """A finished run whose checkpoint of the best step was deleted can be resumed: it keeps its final weights."""
+    folder = Path(shutil.copytree(best_run, tmp_path / "run"))
+    shutil.rmtree(folder / "checkpoints" / "step-00000016")
+    follow(launch.resume(folder), folder)
+    for name in ("generator", "discriminator"):
+        assert (folder / f"{name}.safetensors").read_bytes() == (best_run / f"{name}.safetensors").read_bytes()
+    assert equipoise.load(folder, "best").step == 16
+
+
 def test_missing_steps_are_reported(best_run: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no weights of step 4: .*; available: 10, 16 \(best\), 20, 24$"):
         equipoise.load(best_run, 4)
