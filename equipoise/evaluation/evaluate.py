@@ -185,7 +185,8 @@ def _real_reference(
     """Compute the metric of training reals instead of samples, as many as there are samples.
 
     Without `extract`, because the metric already uses the training reals, compute it for one half of the reals
-    relative to the other half; None for fewer than two reals in each half.
+    relative to the other half, which is also searched for copies if the reals were trained on; None for fewer than two
+    reals in each half.
     """
     if extract is not None:
         fake = extract("other_reals")
@@ -194,7 +195,8 @@ def _real_reference(
     if half < 2:
         return None
     labels = None if real.condition is None else real.condition[half : 2 * half]
-    second_half = replace(real, real=real.real[half : 2 * half], condition=labels)
+    rest = real.real[half : 2 * half]
+    second_half = replace(real, real=rest, condition=labels, train=real.train if real.held_out is None else rest)
     return Floor(metric.compute(second_half, real.real[:half], Bootstrap()).value, half)
 
 

@@ -1,8 +1,10 @@
 """Samples with their nearest training reals: shows whether a model memorises."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from equipoise.core import catalog
 from equipoise.core.metric import ReferenceSet
@@ -17,20 +19,43 @@ NEIGHBOURS = 5
 """Number of training reals per sample."""
 
 
+NETWORK = "efficientnet_lite0"
+"""Features that recognise mirrored and shifted copies, in addition to pixels, which recognise compressed ones."""
+
+
 def write_neighbour_grid(data: EvaluationData, path: Path) -> Path:
     """Write a PNG with one sample and its nearest training reals per row, the most suspicious sample first.
 
-    Raises SettingError if samples are not images, or if the file does not end in .png.
+    Distances are those of pixels or of a network, whichever finds a sample more suspicious. Raises SettingError if
+    samples are not images, or if the file does not end in .png.
     """
     if data.sample_set.samples.ndim != 4 or path.suffix.lower() != ".png":
         raise SettingError(f"--neighbours needs image samples and a file that ends in .png, not {path.name}")
-    metric: AuthPct = catalog.build("metrics", "auth_pct", {"features_from": "pixels"})
-    train, fake = data.features(metric.features, "train"), data.features(metric.features, "samples")
-    nearest = metric.closest(ReferenceSet(fake[:0], train=train), fake, ROWS, min(NEIGHBOURS, len(train)))
+    kinds = ["pixels"] + [NETWORK] * (data.sample_set.samples.shape[1] in (1, 3))
+    candidates = [suspect for kind in kinds for suspect in _suspects(data, kind)]
+    shown: dict[int, _Suspect] = {}
+    for suspect in sorted(candidates, key=lambda each: each.ratio):
+        shown.setdefault(suspect.sample, suspect)
     rows = [
-        torch.cat([data.sample_set.samples[sample][None], data.train.real[neighbours]])
-        for sample, neighbours in zip(nearest.sample.tolist(), nearest.train, strict=True)
+        torch.cat([data.sample_set.samples[suspect.sample][None], data.train.real[suspect.train]])
+        for suspect in list(shown.values())[:ROWS]
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, encode_png(make_grid(torch.cat(rows).numpy(), columns=len(rows[0]))))
     return path
+
+
+class _Suspect(NamedTuple):
+    """A sample, its nearest training reals, and the ratio of distances as of NearestTrainingSamples."""
+
+    sample: int
+    train: Tensor
+    ratio: float
+
+
+def _suspects(data: EvaluationData, features_from: str) -> list[_Suspect]:
+    """Return the most suspicious samples by one kind of features."""
+    metric: AuthPct = catalog.build("metrics", "auth_pct", {"features_from": features_from})
+    train, fake = data.features(metric.features, "train"), data.features(metric.features, "samples")
+    nearest = metric.closest(ReferenceSet(fake[:0], train=train), fake, ROWS, min(NEIGHBOURS, len(train)))
+    return [_Suspect(*row) for row in zip(nearest.sample.tolist(), nearest.train, nearest.ratio.tolist(), strict=True)]

@@ -163,7 +163,7 @@ def test_value_that_does_not_exist_is_null_with_a_reason(call: Callable[..., tup
     assert isinstance(rows["fd_pixels"]["value"], float)
     assert rows["fd_pixels"]["reason"] is None
     out = call("evaluate", "few", *words, *options)[1]
-    assert "c_t: c_t needs at least 50 held-out reals" in out
+    assert "\nc_t needs at least 50 held-out reals" in out
 
 
 def test_unsuitable_metric_says_why_and_what_would() -> None:

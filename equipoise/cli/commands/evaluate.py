@@ -157,7 +157,10 @@ def _format_warnings(result: "EvaluationResult") -> list[str]:
     for row in result.rows:
         for warning in (*([row.reason] if row.reason else []), *row.warnings):
             metrics.setdefault(warning, []).append(row.metric)
-    return [f"{', '.join(names)}: {warning}" for warning, names in metrics.items()]
+    return [
+        warning if warning.startswith(f"{names[0]} ") else f"{', '.join(names)}: {warning}"
+        for warning, names in metrics.items()
+    ]
 
 
 def _align(line: tuple[str, ...], widths: list[int]) -> list[str]:
