@@ -28,6 +28,8 @@ NumpyArray = npt.NDArray[np.generic]
 IMAGE_KEYS = ("images", "image", "imgs", "img", "pictures", "x", "data", "samples", "features", "arr_0")
 """Words of the names of arrays of images, preferred in this order, without the split: train_images, x_train."""
 LABEL_KEYS = ("labels", "label", "y", "targets", "target", "classes", "class", "arr_1")
+MAX_FILES = 64
+"""Largest number of .npy files that may be the arrays of one set; more are one image each."""
 CHANNELS = (1, 2, 3, 4)
 ERRORS = (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
@@ -91,7 +93,12 @@ def open_folder_of_arrays(folder: Path, files: Sequence[File], key: str | None) 
 
     A folder holds arrays of images if there are as many labels as rows of an array, or an array has four dimensions.
     """
-    stored = {file.path.removesuffix(".npy"): _stored_npy(folder / file.path) for file in files}
+    if len(files) > MAX_FILES:
+        return None
+    try:
+        stored = {file.path.removesuffix(".npy"): _stored_npy(folder / file.path) for file in files}
+    except DataError:  # Decoding reports which file is damaged.
+        return None
     shapes = [array.shape for array in stored.values()]
     lengths = {shape[0] for shape in shapes if _is_label_shape(shape)}
     if not any(len(shape) == 4 or (len(shape) == 3 and shape[0] in lengths) for shape in shapes):

@@ -30,6 +30,8 @@ MASK_FOLDERS = frozenset(
 MASK_NAME = re.compile(
     r"(.+?)[._ -](masks?|seg|segmentations?|gt|groundtruth|labels?|annotations?|depth|matte|trimap)(_?\d+)?", re.I
 )
+MASK_WORDS = ("mask", "seg", "gt", "truth", "label", "annot", "depth", "matte", "trimap")
+"""Parts of names that MASK_NAME may match, which are searched first."""
 CONTAINERS = (*ARCHIVE_ENDINGS, *ARRAY_ENDINGS, *PARQUET_ENDINGS)
 NUMBER_WIDTH = 5
 """Smallest number of digits of numbered parts: 00000, 01000."""
@@ -160,7 +162,9 @@ def _find_masks(paths: Iterable[str]) -> dict[str, str]:
     for path in all_paths:
         parts = path.split("/")[:-1]
         inside = [mask for depth in range(1, len(parts) + 1) if (mask := "/".join(parts[:depth])) in masks]
-        match = MASK_NAME.fullmatch(path.rpartition(".")[0])
+        stem = path.rpartition(".")[0]
+        lower = stem.rpartition("/")[2].lower()
+        match = MASK_NAME.fullmatch(stem) if any(word in lower for word in MASK_WORDS) else None
         if inside:
             result[path] = "a mask or label image; give its folder to train on it"
         elif match and match[1] in stems:

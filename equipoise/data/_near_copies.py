@@ -7,6 +7,7 @@ the time is nearly linear in the number of images.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from equipoise.data._pairs import join_pairs
+from equipoise.data._pairs import ConnectedGroups
 
 SIDE = 8
 MAX_BITS = 18
@@ -40,12 +41,19 @@ def near_copies(images: Tensor, names: Sequence[str]) -> list[str]:
     first = {name: row for row, name in reversed(list(enumerate(names)))}
     rows = torch.tensor(sorted(first.values()), dtype=torch.int64)
     bits, means = _describe(images, rows)
-    pairs = _candidates(bits)
-    copies = []
-    for start in range(0, len(pairs), CHUNK):
-        chunk = torch.tensor(pairs[start : start + CHUNK], dtype=torch.int64)
-        copies += rows[chunk][_agree(images[rows[chunk]], means[chunk])].tolist()
-    return join_pairs(names, [*copies, *((row, first[name]) for row, name in enumerate(names))])
+    groups = ConnectedGroups(names)
+    for row, name in enumerate(names):
+        groups.join(row, first[name])
+    numbers, candidates = rows.tolist(), iter(_candidates(bits))
+    while chunk := list(islice((pair for pair in candidates if not _are_joined(groups, numbers, pair)), CHUNK)):
+        pairs = torch.tensor(chunk, dtype=torch.int64)
+        for one, two in rows[pairs][_agree(images[rows[pairs]], means[pairs])].tolist():
+            groups.join(one, two)
+    return groups.names()
+
+
+def _are_joined(groups: ConnectedGroups, rows: Sequence[int], pair: tuple[int, int]) -> bool:
+    return groups.find(rows[pair[0]]) == groups.find(rows[pair[1]])
 
 
 def _scaled(images: Tensor) -> Tensor:

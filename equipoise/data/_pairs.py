@@ -1,6 +1,6 @@
 """Streams over two sets of images: aligned pairs, and unrelated sets."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, uint8
@@ -93,19 +93,31 @@ def connected_groups(names: Sequence[str], *marks: Sequence[str]) -> list[str]:
     for group in marks:
         first: dict[str, int] = {}
         pairs += [(index, first.setdefault(mark, index)) for index, mark in enumerate(group)]
-    return join_pairs(names, pairs)
+    groups = ConnectedGroups(names)
+    for pair in pairs:
+        groups.join(*pair)
+    return groups.names()
 
 
-def join_pairs(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
-    """Return the lowest name in the group of each element; `pairs` of elements are connected (union-find)."""
-    root = list(range(len(names)))
+class ConnectedGroups:
+    """Groups of elements that are connected in pairs (union-find). `names`: of the elements."""
 
-    def find(index: int) -> int:
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._root = list(range(len(names)))
+
+    def find(self, index: int) -> int:
+        """Return the element that represents the group of an element: the one with the lowest name."""
+        root = self._root
         while root[index] != index:
             root[index] = index = root[root[index]]
         return index
 
-    for pair in pairs:
-        lower, upper = sorted(map(find, pair), key=lambda each: names[each])
-        root[upper] = lower
-    return [names[find(index)] for index in range(len(names))]
+    def join(self, first: int, second: int) -> None:
+        """Connect two elements, and so their groups."""
+        lower, upper = sorted((self.find(first), self.find(second)), key=lambda each: self._names[each])
+        self._root[upper] = lower
+
+    def names(self) -> list[str]:
+        """Return the lowest name in the group of each element."""
+        return [self._names[self.find(index)] for index in range(len(self._root))]

@@ -304,6 +304,11 @@ def test_folders_of_arrays(tmp_path, read):
     np.save(tmp_path / "set" / "y_train.npy", np.arange(16) % 2)
     np.save(tmp_path / "set" / "X_test.npy", values[16:])
     assert pixels(read("tiles")) == sorted(value.tobytes() for value in values)
+    (tmp_path / "few").mkdir()
+    for number, value in enumerate([*values, *values[:1]]):
+        np.save(tmp_path / "few" / f"{number}.npy", value)
+    (tmp_path / "few" / "24.npy").write_bytes(b"damaged")
+    assert read("few").resolve().skipped().keys() == {"24.npy"}
     data = read("set").resolve()
     assert pixels(data) == sorted(value.tobytes() for value in values[:16])
     assert data.classes == ("0", "1")
