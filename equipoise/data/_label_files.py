@@ -122,7 +122,7 @@ def _decode_text(content: bytes) -> str:
 
 
 def _csv_rows(text: str, names: ImageNames) -> Iterator[Row]:
-    """Yield the rows of a table; without a header, its columns are called column 1, column 2, …"""
+    """Yield the rows of a table; without a header, its columns are called 1, 2, …"""
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = next((mark for mark in DELIMITERS if mark in first), ",")
     lines = [line for line in csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True) if any(line)]
@@ -130,9 +130,9 @@ def _csv_rows(text: str, names: ImageNames) -> Iterator[Row]:
         return
     has_header = len(lines) > 1 and not any(names.find(value) for value in lines[0])
     header = [value.strip() for value in lines[0]] if has_header else []
-    columns = [value or f"column {number}" for number, value in enumerate(header, 1)]
+    columns = [value or str(number) for number, value in enumerate(header, 1)]
     for line in lines[has_header:]:
-        extra = [f"column {number}" for number in range(len(columns) + 1, len(line) + 1)]
+        extra = [str(number) for number in range(len(columns) + 1, len(line) + 1)]
         yield dict(zip([*columns, *extra], (value.strip() for value in line), strict=False))
 
 

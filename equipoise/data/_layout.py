@@ -123,7 +123,8 @@ def _split_names(rest: Mapping[str, list[str]], level: int) -> dict[str, SplitNa
         if not chosen and level == 1:
             return {}  # Every class must be divided.
         result |= chosen
-    return result if level == 0 or "train" in result.values() else {}
+    names = set().union(*tops.values())
+    return result if "train" in result.values() or (level == 0 and names == result.keys()) else {}
 
 
 def _without_images_folders(rest: dict[str, list[str]], splits: Mapping[str, SplitName | None]) -> dict[str, list[str]]:

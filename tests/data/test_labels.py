@@ -111,6 +111,8 @@ def test_names_of_splits(name, expected):
         ("train/a/1.png train/b/2.png", "train:a train:b"),
         ("train/1.png bus/1.png car/2.png", "None:train None:bus None:car"),
         ("test/1.png control/2.png", "None:test None:control"),
+        ("test/1.png control/2.png dev/3.png", "None:test None:control None:dev"),
+        ("test/1.png valid/2.png", "test: valid:"),
         ("a/1.png b/1.png", "None:a None:b"),
         ("00000/img00000001.png 00001/img00000002.png", "None: None:"),
         ("00000/00001.png 01000/01002.png", "None: None:"),
