@@ -8,7 +8,8 @@ from torch import Tensor
 
 from equipoise.core.data import Bound
 from equipoise.data._cache import CachedFolder, format_count, printable
-from equipoise.data._files import agree, format_names, top_folder
+from equipoise.data._files import agree, format_names
+from equipoise.data._types import type_of
 from equipoise.data._window_plans import WindowPlan
 from equipoise.data._windows import constant_windows, share_outside
 
@@ -19,7 +20,7 @@ def describe_windows(
     """Yield notes on the decoded windows. `untyped`: files outside of the types."""
     facts = result.facts
     if types:
-        counts = Counter(map(top_folder, result.paths))
+        counts = Counter(type_of(path, types) for path in result.paths)
         shares = ", ".join(f"{printable(name)} {counts[name]:,}" for name in types)
         yield f"{format_count(len(types), 'type')}: {shares}"
     if untyped:

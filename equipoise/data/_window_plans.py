@@ -190,7 +190,7 @@ def make_plan(tables: Sequence[TextTable], count: int, options: WindowOptions) -
         selection = replace(selection, group=None)
     plan = WindowPlan(selection, meaning, (rows, columns), names=first.names, missing=options.missing, notes=notes)
     if meaning == "series":
-        if options.window is not None or options.stride is not None:
+        if options.window not in (None, 1) or options.stride is not None:
             raise SettingError("window and stride cut series along rows of times; omit them, or set rows_are = time")
         labels = tuple(sorted(set(first.labels), key=_label_order))
         return replace(plan, shape=(1, columns), labels=labels if len(labels) > 1 else ())

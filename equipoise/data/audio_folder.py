@@ -27,7 +27,7 @@ from equipoise.data._cache import (
     open_cached,
     printable,
 )
-from equipoise.data._files import MIN_HELD_OUT, exhaust, top_folder
+from equipoise.data._files import MIN_HELD_OUT, exhaust
 from equipoise.data._sounds import (
     Representation,
     SoundDecoder,
@@ -38,9 +38,10 @@ from equipoise.data._sounds import (
     sample_rate_note,
 )
 from equipoise.data._sources import FolderStorage, Source, open_folder
+from equipoise.data._types import select_files, type_of
 from equipoise.data._window_notes import describe_blocks
 from equipoise.data._windows import WindowStream, split_recordings
-from equipoise.errors import DataError, SettingError, UnknownNameError
+from equipoise.errors import DataError, SettingError
 
 __all__ = ["AudioFolder"]
 
@@ -148,7 +149,7 @@ class AudioFolder:
         data, result = self._open()
         spec, names = data.spec, data.spec.class_names
         rows = torch.tensor(data._split(result)[split != "train"], dtype=torch.int64)
-        labels = torch.tensor([names.index(top_folder(path)) for path in result.paths]) if names else None
+        labels = torch.tensor([names.index(type_of(path, names)) for path in result.paths]) if names else None
         array = result.array if spec.is_image else result.array.unsqueeze(1)
         return WindowStream(array, rows, labels, spec, False, batch_size, seed, split)
 
@@ -156,13 +157,13 @@ class AudioFolder:
         """Decode new files, yield notes, and return the resolved data set."""
         path, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
         listed = _open_sounds(path)
-        types, files = self._select_types(listed.files)
+        types, files, splits = select_files(listed.files, self.types, is_new=self.digest is None)
         source = listed.select(files)
         if self.digest is not None and (change := describe_changes(source, cache, self.digest)):
             raise DataError(
                 f"{path} changed since this run started: {change}; restore it, or start a new run with --from RUN"
             )
-        notes: list[str | None] = []
+        notes: list[str | None] = [*splits]
         rate = self.sample_rate
         if rate is None or self.digest is None:
             common, rates = common_sample_rate(source)
@@ -217,24 +218,12 @@ class AudioFolder:
         lengths = {"length": windows.length, "stride": windows.stride, "sample_rate": windows.sample_rate}
         return {"data": "audio_folder", "decoding": DECODING, **lengths, "mel": mel}
 
-    def _select_types(self, listed: tuple[File, ...]) -> tuple[tuple[str, ...], tuple[File, ...]]:
-        """Return the types and their files; all files if there are no types.
-
-        Raises UnknownNameError for an unknown type.
-        """
-        available = tuple(sorted({top_folder(file.path) for file in listed} - {""}))
-        types = available if self.types is None else tuple(dict.fromkeys(self.types))
-        for name in types if self.digest is None else ():
-            if name not in available:
-                raise UnknownNameError("type", name, available)
-        return types, tuple(file for file in listed if not types or top_folder(file.path) in types)
-
     def _notes(self, result: CachedFolder, windows: SoundWindows) -> Iterator[str]:
         """Yield notes on the sound for the user."""
         assert self.types is not None
         rate, facts = windows.sample_rate, result.facts
         if self.types:
-            counts = Counter(map(top_folder, result.paths))
+            counts = Counter(type_of(path, self.types) for path in result.paths)
             shares = ", ".join(f"{printable(name)} {counts[name]:,}" for name in self.types)
             yield f"{format_count(len(self.types), 'type')}: {shares}"
         shape = " x ".join(map(str, windows.shape))

@@ -18,7 +18,6 @@ from equipoise.core.data import DataSpec, Preparation, Split, Suggestion, TableL
 from equipoise.data._cache import (
     CachedFolder,
     Decoding,
-    File,
     describe_changes,
     fill_cache,
     load_cached,
@@ -30,11 +29,12 @@ from equipoise.data._files import MIN_HELD_OUT, exhaust, top_folder
 from equipoise.data._scales import RangeRule, choose_bounds, single_bound
 from equipoise.data._sources import Source
 from equipoise.data._tables import MissingRule
+from equipoise.data._types import select_files, type_of
 from equipoise.data._window_decoder import WindowDecoder, open_tables, read_text_table
 from equipoise.data._window_notes import describe_blocks, describe_clipping, describe_windows
 from equipoise.data._window_plans import LAYOUTS, RowMeaning, SampleKind, WindowOptions, WindowPlan, make_plan
 from equipoise.data._windows import WindowStream, split_windows, value_ranges
-from equipoise.errors import DataError, SettingError, UnknownNameError
+from equipoise.errors import DataError, SettingError
 
 __all__ = ["CsvWindows"]
 
@@ -166,7 +166,7 @@ class CsvWindows:
         if data.label_names:
             labels = result.array[:, 0, -1].long()
         elif spec.class_names:
-            labels = torch.tensor([spec.class_names.index(top_folder(path)) for path in result.paths])
+            labels = torch.tensor([spec.class_names.index(type_of(path, spec.class_names)) for path in result.paths])
         is_transposed = spec.is_sequence and data.rows_are in ("time", "auto")
         return WindowStream(data._numbers(result), rows, labels, spec, is_transposed, batch_size, seed, split)
 
@@ -174,7 +174,7 @@ class CsvWindows:
         """Decode new files, yield notes, and return the resolved data set."""
         folder, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
         listed = open_tables(folder)
-        types, files = self._select_types(listed.files)
+        types, files, splits = select_files(listed.files, self.types, is_new=self.digest is None)
         source = listed.select(files)
         if self.digest is not None and (change := describe_changes(source, cache, self.digest)):
             raise DataError(
@@ -192,7 +192,13 @@ class CsvWindows:
             raise DataError(f"{folder} changed while it was read; run the command again when nothing writes to it")
         resolved, note = located._with_range(result, plan)
         untyped = [file.path for file in listed.files if types and not top_folder(file.path)]
-        notes = (*result.notes, *plan.describe(), *resolved._notes(result, plan, untyped), *filter(None, [note]))
+        notes = (
+            *splits,
+            *result.notes,
+            *plan.describe(),
+            *resolved._notes(result, plan, untyped),
+            *filter(None, [note]),
+        )
         for text in (*notes, *self._notes_on_range(resolved, result)):
             yield Preparation(TASK, len(files), len(files), text)
         return replace(resolved, digest=result.digest)
@@ -294,18 +300,6 @@ class CsvWindows:
             "rows_are": self.rows_are if self.rows_are not in ("auto", "time") else None,
         }
         return key | {name: value for name, value in others.items() if value}
-
-    def _select_types(self, listed: Sequence[File]) -> tuple[tuple[str, ...], tuple[File, ...]]:
-        """Return the types and their files; all files if there are no types.
-
-        Raises UnknownNameError for an unknown type.
-        """
-        available = tuple(sorted({top_folder(file.path) for file in listed} - {""}))
-        types = available if self.types is None else tuple(dict.fromkeys(self.types))
-        for name in types if self.digest is None else ():
-            if name not in available:
-                raise UnknownNameError("type", name, available)
-        return types, tuple(file for file in listed if not types or top_folder(file.path) in types)
 
     def _notes(self, result: CachedFolder, plan: WindowPlan, untyped: Sequence[str]) -> Iterator[str]:
         """Yield notes on the windows of the resolved data set."""

@@ -285,3 +285,33 @@ def test_streams_are_contiguous_and_float32(load):
     real = all_samples(load({"a.csv": np.stack([WAVE, 5 * WAVE], 1)})).real
     assert real.is_contiguous()
     assert real.dtype == torch.float32
+
+
+def test_tests_are_never_trained_on(load):
+    windows = {
+        f"{split}/{kind}/{i}.csv": RANDOM.normal(size=(32, 2))
+        for split in ("train", "test")
+        for kind in "ab"
+        for i in range(6)
+    }
+    data = load(windows)
+    assert data.types == ("a", "b")
+    assert data.count("train") + data.count("held_out") == 12
+    assert "12 files of the split 'test' are not used: only 'train' is" in load.notes
+    assert set(all_samples(data).condition.tolist()) == {0, 1}
+
+
+def test_files_named_after_splits(load):
+    rows = np.stack([np.sin(np.arange(40) / 5 + RANDOM.random()) for _ in range(30)])
+    data = load({"Waves_TRAIN.csv": rows, "Waves_TEST.csv": rows + 1})
+    assert data.count("train") + data.count("held_out") == 30
+    assert data.high <= 1
+
+
+def test_types_may_be_called_test(load):
+    assert load(
+        {f"{kind}/{i}.csv": RANDOM.normal(size=(32, 2)) for kind in ("test", "other") for i in range(6)}
+    ).types == (
+        "other",
+        "test",
+    )
