@@ -225,7 +225,7 @@ class _RareEvents:
                 return ""
             now = time.monotonic()
             last_time, last_value = self._reported.get(event.knob, (-INTERVAL, event.before))
-            if now - last_time < INTERVAL:
+            if now - last_time < INTERVAL or f"{last_value:.3g}" == f"{event.after:.3g}":
                 return ""
             self._reported[event.knob] = now, event.after
         change = f"{event.knob} from {last_value:.3g} to {event.after:.3g}"

@@ -1,6 +1,5 @@
 """The section of a report on the data: what was read, how it is scaled, and what was left out."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from equipoise.core.printing import printable
 from equipoise.report.formatting import format_count, format_number, one_line
 from equipoise.report.run_history import JsonObject, RunHistory, to_mapping, to_number
 from equipoise.report.run_summary import plug_name
-from equipoise.runs.run import DATA_FILE, SKIPPED_FILE
+from equipoise.runs.run import SKIPPED_FILE
 
 MAX_SKIPPED, MAX_NOTES, MAX_CLASSES = 100, 50, 40
 """Largest numbers of files, notes and classes on the page."""
@@ -28,7 +27,7 @@ class DataSection:
 
 def data_section(history: RunHistory) -> DataSection | None:
     """Return what the run folder records on its data; None for runs of earlier versions, which record nothing."""
-    record = _read_record(history.run.folder / DATA_FILE)
+    record = history.data_record
     if not record:
         return None
     notes = record.get("notes")
@@ -74,13 +73,6 @@ def _bound(bound: object) -> str:
 
 def _count(value: object) -> str:
     return "unlimited" if value is None else format_count(to_number(value, 0))
-
-
-def _read_record(path: Path) -> JsonObject:
-    try:
-        return to_mapping(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
-        return {}
 
 
 def _read_skipped(path: Path) -> list[tuple[str, str]]:

@@ -69,7 +69,7 @@ class RunClock:
     """Images seen, seconds of training and verdict, as functions of the step.
 
     `images`, `seconds`: steps (N,) and values (N,). `verdicts`: (step, verdict) pairs in order. `total_steps`: 0 if
-    unknown. `end`: the last step, and how the run ended, in words. `sample_noun`: "images" or "sentences".
+    unknown. `end`: the last step, and how the run ended, in words. `sample_noun`: "images", "sequences" or "sentences".
     """
 
     images: tuple[CurveValues, CurveValues]

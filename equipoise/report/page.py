@@ -109,10 +109,11 @@ def _last_samples(history: RunHistory) -> LastSamples:
         return LastSamples(_as_sentence(samples.note))
     data = plug_name(history.experiment, "data") or "the data"
     is_sheet = samples.sheet is not None
-    content = "Sheet of generated images" if is_sheet else "Plot of generated samples"
+    sheet = "Plots of generated sequences" if samples.are_sequences else "Sheet of generated images"
+    content = sheet if is_sheet else "Plot of generated samples"
     alt = f"{content}, {samples.description}, trained on {data}"
     caption = f"Generated samples, {samples.description}"
-    return LastSamples(caption, png, alt, "samples sheet" if is_sheet else "samples")
+    return LastSamples(caption, png, alt, "samples sheet" if is_sheet and not samples.are_sequences else "samples")
 
 
 def _text_samples(samples: Samples) -> LastSamples:

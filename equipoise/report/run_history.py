@@ -1,5 +1,6 @@
 """The events of a run by topic, for reports. Missing and malformed fields are tolerated."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from equipoise.report.series import CurveSeries
-from equipoise.runs.run import EventLine, Run
+from equipoise.runs.run import DATA_FILE, EventLine, Run
 
 JsonObject = Mapping[str, Any]
 """A JSON object whose values are not validated yet: read them with :func:`to_number` and :func:`to_mapping`."""
@@ -116,9 +117,19 @@ class RunHistory:
 
     @property
     def sample_noun(self) -> str:
-        """Noun for the samples: "sentences" if they were saved as text, else "images"."""
+        """Noun for the samples: "sentences" if they were saved as text, "sequences" by their shape, else "images"."""
         texts = any(str(line.get("samples", "")).endswith(".txt") for line in self.events_of("sampled"))
-        return "sentences" if texts else "images"
+        shape = self.data_record.get("shape")
+        is_sequence = isinstance(shape, list) and len(shape) == 2
+        return "sentences" if texts else "sequences" if is_sequence else "images"
+
+    @cached_property
+    def data_record(self) -> JsonObject:
+        """What the run records on its data, in data.json; empty for runs of earlier versions."""
+        try:
+            return to_mapping(json.loads((self.run.folder / DATA_FILE).read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError):
+            return {}
 
     @property
     def seconds(self) -> float:

@@ -25,7 +25,7 @@ class Samples:
     """Samples of the generator at one step: a sheet of images or of plots of sequences, numbers (N, ...) or texts.
 
     If none of them could be read, `note` says why. `groups`: what each group of images on the sheet shows, from left
-    to right, such as ("input", "output").
+    to right, such as ("input", "output"). `are_sequences`: whether the sheet shows plots of sequences.
     """
 
     step: int
@@ -35,6 +35,7 @@ class Samples:
     texts: tuple[str, ...] = ()
     note: str = ""
     groups: tuple[str, ...] = ()
+    are_sequences: bool = False
 
     @property
     def description(self) -> str:
@@ -45,7 +46,8 @@ class Samples:
     @property
     def images_seen(self) -> str:
         """Number of real samples seen up to the step: 3,840 images."""
-        return f"{format_count(self.images)} {'sentences' if self.texts else 'images'}"
+        noun = "sentences" if self.texts else "sequences" if self.are_sequences else "images"
+        return f"{format_count(self.images)} {noun}"
 
     @property
     def shape_note(self) -> str:
@@ -97,7 +99,7 @@ def load_samples(run: Run, line: EventLine) -> Samples:
             return Samples(step, images, texts=_load_texts(path))
         values = _load_values(path)
         if values.ndim == 3:
-            return Samples(step, images, sheet=draw_sequences(values))
+            return Samples(step, images, sheet=draw_sequences(values), are_sequences=True)
         return Samples(step, images, values=values)
     except RunError as error:
         return Samples(step, images, note=f"the samples of step {format_count(step)} are missing: {name} {error}")

@@ -10,8 +10,9 @@ from equipoise.report.data_section import data_section
 from equipoise.report.page import write_page
 from equipoise.report.run_history import read_history
 from equipoise.report.run_summary import quote_word
+from equipoise.report.samples import last_samples
 
-from .conftest import Maker, started
+from .conftest import Maker, points, started
 
 RECORD = {
     **{"train": 36, "held_out": None, "shape": [3, 16, 16], "classes": 2, "class_names": ["cats", "dogs"]},
@@ -58,3 +59,14 @@ def test_record_of_a_data_set(write_run: Maker) -> None:
 def test_words_of_the_command_are_quoted_for_a_shell() -> None:
     assert quote_word("my photos") == "'my photos'"
     assert quote_word("caf\udce9\x1b'\n") == "$'caf\\xe9\\x1b\\'\\n'"
+
+
+def test_noun_of_sequences(write_run: Maker) -> None:
+    run = write_run([started(), points(0, (6, 1, 40))])
+    assert read_history(run).sample_noun == "images"
+    (run.folder / "data.json").write_text('{"shape": [1, 40]}')
+    history = read_history(run)
+    samples = last_samples(history)
+    assert history.sample_noun == "sequences"
+    assert samples is not None
+    assert samples.images_seen == "0 sequences"
