@@ -1,6 +1,8 @@
 """Opening of image files of every format with Pillow's decoders: headers, sizes, orientation."""
 
 import importlib
+import logging
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import BinaryIO
@@ -20,6 +22,10 @@ from equipoise.errors import DataError
 
 HEIF_ENDINGS = (".heic", ".heif", ".hif")
 """Extensions of the format of phones, which needs an optional package."""
+# Pillow warns and logs about damaged metadata; a skipped file is reported with its reason, once.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
 EIGHT_BIT_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif"),
     *(".heic", ".heif", ".hif", ".avif", ".pbm"),
