@@ -98,7 +98,11 @@ def diagnose_run(readings: Iterable[SignalReading], reals: Mapping[str, float] |
         dataclasses.replace(episode, until=None if episode.until == step else episode.until) for episode in order
     )
     if not episodes and count < MIN_READINGS:
-        missing = "there are no readings" if not count else f"there are only {count} readings"
+        missing = (
+            "there are no readings"
+            if not count
+            else f"there {'is' if count == 1 else 'are'} only {count} reading{'s' * (count != 1)}"
+        )
         return RunDiagnosis((), count, step, "unknown", f"{missing}; at least {MIN_READINGS} are needed")
     return RunDiagnosis(ended, count, step, "diverged" if "divergence" in episodes else verdict)
 

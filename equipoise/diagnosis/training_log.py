@@ -102,12 +102,14 @@ def _name_variants(name: str) -> Iterator[str]:
 class StepSeries(NamedTuple):
     """One column of a log: `steps` (N,), increasing, and `values` (N,), which may contain nan and inf.
 
-    `descending`: whether the log had the rows in descending order.
+    `descending`: whether the log had the rows in descending order. `dropped`: number of its rows that later ones
+    superseded.
     """
 
     steps: Steps
     values: Values
     descending: bool = False
+    dropped: int = 0
 
 
 class MetricSeries(NamedTuple):
@@ -159,7 +161,13 @@ class TrainingLog:
     def order_note(self) -> str:
         """What was done about the order of the rows; "" if nothing."""
         series = (*self.signals.values(), *(metric.series for metric in self.metrics.values()))
-        return "the rows were in descending order; sorted" if any(part.descending for part in series) else ""
+        if any(part.descending for part in series):
+            return "the rows were in descending order; sorted"
+        most = max(series, key=lambda part: part.dropped)
+        if not most.dropped:
+            return ""
+        total = most.dropped + len(most.steps)
+        return f"{most.dropped:,} of {total:,} rows are followed by the same or an earlier step: taken as superseded"
 
     @property
     def steps(self) -> Steps:
@@ -208,7 +216,8 @@ def build_series(steps: npt.ArrayLike, values: npt.ArrayLike) -> StepSeries:
         whole_steps, exact_values = whole_steps[::-1][order], exact_values[::-1][order]
     later = np.minimum.accumulate(whole_steps[::-1])[::-1]
     is_valid = np.append(whole_steps[:-1] < later[1:], True) if len(whole_steps) else np.zeros(0, bool)
-    return StepSeries(whole_steps[is_valid], exact_values[is_valid], descending)
+    dropped = len(whole_steps) - int(is_valid.sum())
+    return StepSeries(whole_steps[is_valid], exact_values[is_valid], descending, dropped)
 
 
 def compute_readings(log: TrainingLog) -> Iterator[SignalReading]:

@@ -134,7 +134,7 @@ def test_a_run_without_a_log_is_unknown(
 def test_few_rows_without_a_symptom_are_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_log(tmp_path, "step,loss_d,loss_g\n1,1,1\n", "log.csv")
     output = json.loads(run_diagnose(capsys, str(path), "--json"))
-    assert (output["verdict"], output["missing"]) == ("unknown", "there are only 1 readings; at least 5 are needed")
+    assert (output["verdict"], output["missing"]) == ("unknown", "there is only 1 reading; at least 5 are needed")
 
 
 def test_rows_in_descending_order_are_sorted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,6 +147,14 @@ def test_rows_in_descending_order_are_sorted(tmp_path: Path, capsys: pytest.Capt
     assert output["readings"] == 100
     assert output["order"] == "the rows were in descending order; sorted"
     assert "order" not in expected
+
+
+def test_superseded_rows_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = (1, 2, 3, 4, 3, 4, 5, 6, 7)
+    path = write_log(tmp_path, "step,loss_d,loss_g\n" + "".join(f"{step},1,1\n" for step in steps), "log.csv")
+    output = json.loads(run_diagnose(capsys, str(path), "--json"))
+    assert output["readings"] == 7
+    assert output["order"] == "2 of 9 rows are followed by the same or an earlier step: taken as superseded"
 
 
 def test_readings_of_a_run_in_descending_order_are_sorted(
