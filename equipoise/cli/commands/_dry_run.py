@@ -53,13 +53,7 @@ def show_dry_run(
         "report_seconds": report_seconds,
         "memory": cost.memory,
         "parameters": dict(cost.parameters),
-        "data": {
-            "shape": list(data.spec.shape),
-            "train": data.count("train"),
-            "held_out": data.count("held_out"),
-            "classes": list(data.spec.class_names) or data.spec.classes,
-            "notes": list(notes),
-        },
+        "data": {**_data_facts(data), "notes": list(notes)},
         "command": command,
     }
     sections = {
@@ -73,6 +67,15 @@ def show_dry_run(
     }
     print_result(as_json, result, _format_page(sections, command))
     return 0
+
+
+def _data_facts(data: "DataSet") -> dict[str, object]:
+    return {
+        "shape": list(data.spec.shape),
+        "train": data.count("train"),
+        "held_out": data.count("held_out"),
+        "classes": list(data.spec.class_names) or data.spec.classes,
+    }
 
 
 def _format_page(sections: Mapping[str, Sequence[str]], command: str) -> str:
