@@ -15,7 +15,7 @@ from equipoise.training.loop import Training, save
 from equipoise.training.step import run_step
 
 PERIOD = 8
-"""Steps that are measured at least, unless they are slow: the default interval of lazy penalties."""
+"""The default interval of lazy penalties, in steps."""
 MOST_STEPS = 400
 """Steps that are measured at most."""
 
@@ -81,7 +81,7 @@ def measure_costs(training: Training, seconds: float) -> RunCosts:
             step,
             early_reading=max(0.0, _reading_seconds(training, with_probe=False, repeats=3) - step),
             reading=max(0.0, _reading_seconds(training, with_probe=True) - step),
-            sampling=_duration(lambda: write_samples(Path(folder), outputs.sample_grid(training))),
+            sampling=_second_duration(lambda: write_samples(Path(folder), outputs.sample_grid(training))),
             evaluation=_evaluation_seconds(training, seconds),
             saving=_duration(lambda: save(training, Path(folder) / "checkpoints")),
         )
@@ -91,6 +91,12 @@ def _duration(function: Callable[[], object]) -> float:
     begin = time.monotonic()
     function()
     return time.monotonic() - begin
+
+
+def _second_duration(function: Callable[[], object]) -> float:
+    """Return the duration of the second call: the first one prepares kernels."""
+    function()
+    return _duration(function)
 
 
 def _take_step(training: Training, *, measure: bool = False, with_probe: bool = False) -> None:
@@ -105,21 +111,19 @@ def _take_step(training: Training, *, measure: bool = False, with_probe: bool = 
 
 
 def _step_seconds(training: Training, seconds: float) -> float:
-    """Return the mean duration of a step, after warm-up steps unless these take all the time."""
-    begin = time.monotonic()
-    warm_up = 0
-    while warm_up < PERIOD and time.monotonic() - begin < seconds / 2:
+    """Return the mean duration of a step in about `seconds`, after one that is not counted: kernels are prepared in it.
+
+    Whole periods of lazy penalties are counted, unless the steps are too slow for one.
+    """
+    _take_step(training)
+    begin, count = time.monotonic(), 0
+    while True:
         _take_step(training)
-        warm_up += 1
-    middle = time.monotonic()
-    count = 0
-    while time.monotonic() - begin < seconds and count < MOST_STEPS:
-        for _ in range(PERIOD if warm_up == PERIOD else 1):
-            _take_step(training)
-            count += 1
-    if count < PERIOD:
-        return (time.monotonic() - begin) / max(1, warm_up + count)
-    return (time.monotonic() - middle) / count
+        count += 1
+        elapsed = time.monotonic() - begin
+        is_whole = count < PERIOD or count % PERIOD == 0
+        if (elapsed >= seconds and is_whole) or count >= MOST_STEPS:
+            return elapsed / count
 
 
 def _reading_seconds(training: Training, *, with_probe: bool, repeats: int = 1) -> float:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from equipoise.cli.signals import interruptible
 from equipoise.errors import DataError, RunError, SettingError
 from equipoise.experiment import launch
 from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.runs.run import Run
+from equipoise.training.plan import abortable, never_interrupted
 
 pytestmark = pytest.mark.usefixtures("working_directory")
 
@@ -160,3 +163,17 @@ def test_aborted_evaluation_is_repeated_on_resume(
         for run in ("run", "whole")
     )
     assert first == second
+
+
+def test_signal_during_an_evaluation_aborts_it() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with interruptible() as request:
+            request.defer()
+            with pytest.raises(KeyboardInterrupt), abortable(request):
+                signal.raise_signal(signal.SIGINT)
+            assert request()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with abortable(never_interrupted):
+        pass

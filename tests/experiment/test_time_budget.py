@@ -39,7 +39,8 @@ def short_budget() -> Experiment:
     return dataclasses.replace(RING, seconds=0.125)
 
 
-def test_run_with_a_budget_completes_its_schedules(working_directory: Path) -> None:
+def test_run_with_a_budget_completes_its_schedules(working_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assembly, "OVERRUN", 1e6)  # the machine may become busy after the measurement
     begin = time.monotonic()
     *_, last = launch.start(dataclasses.replace(RING, seconds=3.0), "run")
     assert time.monotonic() - begin < 60, "generous: the machine may be busy"
@@ -47,10 +48,9 @@ def test_run_with_a_budget_completes_its_schedules(working_directory: Path) -> N
     assert (last.step, values["budget"]) == (values["steps"], 3.0)
     assert not {"seconds", "minutes"} & values.keys()
     lines = Run(working_directory / "run").lines()
-    assert lines[-1]["reason"] in ("steps", "seconds")
-    if lines[-1]["reason"] == "steps":
-        rates = [line["to"] for line in lines if line["event"] == "turned" and line["knob"] == "lr_g"]
-        assert rates[-1] == pytest.approx(0.02 * lines[0]["knobs"]["lr_g"], rel=0.2)
+    assert lines[-1]["reason"] == "steps"
+    rates = [line["to"] for line in lines if line["event"] == "turned" and line["knob"] == "lr_g"]
+    assert rates[-1] == pytest.approx(0.02 * lines[0]["knobs"]["lr_g"], rel=0.5)
     assert f"{values['steps']:,} steps fit into the time budget of 3 seconds" in lines[0]["notes"][0]
 
 
