@@ -89,7 +89,7 @@ def _stride(seconds: float | None, sample_rate: int, length: int) -> int:
     return length if seconds is None else max(1, round(seconds * sample_rate))
 
 
-def common_sample_rate(source: Source) -> tuple[int, dict[int, int]]:
+def most_frequent_rate(source: Source) -> tuple[int, dict[int, int]]:
     """Return the most frequent sample rate of a source, and the number of files of each, from their headers.
 
     Raises DataError for a file that is no sound, MissingPackageError without soundfile.

@@ -33,7 +33,7 @@ from equipoise.data._sounds import (
     SoundDecoder,
     SoundWindows,
     amplitude_range,
-    common_sample_rate,
+    most_frequent_rate,
     plan_sound,
     sample_rate_note,
 )
@@ -166,8 +166,8 @@ class AudioFolder:
         notes: list[str | None] = [*splits]
         rate = self.sample_rate
         if rate is None or self.digest is None:
-            common, rates = common_sample_rate(source)
-            rate = rate or common
+            frequent, rates = most_frequent_rate(source)
+            rate = rate or frequent
             notes.append(sample_rate_note(rate, rates))
         located = replace(self, folder=str(path), cache=str(cache), types=types, sample_rate=rate)
         windows, key = located._windows(rate), located._key()
