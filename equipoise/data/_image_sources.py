@@ -117,7 +117,7 @@ def _is_image(source: Source, file: File) -> bool:
 
 def _reason(suffix: str) -> str:
     if suffix in HEIF_ENDINGS:
-        return "install equipoise[heic]"
+        return "needs pip install 'equipoise[heic]'"
     if suffix in CONTAINER_ENDINGS:
         return "next to images: give its path to read it"
     return REASONS.get(suffix, NOT_AN_IMAGE)
