@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from equipoise.data import _archives, _image_sources
+from equipoise.core import files
+from equipoise.data import _archives, _image_formats, _image_sources
 from equipoise.data.image_folder import ImageFolder
 from equipoise.errors import DataError, MissingPackageError
 from equipoise.experiment.data_source import parse_data_source
@@ -382,3 +383,19 @@ def test_second_start_decodes_nothing_and_changes_are_noticed(tmp_path, read, ki
         (write_zip if kind == "zip" else write_tar)(path, dict(list(by_class().items())[:-1]))
     with pytest.raises(DataError, match=r"changed since this run started"):
         list(data.prepare())
+
+
+def test_extensions_agree_with_the_decoders():
+    assert set(files.IMAGE_ENDINGS) | set(files.ARRAY_ENDINGS) == set(_image_formats.ENDINGS)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        *((path, True) for path in (".DS_Store", "a/._b.jpg", "__MACOSX/a.png", "x/@eaDir/a.jpg", "a/Thumbs.db")),
+        *((path, True) for path in ("desktop.ini", ".ipynb_checkpoints/a.png", "$RECYCLE.BIN/a.png")),
+        *((path, False) for path in ("a.png", "thumbs/a.png", "a.b/c.png", "Desktop/a.png")),
+    ],
+)
+def test_what_systems_leave_behind(path, expected):
+    assert files.is_junk(path) == expected
