@@ -19,13 +19,14 @@ MAX_POSITIONS = 2 * WIDTH
 """Sequences that are longer are drawn by the range of each of this many parts."""
 
 
-def draw_sequences(values: npt.NDArray[np.float64]) -> Image.Image:
+def draw_sequences(values: npt.NDArray[np.floating], columns: int | None = None, most: int = MAX_PLOTS) -> Image.Image:
     """Draw the first sequences of (N, channels, length) in [-1, 1] as a sheet of line plots, from -1 to 1 each.
 
-    Up to four channels are lines in one plot; more are below each other, the first eight of them.
+    `columns`: of the sheet, by default as many as rows. `most`: largest number of sequences. Up to four channels are
+    lines in one plot; more are below each other, the first eight of them.
     """
-    plots = values[:MAX_PLOTS]
-    columns = math.ceil(math.sqrt(len(plots)))
+    plots = values[:most].astype(np.float64)
+    columns = columns or math.ceil(math.sqrt(len(plots)))
     rows = math.ceil(len(plots) / columns)
     sheet = Image.new("RGB", (columns * (WIDTH + GAP) - GAP, rows * (HEIGHT + GAP) - GAP), (128, 128, 128))
     for index in range(rows * columns):

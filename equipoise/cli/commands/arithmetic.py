@@ -191,5 +191,6 @@ def _write_picture(
 
 def _require_images(generator: "Generator") -> None:
     if not generator.spec.is_image:
-        noun = "points" if generator.spec.vocabulary is None else "sentences"
+        kinds = {"sentences": generator.spec.vocabulary is not None, "sequences": generator.spec.is_sequence}
+        noun = next((name for name, is_kind in kinds.items() if is_kind), "points")
         raise SettingError(f"{noun} cannot be drawn by this command; use --out with a file name ending in .npy")

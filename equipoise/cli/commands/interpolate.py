@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     stops = _stops(args)
     check_overwrite([Path(args.out)], force=args.force)
     generator = load_generator(args)
-    extensions = {3: (".png", ".mp4", ".npy"), 1: (".png", ".npy")}.get(len(generator.spec.shape), (".npy",))
+    extensions = (".png", ".mp4", ".npy") if generator.spec.is_image else (".png", ".npy")
     path = output_path(args.out, extensions if generator.spec.vocabulary is None else (".txt", ".npy"))
     write = _write_film if path.suffix.lower() == ".mp4" else _write_strip
     details, text = write(args, generator, stops, path)
@@ -120,6 +120,7 @@ def _write_strip(
     """Write one row per interpolation; return details for JSON and the text of the result."""
     from equipoise.inference.latent_space import generate_strip, select_latents
     from equipoise.report.image_grids import plot_paths
+    from equipoise.report.sequence_sheets import draw_sequences
     from equipoise.runs.artifacts import encode_lines, encode_npy, encode_png, make_grid
 
     steps = args.steps if args.steps is not None else STEPS
@@ -132,6 +133,9 @@ def _write_strip(
         content = encode_lines([vocabulary.decode(sentence) for row in samples.tolist() for sentence in row])
     elif generator.spec.is_image:
         content = encode_png(make_grid(samples.reshape(-1, *generator.spec.shape), columns=steps))
+    elif generator.spec.is_sequence:
+        plots = samples.reshape(-1, *generator.spec.shape)
+        content = encode_png(draw_sequences(plots, columns=steps, most=len(plots)))
     else:
         content = plot_paths(samples)
     write_file(path, content)
