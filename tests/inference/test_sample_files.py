@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import wave
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 import equipoise
 from equipoise.cli import main as cli
-from equipoise.core.data import DataSpec
+from equipoise.core.data import DataSpec, SoundFormat, TableLayout
 from equipoise.data._windows import scale_to_range
 from equipoise.errors import DataError, SettingError
 from equipoise.experiment.settings import Experiment, PlugSpec
@@ -140,3 +141,40 @@ def test_csv_windows_round_trip(tmp_path, monkeypatch, capsys):
     shutil.copy("windows/3.csv", "windows/new.csv")
     with pytest.raises(DataError, match=r"1 file was added.*new\.csv"):
         next(equipoise.resume(tmp_path / "run", steps=3))
+
+
+def test_sequences_are_tables_of_rows_in_time(tmp_path):
+    spec = DataSpec((2, 3), unit=((0.0, 100.0), (10.0, 300.0)), table=TableLayout(names=("a", "b, c")))
+    values = torch.tensor([[[-1.0, 0.0, 1.0], [1.0, 0.0, -1.0]]])
+    assert (
+        write_samples(values, tmp_path / "one.csv", spec).read_text() == 'a,"b, c"\n0.0,300.0\n5.0,200.0\n10.0,100.0\n'
+    )
+    write_samples(values.repeat(2, 1, 1), tmp_path / "out", spec)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000000.csv", "000001.csv"]
+    with pytest.raises(SettingError, match=r"each sample is written to its own table; use a folder, not two\.csv"):
+        write_samples(values.repeat(2, 1, 1), tmp_path / "two.csv", spec)
+    with pytest.raises(SettingError, match="these samples are sequences, not images; use --format csv or npy"):
+        write_samples(values, tmp_path / "out", spec, "png")
+
+
+def test_channels_and_series_are_rows(tmp_path):
+    values = torch.tensor([[[-1.0, 1.0, 1.0], [0.0, 1.0, -1.0]]])
+    channels = DataSpec((2, 3), unit=(0.0, 2.0), table=TableLayout("channels"))
+    assert write_samples(values, tmp_path / "c.csv", channels).read_text() == "0.0,2.0,2.0\n1.0,2.0,0.0\n"
+    series = DataSpec((1, 3), unit=(0.0, 2.0), table=TableLayout("samples"))
+    written = write_samples(values.transpose(0, 1), tmp_path / "s.csv", series).read_text()
+    assert written == "0.0,2.0,2.0\n1.0,2.0,0.0\n"
+
+
+def test_sound_is_written_as_wav(tmp_path):
+    spec = DataSpec((1, 8), unit=(-0.5, 0.5), sound=SoundFormat(8000, 8))
+    values = torch.tensor([[[-1.0, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0]]])
+    with wave.open(str(write_samples(values, tmp_path / "x.wav", spec))) as file:
+        assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (1, 8000, 8)
+        assert np.frombuffer(file.readframes(4), "<i2").tolist() == [-16384, 0, 8192, 16384]
+    write_samples(values.repeat(2, 1, 1), tmp_path / "out", spec)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000000.wav", "000001.wav"]
+    with pytest.raises(SettingError, match="each sample is written to its own sound file"):
+        write_samples(values.repeat(2, 1, 1), tmp_path / "y.wav", spec)
+    with pytest.raises(SettingError, match="these samples are images, not sound; use --format png or npy"):
+        write_samples(torch.zeros(1, 1, 8, 8), tmp_path / "z", DataSpec((1, 8, 8)), "wav")
