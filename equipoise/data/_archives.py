@@ -23,7 +23,7 @@ from tempfile import TemporaryFile
 from typing import IO, BinaryIO, NamedTuple
 
 from equipoise.core.files import ZIP_ENDINGS, ending, is_junk
-from equipoise.data._files import File, printable
+from equipoise.data._files import File
 from equipoise.data._sources import Source
 from equipoise.errors import DataError
 
@@ -91,7 +91,7 @@ def _open_zip(path: Path) -> Source:
         name = member_path(info.filename)
         reason = OUTSIDE if name is None else _zip_reason(info)
         if name is None or reason:
-            left_out[name or printable(info.filename)] = reason
+            left_out[name or info.filename] = reason
         elif not is_junk(name):
             members[name] = info  # as unzip does, the last of several members of one name is used
             files.append(File(name, info.file_size, info.CRC))
@@ -142,7 +142,7 @@ def _open_tar(path: Path) -> Source:
             if info.isdir() or (name is not None and is_junk(name)):
                 continue
             if reason := OUTSIDE if name is None else _tar_reason(info):
-                left_out[name or printable(info.name)] = reason
+                left_out[name or info.name] = reason
             elif name is not None:
                 files[name] = File(name, info.size, modified)
                 extents[name] = Extent(info.offset_data, info.size)
