@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import TypeAdapter
 
 from equipoise.core import catalog
-from equipoise.errors import DataError, SettingError
+from equipoise.errors import DataError, SettingError, resume_command
 from equipoise.experiment.data_source import parse_data_source
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import NO_METRIC, Experiment, Options, PlugSpec, installed_versions, require
@@ -22,6 +22,8 @@ SAMPLES_PER_RUN = 100
 """Default number of sample grids in a run."""
 SAVE_EVERY = 250
 """Default number of steps between two checkpoints."""
+PATH_OPTIONS = ("folder", "file")
+"""Options of data sets that hold the location of the data."""
 MULTITHREADED_PIXELS = 64
 """Smallest image width at which several threads make training faster (benchmarks/throughput.md)."""
 
@@ -87,6 +89,18 @@ def with_moved_data(experiment: Experiment, location: str | Path) -> Experiment:
         raise DataError(f"there is no folder or file {location}; check the path")
     name = dataclasses.fields(catalog.load("data", spec.name))[0].name
     return dataclasses.replace(experiment, data=spec.with_options(**{name: str(path)}))
+
+
+def check_data_location(experiment: Experiment, run: Path) -> None:
+    """Raise DataError if the folder or file of a run's data no longer exists; names the way to give a new location."""
+    options = require(experiment.data, "data").options
+    for name in PATH_OPTIONS:
+        location = options.get(name)
+        if isinstance(location, str) and "digest" in options and not Path(location).exists():
+            raise DataError(
+                f"the data of this run are no longer in {location}; restore them, or give their new location: "
+                f"{resume_command(run)} --data PATH"
+            )
 
 
 def _with_default_numbers(experiment: Experiment, data: "DataSet") -> Experiment:

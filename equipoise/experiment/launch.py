@@ -12,7 +12,7 @@ from torch import Tensor
 from equipoise.core.events import Event, Finished
 from equipoise.errors import CheckpointError, RunError, SettingError, resume_command, shell_path, unwritable
 from equipoise.experiment.assembly import EVALUATIONS, assemble, check_schedules, seed_global_generators
-from equipoise.experiment.completion import complete, with_moved_data
+from equipoise.experiment.completion import check_data_location, complete, with_moved_data
 from equipoise.experiment.data_record import record_data
 from equipoise.experiment.files import load_run_experiment
 from equipoise.experiment.resources import check_memory
@@ -83,6 +83,7 @@ def resume(
     find_checkpoints(run)
     if data is not None:
         experiment = with_moved_data(experiment, data)
+    check_data_location(experiment, folder)
     if steps is not None:
         experiment = dataclasses.replace(
             experiment, steps=steps, images=None, seconds=None, budget=None, stop_at_equilibrium=False

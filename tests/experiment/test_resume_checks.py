@@ -100,7 +100,7 @@ def run_on_images(working_directory: Path) -> Experiment:
 
 @pytest.mark.usefixtures("run_on_images")
 def test_moved_data_resume_with_their_new_location(working_directory: Path) -> None:
-    with pytest.raises(DataError, match="old"):
+    with pytest.raises(DataError, match=r"no longer in .*old; .* equipoise resume run --data PATH"):
         list(launch.resume("run", 3))
     *_, last = launch.resume("run", 4, data="new")
     assert last.step == 4

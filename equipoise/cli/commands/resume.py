@@ -44,7 +44,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Resume the run, show its progress and write its report."""
     from equipoise.experiment import launch
-    from equipoise.experiment.completion import with_moved_data
+    from equipoise.experiment.completion import check_data_location, with_moved_data
     from equipoise.experiment.files import load_run_experiment
     from equipoise.runs import tracking
     from equipoise.runs.run import Run
@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     launch.find_checkpoints(Run(folder))
     if args.data is not None:
         experiment = with_moved_data(experiment, args.data)
+    check_data_location(experiment, folder)
     track = experiment.track or "off"
     tracking.check_ready(track)
     prepare_data(experiment, quiet=verbosity_of(args) is Verbosity.QUIET)
