@@ -5,6 +5,7 @@ import codecs
 import enum
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -44,7 +45,16 @@ def verbosity_of(args: argparse.Namespace) -> Verbosity:
 def print_result(as_json: bool, result: object, text: str | Sequence[str]) -> None:
     """Print `text`, or `result` as one line of JSON. In a sequence each text is a line: its line breaks are escaped."""
     lines = printable(text, keep="\n") if isinstance(text, str) else "\n".join(map(printable, text))
-    print(json.dumps(result) if as_json else lines)
+    print(json.dumps(without_non_finite(result), allow_nan=False) if as_json else lines)
+
+
+def without_non_finite(value: object) -> object:
+    """Replace NaN and infinity, which JSON lacks, by None, anywhere in a result."""
+    if isinstance(value, dict):
+        return {key: without_non_finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_non_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_error(message: str, code: int = USAGE_ERROR, *, as_json: bool = False) -> int:

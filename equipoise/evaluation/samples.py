@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equipoise.core.data import Batch, DataSet, DataSpec, Split
+from equipoise.core.data import Batch, DataSet, DataSpec
 from equipoise.core.metric import describe_spec
 from equipoise.errors import DataError, SettingError
 from equipoise.inference.generator import Generator
@@ -72,9 +72,9 @@ def _labels(generator: Generator, count: int, seed: int, labels: Tensor | None) 
     return labels[torch.randint(len(labels), (count,), generator=source)]
 
 
-def load_samples(path: Path, data: DataSet, split: Split, count: int, seed: int) -> SampleSet:
-    """Load `count` samples of a data set that reads `path`: all of a split, or a random choice by `seed`."""
-    batch: Batch = data.stream(split, count, seed).batch(0)
+def load_samples(path: Path, data: DataSet, count: int, seed: int) -> SampleSet:
+    """Load `count` samples of a data set that reads all of `path`; fewer than it has are a random choice by `seed`."""
+    batch: Batch = data.stream("train", count, seed).batch(0)
     return SampleSet(batch.real.float(), {"files": str(path)})
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from equipoise.core import catalog
 from equipoise.core.data import Bound, DataSet, DataSpec
@@ -42,6 +42,8 @@ FRACTIONS = ((-1, 1), (0, 1))
 """Ranges of arrays that are scales of their own, such as that of generated samples; they are not combined."""
 
 OptionValues = Mapping[str, object]
+RequestedSplit = Literal["held_out", "train", "valid", "test"]
+"""A split of the reals: of a data set with a name the first two, of a folder with splits as subfolders the others."""
 
 
 @runtime_checkable
@@ -80,6 +82,22 @@ def open_data(plug: PlugSpec, *, is_whole: bool = False) -> OpenedData:
     return OpenedData(plug, resolved, notes, is_whole)
 
 
+def select_split(plug: PlugSpec, split: RequestedSplit) -> PlugSpec:
+    """Return a data set that reads a path with the split that the user named: a subfolder such as `test`.
+
+    The default, `held_out`, is every split. Raises SettingError for `valid` or `test` of data without such subfolders.
+    """
+    if split == "held_out":
+        return plug
+    if "split" in option_names(plug.name):
+        return plug.with_options(split=split)
+    if split != "train":
+        raise SettingError(
+            f"'{plug.name}' has no subfolders that are splits, so there is no split {split}; omit --split"
+        )
+    return plug
+
+
 def _known(name: str, values: OptionValues) -> dict[str, object]:
     """Return the options that a data set has."""
     return {option: value for option, value in values.items() if option in option_names(name)}
@@ -90,7 +108,9 @@ def option_names(name: str) -> frozenset[str]:
     return frozenset(inspect.signature(catalog.load("data", name)).parameters)
 
 
-def open_for_run(against: str, trained: PlugSpec, spec: DataSpec, options: OptionValues) -> OpenedData:
+def open_for_run(
+    against: str, trained: PlugSpec, spec: DataSpec, options: OptionValues, split: RequestedSplit
+) -> OpenedData:
     """Open the reals that a run is compared with: in the run's size and colour, read with the run's options.
 
     A path is used as a whole, unless it is the text that the run was trained on.
@@ -102,6 +122,7 @@ def open_for_run(against: str, trained: PlugSpec, spec: DataSpec, options: Optio
         plug = plug.with_options(**_known(plug.name, {"image_size": spec.shape[-1], "channels": spec.shape[0]}))
     if not is_path(against):
         return open_data(plug.with_options(**options))
+    plug = select_split(plug, split)
     if plug.name == "text_lines" and spec.vocabulary is not None:
         return _open_text_for_run(plug, trained, spec, options)
     if trained.name == plug.name:
@@ -131,12 +152,15 @@ def _open_text_for_run(plug: PlugSpec, trained: PlugSpec, spec: DataSpec, option
     return open_data(plug.with_options(**same, **options), is_whole=True)
 
 
-def open_pair(samples: Path, against: str, options: OptionValues) -> OpenedPair:
+def open_pair(samples: Path, against: str, options: OptionValues, split: RequestedSplit) -> OpenedPair:
     """Open samples in files, and the reals that they are compared with, so that both are read alike.
 
-    `options`: of the data set, for each side that has them. Raises SettingError for an option that neither side has.
+    `options`: of the data set, for each side that has them. `split`: of the reals. Raises SettingError for an option
+    that neither side has.
     """
     reals = parse_data_source(against)
+    if is_path(against):
+        reals = select_split(reals, split)
     reader = detect_sample_reader(samples)
     if not is_path(against):
         return _open_against_name(samples, reader, reals, options)

@@ -11,7 +11,7 @@ from torch import Tensor
 from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSet, DataSpec, Split, UnpairedBatch
 from equipoise.core.metric import Features, describe_spec
-from equipoise.errors import DataError, SettingError
+from equipoise.errors import DataError, SettingError, UnknownNameError
 from equipoise.evaluation.samples import (
     SampleSet,
     count_shared,
@@ -20,7 +20,7 @@ from equipoise.evaluation.samples import (
     read_samples,
     translate_inputs,
 )
-from equipoise.evaluation.sources import OpenedData, check_options, open_data, open_for_run, open_pair
+from equipoise.evaluation.sources import OpenedData, RequestedSplit, check_options, open_data, open_for_run, open_pair
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec, require
 from equipoise.inference.generator import Generator, build_generator
@@ -35,6 +35,8 @@ MAX_VALUES = 500_000_000
 """Largest number of float32 values of samples or reals in files, 2 GB: 40,000 colour images of 64 x 64 pixels."""
 MIN_HELD_OUT = 50
 """With fewer held-out reals, training reals are used instead."""
+NAMED_SPLITS = ("held_out", "train")
+"""Splits of data sets with a name."""
 MAX_TRAINED_ON = 0.01
 """Largest share of training reals among reals that count as held out."""
 
@@ -58,7 +60,7 @@ class EvaluationRequest:
     """options by the name of a metric, or by `data` for those of the data set, on both sides"""
     count: int | None = None
     """number of samples; None for COUNT of a run, all of a folder"""
-    split: Split = "held_out"
+    split: RequestedSplit = "held_out"
     """split of the reals"""
     seed: int = 0
     """seed of latents, labels, reals and resamples"""
@@ -151,7 +153,7 @@ def open_request(request: EvaluationRequest) -> EvaluationContext:
         raise SettingError(f"{request.samples} is not a run; name the reals with --against")
     if request.step is not None:
         raise SettingError(f"{request.samples} is not a run, so it has no step {request.step}; omit --step")
-    reals, samples = open_pair(request.samples, request.against, options)
+    reals, samples = open_pair(request.samples, request.against, options, request.split)
     return EvaluationContext(request, reals, samples)
 
 
@@ -167,7 +169,10 @@ def _open_run(request: EvaluationRequest, options: Mapping[str, str]) -> Evaluat
         check_options(options, [trained.name])
         reals = open_data(_with_own_options(trained, options))
     else:
-        reals, training_data = open_for_run(request.against, trained, generator.spec, options), open_data(trained).data
+        reals, training_data = (
+            open_for_run(request.against, trained, generator.spec, options, request.split),
+            open_data(trained).data,
+        )
         separate = None if reals.data == training_data else training_data
     _check_fit(generator, reals.data)
     if separate is not None and separate.spec.shape != reals.data.spec.shape:
@@ -201,6 +206,7 @@ def _check_fit(generator: Generator, data: DataSet) -> None:
 def gather_data(context: EvaluationContext) -> EvaluationData:
     """Generate or read the samples, and load reals. Raises DataError if samples do not fit the reals."""
     request, data, generator = context.request, context.data, context.generator
+    split = _choose_split(context)
     samples_read = _read_samples(context) if generator is None else None
     count = len(samples_read.samples) if samples_read else request.count or COUNT
 
@@ -208,7 +214,6 @@ def gather_data(context: EvaluationContext) -> EvaluationData:
         batch: Batch = data.stream(split, _available(data, split, limit, count), request.seed).batch(0)
         return batch
 
-    split = _choose_split(context)
     source: Split = "train" if split == "all" else split
     reals = load_reals(data, source, request.count or (_limit(data.spec) if context.reals.is_whole else COUNT))
     train = load_reals(context.training_data, "train", MAX_TRAIN_REALS)
@@ -225,11 +230,12 @@ def gather_data(context: EvaluationContext) -> EvaluationData:
 def _choose_split(context: EvaluationContext) -> RealSplit:
     """Return the part of the data that the reals are: the requested split, if it is large enough."""
     split, data = context.request.split, context.data
-    held_out = data.count("held_out")
     if context.reals.is_whole:
-        return split if held_out else "all"
+        return "all"
+    if split not in NAMED_SPLITS:
+        raise UnknownNameError("split", split, NAMED_SPLITS, f"of '{context.plug.name}'")
     is_small = _available(data, "held_out", COUNT, COUNT) < MIN_HELD_OUT
-    return "train" if split == "held_out" and is_small else split
+    return "train" if split == "train" or is_small else "held_out"
 
 
 def _read_samples(context: EvaluationContext) -> SampleSet:
@@ -238,8 +244,7 @@ def _read_samples(context: EvaluationContext) -> SampleSet:
     if context.samples is None:
         return read_samples(request.samples, request.count, spec)
     data = context.samples.data
-    split: Split = request.split if data.count("held_out") else "train"
-    available = _available(data, split, request.count or _limit(spec), 0)
+    available = _available(data, "train", request.count or _limit(spec), 0)
     if available < 2:
         raise DataError(f"{request.samples} contains {available} sample; metrics need at least 2, better a thousand")
     if data.spec.shape != spec.shape or data.spec.vocabulary != spec.vocabulary:
@@ -247,7 +252,7 @@ def _read_samples(context: EvaluationContext) -> SampleSet:
             f"the samples are {describe_spec(data.spec)}, but the reals are {describe_spec(spec)}; compare those of "
             "one kind and size"
         )
-    return load_samples(request.samples, data, split, available, request.seed)
+    return load_samples(request.samples, data, available, request.seed)
 
 
 def _generate(context: EvaluationContext, count: int, reals: Batch, train: Batch) -> SampleSet:

@@ -277,7 +277,7 @@ def write_pickled_array(path: Path) -> None:
             ["small", "--against", "digits", "--metrics", "modes"],
             "it needs labelled points in the plane, these are grey images of 16 x 16 pixels; suitable: auth_pct, c_t",
         ),
-        (["small", "--against", "digits", "--split", "test"], "there is no split 'test'"),
+        (["small", "--against", "digits", "--split", "tests"], "there is no split 'tests'"),
         (["small", "--against", "digits", "--count", "1"], "count = 1: it must be at least 2"),
         (["small", "--against", "digits", "--option", "weights=x"], "--option needs the name of a metric"),
         (

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from equipoise.errors import DataError, SettingError
+from equipoise.errors import DataError, SettingError, UnknownNameError
 from equipoise.evaluation.description import format_notes
 from equipoise.evaluation.evaluate import evaluate
 from equipoise.evaluation.sources import MAX_SIZE
@@ -244,3 +244,18 @@ def test_points_and_pictures_are_not_compared() -> None:
     np.save("points.npy", torch.randn(40, 2).numpy())
     with pytest.raises(DataError, match="have 2 values each, but the reals are colour images of 16 x 16 pixels"):
         gather("points.npy", folder)
+
+
+def test_split_of_a_folder_is_used_if_it_is_named() -> None:
+    Path("data").mkdir()
+    for name, count in (("train", 9), ("valid", 4), ("test", 5)):
+        write(f"data/{name}", pictures(count, count), plain)
+    samples = write("samples", pictures(1), plain)
+
+    def count(split: str) -> int:
+        request = EvaluationRequest(samples=samples, against="data", split=split)
+        return len(gather_data(open_request(request)).reals)
+
+    assert [count(split) for split in ("held_out", "train", "valid", "test")] == [18, 9, 4, 5]
+    with pytest.raises(UnknownNameError, match="there is no split 'test' of 'digits'"):
+        gather_data(open_request(EvaluationRequest(samples=samples, against="digits", split="test")))

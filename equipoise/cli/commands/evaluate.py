@@ -26,7 +26,7 @@ JSON_KEYS: dict[str, str] = {
     "protocol": "what was compared: samples, reals, seed, notes",
     "neighbours": "path of the sheet, with --neighbours",
 }
-SPLITS = ("held_out", "train")
+SPLITS = ("held_out", "train", "valid", "test")
 COLUMNS = ("metric", "value", "95 % interval", "real-vs-real", "samples", "reals", "features")
 
 
@@ -52,8 +52,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--split",
         default="held_out",
-        metavar="held_out|train",
-        help="split of the data, unless it is a folder without splits; default: held_out",
+        metavar="NAME",
+        help="split of the reals: held_out or train; of a folder with such subfolders train, valid or test; default: "
+        "held_out, or all of a folder",
     )
     parser.add_argument(
         "--step", metavar="best|last|N", help="step of the run; default: its final weights, the best by its metric"
