@@ -5,10 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Literal
 
 from equipoise.core import catalog, printing
 from equipoise.core.files import (
@@ -26,6 +23,10 @@ from equipoise.core.files import (
 )
 from equipoise.errors import DataError, SettingError, UnknownNameError
 from equipoise.experiment.settings import PlugSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 FolderReader = Literal["image_folder", "csv_windows", "text_lines", "audio_folder"]
 FileKind = Literal["image", "array", "container", "table", "sound", "text"]
@@ -144,8 +145,10 @@ def _detect_file_reader(word: str, path: Path, kind: FileKind | None) -> FolderR
     )
 
 
-def _open_array(path: Path) -> npt.NDArray[np.generic] | None:
+def _open_array(path: Path) -> "npt.NDArray[np.generic] | None":
     """Map the array in a .npy file to memory; None if it cannot be read, which the data set reports."""
+    import numpy as np
+
     try:
         array: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -159,7 +162,7 @@ def _is_table(path: Path) -> bool:
     Several series are (N, length, channels), long and narrow, of numbers that are no bytes.
     """
     array = _open_array(path)
-    if array is None or array.ndim != 3 or array.dtype == np.uint8:
+    if array is None or array.ndim != 3 or array.dtype == "uint8":
         return array is not None and array.ndim <= 2
     count, length, channels = array.shape
     is_colour_image = channels in (3, 4) and max(count, length) < 2 * min(count, length)
