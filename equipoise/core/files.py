@@ -4,10 +4,16 @@ Hidden files, the files of run folders, and those that systems and programs leav
 """
 
 import os
+import tokenize
 from collections.abc import Iterator
 
 IMAGE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of image files. Formats whose signature is shorter, and may be chance, are recognised by extension."""
+ARRAY_ERRORS = (
+    *(OSError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, MemoryError, RecursionError),
+    *(SyntaxError, tokenize.TokenError),
+)
+"""What numpy raises for a damaged .npy file: its header is an expression, which numpy parses."""
 START_BYTES = 16
 """Number of bytes that show whether a file is an image."""
 RUN_FILES = {"experiment.json", "events.jsonl"}

@@ -19,6 +19,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from equipoise.core.files import ARRAY_ERRORS
 from equipoise.data._files import MAX_LISTED, File, printable
 from equipoise.data._sources import LabelTable, Source
 from equipoise.data._splits import parse_split
@@ -31,7 +32,7 @@ LABEL_KEYS = ("labels", "label", "y", "targets", "target", "classes", "class", "
 MAX_FILES = 64
 """Largest number of .npy files that may be the arrays of one set; more are one image each."""
 CHANNELS = (1, 2, 3, 4)
-ERRORS = (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+ERRORS = (*ARRAY_ERRORS, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
 class StoredArray(NamedTuple):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.core.data import Batch, DataSet, DataSpec
+from equipoise.core.files import ARRAY_ERRORS
 from equipoise.core.metric import describe_spec
 from equipoise.errors import DataError, SettingError
 from equipoise.inference.generator import Generator
@@ -121,7 +122,7 @@ def _array(path: Path) -> Tensor:
         numbers = np.load(path, allow_pickle=False)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:  # numpy's message suggests unpickling the file.
+    except ARRAY_ERRORS as error:  # numpy's message suggests unpickling the file.
         raise DataError(f"{path} is not an array of numbers; write it with numpy.save") from error
     if numbers.dtype.kind != "f" or numbers.ndim < 2:
         raise DataError(f"{path} is {numbers.dtype} of shape {numbers.shape}; it must be float (N, C, H, W) or (N, D)")

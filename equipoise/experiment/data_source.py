@@ -11,6 +11,7 @@ from equipoise.core import catalog, printing
 from equipoise.core.files import (
     ARCHIVE_ENDINGS,
     ARRAY_ENDINGS,
+    ARRAY_ERRORS,
     IMAGE_ENDINGS,
     PARQUET_ENDINGS,
     SOUND_ENDINGS,
@@ -151,7 +152,7 @@ def _open_array(path: Path) -> "npt.NDArray[np.generic] | None":
 
     try:
         array: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except ARRAY_ERRORS:
         return None
     return array
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from equipoise.core.files import ARRAY_ERRORS
 from equipoise.errors import RunError
 from equipoise.report.formatting import format_count, one_line
 from equipoise.report.run_history import RunHistory, to_number
@@ -151,7 +152,7 @@ def _load_values(path: Path) -> npt.NDArray[np.float64]:
         if not isinstance(array, np.ndarray):
             raise RunError("is not an array of numbers")
         values = array.astype(np.float64)
-    except (OSError, ValueError, EOFError, TypeError, MemoryError, SyntaxError) as error:
+    except ARRAY_ERRORS as error:
         raise RunError(f"is damaged ({one_line(error, 80)})") from error
     if values.ndim == 0 or not math.prod(values.shape):
         raise RunError("is empty")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from equipoise.core import catalog
 from equipoise.errors import DataError, UnknownNameError
 from equipoise.experiment.completion import complete
 from equipoise.experiment.data_source import detect_reader, is_path, parse_data_source
@@ -137,3 +138,15 @@ def test_other_files_are_named(working_directory: Path) -> None:
     write(working_directory / "in", mp4=3, md=1)
     with pytest.raises(DataError, match=r"no sound; it has 3 .mp4, 1 .md; give a folder that does$"):
         detect_reader("in")
+
+
+@pytest.mark.parametrize("at", range(0, 128, 8))
+def test_damaged_header_of_an_array_is_one_line(tmp_path: Path, at: int) -> None:
+    """Its header is an expression: zeros and other bytes in it give errors of many types."""
+    np.save(tmp_path / "a.npy", np.zeros((3, 8, 8), np.uint8))
+    content = bytearray((tmp_path / "a.npy").read_bytes())
+    content[at : at + 60] = bytes(60)
+    (tmp_path / "a.npy").write_bytes(content)
+    plug = parse_data_source(str(tmp_path / "a.npy"))
+    with pytest.raises(DataError, match="npy"):
+        catalog.build("data", plug.name, plug.with_options(cache=str(tmp_path / "cache")).options).resolve()
