@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 IMAGE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of image files. Formats whose signature is shorter, and may be chance, are recognised by extension."""
+NPY_START = b"\x93NUMPY"
+"""First bytes of a .npy file."""
 ARRAY_ERRORS = (
     *(OSError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, MemoryError, RecursionError),
     *(SyntaxError, tokenize.TokenError),

@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.files import ARRAY_ERRORS
-from equipoise.data._files import MAX_LISTED, File, printable
+from equipoise.core.printing import printable
+from equipoise.data._files import MAX_LISTED, File
 from equipoise.data._sources import LabelTable, Source
 from equipoise.data._splits import parse_split
 from equipoise.errors import DataError, nearest
@@ -33,6 +34,22 @@ MAX_FILES = 64
 """Largest number of .npy files that may be the arrays of one set; more are one image each."""
 CHANNELS = (1, 2, 3, 4)
 ERRORS = (*ARRAY_ERRORS, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+
+
+class ArrayHeader(NamedTuple):
+    """Type and shape of an array in a .npy file."""
+
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    fortran_order: bool
+
+
+def read_npy_header(file: IO[bytes]) -> ArrayHeader:
+    """Read the header of a .npy file; the file is then at its first value. Raises ARRAY_ERRORS if it is damaged."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran_order, dtype = read(file)
+    return ArrayHeader(dtype, tuple(shape), fortran_order)
 
 
 class StoredArray(NamedTuple):
@@ -235,10 +252,9 @@ def _stored_npy(path: Path) -> StoredArray:
 def _stored_member(path: Path, archive: zipfile.ZipFile, name: str) -> StoredArray:
     """Read the header of an array in a .npz file. The array is read when it is used."""
     with archive.open(name) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-    return StoredArray(tuple(shape), dtype, partial(_load_member, path, name, math.prod(shape) * dtype.itemsize))
+        header = read_npy_header(file)
+    size = math.prod(header.shape) * header.dtype.itemsize
+    return StoredArray(header.shape, header.dtype, partial(_load_member, path, name, size))
 
 
 def _load_member(path: Path, name: str, size: int) -> NumpyArray:

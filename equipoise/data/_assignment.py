@@ -5,15 +5,15 @@ notices if labels changed.
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from equipoise.core.printing import printable
 from equipoise.data._cache import CachedFolder
-from equipoise.data._files import content_digest, format_count, printable, report_write_errors, top_folder
+from equipoise.data._files import content_digest, format_count, save_json, top_folder
 from equipoise.data._image_sources import format_left_out
 from equipoise.data._label_files import find_tables
 from equipoise.data._labels import AUTO, FOLDERS, read_labels
@@ -190,12 +190,7 @@ def _test_command(source: Source, layout: FolderLayout) -> str:
 
 def save_assignment(cache: Path, assignment: Assignment) -> None:
     """Store an assignment under its digest. Raises DataError on write errors."""
-    path = _file(cache, assignment.digest)
-    with report_write_errors(cache):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(assignment._asdict()))
-        partial.replace(path)
+    save_json(cache, _file(cache, assignment.digest), assignment._asdict())
 
 
 def load_assignment(cache: Path, digest: str) -> Assignment | None:

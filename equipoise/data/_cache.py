@@ -13,7 +13,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +28,7 @@ from torch import Tensor
 from equipoise.core.data import Preparation
 from equipoise.core.files import ending
 from equipoise.data._cache_writer import FORMAT, CacheWriter, DecodingKey, key_digest, names_digest
-from equipoise.data._decoding import Decode, Decoded, decode_files
+from equipoise.data._decoding import Decode, decode_files
 from equipoise.data._files import (
     File,
     combined_digest,
@@ -37,33 +37,18 @@ from equipoise.data._files import (
     format_count,
     format_reasons,
     load_index,
-    printable,
     report_write_errors,
     save_index,
 )
 from equipoise.data._near_copies import near_copies
-from equipoise.data._sources import Source, open_folder
-from equipoise.data._splits import split_by_digest
+from equipoise.data._sources import Source
 from equipoise.errors import DataError
-
-__all__ = [
-    "CachedFolder",
-    "Decoded",
-    "Decoding",
-    "File",
-    "describe_changes",
-    "fill_cache",
-    "format_count",
-    "load_cached",
-    "open_cached",
-    "open_folder",
-    "printable",
-    "split_by_digest",
-]
 
 ARRAY, ABOUT = "array.raw", "about.json"
 ABANDONED = 3600.0
 """Seconds without a write after which a temporary entry is considered abandoned, and removed."""
+ATTEMPTS = 3
+"""Number of attempts at decoding: another process that reads other files of the folder may replace its index."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +96,25 @@ def describe_changes(source: Source, cache: Path, digest: str) -> str | None:
         with suppress(OSError, ValueError, KeyError):
             return describe_difference(json.loads(about.read_text())["files"], contents)
     return "its files differ"
+
+
+def check_unchanged(source: Source, cache: Path, digest: str | None, place: Path) -> None:
+    """Raise DataError if a source changed since it had this digest; None: it has not been read before.
+
+    `place`: the folder or file, for the message.
+    """
+    if digest is not None and (change := describe_changes(source, cache, digest)):
+        raise DataError(changed_data(place, change))
+
+
+def changed_data(place: Path, change: str) -> str:
+    """Return the message on data that are not those with which a run started."""
+    return f"{place} changed since this run started: {change}; restore it, or start a new run with --from RUN"
+
+
+def changed_cache(cache: Path | str) -> DataError:
+    """Return the error for an entry of the cache that another program changed or removed after it was written."""
+    return DataError(f"the cache {cache} was changed while it was read; run the command again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,18 @@ def fill_cache(source: Source, cache: Path, decoding: Decoding) -> Iterator[Prep
         (partial / ABOUT).write_text(json.dumps(writer.metadata(files, key, groups)))
         _publish(partial, cache, combined_digest(writer.contents), key)
     save_index(cache, source.location, files, writer.contents)
+
+
+def decode_source(source: Source, cache: Path, decoding: Decoding) -> Generator[Preparation, None, CachedFolder]:
+    """Return the decoded rows of a source; reads and decodes its items unless they are in the cache. Yields progress.
+
+    Raises as :func:`fill_cache` does, and DataError if the source changes in the meantime.
+    """
+    for _ in range(ATTEMPTS):
+        if result := load_cached(source, cache, decoding.key):
+            return result
+        yield from fill_cache(source, cache, decoding)
+    raise DataError(f"{source.location} changed while it was read; run the command again when nothing writes to it")
 
 
 def _check_skipped(writer: CacheWriter, source: Source, decoding: Decoding) -> None:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from equipoise.core import printing
 from equipoise.core.data import Preparation
 from equipoise.core.files import find_files
+from equipoise.core.printing import printable
 from equipoise.errors import DataError
 
 T = TypeVar("T")
@@ -93,11 +93,6 @@ def agree(number: int, singular: str, plural: str) -> str:
     return singular if number == 1 else plural
 
 
-def printable(path: str) -> str:
-    """Return a printable form of a path with any bytes."""
-    return printing.printable(path)
-
-
 def top_folder(path: str) -> str:
     """Return the top-level subfolder of a path; "" for a file outside of subfolders."""
     return path.partition("/")[0] if "/" in path else ""
@@ -136,11 +131,15 @@ def load_index(cache: Path, folder: Path, files: Sequence[File]) -> dict[str, st
 def save_index(cache: Path, folder: Path, files: Sequence[File], contents: Mapping[str, str]) -> None:
     """Store the content digests of `files`, replacing the index of the folder. Raises DataError on write errors."""
     lines = {file.path: (file.size, file.modified, contents[file.path]) for file in files if file.path in contents}
-    path = _index(cache, folder)
+    save_json(cache, _index(cache, folder), lines)
+
+
+def save_json(cache: Path, path: Path, value: object) -> None:
+    """Write JSON to a file in the cache, complete or not at all. Raises DataError on write errors."""
     with report_write_errors(cache):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(lines))
+        partial.write_text(json.dumps(value))
         partial.replace(path)
 
 

@@ -14,13 +14,11 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from equipoise.data._cache import Decoded, Decoding
-from equipoise.data._image_formats import ENDINGS as ENDINGS
+from equipoise.data._cache import Decoding
+from equipoise.data._decoding import Decoded
 from equipoise.data._image_formats import HEIF_ENDINGS, has_pages, open_image, upright
-from equipoise.data._image_formats import MAX_PIXELS as MAX_PIXELS
-from equipoise.data._image_formats import ORIENTATION as ORIENTATION
-from equipoise.data._pixel_values import Layout as Layout
 from equipoise.data._pixel_values import (
+    Layout,
     PixelValues,
     is_array,
     is_cut,

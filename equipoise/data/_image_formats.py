@@ -28,18 +28,19 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 EIGHT_BIT_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif"),
-    *(".heic", ".heif", ".hif", ".avif", ".pbm"),
+    *(*HEIF_ENDINGS, ".avif", ".pbm"),
 )
 """Extensions of formats that are decoded to 8 bits a channel."""
 DEEP_ENDINGS = (".png", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".pgm", ".ppm", ".pnm", ".npy", ".npz")
 """Extensions of formats that may hold more than 8 bits a channel."""
 ENDINGS = (*DEEP_ENDINGS, *EIGHT_BIT_ENDINGS)
+PNG_START, TIFF_STARTS = b"\x89PNG\r\n\x1a\n", (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 SIGNATURES: Mapping[bytes, type[ImageFile]] = {
-    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    PNG_START: PngImageFile,
     b"\xff\xd8\xff": JpegImageFile,
     b"RIFF": WebPImageFile,
     b"BM": BmpImageFile,
-    **dict.fromkeys((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), TiffImageFile),
+    **dict.fromkeys(TIFF_STARTS, TiffImageFile),
     **dict.fromkeys((b"GIF87a", b"GIF89a"), GifImageFile),
     **dict.fromkeys((b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), Jpeg2KImageFile),
     **{b"P%d" % number: PpmImageFile for number in range(1, 7)},
@@ -49,7 +50,6 @@ SIGNATURES: Mapping[bytes, type[ImageFile]] = {
 Pillow's decoders are selected directly, because `Image.open` tries further formats, and warns of large images before
 their size can be checked.
 """
-TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 AVIF_BRANDS = (b"avif", b"avis")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 """Brands of ISO media files, bytes 8 to 12 (ISO/IEC 23008-12, annex B)."""

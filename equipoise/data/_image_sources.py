@@ -20,9 +20,10 @@ from equipoise.core.files import (
     find_files,
     is_image_start,
 )
+from equipoise.core.printing import printable
 from equipoise.data._archives import CompressedTarStorage, open_archive
 from equipoise.data._array_sources import open_archive_of_arrays, open_array, open_folder_of_arrays
-from equipoise.data._files import File, agree, format_count, printable
+from equipoise.data._files import File, agree, format_count
 from equipoise.data._image_formats import ENDINGS, HEIF_ENDINGS
 from equipoise.data._parquet import open_parquet
 from equipoise.data._sources import FolderStorage, Source, Storage

@@ -12,6 +12,7 @@ from equipoise.core.inspection import InspectedImage, Inspection
 from equipoise.data import _cache
 from equipoise.data._assignment import Assignment
 from equipoise.data._cache import CachedFolder, Decoding
+from equipoise.data._files import exhaust
 from equipoise.data._image_files import ImageFormat
 from equipoise.data._image_notes import format_notes
 from equipoise.data._image_sizes import read_size
@@ -72,11 +73,4 @@ def _decode_all(source: Source, cache: Path, decoding: Decoding) -> tuple[Cached
 
 
 def _fill(source: Source, cache: Path, decoding: Decoding) -> CachedFolder:
-    cached = _cache.load_cached(source, cache, decoding.key)
-    if cached is None:
-        for _ in _cache.fill_cache(source, cache, decoding):
-            pass
-        cached = _cache.load_cached(source, cache, decoding.key)
-    if cached is None:
-        raise DataError(f"{source.location} changed while it was read; run the command again when nothing writes to it")
-    return cached
+    return exhaust(_cache.decode_source(source, cache, decoding))

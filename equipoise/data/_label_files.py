@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from equipoise.core.files import IMAGE_ENDINGS, ending
-from equipoise.data._files import printable
+from equipoise.core.printing import printable
 from equipoise.data._sources import LabelTable, Source
 from equipoise.errors import DataError
 

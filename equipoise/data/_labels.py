@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from equipoise.core.files import ending
-from equipoise.data._files import MAX_LISTED, agree, format_count, printable
+from equipoise.core.printing import printable
+from equipoise.data._files import MAX_LISTED, agree, format_count
 from equipoise.data._layout import Placement
 from equipoise.data._sources import PARQUET_COLUMNS, LabelTable, Source
 from equipoise.data._splits import is_split_column

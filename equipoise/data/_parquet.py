@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
-from equipoise.data._files import File, printable
+from equipoise.core.printing import printable
+from equipoise.data._files import File
 from equipoise.data._sources import PARQUET_COLUMNS, LabelTable, Source
 from equipoise.errors import DataError, MissingPackageError, nearest
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from equipoise.core.data import Preparation
 from equipoise.core.files import ARRAY_ENDINGS, ending
 from equipoise.data._arrays import luma
-from equipoise.data._files import File
-from equipoise.data._image_files import ENDINGS, ImageFormat, decode, decode_whole
+from equipoise.data._image_files import ImageFormat, decode, decode_whole
+from equipoise.data._image_formats import ENDINGS
 from equipoise.data._image_notes import format_notes
 from equipoise.data._image_sources import format_left_out, open_images
-from equipoise.data._sources import FolderStorage, Source
+from equipoise.data._sources import Source, open_file
 from equipoise.data._value_range import ValueRange, measure_range
 
 
@@ -78,7 +78,7 @@ def open_pictures(
     Measures the range of their values if `options` does not set it; see `measure_range`. Yields progress. Raises
     DataError if there is no image.
     """
-    source = _single_file(location) if _is_image_file(location) else open_images(location)
+    source = open_file(location) if _is_image_file(location) else open_images(location)
     measured = options
     if options.black is None:
         measured = yield from measure_range(source, cache, options)
@@ -88,8 +88,3 @@ def open_pictures(
 
 def _is_image_file(path: Path) -> bool:
     return path.is_file() and ending(path.name) in ENDINGS and ending(path.name) not in ARRAY_ENDINGS
-
-
-def _single_file(path: Path) -> Source:
-    status = path.stat()
-    return Source(path.parent, (File(path.name, status.st_size, status.st_mtime_ns),), FolderStorage(path.parent))

@@ -10,13 +10,15 @@ from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from equipoise.core.files import NPY_START
+from equipoise.data._array_sources import ArrayHeader, read_npy_header
 from equipoise.data._image_formats import SAMPLE_FORMAT_TAG, check_pixels, describe_channels, open_image, upright
 from equipoise.errors import DataError
 
 Layout = Literal["NHWC", "NCHW"]
 PixelArray = npt.NDArray[np.number]
 
-NPY_START, NPZ_START = b"\x93NUMPY", b"PK\x03\x04"
+NPZ_START = b"PK\x03\x04"
 CHANNELS = (1, 3, 4)
 """Numbers of channels: grey, colour, colour and transparency."""
 MAX_CHANNELS = 64
@@ -43,14 +45,6 @@ class PixelValues(NamedTuple):
     values: PixelArray
     alpha: npt.NDArray[np.float32] | None = None
     inverted: bool = False
-
-
-class ArrayHeader(NamedTuple):
-    """Type and shape of an array in a file."""
-
-    dtype: np.dtype[np.generic]
-    shape: tuple[int, ...]
-    fortran_order: bool
 
 
 def is_array(start: bytes) -> bool:
@@ -147,13 +141,11 @@ def read_array_header(file: IO[bytes]) -> ArrayHeader:
 
 def read_header(file: IO[bytes]) -> ArrayHeader:
     """Read the header of an .npy file; the file is then at its first value. Raises DataError for a type of no use."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran_order, dtype = read(file)
-    if dtype.kind not in "buif":
-        kind = "Python objects" if dtype.kind == "O" else f"values of type {dtype}"
+    header = read_npy_header(file)
+    if header.dtype.kind not in "buif":
+        kind = "Python objects" if header.dtype.kind == "O" else f"values of type {header.dtype}"
         raise DataError(f"{kind}, where numbers are needed")
-    return ArrayHeader(dtype, shape, fortran_order)
+    return header
 
 
 def _read_values(file: IO[bytes], header: ArrayHeader, size: int) -> PixelArray:

@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from equipoise.data._files import agree, format_count, format_names, printable
+from equipoise.core.printing import printable
+from equipoise.data._files import agree, format_count, format_names
 from equipoise.data._splits import SplitName, parse_split
 from equipoise.errors import DataError, SettingError
 

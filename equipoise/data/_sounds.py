@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from equipoise.core.data import MelSettings
-from equipoise.data._cache import Decoded, printable
+from equipoise.core.printing import printable
+from equipoise.data._decoding import Decoded
 from equipoise.data._sources import Source
 from equipoise.errors import DataError, MissingPackageError
 from equipoise.nn.mel import log_mel, resample

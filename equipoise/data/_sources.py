@@ -78,6 +78,12 @@ class FolderStorage:
         return (self.folder / path).open("rb")
 
 
+def open_file(path: Path) -> Source:
+    """Return one file as the only item."""
+    status = path.stat()
+    return Source(path.parent, (File(path.name, status.st_size, status.st_mtime_ns),), FolderStorage(path.parent))
+
+
 def open_folder(folder: Path, endings: Collection[str], *, junk: bool = False) -> Source:
     """Return the files below a folder with one of these extensions; see :func:`~equipoise.data._files.list_files`."""
     return Source(folder, list_files(folder, endings, junk=junk), FolderStorage(folder))

@@ -9,8 +9,9 @@ from typing import ClassVar, Literal, Self
 from equipoise.core.data import Preparation
 from equipoise.data import _translation_images
 from equipoise.data._files import exhaust
-from equipoise.data._image_files import Background, Fit, ImageFormat, Layout
+from equipoise.data._image_files import Background, Fit, ImageFormat
 from equipoise.data._pictures import Pictures, open_pictures
+from equipoise.data._pixel_values import Layout
 from equipoise.data._sides import LayoutOptions
 from equipoise.data._translation_images import FolderOptions, TranslationImages
 from equipoise.data._value_range import ValueRange

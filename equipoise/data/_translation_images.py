@@ -14,9 +14,10 @@ from torch import Tensor
 
 from equipoise.core.data import Preparation, Split
 from equipoise.data import _cache
-from equipoise.data._cache import CachedFolder, Decoded, Decoding, format_count
-from equipoise.data._files import agree, content_digest, format_names
-from equipoise.data._image_files import ImageFormat, can_split, decode, decode_halves
+from equipoise.data._cache import CachedFolder, Decoding
+from equipoise.data._decoding import Decoded
+from equipoise.data._files import agree, content_digest, format_count, format_names
+from equipoise.data._image_files import TASK, ImageFormat, can_split, decode, decode_halves
 from equipoise.data._image_notes import format_notes
 from equipoise.data._image_sizes import default_size, read_size
 from equipoise.data._image_sources import format_left_out, open_images
@@ -38,7 +39,6 @@ from equipoise.errors import DataError, SettingError
 
 DECODER = 1
 """Version of the decoder; incremented when its output changes."""
-TASK = "decoding images"
 
 
 class FolderOptions(NamedTuple):
@@ -128,16 +128,13 @@ def scan_folder(options: FolderOptions, *, pairs: bool) -> Generator[Preparation
     """
     folder = open_images(options.folder)
     paths = [file.path for file in folder.files]
-    asked = options.layout
-    if options.digest is not None and asked.splits is None:  # a run of a version that ignored splits
-        asked = asked._replace(splits=False)
-    layout = resolve_layout(paths, asked, pairs=pairs)
+    requested = options.layout
+    if options.digest is not None and requested.splits is None:  # a run of a version that ignored splits
+        requested = requested._replace(splits=False)
+    layout = resolve_layout(paths, requested, pairs=pairs)
     places = place_images(paths, splits=layout.splits)
     source = folder.select([file for file in folder.files if layout.beside or places[file.path].side in layout.sides])
-    if options.digest is not None and (change := _cache.describe_changes(source, options.cache, options.digest)):
-        raise DataError(
-            f"{options.folder} changed since this run started: {change}; restore it, or start a new run with --from RUN"
-        )
+    _cache.check_unchanged(source, options.cache, options.digest, options.folder)
     form = options.form._replace(size=options.size or default_size(source))
     measured = ValueRange()
     if options.digest is None:
@@ -146,15 +143,9 @@ def scan_folder(options: FolderOptions, *, pairs: bool) -> Generator[Preparation
         wanted = ValueRange(form.black, form.white, form.layout, form.full_scale)
         measured = yield from measure_range(source, options.cache, wanted)
         form = measured.apply(form)
-    cached = _cache.load_cached(source, options.cache, _key(form, layout))
-    if cached is None:
-        shape = (6 if layout.beside else 3, form.size, form.size)
-        decoder = partial(_decode, form, layout.beside)
-        decoding = Decoding(_key(form, layout), decoder, shape, form.dtype, TASK)
-        yield from _cache.fill_cache(source, options.cache, decoding)
-        cached = _cache.load_cached(source, options.cache, _key(form, layout))
-    if cached is None:
-        raise DataError(f"{options.folder} changed while it was read; run the command again when nothing writes to it")
+    shape = (6 if layout.beside else 3, form.size, form.size)
+    decoding = Decoding(_key(form, layout), partial(_decode, form, layout.beside), shape, form.dtype, TASK)
+    cached = yield from _cache.decode_source(source, options.cache, decoding)
     result, count = TranslationImages(layout, form, cached), len(source.files)
     for note in (*measured.notes, *_notes(folder, source, result)):
         yield Preparation(TASK, count, count, note)
@@ -201,7 +192,7 @@ def require_decoded(options: FolderOptions) -> TranslationImages:
     """Return the images from the cache. Raises DataError if it was deleted in the meantime."""
     result = open_decoded(options)
     if result is None:
-        raise DataError(f"the cache {options.cache} was changed while it was read; run the command again")
+        raise _cache.changed_cache(options.cache)
     return result
 
 

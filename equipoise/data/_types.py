@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from equipoise.data._cache import File, format_count
-from equipoise.data._files import agree, top_folder
+from equipoise.data._files import File, agree, format_count, top_folder
 from equipoise.data._layout import read_layout
 from equipoise.data._splits import SplitName, parse_split
 from equipoise.errors import UnknownNameError

@@ -1,7 +1,6 @@
 """Statistics of the values of those images of a set that have more than 8 bits, stored so that they are read once."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.data import Preparation
+from equipoise.core.files import NPY_START
 from equipoise.data._decoding import Decoded, decode_files
-from equipoise.data._files import content_digest, report_write_errors
-from equipoise.data._image_formats import EIGHT_BIT_ENDINGS, open_image
+from equipoise.data._files import content_digest, save_json
+from equipoise.data._image_formats import EIGHT_BIT_ENDINGS, PNG_START, open_image
 from equipoise.data._pixel_values import (
-    NPY_START,
     Layout,
     PixelValues,
     detect_layout,
@@ -41,7 +40,6 @@ MAX_VALUES, MIN_VALUES_PER_IMAGE, MAX_VALUES_PER_IMAGE = 8_000_000, 64, 4096
 """Numbers of values that are kept for the percentiles, in total and of one image."""
 PERCENTILES = (0.1, 1.0, 50.0, 99.0, 99.9)
 HEADER_BYTES = 128
-PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_DEPTH_BYTE = 24
 """Place of the bit depth in a PNG file (ISO/IEC 15948, IHDR)."""
 BORDER_SHARE = 1 / 8
@@ -112,11 +110,7 @@ def measure_values(source: Source, cache: Path) -> Generator[Preparation, None, 
         return stored
     result = yield from _measure(source)
     if any(not file.path.lower().endswith(EIGHT_BIT_ENDINGS) for file in source.files):
-        with report_write_errors(cache):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial_path = path.with_name(f".{path.name}.{os.getpid()}.partial")
-            partial_path.write_text(json.dumps({"files": files, "statistics": asdict(result)}))
-            partial_path.replace(path)
+        save_json(cache, path, {"files": files, "statistics": asdict(result)})
     return result
 
 

@@ -11,35 +11,33 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
+from equipoise.core.files import NPY_START, TABLE_ENDINGS
+from equipoise.core.printing import printable
 from equipoise.data._array_sources import ArrayStorage, StoredArray
-from equipoise.data._cache import Decoded, File, printable
 from equipoise.data._columns import ColumnSelection
-from equipoise.data._sources import FolderStorage, Source, open_folder
+from equipoise.data._decoding import Decoded
+from equipoise.data._files import File
+from equipoise.data._sources import Source, open_file, open_folder
 from equipoise.data._tables import NumberTable, TextTable, parse_text, to_numbers
 from equipoise.data._window_plans import WindowPlan, recordings
 from equipoise.errors import DataError
 
-NUMPY = b"\x93NUMPY"
-"""First bytes of a .npy file."""
-
 WindowArray = npt.NDArray[np.float32]
 """Windows of numbers: (rows, columns) or (N, rows, columns) float32."""
-
-
-ENDINGS = (".csv", ".tsv", ".npy")
+ENDINGS = (*TABLE_ENDINGS, ".npy")
 
 
 def open_tables(path: Path) -> Source:
     """Return the tables of a folder, or one file as the only table. Raises DataError if there are none."""
     if not path.is_file():
         return open_folder(path, ENDINGS)
-    status = path.stat()
     if path.suffix.lower() == ".npy" and (array := _stored_windows(path)) is not None:
         digits = len(str(array.shape[0] - 1))
         size = array.dtype.itemsize * math.prod(array.shape[1:])
-        files = tuple(File(f"{row:0{digits}d}", size, status.st_mtime_ns) for row in range(array.shape[0]))
+        modified = path.stat().st_mtime_ns
+        files = tuple(File(f"{row:0{digits}d}", size, modified) for row in range(array.shape[0]))
         return Source(path, files, ArrayStorage({"": array}))
-    return Source(path.parent, (File(path.name, status.st_size, status.st_mtime_ns),), FolderStorage(path.parent))
+    return open_file(path)
 
 
 def _stored_windows(path: Path) -> StoredArray | None:
@@ -64,7 +62,7 @@ def read_text_table(source: Source, file: File) -> TextTable:
 
 def parse_file(content: bytes, name: str) -> TextTable:
     """Parse the rows of a text file, or of a .npy file with one or two dimensions. Raises DataError for others."""
-    if not content.startswith(NUMPY):
+    if not content.startswith(NPY_START):
         return parse_text(content, name)
     try:
         array = np.load(io.BytesIO(content), allow_pickle=False)

@@ -16,18 +16,9 @@ import torch
 
 from equipoise.core.data import DataSpec, MelSettings, Preparation, SoundFormat, Split, Suggestion
 from equipoise.core.files import SOUND_ENDINGS
-from equipoise.data._cache import (
-    CachedFolder,
-    Decoding,
-    File,
-    describe_changes,
-    fill_cache,
-    format_count,
-    load_cached,
-    open_cached,
-    printable,
-)
-from equipoise.data._files import MIN_HELD_OUT, exhaust
+from equipoise.core.printing import printable
+from equipoise.data._cache import CachedFolder, Decoding, changed_cache, check_unchanged, decode_source, open_cached
+from equipoise.data._files import MIN_HELD_OUT, exhaust, format_count
 from equipoise.data._sounds import (
     Representation,
     SoundDecoder,
@@ -37,7 +28,7 @@ from equipoise.data._sounds import (
     plan_sound,
     sample_rate_note,
 )
-from equipoise.data._sources import FolderStorage, Source, open_folder
+from equipoise.data._sources import open_file, open_folder
 from equipoise.data._types import select_files, type_of
 from equipoise.data._window_notes import describe_blocks
 from equipoise.data._windows import WindowStream, split_recordings
@@ -156,13 +147,10 @@ class AudioFolder:
     def _scan(self) -> Generator[Preparation, None, Self]:
         """Decode new files, yield notes, and return the resolved data set."""
         path, cache = Path(self.folder).expanduser().resolve(), Path(self.cache).expanduser().resolve()
-        listed = _open_sounds(path)
+        listed = open_file(path) if path.is_file() else open_folder(path, SOUND_ENDINGS)
         types, files, splits = select_files(listed.files, self.types, is_new=self.digest is None)
         source = listed.select(files)
-        if self.digest is not None and (change := describe_changes(source, cache, self.digest)):
-            raise DataError(
-                f"{path} changed since this run started: {change}; restore it, or start a new run with --from RUN"
-            )
+        check_unchanged(source, cache, self.digest, path)
         notes: list[str | None] = [*splits]
         rate = self.sample_rate
         if rate is None or self.digest is None:
@@ -170,14 +158,10 @@ class AudioFolder:
             rate = rate or frequent
             notes.append(sample_rate_note(rate, rates))
         located = replace(self, folder=str(path), cache=str(cache), types=types, sample_rate=rate)
-        windows, key = located._windows(rate), located._key()
-        if (result := load_cached(source, cache, key)) is None:
-            decode = SoundDecoder(str(listed.location), windows)
-            decoding = Decoding(key, decode, windows.shape, np.float32, TASK, tolerance=0)
-            yield from (step for step in fill_cache(source, cache, decoding) if step.note is None)
-            result = load_cached(source, cache, key)
-        if result is None:
-            raise DataError(f"{path} changed while it was read; run the command again when nothing writes to it")
+        windows = located._windows(rate)
+        decode = SoundDecoder(str(listed.location), windows)
+        decoding = Decoding(located._key(), decode, windows.shape, np.float32, TASK, tolerance=0)
+        result = yield from decode_source(source, cache, decoding)
         for note in filter(None, (*notes, *result.notes, *located._notes(result, windows))):
             yield Preparation(TASK, len(files), len(files), note)
         low, high = located._range(result)
@@ -207,7 +191,7 @@ class AudioFolder:
         data = self.resolve()
         assert data.digest is not None
         if (result := open_cached(Path(data.cache), data.digest, data._key())) is None:
-            raise DataError(f"the cache {data.cache} was changed while it was read; run the command again")
+            raise changed_cache(data.cache)
         return data, result
 
     def _key(self) -> dict[str, object]:
@@ -247,11 +231,3 @@ class AudioFolder:
 
 def _mel_key(mel: MelSettings) -> list[int]:
     return [mel.window, mel.hop, mel.bands]
-
-
-def _open_sounds(path: Path) -> Source:
-    """Return the sound files of a folder, or one file. Raises DataError if there are none."""
-    if not path.is_file():
-        return open_folder(path, SOUND_ENDINGS)
-    status = path.stat()
-    return Source(path.parent, (File(path.name, status.st_size, status.st_mtime_ns),), FolderStorage(path.parent))

@@ -21,9 +21,11 @@ import torch
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.data import _cache, _download
 from equipoise.data._arrays import ImageStream
-from equipoise.data._cache import CachedFolder, Decoded, Decoding, File
-from equipoise.data._files import content_digest, exhaust, report_write_errors
+from equipoise.data._cache import CachedFolder, Decoding
+from equipoise.data._decoding import Decoded
+from equipoise.data._files import File, content_digest, exhaust, report_write_errors
 from equipoise.data._image_files import ImageFormat, decode
+from equipoise.data._sources import open_folder
 from equipoise.errors import DataError, SettingError
 
 __all__ = ["CelebA"]
@@ -110,20 +112,15 @@ class CelebA:
         """Unpack and decode new files, and return the resolved data set."""
         root, cache = Path(self.root).expanduser().resolve(), Path(self.cache).expanduser().resolve()
         folder = yield from self._unpack(root, cache)
-        listed = _cache.open_folder(folder, (".jpg",))
+        listed = open_folder(folder, (".jpg",))
         source = listed.select([file for file in listed.files if NAME.fullmatch(file.path)])
         if self.published:
             _check_names(folder, source.files)
-        if self.digest is not None and (change := _cache.describe_changes(source, cache, self.digest)):
-            raise DataError(f"{folder} changed since this run started: {change}; restore it, or start a new run")
-        key, size = _key(self.image_size), self.image_size
-        if (cached := _cache.load_cached(source, cache, key)) is None:
-            work = partial(_decode, ImageFormat(size, "crop", "white"))
-            decoding = Decoding(key, work, (3, size, size), "uint8", DECODING, tolerance=0.0)
-            yield from _cache.fill_cache(source, cache, decoding)
-            cached = _cache.load_cached(source, cache, key)
-        if cached is None:
-            raise DataError(f"{folder} changed while it was read; run the command again when nothing writes to it")
+        _cache.check_unchanged(source, cache, self.digest, folder)
+        size = self.image_size
+        work = partial(_decode, ImageFormat(size, "crop", "white"))
+        decoding = Decoding(_key(size), work, (3, size, size), "uint8", DECODING, tolerance=0.0)
+        cached = yield from _cache.decode_source(source, cache, decoding)
         return dataclasses.replace(self, root=str(root), cache=str(cache), digest=cached.digest)
 
     def _unpack(self, root: Path, cache: Path) -> Generator[Preparation, None, Path]:
@@ -153,7 +150,7 @@ class CelebA:
             return cached
         data = self.resolve()
         if data.digest is None or (cached := _cache.open_cached(Path(data.cache), data.digest, key)) is None:
-            raise DataError(f"the cache {data.cache} was changed while it was read; run the command again")
+            raise _cache.changed_cache(data.cache)
         return cached
 
 

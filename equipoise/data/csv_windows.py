@@ -15,15 +15,8 @@ import torch
 from torch import Tensor
 
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion, TableLayout
-from equipoise.data._cache import (
-    CachedFolder,
-    Decoding,
-    describe_changes,
-    fill_cache,
-    load_cached,
-    open_cached,
-    printable,
-)
+from equipoise.core.printing import printable
+from equipoise.data._cache import CachedFolder, Decoding, changed_cache, check_unchanged, decode_source, open_cached
 from equipoise.data._columns import ColumnSelection
 from equipoise.data._files import MIN_HELD_OUT, exhaust, top_folder
 from equipoise.data._scales import RangeRule, choose_bounds, single_bound
@@ -41,8 +34,6 @@ __all__ = ["CsvWindows"]
 DECODING = 1
 """Version of the decoder; incremented when its output changes."""
 TASK = "reading windows"
-ATTEMPTS = 3
-"""Number of attempts at reading: another process that reads other types of the folder may replace the index."""
 PEEKED_FILES = 5
 """Number of files from which it is decided how a folder is read."""
 
@@ -176,20 +167,12 @@ class CsvWindows:
         listed = open_tables(folder)
         types, files, splits = select_files(listed.files, self.types, is_new=self.digest is None)
         source = listed.select(files)
-        if self.digest is not None and (change := describe_changes(source, cache, self.digest)):
-            raise DataError(
-                f"{folder} changed since this run started: {change}; restore it, or start a new run with --from RUN"
-            )
+        check_unchanged(source, cache, self.digest, folder)
         plan = self._resolved_plan() if self._is_resolved else self._plan(source)
         located = replace(self, folder=str(folder), cache=str(cache), types=types)._with_plan(plan)
-        for _ in range(ATTEMPTS):
-            if result := load_cached(source, cache, located._key()):
-                break
-            decode = WindowDecoder(listed.location, printable(files[0].path), plan, self.image_size)
-            decoding = Decoding(located._key(), decode, decode.target, np.float32, TASK, tolerance=0)
-            yield from (step for step in fill_cache(source, cache, decoding) if step.note is None)
-        else:
-            raise DataError(f"{folder} changed while it was read; run the command again when nothing writes to it")
+        decode = WindowDecoder(listed.location, printable(files[0].path), plan, self.image_size)
+        decoding = Decoding(located._key(), decode, decode.target, np.float32, TASK, tolerance=0)
+        result = yield from decode_source(source, cache, decoding)
         resolved, note = located._with_range(result, plan)
         untyped = [file.path for file in listed.files if types and not top_folder(file.path)]
         notes = (
@@ -281,7 +264,7 @@ class CsvWindows:
             return self, result
         data = self.resolve()
         if (result := data._cached()) is None:
-            raise DataError(f"the cache {data.cache} was changed while it was read; run the command again")
+            raise changed_cache(data.cache)
         return data, result
 
     def _cached(self) -> CachedFolder | None:

@@ -31,22 +31,15 @@ from equipoise.data._assignment import (
 )
 from equipoise.data._cache import CachedFolder
 from equipoise.data._files import MIN_HELD_OUT, agree, exhaust, format_count
-from equipoise.data._image_files import (
-    TASK,
-    Background,
-    Fit,
-    ImageFormat,
-    Layout,
-    decoding_key,
-    image_decoding,
-)
+from equipoise.data._image_files import TASK, Background, Fit, ImageFormat, decoding_key, image_decoding
 from equipoise.data._image_notes import format_notes
 from equipoise.data._image_sizes import default_size, own_size
 from equipoise.data._image_sources import open_images
 from equipoise.data._inspection import inspect_images
 from equipoise.data._labels import AUTO, describe_classes, natural_order
 from equipoise.data._pairs import ImageRows
-from equipoise.data._sources import Source
+from equipoise.data._pixel_values import Layout
+from equipoise.data._sources import Source, open_folder
 from equipoise.data._value_range import ValueRange, measure_range
 from equipoise.errors import DataError, SettingError, nearest
 
@@ -198,12 +191,7 @@ class ImageFolder:
         source, assignment, notes = self._read(location)
         self._check_unchanged(source, cache, assignment)
         form, range_notes = yield from self._choose_format(source, cache)
-        cached = _cache.load_cached(source, cache, decoding_key(form))
-        if cached is None:
-            yield from _cache.fill_cache(source, cache, image_decoding(form))
-            cached = _cache.load_cached(source, cache, decoding_key(form))
-        if cached is None:
-            raise DataError(f"{location} changed while it was read; run the command again when nothing writes to it")
+        cached = yield from _cache.decode_source(source, cache, image_decoding(form))
         save_assignment(cache, assignment)
         result = dataclasses.replace(
             self,
@@ -233,7 +221,7 @@ class ImageFolder:
     def _read(self, location: Path) -> tuple[Source, Assignment, list[str]]:
         """Return the images to use, their splits and labels, and notes."""
         if self._is_old:
-            source = _cache.open_folder(location, OLD_ENDINGS, junk=True)
+            source = open_folder(location, OLD_ENDINGS, junk=True)
             return source, assign_by_top_folder([file.path for file in source.files]), []
         options = AssignmentOptions(self.labels, self.label_column, self.split)
         return assign(open_images(location, self.key), options)
@@ -246,10 +234,7 @@ class ImageFolder:
         if change is None and self.assignment not in (None, assignment.digest):
             change = "its labels or splits differ"
         if change:
-            raise DataError(
-                f"{source.location} changed since this run started: {change}; restore it, or start a new run with "
-                "--from RUN"
-            )
+            raise DataError(_cache.changed_data(source.location, change))
 
     def _choose_format(
         self, source: Source, cache: Path
@@ -267,7 +252,7 @@ class ImageFolder:
             return self, images
         data = self.resolve()
         if (images := data._cached()) is None:
-            raise DataError(f"the cache {data.cache} was changed while it was read; run the command again")
+            raise _cache.changed_cache(data.cache)
         return data, images
 
     def _cached(self) -> AssignedImages | None:

@@ -10,17 +10,10 @@ import pytest
 import torch
 
 from equipoise.data import _cache_writer
-from equipoise.data._cache import (
-    Decoded,
-    Decoding,
-    describe_changes,
-    fill_cache,
-    load_cached,
-    open_cached,
-    open_folder,
-)
+from equipoise.data._cache import Decoding, describe_changes, fill_cache, load_cached, open_cached
+from equipoise.data._decoding import Decoded
 from equipoise.data._files import content_digest, list_files
-from equipoise.data._sources import FolderStorage
+from equipoise.data._sources import FolderStorage, open_folder
 from equipoise.data._splits import split_by_digest
 from equipoise.errors import DataError
 

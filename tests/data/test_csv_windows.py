@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from equipoise.core import catalog
-from equipoise.data import csv_windows
+from equipoise.data import _cache
 from equipoise.data.csv_windows import CsvWindows
 from equipoise.errors import DataError, SettingError, UnknownNameError
 
@@ -330,14 +330,14 @@ def test_second_start_reads_nothing(data, folder, monkeypatch):
 
 def test_concurrent_reading_of_different_types(data, windows, monkeypatch):
     """The second process updates the index immediately after the first."""
-    filled, second = csv_windows.fill_cache, [data(windows, types=("type_5",))]
+    filled, second = _cache.fill_cache, [data(windows, types=("type_5",))]
 
     def disturbed(*words, **settings):
         yield from filled(*words, **settings)
         if second:
             yield from second.pop().prepare()
 
-    monkeypatch.setattr(csv_windows, "fill_cache", disturbed)
+    monkeypatch.setattr(_cache, "fill_cache", disturbed)
     result = data(windows, types=("type_2",)).resolve()
     assert not second
     assert result.count("train") + result.count("held_out") == 5

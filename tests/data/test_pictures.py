@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise.data._image_files import MAX_PIXELS, ImageFormat, decode
+from equipoise.data._image_files import ImageFormat, decode
+from equipoise.data._image_formats import MAX_PIXELS
 from equipoise.data._image_sizes import read_size
 from equipoise.data._sources import FolderStorage, Source
 from equipoise.errors import DataError

@@ -9,7 +9,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from equipoise.data._files import exhaust
-from equipoise.data._image_files import ENDINGS, ImageFormat, decode
+from equipoise.data._image_files import ImageFormat, decode
+from equipoise.data._image_formats import ENDINGS
 from equipoise.data._sources import open_folder
 from equipoise.data._value_range import ValueRange, measure_range
 from equipoise.data._value_statistics import ValueStatistics
