@@ -6,15 +6,16 @@ Recognised, in any case of letters, also below folders that all files share, and
     cat/1.png, dog/1.png                       classes
     00000/img00000001.png, 00001/…             parts of a large set, which are no classes (StyleGAN, FFHQ)
     images/1.png, masks/1.png                  images and their masks, which are left out
+    1.png, thumbs/1.png                        images and small copies of them, which are left out
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from equipoise.core.files import ARCHIVE_ENDINGS, ARRAY_ENDINGS, PARQUET_ENDINGS, ending
-from equipoise.data._splits import SplitName, parse_split
+from equipoise.data._splits import SplitFolder, SplitName, parse_split
 
 NEUTRAL = frozenset({"", "images", "image", "imgs", "img", "data", "set", "pictures", "photos", "jpg", "png", "a", "b"})
 """What may accompany a split in the name of a folder without being a class: train_images, training_set, trainA."""
@@ -27,6 +28,7 @@ MASK_FOLDERS = frozenset(
         *("segmentationobject", "label", "labels", "gt", "groundtruth", "ground_truth", "trimaps", "depth"),
     }
 )
+THUMBNAIL_FOLDERS = frozenset({"thumb", "thumbs", "thumbnail", "thumbnails"})
 MASK_NAME = re.compile(
     r"(.+?)[._ -](masks?|seg|segmentations?|gt|groundtruth|labels?|annotations?|depth|matte|trimap)(_?\d+)?", re.I
 )
@@ -57,20 +59,17 @@ def read_layout(paths: Sequence[str], *, splits: bool = True) -> FolderLayout:
     rest = {path: _folders(path) for path in paths if path not in left_out}
     rest = _without_shared(rest)
     split_of: dict[str, SplitName | None] = dict.fromkeys(rest, None)
-    for level in (0, 1):
-        names = _split_names(rest, level) if splits else {}
-        if names:
-            for path, folders in list(rest.items()):
-                name = folders[level] if len(folders) > level else ""
-                if name in names:
-                    split = names[name]
-                    split_of[path], domain = split, parse_split(name)
-                    own = [domain.rest] if domain and domain.rest in ("A", "B") else []
-                    rest[path] = [*folders[:level], *own, *folders[level + 1 :]]
-                else:
-                    left_out[path] = "outside of the folders of the splits"
-                    del rest[path]
-            break
+    names = [_split_names(rest, level) if splits else {} for level in (0, 1)]
+    levels = dict.fromkeys(rest, 0 if names[0] else 1) if any(names) else _split_levels(rest) if splits else {}
+    for path, level in levels.items():
+        folders = rest[path]
+        name = folders[level] if len(folders) > level else ""
+        if any(names) and name not in names[level]:
+            left_out[path] = "outside of the folders of the splits"
+            del rest[path]
+        elif folder := parse_split(name):
+            split_of[path] = folder.split
+            rest[path] = [*folders[:level], *([folder.rest] * (folder.rest in ("A", "B"))), *folders[level + 1 :]]
     rest = _without_images_folders(rest, split_of)
     parts = _numbered_parts(rest)
     placements = {
@@ -110,21 +109,42 @@ def _split_names(rest: Mapping[str, list[str]], level: int) -> dict[str, SplitNa
             tops.setdefault("/".join(folders[:level]), set()).add(folders[level])
     result: dict[str, SplitName] = {}
     for names in tops.values():
-        parsed = {name: split for name in names if (split := parse_split(name))}
-        by_rest: dict[str, set[SplitName]] = {}
-        for split in parsed.values():
-            by_rest.setdefault("" if split.rest.lower() in NEUTRAL else split.rest, set()).add(split.split)
-        certain = {kind for kind, splits in by_rest.items() if len(splits) > 1 or (kind == "" and len(names) == 1)}
-        chosen = {
-            name: split.split
-            for name, split in parsed.items()
-            if ("" if split.rest.lower() in NEUTRAL else split.rest) in certain
-        }
+        chosen = _certain_splits(names)
         if not chosen and level == 1:
             return {}  # Every class must be divided.
         result |= chosen
     names = set().union(*tops.values())
     return result if "train" in result.values() or (level == 0 and names == result.keys()) else {}
+
+
+def _certain_splits(names: Collection[str]) -> dict[str, SplitName]:
+    """Return those folders among all of one parent that are splits: named after at least two, or after one alone."""
+    parsed = {name: folder for name in names if (folder := parse_split(name))}
+    by_rest: dict[str, set[SplitName]] = {}
+    for folder in parsed.values():
+        by_rest.setdefault(_kind_of(folder), set()).add(folder.split)
+    certain = {kind for kind, splits in by_rest.items() if len(splits) > 1 or (kind == "" and len(names) == 1)}
+    return {name: folder.split for name, folder in parsed.items() if _kind_of(folder) in certain}
+
+
+def _kind_of(folder: SplitFolder) -> str:
+    return "" if folder.rest.lower() in NEUTRAL else folder.rest
+
+
+def _split_levels(rest: Mapping[str, list[str]]) -> dict[str, int]:
+    """Return the level of the folder of each path that is a split, at any depth; empty unless all paths have one."""
+    children: dict[tuple[str, ...], set[str]] = {}
+    for folders in rest.values():
+        for level, name in enumerate(folders):
+            children.setdefault(tuple(folders[:level]), set()).add(name)
+    splits = {parent: own for parent, names in children.items() if len(own := _certain_splits(names)) > 1}
+    if not any("train" in own.values() for own in splits.values()):
+        return {}
+    result: dict[str, int] = {}
+    for path, folders in rest.items():
+        levels = (level for level, name in enumerate(folders) if name in splits.get(tuple(folders[:level]), {}))
+        result[path] = next(levels, -1)
+    return {} if -1 in result.values() else result
 
 
 def _without_images_folders(rest: dict[str, list[str]], splits: Mapping[str, SplitName | None]) -> dict[str, list[str]]:
@@ -159,7 +179,7 @@ def _find_masks(paths: Iterable[str]) -> dict[str, str]:
         for name in names
         if name.lower() in MASK_FOLDERS
     }
-    result = {}
+    result = _find_thumbnails(all_paths)
     for path in all_paths:
         parts = path.split("/")[:-1]
         inside = [mask for depth in range(1, len(parts) + 1) if (mask := "/".join(parts[:depth])) in masks]
@@ -171,6 +191,12 @@ def _find_masks(paths: Iterable[str]) -> dict[str, str]:
         elif match and match[1] in stems:
             result[path] = "a mask or label image of the image of the same name"
     return result
+
+
+def _find_thumbnails(paths: Sequence[str]) -> dict[str, str]:
+    """Return path -> reason of the images in folders of thumbnails; empty if there are no other images."""
+    small = [path for path in paths if not THUMBNAIL_FOLDERS.isdisjoint(path.lower().split("/")[:-1])]
+    return dict.fromkeys(small if len(small) < len(paths) else [], "a thumbnail; give its folder to train on it")
 
 
 def _numbered_parts(rest: Mapping[str, list[str]]) -> bool:

@@ -106,6 +106,10 @@ def test_names_of_splits(name, expected):
         ("train_images/1.png test_images/2.png", "train: test:"),
         ("seg_train/seg_train/a/1.png seg_test/seg_test/b/2.png", "train:a test:b"),
         ("a/train/1.png a/test/2.png b/train/1.png", "train:a test:a train:b"),
+        ("x/a/train/1.png x/a/test/2.png y/b/train/3.png y/b/val/4.png", "train:x test:x train:y valid:y"),
+        ("a/train/1.png a/test/2.png b/2020/train/3.png b/2020/test/4.png", "train:a test:a train:b test:b"),
+        ("x/a/train/1.png x/a/test/2.png y/b/c/3.png", "None:x None:x None:y"),
+        ("thumbs/1.png thumbs/2.png", "None: None:"),
         ("images/train/1.png images/val/2.png", "train: valid:"),
         ("train/images/1.png val/images/2.png", "train: valid:"),
         ("train/a/1.png train/b/2.png", "train:a train:b"),
@@ -132,6 +136,8 @@ def test_meaning_of_folders(paths, expected):
 def test_images_outside_of_splits_and_masks_are_left_out():
     layout = read_layout(["train/1.png", "test/2.png", "preview.png"])
     assert layout.left_out == {"preview.png": "outside of the folders of the splits"}
+    layout = read_layout(["1.png", "images/2.png", "Thumbnails/2_small.jpg"])
+    assert layout.left_out == {"Thumbnails/2_small.jpg": "a thumbnail; give its folder to train on it"}
     layout = read_layout(["images/1.png", "images/2.png", "masks/1.png", "a.jpg", "a_mask.png", "masked.png"])
     assert sorted(layout.left_out) == ["a_mask.png", "masks/1.png"]
 
