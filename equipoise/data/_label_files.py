@@ -7,11 +7,11 @@ the others may be labels.
 import csv
 import io
 import json
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from equipoise.core.files import IMAGE_ENDINGS, ending
 from equipoise.core.printing import printable
+from equipoise.data._files import format_count
 from equipoise.data._sources import LabelTable, Source
 from equipoise.errors import DataError
 
@@ -22,6 +22,8 @@ MAX_SIZE = 2**28
 """Largest size of a label file, in bytes."""
 MAX_TABLES = 64
 """Largest number of label files that are read; more are one file per image."""
+MAX_CONFLICTS = 0.05
+"""Largest share of images with several values in a column of labels; these have no label."""
 MAX_SAMPLE = 1000
 """Number of rows from which the column of names is recognised."""
 DELIMITERS = (",", ";", "\t", "|", " ")
@@ -35,10 +37,14 @@ Row = Mapping[str, str]
 
 
 class ImageNames:
-    """Images by any name that a label file may call them: with or without folder, extension, or leading folders."""
+    """Images by any name that a label file may call them: without folders, extension, or the zeros before a number.
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    `others`: paths of images that are not used, such as those of tests.
+    """
+
+    def __init__(self, paths: Iterable[str], others: Iterable[str] = ()) -> None:
         self.by_name: dict[str, str | None] = {}
+        self.other_stems = {_stem(path.lower().rpartition("/")[2]) for path in others}
         self.count = 0
         for path in paths:
             self.count += 1
@@ -48,6 +54,8 @@ class ImageNames:
                 for key in {name, _stem(name)}:
                     # A name that fits several images fits none.
                     self.by_name[key] = path if self.by_name.get(key, path) == path else None
+            if number := _number_key(_stem(parts[-1])):
+                self.by_name[number] = path if self.by_name.get(number, path) == path else None
             self.by_name[path] = path
 
     def __len__(self) -> int:
@@ -63,7 +71,12 @@ class ImageNames:
         for key in (f"{folder.lower()}/{name}" if folder else name, name, _stem(name), name.rpartition("/")[2]):
             if result := self.by_name.get(key):
                 return result
-        return self.by_name.get(_stem(name.rpartition("/")[2]))
+        stem = _stem(name.rpartition("/")[2])
+        return self.by_name.get(stem) or self.by_name.get(_number_key(stem))
+
+    def is_other(self, value: str) -> bool:
+        """Return whether a name is that of an image that is not used."""
+        return _stem(value.strip().replace("\\", "/").lower().rpartition("/")[2]) in self.other_stems
 
 
 def find_tables(source: Source, images: Collection[str]) -> dict[str, LabelTable]:
@@ -72,7 +85,7 @@ def find_tables(source: Source, images: Collection[str]) -> dict[str, LabelTable
     A file that looks like a table of labels but cannot be used is a table without columns, with the reason. Files of
     single images are one table.
     """
-    names = ImageNames(images)
+    names = ImageNames(images, (file.path for file in source.files if file.path not in images))
     by_stem = {_stem(file.path): file.path for file in source.files}
     result: dict[str, LabelTable] = {}
     candidates = [path for path in sorted(source.left_out) if _may_be_table(path) and _stem(path) not in by_stem]
@@ -93,6 +106,11 @@ def _may_be_table(path: str) -> bool:
 def _stem(path: str) -> str:
     folder, slash, name = path.rpartition("/")
     return f"{folder}{slash}{name.rpartition('.')[0] or name}"
+
+
+def _number_key(stem: str) -> str:
+    """Return the key of an image whose name is a number, in a form that no name has; "" for other names."""
+    return f"\0{stem.lstrip('0') or 0}" if stem.isdecimal() and stem.isascii() else ""
 
 
 def _read_table(source: Source, path: str, names: ImageNames) -> LabelTable:
@@ -175,9 +193,13 @@ def _coco_rows(value: Mapping[str, object]) -> Iterator[Row]:
 
 
 def _text(value: object) -> str:
-    """Return a value as text; empty for none, JSON for lists."""
+    """Return a value as text: empty for none, the place of the 1 for one among zeros, JSON for other lists."""
     if value is None or isinstance(value, str):
         return value or ""
+    if isinstance(value, list) and len(value) == 1:
+        return _text(value[0])
+    if isinstance(value, list) and all(each in (0, 1) for each in value) and value.count(1) == 1:
+        return str(value.index(1))
     return json.dumps(value)
 
 
@@ -189,18 +211,26 @@ def _match(rows: Sequence[Row], shown: str, folder: str, names: ImageNames) -> L
     if not any(matches):
         return LabelTable(shown, {}, ("it names none of the images",))
     values: dict[str, dict[str, str]] = {}
-    conflicts: Counter[str] = Counter()
+    problems = []
     for name in columns:
-        if name != best:
-            column = values[name] = {}
-            for row, path in zip(rows, matches, strict=True):
-                if path and (value := row.get(name, "")):
-                    conflicts[name] += column.setdefault(path, value) != value
-    return LabelTable(
-        shown,
-        _one_hot({name: column for name, column in values.items() if column and not conflicts[name]}),
-        tuple(f"column {printable(name)} has several values for an image" for name in conflicts if conflicts[name]),
-    )
+        if name == best:
+            continue
+        column: dict[str, str] = {}
+        conflicts: set[str] = set()
+        for row, path in zip(rows, matches, strict=True):
+            if path and (value := row.get(name, "")) and column.setdefault(path, value) != value:
+                conflicts.add(path)
+        if conflicts:
+            count, example = format_count(len(conflicts), "image"), printable(min(conflicts))
+            are_few = len(conflicts) <= MAX_CONFLICTS * len(column)
+            result = ": no label for these" if are_few else ""
+            problems.append(f"column {printable(name)} has several values for {count}, such as {example}{result}")
+            column = {path: value for path, value in column.items() if are_few and path not in conflicts}
+        values[name] = column
+    missing = [row.get(best, "") for row, path in zip(rows, matches, strict=True) if path is None] if best else []
+    if unknown := [value for value in missing if value and not names.is_other(value)]:
+        problems.append(f"{len(unknown):,} of its {len(rows):,} rows name no image, such as {printable(unknown[0])}")
+    return LabelTable(shown, _one_hot({name: column for name, column in values.items() if column}), tuple(problems))
 
 
 def _name_column(rows: Sequence[Row], columns: Sequence[str], folder: str, names: ImageNames) -> str | None:

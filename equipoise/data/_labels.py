@@ -1,4 +1,4 @@
-"""Labels of images: from tables, or from subfolders; which column they are in, and what is said about them."""
+"""Labels of images: from tables, or from subfolders; which column they are in, and notes on them."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ LABEL_COLUMNS = (
 )
 """Names of columns that are labels if several could be, in lower case."""
 MIN_LABELLED = 0.5
-"""Smallest share of images with a label for which a column is used without being asked for: others are skipped."""
+"""Smallest share of images with a label for which a column is used unless it is selected: the others are skipped."""
 MAX_NUMBERS = 20
 """Largest number of different numbers in a column that is used as labels without being called so; more are measures."""
 MAX_LENGTH = 100
@@ -29,6 +29,7 @@ SMALL_CLASS = 10
 MAX_LISTED_CLASSES = 8
 """Largest number of classes that a note lists."""
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+WHOLE = re.compile(r"[-+]?\d+")
 DATASET_JSON = "dataset.json"
 
 
@@ -78,7 +79,7 @@ class LabelColumn(NamedTuple):
         numbers = [value for value in different if NUMBER.fullmatch(value)]
         if len(numbers) < len(different):
             return ""
-        if any(not value.isdecimal() for value in numbers):
+        if not all(WHOLE.fullmatch(value) for value in numbers):
             return "holds measures"
         return f"holds {len(numbers):,} different numbers" if len(numbers) > MAX_NUMBERS and not self.is_named else ""
 
@@ -192,18 +193,22 @@ def _unused_tables(
     """Yield why tables, or columns of the chosen one, are not used."""
     for name in dict.fromkeys(_file_name(table.name) for table in tables):
         own = [column for column in columns if column.table == name]
+        problems = list(
+            dict.fromkeys(each for table in tables if _file_name(table.name) == name for each in table.problems)
+        )
         possible = [column for column in own if not column.problem and column is not chosen]
         listed = ", ".join(printable(column.name) for column in possible[:MAX_LISTED])
         if chosen and chosen.table == name:
+            yield from (f"{printable(name)}: {problem}" for problem in problems)
             if possible:
                 yield f"{printable(name)}: other columns could be labels too: {listed} (label_column)"
             continue
         if possible:
             option = f"choose with --option data.label_column={possible[0].name}"
             could = "holds values that could be labels" if len(possible) == 1 else "has several columns of labels"
-            yield f"{printable(name)}: not used, because it {could}: {listed}; {option}"
+            verb = "no column is used" if name == PARQUET_COLUMNS else "not used"
+            yield f"{printable(name)}: {verb}, because it {could}: {listed}; {option}"
             continue
-        problems = [problem for table in tables if _file_name(table.name) == name for problem in table.problems]
         problems += [f"column {printable(column.name)} {column.problem}" for column in own]
         if name != PARQUET_COLUMNS:
             yield f"{printable(name)}: not used for labels ({'; '.join(problems[:MAX_LISTED]) or 'it holds none'})"

@@ -348,3 +348,45 @@ def test_splits_may_be_a_column_of_the_labels(folder, data):
     assert told[0] == "images by split: train 14, valid 6, test 4; trained on: train; valid is held out"
     assert told[1].endswith("--option data.split=test")
     assert data(split="none").resolve().count("train") > 14
+
+
+def test_one_hot_labels_of_style_gan_are_numbers(folder, data):
+    labels = [[f"{n}.png", [float(place == n % 3) for place in range(3)]] for n in range(COUNT)]
+    folder(flat() | {"dataset.json": json.dumps({"labels": labels})})
+    assert totals(data().resolve()) == {"0": 8, "1": 8, "2": 8}
+
+
+def test_numbers_name_images_without_their_zeros(folder, data):
+    rows = "".join(f"{n},{'ab'[n % 2]}\n" for n in range(COUNT))
+    folder(flat("{:04d}.png") | {"labels.csv": "id,label\n" + rows})
+    assert totals(data().resolve()) == {"a": 12, "b": 12}
+
+
+def test_a_few_images_with_several_labels_have_none(folder, data):
+    rows = "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(COUNT))
+    folder(flat() | {"labels.csv": "file,label\n" + rows + "3.png,a\n"})
+    assert totals(data().resolve()) == {"a": 12, "b": 11}
+    assert "labels.csv: column label has several values for 1 image, such as 3.png: no label for these" in notes(data())
+    folder({"labels.csv": "file,label\n" + rows + "3.png,a\n4.png,b\n"})
+    assert data().resolve().classes == ()
+
+
+def test_rows_of_labels_without_image_are_counted(folder, data):
+    rows = "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(COUNT))
+    folder(flat() | {"labels.csv": "file,label\n" + rows + "lost.png,a\ngone.png,b\n"})
+    assert totals(data().resolve()) == {"a": 12, "b": 12}
+    assert "labels.csv: 2 of its 26 rows name no image, such as lost.png" in notes(data())
+
+
+def test_rows_that_name_test_images_are_no_problem(folder, data):
+    files = {f"{'train' if n < 20 else 'test'}/{n}.png": n for n in range(COUNT)}
+    folder(files | {"labels.csv": "file,label\n" + "".join(f"{n}.png,{n % 2}\n" for n in range(COUNT))})
+    assert totals(data().resolve()) == {"0": 10, "1": 10}
+    assert not any("name no image" in note for note in notes(data()))
+
+
+def test_attributes_of_1_and_minus_1_may_be_labels(folder, data):
+    rows = "".join(f"{n}.png,{1 - n % 2 * 2},{1 - n % 3 // 2 * 2}\n" for n in range(COUNT))
+    folder(flat() | {"list_attr.csv": "image_id,Smiling,Male\n" + rows})
+    assert any("several columns of labels: Smiling, Male" in note for note in notes(data()))
+    assert totals(data(label_column="Smiling").resolve()) == {"-1": 12, "1": 12}
