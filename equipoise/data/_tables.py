@@ -4,9 +4,6 @@ A table is parsed in two steps, because which columns are used is decided from t
 separator, header and fields, :func:`to_numbers` reads the numbers of the selected columns.
 """
 
-import csv
-import io
-import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -14,19 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.data._columns import ColumnSelection, is_missing, is_number
+from equipoise.data._table_text import REMEDY, read_lines, split_fields
 from equipoise.errors import DataError
 
 MissingRule = Literal["refuse", "interpolate"]
 """What to do about missing values: refuse the file, or interpolate linearly between the rows before and after."""
 
 LARGEST = float(np.finfo(np.float32).max)
-SEPARATORS = (";", "\t", ",")
-"""Separators, tried in this order; with the first two, a comma is a decimal point. Without them: whitespace."""
-REMEDY = "repair the file, or remove it"
 MISSING_REMEDY = "use --option data.missing=interpolate; or repair the file, or remove it"
-
-NumberedLine = tuple[int, str]
-"""Number of a line in the file, from 1, and its text."""
 
 
 class TextTable(NamedTuple):
@@ -35,7 +27,7 @@ class TextTable(NamedTuple):
     `separator`: None for whitespace. `names`: fields of the header, or empty. `header`: whether there are lines that
     are no rows. `row_names`: whether rows start with their names, of which `names` holds none. `lines`: line number of
     each row, from 1. `texts`: the rows, without their names, with decimal points. `array`: (rows, columns) of a file of
-    numbers that is no text; then there are no texts.
+    numbers that is no text; then there are no texts. `more`: number of further lines of the header, or before it.
     """
 
     name: str
@@ -46,12 +38,13 @@ class TextTable(NamedTuple):
     lines: list[int]
     texts: list[str]
     array: npt.NDArray[np.float64] | None = None
+    more: int = 0
 
     def fields(self, row: int) -> list[str]:
         """Return the fields of a row."""
         if self.array is not None:
             return [repr(value) for value in self.array[row].tolist()]
-        return _fields(self.texts[row], self.separator)
+        return split_fields(self.texts[row], self.separator)
 
 
 class NumberTable(NamedTuple):
@@ -59,7 +52,7 @@ class NumberTable(NamedTuple):
 
     `header`, `row_names`: whether names above the columns, or before the rows, were removed. `names`: of the columns,
     or empty. `labels`, `groups`: text of the label and of the recording of each row, or empty. `interpolated`: number
-    of missing values.
+    of missing values. `more`: number of further lines of the header, or before it.
     """
 
     values: npt.NDArray[np.float64]
@@ -70,10 +63,11 @@ class NumberTable(NamedTuple):
     labels: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     interpolated: int = 0
+    more: int = 0
 
 
 def parse_table(content: bytes, name: str) -> NumberTable:
-    """Parse the content of a file in UTF-8. Raises DataError, which names the file and the line.
+    """Parse the content of a file. Raises DataError, which names the file and the line.
 
     A header is a line without numbers, lines that start with #, or, above a square, the numbers 0, 1, 2, …, which
     pandas writes for unnamed columns. If it starts with an empty name, rows start with their names.
@@ -82,25 +76,20 @@ def parse_table(content: bytes, name: str) -> NumberTable:
 
 
 def parse_text(content: bytes, name: str) -> TextTable:
-    """Find the separator, the header and the rows of a file in UTF-8. Raises DataError for a file without rows."""
-    all_lines = _split_lines(content, name)
-    lines = [line for line in all_lines if not line[1].startswith("#")]
-    if not lines:
-        raise DataError(f"{name} contains no numbers; {REMEDY}")
-    separator = next((mark for mark in SEPARATORS if mark in lines[min(1, len(lines) - 1)][1]), None)
-    names = _fields(lines[0][1], separator)
-    header = len(lines) > 1 and _is_header([_replace_decimal_commas(text, separator) for text in names], len(lines) - 1)
-    row_names = header and separator is not None and names[0] == ""
-    body = lines[1:] if header else lines
-    texts = [text.partition(separator)[2] if row_names and separator else text for _, text in body]
+    """Find the separator, the header and the rows of a file. Raises DataError for a file without rows."""
+    lines = read_lines(content, name)
+    names, separator = lines.names, lines.separator
+    row_names = bool(names) and separator is not None and names[0] == ""
+    texts = [text.partition(separator)[2] if row_names and separator else text for _, text in lines.rows]
     return TextTable(
         name=name,
         separator=separator,
-        names=tuple(names[1:] if row_names else names) if header else (),
-        header=header or len(lines) < len(all_lines),
+        names=names[1:] if row_names else names,
+        header=bool(names) or lines.comments,
         row_names=row_names,
-        lines=[number for number, _ in body],
-        texts=[_replace_decimal_commas(text, separator) for text in texts],
+        lines=[number for number, _ in lines.rows],
+        texts=texts,
+        more=lines.more,
     )
 
 
@@ -124,7 +113,9 @@ def to_numbers(table: TextTable, selection: ColumnSelection, missing: MissingRul
         values, interpolated = _interpolated(texts, separator)
     if values is None:
         raise DataError(f"{table.name}, {_first_error(table, texts, separator, positions)}")
-    return NumberTable(values, table.lines, table.header, table.row_names, names, labels, groups, interpolated)
+    return NumberTable(
+        values, table.lines, table.header, table.row_names, names, labels, groups, interpolated, table.more
+    )
 
 
 def _label(text: str) -> str:
@@ -152,43 +143,6 @@ def _from_array(
     return NumberTable(values, table.lines, labels=labels, interpolated=interpolated)
 
 
-def _split_lines(content: bytes, name: str) -> list[NumberedLine]:
-    """Return the lines that are not empty."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DataError(f"{name}, line {line}: not UTF-8 text; save the file as CSV in UTF-8") from error
-    if "\0" in text:
-        raise DataError(f"{name}, line 1: not UTF-8 text; save the file as CSV in UTF-8")
-    lines = [(number, line) for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1) if line.strip()]
-    if not lines:
-        raise DataError(f"{name} is empty; {REMEDY}")
-    return lines
-
-
-def _replace_decimal_commas(text: str, separator: str | None) -> str:
-    """Replace decimal commas by decimal points."""
-    return text if separator == "," else text.replace(",", ".")
-
-
-def _fields(line: str, separator: str | None) -> list[str]:
-    """Split a line into fields; those in double quotes may contain the separator."""
-    if '"' in line and separator is not None:
-        return [field.strip() for field in next(csv.reader(io.StringIO(line), delimiter=separator))]
-    return [field.strip().strip('"') for field in line.split(separator)]
-
-
-def _is_header(names: list[str], rows: int) -> bool:
-    """Return whether the first line names the columns of a table with this number of rows."""
-    if names[0] == "" and len(names) > 1:
-        names = names[1:]
-        rows = len(names)  # An empty name above row names suffices: only pandas writes it.
-    is_numbered = rows == len(names) and names == [str(column) for column in range(rows)]
-    is_unnamed = any(field == "" or is_number(field) or is_missing(field) for field in names)
-    return is_numbered or not is_unnamed
-
-
 def _numbers(texts: list[str], separator: str | None) -> npt.NDArray[np.float64] | None:
     """Parse lines to (rows, columns) float64; None if a line is invalid."""
     try:
@@ -203,7 +157,7 @@ def _interpolated(texts: list[str], separator: str | None) -> tuple[npt.NDArray[
 
     Returns the number of interpolated values as well. Before the first and after the last value, that value is used.
     """
-    rows = [_fields(text, separator) for text in texts]
+    rows = [split_fields(text, separator) for text in texts]
     filled = ["\t".join("nan" if is_missing(field) else field for field in row) for row in rows]
     try:
         values = np.loadtxt(filled, delimiter="\t", dtype=np.float64, ndmin=2, comments=None)
@@ -236,9 +190,9 @@ def _check_lengths(table: TextTable, rows: Sequence[Sequence[str]]) -> None:
 
 def _first_error(table: TextTable, texts: list[str], separator: str | None, positions: tuple[int, ...] | None) -> str:
     """Describe the first invalid line, with the remedy."""
-    columns = len(_fields(texts[0], separator))
+    columns = len(split_fields(texts[0], separator))
     for number, text in zip(table.lines, texts, strict=True):
-        fields = _fields(text, separator)
+        fields = split_fields(text, separator)
         for column, field in enumerate(fields):
             if problem := _field_error(field):
                 position = column if positions is None else positions[column]
@@ -253,7 +207,7 @@ def _field_error(field: str) -> str | None:
     if field == "":
         return "is missing"
     if is_missing(field):
-        return f"is {field}, which stands for a missing value"
+        return f"is {field}, which marks a missing value"
     if not is_number(field):
         return f"is '{field[:20]}', which is not a number"
     if not abs(float(field)) <= LARGEST:

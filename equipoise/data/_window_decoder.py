@@ -100,7 +100,7 @@ class WindowDecoder:
         name = f"{self.folder}/{printable(path)}"
         table = self._parse(content, name)
         windows, unused = self._windows(table, name)
-        constant = windows.reshape(len(windows), -1).min(axis=1) == windows.reshape(len(windows), -1).max(axis=1)
+        constant = (windows == windows[:, :1, :1]).all(axis=(1, 2))
         if self.size is not None:
             # Resampling rounds: a constant window would not remain constant.
             target = (self.size, self.size)
@@ -109,7 +109,8 @@ class WindowDecoder:
                     np.full(target, window[0, 0]) if flat else resample(window, target)
                     for window, flat in zip(windows, constant, strict=True)
                 ]
-            )
+                or [np.empty((0, *target), np.float32)]
+            ).reshape(-1, *target)
         if self.plan.labels:
             windows = np.concatenate([windows, self._classes(table, name)], axis=2)
         facts = {
@@ -119,6 +120,8 @@ class WindowDecoder:
             "stretched": self.size is not None and self.plan.shape[0] != self.plan.shape[1],
             "interpolated": table.interpolated,
             "unused": unused,
+            "more": table.more,
+            "short": not len(windows),
         }
         return Decoded(windows, {fact: int(value) for fact, value in facts.items()})
 

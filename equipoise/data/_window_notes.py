@@ -33,6 +33,8 @@ def describe_windows(
         yield f"{format_count(len(plan.labels), 'label')}: {pairs}"
     if number := facts["header"]:
         yield f"{format_count(number)} with a header, which was removed"
+    if number := facts.get("more", 0):
+        yield f"{format_count(number, 'further line')} above rows {agree(number, 'was', 'were')} removed, such as units"
     if number := facts["row_names"]:
         yield f"{format_count(number)} with row names, which were removed"
     if number := facts.get("interpolated", 0):
@@ -43,6 +45,8 @@ def describe_windows(
     if facts["stretched"]:
         rows, columns = result.array.shape[1:]
         yield f"the windows are not square: stretched to {rows} x {columns} (image_size)"
+    if number := facts.get("short", 0):
+        yield f"{format_count(number)} shorter than a window {agree(number, 'is', 'are')} not used (data.window)"
     if plan.stride is not None and (number := facts.get("unused", 0)):
         yield f"{format_count(number, 'row')} at the end of tables are in no window"
 

@@ -262,9 +262,7 @@ def test_invalid_file_is_refused_with_its_line(data, folder, damage, message):
     assert line.endswith(("repair the file, or remove it", "all windows must have the same shape"))
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\n \n", b"\xff\xfe1\x00,\x002\x00", b"1,2\n3,\xe4\n", b"\x00" * 40, b"# a\n"]
-)
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe1\x00,\x002", b"1,2\n3,\x81\n", b"\x00" * 40, b"# a\n"])
 def test_files_that_are_not_tables_are_refused(data, folder, content):
     path = folder / "тип 3" / "Fenster 0 ☀.csv"
     path.write_bytes(content)

@@ -141,3 +141,67 @@ def test_range_of_the_user():
     assert bounds([1.0, 2.0], [3.0, 4.0], ((0.0, 1.0), 9.0)).high == (9, 9)
     with pytest.raises(SettingError, match="low has 3 values, but there are 2 columns"):
         bounds([1.0, 2.0], [3.0, 4.0], ((0.0, 1.0, 2.0), None))
+
+
+ROWS = [("2020-01-01", 1234.5, -7.0), ("2020-01-02", 2000.25, 101.5), ("2020-01-03", 999.0, 8.0)]
+
+
+def written(template, rows=ROWS):
+    return "\n".join([*template[0], *(template[1](*row) for row in rows)])
+
+
+def german(number):
+    return f"{number:,.2f}".translate(str.maketrans(",.", ".,"))
+
+
+DIALECTS = {
+    "Windows-1252": (("Datum;Temp [°C];b",), lambda d, a, b: f"{d};{a};{b}", "cp1252", 0),
+    "UTF-16": (("date,a,b",), lambda d, a, b: f"{d},{a},{b}", "utf-16", 0),
+    "spreadsheet": (("sep=;", "date;a;b"), lambda d, a, b: f"{d};{a};{b}".replace(".", ","), "utf-8", 0),
+    "bars": (("date|a|b",), lambda d, a, b: f"{d}|{a}|{b}", "utf-8", 0),
+    "thousands": (("date,a,b",), lambda d, a, b: f'{d},"{a:,.2f}","{b:,.2f}"', "utf-8", 0),
+    "German thousands": (("date;a;b",), lambda d, a, b: f"{d};{german(a)};{german(b)}", "utf-8", 0),
+    "French": (
+        ("date;a;b",),
+        lambda d, a, b: f"{d};{a:_.2f};{b:_.2f}".replace("_", "\u202f").replace(".", ","),
+        "utf-8",
+        0,
+    ),
+    "Swiss": (("date;a;b",), lambda d, a, b: f"{d};{a:_.2f};{b:_.2f}".replace("_", "'"), "utf-8", 0),
+    "currency": (("date,a,b",), lambda d, a, b: f"{d},${a},{b}%", "utf-8", 0),
+    "minus": (("date,a,b",), lambda d, a, b: f"{d},{a},{b}".replace(",-", ",\u2212"), "utf-8", 0),
+    "separator at the end": (("date,a,b,",), lambda d, a, b: f"{d},{a},{b},", "utf-8", 0),
+    "separator at the end of rows": (("date,a,b",), lambda d, a, b: f"{d},{a},{b},", "utf-8", 0),
+    "units": (("date,a,b", "[UTC],[degC],[hPa]"), lambda d, a, b: f"{d},{a},{b}", "utf-8", 1),
+    "three lines": (("Price,a,b", "Ticker,AA,AA", "Date,,"), lambda d, a, b: f"{d},{a},{b}", "utf-8", 2),
+    "preamble": (("Station: X", "Sensor, 5", "", "date,a,b"), lambda d, a, b: f"{d},{a},{b}", "utf-8", 2),
+    "numbers above": (("latitude,longitude", "52.5,13.4", "date,a,b"), lambda d, a, b: f"{d},{a},{b}", "utf-8", 2),
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_dialects_of_spreadsheets_and_archives(name):
+    *template, encoding, more = DIALECTS[name]
+    text = parse_text(written(template).encode(encoding), "x.csv")
+    table = to_numbers(text, ColumnSelection((1, 2)))
+    assert table.values.tolist() == [[a, b] for _, a, b in ROWS]
+    assert len(table.names) == 2
+    assert table.more == more
+    assert text_kind([text.fields(row)[0] for row in range(3)]) == "date or time"
+
+
+def test_names_of_rows_as_r_writes_them():
+    text = parse_text(b'"a","b"\n"r1",1,2\n"r2",3,4\n', "x.csv")
+    assert text.names == ("a", "b")
+    assert to_numbers(text, ColumnSelection()).values.tolist() == [[1, 2], [3, 4]]
+
+
+def test_one_column_with_decimal_commas():
+    text = parse_text(b"Wert\n1,5\n2,25\n", "x.csv")
+    assert text.names == ("Wert",)
+    assert to_numbers(text, ColumnSelection()).values.tolist() == [[1.5], [2.25]]
+
+
+def test_texts_below_the_names_are_rows_if_their_column_has_texts():
+    text = parse_text(b"name,value\nfoo,NA\nbar,3\nfoo,4\n", "x.csv")
+    assert len(text.lines) == 3
