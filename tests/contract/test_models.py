@@ -228,4 +228,4 @@ def test_models_and_presets_can_be_built(name: str) -> None:
 def test_unsupported_data_raises(name: str) -> None:
     """The message suggests a model or a size, for data that no model supports."""
     with pytest.raises(SettingError, match="use --"):
-        catalog.build("models", name).build(DataSpec((1, 17, 17)), torch.Generator().manual_seed(0))
+        catalog.build("models", name).build(DataSpec((7, 17, 17)), torch.Generator().manual_seed(0))

@@ -305,7 +305,8 @@ def test_twenty_images_train_resume_and_sample(tmp_path, working_directory, call
     shutil.rmtree(folder)
     shutil.rmtree(tmp_path / "runs")
     assert call("sample", "run", "--out", "samples.png")[0] == 0
-    assert error_line("resume", "run", "--steps", "5") == f"the folder {folder} does not exist"
+    line = error_line("resume", "run", "--steps", "5")
+    assert line.startswith(f"the data of this run are no longer in {folder}; restore them, or give their new location")
 
 
 def test_folder_of_bad_images_is_refused(tmp_path, working_directory, error_line, snapshot):
