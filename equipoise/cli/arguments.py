@@ -49,8 +49,18 @@ def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
         wrong = next((word for word in unknown if word.startswith("-")), unknown[0])
         suggestion = nearest(wrong.partition("=")[0], flags) if wrong.startswith("-") else ""
         raise UsageError(f"unknown argument '{wrong}'{suggestion or f'; see {parser.prog} --help'}")
+    _require_not_empty(parser, result)
     result.words = tuple(words)
     return result
+
+
+def _require_not_empty(parser: Parser, args: argparse.Namespace) -> None:
+    """Raise UsageError for an argument without a single character: the current folder is named with "."."""
+    for action in parser._actions:
+        value = getattr(args, action.dest, None)
+        if isinstance(value, str) and not value.strip():
+            name = action.option_strings[0] if action.option_strings else action.metavar or action.dest
+            raise UsageError(f"{name} is empty; give it a value or omit it; see {parser.prog} --help")
 
 
 def add_json_flag(parser: Parser) -> None:
@@ -69,12 +79,8 @@ def add_output_flags(parser: Parser) -> None:
 
 
 def output_folder(text: str | None) -> Path | None:
-    """Return the folder that --out names; None without the flag. Raises SettingError for an empty name."""
-    if text is None:
-        return None
-    if not text.strip():
-        raise SettingError("--out is empty; give it the name of a folder, such as --out runs/first")
-    return Path(text).expanduser()
+    """Return the folder that --out names; None without the flag."""
+    return None if text is None else Path(text).expanduser()
 
 
 def parse_pairs(words: Sequence[str], flag: str) -> dict[str, str]:

@@ -90,20 +90,20 @@ def show_run(events: Iterator[Event], display: RunDisplay) -> Finished:
     raise AssertionError("the last event of a run is Finished")
 
 
-def show_preparation(steps: Iterator[Step], *, quiet: bool = False) -> list[str]:
-    """Print the progress of data preparation, and notes on the data; return the notes."""
+def show_preparation(steps: Iterator[Step], *, quiet: bool = False, with_notes: bool = True) -> list[str]:
+    """Print the progress of data preparation, and notes on the data unless `with_notes` is off; return the notes."""
     notes: list[str] = []
 
-    def with_notes() -> Generator[Step, None, None]:
+    def collect() -> Generator[Step, None, None]:
         for step in steps:
             notes.extend([step.note] if step.note else [])
             yield step
 
-    show_steps(with_notes(), quiet=quiet)
+    show_steps(collect(), quiet=quiet, with_notes=with_notes)
     return notes
 
 
-def show_steps(steps: Generator[Step, None, T], *, quiet: bool = False) -> T:
+def show_steps(steps: Generator[Step, None, T], *, quiet: bool = False, with_notes: bool = True) -> T:
     """Show a bar per task in a terminal, else a line per interval, and the notes; return the generator's result."""
     signals.install()
     console = make_console(quiet=quiet)
@@ -119,7 +119,7 @@ def show_steps(steps: Generator[Step, None, T], *, quiet: bool = False) -> T:
             if step.task not in bars:
                 bars[step.task] = progress.add_task(printable(step.task))
             progress.update(bars[step.task], completed=step.done, total=step.total)
-            if step.note:
+            if step.note and with_notes:
                 _print(progress.console, step.note)
             elif not console.is_terminal and time.monotonic() - last >= INTERVAL:
                 last = time.monotonic()

@@ -142,7 +142,8 @@ def load_plan(path: Path) -> ComparisonPlan:
     except FileNotFoundError as error:
         raise SettingError(f"there is no file {path}; see experiments/compare for examples") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingError(f"{path} cannot be read as TOML: {error}") from error
+        problem = (error.strerror if isinstance(error, OSError) else None) or error
+        raise SettingError(f"{path} cannot be read as TOML: {problem}") from error
     return plan_from_values(values, str(path))
 
 

@@ -37,14 +37,16 @@ class SettingSpec:
             raise UnknownNameError(name, value, self.choices)
         if not isinstance(value, int | float) or isinstance(value, bool):
             return
+        is_whole = isinstance(value, int)
         for is_valid, bound in (
-            (math.isfinite(value), "a finite number"),
+            (not is_whole or abs(value) <= MAX_SEED, f"at most {_number(MAX_SEED)}"),
+            (is_whole or math.isfinite(value), "a finite number"),
             (self.minimum is None or value >= self.minimum, f"at least {_number(self.minimum)}"),
             (self.above is None or value > self.above, f"above {_number(self.above)}"),
             (self.maximum is None or value <= self.maximum, f"at most {_number(self.maximum)}"),
         ):
             if not is_valid:
-                raise SettingError(f"{name} = {value:g}: it must be {bound}")
+                raise SettingError(f"{name} = {_value_text(value)}: it must be {bound}")
 
     def values(self) -> str:
         """Describe the valid values in a few words: "at least 1 (steps)", "auto, fp32"; empty if any value is valid."""
@@ -55,6 +57,13 @@ class SettingSpec:
         if self.maximum is not None and self.maximum != MAX_SEED:
             parts.append(f"at most {_number(self.maximum)}")
         return " ".join(filter(None, (", ".join(parts), f"({self.unit})" if self.unit else "")))
+
+
+def _value_text(value: float) -> str:
+    """Format a value that a setting cannot have; whole numbers may be larger than any float."""
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**40 else "a number of over 40 digits"
+    return f"{value:g}"
 
 
 def _number(value: float | None) -> str:

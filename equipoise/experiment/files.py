@@ -42,6 +42,9 @@ def load_experiment(path: Path) -> Experiment:
         values = json.loads(text) if is_json else tomllib.loads(text)
     except FileNotFoundError as error:
         raise SettingError(f"there is no file {path}; check the path") from error
+    except IsADirectoryError as error:
+        run = path / EXPERIMENT_FILE
+        raise SettingError(f"{path} is a folder; give a file{f', such as {run}' if run.is_file() else ''}") from error
     except (OSError, ValueError) as error:
         raise SettingError(f"{path} cannot be read as {'JSON' if is_json else 'TOML'}: {error}") from error
     if not isinstance(values, dict):

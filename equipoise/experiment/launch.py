@@ -59,6 +59,8 @@ def settle(experiment: Experiment, *, begin: float | None = None, reserved: floa
     that needs more memory than there is.
     """
     begin = time.monotonic() if begin is None else begin
+    if experiment.start_from:
+        find_start(Path(experiment.start_from).expanduser())  # before the data are measured
     experiment = complete(experiment)
     check_memory(experiment)
     return choose_evaluation_interval(set_steps(experiment, begin=begin, reserved=reserved))
@@ -173,8 +175,7 @@ def _restore(training: Training, saved: Path) -> None:
         restore(training, saved)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise CheckpointError(
-            f"{saved.name}/{checkpoint.STATE} was altered; delete that folder to resume from the checkpoint before "
-            f"it: {saved}"
+            f"{saved.name}/{checkpoint.STATE} was altered; {checkpoint.without_checkpoint(saved)}"
         ) from error
 
 
@@ -192,14 +193,20 @@ def transfer_weights(state: TrainingState, start: Path) -> dict[str, float]:
     `start`: a checkpoint, or a run, whose last checkpoint is used. Raises CheckpointError if there is none, or if
     less than MIN_SHARE of every network fits.
     """
-    path = checkpoint.latest(start)
-    if path is None:
-        raise CheckpointError(f"{start} has no checkpoint to start from; give --from the folder of a run")
+    path = find_start(start)
     shares = state.transfer_weights(checkpoint.read(path).tensors)
     if max(shares.values()) < MIN_SHARE:
         summary = " and ".join(f"{share:.0%} of the {name}" for name, share in shares.items())
         raise CheckpointError(f"{path} fits only {summary}; use the same model and width as that run")
     return shares
+
+
+def find_start(start: Path) -> Path:
+    """Return a checkpoint, or the last one of a run. Raises CheckpointError, naming the problem, if there is none."""
+    if (path := checkpoint.latest(start)) is not None:
+        return path
+    problem = "does not exist" if not start.exists() else "is a file" if start.is_file() else "has no checkpoint"
+    raise CheckpointError(f"--from {start} {problem}; give the folder of a run, or one of its checkpoints")
 
 
 def write_final_weights(training: Training, folder: Path) -> None:

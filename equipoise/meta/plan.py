@@ -132,7 +132,8 @@ def load_policy_plan(path: Path) -> PolicyPlan:
     except FileNotFoundError as error:
         raise SettingError(f"there is no file {path}; see experiments/policies for examples") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingError(f"{path} cannot be read as TOML: {error}") from error
+        problem = (error.strerror if isinstance(error, OSError) else None) or error
+        raise SettingError(f"{path} cannot be read as TOML: {problem}") from error
     for name in ("kind", "task"):
         if name not in values:
             raise SettingError(f"{path} has no '{name}'; see experiments/policies for examples")

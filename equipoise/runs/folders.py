@@ -44,10 +44,11 @@ def require_free(folder: Path) -> None:
     try:
         if not folder.exists() or (folder.is_dir() and all(map(_is_leftover, folder.iterdir()))):
             return
-        is_run = (folder / EXPERIMENT_FILE).exists()
+        is_run, is_folder = (folder / EXPERIMENT_FILE).exists(), folder.is_dir()
     except OSError as error:
         raise RunError(unwritable(folder, error, has_out=True)) from error
-    hint = f"resume it with: {resume_command(folder)}; or" if is_run else "it is not empty;"
+    problem = "it is not empty;" if is_folder else "it is a file;"
+    hint = f"resume it with: {resume_command(folder)}; or" if is_run else problem
     raise RunError(f"{folder} exists already; {hint} choose another folder with --out")
 
 

@@ -130,6 +130,9 @@ def _not_a_run(folder: Path) -> str:
     """Format why a folder is not a run, and what to do."""
     if not folder.exists():
         return f"{folder} is not a run: there is no such folder; list the runs with: equipoise runs"
+    for inner_folder in (folder, folder.parent):
+        if inner_folder.name == CHECKPOINTS_FOLDER and (inner_folder.parent / EXPERIMENT_FILE).exists():
+            return f"{folder} belongs to a run, and is none; give that run: {inner_folder.parent}"
     try:
         inner = find_runs(folder)
     except RunError:

@@ -91,7 +91,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
 
 def read(path: Path) -> Checkpoint:
     """Read a checkpoint, migrating earlier formats. Raises CheckpointError if it is damaged or of a newer version."""
-    remedy = f"delete that folder to resume from the checkpoint before it: {path}"
+    remedy = without_checkpoint(path)
     try:
         values = json.loads((path / STATE).read_text())
         version = values["format"]
@@ -113,6 +113,13 @@ def read(path: Path) -> Checkpoint:
         return Checkpoint(step, load_file(path / TENSORS), migrate_checkpoint(values))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path.name}/{TENSORS} cannot be read; {remedy}") from error
+
+
+def without_checkpoint(path: Path) -> str:
+    """Format what to do about a checkpoint that cannot be used: resume from the one before it, if there is one."""
+    if any(other < path for other in find(path.parent)):
+        return f"delete that folder to resume from the checkpoint before it: {path}"
+    return f"restore that folder, or start the run again in another one; there is no checkpoint before it: {path}"
 
 
 def check_shapes(expected: Mapping[str, Tensor], saved: Mapping[str, Tensor], network: str, source: str) -> None:

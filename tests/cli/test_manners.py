@@ -6,16 +6,27 @@ import os
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from equipoise.cli import arguments
 from equipoise.cli import main as cli
-from equipoise.cli.commands import list_
+from equipoise.cli.commands import _dry_run, list_
 from equipoise.core import catalog
 from equipoise.core.controller import scheduled_knobs
 from equipoise.errors import resume_command, unwritable
 
 COMMANDS = list(cli.command_modules())
+
+
+def write_images(folder: Path, count: int, size: tuple[int, int]) -> None:
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+    for index, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{index}.png")
+
+
 RING = ("ring", "--steps", "2", "--batch-size", "8", "--metric", "none", "--option", "width=4", "--threads", "1")
 
 
@@ -86,6 +97,32 @@ def test_dry_run_is_a_page_for_people(call, working_directory: Path) -> None:
     assert "generator 42 weights" in out
     assert "2 steps of 8 samples: 16 samples" in out
     assert out.splitlines()[-1].strip() == f"equipoise train {' '.join(RING)} --seed 3"
+    assert list(working_directory.iterdir()) == []
+
+
+def test_dry_run_prints_each_note_once_and_no_digests(call, working_directory: Path) -> None:
+    write_images(working_directory / "photos", 9, (32, 32))
+    words = ("train", "photos", "--image-size", "16", "--batch-size", "4", "--steps", "40", "--dry-run")
+    code, out, err = call(*words, "--model", "dcgan", "--option", "width=4", "--threads", "1")
+    assert (code, err) == (0, "")
+    assert "assignment" not in out
+    assert "larger than 16 pixels" in out
+    assert "e+" not in out
+    assert "20 passes through the data" in out
+
+
+def test_dry_run_wraps_lines_in_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    page = _dry_run._format_page({"data": ["12 of 60 images are larger than 32 pixels: shrunk (image_size)"]}, "x")
+    rows = page.splitlines()
+    assert max(map(len, rows[:2])) <= 60
+    assert rows[1].strip() == "(image_size)"
+
+
+def test_empty_arguments_are_refused(error_line, trained: Path, working_directory: Path) -> None:
+    assert "--out is empty" in error_line("sample", trained, "--out", "")
+    assert "RUN is empty" in error_line("resume", " ")
     assert list(working_directory.iterdir()) == []
 
 

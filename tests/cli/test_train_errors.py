@@ -161,7 +161,7 @@ def test_file_in_place_of_the_run_folder(error_without_changes, tiny: list[str],
 
 
 def test_missing_run_to_start_from(training_error) -> None:
-    assert "nowhere has no checkpoint to start from" in training_error("--from", "nowhere")
+    assert "nowhere does not exist; give the folder of a run" in training_error("--from", "nowhere")
 
 
 def test_run_to_start_from_with_other_shapes(training_error, trained: Path) -> None:

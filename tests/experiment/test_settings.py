@@ -327,3 +327,9 @@ def test_json_files_have_no_infinity(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"model\.options\.clip is not a finite number, which experiment\.json"):
         create_run(tmp_path / "run", {"model": {"name": "wgan", "options": {"clip": math.inf}}})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [10**22, 10**400, 10**5000, -(10**400)], ids=range(4))
+def test_whole_numbers_beyond_any_float_are_refused(number: int) -> None:
+    with pytest.raises(SettingError, match=r"steps = .*: it must be at (least 1|most 2\^63 - 1)$"):
+        complete(Experiment(data="ring", steps=number))

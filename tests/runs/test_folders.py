@@ -30,7 +30,7 @@ def test_occupied_folder_is_refused(folder: Path, tmp_path: Path) -> None:
         create_run(tmp_path / "photos", {})
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.png"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="file exists already"):
+    with pytest.raises(RunError, match="file exists already; it is a file; choose another folder with --out"):
         create_run(tmp_path / "file", {})
 
 

@@ -120,9 +120,12 @@ def assert_damaged(path: Path, file: str) -> None:
         read(path)
     message = str(caught.value)
     assert message.startswith(f"{path.name}/{file} ")
-    assert "delete that folder" in message
+    assert "there is no checkpoint before it" in message
     assert str(path) in message
     assert "\n" not in message
+    saved(path.parent, 10)
+    with pytest.raises(CheckpointError, match="delete that folder to resume from the checkpoint before it"):
+        read(path)
 
 
 def test_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 import dataclasses
 import math
 import shlex
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +23,7 @@ MAX_CLASSES = 12
 """Largest number of classes that are listed by name."""
 MAX_OPTIONS = 100
 """Largest number of characters of an option; longer ones are omitted, and are part of the JSON result."""
-INTERNAL_OPTIONS = ("cache", "digest")
+INTERNAL_OPTIONS = ("cache", "digest", "assignment", "full_scale")
 """Options that the program fills in."""
 FLAGS_OF_DRY_RUN = ("--dry-run", "--json", "--quiet", "--verbose")
 
@@ -57,7 +60,7 @@ def show_dry_run(
         "command": command,
     }
     sections = {
-        "data": [*_data_lines(experiment, data), *notes],
+        "data": [*_data_lines(experiment, data, notes), *notes],
         "model": _model_lines(experiment, cost),
         "length": _length_lines(experiment, data),
         "control": _control_lines(experiment),
@@ -80,19 +83,27 @@ def _data_facts(data: "DataSet") -> dict[str, object]:
 
 def _format_page(sections: Mapping[str, Sequence[str]], command: str) -> str:
     width = max(map(len, sections)) + 2
+    room = max(shutil.get_terminal_size().columns - width, width) if sys.stdout.isatty() else None
     lines = []
     for title, texts in sections.items():
-        rows = [row for text in texts for row in text.splitlines()]
+        rows = [row for text in texts for line in text.splitlines() for row in _wrap(line, room)]
         lines += [f"{title if not index else '':{width}}{row}" for index, row in enumerate(rows)]
     return "\n".join((*lines, "", "Nothing was started or written. Start the run with:", f"  {command}"))
 
 
-def _data_lines(experiment: "Experiment", data: "DataSet") -> list[str]:
+def _wrap(line: str, width: int | None) -> list[str]:
+    """Divide a line at spaces into rows of this width, those after the first indented; None: no division."""
+    if width is None:
+        return [line]
+    return textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _data_lines(experiment: "Experiment", data: "DataSet", notes: Sequence[str]) -> list[str]:
     spec, counts = data.spec, {split: data.count(split) for split in ("train", "held_out")}
     train = "unlimited training samples" if counts["train"] is None else f"{counts['train']:,} training samples"
     held_out = "" if counts["held_out"] is None else f", {counts['held_out']:,} held out"
     lines = [_plug_text("data", experiment.data), f"{train}{held_out}; each {_shape_text(spec.shape, spec.vocabulary)}"]
-    if spec.classes:
+    if spec.classes and not any(note.startswith(f"{spec.classes:,} class") for note in notes):
         names = f": {', '.join(spec.class_names)}" if 0 < len(spec.class_names) <= MAX_CLASSES else ""
         lines.append(f"{spec.classes:,} classes{names}")
     if spec.unit is not None:
@@ -117,15 +128,24 @@ def _model_lines(experiment: "Experiment", cost: "RunEstimate") -> list[str]:
 def _length_lines(experiment: "Experiment", data: "DataSet") -> list[str]:
     steps, batch_size = experiment.steps or 0, experiment.batch_size or 0
     samples, count = steps * batch_size, data.count("train")
-    passes = f", {samples / count:.3g} passes through the data" if count else ""
+    passes = f", {_format_number(samples / count)} passes through the data" if count else ""
     limits = [
         f"at most {getattr(experiment, name):,g} {name}" for name in ("images", "seconds") if getattr(experiment, name)
     ]
-    every = [f"samples every {experiment.sample_every} steps", f"checkpoints every {experiment.save_every}"]
+    every = [f"samples every {_count_steps(experiment.sample_every)}", f"checkpoints every {experiment.save_every}"]
     return [
         "; ".join((f"{steps:,} steps of {batch_size} samples: {samples:,} samples{passes}", *limits)),
         ", ".join(every),
     ]
+
+
+def _format_number(value: float) -> str:
+    """Format a number with at least two digits, never with an exponent."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}" if value >= 0.001 else "under 0.001"
+
+
+def _count_steps(number: int | None) -> str:
+    return "step" if number == 1 else f"{number} steps"
 
 
 def _control_lines(experiment: "Experiment") -> list[str]:
@@ -142,14 +162,19 @@ def _control_lines(experiment: "Experiment") -> list[str]:
 def _metric_lines(experiment: "Experiment") -> list[str]:
     if experiment.training_metric is None:
         return ["none during training; afterwards: equipoise evaluate"]
-    every = f"every {experiment.evaluate_every} steps" if experiment.evaluate_every else "about ten times"
+    every = f"every {_count_steps(experiment.evaluate_every)}" if experiment.evaluate_every else "about ten times"
     return [f"{_plug_text('metrics', experiment.training_metric)}, on held-out data, {every}"]
 
 
 def _cost_lines(experiment: "Experiment", cost: "RunEstimate", report_seconds: float) -> list[str]:
+    from equipoise.experiment.assembly import available_cores
     from equipoise.report.formatting import format_duration
 
-    threads = f", CPU threads: {experiment.threads}" if experiment.device in ("cpu", "auto", None) else ""
+    threads = (
+        f", CPU threads: {min(experiment.threads or 1, available_cores())}"
+        if experiment.device in ("cpu", "auto", None)
+        else ""
+    )
     duration = format_duration(cost.seconds) if math.isfinite(cost.seconds) else "unknown"
     return [
         f"about {duration} of training, then {format_duration(report_seconds)} for the report; "

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from equipoise.report.steps import ReportFiles
 
 
-def prepare_data(experiment: "Experiment", *, quiet: bool) -> list[str]:
-    """Prepare the data of an experiment, if necessary, with a progress bar and notes on the data; return the notes."""
+def prepare_data(experiment: "Experiment", *, quiet: bool, with_notes: bool = True) -> list[str]:
+    """Prepare the data of an experiment, if necessary, with a progress bar and notes on the data; return the notes.
+
+    `with_notes`: whether the notes are printed.
+    """
     from equipoise.cli.terminal import show_preparation
     from equipoise.experiment import completion
 
-    return show_preparation(completion.prepare_data(experiment), quiet=quiet)
+    return show_preparation(completion.prepare_data(experiment), quiet=quiet, with_notes=with_notes)
 
 
 @dataclass(frozen=True)

@@ -63,5 +63,9 @@ def run(args: argparse.Namespace) -> int:
     samples = generator.sample(args.count, label=label_of(args), truncation=args.truncation, seed=args.seed)
     subfolders = generator.class_folders(args.count) if args.label == ALL_CLASSES else []
     path = write_samples(samples, out, generator.spec, args.format, subfolders=subfolders, force=args.force)
-    print_result(args.json, {"count": len(samples), "path": str(path)}, f"{len(samples)} samples: {path}")
+    print_result(
+        args.json,
+        {"count": len(samples), "path": str(path)},
+        f"{len(samples)} sample{'s' * (len(samples) != 1)}: {path}",
+    )
     return 0

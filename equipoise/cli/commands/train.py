@@ -138,7 +138,10 @@ def experiment_of(args: argparse.Namespace, notes: list[str] | None = None) -> E
         if key in plug_options:
             experiment = _with_plug(experiment, key, _with_options(experiment, key, plug_options[key]))
         if key == "data" and experiment.data:
-            data_notes = prepare_data(experiment, quiet=verbosity_of(args) is Verbosity.QUIET)
+            quiet = verbosity_of(args) is Verbosity.QUIET
+            data_notes = prepare_data(
+                experiment, quiet=quiet, with_notes=not args.dry_run
+            )  # a dry run has its own page
             if notes is not None:
                 notes.extend(data_notes)
     return experiment
