@@ -39,6 +39,8 @@ ARCHIVE_ENDINGS = (*ZIP_ENDINGS, *TAR_ENDINGS)
 TABLE_ENDINGS = (".csv", ".tsv")
 SOUND_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 TEXT_ENDINGS = (".txt",)
+MAX_PREVIEWS = 10
+"""Number of images next to archives or Parquet files up to which they count as previews of these."""
 
 
 def find_files(folder: str, *, junk: bool = False) -> "Iterator[tuple[str, os.DirEntry[str]]]":

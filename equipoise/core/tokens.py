@@ -18,7 +18,7 @@ END = 0
 ENDING = "<end>"
 """The word of the end token in a vocabulary."""
 UNKNOWN = "<unknown>"
-"""The word that stands for all words outside the vocabulary."""
+"""The word that replaces all words outside the vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,58 +6,39 @@ files that are such arrays together. Pickled arrays are never loaded.
 
 import io
 import math
-import os
+import re
 import threading
 import zipfile
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import IO, BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
-from equipoise.core.files import ARRAY_ERRORS
 from equipoise.core.printing import printable
 from equipoise.data._files import MAX_LISTED, File
 from equipoise.data._sources import LabelTable, Source
 from equipoise.data._splits import parse_split
+from equipoise.data._stored_arrays import (
+    ERRORS,
+    NumpyArray,
+    StoredArray,
+    images_problem,
+    stored_member,
+    stored_npy,
+    unflatten,
+)
 from equipoise.errors import DataError, nearest
 
-NumpyArray = npt.NDArray[np.generic]
 IMAGE_KEYS = ("images", "image", "imgs", "img", "pictures", "x", "data", "samples", "features", "arr_0")
 """Words of the names of arrays of images, preferred in this order, without the split: train_images, x_train."""
+FLAT_KEYS = frozenset({"images", "image", "imgs", "img", "pictures", "x", "data"})
+"""Those that may be images although each one is a row of numbers."""
 LABEL_KEYS = ("labels", "label", "y", "targets", "target", "classes", "class", "arr_1")
 MAX_FILES = 64
 """Largest number of .npy files that may be the arrays of one set; more are one image each."""
-CHANNELS = (1, 2, 3, 4)
-ERRORS = (*ARRAY_ERRORS, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
-
-class ArrayHeader(NamedTuple):
-    """Type and shape of an array in a .npy file."""
-
-    dtype: np.dtype[np.generic]
-    shape: tuple[int, ...]
-    fortran_order: bool
-
-
-def read_npy_header(file: IO[bytes]) -> ArrayHeader:
-    """Read the header of a .npy file; the file is then at its first value. Raises ARRAY_ERRORS if it is damaged."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran_order, dtype = read(file)
-    return ArrayHeader(dtype, tuple(shape), fortran_order)
-
-
-class StoredArray(NamedTuple):
-    """An array in a file. `load`: reads it, or maps it to memory."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-    load: Callable[[], NumpyArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +66,8 @@ class ArrayStorage:
 
 def open_array(path: Path) -> Source:
     """Return the rows of a .npy file (N, H, W), (N, H, W, C) or (N, C, H, W). Raises DataError for other files."""
-    stored = _stored_npy(path)
-    if problem := _problem(stored):
+    stored = unflatten(stored_npy(path), is_named=False)
+    if problem := images_problem(stored):
         raise DataError(f"{path} {problem}")
     return _rows_of({"": stored}, path, path.stat().st_mtime_ns)
 
@@ -100,23 +81,46 @@ def open_archive_of_arrays(path: Path, key: str | None) -> Source:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
-            stored = {name.removesuffix(".npy"): _stored_member(path, archive, name) for name in names}
+            stored = {name.removesuffix(".npy"): stored_member(path, archive, name) for name in names}
     except ERRORS as error:
         raise DataError(f"{path} is damaged, or no .npz file; save it again with numpy.savez") from error
-    return _open_group(stored, path, path.stat().st_mtime_ns, key)
+    return _open_group(_unflatten_all(stored), path, path.stat().st_mtime_ns, key)
+
+
+def is_archive_of_arrays(path: Path, members: Sequence[str]) -> bool:
+    """Return whether all members of an archive are .npy files, of which at least one is an array of images."""
+    if not members or not all(name.endswith(".npy") for name in members) or not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(not images_problem(stored_member(path, archive, name)) for name in members[:MAX_FILES])
+    except ERRORS:
+        return False
+
+
+def _unflatten_all(stored: Mapping[str, StoredArray]) -> Mapping[str, StoredArray]:
+    """Give arrays of flat images their axes if no array has those of images."""
+    if not all(map(images_problem, stored.values())):
+        return stored
+    return {name: unflatten(array, is_named=_role(name) in FLAT_KEYS) for name, array in stored.items()}
 
 
 def open_folder_of_arrays(folder: Path, files: Sequence[File], key: str | None) -> Source | None:
     """Return the rows of the arrays of images in a folder of .npy files; None if every file is one image.
 
     A folder holds arrays of images if there are as many labels as rows of an array, or an array has four dimensions.
+    Several arrays of images of one size are used together, unless one is called images or the like: they are parts, or
+    one for each class.
     """
     if len(files) > MAX_FILES:
         return None
     try:
-        stored = {file.path.removesuffix(".npy"): _stored_npy(folder / file.path) for file in files}
+        stored = {file.path.removesuffix(".npy"): stored_npy(folder / file.path) for file in files}
     except DataError:  # Decoding reports which file is damaged.
         return None
+    stored = dict(_unflatten_all(stored)) if all(array.dtype == np.uint8 for array in stored.values()) or any(
+        _role(name) in FLAT_KEYS for name in stored
+    ) else stored
     shapes = [array.shape for array in stored.values()]
     lengths = {shape[0] for shape in shapes if _is_label_shape(shape)}
     if not any(len(shape) == 4 or (len(shape) == 3 and shape[0] in lengths) for shape in shapes):
@@ -142,17 +146,17 @@ def _describe(name: str, stored: Mapping[str, StoredArray]) -> str:
 
 def _choose(stored: Mapping[str, StoredArray], location: Path, key: str | None) -> tuple[str, ...]:
     """Return the names of the arrays of images: one for each split, or one. Raises DataError if it is not certain."""
-    possible = [name for name, array in stored.items() if not _problem(array)]
+    possible = [name for name, array in stored.items() if not images_problem(array)]
     if key is not None:
         chosen = [name for name in stored if key == name] or [name for name in stored if _role(name) == _role(key)]
         if not chosen:
             raise DataError(f"{location} has no array '{key}'{nearest(key, possible)}")
         for name in chosen:
-            if problem := _problem(stored[name]):
+            if problem := images_problem(stored[name]):
                 raise DataError(f"{location}: the array {printable(name)} {problem}")
         return tuple(chosen)
     if not possible:
-        listed = ", ".join(f"{printable(name)} {_problem(array)}" for name, array in list(stored.items())[:MAX_LISTED])
+        listed = ", ".join(f"{printable(name)} {images_problem(array)}" for name, array in list(stored.items())[:MAX_LISTED])
         raise DataError(f"{location} holds no array of images: {listed or 'it is empty'}")
     roles = list(dict.fromkeys(map(_role, possible)))
     preferred = [role for role in IMAGE_KEYS if role in roles]
@@ -238,44 +242,3 @@ def _rows_of(images: Mapping[str, StoredArray], location: Path, modified: int) -
 
 def _row_path(name: str, row: int) -> str:
     return f"{name}/{row:07d}" if name else f"{row:07d}"
-
-
-def _stored_npy(path: Path) -> StoredArray:
-    """Read the header of a .npy file. Raises DataError if it is damaged, or holds Python objects."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ERRORS as error:
-        raise DataError(f"{path} is damaged, or holds Python objects instead of numbers; save it again") from error
-    return StoredArray(array.shape, array.dtype, lambda: array)
-
-
-def _stored_member(path: Path, archive: zipfile.ZipFile, name: str) -> StoredArray:
-    """Read the header of an array in a .npz file. The array is read when it is used."""
-    with archive.open(name) as file:
-        header = read_npy_header(file)
-    size = math.prod(header.shape) * header.dtype.itemsize
-    return StoredArray(header.shape, header.dtype, partial(_load_member, path, name, size))
-
-
-def _load_member(path: Path, name: str, size: int) -> NumpyArray:
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if size > memory // 2:
-        raise DataError(
-            f"{path}: the array {printable(name)} takes {size / 2**30:.1f} GiB, more than half of the memory; save it "
-            "as a .npy file, which is read in parts"
-        )
-    with np.load(path, allow_pickle=False) as arrays:
-        result: NumpyArray = arrays[name.removesuffix(".npy")]
-        return result
-
-
-def _problem(stored: StoredArray) -> str:
-    """Return why an array is not a set of images; empty if it is."""
-    if not (np.issubdtype(stored.dtype, np.number) or stored.dtype == np.bool_):
-        return f"holds values of type {stored.dtype}; save numbers, as uint8, uint16 or float32"
-    shape = stored.shape
-    if len(shape) == 3 and (shape[0] in CHANNELS or shape[2] in CHANNELS) and min(shape[:2]) > 4:
-        return f"of shape {shape} is one image; give an array of several: (N, H, W, C)"
-    if len(shape) not in (3, 4) or 0 in shape:
-        return f"has the shape {shape}; images are (N, H, W), (N, H, W, C) or (N, C, H, W)"
-    return ""

@@ -18,12 +18,19 @@ MIN_ROWS = 8
 MAX_CATEGORIES = 50
 """Largest number of different values of a category, or of a label."""
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "nil", "-", "--", "?", "#n/a", "missing"})
-"""Texts that stand for a missing value, in lower case."""
+"""Texts that mark a missing value, in lower case."""
 AXIS_NAMES = frozenset(
     {"", "#", "t", "time", "times", "timestamp", "date", "datetime", "epoch", "index", "idx", "id", "no", "nr", "n"}
     | {"step", "frame", "sample", "row", "second", "seconds", "unnamed: 0", "utc", "unix", "zeit", "datum"}
 )
 """Names of columns that count or date the rows, in lower case."""
+ID_NAMES = frozenset({"id", "uuid", "uid", "guid", "key", "pid", "pk", "rowid", "objectid"})
+"""Names of columns that identify rows or recordings, in lower case; others end in _id or Id."""
+CALENDAR_NAMES = frozenset(
+    {"year", "month", "day", "hour", "minute", "second", "yr", "mo", "mon", "dy", "hr", "mnth", "weekday", "doy"}
+    | {"yyyy", "mm", "dd", "hh", "dayofweek", "day_of_week", "dayofyear", "day_of_year", "jahr", "monat", "tag", "stunde"}
+)
+"""Names of columns that hold parts of a date, in lower case, if there are at least two of them."""
 LABEL_NAMES = frozenset({"label", "labels", "class", "target", "category", "type", "y"})
 EPOCHS = ((3e8, 5e9), (3e11, 5e12), (3e14, 5e15), (3e17, 5e18))
 """Ranges of seconds, milliseconds, microseconds and nanoseconds since 1970, from 1979 to 2128."""
@@ -50,7 +57,7 @@ class ColumnSelection:
 
 
 def is_missing(text: str) -> bool:
-    """Return whether a field stands for a missing value."""
+    """Return whether a field is one of MISSING."""
     return text.strip().lower() in MISSING
 
 
@@ -100,6 +107,27 @@ def axis_kind(values: NumberArray, column: int, name: str | None) -> ColumnKind:
         others = (values[:, other] for other in range(1, values.shape[1]))
         return "numbers" if any(_has_constant_steps(other) for other in others) else "date or time"
     return "numbers"
+
+
+def calendar_columns(names: Sequence[str]) -> tuple[int, ...]:
+    """Return the positions of columns that are parts of a date by their names: year, month, day, hour."""
+    positions = tuple(index for index, name in enumerate(names) if name.strip().lower() in CALENDAR_NAMES)
+    return positions if len(positions) > 1 else ()
+
+
+def id_kind(numbers: NumberArray, name: str | None) -> ColumnKind:
+    """Return whether a column of whole numbers (rows,) identifies rows ("index") or recordings ("category") by its name.
+
+    Otherwise "numbers".
+    """
+    text = "" if name is None else name.strip()
+    is_named = text.lower() in ID_NAMES or text.lower().endswith(("_id", " id", "-id")) or text[-3:-2].islower() * text[-2:] == "Id"
+    if not is_named or len(numbers) < MIN_ROWS or not bool((numbers == np.round(numbers)).all()):
+        return "numbers"
+    different = len(np.unique(numbers))
+    if different == len(numbers):
+        return "index"
+    return "category" if different <= min(MAX_CATEGORIES, len(numbers) // 4) else "numbers"
 
 
 def _is_calendar(numbers: NumberArray) -> bool:

@@ -27,7 +27,7 @@ from equipoise.data._pixel_values import (
     read_picture_values,
     split_alpha,
 )
-from equipoise.errors import DataError
+from equipoise.errors import DataError, SettingError
 
 Fit = Literal["crop", "pad", "stretch"]
 Background = Literal["white", "black"]
@@ -75,6 +75,15 @@ class ImageFormat(NamedTuple):
     def key(self) -> dict[str, object]:
         """Return the options as JSON values, without those of deeper images if they are not set."""
         return {name: value for name, value in self._asdict().items() if value is not None}
+
+
+def check_shape(image_size: int | None, *channels: int | None) -> None:
+    """Raise SettingError for a size or a number of channels that images cannot be decoded to; None: not set."""
+    if image_size is not None and not 1 <= image_size <= 1024:
+        raise SettingError(f"image_size = {image_size}: it must be from 1 to 1024")
+    for count in channels:
+        if count not in (None, 1, 3):
+            raise SettingError(f"channels = {count}: it must be 1 (grey) or 3 (colour)")
 
 
 def decode(content: bytes, target: ImageFormat) -> Decoded:
@@ -251,11 +260,11 @@ def _merge(
 
 def _facts(size: tuple[int, int], loaded: LoadedImage, target: ImageFormat) -> dict[str, int]:
     """Return the facts, 0 or 1, of an image of this size in its file."""
-    shorter = max(size) if target.fit == "pad" else min(size)
+    side = max(size) if target.fit == "pad" else min(size)
     facts = {
         "not_square": size[0] != size[1],
-        "enlarged": shorter < target.size,
-        "shrunk": shorter > target.size,
+        "enlarged": side < target.size,
+        "shrunk": side > target.size,
         **{name: name in loaded.facts for name in ("transparent", "pages", "cut", "outside")},
     }
     return {name: int(value) for name, value in facts.items()}

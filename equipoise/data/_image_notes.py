@@ -27,10 +27,10 @@ def format_notes(facts: Mapping[str, int], count: int, target: ImageFormat) -> I
             f"{number:,} of {total} {agree(number, 'has', 'have')} values outside of {target.black:g} to "
             f"{target.white:g}: clipped (data.black, data.white)"
         )
-    yield from _sliver_notes(facts, count, target)
+    yield from _narrow_range_notes(facts, count, target)
 
 
-def _sliver_notes(facts: Mapping[str, int], count: int, target: ImageFormat) -> Iterator[str]:
+def _narrow_range_notes(facts: Mapping[str, int], count: int, target: ImageFormat) -> Iterator[str]:
     """Yield a note if all images of 8 bits are nearly black or nearly white."""
     if target.black is not None or not count or facts.get("one_colour", 0) == count:
         return

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from equipoise.core.files import (
     ARCHIVE_ENDINGS,
     ARRAY_ENDINGS,
+    MAX_PREVIEWS,
     PARQUET_ENDINGS,
     START_BYTES,
     ending,
@@ -30,8 +31,6 @@ from equipoise.data._sources import FolderStorage, Source, Storage
 from equipoise.errors import DataError
 
 CONTAINER_ENDINGS = (*ARCHIVE_ENDINGS, *PARQUET_ENDINGS)
-FEW_IMAGES = 10
-"""Number of images next to archives or Parquet files up to which they are taken for previews."""
 NOT_AN_IMAGE = "not an image"
 REASONS: Mapping[str, str] = {
     **dict.fromkeys(
@@ -140,7 +139,7 @@ def _open_folder(folder: Path, key: str | None) -> Source:
     arrays = [file for file in source.files if ending(file.path) in ARRAY_ENDINGS]
     pictures = len(source.files) - len(arrays)
     containers = kinds["parquet"] or kinds["archive"]
-    if containers and pictures <= FEW_IMAGES and not arrays:
+    if containers and pictures <= MAX_PREVIEWS and not arrays:
         return _open_parts(everything, "parquet" if kinds["parquet"] else "archive", key)
     if arrays and pictures > len(arrays):
         reasons = dict.fromkeys((file.path for file in arrays), "an array next to images")

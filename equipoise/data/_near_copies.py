@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from equipoise.data._pairs import ConnectedGroups
+from equipoise.data._splits import ConnectedGroups
 
 SIDE = 8
 MAX_BITS = 18

@@ -1,12 +1,11 @@
 """Streams over two sets of images: aligned pairs, and unrelated sets."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor, uint8
+from torch import Tensor
 
 from equipoise.core.data import PairedBatch, Split, UnpairedBatch
-from equipoise.data._arrays import batch_indices, check_split_size, luma
+from equipoise.data._arrays import batch_indices, check_split_size, luma, to_range
 from equipoise.errors import DataError
 
 SOURCE_SEED_OFFSET = 0x5EED
@@ -30,7 +29,7 @@ class ImageRows:
     def select(self, indices: Tensor) -> Tensor:
         """Return (B, C, H, W) float32 in [-1, 1], of indices (B,) into `rows`."""
         stored = self.array.index_select(0, self.rows.index_select(0, indices))
-        images = stored.float().div_(127.5).sub_(1.0) if stored.dtype == uint8 else stored
+        images = to_range(stored)
         return luma(images) if self.luma else images
 
 
@@ -85,39 +84,3 @@ class UnpairedStream:
         source_indices = batch_indices(len(self.source), size, self.seed + SOURCE_SEED_OFFSET, split, index)
         labels = None if self.labels is None else self.labels.index_select(0, indices)
         return UnpairedBatch(self.real.select(indices), labels, source=self.source.select(source_indices))
-
-
-def connected_groups(names: Sequence[str], *marks: Sequence[str]) -> list[str]:
-    """Return the lowest name in the group of each element; elements that share a mark are connected."""
-    pairs: list[tuple[int, int]] = []
-    for group in marks:
-        first: dict[str, int] = {}
-        pairs += [(index, first.setdefault(mark, index)) for index, mark in enumerate(group)]
-    groups = ConnectedGroups(names)
-    for pair in pairs:
-        groups.join(*pair)
-    return groups.names()
-
-
-class ConnectedGroups:
-    """Groups of elements that are connected in pairs (union-find). `names`: of the elements."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-        self._root = list(range(len(names)))
-
-    def find(self, index: int) -> int:
-        """Return the element that represents the group of an element: the one with the lowest name."""
-        root = self._root
-        while root[index] != index:
-            root[index] = index = root[root[index]]
-        return index
-
-    def join(self, first: int, second: int) -> None:
-        """Connect two elements, and so their groups."""
-        lower, upper = sorted((self.find(first), self.find(second)), key=lambda each: self._names[each])
-        self._root[upper] = lower
-
-    def names(self) -> list[str]:
-        """Return the lowest name in the group of each element."""
-        return [self._names[self.find(index)] for index in range(len(self._root))]

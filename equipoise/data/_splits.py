@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from equipoise.errors import SettingError
+
 SplitName = Literal["train", "valid", "test"]
 SPLIT_WORDS: dict[str, SplitName] = {
     **dict.fromkeys(("train", "training", "trainset", "trn"), "train"),
@@ -44,6 +46,12 @@ def is_split_column(values: Mapping[str, str]) -> bool:
     return len(splits) > 1 and "train" in splits and None not in splits
 
 
+def check_held_out(share: float) -> None:
+    """Raise SettingError for a share of held-out samples that is not from 0 to 0.5."""
+    if not 0 <= share <= 0.5:
+        raise SettingError(f"held_out = {share:g}: it must be from 0 to 0.5")
+
+
 def split_by_digest(digests: Sequence[str], share: float) -> tuple[list[int], list[int]]:
     """Split rows into training and held-out rows: about `share` of all are held out, those with the lowest digests.
 
@@ -62,3 +70,39 @@ def split_by_digest(digests: Sequence[str], share: float) -> tuple[list[int], li
         selected = groups[min(groups, key=lambda digest: (len(groups[digest]), digest))]
     held_out = set(selected)
     return [row for row in range(len(digests)) if row not in held_out], sorted(selected)
+
+
+def connected_groups(names: Sequence[str], *marks: Sequence[str]) -> list[str]:
+    """Return the lowest name in the group of each element; elements that share a mark are connected."""
+    pairs: list[tuple[int, int]] = []
+    for group in marks:
+        first: dict[str, int] = {}
+        pairs += [(index, first.setdefault(mark, index)) for index, mark in enumerate(group)]
+    groups = ConnectedGroups(names)
+    for pair in pairs:
+        groups.join(*pair)
+    return groups.names()
+
+
+class ConnectedGroups:
+    """Groups of elements that are connected in pairs (union-find). `names`: of the elements."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._root = list(range(len(names)))
+
+    def find(self, index: int) -> int:
+        """Return the element that represents the group of an element: the one with the lowest name."""
+        root = self._root
+        while root[index] != index:
+            root[index] = index = root[root[index]]
+        return index
+
+    def join(self, first: int, second: int) -> None:
+        """Connect two elements, and so their groups."""
+        lower, upper = sorted((self.find(first), self.find(second)), key=lambda each: self._names[each])
+        self._root[upper] = lower
+
+    def names(self) -> list[str]:
+        """Return the lowest name in the group of each element."""
+        return [self._names[self.find(index)] for index in range(len(self._root))]

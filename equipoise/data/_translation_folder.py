@@ -9,10 +9,11 @@ from typing import ClassVar, Literal, Self
 from equipoise.core.data import Preparation
 from equipoise.data import _translation_images
 from equipoise.data._files import exhaust
-from equipoise.data._image_files import Background, Fit, ImageFormat
+from equipoise.data._image_files import Background, Fit, ImageFormat, check_shape
 from equipoise.data._pictures import Pictures, open_pictures
 from equipoise.data._pixel_values import Layout
 from equipoise.data._sides import LayoutOptions
+from equipoise.data._splits import check_held_out
 from equipoise.data._translation_images import FolderOptions, TranslationImages
 from equipoise.data._value_range import ValueRange
 
@@ -65,7 +66,8 @@ class TranslationFolder:
     """digest of all files; set automatically, so that a resumed run uses the same images"""
 
     def __post_init__(self) -> None:
-        _translation_images.check_options(self.image_size, (self.source_channels, self.channels), self.held_out)
+        check_shape(self.image_size, self.source_channels, self.channels)
+        check_held_out(self.held_out)
 
     def prepare(self) -> Iterator[Preparation]:
         """Scan the folder and decode new images. Raises DataError if it changed since `digest` was computed."""

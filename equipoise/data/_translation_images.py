@@ -21,7 +21,7 @@ from equipoise.data._image_files import TASK, ImageFormat, can_split, decode, de
 from equipoise.data._image_notes import format_notes
 from equipoise.data._image_sizes import default_size, read_size
 from equipoise.data._image_sources import format_left_out, open_images
-from equipoise.data._pairs import ImageRows, connected_groups
+from equipoise.data._pairs import ImageRows
 from equipoise.data._sides import (
     HALVES,
     ImagePlace,
@@ -33,9 +33,9 @@ from equipoise.data._sides import (
     resolve_layout,
 )
 from equipoise.data._sources import Source
-from equipoise.data._splits import SplitName, split_by_digest
+from equipoise.data._splits import SplitName, connected_groups, split_by_digest
 from equipoise.data._value_range import ValueRange, measure_range
-from equipoise.errors import DataError, SettingError
+from equipoise.errors import DataError
 
 DECODER = 1
 """Version of the decoder; incremented when its output changes."""
@@ -194,17 +194,6 @@ def require_decoded(options: FolderOptions) -> TranslationImages:
     if result is None:
         raise _cache.changed_cache(options.cache)
     return result
-
-
-def check_options(image_size: int | None, channels: Sequence[int | None], held_out: float) -> None:
-    """Raise SettingError for an invalid option."""
-    if image_size is not None and not 1 <= image_size <= 1024:
-        raise SettingError(f"image_size = {image_size}: it must be from 1 to 1024")
-    for count in channels:
-        if count not in (None, 1, 3):
-            raise SettingError(f"channels = {count}: it must be 1 (grey) or 3 (colour)")
-    if not 0 <= held_out <= 0.5:
-        raise SettingError(f"held_out = {held_out:g}: it must be from 0 to 0.5")
 
 
 def check_pairs(source: Source, layout: SideLayout) -> None:

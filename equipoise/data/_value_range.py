@@ -90,7 +90,7 @@ def choose_range(statistics: ValueStatistics, options: ValueRange) -> ValueRange
     full_scale = has_bytes if options.full_scale is None else options.full_scale
     is_set = options.black is not None or options.white is not None
     used = ValueScale(black, white, "as set" if is_set else scale.reason)
-    notes = (*notes, *_depth_notes(statistics, used, full_scale=full_scale), *_doubts(statistics, used))
+    notes = (*notes, *_depth_notes(statistics, used, full_scale=full_scale), *_warnings(statistics, used))
     return ValueRange(black, white, layout, full_scale, notes)
 
 
@@ -136,7 +136,7 @@ def choose_scale(statistics: ValueStatistics) -> ValueScale:
 def _whole_scale(statistics: ValueStatistics) -> ValueScale:
     """Return the scale of whole numbers: from 0 to the end of the depth that is used, or only the range that is."""
     low, high = statistics.inner_low, statistics.inner_high
-    depth, usual = _depth(statistics.high), _depth(high)
+    depth, usual = (_depth(int(value).bit_length()) for value in (statistics.high, high))
     reason = f"{depth} bits are used"
     higher = sum(count for bits, count in statistics.highest.items() if int(bits) > usual)
     if depth > usual and (depth - usual >= FAR_BITS or higher <= FEW_IMAGES * statistics.measured):
@@ -148,9 +148,8 @@ def _whole_scale(statistics: ValueStatistics) -> ValueScale:
     return ValueScale(0.0, full, reason)
 
 
-def _depth(value: float) -> int:
-    """Return the smallest usual depth that holds a value."""
-    bits = int(value).bit_length()
+def _depth(bits: int) -> int:
+    """Return the smallest usual depth that holds numbers of this many bits."""
     return next(depth for depth in DEPTHS if depth >= bits)
 
 
@@ -196,7 +195,7 @@ def _depth_notes(statistics: ValueStatistics, scale: ValueScale, *, full_scale: 
         yield f"{number:,} of {total} {agree(number, 'says', 'say')} that 0 is white: inverted"
 
 
-def _doubts(statistics: ValueStatistics, scale: ValueScale) -> Iterator[str]:
+def _warnings(statistics: ValueStatistics, scale: ValueScale) -> Iterator[str]:
     """Yield notes on what may be wrong with the values or the scale."""
     if number := statistics.constant:
         total = format_count(statistics.measured, "deep image")
@@ -231,7 +230,7 @@ def _group_notes(statistics: ValueStatistics) -> Iterator[str]:
         return
     depths: dict[int, int] = {}
     for bits, count in statistics.highest.items():
-        depth = next(depth for depth in DEPTHS if depth >= int(bits))
+        depth = _depth(int(bits))
         depths[depth] = depths.get(depth, 0) + count
     groups = {depth: count for depth, count in depths.items() if count >= MIN_GROUP * statistics.measured}
     if len(groups) == 2 and max(groups) - min(groups) >= FAR_BITS:

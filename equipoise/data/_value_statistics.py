@@ -47,12 +47,14 @@ BORDER_SHARE = 1 / 8
 MARK_VALUES = 16
 """Smallest number of other values from which a lonely extreme value counts as a mark of missing values."""
 MARK_SHARE = 0.001
+HEAD = 5
+"""Number of statistics before the values in a row: low, high, border, centre, and whether all are whole numbers."""
 TYPE_LIMITS, HUGE = (2**15 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1), 1e15
 """Large values that mark missing values: the largest ones of whole numbers, and those that fractions use."""
 
 
 class ItemKind(NamedTuple):
-    """What the header of an image says. `layout`: of an array with channels. `ambiguous`: whether it could be both.
+    """Properties of an image in its header. `layout`: of an array with channels. `ambiguous`: whether it could be both.
 
     `readable`: whether there is a header.
     """
@@ -140,11 +142,11 @@ def _measure(source: Source) -> Generator[Preparation, None, ValueStatistics]:
     chosen = deep[:: step or 1]
     if not chosen:
         return base
-    kept = min(MAX_VALUES_PER_IMAGE, max(MIN_VALUES_PER_IMAGE, MAX_VALUES // len(chosen)))
+    limit = min(MAX_VALUES_PER_IMAGE, max(MIN_VALUES_PER_IMAGE, MAX_VALUES // len(chosen)))
     layout: Layout | None = "NCHW" if layouts["NCHW"] > layouts["NHWC"] else "NHWC" if layouts else None
     rows: list[npt.NDArray[np.float64]] = []
     facts: Counter[str] = Counter()
-    for number, read in enumerate(decode_files(source, chosen, partial(_read_values, kept, layout)), start=1):
+    for number, read in enumerate(decode_files(source, chosen, partial(_read_values, limit, layout)), start=1):
         if read.rows is not None:
             rows.append(read.rows.astype(np.float64, copy=False))
             facts.update(read.facts)
@@ -153,7 +155,7 @@ def _measure(source: Source) -> Generator[Preparation, None, ValueStatistics]:
 
 
 def read_item_kind(source: Source, path: str, known: dict[bytes, ItemKind]) -> ItemKind:
-    """Return what the header of an item says; `known`: headers of arrays that were seen before."""
+    """Return the properties in the header of an item; `known`: those of arrays, by the start of their files."""
     try:
         with source.open(path) as file:
             start = file.read(HEADER_BYTES)
@@ -174,18 +176,14 @@ def read_item_kind(source: Source, path: str, known: dict[bytes, ItemKind]) -> I
         return ItemKind(readable=False)
 
 
-HEAD = 5
-"""Number of statistics before the values in a row: low, high, border, centre, and whether all are whole numbers."""
-
-
-def _read_values(kept: int, layout: Layout | None, content: bytes, path: str) -> Decoded:
-    """Return the statistics of one image followed by some of its values: (HEAD + N,) float64."""
+def _read_values(limit: int, layout: Layout | None, content: bytes, path: str) -> Decoded:
+    """Return the statistics of one image, and at most about `limit` of its values: (HEAD + N,) float64."""
     pixels = _load_values(content, layout)
     values = pixels.values
     if not np.isfinite(values).all():
         raise DataError("not finite")
     flat = values.reshape(-1)
-    step = -(-len(flat) // kept)
+    step = -(-len(flat) // limit)
     step += 1 - step % 2 if step > 1 else 0  # odd, so that not only every second column is sampled
     sample = flat[::step].astype(np.float64)
     height, width = values.shape[:2]

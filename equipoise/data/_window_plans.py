@@ -1,6 +1,6 @@
 """How the tables of a folder become windows: the columns that are used, what a row is, and where long files are cut.
 
-Everything is decided from the first tables of a folder, unless an option says it.
+All of it is detected from the first tables of a folder, unless an option sets it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,10 @@ from equipoise.data._columns import (
     ColumnSelection,
     NumberArray,
     axis_kind,
+    calendar_columns,
     column_name,
     describe_left_out,
+    id_kind,
     is_label,
     named_positions,
     text_kind,
@@ -157,12 +159,17 @@ def _axes_and_label(
     for index, column in enumerate(positions):
         name = table.names[column] if column < len(table.names) else None
         result[column] = axis_kind(numbers, index, name)
+        if result[column] == "numbers":
+            result[column] = id_kind(numbers[:, index], name)
+    for column in calendar_columns(table.names):
+        result[column] = "date or time" if result[column] != "text" else "text"
     if label is not None or options.label == "none" or "date or time" in result or len(positions) < NARROW:
         return result, label
-    for index in (0, len(positions) - 1):
-        column = positions[index]
+    rest = [index for index, column in enumerate(positions) if result[column] == "numbers"]
+    for place in range(len(rest)):
+        column = positions[rest[place]]
         name = table.names[column] if column < len(table.names) else None
-        if result[column] == "numbers" and is_label(numbers, index, name):
+        if is_label(numbers[:, rest], place, name):
             result[column] = "label"
             return result, column
     categories = [column for column, kind in enumerate(result) if kind == "category"]

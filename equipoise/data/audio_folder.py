@@ -29,6 +29,7 @@ from equipoise.data._sounds import (
     sample_rate_note,
 )
 from equipoise.data._sources import open_file, open_folder
+from equipoise.data._splits import check_held_out
 from equipoise.data._types import select_files, type_of
 from equipoise.data._window_notes import describe_blocks
 from equipoise.data._windows import WindowStream, split_recordings
@@ -81,8 +82,7 @@ class AudioFolder:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise SettingError(f"{name} = {value:g}: it must be above 0")
-        if not 0 <= self.held_out <= 0.5:
-            raise SettingError(f"held_out = {self.held_out:g}: it must be from 0 to 0.5")
+        check_held_out(self.held_out)
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise SettingError(f"low = {self.low:g} must be below high = {self.high:g}")
 

@@ -21,6 +21,7 @@ from equipoise.data._columns import ColumnSelection
 from equipoise.data._files import MIN_HELD_OUT, exhaust, top_folder
 from equipoise.data._scales import RangeRule, choose_bounds, single_bound
 from equipoise.data._sources import Source
+from equipoise.data._splits import check_held_out
 from equipoise.data._tables import MissingRule
 from equipoise.data._types import select_files, type_of
 from equipoise.data._window_decoder import WindowDecoder, open_tables, read_text_table
@@ -93,8 +94,7 @@ class CsvWindows:
         for name, value in (("image_size", self.image_size), ("window", self._rows), ("stride", self.stride)):
             if value is not None and value < 1:
                 raise SettingError(f"{name} = {value}: it must be at least 1")
-        if not 0 <= self.held_out <= 0.5:
-            raise SettingError(f"held_out = {self.held_out:g}: it must be from 0 to 0.5")
+        check_held_out(self.held_out)
         if isinstance(self.low, float) and isinstance(self.high, float) and self.low >= self.high:
             raise SettingError(f"low = {self.low:g} must be below high = {self.high:g}")
 

@@ -31,7 +31,7 @@ from equipoise.data._assignment import (
 )
 from equipoise.data._cache import CachedFolder
 from equipoise.data._files import MIN_HELD_OUT, agree, exhaust, format_count
-from equipoise.data._image_files import TASK, Background, Fit, ImageFormat, decoding_key, image_decoding
+from equipoise.data._image_files import TASK, Background, Fit, ImageFormat, check_shape, decoding_key, image_decoding
 from equipoise.data._image_notes import format_notes
 from equipoise.data._image_sizes import default_size, own_size
 from equipoise.data._image_sources import open_images
@@ -40,8 +40,9 @@ from equipoise.data._labels import AUTO, describe_classes, natural_order
 from equipoise.data._pairs import ImageRows
 from equipoise.data._pixel_values import Layout
 from equipoise.data._sources import Source, open_folder
+from equipoise.data._splits import check_held_out
 from equipoise.data._value_range import ValueRange, measure_range
-from equipoise.errors import DataError, SettingError, nearest
+from equipoise.errors import DataError, nearest
 
 __all__ = ["ImageFolder"]
 
@@ -96,12 +97,8 @@ class ImageFolder:
     """whether images of 8 bits among deeper ones keep their own scale; set automatically"""
 
     def __post_init__(self) -> None:
-        if self.image_size is not None and not 1 <= self.image_size <= 1024:
-            raise SettingError(f"image_size = {self.image_size}: it must be from 1 to 1024")
-        if self.channels not in (None, 1, 3):
-            raise SettingError(f"channels = {self.channels}: it must be 1 (grey) or 3 (colour)")
-        if not 0 <= self.held_out <= 0.5:
-            raise SettingError(f"held_out = {self.held_out:g}: it must be from 0 to 0.5")
+        check_shape(self.image_size, self.channels)
+        check_held_out(self.held_out)
 
     def prepare(self) -> Iterator[Preparation]:
         """Read the folder or file and decode new images. Raises DataError if it changed since `digest` was computed."""

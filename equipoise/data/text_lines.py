@@ -16,6 +16,7 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.core.tokens import ENDING, UNKNOWN, Vocabulary
+from equipoise.data._splits import check_held_out
 from equipoise.data._text import SentenceStream, TextFile, read_text, split_texts, words_by_frequency
 from equipoise.errors import DataError, SettingError
 
@@ -57,8 +58,7 @@ class TextLines:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingError(f"{name} = {value}: it must be at least 1")
-        if not 0 <= self.held_out <= 0.5:
-            raise SettingError(f"held_out = {self.held_out:g}: it must be from 0 to 0.5")
+        check_held_out(self.held_out)
 
     def prepare(self) -> Iterator[Preparation]:
         """Read the file; yields notes. Raises as `resolve` does."""

@@ -113,9 +113,8 @@ def summarise_images(inspection: Inspection) -> ImageSummary:
     aspects = sorted(image.width / image.height for image in sized) or [1.0]
     losses = [(_crop_loss(image), image.path) for image in sized if image.width != image.height]
     largest_loss, largest_path = max(losses, default=(0.0, ""))
-    shorter = [
-        (max if inspection.fit == "pad" else min)(image.width, image.height) for image in sized
-    ]  # as image_folder counts
+    choose = max if inspection.fit == "pad" else min  # as image_folder counts
+    sides = [choose(image.width, image.height) for image in sized]
     copies, near_copies = _find_copies(images)
     return ImageSummary(
         images=len(images),
@@ -131,8 +130,8 @@ def summarise_images(inspection: Inspection) -> ImageSummary:
         leaks=_find_leaks(images),
         unusual=_find_unusual(inspection),
         cropped=len(losses),
-        enlarged=sum(side < inspection.size for side in shorter),
-        shrunk=sum(side > inspection.size for side in shorter),
+        enlarged=sum(side < inspection.size for side in sides),
+        shrunk=sum(side > inspection.size for side in sides),
         loss=statistics.fmean(loss for loss, _ in losses) if losses else 0.0,
         largest_loss=largest_loss,
         largest_loss_path=largest_path,

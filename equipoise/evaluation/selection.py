@@ -19,8 +19,8 @@ from equipoise.evaluation.subject import EvaluationContext
 from equipoise.experiment.settings import Experiment
 from equipoise.runs.run import Run
 
-JUDGES = ("efficientnet_lite0", "mobilenet_v2")
-"""Networks that judge images, side by side, because each is blind to something else."""
+FEATURE_NETWORKS = ("efficientnet_lite0", "mobilenet_v2")
+"""Networks whose features compare images; both by default, because each fails to notice other differences."""
 MANIFOLD = ("precision", "recall", "density", "coverage")
 PAIRS = ("paired_l1", "paired_efficientnet_lite0")
 POINTS = ("modes", "high_quality", "reverse_kl")
@@ -80,7 +80,9 @@ def _defaults(context: EvaluationContext) -> Iterator[tuple[str, AnyMetric | Mis
     if not any(not isinstance(metric, MissingPackageError) for _, metric in independent):
         independent += [item for item in candidates if item not in independent and _is_independent(used, *item)]
     if not any(not isinstance(metric, MissingPackageError) for _, metric in independent) and context.data.spec.is_image:
-        others = ((name, _try_to_build(name, context)) for judge in JUDGES for name in _judge_metrics(judge))
+        others = (
+            (name, _try_to_build(name, context)) for network in FEATURE_NETWORKS for name in _network_metrics(network)
+        )
         independent += [item for item in others if _is_independent(used, *item)]
     yield from independent
 
@@ -115,21 +117,21 @@ def _default_names(context: EvaluationContext) -> Iterator[str]:
     elif not spec.is_image:
         yield from _suitable(POINTS, spec) or MANIFOLD
     elif data == "digits":
-        yield from _judge_metrics("digits", plain=True)
+        yield from _network_metrics("digits", plain=True)
     elif spec.shape[0] not in (1, 3):
         yield from MANIFOLD
     else:
-        yield from (f"{kind}_{judge}" for judge in JUDGES for kind in ("fd", "kd"))
+        yield from (f"{kind}_{network}" for network in FEATURE_NETWORKS for kind in ("fd", "kd"))
         yield from MANIFOLD
-        yield from (f"{name}:{JUDGES[1]}" for name in MANIFOLD)
+        yield from (f"{name}:{FEATURE_NETWORKS[1]}" for name in MANIFOLD)
     if generator is not None and generator.log_likelihood is not None:
         yield from _suitable(LIKELIHOODS, spec)
 
 
-def _judge_metrics(judge: str, *, plain: bool = False) -> tuple[str, ...]:
+def _network_metrics(network: str, *, plain: bool = False) -> tuple[str, ...]:
     """Return the metrics of one feature network. `plain`: without its name where it is the default of the data."""
-    names = MANIFOLD if plain else tuple(f"{name}:{judge}" for name in MANIFOLD)
-    return (f"fd_{judge}", f"kd_{judge}", *names)
+    names = MANIFOLD if plain else tuple(f"{name}:{network}" for name in MANIFOLD)
+    return (f"fd_{network}", f"kd_{network}", *names)
 
 
 def _suitable(names: tuple[str, ...], spec: DataSpec) -> tuple[str, ...]:

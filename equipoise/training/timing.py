@@ -16,8 +16,8 @@ from equipoise.training.step import run_step
 
 PERIOD = 8
 """The default interval of lazy penalties, in steps."""
-MOST_STEPS = 400
-"""Steps that are measured at most."""
+MAX_STEPS = 400
+"""Largest number of steps that are measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _step_seconds(training: Training, seconds: float) -> float:
         count += 1
         elapsed = time.monotonic() - begin
         is_whole = count < PERIOD or count % PERIOD == 0
-        if (elapsed >= seconds and is_whole) or count >= MOST_STEPS:
+        if (elapsed >= seconds and is_whole) or count >= MAX_STEPS:
             return elapsed / count
 
 

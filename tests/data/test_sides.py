@@ -11,7 +11,7 @@ from PIL import Image
 from equipoise.core.data import PairedBatch, UnpairedBatch
 from equipoise.data._arrays import batch_indices
 from equipoise.data._image_formats import ORIENTATION
-from equipoise.data._pairs import connected_groups
+from equipoise.data._splits import connected_groups
 from equipoise.data.openmoji import OpenMoji
 from equipoise.data.paired_folder import PairedFolder
 from equipoise.data.unpaired_folders import UnpairedFolders

@@ -46,7 +46,7 @@ def test_large_networks_are_refused(options: Mapping[str, object], words: str) -
 
 
 def test_many_small_layers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "MOST_TENSORS", 100)
+    monkeypatch.setattr(resources, "MAX_TENSORS", 100)
     with pytest.raises(SettingError, match=r"more than 100 layers, .* reduce depth = 60"):
         check(RING, {"depth": 60, "width": 4})
 

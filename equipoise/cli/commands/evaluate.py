@@ -32,30 +32,7 @@ COLUMNS = ("metric", "value", "95 % interval", "real-vs-real", "samples", "reals
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `evaluate`."""
-    parser.add_argument(
-        "samples",
-        metavar="RUN|PATH",
-        help="a run or one of its checkpoints, or samples: a folder, an archive, an array, a table or a text",
-    )
-    parser.add_argument(
-        "--against",
-        metavar="DATA|PATH",
-        help="reals: a data set, or a folder or file, of which every item is used; default: the held-out data of the "
-        "run",
-    )
-    parser.add_argument(
-        "--metrics", metavar="NAME,…", help="metrics; default: those that suit the data; see equipoise list metrics"
-    )
-    parser.add_argument(
-        "--count", type=int, metavar="N", help="number of samples; default: 10,000 of a run, all of a folder"
-    )
-    parser.add_argument(
-        "--split",
-        default="held_out",
-        metavar="NAME",
-        help="split of the reals: held_out or train; of a folder with such subfolders train, valid or test; default: "
-        "held_out, or all of a folder",
-    )
+    _add_inputs(parser)
     parser.add_argument(
         "--step", metavar="best|last|N", help="step of the run; default: its final weights, the best by its metric"
     )
@@ -80,6 +57,34 @@ def add_arguments(parser: Parser) -> None:
     )
     add_force_flag(parser)
     add_json_flag(parser)
+
+
+def _add_inputs(parser: Parser) -> None:
+    """Add the arguments that select samples, reals and metrics."""
+    parser.add_argument(
+        "samples",
+        metavar="RUN|PATH",
+        help="a run or one of its checkpoints, or samples: a folder, an archive, an array, a table or a text",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="DATA|PATH",
+        help="reals: a data set, or a folder or file, of which every item is used; default: the held-out data of the "
+        "run",
+    )
+    parser.add_argument(
+        "--metrics", metavar="NAME,…", help="metrics; default: those that suit the data; see equipoise list metrics"
+    )
+    parser.add_argument(
+        "--count", type=int, metavar="N", help="number of samples; default: 10,000 of a run, all of a folder"
+    )
+    parser.add_argument(
+        "--split",
+        default="held_out",
+        metavar="NAME",
+        help="split of the reals: held_out or train; of a folder with such subfolders train, valid or test; default: "
+        "held_out, or all of a folder",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -39,7 +39,7 @@ def context(data: str, metric: str | None = None) -> EvaluationContext:
     return EvaluationContext(EvaluationRequest(samples=Path("run")), opened, experiment=experiment)
 
 
-def test_both_networks_judge_colour_pictures_unless_the_run_observed_one() -> None:
+def test_both_networks_compare_colour_images_unless_the_run_observed_one() -> None:
     manifold = selection.MANIFOLD
     second = tuple(f"{name}:mobilenet_v2" for name in manifold)
     assert tuple(select_metrics(context("openmoji"))) == (*BOTH, *manifold, *second)
@@ -50,7 +50,7 @@ def test_both_networks_judge_colour_pictures_unless_the_run_observed_one() -> No
     assert select_metrics(context("digits", "kd_digits")), "defaults are never empty"
 
 
-def test_second_judge_without_weights_is_skipped_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_network_without_weights_is_skipped_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_features_mobilenet, "find_weights", lambda: None)
     subject = context("openmoji")
     assert tuple(select_metrics(subject)) == (*BOTH[:2], *selection.MANIFOLD)
