@@ -29,6 +29,8 @@ from equipoise.errors import DataError
 
 MAX_MEMBER = 2**30
 """Largest size of a member in bytes: bounds the memory that a decompression bomb takes."""
+ZIP_START = b"PK"
+"""First bytes of a zip, also of an empty one, unless a program precedes it."""
 ENCRYPTED = 0x1
 """Bit of the flags of a zip member (APPNOTE.TXT, 4.4.4)."""
 OUTSIDE = "its path leads out of the archive"
@@ -50,12 +52,13 @@ DECOMPRESSORS: Mapping[bytes, Callable[[Path], BufferedIOBase]] = {
 def open_archive(path: Path) -> Source:
     """Return all members of a .zip or .tar, compressed or not, that are files, sorted by path, except junk.
 
+    The first bytes decide which of them it is: a .zip may be a .tar.gz that somebody renamed.
+
     Members whose paths lead out of the archive, that are encrypted or too large are left out with the reason. Raises
     DataError for an archive that is damaged, encrypted, or holds no file.
     """
-    suffix = ending(path.name)
     with _archive_errors(path):
-        source = _open_zip(path) if suffix in ZIP_ENDINGS else _open_tar(path)
+        source = _open_zip(path) if _is_zip(path) else _open_tar(path)
     if not source.files:
         if source.left_out and set(source.left_out.values()) == {"encrypted"}:
             raise DataError(f"{path} is encrypted; unpack it with its password, and give the folder")
@@ -71,6 +74,14 @@ def _archive_errors(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from error
         raise DataError(f"{path} is damaged, or no archive of this kind; copy or pack it again") from error
+
+
+def _is_zip(path: Path) -> bool:
+    """Return whether a file is a zip, by its first bytes; by its extension if these are of no known archive."""
+    with path.open("rb") as file:
+        if file.read(len(ZIP_START)) == ZIP_START:
+            return True
+    return ending(path.name) in ZIP_ENDINGS and _decompressor(path) is None and not tarfile.is_tarfile(path)
 
 
 def member_path(name: str) -> str | None:
@@ -141,7 +152,10 @@ def _open_tar(path: Path) -> Source:
             name = member_path(info.name)
             if info.isdir() or (name is not None and is_junk(name)):
                 continue
-            if reason := OUTSIDE if name is None else _tar_reason(info):
+            target = member_path(info.linkname) if info.islnk() else None
+            if name is not None and target in files:  # another name of the same file
+                files[name], extents[name] = files[target]._replace(path=name), extents[target]
+            elif reason := OUTSIDE if name is None else _tar_reason(info):
                 left_out[name or info.name] = reason
             elif name is not None:
                 files[name] = File(name, info.size, modified)

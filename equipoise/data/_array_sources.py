@@ -10,14 +10,15 @@ import re
 import threading
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from equipoise.core.printing import printable
-from equipoise.data._files import MAX_LISTED, File
+from equipoise.core.printing import MAX_LISTED, printable
+from equipoise.data._files import File
 from equipoise.data._sources import LabelTable, Source
 from equipoise.data._splits import parse_split
 from equipoise.data._stored_arrays import (
@@ -36,9 +37,10 @@ IMAGE_KEYS = ("images", "image", "imgs", "img", "pictures", "x", "data", "sample
 FLAT_KEYS = frozenset({"images", "image", "imgs", "img", "pictures", "x", "data"})
 """Those that may be images although each one is a row of numbers."""
 LABEL_KEYS = ("labels", "label", "y", "targets", "target", "classes", "class", "arr_1")
+MAX_SHARDS = 2
+"""Number of .npz files whose arrays are kept in memory."""
 MAX_FILES = 64
 """Largest number of .npy files that may be the arrays of one set; more are one image each."""
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,51 @@ def open_archive_of_arrays(path: Path, key: str | None) -> Source:
     return _open_group(_unflatten_all(stored), path, path.stat().st_mtime_ns, key)
 
 
+@dataclass(frozen=True, slots=True)
+class ShardStorage:
+    """Rows of the arrays of several .npz files. The arrays of the last few files are in memory."""
+
+    shards: Mapping[str, ArrayStorage]
+    recent: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def open(self, path: str) -> BinaryIO:
+        """Return a row as a .npy file. Raises DataError if the array is damaged."""
+        name, _, rest = path.partition(".npz/")
+        name += ".npz"
+        with self.lock:
+            if name not in self.recent:
+                self.recent.append(name)
+                if len(self.recent) > MAX_SHARDS:
+                    self.shards[self.recent.pop(0)].loaded.clear()
+            return self.shards[name].open(rest)
+
+
+def open_shards_of_arrays(folder: Path, names: Sequence[str], key: str | None) -> Source | None:
+    """Return the rows of the arrays of images in several .npz files; None if every file is one image."""
+    files: list[File] = []
+    shards: dict[str, ArrayStorage] = {}
+    tables: list[LabelTable] = []
+    for name in names:
+        try:
+            source = open_archive_of_arrays(folder / name, key)
+        except DataError:
+            if not shards:  # The decoder says what is wrong with files of one image each.
+                return None
+            raise
+        if isinstance(source.storage, ArrayStorage):
+            shards[name] = source.storage
+        files += [file._replace(path=f"{name}/{file.path}") for file in source.files]
+        for table in source.tables:
+            columns = {
+                column: {f"{name}/{path}": value for path, value in values.items()}
+                for column, values in table.columns.items()
+            }
+            tables.append(replace(table, columns=columns))
+    notes = (f"images: {len(names):,} files of arrays",)
+    return replace(Source(folder, tuple(sorted(files)), ShardStorage(shards)), tables=tuple(tables), notes=notes)
+
+
 def is_archive_of_arrays(path: Path, members: Sequence[str]) -> bool:
     """Return whether all members of an archive are .npy files, of which at least one is an array of images."""
     if not members or not all(name.endswith(".npy") for name in members) or not zipfile.is_zipfile(path):
@@ -118,34 +165,43 @@ def open_folder_of_arrays(folder: Path, files: Sequence[File], key: str | None) 
         stored = {file.path.removesuffix(".npy"): stored_npy(folder / file.path) for file in files}
     except DataError:  # Decoding reports which file is damaged.
         return None
-    stored = dict(_unflatten_all(stored)) if all(array.dtype == np.uint8 for array in stored.values()) or any(
-        _role(name) in FLAT_KEYS for name in stored
-    ) else stored
-    shapes = [array.shape for array in stored.values()]
+    unflat = _unflatten_all(stored)
+    shapes = [array.shape for array in unflat.values()]
     lengths = {shape[0] for shape in shapes if _is_label_shape(shape)}
-    if not any(len(shape) == 4 or (len(shape) == 3 and shape[0] in lengths) for shape in shapes):
+    is_flat = any(array is not stored[name] for name, array in unflat.items())
+    if not is_flat and not any(len(shape) == 4 or (len(shape) == 3 and shape[0] in lengths) for shape in shapes):
         return None
-    return _open_group(stored, folder, max(file.modified for file in files), key)
+    return _open_group(unflat, folder, max(file.modified for file in files), key, are_files=True)
 
 
-def _open_group(stored: Mapping[str, StoredArray], location: Path, modified: int, key: str | None) -> Source:
-    """Return the rows of the arrays of images in a group of arrays."""
-    chosen = _choose(stored, location, key)
-    source = _rows_of({name: stored[name] for name in chosen}, location, modified)
-    labels = _find_labels(stored, chosen)
-    others = [name for name in stored if name not in (*chosen, *labels.values())]
+def _open_group(
+    stored: Mapping[str, StoredArray], location: Path, modified: int, key: str | None, *, are_files: bool = False
+) -> Source:
+    """Return the rows of the arrays of images in a group of arrays. `are_files`: whether each one is a file."""
+    chosen = _choose(stored, location, key, are_files=are_files)
+    is_divided = len(set(map(_role, chosen))) > 1
+    items = {name: f"{name}.npy" if is_divided else name for name in chosen}  # with it, the number is no class
+    source = _rows_of({item: stored[name] for name, item in items.items()}, location, modified)
+    labels = _find_labels(stored, chosen, is_divided=is_divided)
+    others = [
+        name for name in stored if name not in (*chosen, *labels.values()) and stored[name].dtype.kind not in "US"
+    ]
     note = f"images: {', '.join(_describe(name, stored) for name in chosen)}"
     if others:
         note += f"; not used: {', '.join(_describe(name, stored) for name in others)} (key)"
-    return replace(source, tables=_read_labels(stored, labels), notes=(note,))
+    tables = _read_labels(stored, {items[name]: other for name, other in labels.items()})
+    return replace(source, tables=tables, notes=(note,))
 
 
 def _describe(name: str, stored: Mapping[str, StoredArray]) -> str:
     return f"{printable(name)} {' x '.join(map(str, stored[name].shape)) or 'a single number'}"
 
 
-def _choose(stored: Mapping[str, StoredArray], location: Path, key: str | None) -> tuple[str, ...]:
-    """Return the names of the arrays of images: one for each split, or one. Raises DataError if it is not certain."""
+def _choose(stored: Mapping[str, StoredArray], location: Path, key: str | None, *, are_files: bool) -> tuple[str, ...]:
+    """Return the names of the arrays of images: one, or one for each split, numbered part, or file.
+
+    Raises DataError if it is not certain.
+    """
     possible = [name for name, array in stored.items() if not images_problem(array)]
     if key is not None:
         chosen = [name for name in stored if key == name] or [name for name in stored if _role(name) == _role(key)]
@@ -156,10 +212,15 @@ def _choose(stored: Mapping[str, StoredArray], location: Path, key: str | None) 
                 raise DataError(f"{location}: the array {printable(name)} {problem}")
         return tuple(chosen)
     if not possible:
-        listed = ", ".join(f"{printable(name)} {images_problem(array)}" for name, array in list(stored.items())[:MAX_LISTED])
+        listed = ", ".join(
+            f"{printable(name)} {images_problem(array)}" for name, array in list(stored.items())[:MAX_LISTED]
+        )
         raise DataError(f"{location} holds no array of images: {listed or 'it is empty'}")
     roles = list(dict.fromkeys(map(_role, possible)))
     preferred = [role for role in IMAGE_KEYS if role in roles]
+    are_alike = len({(stored[name].shape[1:], stored[name].dtype) for name in possible}) == 1
+    if are_alike and not preferred and (are_files or len({re.sub(r"\d+", "", role) for role in roles}) == 1):
+        return tuple(possible)
     if len(roles) > 1 and not preferred:
         names = ", ".join(_describe(name, stored) for name in possible)
         raise DataError(
@@ -176,8 +237,8 @@ def _role(name: str) -> str:
     return split.rest if split else name.lower()
 
 
-def _find_labels(stored: Mapping[str, StoredArray], chosen: Sequence[str]) -> dict[str, str]:
-    """Return the array of labels for each chosen array of images that has one."""
+def _find_labels(stored: Mapping[str, StoredArray], chosen: Sequence[str], *, is_divided: bool) -> dict[str, str]:
+    """Return the array of labels for each chosen array of images that has one: of parts, the one of their number."""
     result = {}
     for name in chosen:
         rows, split = stored[name].shape[0], _split(name)
@@ -185,6 +246,7 @@ def _find_labels(stored: Mapping[str, StoredArray], chosen: Sequence[str]) -> di
             other
             for other, array in stored.items()
             if other not in chosen and _split(other) == split and array.shape[:1] == (rows,) and len(array.shape) <= 2
+            if not is_divided or re.findall(r"\d+", other) == re.findall(r"\d+", name)
         ]
         named = [other for key in LABEL_KEYS for other in possible if _role(other) == key]
         vectors = [other for other in possible if _is_label_shape(stored[other].shape)]
@@ -206,19 +268,31 @@ def _read_labels(stored: Mapping[str, StoredArray], labels: Mapping[str, str]) -
     """Read the arrays of labels: integers, text, or one column of 0 and 1 for each class."""
     values: dict[str, str] = {}
     problems = []
+    class_names = _class_names(stored, labels)
     for images, name in labels.items():
         try:
             array = stored[name].load()
         except ERRORS:
-            problems.append(f"{printable(name)}: damaged")
+            reason = "Python objects, which are never loaded" if stored[name].dtype.hasobject else "damaged"
+            problems.append(f"{printable(name)}: {reason}")
             continue
         names = _label_names(array.reshape(len(array), -1))
         if names is None:
             problems.append(f"{_describe(name, stored)}: neither one label for each image nor one of several columns")
         else:
-            values |= {_row_path(images, row): label for row, label in enumerate(names)}
+            values |= {_row_path(images, row): class_names.get(label, label) for row, label in enumerate(names)}
     name = next((name for name in labels.values() if _split(name) == "train"), next(iter(labels.values()), ""))
     return (LabelTable(name, {_role(name): values}, tuple(problems)),) if labels else ()
+
+
+def _class_names(stored: Mapping[str, StoredArray], labels: Mapping[str, str]) -> dict[str, str]:
+    """Return number -> name of the classes, of an array of text such as class_names; empty if there is none."""
+    for name, array in stored.items():
+        is_text = array.dtype.kind in "US" and len(array.shape) == 1 and name not in labels.values()
+        if is_text and any(word in name.lower() for word in ("name", "class", "categor")):
+            with suppress(*ERRORS):
+                return {str(number): str(label) for number, label in enumerate(array.load().astype(str).tolist())}
+    return {}
 
 
 def _label_names(array: NumpyArray) -> list[str] | None:

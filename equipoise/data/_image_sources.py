@@ -21,10 +21,16 @@ from equipoise.core.files import (
     find_files,
     is_image_start,
 )
-from equipoise.core.printing import printable
+from equipoise.core.printing import agree, format_count, printable
 from equipoise.data._archives import CompressedTarStorage, open_archive
-from equipoise.data._array_sources import open_archive_of_arrays, open_array, open_folder_of_arrays
-from equipoise.data._files import File, agree, format_count
+from equipoise.data._array_sources import (
+    is_archive_of_arrays,
+    open_archive_of_arrays,
+    open_array,
+    open_folder_of_arrays,
+    open_shards_of_arrays,
+)
+from equipoise.data._files import File
 from equipoise.data._image_formats import ENDINGS, HEIF_ENDINGS
 from equipoise.data._parquet import open_parquet
 from equipoise.data._sources import FolderStorage, Source, Storage
@@ -81,7 +87,10 @@ def open_images(path: Path, key: str | None = None) -> Source:
     if suffix in PARQUET_ENDINGS:
         return open_parquet(path, [path], key)
     if suffix in ARCHIVE_ENDINGS:
-        return _require_images(select_images(open_archive(path)))
+        archive = open_archive(path)
+        if is_archive_of_arrays(path, [file.path for file in archive.files]):
+            return open_archive_of_arrays(path, key)
+        return _require_images(select_images(archive))
     raise DataError(
         f"{path} is a file; pass the folder that contains it, an archive (.zip, .tar), an array (.npy, .npz) or a "
         "Parquet file"
@@ -103,7 +112,7 @@ def select_images(source: Source) -> Source:
         ):
             images.append(file)
         else:
-            left_out[file.path] = _reason(suffix)
+            left_out[file.path] = _reason(suffix, nested=not isinstance(source.storage, FolderStorage))
     return replace(source, files=tuple(images), left_out=left_out)
 
 
@@ -115,11 +124,16 @@ def _is_image(source: Source, file: File) -> bool:
         return False
 
 
-def _reason(suffix: str) -> str:
+def _reason(suffix: str, *, nested: bool = False) -> str:
+    """Return why files of an extension are left out. `nested`: whether they are in an archive."""
     if suffix in HEIF_ENDINGS:
         return "needs pip install 'equipoise[heic]'"
     if suffix in CONTAINER_ENDINGS:
-        return "next to images: give its path to read it"
+        return (
+            "inside of an archive: unpack it, and give its path"
+            if nested
+            else "next to images: give its path to read it"
+        )
     return REASONS.get(suffix, NOT_AN_IMAGE)
 
 
@@ -154,7 +168,11 @@ def _open_arrays(folder: Path, arrays: Sequence[File], key: str | None) -> Sourc
     """Return the rows of arrays of images in a folder; None if every file is one image."""
     if all(ending(file.path) == ".npy" for file in arrays):
         return open_folder_of_arrays(folder, arrays, key)
-    return open_archive_of_arrays(folder / arrays[0].path, key) if len(arrays) == 1 else None
+    if not all(ending(file.path) == ".npz" for file in arrays):
+        return None
+    if len(arrays) == 1:
+        return open_archive_of_arrays(folder / arrays[0].path, key)
+    return open_shards_of_arrays(folder, [file.path for file in arrays], key)
 
 
 def _kind(path: str) -> str:

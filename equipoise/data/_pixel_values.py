@@ -11,8 +11,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from equipoise.core.files import NPY_START
-from equipoise.data._array_sources import ArrayHeader, read_npy_header
 from equipoise.data._image_formats import SAMPLE_FORMAT_TAG, check_pixels, describe_channels, open_image, upright
+from equipoise.data._stored_arrays import ArrayHeader, read_npy_header
 from equipoise.errors import DataError
 
 Layout = Literal["NHWC", "NCHW"]

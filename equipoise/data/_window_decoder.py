@@ -13,11 +13,12 @@ from torch.nn import functional as F
 
 from equipoise.core.files import NPY_START, TABLE_ENDINGS
 from equipoise.core.printing import printable
-from equipoise.data._array_sources import ArrayStorage, StoredArray
+from equipoise.data._array_sources import ArrayStorage
 from equipoise.data._columns import ColumnSelection
 from equipoise.data._decoding import Decoded
 from equipoise.data._files import File
 from equipoise.data._sources import Source, open_file, open_folder
+from equipoise.data._stored_arrays import StoredArray
 from equipoise.data._tables import NumberTable, TextTable, parse_text, to_numbers
 from equipoise.data._window_plans import WindowPlan, recordings
 from equipoise.errors import DataError

@@ -161,7 +161,11 @@ def _is_table(path: Path) -> bool:
 
     Several series are (N, length, channels), long and narrow, of numbers that are no bytes.
     """
+    from equipoise.core.flat_images import flat_image_shape
+
     array = _open_array(path)
+    if array is not None and array.ndim == 2 and array.dtype == "uint8":
+        return not _is_picture(array.shape) and flat_image_shape(array) is None
     if array is None or array.ndim != 3 or array.dtype == "uint8":
         return array is not None and array.ndim <= 2
     count, length, channels = array.shape
@@ -171,10 +175,17 @@ def _is_table(path: Path) -> bool:
 
 def _is_series(path: Path) -> bool:
     """Return whether the array in a .npy file of a folder is a series of numbers, not one or several images."""
+    from equipoise.core.flat_images import flat_image_shape
+
     array = _open_array(path)
-    if array is None or array.ndim > 2:
+    if array is None or array.ndim > 2 or (array.dtype == "uint8" and flat_image_shape(array)):
         return False
-    return array.ndim < 2 or min(array.shape) < NARROW_SIDE or max(array.shape) >= NARROW_RATIO * min(array.shape)
+    return array.ndim < 2 or not _is_picture(array.shape)
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    """Return whether an array of two axes is neither so narrow nor so long that it is a series of numbers."""
+    return min(shape) >= NARROW_SIDE and max(shape) < NARROW_RATIO * min(shape)
 
 
 def read_path_with(reader: str, path: str) -> PlugSpec:

@@ -399,3 +399,101 @@ def test_extensions_agree_with_the_decoders():
 )
 def test_what_systems_leave_behind(path, expected):
     assert files.is_junk(path) == expected
+
+
+def smooth(count, side=16):
+    """Return different images with few details: (count, side, side, 3) uint8."""
+    generator = np.random.default_rng(0)
+    small = generator.integers(0, 256, (count, 3, 3, 3), np.uint8)
+    return np.stack([np.asarray(Image.fromarray(each).resize((side, side))) for each in small])
+
+
+@pytest.mark.parametrize("order", ["grey", "planar", "interleaved"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "floats"])
+def test_images_as_rows_of_numbers(tmp_path, read, order, kind):
+    images = smooth(COUNT)
+    rows = {"grey": images[..., :1], "planar": images.transpose(0, 3, 1, 2), "interleaved": images}[order]
+    rows = rows.reshape(COUNT, -1)
+    if kind == "npy":
+        np.save(tmp_path / "a.npy", rows)
+    elif kind == "npz":
+        np.savez(tmp_path / "a.npz", data=rows, labels=np.arange(COUNT) % 2)
+    else:
+        np.savez(tmp_path / "a.npz", x_train=(rows / 255).astype(np.float32), y_train=np.arange(COUNT) % 2)
+    data = read("a.npy" if kind == "npy" else "a.npz").resolve()
+    assert data.classes == (() if kind == "npy" else ("0", "1"))
+    array = data._open()[1].cached.array
+    actual = array if kind != "floats" else ((array + 1) * 127.5).round().byte()
+    expected = np.repeat(images[..., :1], 3, axis=3) if order == "grey" else images
+    assert np.array_equal(actual.numpy(), expected.transpose(0, 3, 1, 2))
+
+
+def test_large_pictures_are_no_rows_of_small_images(tmp_path, read):
+    np.save(tmp_path / "a.npy", smooth(1, 256)[0, :, :, 0])
+    assert parse_data_source(str(tmp_path / "a.npy")).name == "image_folder"
+    with pytest.raises(DataError, match=r"has the shape \(256, 256\); images are"):
+        read("a.npy").resolve()
+    np.save(tmp_path / "b.npy", (np.arange(4000) % 256).astype(np.uint8).reshape(250, 16))
+    assert parse_data_source(str(tmp_path / "b.npy")).name == "csv_windows"
+
+
+def test_parts_and_classes_of_arrays(tmp_path, read):
+    """Numbered files are parts, with the labels of their number; files of other names are classes."""
+    images = smooth(COUNT)
+    for folder in ("parts", "classes", "shards", "flat"):
+        (tmp_path / folder).mkdir()
+    for part in range(3):
+        rows = slice(part * 8, part * 8 + 8)
+        np.save(tmp_path / "parts" / f"batch_{part}.npy", images[rows])
+        np.save(tmp_path / "parts" / f"labels_{part}.npy", np.arange(8) // (part + 1) % 2)
+        np.save(tmp_path / "classes" / f"{'abc'[part]}.npy", images[rows])
+        np.save(tmp_path / "flat" / f"{'abc'[part]}.npy", images[rows, :, :, 0].reshape(8, -1))
+        np.savez(tmp_path / "shards" / f"{part}.npz", images=images[rows], labels=np.arange(8) // (part + 1) % 2)
+    expected = sorted(image.transpose(2, 0, 1).tobytes() for image in images)
+    labels = [str(row // (part + 1) % 2) for part in range(3) for row in range(8)]
+    for folder in ("parts", "shards"):
+        data = read(folder).resolve()
+        assert pixels(data) == expected
+        assert [data._open()[1].label(row) for row in range(COUNT)] == labels
+    assert pixels(read("classes").resolve()) == expected
+    assert read("classes").resolve().classes == read("flat").resolve().classes == ("a", "b", "c")
+
+
+def test_class_names_of_arrays(tmp_path, read):
+    names, numbers = np.array(["cat", "dog"]), np.arange(COUNT) % 2
+    np.savez(tmp_path / "a.npz", images=smooth(COUNT), labels=numbers, class_names=names)
+    assert read("a.npz").resolve().classes == ("cat", "dog")
+    np.savez(tmp_path / "b.npz", images=smooth(COUNT), labels=names.astype(object)[numbers])
+    assert any("labels: Python objects, which are never loaded" in note for note in notes(read("b.npz")))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.tar", "zip"), ("a.zip", "gz"), ("a.zip", "")])
+def test_first_bytes_decide_the_kind_of_an_archive(tmp_path, read, name, kind):
+    if kind == "zip":
+        write_zip(tmp_path / name, by_class())
+    else:
+        write_tar(tmp_path / f"b.tar{'.gz' * bool(kind)}", by_class())
+        next(tmp_path.glob("b.tar*")).rename(tmp_path / name)
+    assert pixels(read(name).resolve()) == EXPECTED
+
+
+def test_second_names_of_files_in_a_tar_are_read(tmp_path, read):
+    write_tar(tmp_path / "a.tar", by_class())
+    with tarfile.open(tmp_path / "a.tar", "a") as archive:
+        link = tarfile.TarInfo("cat/again.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "dog/0.png"
+        archive.addfile(link)
+    result = pixels(read("a.tar").resolve())
+    assert len(result) == COUNT + 1
+    assert set(result) == set(EXPECTED)
+
+
+def test_archives_in_archives(tmp_path, read):
+    write_zip(tmp_path / "inner.zip", by_class())
+    write_zip(tmp_path / "a.zip", {"inner.zip": (tmp_path / "inner.zip").read_bytes()})
+    with pytest.raises(DataError, match=r"1 \.zip \(inside of an archive: unpack it, and give its path\)"):
+        read("a.zip").resolve()
+    content = io.BytesIO()
+    np.save(content, smooth(COUNT))
+    write_zip(tmp_path / "b.zip", {"images.npy": content.getvalue()})
+    assert len(pixels(read("b.zip").resolve())) == COUNT
