@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from equipoise.core.printing import format_names
 from equipoise.errors import UnknownNameError
 
 ColumnKind = Literal["numbers", "date or time", "index", "category", "text", "empty", "label"]
@@ -25,10 +26,23 @@ AXIS_NAMES = frozenset(
 )
 """Names of columns that count or date the rows, in lower case."""
 ID_NAMES = frozenset({"id", "uuid", "uid", "guid", "key", "pid", "pk", "rowid", "objectid"})
-"""Names of columns that identify rows or recordings, in lower case; others end in _id or Id."""
+"""Names of columns that identify rows or recordings, in lower case; others end in _id."""
 CALENDAR_NAMES = frozenset(
     {"year", "month", "day", "hour", "minute", "second", "yr", "mo", "mon", "dy", "hr", "mnth", "weekday", "doy"}
-    | {"yyyy", "mm", "dd", "hh", "dayofweek", "day_of_week", "dayofyear", "day_of_year", "jahr", "monat", "tag", "stunde"}
+    | {
+        "yyyy",
+        "mm",
+        "dd",
+        "hh",
+        "dayofweek",
+        "day_of_week",
+        "dayofyear",
+        "day_of_year",
+        "jahr",
+        "monat",
+        "tag",
+        "stunde",
+    }
 )
 """Names of columns that hold parts of a date, in lower case, if there are at least two of them."""
 LABEL_NAMES = frozenset({"label", "labels", "class", "target", "category", "type", "y"})
@@ -116,12 +130,12 @@ def calendar_columns(names: Sequence[str]) -> tuple[int, ...]:
 
 
 def id_kind(numbers: NumberArray, name: str | None) -> ColumnKind:
-    """Return whether a column of whole numbers (rows,) identifies rows ("index") or recordings ("category") by its name.
+    """Return whether whole numbers (rows,) identify rows ("index") or recordings ("category"), by the column's name.
 
     Otherwise "numbers".
     """
     text = "" if name is None else name.strip()
-    is_named = text.lower() in ID_NAMES or text.lower().endswith(("_id", " id", "-id")) or text[-3:-2].islower() * text[-2:] == "Id"
+    is_named = text.lower() in ID_NAMES or text.lower().endswith(("_id", " id", "-id"))
     if not is_named or len(numbers) < MIN_ROWS or not bool((numbers == np.round(numbers)).all()):
         return "numbers"
     different = len(np.unique(numbers))
@@ -191,5 +205,5 @@ def describe_left_out(selection: ColumnSelection) -> Iterator[str]:
         "numbers": lambda names: f"not used: {names} (data.columns)",
     }
     for kind, names in kinds.items():
-        first = ", ".join(names[:5]) + f" and {len(names) - 5:,} more" * (len(names) > 5)
+        first = format_names(names, 5)
         yield phrases.get(kind, lambda text, kind=kind: f"left out: {text} ({kind})")(first)

@@ -161,18 +161,18 @@ def _axes_and_label(
         result[column] = axis_kind(numbers, index, name)
         if result[column] == "numbers":
             result[column] = id_kind(numbers[:, index], name)
-    for column in calendar_columns(table.names):
-        result[column] = "date or time" if result[column] != "text" else "text"
+    for column in calendar_columns(table.names[: len(kinds)]):
+        result[column] = "date or time"
     if label is not None or options.label == "none" or "date or time" in result or len(positions) < NARROW:
         return result, label
     rest = [index for index, column in enumerate(positions) if result[column] == "numbers"]
-    for place in range(len(rest)):
-        column = positions[rest[place]]
+    values = numbers[:, rest]
+    for place, column in enumerate(positions[index] for index in rest):
         name = table.names[column] if column < len(table.names) else None
-        if is_label(numbers[:, rest], place, name):
+        if is_label(values, place, name):
             result[column] = "label"
             return result, column
-    categories = [column for column, kind in enumerate(result) if kind == "category"]
+    categories = [column for column, kind in enumerate(kinds) if kind == "category"]
     return result, categories[0] if len(categories) == 1 else None
 
 

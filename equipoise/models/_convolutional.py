@@ -46,7 +46,7 @@ DiscriminatorLayers = Callable[[ConvolutionLayers, int, Sequence[int]], list[nn.
 INITIALISERS: Mapping[Initialisation, Callable[[nn.Module, Generator], None]] = {"normal": normal_, "fan_in": fan_in_}
 SMALLEST = 4
 """Smallest side to which a discriminator halves the shorter side of a map: 4 to 7."""
-MIN_SIDE, MAX_SIDE, MAX_LENGTH = 8, 512, 2**16
+MIN_SIDE, MAX_SIDE, MAX_LENGTH = 4, 512, 2**16
 """Shortest side or length of a sample, longest side of an image, longest sequence."""
 MAX_IMAGE_CHANNELS, MAX_SEQUENCE_CHANNELS = 4, 512
 MAX_WIDENING = 8

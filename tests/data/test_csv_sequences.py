@@ -315,3 +315,41 @@ def test_types_may_be_called_test(load):
         "other",
         "test",
     )
+
+
+def test_parts_of_dates_and_identifiers_are_no_numbers(load):
+    rows = [
+        f"{row},{2020 + row // 300},{row // 24 % 12 + 1},{row % 24},{row * 7919 % 1009},{20 + np.sin(row / 5):.3f}"
+        for row in range(400)
+    ]
+    data = load({"a.csv": "\n".join(["No,year,month,hour,sensor_id,pm2.5", *rows])})
+    assert data.resolve().names == ("pm2.5",)
+    assert data.spec.shape[0] == 1
+
+
+def test_numbers_of_stations_separate_recordings(load):
+    rows = [f"{row // 200 + 3},{20 + np.sin(row / 5):.3f}" for row in range(600)]
+    data = load({"a.csv": "\n".join(["station_id,temp", *rows])})
+    assert data.resolve().names == ("temp",)
+    assert any("3 recordings by station_id" in note for note in load.notes)
+
+
+@pytest.mark.parametrize("head", ["id,class", "class,id"])
+def test_series_with_an_index_and_a_label(load, head):
+    random = np.random.default_rng(0)
+    rows = []
+    for row in range(60):
+        values = ",".join(f"{x:.4f}" for x in np.sin(np.arange(32) / (5 + row % 2)) + random.normal(0, 0.1, 32))
+        pair = f"{row + 1},{row % 2}" if head == "id,class" else f"{row % 2},{row + 1}"
+        rows.append(f"{pair},{values}")
+    data = load({"a.csv": "\n".join([f"{head}," + ",".join(f"t{i}" for i in range(32)), *rows])})
+    assert data.spec.shape == (1, 32)
+    assert data.spec.class_names == ("0", "1")
+
+
+def test_files_shorter_than_a_window_are_counted(load):
+    files = {f"{k:02d}.csv": "\n".join(f"{np.sin(i / 5 + k):.4f}" for i in range(300 + k)) for k in range(12)}
+    files["01.csv"] = "\n".join("0.5\n0.25" for _ in range(5))
+    data = load(files)
+    assert "1 file shorter than a window is not used (data.window)" in load.notes
+    assert data.count("train") > 50
