@@ -95,6 +95,16 @@ class DataSpec:
             return low, high
         return low.unsqueeze(-1), high.unsqueeze(-1)
 
+    def to_unit(self, samples: Tensor) -> Tensor:
+        """Map samples (N, ...) in [-1, 1] to the unit of the data: low + (x + 1) / 2 (high - low), float64.
+
+        Unchanged numbers without a unit.
+        """
+        if self.unit is None:
+            return samples.double()
+        low, high = self.bounds
+        return low + (samples.double() + 1) / 2 * (high - low)
+
     @property
     def is_points(self) -> bool:
         """Whether samples are points: vectors of numbers that are not tokens."""

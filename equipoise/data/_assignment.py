@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from equipoise.core.printing import printable
+from equipoise.core.printing import format_count, printable
 from equipoise.data._cache import CachedFolder
-from equipoise.data._files import content_digest, format_count, save_json, top_folder
+from equipoise.data._files import content_digest, save_json, top_folder
 from equipoise.data._image_sources import format_left_out
 from equipoise.data._label_files import find_tables
 from equipoise.data._labels import AUTO, FOLDERS, read_labels

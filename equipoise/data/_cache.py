@@ -27,6 +27,7 @@ from torch import Tensor
 
 from equipoise.core.data import Preparation
 from equipoise.core.files import ending
+from equipoise.core.printing import format_count
 from equipoise.data._cache_writer import FORMAT, CacheWriter, DecodingKey, key_digest, names_digest
 from equipoise.data._decoding import Decode, decode_files
 from equipoise.data._files import (
@@ -34,7 +35,6 @@ from equipoise.data._files import (
     combined_digest,
     describe_difference,
     file_checksum,
-    format_count,
     format_reasons,
     load_index,
     report_write_errors,
@@ -47,6 +47,8 @@ from equipoise.errors import DataError
 ARRAY, ABOUT = "array.raw", "about.json"
 ABANDONED = 3600.0
 """Seconds without a write after which a temporary entry is considered abandoned, and removed."""
+FEW_DAMAGED = 3
+"""Number of damaged files, up to a fifth of all, that are skipped whatever share of a small set they are."""
 ATTEMPTS = 3
 """Number of attempts at decoding: another process that reads other files of the folder may replace its index."""
 
@@ -184,10 +186,13 @@ def _check_skipped(writer: CacheWriter, source: Source, decoding: Decoding) -> N
     """Raise DataError if too many items were skipped, or all are empty."""
     total = format_count(len(writer.contents))
     skipped = {path: why for path, why in writer.skipped.items() if ending(path) not in decoding.optional}
-    if len(skipped) > decoding.tolerance * len(writer.contents) or (writer.skipped and not writer.paths):
+    few = min(FEW_DAMAGED, len(writer.contents) // 5)
+    is_many = len(skipped) > max(few, decoding.tolerance * len(writer.contents))
+    if is_many or (writer.skipped and not writer.paths):
+        limit = f", more than {decoding.tolerance:.0%}" if is_many else ""
         raise DataError(
-            f"{len(writer.skipped):,} of {total} in {source.location} cannot be used, more than "
-            f"{decoding.tolerance:.0%}: {format_reasons(writer.skipped)}; repair or remove them"
+            f"{len(writer.skipped):,} of {total} in {source.location} cannot be used{limit}: "
+            f"{format_reasons(writer.skipped)}; repair or remove them"
         )
     if not writer.paths:
         raise DataError(f"no usable file in {source.location}: all of {total} are empty; add others")

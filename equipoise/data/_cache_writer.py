@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from equipoise.core.printing import printable
+from equipoise.core.printing import agree, format_count, printable
 from equipoise.data._decoding import DecodedFile
-from equipoise.data._files import File, agree, combined_digest, content_digest, format_count, format_reasons
+from equipoise.data._files import File, combined_digest, content_digest, format_reasons
 
 FORMAT = 2
 """Version of the entries; incremented when their files change."""

@@ -12,13 +12,11 @@ from typing import NamedTuple, TypeVar
 
 from equipoise.core.data import Preparation
 from equipoise.core.files import find_files
-from equipoise.core.printing import printable
+from equipoise.core.printing import MAX_LISTED, format_count, format_more, format_names, printable
 from equipoise.errors import DataError
 
 T = TypeVar("T")
 
-MAX_LISTED = 3
-"""Largest number of files that a message names; the others are counted."""
 MIN_HELD_OUT = 10
 """Smallest number of held-out samples for which a data set suggests a metric: with fewer, it is mostly noise."""
 
@@ -83,16 +81,6 @@ def describe_difference(before: Mapping[str, str], now: Mapping[str, str]) -> st
     )
 
 
-def format_count(number: int, noun: str = "file") -> str:
-    """Return a number and its noun: 1 file, 12,000 files."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
-def agree(number: int, singular: str, plural: str) -> str:
-    """Return the form of a verb that agrees with a number."""
-    return singular if number == 1 else plural
-
-
 def top_folder(path: str) -> str:
     """Return the top-level subfolder of a path; "" for a file outside of subfolders."""
     return path.partition("/")[0] if "/" in path else ""
@@ -105,13 +93,7 @@ def format_reasons(reasons: Mapping[str, str]) -> str:
         by_reason.setdefault(reason, []).append(path)
     listed = [f"{format_names(paths)} ({reason})" for reason, paths in list(by_reason.items())[:MAX_LISTED]]
     more = sum(len(paths) for paths in list(by_reason.values())[MAX_LISTED:])
-    return ", ".join(listed) + f" and {more:,} more" * (more > 0)
-
-
-def format_names(names: Sequence[str]) -> str:
-    """Format the first few names, and the number of further ones."""
-    more = len(names) - MAX_LISTED
-    return ", ".join(map(printable, names[:MAX_LISTED])) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(listed) + format_more(more)
 
 
 def load_index(cache: Path, folder: Path, files: Sequence[File]) -> dict[str, str]:

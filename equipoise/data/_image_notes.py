@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from equipoise.data._files import agree, format_count
+from equipoise.core.printing import agree, format_count
 from equipoise.data._image_files import BRIGHT, DARK_BITS, ImageFormat
 
 

@@ -16,6 +16,7 @@ from equipoise.core.files import (
     ARRAY_ENDINGS,
     MAX_PREVIEWS,
     PARQUET_ENDINGS,
+    REMEDIES,
     START_BYTES,
     ending,
     find_files,
@@ -38,20 +39,6 @@ from equipoise.errors import DataError
 
 CONTAINER_ENDINGS = (*ARCHIVE_ENDINGS, *PARQUET_ENDINGS)
 NOT_AN_IMAGE = "not an image"
-REASONS: Mapping[str, str] = {
-    **dict.fromkeys(
-        (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg"), "video: extract frames"
-    ),
-    **dict.fromkeys((".svg", ".eps", ".ai", ".pdf"), "drawing: export as PNG"),
-    **dict.fromkeys(
-        (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"), "raw photograph: convert to TIFF"
-    ),
-    **dict.fromkeys((".psd", ".xcf", ".exr", ".hdr", ".tga", ".dcm", ".nii", ".jxl", ".ico"), "convert to PNG or TIFF"),
-    **dict.fromkeys((".rar", ".7z", ".zst"), "unpack it"),
-    **dict.fromkeys(
-        (".h5", ".hdf5", ".mat", ".pkl", ".pt", ".pth", ".arrow", ".tfrecord"), "save images as .npy or PNG"
-    ),
-}
 TEXTS = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".xml", ".md", ".html", ".yaml", ".yml", ".cls", ".py"})
 """Extensions whose files are not opened to see whether they are images after all."""
 
@@ -108,7 +95,7 @@ def select_images(source: Source) -> Source:
     for file in source.files:
         suffix = ending(file.path)
         if suffix in endings or (
-            is_cheap and suffix not in TEXTS and suffix not in REASONS and _is_image(source, file)
+            is_cheap and suffix not in TEXTS and suffix not in REMEDIES and _is_image(source, file)
         ):
             images.append(file)
         else:
@@ -134,7 +121,7 @@ def _reason(suffix: str, *, nested: bool = False) -> str:
             if nested
             else "next to images: give its path to read it"
         )
-    return REASONS.get(suffix, NOT_AN_IMAGE)
+    return REMEDIES.get(suffix, NOT_AN_IMAGE)
 
 
 def _open_folder(folder: Path, key: str | None) -> Source:

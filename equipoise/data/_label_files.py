@@ -10,8 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from equipoise.core.files import IMAGE_ENDINGS, ending
-from equipoise.core.printing import printable
-from equipoise.data._files import format_count
+from equipoise.core.printing import format_count, printable
 from equipoise.data._sources import LabelTable, Source
 from equipoise.errors import DataError
 

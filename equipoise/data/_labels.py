@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from equipoise.core.files import ending
-from equipoise.core.printing import printable
-from equipoise.data._files import MAX_LISTED, agree, format_count
+from equipoise.core.printing import MAX_LISTED, agree, format_count, format_names, printable
 from equipoise.data._layout import Placement
 from equipoise.data._sources import PARQUET_COLUMNS, LabelTable, Source
 from equipoise.data._splits import is_split_column
@@ -229,11 +228,10 @@ def describe_classes(source: str, names: Sequence[str], counts: Mapping[str, int
     yield f"{len(names):,} classes, by {place}: {listed}{', …' * (len(names) > MAX_LISTED_CLASSES)}"
     small = [name for name in names if counts[name] < SMALL_CLASS]
     if small:
-        shown = ", ".join(f"{printable(name)} {counts[name]:,}" for name in small[:MAX_LISTED])
-        more = f" and {len(small) - MAX_LISTED:,} more" if len(small) > MAX_LISTED else ""
+        shown = format_names([f"{name} {counts[name]:,}" for name in small])
         yield (
             f"{len(small):,} {agree(len(small), 'class has', 'classes have')} fewer than {SMALL_CLASS} images: "
-            f"{shown}{more}; samples of so few are copies: add images, or choose others with data.classes"
+            f"{shown}; samples of so few are copies: add images, or choose others with data.classes"
         )
     if count := sum(counts.values()) - sum(counts[name] for name in names):
         skipped = f"{format_count(count, 'image')} outside of these {agree(count, 'was', 'were')} skipped"

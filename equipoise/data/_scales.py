@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equipoise.core.data import Bound
+from equipoise.core.printing import format_names
 from equipoise.errors import SettingError
 
 RangeRule = Literal["auto", "all", "column"]
@@ -67,10 +68,7 @@ def choose_bounds(
         return ValueBounds(lows, highs, None if count == 1 else _note_of_one(lowest, highest, lows, highs))
     labels = [names[i] if len(names) == count else f"column {i + 1}" for i in range(count)]
     parts = [f"{label} {a:g} to {b:g}" for label, a, b in zip(labels, low, high, strict=True)]
-    more = f" and {count - MAX_NAMED:,} more" * (count > MAX_NAMED)
-    return ValueBounds(
-        low, high, f"one range per column: {', '.join(parts[:MAX_NAMED])}{more} (data.scale=all for one)"
-    )
+    return ValueBounds(low, high, f"one range per column: {format_names(parts, MAX_NAMED)} (data.scale=all for one)")
 
 
 def _fill(bound: Bound | None, measured: Tensor) -> tuple[float, ...]:

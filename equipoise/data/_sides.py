@@ -12,8 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from equipoise.core.printing import printable
-from equipoise.data._files import agree, format_count, format_names
+from equipoise.core.printing import agree, format_count, format_names, printable
 from equipoise.data._splits import SplitName, parse_split
 from equipoise.errors import DataError, SettingError
 

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from equipoise.core.data import Preparation, Split
+from equipoise.core.printing import agree, format_count, format_names
 from equipoise.data import _cache
 from equipoise.data._cache import CachedFolder, Decoding
 from equipoise.data._decoding import Decoded
-from equipoise.data._files import agree, content_digest, format_count, format_names
+from equipoise.data._files import content_digest
 from equipoise.data._image_files import TASK, ImageFormat, can_split, decode, decode_halves
 from equipoise.data._image_notes import format_notes
 from equipoise.data._image_sizes import default_size, read_size

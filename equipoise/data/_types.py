@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from equipoise.data._files import File, agree, format_count, top_folder
+from equipoise.core.printing import agree, format_count
+from equipoise.data._files import File, top_folder
 from equipoise.data._layout import read_layout
 from equipoise.data._splits import SplitName, parse_split
 from equipoise.errors import UnknownNameError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from equipoise.core.data import Preparation
-from equipoise.data._files import agree, format_count
+from equipoise.core.printing import agree, format_count
 from equipoise.data._image_files import ImageFormat
 from equipoise.data._pixel_values import Layout
 from equipoise.data._sources import Source
@@ -216,7 +216,12 @@ def _tail_notes(statistics: ValueStatistics, scale: ValueScale) -> Iterator[str]
     """Yield a note if most values are near black and a few are far brighter."""
     _, _, middle, nearly_all, _ = statistics.quantiles
     spread = scale.white - scale.black
-    if spread > 0 and (middle - scale.black) < TAIL_MIDDLE * spread and (nearly_all - scale.black) < TAIL_END * spread:
+    if (
+        spread > 0
+        and nearly_all > scale.black
+        and (middle - scale.black) < TAIL_MIDDLE * spread
+        and (nearly_all - scale.black) < TAIL_END * spread
+    ):
         share = max(0.0, (nearly_all - scale.black) / spread)
         yield (
             f"99% of the values are in the lowest {share:.0%} of this scale, so the images are dark: "

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from equipoise.core.data import Bound
-from equipoise.core.printing import printable
+from equipoise.core.printing import agree, format_count, format_names, printable
 from equipoise.data._cache import CachedFolder
-from equipoise.data._files import agree, format_count, format_names
 from equipoise.data._types import type_of
 from equipoise.data._window_plans import WindowPlan
 from equipoise.data._windows import constant_windows, share_outside

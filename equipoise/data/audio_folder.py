@@ -16,9 +16,9 @@ import torch
 
 from equipoise.core.data import DataSpec, MelSettings, Preparation, SoundFormat, Split, Suggestion
 from equipoise.core.files import SOUND_ENDINGS
-from equipoise.core.printing import printable
+from equipoise.core.printing import format_count, printable
 from equipoise.data._cache import CachedFolder, Decoding, changed_cache, check_unchanged, decode_source, open_cached
-from equipoise.data._files import MIN_HELD_OUT, exhaust, format_count
+from equipoise.data._files import MIN_HELD_OUT, exhaust
 from equipoise.data._sounds import (
     Representation,
     SoundDecoder,

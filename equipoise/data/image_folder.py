@@ -17,6 +17,7 @@ import torch
 
 from equipoise.core.data import DataSpec, Preparation, Split, Stream, Suggestion
 from equipoise.core.inspection import Inspection
+from equipoise.core.printing import agree, format_count
 from equipoise.data import _cache
 from equipoise.data._arrays import GreyStream, ImageStream
 from equipoise.data._assignment import (
@@ -30,7 +31,7 @@ from equipoise.data._assignment import (
     save_assignment,
 )
 from equipoise.data._cache import CachedFolder
-from equipoise.data._files import MIN_HELD_OUT, agree, exhaust, format_count
+from equipoise.data._files import MIN_HELD_OUT, exhaust
 from equipoise.data._image_files import TASK, Background, Fit, ImageFormat, check_shape, decoding_key, image_decoding
 from equipoise.data._image_notes import format_notes
 from equipoise.data._image_sizes import default_size, own_size

@@ -86,8 +86,7 @@ def summarise_samples(data: DataSet) -> SampleSummary:
 
 def _summarise_values(real: Tensor, spec: DataSpec) -> tuple[ValueSummary, ...]:
     """Return the statistics of values (B, ...) in their own unit: of each column if there are several names."""
-    low, high = spec.bounds
-    values = low + (real.double() + 1) / 2 * (high - low) if spec.unit is not None else real.double()
+    values = spec.to_unit(real)
     names = spec.table.names if spec.table is not None else ()
     axis = 1 if spec.is_sequence else values.ndim - 1
     if len(names) > 1 and values.shape[axis] == len(names):

@@ -53,14 +53,8 @@ def write_samples(
 
 
 def to_data_unit(array: SampleArray, spec: DataSpec) -> SampleArray:
-    """Map samples in [-1, 1] linearly to the unit of the data, per column if it has one for each.
-
-    low + (x + 1) / 2 (high - low), float32; unchanged without a unit.
-    """
-    if spec.unit is None:
-        return array
-    low, high = (bound.numpy() for bound in spec.bounds)
-    values: SampleArray = (low + (array.astype(np.float64) + 1) / 2 * (high - low)).astype(np.float32)
+    """Map samples in [-1, 1] linearly to the unit of the data, float32; see `DataSpec.to_unit`."""
+    values: SampleArray = spec.to_unit(torch.from_numpy(array)).float().numpy()
     return values
 
 

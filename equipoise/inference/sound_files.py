@@ -21,8 +21,7 @@ def to_waveforms(samples: Tensor, spec: DataSpec, sound: SoundFormat) -> Tensor:
 
     A waveform is only scaled to its amplitude. A spectrogram has no phases; see :func:`equipoise.nn.mel.griffin_lim`.
     """
-    low, high = spec.bounds
-    values = (low + (samples.double() + 1) / 2 * (high - low)).float()
+    values = spec.to_unit(samples).float()
     if sound.mel is None:
         return values[:, 0]
     decibels = values[:, 0].flip(1)  # The highest band is the top row.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from equipoise.core import catalog
 from equipoise.core.data import Preparation
+from equipoise.core.printing import agree, format_names
 from equipoise.errors import DataError, SettingError
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import PlugSpec, require
@@ -28,8 +29,6 @@ TranslationFit = Literal["native", "resize", "crop", "pad", "stretch"]
 training, and the result is resized back. crop, pad, stretch: as squares of the size of training, which they remain."""
 
 TASK = "translating images"
-MAX_NAMES = 3
-"""Maximum number of files that a message names."""
 MAX_PIXELS = 64_000_000
 """Largest number of pixels of an image that is translated at its own size; it takes 2 GB of memory."""
 LARGE = 4
@@ -269,16 +268,15 @@ def _require_grey(pictures: PictureSource) -> None:
         except (OSError, DataError):
             continue
     if colour:
-        more = f" and {len(colour) - MAX_NAMES:,} more" if len(colour) > MAX_NAMES else ""
         raise DataError(
-            f"{len(colour):,} of {len(pictures.paths):,} images are in colour ({', '.join(colour[:MAX_NAMES])}{more}), "
+            f"{len(colour):,} of {len(pictures.paths):,} images are in colour ({format_names(colour)}), "
             "but this generator takes grey images; add --grey to convert them"
         )
 
 
 def _final_notes(skipped: dict[str, str], count: int, largest: int, scale: _Scale) -> Iterator[str]:
     if skipped:
-        verb = "was" if len(skipped) == 1 else "were"
+        verb = agree(len(skipped), "was", "were")
         yield f"{len(skipped):,} of {count:,} images {verb} skipped: {_format_reasons(skipped)}"
     if scale.fit == "native" and largest >= LARGE * scale.side:
         yield (
@@ -288,6 +286,4 @@ def _final_notes(skipped: dict[str, str], count: int, largest: int, scale: _Scal
 
 
 def _format_reasons(skipped: dict[str, str]) -> str:
-    listed = [f"{path} ({reason})" for path, reason in list(skipped.items())[:MAX_NAMES]]
-    more = f" and {len(skipped) - MAX_NAMES:,} more" if len(skipped) > MAX_NAMES else ""
-    return f"{', '.join(listed)}{more}"
+    return format_names([f"{path} ({reason})" for path, reason in skipped.items()])

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.core.printing import printable
+from equipoise.core.printing import agree, format_count, format_more, format_names, printable
 
 if TYPE_CHECKING:
     from equipoise.core.inspection import Inspection
@@ -134,13 +134,12 @@ def _split_lines(summary: "ImageSummary") -> Iterator[str]:
     if summary.splits:
         yield ", ".join(f"{name} {count:,}" for name, count in summary.splits.items())
     if summary.leaks:
-        pairs = ", ".join(
-            f"{printable(leak.second)} {'=' if leak.exact else 'is nearly'} {printable(leak.first)}"
-            for leak in summary.leaks[:MAX_LISTED]
+        pairs = format_names(
+            [f"{leak.second} {'=' if leak.exact else 'is nearly'} {leak.first}" for leak in summary.leaks], MAX_LISTED
         )
         count = len(summary.leaks)
-        verb = "image is" if count == 1 else "images are"
-        yield f"leaks: {count:,} {verb} also in another split: {pairs}{_more(summary.leaks)}; remove them"
+        verb = agree(count, "is", "are")
+        yield f"leaks: {format_count(count, 'image')} {verb} also in another split: {pairs}; remove them"
     elif len(summary.splits) > 1:
         yield "no image is in two splits"
 
@@ -149,12 +148,11 @@ def _class_lines(summary: "ImageSummary") -> Iterator[str]:
     classes = sorted(summary.classes.items(), key=lambda item: -item[1])
     if not classes:
         return
-    listed = ", ".join(f"{printable(name)} {count:,}" for name, count in classes[: 2 * MAX_LISTED])
-    yield f"{len(classes):,}: {listed}{_more(classes, 2 * MAX_LISTED)}"
+    listed = format_names([f"{name} {count:,}" for name, count in classes], 2 * MAX_LISTED)
+    yield f"{len(classes):,}: {listed}"
     rare = [name for name, count in classes if count < FEW_PER_CLASS]
     if rare:
-        names = ", ".join(map(printable, rare[:MAX_LISTED]))
-        yield f"fewer than {FEW_PER_CLASS} images, too few to learn: {names}{_more(rare)}"
+        yield f"fewer than {FEW_PER_CLASS} images, too few to learn: {format_names(rare, MAX_LISTED)}"
 
 
 def _copy_lines(summary: "ImageSummary") -> Iterator[str]:
@@ -162,14 +160,14 @@ def _copy_lines(summary: "ImageSummary") -> Iterator[str]:
         if groups:
             number = sum(len(group) - 1 for group in groups)
             listed = "; ".join(" = ".join(map(printable, group[:3])) for group in groups[:3])
-            count = f"{len(groups):,} group{'s' * (len(groups) != 1)}"
-            yield f"{number:,} surplus in {count} {what}: {listed}{_more(groups, 3)}"
+            count = format_count(len(groups), "group")
+            yield f"{number:,} surplus in {count} {what}: {listed}{format_more(len(groups) - 3)}"
 
 
 def _unusual_lines(summary: "ImageSummary") -> Iterator[str]:
     if summary.unusual:
-        listed = ", ".join(f"{printable(image.path)} ({image.ratio:.1f})" for image in summary.unusual[:MAX_LISTED])
-        yield f"far from all other images, times the usual distance: {listed}{_more(summary.unusual)}"
+        listed = format_names([f"{image.path} ({image.ratio:.1f})" for image in summary.unusual], MAX_LISTED)
+        yield f"far from all other images, times the usual distance: {listed}"
 
 
 def _training_lines(suggestion: Advice, summary: "ImageSummary | None" = None) -> Iterator[str]:
@@ -207,14 +205,7 @@ def _value_line(column: "ValueSummary", measured: int) -> str:
 
 def _reasons(reasons: Mapping[str, str]) -> str:
     """Return the first files with their reasons."""
-    listed = ", ".join(
-        f"{printable(path)} ({printable(reason)})" for path, reason in list(reasons.items())[:MAX_LISTED]
-    )
-    return f"{listed}{_more(reasons)}"
-
-
-def _more(items: Sequence[object] | Mapping[str, str], listed: int = MAX_LISTED) -> str:
-    return f" and {len(items) - listed:,} more" if len(items) > listed else ""
+    return format_names([f"{path} ({reason})" for path, reason in reasons.items()], MAX_LISTED)
 
 
 def _bytes(number: int) -> str:

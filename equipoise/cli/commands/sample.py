@@ -13,6 +13,7 @@ from equipoise.cli.commands._trained_run import (
     load_generator,
 )
 from equipoise.cli.output import print_result
+from equipoise.core.printing import format_count
 
 ORDER = 40
 EXAMPLES = (
@@ -66,6 +67,6 @@ def run(args: argparse.Namespace) -> int:
     print_result(
         args.json,
         {"count": len(samples), "path": str(path)},
-        f"{len(samples)} sample{'s' * (len(samples) != 1)}: {path}",
+        f"{format_count(len(samples), 'sample')}: {path}",
     )
     return 0

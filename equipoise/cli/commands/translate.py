@@ -6,6 +6,7 @@ from pathlib import Path
 from equipoise.cli.arguments import Parser, add_json_flag
 from equipoise.cli.commands._trained_run import RUN_HELP, add_force_flag, add_run_arguments, load_generator
 from equipoise.cli.output import print_result
+from equipoise.core.printing import format_count
 
 ORDER = 50
 EXAMPLES = ("equipoise translate runs/pairs-pix2pix-1 sketches --out translated",)
@@ -64,6 +65,6 @@ def run(args: argparse.Namespace) -> int:
         "files": [str(path) for path in translated.files],
         "skipped": translated.skipped,
     }
-    text = f"{count} image{'s' * (count != 1)}: {out}" + (f"\nsheet: {sheet}" if sheet else "")
+    text = f"{format_count(count, 'image')}: {out}" + (f"\nsheet: {sheet}" if sheet else "")
     print_result(args.json, result, text)
     return 0
