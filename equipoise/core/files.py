@@ -5,7 +5,7 @@ Hidden files, the files of run folders, and those that systems and programs leav
 
 import os
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 IMAGE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of image files. Formats whose signature is shorter, and may be chance, are recognised by extension."""
@@ -39,8 +39,30 @@ ARCHIVE_ENDINGS = (*ZIP_ENDINGS, *TAR_ENDINGS)
 TABLE_ENDINGS = (".csv", ".tsv")
 SOUND_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 TEXT_ENDINGS = (".txt",)
+TEXT_TABLE_ENDINGS = (".txt", ".dat", ".asc", ".tab", ".data")
+"""Text files that may be tables of numbers; they are read as such if a folder has no other data."""
+REMEDIES: Mapping[str, str] = {
+    **dict.fromkeys(
+        (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg"), "video: extract frames"
+    ),
+    **dict.fromkeys((".svg", ".eps", ".ai", ".pdf"), "drawing: export as PNG"),
+    **dict.fromkeys(
+        (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"), "raw photograph: convert to TIFF"
+    ),
+    **dict.fromkeys((".psd", ".xcf", ".exr", ".hdr", ".tga", ".dcm", ".nii", ".jxl", ".ico"), "convert to PNG or TIFF"),
+    **dict.fromkeys((".rar", ".7z", ".zst", ".gz", ".bz2", ".xz", ".lz4", ".001"), "unpack it"),
+    **dict.fromkeys(
+        (".h5", ".hdf5", ".mat", ".pkl", ".pt", ".pth", ".arrow", ".tfrecord"), "save images as .npy or PNG"
+    ),
+}
+"""Extensions of files that cannot be read as they are, and what to do with them."""
 MAX_PREVIEWS = 10
 """Number of images next to archives or Parquet files up to which they count as previews of these."""
+
+
+def is_text_table(name: str) -> bool:
+    """Return whether a file may be a table of numbers although its extension does not say so."""
+    return ending(name) in TEXT_TABLE_ENDINGS
 
 
 def find_files(folder: str, *, junk: bool = False) -> "Iterator[tuple[str, os.DirEntry[str]]]":

@@ -34,12 +34,12 @@ EIGHT_BIT_ENDINGS = (
 DEEP_ENDINGS = (".png", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".pgm", ".ppm", ".pnm", ".npy", ".npz")
 """Extensions of formats that may hold more than 8 bits a channel."""
 ENDINGS = (*DEEP_ENDINGS, *EIGHT_BIT_ENDINGS)
-PNG_START, TEXT_STARTS: Mapping[bytes, str] = {
+PNG_START, TIFF_STARTS = b"\x89PNG\r\n\x1a\n", (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+TEXT_STARTS: Mapping[bytes, str] = {
     b"version htt": "a pointer of Git LFS, not the image: run git lfs pull",
     **dict.fromkeys((b"<!doctype", b"<html", b"<?xml"), "a web page or other text, not an image: download it again"),
 }
 """First bytes of texts that are in place of images, in lower case."""
-TIFF_STARTS = b"\x89PNG\r\n\x1a\n", (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 SIGNATURES: Mapping[bytes, type[ImageFile]] = {
     PNG_START: PngImageFile,
     b"\xff\xd8\xff": JpegImageFile,
@@ -107,9 +107,9 @@ def _find_decoder(start: bytes) -> type[ImageFile]:
         return AvifImageFile
     if brand in HEIF_BRANDS:
         return _heif_decoder()
-    if text := next((reason for first, reason in TEXT_STARTS.items() if start.lstrip().lower().startswith(first)), None):
-        raise DataError(text)
-    raise DataError("not an image in a known format")
+    text = start.lstrip().lower()
+    reasons = (reason for first, reason in TEXT_STARTS.items() if text.startswith(first))
+    raise DataError(next(reasons, "not an image in a known format"))
 
 
 def _heif_decoder() -> type[ImageFile]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from equipoise.core.files import (
     IMAGE_ENDINGS,
     MAX_PREVIEWS,
     PARQUET_ENDINGS,
+    REMEDIES,
     SOUND_ENDINGS,
     START_BYTES,
     TABLE_ENDINGS,
@@ -22,6 +24,7 @@ from equipoise.core.files import (
     ending,
     find_files,
     is_image_start,
+    is_text_table,
 )
 from equipoise.errors import DataError, SettingError, UnknownNameError
 from equipoise.experiment.settings import PlugSpec
@@ -50,6 +53,8 @@ READERS: Mapping[FileKind, FolderReader] = {
 """What reads a folder of each kind of files. A folder of another kind is refused."""
 MAX_OPENED = 100
 """Number of files that are opened to see whether they are images, if no name says so."""
+PROBED_BYTES = 8192
+"""Number of bytes that show whether a text consists of numbers."""
 MAX_LISTED = 3
 """Number of kinds of files that a message names."""
 NARROW_SIDE, NARROW_RATIO = 8, 8
@@ -105,8 +110,12 @@ def detect_reader(word: str) -> tuple[FolderReader, Path]:
         return ("csv_windows" if _is_series(path / first) else "image_folder"), path
     if reader is not None:
         return reader, path
+    if (first := next((name for name in names if is_text_table(name)), None)) and _is_numbers(path / first):
+        return "csv_windows", path
     endings = Counter(ending(name) or "without extension" for name in names).most_common(MAX_LISTED)
-    other = f"; it has {', '.join(f'{count:,} {suffix}' for suffix, count in endings)}" if names else ""
+    remedies = {suffix: f" ({remedy})" for suffix, remedy in REMEDIES.items()}
+    listed = (f"{count:,} {suffix}{remedies.get(suffix, '')}" for suffix, count in endings)
+    other = f"; it has {', '.join(listed)}" if names else ""
     raise DataError(
         f"{word} contains no image ({', '.join(IMAGE_ENDINGS[:7])}, …), no array or archive of images, no CSV file "
         f"and no sound{printing.printable(other)}; give a folder that does"
@@ -133,15 +142,35 @@ def _main_kind(counts: "Counter[FileKind | None]") -> FileKind | None:
 
 def _detect_file_reader(word: str, path: Path, kind: FileKind | None) -> FolderReader:
     """Return the name of the data set that reads a file. Raises DataError if none does."""
+    if kind in ("text", None) and _is_numbers(path):
+        return "csv_windows"
     if kind == "text":
         return "text_lines"
-    if kind == "array" and path.suffix.lower() == ".npy" and _is_table(path):
+    if kind == "array" and _is_table(path):
         return "csv_windows"
     if kind in ("array", "container", "table", "sound"):
         return READERS[kind]
+    if kind == "image":
+        raise DataError(f"{word} is a single image; give the folder that holds all of them")
+    if remedy := REMEDIES.get(ending(path.name)):
+        raise DataError(f"{word} cannot be read as it is: {remedy}; then give the folder or file that this results in")
     raise DataError(
         f"{word} is a file; give a text file (.txt), a table (.csv), an array (.npy, .npz), an archive (.zip, .tar), a "
         "Parquet file, or the folder that holds the images or CSV files"
+    )
+
+
+def _is_numbers(path: Path) -> bool:
+    """Return whether a text file is a table of numbers, apart from its first lines."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(PROBED_BYTES).decode("latin-1").splitlines()
+    except OSError:
+        return False
+    lines = [line for line in lines[:-1] or lines if line.strip() and not line.startswith("#")]
+    fields = [field for line in lines[len(lines) // 2 :] for field in re.split(r"[\s;,|]+", line.strip())]
+    return len(lines) > 2 and all(
+        re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", field, re.I) for field in fields if field
     )
 
 
@@ -157,20 +186,20 @@ def _open_array(path: Path) -> "npt.NDArray[np.generic] | None":
 
 
 def _is_table(path: Path) -> bool:
-    """Return whether the array in a .npy file is a table, a series of numbers or several series, not several images.
+    """Return whether the array in a file is a table, a series of numbers or several series, not several images.
 
     Several series are (N, length, channels), long and narrow, of numbers that are no bytes.
     """
     from equipoise.core.flat_images import flat_image_shape
+    from equipoise.core.series_arrays import ArrayForm, find_series, is_series_array
+
+    if path.suffix.lower() == ".npz":
+        return bool(find_series(path))
 
     array = _open_array(path)
     if array is not None and array.ndim == 2 and array.dtype == "uint8":
         return not _is_picture(array.shape) and flat_image_shape(array) is None
-    if array is None or array.ndim != 3 or array.dtype == "uint8":
-        return array is not None and array.ndim <= 2
-    count, length, channels = array.shape
-    is_colour_image = channels in (3, 4) and max(count, length) < 2 * min(count, length)
-    return channels < 2 * NARROW_SIDE and length >= 2 * channels and not is_colour_image
+    return array is not None and (array.ndim <= 2 or is_series_array(ArrayForm(array.dtype, array.shape)))
 
 
 def _is_series(path: Path) -> bool:

@@ -309,12 +309,25 @@ def test_twenty_images_train_resume_and_sample(tmp_path, working_directory, call
     assert line.startswith(f"the data of this run are no longer in {folder}; restore them, or give their new location")
 
 
+def test_a_damaged_image_in_a_small_folder_is_skipped(tmp_path):
+    write(tmp_path / "in", numbered(9))
+    (tmp_path / "in" / "a.jpg").write_text("<!DOCTYPE html><html>")
+    (tmp_path / "in" / "b.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    data = ImageFolder(str(tmp_path / "in"), cache=str(tmp_path / "cache")).resolve()
+    assert data.count("train") + data.count("held_out") == 9
+    assert data.skipped() == {
+        "a.jpg": "a web page or other text, not an image: download it again",
+        "b.png": "a pointer of Git LFS, not the image: run git lfs pull",
+    }
+
+
 def test_folder_of_bad_images_is_refused(tmp_path, working_directory, error_line, snapshot):
     write(tmp_path / "in", numbered(9))
-    (tmp_path / "in" / "a.png").write_text("These are words.")
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / "in" / name).write_text("These are words.")
     before = snapshot(tmp_path / "in")
     assert error_line("train", "in", "--steps", "1", "--out", "run") == (
-        f"1 of 10 files in {tmp_path / 'in'} cannot be used, more than 5%: a.png (not an image "
+        f"3 of 12 files in {tmp_path / 'in'} cannot be used, more than 5%: a.png, b.png, c.png (not an image "
         "in a known format); repair or remove them"
     )
     assert snapshot(tmp_path / "in") == before

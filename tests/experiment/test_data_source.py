@@ -59,11 +59,14 @@ def test_hidden_files_are_ignored(working_directory: Path) -> None:
     ("word", "message"),
     [
         ("./nowhere", "there is no folder ./nowhere"),
-        ("./file.png", r"./file.png is a file; give a text file \(.txt\), a table"),
+        ("./file.png", r"./file.png is a single image; give the folder that holds all of them"),
+        ("./file.7z", r"./file.7z cannot be read as it is: unpack it; then give the folder or file"),
+        ("./file.xyz", r"./file.xyz is a file; give a text file \(.txt\), a table"),
     ],
 )
 def test_names_that_are_not_paths(working_directory: Path, word: str, message: str) -> None:
-    (working_directory / "file.png").write_bytes(b"")
+    for name in ("file.png", "file.7z", "file.xyz"):
+        (working_directory / name).write_bytes(b"")
     with pytest.raises(DataError, match=message):
         complete(Experiment(data=PlugSpec(word)))
 
@@ -136,7 +139,9 @@ def test_images_without_extension_are_noticed(working_directory: Path) -> None:
 
 def test_other_files_are_named(working_directory: Path) -> None:
     write(working_directory / "in", mp4=3, md=1)
-    with pytest.raises(DataError, match=r"no sound; it has 3 .mp4, 1 .md; give a folder that does$"):
+    with pytest.raises(
+        DataError, match=r"no sound; it has 3 .mp4 \(video: extract frames\), 1 .md; give a folder that does$"
+    ):
         detect_reader("in")
 
 
