@@ -2,6 +2,8 @@
 
 import io
 import math
+import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,14 +13,15 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from equipoise.core.files import NPY_START, TABLE_ENDINGS
+from equipoise.core.files import NPY_START, TABLE_ENDINGS, TEXT_TABLE_ENDINGS
 from equipoise.core.printing import printable
+from equipoise.core.series_arrays import find_series
 from equipoise.data._array_sources import ArrayStorage
 from equipoise.data._columns import ColumnSelection
 from equipoise.data._decoding import Decoded
 from equipoise.data._files import File
 from equipoise.data._sources import Source, open_file, open_folder
-from equipoise.data._stored_arrays import StoredArray
+from equipoise.data._stored_arrays import StoredArray, stored_member
 from equipoise.data._tables import NumberTable, TextTable, parse_text, to_numbers
 from equipoise.data._window_plans import WindowPlan, recordings
 from equipoise.errors import DataError
@@ -31,24 +34,43 @@ ENDINGS = (*TABLE_ENDINGS, ".npy")
 def open_tables(path: Path) -> Source:
     """Return the tables of a folder, or one file as the only table. Raises DataError if there are none."""
     if not path.is_file():
-        return open_folder(path, ENDINGS)
-    if path.suffix.lower() == ".npy" and (array := _stored_windows(path)) is not None:
-        digits = len(str(array.shape[0] - 1))
-        size = array.dtype.itemsize * math.prod(array.shape[1:])
-        modified = path.stat().st_mtime_ns
-        files = tuple(File(f"{row:0{digits}d}", size, modified) for row in range(array.shape[0]))
-        return Source(path, files, ArrayStorage({"": array}))
-    return open_file(path)
+        try:
+            return open_folder(path, ENDINGS)
+        except DataError:
+            with suppress(DataError):
+                return open_folder(path, TEXT_TABLE_ENDINGS)
+            raise
+    array, left_out = _stored_windows(path)
+    if array is None:
+        return open_file(path)
+    digits = len(str(array.shape[0] - 1))
+    size = array.dtype.itemsize * math.prod(array.shape[1:])
+    modified = path.stat().st_mtime_ns
+    files = tuple(File(f"{row:0{digits}d}", size, modified) for row in range(array.shape[0]))
+    return Source(path, files, ArrayStorage({"": array}), left_out)
 
 
-def _stored_windows(path: Path) -> StoredArray | None:
-    """Return the array of a .npy file if it holds several windows: (N, rows, columns); None otherwise."""
+def _stored_windows(path: Path) -> tuple[StoredArray | None, dict[str, str]]:
+    """Return the array of a file if it holds several windows: (N, rows, columns), and others: name -> reason.
+
+    Raises DataError for a .npz file without one.
+    """
+    if path.suffix.lower() == ".npz":
+        names = list(find_series(path))
+        if not names:
+            raise DataError(f"{path} holds no array of series (N, length, channels); save one with numpy.savez")
+        with zipfile.ZipFile(path) as archive:
+            others = [name.removesuffix(".npy") for name in archive.namelist() if name != f"{names[0]}.npy"]
+            array = stored_member(path, archive, f"{names[0]}.npy")
+        return array, dict.fromkeys(others, f"only the array {names[0]} is used")
+    if path.suffix.lower() != ".npy":
+        return None, {}
     load = partial(np.load, path, mmap_mode="r", allow_pickle=False)
     try:
         array = load()
     except (OSError, ValueError, EOFError):  # Reading the file as a table reports it.
-        return None
-    return StoredArray(array.shape, array.dtype, load) if array.ndim == 3 and array.size else None
+        return None, {}
+    return (StoredArray(array.shape, array.dtype, load) if array.ndim == 3 and array.size else None), {}
 
 
 def read_text_table(source: Source, file: File) -> TextTable:

@@ -1,7 +1,7 @@
 """Notes on how a folder of tables was read, for the user."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -48,6 +48,12 @@ def describe_windows(
         yield f"{format_count(number)} shorter than a window {agree(number, 'is', 'are')} not used (data.window)"
     if plan.stride is not None and (number := facts.get("unused", 0)):
         yield f"{format_count(number, 'row')} at the end of tables are in no window"
+
+
+def describe_omitted(left_out: Mapping[str, str]) -> Iterator[str]:
+    """Yield a note on the arrays of a file that are not used: name -> reason."""
+    if left_out:
+        yield f"left out: {format_names([*left_out])} ({next(iter(left_out.values()))})"
 
 
 def describe_clipping(

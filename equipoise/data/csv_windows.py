@@ -25,7 +25,7 @@ from equipoise.data._splits import check_held_out
 from equipoise.data._tables import MissingRule
 from equipoise.data._types import select_files, type_of
 from equipoise.data._window_decoder import WindowDecoder, open_tables, read_text_table
-from equipoise.data._window_notes import describe_blocks, describe_clipping, describe_windows
+from equipoise.data._window_notes import describe_blocks, describe_clipping, describe_omitted, describe_windows
 from equipoise.data._window_plans import LAYOUTS, RowMeaning, SampleKind, WindowOptions, WindowPlan, make_plan
 from equipoise.data._windows import WindowStream, split_windows, value_ranges
 from equipoise.errors import DataError, SettingError
@@ -177,6 +177,7 @@ class CsvWindows:
         untyped = [file.path for file in listed.files if types and not top_folder(file.path)]
         notes = (
             *splits,
+            *describe_omitted(listed.left_out),
             *result.notes,
             *plan.describe(),
             *resolved._notes(result, plan, untyped),

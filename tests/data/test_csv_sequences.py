@@ -10,6 +10,7 @@ import torch
 from equipoise.core import catalog
 from equipoise.data._windows import time_blocks
 from equipoise.errors import DataError, SettingError, UnknownNameError
+from equipoise.experiment.data_source import parse_data_source
 from equipoise.inference.sample_files import write_samples
 
 RANDOM = np.random.default_rng(4)
@@ -353,3 +354,47 @@ def test_files_shorter_than_a_window_are_counted(load):
     data = load(files)
     assert "1 file shorter than a window is not used (data.window)" in load.notes
     assert data.count("train") > 50
+
+
+def read_path(path, cache):
+    """Read a path as `equipoise train PATH` does."""
+    spec = parse_data_source(str(path))
+    assert spec.name == "csv_windows"
+    return catalog.build("data", spec.name, {**spec.options, "cache": str(cache)})
+
+
+def test_arrays_of_series_in_one_file(tmp_path):
+    """TimeGAN's x_train and x_test; channels first; nothing is dropped without a word."""
+    values = np.sin(np.arange(24) / 4 + np.arange(60)[:, None])[..., None]
+    np.savez(tmp_path / "a.npz", x_test=values[:7], x_train=values, y_train=np.arange(60))
+    data = read_path(tmp_path / "a.npz", tmp_path / "cache")
+    assert data.spec.shape == (1, 24)
+    assert data.count("train") + data.count("held_out") == 60
+    assert "left out: x_test, y_train (only the array x_train is used)" in [step.note for step in data.prepare()]
+    np.savez(tmp_path / "b.npz", data=np.repeat(values.transpose(0, 2, 1), 3, axis=1).astype(np.float32))
+    assert read_path(tmp_path / "b.npz", tmp_path / "cache").spec.shape == (3, 24)
+    np.save(tmp_path / "c.npy", np.repeat(values.transpose(0, 2, 1), 3, axis=1))
+    assert read_path(tmp_path / "c.npy", tmp_path / "cache").spec.shape == (3, 24)
+
+
+def test_arrays_of_images_are_no_series(tmp_path):
+    random = np.random.default_rng(0)
+    for name, shape in {"a": (20, 16, 16), "b": (20, 16, 16, 3), "c": (20, 3, 16, 16)}.items():
+        np.savez(tmp_path / f"{name}.npz", images=random.random(shape))
+        assert parse_data_source(str(tmp_path / f"{name}.npz")).name == "image_folder"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.dat", "a"])
+def test_numbers_in_text_files_are_tables(tmp_path, name):
+    rows = "\n".join(f"{np.sin(row / 5):.4f} {np.cos(row / 7):.3e}" for row in range(900))
+    (tmp_path / name).write_text(f"# two waves\n{rows}")
+    assert read_path(tmp_path / name, tmp_path / "cache").spec.shape == (2, 32)
+    (tmp_path / "words.txt").write_text("one of 3\n4 words\nfive\n" * 5)
+    assert parse_data_source(str(tmp_path / "words.txt")).name == "text_lines"
+
+
+def test_folder_of_text_files_of_numbers(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(12):
+        np.savetxt(tmp_path / "in" / f"{number}.txt", np.sin(np.arange(64) / 5 + number)[:, None])
+    assert read_path(tmp_path / "in", tmp_path / "cache").spec.shape == (1, 64)
