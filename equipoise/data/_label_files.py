@@ -1,4 +1,4 @@
-"""Label files next to images: dataset.json of StyleGAN, tables in CSV, TSV or JSON lines, and one file per image.
+"""Label files next to images: dataset.json of StyleGAN, tables (CSV, TSV, JSON lines, Parquet), one file per image.
 
 The columns of a table are recognised by content: one holds names of images, with or without folder and extension, and
 the others may be labels.
@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from equipoise.core.files import IMAGE_ENDINGS, ending
 from equipoise.core.printing import format_count, printable
+from equipoise.data._parquet import read_rows
 from equipoise.data._sources import LabelTable, Source
 from equipoise.errors import DataError
 
-TABLE_ENDINGS = (".csv", ".tsv", ".json", ".jsonl")
+TABLE_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 TEXT_NAMES = ("labels", "label", "annotations", "annotation", "train", "list", "image_class_labels", "images")
 """Names of .txt files that may be tables; others are texts."""
 MAX_SIZE = 2**28
@@ -120,13 +121,16 @@ def _read_table(source: Source, path: str, names: ImageNames) -> LabelTable:
             content = file.read(MAX_SIZE + 1)
         if len(content) > MAX_SIZE:
             return LabelTable(shown, {}, (f"larger than {MAX_SIZE // 2**20} MiB",))
-        text = _decode_text(content)
-        rows = list(_json_rows(text, path) if ending(path) in (".json", ".jsonl") else _csv_rows(text, names))
+        rows = read_rows(content) if ending(path) == ".parquet" else _text_rows(_decode_text(content), path, names)
     except (OSError, DataError, ValueError, csv.Error, RecursionError) as error:
         return LabelTable(shown, {}, (f"damaged: {printable(str(error))}",))
     if not rows:
         return LabelTable(shown, {}, ("it contains no labels",))
     return _match(rows, shown, path.rpartition("/")[0], names)
+
+
+def _text_rows(text: str, path: str, names: ImageNames) -> Sequence[Row]:
+    return list(_json_rows(text, path) if ending(path) in (".json", ".jsonl") else _csv_rows(text, names))
 
 
 def _decode_text(content: bytes) -> str:

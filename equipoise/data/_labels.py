@@ -236,3 +236,13 @@ def describe_classes(source: str, names: Sequence[str], counts: Mapping[str, int
     if count := sum(counts.values()) - sum(counts[name] for name in names):
         skipped = f"{format_count(count, 'image')} outside of these {agree(count, 'was', 'were')} skipped"
         yield f"{skipped}; classes = [] uses all images, without labels"
+
+
+def describe_other_classes(counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield how many validation images are of labels that no training image has. `counts`: of these labels."""
+    if count := sum(counts.values()):
+        listed = ", ".join(printable(name or "none") for name in sorted(counts)[:MAX_LISTED])
+        yield (
+            f"{format_count(count, 'validation image')} {agree(count, 'was', 'were')} skipped: no training image has "
+            f"{agree(count, 'its', 'their')} label ({listed}{', …' * (len(counts) > MAX_LISTED)})"
+        )

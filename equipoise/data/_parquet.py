@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
+from equipoise.core.files import IMAGE_ENDINGS, ending
 from equipoise.core.printing import printable
 from equipoise.data._files import File
 from equipoise.data._sources import PARQUET_COLUMNS, LabelTable, Source
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-IMAGE_COLUMNS = ("image", "img", "picture", "photo", "pixel_values", "jpg", "png")
+IMAGE_COLUMNS = ("image", "img", "images", "imgs", "picture", "photo", "pixel_values", "jpg", "png")
 """Names of columns of images, preferred in this order."""
 MAX_GROUPS = 2
 """Number of row groups that are kept in memory."""
@@ -125,6 +126,11 @@ def _image_column(file: "pq.ParquetFile", path: Path, key: str | None) -> str:
             raise DataError(f"{path} has no column of images '{key}'{nearest(key, names)}")
         return key
     preferred = [name for name in IMAGE_COLUMNS if name in names]
+    if paths := next((name for name in file.schema_arrow.names if not names and _holds_paths(file, name)), ""):
+        raise DataError(
+            f"{path}: the column {printable(paths)} holds paths of images, not images; give the folder that contains "
+            "both, and this file is read for labels"
+        )
     if not names:
         available = ", ".join(map(printable, file.schema_arrow.names))
         raise DataError(f"{path} has no column of images: {available}; it must hold the bytes of image files")
@@ -136,24 +142,36 @@ def _image_column(file: "pq.ParquetFile", path: Path, key: str | None) -> str:
     return preferred[0] if preferred else names[0]
 
 
+def _holds_paths(file: "pq.ParquetFile", name: str) -> bool:
+    """Return whether a column holds names of image files."""
+    batch = next(file.iter_batches(batch_size=1, columns=[name]), None)
+    value = batch.column(0)[0].as_py() if batch is not None and batch.num_rows else None
+    return isinstance(value, str) and ending(value) in IMAGE_ENDINGS
+
+
 def _may_hold_images(kind: "pa.DataType") -> bool:
-    """Return whether a column holds bytes, a structure with bytes, or nested lists of numbers."""
+    """Return whether a column holds bytes, a structure with bytes, lists of these, or nested lists of numbers."""
     import pyarrow as pa
 
     if pa.types.is_struct(kind):
         return any(kind.field(index).name == "bytes" for index in range(kind.num_fields))
     if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
         inner = kind.value_type
-        return bool(pa.types.is_list(inner) or pa.types.is_fixed_size_list(inner))
+        return bool(pa.types.is_list(inner) or pa.types.is_fixed_size_list(inner)) or _may_hold_images(inner)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def _image_bytes(value: object) -> bytes:
-    """Return the bytes of an image file: of a value, its field `bytes`, or nested lists as a .npy file."""
+    """Return the bytes of an image file: of a value, its field `bytes`, or nested lists as a .npy file.
+
+    Of several images in one row, the first.
+    """
+    if isinstance(value, list) and value and isinstance(value[0], bytes | dict):
+        value = value[0]
     content = value.get("bytes") if isinstance(value, dict) else value
     if isinstance(content, bytes):
         return content
-    if isinstance(content, list):
+    if isinstance(content, list) and content:
         return _array_bytes(content)
     if isinstance(value, dict) and value.get("path"):
         raise DataError("only the path of the image is stored, not the image")
@@ -180,12 +198,39 @@ def _label_columns(file: "pq.ParquetFile", images: str) -> dict[str, list[str]]:
     for column in file.schema_arrow:
         kind = column.type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        kind = kind.value_type if pa.types.is_list(kind) else kind
         is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-        if column.name != images and (is_text or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        is_number = pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_floating(kind)
+        if column.name != images and (is_text or is_number):
             values = file.read(columns=[column.name]).column(0).to_pylist()
+            if any(isinstance(value, list) and len(value) != 1 for value in values):
+                continue  # several labels, or numbers such as boxes and embeddings
+            values = [value[0] if isinstance(value, list) else value for value in values]
             labels = names.get(column.name, ())
             result[column.name] = [_label(value, labels) for value in values]
     return result
+
+
+def read_rows(content: bytes) -> list[dict[str, str]]:
+    """Return the rows of a Parquet file as text, without columns of bytes; of images stored as paths, these.
+
+    Raises DataError if the file is damaged, or pyarrow is not installed.
+    """
+    if find_spec("pyarrow") is None:
+        raise DataError("reading it needs pyarrow: pip install 'equipoise[parquet]'")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(BytesIO(content)) as file:
+            columns = _label_columns(file, "")
+            for column in file.schema_arrow:
+                if pa.types.is_struct(column.type) and column.type.get_field_index("path") >= 0:
+                    values = file.read(columns=[f"{column.name}.path"]).column(0).to_pylist()
+                    columns[column.name] = [str((value or {}).get("path") or "") for value in values]
+    except (OSError, pa.ArrowException) as error:
+        raise DataError("no Parquet file") from error
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _label(value: object, names: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ from equipoise.data._image_notes import format_notes
 from equipoise.data._image_sizes import default_size, own_size
 from equipoise.data._image_sources import open_images
 from equipoise.data._inspection import inspect_images
-from equipoise.data._labels import AUTO, describe_classes, natural_order
+from equipoise.data._labels import AUTO, describe_classes, describe_other_classes, natural_order
 from equipoise.data._pairs import ImageRows
 from equipoise.data._pixel_values import Layout
 from equipoise.data._sources import Source, open_folder
@@ -289,9 +289,11 @@ class ImageFolder:
     def _notes(self, images: AssignedImages) -> Iterator[str]:
         """Yield notes on the classes for the user."""
         if self.classes:
-            placements = (images.assignment.images[path] for path in images.cached.paths)
+            placements = [images.assignment.images[path] for path in images.cached.paths]
             counts = Counter(label for split, label in placements if split != "valid")
             yield from describe_classes(images.assignment.labels, self.classes, counts)
+            others = Counter(label for split, label in placements if split == "valid" and label not in counts)
+            yield from describe_other_classes(others)
         if count := images.count_leaks():
             total, verb = format_count(count, "validation image"), agree(count, "is", "are")
             yield f"{total} {verb} nearly identical to a training image: held-out figures look better than they are"

@@ -390,3 +390,10 @@ def test_attributes_of_1_and_minus_1_may_be_labels(folder, data):
     folder(flat() | {"list_attr.csv": "image_id,Smiling,Male\n" + rows})
     assert any("several columns of labels: Smiling, Male" in note for note in notes(data()))
     assert totals(data(label_column="Smiling").resolve()) == {"-1": 12, "1": 12}
+
+
+def test_validation_images_of_other_classes_are_reported(folder, data):
+    files = {f"{'train' if n < 16 else 'val'}/{'ab'[n % 2]}/{n}.png": n for n in range(20)}
+    folder(files | {f"val/c/{n}.png": n for n in range(20, COUNT)})
+    assert data().resolve().classes == ("a", "b")
+    assert "4 validation images were skipped: no training image has their label (c)" in notes(data())

@@ -497,3 +497,33 @@ def test_archives_in_archives(tmp_path, read):
     np.save(content, smooth(COUNT))
     write_zip(tmp_path / "b.zip", {"images.npy": content.getvalue()})
     assert len(pixels(read("b.zip").resolve())) == COUNT
+
+
+def test_parquet_of_lists_of_images_and_labels(tmp_path, read):
+    for name, images in (("a", [[each] for each in PICTURES]), ("b", [[{"bytes": each}] for each in PICTURES])):
+        table = pa.table({"images": images, "label": [[number % 2] for number in range(COUNT)]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        data = read(f"{name}.parquet").resolve()
+        assert pixels(data) == EXPECTED
+        assert data.classes == ("0", "1")
+    pq.write_table(
+        pa.table({"image": PICTURES, "label": [number % 2.0 for number in range(COUNT)]}), tmp_path / "c.parquet"
+    )
+    assert read("c.parquet").resolve().classes == ("0", "1")
+
+
+@pytest.mark.parametrize("form", ["text", "structure"])
+def test_parquet_of_paths_is_read_for_labels(tmp_path, read, form):
+    (tmp_path / "in").mkdir()
+    for number, content in enumerate(PICTURES):
+        (tmp_path / "in" / f"{number}.png").write_bytes(content)
+    names = [f"images/{number}.png" for number in range(COUNT)]
+    column = names if form == "text" else [{"bytes": None, "path": name} for name in names]
+    table = pa.table({"image": column, "label": ["ab"[number % 2] for number in range(COUNT)]})
+    pq.write_table(table, tmp_path / "in" / "train.parquet")
+    data = read("in").resolve()
+    assert data.classes == ("a", "b")
+    assert data.skipped() == {}
+    if form == "text":
+        with pytest.raises(DataError, match="the column image holds paths of images, not images; give the folder"):
+            read("in/train.parquet").resolve()
