@@ -85,5 +85,5 @@ def open_file(path: Path) -> Source:
 
 
 def open_folder(folder: Path, endings: Collection[str], *, junk: bool = False) -> Source:
-    """Return the files below a folder with one of these extensions; see :func:`~equipoise.data._files.list_files`."""
+    """Return the files below a folder with one of these extensions; see `list_files`."""
     return Source(folder, list_files(folder, endings, junk=junk), FolderStorage(folder))

@@ -69,8 +69,8 @@ class TextLines:
     def resolve(self) -> Self:
         """Return the data set with the full path, and with length, vocabulary and digest as read.
 
-        Raises DataError for a file that is empty, not text, of one line of which a share is held out, or changed since `digest` was computed; for
-        more words than `most`; for a word that is not in `words`.
+        Raises DataError for a file that is empty, not text, of one line of which a share is held out, or changed since
+        `digest` was computed; for more words than `most`; for a word that is not in `words`.
         """
         return self._parse()[0]
 
