@@ -37,8 +37,6 @@ IMAGE_KEYS = ("images", "image", "imgs", "img", "pictures", "x", "data", "sample
 FLAT_KEYS = frozenset({"images", "image", "imgs", "img", "pictures", "x", "data"})
 """Those that may be images although each one is a row of numbers."""
 LABEL_KEYS = ("labels", "label", "y", "targets", "target", "classes", "class", "arr_1")
-MAX_SHARDS = 2
-"""Number of .npz files whose arrays are kept in memory."""
 MAX_FILES = 64
 """Largest number of .npy files that may be the arrays of one set; more are one image each."""
 
@@ -68,10 +66,15 @@ class ArrayStorage:
 
 def open_array(path: Path) -> Source:
     """Return the rows of a .npy file (N, H, W), (N, H, W, C) or (N, C, H, W). Raises DataError for other files."""
-    stored = unflatten(stored_npy(path), is_named=False)
+    rows = stored_npy(path)
+    stored = unflatten(rows, is_named=False)
     if problem := images_problem(stored):
         raise DataError(f"{path} {problem}")
-    return _rows_of({"": stored}, path, path.stat().st_mtime_ns)
+    source = _rows_of({"": stored}, path, path.stat().st_mtime_ns)
+    if stored is rows:
+        return source
+    form = " x ".join(map(str, stored.shape[1:]))
+    return replace(source, notes=(f"each row of {rows.shape[1]:,} values is read as an image of {form}",))
 
 
 def open_archive_of_arrays(path: Path, key: str | None) -> Source:
@@ -87,51 +90,6 @@ def open_archive_of_arrays(path: Path, key: str | None) -> Source:
     except ERRORS as error:
         raise DataError(f"{path} is damaged, or no .npz file; save it again with numpy.savez") from error
     return _open_group(_unflatten_all(stored), path, path.stat().st_mtime_ns, key)
-
-
-@dataclass(frozen=True, slots=True)
-class ShardStorage:
-    """Rows of the arrays of several .npz files. The arrays of the last few files are in memory."""
-
-    shards: Mapping[str, ArrayStorage]
-    recent: list[str] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def open(self, path: str) -> BinaryIO:
-        """Return a row as a .npy file. Raises DataError if the array is damaged."""
-        name, _, rest = path.partition(".npz/")
-        name += ".npz"
-        with self.lock:
-            if name not in self.recent:
-                self.recent.append(name)
-                if len(self.recent) > MAX_SHARDS:
-                    self.shards[self.recent.pop(0)].loaded.clear()
-            return self.shards[name].open(rest)
-
-
-def open_shards_of_arrays(folder: Path, names: Sequence[str], key: str | None) -> Source | None:
-    """Return the rows of the arrays of images in several .npz files; None if every file is one image."""
-    files: list[File] = []
-    shards: dict[str, ArrayStorage] = {}
-    tables: list[LabelTable] = []
-    for name in names:
-        try:
-            source = open_archive_of_arrays(folder / name, key)
-        except DataError:
-            if not shards:  # The decoder says what is wrong with files of one image each.
-                return None
-            raise
-        if isinstance(source.storage, ArrayStorage):
-            shards[name] = source.storage
-        files += [file._replace(path=f"{name}/{file.path}") for file in source.files]
-        for table in source.tables:
-            columns = {
-                column: {f"{name}/{path}": value for path, value in values.items()}
-                for column, values in table.columns.items()
-            }
-            tables.append(replace(table, columns=columns))
-    notes = (f"images: {len(names):,} files of arrays",)
-    return replace(Source(folder, tuple(sorted(files)), ShardStorage(shards)), tables=tuple(tables), notes=notes)
 
 
 def is_archive_of_arrays(path: Path, members: Sequence[str]) -> bool:

@@ -47,6 +47,8 @@ DARK_BITS = 5
 """Images whose values use at most this number of bits are nearly black: 31 of 255."""
 BRIGHT = 240
 """Smallest value of an image, of 255, that is nearly white everywhere."""
+VALUE_STEP = 16
+"""Accuracy with which the range of the values of a set is known, of 255."""
 ONE_COLOUR = 2
 """Largest difference of the pixels of an image of a single colour, of 255: JPEG adds as much."""
 
@@ -90,9 +92,9 @@ def decode(content: bytes, target: ImageFormat) -> Decoded:
     """Decode an image file to (3, size, size), upright, composited on the background; the first of several pages.
 
     Facts, 0 or 1: `grey`, `not_square`, `enlarged`, `shrunk`, `transparent`, `pages`, `cut` (16 bits of which 8 are
-    read), `outside` (values beyond black and white), `one_colour`, and `up_to_N` (no value needs more than N bits).
-    Raises DataError with a short reason for content that is not an image, damaged, too large, not finite, or of a
-    number of channels or bits that is not read.
+    read), `outside` (values beyond black and white), `one_colour`, `up_to_N` (no value needs more than N bits),
+    `from_N`, `to_N` (the steps of VALUE_STEP with the smallest and the largest value).
+    Raises DataError with a short reason for content that is no image, damaged, too large, or of a kind that is unknown.
     """
     loaded = _load(content, target, halves=1)
     pixels = _pixels(loaded.planes, target)
@@ -276,7 +278,9 @@ def _value_facts(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> dic
     is_dark = pixels.dtype == np.uint8 and pixels.max() < 2**DARK_BITS  # such as masks of 0 and 1
     facts = {"one_colour": int(spread <= (0 if is_dark else ONE_COLOUR))}
     if pixels.dtype == np.uint8:
-        facts |= {f"up_to_{int(pixels.max()).bit_length()}": 1, "bright": int(pixels.min() >= BRIGHT)}
+        low, high = int(pixels.min()), int(pixels.max())
+        facts |= {f"up_to_{high.bit_length()}": 1, f"from_{low // VALUE_STEP}": 1, f"to_{high // VALUE_STEP}": 1}
+        facts["bright"] = int(low >= BRIGHT)
     return facts
 
 
@@ -299,8 +303,7 @@ def _from_16_bits(values: npt.NDArray[np.uint16]) -> Image.Image:
 
 def _square(picture: Image.Image, target: ImageFormat) -> Image.Image:
     """Resize an image to (size, size) pixels: cropped to the centre, padded with the background, or stretched."""
-    width, height = picture.size
-    size, shorter, longer = target.size, min(picture.size), max(picture.size)
+    (width, height), size, shorter, longer = picture.size, target.size, min(picture.size), max(picture.size)
     if target.fit == "crop":
         left, top = (width - shorter) / 2, (height - shorter) / 2
         return _resize(picture, (size, size), (left, top, left + shorter, top + shorter))

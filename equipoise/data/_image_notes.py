@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 from equipoise.core.printing import agree, format_count
-from equipoise.data._image_files import BRIGHT, DARK_BITS, ImageFormat
+from equipoise.data._image_files import BRIGHT, DARK_BITS, VALUE_STEP, ImageFormat
+
+LOW_CONTRAST = 64
+"""Range of the values of a set, of 255, below which its contrast is reported as little."""
 
 
 def format_notes(facts: Mapping[str, int], count: int, target: ImageFormat) -> Iterator[str]:
@@ -31,7 +34,7 @@ def format_notes(facts: Mapping[str, int], count: int, target: ImageFormat) -> I
 
 
 def _narrow_range_notes(facts: Mapping[str, int], count: int, target: ImageFormat) -> Iterator[str]:
-    """Yield a note if all images of 8 bits are nearly black or nearly white."""
+    """Yield a note if all images of 8 bits are nearly black or nearly white, or use few of the values in between."""
     if target.black is not None or not count or facts.get("one_colour", 0) == count:
         return
     used = [bits for bits in range(9) if facts.get(f"up_to_{bits}", 0)]
@@ -41,5 +44,16 @@ def _narrow_range_notes(facts: Mapping[str, int], count: int, target: ImageForma
             f"all images are nearly black: no value is above {highest} of 255; if they are label maps or use fewer "
             f"bits, set data.white={highest}"
         )
+        return
     if facts.get("bright", 0) == count:
         yield f"all images are nearly white: no value is below {BRIGHT} of 255; set data.black={BRIGHT}"
+        return
+    steps = range(256 // VALUE_STEP)
+    if sum(facts.get(f"from_{step}", 0) for step in steps) == count:
+        low = VALUE_STEP * min(step for step in steps if facts.get(f"from_{step}", 0))
+        high = VALUE_STEP * max(step for step in steps if facts.get(f"to_{step}", 0)) + VALUE_STEP - 1
+        if high - low < LOW_CONTRAST:
+            yield (
+                f"all images have little contrast: their values are from {low} to {high} of 255; to use the whole "
+                f"range, set data.black={low} data.white={high}"
+            )

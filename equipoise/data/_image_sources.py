@@ -24,12 +24,12 @@ from equipoise.core.files import (
 )
 from equipoise.core.printing import agree, format_count, printable
 from equipoise.data._archives import CompressedTarStorage, open_archive
+from equipoise.data._array_shards import open_shards_of_arrays
 from equipoise.data._array_sources import (
     is_archive_of_arrays,
     open_archive_of_arrays,
     open_array,
     open_folder_of_arrays,
-    open_shards_of_arrays,
 )
 from equipoise.data._files import File
 from equipoise.data._image_formats import ENDINGS, HEIF_ENDINGS

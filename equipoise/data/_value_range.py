@@ -144,7 +144,7 @@ def _whole_scale(statistics: ValueStatistics) -> ValueScale:
         depth = usual
     full = 2.0**depth - 1
     if high - low < NARROW * full and low > 0:
-        return ValueScale(low, high, f"only {(high - low) / full:.1%} of {depth} bits are used")
+        return ValueScale(low, high, f"only {_percent((high - low) / full)} of {depth} bits are used")
     return ValueScale(0.0, full, reason)
 
 
@@ -244,6 +244,11 @@ def _group_notes(statistics: ValueStatistics) -> Iterator[str]:
             f"{few:,} images use at most {low} bits and {many:,} use {high}, and all are scaled alike; if they come "
             "from different devices, convert them to one scale"
         )
+
+
+def _percent(share: float) -> str:
+    """Return a share with one digit that is not 0: 12.5%, 0.02%."""
+    return f"{share:.1%}" if share >= 0.001 else f"{100 * share:.1g}%"
 
 
 def _number(value: float) -> str:

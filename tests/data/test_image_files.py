@@ -358,3 +358,9 @@ def test_shrinking_and_slivers_are_reported():
     assert list(format_notes(facts, 1, EIGHT)) == [
         "all images are nearly white: no value is below 240 of 255; set data.black=240"
     ]
+    pale = random(SIDE, SIDE, high=4, dtype=np.uint8) + np.uint8(120)
+    facts = decode(saved(Image.fromarray(pale), "PNG"), EIGHT).facts
+    assert list(format_notes(facts, 1, EIGHT)) == [
+        "all images have little contrast: their values are from 112 to 127 of 255; to use the whole range, set "
+        "data.black=112 data.white=127"
+    ]

@@ -422,6 +422,7 @@ def test_images_as_rows_of_numbers(tmp_path, read, order, kind):
         np.savez(tmp_path / "a.npz", x_train=(rows / 255).astype(np.float32), y_train=np.arange(COUNT) % 2)
     data = read("a.npy" if kind == "npy" else "a.npz").resolve()
     assert data.classes == (() if kind == "npy" else ("0", "1"))
+    assert kind != "npy" or any("values is read as an image of" in note for note in notes(read("a.npy")))
     array = data._open()[1].cached.array
     actual = array if kind != "floats" else ((array + 1) * 127.5).round().byte()
     expected = np.repeat(images[..., :1], 3, axis=3) if order == "grey" else images
