@@ -153,6 +153,6 @@ def _read_record(path: Path) -> PlanRecord:
 def _read(path: Path) -> JsonContent:
     try:
         values: JsonContent = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}; restore it, or use another folder") from error
     return values

@@ -21,6 +21,7 @@ from equipoise.comparison.plan import Task
 from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSet
 from equipoise.core.metric import Metric, ReferenceSet
+from equipoise.errors import RunError
 from equipoise.evaluation.evaluate import evaluate
 from equipoise.evaluation.samples import generate_samples
 from equipoise.evaluation.subject import EvaluationRequest
@@ -125,13 +126,22 @@ def read_measurements(path: Path) -> list[Measurement]:
     """Read all measurements in order of steps. Of two with the same step (the run was resumed), the later one
     counts."""
     result = {}
-    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    for number, line in enumerate(lines, 1):
         if line.endswith(b"\n"):
-            values = json.loads(line)
-            value = None if values["value"] is None else float(values["value"])
-            also = {name: float(number) for name, number in values["also"].items()}
-            result[values["step"]] = Measurement(**{**values, "value": value, "also": also})
+            try:
+                measurement = _parse_measurement(line)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                raise RunError(f"{path}, line {number}, is not a measurement; delete that line") from error
+            result[measurement.step] = measurement
     return [result[step] for step in sorted(result)]
+
+
+def _parse_measurement(line: bytes) -> Measurement:
+    values = json.loads(line)
+    value = None if values["value"] is None else float(values["value"])
+    also = {name: float(number) for name, number in values["also"].items()}
+    return Measurement(**{**values, "value": value, "also": also, "step": int(values["step"])})
 
 
 def _to_json(value: float) -> float | str:

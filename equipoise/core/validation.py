@@ -6,6 +6,8 @@ converted: `repair = "yes"` is an error, not true.
 
 import math
 from collections.abc import Mapping
+from numbers import Integral
+from pathlib import Path
 from types import NoneType
 from typing import Literal, Union, get_args, get_origin
 
@@ -75,6 +77,20 @@ def check_type(name: str, value: object, hint: object) -> None:
             return
     words = [TYPE_WORDS[kind] for kind in kinds if kind in TYPE_WORDS] or [TYPE_WORDS[str]]
     raise SettingError(f"{name} = {_short(value)}: it must be {' or '.join(words)}, not {_kind_of(value)}")
+
+
+def whole_number(name: str, value: object) -> int:
+    """Return a whole number, also one of numpy, as an int. Raises SettingError for anything else, such as true."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise SettingError(f"{name} = {_short(value)}: it must be {TYPE_WORDS[int]}, not {_kind_of(value)}")
+    return int(value)
+
+
+def as_path(value: object, name: str) -> Path:
+    """Return a path, `~` expanded. Raises SettingError, naming it, for a value that is neither a text nor a Path."""
+    if not isinstance(value, str | Path):
+        raise SettingError(f"{name} must be a text or a Path, not {type(value).__name__}")
+    return Path(value).expanduser()
 
 
 def _alternatives(hint: object) -> tuple[object, ...]:

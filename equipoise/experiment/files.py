@@ -45,7 +45,7 @@ def load_experiment(path: Path) -> Experiment:
     except IsADirectoryError as error:
         run = path / EXPERIMENT_FILE
         raise SettingError(f"{path} is a folder; give a file{f', such as {run}' if run.is_file() else ''}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingError(f"{path} cannot be read as {'JSON' if is_json else 'TOML'}: {error}") from error
     if not isinstance(values, dict):
         raise SettingError(f"{path} is not a table of settings; give a TOML file, or the experiment.json of a run")

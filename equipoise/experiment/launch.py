@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from equipoise.core.events import Event, Finished
+from equipoise.core.validation import as_path
 from equipoise.errors import CheckpointError, RunError, SettingError, resume_command, shell_path, unwritable
 from equipoise.experiment.assembly import EVALUATIONS, assemble, check_schedules, seed_global_generators
 from equipoise.experiment.completion import check_data_location, complete, with_moved_data
@@ -39,7 +40,7 @@ def start(
 
     Raises EquipoiseError for an invalid experiment, before the folder is created.
     """
-    folder, experiment = as_path(folder), settle(experiment)
+    folder, experiment = as_path(folder, "the run folder"), settle(experiment)
     training = assemble(experiment, folder / CHECKPOINTS_FOLDER, interrupted)
     check_schedules(training)
     load_initial_weights(training, experiment)
@@ -59,6 +60,8 @@ def settle(experiment: Experiment, *, begin: float | None = None, reserved: floa
     that needs more memory than there is.
     """
     begin = time.monotonic() if begin is None else begin
+    if not isinstance(experiment, Experiment):
+        raise SettingError(f"the experiment must be an equipoise.Experiment, not {type(experiment).__name__}")
     if experiment.start_from:
         find_start(Path(experiment.start_from).expanduser())  # before the data are measured
     experiment = complete(experiment)
@@ -79,12 +82,12 @@ def resume(
     `data`: new location of the data, which must have the same content. Raises RunError if another process uses the run,
     or if its checkpoints or the weights that it starts from no longer exist.
     """
-    folder = as_path(folder)
+    folder = as_path(folder, "the run folder")
     run, experiment = Run(folder), load_run_experiment(folder)
     run.check_types()
     find_checkpoints(run)
     if data is not None:
-        experiment = with_moved_data(experiment, data)
+        experiment = with_moved_data(experiment, as_path(data, "data"))
     check_data_location(experiment, folder)
     if steps is not None:
         experiment = dataclasses.replace(
@@ -102,13 +105,6 @@ def resume(
         if steps is not None or data is not None:
             write_text(folder / EXPERIMENT_FILE, encode_json(experiment.to_json(), EXPERIMENT_FILE))
         yield from _record_events(training, log)
-
-
-def as_path(value: str | Path) -> Path:
-    """Return the path of a run folder. Raises SettingError for a value of another type."""
-    if not isinstance(value, str | Path):
-        raise SettingError(f"the run folder must be a text or a Path, not {type(value).__name__}")
-    return Path(value).expanduser()
 
 
 def find_checkpoints(run: Run) -> list[Path]:

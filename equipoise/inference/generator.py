@@ -13,6 +13,7 @@ from equipoise.core import validation
 from equipoise.core.data import DataSpec
 from equipoise.core.model import Model
 from equipoise.errors import SettingError, UnknownNameError
+from equipoise.experiment.declaration import to_python
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import build_data, build_recipe
 from equipoise.inference.own_size import apply_at_own_size
@@ -54,16 +55,20 @@ class Generator:
         class in turn. `truncation` T > 0: latents within [-T, T], closer to the mean sample and less diverse (Brock
         2019). Raises SettingError for a number out of range, UnknownNameError for a name that does not exist.
         """
-        return self.generate(self.latents(count, truncation=truncation, seed=seed), self.labels(count, label))
+        latents = self.latents(count, truncation=truncation, seed=seed)
+        return self.generate(latents, self.labels(len(latents), label))
 
     def latents(self, count: int, *, truncation: float | None = None, seed: int = 0) -> Tensor:
         """Draw latents (count, ...), float32. Latent k of a seed is the same for every `count`.
 
         Raises SettingError for a count or truncation that is not positive, and for an invalid seed.
         """
+        count, seed = validation.whole_number("count", count), validation.whole_number("seed", seed)
         if not 1 <= count <= MAX_COUNT:
             raise SettingError(f"count = {count}: it must be at {'least 1' if count < 1 else f'most {MAX_COUNT:,}'}")
         validation.check_seeds(seed=seed)
+        validation.check_type("truncation", to_python(truncation, float), float | None)
+        truncation = None if truncation is None else float(truncation)
         if truncation is not None and not truncation > 0:
             raise SettingError(f"truncation = {truncation:g}: it must be above 0; use a value such as 1")
         source = torch.Generator().manual_seed(seed)
@@ -146,6 +151,8 @@ class Generator:
         that does not translate images in this direction, and for images of another shape.
         """
         model = self.model
+        if not isinstance(images, Tensor):
+            raise SettingError(f"images must be a tensor (N, C, H, W), not {type(images).__name__}; convert them")
         shape = self.spec.shape if back else model.source
         if model.source is None or shape is None or (back and model.reverse is None):
             raise SettingError(f"{model.name} was not trained to translate images{' back' if back else ''}")

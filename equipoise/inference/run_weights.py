@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from equipoise.core.validation import as_path, whole_number
 from equipoise.errors import CheckpointError, SettingError, shell_path
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, EventLine, Run
 from equipoise.training import checkpoint
@@ -66,7 +67,7 @@ class BestStep:
 
 def find_run(path: str | Path) -> tuple[Run, int | None]:
     """Return the run of a path, RUN or RUN/checkpoints/step-N, and the step of the latter; None for the former."""
-    folder = Path(path)
+    folder = as_path(path, "the run folder")
     match = re.fullmatch(r"step-0*(\d+)", folder.name)
     if not match or (folder / EXPERIMENT_FILE).exists():
         return Run(folder), None
@@ -107,6 +108,10 @@ def select_weights(path: str | Path, step: StepChoice | None = None) -> RunWeigh
     SettingError if path and `step` contradict each other.
     """
     run, path_step = find_run(path)
+    if isinstance(step, str):
+        step = parse_step(step)
+    elif step is not None:
+        step = whole_number("step", step)
     if not (run.folder / EXPERIMENT_FILE).exists():
         run.experiment()  # raises the error of a folder that is not a run
     if path_step is not None:

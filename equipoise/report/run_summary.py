@@ -102,7 +102,7 @@ def rerun_command(experiment: JsonObject) -> str:
         _pair_flag("--option", _prefixed("", model_options, omit=MODEL_FLAGS)),
         _pair_flag("--option", _prefixed("controller.", controller_options) | _prefixed("metric.", metric_options)),
         _pair_flag("--set", {**to_mapping(experiment.get("knobs")), **schedules}),
-        ["--freeze", *frozen] if frozen else [],
+        ["--freeze", *map(str, frozen)] if isinstance(frozen, list) and frozen else [],
         [word for name in LIMIT_FLAGS for word in _flag(name, experiment.get(name))]
         + _switches(experiment)
         + start_from,

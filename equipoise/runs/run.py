@@ -56,7 +56,7 @@ class Run:
             raise RunError(_not_a_run(self.folder)) from error
         except NotADirectoryError as error:
             raise RunError(f"{self.folder} is not a run: it is a file; give the run folder") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{path} cannot be read: {error}; restore the original file") from error
         if not isinstance(values, dict):
             raise RunError(f"{path} is not a table of settings; restore the original file")
@@ -106,7 +106,7 @@ class Run:
                 line = json.loads(text)
                 if not isinstance(line["event"], str) or not isinstance(line["step"], int):
                     raise TypeError("an event has a name and a number of steps")
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise RunError(f"{path}, line {number}, is not an event; delete that line") from error
             yield migrate_event(line)
 

@@ -95,7 +95,7 @@ def read(path: Path) -> Checkpoint:
     try:
         values = json.loads((path / STATE).read_text())
         version = values["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path.name}/{STATE} cannot be read; {remedy}") from error
     if not isinstance(version, int) or version > FORMAT:
         raise CheckpointError(

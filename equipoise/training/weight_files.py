@@ -62,7 +62,7 @@ def read_weights(path: Path) -> FinalWeights:
         tensors = load(content)  # in any order
         ordered = {name: tensors[name] for name in header if name != METADATA}
         return FinalWeights(ordered, step, int(str(metadata.get("last_step", step))))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         _raise_damaged(path, "it cannot be read", error)
 
 
@@ -74,7 +74,7 @@ def read_steps(path: Path) -> tuple[int, int]:
             metadata = json.loads(file.read(min(size, path.stat().st_size)))[METADATA]
         step = int(metadata["step"])
         return step, int(metadata.get("last_step", step))
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         _raise_damaged(path, "it cannot be read", error)
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from equipoise.comparison import execution, measurements, plan_runs
 from equipoise.comparison.folder import ComparisonFolder, create_or_open
-from equipoise.comparison.measurements import CostClock, ReportedMetric
+from equipoise.comparison.measurements import CostClock, ReportedMetric, read_measurements
 from equipoise.comparison.plan import ComparisonPlan
+from equipoise.errors import RunError
 
 LONG = 1000.0
 
@@ -70,3 +71,10 @@ def test_measurements_are_not_charged(
     assert 12 <= recorded[-1].cpu < LONG / 2
     assert 12 <= recorded[-1].seconds < LONG / 2
     assert sorted(one.cpu for one in recorded) == [one.cpu for one in recorded]
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}", "null", "[" * 9999])
+def test_damaged_line_is_reported(tmp_path: Path, line: str) -> None:
+    (tmp_path / "measurements.jsonl").write_text(f"{line}\n")
+    with pytest.raises(RunError, match=r"measurements\.jsonl, line 1, is not a measurement; delete that line"):
+        read_measurements(tmp_path / "measurements.jsonl")

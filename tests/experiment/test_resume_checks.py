@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,3 +178,15 @@ def test_signal_during_an_evaluation_aborts_it() -> None:
         signal.signal(signal.SIGINT, before)
     with abortable(never_interrupted):
         pass
+
+
+def test_arguments_of_other_types_are_refused(trained: Path, tmp_path: Path) -> None:
+    table: Any = {"data": "ring"}
+    number: Any = 3
+    with pytest.raises(SettingError, match=r"must be an equipoise\.Experiment, not dict"):
+        next(launch.start(table, tmp_path / "new"))
+    with pytest.raises(SettingError, match="the run folder must be a text or a Path, not int"):
+        next(launch.resume(number))
+    with pytest.raises(SettingError, match="data must be a text or a Path, not int"):
+        next(launch.resume(trained, data=number))
+    assert not (tmp_path / "new").exists()

@@ -1,6 +1,7 @@
 """Sampling: sample k of a seed at every count, and classes by name."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 import equipoise
+from equipoise import load
 from equipoise.core.data import DataSpec
 from equipoise.core.tokens import Vocabulary
 from equipoise.errors import SettingError, UnknownNameError
@@ -82,7 +84,7 @@ def test_names_of_classes_never_lead_out_of_the_folder(generator) -> None:
 
 
 def test_one_sample_is_one_picture(call, trained: Path) -> None:
-    assert call("sample", trained, "--count", 1, "--out", "a.png", "--label", "3")[:2] == (0, "1 samples: a.png\n")
+    assert call("sample", trained, "--count", 1, "--out", "a.png", "--label", "3")[:2] == (0, "1 sample: a.png\n")
     with Image.open("a.png") as picture:
         assert picture.size == (16, 16)
     assert call("sample", trained, "--count", 1, "--out", "a.csv")[0] == 0
@@ -104,3 +106,38 @@ def test_folders_are_checked_before_anything_is_written(call, trained: Path) -> 
 
 def test_load_takes_strings(trained: Path) -> None:
     assert equipoise.load(str(trained)).step == equipoise.load(trained, "last").step == 12
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"count": "2"}, "count = '2': it must be a whole number, not a text"),
+        ({"count": True}, "count = True: it must be a whole number, not true or false"),
+        ({"count": 2.0}, "count = 2.0: it must be a whole number, not a decimal number"),
+        ({"count": 2, "seed": 1.5}, "seed = 1.5: it must be a whole number"),
+        ({"count": 2, "truncation": "1"}, "truncation = '1': it must be a number, not a text"),
+    ],
+)
+def test_wrong_types_name_the_argument(trained: Path, values: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        load(trained).sample(**values)
+
+
+def test_numbers_of_numpy_are_accepted(trained: Path) -> None:
+    generator = load(str(trained), np.int64(12))
+    assert torch.equal(
+        generator.sample(np.int64(2), seed=np.uint8(3), truncation=np.float32(0.5), label=np.int64(3)),
+        generator.sample(2, seed=3, truncation=0.5, label=3),
+    )
+
+
+@pytest.mark.parametrize("folder", [b"run", None, 3])
+def test_folder_of_another_type_is_refused(folder: Any) -> None:
+    with pytest.raises(SettingError, match="the run folder must be a text or a Path, not"):
+        load(folder)
+
+
+@pytest.mark.parametrize(("step", "words"), [("x", "there is no step 'x'"), (1.5, "step = 1.5"), ([1], "not a list")])
+def test_step_of_another_type_is_refused(trained: Path, step: Any, words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        load(trained, step)

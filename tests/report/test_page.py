@@ -182,6 +182,7 @@ def test_rerun_command_has_all_flags() -> None:
     assert "--stop-at-equilibrium" in parts
     assert "--device" not in parts
     assert rerun_command({}) == "equipoise train DATA"
+    assert rerun_command({"freeze": 3}) == "equipoise train DATA"
 
 
 TINY = ("digits", "--model", "dcgan", "--option", "width=4", "latent_dim=6", "--image-size", "16", "--steps", "12")

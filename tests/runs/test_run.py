@@ -205,6 +205,7 @@ def test_invalid_experiment_is_reported(folder: Path, tmp_path: Path) -> None:
         Run(tmp_path).experiment()
     for text, message in (
         ("{", "cannot be read: .*; restore the original file"),
+        ("[" * 9999, "cannot be read: .*; restore the original file"),
         ("[]", "is not a table of settings; restore the original file"),
     ):
         (folder / "experiment.json").write_text(text)

@@ -94,7 +94,9 @@ def test_changed_byte_is_reported(tmp_path: Path, place: int) -> None:
     assert_damaged(path.parent, TENSORS)
 
 
-@pytest.mark.parametrize("text", ["", "{", "null", "[]", "3", '"state"', "{}", '{"format": 1}', '{"step": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "[]", "3", '"state"', "{}", '{"format": 1}', '{"step": 1}', "[" * 9999]
+)
 def test_invalid_state_is_reported(tmp_path: Path, text: str) -> None:
     path = saved(tmp_path)
     (path / STATE).write_text(text)
