@@ -68,9 +68,12 @@ def describe_clipping(
         yield f"{share:.2%} of the numbers lie outside {text} and are clipped (low, high)"
 
 
-def describe_blocks(split: tuple[Sequence[int], Sequence[int]], total: int) -> str:
-    """Describe a split of `total` windows, which may overlap, into training and held-out windows."""
-    train, held_out = map(len, split)
-    text = f"{held_out:,} of {total:,} windows are held out, in blocks of time"
-    unused = total - train - held_out
+def describe_blocks(split: tuple[Sequence[int], Sequence[int]], paths: Sequence[str]) -> str:
+    """Describe a split of windows, which may overlap, of the recordings `paths`, into training and held-out windows."""
+    train, held_out = split
+    shared = {paths[row] for row in train} & {paths[row] for row in held_out}
+    whole = f"all of {format_count(len({paths[row] for row in held_out}))}"
+    what = "in blocks of time" if shared else whole
+    text = f"{len(held_out):,} of {len(paths):,} windows are held out, {what}"
+    unused = len(paths) - len(train) - len(held_out)
     return f"{text}; {unused:,} others that overlap them are not used" if unused else text

@@ -1,6 +1,7 @@
 """Windows of numbers in [-1, 1]: splits, scales, and streams."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -106,12 +107,14 @@ def split_windows(result: CachedFolder, plan: WindowPlan, share: float) -> tuple
 
 
 def split_recordings(result: CachedFolder, length: int, stride: int, share: float) -> tuple[list[int], list[int]]:
-    """Split the windows of recordings, of `length` and one every `stride`: whole recordings, if there are at least ten.
+    """Split the windows of recordings, of `length` and one every `stride`.
 
-    Otherwise blocks of time of each recording are held out; training windows that overlap them are not used.
+    Whole recordings are held out if there are at least ten, or if they are so short that one window of each would be
+    twice the share. Otherwise blocks of time of each are; training windows that overlap them are not used.
     """
-    recordings = len(set(result.paths))
-    if recordings >= MIN_FILES or recordings == len(result.paths):
+    counts = Counter(result.paths).values()
+    smallest = sum(max(1, round(share * count)) for count in counts)
+    if len(counts) >= MIN_FILES or (len(counts) > 1 and smallest >= 2 * max(1, share * len(result.paths))):
         return split_by_digest(result.digests, share)
     gap = math.ceil(length / stride) - 1
     train: list[int] = []

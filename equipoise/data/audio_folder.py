@@ -14,11 +14,10 @@ from typing import Self
 import numpy as np
 import torch
 
-from equipoise.core.data import DataSpec, MelSettings, Preparation, SoundFormat, Split, Suggestion
+from equipoise.core.data import DataSpec, MelSettings, Preparation, SoundFormat, Split, Suggestion, exhaust
 from equipoise.core.files import SOUND_ENDINGS
 from equipoise.core.printing import format_count, printable
 from equipoise.data._cache import CachedFolder, Decoding, changed_cache, check_unchanged, decode_source, open_cached
-from equipoise.data._files import MIN_HELD_OUT, exhaust
 from equipoise.data._sounds import (
     Representation,
     SoundDecoder,
@@ -29,7 +28,7 @@ from equipoise.data._sounds import (
     sample_rate_note,
 )
 from equipoise.data._sources import open_file, open_folder
-from equipoise.data._splits import check_held_out
+from equipoise.data._splits import MIN_HELD_OUT, check_held_out
 from equipoise.data._types import select_files, type_of
 from equipoise.data._window_notes import describe_blocks
 from equipoise.data._windows import WindowStream, split_recordings
@@ -223,10 +222,10 @@ class AudioFolder:
         if number := facts["silent"]:
             yield f"{format_count(number, 'window')} silent"
         if number := facts["unused"]:
-            yield f"{number / rate:.3g} s at the ends of files are in no window"
+            yield f"{number / rate:.3g} s at the ends of files are in no window (data.stride)"
         files = len(set(result.paths))
         if self.held_out and files < len(result.paths) and files < 10:
-            yield describe_blocks(self._split(result), len(result.array))
+            yield describe_blocks(self._split(result), result.paths)
 
 
 def _mel_key(mel: MelSettings) -> list[int]:

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equipoise.core.data import DataSpec, Preparation, Split, Suggestion, TableLayout
+from equipoise.core.data import DataSpec, Preparation, Split, Suggestion, TableLayout, exhaust
 from equipoise.core.printing import printable
 from equipoise.data._cache import CachedFolder, Decoding, changed_cache, check_unchanged, decode_source, open_cached
 from equipoise.data._columns import ColumnSelection
-from equipoise.data._files import MIN_HELD_OUT, exhaust, top_folder
+from equipoise.data._files import top_folder
 from equipoise.data._scales import RangeRule, choose_bounds, single_bound
 from equipoise.data._sources import Source
-from equipoise.data._splits import check_held_out
+from equipoise.data._splits import MIN_HELD_OUT, check_held_out
 from equipoise.data._tables import MissingRule
 from equipoise.data._types import select_files, type_of
 from equipoise.data._window_decoder import WindowDecoder, open_tables, read_text_table
@@ -289,7 +289,7 @@ class CsvWindows:
         """Yield notes on the windows of the resolved data set."""
         yield from describe_windows(result, plan, self.types or (), untyped)
         if plan.stride is not None and self.held_out:
-            yield describe_blocks(self._split(result), len(result.array))
+            yield describe_blocks(self._split(result), result.paths)
 
     def _notes_on_range(self, resolved: Self, result: CachedFolder) -> Iterator[str]:
         """Yield a note on numbers that are clipped, if the user set the range."""

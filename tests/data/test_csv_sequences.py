@@ -398,3 +398,15 @@ def test_folder_of_text_files_of_numbers(tmp_path):
     for number in range(12):
         np.savetxt(tmp_path / "in" / f"{number}.txt", np.sin(np.arange(64) / 5 + number)[:, None])
     assert read_path(tmp_path / "in", tmp_path / "cache").spec.shape == (1, 64)
+
+
+def test_short_recordings_are_held_out_as_wholes(tmp_path):
+    """One window of each of six files of two would be half of the data."""
+    (tmp_path / "in").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(6):
+        np.savetxt(tmp_path / "in" / f"{number}.csv", random.normal(size=(130, 1)))
+    options = {"folder": str(tmp_path / "in"), "cache": str(tmp_path / "cache"), "window": 64, "stride": 64}
+    data = catalog.build("data", "csv_windows", options)
+    assert data.count("held_out") == 2
+    assert "2 of 12 windows are held out, all of 1 file" in [step.note for step in data.prepare()]
