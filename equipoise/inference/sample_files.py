@@ -33,8 +33,8 @@ def write_samples(
     one table; images and sequences with the rows and columns, the header and the unit of the data's own tables: one
     table each, several of them only into a folder, or one table if each row of the data is a sample. txt: one sentence
     per line. wav: sound, one file each. `format` None: by the extension of `path`; in a folder wav for sound, png for
-    images, csv for points and sequences, txt for sentences. `subfolders`: of each sample with its own file in a folder;
-    empty for none. Raises SettingError if these samples cannot be written in that format, RunError if a file exists and
+    images, csv for points and sequences, txt for sentences. `subfolders`: of each sample in a folder; empty for none.
+    Raises SettingError if these samples cannot be written in that format, RunError if a file exists and
     `force` is not set.
     """
     resolved = _resolve_format(path, spec, format, len(samples))
@@ -46,7 +46,7 @@ def write_samples(
         return path
     names = _folder_names(len(array), resolved, spec, subfolders)
     check_overwrite([path / name for name in names], force=force)
-    for name, content in zip(names, _folder_contents(array, resolved, spec), strict=True):
+    for name, content in zip(names, _folder_contents(array, resolved, spec, subfolders), strict=True):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path / name, content)
     return path
@@ -127,18 +127,25 @@ def _folder_names(count: int, format: SampleFormat, spec: DataSpec, subfolders: 
     """Return the name of each file of a folder."""
     if not _is_split(spec) or format == "npy":
         table = "series.csv" if spec.is_sequence else "points.csv"
-        return [{"csv": table, "txt": "sentences.txt"}.get(format, "samples.npy")]
+        name = {"csv": table, "txt": "sentences.txt"}.get(format, "samples.npy")
+        return [f"{folder}/{name}" for folder in dict.fromkeys(subfolders)] or [name]
     prefixes = [f"{folder}/" for folder in subfolders] or [""] * count
     return [f"{prefix}{number:06d}.{format}" for number, prefix in enumerate(prefixes)]
 
 
-def _folder_contents(array: SampleArray, format: SampleFormat, spec: DataSpec) -> Iterator[bytes]:
+def _folder_contents(
+    array: SampleArray, format: SampleFormat, spec: DataSpec, subfolders: Sequence[str]
+) -> Iterator[bytes]:
     """Yield the content of each file of a folder."""
-    if not _is_split(spec) or format == "npy":
+    if _is_split(spec) and format != "npy":
+        for image in array:
+            yield _encode_all(image[None], format, spec)
+    elif subfolders:
+        for folder in dict.fromkeys(subfolders):
+            rows = [row for row, name in enumerate(subfolders) if name == folder]
+            yield _encode_all(array[rows], format, spec)
+    else:
         yield _encode_all(array, format, spec)
-        return
-    for image in array:
-        yield _encode_all(image[None], format, spec)
 
 
 def _table_csv(array: SampleArray, spec: DataSpec) -> bytes:

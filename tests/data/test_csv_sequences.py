@@ -410,3 +410,13 @@ def test_short_recordings_are_held_out_as_wholes(tmp_path):
     data = catalog.build("data", "csv_windows", options)
     assert data.count("held_out") == 2
     assert "2 of 12 windows are held out, all of 1 file" in [step.note for step in data.prepare()]
+
+
+def test_series_of_classes_are_written_to_a_table_of_each_class(load, tmp_path):
+    series = np.sin(np.arange(32) / 5 + np.arange(40)[:, None])
+    data = load({"a.csv": np.concatenate([np.arange(40)[:, None] % 2, series], axis=1)})
+    samples = torch.zeros(4, 1, 32) + torch.tensor([0.0, 0.5, 0.0, 0.5])[:, None, None]
+    write_samples(samples, tmp_path / "out", data.spec, "csv", subfolders=["0", "1", "0", "1"])
+    first, second = (np.loadtxt(tmp_path / "out" / name / "series.csv", delimiter=",") for name in ("0", "1"))
+    assert first.shape == second.shape == (2, 32)
+    assert (second > first).all()
