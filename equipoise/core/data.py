@@ -1,14 +1,15 @@
 """Types of data sets: batches, the description of a sample, and the interface of a data set."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, device
 
 from equipoise.core.tokens import SentenceDistribution, Vocabulary
 
+T = TypeVar("T")
 Split = Literal["train", "held_out"]
 
 Bound = float | tuple[float, ...]
@@ -189,6 +190,16 @@ class Preparation:
     done: int
     total: int
     note: str | None = None
+
+
+def exhaust(preparation: Generator[Preparation, None, T]) -> T:
+    """Run a preparation to its end, and return its result."""
+    while True:
+        try:
+            next(preparation)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 class NoPreparation:

@@ -5,20 +5,14 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from equipoise.core.data import Preparation
 from equipoise.core.files import find_files
 from equipoise.core.printing import MAX_LISTED, format_count, format_more, format_names, printable
 from equipoise.errors import DataError
-
-T = TypeVar("T")
-
-MIN_HELD_OUT = 10
-"""Smallest number of held-out samples for which a data set suggests a metric: with fewer, it is mostly noise."""
 
 
 class File(NamedTuple):
@@ -142,16 +136,6 @@ def report_write_errors(cache: Path) -> Iterator[None]:
                 f"no permission to write to the cache {cache}; choose another folder with --option data.cache=FOLDER"
             ) from error
         raise DataError(f"cannot write to the cache {cache}: {error.strerror or error}") from error
-
-
-def exhaust(preparation: Generator[Preparation, None, T]) -> T:
-    """Run a preparation to its end, and return its result."""
-    while True:
-        try:
-            next(preparation)
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
 
 def file_checksum(path: Path) -> int:

@@ -126,15 +126,17 @@ def _reason(suffix: str, *, nested: bool = False) -> str:
 
 def _open_folder(folder: Path, key: str | None) -> Source:
     """Return the images in a folder: its image files, its arrays, or those in its archives or Parquet files."""
+    listed, broken = [], {}
     try:
-        listed = [
-            File(path, status.st_size, status.st_mtime_ns)
-            for path, entry in find_files(str(folder))
-            for status in (entry.stat(),)
-        ]
+        for path, entry in find_files(str(folder), broken=True):
+            if entry.is_file():
+                status = entry.stat()
+                listed.append(File(path, status.st_size, status.st_mtime_ns))
+            else:
+                broken[path] = "a link that leads nowhere"
     except OSError as error:
         raise DataError(f"cannot read {error.filename or folder}: {error.strerror or error}") from error
-    everything = Source(folder, tuple(sorted(listed)), FolderStorage(folder))
+    everything = Source(folder, tuple(sorted(listed)), FolderStorage(folder), broken)
     source = select_images(everything)
     kinds = Counter(_kind(file.path) for file in everything.files)
     arrays = [file for file in source.files if ending(file.path) in ARRAY_ENDINGS]
@@ -170,7 +172,7 @@ def _kind(path: str) -> str:
 def _open_parts(folder: Source, kind: str, key: str | None) -> Source:
     """Return the images in the archives or Parquet files of a folder."""
     names = [file.path for file in folder.files if _kind(file.path) == kind]
-    left_out = {
+    left_out = {**folder.left_out} | {
         file.path: f"next to {'Parquet files' if kind == 'parquet' else 'archives'}" if is_listed else _reason(suffix)
         for file in folder.files
         if _kind(file.path) != kind

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from equipoise.core.data import exhaust
 from equipoise.core.files import ending
 from equipoise.core.inspection import InspectedImage, Inspection
 from equipoise.data import _cache
 from equipoise.data._assignment import Assignment
 from equipoise.data._cache import CachedFolder, Decoding
-from equipoise.data._files import exhaust
 from equipoise.data._image_files import ImageFormat
 from equipoise.data._image_notes import format_notes
 from equipoise.data._image_sizes import read_size

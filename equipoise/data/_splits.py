@@ -13,6 +13,8 @@ SPLIT_WORDS: dict[str, SplitName] = {
     **dict.fromkeys(("test", "testing", "testset", "tst"), "test"),
 }
 """Words for the splits of data sets that others have divided; tests are never trained on."""
+MIN_HELD_OUT = 10
+"""Smallest number of held-out samples for which a data set suggests a metric: with fewer, it is mostly noise."""
 DOMAIN = re.compile(r"(train|test|valid|val)([AB])")
 """Folders of unpaired data sets, as of CycleGAN (Zhu et al. 2017): trainA, trainB, testA, testB."""
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from equipoise.core.data import Preparation
+from equipoise.core.data import Preparation, exhaust
 from equipoise.data import _translation_images
-from equipoise.data._files import exhaust
 from equipoise.data._image_files import Background, Fit, ImageFormat, check_shape
 from equipoise.data._pictures import Pictures, open_pictures
 from equipoise.data._pixel_values import Layout

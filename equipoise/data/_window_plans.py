@@ -23,7 +23,8 @@ from equipoise.data._columns import (
     named_positions,
     text_kind,
 )
-from equipoise.data._tables import REMEDY, MissingRule, NumberTable, TextTable, to_numbers
+from equipoise.data._table_text import REMEDY
+from equipoise.data._tables import MissingRule, NumberTable, TextTable, to_numbers
 from equipoise.errors import DataError, SettingError
 
 RowMeaning = Literal["time", "series", "channels"]

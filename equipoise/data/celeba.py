@@ -1,7 +1,7 @@
 """CelebA: 202,599 photographs of celebrity faces, aligned by their eyes.
 
 Liu, Luo, Wang and Tang 2015, "Deep Learning Face Attributes in the Wild"; for non-commercial research only, no
-redistribution. The authors distribute it through Google Drive, so a local copy is needed: see docs/data.md.
+redistribution. The authors distribute it through Google Drive, so a local copy is needed: see docs/reference/data.md.
 """
 
 import dataclasses
@@ -18,12 +18,12 @@ from typing import Self
 
 import torch
 
-from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
+from equipoise.core.data import DataSpec, Preparation, Split, Suggestion, exhaust
 from equipoise.data import _cache, _download
 from equipoise.data._arrays import ImageStream
 from equipoise.data._cache import CachedFolder, Decoding
 from equipoise.data._decoding import Decoded
-from equipoise.data._files import File, content_digest, exhaust, report_write_errors
+from equipoise.data._files import File, content_digest, report_write_errors
 from equipoise.data._image_files import ImageFormat, decode
 from equipoise.data._sources import open_folder
 from equipoise.errors import DataError, SettingError

@@ -1,7 +1,7 @@
 """CIFAR-10: 60,000 small photographs in ten classes.
 
 Alex Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images"; no licence is stated. The binary version
-is read, from a local copy or downloaded on first use, never the pickled one: see docs/data.md.
+is read, from a local copy or downloaded on first use, never the pickled one: see docs/reference/data.md.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Fashion-MNIST: 70,000 images of clothing in ten classes, in the format of MNIST.
 
 Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747; Zalando SE, MIT licence. Read from a local copy, or downloaded on first
-use: see docs/data.md.
+use: see docs/reference/data.md.
 """
 
 import dataclasses

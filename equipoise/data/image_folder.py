@@ -3,7 +3,7 @@
 PNG, JPEG, WebP, BMP, TIFF, GIF, HEIC and others, also in .zip or .tar, WebDataset shards, arrays (.npy, .npz), and
 Parquet files as of Hugging Face. Folders called train, valid and test are splits; labels are read from label files or
 subfolders. Images are decoded once into a cache next to the runs, and memory-mapped from there; your files are never
-modified. Check the licence of your images. See docs/data.md.
+modified. Check the licence of your images. See docs/reference/data.md.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from typing import Self
 
 import torch
 
-from equipoise.core.data import DataSpec, Preparation, Split, Stream, Suggestion
+from equipoise.core.data import DataSpec, Preparation, Split, Stream, Suggestion, exhaust
 from equipoise.core.inspection import Inspection
 from equipoise.core.printing import agree, format_count
 from equipoise.data import _cache
@@ -31,7 +31,6 @@ from equipoise.data._assignment import (
     save_assignment,
 )
 from equipoise.data._cache import CachedFolder
-from equipoise.data._files import MIN_HELD_OUT, exhaust
 from equipoise.data._image_files import TASK, Background, Fit, ImageFormat, check_shape, decoding_key, image_decoding
 from equipoise.data._image_notes import format_notes
 from equipoise.data._image_sizes import default_size, own_size
@@ -41,7 +40,7 @@ from equipoise.data._labels import AUTO, describe_classes, describe_other_classe
 from equipoise.data._pairs import ImageRows
 from equipoise.data._pixel_values import Layout
 from equipoise.data._sources import Source, open_folder
-from equipoise.data._splits import check_held_out
+from equipoise.data._splits import MIN_HELD_OUT, check_held_out
 from equipoise.data._value_range import ValueRange, measure_range
 from equipoise.errors import DataError, nearest
 

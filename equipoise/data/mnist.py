@@ -1,7 +1,7 @@
 """MNIST: 70,000 handwritten digits in ten classes.
 
 By Yann LeCun, Corinna Cortes and Christopher J. C. Burges; its licence is commonly stated as CC BY-SA 3.0. Read from a
-local copy, or downloaded on first use: see docs/data.md.
+local copy, or downloaded on first use: see docs/reference/data.md.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """A folder of pairs of input and sample: side by side in one image, or in two subfolders with the same names.
 
 Images are decoded once into a cache next to the runs, and memory-mapped from there; the folder itself is never
-modified. Check the licence of your images. See docs/data.md.
+modified. Check the licence of your images. See docs/reference/data.md.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Two folders of unrelated images of two domains: inputs and samples.
 
 Images are decoded once into a cache next to the runs, and memory-mapped from there; the folders themselves are never
-modified. Check the licence of your images. See docs/data.md.
+modified. Check the licence of your images. See docs/reference/data.md.
 """
 
 from dataclasses import dataclass

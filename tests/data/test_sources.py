@@ -528,3 +528,16 @@ def test_parquet_of_paths_is_read_for_labels(tmp_path, read, form):
     if form == "text":
         with pytest.raises(DataError, match="the column image holds paths of images, not images; give the folder"):
             read("in/train.parquet").resolve()
+
+
+def test_broken_links_are_reported(tmp_path, read):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(
+        DataError, match=r"contains no image: 1 file was left out: 1 .png \(a link that leads nowhere\)"
+    ):
+        read("in").resolve()
+    for number, content in enumerate(PICTURES):
+        (tmp_path / "in" / f"{number}.png").write_bytes(content)
+    assert pixels(read("in").resolve()) == EXPECTED
+    assert read("in").resolve().skipped() == {"lost.png": "a link that leads nowhere"}

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from equipoise.data._files import exhaust
+from equipoise.core.data import exhaust
 from equipoise.data._image_files import ImageFormat, decode
 from equipoise.data._image_formats import ENDINGS
 from equipoise.data._sources import open_folder
