@@ -1,7 +1,7 @@
 """Kernel distance to held-out reals, on values and spectra of sequences: lower is better.
 
 The kernel distance of Bińkowski et al. 2018, without a network, because none is suited to any series of numbers. It
-compares course and level by averages of the values, and roughness by the power in bands of the spectrum.
+compares level and slow changes by averages of the values, and fast changes by the power in bands of the spectrum.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ __all__ = ["KdSequences"]
 
 POSITIONS, BANDS = 64, 16
 """Largest number of averaged values, and of bands of the spectrum, of each channel."""
-QUIET = 1e-4
+MIN_POWER = 1e-4
 """Power below which bands are not distinguished: that of a rounding to 1 % of the range."""
 
 
@@ -40,7 +40,7 @@ class SequenceFeatures:
         centred = sequences - sequences.mean(dim=2, keepdim=True)
         power = torch.fft.rfft(centred, norm="ortho").abs().square()
         bands = adaptive_avg_pool1d(power, min(BANDS, power.shape[2]))
-        return torch.cat([values, (bands + QUIET).log10() / 2], dim=2).flatten(1)
+        return torch.cat([values, (bands + MIN_POWER).log10() / 2], dim=2).flatten(1)
 
 
 @dataclass(frozen=True, slots=True)
