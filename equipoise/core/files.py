@@ -65,14 +65,14 @@ def is_text_table(name: str) -> bool:
     return ending(name) in TEXT_TABLE_ENDINGS
 
 
-def find_files(folder: str, *, junk: bool = False) -> "Iterator[tuple[str, os.DirEntry[str]]]":
+def find_files(folder: str, *, junk: bool = False, broken: bool = False) -> "Iterator[tuple[str, os.DirEntry[str]]]":
     """Yield (path relative to the folder, with slashes, and entry) of each file, sorted by name, subfolders included.
 
-    `junk`: whether to include what systems leave behind, except hidden files. Links are followed; each folder is
-    visited once. Raises OSError for a folder that cannot be read.
+    `junk`: whether to include what systems leave behind, except hidden files. `broken`: whether to include links that
+    lead nowhere. Links are followed; each folder is visited once. Raises OSError for a folder that cannot be read.
     """
     for path, entry in _find(folder, "", set()):
-        if junk or not is_junk(path):
+        if (junk or not is_junk(path)) and (broken or entry.is_file()):
             yield path, entry
 
 
@@ -107,5 +107,5 @@ def _find(folder: str, path: str, visited: set[tuple[int, int]]) -> "Iterator[tu
     for entry in visible:
         if entry.is_dir():
             yield from _find(entry.path, f"{path}{entry.name}/", visited)
-        elif entry.is_file():
+        elif entry.is_file() or entry.is_symlink():
             yield f"{path}{entry.name}", entry

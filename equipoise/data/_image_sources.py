@@ -133,7 +133,7 @@ def _open_folder(folder: Path, key: str | None) -> Source:
                 status = entry.stat()
                 listed.append(File(path, status.st_size, status.st_mtime_ns))
             else:
-                broken[path] = "a link that leads nowhere"
+                broken[path] = "a link that leads to no file"
     except OSError as error:
         raise DataError(f"cannot read {error.filename or folder}: {error.strerror or error}") from error
     everything = Source(folder, tuple(sorted(listed)), FolderStorage(folder), broken)

@@ -98,7 +98,7 @@ def detect_reader(word: str) -> tuple[FolderReader, Path]:
     if not path.is_dir():
         return _detect_file_reader(word, path, kind), path
     try:
-        names = [name for name, _ in find_files(str(path))]
+        names = [name for name, _ in find_files(str(path), broken=True)]
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
     counts = Counter(KINDS.get(ending(name)) for name in names)

@@ -534,10 +534,10 @@ def test_broken_links_are_reported(tmp_path, read):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "lost.png").symlink_to(tmp_path / "nowhere.png")
     with pytest.raises(
-        DataError, match=r"contains no image: 1 file was left out: 1 .png \(a link that leads nowhere\)"
+        DataError, match=r"contains no image: 1 file was left out: 1 .png \(a link that leads to no file\)"
     ):
         read("in").resolve()
     for number, content in enumerate(PICTURES):
         (tmp_path / "in" / f"{number}.png").write_bytes(content)
     assert pixels(read("in").resolve()) == EXPECTED
-    assert read("in").resolve().skipped() == {"lost.png": "a link that leads nowhere"}
+    assert read("in").resolve().skipped() == {"lost.png": "a link that leads to no file"}
