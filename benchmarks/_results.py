@@ -82,8 +82,11 @@ class Results:
 
 
 def join_unique(values: Iterable[str]) -> str:
-    """Join the distinct values in order of appearance."""
-    return " and ".join(dict.fromkeys(values)) or "not measured yet"
+    """Join the distinct values in order of appearance; of more than three, the first and the last one."""
+    distinct = list(dict.fromkeys(values))
+    if len(distinct) > 3:
+        return f"{distinct[0]} to {distinct[-1]} ({len(distinct)} in all)"
+    return " and ".join(distinct) or "not measured yet"
 
 
 def machine() -> str:
