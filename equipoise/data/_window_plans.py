@@ -284,7 +284,8 @@ def _cut(plan: WindowPlan, count: int, lengths: Sequence[int], options: WindowOp
     stride = options.stride or min(window, max(1, window // 4, round(total / MAX_WINDOWS)))
     text = f"cut into windows of {window:,} rows, one every {stride:,} rows (data.window, data.stride)"
     shape = (window, channels) if plan.rows_are == "time" else (channels, window)
-    return replace(plan, shape=shape, stride=stride, notes=(*plan.notes, text))
+    notes = plan.notes if set(lengths) == {window} and count > 1 else (*plan.notes, text)
+    return replace(plan, shape=shape, stride=stride, notes=notes)
 
 
 def _is_long(channels: int, count: int, lengths: Sequence[int], is_dated: bool) -> bool:

@@ -193,8 +193,10 @@ class CsvWindows:
 
     @property
     def _rows(self) -> int | None:
-        """Rows of a window, None if they are not known."""
-        return self.window[0] if isinstance(self.window, tuple) and self.window else None
+        """Length of a window along time, None if it is not known."""
+        if not isinstance(self.window, tuple) or not self.window:
+            return None
+        return self.window[-1 if self.rows_are == "channels" else 0]
 
     def _plan(self, source: Source) -> WindowPlan:
         """Decide from the first files how the folder is read."""

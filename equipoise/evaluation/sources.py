@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from equipoise.core import catalog
 from equipoise.core.data import Bound, DataSet, DataSpec
-from equipoise.errors import DataError, SettingError
+from equipoise.errors import DataError, SettingError, UnknownNameError
 from equipoise.experiment.data_source import detect_reader, is_path, parse_data_source, read_path_with
 from equipoise.experiment.settings import PlugSpec
 
@@ -130,6 +130,12 @@ def open_for_run(
         plug = PlugSpec(plug.name, {**shared, **plug.options})
         if _is_deep(trained):  # images of 8 bits in the folder have their own scale
             plug = plug.with_options(full_scale=True)
+        if isinstance(columns := shared.get("columns"), list | tuple) and "columns" not in options:
+            with suppress(UnknownNameError):
+                return open_data(plug.with_options(**options), is_whole=True)
+            # Tables as `sample` writes them have the columns that were used only.
+            every = [str(number) for number, _ in enumerate(columns, 1)]
+            plug = plug.with_options(columns=every, label="none", group="none")
     return open_data(plug.with_options(**options), is_whole=True)
 
 

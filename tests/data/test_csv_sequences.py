@@ -10,12 +10,15 @@ import torch
 from equipoise.core import catalog
 from equipoise.data._windows import time_blocks
 from equipoise.errors import DataError, SettingError, UnknownNameError
+from equipoise.evaluation.sources import open_for_run
 from equipoise.experiment.data_source import parse_data_source
+from equipoise.experiment.settings import PlugSpec
 from equipoise.inference.sample_files import write_samples
 
 RANDOM = np.random.default_rng(4)
 ROWS = 1600
 WAVE = 0.5 + 0.3 * np.sin(np.arange(ROWS) / 9) + 0.05 * RANDOM.normal(size=ROWS)
+WAVES = np.stack([np.sin(np.arange(600) / 5), np.cos(np.arange(600) / 9)], axis=1)
 CLOCK = [f"2020/01/{1 + row // 1440:02d};{row // 60 % 24:02d}:{row % 60:02d}:00" for row in range(ROWS)]
 
 
@@ -420,3 +423,26 @@ def test_series_of_classes_are_written_to_a_table_of_each_class(load, tmp_path):
     first, second = (np.loadtxt(tmp_path / "out" / name / "series.csv", delimiter=",") for name in ("0", "1"))
     assert first.shape == second.shape == (2, 32)
     assert (second > first).all()
+
+
+@pytest.mark.parametrize("form", ["dated", "labelled", "channels"])
+def test_samples_are_read_like_the_data_of_their_run(load, tmp_path, form):
+    """Tables as `sample` writes them have neither the dates nor the labels of the data."""
+    random = np.random.default_rng(0)
+    if form == "dated":
+        rows = [f"2020-01-01 {row // 60:02d}:{row % 60:02d},{x:.4f},{1000 * y:.2f}" for row, (x, y) in enumerate(WAVES)]
+        files: dict[str, object] = {"a.csv": "\n".join(["date,a,b", *rows])}
+    elif form == "labelled":
+        series = np.sin(np.arange(32) / 5 + np.arange(40)[:, None]) + random.normal(0, 0.1, (40, 32))
+        files = {"a.csv": np.concatenate([np.arange(40)[:, None] % 2, series], axis=1)}
+    else:
+        files = {f"{k}.csv": np.sin(np.arange(64) / 5 + k + np.arange(3)[:, None]) for k in range(12)}
+    data = load(files)
+    samples = data.stream("train", 8, 0).batch(0).real
+    write_samples(samples, tmp_path / "out", data.spec, "csv")
+    plug = PlugSpec("csv_windows", dataclasses.asdict(data))
+    reals = open_for_run(str(tmp_path / "out"), plug, data.spec, {}, "held_out")
+    assert reals.data.spec.shape == data.spec.shape
+    again = reals.data.stream("train", 8, 0).batch(0).real
+    distances = (again[:, None] - samples).abs().amax((2, 3)).amin(1)
+    assert distances.max() < 1e-4
