@@ -43,8 +43,8 @@ from torch import Tensor
 
 import equipoise
 from equipoise.core.data import DataSpec
-from equipoise.data._window_decoder import resample
-from equipoise.data._windows import scale_to_range
+from equipoise.data._windows.decoder import resample
+from equipoise.data._windows.streams import scale_to_range
 from equipoise.experiment.files import load_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.inference.sample_files import to_data_unit

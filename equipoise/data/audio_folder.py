@@ -17,8 +17,19 @@ import torch
 from equipoise.core.data import DataSpec, MelSettings, Preparation, SoundFormat, Split, Suggestion, exhaust
 from equipoise.core.files import SOUND_ENDINGS
 from equipoise.core.printing import format_count, printable
-from equipoise.data._cache import CachedFolder, Decoding, changed_cache, check_unchanged, decode_source, open_cached
-from equipoise.data._sounds import (
+from equipoise.data._files.cache import (
+    CachedFolder,
+    Decoding,
+    changed_cache,
+    check_unchanged,
+    decode_source,
+    open_cached,
+)
+from equipoise.data._files.sources import open_file, open_folder
+from equipoise.data._splits import MIN_HELD_OUT, check_held_out
+from equipoise.data._windows.notes import describe_blocks
+from equipoise.data._windows.selection import select_files, type_of
+from equipoise.data._windows.sounds import (
     Representation,
     SoundDecoder,
     SoundWindows,
@@ -27,11 +38,7 @@ from equipoise.data._sounds import (
     plan_sound,
     sample_rate_note,
 )
-from equipoise.data._sources import open_file, open_folder
-from equipoise.data._splits import MIN_HELD_OUT, check_held_out
-from equipoise.data._types import select_files, type_of
-from equipoise.data._window_notes import describe_blocks
-from equipoise.data._windows import WindowStream, split_recordings
+from equipoise.data._windows.streams import WindowStream, split_recordings
 from equipoise.errors import DataError, SettingError
 
 __all__ = ["AudioFolder"]

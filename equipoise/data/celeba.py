@@ -19,13 +19,20 @@ from typing import Self
 import torch
 
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion, exhaust
-from equipoise.data import _cache, _download
+from equipoise.data import _download
 from equipoise.data._arrays import ImageStream
-from equipoise.data._cache import CachedFolder, Decoding
-from equipoise.data._decoding import Decoded
-from equipoise.data._files import File, content_digest, report_write_errors
-from equipoise.data._image_files import ImageFormat, decode
-from equipoise.data._sources import open_folder
+from equipoise.data._files.cache import (
+    CachedFolder,
+    Decoding,
+    changed_cache,
+    check_unchanged,
+    decode_source,
+    open_cached,
+)
+from equipoise.data._files.decoding import Decoded
+from equipoise.data._files.listing import File, content_digest, report_write_errors
+from equipoise.data._files.sources import open_folder
+from equipoise.data._images.decoding import ImageFormat, decode
 from equipoise.errors import DataError, SettingError
 
 __all__ = ["CelebA"]
@@ -116,11 +123,11 @@ class CelebA:
         source = listed.select([file for file in listed.files if NAME.fullmatch(file.path)])
         if self.published:
             _check_names(folder, source.files)
-        _cache.check_unchanged(source, cache, self.digest, folder)
+        check_unchanged(source, cache, self.digest, folder)
         size = self.image_size
         work = partial(_decode, ImageFormat(size, "crop", "white"))
         decoding = Decoding(_key(size), work, (3, size, size), "uint8", DECODING, tolerance=0.0)
-        cached = yield from _cache.decode_source(source, cache, decoding)
+        cached = yield from decode_source(source, cache, decoding)
         return dataclasses.replace(self, root=str(root), cache=str(cache), digest=cached.digest)
 
     def _unpack(self, root: Path, cache: Path) -> Generator[Preparation, None, Path]:
@@ -146,11 +153,11 @@ class CelebA:
     def _open(self) -> CachedFolder:
         """Return the images; reads the folder only if they are not in the cache."""
         key = _key(self.image_size)
-        if self.digest is not None and (cached := _cache.open_cached(Path(self.cache), self.digest, key)):
+        if self.digest is not None and (cached := open_cached(Path(self.cache), self.digest, key)):
             return cached
         data = self.resolve()
-        if data.digest is None or (cached := _cache.open_cached(Path(data.cache), data.digest, key)) is None:
-            raise _cache.changed_cache(data.cache)
+        if data.digest is None or (cached := open_cached(Path(data.cache), data.digest, key)) is None:
+            raise changed_cache(data.cache)
         return cached
 
 

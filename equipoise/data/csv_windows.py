@@ -16,18 +16,25 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion, TableLayout, exhaust
 from equipoise.core.printing import printable
-from equipoise.data._cache import CachedFolder, Decoding, changed_cache, check_unchanged, decode_source, open_cached
-from equipoise.data._columns import ColumnSelection
-from equipoise.data._files import top_folder
-from equipoise.data._scales import RangeRule, choose_bounds, single_bound
-from equipoise.data._sources import Source
+from equipoise.data._files.cache import (
+    CachedFolder,
+    Decoding,
+    changed_cache,
+    check_unchanged,
+    decode_source,
+    open_cached,
+)
+from equipoise.data._files.listing import top_folder
+from equipoise.data._files.sources import Source
 from equipoise.data._splits import MIN_HELD_OUT, check_held_out
-from equipoise.data._tables import MissingRule
-from equipoise.data._types import select_files, type_of
-from equipoise.data._window_decoder import WindowDecoder, open_tables, read_text_table
-from equipoise.data._window_notes import describe_blocks, describe_clipping, describe_omitted, describe_windows
-from equipoise.data._window_plans import LAYOUTS, RowMeaning, SampleKind, WindowOptions, WindowPlan, make_plan
-from equipoise.data._windows import WindowStream, split_windows, value_ranges
+from equipoise.data._windows.columns import ColumnSelection
+from equipoise.data._windows.decoder import WindowDecoder, open_tables, read_text_table
+from equipoise.data._windows.notes import describe_blocks, describe_clipping, describe_omitted, describe_windows
+from equipoise.data._windows.plans import LAYOUTS, RowMeaning, SampleKind, WindowOptions, WindowPlan, make_plan
+from equipoise.data._windows.scales import RangeRule, choose_bounds, single_bound
+from equipoise.data._windows.selection import select_files, type_of
+from equipoise.data._windows.streams import WindowStream, split_windows, value_ranges
+from equipoise.data._windows.tables import MissingRule
 from equipoise.errors import DataError, SettingError
 
 __all__ = ["CsvWindows"]

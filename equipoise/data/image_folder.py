@@ -18,9 +18,32 @@ import torch
 from equipoise.core.data import DataSpec, Preparation, Split, Stream, Suggestion, exhaust
 from equipoise.core.inspection import Inspection
 from equipoise.core.printing import agree, format_count
-from equipoise.data import _cache
 from equipoise.data._arrays import GreyStream, ImageStream
-from equipoise.data._assignment import (
+from equipoise.data._files.cache import (
+    CachedFolder,
+    changed_cache,
+    changed_data,
+    decode_source,
+    describe_changes,
+    open_cached,
+)
+from equipoise.data._files.sources import Source, open_folder
+from equipoise.data._images.decoding import (
+    TASK,
+    Background,
+    Fit,
+    ImageFormat,
+    check_shape,
+    decoding_key,
+    image_decoding,
+)
+from equipoise.data._images.inspection import inspect_images
+from equipoise.data._images.notes import format_notes
+from equipoise.data._images.pixel_values import Layout
+from equipoise.data._images.sizes import default_size, own_size
+from equipoise.data._images.sources import open_images
+from equipoise.data._images.value_range import ValueRange, measure_range
+from equipoise.data._labels.assignment import (
     AssignedImages,
     Assignment,
     AssignmentOptions,
@@ -30,18 +53,9 @@ from equipoise.data._assignment import (
     load_assignment,
     save_assignment,
 )
-from equipoise.data._cache import CachedFolder
-from equipoise.data._image_files import TASK, Background, Fit, ImageFormat, check_shape, decoding_key, image_decoding
-from equipoise.data._image_notes import format_notes
-from equipoise.data._image_sizes import default_size, own_size
-from equipoise.data._image_sources import open_images
-from equipoise.data._inspection import inspect_images
-from equipoise.data._labels import AUTO, describe_classes, describe_other_classes, natural_order
+from equipoise.data._labels.labels import AUTO, describe_classes, describe_other_classes, natural_order
 from equipoise.data._pairs import ImageRows
-from equipoise.data._pixel_values import Layout
-from equipoise.data._sources import Source, open_folder
 from equipoise.data._splits import MIN_HELD_OUT, check_held_out
-from equipoise.data._value_range import ValueRange, measure_range
 from equipoise.errors import DataError, nearest
 
 __all__ = ["ImageFolder"]
@@ -188,7 +202,7 @@ class ImageFolder:
         source, assignment, notes = self._read(location)
         self._check_unchanged(source, cache, assignment)
         form, range_notes = yield from self._choose_format(source, cache)
-        cached = yield from _cache.decode_source(source, cache, image_decoding(form))
+        cached = yield from decode_source(source, cache, image_decoding(form))
         save_assignment(cache, assignment)
         result = dataclasses.replace(
             self,
@@ -227,11 +241,11 @@ class ImageFolder:
         """Raise DataError if images, splits or labels changed since the digests were computed."""
         if self.digest is None:
             return
-        change = _cache.describe_changes(source, cache, self.digest)
+        change = describe_changes(source, cache, self.digest)
         if change is None and self.assignment not in (None, assignment.digest):
             change = "its labels or splits differ"
         if change:
-            raise DataError(_cache.changed_data(source.location, change))
+            raise DataError(changed_data(source.location, change))
 
     def _choose_format(
         self, source: Source, cache: Path
@@ -249,7 +263,7 @@ class ImageFolder:
             return self, images
         data = self.resolve()
         if (images := data._cached()) is None:
-            raise _cache.changed_cache(data.cache)
+            raise changed_cache(data.cache)
         return data, images
 
     def _cached(self) -> AssignedImages | None:
@@ -257,7 +271,7 @@ class ImageFolder:
             return None
         form = ImageFormat(self.image_size, self.fit, self.background)
         values = ValueRange(self.black, self.white, self.layout, self.full_scale)
-        cached = _cache.open_cached(Path(self.cache), self.digest, decoding_key(values.apply(form)))
+        cached = open_cached(Path(self.cache), self.digest, decoding_key(values.apply(form)))
         if cached is None:
             return None
         if self.assignment is None:

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from equipoise.core.data import DataSpec, Split, Stream, Suggestion
 from equipoise.data._pairs import UnpairedStream
-from equipoise.data._translation_folder import TranslationFolder
-from equipoise.data._translation_images import TranslationImages
+from equipoise.data._translation.folder import TranslationFolder
+from equipoise.data._translation.images import TranslationImages
 
 __all__ = ["UnpairedFolders"]
 

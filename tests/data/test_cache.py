@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from equipoise.data import _cache_writer
-from equipoise.data._cache import Decoding, describe_changes, fill_cache, load_cached, open_cached
-from equipoise.data._decoding import Decoded
-from equipoise.data._files import content_digest, list_files
-from equipoise.data._sources import FolderStorage, open_folder
+from equipoise.data._files import cache_writer as cache_writer_module
+from equipoise.data._files.cache import Decoding, describe_changes, fill_cache, load_cached, open_cached
+from equipoise.data._files.decoding import Decoded
+from equipoise.data._files.listing import content_digest, list_files
+from equipoise.data._files.sources import FolderStorage, open_folder
 from equipoise.data._splits import split_by_digest
 from equipoise.errors import DataError
 
@@ -311,7 +311,7 @@ def test_write_errors_are_reported_in_one_line(tmp_path, monkeypatch, number, wo
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(_cache_writer.CacheWriter, "add", refuse)
+    monkeypatch.setattr(cache_writer_module.CacheWriter, "add", refuse)
     with pytest.raises(DataError, match=words):
         filled(write(tmp_path / "in", numbered(3)), tmp_path / "cache")
     assert entries(tmp_path / "cache") == []

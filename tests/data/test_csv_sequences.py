@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from equipoise.core import catalog
-from equipoise.data._windows import time_blocks
+from equipoise.data._windows.streams import time_blocks
 from equipoise.errors import DataError, SettingError, UnknownNameError
 from equipoise.evaluation.sources import open_for_run
 from equipoise.experiment.data_source import parse_data_source

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from equipoise.core import catalog
-from equipoise.data import _cache
+from equipoise.data._files import cache as cache_module
 from equipoise.data.csv_windows import CsvWindows
 from equipoise.errors import DataError, SettingError, UnknownNameError
 
@@ -322,20 +322,20 @@ def test_non_square_windows_are_kept_or_stretched(data, tmp_path):
 
 def test_second_start_reads_nothing(data, folder, monkeypatch):
     first = all_windows(data(folder)).real
-    monkeypatch.setattr("equipoise.data._window_decoder.to_numbers", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("equipoise.data._windows.decoder.to_numbers", lambda *_: pytest.fail("read again"))
     assert torch.equal(all_windows(data(folder)).real, first)
 
 
 def test_concurrent_reading_of_different_types(data, windows, monkeypatch):
     """The second process updates the index immediately after the first."""
-    filled, second = _cache.fill_cache, [data(windows, types=("type_5",))]
+    filled, second = cache_module.fill_cache, [data(windows, types=("type_5",))]
 
     def disturbed(*words, **settings):
         yield from filled(*words, **settings)
         if second:
             yield from second.pop().prepare()
 
-    monkeypatch.setattr(_cache, "fill_cache", disturbed)
+    monkeypatch.setattr(cache_module, "fill_cache", disturbed)
     result = data(windows, types=("type_2",)).resolve()
     assert not second
     assert result.count("train") + result.count("held_out") == 5

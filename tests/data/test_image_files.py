@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from equipoise.data._image_files import ImageFormat, decode
-from equipoise.data._image_notes import format_notes
-from equipoise.data._image_sizes import read_size
-from equipoise.data._sources import FolderStorage, Source
+from equipoise.data._files.sources import FolderStorage, Source
+from equipoise.data._images.decoding import ImageFormat, decode
+from equipoise.data._images.notes import format_notes
+from equipoise.data._images.sizes import read_size
 from equipoise.errors import DataError
 
 SIDE = 24

@@ -376,7 +376,7 @@ def test_heic_without_its_package_is_counted(tmp_path, data, monkeypatch):
     write(tmp_path / "in", numbered(10))
     for number in range(4):
         (tmp_path / "in" / f"{number}.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
-    monkeypatch.setattr("equipoise.data._image_sources.find_spec", lambda name: None)
+    monkeypatch.setattr("equipoise.data._images.sources.find_spec", lambda name: None)
     assert "4 files were left out: 4 .heic (needs pip install 'equipoise[heic]')" in notes(data())
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise.data._layout import read_layout
+from equipoise.data._labels.layout import read_layout
 from equipoise.data._splits import parse_split
 from equipoise.data.image_folder import ImageFolder
 from equipoise.errors import DataError

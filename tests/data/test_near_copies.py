@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance
 
-from equipoise.data import _near_copies
-from equipoise.data._near_copies import near_copies
+from equipoise.data._files import near_copies as near_copies_module
+from equipoise.data._files.near_copies import near_copies
 from equipoise.data.image_folder import ImageFolder
 
 SIDE = 64
@@ -65,7 +65,7 @@ def test_different_images_of_one_scene_are_not_copies():
 
 
 def test_copies_are_recognised_in_large_sets(monkeypatch):
-    monkeypatch.setattr(_near_copies, "MAX_EXHAUSTIVE", 10)
+    monkeypatch.setattr(near_copies_module, "MAX_EXHAUSTIVE", 10)
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randint(0, 256, (1500, 3, 8, 8), generator=generator).float()
     images = torch.nn.functional.interpolate(coarse, size=(32, 32), mode="bilinear").byte()

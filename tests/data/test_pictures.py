@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise.data._image_files import ImageFormat, decode
-from equipoise.data._image_formats import MAX_PIXELS
-from equipoise.data._image_sizes import read_size
-from equipoise.data._sources import FolderStorage, Source
+from equipoise.data._files.sources import FolderStorage, Source
+from equipoise.data._images.decoding import ImageFormat, decode
+from equipoise.data._images.formats import MAX_PIXELS
+from equipoise.data._images.sizes import read_size
 from equipoise.errors import DataError
 
 SIDE = 24

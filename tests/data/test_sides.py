@@ -10,7 +10,7 @@ from PIL import Image
 
 from equipoise.core.data import PairedBatch, UnpairedBatch
 from equipoise.data._arrays import batch_indices
-from equipoise.data._image_formats import ORIENTATION
+from equipoise.data._images.formats import ORIENTATION
 from equipoise.data._splits import connected_groups
 from equipoise.data.openmoji import OpenMoji
 from equipoise.data.paired_folder import PairedFolder

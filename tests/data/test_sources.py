@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from equipoise.core import files
-from equipoise.data import _archives, _image_formats, _image_sources
+from equipoise.data._files import archives as archives_module
+from equipoise.data._images import formats as formats_module
+from equipoise.data._images import sources as sources_module
 from equipoise.data.image_folder import ImageFolder
 from equipoise.errors import DataError, MissingPackageError
 from equipoise.experiment.data_source import parse_data_source
@@ -93,7 +95,7 @@ def test_archives_are_read_in_place(tmp_path, read, name, monkeypatch):
     assert "1 file was left out: 1 .txt (not an image)" in notes(read(name))
     assert data.skipped() == {"photos/notes.txt": "not an image"}
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, "cache"]
-    monkeypatch.setattr(_image_sources, "select_images", lambda source: pytest.fail("the archive is opened again"))
+    monkeypatch.setattr(sources_module, "select_images", lambda source: pytest.fail("the archive is opened again"))
     assert data.stream("train", 4, 0).batch(0).real.shape == (4, 3, 16, 16)
 
 
@@ -121,13 +123,13 @@ def test_links_in_a_tar_are_left_out(tmp_path, read):
 
 def test_large_and_damaged_members_are_left_out(tmp_path, read, monkeypatch):
     write_zip(tmp_path / "a.zip", by_class() | {"cat/bomb.png": PICTURES[0] + b"\0" * 5000})
-    monkeypatch.setattr(_archives, "MAX_MEMBER", 4000)
+    monkeypatch.setattr(archives_module, "MAX_MEMBER", 4000)
     content = bytearray((tmp_path / "a.zip").read_bytes())
     place = content.index(PICTURES[5]) + 100
     content[place : place + 50] = bytes(50)
     (tmp_path / "a.zip").write_bytes(content)
     assert read("a.zip").resolve().skipped() == {
-        "cat/bomb.png": _archives.TOO_LARGE,
+        "cat/bomb.png": archives_module.TOO_LARGE,
         "cat/5.png": "damaged in the archive",
     }
 
@@ -351,7 +353,7 @@ def test_parquet_of_bytes_and_lists(tmp_path, read):
 
 def test_parquet_needs_its_package(tmp_path, read, monkeypatch):
     pq.write_table(hugging_face(0, 8), tmp_path / "a.parquet")
-    monkeypatch.setattr("equipoise.data._parquet.find_spec", lambda name: None)
+    monkeypatch.setattr("equipoise.data._files.parquet.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"pip install 'equipoise\[parquet\]'"):
         read("a.parquet").resolve()
 
@@ -386,7 +388,7 @@ def test_second_start_decodes_nothing_and_changes_are_noticed(tmp_path, read, ki
 
 
 def test_extensions_agree_with_the_decoders():
-    assert set(files.IMAGE_ENDINGS) | set(files.ARRAY_ENDINGS) == set(_image_formats.ENDINGS)
+    assert set(files.IMAGE_ENDINGS) | set(files.ARRAY_ENDINGS) == set(formats_module.ENDINGS)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from equipoise.data._columns import ColumnSelection, axis_kind, is_label, text_kind
-from equipoise.data._scales import choose_bounds
-from equipoise.data._tables import parse_table, parse_text, to_numbers
+from equipoise.data._windows.columns import ColumnSelection, axis_kind, is_label, text_kind
+from equipoise.data._windows.scales import choose_bounds
+from equipoise.data._windows.tables import parse_table, parse_text, to_numbers
 from equipoise.errors import DataError, SettingError
 
 RANDOM = np.random.default_rng(0)

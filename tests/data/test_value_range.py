@@ -9,11 +9,11 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from equipoise.core.data import exhaust
-from equipoise.data._image_files import ImageFormat, decode
-from equipoise.data._image_formats import ENDINGS
-from equipoise.data._sources import open_folder
-from equipoise.data._value_range import ValueRange, measure_range
-from equipoise.data._value_statistics import ValueStatistics
+from equipoise.data._files.sources import open_folder
+from equipoise.data._images.decoding import ImageFormat, decode
+from equipoise.data._images.formats import ENDINGS
+from equipoise.data._images.value_range import ValueRange, measure_range
+from equipoise.data._images.value_statistics import ValueStatistics
 from equipoise.data.image_folder import ImageFolder
 from equipoise.errors import DataError, SettingError
 
@@ -250,7 +250,7 @@ def test_the_measurement_is_stored(write, measure, monkeypatch):
     def fail(*_: object) -> ValueStatistics:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("equipoise.data._value_statistics._measure", fail)
+    monkeypatch.setattr("equipoise.data._images.value_statistics._measure", fail)
     assert measure(folder) == first
     np.save(folder / "new.npy", np.zeros((SIDE, SIDE)))
     with pytest.raises(AssertionError):

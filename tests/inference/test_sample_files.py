@@ -12,7 +12,7 @@ from PIL import Image
 import equipoise
 from equipoise.cli import main as cli
 from equipoise.core.data import DataSpec, SoundFormat, TableLayout
-from equipoise.data._windows import scale_to_range
+from equipoise.data._windows.streams import scale_to_range
 from equipoise.errors import DataError, SettingError
 from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.inference.sample_files import to_data_unit, write_samples

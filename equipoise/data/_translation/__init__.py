@@ -1,0 +1,1 @@
+"""Images of two domains for translation: where both sides are, and how they are related."""

@@ -1,0 +1,1 @@
+"""Windows of tables and of sound: columns, plans, decoding, ranges and streams."""
