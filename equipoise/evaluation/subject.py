@@ -149,6 +149,8 @@ def open_request(request: EvaluationRequest) -> EvaluationContext:
     options = request.options.get("data", {})
     if is_run(request.samples):
         return _open_run(request, options)
+    if not request.samples.exists():
+        raise SettingError(f"{request.samples} does not exist; give a run, or samples")
     if request.against is None:
         raise SettingError(f"{request.samples} is not a run; name the reals with --against")
     if request.step is not None:

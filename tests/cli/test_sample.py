@@ -73,3 +73,10 @@ def test_load_and_sample_in_python(trained: Path) -> None:
     assert samples.shape == (8, 1, 16, 16)
     assert generator.step == 12
     assert torch.equal(samples, equipoise.load(str(trained)).sample(8, seed=0))
+
+
+def test_signals_end_a_command_that_writes_samples(call, trained: Path, working_directory: Path, monkeypatch) -> None:
+    installed: list[bool] = []
+    monkeypatch.setattr("equipoise.cli.signals.install", lambda: installed.append(True))
+    assert call("sample", trained, "--count", "2", "--out", "two")[0] == 0
+    assert installed == [True]

@@ -256,7 +256,8 @@ def write_pickled_array(path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["nowhere"], "nowhere is not a run; name the reals with --against"),
+        (["nowhere"], "nowhere does not exist; give a run, or samples"),
+        (["small"], "small is not a run; name the reals with --against"),
         (["nowhere", "--against", "digits"], "nowhere does not exist; give a run, or samples"),
         (
             ["one", "--against", "digits"],

@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from equipoise.cli import signals
 from equipoise.cli.arguments import Parser
 
 if TYPE_CHECKING:
@@ -40,10 +41,12 @@ def add_force_flag(parser: Parser) -> None:
 
 
 def load_generator(args: argparse.Namespace) -> "Generator":
-    """Load the generator that RUN and --step select."""
+    """Load the generator that RUN and --step select. From here on, a signal removes temporary files."""
     from equipoise.inference.generator import load
 
-    return load(args.run, step_of(args))
+    generator = load(args.run, step_of(args))
+    signals.install()
+    return generator
 
 
 def step_of(args: argparse.Namespace) -> "StepChoice | None":
