@@ -129,7 +129,9 @@ def translate(generator: Generator, request: TranslationRequest) -> Steps[Prepar
     files = {path: request.out if request.is_file else request.out / name for path, name in _names(pictures.paths)}
     if request.is_file and len(files) > 1:
         raise SettingError(f"--out {request.out} is one file, but there are {len(files):,} images; use a folder")
-    check_overwrite([*files.values(), *([sheet_path] if sheet_path else [])], force=request.force)
+    outputs = [*files.values(), *([sheet_path] if sheet_path else [])]
+    _check_inputs_remain(request, outputs)
+    check_overwrite(outputs, force=request.force)
     for note in pictures.notes:
         yield Preparation(TASK, 0, len(files), note)
     if shape[0] == 1 and not request.grey and not _trained_on_converted_images(request):
@@ -190,6 +192,15 @@ def _check_output(request: TranslationRequest) -> Path | None:
         raise SettingError(f"--out {request.out} has no name, which the sheet NAME.png needs; use a folder in it")
     named = target if request.out.name in ("", "..") else request.out
     return named.with_name(f"{named.name}.png")
+
+
+def _check_inputs_remain(request: TranslationRequest, outputs: Sequence[Path]) -> None:
+    """Raise SettingError if an output would replace the file of the inputs, or one in their folder, also by a link."""
+    source = request.inputs.resolve()
+    for path in outputs:
+        target = path.resolve()
+        if target == source or source in target.parents:
+            raise SettingError(f"{path} is an input, which is never replaced; use another --out")
 
 
 def _resolve_fit(generator: Generator, fit: TranslationFit | None) -> TranslationFit:

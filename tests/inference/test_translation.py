@@ -289,6 +289,18 @@ def test_inputs_are_not_replaced(call, run_of) -> None:
     assert Path("in/x.png").read_bytes() == before
 
 
+@pytest.mark.parametrize("out", ["in/x.png", "in", "in/x", "link.png"])
+def test_one_image_is_not_replaced_by_its_output(call, run_of, out) -> None:
+    """Neither by the file, by one of the same name in a folder, by the sheet, nor through a link; --force or not."""
+    save(Path("in/x.png"))
+    Path("link.png").symlink_to(Path("in/x.png").resolve())
+    before = Path("in/x.png").read_bytes()
+    code, _, err = call("translate", run_of("pix2pix"), "in/x.png", "--out", out, "--force")
+    assert code == 2
+    assert "is an input, which is never replaced; use another --out" in err
+    assert Path("in/x.png").read_bytes() == before
+
+
 def test_inputs_with_the_same_stem(call, run_of) -> None:
     save(Path("in/x.png"), 1)
     save(Path("in/x.bmp"), 2)
