@@ -29,7 +29,13 @@ from equipoise.data._files.sources import Source
 from equipoise.data._splits import MIN_HELD_OUT, check_held_out
 from equipoise.data._windows.columns import ColumnSelection
 from equipoise.data._windows.decoder import WindowDecoder, open_tables, read_text_table
-from equipoise.data._windows.notes import describe_blocks, describe_clipping, describe_omitted, describe_windows
+from equipoise.data._windows.notes import (
+    describe_blocks,
+    describe_clipping,
+    describe_omitted,
+    describe_outliers,
+    describe_windows,
+)
 from equipoise.data._windows.plans import LAYOUTS, RowMeaning, SampleKind, WindowOptions, WindowPlan, make_plan
 from equipoise.data._windows.scales import RangeRule, choose_bounds, single_bound
 from equipoise.data._windows.selection import select_files, type_of
@@ -301,7 +307,11 @@ class CsvWindows:
             yield describe_blocks(self._split(result), result.paths)
 
     def _notes_on_range(self, resolved: Self, result: CachedFolder) -> Iterator[str]:
-        """Yield a note on numbers that are clipped, if the user set the range."""
+        """Yield a note on numbers that are clipped, if the user set the range, otherwise on outliers that set it."""
+        if (self.low, self.high) == (None, None):
+            numbers, rows = self._numbers(result), resolved._split(result)[0]
+            is_each = isinstance(resolved.low, tuple)
+            yield from describe_outliers(numbers, rows, resolved.rows_are, resolved.names, per_column=is_each)
         if (self.low, self.high) != (None, None) and resolved.low is not None and resolved.high is not None:
             numbers, rows = self._numbers(result), resolved._split(result)[0]
             yield from describe_clipping(numbers, rows, (resolved.low, resolved.high), resolved.rows_are)

@@ -446,3 +446,17 @@ def test_samples_are_read_like_the_data_of_their_run(load, tmp_path, form):
     again = reals.data.stream("train", 8, 0).batch(0).real
     distances = (again[:, None] - samples).abs().amax((2, 3)).amin(1)
     assert distances.max() < 1e-4
+
+
+def test_columns_whose_range_is_that_of_few_values_are_named(load):
+    values = WAVES.copy()
+    values[::100, 1] = -9999
+    files = {"a.csv": "\n".join(["a,b", *(f"{x:.4f},{y:.4f}" for x, y in values)])}
+    load(files)
+    notes = [note for note in load.notes if note.startswith("90 % of the values are within 5 % of the range (b: ")]
+    assert len(notes) == 1
+    assert "such as -9999, by nan" in notes[0]
+    load(files, low=(-1.0, -1.0))
+    assert not any("90 %" in note for note in load.notes)
+    load({"a.csv": "\n".join(["a,b", *(f"{x:.4f},{y:.4f}" for x, y in WAVES)])})
+    assert not any("90 %" in note for note in load.notes)

@@ -13,6 +13,11 @@ from equipoise.data._windows.plans import WindowPlan
 from equipoise.data._windows.selection import type_of
 from equipoise.data._windows.streams import constant_windows, share_outside
 
+MAX_VALUES = 1_000_000
+"""Number of values from which quantiles are computed."""
+MAX_TAIL = 20
+"""Range of a column, in ranges of its central 90 %, above which it is reported."""
+
 
 def describe_windows(
     result: CachedFolder, plan: WindowPlan, types: Sequence[str], untyped: Sequence[str]
@@ -66,6 +71,30 @@ def describe_clipping(
     if share := share_outside(windows, rows, low, high):
         text = "the range" if low.ndim else f"{low:g} to {high:g}"
         yield f"{share:.2%} of the numbers lie outside {text} and are clipped (low, high)"
+
+
+def describe_outliers(
+    windows: Tensor, rows: Sequence[int], rows_are: str, names: Sequence[str], *, per_column: bool
+) -> Iterator[str]:
+    """Yield a note on columns whose range is that of a few values, in `rows` of windows (N, rows, columns).
+
+    `per_column`: whether columns have ranges of their own.
+    """
+    step = max(1, len(rows) * windows[0].numel() // MAX_VALUES)
+    values = windows[torch.tensor(rows[::step])].double()
+    values = values if rows_are == "time" else values.transpose(1, 2)
+    values = values.reshape(-1, values.shape[2] if per_column else 1)
+    low, high = torch.quantile(values, torch.tensor([0.05, 0.95], dtype=torch.float64), dim=0)
+    span = values.amax(0) - values.amin(0)
+    wide: list[int] = ((high > low) & (span > MAX_TAIL * (high - low))).nonzero().flatten().tolist()
+    if not wide:
+        return
+    parts = [f"{names[i] if per_column and i < len(names) else f'column {i + 1}'}: " * per_column for i in wide]
+    ranges = [f"{part}{low[i]:g} to {high[i]:g}" for part, i in zip(parts, wide, strict=True)]
+    yield (
+        f"90 % of the values are within 5 % of the range ({format_names(ranges)}): replace codes of missing values, "
+        "such as -9999, by nan; or set data.low and data.high, beyond which values are clipped"
+    )
 
 
 def describe_blocks(split: tuple[Sequence[int], Sequence[int]], paths: Sequence[str]) -> str:
