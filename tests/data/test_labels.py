@@ -397,3 +397,23 @@ def test_validation_images_of_other_classes_are_reported(folder, data):
     folder(files | {f"val/c/{n}.png": n for n in range(20, COUNT)})
     assert data().resolve().classes == ("a", "b")
     assert "4 validation images were skipped: no training image has their label (c)" in notes(data())
+
+
+@pytest.mark.parametrize("name", ["{}.csv", "{}_list.csv", "annotations/{}.txt"])
+def test_splits_may_be_lists_of_images(folder, data, name):
+    rows = [f"{n}.png,{'ab'[n % 2]}\n" for n in range(COUNT)]
+    lists = {"train": rows[:12], "val": rows[12:18], "test": rows[18:]}
+    folder(flat("images/{}.png") | {name.format(split): "".join(each) for split, each in lists.items()})
+    assert label_counts(data().resolve()) == {"train": {"a": 6, "b": 6}, "held_out": {"a": 3, "b": 3}}
+    assert set(data().resolve().skipped().values()) == {"test images: never trained on"}
+
+
+def test_lists_without_labels_and_lists_that_overlap(folder, data):
+    folder(flat() | {"train.txt": "".join(f"{n}.png\n" for n in range(20)), "test.txt": "20.png\n21.png\n"})
+    result = data().resolve()
+    assert result.count("train") + result.count("held_out") == 20
+    assert result.skipped()["20.png"] == "test images: never trained on"
+    assert result.skipped()["23.png"] == "in none of the lists of splits"
+    folder({"test.txt": "1.png\n2.png\n"})
+    result = data().resolve()
+    assert result.count("train") + result.count("held_out") == COUNT

@@ -26,12 +26,13 @@ class Storage(Protocol):
 class LabelTable:
     """Values for items that may be labels. `name`: of the file or array. `columns`: name of a column -> path -> value.
 
-    `problems`: why values were not read, for the user; each begins with a name.
+    `problems`: why values were not read, for the user. `images`: paths of the images that a file names.
     """
 
     name: str
     columns: Mapping[str, Mapping[str, str]]
     problems: tuple[str, ...] = ()
+    images: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ notices if labels changed.
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -92,8 +93,11 @@ def assign(source: Source, options: AssignmentOptions) -> tuple[Source, Assignme
     images, others = _select_split(layout, options.split)
     files = find_tables(source, images.keys())
     tables = [*source.tables, *dict.fromkeys(files.values())]
-    if options.split != "none" and (divided := _divide_by_table(layout, tables)):
+    if options.split != "none" and (divided := _divide_by_table(layout, tables) or _divide_by_lists(layout, tables)):
         layout = divided
+        main = next((table.name for table in tables if _split_of_list(table) == "train"), "")
+        files = {path: replace(table, name=main) if _split_of_list(table) else table for path, table in files.items()}
+        tables = [*source.tables, *dict.fromkeys(files.values())]
         images, others = _select_split(layout, options.split)
     if not images:
         raise DataError(_no_training_images(source, layout, options.split))
@@ -127,6 +131,29 @@ def _divide_by_table(layout: FolderLayout, tables: Sequence[LabelTable]) -> Fold
         path: placement._replace(split=named[path]) for path, placement in layout.placements.items() if path in named
     }
     missing = dict.fromkeys(layout.placements.keys() - placements.keys(), "in no split of the table of labels")
+    return FolderLayout(placements, {**layout.left_out, **missing})
+
+
+def _split_of_list(table: LabelTable) -> SplitName | None:
+    """Return the split of which a file lists the images, by its name: train.csv, val_list.txt."""
+    split = parse_split(table.name.rpartition("/")[2].rpartition(".")[0])
+    return split.split if split and table.images else None
+
+
+def _divide_by_lists(layout: FolderLayout, tables: Sequence[LabelTable]) -> FolderLayout | None:
+    """Return the layout with the splits whose images files list; None if folders are splits, or there are no lists."""
+    lists: dict[SplitName, set[str]] = {}
+    for table in tables:
+        if split := _split_of_list(table):
+            lists.setdefault(split, set()).update(table.images)
+    named = {path: split for split, paths in lists.items() for path in paths}
+    is_divided = any(placement.split for placement in layout.placements.values())
+    if is_divided or len(lists) < 2 or "train" not in lists or len(named) < sum(map(len, lists.values())):
+        return None
+    placements = {
+        path: placement._replace(split=named[path]) for path, placement in layout.placements.items() if path in named
+    }
+    missing = dict.fromkeys(layout.placements.keys() - placements.keys(), "in none of the lists of splits")
     return FolderLayout(placements, {**layout.left_out, **missing})
 
 

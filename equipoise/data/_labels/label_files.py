@@ -16,7 +16,19 @@ from equipoise.data._files.sources import LabelTable, Source
 from equipoise.errors import DataError
 
 TABLE_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
-TEXT_NAMES = ("labels", "label", "annotations", "annotation", "train", "list", "image_class_labels", "images")
+TEXT_NAMES = (
+    "labels",
+    "label",
+    "annotations",
+    "annotation",
+    "train",
+    "valid",
+    "val",
+    "test",
+    "list",
+    "image_class_labels",
+    "images",
+)
 """Names of .txt files that may be tables; others are texts."""
 MAX_SIZE = 2**28
 """Largest size of a label file, in bytes."""
@@ -233,7 +245,8 @@ def _match(rows: Sequence[Row], shown: str, folder: str, names: ImageNames) -> L
     missing = [row.get(best, "") for row, path in zip(rows, matches, strict=True) if path is None] if best else []
     if unknown := [value for value in missing if value and not names.is_other(value)]:
         problems.append(f"{len(unknown):,} of its {len(rows):,} rows name no image, such as {printable(unknown[0])}")
-    return LabelTable(shown, _one_hot({name: column for name, column in values.items() if column}), tuple(problems))
+    labels = _one_hot({name: column for name, column in values.items() if column})
+    return LabelTable(shown, labels, tuple(problems), frozenset(filter(None, matches)))
 
 
 def _name_column(rows: Sequence[Row], columns: Sequence[str], folder: str, names: ImageNames) -> str | None:
