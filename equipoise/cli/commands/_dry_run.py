@@ -107,7 +107,7 @@ def _data_lines(experiment: "Experiment", data: "DataSet", notes: Sequence[str])
         names = f": {', '.join(spec.class_names)}" if 0 < len(spec.class_names) <= MAX_CLASSES else ""
         lines.append(f"{spec.classes:,} classes{names}")
     if spec.unit is not None:
-        lines.append("the model's range of -1 to 1 stands for other values; samples are written in these again")
+        lines.append("the values are scaled to -1 to 1 for the model; samples are written in the unit of the data")
     return lines
 
 

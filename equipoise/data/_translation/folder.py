@@ -95,8 +95,8 @@ class TranslationFolder:
         The folder may be an image file or an array, too. Yields progress; see `open_pictures`.
         """
         options = self._folder_options()
-        wanted = ValueRange(self.black, self.white, self.layout, self.full_scale)
-        return (yield from open_pictures(options.folder, options.cache, options.form, wanted, channels))
+        values = ValueRange(self.black, self.white, self.layout, self.full_scale)
+        return (yield from open_pictures(options.folder, options.cache, options.form, values, channels))
 
     def is_greyed(self, side: Literal["source", "target"]) -> bool:
         """Return whether colour images of a side are converted to grey; False if the cache was deleted."""

@@ -147,8 +147,8 @@ def scan_folder(options: FolderOptions, *, pairs: bool) -> Generator[Preparation
     if options.digest is None:
         if pairs:  # The cache may have been filled by a data set that needs no pairs.
             check_pairs(source, layout)
-        wanted = ValueRange(form.black, form.white, form.layout, form.full_scale)
-        measured = yield from measure_range(source, options.cache, wanted)
+        values = ValueRange(form.black, form.white, form.layout, form.full_scale)
+        measured = yield from measure_range(source, options.cache, values)
         form = measured.apply(form)
     shape = (6 if layout.beside else 3, form.size, form.size)
     decoding = Decoding(_key(form, layout), partial(_decode, form, layout.beside), shape, form.dtype, TASK)

@@ -40,29 +40,29 @@ def single_bound(name: str, value: Bound | None) -> Bound | None:
 def choose_bounds(
     lowest: Tensor,
     highest: Tensor,
-    given: tuple[Bound | None, Bound | None],
+    bounds: tuple[Bound | None, Bound | None],
     rule: RangeRule,
     names: Sequence[str],
     is_series: bool,
 ) -> ValueBounds:
     """Choose the values that -1 and 1 represent.
 
-    `lowest`, `highest`: (C,) of each column, in the training windows. `given`: low and high of the user, None for the
+    `lowest`, `highest`: (C,) of each column, in the training windows. `bounds`: low and high of the user, None for the
     measured values. `names`: of the columns, or empty. `is_series`: whether the columns are few series, not pixels.
-    Raises SettingError if the number of given values is not that of the columns.
+    Raises SettingError if the number of values is not that of the columns.
     """
     count = len(lowest)
-    for name, bound in zip(("low", "high"), given, strict=True):
+    for name, bound in zip(("low", "high"), bounds, strict=True):
         if isinstance(bound, tuple) and len(bound) != count:
             raise SettingError(f"{name} has {len(bound)} values, but there are {count} columns; give one for each")
-    is_one = all(isinstance(bound, float) for bound in given)
-    if any(isinstance(bound, tuple) for bound in given) or (rule == "column" and count > 1 and not is_one):
+    is_one = all(isinstance(bound, float) for bound in bounds)
+    if any(isinstance(bound, tuple) for bound in bounds) or (rule == "column" and count > 1 and not is_one):
         per_column = True
     else:
         per_column = rule == "auto" and not is_one and count > 1 and _differ(lowest, highest, is_series or bool(names))
-    low, high = (_fill(bound, measured) for bound, measured in zip(given, (lowest, highest), strict=True))
+    low, high = (_fill(bound, measured) for bound, measured in zip(bounds, (lowest, highest), strict=True))
     if not per_column:
-        minimum, maximum = (given[0], given[1])
+        minimum, maximum = bounds
         lows = float(lowest.min()) if minimum is None else minimum
         highs = float(highest.max()) if maximum is None else maximum
         return ValueBounds(lows, highs, None if count == 1 else _note_of_one(lowest, highest, lows, highs))
