@@ -25,6 +25,8 @@ MAX_TENSORS = 50_000
 """Largest number of weight tensors: each layer takes time in every step, however small it is."""
 COPIES_OF_BATCH = 3
 """Reals, fakes and the gradient of the fakes."""
+COPIES_OF_SAMPLES = 2
+"""Samples in batches, and joined."""
 FREE_SHARE = 1 / 200
 """Share of the available memory below which a batch is not examined further."""
 SMALL_BATCH = 4
@@ -79,6 +81,17 @@ def check_memory(experiment: Experiment) -> None:
         raise SettingError(
             f"batch_size = {batch_size:,} needs at least {_gib(lower_bound)} of memory, and {_gib(available)} are "
             f"available; reduce it: --batch-size {fitting}"
+        )
+
+
+def check_sample_memory(count: int, spec: DataSpec) -> None:
+    """Raise SettingError if so many samples do not fit into memory: float32, and once more while they are joined."""
+    available = available_memory(torch.device("cpu"))
+    size = COPIES_OF_SAMPLES * 4 * prod(spec.shape)
+    if available is not None and count * size > available:
+        raise SettingError(
+            f"count = {count:,} needs at least {_gib(count * size)} of memory, and {_gib(available)} are available; "
+            f"reduce it: --count {max(1, available // (4 * size))}, several times with another --seed"
         )
 
 

@@ -15,6 +15,7 @@ from equipoise.core.model import Model
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.declaration import to_python
 from equipoise.experiment.files import parse_experiment
+from equipoise.experiment.resources import check_sample_memory
 from equipoise.experiment.settings import build_data, build_recipe
 from equipoise.inference.own_size import apply_at_own_size
 from equipoise.inference.run_weights import RunWeights, StepChoice, select_weights
@@ -61,11 +62,13 @@ class Generator:
     def latents(self, count: int, *, truncation: float | None = None, seed: int = 0) -> Tensor:
         """Draw latents (count, ...), float32. Latent k of a seed is the same for every `count`.
 
-        Raises SettingError for a count or truncation that is not positive, and for an invalid seed.
+        Raises SettingError for a count or truncation that is not positive, for an invalid seed, and for more samples
+        than fit into memory.
         """
         count, seed = validation.whole_number("count", count), validation.whole_number("seed", seed)
         if not 1 <= count <= MAX_COUNT:
             raise SettingError(f"count = {count}: it must be at {'least 1' if count < 1 else f'most {MAX_COUNT:,}'}")
+        check_sample_memory(count, self.spec)
         validation.check_seeds(seed=seed)
         validation.check_type("truncation", to_python(truncation, float), float | None)
         truncation = None if truncation is None else float(truncation)

@@ -239,3 +239,9 @@ def test_full_disk_of_a_report_names_the_run(call, run_folder: Path, monkeypatch
     assert code == 2
     command = f"equipoise report {run_folder}"
     assert err == f"equipoise: the disk of {run_folder} is full; free some space, then: {command}\n"
+
+
+def test_line_breaks_in_the_name_of_a_run_are_escaped(call, tiny: list[str], working_directory: Path) -> None:
+    code, out, _ = call("train", *tiny, "--steps", "2", "--metric", "fd_pixels", "--no-film", "--out", "new\nline")
+    assert code == 0
+    assert [line.partition(":")[0] for line in out.splitlines()] == ["report", "weights"]

@@ -123,6 +123,11 @@ def test_wrong_types_name_the_argument(trained: Path, values: dict[str, Any], wo
         load(trained).sample(**values)
 
 
+def test_more_samples_than_fit_into_memory_are_refused(trained: Path) -> None:
+    with pytest.raises(SettingError, match=r"count = 1,000,000,000 needs at least .* of memory, .* --count \d+"):
+        load(trained).sample(10**9)
+
+
 def test_numbers_of_numpy_are_accepted(trained: Path) -> None:
     generator = load(str(trained), np.int64(12))
     assert torch.equal(

@@ -78,7 +78,7 @@ def follow_run(
             message = f"stopped; the run is complete, but its report is not. Write it with: {report_command(folder)}"
             return print_error(message, INTERRUPTED, as_json=options.as_json)
         weights = summarize_weights(folder)
-        lines = [*report_lines(report), *weights.text.splitlines()]
+        lines = [*report_lines(report), *([weights.text] if weights.text else [])]
     files = {
         "report": str(report.page) if report else None,
         "film": str(report.film) if report and report.film else None,
