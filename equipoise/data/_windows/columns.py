@@ -100,12 +100,17 @@ def text_kind(fields: Sequence[str]) -> ColumnKind:
 def axis_kind(values: NumberArray, column: int, name: str | None) -> ColumnKind:
     """Return whether a column of numbers (rows, columns) counts or dates the rows: "index", "date or time", "numbers".
 
-    `name`: of the column, or None without a header. An index is 0, 1, 2, … or 1, 2, 3, …; a time increases in constant
-    steps, which no other column does, or has a usual name; dates are seconds since 1970 or 20200131.
+    `name`: of the column, or None without a header. An index is 0, 1, 2, … or 1, 2, 3, …, once or several times; a time
+    increases in constant steps, which no other column does, or has a usual name; dates are seconds since 1970 or
+    20200131.
     """
     numbers = values[:, column]
     steps = np.diff(numbers)
-    if len(numbers) < MIN_ROWS or values.shape[1] < 2 or not (np.isfinite(numbers).all() and (steps >= 0).all()):
+    if len(numbers) < MIN_ROWS or values.shape[1] < 2 or not np.isfinite(numbers).all():
+        return "numbers"
+    if _counts_again(numbers) and (name is None or name.strip().lower() not in LABEL_NAMES):
+        return "index"
+    if (steps < 0).any():
         return "numbers"
     if numbers[0] in (0, 1) and bool((steps == 1).all()):
         return "index"
@@ -121,6 +126,13 @@ def axis_kind(values: NumberArray, column: int, name: str | None) -> ColumnKind:
         others = (values[:, other] for other in range(1, values.shape[1]))
         return "numbers" if any(_has_constant_steps(other) for other in others) else "date or time"
     return "numbers"
+
+
+def _counts_again(numbers: NumberArray) -> bool:
+    """Return whether numbers count from 0 or 1 several times, as the rows of recordings one below the other."""
+    starts = np.flatnonzero(np.diff(numbers) != 1) + 1
+    is_start = (numbers[starts] == numbers[0]).all() and numbers[0] in (0, 1)
+    return bool(is_start) and 0 < len(starts) <= len(numbers) // MIN_ROWS
 
 
 def calendar_columns(names: Sequence[str]) -> tuple[int, ...]:

@@ -22,7 +22,8 @@ MAX_PREAMBLE = 40
 _SIGNS = r"$€£¥"
 _SPACES = "'’\u00a0\u202f "
 FORMATTED = re.compile(
-    rf"\"[^\"\n,]*\d,\d|\d ?[%{_SIGNS}]|[{_SIGNS}] ?\d|\d[{_SPACES[:-1]}]\d{{3}}(?!\d)|\u2212\d", re.ASCII
+    rf"\([^()\n]*\d\)|\"[^\"\n,]*\d,\d|\d ?[%{_SIGNS}]|[{_SIGNS}] ?\d|\d[{_SPACES[:-1]}]\d{{3}}(?!\d)|\u2212\d",
+    re.ASCII,
 )
 """What shows that a table has numbers with separated thousands, quoted decimal commas, currencies or percentages."""
 GROUPED = re.compile(
@@ -192,7 +193,10 @@ def _plain_numbers(lines: list[NumberedLine], separator: str | None) -> tuple[li
 
 def _plain(field: str, decimal: str) -> str:
     """Return a number as Python writes it; other fields unchanged. `decimal`: the decimal point of the table."""
-    match = NUMBER.fullmatch(field.replace("\u2212", "-"))
+    text = field.replace("\u2212", "-")
+    if (inner := re.fullmatch(r"[$€£¥]?\(([^()]+)\)", text)) is not None:
+        text = f"-{inner[1]}"  # Negative numbers of accounts.
+    match = NUMBER.fullmatch(text)
     if match is None or not any(sign.isdigit() for sign in field):
         return field
     sign, digits, mark, exponent = match.groups(default="")
