@@ -212,6 +212,9 @@ class Experiment:
                 check_type(name, value, hint)
             elif not isinstance(value, PlugSpec | None):
                 raise SettingError(describe_wrong_plug(name, value))
+        if self.knobs is not None:
+            values = {name: value if isinstance(value, str) else float(value) for name, value in self.knobs.items()}
+            object.__setattr__(self, "knobs", values)
 
     def merge(self, other: "Experiment") -> Self:
         """Return this experiment with the settings of `other` that are not None; knobs and options are merged."""

@@ -63,7 +63,7 @@ INVALID_POLICIES = [
     ("--controller ppo --policy {knobs}", "'warmth'"),
     ("--controller ppo --policy {features}", "(luck)"),
     ("--controller ppo --policy {text}", "equipoise train-policy"),
-    ("--controller ppo --policy=", "equipoise train-policy"),
+    ("--controller ppo --policy=", "--policy is empty"),
     ("--controller ppo --policy ppo --option controller.knobs=warmth", "'warmth'"),
     ("--controller rank --policy ppo", "'rank'"),
     ("--policy ppo", "learnable, ppo, time_only"),

@@ -333,3 +333,9 @@ def test_json_files_have_no_infinity(tmp_path: Path) -> None:
 def test_whole_numbers_beyond_any_float_are_refused(number: int) -> None:
     with pytest.raises(SettingError, match=r"steps = .*: it must be at (least 1|most 2\^63 - 1)$"):
         complete(Experiment(data="ring", steps=number))
+
+
+def test_whole_numbers_of_knobs_are_written_without_warning() -> None:
+    """The type of a knob is a number or a schedule; 0 is the number 0.0."""
+    values = Experiment(knobs={"r1_gamma": 0, "lr_d": "linear(0.001, 0)"}).to_json()["knobs"]
+    assert values == {"r1_gamma": 0.0, "lr_d": "linear(0.001, 0)"}
