@@ -9,6 +9,7 @@ from torch import Tensor
 from equipoise.core import catalog
 from equipoise.core.metric import ReferenceSet
 from equipoise.errors import SettingError
+from equipoise.evaluation.selection import default_features
 from equipoise.evaluation.subject import EvaluationData
 from equipoise.metrics.auth_pct import AuthPct
 from equipoise.runs.artifacts import encode_png, make_grid, write_bytes
@@ -19,19 +20,17 @@ NEIGHBOURS = 5
 """Number of training reals per sample."""
 
 
-NETWORK = "efficientnet_lite0"
-"""Features that recognise mirrored and shifted copies, in addition to pixels, which recognise compressed ones."""
-
-
 def write_neighbour_grid(data: EvaluationData, path: Path) -> Path:
     """Write a PNG with one sample and its nearest training reals per row, the most suspicious sample first.
 
-    Distances are those of pixels or of a network, whichever finds a sample more suspicious. Raises SettingError if
-    samples are not images, or if the file does not end in .png.
+    Distances are those of pixels, which recognise compressed copies, or of the default network of the data, which
+    recognises mirrored and shifted ones, whichever finds a sample more suspicious. Raises SettingError if samples are
+    not images, or if the file does not end in .png.
     """
     if data.sample_set.samples.ndim != 4 or path.suffix.lower() != ".png":
         raise SettingError(f"--neighbours needs image samples and a file that ends in .png, not {path.name}")
-    kinds = ["pixels"] + [NETWORK] * (data.sample_set.samples.shape[1] in (1, 3))
+    network = default_features(data.context.plug.name, data.context.data.spec)
+    kinds = ["pixels"] + [network] * (data.sample_set.samples.shape[1] in (1, 3))
     candidates = [suspect for kind in kinds for suspect in _suspects(data, kind)]
     shown: dict[int, _Suspect] = {}
     for suspect in sorted(candidates, key=lambda each: each.ratio):
