@@ -236,6 +236,12 @@ def _started_text(event: Started) -> str:
     networks = ", ".join(f"{name} {count:,} weights" for name, count in event.parameters.items())
     text = f"{event.steps} steps, batch size {event.batch_size}, {event.precision}; {networks}"
     text = "\n".join((text, *event.notes))
+    if event.reals:
+        low, high = event.reals["low"], event.reals["high"]
+        text += (
+            f"\nthe first reals range from {low:.2g} to {high:.2g}, although the range of the model is -1 to 1; "
+            "look at the data: equipoise inspect FOLDER"
+        )
     if event.transferred:
         shares = ", ".join(f"{share:.0%} of the {name}" for name, share in event.transferred.items())
         text += f"\nweights transferred: {shares}; other layers are initialised from scratch"

@@ -50,6 +50,13 @@ def test_turns_by_a_schedule_are_not_printed() -> None:
     assert "step 40: kd_digits 0.5 (lower is better)" in lines
 
 
+def test_unusual_range_of_the_data_is_printed_at_the_start() -> None:
+    dark = {"low": -0.9861, "high": -0.8767, "mean": -0.9384, "deviation": 0.0279}
+    started = Started(0, 0, 80, 64, "fp32", {}, {}, reals=dark)
+    lines = printed(RunDisplay(), iter([started]))
+    assert any("from -0.99 to -0.88" in line and "equipoise inspect" in line for line in lines)
+
+
 def test_decisions_are_printed_once_per_interval() -> None:
     lines = [line for line in printed(RunDisplay(scheduled={"lr_d"}), events(by="rank")) if "changed" in line]
     assert lines == ["step 1: rank changed lr_g from 1 to 0.99: its reason"]

@@ -234,5 +234,7 @@ def test_entry_points_of_other_packages_are_plugs(write, monkeypatch: pytest.Mon
     assert "nudge" not in catalog.names("models")
     with pytest.raises(SettingError, match=rf"several .* 'twice': {module}, other\.module; uninstall"):
         catalog.load("controllers", "twice")
-    with pytest.raises(SettingError, match=r"'missing' of no_such_package\.module needs a missing module.*no_such_package"):
+    with pytest.raises(
+        SettingError, match=r"'missing' of no_such_package\.module needs a missing module.*no_such_package"
+    ):
         catalog.load("controllers", "missing")

@@ -153,10 +153,12 @@ def test_splits_of_imagenet(folder, data, tmp_path):
                 Image.fromarray(generator.integers(0, 256, (16, 16, 3), np.uint8)).save(path)
     result = data().resolve()
     assert label_counts(result) == {"train": {"iris": 40, "rose": 40}, "held_out": {"iris": 12, "rose": 12}}
-    told = notes(data())
-    assert told[0] == "images by split: train 80, valid 24, test 12; trained on: train; valid is held out"
-    assert told[1].startswith("12 test images never trained on; compare with them: equipoise evaluate RUN --against ")
-    assert told[1].endswith("/in/data/test")
+    messages = notes(data())
+    assert messages[0] == "images by split: train 80, valid 24, test 12; trained on: train; valid is held out"
+    assert messages[1].startswith(
+        "12 test images are never trained on; compare with them: equipoise evaluate RUN --against "
+    )
+    assert messages[1].endswith("/in/data/test")
     assert sorted(set(result.skipped().values())) == ["test images: never trained on"]
     assert len(result.skipped()) == 12
     assert data(split="all").resolve().count("train") + data(split="all").resolve().count("held_out") == 116
@@ -306,9 +308,9 @@ def test_images_without_label_are_skipped_and_reported(folder, data):
 
 def test_small_classes_are_reported(folder, data):
     folder({f"{'rare' if n < 4 else 'nevus'}/{n}.png": n for n in range(COUNT)})
-    told = notes(data())
-    assert "2 classes, by subfolder: nevus 20, rare 4" in told
-    assert any(note.startswith("1 class has fewer than 10 images: rare 4; ") for note in told)
+    messages = notes(data())
+    assert "2 classes, by subfolder: nevus 20, rare 4" in messages
+    assert any(note.startswith("1 class has fewer than 10 images: rare 4; ") for note in messages)
 
 
 def test_changed_labels_are_noticed(folder, data):
@@ -344,9 +346,9 @@ def test_splits_may_be_a_column_of_the_labels(folder, data):
     rows = "".join(f"{n}.png,{'ab'[n % 2]},{split}\n" for n, split in enumerate(splits))
     folder(flat("images/{}.png") | {"meta.csv": "file,breed,split\n" + rows})
     assert label_counts(data().resolve()) == {"train": {"a": 7, "b": 7}, "held_out": {"a": 3, "b": 3}}
-    told = notes(data())
-    assert told[0] == "images by split: train 14, valid 6, test 4; trained on: train; valid is held out"
-    assert told[1].endswith("--option data.split=test")
+    messages = notes(data())
+    assert messages[0] == "images by split: train 14, valid 6, test 4; trained on: train; valid is held out"
+    assert messages[1].endswith("--option data.split=test")
     assert data(split="none").resolve().count("train") > 14
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from equipoise.core.printing import format_count, printable
+from equipoise.core.printing import agree, format_count, printable
 from equipoise.data._files.cache import CachedFolder
 from equipoise.data._files.listing import content_digest, save_json, top_folder
 from equipoise.data._files.sources import LabelTable, Source
@@ -198,8 +198,8 @@ def _describe_splits(source: Source, layout: FolderLayout, option: SplitOption) 
     held_out = "valid is held out" if counts["valid"] else "a share of train is held out"
     yield f"images by split: {listed}; trained on: train; {held_out}"
     if counts["test"]:
-        number = format_count(counts["test"], "test image")
-        yield f"{number} never trained on; compare with them: {_test_command(source, layout)}"
+        number, verb = format_count(counts["test"], "test image"), agree(counts["test"], "is", "are")
+        yield f"{number} {verb} never trained on; compare with them: {_test_command(source, layout)}"
 
 
 def _test_command(source: Source, layout: FolderLayout) -> str:
