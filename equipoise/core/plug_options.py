@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args, get_origin, get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 TYPE_NAMES = {
     **{"bool": "true, false", "int": "integer", "float": "number", "str": "text"},
@@ -106,8 +106,9 @@ def format_type(hint: object) -> str:
     if get_origin(hint) is None:
         name = getattr(hint, "__name__", str(hint))
         return TYPE_NAMES[name] if hint in (int, float, str, bool) else name
-    if all(isinstance(choice, str) for choice in get_args(hint)):
-        return ", ".join(get_args(hint))
+    literals = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+    if literals:
+        return ", ".join(dict.fromkeys(str(choice) for part in literals for choice in get_args(part)))
     if any(get_origin(part) is tuple and int in get_args(part) for part in (hint, *get_args(hint))):
         return "numbers"
     (first, *_) = [part for part in get_args(hint) if part is not type(None)]
