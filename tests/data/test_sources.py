@@ -251,9 +251,9 @@ def test_splits_and_labels_of_medmnist(tmp_path, read):
     np.savez(tmp_path / "a.npz", **arrays)
     data = read("a.npz").resolve()
     assert label_counts(data) == {"train": dict.fromkeys("012", 10), "held_out": dict.fromkeys("012", 4)}
-    told = notes(read("a.npz"))
-    assert told[0] == "images: train_images 30 x 28 x 28, val_images 12 x 28 x 28, test_images 9 x 28 x 28"
-    assert any("9 test images never trained on" in note and "data.split=test" in note for note in told)
+    messages = notes(read("a.npz"))
+    assert messages[0] == "images: train_images 30 x 28 x 28, val_images 12 x 28 x 28, test_images 9 x 28 x 28"
+    assert any("9 test images are never trained on" in note and "data.split=test" in note for note in messages)
     assert (read("a.npz", split="test", held_out=0.0).count("train"), read("a.npz", split="all").count("train")) == (
         9,
         46,
