@@ -40,7 +40,14 @@ def start(
 
     Raises EquipoiseError for an invalid experiment, before the folder is created.
     """
-    folder, experiment = as_path(folder, "the run folder"), settle(experiment)
+    folder = as_path(folder, "the run folder")
+    yield from start_settled(settle(experiment), folder, interrupted)
+
+
+def start_settled(
+    experiment: Experiment, folder: Path, interrupted: Callable[[], bool] = never_interrupted
+) -> Iterator[Event]:
+    """Run an experiment that :func:`settle` returned, as `start` does, without reading and measuring it again."""
     training = assemble(experiment, folder / CHECKPOINTS_FOLDER, interrupted)
     check_schedules(training)
     load_initial_weights(training, experiment)

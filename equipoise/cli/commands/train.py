@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     with nullcontext(out) if out else claim_folder(RUNS, _folder_stem(experiment)) as folder:
 
         def begin(interrupted: Callable[[], bool]) -> Iterator["Event"]:
-            events = launch.start(experiment, folder, interrupted)
+            events = launch.start_settled(experiment, folder, interrupted)
             return tracking.track_events(events, track, folder, experiment.to_json())
 
         return follow_run(begin, folder, experiment, FollowOptions.of(args))
