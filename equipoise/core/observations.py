@@ -60,6 +60,23 @@ class Signals:
     """The discriminator's loss without penalties: the term "adversarial" of its phase, or the total without one."""
     ideal_d: float | None = None
     """Value of adversarial_d for fakes distributed as the reals, at the current labels (V* of Hazimeh 2023)."""
+    adversarial_g: float | None = None
+    """The generator's adversarial term, without reconstruction and other terms; only in logs of other programs."""
+    loss_d_real: float | None = None
+    """The part of the discriminator's loss on reals; only in logs of other programs."""
+    loss_d_fake: float | None = None
+    """The part of the discriminator's loss on fakes; only in logs of other programs."""
+    logit_real: float | None = None
+    """E[D(x)], the mean logit of reals; only in logs of other programs."""
+    logit_fake: float | None = None
+    """E[D(G(z))], the mean logit of fakes; only in logs of other programs."""
+    sign_fake: float | None = None
+    """E[sign D(G(z))], in [−1, 1]; only in logs of other programs."""
+    accuracy_d: float | None = None
+    """Share of reals and fakes that the discriminator classifies correctly, in [0, 1]; only in logs of other
+    programs."""
+    augment_p: float | None = None
+    """Probability of augmentation that another program adapts, in [0, 1] (ADA); only in its logs."""
     gradient_norm_g: float | None = None
     """Euclidean norm of the generator's gradient, ≥ 0."""
     gradient_norm_d: float | None = None

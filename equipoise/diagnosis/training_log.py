@@ -7,8 +7,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -177,22 +175,6 @@ class TrainingLog:
             if not np.array_equal(series.steps, steps):  # most columns have the same steps
                 steps = np.union1d(steps, series.steps)
         return steps
-
-
-@dataclass(frozen=True)
-class LogFile:
-    """A file that may be a log, decompressed."""
-
-    path: Path
-    content: bytes
-
-    @cached_property
-    def text(self) -> str:
-        """The content as text, UTF-8 or UTF-16, with undecodable bytes replaced and without a truncated last line."""
-        is_wide = self.content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        text = self.content.decode("utf-16" if is_wide else "utf-8", errors="replace")
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        return text[: text.rfind("\n") + 1] or text
 
 
 def build_series(steps: npt.ArrayLike, values: npt.ArrayLike) -> StepSeries:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from equipoise.diagnosis import readers
+from equipoise.diagnosis.log_file import LogFile
 from equipoise.diagnosis.readers import tensorboard
 from equipoise.diagnosis.training_log import (
     EAGER,
     MAX_READINGS,
-    LogFile,
     TrainingLog,
     build_series,
     compute_readings,

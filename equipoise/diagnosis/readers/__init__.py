@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from equipoise.core.catalog import installed_plugs
-from equipoise.diagnosis.training_log import LogFile, TrainingLog
+from equipoise.diagnosis.interpretation import interpret
+from equipoise.diagnosis.log_columns import LogColumns, ReadOptions
+from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.training_log import TrainingLog
 from equipoise.errors import DataError, SettingError
 
 MAX_BYTES = 64 * 2**20
@@ -36,7 +39,7 @@ class LogReader(Protocol):
     order: int
     folder_files: tuple[str, ...]
 
-    def read(self, files: Sequence[LogFile]) -> TrainingLog | None:
+    def read(self, files: Sequence[LogFile]) -> LogColumns | TrainingLog | None:
         """Read one file, or all the files of a folder that match; None if they are in another format.
 
         Raises DataError if the format matches but the content is not usable.
@@ -73,42 +76,50 @@ def format_names() -> str:
 
 
 def read_log(path: Path) -> TrainingLog:
-    """Read a log file, optionally .gz, or a folder that contains one.
+    """Read the first game of a log: see :func:`read_games`."""
+    return read_games(path)[0]
+
+
+def read_games(path: Path, options: ReadOptions | None = None) -> tuple[TrainingLog, ...]:
+    """Read a log file, optionally .gz, or a folder that contains one: one training log per game.
 
     Raises DataError if the path does not exist, the format is unknown, or the log contains no usable numbers.
     """
+    options = options or ReadOptions()
     if path.is_dir():
-        return _read_folder(path)
+        return _read_folder(path, options)
     file = LogFile(path, _read_content(path))
     for reader in log_readers():
-        if log := _read_with(reader, [file], path):
-            return log
+        if logs := _read_with(reader, [file], path, options):
+            return logs
     raise DataError(f"{path} is not a log in a known format; known formats are {format_names()}")
 
 
-def _read_folder(path: Path) -> TrainingLog:
+def _read_folder(path: Path, options: ReadOptions) -> tuple[TrainingLog, ...]:
     """Read the log of a folder with the first reader whose files it contains."""
     for reader in log_readers():
         for pattern in reader.folder_files:
             if matches := sorted(path.glob(pattern)):
                 files = [LogFile(match, _read_content(match)) for match in matches]
-                log = _read_with(reader, files, path)
-                return log or read_log(matches[0])
+                return _read_with(reader, files, path, options) or read_games(matches[0], options)
     patterns = ", ".join(pattern for reader in log_readers() for pattern in reader.folder_files)
     raise DataError(f"{path} is neither a run folder nor a folder with a log ({patterns}); use the path of a log file")
 
 
-def _read_with(reader: LogReader, files: Sequence[LogFile], path: Path) -> TrainingLog | None:
-    """Apply a reader; errors name the path."""
+def _read_with(
+    reader: LogReader, files: Sequence[LogFile], path: Path, options: ReadOptions
+) -> tuple[TrainingLog, ...]:
+    """Apply a reader; no log if the format is another one. Errors name the path."""
     try:
-        log = reader.read(files)
+        result = reader.read(files)
+        logs = interpret(result, options) if isinstance(result, LogColumns) else (result,) if result else ()
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    if log is not None and not len(log.steps):
+    if logs and not any(len(log.steps) for log in logs):
         raise DataError(
-            f"{path} ({log.log_format}) contains no losses, probabilities or metrics to diagnose; use another log"
+            f"{path} ({logs[0].log_format}) contains no losses, probabilities or metrics to diagnose; use another log"
         )
-    return log
+    return logs
 
 
 def _read_content(path: Path) -> bytes:

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from equipoise.diagnosis.training_log import NUMBER, LogFile, TrainingLog, log_from_epoch_lines
+from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.training_log import NUMBER, TrainingLog, log_from_epoch_lines
 
 __all__ = ["PyTorchGAN"]
 

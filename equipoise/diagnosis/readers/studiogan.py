@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from equipoise.core.observations import Better
+from equipoise.diagnosis.log_file import LogFile
 from equipoise.diagnosis.training_log import (
     NUMBER,
-    LogFile,
     MetricSeries,
     TrainingLog,
     build_series,

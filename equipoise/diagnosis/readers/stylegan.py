@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from equipoise.diagnosis.log_file import LogFile
 from equipoise.diagnosis.training_log import (
     MAX_STEP,
     NUMBER,
-    LogFile,
     MetricSeries,
     StepSeries,
     TrainingLog,

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.diagnosis.training_log import STEP_COLUMNS, LogFile, TrainingLog, Values, normalise_name
+from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.training_log import STEP_COLUMNS, TrainingLog, Values, normalise_name
 
 __all__ = ["Table"]
 
 SEPARATORS = (",", ";", "\t")
 BLOCK = 10_000
 """Number of rows that are converted at once."""
-Column = tuple[Values, npt.NDArray[np.bool_]]
+_Column = tuple[Values, npt.NDArray[np.bool_]]
 """Values (N,), and a mask of the rows that have one."""
 PREFERRED_UNITS = ("step", "image", "epoch")
 
@@ -57,7 +58,7 @@ class Table:
         return TrainingLog.from_columns("table", selected, unit=units[counter] if counter else "row")
 
 
-def _parse(text: str) -> tuple[list[str], dict[str, Column]] | None:
+def _parse(text: str) -> tuple[list[str], dict[str, _Column]] | None:
     """Return column names and columns of a table; None if the first line is not a header or there are no rows.
 
     Rows are converted in blocks, because the text of the cells takes ten times the memory of their numbers.
@@ -68,7 +69,7 @@ def _parse(text: str) -> tuple[list[str], dict[str, Column]] | None:
         names = [name.strip().lstrip("\ufeff") for name in next(reader, [])]
         if len(names) < 2 or any(_parse_cell(name) is not None or not name.isprintable() for name in names):
             return None
-        blocks: list[list[Column]] = []
+        blocks: list[list[_Column]] = []
         while block := list(itertools.islice(reader, BLOCK)):
             rows = [row for row in block if len(row) == len(names)]
             blocks += [[_parse_cells(cells) for cells in zip(*rows, strict=True)]] if rows else []
@@ -81,7 +82,7 @@ def _parse(text: str) -> tuple[list[str], dict[str, Column]] | None:
     return names, dict(zip(names, columns, strict=True))
 
 
-def _parse_cells(cells: Sequence[str]) -> Column:
+def _parse_cells(cells: Sequence[str]) -> _Column:
     """Return the numbers of a column, and a mask of cells that contain one; nan and inf are numbers."""
     try:
         return np.fromiter(map(float, cells), np.float64, len(cells)), np.ones(len(cells), bool)

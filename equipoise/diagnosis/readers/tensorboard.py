@@ -9,7 +9,8 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from equipoise.diagnosis.training_log import LogFile, TrainingLog
+from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.training_log import TrainingLog
 
 __all__ = ["TensorBoard"]
 
