@@ -29,7 +29,8 @@ def _describe(symptom: Symptom) -> str:
         f"- **Reads:** {', '.join(f'`{name}`' for name in symptom.reads)}.",
         f"- **Source:** {symptom.source}.",
         f"- **What to change:** {symptom.advice}.",
-        f"- **In a custom training loop:** {symptom.custom_loop_advice}.",
+        "- **In a custom training loop:**",
+        *(f"    - {change.action}" for change in symptom.loop_advice),
         f"- **Repair:** {_describe_repair(symptom.repair)}.",
     )
     scales = [(name, *(f"{value:.3g}".replace("-", "−") for value in scale)) for name, scale in symptom.scales.items()]

@@ -72,6 +72,18 @@ class Repair:
     combines_first_rung: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class CodeChange:
+    """A change of a plain PyTorch training loop: what to change, from which value to which, and the code that does it.
+
+    `action`: a sentence in the imperative, without a full stop. `code`: valid Python with the names that
+    equipoise.diagnosis.code_changes describes, of one to eight lines.
+    """
+
+    action: str
+    code: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Symptom:
     """A kind of problem that can be detected in a run or a log.
@@ -80,8 +92,8 @@ class Symptom:
     the earlier one. Unique. `reads`: the signals that the detector uses, by their names in Signals; a log that has none
     of them cannot show the symptom. `test` and `scales`: the test in words and formulas, and the severity scale of each
     quantity in it. `source`: literature and experiments behind the test and its thresholds. `advice`: what to change
-    with the knobs of this package; `custom_loop_advice`: the same for a custom training loop. `repair`: None if repair
-    never acts on it.
+    with the knobs of this package. `loop_advice`: changes of a plain PyTorch loop, those that cost least and
+    help most first (equipoise.diagnosis.code_changes). `repair`: None if repair never acts on it.
     """
 
     id: str
@@ -92,6 +104,6 @@ class Symptom:
     test: str
     source: str
     advice: str
-    custom_loop_advice: str
+    loop_advice: tuple[CodeChange, ...]
     scales: Mapping[str, SeverityScale] = field(default_factory=dict)
     repair: Repair | None = None

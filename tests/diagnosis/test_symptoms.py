@@ -315,7 +315,7 @@ def test_records_are_complete_and_ordered() -> None:
     signals = {field.name for field in dataclasses.fields(Signals)}
     for symptom in SYMPTOMS.values():
         assert set(symptom.reads) <= signals
-        for text in (symptom.meaning, symptom.test, symptom.source, symptom.advice, symptom.custom_loop_advice):
+        for text in (symptom.meaning, symptom.test, symptom.source, symptom.advice):
             assert text
             assert not text.endswith("."), "pages and commands add it"
         assert all(scale.severity(scale.serious) == SERIOUS for scale in symptom.scales.values())

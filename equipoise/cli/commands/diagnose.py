@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Diagnose all readings of a run or a log in order, and print the result."""
-    from equipoise.diagnosis import diagnose, readers
+    from equipoise.diagnosis import diagnose, readers, rendering
     from equipoise.diagnosis.training_log import compute_readings
     from equipoise.runs.observations import read_signals
     from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE, Run
@@ -62,11 +62,11 @@ def run(args: argparse.Namespace) -> int:
     result = diagnose.diagnose_run(readings, reals)
     if log_format == "a run" and not has_content(folder / EVENTS_FILE):
         result = dataclasses.replace(result, missing=f"{EVENTS_FILE} is missing or empty")
-    episodes = [diagnose.episode_to_dict(episode, unit) for episode in result.episodes]
+    episodes = [rendering.episode_to_dict(episode, unit) for episode in result.episodes]
     fields = {"log": str(path), "form": log_format, "readings": result.readings, "last": result.step, "unit": unit}
     title = "run" if log_format == "a run" else log_format
     verdict = {"verdict": result.verdict, **({"missing": result.missing} if result.missing else {})}
-    text = diagnose.format_diagnosis(result, title, unit, notes)
+    text = rendering.format_diagnosis(result, title, unit, notes)
     print_result(args.json, {**fields, **notes, **verdict, "findings": episodes}, text)
     return 0
 

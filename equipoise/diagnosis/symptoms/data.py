@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from equipoise.diagnosis.code_changes import SCALE_REALS
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.symptom import Detection, SeverityScale, Symptom
 
@@ -57,6 +58,5 @@ DATA_OUT_OF_RANGE = Symptom(
     source="definition of the range; 12-bit values in 16-bit files",
     advice="look at the data first (`equipoise inspect FOLDER`); set data.black and data.white to the values that are "
     "black and white, and train again: what follows may be a consequence",
-    custom_loop_advice="scale the reals to the generator's range, [-1, 1] for tanh, with the range that they use, and "
-    "show a batch of them before training",
+    loop_advice=(SCALE_REALS,),
 )

@@ -9,6 +9,14 @@ import math
 import statistics
 
 from equipoise.diagnosis.adjustments import RESTORE_DIVERSITY
+from equipoise.diagnosis.code_changes import (
+    ADD_R1,
+    AUGMENT,
+    DECAY_BOTH_LRS,
+    KEEP_BEST,
+    QUARTER_LR_OF_D,
+    SPECTRAL_NORM,
+)
 from equipoise.diagnosis.history import COLLAPSE_CRITERIA, RECENT, CollapseCriteria, MetricRecord, SignalHistory
 from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
 
@@ -153,8 +161,7 @@ COLLAPSE = Symptom(
     source="25 published logs, one run left out at a time (benchmarks/field_logs.md)",
     advice="return to the best checkpoint and change the settings before you resume: increase augment_p, multiply "
     "r1_gamma by two to four, reduce lr_d; without a change, the quality will not exceed that of the best checkpoint",
-    custom_loop_advice="keep the checkpoint of the best FID; from there, use more augmentation, a larger R1 weight, a "
-    "smaller learning rate of the discriminator, or spectral normalisation",
+    loop_advice=(KEEP_BEST, AUGMENT, ADD_R1, QUARTER_LR_OF_D, SPECTRAL_NORM),
     repair=Repair(RESTORE_DIVERSITY, combines_first_rung=True),
 )
 
@@ -168,5 +175,5 @@ PLATEAU_SYMPTOM = Symptom(
     "metric (severity 0.2)",
     source="convention, not calibrated",
     advice="stop, and use the best checkpoint; or let the learning rates fall (annealed) for the last few per cent",
-    custom_loop_advice="stop, or let both learning rates fall; keep the best checkpoint",
+    loop_advice=(KEEP_BEST, DECAY_BOTH_LRS),
 )

@@ -9,6 +9,15 @@ from equipoise.diagnosis.adjustments import (
     QUARTER_LR_D,
     RESTORE_DIVERSITY,
 )
+from equipoise.diagnosis.code_changes import (
+    ADD_R1,
+    AUGMENT,
+    AVERAGE_WEIGHTS,
+    HALVE_LR_OF_G,
+    MINIBATCH_DEVIATION,
+    MORE_STEPS_OF_D,
+    NEAREST_REALS,
+)
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
 
@@ -101,8 +110,7 @@ MODE_COLLAPSE = Symptom(
     source="bursts after a hundred epochs: benchmarks/first_epoch_collapse.md; Salimans 2016, section 3.2",
     advice="return to a checkpoint from before it began; increase r1_gamma or gp_weight, reduce lr_g, set "
     "feature_matching_weight to 1",
-    custom_loop_advice="add R1 or a gradient penalty, reduce the generator's learning rate, let the discriminator see "
-    "several samples at once (minibatch standard deviation, PacGAN)",
+    loop_advice=(ADD_R1, HALVE_LR_OF_G, MINIBATCH_DEVIATION),
     repair=Repair(RESTORE_DIVERSITY, acts_on_hints=True, combines_first_rung=True),
 )
 
@@ -119,8 +127,7 @@ MODE_DROPPING = Symptom(
     source="coverage: Naeem 2020, equation 7, with a standard error of 0.04 at 0.5 for 128 reals",
     advice="increase r1_gamma, reduce lr_g, set discriminator_steps to 2; a longer ema_half_life averages over modes "
     "that appear and disappear",
-    custom_loop_advice="give the discriminator more updates or reduce the generator's learning rate; average the "
-    "generator's weights",
+    loop_advice=(MORE_STEPS_OF_D, HALVE_LR_OF_G, AVERAGE_WEIGHTS),
     repair=Repair(RESTORE_DIVERSITY, acts_on_hints=True),
 )
 
@@ -134,8 +141,7 @@ DISCRIMINATOR_OVERFITTING = Symptom(
     scales={"rank_train_held_out": OVERFITTING},
     source="Karras 2020 (ADA), section 2",
     advice="increase augment_p until rank_train_held_out falls (0.2 to 0.6), then lecam_weight and r1_gamma",
-    custom_loop_advice="apply the same augmentation to reals and fakes (ADA, DiffAugment), use a smaller "
-    "discriminator, or get more data",
+    loop_advice=(AUGMENT, ADD_R1),
     repair=Repair(
         (
             (INCREASE_AUGMENTATION,),
@@ -158,8 +164,7 @@ MEMORISATION = Symptom(
     source="nearest-neighbour distances and their limits: Stein 2023, section 5",
     advice="stop at an earlier checkpoint; increase augment_p and r1_gamma; a smaller generator has less capacity for "
     "copies",
-    custom_loop_advice="compare samples with their nearest training images before you use them; stop earlier, augment, "
-    "get more data",
+    loop_advice=(NEAREST_REALS, AUGMENT, ADD_R1),
     repair=Repair(
         (
             (INCREASE_AUGMENTATION,),

@@ -7,6 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from equipoise.diagnosis.adjustments import HALVE_LEARNING_RATES, INCREASE_R1, NO_MOMENTUM
+from equipoise.diagnosis.code_changes import (
+    ADD_R1,
+    AVERAGE_WEIGHTS,
+    CHECK_GRADIENTS,
+    CLIP_GRADIENTS,
+    FULL_PRECISION,
+    HALVE_BOTH_LRS,
+    LESS_MOMENTUM,
+    STOP_AT_NAN,
+)
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
 
@@ -116,8 +126,7 @@ DIVERGENCE = Symptom(
     test="`non_finite` > 0 (severity 1)",
     source="definition",
     advice="return to an earlier checkpoint, halve lr_g and lr_d, and turn on r1_gamma or gp_weight if it is off",
-    custom_loop_advice="stop at the first NaN, reload, clip gradients or halve both learning rates; in fp16 check the "
-    "loss scale",
+    loop_advice=(STOP_AT_NAN, HALVE_BOTH_LRS, CLIP_GRADIENTS, FULL_PRECISION),
     repair=Repair(
         (
             HALVE_LEARNING_RATES,
@@ -140,8 +149,7 @@ FORGETTING = Symptom(
     scales={"rank_train_fake / median before": REMAINING},
     source="healthy and reset discriminators of benchmarks/rescue.py, seeds 100 and 101",
     advice="return to the checkpoint before the drop; if it happens again, reduce both learning rates",
-    custom_loop_advice="return to the weights before the drop; find out which step replaced or destroyed the "
-    "discriminator's weights or its optimizer's state",
+    loop_advice=(CHECK_GRADIENTS, HALVE_BOTH_LRS),
     repair=Repair((), is_sudden=True),
 )
 
@@ -157,8 +165,7 @@ OSCILLATION = Symptom(
     scales={"autocorrelation": CYCLE},
     source="noise stays below 2 / √64 = 0.25 (Bartlett 1946); cycles of GANs: Mescheder 2018",
     advice="increase r1_gamma or gp_weight, reduce beta1 to 0 and both learning rates; use a longer ema_half_life",
-    custom_loop_advice="reduce momentum (Adam's beta1 to 0–0.5), add R1 or a gradient penalty, average the generator's "
-    "weights",
+    loop_advice=(LESS_MOMENTUM, HALVE_BOTH_LRS, ADD_R1, AVERAGE_WEIGHTS),
     repair=Repair(
         (
             (*HALVE_LEARNING_RATES, NO_MOMENTUM),

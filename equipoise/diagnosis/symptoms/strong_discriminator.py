@@ -14,6 +14,14 @@ from equipoise.diagnosis.adjustments import (
     Adjustment,
     Rung,
 )
+from equipoise.diagnosis.code_changes import (
+    ADD_R1,
+    AUGMENT,
+    BCE_WITH_LOGITS,
+    SMOOTH_LABELS,
+    NON_SATURATING_LOSS,
+    QUARTER_LR_OF_D,
+)
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
 
@@ -221,8 +229,7 @@ OVERPOWERING = Symptom(
     "float32 next to 1; benchmarks/rescue.py",
     advice="increase augment_p to 0.3 or more (the first choice if data are few), then r1_gamma, then reduce lr_d to a "
     "quarter; real_label_low 0.8 and instance_noise 0.05 help at the start",
-    custom_loop_advice="apply the same augmentation to reals and fakes before the discriminator (DiffAugment), add R1, "
-    "train the discriminator with a smaller learning rate; label smoothing hides the problem more than it solves it",
+    loop_advice=(QUARTER_LR_OF_D, AUGMENT, ADD_R1, BCE_WITH_LOGITS, SMOOTH_LABELS),
     repair=Repair(WEAKEN_DISCRIMINATOR, acts_on_hints=True, combines_first_rung=True),
 )
 
@@ -239,6 +246,6 @@ VANISHING_GRADIENT = Symptom(
     source="Arjovsky and Bottou 2017, theorem 2.4",
     advice="use a loss whose gradient does not vanish (non_saturating, hinge, or wasserstein with gp_weight); "
     "increase r1_gamma, reduce lr_d",
-    custom_loop_advice="train the generator on −log D(G(z)), not on log(1 − D(G(z))); add R1 or a gradient penalty",
+    loop_advice=(NON_SATURATING_LOSS, QUARTER_LR_OF_D, ADD_R1),
     repair=Repair(WEAKEN_DISCRIMINATOR[1:]),
 )

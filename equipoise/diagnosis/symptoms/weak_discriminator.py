@@ -4,6 +4,12 @@ import statistics
 from collections.abc import Sequence
 
 from equipoise.diagnosis.adjustments import Adjustment
+from equipoise.diagnosis.code_changes import (
+    CHECK_GRADIENTS,
+    DOUBLE_LR_OF_D,
+    LOOK_AT_SAMPLES,
+    MORE_STEPS_OF_D,
+)
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
 from equipoise.diagnosis.symptoms.strong_discriminator import LOW_COVERAGE
@@ -118,8 +124,7 @@ DEAD = Symptom(
     scales={"|loss_d| / max(−loss_d)": CRITIC_LOSS},
     source="0.05 = twice the standard error 0.1 / √20 of the mean of twenty ranks (Mann and Whitney 1947)",
     advice="increase lr_d, reduce augment_p, instance_noise and r1_gamma; replace weight clipping by gp_weight",
-    custom_loop_advice="check that the discriminator's gradient reaches its weights; increase its learning rate, "
-    "reduce penalties, noise and clipping",
+    loop_advice=(CHECK_GRADIENTS, DOUBLE_LR_OF_D, MORE_STEPS_OF_D),
     repair=Repair(
         (
             (
@@ -144,5 +149,5 @@ EQUILIBRIUM = Symptom(
     "both within ±0.1, and the discriminator is not dead (severity 0)",
     source="0.1 = standard error √((n + m + 1) / (3 n m)) of a rank of 64 against 64 logits (Mann and Whitney 1947)",
     advice="no change is needed; --stop-at-equilibrium ends a run here",
-    custom_loop_advice="no change is needed; look at the samples, and stop if they are good enough",
+    loop_advice=(LOOK_AT_SAMPLES,),
 )
