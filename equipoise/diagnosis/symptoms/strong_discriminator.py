@@ -18,9 +18,9 @@ from equipoise.diagnosis.code_changes import (
     ADD_R1,
     AUGMENT,
     BCE_WITH_LOGITS,
-    SMOOTH_LABELS,
     NON_SATURATING_LOSS,
     QUARTER_LR_OF_D,
+    SMOOTH_LABELS,
 )
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
