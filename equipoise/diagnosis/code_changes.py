@@ -107,7 +107,7 @@ MORE_STEPS_OF_D = CodeChange(
     "Update the discriminator twice for each update of the generator (1 -> 2)",
     "for _ in range(2):\n"
     "    optimizer_d.zero_grad()\n"
-    "    compute_loss_d(next(reals)).backward()\n"
+    "    compute_loss_d(next(batches)).backward()\n"
     "    optimizer_d.step()",
 )
 MINIBATCH_DEVIATION = CodeChange(
@@ -133,6 +133,6 @@ LOOK_AT_SAMPLES = CodeChange(
 )
 NEAREST_REALS = CodeChange(
     "Compare samples with their nearest training images before you use them",
-    "nearest = torch.cdist(fake.flatten(1), reals.flatten(1)).argmin(1)\n"
-    "pairs = torch.cat((fake, reals[nearest]), 3)  # save as images and look at them",
+    "nearest = torch.cdist(fake.flatten(1), training_images.flatten(1)).argmin(1)\n"
+    "pairs = torch.cat((fake, training_images[nearest]), 3)  # save as images and look at them",
 )
