@@ -2,11 +2,10 @@
 
 Both use only the readings so far. A metric far from its best value is sufficient evidence of a collapse. Metrics are
 measured rarely, so weaker evidence suffices while the losses show that the discriminator has won: a small loss of
-quality is then the beginning of a large one. Without a metric, only the duration of that win is used.
+quality is then the beginning of a large one. Without a metric, nothing is known about the quality.
 """
 
 import math
-import statistics
 
 from equipoise.diagnosis.adjustments import RESTORE_DIVERSITY
 from equipoise.diagnosis.code_changes import (
@@ -17,7 +16,8 @@ from equipoise.diagnosis.code_changes import (
     QUARTER_LR_OF_D,
     SPECTRAL_NORM,
 )
-from equipoise.diagnosis.history import COLLAPSE_CRITERIA, RECENT, CollapseCriteria, MetricRecord, SignalHistory
+from equipoise.diagnosis.discriminator_win import loss_jump, win_evidence, won_share
+from equipoise.diagnosis.history import COLLAPSE_CRITERIA, CollapseCriteria, MetricRecord, SignalHistory
 from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
 
 WORST = 3.0
@@ -33,11 +33,6 @@ NOISE_FACTOR = 5
 LASTING = 0.05
 """All values in this last share of the run so far must be worse, because frequent measurements show the noise of a
 metric."""
-JUMP = 4.0
-"""Jump of both losses in standard deviations of their previous values, the discriminator's down, the generator's up.
-Losses of healthy logs stay below 2.5."""
-READINGS_AFTER_JUMP = 8
-"""Readings after a jump that are compared with the other recent ones."""
 PLATEAU = 0.4
 """Minimum share of the run, and of its measurements, since the best value."""
 PLATEAU_MEASUREMENTS = 8
@@ -46,16 +41,10 @@ PLATEAU_MEASUREMENTS = 8
 
 def detect_collapse(history: SignalHistory, criteria: CollapseCriteria = COLLAPSE_CRITERIA) -> Detection | None:
     """Detect a lasting loss of quality. The finding persists until the quality has recovered."""
-    won, jump = _won_share(history), _jump(history)
+    won, jump = won_share(history), loss_jump(history)
     by_metric = [_by_metric(history, name, won, jump, criteria) for name in history.metrics]
     detections = [detection for detection in by_metric if detection]
-    if detections:
-        return max(detections, key=lambda detection: detection.severity)
-    if history.metrics or history.last("rank_train_fake", 1) or _has_good_coverage(history):
-        return None  # losses alone count only in logs that have nothing better
-    if won >= criteria.won_share or (won > 0 and "collapse" in history.since):
-        return Detection(LEAST_SEVERITY, 0.6, _loss_evidence(history, won, jump))
-    return Detection(LEAST_SEVERITY, 0.5, _loss_evidence(history, won, jump)) if jump else None
+    return max(detections, key=lambda detection: detection.severity, default=None)
 
 
 def detect_plateau(history: SignalHistory) -> Detection | None:
@@ -87,48 +76,7 @@ def _by_metric(
     severity = max(LEAST_SEVERITY, scale.severity(min(worse, WORST)) or 0.0)
     confidence = 0.9 if twice >= criteria.ratio else 0.8 if alone else 0.7
     evidence = {name: metric.values[-1].value, f"{name}_at_best": metric.best.value}
-    return Detection(severity, confidence, {**evidence, **_loss_evidence(history, won, jump)})
-
-
-def _won_share(history: SignalHistory) -> float:
-    """Return the share of the run so far for which the discriminator has won by its losses; 0 if it has not now."""
-    since = history.levels.discriminator_won_since
-    return 0.0 if since is None else max(1 - since / max(1, history.step), 1e-9)
-
-
-def _jump(history: SignalHistory) -> float:
-    """Return the jump of both losses in standard deviations (the smaller of the two); 0 if below JUMP.
-
-    The deviation is robust: 1.4826 · median |loss − median(loss)|.
-    """
-    jumps = []
-    for name, sign in (("loss_d", -1), ("loss_g", 1)):
-        values = history.last(name, RECENT)
-        before, after = values[:-READINGS_AFTER_JUMP], values[-READINGS_AFTER_JUMP:]
-        if len(values) < RECENT or (name == "loss_d" and min(before) < 0):
-            return 0.0  # a loss without a lower bound has no level to fall from
-        centre = statistics.median(before)
-        deviation = 1.4826 * statistics.median(abs(value - centre) for value in before)
-        if deviation <= 1e-6 * abs(centre):
-            return 0.0
-        jumps.append(sign * (statistics.median(after) - centre) / deviation)
-    return min(jumps) if min(jumps) >= JUMP else 0.0
-
-
-def _has_good_coverage(history: SignalHistory) -> bool:
-    """Return whether coverage is close to its best value, so that losses alone are no evidence of a collapse."""
-    values, best = history.last("coverage", 2), max((value for _, value in history.whole("coverage")), default=0.0)
-    return bool(values) and statistics.fmean(values) >= 0.6 * best > 0
-
-
-def _loss_evidence(history: SignalHistory, won: float, jump: float) -> dict[str, float]:
-    """Return the evidence of the losses for a collapse; empty if there is none."""
-    levels = history.levels
-    evidence: dict[str, float] = {}
-    if won and levels.loss_d is not None and levels.loss_g is not None:
-        evidence |= {"loss_d": levels.loss_d, "loss_d_at_most": levels.highest_d}
-        evidence |= {"loss_g": levels.loss_g, "loss_g_at_least": levels.lowest_g, "won_for": won}
-    return {**evidence, "jump": jump} if jump else evidence
+    return Detection(severity, confidence, {**evidence, **win_evidence(history, won, jump)})
 
 
 def quality_ratio(name: str, metric: MetricRecord, value: float) -> float:
@@ -151,12 +99,10 @@ COLLAPSE = Symptom(
     id="collapse",
     order=40,
     detect=detect_collapse,
-    reads=("metrics", "loss_d", "loss_g", "rank_train_fake", "coverage"),
+    reads=("metrics", "loss_d", "loss_g"),
     meaning="the sample quality has dropped and not recovered",
     test="a metric at least 1.5 times as bad as its best, or 1.25 times at two measurements in a row; 1.15 times while "
-    "the discriminator has won by its losses, 1.05 times once it has won for half of the run (severity at least 0.6); "
-    "without metrics and ranks, a win for half of the run or a jump of both losses by four standard deviations "
-    "(severity 0.6)",
+    "the discriminator has won by its losses, 1.05 times once it has won for half of the run (severity at least 0.6)",
     scales={"metric / best": COLLAPSE_RATIO},
     source="25 published logs, one run left out at a time (benchmarks/field_logs.md)",
     advice="return to the best checkpoint and change the settings before you resume: increase augment_p, multiply "

@@ -22,6 +22,13 @@ from equipoise.diagnosis.code_changes import (
     QUARTER_LR_OF_D,
     SMOOTH_LABELS,
 )
+from equipoise.diagnosis.discriminator_win import (
+    READINGS_AFTER_JUMP,
+    loss_jump,
+    was_measured_since,
+    win_evidence,
+    won_share,
+)
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
 
@@ -51,6 +58,10 @@ NEAR_NONE = 0.05
 """Coverage up to which no fake counts as near a real."""
 LOW_COVERAGE = 0.3
 """Coverage up to which few reals have a fake near them."""
+WON_BY_LOSSES = 0.5
+"""Share of the run so far for which the discriminator must have won by its losses to be serious: DCGAN on CIFAR-10
+improves for a fifth of its run after that (benchmarks/field_logs.md)."""
+HINT_BY_LOSSES = 0.4
 LEARNT = 0.5
 """A generator whose loss is below this share of its initial value may have a small gradient, because the gradient
 decreased with the loss, for instance if an L1 distance is part of it (pix2pix). Without a useful gradient, the loss
@@ -107,12 +118,27 @@ def detect_vanishing_gradient(history: SignalHistory) -> Detection | None:
 
 
 def _by_losses(history: SignalHistory) -> Detection | None:
-    """Detect by losses alone, if neither ranks nor probabilities exist; at most a hint."""
-    levels = history.levels
-    if levels.discriminator_won_since is None or levels.loss_d is None or levels.loss_g is None:
+    """Detect by losses alone, if neither ranks nor probabilities exist: the quality is unknown.
+
+    Serious once the discriminator has won for WON_BY_LOSSES of the run so far, or both losses have jumped. A metric
+    that was measured since then, or fakes near the reals, show more than losses: then it is a hint at most.
+    """
+    won, jump, since = won_share(history), loss_jump(history), history.levels.discriminator_won_since
+    if not won and not jump:
         return None
-    evidence = {"loss_d": levels.loss_d, "loss_d_at_most": levels.highest_d}
-    return Detection(0.4, 0.5, {**evidence, "loss_g": levels.loss_g, "loss_g_at_least": levels.lowest_g})
+    since = history.recent[-READINGS_AFTER_JUMP].step if since is None else since
+    has_quality = _has_good_coverage(history) or was_measured_since(history, since)
+    is_serious = bool(won >= WON_BY_LOSSES or jump) and not has_quality
+    evidence = win_evidence(history, won, jump)
+    if is_serious:
+        return Detection(0.6, 0.6 if won >= WON_BY_LOSSES else 0.5, evidence)
+    return Detection(HINT_BY_LOSSES, 0.5, evidence) if won else None
+
+
+def _has_good_coverage(history: SignalHistory) -> bool:
+    """Return whether coverage is close to its best value."""
+    values, best = history.last("coverage", 2), max((value for _, value in history.whole("coverage")), default=0.0)
+    return bool(values) and statistics.fmean(values) >= 0.6 * best > 0
 
 
 def _saturation(history: SignalHistory) -> dict[str, float] | None:
@@ -218,7 +244,8 @@ OVERPOWERING = Symptom(
     "they are available, **and** one of: −log D(G(z)) too large; the generator's gradient norm far below that of the "
     "first 5 % of the run; coverage ≤ 0.05 over a quarter of the run (severity 0.5); coverage ≤ 0.05 since the start "
     "after a tenth of the run, with a large margin D(x) − D(G(z)) or, for a critic, a growing gradient norm. With "
-    "losses alone: loss_d ≤ max(loss_d) / 5 and loss_g at least 30 % above its minimum (severity 0.4)",
+    "losses alone: loss_d ≤ max(loss_d) / 5 and loss_g at least 30 % above its minimum (severity 0.4; 0.6 for half of "
+    "the run so far without a metric since, or if both losses have jumped by four standard deviations)",
     scales={
         "−log D(G(z)), nats": GENERATOR_LOSS,
         "log10(gradient_norm_g / beginning)": GRADIENT_DECADES,
