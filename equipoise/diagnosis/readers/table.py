@@ -1,99 +1,132 @@
-"""Reader of tables with a header line (CSV), separated by commas, semicolons or tabs."""
+"""Reader of tables, with a header line or without: CSV, other separators, columns aligned by spaces."""
 
 import csv
-import io
 import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from equipoise.diagnosis.column_builder import BLOCK_ROWS, ColumnBuilder
+from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
-from equipoise.diagnosis.training_log import STEP_COLUMNS, TrainingLog, Values, normalise_name
+from equipoise.diagnosis.table_layout import TableLayout, find_layout, name_series, parse_cell
 
 __all__ = ["Table"]
 
-SEPARATORS = (",", ";", "\t")
-BLOCK = 10_000
-"""Number of rows that are converted at once."""
-_Column = tuple[Values, npt.NDArray[np.bool_]]
-"""Values (N,), and a mask of the rows that have one."""
-PREFERRED_UNITS = ("step", "image", "epoch")
+Values = npt.NDArray[np.float64]
+WORDS_SAMPLE = 50
+"""Number of cells by which a block of a column is recognised as words, such as dates, and is not converted."""
 
 
 class Table:
-    """Reads a table with at least two columns, which the first line names.
+    """Reads a table with at least two columns.
 
     An empty cell, or a word in place of a number, is a missing value. Rows whose length differs from the header's, such
-    as a truncated one, are skipped. Without a column of steps, images or epochs, the row number is the step.
+    as a truncated one, are counted. Lines before the header and comments ("#") are skipped. A column without a name,
+    and every column of a table without a header, is called by its position: "#1".
     """
 
-    name = "CSV with a header"
-    contents = "any table with a header, separated by commas, semicolons or tabs"
-    order = 90
-    folder_files: tuple[str, ...] = ()
+    name = "CSV or another table"
+    contents = (
+        "tables with or without a header, separated by commas, semicolons, tabs, bars or spaces: CSV of Lightning, "
+        "Keras, W&B and TensorBoard"
+    )
+    order = 80
+    folder_files: tuple[str, ...] = ("metrics.csv", "progress.csv", "*.csv", "*.tsv")
 
-    def read(self, files: Sequence[LogFile]) -> TrainingLog | None:
-        """Read one file; None without a header or without rows."""
-        parsed = _parse(files[0].text)
-        if parsed is None:
+    def read(self, files: Sequence[LogFile]) -> LogColumns | None:
+        """Read one file; None if it is not a table."""
+        file = files[0]
+        layout = find_layout(file.head)
+        if layout is None:
             return None
-        names, columns = parsed
-        rows = len(next(iter(columns.values()))[0])
-        units = {name: unit for name in names if (unit := STEP_COLUMNS.get(normalise_name(name)))}
-        counter = min(units, key=lambda name: PREFERRED_UNITS.index(units[name]), default=None)
-        if counter is None:
-            steps, has_step = np.arange(1, rows + 1, dtype=np.float64), np.ones(rows, bool)
-        else:
-            steps, has_step = columns[counter]
-            if normalise_name(counter).endswith(("kimg", "kimgs")):
-                steps = steps * 1000
-        valid = np.isfinite(steps) & has_step
-        selected = {
-            name: (steps[valid & has_value].round(), values[valid & has_value])
-            for name, (values, has_value) in columns.items()
-            if name not in units and (valid & has_value).any()
-        }
-        return TrainingLog.from_columns("table", selected, unit=units[counter] if counter else "row")
+        names = name_series(layout.names, file.path.name)
+        builder, rows = ColumnBuilder(), _RowCounts()
+        try:
+            for block in _blocks(_cells(file, layout), layout, rows):
+                builder.add_rows(len(block), list(_convert(block, names, layout)))
+        except csv.Error:
+            if not builder.row_count:
+                return None
+            rows.damaged += 1
+        columns = {name: column for name, column in builder.build().items() if name}
+        return LogColumns("table", columns, builder.row_count, notes=tuple(rows.notes()), examples=layout.examples)
 
 
-def _parse(text: str) -> tuple[list[str], dict[str, _Column]] | None:
-    """Return column names and columns of a table; None if the first line is not a header or there are no rows.
+class _RowCounts:
+    """Rows that are no data, by their kind."""
 
-    Rows are converted in blocks, because the text of the cells takes ten times the memory of their numbers.
-    """
-    head, _, _ = text.partition("\n")
-    reader = csv.reader(io.StringIO(text), delimiter=max(SEPARATORS, key=head.count))
+    def __init__(self) -> None:
+        self.wrong_length = self.headers = self.damaged = 0
+
+    def notes(self) -> Iterator[str]:
+        """Yield a sentence on each kind that occurs."""
+        if count := self.wrong_length:
+            yield f"{count:,} row{'s have' if count > 1 else ' has'} another number of cells than the header; skipped."
+        if count := self.headers:
+            yield f"The header occurs {count + 1:,} times: several parts were written to the file."
+        if self.damaged:
+            yield "The table is damaged (a quote without an end); the rows before the damage are read."
+
+
+def _cells(file: LogFile, layout: TableLayout) -> Iterator[list[str]]:
+    """Yield the cells of every row below the header."""
+    lines = (line for block in file.text_blocks() for line in block.splitlines(keepends=True))
+    body = itertools.islice(lines, layout.first_row, None)
+    if layout.separator == " ":
+        return (line.split() for line in body)
+    if layout.separator == "|":
+        return ([cell.strip() for cell in line.strip().strip("|").split("|")] for line in body)
+    return csv.reader(body, delimiter=layout.separator, skipinitialspace=True)
+
+
+def _blocks(rows: Iterator[list[str]], layout: TableLayout, counts: _RowCounts) -> Iterator[list[list[str]]]:
+    """Yield blocks of complete rows; others are counted."""
+    width = layout.width
+    while block := list(itertools.islice(rows, BLOCK_ROWS)):
+        complete = [row for row in block if len(row) == width]
+        if len(complete) < len(block):
+            counts.wrong_length += sum(0 < len(row) != width and not row[0].startswith("#") for row in block)
+        if any(row[0] == layout.cells[0] for row in complete if layout.cells):
+            counts.headers += sum(row == layout.cells for row in complete)
+            complete = [row for row in complete if row != layout.cells]
+        if layout.separator == "|":
+            complete = [row for row in complete if not all(set(cell) <= set("-:=+ ") for cell in row)]
+        if complete:
+            yield complete
+
+
+def _convert(
+    rows: Sequence[Sequence[str]], names: Sequence[str], layout: TableLayout
+) -> Iterator[tuple[str, Values, npt.NDArray[np.bool_] | None]]:
+    """Yield name, numbers, and a mask of the cells that hold one, of each column with numbers."""
+    for name, cells in zip(names, zip(*rows, strict=True), strict=True):
+        if not name:
+            continue
+        try:
+            yield name, np.fromiter(map(float, cells), np.float64, len(cells)), None
+        except ValueError:
+            if any(parse_cell(cell, layout.decimal_comma) is not None for cell in _sample(cells)):
+                yield name, *_convert_sparse(cells, layout)
+
+
+def _sample(cells: Sequence[str]) -> Iterator[str]:
+    """Yield the first cells that are not empty, and the last ones."""
+    filled = (cell for cell in cells if cell)
+    yield from itertools.islice(filled, WORDS_SAMPLE)
+    yield from cells[-WORDS_SAMPLE:]
+
+
+def _convert_sparse(cells: Sequence[str], layout: TableLayout) -> tuple[Values, npt.NDArray[np.bool_]]:
+    """Convert cells of which some hold no number; nan and inf are numbers."""
+    values = np.full(len(cells), np.nan)
+    mask = np.array([bool(cell) for cell in cells])
+    filled = [cell for cell in cells if cell]
     try:
-        names = [name.strip().lstrip("\ufeff") for name in next(reader, [])]
-        if len(names) < 2 or any(_parse_cell(name) is not None or not name.isprintable() for name in names):
-            return None
-        blocks: list[list[_Column]] = []
-        while block := list(itertools.islice(reader, BLOCK)):
-            rows = [row for row in block if len(row) == len(names)]
-            blocks += [[_parse_cells(cells) for cells in zip(*rows, strict=True)]] if rows else []
-    except csv.Error:
-        return None
-    if not blocks:
-        return None
-    parts = (zip(*column, strict=True) for column in zip(*blocks, strict=True))
-    columns = [(np.concatenate(list(values)), np.concatenate(list(masks))) for values, masks in parts]
-    return names, dict(zip(names, columns, strict=True))
-
-
-def _parse_cells(cells: Sequence[str]) -> _Column:
-    """Return the numbers of a column, and a mask of cells that contain one; nan and inf are numbers."""
-    try:
-        return np.fromiter(map(float, cells), np.float64, len(cells)), np.ones(len(cells), bool)
+        values[mask] = np.fromiter(map(float, filled), np.float64, len(filled))
+        return values, mask
     except ValueError:
-        values = [_parse_cell(cell) for cell in cells]
-        has_value = np.array([value is not None for value in values])
-        return np.array([math.nan if value is None else value for value in values]), has_value
-
-
-def _parse_cell(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+        numbers = [parse_cell(cell, layout.decimal_comma) for cell in cells]
+        mask = np.array([number is not None for number in numbers])
+        return np.array([np.nan if number is None else number for number in numbers]), mask

@@ -1,0 +1,49 @@
+"""Reader of JSON: lines of records, an array of records, or lists of numbers by name."""
+
+from collections.abc import Sequence
+
+from equipoise.diagnosis.json_document import build_document, is_document, parse_document
+from equipoise.diagnosis.json_lines import are_json_lines, read_json_lines
+from equipoise.diagnosis.log_columns import LogColumns
+from equipoise.diagnosis.log_file import LogFile
+from equipoise.errors import DataError
+
+__all__ = ["JSONRecords"]
+
+MAX_DOCUMENT = 64 * 2**20
+"""Largest number of characters of one JSON value: it takes about ten times as much memory."""
+
+
+class JSONRecords:
+    """Reads JSON lines as they come, and JSON that is one value up to a size.
+
+    Nested objects are flattened: {"train": {"loss_d": 0.5}} is train/loss_d, and {"Loss/D": {"mean": …, "std": …}} is
+    its mean. Damaged lines, and lines between the records, are counted.
+    """
+
+    name = "JSON"
+    contents = (
+        "JSON lines (BigGAN, MMEngine, W&B, Hugging Face), an array of records (Chainer), a list of numbers or of "
+        "`[step, value]` for each name; nested records are flattened"
+    )
+    order = 60
+    folder_files: tuple[str, ...] = ("*.jsonl", "*.json", "log")
+
+    def read(self, files: Sequence[LogFile]) -> LogColumns | None:
+        """Read one file; None if it is not JSON. Raises DataError for JSON that holds no records."""
+        file = files[0]
+        head = file.head.lstrip("\ufeff \t\n")
+        if are_json_lines(head):
+            return read_json_lines(file)
+        if not is_document(head):
+            return None
+        blocks, size = [], 0
+        for block in file.text_blocks():
+            blocks.append(block)
+            if (size := size + len(block)) > MAX_DOCUMENT:
+                raise DataError(
+                    f"JSON that is a single value of more than {MAX_DOCUMENT >> 20} MiB cannot be read; write one "
+                    "record per line (JSON lines)"
+                )
+        document = parse_document("".join(blocks))
+        return document and build_document(document, file.path.name)
