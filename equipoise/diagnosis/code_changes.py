@@ -36,8 +36,8 @@ AUGMENT = CodeChange(
     "Apply the same differentiable augmentation to reals and fakes, in the generator's update too (DiffAugment)",
     "def augment(x):\n"
     "    x = x + torch.rand(len(x), 1, 1, 1, device=x.device) - 0.5  # brightness\n"
-    "    shift = torch.eye(2, 3, device=x.device).repeat(len(x), 1, 1)\n"
-    "    shift[:, :, 2] = torch.empty(len(x), 2, device=x.device).uniform_(-0.25, 0.25)  # by up to 1/8 of the image\n"
+    "    shift = torch.eye(2, 3, device=x.device).repeat(len(x), 1, 1)  # by up to 1/8 of the image\n"
+    "    shift[:, :, 2] = torch.empty(len(x), 2, device=x.device).uniform_(-0.25, 0.25)\n"
     "    grid = torch.nn.functional.affine_grid(shift, list(x.shape), align_corners=False)\n"
     "    return torch.nn.functional.grid_sample(x, grid, align_corners=False)\n"
     "\n"

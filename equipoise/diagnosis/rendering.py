@@ -1,15 +1,97 @@
-"""Diagnoses as dictionaries for JSON and as text for the terminal."""
+"""Diagnoses as dictionaries for JSON, and the sentences that all forms of output share.
+
+text = terminal_text.format_diagnoses(diagnoses, width=100)
+page = markdown.format_diagnoses(diagnoses)
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from equipoise.core.observations import SERIOUS, Finding
+from equipoise.core.printing import format_count
+from equipoise.diagnosis.causes import likely_cause
+from equipoise.diagnosis.code_changes import KEEP_BEST
 from equipoise.diagnosis.diagnose import RunDiagnosis, SymptomEpisode
+from equipoise.diagnosis.symptom import CodeChange
 from equipoise.diagnosis.symptoms import SYMPTOMS
 
+VERDICTS = ("diverged", "unhealthy", "unknown", "healthy")
+"""Verdicts from the worst to the best."""
+FIRST_CAUSES = ("data_out_of_range", "divergence")
+"""Symptoms that may be the cause of all others."""
 
-def episode_to_dict(episode: SymptomEpisode, unit: str = "step") -> dict[str, object]:
-    """Return an episode as a dictionary for JSON. `unit`: unit of the steps of the log, such as "epoch"."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogDiagnosis:
+    """Diagnosis of one game of a log or of a run, and what was read.
+
+    `log`: path, "-" for standard input. `form`: name of the format. `game`: label of the game, "" if there is only one.
+    `columns`: kind ("signals", "metrics", "not used") -> names. `sources`: signal -> columns of the log that it comes
+    from. `notes`: full sentences on what was dropped or taken otherwise; `order`: what was done about the order of
+    rows. `length`: planned length of the run in `unit`s, 0 if unknown.
+    """
+
+    log: str
+    form: str
+    diagnosis: RunDiagnosis
+    unit: str = "step"
+    game: str = ""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    order: str = ""
+    length: int = 0
+
+
+def worst_verdict(diagnoses: Sequence[LogDiagnosis]) -> str:
+    """Return the worst verdict of several games."""
+    return min((entry.diagnosis.verdict for entry in diagnoses), key=VERDICTS.index)
+
+
+def diagnoses_to_dict(diagnoses: Sequence[LogDiagnosis]) -> dict[str, object]:
+    """Return the diagnoses of the games of one log as a dictionary for JSON.
+
+    One game: its own keys. Several: the worst verdict and the findings of all, and each game under `games`.
+    """
+    if len(diagnoses) == 1:
+        return diagnosis_to_dict(diagnoses[0])
+    games = [diagnosis_to_dict(entry) for entry in diagnoses]
+    first, worst = diagnoses[0], worst_verdict(diagnoses)
+    missing = next((e.diagnosis.missing for e in diagnoses if e.diagnosis.verdict == worst and e.diagnosis.missing), "")
+    findings = [
+        {"game": entry.game, **episode_to_dict(entry, episode)}
+        for entry in diagnoses
+        for episode in entry.diagnosis.episodes
+    ]
+    return {
+        **{"log": first.log, "form": first.form, "readings": sum(entry.diagnosis.readings for entry in diagnoses)},
+        **{"last": max(entry.diagnosis.step for entry in diagnoses), "unit": first.unit, "verdict": worst},
+        **({"missing": missing} if missing else {}),
+        **{"findings": findings, "games": games},
+    }
+
+
+def diagnosis_to_dict(entry: LogDiagnosis) -> dict[str, object]:
+    """Return the diagnosis of one game as a dictionary for JSON."""
+    result = entry.diagnosis
+    best = {name: {"step": point.step, "value": _json_number(point.value)} for name, point in result.best.items()}
+    return {
+        **({"game": entry.game} if entry.game else {}),
+        **{"log": entry.log, "form": entry.form, "readings": result.readings, "last": result.step, "unit": entry.unit},
+        **{kind: ", ".join(names) for kind, names in entry.columns.items() if names},
+        **({"sources": {name: list(columns) for name, columns in entry.sources.items()}} if entry.sources else {}),
+        **({"order": entry.order} if entry.order else {}),
+        **({"notes": list(entry.notes)} if entry.notes else {}),
+        "verdict": result.verdict,
+        **({"missing": result.missing} if result.missing else {}),
+        **({"best": best} if best else {}),
+        "findings": [episode_to_dict(entry, episode) for episode in result.episodes],
+    }
+
+
+def episode_to_dict(entry: LogDiagnosis, episode: SymptomEpisode) -> dict[str, object]:
+    """Return an episode of a diagnosis as a dictionary for JSON."""
     finding = episode.finding
     symptom = SYMPTOMS[finding.symptom]
     return {
@@ -18,54 +100,105 @@ def episode_to_dict(episode: SymptomEpisode, unit: str = "step") -> dict[str, ob
         "since": finding.since,
         "until": episode.until,
         "times": episode.count,
-        "unit": unit,
+        "unit": entry.unit,
         "confidence": round(finding.confidence, 3),
         "evidence": {name: _json_number(value) for name, value in finding.evidence.items()},
         "meaning": symptom.meaning,
+        "cause": describe_cause(entry, episode),
         "advice": symptom.advice,
-        "loop_advice": [{"action": change.action, "code": change.code} for change in symptom.loop_advice],
+        "loop_advice": [
+            {"action": change.action, "code": change.code} for change in recommended_changes(entry, episode)
+        ],
     }
 
 
-def format_episode(episode: SymptomEpisode, unit: str = "step") -> list[str]:
-    """Format an episode as lines of text: what and when, the evidence, the confidence, and the advice."""
-    finding, symptom = episode.finding, SYMPTOMS[episode.finding.symptom]
+def by_importance(episodes: Sequence[SymptomEpisode]) -> list[SymptomEpisode]:
+    """Return episodes with the most important first: possible causes of all others, then those that last, severe first.
+
+    Findings that are not problems come last.
+    """
+    return sorted(episodes, key=_importance)
+
+
+def _importance(episode: SymptomEpisode) -> tuple[bool, int, bool, float, int]:
+    finding = episode.finding
+    first = FIRST_CAUSES.index(finding.symptom) if finding.symptom in FIRST_CAUSES else len(FIRST_CAUSES)
+    return finding.severity == 0, first, episode.until is not None, -finding.severity, finding.since
+
+
+def describe_verdict(entry: LogDiagnosis) -> str:
+    """Return the reason of a verdict in a sentence without a full stop; "" if the findings say everything."""
+    result = entry.diagnosis
+    if result.missing:
+        return result.missing
+    serious = [e for e in by_importance(result.episodes) if e.until is None and e.finding.severity >= SERIOUS]
+    if serious:
+        return f"{serious[0].finding.symptom} {describe_period(serious[0], entry.unit)}"
+    ended = [episode for episode in by_importance(result.episodes) if episode.finding.severity >= SERIOUS]
+    if ended:
+        return f"{ended[0].finding.symptom} {describe_period(ended[0], entry.unit)}, recovered since"
+    return ""
+
+
+def describe_period(episode: SymptomEpisode, unit: str) -> str:
+    """Return when an episode was: "from step 28 to the end", with the number of periods if there are several."""
     until = "to the end" if episode.until is None else f"to {episode.until:,}"
     times = f", {episode.count:,} times" if episode.count > 1 else ""
-    evidence = ", ".join(f"{name} = {_format_number(value)}" for name, value in finding.evidence.items())
-    changes = [f"    {change.action}" for change in symptom.loop_advice]
+    return f"from {unit} {episode.finding.since:,} {until}{times}"
+
+
+def describe_severity(finding: Finding) -> str:
+    """Return severity and confidence as a phrase."""
+    if finding.severity == 0:
+        return f"for information, not a problem, confidence {finding.confidence:.0%}"
+    word = "serious" if finding.severity >= SERIOUS else "mild"
+    return f"{word}, severity {finding.severity:.2f}, confidence {finding.confidence:.0%}"
+
+
+def describe_evidence(finding: Finding) -> str:
+    """Return the numbers from which a finding follows: "loss_g = 46.3, D(x) = 1"."""
+    return ", ".join(f"{name} = {format_value(value)}" for name, value in finding.evidence.items())
+
+
+def describe_cause(entry: LogDiagnosis, episode: SymptomEpisode) -> str:
+    """Return the likely cause of an episode in a sentence without a full stop; "" if nothing is known about it."""
+    others = [(other.finding, other.until) for other in entry.diagnosis.episodes if other is not episode]
+    return likely_cause(episode.finding, others, max(entry.length, entry.diagnosis.step), entry.unit)
+
+
+def describe_best(entry: LogDiagnosis) -> list[str]:
+    """Return a sentence on the best value of each metric, without a full stop."""
     return [
-        f"{finding.symptom}  from {unit} {finding.since:,} {until}{times}  ({_format_severity(finding)}, "
-        f"confidence {finding.confidence:.0%})",
-        f"  {symptom.meaning}",
-        f"  evidence: {evidence}",
-        f"  what to change: {symptom.advice}",
-        "  in a custom training loop:",
-        *changes,
+        f"the best {name} was {format_value(point.value)} at {entry.unit} {point.step:,}"
+        for name, point in entry.diagnosis.best.items()
     ]
 
 
-def format_diagnosis(
-    diagnosis: RunDiagnosis, log_format: str, unit: str = "step", notes: Mapping[str, str] | None = None
-) -> str:
-    """Format the diagnosis of a run as text: a head line, `notes` on the log (name: text), and all episodes."""
-    head = f"{log_format}: {diagnosis.readings:,} readings up to {unit} {diagnosis.step:,}"
-    body = [line for episode in diagnosis.episodes for line in ("", *format_episode(episode, unit))]
-    lines = [f"{name}: {text}" for name, text in (notes or {}).items()]
-    missing = f" ({diagnosis.missing})" if diagnosis.missing else ""
-    body = body or ["", "no symptoms detected"]
-    return "\n".join([f"{head}; final verdict: {diagnosis.verdict}{missing}", *lines, *body])
+def recommended_changes(entry: LogDiagnosis, episode: SymptomEpisode) -> tuple[CodeChange, ...]:
+    """Return the changes of a training loop for an episode; the best checkpoint is named if the log shows it."""
+    changes = SYMPTOMS[episode.finding.symptom].loop_advice
+    if KEEP_BEST not in changes or not entry.diagnosis.best:
+        return changes
+    best = ", ".join(describe_best(entry))
+    steps = {point.step for point in entry.diagnosis.best.values()}
+    file = f"checkpoint_{min(steps)}.pt"
+    load = CodeChange(
+        f"{best[0].upper()}{best[1:]}: load the checkpoint nearest to it, and go on from there with a change",
+        f'checkpoint = torch.load("{file}", weights_only=True)\ng.load_state_dict(checkpoint["g"])',
+    )
+    return tuple(load if change is KEEP_BEST else change for change in changes)
 
 
-def _format_severity(finding: Finding) -> str:
-    if finding.severity == 0:
-        return "for information, not a problem"
-    return f"{'serious' if finding.severity >= SERIOUS else 'mild'}, severity {finding.severity:.2f}"
+def describe_reading(entry: LogDiagnosis) -> str:
+    """Return the format, the number of readings and the last step."""
+    result = entry.diagnosis
+    return f"{entry.form}: {format_count(result.readings, 'reading')} up to {entry.unit} {result.step:,}"
+
+
+def format_value(value: float) -> str:
+    """Format a number with four digits."""
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def _json_number(value: float) -> float | str:
     return value if math.isfinite(value) else repr(value)
-
-
-def _format_number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"

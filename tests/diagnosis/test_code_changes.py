@@ -50,7 +50,7 @@ def test_code_runs_in_a_training_loop(name: str, loop: dict[str, object], tmp_pa
     assert not change.action.endswith(".")
     assert change.action[0].isupper()
     assert len(change.code.splitlines()) <= 8
-    assert max(map(len, change.code.splitlines())) <= 116
+    assert max(map(len, change.code.splitlines())) <= 104
 
 
 def test_every_symptom_has_code() -> None:

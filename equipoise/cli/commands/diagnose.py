@@ -1,79 +1,119 @@
 """Report what went wrong in a run or in the log of another program: when, the evidence, and what to change."""
 
 import argparse
-import dataclasses
-from collections.abc import Mapping
-from pathlib import Path
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from equipoise.cli.arguments import Parser, add_json_flag
 from equipoise.cli.output import print_result
+from equipoise.errors import SettingError
+
+if TYPE_CHECKING:
+    from equipoise.diagnosis.log_columns import ReadOptions
 
 ORDER = 90
 EXAMPLES = (
     "equipoise diagnose runs/digits-dcgan-1",
     "equipoise diagnose train.log",
     "equipoise diagnose log.csv.gz --json",
+    "equipoise diagnose table.csv --columns loss_d=critic,loss_g=actor --step-from minute",
+    "equipoise diagnose out.txt --pattern 'at (?P<step>\\d+): D (?P<loss_d>\\S+), G (?P<loss_g>\\S+)'",
+    "tail -n 1000 train.log | equipoise diagnose - --format markdown",
 )
 JSON_KEYS: dict[str, str] = {
     "log": "what was read",
     "form": "its format",
     "readings, last, unit": "number of readings, the last one, and what they count",
-    "verdict": "healthy, unhealthy, diverged or unknown",
-    "findings": "a list of `symptom`, `severity`, evidence and advice",
+    "verdict": "healthy, unhealthy, diverged or unknown; of several games the worst",
+    "missing": "why the verdict is unknown, and what to log",
+    "findings": "a list of `symptom`, `severity`, evidence, likely cause and advice",
+    "best": "step and value of the best measurement of each metric",
+    "games": "the diagnosis of each game, if there are several",
     "signals, metrics, not used": "columns of a log of another program",
+    "sources": "the columns that each signal comes from",
+    "notes": "what was dropped, or taken otherwise than it stands there",
+    "plot": "path of the figure",
 }
+KEY = r"[A-Za-z]\w*"
+"""What --columns sets: a signal or a metric."""
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `diagnose`."""
+    from equipoise.cli.commands._trained_run import add_force_flag
     from equipoise.diagnosis import readers
 
     parser.add_argument(
         "log",
         metavar="RUN_OR_LOG",
-        help=f"a run folder, or the log of another program, optionally .gz. Formats: {readers.format_names()}",
+        help="a run folder, the log of another program (optionally .gz), a folder that contains one, or - for standard "
+        f"input. Formats: {readers.format_names()}",
     )
+    parser.add_argument(
+        "--columns",
+        action="append",
+        default=[],
+        metavar="SIGNAL=NAME,…",
+        help="columns of the log that contain a signal or metric, such as loss_d=critic,loss_g=actor,fid=score; may be "
+        "given several times; write \\, for a comma in a name",
+    )
+    parser.add_argument(
+        "--pattern",
+        metavar="REGEX",
+        help="regular expression that matches one row of the log, with named groups: "
+        "'(?P<step>\\d+) D=(?P<loss_d>\\S+)'",
+    )
+    parser.add_argument("--step-from", metavar="NAME", help="column that counts the rows, such as step or epoch")
+    parser.add_argument(
+        "--format",
+        choices=("terminal", "json", "markdown"),
+        help="form of the output; json is the same as --json; default: terminal",
+    )
+    parser.add_argument("--plot", metavar="FILE.png", help="draw the curves with the findings and the best checkpoint")
+    add_force_flag(parser)
     add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Diagnose all readings of a run or a log in order, and print the result."""
-    from equipoise.diagnosis import diagnose, readers, rendering
-    from equipoise.diagnosis.training_log import compute_readings
-    from equipoise.runs.observations import read_signals
-    from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE, Run
+    """Diagnose all readings of a run or a log in order, and print the result; 0 whatever the verdict is."""
+    from equipoise.cli.commands._log_diagnosis import diagnose_path
+    from equipoise.diagnosis import markdown, rendering, terminal_text
 
-    path = Path(args.log)
-    folder = path.parent if path.name == EVENTS_FILE else path
-    notes: dict[str, str] = {}
-    reals: Mapping[str, float] = {}
-    if (folder / EXPERIMENT_FILE).exists():
-        run = Run(folder)
-        log_format, unit = "a run", "step"
-        readings, was_sorted = diagnose.sort_readings(read_signals(run))
-        reals = next((line["reals"] for line in run.lines("started") if line.get("reals")), {})
-        notes = {"order": "the readings were not in the order of steps; sorted"} if was_sorted else {}
+    games = diagnose_path(args.log, read_options(args))
+    diagnoses = [game.diagnosis for game in games]
+    result = rendering.diagnoses_to_dict(diagnoses)
+    as_json = args.json or args.format == "json"
+    if args.format == "markdown":
+        text = markdown.format_diagnoses_as_markdown(diagnoses)
     else:
-        log = readers.read_log(path)
-        log_format, unit, readings = log.log_format, log.unit, list(compute_readings(log))
-        columns = {"signals": log.signals, "metrics": log.metrics, "not used": log.ignored}
-        notes = {name: ", ".join(names) for name, names in columns.items() if names}
-        notes |= {"order": log.order_note} if log.order_note else {}
-    result = diagnose.diagnose_run(readings, reals)
-    if log_format == "a run" and not has_content(folder / EVENTS_FILE):
-        result = dataclasses.replace(result, missing=f"{EVENTS_FILE} is missing or empty")
-    episodes = [rendering.episode_to_dict(episode, unit) for episode in result.episodes]
-    fields = {"log": str(path), "form": log_format, "readings": result.readings, "last": result.step, "unit": unit}
-    title = "run" if log_format == "a run" else log_format
-    verdict = {"verdict": result.verdict, **({"missing": result.missing} if result.missing else {})}
-    text = rendering.format_diagnosis(result, title, unit, notes)
-    print_result(args.json, {**fields, **notes, **verdict, "findings": episodes}, text)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        text = terminal_text.format_diagnoses(diagnoses, width)
+    print_result(as_json, result, text)
     return 0
 
 
-def has_content(path: Path) -> bool:
-    """Return whether a file exists and is not empty."""
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False
+def read_options(args: argparse.Namespace) -> "ReadOptions":
+    """Return what the flags say about the log. Raises SettingError for a pair that is not NAME=COLUMN."""
+    from equipoise.diagnosis.log_columns import ReadOptions
+
+    return ReadOptions(parse_columns(args.columns), args.pattern, args.step_from)
+
+
+def parse_columns(words: Sequence[str]) -> dict[str, str]:
+    """Parse "loss_d=NAME,loss_g=NAME", several times: names may contain "=", and commas that no SIGNAL= follows.
+
+    Raises SettingError for a word without an equals sign, and for a signal with two columns.
+    """
+    result: dict[str, str] = {}
+    for word in words:
+        for pair in re.split(rf"(?<!\\),\s*(?={KEY}\s*=)", word):
+            match = re.fullmatch(rf"\s*({KEY})\s*=(.*\S.*)", pair, re.DOTALL)
+            if not match:
+                raise SettingError(f"--columns takes SIGNAL=NAME, such as loss_d=critic, not '{pair}'")
+            signal, name = match[1], match[2].strip().replace("\\,", ",")
+            if result.setdefault(signal, name) != name:
+                raise SettingError(f"--columns sets {signal} twice, to {result[signal]} and to {name}; remove one")
+    return result

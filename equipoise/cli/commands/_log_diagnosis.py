@@ -1,0 +1,72 @@
+"""Diagnosis of what a path names: a run folder, or the games of a log of another program."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from equipoise.core.observations import SignalReading
+from equipoise.diagnosis import diagnose, readers
+from equipoise.diagnosis.log_columns import ReadOptions
+from equipoise.diagnosis.rendering import LogDiagnosis
+from equipoise.diagnosis.training_log import TrainingLog, compute_readings
+from equipoise.errors import SettingError
+from equipoise.runs.observations import read_signals
+from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE, Run
+
+UNSORTED = "the readings were not in the order of steps; sorted"
+
+
+class DiagnosedGame(NamedTuple):
+    """The diagnosis of one game, and the readings that it follows from."""
+
+    diagnosis: LogDiagnosis
+    readings: list[SignalReading]
+
+
+def diagnose_path(path_text: str, options: ReadOptions) -> list[DiagnosedGame]:
+    """Diagnose a run folder, or each game of a log. Raises SettingError for options of logs with a run."""
+    path = Path(path_text)
+    folder = path.parent if path.name == EVENTS_FILE else path
+    if not (folder / EXPERIMENT_FILE).exists():
+        return [_diagnose_log(log, path_text) for log in readers.read_games(path, options)]
+    flags = {"--columns": options.columns, "--pattern": options.pattern, "--step-from": options.step_from}
+    if flag := next((name for name, value in flags.items() if value), None):
+        raise SettingError(f"{flag} is for logs of other programs, but {path} is a run of Equipoise; remove {flag}")
+    return [_diagnose_run(folder, path_text)]
+
+
+def _diagnose_run(folder: Path, path_text: str) -> DiagnosedGame:
+    """Diagnose the log of a run."""
+    run = Run(folder)
+    readings, was_sorted = diagnose.sort_readings(read_signals(run))
+    reals: Mapping[str, float] = next((line["reals"] for line in run.lines("started") if line.get("reals")), {})
+    result = diagnose.diagnose_run(readings, reals)
+    if not _has_content(folder / EVENTS_FILE):
+        result = dataclasses.replace(result, missing=f"{EVENTS_FILE} is missing or empty")
+    order = UNSORTED if was_sorted else ""
+    return DiagnosedGame(LogDiagnosis(log=path_text, form="a run", diagnosis=result, order=order), readings)
+
+
+def _diagnose_log(log: TrainingLog, path_text: str) -> DiagnosedGame:
+    """Diagnose one game of a log."""
+    readings = list(compute_readings(log))
+    columns = {"signals": tuple(log.signals), "metrics": tuple(log.metrics), "not used": tuple(log.ignored)}
+    entry = LogDiagnosis(
+        log=path_text,
+        form=log.log_format,
+        diagnosis=diagnose.diagnose_run(readings),
+        unit=log.unit,
+        columns=columns,
+        order=log.order_note,
+        length=log.total or 0,
+    )
+    return DiagnosedGame(entry, readings)
+
+
+def _has_content(path: Path) -> bool:
+    """Return whether a file exists and is not empty."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False

@@ -1,0 +1,205 @@
+"""The likely cause of each finding, in one sentence from its evidence, or which causes a log cannot tell apart.
+
+A finding that began while one of its causes lasted is called its consequence; otherwise its evidence decides.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from equipoise.core.observations import Finding
+
+BEGINNING = 0.1
+"""Share of the run within which a symptom began from the start: the settings, not the course, are its cause."""
+CAUSES: Mapping[str, tuple[str, ...]] = {
+    "divergence": ("data_out_of_range",),
+    "discriminator_overpowering": ("data_out_of_range", "divergence", "discriminator_overfitting"),
+    "vanishing_generator_gradient": ("data_out_of_range", "divergence", "discriminator_overpowering"),
+    "collapse": (
+        *("data_out_of_range", "divergence", "discriminator_forgetting", "mode_collapse"),
+        *("discriminator_overpowering", "discriminator_overfitting", "vanishing_generator_gradient", "oscillation"),
+    ),
+    "mode_collapse": ("data_out_of_range", "divergence", "discriminator_overpowering", "dead_discriminator"),
+    "mode_dropping": ("data_out_of_range", "divergence", "discriminator_overpowering", "mode_collapse"),
+    "memorisation": ("discriminator_overfitting",),
+    "dead_discriminator": ("data_out_of_range", "divergence", "discriminator_forgetting"),
+    "plateau": ("collapse",),
+}
+"""Symptom -> symptoms of which it is a known consequence, those closest to the first cause first."""
+
+
+class Onset(NamedTuple):
+    """When a finding began: `since` in `unit`s, and as a `share` of the run in [0, 1]."""
+
+    since: int
+    share: float
+    unit: str
+
+    def __str__(self) -> str:
+        """Return the time as a phrase: "from the start" or "from step 12,000 on"."""
+        return "from the start" if self.since <= 0 else f"from {self.unit} {self.since:,} on"
+
+
+def likely_cause(finding: Finding, others: Sequence[tuple[Finding, int | None]], length: int, unit: str) -> str:
+    """Return a sentence on the likely cause of a finding, without a full stop; "" if nothing is known about it.
+
+    `others`: the other findings of the run with the steps at which they ended, None for the end of the log.
+    `length`: planned length of the run, or the last step of the log.
+    """
+    for symptom in CAUSES.get(finding.symptom, ()):
+        for other, until in others:
+            if other.symptom == symptom and other.since <= finding.since and (until is None or until >= finding.since):
+                began = "" if symptom == "data_out_of_range" else f", which began at {unit} {other.since:,}"
+                return f"a consequence of {symptom}{began}: correct that first"
+    onset = Onset(finding.since, finding.since / max(1, length), unit)
+    rule = _RULES.get(finding.symptom)
+    return rule(finding.evidence, onset) if rule else ""
+
+
+Rule = Callable[[Mapping[str, float], Onset], str]
+"""A pure function of the evidence and the onset of a finding."""
+
+
+def _data_out_of_range(evidence: Mapping[str, float], onset: Onset) -> str:
+    low, high = evidence.get("real_low", 0.0), evidence.get("real_high", 0.0)
+    if max(abs(low), abs(high)) > 1.1:
+        return f"the reals go from {low:.3g} to {high:.3g}, but the generator's last layer gives only -1 to 1"
+    return (
+        f"the values of the reals have a standard deviation of {evidence.get('real_deviation', 0.0):.2g}: the values "
+        "that count as black and white are not those of these files"
+    )
+
+
+def _divergence(evidence: Mapping[str, float], onset: Onset) -> str:
+    if onset.share <= BEGINNING:
+        return (
+            f"not finite {onset}, so the settings or the data, not the course of the training: a NaN in the data, the "
+            "logarithm of 0, a division by 0, or a much too high learning rate; the log cannot tell which"
+        )
+    return (
+        f"finite before {onset.unit} {onset.since:,}: too high a learning rate, a penalty without a bound, or an "
+        "overflow of float16; the log cannot tell which, the norms of the gradients would"
+    )
+
+
+def _overpowering(evidence: Mapping[str, float], onset: Onset) -> str:
+    if "loss_d_at_most" in evidence:
+        return (
+            f"loss_d fell from {evidence['loss_d_at_most']:.3g} to {evidence['loss_d']:.3g} while loss_g rose from "
+            f"{evidence['loss_g_at_least']:.3g} to {evidence['loss_g']:.3g}: the discriminator has won; the quality of "
+            "the samples is unknown without a metric"
+        )
+    numbers = _probabilities(evidence)
+    if onset.share <= BEGINNING:
+        return (
+            f"{numbers}{onset}: the discriminator learned faster from the first epoch, because the data are few or its "
+            "learning rate is too high; the log cannot tell which"
+        )
+    return (
+        f"{numbers}{onset}: the discriminator overtook the generator late, by memorising few data (D(x) of held-out "
+        "reals would be lower) or by a learning rate that is too high for this phase; the log cannot tell which"
+    )
+
+
+def _probabilities(evidence: Mapping[str, float]) -> str:
+    """Return what the discriminator gives to reals and fakes, followed by a space; "" if unknown."""
+    if "probability_real" in evidence and "probability_fake" in evidence:
+        return f"D(x) = {evidence['probability_real']:.2f} and D(G(z)) = {evidence['probability_fake']:.2f} "
+    if "rank_train_fake" in evidence:
+        return f"rank_train_fake = {evidence['rank_train_fake']:.2f} "
+    return ""
+
+
+def _vanishing_gradient(evidence: Mapping[str, float], onset: Onset) -> str:
+    return (
+        f"{_probabilities(evidence)}{onset}: a loss that saturates, such as log(1 - D(G(z))), or a discriminator "
+        "that is far ahead; the log cannot tell which"
+    )
+
+
+def _collapse(evidence: Mapping[str, float], onset: Onset) -> str:
+    if "loss_d_at_most" in evidence:
+        return (
+            f"loss_d fell from {evidence['loss_d_at_most']:.3g} to {evidence['loss_d']:.3g} and loss_g rose from "
+            f"{evidence['loss_g_at_least']:.3g} to {evidence['loss_g']:.3g}: the discriminator has won"
+        )
+    if "jump" in evidence:
+        return (
+            f"both losses jumped by {evidence['jump']:.2g} standard deviations: one step, batch or change of a setting "
+            "moved the networks far"
+        )
+    return (
+        "the losses do not show it: lost modes, or a discriminator that memorises; the log cannot tell which, samples "
+        "and D(x) of held-out reals would"
+    )
+
+
+def _plateau(evidence: Mapping[str, float], onset: Onset) -> str:
+    share = evidence.get("share_of_run_since")
+    part = f" for {share:.0%} of the run" if share is not None else ""
+    return f"no improvement{part}: the networks or the data allow no more, or the learning rates are too high to settle"
+
+
+def _mode_collapse(evidence: Mapping[str, float], onset: Onset) -> str:
+    if onset.share <= BEGINNING:
+        return "never diverse: the generator's learning rate is too high, or a layer ignores the latent"
+    return (
+        f"diverse before, no longer {onset}: the generator's steps are too large, or the discriminator, which sees "
+        "single samples, cannot notice that they are all alike; the log cannot tell which"
+    )
+
+
+def _mode_dropping(evidence: Mapping[str, float], onset: Onset) -> str:
+    if "coverage_at_best" in evidence:
+        return (
+            f"coverage fell from {evidence['coverage_at_best']:.2f} to {evidence['coverage']:.2f}: the discriminator "
+            "forgets kinds of reals faster than the generator learns them"
+        )
+    return "the generator has not reached most kinds of reals: it is too early, or its learning rate is too high"
+
+
+def _overfitting(evidence: Mapping[str, float], onset: Onset) -> str:
+    return "few data for the capacity of the discriminator, and too little augmentation"
+
+
+def _memorisation(evidence: Mapping[str, float], onset: Onset) -> str:
+    return "few data for the capacity of the generator, or too long a training"
+
+
+def _forgetting(evidence: Mapping[str, float], onset: Onset) -> str:
+    return (
+        f"the ranks fell from {evidence.get('rank_before', 1.0):.2f} to {evidence.get('rank_train_fake', 0.0):.2f} "
+        f"between two readings at {onset.unit} {onset.since:,}: weights or optimizer state that were replaced or "
+        "destroyed in one step (resumption, loading, a change of the code); learning is not that sudden"
+    )
+
+
+def _oscillation(evidence: Mapping[str, float], onset: Onset) -> str:
+    period = f" every {evidence['period']:,.0f} {onset.unit}s" if "period" in evidence else ""
+    return f"the players answer each other's last step{period}: momentum or learning rates are too high, or both"
+
+
+def _dead(evidence: Mapping[str, float], onset: Onset) -> str:
+    if "loss_d" in evidence:
+        return (
+            "the critic's estimate of the distance has become 0: weights clipped too narrowly, or too few updates of it"
+        )
+    if "margin" in evidence:
+        return "the discriminator is nearly constant: penalties, noise or augmentation are too strong for it"
+    return "no gradient reaches its weights, or its learning rate is too low; the norms of its gradients would tell"
+
+
+_RULES: Mapping[str, Rule] = {
+    "data_out_of_range": _data_out_of_range,
+    "divergence": _divergence,
+    "discriminator_overpowering": _overpowering,
+    "vanishing_generator_gradient": _vanishing_gradient,
+    "collapse": _collapse,
+    "plateau": _plateau,
+    "mode_collapse": _mode_collapse,
+    "mode_dropping": _mode_dropping,
+    "discriminator_overfitting": _overfitting,
+    "memorisation": _memorisation,
+    "discriminator_forgetting": _forgetting,
+    "oscillation": _oscillation,
+    "dead_discriminator": _dead,
+}

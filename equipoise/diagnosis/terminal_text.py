@@ -1,0 +1,122 @@
+"""Diagnoses as text for a terminal: a head per game, the findings by importance, and the changes with their code."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from equipoise.core.observations import SERIOUS
+from equipoise.core.printing import format_names, printable
+from equipoise.diagnosis.diagnose import SymptomEpisode
+from equipoise.diagnosis.rendering import (
+    LogDiagnosis,
+    by_importance,
+    describe_best,
+    describe_cause,
+    describe_evidence,
+    describe_period,
+    describe_reading,
+    describe_severity,
+    describe_verdict,
+    recommended_changes,
+    worst_verdict,
+)
+from equipoise.diagnosis.symptom import CodeChange
+from equipoise.diagnosis.symptoms import SYMPTOMS
+
+MOST_COLUMNS = 12
+"""Largest number of columns that a line names; the others are counted."""
+NARROWEST, WIDEST = 50, 110
+"""Widths between which lines are wrapped."""
+
+
+def format_diagnoses(diagnoses: Sequence[LogDiagnosis], width: int | None = None) -> str:
+    """Format the diagnoses of the games of one log. `width`: columns of the terminal; None: lines are not wrapped.
+
+    Nothing in the result but line breaks controls a terminal. Lines of code are not wrapped.
+    """
+    changes = unique_changes(diagnoses)
+    parts = ["\n".join(_wrap(line, width) for line in _game(entry, changes)) for entry in diagnoses]
+    if changes:
+        parts.append("\n".join(_changes(changes, width)))
+    if len(diagnoses) > 1:
+        parts.append(f"final verdict of {len(diagnoses)} games: {worst_verdict(diagnoses)}")
+    return "\n\n".join(parts)
+
+
+def unique_changes(diagnoses: Sequence[LogDiagnosis]) -> list[CodeChange]:
+    """Return the changes of a training loop for all findings, each once, those for the most important finding first."""
+    return list(
+        dict.fromkeys(
+            change
+            for entry in diagnoses
+            for episode in by_importance(entry.diagnosis.episodes)
+            for change in shown_changes(entry, episode)
+        )
+    )
+
+
+def shown_changes(entry: LogDiagnosis, episode: SymptomEpisode) -> tuple[CodeChange, ...]:
+    """Return all changes for a serious finding that lasts, the first one for others, none for information."""
+    changes, severity = recommended_changes(entry, episode), episode.finding.severity
+    if severity == 0:
+        return ()
+    return changes if severity >= SERIOUS and episode.until is None else changes[:1]
+
+
+def _game(entry: LogDiagnosis, changes: Sequence[CodeChange]) -> list[str]:
+    """Return the lines of one game."""
+    verdict, reason = entry.diagnosis.verdict, describe_verdict(entry)
+    label = f"game {entry.game}: " if entry.game else ""
+    head = f"{label}{describe_reading(entry)}; final verdict: {verdict}{f' ({reason})' if reason else ''}"
+    episodes = by_importance(entry.diagnosis.episodes)
+    body = [line for episode in episodes for line in ("", *_episode(entry, episode, changes))]
+    return [head, *_facts(entry), *(body or ["", "no symptoms detected"])]
+
+
+def _facts(entry: LogDiagnosis) -> Iterator[str]:
+    """Yield what was read: columns, notes, and the best values."""
+    for kind, names in entry.columns.items():
+        if names:
+            yield f"{kind}: {format_names([with_sources(entry, name) for name in names], MOST_COLUMNS)}"
+    yield from (f"note: {note}" for note in (*entry.notes, *([entry.order] if entry.order else [])))
+    yield from describe_best(entry)
+
+
+def with_sources(entry: LogDiagnosis, name: str) -> str:
+    """Return a signal with the columns of the log that it comes from: "loss_d = D_real + D_fake"."""
+    columns = entry.sources.get(name, ())
+    return f"{name} = {' + '.join(columns)}" if columns and tuple(columns) != (name,) else name
+
+
+def _episode(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequence[CodeChange]) -> list[str]:
+    """Return the lines of an episode: what and when, the evidence, the likely cause, and what to change."""
+    finding, symptom = episode.finding, SYMPTOMS[episode.finding.symptom]
+    numbers = [changes.index(change) + 1 for change in shown_changes(entry, episode)]
+    cause = describe_cause(entry, episode)
+    return [
+        f"{finding.symptom}  {describe_period(episode, entry.unit)}  ({describe_severity(finding)})",
+        f"  {symptom.meaning}",
+        f"  evidence: {describe_evidence(finding)}",
+        *([f"  likely cause: {cause}"] if cause else []),
+        *([f"  what to change: {' '.join(f'[{number}]' for number in numbers)}"] if numbers else []),
+        f"  with Equipoise: {symptom.advice}",
+    ]
+
+
+def _changes(changes: Sequence[CodeChange], width: int | None) -> Iterator[str]:
+    """Yield the lines of all changes, numbered, with their code."""
+    yield "what to change in a PyTorch training loop (networks d and g; the first changes cost least and help most):"
+    for number, change in enumerate(changes, start=1):
+        yield _wrap(f"  [{number}] {change.action}", width)
+        yield from (f"      {printable(line)}".rstrip() for line in change.code.splitlines())
+
+
+def _wrap(line: str, width: int | None) -> str:
+    """Escape and wrap a line at words; the continuation is indented by two more columns."""
+    line = printable(line)
+    if width is None:
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    width = min(max(width, NARROWEST), WIDEST)
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
