@@ -9,12 +9,13 @@ log give the same findings up to the first rollback, where a live run starts a n
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from equipoise.core.observations import Finding, Health, SignalReading, Signals, Verdict
-from equipoise.diagnosis.history import SignalHistory, append_reading
+from equipoise.diagnosis.history import MetricPoint, SignalHistory, append_reading
 from equipoise.diagnosis.symptoms import SYMPTOMS
 from equipoise.diagnosis.symptoms.data import DATA_OUT_OF_RANGE
 
@@ -58,7 +59,7 @@ class RunDiagnosis:
     """Diagnosis of a whole run: episodes, number of readings, last step, and final verdict.
 
     The episode of the data comes first, the others in order of time. `missing`: what is missing for a verdict if it is
-    unknown.
+    unknown. `best`: step and value of the best measurement of each metric that has a finite value.
     """
 
     episodes: tuple[SymptomEpisode, ...]
@@ -66,6 +67,7 @@ class RunDiagnosis:
     step: int
     verdict: RunVerdict
     missing: str = ""
+    best: Mapping[str, MetricPoint] = field(default_factory=dict)
 
 
 def sort_readings(readings: Iterable[SignalReading]) -> tuple[list[SignalReading], bool]:
@@ -93,6 +95,7 @@ def diagnose_run(readings: Iterable[SignalReading], reals: Mapping[str, float] |
             is_continued = finding.symptom in previous
             episodes[finding.symptom] = _extend(episodes.get(finding.symptom), finding, step, is_continued)
     order = sorted(episodes.values(), key=_episode_order)
+    best = {name: metric.best for name, metric in history.metrics.items() if math.isfinite(metric.best.value)}
     ended = tuple(
         dataclasses.replace(episode, until=None if episode.until == step else episode.until) for episode in order
     )
@@ -102,8 +105,9 @@ def diagnose_run(readings: Iterable[SignalReading], reals: Mapping[str, float] |
             if not count
             else f"there {'is' if count == 1 else 'are'} only {count} reading{'s' * (count != 1)}"
         )
-        return RunDiagnosis((), count, step, "unknown", f"{missing}; at least {MIN_READINGS} are needed")
-    return RunDiagnosis(ended, count, step, "diverged" if "divergence" in episodes else verdict)
+        return RunDiagnosis((), count, step, "unknown", f"{missing}; at least {MIN_READINGS} are needed", best)
+    final = "diverged" if "divergence" in episodes else verdict
+    return RunDiagnosis(ended, count, step, final, best=best)
 
 
 def _episode_order(episode: SymptomEpisode) -> tuple[bool, int, float]:
