@@ -1,21 +1,191 @@
 """Interpretation of the columns of a log: which signals and metrics they are, and to which game they belong."""
 
-from equipoise.diagnosis.counters import assign_steps
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from equipoise.diagnosis.column_meanings import ValueRange, assign_games, settle_meanings
+from equipoise.diagnosis.column_names import classify_name
+from equipoise.diagnosis.column_words import Meaning
+from equipoise.diagnosis.counters import StepAssignment, assign_steps
+from equipoise.diagnosis.game_columns import ColumnChoice, choose_columns, determine_loss_kind
 from equipoise.diagnosis.log_columns import LogColumns, ReadOptions
-from equipoise.diagnosis.training_log import TrainingLog
+from equipoise.diagnosis.requested_columns import (
+    RequestedColumn,
+    describe_unknown_columns,
+    match_requested_columns,
+)
+from equipoise.diagnosis.training_log import MetricSeries, StepOrder, StepSeries, TrainingLog, Values, order_steps
+
+SHARES = ("accuracy_d", "probability_real", "probability_fake", "augment_p")
+"""Signals in [0, 1], which other programs also print in percent."""
+Meanings = Mapping[str, Meaning]
 
 
 def interpret(log: LogColumns, options: ReadOptions | None = None) -> tuple[TrainingLog, ...]:
     """Return one training log per game: a CycleGAN has two, nearly all others one.
 
-    Raises DataError if no column is a signal or a metric, or if an option names a column that does not exist.
+    A metric without the label of a game belongs to all of them. Raises DataError if no column is a signal or a metric,
+    and SettingError if an option names a column or a signal that does not exist.
     """
     options = options or ReadOptions()
     steps = assign_steps(log, options.step_from)
-    columns = {}
-    for name, column in log.columns.items():
-        row_steps = steps.steps[column.rows]
-        has_step = row_steps == row_steps
-        if name not in steps.counters and has_step.any():
-            columns[name] = (row_steps[has_step], column.values[has_step])
-    return (TrainingLog.from_columns(log.log_format, columns, steps.unit),)
+    requested = match_requested_columns(options.columns, log)
+    assigned = {column.column for column in requested.values()}
+    meanings = {
+        name: classify_name(name) for name in log.columns if name not in steps.counters and name not in assigned
+    }
+    source = _ColumnSource(log, steps)
+    logs = []
+    for run, group in _split_runs(meanings).items():
+        settled = settle_meanings(group, source.measure)
+        has_requested_signal = any(column.better is None for column in requested.values())
+        games = {} if has_requested_signal else assign_games(settled)
+        for game in dict.fromkeys(sorted(games.values())) or ("",):
+            own = {name: meaning for name, meaning in settled.items() if games.get(name, game) == game}
+            others = {name for name in games if games[name] != game}
+            result = _build_game(source, own, requested, games)
+            if result.signals or result.metrics:
+                label = " ".join(part for part in (run, game) if part)
+                logs.append(replace(result, game=label, ignored=tuple(n for n in result.ignored if n not in others)))
+    if not logs:
+        raise describe_unknown_columns(log, meanings, source.measure)
+    return tuple(logs)
+
+
+def _split_runs(meanings: Meanings) -> dict[str, Meanings]:
+    """Return the columns by run, as W&B exports several: "run a - d_loss". One run has no name."""
+    runs = dict.fromkeys(meaning.run for meaning in meanings.values() if meaning.kind in ("signal", "metric"))
+    if len(runs) < 2:
+        return {"": meanings}
+    return {
+        run: {name: meaning for name, meaning in meanings.items() if meaning.run in (run, "")} for run in runs if run
+    }
+
+
+def _build_game(
+    source: "_ColumnSource", meanings: Meanings, requested: Mapping[str, RequestedColumn], games: Mapping[str, str]
+) -> TrainingLog:
+    """Build the log of one game from its columns, and those that belong to all games."""
+    choices = _with_common_columns(meanings, games, source)
+    choices |= {name: ColumnChoice((column.column,)) for name, column in requested.items() if column.better is None}
+    signals = {signal: source.combine(choice, signal in SHARES) for signal, choice in choices.items()}
+    metrics: dict[str, MetricSeries] = {}
+    sources = {signal: choice.names for signal, choice in choices.items()}
+    for metric, name in _choose_metrics(meanings, source).items():
+        metrics[metric] = MetricSeries(source.series(name), meanings[name].better)
+        sources[metric] = (name,)
+    for metric, column in requested.items():
+        if column.better:
+            metrics[metric] = MetricSeries(source.series(column.column), column.better)
+            sources[metric] = (column.column,)
+    used = {name for names in sources.values() for name in names}
+    ignored = tuple(
+        name
+        for name, meaning in meanings.items()
+        if name not in used and meaning.kind != "counter" and not name.startswith("#")
+    )
+    steps = source.steps
+    return TrainingLog(
+        source.log.log_format,
+        {signal: series for signal, series in signals.items() if len(series.steps)},
+        {name: metric for name, metric in metrics.items() if len(metric.series.steps)},
+        total=steps.total,
+        unit=steps.unit,
+        ignored=ignored,
+        sources=sources,
+        notes=(*source.log.notes, *steps.notes),
+        loss_kind=determine_loss_kind(choices, meanings, source.measure),
+    )
+
+
+def _with_common_columns(
+    meanings: Meanings, games: Mapping[str, str], source: "_ColumnSource"
+) -> dict[str, ColumnChoice]:
+    """Return the columns of each signal; one without the label of a game counts where the game has none of its own."""
+    own = {name: meaning for name, meaning in meanings.items() if name in games or not games}
+    common = {name: meaning for name, meaning in meanings.items() if name not in own}
+    choices = choose_columns({name: replace(m, label="") if games else m for name, m in own.items()}, source.count)
+    if common:
+        choices = choose_columns(common, source.count) | choices
+    return choices
+
+
+def _choose_metrics(meanings: Meanings, source: "_ColumnSource") -> dict[str, str]:
+    """Return the column of each metric by its id; what is from another split gets the split as a prefix."""
+    result: dict[str, str] = {}
+    names = [name for name, meaning in meanings.items() if meaning.kind == "metric"]
+    for name in sorted(names, key=lambda name: -source.count(name)):
+        meaning = meanings[name]
+        earlier = result.get(meaning.name)
+        if earlier is None:
+            result[meaning.name] = name
+        elif meanings[earlier].split != meaning.split or meanings[earlier].statistic == meaning.statistic:
+            result.setdefault(re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_"), name)
+    return {metric: name for metric, name in result.items()}
+
+
+@dataclass
+class _ColumnSource:
+    """The columns of a log as series by step; columns with the same rows share one array of steps."""
+
+    log: LogColumns
+    steps: StepAssignment
+    _ranges: dict[str, ValueRange] = field(default_factory=dict)
+    _orders: list[tuple[Values, StepOrder]] = field(default_factory=list)
+
+    def count(self, name: str) -> int:
+        """Return the number of values of a column."""
+        return len(self.log.columns[name].rows)
+
+    def measure(self, name: str) -> ValueRange:
+        """Return the range of a column's finite values, percentages as shares."""
+        if name not in self._ranges:
+            values = self.log.columns[name].values
+            finite = values[np.isfinite(values)] * (0.01 if name in self.log.percent else 1.0)
+            low, high, mean = (finite.min(), finite.max(), finite.mean()) if len(finite) else (np.nan,) * 3
+            self._ranges[name] = ValueRange(float(low), float(high), float(mean))
+        return self._ranges[name]
+
+    def series(self, name: str, is_share: bool = False) -> StepSeries:
+        """Return a column by step; `is_share`: scaled to [0, 1] if it is in percent."""
+        column = self.log.columns[name]
+        in_percent = name in self.log.percent or (is_share and 1.5 < self.measure(name).high <= 100)
+        row_steps = self.steps.steps[column.rows]
+        has_step = np.isfinite(row_steps)
+        values = column.values * 0.01 if in_percent else column.values
+        if not has_step.all():
+            row_steps, values = row_steps[has_step], values[has_step]
+        return self._order(row_steps).take(values)
+
+    def _order(self, row_steps: Values) -> StepOrder:
+        """Return the order of steps, the same one for columns with the same rows."""
+        for earlier, order in self._orders:
+            if np.array_equal(earlier, row_steps):
+                return order
+        order = order_steps(row_steps)
+        self._orders = [*self._orders[-3:], (row_steps, order)]
+        return order
+
+    def combine(self, choice: ColumnChoice, is_share: bool) -> StepSeries:
+        """Return the series of a choice: of one column, or of several at the steps that all of them have."""
+        first, *others = (self.series(name, is_share) for name in choice.names)
+        if choice.form == "negative":
+            return first._replace(values=-first.values)
+        if not others:
+            return first
+        result = first
+        for other in others:
+            result = _add(result, other)
+        return result._replace(values=result.values / len(choice.names)) if choice.form == "mean" else result
+
+
+def _add(left: StepSeries, right: StepSeries) -> StepSeries:
+    """Return the sum of two series at the steps that both have."""
+    dropped = max(left.dropped, right.dropped)
+    if np.array_equal(left.steps, right.steps):
+        return StepSeries(left.steps, left.values + right.values, left.descending, dropped)
+    steps, here, there = np.intersect1d(left.steps, right.steps, assume_unique=True, return_indices=True)
+    return StepSeries(steps, left.values[here] + right.values[there], left.descending, dropped)

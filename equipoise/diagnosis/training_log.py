@@ -1,10 +1,6 @@
-"""Common representation of training logs: signals and metrics by step, and the readings that a live run would have.
-
-`TrainingLog.from_columns` recognises signals and metrics by the column names of other programs.
-"""
+"""Common representation of training logs: signals and metrics by step, and the readings that a live run would have."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -13,6 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.observations import Better, MetricReading, SignalReading, Signals
+from equipoise.diagnosis.column_names import match_metric as match_metric
+from equipoise.diagnosis.column_names import match_signal as match_signal
+from equipoise.diagnosis.column_names import normalise_name as normalise_name
+from equipoise.diagnosis.column_words import STEP_COLUMNS as STEP_COLUMNS
+from equipoise.diagnosis.column_words import StepUnit as StepUnit
 from equipoise.errors import DataError
 
 MAX_READINGS = 2000
@@ -23,78 +24,8 @@ MAX_STEP = 2**53
 DESCENDING_SHARE = 0.9
 """Share of falling steps above which a log has its newest rows first; runs are not resumed that often."""
 
-StepUnit = Literal["step", "image", "epoch", "row"]
 Steps = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
-
-SIGNAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "loss_d": (
-        *("lossd", "dloss", "lossdloss", "dlosstotal", "lossdtotal", "derr", "errd", "disloss", "lossdis", "dlosses"),
-        *("discriminatorloss", "lossdiscriminator", "discloss", "lossdisc", "criticloss", "losscritic"),
-        *("discriminator", "dtotalloss", "discriminatortotal", "discriminatoradversarial", "ltotald"),
-    ),
-    "loss_g": (
-        *("lossg", "gloss", "lossgloss", "glosstotal", "lossgtotal", "gerr", "errg", "genloss", "lossgen", "glosses"),
-        *("generatorloss", "lossgenerator", "gtotalloss", "generator", "generatortotal", "generatoradversarial"),
-    ),
-    "probability_real": ("dx", "probabilityreal", "probreal", "drealprob"),
-    "probability_fake": ("dgz", "dgz1", "probabilityfake", "probfake", "dfakeprob"),
-    "sign_real": ("losssignsreal", "signsreal", "signreal", "rt", "dsignsreal"),
-    "rank_train_fake": ("ranktrainfake",),
-    "rank_train_held_out": ("ranktrainheldout",),
-    "gradient_norm_g": ("gradientnormg", "gradnormg", "ggradnorm", "gnorm", "gradnormgenerator", "generatorgradnorm"),
-    "gradient_norm_d": (
-        *("gradientnormd", "gradnormd", "dgradnorm", "dnorm", "gradnormdiscriminator", "discriminatorgradnorm"),
-    ),
-    "diversity": ("diversity",),
-    "coverage": ("coverage",),
-    "copying": ("copying",),
-}
-"""Normalised column names of other programs, by signal."""
-METRIC_COLUMNS: Mapping[str, Better] = {
-    **dict.fromkeys(("fid", "kid", "fd", "kd", "swd"), "lower"),
-    **dict.fromkeys(("lpips", "is", "inceptionscore", "precision", "recall", "density"), "higher"),
-}
-"""First part of the normalised name of a metric -> which direction is better. A count or a variant may follow."""
-STEP_COLUMNS: Mapping[str, StepUnit] = {
-    **dict.fromkeys(("step", "steps", "globalstep", "iter", "iters", "iteration", "iterations", "it", "i"), "step"),
-    **dict.fromkeys(("update", "updates", "batch", "batches", "trainerglobalstep", "gstep"), "step"),
-    **dict.fromkeys(("images", "nimg", "kimg", "progresskimg", "kimgs"), "image"),
-    **dict.fromkeys(("epoch", "epochs"), "epoch"),
-}
-"""Normalised names of columns that count rows; steps are preferred to images, images to epochs."""
-_SIGNAL_OF = {name: signal for signal, names in SIGNAL_COLUMNS.items() for name in names}
-_METRIC = re.compile(
-    rf"({'|'.join(sorted(METRIC_COLUMNS, key=len, reverse=True))})"
-    r"(\d+k?|full|score|mean|train|test|val|train\d*|_|digits)*"
-)
-_PREFIXES = ("train", "training", "metrics", "metric", "val", "eval", "losses", "scalars")
-
-
-def normalise_name(name: str) -> str:
-    """Return a column name in lower case without anything but letters and digits: "Loss/D " becomes "lossd"."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def match_signal(name: str) -> str | None:
-    """Return the signal that a column contains, by its name; None if it is not a signal."""
-    return next((_SIGNAL_OF[variant] for variant in _name_variants(name) if variant in _SIGNAL_OF), None)
-
-
-def match_metric(name: str) -> tuple[str, Better] | None:
-    """Return the name of the metric in a column and which direction is better; None if it is not a metric."""
-    for variant in _name_variants(name):
-        if match := _METRIC.fullmatch(variant):
-            return name.strip().rpartition("/")[2].lower(), METRIC_COLUMNS[match[1]]
-    return None
-
-
-def _name_variants(name: str) -> Iterator[str]:
-    """Yield the normalised name, and the name without an uninformative prefix, as in "train/d_loss"."""
-    yield normalise_name(name)
-    prefix, _, base = name.partition("/") if "/" in name else name.partition("_")
-    if base and normalise_name(prefix) in _PREFIXES:
-        yield normalise_name(base)
 
 
 class StepSeries(NamedTuple):
@@ -117,12 +48,29 @@ class MetricSeries(NamedTuple):
     better: Better
 
 
+class LossKind(NamedTuple):
+    """Whether the level of the discriminator's loss shows how well it does, and the reason in words.
+
+    "bounded": never negative, so a value near 0 means that it classifies everything correctly (cross-entropy, hinge,
+    least squares). "unbounded": a Wasserstein loss; "composite": it may include a classification or contrastive term:
+    neither has a level with a meaning. "none": the log has no such loss.
+    """
+
+    kind: Literal["bounded", "unbounded", "composite", "none"] = "none"
+    reason: str = "the log has no loss of the discriminator"
+
+
+NO_LOSS = LossKind()
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingLog:
-    """A training log: `signals` by the names of Signals, `metrics` by their own names.
+    """One game of a training log: `signals` by the names of Signals, `metrics` by their own names.
 
     `log_format`: name of the format. `total`: planned length in `unit`s, None if unknown. `ignored`: names of
-    columns that are neither signals nor metrics.
+    columns that are neither signals nor metrics, or that another column was preferred to. `game`: label of the game,
+    "A" of D_A and G_A, "" if the log has one. `sources`: signal or metric -> the columns that it comes from; a loss
+    from several is their sum. `notes`: full sentences on what was dropped or taken otherwise than it stands in the log.
     """
 
     log_format: str
@@ -131,6 +79,10 @@ class TrainingLog:
     total: int | None = None
     unit: StepUnit = "step"
     ignored: tuple[str, ...] = ()
+    game: str = ""
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    loss_kind: LossKind = NO_LOSS
 
     @classmethod
     def from_columns(
@@ -177,29 +129,52 @@ class TrainingLog:
         return steps
 
 
-def build_series(steps: npt.ArrayLike, values: npt.ArrayLike) -> StepSeries:
-    """Build a series from steps (N,) and values (N,) in the order of the log.
+class StepOrder(NamedTuple):
+    """Which entries of a column are valid: `steps` (N,), increasing, and `index` of their values in the column."""
+
+    steps: Steps
+    index: slice | npt.NDArray[np.int64]
+    descending: bool = False
+    dropped: int = 0
+
+    def take(self, values: Values) -> StepSeries:
+        """Return the series of a column with these steps. Values that all are valid are not copied."""
+        return StepSeries(self.steps, values[self.index], self.descending, self.dropped)
+
+
+def order_steps(steps: npt.ArrayLike) -> StepOrder:
+    """Return the valid entries of a column whose steps (N,) are in the order of the log.
 
     A step that is not larger than the previous one means that the run was resumed from there: earlier entries from that
     step on are dropped. Rows in descending order, newest first, are reversed. Raises DataError for steps beyond
     MAX_STEP.
     """
     try:
-        exact_steps, exact_values = np.asarray(steps, np.float64), np.asarray(values, np.float64)
+        exact = np.asarray(steps, np.float64)
     except OverflowError as error:
         raise DataError(f"a step or value is too large for a 64-bit float; steps must be below {MAX_STEP:,}") from error
-    if not (np.abs(exact_steps) < MAX_STEP).all():
+    if not (np.abs(exact) < MAX_STEP).all():
         raise DataError(f"a step is not a number below {MAX_STEP:,}; correct that line")
-    whole_steps = exact_steps.astype(np.int64)
-    changes = np.diff(whole_steps)
-    descending = bool(len(changes) > 1 and (changes < 0).mean() > DESCENDING_SHARE)
+    whole = exact.astype(np.int64)
+    is_increasing = whole[1:] > whole[:-1]
+    if is_increasing.all():
+        return StepOrder(whole, slice(None))
+    descending = len(whole) > 2 and float((whole[1:] < whole[:-1]).mean()) > DESCENDING_SHARE
+    order = np.arange(len(whole))
     if descending:
-        order = np.argsort(whole_steps[::-1], kind="stable")
-        whole_steps, exact_values = whole_steps[::-1][order], exact_values[::-1][order]
-    later = np.minimum.accumulate(whole_steps[::-1])[::-1]
-    is_valid = np.append(whole_steps[:-1] < later[1:], True) if len(whole_steps) else np.zeros(0, bool)
-    dropped = len(whole_steps) - int(is_valid.sum())
-    return StepSeries(whole_steps[is_valid], exact_values[is_valid], descending, dropped)
+        order = order[::-1][np.argsort(whole[::-1], kind="stable")]
+    ordered = whole[order]
+    later = np.minimum.accumulate(ordered[::-1])[::-1]
+    index = order[np.append(ordered[:-1] < later[1:], True)]
+    return StepOrder(whole[index], index, descending, len(whole) - len(index))
+
+
+def build_series(steps: npt.ArrayLike, values: npt.ArrayLike) -> StepSeries:
+    """Build a series from steps (N,) and values (N,) in the order of the log: see :func:`order_steps`."""
+    try:
+        return order_steps(steps).take(np.asarray(values, np.float64))
+    except OverflowError as error:
+        raise DataError(f"a step or value is too large for a 64-bit float; steps must be below {MAX_STEP:,}") from error
 
 
 def compute_readings(log: TrainingLog) -> Iterator[SignalReading]:

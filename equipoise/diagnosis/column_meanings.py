@@ -1,0 +1,200 @@
+"""Meaning of the columns of one log together: what a name means depends on the other names, and on the values.
+
+D_real is a loss in the logs of pix2pix and a mean logit in those of ESRGAN; D(x) is a probability or a logit. Each rule
+is one function, with its reason.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from equipoise.diagnosis.column_names import normalise_name
+from equipoise.diagnosis.column_words import Meaning
+
+SAME = 0.03
+"""Relative difference below which a mean equals the sum of two others: logs round to two or three digits."""
+CYCLE_LETTERS = frozenset("abxy")
+"""Letters of the two domains of a CycleGAN: D_A, D_B; disc_x, disc_y."""
+PARTS = frozenset(
+    (
+        *("s", "f", "p", "t", "mpd", "msd", "mrd", "mbd", "stft", "period", "scale", "multiscale", "ms", "global"),
+        *("local", "patch", "image", "video", "frame", "img", "latent", "ref", "face"),
+    )
+)
+"""Words of one of several discriminators against the same generator: HiFi-GAN (s, f), MoCoGAN (image, video)."""
+RECONSTRUCTION = ("psnr", "ssim")
+OWN_SIGNALS = frozenset({"rank_train_fake", "rank_train_held_out", "diversity", "copying"})
+LOSSES_D = frozenset({"loss_d", "adversarial_d", "loss_d_real", "loss_d_fake", "bare_real", "bare_fake"})
+LOSSES_G = frozenset({"loss_g", "adversarial_g"})
+
+
+class ValueRange(NamedTuple):
+    """Lowest, highest and mean finite value of a column; nan if it has none."""
+
+    low: float
+    high: float
+    mean: float
+
+    @property
+    def is_share(self) -> bool:
+        """Whether all values are in [0, 1]."""
+        return self.low >= 0 and self.high <= 1
+
+
+Measure = Callable[[str], ValueRange]
+Meanings = Mapping[str, Meaning]
+
+
+def settle_meanings(meanings: Meanings, measure: Measure) -> dict[str, Meaning]:
+    """Return the final meanings of the columns of one run. `measure` returns the range of a column's values."""
+    result = dict(meanings)
+    for rule in (_settle_critics, _settle_optimizers, _settle_second_generator):
+        result |= rule(result)
+    result |= _settle_outputs(result, measure)
+    for rule in (_settle_accuracy, _settle_coverage, _settle_lpips):
+        result |= rule(result)
+    return result
+
+
+def _names(meanings: Meanings, *signals: str) -> list[str]:
+    """Return the names of the columns that contain one of these signals."""
+    return [name for name, meaning in meanings.items() if meaning.kind == "signal" and meaning.name in signals]
+
+
+def _settle_critics(meanings: Meanings) -> Meanings:
+    """Take C as the critic of a Wasserstein GAN if nothing else is the discriminator; no critic next to an actor.
+
+    Elsewhere C is a classifier; actor and critic are those of reinforcement learning.
+    """
+    words = {normalise_name(name) for name in meanings}
+    if any("actor" in word for word in words):
+        return {name: Meaning("unknown", "") for name in meanings if "critic" in name.lower()}
+    if _names(meanings, *LOSSES_D) or not _names(meanings, *LOSSES_G):
+        return {}
+    letters = [name for name in meanings if normalise_name(name) in ("c", "closs", "lossc", "errc", "lc")]
+    return {name: Meaning("signal", "loss_d", rank=2, hints=frozenset({"wasserstein"})) for name in letters}
+
+
+def _settle_optimizers(meanings: Meanings) -> Meanings:
+    """Take loss_0 and loss_1 of Coqui as the totals of its optimizers: 0 of the discriminator, 1 of the generator.
+
+    loss_gen is then the adversarial term. Without loss_disc the numbers are those of another program.
+    """
+    numbered = {name: meaning.name for name, meaning in meanings.items() if "of optimizer" in meaning.name}
+    if not numbered or not any("disc" in name for name in _names(meanings, "loss_d")):
+        return {}
+    result: dict[str, Meaning] = {}
+    for name, content in numbered.items():
+        player = "d" if content.endswith("0") else "g"
+        signal = f"gradient_norm_{player}" if content.startswith("gradient") else f"loss_{player}"
+        result[name] = replace(meanings[name], kind="signal", name=signal, rank=0)
+    if "loss_g" in {meaning.name for meaning in result.values()}:
+        result |= {name: replace(meanings[name], name="adversarial_g") for name in _names(meanings, "loss_g")}
+    return result
+
+
+def _settle_second_generator(meanings: Meanings) -> Meanings:
+    """Name the generators of a CycleGAN after the domain that they generate: G makes y, F makes x."""
+    labels = {meanings[name].label for name in _names(meanings, *LOSSES_D)}
+    if not {"x", "y"} <= labels:
+        return {}
+    generators = {"g": "y", "f": "x", "": "y"}
+    result = {
+        name: replace(meanings[name], label=generators[meanings[name].label])
+        for name in _names(meanings, *LOSSES_G)
+        if meanings[name].label in generators
+    }
+    has_f = [name for name, meaning in meanings.items() if meaning.name == "loss of generator F"]
+    result |= {name: Meaning("signal", "loss_g", label="x") for name in has_f}
+    return result if "x" in {meaning.label for meaning in result.values()} else {}
+
+
+def _settle_outputs(meanings: Meanings, measure: Measure) -> Meanings:
+    """Decide what outputs of the discriminator are, for the two columns of reals and fakes together.
+
+    D(x) and scores are probabilities if all values are in [0, 1], logits otherwise. D_real and D_fake may be losses.
+    """
+    result: dict[str, Meaning] = {}
+    outputs = _names(meanings, "output_real", "output_fake", "bare_real", "bare_fake")
+    for form, label in dict.fromkeys((meanings[name].name.partition("_")[0], meanings[name].label) for name in outputs):
+        group = [name for name in outputs if meanings[name].name.startswith(form) and meanings[name].label == label]
+        if form == "bare" and _are_losses(group, meanings, measure):
+            scale = "loss_d"
+        else:
+            scale = "probability" if all(measure(name).is_share for name in group) else "logit"
+        for name in group:
+            side = meanings[name].name.partition("_")[2]
+            result[name] = replace(meanings[name], name=f"{scale}_{side}")
+    return result
+
+
+def _are_losses(group: list[str], meanings: Meanings, measure: Measure) -> bool:
+    """Return whether D_real and D_fake are losses (pix2pix) rather than outputs (ESRGAN).
+
+    They are outputs next to columns with the losses of each side. They are losses if they add up to the loss of the
+    discriminator, or to twice of it. Otherwise a column with that loss makes them outputs, if the values can be:
+    in [0, 1] or negative. Without it they are losses if they are never negative, or if the real one is lower: the
+    outputs of reals are higher.
+    """
+    if _names(meanings, "loss_d_real", "loss_d_fake"):
+        return False
+    label = meanings[group[0]].label
+    means = {
+        side: [measure(name).mean for name in group if meanings[name].name.endswith(side)] for side in ("real", "fake")
+    }
+    both = sum(means["real"]) + sum(means["fake"])
+    is_negative = any(measure(name).low < 0 for name in group)
+    totals = [name for name in _names(meanings, "loss_d") if meanings[name].label in ("", label)]
+    if totals:
+        mean = measure(totals[0]).mean
+        if any(abs(mean - share * both) <= SAME * abs(mean) for share in (1, 0.5)):
+            return True
+        return not is_negative and not all(measure(name).is_share for name in group)
+    if not is_negative:
+        return True
+    return bool(means["real"] and means["fake"]) and sum(means["real"]) < sum(means["fake"])
+
+
+def _settle_accuracy(meanings: Meanings) -> Meanings:
+    """Take an accuracy of nobody as the discriminator's, as in "[D loss: 0.69, acc.: 50%]" (Keras-GAN, TextGAN)."""
+    unnamed = [name for name, meaning in meanings.items() if meaning.name == "an accuracy"]
+    if not _names(meanings, *LOSSES_D) or _names(meanings, "accuracy_d") or len(unnamed) != 1:
+        return {}
+    return {unnamed[0]: Meaning("signal", "accuracy_d", rank=2)}
+
+
+def _settle_coverage(meanings: Meanings) -> Meanings:
+    """Take coverage as the signal only in logs of this package: elsewhere it is a metric on other features."""
+    if not _names(meanings, *OWN_SIGNALS):
+        return {}
+    return {name: Meaning("signal", "coverage") for name in meanings if normalise_name(name) == "coverage"}
+
+
+def _settle_lpips(meanings: Meanings) -> Meanings:
+    """Take a lower LPIPS as better where PSNR or SSIM show that it measures a reconstruction, not diversity."""
+    metrics = {name: meaning for name, meaning in meanings.items() if meaning.kind == "metric"}
+    if not any(word in meaning.name for meaning in metrics.values() for word in RECONSTRUCTION):
+        return {}
+    return {name: replace(meaning, better="lower") for name, meaning in metrics.items() if "lpips" in meaning.name}
+
+
+def assign_games(meanings: Meanings) -> dict[str, str]:
+    """Return the game of each column that belongs to one, by the name of the column; empty for a single game.
+
+    Games are the two domains of a CycleGAN, or at least two labels that both players have: monet_gen_loss,
+    photo_gen_loss, monet_disc_loss, photo_disc_loss. D_A judges the samples of G_A, but G_AB is judged by D_B.
+    """
+    labels_d = {meanings[name].label for name in _names(meanings, *LOSSES_D, "output_real", "output_fake")} - {""}
+    labels_g = {meanings[name].label for name in _names(meanings, *LOSSES_G)} - {""}
+    games = {label for label in labels_d if label in CYCLE_LETTERS}
+    if len(games) < 2:
+        shared = labels_d & labels_g
+        games = {label for label in shared if not label.isdigit() and label not in PARTS}
+    if len(games) < 2:
+        return {}
+    result = {}
+    for name, meaning in meanings.items():
+        label = meaning.label if meaning.label in games else meaning.label[-1:]
+        if meaning.label and label in games and meaning.kind in ("signal", "metric"):
+            result[name] = label.upper() if len(label) == 1 else label
+    return result

@@ -1,0 +1,242 @@
+"""Names of columns in the logs of other programs -> what they contain, by the table in `column_words`.
+
+A name is split into words at punctuation, at digits and where the case changes: "Loss/D_real" is loss, d, real. The
+words together give the meaning, so names that no table lists are recognised too. What depends on the other columns or
+on the values, such as "D_real", is decided in `column_meanings`.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from typing import NamedTuple
+
+from equipoise.core.observations import Better, Signals
+from equipoise.diagnosis.column_words import HELD_OUT_ERRORS, METRICS, PHRASES, ROLES, STEP_COLUMNS, TERMS, Meaning
+
+UNKNOWN = Meaning("unknown", "")
+
+
+class _NameParts(NamedTuple):
+    """`player`: "d", "g" or ""; `side`: "real", "fake" or ""; `roles` of all words; `label`: words without a role."""
+
+    player: str
+    side: str
+    roles: frozenset[str]
+    label: str
+    hints: frozenset[str]
+
+    def has(self, role: str) -> bool:
+        """Return whether a word of the name has this role."""
+        return role in self.roles
+
+
+_OWN = {
+    field.name.replace("_", ""): field.name for field in fields(Signals) if field.name not in ("non_finite", "metrics")
+}
+_TOKEN = re.compile(r"[lLrRfF][0-2](?![0-9A-Za-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PLAIN_TOKEN = re.compile(r"[lrf][0-2](?![0-9a-z])|[a-z]+|\d+")
+_GLUED = re.compile(
+    r"(?P<player>d|g|disc|dis|gen|critic|discriminator|generator)(?P<loss>loss|err|cost|acc)(?P<rest>real|fake)?"
+    r"|(?P<loss_first>loss|err)(?P<player_last>d|g|disc|gen)(?P<rest_last>real|fake)?"
+)
+"""Names in lower case without a separator: dloss, lossg, errd, dlossreal."""
+_RUN = re.compile(r"(?P<run>.+?) - (?P<base>[^-]+)")
+_MIN_MAX = re.compile(r"__(MIN|MAX)$")
+
+
+def normalise_name(name: str) -> str:
+    """Return a column name in lower case without anything but letters and digits: "Loss/D " becomes "lossd"."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def classify_name(name: str) -> Meaning:
+    """Return what a column contains, by its name alone; kind "unknown" if no word of it is known."""
+    if _MIN_MAX.search(name):
+        return Meaning("other", "extreme of several runs (W&B)")
+    match = _RUN.fullmatch(name.strip())
+    run, base = (match["run"].strip(), match["base"]) if match else ("", name)
+    for words in dict.fromkeys((tuple(_split(base)), tuple(_split(base.lower())))):
+        meaning = _classify_words(words, base)
+        if meaning.kind != "unknown":
+            return replace(meaning, run=run)
+    return UNKNOWN
+
+
+def match_signal(name: str) -> str | None:
+    """Return the signal that a column contains, by its name; None if it is not a signal."""
+    meaning = classify_name(name)
+    if meaning.kind != "signal" or meaning.label:
+        return None
+    return meaning.name.replace("output", "probability")
+
+
+def match_metric(name: str) -> tuple[str, Better] | None:
+    """Return the name of the metric in a column and which direction is better; None if it is not a metric."""
+    meaning = classify_name(name)
+    return (meaning.name, meaning.better) if meaning.kind == "metric" else None
+
+
+def _split(name: str) -> Iterator[str]:
+    """Yield the words of a name in lower case; glued names are taken apart: "errD_real" -> err, d, real."""
+    for word in (_TOKEN if name != name.lower() else _PLAIN_TOKEN).findall(name):
+        match = None if word.lower() in ROLES else _GLUED.fullmatch(word.lower())
+        yield from (part for part in match.groups() if part) if match else (word.lower(),)
+
+
+def _classify_words(words: Sequence[str], name: str) -> Meaning:
+    """Return the meaning of a name that was split into words."""
+    normalised = normalise_name(name)
+    if normalised in STEP_COLUMNS:
+        return Meaning("counter", STEP_COLUMNS[normalised])
+    if normalised in _OWN and normalised != "coverage":
+        return Meaning("signal", _OWN[normalised])
+    statistic, split, core = _strip(words)
+    if not core:
+        return Meaning("other", "a statistic") if words else UNKNOWN
+    if any("spread" in ROLES.get(word, ()) for word in core):
+        return Meaning("other", "a spread, an extreme or a best value")
+    meaning = PHRASES.get(" ".join(core)) or _classify_metric(core, name, split) or _classify_signal(core)
+    return replace(meaning, statistic=statistic, split=split) if meaning.kind in ("signal", "metric") else meaning
+
+
+def _strip(words: Sequence[str]) -> tuple[str, str, tuple[str, ...]]:
+    """Return the statistic ("step", "epoch", "mean" or ""), the split ("train", "val" or ""), and the other words."""
+    statistic, split, core = "", "", list(words)
+    if len(core) > 1 and core[-1] in ("step", "epoch"):
+        statistic = core.pop()
+    for word in words:
+        roles = ROLES.get(word, ())
+        if "statistic" in roles and "term" not in roles:
+            statistic = statistic or "mean"
+        elif "train" in roles or "val" in roles:
+            split = "val" if "val" in roles else split or "train"
+        elif not ("filler" in roles and len(core) > 1):
+            continue
+        if word in core:
+            core.remove(word)
+    return statistic, split, tuple(core)
+
+
+def _classify_metric(words: Sequence[str], name: str, split: str) -> Meaning | None:
+    """Return the metric in a name, with its variant in the id ("fid50k_full"); None if it is not a metric."""
+    roles = {role for word in words for role in ROLES.get(word, ())}
+    if roles & {"d", "g"} - ({"g"} if "nll" in words else set()):
+        return None
+    text = f" {' '.join(words)} "
+    phrase = max((key for key in METRICS if f" {key} " in text), key=len, default=None)
+    if phrase == "is" and not re.search(r"IS(?![a-zA-Z])|^is$|^is_", name):
+        phrase = None
+    if (
+        phrase is None
+        or "other" in roles
+        or ("loss" in roles and phrase in ("nll", "ssim", "lpips", "ppl", "mmd", "emd"))
+    ):
+        if split == "val" and set(words) & HELD_OUT_ERRORS and not roles & {"d", "g", "other"}:
+            return Meaning("metric", "_".join(words), "lower")
+        return None
+    metric, better = METRICS[phrase]
+    rest = [word for word in text.replace(f" {phrase} ", "  ", 1).split() if word != "score"]
+    full = re.split(r"[/.]", name.strip())[-1].lower()
+    return Meaning("metric", re.sub(r"[^a-z0-9]+", "_", full).strip("_") if rest else metric, better)
+
+
+def _classify_signal(words: Sequence[str]) -> Meaning:
+    """Return the signal in a name by the roles of its words: player, real or fake, and quantity."""
+    parts = _parse_words(words)
+    if parts.roles & {"gradient", "norm"} == {"gradient", "norm"} and parts.player and not parts.has("penalty"):
+        return Meaning("signal", f"gradient_norm_{parts.player}", label=parts.label)
+    if "gradnorm" in words and parts.player:
+        return Meaning("signal", f"gradient_norm_{parts.player}", label=parts.label)
+    for role, content in TERMS.items():
+        if parts.has(role):
+            return Meaning("other", content, hints=parts.hints)
+    if not parts.player and not parts.side:
+        return _classify_without_player(parts)
+    return _classify_d(parts) if parts.player != "g" else _classify_g(parts)
+
+
+def _parse_words(words: Sequence[str]) -> _NameParts:
+    """Return who and what a name speaks of.
+
+    With two players, the first is the subject: disc_gen_loss is the discriminator's loss on generated samples,
+    gen_disc_loss the generator's adversarial term. loss_disc_fake_g (MMagic) is the generator's as well.
+    """
+    players, label, roles, side = [], [], set(), ""
+    for word in words:
+        own = set(ROLES.get(word, ())) - (
+            {"probability"} if word == "p" and not {"real", "fake"} & _roles_of(words) else set()
+        )
+        player = next((role for role in ("d", "g") if role in own), "")
+        if player and player in players:
+            label.append(word)  # gen_g_loss of TensorFlow's CycleGAN
+        elif player:
+            players.append(player)
+        elif not own:
+            label.append(word)
+        side = side or next((role for role in ("real", "fake") if role in own), "")
+        roles |= own
+    subject = players[0] if players else ""
+    if players == ["d", "g"]:
+        subject, side = ("g", "fake") if side else ("d", "fake")
+    elif players == ["g", "d"]:
+        roles.add("adversarial")
+    hints = frozenset(roles & {"wasserstein", "classifier", "contrastive"})
+    hints |= {"wasserstein"} if {"critic", "wgan"} & set(words) else set()
+    return _NameParts(subject, side, frozenset(roles), "".join(label), hints)
+
+
+def _roles_of(words: Sequence[str]) -> set[str]:
+    return {role for word in words for role in ROLES.get(word, ())}
+
+
+def _classify_d(parts: _NameParts) -> Meaning:
+    """Return the meaning of a name that speaks of the discriminator, or of reals or fakes."""
+    side, label, hints = parts.side, parts.label, parts.hints
+    if parts.has("accuracy"):
+        return Meaning("signal", "accuracy_d", label=label, statistic=side, rank=2 if side else 1)
+    for role, quantity in (("sign", "sign"), ("probability", "probability"), ("logit", "logit"), ("output", "output")):
+        if parts.has(role):
+            known = bool(side)
+            return Meaning("signal", f"{quantity}_{side}", label=label) if known else Meaning("other", f"a {quantity}")
+    if parts.has("loss") or parts.has("adversarial"):
+        if side:
+            return Meaning("signal", f"loss_d_{side}", label=label, hints=hints)
+        if parts.has("adversarial"):
+            return Meaning("signal", "adversarial_d", label=label, hints=hints)
+        return Meaning("signal", "loss_d", label=label, hints=hints, rank=0 if parts.has("total") else 1)
+    if label and not _is_game_or_part(label):
+        return UNKNOWN
+    if side:
+        return Meaning("signal", f"bare_{side}", label=label, hints=hints, rank=2)
+    return Meaning("signal", "loss_d", label=label, hints=hints, rank=0 if parts.has("total") else 2)
+
+
+def _classify_g(parts: _NameParts) -> Meaning:
+    """Return the meaning of a name that speaks of the generator."""
+    label, hints = parts.label, parts.hints
+    if parts.roles & {"accuracy", "sign", "probability", "logit", "output"}:
+        return Meaning("other", "an output for the generator")
+    if parts.has("adversarial") or parts.side == "fake":
+        return Meaning("signal", "adversarial_g", label=label, hints=hints)
+    if parts.side:
+        return Meaning("other", "a term of a loss", hints=hints)
+    if parts.has("loss"):
+        return Meaning("signal", "loss_g", label=label, hints=hints, rank=0 if parts.has("total") else 1)
+    if label and not _is_game_or_part(label):
+        return UNKNOWN
+    return Meaning("signal", "loss_g", label=label, hints=hints, rank=0 if parts.has("total") else 2)
+
+
+def _classify_without_player(parts: _NameParts) -> Meaning:
+    """Return the meaning of a name without a player: the adversarial term is the generator's (pix2pix: GAN, adv)."""
+    if parts.has("adversarial") and not parts.label:
+        return Meaning("signal", "adversarial_g", hints=parts.hints)
+    for role, content in (("accuracy", "an accuracy"), ("loss", "a loss of no player"), ("output", "an output")):
+        if parts.has(role):
+            return Meaning("other", content, label=parts.label, hints=parts.hints)
+    return UNKNOWN
+
+
+def _is_game_or_part(label: str) -> bool:
+    """Return whether a label is that of a game (D_A, G_AB, G_A2B) or the number of a part (d_0)."""
+    return bool(re.fullmatch(r"[abxy]{1,2}|[abxy](2|to)[abxy]|\d+", label))

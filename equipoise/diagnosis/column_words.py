@@ -1,0 +1,165 @@
+"""The table of words in the column names of other programs: whom a number belongs to, what it is, and what is irrelevant.
+
+One word of a name rarely says everything: `column_names` puts the words of a name together.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from equipoise.core.observations import Better
+
+StepUnit = Literal["step", "image", "epoch", "row"]
+MeaningKind = Literal["signal", "metric", "counter", "other", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a column contains.
+
+    `name`: of a signal, the field of Signals, or "output_real" and "output_fake" for an output of the discriminator
+    whose scale only its values show; of a metric its id; of a counter its unit; otherwise what the numbers are.
+    `label`: the words of the name without a meaning of their own: "a" of D_A, "0" of d_loss_0. `statistic` and `split`:
+    "epoch" and "val" of val/d_loss_epoch. `run`: the run in a table of several, "a" of "a - d_loss". `rank`: lower is
+    preferred among columns for one signal: 0 totals, 1 losses, 2 other forms. `hints`: words that tell the kind of
+    loss: "wasserstein", "classifier", "contrastive".
+    """
+
+    kind: MeaningKind
+    name: str
+    better: Better = "lower"
+    label: str = ""
+    statistic: str = ""
+    split: str = ""
+    run: str = ""
+    rank: int = 1
+    hints: frozenset[str] = frozenset()
+
+
+STEP_COLUMNS: Mapping[str, StepUnit] = {
+    **dict.fromkeys(("step", "steps", "globalstep", "iter", "iters", "iteration", "iterations", "it", "i"), "step"),
+    **dict.fromkeys(("itr", "itrs", "niter", "totaliters", "totalsteps", "totalbatch", "curiter", "curriter"), "step"),
+    **dict.fromkeys(("update", "updates", "batch", "batches", "trainerglobalstep", "gstep", "minibatch"), "step"),
+    **dict.fromkeys(("images", "nimg", "kimg", "progresskimg", "kimgs", "imagesseen"), "image"),
+    **dict.fromkeys(("epoch", "epochs"), "epoch"),
+}
+"""Normalised names of columns that count rows; steps are preferred to images, images to epochs."""
+
+WORDS: Mapping[str, frozenset[str]] = {
+    role: frozenset(words.split())
+    for role, words in {
+        # Whom a number belongs to. "dis": MUNIT, TextGAN; "netd": pix2pix; "critic": Keras and TensorFlow WGANs.
+        "d": "d disc dis discriminator discriminators netd critic discrim modeld netdisc discr",
+        # "aux gens": FOMM forks; "netg": pix2pix; "gens": BigGAN forks.
+        "g": "g gen generator generators netg gens modelg netgen",
+        # "err": the DCGAN example of PyTorch; "cost": improved_wgan_training; "l": BasicSR (l_g_pix).
+        "loss": "loss losses err error errors cost l objective obj lossfunc lose loses",
+        # pix2pix: G_GAN; Coqui: loss_adv; BasicSR: l_g_gan; PyTorch-GAN: adv.
+        "adversarial": "adv adversarial gan hinge wgan lsgan bce ragan rahinge",
+        "real": "real true pos reals positive realimage",
+        "fake": "fake gz generated neg fakes synthetic synth negative fakeimage",
+        # SeqGAN: real_prob; others: prob_fake, p_real, sigmoid.
+        "probability": "prob probability probs p sigmoid confidence",
+        # VQGAN: logits_real; StyleGAN: Loss/scores/real.
+        "logit": "logit logits scores critique",
+        # yunjey's tutorials: real_score; BasicSR: out_d_real; pix2pixHD forks: pred_real.
+        "output": "score out output outputs pred prediction predictions",
+        # Keras-GAN: acc.; SeqGAN: d_accuracy; TextGAN: train_acc.
+        "accuracy": "acc accuracy accuracies",
+        "sign": "sign signs",
+        "gradient": "grad gradient grads gradients gradnorm",
+        "norm": "norm norms",
+        "total": "total all sum tot overall full",
+        # WGAN-GP: gp, gradient_penalty; StyleGAN: r1_penalty, pl_penalty, reg; lucidrains: GP, PL, CR.
+        "penalty": "gp penalty r1 r2 reg regularization regularizer pl ppl path drift lecam dragan cr zcr epsilon eps "
+        "gpen lipschitz wd decay",
+        # pix2pix: L1; CycleGAN: cycle, idt; BasicSR: pix, percep, fea, style; RVC: fm, mel, kl; Coqui: duration, feat;
+        # FOMM: perceptual, equivariance; VQGAN: rec, quant; CUT: NCE; pix2pixHD: Feat, VGG; GANomaly: con, enc.
+        "term": "l1 l2 mse mae pix pixel percep perceptual fea feat feats feature features matching fm vgg style mel kl "
+        "kld cycle cyc idt identity id rec recon reconstruction reconstruct recons tv dur duration equivariance "
+        "equiv quant quantize commit commitment stft spec spectral lpips content consistency con enc encoder "
+        "warp edge ssim ms color colour seg mask flow smooth landmark lm eye mouth age attr diversity ds sty f0 pitch "
+        "energy align subband info mi mutual center huber charbonnier ctc attention guided entropy vq codebook",
+        # ACGAN, StarGAN: cls, aux; ContraGAN, CUT: nce, contrastive, con.
+        "classifier": "cls aux class classification classifier clf auxiliary cla op category label labels ce crossentropy",
+        "contrastive": "contrastive nce infonce simclr triplet cosface",
+        "wasserstein": "wasserstein emd wdist w wdistance earth",
+        # What summarises the values of a column, or which data it is from.
+        "statistic": "mean avg average ema smooth smoothed smoothened moving running cur current last median",
+        "spread": "std stdev stddev var variance min max minimum maximum best worst lowest highest sem num count",
+        "train": "train training trainer tr",
+        "val": "val valid validation eval evaluation test dev testing heldout",
+        # Words that say nothing: "net": pix2pix; "metrics": Lightning, TensorFlow; "tower": TF.
+        "filler": "net network model metrics metric scalars scalar log logs value values optim optimizer tower the of per "
+        "module params phase update on for in at to iter batch minibatch final weighted raw scaled opt stats "
+        "progress percent item ptime",
+        # Known and irrelevant: speed, time, memory, settings, rewards.
+        "other": "lr learning rate time times timestamp data eta elapsed sec secs seconds second mem memory gpu cpu "
+        "speed fps size weight weights lambda factor alpha beta gamma momentum resolution res depth stage nimg wall "
+        "stamp remaining hours hour date seed temperature temp reward rewards rating sv sv0 svs lod tick "
+        "param scaler ratio throughput samples tokens version rank world ptime",
+    }.items()
+}
+"""Role of a word -> the words."""
+ROLES: Mapping[str, tuple[str, ...]] = {
+    word: tuple(role for role, words in WORDS.items() if word in words) for words in WORDS.values() for word in words
+}
+
+TERMS: Mapping[str, str] = {
+    "penalty": "a penalty",
+    "gradient": "a statistic of gradients",
+    "term": "a term of a loss",
+    "classifier": "a term of a loss",
+    "contrastive": "a term of a loss",
+    "wasserstein": "an estimate of the Wasserstein distance",
+    "other": "a setting, time or memory",
+}
+"""Role -> what a column is that has a word of this role: no signal."""
+
+METRICS: Mapping[str, tuple[str, Better]] = {
+    # Distances between distributions; "fd": of other features; "fvd": videos; "fad": audio; "ndb", "js": bins.
+    **{name: (name, "lower") for name in ("fid", "kid", "fd", "kd", "swd", "sfid", "fvd", "fad", "fdd", "cfid", "mmd")},
+    **{name: (name, "lower") for name in ("ndb", "jsd", "rfid", "gfid", "cmmd", "emd", "kvd")},
+    **dict.fromkeys(("is", "isc"), ("is", "higher")),
+    **dict.fromkeys(("inception score", "inception"), ("inception_score", "higher")),
+    **{name: (name, "higher") for name in ("precision", "recall", "density", "coverage", "prdc")},
+    # Text (SeqGAN, TextGAN, LeakGAN).
+    "nll": ("nll", "lower"),
+    "ppl": ("ppl", "lower"),  # also StyleGAN's perceptual path length, lower as well
+    "perplexity": ("ppl", "lower"),
+    "bleu": ("bleu", "higher"),
+    "self bleu": ("self_bleu", "lower"),
+    # Reconstruction of held-out data: super-resolution (BasicSR), translation, vocoders.
+    **{
+        name: (name, "higher") for name in ("psnr", "ssim", "pesq", "stoi", "utmos", "dnsmos", "mos", "sisdr", "visqol")
+    },
+    **{name: (name, "lower") for name in ("niqe", "mcd", "wer", "cer", "dists", "brisque", "lsd")},
+    "lpips": ("lpips", "higher"),  # diversity; lower where it measures a reconstruction: see column_meanings
+}
+"""Words of a metric -> its id, and which direction is better."""
+HELD_OUT_ERRORS = frozenset({"mel", "l1", "l2", "mse", "mae", "stft", "spec"})
+"""Terms that measure quality, lower better, where they are computed on held-out data (HiFi-GAN: val mel_spec_error)."""
+
+PHRASES: Mapping[str, Meaning] = {
+    # D(x) and D(G(z)) of the DCGAN example; after the slash, D(G(z)) once more after the generator's update.
+    **dict.fromkeys(("d x", "dx"), Meaning("signal", "output_real", rank=0)),
+    **dict.fromkeys(
+        ("d g z", "d gz", "dgz", "d g z 1", "d gz 1", "dgz 1", "d g"), Meaning("signal", "output_fake", rank=0)
+    ),
+    **dict.fromkeys(("d g z 2", "d gz 2", "dgz 2"), Meaning("other", "D(G(z)) after the generator's update")),
+    # StyleGAN2-ADA: Progress/augment; rosinality: augment; StudioGAN: ada_p; r_t: Karras 2020.
+    **dict.fromkeys(
+        ("augment", "ada p", "augment p", "aug p", "ada aug p", "augmentp"), Meaning("signal", "augment_p")
+    ),
+    **dict.fromkeys(("r t", "rt", "ada r t", "signs d", "d signs"), Meaning("signal", "sign_real", rank=2)),
+    # SeqGAN: the generator's policy gradient.
+    **dict.fromkeys(("pg loss", "pg"), Meaning("signal", "loss_g", rank=2)),
+    # Coqui numbers its optimizers: 0 is the discriminator's, 1 the generator's.
+    **{f"loss {index}": Meaning("other", f"loss of optimizer {index}") for index in range(2)},
+    **{f"grad norm {index}": Meaning("other", f"gradient norm of optimizer {index}") for index in range(2)},
+    # CycleGAN in TensorFlow: F is the second generator.
+    **dict.fromkeys(("f", "f loss", "loss f"), Meaning("other", "loss of generator F")),
+    # TextGAN: mle_loss; SeqGAN: pre-training.
+    **dict.fromkeys(("mle loss", "gen mle loss", "pretrain loss"), Meaning("other", "loss of the pre-training")),
+}
+"""Whole names, as words without statistic and split, whose words alone would mislead."""

@@ -1,0 +1,100 @@
+"""Choice of the columns of one game: which of several is a signal, which add up to it, and which tell its kind of loss."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from equipoise.diagnosis.column_meanings import PARTS, Measure
+from equipoise.diagnosis.column_words import Meaning
+from equipoise.diagnosis.training_log import NO_LOSS, LossKind
+
+SUMS = frozenset({"loss_d", "loss_g", "adversarial_d", "adversarial_g", "loss_d_real", "loss_d_fake"})
+"""Signals that are the sum of their parts, such as the losses of several discriminators; of others the mean counts."""
+
+
+class ColumnChoice(NamedTuple):
+    """The columns that a signal comes from: one, or the sum or mean of several, or the negative of one."""
+
+    names: tuple[str, ...]
+    form: Literal["column", "sum", "mean", "negative"] = "column"
+
+
+Count = Callable[[str], int]
+
+
+def choose_columns(meanings: Mapping[str, Meaning], count: Count) -> dict[str, ColumnChoice]:
+    """Return the columns of each signal of a game. `count` returns the number of values of a column.
+
+    Training is preferred to validation, a total to other forms, a whole to its parts, and what has most values. Without
+    a loss of its own, a player has that of its adversarial term, then the sum of the parts on reals and fakes.
+    """
+    signals = dict.fromkeys(meaning.name for meaning in meanings.values() if meaning.kind == "signal")
+    result = {
+        signal: _choose(signal, {name: meaning for name, meaning in meanings.items() if meaning.name == signal}, count)
+        for signal in signals
+    }
+    for player in ("d", "g"):
+        if f"adversarial_{player}" in result:
+            result.setdefault(f"loss_{player}", result[f"adversarial_{player}"])
+    if "loss_d" not in result and {"loss_d_real", "loss_d_fake"} <= result.keys():
+        result["loss_d"] = ColumnChoice((*result["loss_d_real"].names, *result["loss_d_fake"].names), "sum")
+    distance = [name for name, meaning in meanings.items() if meaning.name == "an estimate of the Wasserstein distance"]
+    if "loss_d" not in result and distance:
+        result["loss_d"] = ColumnChoice((distance[0],), "negative")
+    return result
+
+
+def _choose(signal: str, candidates: Mapping[str, Meaning], count: Count) -> ColumnChoice:
+    """Return the preferred column of a signal, or the parts that make it up."""
+
+    def preference(name: str) -> tuple[bool, int, bool, int, bool]:
+        meaning = candidates[name]
+        return meaning.split == "val", meaning.rank, bool(meaning.label), -count(name), bool(meaning.statistic)
+
+    best = min(candidates, key=preference)
+    key = preference(best)[:3]
+    if signal == "accuracy_d" and candidates[best].statistic in ("real", "fake"):
+        sides = [name for name in candidates if candidates[name].statistic in ("real", "fake")]
+        return ColumnChoice(tuple(sides), "mean" if len(sides) > 1 else "column")
+    if not is_part(candidates[best].label):
+        return ColumnChoice((best,))
+    parts = [
+        name
+        for name, meaning in candidates.items()
+        if is_part(meaning.label) and preference(name)[:3] == key and meaning.statistic == candidates[best].statistic
+    ]
+    form = "sum" if signal in SUMS else "mean"
+    return ColumnChoice(tuple(parts), form) if len(parts) > 1 else ColumnChoice((best,))
+
+
+def is_part(label: str) -> bool:
+    """Return whether a label is that of one of several discriminators against the same generator."""
+    return label.isdigit() or label in PARTS
+
+
+def determine_loss_kind(
+    choices: Mapping[str, ColumnChoice], meanings: Mapping[str, Meaning], measure: Measure
+) -> LossKind:
+    """Return whether the level of the discriminator's loss has a meaning, by its values and the names in the log."""
+    choice = choices.get("loss_d")
+    if choice is None:
+        return NO_LOSS
+    names = " and ".join(choice.names)
+    if wasserstein := _first_hint(choice.names, meanings, "wasserstein"):
+        return LossKind("unbounded", f"{wasserstein} is named after a Wasserstein loss, whose level has no meaning")
+    low = min(measure(name).low for name in choice.names)
+    if low < 0:
+        return LossKind(
+            "unbounded",
+            f"the discriminator's loss is negative at times ({names}, down to {low:.4g}): its level has no "
+            "meaning, as that of a Wasserstein loss",
+        )
+    for hint, content in (("classifier", "classification"), ("contrastive", "contrastive")):
+        if (term := _first_hint(meanings, meanings, hint)) and choice.form == "column":
+            return LossKind("composite", f"{names} may include the {content} term {term}")
+    if low != low:
+        return LossKind("none", f"the discriminator's loss has no finite value ({names})")
+    return LossKind("bounded", f"the discriminator's loss is never negative ({names}, at least {low:.4g})")
+
+
+def _first_hint(names: Iterable[str], meanings: Mapping[str, Meaning], hint: str) -> str | None:
+    return next((name for name in names if name in meanings and hint in meanings[name].hints), None)
