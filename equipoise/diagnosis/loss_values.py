@@ -7,10 +7,10 @@ above it is that of a discriminator that is wrong more often than right.
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from equipoise.diagnosis.history import LEVEL_LEAST, LEVEL_SHARE, SignalHistory
+from equipoise.diagnosis.history import LEVEL_LEAST, LEVEL_SHARE, SignalHistory, SignalPoint, generator_loss_name
 
 LN2 = math.log(2)
 
@@ -47,7 +47,7 @@ CLIPS: dict[float, float] = {
     126 * LN2: 2.0**-126,
     149 * LN2: 2.0**-149,
 }
-"""Largest value of −log of a clipped probability -> the smallest probability. 10^-7 is the epsilon of Keras (16.118), and
+"""Largest value of −log of a clipped probability -> the smallest probability. 10^-7 is the epsilon of Keras (16.118);
 1 − 10^-7 in float32 is 1 − 2^-23 (15.942); pix2pix-tensorflow adds 10^-12 (27.631), others 10^-8 (18.421) or 10^-6
 (13.816); torch.nn.BCELoss clamps the logarithm at −100; 2^-24 is half the distance from 1 to the previous float32
 (16.636), 2^-126 and 2^-149 are the smallest normal and subnormal float32 (87.34 and 103.28)."""
@@ -69,7 +69,7 @@ def clip_probability(value: float) -> float | None:
 
 def loss_name_g(history: SignalHistory) -> str:
     """Return the signal with the generator's adversarial loss: without other terms, if the log has it."""
-    return "adversarial_g" if history.whole("adversarial_g") else "loss_g"
+    return generator_loss_name((*history.spans, *history.filling))
 
 
 def loss_name_d(history: SignalHistory) -> str:
@@ -77,7 +77,9 @@ def loss_name_d(history: SignalHistory) -> str:
     return "adversarial_d" if history.whole("adversarial_d") else "loss_d"
 
 
-def latest_values(history: SignalHistory, name: str, share: float = LEVEL_SHARE, least: int = LEVEL_LEAST) -> list[float]:
+def latest_values(
+    history: SignalHistory, name: str, share: float = LEVEL_SHARE, least: int = LEVEL_LEAST
+) -> list[float]:
     """Return the values of a signal over the last `share` of the run so far, at least `least`; [] if it has fewer."""
     values = [value for _, value in history.whole(name)]
     return values[-max(least, round(share * len(values))) :] if len(values) >= least else []
@@ -87,6 +89,36 @@ def level(history: SignalHistory, name: str) -> float | None:
     """Return the median of a signal over the last tenth of the run so far, at least ten values; None with fewer."""
     values = latest_values(history, name)
     return statistics.median(values) if values else None
+
+
+def stretch_start(
+    points: Sequence[SignalPoint], holds: Callable[[SignalPoint], bool], least: int = LEVEL_LEAST
+) -> int | None:
+    """Return the step since which `holds` is true of the points, apart from single exceptions; None if it is not now.
+
+    The stretch has at least `least` points and ends at the last one; it starts at 0 if all points belong to it.
+    """
+    start, failures = len(points), 0
+    for index in range(len(points) - 1, -1, -1):
+        failures = 0 if holds(points[index]) else failures + 1
+        if failures > 1 or (failures and index == len(points) - 1):
+            break
+        start = index if not failures else start
+    if len(points) - start < least:
+        return None
+    return points[start].step if start else 0
+
+
+def is_late(history: SignalHistory, name: str) -> bool:
+    """Return whether enough of the run has passed for a finding about its beginning to be serious.
+
+    A tenth of the known length, or 100 readings of a signal; a quarter where readings have ranks: this package reads
+    the first hundred steps one by one.
+    """
+    if history.whole("rank_train_fake"):
+        return history.progress >= 0.25
+    readings = sum(point.count for point in (*history.spans, *history.filling) if name in point.values)
+    return history.progress >= 0.1 or readings >= 100
 
 
 def decimals(values: Sequence[float]) -> int:

@@ -1,5 +1,6 @@
 """Losses that do not move: pinned at a constant or at a clip; and, for never_learned, at chance from the start."""
 
+import itertools
 import statistics
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from equipoise.diagnosis.loss_values import (
     CLIP_TOLERANCE,
     clip_probability,
     decimals,
+    is_late,
     latest_values,
     loss_name_d,
     loss_name_g,
@@ -42,8 +44,6 @@ CHANCE_SHARE = 0.9
 """Share of all readings so far that must be this near. Healthy balanced losses vary by five per cent or more."""
 LEARNED = 0.95
 """A mean of ten losses of the discriminator below this share of its value at chance: it had learned something."""
-CHANCE_READINGS = 100
-"""Readings from which a finding can be serious; in a known length, a tenth of it suffices (with ranks, a quarter)."""
 
 
 def detect_saturated_loss(history: SignalHistory) -> Detection | None:
@@ -74,15 +74,10 @@ def detect_losses_at_chance(history: SignalHistory) -> Detection | None:
         ):
             evidence = {name_d: statistics.median(losses_d), "at_chance": chance.loss_d}
             evidence |= {name_g: statistics.median(losses_g)} if losses_g else {}
-            return Detection(0.6 if _is_late(history) else HINT_ONLY, 0.8 if losses_g else 0.6, evidence, since=0)
+            return Detection(
+                0.6 if is_late(history, name_d) else HINT_ONLY, 0.8 if losses_g else 0.6, evidence, since=0
+            )
     return None
-
-
-def _is_late(history: SignalHistory) -> bool:
-    """Return whether enough of the run has passed for a player that learns at all to have begun."""
-    if history.whole("rank_train_fake"):
-        return history.progress >= 0.25
-    return history.progress >= 0.1 or sum(point.count for point in _points(history, "loss_d")) >= CHANCE_READINGS
 
 
 def _is_near(values: Sequence[float], centre: float, distance: float) -> bool:
@@ -130,7 +125,9 @@ def _often_at_clip(history: SignalHistory, name: str) -> Detection | None:
     share = sum(abs(value - max(values)) <= CLIP_TOLERANCE * max(values) for value in values) / len(values)
     if share < AT_CLIP_SHARE:
         return None
-    return Detection(SEVERITY_CLIP, 0.9, {name: max(values), "share_at_clip": share, "clipped_probability": probability})
+    return Detection(
+        SEVERITY_CLIP, 0.9, {name: max(values), "share_at_clip": share, "clipped_probability": probability}
+    )
 
 
 def _digits(history: SignalHistory, value: float) -> int:
@@ -142,7 +139,7 @@ def _digits(history: SignalHistory, value: float) -> int:
 def _is_held(points: Sequence[SignalPoint], name: str) -> bool:
     """Return whether a column repeats its last value, such as a loss that is computed once an epoch."""
     values = [point.values[name] for point in points]
-    equal = sum(later == earlier for earlier, later in zip(values, values[1:], strict=False))
+    equal = sum(later == earlier for earlier, later in itertools.pairwise(values))
     return equal >= HELD_SHARE * max(1, len(values) - 1) and len(values) > 1
 
 
@@ -158,12 +155,12 @@ SATURATED_LOSS = Symptom(
     order=35,
     detect=detect_saturated_loss,
     reads=PINNED_LOSSES,
-    meaning="a loss has the same value to the last digit for a long time: it is at the clip of its logarithm, where its "
-    "gradient is zero, or nothing that it depends on changes any more",
-    test="the last 20 or more readings of a loss, and at least a tenth of all, are the same to the digit, with at least "
-    "three significant digits (severity 0.6), or are the −log of a clipped probability, such as 16.118 = −ln 10^-7 "
-    "or 100 (0.8); or half of the latest readings are at such a clip and none is above it (0.8). Not for 0, nor for "
-    "columns that repeat their last value",
+    meaning="a loss has the same value to the last digit for a long time: it is at the clip of its logarithm, where "
+    "its gradient is zero, or nothing that it depends on changes any more",
+    test="the last 20 or more readings of a loss, and at least a tenth of all, are the same to the digit, with at "
+    "least three significant digits (severity 0.6), or are the −log of a clipped probability, such as 16.118 = −ln "
+    "10^-7 or 100 (0.8); or half of the latest readings are at such a clip and none is above it (0.8). Not for 0, "
+    "nor for columns that repeat their last value",
     source="clips of Keras (10^-7), torch.nn.BCELoss (100), pix2pix-tensorflow (10^-12) and of float32; the mean of a "
     "loss over a batch varies from step to step",
     advice="use a loss of logits (non_saturating); then treat the cause, usually a discriminator that is too strong: "

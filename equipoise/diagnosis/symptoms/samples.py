@@ -18,7 +18,8 @@ from equipoise.diagnosis.code_changes import (
     MORE_STEPS_OF_D,
     NEAREST_REALS,
 )
-from equipoise.diagnosis.history import SignalHistory
+from equipoise.diagnosis.history import LEVEL_LEAST, SignalHistory
+from equipoise.diagnosis.loss_values import latest_values, level, stretch_start
 from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
 
 DIVERSITY = SeverityScale(0.5, 0.3, 0.1)
@@ -32,6 +33,11 @@ NO_COVERAGE = 0.05
 published values it is a hint after a tenth of the run (seed 100 of benchmarks/rescue.py)."""
 OVERFITTING = SeverityScale(0.3, 0.5, 0.9)
 """rank_train_held_out. Its standard error is 0.05 with 256 logits per side, 0.15 with 16 held-out reals."""
+RUNAWAY_SIGN = SeverityScale(0.7, 0.85, 1.0)
+"""r_t = E[sign D(real)] of logs: ADA keeps it near 0.6, by ±0.1, with more augmentation or less (Karras 2020, section
+3.2). At 0.85 the discriminator is positive for 92 of 100 reals, whatever the augmentation."""
+AUGMENTATION_LEFT = 0.75
+"""Up to this probability ADA has augmentation left; from 0.8 on it leaks into samples (Karras 2020, section 2.2)."""
 COPYING = SeverityScale(0.3, 0.5, 0.9)
 """`copying`, a rank: at 0.5, three of four fakes are nearer to a single training real than held-out reals are."""
 YOUNG = 2 / 3
@@ -82,10 +88,31 @@ def detect_overfitting(history: SignalHistory) -> Detection | None:
     """Detect a discriminator that memorises: it gives training reals higher scores than held-out reals."""
     values = history.last("rank_train_held_out", 4)
     if len(values) < 2:
+        return detect_runaway_signs(history)
+    rank = statistics.fmean(values)
+    severity = OVERFITTING.severity(rank)
+    return None if severity is None else Detection(severity, 0.9, {"rank_train_held_out": rank})
+
+
+def detect_runaway_signs(history: SignalHistory) -> Detection | None:
+    """Detect, in a log of StyleGAN or ADA, that the discriminator's sign on reals runs away from its target.
+
+    At most a hint while the adaptation works: it has augmentation left, uses more of it, and the signs fall.
+    """
+    names = ("augment_p", "sign_fake")
+    if not any(history.last(name, 1) for name in names) or history.last("rank_train_fake", 1):
         return None
-    level = statistics.fmean(values)
-    severity = OVERFITTING.severity(level)
-    return None if severity is None else Detection(severity, 0.9, {"rank_train_held_out": level})
+    signs, sign = latest_values(history, "sign_real", share=1.0), level(history, "sign_real")
+    severity = None if sign is None else RUNAWAY_SIGN.severity(sign)
+    if sign is None or severity is None:
+        return None
+    p = latest_values(history, "augment_p", share=1.0)
+    is_adapting = bool(p) and 0 < p[-1] <= AUGMENTATION_LEFT and p[-1] > p[-LEVEL_LEAST] and sign < max(signs)
+    has_fallen = is_adapting and statistics.fmean(signs[-5:]) < statistics.fmean(signs[-LEVEL_LEAST:-5])
+    evidence = {"sign_real": sign} | {name: value for name in names if (value := level(history, name)) is not None}
+    points = [point for point in (*history.spans, *history.filling) if "sign_real" in point.values]
+    since = stretch_start(points, lambda point: point.values["sign_real"] >= RUNAWAY_SIGN.mild)
+    return Detection(min(severity, HINT_ONLY) if has_fallen else severity, 0.8, evidence, since)
 
 
 def detect_memorisation(history: SignalHistory) -> Detection | None:
@@ -93,9 +120,9 @@ def detect_memorisation(history: SignalHistory) -> Detection | None:
     values = history.last("copying", 4)
     if len(values) < 4:
         return None
-    level = statistics.fmean(values)
-    severity = COPYING.severity(level)
-    return None if severity is None else Detection(severity, 0.6, {"copying": level})
+    copying = statistics.fmean(values)
+    severity = COPYING.severity(copying)
+    return None if severity is None else Detection(severity, 0.6, {"copying": copying})
 
 
 MODE_COLLAPSE = Symptom(
@@ -135,11 +162,13 @@ DISCRIMINATOR_OVERFITTING = Symptom(
     id="discriminator_overfitting",
     order=70,
     detect=detect_overfitting,
-    reads=("rank_train_held_out",),
+    reads=("rank_train_held_out", "sign_real", "sign_fake", "augment_p"),
     meaning="the discriminator memorises: it gives training reals higher scores than held-out reals",
-    test="mean of `rank_train_held_out` over four readings",
-    scales={"rank_train_held_out": OVERFITTING},
-    source="Karras 2020 (ADA), section 2",
+    test="mean of `rank_train_held_out` over four readings; in logs of StyleGAN, the median of `signs/real` over the "
+    "last tenth of the run, at least ten readings, far above ADA's target of 0.6 (at most 0.4 while the augmentation "
+    "still rises and the signs fall)",
+    scales={"rank_train_held_out": OVERFITTING, "signs/real": RUNAWAY_SIGN},
+    source="Karras 2020 (ADA), sections 2 and 3",
     advice="increase augment_p until rank_train_held_out falls (0.2 to 0.6), then lecam_weight and r1_gamma",
     loop_advice=(AUGMENT, ADD_R1),
     repair=Repair(

@@ -30,6 +30,7 @@ from equipoise.diagnosis.discriminator_win import (
     won_share,
 )
 from equipoise.diagnosis.history import SignalHistory
+from equipoise.diagnosis.perfect_discriminator import detect_perfect_discriminator
 from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
 
 SATURATED_RANK = 0.98
@@ -85,12 +86,13 @@ def detect_overpowering(history: SignalHistory) -> Detection | None:
     """
     saturation = _saturation(history)
     if not saturation:
-        return _far_ahead(history) or (None if saturation is None else _by_losses(history))
+        return _far_ahead(history) or (None if saturation is None else _by_log(history))
     conditions = (
         _generator_loss_too_large(history),
         _generator_gradient_vanished(history),
         _never_near(history),
         _far_ahead(history),
+        _by_log(history),
     )
     detections = [detection for detection in conditions if detection]
     if not detections:
@@ -98,8 +100,16 @@ def detect_overpowering(history: SignalHistory) -> Detection | None:
     severity = max(detection.severity for detection in detections)
     evidence = {name: value for detection in detections for name, value in detection.evidence.items()}
     confidence = min(1.0, 0.7 + 0.1 * len(detections) + 0.1 * (len(saturation) - 1))
-    since = 0 if any(detection.since == 0 for detection in detections) else None
+    since = min((detection.since for detection in detections if detection.since is not None), default=None)
     return Detection(severity, confidence, {**saturation, **evidence}, since)
+
+
+def _by_log(history: SignalHistory) -> Detection | None:
+    """Detect by what logs of other programs have in place of ranks: losses, accuracy, probabilities and logits."""
+    if history.last("rank_train_fake", 1):
+        return None
+    detections = [detection for test in (_by_losses, detect_perfect_discriminator) if (detection := test(history))]
+    return max(detections, key=lambda detection: detection.severity, default=None)
 
 
 def detect_vanishing_gradient(history: SignalHistory) -> Detection | None:
@@ -237,7 +247,8 @@ OVERPOWERING = Symptom(
     detect=detect_overpowering,
     reads=(
         *("rank_train_fake", "probability_real", "probability_fake", "loss_d", "loss_g"),
-        *("gradient_norm_g", "gradient_norm_d", "coverage"),
+        *("gradient_norm_g", "gradient_norm_d", "coverage", "adversarial_g"),
+        *("accuracy_d", "logit_real", "logit_fake"),
     ),
     meaning="the discriminator is almost never wrong and the generator gets no useful gradient",
     test="`rank_train_fake` ≥ 0.98 (mean of ten readings), D(x) ≥ 0.98 and D(G(z)) ≤ 0.02 (means of two), as far as "

@@ -5,12 +5,20 @@ import statistics
 
 from equipoise.diagnosis.code_changes import DOUBLE_LR_OF_D, HALVE_LR_OF_G, MORE_STEPS_OF_D
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.loss_values import LN2, ideal_loss_d, latest_values, level, loss_name_d, loss_name_g
+from equipoise.diagnosis.loss_values import (
+    LN2,
+    ideal_loss_d,
+    latest_values,
+    level,
+    loss_name_d,
+    loss_name_g,
+    stretch_start,
+)
 from equipoise.diagnosis.symptom import CodeChange, Detection, SeverityScale, Symptom
 from equipoise.diagnosis.symptoms.weak_discriminator import DISCRIMINATES
 
 ABOVE_IDEAL = SeverityScale(1.5, 2.0, 5.0)
-"""The discriminator's loss relative to its loss at chance. A discriminator that calls everything real with probability p
+"""The discriminator's loss relative to that at chance. A discriminator that calls everything real with probability p
 has −log(p) − log(1 − p): 1.5 times the value at chance for p = 0.86, twice for p = 0.94, five times for p = 0.999."""
 LOSS_OF_G = 0.2 * LN2
 """Largest loss of the generator, 0.14 nats: −log(p) for p = 0.87. For a hinge loss −D(G(z)) it is BEYOND_MARGIN."""
@@ -57,7 +65,7 @@ def detect_overpowering_generator(history: SignalHistory) -> Detection | None:
     )
     is_lasting = count >= LASTING or (strongest.severity >= EVIDENT and 2 * count >= LASTING)
     severity = strongest.severity if is_lasting else min(HINT_ONLY, strongest.severity)
-    return Detection(severity, min(0.95, 0.7 + 0.1 * len(detections)), evidence)
+    return Detection(severity, min(0.95, 0.7 + 0.1 * len(detections)), evidence, strongest.since)
 
 
 def _by_losses(history: SignalHistory) -> Detection | None:
@@ -78,7 +86,9 @@ def _by_losses(history: SignalHistory) -> Detection | None:
         return None
     if is_weighted:
         severity = min(severity, HINT_ONLY)
-    return Detection(severity, 0.8, {name_d: loss_d, "at_chance": ideal, name_g: loss_g})
+    points = [point for point in (*history.spans, *history.filling) if name_d in point.values]
+    since = stretch_start(points, lambda point: point.values[name_d] >= ABOVE_IDEAL.mild * ideal)
+    return Detection(severity, 0.8, {name_d: loss_d, "at_chance": ideal, name_g: loss_g}, since)
 
 
 def _plausible_ideal(history: SignalHistory, name_g: str, loss_d: float, loss_g: float) -> tuple[float, bool]:
@@ -128,10 +138,10 @@ GENERATOR_OVERPOWERING = Symptom(
         *("loss_d", "adversarial_d", "ideal_d", "loss_g", "adversarial_g", "accuracy_d"),
         *("probability_real", "probability_fake", "rank_train_fake"),
     ),
-    meaning="the discriminator takes fakes for reals and its loss is worse than that of a constant output, so it gives "
-    "the generator no direction",
-    test="medians over the last tenth of the run, at least ten readings: loss_d relative to its value at chance (2 ln 2, "
-    "ln 2, 0.5 or 2, as the losses suggest) while loss_g is at most 0.14 (a hinge loss: −1); or the accuracy of the "
+    meaning="the discriminator takes fakes for reals and its loss is worse than that of a constant output, so it "
+    "gives the generator no direction",
+    test="medians over the last tenth of the run, at least ten readings: loss_d relative to its value at chance (2 ln "
+    "2, ln 2, 0.5 or 2, as the losses suggest) while loss_g is at most 0.14 (a hinge loss: −1); or the accuracy of the "
     "discriminator well below one half; or D(G(z)) above D(x). At most 0.4 with fewer than 20 readings, unless it is "
     "extreme. Not detected while `rank_train_fake` ≥ 0.15",
     scales={
@@ -148,9 +158,10 @@ GENERATOR_OVERPOWERING = Symptom(
         CodeChange(
             "Check the labels and the order of the updates: reals 1, fakes 0, and fakes detached in the update of the "
             "discriminator",
-            "loss_real = torch.nn.functional.binary_cross_entropy_with_logits(d(real), torch.ones_like(d(real)))\n"
-            "logit_fake = d(fake.detach())\n"
-            "loss_fake = torch.nn.functional.binary_cross_entropy_with_logits(logit_fake, torch.zeros_like(logit_fake))\n"
+            "bce = torch.nn.functional.binary_cross_entropy_with_logits\n"
+            "logit_real, logit_fake = d(real), d(fake.detach())\n"
+            "loss_real = bce(logit_real, torch.ones_like(logit_real))\n"
+            "loss_fake = bce(logit_fake, torch.zeros_like(logit_fake))\n"
             "loss_d = loss_real + loss_fake",
         ),
         DOUBLE_LR_OF_D,
