@@ -4,6 +4,7 @@ D_real is a loss in the logs of pix2pix and a mean logit in those of ESRGAN; D(x
 is one function, with its reason.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -41,6 +42,12 @@ class ValueRange(NamedTuple):
         return self.low >= 0 and self.high <= 1
 
 
+_SECOND = re.compile(r" [2-9]$")
+LIST_LENGTH = 5
+"""Smallest number of losses in a list without names."""
+HIGHEST_RATE = 0.01
+"""Learning rates of vocoders are below 0.001; none of their losses is."""
+
 Measure = Callable[[str], ValueRange]
 Meanings = Mapping[str, Meaning]
 
@@ -48,9 +55,10 @@ Meanings = Mapping[str, Meaning]
 def settle_meanings(meanings: Meanings, measure: Measure) -> dict[str, Meaning]:
     """Return the final meanings of the columns of one run. `measure` returns the range of a column's values."""
     result = dict(meanings)
-    for rule in (_settle_critics, _settle_optimizers, _settle_second_generator):
+    for rule in (_settle_second_numbers, _settle_critics, _settle_optimizers, _settle_second_generator):
         result |= rule(result)
-    result |= _settle_outputs(result, measure)
+    for measured_rule in (_settle_lists, _settle_outputs):
+        result |= measured_rule(result, measure)
     for rule in (_settle_accuracy, _settle_coverage, _settle_lpips):
         result |= rule(result)
     return result
@@ -59,6 +67,37 @@ def settle_meanings(meanings: Meanings, measure: Measure) -> dict[str, Meaning]:
 def _names(meanings: Meanings, *signals: str) -> list[str]:
     """Return the names of the columns that contain one of these signals."""
     return [name for name, meaning in meanings.items() if meaning.kind == "signal" and meaning.name in signals]
+
+
+def _settle_second_numbers(meanings: Meanings) -> Meanings:
+    """Drop the second number after a metric, "IS 2" of "IS: 5.5 ± 0.1": its deviation, or its mean so far.
+
+    A list of BLEU has one number for each length of phrases.
+    """
+    return {
+        name: Meaning("other", "a second number")
+        for name, meaning in meanings.items()
+        if meaning.kind == "metric" and _SECOND.sub("", name) in meanings.keys() - {name} and "bleu" not in meaning.name
+    }
+
+
+def _settle_lists(meanings: Meanings, measure: Measure) -> Meanings:
+    """Take the first two of a list of losses without names as those of both players.
+
+    so-vits-svc prints "Losses: [disc, gen, fm, mel, kl]", and VITS "[disc, gen, fm, mel, dur, kl, step, lr]". The
+    generator's is its adversarial term. A list of VITS is told by its length and by the learning rate at its end.
+    """
+    named = [name for name in meanings if normalise_name(_SECOND.sub("", name)) == "losses"]
+    unnamed = [name for name in meanings if name.startswith("#")]
+    if len(named) >= LIST_LENGTH:
+        names = named
+    elif len(unnamed) > LIST_LENGTH and not _names(meanings, *LOSSES_D, *LOSSES_G) and "#1" in unnamed:
+        names = sorted(unnamed, key=lambda name: int(name[1:]))
+        if not (measure(names[-1]).high <= HIGHEST_RATE and measure(names[0]).low >= 0):
+            return {}
+    else:
+        return {}
+    return {names[0]: Meaning("signal", "loss_d"), names[1]: Meaning("signal", "adversarial_g")}
 
 
 def _settle_critics(meanings: Meanings) -> Meanings:
@@ -139,10 +178,10 @@ def _are_losses(group: list[str], meanings: Meanings, measure: Measure) -> bool:
     if _names(meanings, "loss_d_real", "loss_d_fake"):
         return False
     label = meanings[group[0]].label
-    means = {
-        side: [measure(name).mean for name in group if meanings[name].name.endswith(side)] for side in ("real", "fake")
-    }
-    both = sum(means["real"]) + sum(means["fake"])
+    real, fake = (
+        [measure(name).mean for name in group if meanings[name].name.endswith(side)] for side in ("real", "fake")
+    )
+    both = sum(real) + sum(fake)
     is_negative = any(measure(name).low < 0 for name in group)
     totals = [name for name in _names(meanings, "loss_d") if meanings[name].label in ("", label)]
     if totals:
@@ -152,7 +191,7 @@ def _are_losses(group: list[str], meanings: Meanings, measure: Measure) -> bool:
         return not is_negative and not all(measure(name).is_share for name in group)
     if not is_negative:
         return True
-    return bool(means["real"] and means["fake"]) and sum(means["real"]) < sum(means["fake"])
+    return bool(real and fake) and sum(real) < sum(fake)
 
 
 def _settle_accuracy(meanings: Meanings) -> Meanings:

@@ -11,7 +11,16 @@ from dataclasses import fields, replace
 from typing import NamedTuple
 
 from equipoise.core.observations import Better, Signals
-from equipoise.diagnosis.column_words import HELD_OUT_ERRORS, METRICS, PHRASES, ROLES, STEP_COLUMNS, TERMS, Meaning
+from equipoise.diagnosis.column_words import (
+    FEATURES,
+    HELD_OUT_ERRORS,
+    METRICS,
+    PHRASES,
+    ROLES,
+    STEP_COLUMNS,
+    TERMS,
+    Meaning,
+)
 
 UNKNOWN = Meaning("unknown", "")
 
@@ -135,9 +144,17 @@ def _classify_metric(words: Sequence[str], name: str, split: str) -> Meaning | N
             return Meaning("metric", "_".join(words), "lower")
         return None
     metric, better = METRICS[phrase]
-    rest = [word for word in text.replace(f" {phrase} ", "  ", 1).split() if word != "score"]
-    full = re.split(r"[/.]", name.strip())[-1].lower()
-    return Meaning("metric", re.sub(r"[^a-z0-9]+", "_", full).strip("_") if rest else metric, better)
+    before, _, after = text.partition(f" {phrase} ")
+    variant = [word for word in after.split() if word != "score"]
+    label = variant.pop() if variant and _is_game_or_part(variant[-1]) and variant[-1].isalpha() else ""
+    prefix = [word for word in before.split() if word in FEATURES]
+    return Meaning("metric", _join_id([*prefix, metric, *variant]), better, label)
+
+
+def _join_id(words: Sequence[str]) -> str:
+    """Return the id of a metric: fid, 50, k, full is fid50k_full, as StyleGAN names it."""
+    text = "_".join(words)
+    return re.sub(r"(?<=[a-z])_(?=\d)|(?<=\d)_(?=k(_|$))", "", text)
 
 
 def _classify_signal(words: Sequence[str]) -> Meaning:
@@ -180,7 +197,8 @@ def _parse_words(words: Sequence[str]) -> _NameParts:
         subject, side = ("g", "fake") if side else ("d", "fake")
     elif players == ["g", "d"]:
         roles.add("adversarial")
-    hints = frozenset(roles & {"wasserstein", "classifier", "contrastive"})
+    possible = {"d": {"wasserstein", "classifier", "contrastive"}, "": {"wasserstein", "classifier"}}
+    hints = frozenset(roles & possible.get(subject, set()))
     hints |= {"wasserstein"} if {"critic", "wgan"} & set(words) else set()
     return _NameParts(subject, side, frozenset(roles), "".join(label), hints)
 

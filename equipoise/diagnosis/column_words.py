@@ -1,4 +1,4 @@
-"""The table of words in the column names of other programs: whom a number belongs to, what it is, and what is irrelevant.
+"""The table of words in the column names of other programs: whom a number belongs to, what it is, what is irrelevant.
 
 One word of a name rarely says everything: `column_names` puts the words of a name together.
 """
@@ -75,13 +75,13 @@ WORDS: Mapping[str, frozenset[str]] = {
         "gpen lipschitz wd decay",
         # pix2pix: L1; CycleGAN: cycle, idt; BasicSR: pix, percep, fea, style; RVC: fm, mel, kl; Coqui: duration, feat;
         # FOMM: perceptual, equivariance; VQGAN: rec, quant; CUT: NCE; pix2pixHD: Feat, VGG; GANomaly: con, enc.
-        "term": "l1 l2 mse mae pix pixel percep perceptual fea feat feats feature features matching fm vgg style mel kl "
-        "kld cycle cyc idt identity id rec recon reconstruction reconstruct recons tv dur duration equivariance "
+        "term": "l1 l2 mse mae pix pixel percep perceptual fea feat feats feature features matching fm vgg style mel "
+        "kl kld cycle cyc idt identity id rec recon reconstruction reconstruct recons tv dur duration equivariance "
         "equiv quant quantize commit commitment stft spec spectral lpips content consistency con enc encoder "
         "warp edge ssim ms color colour seg mask flow smooth landmark lm eye mouth age attr diversity ds sty f0 pitch "
         "energy align subband info mi mutual center huber charbonnier ctc attention guided entropy vq codebook",
         # ACGAN, StarGAN: cls, aux; ContraGAN, CUT: nce, contrastive, con.
-        "classifier": "cls aux class classification classifier clf auxiliary cla op category label labels ce crossentropy",
+        "classifier": "cls aux class classification classifier clf auxiliary cla op category label labels ce",
         "contrastive": "contrastive nce infonce simclr triplet cosface",
         "wasserstein": "wasserstein emd wdist w wdistance earth",
         # What summarises the values of a column, or which data it is from.
@@ -90,8 +90,8 @@ WORDS: Mapping[str, frozenset[str]] = {
         "train": "train training trainer tr",
         "val": "val valid validation eval evaluation test dev testing heldout",
         # Words that say nothing: "net": pix2pix; "metrics": Lightning, TensorFlow; "tower": TF.
-        "filler": "net network model metrics metric scalars scalar log logs value values optim optimizer tower the of per "
-        "module params phase update on for in at to iter batch minibatch final weighted raw scaled opt stats "
+        "filler": "net network model metrics metric scalars scalar log logs value values optim optimizer tower the of "
+        "per module params phase update on for in at to iter batch minibatch final weighted raw scaled opt stats "
         "progress percent item ptime",
         # Known and irrelevant: speed, time, memory, settings, rewards.
         "other": "lr learning rate time times timestamp data eta elapsed sec secs seconds second mem memory gpu cpu "
@@ -125,6 +125,7 @@ METRICS: Mapping[str, tuple[str, Better]] = {
     **{name: (name, "higher") for name in ("precision", "recall", "density", "coverage", "prdc")},
     # Text (SeqGAN, TextGAN, LeakGAN).
     "nll": ("nll", "lower"),
+    "nll div": ("nll_div", "higher"),  # of samples under their own model: low values are repeated samples
     "ppl": ("ppl", "lower"),  # also StyleGAN's perceptual path length, lower as well
     "perplexity": ("ppl", "lower"),
     "bleu": ("bleu", "higher"),
@@ -137,6 +138,8 @@ METRICS: Mapping[str, tuple[str, Better]] = {
     "lpips": ("lpips", "higher"),  # diversity; lower where it measures a reconstruction: see column_meanings
 }
 """Words of a metric -> its id, and which direction is better."""
+FEATURES = frozenset({"dino", "dinov", "clip", "swav", "vgg", "digits", "cropped", "sliced", "latent", "reference"})
+"""Words before a metric that make it another one, as in clip_fid."""
 HELD_OUT_ERRORS = frozenset({"mel", "l1", "l2", "mse", "mae", "stft", "spec"})
 """Terms that measure quality, lower better, where they are computed on held-out data (HiFi-GAN: val mel_spec_error)."""
 

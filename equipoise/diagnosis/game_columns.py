@@ -1,4 +1,4 @@
-"""Choice of the columns of one game: which of several is a signal, which add up to it, and which tell its kind of loss."""
+"""Choice of the columns of one game: which of several is a signal, what adds up to it, what tells its kind of loss."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
@@ -62,8 +62,9 @@ def _choose(signal: str, candidates: Mapping[str, Meaning], count: Count) -> Col
         for name, meaning in candidates.items()
         if is_part(meaning.label) and preference(name)[:3] == key and meaning.statistic == candidates[best].statistic
     ]
-    form = "sum" if signal in SUMS else "mean"
-    return ColumnChoice(tuple(parts), form) if len(parts) > 1 else ColumnChoice((best,))
+    if len(parts) < 2:
+        return ColumnChoice((best,))
+    return ColumnChoice(tuple(parts), "sum" if signal in SUMS else "mean")
 
 
 def is_part(label: str) -> bool:

@@ -124,7 +124,7 @@ def _choose_metrics(meanings: Meanings, source: "_ColumnSource") -> dict[str, st
             result[meaning.name] = name
         elif meanings[earlier].split != meaning.split or meanings[earlier].statistic == meaning.statistic:
             result.setdefault(re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_"), name)
-    return {metric: name for metric, name in result.items()}
+    return result
 
 
 @dataclass

@@ -130,8 +130,5 @@ def _format_range(name: str, measure: Measure) -> str:
 
 def _format_lines(examples: Sequence[str]) -> str:
     lines = [printable(line.strip())[:LONGEST_LINE] for line in examples if line.strip()][:MOST_LINES]
-    return (
-        f"; lines such as '{chr(39).join(lines[:1])}'" + "".join(f" and '{line}'" for line in lines[1:])
-        if lines
-        else ""
-    )
+    quoted = [f"'{line}'" for line in lines]
+    return f"; lines such as {' and '.join(quoted)}" if lines else ""

@@ -130,16 +130,16 @@ class TrainingLog:
 
 
 class StepOrder(NamedTuple):
-    """Which entries of a column are valid: `steps` (N,), increasing, and `index` of their values in the column."""
+    """Which entries of a column are valid: `steps` (N,), increasing, and the `rows` of the column that have them."""
 
     steps: Steps
-    index: slice | npt.NDArray[np.int64]
+    rows: slice | npt.NDArray[np.int64]
     descending: bool = False
     dropped: int = 0
 
     def take(self, values: Values) -> StepSeries:
         """Return the series of a column with these steps. Values that all are valid are not copied."""
-        return StepSeries(self.steps, values[self.index], self.descending, self.dropped)
+        return StepSeries(self.steps, values[self.rows], self.descending, self.dropped)
 
 
 def order_steps(steps: npt.ArrayLike) -> StepOrder:
@@ -165,8 +165,8 @@ def order_steps(steps: npt.ArrayLike) -> StepOrder:
         order = order[::-1][np.argsort(whole[::-1], kind="stable")]
     ordered = whole[order]
     later = np.minimum.accumulate(ordered[::-1])[::-1]
-    index = order[np.append(ordered[:-1] < later[1:], True)]
-    return StepOrder(whole[index], index, descending, len(whole) - len(index))
+    rows = order[np.append(ordered[:-1] < later[1:], True)]
+    return StepOrder(whole[rows], rows, descending, len(whole) - len(rows))
 
 
 def build_series(steps: npt.ArrayLike, values: npt.ArrayLike) -> StepSeries:
