@@ -5,9 +5,10 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.arguments import Parser, add_json_flag, output_path, write_file
 from equipoise.cli.output import print_result
 from equipoise.errors import SettingError
 
@@ -50,7 +51,7 @@ def add_arguments(parser: Parser) -> None:
         "log",
         metavar="RUN_OR_LOG",
         help="a run folder, the log of another program (optionally .gz), a folder that contains one, or - for standard "
-        f"input. Formats: {readers.format_names()}",
+        f"input. Formats: {readers.format_readers()}",
     )
     parser.add_argument(
         "--columns",
@@ -82,17 +83,35 @@ def run(args: argparse.Namespace) -> int:
     from equipoise.cli.commands._log_diagnosis import diagnose_path
     from equipoise.diagnosis import markdown, rendering, terminal_text
 
+    plot = plot_path(args)
     games = diagnose_path(args.log, read_options(args))
     diagnoses = [game.diagnosis for game in games]
     result = rendering.diagnoses_to_dict(diagnoses)
+    if plot:
+        from equipoise.cli.commands._diagnosis_curves import game_curves
+        from equipoise.report.diagnosis_figure import render_diagnosis
+
+        write_file(plot, render_diagnosis([game_curves(game) for game in games]))
+        result["plot"] = str(plot)
     as_json = args.json or args.format == "json"
     if args.format == "markdown":
         text = markdown.format_diagnoses_as_markdown(diagnoses)
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         text = terminal_text.format_diagnoses(diagnoses, width)
-    print_result(as_json, result, text)
+    print_result(as_json, result, f"{text}\n\nfigure: {plot}" if plot and args.format != "markdown" else text)
     return 0
+
+
+def plot_path(args: argparse.Namespace) -> Path | None:
+    """Return the path that --plot names; None without it. Raises an error if it is no PNG or exists without --force."""
+    from equipoise.runs.artifacts import check_overwrite
+
+    if args.plot is None:
+        return None
+    path = output_path(args.plot, (".png",))
+    check_overwrite([path], force=args.force, flag="--plot")
+    return path
 
 
 def read_options(args: argparse.Namespace) -> "ReadOptions":

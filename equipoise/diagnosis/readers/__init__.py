@@ -1,37 +1,46 @@
-"""Readers of training logs of other programs: one file per program, with one public class in `__all__`.
+"""Readers of training logs of other programs: one file per form, with one public class in `__all__`.
 
 A reader is a class with the attributes and the method of `LogReader`; it is found automatically, also through the entry
 points `equipoise.readers` of installed packages. Nothing in a log is executed or unpickled.
 """
 
 import importlib
+import math
 import pkgutil
-import zlib
-from collections import deque
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from equipoise.core.catalog import installed_plugs
+from equipoise.core.observations import Signals
+from equipoise.core.printing import format_count, format_names, printable
 from equipoise.diagnosis.interpretation import interpret
 from equipoise.diagnosis.log_columns import LogColumns, ReadOptions
 from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.log_search import LogCandidate, search_folder
+from equipoise.diagnosis.merging import add_log
 from equipoise.diagnosis.training_log import TrainingLog
 from equipoise.errors import DataError, SettingError
 
-MAX_BYTES = 64 * 2**20
-"""Largest decompressed size of a log: reading it takes about ten times as much memory."""
-BLOCK = 2**16
-"""Bytes that are decompressed at once, so that a damaged file gives what precedes the damage."""
+STANDARD_INPUT = "-"
+MAX_PREVIEW = 8 * 2**20
+"""Largest file that is read as a whole to choose among the logs of a folder; of others, the head is."""
+SHOWN_LINES, SHOWN_WIDTH = 3, 80
+"""Number of lines of an unknown form that an error shows, and of characters of each."""
+SIGNAL_NAMES = frozenset(field.name for field in fields(Signals))
+ROW_DOUBLINGS = 8
+"""Doublings of the rows that count as much as one more signal, when a log is chosen in a folder."""
 
 
 class LogReader(Protocol):
-    """Interface of readers, each for the logs of one program.
+    """Interface of readers, each for the logs of one form.
 
-    `name`: the program, for messages and docs. `contents`: description of the log, for the docs. `order`: readers are
-    tried in ascending order, general ones last. `folder_files`: patterns of files in a folder; the first that matches
-    is read.
+    `name`: the program or form, for messages and docs. `contents`: description of the log, for the docs. `order`:
+    readers are tried in ascending order, general ones last. `folder_files`: patterns of file names by which logs are
+    recognised in a folder; all files of a folder that match one of them are read together.
     """
 
     name: str
@@ -44,6 +53,33 @@ class LogReader(Protocol):
 
         Raises DataError if the format matches but the content is not usable.
         """
+
+
+class _Preview(NamedTuple):
+    """A candidate of a folder and what its beginning contains: `series` are (game, signal or metric)."""
+
+    candidate: LogCandidate
+    series: frozenset[tuple[str, str]]
+    rows: float
+
+    @property
+    def score(self) -> float:
+        """Number of signals and metrics, with the number of rows on a scale of ROW_DOUBLINGS."""
+        return len(self.series) + math.log2(1 + self.rows) / ROW_DOUBLINGS
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its files."""
+        return self.candidate.paths[0].parent
+
+    @property
+    def is_metrics(self) -> bool:
+        """Whether it has metrics alone."""
+        return not any(name in SIGNAL_NAMES for _, name in self.series)
+
+    def name(self, folder: Path) -> str:
+        """Return the path of its first file within a folder."""
+        return str(self.candidate.paths[0].relative_to(folder))
 
 
 @cache
@@ -69,8 +105,8 @@ def _installed_readers() -> Iterator[LogReader]:
             raise SettingError(message) from error
 
 
-def format_names() -> str:
-    """Return the names of all readable formats as one phrase."""
+def format_readers() -> str:
+    """Return the names of all readable forms as one phrase."""
     *names, last = (reader.name for reader in log_readers())
     return f"{', '.join(names)} and {last}"
 
@@ -81,72 +117,136 @@ def read_log(path: Path) -> TrainingLog:
 
 
 def read_games(path: Path, options: ReadOptions | None = None) -> tuple[TrainingLog, ...]:
-    """Read a log file, optionally .gz, or a folder that contains one: one training log per game.
+    """Read a log: a file, optionally .gz, a folder that contains one, or "-" for standard input. One per game.
 
-    Raises DataError if the path does not exist, the format is unknown, or the log contains no usable numbers.
+    Raises DataError if the path does not exist, the form is unknown, or the log contains no usable numbers.
     """
     options = options or ReadOptions()
     if path.is_dir():
         return _read_folder(path, options)
-    file = LogFile(path, _read_content(path))
-    for reader in log_readers():
-        if logs := _read_with(reader, [file], path, options):
-            return logs
-    raise DataError(f"{path} is not a log in a known format; known formats are {format_names()}")
+    return _interpret(_read_files([_open_log(path)], options), path, options)
+
+
+def _open_log(path: Path) -> LogFile:
+    """Open a file, standard input, or a pipe, which can be read only once."""
+    if str(path) == STANDARD_INPUT:
+        return LogFile.from_stream("standard input", sys.stdin.buffer)
+    if path.is_fifo():
+        with path.open("rb") as stream:
+            return LogFile.from_stream(str(path), stream)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is a device, not a file; use the path of a run folder or of a log")
+    return LogFile(path)
+
+
+def _read_files(files: Sequence[LogFile], options: ReadOptions) -> LogColumns | TrainingLog:
+    """Read files with the first reader that knows their form, or with the user's pattern. Errors name the path."""
+    path = files[0].path
+    try:
+        if options.pattern is not None:
+            raise SettingError("--pattern is not available yet")
+        log: LogColumns | TrainingLog | None
+        log = next((log for reader in log_readers() if (log := reader.read(files)) is not None), None)
+    except DataError as error:
+        message = str(error)
+        raise DataError(message if message.startswith(str(path)) else f"{path}: {message}") from error
+    if log is None:
+        raise DataError(_describe_unknown(files[0]))
+    if isinstance(log, LogColumns):
+        problems = (problem for file in files for problem in file.problems)
+        log = replace(log, notes=(*log.notes, *problems))
+    return log
+
+
+def _describe_unknown(file: LogFile) -> str:
+    """Return an error with the first lines of a log of an unknown form, and the flag that would read it."""
+    lines = [printable(line.strip()) for line in file.head.split("\n") if line.strip()]
+    if not lines:
+        return f"{file.path} is empty; use a log with losses or metrics"
+    shown = " | ".join(line if len(line) <= SHOWN_WIDTH else f"{line[:SHOWN_WIDTH]}…" for line in lines[:SHOWN_LINES])
+    return (
+        f"{file.path} is not a log in a known form; its lines are: {shown}. Say what a line contains with --pattern "
+        r"'step (?P<step>\d+) .*D (?P<loss_d>\S+) .*G (?P<loss_g>\S+)', a regular expression with named groups; known "
+        f"forms are {format_readers()}"
+    )
+
+
+def _interpret(log: LogColumns | TrainingLog, path: Path, options: ReadOptions) -> tuple[TrainingLog, ...]:
+    """Return the games of a log. Raises DataError, with the path, if it holds nothing to diagnose."""
+    try:
+        games = interpret(log, options) if isinstance(log, LogColumns) else (log,)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    if not any(len(game.steps) for game in games):
+        raise DataError(
+            f"{path} ({games[0].log_format}) contains no losses, probabilities or metrics to diagnose; use another log"
+        )
+    return games
 
 
 def _read_folder(path: Path, options: ReadOptions) -> tuple[TrainingLog, ...]:
-    """Read the log of a folder with the first reader whose files it contains."""
-    for reader in log_readers():
-        for pattern in reader.folder_files:
-            if matches := sorted(path.glob(pattern)):
-                files = [LogFile(match, _read_content(match)) for match in matches]
-                return _read_with(reader, files, path, options) or read_games(matches[0], options)
-    patterns = ", ".join(pattern for reader in log_readers() for pattern in reader.folder_files)
-    raise DataError(f"{path} is neither a run folder nor a folder with a log ({patterns}); use the path of a log file")
+    """Read the log of a folder with the most signals and rows, with the metrics that other files of the run hold.
 
-
-def _read_with(
-    reader: LogReader, files: Sequence[LogFile], path: Path, options: ReadOptions
-) -> tuple[TrainingLog, ...]:
-    """Apply a reader; no log if the format is another one. Errors name the path."""
-    try:
-        result = reader.read(files)
-        logs = interpret(result, options) if isinstance(result, LogColumns) else (result,) if result else ()
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    if logs and not any(len(log.steps) for log in logs):
+    The notes name the other logs. Raises DataError if there is none.
+    """
+    patterns = [pattern for reader in log_readers() for pattern in reader.folder_files]
+    search = search_folder(path, patterns)
+    previews = [preview for candidate in search.candidates if (preview := _preview(candidate, options)).series]
+    if not previews:
+        tried = f"; {format_names([candidate.paths[0].name for candidate in search.candidates])} hold none"
+        looked = format_count(search.files) + ("" if search.is_complete else " (the search ended there)")
         raise DataError(
-            f"{path} ({logs[0].log_format}) contains no losses, probabilities or metrics to diagnose; use another log"
+            f"{path} is neither a run folder nor a folder with a log: {looked} looked at"
+            f"{tried if search.candidates else ''}; use the path of the log itself"
         )
-    return logs
+    best, *others = sorted(previews, key=lambda preview: -preview.score)
+    log = _read_files([LogFile(file) for file in best.candidate.paths], options)
+    if isinstance(log, LogColumns):
+        log, others = _add_metrics(log, best, others, options)
+        names = [other.name(path) for other in others]
+        rest = f"; other logs there: {format_names(names, most=8)}" if names else ""
+        log = replace(log, notes=(f"The log is {printable(best.name(path))}{rest}.", *log.notes))
+    return _interpret(log, path, options)
 
 
-def _read_content(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist; use the path of a run folder or of a log") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    return _decompress(content, path) if content[:2] == b"\x1f\x8b" else content
-
-
-def _decompress(content: bytes, path: Path) -> bytes:
-    """Decompress a .gz file; of a truncated file, the part that is readable. Raises DataError beyond MAX_BYTES."""
-    result, stream = bytearray(), zlib.decompressobj(wbits=31)
-    parts = deque(content[start : start + BLOCK] for start in range(0, len(content), BLOCK))
-    while parts and len(result) <= MAX_BYTES:
+def _preview(candidate: LogCandidate, options: ReadOptions) -> _Preview:
+    """Read the beginning of a candidate, or all of a small one; without series if it is no log."""
+    files = []
+    for path in candidate.paths[:SHOWN_LINES]:
+        file = LogFile(path)
         try:
-            result += stream.decompress(stream.unconsumed_tail + parts.popleft(), MAX_BYTES + 1 - len(result))
-        except zlib.error:
-            break
-        if stream.eof and (rest := stream.unused_data):  # one file after another
-            stream = zlib.decompressobj(wbits=31)
-            parts.appendleft(rest)
-    if len(result) > MAX_BYTES:
-        raise DataError(
-            f"{path} has more than {MAX_BYTES >> 20} MiB when it is decompressed; keep every tenth row, or only the "
-            "columns of losses and metrics"
-        )
-    return bytes(result)
+            files.append(file if path.stat().st_size <= MAX_PREVIEW else LogFile(path, file.head_bytes))
+        except (OSError, DataError):
+            return _Preview(candidate, frozenset(), 0)
+    try:
+        games = _interpret(_read_files(files, options), candidate.paths[0], options)
+    except DataError:
+        return _Preview(candidate, frozenset(), 0)
+    series = frozenset((game.game, name) for game in games for name in (*game.signals, *game.metrics))
+    rows = sum(len(game.steps) for game in games) * max(1.0, candidate.size / MAX_PREVIEW)
+    return _Preview(candidate, series, rows)
+
+
+def _add_metrics(
+    log: LogColumns, best: _Preview, others: Sequence[_Preview], options: ReadOptions
+) -> tuple[LogColumns, list[_Preview]]:
+    """Add the metrics in the same folder that the best log lacks, and return the logs that are left.
+
+    Only if no other log of the folder has losses: otherwise, it is not clear to which one the metrics belong.
+    """
+    near = [other for other in others if other.folder == best.folder]
+    left = [other for other in others if other.folder != best.folder]
+    is_clear = options == ReadOptions() and all(other.is_metrics for other in near)
+    for other in near:
+        merged = None
+        if other.is_metrics and other.series <= best.series:  # as the metrics of StyleGAN next to its statistics
+            continue
+        if is_clear and len(other.candidate.paths) == 1:
+            file = LogFile(other.candidate.paths[0])
+            added = _read_files([file], options)
+            merged = add_log(log, added, file.path.name) if isinstance(added, LogColumns) else None
+        if merged is None:
+            left.append(other)
+        else:
+            log = merged
+    return log, left

@@ -27,7 +27,7 @@ class JSONRecords:
         "`[step, value]` for each name; nested records are flattened"
     )
     order = 60
-    folder_files: tuple[str, ...] = ("*.jsonl", "*.json", "log")
+    folder_files: tuple[str, ...] = ("trainer_state.json",)
 
     def read(self, files: Sequence[LogFile]) -> LogColumns | None:
         """Read one file; None if it is not JSON. Raises DataError for JSON that holds no records."""

@@ -1,139 +1,147 @@
-"""Reader of the logs of StyleGAN 1 to 3 (NVlabs): stats.jsonl with metric-*.jsonl, or log.txt. Steps are images."""
+"""Reader of the logs of StyleGAN 1 to 3 (NVlabs): stats.jsonl with metric-*.jsonl, or log.txt. It counts images."""
 
 import json
 import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-
+from equipoise.diagnosis.column_builder import ColumnBuilder
+from equipoise.diagnosis.column_names import match_metric
+from equipoise.diagnosis.json_document import flatten_record, parse_value
+from equipoise.diagnosis.json_lines import read_json_lines
+from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
-from equipoise.diagnosis.training_log import (
-    MAX_STEP,
-    NUMBER,
-    MetricSeries,
-    StepSeries,
-    TrainingLog,
-    build_series,
-    match_metric,
-    match_signal,
-    parse_number,
-)
+from equipoise.diagnosis.merging import merge_logs
 from equipoise.errors import DataError
 
 __all__ = ["StyleGAN"]
 
 KIMG = "Progress/kimg"
+AUGMENT = "Progress/augment"
+OPTIONS_FILE = "training_options.json"
+MAX_OPTIONS = 2**20
+"""Largest size of the file of options in bytes."""
+TICK = re.compile(r"tick +\d+ +kimg +([\d.]+)(?:.*\baugment +([\d.]+))?")
+"""tick 12    kimg 48.4     time 25m 11s    sec/tick 121.5   … augment 0.214"""
 SNAPSHOT_NAME = re.compile(r"snapshot-(\d+)")
-TICK = re.compile(r"^tick \d+ +kimg ([\d.]+) ", re.MULTILINE)
-SNAPSHOT_LINE = re.compile(rf"network-snapshot-(\d+)[^\n]*?\b((?:fid|kid|is)\w*) +{NUMBER}")
+SNAPSHOT_LINE = re.compile(r"network-snapshot-(\d+)\b.*?\s((?:fid|kid|is|pr|ppl)\w*) +(\S+)")
 """network-snapshot-000100 time 8m 02s fid50k 34.7 (StyleGAN 1 and 2 in TensorFlow)."""
+DURATION = re.compile(r"Training duration: +(\d+) kimg|\"?total_kimg\"?: +(\d+)")
+
+
+class _Entry(NamedTuple):
+    """Numbers at a moment of the training."""
+
+    kimg: float
+    values: Mapping[str, float]
 
 
 class StyleGAN:
-    """Reads stats.jsonl, a line of JSON per tick with statistics {"num": …, "mean": …, "std": …}; or metrics of
-    log.txt."""
+    """Reads stats.jsonl, a line per tick with statistics {"num": …, "mean": …, "std": …}, and the metrics next to it.
+
+    Without it: ticks and metrics of log.txt, or metric-*.jsonl alone.
+    """
 
     name = "StyleGAN"
     contents = (
-        "`stats.jsonl` with the `metric-*.jsonl` next to it (StyleGAN2-ADA, StyleGAN3), or `log.txt`; steps are images"
+        "`stats.jsonl` with the `metric-*.jsonl` next to it (StyleGAN2-ADA, StyleGAN3), `log.txt`, or `metric-*.jsonl` "
+        "alone; steps are images"
     )
     order = 50
-    folder_files: tuple[str, ...] = ("stats.jsonl", "log.txt")
+    folder_files: tuple[str, ...] = ("stats.jsonl", "log.txt", "metric-*.jsonl")
 
-    def read(self, files: Sequence[LogFile]) -> TrainingLog | None:
-        """Read stats.jsonl, or the text of log.txt."""
-        return _read_stats(files[0]) or _read_text(files[0].text)
+    def read(self, files: Sequence[LogFile]) -> LogColumns | None:
+        """Read stats.jsonl, the text of log.txt, or the metrics of one or more metric-*.jsonl."""
+        first = files[0]
+        if f'"{KIMG}"' in first.head:
+            return _read_statistics(first)
+        entries = [entry for file in files for entry in _read_lines(file)]
+        if not entries:
+            return None
+        log_format = (
+            "StyleGAN metrics" if "snapshot_pkl" in first.head and not TICK.search(first.head) else "StyleGAN log.txt"
+        )
+        return _build(log_format, sorted(entries, key=lambda entry: entry.kimg), first)
 
 
-def _read_stats(file: LogFile) -> TrainingLog | None:
-    """Read the mean of each training statistic; None if no line has Progress/kimg.
+def _read_statistics(file: LogFile) -> LogColumns:
+    """Read the mean of each training statistic, and the metrics in the same folder.
 
-    Lines that are not JSON (truncated) or have no valid step are skipped; raises DataError if no line has one.
+    Raises DataError if no line has a number for Progress/kimg.
     """
-    columns: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    rows = [row for row in _json_lines(file.text, f'"{KIMG}"') if KIMG in row]
-    for row in rows:
-        kimg = _mean(row.get(KIMG))
-        if kimg is None or not abs(kimg) < MAX_STEP / 1000:
-            continue
-        for name, value in row.items():
-            if (mean := _mean(value)) is not None:
-                columns[name].append((round(kimg * 1000), mean))
-    if not rows:
-        return None
-    if not columns:
+    log = read_json_lines(file)
+    if KIMG not in log.columns:
         raise DataError(f"no line has a number for {KIMG}; use the original stats.jsonl of StyleGAN")
-    names = {name: signal for name in columns if (signal := match_signal(name))}
-    signals = {signal: build_series(*zip(*columns[name], strict=True)) for name, signal in names.items()}
-    ignored = tuple(sorted(columns.keys() - names.keys() - {KIMG}))
-    metrics = _metrics_next_to(file.path)
-    return TrainingLog("StyleGAN stats.jsonl", signals, metrics, unit="image", ignored=ignored)
+    totals = {KIMG: total} if (total := _planned_kimg(file)) else {}
+    statistics = LogColumns(
+        "StyleGAN stats.jsonl", log.columns, log.row_count, "tick", totals, notes=log.notes, examples=log.examples
+    )
+    paths = sorted(file.path.parent.glob("metric-*.jsonl"))
+    entries = [entry for path in paths for entry in _read_lines(LogFile(path))]
+    if not entries:
+        return statistics
+    metrics = _build("StyleGAN metrics", sorted(entries, key=lambda entry: entry.kimg), file)
+    return merge_logs((statistics, metrics), KIMG)
 
 
-def _read_text(text: str) -> TrainingLog | None:
-    """Read the metrics of a log.txt, as lines of JSON or as words; None if it has neither ticks nor metrics."""
-    metrics = _json_metrics(text)
-    for kimg, name, value in SNAPSHOT_LINE.findall(text):
-        earlier = metrics[name].series if name in metrics else StepSeries(np.zeros(0, np.int64), np.zeros(0))
-        series = build_series([*earlier.steps, int(kimg) * 1000], [*earlier.values, parse_number(value)])
-        metrics[name] = MetricSeries(series, "higher" if name.startswith("is") else "lower")
-    if not TICK.search(text) and not metrics:
-        return None
-    return TrainingLog("StyleGAN log.txt", {}, metrics, unit="image")
+def _build(log_format: str, entries: Sequence[_Entry], file: LogFile) -> LogColumns:
+    builder = ColumnBuilder()
+    for kimg, values in entries:
+        builder.add(KIMG, kimg)
+        for name, value in values.items():
+            builder.add(name, value)
+        builder.end_row()
+    match = DURATION.search(file.head)
+    total = float(match[1] or match[2]) if match else _planned_kimg(file)
+    totals = {KIMG: total} if total else {}
+    examples = tuple(file.head.split("\n", 3)[:3])
+    return LogColumns(log_format, builder.build(), builder.row_count, "line", totals, examples=examples)
 
 
-def _metrics_next_to(path: Path) -> dict[str, MetricSeries]:
-    """Read the metric-*.jsonl files in the folder of a file."""
-    metrics: dict[str, MetricSeries] = {}
-    for file in sorted(path.parent.glob("metric-*.jsonl")):
-        metrics |= _json_metrics(file.read_text(errors="replace"))
-    return metrics
+def _read_lines(file: LogFile) -> Iterator[_Entry]:
+    """Yield the ticks and the metrics of a text, which are lines of JSON or of words."""
+    if not TICK.search(file.head) and "network-snapshot-" not in file.head:
+        return
+    for block in file.text_blocks():
+        for line in block.split("\n"):
+            if entry := _parse_line(line):
+                yield entry
 
 
-def _json_metrics(text: str) -> dict[str, MetricSeries]:
-    """Read lines {"results": {"fid50k_full": …}, "snapshot_pkl": "network-snapshot-000200.pkl"}: metrics by name."""
-    values: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for row in _json_lines(text, '"results"'):
-        match = SNAPSHOT_NAME.search(str(row.get("snapshot_pkl") or ""))
-        results = row.get("results")
-        if match and isinstance(results, dict):
-            for name, value in results.items():
-                number = _json_number(value)
-                if number is not None and match_metric(str(name)):
-                    values[str(name)].append((int(match[1]) * 1000, number))
-    return {name: _metric_series(name, rows) for name, rows in values.items()}
+def _parse_line(line: str) -> _Entry | None:
+    if line.startswith("{"):
+        return _parse_metrics(line)
+    if match := TICK.match(line):
+        numbers = {name: parse_value(word) for name, word in ((KIMG, match[1]), (AUGMENT, match[2]))}
+        kimg = numbers.pop(KIMG)
+        return None if kimg is None else _Entry(kimg, {name: v for name, v in numbers.items() if v is not None})
+    if (match := SNAPSHOT_LINE.search(line)) and (value := parse_value(match[3])) is not None:
+        return _Entry(int(match[1]), {match[2]: value})
+    return None
 
 
-def _metric_series(name: str, rows: Sequence[tuple[int, float]]) -> MetricSeries:
-    metric = match_metric(name)
-    return MetricSeries(build_series(*zip(*rows, strict=True)), metric[1] if metric else "lower")
-
-
-def _mean(statistic: object) -> float | None:
-    return _json_number(statistic.get("mean")) if isinstance(statistic, dict) else None
-
-
-def _json_number(value: object) -> float | None:
-    """Return a number from JSON as a float; None for anything else, and for an integer that is too large."""
+def _parse_metrics(line: str) -> _Entry | None:
+    """Parse {"results": {"fid50k_full": …}, "snapshot_pkl": "network-snapshot-000200.pkl"}; None for another line."""
     try:
-        return float(value) if isinstance(value, int | float) else None
-    except OverflowError:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
         return None
+    results = record.get("results")
+    snapshot = SNAPSHOT_NAME.search(str(record.get("snapshot_pkl")))
+    if not snapshot or not isinstance(results, dict):
+        return None
+    values = {name: value for name, value in flatten_record(results) if match_metric(name)}
+    return _Entry(int(snapshot[1]), values) if values else None
 
 
-def _json_lines(text: str, word: str) -> list[Mapping[str, object]]:
-    """Parse the lines that are JSON objects, if `word` occurs in the text at all."""
-    rows: list[Mapping[str, object]] = []
-    if word not in text:
-        return rows
-    for line in text.splitlines():
-        if line.startswith("{"):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                rows.append(row)
-    return rows
+def _planned_kimg(file: LogFile) -> float | None:
+    """Return the planned length in the options that StyleGAN writes next to its log."""
+    path: Path = file.path.parent / OPTIONS_FILE
+    try:
+        if path.stat().st_size > MAX_OPTIONS:
+            return None
+        options = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return parse_value(options.get("total_kimg")) if isinstance(options, dict) else None

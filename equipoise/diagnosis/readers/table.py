@@ -33,7 +33,7 @@ class Table:
         "Keras, W&B and TensorBoard"
     )
     order = 80
-    folder_files: tuple[str, ...] = ("metrics.csv", "progress.csv", "*.csv", "*.tsv")
+    folder_files: tuple[str, ...] = ("metrics.csv", "progress.csv")
 
     def read(self, files: Sequence[LogFile]) -> LogColumns | None:
         """Read one file; None if it is not a table."""

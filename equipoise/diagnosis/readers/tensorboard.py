@@ -6,20 +6,34 @@ tag = 1, simple_value = 2 or tensor = 8. Checksums are not verified; a truncated
 """
 
 import struct
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+from equipoise.diagnosis.column_builder import ColumnBuilder
+from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
-from equipoise.diagnosis.training_log import TrainingLog
+from equipoise.errors import DataError
 
 __all__ = ["TensorBoard"]
 
 HEADER, FOOTER = 12, 4
+MAX_RECORD = 2**16
+"""Largest record that is parsed; images, histograms and graphs are larger than scalars, and are skipped."""
 FLOAT, DOUBLE, HALF = 1, 2, 19
 """DataType of tensor.proto."""
 FORMATS = {FLOAT: "<f", DOUBLE: "<d", HALF: "<e"}
+STEP, TIME = "step", "wall time"
 
 Field = tuple[int, int | bytes]
+
+
+class Scalar(NamedTuple):
+    """A scalar of an event file; `time` in seconds since 1970."""
+
+    step: int
+    tag: str
+    value: float
+    time: float
 
 
 class TensorBoard:
@@ -30,17 +44,27 @@ class TensorBoard:
     order = 10
     folder_files: tuple[str, ...] = ("*tfevents*",)
 
-    def read(self, files: Sequence[LogFile]) -> TrainingLog | None:
-        """Read all scalars of the files."""
-        if not any(is_event_file(file.content) for file in files):
+    def read(self, files: Sequence[LogFile]) -> LogColumns | None:
+        """Read all scalars of the files. Raises DataError if event files hold none."""
+        event_files = [file for file in files if is_event_file(file.head_bytes)]
+        if not event_files:
             return None
-        steps: dict[str, list[int]] = defaultdict(list)
-        values: dict[str, list[float]] = defaultdict(list)
-        for file in files:
-            for step, tag, value in scalars(file.content):
-                steps[tag].append(step)
-                values[tag].append(value)
-        return TrainingLog.from_columns(self.name, {tag: (steps[tag], values[tag]) for tag in steps})
+        builder, last, notes = ColumnBuilder(), None, list[str]()
+        for file in event_files:
+            reader = EventRecords(file.chunks())
+            for step, tag, value, time in reader.scalars():
+                if last is not None and step != last:
+                    builder.end_row()
+                last = step
+                builder.add(STEP, step)
+                builder.add(TIME, time)
+                builder.add(tag, value)
+            if reader.is_truncated:
+                notes.append(f"{file.path.name} is truncated; the records before its end are read.")
+        if last is None:
+            raise DataError("the event files hold no scalars; write losses and metrics with add_scalar")
+        builder.end_row()
+        return LogColumns(self.name, builder.build(), builder.row_count, "event", notes=tuple(notes))
 
 
 def is_event_file(content: bytes) -> bool:
@@ -50,31 +74,68 @@ def is_event_file(content: bytes) -> bool:
     return content[HEADER : HEADER + length].find(b"brain.Event:") >= 0
 
 
-def scalars(content: bytes) -> Iterator[tuple[int, str, float]]:
-    """Yield (step, tag, value) of every scalar in the content of an event file."""
-    at = 0
-    while at + HEADER <= len(content):
-        (length,) = struct.unpack_from("<Q", content, at)
-        end = at + HEADER + length
-        if end + FOOTER > len(content):
-            return
-        yield from _event_scalars(content[at + HEADER : end])
-        at = end + FOOTER
+class EventRecords:
+    """The records of an event file that comes in chunks. `is_truncated`: whether it ends within a record."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self.is_truncated = False
+        self._chunks = chunks
+        self._data = bytearray()
+        self._at = 0
+
+    def scalars(self) -> Iterator[Scalar]:
+        """Yield every scalar."""
+        while self._load(HEADER):
+            (length,) = struct.unpack_from("<Q", self._data, self._at)
+            if length > MAX_RECORD:
+                if not self._skip(HEADER + length + FOOTER):
+                    return
+                continue
+            if not self._load(HEADER + length + FOOTER):
+                break
+            begin = self._at + HEADER
+            yield from _event_scalars(bytes(self._data[begin : begin + length]))
+            self._at = begin + length + FOOTER
+        self.is_truncated = self._at < len(self._data)
+
+    def _load(self, count: int) -> bool:
+        """Make `count` bytes available; False at the end of the file."""
+        while len(self._data) - self._at < count:
+            chunk = next(self._chunks, b"")
+            if not chunk:
+                return False
+            del self._data[: self._at]
+            self._at = 0
+            self._data += chunk
+        return True
+
+    def _skip(self, count: int) -> bool:
+        """Move over `count` bytes, which need not fit into memory; False at the end of the file."""
+        while count > len(self._data) - self._at:
+            count -= len(self._data) - self._at
+            self._data, self._at = bytearray(next(self._chunks, b"")), 0
+            if not self._data:
+                self.is_truncated = True
+                return False
+        self._at += count
+        return True
 
 
-def _event_scalars(data: bytes) -> Iterator[tuple[int, str, float]]:
-    step, summaries = 0, []
+def _event_scalars(data: bytes) -> Iterator[Scalar]:
+    step, time, summaries = 0, 0.0, []
     for number, value in _message_fields(data):
         if number == 2 and isinstance(value, int):
             step = value - (1 << 64) if value >= 1 << 63 else value
         elif number == 5 and isinstance(value, bytes):
             summaries.append(value)
+        elif number == 1 and isinstance(value, bytes) and len(value) == 8:
+            (time,) = struct.unpack("<d", value)
     for summary in summaries:
         for number, value in _message_fields(summary):
             if number == 1 and isinstance(value, bytes):
                 tag, scalar = _summary_value(value)
                 if scalar is not None:
-                    yield step, tag, scalar
+                    yield Scalar(step, tag, scalar, time)
 
 
 def _summary_value(data: bytes) -> tuple[str, float | None]:
