@@ -46,9 +46,9 @@ def losses(history: RunHistory) -> DrawFunction | None:
 
     def draw(axes: "Axes") -> None:
         panel_title(axes, "Losses: mean and range")
-        _draw_curves(axes, curves)
+        draw_curves(axes, curves)
         series = list(curves.values())
-        scale, linear_limit = _scale_for_outliers([s.low for s in series] + [s.high for s in series])
+        scale, linear_limit = scale_for_outliers([s.low for s in series] + [s.high for s in series])
         value_axis(axes, "loss", scale, linear_limit)
 
     return draw
@@ -73,7 +73,7 @@ def ranks(history: RunHistory) -> DrawFunction | None:
     def draw(axes: "Axes") -> None:
         panel_title(axes, "Discriminator rank of training reals")
         axes.axhline(0, color=GREY, linewidth=0.8)
-        _draw_curves(axes, curves, colours, show_values=False)
+        draw_curves(axes, curves, colours, show_values=False)
         value_axis(axes, "rank (0: chance, 1: perfect)")
         lowest = min(float(np.nanmin(series.low)) for series in curves.values())
         axes.set_ylim(min(-0.25, lowest - 0.05), 1.05)
@@ -91,7 +91,7 @@ def probabilities(history: RunHistory) -> DrawFunction | None:
     def draw(axes: "Axes") -> None:
         panel_title(axes, "Discriminator output")
         axes.axhline(0.5, color=GREY, linewidth=0.8)
-        _draw_curves(axes, curves, {"D(x)": ORANGE, "D(G(z))": BLUE})
+        draw_curves(axes, curves, {"D(x)": ORANGE, "D(G(z))": BLUE})
         value_axis(axes, "mean probability of real")
         axes.set_ylim(-0.03, 1.03)
 
@@ -110,8 +110,8 @@ def gradients(history: RunHistory) -> DrawFunction | None:
 
     def draw(axes: "Axes") -> None:
         panel_title(axes, "Gradient norms")
-        _draw_curves(axes, curves)
-        value_axis(axes, "gradient norm (L2)", "log", min(_smallest_positive(s.mean) for s in curves.values()))
+        draw_curves(axes, curves)
+        value_axis(axes, "gradient norm (L2)", "log", min(smallest_positive(s.mean) for s in curves.values()))
 
     return draw
 
@@ -132,7 +132,7 @@ def learning_rates(history: RunHistory) -> DrawFunction | None:
             label = f"{player[0].upper()}: {_change_summary(rate)}"
             _draw_steps(axes, rate, history.step, PLAYER_COLOURS[player], label, style)
         panel_legend(axes)
-        value_axis(axes, "learning rate", "log", min(_smallest_positive(rate.values) for rate in rates))
+        value_axis(axes, "learning rate", "log", min(smallest_positive(rate.values) for rate in rates))
 
     return draw
 
@@ -146,7 +146,7 @@ def rewards(history: RunHistory) -> DrawFunction | None:
     def draw(axes: "Axes") -> None:
         panel_title(axes, "Reward of each decision")
         axes.axhline(0, color=GREY, linewidth=0.8)
-        _draw_curves(axes, {"reward": series}, {"reward": PURPLE})
+        draw_curves(axes, {"reward": series}, {"reward": PURPLE})
         value_axis(axes, "reward")
 
     return draw
@@ -167,7 +167,7 @@ def knob(history: RunHistory, changes: KnobHistory) -> DrawFunction:
             label = f"changed by {one_line(source, 20)} ×{format_count(times)}"
             axes.plot(x, y, marker, color=colour, markersize=3.5 if len(x) < 40 else 2, label=label, linestyle="")
         panel_legend(axes)
-        value_axis(axes, _knob_label(changes.knob, range), _axis_scale(range), _smallest_positive(plotted.values))
+        value_axis(axes, _knob_label(changes.knob, range), _axis_scale(range), smallest_positive(plotted.values))
 
     return draw
 
@@ -186,7 +186,7 @@ def metric(history: MetricHistory) -> DrawFunction:
                 [step], [value], "*", color=RED, markersize=12, label=label, linestyle="", zorder=5, clip_on=False
             )
         panel_legend(axes)
-        scale, linear_limit = _scale_for_outliers([np.asarray(history.values)], share=0.5)
+        scale, linear_limit = scale_for_outliers([np.asarray(history.values)], share=0.5)
         value_axis(axes, f"{name} ({history.better} is better)", scale, linear_limit)
 
     return draw
@@ -213,7 +213,7 @@ def findings(history: RunHistory) -> DrawFunction | None:
     return draw
 
 
-def _draw_curves(
+def draw_curves(
     axes: "Axes", curves: dict[str, CurveSeries], colours: dict[str, str] | None = None, *, show_values: bool = True
 ) -> None:
     """Draw means as lines over bands from minimum to maximum; the legend has the last values."""
@@ -265,12 +265,12 @@ def _axis_scale(range: KnobRange | None) -> str | None:
     return "log" if range and range.scale.startswith("log") else range.scale if range else None
 
 
-def _smallest_positive(values: Sequence[float] | CurveValues) -> float:
+def smallest_positive(values: Sequence[float] | CurveValues) -> float:
     """Return the smallest positive number; infinity if there is none."""
     return min((float(value) for value in values if value > 0), default=math.inf)
 
 
-def _scale_for_outliers(arrays: Sequence[CurveValues], share: float = 0.9) -> tuple[str | None, float]:
+def scale_for_outliers(arrays: Sequence[CurveValues], share: float = 0.9) -> tuple[str | None, float]:
     """Return "symlog" and its linear limit if a few values are over 30 times the quantile `share`; None otherwise."""
     sizes = np.abs(np.concatenate(arrays))
     sizes = sizes[np.isfinite(sizes)]

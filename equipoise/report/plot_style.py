@@ -96,10 +96,12 @@ def step_axis(axes: "Axes", history: RunHistory, *, images: bool) -> None:
     axes.set_xlim(0 - end * 0.012, end * 1.012)
     axes.xaxis.set_major_locator(MaxNLocator(8 if images else 5, integer=True, steps=[1, 2, 5, 10]))
     if images:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{_compact(x)}\n{_compact(history.images_at(x))}"))
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda x, _: f"{format_steps(x)}\n{format_steps(history.images_at(x))}")
+        )
         axes.set_xlabel(f"steps (second row: {history.sample_noun} seen)")
     else:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _compact(x)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: format_steps(x)))
         axes.set_xlabel("steps")
     for line in history.events_of("resumed"):
         axes.axvline(line["step"], color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
@@ -157,7 +159,8 @@ def _legend(axes: "Axes", columns: int, size: float = STYLE_LEGEND_SIZE) -> "Leg
     )
 
 
-def _compact(number: float) -> str:
+def format_steps(number: float) -> str:
+    """Format a step for an axis: 25,000 or 1.25M."""
     return f"{number / 1e6:.4g}M" if number >= 1e6 else f"{number:,.0f}"
 
 

@@ -57,7 +57,10 @@ def _diagnose_log(log: TrainingLog, path_text: str) -> DiagnosedGame:
         form=log.log_format,
         diagnosis=diagnose.diagnose_run(readings),
         unit=log.unit,
+        game=log.game,
         columns=columns,
+        sources=log.sources,
+        notes=log.notes,
         order=log.order_note,
         length=log.total or 0,
     )
