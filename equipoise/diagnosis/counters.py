@@ -180,6 +180,11 @@ def _count_rows(log: LogColumns, note: str) -> StepAssignment:
 
 def _repeat_note(log: LogColumns, chosen: StepAssignment, share: float) -> str:
     known = chosen.steps[np.isfinite(chosen.steps)]
+    if (known != np.floor(known)).any():
+        return (
+            f"{' and '.join(map(printable, chosen.counters))} has fractions ({known.min():,.6g} to {known.max():,.6g}): the "
+            f"{log.row_count:,} {log.row_name}s are counted."
+        )
     return (
         f"{' and '.join(map(printable, chosen.counters))} is the same in {share:.0%} of consecutive "
         f"{log.row_name}s ({known.min():,.6g} to {known.max():,.6g}): the {log.row_count:,} {log.row_name}s are "
@@ -217,7 +222,7 @@ def _restart_notes(log: LogColumns, chosen: StepAssignment, descending: bool) ->
         return
     known = np.floor(chosen.steps[np.isfinite(chosen.steps)])
     before, after = known[:-1], np.append(known[2:], -1)
-    rows = np.flatnonzero((known[1:] < before) & (after[: len(before)] < before)) + 1 if len(known) > 1 else []
+    rows = np.flatnonzero((known[1:] < before) & (after[: len(before)] < before)) + 1
     if not len(rows):
         return
     dropped = len(known) - _distinct_steps(known, descending=False) - int((np.diff(known) == 0).sum())

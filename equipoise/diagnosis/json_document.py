@@ -74,13 +74,23 @@ def parse_document(text: str) -> Document | None:
     """
     example = text.lstrip()[:200].replace("\n", " ")
     try:
-        return Document(json.loads(text), example=example)
+        return Document(parse_json(text), example=example)
     except RecursionError as error:
         raise DataError("the JSON is nested too deeply for a log; write one record per line (JSON lines)") from error
     except ValueError:
         records = list(_leading_records(text))
         note = f"The JSON is damaged or truncated; the {len(records):,} records before the damage are read."
         return Document(records, note, example) if records else None
+
+
+def parse_json(text: str) -> object:
+    """Parse JSON; integers of thousands of digits, which Python refuses, are infinite."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return json.loads(text, parse_int=float)
 
 
 def _leading_records(text: str) -> Iterator[object]:
@@ -108,7 +118,7 @@ def build_document(document: Document, file_name: str) -> LogColumns:
         assert isinstance(value, list)
         _add_records(builder, value)
         columns, rows = builder.build(), builder.row_count
-    elif _is_scalar_list(value):
+    elif isinstance(value, list) and _is_scalar_list(value):
         columns, rows = _columns_of_lists({_series_name(file_name): value}, notes)
     elif isinstance(value, dict):
         columns, rows = _columns_of_lists(dict(_flatten_lists(value)), notes)
@@ -209,7 +219,7 @@ def _flatten_object(value: Mapping[str, object], name: str, depth: int) -> Itera
 
 
 def parse_value(value: object) -> float | None:
-    """Return the number in a JSON value, also one in quotes; None for anything else or a number beyond a float."""
+    """Return the number in a JSON value, also one in quotes, inf beyond the range of float; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
@@ -217,7 +227,7 @@ def parse_value(value: object) -> float | None:
     try:
         return float(value)
     except OverflowError:
-        return None
+        return math.inf if int(value) > 0 else -math.inf
 
 
 def _flatten_lists(value: Mapping[str, object], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, list[object]]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from equipoise.core.printing import agree, format_count
 from equipoise.diagnosis.column_builder import ColumnBuilder
-from equipoise.diagnosis.json_document import flatten_record
+from equipoise.diagnosis.json_document import flatten_record, parse_json
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
 
@@ -29,7 +29,7 @@ def are_json_lines(head: str) -> bool:
     if not lines or "{" not in head[:10_000]:
         return False
     records = sum(_parse_line(line) is not None for line in lines)
-    return records > LEAST_SHARE * len(lines) and (records > 1 or lines[0].strip()[0] != "[")
+    return records > max(1, LEAST_SHARE * len(lines))
 
 
 def _parse_line(line: str) -> _Record | None:
@@ -37,7 +37,7 @@ def _parse_line(line: str) -> _Record | None:
     start = _PREFIX.match(line)
     text = line[start.end() :] if start else line
     try:
-        record = json.loads(text.rstrip(" \t\r,"))
+        record = parse_json(text.rstrip(" \t\r,"))
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None

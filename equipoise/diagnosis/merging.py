@@ -62,7 +62,7 @@ def add_log(log: LogColumns, other: LogColumns, name: str) -> LogColumns | None:
         return None
     counter = COUNTER_NAMES[steps.unit]
     merged = merge_logs((_with_counter(log, steps, counter), _with_counter(other, other_steps, counter)), counter)
-    return replace(merged, notes=(*merged.notes, f"The metrics of {printable(name)} were added."))
+    return replace(merged, notes=(*merged.notes, f"The columns of {printable(name)} were added."))
 
 
 def _goes_back(assignment: StepAssignment) -> bool:

@@ -51,15 +51,17 @@ def combine_counters(outer: Counter, inner: Counter) -> CombinedSteps | None:
     numbers = inner.values[inner_rows]
     if len(numbers) < 1 or not np.isfinite(outer.values).any():
         return None
-    epochs = fill_forward(outer.values)
+    epochs = np.array(fill_forward(outer.values))
     missing = ~np.isfinite(epochs)
-    epochs[missing] = epochs[~missing][0] - 1  # rows of an epoch whose header is missing, or is written at its end
+    first = epochs[~missing][0]
+    has_no_header = bool(missing[inner_rows[0]])  # the header of the first epoch is missing, or follows its end
+    epochs[missing] = first - 1 if has_no_header else first
     is_nested = (np.diff(numbers) >= 0) | (np.diff(epochs[inner_rows]) != 0)
     if not is_nested.all() and not _are_runs(numbers, is_nested):
         return None
     length = _inner_length(inner, numbers)
     batches = _fill_within(inner.values, epochs, float(numbers.min()))
-    starts_at_one = epochs[~missing].min() == 1 == epochs[0] and numbers[0] <= _stride(numbers)
+    starts_at_one = epochs.min() == 1 == epochs[inner_rows[0]] and numbers[0] <= _stride(numbers)
     epochs -= 1 if starts_at_one else min(0.0, float(epochs.min()))
     steps = epochs * length + batches
     total = None if outer.total is None else int(min(outer.total * length, MAX_STEP))

@@ -17,6 +17,9 @@ SAMPLE_ROWS = 20
 LEAST_SHARE = 0.7
 """Share of these rows that have the cells of the header, most of them numbers."""
 MAX_COLUMNS = 2000
+LONG_NAMES = ("tag", "metric", "name", "key", "variable")
+"""Names of the column with the name of the number in the row."""
+MAX_TAGS = 500
 MAX_NAME = 200
 MISSING = ("", "nan", "none", "null", "n/a", "na", "-", "--")
 """Cells without a number, in lower case; "nan" is a number."""
@@ -158,10 +161,17 @@ def parse_cell(cell: str, decimal_comma: bool = False) -> float | None:
     return float(text.replace(",", "")) if _THOUSANDS.fullmatch(text) else None
 
 
+def find_long_columns(names: Sequence[str]) -> tuple[int, int] | None:
+    """Return the positions of name and value in a table with one number a row (step, tag, value); None in others."""
+    lower = [name.lower() for name in names]
+    tag = next((lower.index(name) for name in LONG_NAMES if name in lower), None)
+    return None if tag is None or "value" not in lower else (tag, lower.index("value"))
+
+
 def name_series(names: Sequence[str], file_name: str) -> tuple[str, ...]:
     """Name the column "Value" of TensorBoard's scalar export by the file: run-a-tag-FID.csv, tb_d_loss.csv."""
     lower = [name.lower() for name in names]
-    if "value" not in lower or not {"step", "wall time"} & set(lower):
+    if "value" not in lower or not {"step", "wall time"} & set(lower) or find_long_columns(names):
         return tuple(names)
     stem = PurePath(file_name).name.removesuffix(".gz").rpartition(".")[0] or file_name
     match = _TAG.search(stem)

@@ -67,10 +67,11 @@ class _Preview(NamedTuple):
         """Number of signals and metrics, with the number of rows on a scale of ROW_DOUBLINGS."""
         return len(self.series) + math.log2(1 + self.rows) / ROW_DOUBLINGS
 
-    @property
-    def folder(self) -> Path:
-        """The folder of its files."""
-        return self.candidate.paths[0].parent
+    def is_next_to(self, other: "_Preview") -> bool:
+        """Whether both are in one folder, or event files in folders next to each other or in each other."""
+        here, there = self.candidate.paths[0].parent, other.candidate.paths[0].parent
+        are_events = all("tfevents" in preview.candidate.paths[0].name for preview in (self, other))
+        return here == there or (are_events and (here.parent in (there, there.parent) or here == there.parent))
 
     @property
     def is_metrics(self) -> bool:
@@ -202,7 +203,7 @@ def _read_folder(path: Path, options: ReadOptions) -> tuple[TrainingLog, ...]:
     best, *others = sorted(previews, key=lambda preview: -preview.score)
     log = _read_files([LogFile(file) for file in best.candidate.paths], options)
     if isinstance(log, LogColumns):
-        log, others = _add_metrics(log, best, others, options)
+        log, others = _add_parts(log, best, others, options)
         names = [other.name(path) for other in others]
         rest = f"; other logs there: {format_names(names, most=8)}" if names else ""
         log = replace(log, notes=(f"The log is {printable(best.name(path))}{rest}.", *log.notes))
@@ -227,24 +228,23 @@ def _preview(candidate: LogCandidate, options: ReadOptions) -> _Preview:
     return _Preview(candidate, series, rows)
 
 
-def _add_metrics(
+def _add_parts(
     log: LogColumns, best: _Preview, others: Sequence[_Preview], options: ReadOptions
 ) -> tuple[LogColumns, list[_Preview]]:
-    """Add the metrics in the same folder that the best log lacks, and return the logs that are left.
+    """Add the other parts of the run of the best log, and return the logs that are left.
 
-    Only if no other log of the folder has losses: otherwise, it is not clear to which one the metrics belong.
+    Files next to each other are parts of one run if no two of them have the same signal or metric.
     """
-    near = [other for other in others if other.folder == best.folder]
-    left = [other for other in others if other.folder != best.folder]
-    is_clear = options == ReadOptions() and all(other.is_metrics for other in near)
+    near = [other for other in others if other.is_next_to(best)]
+    left = [other for other in others if not other.is_next_to(best)]
+    series = [name for preview in (best, *near) for name in preview.series]
+    is_clear = options == ReadOptions() and len(series) == len(set(series))
     for other in near:
-        merged = None
         if other.is_metrics and other.series <= best.series:  # as the metrics of StyleGAN next to its statistics
             continue
-        if is_clear and len(other.candidate.paths) == 1:
-            file = LogFile(other.candidate.paths[0])
-            added = _read_files([file], options)
-            merged = add_log(log, added, file.path.name) if isinstance(added, LogColumns) else None
+        files = [LogFile(path) for path in other.candidate.paths]
+        part = _read_files(files, options) if is_clear else None
+        merged = add_log(log, part, files[0].path.name) if isinstance(part, LogColumns) else None
         if merged is None:
             left.append(other)
         else:

@@ -46,4 +46,4 @@ class JSONRecords:
                     "record per line (JSON lines)"
                 )
         document = parse_document("".join(blocks))
-        return document and build_document(document, file.path.name)
+        return build_document(document, file.path.name) if document else None

@@ -10,11 +10,19 @@ import numpy.typing as npt
 from equipoise.diagnosis.column_builder import BLOCK_ROWS, ColumnBuilder
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
-from equipoise.diagnosis.table_layout import TableLayout, find_layout, name_series, parse_cell
+from equipoise.diagnosis.table_layout import (
+    MAX_TAGS,
+    TableLayout,
+    find_layout,
+    find_long_columns,
+    name_series,
+    parse_cell,
+)
 
 __all__ = ["Table"]
 
 Values = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 WORDS_SAMPLE = 50
 """Number of cells by which a block of a column is recognised as words, such as dates, and is not converted."""
 
@@ -99,16 +107,32 @@ def _blocks(rows: Iterator[list[str]], layout: TableLayout, counts: _RowCounts) 
 
 def _convert(
     rows: Sequence[Sequence[str]], names: Sequence[str], layout: TableLayout
-) -> Iterator[tuple[str, Values, npt.NDArray[np.bool_] | None]]:
+) -> Iterator[tuple[str, Values, Mask | None]]:
     """Yield name, numbers, and a mask of the cells that hold one, of each column with numbers."""
-    for name, cells in zip(names, zip(*rows, strict=True), strict=True):
+    columns = list(zip(*rows, strict=True))
+    long = find_long_columns(names)
+    for position, (name, cells) in enumerate(zip(names, columns, strict=True)):
         if not name:
             continue
         try:
-            yield name, np.fromiter(map(float, cells), np.float64, len(cells)), None
+            values, mask = np.fromiter(map(float, cells), np.float64, len(cells)), None
         except ValueError:
-            if any(parse_cell(cell, layout.decimal_comma) is not None for cell in _sample(cells)):
-                yield name, *_convert_sparse(cells, layout)
+            if all(parse_cell(cell, layout.decimal_comma) is None for cell in _sample(cells)):
+                continue
+            values, mask = _convert_sparse(cells, layout)
+        if long and position == long[1]:
+            yield from _split_by_tag(columns[long[0]], values, mask)
+        else:
+            yield name, values, mask
+
+
+def _split_by_tag(tags: Sequence[str], values: Values, mask: Mask | None) -> Iterator[tuple[str, Values, Mask]]:
+    """Yield a column for each name in a column of names; beyond MAX_TAGS they are no names."""
+    kinds = dict.fromkeys(tag.strip() for tag in tags)
+    words = np.array([tag.strip() for tag in tags])
+    for tag in list(kinds)[:MAX_TAGS]:
+        own = words == tag
+        yield tag, values, own if mask is None else own & mask
 
 
 def _sample(cells: Sequence[str]) -> Iterator[str]:
@@ -118,7 +142,7 @@ def _sample(cells: Sequence[str]) -> Iterator[str]:
     yield from cells[-WORDS_SAMPLE:]
 
 
-def _convert_sparse(cells: Sequence[str], layout: TableLayout) -> tuple[Values, npt.NDArray[np.bool_]]:
+def _convert_sparse(cells: Sequence[str], layout: TableLayout) -> tuple[Values, Mask]:
     """Convert cells of which some hold no number; nan and inf are numbers."""
     values = np.full(len(cells), np.nan)
     mask = np.array([bool(cell) for cell in cells])

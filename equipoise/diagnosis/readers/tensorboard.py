@@ -6,11 +6,14 @@ tag = 1, simple_value = 2 or tensor = 8. Checksums are not verified; a truncated
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from equipoise.core.printing import printable
 from equipoise.diagnosis.column_builder import ColumnBuilder
-from equipoise.diagnosis.log_columns import LogColumns
+from equipoise.diagnosis.log_columns import Column, LogColumns
 from equipoise.diagnosis.log_file import LogFile
 from equipoise.errors import DataError
 
@@ -23,6 +26,8 @@ FLOAT, DOUBLE, HALF = 1, 2, 19
 """DataType of tensor.proto."""
 FORMATS = {FLOAT: "<f", DOUBLE: "<d", HALF: "<e"}
 STEP, TIME = "step", "wall time"
+OWN_COUNTER = 5
+"""Quotient of the steps of two tags at the same time from which they do not count the same."""
 
 Field = tuple[int, int | bytes]
 
@@ -51,20 +56,72 @@ class TensorBoard:
             return None
         builder, last, notes = ColumnBuilder(), None, list[str]()
         for file in event_files:
-            reader = EventRecords(file.chunks())
+            reader, folder = EventRecords(file.chunks()), file.path.absolute().parent.name
             for step, tag, value, time in reader.scalars():
                 if last is not None and step != last:
                     builder.end_row()
                 last = step
                 builder.add(STEP, step)
                 builder.add(TIME, time)
-                builder.add(tag, value)
+                builder.add(_column_name(tag, folder), value)
             if reader.is_truncated:
                 notes.append(f"{file.path.name} is truncated; the records before its end are read.")
         if last is None:
             raise DataError("the event files hold no scalars; write losses and metrics with add_scalar")
         builder.end_row()
-        return LogColumns(self.name, builder.build(), builder.row_count, "event", notes=tuple(notes))
+        columns = _sort_rows(builder.build(), builder.row_count)
+        notes += _place_by_time(columns)
+        return LogColumns(self.name, columns, builder.row_count, "event", notes=tuple(notes))
+
+
+def _column_name(tag: str, folder: str) -> str:
+    """Return the name of a scalar: its tag, or the folder loss_D that add_scalars made for its tag "loss"."""
+    return folder if folder.startswith(f"{tag.replace('/', '_')}_") else tag
+
+
+def _sort_rows(columns: Mapping[str, Column], row_count: int) -> dict[str, Column]:
+    """Sort the rows of several files by time, which is not needed for files that follow each other."""
+    times = np.zeros(row_count)
+    times[columns[TIME].rows] = columns[TIME].values
+    if (np.diff(times) >= 0).all():
+        return dict(columns)
+    place = np.empty(row_count, np.int64)
+    place[np.argsort(times, kind="stable")] = np.arange(row_count)
+    result = {}
+    for name, (rows, values) in columns.items():
+        order = np.argsort(place[rows])
+        result[name] = Column(place[rows][order], values[order])
+    return result
+
+
+def _place_by_time(columns: dict[str, Column]) -> Iterator[str]:
+    """Remove the steps of tags with a counter of their own, such as FID by epoch where losses are by iteration.
+
+    The rows then get the step of the rows before them. Yields a note on each such tag.
+    """
+    rows, steps = columns[STEP]
+    tags = [name for name in columns if name not in (STEP, TIME)]
+    if not len(rows):
+        return
+    top = {tag: steps[np.searchsorted(rows, columns[tag].rows)].max() for tag in tags}
+    main = max(tags, key=lambda tag: (top[tag], len(columns[tag].rows)))
+    main_rows = columns[main].rows
+    foreign = np.zeros(len(rows), bool)
+    for tag in tags:
+        own = columns[tag].rows
+        last = np.searchsorted(main_rows, own, "right") - 1
+        own_steps = steps[np.searchsorted(rows, own)]
+        main_steps = np.where(last >= 0, steps[np.searchsorted(rows, main_rows[np.maximum(last, 0)])], 0)
+        counted = own_steps > 0
+        if counted.any() and np.median(main_steps[counted] / own_steps[counted]) > OWN_COUNTER:
+            foreign[np.searchsorted(rows, own)] = True
+            yield (
+                f"{printable(tag)} is counted to {own_steps.max():,.0f} where {printable(main)} is counted to "
+                f"{top[main]:,.0f}: it is placed by its time."
+            )
+    foreign[np.searchsorted(rows, main_rows)] = False
+    if foreign.any():
+        columns[STEP] = Column(rows[~foreign], steps[~foreign])
 
 
 def is_event_file(content: bytes) -> bool:
