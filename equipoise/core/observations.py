@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 
 from equipoise.core.knobs import Knobs
 
-Verdict = Literal["healthy", "unhealthy", "diverged"]
+Verdict = Literal["healthy", "unhealthy", "diverged", "unknown"]
+"""`unknown`: no serious finding, but no evidence of health either."""
 Better = Literal["lower", "higher"]
 """Which direction of a metric is better."""
 
@@ -120,16 +121,23 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """All findings of one reading, and the verdict that follows from them."""
+    """All findings of one reading, and the verdict that follows from them.
+
+    `missing`: the evidence that is missing to call the run healthy, and what to log or wait for; "" if none is.
+    """
 
     findings: tuple[Finding, ...] = ()
+    missing: str = ""
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict: `diverged` if a finding is a divergence, `unhealthy` if a finding is serious, else `healthy`."""
+        """The verdict: `diverged` if a finding is a divergence, else `unhealthy` if a finding is serious, else `unknown`
+        if evidence is missing, else `healthy`."""
         if any(finding.symptom == "divergence" for finding in self.findings):
             return "diverged"
-        return "unhealthy" if any(finding.severity >= SERIOUS for finding in self.findings) else "healthy"
+        if any(finding.severity >= SERIOUS for finding in self.findings):
+            return "unhealthy"
+        return "unknown" if self.missing else "healthy"
 
 
 @dataclass(frozen=True, slots=True)

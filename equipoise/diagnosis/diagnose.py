@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from equipoise.core.observations import Finding, Health, SignalReading, Signals, Verdict
+from equipoise.diagnosis.exclusions import reconcile
 from equipoise.diagnosis.history import MetricPoint, SignalHistory, append_reading
 from equipoise.diagnosis.symptoms import SYMPTOMS
 from equipoise.diagnosis.symptoms.data import DATA_OUT_OF_RANGE
@@ -37,8 +38,9 @@ def diagnose(history: SignalHistory, step: int, progress: float, signals: Signal
             since = history.since.get(symptom.id, step) if detection.since is None else detection.since
             finding = Finding(symptom.id, detection.severity, detection.evidence, since, detection.confidence)
             findings.append(finding)
-    history = dataclasses.replace(history, since={finding.symptom: finding.since for finding in findings})
-    return Health(tuple(findings)), history
+    remaining = reconcile(findings)
+    history = dataclasses.replace(history, since={finding.symptom: finding.since for finding in remaining})
+    return Health(remaining), history
 
 
 @dataclass(frozen=True, slots=True)

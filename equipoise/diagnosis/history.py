@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from equipoise.core.observations import Signals
+from equipoise.diagnosis.metric_range import is_possible
 
 RECENT = 64
 """Number of latest readings that are stored unchanged."""
@@ -28,28 +29,19 @@ EARLY = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class CollapseCriteria:
-    """Thresholds of the symptom `collapse`, selected on 25 published training logs by leave-one-run-out.
+class WinCriteria:
+    """When the discriminator counts as having won by its losses.
 
-    See benchmarks/field_logs.md. The discriminator counts as having won by its losses while its loss is at most
-    `loss_d_share` of its highest level and the generator's loss is at least `loss_g_rise` (a share) above its lowest
-    level. Without any metric, having won for `won_share` of the run so far is a collapse.
-
-    The other four are ratios value / best of a metric (1 is as good as the best so far): `ratio` suffices by itself,
-    `ratio_twice` at two measurements in a row, `ratio_won` while the discriminator has won, and `ratio_won_long` once
-    it has won for `won_share` of the run so far.
+    Its loss is at most `loss_d_share` of its highest level, and the generator's loss is at least `loss_g_rise` (a
+    share) above its lowest level. A fifth is far outside the noise of a level, which is a median over a tenth of the
+    run. benchmarks/field_logs.md shows how little the result depends on the two numbers.
     """
 
     loss_d_share: float = 0.2
     loss_g_rise: float = 0.3
-    won_share: float = 0.5
-    ratio: float = 1.5
-    ratio_twice: float = 1.25
-    ratio_won: float = 1.15
-    ratio_won_long: float = 1.05
 
 
-COLLAPSE_CRITERIA = CollapseCriteria()
+WIN_CRITERIA = WinCriteria()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +69,9 @@ class MetricPoint:
 class MetricRecord:
     """The values of one metric in a run: the latest MEASUREMENTS values, the number of all, the first and the best.
 
-    `better` is "lower" or "higher"; `age` is the age of the last value in images, as of the last reading.
+    `better` is "lower" or "higher"; `age` is the age of the last value in images, as of the last reading. `best` is nan
+    as long as there was no possible value. `repeats`: number of readings since the last value that measured exactly the
+    same value again, or carried it forward.
     """
 
     better: str
@@ -86,13 +80,14 @@ class MetricRecord:
     first: MetricPoint
     best: MetricPoint
     age: int
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LossLevels:
     """Current levels of both losses (medians over the last tenth of the run so far) and their extremes so far.
 
-    `discriminator_won_since`: the step since which the discriminator has won by its losses (see CollapseCriteria).
+    `discriminator_won_since`: the step since which the discriminator has won by its losses (see WinCriteria).
     None if it has not won, or if that is undefined because a loss was negative at some time.
     """
 
@@ -110,7 +105,8 @@ class SignalHistory:
 
     `spans`: means of `width` readings each, over the whole run; `filling`: the readings of the next, incomplete span.
     `since`: for each current symptom, the step since which every reading has detected it. `reals`: statistics of the
-    first reals of the run, if their range is unusual: `low`, `high`, `mean`, `deviation`.
+    first reals of the run, if their range is unusual: `low`, `high`, `mean`, `deviation`, and of the fakes of a custom
+    loop `fake_low`, `fake_high`; empty if it is usual, None if it is unknown.
     """
 
     recent: tuple[SignalPoint, ...] = ()
@@ -120,7 +116,7 @@ class SignalHistory:
     metrics: Mapping[str, MetricRecord] = field(default_factory=dict)
     levels: LossLevels = LossLevels()
     since: Mapping[str, int] = field(default_factory=dict)
-    reals: Mapping[str, float] = field(default_factory=dict)
+    reals: Mapping[str, float] | None = None
 
     @property
     def step(self) -> int:
@@ -175,7 +171,7 @@ def append_reading(
     step: int,
     progress: float,
     signals: Signals,
-    criteria: CollapseCriteria = COLLAPSE_CRITERIA,
+    criteria: WinCriteria = WIN_CRITERIA,
 ) -> SignalHistory:
     """Return the history extended by one reading. `step` increases from reading to reading; `progress` is in [0, 1]."""
     point = SignalPoint(step, progress, finite_signals(signals))
@@ -201,12 +197,11 @@ def finite_signals(signals: Signals) -> dict[str, float]:
     return {name: float(value) for name, value in values if isinstance(value, int | float) and math.isfinite(value)}
 
 
-def _update_levels(
-    levels: LossLevels, spans: Sequence[SignalPoint], step: int, criteria: CollapseCriteria
-) -> LossLevels:
+def _update_levels(levels: LossLevels, spans: Sequence[SignalPoint], step: int, criteria: WinCriteria) -> LossLevels:
     """Return the levels after one more reading; None with fewer than LEVEL_LEAST spans."""
     last = spans[-max(LEVEL_LEAST, round(LEVEL_SHARE * len(spans))) :]
-    d, g = ([point.values[name] for point in last if name in point.values] for name in ("loss_d", "loss_g"))
+    names = "loss_d", generator_loss_name(last)
+    d, g = ([point.values[name] for point in last if name in point.values] for name in names)
     if min(len(d), len(g)) < LEVEL_LEAST:
         return dataclasses.replace(levels, loss_d=None, loss_g=None, discriminator_won_since=None)
     now = LossLevels(
@@ -222,7 +217,12 @@ def _update_levels(
     )
 
 
-def has_discriminator_won(levels: LossLevels, criteria: CollapseCriteria = COLLAPSE_CRITERIA) -> bool:
+def generator_loss_name(points: Sequence[SignalPoint]) -> str:
+    """Return the signal with the generator's adversarial loss: without reconstruction terms, if a log has it."""
+    return "adversarial_g" if any("adversarial_g" in point.values for point in points) else "loss_g"
+
+
+def has_discriminator_won(levels: LossLevels, criteria: WinCriteria = WIN_CRITERIA) -> bool:
     """Return whether the discriminator has won by the losses.
 
     loss_d ≤ loss_d_share · max(loss_d)  and  loss_g − min(loss_g) ≥ loss_g_rise · |min(loss_g)|
@@ -256,13 +256,19 @@ def _updated_metrics(
     """
     for name, reading in signals.metrics.items():
         old, new = earlier.get(name), MetricPoint(step, reading.value)
+        is_possible_value = is_possible(name, new.value)
         if old is None:
-            yield name, MetricRecord(reading.better, (new,), 1, new, new, reading.age)
-        elif reading.age >= old.age and reading.value == old.values[-1].value:
-            yield name, dataclasses.replace(old, age=reading.age)
+            best = new if is_possible_value else MetricPoint(step, math.nan)
+            yield name, MetricRecord(reading.better, (new,), 1, new, best, reading.age)
+        elif reading.age >= old.age and _is_same(reading.value, old.values[-1].value):
+            yield name, dataclasses.replace(old, age=reading.age, repeats=old.repeats + (reading.age == 0))
         else:
             sign = 1 if reading.better == "lower" else -1
-            is_best = math.isfinite(new.value) and not sign * new.value >= sign * old.best.value
+            is_best = is_possible_value and not sign * new.value >= sign * old.best.value
             values = (*old.values[-MEASUREMENTS + 1 :], new)
             best = new if is_best else old.best
             yield name, MetricRecord(reading.better, values, old.count + 1, old.first, best, reading.age)
+
+
+def _is_same(first: float, second: float) -> bool:
+    return first == second or (math.isnan(first) and math.isnan(second))

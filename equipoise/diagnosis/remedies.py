@@ -161,6 +161,16 @@ def prescribe(
     return remedy, _record(state, remedy, step)
 
 
+def is_restorable(health: Health) -> bool:
+    """Return whether the weights of a reading may be restored later: it has no serious finding that repair acts on.
+
+    What repair does not act on, such as data out of range, is true of every checkpoint of the run.
+    """
+    return not any(
+        finding.severity >= SERIOUS and repair_of(finding.symptom) is not None for finding in health.findings
+    )
+
+
 def apply_overrides(state: RepairState, target: Knobs, step: int) -> Knobs:
     """Return the effective knobs at `step`: the controller's target with all unexpired overrides applied.
 

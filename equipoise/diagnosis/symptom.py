@@ -94,6 +94,8 @@ class Symptom:
     quantity in it. `source`: literature and experiments behind the test and its thresholds. `advice`: what to change
     with the knobs of this package. `loop_advice`: changes of a plain PyTorch loop, those that cost least and
     help most first (equipoise.diagnosis.code_changes). `repair`: None if repair never acts on it.
+    `excludes`: ids of symptoms that cannot be present at the same time; of two findings that exclude each other the
+    stronger one stays. It is enough if one of the two symptoms names the other.
     """
 
     id: str
@@ -107,3 +109,4 @@ class Symptom:
     loop_advice: tuple[CodeChange, ...]
     scales: Mapping[str, SeverityScale] = field(default_factory=dict)
     repair: Repair | None = None
+    excludes: tuple[str, ...] = ()

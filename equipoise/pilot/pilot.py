@@ -21,7 +21,7 @@ from equipoise.core.controller import AnyController
 from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.model import Model, StepRecord
 from equipoise.core.observations import Observation, Override, Remedy
-from equipoise.diagnosis.remedies import RepairSettings
+from equipoise.diagnosis.remedies import RepairSettings, is_restorable
 from equipoise.diagnosis.signals import SignalWindow, accumulate
 from equipoise.pilot import optimizers as torch_optimizers
 from equipoise.pilot.conflicts import LearningRateConflicts
@@ -226,6 +226,13 @@ class Pilot:
         """Record that weights of `lost_steps` ago were loaded: measurements since then no longer count."""
         self._state, self._window = after_rollback(self._state, lost_steps), SignalWindow()
 
+    def record_range(self, reals: Mapping[str, float]) -> None:
+        """Record the range of the first reals, as of describe_range: empty if it is usual.
+
+        Without it, the range follows from the `real` and `fake` that :meth:`observe` is given.
+        """
+        self._state = replace(self._state, history=replace(self._state.history, reals=dict(reals)))
+
     def record_metric(
         self, metric: str, value: float, images: int, better: Literal["lower", "higher"] = "lower"
     ) -> None:
@@ -274,14 +281,14 @@ class Pilot:
         self._conflicts.record_rates()
 
     def _save_or_restore(self, observation: Observation, remedy: Remedy | None) -> int | None:
-        """Save a healthy custom loop, roll back an unhealthy one; return the step of the rollback, or None.
+        """Save a custom loop without serious findings, roll back an unhealthy one; return the step of the rollback.
 
         Learning rates and betas keep their current values, even if `restore` of the loop changes them.
         """
         if self._snapshots is None:
             return None
         if remedy is None or not remedy.restore:
-            if observation.health.verdict == "healthy":
+            if is_restorable(observation.health):
                 self._snapshots.save(observation.step)
             return None
         settings = torch_optimizers.settings(self.optimizers)

@@ -17,6 +17,7 @@ from equipoise.diagnosis.diagnose import diagnose
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.remedies import RepairContext, RepairSettings, apply_overrides, prescribe
 from equipoise.diagnosis.signals import SignalWindow, compute_signals
+from equipoise.diagnosis.symptoms.data import follow_range
 from equipoise.pilot.state import PilotState, controller_name
 
 IdealLoss = Callable[[Any], float]
@@ -104,7 +105,8 @@ def pilot_step(settings: PilotSettings, state: PilotState, inputs: PilotInput) -
     step, progress = inputs.step, settings.progress(inputs.step)
     ideal = settings.ideal(state.knobs) if settings.ideal else None
     statistics = compute_signals(inputs.window, _metric_readings(state, inputs.images), ideal)
-    health, history = diagnose(state.history, step, progress, statistics.signals)
+    reals = follow_range(state.history.reals, inputs.window.real, inputs.window.fake)
+    health, history = diagnose(replace(state.history, reals=reals), step, progress, statistics.signals)
     observation = Observation(step, progress, statistics.signals, health, state.target, settings.turnable)
     state, changes, reward = decide(settings, replace(state, history=history), observation)
     remedy = None
@@ -152,7 +154,7 @@ def after_rollback(state: PilotState, lost_steps: int) -> PilotState:
     The state of the controller, the clock and the budget of remedies do not change.
     """
     repair = replace(state.repair, lost_steps=state.repair.lost_steps + lost_steps)
-    return replace(state, repair=repair, history=SignalHistory(), metrics={})
+    return replace(state, repair=repair, history=SignalHistory(reals=state.history.reals), metrics={})
 
 
 def _set_knobs(

@@ -33,6 +33,14 @@ RANK_ERROR = 0.051
 USUAL_UPDATE = 1e-3
 """Typical |change| / |weights| of a network that learns well (Karpathy, CS231n notes, Neural Networks 3)."""
 HATS = 5
+TRAINED_SYMPTOMS = frozenset(
+    (
+        *("divergence", "discriminator_overpowering", "vanishing_generator_gradient", "collapse", "mode_collapse"),
+        *("mode_dropping", "discriminator_overfitting", "memorisation", "discriminator_forgetting"),
+        *("dead_discriminator", "oscillation", "plateau", "equilibrium"),
+    )
+)
+"""The symptoms whose severity is a feature: those that the shipped policies were trained with."""
 
 
 class RunningStatistics(NamedTuple):
@@ -177,7 +185,10 @@ def _residual_quantities(observation: Observation) -> dict[str, float | None]:
         "diversity": _log(signals.diversity),
         "coverage": signals.coverage,
         "copying": signals.copying,
-        "severity": max((finding.severity for finding in observation.health.findings), default=0.0),
+        "severity": max(
+            (finding.severity for finding in observation.health.findings if finding.symptom in TRAINED_SYMPTOMS),
+            default=0.0,
+        ),
     }
 
 

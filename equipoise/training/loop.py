@@ -20,6 +20,7 @@ from equipoise.core.events import (
 )
 from equipoise.core.metric import Metric
 from equipoise.core.observations import Remedy, Verdict
+from equipoise.diagnosis.remedies import is_restorable
 from equipoise.pilot.pilot import Pilot
 from equipoise.pilot.step import Decision, KnobChange
 from equipoise.training import checkpoint, outputs
@@ -53,9 +54,10 @@ class Training:
     """One run in memory: everything that the loop needs.
 
     `layout`: of the sample grid. `transferred`: share of each network's weights that come from another run, in [0, 1].
-    `verdict`: verdict of the last reading, updated after a rollback. `pending`: whether the evaluation that was due
-    after the last step was aborted, so that it is the first thing to do when the run is resumed. `notes`: information
-    for the user about the settings of this run.
+    `verdict`: verdict of the last reading, updated after a rollback. `restorable`: whether repair may restore the
+    weights of this time later. `pending`: whether the evaluation that was due after the last step was aborted, so that
+    it is the first thing to do when the run is resumed. `notes`: information for the user about the settings of this
+    run.
     """
 
     state: TrainingState
@@ -66,7 +68,8 @@ class Training:
     evaluation: MetricEvaluation | None = None
     best: BestValue = field(default_factory=BestValue)
     transferred: Mapping[str, float] = field(default_factory=dict)
-    verdict: Verdict = "healthy"
+    verdict: Verdict = "unknown"
+    restorable: bool = True
     rollback_points: RollbackPoints = field(default_factory=RollbackPoints)
     layout: SampleLayout = field(default_factory=SampleLayout)
     pending: bool = False
@@ -91,6 +94,7 @@ def train(training: Training) -> Iterator[Event]:
             record = outputs.add_probe(training, record)
         if decision := pilot.observe(record):
             training.verdict = decision.observation.health.verdict
+            training.restorable = is_restorable(decision.observation.health)
             yield _sensed_event(state, decision)
             yield from _turned_events(training, decision.changes)
             if decision.remedy:
@@ -121,6 +125,8 @@ def _first_events(training: Training) -> Iterator[Event]:
     if state.step:
         yield Resumed(state.step, state.images)
         return
+    reals = outputs.unusual_range(training.streams.train)
+    pilot.record_range(reals)
     yield Started(
         0,
         0,
@@ -136,7 +142,7 @@ def _first_events(training: Training) -> Iterator[Event]:
         turnable=tuple(sorted(pilot.turnable)),
         adversarial_start=state.model.adversarial_start,
         notes=training.notes,
-        reals=outputs.unusual_range(training.streams.train),
+        reals=reals,
     )
     yield from _turned_events(training, pilot.initial_changes)
     if plan.sample_every:
@@ -165,7 +171,7 @@ def _due_outputs(training: Training, reason: FinishReason | None) -> Iterator[Ev
     is_due = plan.save_every and (is_last or step % plan.save_every == 0)
     is_regular = bool(is_due or reason is not None or training.pending)
     if plan.checkpoints and plan.save_every and (is_regular or (plan.keep_best and training.best.step == step)):
-        if training.verdict == "healthy" and is_due and not training.pending:
+        if training.restorable and is_due and not training.pending:
             training.rollback_points.steps.append(step)
         yield save(training, plan.checkpoints, extra=not is_regular)
 
@@ -230,6 +236,7 @@ def save(training: Training, folder: Path, *, extra: bool = False) -> Saved:
         "extra_step": best.extra,
         "healthy_steps": steps,
         "verdict": training.verdict,
+        "restorable": training.restorable,
         "pending": training.pending,
     }
     path = checkpoint.write(folder, checkpoint.Checkpoint(state.step, tensors, values))
@@ -253,4 +260,5 @@ def restore(training: Training, path: Path) -> None:
     training.best.extra = loaded.values.get("extra_step")
     training.rollback_points.steps = loaded.values["healthy_steps"]
     training.verdict = loaded.values.get("verdict", "healthy")
+    training.restorable = loaded.values.get("restorable", training.verdict == "healthy")
     training.pending = loaded.values.get("pending", False)

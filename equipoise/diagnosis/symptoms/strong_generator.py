@@ -150,6 +150,7 @@ GENERATOR_OVERPOWERING = Symptom(
         "D(G(z)) − D(x)": INVERTED,
         "D(G(z)) without losses": ACCEPTED,
     },
+    excludes=("discriminator_overpowering", "vanishing_generator_gradient", "equilibrium"),
     source="the loss at chance is the largest of a discriminator that is any better than a constant (Goodfellow 2014, "
     "theorem 1)",
     advice="multiply lr_d by two, reduce lr_g to a half, set discriminator_steps to 2; check that the labels of reals "

@@ -115,6 +115,7 @@ DEAD = Symptom(
     order=100,
     detect=detect_dead,
     reads=("rank_train_fake", "coverage", "diversity", "probability_real", "probability_fake", "loss_d"),
+    excludes=("discriminator_overpowering",),
     meaning="the discriminator distinguishes reals from fakes no better than chance although they differ, so the "
     "generator gets no useful gradient",
     test="|mean of `rank_train_fake` over twenty readings| < 0.05 although coverage < 0.1 or diversity < 0.3 "
@@ -144,6 +145,7 @@ EQUILIBRIUM = Symptom(
     order=130,
     detect=detect_equilibrium,
     reads=("rank_train_fake", "coverage", "diversity", "probability_real", "probability_fake", "loss_d"),
+    excludes=("dead_discriminator", "discriminator_overpowering", "vanishing_generator_gradient"),
     meaning="the discriminator no longer distinguishes reals from fakes; this is not a problem",
     test="over the last tenth of the run, the mean of `rank_train_fake` and the change of its least-squares line are "
     "both within ±0.1, and the discriminator is not dead (severity 0)",
