@@ -61,6 +61,9 @@ Rule = Callable[[Mapping[str, float], Onset], str]
 
 def _data_out_of_range(evidence: Mapping[str, float], onset: Onset) -> str:
     low, high = evidence.get("real_low", 0.0), evidence.get("real_high", 0.0)
+    if "fake_low" in evidence and "fake_high" in evidence:
+        fake = f"{evidence['fake_low']:.3g} to {evidence['fake_high']:.3g}"
+        return f"the reals go from {low:.3g} to {high:.3g}, the samples only from {fake}"
     if max(abs(low), abs(high)) > 1.1:
         return f"the reals go from {low:.3g} to {high:.3g}, but the generator's last layer gives only -1 to 1"
     return (
@@ -158,6 +161,8 @@ def _mode_dropping(evidence: Mapping[str, float], onset: Onset) -> str:
 
 
 def _overfitting(evidence: Mapping[str, float], onset: Onset) -> str:
+    if evidence.get("augment_p", 0.0) > 0.6:
+        return "few data for the capacity of the discriminator: the augmentation is at its limit and does not suffice"
     return "few data for the capacity of the discriminator, and too little augmentation"
 
 
@@ -188,6 +193,69 @@ def _dead(evidence: Mapping[str, float], onset: Onset) -> str:
     return "no gradient reaches its weights, or its learning rate is too low; the norms of its gradients would tell"
 
 
+def _generator_overpowering(evidence: Mapping[str, float], onset: Onset) -> str:
+    fake, real = evidence.get("probability_fake", 0.0), evidence.get("probability_real", 1.0)
+    if fake > real or evidence.get("accuracy_d", 1.0) < 0.5:
+        return (
+            "a discriminator that learns is never worse than a guess: the labels of reals and fakes are swapped, or "
+            "the generator's update moves the discriminator's weights, too"
+        )
+    loss = _loss_of(evidence, "_d")
+    ratio = f"{loss} is {evidence[loss] / evidence['at_chance']:.2g} times its value at chance: " if loss else ""
+    return (
+        f"{ratio}the generator's update moves the discriminator's weights, too, or the discriminator learns too "
+        "slowly; the log cannot tell which, the norms of its gradients would"
+    )
+
+
+def _saturated_loss(evidence: Mapping[str, float], onset: Onset) -> str:
+    loss = _loss_of(evidence, "")
+    if not loss:
+        return ""
+    probability = evidence.get("clipped_probability")
+    if probability:
+        clip = next((text for value, text in CLIP_SOURCES if 0.5 < probability / value < 2), "a clip of the logarithm")
+        return f"{loss} = {evidence[loss]:.5g} is -log({probability:.1g}), {clip}, where the gradient is exactly 0"
+    share = f" for {evidence['constant_for']:.0%} of the readings" if "constant_for" in evidence else ""
+    return (
+        f"{loss} = {evidence[loss]:.5g}{share}: an output that no longer depends on the weights (saturated units, "
+        "weights at their clip), or an optimizer that changes nothing; the log cannot tell which"
+    )
+
+
+def _loss_of(evidence: Mapping[str, float], ending: str) -> str:
+    """Return the name of a loss in the evidence, "" without one."""
+    losses = (name for name in evidence if name.startswith(("loss_", "adversarial_")) and "_at_" not in name)
+    return next((name for name in losses if name.endswith(ending)), "")
+
+
+def _never_learned(evidence: Mapping[str, float], onset: Onset) -> str:
+    if "at_chance" in evidence:
+        return (
+            "both losses have had their value at chance since the start: no update reaches the weights (a detached "
+            "tensor, an optimizer of other parameters, no call of step), or the learning rates are much too low"
+        )
+    return (
+        "the quality is that of the first samples: updates that do not reach the generator's weights, a much too low "
+        "or too high learning rate, or a metric that gets other images than these samples; the log cannot tell which"
+    )
+
+
+def _broken_metric(evidence: Mapping[str, float], onset: Onset) -> str:
+    return (
+        "the computation of the metric, not the training: too few images for its features (fewer than 2,048 for "
+        "the FID), images in a wrong range, or nan in the images"
+    )
+
+
+CLIP_SOURCES = (
+    (1e-7, "the clip of Keras"),
+    (3.8e-44, "the clip of torch.nn.BCELoss at 100"),
+    (1e-12, "the clip of pix2pix-tensorflow"),
+    (1e-8, "an epsilon of 1e-8 within the logarithm"),
+    (6e-8, "the last bit of a float32 next to 1"),
+)
+"""Probabilities at which programs clip, and which ones do."""
 _RULES: Mapping[str, Rule] = {
     "data_out_of_range": _data_out_of_range,
     "divergence": _divergence,
@@ -201,5 +269,9 @@ _RULES: Mapping[str, Rule] = {
     "memorisation": _memorisation,
     "discriminator_forgetting": _forgetting,
     "oscillation": _oscillation,
+    "generator_overpowering": _generator_overpowering,
+    "saturated_loss": _saturated_loss,
+    "never_learned": _never_learned,
+    "broken_metric": _broken_metric,
     "dead_discriminator": _dead,
 }

@@ -13,12 +13,14 @@ from equipoise.core.printing import format_count
 from equipoise.diagnosis.causes import likely_cause
 from equipoise.diagnosis.code_changes import KEEP_BEST
 from equipoise.diagnosis.diagnose import RunDiagnosis, SymptomEpisode
+from equipoise.diagnosis.history import MetricPoint
 from equipoise.diagnosis.symptom import CodeChange
 from equipoise.diagnosis.symptoms import SYMPTOMS
 
 VERDICTS = ("diverged", "unhealthy", "unknown", "healthy")
 """Verdicts from the worst to the best."""
-FIRST_CAUSES = ("data_out_of_range", "divergence")
+DIVERGENCE = "divergence"
+FIRST_CAUSES = ("data_out_of_range", DIVERGENCE)
 """Symptoms that may be the cause of all others."""
 
 
@@ -131,12 +133,14 @@ def describe_verdict(entry: LogDiagnosis) -> str:
     result = entry.diagnosis
     if result.missing:
         return result.missing
-    serious = [e for e in by_importance(result.episodes) if e.until is None and e.finding.severity >= SERIOUS]
-    if serious:
-        return f"{serious[0].finding.symptom} {describe_period(serious[0], entry.unit)}"
-    ended = [episode for episode in by_importance(result.episodes) if episode.finding.severity >= SERIOUS]
-    if ended:
-        return f"{ended[0].finding.symptom} {describe_period(ended[0], entry.unit)}, recovered since"
+    serious = [episode for episode in by_importance(result.episodes) if episode.finding.severity >= SERIOUS]
+    lasting = [episode for episode in serious if episode.until is None]
+    decisive = [
+        episode for episode in serious if result.verdict == "diverged" and episode.finding.symptom == DIVERGENCE
+    ]
+    for episode in (*decisive, *lasting, *serious):
+        recovered = "" if episode.until is None or decisive else ", recovered since"
+        return f"{episode.finding.symptom} {describe_period(episode, entry.unit)}{recovered}"
     return ""
 
 
@@ -167,9 +171,9 @@ def describe_cause(entry: LogDiagnosis, episode: SymptomEpisode) -> str:
 
 
 def describe_best(entry: LogDiagnosis) -> list[str]:
-    """Return a sentence on the best value of each metric, without a full stop."""
+    """Return the best value of each metric: "best fid: 27.4 at step 40,000"."""
     return [
-        f"the best {name} was {format_value(point.value)} at {entry.unit} {point.step:,}"
+        f"best {name}: {format_value(point.value)} at {entry.unit} {point.step:,}"
         for name, point in entry.diagnosis.best.items()
     ]
 
@@ -179,14 +183,21 @@ def recommended_changes(entry: LogDiagnosis, episode: SymptomEpisode) -> tuple[C
     changes = SYMPTOMS[episode.finding.symptom].loop_advice
     if KEEP_BEST not in changes or not entry.diagnosis.best:
         return changes
-    best = ", ".join(describe_best(entry))
-    steps = {point.step for point in entry.diagnosis.best.values()}
-    file = f"checkpoint_{min(steps)}.pt"
+    name, best = _decisive_best(entry, episode)
     load = CodeChange(
-        f"{best[0].upper()}{best[1:]}: load the checkpoint nearest to it, and go on from there with a change",
-        f'checkpoint = torch.load("{file}", weights_only=True)\ng.load_state_dict(checkpoint["g"])',
+        f"Use the checkpoint nearest to {entry.unit} {best.step:,}, where {name} was best "
+        f"({format_value(best.value)}), and go on from there with one of the other changes",
+        f'checkpoint = torch.load("checkpoint_{best.step}.pt", weights_only=True)  # the name that yours has\n'
+        'g.load_state_dict(checkpoint["g"])\nd.load_state_dict(checkpoint["d"])',
     )
     return tuple(load if change is KEEP_BEST else change for change in changes)
+
+
+def _decisive_best(entry: LogDiagnosis, episode: SymptomEpisode) -> tuple[str, MetricPoint]:
+    """Return the metric that the evidence of an episode is about, or else the first one, and its best measurement."""
+    best = entry.diagnosis.best
+    name = next((name for name in best if name in episode.finding.evidence), next(iter(best)))
+    return name, best[name]
 
 
 def describe_reading(entry: LogDiagnosis) -> str:

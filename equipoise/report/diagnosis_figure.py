@@ -3,6 +3,7 @@
 It knows no symptoms and reads no logs: it draws the numbers and names that it is given.
 """
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from equipoise.report.figure_panels import draw_curves, scale_for_outliers
+from equipoise.report.figure_panels import DrawFunction, draw_curves, scale_for_outliers
 from equipoise.report.formatting import format_number, one_line, symptom_words
 from equipoise.report.plot_style import (
     BLUE,
@@ -140,9 +141,11 @@ def _draw_game(figure: "Figure", game: GameCurves, top: float, note: str) -> Non
     figure.text(0.012, (top - 0.37) / height, subtitle, va="top", fontsize=8.5, color=GREY)
     top -= HEADER
     all_axes = []
-    for panel in (*game.panels, *game.metrics[:MOST_METRICS]):
+    drawings: list[DrawFunction] = [functools.partial(_draw_panel, panel=panel, game=game) for panel in game.panels]
+    drawings += [functools.partial(_draw_metric, panel=panel, game=game) for panel in game.metrics[:MOST_METRICS]]
+    for draw in drawings:
         axes = _add_axes(figure, top, PANEL)
-        _draw_panel(axes, panel, game) if isinstance(panel, CurvePanel) else _draw_metric(axes, panel, game)
+        draw(axes)
         all_axes.append(axes)
         top -= PANEL
     colours = dict(zip(dict.fromkeys(span.name for span in game.spans), itertools.cycle(SPAN_COLOURS), strict=False))
@@ -195,7 +198,8 @@ def _draw_metric(axes: "Axes", panel: MetricPanel, game: GameCurves) -> None:
         label = f"best {format_number(value)} at {game.unit} {step:,.0f}"
         axes.axvline(step, color=RED, linewidth=0.8, linestyle=(0, (2, 2)))
         axes.plot([step], [value], "*", color=RED, markersize=11, label=label, linestyle="", zorder=5, clip_on=False)
-    _scale(axes, f"{name} ({panel.better} is better)", [reduced.low, reduced.high])
+    _scale(axes, f"{panel.better} is better", [reduced.low, reduced.high])
+    panel_legend(axes)
     if gaps := [step for step, value in zip(panel.steps, panel.values, strict=True) if not abs(value) <= LARGEST]:
         _mark(axes, gaps, "not finite")
 
@@ -210,7 +214,8 @@ def _scale(axes: "Axes", label: str, arrays: Sequence[CurveValues]) -> None:
     """Set up a value axis that shows most of the values: linear, logarithmic, or both."""
     values = np.concatenate([array[np.isfinite(array)] for array in arrays])
     if not values.size:
-        value_axis(axes, label)
+        axes.set_ylabel("no finite value")
+        axes.set_yticks([])
         return
     low = float(values.min())
     if low > 0 and float(values.max()) > 10**DECADES * low:
@@ -275,12 +280,13 @@ def _draw_strip(axes: "Axes", game: GameCurves, colours: Mapping[str, str]) -> N
 
 def _step_axis(axes: "Axes", game: GameCurves, *, labels: bool) -> None:
     """Set up the horizontal axis in the unit of the log."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
     first, last = game.steps
     margin = 0.012 * (last - first) or 0.5
     axes.set_xlim(first - margin, last + margin)
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+    ticks = MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]) if last > first else FixedLocator([first])
+    axes.xaxis.set_major_locator(ticks)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: format_steps(x)))
     axes.tick_params(labelbottom=labels)
     if labels:

@@ -6,6 +6,7 @@ import numpy as np
 
 from equipoise.cli.commands._log_diagnosis import DiagnosedGame
 from equipoise.core.observations import SignalReading
+from equipoise.core.printing import format_count
 from equipoise.diagnosis.rendering import by_importance, describe_verdict
 from equipoise.report.diagnosis_figure import CurvePanel, FindingSpan, GameCurves, Limits, MetricPanel
 from equipoise.report.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
@@ -71,7 +72,7 @@ def game_curves(game: DiagnosedGame) -> GameCurves:
     ]
     return GameCurves(
         title=f"{name}{f', game {entry.game}' if entry.game else ''}: {result.verdict}",
-        subtitle=" · ".join(part for part in (entry.form, f"{result.readings:,} readings", reason) if part),
+        subtitle=" · ".join(part for part in (entry.form, format_count(result.readings, "reading"), reason) if part),
         unit=entry.unit,
         steps=(first, last),
         panels=[panel for panel in (_panel(readings, *row) for row in PANELS) if panel.curves],

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from equipoise.core.observations import SignalReading
 from equipoise.diagnosis import diagnose, readers
+from equipoise.diagnosis.history import MetricPoint
 from equipoise.diagnosis.log_columns import ReadOptions
 from equipoise.diagnosis.rendering import LogDiagnosis
 from equipoise.diagnosis.training_log import TrainingLog, compute_readings
@@ -52,10 +55,11 @@ def _diagnose_log(log: TrainingLog, path_text: str) -> DiagnosedGame:
     """Diagnose one game of a log."""
     readings = list(compute_readings(log))
     columns = {"signals": tuple(log.signals), "metrics": tuple(log.metrics), "not used": tuple(log.ignored)}
+    result = diagnose.diagnose_run(readings)
     entry = LogDiagnosis(
         log=path_text,
         form=log.log_format,
-        diagnosis=diagnose.diagnose_run(readings),
+        diagnosis=dataclasses.replace(result, best=_exact_steps(log, result.best)),
         unit=log.unit,
         game=log.game,
         columns=columns,
@@ -65,6 +69,17 @@ def _diagnose_log(log: TrainingLog, path_text: str) -> DiagnosedGame:
         length=log.total or 0,
     )
     return DiagnosedGame(entry, readings)
+
+
+def _exact_steps(log: TrainingLog, best: Mapping[str, MetricPoint]) -> dict[str, MetricPoint]:
+    """Return the best measurements with the steps at which the log has them; a reading may be some rows later."""
+    result = dict(best)
+    for name, point in best.items():
+        if name in log.metrics:
+            series = log.metrics[name].series
+            rows = np.flatnonzero(series.values == point.value)
+            result[name] = MetricPoint(int(series.steps[rows[0]]), point.value) if len(rows) else point
+    return result
 
 
 def _has_content(path: Path) -> bool:
