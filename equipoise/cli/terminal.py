@@ -271,7 +271,8 @@ def _remedy_text(event: Remedied) -> str:
 def _finished_text(event: Finished) -> str:
     """Format the end of a run: "finished: 150 steps in 12 s; healthy"."""
     amount = f"{event.step} steps in {format_duration(event.seconds)}"
+    verdict = "health unknown" if event.verdict == "unknown" else event.verdict
     if event.reason in ("interrupted", "diverged"):
-        return f"{event.reason}: {amount}; {event.verdict}"
+        return f"{event.reason}: {amount}; {verdict}"
     reason = "" if event.reason == "steps" else f" ({FINISH_REASONS.get(event.reason, event.reason)})"
-    return f"finished: {amount}{reason}; {event.verdict}"
+    return f"finished: {amount}{reason}; {verdict}"

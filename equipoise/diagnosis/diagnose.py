@@ -5,12 +5,12 @@
         health, history = diagnose(history, step, progress, signals)
 
 A symptom whose signals are missing is not detected. Each reading is diagnosed only from the past, so a live run and its
-log give the same findings up to the first rollback, where a live run starts a new history.
+log give the same findings. At a rollback a new history starts.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -79,16 +79,22 @@ def sort_readings(readings: Iterable[SignalReading]) -> tuple[list[SignalReading
     return result, [reading.step for reading in given] != [reading.step for reading in result]
 
 
-def diagnose_run(readings: Iterable[SignalReading], reals: Mapping[str, float] | None = None) -> RunDiagnosis:
+def diagnose_run(
+    readings: Iterable[SignalReading],
+    reals: Mapping[str, float] | None = None,
+    restarts: Collection[int] = (),
+) -> RunDiagnosis:
     """Diagnose readings in order, and combine the findings of each symptom into an episode.
 
-    `reals`: statistics of the first reals of the run, if their range is unusual. Without a finding, the verdict of
+    `reals`: statistics of the first reals of the run, if their range is unusual. `restarts`: steps after whose reading
+    the run was rolled back: later readings form a new history, as in the live run. Without a finding, the verdict of
     fewer than MIN_READINGS readings is unknown.
     """
     history, step, count = SignalHistory(reals=reals or {}), 0, 0
     verdict: Verdict = "healthy"
     episodes: dict[str, SymptomEpisode] = {}
     current: frozenset[str] = frozenset()
+    has_diverged = False
     for reading in readings:
         health, history = diagnose(history, *reading)
         step, count, previous, verdict = reading.step, count + 1, current, health.verdict
@@ -96,6 +102,9 @@ def diagnose_run(readings: Iterable[SignalReading], reals: Mapping[str, float] |
         for finding in health.findings:
             is_continued = finding.symptom in previous
             episodes[finding.symptom] = _extend(episodes.get(finding.symptom), finding, step, is_continued)
+        has_diverged = has_diverged or verdict == "diverged"
+        if step in restarts:
+            history, current, has_diverged = SignalHistory(reals=history.reals), frozenset(), False
     order = sorted(episodes.values(), key=_episode_order)
     best = {name: metric.best for name, metric in history.metrics.items() if math.isfinite(metric.best.value)}
     ended = tuple(
@@ -108,7 +117,7 @@ def diagnose_run(readings: Iterable[SignalReading], reals: Mapping[str, float] |
             else f"there {'is' if count == 1 else 'are'} only {count} reading{'s' * (count != 1)}"
         )
         return RunDiagnosis((), count, step, "unknown", f"{missing}; at least {MIN_READINGS} are needed", best)
-    final = "diverged" if "divergence" in episodes else verdict
+    final = "diverged" if has_diverged else verdict
     return RunDiagnosis(ended, count, step, final, best=best)
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
+from equipoise.core.observations import SERIOUS
 from equipoise.report import film_samples
 from equipoise.report.film_panels import FilmPanel, count_hidden_knobs, film_panels
 from equipoise.report.film_samples import SampleArea
 from equipoise.report.formatting import format_count, format_duration, format_number, one_line
 from equipoise.report.plot_style import GREEN, GREY, RED, STYLE, step_axis
-from equipoise.report.run_history import RunHistory, findings_of, to_number
+from equipoise.report.run_history import RunHistory, findings_of, to_mapping, to_number
 from equipoise.report.run_summary import plug_name, run_state
 from equipoise.report.samples import Samples
 from equipoise.report.series import CurveValues
@@ -89,7 +90,8 @@ class RunClock:
         verdict = next((word for since, word in reversed(self.verdicts) if since <= step), "")
         status = verdict if step < last_step else ending
         is_healthy = "healthy" in status and "unhealthy" not in status
-        colour = GREEN if is_healthy else GREY if status in ("", "unfinished") else RED
+        is_open = status in ("", "unfinished") or "unknown" in status
+        colour = GREEN if is_healthy else GREY if is_open else RED
         spans = [
             TextSpan(f"{images} {self.sample_noun}"),
             TextSpan(seconds),
@@ -241,13 +243,19 @@ def _ending(history: RunHistory) -> str:
     if history.finished is None:
         return run_state(history)
     reason = REASONS.get(str(history.finished.get("reason")))
-    return f"ended {run_state(history)}" + (f": {reason}" if reason else "")
+    state = run_state(history)
+    separator = ", " if "unknown" in state else " "
+    return f"ended{separator}{state}" + (f": {reason}" if reason else "")
 
 
 def _verdict(line: EventLine) -> str:
     """Return the verdict of a reading by the same rule as Health.verdict in core/observations.py."""
-    symptoms = [finding.get("symptom") for finding in findings_of(line)]
-    return "diverged" if "divergence" in symptoms else "unhealthy" if symptoms else "healthy"
+    severities = {finding.get("symptom"): to_number(finding.get("severity"), 1) for finding in findings_of(line)}
+    if "divergence" in severities:
+        return "diverged"
+    if any(severity >= SERIOUS for severity in severities.values()):
+        return "unhealthy"
+    return "health unknown" if to_mapping(line.get("health")).get("missing") else "healthy"
 
 
 def _subject(history: RunHistory) -> str:

@@ -16,6 +16,15 @@ ENDINGS: Mapping[str, str] = {
     "diverged": "it was stopped because it diverged",
 }
 """Reason for the end of a run -> text; {verdict} is replaced by the verdict."""
+UNKNOWN_ENDINGS: Mapping[str, str] = {
+    "steps": "it completed all steps; whether it is healthy is unknown",
+    "images": "it stopped at its limit of images; whether it is healthy is unknown",
+    "seconds": "it stopped at its time limit; whether it is healthy is unknown",
+    "equilibrium": "it stopped at equilibrium: the discriminator could no longer tell real from fake; whether it is "
+    "healthy is unknown",
+    "interrupted": "it was interrupted and can be resumed; whether it is healthy is unknown",
+}
+"""The same for the verdict `unknown`."""
 UNFINISHED = "it has not finished: it is still running or was terminated"
 
 
@@ -34,9 +43,12 @@ def format_length(history: RunHistory) -> str:
 
 
 def run_state(history: RunHistory) -> str:
-    """Return the verdict of a finished run; "unfinished" for any other."""
+    """Return the verdict of a finished run, "health unknown" without one; "unfinished" for any other run."""
     finished = history.finished
-    return one_line(finished.get("verdict", "finished")) if finished else "unfinished"
+    if not finished:
+        return "unfinished"
+    verdict = one_line(finished.get("verdict", "finished"))
+    return "health unknown" if verdict == "unknown" else verdict
 
 
 def summarise_run(history: RunHistory) -> str:
@@ -64,6 +76,8 @@ def _ending(history: RunHistory) -> str:
     if finished is None:
         return UNFINISHED
     reason = str(finished.get("reason", ""))
+    if finished.get("verdict") == "unknown" and reason in UNKNOWN_ENDINGS:
+        return UNKNOWN_ENDINGS[reason]
     ending = ENDINGS.get(reason, f"it ended {{verdict}} ({one_line(reason)})")
     return ending.replace("{verdict}", run_state(history))
 

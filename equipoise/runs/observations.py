@@ -58,6 +58,11 @@ def read_signals(run: Run) -> Iterator[SignalReading]:
         yield SignalReading(evaluated[-1]["step"], last.progress, Signals(metrics=metrics))
 
 
+def read_rollbacks(run: Run) -> frozenset[int]:
+    """Return the steps after whose reading weights of an earlier step were restored: a new history starts there."""
+    return frozenset(line["step"] for line in run.lines("remedied") if line.get("restored") is not None)
+
+
 def read_overrides(run: Run) -> dict[int, tuple[Override, ...]]:
     """Return step -> the overrides of the remedy that was applied at that step."""
     return {line["step"]: _OVERRIDES.validate_python(line["overrides"]) for line in run.lines("remedied")}
@@ -70,4 +75,4 @@ def parse_signals(values: Mapping[str, object]) -> Signals:
 
 def parse_health(values: Mapping[str, object]) -> Health:
     """Return the health from the JSON values of an event."""
-    return Health(_FINDINGS.validate_python(values["findings"]))
+    return Health(_FINDINGS.validate_python(values["findings"]), str(values.get("missing", "")))

@@ -163,7 +163,8 @@ def summarize_run(run: Run) -> RunSummary:
     model, data = (_plug_name(experiment.get(key)) for key in ("model", "data"))
     last = lines[-1] if lines else {}
     is_finished = last.get("event") == "finished"
-    state = f"finished ({last.get('reason')}, {last.get('verdict')})" if is_finished else "unfinished"
+    verdict = "health unknown" if last.get("verdict") == "unknown" else last.get("verdict")
+    state = f"finished ({last.get('reason')}, {verdict})" if is_finished else "unfinished"
     if last.get("reason") == "interrupted":
         state = f"interrupted; {resume_command(run.folder)}"
     steps = experiment.get("steps")

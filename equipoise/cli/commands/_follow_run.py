@@ -84,11 +84,15 @@ def follow_run(
         "film": str(report.film) if report and report.film else None,
     }
     outcome = {name: getattr(finished, name) for name in ("step", "images", "seconds", "reason", "verdict")}
-    is_unhealthy = finished.verdict != "healthy" and not is_interrupted
+    is_unhealthy = finished.verdict in ("unhealthy", "diverged") and not is_interrupted
     if is_unhealthy:
         lines.append(_unhealthy_text(finished, folder))
+    missing = _missing_evidence(folder) if finished.verdict == "unknown" else ""
+    if missing:
+        lines.append(f"the health of the run is unknown: {missing}")
     best = asdict(weights.best) if weights is not None and weights.best is not None else None
     steps = {"weights_step": weights.weights_step if weights is not None else None, "best": best}
+    outcome |= {"missing": missing} if missing else {}
     print_result(options.as_json, {"run": str(folder), **files, **outcome, **steps}, lines)
     return INTERRUPTED if is_interrupted else UNHEALTHY if is_unhealthy else 0
 
@@ -137,6 +141,14 @@ def write_report_files(folder: Path, *, film: bool = True, quiet: bool = False) 
 def report_lines(files: "ReportFiles") -> list[str]:
     """Format the paths of the film and the page, one per line."""
     return [*([f"film: {files.film}"] if files.film else []), f"report: {files.page}"]
+
+
+def _missing_evidence(folder: Path) -> str:
+    """Return what the last reading of a run lacks to call it healthy; "" if there was no reading."""
+    from equipoise.runs.run import Run
+
+    readings = list(Run(folder).lines("sensed"))
+    return str(readings[-1]["health"].get("missing", "")) if readings else ""
 
 
 def _unhealthy_text(finished: "Finished", folder: Path) -> str:

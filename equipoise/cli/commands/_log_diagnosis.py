@@ -14,7 +14,7 @@ from equipoise.diagnosis.log_columns import ReadOptions
 from equipoise.diagnosis.rendering import LogDiagnosis
 from equipoise.diagnosis.training_log import TrainingLog, compute_readings
 from equipoise.errors import SettingError
-from equipoise.runs.observations import read_signals
+from equipoise.runs.observations import read_rollbacks, read_signals
 from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE, Run
 
 UNSORTED = "the readings were not in the order of steps; sorted"
@@ -44,7 +44,7 @@ def _diagnose_run(folder: Path, path_text: str) -> DiagnosedGame:
     run = Run(folder)
     readings, was_sorted = diagnose.sort_readings(read_signals(run))
     reals: Mapping[str, float] = next((line["reals"] for line in run.lines("started") if line.get("reals")), {})
-    result = diagnose.diagnose_run(readings, reals)
+    result = diagnose.diagnose_run(readings, reals, read_rollbacks(run))
     if not _has_content(folder / EVENTS_FILE):
         result = dataclasses.replace(result, missing=f"{EVENTS_FILE} is missing or empty")
     order = UNSORTED if was_sorted else ""

@@ -22,7 +22,7 @@ EXAMPLES = (
     "equipoise resume runs/digits-dcgan-1 --steps 2400",
 )
 JSON_KEYS: dict[str, str] = {
-    "run, report, film, step, images, seconds, reason, verdict, weights_step, best": "as of `train`",
+    "run, report, film, step, images, seconds, reason, verdict, missing, weights_step, best": "as of `train`",
 }
 FIXED = "fixed_"
 """Prefix of the destinations of flags that a resumed run does not take."""

@@ -37,7 +37,7 @@ JSON_KEYS: dict[str, str] = {
     "film": "path of the film, or null",
     "step, images, seconds": "finished steps, real samples seen, seconds of training",
     "reason": "why it ended: steps, images, seconds, equilibrium, interrupted, diverged",
-    "verdict": "healthy, unhealthy or diverged",
+    "verdict, missing": "healthy, unhealthy, diverged, or unknown and the evidence that is missing",
     "weights_step": "step of the final weights, or null",
     "best": "`step`, `metric` and `value` of the best evaluation, or null",
     "experiment, out, seconds, report_seconds, memory, parameters, data, command": (
