@@ -10,19 +10,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from equipoise.diagnosis.column_names import normalise_name
-from equipoise.diagnosis.column_words import Meaning
+from equipoise.diagnosis.column_words import PARTS, Meaning
 
 SAME = 0.03
 """Relative difference below which a mean equals the sum of two others: logs round to two or three digits."""
+SAFE = 0.9
+"""Factor below 1 on a bound of means, because logs round, and print moving averages."""
 CYCLE_LETTERS = frozenset("abxy")
 """Letters of the two domains of a CycleGAN: D_A, D_B; disc_x, disc_y."""
-PARTS = frozenset(
-    (
-        *("s", "f", "p", "t", "mpd", "msd", "mrd", "mbd", "stft", "period", "scale", "multiscale", "ms", "global"),
-        *("local", "patch", "image", "video", "frame", "img", "latent", "ref", "face"),
-    )
-)
-"""Words of one of several discriminators against the same generator: HiFi-GAN (s, f), MoCoGAN (image, video)."""
 RECONSTRUCTION = ("psnr", "ssim")
 OWN_SIGNALS = frozenset({"rank_train_fake", "rank_train_held_out", "diversity", "copying"})
 LOSSES_D = frozenset({"loss_d", "adversarial_d", "loss_d_real", "loss_d_fake", "bare_real", "bare_fake"})
@@ -55,7 +50,13 @@ Meanings = Mapping[str, Meaning]
 def settle_meanings(meanings: Meanings, measure: Measure) -> dict[str, Meaning]:
     """Return the final meanings of the columns of one run. `measure` returns the range of a column's values."""
     result = dict(meanings)
-    for rule in (_settle_second_numbers, _settle_critics, _settle_optimizers, _settle_second_generator):
+    for rule in (
+        _settle_second_numbers,
+        _settle_critics,
+        _settle_letters,
+        _settle_optimizers,
+        _settle_second_generator,
+    ):
         result |= rule(result)
     for measured_rule in (_settle_lists, _settle_outputs):
         result |= measured_rule(result, measure)
@@ -110,8 +111,29 @@ def _settle_critics(meanings: Meanings) -> Meanings:
         return {name: Meaning("unknown", "") for name in meanings if "critic" in name.lower()}
     if _names(meanings, *LOSSES_D) or not _names(meanings, *LOSSES_G):
         return {}
-    letters = [name for name in meanings if normalise_name(name) in ("c", "closs", "lossc", "errc", "lc")]
-    return {name: Meaning("signal", "loss_d", rank=2, hints=frozenset({"wasserstein"})) for name in letters}
+    signals = {"c1": "loss_d_real", "c2": "loss_d_fake", **dict.fromkeys(("c", "closs", "lossc", "errc"), "loss_d")}
+    return {
+        name: Meaning("signal", signals[normalise_name(name)], rank=2, hints=frozenset({"wasserstein"}))
+        for name in meanings
+        if normalise_name(name) in signals
+    }
+
+
+def _settle_letters(meanings: Meanings) -> Meanings:
+    """Take D and G alone as losses only if both players have one; take d1 and d2 as the losses on reals and fakes.
+
+    Keras tutorials print "d1=0.69, d2=0.71 g=0.72"; a single "d" may be anything.
+    """
+    result: dict[str, Meaning] = {}
+    for own, other in ((LOSSES_D, LOSSES_G), (LOSSES_G, LOSSES_D)):
+        if not _names(meanings, *other):
+            letters = [name for name in _names(meanings, *own) if len(normalise_name(name)) == 1]
+            result |= {name: Meaning("unknown", "") for name in letters}
+    letters = [name for name in _names(meanings, "loss_d") if re.fullmatch(r"d\d", normalise_name(name))]
+    if [normalise_name(name) for name in letters] == ["d1", "d2"]:
+        for name, side in zip(letters, ("real", "fake"), strict=True):
+            result[name] = Meaning("signal", f"loss_d_{side}")
+    return result
 
 
 def _settle_optimizers(meanings: Meanings) -> Meanings:
@@ -159,12 +181,28 @@ def _settle_outputs(meanings: Meanings, measure: Measure) -> Meanings:
         group = [name for name in outputs if meanings[name].name.startswith(form) and meanings[name].label == label]
         if form == "bare" and _are_losses(group, meanings, measure):
             scale = "loss_d"
+        elif not all(measure(name).is_share for name in group):
+            scale = "logit"
         else:
-            scale = "probability" if all(measure(name).is_share for name in group) else "logit"
+            scale = "accuracy" if _are_accuracies(group, meanings, measure) else "probability"
         for name in group:
             side = meanings[name].name.partition("_")[2]
-            result[name] = replace(meanings[name], name=f"{scale}_{side}")
+            if scale == "accuracy":
+                result[name] = replace(meanings[name], name="accuracy_d", statistic=side)
+            else:
+                result[name] = replace(meanings[name], name=f"{scale}_{side}")
     return result
+
+
+def _are_accuracies(group: list[str], meanings: Meanings, measure: Measure) -> bool:
+    """Return whether D_real and D_fake in [0, 1] are shares of correct answers: both high while the loss is low.
+
+    A mean output f for fakes costs the discriminator at least f² / 2 (Jensen; half of the least-squares loss, which is
+    below the cross-entropy), so a lower loss contradicts it.
+    """
+    fakes = [measure(name).mean for name in group if meanings[name].name.endswith("fake")]
+    losses = [measure(name) for name in _names(meanings, "loss_d") if meanings[name].label == ""]
+    return bool(fakes and losses and losses[0].low >= 0 and losses[0].mean < SAFE * fakes[0] ** 2 / 2)
 
 
 def _are_losses(group: list[str], meanings: Meanings, measure: Measure) -> bool:

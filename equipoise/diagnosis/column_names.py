@@ -15,6 +15,7 @@ from equipoise.diagnosis.column_words import (
     FEATURES,
     HELD_OUT_ERRORS,
     METRICS,
+    PARTS,
     PHRASES,
     ROLES,
     STEP_COLUMNS,
@@ -105,7 +106,9 @@ def _classify_words(words: Sequence[str], name: str) -> Meaning:
     if any("spread" in ROLES.get(word, ()) for word in core):
         return Meaning("other", "a spread, an extreme or a best value")
     meaning = PHRASES.get(" ".join(core)) or _classify_metric(core, name, split) or _classify_signal(core)
-    return replace(meaning, statistic=statistic, split=split) if meaning.kind in ("signal", "metric") else meaning
+    if meaning.kind not in ("signal", "metric"):
+        return meaning
+    return replace(meaning, statistic=meaning.statistic or statistic, split=split)
 
 
 def _strip(words: Sequence[str]) -> tuple[str, str, tuple[str, ...]]:
@@ -133,7 +136,7 @@ def _classify_metric(words: Sequence[str], name: str, split: str) -> Meaning | N
         return None
     text = f" {' '.join(words)} "
     phrase = max((key for key in METRICS if f" {key} " in text), key=len, default=None)
-    if phrase == "is" and not re.search(r"IS(?![a-zA-Z])|^is$|^is_", name):
+    if phrase == "is" and not re.search(r"IS(?![a-zA-Z])|^is(?=$|[_\d])", name):
         phrase = None
     if (
         phrase is None
@@ -192,6 +195,8 @@ def _parse_words(words: Sequence[str]) -> _NameParts:
             label.append(word)
         side = side or next((role for role in ("real", "fake") if role in own), "")
         roles |= own
+    if {"real", "fake"} <= roles:  # D_real+fake of DeblurGAN
+        side = ""
     subject = players[0] if players else ""
     if players == ["d", "g"]:
         subject, side = ("g", "fake") if side else ("d", "fake")
@@ -212,21 +217,15 @@ def _classify_d(parts: _NameParts) -> Meaning:
     side, label, hints = parts.side, parts.label, parts.hints
     if parts.has("accuracy"):
         return Meaning("signal", "accuracy_d", label=label, statistic=side, rank=2 if side else 1)
-    for role, quantity in (("sign", "sign"), ("probability", "probability"), ("logit", "logit"), ("output", "output")):
-        if parts.has(role):
-            known = bool(side)
-            return Meaning("signal", f"{quantity}_{side}", label=label) if known else Meaning("other", f"a {quantity}")
+    for quantity in ("sign", "probability", "logit", "output"):
+        if parts.has(quantity):
+            return Meaning("signal", f"{quantity}_{side}", label=label) if side else Meaning("other", f"a {quantity}")
     if parts.has("loss") or parts.has("adversarial"):
-        if side:
-            return Meaning("signal", f"loss_d_{side}", label=label, hints=hints)
-        if parts.has("adversarial"):
-            return Meaning("signal", "adversarial_d", label=label, hints=hints)
-        return Meaning("signal", "loss_d", label=label, hints=hints, rank=0 if parts.has("total") else 1)
+        name = f"loss_d_{side}" if side else "adversarial_d" if parts.has("adversarial") else "loss_d"
+        return Meaning("signal", name, label=label, hints=hints, rank=_rank(parts))
     if label and not _is_game_or_part(label):
         return UNKNOWN
-    if side:
-        return Meaning("signal", f"bare_{side}", label=label, hints=hints, rank=2)
-    return Meaning("signal", "loss_d", label=label, hints=hints, rank=0 if parts.has("total") else 2)
+    return Meaning("signal", f"bare_{side}" if side else "loss_d", label=label, hints=hints, rank=_rank(parts))
 
 
 def _classify_g(parts: _NameParts) -> Meaning:
@@ -235,14 +234,21 @@ def _classify_g(parts: _NameParts) -> Meaning:
     if parts.roles & {"accuracy", "sign", "probability", "logit", "output"}:
         return Meaning("other", "an output for the generator")
     if parts.has("adversarial") or parts.side == "fake":
-        return Meaning("signal", "adversarial_g", label=label, hints=hints)
+        return Meaning("signal", "adversarial_g", label=label, hints=hints, rank=_rank(parts))
     if parts.side:
         return Meaning("other", "a term of a loss", hints=hints)
-    if parts.has("loss"):
-        return Meaning("signal", "loss_g", label=label, hints=hints, rank=0 if parts.has("total") else 1)
-    if label and not _is_game_or_part(label):
+    if label and not parts.has("loss") and not _is_game_or_part(label):
         return UNKNOWN
-    return Meaning("signal", "loss_g", label=label, hints=hints, rank=0 if parts.has("total") else 2)
+    return Meaning("signal", "loss_g", label=label, hints=hints, rank=_rank(parts))
+
+
+def _rank(parts: _NameParts) -> int:
+    """Return the preference of a column: a total, a loss, a player alone, a name with words of no known meaning."""
+    if parts.label and not _is_game_or_part(parts.label) and parts.label not in PARTS:
+        return 3
+    if parts.has("total"):
+        return 0
+    return 1 if parts.has("loss") or parts.has("adversarial") else 2
 
 
 def _classify_without_player(parts: _NameParts) -> Meaning:

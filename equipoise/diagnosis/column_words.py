@@ -17,12 +17,12 @@ MeaningKind = Literal["signal", "metric", "counter", "other", "unknown"]
 class Meaning:
     """What a column contains.
 
-    `name`: of a signal, the field of Signals, or "output_real" and "output_fake" for an output of the discriminator
-    whose scale only its values show; of a metric its id; of a counter its unit; otherwise what the numbers are.
-    `label`: the words of the name without a meaning of their own: "a" of D_A, "0" of d_loss_0. `statistic` and `split`:
-    "epoch" and "val" of val/d_loss_epoch. `run`: the run in a table of several, "a" of "a - d_loss". `rank`: lower is
-    preferred among columns for one signal: 0 totals, 1 losses, 2 other forms. `hints`: words that tell the kind of
-    loss: "wasserstein", "classifier", "contrastive".
+    `name`: of a signal, the field of Signals, or "output_real" and "bare_real" for an output of the discriminator whose
+    scale only its values show; of a metric its id; of a counter its unit; otherwise what the numbers are. `label`: the
+    words of the name without a meaning of their own: "a" of D_A, "0" of d_loss_0. `statistic` and `split`: "epoch" and
+    "val" of val/d_loss_epoch. `run`: the run in a table of several, "a" of "a - d_loss". `rank`: lower is preferred
+    among columns for one signal: 0 totals, 1 losses, 2 other forms, 3 names with unknown words. `hints`: words that
+    tell the kind of loss: "wasserstein", "classifier", "contrastive".
     """
 
     kind: MeaningKind
@@ -49,13 +49,13 @@ WORDS: Mapping[str, frozenset[str]] = {
     role: frozenset(words.split())
     for role, words in {
         # Whom a number belongs to. "dis": MUNIT, TextGAN; "netd": pix2pix; "critic": Keras and TensorFlow WGANs.
-        "d": "d disc dis discriminator discriminators netd critic discrim modeld netdisc discr",
+        "d": "d disc dis discriminator discriminators netd critic discrim modeld netdisc discr crit",
         # "aux gens": FOMM forks; "netg": pix2pix; "gens": BigGAN forks.
         "g": "g gen generator generators netg gens modelg netgen",
         # "err": the DCGAN example of PyTorch; "cost": improved_wgan_training; "l": BasicSR (l_g_pix).
         "loss": "loss losses err error errors cost l objective obj lossfunc lose loses",
         # pix2pix: G_GAN; Coqui: loss_adv; BasicSR: l_g_gan; PyTorch-GAN: adv.
-        "adversarial": "adv adversarial gan hinge wgan lsgan bce ragan rahinge",
+        "adversarial": "adv adversarial gan hinge vanilla wgan lsgan bce ragan rahinge",
         "real": "real true pos reals positive realimage",
         "fake": "fake gz generated neg fakes synthetic synth negative fakeimage",
         # SeqGAN: real_prob; others: prob_fake, p_real, sigmoid.
@@ -83,7 +83,7 @@ WORDS: Mapping[str, frozenset[str]] = {
         # ACGAN, StarGAN: cls, aux; ContraGAN, CUT: nce, contrastive, con.
         "classifier": "cls aux class classification classifier clf auxiliary cla op category label labels ce",
         "contrastive": "contrastive nce infonce simclr triplet cosface",
-        "wasserstein": "wasserstein emd wdist w wdistance earth",
+        "wasserstein": "wasserstein wassertein emd wdist wdistance",
         # What summarises the values of a column, or which data it is from.
         "statistic": "mean avg average ema smooth smoothed smoothened moving running cur current last median",
         "spread": "std stdev stddev var variance min max minimum maximum best worst lowest highest sem num count",
@@ -105,6 +105,13 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     word: tuple(role for role, words in WORDS.items() if word in words) for words in WORDS.values() for word in words
 }
 
+PARTS = frozenset(
+    (
+        *("s", "f", "p", "t", "mpd", "msd", "mrd", "mbd", "stft", "period", "scale", "multiscale", "ms", "global"),
+        *("local", "patch", "image", "video", "frame", "img", "latent", "ref", "face"),
+    )
+)
+"""Words of one of several discriminators against the same generator: HiFi-GAN (s, f), MoCoGAN (image, video)."""
 TERMS: Mapping[str, str] = {
     "penalty": "a penalty",
     "gradient": "a statistic of gradients",
@@ -140,7 +147,7 @@ METRICS: Mapping[str, tuple[str, Better]] = {
 """Words of a metric -> its id, and which direction is better."""
 FEATURES = frozenset({"dino", "dinov", "clip", "swav", "vgg", "digits", "cropped", "sliced", "latent", "reference"})
 """Words before a metric that make it another one, as in clip_fid."""
-HELD_OUT_ERRORS = frozenset({"mel", "l1", "l2", "mse", "mae", "stft", "spec"})
+HELD_OUT_ERRORS = frozenset({"mel", "l1", "l2", "mse", "mae", "stft", "spec", "rec", "recon", "reconstruction"})
 """Terms that measure quality, lower better, where they are computed on held-out data (HiFi-GAN: val mel_spec_error)."""
 
 PHRASES: Mapping[str, Meaning] = {
@@ -162,6 +169,13 @@ PHRASES: Mapping[str, Meaning] = {
     **{f"grad norm {index}": Meaning("other", f"gradient norm of optimizer {index}") for index in range(2)},
     # CycleGAN in TensorFlow: F is the second generator.
     **dict.fromkeys(("f", "f loss", "loss f"), Meaning("other", "loss of generator F")),
+    # TimeGAN: u is the adversarial loss, s the supervised one, v that of the moments.
+    "g loss u": Meaning("signal", "adversarial_g"),
+    **dict.fromkeys(("g loss s", "g loss v"), Meaning("other", "a term of a loss")),
+    **dict.fromkeys(
+        ("w distance", "w dist", "w dis", "w d", "d w", "earth mover distance"),
+        Meaning("other", "an estimate of the Wasserstein distance", hints=frozenset({"wasserstein"})),
+    ),
     # TextGAN: mle_loss; SeqGAN: pre-training.
     **dict.fromkeys(("mle loss", "gen mle loss", "pretrain loss"), Meaning("other", "loss of the pre-training")),
 }

@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from equipoise.diagnosis.column_meanings import PARTS, Measure
-from equipoise.diagnosis.column_words import Meaning
+from equipoise.diagnosis.column_meanings import Measure
+from equipoise.diagnosis.column_words import PARTS, Meaning
 from equipoise.diagnosis.training_log import NO_LOSS, LossKind
 
 SUMS = frozenset({"loss_d", "loss_g", "adversarial_d", "adversarial_g", "loss_d_real", "loss_d_fake"})
 """Signals that are the sum of their parts, such as the losses of several discriminators; of others the mean counts."""
+
+
+VAGUE = 3
+"""Rank from which a name has words of no known meaning: g_loss_cond may be a term."""
 
 
 class ColumnChoice(NamedTuple):
@@ -32,9 +36,10 @@ def choose_columns(meanings: Mapping[str, Meaning], count: Count) -> dict[str, C
         signal: _choose(signal, {name: meaning for name, meaning in meanings.items() if meaning.name == signal}, count)
         for signal in signals
     }
-    for player in ("d", "g"):
-        if f"adversarial_{player}" in result:
-            result.setdefault(f"loss_{player}", result[f"adversarial_{player}"])
+    for loss, term in (("loss_d", "adversarial_d"), ("loss_g", "adversarial_g")):
+        is_vague = loss in result and meanings[result[loss].names[0]].rank >= VAGUE
+        if term in result and (is_vague or loss not in result):
+            result[loss] = result[term]
     if "loss_d" not in result and {"loss_d_real", "loss_d_fake"} <= result.keys():
         result["loss_d"] = ColumnChoice((*result["loss_d_real"].names, *result["loss_d_fake"].names), "sum")
     distance = [name for name, meaning in meanings.items() if meaning.name == "an estimate of the Wasserstein distance"]

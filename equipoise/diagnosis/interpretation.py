@@ -1,11 +1,12 @@
 """Interpretation of the columns of a log: which signals and metrics they are, and to which game they belong."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from equipoise.core.printing import agree, format_names, printable
 from equipoise.diagnosis.column_meanings import ValueRange, assign_games, settle_meanings
 from equipoise.diagnosis.column_names import classify_name
 from equipoise.diagnosis.column_words import Meaning
@@ -51,7 +52,8 @@ def interpret(log: LogColumns, options: ReadOptions | None = None) -> tuple[Trai
                 label = " ".join(part for part in (run, game) if part)
                 logs.append(replace(result, game=label, ignored=tuple(n for n in result.ignored if n not in others)))
     if not logs:
-        raise describe_unknown_columns(log, meanings, source.measure)
+        columns = {name: meaning for name, meaning in meanings.items() if meaning.kind != "counter"}
+        raise describe_unknown_columns(log, columns, source.measure)
     return tuple(logs)
 
 
@@ -96,9 +98,26 @@ def _build_game(
         unit=steps.unit,
         ignored=ignored,
         sources=sources,
-        notes=(*source.log.notes, *steps.notes),
+        notes=(*source.log.notes, *steps.notes, *_choice_notes(choices, source), *_common_notes(meanings, games, used)),
         loss_kind=determine_loss_kind(choices, meanings, source.measure),
     )
+
+
+def _choice_notes(choices: Mapping[str, ColumnChoice], source: "_ColumnSource") -> Iterator[str]:
+    """Yield how a signal was computed from its columns, where the names alone do not show it."""
+    for signal, choice in choices.items():
+        names = " and ".join(printable(name) for name in choice.names)
+        if choice.form in ("mean", "negative"):
+            yield f"{signal} is the {choice.form} of {names}."
+        if signal in SHARES and any(source.in_percent(name) for name in choice.names):
+            yield f"{names} {agree(len(choice.names), 'is', 'are')} in percent: divided by 100."
+
+
+def _common_notes(meanings: Meanings, games: Mapping[str, str], used: Collection[str]) -> Iterator[str]:
+    """Yield which columns belong to no game of several, and therefore to all."""
+    if names := [name for name in meanings if games and name in used and name not in games]:
+        verbs = agree(len(names), "has no label of a game and counts", "have no label of a game and count")
+        yield f"{format_names(names)} {verbs} in every game."
 
 
 def _with_common_columns(
@@ -107,17 +126,22 @@ def _with_common_columns(
     """Return the columns of each signal; one without the label of a game counts where the game has none of its own."""
     own = {name: meaning for name, meaning in meanings.items() if name in games or not games}
     common = {name: meaning for name, meaning in meanings.items() if name not in own}
-    choices = choose_columns({name: replace(m, label="") if games else m for name, m in own.items()}, source.count)
+    if games:
+        own = {name: replace(meaning, label="", rank=min(meaning.rank, 2)) for name, meaning in own.items()}
+    choices = choose_columns(own, source.count)
     if common:
         choices = choose_columns(common, source.count) | choices
     return choices
 
 
 def _choose_metrics(meanings: Meanings, source: "_ColumnSource") -> dict[str, str]:
-    """Return the column of each metric by its id; what is from another split gets the split as a prefix."""
+    """Return the column of each metric by its id; a second one of another split has its whole name as the id.
+
+    What is computed on held-out data comes before what is computed on training data.
+    """
     result: dict[str, str] = {}
     names = [name for name, meaning in meanings.items() if meaning.kind == "metric"]
-    for name in sorted(names, key=lambda name: -source.count(name)):
+    for name in sorted(names, key=lambda name: (meanings[name].split == "train", -source.count(name))):
         meaning = meanings[name]
         earlier = result.get(meaning.name)
         if earlier is None:
@@ -149,13 +173,18 @@ class _ColumnSource:
             self._ranges[name] = ValueRange(float(low), float(high), float(mean))
         return self._ranges[name]
 
+    def in_percent(self, name: str) -> bool:
+        """Return whether a share is printed in percent: with a sign, or by values above 1.5 and up to 100."""
+        return name in self.log.percent or 1.5 < self.measure(name).high <= 100
+
     def series(self, name: str, is_share: bool = False) -> StepSeries:
         """Return a column by step; `is_share`: scaled to [0, 1] if it is in percent."""
         column = self.log.columns[name]
-        in_percent = name in self.log.percent or (is_share and 1.5 < self.measure(name).high <= 100)
         row_steps = self.steps.steps[column.rows]
         has_step = np.isfinite(row_steps)
-        values = column.values * 0.01 if in_percent else column.values
+        values = (
+            column.values * 0.01 if name in self.log.percent or (is_share and self.in_percent(name)) else column.values
+        )
         if not has_step.all():
             row_steps, values = row_steps[has_step], values[has_step]
         return self._order(row_steps).take(values)
