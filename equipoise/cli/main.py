@@ -3,6 +3,7 @@
 import functools
 import importlib
 import inspect
+import itertools
 import os
 import pkgutil
 import sys
@@ -38,7 +39,7 @@ def main() -> None:
 
 def run(words: list[str]) -> int:
     """Run one command and return its exit code. Errors that the user can correct are printed as one line to stderr."""
-    as_json = "--json" in words
+    as_json = "--json" in words or "--format=json" in words or ("--format", "json") in itertools.pairwise(words)
     try:
         code = _run_safely(words, as_json)
         sys.stdout.flush()  # within the try: a reader that has closed the pipe is not an error

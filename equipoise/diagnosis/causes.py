@@ -85,12 +85,8 @@ def _divergence(evidence: Mapping[str, float], onset: Onset) -> str:
 
 
 def _overpowering(evidence: Mapping[str, float], onset: Onset) -> str:
-    if "loss_d_at_most" in evidence:
-        return (
-            f"loss_d fell from {evidence['loss_d_at_most']:.3g} to {evidence['loss_d']:.3g} while loss_g rose from "
-            f"{evidence['loss_g_at_least']:.3g} to {evidence['loss_g']:.3g}: the discriminator has won; the quality of "
-            "the samples is unknown without a metric"
-        )
+    if (losses := _parting_losses(evidence)) and "probability_real" not in evidence:
+        return f"{losses}: the discriminator has won; the quality of the samples is unknown without a metric"
     numbers = _probabilities(evidence)
     if onset.share <= BEGINNING:
         return (
@@ -112,6 +108,16 @@ def _probabilities(evidence: Mapping[str, float]) -> str:
     return ""
 
 
+def _parting_losses(evidence: Mapping[str, float]) -> str:
+    """Return how far the losses have moved apart; "" if the evidence has no such numbers."""
+    if not {"loss_d_at_most", "loss_d", "loss_g_at_least", "loss_g"} <= set(evidence):
+        return ""
+    return (
+        f"loss_d fell from {evidence['loss_d_at_most']:.3g} to {evidence['loss_d']:.3g} while loss_g rose from "
+        f"{evidence['loss_g_at_least']:.3g} to {evidence['loss_g']:.3g}"
+    )
+
+
 def _vanishing_gradient(evidence: Mapping[str, float], onset: Onset) -> str:
     return (
         f"{_probabilities(evidence)}{onset}: a loss that saturates, such as log(1 - D(G(z))), or a discriminator "
@@ -120,11 +126,8 @@ def _vanishing_gradient(evidence: Mapping[str, float], onset: Onset) -> str:
 
 
 def _collapse(evidence: Mapping[str, float], onset: Onset) -> str:
-    if "loss_d_at_most" in evidence:
-        return (
-            f"loss_d fell from {evidence['loss_d_at_most']:.3g} to {evidence['loss_d']:.3g} and loss_g rose from "
-            f"{evidence['loss_g_at_least']:.3g} to {evidence['loss_g']:.3g}: the discriminator has won"
-        )
+    if losses := _parting_losses(evidence):
+        return f"{losses}: the discriminator has won, so that the generator gets no useful gradient"
     if "jump" in evidence:
         return (
             f"both losses jumped by {evidence['jump']:.2g} standard deviations: one step, batch or change of a setting "
@@ -152,7 +155,7 @@ def _mode_collapse(evidence: Mapping[str, float], onset: Onset) -> str:
 
 
 def _mode_dropping(evidence: Mapping[str, float], onset: Onset) -> str:
-    if "coverage_at_best" in evidence:
+    if {"coverage_at_best", "coverage"} <= set(evidence):
         return (
             f"coverage fell from {evidence['coverage_at_best']:.2f} to {evidence['coverage']:.2f}: the discriminator "
             "forgets kinds of reals faster than the generator learns them"
@@ -201,7 +204,11 @@ def _generator_overpowering(evidence: Mapping[str, float], onset: Onset) -> str:
             "the generator's update moves the discriminator's weights, too"
         )
     loss = _loss_of(evidence, "_d")
-    ratio = f"{loss} is {evidence[loss] / evidence['at_chance']:.2g} times its value at chance: " if loss else ""
+    ratio = (
+        f"{loss} is {evidence[loss] / evidence['at_chance']:.2g} times its value at chance: "
+        if loss and "at_chance" in evidence
+        else ""
+    )
     return (
         f"{ratio}the generator's update moves the discriminator's weights, too, or the discriminator learns too "
         "slowly; the log cannot tell which, the norms of its gradients would"

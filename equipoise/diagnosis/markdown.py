@@ -6,7 +6,7 @@ Everything that a log contains is escaped: it is shown as text, and mentions nob
 import re
 from collections.abc import Iterator, Sequence
 
-from equipoise.core.printing import format_count, printable
+from equipoise.core.printing import format_count, format_more, printable
 from equipoise.diagnosis.diagnose import SymptomEpisode
 from equipoise.diagnosis.rendering import (
     LogDiagnosis,
@@ -21,7 +21,7 @@ from equipoise.diagnosis.rendering import (
 )
 from equipoise.diagnosis.symptom import CodeChange
 from equipoise.diagnosis.symptoms import SYMPTOMS
-from equipoise.diagnosis.terminal_text import shown_changes, unique_changes, with_sources
+from equipoise.diagnosis.terminal_text import MOST_COLUMNS, shown_changes, unique_changes, with_sources
 
 PUNCTUATION = re.compile(r"[\\`*\[\]<>|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 """What formats text within a line; "_" does not within a word."""
@@ -55,7 +55,8 @@ def _game(entry: LogDiagnosis, changes: Sequence[CodeChange]) -> Iterator[str]:
     yield f"- read: {format_count(result.readings, 'reading')} up to {entry.unit} {result.step:,}"
     for kind, names in entry.columns.items():
         if names:
-            yield f"- {kind}: {', '.join(code_span(with_sources(entry, name)) for name in names)}"
+            shown = ", ".join(code_span(with_sources(entry, name)) for name in names[:MOST_COLUMNS])
+            yield f"- {kind}: {shown}{format_more(len(names) - MOST_COLUMNS)}"
     yield from (f"- {escape(text)}" for text in (*entry.notes, entry.order, *describe_best(entry)) if text)
     yield ""
     episodes = by_importance(result.episodes)

@@ -104,7 +104,8 @@ def _episode(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequence[Cod
 
 def _changes(changes: Sequence[CodeChange], width: int | None) -> Iterator[str]:
     """Yield the lines of all changes, numbered, with their code."""
-    yield "what to change in a PyTorch training loop (networks d and g; the first changes cost least and help most):"
+    head = "what to change in a PyTorch training loop (networks d and g; the first changes cost least and help most):"
+    yield _wrap(head, width)
     for number, change in enumerate(changes, start=1):
         yield _wrap(f"  [{number}] {change.action}", width)
         yield from (f"      {printable(line)}".rstrip() for line in change.code.splitlines())

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from equipoise.cli.arguments import Parser, add_json_flag, output_path, write_file
 from equipoise.cli.output import print_result
-from equipoise.errors import SettingError
+from equipoise.errors import RunError, SettingError, unwritable
 
 if TYPE_CHECKING:
+    from equipoise.cli.commands._log_diagnosis import DiagnosedGame
     from equipoise.diagnosis.log_columns import ReadOptions
 
 ORDER = 90
@@ -47,6 +48,7 @@ def add_arguments(parser: Parser) -> None:
     from equipoise.cli.commands._trained_run import add_force_flag
     from equipoise.diagnosis import readers
 
+    parser.description = f"{parser.description}\n\nThe exit code is 0 whatever the verdict is; --json has the verdict."
     parser.add_argument(
         "log",
         metavar="RUN_OR_LOG",
@@ -83,35 +85,56 @@ def run(args: argparse.Namespace) -> int:
     from equipoise.cli.commands._log_diagnosis import diagnose_path
     from equipoise.diagnosis import markdown, rendering, terminal_text
 
+    output = output_format(args)
     plot = plot_path(args)
     games = diagnose_path(args.log, read_options(args))
     diagnoses = [game.diagnosis for game in games]
     result = rendering.diagnoses_to_dict(diagnoses)
     if plot:
-        from equipoise.cli.commands._diagnosis_curves import game_curves
-        from equipoise.report.diagnosis_figure import render_diagnosis
-
-        write_file(plot, render_diagnosis([game_curves(game) for game in games]))
+        write_figure(plot, games)
         result["plot"] = str(plot)
-    as_json = args.json or args.format == "json"
-    if args.format == "markdown":
+    if output == "markdown":
         text = markdown.format_diagnoses_as_markdown(diagnoses)
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        text = terminal_text.format_diagnoses(diagnoses, width)
-    print_result(as_json, result, f"{text}\n\nfigure: {plot}" if plot and args.format != "markdown" else text)
+        text = terminal_text.format_diagnoses(diagnoses, width) + (f"\n\nfigure: {plot}" if plot else "")
+    print_result(output == "json", result, text)
     return 0
 
 
+def output_format(args: argparse.Namespace) -> str:
+    """Return the form of the output. Raises SettingError if --json contradicts --format."""
+    if args.json and args.format not in (None, "json"):
+        raise SettingError(f"--json and --format {args.format} are two forms of output; remove one of them")
+    return "json" if args.json else args.format or "terminal"
+
+
 def plot_path(args: argparse.Namespace) -> Path | None:
-    """Return the path that --plot names; None without it. Raises an error if it is no PNG or exists without --force."""
+    """Return the path that --plot names; None without it.
+
+    Raises SettingError if it is no PNG or the log itself, RunError if it exists and --force is not given.
+    """
     from equipoise.runs.artifacts import check_overwrite
 
     if args.plot is None:
         return None
     path = output_path(args.plot, (".png",))
+    if path.exists() and Path(args.log).exists() and path.samefile(args.log):
+        raise SettingError(f"--plot would replace the log {path}; choose another file")
     check_overwrite([path], force=args.force, flag="--plot")
     return path
+
+
+def write_figure(path: Path, games: "Sequence[DiagnosedGame]") -> None:
+    """Draw the games and write the figure atomically. Raises RunError if it cannot be written."""
+    from equipoise.cli.commands._diagnosis_curves import game_curves
+    from equipoise.report.diagnosis_figure import render_diagnosis
+
+    content = render_diagnosis([game_curves(game) for game in games])
+    try:
+        write_file(path, content)
+    except OSError as error:
+        raise RunError(unwritable(path, error)) from error
 
 
 def read_options(args: argparse.Namespace) -> "ReadOptions":
