@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from equipoise.core.printing import agree, format_names, printable
 from equipoise.diagnosis.column_meanings import ValueRange, assign_games, settle_meanings
@@ -18,11 +19,12 @@ from equipoise.diagnosis.requested_columns import (
     describe_unknown_columns,
     match_requested_columns,
 )
-from equipoise.diagnosis.training_log import MetricSeries, StepOrder, StepSeries, TrainingLog, Values, order_steps
+from equipoise.diagnosis.training_log import MetricSeries, StepOrder, StepSeries, TrainingLog, order_steps
 
 SHARES = ("accuracy_d", "probability_real", "probability_fake", "augment_p")
 """Signals in [0, 1], which other programs also print in percent."""
 Meanings = Mapping[str, Meaning]
+Rows = npt.NDArray[np.int64]
 
 
 def interpret(log: LogColumns, options: ReadOptions | None = None) -> tuple[TrainingLog, ...]:
@@ -158,7 +160,7 @@ class _ColumnSource:
     log: LogColumns
     steps: StepAssignment
     _ranges: dict[str, ValueRange] = field(default_factory=dict)
-    _orders: list[tuple[Values, StepOrder]] = field(default_factory=list)
+    _orders: list[tuple[Rows, StepOrder]] = field(default_factory=list)
 
     def count(self, name: str) -> int:
         """Return the number of values of a column."""
@@ -180,22 +182,24 @@ class _ColumnSource:
     def series(self, name: str, is_share: bool = False) -> StepSeries:
         """Return a column by step; `is_share`: scaled to [0, 1] if it is in percent."""
         column = self.log.columns[name]
-        row_steps = self.steps.steps[column.rows]
-        has_step = np.isfinite(row_steps)
-        values = (
-            column.values * 0.01 if name in self.log.percent or (is_share and self.in_percent(name)) else column.values
-        )
-        if not has_step.all():
-            row_steps, values = row_steps[has_step], values[has_step]
-        return self._order(row_steps).take(values)
+        values = column.values
+        if name in self.log.percent or (is_share and self.in_percent(name)):
+            values = values * 0.01
+        return self._order(column.rows).take(values)
 
-    def _order(self, row_steps: Values) -> StepOrder:
-        """Return the order of steps, the same one for columns with the same rows."""
+    def _order(self, rows: Rows) -> StepOrder:
+        """Return the order of the steps of rows, the same one for columns with the same rows."""
         for earlier, order in self._orders:
-            if np.array_equal(earlier, row_steps):
+            if np.array_equal(earlier, rows):
                 return order
-        order = order_steps(row_steps)
-        self._orders = [*self._orders[-3:], (row_steps, order)]
+        row_steps = self.steps.steps if len(rows) == self.log.row_count else self.steps.steps[rows]
+        has_step = np.isfinite(row_steps)
+        if has_step.all():
+            order = order_steps(row_steps)
+        else:
+            valid = order_steps(row_steps[has_step])
+            order = valid._replace(rows=np.flatnonzero(has_step)[valid.rows])
+        self._orders = [*self._orders[-7:], (rows, order)]
         return order
 
     def combine(self, choice: ColumnChoice, is_share: bool) -> StepSeries:

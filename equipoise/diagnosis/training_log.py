@@ -122,9 +122,10 @@ class TrainingLog:
     @property
     def steps(self) -> Steps:
         """All steps that have a value, (N,), increasing."""
-        steps = np.zeros(0, np.int64)
-        for series in (*self.signals.values(), *(metric.series for metric in self.metrics.values())):
-            if not np.array_equal(series.steps, steps):  # most columns have the same steps
+        parts = [*self.signals.values(), *(metric.series for metric in self.metrics.values())]
+        steps = parts[0].steps if parts else np.zeros(0, np.int64)
+        for series in parts[1:]:
+            if series.steps is not steps and not np.array_equal(series.steps, steps):  # most have the same steps
                 steps = np.union1d(steps, series.steps)
         return steps
 
@@ -185,13 +186,9 @@ def compute_readings(log: TrainingLog) -> Iterator[SignalReading]:
     steps = log.steps
     if not len(steps):
         return
-    starts = _first_rows(len(steps))
-    ends = steps[np.append(starts[1:], len(steps)) - 1]
+    ends = _last_steps(steps)
     columns = {name: _means(series, ends) for name, series in log.signals.items()}
-    non_finite = sum(
-        (_counts(series, ends, ~np.isfinite(series.values)) for series in log.signals.values()),
-        start=np.zeros(len(ends), np.int64),
-    )
+    non_finite = sum((column.non_finite for column in columns.values()), start=np.zeros(len(ends), np.int64))
     length = max(log.total or 0, int(steps[-1]), 1)
     metrics = {
         name: (metric, np.searchsorted(metric.series.steps, ends, "right")) for name, metric in log.metrics.items()
@@ -204,33 +201,44 @@ def compute_readings(log: TrainingLog) -> Iterator[SignalReading]:
             for name, (metric, lasts) in metrics.items()
             if (last := int(lasts[row]))
         }
-        signals = {name: float(means[row]) for name, means in columns.items() if np.isfinite(means[row])}
+        signals = {name: float(column.means[row]) for name, column in columns.items() if np.isfinite(column.means[row])}
         yield SignalReading(end, end / length, Signals(**signals, non_finite=int(non_finite[row]), metrics=readings))
 
 
-def _first_rows(rows: int) -> Steps:
-    """Return the first row of each reading."""
+def _last_steps(steps: Steps) -> Steps:
+    """Return the last step of each reading."""
+    rows = len(steps)
     if rows <= MAX_READINGS:
-        return np.arange(rows)
-    return np.concatenate(
-        [np.arange(EAGER), np.linspace(EAGER, rows, MAX_READINGS - EAGER, endpoint=False).astype(np.int64)]
-    )
+        return steps
+    later = np.linspace(EAGER, rows, MAX_READINGS - EAGER, endpoint=False).astype(np.int64)
+    ends: Steps = np.concatenate([np.arange(1, EAGER), later, [rows]])
+    return steps[ends - 1]
 
 
-def _means(series: StepSeries, ends: Steps) -> Values:
-    """Return the mean of the finite values in each reading; nan if there are none."""
+class _Means(NamedTuple):
+    """Mean of the finite values in each reading, (readings,), nan if there are none; and the number of others."""
+
+    means: Values
+    non_finite: Steps
+
+
+def _means(series: StepSeries, ends: Steps) -> _Means:
+    """Return the mean of a series in each reading.
+
+    Sums are computed reading by reading: a difference of running sums would lose all digits after a huge value.
+    """
+    bounds = np.searchsorted(series.steps, ends, "right")
+    count = np.diff(bounds, prepend=0)
+    filled = np.flatnonzero(count)
+    starts = (bounds - count)[filled]
     finite = np.isfinite(series.values)
-    totals = np.concatenate([[0.0], np.cumsum(np.where(finite, series.values, 0.0))])
-    last = np.searchsorted(series.steps, ends, "right")
-    count = _counts(series, ends, finite)
+    values = series.values if finite.all() else np.where(finite, series.values, 0.0)
+    sums, counts = np.full(len(ends), np.nan), np.zeros(len(ends), np.int64)
+    if len(filled):
+        sums[filled] = np.add.reduceat(values, starts)
+        counts[filled] = np.add.reduceat(finite, starts, dtype=np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.diff(totals[last], prepend=0.0) / count
-
-
-def _counts(series: StepSeries, ends: Steps, mask: npt.NDArray[np.bool_]) -> Steps:
-    """Return the number of values with a true `mask` in each reading."""
-    totals = np.concatenate([[0], np.cumsum(mask)])
-    return np.diff(totals[np.searchsorted(series.steps, ends, "right")], prepend=0)
+        return _Means(sums / counts, count - counts)
 
 
 NUMBER = r"([-+]?(?:\d[\d.]*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf|infinity|NaN|Inf|Infinity))"

@@ -15,13 +15,8 @@ from equipoise.diagnosis import readers
 from equipoise.diagnosis.log_file import LogFile
 from equipoise.diagnosis.readers import tensorboard
 from equipoise.diagnosis.training_log import (
-    EAGER,
-    MAX_READINGS,
     TrainingLog,
     build_series,
-    compute_readings,
-    match_metric,
-    match_signal,
 )
 from equipoise.errors import DataError
 
@@ -139,32 +134,6 @@ def test_table_rows_are_counted_by_the_best_column(tmp_path: Path) -> None:
     assert (rows.unit, values(rows, "loss_d")) == ("row", [(1, 1.0), (2, 2.0)])
     with pytest.raises(DataError, match="alpha, beta"):
         readers.read_log(write_log(tmp_path, "alpha,beta\n1,2\n"))
-
-
-@pytest.mark.parametrize(
-    ("name", "signal"),
-    [
-        *[(name, "loss_d") for name in ("loss_d", "d_loss", "Loss/D", "errD", "Loss_D", "train/loss_D", "D/loss")],
-        *[(name, "loss_g") for name in ("G_loss", "Loss/G/loss", "gen_loss", "Generator loss", "train_g_loss")],
-        *[("D(x)", "probability_real"), ("D(G(z))", "probability_fake"), ("Loss/signs/real", "sign_real")],
-        *[(name, None) for name in ("loss", "lr_d", "d_loss_gp", "accuracy")],
-    ],
-)
-def test_match_signal(name: str, signal: str | None) -> None:
-    assert match_signal(name) == signal
-
-
-@pytest.mark.parametrize(
-    ("name", "better"),
-    [
-        *[(name, "lower") for name in ("FID", "fid50k_full", "metrics/fid", "kid50k", "kd_digits", "val_fid")],
-        *[("is50k", "higher"), ("inception_score", "higher"), ("precision", "higher")],
-        *[(name, None) for name in ("fiddle", "island", "learning_rate", "isolation")],
-    ],
-)
-def test_match_metric(name: str, better: str | None) -> None:
-    result = match_metric(name)
-    assert (result[1] if result else None) == better
 
 
 def record(data: bytes) -> bytes:
@@ -306,33 +275,3 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
     lines = content.split("\n".encode(encoding)[-1:])[0] + b"\n" + DCGAN.encode() + b"\xff\xfe\xfa broken\n"
     if encoding == "latin-1":
         assert len(readers.read_log(write_log(tmp_path, lines)).signals["loss_d"].steps) == 9
-
-
-def test_entries_superseded_by_a_resumed_run_are_dropped() -> None:
-    column = build_series([10, 20, 30, 40, 25, 35, 45], [1, 2, 3, 4, 5, 6, 7])
-    assert column.steps.tolist() == [10, 20, 25, 35, 45]
-    assert column.values.tolist() == [1, 2, 5, 6, 7]
-    assert build_series([], []).steps.tolist() == []
-
-
-def test_readings_are_means_with_a_count_of_non_finite_values() -> None:
-    count = 50_000
-    values = np.arange(count, dtype=float)
-    values[::1000] = math.nan
-    log = TrainingLog("x", {"loss_d": build_series(np.arange(1, count + 1), values)}, {}, total=2 * count)
-    result = list(compute_readings(log))
-    assert len(result) == MAX_READINGS
-    assert [reading.step for reading in result[:EAGER]] == list(range(1, EAGER + 1))
-    assert (result[-1].step, result[-1].progress) == (count, 0.5)
-    assert sum(reading.signals.non_finite for reading in result) == 50
-    steps = np.array([0] + [reading.step for reading in result])
-    for row in (5, EAGER + 3, MAX_READINGS - 1):
-        expected = values[steps[row] : steps[row + 1]]
-        assert result[row].signals.loss_d == pytest.approx(np.nanmean(expected))
-
-
-def test_metric_has_a_value_from_its_step_on(tmp_path: Path) -> None:
-    result = list(compute_readings(readers.read_log(write_log(tmp_path, TABLE))))
-    metrics = [(reading.signals.metrics["fid"].value, reading.signals.metrics["fid"].age) for reading in result]
-    assert metrics == [(90.0, 0), (90.0, 1), (70.0, 0)]
-    assert [reading.signals.non_finite for reading in result] == [0, 1, 0]
