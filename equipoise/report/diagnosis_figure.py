@@ -5,6 +5,7 @@ It knows no symptoms and reads no logs: it draws the numbers and names that it i
 
 import functools
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -42,8 +43,8 @@ MOST_GAMES, MOST_METRICS = 12, 6
 """Largest numbers that are drawn; the title says how many are not."""
 LARGEST = 1e30
 """Larger values are drawn as not finite: a scale with them shows nothing else."""
-DECADES = 2.0
-"""Positive values that span more decades are drawn on a logarithmic scale."""
+DECADES, MOST_DECADES = 2.0, 12.0
+"""Positive values that span more decades are drawn on a logarithmic scale, of at most this many."""
 BINS_OF_METRIC, MARKED = 500, 60
 """Largest numbers of points of a metric, and of markers."""
 SPAN_COLOURS = (RED, PURPLE, BLUE, GREEN, ORANGE, SKY, GREY)
@@ -217,13 +218,10 @@ def _scale(axes: "Axes", label: str, arrays: Sequence[CurveValues]) -> None:
         axes.set_ylabel("no finite value")
         axes.set_yticks([])
         return
-    low = float(values.min())
-    if low > 0 and float(values.max()) > 10**DECADES * low:
-        value_axis(axes, label, "log", low)
-        return
-    positive = values[values > 0]
-    if low == 0 and positive.size and float(positive.max()) > 10**DECADES * float(positive.min()):
-        value_axis(axes, label, "symlog", float(positive.min()))
+    low, high = float(values.min()), float(values.max())
+    smallest = max(smallest_positive(values), high / 10**MOST_DECADES) if high > 0 else math.inf
+    if low >= 0 and high > 10**DECADES * smallest:
+        value_axis(axes, label, "log" if low >= smallest else "symlog", smallest)
         return
     value_axis(axes, label, *scale_for_outliers([values]))
 
