@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from equipoise.report.figure_panels import DrawFunction, draw_curves, scale_for_outliers
+from equipoise.report.figure_panels import DrawFunction, draw_curves, scale_for_outliers, smallest_positive
 from equipoise.report.formatting import format_number, one_line, symptom_words
 from equipoise.report.plot_style import (
     BLUE,
