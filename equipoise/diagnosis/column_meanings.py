@@ -71,14 +71,13 @@ def _names(meanings: Meanings, *signals: str) -> list[str]:
 
 
 def _settle_second_numbers(meanings: Meanings) -> Meanings:
-    """Drop the second number after a metric, "IS 2" of "IS: 5.5 ± 0.1": its deviation, or its mean so far.
-
-    A list of BLEU has one number for each length of phrases.
-    """
+    """Drop the second number after a name, "IS 2" of "IS: 5.5 ± 0.1": its deviation, or its mean so far."""
     return {
         name: Meaning("other", "a second number")
         for name, meaning in meanings.items()
-        if meaning.kind == "metric" and _SECOND.sub("", name) in meanings.keys() - {name} and "bleu" not in meaning.name
+        if meaning.kind in ("signal", "metric")
+        and "[" not in name
+        and _SECOND.sub("", name) in meanings.keys() - {name}
     }
 
 
@@ -129,6 +128,9 @@ def _settle_letters(meanings: Meanings) -> Meanings:
         if not _names(meanings, *other):
             letters = [name for name in _names(meanings, *own) if len(normalise_name(name)) == 1]
             result |= {name: Meaning("unknown", "") for name in letters}
+    if not _names(meanings, *LOSSES_G):  # Chollet's book: a_loss of the adversarial model
+        adversarial = [name for name in meanings if normalise_name(name) in ("aloss", "lossa")]
+        result |= {name: Meaning("signal", "adversarial_g") for name in adversarial if _names(meanings, *LOSSES_D)}
     letters = [name for name in _names(meanings, "loss_d") if re.fullmatch(r"d\d", normalise_name(name))]
     if [normalise_name(name) for name in letters] == ["d1", "d2"]:
         for name, side in zip(letters, ("real", "fake"), strict=True):
@@ -155,19 +157,21 @@ def _settle_optimizers(meanings: Meanings) -> Meanings:
 
 
 def _settle_second_generator(meanings: Meanings) -> Meanings:
-    """Name the generators of a CycleGAN after the domain that they generate: G makes y, F makes x."""
+    """Name the generators of a CycleGAN after the domain that they generate: G makes y (or B), F makes x (or A)."""
     labels = {meanings[name].label for name in _names(meanings, *LOSSES_D)}
-    if not {"x", "y"} <= labels:
+    domains = next((pair for pair in (("x", "y"), ("a", "b")) if set(pair) <= labels), None)
+    if domains is None:
         return {}
-    generators = {"g": "y", "f": "x", "": "y"}
+    first, second = domains
+    generators = {"g": second, "f": first, "": second}
     result = {
         name: replace(meanings[name], label=generators[meanings[name].label])
         for name in _names(meanings, *LOSSES_G)
         if meanings[name].label in generators
     }
-    has_f = [name for name, meaning in meanings.items() if meaning.name == "loss of generator F"]
-    result |= {name: Meaning("signal", "loss_g", label="x") for name in has_f}
-    return result if "x" in {meaning.label for meaning in result.values()} else {}
+    generator_f = [name for name, meaning in meanings.items() if meaning.name == "loss of generator F"]
+    result |= {name: Meaning("signal", "loss_g", label=first) for name in generator_f}
+    return result if first in {meaning.label for meaning in result.values()} else {}
 
 
 def _settle_outputs(meanings: Meanings, measure: Measure) -> Meanings:
@@ -235,9 +239,10 @@ def _are_losses(group: list[str], meanings: Meanings, measure: Measure) -> bool:
 def _settle_accuracy(meanings: Meanings) -> Meanings:
     """Take an accuracy of nobody as the discriminator's, as in "[D loss: 0.69, acc.: 50%]" (Keras-GAN, TextGAN)."""
     unnamed = [name for name, meaning in meanings.items() if meaning.name == "an accuracy"]
-    if not _names(meanings, *LOSSES_D) or _names(meanings, "accuracy_d") or len(unnamed) != 1:
+    whole = [name for name in unnamed if not meanings[name].label]  # "acc 2" is the adversarial model's
+    if not _names(meanings, *LOSSES_D) or _names(meanings, "accuracy_d") or len(whole) != 1:
         return {}
-    return {unnamed[0]: Meaning("signal", "accuracy_d", rank=2)}
+    return {whole[0]: Meaning("signal", "accuracy_d", rank=2)}
 
 
 def _settle_coverage(meanings: Meanings) -> Meanings:

@@ -51,6 +51,8 @@ _GLUED = re.compile(
 )
 """Names in lower case without a separator: dloss, lossg, errd, dlossreal."""
 _RUN = re.compile(r"(?P<run>.+?) - (?P<base>[^-]+)")
+_LIST = re.compile(r"\[(\d(?:, *\d)+)\](?: (\d))?$")
+"""List at the end of a name that gives one number for each entry: "BLEU-[2, 3, 4] 2" is BLEU-3."""
 _MIN_MAX = re.compile(r"__(MIN|MAX)$")
 
 
@@ -63,6 +65,7 @@ def classify_name(name: str) -> Meaning:
     """Return what a column contains, by its name alone; kind "unknown" if no word of it is known."""
     if _MIN_MAX.search(name):
         return Meaning("other", "extreme of several runs (W&B)")
+    name = _LIST.sub(_name_list_item, name)
     match = _RUN.fullmatch(name.strip())
     run, base = (match["run"].strip(), match["base"]) if match else ("", name)
     for words in dict.fromkeys((tuple(_split(base)), tuple(_split(base.lower())))):
@@ -70,6 +73,12 @@ def classify_name(name: str) -> Meaning:
         if meaning.kind != "unknown":
             return replace(meaning, run=run)
     return UNKNOWN
+
+
+def _name_list_item(match: re.Match[str]) -> str:
+    """Return the entry of a list that a number belongs to."""
+    entries = match[1].replace(" ", "").split(",")
+    return entries[min(int(match[2] or 1), len(entries)) - 1]
 
 
 def match_signal(name: str) -> str | None:

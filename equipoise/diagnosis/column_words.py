@@ -145,7 +145,9 @@ METRICS: Mapping[str, tuple[str, Better]] = {
     "lpips": ("lpips", "higher"),  # diversity; lower where it measures a reconstruction: see column_meanings
 }
 """Words of a metric -> its id, and which direction is better."""
-FEATURES = frozenset({"dino", "dinov", "clip", "swav", "vgg", "digits", "cropped", "sliced", "latent", "reference"})
+FEATURES = frozenset(
+    {"dino", "dinov", "clip", "swav", "vgg", "digits", "cropped", "sliced", "mi", "latent", "reference"}
+)
 """Words before a metric that make it another one, as in clip_fid."""
 HELD_OUT_ERRORS = frozenset({"mel", "l1", "l2", "mse", "mae", "stft", "spec", "rec", "recon", "reconstruction"})
 """Terms that measure quality, lower better, where they are computed on held-out data (HiFi-GAN: val mel_spec_error)."""

@@ -86,6 +86,7 @@ def _build_game(
             metrics[metric] = MetricSeries(source.series(column.column), column.better)
             sources[metric] = (column.column,)
     used = {name for names in sources.values() for name in names}
+    requested_meanings = {column.column: classify_name(column.column) for column in requested.values()}
     ignored = tuple(
         name
         for name, meaning in meanings.items()
@@ -101,7 +102,7 @@ def _build_game(
         ignored=ignored,
         sources=sources,
         notes=(*source.log.notes, *steps.notes, *_choice_notes(choices, source), *_common_notes(meanings, games, used)),
-        loss_kind=determine_loss_kind(choices, meanings, source.measure),
+        loss_kind=determine_loss_kind(choices, requested_meanings | dict(meanings), source.measure),
     )
 
 

@@ -19,6 +19,12 @@ MOST_COLUMNS, MOST_LINES, LONGEST_LINE = 12, 2, 100
 """How many columns and lines a message shows, and how many characters of a line."""
 
 
+NO_GUESS = (
+    "log the losses of both players in every line, such as 'step 100 loss_d 0.69 loss_g 0.71', or say what a line "
+    "contains with --pattern"
+)
+
+
 class RequestedColumn(NamedTuple):
     """The column of the log that contains a signal or metric; `better` is None for a signal."""
 
@@ -84,22 +90,23 @@ def describe_unknown_columns(log: LogColumns, meanings: Mapping[str, Meaning], m
     names = list(meanings)
     if not names:
         return DataError(
-            f"the log has no column of numbers besides its counters{_format_lines(log.examples)}; log the losses of "
-            "both players in every line, such as 'step 100 loss_d 0.69 loss_g 0.71', or name them with --pattern"
+            f"the log has no column of numbers besides its counters{_format_lines(log.examples)}; {NO_GUESS}"
         )
     ranges = [f"{printable(name)} ({_format_range(name, measure)})" for name in names[:MOST_COLUMNS]]
     more = f" and {len(names) - MOST_COLUMNS:,} more" if len(names) > MOST_COLUMNS else ""
     guess = ",".join(f"{signal}={_quote(name)}" for signal, name in _guess_losses(meanings).items())
+    remedy = f"name the losses with --columns, for example --columns {guess}" if guess else NO_GUESS
     return DataError(
         f"no column is a known signal or metric; the columns are {', '.join(ranges)}{more}"
-        f"{_format_lines(log.examples)}; name the losses with --columns, for example --columns {guess}"
+        f"{_format_lines(log.examples)}; {remedy}"
     )
 
 
 def _guess_losses(meanings: Mapping[str, Meaning]) -> dict[str, str]:
     """Return the columns that may be the losses: by words such as critic and loss, then by their order."""
-    possible = [name for name, meaning in meanings.items() if meaning.kind == "unknown" or "loss" in meaning.name]
-    names = possible or list(meanings)
+    names = [name for name, meaning in meanings.items() if meaning.kind == "unknown" or "loss" in meaning.name]
+    if not names:
+        return {}
     loss_d = _first_with(names, ("critic", "disc", "judge", "dis", "d")) or names[0]
     others = [name for name in names if name != loss_d]
     loss_g = _first_with(others, ("actor", "gen", "fake", "policy", "g")) or (others[0] if others else None)

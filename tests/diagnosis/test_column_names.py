@@ -197,6 +197,21 @@ PROGRAMS = [
         {"loss_d_real": "c1", "loss_d_fake": "c2", "loss_d": "c1 + c2", "loss_g": "g"},
     ),
     Program(
+        "Keras book",
+        {"d_loss": 0.6, "a_loss": 0.8},
+        {"loss_d": "d_loss", "loss_g": "a_loss", "adversarial_g": "a_loss"},
+    ),
+    Program(
+        "advanced Keras book",
+        {"discriminator loss": 0.6, "acc": 0.7, "adversarial loss": 0.8, "acc 2": 0.3},
+        {
+            "loss_d": "discriminator loss",
+            "accuracy_d": "acc",
+            "loss_g": "adversarial loss",
+            "adversarial_g": "adversarial loss",
+        },
+    ),
+    Program(
         "Keras fit",
         {"d_loss": 0.6, "g_loss": 0.7, "val_d_loss": 0.9, "val_g_loss": 0.5},
         {"loss_d": "d_loss", "loss_g": "g_loss"},
@@ -489,7 +504,12 @@ def test_signal_of_one_name(name: str, signal: str | None) -> None:
         *[("kid50k", ("kid50k", "lower")), ("kd_digits", ("kd_digits", "lower")), ("is50k", ("is50k", "higher"))],
         *[("IS_mean", ("is", "higher")), ("inception_score", ("inception_score", "higher"))],
         *[("precision", ("precision", "higher")), ("pr50k3_full_recall", ("recall", "higher"))],
-        *[("self-BLEU", ("self_bleu", "lower")), ("BLEU-3", ("bleu3", "higher")), ("nll-test", ("nll", "lower"))],
+        *[
+            ("self-BLEU", ("self_bleu", "lower")),
+            ("BLEU-3", ("bleu3", "higher")),
+            ("BLEU-[2, 3, 4] 2", ("bleu3", "higher")),
+            ("nll-test", ("nll", "lower")),
+        ],
         *[("NLL_div", ("nll_div", "higher")), ("ppl2_wend", ("ppl2_wend", "lower")), ("m_psnr", ("psnr", "higher"))],
         *[(name, None) for name in ("fiddle", "island", "learning_rate", "isolation", "is it", "best_fid", "IS_std")],
         *[(name, None) for name in ("fid_time", "nll_loss", "D_precision", "min_fid", "loss_ssim", "time/fid")],

@@ -59,6 +59,7 @@ def test_cyclegan_has_two_games() -> None:
             ("total_gen_g_loss", "total_gen_f_loss", "disc_x_loss", "disc_y_loss"),
             {"X": ("disc_x_loss", "total_gen_f_loss"), "Y": ("disc_y_loss", "total_gen_g_loss")},
         ),
+        (("Loss_G", "Loss_F", "Loss_D_A", "Loss_D_B"), {"A": ("Loss_D_A", "Loss_F"), "B": ("Loss_D_B", "Loss_G")}),
         (("G_loss", "F_loss", "D_X_loss", "D_Y_loss"), {"X": ("D_X_loss", "F_loss"), "Y": ("D_Y_loss", "G_loss")}),
         (
             ("monet_gen_loss", "photo_gen_loss", "monet_disc_loss", "photo_disc_loss"),
