@@ -68,8 +68,10 @@ def _parse_matrix(characters: npt.NDArray[np.uint8]) -> Values | None:
     for place in places:
         mantissa *= 10
         mantissa += digits[place]
-    values = mantissa / 10.0 ** max(0, width - 1 - point)
-    return np.where(negative, -values, values) if has_sign else values
+    values: Values = mantissa / 10.0 ** max(0, width - 1 - point)
+    if has_sign:
+        values[negative] *= -1
+    return values
 
 
 def _parse_one_by_one(words: Sequence[str]) -> Values:

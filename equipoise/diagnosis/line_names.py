@@ -1,303 +1,102 @@
-"""Names of the numbers in a line of a log: "[200/500] D loss: 0.69, acc.: 50% | D(G(z)): 0.4 / 0.2".
+"""The name of a number in a line of a log: the words before it, back to the last separator.
 
-A number is named by the words before it, back to the last separator. A second number under the same name gets the name
-and " 2"; a number without a name that counts gets "#1", "#2", … by its position.
+"[200/500] D loss: 0.69" has "D loss", "FID score (Step: 94000): 71.6" has "FID score", "D: real 0.3" has "D real".
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from equipoise.diagnosis.line_tokens import Token, scan_line
 
-COUNTER_WORDS = frozenset(
-    (
-        *("epoch", "epochs", "step", "steps", "iter", "iters", "iteration", "iterations", "itr", "batch", "batches"),
-        *(
-            "kimg",
-            "tick",
-            "update",
-            "updates",
-            "episode",
-            "nimg",
-            "images",
-            "global_step",
-            "total_steps",
-            "total_batch",
-        ),
-        *(
-            "globalstep",
-            "gen_iterations",
-            "global_steps",
-            "niter",
-            "n_iter",
-            "cur_iter",
-            "current_iter",
-            "training_step",
-        ),
-    )
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+COUNTER_WORDS = _words(
+    "epoch epochs step steps iter iters iteration iterations itr batch batches kimg tick update updates episode nimg "
+    "images global_step global_steps globalstep total_steps total_step total_batch total_iter total_iters niter n_iter "
+    "gen_iterations cur_iter current_iter training_step minibatch ep"
 )
 """Last words of names that count, in lower case."""
-_COUNTER_ADJECTIVES = frozenset(("global", "total", "gen", "generator", "critic", "disc", "discriminator"))
-_FOLLOWING = re.compile(
-    r"\s+(iterations?|iters?|steps?|epochs?|batches|kimgs?|updates)\b(?!\s*[:=]?\s*[\[(]?[-+]?\d)", re.IGNORECASE
+UNIT_WORDS = _words(
+    "s sec secs seconds ms min mins minutes h hrs hours days it/s s/it img/s imgs/s images/s samples/s mb gb mib gib "
+    "s/step ms/step"
 )
-_LEVEL = re.compile(
-    r"[^\n]{0,80}?\b(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|NOTICE)\b(?!\w)"
-    r"(?:\][\]:|\s>-]*|:[\w.-]+:(?=[^\s\d+-])|[\]:|\s>-]+(?:[\w.<>]+:[\w<>]+:\d+ - )?)"
+_COUNTER_ADJECTIVES = _words("global total gen generator critic disc discriminator")
+_VALUES = _words("no none true false yes off on null n/a cuda cpu ok done")
+_FILLERS = _words("the a an of at in with and after by to is was has have got for info debug warning log")
+_PREPOSITIONS = _words("at to from with by in for than over about and on or")
+_LAST_FILLERS = _words("is was of equals at to")
+_GENERIC = _words(
+    "loss losses cost real fake total adv gan acc accuracy gp err error score mean cls fm adversarial sum penalty r1"
 )
-"""What logging modules print before the message: "2024-01-02 03:00:04,709 - root - INFO - ", "INFO:train:"."""
-_GLOG = re.compile(r"[IWEFD]\d{4} [\d:.]+ +\d+ [^\]]*\] ")
-_QUOTE = re.compile(r"(?:\s*>)+\s")
-_SECOND = re.compile(r"\s*(?:/|\(|\u00b1|\+/-|\+-|->|\u2192)\s*[\[(]?\s*")
-_OF = re.compile(r"\s*(?:/|of|out of)\s*")
-_LIST = re.compile(r"\s*[,;]?\s*")
+"""Names that say nothing without the heading before them: "D: real 0.3, fake 0.4"."""
 _WRAPPER = re.compile(
     r"(?:<tf\.Tensor:[^>]*numpy=|(?:\b(?:tensor|array|Variable|(?:np|numpy|jnp|torch|tf)\.\w+|float\d*))\()[\[({ ]*$"
 )
 _MARK = re.compile(r"(?:\s*(?:[:=\uff1a]|->|\u2192)|\s+[-\u2013\u2014])\s*$")
 _WORD = r"[^\W\d](?:[\w.*'^#@&%+]|[/\\-](?=\w))*(?:\([^()]*(?:\([^()]*\)[^()]*)*\)|\[[^\[\]]*\]|-\[[^\[\]]*\])*[\w./]*"
 _PHRASE = re.compile(rf"(?<![\w.])(?:{_WORD}(?: {_WORD}){{0,5}}(?: \d+)?|{_WORD}(?: {_WORD}){{0,2}} \([^()]*\))$")
-_VALUES = frozenset(("no", "none", "true", "false", "yes", "off", "on", "null", "n/a", "cuda", "cpu", "ok", "done"))
-_UNITS = frozenset(
-    (
-        *("s", "sec", "secs", "seconds", "ms", "min", "mins", "minutes", "h", "hrs", "hours", "days", "it/s", "s/it"),
-        *("img/s", "imgs/s", "images/s", "samples/s", "mb", "gb", "mib", "gib", "s/step", "ms/step"),
-    )
-)
-_FILLERS = frozenset(
-    (
-        *(
-            "the",
-            "a",
-            "an",
-            "of",
-            "at",
-            "in",
-            "with",
-            "and",
-            "after",
-            "by",
-            "to",
-            "is",
-            "was",
-            "has",
-            "have",
-            "got",
-            "for",
-        ),
-        *("info", "debug", "warning", "log"),
-    )
-)
-_PREPOSITIONS = frozenset(("at", "to", "from", "with", "by", "in", "for", "than", "over", "about", "and", "on", "or"))
-_GENERIC = frozenset(
-    (
-        *("loss", "losses", "cost", "real", "fake", "total", "adv", "gan", "acc", "accuracy", "gp", "err", "error"),
-        *("score", "mean", "cls", "fm", "adversarial", "sum", "penalty", "r1"),
-    )
-)
-"""Names that say nothing without the heading before them: "D: real 0.3, fake 0.4"."""
 _HEADING = re.compile(rf"((?<![\w.]){_WORD}(?: {_WORD}){{0,2}})\s*:\s*[\[({{]*\s*$")
-UNIX_TIME = 1e9
-"""Whole numbers without a name from here on are times, not counters."""
+_END_OF_HEADING = re.compile(r"[;|\]}]")
+_LAST_WORD = re.compile(r"[\s/(.]")
+_FIRST_WORD = re.compile(r"[\s(]")
+LONGEST_NAME = 120
+"""Characters before a number in which its name is searched."""
 
 
-class NamedNumber(NamedTuple):
-    """A number of a line with its name. `token`: its place; `total`: the planned end in "3/200", as its token."""
+class NumberName(NamedTuple):
+    """The name of a number, "" if it has none; whether ":", "=" or "-" follows it; the heading that holds from here."""
 
     name: str
-    token: Token
-    total: Token | None = None
-    explicit: bool = False
-
-    @property
-    def counts(self) -> bool:
-        """Whether it is a counter, by its name or because its end is planned."""
-        return self.name.startswith("#") or self.total is not None or is_counter_name(self.name)
-
-
-class ParsedLine(NamedTuple):
-    """The tokens of a line, and the numbers among them that have a name."""
-
-    tokens: tuple[Token, ...]
-    numbers: tuple[NamedNumber, ...]
+    explicit: bool
+    heading: str
 
 
 def is_counter_name(name: str) -> bool:
-    """Return whether the last word of a name counts."""
-    return re.split(r"[\s/(.]", name.rstrip(")").lower())[-1] in COUNTER_WORDS or (
-        re.split(r"[\s(]", name.lower())[0] in COUNTER_WORDS and "(" in name
-    )
+    """Return whether a name counts, by its last word, or by its first one in "Iter(train)"."""
+    lower = name.lower()
+    if _LAST_WORD.split(lower.rstrip(")"))[-1] in COUNTER_WORDS:
+        return True
+    return "(" in lower and _FIRST_WORD.split(lower)[0] in COUNTER_WORDS
 
 
-def parse_line(line: str, decimal_comma: bool = False) -> ParsedLine:
-    """Find the numbers of a line and their names."""
-    reading = _LineReading(line, list(scan_line(line, decimal_comma)))
-    numbers = reading.named_numbers()
-    return ParsedLine(tuple(reading.tokens), tuple(_unique(numbers)))
+def find_name(line: str, content: int, start: int, end: int, heading: str) -> NumberName:
+    """Find the name of the number at `end`, in the text from `start`, the end of the number before it.
+
+    `content`: where the message begins. `heading`: that of the numbers before, such as "D" in "D: real 0.3 fake 0.4".
+    """
+    gap = line[start:end]
+    wrapper = _WRAPPER.search(gap)
+    text = (gap[: wrapper.start()] if wrapper else gap).rstrip(" \t[({<'\"`*|")
+    stripped = text
+    while mark := _MARK.search(stripped):
+        stripped = stripped[: mark.start()]
+    explicit = len(stripped) < len(text)
+    stripped = stripped.rstrip(" '\"`*\t")
+    if stripped.endswith((")", "]")) and (opening := _opening(line, start + len(stripped) - 1)) < start:
+        if not explicit or opening < content:
+            return NumberName("", False, heading)
+        return _phrase(line[content:opening].rstrip(), False, False, heading)._replace(explicit=True)
+    return _phrase(stripped, gap[:1] in (" ", "\t"), explicit, heading)
 
 
-def _unique(numbers: Sequence[NamedNumber]) -> Iterator[NamedNumber]:
-    """Yield the numbers with names that occur once; a whole list of unnamed ones counts, a single fraction does not."""
-    counts: Counter[str] = Counter()
-    for number in numbers:
-        counts[number.name] += 1
-        count = counts[number.name]
-        if count > 1:
-            number = number._replace(name=f"{number.name} {count}")
-        yield number
-
-
-class _LineReading:
-    """The state of reading one line from left to right. `tokens`: without those that belong to a name."""
-
-    def __init__(self, line: str, tokens: list[Token]) -> None:
-        self.line = line
-        self.tokens = tokens
-        self.content = _content_start(line)
-        self.unnamed = 0
-        self.heading = ""
-        self.list_open = False
-
-    def named_numbers(self) -> list[NamedNumber]:
-        """Return the numbers that have a name, or count."""
-        result: list[NamedNumber] = []
-        previous: NamedNumber | None = None
-        end, index = self.content, 0
-        while index < len(self.tokens):
-            token = self.tokens[index]
-            index += 1
-            if token.start < self.content:
-                continue
-            if token.kind == "number" and self._numbers_a_name(token, index):
-                index -= 1
-                del self.tokens[index]
-                continue
-            if token.kind != "number":
-                end, previous = token.end, previous if token.kind == "tensor" else None
-                continue
-            total, skipped = self._total(token, index)
-            index += skipped
-            named = self._name(token, total, end, previous)
-            end = total.end if total else token.end + token.percent + (token.scale > 1)
-            if following := self._following_counter(token, end, named):
-                named = NamedNumber(following[1], token, total)
-                end = following.end()
-            previous = named
-            if named and named.name:
-                result.append(named)
-        return self._without_lone_fraction(result)
-
-    def _total(self, token: Token, index: int) -> tuple[Token | None, int]:
-        """Return the planned end of a counter, "200" in "3/200" or "3 of 200", and the number of tokens that it took."""
-        if (
-            index < len(self.tokens)
-            and (after := self.tokens[index]).kind == "number"
-            and _OF.fullmatch(self.line, token.end, after.start)
-        ):
-            first, last = self.line[token.start : token.end], self.line[after.start : after.end]
-            words = first.replace(",", ""), last.replace(",", "")
-            if all(word.isdecimal() for word in words) and int(words[0]) <= int(words[1]) + 1 and int(words[1]) > 0:
-                return after, 1
-        return None, 0
-
-    def _numbers_a_name(self, token: Token, index: int) -> bool:
-        """Return whether a number belongs to a name, such as 1 in "Loss 1: 0.5"; a counter is followed by no number."""
-        if index == len(self.tokens) or self.tokens[index].kind != "number":
-            return False
-        between = self.line[token.end : self.tokens[index].start]
-        word = re.search(r"([^\W\d]\w*) ?$", self.line[self.content : token.start])
-        return bool(re.fullmatch(r" ?[:=] ?", between) and word and not is_counter_name(word[1]))
-
-    def _name(self, token: Token, total: Token | None, end: int, previous: NamedNumber | None) -> NamedNumber | None:
-        """Return a number with its name; None if it has none."""
-        gap = self.line[end : token.start]
-        if previous and (second := self._second(token, gap, previous, total)):
-            return second
-        name, explicit = self._words_before(gap, end, token.start)
-        self.list_open = gap.rstrip(" ").endswith(("[", "("))
-        if name:
-            return NamedNumber(name, token, total, explicit)
-        return self._count(token, total, gap, end)
-
-    def _second(self, token: Token, gap: str, previous: NamedNumber, total: Token | None) -> NamedNumber | None:
-        """Return another number under the name of the previous one, as in "0.4 / 0.2", "2.9 (2.7)", "[2.3, 2.1]"."""
-        is_second = _SECOND.fullmatch(gap) and not previous.total and token.percent <= previous.token.percent
-        in_list = self.list_open and _LIST.fullmatch(gap) and not total
-        if not (is_second or in_list):
-            return None
-        if not previous.name:
-            return previous._replace(token=token)
-        if previous.name.startswith("#"):
-            self.unnamed += 1
-            return NamedNumber(f"#{self.unnamed}", token)
-        return NamedNumber(previous.name, token, None, previous.explicit)
-
-    def _count(self, token: Token, total: Token | None, gap: str, end: int) -> NamedNumber | None:
-        """Return a number without a name as "#1", … if it has a planned end, begins the line, or is in brackets."""
-        word = self.line[token.start : token.end].replace(",", "")
-        opened = gap.rstrip(" ").endswith(("[", "(", "{"))
-        begins = end == self.content and not re.search(r"[^\W_]", gap)
-        bracketed = bool(re.fullmatch(r"\s*[\])]\s*[\[(]\s*", gap)) and self.unnamed + (total is None) > 0
-        is_whole = word.isdecimal() and int(word) < UNIX_TIME and not token.percent and token.scale == 1
-        if not (total or (begins and (is_whole or opened)) or (bracketed and is_whole)) or token.percent:
-            return NamedNumber("", token)
-        self.unnamed += 1
-        return NamedNumber(f"#{self.unnamed}", token, total)
-
-    def _following_counter(self, token: Token, end: int, named: NamedNumber | None) -> re.Match[str] | None:
-        """Return the match of a counter word after a whole number, as in "107 iterations"."""
-        if named and named.name and (named.explicit or is_counter_name(named.name)) and not named.name.startswith("#"):
-            return None
-        return _FOLLOWING.match(self.line, end) if self.line[token.start : token.end].isdecimal() else None
-
-    def _words_before(self, gap: str, start: int, end: int) -> tuple[str, bool]:
-        """Return the name before a number, "" if there is none, and whether ":", "=" or "-" follows it."""
-        text = _WRAPPER.sub("", gap.rstrip(" [({'\"<`*\t"), count=1) if gap.rstrip(" \t")[-1:] in "[(" else gap
-        if wrapper := _WRAPPER.search(gap):
-            text = gap[: wrapper.start()]
-        text = text.rstrip(" \t[({<'\"`*|")
-        stripped = text
-        while mark := _MARK.search(stripped):
-            stripped = stripped[: mark.start()]
-        explicit = len(stripped) < len(text)
-        stripped = stripped.rstrip(" '\"`*\t")
-        if stripped.endswith((")", "]")) and (opening := _opening(self.line, start + len(stripped) - 1)) < start:
-            if not explicit or opening < self.content:
-                return "", False
-            return self._phrase(self.line[self.content : opening].rstrip(), "", False), True
-        return self._phrase(stripped, gap, explicit), explicit
-
-    def _phrase(self, text: str, gap: str, explicit: bool) -> str:
-        """Return the name at the end of a text."""
-        match = _PHRASE.search(text[-120:])
-        if not match:
-            return ""
-        words = match[0].split(" ")
-        offset = max(0, len(text) - 120) + match.start()
-        if not text[:offset].strip(" \t") and gap[:1] in (" ", "\t"):
-            while len(words) > 1 and words[0].lower() in _UNITS:
-                del words[0]
-        name = _select_words(words, explicit)
-        heading = _HEADING.search(text[:offset])
-        if heading:
-            self.heading = heading[1]
-        elif re.search(r"[;|\]}]", text[:offset]):
-            self.heading = ""
-        if name.lower() in _GENERIC and self.heading and self.heading.lower() not in _FILLERS:
-            name = f"{self.heading} {name}"
-        return name
-
-    def _without_lone_fraction(self, numbers: list[NamedNumber]) -> list[NamedNumber]:
-        """Leave out a single number without a name that is not whole, such as a time in brackets."""
-        unnamed = [number for number in numbers if number.name.startswith("#")]
-        if (
-            len(unnamed) == 1
-            and not self.line[unnamed[0].token.start : unnamed[0].token.end].replace(",", "").isdecimal()
-        ):
-            numbers.remove(unnamed[0])
-        return numbers
+def _phrase(text: str, after_number: bool, explicit: bool, heading: str) -> NumberName:
+    """Return the name at the end of a text; `after_number`: its first word may be the unit of another number."""
+    text = text[-LONGEST_NAME:]
+    match = _PHRASE.search(text)
+    if not match:
+        return NumberName("", explicit, heading)
+    words, before = match[0].split(" "), text[: match.start()]
+    while after_number and len(words) > 1 and words[0].lower() in UNIT_WORDS and not before.strip():
+        del words[0]
+    name = _select_words(words, explicit)
+    if found := _HEADING.search(before):
+        heading = found[1]
+    elif _END_OF_HEADING.search(before):
+        heading = ""
+    if name.lower() in _GENERIC and heading and heading.lower() not in _FILLERS:
+        name = f"{heading} {name}"
+    return NumberName(name, explicit, heading)
 
 
 def _select_words(words: list[str], explicit: bool) -> str:
@@ -306,13 +105,13 @@ def _select_words(words: list[str], explicit: bool) -> str:
         del words[0]
     if not explicit and words[-1].lower() in _PREPOSITIONS:
         return ""
-    while len(words) > 1 and words[-1].lower() in ("is", "was", "of", "equals", "at", "to"):
+    while len(words) > 1 and words[-1].lower() in _LAST_FILLERS:
         del words[-1]
     if words[-1].lower().strip(".#") in COUNTER_WORDS:
         first = -2 if len(words) > 1 and words[-2].lower() in _COUNTER_ADJECTIVES else -1
         words = words[first:]
     name = " ".join(words).strip(".:'\"`*#-+ ")
-    return "" if name.lower() in _VALUES or (not explicit and name.lower() in _UNITS | _FILLERS) else name
+    return "" if name.lower() in _VALUES or (not explicit and name.lower() in UNIT_WORDS | _FILLERS) else name
 
 
 def _opening(line: str, closing: int) -> int:
@@ -327,9 +126,3 @@ def _opening(line: str, closing: int) -> int:
             if not depth:
                 return place
     return -1
-
-
-def _content_start(line: str) -> int:
-    """Return where the message begins after the time and level of a logging module, and the marks of a quotation."""
-    match = _LEVEL.match(line) or _GLOG.match(line) or _QUOTE.match(line)
-    return match.end() if match else 0

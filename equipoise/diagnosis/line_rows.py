@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.diagnosis.line_names import parse_line
+from equipoise.diagnosis.line_parser import parse_line
 from equipoise.diagnosis.line_template import LineTemplate, TemplateMatch, TemplateMatcher, to_numbers
 from equipoise.diagnosis.log_columns import Column
 
@@ -84,19 +84,19 @@ class LineCollector:
         if self._is_stale:
             self._compile()
         block = self._matcher.match(text)
-        kinds = np.full(block.count, UNREAD, np.uint8)
+        kinds = np.full(block.size, UNREAD, np.uint8)
         matches = list(block.matches)
         for match in matches:
-            match.template.count += len(match.lines)
-        self.number_lines += sum(len(match.lines) for match in matches if not match.template.numbers)
+            match.template.count += len(match.places)
+        self.number_lines += sum(len(match.places) for match in matches if not match.template.numbers)
         matches += self._match_others(block.other_lines, block.other_texts)
         for match in matches:
-            kinds[match.lines] = row_kind(match.template)
+            kinds[match.places] = row_kind(match.template)
         is_row = kinds != UNREAD
         numbers = np.cumsum(is_row) - 1 + self.row_count
         parts: dict[str, list[Column]] = defaultdict(list)
         for match in matches:
-            rows = numbers[match.lines]
+            rows = numbers[match.places]
             for number, values, valid in zip(match.template.numbers, match.values, match.valid, strict=True):
                 parts[number.name].append(Column(rows, values) if valid is None else Column(rows[valid], values[valid]))
         for name, columns in parts.items():

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.diagnosis.decimal_numbers import parse_decimals
-from equipoise.diagnosis.line_names import NamedNumber, ParsedLine
+from equipoise.diagnosis.line_parser import NamedNumber, ParsedLine
 from equipoise.diagnosis.line_tokens import SKIPPED, WORD_VALUES, NumberForm, Token, parse_digits
 
 _FAST_CLASS = "-+.0-9EINaefinty"
@@ -149,21 +149,21 @@ def _token_piece(text: str, token: Token, captured: bool, following: str) -> _Pi
 
 
 class TemplateMatch(NamedTuple):
-    """Lines of one template in a block: their places (N,) among its lines, and the values (N,) of each number.
+    """Lines of one template in a block: their `places` (N,) among its lines, and the values (N,) of each number.
 
     A value is nan where the text between its neighbours is no number; `valid` (N,) is false there, None if nowhere.
     """
 
     template: LineTemplate
-    lines: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
     values: Sequence[npt.NDArray[np.float64]]
     valid: Sequence[npt.NDArray[np.bool_] | None]
 
 
 class BlockMatch(NamedTuple):
-    """The lines of a block that are not empty: how many, those of templates, and the places and texts of the others."""
+    """The lines of a block that are not empty: `size`, those of templates, and the places and texts of the others."""
 
-    count: int
+    size: int
     matches: Sequence[TemplateMatch]
     other_lines: Sequence[int]
     other_texts: Sequence[str]

@@ -117,7 +117,7 @@ def parse_digits(word: str, form: NumberForm) -> float:
 _DECIMAL_COMMA = re.compile(r"[:=\t ]-?(?:0,\d+|\d+,(?:\d{1,2}|\d{4,}))(?![\d.,])")
 _DECIMAL_POINT = re.compile(r"[:=\t ]-?\d+\.\d+(?![\d.,])")
 COMMA_RATIO = 5
-"""Number of decimal commas for each decimal point above which a log writes "0,693": points remain in dates and times."""
+"""Decimal commas for each decimal point above which a log writes "0,693": points remain in dates and versions."""
 
 
 def has_decimal_commas(head: str) -> bool:

@@ -1,12 +1,14 @@
-"""A file or stream that may be a log: its first mebibyte, its text in blocks of whole lines, and what was wrong with it.
+"""A file or stream that may be a log: its first mebibyte, its text in blocks of whole lines, and what was wrong.
 
 Readers never hold a whole text log in memory: they decide by `head`, then go through `text_blocks`.
 """
 
+import io
 import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -18,8 +20,6 @@ HEAD_BYTES = 2**20
 """Number of decompressed bytes by which readers recognise a format, and of bytes that are read at once."""
 MAX_BYTES = 4 * 2**30
 """Largest decompressed size of a log."""
-SPOOL_BYTES = 8 * 2**20
-"""Size above which a stream is written to a temporary file."""
 GZIP = b"\x1f\x8b"
 
 
@@ -36,14 +36,13 @@ class LogFile:
         self.problems: list[str] = []
         self._stream: IO[bytes] | None = None
         if content is not None:
-            self._stream = tempfile.SpooledTemporaryFile(max(SPOOL_BYTES, len(content)))
-            self._stream.write(content)
+            self._stream = io.BytesIO(content)
 
     @classmethod
     def from_stream(cls, name: str, stream: BinaryIO) -> "LogFile":
-        """Copy a stream that can be read only once, such as standard input; large ones to a temporary file."""
-        file = cls(Path(name))
-        file._stream = tempfile.SpooledTemporaryFile(SPOOL_BYTES)
+        """Copy a stream that can be read only once, such as standard input; to a temporary file."""
+        file = cls(Path(name), b"")
+        file._stream = ExitStack().enter_context(tempfile.TemporaryFile())
         shutil.copyfileobj(stream, file._stream, HEAD_BYTES)
         return file
 

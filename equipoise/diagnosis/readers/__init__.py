@@ -20,6 +20,7 @@ from equipoise.core.printing import format_count, format_names, printable
 from equipoise.diagnosis.interpretation import interpret
 from equipoise.diagnosis.log_columns import LogColumns, ReadOptions
 from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.log_pattern import read_with_pattern
 from equipoise.diagnosis.log_search import LogCandidate, search_folder
 from equipoise.diagnosis.merging import add_log
 from equipoise.diagnosis.training_log import TrainingLog
@@ -40,7 +41,7 @@ class LogReader(Protocol):
 
     `name`: the program or form, for messages and docs. `contents`: description of the log, for the docs. `order`:
     readers are tried in ascending order, general ones last. `folder_files`: patterns of file names by which logs are
-    recognised in a folder; all files of a folder that match one of them are read together.
+    recognised in a folder.
     """
 
     name: str
@@ -49,7 +50,7 @@ class LogReader(Protocol):
     folder_files: tuple[str, ...]
 
     def read(self, files: Sequence[LogFile]) -> LogColumns | TrainingLog | None:
-        """Read one file, or all the files of a folder that match; None if they are in another format.
+        """Read one file, or the shards of one log; None if they are in another format.
 
         Raises DataError if the format matches but the content is not usable.
         """
@@ -144,10 +145,11 @@ def _read_files(files: Sequence[LogFile], options: ReadOptions) -> LogColumns | 
     """Read files with the first reader that knows their form, or with the user's pattern. Errors name the path."""
     path = files[0].path
     try:
-        if options.pattern is not None:
-            raise SettingError("--pattern is not available yet")
         log: LogColumns | TrainingLog | None
-        log = next((log for reader in log_readers() if (log := reader.read(files)) is not None), None)
+        if options.pattern is not None:
+            log = read_with_pattern(files[0], options.pattern)
+        else:
+            log = next((log for reader in log_readers() if (log := reader.read(files)) is not None), None)
     except DataError as error:
         message = str(error)
         raise DataError(message if message.startswith(str(path)) else f"{path}: {message}") from error

@@ -1,15 +1,16 @@
 """Reader of tables, with a header line or without: CSV, other separators, columns aligned by spaces."""
 
 import csv
+import io
 import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from equipoise.diagnosis.column_builder import BLOCK_ROWS, ColumnBuilder
+from equipoise.diagnosis.column_builder import BLOCK_ROWS, ColumnBuilder, ColumnPart, Mask, Values
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.number_blocks import MISSING, parse_block
 from equipoise.diagnosis.table_layout import (
     MAX_TAGS,
     TableLayout,
@@ -21,8 +22,8 @@ from equipoise.diagnosis.table_layout import (
 
 __all__ = ["Table"]
 
-Values = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
+MAX_QUOTED = 8 * 2**20
+"""Number of characters after which a quote without an end is taken as a character."""
 WORDS_SAMPLE = 50
 """Number of cells by which a block of a column is recognised as words, such as dates, and is not converted."""
 
@@ -51,15 +52,24 @@ class Table:
             return None
         names = name_series(layout.names, file.path.name)
         builder, rows = ColumnBuilder(), _RowCounts()
-        try:
-            for block in _blocks(_cells(file, layout), layout, rows):
+        for text in _texts(file, layout):
+            numbers = parse_block(text, layout.separator, layout.width, layout.decimal_comma)
+            if numbers is not None and find_long_columns(names) is None:
+                present = (ColumnPart(name, numbers[:, at]) for at, name in enumerate(names) if name)
+                builder.add_rows(len(numbers), [_without_missing(part) for part in present])
+                continue
+            for block in _blocks(_cells(text, layout, rows), layout, rows):
                 builder.add_rows(len(block), list(_convert(block, names, layout)))
-        except csv.Error:
-            if not builder.row_count:
-                return None
-            rows.damaged += 1
         columns = {name: column for name, column in builder.build().items() if name}
-        return LogColumns("table", columns, builder.row_count, notes=tuple(rows.notes()), examples=layout.examples)
+        notes = (*rows.notes(), *builder.notes("row"))
+        return LogColumns(
+            "table", columns, builder.row_count, notes=notes, examples=layout.examples, stride=builder.stride
+        )
+
+
+def _without_missing(part: ColumnPart) -> ColumnPart:
+    mask = part.values != MISSING
+    return ColumnPart(part.name, np.ascontiguousarray(part.values), None if mask.all() else mask)
 
 
 class _RowCounts:
@@ -75,18 +85,39 @@ class _RowCounts:
         if count := self.headers:
             yield f"The header occurs {count + 1:,} times: several parts were written to the file."
         if self.damaged:
-            yield "The table is damaged (a quote without an end); the rows before the damage are read."
+            yield "The table is damaged: a quote has no end, or a cell is longer than 128 KiB."
 
 
-def _cells(file: LogFile, layout: TableLayout) -> Iterator[list[str]]:
-    """Yield the cells of every row below the header."""
-    lines = (line for block in file.text_blocks() for line in block.splitlines(keepends=True))
-    body = itertools.islice(lines, layout.first_row, None)
+def _texts(file: LogFile, layout: TableLayout) -> Iterator[str]:
+    """Yield the text below the header in blocks of whole rows; a quoted cell may contain ends of lines."""
+    pending, skipped = "", 0
+    for block in file.text_blocks():
+        while skipped < layout.first_row and block:
+            _, _, block = block.partition("\n")
+            skipped += 1
+        pending += block
+        if pending and (pending.count('"') % 2 == 0 or len(pending) > MAX_QUOTED):
+            yield pending
+            pending = ""
+    if pending:
+        yield pending
+
+
+def _cells(text: str, layout: TableLayout, counts: "_RowCounts") -> Iterator[list[str]]:
+    """Yield the cells of every row; a quote without an end is a character like others."""
     if layout.separator == " ":
-        return (line.split() for line in body)
-    if layout.separator == "|":
-        return ([cell.strip() for cell in line.strip().strip("|").split("|")] for line in body)
-    return csv.reader(body, delimiter=layout.separator, skipinitialspace=True)
+        yield from (line.split() for line in text.split("\n"))
+    elif layout.separator == "|":
+        yield from ([cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.split("\n"))
+    else:
+        quoting = csv.QUOTE_MINIMAL if text.count('"') % 2 == 0 else csv.QUOTE_NONE
+        counts.damaged += quoting == csv.QUOTE_NONE
+        try:
+            yield from csv.reader(
+                io.StringIO(text, newline="\n"), delimiter=layout.separator, skipinitialspace=True, quoting=quoting
+            )
+        except csv.Error:
+            counts.damaged += 1
 
 
 def _blocks(rows: Iterator[list[str]], layout: TableLayout, counts: _RowCounts) -> Iterator[list[list[str]]]:
@@ -105,9 +136,7 @@ def _blocks(rows: Iterator[list[str]], layout: TableLayout, counts: _RowCounts) 
             yield complete
 
 
-def _convert(
-    rows: Sequence[Sequence[str]], names: Sequence[str], layout: TableLayout
-) -> Iterator[tuple[str, Values, Mask | None]]:
+def _convert(rows: Sequence[Sequence[str]], names: Sequence[str], layout: TableLayout) -> Iterator[ColumnPart]:
     """Yield name, numbers, and a mask of the cells that hold one, of each column with numbers."""
     columns = list(zip(*rows, strict=True))
     long = find_long_columns(names)
@@ -123,16 +152,16 @@ def _convert(
         if long and position == long[1]:
             yield from _split_by_tag(columns[long[0]], values, mask)
         else:
-            yield name, values, mask
+            yield ColumnPart(name, values, mask)
 
 
-def _split_by_tag(tags: Sequence[str], values: Values, mask: Mask | None) -> Iterator[tuple[str, Values, Mask]]:
+def _split_by_tag(tags: Sequence[str], values: Values, mask: Mask | None) -> Iterator[ColumnPart]:
     """Yield a column for each name in a column of names; beyond MAX_TAGS they are no names."""
     kinds = dict.fromkeys(tag.strip() for tag in tags)
     words = np.array([tag.strip() for tag in tags])
     for tag in list(kinds)[:MAX_TAGS]:
         own = words == tag
-        yield tag, values, own if mask is None else own & mask
+        yield ColumnPart(tag, values, own if mask is None else own & mask)
 
 
 def _sample(cells: Sequence[str]) -> Iterator[str]:

@@ -71,7 +71,8 @@ class TensorBoard:
         builder.end_row()
         columns = _sort_rows(builder.build(), builder.row_count)
         notes += _place_by_time(columns)
-        return LogColumns(self.name, columns, builder.row_count, "event", notes=tuple(notes))
+        notes += builder.notes("event")
+        return LogColumns(self.name, columns, builder.row_count, "event", notes=tuple(notes), stride=builder.stride)
 
 
 def _column_name(tag: str, folder: str) -> str:

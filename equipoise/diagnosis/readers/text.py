@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.printing import format_names, printable
-from equipoise.diagnosis.line_names import parse_line
+from equipoise.diagnosis.line_parser import parse_line
 from equipoise.diagnosis.line_rows import FULL, SINGLE, LineCollector, row_kind, totals_of
 from equipoise.diagnosis.line_template import LineTemplate
 from equipoise.diagnosis.line_tokens import has_decimal_commas
@@ -177,7 +177,8 @@ def _accepted(columns: Mapping[str, Column], kinds: npt.NDArray[np.uint8], colle
     for name, column in columns.items():
         trait = collector.traits[name]
         full = int((kinds[column.rows] == FULL).sum())
-        if (full >= 2 and (lines_of_a_form[name] >= 2 or full >= FEWEST_ROWS)) or (trait.counts and len(column.rows) >= 2):
+        recurs = full >= 2 and (lines_of_a_form[name] >= 2 or full >= FEWEST_ROWS)
+        if recurs or (trait.counts and len(column.rows) >= 2):
             accepted.add(name)
         elif not trait.counts and trait.explicit:
             varies = len(column.rows) >= FEWEST_SINGLE and bool((column.values != column.values[0]).any())
