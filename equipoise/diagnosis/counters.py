@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.core.printing import format_names, printable
+from equipoise.core.printing import format_count, format_names, printable
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.nested_counters import Counter, combine_counters, count_lengths, fill_forward
 from equipoise.diagnosis.training_log import MAX_STEP, STEP_COLUMNS, StepUnit, normalise_name
@@ -55,7 +55,7 @@ def assign_steps(log: LogColumns, step_from: str | None = None) -> StepAssignmen
     if step_from is not None and not counters:
         raise DataError(f"column {printable(names[0])} of --step-from has no numbers that can count; use another one")
     if not counters:
-        note = f"No column counts steps: the {log.row_count:,} {log.row_name}s are counted."
+        note = f"No column counts steps: the {_row_text(log)} are counted."
         return _count_rows(log, note if log.row_count > 1 else "")
     descending = all(_is_descending(counter.values) for counter in counters)
     chosen = _choose(list(_options(counters, log, descending)), descending)
@@ -174,21 +174,22 @@ def _repeated_share(log: LogColumns, steps: Steps, counters: Sequence[str]) -> f
 
 
 def _count_rows(log: LogColumns, note: str) -> StepAssignment:
-    steps = np.arange(1, log.row_count + 1, dtype=np.float64)
+    steps = np.arange(1, log.row_count + 1, dtype=np.float64) * log.stride
     return StepAssignment(steps, "row", (), notes=(note,) if note else ())
 
 
+def _row_text(log: LogColumns, count: int | None = None) -> str:
+    """Return a number of rows in words, as rows of the log: all of them by default."""
+    return format_count((log.row_count if count is None else count) * log.stride, log.row_name)
+
+
 def _repeat_note(log: LogColumns, chosen: StepAssignment, share: float) -> str:
-    known = chosen.steps[np.isfinite(chosen.steps)]
+    known, names = chosen.steps[np.isfinite(chosen.steps)], " and ".join(map(printable, chosen.counters))
     if (known != np.floor(known)).any():
-        return (
-            f"{' and '.join(map(printable, chosen.counters))} has fractions ({known.min():,.6g} to {known.max():,.6g}): the "
-            f"{log.row_count:,} {log.row_name}s are counted."
-        )
+        return f"{names} has fractions ({known.min():,.6g} to {known.max():,.6g}): the {_row_text(log)} are counted."
     return (
-        f"{' and '.join(map(printable, chosen.counters))} is the same in {share:.0%} of consecutive "
-        f"{log.row_name}s ({known.min():,.6g} to {known.max():,.6g}): the {log.row_count:,} {log.row_name}s are "
-        "counted."
+        f"{names} is the same in {share:.0%} of consecutive "
+        f"{log.row_name}s ({known.min():,.6g} to {known.max():,.6g}): the {_row_text(log)} are counted."
     )
 
 
@@ -203,7 +204,7 @@ def _dropped_notes(
             has_value[column.rows] = True
     if without := int((has_value & ~np.isfinite(chosen.steps)).sum()):
         yield (
-            f"{without:,} of {int(has_value.sum()):,} {log.row_name}s have no counter before or in them "
+            f"{without * log.stride:,} of {_row_text(log, int(has_value.sum()))} have no counter before or in them "
             f"({' and '.join(map(printable, chosen.counters))}) and were dropped."
         )
     for name in chosen.counters:
@@ -231,12 +232,12 @@ def _restart_notes(log: LogColumns, chosen: StepAssignment, descending: bool) ->
     if back <= known[0] or back <= known.min():
         yield (
             f"The counter begins again at {back:,} after {first:,}{times}: the log holds several runs and the last one "
-            f"is read; {dropped:,} {log.row_name}s of earlier runs were dropped (move them to a file of their own)."
+            f"is read; {_row_text(log, dropped)} of earlier runs were dropped (move them to a file of their own)."
         )
     else:
         yield (
-            f"The counter goes back from {first:,} to {back:,}{times}: the run was resumed there, and {dropped:,} "
-            f"earlier {log.row_name}s were superseded."
+            f"The counter goes back from {first:,} to {back:,}{times}: the run was resumed there, and "
+            f"{_row_text(log, dropped)} were superseded."
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from equipoise.core.printing import agree, format_count
-from equipoise.diagnosis.column_builder import ColumnBuilder
+from equipoise.diagnosis.column_builder import ColumnBuilder, ColumnPart
 from equipoise.diagnosis.json_document import flatten_record, parse_json
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
@@ -63,7 +63,15 @@ def read_json_lines(file: LogFile) -> LogColumns:
         for count, what in kinds
         if count
     )
-    return LogColumns("JSON lines", builder.build(), builder.row_count, "record", notes=notes, examples=tuple(examples))
+    return LogColumns(
+        "JSON lines",
+        builder.build(),
+        builder.row_count,
+        "record",
+        notes=(*notes, *builder.notes("record")),
+        examples=tuple(examples),
+        stride=builder.stride,
+    )
 
 
 def _blocks_of_lines(file: LogFile) -> Iterator[list[str]]:
@@ -96,7 +104,7 @@ def _add_records(builder: ColumnBuilder, records: Sequence[_Record]) -> None:
             except OverflowError:
                 pass
             else:
-                builder.add_rows(len(records), [(name, array, None) for name, array in zip(names, arrays, strict=True)])
+                builder.add_rows(len(records), [ColumnPart(*pair) for pair in zip(names, arrays, strict=True)])
                 return
     for record in records:
         for name, value in flatten_record(record):

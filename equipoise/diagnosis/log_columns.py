@@ -25,7 +25,8 @@ class LogColumns:
     A row is a line of text, a row of a table, or a record. A counter without a name is called "#1", "#2", … by its
     position in the row, as in "[3/200][0/500]". `totals`: planned last value of a counter, 200 for that "#1". `percent`:
     columns whose numbers are followed by "%". `row_name`: what a row is called in messages. `notes`: full sentences on
-    what was left out. `examples`: the first rows as they stand in the log, for messages.
+    what was left out. `examples`: the first rows as they stand in the log, for messages. `stride`: number of rows of the
+    log that are one row here; their values are means, of counters the last.
     """
 
     log_format: str
@@ -36,6 +37,7 @@ class LogColumns:
     percent: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
+    stride: int = 1
 
 
 @dataclass(frozen=True, slots=True)

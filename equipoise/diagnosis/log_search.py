@@ -21,6 +21,8 @@ BARE_NAMES = ("log", "logs", "output", "nohup", "slurm")
 """Names of logs without an ending, as Chainer's."""
 UNLIKELY = ("requirements*", "readme*", "license*", "*config*", "package*.json", "*args*", "*opt.txt", "*labels*")
 """Patterns of names of files that are no logs, in lower case."""
+TOGETHER = ("*tfevents*", "metric-*.jsonl")
+"""Patterns of names of which all files in a folder are one log."""
 SKIPPED_FOLDERS = ("__pycache__", "node_modules", "site-packages", "venv", "env", "samples", "images")
 
 
@@ -43,7 +45,7 @@ class FolderSearch(NamedTuple):
 def search_folder(folder: Path, patterns: Sequence[str]) -> FolderSearch:
     """Search a folder for files that may be logs.
 
-    `patterns`: names of logs of known programs; all files of a folder that match one of them are one log.
+    `patterns`: names of logs of known programs.
     """
     groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     ranks: dict[tuple[Path, str], int] = {}
@@ -55,7 +57,7 @@ def search_folder(folder: Path, patterns: Sequence[str]) -> FolderSearch:
         rank = rank_name(path.name, patterns)
         if rank is None:
             continue
-        shared = next((pattern for pattern in patterns if fnmatch(path.name, pattern)), None)
+        shared = next((pattern for pattern in TOGETHER if fnmatch(path.name, pattern)), None)
         key = (path.parent, shared or path.name)
         groups[key].append(path)
         ranks[key] = rank

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from equipoise.core.printing import printable
 from equipoise.diagnosis.column_builder import BLOCK_ROWS, ColumnBuilder, ColumnPart, Mask, Values
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
@@ -24,6 +25,8 @@ __all__ = ["Table"]
 
 MAX_QUOTED = 8 * 2**20
 """Number of characters after which a quote without an end is taken as a character."""
+TAIL, SHOWN = 4096, 80
+"""Number of characters before the last row that it is compared with, and of those that a note shows."""
 WORDS_SAMPLE = 50
 """Number of cells by which a block of a column is recognised as words, such as dates, and is not converted."""
 
@@ -52,7 +55,7 @@ class Table:
             return None
         names = name_series(layout.names, file.path.name)
         builder, rows = ColumnBuilder(), _RowCounts()
-        for text in _texts(file, layout):
+        for text in _texts(file, layout, rows):
             numbers = parse_block(text, layout.separator, layout.width, layout.decimal_comma)
             if numbers is not None and find_long_columns(names) is None:
                 present = (ColumnPart(name, numbers[:, at]) for at, name in enumerate(names) if name)
@@ -77,6 +80,7 @@ class _RowCounts:
 
     def __init__(self) -> None:
         self.wrong_length = self.headers = self.damaged = 0
+        self.cut = ""
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence on each kind that occurs."""
@@ -84,23 +88,41 @@ class _RowCounts:
             yield f"{count:,} row{'s have' if count > 1 else ' has'} another number of cells than the header; skipped."
         if count := self.headers:
             yield f"The header occurs {count + 1:,} times: several parts were written to the file."
+        if self.cut:
+            yield f"The last row was cut while it was written and was left out: '{printable(self.cut)[:SHOWN]}'."
         if self.damaged:
             yield "The table is damaged: a quote has no end, or a cell is longer than 128 KiB."
 
 
-def _texts(file: LogFile, layout: TableLayout) -> Iterator[str]:
+def _texts(file: LogFile, layout: TableLayout, counts: "_RowCounts") -> Iterator[str]:
     """Yield the text below the header in blocks of whole rows; a quoted cell may contain ends of lines."""
-    pending, skipped = "", 0
+    pending, before, skipped = "", "", 0
     for block in file.text_blocks():
         while skipped < layout.first_row and block:
             _, _, block = block.partition("\n")
             skipped += 1
         pending += block
-        if pending and (pending.count('"') % 2 == 0 or len(pending) > MAX_QUOTED):
+        if pending.endswith("\n") and (pending.count('"') % 2 == 0 or len(pending) > MAX_QUOTED):
             yield pending
-            pending = ""
+            before, pending = pending[-TAIL:], ""
+    if pending and not pending.endswith("\n"):
+        whole, _, last = pending.rpartition("\n")
+        pending = f"{whole}\n" if whole else ""
+        if _is_whole(last, f"{before}{pending}", layout):
+            pending += f"{last}\n"
+        else:
+            counts.cut = last
     if pending:
         yield pending
+
+
+def _is_whole(row: str, before: str, layout: TableLayout) -> bool:
+    """Return whether a last row without an end has all cells, and a last number with as many decimals as before."""
+    cells = split_cells(row, layout.separator)
+    rows = [split_cells(line, layout.separator) for line in before.split("\n")[-SAMPLE_ROWS:] if line]
+    decimals = {len(earlier[-1].partition(".")[2]) for earlier in rows if len(earlier) == len(cells) and earlier[-1]}
+    own = len(cells[-1].partition(".")[2]) if cells else 0
+    return len(cells) == layout.width and (not decimals or not cells[-1] or own >= min(decimals))
 
 
 def _cells(text: str, layout: TableLayout, counts: "_RowCounts") -> Iterator[list[str]]:
