@@ -87,25 +87,29 @@ def _divergence(evidence: Mapping[str, float], onset: Onset) -> str:
 def _overpowering(evidence: Mapping[str, float], onset: Onset) -> str:
     if (losses := _parting_losses(evidence)) and "probability_real" not in evidence:
         return f"{losses}: the discriminator has won; the quality of the samples is unknown without a metric"
-    numbers = _probabilities(evidence)
+    numbers = _state_of_d(evidence)
+    direct = {"probability_real", "probability_fake", "rank_train_fake", "accuracy_d", "logit_real", "sign_real"}
+    unknown = "" if direct & set(evidence) else "; the quality of the samples is unknown without a metric"
     if onset.share <= BEGINNING:
         return (
             f"{numbers}{onset}: the discriminator learned faster from the first epoch, because the data are few or its "
-            "learning rate is too high; the log cannot tell which"
+            f"learning rate is too high; the log cannot tell which{unknown}"
         )
     return (
         f"{numbers}{onset}: the discriminator overtook the generator late, by memorising few data (D(x) of held-out "
-        "reals would be lower) or by a learning rate that is too high for this phase; the log cannot tell which"
+        "reals would be lower) or by a learning rate that is too high for this phase; the log cannot tell "
+        f"which{unknown}"
     )
 
 
-def _probabilities(evidence: Mapping[str, float]) -> str:
-    """Return what the discriminator gives to reals and fakes, followed by a space; "" if unknown."""
+def _state_of_d(evidence: Mapping[str, float]) -> str:
+    """Return how the discriminator tells reals from fakes, by its output or the losses, followed by a space."""
     if "probability_real" in evidence and "probability_fake" in evidence:
         return f"D(x) = {evidence['probability_real']:.2f} and D(G(z)) = {evidence['probability_fake']:.2f} "
     if "rank_train_fake" in evidence:
         return f"rank_train_fake = {evidence['rank_train_fake']:.2f} "
-    return ""
+    losses = [f"{name} = {evidence[name]:.3g}" for name in ("loss_d", "loss_g") if name in evidence]
+    return f"{' and '.join(losses)} " if losses else ""
 
 
 def _parting_losses(evidence: Mapping[str, float]) -> str:
@@ -120,7 +124,7 @@ def _parting_losses(evidence: Mapping[str, float]) -> str:
 
 def _vanishing_gradient(evidence: Mapping[str, float], onset: Onset) -> str:
     return (
-        f"{_probabilities(evidence)}{onset}: a loss that saturates, such as log(1 - D(G(z))), or a discriminator "
+        f"{_state_of_d(evidence)}{onset}: a loss that saturates, such as log(1 - D(G(z))), or a discriminator "
         "that is far ahead; the log cannot tell which"
     )
 

@@ -1,5 +1,6 @@
 """Choice of the columns of one game: which of several is a signal, what adds up to it, what tells its kind of loss."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
@@ -104,3 +105,19 @@ def determine_loss_kind(
 
 def _first_hint(names: Iterable[str], meanings: Mapping[str, Meaning], hint: str) -> str | None:
     return next((name for name in names if name in meanings and hint in meanings[name].hints), None)
+
+
+def choose_learning_rates(names: Iterable[str], last: Callable[[str], float]) -> dict[str, float]:
+    """Return the last learning rates of a log: `lr_d` and `lr_g` of the players, `lr` of both.
+
+    `last` returns the last value of a column. Values out of (0, 1) are no learning rates.
+    """
+    result: dict[str, float] = {}
+    for name in names:
+        words = set(re.findall(r"[a-z]+", name.lower().replace("learningrate", "learning rate")))
+        if "lr" in words or {"learning", "rate"} <= words or words & {"lrd", "lrg", "dlr", "glr"}:
+            is_d = words & {"d", "dis", "disc", "discriminator", "critic", "lrd", "dlr"}
+            is_g = words & {"g", "gen", "generator", "lrg", "glr"}
+            if 0 < (value := last(name)) < 1:
+                result.setdefault("lr_d" if is_d else "lr_g" if is_g else "lr", value)
+    return result

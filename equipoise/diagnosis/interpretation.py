@@ -12,7 +12,7 @@ from equipoise.diagnosis.column_meanings import ValueRange, assign_games, settle
 from equipoise.diagnosis.column_names import classify_name
 from equipoise.diagnosis.column_words import Meaning
 from equipoise.diagnosis.counters import StepAssignment, assign_steps
-from equipoise.diagnosis.game_columns import ColumnChoice, choose_columns, determine_loss_kind
+from equipoise.diagnosis.game_columns import ColumnChoice, choose_columns, choose_learning_rates, determine_loss_kind
 from equipoise.diagnosis.log_columns import LogColumns, ReadOptions
 from equipoise.diagnosis.requested_columns import (
     RequestedColumn,
@@ -86,6 +86,7 @@ def _build_game(
             metrics[metric] = MetricSeries(source.series(column.column), column.better)
             sources[metric] = (column.column,)
     used = {name for names in sources.values() for name in names}
+    notes = (*source.repeat_notes(used), *_choice_notes(choices, source), *_common_notes(meanings, games, used))
     requested_meanings = {column.column: classify_name(column.column) for column in requested.values()}
     ignored = tuple(
         name
@@ -101,8 +102,9 @@ def _build_game(
         unit=steps.unit,
         ignored=ignored,
         sources=sources,
-        notes=(*source.log.notes, *steps.notes, *_choice_notes(choices, source), *_common_notes(meanings, games, used)),
+        notes=(*source.log.notes, *steps.notes, *notes),
         loss_kind=determine_loss_kind(choices, requested_meanings | dict(meanings), source.measure),
+        learning_rates=choose_learning_rates(ignored, source.last),
     )
 
 
@@ -167,6 +169,11 @@ class _ColumnSource:
         """Return the number of values of a column."""
         return len(self.log.columns[name].rows)
 
+    def last(self, name: str) -> float:
+        """Return the last value of a column; nan if it has none."""
+        values = self.log.columns[name].values
+        return float(values[-1]) if len(values) else np.nan
+
     def measure(self, name: str) -> ValueRange:
         """Return the range of a column's finite values, percentages as shares."""
         if name not in self._ranges:
@@ -175,6 +182,14 @@ class _ColumnSource:
             low, high, mean = (finite.min(), finite.max(), finite.mean()) if len(finite) else (np.nan,) * 3
             self._ranges[name] = ValueRange(float(low), float(high), float(mean))
         return self._ranges[name]
+
+    def repeat_notes(self, names: Collection[str]) -> Iterator[str]:
+        """Yield how many values were superseded by the next one of the same step."""
+        repeated = {name: self._order(self.log.columns[name].rows).repeated for name in sorted(names)}
+        if most := max(repeated, key=lambda name: repeated[name], default=None):
+            count, total = repeated[most], self.count(most)
+            if count:
+                yield f"{count:,} of {total:,} values of {printable(most)} have the step of the next value and were superseded."
 
     def in_percent(self, name: str) -> bool:
         """Return whether a share is printed in percent: with a sign, or by values above 1.5 and up to 100."""
@@ -218,8 +233,7 @@ class _ColumnSource:
 
 def _add(left: StepSeries, right: StepSeries) -> StepSeries:
     """Return the sum of two series at the steps that both have."""
-    dropped = max(left.dropped, right.dropped)
     if np.array_equal(left.steps, right.steps):
-        return StepSeries(left.steps, left.values + right.values, left.descending, dropped)
+        return StepSeries(left.steps, left.values + right.values)
     steps, here, there = np.intersect1d(left.steps, right.steps, assume_unique=True, return_indices=True)
-    return StepSeries(steps, left.values[here] + right.values[there], left.descending, dropped)
+    return StepSeries(steps, left.values[here] + right.values[there])

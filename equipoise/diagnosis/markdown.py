@@ -21,7 +21,7 @@ from equipoise.diagnosis.rendering import (
 )
 from equipoise.diagnosis.symptom import CodeChange
 from equipoise.diagnosis.symptoms import SYMPTOMS
-from equipoise.diagnosis.terminal_text import MOST_COLUMNS, shown_changes, unique_changes, with_sources
+from equipoise.diagnosis.terminal_text import MOST_NAMES, shown_changes, unique_changes, with_sources
 
 PUNCTUATION = re.compile(r"[\\`*\[\]<>|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 """What formats text within a line; "_" does not within a word."""
@@ -37,7 +37,7 @@ def format_diagnoses_as_markdown(diagnoses: Sequence[LogDiagnosis]) -> str:
     for entry in diagnoses:
         lines += [*_game(entry, changes), ""]
     if changes:
-        lines += ["#### What to change in a PyTorch training loop", ""]
+        lines += ["#### What to change in a PyTorch training loop", "", "`g` is the generator; `d` returns logits.", ""]
         for number, change in enumerate(changes, start=1):
             code = (f"   {line}".rstrip() for line in change.code.splitlines())
             lines += [f"{number}. {escape(change.action)}:", "", "   ```python", *code, "   ```", ""]
@@ -55,8 +55,8 @@ def _game(entry: LogDiagnosis, changes: Sequence[CodeChange]) -> Iterator[str]:
     yield f"- read: {format_count(result.readings, 'reading')} up to {entry.unit} {result.step:,}"
     for kind, names in entry.columns.items():
         if names:
-            shown = ", ".join(code_span(with_sources(entry, name)) for name in names[:MOST_COLUMNS])
-            yield f"- {kind}: {shown}{format_more(len(names) - MOST_COLUMNS)}"
+            shown = ", ".join(code_span(with_sources(entry, name)) for name in names[:MOST_NAMES])
+            yield f"- {kind}: {shown}{format_more(len(names) - MOST_NAMES)}"
     yield from (f"- {escape(text)}" for text in (*entry.notes, entry.order, *describe_best(entry)) if text)
     yield ""
     episodes = by_importance(result.episodes)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 
 from equipoise.core.observations import SERIOUS, Finding
 from equipoise.core.printing import format_count
+from equipoise.diagnosis.advice import RunFacts, recommend_changes
 from equipoise.diagnosis.causes import likely_cause
-from equipoise.diagnosis.code_changes import KEEP_BEST
 from equipoise.diagnosis.diagnose import RunDiagnosis, SymptomEpisode
-from equipoise.diagnosis.history import MetricPoint
 from equipoise.diagnosis.symptom import CodeChange
 from equipoise.diagnosis.symptoms import SYMPTOMS
 
@@ -31,7 +30,8 @@ class LogDiagnosis:
     `log`: path, "-" for standard input. `form`: name of the format. `game`: label of the game, "" if there is only one.
     `columns`: kind ("signals", "metrics", "not used") -> names. `sources`: signal -> columns of the log that it comes
     from. `notes`: full sentences on what was dropped or taken otherwise; `order`: what was done about the order of
-    rows. `length`: planned length of the run in `unit`s, 0 if unknown.
+    rows. `length`: planned length of the run in `unit`s, 0 if unknown. `learning_rates`: the last ones, "lr_d",
+    "lr_g", or "lr" of both.
     """
 
     log: str
@@ -44,6 +44,7 @@ class LogDiagnosis:
     notes: tuple[str, ...] = ()
     order: str = ""
     length: int = 0
+    learning_rates: Mapping[str, float] = field(default_factory=dict)
 
 
 def worst_verdict(diagnoses: Sequence[LogDiagnosis]) -> str:
@@ -179,25 +180,9 @@ def describe_best(entry: LogDiagnosis) -> list[str]:
 
 
 def recommended_changes(entry: LogDiagnosis, episode: SymptomEpisode) -> tuple[CodeChange, ...]:
-    """Return the changes of a training loop for an episode; the best checkpoint is named if the log shows it."""
-    changes = SYMPTOMS[episode.finding.symptom].loop_advice
-    if KEEP_BEST not in changes or not entry.diagnosis.best:
-        return changes
-    name, best = _decisive_best(entry, episode)
-    load = CodeChange(
-        f"Use the checkpoint nearest to {entry.unit} {best.step:,}, where {name} was best "
-        f"({format_value(best.value)}), and go on from there with one of the other changes",
-        f'checkpoint = torch.load("checkpoint_{best.step}.pt", weights_only=True)  # the name that yours has\n'
-        'g.load_state_dict(checkpoint["g"])\nd.load_state_dict(checkpoint["d"])',
-    )
-    return tuple(load if change is KEEP_BEST else change for change in changes)
-
-
-def _decisive_best(entry: LogDiagnosis, episode: SymptomEpisode) -> tuple[str, MetricPoint]:
-    """Return the metric that the evidence of an episode is about, or else the first one, and its best measurement."""
-    best = entry.diagnosis.best
-    name = next((name for name in best if name in episode.finding.evidence), next(iter(best)))
-    return name, best[name]
+    """Return the changes of a training loop for an episode, with the numbers of the log."""
+    facts = RunFacts(entry.unit, entry.diagnosis.best, entry.learning_rates)
+    return recommend_changes(episode.finding, facts)
 
 
 def describe_reading(entry: LogDiagnosis) -> str:

@@ -22,7 +22,7 @@ from equipoise.diagnosis.rendering import (
 from equipoise.diagnosis.symptom import CodeChange
 from equipoise.diagnosis.symptoms import SYMPTOMS
 
-MOST_COLUMNS = 12
+MOST_NAMES = 12
 """Largest number of columns that a line names; the others are counted."""
 NARROWEST, WIDEST = 50, 110
 """Widths between which lines are wrapped."""
@@ -76,7 +76,7 @@ def _facts(entry: LogDiagnosis) -> Iterator[str]:
     """Yield what was read: columns, notes, and the best values."""
     for kind, names in entry.columns.items():
         if names:
-            yield f"{kind}: {format_names([with_sources(entry, name) for name in names], MOST_COLUMNS)}"
+            yield f"{kind}: {format_names([with_sources(entry, name) for name in names], MOST_NAMES)}"
     yield from (f"note: {note}" for note in (*entry.notes, *([entry.order] if entry.order else [])))
     yield from describe_best(entry)
 
@@ -104,7 +104,7 @@ def _episode(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequence[Cod
 
 def _changes(changes: Sequence[CodeChange], width: int | None) -> Iterator[str]:
     """Yield the lines of all changes, numbered, with their code."""
-    head = "what to change in a PyTorch training loop (networks d and g; the first changes cost least and help most):"
+    head = "what to change in a PyTorch training loop (g, and d, which returns logits; what costs least comes first):"
     yield _wrap(head, width)
     for number, change in enumerate(changes, start=1):
         yield _wrap(f"  [{number}] {change.action}", width)

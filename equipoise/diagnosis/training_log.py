@@ -1,7 +1,6 @@
 """Common representation of training logs: signals and metrics by step, and the readings that a live run would have."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -9,11 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.observations import Better, MetricReading, SignalReading, Signals
-from equipoise.diagnosis.column_names import match_metric as match_metric
-from equipoise.diagnosis.column_names import match_signal as match_signal
-from equipoise.diagnosis.column_names import normalise_name as normalise_name
-from equipoise.diagnosis.column_words import STEP_COLUMNS as STEP_COLUMNS
-from equipoise.diagnosis.column_words import StepUnit as StepUnit
+from equipoise.diagnosis.column_words import StepUnit
 from equipoise.errors import DataError
 
 MAX_READINGS = 2000
@@ -29,16 +24,10 @@ Values = npt.NDArray[np.float64]
 
 
 class StepSeries(NamedTuple):
-    """One column of a log: `steps` (N,), increasing, and `values` (N,), which may contain nan and inf.
-
-    `descending`: whether the log had the rows in descending order. `dropped`: number of its rows that later ones
-    superseded.
-    """
+    """One column of a log: `steps` (N,), increasing, and `values` (N,), which may contain nan and inf."""
 
     steps: Steps
     values: Values
-    descending: bool = False
-    dropped: int = 0
 
 
 class MetricSeries(NamedTuple):
@@ -71,6 +60,7 @@ class TrainingLog:
     columns that are neither signals nor metrics, or that another column was preferred to. `game`: label of the game,
     "A" of D_A and G_A, "" if the log has one. `sources`: signal or metric -> the columns that it comes from; a loss
     from several is their sum. `notes`: full sentences on what was dropped or taken otherwise than it stands in the log.
+    `learning_rates`: the last one of each player, "lr_d" and "lr_g", or "lr" of both, as far as the log has them.
     """
 
     log_format: str
@@ -83,41 +73,7 @@ class TrainingLog:
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     loss_kind: LossKind = NO_LOSS
-
-    @classmethod
-    def from_columns(
-        cls, log_format: str, columns: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], unit: StepUnit = "step"
-    ) -> "TrainingLog":
-        """Build a log from columns (steps, values) by name; of several columns for a signal the first is used.
-
-        Raises DataError if no column is a signal or a metric.
-        """
-        signals, metrics, ignored = {}, {}, []
-        for name, (steps, values) in columns.items():
-            if (signal := match_signal(name)) and signal not in signals:
-                signals[signal] = build_series(steps, values)
-            elif metric := match_metric(name):
-                metrics[metric[0]] = MetricSeries(build_series(steps, values), metric[1])
-            else:
-                ignored.append(name)
-        if not signals and not metrics:
-            names = ", ".join(ignored[:8]) or "there are no columns"
-            raise DataError(
-                f"no column is a known signal or metric ({names}); use names such as loss_d, loss_g, D(x), D(G(z)), fid"
-            )
-        return cls(log_format, signals, metrics, unit=unit, ignored=tuple(ignored))
-
-    @property
-    def order_note(self) -> str:
-        """What was done about the order of the rows; "" if nothing."""
-        series = (*self.signals.values(), *(metric.series for metric in self.metrics.values()))
-        if any(part.descending for part in series):
-            return "the rows were in descending order; sorted"
-        most = max(series, key=lambda part: part.dropped)
-        if not most.dropped:
-            return ""
-        total = most.dropped + len(most.steps)
-        return f"{most.dropped:,} of {total:,} rows are followed by the same or an earlier step: taken as superseded"
+    learning_rates: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def steps(self) -> Steps:
@@ -131,16 +87,18 @@ class TrainingLog:
 
 
 class StepOrder(NamedTuple):
-    """Which entries of a column are valid: `steps` (N,), increasing, and the `rows` of the column that have them."""
+    """Which entries of a column are valid: `steps` (N,), increasing, and the `rows` of the column that have them.
+
+    `repeated`: number of entries that the next one superseded because it has the same step.
+    """
 
     steps: Steps
     rows: slice | npt.NDArray[np.int64]
-    descending: bool = False
-    dropped: int = 0
+    repeated: int = 0
 
     def take(self, values: Values) -> StepSeries:
         """Return the series of a column with these steps. Values that all are valid are not copied."""
-        return StepSeries(self.steps, values[self.rows], self.descending, self.dropped)
+        return StepSeries(self.steps, values[self.rows])
 
 
 def order_steps(steps: npt.ArrayLike) -> StepOrder:
@@ -167,7 +125,7 @@ def order_steps(steps: npt.ArrayLike) -> StepOrder:
     ordered = whole[order]
     later = np.minimum.accumulate(ordered[::-1])[::-1]
     rows = order[np.append(ordered[:-1] < later[1:], True)]
-    return StepOrder(whole[rows], rows, descending, len(whole) - len(rows))
+    return StepOrder(whole[rows], rows, int((ordered[1:] == ordered[:-1]).sum()))
 
 
 def build_series(steps: npt.ArrayLike, values: npt.ArrayLike) -> StepSeries:
@@ -239,47 +197,3 @@ def _means(series: StepSeries, ends: Steps) -> _Means:
         counts[filled] = np.add.reduceat(finite, starts, dtype=np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return _Means(sums / counts, count - counts)
-
-
-NUMBER = r"([-+]?(?:\d[\d.]*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf|infinity|NaN|Inf|Infinity))"
-"""Regular expression of a number in a log for people, as one group."""
-
-
-def parse_number(word: str) -> float:
-    """Convert a word to a number; nan if it is not a number."""
-    try:
-        return float(word)
-    except ValueError:
-        return math.nan
-
-
-def parse_numbers(words: Sequence[str]) -> Values:
-    """Convert words to numbers (N,); a word that is not a number becomes nan."""
-    try:
-        return np.fromiter(map(float, words), np.float64, len(words))
-    except ValueError:
-        return np.array([parse_number(word.strip(",;")) for word in words])
-
-
-def log_from_epoch_lines(log_format: str, lines: Sequence[Sequence[str]]) -> TrainingLog | None:
-    """Build a log from lines of words (epoch, epochs, batch, batches, loss_d, loss_g, D(x), D(G(z))).
-
-    The last two are optional. Returns None without lines.
-    """
-    if not lines:
-        return None
-    columns = list(zip(*lines, strict=True))
-    epoch, epochs, batch, batches = (parse_numbers(column) for column in columns[:4])
-    steps = epoch * batches + batch
-    names = ("loss_d", "loss_g", "probability_real", "probability_fake")
-    series = {name: _sparse_series(steps, words) for name, words in zip(names, columns[4:], strict=False)}
-    total = int(min(epochs[-1] * batches[-1], MAX_STEP))
-    return TrainingLog(log_format, {name: column for name, column in series.items() if len(column.steps)}, {}, total)
-
-
-def _sparse_series(steps: Values, words: Sequence[str]) -> StepSeries:
-    """Build a series from a column in which some rows may be empty."""
-    if "" in words:
-        rows = [row for row, word in enumerate(words) if word]
-        return build_series(steps[rows], parse_numbers([words[row] for row in rows]))
-    return build_series(steps, parse_numbers(words))

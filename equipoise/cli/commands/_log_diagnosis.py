@@ -65,8 +65,8 @@ def _diagnose_log(log: TrainingLog, path_text: str) -> DiagnosedGame:
         columns=columns,
         sources=log.sources,
         notes=log.notes,
-        order=log.order_note,
         length=log.total or 0,
+        learning_rates=log.learning_rates,
     )
     return DiagnosedGame(entry, readings)
 
