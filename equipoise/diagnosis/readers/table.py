@@ -14,11 +14,13 @@ from equipoise.diagnosis.log_file import LogFile
 from equipoise.diagnosis.number_blocks import MISSING, parse_block
 from equipoise.diagnosis.table_layout import (
     MAX_TAGS,
+    SAMPLE_ROWS,
     TableLayout,
     find_layout,
     find_long_columns,
     name_series,
     parse_cell,
+    split_cells,
 )
 
 __all__ = ["Table"]
@@ -132,12 +134,11 @@ def _cells(text: str, layout: TableLayout, counts: "_RowCounts") -> Iterator[lis
     elif layout.separator == "|":
         yield from ([cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.split("\n"))
     else:
-        quoting = csv.QUOTE_MINIMAL if text.count('"') % 2 == 0 else csv.QUOTE_NONE
-        counts.damaged += quoting == csv.QUOTE_NONE
+        is_damaged = text.count('"') % 2 == 1
+        counts.damaged += is_damaged
+        lines = io.StringIO(text.replace('"', "") if is_damaged else text, newline="\n")
         try:
-            yield from csv.reader(
-                io.StringIO(text, newline="\n"), delimiter=layout.separator, skipinitialspace=True, quoting=quoting
-            )
+            yield from csv.reader(lines, delimiter=layout.separator, skipinitialspace=True)
         except csv.Error:
             counts.damaged += 1
 
