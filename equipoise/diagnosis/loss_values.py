@@ -69,18 +69,25 @@ def clip_probability(value: float) -> float | None:
 
 def loss_name_g(history: SignalHistory) -> str:
     """Return the signal with the generator's adversarial loss: without other terms, if the log has it."""
-    return generator_loss_name((*history.spans, *history.filling))
+    return generator_loss_name(history.recent)
 
 
 def loss_name_d(history: SignalHistory) -> str:
     """Return the signal with the discriminator's adversarial loss: without penalties, if it is known."""
-    return "adversarial_d" if history.whole("adversarial_d") else "loss_d"
+    return "adversarial_d" if is_present(history, "adversarial_d") else "loss_d"
+
+
+def is_present(history: SignalHistory, name: str) -> bool:
+    """Return whether one of the recent readings has a signal."""
+    return any(name in point.values for point in history.recent)
 
 
 def latest_values(
     history: SignalHistory, name: str, share: float = LEVEL_SHARE, least: int = LEVEL_LEAST
 ) -> list[float]:
     """Return the values of a signal over the last `share` of the run so far, at least `least`; [] if it has fewer."""
+    if not is_present(history, name):
+        return []
     values = [value for _, value in history.whole(name)]
     return values[-max(least, round(share * len(values))) :] if len(values) >= least else []
 
@@ -115,7 +122,7 @@ def is_late(history: SignalHistory, name: str) -> bool:
     A tenth of the known length, or 100 readings of a signal; a quarter where readings have ranks: this package reads
     the first hundred steps one by one.
     """
-    if history.whole("rank_train_fake"):
+    if is_present(history, "rank_train_fake"):
         return history.progress >= 0.25
     readings = sum(point.count for point in (*history.spans, *history.filling) if name in point.values)
     return history.progress >= 0.1 or readings >= 100

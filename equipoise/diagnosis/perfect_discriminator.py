@@ -4,12 +4,20 @@ Being right is not a problem by itself: the discriminator of DCGAN on CIFAR-10 i
 improves for 42,000 steps. It becomes one when it lasts for half of a run whose losses drift apart.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from equipoise.diagnosis.discriminator_win import was_measured_since
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.loss_values import is_late, latest_values, level, loss_name_d, loss_name_g, stretch_start
+from equipoise.diagnosis.loss_values import (
+    is_late,
+    is_present,
+    latest_values,
+    level,
+    loss_name_d,
+    loss_name_g,
+    stretch_start,
+)
 from equipoise.diagnosis.symptom import Detection
 
 ACCURATE = 0.99
@@ -28,8 +36,9 @@ LASTING_SHARE = 0.5
 FELL_TO, ROSE_BY = 0.2, 0.3
 """Losses that drift apart: the discriminator's is at most a fifth of its highest level, or the generator's at least
 30 % above its lowest."""
-ZERO_LOSS_D, LARGE_LOSS_G = 0.01, 8.0
-"""Losses of a won game without other numbers: D is right with probability 0.995, D(G(z)) is e^-8."""
+ZERO_LOSS_D, LARGE_LOSS_G = 0.02, 5.0
+"""Losses of a won game without other numbers: D is right with probability 0.99, D(G(z)) is e^-5. A weak sign: DCGAN on
+CIFAR-10 has such losses from its first epoch."""
 SEVERITY, HINT = 0.6, 0.4
 
 
@@ -67,11 +76,12 @@ def detect_perfect_discriminator(history: SignalHistory) -> Detection | None:
     name_d, name_g = loss_name_d(history), loss_name_g(history)
     names = (*(name for sign in SIGNS for name in sign.names), name_d, name_g)
     evidence = {name: value for name in names if (value := level(history, name)) is not None}
-    share = 1 - since / max(1, history.step)
+    first = history.spans[0].step if history.spans else 0  # an excerpt of a log does not start at 0
+    share = (history.step - max(first, since)) / max(1, history.step - first)
     is_serious = (
         share >= LASTING_SHARE
         and is_late(history, name_d if history.whole(name_d) else next(iter(evidence)))
-        and (by_losses is not None or _drift_apart(history))
+        and _drift_apart(history)
         and not was_measured_since(history, since)
     )
     severity = SEVERITY if is_serious else HINT
@@ -80,6 +90,8 @@ def detect_perfect_discriminator(history: SignalHistory) -> Detection | None:
 
 def _since(history: SignalHistory, sign: _Sign) -> int | None:
     """Return the step since which the signals show a perfect discriminator; None if they do not show it now."""
+    if not all(is_present(history, name) for name in sign.names):
+        return None
     points = [point for point in (*history.spans, *history.filling) if all(name in point.values for name in sign.names)]
     if sign.names[0].startswith("logit") and not _gap_grows(history):
         return None
@@ -100,6 +112,9 @@ def _gap_grows(history: SignalHistory) -> bool:
 def _won_losses_since(history: SignalHistory) -> int | None:
     """Return the step since which the discriminator's loss is 0 and the generator's that of D(G(z)) = 0."""
     name_d, name_g = loss_name_d(history), loss_name_g(history)
+    now_d, now_g = history.last(name_d, 2), history.last(name_g, 2)
+    if not now_d or not now_g or min(now_d) > ZERO_LOSS_D or max(now_g) < LARGE_LOSS_G or not _drift_apart(history):
+        return None
     points = [
         point for point in (*history.spans, *history.filling) if name_d in point.values and name_g in point.values
     ]
@@ -114,9 +129,13 @@ def _drift_apart(history: SignalHistory) -> bool:
     """Return whether the losses have drifted apart; without losses nothing contradicts it."""
     name_d, name_g = loss_name_d(history), loss_name_g(history)
     now_d, now_g = level(history, name_d), level(history, name_g)
-    losses_d, losses_g = (latest_values(history, name, share=1.0) for name in (name_d, name_g))
+    losses_d, losses_g = (_medians_of_three(latest_values(history, name, share=1.0)) for name in (name_d, name_g))
     if now_d is None and now_g is None:
         return True
     has_fallen = now_d is not None and now_d <= FELL_TO * max(losses_d)
     has_risen = now_g is not None and now_g - min(losses_g) >= ROSE_BY * abs(min(losses_g)) > 0
     return has_fallen or has_risen
+
+
+def _medians_of_three(values: Sequence[float]) -> list[float]:
+    return [sorted(triple)[1] for triple in zip(values, values[1:], values[2:], strict=False)]

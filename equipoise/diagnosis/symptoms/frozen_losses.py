@@ -58,6 +58,9 @@ def detect_losses_at_chance(history: SignalHistory) -> Detection | None:
     At the equilibrium the losses have the same values, but there the discriminator had learned something before.
     """
     name_d, name_g = loss_name_d(history), loss_name_g(history)
+    latest = history.last(name_d, 3)
+    if not any(abs(value - chance.loss_d) <= CHANCE_D * chance.loss_d for value in latest for chance in CHANCE_LOSSES):
+        return None
     losses_d = [value for _, value in history.whole(name_d)]
     losses_g = [value for _, value in history.whole(name_g)]
     accuracy, ranks = latest_values(history, "accuracy_d"), latest_values(history, "rank_train_fake")
@@ -94,9 +97,10 @@ def _points(history: SignalHistory, name: str) -> list[SignalPoint]:
 
 def _pinned(history: SignalHistory, name: str) -> Detection | None:
     """Detect that one loss is pinned."""
-    points = _points(history, name)
-    if not points:
+    latest = history.last(name, 8)
+    if len(latest) < 8 or (latest[-2] != latest[-1] and clip_probability(max(latest)) is None):
         return None
+    points = _points(history, name)
     value, total = points[-1].values[name], sum(point.count for point in points)
     start = len(points)
     while start and abs(points[start - 1].values[name] - value) <= SAME * abs(value):

@@ -71,8 +71,11 @@ def detect_overpowering_generator(history: SignalHistory) -> Detection | None:
 def _by_losses(history: SignalHistory) -> Detection | None:
     """Detect a discriminator's loss far above its value at chance while the generator's is near its minimum."""
     name_d, name_g = loss_name_d(history), loss_name_g(history)
-    loss_d, loss_g, ideal = level(history, name_d), level(history, name_g), ideal_loss_d(history)
-    if loss_d is None or loss_g is None or ideal is None:
+    loss_g = level(history, name_g)
+    if loss_g is None or loss_g > LOSS_OF_G:
+        return None
+    loss_d, ideal = level(history, name_d), ideal_loss_d(history)
+    if loss_d is None or ideal is None:
         return None
     lowest_g = min(value for _, value in history.whole(name_g))
     limit = LOSS_OF_G if lowest_g >= 0 else BEYOND_MARGIN

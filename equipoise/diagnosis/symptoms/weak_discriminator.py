@@ -11,6 +11,7 @@ from equipoise.diagnosis.code_changes import (
     MORE_STEPS_OF_D,
 )
 from equipoise.diagnosis.history import SignalHistory
+from equipoise.diagnosis.loss_values import latest_values
 from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
 from equipoise.diagnosis.symptoms.strong_discriminator import LOW_COVERAGE
 
@@ -25,6 +26,9 @@ HIGH_COVERAGE = 2 / 3
 """Coverage above which a flat discriminator is an equilibrium."""
 CRITIC_LOSS = SeverityScale(0.02, 0.01, 0.0)
 """|loss_d| of a Wasserstein critic as a share of its largest: its estimate of the distance has become 0."""
+SETTLED = 0.7
+"""Least change of |loss_d| from one eighth of a log to the next of a critic at rest. A loss that decays by less takes
+more than half of the log for each halving."""
 EQUILIBRIUM_RANK = 0.1
 """|rank_train_fake| that counts as "no better than chance": about one standard error of a rank of n = 64 against m = 64
 logits, sqrt((n + m + 1) / (3 n m)) = 0.10 (Mann and Whitney 1947)."""
@@ -102,12 +106,22 @@ def _critic_at_rest(history: SignalHistory) -> Detection | None:
     start, now = history.early("loss_d", 20), history.last("loss_d", 20)
     if start is None or len(now) < 20 or start >= 0 or max(now) - min(now) <= 0:
         return None
-    strongest = -min(value for _, value in history.whole("loss_d"))
+    has_ranks = bool(history.last("rank_train_fake", 1))
+    losses = sorted(value for _, value in history.whole("loss_d"))
+    strongest = -losses[0 if has_ranks else min(10, len(losses) // 2)]
     remaining = max(abs(value) for value in now) / strongest
     severity = CRITIC_LOSS.severity(remaining)
-    if severity is None:
+    if severity is None or not (has_ranks or _has_settled(history)):
         return None
     return Detection(severity, 0.7, {"loss_d": statistics.fmean(now), "of_strongest": remaining})
+
+
+def _has_settled(history: SignalHistory) -> bool:
+    """Return whether a critic's loss no longer decays: its estimate of the distance falls while a WGAN learns."""
+    quarter = latest_values(history, "loss_d", share=0.25, least=20)
+    half = len(quarter) // 2
+    before, after = (statistics.median(map(abs, values)) for values in (quarter[:half], quarter[half:]))
+    return after >= SETTLED * before
 
 
 DEAD = Symptom(
@@ -121,7 +135,7 @@ DEAD = Symptom(
     test="|mean of `rank_train_fake` over twenty readings| < 0.05 although coverage < 0.1 or diversity < 0.3 "
     "(severity 0.8); or |D(x) − D(G(z))| ≤ 0.01 in each of twenty readings although coverage ≤ 2/3 (severity 0.6 if "
     "coverage ≤ 0.3 and `rank_train_fake` ≥ 0.15, else 0.2); or a Wasserstein critic's |loss_d| near 0 for twenty "
-    "readings",
+    "readings (in logs without ranks: and no longer decaying, because it falls while a WGAN learns)",
     scales={"|loss_d| / max(−loss_d)": CRITIC_LOSS},
     source="0.05 = twice the standard error 0.1 / √20 of the mean of twenty ranks (Mann and Whitney 1947)",
     advice="increase lr_d, reduce augment_p, instance_noise and r1_gamma; replace weight clipping by gp_weight",
