@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.printing import format_count, format_names, printable
+from equipoise.diagnosis.column_names import normalise_name
+from equipoise.diagnosis.column_words import STEP_COLUMNS, StepUnit
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.nested_counters import Counter, combine_counters, count_lengths, fill_forward
-from equipoise.diagnosis.training_log import MAX_STEP, STEP_COLUMNS, StepUnit, normalise_name
+from equipoise.diagnosis.training_log import MAX_STEP
 from equipoise.errors import DataError
 
 REPEATED_SHARE = 0.5

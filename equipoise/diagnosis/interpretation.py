@@ -186,10 +186,10 @@ class _ColumnSource:
     def repeat_notes(self, names: Collection[str]) -> Iterator[str]:
         """Yield how many values were superseded by the next one of the same step."""
         repeated = {name: self._order(self.log.columns[name].rows).repeated for name in sorted(names)}
-        if most := max(repeated, key=lambda name: repeated[name], default=None):
-            count, total = repeated[most], self.count(most)
-            if count:
-                yield f"{count:,} of {total:,} values of {printable(most)} have the step of the next value and were superseded."
+        most = max(repeated, key=lambda name: repeated[name], default="")
+        if most and repeated[most]:
+            values = f"{repeated[most]:,} of {self.count(most):,} values of {printable(most)}"
+            yield f"{values} have the step of the next value and were superseded by it."
 
     def in_percent(self, name: str) -> bool:
         """Return whether a share is printed in percent: with a sign, or by values above 1.5 and up to 100."""

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from equipoise.core.printing import printable
+from equipoise.diagnosis.column_words import StepUnit
 from equipoise.diagnosis.counters import StepAssignment, assign_steps, counter_unit
 from equipoise.diagnosis.log_columns import Column, LogColumns
-from equipoise.diagnosis.training_log import StepUnit
 
 SAME_RANGE = 0.5
 """Share of the steps of a log that another one of the same run reaches at least."""

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.diagnosis.training_log import MAX_STEP, StepUnit
+from equipoise.diagnosis.column_words import StepUnit
+from equipoise.diagnosis.training_log import MAX_STEP
 
 FEWEST_EPOCHS = 4
 """Number of times that a counter without an epoch must begin, at the same length, to be taken as one of epochs: fewer

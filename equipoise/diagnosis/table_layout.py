@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
-from equipoise.diagnosis.training_log import match_metric, match_signal
+from equipoise.diagnosis.column_names import match_metric, match_signal
 
 SEPARATORS = (",", ";", "\t", "|", " ")
 """Characters between cells, in the order in which they are tried; a space stands for any number of them."""

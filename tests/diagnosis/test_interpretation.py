@@ -225,3 +225,10 @@ def test_kind_of_the_loss(columns: Mapping[str, Sequence[float]], kind: str, rea
 def test_notes_of_the_reader_come_first() -> None:
     (log,) = interpret(make_log({"loss_d": [1.0, 2]}, notes=("3 lines were cut.",)))
     assert log.notes[0] == "3 lines were cut."
+
+
+def test_repeated_steps_are_counted() -> None:
+    columns = {"step": [1.0, 1, 2, 3, 4, 5, 6], "loss_d": [9.0, 1, 2, 3, 4, 5, 6]}
+    (log,) = interpret(make_log(columns), ReadOptions(step_from="step"))
+    assert values(log, "loss_d")[0] == (1, 1.0)
+    assert "1 of 7 values of loss_d have the step of the next value and were superseded by it." in log.notes

@@ -27,17 +27,17 @@ def test_entries_superseded_by_a_resumed_run_are_dropped() -> None:
     column = build_series([10, 20, 30, 40, 25, 35, 45], [1, 2, 3, 4, 5, 6, 7])
     assert column.steps.tolist() == [10, 20, 25, 35, 45]
     assert column.values.tolist() == [1, 2, 5, 6, 7]
-    assert column.dropped == 2
     assert build_series([], []).steps.tolist() == []
 
 
 def test_the_last_of_several_values_of_a_step_counts() -> None:
-    assert build_series([1, 1, 2, 2], [5, 6, 7, 8])[:2][1].tolist() == [6, 8]
+    assert build_series([1, 1, 2, 2], [5, 6, 7, 8]).values.tolist() == [6, 8]
+    assert order_steps([1, 1, 2, 2]).repeated == 2
 
 
 def test_rows_in_descending_order_are_reversed() -> None:
     column = build_series([40, 30, 20, 10], [4, 3, 2, 1])
-    assert (column.steps.tolist(), column.values.tolist(), column.descending) == ([10, 20, 30, 40], [1, 2, 3, 4], True)
+    assert (column.steps.tolist(), column.values.tolist()) == ([10, 20, 30, 40], [1, 2, 3, 4])
 
 
 @pytest.mark.parametrize("steps", [[1, math.nan], [1, math.inf], [1, float(MAX_STEP)], [1, 10**400]])
