@@ -27,6 +27,9 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
 """Symptom -> symptoms of which it is a known consequence, those closest to the first cause first."""
 
 
+UNKNOWN_QUALITY = "; the quality of the samples is unknown without a metric"
+
+
 class Onset(NamedTuple):
     """When a finding began: `since` in `unit`s, and as a `share` of the run in [0, 1]."""
 
@@ -39,11 +42,14 @@ class Onset(NamedTuple):
         return "from the start" if self.since <= 0 else f"from {self.unit} {self.since:,} on"
 
 
-def likely_cause(finding: Finding, others: Sequence[tuple[Finding, int | None]], length: int, unit: str) -> str:
+def likely_cause(
+    finding: Finding, others: Sequence[tuple[Finding, int | None]], length: int, unit: str, *, has_metric: bool = False
+) -> str:
     """Return a sentence on the likely cause of a finding, without a full stop; "" if nothing is known about it.
 
     `others`: the other findings of the run with the steps at which they ended, None for the end of the log.
-    `length`: planned length of the run, or the last step of the log.
+    `length`: planned length of the run, or the last step of the log. `has_metric`: whether the log has a metric, so
+    that the quality of the samples is known.
     """
     for symptom in CAUSES.get(finding.symptom, ()):
         for other, until in others:
@@ -52,7 +58,8 @@ def likely_cause(finding: Finding, others: Sequence[tuple[Finding, int | None]],
                 return f"a consequence of {symptom}{began}: correct that first"
     onset = Onset(finding.since, finding.since / max(1, length), unit)
     rule = _RULES.get(finding.symptom)
-    return rule(finding.evidence, onset) if rule else ""
+    sentence = rule(finding.evidence, onset) if rule else ""
+    return sentence.removesuffix(UNKNOWN_QUALITY) if has_metric else sentence
 
 
 Rule = Callable[[Mapping[str, float], Onset], str]
@@ -86,10 +93,10 @@ def _divergence(evidence: Mapping[str, float], onset: Onset) -> str:
 
 def _overpowering(evidence: Mapping[str, float], onset: Onset) -> str:
     if (losses := _parting_losses(evidence)) and "probability_real" not in evidence:
-        return f"{losses}: the discriminator has won; the quality of the samples is unknown without a metric"
+        return f"{losses}: the discriminator has won{UNKNOWN_QUALITY}"
     numbers = _state_of_d(evidence)
     direct = {"probability_real", "probability_fake", "rank_train_fake", "accuracy_d", "logit_real", "sign_real"}
-    unknown = "" if direct & set(evidence) else "; the quality of the samples is unknown without a metric"
+    unknown = "" if direct & set(evidence) else UNKNOWN_QUALITY
     if onset.share <= BEGINNING:
         return (
             f"{numbers}{onset}: the discriminator learned faster from the first epoch, because the data are few or its "

@@ -42,7 +42,7 @@ def win_evidence(history: SignalHistory, won: float, jump: float) -> dict[str, f
     evidence: dict[str, float] = {}
     if won and levels.loss_d is not None and levels.loss_g is not None:
         evidence |= {"loss_d": levels.loss_d, "loss_d_at_most": levels.highest_d}
-        evidence |= {"loss_g": levels.loss_g, "loss_g_at_least": levels.lowest_g, "won_for": won}
+        evidence |= {"loss_g": levels.loss_g, "loss_g_at_least": levels.lowest_g, "won_for": round(won, 6)}
     return {**evidence, "jump": jump} if jump else evidence
 
 

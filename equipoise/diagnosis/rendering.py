@@ -168,7 +168,8 @@ def describe_evidence(finding: Finding) -> str:
 def describe_cause(entry: LogDiagnosis, episode: SymptomEpisode) -> str:
     """Return the likely cause of an episode in a sentence without a full stop; "" if nothing is known about it."""
     others = [(other.finding, other.until) for other in entry.diagnosis.episodes if other is not episode]
-    return likely_cause(episode.finding, others, max(entry.length, entry.diagnosis.step), entry.unit)
+    length = max(entry.length, entry.diagnosis.step)
+    return likely_cause(episode.finding, others, length, entry.unit, has_metric=bool(entry.diagnosis.best))
 
 
 def describe_best(entry: LogDiagnosis) -> list[str]:
