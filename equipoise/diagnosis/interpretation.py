@@ -10,7 +10,7 @@ import numpy.typing as npt
 from equipoise.core.printing import agree, format_names, printable
 from equipoise.diagnosis.column_meanings import ValueRange, assign_games, settle_meanings
 from equipoise.diagnosis.column_names import classify_name
-from equipoise.diagnosis.column_words import Meaning
+from equipoise.diagnosis.column_words import TERMS, Meaning
 from equipoise.diagnosis.counters import StepAssignment, assign_steps
 from equipoise.diagnosis.game_columns import ColumnChoice, choose_columns, choose_learning_rates, determine_loss_kind
 from equipoise.diagnosis.log_columns import LogColumns, ReadOptions
@@ -23,6 +23,8 @@ from equipoise.diagnosis.training_log import MetricSeries, StepOrder, StepSeries
 
 SHARES = ("accuracy_d", "probability_real", "probability_fake", "augment_p")
 """Signals in [0, 1], which other programs also print in percent."""
+IRRELEVANT = frozenset({TERMS["other"], "a spread, an extreme or a best value"})
+"""What comes last among the unused columns: settings, times and spreads."""
 Meanings = Mapping[str, Meaning]
 Rows = npt.NDArray[np.int64]
 
@@ -88,11 +90,10 @@ def _build_game(
     used = {name for names in sources.values() for name in names}
     notes = (*source.repeat_notes(used), *_choice_notes(choices, source), *_common_notes(meanings, games, used))
     requested_meanings = {column.column: classify_name(column.column) for column in requested.values()}
-    ignored = tuple(
-        name
-        for name, meaning in meanings.items()
-        if name not in used and meaning.kind != "counter" and not name.startswith("#")
-    )
+    unused = [
+        name for name in meanings if name not in used and meanings[name].kind != "counter" and not name.startswith("#")
+    ]
+    ignored = tuple(sorted(unused, key=lambda name: meanings[name].name in IRRELEVANT))
     steps = source.steps
     return TrainingLog(
         source.log.log_format,

@@ -232,3 +232,9 @@ def test_repeated_steps_are_counted() -> None:
     (log,) = interpret(make_log(columns), ReadOptions(step_from="step"))
     assert values(log, "loss_d")[0] == (1, 1.0)
     assert "1 of 7 values of loss_d have the step of the next value and were superseded by it." in log.notes
+
+
+def test_unused_columns_that_look_like_losses_come_first() -> None:
+    columns = {"time": [0.1, 0.1], "lr": [0.1, 0.1], "G_L1": [1.0, 2], "D_A": [1.0, 2], "G_A": [1.0, 2], "xi": [1.0, 2]}
+    (log,) = interpret(make_log(columns))
+    assert log.ignored == ("G_L1", "xi", "time", "lr")
