@@ -21,8 +21,8 @@ from equipoise.diagnosis.requested_columns import (
 )
 from equipoise.diagnosis.training_log import MetricSeries, StepOrder, StepSeries, TrainingLog, order_steps
 
-SHARES = ("accuracy_d", "probability_real", "probability_fake", "augment_p")
-"""Signals in [0, 1], which other programs also print in percent."""
+SHARES = ("accuracy_d", "probability_real", "probability_fake")
+"""Signals in [0, 1], which other programs also print in percent. ADA's augment_p may exceed 1, and is not scaled."""
 IRRELEVANT = frozenset({TERMS["other"], "a spread, an extreme or a best value"})
 """What comes last among the unused columns: settings, times and spreads."""
 Meanings = Mapping[str, Meaning]

@@ -131,6 +131,14 @@ PROGRAMS = [
         },
     ),
     Program(
+        "SRGAN-PyTorch",
+        {"D loss": 0.9, "G loss": 0.01, "D(HR)": 0.9, "D(SR)": 0.1, "PSNR": 25.0},
+        {
+            **{"loss_d": "D loss", "loss_g": "G loss", "psnr": "PSNR"},
+            **{"probability_real": "D(HR)", "probability_fake": "D(SR)"},
+        },
+    ),
+    Program(
         "DCGAN example of PyTorch",
         {"#1": 3, "Loss_D": 0.9, "Loss_G": 2.0, "D(x)": 0.7, "D(G(z))": 0.3, "D(G(z)) 2": 0.2},
         {

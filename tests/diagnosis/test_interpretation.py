@@ -132,6 +132,11 @@ def test_percent_become_shares() -> None:
     assert any("percent" in note for note in log.notes)
 
 
+def test_augmentation_beyond_one_is_no_percentage() -> None:
+    (log,) = interpret(make_log({"augment": [0.2, 6.5]}))
+    assert values(log, "augment_p") == [(0, 0.2), (10, 6.5)]
+
+
 def test_accuracies_of_both_sides_are_averaged() -> None:
     (log,) = interpret(make_log({"d_loss": [0.3] * 2, "D_real_acc": [0.5, 0.7], "D_fake_acc": [0.7, 0.9]}))
     assert values(log, "accuracy_d") == [(0, 0.6), (10, pytest.approx(0.8))]
