@@ -24,7 +24,8 @@ PART = re.compile(r"(<!-- generated: (\S+)(?: (\S+))? -->\n).*?(<!-- end -->)", 
 FUNCTIONS: Sequence[Callable[[str], str]] = (
     *(data.data, data.about, data.fields, models.options, models.presets, models.acting, knobs.knobs, knobs.knob),
     *(program.plugs, program.signals, program.settings, program.commands, program.log),
-    *(program.shapes, program.controller, api.api, diagnosis.symptoms, diagnosis.log_formats),
+    *(program.shapes, program.controller, api.api, diagnosis.symptoms, diagnosis.loop_changes),
+    *(diagnosis.log_formats, diagnosis.column_names),
 )
 PARTS: Mapping[str, Callable[[str], str]] = {function.__name__: function for function in FUNCTIONS}
 
