@@ -21,6 +21,7 @@ from equipoise.diagnosis.column_words import (
     STEP_COLUMNS,
     TERMS,
     Meaning,
+    StepUnit,
 )
 
 UNKNOWN = Meaning("unknown", "")
@@ -89,6 +90,12 @@ def match_signal(name: str) -> str | None:
     return meaning.name.replace("output", "probability")
 
 
+def match_counter(name: str) -> StepUnit | None:
+    """Return what a column counts, by its name; None if it is no counter. "Iter(train)" counts as "Iter" does."""
+    words = [word for word in _split(name) if "train" not in ROLES.get(word, ())]
+    return STEP_COLUMNS.get(normalise_name(name)) or STEP_COLUMNS.get("".join(words))
+
+
 def match_metric(name: str) -> tuple[str, Better] | None:
     """Return the name of the metric in a column and which direction is better; None if it is not a metric."""
     meaning = classify_name(name)
@@ -105,8 +112,8 @@ def _split(name: str) -> Iterator[str]:
 def _classify_words(words: Sequence[str], name: str) -> Meaning:
     """Return the meaning of a name that was split into words."""
     normalised = normalise_name(name)
-    if normalised in STEP_COLUMNS:
-        return Meaning("counter", STEP_COLUMNS[normalised])
+    if unit := match_counter(name):
+        return Meaning("counter", unit)
     if normalised in _OWN and normalised != "coverage":
         return Meaning("signal", _OWN[normalised])
     statistic, split, core = _strip(words)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.printing import format_count, format_names, printable
-from equipoise.diagnosis.column_names import normalise_name
-from equipoise.diagnosis.column_words import STEP_COLUMNS, StepUnit
+from equipoise.diagnosis.column_names import match_counter, normalise_name
+from equipoise.diagnosis.column_words import StepUnit
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.nested_counters import Counter, combine_counters, count_lengths, fill_forward
 from equipoise.diagnosis.training_log import MAX_STEP
@@ -90,7 +90,7 @@ def counter_unit(name: str) -> StepUnit | None:
         normalised = normalise_name(part)
         if normalised in PER_EPOCH:
             return "step"
-        if unit := STEP_COLUMNS.get(normalised):
+        if unit := match_counter(part):
             return unit
     return None
 
@@ -101,15 +101,16 @@ def _read_counter(log: LogColumns, name: str, requested: bool) -> Counter | None
     A column without a name counts if it has whole numbers alone: it may as well be a learning rate.
     """
     rows, values = log.columns[name]
+    total = log.totals.get(name)
     if normalise_name(name).endswith(("kimg", "kimgs")):
-        values = np.round(values * 1000)
+        values, total = np.round(values * 1000), None if total is None else total * 1000
     valid = np.isfinite(values) & (values >= 0) & (values < MAX_STEP)
     is_whole = bool((values[valid] == np.floor(values[valid])).all())
     if not valid.any() or (name.startswith("#") and not requested and not (is_whole and valid.all())):
         return None
     own = np.full(log.row_count, np.nan)
     own[rows[valid]] = values[valid]
-    return Counter(name, own, counter_unit(name) or "step", log.totals.get(name))
+    return Counter(name, own, counter_unit(name) or "step", total)
 
 
 def _options(counters: Sequence[Counter], log: LogColumns, descending: bool) -> Iterator[StepAssignment]:

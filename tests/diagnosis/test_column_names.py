@@ -529,7 +529,15 @@ def test_metric_of_one_name(name: str, metric: tuple[str, str] | None) -> None:
 
 @pytest.mark.parametrize(
     ("name", "unit"),
-    [("global_step", "step"), ("Iter", "step"), ("itr", "step"), ("Epoch", "epoch"), ("Progress/kimg", "image")],
+    [
+        ("global_step", "step"),
+        ("Iter", "step"),
+        ("itr", "step"),
+        ("Epoch", "epoch"),
+        ("Progress/kimg", "image"),
+        ("Iter(train)", "step"),
+        ("Train Epoch", "epoch"),
+    ],
 )
 def test_counter_of_one_name(name: str, unit: str) -> None:
     meaning = classify_name(name)
