@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from equipoise.core.printing import format_count, format_more, printable
 from equipoise.diagnosis.diagnose import SymptomEpisode
 from equipoise.diagnosis.rendering import (
+    RUN_FORM,
     LogDiagnosis,
     by_importance,
     describe_best,
@@ -81,7 +82,7 @@ def _describe(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequence[Co
         f"`{symptom.id}`: {escape(symptom.meaning)}.",
         f"Likely cause: {escape(cause)}." if cause else "",
         f"What to change: {', '.join(numbers)} below." if numbers else "",
-        f"With Equipoise: {escape(symptom.advice)}.",
+        f"{'What to change' if entry.form == RUN_FORM else 'With Equipoise'}: {escape(symptom.advice)}.",
     ]
     return f"- {' '.join(part for part in parts if part)}"
 

@@ -18,6 +18,8 @@ from equipoise.diagnosis.symptoms import SYMPTOMS
 
 VERDICTS = ("diverged", "unhealthy", "unknown", "healthy")
 """Verdicts from the worst to the best."""
+RUN_FORM = "a run"
+"""Form of the log of a run of this package, whose settings are knobs."""
 DIVERGENCE = "divergence"
 FIRST_CAUSES = ("data_out_of_range", DIVERGENCE)
 """Symptoms that may be the cause of all others."""

@@ -7,6 +7,7 @@ from equipoise.core.observations import SERIOUS
 from equipoise.core.printing import format_names, printable
 from equipoise.diagnosis.diagnose import SymptomEpisode
 from equipoise.diagnosis.rendering import (
+    RUN_FORM,
     LogDiagnosis,
     by_importance,
     describe_best,
@@ -55,9 +56,9 @@ def unique_changes(diagnoses: Sequence[LogDiagnosis]) -> list[CodeChange]:
 
 
 def shown_changes(entry: LogDiagnosis, episode: SymptomEpisode) -> tuple[CodeChange, ...]:
-    """Return all changes for a serious finding that lasts, the first one for others, none for information."""
+    """Return all changes for a serious finding that lasts, the first one for others, none for information or a run."""
     changes, severity = recommended_changes(entry, episode), episode.finding.severity
-    if severity == 0:
+    if severity == 0 or entry.form == RUN_FORM:
         return ()
     return changes if severity >= SERIOUS and episode.until is None else changes[:1]
 
@@ -98,7 +99,7 @@ def _episode(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequence[Cod
         f"  evidence: {describe_evidence(finding)}",
         *([f"  likely cause: {cause}"] if cause else []),
         *([f"  what to change: {' '.join(f'[{number}]' for number in numbers)}"] if numbers else []),
-        f"  with Equipoise: {symptom.advice}",
+        f"  {'what to change' if entry.form == RUN_FORM else 'with Equipoise'}: {symptom.advice}",
     ]
 
 

@@ -9,7 +9,7 @@ from equipoise.core.observations import Finding
 from equipoise.diagnosis.diagnose import RunDiagnosis, SymptomEpisode
 from equipoise.diagnosis.history import MetricPoint
 from equipoise.diagnosis.markdown import code_span, escape, format_diagnoses_as_markdown
-from equipoise.diagnosis.rendering import LogDiagnosis, by_importance, describe_verdict, diagnoses_to_dict
+from equipoise.diagnosis.rendering import RUN_FORM, LogDiagnosis, by_importance, describe_verdict, diagnoses_to_dict
 from equipoise.diagnosis.terminal_text import format_diagnoses
 
 EVIL = "\x1b[31m`a|b` <img src=x> @user #12 [x](http://e.vil) *b* $x$\n# head"
@@ -143,3 +143,11 @@ def test_markdown_escapes_what_formats_text() -> None:
     assert escape("@user #12 http://a") == "@<!-- -->user #<!-- -->12 http:<!-- -->//a"
     assert code_span("a`b") == "`` a`b ``"
     assert code_span("a|b\n") == r"`a\|b\n`"
+
+
+def test_a_run_of_equipoise_is_changed_by_its_knobs() -> None:
+    entry = log_diagnosis(episode("collapse"), form=RUN_FORM)
+    text = format_diagnoses([entry])
+    assert "  what to change: return to the best checkpoint" in text
+    assert "PyTorch" not in text
+    assert "PyTorch" not in format_diagnoses_as_markdown([entry])

@@ -7,7 +7,7 @@ import numpy as np
 from equipoise.cli.commands._log_diagnosis import DiagnosedGame
 from equipoise.core.observations import SignalReading
 from equipoise.core.printing import format_count
-from equipoise.diagnosis.rendering import by_importance, describe_verdict
+from equipoise.diagnosis.rendering import RUN_FORM, by_importance, describe_verdict
 from equipoise.report.diagnosis_figure import CurvePanel, FindingSpan, GameCurves, Limits, MetricPanel
 from equipoise.report.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
 from equipoise.report.series import CurveSeries
@@ -112,7 +112,7 @@ def _metrics(game: DiagnosedGame) -> list[MetricPanel]:
             metric = reading.signals.metrics.get(name)
             if metric is None:
                 continue
-            moment = reading.step - metric.age if entry.form != "a run" else metric.value
+            moment = reading.step - metric.age if entry.form != RUN_FORM else metric.value
             if moment != measured:
                 steps.append(float(reading.step))
                 values.append(metric.value)

@@ -11,7 +11,7 @@ from equipoise.core.observations import SignalReading
 from equipoise.diagnosis import diagnose, readers
 from equipoise.diagnosis.history import MetricPoint
 from equipoise.diagnosis.log_columns import ReadOptions
-from equipoise.diagnosis.rendering import LogDiagnosis
+from equipoise.diagnosis.rendering import RUN_FORM, LogDiagnosis
 from equipoise.diagnosis.training_log import TrainingLog, compute_readings
 from equipoise.errors import SettingError
 from equipoise.runs.observations import read_rollbacks, read_signals
@@ -48,7 +48,7 @@ def _diagnose_run(folder: Path, path_text: str) -> DiagnosedGame:
     if not _has_content(folder / EVENTS_FILE):
         result = dataclasses.replace(result, missing=f"{EVENTS_FILE} is missing or empty")
     order = UNSORTED if was_sorted else ""
-    return DiagnosedGame(LogDiagnosis(log=path_text, form="a run", diagnosis=result, order=order), readings)
+    return DiagnosedGame(LogDiagnosis(log=path_text, form=RUN_FORM, diagnosis=result, order=order), readings)
 
 
 def _diagnose_log(log: TrainingLog, path_text: str) -> DiagnosedGame:
