@@ -61,7 +61,11 @@ def is_document(head: str) -> bool:
     except RecursionError:
         return True
     except json.JSONDecodeError as error:
-        return error.pos > len(head) - MAX_TOKEN or head[:1] == "{" or _RECORD_ARRAY.match(head) is not None
+        return (
+            error.pos > max(MAX_TOKEN, len(head) - MAX_TOKEN)
+            or head[:1] == "{"
+            or _RECORD_ARRAY.match(head) is not None
+        )
     except ValueError:  # an integer of too many digits
         return True
     return not head[end:].strip()
@@ -144,9 +148,8 @@ def _unwrap(value: object) -> object:
     lists = [entry for entry in value.values() if _are_records(entry)]
     if lists:
         return max(lists, key=len)
-    if len(value) == 1 and isinstance(only := next(iter(value.values())), dict | list):
-        return _unwrap(only) if isinstance(only, dict) else value
-    return value
+    nested = [_unwrap(entry) for entry in value.values() if isinstance(entry, dict)] if len(value) == 1 else []
+    return nested[0] if nested and _are_records(nested[0]) else value
 
 
 def _are_records(value: object) -> bool:

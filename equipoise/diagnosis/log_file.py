@@ -42,9 +42,17 @@ class LogFile:
     def from_stream(cls, name: str, stream: BinaryIO) -> "LogFile":
         """Copy a stream that can be read only once, such as standard input; to a temporary file."""
         file = cls(Path(name), b"")
-        file._stream = ExitStack().enter_context(tempfile.TemporaryFile())
-        shutil.copyfileobj(stream, file._stream, HEAD_BYTES)
+        with ExitStack() as opened:
+            copy = opened.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(stream, copy, HEAD_BYTES)
+            opened.pop_all()
+        file._stream = copy
         return file
+
+    def close(self) -> None:
+        """Delete the temporary file that a stream was copied to."""
+        if self._stream is not None:
+            self._stream.close()
 
     @cached_property
     def head_bytes(self) -> bytes:

@@ -14,7 +14,7 @@ HEADER_LINES = 50
 """Number of lines among which the header is searched."""
 SAMPLE_ROWS = 20
 """Number of rows below the header that are compared with it."""
-LEAST_SHARE = 0.7
+LEAST_SHARE = 0.6
 """Share of these rows that have the cells of the header, most of them numbers."""
 MAX_COLUMNS = 2000
 LONG_NAMES = ("tag", "metric", "name", "key", "variable")
@@ -68,7 +68,7 @@ def _layout_at(lines: Sequence[str], index: int, separator: str) -> TableLayout 
     named = [cell for cell in header if cell]
     if not 2 <= len(header) <= MAX_COLUMNS or len(named) < len(header) - 1 or not all(map(_is_name, named)):
         return None
-    rows = list(_rows_below(lines, index + 1, separator))
+    rows = [row for row in _rows_below(lines, index + 1, separator) if row != header]
     width = _row_width(rows, len(header))
     numeric = sum(width is not None and _is_row(row, width) for row in rows)
     if width is None or numeric < max(1, LEAST_SHARE * len(rows)):
@@ -175,8 +175,9 @@ def name_series(names: Sequence[str], file_name: str) -> tuple[str, ...]:
         return tuple(names)
     stem = PurePath(file_name).name.removesuffix(".gz").rpartition(".")[0] or file_name
     match = _TAG.search(stem)
-    words = re.split(r"[-_. ]+", match[1] if match else stem)
-    endings = ["_".join(words[start:]) for start in range(len(words))]
-    known = (ending for ending in endings if match_signal(ending) or match_metric(ending))
-    series = next(known, match[1] if match else stem)
+    tag = match[1] if match else ""
+    words = re.split(r"[-_. ]+", tag or stem)
+    endings = [tag, *("_".join(words[start:]) for start in reversed(range(len(words))))]
+    known = (ending for ending in endings if ending and (match_signal(ending) or match_metric(ending)))
+    series = next(known, tag or stem)
     return tuple(series if name.lower() == "value" else name for name in names)

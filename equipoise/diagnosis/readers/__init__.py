@@ -9,6 +9,7 @@ import math
 import pkgutil
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -126,7 +127,8 @@ def read_games(path: Path, options: ReadOptions | None = None) -> tuple[Training
     options = options or ReadOptions()
     if path.is_dir():
         return _read_folder(path, options)
-    return _interpret(_read_files([_open_log(path)], options), path, options)
+    with closing(_open_log(path)) as file:
+        return _interpret(_read_files([file], options), path, options)
 
 
 def _open_log(path: Path) -> LogFile:
