@@ -199,7 +199,7 @@ def _draw_metric(axes: "Axes", panel: MetricPanel, game: GameCurves) -> None:
         label = f"best {format_number(value)} at {game.unit} {step:,.0f}"
         axes.axvline(step, color=RED, linewidth=0.8, linestyle=(0, (2, 2)))
         axes.plot([step], [value], "*", color=RED, markersize=11, label=label, linestyle="", zorder=5, clip_on=False)
-    _scale(axes, f"{panel.better} is better", [reduced.low, reduced.high])
+    _scale(axes, f"{panel.better} is better", [reduced.low, reduced.high], may_be_log=panel.better == "lower")
     panel_legend(axes)
     if gaps := [step for step, value in zip(panel.steps, panel.values, strict=True) if not abs(value) <= LARGEST]:
         _mark(axes, gaps, "not finite")
@@ -211,7 +211,7 @@ def _bounded(series: CurveSeries) -> CurveSeries:
     return CurveSeries(series.steps, *arrays)
 
 
-def _scale(axes: "Axes", label: str, arrays: Sequence[CurveValues]) -> None:
+def _scale(axes: "Axes", label: str, arrays: Sequence[CurveValues], *, may_be_log: bool = True) -> None:
     """Set up a value axis that shows most of the values: linear, logarithmic, or both."""
     values = np.concatenate([array[np.isfinite(array)] for array in arrays])
     if not values.size:
@@ -220,7 +220,7 @@ def _scale(axes: "Axes", label: str, arrays: Sequence[CurveValues]) -> None:
         return
     low, high = float(values.min()), float(values.max())
     smallest = max(smallest_positive(values), high / 10**MOST_DECADES) if high > 0 else math.inf
-    if low >= 0 and high > 10**DECADES * smallest:
+    if may_be_log and low >= 0 and high > 10**DECADES * smallest:
         value_axis(axes, label, "log" if low >= smallest else "symlog", smallest)
         return
     value_axis(axes, label, *scale_for_outliers([values]))
