@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.symptoms.data import describe_range, detect_data_out_of_range
+from equipoise.diagnosis.history import SignalHistory, SignalPoint
+from equipoise.diagnosis.symptoms.data import describe_range, detect_data_out_of_range, follow_range
 
 NOISE = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
 
@@ -52,3 +52,33 @@ def test_unusual_reals_are_detected(real: torch.Tensor, severity: float) -> None
 def test_nothing_is_detected_without_a_record() -> None:
     assert detect_data_out_of_range(SignalHistory()) is None
     assert SignalHistory.from_dict(SignalHistory(reals={"low": 0.0}).to_dict()).reals == {"low": 0.0}
+
+
+def severity_after(progress: float, *readings: tuple[torch.Tensor, torch.Tensor]) -> float:
+    """Return the severity of the finding of a custom loop after readings of (real, fake); 0 without one."""
+    reals = None
+    for real, fake in readings:
+        reals = follow_range(reals, real, fake)
+    history = dataclasses.replace(SignalHistory(recent=(SignalPoint(100, progress, {}),)), reals=reals)
+    detection = detect_data_out_of_range(history)
+    return detection.severity if detection else 0.0
+
+
+def test_range_of_a_custom_loop_follows_from_its_fakes() -> None:
+    tanh, sigmoid, linear = NOISE * 0.5, (NOISE * 0.5).sigmoid(), NOISE * 4
+    assert severity_after(0.5, (NOISE, tanh)) == 0
+    assert severity_after(0.5, (NOISE * 127.5 + 127.5, tanh)) == 1
+    assert severity_after(0.05, (NOISE * 127.5 + 127.5, tanh)) == 0.4, "perhaps the generator has no limit"
+    assert severity_after(0.5, (NOISE, sigmoid)) == 1, "reals in [-1, 1], fakes in [0, 1]"
+    assert severity_after(0.5, (NOISE, sigmoid), (NOISE, tanh)) == 0, "the fakes leave [0, 1] later"
+    assert severity_after(0.5, (NOISE * 3, tanh), (NOISE * 3, linear)) == 0, "a generator without a limit"
+    assert severity_after(0.5, (NOISE * 0.03, tanh)) >= 0.5
+    assert severity_after(0.5, (NOISE.flatten(1)[:, None] * 0.03, tanh.flatten(1)[:, None])) == 0, "quiet sounds"
+
+
+def test_range_is_unknown_without_fakes_and_final_once_it_fits() -> None:
+    assert follow_range(None, NOISE, None) is None
+    assert follow_range(None, None, NOISE) is None
+    assert follow_range({}, NOISE * 100, NOISE) == {}
+    assert follow_range(None, NOISE.flatten(1), NOISE.flatten(1)) == {}, "points"
+    assert follow_range(None, NOISE.long(), NOISE) == {}

@@ -89,3 +89,22 @@ def test_statistics_are_on_the_device_of_the_gradients() -> None:
         values = {"loss_g": loss, "loss_d": loss, "logit_real": torch.ones(4), "logit_fake": torch.zeros(4)}
         window = accumulate(SignalWindow(), step_record(1, 0, values, gradients))
         assert {stats.total.device.type for stats in window.phases.values()} == {"meta"}
+
+
+def test_range_of_the_reals_is_part_of_the_verdict_and_survives_rollbacks() -> None:
+    images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole = Pilot("fixed", steps=4, knobs=Knobs(), sense_every=1)
+    for _ in range(2):
+        decision = whole.observe(real=images * 255, fake=images * 2 - 1)
+    assert decision is not None
+    (out_of_range,) = [
+        finding for finding in decision.observation.health.findings if finding.symptom == "data_out_of_range"
+    ]
+    assert (out_of_range.severity, decision.observation.health.verdict) == (1.0, "unhealthy")
+    whole.record_rollback(1)
+    assert whole.observe(loss_g=1.0).observation.health.verdict == "unhealthy"
+    fits = Pilot("fixed", steps=4, knobs=Knobs(), sense_every=1)
+    assert fits.observe(real=images * 2 - 1, fake=images * 2 - 1).observation.health.findings == ()
+    known = Pilot("fixed", steps=4, knobs=Knobs(), sense_every=1)
+    known.record_range({})
+    assert known.observe(real=images * 255, fake=images).observation.health.findings == (), "of a model of this package"

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from equipoise.core.events import Event, Finished, Remedied, Saved, Stepped, Turned
+from equipoise.core.observations import Finding, Health
+from equipoise.diagnosis.remedies import is_restorable
 from equipoise.experiment import launch
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.completion import complete
@@ -220,11 +222,22 @@ def test_checkpoint_with_nan_weights_is_skipped(tmp_path: Path) -> None:
 
 def test_verdict_is_restored_on_resume(tmp_path: Path) -> None:
     training = assembled(tmp_path)
-    training.verdict = "unhealthy"
+    training.verdict, training.restorable = "unhealthy", False
     path = tmp_path / save(training, tmp_path).checkpoint
     again = assembled(tmp_path)
     restore(again, path)
-    assert again.verdict == "unhealthy"
+    assert (again.verdict, again.restorable) == ("unhealthy", False)
+
+
+def test_findings_without_repair_leave_checkpoints_restorable() -> None:
+    def health(symptom: str, severity: float) -> Health:
+        return Health((Finding(symptom, severity, {}, since=0),), missing="a metric")
+
+    assert is_restorable(Health(missing="a metric")), "unknown"
+    assert is_restorable(health("data_out_of_range", 1.0))
+    assert is_restorable(health("mode_collapse", 0.4))
+    assert not is_restorable(health("mode_collapse", 0.6))
+    assert not is_restorable(health("divergence", 1.0))
 
 
 @pytest.mark.usefixtures("damaged")

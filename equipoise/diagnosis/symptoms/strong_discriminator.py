@@ -1,5 +1,6 @@
 """Symptoms of a discriminator that is too strong for the generator to learn from."""
 
+import dataclasses
 import math
 import statistics
 
@@ -109,7 +110,11 @@ def _by_log(history: SignalHistory) -> Detection | None:
     if history.last("rank_train_fake", 1):
         return None
     detections = [detection for test in (_by_losses, detect_perfect_discriminator) if (detection := test(history))]
-    return max(detections, key=lambda detection: detection.severity, default=None)
+    if not detections:
+        return None
+    strongest = max(detections, key=lambda detection: detection.severity)
+    evidence = {name: value for detection in detections for name, value in detection.evidence.items()}
+    return dataclasses.replace(strongest, evidence=evidence)
 
 
 def detect_vanishing_gradient(history: SignalHistory) -> Detection | None:

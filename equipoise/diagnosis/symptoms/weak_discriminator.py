@@ -109,6 +109,8 @@ def _critic_at_rest(history: SignalHistory) -> Detection | None:
     has_ranks = bool(history.last("rank_train_fake", 1))
     losses = sorted(value for _, value in history.whole("loss_d"))
     strongest = -losses[0 if has_ranks else min(10, len(losses) // 2)]
+    if strongest <= 0:
+        return None
     remaining = max(abs(value) for value in now) / strongest
     severity = CRITIC_LOSS.severity(remaining)
     if severity is None or not (has_ranks or _has_settled(history)):
