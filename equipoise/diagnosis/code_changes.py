@@ -127,6 +127,17 @@ CHECK_GRADIENTS = CodeChange(
     "for name, parameter in d.named_parameters():\n"
     "    print(name, None if parameter.grad is None else parameter.grad.norm().item())",
 )
+CHECK_UPDATES = CodeChange(
+    "Check that each update changes the weights of its network: the largest change must not be 0",
+    "before = [parameter.detach().clone() for parameter in g.parameters()]\n"
+    "loss_g.backward()\n"
+    "optimizer_g.step()\n"
+    "print(max((new - old).abs().max().item() for new, old in zip(g.parameters(), before)))  # then the same for d",
+)
+USUAL_RATES = CodeChange(
+    "Set both optimizers to the usual values: Adam with a learning rate of 2e-4 and betas (0.5, 0.999)",
+    "for group in optimizer_d.param_groups + optimizer_g.param_groups:\n    group.update(lr=2e-4, betas=(0.5, 0.999))",
+)
 LOOK_AT_SAMPLES = CodeChange(
     "Look at samples of the same latents over time, and stop if they are good enough",
     'torchvision.utils.save_image(g(fixed_z), f"samples_{step}.png", normalize=True)',
