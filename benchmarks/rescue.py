@@ -2,6 +2,7 @@
 
     python benchmarks/rescue.py             about 75 minutes of 2 quiet cores; a restart continues
     python benchmarks/rescue.py --table     rewrite rescue.md from results/rescue.jsonl
+    python benchmarks/rescue.py --runs FOLDER [--replay]  keep the readings of runs; diagnose them without training
 
 Method. `rescue.toml` contains the settings, each a mis-set form of a healthy task, fixed before any remedy was tuned.
 Arms:
@@ -28,6 +29,7 @@ fail without intervention.
 import importlib.util
 import json
 import math
+import shutil
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -37,12 +39,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _replay import Replay, print_replays, replay
 from _results import HERE, ROOT, Item, Result, Results, create_parser, run_in_subprocess
 from torch import Tensor
 from torch.nn import functional as F
 
 from equipoise.core import catalog
-from equipoise.core.events import Finished, Remedied, Sensed, Stepped
+from equipoise.core.events import Event, Finished, Remedied, Sensed, Stepped
 from equipoise.core.metric import ReferenceSet
 from equipoise.core.observations import SERIOUS
 from equipoise.diagnosis.remedies import RepairSettings
@@ -54,6 +57,9 @@ from equipoise.experiment.settings import Experiment, build_data
 from equipoise.losses.adversarial import LOSSES
 from equipoise.metrics._digits_classifier import digit_features
 from equipoise.metrics._kernel import kernel_distance
+from equipoise.runs.folders import create_run
+from equipoise.runs.log import Log
+from equipoise.runs.run import Run
 from equipoise.training import probe
 from equipoise.training.loop import Training, train
 
@@ -69,14 +75,14 @@ UNSEEN = 1
 """Seed of the bursts that samples are compared with."""
 
 
-def measure(item: Item) -> Result:
-    """Train one run and return its results."""
+def measure(item: Item, runs: Path | None = None) -> Result:
+    """Train one run and return its results. `runs`: folder in which its events are kept."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as root:
-        return train_and_evaluate(item, Path(root))
+        return train_and_evaluate(item, Path(root), runs)
 
 
-def train_and_evaluate(item: Item, root: Path) -> Result:
+def train_and_evaluate(item: Item, root: Path, runs: Path | None = None) -> Result:
     experiment = experiment_of(item, root)
     training = assemble(experiment, root / "checkpoints")
     load_initial_weights(training, experiment)
@@ -88,7 +94,11 @@ def train_and_evaluate(item: Item, root: Path) -> Result:
     evaluate = evaluation_of(task_of(item), experiment)
     steps = training.plan.steps
     evaluations, remedied, serious, finished = [], [], {}, None
+    folder = (runs or root) / "{what}-{arm}-{seed}".format(**item)
+    shutil.rmtree(folder, ignore_errors=True)
+    create_run(folder, experiment.to_json())
     for event in train(training):
+        record(folder, event)
         match event:
             case Stepped() if event.step % max(1, steps // EVALUATIONS) == 0:
                 evaluations.append(evaluate(samples_of(training)))
@@ -111,6 +121,13 @@ def train_and_evaluate(item: Item, root: Path) -> Result:
         "serious": serious,
         "remedied": remedied,
     }
+
+
+def record(folder: Path, event: Event) -> None:
+    """Append an event to the log of a run."""
+    if not isinstance(event, Stepped):
+        with Log(folder) as log:
+            log.record(event)
 
 
 def remedy_record(event: Remedied) -> dict[str, Any]:
@@ -245,6 +262,15 @@ def unseen(experiment: Experiment) -> Tensor:
         return other.stream("train", 218, 0).batch(0).real
 
 
+def replay_item(item: Item, runs: Path) -> Replay | None:
+    """Diagnose a recorded run with the present code; None if it was not recorded."""
+    run = Run(runs / "{what}-{arm}-{seed}".format(**item))
+    if not run.folder.exists():
+        return None
+    with tempfile.TemporaryDirectory() as root:
+        return replay(assemble(experiment_of(item, Path(root)), None).pilot.settings, run)
+
+
 def items_of() -> list[Item]:
     """Return all items; healthy tasks come first, because the others are compared with them."""
     return [
@@ -264,18 +290,25 @@ def main() -> None:
     parser = create_parser(__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these tasks and settings")
     parser.add_argument("--arms", nargs="+", default=ARMS, metavar="ARM")
+    parser.add_argument("--processes", type=int, default=2, metavar="N", help="number of runs at a time")
     parser.add_argument("--tuning", action="store_true", help="seed 100, results in results/rescue_tuning.jsonl")
+    parser.add_argument("--runs", type=Path, help="keep the events of every run in this folder")
+    parser.add_argument("--replay", action="store_true", help="diagnose the runs in --runs, without training")
     args = parser.parse_args()
     if args.item:
-        print(json.dumps(measure(args.item)))
+        print(json.dumps(measure(args.item, args.runs)))
         return
     items = items_of()
     if args.tuning:
         items = [{**item, "seed": item["seed"] + 100} for item in items if item["seed"] == 0]
     selected = [item for item in items if (not args.only or item["what"] in args.only) and item["arm"] in args.arms]
     results = Results(args.out / "results" / ("rescue_tuning.jsonl" if args.tuning else "rescue.jsonl"))
+    if args.replay:
+        print_replays((item["what"], item["seed"], replay_item(item, args.runs)) for item in selected)
+        return
     if not args.table:
-        results.measure(selected, lambda item: run_in_subprocess(__file__, item, threads=1), processes=2)
+        options = () if args.runs is None else ("--runs", str(args.runs))
+        results.measure(selected, lambda item: run_in_subprocess(__file__, item, 1, *options), args.processes)
     if not args.tuning:
         from _rescue_table import write_table
 
