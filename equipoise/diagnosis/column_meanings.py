@@ -214,8 +214,8 @@ def _are_losses(group: list[str], meanings: Meanings, measure: Measure) -> bool:
 
     They are outputs next to columns with the losses of each side. They are losses if they add up to the loss of the
     discriminator, or to twice of it. Otherwise a column with that loss makes them outputs, if the values can be:
-    in [0, 1] or negative. Without it they are losses if they are never negative, or if the real one is lower: the
-    outputs of reals are higher.
+    in [0, 1] or negative. So does the word loss in the names of the generator's, which names of losses would share.
+    Negative values are losses only if the real one is lower, because the outputs of reals are higher.
     """
     if _names(meanings, "loss_d_real", "loss_d_fake"):
         return False
@@ -231,9 +231,10 @@ def _are_losses(group: list[str], meanings: Meanings, measure: Measure) -> bool:
         if any(abs(mean - share * both) <= SAME * abs(mean) for share in (1, 0.5)):
             return True
         return not is_negative and not all(measure(name).is_share for name in group)
-    if not is_negative:
-        return True
-    return bool(real and fake) and sum(real) < sum(fake)
+    if is_negative:
+        return bool(real and fake) and sum(real) < sum(fake)
+    says_loss = any("loss" in name.lower() for name in _names(meanings, *LOSSES_G))
+    return not (says_loss and all(measure(name).is_share for name in group))
 
 
 def _settle_accuracy(meanings: Meanings) -> Meanings:

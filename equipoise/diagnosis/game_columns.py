@@ -33,10 +33,11 @@ def choose_columns(meanings: Mapping[str, Meaning], count: Count) -> dict[str, C
     a loss of its own, a player has that of its adversarial term, then the sum of the parts on reals and fakes.
     """
     signals = dict.fromkeys(meaning.name for meaning in meanings.values() if meaning.kind == "signal")
-    result = {
-        signal: _choose(signal, {name: meaning for name, meaning in meanings.items() if meaning.name == signal}, count)
-        for signal in signals
-    }
+    result: dict[str, ColumnChoice] = {}
+    for signal in signals:
+        candidates = {name: meaning for name, meaning in meanings.items() if meaning.name == signal}
+        if choice := _choose(signal, candidates, count):
+            result[signal] = choice
     for loss, term in (("loss_d", "adversarial_d"), ("loss_g", "adversarial_g")):
         is_vague = loss in result and meanings[result[loss].names[0]].rank >= VAGUE
         if term in result and (is_vague or loss not in result):
@@ -49,8 +50,11 @@ def choose_columns(meanings: Mapping[str, Meaning], count: Count) -> dict[str, C
     return result
 
 
-def _choose(signal: str, candidates: Mapping[str, Meaning], count: Count) -> ColumnChoice:
-    """Return the preferred column of a signal, or the parts that make it up."""
+def _choose(signal: str, candidates: Mapping[str, Meaning], count: Count) -> ColumnChoice | None:
+    """Return the preferred column of a signal, or the parts that make it up; None for a part that alone says nothing.
+
+    The accuracy on reals is 1 for a discriminator that takes everything for real: it needs that on fakes.
+    """
 
     def preference(name: str) -> tuple[bool, int, bool, int, bool]:
         meaning = candidates[name]
@@ -59,8 +63,8 @@ def _choose(signal: str, candidates: Mapping[str, Meaning], count: Count) -> Col
     best = min(candidates, key=preference)
     key = preference(best)[:3]
     if signal == "accuracy_d" and candidates[best].statistic in ("real", "fake"):
-        sides = [name for name in candidates if candidates[name].statistic in ("real", "fake")]
-        return ColumnChoice(tuple(sides), "mean" if len(sides) > 1 else "column")
+        sides = {meaning.statistic: name for name, meaning in candidates.items()}
+        return ColumnChoice((sides["real"], sides["fake"]), "mean") if {"real", "fake"} <= sides.keys() else None
     if not is_part(candidates[best].label):
         return ColumnChoice((best,))
     parts = [

@@ -173,6 +173,12 @@ PROGRAMS = [
         {"loss_g": "G_Loss", "loss_d": "D_Loss", "accuracy_d": "D_Real + D_Fake"},
     ),
     Program(
+        "outputs next to the loss of the generator alone",
+        {"g_loss": 1.5, "D_real": 0.8, "D_fake": 0.2},
+        {"loss_g": "g_loss", "probability_real": "D_real", "probability_fake": "D_fake"},
+    ),
+    Program("accuracy on reals alone", {"g_loss": 1.5, "D_real_acc": 0.9}, {"loss_g": "g_loss"}),
+    Program(
         "losses of both sides next to their half sum",
         {"loss_D": 0.5, "loss_G": 1.5, "D_real": 0.45, "D_fake": 0.55},
         {"loss_g": "loss_G", "loss_d": "loss_D", "loss_d_real": "D_real", "loss_d_fake": "D_fake"},
