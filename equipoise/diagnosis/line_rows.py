@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from equipoise.diagnosis.line_parser import parse_line
 from equipoise.diagnosis.line_template import LineTemplate, TemplateMatch, TemplateMatcher, to_numbers
-from equipoise.diagnosis.log_columns import Column
+from equipoise.diagnosis.packed_columns import GrowingArray, PackedColumns, RowBlock
 
 MAX_TEMPLATES = 16
 """Number of templates that are matched together: each one more costs time at every line of the others."""
@@ -33,8 +33,6 @@ EXAMPLES = 3
 
 FULL, COUNTER_ONLY, SINGLE, UNREAD = 0, 1, 2, 255
 """Kinds of lines: two numbers, or one and a counter; counters alone; one number; numbers without names."""
-Rows = npt.NDArray[np.int64]
-Values = npt.NDArray[np.float64]
 
 
 class ColumnTraits(NamedTuple):
@@ -60,8 +58,8 @@ class LineCollector:
     templates: dict[str, LineTemplate] = field(default_factory=dict)
     traits: dict[str, ColumnTraits] = field(default_factory=dict)
     examples: list[str] = field(default_factory=list)
-    _pieces: dict[str, list[Column]] = field(default_factory=lambda: defaultdict(list))
-    _kinds: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    _blocks: dict[str, RowBlock] = field(default_factory=dict)
+    _kinds: GrowingArray[np.uint8] = field(default_factory=lambda: GrowingArray(np.uint8))
     _matcher: TemplateMatcher = field(default_factory=lambda: TemplateMatcher(()))
     _is_stale: bool = False
 
@@ -83,25 +81,25 @@ class LineCollector:
         """Add the rows of a block of whole lines."""
         if self._is_stale:
             self._compile()
-        block = self._matcher.match(text)
-        kinds = np.full(block.size, UNREAD, np.uint8)
-        matches = list(block.matches)
+        found = self._matcher.match(text)
+        kinds = np.full(found.size, UNREAD, np.uint8)
+        matches = list(found.matches)
         for match in matches:
             match.template.count += len(match.places)
         self.number_lines += sum(len(match.places) for match in matches if not match.template.numbers)
-        matches += self._match_others(block.other_lines, block.other_texts)
+        matches += self._match_others(found.other_lines, found.other_texts)
         for match in matches:
             kinds[match.places] = row_kind(match.template)
         is_row = kinds != UNREAD
         numbers = np.cumsum(is_row) - 1 + self.row_count
-        parts: dict[str, list[Column]] = defaultdict(list)
         for match in matches:
-            rows = numbers[match.places]
-            for number, values, valid in zip(match.template.numbers, match.values, match.valid, strict=True):
-                parts[number.name].append(Column(rows, values) if valid is None else Column(rows[valid], values[valid]))
-        for name, columns in parts.items():
-            self._pieces[name].append(_merge(columns))
-        self._kinds.append(kinds[is_row])
+            if match.template.numbers:
+                block = self._blocks.get(match.template.key)
+                if block is None:
+                    names = [number.name for number in match.template.numbers]
+                    block = self._blocks[match.template.key] = RowBlock(names)
+                block.extend(numbers[match.places], match.values, match.valid)
+        self._kinds.extend(kinds[is_row])
         self.row_count += int(is_row.sum())
 
     def _match_others(self, places: Sequence[int], texts: Sequence[str]) -> list[TemplateMatch]:
@@ -157,23 +155,13 @@ class LineCollector:
 
     def counts_up(self, names: Collection[str]) -> bool:
         """Return whether one of the columns has two different values up to now."""
-        return any(
-            len({float(value) for piece in pieces for value in (piece.values.min(), piece.values.max())}) > 1
-            for name, pieces in self._pieces.items()
-            if name in names and all(len(piece.values) for piece in pieces)
-        )
+        columns = PackedColumns(tuple(self._blocks.values()))
+        values = (columns[name].values for name in names if name in columns)
+        return any(len(column) and bool((column != column[0]).any()) for column in values)
 
-    def take_columns(self) -> tuple[dict[str, Column], npt.NDArray[np.uint8]]:
-        """Return the columns, and the kind of each row; the collector has none any more."""
-        columns: dict[str, Column] = {}
-        shared: dict[tuple[int, ...], Rows] = {}
-        for name in list(self._pieces):
-            pieces = self._pieces.pop(name)
-            key = tuple(id(piece.rows) for piece in pieces)
-            if key not in shared:
-                shared[key] = np.concatenate([piece.rows for piece in pieces])
-            columns[name] = Column(shared[key], np.concatenate([piece.values for piece in pieces]))
-        return columns, np.concatenate(self._kinds) if self._kinds else np.zeros(0, np.uint8)
+    def finish(self) -> tuple[PackedColumns, npt.NDArray[np.uint8]]:
+        """Return the columns, and the kind of each row."""
+        return PackedColumns(tuple(self._blocks.values())), self._kinds.view()
 
 
 def row_kind(template: LineTemplate) -> int:
@@ -191,15 +179,6 @@ def _match(template: LineTemplate, lines: Iterable[int], words: Sequence[Sequenc
     ]
     places = np.array(list(lines), np.int64)
     return TemplateMatch(template, places, [values for values, _ in columns], [valid for _, valid in columns])
-
-
-def _merge(columns: Sequence[Column]) -> Column:
-    """Return the values of a column in one block, in the order of their rows; shared rows stay shared."""
-    if len(columns) == 1:
-        return columns[0]
-    rows, values = np.concatenate([part.rows for part in columns]), np.concatenate([part.values for part in columns])
-    order = np.argsort(rows, kind="stable")
-    return Column(rows[order], values[order])
 
 
 def totals_of(traits: Mapping[str, ColumnTraits], names: Iterable[str]) -> dict[str, float]:

@@ -138,7 +138,7 @@ def _says_enough(template: LineTemplate) -> bool:
 def _build(collector: LineCollector, notes: list[str]) -> LogColumns:
     """Return the columns that recur, in the rows that have one."""
     traits, examples = collector.traits, tuple(collector.examples)
-    columns, kinds = collector.take_columns()
+    columns, kinds = collector.finish()
     accepted = _accepted(columns, kinds, collector)
     dropped = [name for name in columns if name not in accepted]
     if dropped:
@@ -152,7 +152,9 @@ def _build(collector: LineCollector, notes: list[str]) -> LogColumns:
             f"{collector.number_lines:,} lines with numbers have no names for them, such as "
             f"'{_shorten(collector.first_unread)}'."
         )
-    kept, row_count = _renumber({name: columns[name] for name in columns if name in accepted}, len(kinds))
+    numbers = _new_numbers(columns, accepted, len(kinds))
+    kept = columns.select([name for name in columns if name in accepted], numbers)
+    row_count = len(kinds) if numbers is None else int(numbers[-1]) + 1
     return LogColumns(
         "text lines",
         kept,
@@ -195,20 +197,14 @@ def _accepted(columns: Mapping[str, Column], kinds: npt.NDArray[np.uint8], colle
     return frozenset(accepted)
 
 
-def _renumber(columns: Mapping[str, Column], row_count: int) -> tuple[dict[str, Column], int]:
-    """Leave out the rows without a value; columns that shared their rows share them still."""
+def _new_numbers(
+    columns: Mapping[str, Column], accepted: frozenset[str], row_count: int
+) -> npt.NDArray[np.int64] | None:
+    """Return new numbers of the rows, without those that have no accepted column; None if there are none."""
     used = np.zeros(row_count, np.bool_)
-    for column in columns.values():
-        used[column.rows] = True
-    if used.all():
-        return dict(columns), row_count
-    numbers = np.cumsum(used) - 1
-    shared: dict[int, npt.NDArray[np.int64]] = {}
-    result = {}
-    for name, column in columns.items():
-        rows = shared.setdefault(id(column.rows), numbers[column.rows])
-        result[name] = Column(rows, column.values)
-    return result, int(used.sum())
+    for name in accepted:
+        used[columns[name].rows] = True
+    return None if used.all() else np.cumsum(used) - 1
 
 
 def _shorten(line: str) -> str:
