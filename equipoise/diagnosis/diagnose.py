@@ -9,24 +9,22 @@ log give the same findings. At a rollback a new history starts.
 """
 
 import dataclasses
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-from equipoise.core.observations import Finding, Health, SignalReading, Signals, Verdict
+from equipoise.core.observations import SERIOUS, Finding, Health, SignalReading, Signals, Verdict
+from equipoise.diagnosis.episodes import EpisodeRecorder, SymptomEpisode
+from equipoise.diagnosis.evidence import evidence_of_health
 from equipoise.diagnosis.exclusions import reconcile
 from equipoise.diagnosis.history import MetricPoint, SignalHistory, append_reading
+from equipoise.diagnosis.metric_quality import has_best
 from equipoise.diagnosis.symptoms import SYMPTOMS
-from equipoise.diagnosis.symptoms.data import DATA_OUT_OF_RANGE
-
-MIN_READINGS = 5
-"""Smallest number of readings without a finding that are called healthy: trends need as many."""
-RunVerdict = Verdict | Literal["unknown"]
 
 
 def diagnose(history: SignalHistory, step: int, progress: float, signals: Signals) -> tuple[Health, SignalHistory]:
     """Return the findings after one more reading, and the history extended by it.
+
+    Without a serious finding the health says which evidence is missing to call the run healthy.
 
     `step` increases from reading to reading; `progress` is in [0, 1]. `since` of a finding is the step of the first of
     the consecutive readings that detected it, or an earlier step if the evidence shows one.
@@ -40,20 +38,8 @@ def diagnose(history: SignalHistory, step: int, progress: float, signals: Signal
             findings.append(finding)
     remaining = reconcile(findings)
     history = dataclasses.replace(history, since={finding.symptom: finding.since for finding in remaining})
-    return Health(remaining), history
-
-
-@dataclass(frozen=True, slots=True)
-class SymptomEpisode:
-    """All findings of one symptom in a run.
-
-    `finding`: the most severe finding, with the step of the first one as `since`. `until`: the step of the last
-    reading that detected it, None if that is the last reading of the log. `count`: number of separate periods.
-    """
-
-    finding: Finding
-    until: int | None
-    count: int = 1
+    is_serious = any(finding.severity >= SERIOUS for finding in remaining)
+    return Health(remaining, "" if is_serious else evidence_of_health(history)), history
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +47,13 @@ class RunDiagnosis:
     """Diagnosis of a whole run: episodes, number of readings, last step, and final verdict.
 
     The episode of the data comes first, the others in order of time. `missing`: what is missing for a verdict if it is
-    unknown. `best`: step and value of the best measurement of each metric that has a finite value.
+    unknown, and what to log. `best`: the best measurement of each metric that is not broken.
     """
 
     episodes: tuple[SymptomEpisode, ...]
     readings: int
     step: int
-    verdict: RunVerdict
+    verdict: Verdict
     missing: str = ""
     best: Mapping[str, MetricPoint] = field(default_factory=dict)
 
@@ -87,49 +73,24 @@ def diagnose_run(
     """Diagnose readings in order, and combine the findings of each symptom into an episode.
 
     `reals`: statistics of the first reals of the run, if their range is unusual. `restarts`: steps after whose reading
-    the run was rolled back: later readings form a new history, as in the live run. Without a finding, the verdict of
-    fewer than MIN_READINGS readings is unknown.
+    the run was rolled back: later readings form a new history, as in the live run. The verdict follows from the serious
+    findings that are present at the end; without any, the run is healthy if there is evidence of it, else unknown.
     """
     history, step, count = SignalHistory(reals=reals or {}), 0, 0
-    verdict: Verdict = "healthy"
-    episodes: dict[str, SymptomEpisode] = {}
-    current: frozenset[str] = frozenset()
-    has_diverged = False
+    recorder, has_diverged = EpisodeRecorder(), False
     for reading in readings:
         health, history = diagnose(history, *reading)
-        step, count, previous, verdict = reading.step, count + 1, current, health.verdict
-        current = frozenset(finding.symptom for finding in health.findings)
-        for finding in health.findings:
-            is_continued = finding.symptom in previous
-            episodes[finding.symptom] = _extend(episodes.get(finding.symptom), finding, step, is_continued)
-        has_diverged = has_diverged or verdict == "diverged"
+        step, count = reading.step, count + 1
+        recorder.add(health.findings, history)
+        has_diverged = has_diverged or health.verdict == "diverged"
         if step in restarts:
-            history, current, has_diverged = SignalHistory(reals=history.reals), frozenset(), False
-    order = sorted(episodes.values(), key=_episode_order)
-    best = {name: metric.best for name, metric in history.metrics.items() if math.isfinite(metric.best.value)}
-    ended = tuple(
-        dataclasses.replace(episode, until=None if episode.until == step else episode.until) for episode in order
-    )
-    if not episodes and count < MIN_READINGS:
-        missing = (
-            "there are no readings"
-            if not count
-            else f"there {'is' if count == 1 else 'are'} only {count} reading{'s' * (count != 1)}"
-        )
-        return RunDiagnosis((), count, step, "unknown", f"{missing}; at least {MIN_READINGS} are needed", best)
-    final = "diverged" if has_diverged else verdict
-    return RunDiagnosis(ended, count, step, final, best=best)
-
-
-def _episode_order(episode: SymptomEpisode) -> tuple[bool, int, float]:
-    """Return a sort key: what the data show comes first, because it may be the cause of all others; then by time."""
-    return episode.finding.symptom != DATA_OUT_OF_RANGE.id, episode.finding.since, -episode.finding.severity
-
-
-def _extend(episode: SymptomEpisode | None, finding: Finding, step: int, is_continued: bool) -> SymptomEpisode:
-    """Add a finding to an episode."""
-    if episode is None:
-        return SymptomEpisode(finding, step)
-    worst = finding if finding.severity > episode.finding.severity else episode.finding
-    worst = dataclasses.replace(worst, since=episode.finding.since)
-    return SymptomEpisode(worst, step, episode.count + (0 if is_continued else 1))
+            history, has_diverged = SignalHistory(reals=history.reals), False
+            recorder.restart()
+    episodes = recorder.episodes()
+    best = {name: record.best for name, record in history.metrics.items() if has_best(name, record)}
+    if has_diverged:
+        return RunDiagnosis(episodes, count, step, "diverged", best=best)
+    if any(episode.until is None and episode.finding.severity >= SERIOUS for episode in episodes):
+        return RunDiagnosis(episodes, count, step, "unhealthy", best=best)
+    missing = evidence_of_health(history)
+    return RunDiagnosis(episodes, count, step, "unknown" if missing else "healthy", missing, best)

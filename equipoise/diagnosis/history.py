@@ -71,7 +71,8 @@ class MetricRecord:
 
     `better` is "lower" or "higher"; `age` is the age of the last value in images, as of the last reading. `best` is nan
     as long as there was no possible value. `repeats`: number of readings since the last value that measured exactly the
-    same value again, or carried it forward.
+    same value again, or carried it forward; `is_carried`: values were followed by repeats before, so that a repeat is
+    no new measurement.
     """
 
     better: str
@@ -81,6 +82,7 @@ class MetricRecord:
     best: MetricPoint
     age: int
     repeats: int = 0
+    is_carried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +269,8 @@ def _updated_metrics(
             is_best = is_possible_value and not sign * new.value >= sign * old.best.value
             values = (*old.values[-MEASUREMENTS + 1 :], new)
             best = new if is_best else old.best
-            yield name, MetricRecord(reading.better, values, old.count + 1, old.first, best, reading.age)
+            is_carried = old.is_carried or old.repeats > 0
+            yield name, MetricRecord(reading.better, values, old.count + 1, old.first, best, reading.age, 0, is_carried)
 
 
 def _is_same(first: float, second: float) -> bool:

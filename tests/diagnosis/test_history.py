@@ -11,7 +11,7 @@ from equipoise.core.observations import MetricReading, Signals
 from equipoise.diagnosis.history import (
     RECENT,
     SPANS,
-    CollapseCriteria,
+    WinCriteria,
     SignalHistory,
     append_reading,
     has_discriminator_won,
@@ -105,8 +105,8 @@ def test_discriminator_has_won_by_the_losses() -> None:
     since = history.levels.discriminator_won_since
     assert since is not None
     assert 200 < since <= 230, "once half of the last tenth is lower"
-    assert not has_discriminator_won(history.levels, CollapseCriteria(loss_d_share=0.05))
-    assert not has_discriminator_won(history.levels, CollapseCriteria(loss_g_rise=1.5))
+    assert not has_discriminator_won(history.levels, WinCriteria(loss_d_share=0.05))
+    assert not has_discriminator_won(history.levels, WinCriteria(loss_g_rise=1.5))
     unbounded = build_history(400, lambda s: Signals(loss_d=-1.0 if s < 200 else 0.01, loss_g=float(s)))
     assert unbounded.levels.discriminator_won_since is None, "a Wasserstein estimate has no level"
     only_d = build_history(400, lambda s: Signals(loss_d=1.0 if s < 200 else 0.1))

@@ -72,9 +72,9 @@ BROKEN_METRIC = Symptom(
     detect=detect_broken_metric,
     reads=("metrics",),
     meaning="the values of a metric are impossible, so it says nothing about the samples",
-    test="the last two measurements, or most of all, are not finite or out of the range of the metric: a FID below 0.01 "
-    "or above 10,000, a negative Fréchet distance, a precision or recall below 0 or above 100, an Inception score below "
-    "1 or above 1,000; or the first value is repeated ten times to the last digit (severity 0.4)",
+    test="the last two measurements, or most of all, are not finite or out of the range of the metric: a FID below "
+    "0.01 or above 10,000, a negative Fréchet distance, a precision or recall below 0 or above 100, an Inception score "
+    "below 1 or above 1,000; or the first value is repeated ten times to the last digit (severity 0.4)",
     source="definitions; 2,048 features of Inception below about 1; sampling error of the means of 50,000 reals",
     advice="compute the metric of held-out reals against the training reals first: a few units for 10,000 images; use "
     "at least 10,000 samples and equipoise evaluate",
@@ -96,12 +96,12 @@ NEVER_LEARNED = Symptom(
     reads=("metrics", "loss_d", "loss_g", "accuracy_d", "rank_train_fake"),
     meaning="the samples are no better than at the start: the generator has learned nothing",
     test="from a quarter of the run on, with at least eight measurements since its start: the level of a metric is "
-    "better than the first value by less than two standard deviations of its noise, for a FID of at least 100 (severity "
-    "0.7; other metrics 0.4); or a FID of at least 150 that has not improved since the first quarter (0.7); without a "
-    "metric, losses at their value at chance since the start (0.6)",
-    source="Heusel 2017, figure 3: images that are not recognisable have a FID above 100; losses at chance: Goodfellow "
-    "2014",
-    advice="check that samples change at all and reals are in [−1, 1]; restore the published learning rates and loss of "
-    "the model; a critic with clipped weights learns better with gp_weight = 10 instead",
+    "better than the first value by less than two standard deviations of its noise, for a FID of at least 100 "
+    "(severity 0.7; other metrics 0.4); or a FID of at least 150 that has not improved since the first quarter (0.7); "
+    "without a metric, losses at their value at chance since the start (0.6)",
+    source="Heusel 2017, figure 3: images that are not recognisable have a FID above 100; losses at chance: "
+    "Goodfellow 2014",
+    advice="check that samples change at all and reals are in [−1, 1]; restore the published learning rates and loss "
+    "of the model; a critic with clipped weights learns better with gp_weight = 10 instead",
     loop_advice=(CHECK_UPDATES, USUAL_RATES, SCALE_REALS),
 )

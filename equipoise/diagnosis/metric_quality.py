@@ -1,0 +1,175 @@
+"""How good the measurements of a metric are, and how noisy: all that collapse, plateau and evidence of health share.
+
+Measurements are compared as costs: the logarithm of the value, or of 1 / value where higher is better. A difference of
+costs is the logarithm of a ratio, and the noise of training and of sampling is roughly proportional to the value.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from equipoise.diagnosis.history import MetricPoint, MetricRecord
+from equipoise.diagnosis.metric_range import is_kernel_distance, is_possible, possible_range
+
+LEAST_SCORE = 0.05
+"""Values of a metric where higher is better are raised to at least this before ratios are computed."""
+NOISE_FACTOR = 5
+"""A kernel distance to 1,000 digits has a standard error of about 0.003 near 0. The default recipe's first value is
+0.03; with a twentieth of it as the floor, a good run with 0.0031, 0.0040 and 0.0039 was called a collapse."""
+SAMPLING_NOISE = 0.02
+"""Smallest noise of a cost: a FID of 50,000 samples varies by about 2 % from one set of samples to the next (Karras
+2022, appendix F). The bias of a FID (Chong and Forsyth 2020) is nearly the same at all measurements of a run."""
+USUAL_NOISE = 0.05
+"""Noise of a cost before it is known: checkpoints of a plain GAN without averaged weights differ by 10 %."""
+USUAL_WEIGHT = 1.0
+"""The usual noise counts as much as this number of independent differences …"""
+OVERLAP = 3
+"""… of which three successive triples of measurements make one."""
+TURN_OF_NOISE = 0.69
+"""Median of the turns of normal noise with deviation 1 (200,000 simulated triples)."""
+NEAR_BEST = 2.0
+"""Measurements within this number of standard deviations of the best one compete with it for being the best."""
+CONSTANT_READINGS = 10
+"""Number of repetitions of a first value after which a metric is constant: a FID of new samples never repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A measurement of a metric: its step, and its cost, the logarithm of how bad it is."""
+
+    step: int
+    cost: float
+
+
+def measurements_of(name: str, record: MetricRecord) -> tuple[Measurement, ...]:
+    """Return the possible values among the latest measurements as costs, oldest first; the best one is among them."""
+    points = record.values
+    if record.best.step < points[0].step:
+        points = (record.best, *points)
+    return _measurements(name, record.better, points, record.first.value)
+
+
+@lru_cache(maxsize=64)
+def _measurements(name: str, better: str, points: tuple[MetricPoint, ...], first: float) -> tuple[Measurement, ...]:
+    return tuple(
+        Measurement(point.step, _cost(name, better, first, point.value))
+        for point in points
+        if is_possible(name, point.value)
+    )
+
+
+def _cost(name: str, better: str, first: float, value: float) -> float:
+    """Return the logarithm of a value; kernel distances count as at least a fifth of the first value."""
+    if better == "higher":
+        return -math.log(max(value, LEAST_SCORE))
+    floor = abs(first) / NOISE_FACTOR if is_kernel_distance(name) and math.isfinite(first) else 0.0
+    return math.log(max(value, floor, 1e-300))
+
+
+def noise_of(costs: Sequence[float]) -> float:
+    """Estimate the standard deviation of single measurements about their trend.
+
+    Noise shows where the costs turn, up and down again or down and up, by the smaller of the two changes: a fall, a
+    rise or a jump has no turn, and a spike has one. Two of three successive triples of independent noise turn, so the
+    estimate is the quantile 2/3 of all triples. With few of them its logarithm is pulled towards that of USUAL_NOISE.
+    """
+    turns = sorted(_turn(*costs[i : i + 3]) for i in range(len(costs) - 2))
+    own = max(SAMPLING_NOISE, turns[2 * len(turns) // 3] / TURN_OF_NOISE) if turns else USUAL_NOISE
+    weight = len(turns) / OVERLAP
+    return math.exp((USUAL_WEIGHT * math.log(USUAL_NOISE) + weight * math.log(own)) / (USUAL_WEIGHT + weight))
+
+
+def _turn(first: float, second: float, third: float) -> float:
+    """Return the smaller of two changes of opposite signs; 0 for the same sign."""
+    before, after = second - first, third - second
+    return min(abs(before), abs(after)) if before * after < 0 else 0.0
+
+
+def expected_excess(count: int) -> float:
+    """Return by how many standard deviations the best of `count` equally good measurements is too good (Blom 1958)."""
+    return statistics.NormalDist().inv_cdf((count - 0.375) / (count + 0.25)) if count > 1 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The quality that a run had reached: the cost of its best measurement, and the level behind it.
+
+    `level`: the best cost, corrected for being the best of `count` measurements that noise alone may order. `noise`:
+    standard deviation of single measurements.
+    """
+
+    best: Measurement
+    level: float
+    noise: float
+    count: int
+
+    def deviations(self, costs: Sequence[float]) -> float:
+        """Return by how many standard errors the mean of some costs is above the level."""
+        error = self.noise * math.sqrt(1 / len(costs) + 1 / (1 + math.log(self.count)))
+        return (statistics.fmean(costs) - self.level) / error
+
+
+def baseline_of(measurements: Sequence[Measurement]) -> Baseline:
+    """Return the quality reached in some measurements, at least one."""
+    costs = [measurement.cost for measurement in measurements]
+    noise, best = noise_of(costs), min(measurements, key=lambda measurement: measurement.cost)
+    count = sum(cost <= best.cost + NEAR_BEST * noise for cost in costs)
+    return Baseline(best, best.cost + noise * expected_excess(count), noise, count)
+
+
+def quality_ratio(name: str, metric: MetricRecord, value: float) -> float:
+    """Return how many times worse a value is than the best so far: 1 if equally good, infinity if it is impossible.
+
+    value / best, or best / value where higher is better. Kernel distances are unbiased, so their best values scatter
+    around 0; the best counts as at least a fifth of the first value. Metrics where higher is better (most are shares)
+    count as at least 0.05.
+    """
+    if not is_possible(name, value):
+        return math.inf
+    costs = [_cost(name, metric.better, metric.first.value, number) for number in (value, metric.best.value)]
+    return math.exp(costs[0] - costs[1])
+
+
+def impossible_values(name: str, record: MetricRecord) -> list[MetricPoint]:
+    """Return the impossible values among the latest measurements; nothing can be concluded from them."""
+    return [point for point in record.values if not is_possible(name, point.value)]
+
+
+def is_constant(record: MetricRecord) -> bool:
+    """Return whether a metric has had one and the same value, to the last digit, at CONSTANT_READINGS or more.
+
+    Either it was measured once and carried forward, or it does not depend on the samples.
+    """
+    return record.count == 1 and record.repeats >= CONSTANT_READINGS
+
+
+def is_broken(name: str, record: MetricRecord) -> bool:
+    """Return whether the values of a metric cannot be values of that metric: see :func:`why_broken`."""
+    return bool(why_broken(name, record))
+
+
+def why_broken(name: str, record: MetricRecord) -> dict[str, float]:
+    """Return the numbers that show that a metric is broken; empty if it is not.
+
+    The last two measurements are impossible, or more than half of all, at least two; or the metric is constant.
+    """
+    if is_constant(record) and is_possible(name, record.values[0].value):
+        return {name: record.values[0].value, "readings_without_change": record.repeats + 1}
+    wrong = impossible_values(name, record)
+    if not wrong:
+        return {}
+    repeats = record.repeats if wrong[-1] == record.values[-1] else 0
+    is_wrong_now = repeats > 0 or wrong[-2:] == list(record.values[-2:])
+    if len(wrong) + repeats < 2 or not (is_wrong_now or 2 * len(wrong) > len(record.values)):
+        return {}
+    low, high = possible_range(name)
+    evidence = {name: wrong[-1].value, "impossible_values": len(wrong) + repeats, "of": len(record.values) + repeats}
+    bounds = {"possible_from": low, "possible_to": high} if math.isfinite(wrong[-1].value) else {}
+    return evidence | {key: bound for key, bound in bounds.items() if math.isfinite(bound)}
+
+
+def has_best(name: str, record: MetricRecord) -> bool:
+    """Return whether the best value of a metric means something."""
+    return math.isfinite(record.best.value) and not is_broken(name, record)

@@ -1,0 +1,169 @@
+"""The symptom collapse: a lasting loss of sample quality, by a metric.
+
+Measurements are the unit of evidence, not steps: rows of a log without a new measurement show nothing new.
+
+A loss is real if it is far outside the noise of the metric in this run. It lasts if a second measurement confirms it;
+where measurements are so rare that this would take a tenth of the run, one that is much worse suffices, or a smaller
+one while the losses show that the discriminator has won. From losses alone nothing follows about the quality.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from equipoise.diagnosis.adjustments import RESTORE_DIVERSITY
+from equipoise.diagnosis.code_changes import ADD_R1, AUGMENT, KEEP_BEST, QUARTER_LR_OF_D, SPECTRAL_NORM
+from equipoise.diagnosis.discriminator_win import loss_jump, win_evidence, won_share
+from equipoise.diagnosis.history import SignalHistory
+from equipoise.diagnosis.metric_quality import Baseline, Measurement, baseline_of, is_broken, measurements_of
+from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
+
+
+@dataclass(frozen=True, slots=True)
+class CollapseCriteria:
+    """Thresholds of a collapse, none of them fitted to runs.
+
+    Ratios value / best, where 1 is as good as the best: below `small` a loss is of no practical importance; `large` is
+    the usual one-line rule; `huge` needs no second look. `deviations`: standard errors by which a loss must exceed the
+    noise; 3 are exceeded by chance once in 740 measurements. `lasting`: share of the run that a loss between `small`
+    and `large` must last. `rare`: planned number of measurements in a run up to which there is one in a twentieth of
+    it at most, so that waiting for the next one is expensive.
+    """
+
+    small: float = 1.25
+    large: float = 1.5
+    huge: float = 2.0
+    deviations: float = 3.0
+    lasting: float = 0.2
+    rare: float = 22.0
+
+
+COLLAPSE_CRITERIA = CollapseCriteria()
+WARM_UP = 0.1
+"""Share of the run in which the first measurements may fluctuate before the metric has improved."""
+RECOVERED = 1.15
+"""Ratio below which a single measurement shows that a run has recovered; two below `small` do, too."""
+WORST = 3.0
+"""Ratio value / best at which the severity is 1; collapsed runs of the field logs end at 2.8 to 5."""
+COLLAPSE_RATIO = SeverityScale(COLLAPSE_CRITERIA.small, COLLAPSE_CRITERIA.large, WORST)
+"""Ratio value / best of a metric; 1 is as good as the best so far."""
+LEAST_SEVERITY = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A loss of quality: the latest measurements that are all at least `small` times as bad as the best before."""
+
+    tail: tuple[Measurement, ...]
+    baseline: Baseline
+
+    def ratio(self, count: int) -> float:
+        """Return the geometric mean of the last `count` ratios to the best."""
+        return math.exp(statistics.fmean(m.cost for m in self.tail[-count:]) - self.baseline.best.cost)
+
+    def deviations(self, count: int) -> float:
+        """Return by how many standard errors the last `count` measurements are worse than the level."""
+        return self.baseline.deviations([m.cost for m in self.tail[-count:]])
+
+    @property
+    def duration(self) -> int:
+        """Steps from the first to the last measurement of the loss."""
+        return self.tail[-1].step - self.tail[0].step
+
+
+def detect_collapse(history: SignalHistory, criteria: CollapseCriteria = COLLAPSE_CRITERIA) -> Detection | None:
+    """Detect a lasting loss of quality. The finding persists until the quality has recovered."""
+    won, jump = won_share(history), loss_jump(history)
+    detections = (_by_metric(history, name, won, jump, criteria) for name in history.metrics)
+    return max(
+        (detection for detection in detections if detection), key=lambda detection: detection.severity, default=None
+    )
+
+
+def _by_metric(
+    history: SignalHistory, name: str, won: float, jump: float, criteria: CollapseCriteria
+) -> Detection | None:
+    """Detect a collapse by one metric, together with the losses."""
+    metric = history.metrics[name]
+    measurements = measurements_of(name, metric)
+    if metric.repeats and not metric.is_carried and measurements:
+        measurements = (*measurements, Measurement(history.step, measurements[-1].cost))
+    if len(measurements) < 2 or is_broken(name, metric):
+        return None
+    loss = _current_loss(measurements, criteria)
+    since = history.since.get("collapse")
+    if since is None:
+        if not loss or not _is_collapse(history, measurements, loss, bool(won or jump), criteria):
+            return None
+        since = loss.tail[0].step
+    elif _has_recovered(measurements, criteria):
+        return None
+    ratio = math.exp(measurements[-1].cost - min(m.cost for m in measurements))
+    twice = loss.ratio(2) if loss else ratio
+    severity = max(LEAST_SEVERITY, COLLAPSE_RATIO.severity(min(ratio, twice, WORST)) or 0.0)
+    confidence = 0.7 if loss is None else 0.9 if len(loss.tail) > 1 and twice >= criteria.large else 0.8
+    evidence = {name: metric.values[-1].value, f"{name}_at_best": metric.best.value}
+    return Detection(severity, confidence, {**evidence, **win_evidence(history, won, jump)}, since)
+
+
+def _current_loss(measurements: Sequence[Measurement], criteria: CollapseCriteria) -> Loss | None:
+    """Return the loss of quality at the latest measurement; None if it is not `small` times as bad as the best."""
+    best = min(measurements, key=lambda measurement: measurement.cost)
+    least = best.cost + math.log(criteria.small)
+    start = len(measurements)
+    while start > 0 and measurements[start - 1].cost >= least and measurements[start - 1].step > best.step:
+        start -= 1
+    if start == len(measurements):
+        return None
+    return Loss(tuple(measurements[start:]), baseline_of(measurements[:start]))
+
+
+def _is_collapse(
+    history: SignalHistory, measurements: Sequence[Measurement], loss: Loss, has_won: bool, criteria: CollapseCriteria
+) -> bool:
+    """Return whether a loss of quality is real and lasts."""
+    length = history.step / max(history.progress, 1e-9)
+    count = len(loss.tail)
+    if count >= 2:
+        is_lasting = loss.ratio(2) >= criteria.large or loss.duration >= criteria.lasting * length * (1 - 1e-6)
+        return is_lasting and loss.deviations(min(count, 10)) >= criteria.deviations
+    gap = (measurements[-1].step - measurements[0].step) / (len(measurements) - 1)
+    if gap * criteria.rare < length or loss.deviations(1) < criteria.deviations:
+        return False
+    if _is_warming_up(measurements, loss) and measurements[-1].step < WARM_UP * length:
+        return loss.ratio(1) >= criteria.huge
+    return loss.ratio(1) >= (criteria.small if has_won else criteria.large)
+
+
+def _is_warming_up(measurements: Sequence[Measurement], loss: Loss) -> bool:
+    """Return whether the best measurement is not yet better than the first by more than noise."""
+    return measurements[0].cost - loss.baseline.best.cost < 2 * math.sqrt(2) * loss.baseline.noise
+
+
+def _has_recovered(measurements: Sequence[Measurement], criteria: CollapseCriteria) -> bool:
+    """Return whether the quality is back: one measurement close to the best, or two without a loss."""
+    best = min(measurement.cost for measurement in measurements)
+    last, *before = (measurement.cost - best for measurement in reversed(measurements[-2:]))
+    return last < math.log(RECOVERED) or max(last, *before) < math.log(criteria.small)
+
+
+COLLAPSE = Symptom(
+    id="collapse",
+    order=40,
+    detect=detect_collapse,
+    reads=("metrics", "loss_d", "loss_g"),
+    meaning="the sample quality has dropped and not recovered",
+    test="a metric worse than its best by at least three standard errors (noise from second differences of its "
+    "logarithm; the best corrected for being the best of several), **and** two measurements in a row at least 1.5 "
+    "times as bad as the best, or all measurements of a fifth of the run at least 1.25 times; with at most 22 "
+    "measurements in the run a single one that is 1.5 times as bad (1.25 times while the discriminator has won by its "
+    "losses, twice in the first tenth of the run before the metric has improved) (severity at least 0.6)",
+    scales={"metric / best": COLLAPSE_RATIO},
+    source="sampling error of FID (Chong and Forsyth 2020; Karras 2022, appendix F); tested on 25 published logs "
+    "and on courses derived from them (benchmarks/field_logs.md)",
+    advice="return to the best checkpoint and change the settings before you resume: increase augment_p, multiply "
+    "r1_gamma by two to four, reduce lr_d; without a change, the quality will not exceed that of the best checkpoint",
+    loop_advice=(KEEP_BEST, AUGMENT, ADD_R1, QUARTER_LR_OF_D, SPECTRAL_NORM),
+    repair=Repair(RESTORE_DIVERSITY, combines_first_rung=True),
+)
