@@ -72,7 +72,7 @@ class EpisodeRecorder:
             if period is None:
                 period = _Period(finding, finding.since, self._step, self._step, tick, tick)
                 self._open[finding.symptom] = period
-            if finding.severity > period.worst.severity:
+            if finding.severity >= period.worst.severity:
                 period.worst = finding
             period.until, period.last_tick = self._step, tick
 
@@ -96,7 +96,7 @@ class EpisodeRecorder:
 
     def _tick(self, symptom: str) -> int:
         """Return the number of readings so far, or of measurements for the symptoms of metrics."""
-        return self._measurements if SYMPTOMS[symptom].reads[0] == "metrics" else self._readings
+        return self._measurements if SYMPTOMS[symptom].reads[:1] == ("metrics",) else self._readings
 
     def _is_present(self, period: _Period) -> bool:
         """Return whether a period is present at the last reading, or was missing only at the very last ones."""

@@ -8,13 +8,11 @@ statistics of the samples themselves.
 import statistics
 
 from equipoise.diagnosis.history import MetricRecord, SignalHistory
-from equipoise.diagnosis.metric_quality import baseline_of, is_broken, measurements_of
+from equipoise.diagnosis.metric_quality import baseline_of, has_improved, is_broken, measurements_of
 
 MIN_MEASUREMENTS = 5
 """Smallest number of measurements of a metric: with fewer, three triples of successive ones to estimate the noise from
 are missing, and with it the difference between an improvement and chance."""
-IMPROVEMENT = 2.0
-"""Standard errors by which the level must be better than the first measurement."""
 NEAR_BEST = 0.223
 """Cost, log 1.25, up to which the median of the last three measurements is near the best."""
 MIN_READINGS = 5
@@ -33,32 +31,34 @@ def evidence_of_health(history: SignalHistory) -> str:
     """
     if _has_good_samples(history):
         return ""
-    reasons = [_missing_in_metric(name, record) for name, record in history.metrics.items()]
+    reasons = [_missing_in_metric(history, name, record) for name, record in history.metrics.items()]
     if "" in reasons:
         return ""
     if reasons:
-        return f"{reasons[0]}; {REMEDY}"
-    if not history.recent:
-        return f"there are no readings; {REMEDY}"
+        return reasons[0]
     if "diversity" in _names(history) or "coverage" in _names(history):
         return f"the samples are not shown to be diverse and near the reals; {REMEDY}"
     return f"{_what_is_known(history)}; {REMEDY}"
 
 
-def _missing_in_metric(name: str, record: MetricRecord) -> str:
-    """Return why a metric is no evidence of health; "" if it is."""
+def _missing_in_metric(history: SignalHistory, name: str, record: MetricRecord) -> str:
+    """Return why a metric is no evidence of health, and what to do; "" if it is."""
     measurements = measurements_of(name, record)
     if is_broken(name, record):
-        return f"the values of {name} are impossible"
+        return f"the values of {name} are impossible; correct its computation and log it again"
     if len(measurements) < MIN_MEASUREMENTS:
         count = len(measurements)
         times = "once" if count == 1 else f"{count} times"
-        return f"{name} was measured only {times}, and at least {MIN_MEASUREMENTS} are needed to see a trend"
-    first, best = measurements[0], baseline_of(measurements)
-    if first.cost - best.level < IMPROVEMENT * best.noise:
-        return f"{name} has not improved since its first value by more than its noise"
+        return f"{name} was measured only {times}, and a trend needs {MIN_MEASUREMENTS}; {REMEDY}"
+    best = baseline_of(measurements)
+    if not has_improved(name, record):
+        begins = history.spans[0].step if history.spans else history.step
+        remedy = "log it from the start of the run" if begins > 0.05 * history.step else "log it for longer"
+        return f"{name} has not improved since its first value by more than its noise; {remedy}"
     now = statistics.median(measurement.cost for measurement in measurements[-3:])
-    return "" if now - best.level <= max(NEAR_BEST, 2 * best.noise) else f"{name} is no longer near its best value"
+    if now - best.level <= max(NEAR_BEST, 2 * best.noise):
+        return ""
+    return f"{name} is no longer near its best value; measure it again, or use the checkpoint at the best value"
 
 
 def _has_good_samples(history: SignalHistory) -> bool:
@@ -76,6 +76,8 @@ def _names(history: SignalHistory) -> set[str]:
 def _what_is_known(history: SignalHistory) -> str:
     """Return in words that losses, ranks or probabilities say nothing about the quality."""
     names = _names(history)
+    if not names:
+        return "there are no readings" if not history.recent else "the log has no measure of quality"
     if len(history.recent) < MIN_READINGS:
         count = len(history.recent)
         return f"there {'is only 1 reading' if count == 1 else f'are only {count} readings'} and no measure of quality"

@@ -173,3 +173,12 @@ def why_broken(name: str, record: MetricRecord) -> dict[str, float]:
 def has_best(name: str, record: MetricRecord) -> bool:
     """Return whether the best value of a metric means something."""
     return math.isfinite(record.best.value) and not is_broken(name, record)
+
+
+def has_improved(name: str, record: MetricRecord, deviations: float = 2.0) -> bool:
+    """Return whether the level of a metric is better than its first value by more than its noise."""
+    measurements = measurements_of(name, record)
+    if len(measurements) < 2:
+        return False
+    reached = baseline_of(measurements)
+    return measurements[0].cost - reached.level >= deviations * reached.noise

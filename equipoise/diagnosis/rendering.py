@@ -196,7 +196,7 @@ def describe_reading(entry: LogDiagnosis) -> str:
 
 def format_value(value: float) -> str:
     """Format a number with four digits."""
-    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def _json_number(value: float) -> float | str:

@@ -2,7 +2,7 @@
 
 from equipoise.diagnosis.code_changes import CHECK_UPDATES, SCALE_REALS, USUAL_RATES
 from equipoise.diagnosis.history import MetricRecord, SignalHistory
-from equipoise.diagnosis.metric_quality import baseline_of, is_broken, measurements_of, why_broken
+from equipoise.diagnosis.metric_quality import baseline_of, has_improved, is_broken, measurements_of, why_broken
 from equipoise.diagnosis.metric_range import metric_words
 from equipoise.diagnosis.symptom import CodeChange, Detection, Symptom
 from equipoise.diagnosis.symptoms.frozen_losses import detect_losses_at_chance
@@ -51,9 +51,8 @@ def _has_never_improved(history: SignalHistory, name: str, record: MetricRecord)
     if history.progress < NEVER_SHARE or record.count > len(record.values):
         return None
     is_fid = "fid" in metric_words(name)
-    reached = baseline_of(measurements)
     evidence = {f"{name}_at_first": record.first.value, f"{name}_at_best": record.best.value}
-    if measurements[0].cost - reached.level < STILL * reached.noise:
+    if not has_improved(name, record):
         is_worthless = is_fid and record.best.value >= WORTHLESS_FID
         if is_worthless or not is_fid:
             return Detection(SERIOUS_NEVER if is_worthless else HINT, 0.8, evidence, since=0)
@@ -68,7 +67,7 @@ def _has_never_improved(history: SignalHistory, name: str, record: MetricRecord)
 
 BROKEN_METRIC = Symptom(
     id="broken_metric",
-    order=4,
+    order=115,
     detect=detect_broken_metric,
     reads=("metrics",),
     meaning="the values of a metric are impossible, so it says nothing about the samples",

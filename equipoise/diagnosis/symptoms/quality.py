@@ -2,7 +2,7 @@
 
 from equipoise.diagnosis.code_changes import DECAY_BOTH_LRS, KEEP_BEST
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.metric_quality import has_best
+from equipoise.diagnosis.metric_quality import has_best, has_improved
 from equipoise.diagnosis.symptom import MILD, Detection, Symptom
 
 PLATEAU = 0.4
@@ -12,13 +12,13 @@ PLATEAU_MEASUREMENTS = 8
 
 
 def detect_plateau(history: SignalHistory) -> Detection | None:
-    """Detect a metric that has not improved for a large part of the run."""
+    """Detect a metric that had improved, and has not for a large part of the run."""
     for name, metric in history.metrics.items():
-        if not has_best(name, metric):
-            continue
         late = sum(1 for measurement in metric.values if measurement.step > metric.best.step)
         waited = (history.step - metric.best.step) / max(1, history.step)
         if metric.count >= PLATEAU_MEASUREMENTS and waited >= PLATEAU and late >= PLATEAU * metric.count:
+            if not has_best(name, metric) or not has_improved(name, metric):
+                continue
             return Detection(MILD, 0.6, {f"{name}_best": metric.best.value, "share_of_run_since": waited})
     return None
 
