@@ -25,8 +25,8 @@ SHARES = ("accuracy_d", "probability_real", "probability_fake")
 """Signals in [0, 1], which other programs also print in percent. ADA's augment_p may exceed 1, and is not scaled."""
 IRRELEVANT = frozenset({TERMS["other"], "a spread, an extreme or a best value"})
 """What comes last among the unused columns: settings, times and spreads."""
-Meanings = Mapping[str, Meaning]
-Rows = npt.NDArray[np.int64]
+_Meanings = Mapping[str, Meaning]
+_Rows = npt.NDArray[np.int64]
 
 
 def interpret(log: LogColumns, options: ReadOptions | None = None) -> tuple[TrainingLog, ...]:
@@ -61,7 +61,7 @@ def interpret(log: LogColumns, options: ReadOptions | None = None) -> tuple[Trai
     return tuple(logs)
 
 
-def _split_runs(meanings: Meanings) -> dict[str, Meanings]:
+def _split_runs(meanings: _Meanings) -> dict[str, _Meanings]:
     """Return the columns by run, as W&B exports several: "run a - d_loss". One run has no name."""
     runs = dict.fromkeys(meaning.run for meaning in meanings.values() if meaning.kind in ("signal", "metric"))
     if len(runs) < 2:
@@ -72,10 +72,10 @@ def _split_runs(meanings: Meanings) -> dict[str, Meanings]:
 
 
 def _build_game(
-    source: "_ColumnSource", meanings: Meanings, requested: Mapping[str, RequestedColumn], games: Mapping[str, str]
+    source: "_ColumnSource", meanings: _Meanings, requested: Mapping[str, RequestedColumn], games: Mapping[str, str]
 ) -> TrainingLog:
     """Build the log of one game from its columns, and those that belong to all games."""
-    choices = _with_common_columns(meanings, games, source)
+    choices = _with_shared_columns(meanings, games, source)
     choices |= {name: ColumnChoice((column.column,)) for name, column in requested.items() if column.better is None}
     signals = {signal: source.combine(choice, signal in SHARES) for signal, choice in choices.items()}
     metrics: dict[str, MetricSeries] = {}
@@ -88,7 +88,7 @@ def _build_game(
             metrics[metric] = MetricSeries(source.series(column.column), column.better)
             sources[metric] = (column.column,)
     used = {name for names in sources.values() for name in names}
-    notes = (*source.repeat_notes(used), *_choice_notes(choices, source), *_common_notes(meanings, games, used))
+    notes = (*source.repeat_notes(used), *_choice_notes(choices, source), *_shared_notes(meanings, games, used))
     requested_meanings = {column.column: classify_name(column.column) for column in requested.values()}
     unused = [
         name for name in meanings if name not in used and meanings[name].kind != "counter" and not name.startswith("#")
@@ -119,28 +119,28 @@ def _choice_notes(choices: Mapping[str, ColumnChoice], source: "_ColumnSource") 
             yield f"{names} {agree(len(choice.names), 'is', 'are')} in percent: divided by 100."
 
 
-def _common_notes(meanings: Meanings, games: Mapping[str, str], used: Collection[str]) -> Iterator[str]:
+def _shared_notes(meanings: _Meanings, games: Mapping[str, str], used: Collection[str]) -> Iterator[str]:
     """Yield which columns belong to no game of several, and therefore to all."""
     if names := [name for name in meanings if games and name in used and name not in games]:
         verbs = agree(len(names), "has no label of a game and counts", "have no label of a game and count")
         yield f"{format_names(names)} {verbs} in every game."
 
 
-def _with_common_columns(
-    meanings: Meanings, games: Mapping[str, str], source: "_ColumnSource"
+def _with_shared_columns(
+    meanings: _Meanings, games: Mapping[str, str], source: "_ColumnSource"
 ) -> dict[str, ColumnChoice]:
     """Return the columns of each signal; one without the label of a game counts where the game has none of its own."""
     own = {name: meaning for name, meaning in meanings.items() if name in games or not games}
-    common = {name: meaning for name, meaning in meanings.items() if name not in own}
+    shared = {name: meaning for name, meaning in meanings.items() if name not in own}
     if games:
         own = {name: replace(meaning, label="", rank=min(meaning.rank, 2)) for name, meaning in own.items()}
     choices = choose_columns(own, source.count)
-    if common:
-        choices = choose_columns(common, source.count) | choices
+    if shared:
+        choices = choose_columns(shared, source.count) | choices
     return choices
 
 
-def _choose_metrics(meanings: Meanings, source: "_ColumnSource") -> dict[str, str]:
+def _choose_metrics(meanings: _Meanings, source: "_ColumnSource") -> dict[str, str]:
     """Return the column of each metric by its id; a second one of another split has its whole name as the id.
 
     What is computed on held-out data comes before what is computed on training data.
@@ -164,7 +164,7 @@ class _ColumnSource:
     log: LogColumns
     steps: StepAssignment
     _ranges: dict[str, ValueRange] = field(default_factory=dict)
-    _orders: list[tuple[Rows, StepOrder]] = field(default_factory=list)
+    _orders: list[tuple[_Rows, StepOrder]] = field(default_factory=list)
 
     def count(self, name: str) -> int:
         """Return the number of values of a column."""
@@ -204,7 +204,7 @@ class _ColumnSource:
             values = values * 0.01
         return self._order(column.rows).take(values)
 
-    def _order(self, rows: Rows) -> StepOrder:
+    def _order(self, rows: _Rows) -> StepOrder:
         """Return the order of the steps of rows, the same one for columns with the same rows."""
         for earlier, order in self._orders:
             if np.array_equal(earlier, rows):

@@ -19,15 +19,15 @@ MAX_STEP = 2**53
 DESCENDING_SHARE = 0.9
 """Share of falling steps above which a log has its newest rows first; runs are not resumed that often."""
 
-Steps = npt.NDArray[np.int64]
-Values = npt.NDArray[np.float64]
+_Steps = npt.NDArray[np.int64]
+_Values = npt.NDArray[np.float64]
 
 
 class StepSeries(NamedTuple):
     """One column of a log: `steps` (N,), increasing, and `values` (N,), which may contain nan and inf."""
 
-    steps: Steps
-    values: Values
+    steps: _Steps
+    values: _Values
 
 
 class MetricSeries(NamedTuple):
@@ -76,7 +76,7 @@ class TrainingLog:
     learning_rates: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def steps(self) -> Steps:
+    def steps(self) -> _Steps:
         """All steps that have a value, (N,), increasing."""
         parts = [*self.signals.values(), *(metric.series for metric in self.metrics.values())]
         steps = parts[0].steps if parts else np.zeros(0, np.int64)
@@ -92,12 +92,12 @@ class StepOrder(NamedTuple):
     `repeated`: number of entries that the next one superseded because it has the same step.
     """
 
-    steps: Steps
+    steps: _Steps
     rows: slice | npt.NDArray[np.int64]
     repeated: int = 0
 
-    def take(self, values: Values) -> StepSeries:
-        """Return the series of a column with these steps. Values that all are valid are not copied."""
+    def take(self, values: _Values) -> StepSeries:
+        """Return the series of a column with these steps. _Values that all are valid are not copied."""
         return StepSeries(self.steps, values[self.rows])
 
 
@@ -163,24 +163,24 @@ def compute_readings(log: TrainingLog) -> Iterator[SignalReading]:
         yield SignalReading(end, end / length, Signals(**signals, non_finite=int(non_finite[row]), metrics=readings))
 
 
-def _last_steps(steps: Steps) -> Steps:
+def _last_steps(steps: _Steps) -> _Steps:
     """Return the last step of each reading."""
     rows = len(steps)
     if rows <= MAX_READINGS:
         return steps
     later = np.linspace(EAGER, rows, MAX_READINGS - EAGER, endpoint=False).astype(np.int64)
-    ends: Steps = np.concatenate([np.arange(1, EAGER), later, [rows]])
+    ends: _Steps = np.concatenate([np.arange(1, EAGER), later, [rows]])
     return steps[ends - 1]
 
 
 class _Means(NamedTuple):
     """Mean of the finite values in each reading, (readings,), nan if there are none; and the number of others."""
 
-    means: Values
-    non_finite: Steps
+    means: _Values
+    non_finite: _Steps
 
 
-def _means(series: StepSeries, ends: Steps) -> _Means:
+def _means(series: StepSeries, ends: _Steps) -> _Means:
     """Return the mean of a series in each reading.
 
     Sums are computed reading by reading: a difference of running sums would lose all digits after a huge value.
