@@ -97,7 +97,7 @@ class StepOrder(NamedTuple):
     repeated: int = 0
 
     def take(self, values: _Values) -> StepSeries:
-        """Return the series of a column with these steps. _Values that all are valid are not copied."""
+        """Return the series of a column with these steps. Values that all are valid are not copied."""
         return StepSeries(self.steps, values[self.rows])
 
 
