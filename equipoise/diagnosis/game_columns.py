@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
+from equipoise.core.printing import printable
 from equipoise.diagnosis.column_meanings import Measure
 from equipoise.diagnosis.column_words import PARTS, Meaning
 from equipoise.diagnosis.training_log import NO_LOSS, LossKind
@@ -89,9 +90,11 @@ def determine_loss_kind(
     choice = choices.get("loss_d")
     if choice is None:
         return NO_LOSS
-    names = " and ".join(choice.names)
+    names = " and ".join(map(printable, choice.names))
     if wasserstein := _first_hint(choice.names, meanings, "wasserstein"):
-        return LossKind("unbounded", f"{wasserstein} is named after a Wasserstein loss, whose level has no meaning")
+        return LossKind(
+            "unbounded", f"the name {printable(wasserstein)} is that of a Wasserstein loss, whose level has no meaning"
+        )
     low = min(measure(name).low for name in choice.names)
     if low < 0:
         return LossKind(
@@ -101,7 +104,7 @@ def determine_loss_kind(
         )
     for hint, content in (("classifier", "classification"), ("contrastive", "contrastive")):
         if (term := _first_hint(meanings, meanings, hint)) and choice.form == "column":
-            return LossKind("composite", f"{names} may include the {content} term {term}")
+            return LossKind("composite", f"the loss {names} may include the {content} term {printable(term)}")
     if low != low:
         return LossKind("none", f"the discriminator's loss has no finite value ({names})")
     return LossKind("bounded", f"the discriminator's loss is never negative ({names}, at least {low:.4g})")

@@ -90,6 +90,9 @@ def _build_game(
     used = {name for names in sources.values() for name in names}
     notes = (*source.repeat_notes(used), *_choice_notes(choices, source), *_shared_notes(meanings, games, used))
     requested_meanings = {column.column: classify_name(column.column) for column in requested.values()}
+    loss_kind = determine_loss_kind(choices, requested_meanings | dict(meanings), source.measure)
+    if loss_kind.kind in ("unbounded", "composite") and not metrics:
+        notes = (*notes, f"{loss_kind.reason[0].upper()}{loss_kind.reason[1:]}.")
     unused = [
         name for name in meanings if name not in used and meanings[name].kind != "counter" and not name.startswith("#")
     ]
@@ -104,7 +107,7 @@ def _build_game(
         ignored=ignored,
         sources=sources,
         notes=(*source.log.notes, *steps.notes, *notes),
-        loss_kind=determine_loss_kind(choices, requested_meanings | dict(meanings), source.measure),
+        loss_kind=loss_kind,
         learning_rates=choose_learning_rates(ignored, source.last),
     )
 

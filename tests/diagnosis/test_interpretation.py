@@ -212,7 +212,7 @@ def test_a_log_of_counters_alone() -> None:
     [
         ({"d_loss": [0.5, 0.4]}, "bounded", "never negative"),
         ({"d_loss": [0.5, -0.4]}, "unbounded", "negative at times .*-0.4"),
-        ({"critic_loss": [0.5, 0.4]}, "unbounded", "named after a Wasserstein loss"),
+        ({"critic_loss": [0.5, 0.4]}, "unbounded", "name critic_loss is that of a Wasserstein loss"),
         ({"D_real": [-2.0, -3], "D_fake": [1.0, 1], "G_GAN": [1.0, 2]}, "unbounded", "negative"),
         ({"d_loss": [0.5, 0.4], "D_loss_cls": [0.3, 0.2]}, "composite", "classification term D_loss_cls"),
         ({"d_loss_real": [0.5, 0.4], "d_loss_fake": [0.5, 0.4], "D_loss_cls": [0.3, 0.2]}, "bounded", "never"),
@@ -225,6 +225,7 @@ def test_kind_of_the_loss(columns: Mapping[str, Sequence[float]], kind: str, rea
     (log,) = interpret(make_log(columns))
     assert log.loss_kind.kind == kind
     assert re.search(reason, log.loss_kind.reason)
+    assert any(re.search(reason, note) for note in log.notes) == (kind in ("unbounded", "composite"))
 
 
 def test_notes_of_the_reader_come_first() -> None:
