@@ -9,6 +9,7 @@ from equipoise.core.observations import Finding
 from equipoise.diagnosis.code_changes import (
     BCE_WITH_LOGITS,
     DOUBLE_LR_OF_D,
+    GRADIENT_PENALTY,
     HALVE_BOTH_LRS,
     HALVE_LR_OF_G,
     KEEP_BEST,
@@ -42,7 +43,11 @@ class RunFacts:
 
 def recommend_changes(finding: Finding, facts: RunFacts) -> tuple[CodeChange, ...]:
     """Return the changes of a training loop for a finding, with the numbers of the run where the log shows them."""
-    return tuple(_adapt(change, finding, facts) for change in SYMPTOMS[finding.symptom].loop_advice)
+    changes = SYMPTOMS[finding.symptom].loop_advice
+    if finding.symptom == "saturated_loss":
+        unsuitable = GRADIENT_PENALTY if "clipped_probability" in finding.evidence else BCE_WITH_LOGITS
+        changes = tuple(change for change in changes if change is not unsuitable)
+    return tuple(_adapt(change, finding, facts) for change in changes)
 
 
 def _adapt(change: CodeChange, finding: Finding, facts: RunFacts) -> CodeChange:
@@ -52,8 +57,10 @@ def _adapt(change: CodeChange, finding: Finding, facts: RunFacts) -> CodeChange:
     if change is KEEP_BEST and facts.best:
         return _load_best(finding, facts)
     if change is BCE_WITH_LOGITS and finding.evidence.get("clipped_probability"):
-        clip = f"the logarithm of a probability, which is clipped at {finding.evidence['clipped_probability']:.1g},"
-        action = f"Compute the loss from logits in one function: {clip} has no gradient there"
+        clip = f"{finding.evidence['clipped_probability']:.1g}"
+        action = (
+            f"Compute the loss from logits: the logarithm of a probability that is clipped at {clip} has no gradient"
+        )
         return dataclasses.replace(change, action=action)
     if change is STOP_AT_NAN and finding.since > 0:
         action = f"{change.action} ({facts.unit} {finding.since:,})"

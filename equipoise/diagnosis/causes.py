@@ -17,7 +17,13 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
     "collapse": (
         *("data_out_of_range", "divergence", "discriminator_forgetting", "mode_collapse"),
         *("discriminator_overpowering", "discriminator_overfitting", "vanishing_generator_gradient", "oscillation"),
+        *("generator_overpowering", "saturated_loss"),
     ),
+    "never_learned": (
+        *("data_out_of_range", "divergence", "generator_overpowering", "discriminator_overpowering"),
+        *("saturated_loss", "dead_discriminator"),
+    ),
+    "saturated_loss": ("divergence", "discriminator_overpowering"),
     "mode_collapse": ("data_out_of_range", "divergence", "discriminator_overpowering", "dead_discriminator"),
     "mode_dropping": ("data_out_of_range", "divergence", "discriminator_overpowering", "mode_collapse"),
     "memorisation": ("discriminator_overfitting",),
@@ -30,12 +36,21 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
 UNKNOWN_QUALITY = "; the quality of the samples is unknown without a metric"
 
 
+class RunExtent(NamedTuple):
+    """The first step of a log, and the planned length of the run or else the last step of the log, in `unit`s."""
+
+    first: int
+    length: int
+    unit: str
+
+
 class Onset(NamedTuple):
-    """When a finding began: `since` in `unit`s, and as a `share` of the run in [0, 1]."""
+    """When a finding began: `since` in `unit`s, and as a `share` of the run; `is_first`: at the first reading."""
 
     since: int
     share: float
     unit: str
+    is_first: bool = False
 
     def __str__(self) -> str:
         """Return the time as a phrase: "from the start" or "from step 12,000 on"."""
@@ -43,20 +58,19 @@ class Onset(NamedTuple):
 
 
 def likely_cause(
-    finding: Finding, others: Sequence[tuple[Finding, int | None]], length: int, unit: str, *, has_metric: bool = False
+    finding: Finding, others: Sequence[tuple[Finding, int | None]], run: RunExtent, *, has_metric: bool = False
 ) -> str:
     """Return a sentence on the likely cause of a finding, without a full stop; "" if nothing is known about it.
 
     `others`: the other findings of the run with the steps at which they ended, None for the end of the log.
-    `length`: planned length of the run, or the last step of the log. `has_metric`: whether the log has a metric, so
-    that the quality of the samples is known.
+    `run`: first and last step. `has_metric`: whether the log has a metric, so that the quality of the samples is known.
     """
     for symptom in CAUSES.get(finding.symptom, ()):
         for other, until in others:
             if other.symptom == symptom and other.since <= finding.since and (until is None or until >= finding.since):
-                began = "" if symptom == "data_out_of_range" else f", which began at {unit} {other.since:,}"
+                began = "" if symptom == "data_out_of_range" else f", which began at {run.unit} {other.since:,}"
                 return f"a consequence of {symptom}{began}: correct that first"
-    onset = Onset(finding.since, finding.since / max(1, length), unit)
+    onset = Onset(finding.since, finding.since / max(1, run.length), run.unit, finding.since <= run.first)
     rule = _RULES.get(finding.symptom)
     sentence = rule(finding.evidence, onset) if rule else ""
     return sentence.removesuffix(UNKNOWN_QUALITY) if has_metric else sentence
@@ -80,10 +94,10 @@ def _data_out_of_range(evidence: Mapping[str, float], onset: Onset) -> str:
 
 
 def _divergence(evidence: Mapping[str, float], onset: Onset) -> str:
-    if onset.share <= BEGINNING:
+    if onset.is_first:
         return (
-            f"not finite {onset}, so the settings or the data, not the course of the training: a NaN in the data, the "
-            "logarithm of 0, a division by 0, or a much too high learning rate; the log cannot tell which"
+            "not finite at the first reading, so the settings or the data, not the course of the training: a NaN in "
+            "the data, the logarithm of 0, a division by 0, or a much too high learning rate; the log cannot tell which"
         )
     return (
         f"finite before {onset.unit} {onset.since:,}: too high a learning rate, a penalty without a bound, or an "
@@ -175,6 +189,10 @@ def _mode_dropping(evidence: Mapping[str, float], onset: Onset) -> str:
 
 
 def _overfitting(evidence: Mapping[str, float], onset: Onset) -> str:
+    if "sign_real" in evidence:
+        share = f"{(1 + evidence['sign_real']) / 2:.0%} of the training reals have a positive output: "
+        off = evidence.get("augment_p", 1.0) < 0.05
+        return f"{share}few data for the capacity of the discriminator{', and the augmentation is off' if off else ''}"
     if evidence.get("augment_p", 0.0) > 0.6:
         return "few data for the capacity of the discriminator: the augmentation is at its limit and does not suffice"
     return "few data for the capacity of the discriminator, and too little augmentation"

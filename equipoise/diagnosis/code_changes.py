@@ -50,6 +50,13 @@ ADD_R1 = CodeChange(
     "(gradient,) = torch.autograd.grad(d(real).sum(), real, create_graph=True)\n"
     "loss_d = loss_d + 10.0 / 2 * gradient.square().flatten(1).sum(1).mean()",
 )
+GRADIENT_PENALTY = CodeChange(
+    "For a Wasserstein critic: replace the clipping of its weights by a gradient penalty of weight 10",
+    "mix = torch.rand(len(real), 1, 1, 1, device=real.device)\n"
+    "between = (mix * real + (1 - mix) * fake.detach()).requires_grad_(True)\n"
+    "(gradient,) = torch.autograd.grad(d(between).sum(), between, create_graph=True)\n"
+    "loss_d = loss_d + 10.0 * (gradient.flatten(1).norm(dim=1) - 1).square().mean()",
+)
 SPECTRAL_NORM = CodeChange(
     "Limit the discriminator by spectral normalisation of its layers",
     "for layer in list(d.modules()):\n"
@@ -69,7 +76,8 @@ ADD_INSTANCE_NOISE = CodeChange(
     "logit_fake = d(fake + sigma * torch.randn_like(fake))",
 )
 BCE_WITH_LOGITS = CodeChange(
-    "Compute the loss from logits: replace Sigmoid and BCELoss, whose logarithm is clipped at 100, by one function",
+    "If the discriminator ends in a Sigmoid, compute its loss from logits instead: torch.nn.BCELoss clips the "
+    "logarithm at 100, where the gradient is 0",
     "# remove torch.nn.Sigmoid from the end of d\n"
     "loss_g = torch.nn.functional.binary_cross_entropy_with_logits(d(fake), torch.ones_like(d(fake)))",
 )

@@ -22,7 +22,7 @@ from equipoise.diagnosis.rendering import (
 )
 from equipoise.diagnosis.symptom import CodeChange
 from equipoise.diagnosis.symptoms import SYMPTOMS
-from equipoise.diagnosis.terminal_text import MOST_NAMES, shown_changes, unique_changes, with_sources
+from equipoise.diagnosis.terminal_text import MOST_NAMES, change_numbers, unique_changes, with_sources
 
 PUNCTUATION = re.compile(r"[\\`*\[\]<>|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 """What formats text within a line; "_" does not within a word."""
@@ -77,7 +77,7 @@ def _game(entry: LogDiagnosis, changes: Sequence[CodeChange]) -> Iterator[str]:
 def _describe(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequence[CodeChange]) -> str:
     """Return a list item on a finding: its meaning, cause, and what to change."""
     symptom, cause = SYMPTOMS[episode.finding.symptom], describe_cause(entry, episode)
-    numbers = [str(changes.index(change) + 1) for change in shown_changes(entry, episode)]
+    numbers = [str(number) for number in change_numbers(entry, episode, changes)]
     parts = [
         f"`{symptom.id}`: {escape(symptom.meaning)}.",
         f"Likely cause: {escape(cause)}." if cause else "",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from equipoise.core.observations import SERIOUS, Finding
 from equipoise.core.printing import format_count
 from equipoise.diagnosis.advice import RunFacts, recommend_changes
-from equipoise.diagnosis.causes import likely_cause
+from equipoise.diagnosis.causes import RunExtent, likely_cause
 from equipoise.diagnosis.diagnose import RunDiagnosis, SymptomEpisode
 from equipoise.diagnosis.symptom import CodeChange
 from equipoise.diagnosis.symptoms import SYMPTOMS
@@ -32,8 +32,8 @@ class LogDiagnosis:
     `log`: path, "-" for standard input. `form`: name of the format. `game`: label of the game, "" if there is only one.
     `columns`: kind ("signals", "metrics", "not used") -> names. `sources`: signal -> columns of the log that it comes
     from. `notes`: full sentences on what was dropped or taken otherwise; `order`: what was done about the order of
-    rows. `length`: planned length of the run in `unit`s, 0 if unknown. `learning_rates`: the last ones, "lr_d",
-    "lr_g", or "lr" of both.
+    rows. `first`: the first step; `length`: planned length of the run in `unit`s, 0 if unknown. `learning_rates`: the
+    last ones, "lr_d", "lr_g", or "lr" of both.
     """
 
     log: str
@@ -45,6 +45,7 @@ class LogDiagnosis:
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     order: str = ""
+    first: int = 0
     length: int = 0
     learning_rates: Mapping[str, float] = field(default_factory=dict)
 
@@ -170,8 +171,8 @@ def describe_evidence(finding: Finding) -> str:
 def describe_cause(entry: LogDiagnosis, episode: SymptomEpisode) -> str:
     """Return the likely cause of an episode in a sentence without a full stop; "" if nothing is known about it."""
     others = [(other.finding, other.until) for other in entry.diagnosis.episodes if other is not episode]
-    length = max(entry.length, entry.diagnosis.step)
-    return likely_cause(episode.finding, others, length, entry.unit, has_metric=bool(entry.diagnosis.best))
+    run = RunExtent(entry.first, max(entry.length, entry.diagnosis.step), entry.unit)
+    return likely_cause(episode.finding, others, run, has_metric=bool(entry.diagnosis.best))
 
 
 def describe_best(entry: LogDiagnosis) -> list[str]:

@@ -44,15 +44,19 @@ def format_diagnoses(diagnoses: Sequence[LogDiagnosis], width: int | None = None
 
 
 def unique_changes(diagnoses: Sequence[LogDiagnosis]) -> list[CodeChange]:
-    """Return the changes of a training loop for all findings, each once, those for the most important finding first."""
-    return list(
-        dict.fromkeys(
-            change
-            for entry in diagnoses
-            for episode in by_importance(entry.diagnosis.episodes)
-            for change in shown_changes(entry, episode)
-        )
-    )
+    """Return the changes of a training loop for all findings, each code once, the most important finding first."""
+    by_code: dict[str, CodeChange] = {}
+    for entry in diagnoses:
+        for episode in by_importance(entry.diagnosis.episodes):
+            for change in shown_changes(entry, episode):
+                by_code.setdefault(change.code, change)
+    return list(by_code.values())
+
+
+def change_numbers(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequence[CodeChange]) -> list[int]:
+    """Return the numbers of the changes for an episode in the list of all changes, from 1."""
+    codes = [change.code for change in changes]
+    return [codes.index(change.code) + 1 for change in shown_changes(entry, episode)]
 
 
 def shown_changes(entry: LogDiagnosis, episode: SymptomEpisode) -> tuple[CodeChange, ...]:
@@ -91,7 +95,7 @@ def with_sources(entry: LogDiagnosis, name: str) -> str:
 def _episode(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequence[CodeChange]) -> list[str]:
     """Return the lines of an episode: what and when, the evidence, the likely cause, and what to change."""
     finding, symptom = episode.finding, SYMPTOMS[episode.finding.symptom]
-    numbers = [changes.index(change) + 1 for change in shown_changes(entry, episode)]
+    numbers = change_numbers(entry, episode, changes)
     cause = describe_cause(entry, episode)
     return [
         f"{finding.symptom}  {describe_period(episode, entry.unit)}  ({describe_severity(finding)})",

@@ -62,7 +62,11 @@ def test_step_of_a_nan_and_clip_of_a_logarithm() -> None:
         finding("divergence", 1200), RunFacts()
     )
     clipped = finding("saturated_loss", loss_g=16.118, clipped_probability=1e-7)
-    assert "clipped at 1e-07, has no gradient there" in actions(clipped, RunFacts())
+    assert "clipped at 1e-07 has no gradient" in actions(clipped, RunFacts())
+    assert "Wasserstein" not in actions(clipped, RunFacts())
+    constant = actions(finding("saturated_loss", loss_g=0.6), RunFacts())
+    assert "Wasserstein" in constant
+    assert "Sigmoid" not in constant
 
 
 def test_learning_rates_of_a_log() -> None:

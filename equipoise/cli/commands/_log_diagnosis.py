@@ -65,6 +65,7 @@ def _diagnose_log(log: TrainingLog, path_text: str) -> DiagnosedGame:
         columns=columns,
         sources=log.sources,
         notes=log.notes,
+        first=readings[0].step if readings else 0,
         length=log.total or 0,
         learning_rates=log.learning_rates,
     )

@@ -4,7 +4,7 @@ import itertools
 import statistics
 from collections.abc import Sequence
 
-from equipoise.diagnosis.code_changes import BCE_WITH_LOGITS, CHECK_GRADIENTS, QUARTER_LR_OF_D
+from equipoise.diagnosis.code_changes import BCE_WITH_LOGITS, CHECK_UPDATES, GRADIENT_PENALTY, QUARTER_LR_OF_D
 from equipoise.diagnosis.history import SignalHistory, SignalPoint
 from equipoise.diagnosis.loss_values import (
     CHANCE_LOSSES,
@@ -169,5 +169,5 @@ SATURATED_LOSS = Symptom(
     "loss over a batch varies from step to step",
     advice="use a loss of logits (non_saturating); then treat the cause, usually a discriminator that is too strong: "
     "increase augment_p or r1_gamma, reduce lr_d; a constant loss of a critic with clipped weights: gp_weight instead",
-    loop_advice=(BCE_WITH_LOGITS, CHECK_GRADIENTS, QUARTER_LR_OF_D),
+    loop_advice=(BCE_WITH_LOGITS, CHECK_UPDATES, GRADIENT_PENALTY, QUARTER_LR_OF_D),
 )
