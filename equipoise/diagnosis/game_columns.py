@@ -92,9 +92,8 @@ def determine_loss_kind(
         return NO_LOSS
     names = " and ".join(map(printable, choice.names))
     if wasserstein := _first_hint(choice.names, meanings, "wasserstein"):
-        return LossKind(
-            "unbounded", f"the name {printable(wasserstein)} is that of a Wasserstein loss, whose level has no meaning"
-        )
+        reason = f"the name {printable(wasserstein)} is that of a Wasserstein loss, whose level has no meaning"
+        return LossKind("unbounded", reason)
     low = min(measure(name).low for name in choice.names)
     if low < 0:
         return LossKind(
