@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from equipoise.core.printing import format_count, format_more, printable
-from equipoise.diagnosis.diagnose import SymptomEpisode
+from equipoise.diagnosis.episodes import SymptomEpisode
 from equipoise.diagnosis.rendering import (
     RUN_FORM,
     LogDiagnosis,

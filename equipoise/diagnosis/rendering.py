@@ -12,7 +12,8 @@ from equipoise.core.observations import SERIOUS, Finding
 from equipoise.core.printing import format_count
 from equipoise.diagnosis.advice import RunFacts, recommend_changes
 from equipoise.diagnosis.causes import RunExtent, likely_cause
-from equipoise.diagnosis.diagnose import RunDiagnosis, SymptomEpisode
+from equipoise.diagnosis.diagnose import RunDiagnosis
+from equipoise.diagnosis.episodes import SymptomEpisode
 from equipoise.diagnosis.symptom import CodeChange
 from equipoise.diagnosis.symptoms import SYMPTOMS
 
@@ -105,6 +106,8 @@ def episode_to_dict(entry: LogDiagnosis, episode: SymptomEpisode) -> dict[str, o
         "severity": round(finding.severity, 3),
         "since": finding.since,
         "until": episode.until,
+        "detected": finding.since if episode.detected is None else episode.detected,
+        "recovered": episode.recovered,
         "times": episode.count,
         "unit": entry.unit,
         "confidence": round(finding.confidence, 3),
@@ -138,21 +141,20 @@ def describe_verdict(entry: LogDiagnosis) -> str:
     if result.missing:
         return result.missing
     serious = [episode for episode in by_importance(result.episodes) if episode.finding.severity >= SERIOUS]
-    lasting = [episode for episode in serious if episode.until is None]
     decisive = [
         episode for episode in serious if result.verdict == "diverged" and episode.finding.symptom == DIVERGENCE
     ]
-    for episode in (*decisive, *lasting, *serious):
-        recovered = "" if episode.until is None or decisive else ", recovered since"
-        return f"{episode.finding.symptom} {describe_period(episode, entry.unit)}{recovered}"
-    return ""
+    lasting = [episode for episode in serious if episode.until is None]
+    episode = next(iter((*decisive, *lasting)), None)
+    return f"{episode.finding.symptom} {describe_period(episode, entry.unit)}" if episode else ""
 
 
 def describe_period(episode: SymptomEpisode, unit: str) -> str:
-    """Return when an episode was: "from step 28 to the end", with the number of periods if there are several."""
+    """Return when an episode was: "from step 28 to the end", or "from step 300 to 500, recovered, 2 times"."""
     until = "to the end" if episode.until is None else f"to {episode.until:,}"
+    recovered = ", recovered" if episode.recovered else ""
     times = f", {episode.count:,} times" if episode.count > 1 else ""
-    return f"from {unit} {episode.finding.since:,} {until}{times}"
+    return f"from {unit} {episode.finding.since:,} {until}{recovered}{times}"
 
 
 def describe_severity(finding: Finding) -> str:

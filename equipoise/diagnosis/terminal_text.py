@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from equipoise.core.observations import SERIOUS
 from equipoise.core.printing import format_names, printable
-from equipoise.diagnosis.diagnose import SymptomEpisode
+from equipoise.diagnosis.episodes import SymptomEpisode
 from equipoise.diagnosis.rendering import (
     RUN_FORM,
     LogDiagnosis,

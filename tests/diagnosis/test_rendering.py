@@ -6,10 +6,18 @@ import re
 import pytest
 
 from equipoise.core.observations import Finding
-from equipoise.diagnosis.diagnose import RunDiagnosis, SymptomEpisode
+from equipoise.diagnosis.diagnose import RunDiagnosis
+from equipoise.diagnosis.episodes import SymptomEpisode
 from equipoise.diagnosis.history import MetricPoint
 from equipoise.diagnosis.markdown import code_span, escape, format_diagnoses_as_markdown
-from equipoise.diagnosis.rendering import RUN_FORM, LogDiagnosis, by_importance, describe_verdict, diagnoses_to_dict
+from equipoise.diagnosis.rendering import (
+    RUN_FORM,
+    LogDiagnosis,
+    by_importance,
+    describe_period,
+    describe_verdict,
+    diagnoses_to_dict,
+)
 from equipoise.diagnosis.terminal_text import format_diagnoses
 
 EVIL = "\x1b[31m`a|b` <img src=x> @user #12 [x](http://e.vil) *b* $x$\n# head"
@@ -36,8 +44,9 @@ def test_first_causes_come_first_and_information_last() -> None:
 
 def test_verdict_has_a_reason() -> None:
     assert describe_verdict(log_diagnosis(episode("collapse"))) == "collapse from step 100 to the end"
-    recovered = describe_verdict(log_diagnosis(episode("collapse", until=300), verdict="healthy"))
-    assert recovered == "collapse from step 100 to 300, recovered since"
+    recovered = dataclasses.replace(episode("collapse", until=300, severity=0.4), recovered=True, count=2)
+    assert describe_verdict(log_diagnosis(recovered, verdict="healthy")) == ""
+    assert describe_period(recovered, "epoch") == "from epoch 100 to 300, recovered, 2 times"
     diverged = log_diagnosis(episode("collapse"), episode("divergence", 50, 60, 1.0), verdict="diverged")
     assert describe_verdict(diverged) == "divergence from step 50 to 60"
     assert describe_verdict(log_diagnosis(episode("plateau", severity=0.2), verdict="healthy")) == ""

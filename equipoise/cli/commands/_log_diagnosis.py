@@ -48,7 +48,10 @@ def _diagnose_run(folder: Path, path_text: str) -> DiagnosedGame:
     if not _has_content(folder / EVENTS_FILE):
         result = dataclasses.replace(result, missing=f"{EVENTS_FILE} is missing or empty")
     order = UNSORTED if was_sorted else ""
-    return DiagnosedGame(LogDiagnosis(log=path_text, form=RUN_FORM, diagnosis=result, order=order), readings)
+    first, last = (readings[0].step, readings[-1]) if readings else (0, None)
+    length = round(last.step / last.progress) if last and last.progress > 0 else 0
+    entry = LogDiagnosis(log=path_text, form=RUN_FORM, diagnosis=result, order=order, first=first, length=length)
+    return DiagnosedGame(entry, readings)
 
 
 def _diagnose_log(log: TrainingLog, path_text: str) -> DiagnosedGame:
