@@ -95,6 +95,8 @@ def _fill_within(
 ) -> npt.NDArray[np.float64]:
     """Fill an inner counter forward within its epoch; rows of an epoch before its first number have `first`."""
     known = np.isfinite(values)
+    if known.all():
+        return values
     rows = np.arange(len(values))
     last = np.maximum.accumulate(np.where(known, rows, -1))
     starts = np.maximum.accumulate(np.where(np.diff(epochs, prepend=epochs[:1]) != 0, rows, 0))
