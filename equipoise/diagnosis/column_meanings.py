@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from equipoise.diagnosis.column_names import normalise_name
+from equipoise.diagnosis.column_names import classify_name, normalise_name
 from equipoise.diagnosis.column_words import PARTS, Meaning
 
 SAME = 0.03
@@ -38,6 +38,7 @@ class ValueRange(NamedTuple):
 
 
 _SECOND = re.compile(r" [2-9]$")
+_TWO_WORDS = re.compile(r"(?P<first>\w+) ?/ ?(?P<second>\w+) (?P<rest>\w+)")
 LIST_LENGTH = 5
 """Smallest number of losses in a list without names."""
 HIGHEST_RATE = 0.01
@@ -71,14 +72,21 @@ def _names(meanings: Meanings, *signals: str) -> list[str]:
 
 
 def _settle_second_numbers(meanings: Meanings) -> Meanings:
-    """Drop the second number after a name, "IS 2" of "IS: 5.5 ± 0.1": its deviation, or its mean so far."""
-    return {
-        name: Meaning("other", "a second number")
-        for name, meaning in meanings.items()
-        if meaning.kind in ("signal", "metric")
-        and "[" not in name
-        and _SECOND.sub("", name) in meanings.keys() - {name}
-    }
+    """Drop the second number after a name, "IS 2" of "IS: 5.5 ± 0.1": its deviation, or its mean so far.
+
+    "Gen/Dis Loss: 1.2/0.6" has a number for each of the two words instead.
+    """
+    result: dict[str, Meaning] = {}
+    for name, meaning in meanings.items():
+        first = _SECOND.sub("", name)
+        if meaning.kind not in ("signal", "metric") or "[" in name or first not in meanings.keys() - {name}:
+            continue
+        result[name] = Meaning("other", "a second number")
+        if match := _TWO_WORDS.fullmatch(first):
+            both = [classify_name(f"{match[word]} {match['rest']}") for word in ("first", "second")]
+            if {meaning.name for meaning in both} == {"loss_d", "loss_g"}:
+                result |= dict(zip((first, name), both, strict=True))
+    return result
 
 
 def _settle_lists(meanings: Meanings, measure: Measure) -> Meanings:

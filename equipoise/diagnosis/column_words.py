@@ -51,7 +51,7 @@ WORDS: Mapping[str, frozenset[str]] = {
         # Whom a number belongs to. "dis": MUNIT, TextGAN; "netd": pix2pix; "critic": Keras and TensorFlow WGANs.
         "d": "d disc dis discriminator discriminators netd critic discrim modeld netdisc discr crit",
         # "aux gens": FOMM forks; "netg": pix2pix; "gens": BigGAN forks.
-        "g": "g gen generator generators netg gens modelg netgen",
+        "g": "g gen generator generators netg gens gener modelg netgen",
         # "err": the DCGAN example of PyTorch; "cost": improved_wgan_training; "l": BasicSR (l_g_pix).
         "loss": "loss losses err error errors cost l objective obj lossfunc lose loses",
         # pix2pix: G_GAN; Coqui: loss_adv; BasicSR: l_g_gan; PyTorch-GAN: adv.

@@ -226,6 +226,11 @@ PROGRAMS = [
         },
     ),
     Program(
+        "Raschka's tutorials",
+        {"Gen/Dis Loss": 1.5, "Gen/Dis Loss 2": 0.6},
+        {"loss_g": "Gen/Dis Loss", "loss_d": "Gen/Dis Loss 2"},
+    ),
+    Program(
         "Keras fit",
         {"d_loss": 0.6, "g_loss": 0.7, "val_d_loss": 0.9, "val_g_loss": 0.5},
         {"loss_d": "d_loss", "loss_g": "g_loss"},
