@@ -60,7 +60,7 @@ def assign_steps(log: LogColumns, step_from: str | None = None) -> StepAssignmen
         note = f"No column counts steps: the {_row_text(log)} are counted."
         return _count_rows(log, note if log.row_count > 1 else "")
     descending = all(_is_descending(counter.values) for counter in counters)
-    chosen = _choose(list(_options(counters, log, descending)), descending)
+    chosen = _choose(list(_options(counters, log, descending)), descending, log)
     if repeats := _repeated_share(log, chosen.steps, names):
         return _count_rows(log, _repeat_note(log, chosen, repeats))
     notes = (*_dropped_notes(log, chosen, counters, names), *_restart_notes(log, chosen, descending))
@@ -136,11 +136,17 @@ def _options(counters: Sequence[Counter], log: LogColumns, descending: bool) -> 
             yield StepAssignment(lengths.steps, "step", (inner.name,), notes=(note,))
 
 
-def _choose(options: Sequence[StepAssignment], descending: bool) -> StepAssignment:
-    """Return the simplest of the options that keep the most rows apart."""
+def _choose(options: Sequence[StepAssignment], descending: bool, log: LogColumns) -> StepAssignment:
+    """Return the simplest of the options that keep the most rows apart.
+
+    Both counters of [3/200][0/500] are used even if the log has one row per epoch: the second one says how many steps
+    an epoch has.
+    """
     kept = [_distinct_steps(option.steps, descending) for option in options]
     best = [option for option, count in zip(options, kept, strict=True) if count >= SIMILAR * max(kept)]
-    return min(best, key=_complexity)
+    pairs = [option.counters for option in best if len(option.counters) == 2 and option.counters[1] in log.totals]
+    outer = {names[0] for names in pairs if names[0].startswith("#") and names[0] in log.totals}
+    return min((option for option in best if option.counters not in {(name,) for name in outer}), key=_complexity)
 
 
 def _complexity(option: StepAssignment) -> tuple[int, int, int, bool]:
@@ -226,7 +232,7 @@ def _restart_notes(log: LogColumns, chosen: StepAssignment, descending: bool) ->
         return
     known = np.floor(chosen.steps[np.isfinite(chosen.steps)])
     before, after = known[:-1], np.append(known[2:], -1)
-    rows = np.flatnonzero((known[1:] < before) & (after[: len(before)] < before)) + 1
+    rows = np.flatnonzero((known[1:] < before) & (after[: len(before)] <= before)) + 1
     if not len(rows):
         return
     dropped = len(known) - _distinct_steps(known, descending=False) - int((np.diff(known) == 0).sum())

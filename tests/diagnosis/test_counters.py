@@ -77,6 +77,12 @@ def test_planned_lengths_give_the_length_of_an_epoch_and_of_the_run() -> None:
     assert result.total == 12_500
 
 
+def test_one_row_per_epoch_still_counts_the_steps_of_each_epoch() -> None:
+    """The DCGAN example with one line per epoch: "[1/500][0/14]"."""
+    steps = assign_steps(make_log({"#1": [0, 1, 2], "#2": [0, 0, 0]}, totals={"#1": 500, "#2": 14}))
+    assert (steps.steps.tolist(), steps.total) == ([0, 14, 28], 7000)
+
+
 def test_a_third_counter_that_goes_on_is_preferred_to_a_pair() -> None:
     assert steps_of({"#1": [0, 0, 1, 1], "#2": [0, 5, 0, 5], "#3": [3, 8, 13, 18]}) == [3, 8, 13, 18]
 
@@ -131,6 +137,11 @@ def test_a_resumed_run_and_two_runs_in_one_file_are_told_apart() -> None:
     several = assign_steps(make_log({"step": [*range(0, 100, 10), *range(0, 100, 10)]}))
     assert "begins again at 0 after 90" in several.notes[0]
     assert "10 rows of earlier runs were dropped" in several.notes[0]
+
+
+def test_a_resumption_of_two_rows_is_reported() -> None:
+    (note,) = assign_steps(make_log({"step": [1, 2, 3, 4, 3, 4, 5, 6, 7]})).notes
+    assert note == "The counter goes back from 4 to 3: the run was resumed there, and 2 rows were superseded."
 
 
 def test_a_late_metric_is_not_a_restart() -> None:
