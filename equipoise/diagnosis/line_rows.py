@@ -149,7 +149,8 @@ class LineCollector:
 
     def _compile(self) -> None:
         """Compile the most frequent templates into one matcher."""
-        frequent = sorted(self.templates.values(), key=lambda template: -template.count)
+        simple = (template for template in self.templates.values() if not template.is_ambiguous)
+        frequent = sorted(simple, key=lambda template: -template.count)
         self._matcher = TemplateMatcher(frequent[:MAX_TEMPLATES])
         self._is_stale = False
 

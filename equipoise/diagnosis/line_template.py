@@ -32,6 +32,8 @@ _VARYING = {
     "version": r"[\w.+#-]+",
 }
 """Patterns of skipped parts whose shape varies; of the others, only the digits vary."""
+MAX_VARYING = 6
+"""Number of skipped parts of a line up to which it is matched by a regular expression."""
 _SPACES = re.compile(" +")
 _TABS = re.compile(r"[ \t]*\t[ \t]*")
 _DIGITS = re.compile(r"\d+")
@@ -74,6 +76,13 @@ class LineTemplate:
         self.key = "\0".join(piece.key for piece in self._pieces)
         self.counter_count = sum(number.counts for number in self.numbers)
         self.group_count = max(len(self.numbers), any(token.kind == "number" for token in parsed.tokens))
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether a regular expression of this form could take exponential time: parts that vary touch each other."""
+        parts, texts = self._pieces[1::2], self._pieces[2:-1:2]
+        touching = sum(not (text.key or text.before or text.after) for text in texts)
+        return touching > 1 or sum(part.key.startswith("\4") for part in parts) > MAX_VARYING
 
     @property
     def value_count(self) -> int:
