@@ -54,6 +54,8 @@ _GLUED = re.compile(
 _RUN = re.compile(r"(?P<run>.+?) - (?P<base>[^-]+)")
 _LIST = re.compile(r"\[(\d(?:, *\d)+)\](?: (\d))?$")
 """List at the end of a name that gives one number for each entry: "BLEU-[2, 3, 4] 2" is BLEU-3."""
+_OUTPUT = re.compile(r"(D|d|disc|Disc)\((?P<sample>(?![aAbB]\)).+)\)")
+"""An output of the discriminator: D(x), D(y), D(HR), D(G(z)), D(fake)."""
 _MIN_MAX = re.compile(r"__(MIN|MAX)$")
 
 
@@ -67,12 +69,19 @@ def classify_name(name: str) -> Meaning:
     if _MIN_MAX.search(name):
         return Meaning("other", "extreme of several runs (W&B)")
     name = _LIST.sub(_name_list_item, name)
-    match = _RUN.fullmatch(name.strip())
-    run, base = (match["run"].strip(), match["base"]) if match else ("", name)
-    for words in dict.fromkeys((tuple(_split(base)), tuple(_split(base.lower())))):
-        meaning = _classify_words(words, base)
-        if meaning.kind != "unknown":
-            return replace(meaning, run=run)
+    if (match := _RUN.fullmatch(name.strip())) and (meaning := _classify(match["base"])).kind in ("signal", "metric"):
+        return replace(meaning, run=match["run"].strip())
+    return _classify(name)
+
+
+def _classify(name: str) -> Meaning:
+    """Return the meaning of a name without a run: split where the case changes, or else at punctuation alone."""
+    if match := _OUTPUT.fullmatch(name.strip()):
+        is_fake = any(word in ("g", "z", "sr") or "fake" in ROLES.get(word, ()) for word in _split(match["sample"]))
+        return Meaning("signal", "output_fake" if is_fake else "output_real", rank=0)
+    for words in dict.fromkeys((tuple(_split(name)), tuple(_split(name.lower())))):
+        if (meaning := _classify_words(words, name)).kind != "unknown":
+            return meaning
     return UNKNOWN
 
 

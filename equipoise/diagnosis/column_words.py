@@ -159,9 +159,6 @@ PHRASES: Mapping[str, Meaning] = {
         ("d g z", "d gz", "dgz", "d g z 1", "d gz 1", "dgz 1", "d g"), Meaning("signal", "output_fake", rank=0)
     ),
     **dict.fromkeys(("d g z 2", "d gz 2", "dgz 2"), Meaning("other", "D(G(z)) after the generator's update")),
-    # SRGAN: D(HR) of the original, D(SR) of the output; pix2pix: D(G(x)).
-    **dict.fromkeys(("d hr", "d gt"), Meaning("signal", "output_real", rank=0)),
-    **dict.fromkeys(("d sr", "d g x"), Meaning("signal", "output_fake", rank=0)),
     # StyleGAN2-ADA: Progress/augment; rosinality: augment; StudioGAN: ada_p; r_t: Karras 2020.
     **dict.fromkeys(
         ("augment", "ada p", "augment p", "aug p", "ada aug p", "augmentp"), Meaning("signal", "augment_p")

@@ -494,7 +494,9 @@ def test_columns_of_real_programs(program: Program) -> None:
         *[(name, "loss_g") for name in ("G_loss", "Loss/G/loss", "gen_loss", "Generator loss", "train_g_loss")],
         *[(name, "loss_d_real") for name in ("errD_real", "D_loss_real", "dlossreal", "real_D_loss", "D loss (real)")],
         *[(name, "loss_d_fake") for name in ("d_loss_generated", "D_loss_gen", "fake_loss", "l_d_fake")],
-        *[("D(x)", "probability_real"), ("D(G(z))", "probability_fake"), ("Loss/signs/real", "sign_real")],
+        *[(name, "probability_real") for name in ("D(x)", "D_x", "D(y)", "D(HR)", "D(real)", "average D(x)")],
+        *[(name, "probability_fake") for name in ("D(G(z))", "D(G(x))", "D_G_z1", "D(SR)", "D(fake)", "D(x_fake)")],
+        *[("Loss/signs/real", "sign_real"), ("D - loss", "loss_d"), ("run 3 - D_loss", "loss_d")],
         *[(name, "adversarial_g") for name in ("G_adv", "g_loss_adv", "loss_gan", "gen_disc_loss", "G/loss_fake")],
         *[(name, "gradient_norm_d") for name in ("grad_norm_d", "D_grad_norm", "Disc_grad_norm", "gradnorm/d")],
         *[
