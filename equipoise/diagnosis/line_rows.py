@@ -135,6 +135,8 @@ class LineCollector:
             self.first_unread = self.first_unread or line.strip() * template.group_count
         elif len(self.examples) < EXAMPLES and row_kind(template) == FULL:
             self.examples.append(line.strip())
+        if len(parsed.numbers) != len(template.numbers):  # the same form with other names: its numbers stay unread
+            return template, []
         return template, [line[number.token.start : number.token.end] for number in parsed.numbers]
 
     def _note_traits(self, template: LineTemplate) -> None:
