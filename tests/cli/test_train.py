@@ -80,7 +80,7 @@ def test_train_prints_json(call, tiny: list[str], working_directory: Path) -> No
     answer = json.loads(out)
     assert (code, err) == (0, "")
     assert answer["run"] == "run"
-    assert (answer["step"], answer["images"], answer["reason"], answer["verdict"]) == (12, 96, "steps", "healthy")
+    assert (answer["step"], answer["images"], answer["reason"], answer["verdict"]) == (12, 96, "steps", "unknown")
     assert Path(answer["report"]).exists()
 
 

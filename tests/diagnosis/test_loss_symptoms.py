@@ -272,6 +272,33 @@ def test_decaying_critic_is_healthy_and_a_settled_one_dead() -> None:
     assert "dead_discriminator" not in by_symptom(decaying)
 
 
+@pytest.mark.parametrize(
+    ("symptom", "curve"),
+    [
+        ("generator_overpowering", bce(0.99, 0.99, 0.2)),
+        ("saturated_loss", lambda reading, _: Signals(loss_d=1e-3 / reading, loss_g=100.0)),
+        ("never_learned", lambda _, rng: Signals(loss_d=LN2 + rng.gauss(0, 1e-3), loss_g=LN2 + rng.gauss(0, 1e-3))),
+        (
+            "discriminator_overpowering",
+            lambda reading, _: Signals(loss_d=1 / reading, loss_g=1 + reading / 50, accuracy_d=min(1, reading / 50)),
+        ),
+        ("discriminator_overfitting", lambda _, rng: Signals(sign_real=rng.gauss(0.95, 0.01), sign_fake=-0.9)),
+    ],
+)
+def test_findings_depend_only_on_the_signals_that_their_record_names(symptom: str, curve: LossCurve) -> None:
+    record = SYMPTOMS[symptom]
+    others = {*record.reads, "metrics", "non_finite", "ideal_d", "adversarial_d"}
+    noise = {field.name for field in dataclasses.fields(Signals)} - others
+    assert symptom in by_symptom(curve)
+
+    def with_noise(reading: int, rng: random.Random) -> Signals:
+        values = {name: random.Random(reading).random() for name in sorted(noise)}
+        return dataclasses.replace(curve(reading, rng), **values)
+
+    detections = [record.detect(run(signals)[0]) for signals in (curve, with_noise)]
+    assert detections[0] == detections[1]
+
+
 def test_clips_and_decimals() -> None:
     assert clip_probability(16.1181) == 1e-7
     assert clip_probability(50.0) == pytest.approx(math.exp(-100))

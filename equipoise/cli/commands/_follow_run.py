@@ -89,7 +89,7 @@ def follow_run(
         lines.append(_unhealthy_text(finished, folder))
     missing = _missing_evidence(folder) if finished.verdict == "unknown" else ""
     if missing:
-        lines.append(f"the health of the run is unknown: {missing}")
+        lines.append(f"the health of the run is unknown: {missing} (--metric, --evaluate-every)")
     best = asdict(weights.best) if weights is not None and weights.best is not None else None
     steps = {"weights_step": weights.weights_step if weights is not None else None, "best": best}
     outcome |= {"missing": missing} if missing else {}

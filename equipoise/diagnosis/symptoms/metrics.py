@@ -92,7 +92,8 @@ NEVER_LEARNED = Symptom(
     id="never_learned",
     order=45,
     detect=detect_never_learned,
-    reads=("metrics", "loss_d", "loss_g", "accuracy_d", "rank_train_fake"),
+    reads=("metrics", "loss_d", "adversarial_d", "loss_g", "adversarial_g", "accuracy_d", "rank_train_fake"),
+    excludes=("collapse", "plateau", "equilibrium"),
     meaning="the samples are no better than at the start: the generator has learned nothing",
     test="from a quarter of the run on, with at least eight measurements since its start: the level of a metric is "
     "better than the first value by less than two standard deviations of its noise, for a FID of at least 100 "

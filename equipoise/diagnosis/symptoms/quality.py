@@ -28,6 +28,7 @@ PLATEAU_SYMPTOM = Symptom(
     order=120,
     detect=detect_plateau,
     reads=("metrics",),
+    excludes=("collapse", "broken_metric"),
     meaning="the metric has not improved for a large part of the run",
     test="at least 40 % of the run, and of its measurements (eight or more), have passed since the best value of a "
     "metric (severity 0.2)",

@@ -162,7 +162,7 @@ DISCRIMINATOR_OVERFITTING = Symptom(
     id="discriminator_overfitting",
     order=70,
     detect=detect_overfitting,
-    reads=("rank_train_held_out", "sign_real", "sign_fake", "augment_p"),
+    reads=("rank_train_held_out", "sign_real", "sign_fake", "augment_p", "rank_train_fake"),
     meaning="the discriminator memorises: it gives training reals higher scores than held-out reals",
     test="mean of `rank_train_held_out` over four readings; in logs of StyleGAN, the median of `signs/real` over the "
     "last tenth of the run, at least ten readings, far above ADA's target of 0.6 (at most 0.4 while the augmentation "

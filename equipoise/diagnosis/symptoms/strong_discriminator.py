@@ -31,6 +31,7 @@ from equipoise.diagnosis.discriminator_win import (
     won_share,
 )
 from equipoise.diagnosis.history import SignalHistory
+from equipoise.diagnosis.loss_values import ideal_loss_d
 from equipoise.diagnosis.perfect_discriminator import detect_perfect_discriminator
 from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
 
@@ -139,8 +140,10 @@ def _by_losses(history: SignalHistory) -> Detection | None:
     that was measured since then, or fakes near the reals, show more than losses: then it is a hint at most.
     """
     won, jump, since = won_share(history), loss_jump(history), history.levels.discriminator_won_since
-    if not won and not jump:
-        return None
+    ideal = ideal_loss_d(history)
+    is_worse = ideal is not None and history.levels.loss_d is not None and history.levels.loss_d > ideal
+    if is_worse or (not won and not jump):
+        return None  # a loss that is low only compared with one far above that at chance is no win
     since = history.recent[-READINGS_AFTER_JUMP].step if since is None else since
     has_quality = _has_good_coverage(history) or was_measured_since(history, since)
     is_serious = bool(won >= WON_BY_LOSSES or jump) and not has_quality
