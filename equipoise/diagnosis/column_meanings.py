@@ -93,7 +93,7 @@ def _settle_lists(meanings: Meanings, measure: Measure) -> Meanings:
     """Take the first two of a list of losses without names as those of both players.
 
     so-vits-svc prints "Losses: [disc, gen, fm, mel, kl]", and VITS "[disc, gen, fm, mel, dur, kl, step, lr]". The
-    generator's is its adversarial term. A list of VITS is told by its length and by the learning rate at its end.
+    generator's is its adversarial term. A list of VITS is recognised by its length and the learning rate at its end.
     """
     named = [name for name in meanings if normalise_name(_SECOND.sub("", name)) == "losses"]
     unnamed = [name for name in meanings if name.startswith("#")]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from equipoise.core.observations import Better, Signals
 from equipoise.diagnosis.column_words import (
+    ALSO_TERMS,
     FEATURES,
     HELD_OUT_ERRORS,
     METRICS,
@@ -160,17 +161,12 @@ def _classify_metric(words: Sequence[str], name: str, split: str) -> Meaning | N
     if roles & {"d", "g"} - ({"g"} if "nll" in words else set()):
         return None
     text = f" {' '.join(words)} "
-    phrase = max((key for key in METRICS if f" {key} " in text), key=len, default=None)
-    if phrase == "is" and not re.search(r"IS(?![a-zA-Z])|^is(?=$|[_\d])", name):
-        phrase = None
-    if (
-        phrase is None
-        or "other" in roles
-        or ("loss" in roles and phrase in ("nll", "ssim", "lpips", "ppl", "mmd", "emd"))
-    ):
-        if split == "val" and set(words) & HELD_OUT_ERRORS and not roles & {"d", "g", "other"}:
-            return Meaning("metric", "_".join(words), "lower")
-        return None
+    phrase = max((key for key in METRICS if f" {key} " in text), key=len, default="")
+    is_english = phrase == "is" and not re.search(r"IS(?![a-zA-Z])|^is(?=$|[_\d])", name)
+    is_term = "loss" in roles and phrase in ALSO_TERMS
+    if not phrase or is_english or is_term or "other" in roles:
+        is_error = split == "val" and set(words) & HELD_OUT_ERRORS and "other" not in roles
+        return Meaning("metric", "_".join(words), "lower") if is_error else None
     metric, better = METRICS[phrase]
     before, _, after = text.partition(f" {phrase} ")
     variant = [word for word in after.split() if word != "score"]
@@ -207,10 +203,9 @@ def _parse_words(words: Sequence[str]) -> _NameParts:
     gen_disc_loss the generator's adversarial term. loss_disc_fake_g (MMagic) is the generator's as well.
     """
     players, label, roles, side = [], [], set(), ""
+    is_p_letter = not {"real", "fake"} & {role for word in words for role in ROLES.get(word, ())}
     for word in words:
-        own = set(ROLES.get(word, ())) - (
-            {"probability"} if word == "p" and not {"real", "fake"} & _roles_of(words) else set()
-        )
+        own = set() if word == "p" and is_p_letter else set(ROLES.get(word, ()))
         player = next((role for role in ("d", "g") if role in own), "")
         if player and player in players:
             label.append(word)  # gen_g_loss of TensorFlow's CycleGAN
@@ -231,10 +226,6 @@ def _parse_words(words: Sequence[str]) -> _NameParts:
     hints = frozenset(roles & possible.get(subject, set()))
     hints |= {"wasserstein"} if {"critic", "wgan"} & set(words) else set()
     return _NameParts(subject, side, frozenset(roles), "".join(label), hints)
-
-
-def _roles_of(words: Sequence[str]) -> set[str]:
-    return {role for word in words for role in ROLES.get(word, ())}
 
 
 def _classify_d(parts: _NameParts) -> Meaning:

@@ -145,6 +145,8 @@ METRICS: Mapping[str, tuple[str, Better]] = {
     "lpips": ("lpips", "higher"),  # diversity; lower where it measures a reconstruction: see column_meanings
 }
 """Words of a metric -> its id, and which direction is better."""
+ALSO_TERMS = frozenset({"nll", "ssim", "lpips", "ppl", "mmd", "emd"})
+"""Metrics that are terms of a loss where the name says loss: nll_loss of VQGAN."""
 FEATURES = frozenset(
     {"dino", "dinov", "clip", "swav", "vgg", "digits", "cropped", "sliced", "mi", "latent", "reference"}
 )
