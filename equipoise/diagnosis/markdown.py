@@ -33,8 +33,8 @@ LINKED = re.compile(r"[@#](?=\w)|:(?=//)|(?<=www)\.", re.IGNORECASE)
 def format_diagnoses_as_markdown(diagnoses: Sequence[LogDiagnosis]) -> str:
     """Format the diagnoses of the games of one log as a section in Markdown."""
     changes = unique_changes(diagnoses)
-    first = diagnoses[0]
-    lines = [f"### Diagnosis of {code_span(first.log)}: {worst_verdict(diagnoses)}", ""]
+    path = diagnoses[0].log
+    lines = [f"### Diagnosis of {'standard input' if path == '-' else code_span(path)}: {worst_verdict(diagnoses)}", ""]
     for entry in diagnoses:
         lines += [*_game(entry, changes), ""]
     if changes:

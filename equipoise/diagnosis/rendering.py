@@ -172,7 +172,11 @@ def describe_evidence(finding: Finding) -> str:
 
 def describe_cause(entry: LogDiagnosis, episode: SymptomEpisode) -> str:
     """Return the likely cause of an episode in a sentence without a full stop; "" if nothing is known about it."""
-    others = [(other.finding, other.until) for other in entry.diagnosis.episodes if other is not episode]
+    others = [
+        (other.finding, other.until)
+        for other in entry.diagnosis.episodes
+        if other is not episode and not (other.recovered and other.count > 1)
+    ]
     run = RunExtent(entry.first, max(entry.length, entry.diagnosis.step), entry.unit)
     return likely_cause(episode.finding, others, run, has_metric=bool(entry.diagnosis.best))
 

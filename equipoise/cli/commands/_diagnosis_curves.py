@@ -63,7 +63,7 @@ def game_curves(game: DiagnosedGame) -> GameCurves:
     result, reason = entry.diagnosis, describe_verdict(entry)
     last = float(max(result.step, readings[-1].step if readings else 0))
     first = float(readings[0].step) if readings else 0.0
-    name = entry.log.rstrip("/").rpartition("/")[2] or entry.log
+    name = "standard input" if entry.log == "-" else entry.log.rstrip("/").rpartition("/")[2] or entry.log
     spans = [
         FindingSpan(
             e.finding.symptom, float(e.finding.since), last if e.until is None else float(e.until), e.finding.severity
