@@ -34,9 +34,15 @@ _WRAPPER = re.compile(
     r"(?:<tf\.Tensor:[^>]*numpy=|(?:\b(?:tensor|array|Variable|(?:np|numpy|jnp|torch|tf)\.\w+|float\d*))\()[\[({ ]*$"
 )
 _MARK = re.compile(r"(?:\s*(?:[:=\uff1a]|->|\u2192)|\s+[-\u2013\u2014])\s*$")
-_WORD = r"[^\W\d](?:[\w.*'^#@&%+]|[/\\-](?=\w))*(?:\([^()]*(?:\([^()]*\)[^()]*)*\)|\[[^\[\]]*\]|-\[[^\[\]]*\])*[\w./]*"
-_PHRASE = re.compile(rf"(?<![\w.])(?:{_WORD}(?: {_WORD}){{0,5}}(?: \d+)?|{_WORD}(?: {_WORD}){{0,2}} \([^()]*\))$")
-_HEADING = re.compile(rf"((?<![\w.]){_WORD}(?: {_WORD}){{0,2}})\s*:\s*[\[({{]*\s*$")
+_WORD = re.compile(
+    r"(?<![\w.])[^\W\d](?:[\w.*'^#@&%+]|[/\\-](?=\w))*+"
+    r"(?:\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)|-?\[[^\[\]]*+\])*+[\w./]*+"
+)
+"""A word with the brackets that are attached to it, such as D(G(z)). All repetitions are possessive: none is retried."""
+_SUFFIX = re.compile(r" (?:\d+|\([^()]*\))$")
+"""What may follow the words of a name: "Loss 2", "time (data)"."""
+_COLON = re.compile(r"\s*:\s*[\[({]*\s*$")
+MOST_WORDS, MOST_HEADING_WORDS = 6, 3
 _END_OF_HEADING = re.compile(r"[;|\]}]")
 _LAST_WORD = re.compile(r"[\s/(.]")
 _FIRST_WORD = re.compile(r"[\s(]")
@@ -83,20 +89,35 @@ def find_name(line: str, content: int, start: int, end: int, heading: str) -> Nu
 def _phrase(text: str, after_number: bool, explicit: bool, heading: str) -> NumberName:
     """Return the name at the end of a text; `after_number`: its first word may be the unit of another number."""
     text = text[-LONGEST_NAME:]
-    match = _PHRASE.search(text)
-    if not match:
+    words, before = _last_words(text, MOST_WORDS)
+    if not words:
         return NumberName("", explicit, heading)
-    words, before = match[0].split(" "), text[: match.start()]
     while after_number and len(words) > 1 and words[0].lower() in UNIT_WORDS and not before.strip():
         del words[0]
     name = _select_words(words, explicit)
-    if found := _HEADING.search(before):
-        heading = found[1]
+    if colon := _COLON.search(before):
+        heading = " ".join(_last_words(before[: colon.start()], MOST_HEADING_WORDS)[0])
     elif _END_OF_HEADING.search(before):
         heading = ""
     if name.lower() in _GENERIC and heading and heading.lower() not in _FILLERS:
         name = f"{heading} {name}"
     return NumberName(name, explicit, heading)
+
+
+def _last_words(text: str, most: int) -> tuple[list[str], str]:
+    """Return the words at the end of a text that single spaces separate, and the text before them."""
+    suffix = _SUFFIX.search(text)
+    end = start = suffix.start() if suffix else len(text)
+    words: list[str] = []
+    for word in reversed(list(_WORD.finditer(text, 0, end))):
+        is_next = word.end() == start if not words else word.end() == start - 1 and text[word.end()] == " "
+        if not is_next or len(words) == most:
+            break
+        words.insert(0, word[0])
+        start = word.start()
+    if words and suffix:
+        words[-1] += suffix[0]
+    return words, text[:start]
 
 
 def _select_words(words: list[str], explicit: bool) -> str:

@@ -27,6 +27,8 @@ MAX_KNOWN_TEMPLATES = 20_000
 LEARN_LINES = 200
 """Lines that are taken apart before the templates are compiled; then as many of those that no template matches."""
 LEARN_ROUNDS = 4
+LONGEST_LINE = 10_000
+"""Characters of a line above which it is no row: an image in a page, a dump of weights."""
 _NUMERIC = re.compile(r"\d|\b(?:nan|inf)\b", re.IGNORECASE)
 EXAMPLES = 3
 """Number of rows that are shown in messages."""
@@ -62,12 +64,14 @@ class LineCollector:
     _kinds: GrowingArray[np.uint8] = field(default_factory=lambda: GrowingArray(np.uint8))
     _matcher: TemplateMatcher = field(default_factory=lambda: TemplateMatcher(()))
     _is_stale: bool = False
+    _least: int = FREQUENT
 
     def learn(self, text: str) -> None:
         """Learn the templates of a text, without its numbers."""
         lines: Sequence[str] = text.split("\n")
         for _ in range(LEARN_ROUNDS):
-            batch = list(itertools.islice(filter(_NUMERIC.search, lines), LEARN_LINES))
+            short = (line for line in lines if len(line) <= LONGEST_LINE and _NUMERIC.search(line))
+            batch = list(itertools.islice(short, LEARN_LINES))
             if not batch:
                 break
             for line in batch:
@@ -84,9 +88,7 @@ class LineCollector:
         found = self._matcher.match(text)
         kinds = np.full(found.size, UNREAD, np.uint8)
         matches = list(found.matches)
-        for match in matches:
-            match.template.count += len(match.places)
-        self.number_lines += sum(len(match.places) for match in matches if not match.template.numbers)
+        self._count(matches)
         matches += self._match_others(found.other_lines, found.other_texts)
         for match in matches:
             kinds[match.places] = row_kind(match.template)
@@ -103,11 +105,34 @@ class LineCollector:
         self.row_count += int(is_row.sum())
 
     def _match_others(self, places: Sequence[int], texts: Sequence[str]) -> list[TemplateMatch]:
-        """Take lines apart that are of no frequent form, and return their numbers by form."""
+        """Return the numbers of lines of no frequent form; forms that become frequent are matched together again."""
+        matches: list[TemplateMatch] = []
+        while texts:
+            matches += self._take_apart(places[:LEARN_LINES], texts[:LEARN_LINES])
+            places, texts = places[LEARN_LINES:], texts[LEARN_LINES:]
+            if texts and self._is_stale:
+                self._compile()
+                found = self._matcher.match("\n".join(texts))
+                numbers = np.asarray(places)
+                matches += [match._replace(places=numbers[match.places]) for match in found.matches]
+                self._count(found.matches)
+                places, texts = numbers[found.other_lines].tolist(), found.other_texts
+        return matches
+
+    def _count(self, matches: Iterable[TemplateMatch]) -> None:
+        for match in matches:
+            match.template.count += len(match.places)
+            self.number_lines += 0 if match.template.numbers else len(match.places)
+
+    def _take_apart(self, places: Sequence[int], texts: Sequence[str]) -> list[TemplateMatch]:
+        """Take lines apart one by one, and return their numbers by form."""
         by_template: dict[str, tuple[LineTemplate, list[int]]] = {}
         words: dict[str, list[list[str]]] = defaultdict(list)
         for place, line in zip(places, texts, strict=True):
             if not _NUMERIC.search(line):
+                continue
+            if len(line) > LONGEST_LINE:
+                self.number_lines += 1
                 continue
             template, values = self._template(line)
             if not values:
@@ -130,7 +155,7 @@ class LineCollector:
         else:
             template.widen(new)
         template.count += 1
-        self._is_stale = self._is_stale or template.count >= FREQUENT
+        self._is_stale = self._is_stale or (template.count > self._least and not template.is_ambiguous)
         if not template.numbers:
             self.first_unread = self.first_unread or line.strip() * template.group_count
         elif len(self.examples) < EXAMPLES and row_kind(template) == FULL:
@@ -155,6 +180,8 @@ class LineCollector:
         frequent = sorted(simple, key=lambda template: -template.count)
         self._matcher = TemplateMatcher(frequent[:MAX_TEMPLATES])
         self._is_stale = False
+        rarest = self._matcher.templates[-1].count if len(self._matcher.templates) == MAX_TEMPLATES else 0
+        self._least = max(FREQUENT, 2 * rarest)
 
     def counts_up(self, names: Collection[str]) -> bool:
         """Return whether one of the columns has two different values up to now."""

@@ -51,6 +51,8 @@ _OPAQUE = r"\d[\w.]*[A-Za-z_]\w*|\d+(?=\.\w)"
 _GLUED_COUNTER = r"(?<![\w])(?i:epoch|step|iteration|iter|itr|batch)(?=\d+(?!\w))"
 _WORD = r"[^\W\d]\w*(?:[./\\-][^\W\d]\w*)*(?:(?<=[\w-])\[\d+(?:, *\d+)+\](?= *[=:]))?"
 _BRACKET_LIST = r"-\[\d+(?:, *\d+)+\](?= *[=:])"
+_PLAIN_TEXT = rf"[ \t:=|;(){{}}<>'\"]+|(?!(?:{_MONTH}|{WORD_VALUES})(?![A-Za-z_]))[A-Za-z_]+(?=[ =,)\t]|: |$)"
+"""What no other pattern can begin with, first, because it is most of a line."""
 
 NumberForm = Literal["plain", "thousands", "comma"]
 
@@ -73,6 +75,7 @@ class Token(NamedTuple):
 def _scanner(decimal_comma: bool) -> re.Pattern[str]:
     number = _COMMA_DIGITS if decimal_comma else rf"(?:(?<!\[)(?P<thousands>{_THOUSANDS})|{_DIGITS})"
     parts = [
+        _PLAIN_TEXT,
         *(_named(kind) for kind in _ORDERED_BEFORE_WORDS),
         rf"(?P<number>{_SIGN}(?:{WORD_VALUES}))",
         rf"(?P<glued>{_GLUED_COUNTER})",

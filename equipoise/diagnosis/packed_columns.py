@@ -180,7 +180,7 @@ class PackedColumns(Mapping[str, Column]):
         key = tuple(id(part.block) for part in parts)
         if key not in self._rows:
             rows, order = np.concatenate([part.block.rows.view() for part in parts]), None
-            if len(parts) > 1:
+            if len(parts) > 1 or bool((rows[1:] < rows[:-1]).any()):
                 order = np.argsort(rows, kind="stable")
                 rows = rows[order]
             self._rows[key] = (rows if self._numbers is None else self._numbers[rows], order)
