@@ -94,8 +94,8 @@ def escape(text: str) -> str:
 
 
 def code_span(text: str) -> str:
-    """Return text of one line as inline code, whatever backticks it contains, also within a table."""
-    text = printable(text).replace("|", "\\|")
+    """Return text of one line as inline code, whatever backticks it contains; not for tables, where "|" ends a cell."""
+    text = printable(text)
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence, space = "`" * (longest + 1), " " if longest or text != text.strip() else ""
     return f"{fence}{space}{text or ' '}{space}{fence}"

@@ -1,11 +1,14 @@
 """Diagnoses as JSON, as text for a terminal, and as Markdown."""
 
 import dataclasses
+import html
 import re
 
 import pytest
+from markdown_it import MarkdownIt
 
 from equipoise.core.observations import Finding
+from equipoise.core.printing import printable
 from equipoise.diagnosis.diagnose import RunDiagnosis
 from equipoise.diagnosis.episodes import SymptomEpisode
 from equipoise.diagnosis.history import MetricPoint
@@ -151,7 +154,17 @@ def test_markdown_escapes_what_formats_text() -> None:
     assert escape("loss_d of _x_") == r"loss_d of \_x\_"
     assert escape("@user #12 http://a") == "@<!-- -->user #<!-- -->12 http:<!-- -->//a"
     assert code_span("a`b") == "`` a`b ``"
-    assert code_span("a|b\n") == r"`a\|b\n`"
+    assert code_span("a|b\n") == r"`a|b\n`"
+
+
+@pytest.mark.parametrize("text", [EVIL, "``a` `", "&lt; ~~s~~ __u__ ![i](j) \\", "- a", "1. a"])
+def test_markdown_shows_names_unchanged(text: str) -> None:
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    page = parser.render(f"| {escape(text)} | b |\n| --- | --- |\n\n- x: {escape(text)}\n- {code_span(text)}\n")
+    tags = set(re.findall(r"</?(\w+)", page))
+    assert tags <= {"table", "thead", "tr", "th", "ul", "li", "code"}
+    shown = html.unescape(re.sub("<!-- -->|</?(?:li|ul|code|th|tr|thead|table)>", "", page))
+    assert shown.count(printable(text).strip()) >= 2
 
 
 def test_a_run_of_equipoise_is_changed_by_its_knobs() -> None:
