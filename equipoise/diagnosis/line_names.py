@@ -38,7 +38,7 @@ _WORD = re.compile(
     r"(?<![\w.])[^\W\d](?:[\w.*'^#@&%+]|[/\\-](?=\w))*+"
     r"(?:\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)|-?\[[^\[\]]*+\])*+[\w./]*+"
 )
-"""A word with the brackets that are attached to it, such as D(G(z)). All repetitions are possessive: none is retried."""
+"""A word with the brackets attached to it, such as D(G(z)). All repetitions are possessive: none is retried."""
 _SUFFIX = re.compile(r" (?:\d+|\([^()]*\))$")
 """What may follow the words of a name: "Loss 2", "time (data)"."""
 _COLON = re.compile(r"\s*:\s*[\[({]*\s*$")

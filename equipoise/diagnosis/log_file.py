@@ -6,6 +6,7 @@ Readers never hold a whole text log in memory: they decide by `head`, then go th
 import io
 import shutil
 import tempfile
+import weakref
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,6 +21,8 @@ HEAD_BYTES = 2**20
 """Number of decompressed bytes by which readers recognise a format, and of bytes that are read at once."""
 MAX_BYTES = 4 * 2**30
 """Largest decompressed size of a log."""
+DAMAGE_BYTES = 64
+"""Number of compressed bytes before the damage of a file that are lost with it."""
 GZIP = b"\x1f\x8b"
 
 
@@ -47,6 +50,7 @@ class LogFile:
             shutil.copyfileobj(stream, copy, HEAD_BYTES)
             opened.pop_all()
         file._stream = copy
+        weakref.finalize(file, copy.close)
         return file
 
     def close(self) -> None:
@@ -151,9 +155,11 @@ class LogFile:
         """Yield the decompressed bytes of all members; of a damaged file, those that precede the damage."""
         member = zlib.decompressobj(wbits=31)
         while True:
+            before = member.copy()
             try:
                 yield member.decompress(data, HEAD_BYTES)
             except zlib.error:
+                yield _decompress_up_to_damage(before, data)
                 self._add_problem("The .gz file is damaged; what precedes the damage was read.")
                 return
             if not member.eof:
@@ -175,3 +181,14 @@ class LogFile:
     def _add_problem(self, problem: str) -> None:
         if problem not in self.problems:
             self.problems.append(problem)
+
+
+def _decompress_up_to_damage(member: "zlib._Decompress", data: bytes) -> bytes:
+    """Return what a damaged part of a .gz file holds before the damage."""
+    result = b""
+    for start in range(0, len(data), DAMAGE_BYTES):
+        try:
+            result += member.decompress(data[start : start + DAMAGE_BYTES])
+        except zlib.error:
+            break
+    return result

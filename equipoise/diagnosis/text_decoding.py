@@ -74,7 +74,7 @@ def detect_encoding(head: bytes) -> TextEncoding:
         if head.startswith(mark):
             return TextEncoding(codec, len(mark))
     even, odd = head[::2].count(0), head[1::2].count(0)
-    if WIDE_NUL_SHARE * len(head) < max(even, odd) and 20 * min(even, odd) < max(even, odd) < 0.49 * len(head):
+    if WIDE_NUL_SHARE * len(head) < max(even, odd) and 20 * min(even, odd) < max(even, odd):
         return TextEncoding("utf-16-le" if odd > even else "utf-16-be")
     return TextEncoding("utf-8")
 

@@ -6,16 +6,17 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from equipoise.core.printing import printable
-from equipoise.diagnosis.column_builder import BLOCK_ROWS, ColumnBuilder, ColumnPart, Mask, Values
+from equipoise.diagnosis.column_builder import BLOCK_ROWS, ColumnBuilder, ColumnPart
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
 from equipoise.diagnosis.number_blocks import MISSING, parse_block
 from equipoise.diagnosis.table_layout import (
     MAX_TAGS,
     SAMPLE_ROWS,
-    TableLayout,
+    LogTableLayout,
     find_layout,
     find_long_columns,
     name_series,
@@ -96,7 +97,7 @@ class _RowCounts:
             yield "The table is damaged: a quote has no end, or a cell is longer than 128 KiB."
 
 
-def _texts(file: LogFile, layout: TableLayout, counts: "_RowCounts") -> Iterator[str]:
+def _texts(file: LogFile, layout: LogTableLayout, counts: "_RowCounts") -> Iterator[str]:
     """Yield the text below the header in blocks of whole rows; a quoted cell may contain ends of lines."""
     pending, before, skipped = "", "", 0
     for block in file.text_blocks():
@@ -118,7 +119,7 @@ def _texts(file: LogFile, layout: TableLayout, counts: "_RowCounts") -> Iterator
         yield pending
 
 
-def _is_whole(row: str, before: str, layout: TableLayout) -> bool:
+def _is_whole(row: str, before: str, layout: LogTableLayout) -> bool:
     """Return whether a last row without an end has all cells, and a last number with as many decimals as before."""
     cells = split_cells(row, layout.separator)
     rows = [split_cells(line, layout.separator) for line in before.split("\n")[-SAMPLE_ROWS:] if line]
@@ -127,7 +128,7 @@ def _is_whole(row: str, before: str, layout: TableLayout) -> bool:
     return len(cells) == layout.width and (not decimals or not cells[-1] or own >= min(decimals))
 
 
-def _cells(text: str, layout: TableLayout, counts: "_RowCounts") -> Iterator[list[str]]:
+def _cells(text: str, layout: LogTableLayout, counts: "_RowCounts") -> Iterator[list[str]]:
     """Yield the cells of every row; a quote without an end is a character like others."""
     if layout.separator == " ":
         yield from (line.split() for line in text.split("\n"))
@@ -143,7 +144,7 @@ def _cells(text: str, layout: TableLayout, counts: "_RowCounts") -> Iterator[lis
             counts.damaged += 1
 
 
-def _blocks(rows: Iterator[list[str]], layout: TableLayout, counts: _RowCounts) -> Iterator[list[list[str]]]:
+def _blocks(rows: Iterator[list[str]], layout: LogTableLayout, counts: _RowCounts) -> Iterator[list[list[str]]]:
     """Yield blocks of complete rows; others are counted."""
     width = layout.width
     while block := list(itertools.islice(rows, BLOCK_ROWS)):
@@ -159,7 +160,7 @@ def _blocks(rows: Iterator[list[str]], layout: TableLayout, counts: _RowCounts) 
             yield complete
 
 
-def _convert(rows: Sequence[Sequence[str]], names: Sequence[str], layout: TableLayout) -> Iterator[ColumnPart]:
+def _convert(rows: Sequence[Sequence[str]], names: Sequence[str], layout: LogTableLayout) -> Iterator[ColumnPart]:
     """Yield name, numbers, and a mask of the cells that hold one, of each column with numbers."""
     columns = list(zip(*rows, strict=True))
     long = find_long_columns(names)
@@ -178,7 +179,9 @@ def _convert(rows: Sequence[Sequence[str]], names: Sequence[str], layout: TableL
             yield ColumnPart(name, values, mask)
 
 
-def _split_by_tag(tags: Sequence[str], values: Values, mask: Mask | None) -> Iterator[ColumnPart]:
+def _split_by_tag(
+    tags: Sequence[str], values: npt.NDArray[np.float64], mask: npt.NDArray[np.bool_] | None
+) -> Iterator[ColumnPart]:
     """Yield a column for each name in a column of names; beyond MAX_TAGS they are no names."""
     kinds = dict.fromkeys(tag.strip() for tag in tags)
     words = np.array([tag.strip() for tag in tags])
@@ -194,7 +197,9 @@ def _sample(cells: Sequence[str]) -> Iterator[str]:
     yield from cells[-WORDS_SAMPLE:]
 
 
-def _convert_sparse(cells: Sequence[str], layout: TableLayout) -> tuple[Values, Mask]:
+def _convert_sparse(
+    cells: Sequence[str], layout: LogTableLayout
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Convert cells of which some hold no number; nan and inf are numbers."""
     values = np.full(len(cells), np.nan)
     mask = np.array([bool(cell) for cell in cells])
