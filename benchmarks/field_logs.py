@@ -3,57 +3,72 @@
     python benchmarks/field_logs.py FOLDER
 
 FOLDER contains *.log.gz of PyTorch-StudioGAN and labels.csv with the columns file, last_step and collapse_onset_step
-(empty for runs that did not collapse). Every log is read forwards: an alarm at a step uses nothing that follows. Two
-questions: what can be detected from the losses alone, and from the losses and every fifth FID.
+(empty for runs that did not collapse). Every log is read forwards: an alarm at a step uses nothing that follows. Three
+questions: what can be detected from the losses and all FIDs, from the losses and every fifth FID, and what the losses
+alone show. From losses alone the alarm is a serious `discriminator_overpowering` ("the discriminator has won; the
+quality is unknown"), else `collapse`.
 
 A collapse counts as detected if the alarm is no later than a tenth of the run after its onset; alarms more than a tenth
-of the run before the onset are counted separately as early. Any alarm in a run that did not collapse is false.
+of the run before the onset are counted separately as early. Any alarm in a run that did not collapse is false. A random
+alarm has the same rate of alarms per run, at a uniformly distributed step: its values are exact expectations.
 
-Leave-one-out: for each run the criteria are selected on the other runs, among those of GRID, by the number of collapses
-detected within a tenth of the run before or after, minus false and early alarms, and then by the shorter median
-absolute delay. The row "ours, left out" uses criteria that were selected without the run; "ours, as shipped" are the
-criteria in equipoise/diagnosis/history.py, which were selected on all of these runs, so this row is optimistic. A
-random alarm has the same rate of alarms per run, at a uniformly distributed step: its values are exact expectations.
+No threshold was selected on these runs: each follows from an argument that is written next to it (`CollapseCriteria` in
+equipoise/diagnosis/symptoms/collapse.py, equipoise/diagnosis/metric_quality.py). So there is nothing to leave out; the
+table of other thresholds shows how little a selection would change.
+
+The last table is about logs that are derived from these, with other courses of quality (_field_courses.py).
 """
 
 import csv
 import dataclasses
-import itertools
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from _field_courses import KINDS, LENGTH, course_of, derived_logs
 from _results import HERE, Item, Result, Results, create_parser, table, write
 
+from equipoise.core.observations import SERIOUS
 from equipoise.diagnosis import readers
 from equipoise.diagnosis.history import (
-    COLLAPSE_CRITERIA,
     LEVEL_LEAST,
-    CollapseCriteria,
+    WIN_CRITERIA,
     SignalHistory,
+    WinCriteria,
     append_reading,
     has_discriminator_won,
 )
-from equipoise.diagnosis.symptoms.quality import detect_collapse
+from equipoise.diagnosis.symptoms.collapse import COLLAPSE_CRITERIA, CollapseCriteria, detect_collapse
+from equipoise.diagnosis.symptoms.strong_discriminator import detect_overpowering
 from equipoise.diagnosis.training_log import MetricSeries, StepSeries, TrainingLog, compute_readings
 
-EVERY, PHASE = 5, 4
-"""Every fifth evaluation: the 5th, 10th, … of a run; the four other choices are in the last table."""
+EVERY = 5
 TOLERANCE = 0.1
 RULE = 1.5
-GRID = {
-    "losses": [
-        CollapseCriteria(loss_d_share=low, loss_g_rise=risen, won_share=share)
-        for low, risen, share in itertools.product((0.1, 0.15, 0.2, 0.25), (0.3, 0.6), (0.5, 0.3))
-    ],
-    "fid": [
-        CollapseCriteria(ratio_twice=ratio, ratio_won=won, ratio_won_long=time)
-        for ratio, won, time in itertools.product((1.25, 1.4), (1.15, 1.1, 1.25), (1.05, 1.15))
-    ],
+DERIVED = 30
+"""Number of derived logs of each kind."""
+OTHERS: Mapping[str, CollapseCriteria] = {
+    f"{name} = {value:g}": dataclasses.replace(COLLAPSE_CRITERIA, **{name: value})
+    for name, values in {
+        "small": (1.2, 1.35),
+        "large": (1.4, 1.6),
+        "huge": (1.75, 2.5),
+        "deviations": (2, 4),
+        "lasting": (0.1, 0.3),
+        "rare": (15, 30),
+    }.items()
+    for value in values
 }
-"""By question, most plausible first: a tie is decided by the order."""
+"""Other thresholds, one changed at a time."""
+OTHER_WINS: Mapping[str, WinCriteria] = {
+    f"{name} = {value:g}": dataclasses.replace(WIN_CRITERIA, **{name: value})
+    for name, values in {"loss_d_share": (0.15, 0.25), "loss_g_rise": (0.2, 0.6)}.items()
+    for value in values
+}
+HEAD = ("alarm", "collapses detected", "of these early", "median delay", "false alarms")
 
 
 class Run(NamedTuple):
@@ -64,57 +79,58 @@ class Run(NamedTuple):
     onset: int | None
 
 
-class Score(NamedTuple):
-    """Results of one kind of alarm; delays as shares of a run."""
+class Alarm(NamedTuple):
+    """A run, and the step of its first alarm, None without one."""
 
-    raised: float
-    early: float
-    delay: float
-    false: float
+    run: Run
+    step: int | None
 
 
 def runs(folder: Path) -> list[Run]:
     with (folder / "labels.csv").open() as file:
         return [
-            Run(score_row["file"], int(score_row["last_step"]), int(score_row["collapse_onset_step"] or 0) or None)
-            for score_row in csv.DictReader(file)
+            Run(row["file"], int(row["last_step"]), int(row["collapse_onset_step"] or 0) or None)
+            for row in csv.DictReader(file)
         ]
 
 
-def sparse(log: TrainingLog, phase: int | None) -> TrainingLog:
-    """Return the log with every fifth FID, starting at number `phase`; without FID if that is None."""
-    if phase is None:
-        return dataclasses.replace(log, metrics={})
-    steps, values = log.metrics["fid"].series
-    return dataclasses.replace(
-        log, metrics={"fid": MetricSeries(StepSeries(steps[phase::EVERY], values[phase::EVERY]), "lower")}
-    )
+def every_fifth(log: TrainingLog, phase: int) -> TrainingLog:
+    """Return the log with every fifth FID, starting at number `phase`."""
+    series = log.metrics["fid"].series
+    part = StepSeries(series.steps[phase::EVERY], series.values[phase::EVERY])
+    return dataclasses.replace(log, metrics={"fid": MetricSeries(part, "lower")})
 
 
 def histories_of(log: TrainingLog) -> list[SignalHistory]:
-    """Return the history at each reading; it depends on the criteria only in who has won since when."""
+    """Return the history at each reading."""
     result = [SignalHistory()]
     for reading in compute_readings(log):
         result.append(append_reading(result[-1], *reading))
     return result[1:]
 
 
-def alarm(histories: Sequence[SignalHistory], criteria: CollapseCriteria) -> int | None:
+def collapse_alarm(histories: Sequence[SignalHistory], criteria: CollapseCriteria = COLLAPSE_CRITERIA) -> int | None:
     """Return the step of the first alarm, reading forwards."""
+    return next((history.step for history in histories if detect_collapse(history, criteria)), None)
+
+
+def losses_alarm(histories: Sequence[SignalHistory], criteria: WinCriteria = WIN_CRITERIA) -> int | None:
+    """Return the step from which the losses alone show that the discriminator has won."""
     won: int | None = None
     for history in histories:
         is_won = len(history.spans) >= 2 * LEVEL_LEAST and has_discriminator_won(history.levels, criteria)
         won = (won or history.step) if is_won else None
         levels = dataclasses.replace(history.levels, discriminator_won_since=won)
-        if detect_collapse(dataclasses.replace(history, levels=levels), criteria):
+        detection = detect_overpowering(dataclasses.replace(history, levels=levels))
+        if detection and detection.severity >= SERIOUS:
             return history.step
     return None
 
 
-def by_rule(log: TrainingLog) -> int | None:
+def rule_alarm(log: TrainingLog) -> int | None:
     """Return the alarm of the one-line rule: FID above 1.5 times the best."""
-    best = np.inf
-    for step, value in zip(*log.metrics["fid"].series, strict=True):
+    best, series = np.inf, log.metrics["fid"].series
+    for step, value in zip(series.steps, series.values, strict=True):
         if value > RULE * best:
             return int(step)
         best = min(best, value)
@@ -122,122 +138,158 @@ def by_rule(log: TrainingLog) -> int | None:
 
 
 def measure(folder: Path, item: Item) -> Result:
-    """Compute all alarms of one log: for all criteria of both questions, and for the rule."""
-    log = readers.read_log(folder / item["log"])
-    without_fid = histories_of(sparse(log, None))
-    fid = {phase: sparse(log, phase) for phase in range(EVERY)}
-    histories = {phase: histories_of(log) for phase, log in fid.items()}
+    """Compute all alarms of one log: for all criteria of the three questions, and for the rule."""
+    (log,) = readers.read_games(folder / item["log"])
+    without_fid = histories_of(dataclasses.replace(log, metrics={}))
+    logs = {"all": log, **{str(phase): every_fifth(log, phase) for phase in range(EVERY)}}
+    histories = {name: histories_of(part) for name, part in logs.items()}
     return {
-        "losses": [alarm(without_fid, criteria) for criteria in GRID["losses"]],
-        "fid": [alarm(histories[PHASE], criteria) for criteria in GRID["fid"]],
-        "phases": [alarm(history, COLLAPSE_CRITERIA) for history in histories.values()],
-        "rule": [by_rule(log) for log in fid.values()],
+        "ours": {name: collapse_alarm(history) for name, history in histories.items()},
+        "rule": {name: rule_alarm(part) for name, part in logs.items()},
+        "losses": losses_alarm(without_fid),
+        "others": {
+            other: {name: collapse_alarm(history, criteria) for name, history in histories.items()}
+            for other, criteria in OTHERS.items()
+        },
+        "other wins": {other: losses_alarm(without_fid, criteria) for other, criteria in OTHER_WINS.items()},
     }
 
 
-def score(alarms: Mapping[Run, int | None]) -> Score:
-    delays = [(at - run.onset) / run.length for run, at in alarms.items() if at is not None and run.onset is not None]
-    raised = [delay for delay in delays if delay <= TOLERANCE]
-    false = sum(at is not None and run.onset is None for run, at in alarms.items())
-    early = sum(delay < -TOLERANCE for delay in raised)
-    return Score(len(raised), early, statistics.median(raised) if raised else float("nan"), false)
+def measure_derived(folder: Path) -> Result:
+    """Compute the alarms of the derived logs, all FIDs and every fifth: (kind, onset, alarm, alarm of the rule)."""
+    labelled = [run for run in runs(folder) if not run.name.startswith("WGAN-WC")]  # it never learned
+    courses = {run: course_of(readers.read_games(folder / run.name)[0], run.length) for run in labelled}
+    healthy = [course for run, course in courses.items() if run.onset is None]
+    collapsed = [course for run, course in courses.items() if run.onset is not None]
+    result: dict[str, list[tuple[str, int | None, int | None, int | None]]] = {"all": [], "every fifth": []}
+    for number, (kind, log, onset) in enumerate(derived_logs(healthy, collapsed, DERIVED, RULE)):
+        for name, part in (("all", log), ("every fifth", every_fifth(log, number % EVERY))):
+            result[name].append((kind, onset, collapse_alarm(histories_of(part)), rule_alarm(part)))
+    return result
 
 
-def worth(alarms: Mapping[Run, int | None]) -> tuple[float, float]:
-    """Return the objective by which criteria are selected; higher is better."""
-    result = score(alarms)
-    return result.raised - 2 * result.early - result.false, -abs(result.delay) if result.raised else -1.0
-
-
-def left_out(results_by_run: Mapping[Run, Result], question: str) -> tuple[dict[Run, int | None], list[int]]:
-    """Return for each run the alarm of the criteria selected on the others, and the indices of these criteria."""
-    alarms, indices = {}, []
-    for run in results_by_run:
-        others = {other: result for other, result in results_by_run.items() if other != run}
-        best = max(
-            range(len(GRID[question])),
-            key=lambda index: (worth({it: result[question][index] for it, result in others.items()}), -index),
-        )
-        alarms[run] = results_by_run[run][question][best]
-        indices.append(best)
-    return alarms, indices
-
-
-def random(alarms: Mapping[Run, int | None]) -> Score:
-    """Return the expectation of equally many alarms, in uniformly distributed runs and steps."""
-    rate = sum(at is not None for at in alarms.values()) / len(alarms)
-    collapsed = [run.onset / run.length for run in alarms if run.onset is not None]
-    raised = sum(min(1.0, onset + TOLERANCE) for onset in collapsed) * rate
-    early = sum(max(0.0, onset - TOLERANCE) for onset in collapsed) * rate
-    grid = np.linspace(0, 1, 100_001)
-    delays = np.concatenate([(grid - onset)[grid <= onset + TOLERANCE] for onset in collapsed])
-    return Score(raised, early, float(np.median(delays)), rate * (len(alarms) - len(collapsed)))
-
-
-def score_row(name: str, result: Score, collapsed: int, healthy: int) -> tuple[str, ...]:
-    form = ".0f" if float(result.raised).is_integer() and float(result.false).is_integer() else ".1f"
+def score_row(name: str, alarms: Sequence[Alarm]) -> tuple[str, ...]:
+    """Return the row of a table: detected, early, delay as a share of the run, false."""
+    collapsed = [alarm for alarm in alarms if alarm.run.onset is not None]
+    delays = [(step - run.onset) / run.length for run, step in collapsed if step is not None and run.onset is not None]
+    raised = [delay for delay in delays if delay <= TOLERANCE + 1e-9]
+    false = sum(alarm.step is not None and alarm.run.onset is None for alarm in alarms)
     return (
         name,
-        f"{result.raised:{form}} of {collapsed}",
-        f"{result.early:{form}}",
-        f"{100 * result.delay:+.1f} %",
-        f"{result.false:{form}} of {healthy}",
+        f"{len(raised)} of {len(collapsed)}",
+        f"{sum(delay < -TOLERANCE - 1e-9 for delay in raised)}",
+        f"{100 * statistics.median(raised):+.1f} %" if raised else "–",
+        f"{false} of {len(alarms) - len(collapsed)}",
     )
 
 
-def shipped(question: str) -> int:
-    return GRID[question].index(COLLAPSE_CRITERIA)
+def random_row(alarms: Sequence[Alarm]) -> tuple[str, ...]:
+    """Return the expectation of equally many alarms, in uniformly distributed runs and steps."""
+    rate = sum(alarm.step is not None for alarm in alarms) / len(alarms)
+    onsets = [alarm.run.onset / alarm.run.length for alarm in alarms if alarm.run.onset is not None]
+    grid = np.linspace(0, 1, 10_001)
+    delays = np.concatenate([(grid - onset)[grid <= onset + TOLERANCE] for onset in onsets])
+    return (
+        "random, same rate as ours",
+        f"{sum(min(1.0, onset + TOLERANCE) for onset in onsets) * rate:.1f} of {len(onsets)}",
+        f"{sum(max(0.0, onset - TOLERANCE) for onset in onsets) * rate:.1f}",
+        f"{100 * np.median(delays):+.1f} %",
+        f"{rate * (len(alarms) - len(onsets)):.1f} of {len(alarms) - len(onsets)}",
+    )
 
 
-def tables(results_by_run: Mapping[Run, Result]) -> Iterator[str]:
-    collapsed = sum(run.onset is not None for run in results_by_run)
-    healthy = len(results_by_run) - collapsed
-    head = ("alarm", "collapses detected", "of these early", "median delay", "false alarms")
-    for question, title in (("losses", "Losses only"), ("fid", "Losses and every fifth FID")):
-        alarms, indices = left_out(results_by_run, question)
-        alarms_as_shipped = {run: result[question][shipped(question)] for run, result in results_by_run.items()}
-        rows = [
-            score_row("ours, left out", score(alarms), collapsed, healthy),
-            score_row("ours, as shipped", score(alarms_as_shipped), collapsed, healthy),
-        ]
-        if question == "fid":
-            rule = {run: result["rule"][PHASE] for run, result in results_by_run.items()}
-            rows.append(score_row("FID above 1.5 × best", score(rule), collapsed, healthy))
-        rows.append(score_row("random, same rate as ours", random(alarms), collapsed, healthy))
-        agreements = sum(index == shipped(question) for index in indices)
-        yield f"## {title}"
-        yield table(head, rows)
-        yield f"Leave-one-out selected the shipped criteria in {agreements} of {len(indices)} cases."
-        yield by_run(alarms)
-    yield "## Every choice of every fifth FID"
-    yield table(head, list(phases(results_by_run, collapsed, healthy)))
-
-
-def phases(results_by_run: Mapping[Run, Result], collapsed: int, healthy: int) -> Iterator[tuple[str, ...]]:
-    for phase in range(EVERY):
-        for name, key in (("ours, as shipped", "phases"), ("FID above 1.5 × best", "rule")):
-            alarms = {run: result[key][phase] for run, result in results_by_run.items()}
-            yield score_row(f"from number {phase + 1}: {name}", score(alarms), collapsed, healthy)
-
-
-def by_run(alarms: Mapping[Run, int | None]) -> str:
-    """Return a table of all runs that collapsed, and of all false alarms."""
-    rows = [
-        (run.name.removesuffix(".log.gz"), f"{run.onset:,}" if run.onset else "never", describe_alarm(run, at))
-        for run, at in alarms.items()
-        if run.onset is not None or at is not None
+def alarms_of(results: Mapping[Run, Result], key: str, parts: Sequence[str], other: str = "") -> list[Alarm]:
+    """Return the alarms of all runs and of several selections of FIDs together."""
+    return [
+        Alarm(run, (result[key][other] if other else result[key])[part])
+        for run, result in results.items()
+        for part in parts
     ]
-    return table(("run", "collapsed at step", "alarm, leave-one-out"), rows)
 
 
-def describe_alarm(run: Run, at: int | None) -> str:
-    if at is None:
-        return "none: missed"
+def tables(results: Mapping[Run, Result], derived: Result) -> Iterator[str]:
+    """Yield the sections of the page."""
+    phases = [str(phase) for phase in range(EVERY)]
+    for title, parts in (("Losses and all FIDs", ["all"]), ("Losses and every fifth FID, all five choices", phases)):
+        ours, rule = (alarms_of(results, key, parts) for key in ("ours", "rule"))
+        yield f"## {title}"
+        yield table(HEAD, [score_row("ours", ours), score_row("FID above 1.5 × best", rule), random_row(ours)])
+        yield by_run(ours, rule)
+    yield "## Every choice of every fifth FID"
+    rows = [
+        score_row(f"from number {int(phase) + 1}: {name}", alarms_of(results, key, [phase]))
+        for phase in phases
+        for name, key in (("ours", "ours"), ("FID above 1.5 × best", "rule"))
+    ]
+    yield table(HEAD, rows)
+    yield "## Losses only: has the discriminator won?"
+    losses = [Alarm(run, result["losses"]) for run, result in results.items()]
+    yield table(HEAD, [score_row("ours", losses), random_row(losses)])
+    yield by_run(losses)
+    yield "## Other thresholds"
+    yield from other_thresholds(results, phases)
+    yield "## Derived logs"
+    yield from derived_tables(derived)
+
+
+def other_thresholds(results: Mapping[Run, Result], phases: Sequence[str]) -> Iterator[str]:
+    """Yield the tables of thresholds that are changed one at a time."""
+    rows = []
+    for other in ("", *OTHERS):
+        key = "others" if other else "ours"
+        full = score_row(other or "as they are", alarms_of(results, key, ["all"], other))
+        fifth = score_row("", alarms_of(results, key, phases, other))
+        rows.append((full[0], *(value for pair in zip(full[1:], fifth[1:], strict=True) for value in pair)))
+    head = ("threshold", *(f"{name}, {part}" for name in HEAD[1:] for part in ("all", "fifth")))
+    yield table(head, rows)
+    wins = [
+        score_row(other, [Alarm(run, r["other wins"][other]) for run, r in results.items()]) for other in OTHER_WINS
+    ]
+    yield "Losses only:"
+    yield table(("threshold", *HEAD[1:]), wins)
+
+
+def derived_tables(derived: Result) -> Iterator[str]:
+    """Yield the tables of derived logs: all together, and by kind."""
+    alarms: dict[tuple[str, str, str], list[Alarm]] = defaultdict(list)
+    for part, entries in derived.items():
+        for kind, onset, ours, rule in entries:
+            run = Run(kind, LENGTH, onset)
+            for name, step in (("ours", ours), ("FID above 1.5 × best", rule)):
+                alarms[part, name, "all"].append(Alarm(run, step))
+                alarms[part, name, kind].append(Alarm(run, step))
+    names = ("ours", "FID above 1.5 × best")
+    for part in derived:
+        yield f"{part[0].upper()}{part[1:]} FIDs:" if part == "all" else "Every fifth FID:"
+        yield table(HEAD, [score_row(name, alarms[part, name, "all"]) for name in names])
+        rows = [
+            (kind, *(cell for name in names for cell in np.take(score_row("", alarms[part, name, kind]), [1, 2, 4])))
+            for kind in KINDS
+        ]
+        yield table(
+            ("kind", *(f"{name}: {cell}" for name in ("ours", "rule") for cell in ("detected", "early", "false"))), rows
+        )
+
+
+def by_run(ours: Sequence[Alarm], rule: Sequence[Alarm] | None = None) -> str:
+    """Return a table of all runs that collapsed, and of all false alarms."""
+    rows = []
+    for index, (run, step) in enumerate(ours):
+        other = [describe_alarm(run, rule[index].step)] if rule else []
+        if run.onset is not None or step is not None or (rule and rule[index].step is not None):
+            onset = f"{run.onset:,}" if run.onset else "never"
+            rows.append((run.name.removesuffix(".log.gz"), onset, describe_alarm(run, step), *other))
+    return table(("run", "collapsed at step", "alarm", *(["alarm of the rule"] if rule else [])), rows)
+
+
+def describe_alarm(run: Run, step: int | None) -> str:
+    if step is None:
+        return "none" if run.onset is None else "none: missed"
     if run.onset is None:
-        return f"{at:,}: false"
-    delay = (at - run.onset) / run.length
-    word = "too late" if delay > TOLERANCE else "early" if delay < -TOLERANCE else "in time"
-    return f"{at:,}: {100 * delay:+.1f} % of the run, {word}"
+        return f"{step:,}: false"
+    delay = (step - run.onset) / run.length
+    word = "too late" if delay > TOLERANCE + 1e-9 else "early" if delay < -TOLERANCE - 1e-9 else "in time"
+    return f"{step:,}: {100 * delay:+.1f} % of the run, {word}"
 
 
 def main() -> None:
@@ -247,9 +299,13 @@ def main() -> None:
     results = Results(args.out / "results" / "field_logs.jsonl")
     labelled_runs = runs(args.folder)
     items = [{"log": run.name} for run in labelled_runs]
-    work: Callable[[Item], Any] = lambda item: measure(args.folder, item)  # noqa: E731
+    derived = {"derived": DERIVED}
+
+    def work(item: Item) -> Result:
+        return measure(args.folder, item) if "log" in item else measure_derived(args.folder)
+
     if not args.table:
-        results.measure(items, work)
+        results.measure([*items, derived], work)
     results_by_run = {
         run: result for run, item in zip(labelled_runs, items, strict=True) if (result := results.result(item))
     }
@@ -257,9 +313,9 @@ def main() -> None:
     write(
         args.out / "field_logs.md",
         "# Detection of collapse in logs of other projects",
-        results.provenance(items),
+        results.provenance([*items, derived]),
         "FOLDER contains " + (__doc__ or "").partition("FOLDER contains ")[2].strip(),
-        *tables(results_by_run),
+        *tables(results_by_run, results.result(derived) or {}),
         *([notes.read_text().strip()] if notes.exists() else []),
     )
 

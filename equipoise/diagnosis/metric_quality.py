@@ -22,14 +22,15 @@ SAMPLING_NOISE = 0.02
 """Smallest noise of a cost: a FID of 50,000 samples varies by about 2 % from one set of samples to the next (Karras
 2022, appendix F). The bias of a FID (Chong and Forsyth 2020) is nearly the same at all measurements of a run."""
 USUAL_NOISE = 0.05
-"""Noise of a cost before it is known: checkpoints of a plain GAN without averaged weights differ by 10 %."""
+"""Noise of a cost before it is known: checkpoints with averaged weights differ by 1 to 2 %, those of plain GANs by 10
+to 20 % (the logs of benchmarks/field_logs.md); this is the geometric mean."""
 USUAL_WEIGHT = 1.0
 """The usual noise counts as much as this number of independent differences …"""
 OVERLAP = 3
 """… of which three successive triples of measurements make one."""
 TURN_OF_NOISE = 0.69
 """Median of the turns of normal noise with deviation 1 (200,000 simulated triples)."""
-NEAR_BEST = 2.0
+NEAR_BEST = 3.0
 """Measurements within this number of standard deviations of the best one compete with it for being the best."""
 CONSTANT_READINGS = 10
 """Number of repetitions of a first value after which a metric is constant: a FID of new samples never repeats."""

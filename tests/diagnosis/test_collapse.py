@@ -1,6 +1,7 @@
 """The symptom `collapse`: what raises it, when, and what does not."""
 
 import math
+import random
 
 import pytest
 
@@ -151,3 +152,64 @@ def test_noise_of_a_kernel_distance_is_no_collapse() -> None:
     assert all(
         quality_ratio("kd_digits", metric_record(min(values), first=values[0]), value) < 1.05 for value in values[1:]
     )
+
+
+def alarms(values: dict[int, float], length: int, rows_between: int = 1, losses=lambda step: {}) -> list[int]:
+    """Return the steps of a log, whose rows alternate between measurements and others, at which collapse is found."""
+    history, result = SignalHistory(), []
+    steps = sorted({*values, *(step + rows_between for step in values)})
+    for step in steps:
+        health, history = diagnose(history, step, step / length, fid(values, losses)(step))
+        result += [step for finding in health.findings if finding.symptom == "collapse"]
+    return result
+
+
+NOISY = (54.1, 46.8, 53.2, 55.6, 46.2, 54.4, 55.1, 53.9, 54.8, 45.2, 52.6, 69.4, 48.7, 45.4, 47.9, 46.6)
+"""FID of field-cases/logs/one_bad_fid_recovers.csv: one value 1.54 times as bad as the best, then good ones."""
+
+
+def test_one_bad_value_that_recovers_is_no_collapse_at_any_row() -> None:
+    values = {30_000 + 2000 * number: value for number, value in enumerate(NOISY)}
+    assert alarms(values, 100_000, 700) == []
+    assert alarms({step: value for step, value in values.items() if step <= 52_000}, 100_000, 700) == []
+
+
+def test_alarm_comes_only_with_a_new_measurement() -> None:
+    """Rows without a measurement show nothing new, however many old rows leave a window."""
+    values = {2000 * number: 200 / number for number in range(1, 20)} | {40_000: 16.5}
+    assert alarms(values, 100_000, 700) == []
+    values |= {42_000: 17.0, 44_000: 17.0}
+    assert alarms(values, 100_000, 700)[0] == 44_000
+
+
+def test_rarely_measured_collapse_is_found_at_the_first_measurement_after_it() -> None:
+    values = {10_000: 48.0, 20_000: 33.0, 30_000: 27.0, 40_000: 25.0, 50_000: 24.5, 60_000: 52.0}
+    assert alarms(values, 100_000)[0] == 60_000
+    assert alarms({**values, 60_000: 33.0}, 100_000) == [], "1.35 times as bad, once"
+
+
+def test_collapse_right_after_the_first_measurement_is_found() -> None:
+    assert alarms({20_000: 50.0, 40_000: 140.0}, 100_000)[0] == 40_000
+    assert alarms({2000: 50.0, 4000: 90.0, 6000: 40.0, 8000: 30.0}, 100_000) == [], "warm-up"
+
+
+def test_drift_below_a_quarter_is_no_collapse_however_significant() -> None:
+    values = {1000 * number: 10 + 90 / number + 0.004 * max(0, number - 40) ** 1.5 for number in range(1, 101)}
+    assert max(values.values()) > 90
+    assert values[100_000] / min(values.values()) < 1.25
+    assert alarms(values, 100_000) == []
+
+
+def test_slow_drift_is_found_before_it_is_large() -> None:
+    values = {1000 * number: (10 + 90 / number) * (1 + 0.02 * max(0, number - 40)) for number in range(1, 101)}
+    (first, *_) = alarms(values, 100_000)
+    at_large = next(step for step, value in values.items() if step > 40_000 and value > 1.5 * 12.1)
+    assert first <= at_large + 5000
+
+
+def test_noise_of_a_metric_is_no_collapse() -> None:
+    generator = random.Random(1)
+    for _ in range(10):
+        values = {1000 * number: (20 + 60 / number) * math.exp(generator.gauss(0, 0.08)) for number in range(1, 101)}
+        assert alarms(values, 100_000) == []
+        assert alarms(dict(list(values.items())[4::5]), 100_000) == []

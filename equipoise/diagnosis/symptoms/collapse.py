@@ -26,15 +26,18 @@ class CollapseCriteria:
 
     Ratios value / best, where 1 is as good as the best: below `small` a loss is of no practical importance; `large` is
     the usual one-line rule; `huge` needs no second look. `deviations`: standard errors by which a loss must exceed the
-    noise; 3 are exceeded by chance once in 740 measurements. `lasting`: share of the run that a loss between `small`
-    and `large` must last. `rare`: planned number of measurements in a run up to which there is one in a twentieth of
-    it at most, so that waiting for the next one is expensive.
+    noise; 3 are exceeded by chance once in 740 measurements. `confirmed`: share of the run that a loss beyond `large`
+    must last where measurements are frequent, so that an alarm costs less than a tenth of the run and one that recovers
+    at once is none. `lasting`: the same for a loss between `small` and `large`, which may still recover. `rare`:
+    planned number of measurements in a run up to which there is one in a twentieth of it at most (and some more, for
+    uneven ones), so that waiting for the next one is expensive.
     """
 
     small: float = 1.25
     large: float = 1.5
     huge: float = 2.0
     deviations: float = 3.0
+    confirmed: float = 0.03
     lasting: float = 0.2
     rare: float = 22.0
 
@@ -74,16 +77,11 @@ class Loss:
 
 def detect_collapse(history: SignalHistory, criteria: CollapseCriteria = COLLAPSE_CRITERIA) -> Detection | None:
     """Detect a lasting loss of quality. The finding persists until the quality has recovered."""
-    won, jump = won_share(history), loss_jump(history)
-    detections = (_by_metric(history, name, won, jump, criteria) for name in history.metrics)
-    return max(
-        (detection for detection in detections if detection), key=lambda detection: detection.severity, default=None
-    )
+    detections = [detection for name in history.metrics if (detection := _by_metric(history, name, criteria))]
+    return max(detections, key=lambda detection: detection.severity, default=None)
 
 
-def _by_metric(
-    history: SignalHistory, name: str, won: float, jump: float, criteria: CollapseCriteria
-) -> Detection | None:
+def _by_metric(history: SignalHistory, name: str, criteria: CollapseCriteria) -> Detection | None:
     """Detect a collapse by one metric, together with the losses."""
     metric = history.metrics[name]
     measurements = measurements_of(name, metric)
@@ -94,7 +92,7 @@ def _by_metric(
     loss = _current_loss(measurements, criteria)
     since = history.since.get("collapse")
     if since is None:
-        if not loss or not _is_collapse(history, measurements, loss, bool(won or jump), criteria):
+        if loss is None or not _is_collapse(history, measurements, loss, criteria):
             return None
         since = loss.tail[0].step
     elif _has_recovered(measurements, criteria):
@@ -104,7 +102,8 @@ def _by_metric(
     severity = max(LEAST_SEVERITY, COLLAPSE_RATIO.severity(min(ratio, twice, WORST)) or 0.0)
     confidence = 0.7 if loss is None else 0.9 if len(loss.tail) > 1 and twice >= criteria.large else 0.8
     evidence = {name: metric.values[-1].value, f"{name}_at_best": metric.best.value}
-    return Detection(severity, confidence, {**evidence, **win_evidence(history, won, jump)}, since)
+    losses = win_evidence(history, won_share(history), loss_jump(history))
+    return Detection(severity, confidence, {**evidence, **losses}, since)
 
 
 def _current_loss(measurements: Sequence[Measurement], criteria: CollapseCriteria) -> Loss | None:
@@ -120,20 +119,23 @@ def _current_loss(measurements: Sequence[Measurement], criteria: CollapseCriteri
 
 
 def _is_collapse(
-    history: SignalHistory, measurements: Sequence[Measurement], loss: Loss, has_won: bool, criteria: CollapseCriteria
+    history: SignalHistory, measurements: Sequence[Measurement], loss: Loss, criteria: CollapseCriteria
 ) -> bool:
     """Return whether a loss of quality is real and lasts."""
     length = history.step / max(history.progress, 1e-9)
     count = len(loss.tail)
     if count >= 2:
-        is_lasting = loss.ratio(2) >= criteria.large or loss.duration >= criteria.lasting * length * (1 - 1e-6)
-        return is_lasting and loss.deviations(min(count, 10)) >= criteria.deviations
+        share = loss.duration / length + 1e-6
+        is_large = loss.ratio(2) >= criteria.large and share >= criteria.confirmed
+        return (is_large or share >= criteria.lasting) and loss.deviations(min(count, 10)) >= criteria.deviations
     gap = (measurements[-1].step - measurements[0].step) / (len(measurements) - 1)
     if gap * criteria.rare < length or loss.deviations(1) < criteria.deviations:
         return False
     if _is_warming_up(measurements, loss) and measurements[-1].step < WARM_UP * length:
         return loss.ratio(1) >= criteria.huge
-    return loss.ratio(1) >= (criteria.small if has_won else criteria.large)
+    if loss.ratio(1) >= criteria.large:
+        return True
+    return bool(won_share(history) or loss_jump(history))
 
 
 def _is_warming_up(measurements: Sequence[Measurement], loss: Loss) -> bool:
@@ -154,9 +156,9 @@ COLLAPSE = Symptom(
     detect=detect_collapse,
     reads=("metrics", "loss_d", "loss_g"),
     meaning="the sample quality has dropped and not recovered",
-    test="a metric worse than its best by at least three standard errors (noise from second differences of its "
-    "logarithm; the best corrected for being the best of several), **and** two measurements in a row at least 1.5 "
-    "times as bad as the best, or all measurements of a fifth of the run at least 1.25 times; with at most 22 "
+    test="a metric worse than its best by at least three standard errors (noise from the turns of its logarithm; the "
+    "best corrected for being the best of several), **and** two measurements in a row, over at least 3 % of the run, "
+    "1.5 times as bad as the best, or all measurements of a fifth of the run at least 1.25 times; with at most 22 "
     "measurements in the run a single one that is 1.5 times as bad (1.25 times while the discriminator has won by its "
     "losses, twice in the first tenth of the run before the metric has improved) (severity at least 0.6)",
     scales={"metric / best": COLLAPSE_RATIO},

@@ -2,7 +2,14 @@
 
 from equipoise.diagnosis.code_changes import CHECK_UPDATES, SCALE_REALS, USUAL_RATES
 from equipoise.diagnosis.history import MetricRecord, SignalHistory
-from equipoise.diagnosis.metric_quality import baseline_of, has_improved, is_broken, measurements_of, why_broken
+from equipoise.diagnosis.metric_quality import (
+    baseline_of,
+    has_improved,
+    impossible_values,
+    is_broken,
+    measurements_of,
+    why_broken,
+)
 from equipoise.diagnosis.metric_range import metric_words
 from equipoise.diagnosis.symptom import CodeChange, Detection, Symptom
 from equipoise.diagnosis.symptoms.frozen_losses import detect_losses_at_chance
@@ -30,8 +37,8 @@ def detect_broken_metric(history: SignalHistory) -> Detection | None:
     """Detect a metric whose values cannot be values of that metric."""
     for name, record in history.metrics.items():
         if evidence := why_broken(name, record):
-            since = record.first.step if record.count == len(record.values) else None
-            return Detection(BROKEN_SEVERITY, 0.9, evidence, since)
+            wrong = impossible_values(name, record)
+            return Detection(BROKEN_SEVERITY, 0.9, evidence, (wrong or record.values)[0].step)
     return None
 
 

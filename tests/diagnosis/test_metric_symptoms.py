@@ -1,0 +1,111 @@
+"""The symptoms broken_metric, never_learned and plateau, on series like those of field logs."""
+
+import math
+import random
+
+import pytest
+
+from equipoise.core.observations import MetricReading, SignalReading, Signals
+from equipoise.diagnosis.diagnose import RunDiagnosis, diagnose_run
+
+
+def run_of(values: list[float], name: str = "fid", better: str = "lower", start: int = 0) -> RunDiagnosis:
+    """Diagnose a run with one measurement every 500 steps, from step `start` on, and quiet losses."""
+    generator, length = random.Random(1), start + 500 * len(values)
+    readings = []
+    for number, value in enumerate(values, start=1):
+        losses = {"loss_d": 1.2 + generator.gauss(0, 0.05), "loss_g": 0.9 + generator.gauss(0, 0.05)}
+        step = start + 500 * number
+        signals = Signals(metrics={name: MetricReading(value, 0, better)}, **losses)
+        readings.append(SignalReading(step, step / length, signals))
+    return diagnose_run(readings)
+
+
+def symptoms_of(result: RunDiagnosis) -> dict[str, float]:
+    """Return the symptoms that are present at the end, with their severities."""
+    return {each.finding.symptom: each.finding.severity for each in result.episodes if each.until is None}
+
+
+def noisy(level: float, count: int, noise: float = 0.02, seed: int = 2) -> list[float]:
+    generator = random.Random(seed)
+    return [level * math.exp(generator.gauss(0, noise)) for _ in range(count)]
+
+
+def test_fid_that_never_improves_has_never_learned() -> None:
+    """The course of field-cases/logs/fid_never_improves.csv: 299 to 318 for 58 measurements."""
+    result = run_of(noisy(310, 58))
+    assert symptoms_of(result) == {"never_learned": 0.7}
+    (episode,) = result.episodes
+    assert episode.finding.since == 0
+    assert result.verdict == "unhealthy"
+
+
+def test_fid_that_falls_only_at_first_to_a_worthless_level_has_never_learned() -> None:
+    """WGAN-WC on CIFAR-10: 234, 176, then 159 to 165 for 98 % of the run."""
+    result = run_of([233.7, 176.0, 167.0, 179.1, 190.7, *noisy(162, 45, 0.01)])
+    assert "never_learned" in symptoms_of(result)
+    assert "plateau" not in symptoms_of(result)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [300 * math.exp(-number / 15) + 12 for number in range(40)],
+        [170 - number for number in range(40)],
+        noisy(9, 40),
+        noisy(310, 7),
+    ],
+)
+def test_improving_good_or_short_series_have_learned_something(values: list[float]) -> None:
+    assert "never_learned" not in symptoms_of(run_of(values))
+
+
+def test_a_log_that_begins_late_cannot_tell_whether_something_was_learned() -> None:
+    assert "never_learned" not in symptoms_of(run_of(noisy(310, 40), start=200_000))
+
+
+def test_metric_where_higher_is_better_may_never_improve_either() -> None:
+    assert symptoms_of(run_of(noisy(1.2, 40), "inception_score", "higher")) == {"never_learned": 0.4}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.31e57, 7.9e51, 4.5e53, -2.9e68, -2.6e57, 3e53, -1.7e50],
+        [math.nan] * 58,
+        [-12.0 - number for number in range(20)],
+        [40.0] * 30,
+        [0.0001 + 1e-6 * number for number in range(20)],
+    ],
+    ids=["absurd", "nan from the start", "negative", "constant", "below the sampling error"],
+)
+def test_impossible_values_are_a_broken_metric_and_nothing_else(values: list[float]) -> None:
+    result = run_of(values)
+    assert symptoms_of(result) == {"broken_metric": 0.4}
+    assert {episode.finding.symptom for episode in result.episodes} == {"broken_metric"}
+    assert result.verdict == "unknown", "nothing is known about the training"
+    assert "fid" in result.missing
+    assert result.best == {}
+
+
+def test_single_impossible_value_does_not_break_a_metric() -> None:
+    values = [100 / number + 10 for number in range(1, 40)]
+    values[20] = math.nan
+    values[30] = -4.0
+    result = run_of(values)
+    assert symptoms_of(result) == {}
+    assert result.best["fid"].value == pytest.approx(100 / 39 + 10)
+
+
+def test_metric_that_breaks_late_is_no_collapse() -> None:
+    values = [100 / number + 10 for number in range(1, 40)] + [3e7, 5e8, 1e9]
+    result = run_of(values)
+    assert symptoms_of(result) == {"broken_metric": 0.4}
+    (episode,) = result.episodes
+    assert episode.finding.since >= 500 * 40
+
+
+def test_plateau_needs_an_improvement_before() -> None:
+    values = [300 * math.exp(-number / 4) for number in range(12)] + noisy(21, 40)
+    assert symptoms_of(run_of(values)) == {"plateau": 0.2}
+    assert symptoms_of(run_of(noisy(20, 50))) == {}
