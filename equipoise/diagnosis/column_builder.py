@@ -15,17 +15,17 @@ BLOCK_ROWS = 10_000
 MAX_ROWS = 2**19
 """Number of rows from which two rows become one, again and again; a diagnosis has 2,000 readings of a log."""
 
-Rows = npt.NDArray[np.int64]
-Values = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
+_Rows = npt.NDArray[np.int64]
+_Values = npt.NDArray[np.float64]
+_Mask = npt.NDArray[np.bool_]
 
 
 class ColumnPart(NamedTuple):
     """A column in a block of rows: its values (rows,), and a mask of those that exist; None for all."""
 
     name: str
-    values: Values
-    mask: Mask | None = None
+    values: _Values
+    mask: _Mask | None = None
 
 
 class ColumnBuilder:
@@ -42,7 +42,7 @@ class ColumnBuilder:
         self._rows: dict[str, list[int]] = defaultdict(list)
         self._values: dict[str, list[float]] = defaultdict(list)
         self._blocks: dict[str, list[Column]] = defaultdict(list)
-        self._shared: dict[bytes, Rows] = {}
+        self._shared: dict[bytes, _Rows] = {}
 
     @property
     def row_count(self) -> int:
@@ -99,7 +99,7 @@ class ColumnBuilder:
             self._merge_blocks(divisor=2)
             self.stride *= 2
 
-    def _append(self, name: str, rows: Rows, values: Values) -> None:
+    def _append(self, name: str, rows: _Rows, values: _Values) -> None:
         block = _combine(name, rows // self.stride, values) if self.stride > 1 else Column(rows, values)
         self._blocks[name].append(self._share_rows(block))
 
@@ -116,7 +116,7 @@ class ColumnBuilder:
         self._shared.clear()
 
 
-def _combine(name: str, rows: Rows, values: Values) -> Column:
+def _combine(name: str, rows: _Rows, values: _Values) -> Column:
     """Combine the values of equal rows into one: the last of a counter, otherwise the mean."""
     is_first = np.diff(rows, prepend=-1) > 0
     if is_first.all():

@@ -145,11 +145,17 @@ def _unwrap(value: object) -> object:
         return value
     if value and all(isinstance(entry, dict) for entry in value.values()) and all(_is_index(key) for key in value):
         return [{"#1": int(key), **entry} for key, entry in value.items()]  # records by number
-    lists = [entry for entry in value.values() if _are_records(entry)]
-    if lists:
-        return max(lists, key=len)
-    nested = [_unwrap(entry) for entry in value.values() if isinstance(entry, dict)] if len(value) == 1 else []
-    return nested[0] if nested and _are_records(nested[0]) else value
+    lists = list(_record_lists(value))
+    return max(lists, key=len) if lists else value
+
+
+def _record_lists(value: Mapping[str, object], depth: int = 0) -> Iterator[list[object]]:
+    """Yield the lists of records in nested objects."""
+    for entry in value.values():
+        if isinstance(entry, list) and _are_records(entry):
+            yield entry
+        elif isinstance(entry, dict) and depth < MAX_DEPTH:
+            yield from _record_lists(entry, depth + 1)
 
 
 def _are_records(value: object) -> bool:

@@ -61,13 +61,13 @@ def search_folder(folder: Path, patterns: Sequence[str]) -> FolderSearch:
         key = (path.parent, shared or path.name)
         groups[key].append(path)
         ranks[key] = rank
-    found = [
+    result = [
         LogCandidate(tuple(sorted(paths)), ranks[key], size)
         for key, paths in groups.items()
         if (size := sum(map(_size, paths)))
     ]
-    found.sort(key=lambda candidate: (candidate.rank, len(candidate.paths[0].parts), candidate.paths))
-    return FolderSearch(tuple(found[:MAX_CANDIDATES]), min(entries, MAX_ENTRIES), entries <= MAX_ENTRIES)
+    result.sort(key=lambda candidate: (candidate.rank, len(candidate.paths[0].parts), candidate.paths))
+    return FolderSearch(tuple(result[:MAX_CANDIDATES]), min(entries, MAX_ENTRIES), entries <= MAX_ENTRIES)
 
 
 def rank_name(name: str, patterns: Sequence[str]) -> int | None:

@@ -29,7 +29,7 @@ _TAG = re.compile(r"-tag-(.+)$")
 
 
 @dataclass(frozen=True, slots=True)
-class TableLayout:
+class LogTableLayout:
     """How a table is written.
 
     `names`: column names (width,), "#1", "#2", … without a header, "" for a column that is not read. `cells`: the
@@ -50,7 +50,7 @@ class TableLayout:
         return len(self.names)
 
 
-def find_layout(head: str) -> TableLayout | None:
+def find_layout(head: str) -> LogTableLayout | None:
     """Return the layout of the table that a text begins with; None if it is not a table."""
     lines = head.split("\n", HEADER_LINES + SAMPLE_ROWS + 1)[: HEADER_LINES + SAMPLE_ROWS]
     lines = [line.lstrip("\ufeff") for line in lines]
@@ -61,7 +61,7 @@ def find_layout(head: str) -> TableLayout | None:
     return _without_header(lines)
 
 
-def _layout_at(lines: Sequence[str], index: int, separator: str) -> TableLayout | None:
+def _layout_at(lines: Sequence[str], index: int, separator: str) -> LogTableLayout | None:
     """Return the layout of a table with its header in a line; None if that is not a header with its rows below."""
     line = lines[index]
     header = split_cells(line.lstrip("#").strip() if line.startswith("#") else line, separator)
@@ -74,11 +74,11 @@ def _layout_at(lines: Sequence[str], index: int, separator: str) -> TableLayout 
     if width is None or numeric < max(1, LEAST_SHARE * len(rows)):
         return None
     names = _unique_names(header if width == len(header) else ["", *header])
-    layout = TableLayout(separator, names, header, index + 1, examples=tuple(lines[index : index + 3]))
+    layout = LogTableLayout(separator, names, header, index + 1, examples=tuple(lines[index : index + 3]))
     return replace(layout, decimal_comma=_has_decimal_commas(rows, separator))
 
 
-def _without_header(lines: Sequence[str]) -> TableLayout | None:
+def _without_header(lines: Sequence[str]) -> LogTableLayout | None:
     """Return the layout of a table of numbers alone, whose columns are named by their positions."""
     for separator in SEPARATORS:
         rows = list(_rows_below(lines, 0, separator))
@@ -86,7 +86,7 @@ def _without_header(lines: Sequence[str]) -> TableLayout | None:
         numbers = sum(len(row) == width and all(parse_cell(cell, True) is not None for cell in row) for row in rows)
         if 2 <= width <= MAX_COLUMNS and len(rows) > 1 and numbers >= LEAST_SHARE * len(rows):
             names = tuple(f"#{position + 1}" for position in range(width))
-            layout = TableLayout(separator, names, [], 0, examples=tuple(lines[:3]))
+            layout = LogTableLayout(separator, names, [], 0, examples=tuple(lines[:3]))
             return replace(layout, decimal_comma=_has_decimal_commas(rows, separator))
     return None
 
