@@ -24,7 +24,7 @@ LOSSES_D = frozenset({"loss_d", "adversarial_d", "loss_d_real", "loss_d_fake", "
 LOSSES_G = frozenset({"loss_g", "adversarial_g"})
 
 
-class ValueRange(NamedTuple):
+class ColumnRange(NamedTuple):
     """Lowest, highest and mean finite value of a column; nan if it has none."""
 
     low: float
@@ -44,7 +44,7 @@ LIST_LENGTH = 5
 HIGHEST_RATE = 0.01
 """Learning rates of vocoders are below 0.001; none of their losses is."""
 
-Measure = Callable[[str], ValueRange]
+Measure = Callable[[str], ColumnRange]
 Meanings = Mapping[str, Meaning]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.printing import agree, format_names, printable
-from equipoise.diagnosis.column_meanings import ValueRange, assign_games, settle_meanings
+from equipoise.diagnosis.column_meanings import ColumnRange, assign_games, settle_meanings
 from equipoise.diagnosis.column_names import classify_name
 from equipoise.diagnosis.column_words import TERMS, Meaning
 from equipoise.diagnosis.counters import StepAssignment, assign_steps
@@ -166,7 +166,7 @@ class _ColumnSource:
 
     log: LogColumns
     steps: StepAssignment
-    _ranges: dict[str, ValueRange] = field(default_factory=dict)
+    _ranges: dict[str, ColumnRange] = field(default_factory=dict)
     _orders: list[tuple[_Rows, StepOrder]] = field(default_factory=list)
 
     def count(self, name: str) -> int:
@@ -178,13 +178,13 @@ class _ColumnSource:
         values = self.log.columns[name].values
         return float(values[-1]) if len(values) else np.nan
 
-    def measure(self, name: str) -> ValueRange:
+    def measure(self, name: str) -> ColumnRange:
         """Return the range of a column's finite values, percentages as shares."""
         if name not in self._ranges:
             values = self.log.columns[name].values
             finite = values[np.isfinite(values)] * (0.01 if name in self.log.percent else 1.0)
             low, high, mean = (finite.min(), finite.max(), finite.mean()) if len(finite) else (np.nan,) * 3
-            self._ranges[name] = ValueRange(float(low), float(high), float(mean))
+            self._ranges[name] = ColumnRange(float(low), float(high), float(mean))
         return self._ranges[name]
 
     def repeat_notes(self, names: Collection[str]) -> Iterator[str]:
