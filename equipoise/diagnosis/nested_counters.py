@@ -60,6 +60,8 @@ def combine_counters(outer: Counter, inner: Counter) -> CombinedSteps | None:
     is_nested = (np.diff(numbers) >= 0) | (np.diff(epochs[inner_rows]) != 0)
     if not is_nested.all() and not _are_runs(numbers, is_nested):
         return None
+    if (np.diff(numbers) > 0).all() and len(np.unique(epochs[inner_rows])) >= FEWEST_EPOCHS:
+        return None  # it goes on across epochs
     length = _inner_length(inner, numbers)
     batches = _fill_within(inner.values, epochs, float(numbers.min()))
     starts_at_one = epochs.min() == 1 == epochs[inner_rows[0]] and numbers[0] <= _stride(numbers)
