@@ -77,6 +77,7 @@ def _build_game(
     """Build the log of one game from its columns, and those that belong to all games."""
     choices = _with_shared_columns(meanings, games, source)
     choices |= {name: ColumnChoice((column.column,)) for name, column in requested.items() if column.better is None}
+    choices = {name: choices[name] for name in dict.fromkeys(("loss_d", "loss_g", *choices)) if name in choices}
     signals = {signal: source.combine(choice, signal in SHARES) for signal, choice in choices.items()}
     metrics: dict[str, MetricSeries] = {}
     sources = {signal: choice.names for signal, choice in choices.items()}
