@@ -71,7 +71,8 @@ def _game(entry: LogDiagnosis, changes: Sequence[CodeChange]) -> Iterator[str]:
         yield f"| `{finding.symptom}` | {' | '.join(escape(cell) for cell in cells)} |"
     yield ""
     for episode in episodes:
-        yield _describe(entry, episode, changes)
+        if not episode.recovered:
+            yield _describe(entry, episode, changes)
 
 
 def _describe(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequence[CodeChange]) -> str:

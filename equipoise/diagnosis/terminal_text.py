@@ -60,9 +60,12 @@ def change_numbers(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequen
 
 
 def shown_changes(entry: LogDiagnosis, episode: SymptomEpisode) -> tuple[CodeChange, ...]:
-    """Return all changes for a serious finding that lasts, the first one for others, none for information or a run."""
+    """Return all changes for a serious finding that lasts, the first one for others.
+
+    None for information, for what has recovered, and for a run, whose settings are knobs.
+    """
     changes, severity = recommended_changes(entry, episode), episode.finding.severity
-    if severity == 0 or entry.form == RUN_FORM:
+    if severity == 0 or episode.recovered or entry.form == RUN_FORM:
         return ()
     return changes if severity >= SERIOUS and episode.until is None else changes[:1]
 
@@ -93,11 +96,11 @@ def with_sources(entry: LogDiagnosis, name: str) -> str:
 
 
 def _episode(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequence[CodeChange]) -> list[str]:
-    """Return the lines of an episode: what and when, the evidence, the likely cause, and what to change."""
+    """Return the lines of an episode: what and when, and the evidence; if it lasts, the likely cause and the advice."""
     finding, symptom = episode.finding, SYMPTOMS[episode.finding.symptom]
     numbers = change_numbers(entry, episode, changes)
     cause = describe_cause(entry, episode)
-    return [
+    lines = [
         f"{finding.symptom}  {describe_period(episode, entry.unit)}  ({describe_severity(finding)})",
         f"  {symptom.meaning}",
         f"  evidence: {describe_evidence(finding)}",
@@ -105,6 +108,7 @@ def _episode(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequence[Cod
         *([f"  what to change: {' '.join(f'[{number}]' for number in numbers)}"] if numbers else []),
         f"  {'what to change' if entry.form == RUN_FORM else 'with Equipoise'}: {symptom.advice}",
     ]
+    return lines[:3] if episode.recovered else lines
 
 
 def _changes(changes: Sequence[CodeChange], width: int | None) -> Iterator[str]:

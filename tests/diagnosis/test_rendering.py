@@ -173,3 +173,14 @@ def test_a_run_of_equipoise_is_changed_by_its_knobs() -> None:
     assert "  what to change: return to the best checkpoint" in text
     assert "PyTorch" not in text
     assert "PyTorch" not in format_diagnoses_as_markdown([entry])
+
+
+def test_what_has_recovered_needs_no_change() -> None:
+    recovered = dataclasses.replace(episode("oscillation", until=300, severity=0.4), recovered=True)
+    entry = log_diagnosis(recovered, verdict="healthy")
+    text = format_diagnoses([entry])
+    assert "oscillation  from step 100 to 300, recovered  (mild" in text
+    assert "evidence: loss_g = 46.3" in text
+    assert "what to change" not in text
+    assert "| `oscillation` |" in format_diagnoses_as_markdown([entry])
+    assert "- `oscillation`" not in format_diagnoses_as_markdown([entry])
