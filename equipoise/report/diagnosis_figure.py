@@ -82,12 +82,16 @@ class MetricPanel:
 
 @dataclass(frozen=True, slots=True)
 class FindingSpan:
-    """A period of a symptom: from step `start` to `end`, and its severity in [0, 1], 0 for information."""
+    """A period of a symptom: from step `start` to `end`, and its severity in [0, 1], 0 for information.
+
+    `recovered`: there may be several periods from the first to the last step, and none at the end.
+    """
 
     name: str
     start: float
     end: float
     severity: float
+    recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,20 +257,20 @@ def _period(span: FindingSpan, game: GameCurves) -> Limits:
 
 
 def _shade(axes: "Axes", game: GameCurves, colours: Mapping[str, str]) -> None:
-    """Shade the periods of the findings that are problems behind the curves of a panel."""
+    """Shade the periods of the findings that are problems and have not recovered behind the curves of a panel."""
     for span in game.spans:
-        if span.severity > 0:
+        if span.severity > 0 and not span.recovered:
             start, end = _period(span, game)
             axes.axvspan(start, end, color=colours[span.name], alpha=0.04 + 0.1 * span.severity, linewidth=0, zorder=0)
 
 
 def _draw_strip(axes: "Axes", game: GameCurves, colours: Mapping[str, str]) -> None:
     """Draw the periods of each symptom as a row of bars; a darker bar is more severe."""
-    panel_title(axes, "Findings (darker: more severe)", legends=False)
+    panel_title(axes, "Findings (darker: more severe; faint: recovered)", legends=False)
     for span in game.spans:
         row = list(colours).index(span.name)
         start, end = _period(span, game)
-        alpha = 0.15 + 0.6 * span.severity
+        alpha = 0.15 if span.recovered else 0.15 + 0.6 * span.severity
         axes.broken_barh([(start, end - start)], (row - 0.42, 0.84), facecolors=colours[span.name], alpha=alpha)
     for row, name in enumerate(colours):
         words = symptom_words(name, 60)

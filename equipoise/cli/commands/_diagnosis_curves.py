@@ -66,9 +66,13 @@ def game_curves(game: DiagnosedGame) -> GameCurves:
     name = "standard input" if entry.log == "-" else entry.log.rstrip("/").rpartition("/")[2] or entry.log
     spans = [
         FindingSpan(
-            e.finding.symptom, float(e.finding.since), last if e.until is None else float(e.until), e.finding.severity
+            episode.finding.symptom,
+            float(episode.finding.since),
+            last if episode.until is None else float(episode.until),
+            episode.finding.severity,
+            episode.recovered,
         )
-        for e in by_importance(result.episodes)
+        for episode in by_importance(result.episodes)
     ]
     return GameCurves(
         title=f"{name}{f', game {entry.game}' if entry.game else ''}: {result.verdict}",
