@@ -10,6 +10,7 @@ from typing import NamedTuple
 from equipoise.diagnosis.discriminator_win import was_measured_since
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.loss_values import (
+    LN2,
     is_late,
     is_present,
     latest_values,
@@ -36,9 +37,9 @@ LASTING_SHARE = 0.5
 FELL_TO, ROSE_BY = 0.2, 0.3
 """Losses that drift apart: the discriminator's is at most a fifth of its highest level, or the generator's at least
 30 % above its lowest."""
-ZERO_LOSS_D, LARGE_LOSS_G = 0.02, 5.0
-"""Losses of a won game without other numbers: D is right with probability 0.99, D(G(z)) is e^-5. A weak sign: DCGAN on
-CIFAR-10 has such losses from its first epoch."""
+ZERO_LOSS_D, LARGE_LOSS_G = 0.04 * LN2, 5.0
+"""Losses of a won game without other numbers: 2 % of the discriminator's loss at chance, as of probabilities, and
+D(G(z)) = e^-5. A weak sign: DCGAN on CIFAR-10 has such losses from its first epoch."""
 SEVERITY, HINT = 0.6, 0.4
 
 

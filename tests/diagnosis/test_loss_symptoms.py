@@ -322,3 +322,36 @@ def test_new_symptoms_are_complete_and_repair_never_acts_on_them(symptom: str) -
     assert record.repair is None
     assert all((record.meaning, record.test, record.source, record.advice, record.loop_advice))
     assert set(record.reads) <= {field.name for field in dataclasses.fields(Signals)}
+
+
+@pytest.mark.parametrize("factor", [1e5, 1e8])
+def test_loss_that_explodes_has_diverged(factor: float) -> None:
+    def curve(reading: int, rng: random.Random) -> Signals:
+        growth = factor ** max(0.0, (reading - 160) / 40)
+        return Signals(loss_d=(1 + 0.1 * rng.random()) * growth, loss_g=(0.8 + 0.1 * rng.random()) * growth)
+
+    finding = by_symptom(curve)["divergence"]
+    assert (finding.severity, finding.confidence) == (1.0, 0.9)
+    assert finding.since > 1600
+    live = lambda reading, rng: dataclasses.replace(curve(reading, rng), rank_train_fake=0.5)  # noqa: E731
+    assert "divergence" not in by_symptom(live), "a live run ends at values that are not finite"
+
+
+def test_large_losses_are_no_divergence() -> None:
+    assert "divergence" not in by_symptom(lambda _, rng: Signals(loss_d=80 + rng.random(), loss_g=0.0))
+    clipped = lambda reading, _: Signals(loss_d=1e-3, loss_g=0.01 if reading < 150 else 100.0)  # noqa: E731
+    assert "divergence" not in by_symptom(clipped)
+    critic = lambda reading, rng: Signals(loss_d=-rng.random() * reading, loss_g=-(reading**1.5))  # noqa: E731
+    assert "divergence" not in by_symptom(critic)
+
+
+def test_slow_cycles_of_a_long_log_are_a_hint() -> None:
+    def curve(reading: int, rng: random.Random) -> Signals:
+        swing = math.sin(2 * math.pi * reading / 100)
+        return Signals(loss_d=1 + 0.5 * swing + 0.05 * rng.gauss(0, 1), loss_g=1 - 0.4 * swing + 0.05 * rng.gauss(0, 1))
+
+    finding = by_symptom(curve, 1200)["oscillation"]
+    assert finding.severity == 0.4
+    assert 900 <= finding.evidence["period"] <= 1100
+    noise = lambda _, rng: Signals(loss_d=1 + 0.2 * rng.gauss(0, 1), loss_g=1 + 0.2 * rng.gauss(0, 1))  # noqa: E731
+    assert "oscillation" not in by_symptom(noise, 1200)

@@ -26,6 +26,13 @@ over many lags rarely exceeds 0.4."""
 CYCLE_READINGS = 64
 SWING = 0.1
 """Minimum standard deviation of a cycle: absolute for a rank, relative to its mean for a loss."""
+HINT_OF_SPANS = 0.4
+"""Largest severity of a cycle over spans, which are means: slow swings may be those of a schedule."""
+EXPLOSION = 1e4
+"""A loss this many times larger than usual has left every scale that a learning rate is chosen for, and soon that of
+float16, whose largest number is 65,504."""
+LEAST_USUAL = 0.1
+"""Smallest usual size: a loss near 0 may rise to any multiple, for instance to 100, the clip of torch.nn.BCELoss."""
 READINGS_BEFORE = 4
 """Number of readings before a drop whose median is the rank before it."""
 STEADY = 0.15
@@ -40,9 +47,29 @@ their weights were reset, discriminators had 9 % and 36 % left (seeds 100 and 10
 
 
 def detect_divergence(history: SignalHistory) -> Detection | None:
-    """Detect a loss or gradient that is not finite."""
+    """Detect a loss or gradient that is not finite; in a log, also a loss that explodes."""
     count = int(history.recent[-1].values["non_finite"])
-    return Detection(1.0, 1.0, {"non_finite": count}) if count else None
+    return Detection(1.0, 1.0, {"non_finite": count}) if count else _exploded(history)
+
+
+def _exploded(history: SignalHistory) -> Detection | None:
+    """Detect a loss that is EXPLOSION times its usual size at three readings in a row, in logs of other programs.
+
+    Its usual size is the median so far, or that of the beginning of the log if it is smaller. Live runs have ranks or
+    gradients, and end at the first value that is not finite.
+    """
+    if any(history.last(name, 1) for name in ("rank_train_fake", "gradient_norm_g", "gradient_norm_d")):
+        return None
+    for name in ("loss_d", "loss_g"):
+        latest, values = history.last(name, 3), [abs(value) for _, value in history.whole(name)]
+        if len(values) < 20:
+            continue
+        usual = max(min(statistics.median(values), statistics.median(values[:5])), LEAST_USUAL)
+        if min(map(abs, latest)) >= EXPLOSION * usual:
+            points = [point for point in (*history.recent, *history.spans) if name in point.values]
+            first = min(point.step for point in points if abs(point.values[name]) >= EXPLOSION * usual)
+            return Detection(1.0, 0.9, {name: latest[-1], "usual": usual}, since=first)
+    return None
 
 
 def detect_oscillation(history: SignalHistory) -> Detection | None:
@@ -51,7 +78,7 @@ def detect_oscillation(history: SignalHistory) -> Detection | None:
     Uses the last 64 readings, if all of them are in the second half of the run so far, because training may oscillate
     at the beginning.
     """
-    detections = []
+    detections = _slow_cycles(history)
     for name in ("rank_train_fake", "loss_g", "loss_d"):
         values = history.last(name, CYCLE_READINGS)
         steps = [point.step for point in history.recent if name in point.values][-CYCLE_READINGS:]
@@ -70,6 +97,24 @@ def detect_oscillation(history: SignalHistory) -> Detection | None:
             }
             detections.append(Detection(min(severity, 0.9), 0.7, evidence))
     return max(detections, key=lambda detection: detection.severity, default=None)
+
+
+def _slow_cycles(history: SignalHistory) -> list[Detection]:
+    """Detect cycles of losses that are longer than 32 readings, over the spans of a long log; hints."""
+    result = []
+    for name in () if history.last("rank_train_fake", 1) or history.width == 1 else ("loss_g", "loss_d"):
+        points = [point for point in history.spans if name in point.values][-CYCLE_READINGS:]
+        if len(points) < CYCLE_READINGS or points[0].step < history.step / 2:
+            continue
+        values = [point.values[name] for point in points]
+        swing = float(np.std(values)) / max(abs(statistics.fmean(values)), 1e-12)
+        lag, strength = strongest_cycle(values) if swing >= SWING else (0, 0.0)
+        severity = CYCLE.severity(strength)
+        if severity is not None:
+            period = lag * (points[-1].step - points[0].step) / (CYCLE_READINGS - 1)
+            evidence = {"autocorrelation": strength, "period": period, f"swing_{name}": swing}
+            result.append(Detection(min(severity, HINT_OF_SPANS), 0.6, evidence))
+    return result
 
 
 def strongest_cycle(values: Sequence[float]) -> tuple[int, float]:
@@ -121,10 +166,11 @@ DIVERGENCE = Symptom(
     id="divergence",
     order=10,
     detect=detect_divergence,
-    reads=("non_finite",),
-    meaning="a loss or a gradient is not a finite number; the training cannot recover",
-    test="`non_finite` > 0 (severity 1)",
-    source="definition",
+    reads=("non_finite", "loss_d", "loss_g", "rank_train_fake", "gradient_norm_g", "gradient_norm_d"),
+    meaning="a loss or a gradient is not a finite number, or has left every scale; the training cannot recover",
+    test="`non_finite` > 0 (severity 1); in a log without ranks and gradients also a loss of 10,000 times its usual "
+    "size at three readings in a row, after at least 20",
+    source="definition; 65,504 is the largest number of float16",
     advice="return to an earlier checkpoint, halve lr_g and lr_d, and turn on r1_gamma or gp_weight if it is off",
     loop_advice=(STOP_AT_NAN, HALVE_BOTH_LRS, CLIP_GRADIENTS, FULL_PRECISION),
     repair=Repair(
@@ -161,7 +207,7 @@ OSCILLATION = Symptom(
     meaning="the players cycle instead of converging",
     test="max over lags of min(r(lag), −r(lag / 2)), r the autocorrelation of `rank_train_fake`, `loss_g` or `loss_d` "
     "over the last 64 readings, once these are in the second half of the run so far; standard deviation at least 0.1 "
-    "(of a loss: relative to its mean)",
+    "(of a loss: relative to its mean); in a long log also over 64 means of readings (severity at most 0.4)",
     scales={"autocorrelation": CYCLE},
     source="noise stays below 2 / √64 = 0.25 (Bartlett 1946); cycles of GANs: Mescheder 2018",
     advice="increase r1_gamma or gp_weight, reduce beta1 to 0 and both learning rates; use a longer ema_half_life",

@@ -1,5 +1,6 @@
 """Symptoms of a discriminator that does not distinguish reals from fakes: dead, or at the equilibrium."""
 
+import dataclasses
 import statistics
 from collections.abc import Sequence
 
@@ -14,7 +15,7 @@ from equipoise.diagnosis.code_changes import (
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.loss_values import latest_values
 from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
-from equipoise.diagnosis.symptoms.strong_discriminator import LOW_COVERAGE
+from equipoise.diagnosis.symptoms.strong_discriminator import LOW_COVERAGE, STARTED
 
 NO_DISCRIMINATION = 0.05
 """|rank_train_fake| of a discriminator that is no better than chance, averaged over 20 readings or more: twice the
@@ -41,16 +42,13 @@ def detect_dead(history: SignalHistory) -> Detection | None:
     """Detect a discriminator that is no better than chance although fakes differ from reals.
 
     Also detects a critic whose loss has settled near 0. This applies to losses without a lower bound, such as the loss
-    of a Wasserstein critic whose estimate has fallen to a hundredth of its largest value.
+    of a Wasserstein critic whose estimate has fallen to a hundredth of its largest value. In the first tenth of a run,
+    when few fakes are near a real in any run, ranks and outputs show no more than a hint.
     """
-    ranks = history.last("rank_train_fake", 20)
-    if len(ranks) == 20 and abs(statistics.fmean(ranks)) < NO_DISCRIMINATION:
-        for name, limit in (("coverage", 0.1), ("diversity", 0.3)):
-            values = history.last(name, 3)
-            if values and statistics.fmean(values) < limit:
-                evidence = {"rank_train_fake": statistics.fmean(ranks), name: statistics.fmean(values)}
-                return Detection(0.8, 0.8, evidence)
-    return _flat(history) or _critic_at_rest(history)
+    detection = _at_chance(history) or _flat(history)
+    if detection and history.progress < STARTED:
+        detection = dataclasses.replace(detection, severity=min(detection.severity, MILD))
+    return detection or _critic_at_rest(history)
 
 
 def detect_equilibrium(history: SignalHistory) -> Detection | None:
@@ -83,6 +81,18 @@ def at_equilibrium(ranks: Sequence[tuple[float, float]]) -> bool:
     return abs(level) <= EQUILIBRIUM_RANK and abs(slope) * EQUILIBRIUM_SPAN <= EQUILIBRIUM_RANK
 
 
+def _at_chance(history: SignalHistory) -> Detection | None:
+    """Detect ranks at the level of chance although few fakes are near a real, or fakes are nearly equal."""
+    ranks = history.last("rank_train_fake", 20)
+    if len(ranks) < 20 or abs(statistics.fmean(ranks)) >= NO_DISCRIMINATION:
+        return None
+    for name, limit in (("coverage", 0.1), ("diversity", 0.3)):
+        values = history.last(name, 3)
+        if values and statistics.fmean(values) < limit:
+            return Detection(0.8, 0.8, {"rank_train_fake": statistics.fmean(ranks), name: statistics.fmean(values)})
+    return None
+
+
 def _flat(history: SignalHistory) -> Detection | None:
     """Detect a discriminator that separates fakes from reals by a negligible margin, because penalties flatten it.
 
@@ -104,27 +114,36 @@ def _flat(history: SignalHistory) -> Detection | None:
 
 def _critic_at_rest(history: SignalHistory) -> Detection | None:
     """Detect a critic loss that was negative at the beginning and has settled near 0."""
+    if not history.last("rank_train_fake", 1):
+        return _settled_critic(history)
     start, now = history.early("loss_d", 20), history.last("loss_d", 20)
     if start is None or len(now) < 20 or start >= 0 or max(now) - min(now) <= 0:
         return None
-    has_ranks = bool(history.last("rank_train_fake", 1))
-    losses = sorted(value for _, value in history.whole("loss_d"))
-    strongest = -losses[0 if has_ranks else min(10, len(losses) // 2)]
-    if strongest <= 0:
-        return None
+    strongest = -min(value for _, value in history.whole("loss_d"))
     remaining = max(abs(value) for value in now) / strongest
     severity = CRITIC_LOSS.severity(remaining)
-    if severity is None or not (has_ranks or _has_settled(history)):
+    if severity is None:
         return None
     return Detection(severity, 0.7, {"loss_d": statistics.fmean(now), "of_strongest": remaining})
 
 
-def _has_settled(history: SignalHistory) -> bool:
-    """Return whether a critic's loss no longer decays: its estimate of the distance falls while a WGAN learns."""
+def _settled_critic(history: SignalHistory) -> Detection | None:
+    """Detect in a log that a critic's loss is near 0 and no longer decays, as it does while a WGAN learns.
+
+    Without ranks, single losses are noise: the strongest is up to the fourth, and a tenth of the log counts.
+    """
+    losses = sorted(value for _, value in history.whole("loss_d"))
+    if len(losses) < 20 or (strongest := -losses[min(3, len(losses) // 20)]) <= 0:
+        return None
+    now = latest_values(history, "loss_d")
+    remaining = statistics.median(map(abs, now)) / strongest
+    severity = CRITIC_LOSS.severity(max(remaining, max(map(abs, now)) / strongest / 3))
     quarter = latest_values(history, "loss_d", share=0.25, least=20)
     half = len(quarter) // 2
     before, after = (statistics.median(map(abs, values)) for values in (quarter[:half], quarter[half:]))
-    return after >= SETTLED * before
+    if severity is None or after < SETTLED * before:
+        return None
+    return Detection(severity, 0.7, {"loss_d": statistics.median(now), "of_strongest": remaining})
 
 
 DEAD = Symptom(
@@ -137,8 +156,9 @@ DEAD = Symptom(
     "generator gets no useful gradient",
     test="|mean of `rank_train_fake` over twenty readings| < 0.05 although coverage < 0.1 or diversity < 0.3 "
     "(severity 0.8); or |D(x) − D(G(z))| ≤ 0.01 in each of twenty readings although coverage ≤ 2/3 (severity 0.6 if "
-    "coverage ≤ 0.3 and `rank_train_fake` ≥ 0.15, else 0.2); or a Wasserstein critic's |loss_d| near 0 for twenty "
-    "readings (in logs without ranks: and no longer decaying, because it falls while a WGAN learns)",
+    "coverage ≤ 0.3 and `rank_train_fake` ≥ 0.15, else 0.2), both at most 0.2 in the first tenth of a run; or a "
+    "Wasserstein critic's |loss_d| near 0 for twenty readings (in logs without ranks: over the last tenth, and no "
+    "longer decaying, because it falls while a WGAN learns)",
     scales={"|loss_d| / max(−loss_d)": CRITIC_LOSS},
     source="0.05 = twice the standard error 0.1 / √20 of the mean of twenty ranks (Mann and Whitney 1947)",
     advice="increase lr_d, reduce augment_p, instance_noise and r1_gamma; replace weight clipping by gp_weight",
