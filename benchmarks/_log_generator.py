@@ -21,6 +21,7 @@ COUNT_BY_STRENGTH = (5, 8, 5)
 """Cases of each fault at each strength; 17 faults make 306, so that all cases are 500."""
 SCALABLE = {"sudden collapse", "slow collapse", "collapse of the Inception score", "NaN", "explosion", "plateau"}
 """Faults that a reader recognises although the losses are multiplied by an unknown factor."""
+MOST_ROWS = 5000
 LEAST_ROWS = {"oscillation, losses": 300, "oscillation, FID": 300}
 """A period of 5 % of the run must hold enough rows to be seen."""
 
@@ -73,7 +74,7 @@ def make_log(case: Case) -> SyntheticLog:
     """Make the log of a case; the same case gives the same bytes."""
     rng = np.random.default_rng([SEED, case.number])
     low = LEAST_ROWS.get(case.kind, 30)
-    rows = int(np.exp(rng.uniform(np.log(low), np.log(5000))))
+    rows = int(low * (MOST_ROWS / low) ** rng.random() ** 1.5)  # half of the logs have less than 180 rows
     curves = make_curves(rng, case, rows)
     # A third of the healthy runs does not measure quality: there nobody can say more than that nothing looks wrong.
     if case.kind in HEALTHY and curves.metrics and rng.random() < 0.25 and case.kind not in QUALITY_KINDS:

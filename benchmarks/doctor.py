@@ -35,7 +35,7 @@ SYMPTOMS: Mapping[str, tuple[str, ...]] = {
     "discriminator overpowering": ("discriminator_overpowering",),
     "generator overpowering": ("generator_overpowering",),
     "never learned": ("never_learned",),
-    "constant loss": ("constant_loss",),
+    "constant loss": ("saturated_loss",),
     "vanishing gradient": ("vanishing_generator_gradient",),
     "collapse": ("collapse", "mode_collapse"),
     "oscillation": ("oscillation",),

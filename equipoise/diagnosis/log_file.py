@@ -3,7 +3,9 @@
 Readers never hold a whole text log in memory: they decide by `head`, then go through `text_blocks`.
 """
 
+import errno
 import io
+import os
 import shutil
 import tempfile
 import weakref
@@ -14,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from equipoise.diagnosis.text_decoding import TextDecoder, describe_binary, detect_encoding, remove_terminal_codes
+from equipoise.diagnosis.text_decoding import TextDecoder, clean_lines, describe_binary, detect_encoding
 from equipoise.errors import DataError
 
 HEAD_BYTES = 2**20
@@ -75,8 +77,10 @@ class LogFile:
 
     @cached_property
     def head(self) -> str:
-        """The text of the first HEAD_BYTES, up to the last whole line."""
-        return next(self.text_blocks(), "")
+        """The text of the first HEAD_BYTES, up to the last whole line; of a longer line, its beginning."""
+        if b"\n" in self.head_bytes or b"\r" in self.head_bytes or len(self.head_bytes) < HEAD_BYTES:
+            return next(self.text_blocks(), "")
+        return TextDecoder(detect_encoding(self.head_bytes)).decode(self.head_bytes)
 
     @property
     def text(self) -> str:
@@ -98,7 +102,7 @@ class LogFile:
             text = decoder.decode(chunk)
             end = text.rfind("\n") + 1
             if end:
-                yield remove_terminal_codes("".join((*parts, text[:end])))
+                yield clean_lines("".join((*parts, text[:end])))
                 parts = []
             parts.append(text[end:])
         last = "".join((*parts, decoder.decode(b"", final=True)))
@@ -107,7 +111,7 @@ class LogFile:
         if decoder.nul:
             self._add_problem(f"{decoder.nul:,} NUL characters were removed.")
         if last:
-            yield remove_terminal_codes(last)
+            yield clean_lines(last)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the decompressed bytes, at most about HEAD_BYTES at once. Raises DataError beyond MAX_BYTES."""
@@ -141,6 +145,8 @@ class LogFile:
             with self.path.open("rb") as file:
                 while chunk := file.read(HEAD_BYTES):
                     yield chunk
+                    if not chunk.strip(b"\0"):
+                        skip_hole(file)
         except FileNotFoundError as error:
             raise DataError(f"{self.path} does not exist; use the path of a run folder or of a log") from error
         except OSError as error:
@@ -192,3 +198,14 @@ def _decompress_up_to_damage(member: "zlib._Decompress", data: bytes) -> bytes:
         except zlib.error:
             break
     return result
+
+
+def skip_hole(file: IO[bytes]) -> None:
+    """Move to the next data in a sparse file, to the end if there are none; nothing where the system cannot tell."""
+    if not hasattr(os, "SEEK_DATA"):
+        return
+    try:
+        file.seek(os.lseek(file.fileno(), file.tell(), os.SEEK_DATA))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            file.seek(0, os.SEEK_END)

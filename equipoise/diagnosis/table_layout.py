@@ -128,7 +128,7 @@ def _is_row(row: Sequence[str], width: int) -> bool:
 
 
 def _is_name(cell: str) -> bool:
-    return len(cell) <= MAX_NAME and cell.isprintable() and parse_cell(cell, True) is None and cell[-1] not in ":="
+    return len(cell) <= MAX_NAME and parse_cell(cell, True) is None and cell[-1] not in ":="
 
 
 def _unique_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ _TERMINAL = re.compile(
     r"|\x08+"
 )
 _LINE_MOVES = frozenset("ABEFGHf")
+_WINDOWS_NUMBERS = re.compile(r"\b1\.#(?:(INF)|[QS]NAN|IND)0*|\bnan\((?:s?nan|ind)\)")
+"""How C libraries of Windows print numbers that are not finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def describe_binary(head: bytes) -> str | None:
             return description
     if detect_encoding(head).codec != "utf-8":
         return None
+    head = head.rstrip(b"\0") or head  # what precedes a hole may be a log
     nul = head.count(0)
     control = len(head) - nul - len(head.translate(None, CONTROL_BYTES + b"\0"))
     if nul > MAX_NUL_SHARE * len(head):
@@ -104,6 +107,13 @@ class TextDecoder:
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         return text
+
+
+def clean_lines(text: str) -> str:
+    """Remove terminal codes from whole lines, and write numbers that are not finite as "nan" and "inf"."""
+    if ".#" in text or "nan(" in text:
+        text = _WINDOWS_NUMBERS.sub(lambda match: "inf" if match[1] else "nan", text)
+    return remove_terminal_codes(text)
 
 
 def remove_terminal_codes(text: str) -> str:
