@@ -86,3 +86,5 @@ def test_a_divergence_at_the_first_reading_has_other_causes_than_a_later_one() -
     run = RunExtent(100, 90_000, "step")
     assert "not finite at the first reading" in likely_cause(finding("divergence", 100), [], run)
     assert "finite before step 2,000" in likely_cause(finding("divergence", 2000), [], run)
+    exploded = finding("divergence", 2000, loss_d=5e7, usual=1.4)
+    assert "loss_d grew from a usual size of 1.4 to 5e+07" in likely_cause(exploded, [], run)
