@@ -45,8 +45,8 @@ def _data_out_of_range(evidence: Mapping[str, float], onset: Onset) -> str:
 def _divergence(evidence: Mapping[str, float], onset: Onset) -> str:
     if (loss := _loss_of(evidence, "")) and "usual" in evidence:
         return (
-            f"{loss} grew from a usual size of {evidence['usual']:.3g} to {evidence[loss]:.3g}: too high a learning rate, "
-            "or a loss or penalty without a bound; the log cannot tell which, the norms of the gradients would"
+            f"{loss} grew from a usual size of {evidence['usual']:.3g} to {evidence[loss]:.3g}: too high a learning "
+            "rate, or a loss or penalty without a bound; the log cannot tell which, the norms of the gradients would"
         )
     if onset.is_first:
         return (
