@@ -12,9 +12,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 COUNTER_WORDS = _words(
-    "epoch epochs step steps iter iters iteration iterations itr batch batches kimg tick update updates episode nimg "
+    "epoch epochs ep step steps it iter iters iteration iterations itr batch batches kimg tick update updates episode nimg "
     "images global_step global_steps globalstep total_steps total_step total_batch total_iter total_iters niter n_iter "
-    "gen_iterations cur_iter current_iter training_step minibatch ep"
+    "gen_iterations cur_iter current_iter training_step minibatch"
 )
 """Last words of names that count, in lower case."""
 UNIT_WORDS = _words(
@@ -73,11 +73,13 @@ def find_name(line: str, content: int, start: int, end: int, heading: str) -> Nu
     """
     gap = line[start:end]
     wrapper = _WRAPPER.search(gap)
-    text = (gap[: wrapper.start()] if wrapper else gap).rstrip(" \t[({<'\"`*|")
+    text = (gap[: wrapper.start()] if wrapper else gap).rstrip(" \t[({<'\"`*|#")
     stripped = text
     while mark := _MARK.search(stripped):
         stripped = stripped[: mark.start()]
     explicit = len(stripped) < len(text)
+    if stripped.endswith("-") and is_counter_name(stripped.rstrip("-").rpartition(" ")[2]):
+        stripped = stripped.rstrip("-")
     stripped = stripped.rstrip(" '\"`*\t")
     if stripped.endswith((")", "]")) and (opening := _opening(line, start + len(stripped) - 1)) < start:
         if not explicit or opening < content:
@@ -132,7 +134,7 @@ def _select_words(words: list[str], explicit: bool) -> str:
         first = -2 if len(words) > 1 and words[-2].lower() in _COUNTER_ADJECTIVES else -1
         words = words[first:]
     name = " ".join(words).strip(".:'\"`*#-+ ")
-    return "" if name.lower() in _VALUES or (not explicit and name.lower() in UNIT_WORDS | _FILLERS) else name
+    return "" if not explicit and name.lower() in UNIT_WORDS | _FILLERS | _VALUES else name
 
 
 def _opening(line: str, closing: int) -> int:

@@ -13,7 +13,7 @@ from equipoise.diagnosis.line_names import find_name, is_counter_name
 from equipoise.diagnosis.line_tokens import Token, scan_line
 
 _FOLLOWING = re.compile(
-    r"\s+(iterations?|iters?|steps?|epochs?|batches|kimgs?|updates)\b(?!\s*[:=]?\s*[\[(]?[-+]?\d)", re.IGNORECASE
+    r"\s+(iterations?|iters?|it|steps?|epochs?|batches|kimgs?|updates)\b(?!\s*[:=]?\s*[\[(]?[-+]?\d)", re.IGNORECASE
 )
 _LEVEL = re.compile(
     r"[^\n]{0,80}?\b(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|NOTICE)\b(?!\w)"
@@ -24,6 +24,7 @@ _GLOG = re.compile(r"[IWEFD]\d{4} [\d:.]+ +\d+ [^\]]*\] ")
 _QUOTE = re.compile(r"(?:\s*>)+\s")
 _SECOND = re.compile(r"\s*(?:/|\(|\u00b1|\+/-|\+-|->|\u2192)\s*[\[(]?\s*")
 _OF = re.compile(r"\s*(?:/|of|out of)\s*")
+_UNIT = re.compile(r" ?[A-Za-z]+(?:/[A-Za-z]+)?(?:[;,)]|$)")
 _COLON = re.compile(r" ?[:=] ?")
 _LETTER = re.compile(r"[^\W_]")
 _LAST_WORD = re.compile(r"([^\W\d]\w*) ?$")
@@ -151,6 +152,7 @@ class _LineReading:
     def _second(self, token: Token, gap: str, previous: NamedNumber, total: Token | None) -> NamedNumber | None:
         """Return another number under the name of the previous one, as in "0.4 / 0.2", "2.9 (2.7)", "[2.3, 2.1]"."""
         is_second = _SECOND.fullmatch(gap) and not previous.total and token.percent <= previous.token.percent
+        is_second = is_second and not _UNIT.match(self.line, token.end)
         in_list = self.list_open and _LIST.fullmatch(gap) and not total
         if not (is_second or in_list):
             return None

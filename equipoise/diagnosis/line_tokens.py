@@ -42,7 +42,7 @@ SKIPPED = {
         r"|\b[\w-]*\d[\w.-]*\.(?:png|jpe?g|pth?|pkl|ckpt|h5|np[zy]|gif|wav|txt|json|yaml|tar|safetensors)\b"
     ),
     "tensor": r", *(?:device='[^']*'|grad_fn=<\w*>|dtype=[\w.]+|requires_grad=\w+)",
-    "version": r"\d+\.\d+\.\d[\w.+-]*|0x[0-9a-fA-F]+|#\d+",
+    "version": r"\d+\.\d+\.\d[\w.+-]*|0x[0-9a-fA-F]+",
 }
 """Patterns of what varies but is no number of the training, in the order of their trial."""
 _ORDERED_BEFORE_WORDS = ("bar", "rate", "date", "time", "place", "path", "tensor")

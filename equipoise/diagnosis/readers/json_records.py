@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 
 from equipoise.diagnosis.json_document import build_document, is_document, parse_document
-from equipoise.diagnosis.json_lines import are_json_lines, read_json_lines
+from equipoise.diagnosis.json_lines import are_json_lines, are_records, read_json_lines, read_records
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
 from equipoise.errors import DataError
 
 __all__ = ["JSONRecords"]
 
-MAX_DOCUMENT = 64 * 2**20
+MAX_DOCUMENT = 32 * 2**20
 """Largest number of characters of one JSON value: it takes about ten times as much memory."""
 
 
 class JSONRecords:
-    """Reads JSON lines as they come, and JSON that is one value up to a size.
+    """Reads records as they come, one per line or in an array, and JSON that is one other value up to a size.
 
     Nested objects are flattened: {"train": {"loss_d": 0.5}} is train/loss_d, and {"Loss/D": {"mean": …, "std": …}} is
     its mean. Damaged lines, and lines between the records, are counted.
@@ -35,6 +35,8 @@ class JSONRecords:
         head = file.head.lstrip("\ufeff \t\n")
         if are_json_lines(head):
             return read_json_lines(file)
+        if are_records(head):
+            return read_records(file)
         if not is_document(head):
             return None
         blocks, size = [], 0

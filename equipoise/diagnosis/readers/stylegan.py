@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from equipoise.diagnosis.column_builder import ColumnBuilder
 from equipoise.diagnosis.column_names import match_metric
-from equipoise.diagnosis.json_document import flatten_record, parse_value
 from equipoise.diagnosis.json_lines import read_json_lines
+from equipoise.diagnosis.json_values import flatten_record, parse_value
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
 from equipoise.diagnosis.merging import merge_logs
