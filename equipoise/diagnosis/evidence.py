@@ -8,7 +8,7 @@ statistics of the samples themselves.
 import statistics
 
 from equipoise.diagnosis.history import MetricRecord, SignalHistory
-from equipoise.diagnosis.metric_quality import baseline_of, has_improved, is_broken, measurements_of
+from equipoise.diagnosis.metric_quality import has_improved, is_broken, measurements_of, quality_reached
 
 MIN_MEASUREMENTS = 5
 """Smallest number of measurements of a metric: with fewer, three triples of successive ones to estimate the noise from
@@ -50,8 +50,8 @@ def _missing_in_metric(history: SignalHistory, name: str, record: MetricRecord) 
         count = len(measurements)
         times = "once" if count == 1 else f"{count} times"
         return f"{name} was measured only {times}, and a trend needs {MIN_MEASUREMENTS}; {REMEDY}"
-    best = baseline_of(measurements)
-    if not has_improved(name, record):
+    best = quality_reached(name, record)
+    if best is None or not has_improved(name, record):
         begins = history.spans[0].step if history.spans else history.step
         remedy = "log it from the start of the run" if begins > 0.05 * history.step else "log it for longer"
         return f"{name} has not improved since its first value by more than its noise; {remedy}"

@@ -4,17 +4,20 @@ Measurements are compared as costs: the logarithm of the value, or of 1 / value 
 costs is the logarithm of a ratio, and the noise of training and of sampling is roughly proportional to the value.
 """
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import NamedTuple
 
 from equipoise.diagnosis.history import MetricPoint, MetricRecord
 from equipoise.diagnosis.metric_range import is_kernel_distance, is_possible, possible_range
 
 LEAST_SCORE = 0.05
 """Values of a metric where higher is better are raised to at least this before ratios are computed."""
+LEAST_VALUE = 1e-300
+"""Smallest value of a metric where lower is better, so that its logarithm exists."""
 NOISE_FACTOR = 5
 """A kernel distance to 1,000 digits has a standard error of about 0.003 near 0. The default recipe's first value is
 0.03; with a twentieth of it as the floor, a good run with 0.0031, 0.0040 and 0.0039 was called a collapse."""
@@ -36,37 +39,61 @@ CONSTANT_READINGS = 10
 """Number of repetitions of a first value after which a metric is constant: a FID of new samples never repeats."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(NamedTuple):
     """A measurement of a metric: its step, and its cost, the logarithm of how bad it is."""
 
     step: int
     cost: float
 
 
-def measurements_of(name: str, record: MetricRecord) -> tuple[Measurement, ...]:
-    """Return the possible values among the latest measurements as costs, oldest first; the best one is among them."""
+class _Analysis(NamedTuple):
+    """The measurements of a metric, and the quality reached in all of them; computed from `values`."""
+
+    values: tuple[MetricPoint, ...]
+    measurements: tuple[Measurement, ...]
+    reached: "Baseline | None"
+
+
+_analyses: dict[tuple[str, int], _Analysis] = {}
+"""Latest analyses by name of the metric and identity of the values: five detectors need the same one at a reading."""
+MOST_ANALYSES = 16
+
+
+def _analyse(name: str, record: MetricRecord) -> _Analysis:
+    key = name, id(record.values)
+    known = _analyses.get(key)
+    if known is not None and known.values is record.values:
+        return known
     points = record.values
     if record.best.step < points[0].step:
         points = (record.best, *points)
-    return _measurements(name, record.better, points, record.first.value)
+    low, high = possible_range(name)
+    possible = [point for point in points if low <= point.value <= high and math.isfinite(point.value)]
+    costs = _costs(name, record.better, record.first.value, [point.value for point in possible])
+    measurements = tuple(map(Measurement, [point.step for point in possible], costs))
+    if len(_analyses) >= MOST_ANALYSES:
+        _analyses.clear()
+    _analyses[key] = _Analysis(record.values, measurements, baseline_of(measurements) if measurements else None)
+    return _analyses[key]
 
 
-@lru_cache(maxsize=64)
-def _measurements(name: str, better: str, points: tuple[MetricPoint, ...], first: float) -> tuple[Measurement, ...]:
-    return tuple(
-        Measurement(point.step, _cost(name, better, first, point.value))
-        for point in points
-        if is_possible(name, point.value)
-    )
+def measurements_of(name: str, record: MetricRecord) -> tuple[Measurement, ...]:
+    """Return the possible values among the latest measurements as costs, oldest first; the best one is among them."""
+    return _analyse(name, record).measurements
 
 
-def _cost(name: str, better: str, first: float, value: float) -> float:
-    """Return the logarithm of a value; kernel distances count as at least a fifth of the first value."""
+def quality_reached(name: str, record: MetricRecord) -> "Baseline | None":
+    """Return the quality reached in all measurements of a metric; None if none is possible."""
+    return _analyse(name, record).reached
+
+
+def _costs(name: str, better: str, first: float, values: Sequence[float]) -> list[float]:
+    """Return the logarithms of values; kernel distances count as at least a fifth of the first value."""
     if better == "higher":
-        return -math.log(max(value, LEAST_SCORE))
+        return [-math.log(value if value > LEAST_SCORE else LEAST_SCORE) for value in values]
     floor = abs(first) / NOISE_FACTOR if is_kernel_distance(name) and math.isfinite(first) else 0.0
-    return math.log(max(value, floor, 1e-300))
+    floor = max(floor, LEAST_VALUE)
+    return [math.log(value if value > floor else floor) for value in values]
 
 
 def noise_of(costs: Sequence[float]) -> float:
@@ -76,16 +103,13 @@ def noise_of(costs: Sequence[float]) -> float:
     rise or a jump has no turn, and a spike has one. Two of three successive triples of independent noise turn, so the
     estimate is the quantile 2/3 of all triples. With few of them its logarithm is pulled towards that of USUAL_NOISE.
     """
-    turns = sorted(_turn(*costs[i : i + 3]) for i in range(len(costs) - 2))
+    changes = [after - before for before, after in itertools.pairwise(costs)]
+    turns = sorted(
+        min(abs(before), abs(after)) if before * after < 0 else 0.0 for before, after in itertools.pairwise(changes)
+    )
     own = max(SAMPLING_NOISE, turns[2 * len(turns) // 3] / TURN_OF_NOISE) if turns else USUAL_NOISE
     weight = len(turns) / OVERLAP
     return math.exp((USUAL_WEIGHT * math.log(USUAL_NOISE) + weight * math.log(own)) / (USUAL_WEIGHT + weight))
-
-
-def _turn(first: float, second: float, third: float) -> float:
-    """Return the smaller of two changes of opposite signs; 0 for the same sign."""
-    before, after = second - first, third - second
-    return min(abs(before), abs(after)) if before * after < 0 else 0.0
 
 
 def expected_excess(count: int) -> float:
@@ -129,12 +153,14 @@ def quality_ratio(name: str, metric: MetricRecord, value: float) -> float:
     """
     if not is_possible(name, value):
         return math.inf
-    costs = [_cost(name, metric.better, metric.first.value, number) for number in (value, metric.best.value)]
-    return math.exp(costs[0] - costs[1])
+    now, best = _costs(name, metric.better, metric.first.value, (value, metric.best.value))
+    return math.exp(now - best)
 
 
 def impossible_values(name: str, record: MetricRecord) -> list[MetricPoint]:
     """Return the impossible values among the latest measurements; nothing can be concluded from them."""
+    if len(measurements_of(name, record)) >= len(record.values):
+        return []
     return [point for point in record.values if not is_possible(name, point.value)]
 
 
@@ -178,8 +204,5 @@ def has_best(name: str, record: MetricRecord) -> bool:
 
 def has_improved(name: str, record: MetricRecord, deviations: float = 2.0) -> bool:
     """Return whether the level of a metric is better than its first value by more than its noise."""
-    measurements = measurements_of(name, record)
-    if len(measurements) < 2:
-        return False
-    reached = baseline_of(measurements)
-    return measurements[0].cost - reached.level >= deviations * reached.noise
+    measurements, reached = measurements_of(name, record), quality_reached(name, record)
+    return reached is not None and measurements[0].cost - reached.level >= deviations * reached.noise > 0
