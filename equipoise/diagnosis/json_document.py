@@ -11,44 +11,21 @@ import numpy as np
 
 from equipoise.core.printing import format_names
 from equipoise.diagnosis.column_builder import ColumnBuilder
+from equipoise.diagnosis.json_values import MAX_DEPTH, add_records, parse_json, parse_value
 from equipoise.diagnosis.log_columns import Column, LogColumns
 from equipoise.errors import DataError
 
-MAX_DEPTH = 5
-"""Depth of nested objects up to which numbers are read."""
-MEAN_KEYS = ("mean", "avg", "value")
-"""Keys of the value of a statistic such as {"num": 32, "mean": 0.7, "std": 0.1}."""
-STATISTIC_KEYS = {
-    *MEAN_KEYS,
-    "num",
-    "count",
-    "n",
-    "std",
-    "min",
-    "max",
-    "last",
-    "var",
-    "median",
-    "sum",
-    "step",
-    "timestamp",
-}
-SPREAD = ("std", "num", "min", "max")
-LONG_NAMES = ("tag", "metric", "name", "key", "variable")
-"""Keys of the name in records of one value each: {"step": 100, "tag": "loss_d", "value": 0.5}."""
 MAX_TOKEN = 200
 """Largest distance of a syntax error from the end of a text that is truncated there."""
 _START = re.compile(r"\{\s*[\"}]|\[\s*(\{|\[|\"|\]|-?\d|NaN|null)")
 _RECORD_ARRAY = re.compile(r"\[\s*\{\s*\"")
-_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*|\s*[-+]?(nan|inf|infinity)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed JSON value; `note` on what was damaged; `example` is its beginning."""
+    """A parsed JSON value; `example` is its beginning."""
 
     value: object
-    note: str = ""
     example: str = ""
 
 
@@ -72,62 +49,30 @@ def is_document(head: str) -> bool:
 
 
 def parse_document(text: str) -> Document | None:
-    """Parse JSON that is one value; of a truncated array, the records before the damage. None if it is not JSON.
-
-    Raises DataError for JSON that is nested too deeply.
-    """
-    example = text.lstrip()[:200].replace("\n", " ")
+    """Parse JSON that is one value; None if it is not JSON. Raises DataError for JSON that is nested too deeply."""
     try:
-        return Document(parse_json(text), example=example)
+        return Document(parse_json(text), text.lstrip()[:200].replace("\n", " "))
     except RecursionError as error:
         raise DataError("the JSON is nested too deeply for a log; write one record per line (JSON lines)") from error
     except ValueError:
-        records = list(_leading_records(text))
-        note = f"The JSON is damaged or truncated; the {len(records):,} records before the damage are read."
-        return Document(records, note, example) if records else None
-
-
-def parse_json(text: str) -> object:
-    """Parse JSON; integers of thousands of digits, which Python refuses, are infinite."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        return json.loads(text, parse_int=float)
-
-
-def _leading_records(text: str) -> Iterator[object]:
-    """Yield the records at the beginning of an array, or of records without commas, up to the first damaged one."""
-    decoder, at = json.JSONDecoder(), 0
-    separators = re.compile(r"[\s,\[]*")
-    while True:
-        match = separators.match(text, at)
-        at = match.end() if match else at
-        if text[at : at + 1] != "{":
-            return
-        try:
-            record, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            return
-        yield record
+        return None
 
 
 def build_document(document: Document, file_name: str) -> LogColumns:
     """Return the columns of a document. Raises DataError if it holds neither records nor lists of numbers."""
     value = _unwrap(document.value)
-    notes = [document.note] if document.note else []
+    notes: list[str] = []
     builder = ColumnBuilder()
     if _are_records(value):
         assert isinstance(value, list)
-        _add_records(builder, value)
+        add_records(builder, value)
         columns, rows = builder.build(), builder.row_count
     elif isinstance(value, list) and _is_scalar_list(value):
         columns, rows = _columns_of_lists({_series_name(file_name): value}, notes)
     elif isinstance(value, dict):
         columns, rows = _columns_of_lists(dict(_flatten_lists(value)), notes)
         if not columns:  # a single record, as of the last metrics
-            _add_records(builder, [value])
+            add_records(builder, [value])
             columns, rows = builder.build(), builder.row_count
     else:
         columns, rows = {}, 0
@@ -189,54 +134,6 @@ def _describe(value: object) -> str:
 
 def _series_name(file_name: str) -> str:
     return PurePath(file_name).name.split(".")[0]
-
-
-def _add_records(builder: ColumnBuilder, records: Sequence[Mapping[str, object]]) -> None:
-    for record in records:
-        for name, value in flatten_record(record):
-            builder.add(name, value)
-        builder.end_row()
-
-
-def flatten_record(record: Mapping[str, object], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a record by their names, with "/" between the names of nested objects.
-
-    A statistic such as {"num": …, "mean": …, "std": …} is its mean. A record of a name and a value has that name.
-    """
-    long_name = next((record[key] for key in LONG_NAMES if isinstance(record.get(key), str)), None)
-    for key, value in record.items():
-        name = f"{prefix}/{key}" if prefix else key
-        if key == "value" and isinstance(long_name, str) and not prefix:
-            name = long_name
-        if isinstance(value, dict):
-            if depth < MAX_DEPTH:
-                yield from _flatten_object(value, name, depth)
-        elif isinstance(value, list):
-            if len(value) == 1 and (number := parse_value(value[0])) is not None:
-                yield name, number
-        elif (number := parse_value(value)) is not None:
-            yield name, number
-
-
-def _flatten_object(value: Mapping[str, object], name: str, depth: int) -> Iterator[tuple[str, float]]:
-    mean = next((value[key] for key in MEAN_KEYS if key in value), None)
-    if mean is not None and value.keys() <= STATISTIC_KEYS:
-        if (number := parse_value(mean)) is not None:
-            yield name, number
-    else:
-        yield from flatten_record(value, name, depth + 1)
-
-
-def parse_value(value: object) -> float | None:
-    """Return the number in a JSON value, also one in quotes, inf beyond the range of float; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, str) and not _NUMBER.fullmatch(value):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if int(value) > 0 else -math.inf
 
 
 def _flatten_lists(value: Mapping[str, object], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, list[object]]]:

@@ -1,16 +1,16 @@
-"""JSON lines: one record per line, possibly with other output before it or in between."""
+"""Records of JSON one after another: one per line, possibly with other output in between, or in an array."""
 
+import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Iterator, Sequence
 
 from equipoise.core.printing import agree, format_count
-from equipoise.diagnosis.column_builder import ColumnBuilder, ColumnPart
-from equipoise.diagnosis.json_document import flatten_record, parse_json
+from equipoise.diagnosis.column_builder import ColumnBuilder
+from equipoise.diagnosis.json_values import JSONRecord, add_records, parse_json
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.text_decoding import TextDecoder, detect_encoding
 
 SAMPLE_LINES = 200
 """Number of lines by which JSON lines are recognised."""
@@ -20,7 +20,11 @@ BLOCK_LINES = 5_000
 """Number of lines that are parsed at once, which takes half of the time of single lines."""
 _PREFIX = re.compile(r"^[^{}\"]{0,200}?(?=\{\s*\")")
 """What a logging module prints before a record: "2024-01-01 12:00:00 INFO train: "."""
-_Record = Mapping[str, object]
+MAX_RECORD = 4 * 2**20
+"""Largest number of characters of a record of an array."""
+_CLOSED = re.compile(r"\s*\]\s*$")
+_BETWEEN = re.compile(r"[\s,\[]*")
+"""What separates the records of an array, or records without commas."""
 
 
 def are_json_lines(head: str) -> bool:
@@ -32,7 +36,7 @@ def are_json_lines(head: str) -> bool:
     return records > max(1, LEAST_SHARE * len(lines))
 
 
-def _parse_line(line: str) -> _Record | None:
+def _parse_line(line: str) -> JSONRecord | None:
     """Return the record in a line, without what is printed before it; None if there is none."""
     start = _PREFIX.match(line)
     text = line[start.end() :] if start else line
@@ -56,7 +60,7 @@ def read_json_lines(file: LogFile) -> LogColumns:
             failed = [line for line, record in parsed if record is None]
             damaged += sum("{" in line for line in failed)
             others += sum("{" not in line for line in failed)
-        _add_records(builder, records)
+        add_records(builder, records)
     kinds = ((damaged, "a damaged or truncated record"), (others, "no record"))
     notes = tuple(
         f"{format_count(count, 'line')} with {what} {agree(count, 'was', 'were')} skipped."
@@ -82,7 +86,7 @@ def _blocks_of_lines(file: LogFile) -> Iterator[list[str]]:
                 yield part
 
 
-def _parse_block(lines: Sequence[str]) -> list[_Record] | None:
+def _parse_block(lines: Sequence[str]) -> list[JSONRecord] | None:
     """Parse lines that are all records; None if one is not."""
     try:
         records = json.loads(f"[{','.join(lines)}]")
@@ -91,22 +95,54 @@ def _parse_block(lines: Sequence[str]) -> list[_Record] | None:
     return records if len(records) == len(lines) and all(type(record) is dict for record in records) else None
 
 
-def _add_records(builder: ColumnBuilder, records: Sequence[_Record]) -> None:
-    """Add records as rows; those with the same names and with numbers alone column by column, which is faster."""
-    if not records:
-        return
-    names = tuple(records[0])
-    if all(tuple(record) == names for record in records):
-        columns = list(zip(*(record.values() for record in records), strict=True))
-        if columns and all({type(value) for value in column} <= {int, float} for column in columns):
-            try:
-                arrays = [np.array(column, np.float64) for column in columns]
-            except OverflowError:
-                pass
-            else:
-                builder.add_rows(len(records), [ColumnPart(*pair) for pair in zip(names, arrays, strict=True)])
-                return
-    for record in records:
-        for name, value in flatten_record(record):
-            builder.add(name, value)
-        builder.end_row()
+def are_records(head: str) -> bool:
+    """Return whether a text begins with an array of records, or with records one after another."""
+    records = list(itertools.islice(_decode(head, 0), 2))
+    return bool(records) and (head[:1] == "[" or len(records) > 1)
+
+
+def _decode(text: str, at: int) -> Iterator[tuple[JSONRecord, int]]:
+    """Yield the whole records of a text from a place on, each with the place after it."""
+    decoder = json.JSONDecoder()
+    while (match := _BETWEEN.match(text, at)) and text[match.end() : match.end() + 1] == "{":
+        try:
+            record, at = decoder.raw_decode(text, match.end())
+        except (ValueError, RecursionError):
+            return
+        yield record, at
+
+
+def read_records(file: LogFile) -> LogColumns:
+    """Read an array of records, or records one after another, up to the first damaged one."""
+    builder, rest, example, is_open = ColumnBuilder(), "", "", True
+    for text in _texts(file):
+        rest += text
+        example = example or rest[:200].replace("\n", " ")
+        at, records = 0, list[JSONRecord]()
+        for record, after in _decode(rest, 0):
+            records.append(record)
+            at = after
+        add_records(builder, records)
+        rest = rest[at:]
+        if len(rest) > MAX_RECORD or _CLOSED.match(rest):
+            is_open = False
+            break
+    damage = f"The JSON is damaged or truncated; the {format_count(builder.row_count, 'record')} before it are read."
+    notes = [] if _CLOSED.match(rest) or not (rest.strip(" \t\n,") or (is_open and example[:1] == "[")) else [damage]
+    return LogColumns(
+        "JSON",
+        builder.build(),
+        builder.row_count,
+        "record",
+        notes=(*notes, *builder.notes("record")),
+        examples=(example,),
+        stride=builder.stride,
+    )
+
+
+def _texts(file: LogFile) -> Iterator[str]:
+    """Yield the text in blocks that need not end with a line: an array may be one line of any length."""
+    decoder = TextDecoder(detect_encoding(file.head_bytes))
+    for chunk in file.chunks():
+        yield decoder.decode(chunk)
+    yield decoder.decode(b"", final=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.diagnosis import json_document, readers
+from equipoise.diagnosis import json_document, log_file, readers
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
 from equipoise.diagnosis.readers import json_records
@@ -162,7 +162,20 @@ def test_a_single_value_beyond_the_limit_is_an_error_that_says_so(
 ) -> None:
     monkeypatch.setattr(json_records, "MAX_DOCUMENT", 50)
     with pytest.raises(DataError, match="one record per line"):
-        read(tmp_path, json.dumps(RECORDS, indent=1))
+        read(tmp_path, {"loss_d": [0.5] * 100})
+
+
+def test_arrays_are_read_in_parts_whatever_their_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_records, "MAX_DOCUMENT", 50)
+    monkeypatch.setattr(log_file, "HEAD_BYTES", 100)
+    for text in (
+        json.dumps(RECORDS),
+        json.dumps(RECORDS, indent=2),
+        "\n".join(json.dumps(r, indent=1) for r in RECORDS),
+    ):
+        log = read_columns(text)
+        assert log.columns["step"].values.tolist() == [step for step, _, _ in ROWS]
+        assert log.notes == ()
 
 
 @pytest.mark.parametrize("text", ["[0/25][0/100] Loss_D: 0.5", "[200, 9.9e-05] d: 1", "{'loss_d': 0.5}", "[INFO] x"])
