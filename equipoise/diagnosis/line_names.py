@@ -12,9 +12,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 COUNTER_WORDS = _words(
-    "epoch epochs ep step steps it iter iters iteration iterations itr batch batches kimg tick update updates episode nimg "
-    "images global_step global_steps globalstep total_steps total_step total_batch total_iter total_iters niter n_iter "
-    "gen_iterations cur_iter current_iter training_step minibatch"
+    "epoch epochs ep step steps it iter iters iteration iterations itr batch batches minibatch kimg tick update updates "
+    "episode nimg images global_step global_steps globalstep total_steps total_step total_batch total_iter total_iters "
+    "niter n_iter gen_iterations cur_iter current_iter training_step"
 )
 """Last words of names that count, in lower case."""
 UNIT_WORDS = _words(

@@ -169,7 +169,7 @@ class _LineReading:
         opened = gap.rstrip(" ").endswith(("[", "(", "{"))
         begins = end == self.content and not _LETTER.search(gap)
         bracketed = bool(_REOPENED.fullmatch(gap)) and self.unnamed + (total is None) > 0
-        is_whole = word.isdecimal() and int(word) < UNIX_TIME and not token.percent and token.scale == 1
+        is_whole = word.isdecimal() and float(word) < UNIX_TIME and not token.percent and token.scale == 1
         if not (total or (begins and (is_whole or opened)) or (bracketed and is_whole)) or token.percent:
             return NamedNumber("", token)
         self.unnamed += 1

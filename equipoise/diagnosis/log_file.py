@@ -80,7 +80,8 @@ class LogFile:
         """The text of the first HEAD_BYTES, up to the last whole line; of a longer line, its beginning."""
         if b"\n" in self.head_bytes or b"\r" in self.head_bytes or len(self.head_bytes) < HEAD_BYTES:
             return next(self.text_blocks(), "")
-        return TextDecoder(detect_encoding(self.head_bytes)).decode(self.head_bytes)
+        self._refuse_binary()
+        return clean_lines(TextDecoder(detect_encoding(self.head_bytes)).decode(self.head_bytes))
 
     @property
     def text(self) -> str:
@@ -94,8 +95,7 @@ class LogFile:
         UTF-8 or UTF-16; undecodable bytes are replaced; "\\r\\n" and a lone "\\r" become "\\n"; NUL characters,
         backspaces and ANSI escape sequences are removed.
         """
-        if description := describe_binary(self.head_bytes):
-            raise DataError(f"{self.path} is not a text ({description}); use the log that the program printed or saved")
+        self._refuse_binary()
         decoder = TextDecoder(detect_encoding(self.head_bytes))
         parts: list[str] = []
         for chunk in self.chunks():
@@ -183,6 +183,10 @@ class LogFile:
                 self._add_problem("The .gz file is followed by other bytes, which were ignored.")
                 return
             member = zlib.decompressobj(wbits=31)
+
+    def _refuse_binary(self) -> None:
+        if description := describe_binary(self.head_bytes):
+            raise DataError(f"{self.path} is not a text ({description}); use the log that the program printed or saved")
 
     def _add_problem(self, problem: str) -> None:
         if problem not in self.problems:

@@ -29,8 +29,10 @@ MAX_CONTROL_SHARE = 0.02
 """Largest share of control bytes in a text: in random bytes it is 0.09, in a log with a damaged block far less."""
 MAX_NUL_SHARE = 0.5
 """Largest share of NUL bytes in a text. A power failure leaves blocks of them at the end; UTF-16 has less than half."""
-WIDE_NUL_SHARE = 0.2
-"""Share of NUL bytes above which a text is tested for being UTF-16 without a byte order mark."""
+WIDE_NUL_SHARE = 0.4
+"""Share of NUL bytes, all at even or all at odd places, above which a text is UTF-16 without a byte order mark."""
+FIRST_BYTES = 256
+"""Bytes that have to be UTF-16 too: a log in UTF-8 may continue in UTF-16, as PowerShell appends."""
 _TERMINAL = re.compile(
     r"\x1b\[[0-?]*[ -/]*([@-~])"  # colours ("m"), movements of the cursor ("A", "G", …)
     r"|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # title of the window
@@ -76,9 +78,10 @@ def detect_encoding(head: bytes) -> TextEncoding:
     ):
         if head.startswith(mark):
             return TextEncoding(codec, len(mark))
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    if WIDE_NUL_SHARE * len(head) < max(even, odd) and 20 * min(even, odd) < max(even, odd):
-        return TextEncoding("utf-16-le" if odd > even else "utf-16-be")
+    for start, codec in ((1, "utf-16-le"), (0, "utf-16-be")):
+        is_wide = all(part[start::2].count(0) > WIDE_NUL_SHARE * len(part) for part in (head, head[:FIRST_BYTES]))
+        if is_wide and 20 * head[1 - start :: 2].count(0) < head[start::2].count(0):
+            return TextEncoding(codec)
     return TextEncoding("utf-8")
 
 

@@ -134,3 +134,14 @@ def test_missing_file_and_folder_are_errors(tmp_path: Path) -> None:
     for path, message in ((tmp_path / "nowhere.log", "does not exist"), (tmp_path, "cannot be read")):
         with pytest.raises(DataError, match=message):
             read(LogFile(path))
+
+
+def test_the_head_of_a_binary_file_without_lines_is_an_error() -> None:
+    with pytest.raises(DataError, match="is not a text"):
+        _ = open_bytes(bytes(2 * HEAD_BYTES)).head
+
+
+def test_a_log_that_continues_in_utf_16_is_read() -> None:
+    file = open_bytes(b"step 1 loss: 0.5\n" * 30 + ("step 2 loss: 0.25\n" * 60).encode("utf-16-le"))
+    assert read(file) == "step 1 loss: 0.5\n" * 30 + "step 2 loss: 0.25\n" * 60
+    assert any("NUL characters were removed" in problem for problem in file.problems)
