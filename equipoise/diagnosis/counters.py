@@ -121,14 +121,16 @@ def _options(counters: Sequence[Counter], log: LogColumns, descending: bool) -> 
         yield StepAssignment(filled, counter.unit, (counter.name,), total)
     if descending:
         return
+    nested = set()
     for outer in counters:
         for inner in counters:
             is_outer = outer.unit == "epoch" or outer.name.startswith("#")
             if outer is not inner and is_outer and inner.unit == "step" and (pair := combine_counters(outer, inner)):
+                nested.add(inner.name)
                 yield StepAssignment(pair.steps, "step", (outer.name, inner.name), pair.total)
     for inner in counters:
         is_short = normalise_name(inner.name) in PER_EPOCH
-        if inner.unit == "step" and (lengths := count_lengths(inner, is_short)):
+        if inner.unit == "step" and inner.name not in nested and (lengths := count_lengths(inner, is_short)):
             note = (
                 f"Column {printable(inner.name)} begins again {lengths.epochs - 1:,} times; each time is taken as an "
                 f"epoch of {lengths.length:,} steps."

@@ -144,6 +144,14 @@ def test_a_resumption_of_two_rows_is_reported() -> None:
     assert note == "The counter goes back from 4 to 3: the run was resumed there, and 2 rows were superseded."
 
 
+def test_two_runs_of_epochs_are_not_more_epochs() -> None:
+    run = [(row // 50, row % 50) for row in range(100)]
+    epochs, batches = zip(*(run + run), strict=True)
+    result = assign_steps(make_log({"#1": epochs, "#2": batches}, totals={"#1": 20, "#2": 50}))
+    assert result.steps.tolist() == [*range(100), *range(100)]
+    assert "begins again at 0 after 99" in result.notes[0]
+
+
 def test_a_late_metric_is_not_a_restart() -> None:
     log = make_log({"step": [10, 20, 30, 20, 40, 50], "fid": [NAN, NAN, NAN, 9.0, NAN, NAN]})
     assert assign_steps(log).notes == ()
