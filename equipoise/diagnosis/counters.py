@@ -25,6 +25,8 @@ SIMILAR = 0.9
 """Counters that keep this share of the rows of the best one are as good; the simplest is preferred."""
 DESCENDING_SHARE = 0.9
 """Share of falling steps above which a log has its newest rows first; runs are not resumed that often."""
+MAX_UNNAMED = 5
+"""Number of columns without a name that may count: a table without a header has many columns."""
 UNITS: Sequence[StepUnit] = ("step", "image", "epoch", "row")
 """Units in the order of preference."""
 PER_EPOCH = ("batch", "batches", "batchidx", "batchindex", "minibatch", "batchnumber")
@@ -61,7 +63,7 @@ def assign_steps(log: LogColumns, step_from: str | None = None) -> StepAssignmen
         return _count_rows(log, note if log.row_count > 1 else "")
     descending = all(_is_descending(counter.values) for counter in counters)
     chosen = _choose(list(_options(counters, log, descending)), descending, log)
-    if repeats := _repeated_share(log, chosen.steps, names):
+    if step_from is None and (repeats := _repeated_share(log, chosen.steps, names)):
         return _count_rows(log, _repeat_note(log, chosen, repeats))
     notes = (*_dropped_notes(log, chosen, counters, names), *_restart_notes(log, chosen, descending))
     return chosen._replace(total=chosen.total or _total_from_percent(log, chosen.steps), notes=notes)
@@ -79,8 +81,10 @@ def _match_column(log: LogColumns, name: str) -> str:
 
 
 def _counter_names(log: LogColumns) -> Iterator[str]:
+    unnamed = 0
     for name in log.columns:
-        if name.startswith("#") or counter_unit(name) is not None:
+        unnamed += name.startswith("#")
+        if (name.startswith("#") and unnamed <= MAX_UNNAMED) or counter_unit(name) is not None:
             yield name
 
 

@@ -181,6 +181,7 @@ def test_a_requested_counter_is_used_as_it_is() -> None:
     assert (result.steps.tolist(), result.counters) == ([5, 6, 7.5], ("minute",))
     with pytest.raises(DataError, match=r"no column 'hour'.*minute"):
         assign_steps(log, "hour")
+    assert assign_steps(log, "epoch").steps.tolist() == [0, 0, 1]
     with pytest.raises(DataError, match="no numbers that can count"):
         assign_steps(make_log({"x": [-1.0, -2.0]}), "x")
 
