@@ -81,6 +81,7 @@ def test_train_prints_json(call, tiny: list[str], working_directory: Path) -> No
     assert (code, err) == (0, "")
     assert answer["run"] == "run"
     assert (answer["step"], answer["images"], answer["reason"], answer["verdict"]) == (12, 96, "steps", "unknown")
+    assert "at least" in answer["missing"]
     assert Path(answer["report"]).exists()
 
 

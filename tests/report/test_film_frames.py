@@ -6,7 +6,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
-from equipoise.core.events import Remedied, Resumed
+from equipoise.core.events import Finished, Remedied, Resumed
 from equipoise.core.observations import Finding, Health, Override
 from equipoise.report import film_frames, film_panels, page, text_rendering
 from equipoise.report.run_history import KnobHistory, read_history
@@ -38,6 +38,17 @@ def test_clock_shows_step_images_time_and_verdict(write_run: Maker) -> None:
     assert "unhealthy" in text_of(renderer.clock.text_at(205)[1])
     assert "unhealthy" not in text_of(renderer.clock.text_at(235)[1])
     assert text_of(renderer.clock.text_at(400)[1]) == "25,600 images 1 min 23 s ended healthy"
+
+
+def test_clock_shows_that_the_health_is_unknown(write_run: Maker) -> None:
+    hint = Health((Finding("plateau", 0.2, {}, since=100),), missing="a metric")
+    serious = Health((Finding("mode_collapse", 0.9, {}, since=200),))
+    events = [started(), sensed(100, health=hint), sensed(200, health=serious), sensed(300, health=Health(missing="…"))]
+    clock = renderer_of(write_run([*events, Finished(400, 400 * BATCH, "steps", "unknown", 40.0)])).clock
+    texts = [text_of(clock.text_at(step)[1]) for step in (150, 250, 350, 400)]
+    assert [text.partition(" s ")[2] for text in texts] == [
+        *("health unknown", "unhealthy", "health unknown", "ended, health unknown")
+    ]
 
 
 def test_panels_show_values_of_the_step(write_run: Maker) -> None:

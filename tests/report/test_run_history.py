@@ -60,6 +60,8 @@ def test_summary_names_experiment_length_and_ending(write_run: Maker) -> None:
         ("diverged", "diverged", "because it diverged"),
         ("seconds", "unhealthy", "time limit and ended unhealthy"),
         ("fire", "unhealthy", "it ended unhealthy (fire)"),
+        ("steps", "unknown", "it completed all steps; whether it is healthy is unknown"),
+        ("interrupted", "unknown", "whether it is healthy is unknown"),
     ],
 )
 def test_summary_of_every_ending(write_run: Maker, reason: str, verdict: str, words: str) -> None:
