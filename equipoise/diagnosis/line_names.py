@@ -12,9 +12,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 COUNTER_WORDS = _words(
-    "epoch epochs ep step steps it iter iters iteration iterations itr batch batches minibatch kimg tick update updates "
-    "episode nimg images global_step global_steps globalstep total_steps total_step total_batch total_iter total_iters "
-    "niter n_iter gen_iterations cur_iter current_iter training_step"
+    "epoch epochs ep step steps it iter iters iteration iterations itr batch batches minibatch kimg tick update updates"
+    " episode nimg images global_step global_steps globalstep total_steps total_step total_batch total_iter total_iters"
+    " niter n_iter gen_iterations cur_iter current_iter training_step"
 )
 """Last words of names that count, in lower case."""
 UNIT_WORDS = _words(
@@ -124,8 +124,8 @@ def _last_words(text: str, most: int) -> tuple[list[str], str]:
 
 def _select_words(words: list[str], explicit: bool) -> str:
     """Return the words that name a number: without values of other names, fillers, and what precedes a counter."""
-    while len(words) > 1 and words[0].lower().strip("[]()") in _VALUES | _FILLERS:
-        del words[0]
+    while len(words) > 1 and words[0] != "A" and words[0].lower().strip("[]()") in _VALUES | _FILLERS:
+        del words[0]  # "A loss" is that of the adversarial model
     if not explicit and words[-1].lower() in _PREPOSITIONS:
         return ""
     while len(words) > 1 and words[-1].lower() in _LAST_FILLERS:

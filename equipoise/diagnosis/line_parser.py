@@ -13,7 +13,7 @@ from equipoise.diagnosis.line_names import find_name, is_counter_name
 from equipoise.diagnosis.line_tokens import Token, scan_line
 
 _FOLLOWING = re.compile(
-    r"\s+(iterations?|iters?|it|steps?|epochs?|batches|kimgs?|updates)\b(?!\s*[:=]?\s*[\[(]?[-+]?\d)", re.IGNORECASE
+    r"\s+(iterations?|iters?|it|steps?|epochs?|batches|kimgs?|updates)\b(?!\s*[:=]?\s*[\[(#]?[-+]?\d)", re.IGNORECASE
 )
 _LEVEL = re.compile(
     r"[^\n]{0,80}?\b(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|NOTICE)\b(?!\w)"
@@ -169,6 +169,7 @@ class _LineReading:
         opened = gap.rstrip(" ").endswith(("[", "(", "{"))
         begins = end == self.content and not _LETTER.search(gap)
         bracketed = bool(_REOPENED.fullmatch(gap)) and self.unnamed + (total is None) > 0
+        bracketed = bracketed or (gap == "-" and self.unnamed == 1)  # 0-12: epoch and batch
         is_whole = word.isdecimal() and float(word) < UNIX_TIME and not token.percent and token.scale == 1
         if not (total or (begins and (is_whole or opened)) or (bracketed and is_whole)) or token.percent:
             return NamedNumber("", token)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Literal, NamedTuple
 
-_DIGITS = r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_DIGITS = r"(?:\d+(?:\.\d+|\.(?![.\w]))?|\.\d+)(?:[eE][-+]?\d+)?"
 _THOUSANDS = r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?(?!,?\d)"
 _COMMA_DIGITS = r"(?:\d{1,3}(?:\.\d{3})+(?!\d)|\d+)(?:,\d+)?(?:[eE][-+]?\d+)?"
 WORD_VALUES = r"(?:nan|inf(?:inity)?|NaN|NAN|Inf(?:inity)?|INF)(?![\w(])"

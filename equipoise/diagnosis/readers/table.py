@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.core.printing import printable
+from equipoise.core.printing import format_count, format_names, printable
 from equipoise.diagnosis.column_builder import BLOCK_ROWS, ColumnBuilder, ColumnPart
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
 from equipoise.diagnosis.number_blocks import MISSING, parse_block
 from equipoise.diagnosis.table_layout import (
     MAX_TAGS,
+    MISSING_CELLS,
     SAMPLE_ROWS,
     LogTableLayout,
     find_layout,
@@ -31,7 +32,7 @@ MAX_QUOTED = 8 * 2**20
 TAIL, SHOWN = 4096, 80
 """Number of characters before the last row that it is compared with, and of those that a note shows."""
 WORDS_SAMPLE = 50
-"""Number of cells by which a block of a column is recognised as words, such as dates, and is not converted."""
+"""Number of different cells by which a block of a column is recognised as words, such as dates, and is not converted."""
 
 
 class Table:
@@ -57,17 +58,18 @@ class Table:
         if layout is None:
             return None
         names = name_series(layout.names, file.path.name)
-        builder, rows = ColumnBuilder(), _RowCounts()
-        for text in _texts(file, layout, rows):
+        builder, losses = ColumnBuilder(), _Losses()
+        for text in _texts(file, layout, losses):
             numbers = parse_block(text, layout.separator, layout.width, layout.decimal_comma)
             if numbers is not None and find_long_columns(names) is None:
                 present = (ColumnPart(name, numbers[:, at]) for at, name in enumerate(names) if name)
                 builder.add_rows(len(numbers), [_without_missing(part) for part in present])
                 continue
-            for block in _blocks(_cells(text, layout, rows), layout, rows):
-                builder.add_rows(len(block), list(_convert(block, names, layout)))
-        columns = {name: column for name, column in builder.build().items() if name}
-        notes = (*rows.notes(), *builder.notes("row"))
+            for block in _blocks(_cells(text, layout, losses), layout, losses):
+                builder.add_rows(len(block), list(_convert(block, names, layout, losses)))
+        columns = builder.build()
+        losses.columns = [name for name in names if name and name not in columns] if columns else []
+        notes = (*losses.notes(), *builder.notes("row"))
         return LogColumns(
             "table", columns, builder.row_count, notes=notes, examples=layout.examples, stride=builder.stride
         )
@@ -78,12 +80,13 @@ def _without_missing(part: ColumnPart) -> ColumnPart:
     return ColumnPart(part.name, np.ascontiguousarray(part.values), None if mask.all() else mask)
 
 
-class _RowCounts:
-    """Rows that are no data, by their kind."""
+class _Losses:
+    """What is left out of a table: rows by their kind, cells with words in columns of numbers, columns of words."""
 
     def __init__(self) -> None:
-        self.wrong_length = self.headers = self.damaged = 0
-        self.cut = ""
+        self.wrong_length = self.headers = self.damaged = self.words = 0
+        self.cut = self.word = ""
+        self.columns: list[str] = []
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence on each kind that occurs."""
@@ -91,13 +94,19 @@ class _RowCounts:
             yield f"{count:,} row{'s have' if count > 1 else ' has'} another number of cells than the header; skipped."
         if count := self.headers:
             yield f"The header occurs {count + 1:,} times: several parts were written to the file."
+        if self.columns:
+            count = format_count(len(self.columns), "column")
+            yield f"{count} without numbers: {format_names(self.columns, most=8)}."
+        if self.words:
+            words = format_count(self.words, "cell")
+            yield f"{words} with a word in place of a number, such as '{printable(self.word)[:SHOWN]}': taken as missing."
         if self.cut:
             yield f"The last row was cut while it was written and was left out: '{printable(self.cut)[:SHOWN]}'."
         if self.damaged:
             yield "The table is damaged: a quote has no end, or a cell is longer than 128 KiB."
 
 
-def _texts(file: LogFile, layout: LogTableLayout, counts: "_RowCounts") -> Iterator[str]:
+def _texts(file: LogFile, layout: LogTableLayout, counts: "_Losses") -> Iterator[str]:
     """Yield the text below the header in blocks of whole rows; a quoted cell may contain ends of lines."""
     pending, before, skipped = "", "", 0
     for block in file.text_blocks():
@@ -128,7 +137,7 @@ def _is_whole(row: str, before: str, layout: LogTableLayout) -> bool:
     return len(cells) == layout.width and (not decimals or not cells[-1] or own >= min(decimals))
 
 
-def _cells(text: str, layout: LogTableLayout, counts: "_RowCounts") -> Iterator[list[str]]:
+def _cells(text: str, layout: LogTableLayout, counts: "_Losses") -> Iterator[list[str]]:
     """Yield the cells of every row; a quote without an end is a character like others."""
     if layout.separator == " ":
         yield from (line.split() for line in text.split("\n"))
@@ -144,7 +153,7 @@ def _cells(text: str, layout: LogTableLayout, counts: "_RowCounts") -> Iterator[
             counts.damaged += 1
 
 
-def _blocks(rows: Iterator[list[str]], layout: LogTableLayout, counts: _RowCounts) -> Iterator[list[list[str]]]:
+def _blocks(rows: Iterator[list[str]], layout: LogTableLayout, counts: _Losses) -> Iterator[list[list[str]]]:
     """Yield blocks of complete rows; others are counted."""
     width = layout.width
     while block := list(itertools.islice(rows, BLOCK_ROWS)):
@@ -170,9 +179,9 @@ def _convert(rows: Sequence[Sequence[str]], names: Sequence[str], layout: LogTab
         try:
             values, mask = np.fromiter(map(float, cells), np.float64, len(cells)), None
         except ValueError:
-            if all(parse_cell(cell, layout.decimal_comma) is None for cell in _sample(cells)):
+            if not _holds_numbers(cells, layout):
                 continue
-            values, mask = _convert_sparse(cells, layout)
+            values, mask = _convert_sparse(cells, layout, losses)
         if long and position == long[1]:
             yield from _split_by_tag(columns[long[0]], values, mask)
         else:
@@ -190,15 +199,14 @@ def _split_by_tag(
         yield ColumnPart(tag, values, own if mask is None else own & mask)
 
 
-def _sample(cells: Sequence[str]) -> Iterator[str]:
-    """Yield the first cells that are not empty, and the last ones."""
-    filled = (cell for cell in cells if cell)
-    yield from itertools.islice(filled, WORDS_SAMPLE)
-    yield from cells[-WORDS_SAMPLE:]
+def _holds_numbers(cells: Sequence[str], layout: LogTableLayout) -> bool:
+    """Return whether one of the first different cells holds a number."""
+    filled = (cell for cell in dict.fromkeys(cells) if cell.lower() not in MISSING_CELLS)
+    return any(parse_cell(cell, layout.decimal_comma) is not None for cell in itertools.islice(filled, WORDS_SAMPLE))
 
 
 def _convert_sparse(
-    cells: Sequence[str], layout: LogTableLayout
+    cells: Sequence[str], layout: LogTableLayout, losses: _Losses
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Convert cells of which some hold no number; nan and inf are numbers."""
     values = np.full(len(cells), np.nan)
@@ -209,5 +217,9 @@ def _convert_sparse(
         return values, mask
     except ValueError:
         numbers = [parse_cell(cell, layout.decimal_comma) for cell in cells]
-        mask = np.array([number is not None for number in numbers])
-        return np.array([np.nan if number is None else number for number in numbers]), mask
+    mask = np.array([number is not None for number in numbers])
+    words = [cell for cell, number in zip(cells, numbers, strict=True) if number is None]
+    words = [word for word in words if word.strip().lower() not in MISSING_CELLS]
+    losses.words += len(words)
+    losses.word = losses.word or (words[0] if words else "")
+    return np.array([np.nan if number is None else number for number in numbers]), mask

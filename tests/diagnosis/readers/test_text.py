@@ -196,6 +196,27 @@ PROGRAMS = {
         lambda i: f"{i} iterations, D: real 0.{i:02d} fake 0.4; G: adv 0.7\n",
         lambda i: {"iterations": i, "D real": i / 100, "D fake": 0.4, "G adv": 0.7},
     ),
+    "adversarial model": Program(
+        lambda i: f"{i}:  [D loss: 0.69{i:04d}, acc: 0.527344] [A loss: 1.{i:06d}, acc: 0.25]\n",
+        lambda i: {"#1": i, "D loss": 0.69 + i / 1e6, "A loss": 1 + i / 1e6, "acc": 0.527344, "acc 2": 0.25},
+    ),
+    "epoch-batch": Program(
+        lambda i: f"{i // 9}-{i % 9} [D loss: 1.{i:06d}, acc.: 19.5%] [G loss:: 0.9] [Elapsed Time: 3.5s\n",
+        lambda i: {"#1": i // 9, "#2": i % 9, "D loss": 1 + i / 1e6, "acc": 19.5, "G loss": 0.9},
+        percent=frozenset({"acc"}),
+    ),
+    "dots": Program(
+        lambda i: f"Epoch {i}/100... Discriminator Loss: 0.{i:04d}... Generator Loss: 1.75\n",
+        lambda i: {"Epoch": i, "Discriminator Loss": i / 1e4, "Generator Loss": 1.75},
+        {"Epoch": 100},
+    ),
+    "two lines a step": Program(
+        lambda i: (
+            f"Epoch #{i} ({i}.0% complete)\n  D: 1.{i:03d}/0.5/0.25 | G: 2.5\n"
+            f"  Epoch Time: 32.5s | ETA: 0:53:2{i % 10}\n"
+        ),
+        lambda i: {"Epoch": i, "D": 1 + i / 1000, "D 2": 0.5, "D 3": 0.25, "G": 2.5},
+    ),
     "decimal commas": Program(
         lambda i: f"Epoch {i}; loss_d: 0,{i:03d}; loss_g: 1,5\n",
         lambda i: {"Epoch": i, "loss_d": i / 1000, "loss_g": 1.5},
