@@ -21,10 +21,11 @@ LONG_NAMES = ("tag", "metric", "name", "key", "variable")
 """Names of the column with the name of the number in the row."""
 MAX_TAGS = 500
 MAX_NAME = 200
-MISSING = ("", "nan", "none", "null", "n/a", "na", "-", "--")
+MISSING_CELLS = ("", "nan", "none", "null", "n/a", "na", "-", "--")
 """Cells without a number, in lower case; "nan" is a number."""
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+_OF_TOTAL = re.compile(r"(\d+) ?/ ?\d+")
 _TAG = re.compile(r"-tag-(.+)$")
 
 
@@ -122,7 +123,7 @@ def _row_width(rows: Sequence[Sequence[str]], names: int) -> int | None:
 
 def _is_row(row: Sequence[str], width: int) -> bool:
     """Return whether a row has that number of cells, and at least half of those that are not empty are numbers."""
-    filled = [cell for cell in row if cell.lower() not in MISSING or cell.lower() == "nan"]
+    filled = [cell for cell in row if cell.lower() not in MISSING_CELLS or cell.lower() == "nan"]
     numbers = sum(parse_cell(cell, True) is not None for cell in filled)
     return len(row) == width and (not filled or 2 * numbers >= len(filled)) and (numbers > 0 or not filled)
 
@@ -148,7 +149,7 @@ def _has_decimal_commas(rows: Sequence[Sequence[str]], separator: str) -> bool:
 
 
 def parse_cell(cell: str, decimal_comma: bool = False) -> float | None:
-    """Return the number in a cell, which may have a decimal comma, commas of thousands, or a percent sign."""
+    """Return the number in a cell: with a decimal comma, commas of thousands, or a percent sign; of 3/200, 3."""
     try:
         return float(cell)
     except ValueError:
@@ -156,6 +157,8 @@ def parse_cell(cell: str, decimal_comma: bool = False) -> float | None:
     text = cell.strip()
     if text.endswith("%"):
         return parse_cell(text[:-1], decimal_comma) if len(text) > 1 else None
+    if match := _OF_TOTAL.fullmatch(text):
+        return float(match[1])
     if decimal_comma and _DECIMAL_COMMA.fullmatch(text):
         return float(text.replace(",", "."))
     return float(text.replace(",", "")) if _THOUSANDS.fullmatch(text) else None

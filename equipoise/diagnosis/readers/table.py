@@ -32,7 +32,7 @@ MAX_QUOTED = 8 * 2**20
 TAIL, SHOWN = 4096, 80
 """Number of characters before the last row that it is compared with, and of those that a note shows."""
 WORDS_SAMPLE = 50
-"""Number of different cells by which a block of a column is recognised as words, such as dates, and is not converted."""
+"""Number of different cells by which a block of a column is recognised as words, such as dates."""
 
 
 class Table:
@@ -58,18 +58,18 @@ class Table:
         if layout is None:
             return None
         names = name_series(layout.names, file.path.name)
-        builder, losses = ColumnBuilder(), _Losses()
-        for text in _texts(file, layout, losses):
+        builder, omitted = ColumnBuilder(), _Omissions()
+        for text in _texts(file, layout, omitted):
             numbers = parse_block(text, layout.separator, layout.width, layout.decimal_comma)
             if numbers is not None and find_long_columns(names) is None:
                 present = (ColumnPart(name, numbers[:, at]) for at, name in enumerate(names) if name)
                 builder.add_rows(len(numbers), [_without_missing(part) for part in present])
                 continue
-            for block in _blocks(_cells(text, layout, losses), layout, losses):
-                builder.add_rows(len(block), list(_convert(block, names, layout, losses)))
+            for block in _blocks(_cells(text, layout, omitted), layout, omitted):
+                builder.add_rows(len(block), list(_convert(block, names, layout, omitted)))
         columns = builder.build()
-        losses.columns = [name for name in names if name and name not in columns] if columns else []
-        notes = (*losses.notes(), *builder.notes("row"))
+        omitted.columns = [name for name in names if name and name not in columns] if columns else []
+        notes = (*omitted.notes(), *builder.notes("row"))
         return LogColumns(
             "table", columns, builder.row_count, notes=notes, examples=layout.examples, stride=builder.stride
         )
@@ -80,7 +80,7 @@ def _without_missing(part: ColumnPart) -> ColumnPart:
     return ColumnPart(part.name, np.ascontiguousarray(part.values), None if mask.all() else mask)
 
 
-class _Losses:
+class _Omissions:
     """What is left out of a table: rows by their kind, cells with words in columns of numbers, columns of words."""
 
     def __init__(self) -> None:
@@ -95,18 +95,17 @@ class _Losses:
         if count := self.headers:
             yield f"The header occurs {count + 1:,} times: several parts were written to the file."
         if self.columns:
-            count = format_count(len(self.columns), "column")
-            yield f"{count} without numbers: {format_names(self.columns, most=8)}."
+            yield f"{format_count(len(self.columns), 'column')} without numbers: {format_names(self.columns, most=8)}."
         if self.words:
-            words = format_count(self.words, "cell")
-            yield f"{words} with a word in place of a number, such as '{printable(self.word)[:SHOWN]}': taken as missing."
+            words, example = format_count(self.words, "cell"), printable(self.word)[:SHOWN]
+            yield f"{words} with a word in place of a number, such as '{example}': taken as missing."
         if self.cut:
             yield f"The last row was cut while it was written and was left out: '{printable(self.cut)[:SHOWN]}'."
         if self.damaged:
             yield "The table is damaged: a quote has no end, or a cell is longer than 128 KiB."
 
 
-def _texts(file: LogFile, layout: LogTableLayout, counts: "_Losses") -> Iterator[str]:
+def _texts(file: LogFile, layout: LogTableLayout, counts: "_Omissions") -> Iterator[str]:
     """Yield the text below the header in blocks of whole rows; a quoted cell may contain ends of lines."""
     pending, before, skipped = "", "", 0
     for block in file.text_blocks():
@@ -137,7 +136,7 @@ def _is_whole(row: str, before: str, layout: LogTableLayout) -> bool:
     return len(cells) == layout.width and (not decimals or not cells[-1] or own >= min(decimals))
 
 
-def _cells(text: str, layout: LogTableLayout, counts: "_Losses") -> Iterator[list[str]]:
+def _cells(text: str, layout: LogTableLayout, counts: "_Omissions") -> Iterator[list[str]]:
     """Yield the cells of every row; a quote without an end is a character like others."""
     if layout.separator == " ":
         yield from (line.split() for line in text.split("\n"))
@@ -153,7 +152,7 @@ def _cells(text: str, layout: LogTableLayout, counts: "_Losses") -> Iterator[lis
             counts.damaged += 1
 
 
-def _blocks(rows: Iterator[list[str]], layout: LogTableLayout, counts: _Losses) -> Iterator[list[list[str]]]:
+def _blocks(rows: Iterator[list[str]], layout: LogTableLayout, counts: _Omissions) -> Iterator[list[list[str]]]:
     """Yield blocks of complete rows; others are counted."""
     width = layout.width
     while block := list(itertools.islice(rows, BLOCK_ROWS)):
@@ -169,7 +168,9 @@ def _blocks(rows: Iterator[list[str]], layout: LogTableLayout, counts: _Losses) 
             yield complete
 
 
-def _convert(rows: Sequence[Sequence[str]], names: Sequence[str], layout: LogTableLayout) -> Iterator[ColumnPart]:
+def _convert(
+    rows: Sequence[Sequence[str]], names: Sequence[str], layout: LogTableLayout, omitted: _Omissions
+) -> Iterator[ColumnPart]:
     """Yield name, numbers, and a mask of the cells that hold one, of each column with numbers."""
     columns = list(zip(*rows, strict=True))
     long = find_long_columns(names)
@@ -181,7 +182,7 @@ def _convert(rows: Sequence[Sequence[str]], names: Sequence[str], layout: LogTab
         except ValueError:
             if not _holds_numbers(cells, layout):
                 continue
-            values, mask = _convert_sparse(cells, layout, losses)
+            values, mask = _convert_sparse(cells, layout, omitted)
         if long and position == long[1]:
             yield from _split_by_tag(columns[long[0]], values, mask)
         else:
@@ -206,7 +207,7 @@ def _holds_numbers(cells: Sequence[str], layout: LogTableLayout) -> bool:
 
 
 def _convert_sparse(
-    cells: Sequence[str], layout: LogTableLayout, losses: _Losses
+    cells: Sequence[str], layout: LogTableLayout, omitted: _Omissions
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Convert cells of which some hold no number; nan and inf are numbers."""
     values = np.full(len(cells), np.nan)
@@ -220,6 +221,6 @@ def _convert_sparse(
     mask = np.array([number is not None for number in numbers])
     words = [cell for cell, number in zip(cells, numbers, strict=True) if number is None]
     words = [word for word in words if word.strip().lower() not in MISSING_CELLS]
-    losses.words += len(words)
-    losses.word = losses.word or (words[0] if words else "")
+    omitted.words += len(words)
+    omitted.word = omitted.word or (words[0] if words else "")
     return np.array([np.nan if number is None else number for number in numbers]), mask

@@ -146,6 +146,16 @@ def test_rows_of_another_length_and_repeated_headers_are_counted() -> None:
     )
 
 
+def test_words_and_columns_of_words_are_counted() -> None:
+    rows = "".join(f"{step},2024-05-01,0.5,{30.5 if step == 80 else 'None'}\n" for step in range(100))
+    log = read_columns(f"step,day,d_loss,fid\n{rows}100,2024-05-02,failed,None\n")
+    assert log.columns["fid"].values.tolist() == [30.5]
+    assert log.notes == (
+        "1 column without numbers: day.",
+        "1 cell with a word in place of a number, such as 'failed': taken as missing.",
+    )
+
+
 @pytest.mark.parametrize("end", ["4,0.2,2.35", "4,0.2,2.3"])
 def test_a_complete_last_row_counts(end: str) -> None:
     assert read_columns(PLAIN + end).row_count == 4
