@@ -26,6 +26,11 @@ MISSING_CELLS = ("", "nan", "none", "null", "n/a", "na", "-", "--")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 _OF_TOTAL = re.compile(r"(\d+) ?/ ?\d+")
+_WRAPPED = re.compile(
+    r"(?:(?:tensor|array|Variable|float|(?:np|numpy|jnp|torch)\.\w+)\()?[\[(]*\s*"
+    r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|-?inf)\s*(?:,[^\])]*|\s[^\])]*)?[\])]+"
+)
+"""tensor(0.5, device='cuda:0'), [0.5], or [0.5 0.75] of Keras: loss and accuracy."""
 _TAG = re.compile(r"-tag-(.+)$")
 
 
@@ -149,7 +154,10 @@ def _has_decimal_commas(rows: Sequence[Sequence[str]], separator: str) -> bool:
 
 
 def parse_cell(cell: str, decimal_comma: bool = False) -> float | None:
-    """Return the number in a cell: with a decimal comma, commas of thousands, or a percent sign; of 3/200, 3."""
+    """Return the number in a cell: with a decimal comma, commas of thousands, or a percent sign.
+
+    The first number of 3/200 and of [0.5 0.75].
+    """
     try:
         return float(cell)
     except ValueError:
@@ -157,7 +165,7 @@ def parse_cell(cell: str, decimal_comma: bool = False) -> float | None:
     text = cell.strip()
     if text.endswith("%"):
         return parse_cell(text[:-1], decimal_comma) if len(text) > 1 else None
-    if match := _OF_TOTAL.fullmatch(text):
+    if match := _OF_TOTAL.fullmatch(text) or _WRAPPED.fullmatch(text):
         return float(match[1])
     if decimal_comma and _DECIMAL_COMMA.fullmatch(text):
         return float(text.replace(",", "."))

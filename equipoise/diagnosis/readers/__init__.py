@@ -128,7 +128,7 @@ def read_games(path: Path, options: ReadOptions | None = None) -> tuple[Training
     if path.is_dir():
         return _read_folder(path, options)
     with closing(_open_log(path)) as file:
-        return _interpret(_read_files([file], options), path, options)
+        return _interpret(_read_files([file], options), file.path, options)
 
 
 def _open_log(path: Path) -> LogFile:
