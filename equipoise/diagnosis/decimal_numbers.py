@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+_Values = npt.NDArray[np.float64]
 
 MAX_WIDTH = 16
 """Characters of a number that is computed here: with the point, 15 digits, less than 2**53."""
@@ -21,7 +21,7 @@ FEWEST_WORDS = 64
 _MINUS, _POINT, _ZERO = ord("-"), ord("."), ord("0")
 
 
-def parse_decimals(words: Sequence[str]) -> Values:
+def parse_decimals(words: Sequence[str]) -> _Values:
     """Convert words to values (N,) as `float` does. Raises ValueError if one is not a number."""
     if len(words) < FEWEST_WORDS:
         return np.array([float(word) for word in words])
@@ -43,7 +43,7 @@ def parse_decimals(words: Sequence[str]) -> Values:
     return result
 
 
-def _parse_matrix(characters: npt.NDArray[np.uint8]) -> Values | None:
+def _parse_matrix(characters: npt.NDArray[np.uint8]) -> _Values | None:
     """Convert words (N, width) to values; None if they are not digits with a point at one place, and signs."""
     count, width = characters.shape
     if not 0 < width <= MAX_WIDTH:
@@ -68,11 +68,11 @@ def _parse_matrix(characters: npt.NDArray[np.uint8]) -> Values | None:
     for place in places:
         mantissa *= 10
         mantissa += digits[place]
-    values: Values = mantissa / 10.0 ** max(0, width - 1 - point)
+    values: _Values = mantissa / 10.0 ** max(0, width - 1 - point)
     if has_sign:
         values[negative] *= -1
     return values
 
 
-def _parse_one_by_one(words: Sequence[str]) -> Values:
+def _parse_one_by_one(words: Sequence[str]) -> _Values:
     return np.fromiter(map(float, words), np.float64, len(words))

@@ -85,11 +85,11 @@ class LineCollector:
         """Add the rows of a block of whole lines."""
         if self._is_stale:
             self._compile()
-        found = self._matcher.match(text)
-        kinds = np.full(found.size, UNREAD, np.uint8)
-        matches = list(found.matches)
+        block_match = self._matcher.match(text)
+        kinds = np.full(block_match.size, UNREAD, np.uint8)
+        matches = list(block_match.matches)
         self._count(matches)
-        matches += self._match_others(found.other_lines, found.other_texts)
+        matches += self._match_others(block_match.other_lines, block_match.other_texts)
         for match in matches:
             kinds[match.places] = row_kind(match.template)
         is_row = kinds != UNREAD
@@ -112,11 +112,11 @@ class LineCollector:
             places, texts = places[LEARN_LINES:], texts[LEARN_LINES:]
             if texts and self._is_stale:
                 self._compile()
-                found = self._matcher.match("\n".join(texts))
+                block_match = self._matcher.match("\n".join(texts))
                 numbers = np.asarray(places)
-                matches += [match._replace(places=numbers[match.places]) for match in found.matches]
-                self._count(found.matches)
-                places, texts = numbers[found.other_lines].tolist(), found.other_texts
+                matches += [match._replace(places=numbers[match.places]) for match in block_match.matches]
+                self._count(block_match.matches)
+                places, texts = numbers[block_match.other_lines].tolist(), block_match.other_texts
         return matches
 
     def _count(self, matches: Iterable[TemplateMatch]) -> None:

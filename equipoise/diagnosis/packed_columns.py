@@ -12,7 +12,7 @@ import numpy.typing as npt
 from equipoise.diagnosis.log_columns import Column
 
 Rows = npt.NDArray[np.int64]
-Values = npt.NDArray[np.float64]
+_Values = npt.NDArray[np.float64]
 
 MOST_DECIMALS = 8
 """Largest number of decimals that is tried for 32-bit integers."""
@@ -57,7 +57,7 @@ class PackedValues:
         self._plain: GrowingArray[np.float64] | None = None
         self._decimals: int | None = None
 
-    def extend(self, values: Values) -> None:
+    def extend(self, values: _Values) -> None:
         """Append values (N,)."""
         if self._plain is None and len(values):
             if self._decimals is None:
@@ -72,7 +72,7 @@ class PackedValues:
         if self._plain is not None:
             self._plain.extend(values)
 
-    def read(self) -> Values:
+    def read(self) -> _Values:
         """Return the values, float64 (N,)."""
         if self._plain is not None:
             return self._plain.view()
@@ -85,12 +85,12 @@ class PackedValues:
             self._plain.trim()
 
 
-def _count_decimals(values: Values) -> int | None:
+def _count_decimals(values: _Values) -> int | None:
     """Return the smallest number of decimals with which values are exact as integers; None if there is none."""
     return next((count for count in range(MOST_DECIMALS + 1) if _pack(values, count) is not None), None)
 
 
-def _pack(values: Values, decimals: int) -> npt.NDArray[np.int32] | None:
+def _pack(values: _Values, decimals: int) -> npt.NDArray[np.int32] | None:
     """Return values as multiples of a power of ten, in 32 bits; None if that is not exact."""
     scale = 10.0**decimals
     with np.errstate(invalid="ignore", over="ignore"):
@@ -109,7 +109,7 @@ class RowBlock:
         self._values = [PackedValues() for _ in names]
         self._absent: list[list[Rows]] = [[] for _ in names]
 
-    def extend(self, rows: Rows, values: Sequence[Values], valid: Sequence[npt.NDArray[np.bool_] | None]) -> None:
+    def extend(self, rows: Rows, values: Sequence[_Values], valid: Sequence[npt.NDArray[np.bool_] | None]) -> None:
         """Append rows (N,) with the values (N,) of each column, and masks (N,) of those that exist (None: all)."""
         for absent, mask in zip(self._absent, valid, strict=True):
             if mask is not None:
@@ -124,7 +124,7 @@ class RowBlock:
         for column in self._values:
             column.trim()
 
-    def read(self, index: int) -> tuple[Values, Rows]:
+    def read(self, index: int) -> tuple[_Values, Rows]:
         """Return the values of a column at all rows, and the places of those that do not exist."""
         absent = self._absent[index]
         return self._values[index].read(), np.concatenate(absent) if absent else np.zeros(0, np.int64)

@@ -6,7 +6,7 @@ from typing import cast
 
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
-from equipoise.diagnosis.readers.text import TextLines
+from equipoise.diagnosis.readers.text import LogLines
 from equipoise.errors import DataError
 
 __all__ = ["Notebook"]
@@ -30,7 +30,7 @@ class Notebook:
         except (ValueError, RecursionError) as error:
             raise DataError("the notebook is damaged: it is not JSON; save it again, or copy its output") from error
         text = "".join(_printed(notebook))
-        result = TextLines().read([LogFile(file.path, text.encode())])
+        result = LogLines().read([LogFile(file.path, text.encode())])
         if result is None:
             raise DataError("the cells of the notebook printed no lines with losses; run it, and save it with output")
         return result

@@ -19,7 +19,7 @@ from equipoise.diagnosis.line_tokens import has_decimal_commas
 from equipoise.diagnosis.log_columns import Column, LogColumns
 from equipoise.diagnosis.log_file import LogFile
 
-__all__ = ["TextLines"]
+__all__ = ["LogLines"]
 
 FEWEST_ROWS = 10
 """Rows with a counter by which a text is a log, however many other lines it has."""
@@ -36,7 +36,7 @@ NEW_NUMBERS = 2
 EXAMPLE_WIDTH = 80
 
 
-class TextLines:
+class LogLines:
     """Reads every line with two pairs of name and number, or with one and a counter; several lines may make a step."""
 
     name = "text lines"
@@ -101,7 +101,7 @@ def is_complete(line: str, text: str, collector: LineCollector) -> bool:
     if line[end:].strip():
         return True
     earlier = re.findall(f"^{known.pattern}$", text, re.MULTILINE)
-    words = [found if isinstance(found, str) else found[-1] for found in earlier]
+    words = [groups if isinstance(groups, str) else groups[-1] for groups in earlier]
     decimals = {_decimals(word) for word in words if word.lower().strip("+-") not in ("nan", "inf")}
     own = line[parsed.numbers[-1].token.start : end]
     if not decimals or own.lower().strip("+-") in ("nan", "inf"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from equipoise.diagnosis.log_columns import LogColumns
 from equipoise.diagnosis.log_file import LogFile
-from equipoise.diagnosis.readers.text import TextLines
+from equipoise.diagnosis.readers.text import LogLines
 from equipoise.errors import DataError
 
 ROWS = 12
@@ -232,7 +232,7 @@ PROGRAMS = {
 
 
 def read(text: str | bytes) -> LogColumns | None:
-    return TextLines().read([LogFile(Path("train.log"), text.encode() if isinstance(text, str) else text)])
+    return LogLines().read([LogFile(Path("train.log"), text.encode() if isinstance(text, str) else text)])
 
 
 def read_columns(text: str | bytes) -> LogColumns:
@@ -292,7 +292,7 @@ def test_documents_of_this_repository_are_no_logs() -> None:
     root = Path(__file__).parents[3]
     files = [root / "README.md", *root.glob("docs/reference/*.md"), *root.glob("equipoise/core/metric*.py")]
     assert len(files) > 10
-    assert [path.name for path in files if TextLines().read([LogFile(path)]) is not None] == []
+    assert [path.name for path in files if LogLines().read([LogFile(path)]) is not None] == []
 
 
 def test_settings_and_layers_before_the_log_are_no_columns() -> None:
