@@ -51,7 +51,7 @@ class _Sign(NamedTuple):
 
 
 SIGNS = (
-    _Sign(("accuracy_d",), lambda values: values["accuracy_d"] >= ACCURATE),
+    _Sign(("accuracy_d",), lambda values: ACCURATE <= values["accuracy_d"] <= 1),
     _Sign(
         ("probability_real", "probability_fake"),
         lambda values: values["probability_real"] >= SATURATED_REAL and values["probability_fake"] <= SATURATED_FAKE,
@@ -130,7 +130,7 @@ def _drift_apart(history: SignalHistory) -> bool:
     """Return whether the losses have drifted apart; without losses nothing contradicts it."""
     name_d, name_g = loss_name_d(history), loss_name_g(history)
     now_d, now_g = level(history, name_d), level(history, name_g)
-    losses_d, losses_g = (_medians_of_three(latest_values(history, name, share=1.0)) for name in (name_d, name_g))
+    losses_d, losses_g = (_medians_of_five(latest_values(history, name, share=1.0)) for name in (name_d, name_g))
     if now_d is None and now_g is None:
         return True
     has_fallen = now_d is not None and now_d <= FELL_TO * max(losses_d)
@@ -138,5 +138,6 @@ def _drift_apart(history: SignalHistory) -> bool:
     return has_fallen or has_risen
 
 
-def _medians_of_three(values: Sequence[float]) -> list[float]:
-    return [sorted(triple)[1] for triple in zip(values, values[1:], values[2:], strict=False)]
+def _medians_of_five(values: Sequence[float]) -> list[float]:
+    """Return the medians of successive values: single losses vary so much that some are 30 % above the lowest."""
+    return [sorted(values[start : start + 5])[2] for start in range(len(values) - 4)]

@@ -355,3 +355,17 @@ def test_slow_cycles_of_a_long_log_are_a_hint() -> None:
     assert 900 <= finding.evidence["period"] <= 1100
     noise = lambda _, rng: Signals(loss_d=1 + 0.2 * rng.gauss(0, 1), loss_g=1 + 0.2 * rng.gauss(0, 1))  # noqa: E731
     assert "oscillation" not in by_symptom(noise, 1200)
+
+
+def test_noise_and_losses_of_zero_are_no_drift() -> None:
+    noise = lambda _, rng: Signals(loss_d=rng.gauss(1.2, 0.1), loss_g=rng.gauss(1, 0.1), accuracy_d=0.995)  # noqa: E731
+    for length in (15, 60, 200):
+        assert by_symptom(noise, length)["discriminator_overpowering"].severity < SERIOUS
+    percent = lambda _, rng: Signals(loss_d=rng.gauss(0.6, 0.05), loss_g=rng.gauss(1, 0.1), accuracy_d=75.0)  # noqa: E731
+    assert "discriminator_overpowering" not in by_symptom(percent)
+    assert by_symptom(lambda _, rng: Signals(loss_d=0.0, loss_g=0.0)) == {}
+
+
+def test_ten_lines_at_a_clip_suffice() -> None:
+    assert by_symptom(lambda _, rng: Signals(loss_d=1e-6, loss_g=16.1181), 10)["saturated_loss"].severity == 0.8
+    assert "saturated_loss" not in by_symptom(lambda _, rng: Signals(loss_d=0.1234 * rng.random(), loss_g=3.1181), 10)

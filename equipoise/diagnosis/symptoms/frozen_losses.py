@@ -25,6 +25,8 @@ SAME = 1e-9
 PINNED_READINGS = 20
 """Smallest number of successive readings with the same value. The mean of a loss over a batch of 64 varies by some per
 cent, so that even two readings with the same four digits are rare."""
+CLIP_READINGS = 10
+"""The same for the value of a clip, which no loss has by chance."""
 PINNED_SHARE = 0.1
 """Smallest share of the readings so far that have this value at the end."""
 LEAST_DIGITS = 3
@@ -107,7 +109,8 @@ def _pinned(history: SignalHistory, name: str) -> Detection | None:
         start -= 1
     length = sum(point.count for point in points[start:])
     probability = clip_probability(value) if value > 0 else None
-    if length < PINNED_READINGS or length < PINNED_SHARE * total or value == 0:
+    least = PINNED_READINGS if probability is None else CLIP_READINGS
+    if length < max(least, PINNED_SHARE * total) or value == 0:
         return _often_at_clip(history, name)
     if probability is None and (_digits(history, value) < LEAST_DIGITS or _is_held(points[:start], name)):
         return None
@@ -162,7 +165,7 @@ SATURATED_LOSS = Symptom(
     meaning="a loss has the same value to the last digit for a long time: it is at the clip of its logarithm, where "
     "its gradient is zero, or nothing that it depends on changes any more",
     test="the last 20 or more readings of a loss, and at least a tenth of all, are the same to the digit, with at "
-    "least three significant digits (severity 0.6), or are the −log of a clipped probability, such as 16.118 = −ln "
+    "least three significant digits (severity 0.6), or 10 are the −log of a clipped probability, such as 16.118 = −ln "
     "10^-7 or 100 (0.8); or half of the latest readings are at such a clip and none is above it (0.8). Not for 0, "
     "nor for columns that repeat their last value",
     source="clips of Keras (10^-7), torch.nn.BCELoss (100), pix2pix-tensorflow (10^-12) and of float32; the mean of a "

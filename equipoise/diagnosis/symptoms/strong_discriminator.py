@@ -142,7 +142,8 @@ def _by_losses(history: SignalHistory) -> Detection | None:
     won, jump, since = won_share(history), loss_jump(history), history.levels.discriminator_won_since
     ideal = ideal_loss_d(history)
     is_worse = ideal is not None and history.levels.loss_d is not None and history.levels.loss_d > ideal
-    if is_worse or (not won and not jump):
+    is_still = history.levels.loss_g == history.levels.lowest_g
+    if is_worse or is_still or (not won and not jump):
         return None  # a loss that is low only compared with one far above that at chance is no win
     since = history.recent[-READINGS_AFTER_JUMP].step if since is None else since
     has_quality = _has_good_coverage(history) or was_measured_since(history, since)
