@@ -50,7 +50,7 @@ def search_folder(folder: Path, patterns: Sequence[str]) -> FolderSearch:
     groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     ranks: dict[tuple[Path, str], int] = {}
     entries = 0
-    for path in _walk(folder):
+    for path in _iterate_files(folder):
         entries += 1
         if entries > MAX_ENTRIES:
             break
@@ -84,7 +84,7 @@ def rank_name(name: str, patterns: Sequence[str]) -> int | None:
     return 1 if stem in BARE_NAMES and not ending else None
 
 
-def _walk(folder: Path, depth: int = 0) -> Iterator[Path]:
+def _iterate_files(folder: Path, depth: int = 0) -> Iterator[Path]:
     """Yield the files of a folder and of those in it, level by level; links to folders are not followed."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -101,7 +101,7 @@ def _walk(folder: Path, depth: int = 0) -> Iterator[Path]:
             continue
     if depth < MAX_DEPTH:
         for inner in folders:
-            yield from _walk(inner, depth + 1)
+            yield from _iterate_files(inner, depth + 1)
 
 
 def _is_searched(name: str) -> bool:

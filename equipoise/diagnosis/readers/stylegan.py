@@ -73,7 +73,7 @@ def _read_statistics(file: LogFile) -> LogColumns:
     log = read_json_lines(file)
     if KIMG not in log.columns:
         raise DataError(f"no line has a number for {KIMG}; use the original stats.jsonl of StyleGAN")
-    totals = {KIMG: total} if (total := _planned_kimg(file)) else {}
+    totals = {KIMG: total} if (total := _read_total_kimg(file)) else {}
     statistics = LogColumns(
         "StyleGAN stats.jsonl", log.columns, log.row_count, "tick", totals, notes=log.notes, examples=log.examples
     )
@@ -93,7 +93,7 @@ def _build(log_format: str, entries: Sequence[_Entry], file: LogFile) -> LogColu
             builder.add(name, value)
         builder.end_row()
     match = DURATION.search(file.head)
-    total = float(match[1] or match[2]) if match else _planned_kimg(file)
+    total = float(match[1] or match[2]) if match else _read_total_kimg(file)
     totals = {KIMG: total} if total else {}
     examples = tuple(file.head.split("\n", 3)[:3])
     return LogColumns(log_format, builder.build(), builder.row_count, "line", totals, examples=examples)
@@ -135,7 +135,7 @@ def _parse_metrics(line: str) -> _Entry | None:
     return _Entry(int(snapshot[1]), values) if values else None
 
 
-def _planned_kimg(file: LogFile) -> float | None:
+def _read_total_kimg(file: LogFile) -> float | None:
     """Return the planned length in the options that StyleGAN writes next to its log."""
     path: Path = file.path.parent / OPTIONS_FILE
     try:
