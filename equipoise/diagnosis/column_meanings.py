@@ -139,6 +139,9 @@ def _settle_letters(meanings: Meanings) -> Meanings:
     if not _names(meanings, *LOSSES_G):  # Chollet's book: a_loss of the adversarial model
         adversarial = [name for name in meanings if normalise_name(name) in ("aloss", "lossa")]
         result |= {name: Meaning("signal", "adversarial_g") for name in adversarial if _names(meanings, *LOSSES_D)}
+        # VQGAN: train/aeloss_step is the total of the autoencoder, which is the generator.
+        totals = [name for name in meanings if re.fullmatch(r"(train)?aeloss(step|epoch)?", normalise_name(name))]
+        result |= {name: Meaning("signal", "loss_g", rank=0) for name in totals if _names(meanings, *LOSSES_D)}
     letters = [name for name in _names(meanings, "loss_d") if re.fullmatch(r"d\d", normalise_name(name))]
     if [normalise_name(name) for name in letters] == ["d1", "d2"]:
         for name, side in zip(letters, ("real", "fake"), strict=True):

@@ -18,6 +18,7 @@ from equipoise.diagnosis.column_words import (
     METRICS,
     PARTS,
     PHRASES,
+    PLAYER_COUNTERS,
     ROLES,
     STEP_COLUMNS,
     TERMS,
@@ -101,8 +102,13 @@ def match_signal(name: str) -> str | None:
 
 
 def match_counter(name: str) -> StepUnit | None:
-    """Return what a column counts, by its name; None if it is no counter. "Iter(train)" counts as "Iter" does."""
+    """Return what a column counts, by its name; None if it is no counter. "Iter(train)" counts as "Iter" does.
+
+    D_step and gen_iterations are counters of one player; g_epoch is more likely a loss by epoch (Lightning).
+    """
     words = [word for word in _split(name) if "train" not in ROLES.get(word, ())]
+    if len(words) == 2 and {"d", "g"} & set(ROLES.get(words[0], ())) and words[1] in PLAYER_COUNTERS:
+        return "step"
     return STEP_COLUMNS.get(normalise_name(name)) or STEP_COLUMNS.get("".join(words))
 
 
@@ -131,7 +137,8 @@ def _classify_words(words: Sequence[str], name: str) -> Meaning:
         return Meaning("other", "a statistic") if words else UNKNOWN
     if any("spread" in ROLES.get(word, ()) for word in core):
         return Meaning("other", "a spread, an extreme or a best value")
-    meaning = PHRASES.get(" ".join(core)) or _classify_metric(core, name, split) or _classify_signal(core)
+    phrase = PHRASES.get(" ".join(words)) or PHRASES.get(" ".join(core))
+    meaning = phrase or _classify_metric(core, name, split) or _classify_signal(core)
     if meaning.kind not in ("signal", "metric"):
         return meaning
     return replace(meaning, statistic=meaning.statistic or statistic, split=split)
@@ -239,7 +246,7 @@ def _classify_d(parts: _NameParts) -> Meaning:
     if parts.has("loss") or parts.has("adversarial"):
         name = f"loss_d_{side}" if side else "adversarial_d" if parts.has("adversarial") else "loss_d"
         return Meaning("signal", name, label=label, hints=hints, rank=_rank(parts))
-    if label and not _is_game_or_part(label):
+    if label and not _is_game_or_part(label) and not (side and label in PARTS):
         return UNKNOWN
     return Meaning("signal", f"bare_{side}" if side else "loss_d", label=label, hints=hints, rank=_rank(parts))
 

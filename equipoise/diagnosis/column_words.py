@@ -44,6 +44,8 @@ STEP_COLUMNS: Mapping[str, StepUnit] = {
     **dict.fromkeys(("epoch", "epochs"), "epoch"),
 }
 """Normalised names of columns that count rows; steps are preferred to images, images to epochs."""
+PLAYER_COUNTERS = frozenset({"step", "steps", "iter", "iters", "iteration", "iterations", "update", "updates"})
+"""Words that count after the name of a player: D_step, gen_iterations."""
 
 WORDS: Mapping[str, frozenset[str]] = {
     role: frozenset(words.split())
@@ -127,6 +129,9 @@ METRICS: Mapping[str, tuple[str, Better]] = {
     # Distances between distributions; "fd": of other features; "fvd": videos; "fad": audio; "ndb", "js": bins.
     **{name: (name, "lower") for name in ("fid", "kid", "fd", "kd", "swd", "sfid", "fvd", "fad", "fdd", "cfid", "mmd")},
     **{name: (name, "lower") for name in ("ndb", "jsd", "rfid", "gfid", "cmmd", "emd", "kvd")},
+    **dict.fromkeys(("frechet inception distance", "frechet inception", "inception distance"), ("fid", "lower")),
+    "frechet distance": ("fd", "lower"),
+    "kernel inception distance": ("kid", "lower"),
     **dict.fromkeys(("is", "isc"), ("is", "higher")),
     **dict.fromkeys(("inception score", "inception"), ("inception_score", "higher")),
     **{name: (name, "higher") for name in ("precision", "recall", "density", "coverage", "prdc")},
@@ -175,7 +180,8 @@ PHRASES: Mapping[str, Meaning] = {
     **dict.fromkeys(("f", "f loss", "loss f"), Meaning("other", "loss of generator F")),
     # TimeGAN: u is the adversarial loss, s the supervised one, v that of the moments.
     "g loss u": Meaning("signal", "adversarial_g"),
-    **dict.fromkeys(("g loss s", "g loss v"), Meaning("other", "a term of a loss")),
+    # MolGAN: G/loss_value is the error of its reward network.
+    **dict.fromkeys(("g loss s", "g loss v", "g loss value"), Meaning("other", "a term of a loss")),
     **dict.fromkeys(
         ("w distance", "w dist", "w dis", "w d", "d w", "earth mover distance"),
         Meaning("other", "an estimate of the Wasserstein distance", hints=frozenset({"wasserstein"})),

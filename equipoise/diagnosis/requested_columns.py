@@ -1,6 +1,7 @@
 """Columns that the user assigns with `--columns`, and the answer to a log without any known column."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import NamedTuple
@@ -107,6 +108,7 @@ def _guess_losses(meanings: Mapping[str, Meaning]) -> dict[str, str]:
     names = [name for name, meaning in meanings.items() if meaning.kind == "unknown" or "loss" in meaning.name]
     if not names:
         return {}
+    names.sort(key=lambda name: not re.search("loss|cost|err", name.lower()))
     loss_d = _first_with(names, ("critic", "disc", "judge", "dis", "d")) or names[0]
     others = [name for name in names if name != loss_d]
     loss_g = _first_with(others, ("actor", "gen", "fake", "policy", "g")) or (others[0] if others else None)

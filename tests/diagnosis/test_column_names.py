@@ -475,6 +475,36 @@ PROGRAMS = [
             **{"loss_d": "loss_d", "kd_digits": "kd_digits"},
         },
     ),
+    Program(
+        "StarGAN v2",
+        {
+            **{"D/latent_real": 0.5, "D/latent_fake": 0.6, "D/latent_reg": 0.1, "D/ref_real": 0.5, "D/ref_fake": 0.4},
+            **{"G/latent_adv": 1.2, "G/latent_sty": 0.2, "G/latent_ds": 0.3, "G/ref_adv": 1.1, "G/lambda_ds": 1.0},
+        },
+        {
+            "loss_d": "D/latent_real + D/ref_real + D/latent_fake + D/ref_fake",
+            **{"loss_d_real": "D/latent_real + D/ref_real", "loss_d_fake": "D/latent_fake + D/ref_fake"},
+            **{"loss_g": "G/latent_adv + G/ref_adv", "adversarial_g": "G/latent_adv + G/ref_adv"},
+        },
+    ),
+    Program(
+        "VQGAN in the bar of Lightning",
+        {"loss": 1.2, "train/aeloss_step": 0.9, "train/discloss_step": 0.8, "val/rec_loss": 0.4, "val/aeloss": 0.8},
+        {"loss_d": "train/discloss_step", "loss_g": "train/aeloss_step", "rec_loss": "val/rec_loss"},
+    ),
+    Program(
+        "MolGAN",
+        {"D/loss_real": -2.0, "D/loss_fake": 0.5, "D/loss_gp": 0.01, "G/loss_fake": -0.5, "G/loss_value": 0.2},
+        {
+            **{"loss_d": "D/loss_real + D/loss_fake", "loss_d_real": "D/loss_real", "loss_d_fake": "D/loss_fake"},
+            **{"loss_g": "G/loss_fake", "adversarial_g": "G/loss_fake"},
+        },
+    ),
+    Program(
+        "evaluation of TF-GAN",
+        {"discriminator_loss": 0.6, "frechet_inception_distance": 50.0, "generator_loss": 1.0},
+        {"loss_d": "discriminator_loss", "loss_g": "generator_loss", "fid": "frechet_inception_distance"},
+    ),
 ]
 
 
@@ -550,6 +580,8 @@ def test_metric_of_one_name(name: str, metric: tuple[str, str] | None) -> None:
         ("Progress/kimg", "image"),
         ("Iter(train)", "step"),
         ("Train Epoch", "epoch"),
+        ("D_step", "step"),
+        ("gen_iterations", "step"),
     ],
 )
 def test_counter_of_one_name(name: str, unit: str) -> None:

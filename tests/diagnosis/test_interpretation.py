@@ -202,6 +202,11 @@ def test_unknown_columns_are_listed_with_the_flag_that_reads_them() -> None:
     assert not {"\n", "\x1b"} & set(message)
 
 
+def test_columns_that_say_loss_are_suggested_first() -> None:
+    with pytest.raises(DataError, match="--columns loss_d=loss,loss_g='loss 2'"):
+        interpret(make_log({"ms/batch": [200.0, 210], "loss": [1.9, 2], "loss 2": [2.3, 2.2]}))
+
+
 def test_a_log_of_counters_alone() -> None:
     with pytest.raises(DataError, match="no column of numbers besides its counters"):
         interpret(make_log({"step": [1.0, 2], "epoch": [1.0, 1]}))
