@@ -122,20 +122,19 @@ def _is_collapse(
     history: SignalHistory, measurements: Sequence[Measurement], loss: Loss, criteria: CollapseCriteria
 ) -> bool:
     """Return whether a loss of quality is real and lasts."""
-    length = history.step / max(history.progress, 1e-9)
-    count = len(loss.tail)
-    if count >= 2:
-        share = loss.duration / length + 1e-6
-        is_large = loss.ratio(2) >= criteria.large and share >= criteria.confirmed
-        return (is_large or share >= criteria.lasting) and loss.deviations(min(count, 10)) >= criteria.deviations
+    count, length = len(loss.tail), history.step / max(history.progress, 1e-9)
+    if loss.deviations(min(count, 10)) < criteria.deviations:
+        return False
+    share = loss.duration / length + 1e-6
+    is_large = loss.ratio(2) >= criteria.large and share >= criteria.confirmed
+    if count >= 2 and (is_large or share >= criteria.lasting):
+        return True
     gap = (measurements[-1].step - measurements[0].step) / (len(measurements) - 1)
-    if gap * criteria.rare < length or loss.deviations(1) < criteria.deviations:
+    if gap * criteria.rare < length:
         return False
     if _is_warming_up(measurements, loss) and measurements[-1].step < WARM_UP * length:
         return loss.ratio(1) >= criteria.huge
-    if loss.ratio(1) >= criteria.large:
-        return True
-    return bool(won_share(history) or loss_jump(history))
+    return loss.ratio(1) >= criteria.large or bool(won_share(history) or loss_jump(history))
 
 
 def _is_warming_up(measurements: Sequence[Measurement], loss: Loss) -> bool:
