@@ -39,6 +39,7 @@ class ColumnRange(NamedTuple):
 
 _SECOND = re.compile(r" [2-9]$")
 _TWO_WORDS = re.compile(r"(?P<first>\w+) ?/ ?(?P<second>\w+) (?P<rest>\w+)")
+_RANKED = re.compile(r"@|top", re.IGNORECASE)
 LIST_LENGTH = 5
 """Smallest number of losses in a list without names."""
 HIGHEST_RATE = 0.01
@@ -54,6 +55,7 @@ def settle_meanings(meanings: Meanings, measure: Measure) -> dict[str, Meaning]:
     for rule in (
         _settle_second_numbers,
         _settle_critics,
+        _settle_restoration,
         _settle_letters,
         _settle_optimizers,
         _settle_second_generator,
@@ -123,6 +125,20 @@ def _settle_critics(meanings: Meanings) -> Meanings:
         name: Meaning("signal", signals[normalise_name(name)], rank=2, hints=frozenset({"wasserstein"}))
         for name in meanings
         if normalise_name(name) in signals
+    }
+
+
+def _settle_restoration(meanings: Meanings) -> Meanings:
+    """Take D_loss of KAIR (SwinIR, BSRGAN) as the adversarial loss of its generator, next to G_loss and F_loss.
+
+    These are its losses on pixels and features. Those of the discriminator are l_d_real and l_d_fake.
+    """
+    names = {normalise_name(name): name for name in meanings}
+    if not {"gloss", "floss", "dloss", "ldreal", "ldfake"} <= names.keys():
+        return {}
+    return {
+        **{names[key]: Meaning("other", "a term of a loss") for key in ("gloss", "floss")},
+        names["dloss"]: Meaning("signal", "adversarial_g"),
     }
 
 
@@ -249,8 +265,11 @@ def _are_losses(group: list[str], meanings: Meanings, measure: Measure) -> bool:
 
 
 def _settle_accuracy(meanings: Meanings) -> Meanings:
-    """Take an accuracy of nobody as the discriminator's, as in "[D loss: 0.69, acc.: 50%]" (Keras-GAN, TextGAN)."""
-    unnamed = [name for name, meaning in meanings.items() if meaning.name == "an accuracy"]
+    """Take an accuracy of nobody as the discriminator's, as in "[D loss: 0.69, acc.: 50%]" (Keras-GAN, TextGAN).
+
+    Acc@1 and top-5 accuracies are those of a classifier.
+    """
+    unnamed = [name for name, meaning in meanings.items() if meaning.name == "an accuracy" and not _RANKED.search(name)]
     whole = [name for name in unnamed if not meanings[name].label]  # "acc 2" is the adversarial model's
     if not _names(meanings, *LOSSES_D) or _names(meanings, "accuracy_d") or len(whole) != 1:
         return {}

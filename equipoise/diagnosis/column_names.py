@@ -16,6 +16,7 @@ from equipoise.diagnosis.column_words import (
     FEATURES,
     HELD_OUT_ERRORS,
     METRICS,
+    NUMBER_WORDS,
     PARTS,
     PHRASES,
     PLAYER_COUNTERS,
@@ -106,7 +107,7 @@ def match_counter(name: str) -> StepUnit | None:
 
     D_step and gen_iterations are counters of one player; g_epoch is more likely a loss by epoch (Lightning).
     """
-    words = [word for word in _split(name) if "train" not in ROLES.get(word, ())]
+    words = [word for word in _split(name) if "train" not in ROLES.get(word, ()) and word not in NUMBER_WORDS]
     if len(words) == 2 and {"d", "g"} & set(ROLES.get(words[0], ())) and words[1] in PLAYER_COUNTERS:
         return "step"
     return STEP_COLUMNS.get(normalise_name(name)) or STEP_COLUMNS.get("".join(words))

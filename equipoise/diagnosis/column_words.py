@@ -22,7 +22,7 @@ class Meaning:
     words of the name without a meaning of their own: "a" of D_A, "0" of d_loss_0. `statistic` and `split`: "epoch" and
     "val" of val/d_loss_epoch. `run`: the run in a table of several, "a" of "a - d_loss". `rank`: lower is preferred
     among columns for one signal: 0 totals, 1 losses, 2 other forms, 3 names with unknown words. `hints`: words that
-    tell the kind of loss: "wasserstein", "classifier", "contrastive".
+    tell the kind of loss: "wasserstein", "classifier", "contrastive", "autoencoder".
     """
 
     kind: MeaningKind
@@ -44,6 +44,8 @@ STEP_COLUMNS: Mapping[str, StepUnit] = {
     **dict.fromkeys(("epoch", "epochs"), "epoch"),
 }
 """Normalised names of columns that count rows; steps are preferred to images, images to epochs."""
+NUMBER_WORDS = frozenset({"num", "number", "no", "nr", "idx", "index", "id"})
+"""Words next to that of a counter that say nothing: Batch Num, num_updates."""
 PLAYER_COUNTERS = frozenset({"step", "steps", "iter", "iters", "iteration", "iterations", "update", "updates"})
 """Words that count after the name of a player: D_step, gen_iterations."""
 
@@ -185,6 +187,11 @@ PHRASES: Mapping[str, Meaning] = {
     **dict.fromkeys(
         ("w distance", "w dist", "w dis", "w d", "d w", "earth mover distance"),
         Meaning("other", "an estimate of the Wasserstein distance", hints=frozenset({"wasserstein"})),
+    ),
+    # BEGAN: the discriminator is an autoencoder, and k_t the weight of its error on fakes.
+    **dict.fromkeys(
+        ("k t", "kt", "m global", "convergence measure"),
+        Meaning("other", "the balance of BEGAN", hints=frozenset({"autoencoder"})),
     ),
     # TextGAN: mle_loss; SeqGAN: pre-training.
     **dict.fromkeys(("mle loss", "gen mle loss", "pretrain loss"), Meaning("other", "loss of the pre-training")),

@@ -94,6 +94,9 @@ def determine_loss_kind(
     if wasserstein := _first_hint(choice.names, meanings, "wasserstein"):
         reason = f"the name {printable(wasserstein)} is that of a Wasserstein loss, whose level has no meaning"
         return LossKind("unbounded", reason)
+    if autoencoder := _first_hint(meanings, meanings, "autoencoder"):
+        reason = f"the name {printable(autoencoder)} is that of BEGAN, whose losses are errors of an autoencoder"
+        return LossKind("unbounded", reason)
     low = min(measure(name).low for name in choice.names)
     if low < 0:
         return LossKind(

@@ -493,6 +493,19 @@ PROGRAMS = [
         {"loss_d": "train/discloss_step", "loss_g": "train/aeloss_step", "rec_loss": "val/rec_loss"},
     ),
     Program(
+        "KAIR",
+        {"G_loss": 0.03, "F_loss": 0.5, "D_loss": 0.4, "l_d_real": 0.3, "l_d_fake": 0.2, "D_real": 1.2, "D_fake": -1.3},
+        {
+            **{"loss_d": "l_d_real + l_d_fake", "loss_d_real": "l_d_real", "loss_d_fake": "l_d_fake"},
+            **{"loss_g": "D_loss", "adversarial_g": "D_loss", "logit_real": "D_real", "logit_fake": "D_fake"},
+        },
+    ),
+    Program(
+        "ImageNet training with a discriminator",
+        {"Time": 0.1, "D_Loss": 0.6, "G_Loss": 1.1, "Acc@1": 50.0, "top5 acc": 80.0},
+        {"loss_d": "D_Loss", "loss_g": "G_Loss"},
+    ),
+    Program(
         "MolGAN",
         {"D/loss_real": -2.0, "D/loss_fake": 0.5, "D/loss_gp": 0.01, "G/loss_fake": -0.5, "G/loss_value": 0.2},
         {
@@ -581,6 +594,8 @@ def test_metric_of_one_name(name: str, metric: tuple[str, str] | None) -> None:
         ("Iter(train)", "step"),
         ("Train Epoch", "epoch"),
         ("D_step", "step"),
+        ("Batch Num", "step"),
+        ("num_updates", "step"),
         ("gen_iterations", "step"),
     ],
 )

@@ -222,6 +222,7 @@ def test_a_log_of_counters_alone() -> None:
         ({"d_loss": [0.5, 0.4], "D_loss_cls": [0.3, 0.2]}, "composite", "classification term D_loss_cls"),
         ({"d_loss_real": [0.5, 0.4], "d_loss_fake": [0.5, 0.4], "D_loss_cls": [0.3, 0.2]}, "bounded", "never"),
         ({"d_loss": [0.5, 0.4], "G_loss_cls": [0.3, 0.2]}, "bounded", "never"),
+        ({"Loss_D": [0.06, 0.05], "measure": [0.1, 0.1], "k_t": [0.1, 0.1]}, "unbounded", "k_t is that of BEGAN"),
         ({"g_loss": [0.5, 0.4]}, "none", "no loss of the discriminator"),
         ({"d_loss": [NAN, NAN], "g_loss": [1.0, 2]}, "none", "no finite value"),
     ],
