@@ -18,24 +18,29 @@ MAX_WIDTHS = 8
 """Number of different widths in a column above which its words are converted one by one."""
 FEWEST_WORDS = 64
 """Words below which one `float` for each is faster."""
-_MINUS, _POINT, _ZERO = ord("-"), ord("."), ord("0")
+_MINUS, _POINT, _ZERO, _LINE_END = b"-.0\n"
 
 
 def parse_decimals(words: Sequence[str]) -> _Values:
     """Convert words to values (N,) as `float` does. Raises ValueError if one is not a number."""
     if len(words) < FEWEST_WORDS:
         return np.array([float(word) for word in words])
-    lengths = np.fromiter(map(len, words), np.int64, len(words))
-    joined = "".join(words)
+    joined = "\n".join(words) + "\n"
+    if not joined.isascii():
+        return _parse_one_by_one(words)
+    characters = np.frombuffer(joined.encode(), np.uint8)
+    ends = np.flatnonzero(characters == _LINE_END)
+    lengths = np.diff(ends, prepend=-1) - 1
     width = int(lengths[0])
-    if len(joined) == width * len(words) and (lengths == width).all() and joined.isascii():
-        values = _parse_matrix(np.frombuffer(joined.encode(), np.uint8).reshape(len(words), width))
+    if len(ends) != len(words):  # a word with a line end
+        return _parse_one_by_one(words)
+    if (lengths == width).all():
+        values = _parse_matrix(characters.reshape(len(words), width + 1)[:, :width])
         return _parse_one_by_one(words) if values is None else values
     widths = np.flatnonzero(np.bincount(np.minimum(lengths, MAX_WIDTH + 1)))
-    if len(widths) > MAX_WIDTHS or widths[-1] > MAX_WIDTH or not joined.isascii():
+    if len(widths) > MAX_WIDTHS or widths[-1] > MAX_WIDTH:
         return _parse_one_by_one(words)
-    characters, starts = np.frombuffer(joined.encode(), np.uint8), np.cumsum(lengths) - lengths
-    result = np.empty(len(words))
+    starts, result = ends - lengths, np.empty(len(words))
     for width in widths.tolist():
         rows = np.flatnonzero(lengths == width)
         values = _parse_matrix(characters[starts[rows][:, None] + np.arange(width)])

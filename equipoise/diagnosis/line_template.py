@@ -4,6 +4,7 @@ A log of millions of lines has a few templates. They are learned from the first 
 matched together, which is a hundred times faster than to take every line apart.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -148,7 +149,7 @@ def _token_piece(text: str, token: Token, captured: bool, following: str) -> _Pi
     """Return the piece for a number or a skipped part."""
     if token.kind == "number":
         is_safe = token.form == "plain" and not _IN_FAST_CLASS.match(following)
-        body = f"[{_FAST_CLASS}]+" if is_safe else f"(?:{_STRICT[token.form]})"
+        body = f"[{_FAST_CLASS}]++" if is_safe else f"(?:{_STRICT[token.form]})"
         key = _FORM_KEYS[token.form]
         return _Piece(key, f"({body})") if captured else _Piece(f"{key}-", body)
     if token.kind in _VARYING:
@@ -188,16 +189,18 @@ class TemplateMatcher:
 
     def match(self, text: str) -> BlockMatch:
         """Return the numbers and the other lines of a text."""
-        groups: list[Sequence[str]] = list(zip(*self._regex.findall(text), strict=True))
-        if not groups:
+        rows = self._regex.findall(text)
+        if not rows:
             return BlockMatch(0, [], [], [])
+        words, width = list(itertools.chain.from_iterable(rows)), len(rows[0])
+        groups = [words[place::width] for place in range(width)]
         start, matches = 1, list[TemplateMatch]()
         for template in self.templates:
             end = start + template.group_count
             if end > start and (match := _collect(template, groups[start:end])):
                 matches.append(match)
             start = end
-        others = [index for index, line in enumerate(groups[-1]) if line]
+        others = [index for index, line in enumerate(groups[-1]) if line] if any(groups[-1]) else []
         return BlockMatch(len(groups[-1]), matches, others, [groups[-1][index] for index in others])
 
 
