@@ -39,7 +39,8 @@ def replay(settings: PilotSettings, run: Run) -> Replay:
     """Diagnose the observations of a recorded run until a first remedy. `settings`: of the pilot of the run."""
     context = RepairContext(settings.steps, settings.published, settings.turnable, settings.base)
     recorded = next((line["step"] for line in run.lines("remedied")), None)
-    history, count, verdict = SignalHistory(), 0, "unknown"
+    reals = next((line.get("reals", {}) for line in run.lines("started")), {})
+    history, count, verdict = SignalHistory(reals=reals), 0, "unknown"
     serious: dict[str, int] = {}
     hints: dict[str, int] = {}
     for observation in read_observations(run, settings.base):

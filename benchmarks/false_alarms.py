@@ -17,7 +17,10 @@ be treated up to that step, is open: it must be trained again.
 """
 
 import collections
+import contextlib
 import json
+import math
+import re
 import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +33,7 @@ from _results import HERE, ROOT, Item, Result, Results, create_parser, run_in_su
 from PIL import Image
 
 from equipoise.core import catalog
-from equipoise.core.events import Evaluated, Finished, Remedied, Sensed
+from equipoise.core.events import Sensed
 from equipoise.core.observations import SERIOUS
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.completion import complete
@@ -57,47 +60,55 @@ TASKS: Mapping[str, Mapping[str, Any]] = {
     "pairs": {"data": "openmoji", "model": "pix2pix:cpu32"},
 }
 SHARES: Mapping[str, float] = {
-    **{"digits": 0.3, "openmoji": 0.12, "stacked_digits": 0.05, "ring": 0.2, "grid": 0.2, "oracle": 0.25},
+    **{"digits": 0.3, "openmoji": 0.12, "ring": 0.2, "grid": 0.2, "oracle": 0.25},
     **{"image_folder": 0.08, "csv_windows": 0.2, "pairs": 0.1},
 }
-"""Share of the suggested steps that a run has, so that each takes less than a minute of an idle core."""
+"""Share of the suggested steps that a run has, so that each takes about a minute of an idle core."""
+BEGINNINGS: Mapping[str, int] = {"stacked_digits": 250, "csv_windows": 400}
+"""Runs of the suggested length that are stopped after this step: an eighth of their steps."""
 FOLDER_IMAGES = 500
 """Number of emoji in the folder of images, in colour, 32 pixels a side, without labels."""
 
 
 def measure(item: Item, runs: Path) -> Result:
     """Train one run in a folder of its own, and return what was detected and done."""
-    remedied, serious, values, metric, finished = [], {}, [], "", None
-    experiment = experiment_of(item, runs)
-    shutil.rmtree(runs / name_of(item), ignore_errors=True)
-    for event in start(experiment, runs / name_of(item)):
-        match event:
-            case Remedied():
-                remedied.append({"step": event.step, "symptom": event.finding.symptom, "restored": event.restored})
-            case Sensed():
-                for finding in event.health.findings:
-                    if finding.severity >= SERIOUS:
-                        serious.setdefault(finding.symptom, event.step)
-            case Evaluated():
-                metric = event.metric
-                values.append((event.step, event.value))
-            case Finished():
-                finished = event
-    assert finished is not None
+    folder, until = runs / name_of(item), item.get("until", math.inf)
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.closing(start(experiment_of(item, runs), folder)) as events:
+        for event in events:
+            if isinstance(event, Sensed) and event.step >= until:
+                break
+    return result_of(Run(folder))
+
+
+def result_of(run: Run) -> Result:
+    """Return what was detected and done in a recorded run."""
+    serious: dict[str, int] = {}
+    for line in run.lines("sensed"):
+        for finding in line["health"]["findings"]:
+            if finding["severity"] >= SERIOUS:
+                serious.setdefault(finding["symptom"], line["step"])
+    last = run.lines("sensed")[-1]
+    evaluated = run.lines("evaluated")
+    finished = next(iter(run.lines("finished")), {})
     return {
-        "steps": experiment.steps,
-        "metric": metric,
-        "values": values,
-        "reason": finished.reason,
-        "verdict": finished.verdict,
-        "seconds": finished.seconds,
+        "planned": run.lines("started")[0]["steps"],
+        "steps": run.lines()[-1]["step"],
+        "metric": evaluated[0]["metric"] if evaluated else None,
+        "values": [(line["step"], line["value"]) for line in evaluated],
+        "verdict": finished.get("verdict"),
+        "seconds": last["seconds"],
         "serious": serious,
-        "remedied": remedied,
+        "remedied": [
+            {"step": line["step"], "symptom": line["finding"]["symptom"], "restored": line.get("restored")}
+            for line in run.lines("remedied")
+        ],
     }
 
 
 def name_of(item: Item) -> str:
-    return f"{item['what']}-{item['seed']}"
+    beginning = "-beginning" if "until" in item else ""
+    return f"{item['what']}-{item['seed']}{beginning}"
 
 
 def experiment_of(item: Item, runs: Path) -> Experiment:
@@ -112,7 +123,7 @@ def experiment_of(item: Item, runs: Path) -> Experiment:
         if name == "csv_windows":
             values["data"]["cache"] = str(runs / "cache")
     steps = require(complete(parse_experiment(values, "defaults")).steps, "steps")
-    steps = round(steps * SHARES.get(item["what"], 1.0))
+    steps = steps if "until" in item else round(steps * SHARES.get(item["what"], 1.0))
     values |= {"steps": steps, "evaluate_every": max(1, steps // EVALUATIONS)}
     return parse_experiment(values, "defaults")
 
@@ -143,7 +154,7 @@ INPUTS: Mapping[str, Callable[[Path], None]] = {"images": write_images, "windows
 def replay_item(item: Item, runs: Path) -> Replay | None:
     """Diagnose a recorded run with the present code; None if it was not recorded."""
     run = Run(runs / name_of(item))
-    if not run.lines("finished"):
+    if not run.folder.exists() or not run.lines("sensed"):
         return None
     experiment = load_run_experiment(run.folder)
     return replay(assemble(experiment, None).pilot.settings, run)
@@ -151,21 +162,24 @@ def replay_item(item: Item, runs: Path) -> Replay | None:
 
 def write_table(results: Results, items: Sequence[Item], args: Any) -> None:
     """Write false_alarms.md from the available results."""
-    runs = {(item["what"], item["seed"]): result for item in items if (result := results.result(item))}
+    runs = {name_of(item): result for item in items if (result := results.result(item))}
+    groups = dict.fromkeys(name_of(item).replace(f"-{item['seed']}", "") for item in items)
     rows = [
-        row for name in TASKS if (row := task_row(name, [runs[name, seed] for seed in SEEDS if (name, seed) in runs]))
+        row
+        for group in groups
+        if (row := task_row(group, [run for name, run in runs.items() if re.sub(r"-\d", "", name) == group]))
     ]
     treated = sum(bool(run["remedied"]) for run in runs.values())
     serious = sum(bool(run["serious"]) for run in runs.values())
-    share = f"{treated / len(runs):.0%}" if runs else "–"
     write(
         args.out / "false_alarms.md",
         "# False alarms in default runs with a metric",
         f"{results.provenance(items)} One thread per process. Method: docstring of `benchmarks/false_alarms.py`.",
-        f"**{treated} of {len(runs)} runs treated ({share}), {serious} with a serious finding at any reading.**",
+        f"**{treated} of {len(runs)} runs treated, {serious} with a serious finding at any reading.**",
         "`metric`: its first and last value, median of the seeds. `serious`: symptoms with a serious finding, with the "
-        "steps of the first one; `final verdicts`: number of seeds.",
-        table(("data", "steps", "runs", "metric", "first", "last", "treated", "serious", "final verdicts"), rows),
+        "step of the first one; `final verdict`: number of seeds. A beginning is a run of the suggested length that "
+        "was stopped.",
+        table(("data", "steps", "runs", "metric", "first", "last", "treated", "serious", "final verdict"), rows),
         *([NOTES.read_text().strip()] if NOTES.exists() else []),
     )
 
@@ -173,19 +187,23 @@ def write_table(results: Results, items: Sequence[Item], args: Any) -> None:
 def task_row(name: str, runs: Sequence[Result]) -> list[object] | None:
     if not runs:
         return None
-    first, last = (statistics.median(run["values"][place][1] for run in runs) for place in (0, -1))
-    verdicts = collections.Counter(run["verdict"] for run in runs)
+    measured = [run for run in runs if run["values"]]
+    first, last = (
+        f"{statistics.median(run['values'][place][1] for run in measured):.3g}" if measured else "–"
+        for place in (0, -1)
+    )
     serious = collections.defaultdict(list)
     for run in runs:
         for symptom, step in run["serious"].items():
             serious[symptom].append(step)
+    verdicts = collections.Counter(run["verdict"] or "stopped" for run in runs)
     return [
         name,
-        ", ".join(dict.fromkeys(f"{run['steps']:,}" for run in runs)),
+        ", ".join(dict.fromkeys(f"{run['steps']:,} of {run['planned']:,}" for run in runs)),
         len(runs),
-        runs[0]["metric"],
-        f"{first:.3g}",
-        f"{last:.3g}",
+        measured[0]["metric"] if measured else "–",
+        first,
+        last,
         sum(bool(run["remedied"]) for run in runs),
         "; ".join(f"{symptom} {', '.join(map(str, steps))}" for symptom, steps in serious.items()) or "–",
         ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()),
@@ -193,7 +211,9 @@ def task_row(name: str, runs: Sequence[Result]) -> list[object] | None:
 
 
 def items_of() -> list[Item]:
-    return [{"what": name, "seed": seed} for seed in SEEDS for name in TASKS]
+    complete_runs = [{"what": name, "seed": seed} for seed in SEEDS for name in TASKS if name != "stacked_digits"]
+    beginnings = [{"what": name, "seed": seed, "until": step} for seed in SEEDS for name, step in BEGINNINGS.items()]
+    return [*complete_runs, *beginnings]
 
 
 def main() -> None:
@@ -210,7 +230,7 @@ def main() -> None:
     selected = [item for item in items if item["seed"] in args.seeds]
     results = Results(args.out / "results" / "false_alarms.jsonl")
     if args.replay:
-        print_replays((item["what"], item["seed"], replay_item(item, args.runs)) for item in selected)
+        print_replays((name_of(item), item["seed"], replay_item(item, args.runs)) for item in selected)
         return
     if not args.table:
         results.measure(selected, lambda item: run_in_subprocess(__file__, item, 1, "--runs", str(args.runs)))

@@ -290,6 +290,7 @@ def main() -> None:
     parser = create_parser(__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these tasks and settings")
     parser.add_argument("--arms", nargs="+", default=ARMS, metavar="ARM")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED")
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="number of runs at a time")
     parser.add_argument("--tuning", action="store_true", help="seed 100, results in results/rescue_tuning.jsonl")
     parser.add_argument("--runs", type=Path, help="keep the events of every run in this folder")
@@ -302,6 +303,7 @@ def main() -> None:
     if args.tuning:
         items = [{**item, "seed": item["seed"] + 100} for item in items if item["seed"] == 0]
     selected = [item for item in items if (not args.only or item["what"] in args.only) and item["arm"] in args.arms]
+    selected = [item for item in selected if args.seeds is None or item["seed"] in args.seeds]
     results = Results(args.out / "results" / ("rescue_tuning.jsonl" if args.tuning else "rescue.jsonl"))
     if args.replay:
         print_replays((item["what"], item["seed"], replay_item(item, args.runs)) for item in selected)
