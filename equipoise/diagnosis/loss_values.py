@@ -79,7 +79,7 @@ def loss_name_d(history: SignalHistory) -> str:
 
 def is_present(history: SignalHistory, name: str) -> bool:
     """Return whether one of the recent readings has a signal."""
-    return any(name in point.values for point in history.recent)
+    return any(name in point.values for point in reversed(history.recent))
 
 
 def latest_values(

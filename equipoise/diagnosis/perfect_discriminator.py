@@ -114,16 +114,17 @@ def _won_losses_since(history: SignalHistory) -> int | None:
     """Return the step since which the discriminator's loss is 0 and the generator's that of D(G(z)) = 0."""
     name_d, name_g = loss_name_d(history), loss_name_g(history)
     now_d, now_g = history.last(name_d, 2), history.last(name_g, 2)
-    if not now_d or not now_g or min(now_d) > ZERO_LOSS_D or max(now_g) < LARGE_LOSS_G or not _drift_apart(history):
+    if not now_d or not now_g or min(now_d) > ZERO_LOSS_D or max(now_g) < LARGE_LOSS_G:
         return None
     points = [
         point for point in (*history.spans, *history.filling) if name_d in point.values and name_g in point.values
     ]
     if not points or min(point.values[name_d] for point in points) < 0:
         return None
-    return stretch_start(
+    start = stretch_start(
         points, lambda point: point.values[name_d] <= ZERO_LOSS_D and point.values[name_g] >= LARGE_LOSS_G, LEAST
     )
+    return start if start is not None and _drift_apart(history) else None
 
 
 def _drift_apart(history: SignalHistory) -> bool:

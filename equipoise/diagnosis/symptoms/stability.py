@@ -3,6 +3,7 @@
 import itertools
 import statistics
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -26,6 +27,9 @@ over many lags rarely exceeds 0.4."""
 CYCLE_READINGS = 64
 SWING = 0.1
 """Minimum standard deviation of a cycle: absolute for a rank, relative to its mean for a loss."""
+LARGE_SWING = 0.25
+"""Standard deviation relative to the mean from which a cycle of losses alone is a problem: a sine of this size doubles
+the loss from its lowest to its highest value. Smaller cycles are those of the data or of a schedule."""
 HINT_OF_SPANS = 0.4
 """Largest severity of a cycle over spans, which are means: slow swings may be those of a schedule."""
 EXPLOSION = 1e4
@@ -61,7 +65,10 @@ def _exploded(history: SignalHistory) -> Detection | None:
     if any(history.last(name, 1) for name in ("rank_train_fake", "gradient_norm_g", "gradient_norm_d")):
         return None
     for name in ("loss_d", "loss_g"):
-        latest, values = history.last(name, 3), [abs(value) for _, value in history.whole(name)]
+        latest = history.last(name, 3)
+        if not latest or min(map(abs, latest)) < EXPLOSION * LEAST_USUAL:
+            continue
+        values = [abs(value) for _, value in history.whole(name)]
         if len(values) < 20:
             continue
         usual = max(min(statistics.median(values), statistics.median(values[:5])), LEAST_USUAL)
@@ -95,7 +102,8 @@ def detect_oscillation(history: SignalHistory) -> Detection | None:
                 "period": lag * (steps[-1] - steps[0]) / 63,
                 f"swing_{name}": swing,
             }
-            detections.append(Detection(min(severity, 0.9), 0.7, evidence))
+            is_small = swing < LARGE_SWING and not history.last("rank_train_fake", 1)
+            detections.append(Detection(min(severity, HINT_OF_SPANS if is_small else 0.9), 0.7, evidence))
     return max(detections, key=lambda detection: detection.severity, default=None)
 
 
@@ -108,13 +116,19 @@ def _slow_cycles(history: SignalHistory) -> list[Detection]:
             continue
         values = [point.values[name] for point in points]
         swing = float(np.std(values)) / max(abs(statistics.fmean(values)), 1e-12)
-        lag, strength = strongest_cycle(values) if swing >= SWING else (0, 0.0)
+        lag, strength = _cached_cycle(tuple(values)) if swing >= SWING else (0, 0.0)
         severity = CYCLE.severity(strength)
         if severity is not None:
             period = lag * (points[-1].step - points[0].step) / (CYCLE_READINGS - 1)
             evidence = {"autocorrelation": strength, "period": period, f"swing_{name}": swing}
             result.append(Detection(min(severity, HINT_OF_SPANS), 0.6, evidence))
     return result
+
+
+@lru_cache(maxsize=16)
+def _cached_cycle(values: tuple[float, ...]) -> tuple[int, float]:
+    """Return the strongest cycle of spans, which change only every few readings."""
+    return strongest_cycle(values)
 
 
 def strongest_cycle(values: Sequence[float]) -> tuple[int, float]:

@@ -115,7 +115,8 @@ def _by_log(history: SignalHistory) -> Detection | None:
         return None
     strongest = max(detections, key=lambda detection: detection.severity)
     evidence = {name: value for detection in detections for name, value in detection.evidence.items()}
-    return dataclasses.replace(strongest, evidence=evidence)
+    since = min((detection.since for detection in detections if detection.since is not None), default=None)
+    return dataclasses.replace(strongest, evidence=evidence, since=since)
 
 
 def detect_vanishing_gradient(history: SignalHistory) -> Detection | None:
