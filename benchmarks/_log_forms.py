@@ -1,79 +1,15 @@
-"""Print a synthetic run as well-known programs print it: lines, progress bars, tables, JSON.
+"""Print a synthetic run as well-known programs print it: lines and progress bars; all forms with what they can hold.
 
 A form is a function of a run and a style, and returns the files of the log by name. Rows are printed every `every`
 steps, metrics on lines or in rows of their own where the real program does so. `FORMS` says what each form can hold.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import numpy as np
 from _log_curves import Curves
-
-Files = Mapping[str, str]
-
-NAMES = (
-    ("loss_d", "loss_g"),
-    ("d_loss", "g_loss"),
-    ("D_loss", "G_loss"),
-    ("lossD", "lossG"),
-    ("disc_loss", "gen_loss"),
-    ("Loss/D", "Loss/G"),
-    ("loss_discriminator", "loss_generator"),
-    ("errD", "errG"),
-)
-"""Names of both losses in tables and records."""
-COLUMN = {
-    "d_real": "d_loss_real",
-    "d_fake": "d_loss_fake",
-    "p_real": "D(x)",
-    "p_fake": "D(G(z))",
-    "accuracy": "d_acc",
-    "logit_real": "D_real_logits",
-    "logit_fake": "D_fake_logits",
-    "signs_real": "Loss/signs/real",
-    "signs_fake": "Loss/signs/fake",
-    "augment": "Progress/augment",
-}
-METRIC = {"fid": ("fid", "FID", "val_fid", "fid_score"), "is": ("inception_score", "IS", "is_mean", "IS_mean")}
-
-
-class Style(NamedTuple):
-    """Choices that differ between users of the same program."""
-
-    names: tuple[str, str]
-    decimals: int
-    per_epoch: int
-    epochs: int
-    metric: Mapping[str, str]
-
-    def number(self, value: float) -> str:
-        is_plain = not np.isfinite(value) or 10.0**-self.decimals * 5 <= abs(value) < 1e6 or value == 0
-        return f"{value:.{self.decimals}f}" if is_plain else f"{value:.{self.decimals}e}"
-
-    def fixed(self, value: float) -> str:
-        """Format as "%.4f" does it: small values become 0.0000."""
-        return f"{value:.{self.decimals}f}" if not np.isfinite(value) or abs(value) < 1e9 else f"{value:.4e}"
-
-
-def choose_style(rng: np.random.Generator, curves: Curves) -> Style:
-    differences = np.diff(curves.step)
-    every = int(differences[differences > 0].min()) if len(differences) else 1
-    rows_per_epoch = max(1, min(len(curves.step) // 5, int(rng.integers(5, 60))))
-    per_epoch = every * rows_per_epoch
-    epochs = int(curves.step.max()) // per_epoch + 1
-    metric = {name: str(rng.choice(names)) for name, names in METRIC.items()}
-    return Style(NAMES[int(rng.integers(len(NAMES)))], int(rng.integers(4, 7)), per_epoch, epochs, metric)
-
-
-def rows(curves: Curves) -> Iterator[tuple[int, dict[str, float], dict[str, float]]]:
-    """Yield step, signals and others, and metrics of each row."""
-    columns = {**curves.signals, **curves.others}
-    for row, step in enumerate(curves.step):
-        values = {name: float(column[row]) for name, column in columns.items()}
-        metrics = {name: float(metric.values[row]) for name, metric in curves.metrics.items() if metric.at[row]}
-        yield int(step), values, metrics
+from _log_style import Files, Style, rows
+from _log_tables import csv, json_array, json_lines, sparse_csv, stylegan, tsv
 
 
 def metric_line(style: Style, step: int, metrics: Mapping[str, float]) -> str:
@@ -209,89 +145,6 @@ def basicsr(curves: Curves, style: Style) -> Files:
         epoch = step // style.per_epoch
         lines.append(f"24-01-02 03:00:04.709 - INFO: <epoch:{epoch:3d}, iter:{step:8,d}, lr:1.000e-04> {text} \n")
     return {"train_esrgan.log": "".join(lines)}
-
-
-def columns(curves: Curves, style: Style) -> dict[str, str]:
-    """Return the names of the columns of a table or a record."""
-    names = {"d": style.names[0], "g": style.names[1], **COLUMN}
-    result = {}
-    for name in [*curves.signals, *curves.others]:
-        signal, _, game = name.partition("@")
-        if signal == "p_fake_after":
-            continue
-        result[name] = names.get(signal, signal) + (f"_{game}" if game else "")
-    return result
-
-
-def table(curves: Curves, style: Style, separator: str) -> str:
-    """A table with empty cells where a metric was not measured."""
-    names = columns(curves, style)
-    lines = [separator.join(["step", *names.values(), *(style.metric[name] for name in curves.metrics)])]
-    for step, at, metrics in rows(curves):
-        cells = [style.number(at[name]) for name in names]
-        cells += [style.number(metrics[name]) if name in metrics else "" for name in curves.metrics]
-        lines.append(separator.join([str(step), *cells]))
-    return "\n".join(lines) + "\n"
-
-
-def csv(curves: Curves, style: Style) -> Files:
-    return {"log.csv": table(curves, style, ",")}
-
-
-def tsv(curves: Curves, style: Style) -> Files:
-    return {"progress.tsv": table(curves, style, "\t")}
-
-
-def sparse_csv(curves: Curves, style: Style) -> Files:
-    """Lightning's metrics.csv: a row holds either the losses of a step or the metrics of a validation."""
-    d, g = style.names
-    metric_names = list(curves.metrics)
-    lines = [",".join([f"{d}_step", "epoch", f"{g}_step", "step", *(style.metric[name] for name in metric_names)])]
-    for step, at, metrics in rows(curves):
-        epoch, empty = step // style.per_epoch, "," * len(metric_names)
-        lines.append(f"{at['d']},{epoch},{at['g']},{step}{empty}")
-        if metrics:
-            lines.append(f",{epoch},,{step}," + ",".join(str(metrics.get(name, "")) for name in metric_names))
-    return {"metrics.csv": "\n".join(lines) + "\n"}
-
-
-def records(curves: Curves, style: Style) -> list[dict[str, float]]:
-    names = columns(curves, style)
-    return [
-        {"step": step, **{names[name]: round(at[name], 8) for name in names}}
-        | {style.metric[name]: value for name, value in metrics.items()}
-        for step, at, metrics in rows(curves)
-    ]
-
-
-def json_lines(curves: Curves, style: Style) -> Files:
-    return {"log.jsonl": "".join(json.dumps(record) + "\n" for record in records(curves, style))}
-
-
-def json_array(curves: Curves, style: Style) -> Files:
-    return {"log.json": json.dumps(records(curves, style), indent=1)}
-
-
-def stylegan(curves: Curves, style: Style) -> Files:
-    """The folder of StyleGAN2-ADA and StyleGAN3: statistics per tick, metrics per snapshot."""
-    stats, snapshots = [], []
-    signals = {
-        "d": "Loss/D/loss",
-        "g": "Loss/G/loss",
-        "logit_real": "Loss/scores/real",
-        "logit_fake": "Loss/scores/fake",
-    }
-    signals |= {name: COLUMN[name] for name in ("signs_real", "signs_fake", "augment")}
-    for row, (step, at, metrics) in enumerate(rows(curves)):
-        line = {name: {"num": 9000, "mean": at[signal], "std": 0.5} for signal, name in signals.items()}
-        line["Progress/kimg"] = {"num": 1, "mean": float(step), "std": 0.0}
-        line["Progress/tick"] = {"num": 1, "mean": float(row), "std": 0.0}
-        stats.append(json.dumps({**line, "timestamp": 1.7e9 + 60 * row}) + "\n")
-        snapshot = {"metric": "fid50k_full", "snapshot_pkl": f"network-snapshot-{step:06d}.pkl", "timestamp": 1.7e9}
-        for value in metrics.values():
-            snapshots.append(json.dumps({"results": {"fid50k_full": value}, **snapshot}) + "\n")
-    files = {"stats.jsonl": "".join(stats), "metric-fid50k_full.jsonl": "".join(snapshots)}
-    return {name: text for name, text in files.items() if text}
 
 
 class Form(NamedTuple):

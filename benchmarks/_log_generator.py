@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from _log_curves import Curves, scaled, with_gaps, with_restart
 from _log_faults import FAULTS, STRENGTHS
-from _log_forms import FORMS, choose_style
+from _log_forms import FORMS
 from _log_healthy import HEALTHY, UNKNOWN
+from _log_style import choose_style
 
 SEED = 15
 HEALTHY_COUNT, UNKNOWN_COUNT = 170, 24
@@ -74,7 +75,9 @@ def make_log(case: Case) -> SyntheticLog:
     """Make the log of a case; the same case gives the same bytes."""
     rng = np.random.default_rng([SEED, case.number])
     low = LEAST_ROWS.get(case.kind, 30)
-    rows = int(low * (MOST_ROWS / low) ** rng.random() ** 1.5)  # half of the logs have less than 180 rows
+    rows = int(
+        low * (MOST_ROWS / low) ** rng.random() ** 2.5
+    )  # half of the logs have less than 80 rows, a seventh more than 1,000
     curves = make_curves(rng, case, rows)
     # A third of the healthy runs does not measure quality: there nobody can say more than that nothing looks wrong.
     if case.kind in HEALTHY and curves.metrics and rng.random() < 0.25 and case.kind not in QUALITY_KINDS:

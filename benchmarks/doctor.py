@@ -224,16 +224,18 @@ def pages(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 def main() -> None:
     parser = create_parser(__doc__)
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("I", "N"), help="only part I of N")
     parser.add_argument("--log", type=int, help="print the truth and the result of one log, and keep its files")
     args = parser.parse_args()
     if args.log is not None:
         show(cases()[args.log])
         return
     results = Results(args.out / "results" / "doctor.jsonl")
-    missing = [] if args.table else [item for item in items() if results.result(item) is None]
-    for item in missing:  # in this thread: the output of the command line is captured
-        results.append(item, measure(item))
-        print(f"finished: {item['kind']} {item['strength']}", flush=True)
+    part, parts = args.part
+    for item in () if args.table else items()[part::parts]:  # in this thread: standard output is captured
+        if results.result(item) is None:
+            results.append(item, measure(item))
+            print(f"finished: {item['kind']} {item['strength']}", flush=True)
     found = [result for item in items() if (result := results.result(item))]
     outcomes = sorted((outcome(line) for result in found for line in result["logs"]), key=lambda it: it.case.number)
     seconds = sum(result["cpu_seconds"] for result in found)

@@ -5,6 +5,7 @@ unchanged. Memory and cost are therefore the same for a thousand readings and fo
 """
 
 import dataclasses
+import itertools
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,8 +133,8 @@ class SignalHistory:
 
     def last(self, name: str, count: int) -> list[float]:
         """Return the last `count` values of a signal among the recent readings, oldest first, or all if fewer."""
-        values = [point.values[name] for point in self.recent if name in point.values]
-        return values[-count:]
+        values = (point.values[name] for point in reversed(self.recent) if name in point.values)
+        return list(itertools.islice(values, count))[::-1]
 
     def whole(self, name: str) -> list[tuple[int, float]]:
         """Return (step, value) pairs of a signal over the whole run, oldest first: means of spans, then readings."""
