@@ -102,7 +102,6 @@ def every_fifth(log: TrainingLog, phase: int) -> TrainingLog:
 
 
 def histories_of(log: TrainingLog) -> list[SignalHistory]:
-    """Return the history at each reading."""
     result = [SignalHistory()]
     for reading in compute_readings(log):
         result.append(append_reading(result[-1], *reading))
@@ -169,7 +168,6 @@ def measure_derived(folder: Path) -> Result:
 
 
 def score_row(name: str, alarms: Sequence[Alarm]) -> tuple[str, ...]:
-    """Return the row of a table: detected, early, delay as a share of the run, false."""
     collapsed = [alarm for alarm in alarms if alarm.run.onset is not None]
     delays = [(step - run.onset) / run.length for run, step in collapsed if step is not None and run.onset is not None]
     raised = [delay for delay in delays if delay <= TOLERANCE + 1e-9]
@@ -199,7 +197,6 @@ def random_row(alarms: Sequence[Alarm]) -> tuple[str, ...]:
 
 
 def alarms_of(results: Mapping[Run, Result], key: str, parts: Sequence[str], other: str = "") -> list[Alarm]:
-    """Return the alarms of all runs and of several selections of FIDs together."""
     return [
         Alarm(run, (result[key][other] if other else result[key])[part])
         for run, result in results.items()
@@ -208,7 +205,6 @@ def alarms_of(results: Mapping[Run, Result], key: str, parts: Sequence[str], oth
 
 
 def tables(results: Mapping[Run, Result], derived: Result) -> Iterator[str]:
-    """Yield the sections of the page."""
     phases = [str(phase) for phase in range(EVERY)]
     for title, parts in (("Losses and all FIDs", ["all"]), ("Losses and every fifth FID, all five choices", phases)):
         ours, rule = (alarms_of(results, key, parts) for key in ("ours", "rule"))
@@ -233,7 +229,6 @@ def tables(results: Mapping[Run, Result], derived: Result) -> Iterator[str]:
 
 
 def other_thresholds(results: Mapping[Run, Result], phases: Sequence[str]) -> Iterator[str]:
-    """Yield the tables of thresholds that are changed one at a time."""
     rows = []
     for other in ("", *OTHERS):
         key = "others" if other else "ours"

@@ -39,7 +39,7 @@ CONSTANT_READINGS = 10
 """Number of repetitions of a first value after which a metric is constant: a FID of new samples never repeats."""
 
 
-class Measurement(NamedTuple):
+class MetricCost(NamedTuple):
     """A measurement of a metric: its step, and its cost, the logarithm of how bad it is."""
 
     step: int
@@ -50,7 +50,7 @@ class _Analysis(NamedTuple):
     """The measurements of a metric, and the quality reached in all of them; computed from `values`."""
 
     values: tuple[MetricPoint, ...]
-    measurements: tuple[Measurement, ...]
+    measurements: tuple[MetricCost, ...]
     reached: "Baseline | None"
 
 
@@ -70,14 +70,14 @@ def _analyse(name: str, record: MetricRecord) -> _Analysis:
     low, high = possible_range(name)
     possible = [point for point in points if low <= point.value <= high and math.isfinite(point.value)]
     costs = _costs(name, record.better, record.first.value, [point.value for point in possible])
-    measurements = tuple(map(Measurement, [point.step for point in possible], costs))
+    measurements = tuple(map(MetricCost, [point.step for point in possible], costs))
     if len(_analyses) >= MOST_ANALYSES:
         _analyses.clear()
     _analyses[key] = _Analysis(record.values, measurements, baseline_of(measurements) if measurements else None)
     return _analyses[key]
 
 
-def measurements_of(name: str, record: MetricRecord) -> tuple[Measurement, ...]:
+def measurements_of(name: str, record: MetricRecord) -> tuple[MetricCost, ...]:
     """Return the possible values among the latest measurements as costs, oldest first; the best one is among them."""
     return _analyse(name, record).measurements
 
@@ -125,7 +125,7 @@ class Baseline:
     standard deviation of single measurements.
     """
 
-    best: Measurement
+    best: MetricCost
     level: float
     noise: float
     count: int
@@ -136,7 +136,7 @@ class Baseline:
         return (statistics.fmean(costs) - self.level) / error
 
 
-def baseline_of(measurements: Sequence[Measurement]) -> Baseline:
+def baseline_of(measurements: Sequence[MetricCost]) -> Baseline:
     """Return the quality reached in some measurements, at least one."""
     costs = [measurement.cost for measurement in measurements]
     noise, best = noise_of(costs), min(measurements, key=lambda measurement: measurement.cost)

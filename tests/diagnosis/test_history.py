@@ -111,3 +111,11 @@ def test_discriminator_has_won_by_the_losses() -> None:
     assert unbounded.levels.discriminator_won_since is None, "a Wasserstein estimate has no level"
     only_d = build_history(400, lambda s: Signals(loss_d=1.0 if s < 200 else 0.1))
     assert only_d.levels.discriminator_won_since is None
+
+
+def test_history_of_earlier_versions_opens_without_the_newer_fields_of_metrics() -> None:
+    history = build_history(30, lambda step: Signals(metrics={"fid": MetricReading(100 / step, 0)}))
+    values = json.loads(json.dumps(history.to_dict()))
+    for name in ("repeats", "is_carried"):
+        del values["metrics"]["fid"][name]
+    assert SignalHistory.from_dict(values) == history

@@ -16,7 +16,7 @@ from equipoise.diagnosis.adjustments import RESTORE_DIVERSITY
 from equipoise.diagnosis.code_changes import ADD_R1, AUGMENT, KEEP_BEST, QUARTER_LR_OF_D, SPECTRAL_NORM
 from equipoise.diagnosis.discriminator_win import loss_jump, win_evidence, won_share
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.metric_quality import Baseline, Measurement, baseline_of, is_broken, measurements_of
+from equipoise.diagnosis.metric_quality import Baseline, MetricCost, baseline_of, is_broken, measurements_of
 from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
 
 
@@ -55,10 +55,10 @@ LEAST_SEVERITY = 0.6
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class QualityLoss:
     """A loss of quality: the latest measurements that are all at least `small` times as bad as the best before."""
 
-    tail: tuple[Measurement, ...]
+    tail: tuple[MetricCost, ...]
     baseline: Baseline
 
     def ratio(self, count: int) -> float:
@@ -86,7 +86,7 @@ def _by_metric(history: SignalHistory, name: str, criteria: CollapseCriteria) ->
     metric = history.metrics[name]
     measurements = measurements_of(name, metric)
     if metric.repeats and not metric.is_carried and measurements:
-        measurements = (*measurements, Measurement(history.step, measurements[-1].cost))
+        measurements = (*measurements, MetricCost(history.step, measurements[-1].cost))
     if len(measurements) < 2 or is_broken(name, metric):
         return None
     loss = _current_loss(measurements, criteria)
@@ -106,7 +106,7 @@ def _by_metric(history: SignalHistory, name: str, criteria: CollapseCriteria) ->
     return Detection(severity, confidence, {**evidence, **losses}, since)
 
 
-def _current_loss(measurements: Sequence[Measurement], criteria: CollapseCriteria) -> Loss | None:
+def _current_loss(measurements: Sequence[MetricCost], criteria: CollapseCriteria) -> QualityLoss | None:
     """Return the loss of quality at the latest measurement; None if it is not `small` times as bad as the best."""
     best = min(measurements, key=lambda measurement: measurement.cost)
     least = best.cost + math.log(criteria.small)
@@ -115,11 +115,11 @@ def _current_loss(measurements: Sequence[Measurement], criteria: CollapseCriteri
         start -= 1
     if start == len(measurements):
         return None
-    return Loss(tuple(measurements[start:]), baseline_of(measurements[:start]))
+    return QualityLoss(tuple(measurements[start:]), baseline_of(measurements[:start]))
 
 
 def _is_collapse(
-    history: SignalHistory, measurements: Sequence[Measurement], loss: Loss, criteria: CollapseCriteria
+    history: SignalHistory, measurements: Sequence[MetricCost], loss: QualityLoss, criteria: CollapseCriteria
 ) -> bool:
     """Return whether a loss of quality is real and lasts."""
     count, length = len(loss.tail), history.step / max(history.progress, 1e-9)
@@ -137,12 +137,12 @@ def _is_collapse(
     return loss.ratio(1) >= criteria.large or bool(won_share(history) or loss_jump(history))
 
 
-def _is_warming_up(measurements: Sequence[Measurement], loss: Loss) -> bool:
+def _is_warming_up(measurements: Sequence[MetricCost], loss: QualityLoss) -> bool:
     """Return whether the best measurement is not yet better than the first by more than noise."""
     return measurements[0].cost - loss.baseline.best.cost < 2 * math.sqrt(2) * loss.baseline.noise
 
 
-def _has_recovered(measurements: Sequence[Measurement], criteria: CollapseCriteria) -> bool:
+def _has_recovered(measurements: Sequence[MetricCost], criteria: CollapseCriteria) -> bool:
     """Return whether the quality is back: one measurement close to the best, or two without a loss."""
     best = min(measurement.cost for measurement in measurements)
     last, *before = (measurement.cost - best for measurement in reversed(measurements[-2:]))
