@@ -11,8 +11,8 @@ from equipoise.core.observations import MetricReading, Signals
 from equipoise.diagnosis.history import (
     RECENT,
     SPANS,
-    WinCriteria,
     SignalHistory,
+    WinCriteria,
     append_reading,
     has_discriminator_won,
 )
