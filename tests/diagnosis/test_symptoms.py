@@ -10,6 +10,7 @@ import pytest
 from equipoise.core.observations import SERIOUS, Finding, Health, MetricReading, Signals
 from equipoise.diagnosis.diagnose import diagnose
 from equipoise.diagnosis.history import LossLevels, SignalHistory, SignalPoint, append_reading
+from equipoise.diagnosis.remedies import CONFIDENT
 from equipoise.diagnosis.symptoms import SYMPTOMS
 from equipoise.diagnosis.symptoms.weak_discriminator import EQUILIBRIUM_RANK, EQUILIBRIUM_SPAN, at_equilibrium
 
@@ -202,6 +203,15 @@ def test_critic_whose_gradient_grows_without_bound() -> None:
 
     assert [growing(factor)[-1].severity > 0.5 for factor in (1.5, 5.0)] == [False, True]
     assert growing(5.0)[-1].since == 0
+
+
+def test_gradient_that_is_only_smaller_than_at_the_start_is_no_reason_for_repair() -> None:
+    def smaller(share: float) -> Finding:
+        signals = lambda r: Signals(rank_train_fake=1.0, gradient_norm_g=10.0 * (share if r > 30 else 1.0))  # noqa: E731
+        return findings("discriminator_overpowering", 100, signals)[-1]
+
+    assert smaller(0.19).confidence < CONFIDENT <= smaller(0.05).confidence
+    assert smaller(0.19).severity < SERIOUS <= smaller(0.05).severity
 
 
 def test_discriminator_whose_slope_is_penalised_away() -> None:

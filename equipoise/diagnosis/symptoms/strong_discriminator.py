@@ -65,6 +65,9 @@ WON_BY_LOSSES = 0.5
 """Share of the run so far for which the discriminator must have won by its losses to be serious: DCGAN on CIFAR-10
 improves for a fifth of its run after that (benchmarks/field_logs.md)."""
 HINT_BY_LOSSES = 0.4
+SMALL_GRADIENT_CONFIDENCE = 0.4
+"""Confidence of a hint that rests only on a gradient smaller than in the first steps, which are not typical: a critic
+that learns well has a fifth of it at step 59. Below CONFIDENT of remedies.py, so that repair does not act on it."""
 LEARNT = 0.5
 """A generator whose loss is below this share of its initial value may have a small gradient, because the gradient
 decreased with the loss, for instance if an L1 distance is part of it (pix2pix). Without a useful gradient, the loss
@@ -89,9 +92,10 @@ def detect_overpowering(history: SignalHistory) -> Detection | None:
     saturation = _saturation(history)
     if not saturation:
         return _far_ahead(history) or (None if saturation is None else _by_log(history))
+    vanished = _generator_gradient_vanished(history)
     conditions = (
         _generator_loss_too_large(history),
-        _generator_gradient_vanished(history),
+        vanished,
         _never_near(history),
         _far_ahead(history),
         _by_log(history),
@@ -102,6 +106,8 @@ def detect_overpowering(history: SignalHistory) -> Detection | None:
     severity = max(detection.severity for detection in detections)
     evidence = {name: value for detection in detections for name, value in detection.evidence.items()}
     confidence = min(1.0, 0.7 + 0.1 * len(detections) + 0.1 * (len(saturation) - 1))
+    if detections == [vanished] and severity < SERIOUS:
+        confidence = SMALL_GRADIENT_CONFIDENCE
     since = min((detection.since for detection in detections if detection.since is not None), default=None)
     return Detection(severity, confidence, {**saturation, **evidence}, since)
 
