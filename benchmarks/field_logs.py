@@ -12,9 +12,9 @@ A collapse counts as detected if the alarm is no later than a tenth of the run a
 of the run before the onset are counted separately as early. Any alarm in a run that did not collapse is false. A random
 alarm has the same rate of alarms per run, at a uniformly distributed step: its values are exact expectations.
 
-No threshold was selected on these runs: each follows from an argument that is written next to it (`CollapseCriteria` in
-equipoise/diagnosis/symptoms/collapse.py, equipoise/diagnosis/metric_quality.py). So there is nothing to leave out; the
-table of other thresholds shows how little a selection would change.
+The thresholds are not selected by a search: each follows from an argument that is written next to it (`CollapseCriteria`
+in equipoise/diagnosis/symptoms/collapse.py, equipoise/diagnosis/metric_quality.py), so there is no selection to repeat
+with a run left out. Some were revised after a look at these runs (see the end). A table shows other thresholds.
 
 The last table is about logs that are derived from these, with other courses of quality (_field_courses.py).
 """

@@ -22,7 +22,7 @@ from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Sympto
 
 @dataclass(frozen=True, slots=True)
 class CollapseCriteria:
-    """Thresholds of a collapse, none of them fitted to runs.
+    """Thresholds of a collapse, from arguments; benchmarks/field_logs.md says which were revised on runs.
 
     Ratios value / best, where 1 is as good as the best: below `small` a loss is of no practical importance; `large` is
     the usual one-line rule; `huge` needs no second look. `deviations`: standard errors by which a loss must exceed the
