@@ -12,7 +12,7 @@ A collapse counts as detected if the alarm is no later than a tenth of the run a
 of the run before the onset are counted separately as early. Any alarm in a run that did not collapse is false. A random
 alarm has the same rate of alarms per run, at a uniformly distributed step: its values are exact expectations.
 
-The thresholds are not selected by a search: each follows from an argument that is written next to it (`CollapseCriteria`
+The thresholds are not selected by a search: each follows from an argument written next to it (`CollapseCriteria`
 in equipoise/diagnosis/symptoms/collapse.py, equipoise/diagnosis/metric_quality.py), so there is no selection to repeat
 with a run left out. Some were revised after a look at these runs (see the end). A table shows other thresholds.
 
