@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.diagnosis.training_log import MetricSeries, StepSeries, TrainingLog
+from equipoise.diagnosis.logs.training_log import MetricSeries, StepSeries, TrainingLog
 
 Values = npt.NDArray[np.float64]
 Generator = np.random.Generator

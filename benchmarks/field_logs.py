@@ -12,9 +12,9 @@ A collapse counts as detected if the alarm is no later than a tenth of the run a
 of the run before the onset are counted separately as early. Any alarm in a run that did not collapse is false. A random
 alarm has the same rate of alarms per run, at a uniformly distributed step: its values are exact expectations.
 
-The thresholds are not selected by a search: each follows from an argument written next to it (`CollapseCriteria`
-in equipoise/diagnosis/symptoms/collapse.py, equipoise/diagnosis/metric_quality.py), so there is no selection to repeat
-with a run left out. Some were revised after a look at these runs (see the end). A table shows other thresholds.
+The thresholds are not selected by a search: each follows from an argument written next to it (`CollapseCriteria` in
+equipoise/diagnosis/symptoms/collapse.py, equipoise/diagnosis/criteria/metric_quality.py), so there is no selection to
+repeat with a run left out. Some were revised after a look at these runs (see the end). A table shows other thresholds.
 
 The last table is about logs that are derived from these, with other courses of quality (_field_courses.py).
 """
@@ -41,9 +41,9 @@ from equipoise.diagnosis.history import (
     append_reading,
     has_discriminator_won,
 )
+from equipoise.diagnosis.logs.training_log import MetricSeries, StepSeries, TrainingLog, compute_readings
 from equipoise.diagnosis.symptoms.collapse import COLLAPSE_CRITERIA, CollapseCriteria, detect_collapse
 from equipoise.diagnosis.symptoms.strong_discriminator import detect_overpowering
-from equipoise.diagnosis.training_log import MetricSeries, StepSeries, TrainingLog, compute_readings
 
 EVERY = 5
 TOLERANCE = 0.1

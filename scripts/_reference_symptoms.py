@@ -4,8 +4,8 @@ from _reference_knobs import format_change
 from _reference_tables import markdown_table
 
 from equipoise.diagnosis.adjustments import Rung
-from equipoise.diagnosis.column_names import classify_name
-from equipoise.diagnosis.column_words import METRICS, STEP_COLUMNS, WORDS
+from equipoise.diagnosis.columns.column_names import classify_name
+from equipoise.diagnosis.columns.column_words import METRICS, STEP_COLUMNS, WORDS
 from equipoise.diagnosis.readers import log_readers
 from equipoise.diagnosis.symptom import Repair, Symptom
 from equipoise.diagnosis.symptoms import SYMPTOMS

@@ -131,8 +131,8 @@ class Health:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict: `diverged` if a finding is a divergence, else `unhealthy` if a finding is serious, else `unknown`
-        if evidence is missing, else `healthy`."""
+        """The verdict: `diverged` if a finding is a divergence, else `unhealthy` if one is serious, else `unknown` if
+        evidence is missing, else `healthy`."""
         if any(finding.symptom == "divergence" for finding in self.findings):
             return "diverged"
         if any(finding.severity >= SERIOUS for finding in self.findings):

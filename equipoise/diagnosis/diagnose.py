@@ -13,11 +13,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from equipoise.core.observations import SERIOUS, Finding, Health, SignalReading, Signals, Verdict
+from equipoise.diagnosis.criteria.evidence import evidence_of_health
+from equipoise.diagnosis.criteria.metric_quality import has_best
 from equipoise.diagnosis.episodes import EpisodeRecorder, SymptomEpisode
-from equipoise.diagnosis.evidence import evidence_of_health
 from equipoise.diagnosis.exclusions import reconcile
 from equipoise.diagnosis.history import MetricPoint, SignalHistory, append_reading
-from equipoise.diagnosis.metric_quality import has_best
 from equipoise.diagnosis.symptoms import SYMPTOMS
 
 

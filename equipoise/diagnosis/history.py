@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from equipoise.core.observations import Signals
-from equipoise.diagnosis.metric_range import is_possible
+from equipoise.diagnosis.criteria.metric_range import is_possible
 
 RECENT = 64
 """Number of latest readings that are stored unchanged."""

@@ -407,7 +407,7 @@ def test_pattern(diagnosis, tmp_path: Path) -> None:
 def test_pattern_that_takes_exponential_time(
     error_line, tmp_path: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("equipoise.diagnosis.log_pattern.BLOCK_SECONDS", 0.5)
+    monkeypatch.setattr("equipoise.diagnosis.parsing.log_pattern.BLOCK_SECONDS", 0.5)
     (tmp_path / "train.log").write_text(f"1 {'a' * 400}?\n" * 50)
     start = time.process_time()
     line = error_line("diagnose", tmp_path / "train.log", "--pattern", pattern)

@@ -6,9 +6,9 @@ import random
 import pytest
 
 from equipoise.core.observations import Finding, MetricReading, Signals
+from equipoise.diagnosis.criteria.metric_quality import quality_ratio
 from equipoise.diagnosis.diagnose import diagnose
 from equipoise.diagnosis.history import MetricPoint, MetricRecord, SignalHistory
-from equipoise.diagnosis.metric_quality import quality_ratio
 
 
 def findings(length: int, signals, symptom: str = "collapse") -> list[Finding]:

@@ -177,7 +177,7 @@ def test_a_compressed_log_is_bounded(
 ) -> None:
     path = tmp_path / "log.csv.gz"
     path.write_bytes(gzip.compress(b"step,loss_d,loss_g\n" + b"1,0,0\n" * 1_000_000))
-    monkeypatch.setattr("equipoise.diagnosis.log_file.MAX_BYTES", 2**20)
+    monkeypatch.setattr("equipoise.diagnosis.logs.log_file.MAX_BYTES", 2**20)
     assert cli.run(["diagnose", str(path)]) == 2
     error = capsys.readouterr().err
     assert "GiB of text; keep every tenth line of it" in error

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from equipoise.core.observations import SERIOUS, Finding, Signals
+from equipoise.diagnosis.criteria.loss_values import clip_probability, decimals, stretch_start
 from equipoise.diagnosis.diagnose import diagnose
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.loss_values import clip_probability, decimals, stretch_start
 from equipoise.diagnosis.symptoms import SYMPTOMS
 from equipoise.diagnosis.symptoms.frozen_losses import detect_losses_at_chance
 

@@ -287,6 +287,9 @@ def test_discriminator_without_a_slope_is_a_hint_in_the_first_tenth_of_a_run(pro
     assert {finding.severity for finding in found[:20]} == {0.2}
     assert all(finding.severity >= SERIOUS for finding in found[21:])
 
+    early = lambda r: Signals(rank_train_fake=rank, coverage=0.02 if r == 30 else None, **probabilities)  # noqa: E731
+    assert {finding.severity for finding in findings("dead_discriminator", 400, early)} == {0.2}, "samples of step 30"
+
 
 def test_dead_discriminator() -> None:
     dead = Signals(rank_train_fake=0.01, coverage=0.0)

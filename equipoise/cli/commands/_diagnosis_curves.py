@@ -7,7 +7,7 @@ import numpy as np
 from equipoise.cli.commands._log_diagnosis import DiagnosedGame
 from equipoise.core.observations import SignalReading
 from equipoise.core.printing import format_count
-from equipoise.diagnosis.rendering import RUN_FORM, by_importance, describe_verdict
+from equipoise.diagnosis.rendering.summary import RUN_FORM, by_importance, describe_verdict
 from equipoise.report.diagnosis_figure import CurvePanel, FindingSpan, GameCurves, Limits, MetricPanel
 from equipoise.report.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
 from equipoise.report.series import CurveSeries

@@ -10,9 +10,9 @@ import numpy as np
 from equipoise.core.observations import SignalReading
 from equipoise.diagnosis import diagnose, readers
 from equipoise.diagnosis.history import MetricPoint
-from equipoise.diagnosis.log_columns import ReadOptions
-from equipoise.diagnosis.rendering import RUN_FORM, LogDiagnosis
-from equipoise.diagnosis.training_log import TrainingLog, compute_readings
+from equipoise.diagnosis.logs.log_columns import ReadOptions
+from equipoise.diagnosis.logs.training_log import TrainingLog, compute_readings
+from equipoise.diagnosis.rendering.summary import RUN_FORM, LogDiagnosis
 from equipoise.errors import SettingError
 from equipoise.runs.observations import read_rollbacks, read_signals
 from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE, Run

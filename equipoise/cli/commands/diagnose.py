@@ -14,7 +14,7 @@ from equipoise.errors import RunError, SettingError, unwritable
 
 if TYPE_CHECKING:
     from equipoise.cli.commands._log_diagnosis import DiagnosedGame
-    from equipoise.diagnosis.log_columns import ReadOptions
+    from equipoise.diagnosis.logs.log_columns import ReadOptions
 
 ORDER = 90
 EXAMPLES = (
@@ -83,13 +83,13 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Diagnose all readings of a run or a log in order, and print the result; 0 whatever the verdict is."""
     from equipoise.cli.commands._log_diagnosis import diagnose_path
-    from equipoise.diagnosis import markdown, rendering, terminal_text
+    from equipoise.diagnosis.rendering import markdown, summary, terminal_text
 
     output = output_format(args)
     plot = plot_path(args)
     games = diagnose_path(args.log, read_options(args))
     diagnoses = [game.diagnosis for game in games]
-    result = rendering.diagnoses_to_dict(diagnoses)
+    result = summary.diagnoses_to_dict(diagnoses)
     if plot:
         write_figure(plot, games)
         result["plot"] = str(plot)
@@ -139,7 +139,7 @@ def write_figure(path: Path, games: "Sequence[DiagnosedGame]") -> None:
 
 def read_options(args: argparse.Namespace) -> "ReadOptions":
     """Return what the flags say about the log. Raises SettingError for a pair that is not NAME=COLUMN."""
-    from equipoise.diagnosis.log_columns import ReadOptions
+    from equipoise.diagnosis.logs.log_columns import ReadOptions
 
     return ReadOptions(parse_columns(args.columns), args.pattern, args.step_from)
 

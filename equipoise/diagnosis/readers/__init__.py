@@ -18,13 +18,13 @@ from typing import NamedTuple, Protocol
 from equipoise.core.catalog import installed_plugs
 from equipoise.core.observations import Signals
 from equipoise.core.printing import format_count, format_names, printable
-from equipoise.diagnosis.interpretation import interpret
-from equipoise.diagnosis.log_columns import LogColumns, ReadOptions
-from equipoise.diagnosis.log_file import LogFile
-from equipoise.diagnosis.log_pattern import read_with_pattern
-from equipoise.diagnosis.log_search import LogCandidate, search_folder
-from equipoise.diagnosis.merging import add_log
-from equipoise.diagnosis.training_log import TrainingLog
+from equipoise.diagnosis.logs.interpretation import interpret
+from equipoise.diagnosis.logs.log_columns import LogColumns, ReadOptions
+from equipoise.diagnosis.logs.log_file import LogFile
+from equipoise.diagnosis.logs.log_search import LogCandidate, search_folder
+from equipoise.diagnosis.logs.merging import add_log
+from equipoise.diagnosis.logs.training_log import TrainingLog
+from equipoise.diagnosis.parsing.log_pattern import read_with_pattern
 from equipoise.errors import DataError, SettingError
 
 STANDARD_INPUT = "-"

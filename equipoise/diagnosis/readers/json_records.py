@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from equipoise.diagnosis.json_document import build_document, is_document, parse_document
-from equipoise.diagnosis.json_lines import are_json_lines, are_records, read_json_lines, read_records
-from equipoise.diagnosis.log_columns import LogColumns
-from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.logs.log_columns import LogColumns
+from equipoise.diagnosis.logs.log_file import LogFile
+from equipoise.diagnosis.parsing.json_document import build_document, is_document, parse_document
+from equipoise.diagnosis.parsing.json_lines import are_json_lines, are_records, read_json_lines, read_records
 from equipoise.errors import DataError
 
 __all__ = ["JSONRecords"]

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from equipoise.diagnosis.log_columns import LogColumns
-from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.logs.log_columns import LogColumns
+from equipoise.diagnosis.logs.log_file import LogFile
 from equipoise.diagnosis.readers.text import LogLines
 from equipoise.errors import DataError
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from equipoise.diagnosis.column_builder import ColumnBuilder
-from equipoise.diagnosis.column_names import match_metric
-from equipoise.diagnosis.json_lines import read_json_lines
-from equipoise.diagnosis.json_values import flatten_record, parse_value
-from equipoise.diagnosis.log_columns import LogColumns
-from equipoise.diagnosis.log_file import LogFile
-from equipoise.diagnosis.merging import merge_logs
+from equipoise.diagnosis.columns.column_names import match_metric
+from equipoise.diagnosis.logs.column_builder import ColumnBuilder
+from equipoise.diagnosis.logs.log_columns import LogColumns
+from equipoise.diagnosis.logs.log_file import LogFile
+from equipoise.diagnosis.logs.merging import merge_logs
+from equipoise.diagnosis.parsing.json_lines import read_json_lines
+from equipoise.diagnosis.parsing.json_values import flatten_record, parse_value
 from equipoise.errors import DataError
 
 __all__ = ["StyleGAN"]

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.printing import format_count, format_names, printable
-from equipoise.diagnosis.column_builder import BLOCK_ROWS, ColumnBuilder, ColumnPart
-from equipoise.diagnosis.log_columns import LogColumns
-from equipoise.diagnosis.log_file import LogFile
-from equipoise.diagnosis.number_blocks import MISSING, parse_block
-from equipoise.diagnosis.table_layout import (
+from equipoise.diagnosis.logs.column_builder import BLOCK_ROWS, ColumnBuilder, ColumnPart
+from equipoise.diagnosis.logs.log_columns import LogColumns
+from equipoise.diagnosis.logs.log_file import LogFile
+from equipoise.diagnosis.parsing.number_blocks import MISSING, parse_block
+from equipoise.diagnosis.parsing.table_layout import (
     MAX_TAGS,
     MISSING_CELLS,
     SAMPLE_ROWS,

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from equipoise.core.printing import printable
-from equipoise.diagnosis.column_builder import ColumnBuilder
-from equipoise.diagnosis.log_columns import Column, LogColumns
-from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.logs.column_builder import ColumnBuilder
+from equipoise.diagnosis.logs.log_columns import Column, LogColumns
+from equipoise.diagnosis.logs.log_file import LogFile
 from equipoise.errors import DataError
 
 __all__ = ["TensorBoard"]

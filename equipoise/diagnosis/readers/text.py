@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.printing import format_names, printable
-from equipoise.diagnosis.line_parser import parse_line
-from equipoise.diagnosis.line_rows import FULL, SINGLE, LineCollector, row_kind, totals_of
-from equipoise.diagnosis.line_template import LineTemplate
-from equipoise.diagnosis.line_tokens import has_decimal_commas
-from equipoise.diagnosis.log_columns import Column, LogColumns
-from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.logs.log_columns import Column, LogColumns
+from equipoise.diagnosis.logs.log_file import LogFile
+from equipoise.diagnosis.parsing.line_parser import parse_line
+from equipoise.diagnosis.parsing.line_rows import FULL, SINGLE, LineCollector, row_kind, totals_of
+from equipoise.diagnosis.parsing.line_template import LineTemplate
+from equipoise.diagnosis.parsing.line_tokens import has_decimal_commas
 
 __all__ = ["LogLines"]
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from equipoise.diagnosis.adjustments import RESTORE_DIVERSITY
 from equipoise.diagnosis.code_changes import ADD_R1, AUGMENT, KEEP_BEST, QUARTER_LR_OF_D, SPECTRAL_NORM
-from equipoise.diagnosis.discriminator_win import loss_jump, win_evidence, won_share
+from equipoise.diagnosis.criteria.discriminator_win import loss_jump, win_evidence, won_share
+from equipoise.diagnosis.criteria.metric_quality import Baseline, MetricCost, baseline_of, is_broken, measurements_of
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.metric_quality import Baseline, MetricCost, baseline_of, is_broken, measurements_of
 from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
 
 

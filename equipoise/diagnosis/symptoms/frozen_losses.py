@@ -5,8 +5,7 @@ import statistics
 from collections.abc import Sequence
 
 from equipoise.diagnosis.code_changes import BCE_WITH_LOGITS, CHECK_UPDATES, GRADIENT_PENALTY, QUARTER_LR_OF_D
-from equipoise.diagnosis.history import SignalHistory, SignalPoint
-from equipoise.diagnosis.loss_values import (
+from equipoise.diagnosis.criteria.loss_values import (
     CHANCE_LOSSES,
     CLIP_TOLERANCE,
     clip_probability,
@@ -16,6 +15,7 @@ from equipoise.diagnosis.loss_values import (
     loss_name_d,
     loss_name_g,
 )
+from equipoise.diagnosis.history import SignalHistory, SignalPoint
 from equipoise.diagnosis.symptom import Detection, Symptom
 from equipoise.diagnosis.symptoms.samples import HINT_ONLY
 

@@ -1,8 +1,7 @@
 """Symptoms of the metrics themselves: a broken metric, and a quality that never improved."""
 
 from equipoise.diagnosis.code_changes import CHECK_UPDATES, SCALE_REALS, USUAL_RATES
-from equipoise.diagnosis.history import MetricRecord, SignalHistory
-from equipoise.diagnosis.metric_quality import (
+from equipoise.diagnosis.criteria.metric_quality import (
     baseline_of,
     has_improved,
     impossible_values,
@@ -10,7 +9,8 @@ from equipoise.diagnosis.metric_quality import (
     measurements_of,
     why_broken,
 )
-from equipoise.diagnosis.metric_range import metric_words
+from equipoise.diagnosis.criteria.metric_range import metric_words
+from equipoise.diagnosis.history import MetricRecord, SignalHistory
 from equipoise.diagnosis.symptom import CodeChange, Detection, Symptom
 from equipoise.diagnosis.symptoms.frozen_losses import detect_losses_at_chance
 

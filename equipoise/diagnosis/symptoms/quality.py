@@ -1,8 +1,8 @@
 """The symptom plateau: no more improvement of a metric."""
 
 from equipoise.diagnosis.code_changes import DECAY_BOTH_LRS, KEEP_BEST
+from equipoise.diagnosis.criteria.metric_quality import has_best, has_improved
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.metric_quality import has_best, has_improved
 from equipoise.diagnosis.symptom import MILD, Detection, Symptom
 
 PLATEAU = 0.4

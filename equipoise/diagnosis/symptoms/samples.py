@@ -18,8 +18,8 @@ from equipoise.diagnosis.code_changes import (
     MORE_STEPS_OF_D,
     NEAREST_REALS,
 )
+from equipoise.diagnosis.criteria.loss_values import latest_values, level, stretch_start
 from equipoise.diagnosis.history import LEVEL_LEAST, SignalHistory
-from equipoise.diagnosis.loss_values import latest_values, level, stretch_start
 from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
 
 DIVERSITY = SeverityScale(0.5, 0.3, 0.1)

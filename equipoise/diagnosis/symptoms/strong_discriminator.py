@@ -23,16 +23,16 @@ from equipoise.diagnosis.code_changes import (
     QUARTER_LR_OF_D,
     SMOOTH_LABELS,
 )
-from equipoise.diagnosis.discriminator_win import (
+from equipoise.diagnosis.criteria.discriminator_win import (
     READINGS_AFTER_JUMP,
     loss_jump,
     was_measured_since,
     win_evidence,
     won_share,
 )
+from equipoise.diagnosis.criteria.loss_values import ideal_loss_d
+from equipoise.diagnosis.criteria.perfect_discriminator import detect_perfect_discriminator
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.loss_values import ideal_loss_d
-from equipoise.diagnosis.perfect_discriminator import detect_perfect_discriminator
 from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
 
 SATURATED_RANK = 0.98

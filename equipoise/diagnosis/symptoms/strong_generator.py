@@ -4,8 +4,7 @@ import math
 import statistics
 
 from equipoise.diagnosis.code_changes import DOUBLE_LR_OF_D, HALVE_LR_OF_G, MORE_STEPS_OF_D
-from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.loss_values import (
+from equipoise.diagnosis.criteria.loss_values import (
     LN2,
     ideal_loss_d,
     latest_values,
@@ -14,6 +13,7 @@ from equipoise.diagnosis.loss_values import (
     loss_name_g,
     stretch_start,
 )
+from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.symptom import CodeChange, Detection, SeverityScale, Symptom
 from equipoise.diagnosis.symptoms.weak_discriminator import DISCRIMINATES
 

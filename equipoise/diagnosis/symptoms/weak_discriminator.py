@@ -12,8 +12,8 @@ from equipoise.diagnosis.code_changes import (
     LOOK_AT_SAMPLES,
     MORE_STEPS_OF_D,
 )
+from equipoise.diagnosis.criteria.loss_values import latest_values
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.loss_values import latest_values
 from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
 from equipoise.diagnosis.symptoms.strong_discriminator import LOW_COVERAGE, STARTED
 
@@ -42,11 +42,12 @@ def detect_dead(history: SignalHistory) -> Detection | None:
     """Detect a discriminator that is no better than chance although fakes differ from reals.
 
     Also detects a critic whose loss has settled near 0. This applies to losses without a lower bound, such as the loss
-    of a Wasserstein critic whose estimate has fallen to a hundredth of its largest value. In the first tenth of a run,
-    when few fakes are near a real in any run, ranks and outputs show no more than a hint.
+    of a Wasserstein critic whose estimate has fallen to a hundredth of its largest value. In the first tenth of a run
+    few fakes are near a real in any case, so samples from that time are no more than a hint.
     """
     detection = _at_chance(history) or _flat(history)
-    if detection and history.progress < STARTED:
+    probes = [point.progress for point in history.recent if point.values.keys() & {"coverage", "diversity"}]
+    if detection and max(probes, default=0.0) < STARTED:
         detection = dataclasses.replace(detection, severity=min(detection.severity, MILD))
     return detection or _critic_at_rest(history)
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.diagnosis import json_document, log_file, readers
-from equipoise.diagnosis.log_columns import LogColumns
-from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis import readers
+from equipoise.diagnosis.logs import log_file
+from equipoise.diagnosis.logs.log_columns import LogColumns
+from equipoise.diagnosis.logs.log_file import LogFile
+from equipoise.diagnosis.logs.training_log import TrainingLog
+from equipoise.diagnosis.parsing import json_document
 from equipoise.diagnosis.readers import json_records
 from equipoise.diagnosis.readers.json_records import JSONRecords
-from equipoise.diagnosis.training_log import TrainingLog
 from equipoise.errors import DataError
 
 ROWS = [(10 * row, round(0.7 - 0.1 * row, 3), 1.0 + row) for row in range(6)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.logs.log_file import LogFile
 from equipoise.diagnosis.readers.notebook import Notebook
 from equipoise.errors import DataError
 

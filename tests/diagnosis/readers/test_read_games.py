@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from equipoise.diagnosis import readers
-from equipoise.diagnosis.log_file import LogFile
-from equipoise.diagnosis.training_log import TrainingLog, build_series
+from equipoise.diagnosis.logs.log_file import LogFile
+from equipoise.diagnosis.logs.training_log import TrainingLog, build_series
 from equipoise.errors import DataError
 
 TABLE = "step,train/d_loss,G Loss,FID,lr\n1,0.5,2.0,90,1e-4\n2,0.4,nan,,1e-4\n3,0.3,2.2,70,1e-4\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from equipoise.diagnosis import readers
-from equipoise.diagnosis.training_log import TrainingLog
+from equipoise.diagnosis.logs.training_log import TrainingLog
 from equipoise.errors import DataError
 
 

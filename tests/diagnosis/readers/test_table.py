@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from equipoise.diagnosis import number_blocks, readers
-from equipoise.diagnosis.log_columns import LogColumns, ReadOptions
-from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis import readers
+from equipoise.diagnosis.logs.log_columns import LogColumns, ReadOptions
+from equipoise.diagnosis.logs.log_file import LogFile
+from equipoise.diagnosis.logs.training_log import TrainingLog
+from equipoise.diagnosis.parsing import number_blocks
+from equipoise.diagnosis.parsing.table_layout import find_layout, name_series, parse_cell
 from equipoise.diagnosis.readers.table import Table
-from equipoise.diagnosis.table_layout import find_layout, name_series, parse_cell
-from equipoise.diagnosis.training_log import TrainingLog
 from equipoise.errors import DataError
 
 TABLE = "step,train/d_loss,G Loss,FID,lr\n1,0.5,2.0,90,1e-4\n2,0.4,nan,,1e-4\n3,0.3,2.2,70,1e-4\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from equipoise.diagnosis import readers
+from equipoise.diagnosis.logs.training_log import TrainingLog
 from equipoise.diagnosis.readers import tensorboard
 from equipoise.diagnosis.readers.tensorboard import EventRecords
-from equipoise.diagnosis.training_log import TrainingLog
 from equipoise.errors import DataError
 
 

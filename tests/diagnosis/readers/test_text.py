@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from equipoise.diagnosis.log_columns import LogColumns
-from equipoise.diagnosis.log_file import LogFile
+from equipoise.diagnosis.logs.log_columns import LogColumns
+from equipoise.diagnosis.logs.log_file import LogFile
 from equipoise.diagnosis.readers.text import LogLines
 from equipoise.errors import DataError
 

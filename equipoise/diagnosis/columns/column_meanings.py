@@ -1,0 +1,313 @@
+"""Meaning of the columns of one log together: what a name means depends on the other names, and on the values.
+
+D_real is a loss in the logs of pix2pix and a mean logit in those of ESRGAN; D(x) is a probability or a logit. Each rule
+is one function, with its reason.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from equipoise.diagnosis.columns.column_names import classify_name, normalise_name
+from equipoise.diagnosis.columns.column_words import PARTS, Meaning
+
+SAME = 0.03
+"""Relative difference below which a mean equals the sum of two others: logs round to two or three digits."""
+SAFE = 0.9
+"""Factor below 1 on a bound of means, because logs round, and print moving averages."""
+CYCLE_LETTERS = frozenset("abxy")
+"""Letters of the two domains of a CycleGAN: D_A, D_B; disc_x, disc_y."""
+RECONSTRUCTION = ("psnr", "ssim")
+OWN_SIGNALS = frozenset({"rank_train_fake", "rank_train_held_out", "diversity", "copying"})
+LOSSES_D = frozenset({"loss_d", "adversarial_d", "loss_d_real", "loss_d_fake", "bare_real", "bare_fake"})
+LOSSES_G = frozenset({"loss_g", "adversarial_g"})
+
+
+class ColumnRange(NamedTuple):
+    """Lowest, highest and mean finite value of a column; nan if it has none."""
+
+    low: float
+    high: float
+    mean: float
+
+    @property
+    def is_share(self) -> bool:
+        """Whether all values are in [0, 1]."""
+        return self.low >= 0 and self.high <= 1
+
+
+_SECOND = re.compile(r" [2-9]$")
+_TWO_WORDS = re.compile(r"(?P<first>\w+) ?/ ?(?P<second>\w+) (?P<rest>\w+)")
+_RANKED = re.compile(r"@|top", re.IGNORECASE)
+LIST_LENGTH = 5
+"""Smallest number of losses in a list without names."""
+HIGHEST_RATE = 0.01
+"""Learning rates of vocoders are below 0.001; none of their losses is."""
+
+Measure = Callable[[str], ColumnRange]
+Meanings = Mapping[str, Meaning]
+
+
+def settle_meanings(meanings: Meanings, measure: Measure) -> dict[str, Meaning]:
+    """Return the final meanings of the columns of one run. `measure` returns the range of a column's values."""
+    result = dict(meanings)
+    for rule in (
+        _settle_second_numbers,
+        _settle_critics,
+        _settle_restoration,
+        _settle_letters,
+        _settle_optimizers,
+        _settle_second_generator,
+    ):
+        result |= rule(result)
+    for measured_rule in (_settle_lists, _settle_outputs):
+        result |= measured_rule(result, measure)
+    for rule in (_settle_accuracy, _settle_coverage, _settle_lpips):
+        result |= rule(result)
+    return result
+
+
+def _names(meanings: Meanings, *signals: str) -> list[str]:
+    """Return the names of the columns that contain one of these signals."""
+    return [name for name, meaning in meanings.items() if meaning.kind == "signal" and meaning.name in signals]
+
+
+def _settle_second_numbers(meanings: Meanings) -> Meanings:
+    """Drop the second number after a name, "IS 2" of "IS: 5.5 ± 0.1": its deviation, or its mean so far.
+
+    "Gen/Dis Loss: 1.2/0.6" has a number for each of the two words instead.
+    """
+    result: dict[str, Meaning] = {}
+    for name, meaning in meanings.items():
+        first = _SECOND.sub("", name)
+        if meaning.kind not in ("signal", "metric") or "[" in name or first not in meanings.keys() - {name}:
+            continue
+        result[name] = Meaning("other", "a second number")
+        if match := _TWO_WORDS.fullmatch(first):
+            both = [classify_name(f"{match[word]} {match['rest']}") for word in ("first", "second")]
+            if {meaning.name for meaning in both} == {"loss_d", "loss_g"}:
+                result |= dict(zip((first, name), both, strict=True))
+    return result
+
+
+def _settle_lists(meanings: Meanings, measure: Measure) -> Meanings:
+    """Take the first two of a list of losses without names as those of both players.
+
+    so-vits-svc prints "Losses: [disc, gen, fm, mel, kl]", and VITS "[disc, gen, fm, mel, dur, kl, step, lr]". The
+    generator's is its adversarial term. A list of VITS is recognised by its length and the learning rate at its end.
+    """
+    named = [name for name in meanings if normalise_name(_SECOND.sub("", name)) == "losses"]
+    unnamed = [name for name in meanings if name.startswith("#")]
+    if len(named) >= LIST_LENGTH:
+        names = named
+    elif len(unnamed) > LIST_LENGTH and not _names(meanings, *LOSSES_D, *LOSSES_G) and "#1" in unnamed:
+        names = sorted(unnamed, key=lambda name: int(name[1:]))
+        if not (measure(names[-1]).high <= HIGHEST_RATE and measure(names[0]).low >= 0):
+            return {}
+    else:
+        return {}
+    return {names[0]: Meaning("signal", "loss_d"), names[1]: Meaning("signal", "adversarial_g")}
+
+
+def _settle_critics(meanings: Meanings) -> Meanings:
+    """Take C as the critic of a Wasserstein GAN if nothing else is the discriminator; no critic next to an actor.
+
+    Elsewhere C is a classifier; actor and critic are those of reinforcement learning.
+    """
+    words = {normalise_name(name) for name in meanings}
+    if any("actor" in word for word in words):
+        return {name: Meaning("unknown", "") for name in meanings if "critic" in name.lower()}
+    if _names(meanings, *LOSSES_D) or not _names(meanings, *LOSSES_G):
+        return {}
+    signals = {"c1": "loss_d_real", "c2": "loss_d_fake", **dict.fromkeys(("c", "closs", "lossc", "errc"), "loss_d")}
+    return {
+        name: Meaning("signal", signals[normalise_name(name)], rank=2, hints=frozenset({"wasserstein"}))
+        for name in meanings
+        if normalise_name(name) in signals
+    }
+
+
+def _settle_restoration(meanings: Meanings) -> Meanings:
+    """Take D_loss of KAIR (SwinIR, BSRGAN) as the adversarial loss of its generator, next to G_loss and F_loss.
+
+    These are its losses on pixels and features. Those of the discriminator are l_d_real and l_d_fake.
+    """
+    names = {normalise_name(name): name for name in meanings}
+    if not {"gloss", "floss", "dloss", "ldreal", "ldfake"} <= names.keys():
+        return {}
+    return {
+        **{names[key]: Meaning("other", "a term of a loss") for key in ("gloss", "floss")},
+        names["dloss"]: Meaning("signal", "adversarial_g"),
+    }
+
+
+def _settle_letters(meanings: Meanings) -> Meanings:
+    """Take D and G alone as losses only if both players have one; take d1 and d2 as the losses on reals and fakes.
+
+    Keras tutorials print "d1=0.69, d2=0.71 g=0.72"; a single "d" may be anything.
+    """
+    result: dict[str, Meaning] = {}
+    for own, other in ((LOSSES_D, LOSSES_G), (LOSSES_G, LOSSES_D)):
+        if not _names(meanings, *other):
+            letters = [name for name in _names(meanings, *own) if len(normalise_name(name)) == 1]
+            result |= {name: Meaning("unknown", "") for name in letters}
+    if not _names(meanings, *LOSSES_G):  # Chollet's book: a_loss of the adversarial model
+        adversarial = [name for name in meanings if normalise_name(name) in ("aloss", "lossa")]
+        result |= {name: Meaning("signal", "adversarial_g") for name in adversarial if _names(meanings, *LOSSES_D)}
+        # VQGAN: train/aeloss_step is the total of the autoencoder, which is the generator.
+        totals = [name for name in meanings if re.fullmatch(r"(train)?aeloss(step|epoch)?", normalise_name(name))]
+        result |= {name: Meaning("signal", "loss_g", rank=0) for name in totals if _names(meanings, *LOSSES_D)}
+    letters = [name for name in _names(meanings, "loss_d") if re.fullmatch(r"d\d", normalise_name(name))]
+    if [normalise_name(name) for name in letters] == ["d1", "d2"]:
+        for name, side in zip(letters, ("real", "fake"), strict=True):
+            result[name] = Meaning("signal", f"loss_d_{side}")
+    return result
+
+
+def _settle_optimizers(meanings: Meanings) -> Meanings:
+    """Take loss_0 and loss_1 of Coqui as the totals of its optimizers: 0 of the discriminator, 1 of the generator.
+
+    loss_gen is then the adversarial term. Without loss_disc the numbers are those of another program.
+    """
+    numbered = {name: meaning.name for name, meaning in meanings.items() if "of optimizer" in meaning.name}
+    if not numbered or not any("disc" in name for name in _names(meanings, "loss_d")):
+        return {}
+    result: dict[str, Meaning] = {}
+    for name, content in numbered.items():
+        player = "d" if content.endswith("0") else "g"
+        signal = f"gradient_norm_{player}" if content.startswith("gradient") else f"loss_{player}"
+        result[name] = replace(meanings[name], kind="signal", name=signal, rank=0)
+    if "loss_g" in {meaning.name for meaning in result.values()}:
+        result |= {name: replace(meanings[name], name="adversarial_g") for name in _names(meanings, "loss_g")}
+    return result
+
+
+def _settle_second_generator(meanings: Meanings) -> Meanings:
+    """Name the generators of a CycleGAN after the domain that they generate: G makes y (or B), F makes x (or A)."""
+    labels = {meanings[name].label for name in _names(meanings, *LOSSES_D)}
+    domains = next((pair for pair in (("x", "y"), ("a", "b")) if set(pair) <= labels), None)
+    if domains is None:
+        return {}
+    first, second = domains
+    generators = {"g": second, "f": first, "": second}
+    result = {
+        name: replace(meanings[name], label=generators[meanings[name].label])
+        for name in _names(meanings, *LOSSES_G)
+        if meanings[name].label in generators
+    }
+    generator_f = [name for name, meaning in meanings.items() if meaning.name == "loss of generator F"]
+    result |= {name: Meaning("signal", "loss_g", label=first) for name in generator_f}
+    return result if first in {meaning.label for meaning in result.values()} else {}
+
+
+def _settle_outputs(meanings: Meanings, measure: Measure) -> Meanings:
+    """Decide what outputs of the discriminator are, for the two columns of reals and fakes together.
+
+    D(x) and scores are probabilities if all values are in [0, 1], logits otherwise. D_real and D_fake may be losses.
+    """
+    result: dict[str, Meaning] = {}
+    outputs = _names(meanings, "output_real", "output_fake", "bare_real", "bare_fake")
+    for form, label in dict.fromkeys((meanings[name].name.partition("_")[0], meanings[name].label) for name in outputs):
+        group = [name for name in outputs if meanings[name].name.startswith(form) and meanings[name].label == label]
+        if form == "bare" and _are_losses(group, meanings, measure):
+            scale = "loss_d"
+        elif not all(measure(name).is_share for name in group):
+            scale = "logit"
+        else:
+            scale = "accuracy" if _are_accuracies(group, meanings, measure) else "probability"
+        for name in group:
+            side = meanings[name].name.partition("_")[2]
+            if scale == "accuracy":
+                result[name] = replace(meanings[name], name="accuracy_d", statistic=side)
+            else:
+                result[name] = replace(meanings[name], name=f"{scale}_{side}")
+    return result
+
+
+def _are_accuracies(group: list[str], meanings: Meanings, measure: Measure) -> bool:
+    """Return whether D_real and D_fake in [0, 1] are shares of correct answers: both high while the loss is low.
+
+    A mean output f for fakes costs the discriminator at least f² / 2 (Jensen; half of the least-squares loss, which is
+    below the cross-entropy), so a lower loss contradicts it.
+    """
+    fakes = [measure(name).mean for name in group if meanings[name].name.endswith("fake")]
+    losses = [measure(name) for name in _names(meanings, "loss_d") if meanings[name].label == ""]
+    return bool(fakes and losses and losses[0].low >= 0 and losses[0].mean < SAFE * fakes[0] ** 2 / 2)
+
+
+def _are_losses(group: list[str], meanings: Meanings, measure: Measure) -> bool:
+    """Return whether D_real and D_fake are losses (pix2pix) rather than outputs (ESRGAN).
+
+    They are outputs next to columns with the losses of each side. They are losses if they add up to the loss of the
+    discriminator, or to twice of it. Otherwise a column with that loss makes them outputs, if the values can be:
+    in [0, 1] or negative. So does the word loss in the names of the generator's, which names of losses would share.
+    Negative values are losses only if the real one is lower, because the outputs of reals are higher.
+    """
+    if _names(meanings, "loss_d_real", "loss_d_fake"):
+        return False
+    label = meanings[group[0]].label
+    real, fake = (
+        [measure(name).mean for name in group if meanings[name].name.endswith(side)] for side in ("real", "fake")
+    )
+    both = sum(real) + sum(fake)
+    is_negative = any(measure(name).low < 0 for name in group)
+    totals = [name for name in _names(meanings, "loss_d") if meanings[name].label in ("", label)]
+    if totals:
+        mean = measure(totals[0]).mean
+        if any(abs(mean - share * both) <= SAME * abs(mean) for share in (1, 0.5)):
+            return True
+        return not is_negative and not all(measure(name).is_share for name in group)
+    if is_negative:
+        return bool(real and fake) and sum(real) < sum(fake)
+    says_loss = any("loss" in name.lower() for name in _names(meanings, *LOSSES_G))
+    return not (says_loss and all(measure(name).is_share for name in group))
+
+
+def _settle_accuracy(meanings: Meanings) -> Meanings:
+    """Take an accuracy of nobody as the discriminator's, as in "[D loss: 0.69, acc.: 50%]" (Keras-GAN, TextGAN).
+
+    Acc@1 and top-5 accuracies are those of a classifier.
+    """
+    unnamed = [name for name, meaning in meanings.items() if meaning.name == "an accuracy" and not _RANKED.search(name)]
+    whole = [name for name in unnamed if not meanings[name].label]  # "acc 2" is the adversarial model's
+    if not _names(meanings, *LOSSES_D) or _names(meanings, "accuracy_d") or len(whole) != 1:
+        return {}
+    return {whole[0]: Meaning("signal", "accuracy_d", rank=2)}
+
+
+def _settle_coverage(meanings: Meanings) -> Meanings:
+    """Take coverage as the signal only in logs of this package: elsewhere it is a metric on other features."""
+    if not _names(meanings, *OWN_SIGNALS):
+        return {}
+    return {name: Meaning("signal", "coverage") for name in meanings if normalise_name(name) == "coverage"}
+
+
+def _settle_lpips(meanings: Meanings) -> Meanings:
+    """Take a lower LPIPS as better where PSNR or SSIM show that it measures a reconstruction, not diversity."""
+    metrics = {name: meaning for name, meaning in meanings.items() if meaning.kind == "metric"}
+    if not any(word in meaning.name for meaning in metrics.values() for word in RECONSTRUCTION):
+        return {}
+    return {name: replace(meaning, better="lower") for name, meaning in metrics.items() if "lpips" in meaning.name}
+
+
+def assign_games(meanings: Meanings) -> dict[str, str]:
+    """Return the game of each column that belongs to one, by the name of the column; empty for a single game.
+
+    Games are the two domains of a CycleGAN, or at least two labels that both players have: monet_gen_loss,
+    photo_gen_loss, monet_disc_loss, photo_disc_loss. D_A judges the samples of G_A, but G_AB is judged by D_B.
+    """
+    labels_d = {meanings[name].label for name in _names(meanings, *LOSSES_D, "output_real", "output_fake")} - {""}
+    labels_g = {meanings[name].label for name in _names(meanings, *LOSSES_G)} - {""}
+    games = {label for label in labels_d if label in CYCLE_LETTERS}
+    if len(games) < 2:
+        shared = labels_d & labels_g
+        games = {label for label in shared if not label.isdigit() and label not in PARTS}
+    if len(games) < 2:
+        return {}
+    result = {}
+    for name, meaning in meanings.items():
+        label = meaning.label if meaning.label in games else meaning.label[-1:]
+        if meaning.label and label in games and meaning.kind in ("signal", "metric"):
+            result[name] = label.upper() if len(label) == 1 else label
+    return result
