@@ -42,7 +42,7 @@ STRIP_ROW, LEFT, RIGHT, TOP, BOTTOM = 0.2, 0.78, 0.2, 0.5, 0.12
 MOST_GAMES, MOST_METRICS = 12, 6
 """Largest numbers that are drawn; the title says how many are not."""
 LARGEST = 1e30
-"""Larger values are drawn as not finite: a scale with them shows nothing else."""
+"""Larger values are drawn as crosses: a scale with them shows nothing else."""
 DECADES, MOST_DECADES = 2.0, 12.0
 """Positive values that span more decades are drawn on a logarithmic scale, of at most this many."""
 BINS_OF_METRIC, MARKED = 500, 60
@@ -174,7 +174,7 @@ def _add_axes(figure: "Figure", top: float, height: float) -> "Axes":
 
 
 def _draw_panel(axes: "Axes", panel: CurvePanel, game: GameCurves) -> None:
-    """Draw the curves of a panel, and a cross at the top where a loss is not finite."""
+    """Draw the curves of a panel, and a cross at the top where a loss is not finite or beyond any scale."""
     panel_title(axes, panel.title)
     if panel.baseline is not None:
         axes.axhline(panel.baseline, color=GREY, linewidth=0.8)
@@ -187,6 +187,14 @@ def _draw_panel(axes: "Axes", panel: CurvePanel, game: GameCurves) -> None:
         _scale(axes, panel.label, [edge for series in curves.values() for edge in (series.low, series.high)])
     if game.non_finite and panel is game.panels[0]:
         _mark(axes, game.non_finite, "not finite")
+    if beyond := {step for series in panel.curves.values() for step in _steps_beyond(series)}:
+        _mark(axes, sorted(beyond), f"above {format_number(LARGEST)}")
+
+
+def _steps_beyond(series: CurveSeries) -> list[float]:
+    """Return the steps with finite values that no scale can show."""
+    is_beyond = np.isfinite(series.mean) & (np.abs(series.mean) > LARGEST)
+    return [float(step) for step in series.steps[is_beyond]]
 
 
 def _draw_metric(axes: "Axes", panel: MetricPanel, game: GameCurves) -> None:

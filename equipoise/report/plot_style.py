@@ -23,6 +23,8 @@ COLUMN_WIDTH, DPI = 10 / 3, 160
 one column is 533 pixels and fits a phone."""
 LEGEND_OVERHANG = 1.06
 """Maximum width of a one-row legend relative to its panel: there is free space to the right."""
+MOST_TICKS = 7
+"""Largest number of labels on a scale with negative values and many decades."""
 STYLE_LEGEND_SIZE = 7.2
 """Size of the text of legends in points."""
 
@@ -131,6 +133,7 @@ def value_axis(axes: "Axes", label: str, scale: str | None = None, smallest: flo
     low, high = (float(edge) for edge in axes.dataLim.intervaly)
     if scale == "symlog":
         axes.set_yscale("symlog", linthresh=smallest)
+        axes.yaxis.get_major_locator().set_params(numticks=MOST_TICKS)
     elif scale == "log" and math.isfinite(smallest):
         _log_axis(axes, low, high, smallest)
         return

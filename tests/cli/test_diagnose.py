@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,10 @@ import pytest
 from PIL import Image
 
 from equipoise.cli import main as cli
+from equipoise.cli.commands._log_diagnosis import diagnose_path
 from equipoise.cli.commands.diagnose import parse_columns
+from equipoise.diagnosis.logs.log_columns import ReadOptions
+from equipoise.diagnosis.rendering.summary import RUN_FORM
 from equipoise.errors import SettingError
 
 ErrorLine = Callable[..., str]
@@ -72,6 +76,18 @@ def test_options_of_logs_do_not_apply_to_runs(trained: Path, error_line: ErrorLi
     line = error_line("diagnose", str(trained), flag)
     assert flag.partition("=")[0] in line
     assert "is a run of Equipoise" in line
+
+
+def test_folders_in_and_around_a_run(trained: Path, working_directory: Path, error_line: ErrorLine) -> None:
+    first, second = working_directory / "runs/first", working_directory / "runs/second"
+    shutil.copytree(trained, first)
+    options = ReadOptions()
+    names = ("runs", "runs/first/checkpoints", "runs/first/events.jsonl")
+    assert {diagnose_path(name, options)[0].diagnosis.form for name in names} == {RUN_FORM}
+    shutil.copytree(trained, second)
+    assert "runs contains 2 runs: first, second; use the path of one of them" in error_line("diagnose", "runs")
+    (working_directory / "runs/train.log").write_text(TABLE)
+    assert diagnose_path("runs", options)[0].diagnosis.form != RUN_FORM, "the log of another program comes first"
 
 
 def test_json_in_two_ways(log: Path, capsys: pytest.CaptureFixture[str]) -> None:

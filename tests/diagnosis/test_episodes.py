@@ -35,6 +35,11 @@ def test_improving_metric_is_evidence_of_health() -> None:
     assert result.best["fid"].step == 99
 
 
+def test_a_metric_that_improves_fast_at_the_end_is_near_its_best() -> None:
+    result = run_of(lambda step: 400 * 0.6 ** (step / 10), every=10)
+    assert (result.verdict, result.missing) == ("healthy", "")
+
+
 @pytest.mark.parametrize(
     ("values", "every", "reason"),
     [

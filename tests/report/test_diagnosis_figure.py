@@ -100,3 +100,14 @@ def test_games_are_below_each_other_up_to_a_limit(monkeypatch: pytest.MonkeyPatc
 
 def test_a_game_without_values() -> None:
     assert picture(game()).shape[1] == 1600
+
+
+def test_values_beyond_any_scale_are_crosses() -> None:
+    figure = diagnosis_figure._figure([game(panels=[panel(1, 10, 1e31, 1e40)])])
+    (crosses,) = [line for line in figure.axes[0].lines if line.get_label() == "above 1e30"]
+    assert list(crosses.get_xdata()) == [2, 3]
+
+
+def test_labels_of_a_long_scale_do_not_overlap() -> None:
+    figure = diagnosis_figure._figure([game(panels=[panel(0, 1, 1e12, 1e29)])])
+    assert len(figure.axes[0].get_yticks()) <= 9

@@ -8,15 +8,19 @@ from typing import NamedTuple
 import numpy as np
 
 from equipoise.core.observations import SignalReading
+from equipoise.core.printing import format_names
 from equipoise.diagnosis import diagnose, readers
 from equipoise.diagnosis.history import MetricPoint
 from equipoise.diagnosis.logs.log_columns import ReadOptions
+from equipoise.diagnosis.logs.log_search import TOGETHER, rank_name
 from equipoise.diagnosis.logs.training_log import TrainingLog, compute_readings
 from equipoise.diagnosis.rendering.summary import RUN_FORM, LogDiagnosis
-from equipoise.errors import SettingError
+from equipoise.errors import RunError, SettingError
 from equipoise.runs.observations import read_rollbacks, read_signals
 from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE, Run
 
+INNER_LEVELS = 2
+"""Number of levels of folders in a run folder: RUN/checkpoints/step-00000300."""
 UNSORTED = "the readings were not in the order of steps; sorted"
 
 
@@ -28,15 +32,49 @@ class DiagnosedGame(NamedTuple):
 
 
 def diagnose_path(path_text: str, options: ReadOptions) -> list[DiagnosedGame]:
-    """Diagnose a run folder, or each game of a log. Raises SettingError for options of logs with a run."""
+    """Diagnose a run folder, or each game of a log.
+
+    Raises SettingError for options of logs with a run, RunError for a folder of several runs.
+    """
     path = Path(path_text)
-    folder = path.parent if path.name == EVENTS_FILE else path
-    if not (folder / EXPERIMENT_FILE).exists():
+    folder = _run_folder(path)
+    if folder is None:
         return [_diagnose_log(log, path_text) for log in readers.read_games(path, options)]
     flags = {"--columns": options.columns, "--pattern": options.pattern, "--step-from": options.step_from}
     if flag := next((name for name, value in flags.items() if value), None):
         raise SettingError(f"{flag} is for logs of other programs, but {path} is a run of Equipoise; remove {flag}")
     return [_diagnose_run(folder, path_text)]
+
+
+def _run_folder(path: Path) -> Path | None:
+    """Return the run that a path names: its folder, its events, a folder in it, or the only run of a folder.
+
+    None for logs of other programs. Raises RunError for a folder of several runs.
+    """
+    if path.name == EVENTS_FILE and _is_run(path.parent):
+        return path.parent
+    if not path.is_dir():
+        return None
+    around = [folder for folder in (path, *path.absolute().parents[:INNER_LEVELS]) if _is_run(folder)]
+    if around or _has_log(path):
+        return next(iter(around), None)
+    runs = sorted(file.parent for file in path.glob(f"*/{EXPERIMENT_FILE}"))
+    if len(runs) > 1:
+        names = format_names([folder.name for folder in runs], most=8)
+        raise RunError(f"{path} contains {len(runs)} runs: {names}; use the path of one of them")
+    return runs[0] if runs else None
+
+
+def _has_log(folder: Path) -> bool:
+    """Return whether a folder itself, not one in it, contains a file that may be a log by its name."""
+    try:
+        return any(file.is_file() and rank_name(file.name, TOGETHER) is not None for file in folder.iterdir())
+    except OSError:
+        return False
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / EXPERIMENT_FILE).exists()
 
 
 def _diagnose_run(folder: Path, path_text: str) -> DiagnosedGame:

@@ -14,7 +14,8 @@ MIN_MEASUREMENTS = 5
 """Smallest number of measurements of a metric: with fewer, three triples of successive ones to estimate the noise from
 are missing, and with it the difference between an improvement and chance."""
 NEAR_BEST = 0.223
-"""Cost, log 1.25, up to which the median of the last three measurements is near the best."""
+"""Cost, log 1.25, up to which the median of the last three measurements is near the best; while they improve, the last
+one decides, because the others are those of earlier states."""
 MIN_READINGS = 5
 """Smallest number of readings with sample statistics."""
 DIVERSE = 0.5
@@ -55,7 +56,8 @@ def _missing_in_metric(history: SignalHistory, name: str, record: MetricRecord) 
         begins = history.spans[0].step if history.spans else history.step
         remedy = "log it from the start of the run" if begins > 0.05 * history.step else "log it for longer"
         return f"{name} has not improved since its first value by more than its noise; {remedy}"
-    now = statistics.median(measurement.cost for measurement in measurements[-3:])
+    recent = [measurement.cost for measurement in measurements[-3:]]
+    now = recent[-1] if recent == sorted(recent, reverse=True) else statistics.median(recent)
     if now - best.level <= max(NEAR_BEST, 2 * best.noise):
         return ""
     return f"{name} is no longer near its best value; measure it again, or use the checkpoint at the best value"
