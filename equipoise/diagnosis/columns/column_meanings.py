@@ -98,7 +98,7 @@ def _settle_lists(meanings: Meanings, measure: Measure) -> Meanings:
     generator's is its adversarial term. A list of VITS is recognised by its length and the learning rate at its end.
     """
     named = [name for name in meanings if normalise_name(_SECOND.sub("", name)) == "losses"]
-    unnamed = [name for name in meanings if name.startswith("#")]
+    unnamed = [name for name in meanings if re.fullmatch(r"#\d+", name)]
     if len(named) >= LIST_LENGTH:
         names = named
     elif len(unnamed) > LIST_LENGTH and not _names(meanings, *LOSSES_D, *LOSSES_G) and "#1" in unnamed:

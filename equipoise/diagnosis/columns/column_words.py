@@ -3,6 +3,7 @@
 One word of a name rarely says everything: `column_names` puts the words of a name together.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -44,6 +45,8 @@ STEP_COLUMNS: Mapping[str, StepUnit] = {
     **dict.fromkeys(("epoch", "epochs"), "epoch"),
 }
 """Normalised names of columns that count rows; steps are preferred to images, images to epochs."""
+RATE = re.compile(r"\b(?:ms|s|secs?|seconds?|min|it|imgs?|images?|samples?|tokens?)/\w+\W*$", re.IGNORECASE)
+"""The end of a name that is a speed, such as "Run Time (ms/batch)"."""
 NUMBER_WORDS = frozenset({"num", "number", "no", "nr", "idx", "index", "id"})
 """Words next to that of a counter that say nothing: Batch Num, num_updates."""
 PLAYER_COUNTERS = frozenset({"step", "steps", "iter", "iters", "iteration", "iterations", "update", "updates"})

@@ -12,8 +12,15 @@ import numpy.typing as npt
 
 from equipoise.core.printing import format_count, format_names, printable
 from equipoise.diagnosis.columns.column_names import match_counter, normalise_name
-from equipoise.diagnosis.columns.column_words import StepUnit
-from equipoise.diagnosis.columns.nested_counters import Counter, combine_counters, count_lengths, fill_forward
+from equipoise.diagnosis.columns.column_words import RATE, StepUnit
+from equipoise.diagnosis.columns.nested_counters import (
+    Counter,
+    combine_counters,
+    count_lengths,
+    fill_forward,
+    follows_its_rows,
+    is_rank,
+)
 from equipoise.diagnosis.logs.log_columns import LogColumns
 from equipoise.diagnosis.logs.training_log import MAX_STEP
 from equipoise.errors import DataError
@@ -29,6 +36,8 @@ MAX_UNNAMED = 5
 """Number of columns without a name that may count: a table without a header has many columns."""
 UNITS: Sequence[StepUnit] = ("step", "image", "epoch", "row")
 """Units in the order of preference."""
+RANKS = ("rank", "localrank", "globalrank", "worldrank", "gpu")
+"""Names of columns with the number of a process."""
 PER_EPOCH = ("batch", "batches", "batchidx", "batchindex", "minibatch", "batchnumber")
 """Names of counters that begin again in every epoch."""
 
@@ -55,7 +64,7 @@ def assign_steps(log: LogColumns, step_from: str | None = None) -> StepAssignmen
     Raises DataError if `step_from` is not a column with numbers.
     """
     names = [_match_column(log, step_from)] if step_from is not None else list(_counter_names(log))
-    counters = [counter for name in names if (counter := _read_counter(log, name, bool(step_from)))]
+    counters = list(_read_counters(log, names, bool(step_from)))
     if step_from is not None and not counters:
         raise DataError(f"column {printable(names[0])} of --step-from has no numbers that can count; use another one")
     if not counters:
@@ -63,8 +72,14 @@ def assign_steps(log: LogColumns, step_from: str | None = None) -> StepAssignmen
         return _count_rows(log, note if log.row_count > 1 else "")
     descending = all(_is_descending(counter.values) for counter in counters)
     chosen = _choose(list(_options(counters, log, descending)), descending, log)
-    if step_from is None and (repeats := _repeated_share(log, chosen.steps, names)):
+    ranks = [counter.name for counter in _rank_columns(log, counters) if is_rank(counter, counters)]
+    if step_from is None and not ranks and (repeats := _repeated_share(log, chosen.steps, names)):
         return _count_rows(log, _repeat_note(log, chosen, repeats))
+    if ranks:
+        note = (
+            f"The {log.row_name}s of several processes ({printable(ranks[0])}) alternate: the last of each step counts."
+        )
+        chosen = chosen._replace(notes=(*chosen.notes, note))
     notes = (*_dropped_notes(log, chosen, counters, names), *_restart_notes(log, chosen, descending))
     return chosen._replace(total=chosen.total or _total_from_percent(log, chosen.steps), notes=notes)
 
@@ -81,16 +96,29 @@ def _match_column(log: LogColumns, name: str) -> str:
 
 
 def _counter_names(log: LogColumns) -> Iterator[str]:
-    unnamed = 0
     for name in log.columns:
-        unnamed += name.startswith("#")
-        if (name.startswith("#") and unnamed <= MAX_UNNAMED) or counter_unit(name) is not None:
+        if name.startswith("#") or counter_unit(name) is not None:
             yield name
+
+
+def _read_counters(log: LogColumns, names: Sequence[str], requested: bool) -> Iterator[Counter]:
+    unnamed = 0
+    for name in names:
+        is_unnamed = name.startswith("#")
+        if not (is_unnamed and unnamed == MAX_UNNAMED) and (counter := _read_counter(log, name, requested)):
+            unnamed += is_unnamed
+            yield counter
+
+
+def _rank_columns(log: LogColumns, counters: Sequence[Counter]) -> Iterator[Counter]:
+    """Yield the columns that may be the number of a process: those without a name, and "rank"."""
+    yield from (counter for counter in counters if counter.name.startswith("#"))
+    yield from _read_counters(log, [name for name in log.columns if normalise_name(name) in RANKS], requested=False)
 
 
 def counter_unit(name: str) -> StepUnit | None:
     """Return what a column counts, by its name; None if it is no counter."""
-    for part in (name, name.rpartition("/")[2]):
+    for part in (name,) if RATE.search(name) else (name, name.rpartition("/")[2]):
         normalised = normalise_name(part)
         if normalised in PER_EPOCH:
             return "step"
@@ -121,7 +149,8 @@ def _options(counters: Sequence[Counter], log: LogColumns, descending: bool) -> 
     """Yield all ways to count: each counter alone, then pairs of them, then a counter by the epochs that it implies."""
     for counter in counters:
         total = None if counter.total is None else int(min(counter.total, MAX_STEP))
-        filled = fill_forward(counter.values[::-1])[::-1] if descending else fill_forward(counter.values)
+        is_behind = descending or follows_its_rows(counter)
+        filled = fill_forward(counter.values[::-1])[::-1] if is_behind else fill_forward(counter.values)
         yield StepAssignment(filled, counter.unit, (counter.name,), total)
     if descending:
         return
@@ -134,6 +163,8 @@ def _options(counters: Sequence[Counter], log: LogColumns, descending: bool) -> 
                 yield StepAssignment(pair.steps, "step", (outer.name, inner.name), pair.total)
     for inner in counters:
         is_short = normalise_name(inner.name) in PER_EPOCH
+        if inner.name.startswith("#") and is_rank(inner, counters):
+            continue
         if inner.unit == "step" and inner.name not in nested and (lengths := count_lengths(inner, is_short)):
             note = (
                 f"Column {printable(inner.name)} begins again {lengths.epochs - 1:,} times; each time is taken as an "
@@ -155,9 +186,11 @@ def _choose(options: Sequence[StepAssignment], descending: bool, log: LogColumns
     return min((option for option in best if option.counters not in {(name,) for name in outer}), key=_complexity)
 
 
-def _complexity(option: StepAssignment) -> tuple[int, int, int, bool]:
+def _complexity(option: StepAssignment) -> tuple[int, int, bool, int, bool]:
+    """Return what makes an option worse than another one; the index of a table without a name numbers its rows."""
     is_unnamed = option.counters[0].startswith("#")
-    return len(option.notes), len(option.counters), UNITS.index(option.unit), is_unnamed
+    is_index = is_unnamed and len(option.steps) > 1 and bool((np.diff(option.steps) == 1).all())
+    return len(option.notes), len(option.counters), is_index, UNITS.index(option.unit), is_unnamed
 
 
 def _distinct_steps(steps: Steps, descending: bool) -> int:

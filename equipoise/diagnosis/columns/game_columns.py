@@ -80,7 +80,7 @@ def _choose(signal: str, candidates: Mapping[str, Meaning], count: Count) -> Col
 
 def is_part(label: str) -> bool:
     """Return whether a label is that of one of several discriminators against the same generator."""
-    return label.isdigit() or label in PARTS
+    return label.isdigit() or label.rstrip("0123456789") in PARTS
 
 
 def determine_loss_kind(

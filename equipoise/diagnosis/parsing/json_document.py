@@ -157,8 +157,8 @@ def _columns_of_lists(lists: Mapping[str, Sequence[object]], notes: list[str]) -
 
     Shorter lists are spread evenly over the longest, as a metric for each epoch next to a loss for each step.
     """
-    if any(isinstance(entries[0], list) for entries in lists.values()):
-        return _columns_of_pairs({name: entries for name, entries in lists.items() if isinstance(entries[0], list)})
+    if pairs := {name: entries for name, entries in lists.items() if isinstance(entries[0], list)}:
+        return _columns_of_pairs(pairs | _spread_over_steps(lists, pairs, notes))
     count = max(map(len, lists.values()), default=0)
     columns = {}
     for name, entries in lists.items():
@@ -173,6 +173,21 @@ def _columns_of_lists(lists: Mapping[str, Sequence[object]], notes: list[str]) -
             "evenly."
         )
     return columns, count
+
+
+def _spread_over_steps(
+    lists: Mapping[str, Sequence[object]], pairs: Mapping[str, Sequence[object]], notes: list[str]
+) -> dict[str, list[object]]:
+    """Return lists without steps as [step, value], evenly up to the last step of the lists that have steps."""
+    others = {name: entries for name, entries in lists.items() if name not in pairs}
+    steps = [parse_value(entry[-2]) for entries in pairs.values() for entry in entries if isinstance(entry, list)]
+    last = max((step for step in steps if step is not None and math.isfinite(step)), default=0.0)
+    if others:
+        notes.append(f"{format_names(list(others))}: no steps; spread evenly up to step {last:,.6g}.")
+    return {
+        name: [[last * (place + 1) / len(entries), entry] for place, entry in enumerate(entries) if entry is not None]
+        for name, entries in others.items()
+    }
 
 
 def _columns_of_pairs(pairs: Mapping[str, Sequence[object]]) -> tuple[dict[str, Column], int]:

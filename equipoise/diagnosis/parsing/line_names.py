@@ -6,6 +6,8 @@
 import re
 from typing import NamedTuple
 
+from equipoise.diagnosis.columns.column_words import RATE
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -19,7 +21,7 @@ COUNTER_WORDS = _words(
 """Last words of names that count, in lower case."""
 UNIT_WORDS = _words(
     "s sec secs seconds ms min mins minutes h hrs hours days it/s s/it img/s imgs/s images/s samples/s mb gb mib gib "
-    "s/step ms/step"
+    "s/step ms/step db"
 )
 _COUNTER_ADJECTIVES = _words("global total gen generator critic disc discriminator")
 _VALUES = _words("no none true false yes off on null n/a cuda cpu ok done")
@@ -42,6 +44,11 @@ _WORD = re.compile(
 _SUFFIX = re.compile(r" (?:\d+|\([^()]*\))$")
 """What may follow the words of a name: "Loss 2", "time (data)"."""
 _COLON = re.compile(r"\s*:\s*[\[({]*\s*$")
+_BRACKETED = re.compile(r"(?:^|[\s,;\])])\[([^\W\d][\w./ -]*)\]$")
+"""A name in brackets: "[l_gen] 1.938"."""
+_WITHIN = re.compile(r"(?<=\w) \([\w. ]+\) $")
+MOST_WITHIN = 24
+"""A bracket within a name, "discr (scale 0.5) loss", and its largest number of characters."""
 MOST_WORDS, MOST_HEADING_WORDS = 6, 3
 _END_OF_HEADING = re.compile(r"[;|\]}]")
 _LAST_WORD = re.compile(r"[\s/(.]")
@@ -61,6 +68,8 @@ class NumberName(NamedTuple):
 def is_counter_name(name: str) -> bool:
     """Return whether a name counts, by its last word, or by its first one in "Iter(train)"."""
     lower = name.lower()
+    if RATE.search(lower):
+        return False
     if _LAST_WORD.split(lower.rstrip(")"))[-1] in COUNTER_WORDS:
         return True
     return "(" in lower and _FIRST_WORD.split(lower)[0] in COUNTER_WORDS
@@ -73,7 +82,7 @@ def find_name(line: str, content: int, start: int, end: int, heading: str) -> Nu
     """
     gap = line[start:end]
     wrapper = _WRAPPER.search(gap)
-    text = (gap[: wrapper.start()] if wrapper else gap).rstrip(" \t[({<'\"`*|#")
+    text = (gap[: wrapper.start()] if wrapper else gap).rstrip(" \t[({<'\"`*|#\u2502\u2503")
     stripped = text
     while mark := _MARK.search(stripped):
         stripped = stripped[: mark.start()]
@@ -81,11 +90,13 @@ def find_name(line: str, content: int, start: int, end: int, heading: str) -> Nu
     if stripped.endswith("-") and is_counter_name(stripped.rstrip("-").rpartition(" ")[2]):
         stripped = stripped.rstrip("-")
     stripped = stripped.rstrip(" '\"`*\t")
+    if bracketed := _BRACKETED.search(stripped):
+        return _phrase(bracketed[1], False, explicit, heading)
     if stripped.endswith((")", "]")) and (opening := _opening(line, start + len(stripped) - 1)) < start:
         if not explicit or opening < content:
             return NumberName("", False, heading)
         return _phrase(line[content:opening].rstrip(), False, False, heading)._replace(explicit=True)
-    return _phrase(stripped, gap[:1] in (" ", "\t"), explicit, heading)
+    return _phrase(stripped, gap[:1] in (" ", "\t") or gap.startswith("dB"), explicit, heading)
 
 
 def _phrase(text: str, after_number: bool, explicit: bool, heading: str) -> NumberName:
@@ -112,6 +123,11 @@ def _last_words(text: str, most: int) -> tuple[list[str], str]:
     end = start = suffix.start() if suffix else len(text)
     words: list[str] = []
     for word in reversed(list(_WORD.finditer(text, 0, end))):
+        if words and len(words) < most and (bracket := _WITHIN.search(text, max(0, start - MOST_WITHIN), start)):
+            words.insert(0, bracket[0].strip())
+            start = bracket.start() + 1
+        if word.end() > start:  # in that bracket
+            continue
         is_next = word.end() == start if not words else word.end() == start - 1 and text[word.end()] == " "
         if not is_next or len(words) == most:
             break

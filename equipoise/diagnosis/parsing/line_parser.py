@@ -13,7 +13,8 @@ from equipoise.diagnosis.parsing.line_names import find_name, is_counter_name
 from equipoise.diagnosis.parsing.line_tokens import Token, scan_line
 
 _FOLLOWING = re.compile(
-    r"\s+(iterations?|iters?|it|steps?|epochs?|batches|kimgs?|updates)\b(?!\s*[:=]?\s*[\[(#]?[-+]?\d)", re.IGNORECASE
+    r"\s*(iterations?|iters?|it|steps?|epochs?|batches|kimgs?|updates)\b(?!\s*[:=]?\s*[\[(#]?[-+]?\d)|it(?= \[\d)",
+    re.IGNORECASE,
 )
 _LEVEL = re.compile(
     r"[^\n]{0,80}?\b(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|NOTICE)\b(?!\w)"
@@ -21,31 +22,47 @@ _LEVEL = re.compile(
 )
 """What logging modules print before the message: "2024-01-02 03:00:04,709 - root - INFO - ", "INFO:train:"."""
 _GLOG = re.compile(r"[IWEFD]\d{4} [\d:.]+ +\d+ [^\]]*\] ")
+_SOURCE = re.compile(r"[A-Za-z][\w.-]*[_-]\d+ +\| |\[\d+,\d+\]<std(?:out|err)>: ?")
+"""What docker compose ("train_1  | ") and mpirun ("[1,0]<stdout>:") print before a line."""
 _QUOTE = re.compile(r"(?:\s*>)+\s")
 _SECOND = re.compile(r"\s*(?:/|\(|\u00b1|\+/-|\+-|->|\u2192)\s*[\[(]?\s*")
 _OF = re.compile(r"\s*(?:/|of|out of)\s*")
 _UNIT = re.compile(r" ?[A-Za-z]+(?:/[A-Za-z]+)?(?:[;,)]|$)")
 _COLON = re.compile(r" ?[:=] ?")
+_BRACKET_OPENS = re.compile(r"[^\W\d]\w* \((?:[^\W\d]\w* )?$")
+_BRACKET_CLOSES = re.compile(r"\) (?:[^\W\d][\w.]* ?)+[:=] ?")
+"""A bracket with a number within a name: "discr (scale 0.5) loss: "."""
 _LETTER = re.compile(r"[^\W_]")
 _LAST_WORD = re.compile(r"([^\W\d]\w*) ?$")
+_BORDERS = " \t|*>\u2022\u2502\u2503"
+"""Borders of tables and panels, and points of lists."""
+_MARK_ALONE = re.compile(r"\s*[:=]\s*")
+_AT_COUNTER = re.compile(r"(?<=\w) (?:at|for|in|after|of|@) [^\W\d]+ ?$")
+"""A counter between a name and its number: "discriminator loss at step 100: 0.67"."""
 _REOPENED = re.compile(r"\s*[\])]\s*[\[(]\s*")
-_LIST = re.compile(r"\s*[,;]?\s*")
+_LIST = re.compile(r"\s*[,;:|]?\s*")
 UNIX_TIME = 1e9
 """Whole numbers without a name from here on are times, not counters."""
 
 
 class NamedNumber(NamedTuple):
-    """A number of a line with its name. `token`: its place; `total`: the planned end in "3/200", as its token."""
+    """A number of a line with its name. `token`: its place; `total`: the planned end in "3/200", as its token.
+
+    `is_whole`: whether its digits are those of an integer.
+    """
 
     name: str
     token: Token
     total: Token | None = None
     explicit: bool = False
+    is_whole: bool = True
 
     @property
     def counts(self) -> bool:
-        """Whether it is a counter, by its name or because its end is planned."""
-        if self.name.startswith("#") or is_counter_name(self.name):
+        """Whether it is a counter, by its name or because its end is planned; without a name, a whole number is."""
+        if self.name.startswith("#"):
+            return self.is_whole
+        if is_counter_name(self.name):
             return True
         return self.total is not None and "(" not in self.name
 
@@ -108,12 +125,20 @@ class _LineReading:
             named = self._name(token, total, end, previous)
             end = total.end if total else token.end + token.percent + (token.scale > 1)
             if following := self._following_counter(token, end, named):
-                named = NamedNumber(following[1], token, total)
+                named = NamedNumber(following[1] or "it", token, total)
                 end = following.end()
             previous = named
             if named and named.name:
                 result.append(named)
-        return self._without_lone_fraction(result)
+        return [self._explicit_if_alone(number) for number in self._without_lone_fraction(result)]
+
+    def _explicit_if_alone(self, number: NamedNumber) -> NamedNumber:
+        """Return the number of a line that is nothing but a name and a number as one with an explicit name."""
+        if sum(token.kind == "number" for token in self.tokens) > 1 or number.explicit or number.counts:
+            return number
+        before = self.line[self.content : number.token.start].strip(_BORDERS)
+        is_alone = before == number.name and not self.line[number.token.end :].strip(_BORDERS)
+        return number._replace(explicit=is_alone)
 
     def _total(self, token: Token, index: int) -> tuple[Token | None, int]:
         """Return the planned end of a counter, "200" in "3/200" or "3 of 200", and how many tokens it took."""
@@ -134,7 +159,8 @@ class _LineReading:
             return False
         between = self.line[token.end : self.tokens[index].start]
         if not _COLON.fullmatch(between):
-            return False
+            before = self.line[max(self.content, token.start - 30) : token.start]
+            return bool(_BRACKET_OPENS.search(before) and _BRACKET_CLOSES.fullmatch(between))
         word = _LAST_WORD.search(self.line, max(self.content, token.start - 30), token.start)
         return word is not None and not is_counter_name(word[1])
 
@@ -143,7 +169,12 @@ class _LineReading:
         gap = self.line[end : token.start]
         if previous and (second := self._second(token, gap, previous, total)):
             return second
-        name, explicit, self.heading = find_name(self.line, self.content, end, token.start, self.heading)
+        start, stop = end, token.start
+        if previous and previous.counts and _MARK_ALONE.fullmatch(gap):
+            before = _AT_COUNTER.search(self.line, self.content, previous.token.start)
+            start, stop = (self.content, before.start()) if before else (start, stop)
+        name, explicit, self.heading = find_name(self.line, self.content, start, stop, self.heading)
+        explicit = explicit or stop < token.start
         self.list_open = gap.rstrip(" ").endswith(("[", "("))
         if name:
             return NamedNumber(name, token, total, explicit)
@@ -156,11 +187,12 @@ class _LineReading:
         in_list = self.list_open and _LIST.fullmatch(gap) and not total
         if not (is_second or in_list):
             return None
+        self.list_open = in_list or gap.rstrip(" ").endswith(("[", "("))
         if not previous.name:
             return previous._replace(token=token)
         if previous.name.startswith("#"):
             self.unnamed += 1
-            return NamedNumber(f"#{self.unnamed}", token)
+            return NamedNumber(f"#{self.unnamed}", token, is_whole=self._is_whole(token))
         return NamedNumber(previous.name, token, None, previous.explicit)
 
     def _count(self, token: Token, total: Token | None, gap: str, end: int) -> NamedNumber | None:
@@ -174,7 +206,10 @@ class _LineReading:
         if not (total or (begins and (is_whole or opened)) or (bracketed and is_whole)) or token.percent:
             return NamedNumber("", token)
         self.unnamed += 1
-        return NamedNumber(f"#{self.unnamed}", token, total)
+        return NamedNumber(f"#{self.unnamed}", token, total, is_whole=self._is_whole(token))
+
+    def _is_whole(self, token: Token) -> bool:
+        return self.line[token.start : token.end].replace(",", "").isdecimal()
 
     def _following_counter(self, token: Token, end: int, named: NamedNumber | None) -> re.Match[str] | None:
         """Return the match of a counter word after a whole number, as in "107 iterations"."""
@@ -194,5 +229,7 @@ class _LineReading:
 
 def _content_start(line: str) -> int:
     """Return where the message begins after the time and level of a logging module, and the marks of a quotation."""
-    match = _LEVEL.match(line) or _GLOG.match(line) or _QUOTE.match(line)
-    return match.end() if match else 0
+    source = _SOURCE.match(line)
+    start = source.end() if source else 0
+    match = _LEVEL.match(line, start) or _GLOG.match(line, start) or _QUOTE.match(line, start)
+    return match.end() if match else start

@@ -191,7 +191,33 @@ class LineCollector:
 
     def finish(self) -> tuple[PackedColumns, npt.NDArray[np.uint8]]:
         """Return the columns, and the kind of each row."""
+        self._separate_totals()
         return PackedColumns(tuple(self._blocks.values())), self._kinds.view()
+
+    def _separate_totals(self) -> None:
+        """Rename counters without a name in forms with another planned end than most, as the bar of a validation."""
+        rows: dict[str, dict[float, tuple[int, int]]] = defaultdict(dict)
+        for template in self.templates.values():
+            for number in template.numbers:
+                if number.name.startswith("#") and number.total:
+                    full, count = rows[number.name].get(number.total, (0, 0))
+                    is_full = row_kind(template) == FULL
+                    rows[number.name][number.total] = (full + template.count * is_full, count + template.count)
+        usual = {name: max(totals, key=totals.__getitem__) for name, totals in rows.items() if len(totals) > 1}
+        for template in self.templates.values() if usual else ():
+            numbers = tuple(
+                number._replace(name=f"{number.name} of {number.total:.0f}")
+                if number.total and usual.get(number.name, number.total) != number.total
+                else number
+                for number in template.numbers
+            )
+            if numbers != template.numbers:
+                template.numbers = numbers
+                self._note_traits(template)
+                if block := self._blocks.get(template.key):
+                    block.names = tuple(number.name for number in numbers)
+        for name, total in usual.items():
+            self.traits[name] = self.traits[name]._replace(total=total)
 
 
 def row_kind(template: LineTemplate) -> int:

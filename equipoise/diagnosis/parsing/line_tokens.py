@@ -48,11 +48,14 @@ SKIPPED = {
 _ORDERED_BEFORE_WORDS = ("bar", "rate", "date", "time", "place", "path", "tensor")
 _ORDERED_BEFORE_NUMBERS = ("duration", "version")
 _OPAQUE = r"\d[\w.]*[A-Za-z_]\w*|\d+(?=\.\w)"
-_GLUED_COUNTER = r"(?<![\w])(?i:epoch|step|iteration|iter|itr|batch)(?=\d+(?!\w))"
+_GLUED_COUNTER = r"(?<![\w])(?i:epoch|step|iteration|iter|itr|batch|rank)(?=\d+(?!\w))"
 _WORD = r"[^\W\d]\w*(?:[./\\-][^\W\d]\w*)*(?:(?<=[\w-])\[\d+(?:, *\d+)+\](?= *[=:]))?"
 _BRACKET_LIST = r"-\[\d+(?:, *\d+)+\](?= *[=:])"
 _PLAIN_TEXT = rf"[ \t:=|;(){{}}<>'\"]+|(?!(?:{_MONTH}|{WORD_VALUES})(?![A-Za-z_]))[A-Za-z_]+(?=[ =,)\t]|: |$)"
 """What no other pattern can begin with, first, because it is most of a line."""
+
+_NO_UNIT = r"(?!dB\b|it \[|(?i:epoch|step|iter|batch)(?![a-z]))"
+"""What may follow the digits of a number at once: "26.1dB", "120it [" of a progress bar without an end, "4epoch"."""
 
 NumberForm = Literal["plain", "thousands", "comma"]
 
@@ -81,7 +84,7 @@ def _scanner(decimal_comma: bool) -> re.Pattern[str]:
         rf"(?P<glued>{_GLUED_COUNTER})",
         rf"(?P<word>{_WORD}|{_BRACKET_LIST})",
         *(_named(kind) for kind in _ORDERED_BEFORE_NUMBERS),
-        rf"(?P<digits>(?<![A-Za-z_]/){_SIGN}{number})(?P<kilo>[kK])?(?![\w])(?!\.\w)(?P<percent> ?%)?",
+        rf"(?P<digits>(?<![A-Za-z_]/){_SIGN}{number})(?P<kilo>[kK])?(?!{_NO_UNIT}\w)(?!\.\w)(?P<percent> ?%)?",
         rf"(?P<opaque>{_OPAQUE})",
     ]
     return re.compile("|".join(parts))

@@ -1,6 +1,7 @@
 """Layout of a table in a text: separator, header, first row."""
 
 import csv
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,22 @@ _WRAPPED = re.compile(
     r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|-?inf)\s*(?:,[^\])]*|\s[^\])]*)?[\])]+"
 )
 """tensor(0.5, device='cuda:0'), [0.5], or [0.5 0.75] of Keras: loss and accuracy."""
+_CELL = re.compile(r"\S+")
 _TAG = re.compile(r"-tag-(.+)$")
+
+
+_BORDERS = str.maketrans(
+    {
+        **dict.fromkeys("\u2502\u2503\u2551", "|"),
+        **dict.fromkeys("\u2500\u2501\u2550", "-"),
+        **dict.fromkeys(map(chr, (*range(0x250C, 0x254C), *range(0x2552, 0x256D), *range(0x256D, 0x2571))), "+"),
+    }
+)
+
+
+def replace_borders(text: str) -> str:
+    """Return a text in which the borders of tables drawn with box characters (rich) are "|", "-" and "+"."""
+    return text.translate(_BORDERS) if "\u2502" in text or "\u2503" in text else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +56,7 @@ class LogTableLayout:
 
     `names`: column names (width,), "#1", "#2", … without a header, "" for a column that is not read. `cells`: the
     header as it stands there, none without one. `first_row`: number of lines above the first row. `decimal_comma`:
-    whether 0,5 is a half.
+    whether 0,5 is a half. `starts`: where the columns of a header begin that is aligned by spaces.
     """
 
     separator: str
@@ -49,6 +65,7 @@ class LogTableLayout:
     first_row: int
     decimal_comma: bool = False
     examples: tuple[str, ...] = ()
+    starts: tuple[int, ...] = ()
 
     @property
     def width(self) -> int:
@@ -56,15 +73,18 @@ class LogTableLayout:
         return len(self.names)
 
 
-def find_layout(head: str) -> LogTableLayout | None:
-    """Return the layout of the table that a text begins with; None if it is not a table."""
-    lines = head.split("\n", HEADER_LINES + SAMPLE_ROWS + 1)[: HEADER_LINES + SAMPLE_ROWS]
+def find_layout(head: str, file_name: str = "") -> LogTableLayout | None:
+    """Return the layout of the table that a text begins with; None if it is not a table.
+
+    Numbers alone, one a line, are a table if the name of the file is that of a signal or metric.
+    """
+    lines = replace_borders(head).split("\n", HEADER_LINES + SAMPLE_ROWS + 1)[: HEADER_LINES + SAMPLE_ROWS]
     lines = [line.lstrip("\ufeff") for line in lines]
     for separator in SEPARATORS:
         layouts = (_layout_at(lines, index, separator) for index in range(min(HEADER_LINES, len(lines))))
         if layout := next((layout for layout in layouts if layout), None):
             return layout
-    return _without_header(lines)
+    return _without_header(lines, 2 if _known_series(file_name) is None else 1)
 
 
 def _layout_at(lines: Sequence[str], index: int, separator: str) -> LogTableLayout | None:
@@ -74,32 +94,50 @@ def _layout_at(lines: Sequence[str], index: int, separator: str) -> LogTableLayo
     named = [cell for cell in header if cell]
     if not 2 <= len(header) <= MAX_COLUMNS or len(named) < len(header) - 1 or not all(map(_is_name, named)):
         return None
-    rows = [row for row in _rows_below(lines, index + 1, separator) if row != header]
+    starts = _column_starts(line) if separator == " " else ()
+    rows = [row for row in _rows_below(lines, index + 1, separator, starts) if row != header]
     width = _row_width(rows, len(header))
     numeric = sum(width is not None and _is_row(row, width) for row in rows)
     if width is None or numeric < max(1, LEAST_SHARE * len(rows)):
         return None
+    if width == 2 and separator in "| " and not any(parse_cell(row[0], True) is not None for row in rows):
+        return None  # blocks of lines with a name and a number, such as "| d_loss | 0.69 |"
     names = _unique_names(header if width == len(header) else ["", *header])
-    layout = LogTableLayout(separator, names, header, index + 1, examples=tuple(lines[index : index + 3]))
+    layout = LogTableLayout(
+        separator, names, header, index + 1, examples=tuple(lines[index : index + 3]), starts=starts
+    )
     return replace(layout, decimal_comma=_has_decimal_commas(rows, separator))
 
 
-def _without_header(lines: Sequence[str]) -> LogTableLayout | None:
+def _without_header(lines: Sequence[str], fewest: int) -> LogTableLayout | None:
     """Return the layout of a table of numbers alone, whose columns are named by their positions."""
-    for separator in SEPARATORS:
+    for separator in (*SEPARATORS, ":"):
         rows = list(_rows_below(lines, 0, separator))
         width = len(rows[0]) if rows else 0
         numbers = sum(len(row) == width and all(parse_cell(cell, True) is not None for cell in row) for row in rows)
-        if 2 <= width <= MAX_COLUMNS and len(rows) > 1 and numbers >= LEAST_SHARE * len(rows):
+        if fewest <= width <= MAX_COLUMNS and len(rows) > 1 and numbers >= LEAST_SHARE * len(rows):
             names = tuple(f"#{position + 1}" for position in range(width))
             layout = LogTableLayout(separator, names, [], 0, examples=tuple(lines[:3]))
             return replace(layout, decimal_comma=_has_decimal_commas(rows, separator))
     return None
 
 
-def split_cells(line: str, separator: str) -> list[str]:
-    """Split a line into its cells, without quotes and the spaces around them."""
+def _column_starts(header: str) -> tuple[int, ...]:
+    """Return where the names of a header begin if at least two spaces separate them, as in a table with empty cells."""
+    matches = list(_CELL.finditer(header))
+    gaps = itertools.pairwise(matches)
+    return tuple(match.start() for match in matches) if all(b.start() - a.end() > 1 for a, b in gaps) else ()
+
+
+def split_cells(line: str, separator: str, starts: tuple[int, ...] = ()) -> list[str]:
+    """Split a line into its cells, without quotes and the spaces around them.
+
+    `starts`: where the columns of a table aligned by spaces begin; cells that stand exactly there may be missing.
+    """
     if separator == " ":
+        cells = {match.start(): match[0] for match in _CELL.finditer(line)} if starts else {}
+        if 0 < len(cells) < len(starts) and cells.keys() <= set(starts):
+            return [cells.get(start, "") for start in starts]
         return line.split()
     if separator == "|":
         return [cell.strip() for cell in line.strip().strip("|").split("|")]
@@ -109,13 +147,13 @@ def split_cells(line: str, separator: str) -> list[str]:
         return []
 
 
-def _rows_below(lines: Sequence[str], start: int, separator: str) -> Iterator[list[str]]:
+def _rows_below(lines: Sequence[str], start: int, separator: str, starts: tuple[int, ...] = ()) -> Iterator[list[str]]:
     """Yield the cells of up to SAMPLE_ROWS rows, without empty lines, comments and the rule of a Markdown table."""
     count = 0
     for line in lines[start:]:
         if line.strip() and not line.startswith("#") and set(line.strip()) - set("|-:=+ ") and count < SAMPLE_ROWS:
             count += 1
-            yield split_cells(line, separator)
+            yield split_cells(line, separator, starts)
 
 
 def _row_width(rows: Sequence[Sequence[str]], names: int) -> int | None:
@@ -130,6 +168,8 @@ def _is_row(row: Sequence[str], width: int) -> bool:
     """Return whether a row has that number of cells, and at least half of those that are not empty are numbers."""
     filled = [cell for cell in row if cell.lower() not in MISSING_CELLS or cell.lower() == "nan"]
     numbers = sum(parse_cell(cell, True) is not None for cell in filled)
+    if any(cell.endswith((":", "=")) for cell in row):  # "total_batch: 5 test_loss: 8.9" below a line of words
+        return False
     return len(row) == width and (not filled or 2 * numbers >= len(filled)) and (numbers > 0 or not filled)
 
 
@@ -180,15 +220,32 @@ def find_long_columns(names: Sequence[str]) -> tuple[int, int] | None:
 
 
 def name_series(names: Sequence[str], file_name: str) -> tuple[str, ...]:
-    """Name the column "Value" of TensorBoard's scalar export by the file: run-a-tag-FID.csv, tb_d_loss.csv."""
+    """Name a column by the file: "Value" of TensorBoard's scalar export, or the last of one or two without names.
+
+    run-a-tag-FID.csv is FID, tb_d_loss.csv d_loss; G_loss.log of BigGAN has lines such as "100: 0.69".
+    """
     lower = [name.lower() for name in names]
+    is_unnamed = names in (("#1",), ("#1", "#2"))
+    if is_unnamed and (series := _known_series(file_name)):
+        return (*names[:-1], series)
     if "value" not in lower or not {"step", "wall time"} & set(lower) or find_long_columns(names):
         return tuple(names)
+    stem, tag = _stem_and_tag(file_name)
+    series = _known_series(file_name) or tag or stem
+    return tuple(series if name.lower() == "value" else name for name in names)
+
+
+def _stem_and_tag(file_name: str) -> tuple[str, str]:
     stem = PurePath(file_name).name.removesuffix(".gz").rpartition(".")[0] or file_name
     match = _TAG.search(stem)
-    tag = match[1] if match else ""
+    return stem, match[1] if match else ""
+
+
+def _known_series(file_name: str) -> str | None:
+    """Return the signal or metric at the end of a file's name; None if there is none."""
+    stem, tag = _stem_and_tag(file_name)
     words = re.split(r"[-_. ]+", tag or stem)
-    endings = [tag, *("_".join(words[start:]) for start in reversed(range(len(words))))]
+    whole = stem if match_signal(stem) else ""
+    endings = [tag, whole, *("_".join(words[start:]) for start in reversed(range(len(words))))]
     known = (ending for ending in endings if ending and (match_signal(ending) or match_metric(ending)))
-    series = next(known, tag or stem)
-    return tuple(series if name.lower() == "value" else name for name in names)
+    return next(known, None)

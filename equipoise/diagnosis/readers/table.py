@@ -22,6 +22,7 @@ from equipoise.diagnosis.parsing.table_layout import (
     find_long_columns,
     name_series,
     parse_cell,
+    replace_borders,
     split_cells,
 )
 
@@ -54,7 +55,7 @@ class Table:
     def read(self, files: Sequence[LogFile]) -> LogColumns | None:
         """Read one file; None if it is not a table."""
         file = files[0]
-        layout = find_layout(file.head)
+        layout = find_layout(file.head, file.path.name)
         if layout is None:
             return None
         names = name_series(layout.names, file.path.name)
@@ -108,7 +109,7 @@ class _Omissions:
 def _texts(file: LogFile, layout: LogTableLayout, counts: "_Omissions") -> Iterator[str]:
     """Yield the text below the header in blocks of whole rows; a quoted cell may contain ends of lines."""
     pending, before, skipped = "", "", 0
-    for block in file.text_blocks():
+    for block in map(replace_borders, file.text_blocks()):
         while skipped < layout.first_row and block:
             _, _, block = block.partition("\n")
             skipped += 1
@@ -129,8 +130,8 @@ def _texts(file: LogFile, layout: LogTableLayout, counts: "_Omissions") -> Itera
 
 def _is_whole(row: str, before: str, layout: LogTableLayout) -> bool:
     """Return whether a last row without an end has all cells, and a last number with as many decimals as before."""
-    cells = split_cells(row, layout.separator)
-    rows = [split_cells(line, layout.separator) for line in before.split("\n")[-SAMPLE_ROWS:] if line]
+    cells = split_cells(row, layout.separator, layout.starts)
+    rows = [split_cells(line, layout.separator, layout.starts) for line in before.split("\n")[-SAMPLE_ROWS:] if line]
     decimals = {len(earlier[-1].partition(".")[2]) for earlier in rows if len(earlier) == len(cells) and earlier[-1]}
     own = len(cells[-1].partition(".")[2]) if cells else 0
     return len(cells) == layout.width and (not decimals or not cells[-1] or own >= min(decimals))
@@ -139,7 +140,7 @@ def _is_whole(row: str, before: str, layout: LogTableLayout) -> bool:
 def _cells(text: str, layout: LogTableLayout, counts: "_Omissions") -> Iterator[list[str]]:
     """Yield the cells of every row; a quote without an end is a character like others."""
     if layout.separator == " ":
-        yield from (line.split() for line in text.split("\n"))
+        yield from (split_cells(line, " ", layout.starts) for line in text.split("\n"))
     elif layout.separator == "|":
         yield from ([cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.split("\n"))
     else:
@@ -158,14 +159,19 @@ def _blocks(rows: Iterator[list[str]], layout: LogTableLayout, counts: _Omission
     while block := list(itertools.islice(rows, BLOCK_ROWS)):
         complete = [row for row in block if len(row) == width]
         if len(complete) < len(block):
-            counts.wrong_length += sum(0 < len(row) != width and not row[0].startswith("#") for row in block)
+            counts.wrong_length += sum(0 < len(row) != width and not _is_rule(row) for row in block)
         if any(row[0] == layout.cells[0] for row in complete if layout.cells):
             counts.headers += sum(row == layout.cells for row in complete)
             complete = [row for row in complete if row != layout.cells]
         if layout.separator == "|":
-            complete = [row for row in complete if not all(set(cell) <= set("-:=+ ") for cell in row)]
+            complete = [row for row in complete if not _is_rule(row)]
         if complete:
             yield complete
+
+
+def _is_rule(row: Sequence[str]) -> bool:
+    """Return whether a row is a comment, or a line between the rows of a table."""
+    return row[0].startswith("#") or set("".join(row)) <= set("|-:=+ ")
 
 
 def _convert(

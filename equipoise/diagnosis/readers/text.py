@@ -87,7 +87,7 @@ def is_complete(line: str, text: str, collector: LineCollector) -> bool:
     A number is whole if it has at least as many decimals as the shortest number at this place; if all have equally
     many, exactly these.
     """
-    if line.isspace():
+    if not re.search(r"\d", line):
         return True
     parsed = parse_line(line, collector.decimal_comma)
     template = LineTemplate(line, parsed)
@@ -124,6 +124,8 @@ def _is_log(collector: LineCollector, text: str) -> bool:
         singles = [template for template in templates if row_kind(template) == SINGLE]
         rows += sum(template.count for template in singles if template.count >= FEWEST_SINGLE)
         return rows >= 2 and (rows >= FEWEST_ROWS or rows >= LOG_SHARE * lines)
+    singles = [template for template in templates if row_kind(template) == SINGLE and template.numbers[0].explicit]
+    rows += sum(template.count for template in singles if template.count >= FEWEST_SINGLE)
     if rows >= 2:
         return rows >= UNCOUNTED_SHARE * lines
     return lines <= LONE_LINES and any(_says_enough(template) for template in templates)

@@ -188,3 +188,29 @@ def test_a_requested_counter_is_used_as_it_is() -> None:
 
 def test_rows_are_counted_in_rows_of_the_log() -> None:
     assert steps_of({"loss_g": [1, 2, 3]}, stride=4) == [4, 8, 12]
+
+
+def test_a_counter_at_the_end_of_each_block_counts_the_rows_before_it() -> None:
+    steps = [NAN, NAN, 10, NAN, NAN, 20, NAN, NAN, 30, NAN, NAN, 40]
+    loss = [0.5, NAN, NAN] * 4
+    assert steps_of({"loss_d": loss, "step": steps}) == [10, 10, 10, 20, 20, 20, 30, 30, 30, 40, 40, 40]
+    assert steps_of({"loss_d": [*loss, 0.5], "step": [*steps, NAN]})[3:] == [10, 10, 20, 20, 20, 30, 30, 30, 40, 40]
+
+
+def test_the_index_of_a_table_is_no_better_than_a_named_epoch() -> None:
+    assignment = assign_steps(make_log({"#1": [0, 1, 2, 3], "epoch": [1, 2, 3, 4]}))
+    assert (assignment.unit, assignment.counters) == ("epoch", ("epoch",))
+    assignment = assign_steps(make_log({"#7": [0, 20, 40, 60], "epoch": [1, 2, 3, 4]}))
+    assert (assignment.unit, assignment.counters) == ("step", ("#7",))
+
+
+def test_a_speed_is_no_counter() -> None:
+    assert counter_unit("Avg Run Time (ms/batch)") is None
+    assert counter_unit("s/step") is None
+
+
+def test_numbers_of_processes_do_not_count() -> None:
+    ranks, steps = [0, 1, 1, 0] * 6, np.repeat(np.arange(12) * 10, 2).tolist()
+    assignment = assign_steps(make_log({"#1": ranks, "step": steps}))
+    assert (assignment.steps.tolist(), assignment.counters) == (steps, ("step",))
+    assert "several processes (#1) alternate" in assignment.notes[0]

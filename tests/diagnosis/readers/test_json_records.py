@@ -184,3 +184,11 @@ def test_arrays_are_read_in_parts_whatever_their_lines(monkeypatch: pytest.Monke
 def test_other_texts_in_brackets_are_no_json(text: str) -> None:
     assert not json_document.is_document(text)
     assert JSONRecords().read([LogFile(Path("log"), f"{text}\n{text}\n".encode())]) is None
+
+
+def test_lists_without_steps_next_to_lists_with_steps(tmp_path: Path) -> None:
+    content = {"train": {"loss_D": [0.4, 0.3], "loss_G": [1.0, 1.1]}, "fid": [[50, 90.0], [100, 80.0]]}
+    log = read(tmp_path, content)
+    assert log.signals["loss_d"].steps.tolist() == [50, 100]
+    assert log.signals["loss_g"].values.tolist() == [1.0, 1.1]
+    assert "train/loss_D, train/loss_G: no steps; spread evenly up to step 100." in log.notes

@@ -49,3 +49,17 @@ def test_damaged_or_silent_notebooks_are_errors(content: bytes) -> None:
 def test_other_json_is_none() -> None:
     assert Notebook().read([LogFile(Path("x.json"), b'{"loss": [1, 2]}')]) is None
     assert Notebook().read([LogFile(Path("x.log"), b"loss 1\n")]) is None
+
+
+def test_tables_in_html_are_read() -> None:
+    rows = "".join(
+        f"<tr>\n<td>{epoch}</td><td>None</td><td>{epoch / 100}</td><td>00:12</td></tr>" for epoch in range(10)
+    )
+    header = "<tr><th>epoch</th><th>valid_loss</th><th>disc_loss</th><th>time</th></tr>"
+    html = f'<table border="1" class="dataframe"><thead>{header}</thead><tbody>{rows}</tbody></table>'
+    data = {"text/html": [html], "text/plain": ["<IPython.core.display.HTML object>"]}
+    log = Notebook().read([notebook({"output_type": "display_data", "data": data})])
+    assert log is not None
+    assert log.columns["epoch"].values.tolist() == list(range(10))
+    assert log.columns["disc_loss"].values.tolist() == [epoch / 100 for epoch in range(10)]
+    assert log.columns.keys() == {"epoch", "disc_loss"}

@@ -222,3 +222,44 @@ def test_empty_cells_of_a_block_are_missing(text: str) -> None:
     assert numbers is not None
     expected = [[float(cell) if cell else number_blocks.MISSING for cell in line.split(",")] for line in text.split()]
     assert numbers.tolist() == expected
+
+
+def test_tables_with_box_characters(tmp_path: Path) -> None:
+    text = (
+        "┏━━━━━━━┳━━━━━━━━┓\n┃ Epoch ┃ D loss ┃\n┡━━━━━━━╇━━━━━━━━┩\n"
+        "│ 1     │ 0.5    │\n├───────┼────────┤\n│ 2     │ 0.4    │\n└───────┴────────┘\n"
+    )
+    log = read(tmp_path, text, "log.txt")
+    assert values(log, "loss_d") == [(1, 0.5), (2, 0.4)]
+    assert (log.unit, log.notes) == ("epoch", ())
+
+
+def test_empty_cells_between_aligned_columns(tmp_path: Path) -> None:
+    text = aligned("epoch,iteration,dis/loss,FID\n") + aligned("0,100,0.5,\n0,200,0.4,90.5\n0,300,0.3,\n")
+    log = read(tmp_path, text, "log.txt")
+    assert values(log, "loss_d") == [(100, 0.5), (200, 0.4), (300, 0.3)]
+    assert values(log, "fid") == [(200, 90.5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("G_loss.log", "100: 5.0e-01\n200: 4.0e-01\n"), ("run_g_loss.txt", "100 0.5\n200 0.4\n")],
+)
+def test_numbers_without_names_are_named_by_the_file(tmp_path: Path, name: str, text: str) -> None:
+    assert values(read(tmp_path, text, name), "loss_g") == [(100, 0.5), (200, 0.4)]
+
+
+def test_one_column_of_numbers_is_named_by_the_file(tmp_path: Path) -> None:
+    log = read(tmp_path, "0.5\n0.4\n0.3\n", "d_loss.txt")
+    assert (values(log, "loss_d"), log.unit) == ([(1, 0.5), (2, 0.4), (3, 0.3)], "row")
+    with pytest.raises(DataError):
+        read(tmp_path, "0.5\n0.4\n0.3\n", "numbers.txt")
+
+
+def test_lines_with_names_below_words_are_no_table() -> None:
+    lines = "".join(f"total_batch:  {batch} test_loss:  8.9\n" for batch in range(30))
+    assert find_layout(f"Start discriminator training...\n{lines}") is None
+
+
+def test_blocks_of_names_and_numbers_are_no_table() -> None:
+    assert find_layout("| d_loss | g_loss |\n" + "| d_loss | 0.5 |\n| g_loss | 0.6 |\n" * 9) is None
