@@ -1,5 +1,9 @@
 """Symptoms of the metrics themselves: a broken metric, and a quality that never improved."""
 
+import math
+
+import numpy as np
+
 from equipoise.diagnosis.code_changes import CHECK_UPDATES, SCALE_REALS, USUAL_RATES
 from equipoise.diagnosis.criteria.metric_quality import (
     baseline_of,
@@ -13,6 +17,7 @@ from equipoise.diagnosis.criteria.metric_range import metric_words
 from equipoise.diagnosis.history import MetricRecord, SignalHistory
 from equipoise.diagnosis.symptom import CodeChange, Detection, Symptom
 from equipoise.diagnosis.symptoms.frozen_losses import detect_losses_at_chance
+from equipoise.diagnosis.symptoms.strong_discriminator import LOW_COVERAGE
 
 BROKEN_SEVERITY = 0.4
 """A broken metric says nothing about the training: the verdict is unknown, not unhealthy."""
@@ -60,9 +65,11 @@ def _has_never_improved(history: SignalHistory, name: str, record: MetricRecord)
     is_fid = "fid" in metric_words(name)
     evidence = {f"{name}_at_first": record.first.value, f"{name}_at_best": record.best.value}
     if not has_improved(name, record):
-        is_worthless = is_fid and record.best.value >= WORTHLESS_FID
-        if is_worthless or not is_fid:
-            return Detection(SERIOUS_NEVER if is_worthless else HINT, 0.8, evidence, since=0)
+        if is_fid and record.best.value >= WORTHLESS_FID:
+            return Detection(SERIOUS_NEVER, 0.8, evidence, since=0)
+        coverage = history.last("coverage", 1)
+        if not is_fid and not has_trend(record) and not (coverage and coverage[0] > LOW_COVERAGE):
+            return Detection(HINT, 0.8, evidence, since=0)
     early = [m for m in measurements if m.step <= NEVER_SHARE * history.step]
     late = [m for m in measurements if m.step > NEVER_SHARE * history.step]
     if not is_fid or record.best.value < NOT_RECOGNISABLE_FID or not early or len(late) < NEVER_MEASUREMENTS:
@@ -70,6 +77,14 @@ def _has_never_improved(history: SignalHistory, name: str, record: MetricRecord)
     before, after = baseline_of(early), baseline_of(late)
     is_still = before.level - after.level < STILL * max(before.noise, after.noise)
     return Detection(SERIOUS_NEVER, 0.7, evidence, since=0) if is_still else None
+
+
+def has_trend(record: MetricRecord) -> bool:
+    """Return whether a metric has improved steadily, however little: the test of Mann 1945 at two standard errors."""
+    values = np.array([measurement.value for measurement in record.values if math.isfinite(measurement.value)])
+    count, sign = len(values), 1 if record.better == "higher" else -1
+    improvements = sign * np.triu(np.sign(values - values[:, None]), 1).sum()
+    return bool(improvements >= STILL * math.sqrt(count * (count - 1) * (2 * count + 5) / 18))
 
 
 BROKEN_METRIC = Symptom(
@@ -104,9 +119,10 @@ NEVER_LEARNED = Symptom(
     meaning="the samples are no better than at the start: the generator has learned nothing",
     test="from a quarter of the run on, with at least eight measurements since its start: the level of a metric is "
     "better than the first value by less than two standard deviations of its noise, for a FID of at least 100 "
-    "(severity 0.7; other metrics 0.4); or a FID of at least 150 that has not improved since the first quarter (0.7); "
-    "without a metric, losses at their value at chance since the start (0.6)",
-    source="Heusel 2017, figure 3: images that are not recognisable have a FID above 100; losses at chance: "
+    "(severity 0.7; other metrics 0.4, unless they improve steadily or coverage exceeds 0.3); or a FID of at least "
+    "150 that has not improved since the first quarter (0.7); without a metric, losses at their value at chance since "
+    "the start (0.6)",
+    source="Mann 1945; Heusel 2017, figure 3: images that are not recognisable have a FID above 100; losses at chance: "
     "Goodfellow 2014",
     advice="check that samples change at all and reals are in [−1, 1]; restore the published learning rates and loss "
     "of the model; a critic with clipped weights learns better with gp_weight = 10 instead",
