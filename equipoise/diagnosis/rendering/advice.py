@@ -33,12 +33,13 @@ RATE_CHANGES: Mapping[CodeChange, tuple[tuple[str, ...], float]] = {
 class RunFacts:
     """What a log shows of the run: the unit of its steps, the best measurement of each metric, and learning rates.
 
-    `learning_rates`: the last ones, "lr_d" and "lr_g" of the players, "lr" of both.
+    `learning_rates`: the last ones, "lr_d" and "lr_g" of the players, "lr" of both. `first`: the first step.
     """
 
     unit: str = "step"
     best: Mapping[str, MetricPoint] = field(default_factory=dict)
     learning_rates: Mapping[str, float] = field(default_factory=dict)
+    first: int = -1
 
 
 def recommend_changes(finding: Finding, facts: RunFacts) -> tuple[CodeChange, ...]:
@@ -88,6 +89,12 @@ def _load_best(finding: Finding, facts: RunFacts) -> CodeChange:
     """Return the advice to load the best checkpoint, by the metric that the finding is about or else the first one."""
     name = next((name for name in facts.best if name in finding.evidence), next(iter(facts.best)))
     best = facts.best[name]
+    if best.step <= facts.first:
+        action = (
+            f"Start again with one of the other changes, and keep the best checkpoint: {name} was best at its first "
+            f"measurement ({best.value:.4g} at {facts.unit} {best.step:,})"
+        )
+        return dataclasses.replace(KEEP_BEST, action=action)
     return CodeChange(
         f"Use the checkpoint nearest to {facts.unit} {best.step:,}, where {name} was best ({best.value:.4g}), and go "
         "on from there with one of the other changes",

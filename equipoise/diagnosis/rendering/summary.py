@@ -21,6 +21,8 @@ VERDICTS = ("diverged", "unhealthy", "unknown", "healthy")
 """Verdicts from the worst to the best."""
 RUN_FORM = "a run"
 """Form of the log of a run of this package, whose settings are knobs."""
+MOST_DIGITS = 9
+"""Largest number of digits of a value that is written without an exponent."""
 DIVERGENCE = "divergence"
 FIRST_CAUSES = ("data_out_of_range", DIVERGENCE)
 """Symptoms that may be the cause of all others."""
@@ -191,7 +193,7 @@ def describe_best(entry: LogDiagnosis) -> list[str]:
 
 def recommended_changes(entry: LogDiagnosis, episode: SymptomEpisode) -> tuple[CodeChange, ...]:
     """Return the changes of a training loop for an episode, with the numbers of the log."""
-    facts = RunFacts(entry.unit, entry.diagnosis.best, entry.learning_rates)
+    facts = RunFacts(entry.unit, entry.diagnosis.best, entry.learning_rates, entry.first)
     return recommend_changes(episode.finding, facts)
 
 
@@ -202,8 +204,8 @@ def describe_reading(entry: LogDiagnosis) -> str:
 
 
 def format_value(value: float) -> str:
-    """Format a number with four digits."""
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+    """Format a number with four digits; up to MOST_DIGITS digits without an exponent."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 10**MOST_DIGITS else f"{value:.4g}"
 
 
 def _json_number(value: float) -> float | str:

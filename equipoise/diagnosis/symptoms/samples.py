@@ -137,7 +137,7 @@ MODE_COLLAPSE = Symptom(
     source="bursts after a hundred epochs: benchmarks/first_epoch_collapse.md; Salimans 2016, section 3.2",
     advice="return to a checkpoint from before it began; increase r1_gamma or gp_weight, reduce lr_g, set "
     "feature_matching_weight to 1",
-    loop_advice=(ADD_R1, HALVE_LR_OF_G, MINIBATCH_DEVIATION),
+    loop_advice=(HALVE_LR_OF_G, ADD_R1, MINIBATCH_DEVIATION),
     repair=Repair(RESTORE_DIVERSITY, acts_on_hints=True, combines_first_rung=True),
 )
 
@@ -154,7 +154,7 @@ MODE_DROPPING = Symptom(
     source="coverage: Naeem 2020, equation 7, with a standard error of 0.04 at 0.5 for 128 reals",
     advice="increase r1_gamma, reduce lr_g, set discriminator_steps to 2; a longer ema_half_life averages over modes "
     "that appear and disappear",
-    loop_advice=(MORE_STEPS_OF_D, HALVE_LR_OF_G, AVERAGE_WEIGHTS),
+    loop_advice=(HALVE_LR_OF_G, AVERAGE_WEIGHTS, MORE_STEPS_OF_D),
     repair=Repair(RESTORE_DIVERSITY, acts_on_hints=True),
 )
 

@@ -284,7 +284,7 @@ OVERPOWERING = Symptom(
     "float32 next to 1; benchmarks/rescue.py",
     advice="increase augment_p to 0.3 or more (the first choice if data are few), then r1_gamma, then reduce lr_d to a "
     "quarter; real_label_low 0.8 and instance_noise 0.05 help at the start",
-    loop_advice=(QUARTER_LR_OF_D, AUGMENT, ADD_R1, BCE_WITH_LOGITS, SMOOTH_LABELS),
+    loop_advice=(QUARTER_LR_OF_D, BCE_WITH_LOGITS, SMOOTH_LABELS, ADD_R1, AUGMENT),
     repair=Repair(WEAKEN_DISCRIMINATOR, acts_on_hints=True, combines_first_rung=True),
 )
 
@@ -301,6 +301,6 @@ VANISHING_GRADIENT = Symptom(
     source="Arjovsky and Bottou 2017, theorem 2.4",
     advice="use a loss whose gradient does not vanish (non_saturating, hinge, or wasserstein with gp_weight); "
     "increase r1_gamma, reduce lr_d",
-    loop_advice=(NON_SATURATING_LOSS, QUARTER_LR_OF_D, ADD_R1),
+    loop_advice=(QUARTER_LR_OF_D, NON_SATURATING_LOSS, ADD_R1),
     repair=Repair(WEAKEN_DISCRIMINATOR[1:]),
 )

@@ -163,7 +163,7 @@ DEAD = Symptom(
     scales={"|loss_d| / max(−loss_d)": CRITIC_LOSS},
     source="0.05 = twice the standard error 0.1 / √20 of the mean of twenty ranks (Mann and Whitney 1947)",
     advice="increase lr_d, reduce augment_p, instance_noise and r1_gamma; replace weight clipping by gp_weight",
-    loop_advice=(CHECK_GRADIENTS, DOUBLE_LR_OF_D, MORE_STEPS_OF_D, GRADIENT_PENALTY),
+    loop_advice=(CHECK_GRADIENTS, DOUBLE_LR_OF_D, GRADIENT_PENALTY, MORE_STEPS_OF_D),
     repair=Repair(
         (
             (

@@ -19,6 +19,13 @@ def actions(found: Finding, facts: RunFacts) -> str:
     return "\n".join(change.action for change in recommend_changes(found, facts))
 
 
+def test_a_best_value_at_the_start_is_no_checkpoint_to_go_on_from() -> None:
+    facts = RunFacts("epoch", {"fid": MetricPoint(1, 50.0)}, first=1)
+    text = actions(finding("collapse"), facts)
+    assert "Start again" in text
+    assert "first measurement (50 at epoch 1)" in text
+
+
 def test_without_numbers_the_advice_is_that_of_the_symptom() -> None:
     changes = recommend_changes(finding("collapse"), RunFacts())
     assert KEEP_BEST in changes
