@@ -89,13 +89,13 @@ class Symptom:
     """A kind of problem that can be detected in a run or a log.
 
     `order`: position among all symptoms, in findings and in tables; of two equally severe findings repair responds to
-    the earlier one. Unique. `reads`: the signals that the detector uses, by their names in Signals; a log that has none
-    of them cannot show the symptom. `test` and `scales`: the test in words and formulas, and the severity scale of each
-    quantity in it. `source`: literature and experiments behind the test and its thresholds. `advice`: what to change
-    with the knobs of this package. `loop_advice`: changes of a plain PyTorch loop: checks first, then
-    settings, then changes of losses, then those that cost computing time (equipoise.diagnosis.code_changes). `repair`: None if repair never acts on it.
-    `excludes`: ids of symptoms that cannot be present at the same time; of two findings that exclude each other the
-    stronger one stays. It is enough if one of the two symptoms names the other.
+    the earlier one. Unique. `reads`: the signals that the detector uses, by their names in Signals; a log that has
+    none of them cannot show the symptom. `test` and `scales`: the test in words and formulas, and the severity scale
+    of each quantity in it. `source`: literature and experiments behind the test and its thresholds. `advice`: what to
+    change with the knobs of this package. `loop_advice`: changes of a plain PyTorch loop: checks first, then settings,
+    then changes of losses, then those that cost computing time (equipoise.diagnosis.code_changes). `repair`: None if
+    repair never acts on it. `excludes`: ids of symptoms that cannot be present at the same time; of two findings that
+    exclude each other the stronger one stays. It is enough if one of the two symptoms names the other.
     """
 
     id: str

@@ -113,8 +113,8 @@ def _episode(entry: LogDiagnosis, episode: SymptomEpisode, changes: Sequence[Cod
 
 def _changes(changes: Sequence[CodeChange], width: int | None) -> Iterator[str]:
     """Yield the lines of all changes, numbered, with their code."""
-    head = "what to change in a PyTorch training loop (g, and d, which returns logits; for each finding, what costs least comes first):"
-    yield _wrap(head, width)
+    order = "g, and d, which returns logits; for each finding, what costs least comes first"
+    yield _wrap(f"what to change in a PyTorch training loop ({order}):", width)
     for number, change in enumerate(changes, start=1):
         yield _wrap(f"  [{number}] {change.action}", width)
         yield from (f"      {printable(line)}".rstrip() for line in change.code.splitlines())
