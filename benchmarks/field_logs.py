@@ -58,7 +58,8 @@ OTHERS: Mapping[str, CollapseCriteria] = {
         "huge": (1.75, 2.5),
         "deviations": (2, 4),
         "lasting": (0.1, 0.3),
-        "rare": (15, 30),
+        "rare": (12, 20),
+        "frequent": (18, 30),
     }.items()
     for value in values
 }

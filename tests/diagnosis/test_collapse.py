@@ -50,12 +50,40 @@ def test_metric_1_5_times_as_bad_as_its_best_is_a_collapse() -> None:
 
 
 def test_smaller_loss_of_quality_must_last_for_a_fifth_of_the_run() -> None:
-    assert findings(190, fid({**GOOD, 160: 66.0})) == []
-    values = {**GOOD, 140: 66.0, 160: 66.0, 180: 67.0, 200: 66.0, 220: 66.0}
+    assert findings(190, fid({**GOOD, 160: 72.0})) == []
+    values = {**GOOD, 140: 72.0, 160: 72.0, 180: 73.0, 200: 72.0, 220: 72.0}
     (first, *_) = findings(240, fid(values))
     assert first.since == 140, "dated by the first measurement of the loss"
     assert len(findings(240, fid(values))) == 240 - 199, "48 steps are a fifth of the run"
-    assert findings(240, fid({**GOOD, 140: 66.0, 180: 55.0, 220: 66.0})) == []
+    assert findings(240, fid({**GOOD, 140: 72.0, 180: 55.0, 220: 72.0})) == []
+
+
+def test_lasting_loss_clearly_below_1_5_times_the_best_is_a_plateau() -> None:
+    values = {**GOOD, 140: 66.0, 160: 66.0, 180: 67.0, 200: 66.0, 220: 66.0}
+    assert findings(240, fid(values)) == []
+    hints = findings(240, fid(values), "plateau")
+    assert [hints[0].since, hints[0].severity] == [140, 0.4]
+    assert hints[-1].evidence == {"fid": 66.0, "fid_best": 50.0}
+
+
+def test_last_measurements_of_a_run_need_no_confirmation() -> None:
+    steps = range(2, 101, 2)
+    good = {step: 100 * 0.9 ** (step / 10) + 20 + (step % 4) / 4 for step in steps}
+    assert len(findings(100, fid({**good, 98: 90.0, 100: 95.0}))) == 1, (
+        "one of 50 must be confirmed, but not at the end"
+    )
+    (last,) = findings(100, fid({**good, 100: 140.0}))
+    assert last.since == 100
+    assert findings(100, fid({**good, 98: 90.0})) == [], "a spike"
+    assert findings(100, fid({**good, 100: 85.0})) == [], "less than twice the best"
+
+
+def test_single_measurement_must_be_twice_as_bad_where_the_next_one_comes_soon() -> None:
+    values = {step: 50.0 + step % 3 for step in range(5, 100, 5)} | {5: 120.0, 10: 80.0}
+    assert findings(100, fid({**values, 60: 80.0})) == []
+    assert findings(100, fid({**values, 60: 110.0}))[0].since == 60
+    rare = {step: value for step, value in values.items() if step % 10 == 0}
+    assert findings(100, fid({**rare, 60: 80.0}))[0].since == 60
 
 
 def test_small_loss_of_quality_suffices_while_the_discriminator_has_won() -> None:

@@ -132,8 +132,11 @@ class Baseline:
 
     def deviations(self, costs: Sequence[float]) -> float:
         """Return by how many standard errors the mean of some costs is above the level."""
-        error = self.noise * math.sqrt(1 / len(costs) + 1 / (1 + math.log(self.count)))
-        return (statistics.fmean(costs) - self.level) / error
+        return (statistics.fmean(costs) - self.level) / self.error(len(costs))
+
+    def error(self, count: int) -> float:
+        """Return the standard error of the difference between the mean of `count` costs and the level."""
+        return self.noise * math.sqrt(1 / count + 1 / (1 + math.log(self.count)))
 
 
 def baseline_of(measurements: Sequence[MetricCost]) -> Baseline:

@@ -120,8 +120,12 @@ def _collapse(evidence: Mapping[str, float], onset: Onset) -> str:
 
 def _plateau(evidence: Mapping[str, float], onset: Onset) -> str:
     share = evidence.get("share_of_run_since")
-    part = f" for {share:.0%} of the run" if share is not None else ""
-    return f"no improvement{part}: the networks or the data allow no more, or the learning rates are too high to settle"
+    if share is None:
+        return f"the quality fell moderately {onset} and stayed: memorised data, or learning rates that are too high"
+    return (
+        f"no improvement for {share:.0%} of the run: the networks or the data allow no more, or the learning rates are "
+        "too high to settle"
+    )
 
 
 def _mode_collapse(evidence: Mapping[str, float], onset: Onset) -> str:

@@ -3,8 +3,9 @@
 Measurements are the unit of evidence, not steps: rows of a log without a new measurement show nothing new.
 
 A loss is real if it is far outside the noise of the metric in this run. It lasts if a second measurement confirms it;
-where measurements are so rare that this would take a tenth of the run, one that is much worse suffices, or a smaller
-one while the losses show that the discriminator has won. From losses alone nothing follows about the quality.
+where measurements are so rare that this would take a tenth of the run, or none follows, one that is much worse
+suffices, or a smaller one while the losses show that the discriminator has won. A lasting loss that is clearly smaller
+than `large` is a plateau. From losses alone nothing follows about the quality.
 """
 
 import math
@@ -27,10 +28,11 @@ class CollapseCriteria:
     Ratios value / best, where 1 is as good as the best: below `small` a loss is of no practical importance; `large` is
     the usual one-line rule; `huge` needs no second look. `deviations`: standard errors by which a loss must exceed the
     noise; 3 are exceeded by chance once in 740 measurements. `confirmed`: share of the run that a loss beyond `large`
-    must last where measurements are frequent, so that an alarm costs less than a tenth of the run and one that recovers
-    at once is none. `lasting`: the same for a loss between `small` and `large`, which may still recover. `rare`:
-    planned number of measurements in a run up to which there is one in a twentieth of it at most (and some more, for
-    uneven ones), so that waiting for the next one is expensive.
+    must last, unless the run ends, so that an alarm costs less than a tenth of the run and one that recovers at once is
+    none. `lasting`: the same for a loss that is smaller, by less than two standard errors. `rare`: planned number of
+    measurements in a run up to which a single one suffices: the second one of a loss comes one and a half intervals
+    after its onset on average, a tenth of the run. `frequent`: number from which even a `huge` loss must be confirmed,
+    because that takes at most 7 % of the run; between the two a single one must be `huge`.
     """
 
     small: float = 1.25
@@ -39,7 +41,8 @@ class CollapseCriteria:
     deviations: float = 3.0
     confirmed: float = 0.03
     lasting: float = 0.2
-    rare: float = 22.0
+    rare: float = 15.0
+    frequent: float = 22.0
 
 
 COLLAPSE_CRITERIA = CollapseCriteria()
@@ -68,6 +71,11 @@ class QualityLoss:
     def deviations(self, count: int) -> float:
         """Return by how many standard errors the last `count` measurements are worse than the level."""
         return self.baseline.deviations([m.cost for m in self.tail[-count:]])
+
+    def may_be(self, ratio: float) -> bool:
+        """Return whether the mean ratio to the best may be as large, within two standard errors."""
+        mean = statistics.fmean(m.cost for m in self.tail) - self.baseline.best.cost
+        return mean + 2 * self.baseline.error(len(self.tail)) >= math.log(ratio)
 
     @property
     def duration(self) -> int:
@@ -125,16 +133,24 @@ def _is_collapse(
     count, length = len(loss.tail), history.step / max(history.progress, 1e-9)
     if loss.deviations(min(count, 10)) < criteria.deviations:
         return False
-    share = loss.duration / length + 1e-6
-    is_large = loss.ratio(2) >= criteria.large and share >= criteria.confirmed
-    if count >= 2 and (is_large or share >= criteria.lasting):
-        return True
     gap = (measurements[-1].step - measurements[0].step) / (len(measurements) - 1)
-    if gap * criteria.rare < length:
-        return False
+    if count >= 2 and _is_lasting(history, loss, length, criteria):
+        return True
+    is_last, ratio = history.step + gap > length, loss.ratio(1)
+    if gap * criteria.frequent < length:
+        return is_last and ratio >= criteria.huge
     if _is_warming_up(measurements, loss) and measurements[-1].step < WARM_UP * length:
-        return loss.ratio(1) >= criteria.huge
-    return loss.ratio(1) >= criteria.large or bool(won_share(history) or loss_jump(history))
+        return ratio >= criteria.huge
+    is_rare = is_last or gap * criteria.rare >= length
+    return ratio >= (criteria.large if is_rare else criteria.huge) or bool(won_share(history) or loss_jump(history))
+
+
+def _is_lasting(history: SignalHistory, loss: QualityLoss, length: float, criteria: CollapseCriteria) -> bool:
+    """Return whether a loss of two or more measurements lasts: for long enough, or until the end of the run."""
+    share = loss.duration / length + 1e-6
+    if loss.ratio(2) >= criteria.large and (share >= criteria.confirmed or history.step >= length - 1e-6):
+        return True
+    return share >= criteria.lasting and loss.may_be(criteria.large)
 
 
 def _is_warming_up(measurements: Sequence[MetricCost], loss: QualityLoss) -> bool:
@@ -156,15 +172,16 @@ COLLAPSE = Symptom(
     reads=("metrics", "loss_d", "loss_g"),
     meaning="the sample quality has dropped and not recovered",
     test="a metric worse than its best by at least three standard errors (noise from the turns of its logarithm; the "
-    "best corrected for being the best of several), **and** two measurements in a row, over at least 3 % of the run, "
-    "1.5 times as bad as the best, or all measurements of a fifth of the run at least 1.25 times; with at most 22 "
-    "measurements in the run a single one that is 1.5 times as bad (1.25 times while the discriminator has won by its "
-    "losses, twice in the first tenth of the run before the metric has improved) (severity at least 0.6)",
+    "best corrected for being the best of several), **and** one of: two measurements in a row, over at least 3 % of "
+    "the run or at its end, 1.5 times as bad as the best; all measurements of a fifth of the run at least 1.25 times, and "
+    "their mean 1.5 times within two standard errors; a single measurement 1.5 times as bad, with at most 15 "
+    "measurements in the run (1.25 times while the discriminator has won by its losses), or twice, with at most 22, in "
+    "the first tenth of the run before the metric has improved, or if no other one follows (severity at least 0.6)",
     scales={"metric / best": COLLAPSE_RATIO},
     source="sampling error of FID (Chong and Forsyth 2020; Karras 2022, appendix F); tested on 25 published logs "
     "and on courses derived from them (benchmarks/field_logs.md)",
     advice="return to the best checkpoint and change the settings before you resume: increase augment_p, multiply "
     "r1_gamma by two to four, reduce lr_d; without a change, the quality will not exceed that of the best checkpoint",
-    loop_advice=(KEEP_BEST, AUGMENT, ADD_R1, QUARTER_LR_OF_D, SPECTRAL_NORM),
+    loop_advice=(KEEP_BEST, QUARTER_LR_OF_D, ADD_R1, AUGMENT, SPECTRAL_NORM),
     repair=Repair(RESTORE_DIVERSITY, combines_first_rung=True),
 )
