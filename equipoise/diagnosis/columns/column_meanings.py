@@ -38,7 +38,7 @@ class ColumnRange(NamedTuple):
 
 
 _SECOND = re.compile(r" [2-9]$")
-_TWO_WORDS = re.compile(r"(?P<first>\w+) ?/ ?(?P<second>\w+) (?P<rest>\w+)")
+_TWO_WORDS = re.compile(r"(?P<first>[^\W\d]\w*) ?/ ?(?P<second>[^\W\d]\w*)")
 _RANKED = re.compile(r"@|top", re.IGNORECASE)
 LIST_LENGTH = 5
 """Smallest number of losses in a list without names."""
@@ -84,9 +84,10 @@ def _settle_second_numbers(meanings: Meanings) -> Meanings:
         if meaning.kind not in ("signal", "metric") or "[" in name or first not in meanings.keys() - {name}:
             continue
         result[name] = Meaning("other", "a second number")
-        if match := _TWO_WORDS.fullmatch(first):
-            both = [classify_name(f"{match[word]} {match['rest']}") for word in ("first", "second")]
-            if {meaning.name for meaning in both} == {"loss_d", "loss_g"}:
+        if match := _TWO_WORDS.search(first):
+            rest = f"{first[: match.start()]} {first[match.end() :]}"
+            both = [classify_name(f"{match[word]} {rest}") for word in ("first", "second")]
+            if {meaning.kind for meaning in both} == {"signal"} and both[0].name != both[1].name:
                 result |= dict(zip((first, name), both, strict=True))
     return result
 

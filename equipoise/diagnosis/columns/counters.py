@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.printing import format_count, format_names, printable
-from equipoise.diagnosis.columns.column_names import match_counter, normalise_name
+from equipoise.diagnosis.columns.column_names import classify_name, match_counter, normalise_name
 from equipoise.diagnosis.columns.column_words import RATE, StepUnit
 from equipoise.diagnosis.columns.nested_counters import (
     Counter,
@@ -269,6 +269,10 @@ def _restart_notes(log: LogColumns, chosen: StepAssignment, descending: bool) ->
     if descending:
         yield f"The {log.row_name}s are in descending order of {printable(chosen.counters[0])}; sorted."
         return
+    names = [name for name in log.columns if classify_name(name).kind in ("signal", "metric")]
+    own_steps = [chosen.steps[log.columns[name].rows] for name in names]
+    if own_steps and not any((np.diff(steps[np.isfinite(steps)]) < 0).any() for steps in own_steps):
+        return  # one column after another
     known = np.floor(chosen.steps[np.isfinite(chosen.steps)])
     before, after = known[:-1], np.append(known[2:], -1)
     rows = np.flatnonzero((known[1:] < before) & (after[: len(before)] <= before)) + 1

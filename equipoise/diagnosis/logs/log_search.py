@@ -7,6 +7,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from equipoise.diagnosis.columns.column_names import match_metric, match_signal
+
 MAX_DEPTH = 4
 """Number of levels of folders that are searched: logs/version_0/… or wandb/run-…/files/…"""
 MAX_ENTRIES = 20_000
@@ -81,7 +83,8 @@ def rank_name(name: str, patterns: Sequence[str]) -> int | None:
     is_likely = any(fnmatch(lower, pattern) for pattern in LIKELY)
     if ending in SUFFIXES:
         return 1 + SUFFIXES.index(ending) + (0 if is_likely else len(SUFFIXES))
-    return 1 if stem in BARE_NAMES and not ending else None
+    is_series = not ending and (match_signal(name) or match_metric(name))  # a file for each metric, as of MLflow
+    return 1 if (stem in BARE_NAMES and not ending) or is_series else None
 
 
 def _iterate_files(folder: Path, depth: int = 0) -> Iterator[Path]:

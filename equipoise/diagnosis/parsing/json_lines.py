@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 
 from equipoise.core.printing import agree, format_count
+from equipoise.diagnosis.columns.column_names import classify_name
 from equipoise.diagnosis.logs.column_builder import ColumnBuilder
 from equipoise.diagnosis.logs.log_columns import LogColumns
 from equipoise.diagnosis.logs.log_file import LogFile
 from equipoise.diagnosis.logs.text_decoding import TextDecoder, detect_encoding
 from equipoise.diagnosis.parsing.json_values import JSONRecord, add_records, parse_json
+from equipoise.diagnosis.parsing.line_parser import parse_line
 
 SAMPLE_LINES = 200
 """Number of lines by which JSON lines are recognised."""
@@ -20,6 +22,8 @@ BLOCK_LINES = 5_000
 """Number of lines that are parsed at once, which takes half of the time of single lines."""
 _PREFIX = re.compile(r"^[^{}\"]{0,200}?(?=\{\s*\")")
 """What a logging module prints before a record: "2024-01-01 12:00:00 INFO train: "."""
+OUTPUT_KEYS = ("log", "data", "message", "msg", "text", "textPayload", "line")
+"""Keys of printed lines in the logs of Docker, Kaggle, and clouds."""
 MAX_RECORD = 4 * 2**20
 """Largest number of characters of a record of an array."""
 _CLOSED = re.compile(r"\s*\]\s*$")
@@ -99,6 +103,27 @@ def are_records(head: str) -> bool:
     """Return whether a text begins with an array of records, or with records one after another."""
     records = list(itertools.islice(_decode(head, 0), 2))
     return bool(records) and (head[:1] == "[" or len(records) > 1)
+
+
+def find_output_key(head: str) -> str | None:
+    """Return the key of the lines that a program printed, "log" in {"log": "step 1 loss_d 0.7\\n", "stream": …}."""
+    records = list(itertools.islice(iterate_records(head), SAMPLE_LINES))
+    for key in OUTPUT_KEYS if records else ():
+        texts = [text for record in records if isinstance(text := record.get(key), str)]
+        numbers = sum(len(parse_line(text.strip()).numbers) > 1 for text in texts)
+        names = {name for record in records for name in record}
+        if (
+            len(texts) == len(records)
+            and numbers >= 2
+            and not any(classify_name(name).kind == "signal" for name in names)
+        ):
+            return key
+    return None
+
+
+def iterate_records(text: str) -> Iterator[JSONRecord]:
+    """Yield the records of a text, one after another or in an array, up to the first damaged one."""
+    yield from (record for record, _ in _decode(text, 0))
 
 
 def _decode(text: str, at: int) -> Iterator[tuple[JSONRecord, int]]:

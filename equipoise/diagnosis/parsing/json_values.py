@@ -29,7 +29,8 @@ STATISTIC_KEYS = {
     "step",
     "timestamp",
 }
-LONG_NAMES = ("tag", "metric", "name", "key", "variable")
+LONG_NAMES = ("tag", "metric", "name", "key", "variable", "metricName")
+VALUE_KEYS = ("value", "metricValue")
 """Keys of the name in records of one value each: {"step": 100, "tag": "loss_d", "value": 0.5}."""
 _INTEGERS_AND_FLOATS = frozenset((int, float))
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*|\s*[-+]?(nan|inf|infinity)\s*", re.IGNORECASE)
@@ -55,7 +56,7 @@ def flatten_record(record: Mapping[str, object], prefix: str = "", depth: int = 
     long_name = next((record[key] for key in LONG_NAMES if isinstance(record.get(key), str)), None)
     for key, value in record.items():
         name = f"{prefix}/{key}" if prefix else key
-        if key == "value" and isinstance(long_name, str) and not prefix:
+        if key in VALUE_KEYS and isinstance(long_name, str) and not prefix:
             name = long_name
         if isinstance(value, dict):
             if depth < MAX_DEPTH:

@@ -35,6 +35,8 @@ _VARYING = {
 """Patterns of skipped parts whose shape varies; of the others, only the digits vary."""
 MAX_VARYING = 6
 """Number of skipped parts of a line up to which it is matched by a regular expression."""
+CUT_NUMBERS = 3
+"""Largest number of numbers that the end of a line looks like where it is cut: those of "12:30:0" are three."""
 _SPACES = re.compile(" +")
 _TABS = re.compile(r"[ \t]*\t[ \t]*")
 _DIGITS = re.compile(r"\d+")
@@ -95,6 +97,15 @@ class LineTemplate:
         """Regular expression of the whole line, with a group for each named number."""
         parts = (f"{_spaces(piece.before)}{piece.pattern}{_spaces(piece.after)}" for piece in self._pieces)
         return "".join(parts) + r"[ \t]*"
+
+    def may_continue_as(self, other: "LineTemplate") -> bool:
+        """Return whether a line of this form may be the beginning of a row of another form.
+
+        What is cut, such as a time, may look like up to CUT_NUMBERS other numbers.
+        """
+        parts = self.key.split("\0")
+        beginning = "\0".join(parts[: max(1, len(parts) - 2 * CUT_NUMBERS)])
+        return bool(other.numbers) and other.key.startswith(beginning)
 
     def widen(self, other: "LineTemplate") -> None:
         """Accept the widths of another line of the same form."""

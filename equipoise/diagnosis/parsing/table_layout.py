@@ -222,12 +222,13 @@ def find_long_columns(names: Sequence[str]) -> tuple[int, int] | None:
 def name_series(names: Sequence[str], file_name: str) -> tuple[str, ...]:
     """Name a column by the file: "Value" of TensorBoard's scalar export, or the last of one or two without names.
 
-    run-a-tag-FID.csv is FID, tb_d_loss.csv d_loss; G_loss.log of BigGAN has lines such as "100: 0.69".
+    run-a-tag-FID.csv is FID, tb_d_loss.csv d_loss; G_loss.log of BigGAN has lines such as "100: 0.69", and d_loss of
+    MLflow "1600000000000 0.69 100": timestamp, value, step.
     """
     lower = [name.lower() for name in names]
-    is_unnamed = names in (("#1",), ("#1", "#2"))
+    is_unnamed = names in (("#1",), ("#1", "#2"), ("#1", "#2", "#3"))
     if is_unnamed and (series := _known_series(file_name)):
-        return (*names[:-1], series)
+        return ("timestamp", series, "step") if len(names) == 3 else (*names[:-1], series)
     if "value" not in lower or not {"step", "wall time"} & set(lower) or find_long_columns(names):
         return tuple(names)
     stem, tag = _stem_and_tag(file_name)

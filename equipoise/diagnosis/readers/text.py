@@ -93,7 +93,7 @@ def is_complete(line: str, text: str, collector: LineCollector) -> bool:
     template = LineTemplate(line, parsed)
     known = collector.templates.get(template.key)
     if known is None or not known.numbers:
-        return not any(template.numbers for template in collector.templates.values()) or not text.strip()
+        return not any(map(template.may_continue_as, collector.templates.values())) or not text.strip()
     if known.example == line and known.count <= 1:
         return text.count("\n") <= 1
     known.widen(template)

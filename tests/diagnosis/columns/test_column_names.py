@@ -506,6 +506,19 @@ PROGRAMS = [
         {"loss_d": "D_Loss", "loss_g": "G_Loss"},
     ),
     Program(
+        "both losses after one name",
+        {"loss (D/G)": 0.5, "loss (D/G) 2": 1.0},
+        {"loss_d": "loss (D/G)", "loss_g": "loss (D/G) 2"},
+    ),
+    Program(
+        "both sides after one name",
+        {"D loss real/fake": 0.5, "D loss real/fake 2": 0.4},
+        {
+            **{"loss_d": "D loss real/fake + D loss real/fake 2", "loss_d_real": "D loss real/fake"},
+            **{"loss_d_fake": "D loss real/fake 2"},
+        },
+    ),
+    Program(
         "MolGAN",
         {"D/loss_real": -2.0, "D/loss_fake": 0.5, "D/loss_gp": 0.01, "G/loss_fake": -0.5, "G/loss_value": 0.2},
         {

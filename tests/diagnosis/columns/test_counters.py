@@ -214,3 +214,9 @@ def test_numbers_of_processes_do_not_count() -> None:
     assignment = assign_steps(make_log({"#1": ranks, "step": steps}))
     assert (assignment.steps.tolist(), assignment.counters) == (steps, ("step",))
     assert "several processes (#1) alternate" in assignment.notes[0]
+
+
+def test_columns_one_after_another_are_no_restart() -> None:
+    columns = {"loss_d": [0.5, 0.4, NAN, NAN], "loss_g": [NAN, NAN, 1.0, 1.1], "step": [10, 20, 10, 20]}
+    assignment = assign_steps(make_log(columns))
+    assert (assignment.steps.tolist(), assignment.notes) == ([10, 20, 10, 20], ())

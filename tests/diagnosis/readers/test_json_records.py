@@ -192,3 +192,35 @@ def test_lists_without_steps_next_to_lists_with_steps(tmp_path: Path) -> None:
     assert log.signals["loss_d"].steps.tolist() == [50, 100]
     assert log.signals["loss_g"].values.tolist() == [1.0, 1.1]
     assert "train/loss_D, train/loss_G: no steps; spread evenly up to step 100." in log.notes
+
+
+@pytest.mark.parametrize(("key", "end"), [("log", "\n"), ("data", "\n"), ("message", "")])
+@pytest.mark.parametrize("separator", ["\n", "\n,"])
+def test_records_of_printed_lines_are_read_as_the_lines(tmp_path: Path, key: str, end: str, separator: str) -> None:
+    records = [
+        {key: f"step {row} d_loss 0.{row} g_loss 1.{row}{end}", "stream": "stdout", "time": row} for row in range(9)
+    ]
+    text = separator.join(map(json.dumps, records))
+    path = tmp_path / "train.json"
+    path.write_text(f"[{text}]" if "," in separator else text)
+    (log,) = readers.read_games(path)
+    assert log.signals["loss_d"].steps.tolist() == list(range(9))
+    assert log.sources == {"loss_d": ("d_loss",), "loss_g": ("g_loss",)}
+
+
+def test_messages_next_to_numbers_are_no_printed_lines(tmp_path: Path) -> None:
+    records = [{"msg": "took 3 s for 2 batches", "step": row, "loss_d": row / 10} for row in range(9)]
+    path = tmp_path / "train.jsonl"
+    path.write_text("\n".join(map(json.dumps, records)))
+    (log,) = readers.read_games(path)
+    assert log.sources == {"loss_d": ("loss_d",)}
+
+
+def test_records_of_comet_are_named_by_the_metric(tmp_path: Path) -> None:
+    names = ("d_loss", "g_loss")
+    log = read(
+        tmp_path,
+        [{"metricName": name, "metricValue": "0.5", "step": step} for name in names for step in range(3)],
+    )
+    assert log.signals["loss_g"].steps.tolist() == [0, 1, 2]
+    assert log.notes == ()

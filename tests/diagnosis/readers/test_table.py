@@ -263,3 +263,11 @@ def test_lines_with_names_below_words_are_no_table() -> None:
 
 def test_blocks_of_names_and_numbers_are_no_table() -> None:
     assert find_layout("| d_loss | g_loss |\n" + "| d_loss | 0.5 |\n| g_loss | 0.6 |\n" * 9) is None
+
+
+def test_files_of_mlflow_have_times_values_and_steps(tmp_path: Path) -> None:
+    for name, value in (("d_loss", 0.5), ("g_loss", 1.0)):
+        (tmp_path / name).write_text("".join(f"{1_600_000_000_000 + row} {value} {row * 10}\n" for row in range(3)))
+    log = readers.read_games(tmp_path)[0]
+    assert values(log, "loss_d") == [(0, 0.5), (10, 0.5), (20, 0.5)]
+    assert values(log, "loss_g") == [(0, 1.0), (10, 1.0), (20, 1.0)]

@@ -401,3 +401,10 @@ def test_generated_lines_give_their_numbers(
 def test_any_text_is_a_log_or_none_or_binary(text: str) -> None:
     with contextlib.suppress(DataError):
         read(text.encode("utf-8", "replace"))
+
+
+def test_a_last_line_of_another_form_is_not_cut() -> None:
+    text = "".join(f"step {row} d_loss 0.{row} g_loss 1.{row} FID: {row + 50}.5\n" for row in range(9))
+    assert not read_columns(f"{text}Finished after 12 hours").notes
+    assert read_columns(f"{text}FID: 42.5").columns["FID"].values.tolist()[-1] == 42.5
+    assert "cut" in read_columns(f"{text}step 10 d_loss 0.1 g_lo").notes[0]
