@@ -1,40 +1,27 @@
 """Meaning of the columns of one log together: what a name means depends on the other names, and on the values.
 
-D_real is a loss in the logs of pix2pix and a mean logit in those of ESRGAN; D(x) is a probability or a logit. Each rule
-is one function, with its reason.
+Each rule is one function, with its reason. Those on outputs of the discriminator are in output_meanings.
 """
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 from equipoise.diagnosis.columns.column_names import classify_name, normalise_name
 from equipoise.diagnosis.columns.column_words import PARTS, Meaning
+from equipoise.diagnosis.columns.output_meanings import (
+    LOSSES_D,
+    LOSSES_G,
+    Meanings,
+    Measure,
+    find_signals,
+    settle_outputs,
+    settle_second_sides,
+)
 
-SAME = 0.03
-"""Relative difference below which a mean equals the sum of two others: logs round to two or three digits."""
-SAFE = 0.9
-"""Factor below 1 on a bound of means, because logs round, and print moving averages."""
 CYCLE_LETTERS = frozenset("abxy")
 """Letters of the two domains of a CycleGAN: D_A, D_B; disc_x, disc_y."""
 RECONSTRUCTION = ("psnr", "ssim")
 OWN_SIGNALS = frozenset({"rank_train_fake", "rank_train_held_out", "diversity", "copying"})
-LOSSES_D = frozenset({"loss_d", "adversarial_d", "loss_d_real", "loss_d_fake", "bare_real", "bare_fake"})
-LOSSES_G = frozenset({"loss_g", "adversarial_g"})
-
-
-class ColumnRange(NamedTuple):
-    """Lowest, highest and mean finite value of a column; nan if it has none."""
-
-    low: float
-    high: float
-    mean: float
-
-    @property
-    def is_share(self) -> bool:
-        """Whether all values are in [0, 1]."""
-        return self.low >= 0 and self.high <= 1
 
 
 _SECOND = re.compile(r" [2-9]$")
@@ -44,9 +31,6 @@ LIST_LENGTH = 5
 """Smallest number of losses in a list without names."""
 HIGHEST_RATE = 0.01
 """Learning rates of vocoders are below 0.001; none of their losses is."""
-
-Measure = Callable[[str], ColumnRange]
-Meanings = Mapping[str, Meaning]
 
 
 def settle_meanings(meanings: Meanings, measure: Measure) -> dict[str, Meaning]:
@@ -61,16 +45,12 @@ def settle_meanings(meanings: Meanings, measure: Measure) -> dict[str, Meaning]:
         _settle_second_generator,
     ):
         result |= rule(result)
-    for measured_rule in (_settle_lists, _settle_outputs):
+    result |= settle_second_sides(result)
+    for measured_rule in (_settle_lists, settle_outputs):
         result |= measured_rule(result, measure)
     for rule in (_settle_accuracy, _settle_coverage, _settle_lpips):
         result |= rule(result)
     return result
-
-
-def _names(meanings: Meanings, *signals: str) -> list[str]:
-    """Return the names of the columns that contain one of these signals."""
-    return [name for name, meaning in meanings.items() if meaning.kind == "signal" and meaning.name in signals]
 
 
 def _settle_second_numbers(meanings: Meanings) -> Meanings:
@@ -102,7 +82,7 @@ def _settle_lists(meanings: Meanings, measure: Measure) -> Meanings:
     unnamed = [name for name in meanings if re.fullmatch(r"#\d+", name)]
     if len(named) >= LIST_LENGTH:
         names = named
-    elif len(unnamed) > LIST_LENGTH and not _names(meanings, *LOSSES_D, *LOSSES_G) and "#1" in unnamed:
+    elif len(unnamed) > LIST_LENGTH and not find_signals(meanings, *LOSSES_D, *LOSSES_G) and "#1" in unnamed:
         names = sorted(unnamed, key=lambda name: int(name[1:]))
         if not (measure(names[-1]).high <= HIGHEST_RATE and measure(names[0]).low >= 0):
             return {}
@@ -119,7 +99,7 @@ def _settle_critics(meanings: Meanings) -> Meanings:
     words = {normalise_name(name) for name in meanings}
     if any("actor" in word for word in words):
         return {name: Meaning("unknown", "") for name in meanings if "critic" in name.lower()}
-    if _names(meanings, *LOSSES_D) or not _names(meanings, *LOSSES_G):
+    if find_signals(meanings, *LOSSES_D) or not find_signals(meanings, *LOSSES_G):
         return {}
     signals = {"c1": "loss_d_real", "c2": "loss_d_fake", **dict.fromkeys(("c", "closs", "lossc", "errc"), "loss_d")}
     return {
@@ -150,16 +130,17 @@ def _settle_letters(meanings: Meanings) -> Meanings:
     """
     result: dict[str, Meaning] = {}
     for own, other in ((LOSSES_D, LOSSES_G), (LOSSES_G, LOSSES_D)):
-        if not _names(meanings, *other):
-            letters = [name for name in _names(meanings, *own) if len(normalise_name(name)) == 1]
+        if not find_signals(meanings, *other):
+            letters = [name for name in find_signals(meanings, *own) if len(normalise_name(name)) == 1]
             result |= {name: Meaning("unknown", "") for name in letters}
-    if not _names(meanings, *LOSSES_G):  # Chollet's book: a_loss of the adversarial model
+    if find_signals(meanings, *LOSSES_D) and not find_signals(meanings, *LOSSES_G):
+        # Chollet's book: a_loss of the adversarial model.
         adversarial = [name for name in meanings if normalise_name(name) in ("aloss", "lossa")]
-        result |= {name: Meaning("signal", "adversarial_g") for name in adversarial if _names(meanings, *LOSSES_D)}
+        result |= dict.fromkeys(adversarial, Meaning("signal", "adversarial_g"))
         # VQGAN: train/aeloss_step is the total of the autoencoder, which is the generator.
         totals = [name for name in meanings if re.fullmatch(r"(train)?aeloss(step|epoch)?", normalise_name(name))]
-        result |= {name: Meaning("signal", "loss_g", rank=0) for name in totals if _names(meanings, *LOSSES_D)}
-    letters = [name for name in _names(meanings, "loss_d") if re.fullmatch(r"d\d", normalise_name(name))]
+        result |= dict.fromkeys(totals, Meaning("signal", "loss_g", rank=0))
+    letters = [name for name in find_signals(meanings, "loss_d") if re.fullmatch(r"d\d", normalise_name(name))]
     if [normalise_name(name) for name in letters] == ["d1", "d2"]:
         for name, side in zip(letters, ("real", "fake"), strict=True):
             result[name] = Meaning("signal", f"loss_d_{side}")
@@ -172,7 +153,7 @@ def _settle_optimizers(meanings: Meanings) -> Meanings:
     loss_gen is then the adversarial term. Without loss_disc the numbers are those of another program.
     """
     numbered = {name: meaning.name for name, meaning in meanings.items() if "of optimizer" in meaning.name}
-    if not numbered or not any("disc" in name for name in _names(meanings, "loss_d")):
+    if not numbered or not any("disc" in name for name in find_signals(meanings, "loss_d")):
         return {}
     result: dict[str, Meaning] = {}
     for name, content in numbered.items():
@@ -180,13 +161,13 @@ def _settle_optimizers(meanings: Meanings) -> Meanings:
         signal = f"gradient_norm_{player}" if content.startswith("gradient") else f"loss_{player}"
         result[name] = replace(meanings[name], kind="signal", name=signal, rank=0)
     if "loss_g" in {meaning.name for meaning in result.values()}:
-        result |= {name: replace(meanings[name], name="adversarial_g") for name in _names(meanings, "loss_g")}
+        result |= {name: replace(meanings[name], name="adversarial_g") for name in find_signals(meanings, "loss_g")}
     return result
 
 
 def _settle_second_generator(meanings: Meanings) -> Meanings:
     """Name the generators of a CycleGAN after the domain that they generate: G makes y (or B), F makes x (or A)."""
-    labels = {meanings[name].label for name in _names(meanings, *LOSSES_D)}
+    labels = {meanings[name].label for name in find_signals(meanings, *LOSSES_D)}
     domains = next((pair for pair in (("x", "y"), ("a", "b")) if set(pair) <= labels), None)
     if domains is None:
         return {}
@@ -194,75 +175,12 @@ def _settle_second_generator(meanings: Meanings) -> Meanings:
     generators = {"g": second, "f": first, "": second}
     result = {
         name: replace(meanings[name], label=generators[meanings[name].label])
-        for name in _names(meanings, *LOSSES_G)
+        for name in find_signals(meanings, *LOSSES_G)
         if meanings[name].label in generators
     }
     generator_f = [name for name, meaning in meanings.items() if meaning.name == "loss of generator F"]
     result |= {name: Meaning("signal", "loss_g", label=first) for name in generator_f}
     return result if first in {meaning.label for meaning in result.values()} else {}
-
-
-def _settle_outputs(meanings: Meanings, measure: Measure) -> Meanings:
-    """Decide what outputs of the discriminator are, for the two columns of reals and fakes together.
-
-    D(x) and scores are probabilities if all values are in [0, 1], logits otherwise. D_real and D_fake may be losses.
-    """
-    result: dict[str, Meaning] = {}
-    outputs = _names(meanings, "output_real", "output_fake", "bare_real", "bare_fake")
-    for form, label in dict.fromkeys((meanings[name].name.partition("_")[0], meanings[name].label) for name in outputs):
-        group = [name for name in outputs if meanings[name].name.startswith(form) and meanings[name].label == label]
-        if form == "bare" and _are_losses(group, meanings, measure):
-            scale = "loss_d"
-        elif not all(measure(name).is_share for name in group):
-            scale = "logit"
-        else:
-            scale = "accuracy" if _are_accuracies(group, meanings, measure) else "probability"
-        for name in group:
-            side = meanings[name].name.partition("_")[2]
-            if scale == "accuracy":
-                result[name] = replace(meanings[name], name="accuracy_d", statistic=side)
-            else:
-                result[name] = replace(meanings[name], name=f"{scale}_{side}")
-    return result
-
-
-def _are_accuracies(group: list[str], meanings: Meanings, measure: Measure) -> bool:
-    """Return whether D_real and D_fake in [0, 1] are shares of correct answers: both high while the loss is low.
-
-    A mean output f for fakes costs the discriminator at least f² / 2 (Jensen; half of the least-squares loss, which is
-    below the cross-entropy), so a lower loss contradicts it.
-    """
-    fakes = [measure(name).mean for name in group if meanings[name].name.endswith("fake")]
-    losses = [measure(name) for name in _names(meanings, "loss_d") if meanings[name].label == ""]
-    return bool(fakes and losses and losses[0].low >= 0 and losses[0].mean < SAFE * fakes[0] ** 2 / 2)
-
-
-def _are_losses(group: list[str], meanings: Meanings, measure: Measure) -> bool:
-    """Return whether D_real and D_fake are losses (pix2pix) rather than outputs (ESRGAN).
-
-    They are outputs next to columns with the losses of each side. They are losses if they add up to the loss of the
-    discriminator, or to twice of it. Otherwise a column with that loss makes them outputs, if the values can be:
-    in [0, 1] or negative. So does the word loss in the names of the generator's, which names of losses would share.
-    Negative values are losses only if the real one is lower, because the outputs of reals are higher.
-    """
-    if _names(meanings, "loss_d_real", "loss_d_fake"):
-        return False
-    label = meanings[group[0]].label
-    real, fake = (
-        [measure(name).mean for name in group if meanings[name].name.endswith(side)] for side in ("real", "fake")
-    )
-    both = sum(real) + sum(fake)
-    is_negative = any(measure(name).low < 0 for name in group)
-    totals = [name for name in _names(meanings, "loss_d") if meanings[name].label in ("", label)]
-    if totals:
-        mean = measure(totals[0]).mean
-        if any(abs(mean - share * both) <= SAME * abs(mean) for share in (1, 0.5)):
-            return True
-        return not is_negative and not all(measure(name).is_share for name in group)
-    if is_negative:
-        return bool(real and fake) and sum(real) < sum(fake)
-    says_loss = any("loss" in name.lower() for name in _names(meanings, *LOSSES_G))
-    return not (says_loss and all(measure(name).is_share for name in group))
 
 
 def _settle_accuracy(meanings: Meanings) -> Meanings:
@@ -272,14 +190,14 @@ def _settle_accuracy(meanings: Meanings) -> Meanings:
     """
     unnamed = [name for name, meaning in meanings.items() if meaning.name == "an accuracy" and not _RANKED.search(name)]
     whole = [name for name in unnamed if not meanings[name].label]  # "acc 2" is the adversarial model's
-    if not _names(meanings, *LOSSES_D) or _names(meanings, "accuracy_d") or len(whole) != 1:
+    if not find_signals(meanings, *LOSSES_D) or find_signals(meanings, "accuracy_d") or len(whole) != 1:
         return {}
     return {whole[0]: Meaning("signal", "accuracy_d", rank=2)}
 
 
 def _settle_coverage(meanings: Meanings) -> Meanings:
     """Take coverage as the signal only in logs of this package: elsewhere it is a metric on other features."""
-    if not _names(meanings, *OWN_SIGNALS):
+    if not find_signals(meanings, *OWN_SIGNALS):
         return {}
     return {name: Meaning("signal", "coverage") for name in meanings if normalise_name(name) == "coverage"}
 
@@ -298,8 +216,8 @@ def assign_games(meanings: Meanings) -> dict[str, str]:
     Games are the two domains of a CycleGAN, or at least two labels that both players have: monet_gen_loss,
     photo_gen_loss, monet_disc_loss, photo_disc_loss. D_A judges the samples of G_A, but G_AB is judged by D_B.
     """
-    labels_d = {meanings[name].label for name in _names(meanings, *LOSSES_D, "output_real", "output_fake")} - {""}
-    labels_g = {meanings[name].label for name in _names(meanings, *LOSSES_G)} - {""}
+    labels_d = {meanings[name].label for name in find_signals(meanings, *LOSSES_D, "output_real", "output_fake")} - {""}
+    labels_g = {meanings[name].label for name in find_signals(meanings, *LOSSES_G)} - {""}
     games = {label for label in labels_d if label in CYCLE_LETTERS}
     if len(games) < 2:
         shared = labels_d & labels_g

@@ -56,9 +56,10 @@ WORDS: Mapping[str, frozenset[str]] = {
     role: frozenset(words.split())
     for role, words in {
         # Whom a number belongs to. "dis": MUNIT, TextGAN; "netd": pix2pix; "critic": Keras and TensorFlow WGANs.
-        "d": "d disc dis discriminator discriminators netd critic discrim modeld netdisc discr crit",
+        "d": "d disc dis discriminator discriminators netd critic discrim modeld netdisc discr crit discrimator "
+        "descriminator discriminater",
         # "aux gens": FOMM forks; "netg": pix2pix; "gens": BigGAN forks.
-        "g": "g gen generator generators netg gens gener modelg netgen",
+        "g": "g gen generator generators netg gens gener modelg netgen generater genrator",
         # "err": the DCGAN example of PyTorch; "cost": improved_wgan_training; "l": BasicSR (l_g_pix).
         "loss": "loss losses err error errors cost l objective obj lossfunc lose loses",
         # pix2pix: G_GAN; Coqui: loss_adv; BasicSR: l_g_gan; PyTorch-GAN: adv.

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from equipoise.core.printing import printable
-from equipoise.diagnosis.columns.column_meanings import Measure
 from equipoise.diagnosis.columns.column_words import PARTS, Meaning
+from equipoise.diagnosis.columns.output_meanings import Measure
 from equipoise.diagnosis.logs.training_log import NO_LOSS, LossKind
 
 SUMS = frozenset({"loss_d", "loss_g", "adversarial_d", "adversarial_g", "loss_d_real", "loss_d_fake"})

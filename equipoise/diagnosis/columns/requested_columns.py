@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from equipoise.core.observations import Better, Signals
 from equipoise.core.printing import format_names, printable
-from equipoise.diagnosis.columns.column_meanings import Measure
 from equipoise.diagnosis.columns.column_names import classify_name
 from equipoise.diagnosis.columns.column_words import Meaning
+from equipoise.diagnosis.columns.output_meanings import Measure
 from equipoise.diagnosis.logs.log_columns import LogColumns
 from equipoise.errors import DataError, SettingError
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.printing import agree, format_names, printable
-from equipoise.diagnosis.columns.column_meanings import ColumnRange, assign_games, settle_meanings
+from equipoise.diagnosis.columns.column_meanings import assign_games, settle_meanings
 from equipoise.diagnosis.columns.column_names import classify_name
 from equipoise.diagnosis.columns.column_words import TERMS, Meaning
 from equipoise.diagnosis.columns.counters import StepAssignment, assign_steps
@@ -18,6 +18,7 @@ from equipoise.diagnosis.columns.game_columns import (
     choose_learning_rates,
     determine_loss_kind,
 )
+from equipoise.diagnosis.columns.output_meanings import ColumnRange
 from equipoise.diagnosis.columns.requested_columns import (
     RequestedColumn,
     describe_unknown_columns,

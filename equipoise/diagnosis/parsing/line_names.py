@@ -26,6 +26,8 @@ UNIT_WORDS = _words(
 _COUNTER_ADJECTIVES = _words("global total gen generator critic disc discriminator")
 _VALUES = _words("no none true false yes off on null n/a cuda cpu ok done")
 _FILLERS = _words("the a an of at in with and after by to is was has have got for info debug warning log")
+_NO_FILLERS = frozenset({"A", "IS"})
+"""Words that are none in capitals: "A loss" is that of the adversarial model, "IS" the inception score."""
 _PREPOSITIONS = _words("at to from with by in for than over about and on or")
 _LAST_FILLERS = _words("is was of equals at to")
 _GENERIC = _words(
@@ -52,6 +54,8 @@ MOST_WITHIN = 24
 MOST_WORDS, MOST_HEADING_WORDS = 6, 3
 _END_OF_HEADING = re.compile(r"[;|\]}]")
 _LAST_WORD = re.compile(r"[\s/(.]")
+_ALIGNED_WORD = re.compile(r"([^\W\d]\w*) {2,}$")
+"""A word before a name that several spaces align: "Generator     loss"."""
 _FIRST_WORD = re.compile(r"[\s(]")
 LONGEST_NAME = 120
 """Characters before a number in which its name is searched."""
@@ -112,6 +116,8 @@ def _phrase(text: str, after_number: bool, explicit: bool, heading: str) -> Numb
         heading = " ".join(_last_words(before[: colon.start()], MOST_HEADING_WORDS)[0])
     elif _END_OF_HEADING.search(before):
         heading = ""
+    elif name.lower() in _GENERIC and (aligned := _ALIGNED_WORD.search(before)):
+        heading = aligned[1]
     if name.lower() in _GENERIC and heading and heading.lower() not in _FILLERS:
         name = f"{heading} {name}"
     return NumberName(name, explicit, heading)
@@ -140,17 +146,18 @@ def _last_words(text: str, most: int) -> tuple[list[str], str]:
 
 def _select_words(words: list[str], explicit: bool) -> str:
     """Return the words that name a number: without values of other names, fillers, and what precedes a counter."""
-    while len(words) > 1 and words[0] != "A" and words[0].lower().strip("[]()") in _VALUES | _FILLERS:
-        del words[0]  # "A loss" is that of the adversarial model
+    while len(words) > 1 and words[0] not in _NO_FILLERS and words[0].lower().strip("[]()") in _VALUES | _FILLERS:
+        del words[0]
     if not explicit and words[-1].lower() in _PREPOSITIONS:
         return ""
-    while len(words) > 1 and words[-1].lower() in _LAST_FILLERS:
+    while len(words) > 1 and words[-1].lower() in _LAST_FILLERS and words[-1] not in _NO_FILLERS:
         del words[-1]
     if words[-1].lower().strip(".#") in COUNTER_WORDS:
         first = -2 if len(words) > 1 and words[-2].lower() in _COUNTER_ADJECTIVES else -1
         words = words[first:]
     name = " ".join(words).strip(".:'\"`*#-+ ")
-    return "" if not explicit and name.lower() in UNIT_WORDS | _FILLERS | _VALUES else name
+    is_filler = name.lower() in UNIT_WORDS | _FILLERS | _VALUES and name not in _NO_FILLERS
+    return "" if not explicit and is_filler else name
 
 
 def _opening(line: str, closing: int) -> int:

@@ -506,6 +506,21 @@ PROGRAMS = [
         {"loss_d": "D_Loss", "loss_g": "G_Loss"},
     ),
     Program(
+        "accuracies of tutorials for Keras",
+        {"d": 0.6, "g": 0.9, "Accuracy real": 0.8, "fake": 0.9},
+        {"loss_d": "d", "loss_g": "g", "accuracy_d": "Accuracy real + fake"},
+    ),
+    Program(
+        "both sides after the word of the first",
+        {"D loss real": 0.5, "fake": 0.4, "G": 1.0},
+        {"loss_d": "D loss real + fake", "loss_d_real": "D loss real", "loss_d_fake": "fake", "loss_g": "G"},
+    ),
+    Program(
+        "misspelled names",
+        {"Discrimator Loss": 0.5, "genrator_loss": 0.9},
+        {"loss_d": "Discrimator Loss", "loss_g": "genrator_loss"},
+    ),
+    Program(
         "both losses after one name",
         {"loss (D/G)": 0.5, "loss (D/G) 2": 1.0},
         {"loss_d": "loss (D/G)", "loss_g": "loss (D/G) 2"},

@@ -138,6 +138,20 @@ FORMS = [
         {"loss_d": "err_d", "loss_g": "err_g"},
     ),
     Form(
+        "names aligned by spaces",
+        lambda i: f"Epoch {i}\n~~Discriminator loss: {value(i)}\n~~Generator     loss: {value(i, 1)}",
+        COUNTS,
+        "epoch",
+        {"loss_d": "Discriminator loss", "loss_g": "Generator loss"},
+    ),
+    Form(
+        "the inception score in capitals",
+        lambda i: f"Iteration {i * 10}: IS {value(i, 5)}+/-0.1, FID {value(i, 50)}, D {value(i)}, G {value(i, 1)}",
+        TENS,
+        "step",
+        {"loss_d": "D", "loss_g": "G", "is": "IS", "fid": "FID"},
+    ),
+    Form(
         "decibels",
         lambda i: (
             f"<epoch: 0, iter: {i * 10}> d_loss: {value(i)} g_loss: {value(i, 1)} PSNR: {value(i, 25)}dB SSIM: 0.7"
