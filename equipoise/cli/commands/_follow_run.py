@@ -144,11 +144,20 @@ def report_lines(files: "ReportFiles") -> list[str]:
 
 
 def _missing_evidence(folder: Path) -> str:
-    """Return what the last reading of a run lacks to call it healthy; "" if there was no reading."""
+    """Return what a run lacks to call it healthy: its last reading, with the measurements after it; "" without one."""
+    from equipoise.cli.commands._log_diagnosis import diagnose_path
+    from equipoise.diagnosis.logs.log_columns import ReadOptions
     from equipoise.runs.run import Run
 
-    readings = list(Run(folder).lines("sensed"))
-    return str(readings[-1]["health"].get("missing", "")) if readings else ""
+    run = Run(folder)
+    readings = list(run.lines("sensed"))
+    if not readings:
+        return ""
+    missing = str(readings[-1]["health"].get("missing", ""))
+    if any(line["step"] >= readings[-1]["step"] for line in run.lines("evaluated")):
+        (game,) = diagnose_path(str(folder), ReadOptions())
+        return game.diagnosis.diagnosis.missing or missing
+    return missing
 
 
 def _unhealthy_text(finished: "Finished", folder: Path) -> str:

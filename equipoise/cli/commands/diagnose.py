@@ -20,7 +20,6 @@ ORDER = 90
 EXAMPLES = (
     "equipoise diagnose runs/digits-dcgan-1",
     "equipoise diagnose train.log",
-    "equipoise diagnose log.csv.gz --json",
     "equipoise diagnose table.csv --columns loss_d=critic,loss_g=actor --step-from minute",
     "equipoise diagnose out.txt --pattern 'at (?P<step>\\d+): D (?P<loss_d>\\S+), G (?P<loss_g>\\S+)'",
     "tail -n 1000 train.log | equipoise diagnose - --format markdown",
