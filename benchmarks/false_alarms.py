@@ -6,10 +6,10 @@
 
 Method. A default run of every data set that needs no download, with seeds 0, 1 and 2: the suggested model, controller
 and metric, and repair as shipped, as `equipoise train DATA` does. The metric is measured ten times in every run, for
-folders `fd_pixels`. Runs are shorter than suggested (`SHARES`), with their schedules. `origin` is left out: no metric
-suits its single point. Default runs are expected to be healthy, so every remedy and every serious finding is a false
-alarm, unless the metric says otherwise. Expected: at most 2 % treated, of these runs and the healthy ones of
-benchmarks/rescue.py together.
+folders `fd_pixels`. Runs are shorter than suggested (`SHARES`), with their schedules; of two data sets, beginnings of
+runs of the suggested length are recorded (`BEGINNINGS`). `origin` is left out: no metric suits its single point.
+Default runs are expected to be healthy, so every remedy and every serious finding is a false alarm, unless the metric
+says otherwise. Expected: at most 2 % treated, of these runs and the healthy ones of benchmarks/rescue.py together.
 
 Replay. Until its first remedy, a run does not depend on its diagnosis. So the signals that were recorded up to it tell
 what another version of the diagnosis detects, and where it would act first. A run that was treated, but would no longer
@@ -64,8 +64,8 @@ SHARES: Mapping[str, float] = {
     **{"image_folder": 0.08, "csv_windows": 0.2, "pairs": 0.1},
 }
 """Share of the suggested steps that a run has, so that each takes about a minute of an idle core."""
-BEGINNINGS: Mapping[str, int] = {"stacked_digits": 250, "csv_windows": 400}
-"""Runs of the suggested length that are stopped after this step: an eighth of their steps."""
+BEGINNINGS: Mapping[str, int] = {"stacked_digits": 600, "csv_windows": 400}
+"""Runs of the suggested length, without repair, that are stopped after this step: an eighth of them, or a third."""
 FOLDER_IMAGES = 500
 """Number of emoji in the folder of images, in colour, 32 pixels a side, without labels."""
 
@@ -78,7 +78,17 @@ def measure(item: Item, runs: Path) -> Result:
         for event in events:
             if isinstance(event, Sensed) and event.step >= until:
                 break
-    return result_of(Run(folder))
+    return complete_result(item, runs)
+
+
+def complete_result(item: Item, runs: Path) -> Result:
+    """Return the result of a recorded run; of a beginning, what the replay detects and where it would act."""
+    result = result_of(Run(runs / name_of(item)))
+    replayed = replay_item(item, runs) if "until" in item else None
+    if replayed is None:
+        return result
+    remedied = [] if replayed.remedy is None else [replayed.remedy]
+    return {**result, "serious": replayed.serious, "remedied": remedied}
 
 
 def result_of(run: Run) -> Result:
@@ -124,7 +134,7 @@ def experiment_of(item: Item, runs: Path) -> Experiment:
             values["data"]["cache"] = str(runs / "cache")
     steps = require(complete(parse_experiment(values, "defaults")).steps, "steps")
     steps = steps if "until" in item else round(steps * SHARES.get(item["what"], 1.0))
-    values |= {"steps": steps, "evaluate_every": max(1, steps // EVALUATIONS)}
+    values |= {"repair": "until" not in item, "steps": steps, "evaluate_every": max(1, steps // EVALUATIONS)}
     return parse_experiment(values, "defaults")
 
 
@@ -177,8 +187,8 @@ def write_table(results: Results, items: Sequence[Item], args: Any) -> None:
         f"{results.provenance(items)} One thread per process. Method: docstring of `benchmarks/false_alarms.py`.",
         f"**{treated} of {len(runs)} runs treated, {serious} with a serious finding at any reading.**",
         "`metric`: its first and last value, median of the seeds. `serious`: symptoms with a serious finding, with the "
-        "step of the first one; `final verdict`: number of seeds. A beginning is a run of the suggested length that "
-        "was stopped.",
+        "step of the first one; `final verdict`: number of seeds. A beginning is a run of the suggested length without "
+        "repair that was stopped; it counts as treated if repair would act on its signals.",
         table(("data", "steps", "runs", "metric", "first", "last", "treated", "serious", "final verdict"), rows),
         *([NOTES.read_text().strip()] if NOTES.exists() else []),
     )

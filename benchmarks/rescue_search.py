@@ -58,7 +58,6 @@ PLAN: Mapping[str, tuple[Mapping[str, float], ...]] = {
         {"r1_gamma": 0.05},
         {"lr_g": 5e-4, "lr_d": 5e-4, "r1_gamma": 0.1},
         {"r1_gamma": 1.0, "discriminator_steps": 3, "generator_steps": 3},
-        {"lr_g": 5e-4, "lr_d": 5e-4, "r1_gamma": 0.1, "discriminator_steps": 3, "generator_steps": 3},
     ),
 }
 
