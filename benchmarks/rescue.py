@@ -306,8 +306,7 @@ def main() -> None:
     selected = [item for item in selected if args.seeds is None or item["seed"] in args.seeds]
     results = Results(args.out / "results" / ("rescue_tuning.jsonl" if args.tuning else "rescue.jsonl"))
     if args.replay:
-        print_replays((item["what"], item["seed"], replay_item(item, args.runs)) for item in selected)
-        return
+        return print_replays((item["what"], item["seed"], replay_item(item, args.runs)) for item in selected)
     if not args.table:
         options = () if args.runs is None else ("--runs", str(args.runs))
         results.measure(selected, lambda item: run_in_subprocess(__file__, item, 1, *options), args.processes)
