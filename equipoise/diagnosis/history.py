@@ -120,6 +120,9 @@ class SignalHistory:
     levels: LossLevels = LossLevels()
     since: Mapping[str, int] = field(default_factory=dict)
     reals: Mapping[str, float] | None = None
+    _values: dict[str, list[float]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _latest: dict[str, list[float]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Values that were read before, of the whole run and the recent ones: a dozen detectors read the same ones."""
 
     @property
     def step(self) -> int:
@@ -133,8 +136,18 @@ class SignalHistory:
 
     def last(self, name: str, count: int) -> list[float]:
         """Return the last `count` values of a signal among the recent readings, oldest first, or all if fewer."""
-        values = (point.values[name] for point in reversed(self.recent) if name in point.values)
-        return list(itertools.islice(values, count))[::-1]
+        if not self._latest:
+            for signal in set().union(*(point.values for point in self.recent)):
+                self._latest[signal] = [point.values[signal] for point in self.recent if signal in point.values]
+        values = self._latest.get(name, [])
+        return values[max(0, len(values) - count) :]
+
+    def values(self, name: str) -> list[float]:
+        """Return the values of a signal over the whole run, oldest first: means of spans, then readings."""
+        if name not in self._values:
+            points = (*self.spans, *self.filling)
+            self._values[name] = [point.values[name] for point in points if name in point.values]
+        return self._values[name].copy()
 
     def whole(self, name: str) -> list[tuple[int, float]]:
         """Return (step, value) pairs of a signal over the whole run, oldest first: means of spans, then readings."""
@@ -143,15 +156,16 @@ class SignalHistory:
 
     def early(self, name: str, least: int = 5) -> float | None:
         """Return the median of a signal at the beginning of the run; None if it has fewer than `least` values."""
-        pairs = self.whole(name)
-        values = [value for step, value in pairs if step <= EARLY * self.step]
+        limit, points = EARLY * self.step, (*self.spans, *self.filling)
+        start = itertools.takewhile(lambda point: point.step <= limit, points)
+        values = [point.values[name] for point in start if name in point.values]
         if len(values) < least:
-            values = [value for _, value in pairs[:least]]
+            values = self.values(name)[:least]
         return statistics.median(values) if len(values) >= least else None
 
     def to_dict(self) -> dict[str, object]:
         """Return the history as a dictionary that JSON can store."""
-        return dataclasses.asdict(self)
+        return {name: value for name, value in dataclasses.asdict(self).items() if not name.startswith("_")}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SignalHistory":

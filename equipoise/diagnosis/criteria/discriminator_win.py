@@ -2,7 +2,7 @@
 
 import statistics
 
-from equipoise.diagnosis.history import RECENT, SignalHistory, generator_loss_name
+from equipoise.diagnosis.history import RECENT, SignalHistory
 
 JUMP = 4.0
 """Jump of both losses in standard deviations of their previous values, the discriminator's down, the generator's up.
@@ -23,7 +23,8 @@ def loss_jump(history: SignalHistory) -> float:
     The deviation is robust: 1.4826 · median |loss − median(loss)|.
     """
     jumps = []
-    for name, sign in (("loss_d", -1), (generator_loss_name(history.recent), 1)):
+    name_g = "adversarial_g" if history.last("adversarial_g", 1) else "loss_g"
+    for name, sign in (("loss_d", -1), (name_g, 1)):
         values = history.last(name, RECENT)
         before, after = values[:-READINGS_AFTER_JUMP], values[-READINGS_AFTER_JUMP:]
         if len(values) < RECENT or (name == "loss_d" and min(before) < 0):

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from equipoise.diagnosis.history import LEVEL_LEAST, LEVEL_SHARE, SignalHistory, SignalPoint, generator_loss_name
+from equipoise.diagnosis.history import LEVEL_LEAST, LEVEL_SHARE, SignalHistory, SignalPoint
 
 LN2 = math.log(2)
 
@@ -69,7 +69,7 @@ def clip_probability(value: float) -> float | None:
 
 def loss_name_g(history: SignalHistory) -> str:
     """Return the signal with the generator's adversarial loss: without other terms, if the log has it."""
-    return generator_loss_name(history.recent)
+    return "adversarial_g" if is_present(history, "adversarial_g") else "loss_g"
 
 
 def loss_name_d(history: SignalHistory) -> str:
@@ -79,7 +79,7 @@ def loss_name_d(history: SignalHistory) -> str:
 
 def is_present(history: SignalHistory, name: str) -> bool:
     """Return whether one of the recent readings has a signal."""
-    return any(name in point.values for point in reversed(history.recent))
+    return bool(history.last(name, 1))
 
 
 def latest_values(
@@ -88,7 +88,7 @@ def latest_values(
     """Return the values of a signal over the last `share` of the run so far, at least `least`; [] if it has fewer."""
     if not is_present(history, name):
         return []
-    values = [value for _, value in history.whole(name)]
+    values = history.values(name)
     return values[-max(least, round(share * len(values))) :] if len(values) >= least else []
 
 
@@ -145,8 +145,8 @@ def ideal_loss_d(history: SignalHistory) -> float | None:
     known = history.last("ideal_d", 1)
     if known:
         return known[0] if known[0] > 0 else None
-    losses_d = [value for _, value in history.whole(loss_name_d(history))]
-    losses_g = [value for _, value in history.whole(loss_name_g(history))]
+    losses_d = history.values(loss_name_d(history))
+    losses_g = history.values(loss_name_g(history))
     if not losses_d or min(losses_d) < 0:
         return None
     is_hinge = bool(losses_g) and min(losses_g) < 0

@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from equipoise.diagnosis.criteria.metric_range import is_kernel_distance, is_possible, possible_range
@@ -141,10 +142,48 @@ class Baseline:
 
 def baseline_of(measurements: Sequence[MetricCost]) -> Baseline:
     """Return the quality reached in some measurements, at least one."""
-    costs = [measurement.cost for measurement in measurements]
-    noise, best = noise_of(costs), min(measurements, key=lambda measurement: measurement.cost)
-    count = sum(cost <= best.cost + NEAR_BEST * noise for cost in costs)
+    costs = [cost for _, cost in measurements]
+    noise, best = noise_of(costs), measurements[costs.index(min(costs))]
+    limit = best.cost + NEAR_BEST * noise
+    count = sum(cost <= limit for cost in costs)
     return Baseline(best, best.cost + noise * expected_excess(count), noise, count)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityLoss:
+    """A loss of quality: the latest measurements that are all worse than the best before by a ratio."""
+
+    tail: tuple[MetricCost, ...]
+    baseline: Baseline
+
+    def ratio(self, count: int) -> float:
+        """Return the geometric mean of the last `count` ratios to the best."""
+        return math.exp(statistics.fmean(m.cost for m in self.tail[-count:]) - self.baseline.best.cost)
+
+    def deviations(self, count: int) -> float:
+        """Return by how many standard errors the last `count` measurements are worse than the level."""
+        return self.baseline.deviations([m.cost for m in self.tail[-count:]])
+
+    def may_be(self, ratio: float) -> bool:
+        """Return whether the mean ratio to the best may be as large, within two standard errors."""
+        mean = statistics.fmean(m.cost for m in self.tail) - self.baseline.best.cost
+        return mean + 2 * self.baseline.error(len(self.tail)) >= math.log(ratio)
+
+    @property
+    def duration(self) -> int:
+        """Steps from the first to the last measurement of the loss."""
+        return self.tail[-1].step - self.tail[0].step
+
+
+@lru_cache(maxsize=16)
+def current_loss(measurements: tuple[MetricCost, ...], ratio: float) -> QualityLoss | None:
+    """Return the loss of quality at the latest measurement; None if it is not `ratio` times as bad as the best."""
+    costs = [cost for _, cost in measurements]
+    lowest = min(costs)
+    least, start, first = lowest + math.log(ratio), len(costs), costs.index(lowest) + 1
+    while start > first and costs[start - 1] >= least:
+        start -= 1
+    return QualityLoss(tuple(measurements[start:]), baseline_of(measurements[:start])) if start < len(costs) else None
 
 
 def quality_ratio(name: str, metric: MetricRecord, value: float) -> float:

@@ -12,7 +12,6 @@ from equipoise.diagnosis.criteria.loss_values import (
     LN2,
     is_late,
     is_present,
-    latest_values,
     level,
     loss_name_d,
     loss_name_g,
@@ -81,7 +80,7 @@ def detect_perfect_discriminator(history: SignalHistory) -> Detection | None:
     share = (history.step - max(first, since)) / max(1, history.step - first)
     is_serious = (
         share >= LASTING_SHARE
-        and is_late(history, name_d if history.whole(name_d) else next(iter(evidence)))
+        and is_late(history, name_d if history.values(name_d) else next(iter(evidence)))
         and _drift_apart(history)
         and not was_measured_since(history, since)
     )
@@ -102,7 +101,7 @@ def _since(history: SignalHistory, sign: _Sign) -> int | None:
 def _gap_grows(history: SignalHistory) -> bool:
     """Return whether the gap of the logits has grown, and the loss is one that a gap makes small."""
     reals, fakes = history.whole("logit_real"), history.whole("logit_fake")
-    losses = [value for _, value in history.whole(loss_name_d(history))]
+    losses = history.values(loss_name_d(history))
     if losses and min(losses) < 0:
         return False  # a critic's logits have no scale
     gaps = [real - fake for (_, real), (_, fake) in zip(reals, fakes, strict=False)]
@@ -131,12 +130,12 @@ def _drift_apart(history: SignalHistory) -> bool:
     """Return whether the losses have drifted apart; without losses nothing contradicts it."""
     name_d, name_g = loss_name_d(history), loss_name_g(history)
     now_d, now_g = level(history, name_d), level(history, name_g)
-    losses_d, losses_g = (_medians_of_five(latest_values(history, name, share=1.0)) for name in (name_d, name_g))
     if now_d is None and now_g is None:
         return True
-    has_fallen = now_d is not None and now_d <= FELL_TO * max(losses_d)
-    has_risen = now_g is not None and now_g - min(losses_g) >= ROSE_BY * abs(min(losses_g)) > 0
-    return has_fallen or has_risen
+    if now_d is not None and now_d <= FELL_TO * max(_medians_of_five(history.values(name_d))):
+        return True
+    lowest_g = 0.0 if now_g is None else min(_medians_of_five(history.values(name_g)))
+    return now_g is not None and now_g - lowest_g >= ROSE_BY * abs(lowest_g) > 0
 
 
 def _medians_of_five(values: Sequence[float]) -> list[float]:

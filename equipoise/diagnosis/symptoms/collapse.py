@@ -9,14 +9,19 @@ than `large` is a plateau. From losses alone nothing follows about the quality.
 """
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from equipoise.diagnosis.adjustments import RESTORE_DIVERSITY
 from equipoise.diagnosis.code_changes import ADD_R1, AUGMENT, KEEP_BEST, QUARTER_LR_OF_D, SPECTRAL_NORM
 from equipoise.diagnosis.criteria.discriminator_win import loss_jump, win_evidence, won_share
-from equipoise.diagnosis.criteria.metric_quality import Baseline, MetricCost, baseline_of, is_broken, measurements_of
+from equipoise.diagnosis.criteria.metric_quality import (
+    MetricCost,
+    QualityLoss,
+    current_loss,
+    is_broken,
+    measurements_of,
+)
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
 
@@ -57,32 +62,6 @@ COLLAPSE_RATIO = SeverityScale(COLLAPSE_CRITERIA.small, COLLAPSE_CRITERIA.large,
 LEAST_SEVERITY = 0.6
 
 
-@dataclass(frozen=True, slots=True)
-class QualityLoss:
-    """A loss of quality: the latest measurements that are all at least `small` times as bad as the best before."""
-
-    tail: tuple[MetricCost, ...]
-    baseline: Baseline
-
-    def ratio(self, count: int) -> float:
-        """Return the geometric mean of the last `count` ratios to the best."""
-        return math.exp(statistics.fmean(m.cost for m in self.tail[-count:]) - self.baseline.best.cost)
-
-    def deviations(self, count: int) -> float:
-        """Return by how many standard errors the last `count` measurements are worse than the level."""
-        return self.baseline.deviations([m.cost for m in self.tail[-count:]])
-
-    def may_be(self, ratio: float) -> bool:
-        """Return whether the mean ratio to the best may be as large, within two standard errors."""
-        mean = statistics.fmean(m.cost for m in self.tail) - self.baseline.best.cost
-        return mean + 2 * self.baseline.error(len(self.tail)) >= math.log(ratio)
-
-    @property
-    def duration(self) -> int:
-        """Steps from the first to the last measurement of the loss."""
-        return self.tail[-1].step - self.tail[0].step
-
-
 def detect_collapse(history: SignalHistory, criteria: CollapseCriteria = COLLAPSE_CRITERIA) -> Detection | None:
     """Detect a lasting loss of quality. The finding persists until the quality has recovered."""
     detections = [detection for name in history.metrics if (detection := _by_metric(history, name, criteria))]
@@ -97,7 +76,7 @@ def _by_metric(history: SignalHistory, name: str, criteria: CollapseCriteria) ->
         measurements = (*measurements, MetricCost(history.step, measurements[-1].cost))
     if len(measurements) < 2 or is_broken(name, metric):
         return None
-    loss = _current_loss(measurements, criteria)
+    loss = current_loss(measurements, criteria.small)
     since = history.since.get("collapse")
     if since is None:
         if loss is None or not _is_collapse(history, measurements, loss, criteria):
@@ -105,25 +84,13 @@ def _by_metric(history: SignalHistory, name: str, criteria: CollapseCriteria) ->
         since = loss.tail[0].step
     elif _has_recovered(measurements, criteria):
         return None
-    ratio = math.exp(measurements[-1].cost - min(m.cost for m in measurements))
+    ratio = math.exp(measurements[-1].cost - min(cost for _, cost in measurements))
     twice = loss.ratio(2) if loss else ratio
     severity = max(LEAST_SEVERITY, COLLAPSE_RATIO.severity(min(ratio, twice, WORST)) or 0.0)
     confidence = 0.7 if loss is None else 0.9 if len(loss.tail) > 1 and twice >= criteria.large else 0.8
     evidence = {name: metric.values[-1].value, f"{name}_at_best": metric.best.value}
     losses = win_evidence(history, won_share(history), loss_jump(history))
     return Detection(severity, confidence, {**evidence, **losses}, since)
-
-
-def _current_loss(measurements: Sequence[MetricCost], criteria: CollapseCriteria) -> QualityLoss | None:
-    """Return the loss of quality at the latest measurement; None if it is not `small` times as bad as the best."""
-    best = min(measurements, key=lambda measurement: measurement.cost)
-    least = best.cost + math.log(criteria.small)
-    start = len(measurements)
-    while start > 0 and measurements[start - 1].cost >= least and measurements[start - 1].step > best.step:
-        start -= 1
-    if start == len(measurements):
-        return None
-    return QualityLoss(tuple(measurements[start:]), baseline_of(measurements[:start]))
 
 
 def _is_collapse(
@@ -160,7 +127,7 @@ def _is_warming_up(measurements: Sequence[MetricCost], loss: QualityLoss) -> boo
 
 def _has_recovered(measurements: Sequence[MetricCost], criteria: CollapseCriteria) -> bool:
     """Return whether the quality is back: one measurement close to the best, or two without a loss."""
-    best = min(measurement.cost for measurement in measurements)
+    best = min(cost for _, cost in measurements)
     last, *before = (measurement.cost - best for measurement in reversed(measurements[-2:]))
     return last < math.log(RECOVERED) or max(last, *before) < math.log(criteria.small)
 
@@ -173,8 +140,8 @@ COLLAPSE = Symptom(
     meaning="the sample quality has dropped and not recovered",
     test="a metric worse than its best by at least three standard errors (noise from the turns of its logarithm; the "
     "best corrected for being the best of several), **and** one of: two measurements in a row, over at least 3 % of "
-    "the run or at its end, 1.5 times as bad as the best; all measurements of a fifth of the run at least 1.25 times, and "
-    "their mean 1.5 times within two standard errors; a single measurement 1.5 times as bad, with at most 15 "
+    "the run or at its end, 1.5 times as bad as the best; all measurements of a fifth of the run at least 1.25 times, "
+    "and their mean 1.5 times within two standard errors; a single measurement 1.5 times as bad, with at most 15 "
     "measurements in the run (1.25 times while the discriminator has won by its losses), or twice, with at most 22, in "
     "the first tenth of the run before the metric has improved, or if no other one follows (severity at least 0.6)",
     scales={"metric / best": COLLAPSE_RATIO},

@@ -63,8 +63,8 @@ def detect_losses_at_chance(history: SignalHistory) -> Detection | None:
     latest = history.last(name_d, 3)
     if not any(abs(value - chance.loss_d) <= CHANCE_D * chance.loss_d for value in latest for chance in CHANCE_LOSSES):
         return None
-    losses_d = [value for _, value in history.whole(name_d)]
-    losses_g = [value for _, value in history.whole(name_g)]
+    losses_d = history.values(name_d)
+    losses_g = history.values(name_g)
     accuracy, ranks = latest_values(history, "accuracy_d"), latest_values(history, "rank_train_fake")
     if len(losses_d) < PINNED_READINGS or (losses_g and len(losses_g) < PINNED_READINGS):
         return None

@@ -1,9 +1,7 @@
 """The symptom plateau: no more improvement of a metric, or a moderate loss of quality that lasts."""
 
-import math
-
 from equipoise.diagnosis.code_changes import DECAY_BOTH_LRS, KEEP_BEST
-from equipoise.diagnosis.criteria.metric_quality import baseline_of, has_best, has_improved, measurements_of
+from equipoise.diagnosis.criteria.metric_quality import current_loss, has_best, has_improved, measurements_of
 from equipoise.diagnosis.history import MetricRecord, SignalHistory
 from equipoise.diagnosis.symptom import MILD, Detection, Symptom
 
@@ -34,19 +32,14 @@ def detect_plateau(history: SignalHistory) -> Detection | None:
 
 def _decline(history: SignalHistory, name: str, metric: MetricRecord) -> Detection | None:
     """Detect that all measurements of the last fifth of the run are clearly worse than the best."""
-    measurements = measurements_of(name, metric)
-    best = min(measurements, key=lambda measurement: measurement.cost)
-    least, start = best.cost + math.log(DECLINED), len(measurements)
-    while start and measurements[start - 1].cost >= least and measurements[start - 1].step > best.step:
-        start -= 1
-    tail = measurements[start:]
+    loss = current_loss(measurements_of(name, metric), DECLINED)
     length = history.step / max(history.progress, 1e-9)
-    if len(tail) < 2 or tail[-1].step - tail[0].step < DECLINE_SHARE * length - 1e-6:
+    if loss is None or len(loss.tail) < 2 or loss.duration < DECLINE_SHARE * length - 1e-6:
         return None
-    if baseline_of(measurements[:start]).deviations([m.cost for m in tail]) < DEVIATIONS:
+    if loss.deviations(len(loss.tail)) < DEVIATIONS:
         return None
     evidence = {name: metric.values[-1].value, f"{name}_best": metric.best.value}
-    return Detection(DECLINE, 0.8, evidence, since=tail[0].step)
+    return Detection(DECLINE, 0.8, evidence, since=loss.tail[0].step)
 
 
 PLATEAU_SYMPTOM = Symptom(

@@ -52,7 +52,7 @@ HINT_ONLY = 0.4
 
 def detect_mode_collapse(history: SignalHistory) -> Detection | None:
     """Detect fakes that are far less diverse than reals, after having been more diverse, or late in the run."""
-    values, highest = history.last("diversity", 3), max((value for _, value in history.whole("diversity")), default=0.0)
+    values, highest = history.last("diversity", 3), max(history.values("diversity"), default=0.0)
     if len(values) < 2:
         return None
     now = statistics.median(values)
@@ -69,7 +69,7 @@ def detect_mode_collapse(history: SignalHistory) -> Detection | None:
 def detect_mode_dropping(history: SignalHistory) -> Detection | None:
     """Detect reals that have no fakes near them any more although the fakes are diverse, or that never had any."""
     values, diversity = history.last("coverage", 4), history.last("diversity", 2)
-    all_values = [value for _, value in history.whole("coverage")]
+    all_values = history.values("coverage")
     if (
         len(all_values) >= 2
         and max(all_values) <= CHANCE_COVERAGE

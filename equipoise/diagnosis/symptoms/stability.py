@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from equipoise.diagnosis.adjustments import HALVE_LEARNING_RATES, INCREASE_R1, NO_MOMENTUM
 from equipoise.diagnosis.code_changes import (
@@ -68,7 +69,7 @@ def _exploded(history: SignalHistory) -> Detection | None:
         latest = history.last(name, 3)
         if not latest or min(map(abs, latest)) < EXPLOSION * LEAST_USUAL:
             continue
-        values = [abs(value) for _, value in history.whole(name)]
+        values = [abs(value) for value in history.values(name)]
         if len(values) < 20:
             continue
         usual = max(min(statistics.median(values), statistics.median(values[:5])), LEAST_USUAL)
@@ -87,11 +88,13 @@ def detect_oscillation(history: SignalHistory) -> Detection | None:
     """
     detections = _slow_cycles(history)
     for name in ("rank_train_fake", "loss_g", "loss_d"):
-        values = history.last(name, CYCLE_READINGS)
-        steps = [point.step for point in history.recent if name in point.values][-CYCLE_READINGS:]
-        if len(values) < CYCLE_READINGS or steps[0] < history.step / 2 or _is_uneven(steps):
+        values = np.array(history.last(name, CYCLE_READINGS))
+        if len(values) < CYCLE_READINGS:
             continue
-        swing = float(np.std(values)) / (1.0 if name.startswith("rank") else max(abs(statistics.fmean(values)), 1e-12))
+        steps = [point.step for point in history.recent if name in point.values][-CYCLE_READINGS:]
+        if steps[0] < history.step / 2 or _is_uneven(steps):
+            continue
+        swing = float(values.std()) / (1.0 if name.startswith("rank") else max(abs(float(values.mean())), 1e-12))
         if swing < SWING:
             continue
         lag, strength = strongest_cycle(values)
@@ -114,9 +117,7 @@ def _slow_cycles(history: SignalHistory) -> list[Detection]:
         points = [point for point in history.spans if name in point.values][-CYCLE_READINGS:]
         if len(points) < CYCLE_READINGS or points[0].step < history.step / 2:
             continue
-        values = [point.values[name] for point in points]
-        swing = float(np.std(values)) / max(abs(statistics.fmean(values)), 1e-12)
-        lag, strength = _cached_cycle(tuple(values)) if swing >= SWING else (0, 0.0)
+        swing, lag, strength = _cycle_of_spans(tuple(point.values[name] for point in points))
         severity = CYCLE.severity(strength)
         if severity is not None:
             period = lag * (points[-1].step - points[0].step) / (CYCLE_READINGS - 1)
@@ -126,12 +127,13 @@ def _slow_cycles(history: SignalHistory) -> list[Detection]:
 
 
 @lru_cache(maxsize=16)
-def _cached_cycle(values: tuple[float, ...]) -> tuple[int, float]:
-    """Return the strongest cycle of spans, which change only every few readings."""
-    return strongest_cycle(values)
+def _cycle_of_spans(values: tuple[float, ...]) -> tuple[float, int, float]:
+    """Return swing, lag and strength of the strongest cycle of spans, which change only every few readings."""
+    swing = float(np.std(values)) / max(abs(statistics.fmean(values)), 1e-12)
+    return swing, *(strongest_cycle(values) if swing >= SWING else (0, 0.0))
 
 
-def strongest_cycle(values: Sequence[float]) -> tuple[int, float]:
+def strongest_cycle(values: npt.ArrayLike) -> tuple[int, float]:
     """Return the lag of the strongest cycle and its strength max over lags of min(r(lag), −r(lag / 2)).
 
     r is the autocorrelation of the values after subtraction of their least-squares line. Lags are even, from 6 values

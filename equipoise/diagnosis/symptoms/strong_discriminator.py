@@ -147,10 +147,10 @@ def _by_losses(history: SignalHistory) -> Detection | None:
     that was measured since then, or fakes near the reals, show more than losses: then it is a hint at most.
     """
     won, jump, since = won_share(history), loss_jump(history), history.levels.discriminator_won_since
+    if (not won and not jump) or history.levels.loss_g == history.levels.lowest_g:
+        return None
     ideal = ideal_loss_d(history)
-    is_worse = ideal is not None and history.levels.loss_d is not None and history.levels.loss_d > ideal
-    is_still = history.levels.loss_g == history.levels.lowest_g
-    if is_worse or is_still or (not won and not jump):
+    if ideal is not None and history.levels.loss_d is not None and history.levels.loss_d > ideal:
         return None  # a loss that is low only compared with one far above that at chance is no win
     since = history.recent[-READINGS_AFTER_JUMP].step if since is None else since
     has_quality = _has_good_coverage(history) or was_measured_since(history, since)
@@ -163,7 +163,7 @@ def _by_losses(history: SignalHistory) -> Detection | None:
 
 def _has_good_coverage(history: SignalHistory) -> bool:
     """Return whether coverage is close to its best value."""
-    values, best = history.last("coverage", 2), max((value for _, value in history.whole("coverage")), default=0.0)
+    values, best = history.last("coverage", 2), max(history.values("coverage"), default=0.0)
     return bool(values) and statistics.fmean(values) >= 0.6 * best > 0
 
 
@@ -232,7 +232,7 @@ def _far_ahead(history: SignalHistory) -> Detection | None:
 
     The margin is D(x) − D(G(z)). For a critic, which has no margin, the growth of its gradient norm is used.
     """
-    coverage, ranks = [value for _, value in history.whole("coverage")], history.last("rank_train_fake", 10)
+    coverage, ranks = history.values("coverage"), history.last("rank_train_fake", 10)
     duration = history.progress - next(iter((*history.spans, *history.filling))).progress
     is_early = history.progress < STARTED or duration < 0.9 * STARTED
     if is_early or not coverage or max(coverage) > NEAR_NONE or len(ranks) < 10:

@@ -77,7 +77,7 @@ def _by_losses(history: SignalHistory) -> Detection | None:
     loss_d, ideal = level(history, name_d), ideal_loss_d(history)
     if loss_d is None or ideal is None:
         return None
-    lowest_g = min(value for _, value in history.whole(name_g))
+    lowest_g = min(history.values(name_g))
     limit = LOSS_OF_G if lowest_g >= 0 else BEYOND_MARGIN
     if loss_g > limit:
         return None

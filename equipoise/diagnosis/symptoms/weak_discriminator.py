@@ -54,8 +54,8 @@ def detect_dead(history: SignalHistory) -> Detection | None:
 
 def detect_equilibrium(history: SignalHistory) -> Detection | None:
     """Detect that the discriminator has not distinguished reals from fakes for a tenth of the run; severity 0."""
-    progress = {point.step: point.progress for point in (*history.spans, *history.filling)}
-    ranks = [(progress[step], rank) for step, rank in history.whole("rank_train_fake")]
+    points = (*history.spans, *history.filling) if history.last("rank_train_fake", 1) else ()
+    ranks = [(p.progress, p.values["rank_train_fake"]) for p in points if "rank_train_fake" in p.values]
     if not at_equilibrium(ranks) or detect_dead(history):
         return None
     return Detection(0.0, 0.8, {"rank_train_fake": ranks[-1][1]})
@@ -120,7 +120,7 @@ def _critic_at_rest(history: SignalHistory) -> Detection | None:
     start, now = history.early("loss_d", 20), history.last("loss_d", 20)
     if start is None or len(now) < 20 or start >= 0 or max(now) - min(now) <= 0:
         return None
-    strongest = -min(value for _, value in history.whole("loss_d"))
+    strongest = -min(history.values("loss_d"))
     remaining = max(abs(value) for value in now) / strongest
     severity = CRITIC_LOSS.severity(remaining)
     if severity is None:
@@ -133,8 +133,11 @@ def _settled_critic(history: SignalHistory) -> Detection | None:
 
     Without ranks, single losses are noise: the strongest is up to the fourth, and a tenth of the log counts.
     """
-    losses = sorted(value for _, value in history.whole("loss_d"))
-    if len(losses) < 20 or (strongest := -losses[min(3, len(losses) // 20)]) <= 0:
+    losses = history.values("loss_d")
+    if len(losses) < 20 or min(losses) >= 0:
+        return None
+    losses.sort()
+    if (strongest := -losses[min(3, len(losses) // 20)]) <= 0:
         return None
     now = latest_values(history, "loss_d")
     remaining = statistics.median(map(abs, now)) / strongest
