@@ -23,6 +23,7 @@ from equipoise.diagnosis.columns.column_words import (
     ROLES,
     STEP_COLUMNS,
     TERMS,
+    TRANSLATIONS,
     Meaning,
     StepUnit,
 )
@@ -54,6 +55,9 @@ _GLUED = re.compile(
     r"|(?P<loss_first>loss|err)(?P<player_last>d|g|disc|gen)(?P<rest_last>real|fake)?"
 )
 """Names in lower case without a separator: dloss, lossg, errd, dlossreal."""
+_FOREIGN = re.compile(
+    "|".join(rf"(?<![^\W_]){word}(?![^\W_])" if word < "\u2e80" else word for word in TRANSLATIONS), re.IGNORECASE
+)
 _RUN = re.compile(r"(?P<run>.+?) - (?P<base>[^-]+)")
 _LIST = re.compile(r"\[(\d(?:, *\d)+)\](?: (\d))?$")
 """List at the end of a name that gives one number for each entry: "BLEU-[2, 3, 4] 2" is BLEU-3."""
@@ -67,8 +71,14 @@ def normalise_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
+def _translate(name: str) -> str:
+    """Return a name with the words of other languages in English: D-Verlust, perte_d."""
+    return _FOREIGN.sub(lambda match: f" {TRANSLATIONS[match[0].lower()]} ", name).strip()
+
+
 def classify_name(name: str) -> Meaning:
     """Return what a column contains, by its name alone; kind "unknown" if no word of it is known."""
+    name = _translate(name)
     if _MIN_MAX.search(name):
         return Meaning("other", "extreme of several runs (W&B)")
     name = _LIST.sub(_name_list_item, name)
@@ -107,6 +117,7 @@ def match_counter(name: str) -> StepUnit | None:
 
     D_step and gen_iterations are counters of one player; g_epoch is more likely a loss by epoch (Lightning).
     """
+    name = _translate(name)
     words = [word for word in _split(name) if "train" not in ROLES.get(word, ()) and word not in NUMBER_WORDS]
     if len(words) == 2 and {"d", "g"} & set(ROLES.get(words[0], ())) and words[1] in PLAYER_COUNTERS:
         return "step"

@@ -113,6 +113,20 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     word: tuple(role for role, words in WORDS.items() if word in words) for words in WORDS.values() for word in words
 }
 
+TRANSLATIONS: Mapping[str, str] = {
+    word: english
+    for english, words in {
+        "loss": "verlust perte pertes p\u00e9rdida perdida "
+        "perdita perda \u043f\u043e\u0442\u0435\u0440\u0438 \u635f\u5931",
+        "discriminator": "diskriminator discriminateur discriminador \u5224\u522b\u5668 \u9274\u522b\u5668",
+        "generator": "g\u00e9n\u00e9rateur generateur generador \u751f\u6210\u5668",
+        "epoch": "epoche \u00e9poque epoque \u00e9poca epoca \u044d\u043f\u043e\u0445\u0430 \u8f6e",
+        "step": "schritt \u00e9tape etape paso passo \u0448\u0430\u0433",
+    }.items()
+    for word in words.split()
+}
+"""Words of other languages -> the English ones: German, French, Spanish, Italian, Portuguese, Russian, Chinese."""
+
 PARTS = frozenset(
     (
         *("s", "f", "p", "t", "mpd", "msd", "mrd", "mbd", "stft", "period", "scale", "multiscale", "ms", "global"),

@@ -6,7 +6,7 @@
 import re
 from typing import NamedTuple
 
-from equipoise.diagnosis.columns.column_words import RATE
+from equipoise.diagnosis.columns.column_words import RATE, TRANSLATIONS
 
 
 def _words(text: str) -> frozenset[str]:
@@ -17,7 +17,7 @@ COUNTER_WORDS = _words(
     "epoch epochs ep step steps it iter iters iteration iterations itr batch batches minibatch kimg tick update updates"
     " episode nimg images global_step global_steps globalstep total_steps total_step total_batch total_iter total_iters"
     " niter n_iter gen_iterations cur_iter current_iter training_step"
-)
+) | {word for word, english in TRANSLATIONS.items() if english in ("epoch", "step")}
 """Last words of names that count, in lower case."""
 UNIT_WORDS = _words(
     "s sec secs seconds ms min mins minutes h hrs hours days it/s s/it img/s imgs/s images/s samples/s mb gb mib gib "

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.printing import format_names, printable
+from equipoise.diagnosis.columns.column_names import classify_name
 from equipoise.diagnosis.logs.log_columns import Column, LogColumns
 from equipoise.diagnosis.logs.log_file import LogFile
 from equipoise.diagnosis.parsing.line_parser import parse_line
@@ -132,7 +133,13 @@ def _is_log(collector: LineCollector, text: str) -> bool:
 
 
 def _says_enough(template: LineTemplate) -> bool:
-    """Return whether one line alone is a row: at least two values with explicit names, or one with a counter."""
+    """Return whether one line alone is a row: at least two values with explicit names, or one with a counter.
+
+    A name of a metric or signal counts for two if it is explicit, and as an explicit one otherwise.
+    """
+    known = [number for number in template.numbers if classify_name(number.name).kind in ("signal", "metric")]
+    if len(known) > 1 or any(number.explicit for number in known):
+        return True
     explicit = sum(number.explicit for number in template.numbers if not number.counts)
     return explicit + bool(template.counter_count) >= 2
 

@@ -515,6 +515,9 @@ PROGRAMS = [
         {"D loss real": 0.5, "fake": 0.4, "G": 1.0},
         {"loss_d": "D loss real + fake", "loss_d_real": "D loss real", "loss_d_fake": "fake", "loss_g": "G"},
     ),
+    Program("German", {"D-Verlust": 0.5, "G-Verlust": 0.9}, {"loss_d": "D-Verlust", "loss_g": "G-Verlust"}),
+    Program("French", {"perte_d": 0.5, "perte_g": 0.9}, {"loss_d": "perte_d", "loss_g": "perte_g"}),
+    Program("Chinese", {"判别器loss": 0.5, "生成器损失": 0.9}, {"loss_d": "判别器loss", "loss_g": "生成器损失"}),
     Program(
         "misspelled names",
         {"Discrimator Loss": 0.5, "genrator_loss": 0.9},
@@ -624,6 +627,8 @@ def test_metric_of_one_name(name: str, metric: tuple[str, str] | None) -> None:
         ("D_step", "step"),
         ("Batch Num", "step"),
         ("num_updates", "step"),
+        ("Epoche", "epoch"),
+        ("étape", "step"),
         ("gen_iterations", "step"),
     ],
 )

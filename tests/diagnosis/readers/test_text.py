@@ -403,6 +403,11 @@ def test_any_text_is_a_log_or_none_or_binary(text: str) -> None:
         read(text.encode("utf-8", "replace"))
 
 
+@pytest.mark.parametrize("line", ["FID: 12.3", "step 5 FID: 60.2\n", "loss_D 0.55, loss_G 0.66, 1045 examples/sec"])
+def test_one_line_with_known_names_is_a_row(line: str) -> None:
+    assert read_columns(line).row_count == 1
+
+
 def test_a_last_line_of_another_form_is_not_cut() -> None:
     text = "".join(f"step {row} d_loss 0.{row} g_loss 1.{row} FID: {row + 50}.5\n" for row in range(9))
     assert not read_columns(f"{text}Finished after 12 hours").notes
