@@ -79,10 +79,10 @@ def _what_is_known(history: SignalHistory) -> str:
     """Return in words that losses, ranks or probabilities say nothing about the quality."""
     names = _names(history)
     if not names:
-        return "there are no readings" if not history.recent else "the log has no measure of quality"
+        return "there are no readings" if not history.recent else "there is no measure of quality"
     if len(history.recent) < MIN_READINGS:
         count = len(history.recent)
         return f"there {'is only 1 reading' if count == 1 else f'are only {count} readings'} and no measure of quality"
     if "loss_d" in names and history.levels.lowest_d < 0:
-        return "the log has no measure of quality, and losses without a lower bound cannot tell"
-    return "the log has no measure of quality, and losses cannot tell"
+        return "there is no measure of quality, and losses without a lower bound cannot tell"
+    return "there is no measure of quality, and losses cannot tell"
