@@ -57,12 +57,15 @@ class EpisodeRecorder:
         self._ended: list[_Period] = []
         self._readings = 0
         self._measurements = 0
+        self._values = 0
         self._step = 0
 
     def add(self, findings: Iterable[Finding], history: SignalHistory) -> None:
         """Add the findings at a reading; `history` is the one after it."""
         self._readings += 1
-        self._measurements = sum(record.count for record in history.metrics.values())
+        values = sum(record.count for record in history.metrics.values())
+        self._measurements += values != self._values  # several metrics of the same samples are one measurement
+        self._values = values
         self._step = history.step
         for finding in findings:
             tick, period = self._tick(finding.symptom), self._open.get(finding.symptom)
@@ -89,13 +92,15 @@ class EpisodeRecorder:
         present = [period for period in self._open.values() if self._is_present(period)]
         ended: dict[str, list[_Period]] = {}
         for period in (*self._ended, *(period for period in self._open.values() if period not in present)):
+            if any(_continues(other, period) for other in present):
+                continue
             ended.setdefault(period.worst.symptom, []).append(period)
         result = [_lasting_episode(period) for period in present]
         result += [_ended_episode(periods) for periods in ended.values()]
         return tuple(sorted(result, key=_order))
 
     def _tick(self, symptom: str) -> int:
-        """Return the number of readings so far, or of measurements for the symptoms of metrics."""
+        """Return the number of readings so far, or of those with a measurement for the symptoms of metrics."""
         return self._measurements if SYMPTOMS[symptom].reads[:1] == ("metrics",) else self._readings
 
     def _is_present(self, period: _Period) -> bool:
@@ -103,6 +108,13 @@ class EpisodeRecorder:
         gap = self._tick(period.worst.symptom) - period.last_tick
         is_established = period.last_tick - period.first_tick >= ESTABLISHED and gap <= INTERRUPTION
         return period.until == self._step or is_established
+
+
+def _continues(later: _Period, earlier: _Period) -> bool:
+    """Return whether a period is the same problem under the name of a symptom that excludes the earlier one."""
+    names = later.worst.symptom, earlier.worst.symptom
+    is_exclusive = names[0] in SYMPTOMS[names[1]].excludes or names[1] in SYMPTOMS[names[0]].excludes
+    return is_exclusive and later.since == earlier.since
 
 
 def _lasting_episode(period: _Period) -> SymptomEpisode:

@@ -128,3 +128,41 @@ def test_plateau_needs_an_improvement_before() -> None:
     values = [300 * math.exp(-number / 4) for number in range(12)] + noisy(21, 40)
     assert symptoms_of(run_of(values)) == {"plateau": 0.2}
     assert symptoms_of(run_of(noisy(20, 50))) == {}
+
+
+def test_slow_improvement_far_outside_the_noise_is_learning() -> None:
+    """The course of field-cases/logs/seqgan_probs.tsv: a log-likelihood that falls by 4 % without a turn."""
+    generator = random.Random(4)
+    result = run_of([8.92 - 0.007 * number + generator.gauss(0, 0.01) for number in range(50)], name="nll")
+    assert (result.verdict, symptoms_of(result)) == ("healthy", {})
+    result = run_of([8.92 + generator.gauss(0, 0.01) for number in range(50)], name="nll")
+    assert symptoms_of(result) == {"never_learned": 0.4}
+
+
+def test_small_shares_that_rise_are_learning() -> None:
+    result = run_of([0.0005 * number for number in range(40)], name="validity", better="higher")
+    assert "never_learned" not in symptoms_of(result)
+
+
+def test_one_metric_that_improved_shows_that_the_generator_learned() -> None:
+    readings = [
+        SignalReading(
+            step,
+            step / 60,
+            Signals(metrics={"nll_oracle": MetricReading(9 - 0.01 * step, 0), "nll_gen": MetricReading(7.0, 0)}),
+        )
+        for step in range(1, 61)
+    ]
+    assert "never_learned" not in {each.finding.symptom for each in diagnose_run(readings).episodes}
+
+
+def test_several_metrics_of_the_same_samples_are_one_measurement() -> None:
+    """Findings that alternate between metrics were as many periods as readings."""
+    readings = []
+    for step in range(1, 101):
+        value = 50.0 if step <= 50 else 90.0
+        names = ("fid", "kid", "is_distance", "swd")
+        metrics = {name: MetricReading(value + 400 * 0.8**step + step % 3, 0) for name in names}
+        readings.append(SignalReading(step, step / 100, Signals(metrics=metrics)))
+    episodes = diagnose_run(readings).episodes
+    assert [(each.finding.symptom, each.finding.since, each.count) for each in episodes] == [("collapse", 51, 1)]

@@ -48,8 +48,15 @@ def detect_broken_metric(history: SignalHistory) -> Detection | None:
 
 
 def detect_never_learned(history: SignalHistory) -> Detection | None:
-    """Detect a quality that has been that of the first samples since the start, or losses at chance since then."""
+    """Detect a quality that has been that of the first samples since the start, or losses at chance since then.
+
+    One metric that has improved shows that the generator learned, whatever others of the same samples show; only a FID
+    may fall at first, by the form of the noise, and still belong to worthless samples.
+    """
+    improved = [name for name, record in history.metrics.items() if has_improved(name, record)]
     for name, record in history.metrics.items():
+        if improved not in ([], [name]):
+            break
         if detection := _has_never_improved(history, name, record):
             return detection
     return None if history.metrics else detect_losses_at_chance(history)
