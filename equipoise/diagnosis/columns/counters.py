@@ -38,6 +38,8 @@ UNITS: Sequence[StepUnit] = ("step", "image", "epoch", "row")
 """Units in the order of preference."""
 RANKS = ("rank", "localrank", "globalrank", "worldrank", "gpu")
 """Names of columns with the number of a process."""
+MAX_PROCESSES = 16
+"""Largest number of processes whose lines are recognised by equally many repetitions of each step."""
 PER_EPOCH = ("batch", "batches", "batchidx", "batchindex", "minibatch", "batchnumber")
 """Names of counters that begin again in every epoch."""
 
@@ -73,7 +75,7 @@ def assign_steps(log: LogColumns, step_from: str | None = None) -> StepAssignmen
     descending = all(_is_descending(counter.values) for counter in counters)
     chosen = _choose(list(_options(counters, log, descending)), descending, log)
     ranks = [counter.name for counter in _rank_columns(log, counters) if is_rank(counter, counters)]
-    if step_from is None and not ranks and (repeats := _repeated_share(log, chosen.steps, names)):
+    if step_from is None and not ranks and (repeats := _repeated_share(log, chosen, names)):
         return _count_rows(log, _repeat_note(log, chosen, repeats))
     if ranks:
         note = (
@@ -209,16 +211,28 @@ def _is_descending(values: Steps) -> bool:
     return len(changes) > 1 and float((changes < 0).mean()) > DESCENDING_SHARE
 
 
-def _repeated_share(log: LogColumns, steps: Steps, counters: Sequence[str]) -> float:
+def _repeated_share(log: LogColumns, chosen: StepAssignment, counters: Sequence[str]) -> float:
     """Return the share of values with the step of their predecessor in the same column; 0 up to REPEATED_SHARE."""
     repeated = total = 0
     for name, column in log.columns.items():
         if name not in counters and len(column.rows) > 1:
-            whole = np.floor(steps[column.rows])
+            whole = np.floor(chosen.steps[column.rows])
             repeated += int((np.diff(whole) == 0).sum())
             total += len(whole)
     share = repeated / total if total else 0.0
-    return share if share > REPEATED_SHARE else 0.0
+    return share if share > REPEATED_SHARE and not _repeats_regularly(log, chosen, counters) else 0.0
+
+
+def _repeats_regularly(log: LogColumns, chosen: StepAssignment, counters: Sequence[str]) -> bool:
+    """Return whether every column has each step equally often, up to MAX_PROCESSES times: processes print it too."""
+    if chosen.unit != "step":
+        return False
+    for name, column in log.columns.items():
+        if name not in counters and len(column.rows):
+            counts = np.unique(chosen.steps[column.rows], return_counts=True)[1]
+            if len(counts) < MAX_PROCESSES or not (counts == counts[0]).all() or counts[0] > MAX_PROCESSES:
+                return False
+    return True
 
 
 def _count_rows(log: LogColumns, note: str) -> StepAssignment:

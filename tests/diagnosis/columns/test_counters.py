@@ -220,3 +220,10 @@ def test_columns_one_after_another_are_no_restart() -> None:
     columns = {"loss_d": [0.5, 0.4, NAN, NAN], "loss_g": [NAN, NAN, 1.0, 1.1], "step": [10, 20, 10, 20]}
     assignment = assign_steps(make_log(columns))
     assert (assignment.steps.tolist(), assignment.notes) == ([10, 20, 10, 20], ())
+
+
+def test_processes_without_numbers_repeat_each_step_equally_often() -> None:
+    steps = np.repeat(np.arange(20) * 10, 4).tolist()
+    assert assign_steps(make_log({"step": steps})).steps.tolist() == steps
+    assert assign_steps(make_log({"step": steps[1:]})).unit == "row"
+    assert assign_steps(make_log({"epoch": np.repeat(np.arange(20), 4).tolist()})).unit == "row"
