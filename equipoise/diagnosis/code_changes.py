@@ -33,7 +33,8 @@ LESS_MOMENTUM = CodeChange(
     'for group in optimizer_d.param_groups + optimizer_g.param_groups:\n    group["betas"] = (0.0, group["betas"][1])',
 )
 AUGMENT = CodeChange(
-    "Apply the same differentiable augmentation to reals and fakes, in the generator's update too (DiffAugment; the code is for images)",
+    "Apply the same differentiable augmentation to reals and fakes, in the generator's update too (DiffAugment; the "
+    "code is for images)",
     "def augment(x):\n"
     "    x = x + torch.rand(len(x), 1, 1, 1, device=x.device) - 0.5  # brightness\n"
     "    shift = torch.eye(2, 3, device=x.device).repeat(len(x), 1, 1)  # by up to 1/8 of the image\n"

@@ -127,13 +127,15 @@ def value_axis(axes: "Axes", label: str, scale: str | None = None, smallest: flo
     `scale`: "log", "symlog", "integer" or None for linear. `smallest`: the smallest positive value for "log", the
     limit of the linear part for "symlog".
     """
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, SymmetricalLogLocator
 
     axes.set_ylabel(label)
     low, high = (float(edge) for edge in axes.dataLim.intervaly)
     if scale == "symlog":
         axes.set_yscale("symlog", linthresh=smallest)
-        axes.yaxis.get_major_locator().set_params(numticks=MOST_TICKS)
+        locator = SymmetricalLogLocator(base=10, linthresh=smallest)
+        locator.set_params(numticks=MOST_TICKS)
+        axes.yaxis.set_major_locator(locator)
     elif scale == "log" and math.isfinite(smallest):
         _log_axis(axes, low, high, smallest)
         return

@@ -244,4 +244,8 @@ def test_full_disk_of_a_report_names_the_run(call, run_folder: Path, monkeypatch
 def test_line_breaks_in_the_name_of_a_run_are_escaped(call, tiny: list[str], working_directory: Path) -> None:
     code, out, _ = call("train", *tiny, "--steps", "2", "--metric", "fd_pixels", "--no-film", "--out", "new\nline")
     assert code == 0
-    assert [line.partition(":")[0] for line in out.splitlines()] == ["report", "weights"]
+    assert [line.partition(":")[0] for line in out.splitlines()] == [
+        "report",
+        "weights",
+        "the health of the run is unknown",
+    ]

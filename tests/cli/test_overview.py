@@ -100,7 +100,7 @@ def test_runs_have_their_state(call, trained: Path, cut_off: Path, working_direc
             "data": "digits",
             "step": 12,
             "steps": 12,
-            "state": "finished (steps, healthy)",
+            "state": "finished (steps, health unknown)",
         }
     ]
     code, out, _ = call("runs", cut_off.parent)

@@ -88,7 +88,7 @@ def follow_run(
     if is_unhealthy:
         lines.append(_unhealthy_text(finished, folder))
     missing = _missing_evidence(folder) if finished.verdict == "unknown" else ""
-    if missing:
+    if missing and options.verbosity is not Verbosity.QUIET:
         lines.append(f"the health of the run is unknown: {missing} (--metric, --evaluate-every)")
     best = asdict(weights.best) if weights is not None and weights.best is not None else None
     steps = {"weights_step": weights.weights_step if weights is not None else None, "best": best}

@@ -22,7 +22,7 @@ EXAMPLES = (
     "equipoise diagnose train.log",
     "equipoise diagnose table.csv --columns loss_d=critic,loss_g=actor --step-from minute",
     "equipoise diagnose out.txt --pattern 'at (?P<step>\\d+): D (?P<loss_d>\\S+), G (?P<loss_g>\\S+)'",
-    "tail -n 1000 train.log | equipoise diagnose - --format markdown",
+    "equipoise diagnose train.log --plot curves.png --format markdown",
 )
 JSON_KEYS: dict[str, str] = {
     "log": "what was read",
