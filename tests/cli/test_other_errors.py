@@ -185,16 +185,17 @@ STUDIOGAN_LINE = "[INFO] > Step:     {step} Progress: {share}% x Discriminator_l
             stylegan_log(None, "many", math.nan, math.inf, 1e300, 10**400),
             "Progress/kimg",
         ),
-        (STUDIOGAN_LINE.format(step=10**30, share="1.0"), "step"),
-        (f"FID score (Step: {10**30}, x): 1.5\n", "step"),
+        (STUDIOGAN_LINE.format(step=10**30, share="1.0"), "Step"),
+        (f"FID score (Step: {10**30}, x): 1.5\n", "Step"),
         (f"step,loss_d\n{10**30},0.5\n", "step"),
     ],
 )
-def test_log_with_numbers_out_of_range(error_line, working_directory: Path, text: str, message: str) -> None:
+def test_counter_out_of_range_is_named(
+    working_directory: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (working_directory / "log").write_text(text)
-    line = error_line("diagnose", "log")
-    assert line.startswith("log")
-    assert message in line
+    assert cli.run(["diagnose", "log"]) == 0, capsys.readouterr().err
+    assert f"note: {message} has no number from 0 to " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -203,13 +204,17 @@ def test_log_with_numbers_out_of_range(error_line, working_directory: Path, text
         stylegan_log(0, None, "many", math.nan, 4.0),
         STUDIOGAN_LINE.format(step=100, share="1..0") + STUDIOGAN_LINE.format(step=200, share="20.0"),
         STUDIOGAN_LINE.format(step=100, share="1..0"),
-        "FID score (Step: 200, x): 5.6.4\n",
         f"[{'9' * 200}/{'9' * 200}][1/2]\tLoss_D: 0.5\tLoss_G: 2.5\n".replace(f"[{'9' * 200}/", "[1/"),
     ],
 )
 def test_log_with_some_malformed_lines(working_directory: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     (working_directory / "log").write_text(text)
     assert cli.run(["diagnose", "log"]) == 0, capsys.readouterr().err
+
+
+def test_log_whose_only_line_is_malformed(error_line, working_directory: Path) -> None:
+    (working_directory / "log").write_text("FID score (Step: 200, x): 5.6.4\n")
+    assert error_line("diagnose", "log").startswith("log is not a log in a known form; its lines are: FID score")
 
 
 def test_default_options_are_in_range() -> None:
