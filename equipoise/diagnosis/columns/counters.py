@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.core.printing import format_count, format_names, printable
+from equipoise.core.printing import agree, format_count, format_names, printable
 from equipoise.diagnosis.columns.column_names import classify_name, match_counter, normalise_name
 from equipoise.diagnosis.columns.column_words import RATE, StepUnit
 from equipoise.diagnosis.columns.nested_counters import (
@@ -19,15 +19,12 @@ from equipoise.diagnosis.columns.nested_counters import (
     count_lengths,
     fill_forward,
     follows_its_rows,
-    is_rank,
 )
+from equipoise.diagnosis.columns.repeated_steps import compute_repeated_share, is_rank
 from equipoise.diagnosis.logs.log_columns import LogColumns
 from equipoise.diagnosis.logs.training_log import MAX_STEP
 from equipoise.errors import DataError
 
-REPEATED_SHARE = 0.5
-"""Share of values that repeat the step of their predecessor above which rows are counted instead: more than half of the
-values would be superseded otherwise, as where a log of many rows an epoch has the epoch alone."""
 SIMILAR = 0.9
 """Counters that keep this share of the rows of the best one are as good; the simplest is preferred."""
 DESCENDING_SHARE = 0.9
@@ -38,8 +35,6 @@ UNITS: Sequence[StepUnit] = ("step", "image", "epoch", "row")
 """Units in the order of preference."""
 RANKS = ("rank", "localrank", "globalrank", "worldrank", "gpu")
 """Names of columns with the number of a process."""
-MAX_PROCESSES = 16
-"""Largest number of processes whose lines are recognised by equally many repetitions of each step."""
 PER_EPOCH = ("batch", "batches", "batchidx", "batchindex", "minibatch", "batchnumber")
 """Names of counters that begin again in every epoch."""
 
@@ -70,12 +65,11 @@ def assign_steps(log: LogColumns, step_from: str | None = None) -> StepAssignmen
     if step_from is not None and not counters:
         raise DataError(f"column {printable(names[0])} of --step-from has no numbers that can count; use another one")
     if not counters:
-        note = f"No column counts steps: the {_row_text(log)} are counted."
-        return _count_rows(log, note if log.row_count > 1 else "")
+        return _count_rows(log, _no_counter_note(log, [name for name in names if not name.startswith("#")]))
     descending = all(_is_descending(counter.values) for counter in counters)
     chosen = _choose(list(_options(counters, log, descending)), descending, log)
     ranks = [counter.name for counter in _rank_columns(log, counters) if is_rank(counter, counters)]
-    if step_from is None and not ranks and (repeats := _repeated_share(log, chosen, names)):
+    if step_from is None and not ranks and (repeats := compute_repeated_share(log, chosen.steps, chosen.unit, names)):
         return _count_rows(log, _repeat_note(log, chosen, repeats))
     if ranks:
         note = (
@@ -84,6 +78,13 @@ def assign_steps(log: LogColumns, step_from: str | None = None) -> StepAssignmen
         chosen = chosen._replace(notes=(*chosen.notes, note))
     notes = (*_dropped_notes(log, chosen, counters, names), *_restart_notes(log, chosen, descending))
     return chosen._replace(total=chosen.total or _total_from_percent(log, chosen.steps), notes=notes)
+
+
+def _no_counter_note(log: LogColumns, names: Sequence[str]) -> str:
+    """Return why rows are counted; "" for a single row. `names`: counters whose numbers do not count."""
+    reason = f"{format_names(names)} has no number from 0 to {MAX_STEP:,}" if names else "No column counts steps"
+    is_clear = not names and log.row_count == 1
+    return "" if is_clear else f"{reason}: the {_row_text(log)} {agree(log.row_count, 'is', 'are')} counted."
 
 
 def _match_column(log: LogColumns, name: str) -> str:
@@ -209,30 +210,6 @@ def _is_descending(values: Steps) -> bool:
     changes = np.diff(values[np.isfinite(values)])
     changes = changes[changes != 0]
     return len(changes) > 1 and float((changes < 0).mean()) > DESCENDING_SHARE
-
-
-def _repeated_share(log: LogColumns, chosen: StepAssignment, counters: Sequence[str]) -> float:
-    """Return the share of values with the step of their predecessor in the same column; 0 up to REPEATED_SHARE."""
-    repeated = total = 0
-    for name, column in log.columns.items():
-        if name not in counters and len(column.rows) > 1:
-            whole = np.floor(chosen.steps[column.rows])
-            repeated += int((np.diff(whole) == 0).sum())
-            total += len(whole)
-    share = repeated / total if total else 0.0
-    return share if share > REPEATED_SHARE and not _repeats_regularly(log, chosen, counters) else 0.0
-
-
-def _repeats_regularly(log: LogColumns, chosen: StepAssignment, counters: Sequence[str]) -> bool:
-    """Return whether every column has each step equally often, up to MAX_PROCESSES times: processes print it too."""
-    if chosen.unit != "step":
-        return False
-    for name, column in log.columns.items():
-        if name not in counters and len(column.rows):
-            counts = np.unique(chosen.steps[column.rows], return_counts=True)[1]
-            if len(counts) < MAX_PROCESSES or not (counts == counts[0]).all() or counts[0] > MAX_PROCESSES:
-                return False
-    return True
 
 
 def _count_rows(log: LogColumns, note: str) -> StepAssignment:

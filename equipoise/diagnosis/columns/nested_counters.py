@@ -1,7 +1,6 @@
 """Counters inside others, such as batches in an epoch: one counter for both."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,29 +52,6 @@ def follows_its_rows(counter: Counter) -> bool:
     if len(rows) < FEWEST_EPOCHS or rows[-1] != len(counter.values) - 1 or rows[0] == 0:
         return False
     return bool((np.diff(rows) == rows[0] + 1).all())
-
-
-def is_rank(counter: Counter, others: Sequence[Counter]) -> bool:
-    """Return whether a number is that of a process that prints the same steps, as in "0: step 10", "1: step 10".
-
-    Each step of a named counter then has the same numbers from 0, in any order.
-    """
-    rows = np.flatnonzero(np.isfinite(counter.values))
-    if counter.total is not None or len(rows) < FEWEST_EPOCHS:
-        return False
-    ranks = counter.values[rows]
-    processes = int(ranks.max()) + 1
-    if processes < 2 or len(np.unique(ranks)) != processes or len(rows) < FEWEST_EPOCHS * processes:
-        return False
-    for other in others:
-        steps = other.values[rows]
-        if other.name.startswith("#") or other.unit != "step" or not np.isfinite(steps).all():
-            continue
-        pairs, counts = np.unique(np.stack([steps, ranks]), axis=1, return_counts=True)
-        sizes = np.unique(pairs[0], return_counts=True)[1]
-        if (counts == 1).all() and float((sizes == processes).mean()) > 1 - SAME_LENGTH:
-            return True
-    return False
 
 
 def combine_counters(outer: Counter, inner: Counter) -> CombinedSteps | None:
