@@ -38,7 +38,8 @@ def format_diagnoses_as_markdown(diagnoses: Sequence[LogDiagnosis]) -> str:
     for entry in diagnoses:
         lines += [*_game(entry, changes), ""]
     if changes:
-        lines += ["#### What to change in a PyTorch training loop", "", "`g` is the generator; `d` returns logits.", ""]
+        order = "`g` is the generator; `d` returns logits. For each finding, what costs least comes first."
+        lines += ["#### What to change in a PyTorch training loop", "", order, ""]
         for number, change in enumerate(changes, start=1):
             code = (f"   {line}".rstrip() for line in change.code.splitlines())
             lines += [f"{number}. {escape(change.action)}:", "", "   ```python", *code, "   ```", ""]

@@ -23,6 +23,8 @@ RUN_FORM = "a run"
 """Form of the log of a run of this package, whose settings are knobs."""
 MOST_DIGITS = 9
 """Largest number of digits of a value that is written without an exponent."""
+SHARES = ("won_for", "constant_for", "share_of_run_since")
+"""Numbers of the evidence that are shares of the run or of its readings."""
 DIVERGENCE = "divergence"
 FIRST_CAUSES = ("data_out_of_range", DIVERGENCE)
 """Symptoms that may be the cause of all others."""
@@ -168,8 +170,11 @@ def describe_severity(finding: Finding) -> str:
 
 
 def describe_evidence(finding: Finding) -> str:
-    """Return the numbers from which a finding follows: "loss_g = 46.3, D(x) = 1"."""
-    return ", ".join(f"{name} = {format_value(value)}" for name, value in finding.evidence.items())
+    """Return the numbers from which a finding follows: "loss_g = 46.3, won_for = 45%"."""
+    return ", ".join(
+        f"{name} = {f'{value:.0%}' if name in SHARES else format_value(value)}"
+        for name, value in finding.evidence.items()
+    )
 
 
 def describe_cause(entry: LogDiagnosis, episode: SymptomEpisode) -> str:
