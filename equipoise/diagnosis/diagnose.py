@@ -69,14 +69,16 @@ def diagnose_run(
     readings: Iterable[SignalReading],
     reals: Mapping[str, float] | None = None,
     restarts: Collection[int] = (),
+    loss_caveat: str = "",
 ) -> RunDiagnosis:
     """Diagnose readings in order, and combine the findings of each symptom into an episode.
 
     `reals`: statistics of the first reals of the run, if their range is unusual. `restarts`: steps after whose reading
-    the run was rolled back: later readings form a new history, as in the live run. The verdict follows from the serious
-    findings that are present at the end; without any, the run is healthy if there is evidence of it, else unknown.
+    the run was rolled back: later readings form a new history, as in the live run. `loss_caveat`: why the level of the
+    discriminator's loss says nothing; "" if it does. The verdict follows from the serious findings that are present at
+    the end; without any, the run is healthy if there is evidence of it, else unknown.
     """
-    history, step, count = SignalHistory(reals=reals or {}), 0, 0
+    history, step, count = SignalHistory(reals=reals or {}, loss_caveat=loss_caveat), 0, 0
     recorder, has_diverged = EpisodeRecorder(), False
     for reading in readings:
         health, history = diagnose(history, *reading)
@@ -84,7 +86,7 @@ def diagnose_run(
         recorder.add(health.findings, history)
         has_diverged = has_diverged or health.verdict == "diverged"
         if step in restarts:
-            history, has_diverged = SignalHistory(reals=history.reals), False
+            history, has_diverged = SignalHistory(reals=history.reals, loss_caveat=loss_caveat), False
             recorder.restart()
     episodes = recorder.episodes()
     best = {name: record.best for name, record in history.metrics.items() if has_best(name, record)}

@@ -25,8 +25,9 @@ assert RECOVERED_SEVERITY < SERIOUS
 class SymptomEpisode:
     """A period of one symptom in a run, or all its periods that ended.
 
-    `finding`: the most severe finding of the period, with the onset of the period as `since`; hints at most if it has
-    ended (`recovered`). `until`: the step of the last reading that detected it, None if it is present at the end of the
+    `finding`: the most severe finding of the period, with the onset of the period as `since`; of a period that is
+    present the most severe one of the last three readings, if these are hints, and a hint at most if it has ended
+    (`recovered`). `until`: the step of the last reading that detected it, None if it is present at the end of the
     log. `count`: number of periods. `detected`: the step of the first reading that detected it, at `since` or later.
     """
 
@@ -42,6 +43,7 @@ class _Period:
     """A period of a symptom: its worst finding, first and last detection, and the same as numbers of readings."""
 
     worst: Finding
+    latest: tuple[Finding, ...]
     since: int
     detected: int
     until: int
@@ -73,10 +75,11 @@ class EpisodeRecorder:
                 self._ended.append(period)
                 period = None
             if period is None:
-                period = _Period(finding, finding.since, self._step, self._step, tick, tick)
+                period = _Period(finding, (), finding.since, self._step, self._step, tick, tick)
                 self._open[finding.symptom] = period
             if finding.severity >= period.worst.severity:
                 period.worst = finding
+            period.latest = (*period.latest[-INTERRUPTION:], finding)
             period.until, period.last_tick = self._step, tick
 
     def restart(self) -> None:
@@ -118,8 +121,10 @@ def _continues(later: _Period, earlier: _Period) -> bool:
 
 
 def _lasting_episode(period: _Period) -> SymptomEpisode:
-    worst = dataclasses.replace(period.worst, since=period.since)
-    return SymptomEpisode(worst, None, detected=period.detected)
+    latest = max(period.latest, key=lambda finding: finding.severity)
+    is_milder = latest.severity < SERIOUS <= period.worst.severity and period.worst.symptom not in IRREVOCABLE
+    finding = dataclasses.replace(latest if is_milder else period.worst, since=period.since)
+    return SymptomEpisode(finding, None, detected=period.detected)
 
 
 def _ended_episode(periods: Sequence[_Period]) -> SymptomEpisode:

@@ -109,7 +109,8 @@ class SignalHistory:
     `spans`: means of `width` readings each, over the whole run; `filling`: the readings of the next, incomplete span.
     `since`: for each current symptom, the step since which every reading has detected it. `reals`: statistics of the
     first reals of the run, if their range is unusual: `low`, `high`, `mean`, `deviation`, and of the fakes of a custom
-    loop `fake_low`, `fake_high`; empty if it is usual, None if it is unknown.
+    loop `fake_low`, `fake_high`; empty if it is usual, None if it is unknown. `loss_caveat`: why the level of the
+    discriminator's loss says nothing, in a log of another program (a Wasserstein loss, or one with other terms).
     """
 
     recent: tuple[SignalPoint, ...] = ()
@@ -120,6 +121,7 @@ class SignalHistory:
     levels: LossLevels = LossLevels()
     since: Mapping[str, int] = field(default_factory=dict)
     reals: Mapping[str, float] | None = None
+    loss_caveat: str = ""
     _values: dict[str, list[float]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _latest: dict[str, list[float]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Values that were read before, of the whole run and the recent ones: a dozen detectors read the same ones."""

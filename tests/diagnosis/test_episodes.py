@@ -143,3 +143,12 @@ def test_rollback_ends_all_episodes() -> None:
     recorder.add([], append_reading(history, 11, 0.2, Signals()))
     (episode,) = recorder.episodes()
     assert (episode.until, episode.recovered) == (10, True)
+
+
+def test_problem_that_has_become_a_hint_no_longer_decides_the_verdict() -> None:
+    recorder, history = EpisodeRecorder(), SignalHistory()
+    for step in range(1, 21):
+        history = append_reading(history, step, step / 20, Signals(loss_d=1.0))
+        recorder.add([Finding("oscillation", 0.7 if step < 15 else 0.3, {}, 1, 0.8)], history)
+    (episode,) = recorder.episodes()
+    assert (episode.finding.severity, episode.until) == (0.3, None)

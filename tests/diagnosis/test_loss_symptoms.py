@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from equipoise.core.observations import SERIOUS, Finding, Signals
+from equipoise.core.observations import SERIOUS, Finding, SignalReading, Signals
 from equipoise.diagnosis.criteria.loss_values import clip_probability, decimals, stretch_start
-from equipoise.diagnosis.diagnose import diagnose
+from equipoise.diagnosis.diagnose import RunDiagnosis, diagnose, diagnose_run
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.symptoms import SYMPTOMS
 from equipoise.diagnosis.symptoms.frozen_losses import detect_losses_at_chance
@@ -369,3 +369,28 @@ def test_noise_and_losses_of_zero_are_no_drift() -> None:
 def test_ten_lines_at_a_clip_suffice() -> None:
     assert by_symptom(lambda _, rng: Signals(loss_d=1e-6, loss_g=16.1181), 10)["saturated_loss"].severity == 0.8
     assert "saturated_loss" not in by_symptom(lambda _, rng: Signals(loss_d=0.1234 * rng.random(), loss_g=3.1181), 10)
+
+
+def test_losses_of_a_game_that_cannot_go_on_show_a_win_in_ten_lines() -> None:
+    """The course of a pasted excerpt: D 0.000 and G at 24 ln 2 or more in its last readings."""
+    losses = [(0.3, 3.0), (0.041, 9.0), (0.005, 15.0), (0.001, 21.0), (0.0, 24.0), (0.0, 27.0), (0.0, 27.631)]
+
+    def result_of(pairs: list[tuple[float, float]], caveat: str = "") -> RunDiagnosis:
+        readings = [
+            SignalReading(step, step / len(pairs), Signals(loss_d=d, loss_g=g))
+            for step, (d, g) in enumerate(pairs, start=1)
+        ]
+        return diagnose_run(readings, loss_caveat=caveat)
+
+    (episode,) = result_of(losses).episodes
+    assert (episode.finding.symptom, episode.finding.since) == ("discriminator_overpowering", 5)
+    assert result_of(losses).verdict == "unhealthy"
+    assert result_of(losses[:-1]).episodes == (), "two readings may be chance"
+    assert result_of(losses, "a contrastive loss").verdict == "unknown"
+
+
+def test_losses_that_cannot_tell_are_the_reason_of_an_unknown_verdict() -> None:
+    readings = [SignalReading(step, step / 60, Signals(loss_d=8.0, loss_g=0.01)) for step in range(1, 61)]
+    assert "generator_overpowering" in {each.finding.symptom for each in diagnose_run(readings).episodes}
+    result = diagnose_run(readings, loss_caveat="the loss D may include the contrastive term C")
+    assert "generator_overpowering" not in {each.finding.symptom for each in result.episodes}

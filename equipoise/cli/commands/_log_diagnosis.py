@@ -96,7 +96,7 @@ def _diagnose_log(log: TrainingLog, path_text: str) -> DiagnosedGame:
     """Diagnose one game of a log."""
     readings = list(compute_readings(log))
     columns = {"signals": tuple(log.signals), "metrics": tuple(log.metrics), "not used": tuple(log.ignored)}
-    result = diagnose.diagnose_run(readings)
+    result = diagnose.diagnose_run(readings, loss_caveat=log.loss_kind.caveat)
     entry = LogDiagnosis(
         log=path_text,
         form=log.log_format,

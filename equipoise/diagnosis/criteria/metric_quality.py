@@ -268,7 +268,7 @@ def has_improved(name: str, record: MetricRecord, deviations: float = 2.0) -> bo
 
 
 @lru_cache(maxsize=16)
-def is_improving(values: tuple[MetricPoint, ...], better: str) -> bool:
+def is_improving(values: tuple[MetricPoint, ...], better: str, deviations: float = TREND) -> bool:
     """Return whether values improve steadily, by Kendall's rank correlation with time; needs no level of noise."""
     series = np.array([point.value for point in values if math.isfinite(point.value)])
     count = len(series)
@@ -276,4 +276,4 @@ def is_improving(values: tuple[MetricPoint, ...], better: str) -> bool:
         return False
     rising = float(np.triu(np.sign(series[None, :] - series[:, None])).sum())
     score = rising if better == "higher" else -rising
-    return score >= TREND * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    return score >= deviations * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)

@@ -39,6 +39,11 @@ FELL_TO, ROSE_BY = 0.2, 0.3
 ZERO_LOSS_D, LARGE_LOSS_G = 0.04 * LN2, 5.0
 """Losses of a won game without other numbers: 2 % of the discriminator's loss at chance, as of probabilities, and
 D(G(z)) = e^-5. A weak sign: DCGAN on CIFAR-10 has such losses from its first epoch."""
+UNRECOVERABLE_LOSS_D, UNRECOVERABLE_LOSS_G = 1e-3, 24 * LN2
+"""Losses that need no long time to show a won game: D(G(z)) = e^-16.6 is below the last bit of a float32 next to 1, so
+that the discriminator's own gradient is exactly 0, and nothing brings the generator back."""
+UNRECOVERABLE_READINGS = 3
+"""Readings with such losses that suffice, as an excerpt of ten lines has few."""
 SEVERITY, HINT = 0.6, 0.4
 
 
@@ -70,12 +75,15 @@ def detect_perfect_discriminator(history: SignalHistory) -> Detection | None:
     starts = [start for sign in SIGNS if (start := _since(history, sign)) is not None]
     by_losses = _won_losses_since(history)
     starts += [] if by_losses is None else [by_losses]
-    if not starts:
+    unrecoverable = _unrecoverable_since(history)
+    if not starts and unrecoverable is None:
         return None
-    since = min(starts)
+    since = min((*starts, *([] if unrecoverable is None else [unrecoverable])))
     name_d, name_g = loss_name_d(history), loss_name_g(history)
     names = (*(name for sign in SIGNS for name in sign.names), name_d, name_g)
     evidence = {name: value for name in names if (value := level(history, name)) is not None}
+    if unrecoverable is not None:
+        evidence |= {name: history.last(name, 1)[0] for name in (name_d, name_g)}
     first = history.spans[0].step if history.spans else 0  # an excerpt of a log does not start at 0
     share = (history.step - max(first, since)) / max(1, history.step - first)
     is_serious = (
@@ -84,8 +92,29 @@ def detect_perfect_discriminator(history: SignalHistory) -> Detection | None:
         and _drift_apart(history)
         and not was_measured_since(history, since)
     )
+    is_serious = is_serious or (unrecoverable is not None and not was_measured_since(history, unrecoverable))
     severity = SEVERITY if is_serious else HINT
-    return Detection(severity, 0.5 + 0.1 * len(starts), {**evidence, "won_for": share}, since)
+    return Detection(severity, 0.5 + 0.1 * max(1, len(starts)), {**evidence, "won_for": share}, since)
+
+
+def _unrecoverable_since(history: SignalHistory) -> int | None:
+    """Return the step since which the losses are those of a game that cannot go on; None if they are not."""
+    name_d, name_g = loss_name_d(history), loss_name_g(history)
+    now_d, now_g = history.last(name_d, 1), history.last(name_g, 1)
+    if history.loss_caveat or not now_d or not now_g or not _is_unrecoverable(now_d[0], now_g[0]):
+        return None
+    points = [point for point in (*history.spans, *history.filling) if {name_d, name_g} <= point.values.keys()]
+    if min(history.values(name_d)) < 0:
+        return None
+    return stretch_start(
+        points,
+        lambda point: _is_unrecoverable(point.values[name_d], point.values[name_g]),
+        UNRECOVERABLE_READINGS,
+    )
+
+
+def _is_unrecoverable(loss_d: float, loss_g: float) -> bool:
+    return loss_d < UNRECOVERABLE_LOSS_D and loss_g >= UNRECOVERABLE_LOSS_G
 
 
 def _since(history: SignalHistory, sign: _Sign) -> int | None:
@@ -113,7 +142,7 @@ def _won_losses_since(history: SignalHistory) -> int | None:
     """Return the step since which the discriminator's loss is 0 and the generator's that of D(G(z)) = 0."""
     name_d, name_g = loss_name_d(history), loss_name_g(history)
     now_d, now_g = history.last(name_d, 2), history.last(name_g, 2)
-    if not now_d or not now_g or min(now_d) > ZERO_LOSS_D or max(now_g) < LARGE_LOSS_G:
+    if history.loss_caveat or not now_d or not now_g or min(now_d) > ZERO_LOSS_D or max(now_g) < LARGE_LOSS_G:
         return None
     points = [
         point for point in (*history.spans, *history.filling) if name_d in point.values and name_g in point.values

@@ -98,8 +98,8 @@ def _build_game(
     notes = (*source.repeat_notes(used), *_choice_notes(choices, source), *_shared_notes(meanings, games, used))
     requested_meanings = {column.column: classify_name(column.column) for column in requested.values()}
     loss_kind = determine_loss_kind(choices, requested_meanings | dict(meanings), source.measure)
-    if loss_kind.kind in ("unbounded", "composite") and not metrics:
-        notes = (*notes, f"{loss_kind.reason[0].upper()}{loss_kind.reason[1:]}.")
+    if (caveat := loss_kind.caveat) and not metrics:
+        notes = (*notes, f"{caveat[0].upper()}{caveat[1:]}.")
     unused = [
         name for name in meanings if name not in used and meanings[name].kind != "counter" and not name.startswith("#")
     ]

@@ -48,6 +48,11 @@ class LossKind(NamedTuple):
     kind: Literal["bounded", "unbounded", "composite", "none"] = "none"
     reason: str = "the log has no loss of the discriminator"
 
+    @property
+    def caveat(self) -> str:
+        """The reason why the level of the loss says nothing; "" if it does, or if there is no loss."""
+        return self.reason if self.kind in ("unbounded", "composite") else ""
+
 
 NO_LOSS = LossKind()
 

@@ -154,7 +154,7 @@ def _by_losses(history: SignalHistory) -> Detection | None:
         return None  # a loss that is low only compared with one far above that at chance is no win
     since = history.recent[-READINGS_AFTER_JUMP].step if since is None else since
     has_quality = _has_good_coverage(history) or was_measured_since(history, since)
-    is_serious = bool(won >= WON_BY_LOSSES or jump) and not has_quality
+    is_serious = bool(won >= WON_BY_LOSSES or jump) and not has_quality and not history.loss_caveat
     evidence = win_evidence(history, won, jump)
     if is_serious:
         return Detection(0.6, 0.6 if won >= WON_BY_LOSSES else 0.5, evidence)
@@ -273,7 +273,8 @@ OVERPOWERING = Symptom(
     "first 5 % of the run; coverage ≤ 0.05 over a quarter of the run (severity 0.5); coverage ≤ 0.05 since the start "
     "after a tenth of the run, with a large margin D(x) − D(G(z)) or, for a critic, a growing gradient norm. With "
     "losses alone: loss_d ≤ max(loss_d) / 5 and loss_g at least 30 % above its minimum (severity 0.4; 0.6 for half of "
-    "the run so far without a metric since, or if both losses have jumped by four standard deviations)",
+    "the run so far without a metric since, if both losses have jumped by four standard deviations, or if loss_d < "
+    "0.001 and loss_g ≥ 24 ln 2 in three readings)",
     scales={
         "−log D(G(z)), nats": GENERATOR_LOSS,
         "log10(gradient_norm_g / beginning)": GRADIENT_DECADES,

@@ -75,7 +75,7 @@ def _by_losses(history: SignalHistory) -> Detection | None:
     if loss_g is None or loss_g > LOSS_OF_G:
         return None
     loss_d, ideal = level(history, name_d), ideal_loss_d(history)
-    if loss_d is None or ideal is None:
+    if loss_d is None or ideal is None or history.loss_caveat:
         return None
     lowest_g = min(history.values(name_g))
     limit = LOSS_OF_G if lowest_g >= 0 else BEYOND_MARGIN
@@ -146,7 +146,7 @@ GENERATOR_OVERPOWERING = Symptom(
     test="medians over the last tenth of the run, at least ten readings: loss_d relative to its value at chance (2 ln "
     "2, ln 2, 0.5 or 2, as the losses suggest) while loss_g is at most 0.14 (a hinge loss: −1); or the accuracy of the "
     "discriminator well below one half; or D(G(z)) above D(x). At most 0.4 with fewer than 20 readings, unless it is "
-    "extreme. Not detected while `rank_train_fake` ≥ 0.15",
+    "extreme. Not from losses with other terms, nor while `rank_train_fake` ≥ 0.15",
     scales={
         "loss_d / value at chance": ABOVE_IDEAL,
         "accuracy of D": WRONG,
