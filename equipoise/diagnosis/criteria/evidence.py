@@ -84,7 +84,7 @@ def _what_is_known(history: SignalHistory) -> str:
         count = len(history.recent)
         return f"there {'is only 1 reading' if count == 1 else f'are only {count} readings'} and no measure of quality"
     if history.loss_caveat:
-        return f"the log has no measure of quality, and its losses cannot tell: {history.loss_caveat}"
+        return f"there is no measure of quality, and the losses cannot tell: {history.loss_caveat}"
     if "loss_d" in names and history.levels.lowest_d < 0:
         return "there is no measure of quality, and losses without a lower bound cannot tell"
     return "there is no measure of quality, and losses cannot tell"
