@@ -18,7 +18,7 @@ from equipoise.diagnosis.criteria.loss_values import (
     stretch_start,
 )
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.symptom import Detection
+from equipoise.diagnosis.symptom import HINT, Detection
 
 ACCURATE = 0.99
 """Accuracy of a discriminator that is always right: the same 99 of 100 as of ranks and probabilities."""
@@ -44,7 +44,7 @@ UNRECOVERABLE_LOSS_D, UNRECOVERABLE_LOSS_G = 1e-3, 24 * LN2
 that the discriminator's own gradient is exactly 0, and nothing brings the generator back."""
 UNRECOVERABLE_READINGS = 3
 """Readings with such losses that suffice, as an excerpt of ten lines has few."""
-SEVERITY, HINT = 0.6, 0.4
+SEVERITY = 0.6
 
 
 class _Sign(NamedTuple):

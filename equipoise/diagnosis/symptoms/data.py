@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from equipoise.diagnosis.code_changes import SCALE_REALS
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.symptom import Detection, SeverityScale, Symptom
+from equipoise.diagnosis.symptom import HINT, Detection, SeverityScale, Symptom
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,6 @@ RANGES = ((0.0, 1.0), (-1.0, 1.0))
 ROUNDING = 1e-3
 STARTED = 0.1
 """Share of the run after which the samples of a generator without a limit have left these ranges."""
-HINT = 0.4
 
 
 def describe_range(real: "Tensor") -> dict[str, float]:

@@ -16,8 +16,7 @@ from equipoise.diagnosis.criteria.loss_values import (
     loss_name_g,
 )
 from equipoise.diagnosis.history import SignalHistory, SignalPoint
-from equipoise.diagnosis.symptom import Detection, Symptom
-from equipoise.diagnosis.symptoms.samples import HINT_ONLY
+from equipoise.diagnosis.symptom import HINT, Detection, Symptom
 
 PINNED_LOSSES = ("adversarial_g", "loss_g", "loss_d", "loss_d_real", "loss_d_fake")
 SAME = 1e-9
@@ -79,9 +78,7 @@ def detect_losses_at_chance(history: SignalHistory) -> Detection | None:
         ):
             evidence = {name_d: statistics.median(losses_d), "at_chance": chance.loss_d}
             evidence |= {name_g: statistics.median(losses_g)} if losses_g else {}
-            return Detection(
-                0.6 if is_late(history, name_d) else HINT_ONLY, 0.8 if losses_g else 0.6, evidence, since=0
-            )
+            return Detection(0.6 if is_late(history, name_d) else HINT, 0.8 if losses_g else 0.6, evidence, since=0)
     return None
 
 
@@ -118,7 +115,7 @@ def _pinned(history: SignalHistory, name: str) -> Detection | None:
         return None  # the symptom never_learned
     severity = SEVERITY_CONSTANT if probability is None else SEVERITY_CLIP
     if probability is None and start == 0 and length < 2 * PINNED_READINGS:
-        severity = HINT_ONLY  # perhaps a column that changes once an epoch
+        severity = HINT  # perhaps a column that changes once an epoch
     evidence = {name: value, "constant_for": length / total}
     evidence |= {} if probability is None else {"clipped_probability": probability}
     return Detection(severity, 0.8 if probability is None else 0.95, evidence, since=points[start].step if start else 0)

@@ -12,12 +12,10 @@ from equipoise.diagnosis.criteria.metric_quality import (
 )
 from equipoise.diagnosis.criteria.metric_range import metric_words
 from equipoise.diagnosis.history import MetricRecord, SignalHistory
-from equipoise.diagnosis.symptom import CodeChange, Detection, Symptom
+from equipoise.diagnosis.symptom import HINT, CodeChange, Detection, Symptom
 from equipoise.diagnosis.symptoms.frozen_losses import detect_losses_at_chance
 from equipoise.diagnosis.symptoms.strong_discriminator import LOW_COVERAGE
 
-BROKEN_SEVERITY = 0.4
-"""A broken metric says nothing about the training: the verdict is unknown, not unhealthy."""
 NEVER_MEASUREMENTS = 8
 """Smallest number of measurements without an improvement: eight of a healthy run improve by far more than noise."""
 NEVER_SHARE = 0.25
@@ -32,8 +30,8 @@ that learned have less than 70 at their best, the one that did not 159. A pretra
 NOT_RECOGNISABLE_FID = 150.0
 """Smallest FID that shows one even if it was higher at first, while it does not fall after NEVER_SHARE of the run: a
 convention with a larger distance from runs that learned, because the metric has moved."""
-HINT = 0.4
 SERIOUS_NEVER = 0.7
+"""Severity of a FID that shows a worthless generator: serious, and not 1, because training may still begin."""
 
 
 def detect_broken_metric(history: SignalHistory) -> Detection | None:
@@ -41,7 +39,8 @@ def detect_broken_metric(history: SignalHistory) -> Detection | None:
     for name, record in history.metrics.items():
         if evidence := why_broken(name, record):
             wrong = impossible_values(name, record)
-            return Detection(BROKEN_SEVERITY, 0.9, evidence, (wrong or record.values)[0].step)
+            # nothing about the training: the verdict is unknown, not unhealthy
+            return Detection(HINT, 0.9, evidence, (wrong or record.values)[0].step)
     return None
 
 

@@ -20,7 +20,7 @@ from equipoise.diagnosis.code_changes import (
 )
 from equipoise.diagnosis.criteria.loss_values import latest_values, level, stretch_start
 from equipoise.diagnosis.history import LEVEL_LEAST, SignalHistory
-from equipoise.diagnosis.symptom import MILD, Detection, Repair, SeverityScale, Symptom
+from equipoise.diagnosis.symptom import HINT, MILD, Detection, Repair, SeverityScale, Symptom
 
 DIVERSITY = SeverityScale(0.5, 0.3, 0.1)
 """Diversity of fakes relative to reals."""
@@ -46,8 +46,6 @@ same noise for every latent during twenty epochs, and improve abruptly after a h
 (benchmarks/first_epoch_collapse.md)."""
 VERY_YOUNG = 0.1
 """Up to this share of the run, such a generator is not reported."""
-HINT_ONLY = 0.4
-"""Upper limit of the severity of findings that repair may act on only as hints: see `Repair.acts_on_hints`."""
 
 
 def detect_mode_collapse(history: SignalHistory) -> Detection | None:
@@ -61,7 +59,7 @@ def detect_mode_collapse(history: SignalHistory) -> Detection | None:
         return None
     was_never_diverse = highest < DIVERSITY.mild
     if was_never_diverse and history.progress < YOUNG:
-        severity = min(severity, HINT_ONLY)
+        severity = min(severity, HINT)
     since = 0 if was_never_diverse else None
     return Detection(severity, 0.8, {"diversity": now, "diversity_at_most": highest}, since)
 
@@ -112,7 +110,7 @@ def detect_runaway_signs(history: SignalHistory) -> Detection | None:
     evidence = {"sign_real": sign} | {name: value for name in names if (value := level(history, name)) is not None}
     points = [point for point in (*history.spans, *history.filling) if "sign_real" in point.values]
     since = stretch_start(points, lambda point: point.values["sign_real"] >= RUNAWAY_SIGN.mild)
-    return Detection(min(severity, HINT_ONLY) if has_fallen else severity, 0.8, evidence, since)
+    return Detection(min(severity, HINT) if has_fallen else severity, 0.8, evidence, since)
 
 
 def detect_memorisation(history: SignalHistory) -> Detection | None:

@@ -20,7 +20,7 @@ from equipoise.diagnosis.code_changes import (
     STOP_AT_NAN,
 )
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
+from equipoise.diagnosis.symptom import HINT, Detection, Repair, SeverityScale, Symptom
 
 CYCLE = SeverityScale(0.45, 0.6, 0.9)
 """Autocorrelation at one period. For noise, 64 readings stay below 2 / sqrt(64) = 0.25 (Bartlett 1946), and the highest
@@ -31,8 +31,6 @@ SWING = 0.1
 LARGE_SWING = 0.25
 """Standard deviation relative to the mean from which a cycle of losses alone is a problem: a sine of this size doubles
 the loss from its lowest to its highest value. Smaller cycles are those of the data or of a schedule."""
-HINT_OF_SPANS = 0.4
-"""Largest severity of a cycle over spans, which are means: slow swings may be those of a schedule."""
 EXPLOSION = 1e4
 """A loss this many times larger than usual has left every scale that a learning rate is chosen for, and soon that of
 float16, whose largest number is 65,504."""
@@ -106,7 +104,7 @@ def detect_oscillation(history: SignalHistory) -> Detection | None:
                 f"swing_{name}": swing,
             }
             is_small = swing < LARGE_SWING and not history.last("rank_train_fake", 1)
-            detections.append(Detection(min(severity, HINT_OF_SPANS if is_small else 0.9), 0.7, evidence))
+            detections.append(Detection(min(severity, HINT if is_small else 0.9), 0.7, evidence))
     return max(detections, key=lambda detection: detection.severity, default=None)
 
 
@@ -122,7 +120,8 @@ def _slow_cycles(history: SignalHistory) -> list[Detection]:
         if severity is not None:
             period = lag * (points[-1].step - points[0].step) / (CYCLE_READINGS - 1)
             evidence = {"autocorrelation": strength, "period": period, f"swing_{name}": swing}
-            result.append(Detection(min(severity, HINT_OF_SPANS), 0.6, evidence))
+            # slow swings of means may be those of a schedule
+            result.append(Detection(min(severity, HINT), 0.6, evidence))
     return result
 
 

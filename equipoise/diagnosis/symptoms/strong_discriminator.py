@@ -16,6 +16,7 @@ from equipoise.diagnosis.adjustments import (
     Rung,
 )
 from equipoise.diagnosis.code_changes import (
+    ADD_INSTANCE_NOISE,
     ADD_R1,
     AUGMENT,
     BCE_WITH_LOGITS,
@@ -33,7 +34,7 @@ from equipoise.diagnosis.criteria.discriminator_win import (
 from equipoise.diagnosis.criteria.loss_values import ideal_loss_d
 from equipoise.diagnosis.criteria.perfect_discriminator import detect_perfect_discriminator
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
+from equipoise.diagnosis.symptom import HINT, Detection, Repair, SeverityScale, Symptom
 
 SATURATED_RANK = 0.98
 """Minimum rank_train_fake of a saturated discriminator, which orders 99 of 100 pairs correctly."""
@@ -64,7 +65,6 @@ LOW_COVERAGE = 0.3
 WON_BY_LOSSES = 0.5
 """Share of the run so far for which the discriminator must have won by its losses to be serious: DCGAN on CIFAR-10
 improves for a fifth of its run after that (benchmarks/field_logs.md)."""
-HINT_BY_LOSSES = 0.4
 SMALL_GRADIENT_CONFIDENCE = 0.4
 """Confidence of a hint that rests only on a gradient smaller than in the first steps, which are not typical: a critic
 that learns well has a fifth of it at step 59. Below CONFIDENT of remedies.py, so that repair does not act on it."""
@@ -158,7 +158,7 @@ def _by_losses(history: SignalHistory) -> Detection | None:
     evidence = win_evidence(history, won, jump)
     if is_serious:
         return Detection(0.6, 0.6 if won >= WON_BY_LOSSES else 0.5, evidence)
-    return Detection(HINT_BY_LOSSES, 0.5, evidence) if won else None
+    return Detection(HINT, 0.5, evidence) if won else None
 
 
 def _has_good_coverage(history: SignalHistory) -> bool:
@@ -302,6 +302,6 @@ VANISHING_GRADIENT = Symptom(
     source="Arjovsky and Bottou 2017, theorem 2.4",
     advice="use a loss whose gradient does not vanish (non_saturating, hinge, or wasserstein with gp_weight); "
     "increase r1_gamma, reduce lr_d",
-    loop_advice=(QUARTER_LR_OF_D, NON_SATURATING_LOSS, ADD_R1),
+    loop_advice=(QUARTER_LR_OF_D, NON_SATURATING_LOSS, ADD_INSTANCE_NOISE, ADD_R1),
     repair=Repair(WEAKEN_DISCRIMINATOR[1:]),
 )

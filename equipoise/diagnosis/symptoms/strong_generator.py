@@ -14,7 +14,7 @@ from equipoise.diagnosis.criteria.loss_values import (
     stretch_start,
 )
 from equipoise.diagnosis.history import SignalHistory
-from equipoise.diagnosis.symptom import CodeChange, Detection, SeverityScale, Symptom
+from equipoise.diagnosis.symptom import HINT, CodeChange, Detection, SeverityScale, Symptom
 from equipoise.diagnosis.symptoms.weak_discriminator import DISCRIMINATES
 
 ABOVE_IDEAL = SeverityScale(1.5, 2.0, 5.0)
@@ -40,7 +40,6 @@ PRINTED_ZERO = 1e-4
 """Smallest loss of the generator that is not taken as rounded: logs print four decimals."""
 LASTING = 20
 """Number of readings from which a finding can be serious; before, it is a hint, because many runs begin like this."""
-HINT_ONLY = 0.4
 EVIDENT = 0.9
 """Severity from which half as many readings suffice."""
 
@@ -64,7 +63,7 @@ def detect_overpowering_generator(history: SignalHistory) -> Detection | None:
         sum(point.count for point in (*history.spans, *history.filling) if name in point.values) for name in names
     )
     is_lasting = count >= LASTING or (strongest.severity >= EVIDENT and 2 * count >= LASTING)
-    severity = strongest.severity if is_lasting else min(HINT_ONLY, strongest.severity)
+    severity = strongest.severity if is_lasting else min(HINT, strongest.severity)
     return Detection(severity, min(0.95, 0.7 + 0.1 * len(detections)), evidence, strongest.since)
 
 
@@ -88,7 +87,7 @@ def _by_losses(history: SignalHistory) -> Detection | None:
     if severity is None:
         return None
     if is_weighted:
-        severity = min(severity, HINT_ONLY)
+        severity = min(severity, HINT)
     points = [point for point in (*history.spans, *history.filling) if name_d in point.values]
     since = stretch_start(points, lambda point: point.values[name_d] >= ABOVE_IDEAL.mild * ideal)
     return Detection(severity, 0.8, {name_d: loss_d, "at_chance": ideal, name_g: loss_g}, since)

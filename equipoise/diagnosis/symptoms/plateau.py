@@ -3,17 +3,16 @@
 from equipoise.diagnosis.code_changes import DECAY_BOTH_LRS, KEEP_BEST
 from equipoise.diagnosis.criteria.metric_quality import current_loss, has_best, has_improved, measurements_of
 from equipoise.diagnosis.history import MetricRecord, SignalHistory
-from equipoise.diagnosis.symptom import MILD, Detection, Symptom
+from equipoise.diagnosis.symptom import HINT, MILD, Detection, Symptom
 
-PLATEAU = 0.4
+PLATEAU_SHARE = 0.4
 """Minimum share of the run, and of its measurements, since the best value."""
 PLATEAU_MEASUREMENTS = 8
 """Smallest number of measurements for a plateau."""
 DECLINED, DECLINE_SHARE = 1.25, 0.2
 """Ratio to the best of all measurements of the last fifth of the run: the same as of a smaller loss of a collapse."""
-DECLINE = 0.4
-"""Severity of a decline: a hint, as the samples are still similar to the best ones."""
 DEVIATIONS = 3.0
+"""Standard errors by which a loss exceeds the noise of the metric: chance reaches them in 1 of 700 cases."""
 
 
 def detect_plateau(history: SignalHistory) -> Detection | None:
@@ -23,7 +22,7 @@ def detect_plateau(history: SignalHistory) -> Detection | None:
             return decline
         late = sum(1 for measurement in metric.values if measurement.step > metric.best.step)
         waited = (history.step - metric.best.step) / max(1, history.step)
-        if metric.count >= PLATEAU_MEASUREMENTS and waited >= PLATEAU and late >= PLATEAU * metric.count:
+        if metric.count >= PLATEAU_MEASUREMENTS and waited >= PLATEAU_SHARE and late >= PLATEAU_SHARE * metric.count:
             if not has_best(name, metric) or not has_improved(name, metric):
                 continue
             return Detection(MILD, 0.6, {f"{name}_best": metric.best.value, "share_of_run_since": waited})
@@ -39,10 +38,10 @@ def _decline(history: SignalHistory, name: str, metric: MetricRecord) -> Detecti
     if loss.deviations(len(loss.tail)) < DEVIATIONS:
         return None
     evidence = {name: metric.values[-1].value, f"{name}_best": metric.best.value}
-    return Detection(DECLINE, 0.8, evidence, since=loss.tail[0].step)
+    return Detection(HINT, 0.8, evidence, since=loss.tail[0].step)
 
 
-PLATEAU_SYMPTOM = Symptom(
+PLATEAU = Symptom(
     id="plateau",
     order=120,
     detect=detect_plateau,
