@@ -41,7 +41,7 @@ AUGMENT = CodeChange(
     "    shift[:, :, 2] = torch.empty(len(x), 2, device=x.device).uniform_(-0.25, 0.25)\n"
     "    grid = torch.nn.functional.affine_grid(shift, list(x.shape), align_corners=False)\n"
     "    return torch.nn.functional.grid_sample(x, grid, align_corners=False)\n"
-    "\n"
+    "\n\n"
     "logit_real, logit_fake = d(augment(real)), d(augment(fake))",
 )
 ADD_R1 = CodeChange(
