@@ -83,7 +83,7 @@ def test_one_damaged_run_does_not_hide_the_others(call, trained: Path, tmp_path:
     code, out, err = call("runs", tmp_path / "runs")
     assert (code, err) == (0, "")
     a, b, c, d = out.splitlines()
-    assert "finished (steps, healthy)" in a
+    assert "finished (steps, health unknown)" in a
     assert "damaged: " in b
     assert "progress = 'half'" in b
     assert "is not a table of settings" in c
