@@ -140,7 +140,10 @@ def oscillation(rng: np.random.Generator, rows: int, strength: int) -> Curves:
 def oscillation_of_quality(rng: np.random.Generator, rows: int, strength: int) -> Curves:
     """Losses as above, and FID swings with them: 1.3, 1.6 or 3 times from trough to peak, period 12–20 % of the run."""
     amplitude, period = (0.6, 2.0, 5.0)[strength], rng.uniform(0.12, 0.2)
-    swing = lambda p: after(p, 0.2) * np.sin(2 * np.pi * p / period)  # noqa: E731
+
+    def swing(p: Array) -> Array:
+        return after(p, 0.2) * np.sin(2 * np.pi * p / period)
+
     players = Players(lambda p: 1.8 + amplitude * swing(p), lambda p: 1 + 0 * p, batch=256)
     curves = play(rng, "bce", players, counter(rng, rows))
     curve, ratio = decay(rng, (150, 300), (20, 45), pace=0.1), (1.3, 1.6, 3.0)[strength]

@@ -214,7 +214,7 @@ def assign_games(meanings: Meanings) -> dict[str, str]:
     """Return the game of each column that belongs to one, by the name of the column; empty for a single game.
 
     Games are the two domains of a CycleGAN, or at least two labels that both players have: monet_gen_loss,
-    photo_gen_loss, monet_disc_loss, photo_disc_loss. D_A judges the samples of G_A, but G_AB is judged by D_B.
+    photo_gen_loss, monet_disc_loss, photo_disc_loss. D_A reads the samples of G_A, but D_B those of G_AB.
     """
     labels_d = {meanings[name].label for name in find_signals(meanings, *LOSSES_D, "output_real", "output_fake")} - {""}
     labels_g = {meanings[name].label for name in find_signals(meanings, *LOSSES_G)} - {""}
