@@ -1,6 +1,5 @@
-"""Runs of the suite in worker processes: one JSON line per run, appended as it ends; finished runs are never repeated."""
+"""Runs of the suite in two processes: one JSON line per run, appended as it ends; no run is repeated."""
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -12,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _results import HERE, commit, machine, today
+from _results import HERE, commit, today
 
-from equipoise.comparison.suite.tasks import Suite, SuiteTask, load_suite
+from equipoise.comparison.suite.tasks import load_suite
 
 FOLDER = HERE / "control"
 SUITE_FILE = FOLDER / "suite.toml"
@@ -60,7 +59,7 @@ class RunStore:
         line = {"key": run.key, "task": run.task, "arm": run.arm, "seed": run.seed}
         line |= {"settings": json.loads(run.settings), **result, "commit": commit(), "date": today()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        is_cut_off = self.path.exists() and not self.path.read_bytes()[-1:] in (b"\n", b"")
+        is_cut_off = self.path.exists() and self.path.read_bytes()[-1:] not in (b"\n", b"")
         with self.path.open("a") as file:
             file.write("\n" * is_cut_off + json.dumps(line) + "\n")
         self.results[run.key] = line

@@ -8,6 +8,7 @@ by the Gaussian kernels of equipoise.meta.held_out.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -89,7 +90,7 @@ def _weights(channels: int, size: int, seed: int) -> tuple[Tensor, ...]:
     widths = (channels, *CHANNELS[: int(math.log2(size / POOLED))])
     return tuple(
         torch.randn(after, before, 3, 3, generator=generator) * math.sqrt(2 / (9 * before))
-        for before, after in zip(widths, widths[1:], strict=False)
+        for before, after in pairwise(widths)
     )
 
 

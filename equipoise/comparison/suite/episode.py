@@ -7,7 +7,7 @@ metric, which controllers may observe, compares with the few held-out samples an
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +16,9 @@ from torch import Tensor
 from equipoise.comparison.suite.data import SuiteData
 from equipoise.comparison.suite.distance import RandomFeatureDistance
 from equipoise.comparison.suite.tasks import SuiteTask
+from equipoise.controllers.chain import Chain
+from equipoise.core import catalog
+from equipoise.core.controller import AnyController
 from equipoise.core.events import Evaluated, Event, Finished, Remedied, Sensed
 from equipoise.core.metric import ReferenceSet
 from equipoise.core.model import Model
@@ -37,6 +40,7 @@ REPORTED_SEED = 1
 LIVE_METRIC = "equipoise.comparison.suite.distance"
 RECORDED = ("lr_g", "lr_d", "r1_gamma", "augment_p")
 """Knobs whose course is recorded."""
+FIXED = PlugSpec("fixed")
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class ArmSettings:
     `repair`: whether remedies of the diagnosis are applied.
     """
 
-    controller: PlugSpec = PlugSpec("fixed")
+    controller: PlugSpec = FIXED
     knobs: Mapping[str, float] = field(default_factory=dict)
     factors: Mapping[str, float] = field(default_factory=dict)
     repair: bool = False
@@ -130,9 +134,13 @@ def build_experiment(task: SuiteTask, settings: ArmSettings, seed: int) -> Exper
 
 
 def open_training(task: SuiteTask, settings: ArmSettings, seed: int) -> Training:
-    """Build the training of a run: the base of the task, changed by factors and then by absolute knobs."""
+    """Build the training of a run: the base of the task, changed by factors and then by absolute knobs.
+
+    A controller of knobs that have no effect in the model of the task is replaced by `fixed`: it cannot be used there.
+    """
     experiment = build_experiment(task, settings, seed)
-    model = assemble(dataclasses.replace(experiment, controller=PlugSpec("fixed"), knobs={}), None).state.model
+    model = assemble(dataclasses.replace(experiment, controller=FIXED, knobs={}), None).state.model
+    controller = usable_controller(experiment.controller or FIXED, model.turnable)
     base = {**model.knobs.values(), **task.knobs}
     base = {name: value * task.factors.get(name, 1.0) * settings.factors.get(name, 1.0) for name, value in base.items()}
     ranges = model.knobs.ranges()
@@ -140,7 +148,20 @@ def open_training(task: SuiteTask, settings: ArmSettings, seed: int) -> Training
     changed = {name: value for name, value in {**knobs, **settings.knobs}.items() if name in model.turnable}
     if unknown := [name for name in settings.knobs if name not in ranges]:
         raise SettingError(f"task '{task.name}' has no knob '{unknown[0]}'")
-    return assemble(dataclasses.replace(experiment, knobs=changed), None)
+    return assemble(dataclasses.replace(experiment, controller=controller, knobs=changed), None)
+
+
+def usable_controller(spec: PlugSpec, turnable: Set[str]) -> PlugSpec:
+    """Return a controller that needs no other knobs than these: a chain without the members that do, or `fixed`."""
+    controller: AnyController = catalog.build("controllers", spec.name, spec.options)
+    if isinstance(controller, Chain):
+        names = [
+            name
+            for name, member in zip(controller.of, controller.members, strict=True)
+            if member.required_knobs() <= turnable
+        ]
+        return spec.with_options(of=tuple(names)) if names else FIXED
+    return spec if controller.required_knobs() <= turnable else FIXED
 
 
 def play(task: SuiteTask, settings: ArmSettings, seed: int) -> EpisodeCurve:
