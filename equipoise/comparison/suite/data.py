@@ -15,12 +15,13 @@ from equipoise.comparison.suite import _drawings
 from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSet, DataSpec, NoPreparation, Split, Suggestion
 from equipoise.errors import SettingError
+from equipoise.meta.points import Points, Shape
 
 __all__ = ["SuiteData"]
 
-Source = Literal["digits", "emoji", "outlines", "glyphs", "icons", "bursts", "tables", "mixtures", "spirals"]
-SOURCES: tuple[Source, ...] = get_args(Source)
-POINTS: dict[Source, str] = {"mixtures": "clusters", "spirals": "spirals"}
+SampleSource = Literal["digits", "emoji", "outlines", "glyphs", "icons", "bursts", "tables", "mixtures", "spirals"]
+SOURCES: tuple[SampleSource, ...] = get_args(SampleSource)
+POINTS: dict[SampleSource, Shape] = {"mixtures": "clusters", "spirals": "spirals"}
 SIZES = (16, 32)
 MAX_TEST, MAX_HELD_OUT, MIN_HELD_OUT = 1000, 200, 16
 TEST_SHARE = 1 / 3
@@ -35,7 +36,7 @@ class SuiteData(NoPreparation):
     Raises SettingError for an unknown source or size, or for more training pictures than exist.
     """
 
-    source: Source = "digits"
+    source: SampleSource = "digits"
     """where the samples come from"""
     image_size: int = 16
     """pixels a side: 16 or 32; no effect for tables and points"""
@@ -127,13 +128,13 @@ def held_out_count(train: int) -> int:
 
 
 @lru_cache(maxsize=8)
-def _pool(source: Source, size: int) -> Tensor:
+def _pool(source: SampleSource, size: int) -> Tensor:
     """Return all samples of a source in a fixed random order (N, ...) float32."""
     samples = _samples(source, size)
     return samples[torch.randperm(len(samples), generator=torch.Generator().manual_seed(SPLIT_SEED))]
 
 
-def _samples(source: Source, size: int) -> Tensor:
+def _samples(source: SampleSource, size: int) -> Tensor:
     match source:
         case "digits":
             return _both_splits(catalog.build("data", "digits", {"image_size": size}))
@@ -150,7 +151,7 @@ def _samples(source: Source, size: int) -> Tensor:
         case "tables":
             return _drawings.series()
         case _:
-            points = catalog.build("data", "equipoise.meta.points", {"shape": POINTS[source], "reals": POOL_OF_POINTS})
+            points = Points(shape=POINTS[source], reals=POOL_OF_POINTS)
             return points.sample(POOL_OF_POINTS, torch.Generator().manual_seed(SPLIT_SEED))
 
 

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from torch.nn.functional import adaptive_avg_pool2d, conv2d, leaky_relu
 
 from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSpec
+from equipoise.core.metric import Features
+from equipoise.meta.held_out import HeldOutDistance, ReferenceKernel
 
 __all__ = ["RandomFeatureDistance"]
 
@@ -51,22 +53,22 @@ class RandomFeatureDistance:
         """Whether the data are images, sequences or points."""
         return spec.is_image or spec.is_sequence or spec.is_points
 
-    def statistics(self, real: Batch) -> Any:
+    def statistics(self, real: Batch) -> RealStatistics | ReferenceKernel:
         """Return the statistics of reals (N, ...)."""
         if real.real.dim() == 2:
-            return catalog.build("metrics", "equipoise.meta.held_out").statistics(real)
+            return HeldOutDistance().statistics(real)
         features = _features(real.real, self.seed)
         mean = features.mean(0)
         scale = max(float((features - mean).square().mean().sqrt()), 1e-6)
         features = (features - mean) / scale
         return RealStatistics(features, _within(features), mean, scale)
 
-    def value(self, statistics: Any, fake: Tensor) -> float:
+    def value(self, statistics: RealStatistics | ReferenceKernel, fake: Tensor) -> float:
         """Return the distance of fake (N, ...); NaN if any value is not finite."""
         if not fake.isfinite().all():
             return math.nan
-        if fake.dim() == 2:
-            return float(catalog.build("metrics", "equipoise.meta.held_out").value(statistics, fake))
+        if isinstance(statistics, ReferenceKernel):
+            return HeldOutDistance().value(statistics, fake)
         features = (_features(fake, self.seed) - statistics.mean) / statistics.scale
         across = float(_kernel(statistics.features, features).mean())
         return float(statistics.within + _within(features) - 2 * across)
@@ -76,7 +78,8 @@ class RandomFeatureDistance:
 def _features(samples: Tensor, seed: int) -> Tensor:
     samples = samples.detach().float().cpu()
     if samples.dim() == 3:
-        return catalog.build("metrics", "kd_sequences").features(samples)
+        features: Features = catalog.build("metrics", "kd_sequences").features
+        return features(samples)
     layers = []
     for weight in _weights(samples.shape[1], samples.shape[2], seed):
         samples = leaky_relu(conv2d(samples, weight, stride=2, padding=1), 0.2)

@@ -14,18 +14,20 @@ import torch
 from torch import Tensor
 
 from equipoise.comparison.suite.data import SuiteData
-from equipoise.comparison.suite.distance import RandomFeatureDistance
+from equipoise.comparison.suite.distance import RandomFeatureDistance, RealStatistics
 from equipoise.comparison.suite.tasks import SuiteTask
 from equipoise.controllers.chain import Chain
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController
 from equipoise.core.events import Evaluated, Event, Finished, Remedied, Sensed
+from equipoise.core.knobs import Knobs
 from equipoise.core.metric import ReferenceSet
 from equipoise.core.model import Model
 from equipoise.errors import SettingError
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.completion import complete
 from equipoise.experiment.settings import Experiment, PlugSpec
+from equipoise.meta.held_out import ReferenceKernel
 from equipoise.training import probe
 from equipoise.training.loop import Training, train
 
@@ -96,11 +98,11 @@ class Ruler:
     """Measures the distance of a training's averaged generator to the test reals of its task."""
 
     metric: RandomFeatureDistance
-    statistics: object
+    statistics: RealStatistics | ReferenceKernel
     latents: Tensor
 
     @classmethod
-    def of(cls, data: SuiteData, model: Model) -> "Ruler":
+    def of(cls, data: SuiteData, model: Model[Knobs]) -> "Ruler":
         """Prepare the statistics of the test reals and the latents, which are the same for every run of a task."""
         metric = RandomFeatureDistance(REPORTED_SEED)
         latents = model.latent(SAMPLES, torch.Generator().manual_seed(LATENTS_SEED), None)

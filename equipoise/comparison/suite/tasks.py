@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 from equipoise.errors import SettingError, UnknownNameError
 
 Half = Literal["training", "test"]
+Values = Mapping[str, Any]
+"""A table of a TOML file."""
 HALVES: tuple[Half, ...] = get_args(Half)
 SECTIONS = ("regimes", "defaults", *HALVES)
 
@@ -28,13 +30,13 @@ class SuiteTask:
     image_size: int = 16
     training_images: int | None = None
     model: str = "dcgan"
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Values = field(default_factory=dict)
     knobs: Mapping[str, float] = field(default_factory=dict)
     regime: str = "published"
     factors: Mapping[str, float] = field(default_factory=dict)
     batch_size: int = 32
 
-    def data_options(self, draw: int) -> dict[str, Any]:
+    def data_options(self, draw: int) -> Values:
         """Return the options of the task's data. `draw`: seed of the choice of samples."""
         return {
             "source": self.source,
@@ -90,9 +92,7 @@ def load_suite(path: Path) -> Suite:
     return Suite(tuple(tasks))
 
 
-def _parse_task(
-    path: Path, half: Half, name: str, values: Mapping[str, Any], regimes: Mapping[str, Mapping[str, Any]]
-) -> SuiteTask:
+def _parse_task(path: Path, half: Half, name: str, values: Values, regimes: Mapping[str, Values]) -> SuiteTask:
     allowed = {entry.name for entry in fields(SuiteTask)} - {"name", "half", "factors"}
     if unknown := sorted(values.keys() - allowed):
         raise SettingError(f"{path}: task '{name}' has no setting '{unknown[0]}'; it has {', '.join(sorted(allowed))}")
