@@ -57,17 +57,17 @@ class HeldOutDistance:
         points = fake[:COUNT].float()
         if not points.isfinite().all():
             return math.nan
-        across = float(_kernel(statistics.real, points, statistics.width).mean())
+        across = float(points_kernel(statistics.real, points, statistics.width).mean())
         return statistics.within + _within(points, statistics.width) - 2 * across
 
 
 def _within(points: Tensor, width: float) -> float:
     """Return the mean kernel of two different points of (N, D)."""
     count = len(points)
-    return float((_kernel(points, points, width).sum(dtype=torch.float64) - count) / (count * (count - 1)))
+    return float((points_kernel(points, points, width).sum(dtype=torch.float64) - count) / (count * (count - 1)))
 
 
-def _kernel(first: Tensor, second: Tensor, width: float) -> Tensor:
+def points_kernel(first: Tensor, second: Tensor, width: float) -> Tensor:
     """Compute the kernels (N, M) of (N, D) and (M, D). Halving s is the fourth power, so one exponential suffices."""
     distances = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
     kernel = distances.square_().div_(-2 * width**2).exp_()

@@ -18,7 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d, conv2d, leaky_relu
 from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSpec
 from equipoise.core.metric import Features
-from equipoise.meta.held_out import HeldOutDistance, ReferenceKernel
+from equipoise.meta.held_out import HeldOutDistance, ReferenceKernel, points_kernel
 
 __all__ = ["RandomFeatureDistance"]
 
@@ -34,6 +34,13 @@ class RealStatistics(NamedTuple):
     within: float
     mean: Tensor
     scale: float
+
+
+class FakeKernels(NamedTuple):
+    """Kernels of fakes, from which the distance follows. `within`: of two fakes (M, M). `across`: to reals (N, M)."""
+
+    within: Tensor
+    across: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,15 @@ class RandomFeatureDistance:
         features = (_features(fake, self.seed) - statistics.mean) / statistics.scale
         across = float(_kernel(statistics.features, features).mean())
         return float(statistics.within + _within(features) - 2 * across)
+
+    def kernels(self, statistics: RealStatistics | ReferenceKernel, fake: Tensor) -> FakeKernels:
+        """Return the kernels of fake (M, ...), for the uncertainty of a distance."""
+        if isinstance(statistics, ReferenceKernel):
+            fake = fake.float()
+            within = points_kernel(fake, fake, statistics.width)
+            return FakeKernels(within, points_kernel(statistics.real, fake, statistics.width))
+        features = (_features(fake, self.seed) - statistics.mean) / statistics.scale
+        return FakeKernels(_kernel(features, features), _kernel(statistics.features, features))
 
 
 @torch.no_grad()
