@@ -19,6 +19,29 @@ GAMMA_OCTAVES = 3.0
 MAX_AUGMENT_P = 0.8
 """Above this value augmentations leak into the samples (Karras 2020, ADA, section 2.2 and figure 3)."""
 
+RANK_LOGITS = 256
+"""Most logits per side of rank_train_held_out."""
+UNKNOWN_HELD_OUT = 64
+"""Held-out samples assumed where their number is not known."""
+
+
+def rank_standard_error(held_out: int | None, training: int | None) -> float:
+    """Return the standard error of rank_train_held_out for a discriminator that has memorised nothing.
+
+    2 sqrt((n + m + 1) / (12 n m)) for n held-out and m training samples (Mann and Whitney 1947, equation 12, as
+    rank = 2 AUC - 1), at most RANK_LOGITS each. The held-out samples are the same at every reading: averages over
+    readings have the same error.
+    """
+    n, m = min(held_out or UNKNOWN_HELD_OUT, RANK_LOGITS), min(training or RANK_LOGITS, RANK_LOGITS)
+    return 2 * math.sqrt((n + m + 1) / (12 * n * m))
+
+
+def log_share(value: float, first: float, last: float) -> float:
+    """Return where a value lies between `first` (0) and `last` (1) on a logarithmic scale, within [0, 1]."""
+    if value <= first:
+        return 0.0
+    return min(math.log(value / first) / math.log(last / first), 1.0)
+
 
 def finite_or_none(value: float | None) -> float | None:
     """Return the value of a signal, or None if it is missing or not finite."""

@@ -6,7 +6,7 @@ them. With every head at 0 the knobs are those of the base controller, bit for b
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
 from equipoise.core import catalog
@@ -64,6 +64,7 @@ class LearnedController:
 
     `heads`: heads of the policy, restricted to the knobs that they may change. `owner`: name of the policy in messages
     and reasons. `explicit`: knobs that the user named, which must act; other knobs that do not act are skipped.
+    `facts`: what the features may know before the run; see FeatureSet.compute.
     """
 
     policy: Policy
@@ -71,13 +72,21 @@ class LearnedController:
     base: AnyController | None
     owner: str
     explicit: frozenset[str] = frozenset()
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, policy: Policy, owner: str, knobs: Sequence[str] | None = None) -> "LearnedController":
+    def of(
+        cls,
+        policy: Policy,
+        owner: str,
+        knobs: Sequence[str] | None = None,
+        facts: Mapping[str, float | None] | None = None,
+    ) -> "LearnedController":
         """Build the controller of a policy. Raises SettingError for one of `knobs` that the policy does not change."""
         heads = restrict_heads(policy.heads, knobs, f"the policy '{owner}'")
         base = None if policy.base == "fixed" else catalog.build("controllers", policy.base)
-        return cls(policy, heads, base, owner, frozenset(knobs or ()))
+        known = {name: value for name, value in (facts or {}).items() if value is not None}
+        return cls(policy, heads, base, owner, frozenset(knobs or ()), known)
 
     def required_knobs(self) -> frozenset[str]:
         """Return the knobs named by the user, the learning rates of the heads, and those that the base requires."""
@@ -116,7 +125,7 @@ class LearnedController:
             raise SettingError(
                 f"the policy '{self.owner}' changes {names}, none of which acts here; choose another policy"
             )
-        features, memory = self.policy.feature_set.compute(state.features, observation, state.positions)
+        features, memory = self.policy.feature_set.compute(state.features, observation, state.positions, self.facts)
         clock = float(observation.progress if self.policy.every < 1 else observation.step)
         last = min(state.last_decision, clock)  # progress decreases where a run is resumed with more steps
         is_due = observation.step > 0 and clock - last >= self.policy.every - 1e-9
@@ -124,6 +133,14 @@ class LearnedController:
             base_state, knobs.values(), True, state.positions, memory, last_decision=clock if is_due else last
         )
         return PolicyInput(features, is_due, knobs, updated, reasons, acting)
+
+    def follow(self, inputs: PolicyInput) -> Action | None:
+        """Return the action (k,) of the policy: None between decisions, zeros where its guard forbids it to act."""
+        if not inputs.is_due:
+            return None
+        if not self.policy.feature_set.allows_action(inputs.state.features):
+            return (0.0,) * len(self.heads)
+        return self.policy.actor(inputs.features)
 
     def decide(self, inputs: PolicyInput, action: Action | None, reward: float | None = None) -> Turn[PolicyState]:
         """Return the turn that applies an action (k,); None does not move the heads."""
@@ -140,7 +157,7 @@ class LearnedController:
     def update(self, state: PolicyState, observation: Observation) -> Turn[PolicyState]:
         """Return the request of the base controller, adjusted by the policy."""
         inputs = self.observe(state, observation)
-        return self.decide(inputs, self.policy.actor(inputs.features) if inputs.is_due else None)
+        return self.decide(inputs, self.follow(inputs))
 
     def act(self, state: PolicyState, observation: Observation, action: Action) -> Turn[PolicyState]:
         """Return the turn that applies an action (k,) of the caller; `state` includes the observation already."""

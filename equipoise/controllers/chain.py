@@ -11,7 +11,15 @@ from functools import cached_property
 from typing import Annotated, ClassVar, cast
 
 from equipoise.core import catalog
-from equipoise.core.controller import AnyController, Turn, renamed, request, scheduled_knobs
+from equipoise.core.controller import (
+    AnyController,
+    RunFacts,
+    Turn,
+    renamed,
+    request,
+    resolve_controller,
+    scheduled_knobs,
+)
 from equipoise.core.knobs import KnobRange, Knobs
 from equipoise.core.observations import Observation
 from equipoise.errors import SettingError
@@ -85,6 +93,15 @@ class Chain:
         ]
         return frozenset().union(*by_member) - frozenset().union(*decided)
 
+    def resolve(self, facts: RunFacts) -> "Chain":
+        """Return the chain with the options of its controllers that depend on facts of the run, in `settings`."""
+        options = {
+            name: {**self.settings.get(name, {}), **changes}
+            for name, member in zip(self.of, self.members, strict=True)
+            if (changes := _changed_options(member, resolve_controller(member, facts)))
+        }
+        return dataclasses.replace(self, settings={**self.settings, **options}) if options else self
+
     def initial(self, knobs: Knobs) -> ChainState:
         """Return the initial states of all controllers; the user's values are their common base."""
         links = tuple(LinkState(member.initial(knobs), {}) for member in self.members)
@@ -133,6 +150,14 @@ def _digest(member: AnyController) -> dict[str, str]:
     """Return the digest of a controller's policy, as an option; empty for a controller without a policy."""
     digest = getattr(member, "digest", None)
     return {"digest": cast(str, digest)} if digest else {}
+
+
+def _changed_options(member: AnyController, resolved: AnyController) -> dict[str, object]:
+    """Return the options that differ between two controllers of one class; empty for the same controller."""
+    if resolved is member or not dataclasses.is_dataclass(resolved):
+        return {}
+    values = {option.name: getattr(resolved, option.name) for option in dataclasses.fields(resolved)}
+    return {name: value for name, value in values.items() if value != getattr(member, name)}
 
 
 def _in_range(knobs: Knobs) -> dict[str, float]:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
+
 from equipoise.controllers import _bandit
 from equipoise.controllers._bandit import BanditState
 from equipoise.controllers._learned_controller import LearnedController, PolicyState, open_policy
 from equipoise.core import validation
-from equipoise.core.controller import Turn
+from equipoise.core.controller import RunFacts, Turn
 from equipoise.core.knobs import Knobs
 from equipoise.core.observations import Observation
 from equipoise.policy.files import Policy
@@ -38,7 +40,9 @@ class Learnable:
 
     `policy`: the name of a shipped policy, or a file. `features`: the feature set that it must have. `knobs`: the knobs
     of the policy to change; default: all that act. `adapt`: learn within the run how far to follow the policy. `seed`:
-    of the exploration of `adapt`. `digest`: of the policy; filled in by the program.
+    of the exploration of `adapt`. `epochs`: how often the run sees each training sample. `held_out_samples`: their
+    number. `digest`: of the policy. The last three are filled in by the program, the first two of them only for
+    policies on the features `suite`.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -51,17 +55,34 @@ class Learnable:
     knobs: tuple[str, ...] | None = None
     adapt: bool = False
     seed: int = 0
+    epochs: float | None = None
+    held_out_samples: int | None = None
     digest: str | None = None
 
     def __post_init__(self) -> None:
         validation.check_seeds(seed=self.seed)
+        validation.check_above(0, epochs=self.epochs, held_out_samples=self.held_out_samples)
         object.__setattr__(self, "digest", open_policy(self.policy, self.digest, self.features).digest)
         self.required_knobs()
 
     @cached_property
     def _controller(self) -> LearnedController:
         policy = open_policy(self.policy, self.digest, self.features).policy
-        return LearnedController.of(policy, self.policy, self.knobs)
+        facts = {"epochs": self.epochs, "held_out_samples": self.held_out_samples}
+        return LearnedController.of(policy, self.policy, self.knobs, facts)
+
+    @property
+    def sees_distance(self) -> bool:
+        """Whether a metric (lower is better) is one of the features."""
+        return self.features == "suite"
+
+    def resolve(self, facts: RunFacts) -> "Learnable":
+        """Return the controller with the facts of a run that the features of its policy use."""
+        if self.features != "suite":
+            return self
+        held_out = facts.held_out_samples if self.held_out_samples is None else self.held_out_samples
+        epochs = facts.epochs if self.epochs is None else self.epochs
+        return dataclasses.replace(self, epochs=epochs, held_out_samples=held_out or None)
 
     @staticmethod
     def from_policy(policy: Policy) -> LearnedController:
@@ -84,10 +105,10 @@ class Learnable:
     def update(self, state: LearnableState, observation: Observation) -> Turn[LearnableState]:
         """Return the request of the base controller, adjusted by the policy."""
         inputs = self._controller.observe(state, observation)
-        action, bandit = self._controller.policy.actor(inputs.features) if inputs.is_due else None, state.adapting
+        action, bandit = self._controller.follow(inputs), state.adapting
         if bandit is not None:
             bandit = _bandit.update(bandit, observation.signals, self.seed)
-            action = None if action is None else _bandit.gain(bandit) * action
+            action = None if action is None else _bandit.gain(bandit) * np.asarray(action)
         turn = self._controller.decide(inputs, action)
         return Turn(turn.knobs, _with_bandit(turn.state, bandit), turn.reasons, turn.reward)
 

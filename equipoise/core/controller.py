@@ -33,6 +33,27 @@ class Turn(Generic[S]):
     reward: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is known of a run before it starts.
+
+    `steps`: of the run; None while a time budget has not been measured. `training_samples`, `held_out_samples`: the
+    number of different samples; None for an endless source.
+    """
+
+    steps: int | None
+    batch_size: int
+    training_samples: int | None
+    held_out_samples: int | None
+
+    @property
+    def epochs(self) -> float | None:
+        """How often the run sees each training sample; None if the steps or the samples are not known."""
+        if self.steps is None or not self.training_samples:
+            return None
+        return self.steps * self.batch_size / self.training_samples
+
+
 class Controller(Protocol[S]):
     """A frozen dataclass whose fields are its hyperparameters, with a state of type `S`.
 
@@ -67,6 +88,16 @@ def scheduled_knobs(controller: AnyController) -> frozenset[str]:
     """
     declared: Callable[[], frozenset[str]] | None = getattr(controller, "scheduled_knobs", None)
     return declared() if declared else frozenset()
+
+
+def resolve_controller(controller: AnyController, facts: RunFacts) -> AnyController:
+    """Return a controller whose options at None are filled in with the facts of a run.
+
+    A controller that has such options declares an optional method `resolve(facts)`, which returns a copy; another one
+    is returned as it is. The options are written to the run's settings, so that a replay needs nothing else.
+    """
+    resolve: Callable[[RunFacts], AnyController] | None = getattr(controller, "resolve", None)
+    return resolve(facts) if resolve else controller
 
 
 def request(knobs: Knobs, values: Mapping[str, float]) -> Knobs:

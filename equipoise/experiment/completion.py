@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import TypeAdapter
 
 from equipoise.core import catalog
+from equipoise.core.controller import AnyController, RunFacts, resolve_controller
 from equipoise.errors import DataError, SettingError, resume_command
 from equipoise.experiment.data_source import parse_data_source
 from equipoise.experiment.files import parse_experiment
@@ -49,7 +50,7 @@ def complete(experiment: Experiment) -> Experiment:
     controller = experiment.controller or PlugSpec(data.suggestion.controller)
     controller = _with_all_options("controllers", _with_absolute_policy(controller))
     knobs, schedules = _split_knobs(experiment.knobs or {})
-    return dataclasses.replace(
+    completed = dataclasses.replace(
         _with_default_numbers(experiment, data),
         data=_write_out(data_spec.name, data),
         model=_with_all_options("models", model),
@@ -63,6 +64,19 @@ def complete(experiment: Experiment) -> Experiment:
         start_from=start_from,
         versions=installed_versions(),
     )
+    return with_resolved_controller(completed, data)
+
+
+def with_resolved_controller(experiment: Experiment, data: "DataSet") -> Experiment:
+    """Return a completed experiment whose controller knows the length of the run and the number of samples."""
+    spec = require(experiment.controller, "controller")
+    controller: AnyController = catalog.build("controllers", spec.name, spec.options)
+    batch_size = require(experiment.batch_size, "batch_size")
+    facts = RunFacts(experiment.steps, batch_size, data.count("train"), data.count("held_out"))
+    resolved = resolve_controller(controller, facts)
+    if resolved == controller:
+        return experiment
+    return dataclasses.replace(experiment, controller=_write_out(spec.name, resolved))
 
 
 def prepare_data(experiment: Experiment) -> "Iterator[Preparation]":

@@ -9,7 +9,12 @@ import math
 import time
 
 from equipoise.experiment.assembly import EVALUATIONS, assemble
-from equipoise.experiment.completion import SAVE_EVERY, default_sample_every
+from equipoise.experiment.completion import (
+    SAVE_EVERY,
+    build_unresolved_data,
+    default_sample_every,
+    with_resolved_controller,
+)
 from equipoise.experiment.settings import Experiment, require
 from equipoise.pilot.pilot import SENSE_EVERY
 from equipoise.training.evaluation_cost import smallest_interval
@@ -45,7 +50,8 @@ def set_steps(experiment: Experiment, *, begin: float | None = None, reserved: f
     if experiment.images is not None:
         limit = math.ceil(experiment.images / require(experiment.batch_size, "batch_size"))
     steps = _largest(costs, experiment, training, smallest, available, limit)
-    return _with_steps(experiment, training, steps, smallest)
+    data = build_unresolved_data(require(experiment.data, "data")).resolve()
+    return with_resolved_controller(_with_steps(experiment, training, steps, smallest), data)
 
 
 def _largest(

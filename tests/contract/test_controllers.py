@@ -9,7 +9,7 @@ import math
 import pytest
 
 from equipoise.core import catalog
-from equipoise.core.controller import state_from_json, state_to_json
+from equipoise.core.controller import RunFacts, resolve_controller, state_from_json, state_to_json
 from equipoise.core.knobs import AdversarialKnobs, Knobs
 from equipoise.core.observations import Finding, Health, MetricReading, Observation, Signals
 
@@ -170,7 +170,8 @@ def oscillating(number: int) -> Signals:
 @pytest.mark.parametrize("name", [name for name in CONTROLLERS if name != "fixed"])
 def test_it_keeps_deciding_in_a_run_that_is_resumed_with_more_steps(name: str) -> None:
     """1,000 of 1,000 steps, then 1,000 more of 2,000: progress returns to one half."""
-    controller = catalog.build("controllers", name)
+    facts = RunFacts(steps=4000, batch_size=32, training_samples=400, held_out_samples=80)
+    controller = resolve_controller(catalog.build("controllers", name), facts)
     state, knobs, path = controller.initial(BASE), BASE, []
     for number, step in enumerate(range(0, 2001, 50)):
         progress = step / (1000 if step <= 1000 else 2000)
