@@ -6,7 +6,7 @@ is measured against up to 1,000 test reals, which the run does not contain.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -27,6 +27,14 @@ MAX_TEST, MAX_HELD_OUT, MIN_HELD_OUT = 1000, 200, 16
 TEST_SHARE = 1 / 3
 POOL_OF_POINTS = 4000
 SPLIT_SEED = 2026
+
+
+class DataWithTestReals(DataSet, Protocol):
+    """A data set that has test reals, too."""
+
+    def test_reals(self) -> Tensor:
+        """Return the test reals (N, ...) float32, which are in no split."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from equipoise.comparison.suite.data import SuiteData
+from equipoise.comparison.suite.data import DataWithTestReals
 from equipoise.comparison.suite.distance import RandomFeatureDistance, RealStatistics
 from equipoise.comparison.suite.tasks import SuiteTask
 from equipoise.controllers.chain import Chain
@@ -102,7 +102,7 @@ class Ruler:
     latents: Tensor
 
     @classmethod
-    def of(cls, data: SuiteData, model: Model[Knobs]) -> "Ruler":
+    def of(cls, data: DataWithTestReals, model: Model[Knobs]) -> "Ruler":
         """Prepare the statistics of the test reals and the latents, which are the same for every run of a task."""
         metric = RandomFeatureDistance(REPORTED_SEED)
         latents = model.latent(SAMPLES, torch.Generator().manual_seed(LATENTS_SEED), None)
@@ -116,7 +116,7 @@ class Ruler:
 def build_experiment(task: SuiteTask, settings: ArmSettings, seed: int) -> Experiment:
     """Return the experiment of a run. The seed also chooses the training samples. Raises SettingError for a task
     without held-out reals."""
-    data = PlugSpec("equipoise.comparison.suite.data", task.data_options(draw=seed))
+    data = PlugSpec(task.data, task.data_options(draw=seed))
     experiment = Experiment(
         data=data,
         model=PlugSpec(task.model, dict(task.options)),
@@ -169,7 +169,8 @@ def usable_controller(spec: PlugSpec, turnable: Set[str]) -> PlugSpec:
 def play(task: SuiteTask, settings: ArmSettings, seed: int) -> EpisodeCurve:
     """Train one run to its end and return its curve."""
     training = open_training(task, settings, seed)
-    ruler = Ruler.of(SuiteData(**task.data_options(draw=seed)), training.state.model)
+    data: DataWithTestReals = catalog.build("data", task.data, task.data_options(draw=seed))
+    ruler = Ruler.of(data, training.state.model)
     return record_curve(training, train(training), ruler)
 
 

@@ -20,7 +20,7 @@ class SuiteTask:
     """A task. `half`: training tasks tune arms, test tasks judge them. `training_images`: None for all.
 
     `options`: of the model. `knobs`: values that replace the published ones, as short runs need. `regime`: name of a
-    regime. `factors`: of the regime, multiples of those values.
+    regime. `factors`: of the regime, multiples of those values. `data`: data set, which has the options of SuiteData.
     """
 
     name: str
@@ -35,6 +35,7 @@ class SuiteTask:
     regime: str = "published"
     factors: Mapping[str, float] = field(default_factory=dict)
     batch_size: int = 32
+    data: str = "equipoise.comparison.suite.data"
 
     def data_options(self, draw: int) -> Values:
         """Return the options of the task's data. `draw`: seed of the choice of samples."""
