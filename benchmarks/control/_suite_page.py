@@ -1,0 +1,167 @@
+"""The page of the suite: write_page(store, arms) writes suite.md and its pictures from the results."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from _results import join_unique, machine, write
+from _suite_figures import plot_curves, plot_ratios
+from _suite_runs import FOLDER, RunStore
+from _suite_study import NOISE_FILE, SEEDS, SuitePage, open_page
+from _suite_tables import (
+    gate_table,
+    harm_table,
+    power_table,
+    regime_table,
+    stability_table,
+    subgroup_table,
+    task_table,
+    tuning_table,
+    verdict_table,
+    yardstick_tables,
+)
+from _suite_text import aims, answer, format_interval, main_arms, ranking
+
+from equipoise.comparison.suite.checks import ArmInfo
+
+RATIOS, CURVES = "suite_ratios.png", "suite_curves.png"
+MOST_CURVES = 6
+
+METHOD = """Distances are unbiased kernel distances to up to 1,000 test reals that no run contains, on random features \
+that no controller observes; samples are 512. The endpoint is the generator that a run keeps, the evaluation with the \
+best distance to the few held-out reals (early stopping, given to every arm); "last" is the end of the run. A ratio \
+is the geometric mean over tasks of (d + eps) / (d0 + eps) with the same task and seed, d0 of the constant that is \
+best on the training tasks; negative distances count as 0; eps is twice the standard deviation of the distance of 512 \
+reals, per task; a run that diverged counts as twice the worst distance of its task. [seeds]: 95 % bootstrap interval \
+that resamples seeds within tasks, which answers for these tasks; [tasks]: tasks as well, which answers for tasks like \
+these and decides. Tests are two-sided over the means of tasks, exact, and corrected for the number of arms (Holm)."""
+
+LIMITS = """- Pictures of 16 and 32 pixels, narrow networks, at most 1,000 steps: whether the order is the same at \
+larger sizes is not measured here.
+- Tasks of one source share their test reals and are not independent, so intervals over tasks are somewhat too narrow.
+- Two-level resampling counts the noise of seeds twice, which makes intervals over tasks somewhat too wide.
+- The oracle is the best of 24 random constants; a better constant may exist, so headroom is a lower bound.
+- Arms observe the same held-out reals that select their generator."""
+
+
+def write_page(
+    store: RunStore,
+    arms: Mapping[str, ArmInfo],
+    *,
+    seeds: Sequence[int] = SEEDS,
+    folder: Path = FOLDER,
+    noise_file: Path = NOISE_FILE,
+) -> Path:
+    """Write suite.md and its pictures; return the path of the page.
+
+    Parameters
+    ----------
+    store
+        all results: the gate with seed 0, tuning on training tasks, the verdict on test tasks with `seeds`. Runs are
+        found by task, settings and seed, under whichever name of an arm they ran. Missing runs are named on the page.
+        For the gate, the oracles (:func:`oracle_settings`) need runs with `seeds` as well; for the regimes, the
+        published setting (`constants()[0]`).
+    arms
+        name -> its settings (JSON values as in the store), kind, number of trials and score on the training tasks;
+        one is called "constant", to which all others are compared.
+
+    Raises SettingError for arms that cannot be compared fairly.
+    """
+    page = open_page(store, arms, seeds=seeds, noise_file=noise_file)
+    mains = list(dict.fromkeys([page.base, *main_arms(page).values()]))
+    (folder / RATIOS).write_bytes(plot_ratios(page))
+    (folder / CURVES).write_bytes(plot_curves(page, mains[:MOST_CURVES]))
+    path = folder / "suite.md"
+    write(path, *_head(store, page), *_verdict(page), *_details(page, mains), f"## Limits\n\n{LIMITS}")
+    return path
+
+
+def oracle_settings(
+    store: RunStore, arms: Mapping[str, ArmInfo], noise_file: Path = NOISE_FILE
+) -> dict[str, list[str]]:
+    """Return, per test task, the settings (JSON text) that need runs with fresh seeds before the page is complete.
+
+    Those are the best constants at both endpoints, and the published setting.
+    """
+    page = open_page(store, arms, noise_file=noise_file)
+    oracles = [study.oracle for study in page.studies.values()]
+    return {
+        task.name: list(
+            dict.fromkeys([*(oracle[task.name] for oracle in oracles if task.name in oracle), page.constants[0]])
+        )
+        for task in page.tasks
+    }
+
+
+def _head(store: RunStore, page: SuitePage) -> list[str]:
+    lines = list(store.results.values())
+    hours = sum(line["cpu"] for line in lines) / 3600
+    dates = join_unique(sorted({line["date"] for line in lines if "date" in line}))
+    missing = [f"{name} lacks {count}" for name, count in page.studies["selected"].missing().items()]
+    return [
+        "# The suite: which way of control is best on data that nobody tuned for?",
+        answer(page),
+        ranking(page),
+        f"![Ratio of every arm to the constant, with intervals]({RATIOS})",
+        f"`python benchmarks/control/suite.py`; {len(lines)} runs, {hours:.1f} hours of processor time; {dates}. "
+        f"Machine: {machine()}. Tasks: [suite.toml](suite.toml)."
+        + (f" **Incomplete: {', '.join(missing)} runs.**" if missing else ""),
+        METHOD,
+    ]
+
+
+def _verdict(page: SuitePage) -> list[str]:
+    gate = page.gates["selected"]
+    word = "passed" if gate.is_passed else "not passed"
+    paragraphs = [
+        "## Is there anything to win?",
+        f"The best of {len(page.constants)} constants, chosen per task with seed 0, has {format_interval(gate.ratio)} "
+        f"times the distance of the constant for all tasks with fresh seeds (over tasks as well: "
+        f"{format_interval(gate.over_tasks)}); at the end of the run {format_interval(page.gates['last'].ratio)}. At "
+        f"least 10 % is needed: **{word}**.",
+        gate_table(page),
+        "## The arms and their tuning",
+        "Tuned on the training tasks alone. Training ratio: of the geometric mean distance to that of the constant.",
+        tuning_table(page),
+        "## Verdict",
+        verdict_table(page, "selected"),
+        "At the end of the run, without early stopping:",
+        verdict_table(page, "last"),
+    ]
+    candidates = [verdict.name for verdict in page.verdicts["selected"]]
+    if candidates:
+        rows = aims(page, candidates[0])
+        listed = "\n".join(f"- {what}: {aim}; {measured}" for what, aim, measured in rows)
+        paragraphs += [f"Aims, for `{candidates[0]}`, the arm with the lowest ratio on these tasks:\n\n{listed}"]
+    return paragraphs
+
+
+def _details(page: SuitePage, mains: Sequence[str]) -> list[str]:
+    main_names = [name for name in mains if name != page.base]
+    return [
+        "## Do no harm",
+        "Share of tasks whose mean ratio is above 1.1, with Wilson's interval over tasks; \"by noise alone\": what "
+        "the noise of seeds would show if no task differed. Failures: runs without a finite distance, kept and last.",
+        harm_table(page),
+        "## Mis-set knobs",
+        "Damage: the published setting in the regime against the best of 24 constants on the task; undone: the share "
+        f"that an arm wins back, over {len(page.mis_set())} tasks.",
+        regime_table(page),
+        "## Kinds of tasks",
+        "The arm of each kind that was best on the training tasks; intervals over seeds.",
+        subgroup_table(page, main_names),
+        "## Every task",
+        task_table(page, "selected"),
+        "At the end of the run:",
+        task_table(page, "last"),
+        "## Stability and efficiency",
+        f"![Median distance over the run, per task]({CURVES})",
+        "Last / best: how far the distance ends above the best of the run. Fluctuation: standard deviation of the log "
+        "distance in the last third. Steps: median share of a run until the constant's final distance is reached.",
+        stability_table(page),
+        "## How many trials is it worth?",
+        "Whoever tries k random constants on the task itself, one run each, and keeps the best, gets these ratios.",
+        yardstick_tables(page),
+        "## Power",
+        "From the variance of the training tasks, computed before the verdict: two-sided test at 5 %.",
+        power_table(page),
+    ]  # fmt: skip

@@ -1,0 +1,184 @@
+"""Sentences of the page of the suite, written from the computed numbers, whichever way they turn out."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+from _suite_study import SuitePage
+
+from equipoise.comparison.aggregate import IntervalEstimate, holm_correction
+from equipoise.comparison.suite.checks import ArmInfo, ArmKind
+from equipoise.comparison.suite.verdict import ArmVerdict, compare_arms, verdict_word
+
+KINDS: dict[ArmKind, str] = {
+    "constant": "constant",
+    "schedule": "annealed schedule",
+    "feedback": "feedback rule",
+    "learned": "learned policy",
+    "search": "search in the run",
+    "repair": "repair",
+}
+QUESTION: tuple[ArmKind, ...] = ("schedule", "feedback", "learned")
+"""Kinds of the brief's question: annealed against adaptive and learnable."""
+AIM_RATIO, AIM_WORSE, AIM_HEADROOM, AIM_DAMAGE = 0.85, 0.1, 0.5, 0.9
+"""Aims of the issue: ratio, share of worse tasks, share of the headroom, share of the damage undone."""
+
+
+def main_arms(page: SuitePage) -> dict[ArmKind, str]:
+    """Return the arm of each kind with the best score on the training tasks: no test task selects it."""
+    judged = {verdict.name for verdict in page.verdicts["selected"]}
+    chosen: dict[ArmKind, str] = {}
+    for kind in KINDS:
+        arms = {name: arm for name, arm in page.arms.items() if arm.kind == kind and name in judged}
+        if arms:
+            chosen[kind] = min(arms, key=lambda name: training_score(arms[name]))
+    return chosen
+
+
+def training_score(arm: ArmInfo) -> float:
+    """Return the score of an arm; infinity for one that was not tuned."""
+    return math.inf if arm.score is None else arm.score
+
+
+def answer(page: SuitePage) -> str:
+    """Return three sentences: annealed against adaptive and learned control in quality, efficiency and stability."""
+    verdicts = {verdict.name: verdict for verdict in page.verdicts["selected"]}
+    mains = {kind: name for kind, name in main_arms(page).items() if kind in QUESTION}
+    if not mains:
+        return "No schedule, feedback rule or learned policy has been judged yet."
+    return " ".join((_quality(page, mains, verdicts), _efficiency(page, mains, verdicts), _stability(page, mains)))
+
+
+def _quality(page: SuitePage, mains: Mapping[ArmKind, str], verdicts: Mapping[str, ArmVerdict]) -> str:
+    parts = [
+        f"the {KINDS[kind]} `{name}` {format_interval(verdicts[name].over_tasks)} ({verdicts[name].word})"
+        for kind, name in mains.items()
+    ]
+    return (
+        f"**Quality**: on {len(page.tasks)} tasks whose data no tuning saw, {len(page.seeds)} seeds each, the distance "
+        f"to test reals relative to one constant for all tasks is, with 95 % intervals over tasks, {join(parts)}"
+        f"{_against_schedule(page, mains)}."
+    )
+
+
+def _against_schedule(page: SuitePage, mains: Mapping[ArmKind, str]) -> str:
+    """Return the comparisons of the adaptive arms with the schedule, p-values corrected for their number."""
+    rivals = {kind: name for kind, name in mains.items() if kind != "schedule"}
+    if "schedule" not in mains or not rivals:
+        return ""
+    pairs = {
+        name: compare_arms(page.studies["selected"], "selected", name, mains["schedule"]) for name in rivals.values()
+    }
+    corrected = holm_correction({name: p for name, (_, p) in pairs.items()})
+    parts = []
+    for name, (ratio, _) in pairs.items():
+        word = verdict_word(ratio, corrected[name])
+        parts.append(f"`{name}` has {format_interval(ratio)} times its distance, p = {corrected[name]:.2g} ({word})")
+    return f"; against the schedule, {join(parts)}"
+
+
+def _efficiency(page: SuitePage, mains: Mapping[ArmKind, str], verdicts: Mapping[str, ArmVerdict]) -> str:
+    parts = []
+    for name in mains.values():
+        stability, cpu = page.stability[name], verdicts[name].cpu_ratio
+        parts.append(
+            f"`{name}` in {stability.share_of_steps:.0%} of the steps ({stability.reached:.0%} of its runs reach it) "
+            f"and {cpu:.2f} times the processor time of a whole run"
+        )
+    base = page.stability[page.base]
+    return (
+        f"**Efficiency**: the final distance of the constant is reached by {join(parts)}; the constant itself passes "
+        f"it first at {base.share_of_steps:.0%}."
+    )
+
+
+def _stability(page: SuitePage, mains: Mapping[ArmKind, str]) -> str:
+    parts = [
+        f"`{name}` diverges in {s.diverged} of {s.runs} runs and ends {s.rise:.2f} times above its best distance"
+        for name, s in ((name, page.stability[name]) for name in [*mains.values(), page.base])
+    ]
+    return f"**Stability**: {join(parts)}."
+
+
+def ranking(page: SuitePage) -> str:
+    """Return what wins overall, and which aims are reached by the best arm on the training tasks."""
+    verdicts = page.verdicts["selected"]
+    winners = [f"`{verdict.name}`" for verdict in verdicts if verdict.word == "wins"]
+    losers = [f"`{verdict.name}`" for verdict in verdicts if verdict.word == "loses"]
+    none = len(verdicts) - len(winners) - len(losers)
+    return (
+        f"Of {len(verdicts)} arms, {join(winners) or 'none'} win{'s' * (len(winners) <= 1)} against the constant, "
+        f"{join(losers) or 'none'} lose{'s' * (len(losers) <= 1)}, and {none} show no difference (Holm-corrected "
+        "p < 0.05 and an interval over tasks that excludes 1)."
+    )
+
+
+def aims(page: SuitePage, name: str) -> list[tuple[str, str, str]]:
+    """Return the aims for an arm: what, aim, measured with yes or no."""
+    verdict = next(verdict for verdict in page.verdicts["selected"] if verdict.name == name)
+    undone = page.damage_undone(name, "selected")
+    checks = (
+        (
+            "ratio of distances, interval over seeds below 1",
+            f"at most {AIM_RATIO}",
+            format_interval(verdict.ratio),
+            verdict.ratio.value <= AIM_RATIO and verdict.ratio.high < 1,
+        ),
+        ("tasks worse by more than 10 %", f"at most {AIM_WORSE:.0%}", f"{verdict.worse.value:.0%}",
+         verdict.worse.value <= AIM_WORSE),
+        ("share of the oracle's headroom", f"at least {AIM_HEADROOM:.0%}", format_share(verdict.headroom.value),
+         verdict.headroom.value >= AIM_HEADROOM),
+        ("damage of mis-set knobs undone", f"at least {AIM_DAMAGE:.0%}", format_share(undone), undone >= AIM_DAMAGE),
+    )  # fmt: skip
+    return [
+        (what, aim, f"{value}: {'reached' if is_reached else 'not reached'}") for what, aim, value, is_reached in checks
+    ]
+
+
+def format_interval(estimate: IntervalEstimate, form: str = ".2f") -> str:
+    """Format a value with its interval; "–" if it is unknown."""
+    if not math.isfinite(estimate.value):
+        return "–"
+    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"
+
+
+def format_share(value: float) -> str:
+    """Format a share in percent; "–" if it is unknown."""
+    return f"{value:.0%}" if math.isfinite(value) else "–"
+
+
+def format_ratio(value: float) -> str:
+    """Format a ratio; "–" if it is unknown."""
+    return f"{value:.2f}" if math.isfinite(value) else "–"
+
+
+def format_trials(trials: float) -> str:
+    """Format a number of trials."""
+    if math.isinf(trials):
+        return "more than 24"
+    return "less than 1" if trials == 0 else f"{trials:.1f}"
+
+
+def join(parts: Iterable[str]) -> str:
+    """Join parts of a sentence with commas and "and"."""
+    *rest, last = list(parts) or [""]
+    return f"{', '.join(rest)} and {last}" if rest else last
+
+
+def describe_settings(settings: Mapping[str, object]) -> str:
+    """Return settings in one line: controller, options, factors as "lr_g × 1.3", knobs as "augment_p = 0.2"."""
+    parts = [] if settings.get("controller", "fixed") == "fixed" else [str(settings["controller"])]
+    for name, value in settings.items():
+        match name, value:
+            case "controller", _:
+                continue
+            case "factors", dict():
+                parts += [f"{knob} × {factor:g}" for knob, factor in value.items() if factor != 1]
+            case (("knobs" | "options"), dict()):
+                parts += [f"{knob} = {_short(number)}" for knob, number in value.items() if number not in (0, {})]
+            case _ if value:
+                parts.append(f"{name} = {_short(value)}")
+    return ", ".join(parts) or "published settings"
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("|", "/")
