@@ -7,10 +7,10 @@ them. With every head at 0 the knobs are those of the base controller, bit for b
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Protocol, TypeVar
 
 from equipoise.core import catalog
-from equipoise.core.controller import AnyController, Turn, renamed, request, scheduled_knobs
+from equipoise.core.controller import AnyController, RunFacts, Turn, renamed, request, scheduled_knobs
 from equipoise.core.knobs import Knobs
 from equipoise.core.observations import Observation
 from equipoise.errors import SettingError
@@ -23,6 +23,25 @@ RATES = frozenset({"lr_g", "lr_d"})
 """Knobs that act in every model."""
 
 Action = Sequence[float] | FloatArray
+
+
+class NeedsFacts(Protocol):
+    """A controller whose policy may use facts of a run: see FeatureSet.compute."""
+
+    @property
+    def features(self) -> str:
+        """Name of the feature set."""
+
+    @property
+    def epochs(self) -> float | None:
+        """How often the run sees each training sample."""
+
+    @property
+    def held_out_samples(self) -> int | None:
+        """Number of held-out samples."""
+
+
+C = TypeVar("C", bound=NeedsFacts)
 
 
 @dataclass(frozen=True)
@@ -175,6 +194,20 @@ class LearnedController:
             return before.step_towards(turn.knobs), turn.state, turn.reasons
         start = {name: range.clamp(getattr(turn.knobs, name)) for name, range in before.ranges().items()}
         return before.with_values(start), turn.state, turn.reasons
+
+
+def known_facts(controller: NeedsFacts) -> dict[str, float | None]:
+    """Return the facts that the options of a controller contain."""
+    return {"epochs": controller.epochs, "held_out_samples": controller.held_out_samples}
+
+
+def resolve_facts(controller: C, facts: RunFacts) -> C:
+    """Return a controller with the facts of a run in its options, if the features of its policy use them."""
+    if controller.features != "suite":
+        return controller
+    held_out = facts.held_out_samples if controller.held_out_samples is None else controller.held_out_samples
+    epochs = facts.epochs if controller.epochs is None else controller.epochs
+    return dataclasses.replace(controller, epochs=epochs, held_out_samples=held_out or None)
 
 
 def open_policy(name: str, digest: str | None, features: str | None = None) -> LoadedPolicy:

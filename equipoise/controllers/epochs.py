@@ -43,10 +43,10 @@ class Epochs:
     and where augmentation harms at any strength.
 
     `most`: augment_p after `last` passes; 0 switches it off; at most 0.8, above which augmentations leak. `first`,
-    `last`: passes at which control begins, and reaches its bound. `ahead`: for augment_p the passes so far count at 0;
-    those of the whole run, from its start, at 1. `final`: factor of both learning rates at the end; 1: no decay. `decay`: of the learning
-    rates: along a cosine over the run, or with the passes. `epochs`: how often the run sees each training sample;
-    default: that of the run.
+    `last`: passes at which control begins, and reaches its bound. `ahead`: 0: augment_p follows the passes so far; 1:
+    those of the whole run, from its start. `final`: factor of both learning rates at the end; 1: no decay. `decay`: of
+    the learning rates: along a cosine over the run, or with the passes. `epochs`: how often the run sees each training
+    sample; default: that of the run.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {

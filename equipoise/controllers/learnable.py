@@ -2,7 +2,8 @@
 
 `residual` adjusts the requests of `rank`: the ratio and the pace of the learning rates, the penalties, the instance
 noise. With all outputs at 0 it equals `rank`, bit for bit. `brief` has the features, knobs, bounds and initial values
-of the brief, for comparison. Policies are trained with `equipoise train-policy`, by evolution strategies on the
+of the brief, for comparison. `suite` was trained on whole runs of small images (benchmarks/control/suite.toml), also on
+`rank`. Policies are trained with `equipoise train-policy`, by evolution strategies on the
 distance to held-out reals: the gradient of the players' losses would favour policies that disable the discriminator
 (shown in the tests).
 """
@@ -17,7 +18,13 @@ import numpy as np
 
 from equipoise.controllers import _bandit
 from equipoise.controllers._bandit import BanditState
-from equipoise.controllers._learned_controller import LearnedController, PolicyState, open_policy
+from equipoise.controllers._learned_controller import (
+    LearnedController,
+    PolicyState,
+    known_facts,
+    open_policy,
+    resolve_facts,
+)
 from equipoise.core import validation
 from equipoise.core.controller import RunFacts, Turn
 from equipoise.core.knobs import Knobs
@@ -48,6 +55,7 @@ class Learnable:
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "residual": {"policy": "residual", "features": "residual"},
         "brief": {"policy": "brief", "features": "brief"},
+        "suite": {"policy": "suite", "features": "suite"},
     }
 
     policy: str = "residual"
@@ -68,8 +76,7 @@ class Learnable:
     @cached_property
     def _controller(self) -> LearnedController:
         policy = open_policy(self.policy, self.digest, self.features).policy
-        facts = {"epochs": self.epochs, "held_out_samples": self.held_out_samples}
-        return LearnedController.of(policy, self.policy, self.knobs, facts)
+        return LearnedController.of(policy, self.policy, self.knobs, known_facts(self))
 
     @property
     def sees_distance(self) -> bool:
@@ -78,11 +85,7 @@ class Learnable:
 
     def resolve(self, facts: RunFacts) -> "Learnable":
         """Return the controller with the facts of a run that the features of its policy use."""
-        if self.features != "suite":
-            return self
-        held_out = facts.held_out_samples if self.held_out_samples is None else self.held_out_samples
-        epochs = facts.epochs if self.epochs is None else self.epochs
-        return dataclasses.replace(self, epochs=epochs, held_out_samples=held_out or None)
+        return resolve_facts(self, facts)
 
     @staticmethod
     def from_policy(policy: Policy) -> LearnedController:

@@ -19,6 +19,9 @@ BASE = AdversarialKnobs().with_values({"lr_g": 1e-3, "augment_p": 0.1, "r1_gamma
 NEEDS_ONE_OF = {"learnable:brief": {"instance_noise"}}
 """Controllers that are refused unless one of these knobs acts."""
 
+SLOW = {"plateau": {"factor": 0.8}, "decline": {"most": 20, "factor": 0.9}}
+"""Options with which a controller that only moves in one direction has not reached its bound in half of a run."""
+
 every_controller = pytest.mark.parametrize("name", CONTROLLERS)
 
 
@@ -163,7 +166,9 @@ def oscillating(number: int) -> Signals:
         loss_d=0.1 if strong else 2.0,
         adversarial_d=0.1 if strong else 2.0,
         ideal_d=1.386,
-        metrics={"kd_digits": MetricReading(1 / (1 + number), 0)},
+        update_ratio_g=0.01 if strong else 0.04,
+        update_ratio_d=0.04 if strong else 0.01,
+        metrics={"kd_digits": MetricReading(1 / (1 + number % 8), 0)},
     )
 
 
@@ -171,7 +176,7 @@ def oscillating(number: int) -> Signals:
 def test_it_keeps_deciding_in_a_run_that_is_resumed_with_more_steps(name: str) -> None:
     """1,000 of 1,000 steps, then 1,000 more of 2,000: progress returns to one half."""
     facts = RunFacts(steps=4000, batch_size=32, training_samples=400, held_out_samples=80)
-    controller = resolve_controller(catalog.build("controllers", name), facts)
+    controller = resolve_controller(catalog.build("controllers", name, SLOW.get(name)), facts)
     state, knobs, path = controller.initial(BASE), BASE, []
     for number, step in enumerate(range(0, 2001, 50)):
         progress = step / (1000 if step <= 1000 else 2000)

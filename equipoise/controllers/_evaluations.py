@@ -1,0 +1,71 @@
+"""The course of a metric during a run: its level, its best level, and the noise of single evaluations."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from equipoise.core.observations import MetricReading, Signals
+
+FORGETTING = 0.5
+"""Weight of the newest second difference in the mean square that gives the noise."""
+
+
+@dataclass(frozen=True)
+class MetricCourse:
+    """The evaluations so far, as costs: lower is better.
+
+    `values`: the last three, oldest first. `age`: of the last one in images. `level`: moving average. `best`: lowest
+    level that was lower than the one before it by more than the margin. `square`: mean square of second differences /
+    6; 0 before the third evaluation. None before the first evaluation.
+    """
+
+    values: tuple[float, ...] = ()
+    age: int = 0
+    level: float | None = None
+    best: float | None = None
+    square: float = 0.0
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of one evaluation.
+
+        Second differences a - 2 b + c of independent values have six times their variance, and no trend (von Neumann
+        1941 uses first differences, which a trend enlarges).
+        """
+        return math.sqrt(self.square)
+
+    def margin(self, confidence: float, tolerance: float) -> float:
+        """Return the difference of levels that matters: beyond the noise, and a share of the best level."""
+        return confidence * self.noise + tolerance * abs(self.best or 0.0)
+
+
+def next_course(course: MetricCourse, signals: Signals, weight: float) -> MetricCourse | None:
+    """Return the course after a new evaluation; None if there is none since the last one.
+
+    `weight`: of the new value in the moving average, in (0, 1]. With several metrics the first by name counts. `best`
+    is unchanged except at the first evaluation.
+    """
+    reading = next((signals.metrics[name] for name in sorted(signals.metrics)), None)
+    if reading is None or not math.isfinite(reading.value):
+        return None
+    cost = _cost(reading)
+    if course.values and reading.age > course.age and cost == course.values[-1]:  # the same evaluation, older
+        return None
+    values = (*course.values, cost)[-3:]
+    square = course.square
+    if len(values) == 3:
+        second = (values[0] - 2 * values[1] + values[2]) ** 2 / 6
+        square = second if len(course.values) < 3 else square + FORGETTING * (second - square)
+    level = cost if course.level is None else course.level + weight * (cost - course.level)
+    best = level if course.best is None else course.best
+    return dataclasses.replace(course, values=values, age=reading.age, level=level, best=best, square=square)
+
+
+def with_age(course: MetricCourse, signals: Signals) -> MetricCourse:
+    """Return the course with the age of the same evaluation at this reading."""
+    reading = next((signals.metrics[name] for name in sorted(signals.metrics)), None)
+    return course if reading is None else dataclasses.replace(course, age=reading.age)
+
+
+def _cost(reading: MetricReading) -> float:
+    return reading.value if reading.better == "lower" else -reading.value
