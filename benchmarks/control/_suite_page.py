@@ -8,6 +8,7 @@ from _suite_figures import plot_curves, plot_ratios
 from _suite_runs import FOLDER, RunStore
 from _suite_study import NOISE_FILE, SEEDS, SuitePage, open_page
 from _suite_tables import (
+    aims_table,
     gate_table,
     harm_table,
     power_table,
@@ -19,7 +20,7 @@ from _suite_tables import (
     verdict_table,
     yardstick_tables,
 )
-from _suite_text import aims, answer, format_interval, main_arms, ranking
+from _suite_text import answer, format_interval, main_arms, ranking
 
 from equipoise.comparison.suite.checks import ArmInfo
 
@@ -75,6 +76,11 @@ def write_page(
     return path
 
 
+def power_report(store: RunStore, arms: Mapping[str, ArmInfo], noise_file: Path = NOISE_FILE) -> str:
+    """Return the power of the verdict as Markdown, from runs of training tasks only: call it before the verdict."""
+    return power_table(open_page(store, arms, noise_file=noise_file))
+
+
 def oracle_settings(
     store: RunStore, arms: Mapping[str, ArmInfo], noise_file: Path = NOISE_FILE
 ) -> dict[str, list[str]]:
@@ -112,7 +118,9 @@ def _head(store: RunStore, page: SuitePage) -> list[str]:
 def _verdict(page: SuitePage) -> list[str]:
     gate = page.gates["selected"]
     word = "passed" if gate.is_passed else "not passed"
-    paragraphs = [
+    tuned = {name: arm for name, arm in page.arms.items() if arm.score is not None}
+    best = f"; the training tasks select `{min(tuned, key=lambda name: tuned[name].score)}`" if tuned else ""
+    return [
         "## Is there anything to win?",
         f"The best of {len(page.constants)} constants, chosen per task with seed 0, has {format_interval(gate.ratio)} "
         f"times the distance of the constant for all tasks with fresh seeds (over tasks as well: "
@@ -126,13 +134,9 @@ def _verdict(page: SuitePage) -> list[str]:
         verdict_table(page, "selected"),
         "At the end of the run, without early stopping:",
         verdict_table(page, "last"),
+        f"Aims that were set before{best}:",
+        aims_table(page),
     ]
-    candidates = [verdict.name for verdict in page.verdicts["selected"]]
-    if candidates:
-        rows = aims(page, candidates[0])
-        listed = "\n".join(f"- {what}: {aim}; {measured}" for what, aim, measured in rows)
-        paragraphs += [f"Aims, for `{candidates[0]}`, the arm with the lowest ratio on these tasks:\n\n{listed}"]
-    return paragraphs
 
 
 def _details(page: SuitePage, mains: Sequence[str]) -> list[str]:

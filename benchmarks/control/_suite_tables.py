@@ -8,8 +8,10 @@ import numpy as np
 from _results import table
 from _suite_study import SuitePage
 from _suite_text import (
+    check_aims,
     describe_settings,
     format_interval,
+    format_p,
     format_ratio,
     format_share,
     format_trials,
@@ -62,9 +64,9 @@ def verdict_table(page: SuitePage, endpoint: Endpoint) -> str:
             page.arms[verdict.name].kind,
             format_interval(verdict.ratio),
             format_interval(verdict.over_tasks),
-            f"{verdict.p_signed_rank:.3f}",
-            f"{verdict.p_sign_flip:.3f}",
-            f"{verdict.p:.3f}",
+            format_p(verdict.p_signed_rank),
+            format_p(verdict.p_sign_flip),
+            format_p(verdict.p),
             verdict.word,
             format_interval(verdict.regret),
             f"{format_share(verdict.headroom.value)} [{format_share(verdict.headroom.low)}, "
@@ -77,6 +79,19 @@ def verdict_table(page: SuitePage, endpoint: Endpoint) -> str:
     columns = (
         *("arm", "kind", "ratio [seeds]", "ratio [tasks]", "p, signed rank", "p, sign flips", "p, Holm", "verdict"),
         *("ratio to the oracle", "headroom won", "CPU ratio", "CPU s more"),
+    )
+    return table(columns, rows)
+
+
+def aims_table(page: SuitePage) -> str:
+    """Return which aims of the issue each arm reaches."""
+    rows = []
+    for verdict in page.verdicts["selected"]:
+        answers = ["yes" if is_reached else "no" for is_reached in check_aims(page, verdict)]
+        rows.append((verdict.name, *answers))
+    columns = (
+        *("arm", "ratio ≤ 0.85, interval below 1", "worse by 10 % on ≤ 10 % of tasks", "half of the headroom"),
+        "90 % of the damage of mis-set knobs undone",
     )
     return table(columns, rows)
 

@@ -7,7 +7,7 @@ from _suite_study import SuitePage
 
 from equipoise.comparison.aggregate import IntervalEstimate, holm_correction
 from equipoise.comparison.suite.checks import ArmInfo, ArmKind
-from equipoise.comparison.suite.verdict import ArmVerdict, compare_arms, verdict_word
+from equipoise.comparison.suite.verdict import ArmVerdict, VerdictWord, compare_arms, verdict_word
 
 KINDS: dict[ArmKind, str] = {
     "constant": "constant",
@@ -19,6 +19,7 @@ KINDS: dict[ArmKind, str] = {
 }
 QUESTION: tuple[ArmKind, ...] = ("schedule", "feedback", "learned")
 """Kinds of the brief's question: annealed against adaptive and learnable."""
+VERBS: dict[VerdictWord, str] = {"wins": "beats", "loses": "loses to", "no difference": "does not differ from"}
 AIM_RATIO, AIM_WORSE, AIM_HEADROOM, AIM_DAMAGE = 0.85, 0.1, 0.5, 0.9
 """Aims of the issue: ratio, share of worse tasks, share of the headroom, share of the damage undone."""
 
@@ -50,13 +51,13 @@ def answer(page: SuitePage) -> str:
 
 def _quality(page: SuitePage, mains: Mapping[ArmKind, str], verdicts: Mapping[str, ArmVerdict]) -> str:
     parts = [
-        f"the {KINDS[kind]} `{name}` {format_interval(verdicts[name].over_tasks)} ({verdicts[name].word})"
+        f"{format_interval(verdicts[name].over_tasks)} for the {KINDS[kind]} `{name}` ({verdicts[name].word})"
         for kind, name in mains.items()
     ]
     return (
-        f"**Quality**: on {len(page.tasks)} tasks whose data no tuning saw, {len(page.seeds)} seeds each, the distance "
-        f"to test reals relative to one constant for all tasks is, with 95 % intervals over tasks, {join(parts)}"
-        f"{_against_schedule(page, mains)}."
+        f"**Quality**: {_against_schedule(page, mains)}relative to one constant for all tasks, the distance to test "
+        f"reals is {join(parts)}; {len(page.tasks)} tasks whose data no tuning saw, {len(page.seeds)} seeds, 95 % intervals "
+        "over tasks."
     )
 
 
@@ -65,38 +66,42 @@ def _against_schedule(page: SuitePage, mains: Mapping[ArmKind, str]) -> str:
     rivals = {kind: name for kind, name in mains.items() if kind != "schedule"}
     if "schedule" not in mains or not rivals:
         return ""
-    pairs = {
-        name: compare_arms(page.studies["selected"], "selected", name, mains["schedule"]) for name in rivals.values()
-    }
+    schedule, study = mains["schedule"], page.studies["selected"]
+    pairs = {name: compare_arms(study, "selected", name, schedule) for name in rivals.values()}
     corrected = holm_correction({name: p for name, (_, p) in pairs.items()})
     parts = []
-    for name, (ratio, _) in pairs.items():
-        word = verdict_word(ratio, corrected[name])
-        parts.append(f"`{name}` has {format_interval(ratio)} times its distance, p = {corrected[name]:.2g} ({word})")
-    return f"; against the schedule, {join(parts)}"
+    for kind, name in rivals.items():
+        ratio, _ = pairs[name]
+        verb = VERBS[verdict_word(ratio, corrected[name])]
+        parts.append(
+            f"the {KINDS[kind]} `{name}` {verb} the annealed schedule `{schedule}` ({format_interval(ratio)} times its "
+            f"distance, p {_equals(corrected[name])})"
+        )
+    return f"{join(parts)}; "
 
 
 def _efficiency(page: SuitePage, mains: Mapping[ArmKind, str], verdicts: Mapping[str, ArmVerdict]) -> str:
-    parts = []
-    for name in mains.values():
-        stability, cpu = page.stability[name], verdicts[name].cpu_ratio
-        parts.append(
-            f"`{name}` in {stability.share_of_steps:.0%} of the steps ({stability.reached:.0%} of its runs reach it) "
-            f"and {cpu:.2f} times the processor time of a whole run"
-        )
-    base = page.stability[page.base]
+    steps = [
+        f"{page.stability[name].share_of_steps:.0%} of the steps with `{name}` "
+        f"({page.stability[name].reached:.0%} of its runs get there)"
+        for name in mains.values()
+    ]
+    cpu = [f"{verdicts[name].cpu_ratio:.2f}" for name in mains.values()]
     return (
-        f"**Efficiency**: the final distance of the constant is reached by {join(parts)}; the constant itself passes "
-        f"it first at {base.share_of_steps:.0%}."
+        f"**Efficiency**: to reach the constant's final distance, the median run needs {join(steps)}, against "
+        f"{page.stability[page.base].share_of_steps:.0%} with the constant itself; whole runs take {join(cpu)} times "
+        "its processor time."
     )
 
 
 def _stability(page: SuitePage, mains: Mapping[ArmKind, str]) -> str:
-    parts = [
-        f"`{name}` diverges in {s.diverged} of {s.runs} runs and ends {s.rise:.2f} times above its best distance"
-        for name, s in ((name, page.stability[name]) for name in [*mains.values(), page.base])
-    ]
-    return f"**Stability**: {join(parts)}."
+    names = [*mains.values(), page.base]
+    diverged = [f"{page.stability[name].diverged} of {page.stability[name].runs} (`{name}`)" for name in names]
+    rises = [f"{page.stability[name].rise:.2f} (`{name}`)" for name in names]
+    return (
+        f"**Stability**: {join(diverged)} runs diverge, and without early stopping a run ends at {join(rises)} times "
+        "its best distance."
+    )
 
 
 def ranking(page: SuitePage) -> str:
@@ -112,26 +117,14 @@ def ranking(page: SuitePage) -> str:
     )
 
 
-def aims(page: SuitePage, name: str) -> list[tuple[str, str, str]]:
-    """Return the aims for an arm: what, aim, measured with yes or no."""
-    verdict = next(verdict for verdict in page.verdicts["selected"] if verdict.name == name)
-    undone = page.damage_undone(name, "selected")
-    checks = (
-        (
-            "ratio of distances, interval over seeds below 1",
-            f"at most {AIM_RATIO}",
-            format_interval(verdict.ratio),
-            verdict.ratio.value <= AIM_RATIO and verdict.ratio.high < 1,
-        ),
-        ("tasks worse by more than 10 %", f"at most {AIM_WORSE:.0%}", f"{verdict.worse.value:.0%}",
-         verdict.worse.value <= AIM_WORSE),
-        ("share of the oracle's headroom", f"at least {AIM_HEADROOM:.0%}", format_share(verdict.headroom.value),
-         verdict.headroom.value >= AIM_HEADROOM),
-        ("damage of mis-set knobs undone", f"at least {AIM_DAMAGE:.0%}", format_share(undone), undone >= AIM_DAMAGE),
-    )  # fmt: skip
-    return [
-        (what, aim, f"{value}: {'reached' if is_reached else 'not reached'}") for what, aim, value, is_reached in checks
-    ]
+def check_aims(page: SuitePage, verdict: ArmVerdict) -> tuple[bool, bool, bool, bool]:
+    """Return whether an arm reaches the aims of ratio, harm, headroom and damage undone."""
+    return (
+        verdict.ratio.value <= AIM_RATIO and verdict.ratio.high < 1,
+        verdict.worse.value <= AIM_WORSE,
+        verdict.headroom.value >= AIM_HEADROOM,
+        page.damage_undone(verdict.name, "selected") >= AIM_DAMAGE,
+    )
 
 
 def format_interval(estimate: IntervalEstimate, form: str = ".2f") -> str:
@@ -149,6 +142,11 @@ def format_share(value: float) -> str:
 def format_ratio(value: float) -> str:
     """Format a ratio; "–" if it is unknown."""
     return f"{value:.2f}" if math.isfinite(value) else "–"
+
+
+def format_p(p: float) -> str:
+    """Format a p-value."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def format_trials(trials: float) -> str:
@@ -178,6 +176,10 @@ def describe_settings(settings: Mapping[str, object]) -> str:
             case _ if value:
                 parts.append(f"{name} = {_short(value)}")
     return ", ".join(parts) or "published settings"
+
+
+def _equals(p: float) -> str:
+    return format_p(p) if p < 0.001 else f"= {format_p(p)}"
 
 
 def _short(value: object) -> str:
