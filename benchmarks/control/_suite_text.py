@@ -56,8 +56,8 @@ def _quality(page: SuitePage, mains: Mapping[ArmKind, str], verdicts: Mapping[st
     ]
     return (
         f"**Quality**: {_against_schedule(page, mains)}relative to one constant for all tasks, the distance to test "
-        f"reals is {join(parts)}; {len(page.tasks)} tasks whose data no tuning saw, {len(page.seeds)} seeds, 95 % intervals "
-        "over tasks."
+        f"reals is {join(parts)}; {len(page.tasks)} tasks whose data no tuning saw, {len(page.seeds)} seeds, 95 % "
+        "intervals over tasks."
     )
 
 

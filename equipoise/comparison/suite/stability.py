@@ -7,7 +7,7 @@ from statistics import fmean, median
 
 import numpy as np
 
-from equipoise.comparison.suite.records import SuiteRecord
+from equipoise.comparison.suite.records import RunArray, SuiteRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,13 @@ def share_of_steps(run: SuiteRecord, distance: float) -> float:
     return reached[0] / run.steps[-1] if reached else math.inf
 
 
-def _log_distances(run: SuiteRecord, noise: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _log_distances(run: SuiteRecord, noise: float) -> RunArray:
     finite = np.array([value for value in run.distances if math.isfinite(value)])
-    return np.log(np.maximum(finite, 0) + noise)
+    logs: RunArray = np.log(np.maximum(finite, 0) + noise)
+    return logs
 
 
-def _fluctuation(run: SuiteRecord, logs: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+def _fluctuation(run: SuiteRecord, logs: RunArray) -> float:
     count = sum(step > run.steps[-1] * 2 / 3 for step in run.steps)
     return float(logs[-max(2, count) :].std())
 
