@@ -58,7 +58,8 @@ class ConfidentADA:
     epochs of the run at which the bound begins to rise from 0, and reaches `limit`. `half_life`: of the moving average
     of the rank, a share of the run. `warm_up`: share of the run before the first change. `epochs`: how often the run
     sees each training sample; default: that of the run; unknown in a custom loop, where the bound is `limit`.
-    `held_out`, `training`: numbers of different samples; default: those of the run, or 64 and 256 in a custom loop.
+    `held_out_samples`, `training_samples`: numbers of different samples; default: those of the run, or 64 and 256 in a
+    custom loop.
     """
 
     target: float = 0.15
@@ -71,8 +72,8 @@ class ConfidentADA:
     half_life: float = 0.025
     warm_up: float = 0.05
     epochs: float | None = None
-    held_out: int | None = None
-    training: int | None = None
+    held_out_samples: int | None = None
+    training_samples: int | None = None
 
     def __post_init__(self) -> None:
         validation.check_above(0, share=self.share, half_life=self.half_life, few=self.few, epochs=self.epochs)
@@ -80,7 +81,7 @@ class ConfidentADA:
         validation.check_within(-1, 1, target=self.target)
         validation.check_within(0, 1, horizon=self.horizon, warm_up=self.warm_up)
         validation.check_within(0, MAX_AUGMENT_P, limit=self.limit)
-        validation.check_at_least(1, held_out=self.held_out, training=self.training)
+        validation.check_at_least(1, held_out_samples=self.held_out_samples, training_samples=self.training_samples)
         if not self.few < self.many:
             raise SettingError(f"few = {self.few:g}, many = {self.many:g}: few must be below many")
 
@@ -90,10 +91,12 @@ class ConfidentADA:
 
     def resolve(self, facts: RunFacts) -> "ConfidentADA":
         """Return the controller with the epochs and the numbers of samples of the run."""
-        held_out = facts.held_out_samples if self.held_out is None else self.held_out
-        training = facts.training_samples if self.training is None else self.training
+        held_out = facts.held_out_samples if self.held_out_samples is None else self.held_out_samples
+        training = facts.training_samples if self.training_samples is None else self.training_samples
         epochs = facts.epochs if self.epochs is None else self.epochs
-        return dataclasses.replace(self, epochs=epochs, held_out=held_out or None, training=training or None)
+        return dataclasses.replace(
+            self, epochs=epochs, held_out_samples=held_out or None, training_samples=training or None
+        )
 
     def initial(self, knobs: Knobs) -> ConfidentADAState:
         """Return the state before the first reading, with the user's augment_p."""
@@ -107,7 +110,7 @@ class ConfidentADA:
             return Turn(observation.knobs, state)
         span = elapsed_share(observation.progress, state.progress)
         level = moving_average(state.level, rank, span, self.half_life)
-        width = self.confidence * rank_standard_error(self.held_out, self.training)
+        width = self.confidence * rank_standard_error(self.held_out_samples, self.training_samples)
         most, p = max(self.bound(state.steps), state.base), state.p
         move = span * self.limit / self.share if observation.progress >= self.warm_up else 0.0
         if level - width > self.target and observation.progress <= 1 - self.horizon:

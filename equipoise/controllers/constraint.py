@@ -49,9 +49,9 @@ class ConstraintState:
 class Constraint:
     """Controller of r1_gamma, or of gp_weight where r1_gamma does not act, by dual ascent on rank_train_held_out.
 
-    The penalty rises while the rank is above target + band and returns to the user's value while it is below
-    target - band; band = deadband + confidence · standard error of the rank. λ is itself the integral and is bounded,
-    so there is no windup. Where the user's penalty is 0, it is `start` · 2^λ for λ > 0.
+    The penalty rises while the rank is above target + band and returns to the user's value while it is below target -
+    band; band = deadband + confidence · standard error of the rank. λ is itself the integral and is bounded, so there
+    is no windup. Where the user's penalty is 0, it is `start` · 2^λ for λ > 0.
 
     Fails where the penalty does not reduce overfitting (a discriminator that memorises few samples can do so with small
     gradients), and where a penalty that is too strong already is the problem: it is never lowered below the user's
@@ -61,8 +61,8 @@ class Constraint:
     of standard errors that widen it. `reach`: a rank this far outside the range is an error of 1. `span`: share of the
     run in which an error of 1 raises λ from 0 to `octaves`. `octaves`: largest increase of the penalty, in factors of
     2. `start`: penalty for λ = 0 where the user's is 0. `half_life`: of the moving average of the rank, a share of the
-    run. `warm_up`: share of the run before the first change. `held_out`, `training`: numbers of different samples;
-    default: those of the run, or 64 and 256 in a custom loop.
+    run. `warm_up`: share of the run before the first change. `held_out_samples`, `training_samples`: numbers of
+    different samples; default: those of the run, or 64 and 256 in a custom loop.
     """
 
     target: float = 0.2
@@ -74,8 +74,8 @@ class Constraint:
     start: float = 0.1
     half_life: float = 0.025
     warm_up: float = 0.05
-    held_out: int | None = None
-    training: int | None = None
+    held_out_samples: int | None = None
+    training_samples: int | None = None
 
     def __post_init__(self) -> None:
         validation.check_above(0, reach=self.reach, span=self.span, half_life=self.half_life)
@@ -84,7 +84,7 @@ class Constraint:
         validation.check_within(0, MAX_OCTAVES, octaves=self.octaves)
         validation.check_within(1e-4, 100, start=self.start)
         validation.check_within(0, 1, warm_up=self.warm_up)
-        validation.check_at_least(1, held_out=self.held_out, training=self.training)
+        validation.check_at_least(1, held_out_samples=self.held_out_samples, training_samples=self.training_samples)
 
     def required_knobs(self) -> frozenset[str]:
         """Return no knob: the penalty is changed where one acts."""
@@ -92,9 +92,9 @@ class Constraint:
 
     def resolve(self, facts: RunFacts) -> "Constraint":
         """Return the controller with the numbers of samples of the run."""
-        held_out = facts.held_out_samples if self.held_out is None else self.held_out
-        training = facts.training_samples if self.training is None else self.training
-        return dataclasses.replace(self, held_out=held_out or None, training=training or None)
+        held_out = facts.held_out_samples if self.held_out_samples is None else self.held_out_samples
+        training = facts.training_samples if self.training_samples is None else self.training_samples
+        return dataclasses.replace(self, held_out_samples=held_out or None, training_samples=training or None)
 
     def initial(self, knobs: Knobs) -> ConstraintState:
         """Return the state before the first reading, with the user's penalties."""
@@ -109,7 +109,7 @@ class Constraint:
             return Turn(observation.knobs, state)
         span = elapsed_share(observation.progress, state.progress)
         level = moving_average(state.level, rank, span, self.half_life)
-        band = self.deadband + self.confidence * rank_standard_error(self.held_out, self.training)
+        band = self.deadband + self.confidence * rank_standard_error(self.held_out_samples, self.training_samples)
         octaves = state.octaves
         if observation.progress >= self.warm_up:
             error = min(max(deadband_error(level, self.target, band) / self.reach, -1.0), 1.0)

@@ -1,7 +1,7 @@
 """Acts on harm alone: if the metric has become worse and the discriminator overfits, lower rates and more augmentation.
 
-d <- min(d + 1, most) at each evaluation with level > best + margin and rank_train_held_out > overfit
-lr_g, lr_d = base · factor^d,  augment_p = base + step · d
+d <- min(d + 1, most) at each evaluation with level > best + margin and r - confidence · se > overfit
+lr_g, lr_d = base · factor^d,  augment_p = base + step · d                       r: rank_train_held_out, smoothed
 """
 
 import dataclasses
@@ -9,9 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from equipoise.controllers._evaluations import MetricCourse, next_course, with_age
-from equipoise.controllers._feedback import MAX_AUGMENT_P, actuator_base, finite_or_none
+from equipoise.controllers._feedback import (
+    MAX_AUGMENT_P,
+    actuator_base,
+    elapsed_share,
+    finite_or_none,
+    moving_average,
+    rank_standard_error,
+)
 from equipoise.core import validation
-from equipoise.core.controller import Turn, request
+from equipoise.core.controller import RunFacts, Turn, request
 from equipoise.core.knobs import Knobs
 from equipoise.core.observations import Observation
 
@@ -20,12 +27,13 @@ __all__ = ["Decline"]
 
 @dataclass(frozen=True)
 class DeclineState:
-    """State of `decline`. `base`: the user's values. `course`: of the metric. `rank`: last rank_train_held_out, None
-    before the first. `degree`: d. `reason`: of the last change."""
+    """State of `decline`. `base`: the user's values. `course`: of the metric. `rank`: smoothed rank_train_held_out,
+    None before the first reading. `progress`: of the run at this reading. `degree`: d. `reason`: of the last change."""
 
     base: Mapping[str, float]
     course: MetricCourse
     rank: float | None
+    progress: float
     degree: int
     reason: str
 
@@ -39,25 +47,33 @@ class Decline:
     rates are multiplied by `factor` and augment_p rises by `step`. Nothing is undone within the run. The margin is
     `confidence` · noise + `tolerance` · |best|, as for `plateau`.
 
-    Fails where harm is visible only in the end, where evaluations are few, and where the metric becomes worse for
-    another reason while the discriminator overfits. Without a metric or held-out samples nothing is changed.
+    Fails where harm is visible only at the end, where evaluations are few, and where a few held-out samples, which do
+    not represent the data, make a better generator look worse while the discriminator overfits. Without a metric or
+    held-out samples nothing is changed.
 
     `factor`: of both learning rates, for one degree. `step`: of augment_p, for one degree. `most`: largest degree.
-    `overfit`: smallest rank_train_held_out that confirms; -1: no confirmation. `limit`: bound of augment_p, up to 0.8.
-    `confidence`, `tolerance`: of the margin. `smoothing`: weight of the older values in the level of the metric.
+    `overfit`: rank_train_held_out that confirms if it is exceeded by more than its error; -1: no confirmation. `limit`:
+    bound of augment_p, up to 0.8. `confidence`: of the margin and of the rank, in standard errors. `tolerance`: of the
+    margin. `smoothing`: weight of the older values in the level of the metric. `half_life`: of the moving average of
+    the rank, a share of the run. `held_out_samples`, `training_samples`: numbers of different samples; default: those
+    of the run, or 64 and 256 in a custom loop.
     """
 
     factor: float = 0.5
     step: float = 0.15
     most: int = 4
-    overfit: float = 0.2
+    overfit: float = 0.1
     limit: float = 0.6
     confidence: float = 0.5
     tolerance: float = 0.02
     smoothing: float = 0.0
+    half_life: float = 0.025
+    held_out_samples: int | None = None
+    training_samples: int | None = None
 
     def __post_init__(self) -> None:
-        validation.check_above(0, factor=self.factor)
+        validation.check_above(0, factor=self.factor, half_life=self.half_life)
+        validation.check_at_least(1, held_out_samples=self.held_out_samples, training_samples=self.training_samples)
         validation.check_within(0, 1, factor=self.factor)
         validation.check_within(1, 20, most=self.most)
         validation.check_within(0, MAX_AUGMENT_P, step=self.step, limit=self.limit)
@@ -69,14 +85,22 @@ class Decline:
         """Return both learning rates; augment_p is changed where it acts."""
         return frozenset({"lr_g", "lr_d"})
 
+    def resolve(self, facts: RunFacts) -> "Decline":
+        """Return the controller with the numbers of samples of the run."""
+        held_out = facts.held_out_samples if self.held_out_samples is None else self.held_out_samples
+        training = facts.training_samples if self.training_samples is None else self.training_samples
+        return dataclasses.replace(self, held_out_samples=held_out or None, training_samples=training or None)
+
     def initial(self, knobs: Knobs) -> DeclineState:
         """Return the state before the first evaluation, with the user's values."""
-        return DeclineState(actuator_base(knobs), MetricCourse(), rank=None, degree=0, reason="")
+        return DeclineState(actuator_base(knobs), MetricCourse(), rank=None, progress=0.0, degree=0, reason="")
 
     def update(self, state: DeclineState, observation: Observation) -> Turn[DeclineState]:
         """Decide after a new evaluation of the metric; keep the last decision otherwise."""
-        rank = finite_or_none(observation.signals.rank_train_held_out)
-        state = dataclasses.replace(state, rank=state.rank if rank is None else rank)
+        if (rank := finite_or_none(observation.signals.rank_train_held_out)) is not None:
+            span = elapsed_share(observation.progress, state.progress)
+            level = moving_average(state.rank, rank, span, self.half_life)
+            state = dataclasses.replace(state, rank=level, progress=observation.progress)
         course = next_course(state.course, observation.signals, 1 - self.smoothing)
         if course is None:
             state = dataclasses.replace(state, course=with_age(state.course, observation.signals))
@@ -90,11 +114,18 @@ class Decline:
         return Turn(request(observation.knobs, values), state, reasons)
 
     def _advance(self, state: DeclineState, course: MetricCourse) -> DeclineState:
+        """Return the state after an evaluation: one degree further if it is worse and the rank confirms."""
         level, best = course.level or 0.0, course.best or 0.0
         margin = course.margin(self.confidence, self.tolerance)
-        confirmed = self.overfit <= -1 or (state.rank is not None and state.rank > self.overfit)
-        if level > best + margin and confirmed and state.degree < self.most:
-            rank = "" if state.rank is None else f" and rank_train_held_out {state.rank:.2f} > {self.overfit:.2f}"
+        if level > best + margin and state.degree < self.most and self._overfits(state.rank):
+            rank = "" if state.rank is None else f", rank_train_held_out {state.rank:.2f}"
             reason = f"metric {level:.4g} is worse than its best, {best:.4g} ± {margin:.2g}{rank}"
             state = dataclasses.replace(state, degree=state.degree + 1, reason=reason)
         return dataclasses.replace(state, course=dataclasses.replace(course, best=min(level, best)))
+
+    def _overfits(self, rank: float | None) -> bool:
+        """Return whether the rank confirms overfitting, or no confirmation is needed."""
+        if self.overfit <= -1:
+            return True
+        error = self.confidence * rank_standard_error(self.held_out_samples, self.training_samples)
+        return rank is not None and rank - error > self.overfit
