@@ -53,6 +53,9 @@ class Candidate:
         for name, factor in self.factors.items():
             if not 0 <= factor < math.inf:
                 raise SettingError(f"the factor of {name} is {factor:g}: it must be at least 0")
+        for name, offset in self.offsets.items():
+            if not math.isfinite(offset):
+                raise SettingError(f"the offset of {name} is {offset:g}: it must be a number")
 
     @property
     def names(self) -> frozenset[str]:

@@ -28,16 +28,19 @@ class Halving:
     """A start by successive halving.
 
     `count`: number of settings; the first one is the unchanged setting of the arm. `start`: share of the budget for the
-    choice. `candidates`: settings after the first one; default: sampled from `space`.
+    choice. `candidates`: settings after the first one; default: sampled from `space`. `threshold`: by how many standard
+    deviations of the noise a setting must be better than the unchanged one.
     """
 
     count: int = 4
     start: float = 0.15
     candidates: Sequence[Candidate] | None = None
     space: CandidateSpace = field(default_factory=CandidateSpace)
+    threshold: float = 1.0
 
     def __post_init__(self) -> None:
         validation.check_at_least(1, count=self.count)
+        validation.check_at_least(0, threshold=self.threshold)
         if not 0 < self.start < 1:
             raise SettingError(f"start = {self.start:g}: it must be above 0 and below 1")
         if self.candidates is not None and len(self.candidates) != self.count - 1:
@@ -53,7 +56,7 @@ class Halving:
         branches = [budget.start(candidate) for candidate in self._settings(generator)]
         for size, end in zip(rungs, ends, strict=True):
             branches = [budget.go_on(branch, end) for branch in branches[:size]]
-            branches.sort(key=lambda branch: branch.live)
+            branches = [branches[index] for index in budget.order(branches, self.threshold)]
         return budget.curve(budget.go_on(branches[0], task.steps - discarded))
 
     def _settings(self, generator: np.random.Generator) -> list[Candidate]:
@@ -66,7 +69,7 @@ class Halving:
         cost = sum(size * (1 if number == 0 else 2 ** (number - 1)) for number, size in enumerate(rungs))
         if rungs and (length := math.floor(self.start * task.steps / cost)) < 1:
             raise SettingError(
-                f"task '{task.name}' has {task.steps} steps: {self.start:.0%} of them are too few for {self.count} settings"
+                f"task '{task.name}' has {task.steps} steps: too few for count = {self.count}, start = {self.start:g}"
             )
         return length if rungs else 0
 

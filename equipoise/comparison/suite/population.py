@@ -6,6 +6,7 @@ are those of Ray Tune: values times 0.8 or 1.25, or sampled again with probabili
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +29,8 @@ class Population:
     `members`: number of settings; the first one is the unchanged setting of the arm. `rounds`: number of parts into
     which a member's training is divided. `quantile`: share of members that is replaced after a round, at most 0.5.
     `perturbation`: factor of a change. `resample`: probability that a value is sampled again instead. `space`: the
-    distribution of the settings.
+    distribution of the settings. `threshold`: by how many standard deviations of the noise a member must be better
+    than one with the unchanged setting.
     """
 
     members: int = 4
@@ -37,9 +39,11 @@ class Population:
     perturbation: float = 1.25
     resample: float = 0.25
     space: CandidateSpace = field(default_factory=CandidateSpace)
+    threshold: float = 1.0
 
     def __post_init__(self) -> None:
         validation.check_at_least(1, members=self.members, rounds=self.rounds, perturbation=self.perturbation)
+        validation.check_at_least(0, threshold=self.threshold)
         validation.check_within(0, 0.5, quantile=self.quantile)
         validation.check_within(0, 1, resample=self.resample)
 
@@ -53,7 +57,7 @@ class Population:
         length = math.ceil(task.steps / self.members)
         full = self.members - (length * self.members - task.steps)
         budget = SharedBudget(task, settings, seed, length)
-        population = [budget.start(candidate) for candidate in self._settings(generator)]
+        population, order = [budget.start(candidate) for candidate in self._settings(generator)], [0]
         for number in range(1, self.rounds + 1):
             until, is_last = round(length * number / self.rounds), number == self.rounds
             ends = [until - (is_last and index >= full) for index in range(self.members)]
@@ -61,20 +65,25 @@ class Population:
                 budget.go_on(member, end, evaluate=self.members > 1)
                 for member, end in zip(population, ends, strict=True)
             ]
+            order = budget.order(population, self.threshold)
             if not is_last:
-                population = self._next_generation(population, generator)
-        return budget.curve(min(population, key=lambda member: member.live))
+                population = self.next_generation(population, order, generator)
+        return budget.curve(population[order[0]])
 
     def _settings(self, generator: np.random.Generator) -> list[Candidate]:
         return [UNCHANGED, *(self.space.sample(generator) for _ in range(self.members - 1))]
 
-    def _next_generation(self, population: list[Branch], generator: np.random.Generator) -> list[Branch]:
-        """Replace the worst members, and all that diverged, by changed copies of the best ones."""
-        order = sorted(range(self.members), key=lambda index: population[index].live)
+    def next_generation(
+        self, population: Sequence[Branch], order: Sequence[int], generator: np.random.Generator
+    ) -> list[Branch]:
+        """Replace the worst members, and all that diverged, by changed copies of the best ones.
+
+        `order`: positions of the members, best first.
+        """
         usable = sum(math.isfinite(member.live) for member in population)
         count = min(math.ceil(self.quantile * self.members), self.members // 2)
         if usable == 0:
-            return population
+            return list(population)
         replaced = order[max(1, min(usable, self.members - count)) :]
         result = list(population)
         for index in replaced:

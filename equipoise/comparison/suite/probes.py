@@ -35,16 +35,19 @@ class Probes:
 
     `times`: when they start, as shares of the budget. `branch`: length of each branch, as a share of the budget.
     `changes`: what is tried, in turn. `threshold`: standard deviations of the noise by which a change must be better.
+    `rank_margin`: a change that is not worse by more than that is kept, too, if it lowers rank_train_held_out, the
+    overfitting of the discriminator, by this margin; default: not used.
     """
 
     times: Sequence[float] = (0.15, 0.3, 0.45, 0.6)
     branch: float = 0.05
     changes: Sequence[Candidate] = CHANGES
     threshold: float = 1.0
+    rank_margin: float | None = None
 
     def __post_init__(self) -> None:
         validation.check_above(0, branch=self.branch)
-        validation.check_at_least(0, threshold=self.threshold)
+        validation.check_at_least(0, threshold=self.threshold, rank_margin=self.rank_margin)
         if not self.changes:
             raise SettingError("changes is empty: give at least one change to try")
         ends = [0.0, *(time + 2 * self.branch for time in self.times)]
@@ -80,5 +83,10 @@ class Probes:
     def _is_better(self, budget: SharedBudget, other: Branch, same: Branch) -> bool:
         if not (math.isfinite(other.live) and math.isfinite(same.live)):
             return other.live < same.live
-        noise = difference_noise(budget.kernels(other), budget.kernels(same))
-        return other.live < same.live - self.threshold * noise
+        with budget.charge():
+            noise = self.threshold * difference_noise(budget.kernels(other), budget.kernels(same))
+        if other.live < same.live - noise:
+            return True
+        if self.rank_margin is None or other.rank is None or same.rank is None:
+            return False
+        return other.rank <= same.rank - self.rank_margin and other.live <= same.live + noise

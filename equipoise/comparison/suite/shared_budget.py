@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from equipoise.comparison.suite.candidates import (
 from equipoise.comparison.suite.data import DataWithTestReals
 from equipoise.comparison.suite.distance import FakeKernels, RandomFeatureDistance
 from equipoise.comparison.suite.episode import (
+    EVALUATIONS,
     RECORDED,
     ArmSettings,
     EpisodeCurve,
@@ -25,9 +26,11 @@ from equipoise.comparison.suite.episode import (
     open_training,
     record_curve,
 )
+from equipoise.comparison.suite.paired_distance import difference_noise
 from equipoise.comparison.suite.snapshots import TrainingSnapshot, load_snapshot, take_snapshot, train_until
 from equipoise.comparison.suite.tasks import SuiteTask
 from equipoise.core import catalog
+from equipoise.core.events import Event, Sensed
 from equipoise.training import outputs, probe
 
 
@@ -35,13 +38,14 @@ from equipoise.training import outputs, probe
 class Branch:
     """A copy of the training. `live`: its last distance to the held-out samples, infinite if it diverged or is unknown.
 
-    `evaluation`: the last one. `diverged`: whether it or a copy before it diverged.
+    `evaluation`: the last one. `rank`: the last rank_train_held_out. `diverged`: whether it or one before it diverged.
     """
 
     snapshot: TrainingSnapshot
     candidate: Candidate = UNCHANGED
     live: float = math.inf
     evaluation: Evaluation | None = None
+    rank: float | None = None
     diverged: bool = False
 
 
@@ -52,8 +56,13 @@ class SharedBudget:
     """
 
     def __init__(self, task: SuiteTask, settings: ArmSettings, seed: int, length: int) -> None:
-        """Open the training. `length`: steps of one copy from the start to its end, at which its progress is 1."""
+        """Open the training. `length`: steps of one copy from the start to its end, at which its progress is 1.
+
+        Readings are as many as in a run of that length, evaluations as frequent as in a run of the whole budget.
+        """
         self.training = with_candidates(open_training(dataclasses.replace(task, steps=length), settings, seed))
+        evaluate_every = max(1, task.steps // EVALUATIONS)
+        self.training.plan = dataclasses.replace(self.training.plan, evaluate_every=evaluate_every)
         data: DataWithTestReals = catalog.build("data", task.data, task.data_options(draw=seed))
         self.ruler = Ruler.of(data, self.training.state.model)
         self.steps, self.remedies, self.cpu = 0, 0, 0.0
@@ -73,7 +82,9 @@ class SharedBudget:
             if branch.candidate != present_candidate(self.training.pilot):
                 set_candidate(self.training.pilot, branch.snapshot.step, branch.candidate)
         before = branch.snapshot.step
-        curve = record_curve(self.training, train_until(self.training, step), self.ruler)
+        ranks: list[float | None] = [branch.rank]
+        events = with_ranks(train_until(self.training, step), ranks)
+        curve = record_curve(self.training, events, self.ruler)
         offset = self.steps - before
         evaluations = [dataclasses.replace(entry, step=entry.step + offset) for entry in curve.evaluations]
         self.evaluations += evaluations
@@ -87,7 +98,7 @@ class SharedBudget:
         usable = last is not None and self.training.verdict != "diverged" and math.isfinite(last.live)
         with self.charge():
             snapshot = take_snapshot(self.training)
-        return Branch(snapshot, branch.candidate, last.live if last and usable else math.inf, last, diverged)
+        return Branch(snapshot, branch.candidate, last.live if last and usable else math.inf, last, ranks[-1], diverged)
 
     def evaluate(self) -> Evaluation:
         """Evaluate the training as it is, without telling its controller, and add this to the curve."""
@@ -102,15 +113,31 @@ class SharedBudget:
         self.evaluations.append(evaluation)
         return evaluation
 
+    def order(self, branches: Sequence[Branch], threshold: float) -> list[int]:
+        """Return the positions of branches, best first by the live distance; those that diverged are last.
+
+        To come before the unchanged setting, another one must be better by `threshold` standard deviations of the noise
+        of their difference.
+        """
+        lives = {index: branch.live for index, branch in enumerate(branches)}
+        usable = [index for index, live in lives.items() if math.isfinite(live)]
+        base = next((index for index in usable if branches[index].candidate == UNCHANGED), None)
+        if threshold > 0 and base is not None:
+            with self.charge():
+                reference = self.kernels(branches[base])
+                for index in usable:
+                    if index != base:
+                        lives[index] += threshold * difference_noise(self.kernels(branches[index]), reference)
+        return sorted(lives, key=lambda index: lives[index])
+
     def kernels(self, branch: Branch) -> FakeKernels:
-        """Return the kernels of the samples of a branch that the live distance compares, to the held-out reals."""
+        """Return the kernels of the samples that the live distance of a branch compares; not charged."""
         evaluation = self.training.evaluation
         assert evaluation is not None
         assert isinstance(evaluation.metric, RandomFeatureDistance)
-        with self.charge():
-            load_snapshot(self.training, branch.snapshot)
-            fake = probe.generate_samples(self.training.state, evaluation.latents, evaluation.condition)
-            return evaluation.metric.kernels(evaluation.statistics, fake)
+        load_snapshot(self.training, branch.snapshot)
+        fake = probe.generate_samples(self.training.state, evaluation.latents, evaluation.condition)
+        return evaluation.metric.kernels(evaluation.statistics, fake)
 
     @contextmanager
     def charge(self) -> Iterator[None]:
@@ -125,3 +152,11 @@ class SharedBudget:
         if result.evaluation is not None and evaluations[-1] is not result.evaluation:
             evaluations.append(dataclasses.replace(result.evaluation, step=self.steps))
         return EpisodeCurve(tuple(evaluations), result.diverged, self.cpu, self.remedies)
+
+
+def with_ranks(events: Iterator[Event], ranks: list[float | None]) -> Iterator[Event]:
+    """Yield the events, and append rank_train_held_out of each reading that has it to a list."""
+    for event in events:
+        if isinstance(event, Sensed) and event.signals.rank_train_held_out is not None:
+            ranks.append(event.signals.rank_train_held_out)
+        yield event
