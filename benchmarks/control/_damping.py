@@ -1,14 +1,16 @@
-"""A controller for the Dirac-GAN, and disturbances between a controller and its system: noise, delay, a sudden
-change."""
+"""A controller for the Dirac-GAN, signals and a knob that it lacks, and disturbances between a controller and its
+system: noise, delay, a sudden change."""
 
 import dataclasses
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from equipoise.core.controller import AnyController, Turn
-from equipoise.core.observations import Observation
+from equipoise.core.knobs import AdversarialKnobs
+from equipoise.core.observations import MetricReading, Observation
 
 State = dict[str, Any]
 
@@ -103,3 +105,53 @@ class Disturbed:
             why |= dict.fromkeys(("lr_g", "lr_d"), "sudden change of the system")
         remaining = delayed[1:] if len(delayed) > self.delay else delayed
         return Turn(knobs, {"inner": turn.state, "delayed": remaining}, why)
+
+
+EVALUATE_EVERY = 25
+"""Steps between two evaluations of the metric."""
+DAMPING_OF_AUGMENTATION = 1.25
+"""gamma of augment_p = 1: the best constant gamma, 1, is reached at augment_p = 0.8."""
+
+
+@dataclass(frozen=True, eq=False)
+class Supplied:
+    """A controller with the signals that the Dirac-GAN lacks, and with augmentation.
+
+    The exact weights give `rank_train_held_out` = tanh |psi|, since the slope of the discriminator is what must not be
+    too large, and the metric |theta|, every 25 steps. augment_p acts as the penalty 1.25 p: noise on the inputs of the
+    discriminator is a penalty of its gradient (Roth 2017, equation 7). `weights`: returns (theta, psi). `augments`: the
+    controller sees augment_p and not r1_gamma. `noise`: standard deviation of the rank. `delay`: of it, in decisions.
+    """
+
+    controller: AnyController
+    weights: Callable[[], tuple[float, float]]
+    augments: bool
+    noise: float = 0.0
+    delay: int = 0
+
+    def required_knobs(self) -> frozenset[str]:
+        return frozenset({"lr_g", "lr_d", "r1_gamma"})
+
+    def initial(self, knobs: Any) -> State:
+        inner = AdversarialKnobs(lr_g=knobs.lr_g, lr_d=knobs.lr_d, r1_gamma=knobs.r1_gamma)
+        return {"inner": self.controller.initial(inner), "p": 0.0, "ranks": [], "metric": None, "at": 0}
+
+    def update(self, state: State, observation: Observation) -> Turn[State]:
+        theta, psi = self.weights()
+        noise = random.Random(observation.step).gauss(0, self.noise) if self.noise else 0.0
+        ranks = [*state["ranks"], math.tanh(abs(psi)) + noise][-self.delay - 1 :]
+        is_due = observation.step % EVALUATE_EVERY == 0 and observation.step > 0
+        metric, at = (abs(theta), observation.step) if is_due else (state["metric"], state["at"])
+        metrics = {} if metric is None else {"distance": MetricReading(metric, observation.step - at)}
+        signals = dataclasses.replace(observation.signals, rank_train_held_out=ranks[0], metrics=metrics)
+        knobs, p = observation.knobs, state["p"]
+        inner = AdversarialKnobs(lr_g=knobs.lr_g, lr_d=knobs.lr_d, r1_gamma=knobs.r1_gamma, augment_p=p)
+        turnable = frozenset({"lr_g", "lr_d", "augment_p" if self.augments else "r1_gamma"})
+        seen = dataclasses.replace(observation, signals=signals, knobs=inner, turnable=turnable)
+        turn = self.controller.update(state["inner"], seen)
+        wanted = turn.knobs.values()
+        p = wanted["augment_p"]
+        gamma = DAMPING_OF_AUGMENTATION * p if self.augments else wanted["r1_gamma"]
+        values = dataclasses.replace(knobs, lr_g=wanted["lr_g"], lr_d=wanted["lr_d"], r1_gamma=gamma)
+        why = dict(turn.reasons) | ({"r1_gamma": turn.reasons.get("augment_p", "")} if self.augments else {})
+        return Turn(values, {"inner": turn.state, "p": p, "ranks": ranks, "metric": metric, "at": at}, why)

@@ -12,13 +12,20 @@ simultaneous steps, and one of gamma must succeed: this separates the right caus
 Converged: |(theta, psi)| below 0.001 from some step until the end. Regret: that step over that of the best constant
 gamma. `damping` is a controller written for this bench (`_damping.py`), the others are those of the package; `repair`
 is what `equipoise train` does when it detects the oscillation.
+
+Controllers of a held-out rank, of a metric or of augmentation get what this model lacks: tanh |psi| as the rank,
+|theta| as the metric, and augmentation that acts as a penalty (`Supplied`, `_damping.py`). This shows whether the loop
+is stable, also with noise and delay, not whether such a rank is what matters in images. Bounded: never twice as far as
+at the start, and ten times nearer at the end. A law that returns to the user's value once its signal is satisfied can
+do no more here, where the user's value is 0: without damping the orbit grows again.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from _damping import Damping, Disturbed
+from _damping import Damping, Disturbed, Supplied
 from _plane import HERE
 from _results import Item, Result, Results, create_parser, table, write
 
@@ -38,14 +45,19 @@ GAMMAS = (0.1, 0.3, 0.5, 0.7, 0.85, 1.0, 1.5, 2.0)
 LR_ONLY = ("annealed", "gap_aware", "balance", "rank", "random")
 
 
-def controller_of(item: Item) -> AnyController:
+Weights = Callable[[], tuple[float, float]]
+
+
+def controller_of(item: Item, weights: Weights) -> AnyController:
     name = item["controller"]
     if name == "damping":
         inner: AnyController = Damping()
     elif name == "annealed gamma":
         inner = Annealed(schedules={"r1_gamma": "exponential(2, 0.5)"})
     else:
-        inner = catalog.build("controllers", name)
+        inner = catalog.build("controllers", name, item.get("options"))
+    if "supplied" in item:
+        return Supplied(inner, weights, item["supplied"] == "augment_p", item.get("noise", 0.0), item.get("delay", 0))
     disturbance = {name: item[name] for name in ("noise", "delay") if name in item}
     jump = (item["jump"], item["to"]) if "jump" in item else None
     return Disturbed(inner, **disturbance, jump=jump) if disturbance or jump else inner
@@ -61,7 +73,7 @@ def measure(item: Item) -> Result:
     knobs = model.knobs.with_values({"lr_g": h, "lr_d": h, "r1_gamma": item.get("gamma", 0.0)})
     state = initial_state(model, knobs, torch.device("cpu"), "fp32", torch.Generator().manual_seed(0))
     pilot = Pilot(
-        controller_of(item),
+        controller_of(item, lambda: weights_of(state)),
         steps=STEPS,
         knobs=knobs,
         model_info=ModelInfo.of(model),
@@ -84,9 +96,14 @@ def measure(item: Item) -> Result:
     }
 
 
-def radius(state: Any) -> float:
+def weights_of(state: Any) -> tuple[float, float]:
+    """Return (theta, psi)."""
     networks = state.model.networks
-    return math.hypot(networks["discriminator"].weight.item(), networks["generator"].weight.item())
+    return networks["generator"].weight.item(), networks["discriminator"].weight.item()
+
+
+def radius(state: Any) -> float:
+    return math.hypot(*weights_of(state))
 
 
 def converged_at(radii: list[float]) -> int | None:
@@ -99,6 +116,26 @@ def case(updates: str, controller: str, **more: Any) -> Item:
     return {"updates": updates, "controller": controller, **more}
 
 
+def supplied(controller: str, knob: str, options: dict[str, Any], **more: Any) -> Item:
+    return case("simultaneous", controller, supplied=knob, options=options, **more)
+
+
+CONSTRAINT = {"half_life": 0.01, "span": 0.1, "start": 0.25, "held_out_samples": 256}
+CONFIDENT = {"half_life": 0.01, "limit": 0.8, "horizon": 0.0, "held_out_samples": 256}
+BY_PASSES = {"most": 0.8, "first": 10.0, "last": 100.0, "epochs": 500.0}
+LAWS: tuple[tuple[str, Item, str], ...] = (
+    ("constraint", supplied("constraint", "r1_gamma", CONSTRAINT), "bounded"),
+    ("constraint, rank + N(0, 0.2)", supplied("constraint", "r1_gamma", CONSTRAINT, noise=0.2), "bounded"),
+    ("constraint, 10 steps delay", supplied("constraint", "r1_gamma", CONSTRAINT, delay=10), "bounded"),
+    ("confident_ada", supplied("confident_ada", "augment_p", CONFIDENT), "bounded"),
+    ("confident_ada, 10 steps delay", supplied("confident_ada", "augment_p", CONFIDENT, delay=10), "bounded"),
+    ("epochs: augmentation", supplied("epochs", "augment_p", BY_PASSES), "converged"),
+    ("epochs: learning rates only", supplied("epochs", "augment_p", {"most": 0.0, "final": 0.1}), "not converged"),
+    ("update_balance: learning rates only", case("simultaneous", "update_balance"), "not converged"),
+    ("plateau: learning rates only", supplied("plateau", "augment_p", {}), "not converged"),
+    ("plateau with augmentation", supplied("plateau", "augment_p", {"augment": 0.2, "most": 0.8}), "bounded"),
+    ("decline", supplied("decline", "augment_p", {"limit": 0.8, "step": 0.2, "held_out_samples": 256}), "bounded"),
+)
 ROWS: tuple[tuple[str, Item, str], ...] = (
     ("no control", case("simultaneous", "fixed"), "grows"),
     ("no control", case("alternating", "fixed"), "orbits"),
@@ -119,6 +156,7 @@ ROWS: tuple[tuple[str, Item, str], ...] = (
     ("damping from theta = psi = 20", case("simultaneous", "damping", start=20.0), ""),
     ("repair", case("simultaneous", "fixed", repair=True), ""),
     ("no control, non-saturating loss", case("simultaneous", "fixed", loss="non_saturating"), ""),
+    *LAWS,
 )
 CONSTANTS = [case(updates, "fixed", gamma=gamma) for updates in ("simultaneous", "alternating") for gamma in GAMMAS]
 LOSSES = [case("simultaneous", "fixed", gamma=gamma, loss="wasserstein") for gamma in (*GAMMAS, 2.5)]
@@ -130,6 +168,7 @@ def passed(expected: str, result: Result) -> str:
         return ""
     conditions = {
         "grows": result["last"] > 2 * result["first"],
+        "bounded": result["last"] < 0.1 * result["first"] and result["most"] < 2 * result["first"],
         "orbits": 0.5 * result["first"] < result["least"] <= result["most"] < 2 * result["first"],
         "not converged": result["converged"] is None,
         "converged": result["converged"] is not None,
@@ -177,8 +216,10 @@ def write_table(results: Results, items: list[Item], out: Any) -> None:
         f"**{outcomes.count('pass')} of {len(outcomes)} rows pass.** Theta = psi = 1 at the start, minimax loss, h = "
         "0.2, 500 steps, a decision in every step. Converged: the step from which |(theta, psi)| stays below 0.001. "
         "Regret: that step over that of the best constant gamma. A penalty converges: an annealed one, or `damping`, a "
-        "controller written for this benchmark (`_damping.py`). No controller of the package changes gamma here by "
-        "default, and learning rates alone do not help. Rows without an expectation are for information: `repair` "
+        "controller written for this benchmark (`_damping.py`). Learning rates alone do not help. The laws of a rank, of "
+        "a metric or of augmentation get tanh |psi|, |theta| and a penalty of 1.25 augment_p in their place; "
+        "bounded: ten times nearer at the end, and never twice as far, since such a law returns to the user's value, "
+        "here 0, once its signal is satisfied. Rows without an expectation are for information: `repair` "
         "first lowers both learning rates when it detects an oscillation, which does not help here; the non-saturating "
         "loss converges from far away, which the theory near the solution does not show; the minimax loss has no "
         "gradient for the generator at theta psi = -400, for any gamma.",

@@ -1,6 +1,6 @@
 """What do monitoring and control cost? Steps per CPU second of `dcgan:lab32`, each controller against a bare step.
 
-    python benchmarks/control/overhead.py             about 5 minutes of CPU of one core; a restart continues
+    python benchmarks/control/overhead.py             about 8 minutes of CPU of one core; a restart continues
     python benchmarks/control/overhead.py --table     rewrite overhead.md from results/overhead.jsonl
 
 Method. Digits, `dcgan:lab32` at its width of 64, batch size 128 as in throughput.py, the precision that `auto` selects,
@@ -18,7 +18,7 @@ probes. A reading follows each 50th step, so ordinary steps and those with a rea
            differences between controllers
 
 Runs are 2,000 steps long, so that learned policies, which decide forty times per run, decide at every reading. The
-policies are the shipped ones. Expected: at most 5 % (ratio at least 1 / 1.05).
+policies are the shipped ones. Expected: at most 3 %.
 """
 
 import dataclasses
@@ -43,10 +43,11 @@ from equipoise.training.step import run_step
 
 ARMS = (
     *("fixed", "annealed", "ada", "rank", "gap_aware", "balance", "random", "chain"),
+    *("constraint", "confident_ada", "epochs", "update_balance", "plateau", "decline"),
     *("learnable", "time_only", "ppo"),
 )
 LENGTH, BATCH, ORDINARY, ROUNDS = 2_000, 128, 2, 5
-TARGET = 0.05
+TARGET = 0.03
 
 
 def build_training(controller: str) -> Training:
@@ -159,7 +160,7 @@ def write_table(results: Results, item: Item, out: Any) -> None:
         outside = [100 * block["outside"] for block in blocks]
         verdict = "yes" if statistics.median(outside) <= 100 * TARGET else "no"
         rows.append((arm, *rates, format_range(ratios, ".3f"), f"**{format_range(outside, '.2f')} %**", verdict))
-    columns = ("controller", "steps per CPU second", "bare, same knobs", "ratio", "outside of the step", "at most 5 %")
+    columns = ("controller", "steps per CPU second", "bare, same knobs", "ratio", "outside of the step", "at most 3 %")
     write(
         out / "overhead.md",
         "# Cost of monitoring and control",

@@ -28,8 +28,8 @@ UNKNOWN_HELD_OUT = 64
 def rank_standard_error(held_out: int | None, training: int | None) -> float:
     """Return the standard error of rank_train_held_out for a discriminator that has memorised nothing.
 
-    2 sqrt((n + m + 1) / (12 n m)) for n held-out and m training samples (Mann and Whitney 1947, equation 12, as
-    rank = 2 AUC - 1), at most RANK_LOGITS each. The held-out samples are the same at every reading: averages over
+    2 sqrt((n + m + 1) / (12 n m)) for n held-out and m training samples (Mann and Whitney 1947, as rank =
+    2 AUC - 1), at most RANK_LOGITS each. The held-out samples are the same at every reading: averages over
     readings have the same error.
     """
     n, m = min(held_out or UNKNOWN_HELD_OUT, RANK_LOGITS), min(training or RANK_LOGITS, RANK_LOGITS)

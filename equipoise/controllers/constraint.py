@@ -5,7 +5,7 @@ e = clip(deadband(r - target, deadband + confidence · se) / reach, -1, 1)
 gamma = base · 2^λ                                                 r1_gamma, or gp_weight
 
 Minimise the loss subject to r <= target, r = rank_train_held_out, as the bottleneck of a variational discriminator is
-kept at a capacity (Peng 2019, arXiv 1810.00821, equation 8).
+kept at a capacity (Peng 2019, arXiv 1810.00821).
 """
 
 import dataclasses

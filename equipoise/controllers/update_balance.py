@@ -43,8 +43,8 @@ class UpdateBalanceState:
 class UpdateBalance:
     """Controller that holds the ratio of both networks' relative update sizes at a target, in octaves.
 
-    A ratio of two players' step sizes is what two time-scale updates set by hand (Heusel 2017, section 2), and the log
-    ratio of their gradients was an input of the learned controller of Xu 2019 (AutoLoss, section 4). Update sizes
+    A ratio of two players' step sizes is what two time-scale updates set by hand (Heusel 2017), and the log
+    ratio of their gradients was an input of the learned controller of Xu 2019 (AutoLoss). Update sizes
     follow learning rates in proportion, so a learning rate that is set four times too high is detected and corrected
     within a few times `span`. u is bounded, so there is no windup.
 
