@@ -1,5 +1,6 @@
 """The page of the suite: write_page(store, arms) writes suite.md and its pictures from the results."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from _suite_tables import (
     aims_table,
     gate_table,
     harm_table,
+    last_table,
     power_table,
     regime_table,
     stability_table,
@@ -22,10 +24,12 @@ from _suite_tables import (
 )
 from _suite_text import answer, format_interval, main_arms, ranking
 
-from equipoise.comparison.suite.checks import ArmInfo
+from equipoise.comparison.suite.checks import ArmInfo, ArmKind
 
 RATIOS, CURVES = "suite_ratios.png", "suite_curves.png"
 MOST_CURVES = 6
+SCHEDULES, LEARNED = ("annealed",), ("learnable", "time_only", "ppo")
+"""Controllers that are schedules, and those that follow a learned policy, also in a chain."""
 
 METHOD = """Distances are unbiased kernel distances to up to 1,000 test reals that no run contains, on random features \
 that no controller observes; samples are 512. The endpoint is the generator that a run keeps, the evaluation with the \
@@ -74,6 +78,27 @@ def write_page(
     path = folder / "suite.md"
     write(path, *_head(store, page), *_verdict(page), *_details(page, mains), f"## Limits\n\n{LIMITS}")
     return path
+
+
+def read_arms(path: Path) -> dict[str, ArmInfo]:
+    """Return the tuned arms of a JSON file: name -> settings, score and trials; the kind follows from the settings."""
+    tuned = json.loads(path.read_text())
+    return {
+        name: ArmInfo(values["settings"], kind_of(values["settings"]), values["trials"], values["score"])
+        for name, values in tuned.items()
+    }
+
+
+def kind_of(settings: Mapping[str, object]) -> ArmKind:
+    """Return the kind of an arm."""
+    controller = str(settings.get("controller", "fixed")).partition(":")[0]
+    if "method" in settings:
+        return "search"
+    if controller == "fixed":
+        return "repair" if settings.get("repair") else "constant"
+    if controller in LEARNED or any(name in str(settings.get("options")) for name in LEARNED):
+        return "learned"
+    return "schedule" if controller in SCHEDULES else "feedback"
 
 
 def power_report(store: RunStore, arms: Mapping[str, ArmInfo], noise_file: Path = NOISE_FILE) -> str:
@@ -131,9 +156,9 @@ def _verdict(page: SuitePage) -> list[str]:
         "Tuned on the training tasks alone. Training ratio: of the geometric mean distance to that of the constant.",
         tuning_table(page),
         "## Verdict",
-        verdict_table(page, "selected"),
+        verdict_table(page),
         "At the end of the run, without early stopping:",
-        verdict_table(page, "last"),
+        last_table(page),
         f"Aims that were set before{best}:",
         aims_table(page),
     ]

@@ -20,7 +20,7 @@ from _suite_text import (
 
 from equipoise.comparison.suite import power, statistics, yardstick
 from equipoise.comparison.suite.records import Endpoint
-from equipoise.comparison.suite.verdict import ORACLE
+from equipoise.comparison.suite.verdict import ORACLE, ArmVerdict
 
 REPORTED_EFFECTS = (0.95, 0.9, 0.8)
 """Ratios whose detection is simulated."""
@@ -56,8 +56,8 @@ def tuning_table(page: SuitePage) -> str:
     return table(("arm", "kind", "trials", "training ratio", "setting"), rows)
 
 
-def verdict_table(page: SuitePage, endpoint: Endpoint) -> str:
-    """Return all arms by their ratio."""
+def verdict_table(page: SuitePage) -> str:
+    """Return all arms by their ratio, with early stopping."""
     rows = [
         (
             verdict.name,
@@ -69,18 +69,40 @@ def verdict_table(page: SuitePage, endpoint: Endpoint) -> str:
             format_p(verdict.p),
             verdict.word,
             format_interval(verdict.regret),
-            f"{format_share(verdict.headroom.value)} [{format_share(verdict.headroom.low)}, "
-            f"{format_share(verdict.headroom.high)}]",
+            _headroom(verdict),
             f"{verdict.cpu_ratio:.2f}",
             f"{verdict.cpu_seconds:+.1f}",
         )
-        for verdict in page.verdicts[endpoint]
+        for verdict in page.verdicts["selected"]
     ]
     columns = (
         *("arm", "kind", "ratio [seeds]", "ratio [tasks]", "p, signed rank", "p, sign flips", "p, Holm", "verdict"),
         *("ratio to the oracle", "headroom won", "CPU ratio", "CPU s more"),
     )
     return table(columns, rows)
+
+
+def last_table(page: SuitePage) -> str:
+    """Return all arms by their ratio at the end of the run."""
+    rows = [
+        (
+            verdict.name,
+            format_interval(verdict.ratio),
+            format_interval(verdict.over_tasks),
+            format_p(verdict.p),
+            verdict.word,
+            _headroom(verdict),
+        )
+        for verdict in page.verdicts["last"]
+    ]
+    return table(("arm", "ratio [seeds]", "ratio [tasks]", "p, Holm", "verdict", "headroom won"), rows)
+
+
+def _headroom(verdict: ArmVerdict) -> str:
+    share = verdict.headroom
+    if not math.isfinite(share.value):
+        return "–"
+    return f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
 
 
 def aims_table(page: SuitePage) -> str:
@@ -147,11 +169,16 @@ def subgroup_table(page: SuitePage, names: Sequence[str]) -> str:
 
 
 def task_table(page: SuitePage, endpoint: Endpoint) -> str:
-    """Return the ratio of every arm on every task."""
+    """Return the ratio of every arm on every task; names of tasks have spaces, so that they wrap."""
     names = [*(verdict.name for verdict in page.verdicts[endpoint]), ORACLE]
-    means = {name: np.exp(statistics.task_means(page.ratios[endpoint][name])) for name in names}
-    rows = [(task.name, *(format_ratio(means[name][i]) for name in names)) for i, task in enumerate(page.tasks)]
-    return table(("task", *names[:-1], "oracle"), rows)
+    rows = [
+        (
+            "oracle" if name == ORACLE else name,
+            *map(format_ratio, np.exp(statistics.task_means(page.ratios[endpoint][name])).tolist()),
+        )
+        for name in names
+    ]
+    return table(("arm", *(task.name.replace("_", " ") for task in page.tasks)), rows)
 
 
 def stability_table(page: SuitePage) -> str:

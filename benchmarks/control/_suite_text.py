@@ -151,8 +151,8 @@ def format_p(p: float) -> str:
 
 def format_trials(trials: float) -> str:
     """Format a number of trials."""
-    if math.isinf(trials):
-        return "more than 24"
+    if not math.isfinite(trials):
+        return "–" if math.isnan(trials) else "more than 24"
     return "less than 1" if trials == 0 else f"{trials:.1f}"
 
 

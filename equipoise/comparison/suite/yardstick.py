@@ -47,8 +47,10 @@ def trials_worth(log_ratio: float, curve: Mapping[int, float]) -> float:
     """Return the number of trials whose expected log ratio equals that of an arm, interpolated in log k.
 
     `curve`: number of trials -> mean log ratio. 0 if the arm is worse than a single trial, infinity if it is better
-    than the largest number. The curve is made non-increasing, as more trials are never worse.
+    than the largest number, NaN for an empty curve. The curve is made non-increasing: more trials are never worse.
     """
+    if not curve:
+        return math.nan
     trials = sorted(curve)
     values = np.minimum.accumulate([curve[number] for number in trials])
     if log_ratio > values[0]:
@@ -60,5 +62,6 @@ def trials_worth(log_ratio: float, curve: Mapping[int, float]) -> float:
 
 
 def curve_over_tasks(curves: Sequence[Mapping[int, float]]) -> dict[int, float]:
-    """Return the mean over tasks of curves of equal numbers of trials."""
-    return {number: float(np.mean([curve[number] for curve in curves])) for number in curves[0]}
+    """Return the mean over tasks of curves of equal numbers of trials; no curves have no mean."""
+    numbers = curves[0] if curves else ()
+    return {number: float(np.mean([curve[number] for curve in curves])) for number in numbers}
