@@ -117,7 +117,8 @@ class Decline:
         """Return the state after an evaluation: one degree further if it is worse and the rank confirms."""
         level, best = course.level or 0.0, course.best or 0.0
         margin = course.margin(self.confidence, self.tolerance)
-        if level > best + margin and state.degree < self.most and self._overfits(state.rank):
+        is_measurable = len(course.values) == 3 or not self.confidence  # the noise needs three evaluations
+        if is_measurable and level > best + margin and state.degree < self.most and self._overfits(state.rank):
             rank = "" if state.rank is None else f", rank_train_held_out {state.rank:.2f}"
             reason = f"metric {level:.4g} is worse than its best, {best:.4g} ± {margin:.2g}{rank}"
             state = dataclasses.replace(state, degree=state.degree + 1, reason=reason)
