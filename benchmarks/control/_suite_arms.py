@@ -1,13 +1,14 @@
 """Arms of the suite, their search spaces, and the settings that tuning tries.
 
-Every arm starts from the same sequence of base settings (both learning rates, their ratio, penalty, augmentation), so
-that no arm is lucky in its draw; its own options are drawn from a generator seeded by its name.
+Tuning has two stages of equal length. The first, shared by all arms, races wide base settings: both learning rates,
+their ratio, penalty, augmentation. In the second, every arm races its own options, on the base setting that won and on
+settings near it, which are the same for all arms; the constant refines the base setting itself.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class SuiteArm:
 
 
 ARMS: dict[str, SuiteArm] = {
+    "base": SuiteArm({"controller": "fixed"}),
     "constant": SuiteArm({"controller": "fixed"}),
     "annealed": SuiteArm(
         {"controller": "annealed"},
@@ -54,6 +56,73 @@ ARMS: dict[str, SuiteArm] = {
         {"of": [["annealed", "rank"], ["annealed", "ada"], ["annealed", "ada", "gap_aware"], ["annealed", "balance"]]},
         augments=False,
     ),
+    "confident_ada": SuiteArm(
+        {"controller": "confident_ada"},
+        {
+            "target": (0.0, 0.4, "linear"),
+            "share": (0.1, 0.6, "log"),
+            "limit": [0.3, 0.5, 0.7],
+            "few": [5.0, 25.0, 50.0, 100.0],
+        },
+        augments=False,
+    ),
+    "constraint": SuiteArm(
+        {"controller": "constraint"},
+        {"target": (0.0, 0.4, "linear"), "span": (0.05, 0.5, "log"), "octaves": [3.0, 5.0, 7.0]},
+    ),
+    "epochs": SuiteArm(
+        {"controller": "epochs"},
+        {
+            "most": [0.2, 0.4, 0.6],
+            "first": (10.0, 100.0, "log"),
+            "ahead": [0.0, 1.0],
+            "final": [1.0, 0.3, 0.1, 0.02],
+        },
+        augments=False,
+    ),
+    "update_balance": SuiteArm(
+        {"controller": "update_balance"},
+        {"target": (-1.5, 1.5, "linear"), "span": (0.03, 0.3, "log"), "deadband": [0.25, 0.5, 1.0]},
+    ),
+    "plateau": SuiteArm(
+        {"controller": "plateau"},
+        {"factor": [0.3, 0.5, 0.7], "patience": (0.1, 0.4, "log"), "augment": [0.0, 0.1, 0.2]},
+    ),
+    "decline": SuiteArm(
+        {"controller": "decline"},
+        {"factor": [0.3, 0.5, 0.7, 1.0], "step": [0.0, 0.1, 0.2], "overfit": (0.0, 0.3, "linear")},
+        augments=False,
+    ),
+    "chain_new": SuiteArm(
+        {"controller": "chain"},
+        {
+            "of": [
+                ["annealed", "confident_ada"],
+                ["annealed", "epochs"],
+                ["annealed", "decline"],
+                ["annealed", "constraint"],
+                ["annealed", "update_balance"],
+                ["annealed", "update_balance", "epochs"],
+            ]
+        },
+        augments=False,
+    ),
+    "halving": SuiteArm(
+        {"method": "halving"},
+        {
+            "controller": ["fixed", "annealed"],
+            "count": [2, 4, 8],
+            "start": [0.08, 0.15, 0.25],
+            "threshold": [0.0, 1.0],
+        },
+    ),
+    "population": SuiteArm(
+        {"method": "population"}, {"controller": ["fixed", "annealed"], "members": [2, 4], "rounds": [3, 4, 6]}
+    ),
+    "probes": SuiteArm(
+        {"method": "probes"},
+        {"controller": ["fixed", "annealed"], "branch": [0.03, 0.05, 0.07], "threshold": [0.0, 0.5, 1.0]},
+    ),
     "repair": SuiteArm({"controller": "fixed", "repair": True}),
 }
 
@@ -63,40 +132,65 @@ def constants(count: int = CONSTANTS) -> list[Settings]:
 
     Every second one has no augmentation, since the best constant often has none.
     """
-    return [{"controller": "fixed", **base_settings(number)} for number in range(count)]
+    return [{"controller": "fixed", **base_settings(_draw(number))} for number in range(count)]
 
 
-def base_settings(number: int, augments: bool = True) -> Settings:
-    """Return base setting `number` as factors of the task's values and as knobs; number 0 changes nothing."""
-    rate, ratio, penalty, p = _draw(number)
+class BasePoint(NamedTuple):
+    """A base setting. `rate`: octaves of both learning rates. `ratio`: octaves of lr_d / lr_g. `penalty`: decades."""
+
+    rate: float = 0.0
+    ratio: float = 0.0
+    penalty: float = 0.0
+    augment_p: float = 0.0
+
+
+def base_settings(point: BasePoint) -> Settings:
+    """Return a base setting as factors of the task's values, and as knobs."""
     factors = {
-        "lr_g": 2 ** (rate - ratio / 2),
-        "lr_d": 2 ** (rate + ratio / 2),
-        "r1_gamma": 10**penalty,
-        "gp_weight": 10**penalty,
+        "lr_g": 2 ** (point.rate - point.ratio / 2),
+        "lr_d": 2 ** (point.rate + point.ratio / 2),
+        "r1_gamma": 10**point.penalty,
+        "gp_weight": 10**point.penalty,
     }
     return {
         "factors": {name: float(f"{value:.4g}") for name, value in factors.items()},
-        "knobs": {"augment_p": round(float(p), 3) if augments else 0.0},
+        "knobs": {"augment_p": round(float(point.augment_p), 3)},
     }
 
 
-def _draw(number: int) -> tuple[float, float, float, float]:
-    """Return octaves of both rates, octaves of lr_d / lr_g, decades of the penalty, and augment_p."""
+def _draw(number: int) -> BasePoint:
+    """Return wide base setting `number`; number 0 is the published one."""
     if number == 0:
-        return 0.0, 0.0, 0.0, 0.0
-    rows = np.random.default_rng(SEED).random((number, 4))
-    rate, ratio, penalty, p = rows[-1]
-    return 3 * rate - 1.5, 3 * ratio - 1.5, 2 * penalty - 1, 0.7 * p * (number % 2)
+        return BasePoint()
+    rate, ratio, penalty, p = np.random.default_rng(SEED).random((number, 4))[-1]
+    return BasePoint(3 * rate - 1.5, 3 * ratio - 1.5, 2 * penalty - 1, 0.7 * p * (number % 2))
 
 
-def candidate(name: str, number: int) -> Settings:
-    """Return setting `number` of an arm; number 0 is the arm as it is shipped, on the published base."""
+def _near(centre: BasePoint, number: int) -> BasePoint:
+    """Return base setting `number` of the second stage: the centre for even numbers, near it for odd ones."""
+    if number % 2 == 0:
+        return centre
+    rate, ratio, penalty, p = np.random.default_rng(SEED + 1).uniform(-1, 1, (number, 4))[-1]
+    augment_p = min(max(centre.augment_p + 0.2 * p, 0.0), 0.8)
+    return BasePoint(centre.rate + 0.5 * rate, centre.ratio + 0.5 * ratio, centre.penalty + 0.4 * penalty, augment_p)
+
+
+def candidate(name: str, number: int, centre: int = 0) -> Settings:
+    """Return setting `number` of an arm. `centre`: the wide base setting that the first stage selected.
+
+    Number 0 has the options of the arm as it is shipped. The arm `base` is the first stage itself. The constant has no
+    options, so all of its settings but the first are near the centre.
+    """
     arm = ARMS[name]
+    if name == "base":
+        return {**arm.settings, **base_settings(_draw(number)), "options": {}}
+    point = _near(_draw(centre), 2 * number - 1 if name == "constant" and number else number)
+    if not arm.augments:
+        point = point._replace(augment_p=0.0)
     options = {} if number == 0 else _draw_options(name, number)
-    settings = {**arm.settings, **base_settings(number, arm.augments)}
+    settings = {**arm.settings, **base_settings(point)}
     if "method" in settings:
-        return {**settings, **options}
+        return {"controller": "fixed", **settings, **options}
     return apply_shape({**settings, "options": {**settings.get("options", {}), **options}})
 
 

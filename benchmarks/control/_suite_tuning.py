@@ -1,4 +1,4 @@
-"""Tuning of arms on the training tasks by racing: 64 runs an arm, of which the best settings have more.
+"""Tuning of arms on the training tasks by racing: 64 runs for the shared base, and 64 an arm.
 
 Round 1 runs 15 settings on 2 tasks, round 2 the best 6 of them on 3 more, round 3 the best 2 on the remaining 8.
 Settings are ranked by the mean logarithm of the distance over all tasks that they have run on.
@@ -7,6 +7,8 @@ Settings are ranked by the mean logarithm of the distance over all tasks that th
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -50,35 +52,41 @@ class Tuned(NamedTuple):
     trials: int
 
 
-def tune(store: RunStore, arms: Sequence[str]) -> dict[str, Tuned]:
+def tune(store: RunStore, arms: Sequence[str], centre: int = 0) -> dict[str, Tuned]:
     """Race the settings of all arms; rounds of all arms run together, so that both processes are busy."""
+    race = Race(store, centre)
     remaining = {arm: list(range(ROUNDS[0].settings)) for arm in arms}
     tasks: list[str] = []
     for number, part in enumerate(ROUNDS):
-        remaining = {arm: best(store, arm, numbers, tasks)[: part.settings] for arm, numbers in remaining.items()}
-        runs = [run_of(arm, n, task) for arm in arms for n in remaining[arm] for task in part.tasks]
+        remaining = {arm: race.order(arm, numbers, tasks)[: part.settings] for arm, numbers in remaining.items()}
+        runs = [race.run(arm, n, task) for arm in arms for n in remaining[arm] for task in part.tasks]
         execute(store, runs, label=f"tuning, round {number + 1}")
         tasks += part.tasks
-    tuned = {}
-    for arm, numbers in remaining.items():
-        winner = best(store, arm, numbers, tasks)[0]
-        tuned[arm] = Tuned(winner, candidate(arm, winner), score(store, arm, winner, tasks), TRIALS)
-    return tuned
+    winners = {arm: race.order(arm, numbers, tasks)[0] for arm, numbers in remaining.items()}
+    return {
+        arm: Tuned(number, candidate(arm, number, centre), race.score(arm, number, tasks), TRIALS)
+        for arm, number in winners.items()
+    }
 
 
-def run_of(arm: str, number: int, task: str) -> SuiteRun:
-    """Return the tuning run of a setting on a task."""
-    return SuiteRun.of(task, arm, candidate(arm, number), SEED)
+@dataclass(frozen=True)
+class Race:
+    """Settings of arms around one base setting, and their scores. `centre`: number of the base setting."""
 
+    store: RunStore
+    centre: int
 
-def best(store: RunStore, arm: str, numbers: Sequence[int], tasks: Sequence[str]) -> list[int]:
-    """Return settings in the order of their scores; unchanged before the first round."""
-    return sorted(numbers, key=lambda number: score(store, arm, number, tasks)) if tasks else list(numbers)
+    def run(self, arm: str, number: int, task: str) -> SuiteRun:
+        """Return the run of a setting on a task."""
+        return SuiteRun.of(task, arm, candidate(arm, number, self.centre), SEED)
 
+    def order(self, arm: str, numbers: Sequence[int], tasks: Sequence[str]) -> list[int]:
+        """Return settings in the order of their scores; unchanged before the first round."""
+        return sorted(numbers, key=lambda number: self.score(arm, number, tasks)) if tasks else list(numbers)
 
-def score(store: RunStore, arm: str, number: int, tasks: Sequence[str]) -> float:
-    """Return the mean log distance of a setting over tasks."""
-    return fmean(log_distance(store, store.results[run_of(arm, number, task).key]) for task in tasks)
+    def score(self, arm: str, number: int, tasks: Sequence[str]) -> float:
+        """Return the mean log distance of a setting over tasks."""
+        return fmean(log_distance(self.store, self.store.results[self.run(arm, number, task).key]) for task in tasks)
 
 
 def log_distance(store: RunStore, line: Mapping[str, Any]) -> float:
@@ -90,7 +98,7 @@ def log_distance(store: RunStore, line: Mapping[str, Any]) -> float:
     return math.log(max(value, 0.0) + FLOOR)
 
 
-def write_tuned(path: Any, tuned: Mapping[str, Tuned]) -> None:
+def write_tuned(path: Path, tuned: Mapping[str, Tuned]) -> None:
     """Merge tuned settings into a JSON file."""
     before = json.loads(path.read_text()) if path.exists() else {}
     values = {**before, **{arm: item._asdict() for arm, item in tuned.items()}}

@@ -45,7 +45,9 @@ def main() -> None:
     if "gate" in args.phases:
         execute(store, gate_runs(), label="gate")
     if "tune" in args.phases:
-        write_tuned(TUNED_FILE, tune(store, args.arms))
+        base = tune(store, ["base"])
+        arms = [arm for arm in args.arms if arm != "base"]
+        write_tuned(TUNED_FILE, {**base, **tune(store, arms, base["base"].number)})
     if "verdict" in args.phases:
         execute(store, verdict_runs(args.arms), label="verdict")
 
