@@ -15,9 +15,9 @@ from equipoise.core.knobs import Knobs
 from equipoise.core.observations import Observation
 from equipoise.errors import SettingError
 from equipoise.policy.actions import Head, apply_heads, head_knobs, move_heads, restrict_heads
-from equipoise.policy.features import FeatureMemory
 from equipoise.policy.files import LoadedPolicy, Policy, load_policy
 from equipoise.policy.network import FloatArray
+from equipoise.policy.running_statistics import FeatureMemory
 
 RATES = frozenset({"lr_g", "lr_d"})
 """Knobs that act in every model."""

@@ -55,7 +55,6 @@ class Learnable:
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "residual": {"policy": "residual", "features": "residual"},
         "brief": {"policy": "brief", "features": "brief"},
-        "suite": {"policy": "suite", "features": "suite"},
     }
 
     policy: str = "residual"
@@ -88,9 +87,9 @@ class Learnable:
         return resolve_facts(self, facts)
 
     @staticmethod
-    def from_policy(policy: Policy) -> LearnedController:
-        """Return a controller that follows a policy in memory, for training one."""
-        return LearnedController.of(policy, "policy")
+    def from_policy(policy: Policy, facts: Mapping[str, float | None] | None = None) -> LearnedController:
+        """Return a controller that follows a policy in memory, for training one. `facts`: see FeatureSet.compute."""
+        return LearnedController.of(policy, "policy", facts=facts)
 
     def required_knobs(self) -> frozenset[str]:
         """Return the knobs named by the user, the learning rates of the policy, and those that its base requires."""

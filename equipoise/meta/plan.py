@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from equipoise.core import catalog
 from equipoise.errors import EquipoiseError, SettingError, UnknownNameError
@@ -19,6 +19,8 @@ from equipoise.meta.stepwise_run import count_decisions
 from equipoise.meta.tasks import TaskDistribution, check_training_data
 from equipoise.policy.kinds import KINDS
 
+PlanKind = Literal["residual", "time_only", "brief", "ppo", "suite"]
+"""Kinds that a plan can train; `ppo_suite` is trained by benchmarks/control/suite_policies.py."""
 Choices = Mapping[str, Sequence[Any]]
 """Setting.option -> values. The type accepts a string as a sequence; the plan then raises a clear error."""
 
@@ -77,7 +79,7 @@ class PolicyPlan:
     Exactly one of `evolution` and `reinforcement` is set. Raises SettingError for invalid settings.
     """
 
-    kind: Literal["residual", "time_only", "brief", "ppo"]
+    kind: PlanKind
     task: Mapping[str, object]
     vary: Choices = field(default_factory=dict)
     check: Choices = field(default_factory=dict)
@@ -137,8 +139,8 @@ def load_policy_plan(path: Path) -> PolicyPlan:
     for name in ("kind", "task"):
         if name not in values:
             raise SettingError(f"{path} has no '{name}'; see experiments/policies for examples")
-    if not isinstance(values["kind"], str) or values["kind"] not in KINDS:
-        raise UnknownNameError("kind of policy", str(values["kind"]), KINDS)
+    if values["kind"] not in get_args(PlanKind):
+        raise UnknownNameError("kind of policy", str(values["kind"]), get_args(PlanKind))
     for name, cls in (("evolution", EvolutionSettings), ("reinforcement", ReinforcementSettings)):
         if name in values:
             values[name] = catalog.construct(cls, values[name], f"[{name}] of {path}")

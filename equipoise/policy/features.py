@@ -10,28 +10,30 @@ A signal that is not available counts as 0, the middle of the range. Feature set
 - `brief`: both losses and gradient norms as standard scores over the run so far, and progress.
 - `ppo`: progress, pixel FID relative to the first of the run, and both raw losses, which do not transfer between GANs.
 - `time_only`: progress alone, as five hat functions: linear interpolation between knots at 0, 25, 50, 75 and 100 %.
+- `suite`: seven features, few enough to train on whole runs of images: progress, both ranks, the increase of the
+  distance to held-out reals over its lowest value, the ratio of the gradients, the epochs of the run, and augment_p.
+  The rank of held-out reals is reduced by its standard error, which is large where few are held out. The distance is
+  one that the policy is not trained on: training measures other features of other reals.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-from equipoise.core.controller import renamed
 from equipoise.core.observations import Observation, Signals
 from equipoise.errors import UnknownNameError
+from equipoise.policy.running_statistics import FeatureMemory, LevelRule, StatisticsTable, update_statistics
 
-DECISION = 1 / 40
-"""Share of a run between two decisions, the unit of half-lives: 1 for levels, SLOW for the averages of slopes."""
-SLOW = 4
-WARM_UP = 0.05
-"""Share of a run, from its start, that gradient norms are compared with."""
-FEWEST = 5
-"""Minimum number of readings for a standard score, regardless of the length of the warm-up."""
 RANK_ERROR = 0.051
 """Standard error of a rank of 256 reals against 256 (sqrt((n + m + 1) / (3 n m)), Mann and Whitney 1947)."""
+PROBES = 256
+"""Largest number of reals that a rank compares."""
+GUARD = math.log2(3)
+"""Increase of the distance over its lowest value, in octaves, from which `suite` leaves control to the base."""
 USUAL_UPDATE = 1e-3
 """Typical |change| / |weights| of a network that learns well (Karpathy, CS231n notes, Neural Networks 3)."""
+NO_FACTS: Mapping[str, float] = {}
 HATS = 5
 TRAINED_SYMPTOMS = frozenset(
     (
@@ -43,29 +45,6 @@ TRAINED_SYMPTOMS = frozenset(
 """The symptoms whose severity is a feature: those that the shipped policies were trained with."""
 
 
-class RunningStatistics(NamedTuple):
-    """Running statistics of one quantity.
-
-    `level`, `slow`: moving averages with half-lives of 1 and SLOW decisions. `first`: the first value. `readings`: how
-    many values `mean` and `squares` (the sum of squared deviations from the mean) include.
-    """
-
-    level: float
-    slow: float
-    first: float
-    readings: int
-    mean: float
-    squares: float
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureMemory:
-    """Memory between two observations. `progress`: of the last observation. `tracks`: quantity -> its statistics."""
-
-    progress: Annotated[float, renamed("progress", "at")] = 0.0
-    tracks: Mapping[str, RunningStatistics] = field(default_factory=dict)
-
-
 class FeatureVector(NamedTuple):
     """Features of an observation. `values`: (n,) in [-1, 1]. `memory`: input for the next observation."""
 
@@ -74,38 +53,14 @@ class FeatureVector(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class StatisticsTable:
-    """Statistics of all quantities by name, from which features are computed; 0 for a quantity without values."""
-
-    tracks: Mapping[str, RunningStatistics]
-
-    def level(self, name: str) -> float:
-        """Return the moving average."""
-        return self.tracks[name].level if name in self.tracks else 0.0
-
-    def slope(self, name: str) -> float:
-        """Return the moving average minus the slower one."""
-        return self.tracks[name].level - self.tracks[name].slow if name in self.tracks else 0.0
-
-    def gain(self, name: str) -> float:
-        """Return the moving average minus the first value of the run."""
-        return self.tracks[name].level - self.tracks[name].first if name in self.tracks else 0.0
-
-    def score(self, name: str, floor: float) -> float:
-        """Return the standard score of the moving average, with a standard deviation of at least `floor`."""
-        if name not in self.tracks or self.tracks[name].readings < FEWEST:
-            return 0.0
-        track = self.tracks[name]
-        return (track.level - track.mean) / max(math.sqrt(track.squares / track.readings), floor)
-
-
-@dataclass(frozen=True, slots=True)
 class FeatureSet:
     """A function from observations to feature vectors.
 
     `names`: names of the features, without the positions of the heads, which are appended if `positions` is set.
     `quantities`: observation -> tracked quantities. `read`: statistics and progress -> features. `warm_up`: whether
-    standard scores use the mean and deviation of the warm-up, instead of the run so far.
+    standard scores use the mean and deviation of the warm-up, instead of the run so far. `levels`: quantities whose
+    level is the latest or the lowest value instead of a moving average. `guard`: statistics -> whether a policy may
+    act; None for always.
     """
 
     names: tuple[str, ...]
@@ -113,14 +68,30 @@ class FeatureSet:
     read: Callable[[StatisticsTable, float], Sequence[float]]
     positions: bool = False
     warm_up: bool = False
+    levels: Mapping[str, LevelRule] = field(default_factory=dict)
+    guard: Callable[[StatisticsTable], bool] | None = None
 
     def all_names(self, heads: Sequence[str]) -> tuple[str, ...]:
         """Return the names of all features, for heads with these names."""
         return (*self.names, *(f"position_{head}" for head in heads)) if self.positions else self.names
 
-    def compute(self, memory: FeatureMemory, observation: Observation, positions: Sequence[float]) -> FeatureVector:
-        """Compute the features of an observation. `positions`: (k,) in [-1, 1], of the heads."""
-        tracks = _updated_tracks(memory, observation, self.quantities(observation), self.warm_up)
+    def allows_action(self, memory: FeatureMemory) -> bool:
+        """Return whether a policy may act; False where its base controller must be left alone."""
+        return self.guard is None or self.guard(StatisticsTable(memory.tracks))
+
+    def compute(
+        self,
+        memory: FeatureMemory,
+        observation: Observation,
+        positions: Sequence[float],
+        facts: Mapping[str, float] = NO_FACTS,
+    ) -> FeatureVector:
+        """Compute the features of an observation.
+
+        `positions`: (k,) in [-1, 1], of the heads. `facts`: quantities that are known before the run, such as `epochs`.
+        """
+        quantities = {**self.quantities(observation), **facts}
+        tracks = update_statistics(memory, observation.progress, quantities, self.warm_up, self.levels)
         features = [*self.read(StatisticsTable(tracks), observation.progress), *(positions if self.positions else ())]
         values = tuple(min(1.0, max(-1.0, float(number))) for number in features)
         return FeatureVector(values, FeatureMemory(observation.progress, tracks))
@@ -133,50 +104,20 @@ def feature_set(name: str) -> FeatureSet:
     return FEATURES[name]
 
 
-def _updated_tracks(
-    memory: FeatureMemory, observation: Observation, quantities: Mapping[str, float | None], warm_up: bool
-) -> dict[str, RunningStatistics]:
-    """Return all statistics after one more observation. Missing and non-finite values are skipped."""
-    elapsed = max(0.0, observation.progress - memory.progress)
-    tracks = dict(memory.tracks)
-    for name, value in quantities.items():
-        if value is not None and math.isfinite(value):
-            is_fixed = warm_up and observation.progress > WARM_UP
-            tracks[name] = _updated(tracks.get(name), value, elapsed, is_fixed)
-    return tracks
-
-
-def _updated(track: RunningStatistics | None, value: float, elapsed: float, is_fixed: bool) -> RunningStatistics:
-    """Return the statistics after one more value.
-
-    `elapsed`: share of the run since the last value. `is_fixed`: mean and deviation do not change.
-    """
-    if track is None:
-        return RunningStatistics(value, value, value, 1, value, 0.0)
-    quick = 0.5 ** (elapsed / DECISION)
-    level = track.level + (1 - quick) * (value - track.level)
-    slow = track.slow + (1 - quick ** (1 / SLOW)) * (value - track.slow)
-    if is_fixed and track.readings >= FEWEST:
-        return track._replace(level=level, slow=slow)
-    mean = track.mean + (value - track.mean) / (track.readings + 1)  # Welford 1962
-    squares = track.squares + (value - track.mean) * (value - mean)
-    return RunningStatistics(level, slow, track.first, track.readings + 1, mean, squares)
-
-
 def _log(value: float | None, base: float = 2) -> float | None:
     return math.log(value, base) if value is not None and 0 < value < math.inf else None
 
 
-def _shrunk(rank: float | None) -> float | None:
+def _shrunk(rank: float, error: float = RANK_ERROR) -> float:
     """Return rho |rho| / (|rho| + 2 SE), which reduces a rank within its standard error."""
-    return None if rank is None else rank * abs(rank) / (abs(rank) + 2 * RANK_ERROR)
+    return rank * abs(rank) / (abs(rank) + 2 * error)
 
 
 def _residual_quantities(observation: Observation) -> dict[str, float | None]:
-    signals = observation.signals
+    signals, rank = observation.signals, observation.signals.rank_train_held_out
     return {
         "rank_train_fake": signals.rank_train_fake,
-        "rank_train_held_out": _shrunk(signals.rank_train_held_out),
+        "rank_train_held_out": None if rank is None else _shrunk(rank),
         "gradient_ratio": _log(signals.gradient_ratio),
         "gradient_norm_g": _log(signals.gradient_norm_g),
         "gradient_norm_d": _log(signals.gradient_norm_d),
@@ -257,6 +198,39 @@ def _hats(table: StatisticsTable, progress: float) -> list[float]:
     return [max(0.0, 1 - abs(progress * (HATS - 1) - knot)) for knot in range(HATS)]
 
 
+def _suite_quantities(observation: Observation) -> dict[str, float | None]:
+    signals, metric = observation.signals, distance(observation.signals)
+    return {
+        "rank_train_fake": signals.rank_train_fake,
+        "rank_train_held_out": signals.rank_train_held_out,
+        "distance": metric,
+        "lowest_distance": metric,
+        "gradient_ratio": _log(signals.gradient_ratio),
+        "augment_p": observation.knobs.values().get("augment_p") if observation.acts("augment_p") else None,
+    }
+
+
+def _suite(table: StatisticsTable, progress: float) -> list[float]:
+    held_out = min(PROBES, table.level("held_out_samples") or PROBES)
+    error = math.sqrt((held_out + PROBES + 1) / (3 * held_out * PROBES))
+    epochs = table.level("epochs")
+    return [
+        *(2 * progress - 1, table.level("rank_train_fake"), _shrunk(table.level("rank_train_held_out"), error)),
+        *(math.tanh(_distance_increase(table)), math.tanh(table.level("gradient_ratio") / 3)),
+        *((math.log10(epochs) - 1.5) / 1.5 if epochs > 0 else 0.0, table.level("augment_p") / 0.8),
+    ]
+
+
+def _distance_increase(table: StatisticsTable) -> float:
+    """Return the octaves of the distance above its lowest value; 0 if that is not above 0, as for perfect samples."""
+    lowest = table.level("lowest_distance")
+    return math.log2(max(1.0, table.level("distance") / lowest)) if lowest > 0 else 0.0
+
+
+def _suite_guard(table: StatisticsTable) -> bool:
+    return "rank_train_fake" in table.tracks and _distance_increase(table) < GUARD
+
+
 FEATURES: Mapping[str, FeatureSet] = {
     "residual": FeatureSet(RESIDUAL, _residual_quantities, _residual, positions=True, warm_up=True),
     "brief": FeatureSet(
@@ -265,6 +239,16 @@ FEATURES: Mapping[str, FeatureSet] = {
         _brief,
     ),
     "ppo": FeatureSet(("epoch_progress", "fid", "loss_g", "loss_d"), _ppo_quantities, _ppo),
+    "suite": FeatureSet(
+        (
+            *("progress", "rank_train_fake", "rank_train_held_out", "distance_increase"),
+            *("gradient_ratio", "epochs", "augment_p"),
+        ),
+        _suite_quantities,
+        _suite,
+        levels={"distance": "latest", "lowest_distance": "lowest", "augment_p": "latest"},
+        guard=_suite_guard,
+    ),
     "time_only": FeatureSet(tuple(f"hat_{knot}" for knot in range(HATS)), lambda observation: {}, _hats),
 }
 """Name -> feature set; the file of a policy contains the name of its set."""

@@ -10,11 +10,11 @@ A single file is either complete or absent. It contains no pickled objects.
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.policy.actions import Head, check_heads, head_knobs
 from equipoise.policy.features import FeatureSet, feature_set
-from equipoise.policy.network import FloatArray, PolicyNetwork, Squash
+from equipoise.policy.network import FloatArray, PolicyNetwork, Squash, count_outputs
 
 FORMAT = 1
 SUFFIX = ".safetensors"
@@ -73,6 +73,18 @@ class LoadedPolicy:
 
     policy: Policy
     digest: str
+
+
+class NamedTask(Protocol):
+    """A task of a comparison, as far as it identifies its data."""
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+
+    @property
+    def source(self) -> str:
+        """Name of its data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +182,21 @@ def _load(path: Path, modified: int, size: int) -> LoadedPolicy:
     return LoadedPolicy(policy, str(digest))
 
 
+def check_policy_tasks(policy: Policy, test_tasks: Iterable[NamedTask], owner: str) -> None:
+    """Raise SettingError if a policy was trained on one of the tasks, or on data of the same source.
+
+    `owner`: the name of the policy in the message.
+    """
+    trained, sources = (set(policy.training.get(name, ())) for name in ("tasks", "sources"))
+    for task in test_tasks:
+        if task.name in trained or task.source in sources:
+            on = f"task '{task.name}'" if task.name in trained else f"other tasks of '{task.source}'"
+            raise SettingError(
+                f"the policy '{owner}' cannot be compared on task '{task.name}': it was trained on {on}; remove the "
+                "task or choose another policy"
+            )
+
+
 def _read_content(path: Path) -> tuple[dict[str, object], dict[str, FloatArray]]:
     from safetensors import SafetensorError, safe_open
 
@@ -202,11 +229,10 @@ def _check(policy: Policy, names: Sequence[str], owner: str) -> None:
             f"({', '.join(different)}); train it again"
         )
     check_heads(policy.heads, owner)
-    sizes = policy.actor.sizes
-    if (sizes[0], sizes[-1]) != (len(expected), len(policy.heads)):
+    sizes, outputs = policy.actor.sizes, count_outputs(len(policy.heads), policy.actor.squash)
+    if (sizes[0], sizes[-1]) != (len(expected), outputs):
         raise SettingError(
-            f"{owner} maps {sizes[0]} numbers to {sizes[-1]}, not {len(expected)} to {len(policy.heads)}; train it "
-            "again"
+            f"{owner} maps {sizes[0]} numbers to {sizes[-1]}, not {len(expected)} to {outputs}; train it again"
         )
 
 

@@ -9,14 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
-Squash = Literal["tanh", "clip", "none"]
+Squash = Literal["tanh", "clip", "none", "choice"]
+CHOICES = (0.0, 1.0, -1.0)
+"""Values of an output with the squash `choice`; without weights, the first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyNetwork:
     """Multilayer perceptron: y = squash(W_n tanh(… tanh(W_1 x + b_1) …) + b_n).
 
-    `weights`: W, each (out, in). `biases`: b, each (out,). `squash`: tanh, clip to [-1, 1], or none.
+    `weights`: W, each (out, in). `biases`: b, each (out,). `squash`: tanh, clip to [-1, 1], none, or choice:
+    the value of CHOICES with the largest of three logits, so that `out` is three times the number of results.
     """
 
     weights: tuple[FloatArray, ...]
@@ -58,6 +61,8 @@ class PolicyNetwork:
                 return np.clip(values, -1.0, 1.0)
             case "none":
                 return values
+            case "choice":
+                return np.asarray(CHOICES)[choice_logits(values).argmax(-1)]
 
     def flat(self) -> FloatArray:
         """Return all weights as one vector, layer by layer, biases after weights."""
@@ -88,3 +93,13 @@ class PolicyNetwork:
             if number:
                 output_gradient = (output_gradient @ self.weights[number]) * (1 - layers[number] ** 2)
         return np.concatenate(result)
+
+
+def choice_logits(values: FloatArray) -> FloatArray:
+    """Return outputs (..., 3 k) with the squash `choice` as logits (..., k, 3)."""
+    return values.reshape(*values.shape[:-1], -1, len(CHOICES))
+
+
+def count_outputs(heads: int, squash: Squash) -> int:
+    """Return the number of outputs of the last layer for a number of heads."""
+    return heads * len(CHOICES) if squash == "choice" else heads

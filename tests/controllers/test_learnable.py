@@ -74,8 +74,9 @@ def test_other_weights_change_other_knobs() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_log_reproduces_every_knob(kind: str, tmp_path: Path) -> None:
     (tmp_path / "p.safetensors").write_bytes(encode_policy(random_policy(kind)))
-    name = {"residual": "learnable", "brief": "learnable:brief"}.get(kind, kind)
-    controller = PlugSpec(name, {"policy": str(tmp_path / "p.safetensors")})
+    names = {"residual": "learnable", "brief": "learnable:brief", "suite": "learnable", "ppo_suite": "ppo"}
+    features = {"features": "suite"} if kind.endswith("suite") else {}
+    controller = PlugSpec(names.get(kind, kind), {"policy": str(tmp_path / "p.safetensors"), **features})
     for _ in launch.start(dataclasses.replace(RING, controller=controller), tmp_path / "run"):
         pass
     log = Run(tmp_path / "run")

@@ -10,7 +10,8 @@ from equipoise.core.controller import state_from_json, state_to_json
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Finding, Health, MetricReading, Observation, Signals
 from equipoise.errors import UnknownNameError
-from equipoise.policy.features import DECISION, FEATURES, FEWEST, SLOW, FeatureMemory, feature_set
+from equipoise.policy.features import FEATURES, feature_set
+from equipoise.policy.running_statistics import DECISION, FEWEST, SLOW, FeatureMemory
 
 KNOBS = AdversarialKnobs()
 HEADS = ("first", "second")
@@ -107,6 +108,50 @@ def test_hat_functions_interpolate_linearly() -> None:
 
     assert [interpolate(progress) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)] == pytest.approx(list(knots))
     assert interpolate(0.3125) == pytest.approx(-1 + 0.25 * 1.5)
+
+
+def distances(*values: float) -> list[Observation]:
+    """Return observations of a falling or rising distance, with a rank."""
+    return [
+        observation(0.1 + 0.05 * number, rank_train_fake=0.5, metrics={"kd": MetricReading(value, 0)})
+        for number, value in enumerate(values)
+    ]
+
+
+def test_the_increase_of_the_distance_is_above_its_lowest_value() -> None:
+    assert last("suite", distances(90.0, 3.0, 0.5, 0.2))["distance_increase"] == 0, "it fell without pause"
+    assert last("suite", distances(90.0, 0.2, 0.4))["distance_increase"] == pytest.approx(math.tanh(1))
+    assert last("suite", distances(90.0, -0.1, 0.4))["distance_increase"] == 0, "no ratio to a perfect distance"
+
+
+def test_the_guard_needs_a_rank_and_a_distance_near_its_lowest() -> None:
+    def allows(observations: list[Observation]) -> bool:
+        memory = FeatureMemory()
+        for each in observations:
+            memory = feature_set("suite").compute(memory, each, ()).memory
+        return feature_set("suite").allows_action(memory)
+
+    assert allows(distances(9.0, 0.2, 0.5))
+    assert not allows(distances(9.0, 0.2, 0.7))
+    assert allows(distances(9.0, 0.2, 0.7, 0.3)), "the policy acts again where the distance has fallen"
+    assert not allows([observation(0.5)])
+    assert feature_set("residual").allows_action(FeatureMemory()), "other feature sets have no guard"
+
+
+def test_facts_of_the_run_are_features() -> None:
+    features, reading = feature_set("suite"), observation(0.5, rank_train_held_out=0.3)
+
+    def compute(**facts: float) -> dict[str, float]:
+        vector, _ = features.compute(FeatureMemory(), reading, (), facts)
+        return dict(zip(features.names, vector, strict=True))
+
+    assert compute(epochs=10**1.5)["epochs"] == pytest.approx(0)
+    assert compute(epochs=300.0)["epochs"] == pytest.approx((math.log10(300) - 1.5) / 1.5)
+    assert compute()["epochs"] == 0
+    few, many = (compute(held_out_samples=count)["rank_train_held_out"] for count in (16, 200))
+    error = math.sqrt((16 + 256 + 1) / (3 * 16 * 256))
+    assert few == pytest.approx(0.3**2 / (0.3 + 2 * error))
+    assert few < many < 0.3
 
 
 def test_positions_of_the_heads_are_features() -> None:

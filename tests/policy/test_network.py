@@ -58,3 +58,9 @@ def test_weights_survive_flattening() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(network.biases, again.biases, strict=True))
     with pytest.raises(ValueError, match="26 weights, but the vector has 25 numbers"):
         network.with_flat(network.flat()[1:])
+
+
+def test_choices_are_the_largest_of_three_logits() -> None:
+    network = PolicyNetwork((np.zeros((6, 2)),), (np.array([0.0, 1.0, 0.5, 0.0, 0.0, 2.0]),), "choice")
+    assert network((0.1, 0.2)).tolist() == [1.0, -1.0]
+    assert network.with_flat(np.zeros(18))((0.1, 0.2)).tolist() == [0.0, 0.0], "no weights: the base controller"
