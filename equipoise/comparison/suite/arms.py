@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Protocol
+from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -10,7 +10,7 @@ from equipoise.comparison.suite import episode
 from equipoise.comparison.suite.halving import Halving
 from equipoise.comparison.suite.population import Population
 from equipoise.comparison.suite.probes import Probes
-from equipoise.comparison.suite.tasks import SuiteTask
+from equipoise.comparison.suite.tasks import SuiteTask, Values
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.settings import PlugSpec
 
@@ -34,7 +34,7 @@ METHODS: Mapping[str, type[Population] | type[Halving] | type[Probes]] = {
 """Values of the key `method`; the other keys are the fields of the class."""
 
 
-def parse_settings(values: Mapping[str, Any]) -> episode.ArmSettings:
+def parse_settings(values: Values) -> episode.ArmSettings:
     """Return the settings of a run from JSON values: controller, options, knobs, factors, repair."""
     return episode.ArmSettings(
         controller=PlugSpec(values.get("controller", "fixed"), values.get("options", {})),
@@ -67,7 +67,7 @@ def parse_method(values: Mapping[str, object]) -> SharingMethod | None:
     return result
 
 
-def play_arm(task: SuiteTask, values: Mapping[str, Any], seed: int) -> episode.EpisodeCurve:
+def play_arm(task: SuiteTask, values: Values, seed: int) -> episode.EpisodeCurve:
     """Train one run of an arm."""
     method, settings = parse_method(values), parse_settings(values)
     return method.play(task, settings, seed) if method else episode.play(task, settings, seed)

@@ -14,7 +14,7 @@ import numpy as np
 
 from equipoise.comparison.suite.candidates import UNCHANGED, Candidate, CandidateSpace
 from equipoise.comparison.suite.episode import ArmSettings, EpisodeCurve
-from equipoise.comparison.suite.shared_budget import SharedBudget
+from equipoise.comparison.suite.shared_budget import History, SharedBudget
 from equipoise.comparison.suite.tasks import SuiteTask
 from equipoise.core import validation
 from equipoise.errors import SettingError
@@ -29,7 +29,8 @@ class Halving:
 
     `count`: number of settings; the first one is the unchanged setting of the arm. `start`: share of the budget for the
     choice. `candidates`: settings after the first one; default: sampled from `space`. `threshold`: by how many standard
-    deviations of the noise a setting must be better than the unchanged one.
+    deviations of the noise a setting must be better than the unchanged one. `history`: evaluations among which the best
+    weights are selected.
     """
 
     count: int = 4
@@ -37,6 +38,7 @@ class Halving:
     candidates: Sequence[Candidate] | None = None
     space: CandidateSpace = field(default_factory=CandidateSpace)
     threshold: float = 1.0
+    history: History = "all"
 
     def __post_init__(self) -> None:
         validation.check_at_least(1, count=self.count)
@@ -57,7 +59,7 @@ class Halving:
         for size, end in zip(rungs, ends, strict=True):
             branches = [budget.go_on(branch, end) for branch in branches[:size]]
             branches = [branches[index] for index in budget.order(branches, self.threshold)]
-        return budget.curve(budget.go_on(branches[0], task.steps - discarded))
+        return budget.curve(budget.go_on(branches[0], task.steps - discarded), self.history)
 
     def _settings(self, generator: np.random.Generator) -> list[Candidate]:
         if self.candidates is not None:

@@ -5,6 +5,7 @@ worst members continue from copies of the best ones (exploit) with changed knobs
 are those of Ray Tune: values times 0.8 or 1.25, or sampled again with probability 0.25.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 
 from equipoise.comparison.suite.candidates import UNCHANGED, Candidate, CandidateSpace
 from equipoise.comparison.suite.episode import ArmSettings, EpisodeCurve
-from equipoise.comparison.suite.shared_budget import Branch, SharedBudget
+from equipoise.comparison.suite.shared_budget import Branch, History, SharedBudget
 from equipoise.comparison.suite.tasks import SuiteTask
 from equipoise.core import validation
 from equipoise.errors import SettingError
@@ -30,7 +31,7 @@ class Population:
     which a member's training is divided. `quantile`: share of members that is replaced after a round, at most 0.5.
     `perturbation`: factor of a change. `resample`: probability that a value is sampled again instead. `space`: the
     distribution of the settings. `threshold`: by how many standard deviations of the noise a member must be better
-    than one with the unchanged setting.
+    than one with the unchanged setting. `history`: evaluations among which the best weights are selected.
     """
 
     members: int = 4
@@ -40,6 +41,7 @@ class Population:
     resample: float = 0.25
     space: CandidateSpace = field(default_factory=CandidateSpace)
     threshold: float = 1.0
+    history: History = "all"
 
     def __post_init__(self) -> None:
         validation.check_at_least(1, members=self.members, rounds=self.rounds, perturbation=self.perturbation)
@@ -68,7 +70,7 @@ class Population:
             order = budget.order(population, self.threshold)
             if not is_last:
                 population = self.next_generation(population, order, generator)
-        return budget.curve(population[order[0]])
+        return budget.curve(population[order[0]], self.history)
 
     def _settings(self, generator: np.random.Generator) -> list[Candidate]:
         return [UNCHANGED, *(self.space.sample(generator) for _ in range(self.members - 1))]
@@ -89,5 +91,5 @@ class Population:
         for index in replaced:
             source = population[order[int(generator.integers(max(1, min(count, usable))))]]
             candidate = self.space.perturb(source.candidate, generator, self.perturbation, self.resample)
-            result[index] = Branch(source.snapshot, candidate, diverged=source.diverged)
+            result[index] = dataclasses.replace(source, candidate=candidate)
         return result

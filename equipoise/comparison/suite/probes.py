@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from equipoise.comparison.suite.candidates import Candidate, set_candidate
 from equipoise.comparison.suite.episode import ArmSettings, EpisodeCurve
 from equipoise.comparison.suite.paired_distance import difference_noise
-from equipoise.comparison.suite.shared_budget import Branch, SharedBudget
+from equipoise.comparison.suite.shared_budget import Branch, History, SharedBudget
 from equipoise.comparison.suite.tasks import SuiteTask
 from equipoise.core import validation
 from equipoise.errors import SettingError
@@ -36,7 +36,8 @@ class Probes:
     `times`: when they start, as shares of the budget. `branch`: length of each branch, as a share of the budget.
     `changes`: what is tried, in turn. `threshold`: standard deviations of the noise by which a change must be better.
     `rank_margin`: a change that is not worse by more than that is kept, too, if it lowers rank_train_held_out, the
-    overfitting of the discriminator, by this margin; default: not used.
+    overfitting of the discriminator, by this margin; default: not used. `history`: evaluations among which the best
+    weights are selected.
     """
 
     times: Sequence[float] = (0.15, 0.3, 0.45, 0.6)
@@ -44,6 +45,7 @@ class Probes:
     changes: Sequence[Candidate] = CHANGES
     threshold: float = 1.0
     rank_margin: float | None = None
+    history: History = "all"
 
     def __post_init__(self) -> None:
         validation.check_above(0, branch=self.branch)
@@ -56,29 +58,33 @@ class Probes:
                 raise SettingError(f"the probe before {time:g} ends at {end:g}: give later times or shorter branches")
 
     def play(self, task: SuiteTask, settings: ArmSettings, seed: int) -> EpisodeCurve:
-        """Train one run. Raises SettingError if a branch has less than one step."""
+        """Train one run. Raises SettingError if a branch has less than one step.
+
+        Where no change has an effect there is no probe, and its steps are not spent.
+        """
         length = round(self.branch * task.steps)
         if self.times and length < 1:
             raise SettingError(f"task '{task.name}' has {task.steps} steps: too few for branch = {self.branch:g}")
         starts = [math.floor(time * task.steps) - length * number for number, time in enumerate(self.times)]
         total = task.steps - length * len(starts)
         budget = SharedBudget(task, settings, seed, total)
-        run, tried = budget.start(), 0
+        run, turn = budget.start(), 0
         for start in starts:
             run = budget.go_on(run, start, evaluate=False)
-            if (other := self._changed(run, tried)) is not None:
-                tried += 1
-                same, other = budget.go_on(run, start + length), budget.go_on(other, start + length)
+            other, turn = self._change(run, turn)
+            if other is not None:
+                end = run.snapshot.step + length
+                same, other = budget.go_on(run, end), budget.go_on(other, end)
                 run = other if self._is_better(budget, other, same) else same
-        return budget.curve(budget.go_on(run, total))
+        return budget.curve(budget.go_on(run, total), self.history)
 
-    def _changed(self, run: Branch, tried: int) -> Branch | None:
-        """Return the run with the next change that has an effect; None if none has."""
-        for number in range(len(self.changes)):
-            candidate = run.candidate.then(self.changes[(tried + number) % len(self.changes)])
+    def _change(self, run: Branch, turn: int) -> tuple[Branch | None, int]:
+        """Return the run with the next change that has an effect, None if none has, and whose turn is next."""
+        for number in range(turn, turn + len(self.changes)):
+            candidate = run.candidate.then(self.changes[number % len(self.changes)])
             if set_candidate(copy.copy(run.snapshot.pilot), run.snapshot.step, candidate):
-                return dataclasses.replace(run, candidate=candidate)
-        return None
+                return dataclasses.replace(run, candidate=candidate), number + 1
+        return None, turn
 
     def _is_better(self, budget: SharedBudget, other: Branch, same: Branch) -> bool:
         if not (math.isfinite(other.live) and math.isfinite(same.live)):

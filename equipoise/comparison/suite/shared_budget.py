@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from equipoise.comparison.suite.candidates import (
     UNCHANGED,
@@ -31,20 +32,25 @@ from equipoise.comparison.suite.snapshots import TrainingSnapshot, load_snapshot
 from equipoise.comparison.suite.tasks import SuiteTask
 from equipoise.core import catalog
 from equipoise.core.events import Event, Sensed
+from equipoise.pilot.pilot import EAGER
 from equipoise.training import outputs, probe
+
+History = Literal["all", "result"]
+"""The evaluations among which the best weights are selected: of all copies, or of the result and what it continues."""
 
 
 @dataclass(frozen=True)
 class Branch:
     """A copy of the training. `live`: its last distance to the held-out samples, infinite if it diverged or is unknown.
 
-    `evaluation`: the last one. `rank`: the last rank_train_held_out. `diverged`: whether it or one before it diverged.
+    `evaluations`: its own and those of the copies that it continues. `rank`: the last rank_train_held_out. `diverged`:
+    whether it or one that it continues diverged.
     """
 
     snapshot: TrainingSnapshot
     candidate: Candidate = UNCHANGED
     live: float = math.inf
-    evaluation: Evaluation | None = None
+    evaluations: tuple[Evaluation, ...] = ()
     rank: float | None = None
     diverged: bool = False
 
@@ -58,11 +64,13 @@ class SharedBudget:
     def __init__(self, task: SuiteTask, settings: ArmSettings, seed: int, length: int) -> None:
         """Open the training. `length`: steps of one copy from the start to its end, at which its progress is 1.
 
-        Readings are as many as in a run of that length, evaluations as frequent as in a run of the whole budget.
+        Readings are as many as in a run of that length, evaluations as frequent as in a run of the whole budget. The
+        first readings, which follow every step, are shortened in proportion.
         """
         self.training = with_candidates(open_training(dataclasses.replace(task, steps=length), settings, seed))
         evaluate_every = max(1, task.steps // EVALUATIONS)
         self.training.plan = dataclasses.replace(self.training.plan, evaluate_every=evaluate_every)
+        self.training.pilot.eager = round(EAGER * length / task.steps)
         data: DataWithTestReals = catalog.build("data", task.data, task.data_options(draw=seed))
         self.ruler = Ruler.of(data, self.training.state.model)
         self.steps, self.remedies, self.cpu = 0, 0, 0.0
@@ -81,27 +89,34 @@ class SharedBudget:
             load_snapshot(self.training, branch.snapshot)
             if branch.candidate != present_candidate(self.training.pilot):
                 set_candidate(self.training.pilot, branch.snapshot.step, branch.candidate)
-        before = branch.snapshot.step
+        before, first = branch.snapshot.step, len(self.evaluations)
         ranks: list[float | None] = [branch.rank]
         events = with_ranks(train_until(self.training, step), ranks)
         curve = record_curve(self.training, events, self.ruler)
         offset = self.steps - before
-        evaluations = [dataclasses.replace(entry, step=entry.step + offset) for entry in curve.evaluations]
-        self.evaluations += evaluations
+        self.evaluations += [dataclasses.replace(entry, step=entry.step + offset) for entry in curve.evaluations]
         self.steps += self.training.state.step - before
         self.remedies += curve.remedies
         self.cpu += curve.cpu
-        diverged = branch.diverged or curve.diverged
-        last = evaluations[-1] if evaluations and evaluations[-1].step == self.steps else None
-        if last is None and evaluate and self.training.verdict != "diverged":
-            last = self.evaluate()
-        usable = last is not None and self.training.verdict != "diverged" and math.isfinite(last.live)
+        usable = self.training.verdict != "diverged"
+        is_measured = len(self.evaluations) > first and self.evaluations[-1].step == self.steps
+        if evaluate and usable and not is_measured:
+            self.evaluations.append(self.evaluate())
+            is_measured = True
+        live = self.evaluations[-1].live if usable and is_measured else math.inf
         with self.charge():
             snapshot = take_snapshot(self.training)
-        return Branch(snapshot, branch.candidate, last.live if last and usable else math.inf, last, ranks[-1], diverged)
+        return Branch(
+            snapshot,
+            branch.candidate,
+            live if math.isfinite(live) else math.inf,
+            (*branch.evaluations, *self.evaluations[first:]),
+            ranks[-1],
+            branch.diverged or curve.diverged,
+        )
 
     def evaluate(self) -> Evaluation:
-        """Evaluate the training as it is, without telling its controller, and add this to the curve."""
+        """Evaluate the training as it is, without telling its controller."""
         training = self.training
         assert training.evaluation is not None
         with self.charge():
@@ -109,9 +124,7 @@ class SharedBudget:
         assert measured is not None
         values = training.pilot.knobs.values()
         knobs = {name: values[name] for name in RECORDED if name in values}
-        evaluation = Evaluation(self.steps, self.ruler.measure(training), measured.value, knobs)
-        self.evaluations.append(evaluation)
-        return evaluation
+        return Evaluation(self.steps, self.ruler.measure(training), measured.value, knobs)
 
     def order(self, branches: Sequence[Branch], threshold: float) -> list[int]:
         """Return the positions of branches, best first by the live distance; those that diverged are last.
@@ -146,11 +159,14 @@ class SharedBudget:
         yield
         self.cpu += time.process_time() - start
 
-    def curve(self, result: Branch) -> EpisodeCurve:
-        """Return the curve of all copies in the order of their training, with that of `result` at the end."""
-        evaluations = list(self.evaluations)
-        if result.evaluation is not None and evaluations[-1] is not result.evaluation:
-            evaluations.append(dataclasses.replace(result.evaluation, step=self.steps))
+    def curve(self, result: Branch, history: History = "all") -> EpisodeCurve:
+        """Return the curve of a result, with its own last evaluation at the end.
+
+        `history`: see History.
+        """
+        evaluations = list(self.evaluations if history == "all" else result.evaluations)
+        if result.evaluations and evaluations[-1] is not result.evaluations[-1]:
+            evaluations.append(dataclasses.replace(result.evaluations[-1], step=self.steps))
         return EpisodeCurve(tuple(evaluations), result.diverged, self.cpu, self.remedies)
 
 

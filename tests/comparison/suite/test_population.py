@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,7 +47,9 @@ def without_cpu(result: EpisodeCurve) -> EpisodeCurve:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_charged_steps_add_up_to_the_budget(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_charged_steps_add_up_to_the_budget_and_equal_seeds_give_equal_curves(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     budgets: list[SharedBudget] = []
     trained = 0
 
@@ -67,15 +70,14 @@ def test_charged_steps_add_up_to_the_budget(method: str, monkeypatch: pytest.Mon
     assert steps == sorted(steps)
     assert steps[-1] == STEPS
     assert result.cpu == budgets[0].cpu
+    assert without_cpu(result) == without_cpu(curve(json.dumps(ARMS[method])))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_equal_seeds_give_equal_curves(method: str) -> None:
-    arm = json.dumps(ARMS[method])
-    first = curve(arm)
-    assert without_cpu(play_arm(TASK, ARMS[method], 0)) == without_cpu(first)
-    assert math.isfinite(first.selected)
-    assert first.selected == min(first.evaluations, key=lambda entry: entry.live).distance
+def test_the_selected_weights_are_those_with_the_best_live_distance(method: str) -> None:
+    result = curve(json.dumps(ARMS[method]))
+    assert math.isfinite(result.selected)
+    assert result.selected == min(result.evaluations, key=lambda entry: entry.live).distance
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -108,11 +110,9 @@ def test_the_survivor_ends_at_progress_one(method: Population | Halving | Probes
 def test_halving_discards_an_absurd_setting() -> None:
     slow = dataclasses.replace(TASK, knobs={"lr_g": 1e-4, "lr_d": 1e-4})
     absurd = Candidate({"lr_g": 1e-3, "lr_d": 100.0})
-    result = Halving(count=2, start=0.5, candidates=[absurd]).play(slow, ArmSettings(), 0)
-    assert result.evaluations[-1].knobs["lr_d"] == pytest.approx(1e-4)
-    other_way = Halving(count=2, start=0.5, candidates=[Candidate({"lr_g": 10.0, "lr_d": 10.0})])
-    result = other_way.play(dataclasses.replace(slow, factors={"lr_g": 1e-2}), ArmSettings(), 0)
-    assert result.evaluations[-1].knobs["lr_d"] == pytest.approx(1e-3), "the base is the absurd one"
+    better = Candidate({"lr_g": 8.0, "lr_d": 8.0})
+    result = Halving(count=3, start=0.6, candidates=[absurd, better]).play(slow, ArmSettings(), 0)
+    assert result.evaluations[-1].knobs["lr_d"] == pytest.approx(8e-4)
 
 
 def test_probes_refuse_a_harmful_change_and_keep_a_good_one() -> None:
@@ -127,6 +127,35 @@ def test_a_probe_without_an_effect_is_not_made() -> None:
     off = Probes(times=(0.3,), branch=0.1, changes=[Candidate({"augment_p": 0.0, "gp_weight": 2.0})])
     result = off.play(TASK, ArmSettings(), 0)
     assert result.evaluations[-1].step == STEPS - round(0.1 * STEPS), "its steps are not spent"
+
+
+DIRAC = SuiteTask(
+    "dirac", "training", "line", steps=200, model="dirac", data=str(Path(__file__).with_name("narrow_line.py"))
+)
+
+
+def test_probes_find_the_penalty_that_ends_the_orbit_of_dirac() -> None:
+    changes = [Candidate({"lr_g": 2.0, "lr_d": 2.0}), Candidate(offsets={"r1_gamma": 0.5})]
+    plain, probed = (
+        method.play(DIRAC, ArmSettings(), 0)
+        for method in (Probes(times=()), Probes(times=(0.1, 0.25, 0.4, 0.55), changes=changes))
+    )
+
+    def swing(result: EpisodeCurve) -> float:
+        last = [entry.distance for entry in result.evaluations if entry.step > 140]
+        return max(last) - min(last)
+
+    assert probed.evaluations[-1].knobs["r1_gamma"] >= 0.5
+    assert swing(probed) < 0.1 * swing(plain)
+
+
+def test_the_history_of_the_result_leaves_out_the_other_copies() -> None:
+    values = {**ARMS["probes"], "changes": [{"factors": {"lr_g": 0.5}}], "threshold": 1e9}
+    everything = play_arm(TASK, values, 0)
+    own = play_arm(TASK, {**values, "history": "result"}, 0)
+    assert {entry.knobs["lr_g"] for entry in everything.evaluations} == {1e-3, 2e-3}
+    assert {entry.knobs["lr_g"] for entry in own.evaluations} == {2e-3}
+    assert own.evaluations[-1] == everything.evaluations[-1]
 
 
 def member(live: float, name: str = "") -> Branch:
