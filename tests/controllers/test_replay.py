@@ -20,10 +20,25 @@ from equipoise.runs.observations import read_observations, read_overrides
 from equipoise.runs.run import CHECKPOINTS_FOLDER, Run
 from equipoise.training.loop import Training, train
 
-DUPLICATES = ("annealed:linear", "annealed:exponential", "annealed:cosine", "annealed:cyclegan", "learnable:residual")
+DUPLICATES = (
+    "annealed:linear",
+    "annealed:exponential",
+    "annealed:cosine",
+    "annealed:cyclegan",
+    "learnable:residual",
+    "epochs:cosine",
+)
 """Presets that differ from others in numbers alone, or equal the default."""
+ACTIVE = {
+    "constraint": {"target": -0.5, "confidence": 0.0},
+    "confident_ada": {"target": -0.5, "few": 0.01, "many": 0.1},
+    "epochs": {"first": 0.01, "last": 1.0, "final": 0.1},
+    "plateau": {"patience": 0.1, "augment": 0.1, "overfit": -1.0},
+    "decline": {"overfit": -1.0, "confidence": 0.0},
+}
+"""Options with which a controller acts in a run as short as this one."""
 CONTROLLERS = [
-    *(PlugSpec(name) for name in catalog.names("controllers")),
+    *(PlugSpec(name, ACTIVE.get(name, {})) for name in catalog.names("controllers")),
     *(
         PlugSpec(f"{name}:{preset}")
         for name in catalog.names("controllers")
