@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from _results import join_unique, machine, write
+from _results import ROOT, join_unique, machine, write
 from _suite_figures import plot_curves, plot_ratios
 from _suite_runs import FOLDER, RunStore
 from _suite_study import NOISE_FILE, SEEDS, SuitePage, open_page
@@ -28,6 +28,9 @@ from equipoise.comparison.suite.checks import ArmInfo, ArmKind
 
 RATIOS, CURVES = "suite_ratios.png", "suite_curves.png"
 MOST_CURVES = 6
+EXPLANATION = ROOT / "docs" / "explanation" / "control.md"
+"""The page that answers the brief's question; its answer is between these markers."""
+ANSWER_BEGIN, ANSWER_END = "<!-- answer -->", "<!-- end of the answer -->"
 SCHEDULES, LEARNED = ("annealed",), ("learnable", "time_only", "ppo")
 """Controllers that are schedules, and those that follow a learned policy, also in a chain."""
 
@@ -76,8 +79,19 @@ def write_page(
     (folder / RATIOS).write_bytes(plot_ratios(page))
     (folder / CURVES).write_bytes(plot_curves(page, mains[:MOST_CURVES]))
     path = folder / "suite.md"
+    if folder == FOLDER:
+        write_answer(page, EXPLANATION)
     write(path, *_head(store, page), *_verdict(page), *_details(page, mains), f"## Limits\n\n{LIMITS}")
     return path
+
+
+def write_answer(page: SuitePage, path: Path) -> None:
+    """Write the three sentences between the markers of another page."""
+    before, _, rest = path.read_text().partition(ANSWER_BEGIN)
+    _, end, after = rest.partition(ANSWER_END)
+    if not end:
+        raise SystemExit(f"{path} has no lines {ANSWER_BEGIN} and {ANSWER_END}; add them")
+    path.write_text(f"{before}{ANSWER_BEGIN}\n{answer(page)}\n{end}{after}")
 
 
 def read_arms(path: Path) -> dict[str, ArmInfo]:

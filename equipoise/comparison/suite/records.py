@@ -9,6 +9,8 @@ from typing import Literal, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from equipoise.comparison.suite.episode import EpisodeCurve
+
 Endpoint = Literal["selected", "last"]
 ENDPOINTS: tuple[Endpoint, ...] = ("selected", "last")
 """The generator that the run keeps, with the best live metric (early stopping), and the one at the end."""
@@ -63,6 +65,24 @@ class SuiteRecord:
             cpu=line["cpu"],
             steps=tuple(line["steps"]),
             distances=tuple(_finite(value) for value in line["distances"]),
+        )
+
+    @classmethod
+    def of_curve(
+        cls, task: str, arm: str, settings: Mapping[str, object], seed: int, curve: EpisodeCurve
+    ) -> "SuiteRecord":
+        """Build the record of a run that was just trained."""
+        return cls(
+            task=task,
+            arm=arm,
+            settings=settings_text(settings),
+            seed=seed,
+            selected=curve.selected,
+            last=curve.last,
+            diverged=curve.diverged,
+            cpu=curve.cpu,
+            steps=tuple(evaluation.step for evaluation in curve.evaluations),
+            distances=tuple(_finite(evaluation.distance) for evaluation in curve.evaluations),
         )
 
     def value(self, endpoint: Endpoint) -> float:

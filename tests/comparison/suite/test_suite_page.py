@@ -197,6 +197,22 @@ def test_power_needs_training_tasks_only(
     assert "simulated power of the sign-flip test for a ratio of 0.9" in report
 
 
+def test_the_answer_replaces_the_one_before_on_the_explanation_page(
+    page: ModuleType, suite: Suite, made_up_lines: Lines, noise_file: Path
+) -> None:
+    effects = {"constant": 0.0, "annealed": 0.1}
+    lines = made_up_lines(names_of_test_tasks(suite), effects, SEEDS, settings=SETTINGS)
+    opened = page.open_page(store_of(lines), arms_of(effects), noise_file=noise_file)
+    path = noise_file.with_name("control.md")
+    path.write_text("# Control\n\n<!-- answer -->\nOld.\n<!-- end of the answer -->\n\nMore.\n")
+    for _ in range(2):
+        page.write_answer(opened, path)
+        text = path.read_text()
+        assert text.startswith("# Control\n\n<!-- answer -->\n**Quality**: relative to one constant for all tasks")
+        assert text.endswith("times its best distance.\n<!-- end of the answer -->\n\nMore.\n")
+    assert page.EXPLANATION.read_text().count("<!-- answer -->") == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [
