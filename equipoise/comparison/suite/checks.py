@@ -4,14 +4,18 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
+from equipoise.comparison.suite.arms import parse_settings
 from equipoise.comparison.suite.tasks import Suite, SuiteTask
+from equipoise.controllers.chain import Chain
 from equipoise.core import catalog
+from equipoise.core.controller import AnyController
 from equipoise.core.data import DataSet
 from equipoise.errors import SettingError
+from equipoise.policy.files import check_policy_tasks, load_policy
 
 ArmKind = Literal["constant", "schedule", "feedback", "repair", "search", "learned"]
 
@@ -22,14 +26,13 @@ class ArmInfo:
 
     `score`: of the best setting on the training tasks, mean log distance, lower is better; None without tuning.
     `kind`: how it decides: before the run (constant, schedule), by rules in the run (feedback, repair), by running
-    several settings (search), or by trained weights (learned). `trained_on`: tasks of the training of those weights.
+    several settings (search), or by trained weights (learned).
     """
 
     settings: Mapping[str, object]
     kind: ArmKind
     trials: int = 0
     score: float | None = None
-    trained_on: Sequence[str] = field(default=())
 
 
 def check_suite(suite: Suite, arms: Mapping[str, ArmInfo]) -> None:
@@ -38,7 +41,8 @@ def check_suite(suite: Suite, arms: Mapping[str, ArmInfo]) -> None:
         check_held_out(task)
     check_trials({name: arm.trials for name, arm in arms.items()})
     for name, arm in arms.items():
-        check_training_tasks(suite, name, arm.trained_on)
+        for policy in policy_names(arm.settings):
+            check_policy_tasks(load_policy(policy).policy, suite.half("test"), f"{policy}' of arm '{name}")
 
 
 def check_held_out(task: SuiteTask) -> None:
@@ -64,10 +68,10 @@ def check_trials(trials: Mapping[str, int]) -> None:
             )
 
 
-def check_training_tasks(suite: Suite, arm: str, trained_on: Sequence[str]) -> None:
-    """Raise SettingError for a policy that was trained on a test task, or on the data of one."""
-    test = {task.name for task in suite.half("test")} | {task.source for task in suite.half("test")}
-    if seen := next((name for name in trained_on if name in test), None):
-        raise SettingError(
-            f"the policy of arm '{arm}' was trained on '{seen}', which judges it; train it on tasks of [training] only"
-        )
+def policy_names(settings: Mapping[str, object]) -> Iterator[str]:
+    """Yield the names or files of the policies that an arm follows, also in a chain of controllers."""
+    spec = parse_settings(settings).controller
+    controller: AnyController = catalog.build("controllers", spec.name, spec.options)
+    members = controller.members if isinstance(controller, Chain) else (controller,)
+    names = (getattr(member, "policy", None) for member in members)
+    yield from (name for name in names if isinstance(name, str))
