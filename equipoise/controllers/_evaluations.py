@@ -1,4 +1,4 @@
-"""The course of a metric during a run: its level, its best level, and the noise of single evaluations."""
+"""The history of a metric during a run: its level, its best level, and the noise of single evaluations."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ FORGETTING = 0.5
 
 
 @dataclass(frozen=True)
-class MetricCourse:
+class MetricLevel:
     """The evaluations so far, as costs: lower is better.
 
     `values`: the last three, oldest first. `age`: of the last one in images. `level`: moving average. `best`: lowest
@@ -39,8 +39,8 @@ class MetricCourse:
         return confidence * self.noise + tolerance * abs(self.best or 0.0)
 
 
-def next_course(course: MetricCourse, signals: Signals, weight: float) -> MetricCourse | None:
-    """Return the course after a new evaluation; None if there is none since the last one.
+def next_history(history: MetricLevel, signals: Signals, weight: float) -> MetricLevel | None:
+    """Return the history after a new evaluation; None if there is none since the last one.
 
     `weight`: of the new value in the moving average, in (0, 1]. With several metrics the first by name counts. `best`
     is unchanged except at the first evaluation.
@@ -49,22 +49,22 @@ def next_course(course: MetricCourse, signals: Signals, weight: float) -> Metric
     if reading is None or not math.isfinite(reading.value):
         return None
     cost = _cost(reading)
-    if course.values and reading.age > course.age and cost == course.values[-1]:  # the same evaluation, older
+    if history.values and reading.age > history.age and cost == history.values[-1]:  # the same evaluation, older
         return None
-    values = (*course.values, cost)[-3:]
-    square = course.square
+    values = (*history.values, cost)[-3:]
+    square = history.square
     if len(values) == 3:
         second = (values[0] - 2 * values[1] + values[2]) ** 2 / 6
-        square = second if len(course.values) < 3 else square + FORGETTING * (second - square)
-    level = cost if course.level is None else course.level + weight * (cost - course.level)
-    best = level if course.best is None else course.best
-    return dataclasses.replace(course, values=values, age=reading.age, level=level, best=best, square=square)
+        square = second if len(history.values) < 3 else square + FORGETTING * (second - square)
+    level = cost if history.level is None else history.level + weight * (cost - history.level)
+    best = level if history.best is None else history.best
+    return dataclasses.replace(history, values=values, age=reading.age, level=level, best=best, square=square)
 
 
-def with_age(course: MetricCourse, signals: Signals) -> MetricCourse:
-    """Return the course with the age of the same evaluation at this reading."""
+def with_age(history: MetricLevel, signals: Signals) -> MetricLevel:
+    """Return the history with the age of the same evaluation at this reading."""
     reading = next((signals.metrics[name] for name in sorted(signals.metrics)), None)
-    return course if reading is None else dataclasses.replace(course, age=reading.age)
+    return history if reading is None else dataclasses.replace(history, age=reading.age)
 
 
 def _cost(reading: MetricReading) -> float:

@@ -25,7 +25,7 @@ from equipoise.core.controller import RunFacts, Turn, request
 from equipoise.core.knobs import Knobs
 from equipoise.core.observations import Observation
 
-__all__ = ["Constraint"]
+__all__ = ["RankConstraint"]
 
 PENALTIES = ("r1_gamma", "gp_weight")
 """Penalties of the discriminator's gradient. The first that acts and is on is changed, or the first that acts."""
@@ -46,7 +46,7 @@ class ConstraintState:
 
 
 @dataclass(frozen=True)
-class Constraint:
+class RankConstraint:
     """Controller of r1_gamma, or of gp_weight where r1_gamma does not act, by dual ascent on rank_train_held_out.
 
     The penalty rises while the rank is above target + band and returns to the user's value while it is below target -
@@ -90,7 +90,7 @@ class Constraint:
         """Return no knob: the penalty is changed where one acts."""
         return frozenset()
 
-    def resolve(self, facts: RunFacts) -> "Constraint":
+    def resolve(self, facts: RunFacts) -> "RankConstraint":
         """Return the controller with the numbers of samples of the run."""
         held_out = facts.held_out_samples if self.held_out_samples is None else self.held_out_samples
         training = facts.training_samples if self.training_samples is None else self.training_samples

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from equipoise.controllers._evaluations import MetricCourse, next_course, with_age
+from equipoise.controllers._evaluations import MetricLevel, next_history, with_age
 from equipoise.controllers._feedback import (
     MAX_AUGMENT_P,
     actuator_base,
@@ -27,11 +27,14 @@ __all__ = ["Decline"]
 
 @dataclass(frozen=True)
 class DeclineState:
-    """State of `decline`. `base`: the user's values. `course`: of the metric. `rank`: smoothed rank_train_held_out,
-    None before the first reading. `progress`: of the run at this reading. `degree`: d. `reason`: of the last change."""
+    """State of `decline`. `base`: the user's values. `history`: of the metric.
+
+    `rank`: smoothed rank_train_held_out, None before the first reading. `progress`: of the run at the last reading of
+    the rank. `degree`: d. `reason`: of the last change.
+    """
 
     base: Mapping[str, float]
-    course: MetricCourse
+    history: MetricLevel
     rank: float | None
     progress: float
     degree: int
@@ -93,7 +96,7 @@ class Decline:
 
     def initial(self, knobs: Knobs) -> DeclineState:
         """Return the state before the first evaluation, with the user's values."""
-        return DeclineState(actuator_base(knobs), MetricCourse(), rank=None, progress=0.0, degree=0, reason="")
+        return DeclineState(actuator_base(knobs), MetricLevel(), rank=None, progress=0.0, degree=0, reason="")
 
     def update(self, state: DeclineState, observation: Observation) -> Turn[DeclineState]:
         """Decide after a new evaluation of the metric; keep the last decision otherwise."""
@@ -101,11 +104,11 @@ class Decline:
             span = elapsed_share(observation.progress, state.progress)
             level = moving_average(state.rank, rank, span, self.half_life)
             state = dataclasses.replace(state, rank=level, progress=observation.progress)
-        course = next_course(state.course, observation.signals, 1 - self.smoothing)
-        if course is None:
-            state = dataclasses.replace(state, course=with_age(state.course, observation.signals))
+        history = next_history(state.history, observation.signals, 1 - self.smoothing)
+        if history is None:
+            state = dataclasses.replace(state, history=with_age(state.history, observation.signals))
         else:
-            state = self._advance(state, course)
+            state = self._advance(state, history)
         values = {name: state.base[name] * self.factor**state.degree for name in ("lr_g", "lr_d")}
         if observation.acts("augment_p"):
             base = state.base["augment_p"]
@@ -113,16 +116,16 @@ class Decline:
         reasons = dict.fromkeys(values, state.reason or "no harm")
         return Turn(request(observation.knobs, values), state, reasons)
 
-    def _advance(self, state: DeclineState, course: MetricCourse) -> DeclineState:
+    def _advance(self, state: DeclineState, history: MetricLevel) -> DeclineState:
         """Return the state after an evaluation: one degree further if it is worse and the rank confirms."""
-        level, best = course.level or 0.0, course.best or 0.0
-        margin = course.margin(self.confidence, self.tolerance)
-        is_measurable = len(course.values) == 3 or not self.confidence  # the noise needs three evaluations
+        level, best = history.level or 0.0, history.best or 0.0
+        margin = history.margin(self.confidence, self.tolerance)
+        is_measurable = len(history.values) == 3 or not self.confidence  # the noise needs three evaluations
         if is_measurable and level > best + margin and state.degree < self.most and self._overfits(state.rank):
             rank = "" if state.rank is None else f", rank_train_held_out {state.rank:.2f}"
             reason = f"metric {level:.4g} is worse than its best, {best:.4g} ± {margin:.2g}{rank}"
             state = dataclasses.replace(state, degree=state.degree + 1, reason=reason)
-        return dataclasses.replace(state, course=dataclasses.replace(course, best=min(level, best)))
+        return dataclasses.replace(state, history=dataclasses.replace(history, best=min(level, best)))
 
     def _overfits(self, rank: float | None) -> bool:
         """Return whether the rank confirms overfitting, or no confirmation is needed."""

@@ -2,14 +2,14 @@
 
 k <- k + 1 if level >= best - margin for `patience` of the run       level, best: of the smoothed live metric
 lr_g, lr_d = base · max(factor^k, least)
-augment_p = base + augment · j, at most `most`                       j: readings of harm that the rank confirms
+augment_p = base + augment · j, at most `most`                       j: evaluations that are worse, and that the rank confirms
 """
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from equipoise.controllers._evaluations import MetricCourse, next_course, with_age
+from equipoise.controllers._evaluations import MetricLevel, next_history, with_age
 from equipoise.controllers._feedback import MAX_AUGMENT_P, actuator_base, finite_or_none
 from equipoise.core import validation
 from equipoise.core.controller import Turn, request
@@ -21,11 +21,13 @@ __all__ = ["Plateau"]
 
 @dataclass(frozen=True)
 class PlateauState:
-    """State of `plateau`. `base`: the user's values. `course`: of the metric. `since`: progress of the last improvement
-    or decay. `decays`: k. `raises`: j. `reason`: of the last decision."""
+    """State of `plateau`. `base`: the user's values. `history`: of the metric.
+
+    `since`: progress of the last improvement or decay. `decays`: k. `raises`: j. `reason`: of the last decision.
+    """
 
     base: Mapping[str, float]
-    course: MetricCourse
+    history: MetricLevel
     since: float
     decays: int
     raises: int
@@ -74,26 +76,26 @@ class Plateau:
 
     def initial(self, knobs: Knobs) -> PlateauState:
         """Return the state before the first evaluation, with the user's values."""
-        return PlateauState(actuator_base(knobs), MetricCourse(), since=0.0, decays=0, raises=0, reason="")
+        return PlateauState(actuator_base(knobs), MetricLevel(), since=0.0, decays=0, raises=0, reason="")
 
     def update(self, state: PlateauState, observation: Observation) -> Turn[PlateauState]:
         """Decide after a new evaluation of the metric; keep the last decision otherwise."""
-        course = next_course(state.course, observation.signals, 1 - self.smoothing)
-        if course is None:
-            state = dataclasses.replace(state, course=with_age(state.course, observation.signals))
+        history = next_history(state.history, observation.signals, 1 - self.smoothing)
+        if history is None:
+            state = dataclasses.replace(state, history=with_age(state.history, observation.signals))
         else:
-            state = self._advance(dataclasses.replace(state, course=course), observation)
+            state = self._advance(dataclasses.replace(state, history=history), observation)
         return Turn(request(observation.knobs, self._values(state, observation)), state, self._reasons(state))
 
     def _advance(self, state: PlateauState, observation: Observation) -> PlateauState:
         """Return the state after an evaluation: improved, worse, or neither."""
-        course, progress = state.course, observation.progress
-        level, best = course.level or 0.0, course.best or 0.0
-        margin, since = course.margin(self.confidence, self.tolerance), min(state.since, progress)
+        history, progress = state.history, observation.progress
+        level, best = history.level or 0.0, history.best or 0.0
+        margin, since = history.margin(self.confidence, self.tolerance), min(state.since, progress)
         text = f"{level:.4g}, best {best:.4g} ± {margin:.2g}"
-        if level < best - margin or len(course.values) == 1:
-            improved = dataclasses.replace(course, best=min(level, best))
-            return dataclasses.replace(state, course=improved, since=progress)
+        if level < best - margin or len(history.values) == 1:
+            improved = dataclasses.replace(history, best=min(level, best))
+            return dataclasses.replace(state, history=improved, since=progress)
         rank = finite_or_none(observation.signals.rank_train_held_out)
         raises = state.raises
         if self.augment and level > best + margin and rank is not None and rank > self.overfit:

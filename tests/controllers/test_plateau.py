@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from equipoise.controllers._evaluations import MetricCourse, next_course
+from equipoise.controllers._evaluations import MetricLevel, next_history
 from equipoise.controllers.plateau import Plateau
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Health, MetricReading, Observation, Signals
@@ -33,8 +33,8 @@ def trajectory(controller, metric, rank=None, base=BASE, better="lower", turnabl
 @pytest.mark.parametrize("better", ["lower", "higher"])
 def test_while_the_metric_improves_nothing_changes(better) -> None:
     sign = 1 if better == "lower" else -1
-    for course in (lambda n: 1 - n / 40, lambda n: 0.8**n, lambda n: -n / 10):
-        assert set(trajectory(Plateau(), lambda n, c=course: sign * c(n), better=better)) == {BASE}
+    for history in (lambda n: 1 - n / 40, lambda n: 0.8**n, lambda n: -n / 10):
+        assert set(trajectory(Plateau(), lambda n, c=history: sign * c(n), better=better)) == {BASE}
 
 
 def test_a_constant_metric_decays_both_rates_every_patience_down_to_the_bound() -> None:
@@ -56,22 +56,22 @@ def test_improvements_within_the_noise_do_not_count() -> None:
 
 
 def test_the_noise_is_that_of_one_evaluation_and_no_trend_counts() -> None:
-    course = MetricCourse()
+    history = MetricLevel()
     for number in range(10):
-        course = next_course(course, Signals(metrics={"kd": MetricReading(5.0 - number, 0)}), 1.0) or course
-    assert course.noise == pytest.approx(0, abs=1e-9)
-    alternating = MetricCourse()
+        history = next_history(history, Signals(metrics={"kd": MetricReading(5.0 - number, 0)}), 1.0) or history
+    assert history.noise == pytest.approx(0, abs=1e-9)
+    alternating = MetricLevel()
     for number in range(10):
-        alternating = next_course(alternating, Signals(metrics={"kd": MetricReading((-1.0) ** number, 0)}), 1.0)
+        alternating = next_history(alternating, Signals(metrics={"kd": MetricReading((-1.0) ** number, 0)}), 1.0)
     assert alternating.noise == pytest.approx(4 / math.sqrt(6))
 
 
 def test_the_same_evaluation_counts_once_and_an_equal_value_of_a_new_one_counts() -> None:
-    first = next_course(MetricCourse(), Signals(metrics={"kd": MetricReading(1.0, 0)}), 1.0)
+    first = next_history(MetricLevel(), Signals(metrics={"kd": MetricReading(1.0, 0)}), 1.0)
     assert first.values == (1.0,)
-    assert next_course(first, Signals(metrics={"kd": MetricReading(1.0, 32)}), 1.0) is None
-    assert next_course(first, Signals(metrics={"kd": MetricReading(1.0, 0)}), 1.0).values == (1.0, 1.0)
-    assert next_course(first, Signals(metrics={"kd": MetricReading(math.nan, 0)}), 1.0) is None
+    assert next_history(first, Signals(metrics={"kd": MetricReading(1.0, 32)}), 1.0) is None
+    assert next_history(first, Signals(metrics={"kd": MetricReading(1.0, 0)}), 1.0).values == (1.0, 1.0)
+    assert next_history(first, Signals(metrics={"kd": MetricReading(math.nan, 0)}), 1.0) is None
 
 
 def test_augmentation_rises_only_if_the_metric_is_worse_and_the_rank_confirms() -> None:

@@ -30,7 +30,7 @@ RATE_CHANGES: Mapping[CodeChange, tuple[tuple[str, ...], float]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class RunFacts:
+class LogFacts:
     """What a log shows of the run: the unit of its steps, the best measurement of each metric, and learning rates.
 
     `learning_rates`: the last ones, "lr_d" and "lr_g" of the players, "lr" of both. `first`: the first step.
@@ -42,7 +42,7 @@ class RunFacts:
     first: int = -1
 
 
-def recommend_changes(finding: Finding, facts: RunFacts) -> tuple[CodeChange, ...]:
+def recommend_changes(finding: Finding, facts: LogFacts) -> tuple[CodeChange, ...]:
     """Return the changes of a training loop for a finding, with the numbers of the run where the log shows them."""
     changes = SYMPTOMS[finding.symptom].loop_advice
     if finding.symptom == "saturated_loss":
@@ -51,7 +51,7 @@ def recommend_changes(finding: Finding, facts: RunFacts) -> tuple[CodeChange, ..
     return tuple(_adapt(change, finding, facts) for change in changes)
 
 
-def _adapt(change: CodeChange, finding: Finding, facts: RunFacts) -> CodeChange:
+def _adapt(change: CodeChange, finding: Finding, facts: LogFacts) -> CodeChange:
     """Return a change with the numbers of the run; the change itself if the log has none."""
     if change in RATE_CHANGES:
         return _with_rates(change, facts)
@@ -69,7 +69,7 @@ def _adapt(change: CodeChange, finding: Finding, facts: RunFacts) -> CodeChange:
     return change
 
 
-def _with_rates(change: CodeChange, facts: RunFacts) -> CodeChange:
+def _with_rates(change: CodeChange, facts: LogFacts) -> CodeChange:
     """Replace the example in parentheses by the learning rates of the log."""
     names, factor = RATE_CHANGES[change]
     rates = [rate for name in names if (rate := facts.learning_rates.get(name, facts.learning_rates.get("lr")))]
@@ -85,7 +85,7 @@ def _format_rate(rate: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def _load_best(finding: Finding, facts: RunFacts) -> CodeChange:
+def _load_best(finding: Finding, facts: LogFacts) -> CodeChange:
     """Return the advice to load the best checkpoint, by the metric that the finding is about or else the first one."""
     name = next((name for name in facts.best if name in finding.evidence), next(iter(facts.best)))
     best = facts.best[name]

@@ -12,7 +12,7 @@ from equipoise.core.observations import SERIOUS, Finding
 from equipoise.core.printing import format_count
 from equipoise.diagnosis.diagnose import RunDiagnosis
 from equipoise.diagnosis.episodes import SymptomEpisode
-from equipoise.diagnosis.rendering.advice import RunFacts, recommend_changes
+from equipoise.diagnosis.rendering.advice import LogFacts, recommend_changes
 from equipoise.diagnosis.rendering.causes import RunExtent, likely_cause
 from equipoise.diagnosis.symptom import CodeChange
 from equipoise.diagnosis.symptoms import SYMPTOMS
@@ -198,7 +198,7 @@ def describe_best(entry: LogDiagnosis) -> list[str]:
 
 def recommended_changes(entry: LogDiagnosis, episode: SymptomEpisode) -> tuple[CodeChange, ...]:
     """Return the changes of a training loop for an episode, with the numbers of the log."""
-    facts = RunFacts(entry.unit, entry.diagnosis.best, entry.learning_rates, entry.first)
+    facts = LogFacts(entry.unit, entry.diagnosis.best, entry.learning_rates, entry.first)
     return recommend_changes(episode.finding, facts)
 
 
