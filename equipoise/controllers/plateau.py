@@ -2,7 +2,7 @@
 
 k <- k + 1 if level >= best - margin for `patience` of the run       level, best: of the smoothed live metric
 lr_g, lr_d = base · max(factor^k, least)
-augment_p = base + augment · j, at most `most`                       j: evaluations that are worse, and that the rank confirms
+augment_p = base + augment · j, at most `most`                       j: worse evaluations that the rank confirms
 """
 
 import dataclasses

@@ -131,6 +131,16 @@ def test_limit_of_images_is_respected() -> None:
     assert launch.settle(experiment) == experiment
 
 
+@pytest.mark.usefixtures("quick_measurement")
+def test_options_of_the_controller_follow_from_the_measured_steps() -> None:
+    controller = PlugSpec("chain", {"of": ("epochs", "annealed")})
+    completed = complete(Experiment(data=PlugSpec("digits"), controller=controller, batch_size=8, seconds=0.125))
+    assert completed.controller.options["settings"] == {}
+    experiment = time_budget.set_steps(completed)
+    epochs = experiment.steps * 8 / 4000
+    assert experiment.controller.options["settings"] == {"epochs": {"epochs": epochs}}
+
+
 def test_measured_costs_are_positive() -> None:
     experiment = launch.settle(BUDGET)
     assert experiment.steps is not None
