@@ -26,16 +26,18 @@ SELECTED, LAST = 0.7, 0.3
 """Weights of the distance of the selected checkpoint and of the last one in the quality of a run."""
 
 
-def policy_with(weights: Sequence[float] | FloatArray) -> Policy:
-    """Return a policy of the kind `suite` with these weights."""
-    policy = untrained_policy(KIND)
+def policy_with(weights: Sequence[float] | FloatArray, kind: str = KIND) -> Policy:
+    """Return a policy of a kind with these weights."""
+    policy = untrained_policy(kind)
     return dataclasses.replace(policy, actor=policy.actor.with_flat(weights))
 
 
-def policy_run(task: str, weights: FloatArray | None, seed: int, label: str) -> SuiteRun:
+def policy_run(task: str, weights: FloatArray | None, seed: int, label: str, kind: str = KIND) -> SuiteRun:
     """Return the run of a policy, or of its base controller for None."""
-    base: dict[str, Any] = {"controller": KINDS[KIND].base}
-    settings = base if weights is None else {"base": KINDS[KIND].base, "weights": np.round(weights, 6).tolist()}
+    settings: dict[str, Any] = {"controller": KINDS[KIND].base}
+    if weights is not None:
+        settings = {"base": KINDS[kind].base, "weights": np.round(weights, 6).tolist()}
+        settings |= {} if kind == KIND else {"kind": kind}
     return SuiteRun.of(task, label if weights is not None else "base", settings, seed)
 
 
@@ -66,8 +68,10 @@ def _play(suite: Suite, run: SuiteRun) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         if "weights" in settings:
             path = Path(folder) / f"{run.key}.safetensors"
-            path.write_bytes(encode_policy(policy_with(settings["weights"])))
-            settings = {"controller": "learnable", "options": {"policy": str(path), "features": KIND}}
+            kind = settings.get("kind", KIND)
+            path.write_bytes(encode_policy(policy_with(settings["weights"], kind)))
+            name = "learnable" if kind == KIND else "ppo"
+            settings = {"controller": name, "options": {"policy": str(path), "features": "suite"}}
         curve = play_arm(suite.task(run.task), settings, run.seed)
     finite = {name: value if math.isfinite(value) else None for name, value in _ends(curve).items()}
     return {**finite, "diverged": curve.diverged, "cpu": round(time.process_time() - start, 2)}

@@ -7,7 +7,7 @@ them. With every head at 0 the knobs are those of the base controller, bit for b
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple, Protocol, TypeVar
+from typing import Annotated, NamedTuple, Protocol
 
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController, RunFacts, Turn, renamed, request, scheduled_knobs
@@ -41,7 +41,11 @@ class NeedsFacts(Protocol):
         """Number of held-out samples."""
 
 
-C = TypeVar("C", bound=NeedsFacts)
+class PolicyFacts(NamedTuple):
+    """What a policy may know before a run; None for unknown. The same options as in :class:`NeedsFacts`."""
+
+    epochs: float | None
+    held_out_samples: int | None
 
 
 @dataclass(frozen=True)
@@ -201,13 +205,14 @@ def known_facts(controller: NeedsFacts) -> dict[str, float | None]:
     return {"epochs": controller.epochs, "held_out_samples": controller.held_out_samples}
 
 
-def resolve_facts(controller: C, facts: RunFacts) -> C:
-    """Return a controller with the facts of a run in its options, if the features of its policy use them."""
+def resolve_facts(controller: NeedsFacts, facts: RunFacts) -> PolicyFacts:
+    """Return the facts of a run for the options of a controller, if the features of its policy use them."""
+    known = PolicyFacts(controller.epochs, controller.held_out_samples)
     if controller.features != "suite":
-        return controller
-    held_out = facts.held_out_samples if controller.held_out_samples is None else controller.held_out_samples
-    epochs = facts.epochs if controller.epochs is None else controller.epochs
-    return dataclasses.replace(controller, epochs=epochs, held_out_samples=held_out or None)
+        return known
+    epochs = facts.epochs if known.epochs is None else known.epochs
+    held_out = facts.held_out_samples if known.held_out_samples is None else known.held_out_samples
+    return PolicyFacts(epochs, held_out or None)
 
 
 def open_policy(name: str, digest: str | None, features: str | None = None) -> LoadedPolicy:

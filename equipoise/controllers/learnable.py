@@ -84,7 +84,7 @@ class Learnable:
 
     def resolve(self, facts: RunFacts) -> "Learnable":
         """Return the controller with the facts of a run that the features of its policy use."""
-        return resolve_facts(self, facts)
+        return dataclasses.replace(self, **resolve_facts(self, facts)._asdict())
 
     @staticmethod
     def from_policy(policy: Policy, facts: Mapping[str, float | None] | None = None) -> LearnedController:

@@ -96,7 +96,7 @@ class PPO:
 
     def resolve(self, facts: RunFacts) -> "PPO":
         """Return the controller with the facts of a run that the features of its policy use."""
-        return resolve_facts(self, facts)
+        return dataclasses.replace(self, **resolve_facts(self, facts)._asdict())
 
     def required_knobs(self) -> frozenset[str]:
         """Return the knobs named by the user, and the learning rates of the policy."""

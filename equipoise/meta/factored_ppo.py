@@ -262,7 +262,8 @@ def _linear_values(batch: Batch) -> FloatArray:
 
 
 def _standardised(values: FloatArray) -> FloatArray:
-    return (values - values.mean()) / max(float(values.std()), 1e-6)
+    result: FloatArray = (values - values.mean()) / max(float(values.std()), 1e-6)
+    return result
 
 
 def _base(policy: Policy) -> AnyController:

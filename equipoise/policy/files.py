@@ -188,6 +188,7 @@ def check_policy_tasks(policy: Policy, test_tasks: Iterable[NamedTask], owner: s
     `owner`: the name of the policy in the message.
     """
     trained, sources = (set(policy.training.get(name, ())) for name in ("tasks", "sources"))
+    sources |= set(policy.training.get("plan", {}).get("vary", {}).get("data.shape", ()))
     for task in test_tasks:
         if task.name in trained or task.source in sources:
             on = f"task '{task.name}'" if task.name in trained else f"other tasks of '{task.source}'"

@@ -62,7 +62,8 @@ class PolicyNetwork:
             case "none":
                 return values
             case "choice":
-                return np.asarray(CHOICES)[choice_logits(values).argmax(-1)]
+                chosen: FloatArray = np.asarray(CHOICES)[choice_logits(values).argmax(-1)]
+                return chosen
 
     def flat(self) -> FloatArray:
         """Return all weights as one vector, layer by layer, biases after weights."""

@@ -114,6 +114,8 @@ def test_a_policy_is_not_compared_on_its_training_tasks(task: Task, reason: str)
     with pytest.raises(SettingError, match=rf"'mine' cannot be compared on task '{task.name}': it was {reason}"):
         check_policy_tasks(policy, [Task("digits_64", "digits"), task], "mine")
     check_policy_tasks(untrained_policy("suite"), [task], "an older file without tasks")
+    with pytest.raises(SettingError, match="'residual' cannot be compared on task 'spirals_64'"):
+        check_policy_tasks(load_policy("residual").policy, [Task("spirals_64", "spirals")], "residual")
 
 
 def test_a_name_is_a_shipped_policy_or_a_path(file: Path) -> None:
