@@ -247,3 +247,25 @@ def test_the_reported_distance_is_not_charged(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(type(budget.ruler), "measure", lambda ruler, training: 0.0)
     budget.evaluate()
     assert budget.cpu == 1.0, "the live distance alone"
+
+
+def test_a_copy_that_diverges_is_last_and_is_not_trained_on() -> None:
+    budget = SharedBudget(TASK, ArmSettings(), 0, STEPS)
+    healthy = budget.start()
+    tensors = {
+        name: value * math.nan if name.startswith("network/") and value.is_floating_point() else value
+        for name, value in healthy.snapshot.tensors.items()
+    }
+    broken = dataclasses.replace(healthy, snapshot=dataclasses.replace(healthy.snapshot, tensors=tensors))
+    broken = budget.go_on(broken, 5)
+    spent = budget.steps
+    assert broken.diverged
+    assert broken.live == math.inf
+    assert spent == 1, "the first reading follows the first step"
+    healthy = budget.go_on(healthy, 5)
+    assert not healthy.diverged, "the copies are independent"
+    assert budget.order([broken, healthy], 1.0) == [1, 0]
+    assert budget.go_on(broken, 9).snapshot.step == 1
+    result = Population(members=2).next_generation([broken, healthy], [1, 0], np.random.default_rng(0))
+    assert result[0].snapshot is healthy.snapshot
+    assert budget.curve(broken).diverged
