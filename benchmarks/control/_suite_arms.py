@@ -32,6 +32,10 @@ class SuiteArm:
     augments: bool = True
 
 
+SLOWER = {"factors": {"lr_g": 0.4, "lr_d": 0.4}}
+FASTER = {"factors": {"lr_g": 2.5, "lr_d": 2.5}}
+MORE_AUGMENTED = {"offsets": {"augment_p": 0.3}}
+
 ARMS: dict[str, SuiteArm] = {
     "base": SuiteArm({"controller": "fixed"}),
     "constant": SuiteArm({"controller": "fixed"}),
@@ -111,17 +115,28 @@ ARMS: dict[str, SuiteArm] = {
         {"method": "halving"},
         {
             "controller": ["fixed", "annealed"],
-            "count": [2, 4, 8],
-            "start": [0.08, 0.15, 0.25],
-            "threshold": [0.0, 1.0],
+            "candidates": [[SLOWER, MORE_AUGMENTED], [SLOWER, FASTER], [SLOWER, FASTER, MORE_AUGMENTED]],
+            "start": [0.15, 0.2, 0.3],
+            "threshold": [0.0, 1.0, 2.0],
         },
     ),
     "population": SuiteArm(
-        {"method": "population"}, {"controller": ["fixed", "annealed"], "members": [2, 4], "rounds": [3, 4, 6]}
+        {"method": "population", "members": 2},
+        {
+            "controller": ["fixed", "annealed"],
+            "members": [2, 3, 4],
+            "threshold": [0.0, 1.0, 2.0],
+            "history": ["all", "result"],
+        },
     ),
     "probes": SuiteArm(
         {"method": "probes"},
-        {"controller": ["fixed", "annealed"], "branch": [0.03, 0.05, 0.07], "threshold": [0.0, 0.5, 1.0]},
+        {
+            "controller": ["fixed", "annealed"],
+            "times": [[0.15, 0.3, 0.45, 0.6], [0.4, 0.6, 0.8], [0.3, 0.6]],
+            "threshold": [1.0, 2.0],
+            "rank_margin": [None, 0.05, 0.1],
+        },
     ),
     "repair": SuiteArm({"controller": "fixed", "repair": True}),
 }
@@ -190,8 +205,13 @@ def candidate(name: str, number: int, centre: int = 0) -> Settings:
     options = {} if number == 0 else _draw_options(name, number)
     settings = {**arm.settings, **base_settings(point)}
     if "method" in settings:
-        return {"controller": "fixed", **settings, **options}
+        return apply_count({"controller": "fixed", **settings, **options})
     return apply_shape({**settings, "options": {**settings.get("options", {}), **options}})
+
+
+def apply_count(settings: Settings) -> Settings:
+    """Set the number of settings of `halving` by its list of candidates, if it has one."""
+    return {**settings, "count": 1 + len(settings["candidates"])} if "candidates" in settings else settings
 
 
 def apply_shape(settings: Settings) -> Settings:

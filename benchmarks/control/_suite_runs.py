@@ -14,6 +14,7 @@ from typing import Any
 from _results import HERE, commit, today
 
 from equipoise.comparison.suite.tasks import load_suite
+from equipoise.errors import SettingError
 
 FOLDER = HERE / "control"
 SUITE_FILE = FOLDER / "suite.toml"
@@ -77,7 +78,10 @@ def run_one(suite_file: str, run: SuiteRun) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     task = load_suite(Path(suite_file)).task(run.task)
-    curve = play_arm(task, json.loads(run.settings), run.seed)
+    try:
+        curve = play_arm(task, json.loads(run.settings), run.seed)
+    except SettingError as error:  # such as too few steps for several members: this setting does not suit every task
+        return {"last": None, "selected": None, "diverged": True, "error": str(error), "cpu": 0.0, "live": []}
     return {
         "last": _finite(curve.last),
         "selected": _finite(curve.selected),
