@@ -119,8 +119,8 @@ def _distance_scale(axes: "Axes") -> None:
 def _median_curve(runs: Sequence[SuiteRecord], noise: float) -> tuple[list[int], list[float]]:
     """Return steps and the median over runs of distance + noise; infinite distances of diverged runs count as such."""
     steps = sorted({step for run in runs for step in run.steps})
-    found = {step: [] for step in steps}
+    result = {step: [] for step in steps}
     for run in runs:
         for step, distance in zip(run.steps, run.distances, strict=True):
-            found[step].append(max(distance, 0.0) + noise)
-    return steps, [float(np.median(found[step])) for step in steps]
+            result[step].append(max(distance, 0.0) + noise)
+    return steps, [float(np.median(result[step])) for step in steps]

@@ -115,6 +115,11 @@ def kind_of(settings: Mapping[str, object]) -> ArmKind:
     return "schedule" if controller in SCHEDULES else "feedback"
 
 
+def gate_report(store: RunStore, arms: Mapping[str, ArmInfo], noise_file: Path = NOISE_FILE) -> str:
+    """Return the gate as Markdown; of the arms it needs the constant only."""
+    return "\n\n".join(_gate(open_page(store, arms, noise_file=noise_file)))
+
+
 def power_report(store: RunStore, arms: Mapping[str, ArmInfo], noise_file: Path = NOISE_FILE) -> str:
     """Return the power of the verdict as Markdown, from runs of training tasks only: call it before the verdict."""
     return power_table(open_page(store, arms, noise_file=noise_file))
@@ -154,11 +159,9 @@ def _head(store: RunStore, page: SuitePage) -> list[str]:
     ]
 
 
-def _verdict(page: SuitePage) -> list[str]:
+def _gate(page: SuitePage) -> list[str]:
     gate = page.gates["selected"]
     word = "passed" if gate.is_passed else "not passed"
-    tuned = {name: arm for name, arm in page.arms.items() if arm.score is not None}
-    best = f"; the training tasks select `{min(tuned, key=lambda name: tuned[name].score)}`" if tuned else ""
     return [
         "## Is there anything to win?",
         f"The best of {len(page.constants)} constants, chosen per task with seed 0, has {format_interval(gate.ratio)} "
@@ -166,6 +169,14 @@ def _verdict(page: SuitePage) -> list[str]:
         f"{format_interval(gate.over_tasks)}); at the end of the run {format_interval(page.gates['last'].ratio)}. At "
         f"least 10 % is needed: **{word}**.",
         gate_table(page),
+    ]
+
+
+def _verdict(page: SuitePage) -> list[str]:
+    tuned = {name: arm for name, arm in page.arms.items() if arm.score is not None}
+    best = f"; the training tasks select `{min(tuned, key=lambda name: tuned[name].score)}`" if tuned else ""
+    return [
+        *_gate(page),
         "## The arms and their tuning",
         "Tuned on the training tasks alone. Training ratio: of the geometric mean distance to that of the constant.",
         tuning_table(page),

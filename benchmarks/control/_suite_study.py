@@ -86,7 +86,7 @@ class SuitePage:
             (run.task, run.seed): run for run in self.records.runs(study.tasks, study.settings[self.base], self.seeds)
         }
         runs = {name: self.records.runs(study.tasks, text, self.seeds) for name, text in study.settings.items()}
-        return {name: measure_stability(found, base, self.noise) for name, found in runs.items() if found}
+        return {name: measure_stability(result, base, self.noise) for name, result in runs.items() if result}
 
     def subgroups(self) -> dict[str, dict[str, list[int]]]:
         """Return subgroups of the test tasks: kind of subgroup -> label -> positions of its tasks."""
@@ -113,9 +113,9 @@ class SuitePage:
         tasks = [task.name for task in self.suite.half("training") if task.name in self.noise]
         base = settings_text(self.arms[self.base].settings)
         floor = np.array([self.noise[task] for task in tasks])
-        found = {record.settings: record for record in self.records.all() if record.task in tasks}
+        result = {record.settings: record for record in self.records.all() if record.task in tasks}
         arrays = []
-        for text in found.keys() - {base}:
+        for text in result.keys() - {base}:
             seeds = sorted({seed for task in tasks for seed in self.records.seeds(task, text)})
             pair = {
                 name: self.records.distances(tasks, settings, seeds, "selected")

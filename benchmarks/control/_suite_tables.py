@@ -52,8 +52,10 @@ def tuning_table(page: SuitePage) -> str:
     for name, arm in sorted(page.arms.items(), key=lambda item: training_score(item[1])):
         known = arm.score is not None and base is not None
         score = format_ratio(math.exp(arm.score - base)) if known else "–"
-        rows.append((name, arm.kind, arm.trials or "–", score, describe_settings(arm.settings)))
-    return table(("arm", "kind", "trials", "training ratio", "setting"), rows)
+        rows.append(
+            (name, arm.kind, arm.trials or "–", arm.training_runs or "–", score, describe_settings(arm.settings))
+        )
+    return table(("arm", "kind", "trials", "runs that trained weights", "training ratio", "setting"), rows)
 
 
 def verdict_table(page: SuitePage) -> str:
@@ -205,11 +207,15 @@ def yardstick_tables(page: SuitePage) -> str:
         (k, f"{math.exp(gate.curve[k]):.2f}", f"{gate.fresh_shares[k]:.0%}", f"{math.exp(gate.optimistic[k]):.2f}")
         for k in gate.curve
     ]
-    worth = [(page.base, format_trials(yardstick.trials_worth(0.0, gate.curve)))]
+    worth = [(page.base, format_trials(yardstick.trials_worth(0.0, gate.curve)), "")]
     for verdict in page.verdicts["selected"]:
-        worth.append((verdict.name, format_trials(yardstick.trials_worth(math.log(verdict.ratio.value), gate.curve))))
+        value, most, least = (
+            format_trials(yardstick.trials_worth(math.log(ratio), gate.curve))
+            for ratio in (verdict.ratio.value, verdict.ratio.low, verdict.ratio.high)
+        )
+        worth.append((verdict.name, value, f"{least} to {most}"))
     first = table(("trials", "ratio of the best", "of which fresh seeds", "ratio as the choice sees it"), curve)
-    return first + "\n\n" + table(("arm", "worth so many trials on the task itself"), worth)
+    return first + "\n\n" + table(("arm", "worth so many trials on the task itself", "95 % interval over seeds"), worth)
 
 
 def power_table(page: SuitePage) -> str:

@@ -47,8 +47,8 @@ def measure(item: Item) -> Result:
         if isinstance(event, Evaluated):
             samples.append(probe.generate_samples(training.state, latents, None).clone())
             live.append(event.value)
-    found = measure_agreement(data.test_reals(), samples)
-    return {"reported": found.reported, "trained": found.trained, "live": live}
+    agreement = measure_agreement(data.test_reals(), samples)
+    return {"reported": agreement.reported, "trained": agreement.trained, "live": live}
 
 
 def correlation(first: Sequence[float], second: Sequence[float]) -> float:
@@ -81,16 +81,17 @@ def main() -> None:
 
 def write_table(results: Results, items: Sequence[Item], path: Path) -> None:
     """Write the page of the correlations."""
-    found = [result for item in items if (result := results.result(item))]
+    runs = [result for item in items if (result := results.result(item))]
     parts = {
-        "the end of each run": [(run, slice(-1, None)) for run in found],
-        f"the last {LATE} evaluations": [(run, slice(-LATE, None)) for run in found],
-        "all evaluations": [(run, slice(None)) for run in found],
+        "the end of each run": [(run, slice(-1, None)) for run in runs],
+        f"the last {LATE} evaluations": [(run, slice(-LATE, None)) for run in runs],
+        "all evaluations": [(run, slice(None)) for run in runs],
     }
     rows = []
-    for label, runs in parts.items():
+    for label, slices in parts.items():
         columns = {
-            name: [value for run, part in runs for value in run[name][part]] for name in ("reported", "trained", "live")
+            name: [value for run, part in slices for value in run[name][part]]
+            for name in ("reported", "trained", "live")
         }
         rows.append(
             (
@@ -102,7 +103,7 @@ def write_table(results: Results, items: Sequence[Item], path: Path) -> None:
                 f"{0.85 ** slope(columns['reported'], columns['trained']):.2f}",
             )
         )
-    within = [correlation(run["reported"], run["trained"]) for run in found]
+    within = [correlation(run["reported"], run["trained"]) for run in runs]
     write(
         path,
         "# Does the distance of the suite rank generators as trained features do?",

@@ -26,13 +26,15 @@ class ArmInfo:
 
     `score`: of the best setting on the training tasks, mean log distance, lower is better; None without tuning.
     `kind`: how it decides: before the run (constant, schedule), by rules in the run (feedback, repair), by running
-    several settings (search), or by trained weights (learned).
+    several settings (search), or by trained weights (learned). `training_runs`: runs on training tasks that trained
+    those weights, which are shown on their own: they are no tuning trials.
     """
 
     settings: Mapping[str, object]
     kind: ArmKind
     trials: int = 0
     score: float | None = None
+    training_runs: int = 0
 
 
 def check_suite(suite: Suite, arms: Mapping[str, ArmInfo]) -> None:

@@ -116,8 +116,8 @@ class SuiteRecords:
 
     def runs(self, tasks: Sequence[str], settings: str, seeds: Sequence[int]) -> list[SuiteRecord]:
         """Return the existing records of these tasks and seeds, task by task."""
-        found = (self.find(task, settings, seed) for task in tasks for seed in seeds)
-        return [record for record in found if record]
+        records = (self.find(task, settings, seed) for task in tasks for seed in seeds)
+        return [record for record in records if record]
 
     def distances(self, tasks: Sequence[str], settings: str, seeds: Sequence[int], endpoint: Endpoint) -> RunArray:
         """Return distances (T, S)."""

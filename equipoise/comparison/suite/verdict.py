@@ -48,11 +48,11 @@ class SuiteStudy:
 
     def distances(self, endpoint: Endpoint) -> dict[str, RunArray]:
         """Return distances (T, S) per arm, in which diverged runs have their replacement."""
-        found = {
+        distances = {
             name: self.records.distances(self.tasks, text, self.seeds, endpoint) for name, text in self.settings.items()
         }
-        found[ORACLE] = self._oracle_distances(endpoint)
-        return statistics.replace_diverged(found, self.floor)
+        distances[ORACLE] = self._oracle_distances(endpoint)
+        return statistics.replace_diverged(distances, self.floor)
 
     def log_ratios(self, endpoint: Endpoint) -> dict[str, RunArray]:
         """Return log ratios (T, S) to the base per arm; those of the oracle under ORACLE, NaN where it did not run."""

@@ -24,7 +24,7 @@ def test_digits_made_worse_are_ranked_alike() -> None:
     rows = data.rows("train")[:300]
     noise = torch.randn(rows.shape, generator=torch.Generator().manual_seed(0))
     samples = [rows + deviation * noise for deviation in (0.0, 0.3, 0.6, 1.2)] + [rows[:6].repeat(50, 1, 1, 1)]
-    found = measure_agreement(data.test_reals(), samples)
-    assert found.reported[0] == min(found.reported)
-    assert found.trained[0] == min(found.trained)
-    assert found.correlation > 0.5
+    result = measure_agreement(data.test_reals(), samples)
+    assert result.reported[0] == min(result.reported)
+    assert result.trained[0] == min(result.trained)
+    assert result.correlation > 0.5

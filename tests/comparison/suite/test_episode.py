@@ -59,9 +59,9 @@ def test_last_and_selected_are_different_endpoints() -> None:
     def evaluation(step: int, distance: float, live: float) -> Evaluation:
         return Evaluation(step, distance, live, {})
 
-    found = EpisodeCurve((evaluation(1, 0.3, 0.5), evaluation(2, 0.2, 0.1), evaluation(3, 0.1, 0.4)), False, 1.0)
-    assert found.last == 0.1
-    assert found.selected == 0.2, "the best live metric, not the best distance"
+    result = EpisodeCurve((evaluation(1, 0.3, 0.5), evaluation(2, 0.2, 0.1), evaluation(3, 0.1, 0.4)), False, 1.0)
+    assert result.last == 0.1
+    assert result.selected == 0.2, "the best live metric, not the best distance"
 
 
 def test_a_diverged_run_keeps_what_early_stopping_kept() -> None:
@@ -73,10 +73,10 @@ def test_a_diverged_run_keeps_what_early_stopping_kept() -> None:
 
 def test_knobs_are_those_of_task_regime_and_arm() -> None:
     published = knobs_of(ArmSettings(), dataclasses.replace(PICTURES, knobs={}, factors={}))
-    found = knobs_of(ArmSettings(factors={"lr_g": 0.5}, knobs={"augment_p": 0.25}))
-    assert found["lr_g"] == pytest.approx(1e-3 * 2 * 0.5), "knob of the task x regime x arm"
-    assert found["lr_d"] == pytest.approx(published["lr_d"] * 4)
-    assert found["augment_p"] == 0.25
+    result = knobs_of(ArmSettings(factors={"lr_g": 0.5}, knobs={"augment_p": 0.25}))
+    assert result["lr_g"] == pytest.approx(1e-3 * 2 * 0.5), "knob of the task x regime x arm"
+    assert result["lr_d"] == pytest.approx(published["lr_d"] * 4)
+    assert result["augment_p"] == 0.25
 
 
 def test_factors_stay_within_the_range_of_a_knob() -> None:

@@ -21,9 +21,9 @@ def test_variances_of_a_simulated_pilot_are_found_again() -> None:
     generator = np.random.default_rng(1)
     arms = [generator.normal(0, math.sqrt(0.02), (400, 1)) + generator.normal(0, 0.2, (400, 3)) for _ in range(2)]
     arms[1][5, 1:] = math.nan
-    found = pilot_variance(arms)
-    assert found.between == pytest.approx(0.02, rel=0.2)
-    assert found.within == pytest.approx(0.04, rel=0.1)
+    result = pilot_variance(arms)
+    assert result.between == pytest.approx(0.02, rel=0.2)
+    assert result.within == pytest.approx(0.04, rel=0.1)
 
 
 @pytest.mark.parametrize("values", [np.zeros((1, 3)), np.zeros((4, 1)), np.full((3, 3), math.nan)])

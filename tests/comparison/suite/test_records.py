@@ -15,9 +15,9 @@ def test_runs_are_found_by_task_settings_and_seed(made_up_lines: Lines) -> None:
     records = SuiteRecords.of_lines(lines)
     text = settings_text({"name": "y"})
     expected = next(line for line in lines if (line["task"], line["arm"], line["seed"]) == ("b", "y", 2))
-    found = records.find("b", text, 2)
-    assert found
-    assert (found.selected, found.last, found.cpu) == (expected["selected"], expected["last"], 9.0)
+    result = records.find("b", text, 2)
+    assert result
+    assert (result.selected, result.last, result.cpu) == (expected["selected"], expected["last"], 9.0)
     assert records.find("b", text, 3) is None
     assert records.seeds("b", text) == [1, 2]
 
@@ -28,8 +28,8 @@ def test_settings_of_equal_content_are_equal() -> None:
 
 def test_missing_runs_are_nan_and_diverged_ones_infinite(made_up_lines: Lines) -> None:
     records = SuiteRecords.of_lines(made_up_lines(["a"], {"x": 0.0}, [1, 2], diverged=[("a", "x", 2)]))
-    found = records.distances(["a"], settings_text({"name": "x"}), [1, 2, 3], "last")
-    assert np.isfinite(found[0, 0])
-    assert found[0, 1] == math.inf
-    assert np.isnan(found[0, 2])
+    result = records.distances(["a"], settings_text({"name": "x"}), [1, 2, 3], "last")
+    assert np.isfinite(result[0, 0])
+    assert result[0, 1] == math.inf
+    assert np.isnan(result[0, 2])
     assert len(records.runs(["a"], settings_text({"name": "x"}), [1, 2, 3])) == 2

@@ -29,9 +29,9 @@ def test_fluctuation_is_that_of_the_last_third() -> None:
 
 def test_share_of_steps_until_the_constant_is_reached() -> None:
     constant = dataclasses.replace(RUN, last=0.4)
-    found = measure_stability([RUN], {("a", 1): constant}, {"a": 0.01})
-    assert found.share_of_steps == pytest.approx(2 / 6)
-    assert found.reached == 1.0
+    result = measure_stability([RUN], {("a", 1): constant}, {"a": 0.01})
+    assert result.share_of_steps == pytest.approx(2 / 6)
+    assert result.reached == 1.0
     assert share_of_steps(RUN, 0.01) == math.inf
     never = measure_stability([RUN], {("a", 1): dataclasses.replace(RUN, last=0.01)}, {"a": 0.01})
     assert (never.share_of_steps, never.reached) == (1.0, 0.0)
@@ -41,6 +41,6 @@ def test_diverged_runs_are_counted_and_left_out_of_the_means() -> None:
     failed = dataclasses.replace(
         RUN, seed=2, diverged=True, last=math.inf, distances=(0.8, 0.4, 0.1, math.inf, math.inf, math.inf)
     )
-    found = measure_stability([RUN, failed], {}, {"a": 1e-9})
-    assert (found.diverged, found.runs) == (1, 2)
-    assert found.rise == pytest.approx(2.0)
+    result = measure_stability([RUN, failed], {}, {"a": 1e-9})
+    assert (result.diverged, result.runs) == (1, 2)
+    assert result.rise == pytest.approx(2.0)

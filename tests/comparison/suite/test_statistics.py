@@ -56,17 +56,17 @@ def test_noise_must_be_positive() -> None:
 
 
 def test_a_diverged_run_counts_as_twice_the_worst_of_its_task() -> None:
-    found = replace_diverged(
+    result = replace_diverged(
         {"a": np.array([[0.1, math.inf], [0.3, math.nan]]), "b": np.array([[0.4, 0.2], [math.inf, 0.1]])}, NOISE
     )
-    assert found["a"][0].tolist() == [0.1, 0.8]
-    assert found["b"][1].tolist() == [0.6, 0.1]
-    assert math.isnan(found["a"][1, 1]), "a missing run remains missing"
+    assert result["a"][0].tolist() == [0.1, 0.8]
+    assert result["b"][1].tolist() == [0.6, 0.1]
+    assert math.isnan(result["a"][1, 1]), "a missing run remains missing"
 
 
 def test_a_task_on_which_everything_diverged_or_is_perfect_has_a_finite_replacement() -> None:
-    found = replace_diverged({"a": np.array([[math.inf, math.inf], [-0.01, math.inf]])}, NOISE)
-    assert found["a"].tolist() == [[0.02, 0.02], [-0.01, 0.04]]
+    result = replace_diverged({"a": np.array([[math.inf, math.inf], [-0.01, math.inf]])}, NOISE)
+    assert result["a"].tolist() == [[0.02, 0.02], [-0.01, 0.04]]
 
 
 def test_mean_is_over_seeds_first_so_that_missing_seeds_do_not_change_the_weight_of_a_task() -> None:

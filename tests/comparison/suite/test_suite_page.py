@@ -181,9 +181,21 @@ def test_the_oracles_that_need_fresh_seeds_are_listed(
 
     tasks = names_of_test_tasks(suite)
     store = store_of(gate_lines(made_up_lines, tasks, (0,)))
-    found = page.oracle_settings(store, arms_of({"constant": 0.0}), noise_file)
+    result = page.oracle_settings(store, arms_of({"constant": 0.0}), noise_file)
     expected = [json.dumps(constants()[number], sort_keys=True) for number in (5, 0)]
-    assert found == dict.fromkeys(tasks, expected)
+    assert result == dict.fromkeys(tasks, expected)
+
+
+def test_the_gate_needs_the_constant_only(
+    page: ModuleType, suite: Suite, made_up_lines: Lines, noise_file: Path
+) -> None:
+    tasks, effects = names_of_test_tasks(suite), {"constant": 0.0}
+    store = store_of(
+        made_up_lines(tasks, effects, SEEDS, settings=SETTINGS), gate_lines(made_up_lines, tasks, (0, *SEEDS))
+    )
+    report = page.gate_report(store, arms_of(effects), noise_file)
+    assert "**passed**" in report
+    assert "| icons_fast | 5: " in report
 
 
 def test_power_needs_training_tasks_only(

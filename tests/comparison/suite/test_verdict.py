@@ -45,8 +45,8 @@ def study_of(lines: list[SuiteLine], effects: Mapping[str, float] = EFFECTS, ora
 
 @pytest.fixture(scope="module")
 def lines(made_up_lines: Lines) -> list[SuiteLine]:
-    found = made_up_lines(TASKS, EFFECTS, SEEDS)
-    return found + made_up_lines(TASKS, CONSTANTS, (0, *SEEDS), noise=0.02)
+    result = made_up_lines(TASKS, EFFECTS, SEEDS)
+    return result + made_up_lines(TASKS, CONSTANTS, (0, *SEEDS), noise=0.02)
 
 
 def test_arms_are_ranked_and_called_by_what_they_are(lines: list[SuiteLine]) -> None:
@@ -145,11 +145,11 @@ def test_gate_and_yardstick_of_known_constants(lines: list[SuiteLine]) -> None:
 
 def test_the_gate_does_not_count_the_luck_of_the_choice(made_up_lines: Lines) -> None:
     constants = {f"c{number}": 0.0 for number in range(8)}
-    found = made_up_lines(TASKS, EFFECTS, SEEDS, noise=0.3)
-    found += made_up_lines(TASKS, constants, (0, *SEEDS), noise=0.6)
+    result = made_up_lines(TASKS, EFFECTS, SEEDS, noise=0.3)
+    result += made_up_lines(TASKS, constants, (0, *SEEDS), noise=0.6)
     texts = [text(name) for name in constants]
     study = dataclasses.replace(
-        study_of(found), oracle=choose_constants(SuiteRecords.of_lines(found), texts, TASKS, "selected")
+        study_of(result), oracle=choose_constants(SuiteRecords.of_lines(result), texts, TASKS, "selected")
     )
     gate = measure_gate(study, texts, "selected")
     assert not gate.is_passed
@@ -157,8 +157,8 @@ def test_the_gate_does_not_count_the_luck_of_the_choice(made_up_lines: Lines) ->
 
 
 def test_constants_without_fresh_seeds_have_those_of_the_choice(made_up_lines: Lines) -> None:
-    found = made_up_lines(TASKS, EFFECTS, SEEDS) + made_up_lines(TASKS, CONSTANTS, (0,), noise=0.02)
-    study = dataclasses.replace(study_of(found), oracle=dict.fromkeys(TASKS, text("c0")))
+    result = made_up_lines(TASKS, EFFECTS, SEEDS) + made_up_lines(TASKS, CONSTANTS, (0,), noise=0.02)
+    study = dataclasses.replace(study_of(result), oracle=dict.fromkeys(TASKS, text("c0")))
     gate = measure_gate(study, [text(name) for name in CONSTANTS], "selected")
     assert set(gate.fresh_shares.values()) == {0.0}
     assert gate.curve == gate.optimistic
