@@ -213,7 +213,7 @@ def _details(page: SuitePage, mains: Sequence[str]) -> list[str]:
         "distance in the last third. Steps: median share of a run until the constant's final distance is reached.",
         stability_table(page),
         "## How many trials is it worth?",
-        "Whoever tries k random constants on the task itself, one run each, and keeps the best, gets these ratios.",
+        "The best of k random constants that are tried on the task itself, one run each, has these ratios.",
         yardstick_tables(page),
         "## Power",
         "From the variance of the training tasks, computed before the verdict: two-sided test at 5 %.",

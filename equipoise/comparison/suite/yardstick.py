@@ -1,6 +1,6 @@
 """Yardstick: how many trials of a constant on the task itself is an arm worth?
 
-n constants ran on a task with one seed. Whoever tries k of them, chosen at random, and keeps the best, keeps the one of
+n constants ran on a task with one seed. A person who tries k of them, chosen at random, keeps the best: the one of
 rank r (1: best) with probability
 
     P(r) = C(n - r, k - 1) / C(n, k)
