@@ -269,6 +269,21 @@ def test_severity_of_overfitting_and_memorisation_is_graded(symptom: str, signal
     assert severities == sorted(severities)
 
 
+@pytest.mark.parametrize(("end", "harm"), [(0.05, 1.0), (0.16, 2.0)])
+def test_overfitting_says_whether_it_harms_quality(end: float, harm: float) -> None:
+    """A distance that falls to 0.08 on the way and rises again, or goes on falling."""
+
+    def signals(reading: int) -> Signals:
+        share = reading / 40
+        value = 0.3 - 0.44 * share if share < 0.5 else 0.08 + (end - 0.08) * min(1.0, 4 * (share - 0.5))
+        return Signals(rank_train_held_out=0.6, metrics={"kd": MetricReading(value, 0)})
+
+    evidence = findings("discriminator_overfitting", 40, signals)[-1].evidence
+    assert evidence["kd_relative_to_best"] == pytest.approx(harm, rel=0.15)
+    alone = findings("discriminator_overfitting", 40, lambda _: Signals(rank_train_held_out=0.6))
+    assert set(alone[-1].evidence) == {"rank_train_held_out"}
+
+
 def test_oscillation() -> None:
     (first, *_) = findings("oscillation", 200, lambda r: Signals(rank_train_fake=0.6 * math.sin(r / 3)), step=50)
     assert first.severity >= 0.5

@@ -20,7 +20,7 @@ from equipoise.diagnosis.criteria.metric_range import (
     metric_words,
     possible_range,
 )
-from equipoise.diagnosis.history import MetricPoint, MetricRecord
+from equipoise.diagnosis.history import MetricPoint, MetricRecord, SignalHistory
 
 LEAST_SCORE = 0.05
 """Values of a metric where higher is better are raised to at least this before ratios are computed."""
@@ -277,3 +277,25 @@ def is_improving(values: tuple[MetricPoint, ...], better: str, deviations: float
     rising = float(np.triu(np.sign(series[None, :] - series[:, None])).sum())
     score = rising if better == "higher" else -rising
     return score >= deviations * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+
+
+HARM_RATIO, HARM_DEVIATIONS, HARM_MEASUREMENTS = 1.1, 2.0, 3
+"""A metric is worse than its best if its latest measurements are so by this ratio, and by so many standard errors."""
+SINCE_BEST = "_relative_to_best"
+"""End of the name of the evidence of :func:`quality_since_best`."""
+
+
+def quality_since_best(history: SignalHistory) -> dict[str, float]:
+    """Return how many times worse each metric is than its best, or 1 if the difference is within its noise.
+
+    Without metrics that have three measurements, there is no entry.
+    """
+    ratios = {}
+    for name, record in history.metrics.items():
+        measurements = measurements_of(name, record)
+        if len(measurements) < HARM_MEASUREMENTS or not has_best(name, record):
+            continue
+        loss = current_loss(measurements, HARM_RATIO)
+        is_worse = loss is not None and loss.deviations(len(loss.tail)) >= HARM_DEVIATIONS
+        ratios[f"{name}{SINCE_BEST}"] = loss.ratio(HARM_MEASUREMENTS) if loss is not None and is_worse else 1.0
+    return ratios

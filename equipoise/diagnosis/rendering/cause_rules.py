@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from equipoise.diagnosis.criteria.metric_quality import SINCE_BEST
+
 BEGINNING = 0.1
 """Share of the run within which a symptom began from the start: the settings, not the course, are its cause."""
 UNKNOWN_QUALITY = "; the quality of the samples is unknown without a metric"
@@ -153,7 +155,18 @@ def _overfitting(evidence: Mapping[str, float], onset: Onset) -> str:
         return f"{share}few data for the capacity of the discriminator{', and the augmentation is off' if off else ''}"
     if evidence.get("augment_p", 0.0) > 0.6:
         return "few data for the capacity of the discriminator: the augmentation is at its limit and does not suffice"
-    return "few data for the capacity of the discriminator, and too little augmentation"
+    return f"few data for the capacity of the discriminator, and too little augmentation; {_harm(evidence)}"
+
+
+def _harm(evidence: Mapping[str, float]) -> str:
+    """Return whether overfitting has harmed the quality of samples so far."""
+    ratios = {name.removesuffix(SINCE_BEST): ratio for name, ratio in evidence.items() if name.endswith(SINCE_BEST)}
+    if not ratios:
+        return "whether it harms quality is unknown without a metric on held-out data"
+    name = max(ratios, key=ratios.__getitem__)
+    if ratios[name] == 1:
+        return f"it has not harmed quality yet: {name} is not worse than its best"
+    return f"it harms quality: {name} is {ratios[name]:.2f} times as bad as its best"
 
 
 def _memorisation(evidence: Mapping[str, float], onset: Onset) -> str:

@@ -19,6 +19,7 @@ from equipoise.diagnosis.code_changes import (
     NEAREST_REALS,
 )
 from equipoise.diagnosis.criteria.loss_values import latest_values, level, stretch_start
+from equipoise.diagnosis.criteria.metric_quality import quality_since_best
 from equipoise.diagnosis.history import LEVEL_LEAST, SignalHistory
 from equipoise.diagnosis.symptom import HINT, MILD, Detection, Repair, SeverityScale, Symptom
 
@@ -89,7 +90,9 @@ def detect_overfitting(history: SignalHistory) -> Detection | None:
         return detect_runaway_signs(history)
     rank = statistics.fmean(values)
     severity = OVERFITTING.severity(rank)
-    return None if severity is None else Detection(severity, 0.9, {"rank_train_held_out": rank})
+    if severity is None:
+        return None
+    return Detection(severity, 0.9, {"rank_train_held_out": rank} | quality_since_best(history))
 
 
 def detect_runaway_signs(history: SignalHistory) -> Detection | None:
@@ -160,11 +163,12 @@ DISCRIMINATOR_OVERFITTING = Symptom(
     id="discriminator_overfitting",
     order=70,
     detect=detect_overfitting,
-    reads=("rank_train_held_out", "sign_real", "sign_fake", "augment_p", "rank_train_fake"),
+    reads=("rank_train_held_out", "metrics", "sign_real", "sign_fake", "augment_p", "rank_train_fake"),
     meaning="the discriminator memorises: it gives training reals higher scores than held-out reals",
-    test="mean of `rank_train_held_out` over four readings; in logs of StyleGAN, the median of `signs/real` over the "
-    "last tenth of the run, at least ten readings, far above ADA's target of 0.6 (at most 0.4 while the augmentation "
-    "still rises and the signs fall)",
+    test="mean of `rank_train_held_out` over four readings; the evidence says how a metric compares with its best so "
+    "far, 1 for no loss beyond its noise, since overfitting can go on for long before it harms quality. In logs of "
+    "StyleGAN: the median of `signs/real` over the last tenth of the run, at least ten readings, far above ADA's "
+    "target of 0.6 (at most 0.4 while the augmentation still rises and the signs fall)",
     scales={"rank_train_held_out": OVERFITTING, "signs/real": RUNAWAY_SIGN},
     source="Karras 2020 (ADA), sections 2 and 3",
     advice="increase augment_p until rank_train_held_out falls (0.2 to 0.6), then lecam_weight and r1_gamma",

@@ -55,6 +55,17 @@ def test_the_onset_decides_between_early_and_late_causes() -> None:
     assert "from epoch 5,000 on: the discriminator overtook" in late
 
 
+def test_overfitting_names_its_harm() -> None:
+    extent = RunExtent(1, 1000, "step")
+    texts = [
+        likely_cause(finding("discriminator_overfitting", rank_train_held_out=0.6, **evidence), [], extent)
+        for evidence in ({}, {"kd_relative_to_best": 1.0}, {"kd_relative_to_best": 1.63})
+    ]
+    assert "unknown without a metric" in texts[0]
+    assert "not harmed quality yet" in texts[1]
+    assert "harms quality: kd is 1.63 times as bad as its best" in texts[2]
+
+
 def test_losses_alone_say_nothing_about_quality() -> None:
     numbers = {"loss_d": 0.1, "loss_d_at_most": 1.2, "loss_g": 4.0, "loss_g_at_least": 1.0}
     text = likely_cause(finding("discriminator_overpowering", **numbers), [], RunExtent(1, 1000, "step"))
