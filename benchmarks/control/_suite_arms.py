@@ -63,38 +63,58 @@ ARMS: dict[str, SuiteArm] = {
     "confident_ada": SuiteArm(
         {"controller": "confident_ada"},
         {
-            "target": (0.0, 0.4, "linear"),
-            "share": (0.1, 0.6, "log"),
-            "limit": [0.3, 0.5, 0.7],
-            "few": [5.0, 25.0, 50.0, 100.0],
+            "target": (0.0, 0.3, "linear"),
+            "confidence": [0.0, 0.5, 1.0],
+            "share": (0.15, 1.0, "log"),
+            "limit": (0.2, 0.8, "linear"),
         },
         augments=False,
     ),
     "constraint": SuiteArm(
         {"controller": "constraint"},
-        {"target": (0.0, 0.4, "linear"), "span": (0.05, 0.5, "log"), "octaves": [3.0, 5.0, 7.0]},
+        {
+            "target": (0.0, 0.4, "linear"),
+            "octaves": (2.0, 8.0, "linear"),
+            "span": (0.05, 0.4, "log"),
+            "confidence": [0.0, 0.5, 1.0],
+        },
     ),
     "epochs": SuiteArm(
         {"controller": "epochs"},
         {
-            "most": [0.2, 0.4, 0.6],
-            "first": (10.0, 100.0, "log"),
-            "ahead": [0.0, 1.0],
+            "most": (0.2, 0.7, "linear"),
+            "first": (5.0, 80.0, "log"),
+            "last": (150.0, 1000.0, "log"),
             "final": [1.0, 0.3, 0.1, 0.02],
         },
         augments=False,
     ),
     "update_balance": SuiteArm(
         {"controller": "update_balance"},
-        {"target": (-1.5, 1.5, "linear"), "span": (0.03, 0.3, "log"), "deadband": [0.25, 0.5, 1.0]},
+        {
+            "target": (-1.0, 1.5, "linear"),
+            "hold": ["mean", "lr_g"],
+            "octaves": [1.0, 2.0, 3.0],
+            "span": (0.03, 0.3, "log"),
+        },
     ),
     "plateau": SuiteArm(
         {"controller": "plateau"},
-        {"factor": [0.3, 0.5, 0.7], "patience": (0.1, 0.4, "log"), "augment": [0.0, 0.1, 0.2]},
+        {
+            "factor": [0.25, 0.5, 0.7],
+            "patience": (0.1, 0.4, "linear"),
+            "confidence": [0.0, 0.5, 1.0],
+            "augment": [0.0, 0.1, 0.2],
+        },
     ),
     "decline": SuiteArm(
         {"controller": "decline"},
-        {"factor": [0.3, 0.5, 0.7, 1.0], "step": [0.0, 0.1, 0.2], "overfit": (0.0, 0.3, "linear")},
+        {
+            "factor": [0.25, 0.5, 0.7, 1.0],
+            "step": [0.0, 0.1, 0.2],
+            "overfit": (0.0, 0.3, "linear"),
+            "confidence": [0.0, 0.5, 1.0],
+        },
         augments=False,
     ),
     "chain_new": SuiteArm(
