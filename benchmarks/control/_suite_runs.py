@@ -5,6 +5,8 @@ import json
 import math
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -102,6 +104,17 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _end_with_parent(parent: int) -> None:
+    """End this process when its parent is killed; otherwise it would train all runs that are queued."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def execute(store: RunStore, runs: Sequence[SuiteRun], suite_file: Path = SUITE_FILE, label: str = "") -> None:
     """Train all runs that have no result, two at a time. Interrupting loses at most the two that are running."""
     missing = store.missing(runs)
@@ -112,7 +125,7 @@ def execute(store: RunStore, runs: Sequence[SuiteRun], suite_file: Path = SUITE_
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
+    with ProcessPoolExecutor(PROCESSES, context, _end_with_parent, (os.getpid(),)) as pool:
         futures: dict[Future[dict[str, Any]], SuiteRun] = {
             pool.submit(run_one, str(suite_file), run): run for run in missing
         }
