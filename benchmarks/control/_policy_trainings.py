@@ -46,6 +46,15 @@ class PolicyTraining:
     settings: AntitheticSettings = SETTINGS
 
     @property
+    def pairs(self) -> int:
+        """Number of pairs of runs of all generations."""
+        return sum(len(self.tasks_of(generation)) for generation in range(self.generations))
+
+    def tasks_of(self, generation: int) -> tuple[str, ...]:
+        """Return the tasks of a generation."""
+        return self.tasks[generation % HALVES :: HALVES]
+
+    @property
     def mask(self) -> FloatArray:
         """1 for each weight that is trained, 0 for the others (w,)."""
         names = untrained_policy(KIND).feature_names
@@ -55,7 +64,7 @@ class PolicyTraining:
 
 
 TRAININGS: dict[str, PolicyTraining] = {
-    "main": PolicyTraining(10),
+    "main": PolicyTraining(8),
     "small": PolicyTraining(6, CHEAP),
     "small, progress alone": PolicyTraining(6, CHEAP, ("progress",)),
     "small, without progress": PolicyTraining(6, CHEAP, WITHOUT_PROGRESS),
@@ -77,7 +86,7 @@ def train(store: RunStore, suite: Suite, name: str) -> FloatArray:
     training, settings = TRAININGS[name], TRAININGS[name].settings
     weights, measured = untrained_policy(KIND).actor.flat(), []
     for generation in range(training.generations):
-        tasks = training.tasks[generation % HALVES :: HALVES]
+        tasks = training.tasks_of(generation)
         directions = sample_directions(settings, generation, len(tasks), training.mask)
         pairs = [mirrored_weights(weights, direction, settings.sigma) for direction in directions]
         runs = [

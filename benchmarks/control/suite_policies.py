@@ -84,31 +84,24 @@ def weights_of(store: RunStore, suite: Suite, name: str) -> FloatArray:
     return load_policy(name).policy.actor.flat() if name == PPO_KIND else train(store, suite, name)
 
 
-def is_checked(store: RunStore, name: str, suite: Suite) -> bool:
-    """Return whether all runs of a training and of its check are in the store."""
-    training = TRAININGS["main" if name in PARTS else name] if name != PPO_KIND else None
-    done = sum(line["arm"] == name for line in store.results.values())
-    pairs = (
-        0
-        if training is None or name in PARTS
-        else sum(len(training.tasks[generation % 2 :: 2]) for generation in range(training.generations))
-    )
-    if done < 2 * pairs or (name == PPO_KIND and not (SHIPPED / f"{PPO_KIND}.safetensors").exists()):
-        return False
-    kind = PPO_KIND if name == PPO_KIND else KIND
-    return not store.missing(check_runs(CHEAP, weights_of(store, suite, name), kind))
+def is_trained(store: RunStore, name: str) -> bool:
+    """Return whether a training has ended; a part needs the main one."""
+    if name == PPO_KIND:
+        return (SHIPPED / f"{PPO_KIND}.safetensors").exists()
+    name = "main" if name in PARTS else name
+    return sum(line["arm"] == name for line in store.results.values()) >= 2 * TRAININGS[name].pairs
 
 
 def write_table(store: RunStore, suite: Suite) -> None:
     """Write the table of all policies that have been checked."""
     rows = []
     for name in (*TRAININGS, *PARTS, PPO_KIND):
-        if not is_checked(store, name, suite):
+        if not is_trained(store, name):
             continue
-        weights = weights_of(store, suite, name)
-        groups = [CHEAP] if name != "main" or store.missing(check_runs(TASKS, weights)) else [TASKS, CHEAP]
-        for tasks in groups:
-            rows.append(_row(store, suite, name, weights, tasks))
+        weights, kind = weights_of(store, suite, name), PPO_KIND if name == PPO_KIND else KIND
+        groups = (TASKS, CHEAP) if name == "main" else (CHEAP,)
+        done = [tasks for tasks in groups if not store.missing(check_runs(tasks, weights, kind))]
+        rows += [_row(store, suite, name, weights, tasks) for tasks in done]
     columns = ["policy", "weights", "runs of its training", "checked on", "distance / base", "95 %", "runs better"]
     write(FOLDER / "suite_policies.md", TITLE, TEXT.format(minutes=cpu_minutes(store)), table(columns, rows))
 

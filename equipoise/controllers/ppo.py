@@ -63,6 +63,7 @@ class PPO:
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "brief": {"policy": "ppo"},
         "learning": {"learn": True},
+        "suite": {"policy": "ppo_suite", "features": "suite"},
     }
     sees_distance: ClassVar[bool] = True
     """Whether a metric (lower is better) is one of the features. Without one, only the other features are used."""
