@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from equipoise.comparison.suite.checks import ArmKind
+
 CONSTANTS = 24
 SEED = 16
 
@@ -24,12 +26,15 @@ Settings = dict[str, Any]
 class SuiteArm:
     """An arm. `settings`: what is fixed. `search`: options of its controller or method that are tuned.
 
-    `augments`: whether the base has augmentation; False for arms that set it themselves, which start from 0.
+    `augments`: whether the base has augmentation; False for arms that set it themselves, which start from 0. `kind`: how
+    it decides; see :class:`ArmInfo`. `training_runs`: runs that trained its weights.
     """
 
     settings: Settings
     search: Space = field(default_factory=dict)
     augments: bool = True
+    kind: ArmKind = "feedback"
+    training_runs: int = 0
 
 
 SLOWER = {"factors": {"lr_g": 0.4, "lr_d": 0.4}}
@@ -37,11 +42,12 @@ FASTER = {"factors": {"lr_g": 2.5, "lr_d": 2.5}}
 MORE_AUGMENTED = {"offsets": {"augment_p": 0.3}}
 
 ARMS: dict[str, SuiteArm] = {
-    "base": SuiteArm({"controller": "fixed"}),
-    "constant": SuiteArm({"controller": "fixed"}),
+    "base": SuiteArm({"controller": "fixed"}, kind="constant"),
+    "constant": SuiteArm({"controller": "fixed"}, kind="constant"),
     "annealed": SuiteArm(
         {"controller": "annealed"},
         {"shape": ["cosine", "linear", "exponential", "r3gan"]},
+        kind="schedule",
     ),
     "ada": SuiteArm(
         {"controller": "ada"},
@@ -88,6 +94,7 @@ ARMS: dict[str, SuiteArm] = {
             "final": [1.0, 0.3, 0.1, 0.02],
         },
         augments=False,
+        kind="schedule",
     ),
     "update_balance": SuiteArm(
         {"controller": "update_balance"},
@@ -139,6 +146,7 @@ ARMS: dict[str, SuiteArm] = {
             "start": [0.15, 0.2, 0.3],
             "threshold": [0.0, 1.0, 2.0],
         },
+        kind="search",
     ),
     "population": SuiteArm(
         {"method": "population", "members": 2},
@@ -148,6 +156,7 @@ ARMS: dict[str, SuiteArm] = {
             "threshold": [0.0, 1.0, 2.0],
             "history": ["all", "result"],
         },
+        kind="search",
     ),
     "probes": SuiteArm(
         {"method": "probes"},
@@ -157,9 +166,13 @@ ARMS: dict[str, SuiteArm] = {
             "threshold": [1.0, 2.0],
             "rank_margin": [None, 0.05, 0.1],
         },
+        kind="search",
     ),
-    "repair": SuiteArm({"controller": "fixed", "repair": True}),
+    "repair": SuiteArm({"controller": "fixed", "repair": True}, kind="repair"),
 }
+
+LEARNED: dict[str, SuiteArm] = {}
+"""Arms whose weights were trained on the training tasks by suite_policies.py; they are not tuned."""
 
 
 def constants(count: int = CONSTANTS) -> list[Settings]:

@@ -1,21 +1,33 @@
 """Which way of control is best on data that nobody has tuned for?
 
-python benchmarks/control/suite.py                        all phases, about 5 hours of CPU; a restart continues
-python benchmarks/control/suite.py gate | tune | verdict  one of them
-python benchmarks/control/suite.py tune --arms ada rank   some arms only
+    python benchmarks/control/suite.py                            everything: about 8 hours of CPU; a restart continues
+    python benchmarks/control/suite.py gate | tune | verdict      one of the phases
+    python benchmarks/control/suite.py tune --arms ada rank       some arms only
+    python benchmarks/control/suite.py page                       rewrite suite.md and its pictures from the results
+
+Method. suite.toml has training and test tasks of different data; docs/decisions/0020-control-across-tasks.md says why
+they are as they are. `gate` runs 24 constants on every test task. `tune` races settings of every arm on the training
+tasks, 64 runs an arm. `verdict` runs the tuned arms on every test task with five fresh seeds, and the best constant of
+each test task and the published setting, too. A run takes about eight seconds. Results: results/suite.jsonl, a line per
+run; results/suite_tuned.json, the settings that tuning selected. Expected (before the first run): one augmentation rule
+wins where there are few pictures and loses nothing elsewhere.
 """
 
 import argparse
 import json
+from collections.abc import Iterable
 
-from _suite_arms import ARMS, constants
+from _plane import HERE as HERE  # adds the folder of _results to the path
+from _suite_arms import ARMS, LEARNED, constants
+from _suite_page import oracle_settings, write_page
 from _suite_runs import FOLDER, SUITE_FILE, RunStore, SuiteRun, execute
 from _suite_tuning import tune, write_tuned
 
+from equipoise.comparison.suite.checks import ArmInfo
 from equipoise.comparison.suite.tasks import load_suite
 
 TUNED_FILE = FOLDER / "results" / "suite_tuned.json"
-PHASES = ("gate", "tune", "verdict")
+PHASES = ("gate", "tune", "verdict", "page")
 SEEDS = (1, 2, 3, 4, 5)
 
 
@@ -25,31 +37,46 @@ def gate_runs() -> list[SuiteRun]:
     return [SuiteRun.of(task.name, "constant", settings, 0) for settings in constants() for task in suite.half("test")]
 
 
-def verdict_runs(arms: list[str]) -> list[SuiteRun]:
-    """Return the tuned arms on every test task, seed by seed, so that an interrupted verdict is balanced."""
-    suite, tuned = load_suite(SUITE_FILE), json.loads(TUNED_FILE.read_text())
-    return [
-        SuiteRun.of(task.name, arm, tuned[arm]["settings"], seed)
-        for seed in SEEDS
-        for arm in arms
-        for task in suite.half("test")
-    ]
+def arm_infos() -> dict[str, ArmInfo]:
+    """Return all arms that are ready to be judged: those that were tuned, and trained policies."""
+    tuned = json.loads(TUNED_FILE.read_text()) if TUNED_FILE.exists() else {}
+    infos = {
+        name: ArmInfo(tuned[name]["settings"], arm.kind, tuned[name]["trials"], tuned[name]["score"])
+        for name, arm in ARMS.items()
+        if name in tuned and name != "base"
+    }
+    learned = {name: ArmInfo(arm.settings, "learned", training_runs=arm.training_runs) for name, arm in LEARNED.items()}
+    return {**infos, **learned}
+
+
+def verdict_runs(store: RunStore, arms: Iterable[str]) -> list[SuiteRun]:
+    """Return the runs on every test task, seed by seed, so that an interrupted verdict is balanced."""
+    tasks, infos = load_suite(SUITE_FILE).half("test"), arm_infos()
+    oracles = oracle_settings(store, infos)
+    runs = []
+    for seed in SEEDS:
+        for task in tasks:
+            runs += [SuiteRun.of(task.name, name, dict(infos[name].settings), seed) for name in arms if name in infos]
+            runs += [SuiteRun(task.name, "gate", text, seed) for text in oracles[task.name]]
+    return runs
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("phases", nargs="*", choices=PHASES, default=PHASES)
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=[*ARMS, *LEARNED], default=[*ARMS, *LEARNED])
     args = parser.parse_args()
     store = RunStore()
     if "gate" in args.phases:
         execute(store, gate_runs(), label="gate")
     if "tune" in args.phases:
         base = tune(store, ["base"])
-        arms = [arm for arm in args.arms if arm != "base"]
+        arms = [arm for arm in args.arms if arm in ARMS and arm != "base"]
         write_tuned(TUNED_FILE, {**base, **tune(store, arms, base["base"].number)})
     if "verdict" in args.phases:
-        execute(store, verdict_runs(args.arms), label="verdict")
+        execute(store, verdict_runs(store, args.arms), label="verdict")
+    if "page" in args.phases:
+        write_page(store, arm_infos())
 
 
 if __name__ == "__main__":
