@@ -26,8 +26,8 @@ Settings = dict[str, Any]
 class SuiteArm:
     """An arm. `settings`: what is fixed. `search`: options of its controller or method that are tuned.
 
-    `augments`: whether the base has augmentation; False for arms that set it themselves, which start from 0. `kind`: how
-    it decides; see :class:`ArmInfo`. `training_runs`: runs that trained its weights.
+    `augments`: whether the base has augmentation; False for arms that set it themselves, which start from 0. `kind`:
+    how it decides; see :class:`ArmInfo`. `training_runs`: runs that trained its weights.
     """
 
     settings: Settings
