@@ -55,6 +55,7 @@ class Learnable:
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "residual": {"policy": "residual", "features": "residual"},
         "brief": {"policy": "brief", "features": "brief"},
+        "suite": {"policy": "suite", "features": "suite"},
     }
 
     policy: str = "residual"
@@ -76,11 +77,6 @@ class Learnable:
     def _controller(self) -> LearnedController:
         policy = open_policy(self.policy, self.digest, self.features).policy
         return LearnedController.of(policy, self.policy, self.knobs, known_facts(self))
-
-    @property
-    def sees_distance(self) -> bool:
-        """Whether a metric (lower is better) is one of the features."""
-        return self.features == "suite"
 
     def resolve(self, facts: RunFacts) -> "Learnable":
         """Return the controller with the facts of a run that the features of its policy use."""

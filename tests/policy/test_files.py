@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +81,7 @@ def test_a_changed_file_is_reloaded(file: Path) -> None:
 
 
 def test_shipped_policies_are_complete_and_document_their_training() -> None:
-    assert set(shipped_policies()) <= set(KINDS)
+    assert shipped_policies() == sorted(KINDS)
     for name in shipped_policies():
         policy = load_policy(name).policy
         kind = KINDS[name]
@@ -185,3 +186,15 @@ def test_incompatible_files_are_refused(change: Any, line: str, file: Path) -> N
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="there is no kind of policy 'residul'; did you mean 'residual'"):
         untrained_policy("residul")
+
+
+def test_policies_of_the_suite_say_what_they_were_trained_on() -> None:
+    """And none of it is a test task: see benchmarks/control/suite.toml."""
+    suite = tomllib.loads((Path(__file__).parents[2] / "benchmarks" / "control" / "suite.toml").read_text())
+    tests = [Task(name, task["source"]) for name, task in suite["test"].items()]
+    for name in ("suite", "ppo_suite"):
+        policy = load_policy(name).policy
+        check_policy_tasks(policy, tests, name)
+        assert policy.training["tasks"]
+        assert policy.training["check"]["low"] < policy.training["check"]["mean"] < policy.training["check"]["high"]
+    assert set(load_policy("suite").policy.training["tasks"]) <= set(suite["training"])
