@@ -1,6 +1,5 @@
 """The page of the suite: write_page(store, arms) writes suite.md and its pictures from the results."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,15 +23,13 @@ from _suite_tables import (
 )
 from _suite_text import answer, format_interval, main_arms, ranking
 
-from equipoise.comparison.suite.checks import ArmInfo, ArmKind
+from equipoise.comparison.suite.checks import ArmInfo
 
 RATIOS, CURVES = "suite_ratios.png", "suite_curves.png"
 MOST_CURVES = 6
 EXPLANATION = ROOT / "docs" / "explanation" / "control.md"
 """The page that answers the brief's question; its answer is between these markers."""
 ANSWER_BEGIN, ANSWER_END = "<!-- answer -->", "<!-- end of the answer -->"
-SCHEDULES, LEARNED = ("annealed",), ("learnable", "time_only", "ppo")
-"""Controllers that are schedules, and those that follow a learned policy, also in a chain."""
 
 METHOD = """Distances are unbiased kernel distances to up to 1,000 test reals that no run contains, on random features \
 that no controller observes; samples are 512. The endpoint is the generator that a run keeps, the evaluation with the \
@@ -92,27 +89,6 @@ def write_answer(page: SuitePage, path: Path) -> None:
     if not end:
         raise SystemExit(f"{path} has no lines {ANSWER_BEGIN} and {ANSWER_END}; add them")
     path.write_text(f"{before}{ANSWER_BEGIN}\n{answer(page)}\n{end}{after}")
-
-
-def read_arms(path: Path) -> dict[str, ArmInfo]:
-    """Return the tuned arms of a JSON file: name -> settings, score and trials; the kind follows from the settings."""
-    tuned = json.loads(path.read_text())
-    return {
-        name: ArmInfo(values["settings"], kind_of(values["settings"]), values["trials"], values["score"])
-        for name, values in tuned.items()
-    }
-
-
-def kind_of(settings: Mapping[str, object]) -> ArmKind:
-    """Return the kind of an arm."""
-    controller = str(settings.get("controller", "fixed")).partition(":")[0]
-    if "method" in settings:
-        return "search"
-    if controller == "fixed":
-        return "repair" if settings.get("repair") else "constant"
-    if controller in LEARNED or any(name in str(settings.get("options")) for name in LEARNED):
-        return "learned"
-    return "schedule" if controller in SCHEDULES else "feedback"
 
 
 def gate_report(store: RunStore, arms: Mapping[str, ArmInfo], noise_file: Path = NOISE_FILE) -> str:

@@ -223,23 +223,3 @@ def test_the_answer_replaces_the_one_before_on_the_explanation_page(
         assert text.startswith("# Control\n\n<!-- answer -->\n**Quality**: relative to one constant for all tasks")
         assert text.endswith("times its best distance.\n<!-- end of the answer -->\n\nMore.\n")
     assert page.EXPLANATION.read_text().count("<!-- answer -->") == 1
-
-
-@pytest.mark.parametrize(
-    ("settings", "kind"),
-    [
-        ({"controller": "fixed"}, "constant"),
-        ({"controller": "fixed", "repair": True}, "repair"),
-        ({"controller": "annealed:cosine"}, "schedule"),
-        ({"controller": "chain", "options": {"of": ["annealed", "ada"]}}, "feedback"),
-        ({"controller": "chain", "options": {"of": ["annealed", "learnable"]}}, "learned"),
-        ({"controller": "ppo"}, "learned"),
-        ({"method": "halving", "controller": "annealed"}, "search"),
-    ],
-)
-def test_the_kind_of_an_arm_follows_from_its_settings(
-    page: ModuleType, settings: dict[str, object], kind: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "tuned.json"
-    path.write_text(json.dumps({"x": {"settings": settings, "trials": 64, "score": -3.0, "number": 2}}))
-    assert page.read_arms(path) == {"x": ArmInfo(settings, kind, 64, -3.0)}
