@@ -105,6 +105,15 @@ ARMS: dict[str, SuiteArm] = {
             "span": (0.03, 0.3, "log"),
         },
     ),
+    "update_size": SuiteArm(
+        {"controller": "update_size"},
+        {
+            "target_g": (0.01, 0.08, "log"),
+            "target_d": (0.01, 0.08, "log"),
+            "final": [1.0, 0.3, 0.1],
+            "span": [0.03, 0.1],
+        },
+    ),
     "plateau": SuiteArm(
         {"controller": "plateau"},
         {

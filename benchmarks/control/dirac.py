@@ -132,6 +132,7 @@ LAWS: tuple[tuple[str, Item, str], ...] = (
     ("epochs: augmentation", supplied("epochs", "augment_p", BY_PASSES), "converged"),
     ("epochs: learning rates only", supplied("epochs", "augment_p", {"most": 0.0, "final": 0.1}), "not converged"),
     ("update_balance: learning rates only", case("simultaneous", "update_balance"), "not converged"),
+    ("update_size: learning rates only", case("simultaneous", "update_size"), "not converged"),
     ("plateau: learning rates only", supplied("plateau", "augment_p", {}), "not converged"),
     ("plateau with augmentation", supplied("plateau", "augment_p", {"augment": 0.2, "most": 0.8}), "bounded"),
     ("decline", supplied("decline", "augment_p", {"limit": 0.8, "step": 0.2, "held_out_samples": 256}), "bounded"),

@@ -43,7 +43,7 @@ from equipoise.training.step import run_step
 
 ARMS = (
     *("fixed", "annealed", "ada", "rank", "gap_aware", "balance", "random", "chain"),
-    *("constraint", "confident_ada", "epochs", "update_balance", "plateau", "decline"),
+    *("constraint", "confident_ada", "epochs", "update_balance", "update_size", "plateau", "decline"),
     *("learnable", "time_only", "ppo"),
 )
 LENGTH, BATCH, ORDINARY, ROUNDS = 2_000, 128, 2, 5

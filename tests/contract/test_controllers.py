@@ -19,7 +19,11 @@ BASE = AdversarialKnobs().with_values({"lr_g": 1e-3, "augment_p": 0.1, "r1_gamma
 NEEDS_ONE_OF = {"learnable:brief": {"instance_noise"}}
 """Controllers that are refused unless one of these knobs acts."""
 
-SLOW = {"plateau": {"factor": 0.8}, "decline": {"most": 20, "factor": 0.9}}
+SLOW = {
+    "plateau": {"factor": 0.8},
+    "decline": {"most": 20, "factor": 0.9},
+    "update_size": {"octaves": 6.0, "span": 1.0},
+}
 """Options with which a controller that only moves in one direction has not reached its bound in half of a run."""
 
 every_controller = pytest.mark.parametrize("name", CONTROLLERS)

@@ -33,6 +33,7 @@ ACTIVE = {
     "constraint": {"target": -0.5, "confidence": 0.0},
     "confident_ada": {"target": -0.5, "few": 0.01, "many": 0.1},
     "epochs": {"first": 0.01, "last": 1.0, "final": 0.1},
+    "update_size": {"target_g": 0.05},
     "plateau": {"patience": 0.1, "augment": 0.1, "overfit": -1.0},
     "decline": {"overfit": -1.0, "confidence": 0.0},
 }
