@@ -13,9 +13,10 @@ from torch import Tensor
 from equipoise.controllers import _bandit
 from equipoise.controllers._bandit import BanditState
 from equipoise.controllers.learnable import Learnable
+from equipoise.controllers.rank import Rank
 from equipoise.controllers.time_only import TimeOnly
 from equipoise.core import catalog
-from equipoise.core.controller import AnyController
+from equipoise.core.controller import AnyController, RunFacts
 from equipoise.core.events import Turned
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Health, MetricReading, Observation, Signals
@@ -333,3 +334,40 @@ def test_a_policy_without_an_acting_knob_is_refused() -> None:
     assert Pilot("learnable", steps=10, optimizers=players).turnable == {"lr_g", "lr_d", "beta1", "beta2"}
     noise = ModelInfo(turnable=frozenset({"instance_noise"}))
     assert Pilot("learnable:brief", steps=10, knobs=AdversarialKnobs(), model_info=noise).knobs.instance_noise == 1
+
+
+def test_facts_of_the_run_are_filled_in_for_the_features_of_the_suite() -> None:
+    facts = RunFacts(steps=200, batch_size=32, training_samples=64, held_out_samples=16)
+    for name in ("learnable:suite", "ppo:suite"):
+        resolved = catalog.build("controllers", name, {}).resolve(facts)
+        assert (resolved.epochs, resolved.held_out_samples) == (100.0, 16)
+        assert catalog.build("controllers", name, {"epochs": 7.0}).resolve(facts).epochs == 7.0, "the user's value"
+        unknown = RunFacts(steps=None, batch_size=32, training_samples=None, held_out_samples=0)
+        assert resolved == resolved.resolve(unknown)
+    plain = Learnable()
+    assert plain.resolve(facts) == plain
+
+
+def test_the_guard_returns_every_head_to_the_base() -> None:
+    """While the distance is three times its lowest value or more; the base is followed bit for bit at the end."""
+    policy, base, knobs = Learnable.from_policy(random_policy("suite", 9.0)), Rank(), AdversarialKnobs()
+    state, base_state, base_knobs = policy.initial(knobs), base.initial(knobs), knobs
+    for step in range(41):
+        distance = 0.1 if step < 20 else 0.4
+        signals = Signals(rank_train_fake=0.9, rank_train_held_out=0.3, metrics={"kd": MetricReading(distance, 0)})
+        observation = Observation(step, step / 40, signals, Health(), knobs)
+        turn = policy.update(state, observation)
+        alone = base.update(base_state, dataclasses.replace(observation, knobs=base_knobs))
+        state, knobs, base_state = turn.state, knobs.step_towards(turn.knobs), alone.state
+        base_knobs = base_knobs.step_towards(alone.knobs)
+        if step == 19:
+            assert max(map(abs, state.positions)) > 0.3
+    assert state.positions == (0.0, 0.0, 0.0)
+    assert knobs == base_knobs
+
+
+def test_discrete_policies_do_not_learn_within_a_run() -> None:
+    with pytest.raises(SettingError, match="the policy 'ppo_suite' cannot learn within a run; omit learn"):
+        catalog.build("controllers", "ppo:suite", {"learn": True})
+    with pytest.raises(SettingError, match="uses the features 'suite', but this controller needs 'ppo'"):
+        catalog.build("controllers", "ppo", {"policy": "ppo_suite"})
