@@ -171,9 +171,9 @@ ARMS: dict[str, SuiteArm] = {
         {"method": "probes"},
         {
             "controller": ["fixed", "annealed"],
-            "times": [[0.15, 0.3, 0.45, 0.6], [0.4, 0.6, 0.8], [0.3, 0.6]],
-            "threshold": [1.0, 2.0],
-            "rank_margin": [None, 0.05, 0.1],
+            "times": [[0.06, 0.14, 0.3, 0.5], [0.15, 0.3, 0.45, 0.6], [0.1, 0.3]],
+            "changes": [[FASTER, SLOWER], [FASTER, FASTER, SLOWER, MORE_AUGMENTED], [SLOWER, MORE_AUGMENTED]],
+            "threshold": [0.5, 1.0, 2.0],
         },
         kind="search",
     ),

@@ -1,16 +1,17 @@
 """Which way of control is best on data that nobody has tuned for?
 
     python benchmarks/control/suite.py                            everything: about 8 hours of CPU; a restart continues
-    python benchmarks/control/suite.py gate | tune | verdict      one of the phases
+    python benchmarks/control/suite.py gate | tune | …           one of the phases
     python benchmarks/control/suite.py tune --arms ada rank       some arms only
     python benchmarks/control/suite.py page                       rewrite suite.md and its pictures from the results
 
 Method. suite.toml has training and test tasks of different data; docs/decisions/0020-control-across-tasks.md says why
 they are as they are. `gate` runs 24 constants on every test task. `tune` races settings of every arm on the training
-tasks, 64 runs an arm. `verdict` runs the tuned arms on every test task with five fresh seeds, and the best constant of
-each test task and the published setting, too. A run takes about eight seconds. Results: results/suite.jsonl, a line per
-run; results/suite_tuned.json, the settings that tuning selected. Expected (before the first run): one augmentation rule
-wins where there are few pictures and loses nothing elsewhere.
+tasks, 64 runs an arm. `pilot` repeats three tuned arms there with two more seeds, for the power of the verdict.
+`verdict` runs the tuned arms on every test task with five fresh seeds, and the best constant of each test task and the
+published setting, too. A run takes about eight seconds. Results: results/suite.jsonl, a line per run;
+results/suite_tuned.json, the settings that tuning selected. Expected (before the first run): one augmentation rule wins
+where there are few pictures and loses nothing elsewhere.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from collections.abc import Iterable
 
 from _plane import HERE as HERE  # adds the folder of _results to the path
 from _suite_arms import ARMS, LEARNED, constants
-from _suite_page import oracle_settings, write_page
+from _suite_page import oracle_settings, power_report, write_page
 from _suite_runs import FOLDER, SUITE_FILE, RunStore, SuiteRun, execute
 from _suite_tuning import tune, write_tuned
 
@@ -27,8 +28,9 @@ from equipoise.comparison.suite.checks import ArmInfo
 from equipoise.comparison.suite.tasks import load_suite
 
 TUNED_FILE = FOLDER / "results" / "suite_tuned.json"
-PHASES = ("gate", "tune", "verdict", "page")
+PHASES = ("gate", "tune", "pilot", "verdict", "page")
 SEEDS = (1, 2, 3, 4, 5)
+PILOT_ARMS, PILOT_SEEDS = ("constant", "annealed", "ada"), (101, 102)
 
 
 def gate_runs() -> list[SuiteRun]:
@@ -47,6 +49,17 @@ def arm_infos() -> dict[str, ArmInfo]:
     }
     learned = {name: ArmInfo(arm.settings, "learned", training_runs=arm.training_runs) for name, arm in LEARNED.items()}
     return {**infos, **learned}
+
+
+def pilot_runs() -> list[SuiteRun]:
+    """Return three tuned arms on every training task with two more seeds."""
+    tasks, infos = load_suite(SUITE_FILE).half("training"), arm_infos()
+    return [
+        SuiteRun.of(task.name, name, dict(infos[name].settings), seed)
+        for seed in PILOT_SEEDS
+        for name in PILOT_ARMS
+        for task in tasks
+    ]
 
 
 def verdict_runs(store: RunStore, arms: Iterable[str]) -> list[SuiteRun]:
@@ -73,6 +86,9 @@ def main() -> None:
         base = tune(store, ["base"])
         arms = [arm for arm in args.arms if arm in ARMS and arm != "base"]
         write_tuned(TUNED_FILE, {**base, **tune(store, arms, base["base"].number)})
+    if "pilot" in args.phases:
+        execute(store, pilot_runs(), label="pilot")
+        print(power_report(store, arm_infos()))
     if "verdict" in args.phases:
         execute(store, verdict_runs(store, args.arms), label="verdict")
     if "page" in args.phases:
