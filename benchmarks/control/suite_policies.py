@@ -26,8 +26,8 @@ from equipoise.meta.antithetic import bounded_difference
 from equipoise.policy.files import SHIPPED, encode_policy, load_policy
 from equipoise.policy.network import FloatArray
 
-CHECK_SEEDS = (5000, 5001)
-"""Seeds that no training has used. The second one is for the cheap tasks alone."""
+CHECK_SEEDS = (5001, 5002)
+"""Seeds that no training and no choice has used. The second one is for the cheap tasks alone."""
 
 
 def check_runs(tasks: Sequence[str], weights: FloatArray | None, kind: str = KIND) -> list[SuiteRun]:
@@ -64,6 +64,7 @@ def write_policy(store: RunStore, suite: Suite) -> None:
         "sources": sorted({suite.task(task).source for task in training.tasks}),
         "seeds": [FIRST_SEED + number for number in range(training.generations)],
         "episodes": sum(line["arm"] == "main" for line in store.results.values()),
+        "scale": training.scale,
         "check": {"seeds": list(CHECK_SEEDS), **summarise(check(store, suite, weights, training.tasks))},
     }
     policy = dataclasses.replace(policy_with(weights), training=record)
