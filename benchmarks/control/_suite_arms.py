@@ -171,7 +171,7 @@ ARMS: dict[str, SuiteArm] = {
         {"method": "probes"},
         {
             "controller": ["fixed", "annealed"],
-            "times": [[0.06, 0.14, 0.3, 0.5], [0.15, 0.3, 0.45, 0.6], [0.1, 0.3]],
+            "times": [[0.06, 0.18, 0.32, 0.5], [0.15, 0.3, 0.45, 0.6], [0.1, 0.3]],
             "changes": [[FASTER, SLOWER], [FASTER, FASTER, SLOWER, MORE_AUGMENTED], [SLOWER, MORE_AUGMENTED]],
             "threshold": [0.5, 1.0, 2.0],
         },
