@@ -121,7 +121,7 @@ class Exploration:
         return tuple(int(choice) for choice in (logits + noise).argmax(-1))
 
 
-class Batch(NamedTuple):
+class DecisionBatch(NamedTuple):
     """Decisions of many runs: `features` (N, n), `choices` (N, k), `returns` (N,) relative to the base runs."""
 
     features: FloatArray
@@ -129,7 +129,7 @@ class Batch(NamedTuple):
     returns: FloatArray
 
 
-def collect_batch(policy: Policy, tasks: Sequence[Experiment], copies: int, noise: float, seed: int) -> Batch:
+def collect_batch(policy: Policy, tasks: Sequence[Experiment], copies: int, noise: float, seed: int) -> DecisionBatch:
     """Train each task under the base controller and under `copies` explorations, all in one stack.
 
     `noise`: of the distance; see episodes. Raises SettingError for tasks without an endless source of held-out data.
@@ -146,7 +146,7 @@ def collect_batch(policy: Policy, tasks: Sequence[Experiment], copies: int, nois
         state, base = training.pilot.controller_state, curves[number - number % (copies + 1)]
         if isinstance(state, ExplorationState) and base is not None:
             rows += [(step, relative_return(curves[number], base, step.progress)) for step in state.transitions]
-    return Batch(
+    return DecisionBatch(
         np.array([step.features for step, _ in rows]),
         np.array([step.choices for step, _ in rows], np.float64),
         np.array([value for _, value in rows]),
@@ -210,7 +210,7 @@ def relative_return(curve: QualityCurve | None, base: QualityCurve, progress: fl
     return min(BOUND, max(-BOUND, end - (before[-1] if before else 0.0)))
 
 
-def improve_policy(policy: Policy, batch: Batch, rate: float, active: Sequence[bool]) -> Policy:
+def improve_policy(policy: Policy, batch: DecisionBatch, rate: float, active: Sequence[bool]) -> Policy:
     """Return the policy after the epochs of one batch, with Adam at a learning rate.
 
     `active`: for each head, whether its knobs act in the tasks; others are not trained. Epochs stop before the mean
@@ -253,7 +253,7 @@ def _log_probabilities(parts: Sequence[Tensor], features: Tensor) -> Tensor:
     return hidden.reshape(len(features), -1, len(CHOICES)).log_softmax(-1)
 
 
-def _linear_values(batch: Batch) -> FloatArray:
+def _linear_values(batch: DecisionBatch) -> FloatArray:
     """Return V (N,): the ridge regression of the returns on the features and a constant."""
     inputs = np.concatenate([batch.features, np.ones((len(batch.features), 1))], axis=1)
     matrix = inputs.T @ inputs + RIDGE * np.eye(inputs.shape[1])
