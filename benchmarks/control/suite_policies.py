@@ -125,7 +125,7 @@ def _row(store: RunStore, suite: Suite, name: str, weights: FloatArray, tasks: S
 
 TITLE = "# Learned policies on the training tasks of the suite"
 TEXT = """Distance to test reals of the training tasks, as a ratio to the base controller `rank` on the same task, data
-and weights: geometric mean (the selected checkpoint counts 0.7, the last one 0.3; at most a factor of e for a run), with
+and weights: geometric mean (the selected checkpoint counts 0.7, the last one 0.3; a run at most a factor of e), with
 the interval of Student's t over runs. Seeds are new, but the tasks are those of the
 training, so that a ratio below 1 shows that training worked, not that the policy suits other data; the suite judges
 that. `main` is `learnable:suite`. The trainings called `small` use the four cheapest tasks and six generations, and
