@@ -147,6 +147,8 @@ ARMS: dict[str, SuiteArm] = {
         },
         augments=False,
     ),
+    "learnable": SuiteArm({"controller": "learnable:suite"}, augments=False, kind="learned", training_runs=104),
+    "ppo": SuiteArm({"controller": "ppo:suite"}, augments=False, kind="learned"),
     "halving": SuiteArm(
         {"method": "halving"},
         {
@@ -180,8 +182,10 @@ ARMS: dict[str, SuiteArm] = {
     "repair": SuiteArm({"controller": "fixed", "repair": True}, kind="repair"),
 }
 
-LEARNED: dict[str, SuiteArm] = {}
-"""Arms whose weights were trained on the training tasks by suite_policies.py; they are not tuned."""
+LEARNED: dict[str, SuiteArm] = {
+    "learnable_published": SuiteArm({"controller": "learnable:suite"}, kind="learned", training_runs=104),
+}
+"""Arms that are not tuned: the policy on the published base, on which suite_policies.py trained it."""
 
 
 def constants(count: int = CONSTANTS) -> list[Settings]:

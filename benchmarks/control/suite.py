@@ -43,7 +43,7 @@ def arm_infos() -> dict[str, ArmInfo]:
     """Return all arms that are ready to be judged: those that were tuned, and trained policies."""
     tuned = json.loads(TUNED_FILE.read_text()) if TUNED_FILE.exists() else {}
     infos = {
-        name: ArmInfo(tuned[name]["settings"], arm.kind, tuned[name]["trials"], tuned[name]["score"])
+        name: ArmInfo(tuned[name]["settings"], arm.kind, tuned[name]["trials"], tuned[name]["score"], arm.training_runs)
         for name, arm in ARMS.items()
         if name in tuned and name != "base"
     }
