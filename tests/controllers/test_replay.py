@@ -58,7 +58,8 @@ def with_frequent_decisions(choice: PlugSpec, folder: Path) -> PlugSpec:
     if choice.name.partition(":")[0] != "ppo":
         return choice
     folder.mkdir()
-    (folder / "p.safetensors").write_bytes(encode_policy(dataclasses.replace(load_policy("ppo").policy, every=5.0)))
+    policy = "ppo_suite" if choice.name == "ppo:suite" else "ppo"
+    (folder / "p.safetensors").write_bytes(encode_policy(dataclasses.replace(load_policy(policy).policy, every=5.0)))
     return choice.with_options(policy=str(folder / "p.safetensors"))
 
 

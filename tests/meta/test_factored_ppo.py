@@ -7,7 +7,7 @@ import pytest
 
 from equipoise.errors import SettingError
 from equipoise.meta.factored_ppo import (
-    Batch,
+    DecisionBatch,
     collect_batch,
     improve_policy,
     measure_advantages,
@@ -67,7 +67,9 @@ def test_choices_that_pay_become_likely() -> None:
         logits = choice_logits(policy.actor.layers(features)[-1])
         choices = (logits + generator.gumbel(size=logits.shape)).argmax(-1)
         returns = np.where(choices[:, 1] == 1, np.sign(features[:, 0]), 0.0)
-        policy = improve_policy(policy, Batch(features, choices.astype(float), returns), 0.03, [False, True, False])
+        policy = improve_policy(
+            policy, DecisionBatch(features, choices.astype(float), returns), 0.03, [False, True, False]
+        )
     point = np.zeros(len(policy.feature_names))
     point[0] = 0.8
     assert policy.actor(point)[1] == 1
