@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterable
 
 from _plane import HERE as HERE  # adds the folder of _results to the path
-from _suite_arms import ARMS, LEARNED, constants
+from _suite_arms import ARMS, SHIPPED, UNTUNED, constants
 from _suite_page import oracle_settings, power_report, write_page
 from _suite_runs import FOLDER, SUITE_FILE, RunStore, SuiteRun, execute
 from _suite_tuning import tune, write_tuned
@@ -29,6 +29,7 @@ from equipoise.comparison.suite.tasks import load_suite
 
 TUNED_FILE = FOLDER / "results" / "suite_tuned.json"
 PHASES = ("gate", "tune", "pilot", "verdict", "page")
+NAMES = [*ARMS, *SHIPPED, *UNTUNED]
 SEEDS = (1, 2, 3, 4, 5)
 PILOT_ARMS, PILOT_SEEDS = ("constant", "annealed", "ada"), (101, 102)
 
@@ -40,15 +41,18 @@ def gate_runs() -> list[SuiteRun]:
 
 
 def arm_infos() -> dict[str, ArmInfo]:
-    """Return all arms that are ready to be judged: those that were tuned, and trained policies."""
+    """Return all arms that are ready to be judged: those that were tuned, and those that are not tuned."""
     tuned = json.loads(TUNED_FILE.read_text()) if TUNED_FILE.exists() else {}
     infos = {
         name: ArmInfo(tuned[name]["settings"], arm.kind, tuned[name]["trials"], tuned[name]["score"], arm.training_runs)
         for name, arm in ARMS.items()
         if name in tuned and name != "base"
     }
-    learned = {name: ArmInfo(arm.settings, "learned", training_runs=arm.training_runs) for name, arm in LEARNED.items()}
-    return {**infos, **learned}
+    infos |= {name: ArmInfo(arm.settings, arm.kind, training_runs=arm.training_runs) for name, arm in UNTUNED.items()}
+    if "constant" in tuned:
+        base = tuned["constant"]["settings"]
+        infos |= {name: ArmInfo({**base, **arm.settings, "options": {}}, arm.kind) for name, arm in SHIPPED.items()}
+    return infos
 
 
 def pilot_runs() -> list[SuiteRun]:
@@ -77,7 +81,7 @@ def verdict_runs(store: RunStore, arms: Iterable[str]) -> list[SuiteRun]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("phases", nargs="*", choices=PHASES, default=PHASES)
-    parser.add_argument("--arms", nargs="+", choices=[*ARMS, *LEARNED], default=[*ARMS, *LEARNED])
+    parser.add_argument("--arms", nargs="+", choices=NAMES, default=NAMES)
     args = parser.parse_args()
     store = RunStore()
     if "gate" in args.phases:
