@@ -61,8 +61,19 @@ def replay_by_hand(controller: Any, base: Knobs, observations: list[Observation]
     return result
 
 
+ACTIVE = {
+    "confident_ada": {"target": -0.5, "few": 0.01, "many": 0.1, "confidence": 0.0},
+    "constraint": {"target": -0.5, "confidence": 0.0},
+}
+"""Options with which a controller acts in a run as short as this one."""
+REQUIRE_NOTHING = ("ConfidentADA", "RankConstraint")
+"""Controllers that change a knob if it has an effect, and require none."""
+WITHOUT_SIGNALS = ("Plateau", "Decline", "UpdateBalance", "UpdateSize")
+"""Controllers that read a metric or update sizes, which this loop does not measure: they change nothing."""
+
+
 def controllers() -> list[Any]:
-    ready = [catalog.build("controllers", name) for name in catalog.names("controllers")]
+    ready = [catalog.build("controllers", name, ACTIVE.get(name)) for name in catalog.names("controllers")]
     return [*ready, Annealed(schedules={"lr_g": "step(1e-3, 0.5, 0.1)", "augment_p": "linear(0, 0.8)"}), Greedy()]
 
 
@@ -80,9 +91,11 @@ def test_observations_alone_replay_every_knob(controller: Any, create_loop) -> N
             values.append(pilot.knobs.values())
     assert len(decisions) == EAGER + 6
     assert replay_by_hand(controller, base, [decision.observation for decision in decisions]) == values
-    assert bool(controller.required_knobs()) == (values[-1] != base.values())
+    name, required = type(controller).__name__, controller.required_knobs()
+    acts = name in REQUIRE_NOTHING or (bool(required) and name not in WITHOUT_SIGNALS)
+    assert acts == (values[-1] != base.values())
     moved = {change.knob for decision in decisions for change in (*decision.changes, *pilot.initial_changes)}
-    assert moved & controller.required_knobs() or not controller.required_knobs()
+    assert moved & required or not (required and acts)
 
 
 def test_a_decision_is_clamped_and_limited() -> None:
