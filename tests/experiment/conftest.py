@@ -25,7 +25,14 @@ def start_process() -> Callable[..., subprocess.Popen[str]]:
     def start(*args: object) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "equipoise", *(str(arg) for arg in args)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # the tests may run in a background process, which ignores the signal
 
     return start
 
