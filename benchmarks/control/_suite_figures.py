@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from _suite_study import SuitePage
 
+from equipoise.comparison.figures import COLOURS
 from equipoise.comparison.suite import statistics
 from equipoise.comparison.suite.records import SuiteRecord
 from equipoise.comparison.suite.verdict import ORACLE
@@ -15,10 +16,7 @@ from equipoise.report.plot_style import (
     GREEN,
     GREY,
     INK,
-    ORANGE,
-    PURPLE,
     RED,
-    SKY,
     panel_title,
     render_png,
 )
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 WORD_COLOURS = {"wins": BLUE, "loses": RED, "no difference": GREY}
 ROW_HEIGHT, COLUMNS, PANEL = 0.26, 5, (2.0, 1.6)
 """Inches of a row of the forest plot; panels in a row of curves, and inches of a panel."""

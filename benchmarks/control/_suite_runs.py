@@ -22,6 +22,8 @@ FOLDER = HERE / "control"
 SUITE_FILE = FOLDER / "suite.toml"
 RESULTS_FILE = FOLDER / "results" / "suite.jsonl"
 PROCESSES = 2
+EMPTY_CURVE: dict[str, Any] = {"remedies": 0, "steps": [], "distances": [], "live": [], "knobs": {}}
+"""Of a run whose settings a task refuses."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def run_one(suite_file: str, run: SuiteRun) -> dict[str, Any]:
     try:
         curve = play_arm(task, json.loads(run.settings), run.seed)
     except SettingError as error:  # such as too few steps for several members: this setting does not suit every task
-        return {"last": None, "selected": None, "diverged": True, "error": str(error), "cpu": 0.0, "live": []}
+        return {"last": None, "selected": None, "diverged": True, "error": str(error), "cpu": 0.0, **EMPTY_CURVE}
     return {
         "last": _finite(curve.last),
         "selected": _finite(curve.selected),

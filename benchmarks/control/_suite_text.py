@@ -26,10 +26,10 @@ AIM_RATIO, AIM_WORSE, AIM_HEADROOM, AIM_DAMAGE = 0.85, 0.1, 0.5, 0.9
 
 def main_arms(page: SuitePage) -> dict[ArmKind, str]:
     """Return the arm of each kind with the best score on the training tasks: no test task selects it."""
-    judged = {verdict.name for verdict in page.verdicts["selected"]}
+    compared = {verdict.name for verdict in page.verdicts["selected"]}
     chosen: dict[ArmKind, str] = {}
     for kind in KINDS:
-        arms = {name: arm for name, arm in page.arms.items() if arm.kind == kind and name in judged}
+        arms = {name: arm for name, arm in page.arms.items() if arm.kind == kind and name in compared}
         if arms:
             chosen[kind] = min(arms, key=lambda name: training_score(arms[name]))
     return chosen
@@ -45,7 +45,7 @@ def answer(page: SuitePage) -> str:
     verdicts = {verdict.name: verdict for verdict in page.verdicts["selected"]}
     mains = {kind: name for kind, name in main_arms(page).items() if kind in QUESTION}
     if not mains:
-        return "No schedule, feedback rule or learned policy has been judged yet."
+        return "No schedule, feedback rule or learned policy has been compared yet."
     return " ".join((_quality(page, mains, verdicts), _efficiency(page, mains, verdicts), _stability(page, mains)))
 
 

@@ -17,7 +17,7 @@ from _suite_runs import RunStore, SuiteRun, execute
 
 SEED = 100
 FLOOR = 0.004
-"""Added to distances before the logarithm: about twice the standard deviation of the distance of 512 reals."""
+"""Added to distances before the logarithm, so that values at the noise of the distance do not decide."""
 FAILURE = 2.0
 """A diverged run counts as this multiple of the worst distance of its task."""
 

@@ -11,8 +11,8 @@ tasks, 64 runs an arm. `pilot` repeats three tuned arms there with two more seed
 `verdict` runs the tuned arms on every test task with five fresh seeds, and the best constant of each test task and the
 published setting, too. `long` runs shipped controllers on the tasks of suite_long.toml, three times as long. A run
 takes about eight seconds. Results: results/suite.jsonl, a line per run; results/suite_tuned.json, the settings that
-tuning selected. Expected (before the first run): one augmentation rule wins where there are few pictures and loses
-nothing elsewhere.
+tuning selected. Expected, from longer runs on digits with one seed: a rule for augmentation
+wins where there are few pictures and loses nothing elsewhere.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def gate_runs() -> list[SuiteRun]:
 
 
 def arm_infos() -> dict[str, ArmInfo]:
-    """Return all arms that are ready to be judged: those that were tuned, and those that are not tuned."""
+    """Return all arms that are ready for the comparison: those that were tuned, and those that are not tuned."""
     tuned = json.loads(TUNED_FILE.read_text()) if TUNED_FILE.exists() else {}
     infos = {
         name: ArmInfo(tuned[name]["settings"], arm.kind, tuned[name]["trials"], tuned[name]["score"], arm.training_runs)

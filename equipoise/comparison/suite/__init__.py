@@ -1,1 +1,1 @@
-"""A suite of many small training tasks, on which one setting of a controller is judged for all data at once."""
+"""A suite of many small training tasks, on which one setting of a controller is measured for all data at once."""

@@ -49,7 +49,7 @@ class SuiteData(NoPreparation):
     image_size: int = 16
     """pixels a side: 16 or 32; no effect for tables and points"""
     training_images: int | None = None
-    """number of training samples; default: all that are neither held out nor for the test, at most 4,000"""
+    """number of training samples; default: all that are neither held out nor for the test"""
     draw: int = 0
     """seed of the choice of training and held-out samples; the test reals are always the same"""
 

@@ -19,7 +19,7 @@ from equipoise.comparison.suite.tasks import SuiteTask
 from equipoise.controllers.chain import Chain
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController
-from equipoise.core.events import Evaluated, Event, Finished, Remedied, Sensed
+from equipoise.core.events import Evaluated, Event, Remedied
 from equipoise.core.knobs import Knobs
 from equipoise.core.metric import ReferenceSet
 from equipoise.core.model import Model
@@ -177,7 +177,7 @@ def play(task: SuiteTask, settings: ArmSettings, seed: int) -> EpisodeCurve:
 def record_curve(training: Training, events: Iterator[Event], ruler: Ruler) -> EpisodeCurve:
     """Consume the events of a run, and measure its distance at each evaluation."""
     evaluations: list[Evaluation] = []
-    remedies, diverged, start, outside = 0, False, time.process_time(), 0.0
+    remedies, start, outside = 0, time.process_time(), 0.0
     for event in events:
         match event:
             case Evaluated():
@@ -188,8 +188,5 @@ def record_curve(training: Training, events: Iterator[Event], ruler: Ruler) -> E
                 outside += time.process_time() - pause
             case Remedied():
                 remedies += 1
-            case Sensed() if event.health.verdict == "diverged":
-                diverged = True
-            case Finished():
-                diverged = diverged or event.reason == "diverged"
+    diverged = training.verdict == "diverged"  # of the end: a run that repair has restored has not diverged
     return EpisodeCurve(tuple(evaluations), diverged, time.process_time() - start - outside, remedies)

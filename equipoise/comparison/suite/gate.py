@@ -1,7 +1,7 @@
 """The gate: is there anything to win by adapting to the data? The best of 24 constants per task against one for all.
 
 The best constant of a task is chosen with one seed, and its value is that of fresh seeds: the best of a choice looks
-better than it is. Without headroom of 10 % no law is judged on a suite.
+better than it is. Without headroom of 10 % no controller is compared on a suite.
 """
 
 import math

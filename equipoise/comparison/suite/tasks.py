@@ -17,7 +17,7 @@ SECTIONS = ("regimes", "defaults", *HALVES)
 
 @dataclass(frozen=True)
 class SuiteTask:
-    """A task. `half`: training tasks tune arms, test tasks judge them. `training_images`: None for all.
+    """A task. `half`: arms are tuned on training tasks and compared on test tasks. `training_images`: None for all.
 
     `options`: of the model. `knobs`: values that replace the published ones, as short runs need. `regime`: name of a
     regime. `factors`: of the regime, multiples of those values. `data`: data set, which has the options of SuiteData.
@@ -60,7 +60,7 @@ class Suite:
         if shared := sorted({task.source for task in training} & {task.source for task in test}):
             raise SettingError(
                 f"the source '{shared[0]}' is in [training] and in [test]; tasks of one source belong to one half, so "
-                "that arms are judged on data that no tuning has seen"
+                "that arms are compared on data that no tuning has seen"
             )
 
     def half(self, half: Half) -> tuple[SuiteTask, ...]:

@@ -17,7 +17,7 @@ VerdictWord = Literal["wins", "loses", "no difference"]
 
 @dataclass(frozen=True)
 class SuiteStudy:
-    """What is judged. `settings`: JSON text per arm. `base`: name of the arm that is one constant for all tasks.
+    """What is compared. `settings`: JSON text per arm. `base`: name of the arm that is one constant for all tasks.
 
     `tasks`: names, in the order of all arrays. `noise`: eps per task. `oracle`: JSON text of the best constant of each
     task, chosen with another seed; empty if unknown.

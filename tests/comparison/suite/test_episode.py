@@ -7,13 +7,16 @@ from functools import lru_cache
 import pytest
 
 from equipoise.comparison.suite.arms import parse_settings, play_arm
+from equipoise.comparison.suite.data import SuiteData
 from equipoise.comparison.suite.episode import (
     EVALUATIONS,
     ArmSettings,
     EpisodeCurve,
     Evaluation,
+    Ruler,
     open_training,
     play,
+    record_curve,
 )
 from equipoise.comparison.suite.tasks import SuiteTask
 from equipoise.errors import EquipoiseError, SettingError
@@ -53,6 +56,15 @@ def test_a_run_is_evaluated_regularly_up_to_its_end() -> None:
     assert steps[-1] == POINTS.steps
     assert curve().cpu > 0
     assert not curve().diverged
+
+
+def test_the_verdict_at_the_end_decides_whether_a_run_diverged() -> None:
+    """Repair restores a run that diverged on the way; its verdict is then another one."""
+    training = open_training(POINTS, ArmSettings(), 0)
+    ruler = Ruler.of(SuiteData(**POINTS.data_options(draw=0)), training.state.model)
+    for verdict, diverged in (("healthy", False), ("diverged", True)):
+        training.verdict = verdict
+        assert record_curve(training, iter(()), ruler).diverged is diverged
 
 
 def test_last_and_selected_are_different_endpoints() -> None:
