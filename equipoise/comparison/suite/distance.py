@@ -1,7 +1,7 @@
 """Kernel distance to reals, on features of a small convolutional network with random weights: lower is better.
 
 The cubic kernel of Bińkowski et al. 2018. Features of random networks are reported to rank generators much as trained
-ones do (arXiv 2208.09218; benchmarks/control/suite_distance.py compares them on digits), and cost milliseconds. Tables
+ones do (arXiv 2208.09218; moderately on digits: benchmarks/control/suite_distance.md), and cost milliseconds. Tables
 are compared by values and spectra (kd_sequences), points by the Gaussian kernels of equipoise.meta.held_out.
 """
 
