@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "models": "core nn losses",
     "data": "core nn",
     "controllers": "core policy",
-    "metrics": "core",
+    "metrics": "core nn",
     "diagnosis": "core",
     "pilot": "core diagnosis",
     "brief": "core policy",

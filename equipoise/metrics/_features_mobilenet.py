@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from equipoise.core.digests import check_digest
 from equipoise.errors import MissingPackageError
 from equipoise.metrics import _weights
+from equipoise.metrics._transparency import on_background
 
 WEIGHTS = _weights.WeightsFile(
     "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
@@ -53,8 +55,8 @@ class MobilenetFeatures:
 
 
 def preprocess(images: Tensor) -> Tensor:
-    """Convert images (B, 1 or 3, H, W) in [-1, 1] to network input (B, 3, 96, 96), normalised as for ImageNet."""
-    colour = images.detach().float().cpu().expand(-1, 3, -1, -1)
+    """Convert images (B, 1, 3 or 4, H, W) in [-1, 1] to network input (B, 3, 96, 96), normalised as for ImageNet."""
+    colour = on_background(images.detach().float().cpu()).expand(-1, 3, -1, -1)
     if tuple(colour.shape[2:]) != (SIZE, SIZE):
         colour = F.interpolate(colour, size=(SIZE, SIZE), mode="bilinear", antialias=True)
     mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
@@ -70,7 +72,7 @@ def load() -> nn.Module:
     file = require_weights("MobileNetV2")
     from torchvision.models import mobilenet_v2
 
-    content = _weights.check_digest(file, WEIGHTS.digest, f"install it with {INSTALL}")
+    content = check_digest(file, WEIGHTS.digest, f"install it with {INSTALL}")
     state = torch.get_rng_state()
     network = mobilenet_v2(weights=None)
     torch.set_rng_state(state)  # The random initial weights are replaced.

@@ -1,6 +1,5 @@
 """Published files of weights, local or downloaded; they are used only if their SHA-256 is correct."""
 
-import hashlib
 import importlib.util
 import io
 import urllib.request
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from equipoise.core.digests import check_digest
 from equipoise.errors import DataError, MissingPackageError
 
 TIMEOUT = 20
@@ -51,18 +51,6 @@ def load_tensors(published: WeightsFile, weights: str | None, alternative: str) 
     content = check_digest(file, published.digest, remedy)
     tensors: dict[str, Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return tensors
-
-
-def check_digest(file: Path, digest: str, remedy: str) -> bytes:
-    """Return the content of a file. Raises DataError, ending with `remedy`, if unreadable or of another digest."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read the weights {file}: {error.strerror}; {remedy}") from error
-    actual = hashlib.sha256(content).hexdigest()
-    if not actual.startswith(digest):
-        raise DataError(f"{file} is not the published file: its SHA-256 is {actual[:8]}…, not {digest[:8]}…; {remedy}")
-    return content
 
 
 def _download(published: WeightsFile, file: Path, alternative: str) -> None:
