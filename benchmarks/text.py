@@ -45,6 +45,7 @@ from torch import Tensor
 
 from equipoise.core import catalog
 from equipoise.core.metric import Bootstrap, ReferenceSet
+from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.nn.recurrent import Recurrent
 from equipoise.training.state import TrainingState, initial_state
 from equipoise.training.step import run_step
@@ -197,7 +198,7 @@ def by_samples(item: Item) -> Result:
     seconds = time.process_time() - start_time
     source, networks = torch.Generator().manual_seed(7), state.model.networks
     parts = (state.model.latent(SAMPLES, source, None) for _ in range(WRITTEN // SAMPLES))
-    fake = torch.cat([state.model.generate(networks, latent, None).long() for latent in parts])
+    fake = torch.cat([state.model.generate(networks, latent, None, DEFAULT_SAMPLING).long() for latent in parts])
     data = catalog.build("data", "sentences").resolve()
     is_valid = data.spec.distribution.log_probability(fake).isfinite()
     counts = fake[is_valid].unique(dim=0, return_counts=True)[1].double()

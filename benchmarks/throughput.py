@@ -45,7 +45,7 @@ from equipoise.core.events import Event, Sensed, Stepped
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.completion import complete
 from equipoise.experiment.settings import Experiment, PlugSpec
-from equipoise.models._adversarial import Discriminator
+from equipoise.models._adversarial_extensions import Discriminator
 from equipoise.pilot.pilot import EAGER, SENSE_EVERY
 from equipoise.training.loop import Training, train
 from equipoise.training.step import run_step

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 
 from equipoise.core.data import DataSpec
 from equipoise.core.knobs import Knobs
+from equipoise.core.sampling import Sampling
 from equipoise.core.tokens import Vocabulary
 
 K = TypeVar("K", bound=Knobs)
@@ -104,13 +105,27 @@ class OptimizerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StyleSpace:
+    """The space W+ of a generator with a mapping network: a style per layer (Karras 2019, section 2).
+
+    `map(networks, latent, condition, sampling)`: styles (N, L, D). `synthesize(networks, styles, sampling)`: samples.
+    `mean(networks)`: mean style (D,).
+    """
+
+    map: Callable[[Networks, Tensor, Tensor | None, Sampling], Tensor]
+    synthesize: Callable[[Networks, Tensor, Sampling], Tensor]
+    mean: Callable[[Networks], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
 class Model(Generic[K]):
     """A model, ready to train and to sample.
 
     `knobs`: published values. `turnable`: names of the knobs that have an effect. `optimizer(network, moment)`:
     settings of the optimizer of a network. `latent(count, generator, truncation)`: latents (count, ...).
-    `generate(networks, latent, condition)`: samples (N, ...); `condition`: labels (N,) int64 if `num_classes` is above
-    0, inputs (N, ...) if `source` is a shape, else None. `logits(networks, batch, moment)`: logits of the discriminator
+    `generate(networks, latent, condition, sampling)`: samples (N, ...); `condition`: labels (N,) int64 if `num_classes`
+    is above 0, inputs (N, ...) if `source` is a shape, else None. `samplings`: the fields of `sampling` that act.
+    `styles`: the space W+, if the generator has one. `logits(networks, batch, moment)`: logits of the discriminator
     for real samples. `memory`: initial buffers. `averaged`: networks with a running average, which samples are
     generated from. `source`: shape of an input of an image-to-image model. `multiple`: inputs whose height and width
     are other multiples of this give samples of their size; None: `source` is the only size.
@@ -118,7 +133,8 @@ class Model(Generic[K]):
     if low precision would harm the samples. `probability`: maps logits to D(x), if they are log-odds. `ideal(knobs)`:
     the discriminator's adversarial loss for fakes that are distributed like the reals. `vocabulary`: the words of text.
     `log_likelihood(networks, samples)`: (N,) in nats. `adversarial_start`: first step of adversarial training, after
-    pre-training.
+    pre-training. `frozen`: networks that no phase updates, by digest of their weights; they are in evaluation mode and
+    not in checkpoints.
     """
 
     name: str
@@ -128,7 +144,7 @@ class Model(Generic[K]):
     turnable: frozenset[str]
     optimizer: Callable[[str, Moment[K]], OptimizerSettings]
     latent: Callable[[int, Generator, float | None], Tensor]
-    generate: Callable[[Networks, Tensor, Tensor | None], Tensor]
+    generate: Callable[[Networks, Tensor, Tensor | None, Sampling], Tensor]
     logits: Callable[[Networks, AnyBatch, Moment[K]], Tensor]
     memory: Memory = field(default_factory=dict)
     averaged: tuple[str, ...] = ("generator",)
@@ -142,6 +158,9 @@ class Model(Generic[K]):
     vocabulary: Vocabulary | None = None
     log_likelihood: Callable[[Networks, Tensor], Tensor] | None = None
     adversarial_start: int = 0
+    samplings: frozenset[str] = frozenset({"truncation"})
+    styles: StyleSpace | None = None
+    frozen: Mapping[str, str] = field(default_factory=dict)
 
 
 class Recipe(Protocol):

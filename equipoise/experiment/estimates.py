@@ -53,7 +53,7 @@ def estimate(experiment: Experiment, steps: int = 4, *, reserved: float = 0.0) -
     total = min(plan.steps, math.ceil(plan.images / plan.batch_size)) if plan.images else plan.steps
     parameters = {
         name: sum(weight.numel() for weight in network.parameters())
-        for name, network in training.state.model.networks.items()
+        for name, network in training.state.trained_networks.items()
     }
     return RunEstimate(min(step_seconds * total, plan.seconds or math.inf), peak_memory(), experiment, parameters)
 

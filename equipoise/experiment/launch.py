@@ -219,7 +219,7 @@ def write_final_weights(training: Training, folder: Path) -> None:
     """
     state, plan, best = training.state, training.plan, training.best.step
     networks: dict[str, Mapping[str, Tensor]] = {
-        name: network.state_dict() for name, network in state.sampling_networks.items()
+        name: network.state_dict() for name, network in {**state.trained_networks, **state.averages}.items()
     }
     step = state.step
     if plan.keep_best and plan.checkpoints and best is not None and best != step:

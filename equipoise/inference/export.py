@@ -23,6 +23,7 @@ import torch
 from safetensors.torch import load as safetensors_load
 from torch import Tensor, nn
 
+from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.errors import EquipoiseError, SettingError
 from equipoise.experiment.files import parse_experiment
 from equipoise.inference.generator import Generator, build_generator
@@ -198,9 +199,9 @@ class _GeneratorModule(nn.Module):
     def forward(self, first: Tensor, label: Tensor | None = None) -> Tensor:
         """Compute `Model.generate`. `first`: the latent, or the source image of a model that translates images."""
         if self.model.source is None:
-            return self.model.generate(dict(self.networks), first, label)
+            return self.model.generate(dict(self.networks), first, label, DEFAULT_SAMPLING)
         no_latent = torch.zeros(first.shape[0], 1)
-        return self.model.generate(dict(self.networks), no_latent, first)
+        return self.model.generate(dict(self.networks), no_latent, first, DEFAULT_SAMPLING)
 
 
 def _export_onnx(generator: Generator, description: ModelDescription) -> tuple[dict[str, bytes], float]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from equipoise.core import validation
 from equipoise.core.data import DataSpec
 from equipoise.core.model import Model
+from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.declaration import to_python
 from equipoise.experiment.files import parse_experiment
@@ -48,16 +49,25 @@ class Generator:
     step: int
 
     def sample(
-        self, count: int, *, label: int | str | None = None, truncation: float | None = None, seed: int = 0
+        self,
+        count: int,
+        *,
+        label: int | str | None = None,
+        truncation: float | None = None,
+        seed: int = 0,
+        sampling: Sampling = DEFAULT_SAMPLING,
     ) -> Tensor:
         """Generate samples (count, ...), float32 in the range of the data, [-1, 1] for images.
 
         Sample k of a seed is the same for every `count`. `label`: class of all samples, by name or number; None: each
         class in turn. `truncation` T > 0: latents within [-T, T], closer to the mean sample and less diverse (Brock
-        2019). Raises SettingError for a number out of range, UnknownNameError for a name that does not exist.
+        2019); the same as in `sampling`, which has the other options. Raises SettingError for a number out of range and
+        for an option that has no effect in the model, UnknownNameError for a name that does not exist.
         """
-        latents = self.latents(count, truncation=truncation, seed=seed)
-        return self.generate(latents, self.labels(len(latents), label))
+        if truncation is not None:
+            sampling = replace(sampling, truncation=_validate_truncation(truncation))
+        latents = self.latents(count, truncation=sampling.truncation, seed=seed)
+        return self.generate(latents, self.labels(len(latents), label), sampling)
 
     def latents(self, count: int, *, truncation: float | None = None, seed: int = 0) -> Tensor:
         """Draw latents (count, ...), float32. Latent k of a seed is the same for every `count`.
@@ -70,10 +80,8 @@ class Generator:
             raise SettingError(f"count = {count}: it must be at {'least 1' if count < 1 else f'most {MAX_COUNT:,}'}")
         check_sample_memory(count, self.spec)
         validation.check_seeds(seed=seed)
-        validation.check_type("truncation", to_python(truncation, float), float | None)
-        truncation = None if truncation is None else float(truncation)
-        if truncation is not None and not truncation > 0:
-            raise SettingError(f"truncation = {truncation:g}: it must be above 0; use a value such as 1")
+        if truncation is not None:
+            Sampling(truncation=_validate_truncation(truncation)).check_acts(self.model.samplings, self.model.name)
         source = torch.Generator().manual_seed(seed)
         blocks = [self.model.latent(BLOCK_SIZE, source, truncation) for _ in range(0, count, BLOCK_SIZE)]
         return torch.cat(blocks)[:count]
@@ -132,17 +140,20 @@ class Generator:
         return None if log_likelihood is None else lambda samples: log_likelihood(self.networks, samples)
 
     @torch.no_grad()
-    def generate(self, latents: Tensor, conditions: Tensor | None) -> Tensor:
+    def generate(self, latents: Tensor, conditions: Tensor | None, sampling: Sampling = DEFAULT_SAMPLING) -> Tensor:
         """Generate samples (N, ...) from latents (N, ...) and labels (N,) or input images (N, ...).
 
-        A sample from noise is the same, bit for bit, whatever it is generated with.
+        A sample from noise is the same, bit for bit, whatever it is generated with. Raises SettingError for an option
+        of `sampling` that has no effect in the model.
         """
+        sampling.check_acts(self.model.samplings, self.model.name)
         size = BATCH_SIZE if self.spec.vocabulary is None else SENTENCES_BATCH_SIZE
         samples = []
         for start in range(0, len(latents), size):
             rows = torch.arange(start, start + size).clamp(max=len(latents) - 1)  # the last batch repeats its last row
             rows = rows if self.model.source is None else rows.unique()  # images may be large
-            batch = self.model.generate(self.networks, latents[rows], None if conditions is None else conditions[rows])
+            condition = None if conditions is None else conditions[rows]
+            batch = self.model.generate(self.networks, latents[rows], condition, sampling)
             samples.append(batch[: len(latents) - start])
         return torch.cat(samples).float()
 
@@ -174,6 +185,12 @@ class Generator:
         if not back or model.reverse is None:
             return self.generate(model.latent(len(images), torch.Generator(), None), images)
         return torch.cat([model.reverse(self.networks, chunk) for chunk in torch.split(images, BATCH_SIZE)])
+
+
+def _validate_truncation(truncation: float) -> float:
+    """Return the truncation as a Python number. Raises SettingError for one that is none, or not above 0."""
+    validation.check_type("truncation", to_python(truncation, float), float)
+    return Sampling(truncation=float(truncation)).truncation or 0.0
 
 
 def load(folder: str | Path, step: StepChoice | None = None) -> Generator:

@@ -1,7 +1,8 @@
 """Losses of stacked runs of the model `mlp`: the functions of losses/, mapped over the runs.
 
 Each run has its own knobs and its own random generator, which draws the same numbers in the same order as in a single
-run. For this reason the order of operations in models/_adversarial.py is repeated in this file; the formulas are not.
+run. For this reason the order of operations in models/_adversarial_phases.py is repeated in this file, and the formulas
+are not.
 """
 
 from collections.abc import Mapping, Sequence

@@ -11,7 +11,8 @@ from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.model import Moment
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import AdversarialLoss
-from equipoise.models._adversarial import LABEL_KNOBS, sample_labels
+from equipoise.models._adversarial_options import LABEL_KNOBS
+from equipoise.models._adversarial_phases import sample_labels
 from equipoise.nn.augment import Augmentation, augment, instance_noise
 from equipoise.nn.image_translation import HALVINGS
 from equipoise.nn.initialize import he_normal_, normal_

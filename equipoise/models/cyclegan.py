@@ -25,7 +25,8 @@ from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSetting
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES, AdversarialLossName
 from equipoise.losses.penalties import r1_penalty
-from equipoise.models._adversarial import discriminator_steps, generator_steps, validate_counts
+from equipoise.models._adversarial_options import validate_counts
+from equipoise.models._adversarial_phases import discriminator_steps, generator_steps
 from equipoise.models._translation import (
     PatchAdversarialLoss,
     initialise,
@@ -156,7 +157,7 @@ class CycleGAN:
             turnable=turnable,
             optimizer=_optimizer_settings,
             latent=no_latent,
-            generate=lambda networks, latent, condition: phases.translate(networks["generator"], condition),
+            generate=lambda networks, latent, condition, sampling: phases.translate(networks["generator"], condition),
             logits=phases.logits_of_reals,
             memory={"pool": torch.zeros(0, targets, size, size), "pool_back": torch.zeros(0, sources, size, size)},
             averaged=GENERATORS,

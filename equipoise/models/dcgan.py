@@ -16,13 +16,8 @@ from equipoise.core.data import DataSpec
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.model import Model
 from equipoise.losses.adversarial import AdversarialLossName
-from equipoise.models._adversarial import (
-    Constraint,
-    Fakes,
-    OptimizerName,
-    adversarial_model,
-    validate_adversarial_options,
-)
+from equipoise.models._adversarial import adversarial_model
+from equipoise.models._adversarial_options import Constraint, Fakes, OptimizerName, validate_adversarial_options
 from equipoise.models._convolutional import (
     BatchNormalisation,
     Initialisation,
@@ -32,6 +27,7 @@ from equipoise.models._convolutional import (
     suitable_augmentations,
     validate_convolutional_spec,
 )
+from equipoise.models._labels import Conditioning, label_extensions
 
 __all__ = ["DCGAN"]
 
@@ -52,14 +48,14 @@ TEXTBOOK: Mapping[str, object] = {
 
 @dataclass(frozen=True, kw_only=True)
 class DCGAN:
-    """Options of DCGAN: see AdversarialOptions in _adversarial.py and ConvolutionalOptions in _convolutional.py."""
+    """Options of DCGAN: AdversarialOptions in _adversarial_options.py, ConvolutionalOptions in _convolutional.py."""
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "lab32": TEXTBOOK,  # the networks of the digits lab, at 32 x 32
         "celeba64": TEXTBOOK,  # one layer more, at 64 x 64
     }
 
-    # Adversarial training: AdversarialOptions in _adversarial.py
+    # Adversarial training: AdversarialOptions in _adversarial_options.py
     loss: AdversarialLossName = "non_saturating"
     constraint: Constraint = "none"
     fakes: Fakes = "shared"
@@ -78,6 +74,7 @@ class DCGAN:
     bias: bool = True
     initial: Initialisation = "fan_in"
     conditional: bool | None = None
+    conditioning: Conditioning = "projection"
 
     def __post_init__(self) -> None:
         validate_adversarial_options(self)
@@ -88,12 +85,14 @@ class DCGAN:
         Raises SettingError for other data.
         """
         validate_convolutional_spec("dcgan", self, spec)
-        networks = convolutional_networks(self, spec, generator)
+        classes = count_classes(self, spec)
+        networks = convolutional_networks(self, spec, generator, conditioning=self.conditioning)
         return adversarial_model(
             "dcgan",
             self,
             networks,
             generator,
             augmentations=suitable_augmentations(spec),
-            classes=count_classes(self, spec),
+            classes=classes,
+            extensions=label_extensions(self.conditioning, classes),
         )

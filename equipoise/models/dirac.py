@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from equipoise.core.data import Batch, DataSpec
 from equipoise.core.knobs import Knobs, knob
 from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
+from equipoise.core.sampling import Sampling
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES, AdversarialLoss, AdversarialLossName
 
@@ -137,7 +138,7 @@ def _psi(networks: Networks) -> Tensor:
     return cast(_Scalar, networks["discriminator"]).weight
 
 
-def _generate(networks: Networks, latent: Tensor, condition: Tensor | None) -> Tensor:
+def _generate(networks: Networks, latent: Tensor, condition: Tensor | None, sampling: Sampling) -> Tensor:
     return _theta(networks, latent.shape[0])  # len() would fix the batch size of an exported graph
 
 

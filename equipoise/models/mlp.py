@@ -18,11 +18,11 @@ from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.model import Model
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import AdversarialLossName
-from equipoise.models._adversarial import (
+from equipoise.models._adversarial import adversarial_model
+from equipoise.models._adversarial_options import (
     Constraint,
     Fakes,
     OptimizerName,
-    adversarial_model,
     validate_adversarial_options,
     validate_counts,
 )
@@ -52,7 +52,7 @@ class MLP:
         },
     }
 
-    # Adversarial training: AdversarialOptions in _adversarial.py
+    # Adversarial training: AdversarialOptions in _adversarial_options.py
     loss: AdversarialLossName = "relativistic"
     constraint: Constraint = "none"
     fakes: Fakes = "fresh"

@@ -19,10 +19,12 @@ from torch.nn.functional import l1_loss
 from equipoise.core.data import DataSpec, PairedBatch
 from equipoise.core.knobs import AdversarialKnobs, check_turnable, knob
 from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
+from equipoise.core.sampling import Sampling
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES, AdversarialLossName
 from equipoise.losses.penalties import r1_penalty
-from equipoise.models._adversarial import discriminator_steps, generator_steps, validate_counts
+from equipoise.models._adversarial_options import validate_counts
+from equipoise.models._adversarial_phases import discriminator_steps, generator_steps
 from equipoise.models._translation import (
     PatchAdversarialLoss,
     initialise,
@@ -215,7 +217,7 @@ def _optimizer_settings(network: str, moment: Moment[Pix2PixKnobs]) -> Optimizer
     return OptimizerSettings("adam", knobs.lr_g if network == "generator" else knobs.lr_d, knobs.beta1, knobs.beta2)
 
 
-def _generate(networks: Networks, latent: Tensor, condition: Tensor | None) -> Tensor:
+def _generate(networks: Networks, latent: Tensor, condition: Tensor | None, sampling: Sampling) -> Tensor:
     """Translate inputs (B, C, H, W) without dropout, so that the result is deterministic."""
     if condition is None:
         raise SettingError("pix2pix needs input images; use: equipoise translate RUN FOLDER")

@@ -18,7 +18,7 @@ from equipoise.core.knobs import Knobs, check_turnable, knob
 from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import logistic_discriminator
-from equipoise.models._adversarial import validate_counts
+from equipoise.models._adversarial_options import validate_counts
 from equipoise.models._sentences import SentenceDiscriminator, convolutions_for, require_vocabulary
 from equipoise.nn import latents
 from equipoise.nn.initialize import all_normal_, fan_in_
@@ -163,7 +163,7 @@ class SeqGAN:
             turnable=turnable,
             optimizer=phases.optimizer_settings,
             latent=lambda count, source, truncation: latents.uniform(count, length, source, truncation),
-            generate=lambda networks, latent, condition: _policy(networks).from_latent(latent).float(),
+            generate=lambda networks, latent, condition, sampling: _policy(networks).from_latent(latent).float(),
             logits=lambda networks, batch, moment: _discriminator(networks)(batch.real, moment.generator),
             mixed_precision=False,
             probability=torch.sigmoid,

@@ -12,13 +12,8 @@ from equipoise.core.data import DataSpec
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.model import Model
 from equipoise.losses.adversarial import AdversarialLossName
-from equipoise.models._adversarial import (
-    Constraint,
-    Fakes,
-    OptimizerName,
-    adversarial_model,
-    validate_adversarial_options,
-)
+from equipoise.models._adversarial import adversarial_model
+from equipoise.models._adversarial_options import Constraint, Fakes, OptimizerName, validate_adversarial_options
 from equipoise.models._convolutional import (
     BatchNormalisation,
     ConvolutionLayers,
@@ -29,6 +24,7 @@ from equipoise.models._convolutional import (
     suitable_augmentations,
     validate_convolutional_spec,
 )
+from equipoise.models._labels import Conditioning, label_extensions
 
 __all__ = ["SNGAN"]
 
@@ -37,7 +33,7 @@ __all__ = ["SNGAN"]
 class SNGAN:
     """Options of SNGAN. The defaults are setting C of the paper's table 1: Adam 2e-4, betas 0.5 and 0.999."""
 
-    # Adversarial training: AdversarialOptions in _adversarial.py
+    # Adversarial training: AdversarialOptions in _adversarial_options.py
     loss: AdversarialLossName = "hinge"
     constraint: Constraint = "spectral_norm"
     fakes: Fakes = "fresh"
@@ -56,6 +52,7 @@ class SNGAN:
     bias: bool = True
     initial: Initialisation = "normal"
     conditional: bool | None = False
+    conditioning: Conditioning = "projection"
 
     def __post_init__(self) -> None:
         validate_adversarial_options(self)
@@ -66,14 +63,16 @@ class SNGAN:
         Raises SettingError for other data.
         """
         validate_convolutional_spec("sngan", self, spec)
-        networks = convolutional_networks(self, spec, generator, _table_3_layers)
+        classes = count_classes(self, spec)
+        networks = convolutional_networks(self, spec, generator, _table_3_layers, self.conditioning)
         return adversarial_model(
             "sngan",
             self,
             networks,
             generator,
             augmentations=suitable_augmentations(spec),
-            classes=count_classes(self, spec),
+            classes=classes,
+            extensions=label_extensions(self.conditioning, classes),
         )
 
 

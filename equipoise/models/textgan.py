@@ -21,7 +21,7 @@ from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSetting
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import logistic_discriminator
 from equipoise.losses.discrepancy import mmd
-from equipoise.models._adversarial import validate_counts
+from equipoise.models._adversarial_options import validate_counts
 from equipoise.models._sentences import convolutions_for, require_vocabulary
 from equipoise.nn import latents
 from equipoise.nn.initialize import all_normal_, fan_in_
@@ -139,7 +139,7 @@ class TextGAN:
             turnable=turnable,
             optimizer=phases.optimizer_settings,
             latent=lambda count, source, truncation: _uniform_latent(count, size, source, truncation),
-            generate=lambda networks, latent, condition: _generator(networks).tokens(latent, length).float(),
+            generate=lambda networks, latent, condition, sampling: _generator(networks).tokens(latent, length).float(),
             logits=lambda networks, batch, moment: _logits_of_tokens(networks, batch.real),
             mixed_precision=False,
             probability=torch.sigmoid,

@@ -13,13 +13,8 @@ from equipoise.core.data import DataSpec
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.model import Model
 from equipoise.losses.adversarial import AdversarialLossName
-from equipoise.models._adversarial import (
-    Constraint,
-    Fakes,
-    OptimizerName,
-    adversarial_model,
-    validate_adversarial_options,
-)
+from equipoise.models._adversarial import adversarial_model
+from equipoise.models._adversarial_options import Constraint, Fakes, OptimizerName, validate_adversarial_options
 from equipoise.models._convolutional import (
     BatchNormalisation,
     Initialisation,
@@ -40,7 +35,7 @@ class WGAN:
     The defaults are the paper's: learning rate 5e-5, clip 0.01, 5 critic updates. 0.99 is the default decay of RMSProp.
     """
 
-    # Adversarial training: AdversarialOptions in _adversarial.py
+    # Adversarial training: AdversarialOptions in _adversarial_options.py
     loss: AdversarialLossName = "wasserstein"
     constraint: Constraint = "weight_clipping"
     fakes: Fakes = "fresh"

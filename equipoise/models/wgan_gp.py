@@ -12,13 +12,8 @@ from equipoise.core.data import DataSpec
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.model import Model
 from equipoise.losses.adversarial import AdversarialLossName
-from equipoise.models._adversarial import (
-    Constraint,
-    Fakes,
-    OptimizerName,
-    adversarial_model,
-    validate_adversarial_options,
-)
+from equipoise.models._adversarial import adversarial_model
+from equipoise.models._adversarial_options import Constraint, Fakes, OptimizerName, validate_adversarial_options
 from equipoise.models._convolutional import (
     BatchNormalisation,
     Initialisation,
@@ -39,7 +34,7 @@ class WGANGP:
     The defaults are the paper's: lambda 10, 5 critic updates, Adam 1e-4 with betas 0 and 0.9.
     """
 
-    # Adversarial training: AdversarialOptions in _adversarial.py
+    # Adversarial training: AdversarialOptions in _adversarial_options.py
     loss: AdversarialLossName = "wasserstein"
     constraint: Constraint = "gradient_penalty"
     fakes: Fakes = "fresh"

@@ -41,7 +41,7 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv2d(nn.Module):
-    """Convolution (N, I, H, W) -> (N, O, H', W') of an odd kernel with an equalised learning rate and padding (k - 1) / 2.
+    """Convolution (N, I, H, W) -> (N, O, H, W) of an odd kernel with an equalised learning rate.
 
     `gain`: factor of the weights, sqrt(2) before a leaky ReLU. `bias`: whether it has biases, 0 at first.
     """

@@ -135,7 +135,7 @@ def _first_events(training: Training) -> Iterator[Event]:
         precision=state.precision,
         parameters={
             name: sum(weight.numel() for weight in network.parameters())
-            for name, network in state.model.networks.items()
+            for name, network in state.trained_networks.items()
         },
         knobs=pilot.base.values(),
         transferred=training.transferred,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from equipoise.core.data import Batch, Stream
 from equipoise.core.knobs import Knobs
 from equipoise.core.model import Moment
+from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.training.optimizers import autocast
 from equipoise.training.state import TrainingState
 
@@ -67,7 +68,9 @@ def generate_samples(
         for start in range(0, len(latents), batch_size):
             rows = slice(start, start + batch_size)
             labels = None if condition is None else condition[rows].to(state.device)
-            samples = state.model.generate(state.sampling_networks, latents[rows].to(state.device), labels)
+            samples = state.model.generate(
+                state.sampling_networks, latents[rows].to(state.device), labels, DEFAULT_SAMPLING
+            )
             parts.append(samples.float().cpu())
     return torch.cat(parts)
 

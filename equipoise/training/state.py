@@ -49,10 +49,15 @@ class TrainingState:
         """The networks that generate samples: the running averages where there are any, else the trained networks."""
         return {**self.model.networks, **self.averages}
 
+    @property
+    def trained_networks(self) -> Mapping[str, nn.Module]:
+        """The networks that phases update: all but the frozen ones."""
+        return {name: network for name, network in self.model.networks.items() if name not in self.model.frozen}
+
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors of the state by path, such as "network/generator/layers.0.weight"."""
         result: dict[str, Tensor] = {}
-        for kind, networks in (("network", self.model.networks), ("averaged", self.averages)):
+        for kind, networks in self._stored_networks():
             for name, network in networks.items():
                 result |= {f"{kind}/{name}/{key}": value for key, value in network.state_dict().items()}
         for name, optimizer in self.optimizers.items():
@@ -110,7 +115,7 @@ class TrainingState:
 
     def load_networks(self, tensors: Mapping[str, Tensor], source: str) -> None:
         """Load only the weights of the networks and their averages. Raises CheckpointError if shapes differ."""
-        for kind, networks in (("network", self.model.networks), ("averaged", self.averages)):
+        for kind, networks in self._stored_networks():
             for name, network in networks.items():
                 saved = _with_prefix(tensors, f"{kind}/{name}/")
                 check_shapes(network.state_dict(), saved, name, source)
@@ -122,16 +127,22 @@ class TrainingState:
             weights.transfer_weights(network, _with_prefix(tensors, f"averaged/{name}/"))
         return {
             name: weights.transfer_weights(network, _with_prefix(tensors, f"network/{name}/"))
-            for name, network in self.model.networks.items()
+            for name, network in self.trained_networks.items()
         }
+
+    def _stored_networks(self) -> tuple[tuple[str, Mapping[str, nn.Module]], ...]:
+        """Return the networks of a checkpoint by the first part of their path."""
+        return ("network", self.trained_networks), ("averaged", self.averages)
 
 
 def initial_state(
     model: Model[Knobs], knobs: Knobs, device: torch.device, precision: NumberFormat, generator: torch.Generator
 ) -> TrainingState:
     """Create the state before the first step; moves the networks to `device`. `generator` must be on that device."""
-    for network in model.networks.values():
-        network.to(device).train()
+    for name, network in model.networks.items():
+        network.to(device).train(name not in model.frozen)
+        if name in model.frozen:
+            network.requires_grad_(False)
         network.to(memory_format=torch.channels_last)  # 20 % faster for convolutions
     averages = {name: copy.deepcopy(model.networks[name]).requires_grad_(False).eval() for name in model.averaged}
     moment = Moment(0, 0, 0.0, knobs, generator, model.memory)

@@ -37,7 +37,7 @@ def run_step(
             moment = Moment(
                 start.step, start.images, progress, knobs, state.generator, state.memory, carried if repeat == 0 else {}
             )
-            # Phase.loss of a GAN is discriminator_loss, generator_loss or lazy_penalties in models/_adversarial.py.
+            # Phase.loss of a GAN: discriminator_loss, generator_loss, lazy_penalties in models/_adversarial_phases.py.
             with autocast(state.precision, state.device):
                 loss = phase.loss(state.model.networks, batches[repeat], moment)
             records[phase.name], failed = _update(state, phase, loss, moment, measure)

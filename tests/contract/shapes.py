@@ -101,7 +101,7 @@ def toy_model(networks: Mapping[str, nn.Module], *phases: Phase, **changes: Any)
     defaults: dict[str, Any] = {
         "optimizer": optimizer_settings,
         "latent": lambda count, source, truncation: torch.randn(count, LATENT, generator=source),
-        "generate": lambda networks, latent, condition: networks["generator"](latent),
+        "generate": lambda networks, latent, condition, sampling: networks["generator"](latent),
         "logits": lambda networks, batch, moment: networks["discriminator"](batch.real),
         "probability": torch.sigmoid,
     }
@@ -139,7 +139,7 @@ def growing_network(source: Generator) -> Model[Knobs]:
         Phase(second_phase.name, second_phase.updates, second_phase.loss, when=lambda moment: moment.step >= 4),
         memory={"fade": torch.zeros(())},
         averaged=("generator", "detail"),
-        generate=lambda networks, latent, condition: generate(networks, latent, torch.ones(())),
+        generate=lambda networks, latent, condition, sampling: generate(networks, latent, torch.ones(())),
     )
 
 
@@ -244,7 +244,7 @@ def labels_for_fakes(source: Generator) -> Model[Knobs]:
         Phase("discriminator", ("discriminator",), conditional_discriminator_loss),
         Phase("generator", ("generator",), conditional_generator_loss),
         num_classes=3,
-        generate=lambda networks, latent, condition: with_labels(networks["generator"], latent, condition),
+        generate=lambda networks, latent, condition, sampling: with_labels(networks["generator"], latent, condition),
         logits=lambda networks, batch, moment: with_labels(networks["discriminator"], batch.real, batch.condition),
     )
 
@@ -279,7 +279,7 @@ def two_pairs(source: Generator) -> Model[Knobs]:
         Phase("generators", ("generator_ab", "generator_ba"), translate),
         *(Phase(f"discriminator_{side}", (f"discriminator_{side}",), discriminator_phase(side)) for side in "ab"),
         averaged=("generator_ab", "generator_ba"),
-        generate=lambda networks, latent, condition: networks["generator_ab"](latent[:, :2]),
+        generate=lambda networks, latent, condition, sampling: networks["generator_ab"](latent[:, :2]),
         logits=lambda networks, batch, moment: networks["discriminator_a"](batch.first),
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSpec, PairedBatch, TokenBatch
 from equipoise.core.model import Model
+from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.core.tokens import ENDING, Vocabulary
 from equipoise.errors import SettingError
 from equipoise.training import checkpoint
@@ -125,7 +126,9 @@ def test_fields_of_the_model_are_consistent(name: str) -> None:
     model, spec = build_smallest(name)
     assert model.name == name
     assert set(model.averaged) <= model.networks.keys()
-    assert {network for phase in model.phases for network in phase.updates} == model.networks.keys()
+    assert {
+        network for phase in model.phases for network in phase.updates
+    } == model.networks.keys() - model.frozen.keys()
     assert len({phase.name for phase in model.phases}) == len(model.phases)
     assert model.num_classes in (0, spec.classes)
 
@@ -138,7 +141,7 @@ def test_three_steps_are_finite_and_update_every_network(name: str) -> None:
     after = tensor_bytes(state.tensors())
     assert not any(record.non_finite.item() for record in records)
     assert all(value.isfinite().all() for value in state.tensors().values() if value.is_floating_point())
-    for network in state.model.networks:
+    for network in state.trained_networks:
         keys = [key for key in before if key.startswith(f"network/{network}/")]
         assert any(before[key] != after[key] for key in keys), network
     assert (state.step, state.images) == (3, 3 * BATCH)
@@ -152,9 +155,9 @@ def test_shapes_of_losses_terms_and_logits(name: str) -> None:
         assert result.total.dim() == 0, phase
         assert all(term.dim() == 0 and not term.requires_grad for term in result.terms.values()), phase
         for logit in (result.logit_real, result.logit_fake):
-            assert logit is None or (logit.shape == (BATCH,) and not logit.requires_grad), phase
+            assert logit is None or (len(logit) == BATCH and not logit.requires_grad), phase
     moment = state.moment(state.model.knobs, 0.0)
-    assert state.model.logits(state.model.networks, reals.batch(0), moment).shape == (BATCH,)
+    assert len(state.model.logits(state.model.networks, reals.batch(0), moment)) == BATCH
 
 
 @each
@@ -185,7 +188,10 @@ def test_samples_have_the_shape_and_range_of_the_data(name: str) -> None:
     model, spec = state.model, reals.spec
     with torch.no_grad():
         samples = model.generate(
-            state.sampling_networks, model.latent(6, torch.Generator().manual_seed(0), None), inputs_of(model, 6)
+            state.sampling_networks,
+            model.latent(6, torch.Generator().manual_seed(0), None),
+            inputs_of(model, 6),
+            DEFAULT_SAMPLING,
         )
     assert samples.shape == (6, *spec.shape)
     assert samples.dtype == torch.float32
@@ -209,7 +215,7 @@ def test_optimizer_settings_follow_the_knobs(name: str) -> None:
     state, _ = start_training(name)
     changed_knobs = state.model.knobs.with_values({"lr_g": 1e-3, "lr_d": 3e-3})
     moment = dataclasses.replace(state.moment(changed_knobs, 0.0), step=1)
-    rates = {network: state.model.optimizer(network, moment).lr for network in state.model.networks}
+    rates = {network: state.model.optimizer(network, moment).lr for network in state.trained_networks}
     assert rates["generator"] == 1e-3
     assert 0.3 * 3e-3 <= rates["discriminator"] <= 3e-3
     assert all(math.isfinite(rate) for rate in rates.values())
@@ -219,7 +225,7 @@ def test_optimizer_settings_follow_the_knobs(name: str) -> None:
 def test_models_and_presets_can_be_built(name: str) -> None:
     model, spec = build_smallest(name)
     samples = model.generate(
-        model.networks, model.latent(2, torch.Generator().manual_seed(0), None), inputs_of(model, 2)
+        model.networks, model.latent(2, torch.Generator().manual_seed(0), None), inputs_of(model, 2), DEFAULT_SAMPLING
     )
     assert samples.shape == (2, *spec.shape)
 

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from equipoise.core import catalog
+from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.data._files import cache as cache_module
 from equipoise.data.csv_windows import CsvWindows
 from equipoise.errors import DataError, SettingError, UnknownNameError
@@ -314,7 +315,7 @@ def test_non_square_windows_are_kept_or_stretched(data, tmp_path):
     result = data(tmp_path / "in").resolve()
     assert result.spec.shape == (1, 16, 12)
     model = catalog.build("models", "dcgan").build(result.spec, torch.Generator())
-    assert model.generate(model.networks, torch.zeros(2, 64), None).shape == (2, 1, 16, 12)
+    assert model.generate(model.networks, torch.zeros(2, 64), None, DEFAULT_SAMPLING).shape == (2, 1, 16, 12)
     stretched = data(tmp_path / "in", image_size=16)
     assert stretched.resolve().spec.shape == (1, 16, 16)
     assert "the windows are not square: stretched to 16 x 16 (image_size)" in notes(stretched)

@@ -6,6 +6,7 @@ from torch import nn
 
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
+from equipoise.core.sampling import DEFAULT_SAMPLING
 
 NAMES = ("dcgan", "wgan", "wgan_gp", "sngan")
 SHAPES = [(1, 8), (1, 64), (4, 64), (3, 100), (2, 1000), (1, 48, 96), (1, 16, 12), (3, 32, 32)]
@@ -22,7 +23,7 @@ def build(name, shape, **options):
 def test_samples_have_the_shape_of_the_data(name, shape):
     model = build(name, shape)
     latent = model.latent(3, torch.Generator().manual_seed(0), None)
-    samples = model.generate(model.networks, latent, None)
+    samples = model.generate(model.networks, latent, None, DEFAULT_SAMPLING)
     assert samples.shape == (3, *shape)
     assert -1 <= samples.min() < samples.max() <= 1
     discriminator = model.networks["discriminator"]

@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSpec
+from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES
 from equipoise.metrics.mixture_modes import MixtureModes
@@ -212,7 +213,7 @@ def test_initial_weights_follow_radford() -> None:
 def test_images_of_every_size_and_number_of_channels(name: str, size: int, channels: int) -> None:
     model = build(name, (channels, size, size), width=4)
     latent = model.latent(2, torch.Generator().manual_seed(0), None)
-    samples = model.generate(model.networks, latent, None)
+    samples = model.generate(model.networks, latent, None, DEFAULT_SAMPLING)
     assert samples.shape == (2, channels, size, size)
     assert -1 <= samples.min() <= samples.max() <= 1
     discriminator = model.networks["discriminator"]
@@ -229,7 +230,10 @@ def test_samples_and_logits_depend_on_the_label(create_trainer) -> None:
     model = create_trainer(classes=3).model
     latent = model.latent(2, torch.Generator().manual_seed(0), None)
     labels = [torch.tensor([0, 1]), torch.tensor([0, 2])]
-    one, other = (model.generate({n: m.eval() for n, m in model.networks.items()}, latent, each) for each in labels)
+    one, other = (
+        model.generate({n: m.eval() for n, m in model.networks.items()}, latent, each, DEFAULT_SAMPLING)
+        for each in labels
+    )
     assert torch.equal(one[0], other[0])
     assert not torch.equal(one[1], other[1])
     discriminator = model.networks["discriminator"]
@@ -323,7 +327,9 @@ def test_mlp_learns_the_ring() -> None:
 
     def counts():
         with torch.no_grad():
-            return MixtureModes().counts(statistics, model.generate(state.sampling_networks, latent, None))
+            return MixtureModes().counts(
+                statistics, model.generate(state.sampling_networks, latent, None, DEFAULT_SAMPLING)
+            )
 
     start = counts()
     for _ in range(300):

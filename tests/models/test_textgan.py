@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot, softplus
 
 from equipoise.core.data import DataSpec, TokenBatch
 from equipoise.core.model import Model
+from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.core.tokens import ENDING, Vocabulary
 from equipoise.errors import SettingError
 from equipoise.losses.discrepancy import mmd
@@ -108,7 +109,9 @@ def test_soft_sentences_converge_to_tokens() -> None:
 
 def test_all_tokens_after_an_end_are_ends() -> None:
     model, _ = built()
-    samples = model.generate(model.networks, model.latent(200, torch.Generator().manual_seed(0), None), None)
+    samples = model.generate(
+        model.networks, model.latent(200, torch.Generator().manual_seed(0), None), None, DEFAULT_SAMPLING
+    )
     for row in samples.long().tolist():
         assert 0 not in row or not any(row[row.index(0) :])
     assert model.log_likelihood is None, "the likelihood cannot be computed"

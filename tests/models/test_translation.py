@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_l
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec, PairedBatch, UnpairedBatch
 from equipoise.core.model import Loss, Model, StepRecord
+from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES
 from equipoise.training.state import TrainingState, initial_state
@@ -312,7 +313,9 @@ def test_inputs_and_samples_can_have_different_channels(name: str, source: int, 
     spec = DataSpec((target, SIZE, SIZE), source=(source, SIZE, SIZE), paired=("train",))
     model = create_trainer(name, spec).model
     batch = pairs(0, (source, target))
-    images = model.generate(model.networks, model.latent(BATCH, torch.Generator(), None), batch.source)
+    images = model.generate(
+        model.networks, model.latent(BATCH, torch.Generator(), None), batch.source, DEFAULT_SAMPLING
+    )
     assert images.shape == batch.real.shape
     assert images.abs().max() <= 1
     if model.reverse is not None:

@@ -13,6 +13,7 @@ from equipoise.core.data import Batch
 from equipoise.core.events import Evaluated, Event, Sampled, Sensed
 from equipoise.core.knobs import Knobs
 from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
+from equipoise.core.sampling import Sampling
 from equipoise.nn.spectral import spectral_norm
 from equipoise.pilot.pilot import Pilot
 from equipoise.training import probe
@@ -85,7 +86,7 @@ def model(**fields: Any) -> Model[Knobs]:
         turnable=frozenset(Knobs.ranges()),
         optimizer=lambda network, moment: OptimizerSettings("adam", 1e-3, 0.5, 0.9),
         latent=lambda count, source, truncation: torch.randn(count, 3, generator=source),
-        generate=lambda networks, latent, condition: networks["generator"](latent),
+        generate=lambda networks, latent, condition, sampling: networks["generator"](latent),
         logits=lambda networks, batch, moment: noisy_logits(networks, batch.real, moment),
         **fields,
     )
@@ -245,7 +246,7 @@ def test_labels_are_batched_with_latents() -> None:
     game = model()
     batches: list[Sequence[int]] = []
 
-    def generate(networks: Networks, latent: Tensor, condition: Tensor | None) -> Tensor:
+    def generate(networks: Networks, latent: Tensor, condition: Tensor | None, sampling: Sampling) -> Tensor:
         assert condition is not None
         batches.append(condition.tolist())
         return latent + condition[:, None]

@@ -75,7 +75,7 @@ def game(
         turnable=frozenset(Knobs.ranges()),
         optimizer=optimizer,
         latent=lambda count, source, truncation: torch.randn(count, 2, generator=source),
-        generate=lambda networks, latent, condition: networks["generator"](latent),
+        generate=lambda networks, latent, condition, sampling: networks["generator"](latent),
         logits=lambda networks, batch, moment: networks["discriminator"](batch.real).flatten(),
         **fields,
     )
